@@ -1,0 +1,150 @@
+//! Replaces files in one step and holds locks that die with the process.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// A failure at a path: what was tried, where, and what the system said.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("cannot {action} {}", path.display())]
+pub struct PathError {
+    /// The verb and its object: `read`, `create the folder`.
+    pub action: &'static str,
+    /// Where.
+    pub path: PathBuf,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Adds the path to an [`io::Error`].
+pub trait AtPath<T> {
+    /// Says what was tried, and where.
+    fn at(self, action: &'static str, path: &Path) -> Result<T, PathError>;
+}
+
+impl<T> AtPath<T> for io::Result<T> {
+    fn at(self, action: &'static str, path: &Path) -> Result<T, PathError> {
+        self.map_err(|source| PathError { action, path: path.to_owned(), source })
+    }
+}
+
+/// Writes a file so that a reader, or a crash, sees the old text or the new one and nothing else:
+/// a temporary file beside it, synced, renamed over it, and the folder synced.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let write = || -> io::Result<()> {
+        let mut temp = tempfile::Builder::new().prefix(".imgplan-").tempfile_in(dir)?;
+        temp.write_all(bytes)?;
+        // A temporary file is readable by its owner alone; a committed file should not be.
+        let mode = fs::metadata(path).map(|meta| meta.permissions()).ok();
+        set_mode(temp.as_file(), mode)?;
+        temp.as_file().sync_all()?;
+        temp.persist(path).map_err(|error| error.error)?;
+        sync_dir(dir)
+    };
+    write().at("write", path)
+}
+
+#[cfg(unix)]
+fn set_mode(file: &File, existing: Option<fs::Permissions>) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(existing.unwrap_or_else(|| fs::Permissions::from_mode(0o644)))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_file: &File, _existing: Option<fs::Permissions>) -> io::Result<()> {
+    Ok(())
+}
+
+/// Makes the names inside a folder survive a power cut; a no-op where folders cannot be opened.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
+}
+
+/// Reads a file of text. `None` where there is none.
+pub fn read_if_exists(path: &Path) -> Result<Option<String>, PathError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).at("read", path),
+    }
+}
+
+/// A lock on a file, held until dropped or until the process dies: the kernel frees it.
+#[derive(Debug)]
+pub struct FileLock {
+    _file: File,
+}
+
+/// Why a lock was not had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else has it; what they wrote about themselves.
+    #[error("held by {0}")]
+    Held(String),
+    /// The file cannot be opened or locked.
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+impl FileLock {
+    /// Takes the lock or fails at once; `holder` is left in the file for whoever comes next.
+    pub fn take(path: &Path, holder: &str) -> Result<Self, LockError> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .at("open", path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut other = String::new();
+                // What the holder wrote is a courtesy: the lock says enough without it.
+                let _ = (&file).take(4096).read_to_string(&mut other);
+                let other = other.trim();
+                let other = if other.is_empty() { "another run" } else { other };
+                return Err(LockError::Held(other.to_owned()));
+            }
+            Err(TryLockError::Error(error)) => return Err(error).at("lock", path)?,
+        }
+        file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())).at("write", path)?;
+        Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_whole_and_keeps_the_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        }
+    }
+
+    #[test]
+    fn a_second_taker_learns_who_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = FileLock::take(&path, "me@here, process 1").unwrap();
+        let Err(LockError::Held(who)) = FileLock::take(&path, "you") else { panic!("not held") };
+        assert_eq!(who, "me@here, process 1");
+        drop(held);
+        assert!(FileLock::take(&path, "you").is_ok());
+    }
+}

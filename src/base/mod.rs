@@ -1,0 +1,10 @@
+//! The words of the program: values that are parsed once and never a bare string after. Pure but
+//! for [`file`], which replaces and locks files.
+
+pub mod digest;
+pub mod file;
+pub mod limit;
+pub mod name;
+pub mod secret;
+pub mod source;
+pub mod upstream;

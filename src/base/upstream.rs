@@ -1,0 +1,147 @@
+//! Turns a mirror's source into the name and tag under which it lands, as the service does when a
+//! transfer names none (`api.md` §2). Pure.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::name::{ImageName, NameError, Tag};
+
+/// A public image to mirror, kept as it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceRef(String);
+
+impl SourceRef {
+    /// The reference as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name and tag that the service derives: the last segment of the path (or, with
+    /// `keep_namespace`, the whole path, as for platform images) in lower case; the tag, else
+    /// `sha256-` and sixteen digits of the digest, else `latest`.
+    pub fn destination(&self, keep_namespace: bool) -> Result<(ImageName, Tag), NameError> {
+        let (rest, digest) = match self.0.rsplit_once('@') {
+            Some((rest, digest)) => (rest, Some(digest)),
+            None => (self.0.as_str(), None),
+        };
+        let path = match rest.split_once('/') {
+            Some((first, path)) if is_registry(first) => path,
+            _ => rest,
+        };
+        let (path, tag) = match path.rsplit_once(':') {
+            Some((path, tag)) => (path, Some(tag)),
+            None => (path, None),
+        };
+        let path = path.trim_matches('/').to_lowercase();
+        let name = match path.rsplit_once('/') {
+            Some((_, last)) if !keep_namespace => last.to_owned(),
+            _ => path,
+        };
+        let tag = match (tag, digest) {
+            (Some(tag), _) => tag.to_owned(),
+            (None, Some(digest)) => format!("sha256-{}", &digest["sha256:".len()..][..16]),
+            (None, None) => "latest".to_owned(),
+        };
+        let explain = |error: NameError| {
+            NameError::new(
+                format!("`{self}` does not give a name and a tag: {error}"),
+                "write `name:` and `tag:` for this mirror",
+            )
+        };
+        Ok((name.parse().map_err(explain)?, tag.parse().map_err(explain)?))
+    }
+}
+
+fn is_registry(segment: &str) -> bool {
+    segment.contains(['.', ':']) || segment == "localhost"
+}
+
+impl FromStr for SourceRef {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(NameError::new(
+                "a source cannot be empty",
+                "write a public image: docker.io/library/ubuntu:22.04",
+            ));
+        }
+        if text.contains(',') {
+            return Err(NameError::new(
+                "a source is one reference, without a comma",
+                "write an entry for each image",
+            ));
+        }
+        if text.contains(|c: char| c.is_whitespace() || c.is_control()) || text.contains("://") {
+            return Err(NameError::new(
+                format!("`{}` is not an image reference", text.escape_debug()),
+                "write it as docker pull takes it: docker.io/library/ubuntu:22.04",
+            ));
+        }
+        if let Some((_, digest)) = text.rsplit_once('@') {
+            let hex = digest.strip_prefix("sha256:").unwrap_or_default();
+            let digit = |c: char| c.is_ascii_digit() || matches!(c, 'a'..='f');
+            if hex.len() != 64 || !hex.chars().all(digit) {
+                return Err(NameError::new(
+                    format!("`{digest}` is not a digest"),
+                    "write `@sha256:` and 64 digits 0-9a-f",
+                ));
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for SourceRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of `api.md` §2, row by row.
+    #[test]
+    fn destinations() {
+        let a = "a".repeat(64);
+        let digest = format!("quay.io/org/app@sha256:{a}");
+        let both = format!("quay.io/org/app:v2@sha256:{a}");
+        let short = format!("sha256-{}", "a".repeat(16));
+        let table = [
+            ("ubuntu", "ubuntu:latest", "ubuntu:latest"),
+            ("docker.io/library/ubuntu:22.04", "ubuntu:22.04", "library/ubuntu:22.04"),
+            ("ns/app", "app:latest", "ns/app:latest"),
+            ("ghcr.io/Org/My-App:v1", "my-app:v1", "org/my-app:v1"),
+            ("localhost:5000/app", "app:latest", "app:latest"),
+            ("localhost/app", "app:latest", "app:latest"),
+            ("LOCALHOST/app", "app:latest", "localhost/app:latest"),
+            ("myregistry:5000/a/b/c:1.2", "c:1.2", "a/b/c:1.2"),
+            (&digest, &format!("app:{short}"), &format!("org/app:{short}")),
+            (&both, "app:v2", "org/app:v2"),
+            ("a/b/c/App_X:T", "app_x:T", "a/b/c/app_x:T"),
+            ("prime/alice/app:v1", "app:v1", "prime/alice/app:v1"),
+            ("team-abc/app:v1", "app:v1", "team-abc/app:v1"),
+        ];
+        for (source, personal, platform) in table {
+            let source: SourceRef = source.parse().unwrap();
+            for (keep, expected) in [(false, personal), (true, platform)] {
+                let (name, tag) = source.destination(keep).unwrap();
+                assert_eq!(format!("{name}:{tag}"), expected, "{source} keep={keep}");
+            }
+        }
+    }
+
+    #[test]
+    fn refused() {
+        for text in ["", " ", "a,b", "a b", "https://x/y", "ubuntu@sha512:00", "ubuntu@sha256:AA"] {
+            assert!(text.parse::<SourceRef>().is_err(), "{text}");
+        }
+        for text in ["ubuntu:", "ghcr.io/", "app:v1:v2", "app:bad/tag"] {
+            let source: SourceRef = text.parse().unwrap();
+            assert!(source.destination(false).is_err() || text == "app:bad/tag", "{text}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! imgplan: Terraform for container images.
+
+pub mod api;
+pub mod base;
