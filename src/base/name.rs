@@ -26,8 +26,7 @@ impl NameError {
 ///
 /// Lower case letters, digits and `.`, `_`, `-` inside; segments between `/`. A `/` is only
 /// allowed for platform images (`api.md` §5), which is checked where the owner is known.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageName(String);
 
 impl ImageName {
@@ -78,8 +77,7 @@ impl FromStr for ImageName {
 }
 
 /// The tag of an image: `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`, the rule of the provider's client.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(String);
 
 impl Tag {
@@ -139,23 +137,34 @@ impl FromStr for ImageRef {
     }
 }
 
-impl Serialize for ImageRef {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
+/// Reads a value through its [`FromStr`]. The way out follows the message on a line of its own.
+pub(crate) fn deserialize_text<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: FromStr<Err = NameError>,
+    D: serde::Deserializer<'de>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|error: NameError| {
+        serde::de::Error::custom(format_args!("{}\n{}", error.message, error.help))
+    })
 }
 
 macro_rules! text_value {
     ($($type:ty),*) => {$(
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                deserialize_text(deserializer)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
             }
         }
     )*};
 }
-text_value!(ImageName, Tag, ImageRef);
+text_value!(ImageName, Tag, ImageRef, Platform, Owner, Visibility);
 
 impl fmt::Display for ImageName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,27 +185,14 @@ impl fmt::Display for ImageRef {
 }
 
 /// The platforms that the service builds for.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema)]
 pub enum Platform {
     /// 64-bit x86, the service's default.
     #[default]
-    #[serde(rename = "linux/amd64")]
+    #[schemars(rename = "linux/amd64")]
     Amd64,
     /// 64-bit ARM.
-    #[serde(rename = "linux/arm64")]
+    #[schemars(rename = "linux/arm64")]
     Arm64,
 }
 
@@ -317,7 +313,7 @@ impl FromStr for Visibility {
 
 /// The ID that the service gave a build. Opaque.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(into = "String", try_from = "String")]
 pub struct BuildId(String);
 
 impl BuildId {
@@ -333,6 +329,20 @@ impl BuildId {
     /// The ID as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<BuildId> for String {
+    fn from(id: BuildId) -> Self {
+        id.0
+    }
+}
+
+impl TryFrom<String> for BuildId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::new(&*text).ok_or_else(|| format!("`{}` is not a build ID", text.escape_debug()))
     }
 }
 

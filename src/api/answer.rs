@@ -1,0 +1,213 @@
+//! Reads what the service answers into one form, whatever shape it came in. Lenient: whatever else
+//! is odd about an answer, a build ID in it is found. Pure.
+
+use serde_json::Value;
+
+use super::error::is_quota;
+use crate::base::name::{BuildId, Visibility};
+use crate::base::secret::SignedUrl;
+
+/// A build that the service accepted.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// Its ID.
+    pub build: BuildId,
+    /// Where the image will be.
+    pub path: Option<String>,
+    /// Where the context goes; none for a transfer.
+    pub upload: Option<SignedUrl>,
+    /// Who will be able to pull it.
+    pub visibility: Option<Visibility>,
+}
+
+/// A source that the service did not take, out of a bulk answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub message: String,
+    /// Whether asking again may help.
+    pub retryable: bool,
+}
+
+impl Refused {
+    /// Whether it was refused for lack of quota.
+    pub fn is_quota(&self) -> bool {
+        is_quota(&self.message)
+    }
+}
+
+/// Reads an answer to `POST /images/build`: one result for each build or source in it, in its
+/// order. `None` where there is no build ID and no refusal in it at all.
+pub fn initiated(answer: &Value) -> Option<Vec<Result<Accepted, Refused>>> {
+    if let Some(results) = answer.get("results").and_then(Value::as_array) {
+        let read: Vec<_> = results.iter().map(result).collect();
+        return (!read.is_empty()).then_some(read);
+    }
+    let ids = answer.get("buildIds").or_else(|| answer.get("build_ids"));
+    let ids: Vec<BuildId> =
+        ids.and_then(Value::as_array).into_iter().flatten().filter_map(build_id).collect();
+    let single = accepted(answer);
+    match (single, ids.len()) {
+        (Some(single), 0 | 1) => Some(vec![Ok(single)]),
+        // Several builds of a comma list share one object: its path is that of the first alone.
+        (single, 1..) => Some(
+            ids.into_iter()
+                .enumerate()
+                .map(|(index, build)| {
+                    let first = single.as_ref().filter(|_| index == 0);
+                    let visibility = single.as_ref().and_then(|single| single.visibility);
+                    let path = first.and_then(|first| first.path.clone());
+                    Ok(Accepted { build, path, upload: None, visibility })
+                })
+                .collect(),
+        ),
+        (None, 0) => None,
+    }
+}
+
+fn result(item: &Value) -> Result<Accepted, Refused> {
+    let build = item.get("build").filter(|build| build.is_object()).unwrap_or(item);
+    let failed = item.get("success").and_then(Value::as_bool) == Some(false);
+    match accepted(build) {
+        Some(accepted) if !failed => Ok(accepted),
+        _ => Err(Refused {
+            message: text(item, &["error"]).unwrap_or("the service gave no reason").to_owned(),
+            retryable: item.get("retryable").and_then(Value::as_bool).unwrap_or(false),
+        }),
+    }
+}
+
+fn accepted(answer: &Value) -> Option<Accepted> {
+    let build = ["build_id", "buildId"].iter().find_map(|key| build_id(answer.get(*key)?))?;
+    Some(Accepted {
+        build,
+        path: text(answer, &["fullImagePath", "full_image_path"]).map(str::to_owned),
+        upload: text(answer, &["upload_url", "uploadUrl"])
+            .map(|url| SignedUrl::new(url.to_owned())),
+        visibility: text(answer, &["visibility"]).and_then(|text| text.parse().ok()),
+    })
+}
+
+fn build_id(value: &Value) -> Option<BuildId> {
+    BuildId::new(value.as_str()?)
+}
+
+fn text<'a>(value: &'a Value, keys: &[&str]) -> Option<&'a str> {
+    keys.iter().find_map(|key| value.get(*key)?.as_str()).filter(|text| !text.is_empty())
+}
+
+/// How far a build is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Not at its end; the service's own word for it, known to us or not.
+    Running(String),
+    /// The image is there.
+    Completed,
+    /// It failed, for this reason.
+    Failed(String),
+    /// Somebody stopped it.
+    Cancelled,
+}
+
+/// What the service says of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildView {
+    /// The build.
+    pub build: Option<BuildId>,
+    /// How far it is.
+    pub progress: Progress,
+    /// Where the image is, where it says so.
+    pub path: Option<String>,
+}
+
+/// Reads a build out of a status answer or a listing. `None` where it has no status.
+pub fn build_view(answer: &Value) -> Option<BuildView> {
+    let status = text(answer, &["status"])?;
+    let progress = match status.to_ascii_uppercase().as_str() {
+        "COMPLETED" => Progress::Completed,
+        "FAILED" => Progress::Failed(failure(answer)),
+        "CANCELLED" | "CANCELED" => Progress::Cancelled,
+        _ => Progress::Running(super::error::shorten(status)),
+    };
+    let path = artifacts(answer)
+        .find_map(|artifact| text(artifact, &["fullImagePath"]))
+        .or_else(|| text(answer, &["fullImagePath"]));
+    Some(BuildView {
+        build: answer.get("id").or_else(|| answer.get("build_id")).and_then(build_id),
+        progress,
+        path: path.map(str::to_owned),
+    })
+}
+
+fn artifacts(answer: &Value) -> impl Iterator<Item = &Value> {
+    answer.get("artifacts").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Why a build failed: the artifacts say it, each for itself; older answers said it at the top.
+fn failure(answer: &Value) -> String {
+    let mut reasons: Vec<&str> = Vec::new();
+    for reason in artifacts(answer).filter_map(|artifact| text(artifact, &["errorMessage"])) {
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    reasons.extend(text(answer, &["errorMessage"]).filter(|_| reasons.is_empty()));
+    match reasons[..] {
+        [] => "the service gave no reason".to_owned(),
+        _ => reasons.join("; "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn ids(answer: &Value) -> Vec<Result<String, String>> {
+        initiated(answer)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|read| read.map(|a| a.build.to_string()).map_err(|r| r.message))
+            .collect()
+    }
+
+    #[test]
+    fn a_build_id_is_found_in_every_shape() {
+        let ok = |id: &str| Ok(id.to_owned());
+        let a = json!({"build_id": "1", "fullImagePath": "p", "upload_url": "u", "expires_in": 3});
+        assert_eq!(ids(&a), [ok("1")]);
+        let odd = json!({"buildId": "1", "expires_in": "soon", "visibility": 7, "news": [1]});
+        assert_eq!(ids(&odd), [ok("1")]);
+        let list = json!({"build_id": "1", "buildIds": ["1", "2"], "fullImagePath": "p"});
+        assert_eq!(ids(&list), [ok("1"), ok("2")]);
+        let b = json!({"results": [
+            {"sourceImage": "x", "success": true, "buildId": "1"},
+            {"sourceImage": "y", "success": false, "error": "no", "retryable": true},
+        ], "failed": [{"sourceImage": "y", "success": false, "error": "no"}]});
+        assert_eq!(ids(&b), [ok("1"), Err("no".to_owned())]);
+        let c = json!({"results": [
+            {"sourceImage": "x", "build": {"build_id": "1", "fullImagePath": "p"}},
+            {"sourceImage": "y", "build": null, "error": "no"},
+        ]});
+        assert_eq!(ids(&c), [ok("1"), Err("no".to_owned())]);
+        for nothing in
+            [json!({}), json!([]), json!(null), json!({"build_id": 3}), json!({"results": []})]
+        {
+            assert!(initiated(&nothing).is_none(), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_build_says_why_it_failed() {
+        let view = |answer: Value| build_view(&answer).map(|view| view.progress);
+        let failed = |text: &str| Some(Progress::Failed(text.to_owned()));
+        let artifacts = json!([{"status": "FAILED", "errorMessage": "a"}, {"errorMessage": "b"}]);
+        assert_eq!(view(json!({"status": "FAILED", "artifacts": artifacts})), failed("a; b"));
+        assert_eq!(view(json!({"status": "failed", "errorMessage": "flat"})), failed("flat"));
+        assert_eq!(view(json!({"status": "FAILED"})), failed("the service gave no reason"));
+        let odd = Some(Progress::Running("QUANTUM".to_owned()));
+        assert_eq!(view(json!({"status": "QUANTUM", "artifacts": 3})), odd);
+        assert_eq!(view(json!({"status": "COMPLETED"})), Some(Progress::Completed));
+        assert_eq!(view(json!({"status": 3})), None);
+    }
+}

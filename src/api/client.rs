@@ -1,0 +1,376 @@
+//! Talks to the service: one method an endpoint, each behind the [`Gate`].
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::{Body, Method, Response, StatusCode};
+use serde::Serialize;
+use serde_json::Value;
+use tokio_util::io::ReaderStream;
+
+use super::answer::{self, Accepted, BuildView, Refused};
+use super::endpoint::Endpoint;
+use super::error::{ApiError, ErrorKind, looks_like_html};
+use super::gate::{Gate, Permit};
+use super::retry::{self, Repeat};
+use super::wire::{BuildImageRequest, StartBuildRequest, UpdateImagesRequest};
+use crate::base::limit::Class;
+use crate::base::name::{BuildId, Owner};
+use crate::base::secret::{ApiKey, SignedUrl, scrub};
+
+/// No answer of the service is near this; a body that goes on and on is not read to its end.
+const MAX_BODY: usize = 16 << 20;
+
+/// Builds a page of the listing holds.
+pub const BUILDS_PER_PAGE: u64 = 100;
+
+/// A connection to the service, cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    api: reqwest::Client,
+    storage: reqwest::Client,
+    base: String,
+    key: ApiKey,
+    gate: Gate,
+}
+
+/// A page of the listing of builds.
+#[derive(Debug, Clone)]
+pub struct BuildsPage {
+    /// The builds that could be read.
+    pub builds: Vec<BuildView>,
+    /// How many there are in all, where the service says.
+    pub total: Option<u64>,
+    /// How many rows the page had, read or not.
+    pub rows: usize,
+}
+
+impl Client {
+    /// A client for an endpoint. Fails without a key, or where no connection can be made secure.
+    pub fn new(endpoint: &Endpoint, gate: Gate) -> Result<Self, ApiError> {
+        const ACTION: &str = "connect to the service";
+        let key = endpoint
+            .key
+            .clone()
+            .ok_or_else(|| ApiError::new(ACTION, ErrorKind::Unauthorized, "there is no API key"))?;
+        let builder = || {
+            let builder = reqwest::Client::builder()
+                .user_agent(concat!("imgplan/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(Duration::from_secs(10));
+            // A proxy is for the world outside: it could not reach this machine's loopback.
+            if is_loopback(&endpoint.url) { builder.no_proxy() } else { builder }
+        };
+        let api = builder().timeout(Duration::from_secs(120)).build();
+        // A presigned URL is for this one request: wherever it redirects to was not signed.
+        let storage = builder()
+            .read_timeout(Duration::from_secs(600))
+            .redirect(reqwest::redirect::Policy::none())
+            .build();
+        let fail = |error: reqwest::Error| {
+            ApiError::new(
+                ACTION,
+                ErrorKind::Rejected,
+                format!(
+                    "{}; the system's CA certificates are needed (ca-certificates, or SSL_CERT_FILE)",
+                    chain(&error)
+                ),
+            )
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                api: api.map_err(fail)?,
+                storage: storage.map_err(fail)?,
+                base: format!("{}/api/v1", endpoint.url),
+                key,
+                gate,
+            }),
+        })
+    }
+
+    /// `POST /images/build`: asks for a build, or for transfers. One result for each build or
+    /// source in the answer.
+    pub async fn initiate(
+        &self,
+        request: &BuildImageRequest,
+        owner: &Owner,
+    ) -> Result<Vec<Result<Accepted, Refused>>, ApiError> {
+        const ACTION: &str = "initiate the build";
+        let images = request.source_image.as_ref().map(|list| list.split(',').count());
+        let images = images.and_then(|images| u32::try_from(images).ok());
+        let transfer = match images {
+            Some(images) => self.inner.gate.transfer(owner, images).await,
+            None => None,
+        };
+        let call = Call {
+            class: Class::Initiate,
+            action: ACTION,
+            method: Method::POST,
+            path: "/images/build".to_owned(),
+            repeat: Repeat::Unsafe,
+            transfer: transfer.as_ref(),
+        };
+        let value = self.json(&call, Some(request)).await?;
+        answer::initiated(&value).ok_or_else(|| {
+            ApiError::new(ACTION, ErrorKind::BadAnswer, "the answer has no build ID")
+        })
+    }
+
+    /// `PUT` of a context to where the service said. Sends exactly `length` bytes, said up front.
+    pub async fn upload(
+        &self,
+        url: &SignedUrl,
+        file: std::fs::File,
+        length: u64,
+    ) -> Result<(), ApiError> {
+        const ACTION: &str = "upload the context";
+        let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(file), 256 << 10);
+        let sent = self
+            .inner
+            .storage
+            .put(url.expose())
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, length)
+            .body(Body::wrap_stream(stream))
+            .send()
+            .await;
+        let answer = sent.map_err(|error| self.transport(ACTION, error))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let body = self.body(ACTION, answer).await?;
+        Err(ApiError::from_answer(ACTION, status.as_u16(), None, &body, self.inner.key.expose()))
+    }
+
+    /// `POST /images/build/{id}/start`: the context is there. Any success is one, a body or none.
+    pub async fn start(&self, build: &BuildId) -> Result<(), ApiError> {
+        let call = Call {
+            class: Class::Start,
+            action: "start the build",
+            method: Method::POST,
+            path: format!("/images/build/{build}/start"),
+            repeat: Repeat::Unsafe,
+            transfer: None,
+        };
+        self.call(&call, Some(&StartBuildRequest { context_uploaded: true })).await.map(|_| ())
+    }
+
+    /// `GET /images/build/{id}`.
+    pub async fn status(&self, build: &BuildId) -> Result<BuildView, ApiError> {
+        const ACTION: &str = "ask for the build's status";
+        let path = format!("/images/build/{build}");
+        let value = self.json(&Call::get(Class::Status, ACTION, path), None::<&()>).await?;
+        answer::build_view(&value)
+            .ok_or_else(|| ApiError::new(ACTION, ErrorKind::BadAnswer, "the answer has no status"))
+    }
+
+    /// `GET /images/builds`: a page of builds.
+    pub async fn builds(&self, offset: u64) -> Result<BuildsPage, ApiError> {
+        const ACTION: &str = "list the builds";
+        let path = format!("/images/builds?offset={offset}&limit={BUILDS_PER_PAGE}");
+        let value = self.json(&Call::get(Class::List, ACTION, path), None::<&()>).await?;
+        let rows = value.get("data").and_then(Value::as_array).ok_or_else(|| {
+            ApiError::new(ACTION, ErrorKind::BadAnswer, "the answer has no `data`")
+        })?;
+        let total = value.get("total_count").or_else(|| value.get("totalCount"));
+        Ok(BuildsPage {
+            builds: rows.iter().filter_map(answer::build_view).collect(),
+            total: total.and_then(Value::as_u64),
+            rows: rows.len(),
+        })
+    }
+
+    /// `PATCH /images`: changes images without building them. Each result is checked: the answer
+    /// is a success even where items failed.
+    pub async fn update(&self, request: &UpdateImagesRequest) -> Result<(), ApiError> {
+        const ACTION: &str = "update the image";
+        let call = Call {
+            class: Class::Update,
+            action: ACTION,
+            method: Method::PATCH,
+            path: "/images".to_owned(),
+            repeat: Repeat::Safe,
+            transfer: None,
+        };
+        let value = self.json(&call, Some(request)).await?;
+        let results = value.get("results").and_then(Value::as_array);
+        let results = results.map(Vec::as_slice).unwrap_or_default();
+        let failed = results
+            .iter()
+            .find(|result| result.get("success").and_then(Value::as_bool) != Some(true));
+        if let Some(failed) = failed {
+            let reason = |key: &str| failed.get("error").and_then(|error| error.get(key)?.as_str());
+            let reason = reason("message").or_else(|| reason("code")).unwrap_or("no reason given");
+            return Err(ApiError::new(ACTION, ErrorKind::Rejected, super::error::shorten(reason)));
+        }
+        if results.len() != request.updates.len() {
+            let message = "the answer does not say of each image whether it was changed";
+            return Err(ApiError::new(ACTION, ErrorKind::BadAnswer, message));
+        }
+        Ok(())
+    }
+
+    /// Sends a request and reads the JSON of its answer.
+    async fn json(
+        &self,
+        call: &Call<'_>,
+        body: Option<&impl Serialize>,
+    ) -> Result<Value, ApiError> {
+        let bytes = self.call(call, body).await?;
+        serde_json::from_slice(&bytes).map_err(|_| {
+            let text = String::from_utf8_lossy(&bytes);
+            let what = match text.trim() {
+                "" => "an empty answer".to_owned(),
+                html if looks_like_html(html) => "an HTML page".to_owned(),
+                other => format!(
+                    "`{}`",
+                    super::error::shorten(other).chars().take(80).collect::<String>()
+                ),
+            };
+            let message = scrub(&what, Some(self.inner.key.expose()));
+            let message = format!("the service answered with {message} instead of JSON");
+            ApiError::new(call.action, ErrorKind::BadAnswer, message)
+        })
+    }
+
+    /// Sends a request as often as [`retry::after`] allows, each time through the gate.
+    async fn call(
+        &self,
+        call: &Call<'_>,
+        body: Option<&impl Serialize>,
+    ) -> Result<Bytes, ApiError> {
+        let mut tries = 0;
+        loop {
+            let permit = self.inner.gate.request(call.class).await;
+            let error = match self.once(call, body).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => error,
+            };
+            tries += 1;
+            let Some(wait) = retry::after(&error, tries, call.repeat) else { return Err(error) };
+            if error.kind == ErrorKind::Rate {
+                // It is the class that is over its budget, not this request: all of it waits.
+                match call.transfer.filter(|_| error.message.to_lowercase().contains("transfer")) {
+                    Some(transfer) => transfer.pause(wait),
+                    None => permit.pause(wait),
+                }
+            }
+            drop(permit);
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn once(
+        &self,
+        call: &Call<'_>,
+        body: Option<&impl Serialize>,
+    ) -> Result<Bytes, ApiError> {
+        let Inner { api, base, key, .. } = &*self.inner;
+        let mut bearer =
+            HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| {
+                ApiError::new(call.action, ErrorKind::Unauthorized, "the key is malformed")
+            })?;
+        bearer.set_sensitive(true);
+        let mut request = api
+            .request(call.method.clone(), format!("{base}{}", call.path))
+            .header(AUTHORIZATION, bearer);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.map_err(|error| self.transport(call.action, error))?;
+        let status = answer.status();
+        let retry_after = retry_after(&answer);
+        let bytes = self.body(call.action, answer).await?;
+        if status.is_success() {
+            return Ok(bytes);
+        }
+        Err(ApiError::from_answer(call.action, status.as_u16(), retry_after, &bytes, key.expose()))
+    }
+
+    async fn body(&self, action: &'static str, mut answer: Response) -> Result<Bytes, ApiError> {
+        let mut body = Vec::new();
+        loop {
+            match answer.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY => body.extend(chunk),
+                Ok(Some(_)) => {
+                    let message = "the answer is longer than any of the service's";
+                    return Err(ApiError::new(action, ErrorKind::BadAnswer, message));
+                }
+                Ok(None) => return Ok(body.into()),
+                // Of an error the status is enough; of a success the answer is what was asked for.
+                Err(_) if !answer.status().is_success() => return Ok(body.into()),
+                Err(error) => return Err(self.transport(action, error)),
+            }
+        }
+    }
+
+    fn transport(&self, action: &'static str, error: reqwest::Error) -> ApiError {
+        // A connection that was never made sent nothing; a request that could not be built neither.
+        let kind = match error.is_connect() || error.is_builder() {
+            true => ErrorKind::Unreachable,
+            false => ErrorKind::Lost,
+        };
+        let message = scrub(&chain(&error.without_url()), Some(self.inner.key.expose()));
+        let message = match kind {
+            ErrorKind::Unreachable => format!("{}: {message}", self.inner.base),
+            _ => message,
+        };
+        ApiError::new(action, kind, message)
+    }
+}
+
+/// One request: what it is, and how it may be treated.
+struct Call<'a> {
+    class: Class,
+    action: &'static str,
+    method: Method,
+    path: String,
+    repeat: Repeat,
+    transfer: Option<&'a Permit>,
+}
+
+impl Call<'_> {
+    fn get(class: Class, action: &'static str, path: String) -> Self {
+        Self { class, action, method: Method::GET, path, repeat: Repeat::Safe, transfer: None }
+    }
+}
+
+/// `Retry-After`, in seconds. As a date it is left alone: the clocks may differ.
+fn retry_after(answer: &Response) -> Option<Duration> {
+    if !matches!(answer.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        return None;
+    }
+    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+fn is_loopback(url: &str) -> bool {
+    reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).is_some_and(
+        |host| {
+            let host = host.trim_matches(['[', ']']);
+            host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        },
+    )
+}
+
+/// An error and its causes in one line; reqwest's own text stops at "error sending request".
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            // Writing into a String cannot fail.
+            let _ = write!(text, ": {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,98 @@
+//! Finds out which service is meant and with which key, by the provider's own rules (`api.md` §4).
+//! Pure: the environment and the file's text are given.
+
+use crate::base::name::Owner;
+use crate::base::secret::ApiKey;
+
+/// The provider's own address.
+pub const DEFAULT_URL: &str = "https://api.primeintellect.ai";
+
+/// Where to go, as whom, and for which team.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// The service's URL, without `/api/v1` and without a slash at its end.
+    pub url: String,
+    /// The key; without one, nothing can be asked.
+    pub key: Option<ApiKey>,
+    /// Who owns what the manifest gives no owner.
+    pub owner: Owner,
+}
+
+impl Endpoint {
+    /// Reads the environment first, then the manifest's `settings.url`, then the text of
+    /// `~/.prime/config.json`. A file that is not JSON counts as empty, as in the provider's SDK.
+    pub fn resolve(
+        env: &dyn Fn(&str) -> Option<String>,
+        manifest_url: Option<&str>,
+        config: Option<&str>,
+    ) -> Self {
+        let config: serde_json::Value =
+            config.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let from_file =
+            |key: &str| config.get(key)?.as_str().map(str::trim).filter(|text| !text.is_empty());
+        let full = |name: &str| env(name).filter(|text| !text.trim().is_empty());
+        let key = full("PRIME_API_KEY");
+        let key = key.as_deref().or_else(|| from_file("api_key")).and_then(ApiKey::new);
+        let url = full("PRIME_API_BASE_URL").or_else(|| full("PRIME_BASE_URL"));
+        let url = url.as_deref().or(manifest_url).or_else(|| from_file("base_url"));
+        // Set but empty means the account itself, whatever the file says.
+        let team = match env("PRIME_TEAM_ID") {
+            Some(team) => Some(team.trim().to_owned()).filter(|team| !team.is_empty()),
+            None => from_file("team_id").map(str::to_owned),
+        };
+        Self {
+            url: normalize(url.unwrap_or(DEFAULT_URL)),
+            key,
+            owner: team.map_or(Owner::Personal, Owner::Team),
+        }
+    }
+}
+
+/// One slash at the end goes, then one `/api/v1`.
+fn normalize(url: &str) -> String {
+    let url = url.trim().trim_end_matches('/');
+    url.strip_suffix("/api/v1").unwrap_or(url).trim_end_matches('/').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(env: &[(&str, &str)], manifest: Option<&str>, file: Option<&str>) -> Endpoint {
+        let find = |name: &str| {
+            env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        };
+        Endpoint::resolve(&find, manifest, file)
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_manifest_over_the_file() {
+        let file = Some(r#"{"api_key": "f", "team_id": "tf", "base_url": "https://f/"}"#);
+        let all = resolve(
+            &[
+                ("PRIME_API_KEY", "e"),
+                ("PRIME_TEAM_ID", "te"),
+                ("PRIME_API_BASE_URL", "https://e/api/v1/"),
+                ("PRIME_BASE_URL", "https://b"),
+            ],
+            Some("https://m"),
+            file,
+        );
+        assert_eq!(all.url, "https://e");
+        assert_eq!(all.key.unwrap().expose(), "e");
+        assert_eq!(all.owner, Owner::Team("te".to_owned()));
+
+        let blank = resolve(&[("PRIME_API_KEY", " "), ("PRIME_TEAM_ID", "")], None, file);
+        assert_eq!(blank.url, "https://f");
+        assert_eq!(blank.key.unwrap().expose(), "f");
+        assert_eq!(blank.owner, Owner::Personal);
+
+        assert_eq!(resolve(&[], Some("https://m"), file).url, "https://m");
+        assert_eq!(
+            resolve(&[("PRIME_BASE_URL", "https://b")], Some("https://m"), file).url,
+            "https://b"
+        );
+        let none = resolve(&[], None, Some("not json"));
+        assert_eq!((none.url.as_str(), none.key.is_none()), (DEFAULT_URL, true));
+    }
+}

@@ -1,0 +1,234 @@
+//! What can go wrong between us and the service, in kinds that decide what happens next, and in
+//! words that say what to do. Pure.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::base::secret::scrub;
+
+/// A request that did not do what it should.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.sentence())]
+pub struct ApiError {
+    /// What was tried: `start the build`.
+    pub action: &'static str,
+    /// What kind of failure it is.
+    pub kind: ErrorKind,
+    /// The answer's status, where there was one.
+    pub status: Option<u16>,
+    /// What the service or the network said, without secrets.
+    pub message: String,
+    /// How long the service asks to wait.
+    pub retry_after: Option<Duration>,
+}
+
+/// The kinds of failure, by what they mean for the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// 401: the key is not accepted.
+    Unauthorized,
+    /// 402: the account has to pay first.
+    PaymentRequired,
+    /// 403: the key may not do this.
+    Forbidden,
+    /// 404.
+    NotFound,
+    /// 429 for lack of quota: waiting does not help.
+    Quota,
+    /// 429 for too many requests: waiting helps.
+    Rate,
+    /// Any other 4xx: this request is wrong.
+    Rejected,
+    /// 5xx: the service is in trouble.
+    Server,
+    /// No connection: nothing was sent.
+    Unreachable,
+    /// The answer was lost: whether the request took effect is not known.
+    Lost,
+    /// An answer that cannot be what the service means.
+    BadAnswer,
+}
+
+impl ApiError {
+    /// An error out of an answer that is not a success.
+    pub fn from_answer(
+        action: &'static str,
+        status: u16,
+        retry_after: Option<Duration>,
+        body: &[u8],
+        key: &str,
+    ) -> Self {
+        let message = scrub(&answer_text(body), Some(key));
+        let kind = match status {
+            401 => ErrorKind::Unauthorized,
+            402 => ErrorKind::PaymentRequired,
+            403 => ErrorKind::Forbidden,
+            404 => ErrorKind::NotFound,
+            429 if is_quota(&message) => ErrorKind::Quota,
+            429 => ErrorKind::Rate,
+            500.. => ErrorKind::Server,
+            400.. => ErrorKind::Rejected,
+            _ => ErrorKind::BadAnswer,
+        };
+        Self { action, kind, status: Some(status), message, retry_after }
+    }
+
+    /// An error without an answer.
+    pub fn new(action: &'static str, kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { action, kind, status: None, message: message.into(), retry_after: None }
+    }
+
+    /// Whether every other request would meet the same: the run should send no new work.
+    pub fn stops_run(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::Unauthorized
+                | ErrorKind::PaymentRequired
+                | ErrorKind::Forbidden
+                | ErrorKind::Quota
+                | ErrorKind::Unreachable
+        )
+    }
+
+    fn sentence(&self) -> String {
+        let Self { action, message, .. } = self;
+        let said = match message.as_str() {
+            "" => String::new(),
+            text => format!(": {text}"),
+        };
+        match (self.kind, self.status) {
+            (ErrorKind::Unreachable, _) => format!("cannot reach the service{said}"),
+            (ErrorKind::Lost, _) => format!("lost the answer when trying to {action}{said}"),
+            (ErrorKind::BadAnswer, _) => format!("cannot {action}: {message}"),
+            (_, Some(status)) => format!("cannot {action} (HTTP {status}){said}"),
+            (_, None) => format!("cannot {action}{said}"),
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> Option<&'static str> {
+        match self.kind {
+            ErrorKind::Unauthorized => Some(
+                "the key is not accepted: set PRIME_API_KEY, or run `prime login`; `--local` needs \
+                 none",
+            ),
+            ErrorKind::PaymentRequired => Some("the account has to be paid first"),
+            ErrorKind::Forbidden => Some("this key may not do that: see its scopes and its team"),
+            ErrorKind::Quota => {
+                Some("delete images that are no longer needed, or ask for a larger quota")
+            }
+            ErrorKind::Unreachable => {
+                Some("see that PRIME_API_BASE_URL is right and the network is up")
+            }
+            ErrorKind::BadAnswer => Some(
+                "this is not the images API: see that PRIME_API_BASE_URL is right and no proxy \
+                 answers in its place",
+            ),
+            ErrorKind::Lost => {
+                Some("whether it took effect is not known: see `imgplan plan` before another apply")
+            }
+            ErrorKind::Rate => Some("lower the budget of these requests with --limit"),
+            ErrorKind::Server => Some("the service is in trouble: try again later"),
+            ErrorKind::NotFound | ErrorKind::Rejected => None,
+        }
+    }
+}
+
+/// The two phrases that tell a quota from a rate (`api.md` §3). Any other text is a rate: to wait
+/// needlessly is better than to give up needlessly.
+pub fn is_quota(message: &str) -> bool {
+    let lower = message.to_lowercase();
+    lower.contains("image limit exceeded") || lower.contains("image storage limit exceeded")
+}
+
+/// What an error's body says, in the order of `api.md` §1: a `detail` text, a `detail` list, an
+/// `errors` list, else the body itself, cut short.
+fn answer_text(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let Ok(json) = serde_json::from_str::<Value>(&text) else {
+        return match looks_like_html(&text) {
+            true => "an HTML page instead of JSON".to_owned(),
+            false => shorten(&text),
+        };
+    };
+    let part = |item: &Value, place: &str, words: &str| -> Option<String> {
+        let words = item.get(words)?.as_str()?;
+        Some(match item.get(place) {
+            Some(Value::String(place)) => format!("{place}: {words}"),
+            Some(Value::Array(place)) => {
+                let place: Vec<String> = place
+                    .iter()
+                    .map(|step| step.as_str().map_or_else(|| step.to_string(), str::to_owned))
+                    .collect();
+                format!("{}: {words}", place.join("."))
+            }
+            _ => words.to_owned(),
+        })
+    };
+    let list = |items: &Value, place: &str, words: &str| -> Option<String> {
+        let parts: Vec<String> =
+            items.as_array()?.iter().filter_map(|item| part(item, place, words)).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    };
+    let detail = json.get("detail");
+    detail
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .or_else(|| list(detail?, "loc", "msg"))
+        .or_else(|| list(json.get("errors")?, "param", "details"))
+        .or_else(|| json.get("message")?.as_str().map(str::to_owned))
+        .map_or_else(|| shorten(&text), |text| shorten(&text))
+}
+
+/// Whether a text is a page for people where JSON should be.
+pub(super) fn looks_like_html(text: &str) -> bool {
+    text.trim_start().starts_with('<')
+}
+
+/// One line of printable characters, at most 400 of them: a server's text is not trusted.
+pub(super) fn shorten(text: &str) -> String {
+    let line: String =
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(400).collect();
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_of_all_shapes_are_read() {
+        for (body, expected) in [
+            (r#"{"detail": "no such image"}"#, "no such image"),
+            (r#"{"detail": [{"loc": ["body", "tag"], "msg": "is bad"}]}"#, "body.tag: is bad"),
+            (r#"{"errors": [{"param": "tag", "details": "is bad"}]}"#, "tag: is bad"),
+            (r#"{"message": "hm"}"#, "hm"),
+            ("<html><body>Bad Gateway</body></html>", "an HTML page instead of JSON"),
+            ("plain\u{1b}[31m words\n", "plain [31m words"),
+            ("", ""),
+            ("[1]", "[1]"),
+        ] {
+            assert_eq!(answer_text(body.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn a_quota_is_told_from_a_rate_by_exact_phrases() {
+        let kind = |text: &str| {
+            let body = format!(r#"{{"detail": "{text}"}}"#);
+            ApiError::from_answer("try", 429, None, body.as_bytes(), "k").kind
+        };
+        assert_eq!(kind("Image limit exceeded. Personal has 100 images."), ErrorKind::Quota);
+        assert_eq!(kind("image STORAGE limit exceeded"), ErrorKind::Quota);
+        assert_eq!(kind("Too Many Requests (per-token limit)"), ErrorKind::Rate);
+        assert_eq!(kind("Image transfer rate limit exceeded: 10/10 images"), ErrorKind::Rate);
+        assert_eq!(kind("Rate limit exceeded"), ErrorKind::Rate);
+    }
+
+    #[test]
+    fn the_key_does_not_come_back_in_an_error() {
+        let error = ApiError::from_answer("try", 400, None, b"bad key k-123", "k-123");
+        assert_eq!(error.to_string(), "cannot try (HTTP 400): bad key [hidden]");
+    }
+}

@@ -1,0 +1,283 @@
+//! Finds which references of a Dockerfile name an image of the same manifest, and what each image
+//! needs. Pure.
+
+use std::collections::HashMap;
+
+use super::decode::nearest;
+use super::graph::Edge;
+use super::resolve::{Content, Draft};
+use super::workspace::{BaseUse, Unit, UnitId};
+use crate::base::name::Platform;
+use crate::base::source::{Problem, Span};
+use crate::dockerfile::Reference;
+
+/// For every unit the bases in its Dockerfile, and all edges.
+pub(super) fn find(
+    drafts: &[Draft<'_>],
+    units: &[Unit],
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<Problem>,
+) -> (Vec<Vec<BaseUse>>, Vec<Edge>) {
+    let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (index, draft) in drafts.iter().enumerate() {
+        by_name.entry(draft.name.as_str()).or_default().push(index);
+    }
+    let finder = Finder { drafts, units, by_name };
+    let mut found = Found {
+        bases: units.iter().map(|_| Vec::new()).collect(),
+        edges: Vec::new(),
+        problems,
+        warnings,
+    };
+    for index in 0..drafts.len() {
+        let needs = finder.needs(index, &mut found);
+        finder.references(index, &needs, &mut found);
+    }
+    (found.bases, found.edges)
+}
+
+struct Found<'p> {
+    bases: Vec<Vec<BaseUse>>,
+    edges: Vec<Edge>,
+    problems: &'p mut Vec<Problem>,
+    warnings: &'p mut Vec<Problem>,
+}
+
+struct Finder<'a> {
+    drafts: &'a [Draft<'a>],
+    units: &'a [Unit],
+    by_name: HashMap<&'a str, Vec<usize>>,
+}
+
+impl Finder<'_> {
+    /// The images named by `name` or `name:tag`, where the tag may be that of one platform.
+    fn named(&self, name: &str, tag: Option<&str>) -> Vec<usize> {
+        let all = self.by_name.get(name).map(Vec::as_slice).unwrap_or_default();
+        let has_tag = |index: &&usize| {
+            let draft = &self.drafts[**index];
+            tag.is_none_or(|tag| {
+                draft.tag.as_str() == tag
+                    || draft.units.iter().any(|&unit| self.units[unit].key.tag.as_str() == tag)
+            })
+        };
+        all.iter().filter(has_tag).copied().collect()
+    }
+
+    /// Reads an image's `needs`, adds their edges and returns the images that they name.
+    fn needs(&self, index: usize, found: &mut Found<'_>) -> Vec<usize> {
+        let draft = &self.drafts[index];
+        let mut all = Vec::new();
+        for need in draft.image.needs.iter().flatten() {
+            let (name, tag) = match need.rsplit_once(':') {
+                Some((name, tag)) => (name, Some(tag)),
+                None => (need.as_str(), None),
+            };
+            let named = self.named(name, tag);
+            if named.is_empty() {
+                let known: Vec<&str> = self.drafts.iter().map(|draft| draft.name.as_str()).collect();
+                let help = match (self.by_name.get(name), nearest(name, &known)) {
+                    (Some(same), _) => {
+                        let tags: Vec<String> =
+                            same.iter().map(|&other| self.drafts[other].tag.to_string()).collect();
+                        format!("`{name}` has the tag {}", tags.join(", "))
+                    }
+                    (None, Some(near)) => format!("did you mean `{near}`?"),
+                    (None, None) => "name an image of this manifest".to_owned(),
+                };
+                let message = format!("no image of this manifest is called `{}`", need.as_str());
+                found.problems.push(Problem::new(message, need.span(), "needed here").help(help));
+            }
+            for &base in &named {
+                for &unit in &draft.units {
+                    let platform = self.units[unit].platform;
+                    for other in self.on_platform(base, platform) {
+                        found.edges.push(Edge { dependent: unit, base: other, span: need.span() });
+                    }
+                }
+            }
+            all.extend(named);
+        }
+        all
+    }
+
+    /// The unit of an image on one platform, or all of them where it has none on that.
+    fn on_platform(&self, draft: usize, platform: Platform) -> Vec<usize> {
+        let units = &self.drafts[draft].units;
+        match units.iter().find(|&&unit| self.units[unit].platform == platform) {
+            Some(&unit) => vec![unit],
+            None => units.clone(),
+        }
+    }
+
+    fn references(&self, index: usize, needs: &[usize], found: &mut Found<'_>) {
+        let draft = &self.drafts[index];
+        let Content::Build { dockerfile, .. } = &draft.content else { return };
+        for &unit in &draft.units {
+            let platform = self.units[unit].platform;
+            for reference in dockerfile.parsed.references(platform) {
+                let span = Span::new(dockerfile.start + reference.span.start, reference.span.len());
+                let image = match &reference.image {
+                    Ok(image) => image,
+                    Err(error) => {
+                        let message = format!("`{}` cannot be known: {error}", reference.text);
+                        let help = "the service has no build arguments: give the ARG a default in \
+                                    the Dockerfile, before the first FROM";
+                        push_once(found.problems, Problem::new(message, span, "here").help(help));
+                        continue;
+                    }
+                };
+                match self.base(index, needs, image, platform) {
+                    Ok(Some(base)) => {
+                        found.edges.push(Edge { dependent: unit, base, span });
+                        found.bases[unit].push(BaseUse { range: reference.span, unit: UnitId(base) });
+                    }
+                    Ok(None) => self.warn_of_near_miss(index, &reference, image, span, found),
+                    Err(Miss { message, help }) => {
+                        push_once(found.problems, Problem::new(message, span, "here").help(help));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The unit that a reference names, if it names one of this manifest.
+    fn base(
+        &self,
+        own: usize,
+        needs: &[usize],
+        image: &str,
+        platform: Platform,
+    ) -> Result<Option<usize>, Miss> {
+        let (name, tag) = split_reference(image);
+        let is_base = |&other: &usize| {
+            let mirror = matches!(self.drafts[other].content, Content::Mirror(_));
+            other != own && (!mirror || needs.contains(&other))
+        };
+        let named: Vec<usize> = self.named(name, tag).into_iter().filter(is_base).collect();
+        let by_source = || {
+            needs.iter().copied().find(|&other| match &self.drafts[other].content {
+                Content::Mirror(source) => canonical(source.as_str()) == canonical(image),
+                Content::Build { .. } => false,
+            })
+        };
+        let draft = match named[..] {
+            [] => match by_source() {
+                Some(draft) => draft,
+                None => return Ok(None),
+            },
+            [one] => one,
+            // A name without a tag means `latest`, as everywhere in Docker.
+            _ => match named.iter().find(|&&other| self.drafts[other].tag.as_str() == "latest") {
+                Some(&latest) => latest,
+                None => {
+                    let refs: Vec<String> = named
+                        .iter()
+                        .map(|&other| format!("{name}:{}", self.drafts[other].tag))
+                        .collect();
+                    return Err(Miss {
+                        message: format!("`{image}` could be any of {}", refs.join(", ")),
+                        help: "say which, with its tag".to_owned(),
+                    });
+                }
+            },
+        };
+        let units = &self.drafts[draft].units;
+        let exact = units.iter().find(|&&unit| {
+            self.drafts[draft].tag.as_str() != tag.unwrap_or_default()
+                && Some(self.units[unit].key.tag.as_str()) == tag
+        });
+        let same = units.iter().find(|&&unit| self.units[unit].platform == platform);
+        match exact.or(same) {
+            Some(&unit) => Ok(Some(unit)),
+            None if units.is_empty() => Ok(None),
+            None => Err(Miss {
+                message: format!(
+                    "`{image}` is not built for {platform}, for which {} is",
+                    self.drafts[own].name
+                ),
+                help: format!("add {platform} to the platforms of `{name}`"),
+            }),
+        }
+    }
+
+    /// `FROM base:3.11` where the manifest has `base:3.12` is most likely a slip.
+    fn warn_of_near_miss(
+        &self,
+        own: usize,
+        reference: &Reference,
+        image: &str,
+        span: Span,
+        found: &mut Found<'_>,
+    ) {
+        let (name, Some(_)) = split_reference(image) else { return };
+        let others = self.by_name.get(name).into_iter().flatten();
+        let tags: Vec<String> = others
+            .filter(|&&other| other != own)
+            .filter(|&&other| matches!(self.drafts[other].content, Content::Build { .. }))
+            .map(|&other| format!("{name}:{}", self.drafts[other].tag))
+            .collect();
+        if !tags.is_empty() {
+            let message = format!("`{}` is taken from outside of this manifest", reference.text);
+            let help = format!("this manifest has {}", tags.join(", "));
+            push_once(found.warnings, Problem::new(message, span, "here").help(help).warning());
+        }
+    }
+}
+
+/// A reference that names this manifest's images, but not one that can be used.
+struct Miss {
+    message: String,
+    help: String,
+}
+
+/// The units of one image share a Dockerfile, and so its problems.
+fn push_once(problems: &mut Vec<Problem>, problem: Problem) {
+    if !problems.contains(&problem) {
+        problems.push(problem);
+    }
+}
+
+/// A reference's name and tag; a `:` before a `/` belongs to a registry's port, and one with a
+/// digest never names an image of a manifest.
+fn split_reference(image: &str) -> (&str, Option<&str>) {
+    match image.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        _ => (image, None),
+    }
+}
+
+/// A public reference in its full form, so that two ways of writing one image agree.
+fn canonical(image: &str) -> String {
+    let (first, rest) = image.split_once('/').unwrap_or(("", image));
+    let registry = first.contains(['.', ':']) || first == "localhost";
+    let (host, path) = match registry {
+        true if matches!(first, "index.docker.io" | "registry-1.docker.io") => ("docker.io", rest),
+        true => (first, rest),
+        false => ("docker.io", image),
+    };
+    let path = match host == "docker.io" && !path.contains('/') {
+        true => format!("library/{path}"),
+        false => path.to_owned(),
+    };
+    let tagged = path.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+    format!("{host}/{path}{}", if tagged { "" } else { ":latest" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_image_has_one_canonical_form() {
+        for (a, b) in [
+            ("ubuntu", "docker.io/library/ubuntu:latest"),
+            ("ns/app:1", "index.docker.io/ns/app:1"),
+            ("ghcr.io/x/y:1", "ghcr.io/x/y:1"),
+            ("localhost:5000/x", "localhost:5000/x:latest"),
+        ] {
+            assert_eq!(canonical(a), canonical(b));
+        }
+        assert_eq!(split_reference("localhost:5000/x"), ("localhost:5000/x", None));
+        assert_eq!(split_reference("base:3.12"), ("base", Some("3.12")));
+    }
+}

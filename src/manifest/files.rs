@@ -1,0 +1,159 @@
+//! Finds the folders and Dockerfiles that a manifest names, and reads each Dockerfile once.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use super::decode::Sp;
+use crate::base::source::{Problem, SourceSet, Span};
+use crate::dockerfile::Dockerfile;
+
+/// A Dockerfile that was read, and where its text lies among all texts.
+#[derive(Clone)]
+pub(super) struct DockerfileSource {
+    pub(super) path: PathBuf,
+    pub(super) parsed: Arc<Dockerfile>,
+    pub(super) start: usize,
+}
+
+/// What was looked up so far.
+pub(super) struct Files {
+    root: PathBuf,
+    dockerfiles: HashMap<PathBuf, Option<DockerfileSource>>,
+}
+
+impl Files {
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), dockerfiles: HashMap::new() }
+    }
+
+    /// The folder that a `context:` names.
+    pub(super) fn context(&self, said: &Sp<String>) -> Result<PathBuf, Problem> {
+        let path = clean(&self.root.join(said.as_str()));
+        let problem = |message, help: String| Problem::new(message, said.span(), "here").help(help);
+        if said.trim().is_empty() {
+            let message = "a context cannot be empty".to_owned();
+            return Err(problem(message, "write `.` for the manifest's own folder".to_owned()));
+        }
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_dir() => Ok(path),
+            Ok(_) => Err(problem(
+                format!("{} is not a folder", path.display()),
+                "a context is a folder; name its Dockerfile under `dockerfile:`".to_owned(),
+            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(problem(
+                format!("there is no folder {}", path.display()),
+                format!("contexts are relative to the manifest's folder, {}", self.root.display()),
+            )),
+            Err(error) => {
+                let help = "see that you may read it".to_owned();
+                Err(problem(format!("cannot read {}: {error}", path.display()), help))
+            }
+        }
+    }
+
+    /// The Dockerfile `name` of a context. One that was found wrong before is not reported twice.
+    pub(super) fn dockerfile(
+        &mut self,
+        context: &Path,
+        name: &str,
+        span: Span,
+        sources: &mut SourceSet,
+    ) -> Result<DockerfileSource, Vec<Problem>> {
+        let path = clean(&context.join(name));
+        if let Some(known) = self.dockerfiles.get(&path) {
+            return known.clone().ok_or_else(Vec::new);
+        }
+        let text = read(&path, span).map_err(|problem| vec![problem])?;
+        let start = sources.add(path.display().to_string(), text.as_str());
+        match Dockerfile::parse(&text) {
+            Ok(parsed) => {
+                let source = DockerfileSource { path: path.clone(), parsed: Arc::new(parsed), start };
+                self.dockerfiles.insert(path, Some(source.clone()));
+                Ok(source)
+            }
+            Err(errors) => {
+                self.dockerfiles.insert(path, None);
+                let problem = |error: crate::dockerfile::DockerfileError| {
+                    let span = Span::new(start + error.span.start, error.span.len());
+                    let problem = Problem::new(error.message, span, "here");
+                    Problem { help: error.help, ..problem }
+                };
+                Err(errors.into_iter().map(problem).collect())
+            }
+        }
+    }
+}
+
+fn read(path: &Path, span: Span) -> Result<String, Problem> {
+    let problem = |message: String, help: &str| Problem::new(message, span, "here").help(help);
+    match fs::read(path) {
+        Ok(bytes) => String::from_utf8(bytes).map_err(|_| {
+            problem(format!("{} is not UTF-8", path.display()), "save the file as UTF-8")
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(problem(
+            format!("there is no Dockerfile {}", path.display()),
+            "name it under `dockerfile:`, relative to the context",
+        )),
+        Err(error) => {
+            let message = format!("cannot read {}: {error}", path.display());
+            Err(problem(message, "a Dockerfile is a file that you may read"))
+        }
+    }
+}
+
+/// The path of `path` inside `context`, with `/`; `None` where it lies outside. Both are clean.
+pub(super) fn inside(context: &Path, path: &Path) -> Option<String> {
+    let rest = path.strip_prefix(context).or_else(|error| match context == Path::new(".") {
+        true if path.is_relative() && !path.starts_with("..") => Ok(path),
+        _ => Err(error),
+    });
+    let parts: Option<Vec<&str>> =
+        rest.ok()?.components().map(|part| part.as_os_str().to_str()).collect();
+    Some(parts?.join("/"))
+}
+
+/// A path without `.` and, where names allow, `..`: the form that people read.
+pub(super) fn clean(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => match out.components().next_back() {
+                Some(Component::Normal(_)) => {
+                    out.pop();
+                }
+                Some(Component::RootDir | Component::Prefix(_)) => {}
+                _ => out.push(".."),
+            },
+            part => out.push(part),
+        }
+    }
+    if out.as_os_str().is_empty() { PathBuf::from(".") } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_and_placed() {
+        for (path, expected) in [
+            ("./a/../b", "b"),
+            ("a/./b/", "a/b"),
+            ("../a", "../a"),
+            ("a/../../b", "../b"),
+            ("/../a", "/a"),
+            ("a/..", "."),
+        ] {
+            assert_eq!(clean(Path::new(path)), PathBuf::from(expected), "{path}");
+        }
+        let inside = |context: &str, path: &str| super::inside(Path::new(context), Path::new(path));
+        assert_eq!(inside("a", "a/b/Dockerfile").as_deref(), Some("b/Dockerfile"));
+        assert_eq!(inside(".", "Dockerfile").as_deref(), Some("Dockerfile"));
+        assert_eq!(inside(".", "../Dockerfile"), None);
+        assert_eq!(inside("a", "b/Dockerfile"), None);
+    }
+}

@@ -1,0 +1,146 @@
+//! Orders units by what they need, and finds the circles that cannot be ordered. Pure.
+
+use std::collections::BTreeSet;
+
+use petgraph::algo::{tarjan_scc, toposort};
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::EdgeRef;
+
+use crate::base::source::{Problem, Span};
+
+/// That one unit needs another, and where it says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Edge {
+    pub(super) dependent: usize,
+    pub(super) base: usize,
+    pub(super) span: Span,
+}
+
+/// For each unit the length of the longest chain of needs below it.
+pub(super) fn depths(units: usize, edges: &[Edge]) -> Result<Vec<usize>, Vec<Vec<Edge>>> {
+    let mut graph: DiGraph<(), &Edge> = DiGraph::with_capacity(units, edges.len());
+    for _ in 0..units {
+        graph.add_node(());
+    }
+    for edge in edges {
+        graph.add_edge(NodeIndex::new(edge.base), NodeIndex::new(edge.dependent), edge);
+    }
+    let Ok(order) = toposort(&graph, None) else { return Err(cycles(&graph)) };
+    let mut depths = vec![0; units];
+    for node in order {
+        for edge in graph.edges(node) {
+            let dependent = edge.target().index();
+            depths[dependent] = depths[dependent].max(depths[node.index()] + 1);
+        }
+    }
+    Ok(depths)
+}
+
+/// One cycle out of each knot, as its edges in order.
+fn cycles(graph: &DiGraph<(), &Edge>) -> Vec<Vec<Edge>> {
+    tarjan_scc(graph)
+        .into_iter()
+        .filter_map(|knot| {
+            let start = *knot.iter().min()?;
+            let inside: BTreeSet<NodeIndex> = knot.into_iter().collect();
+            cycle_through(graph, start, &inside)
+        })
+        .collect()
+}
+
+/// Walks breadth first, so that the cycle shown is the shortest one through `start`.
+fn cycle_through(
+    graph: &DiGraph<(), &Edge>,
+    start: NodeIndex,
+    inside: &BTreeSet<NodeIndex>,
+) -> Option<Vec<Edge>> {
+    let mut came_by: Vec<Option<&Edge>> = vec![None; graph.node_count()];
+    let mut queue = std::collections::VecDeque::from([start]);
+    while let Some(node) = queue.pop_front() {
+        for edge in graph.edges(node).filter(|edge| inside.contains(&edge.target())) {
+            let target = edge.target();
+            if target == start {
+                let mut path = vec![(*edge.weight()).clone()];
+                let mut at = node;
+                while at != start {
+                    let edge = came_by[at.index()]?;
+                    path.push(edge.clone());
+                    at = NodeIndex::new(edge.base);
+                }
+                return Some(path);
+            }
+            if came_by[target.index()].is_none() {
+                came_by[target.index()] = Some(edge.weight());
+                queue.push_back(target);
+            }
+        }
+    }
+    None
+}
+
+/// Words for a cycle, with a label on each of its edges.
+pub(super) fn cycle_problem(cycle: &[Edge], name: &dyn Fn(usize) -> String) -> Problem {
+    let mut names: Vec<String> = cycle.iter().map(|edge| name(edge.dependent)).collect();
+    names.extend(cycle.first().map(|edge| name(edge.dependent)));
+    let mut labels =
+        cycle.iter().map(|edge| {
+            let text = format!("{} needs {}", name(edge.dependent), name(edge.base));
+            (edge.span, text)
+        });
+    let message = format!("these images need each other: {}", names.join(" -> "));
+    let mut problem = match labels.next() {
+        Some((span, text)) => Problem::new(message, span, text),
+        None => Problem { message, help: None, labels: Vec::new(), warning: false },
+    };
+    for (span, text) in labels {
+        problem = problem.and(span, text);
+    }
+    problem.help("take one of these edges away: one image has to come first")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn edge(dependent: usize, base: usize) -> Edge {
+        Edge { dependent, base, span: Span::new(dependent * 10 + base, 1) }
+    }
+
+    #[test]
+    fn chains_have_depths() {
+        assert_eq!(depths(4, &[edge(1, 0), edge(2, 1), edge(2, 0)]), Ok(vec![0, 1, 2, 0]));
+    }
+
+    #[test]
+    fn a_cycle_shows_each_edge() {
+        let cycles = depths(4, &[edge(0, 1), edge(1, 2), edge(2, 0), edge(3, 0)]).unwrap_err();
+        assert_eq!(cycles.len(), 1);
+        let problem = cycle_problem(&cycles[0], &|unit| format!("u{unit}"));
+        assert_eq!(problem.labels.len(), 3);
+        assert_eq!(problem.message, "these images need each other: u0 -> u1 -> u2 -> u0");
+        let itself = depths(1, &[edge(0, 0)]).unwrap_err();
+        assert_eq!(itself[0].len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_needed_lies_lower(pairs in prop::collection::vec((0usize..12, 0usize..12), 0..40)) {
+            let edges: Vec<Edge> = pairs.iter().map(|&(a, b)| edge(a, b)).collect();
+            match depths(12, &edges) {
+                Ok(depths) => for edge in &edges {
+                    prop_assert!(depths[edge.base] < depths[edge.dependent]);
+                },
+                Err(cycles) => {
+                    prop_assert!(!cycles.is_empty());
+                    for cycle in cycles {
+                        for (index, edge) in cycle.iter().enumerate() {
+                            let next = &cycle[(index + 1) % cycle.len()];
+                            prop_assert_eq!(edge.base, next.dependent);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! From `imgplan.yaml` to a [`Workspace`]: what was written ([`model`]), with variables put in
+//! and every value's place known; then what is meant ([`workspace`]), with units, bases and order.
+//!
+//! All problems of all files are found before anything else happens.
+
+mod bases;
+mod decode;
+mod files;
+mod graph;
+mod interpolate;
+mod load;
+pub mod model;
+mod node;
+mod resolve;
+pub mod workspace;
+
+pub use decode::Sp;
+pub use load::{ManifestError, root_of};
+pub use workspace::Workspace;

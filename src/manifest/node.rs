@@ -1,0 +1,345 @@
+//! Turns YAML text into a tree in which every key and value knows its place. Pure.
+//!
+//! serde alone would stop at the first wrong value; over this tree all of them can be found. It
+//! also keeps what YAML forgets: that `1.10` was written as a number.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{Location, Spanned};
+
+use crate::base::source::{Problem, Span};
+
+/// A YAML value and its place.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) span: Span,
+    pub(crate) value: Value,
+}
+
+/// What a [`Node`] holds.
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    Scalar { text: String, kind: Kind },
+    Seq(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+    /// A value whose problem is already reported: readers go past it.
+    Bad,
+}
+
+/// What YAML makes of a scalar. A quoted one is always text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    Number,
+    Bool,
+    Null,
+}
+
+/// A key of a mapping and its place.
+#[derive(Debug, Clone)]
+pub(crate) struct Key {
+    pub(crate) text: String,
+    pub(crate) span: Span,
+}
+
+/// Reads one YAML document. `start` is the text's offset in its
+/// [`SourceSet`](crate::base::source::SourceSet).
+pub(crate) fn parse(text: &str, start: usize) -> Result<Node, Problem> {
+    // The defaults refuse manifests of our own size (10,000 images, one anchor for all of their
+    // defaults). With these a bomb is still refused: its events are counted.
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        strict_booleans: true,
+        budget: serde_saphyr::budget! {
+            max_nodes: 5_000_000,
+            max_events: 10_000_000,
+            max_merge_keys: 200_000,
+            max_aliases: 200_000,
+            enforce_alias_anchor_ratio: false,
+        },
+    };
+    match serde_saphyr::from_str_with_options::<Raw>(text, options) {
+        Ok(raw) => Ok(raw.into_node(text, start)),
+        Err(error) => Err(syntax_problem(&error, text, start)),
+    }
+}
+
+fn syntax_problem(error: &serde_saphyr::Error, text: &str, start: usize) -> Problem {
+    let line_col = |at: Location| (at.line() as usize, at.column() as usize);
+    let span = error.location().map_or(Span::new(start, 0), |location| {
+        let span = location.span();
+        match (span.byte_offset(), span.byte_len()) {
+            (Some(offset), Some(len)) if len > 0 => {
+                Span::new(start + usize::try_from(offset).unwrap_or(0), usize::try_from(len).unwrap_or(0))
+            }
+            _ => span_of_line(text, start, line_col(location)),
+        }
+    });
+    let message = first_line(&error.to_string());
+    let line = text.get(span.start.saturating_sub(start)..).unwrap_or_default();
+    let lower = message.to_lowercase();
+    let (message, help) = if lower.contains("duplicate") {
+        let message = format!("the key `{}` stands twice", line_word(line));
+        (message, "remove one of the two: the last would silently win")
+    } else if line.starts_with('\t') {
+        ("a tab indents this line".to_owned(), "YAML indents with spaces only: replace the tab")
+    } else if lower.contains("recursion") {
+        ("this is nested deeper than imgplan reads".to_owned(), "close the brackets above")
+    } else if lower.contains("budget") {
+        (
+            "the aliases of this file expand to more than imgplan reads".to_owned(),
+            "write fewer aliases (`*name`) of lists that hold aliases themselves",
+        )
+    } else {
+        (message, "see that quotes, brackets and indentation on this line and the one above match")
+    };
+    Problem::new(message, span, "here").help(help)
+}
+
+/// The key at the start of a line's rest.
+fn line_word(line: &str) -> &str {
+    line.split([':', '\n']).next().unwrap_or_default().trim().trim_matches(['"', '\''])
+}
+
+/// The text's own words end where its location begins: ` at line 3, column 5`.
+fn first_line(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    let line = line.strip_prefix("error: ").unwrap_or(line);
+    match line.split_once(": ") {
+        Some((place, rest)) if place.starts_with("line ") => rest.to_owned(),
+        _ => line.split(" at line ").next().unwrap_or(line).to_owned(),
+    }
+}
+
+fn span_of_line(text: &str, start: usize, (line, column): (usize, usize)) -> Span {
+    let mut offset = 0;
+    for (index, words) in text.split_inclusive('\n').enumerate() {
+        if index + 1 == line {
+            let bare = words.trim_end();
+            let skip: usize = bare.chars().take(column.saturating_sub(1)).map(char::len_utf8).sum();
+            let skip = if skip < bare.len() { skip } else { bare.len() - bare.trim_start().len() };
+            return Span::new(start + offset + skip, bare.len().saturating_sub(skip));
+        }
+        offset += words.len();
+    }
+    Span::new(start + text.trim_end().len(), 0)
+}
+
+/// What serde gives, before the spans are moved into the set.
+struct Raw(Spanned<RawValue>);
+
+enum RawValue {
+    Text(String),
+    Number,
+    Bool,
+    Null,
+    Seq(Vec<Raw>),
+    Map(Vec<(Spanned<String>, Raw)>),
+}
+
+impl Raw {
+    fn into_node(self, source: &str, start: usize) -> Node {
+        let written = byte_span(&self.0.defined, start);
+        let mut span = byte_span(&self.0.referenced, start);
+        let scalar = |kind| {
+            let from = written.start - start;
+            let text = source.get(from..from + written.len).unwrap_or_default();
+            Value::Scalar { text: text.to_owned(), kind }
+        };
+        let value = match self.0.value {
+            RawValue::Text(text) => Value::Scalar { text, kind: Kind::Text },
+            RawValue::Number => scalar(Kind::Number),
+            RawValue::Bool => scalar(Kind::Bool),
+            RawValue::Null => scalar(Kind::Null),
+            RawValue::Seq(items) => {
+                Value::Seq(items.into_iter().map(|item| item.into_node(source, start)).collect())
+            }
+            RawValue::Map(entries) => Value::Map(
+                entries
+                    .into_iter()
+                    .map(|(key, value)| {
+                        let span = byte_span(&key.referenced, start);
+                        (Key { text: key.value, span }, value.into_node(source, start))
+                    })
+                    .collect(),
+            ),
+        };
+        // A container has no length of its own: its first key or item stands for it.
+        if span.len == 0 {
+            span = match &value {
+                Value::Map(entries) => entries.first().map_or(span, |(key, _)| key.span),
+                Value::Seq(items) => items.first().map_or(span, |item| item.span),
+                Value::Scalar { .. } | Value::Bad => span,
+            };
+        }
+        Node { span, value }
+    }
+}
+
+fn byte_span(location: &Location, start: usize) -> Span {
+    let span = location.span();
+    let at = |value: Option<_>| value.and_then(|value| usize::try_from(value).ok()).unwrap_or(0);
+    Span::new(start + at(span.byte_offset()), at(span.byte_len()))
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Spanned::<RawValue>::deserialize(deserializer).map(Raw)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = RawValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any YAML value")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<RawValue, E> {
+        Ok(RawValue::Text(text.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<RawValue, E> {
+        Ok(RawValue::Text(text))
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<RawValue, E> {
+        Ok(RawValue::Bool)
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<RawValue, E> {
+        Ok(RawValue::Number)
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<RawValue, E> {
+        Ok(RawValue::Number)
+    }
+
+    fn visit_i128<E: de::Error>(self, _: i128) -> Result<RawValue, E> {
+        Ok(RawValue::Number)
+    }
+
+    fn visit_u128<E: de::Error>(self, _: u128) -> Result<RawValue, E> {
+        Ok(RawValue::Number)
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<RawValue, E> {
+        Ok(RawValue::Number)
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<RawValue, E> {
+        Ok(RawValue::Null)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<RawValue, E> {
+        Ok(RawValue::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<RawValue, D::Error> {
+        RawValue::deserialize(inner)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<RawValue, D::Error> {
+        RawValue::deserialize(inner)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<RawValue, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(RawValue::Seq(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawValue, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(RawValue::Map(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::source::SourceSet;
+
+    #[test]
+    fn every_value_knows_its_place_and_how_it_was_written() {
+        let text = "é: 1\nimages:\n  - name: api\n    tag: 1.10\n    q: \"1.10\"\n    n:\n    b: yes\n    t: true\n    x: 020\n";
+        let mut set = SourceSet::default();
+        set.add("other", "xyz");
+        let start = set.add("m", text);
+        let node = parse(text, start).unwrap();
+        let mut seen = Vec::new();
+        fn walk(node: &Node, set: &SourceSet, seen: &mut Vec<String>) {
+            match &node.value {
+                Value::Scalar { text, kind } => {
+                    seen.push(format!("{text}|{kind:?}|{}", set.text(node.span)));
+                }
+                Value::Seq(items) => items.iter().for_each(|item| walk(item, set, seen)),
+                Value::Map(entries) => {
+                    for (key, value) in entries {
+                        assert_eq!(set.text(key.span), key.text);
+                        walk(value, set, seen);
+                    }
+                }
+                Value::Bad => unreachable!(),
+            }
+        }
+        walk(&node, &set, &mut seen);
+        assert_eq!(
+            seen,
+            [
+                "1|Number|1",
+                "api|Text|api",
+                "1.10|Number|1.10",
+                "1.10|Text|\"1.10\"",
+                "|Null|",
+                "yes|Text|yes",
+                "true|Bool|true",
+                "020|Number|020",
+            ]
+        );
+    }
+
+    #[test]
+    fn aliases_and_merges_are_followed() {
+        let text = "d: &d {tag: v1}\ni:\n  - {<<: *d, name: a}\n  - {<<: *d, name: b}\n";
+        let node = parse(text, 0).unwrap();
+        let shown = format!("{node:?}");
+        assert_eq!(shown.matches("\"v1\"").count(), 3, "{shown}");
+    }
+
+    #[test]
+    fn what_is_not_yaml_is_refused_with_a_place() {
+        for (text, words, at) in [
+            ("a: 1\na: 2\n", "twice", "a"),
+            ("a:\n\tb: 1\n", "tab", "\tb"),
+            ("a: \"x\n", "", ""),
+            ("a: [1\nb: 2\n", "", ""),
+        ] {
+            let problem = parse(text, 0).unwrap_err();
+            assert!(problem.message.to_lowercase().contains(words), "{text:?}: {problem:?}");
+            let span = problem.labels[0].0;
+            assert!(text[span.start..].trim_start_matches(' ').starts_with(at.trim_start()) || at.is_empty(), "{text:?}: {problem:?}");
+        }
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..12 {
+            let inner = vec![format!("*a{}", level - 1); 10].join(", ");
+            bomb.push_str(&format!("a{level}: &a{level} [{inner}]\n"));
+        }
+        assert!(parse(&bomb, 0).unwrap_err().message.contains("aliases"));
+        assert!(parse(&"[".repeat(100_000), 0).unwrap_err().message.contains("nested"));
+    }
+}

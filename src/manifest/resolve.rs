@@ -1,0 +1,391 @@
+//! Turns what was written into what is meant: defaults filled in, a unit for each platform, paths
+//! found, bases matched, units in order. Everything that is wrong is gathered on the way.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::bases;
+use super::decode::{Sp, nearest};
+use super::files::{self, DockerfileSource, Files};
+use super::graph::{self, Edge};
+use super::model::{Image, Manifest, OwnerSetting};
+use super::workspace::{BuildOrigin, Origin, ServiceSettings, Unit, UnitId, Workspace};
+use crate::base::limit::Class;
+use crate::base::name::{ImageName, ImageRef, NameError, Owner, Platform, Tag, Visibility};
+use crate::base::source::{Problem, SourceSet, Span};
+use crate::base::upstream::SourceRef;
+
+/// What resolving works on, and what it finds.
+pub(super) struct Resolver<'a> {
+    /// The folder that paths are relative to.
+    pub(super) root: PathBuf,
+    /// What was written.
+    pub(super) manifest: &'a Manifest,
+    /// The images of which something was reported already.
+    pub(super) damaged: &'a [Span],
+    /// All texts; Dockerfiles are added.
+    pub(super) sources: &'a mut SourceSet,
+    /// What was found so far.
+    pub(super) problems: Vec<Problem>,
+    /// What is worth a look.
+    pub(super) warnings: Vec<Problem>,
+}
+
+/// One image with its defaults, before it is split into units.
+pub(super) struct Draft<'a> {
+    pub(super) image: &'a Image,
+    pub(super) span: Span,
+    pub(super) name: ImageName,
+    pub(super) tag: Tag,
+    pub(super) platforms: Vec<Platform>,
+    owner: Option<Owner>,
+    visibility: Option<Visibility>,
+    pub(super) content: Content,
+    /// The units made of it.
+    pub(super) units: Vec<usize>,
+}
+
+/// What a draft is made of.
+pub(super) enum Content {
+    Build { context: PathBuf, dockerfile: DockerfileSource },
+    Mirror(SourceRef),
+}
+
+pub(super) fn resolve(mut resolver: Resolver<'_>) -> Result<Workspace, Vec<Problem>> {
+    let settings = resolver.settings();
+    let mut drafts = resolver.drafts();
+    let mut units = resolver.units(&mut drafts);
+    let (base_uses, edges) =
+        bases::find(&drafts, &units, &mut resolver.problems, &mut resolver.warnings);
+    let depths = match graph::depths(units.len(), &edges) {
+        Ok(depths) => depths,
+        Err(cycles) => {
+            let name = |unit: usize| units[unit].key.to_string();
+            let shown = cycles.iter().map(|cycle| graph::cycle_problem(cycle, &name));
+            resolver.problems.extend(shown);
+            Vec::new()
+        }
+    };
+    if !resolver.problems.is_empty() {
+        return Err(resolver.problems);
+    }
+    for (unit, bases) in units.iter_mut().zip(base_uses) {
+        if let Origin::Build(build) = &mut unit.origin {
+            build.bases = bases;
+        }
+    }
+    Ok(Workspace {
+        root: resolver.root,
+        units: in_order(units, &edges, &depths),
+        images: drafts.len(),
+        settings,
+        warnings: resolver.warnings,
+        sources: Arc::default(),
+    })
+}
+
+/// Sorts units by depth and name, and gives every ID its new meaning.
+fn in_order(mut units: Vec<Unit>, edges: &[Edge], depths: &[usize]) -> Vec<Unit> {
+    let mut order: Vec<usize> = (0..units.len()).collect();
+    order.sort_by(|&a, &b| (depths[a], &units[a].key).cmp(&(depths[b], &units[b].key)));
+    let mut place = vec![UnitId(0); units.len()];
+    for (new, &old) in order.iter().enumerate() {
+        place[old] = UnitId(new);
+    }
+    for edge in edges {
+        units[edge.dependent].needs.push(place[edge.base]);
+    }
+    for (unit, &depth) in units.iter_mut().zip(depths) {
+        unit.depth = depth;
+        unit.needs.sort_unstable();
+        unit.needs.dedup();
+        if let Origin::Build(build) = &mut unit.origin {
+            for base in &mut build.bases {
+                base.unit = place[base.unit.0];
+            }
+        }
+    }
+    let mut slots: Vec<Option<Unit>> = units.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|old| slots[old].take()).collect()
+}
+
+impl<'a> Resolver<'a> {
+    fn report(&mut self, message: impl Into<String>, span: Span, help: impl Into<String>) {
+        self.problems.push(Problem::new(message, span, "here").help(help));
+    }
+
+    fn report_name(&mut self, error: NameError, span: Span) {
+        self.report(error.message, span, error.help);
+    }
+
+    fn settings(&mut self) -> ServiceSettings {
+        let Some(written) = &self.manifest.settings else { return ServiceSettings::default() };
+        let mut settings = ServiceSettings {
+            url: written.url.as_ref().map(|url| url.trim().to_owned()),
+            concurrency: written.concurrency.as_deref().copied(),
+            limits: Vec::new(),
+        };
+        if let Some(url) = &written.url
+            && !(url.starts_with("http://") || url.starts_with("https://"))
+        {
+            let message = format!("`{}` is not a URL", url.as_str());
+            self.report(message, url.span(), "begin it with https://");
+        }
+        if let Some(concurrency) = &written.concurrency
+            && !(1..=1000).contains(&**concurrency)
+        {
+            let message = format!("{} images at once is out of range", **concurrency);
+            self.report(message, concurrency.span(), "write a number from 1 to 1000");
+        }
+        for (class, limit) in written.limits.iter().flat_map(|limits| &limits.0) {
+            match class.parse::<Class>() {
+                Ok(known) => settings.limits.push((known, limit.0.value.0)),
+                Err(error) => {
+                    let help = match nearest(class, &Class::ALL.map(Class::as_str)) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => error.help,
+                    };
+                    self.report(error.message, class.span(), help);
+                }
+            }
+        }
+        settings
+    }
+
+    fn drafts(&mut self) -> Vec<Draft<'a>> {
+        let manifest = self.manifest;
+        let Some(images) = &manifest.images else {
+            let span = manifest.version.as_ref().map_or(Span::new(0, 0), Sp::span);
+            self.report("the manifest lists no images", span, "list them under `images:`");
+            return Vec::new();
+        };
+        let mut files = Files::new(&self.root);
+        images.iter().filter_map(|image| self.draft(image, &mut files)).collect()
+    }
+
+    fn draft(&mut self, entry: &'a Sp<Image>, files: &mut Files) -> Option<Draft<'a>> {
+        let image: &Image = entry;
+        let owner = image.owner.as_ref().or(self.manifest.owner.as_ref());
+        let visibility = self.visibility(image, owner);
+        let platforms = self.platforms(image);
+        let content = self.content(entry, files);
+        let (name, tag) = self.name_and_tag(entry, owner)?;
+        Some(Draft {
+            image,
+            span: image.name.as_ref().map_or(entry.span(), Sp::span),
+            name,
+            tag,
+            platforms,
+            owner: owner.map(|owner| owner.0.value.0.clone()),
+            visibility,
+            content: content?,
+            units: Vec::new(),
+        })
+    }
+
+    fn is_damaged(&self, entry: &Sp<Image>) -> bool {
+        self.damaged.contains(&entry.span())
+    }
+
+    fn visibility(
+        &mut self,
+        image: &Image,
+        owner: Option<&Sp<OwnerSetting>>,
+    ) -> Option<Visibility> {
+        let defaults = self.manifest.defaults.as_ref();
+        let said =
+            image.visibility.as_ref().or_else(|| defaults.and_then(|d| d.visibility.as_ref()));
+        let visibility = said.and_then(|said| said.0.value.0);
+        let owner = owner.filter(|owner| owner.0.value.0 == Owner::Platform);
+        match (owner, said) {
+            (Some(owner), Some(said)) if visibility == Some(Visibility::Private) => {
+                let problem = Problem::new(
+                    "an image of the platform cannot be private",
+                    said.span(),
+                    "private here",
+                );
+                let problem = problem.and(owner.span(), "owned by the platform");
+                let help = "write `visibility: public`, or give the image another owner";
+                self.problems.push(problem.help(help));
+                visibility
+            }
+            (Some(_), _) => Some(Visibility::Public),
+            (None, _) => visibility,
+        }
+    }
+
+    fn platforms(&mut self, image: &Image) -> Vec<Platform> {
+        let defaults = self.manifest.defaults.as_ref();
+        let said = image.platforms.as_ref().or_else(|| defaults.and_then(|d| d.platforms.as_ref()));
+        let Some(said) = said else { return vec![Platform::default()] };
+        let mut platforms: Vec<Platform> = Vec::new();
+        for platform in said.iter() {
+            if platforms.contains(platform) {
+                let message = format!("{} is listed twice", **platform);
+                self.report(message, platform.span(), "remove one of them");
+            } else {
+                platforms.push(**platform);
+            }
+        }
+        if platforms.is_empty() && image.platforms.is_some() && said.is_empty() {
+            let help = "list one, or remove the key to build for linux/amd64";
+            self.report("an image needs a platform", said.span(), help);
+        }
+        platforms
+    }
+
+    fn content(&mut self, entry: &Sp<Image>, files: &mut Files) -> Option<Content> {
+        let image: &Image = entry;
+        match (&image.context, &image.source) {
+            (Some(context), Some(source)) => {
+                let problem = Problem::new(
+                    "an image is built from a `context` or mirrored from a `source`, not both",
+                    context.span(),
+                    "built",
+                );
+                let problem = problem.and(source.span(), "mirrored");
+                self.problems.push(problem.help("remove one of the two"));
+                None
+            }
+            (None, None) if self.is_damaged(entry) => None,
+            (None, None) => {
+                let help = "add `context:` with the folder to build from, or `source:` with a \
+                            public image to mirror";
+                self.report("this image has neither a context nor a source", entry.span(), help);
+                None
+            }
+            (Some(context), None) => self.build(image, context, files),
+            (None, Some(source)) => {
+                if let Some(dockerfile) = &image.dockerfile {
+                    let help = "remove it, or build from a `context` instead";
+                    self.report("a mirror has no Dockerfile", dockerfile.span(), help);
+                }
+                Some(Content::Mirror(source.0.value.0.clone()))
+            }
+        }
+    }
+
+    fn build(&mut self, image: &Image, context: &Sp<String>, files: &mut Files) -> Option<Content> {
+        let defaults = self.manifest.defaults.as_ref();
+        let said = image.dockerfile.as_ref();
+        let said = said.or_else(|| defaults.and_then(|defaults| defaults.dockerfile.as_ref()));
+        let folder = match files.context(context) {
+            Ok(folder) => folder,
+            Err(problem) => {
+                self.problems.push(problem);
+                return None;
+            }
+        };
+        let name = said.map_or("Dockerfile", |said| said.as_str());
+        let span = said.map_or(context.span(), Sp::span);
+        match files.dockerfile(&folder, name, span, self.sources) {
+            Ok(dockerfile) => Some(Content::Build { context: folder, dockerfile }),
+            Err(problems) => {
+                self.problems.extend(problems);
+                None
+            }
+        }
+    }
+
+    fn name_and_tag(
+        &mut self,
+        entry: &Sp<Image>,
+        owner: Option<&Sp<OwnerSetting>>,
+    ) -> Option<(ImageName, Tag)> {
+        let image: &Image = entry;
+        let of_platform = owner.is_some_and(|owner| owner.0.value.0 == Owner::Platform);
+        let name = image.name.as_ref().map(|name| name.0.value.0.clone());
+        if let (Some(name), Some(at)) = (&name, &image.name)
+            && name.has_namespace()
+            && !of_platform
+        {
+            let help = "only images of the platform have a namespace: take the `/` out, or write \
+                        `owner: platform`";
+            self.report(format!("`{name}` has a `/`"), at.span(), help);
+        }
+        let tag = image.tag.as_ref().map(|tag| tag.0.value.0.clone());
+        let default = || {
+            let defaults = self.manifest.defaults.as_ref();
+            defaults.and_then(|d| d.tag.as_ref()).map_or_else(Tag::latest, |tag| tag.0.value.0.clone())
+        };
+        match (name, tag, &image.source) {
+            (Some(name), Some(tag), _) => Some((name, tag)),
+            (Some(name), None, None) => Some((name, default())),
+            (None, _, None) => {
+                if !self.is_damaged(entry) {
+                    self.report("this image has no name", entry.span(), "add `name:`");
+                }
+                None
+            }
+            (name, tag, Some(source)) => match source.0.value.0.destination(of_platform) {
+                Ok((derived, derived_tag)) => {
+                    Some((name.unwrap_or(derived), tag.unwrap_or(derived_tag)))
+                }
+                Err(error) => {
+                    self.report_name(error, source.span());
+                    None
+                }
+            },
+        }
+    }
+
+    fn units(&mut self, drafts: &mut [Draft<'_>]) -> Vec<Unit> {
+        let mut units: Vec<Unit> = Vec::new();
+        let mut taken: HashMap<ImageRef, Span> = HashMap::new();
+        for draft in drafts {
+            for &platform in &draft.platforms {
+                let tag = match draft.platforms.len() {
+                    1 => Ok(draft.tag.clone()),
+                    _ => draft.tag.for_platform(platform),
+                };
+                let tag = match tag {
+                    Ok(tag) => tag,
+                    Err(error) => {
+                        self.report_name(error, draft.span);
+                        continue;
+                    }
+                };
+                let key = ImageRef { name: draft.name.clone(), tag };
+                if let Some(&first) = taken.get(&key) {
+                    let message = format!("two images land on {key}");
+                    let problem = Problem::new(message, draft.span, "and here");
+                    let help = "give one of them another `name:` or `tag:`";
+                    self.problems.push(problem.and(first, "here").help(help));
+                    continue;
+                }
+                taken.insert(key.clone(), draft.span);
+                draft.units.push(units.len());
+                units.push(self.unit(draft, key, platform));
+            }
+        }
+        units
+    }
+
+    fn unit(&self, draft: &Draft<'_>, key: ImageRef, platform: Platform) -> Unit {
+        let defaults = self.manifest.defaults.as_ref();
+        let timeout =
+            draft.image.timeout.as_ref().or_else(|| defaults.and_then(|d| d.timeout.as_ref()));
+        Unit {
+            key,
+            image: draft.name.clone(),
+            platform,
+            owner: draft.owner.clone(),
+            visibility: draft.visibility,
+            timeout: timeout.map(|timeout| timeout.0.value.0),
+            origin: match &draft.content {
+                Content::Mirror(source) => Origin::Mirror(source.clone()),
+                Content::Build { context, dockerfile } => Origin::Build(BuildOrigin {
+                    context: context.clone(),
+                    dockerfile_path: dockerfile.path.clone(),
+                    dockerfile_inside: files::inside(context, &dockerfile.path),
+                    dockerfile: Arc::clone(&dockerfile.parsed),
+                    bases: Vec::new(),
+                }),
+            },
+            needs: Vec::new(),
+            depth: 0,
+            span: draft.span,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What happened since the lockfile was last written: one JSON object a line, each synced before
+//! the next step leans on it. Reading it back is pure.
+
+use serde::{Deserialize, Serialize};
+
+use super::lockfile::{Kind, Pending};
+use crate::base::digest::Fingerprint;
+use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
+
+/// Something that must survive the death of the process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Record {
+    /// A build is about to be asked for. Without a `Created` after it, whether the service took it
+    /// is not known.
+    Submitting {
+        /// The unit.
+        unit: ImageRef,
+        /// Of what is asked for.
+        fingerprint: Fingerprint,
+    },
+    /// The service accepted a build.
+    Created {
+        /// The unit.
+        unit: ImageRef,
+        /// Built or mirrored.
+        kind: Kind,
+        /// The platform.
+        platform: Platform,
+        /// Whose it will be.
+        owner: Owner,
+        /// The build.
+        pending: Pending,
+    },
+    /// The context is with the service.
+    Uploaded {
+        /// The unit.
+        unit: ImageRef,
+        /// The build.
+        build: BuildId,
+    },
+    /// The build was started.
+    Started {
+        /// The unit.
+        unit: ImageRef,
+        /// The build.
+        build: BuildId,
+    },
+    /// The build came to its end.
+    Ended {
+        /// The unit.
+        unit: ImageRef,
+        /// The build.
+        build: BuildId,
+        /// Which end.
+        outcome: Outcome,
+    },
+    /// An image was changed without a build.
+    Updated {
+        /// The unit.
+        unit: ImageRef,
+        /// Its visibility now, where that changed.
+        visibility: Option<Visibility>,
+        /// Its owner now, where that changed.
+        owner: Option<Owner>,
+    },
+    /// A unit is no longer looked after; the image stays.
+    Forgotten {
+        /// The unit.
+        unit: ImageRef,
+    },
+}
+
+/// How a build ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The image is there.
+    Completed,
+    /// It is not.
+    Failed,
+    /// Somebody stopped it.
+    Cancelled,
+}
+
+/// The first line of a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Header {
+    pub(super) journal: u64,
+    pub(super) service: String,
+}
+
+/// The version of the journal's format.
+pub(super) const VERSION: u64 = 1;
+
+/// Why a journal cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// Written by a later imgplan.
+    #[error("it has version {0}, and this imgplan reads {VERSION}")]
+    Newer(u64),
+    /// A line that is not the last makes no sense.
+    #[error("line {0} is damaged")]
+    Damaged(usize),
+}
+
+/// Reads a journal: the service, and the records in order. A torn last line is what a death in
+/// the middle of a write leaves behind: nothing leaned on it, so it is dropped. `None` where not
+/// even the first line is whole.
+pub(super) fn decode(text: &str) -> Result<Option<(String, Vec<Record>)>, JournalError> {
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let mut lines = whole.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let Some((_, first)) = lines.next() else { return Ok(None) };
+    let header: Header = serde_json::from_str(first).map_err(|_| JournalError::Damaged(1))?;
+    if header.journal > VERSION {
+        return Err(JournalError::Newer(header.journal));
+    }
+    let records = lines
+        .map(|(index, line)| {
+            serde_json::from_str(line).map_err(|_| JournalError::Damaged(index + 1))
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Some((header.service, records)))
+}
+
+/// One line of a journal.
+pub(super) fn line(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string(value).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_last_line_is_dropped_and_a_damaged_one_is_not() {
+        let header = line(&Header { journal: VERSION, service: "s".to_owned() });
+        let record = Record::Forgotten { unit: "a:b".parse().unwrap() };
+        let one = line(&record);
+        let whole = format!("{header}{one}{one}");
+        for end in 0..whole.len() {
+            let read = decode(&whole[..end]).unwrap();
+            let records = whole[..end].matches('\n').count().saturating_sub(1);
+            assert_eq!(read.map_or(0, |(_, read)| read.len()), records, "{end}");
+        }
+        let damaged = format!("{header}{{\"rec\n{one}");
+        assert_eq!(decode(&damaged), Err(JournalError::Damaged(2)));
+        let newer = line(&Header { journal: 2, service: "s".to_owned() });
+        assert_eq!(decode(&newer), Err(JournalError::Newer(2)));
+    }
+}

@@ -1,0 +1,128 @@
+//! The types of the lockfile: a block a unit, and what is known of it. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::digest::{FieldHasher, Fingerprint};
+use crate::base::name::{BuildId, Owner, Platform, Visibility};
+
+/// The version of what enters a fingerprint. A change of it makes every fingerprint new, so it
+/// only moves with the rules of [`Inputs`].
+pub const FINGERPRINT_FORMAT: &str = "imgplan fingerprint 1";
+
+/// What is known of one unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Built or mirrored.
+    pub kind: Kind,
+    /// The platform that it was made for.
+    pub platform: Platform,
+    /// Whose it is.
+    pub owner: Owner,
+    /// The last build that completed.
+    pub built: Option<Built>,
+    /// A build that was accepted and whose end is not known.
+    pub pending: Option<Pending>,
+    /// The last build, where it failed.
+    pub failed: Option<Failed>,
+}
+
+/// How a unit comes to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Built from a context.
+    Build,
+    /// Transferred from a public registry.
+    Mirror,
+}
+
+impl Kind {
+    /// The kind as the lockfile and the plan write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Mirror => "mirror",
+        }
+    }
+}
+
+/// A build that completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// Of everything that decided its content.
+    pub fingerprint: Fingerprint,
+    /// What the fingerprint is made of.
+    pub inputs: Inputs,
+    /// The service's ID of it.
+    pub build: BuildId,
+    /// Where the service put it. Opaque.
+    pub path: String,
+    /// Who may pull it.
+    pub visibility: Visibility,
+}
+
+/// A build that was accepted and whose end is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// Of everything that decides its content.
+    pub fingerprint: Fingerprint,
+    /// What the fingerprint is made of.
+    pub inputs: Inputs,
+    /// The service's ID of it.
+    pub build: BuildId,
+    /// Where the service will put it. Opaque.
+    pub path: String,
+    /// Who may pull it once it is complete.
+    pub visibility: Visibility,
+    /// Whether the service has all that it needs: the context is there and the build was started.
+    pub started: bool,
+}
+
+/// A build that failed or was cancelled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Of what was tried.
+    pub fingerprint: Fingerprint,
+    /// The service's ID of it.
+    pub build: BuildId,
+}
+
+/// One digest, or text, for each thing that decides what a unit contains: a plan can name the one
+/// that changed.
+///
+/// | key | value |
+/// |---|---|
+/// | `context` | digest of the files that are sent: path, kind, executable bit, content |
+/// | `dockerfile` | digest of the Dockerfile, before base paths are put in |
+/// | `dockerfile_path` | where it lies in the context; absent where it lies outside |
+/// | `platform` | the platform |
+/// | `base NAME:TAG` | fingerprint of a unit that it needs |
+/// | `source` | a mirror's source |
+///
+/// Not in it: times, owners, the image's own name, tag and visibility, the archive's bytes, the host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Inputs(pub BTreeMap<String, String>);
+
+impl Inputs {
+    /// The digest of all inputs, which are sorted by key.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut hasher = FieldHasher::new(FINGERPRINT_FORMAT);
+        for (key, value) in &self.0 {
+            hasher.field(key.as_bytes()).field(value.as_bytes());
+        }
+        Fingerprint(hasher.finish())
+    }
+
+    /// Adds one input.
+    pub fn set(&mut self, key: impl Into<String>, value: impl ToString) {
+        self.0.insert(key.into(), value.to_string());
+    }
+
+    /// One input.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+}

@@ -1,0 +1,343 @@
+//! Keeps the lockfile and the journal on disk: opens them, appends, and writes them anew.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+
+use super::State;
+use super::encode::{self, DecodeError, Decoded};
+use super::journal::{self, Header, JournalError, Record};
+use crate::base::file::{
+    AtPath, FileLock, LockError, PathError, read_if_exists, replace, sync_dir,
+};
+
+/// Where state lies on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// The lockfile.
+    pub lockfile: PathBuf,
+    /// The folder of everything that is not committed.
+    pub work: PathBuf,
+}
+
+impl Paths {
+    /// Beside a manifest in `root`.
+    pub fn beside(root: &Path) -> Self {
+        Self { lockfile: root.join("imgplan.lock"), work: root.join(".imgplan") }
+    }
+
+    /// For the local server: a lockfile of its own, under `.imgplan/local/`.
+    pub fn local(root: &Path) -> Self {
+        let work = root.join(".imgplan").join("local");
+        Self { lockfile: work.join("imgplan.lock"), work }
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.work.join("journal.jsonl")
+    }
+}
+
+/// Why state cannot be read or written.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum StateError {
+    /// The lockfile is not one that this imgplan reads.
+    #[error("cannot read {}: {error}", path.display())]
+    Lockfile {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        error: DecodeError,
+        /// What to do.
+        #[help]
+        help: &'static str,
+    },
+    /// The journal is not one that this imgplan reads.
+    #[error("cannot read {}: {error}", path.display())]
+    Journal {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        error: JournalError,
+        /// What to do.
+        #[help]
+        help: &'static str,
+    },
+    /// The state speaks of another service.
+    #[error("{} belongs to {theirs}, and this run goes to {ours}", path.display())]
+    #[diagnostic(help(
+        "set PRIME_API_BASE_URL or `settings.url` to {theirs}; or, to begin anew with {ours}, move \
+         the file away"
+    ))]
+    OtherService {
+        /// The lockfile or journal.
+        path: PathBuf,
+        /// The service that it speaks of.
+        theirs: String,
+        /// The service of this run.
+        ours: String,
+    },
+    /// Another run works here.
+    #[error("another run works here: {holder}")]
+    #[diagnostic(help("wait for it to end; the lock is freed when its process is gone"))]
+    Locked {
+        /// What it said of itself.
+        holder: String,
+    },
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The lockfile could not be written; the journal has all of it.
+    #[error("cannot write the lockfile; nothing is lost: {} has what happened", journal.display())]
+    #[diagnostic(help("make {} writable and run `imgplan apply` again", lockfile.display()))]
+    NotCommitted {
+        /// The lockfile.
+        lockfile: PathBuf,
+        /// The journal.
+        journal: PathBuf,
+        /// Why.
+        #[source]
+        source: PathError,
+    },
+}
+
+/// The state on disk, held by one run at a time.
+#[derive(Debug)]
+pub struct Store {
+    paths: Paths,
+    service: String,
+    state: State,
+    on_disk: Option<String>,
+    journal: Option<File>,
+    _lock: FileLock,
+}
+
+impl Store {
+    /// Reads the state without taking the lock and without writing anything.
+    pub fn read(paths: &Paths, service: &str) -> Result<State, StateError> {
+        Ok(load(paths, service)?.0)
+    }
+
+    /// Takes the lock, reads the lockfile and replays the journal.
+    pub fn open(paths: Paths, service: &str) -> Result<Self, StateError> {
+        fs::create_dir_all(&paths.work).at("create the folder", &paths.work)?;
+        ignore_in_git(&paths.work)?;
+        let lock = FileLock::take(&paths.work.join("lock"), &holder()).map_err(|e| match e {
+            LockError::Held(holder) => StateError::Locked { holder },
+            LockError::Path(error) => StateError::Path(error),
+        })?;
+        let (state, on_disk) = load(&paths, service)?;
+        let service = service.to_owned();
+        Ok(Self { paths, service, state, on_disk, journal: None, _lock: lock })
+    }
+
+    /// What is known.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Takes in what happened and makes it survive: all records are on disk when this returns.
+    pub fn record(&mut self, records: &[Record]) -> Result<(), StateError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let path = self.paths.journal();
+        let mut text = String::new();
+        if self.journal.is_none() {
+            self.journal = Some(self.open_journal(&mut text)?);
+        }
+        for record in records {
+            self.state.apply(record);
+            text.push_str(&journal::line(record));
+        }
+        if let Some(file) = &mut self.journal {
+            file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).at("write", &path)?;
+        }
+        Ok(())
+    }
+
+    fn open_journal(&self, text: &mut String) -> Result<File, StateError> {
+        let path = self.paths.journal();
+        let existing = read_if_exists(&path)?.unwrap_or_default();
+        // A torn last line is cut off, or the next record would be glued to it.
+        let whole = existing.rfind('\n').map_or(0, |end| end + 1);
+        let file = OpenOptions::new().append(true).create(true).open(&path).at("open", &path)?;
+        file.set_len(whole as u64).at("write", &path)?;
+        if whole == 0 {
+            let header = Header { journal: journal::VERSION, service: self.service.clone() };
+            text.push_str(&journal::line(&header));
+            sync_dir(&self.paths.work).at("sync", &self.paths.work)?;
+        }
+        Ok(file)
+    }
+
+    /// Writes the lockfile, where that changed, and drops the journal.
+    pub fn commit(&mut self) -> Result<(), StateError> {
+        let text = encode::encode(&self.service, &self.state);
+        let unwritten = match &self.on_disk {
+            Some(on_disk) => *on_disk != text,
+            None => !self.state.entries.is_empty(),
+        };
+        if unwritten {
+            replace(&self.paths.lockfile, text.as_bytes()).map_err(|source| {
+                StateError::NotCommitted {
+                    lockfile: self.paths.lockfile.clone(),
+                    journal: self.paths.journal(),
+                    source,
+                }
+            })?;
+            self.on_disk = Some(text);
+        }
+        self.journal = None;
+        match fs::remove_file(self.paths.journal()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).at("remove", &self.paths.journal())?
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn load(paths: &Paths, service: &str) -> Result<(State, Option<String>), StateError> {
+    let text = read_if_exists(&paths.lockfile)?;
+    let other = |path: PathBuf, theirs: String| StateError::OtherService {
+        path,
+        theirs,
+        ours: service.to_owned(),
+    };
+    let mut state = State::default();
+    if let Some(text) = &text {
+        let decoded: Decoded = encode::decode(text).map_err(|error| StateError::Lockfile {
+            help: match error {
+                DecodeError::Newer(_) => "use a newer imgplan",
+                DecodeError::Conflict(_) => {
+                    "finish the merge: keep for each unit the block of one side"
+                }
+                DecodeError::Malformed(_) => {
+                    "restore it from git; without it, imgplan would build everything again"
+                }
+            },
+            path: paths.lockfile.clone(),
+            error,
+        })?;
+        if decoded.service != service {
+            return Err(other(paths.lockfile.clone(), decoded.service));
+        }
+        state = decoded.state;
+    }
+    let path = paths.journal();
+    if let Some(journal) = read_if_exists(&path)? {
+        let decoded = journal::decode(&journal).map_err(|error| StateError::Journal {
+            path: path.clone(),
+            help: match error {
+                JournalError::Newer(_) => "use a newer imgplan",
+                JournalError::Damaged(_) => {
+                    "the lines above are good: remove this line, and see by `imgplan plan` what is \
+                     left to do"
+                }
+            },
+            error,
+        })?;
+        if let Some((theirs, records)) = decoded {
+            if theirs != service {
+                return Err(other(path, theirs));
+            }
+            for record in &records {
+                state.apply(record);
+            }
+        }
+    }
+    Ok((state, text))
+}
+
+/// The folder takes itself out of git, so that nobody has to.
+fn ignore_in_git(work: &Path) -> Result<(), StateError> {
+    let path = work.join(".gitignore");
+    if !path.exists() {
+        fs::write(&path, "*\n").at("write", &path)?;
+    }
+    Ok(())
+}
+
+fn holder() -> String {
+    let user = std::env::var("USER").unwrap_or_else(|_| "someone".to_owned());
+    let since = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%SZ");
+    format!("{user}, process {}, since {since}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::name::{BuildId, Owner, Platform, Visibility};
+    use crate::state::{Inputs, Kind, Outcome, Pending};
+
+    fn created(unit: &str) -> [Record; 2] {
+        let inputs = Inputs::default();
+        let build = BuildId::new(format!("b-{}", unit.replace(':', "-"))).unwrap();
+        let unit: crate::base::name::ImageRef = unit.parse().unwrap();
+        let pending = Pending {
+            fingerprint: inputs.fingerprint(),
+            inputs,
+            build: build.clone(),
+            path: "p".to_owned(),
+            visibility: Visibility::Private,
+            started: false,
+        };
+        let (kind, platform, owner) = (Kind::Build, Platform::Amd64, Owner::Personal);
+        let created = Record::Created { unit: unit.clone(), kind, platform, owner, pending };
+        [created, Record::Ended { unit, build, outcome: Outcome::Completed }]
+    }
+
+    #[test]
+    fn what_was_recorded_survives_without_a_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::beside(dir.path());
+        let mut store = Store::open(paths.clone(), "s").unwrap();
+        store.record(&created("a:1")[..1]).unwrap();
+        let seen = store.state().clone();
+        drop(store);
+        assert_eq!(Store::read(&paths, "s").unwrap(), seen);
+        OpenOptions::new()
+            .append(true)
+            .open(paths.journal())
+            .unwrap()
+            .write_all(b"{\"torn")
+            .unwrap();
+        let mut store = Store::open(paths.clone(), "s").unwrap();
+        store.record(&created("a:1")[1..]).unwrap();
+        store.record(&created("b:1")).unwrap();
+        let seen = store.state().clone();
+        assert!(seen.entries.values().all(|entry| entry.built.is_some()));
+        store.commit().unwrap();
+        assert!(!paths.journal().exists());
+        drop(store);
+        assert_eq!(Store::read(&paths, "s").unwrap(), seen);
+    }
+
+    #[test]
+    fn nothing_is_written_when_nothing_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::beside(dir.path());
+        let mut store = Store::open(paths.clone(), "s").unwrap();
+        store.commit().unwrap();
+        assert!(!paths.lockfile.exists(), "an empty state needs no file");
+        store.record(&created("a:1")).unwrap();
+        store.commit().unwrap();
+        let before = fs::metadata(&paths.lockfile).unwrap().modified().unwrap();
+        store.commit().unwrap();
+        assert_eq!(fs::metadata(&paths.lockfile).unwrap().modified().unwrap(), before);
+    }
+
+    #[test]
+    fn another_service_and_another_run_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::beside(dir.path());
+        let mut store = Store::open(paths.clone(), "s").unwrap();
+        store.record(&created("a:1")).unwrap();
+        assert!(matches!(Store::read(&paths, "t"), Err(StateError::OtherService { .. })));
+        store.commit().unwrap();
+        assert!(matches!(Store::read(&paths, "t"), Err(StateError::OtherService { .. })));
+        assert!(matches!(Store::open(paths, "s"), Err(StateError::Locked { .. })));
+    }
+}
