@@ -2,4 +2,6 @@
 
 pub mod api;
 pub mod base;
+pub mod dockerfile;
+pub mod manifest;
 pub mod state;
