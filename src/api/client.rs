@@ -10,6 +10,7 @@ use reqwest::{Body, Method, Response, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
 use tokio_util::io::ReaderStream;
+use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, Accepted, BuildView, Refused};
 use super::endpoint::Endpoint;
@@ -95,17 +96,21 @@ impl Client {
     }
 
     /// `POST /images/build`: asks for a build, or for transfers. One result for each build or
-    /// source in the answer.
+    /// source in the answer. `stop` ends the wait for a turn, never a request that has left.
     pub async fn initiate(
         &self,
         request: &BuildImageRequest,
         owner: &Owner,
+        stop: &CancellationToken,
     ) -> Result<Vec<Result<Accepted, Refused>>, ApiError> {
         const ACTION: &str = "initiate the build";
         let images = request.source_image.as_ref().map(|list| list.split(',').count());
         let images = images.and_then(|images| u32::try_from(images).ok());
         let transfer = match images {
-            Some(images) => self.inner.gate.transfer(owner, images).await,
+            Some(images) => {
+                let turn = self.inner.gate.transfer(owner, images);
+                stop.run_until_cancelled(turn).await.ok_or_else(|| stopped(ACTION))?
+            }
             None => None,
         };
         let call = Call {
@@ -115,6 +120,7 @@ impl Client {
             path: "/images/build".to_owned(),
             repeat: Repeat::Unsafe,
             transfer: transfer.as_ref(),
+            stop: Some(stop),
         };
         let value = self.json(&call, Some(request)).await?;
         answer::initiated(&value).ok_or_else(|| {
@@ -158,6 +164,7 @@ impl Client {
             path: format!("/images/build/{build}/start"),
             repeat: Repeat::Unsafe,
             transfer: None,
+            stop: None,
         };
         self.call(&call, Some(&StartBuildRequest { context_uploaded: true })).await.map(|_| ())
     }
@@ -189,7 +196,11 @@ impl Client {
 
     /// `PATCH /images`: changes images without building them. Each result is checked: the answer
     /// is a success even where items failed.
-    pub async fn update(&self, request: &UpdateImagesRequest) -> Result<(), ApiError> {
+    pub async fn update(
+        &self,
+        request: &UpdateImagesRequest,
+        stop: &CancellationToken,
+    ) -> Result<(), ApiError> {
         const ACTION: &str = "update the image";
         let call = Call {
             class: Class::Update,
@@ -198,6 +209,7 @@ impl Client {
             path: "/images".to_owned(),
             repeat: Repeat::Safe,
             transfer: None,
+            stop: Some(stop),
         };
         let value = self.json(&call, Some(request)).await?;
         let results = value.get("results").and_then(Value::as_array);
@@ -248,7 +260,7 @@ impl Client {
     ) -> Result<Bytes, ApiError> {
         let mut tries = 0;
         loop {
-            let permit = self.inner.gate.request(call.class).await;
+            let permit = call.unless_stopped(self.inner.gate.request(call.class)).await?;
             let error = match self.once(call, body).await {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) => error,
@@ -263,7 +275,7 @@ impl Client {
                 }
             }
             drop(permit);
-            tokio::time::sleep(wait).await;
+            call.unless_stopped(tokio::time::sleep(wait)).await?;
         }
     }
 
@@ -334,12 +346,28 @@ struct Call<'a> {
     path: String,
     repeat: Repeat,
     transfer: Option<&'a Permit>,
+    stop: Option<&'a CancellationToken>,
 }
 
 impl Call<'_> {
     fn get(class: Class, action: &'static str, path: String) -> Self {
-        Self { class, action, method: Method::GET, path, repeat: Repeat::Safe, transfer: None }
+        let (method, repeat) = (Method::GET, Repeat::Safe);
+        Self { class, action, method, path, repeat, transfer: None, stop: None }
     }
+
+    /// Waits for something, unless the run is stopped first.
+    async fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> Result<T, ApiError> {
+        match self.stop {
+            None => Ok(wait.await),
+            Some(stop) => {
+                stop.run_until_cancelled(wait).await.ok_or_else(|| stopped(self.action))
+            }
+        }
+    }
+}
+
+fn stopped(action: &'static str) -> ApiError {
+    ApiError::new(action, ErrorKind::Stopped, "the run was stopped")
 }
 
 /// `Retry-After`, in seconds. As a date it is left alone: the clocks may differ.

@@ -48,6 +48,8 @@ pub enum ErrorKind {
     Lost,
     /// An answer that cannot be what the service means.
     BadAnswer,
+    /// Not sent: the run was stopped while it waited for its turn.
+    Stopped,
 }
 
 impl ApiError {
@@ -130,7 +132,7 @@ impl ApiError {
             }
             ErrorKind::Rate => Some("lower the budget of these requests with --limit"),
             ErrorKind::Server => Some("the service is in trouble: try again later"),
-            ErrorKind::NotFound | ErrorKind::Rejected => None,
+            ErrorKind::NotFound | ErrorKind::Rejected | ErrorKind::Stopped => None,
         }
     }
 }

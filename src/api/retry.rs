@@ -51,6 +51,7 @@ mod tests {
             ErrorKind::Unreachable,
             ErrorKind::Lost,
             ErrorKind::BadAnswer,
+            ErrorKind::Stopped,
         ];
         let again =
             |kind, repeat, tries| after(&ApiError::new("try", kind, ""), tries, repeat).is_some();

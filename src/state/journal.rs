@@ -54,6 +54,8 @@ pub enum Record {
         build: BuildId,
         /// Which end.
         outcome: Outcome,
+        /// Where the image is, where only the end said so.
+        path: Option<String>,
     },
     /// An image was changed without a build.
     Updated {

@@ -15,7 +15,7 @@ pub use journal::{Outcome, Record};
 pub use lockfile::{Built, Entry, Failed, Inputs, Kind, Pending};
 pub use store::{Paths, StateError, Store};
 
-use crate::base::name::ImageRef;
+use crate::base::name::{BuildId, ImageRef};
 
 /// Everything that is known of the units, by `name:tag`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,7 +51,9 @@ impl State {
                     pending.started = true;
                 }
             }
-            Record::Ended { unit, build, outcome } => self.end(unit, build, *outcome),
+            Record::Ended { unit, build, outcome, path } => {
+                self.end(unit, build, *outcome, path.as_deref());
+            }
             Record::Updated { unit, visibility, owner } => {
                 if let Some(entry) = self.entries.get_mut(unit) {
                     if let Some(owner) = owner {
@@ -68,7 +70,7 @@ impl State {
         }
     }
 
-    fn end(&mut self, unit: &ImageRef, build: &crate::base::name::BuildId, outcome: Outcome) {
+    fn end(&mut self, unit: &ImageRef, build: &BuildId, outcome: Outcome, path: Option<&str>) {
         let Some(entry) = self.entries.get_mut(unit) else { return };
         let Some(pending) = entry.pending.take_if(|pending| pending.build == *build) else {
             return;
@@ -80,7 +82,10 @@ impl State {
                     fingerprint: pending.fingerprint,
                     inputs: pending.inputs,
                     build: pending.build,
-                    path: pending.path,
+                    path: match path {
+                        Some(path) if pending.path.is_empty() => path.to_owned(),
+                        _ => pending.path,
+                    },
                     visibility: pending.visibility,
                 });
             }

@@ -286,7 +286,7 @@ mod tests {
         };
         let (kind, platform, owner) = (Kind::Build, Platform::Amd64, Owner::Personal);
         let created = Record::Created { unit: unit.clone(), kind, platform, owner, pending };
-        [created, Record::Ended { unit, build, outcome: Outcome::Completed }]
+        [created, Record::Ended { unit, build, outcome: Outcome::Completed, path: None }]
     }
 
     #[test]

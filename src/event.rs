@@ -1,0 +1,183 @@
+//! What is told while a run goes on, and how it ended. Plain values: the runner makes them, the
+//! reporters put them into words or JSON.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::base::name::{BuildId, ImageRef};
+
+/// Something worth telling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunEvent {
+    /// Work on a unit began.
+    Started {
+        /// The unit.
+        unit: ImageRef,
+        /// The plan's word for what is done.
+        action: &'static str,
+    },
+    /// A unit came to another phase.
+    Progress {
+        /// The unit.
+        unit: ImageRef,
+        /// The plan's word for what is done.
+        action: &'static str,
+        /// The phase.
+        phase: Phase,
+        /// The build, once there is one.
+        build: Option<BuildId>,
+        /// Since work on the unit began.
+        elapsed: Duration,
+    },
+    /// A unit still is where it was: told every ten seconds.
+    Still {
+        /// The unit.
+        unit: ImageRef,
+        /// The plan's word for what is done.
+        action: &'static str,
+        /// The phase.
+        phase: Phase,
+        /// The build, once there is one.
+        build: Option<BuildId>,
+        /// Since work on the unit began.
+        elapsed: Duration,
+    },
+    /// A unit is done.
+    Completed {
+        /// The unit.
+        unit: ImageRef,
+        /// The plan's word for what was done.
+        action: &'static str,
+        /// The build, where there was one.
+        build: Option<BuildId>,
+        /// Where the image is, where that is known.
+        path: Option<String>,
+        /// Since work on the unit began.
+        elapsed: Duration,
+    },
+    /// A unit could not be done.
+    Failed {
+        /// The failure.
+        failure: Failure,
+        /// The plan's word for what was tried.
+        action: &'static str,
+        /// Since work on the unit began.
+        elapsed: Duration,
+    },
+    /// A unit was not begun.
+    Skipped {
+        /// The unit.
+        unit: ImageRef,
+        /// Why.
+        because: Because,
+    },
+    /// No new work is begun from here on.
+    Stopping {
+        /// Why.
+        because: Stop,
+        /// How many units are still being worked on.
+        active: usize,
+    },
+}
+
+/// Where a unit is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Its context is packed.
+    Package,
+    /// It waits for its turn at the service, or the service answers.
+    Submit,
+    /// Its context is sent.
+    Upload,
+    /// The service has it and has not begun.
+    Queued,
+    /// The service builds or transfers it.
+    Building,
+    /// It is changed without a build.
+    Update,
+}
+
+/// Why a unit was not begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "because", rename_all = "snake_case")]
+pub enum Because {
+    /// One that it needs failed.
+    DependencyFailed {
+        /// The one that failed by itself.
+        failed: ImageRef,
+    },
+    /// The run was stopped by the user.
+    Interrupted,
+    /// The run was stopped by an error that all would meet.
+    Stopped,
+}
+
+/// Why no new work is begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// The user asked for it: Ctrl-C, or SIGTERM.
+    Interrupted(Signal),
+    /// An error that every other unit would meet as well.
+    Error(String),
+}
+
+/// How the user asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// Ctrl-C.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
+/// A unit that could not be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The unit.
+    pub unit: ImageRef,
+    /// In which phase.
+    pub phase: Phase,
+    /// What went wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// The build, where there is one.
+    pub build: Option<BuildId>,
+    /// Whether its build goes on and the next run waits for it.
+    pub pending: bool,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Units built.
+    pub built: usize,
+    /// Units mirrored.
+    pub mirrored: usize,
+    /// Units that were adopted and completed.
+    pub adopted: usize,
+    /// Units changed without a build.
+    pub updated: usize,
+    /// Units forgotten.
+    pub forgotten: usize,
+    /// Units that could not be done, in the order in which they failed.
+    pub failures: Vec<Failure>,
+    /// Units that were not begun, and why, in the plan's order.
+    pub skipped: Vec<(ImageRef, Because)>,
+    /// Why the run began no new work, where it did not.
+    pub stopped: Option<Stop>,
+}
+
+impl Summary {
+    /// Units that were done.
+    pub fn done(&self) -> usize {
+        self.built + self.mirrored + self.adopted + self.updated + self.forgotten
+    }
+
+    /// Whether everything was done.
+    pub fn is_complete(&self) -> bool {
+        self.failures.is_empty() && self.skipped.is_empty()
+    }
+}

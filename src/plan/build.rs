@@ -1,0 +1,181 @@
+//! The planner: one pass over the units, bases first.
+
+use std::collections::{HashMap, HashSet};
+
+use super::facts::{Facts, Known};
+use super::inputs::inputs_of;
+use super::{Action, Change, Make, Plan, Reason, Step, StepId};
+use crate::base::digest::Fingerprint;
+use crate::base::name::{ImageRef, Visibility};
+use crate::manifest::workspace::{Origin, Unit, UnitId, Workspace};
+use crate::state::{Built, Entry, Inputs, Kind, State};
+
+/// Compares what should exist with what is known to exist.
+pub fn build(workspace: &Workspace, facts: &Facts, state: &State) -> Plan {
+    let mut planner = Planner {
+        workspace,
+        facts,
+        fingerprints: Vec::with_capacity(workspace.units.len()),
+        steps: Vec::new(),
+        step_of: HashMap::new(),
+    };
+    let mut unchanged = 0;
+    for (index, unit) in workspace.units.iter().enumerate() {
+        let id = UnitId(index);
+        let inputs = inputs_of(workspace, facts, id, &planner.fingerprints);
+        let fingerprint = inputs.fingerprint();
+        planner.fingerprints.push(fingerprint);
+        match planner.decide(id, unit, inputs, fingerprint, state.entries.get(&unit.key)) {
+            Some((action, reasons)) => planner.add(id, action, reasons),
+            None => unchanged += 1,
+        }
+    }
+    let mut steps = planner.steps;
+    let known: HashSet<&ImageRef> = workspace.units.iter().map(|unit| &unit.key).collect();
+    steps.extend(state.entries.keys().filter(|key| !known.contains(key)).map(|key| Step {
+        key: key.clone(),
+        action: Action::Forget,
+        reasons: vec![Reason::RemovedFromManifest],
+        needs: Vec::new(),
+    }));
+    Plan { steps, unchanged, units: workspace.units.len() }
+}
+
+struct Planner<'a> {
+    workspace: &'a Workspace,
+    facts: &'a Facts,
+    fingerprints: Vec<Fingerprint>,
+    steps: Vec<Step>,
+    step_of: HashMap<UnitId, StepId>,
+}
+
+impl Planner<'_> {
+    fn add(&mut self, id: UnitId, action: Action, reasons: Vec<Reason>) {
+        let unit = self.workspace.unit(id);
+        let needs = unit.needs.iter().filter_map(|need| self.step_of.get(need).copied());
+        let step = Step { key: unit.key.clone(), action, reasons, needs: needs.collect() };
+        self.step_of.insert(id, StepId(self.steps.len()));
+        self.steps.push(step);
+    }
+
+    fn decide(
+        &self,
+        id: UnitId,
+        unit: &Unit,
+        inputs: Inputs,
+        fingerprint: Fingerprint,
+        entry: Option<&Entry>,
+    ) -> Option<(Action, Vec<Reason>)> {
+        let built = entry.and_then(|entry| entry.built.as_ref());
+        let pending = entry.and_then(|entry| entry.pending.as_ref());
+        if let (Some(entry), Some(pending)) = (entry, pending) {
+            let alive = self.facts.builds.get(&pending.build) != Some(&Known::Dead);
+            if pending.fingerprint == fingerprint && pending.started && alive {
+                let (then, mut reasons) = change(unit, entry, pending.visibility);
+                reasons.insert(0, Reason::Pending);
+                return Some((Action::Adopt { unit: id, build: pending.build.clone(), then }, reasons));
+            }
+        }
+        // A pending build of something else may yet land on the tag: what is there now cannot be
+        // kept, even if it is just what is wanted.
+        if let (Some(entry), Some(built), None) = (entry, built, pending)
+            && built.fingerprint == fingerprint
+        {
+            let (change, reasons) = change(unit, entry, built.visibility);
+            return change.map(|change| (Action::Update { unit: id, change }, reasons));
+        }
+        let mut reasons = built.map_or_else(Vec::new, |built| self.differences(unit, built, &inputs));
+        let failed = entry.and_then(|entry| entry.failed.as_ref());
+        if pending.is_some() || failed.is_some_and(|failed| failed.fingerprint == fingerprint) {
+            reasons.push(Reason::PreviousFailed);
+        }
+        if reasons.is_empty() {
+            reasons.push(match built {
+                Some(_) => Reason::FingerprintFormatChanged,
+                None => Reason::New,
+            });
+        }
+        let kind = match unit.origin {
+            Origin::Build(_) => Kind::Build,
+            Origin::Mirror(_) => Kind::Mirror,
+        };
+        let replaces = built.is_some();
+        let make = Make { unit: id, kind, replaces, fingerprint, inputs };
+        Some((Action::Make(make), reasons))
+    }
+
+    /// Which inputs differ from those of the last build, the likeliest cause first.
+    fn differences(&self, unit: &Unit, built: &Built, inputs: &Inputs) -> Vec<Reason> {
+        let differs = |key: &str| built.inputs.get(key) != inputs.get(key);
+        let mut reasons = Vec::new();
+        if differs("dockerfile") || differs("dockerfile_path") {
+            reasons.push(Reason::DockerfileChanged);
+        }
+        if differs("context") {
+            reasons.push(Reason::ContextChanged);
+        }
+        for field in ["source", "platform"] {
+            if differs(field) {
+                let text = |inputs: &Inputs| inputs.get(field).unwrap_or_default().to_owned();
+                reasons.push(Reason::ConfigChanged {
+                    field: field.to_owned(),
+                    old: text(&built.inputs),
+                    new: text(inputs),
+                });
+            }
+        }
+        for &base in &unit.needs {
+            let key = &self.workspace.unit(base).key;
+            let name = format!("base {key}");
+            match built.inputs.get(&name) {
+                Some(old) if Some(old) != inputs.get(&name) => {
+                    let via = self.root_of(base);
+                    reasons.push(Reason::DependencyChanged { base: key.clone(), via });
+                }
+                Some(_) => {}
+                None => reasons.push(config_change("base", "", &key.to_string())),
+            }
+        }
+        for key in built.inputs.0.keys().filter(|key| inputs.get(key).is_none()) {
+            if let Some(base) = key.strip_prefix("base ") {
+                reasons.push(config_change("base", base, ""));
+            }
+        }
+        reasons
+    }
+
+    /// The chain of bases below one that changes, down to the one that changes by itself.
+    fn root_of(&self, base: UnitId) -> Vec<ImageRef> {
+        let step = self.step_of.get(&base).and_then(|step| self.steps.get(step.0));
+        match step.and_then(|step| step.reasons.first()) {
+            Some(Reason::DependencyChanged { base, via }) => {
+                [base.clone()].into_iter().chain(via.iter().cloned()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn config_change(field: &str, old: &str, new: &str) -> Reason {
+    Reason::ConfigChanged { field: field.to_owned(), old: old.to_owned(), new: new.to_owned() }
+}
+
+/// What the manifest wants changed of an image whose content is right. What it does not say stays
+/// as it is, whoever's credentials are in use.
+fn change(
+    unit: &Unit,
+    entry: &Entry,
+    current: Visibility,
+) -> (Option<Change>, Vec<Reason>) {
+    let visibility = unit.visibility.filter(|wanted| *wanted != current);
+    let owner = unit.owner.clone().filter(|wanted| *wanted != entry.owner);
+    let mut reasons = Vec::new();
+    if let Some(new) = visibility {
+        reasons.push(Reason::VisibilityChanged { old: current, new });
+    }
+    if let Some(to) = &owner {
+        reasons.push(Reason::Moved { from: entry.owner.clone(), to: to.clone() });
+    }
+    let change = Change { of: entry.owner.clone(), visibility, owner };
+    ((!reasons.is_empty()).then_some(change), reasons)
+}

@@ -1,0 +1,174 @@
+//! What would be done, and why: [`build`] compares what should exist (the [`Workspace`] and the
+//! [`Facts`]) with what is known to exist (the [`State`]). Pure: no async, no file, no clock.
+
+mod build;
+pub mod facts;
+mod inputs;
+pub mod reason;
+
+pub use build::build;
+pub use facts::Facts;
+pub use inputs::inputs_of;
+pub use reason::Reason;
+
+use crate::base::digest::Fingerprint;
+use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
+use crate::manifest::workspace::UnitId;
+use crate::state::{Inputs, Kind};
+
+/// Ordered steps; what stays as it is has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The steps; those that others need come first.
+    pub steps: Vec<Step>,
+    /// How many units stay as they are.
+    pub unchanged: usize,
+    /// How many units the manifest has.
+    pub units: usize,
+}
+
+/// The place of a step in [`Plan::steps`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StepId(pub usize);
+
+/// One thing to do to one unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The unit's key.
+    pub key: ImageRef,
+    /// What to do.
+    pub action: Action,
+    /// Why; the first is the headline. For telling, never for deciding.
+    pub reasons: Vec<Reason>,
+    /// The steps that must have succeeded first.
+    pub needs: Vec<StepId>,
+}
+
+/// What to do to a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Build it from its context, or mirror it from its source.
+    Make(Make),
+    /// Wait for a build that is under way already.
+    Adopt {
+        /// The unit.
+        unit: UnitId,
+        /// The build.
+        build: BuildId,
+        /// What to change once it is complete, where the manifest changed since.
+        then: Option<Change>,
+    },
+    /// Change it without a build.
+    Update {
+        /// The unit.
+        unit: UnitId,
+        /// What to change.
+        change: Change,
+    },
+    /// Stop looking after it; the image stays.
+    Forget,
+}
+
+/// A unit to build or mirror.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Make {
+    /// The unit.
+    pub unit: UnitId,
+    /// Built or mirrored.
+    pub kind: Kind,
+    /// Whether an image of that `name:tag` exists and will be replaced.
+    pub replaces: bool,
+    /// Of everything that decides its content.
+    pub fingerprint: Fingerprint,
+    /// What the fingerprint is made of.
+    pub inputs: Inputs,
+}
+
+/// A change to an image that needs no build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Whose the image is now.
+    pub of: Owner,
+    /// Its new visibility.
+    pub visibility: Option<Visibility>,
+    /// Its new owner.
+    pub owner: Option<Owner>,
+}
+
+impl Step {
+    /// The word for the action, as the plan and the events write it.
+    pub fn verb(&self) -> &'static str {
+        match &self.action {
+            Action::Make(make) => make.kind.as_str(),
+            Action::Adopt { .. } => "adopt",
+            Action::Update { .. } => "update",
+            Action::Forget => "forget",
+        }
+    }
+
+    /// The unit, where the manifest still has it.
+    pub fn unit(&self) -> Option<UnitId> {
+        match &self.action {
+            Action::Make(make) => Some(make.unit),
+            Action::Adopt { unit, .. } | Action::Update { unit, .. } => Some(*unit),
+            Action::Forget => None,
+        }
+    }
+}
+
+/// How many steps of each kind a plan has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// First builds and first mirrors.
+    pub create: usize,
+    /// Builds and mirrors over an existing tag.
+    pub rebuild: usize,
+    /// Builds under way that are waited for.
+    pub adopt: usize,
+    /// Changes without a build.
+    pub update: usize,
+    /// Images deleted.
+    pub destroy: usize,
+    /// Units no longer looked after.
+    pub forget: usize,
+    /// Units that stay as they are.
+    pub unchanged: usize,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_noop(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// How many steps of each kind there are; of one kind of content only, if one is given.
+    pub fn counts(&self, kind: Option<Kind>) -> Counts {
+        let mut counts = Counts { unchanged: self.unchanged, ..Counts::default() };
+        for step in &self.steps {
+            match &step.action {
+                Action::Make(make) if kind.is_none_or(|kind| kind == make.kind) => {
+                    if make.replaces {
+                        counts.rebuild += 1;
+                    } else {
+                        counts.create += 1;
+                    }
+                }
+                Action::Make(_) => {}
+                Action::Adopt { .. } => counts.adopt += 1,
+                Action::Update { .. } => counts.update += 1,
+                Action::Forget => counts.forget += 1,
+            }
+        }
+        counts
+    }
+
+    /// The steps in the longest chain of needs.
+    pub fn longest_chain(&self) -> usize {
+        let mut lengths: Vec<usize> = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            let below = step.needs.iter().filter_map(|need| lengths.get(need.0)).max();
+            lengths.push(below.map_or(1, |below| below + 1));
+        }
+        lengths.into_iter().max().unwrap_or(0)
+    }
+}

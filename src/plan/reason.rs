@@ -1,0 +1,82 @@
+//! Why a step is in a plan, as data: for telling, never for deciding. Pure.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::base::name::{ImageRef, Owner, Visibility};
+
+/// One reason. The codes are stable; readers treat unknown ones as no reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Reason {
+    /// Not in the lockfile.
+    New,
+    /// The files that would be sent differ.
+    ContextChanged,
+    /// The Dockerfile, or its place in the context, differs.
+    DockerfileChanged,
+    /// Something that the manifest says differs.
+    ConfigChanged {
+        /// Which key.
+        field: String,
+        /// What the lockfile has.
+        old: String,
+        /// What the manifest says.
+        new: String,
+    },
+    /// A base will be made again, or was.
+    DependencyChanged {
+        /// The base.
+        base: ImageRef,
+        /// The bases below it, down to where it began.
+        via: Vec<ImageRef>,
+    },
+    /// The last build failed, or its end was never seen.
+    PreviousFailed,
+    /// imgplan digests in a new way; nothing else is known to differ.
+    FingerprintFormatChanged,
+    /// A build of just this is under way.
+    Pending,
+    /// The manifest wants another visibility.
+    VisibilityChanged {
+        /// What it has.
+        old: Visibility,
+        /// What the manifest says.
+        new: Visibility,
+    },
+    /// The manifest wants another owner.
+    Moved {
+        /// Whose it is.
+        from: Owner,
+        /// What the manifest says.
+        to: Owner,
+    },
+    /// In the lockfile, but no longer in the manifest.
+    RemovedFromManifest,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::New => f.write_str("new"),
+            Self::ContextChanged => f.write_str("context changed"),
+            Self::DockerfileChanged => f.write_str("Dockerfile changed"),
+            Self::ConfigChanged { field, old, new } => match (old.as_str(), new.as_str()) {
+                ("", new) => write!(f, "{field} {new} added"),
+                (old, "") => write!(f, "{field} {old} removed"),
+                (old, new) => write!(f, "{field} {old} -> {new}"),
+            },
+            Self::DependencyChanged { base, via } => {
+                write!(f, "base {base} changes")?;
+                via.iter().try_for_each(|below| write!(f, " < {below}"))
+            }
+            Self::PreviousFailed => f.write_str("the last build did not succeed"),
+            Self::FingerprintFormatChanged => f.write_str("imgplan digests in a new way"),
+            Self::Pending => f.write_str("its build is under way"),
+            Self::VisibilityChanged { old, new } => write!(f, "visibility {old} -> {new}"),
+            Self::Moved { from, to } => write!(f, "owner {from} -> {to}"),
+            Self::RemovedFromManifest => f.write_str("removed from the manifest, image kept"),
+        }
+    }
+}

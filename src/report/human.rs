@@ -1,0 +1,335 @@
+//! For people: the plan as a table, a line for each unit that starts and ends, and at the end what
+//! someone needs who reads nothing else.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+
+use super::{Options, PlanView, Reporter, Talk, bytes, elapsed};
+use crate::base::name::BuildId;
+use crate::event::{Because, Failure, Phase, RunEvent, Signal, Stop, Summary};
+use crate::plan::{Action, Counts, Step};
+
+/// Writes data to one stream and talk to another.
+pub struct Human<'w> {
+    out: &'w mut dyn Write,
+    err: &'w mut dyn Write,
+    options: Options,
+}
+
+impl<'w> Human<'w> {
+    /// `out` takes plans and summaries, `err` what is told on the way.
+    pub fn new(out: &'w mut dyn Write, err: &'w mut dyn Write, options: Options) -> Self {
+        Self { out, err, options }
+    }
+
+    fn paint(&self, style: Style, text: &str) -> String {
+        paint(self.options.color, style, text)
+    }
+}
+
+fn paint(color: bool, style: Style, text: &str) -> String {
+    if color { format!("{style}{text}{style:#}") } else { text.to_owned() }
+}
+
+fn color(color: AnsiColor) -> Style {
+    Style::new().fg_color(Some(color.into()))
+}
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// What stands before a step, as Terraform has it, and what it means.
+struct Symbol {
+    text: &'static str,
+    color: AnsiColor,
+    meaning: &'static str,
+}
+
+fn symbol(step: &Step) -> Symbol {
+    let (text, color, meaning) = match &step.action {
+        Action::Make(make) if make.replaces => ("-/+", AnsiColor::Yellow, "make again"),
+        Action::Make(_) => ("  +", AnsiColor::Green, "create"),
+        Action::Adopt { .. } => (" <=", AnsiColor::Cyan, "wait for a build under way"),
+        Action::Update { .. } => ("  ~", AnsiColor::Yellow, "change, without a build"),
+        Action::Forget => ("  .", AnsiColor::Red, "forget, the image stays"),
+    };
+    Symbol { text, color, meaning }
+}
+
+impl Reporter for Human<'_> {
+    fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()> {
+        for note in &view.facts.notes {
+            let word = self.paint(color(AnsiColor::Yellow), "note:");
+            writeln!(self.err, "{word} {note}")?;
+        }
+        if view.plan.is_noop() {
+            let head = self.paint(BOLD, "No changes.");
+            let with = match view.asked {
+                true => "the lockfile and the service's pending builds",
+                false => "the lockfile; the service was not asked",
+            };
+            return writeln!(
+                self.out,
+                "{head} All {} are as the manifest says. Compared with {with}.",
+                count(view.plan.units, "unit")
+            );
+        }
+        writeln!(
+            self.out,
+            "imgplan: {}, lockfile {}, service {}\n",
+            match (view.workspace.images, view.plan.units) {
+                (images, units) if images == units => count(images, "image"),
+                (images, units) => format!("{}, {}", count(images, "image"), count(units, "unit")),
+            },
+            view.lockfile,
+            view.service
+        )?;
+        self.steps(view)?;
+        writeln!(self.out)?;
+        self.legend(view)?;
+        self.order_and_cost(view)?;
+        writeln!(self.out, "{}", self.paint(BOLD, &plan_line(&view.plan.counts(None))))
+    }
+
+    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
+        let talk = self.options.talk;
+        match event {
+            RunEvent::Started { unit, action } if talk >= Talk::Normal => {
+                writeln!(self.err, "{unit}: {}...", doing(action))
+            }
+            RunEvent::Progress { unit, phase, build, .. } if talk >= Talk::Verbose => {
+                writeln!(self.err, "{unit}: {}{}", phase_word(*phase), tail(build.as_ref()))
+            }
+            RunEvent::Still { unit, phase, build, elapsed: time, .. } if talk >= Talk::Normal => {
+                let (word, time) = (phase_word(*phase), elapsed(*time));
+                writeln!(self.err, "{unit}: still {word} after {time}{}", tail(build.as_ref()))
+            }
+            RunEvent::Completed { unit, action, build, elapsed: time, .. }
+                if talk >= Talk::Normal =>
+            {
+                let word = self.paint(color(AnsiColor::Green), done(action));
+                writeln!(self.err, "{unit}: {word} after {}{}", elapsed(*time), tail(build.as_ref()))
+            }
+            RunEvent::Failed { failure, elapsed: time, .. } => {
+                let word = match failure.pending {
+                    true => self.paint(color(AnsiColor::Yellow), "Left pending"),
+                    false => self.paint(color(AnsiColor::Red), "Failed"),
+                };
+                let build = tail(failure.build.as_ref());
+                writeln!(self.err, "{}: {word} after {}{build}", failure.unit, elapsed(*time))
+            }
+            RunEvent::Skipped { unit, because: Because::DependencyFailed { failed } }
+                if talk >= Talk::Normal =>
+            {
+                writeln!(self.err, "{unit}: Skipped, for it needs {failed}")
+            }
+            RunEvent::Stopping { because, active } => {
+                writeln!(self.err, "{}", self.paint(BOLD, &stopping(because, *active)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn summary(&mut self, summary: &Summary, time: Duration) -> io::Result<()> {
+        if !summary.failures.is_empty() {
+            writeln!(self.out)?;
+        }
+        for failure in &summary.failures {
+            self.failure(failure)?;
+        }
+        self.skipped(summary)?;
+        let pending = summary.failures.iter().filter(|failure| failure.pending).count();
+        let failed = summary.failures.len() - pending;
+        let mut line = format!(
+            "Apply: {} built, {} mirrored, {} updated, {} forgotten, {failed} failed, {} skipped",
+            summary.built + summary.adopted,
+            summary.mirrored,
+            summary.updated,
+            summary.forgotten,
+            summary.skipped.len()
+        );
+        if pending > 0 {
+            line.push_str(&format!(", {pending} pending"));
+        }
+        line.push_str(&format!(", in {}.", elapsed(time)));
+        let style = if summary.is_complete() { AnsiColor::Green } else { AnsiColor::Red };
+        writeln!(self.out, "{}", self.paint(color(style).bold(), &line))?;
+        if !summary.is_complete() && self.options.hints {
+            let hint = "Run `imgplan apply` again: it does what is left, and nothing twice.";
+            writeln!(self.out, "{hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Human<'_> {
+    fn steps(&mut self, view: &PlanView<'_>) -> io::Result<()> {
+        let keys = view.plan.steps.iter().map(|step| step.key.to_string().chars().count());
+        let wide = keys.max().unwrap_or(0).min(self.options.width / 2);
+        for step in &view.plan.steps {
+            let mark = symbol(step);
+            let reasons: Vec<String> = step.reasons.iter().map(ToString::to_string).collect();
+            let mut line = format!(" {:wide$}  {:<6}  ", step.key.to_string(), step.verb());
+            line.push_str(&reasons.join("; "));
+            if let Action::Adopt { build, .. } = &step.action {
+                line.push_str(&tail(Some(build)));
+            }
+            let mark = self.paint(color(mark.color), mark.text);
+            writeln!(self.out, "  {mark}{line}")?;
+        }
+        Ok(())
+    }
+
+    fn legend(&mut self, view: &PlanView<'_>) -> io::Result<()> {
+        let marks: BTreeSet<(&str, &str)> = view
+            .plan
+            .steps
+            .iter()
+            .map(|step| (symbol(step).text.trim(), symbol(step).meaning))
+            .collect();
+        let marks: Vec<String> =
+            marks.into_iter().map(|(text, meaning)| format!("{text} {meaning}")).collect();
+        writeln!(self.out, "{}", self.paint(DIM, &marks.join("   ")))
+    }
+
+    fn order_and_cost(&mut self, view: &PlanView<'_>) -> io::Result<()> {
+        let steps = &view.plan.steps;
+        let bases: BTreeSet<_> = steps.iter().flat_map(|step| &step.needs).collect();
+        if !bases.is_empty() {
+            let names: Vec<String> =
+                bases.iter().take(3).map(|step| steps[step.0].key.to_string()).collect();
+            let more = match bases.len() - names.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let wait = steps.iter().filter(|step| !step.needs.is_empty()).count();
+            writeln!(
+                self.out,
+                "Order: {}{more} before {} on top. Longest chain {}.",
+                names.join(", "),
+                count(wait, "unit"),
+                view.plan.longest_chain()
+            )?;
+        }
+        let made = steps.iter().filter_map(|step| match &step.action {
+            Action::Make(make) => Some(make),
+            _ => None,
+        });
+        let submissions = made.clone().count();
+        if submissions > 0 {
+            let size: u64 =
+                made.filter_map(|make| view.facts.tree(make.unit)).map(|tree| tree.size()).sum();
+            let size = bytes(size);
+            writeln!(self.out, "Cost: {}, {size} of context to pack.", count(submissions, "submission"))?;
+        }
+        Ok(())
+    }
+
+    fn failure(&mut self, failure: &Failure) -> io::Result<()> {
+        let (word, style) = match failure.pending {
+            true => ("pending", AnsiColor::Yellow),
+            false => ("failed", AnsiColor::Red),
+        };
+        let build = tail(failure.build.as_ref());
+        let word = self.paint(color(style).bold(), word);
+        let phase = phase_word(failure.phase);
+        writeln!(self.out, "{word}: {} ({phase}){build}", failure.unit)?;
+        writeln!(self.out, "  {}", failure.message)?;
+        if let Some(help) = &failure.help {
+            writeln!(self.out, "  {} {help}", self.paint(color(AnsiColor::Cyan), "help:"))?;
+        }
+        Ok(())
+    }
+
+    fn skipped(&mut self, summary: &Summary) -> io::Result<()> {
+        let word = self.paint(color(AnsiColor::Yellow).bold(), "skipped");
+        let mut stopped = 0;
+        for (unit, because) in &summary.skipped {
+            match because {
+                Because::DependencyFailed { failed } => {
+                    writeln!(self.out, "{word}: {unit}, for it needs {failed}")?;
+                }
+                Because::Interrupted | Because::Stopped => stopped += 1,
+            }
+        }
+        if stopped > 0 {
+            writeln!(self.out, "{word}: {} not begun, for the run was stopped", count(stopped, "unit"))?;
+        }
+        if !summary.skipped.is_empty() || !summary.failures.is_empty() {
+            writeln!(self.out)?;
+        }
+        Ok(())
+    }
+}
+
+/// The line that comes last, with all counts always.
+fn plan_line(counts: &Counts) -> String {
+    let Counts { create, rebuild, adopt, update, destroy, forget, unchanged } = counts;
+    let adopt = match adopt {
+        0 => String::new(),
+        adopt => format!("{adopt} to adopt, "),
+    };
+    format!(
+        "Plan: {create} to create, {rebuild} to rebuild, {adopt}{update} to update, {destroy} to \
+         destroy, {forget} to forget. {unchanged} unchanged."
+    )
+}
+
+fn stopping(because: &Stop, active: usize) -> String {
+    let active = match active {
+        0 => String::new(),
+        active => format!("; {} under way will be waited for", count(active, "unit")),
+    };
+    match because {
+        Stop::Interrupted(Signal::Interrupt) => {
+            format!("Stopping: nothing new is begun{active}. Ctrl-C again leaves at once.")
+        }
+        Stop::Interrupted(Signal::Terminate) => {
+            format!("Stopping on SIGTERM: nothing new is begun{active}.")
+        }
+        Stop::Error(_) => {
+            format!("Stopping: every other unit would meet the same error{active}.")
+        }
+    }
+}
+
+fn tail(build: Option<&BuildId>) -> String {
+    build.map(|build| format!(" [build {build}]")).unwrap_or_default()
+}
+
+fn count(number: usize, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
+fn doing(action: &str) -> &'static str {
+    match action {
+        "build" => "Building",
+        "mirror" => "Mirroring",
+        "adopt" => "Waiting for its build",
+        "update" => "Updating",
+        _ => "Forgetting",
+    }
+}
+
+fn done(action: &str) -> &'static str {
+    match action {
+        "build" | "adopt" => "Built",
+        "mirror" => "Mirrored",
+        "update" => "Updated",
+        _ => "Forgotten",
+    }
+}
+
+fn phase_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Package => "packing",
+        Phase::Submit => "submitting",
+        Phase::Upload => "uploading",
+        Phase::Queued => "queued",
+        Phase::Building => "building",
+        Phase::Update => "updating",
+    }
+}

@@ -1,0 +1,198 @@
+//! For programs: one JSON object a line, with Terraform's common keys. Readers ignore keys that
+//! they do not know and show `@message` of types that they do not know.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{PlanView, Reporter};
+use crate::event::{Because, RunEvent, Stop, Summary};
+use crate::plan::{Action, Step};
+use crate::state::Kind;
+
+/// The version of the events: the minor grows when something is added, the major when a reader
+/// could be misled.
+pub const UI_VERSION: &str = "1.0";
+
+/// Writes JSON lines.
+pub struct Json<'w> {
+    out: &'w mut dyn Write,
+}
+
+impl<'w> Json<'w> {
+    /// Begins the stream with its version.
+    pub fn start(out: &'w mut dyn Write) -> io::Result<Self> {
+        let mut json = Self { out };
+        let version = env!("CARGO_PKG_VERSION");
+        json.line("info", "version", format!("imgplan {version}"), json!({
+            "imgplan": version,
+            "ui": UI_VERSION,
+        }))?;
+        Ok(json)
+    }
+
+    fn line(
+        &mut self,
+        level: &str,
+        kind: &str,
+        message: String,
+        payload: Value,
+    ) -> io::Result<()> {
+        let mut object = json!({
+            "@level": level,
+            "@message": message,
+            "@module": "imgplan",
+            "@timestamp": jiff::Timestamp::now().to_string(),
+            "type": kind,
+        });
+        if let (Value::Object(object), Value::Object(payload)) = (&mut object, payload) {
+            object.extend(payload);
+        }
+        writeln!(self.out, "{object}")
+    }
+
+    /// Tells of an error or a warning.
+    pub fn diagnostic(&mut self, diagnostic: &Value) -> io::Result<()> {
+        let level = if diagnostic["severity"] == "warning" { "warn" } else { "error" };
+        let message = diagnostic["summary"].as_str().unwrap_or_default().to_owned();
+        self.line(level, "diagnostic", message, json!({ "diagnostic": diagnostic }))
+    }
+}
+
+fn action_word(step: &Step) -> &'static str {
+    match &step.action {
+        Action::Make(make) if make.replaces => "rebuild",
+        Action::Make(_) => "create",
+        Action::Adopt { .. } => "adopt",
+        Action::Update { .. } => "update",
+        Action::Forget => "forget",
+    }
+}
+
+impl Reporter for Json<'_> {
+    fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()> {
+        for note in &view.facts.notes {
+            self.diagnostic(&json!({ "severity": "warning", "summary": note }))?;
+        }
+        for step in &view.plan.steps {
+            let unit = step.unit().map(|unit| view.workspace.unit(unit));
+            let kind = match &step.action {
+                Action::Make(make) => Some(make.kind.as_str()),
+                _ => None,
+            };
+            let build = match &step.action {
+                Action::Adopt { build, .. } => Some(build.to_string()),
+                _ => None,
+            };
+            let needs: Vec<String> =
+                step.needs.iter().map(|need| view.plan.steps[need.0].key.to_string()).collect();
+            let message = format!("{}: {}", step.key, action_word(step));
+            self.line("info", "planned_change", message, json!({ "change": {
+                "image": step.key,
+                "platform": unit.map(|unit| unit.platform),
+                "kind": kind,
+                "action": action_word(step),
+                "build_id": build,
+                "reasons": step.reasons,
+                "needs": needs,
+            }}))?;
+        }
+        let mut changes = json!(view.plan.counts(None));
+        changes["operation"] = json!("plan");
+        changes["by_kind"] = json!({
+            "build": view.plan.counts(Some(Kind::Build)),
+            "mirror": view.plan.counts(Some(Kind::Mirror)),
+        });
+        let message = match view.plan.is_noop() {
+            true => "no changes".to_owned(),
+            false => format!("{} steps", view.plan.steps.len()),
+        };
+        self.line("info", "change_summary", message, json!({ "changes": changes }))
+    }
+
+    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
+        match event {
+            RunEvent::Started { unit, action } => {
+                let hook = json!({ "image": unit, "action": action });
+                self.line("info", "apply_start", format!("{unit}: {action}"), json!({ "hook": hook }))
+            }
+            RunEvent::Progress { unit, action, phase, build, elapsed }
+            | RunEvent::Still { unit, action, phase, build, elapsed } => {
+                let hook = json!({
+                    "image": unit,
+                    "action": action,
+                    "phase": phase,
+                    "build_id": build,
+                    "elapsed_seconds": elapsed.as_secs(),
+                });
+                let message = format!("{unit}: {action} goes on");
+                self.line("info", "apply_progress", message, json!({ "hook": hook }))
+            }
+            RunEvent::Completed { unit, action, build, path, elapsed } => {
+                let hook = json!({
+                    "image": unit,
+                    "action": action,
+                    "build_id": build,
+                    "path": path,
+                    "elapsed_seconds": elapsed.as_secs(),
+                });
+                let message = format!("{unit}: {action} is done");
+                self.line("info", "apply_complete", message, json!({ "hook": hook }))
+            }
+            RunEvent::Failed { failure, action, elapsed } => {
+                let hook = json!({
+                    "image": failure.unit,
+                    "action": action,
+                    "phase": failure.phase,
+                    "build_id": failure.build,
+                    "error": failure.message,
+                    "help": failure.help,
+                    "pending": failure.pending,
+                    "elapsed_seconds": elapsed.as_secs(),
+                });
+                let message = format!("{}: {}", failure.unit, failure.message);
+                self.line("error", "apply_errored", message, json!({ "hook": hook }))
+            }
+            RunEvent::Skipped { unit, because } => {
+                let mut payload = json!({ "image": unit });
+                if let (Value::Object(object), Ok(Value::Object(why))) =
+                    (&mut payload, serde_json::to_value(because))
+                {
+                    object.extend(why);
+                }
+                let message = match because {
+                    Because::DependencyFailed { failed } => format!("{unit}: needs {failed}"),
+                    Because::Interrupted | Because::Stopped => format!("{unit}: not begun"),
+                };
+                self.line("warn", "apply_skipped", message, payload)
+            }
+            RunEvent::Stopping { because, active } => {
+                let (word, message) = match because {
+                    Stop::Interrupted(_) => ("interrupted", "stopping: interrupted".to_owned()),
+                    Stop::Error(error) => ("error", format!("stopping: {error}")),
+                };
+                let payload = json!({ "because": word, "active": active });
+                self.line("warn", "apply_stopping", message, payload)
+            }
+        }
+    }
+
+    fn summary(&mut self, summary: &Summary, elapsed: Duration) -> io::Result<()> {
+        let pending = summary.failures.iter().filter(|failure| failure.pending).count();
+        let changes = json!({
+            "operation": "apply",
+            "built": summary.built,
+            "mirrored": summary.mirrored,
+            "adopted": summary.adopted,
+            "updated": summary.updated,
+            "forgotten": summary.forgotten,
+            "failed": summary.failures.len() - pending,
+            "pending": pending,
+            "skipped": summary.skipped.len(),
+            "elapsed_seconds": elapsed.as_secs(),
+        });
+        let message = format!("{} done, {} not", summary.done(), summary.failures.len() + summary.skipped.len());
+        self.line("info", "change_summary", message, json!({ "changes": changes }))
+    }
+}

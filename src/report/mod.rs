@@ -1,0 +1,105 @@
+//! Puts plans, events and summaries into words ([`human`]) or JSON lines ([`json`]). Everything is
+//! written to the streams that are given; what may be shown is settled once, in [`Options`].
+
+pub mod human;
+pub mod json;
+
+use std::io;
+use std::time::Duration;
+
+use crate::event::{RunEvent, Summary};
+use crate::manifest::Workspace;
+use crate::plan::{Facts, Plan};
+
+/// How to show things, settled once from flags and terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Whether to colour.
+    pub color: bool,
+    /// Columns that a line may have.
+    pub width: usize,
+    /// How much to tell.
+    pub talk: Talk,
+    /// Whether to name the command that would come next.
+    pub hints: bool,
+}
+
+/// How much to tell of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Talk {
+    /// Failures and the end.
+    Quiet,
+    /// Each unit's start and end, and that it lives.
+    Normal,
+    /// Each phase as well.
+    Verbose,
+}
+
+/// A plan and what is said around it.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanView<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// What it is about.
+    pub workspace: &'a Workspace,
+    /// What it was made from.
+    pub facts: &'a Facts,
+    /// Where the lockfile is.
+    pub lockfile: &'a str,
+    /// The service's URL, or `local`.
+    pub service: &'a str,
+    /// Whether the service was asked for anything.
+    pub asked: bool,
+}
+
+/// Tells people or programs what goes on.
+pub trait Reporter {
+    /// Shows a plan.
+    fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()>;
+    /// Tells one thing that happened in a run.
+    fn event(&mut self, event: &RunEvent) -> io::Result<()>;
+    /// Tells how a run ended.
+    fn summary(&mut self, summary: &Summary, elapsed: Duration) -> io::Result<()>;
+}
+
+/// A length of time as people read it: `4s`, `2m05s`, `1h02m`.
+pub(crate) fn elapsed(time: Duration) -> String {
+    let secs = time.as_secs();
+    match (secs / 3600, secs / 60 % 60, secs % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m{s:02}s"),
+        (h, m, _) => format!("{h}h{m:02}m"),
+    }
+}
+
+/// A number of bytes as people read it: `212 MB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = count;
+    let mut tenths = 0;
+    let mut unit = 0;
+    while value >= 1000 && unit + 1 < UNITS.len() {
+        tenths = value % 1000 / 100;
+        value /= 1000;
+        unit += 1;
+    }
+    match unit > 0 && value < 10 {
+        true => format!("{value}.{tenths} {}", UNITS[unit]),
+        false => format!("{value} {}", UNITS[unit]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times() {
+        let shown: Vec<String> =
+            [0, 999, 1000, 1_550, 12_345, 212_000_000, u64::MAX].map(bytes).into();
+        assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "1.5 kB", "12 kB", "212 MB", "18446744 TB"]);
+        let shown: Vec<String> =
+            [4, 125, 3720].map(|secs| elapsed(Duration::from_secs(secs))).into();
+        assert_eq!(shown, ["4s", "2m05s", "1h02m"]);
+    }
+}

@@ -1,0 +1,271 @@
+//! Decides what follows from what happened: which records to keep, what to tell, which steps to
+//! start. A plain function of its inputs: time is given, nothing is done. Pure.
+
+use std::time::Duration;
+
+use super::schedule::Schedule;
+use crate::base::name::{BuildId, ImageRef};
+use crate::event::{Because, Failure, Phase, RunEvent, Signal, Stop, Summary};
+use crate::plan::{Action, Plan, StepId};
+use crate::state::{Kind, Record};
+
+/// Something that happened.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// The run begins.
+    Begin,
+    /// A step asks for something to be kept.
+    Record(Record),
+    /// A step came to another phase.
+    Phase { step: StepId, phase: Phase, build: Option<BuildId> },
+    /// A step ended.
+    Ended { step: StepId, result: Result<Done, StepFailure> },
+    /// Some time has passed.
+    Tick,
+    /// The user asks to stop.
+    Signal(Signal),
+}
+
+/// What a step that succeeded leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Done {
+    pub(super) build: Option<BuildId>,
+    pub(super) path: Option<String>,
+}
+
+/// Why a step did not succeed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct StepFailure {
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+    pub(super) build: Option<BuildId>,
+    /// Its build goes on.
+    pub(super) pending: bool,
+    /// It ended before anything was sent, because the run stops.
+    pub(super) not_begun: bool,
+    /// Every other unit would meet the same.
+    pub(super) stops_run: bool,
+}
+
+/// Something to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Keep this.
+    Persist(Record),
+    /// Tell this.
+    Tell(RunEvent),
+    /// Work on this step.
+    Start(StepId),
+    /// Let no step send anything new.
+    StopSubmitting,
+    /// Leave now, whatever still runs.
+    Leave,
+}
+
+/// The state of a run.
+pub(super) struct Dispatcher {
+    steps: Vec<Progress>,
+    schedule: Schedule,
+    summary: Summary,
+}
+
+struct Progress {
+    key: ImageRef,
+    verb: &'static str,
+    kind: Option<Kind>,
+    since: Duration,
+    told: Duration,
+    phase: Phase,
+    build: Option<BuildId>,
+    active: bool,
+}
+
+/// How often a step that goes on is told of.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+impl Dispatcher {
+    pub(super) fn new(plan: &Plan, concurrency: usize) -> Self {
+        let needs: Vec<Vec<StepId>> = plan.steps.iter().map(|step| step.needs.clone()).collect();
+        let steps = plan.steps.iter().map(|step| Progress {
+            key: step.key.clone(),
+            verb: step.verb(),
+            kind: match &step.action {
+                Action::Make(make) => Some(make.kind),
+                _ => None,
+            },
+            since: Duration::ZERO,
+            told: Duration::ZERO,
+            phase: Phase::Submit,
+            build: None,
+            active: false,
+        });
+        Self {
+            steps: steps.collect(),
+            schedule: Schedule::new(&needs, concurrency),
+            summary: Summary::default(),
+        }
+    }
+
+    /// Takes in what happened at `now`, counted from the start of the run.
+    pub(super) fn handle(&mut self, input: Input, now: Duration) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Begin => self.start(now, &mut effects),
+            Input::Record(record) => effects.push(Effect::Persist(record)),
+            Input::Phase { step, phase, build } => self.phase(step, phase, build, now, &mut effects),
+            Input::Ended { step, result } => {
+                self.ended(step, result, now, &mut effects);
+                self.start(now, &mut effects);
+            }
+            Input::Tick => self.tick(now, &mut effects),
+            Input::Signal(signal) => match &self.summary.stopped {
+                Some(Stop::Interrupted(_)) => effects.push(Effect::Leave),
+                _ => self.stop(Stop::Interrupted(signal), &mut effects),
+            },
+        }
+        effects
+    }
+
+    /// Whether nothing is being worked on and nothing will be.
+    pub(super) fn is_done(&self) -> bool {
+        self.schedule.active() == 0
+    }
+
+    /// How it ended.
+    pub(super) fn into_summary(mut self) -> Summary {
+        // Those that were left in the middle are neither done nor failed: they stay pending.
+        for step in self.steps.iter().filter(|step| step.active) {
+            self.summary.failures.push(Failure {
+                unit: step.key.clone(),
+                phase: step.phase,
+                message: "left before its end".to_owned(),
+                help: None,
+                build: step.build.clone(),
+                pending: step.build.is_some(),
+            });
+        }
+        self.summary
+    }
+
+    fn start(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        for step in self.schedule.start() {
+            let progress = &mut self.steps[step.0];
+            progress.since = now;
+            progress.told = now;
+            progress.active = true;
+            effects.push(Effect::Tell(RunEvent::Started {
+                unit: progress.key.clone(),
+                action: progress.verb,
+            }));
+            effects.push(Effect::Start(step));
+        }
+    }
+
+    fn phase(
+        &mut self,
+        step: StepId,
+        phase: Phase,
+        build: Option<BuildId>,
+        now: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
+        let progress = &mut self.steps[step.0];
+        progress.phase = phase;
+        progress.told = now;
+        progress.build = build.or(progress.build.take());
+        effects.push(Effect::Tell(RunEvent::Progress {
+            unit: progress.key.clone(),
+            action: progress.verb,
+            phase,
+            build: progress.build.clone(),
+            elapsed: now - progress.since,
+        }));
+    }
+
+    fn ended(
+        &mut self,
+        step: StepId,
+        result: Result<Done, StepFailure>,
+        now: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
+        let progress = &mut self.steps[step.0];
+        progress.active = false;
+        let (unit, action, elapsed) = (progress.key.clone(), progress.verb, now - progress.since);
+        match result {
+            Ok(Done { build, path }) => {
+                match (progress.kind, action) {
+                    (Some(Kind::Build), _) => self.summary.built += 1,
+                    (Some(Kind::Mirror), _) => self.summary.mirrored += 1,
+                    (None, "adopt") => self.summary.adopted += 1,
+                    (None, "update") => self.summary.updated += 1,
+                    (None, _) => self.summary.forgotten += 1,
+                }
+                effects.push(Effect::Tell(RunEvent::Completed { unit, action, build, path, elapsed }));
+                self.schedule.finish(step, true);
+            }
+            Err(failure) if failure.not_begun => {
+                let because = self.stop_reason();
+                self.skip(unit, because, effects);
+                // What stands above it was skipped when the run stopped.
+                self.schedule.finish(step, false);
+            }
+            Err(failure) => {
+                let StepFailure { message, help, build, pending, stops_run, .. } = failure;
+                let phase = progress.phase;
+                let root = unit.clone();
+                let told = message.clone();
+                let failure = Failure { unit, phase, message, help, build, pending };
+                self.summary.failures.push(failure.clone());
+                effects.push(Effect::Tell(RunEvent::Failed { failure, action, elapsed }));
+                for skipped in self.schedule.finish(step, false) {
+                    let because = Because::DependencyFailed { failed: root.clone() };
+                    let unit = self.steps[skipped.0].key.clone();
+                    self.skip(unit, because, effects);
+                }
+                if stops_run && self.summary.stopped.is_none() {
+                    self.stop(Stop::Error(told), effects);
+                }
+            }
+        }
+    }
+
+    fn stop(&mut self, because: Stop, effects: &mut Vec<Effect>) {
+        self.summary.stopped = Some(because.clone());
+        let active = self.schedule.active();
+        effects.push(Effect::Tell(RunEvent::Stopping { because, active }));
+        effects.push(Effect::StopSubmitting);
+        for step in self.schedule.stop() {
+            let because = self.stop_reason();
+            let unit = self.steps[step.0].key.clone();
+            self.skip(unit, because, effects);
+        }
+    }
+
+    fn stop_reason(&self) -> Because {
+        match &self.summary.stopped {
+            Some(Stop::Interrupted(_)) => Because::Interrupted,
+            Some(Stop::Error(_)) | None => Because::Stopped,
+        }
+    }
+
+    fn skip(&mut self, unit: ImageRef, because: Because, effects: &mut Vec<Effect>) {
+        self.summary.skipped.push((unit.clone(), because.clone()));
+        effects.push(Effect::Tell(RunEvent::Skipped { unit, because }));
+    }
+
+    fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        for progress in self.steps.iter_mut().filter(|progress| progress.active) {
+            if now - progress.told >= HEARTBEAT {
+                progress.told = now;
+                effects.push(Effect::Tell(RunEvent::Still {
+                    unit: progress.key.clone(),
+                    action: progress.verb,
+                    phase: progress.phase,
+                    build: progress.build.clone(),
+                    elapsed: now - progress.since,
+                }));
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The loop around the dispatcher: it alone owns the tasks, the clock, the store and the signals.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use miette::Diagnostic;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::dispatch::{Dispatcher, Done, Effect, Input, StepFailure};
+use super::poll::Poller;
+use super::step::{self, Content, Job, Links, MakeJob, StepMessage, Work};
+use crate::api::Client;
+use crate::base::name::Owner;
+use crate::event::{RunEvent, Signal, Summary};
+use crate::manifest::Workspace;
+use crate::manifest::workspace::{Origin, UnitId};
+use crate::plan::{Action, Facts, Make, Plan, StepId};
+use crate::state::{Record, StateError, Store};
+
+/// What a run works on.
+pub struct Run<'a> {
+    /// What to do.
+    pub plan: &'a Plan,
+    /// What it is done to.
+    pub workspace: &'a Workspace,
+    /// The files of the contexts.
+    pub facts: &'a Facts,
+    /// The way to the service.
+    pub client: Client,
+    /// How.
+    pub options: Options,
+}
+
+/// How a run goes about it.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Units in flight.
+    pub concurrency: usize,
+    /// Who owns a new unit of which the manifest does not say.
+    pub owner: Owner,
+}
+
+/// Why a run could not go on at all. What units met is in the [`Summary`].
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum RunError {
+    /// What happened could not be kept.
+    #[error("what happened cannot be kept, so the run was left{}", accepted(builds))]
+    #[diagnostic(help("make room or give write access to the folder .imgplan, then apply again"))]
+    NotRecorded {
+        /// Builds that the service accepted and that are on no record.
+        builds: Vec<String>,
+        /// Why.
+        #[source]
+        source: StateError,
+    },
+}
+
+fn accepted(builds: &[String]) -> String {
+    match builds {
+        [] => String::new(),
+        builds => format!("; the service accepted {}", builds.join(", ")),
+    }
+}
+
+/// Uploads at once: more share one uplink.
+const UPLOADS: usize = 8;
+
+/// Carries out a plan. `tell` hears of everything; `signals` may ask to stop: once to begin nothing
+/// new, twice to leave at once.
+pub async fn execute(
+    run: Run<'_>,
+    store: &mut Store,
+    tell: &mut dyn FnMut(&RunEvent),
+    signals: &mut mpsc::UnboundedReceiver<Signal>,
+) -> Result<Summary, RunError> {
+    let (messages, mut inbox) = mpsc::unbounded_channel();
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let links = Links {
+        poller: Poller::start(run.client.clone()),
+        client: run.client.clone(),
+        messages,
+        stopping: CancellationToken::new(),
+        packers: Arc::new(Semaphore::new(cores)),
+        uploads: Arc::new(Semaphore::new(UPLOADS)),
+    };
+    let mut driver = Driver {
+        dispatcher: Dispatcher::new(run.plan, run.options.concurrency),
+        run: &run,
+        store,
+        tell,
+        links,
+        tasks: JoinSet::new(),
+        step_of: HashMap::new(),
+        began: Instant::now(),
+        leave: false,
+    };
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    driver.take(vec![(Input::Begin, None)])?;
+    while !driver.leave && !driver.dispatcher.is_done() {
+        let inputs = tokio::select! {
+            Some(message) = inbox.recv() => {
+                // What has gathered is kept with one sync.
+                let mut batch = vec![input_of(message)];
+                while let Ok(message) = inbox.try_recv() {
+                    batch.push(input_of(message));
+                }
+                batch
+            }
+            Some(joined) = driver.tasks.join_next_with_id() => vec![(driver.ended(joined), None)],
+            Some(signal) = signals.recv() => vec![(Input::Signal(signal), None)],
+            _ = tick.tick() => vec![(Input::Tick, None)],
+        };
+        driver.take(inputs)?;
+    }
+    Ok(driver.dispatcher.into_summary())
+}
+
+type Safe = Option<oneshot::Sender<()>>;
+
+fn input_of(message: StepMessage) -> (Input, Safe) {
+    match message {
+        StepMessage::Record { record, safe } => (Input::Record(record), Some(safe)),
+        StepMessage::Phase { step, phase, build } => (Input::Phase { step, phase, build }, None),
+    }
+}
+
+struct Driver<'a> {
+    dispatcher: Dispatcher,
+    run: &'a Run<'a>,
+    store: &'a mut Store,
+    tell: &'a mut dyn FnMut(&RunEvent),
+    links: Links,
+    tasks: JoinSet<Result<Done, StepFailure>>,
+    step_of: HashMap<Id, StepId>,
+    began: Instant,
+    leave: bool,
+}
+
+impl Driver<'_> {
+    /// Hands inputs to the dispatcher and does what it says: first keep, then answer, then tell
+    /// and start.
+    fn take(&mut self, inputs: Vec<(Input, Safe)>) -> Result<(), RunError> {
+        let now = self.began.elapsed();
+        let mut records = Vec::new();
+        let mut rest = Vec::new();
+        let mut waiting = Vec::new();
+        for (input, safe) in inputs {
+            for effect in self.dispatcher.handle(input, now) {
+                match effect {
+                    Effect::Persist(record) => records.push(record),
+                    other => rest.push(other),
+                }
+            }
+            waiting.extend(safe);
+        }
+        self.store.record(&records).map_err(|source| {
+            let builds = records.iter().filter_map(|record| match record {
+                Record::Created { unit, pending, .. } => Some(format!("{unit}: {}", pending.build)),
+                _ => None,
+            });
+            RunError::NotRecorded { builds: builds.collect(), source }
+        })?;
+        for safe in waiting {
+            // A step that is gone needs no answer.
+            let _ = safe.send(());
+        }
+        for effect in rest {
+            match effect {
+                Effect::Persist(_) => {}
+                Effect::Tell(event) => (self.tell)(&event),
+                Effect::Start(step) => self.start(step),
+                Effect::StopSubmitting => self.links.stopping.cancel(),
+                Effect::Leave => self.leave = true,
+            }
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, joined: Result<(Id, Result<Done, StepFailure>), JoinError>) -> Input {
+        let (id, result) = match joined {
+            Ok((id, result)) => (id, result),
+            Err(error) => {
+                let message = format!("a bug in imgplan: {error}");
+                let help = Some("please report it with what is above".to_owned());
+                let failure = StepFailure { message, help, ..StepFailure::default() };
+                (error.id(), Err(failure))
+            }
+        };
+        match self.step_of.remove(&id) {
+            Some(step) => Input::Ended { step, result },
+            None => Input::Tick,
+        }
+    }
+
+    fn start(&mut self, step: StepId) {
+        let planned = &self.run.plan.steps[step.0];
+        let work = match &planned.action {
+            Action::Make(make) => self.make(make),
+            Action::Adopt { unit, build, then } => Ok(Work::Adopt {
+                build: build.clone(),
+                timeout: self.run.workspace.unit(*unit).timeout,
+                then: then.clone(),
+            }),
+            Action::Update { change, .. } => Ok(Work::Update(change.clone())),
+            Action::Forget => Ok(Work::Forget),
+        };
+        let links = self.links.clone();
+        let key = planned.key.clone();
+        let task = self.tasks.spawn(async move { step::run(Job { step, key, work: work? }, links).await });
+        self.step_of.insert(task.id(), step);
+    }
+
+    fn make(&self, make: &Make) -> Result<Work, StepFailure> {
+        let unit = self.run.workspace.unit(make.unit);
+        let content = match &unit.origin {
+            Origin::Mirror(source) => Content::Mirror(source.clone()),
+            Origin::Build(build) => {
+                let tree = self.run.facts.tree(make.unit).cloned();
+                let bases = build
+                    .bases
+                    .iter()
+                    .map(|base| Ok((base.range.clone(), self.path_of(base.unit)?)))
+                    .collect::<Result<_, StepFailure>>()?;
+                Content::Build {
+                    tree: tree.ok_or_else(|| fault("its context was not read".to_owned()))?,
+                    dockerfile: Arc::clone(&build.dockerfile),
+                    inside: build.dockerfile_inside.clone(),
+                    bases,
+                }
+            }
+        };
+        // What the manifest leaves open stays with whoever has it.
+        let known = self.store.state().entries.get(&unit.key).map(|entry| entry.owner.clone());
+        let owner = unit.owner.clone().or(known).unwrap_or_else(|| self.run.options.owner.clone());
+        Ok(Work::Make(Box::new(MakeJob {
+            make: make.clone(),
+            platform: unit.platform,
+            owner,
+            visibility: unit.visibility,
+            timeout: unit.timeout,
+            content,
+        })))
+    }
+
+    /// The full path that the service gave a base, which is complete by now.
+    fn path_of(&self, unit: UnitId) -> Result<String, StepFailure> {
+        let key = &self.run.workspace.unit(unit).key;
+        let built = self.store.state().entries.get(key).and_then(|entry| entry.built.as_ref());
+        let path = built.map(|built| built.path.clone()).filter(|path| !path.is_empty());
+        path.ok_or_else(|| fault(format!("the service did not say where its base {key} is")))
+    }
+}
+
+fn fault(message: String) -> StepFailure {
+    StepFailure { message, ..StepFailure::default() }
+}

@@ -1,0 +1,17 @@
+//! Carries out a plan: many units at once, each base before what needs it, every build ID on
+//! record before anything leans on it.
+//!
+//! ```text
+//!  step::run ──StepMessage──►  driver  ──Input──►  dispatch (pure) ──Effects──►  driver
+//!  (one task a unit)           (select!, store, reporter)                        (records, tells, spawns)
+//! ```
+//! Tasks only ask and wait; the driver alone writes; what happens next is decided by
+//! [`dispatch`] and [`schedule`], which know neither clock nor network.
+
+mod dispatch;
+mod driver;
+mod poll;
+mod schedule;
+mod step;
+
+pub use driver::{Options, RunError, Run, execute};

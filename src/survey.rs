@@ -1,0 +1,107 @@
+//! Finds out what planning needs to know: the files of every context, and how the service says
+//! pending builds are. Reads much and writes nothing.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt};
+use miette::Diagnostic;
+
+use crate::api::{Client, ErrorKind, Progress};
+use crate::base::name::BuildId;
+use crate::context::{self, ScanError, Tree};
+use crate::manifest::Workspace;
+use crate::manifest::workspace::Origin;
+use crate::plan::Facts;
+use crate::plan::facts::Known;
+use crate::state::State;
+
+/// Contexts that cannot be read, all of them.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("cannot read {}", match errors.len() { 1 => "a context".to_owned(), n => format!("{n} contexts") })]
+pub struct SurveyError {
+    /// One for each context.
+    #[related]
+    pub errors: Vec<ScanError>,
+}
+
+/// Looks at everything that planning needs. Without a client the service is not asked.
+pub async fn facts(
+    workspace: &Workspace,
+    state: &State,
+    client: Option<&Client>,
+) -> Result<Facts, SurveyError> {
+    let trees = trees(workspace).await?;
+    let mut facts = Facts { trees, ..Facts::default() };
+    if let Some(client) = client {
+        ask_for_builds(state, client, &mut facts).await;
+    }
+    Ok(facts)
+}
+
+/// Scans every context once, however many units share it, as many at a time as there are cores.
+async fn trees(workspace: &Workspace) -> Result<Vec<Option<Arc<Tree>>>, SurveyError> {
+    // The Dockerfile belongs to the question: `<Dockerfile>.dockerignore` wins over the context's.
+    let question = |origin: &Origin| match origin {
+        Origin::Build(build) => Some((build.context.clone(), build.dockerfile_path.clone())),
+        Origin::Mirror(_) => None,
+    };
+    let mut questions: Vec<(PathBuf, PathBuf)> =
+        workspace.units.iter().filter_map(|unit| question(&unit.origin)).collect();
+    questions.sort();
+    questions.dedup();
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let scans = stream::iter(questions).map(|(root, dockerfile)| async move {
+        let key = (root.clone(), dockerfile.clone());
+        let scan = tokio::task::spawn_blocking(move || context::scan(&root, Some(&dockerfile)));
+        match scan.await {
+            Ok(result) => (key, result),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    });
+    let mut found = HashMap::new();
+    let mut errors = Vec::new();
+    let mut scans = scans.buffered(cores);
+    while let Some((key, result)) = scans.next().await {
+        match result {
+            Ok(tree) => {
+                found.insert(key, Arc::new(tree));
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(SurveyError { errors });
+    }
+    let tree_of = |origin: &Origin| question(origin).and_then(|key| found.get(&key).cloned());
+    Ok(workspace.units.iter().map(|unit| tree_of(&unit.origin)).collect())
+}
+
+/// Asks how pending builds are, so that a plan does not adopt one that has failed. Where the
+/// service cannot be asked, the plan says so and goes on with what the lockfile has.
+async fn ask_for_builds(state: &State, client: &Client, facts: &mut Facts) {
+    let pending = state.entries.values().filter_map(|entry| entry.pending.as_ref());
+    let builds: Vec<BuildId> =
+        pending.filter(|pending| pending.started).map(|pending| pending.build.clone()).collect();
+    let mut answers = stream::iter(builds)
+        .map(|build| async move {
+            let answer = client.status(&build).await;
+            (build, answer)
+        })
+        .buffer_unordered(16);
+    while let Some((build, answer)) = answers.next().await {
+        let known = match answer {
+            Ok(view) => match view.progress {
+                Progress::Running(_) | Progress::Completed => Known::Alive,
+                Progress::Failed(_) | Progress::Cancelled => Known::Dead,
+            },
+            Err(error) if error.kind == ErrorKind::NotFound => Known::Dead,
+            Err(error) => {
+                facts.notes.push(format!("cannot ask for pending builds: {error}"));
+                return;
+            }
+        };
+        facts.builds.insert(build, known);
+    }
+}
