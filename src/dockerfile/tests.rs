@@ -1,0 +1,446 @@
+//! The tables that hold the parser to Docker's behaviour.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn parse(text: &str) -> Dockerfile {
+    Dockerfile::parse(text).unwrap_or_else(|errors| panic!("{text:?}: {errors:?}"))
+}
+
+/// The references as `kind image`, `?NAME` where unresolved.
+fn images(text: &str) -> Vec<String> {
+    let file = parse(text);
+    let show = |reference: Reference| {
+        assert_eq!(reference.text, text[reference.span.clone()]);
+        let kind = match reference.kind {
+            ReferenceKind::From => "F",
+            ReferenceKind::CopyFrom => "C",
+            ReferenceKind::MountFrom => "M",
+        };
+        let image = reference.image.unwrap_or_else(|error| format!("?{}", error.name));
+        format!("{kind} {image}")
+    };
+    file.references(Platform::Arm64).into_iter().map(show).collect()
+}
+
+/// The references as written.
+fn written(text: &str) -> Vec<String> {
+    parse(text).references(Platform::Amd64).into_iter().map(|reference| reference.text).collect()
+}
+
+/// The copied paths, `?` before those with unknown variables.
+fn sources(text: &str) -> Vec<String> {
+    parse(text)
+        .copy_sources(Platform::Arm64)
+        .into_iter()
+        .map(|source| format!("{}{}", if source.resolved { "" } else { "?" }, source.path))
+        .collect()
+}
+
+/// The errors as `message @ the words underlined`.
+fn errors(text: &str) -> Vec<String> {
+    let errors = Dockerfile::parse(text).expect_err(text);
+    errors.iter().map(|error| format!("{error} @ {}", &text[error.span.clone()])).collect()
+}
+
+#[test]
+fn references() {
+    let table: &[(&str, &[&str])] = &[
+        ("FROM a", &["F a"]),
+        ("from A/b:1 as X\nFROM x", &["F A/b:1"]),
+        ("\u{feff}FROM a\r\nRUN x\r\nFROM b\r\n", &["F a", "F b"]),
+        ("  \t FROM  a  \t AS\tb \nFROM B", &["F a"]),
+        ("FROM --platform=$BUILDPLATFORM a AS b", &["F a"]),
+        ("FROM scratch", &[]),
+        ("FROM a AS a\nFROM a\nFROM A", &["F a"]),
+        ("FROM b\nFROM a AS b", &["F b", "F a"]),
+        (
+            "FROM a@sha256:00\nFROM h:5000/x/y:1.2@sha256:11",
+            &["F a@sha256:00", "F h:5000/x/y:1.2@sha256:11"],
+        ),
+        // Directives: only at the top, only the first lines; an escape changes continuations.
+        (
+            "# syntax=docker/dockerfile:1\n# escape=`\nFROM a\nRUN x `\nFROM y\nFROM b",
+            &["F a", "F b"],
+        ),
+        ("#Escape = `\nFROM a`\nb", &["F ab"]),
+        ("# note\n# escape=`\nFROM a\nRUN x \\\nFROM y\nFROM b", &["F a", "F b"]),
+        ("\n# escape=`\nFROM a\nRUN x \\\nFROM y\nFROM b", &["F a", "F b"]),
+        // Continuations: comments and empty lines inside, blanks after the mark, two marks.
+        ("FROM \\\n# comment \\\n\n   # other\n  a \\  \n AS b\nFROM b", &["F a"]),
+        ("FROM a\nRUN x \\\\\nFROM b", &["F a", "F b"]),
+        ("FROM a\nRUN x \\", &["F a"]),
+        ("FR\\\nOM a", &["F a"]),
+        ("FROM a\nRUN x # \\\nFROM c", &["F a"]),
+        ("FROM a\n# x \\\nFROM b", &["F a", "F b"]),
+        // Variables.
+        ("ARG T=1 U='two' V=\"3\" W\nFROM a:$T-${U}-$V", &["F a:1-two-3"]),
+        ("ARG T=1\nARG U=$T.2\nFROM a:${U}", &["F a:1.2"]),
+        ("FROM a:${T:-d}\nFROM b:${T-d}\nFROM c${T:+:x}", &["F a:d", "F b:d", "F c"]),
+        ("ARG T=\nFROM a:${T:-d}\nFROM b${T-d}\nFROM c${T+x}", &["F a:d", "F b", "F cx"]),
+        ("ARG A=x\nARG B=${A:-${C}}\nFROM $B\nFROM ${A:+${B}}y", &["F x", "F xy"]),
+        (
+            "ARG V=3.12.1\nFROM a:${V%.*}\nFROM b:${V%%.*}\nFROM c:${V#*.}\nFROM d:${V##*.}",
+            &["F a:3.12", "F b:3", "F c:12.1", "F d:1"],
+        ),
+        ("ARG V=1.2.3\nFROM a:${V/./-}\nFROM a:${V//./-}", &["F a:1-2.3", "F a:1-2-3"]),
+        ("ARG T\nFROM a:$T\nFROM $U\nFROM ${P}b\nFROM ${T:?no}", &["F ?T", "F ?U", "F b", "F ?T"]),
+        ("FROM a:$TARGETARCH\nFROM b:${TARGETOS}$TARGETVARIANT", &["F a:arm64", "F b:linux"]),
+        ("FROM a:x\\$y\nFROM \"b\"\nFROM 'c':$TARGETARCH", &["F a:x$y", "F b", "F c:arm64"]),
+        ("# escape=`\nFROM a:x`$y", &["F a:x$y"]),
+        ("FROM a\nARG T=1\nFROM b:$T", &["F a", "F ?T"]),
+        ("ARG B=build\nFROM a AS build\nFROM $B", &["F a"]),
+        ("ARG TARGETARCH=x\nFROM a:$TARGETARCH", &["F a:x"]),
+        // COPY --from and mounts.
+        (
+            "FROM a AS x\nFROM b\nCOPY --from=X s d\nCOPY --from=0 s d\nCOPY --from=img s d",
+            &["F a", "F b", "C img"],
+        ),
+        ("FROM a\nCOPY --chown=1 --from=i --link [\"s\", \"d\"]", &["F a", "C i"]),
+        ("FROM a\nADD --chown=x s d\nCOPY --from=scratch s d", &["F a"]),
+        (
+            "FROM a\nCOPY --from=$I s d\nRUN --mount=from=${J}:1,target=/x y",
+            &["F a", "C ?I", "M ?J"],
+        ),
+        (
+            "FROM a AS x\nFROM b\nRUN --mount=type=bind,from=i,source=/s --mount=type=cache,target=/t \\\n\
+          --mount=From=X,target=/u --mount=target=/v,from=0 cmd --mount=from=no",
+            &["F a", "F b", "M i", "M 0"],
+        ),
+        ("FROM a\nRUN --mount=from=i,from=j x", &["F a", "M j"]),
+        // ONBUILD: carried out by stages of this file only.
+        ("FROM a\nONBUILD COPY --from=i s d", &["F a"]),
+        (
+            "FROM a AS x\nONBUILD COPY --from=i s d\nONBUILD RUN --mount=from=j y\nFROM x",
+            &["F a", "C i", "M j"],
+        ),
+        ("FROM a AS x\nONBUILD COPY --from=y s d\nFROM b AS y\nFROM x", &["F a", "F b"]),
+    ];
+    for (text, expected) in table {
+        assert_eq!(images(text), *expected, "{text}");
+    }
+}
+
+#[test]
+fn spans_can_be_replaced() {
+    let table = [
+        ("FROM \"a\" AS x", vec!["\"a\""]),
+        ("FROM a\\\nb", vec!["a\\\nb"]),
+        ("ARG X=1\nFROM ${X:-y} AS z", vec!["${X:-y}"]),
+        ("FROM a\nCOPY --from=\"i\" s d", vec!["a", "i"]),
+        ("FROM a\nCOPY --\"from=i\" s d", vec!["a", "i"]),
+        ("FROM a\nCOPY --from=i\"j\" s d", vec!["a", "i\"j\""]),
+        ("FROM a\nCOPY --from='i'j s d", vec!["a", "'i'j"]),
+        ("FROM a\nRUN --mount=\"type=bind,from=i,target=/x\" y", vec!["a", "i"]),
+        ("FROM a\nRUN --mount=from=\\\ni,target=/x y", vec!["a", "i"]),
+        ("\u{feff}# é\r\nFROM é\r\n", vec!["é"]),
+    ];
+    for (text, expected) in table {
+        assert_eq!(written(text), expected, "{text}");
+        let file = parse(text);
+        let spans = file.references(Platform::Amd64);
+        let new: Vec<_> = spans.into_iter().map(|r| (r.span, "host/p:1".to_owned())).collect();
+        let replaced = images(&file.with_replaced(&new));
+        assert!(replaced.iter().all(|image| image.ends_with(" host/p:1")), "{text}: {replaced:?}");
+    }
+}
+
+#[test]
+fn heredocs() {
+    let table: &[(&str, &[&str])] = &[
+        ("RUN <<EOF\nFROM no\nEOF", &[]),
+        ("RUN cat <<EOF > f\nFROM no\nEOF", &[]),
+        ("RUN python3 <<'EOF'\nFROM no\nEOF", &[]),
+        ("RUN <<-EOT\n\tFROM no\n\tEOT", &[]),
+        ("RUN <<EOT\n\tEOT\nEOT", &[]),
+        ("RUN <<A cat <<\"B C\" 3<<D\nA\nFROM no\nB C\nD", &[]),
+        ("RUN cat << EOF\nFROM no\nEOF", &[]),
+        ("RUN --mount=from=i <<EOF\nCOPY --from=no s d\nEOF", &["M i"]),
+        ("RUN cat <<<EOF", &[]),
+        ("RUN cat <<< EOF", &[]),
+        ("RUN echo \"<<EOF\" '<<X' \\<<Y", &[]),
+        ("RUN [\"<<EOF\"]", &[]),
+        ("RUN x \\\n <<EOF\nFROM no\\\nEOF", &[]),
+        ("RUN <<EOF\r\nFROM no\r\nEOF\r", &[]),
+        ("RUN echo $((1<<2))", &[]),
+        ("COPY <<EOF /x\nFROM no\nEOF", &[]),
+        ("COPY <<A <<B s /x/\nFROM no\nA\nB", &[]),
+        ("ADD <<EOF /x\nFROM no\nEOF", &[]),
+        ("ONBUILD RUN <<EOF\nFROM no\nEOF", &[]),
+        ("CMD cat <<EOF", &[]),
+        ("ENV X=<<EOF", &[]),
+        ("RUN <<EOF\nEOF ", &["error"]),
+        ("RUN <<EOF\nx", &["error"]),
+        ("RUN <<A <<B\nB\nA", &["error"]),
+    ];
+    for (line, expected) in table {
+        let text = format!("FROM a\n{line}\nFROM b\n");
+        let mut all = vec!["F a"];
+        all.extend(*expected);
+        all.push("F b");
+        if *expected == ["error"] {
+            let errors = errors(&text);
+            assert!(errors.len() == 1 && errors[0].contains("does not end"), "{line}: {errors:?}");
+        } else {
+            assert_eq!(images(&text), all, "{line}");
+        }
+    }
+}
+
+#[test]
+fn copies() {
+    let table: &[(&str, &[&str])] = &[
+        ("FROM a\nCOPY a b/ ./c d/", &["a", "b/", "./c"]),
+        ("FROM a\nCOPY [\"a b\", \"\\u0063d\", \"/\"]", &["a b", "cd"]),
+        ("FROM a\nCOPY [a b", &["[a"]),
+        ("FROM a\nCOPY --chown=1:1 --chmod=755 a b", &["a"]),
+        ("FROM a\nCOPY --from=x a b", &[]),
+        ("FROM a\nADD https://x/y git@h:a/b ssh://h/r git://h/r me@h.x:r l d", &["l"]),
+        ("FROM a\nADD x@y z", &["x@y"]),
+        ("FROM a\nCOPY <<EOF s /d\nEOF", &["s"]),
+        ("FROM a\nONBUILD COPY s d\nONBUILD ADD t d", &[]),
+        ("FROM a\nCOPY arr\\[0].txt d", &["arr[0].txt"]),
+        ("FROM a\nCOPY \"q r\" d", &["?\"q", "?r\""]),
+        ("ARG V=1\nFROM a\nCOPY x$V d\nARG V\nCOPY x$V d", &["?x$V", "x1"]),
+        ("FROM scratch\nCOPY x$V d", &["x"]),
+        ("FROM a\nARG TARGETARCH\nCOPY bin-$TARGETARCH d", &["bin-arm64"]),
+        ("FROM a\nENV A=1 B=$A\nENV C=${A}2 D e f\nCOPY $B$A $C d", &["error"]),
+        (
+            "FROM a\nENV A=1\nENV B=$A C=\"x y\"\nENV D old $A\nCOPY $B $C $D d",
+            &["1", "x y", "old 1"],
+        ),
+        ("FROM a\nENV A=1\nENV A=2 B=$A\nCOPY $B d", &["1"]),
+        ("FROM a\nENV A=$PATH:/x\nCOPY $A d", &["?$A"]),
+        ("FROM a\nARG X\nCOPY ${X:-y} d", &["?${X:-y}"]),
+        ("FROM a AS b\nENV A=1\nFROM b\nCOPY $A d", &["1"]),
+        ("FROM a AS b\nENV A=1\nFROM c\nCOPY $A d", &["?$A"]),
+    ];
+    for (text, expected) in table {
+        if *expected == ["error"] {
+            assert!(Dockerfile::parse(text).is_err(), "{text}");
+        } else {
+            assert_eq!(sources(text), *expected, "{text}");
+        }
+    }
+}
+
+#[test]
+fn refused() {
+    let table: &[(&str, &[&str])] = &[
+        ("", &["there is no FROM @ "]),
+        ("# only\n\n", &["there is no FROM @ "]),
+        ("ARG X=1", &["there is no FROM @ "]),
+        ("RUN x\nCOPY a b\nFROM a", &["RUN stands before the first FROM @ RUN"]),
+        (
+            "FROM a\nRUM x\nCOYP a b",
+            &["unknown instruction `RUM` @ RUM", "unknown instruction `COYP` @ COYP"],
+        ),
+        ("FORM a\nRUN x", &["unknown instruction `FORM` @ FORM"]),
+        (
+            "FROM a\nRUN x &&\napt-get update\nsomething-else\nRUN y\n",
+            &["unknown instruction `apt-get` @ apt-get"],
+        ),
+        ("FROM", &["FROM has no argument @ FROM"]),
+        ("FROM a b", &["FROM takes an image and `AS` a name @ b"]),
+        ("FROM a # x", &["FROM takes an image and `AS` a name @ # x"]),
+        ("FROM a AS 1x", &["`1x` cannot name a stage @ 1x"]),
+        ("FROM ${", &["`}` is missing @ ${"]),
+        ("FROM ${a^}", &["`^` is not a modifier that Docker knows @ ${a^}"]),
+        ("# escape=x\nFROM a", &["`x` cannot be the escape character @ # escape=x"]),
+        ("# syntax=a\n# syntax=b\nFROM a", &["the directive `syntax` is given twice @ # syntax=b"]),
+        ("FROM a\nCOPY x", &["COPY needs a source and a destination @ x"]),
+        ("FROM a\nCOPY [\"a\", 1]", &["the list of COPY may hold strings only @ [\"a\", 1]"]),
+        ("FROM a\nCOPY --form=x a b", &["COPY has no flag `--form` @ --form=x"]),
+        ("FROM a AS x\nCOPY --from=x a b", &["the stage `x` is not complete here @ x"]),
+        ("FROM a\nCOPY --from=y a b\nFROM b AS y", &["the stage `y` is not complete here @ y"]),
+        ("FROM a\nCOPY --from=3 a b", &["there is no stage 3 @ 3"]),
+        ("FROM a\nENV x", &["ENV needs a name and a value @ x"]),
+        ("FROM a\nENV x=1 y", &["ENV lacks a `=` here @ y"]),
+        ("ARG =x\nFROM a", &["an ARG has no name @ =x"]),
+        ("FROM a\nONBUILD FROM b", &["FROM cannot be a trigger @ FROM"]),
+        ("FROM a\nONBUILD ROM b", &["unknown instruction `ROM` @ ROM"]),
+    ];
+    for (text, expected) in table {
+        assert_eq!(errors(text), *expected, "{text}");
+    }
+    let nested = format!("FROM {}", "${a:-".repeat(100_000));
+    assert_eq!(Dockerfile::parse(&nested).unwrap_err().len(), 1);
+}
+
+#[test]
+fn stages_and_args() {
+    let text = "ARG A=1 B\nFROM a AS One\nARG C='x'\n# of two\nFROM b\nRUN y\n";
+    let file = parse(text);
+    let names: Vec<_> = file.stages().iter().map(|stage| stage.name.as_deref()).collect();
+    assert_eq!(names, [Some("one"), None]);
+    let spans: Vec<_> = file.stages().iter().map(|stage| &text[stage.span.clone()]).collect();
+    assert_eq!(spans, ["FROM a AS One\nARG C='x'\n", "FROM b\nRUN y\n"]);
+    let args: Vec<_> = file
+        .args()
+        .into_iter()
+        .map(|arg| (arg.name, arg.default, text[arg.span].to_owned(), arg.stage))
+        .collect();
+    let of = |name: &str, default: Option<&str>, text: &str, stage| {
+        (name.to_owned(), default.map(str::to_owned), text.to_owned(), stage)
+    };
+    assert_eq!(
+        args,
+        [
+            of("A", Some("1"), "A=1", None),
+            of("B", None, "B", None),
+            of("C", Some("'x'"), "C='x'", Some(0)),
+        ]
+    );
+}
+
+#[test]
+fn replaces_nothing_else() {
+    let file = parse("FROM a\r\nFROM b");
+    let with = |spans: &[(Range<usize>, &str)]| {
+        let spans: Vec<_> = spans.iter().map(|(s, w)| (s.clone(), (*w).to_owned())).collect();
+        file.with_replaced(&spans)
+    };
+    assert_eq!(with(&[(13..14, "yy"), (5..6, "xx")]), "FROM xx\r\nFROM yy");
+    #[expect(clippy::reversed_empty_ranges, reason = "no range may panic")]
+    let odd = [(5..6, "x"), (5..7, "no"), (99..100, "no"), (9..3, "no")];
+    assert_eq!(with(&odd), "FROM x\r\nFROM b");
+}
+
+/// What parse-dockerfile finds, in the shape of `images` without expansion.
+fn oracle(text: &str) -> Vec<String> {
+    use parse_dockerfile::Instruction;
+    let file = parse_dockerfile::parse(text).unwrap();
+    let mut found = Vec::new();
+    for instruction in &file.instructions {
+        let (kind, flags) = match instruction {
+            Instruction::From(from) => {
+                found.push(from.image.value.to_string());
+                continue;
+            }
+            Instruction::Copy(copy) => ("from", &copy.options[..]),
+            Instruction::Run(run) => ("mount", &run.options[..]),
+            _ => continue,
+        };
+        for flag in flags.iter().filter(|flag| flag.name.value == kind) {
+            let value = flag.value.as_ref().map(|value| value.value.to_string()).unwrap();
+            let from = if kind == "from" {
+                Some(value.as_str())
+            } else {
+                value.split(',').find_map(|field| field.strip_prefix("from="))
+            };
+            found.extend(from.map(str::to_owned));
+        }
+    }
+    found
+}
+
+#[test]
+fn agrees_with_another_parser() {
+    let inputs = [
+        "FROM a\nRUN x\nFROM b AS c\nCOPY --from=d --chown=1 x y\n",
+        "# syntax=x\n# escape=`\nFROM a`\n:1\nRUN `\n  x\nFROM c",
+        "ARG A=1\nFROM --platform=linux/amd64 a:1 AS x\nRUN --mount=type=bind,from=i,source=/s \
+         --mount=from=j,target=/t y",
+        "FROM a\r\n# c\r\nRUN x \\\r\n # c\r\n\r\n y\r\nFROM b\r\n",
+        "FROM a\nRUN <<EOF\nFROM no\nEOF\nCOPY <<X /x\nFROM no\nX\nFROM b\n",
+        "from a\n  copy --from=b [\"x y\", \"z\"]\nHEALTHCHECK CMD x\nONBUILD RUN y\n",
+        "FROM a\nENV A=1 \\\n  B=2\nLABEL x=\"a b\"\nEXPOSE 80\nUSER x\nWORKDIR /\nVOLUME [\"/x\"]\n",
+    ];
+    for text in inputs {
+        let ours: Vec<_> = images(text).iter().map(|image| image[2..].to_owned()).collect();
+        assert_eq!(ours, oracle(text), "{text}");
+    }
+}
+
+/// Pieces that a Dockerfile could be made of, and some that it could not.
+fn soup() -> impl Strategy<Value = String> {
+    let pieces = [
+        "FROM ",
+        "COPY ",
+        "RUN ",
+        "ADD ",
+        "ARG ",
+        "ENV ",
+        "ONBUILD ",
+        "--from=",
+        "--mount=",
+        "from=",
+        "--platform=",
+        "<<EOF",
+        "<<-'E'",
+        "EOF",
+        "E",
+        "\n",
+        "\r\n",
+        "\\\n",
+        "\\",
+        "`",
+        "# ",
+        "escape=`",
+        "$X",
+        "${X",
+        "${X:-",
+        "}",
+        "\"",
+        "'",
+        "[\"",
+        "\", \"",
+        "\"]",
+        " ",
+        "\t",
+        "a",
+        "é",
+        "=",
+        ",",
+        "AS ",
+        "\u{feff}",
+        "\u{a0}",
+        "scratch",
+        "0",
+        "${X%",
+        "*",
+        "/",
+        "\0",
+        "[",
+        "\u{2028}",
+    ];
+    let piece = prop_oneof![
+        9 => proptest::sample::select(pieces.to_vec()).prop_map(str::to_owned),
+        1 => any::<char>().prop_map(String::from),
+    ];
+    proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..<_>::default() })]
+
+    #[test]
+    fn never_panics_and_never_lies(tail in soup(), begin in any::<bool>()) {
+        let text = if begin { format!("ARG X=1\nFROM a\n{tail}") } else { tail };
+        match Dockerfile::parse(&text) {
+            Ok(file) => {
+                prop_assert_eq!(file.with_replaced(&[]), text.as_str());
+                for reference in file.references(Platform::Amd64) {
+                    prop_assert_eq!(text.get(reference.span.clone()), Some(reference.text.as_str()));
+                    prop_assert!(!reference.span.is_empty());
+                }
+                for source in file.copy_sources(Platform::Amd64) {
+                    prop_assert!(text.get(source.span).is_some());
+                }
+                for arg in file.args() {
+                    prop_assert!(text.get(arg.span).is_some());
+                }
+                for stage in file.stages() {
+                    prop_assert!(text.get(stage.span.clone()).is_some());
+                }
+            }
+            Err(errors) => {
+                prop_assert!(!errors.is_empty());
+                for error in errors {
+                    prop_assert!(text.get(error.span).is_some());
+                }
+            }
+        }
+    }
+}
