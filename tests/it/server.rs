@@ -294,6 +294,32 @@ async fn limits_of_requests_images_and_quotas() {
 }
 
 #[tokio::test]
+async fn the_builder_says_what_a_build_would_trip_over() {
+    let service = Service::start(Config::default()).await;
+    service.push("base").await;
+    let app = json!({ "image_name": "app", "image_tag": "v1", "dockerfile_path": "d/Df" });
+    let good = "FROM prime/local/base:v1 AS b\nFROM ubuntu\nCOPY --from=b /x /x\nCOPY src *.md /\n";
+    let build = service.build(app.clone(), &[("d/Df", good), ("src/a", "")]).await;
+    assert_eq!(build["status"], "COMPLETED", "{}", reason(&build));
+
+    service.initiate(json!({ "image_name": "late", "image_tag": "v1" })).await;
+    let bad =
+        "FROM prime/local/late:v1\nCOPY none /\nRUN --mount=from=prime/local/no,target=/x ls\n";
+    let build = service.build(app.clone(), &[("d/Df", bad)]).await;
+    assert_eq!(build["status"], "FAILED");
+    assert_eq!(
+        reason(&build),
+        "d/Df: line 1: the base image `prime/local/late:v1` is not COMPLETED: its last build is \
+         UPLOADING; line 2: `none` is not in the build context; line 3: the base image \
+         `prime/local/no` does not exist"
+    );
+    let build = service.build(app.clone(), &[("Dockerfile", "FROM scratch")]).await;
+    assert_eq!(reason(&build), "the context has no Dockerfile at `d/Df`");
+    let build = service.build(app, &[("d/Df", "FORM scratch")]).await;
+    assert!(reason(&build).starts_with("d/Df: line 1: "), "{}", reason(&build));
+}
+
+#[tokio::test]
 async fn listing_pages_searches_and_scopes() {
     let service = Service::start(Config::default()).await;
     for name in ["one", "two", "three"] {
@@ -315,7 +341,9 @@ async fn listing_pages_searches_and_scopes() {
     let page = service.get("/images?limit=2&offset=2").await;
     assert_eq!(names(&page), ["one"]);
     assert_eq!(names(&service.get("/images?search=TW").await), ["two"]);
-    assert_eq!(service.get("/images?teamId=t1").await["data"][0]["teamId"], "t1");
+    let team = service.get("/images?teamId=t1").await;
+    let row = &team["data"][0];
+    assert_eq!((&row["teamId"], &row["status"]), (&json!("t1"), &json!("FAILED")));
     let builds = service.get("/images/builds?limit=2").await;
     assert_eq!((&builds["total_count"], builds["data"].as_array().unwrap().len()), (&json!(5), 2));
     assert_eq!(builds["data"][0]["imageName"], "t");
