@@ -37,7 +37,7 @@ pub(super) fn teams(app: &App, uri: &Uri) -> Result<Response, Refusal> {
             "teamId": id, "name": id, "slug": null, "role": "ADMIN", "createdAt": SINCE,
         })
     };
-    reply(StatusCode::OK, &page(teams.into_iter().map(row), paging))
+    reply(StatusCode::OK, &page(teams.into_iter(), paging, row))
 }
 
 pub(super) fn members(_team: &str) -> Result<Response, Refusal> {
@@ -48,5 +48,5 @@ pub(super) fn members(_team: &str) -> Result<Response, Refusal> {
         "role": "ADMIN",
         "joinedAt": SINCE,
     });
-    reply(StatusCode::OK, &page([member].into_iter(), (0, 100)))
+    reply(StatusCode::OK, &page([member].into_iter(), (0, 100), |row| row))
 }

@@ -73,15 +73,17 @@ pub(super) fn paging(query: &HashMap<String, String>) -> Result<(u64, u64), Refu
     Ok((offset, limit))
 }
 
-/// One page out of all rows; `total` counts what `offset` and `limit` count.
-pub(super) fn page<T>(
+/// One page out of all rows; only its own rows are put into words.
+pub(super) fn page<T, U>(
     rows: impl ExactSizeIterator<Item = T>,
     (offset, limit): (u64, u64),
-) -> Page<T> {
+    to_wire: impl FnMut(T) -> U,
+) -> Page<U> {
     let total_count = Some(rows.len() as u64);
     let skip = usize::try_from(offset).unwrap_or(usize::MAX);
     let take = usize::try_from(limit).unwrap_or(usize::MAX);
-    Page { data: rows.skip(skip).take(take).collect(), total_count, offset, limit }
+    let data = rows.skip(skip).take(take).map(to_wire).collect();
+    Page { data, total_count, offset, limit }
 }
 
 /// An answer with a JSON body.
@@ -115,8 +117,8 @@ mod tests {
         for bad in ["limit=0", "limit=251", "offset=-1", "limit=x"] {
             assert!(paging(&query(bad)).is_err(), "{bad}");
         }
-        let second = page([1, 2, 3].into_iter(), (2, 2));
+        let second = page([1, 2, 3].into_iter(), (2, 2), |row| row);
         assert_eq!((second.data, second.total_count), (vec![3], Some(3)));
-        assert!(page([1].into_iter(), (9, 2)).data.is_empty());
+        assert!(page([1].into_iter(), (9, 2), |row| row).data.is_empty());
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn status(app: &App, id: &str) -> Result<Response, Refusal> {
 pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
     let paging = paging(&query(uri)?)?;
     let store = app.store();
-    let answer = page(store.state().builds().map(Build::to_wire), paging);
+    let answer = page(store.state().builds(), paging, Build::to_wire);
     drop(store);
     reply(StatusCode::OK, &answer)
 }

@@ -20,8 +20,12 @@ pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
     let owner = owner(&query)?;
     let paging = paging(&query)?;
     let search = query.get("search").map(String::as_str);
-    let groups = app.store().state().listing(&owner, search);
-    let Page { data, total_count, offset, limit } = page(groups.into_iter(), paging);
+    let store = app.store();
+    let state = store.state();
+    let groups = state.listing(&owner, search).into_iter();
+    let page = page(groups, paging, |builds| state.rows(&builds));
+    drop(store);
+    let Page { data, total_count, offset, limit } = page;
     let rows = Page { data: data.into_iter().flatten().collect(), total_count, offset, limit };
     reply(StatusCode::OK, &rows)
 }

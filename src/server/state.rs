@@ -142,13 +142,13 @@ impl State {
         }
     }
 
-    /// The logical images of an owner that a search finds, the newest first, each with its rows:
-    /// what can be pulled, what is being built, and the last failure if nothing went well since.
-    pub(super) fn listing(&self, owner: &Owner, search: Option<&str>) -> Vec<Vec<ImageResponse>> {
+    /// The logical images of an owner that a search finds, the newest first, each with the builds
+    /// to show: what can be pulled, what is under way, and the last failure if nothing went well
+    /// since.
+    pub(super) fn listing(&self, owner: &Owner, search: Option<&str>) -> Vec<Vec<&Build>> {
         let search = search.unwrap_or_default().to_lowercase();
-        let found = |place: &Place| {
-            place.owner == *owner && place.full_path().to_lowercase().contains(&search)
-        };
+        let found =
+            |place: &Place| search.is_empty() || place.full_path().to_lowercase().contains(&search);
         let mut groups: Vec<Vec<&Build>> = Vec::new();
         let mut index: HashMap<&Place, usize> = HashMap::new();
         for build in self.builds().filter(|build| build.place.owner == *owner) {
@@ -172,10 +172,11 @@ impl State {
                 None => {}
             }
         }
-        groups.into_iter().map(|builds| self.rows(&builds)).collect()
+        groups
     }
 
-    fn rows(&self, builds: &[&Build]) -> Vec<ImageResponse> {
+    /// The rows of `GET /images` for builds of one image.
+    pub(super) fn rows(&self, builds: &[&Build]) -> Vec<ImageResponse> {
         let row = |build: &&Build| {
             let image = self.image(&build.place).filter(|image| image.build == build.id);
             let effective = || self.effective(&build.place, build.visibility);
@@ -214,8 +215,9 @@ mod tests {
 
     fn statuses(state: &State, search: Option<&str>) -> Vec<Vec<String>> {
         let listing = state.listing(&Owner::Personal, search);
-        let status = |row: &ImageResponse| format!("{} {}", row.image_name, row.status);
-        listing.iter().map(|rows| rows.iter().map(status).collect()).collect()
+        let status = |row: ImageResponse| format!("{} {}", row.image_name, row.status);
+        let rows = |builds: &Vec<&Build>| state.rows(builds).into_iter().map(status).collect();
+        listing.iter().map(rows).collect()
     }
 
     #[test]

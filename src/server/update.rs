@@ -9,7 +9,7 @@ use super::app::App;
 use super::body::{object, reply, typed};
 use super::error::Refusal;
 use super::initiate::quota_text;
-use super::model::{Build, Image, Visibility};
+use super::model::{Build, Image, Status, Visibility};
 use super::place::{Place, from_wire, resolve, resolve_reference, scope, to_wire};
 use super::state::{Change, State};
 use crate::api::wire::{
@@ -227,11 +227,12 @@ pub(super) fn visibility(
     let place = resolve(name, tag, &request.owner)?;
     request.apply(app, &place)?;
     let visibility = request.visibility.as_str();
-    let rows = app.store().state().listing(&place.owner, Some(&place.full_path()));
-    let is_it = |row: &&crate::api::wire::ImageResponse| {
-        row.full_image_path.as_ref() == Some(&place.full_path())
-    };
-    let images: Vec<_> = rows.iter().flatten().filter(is_it).collect();
+    let store = app.store();
+    let listing = store.state().listing(&place.owner, Some(&place.full_path()));
+    let is_it = |builds: &&Vec<&Build>| builds.first().is_some_and(|build| build.place == place);
+    let images = listing.iter().find(is_it).map(|builds| store.state().rows(builds));
+    let images = images.unwrap_or_default();
+    drop(store);
     let answer = json!({
         "success": true,
         "message": format!("Image {name}:{tag} is now {visibility}"),
@@ -247,9 +248,10 @@ pub(super) fn bulk_visibility(app: &App, payload: &[u8]) -> Result<Response, Ref
     let named: Vec<(String, String)> = match (&request.images, &request.search) {
         (Some(images), None) => images.clone(),
         (None, Some(search)) => {
-            let groups = app.store().state().listing(&request.owner, Some(search));
-            let rows = groups.into_iter().flatten().filter(|row| row.status == "COMPLETED");
-            rows.map(|row| (row.image_name, row.image_tag)).collect()
+            let store = app.store();
+            let builds = store.state().listing(&request.owner, Some(search)).into_iter().flatten();
+            let complete = builds.filter(|build| build.status == Status::Completed);
+            complete.map(|b| (b.place.name.to_string(), b.place.tag.to_string())).collect()
         }
         _ => return Err(Refusal::invalid("images", "give either images or search")),
     };

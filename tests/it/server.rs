@@ -448,6 +448,12 @@ async fn state_survives_a_restart() {
     let service = Service::start(config()).await;
     let waiting = service.initiate(json!({ "image_name": "a", "image_tag": "v1" })).await;
     let running = service.initiate(json!({ "sourceImage": "ubuntu" })).await;
+    let building = service.initiate(json!({ "image_name": "b", "image_tag": "v1" })).await;
+    let context = archive(&[("Dockerfile", "FROM scratch\nCOPY none /\n")]);
+    assert_eq!(service.put(building["upload_url"].as_str().unwrap(), context).await, 200);
+    let start_path = format!("/images/build/{}/start", building["build_id"].as_str().unwrap());
+    let (_, answer) = service.post(&start_path, json!({ "context_uploaded": true })).await;
+    assert_eq!(answer["status"], "BUILDING");
     assert!(matches!(start(config()).await, Err(ServerError::Held { .. })));
     let port = service.server.url();
     service.server.stop().await.unwrap();
@@ -457,11 +463,29 @@ async fn state_survives_a_restart() {
     service.server.idle().await;
     let path = format!("/images/build/{}", running["build_id"].as_str().unwrap());
     assert_eq!(service.get(&path).await["status"], "COMPLETED");
+    let path = format!("/images/build/{}", building["build_id"].as_str().unwrap());
+    let failed = service.get(&path).await;
+    assert_eq!(reason(&failed), "Dockerfile: line 2: `none` is not in the build context");
     // The signature holds across the restart; only the port is another one.
     let url = waiting["upload_url"].as_str().unwrap().replace(&port, &service.server.url());
     assert_eq!(service.put(&url, archive(&[("Dockerfile", "FROM scratch")])).await, 200);
     let done = service.finish(waiting["build_id"].as_str().unwrap()).await;
     assert_eq!(done["status"], "COMPLETED", "{}", reason(&done));
+}
+
+#[tokio::test]
+async fn the_server_counts_what_a_greedy_client_does() {
+    let limits = vec!["initiate=20/60s".parse().unwrap()];
+    let service = Service::start(Config { limits, ..Config::default() }).await;
+    let body = json!({ "image_name": "a", "image_tag": "v1" });
+    let posts = (0..50).map(|_| service.post("/images/build", body.clone()));
+    let answers = futures::future::join_all(posts).await;
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 201).count(), 20);
+    let counts = service.server.counts();
+    let initiate = counts.of(Class::Initiate);
+    assert_eq!((initiate.accepted, initiate.refused, initiate.peak), (20, 30, 50));
+    assert!(counts.log.is_sorted_by_key(|seen| seen.at));
+    assert_eq!(counts.log.iter().filter(|seen| seen.image.is_some()).count(), 20);
 }
 
 #[tokio::test]
