@@ -1,1 +1,5 @@
-fn main() {}
+//! One test binary: a module for each part of the program that is tested from outside.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics says where")]
+
+mod server;

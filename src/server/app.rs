@@ -1,0 +1,192 @@
+//! What every request passes: the log, the token, the budgets; then its endpoint.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::endpoint::Endpoint;
+use super::error::{Refusal, ServerError};
+use super::store::Store;
+use super::traffic::{Payer, Ticket, Traffic};
+use super::{BulkShape, Config, account, body, builds, images, initiate, update, upload};
+use crate::base::file::AtPath;
+
+/// What all requests and builds share.
+pub(super) struct App {
+    addr: SocketAddr,
+    /// The digest of the one token that is accepted.
+    token: Option<blake3::Hash>,
+    pub(super) quota: Option<u32>,
+    pub(super) bulk: BulkShape,
+    pub(super) build_time: Duration,
+    pub(super) upload_ttl: Duration,
+    pub(super) max_upload: u64,
+    pub(super) uploads: PathBuf,
+    /// Removes the uploads of a server without a state's folder.
+    _temp: Option<tempfile::TempDir>,
+    store: Mutex<Store>,
+    traffic: Mutex<Traffic>,
+    pub(super) running: watch::Sender<usize>,
+    pub(super) tasks: TaskTracker,
+    pub(super) stopping: CancellationToken,
+    /// Reading archives takes a core each.
+    pub(super) cores: Arc<Semaphore>,
+}
+
+impl App {
+    pub(super) fn new(config: &Config, addr: SocketAddr) -> Result<Self, ServerError> {
+        let (store, uploads, temp) = if let Some(dir) = &config.state {
+            (Store::open(dir)?, dir.join("uploads"), None)
+        } else {
+            let system = std::env::temp_dir();
+            let temp = tempfile::Builder::new().prefix("imgplan-server-").tempdir();
+            let temp = temp.at("create a folder in", &system)?;
+            (Store::in_memory()?, temp.path().to_owned(), Some(temp))
+        };
+        std::fs::create_dir_all(&uploads).at("create the folder", &uploads)?;
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Ok(Self {
+            addr,
+            token: config.token.as_ref().map(|key| blake3::hash(key.expose().as_bytes())),
+            quota: config.quota,
+            bulk: config.bulk,
+            build_time: config.build_time,
+            upload_ttl: config.upload_ttl,
+            max_upload: config.max_upload,
+            uploads,
+            _temp: temp,
+            store: Mutex::new(store),
+            traffic: Mutex::new(Traffic::new(&config.limits)),
+            running: watch::Sender::new(0),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            cores: Arc::new(Semaphore::new(cores)),
+        })
+    }
+
+    /// The state. Never held across an await, so a plain lock will do.
+    pub(super) fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The log and the budgets.
+    pub(super) fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server's URL as seen from this machine.
+    pub(super) fn url(&self) -> String {
+        let mut addr = self.addr;
+        match addr.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        format!("http://{addr}")
+    }
+
+    /// The server's URL as whoever sent `headers` sees it: through a mapped port, say.
+    pub(super) fn url_for(&self, headers: &HeaderMap) -> String {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let plain = |host: &&str| {
+            let ok = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+            !host.is_empty() && host.chars().all(ok)
+        };
+        host.filter(plain).map_or_else(|| self.url(), |host| format!("http://{host}"))
+    }
+
+    /// Whose budgets a request draws on, or 401.
+    fn authenticate(&self, headers: &HeaderMap) -> Result<Payer, Refusal> {
+        let token = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim())
+            .filter(|token| !token.is_empty())
+            .ok_or_else(Refusal::unauthorized)?;
+        let digest = blake3::hash(token.as_bytes());
+        // Digests compare in constant time.
+        if self.token.is_some_and(|expected| expected != digest) {
+            return Err(Refusal::unauthorized());
+        }
+        Ok(Payer::Token(*digest.as_bytes()))
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("addr", &self.addr).finish_non_exhaustive()
+    }
+}
+
+/// One handler for all paths: [`Endpoint::of`] says why.
+pub(super) fn router(app: Arc<App>) -> Router {
+    Router::new().fallback(handle).with_state(app)
+}
+
+async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
+    let endpoint = Endpoint::of(request.method(), request.uri().path());
+    let class = endpoint.as_ref().ok().and_then(Endpoint::class);
+    let method = request.method().as_str();
+    let ticket = app.traffic().arrived(class, method, request.uri().path());
+    let answer = match endpoint {
+        Ok(endpoint) => answer(&app, endpoint, ticket, request).await,
+        Err(refusal) => Err(refusal),
+    };
+    let response = answer.unwrap_or_else(IntoResponse::into_response);
+    app.traffic().answered(ticket, response.status().as_u16());
+    response
+}
+
+async fn answer(
+    app: &Arc<App>,
+    endpoint: Endpoint,
+    ticket: Ticket,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (parts, payload) = request.into_parts();
+    if let Endpoint::Upload { id } = endpoint {
+        return upload::receive(app, &id, &parts, payload).await;
+    }
+    let allowed = admit(app, &endpoint, &parts);
+    // The body is read even where the request is refused, or the client would see its connection
+    // break instead of the answer.
+    let payload = body::read(payload).await;
+    allowed?;
+    let payload = payload?;
+    match endpoint {
+        Endpoint::Initiate => initiate::initiate(app, &parts.headers, &payload, ticket),
+        Endpoint::Start { id } => builds::start(app, &id, &payload),
+        Endpoint::Status { id } => builds::status(app, &id),
+        Endpoint::Builds => builds::list(app, &parts.uri),
+        Endpoint::Images => images::list(app, &parts.uri),
+        Endpoint::Delete { name, tag } => images::delete(app, &name, &tag, &parts.uri),
+        Endpoint::Update => update::update(app, &payload),
+        Endpoint::BulkVisibility => update::bulk_visibility(app, &payload),
+        Endpoint::Visibility { name, tag } => update::visibility(app, &name, &tag, &payload),
+        Endpoint::Whoami => account::whoami(),
+        Endpoint::Teams => account::teams(app, &parts.uri),
+        Endpoint::Members { team } => account::members(&team),
+        Endpoint::Upload { .. } => Err(Refusal::internal("an upload was not received")),
+    }
+}
+
+fn admit(app: &App, endpoint: &Endpoint, parts: &Parts) -> Result<(), Refusal> {
+    let token = app.authenticate(&parts.headers)?;
+    match endpoint.class() {
+        Some(class) => app.traffic().draw(class, token),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,361 @@
+//! Turns an uploaded archive into the list of what is in it, and the text of its Dockerfile.
+//!
+//! The archive comes from anyone who has a token: nothing is unpacked to the disk, and what it
+//! costs to read is bounded, however small it is.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+use std::rc::Rc;
+
+use flate2::read::MultiGzDecoder;
+use tar::{Archive, EntryType};
+use tokio_util::sync::CancellationToken;
+
+/// The most that an archive may unpack to: 64 GiB.
+const LARGEST: u64 = 64 << 30;
+/// The most that may stand before one entry's data: its header and its long names. 1 MiB.
+const LARGEST_HEADER: u64 = 1 << 20;
+/// The most entries.
+const MOST_ENTRIES: usize = 500_000;
+/// The longest path, as Linux has it.
+const LONGEST_PATH: usize = 4096;
+/// The largest Dockerfile: 4 MiB.
+const LARGEST_DOCKERFILE: u64 = 4 << 20;
+/// The most links on the way to one file, as Linux has it.
+const MOST_LINKS: usize = 40;
+
+/// What is in an archive.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    entries: HashMap<String, Kind>,
+    /// The bytes of the file that was asked for, if it is there and no link.
+    wanted: Option<Vec<u8>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    File,
+    Folder,
+    /// A link, with its target; a hard link's starts with `/`, which is the context's root.
+    Link(String),
+}
+
+/// Reads the archive at `path`, and the Dockerfile inside it.
+pub(super) fn read(
+    path: &Path,
+    dockerfile: &str,
+    stop: &CancellationToken,
+) -> Result<(Contents, String), String> {
+    let missing = || format!("the context has no Dockerfile at `{dockerfile}`");
+    let mut contents = list(path, dockerfile, stop)?;
+    let real = contents.resolve(dockerfile).ok_or_else(missing)?;
+    if real != dockerfile {
+        // A link: what it leads to may have come before it.
+        contents = list(path, &real, stop)?;
+    }
+    if contents.entries.get(&real) == Some(&Kind::Folder) {
+        return Err(format!("the Dockerfile at `{dockerfile}` is a folder"));
+    }
+    let bytes = contents.wanted.take().ok_or_else(missing)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| format!("the Dockerfile at `{dockerfile}` is not UTF-8 text"))?;
+    Ok((contents, text))
+}
+
+impl Contents {
+    /// Whether a `COPY` finds something at `path`. A pattern may find nothing: `BuildKit` copies
+    /// nothing then.
+    pub(super) fn has(&self, path: &str) -> bool {
+        path.contains(['*', '?', '[']) || self.resolve(path).is_some()
+    }
+
+    /// Where a path leads, through the links on its way. `..` does not leave the root.
+    fn resolve(&self, path: &str) -> Option<String> {
+        let mut done: Vec<String> = Vec::new();
+        let mut todo: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
+        let mut links = 0;
+        while let Some(segment) = todo.pop() {
+            match segment.as_str() {
+                "" | "." => continue,
+                ".." => {
+                    done.pop();
+                    continue;
+                }
+                _ => done.push(segment),
+            }
+            if let Kind::Link(target) = self.entries.get(&done.join("/"))? {
+                links += 1;
+                if links > MOST_LINKS {
+                    return None;
+                }
+                done.pop();
+                if target.starts_with('/') {
+                    done.clear();
+                }
+                todo.extend(target.split('/').rev().map(str::to_owned));
+            }
+        }
+        Some(done.join("/"))
+    }
+
+    fn insert(&mut self, path: String, kind: Kind) {
+        for (at, _) in path.match_indices('/') {
+            if !self.entries.contains_key(&path[..at]) {
+                self.entries.insert(path[..at].to_owned(), Kind::Folder);
+            }
+        }
+        if !path.is_empty() {
+            self.entries.insert(path, kind);
+        }
+    }
+}
+
+fn list(path: &Path, wanted: &str, stop: &CancellationToken) -> Result<Contents, String> {
+    let file = File::open(path)
+        .map_err(|error| format!("the server has lost the uploaded context: {error}"))?;
+    let meter = Rc::new(Meter::default());
+    let unpacked = MultiGzDecoder::new(BufReader::with_capacity(1 << 17, file));
+    let reader = Metered { inner: unpacked, meter: Rc::clone(&meter), stop: stop.clone() };
+    list_entries(reader, wanted, &meter).map_err(|problem| match (meter.limit.get(), problem) {
+        (Some(limit), _) => limit.to_owned(),
+        (None, Problem::Entry(message)) => message,
+        (None, Problem::Read(error)) => {
+            format!("the uploaded context is not a whole tar.gz archive: {error}")
+        }
+    })
+}
+
+enum Problem {
+    Read(io::Error),
+    Entry(String),
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+fn list_entries(reader: Metered, wanted: &str, meter: &Meter) -> Result<Contents, Problem> {
+    let mut archive = Archive::new(reader);
+    let mut contents = Contents::default();
+    let mut entries = archive.entries()?;
+    loop {
+        meter.header_left.set(Some(LARGEST_HEADER));
+        let Some(entry) = entries.next() else { break };
+        let mut entry = entry?;
+        meter.header_left.set(None);
+        if contents.entries.len() >= MOST_ENTRIES {
+            let message = format!("the context has more than {MOST_ENTRIES} entries");
+            return Err(Problem::Entry(message));
+        }
+        let path = inside(&entry.path_bytes()).map_err(Problem::Entry)?;
+        let link = |root: &str, target: Option<std::borrow::Cow<'_, [u8]>>| {
+            let target = target.unwrap_or_default();
+            Kind::Link(format!("{root}{}", String::from_utf8_lossy(&target)))
+        };
+        let kind = match entry.header().entry_type() {
+            EntryType::Directory => Kind::Folder,
+            EntryType::Symlink => link("", entry.link_name_bytes()),
+            EntryType::Link => link("/", entry.link_name_bytes()),
+            EntryType::XGlobalHeader => continue,
+            _ => Kind::File,
+        };
+        if kind == Kind::File && path == wanted {
+            let mut bytes = Vec::new();
+            (&mut entry).take(LARGEST_DOCKERFILE + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > LARGEST_DOCKERFILE {
+                let message = format!("the Dockerfile at `{wanted}` is larger than 4 MiB");
+                return Err(Problem::Entry(message));
+            }
+            contents.wanted = Some(bytes);
+        }
+        contents.insert(path, kind);
+        // The data goes by here, and not in `next`, where it would count as a header.
+        io::copy(&mut entry, &mut io::sink())?;
+    }
+    meter.header_left.set(None);
+    // To the very end: only there the checksum is compared.
+    io::copy(&mut archive.into_inner(), &mut io::sink())?;
+    Ok(contents)
+}
+
+/// An entry's path without `./`, or why it may not be in a context.
+fn inside(bytes: &[u8]) -> Result<String, String> {
+    if bytes.len() > LONGEST_PATH {
+        return Err(format!("the context has a path of more than {LONGEST_PATH} bytes"));
+    }
+    let path = String::from_utf8_lossy(bytes);
+    let segments = || path.split('/').filter(|segment| !matches!(*segment, "" | "."));
+    if path.starts_with('/') || segments().any(|segment| segment == "..") {
+        return Err(format!("the context has a path that leaves it: `{}`", path.escape_debug()));
+    }
+    Ok(segments().collect::<Vec<_>>().join("/"))
+}
+
+/// What was read so far, and which bound stopped it.
+#[derive(Default)]
+struct Meter {
+    total: Cell<u64>,
+    /// How much more may be read until the next entry; `None` inside an entry's data.
+    header_left: Cell<Option<u64>>,
+    limit: Cell<Option<&'static str>>,
+}
+
+struct Metered {
+    inner: MultiGzDecoder<BufReader<File>>,
+    meter: Rc<Meter>,
+    stop: CancellationToken,
+}
+
+impl Read for Metered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let refuse = |limit| {
+            self.meter.limit.set(Some(limit));
+            Err(io::Error::other(limit))
+        };
+        if self.stop.is_cancelled() {
+            return refuse("the server is stopping");
+        }
+        let count = self.inner.read(buffer)?;
+        let total = self.meter.total.get() + count as u64;
+        self.meter.total.set(total);
+        if total > LARGEST {
+            return refuse("the context unpacks to more than 64 GiB");
+        }
+        if let Some(left) = self.meter.header_left.get() {
+            match left.checked_sub(count as u64) {
+                Some(left) => self.meter.header_left.set(Some(left)),
+                None => return refuse("the context has an entry whose header exceeds 1 MiB"),
+            }
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    type Tar = tar::Builder<Vec<u8>>;
+
+    fn file(tar: &mut Tar, path: &str, text: &str) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        tar.append_data(&mut header, path, text.as_bytes()).unwrap();
+    }
+
+    fn link(tar: &mut Tar, kind: EntryType, path: &str, target: &str) {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        tar.append_link(&mut header, path, target).unwrap();
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(bytes).unwrap();
+        gzip.finish().unwrap()
+    }
+
+    fn read_bytes(bytes: &[u8], dockerfile: &str) -> Result<(Contents, String), String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("context");
+        std::fs::write(&path, bytes).unwrap();
+        read(&path, dockerfile, &CancellationToken::new())
+    }
+
+    fn read_tar(build: impl Fn(&mut Tar), dockerfile: &str) -> Result<(Contents, String), String> {
+        let mut tar = Tar::new(Vec::new());
+        build(&mut tar);
+        read_bytes(&gzip(&tar.into_inner().unwrap()), dockerfile)
+    }
+
+    #[test]
+    fn finds_files_folders_and_links() {
+        let long = format!("{}/deep", "d".repeat(200));
+        let build = |tar: &mut Tar| {
+            file(tar, "./Dockerfile", "old");
+            file(tar, "src/main.rs", "");
+            file(tar, &long, "");
+            link(tar, EntryType::Symlink, "link", "src");
+            link(tar, EntryType::Symlink, "loop", "loop");
+            link(tar, EntryType::Symlink, "gone", "nowhere");
+            file(tar, "Dockerfile", "new");
+        };
+        let (contents, text) = read_tar(build, "Dockerfile").unwrap();
+        assert_eq!(text, "new");
+        for ok in
+            [".", "/", "src", "./src/", "/src/main.rs", "link/main.rs", "../src", "*.x", &long]
+        {
+            assert!(contents.has(ok), "{ok}");
+        }
+        for missing in ["none", "src/none", "loop", "gone", "src/main.rs/x"] {
+            assert!(!contents.has(missing), "{missing}");
+        }
+    }
+
+    #[test]
+    fn a_dockerfile_may_be_a_link() {
+        let build = |tar: &mut Tar| {
+            file(tar, "shared/Df", "FROM scratch");
+            link(tar, EntryType::Link, "hard", "shared/Df");
+            link(tar, EntryType::Symlink, "images/soft", "../hard");
+            link(tar, EntryType::Symlink, "dangling", "../outside");
+        };
+        assert_eq!(read_tar(build, "images/soft").unwrap().1, "FROM scratch");
+        let error = |path| read_tar(build, path).unwrap_err();
+        assert_eq!(error("dangling"), "the context has no Dockerfile at `dangling`");
+        assert_eq!(error("shared"), "the Dockerfile at `shared` is a folder");
+    }
+
+    #[test]
+    fn several_gzip_members_are_one_archive() {
+        let mut tar = Tar::new(Vec::new());
+        file(&mut tar, "Dockerfile", "FROM scratch");
+        let bytes = tar.into_inner().unwrap();
+        let (one, two) = bytes.split_at(700);
+        let members = [gzip(one), gzip(two)].concat();
+        assert_eq!(read_bytes(&members, "Dockerfile").unwrap().1, "FROM scratch");
+        let broken = &members[..members.len() - 4];
+        let error = read_bytes(broken, "Dockerfile").unwrap_err();
+        assert!(error.contains("not a whole tar.gz archive"), "{error}");
+        for nonsense in [&b""[..], b"not gzip", &gzip(b"not tar, though it is long enough")] {
+            let error = read_bytes(nonsense, "Dockerfile").unwrap_err();
+            assert!(error.contains("not a whole tar.gz archive"), "{error}");
+        }
+    }
+
+    #[test]
+    fn hostile_archives_cost_little() {
+        let escaping = |tar: &mut Tar| {
+            let mut header = tar::Header::new_gnu();
+            header.as_gnu_mut().unwrap().name[..4].copy_from_slice(b"../x");
+            header.set_size(0);
+            header.set_cksum();
+            tar.append(&header, io::empty()).unwrap();
+        };
+        let error = read_tar(escaping, "Dockerfile").unwrap_err();
+        assert_eq!(error, "the context has a path that leaves it: `../x`");
+
+        let long_name = |tar: &mut Tar| {
+            let size = 64 << 20;
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(EntryType::GNULongName);
+            header.set_size(size);
+            header.set_cksum();
+            tar.append(&header, io::repeat(b'x').take(size)).unwrap();
+            file(tar, "Dockerfile", "");
+        };
+        let error = read_tar(long_name, "Dockerfile").unwrap_err();
+        assert_eq!(error, "the context has an entry whose header exceeds 1 MiB");
+    }
+}

@@ -1,0 +1,106 @@
+//! Stands in for a real build: checks what one would trip over, and says it so that a person
+//! understands.
+//!
+//! The archive unpacks; the Dockerfile is inside and parses; what it copies is there; and what it
+//! builds on is there too, if it is an image of this server. All images are visible to the one
+//! account that there is.
+
+mod archive;
+
+use super::app::App;
+use super::model::{Build, Origin};
+use super::place::{DockerfileRef, Place, dockerfile_ref};
+use super::state::State;
+use super::upload::context_path;
+use crate::base::name::Platform;
+use crate::dockerfile::Dockerfile;
+
+/// Something that a line of the Dockerfile says: an image that it names, or what is wrong with it.
+type Said = (usize, String);
+
+/// Why a build fails, or nothing.
+pub(super) async fn check(app: &App, build: &Build) -> Result<(), String> {
+    let Origin::Context { dockerfile_path, .. } = &build.origin else { return Ok(()) };
+    let _core = app.cores.acquire().await;
+    let (path, stop) = (context_path(app, &build.id), app.stopping.clone());
+    let (platform, dockerfile) = (build.platform, dockerfile_path.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        let (contents, text) = archive::read(&path, &dockerfile, &stop)?;
+        Ok::<_, String>(check_dockerfile(&text, platform, &contents))
+    });
+    let (bases, mut problems) =
+        read.await.map_err(|_| "the server could not read the context".to_owned())??;
+    let store = app.store();
+    let missing = bases.iter().filter_map(|base| {
+        let (line, image) = base;
+        Some((*line, check_base(store.state(), image)?))
+    });
+    problems.extend(missing);
+    problems.sort_by_key(|(line, _)| *line);
+    if problems.is_empty() { Ok(()) } else { Err(report(dockerfile_path, &problems)) }
+}
+
+/// What the Dockerfile builds on, and what is wrong with it so far.
+fn check_dockerfile(
+    text: &str,
+    platform: Platform,
+    contents: &archive::Contents,
+) -> (Vec<Said>, Vec<Said>) {
+    let line = |at: usize| 1 + text.get(..at).unwrap_or(text).matches('\n').count();
+    let dockerfile = match Dockerfile::parse(text) {
+        Ok(dockerfile) => dockerfile,
+        Err(errors) => {
+            let problem = |error: crate::dockerfile::DockerfileError| {
+                (line(error.span.start), error.to_string())
+            };
+            return (Vec::new(), errors.into_iter().map(problem).collect());
+        }
+    };
+    let (mut bases, mut problems) = (Vec::new(), Vec::new());
+    for reference in dockerfile.references(platform) {
+        let line = line(reference.span.start);
+        match reference.image {
+            Ok(image) => bases.push((line, image)),
+            Err(unresolved) => problems.push((line, unresolved.to_string())),
+        }
+    }
+    for source in dockerfile.copy_sources(platform) {
+        if source.resolved && !contents.has(&source.path) {
+            let line = line(source.span.start);
+            problems.push((line, format!("`{}` is not in the build context", source.path)));
+        }
+    }
+    (bases, problems)
+}
+
+/// Why an image cannot be built on. `None` where it can, or where it is not ours to know.
+fn check_base(state: &State, image: &str) -> Option<String> {
+    let place = match dockerfile_ref(image) {
+        DockerfileRef::Foreign => return None,
+        DockerfileRef::Bare(place) if !state.is_taken(&place) => return None,
+        DockerfileRef::Own(place) | DockerfileRef::Bare(place) => place,
+        DockerfileRef::Malformed => {
+            return Some(format!(
+                "`{image}` is not an image of this server: they are prime/<owner>/<name>:<tag>"
+            ));
+        }
+    };
+    let state = standing(state, &place)?;
+    Some(format!("the base image `{image}` {state}"))
+}
+
+/// How it stands with an image that cannot be pulled.
+fn standing(state: &State, place: &Place) -> Option<String> {
+    if state.image(place).is_some() {
+        return None;
+    }
+    Some(state.builds_at(place).next().map_or_else(
+        || "does not exist".to_owned(),
+        |build| format!("is not COMPLETED: its last build is {}", build.status.as_str()),
+    ))
+}
+
+fn report(dockerfile: &str, problems: &[Said]) -> String {
+    let lines = problems.iter().map(|(line, problem)| format!("line {line}: {problem}"));
+    format!("{dockerfile}: {}", lines.collect::<Vec<_>>().join("; "))
+}

@@ -1,0 +1,61 @@
+//! The builds' endpoints: start, status, listing.
+
+use std::sync::Arc;
+
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+
+use super::app::App;
+use super::body::{object, page, paging, query, reply, typed};
+use super::error::Refusal;
+use super::model::{Build, Origin, Stamp, Status};
+use super::state::Change;
+use super::worker;
+use crate::api::wire::StartBuildRequest;
+
+/// `POST /images/build/{id}/start`. A second start changes nothing and says how the build stands,
+/// so that a client whose first answer was lost may ask again.
+pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response, Refusal> {
+    let request: StartBuildRequest =
+        typed(object(payload)?, &[("context_uploaded", "contextUploaded")])?;
+    let mut store = app.store();
+    let build = store.state().build(id).ok_or_else(|| unknown(id))?.clone();
+    let Origin::Context { uploaded, .. } = &build.origin else {
+        return Err(Refusal::bad("A transfer starts by itself"));
+    };
+    match build.status {
+        Status::Cancelled => return Err(Refusal::conflict("The build was cancelled")),
+        Status::Pending | Status::Uploading => {}
+        Status::Building | Status::Completed | Status::Failed => {
+            return reply(StatusCode::OK, &build.to_wire());
+        }
+    }
+    if !request.context_uploaded || uploaded.is_none() {
+        return Err(Refusal::bad("Build context has not been uploaded"));
+    }
+    let build = Build { status: Status::Building, started_at: Some(Stamp::now()), ..build };
+    let answer = build.to_wire();
+    store.commit(vec![Change::Build(build)])?;
+    drop(store);
+    worker::spawn(app, id);
+    reply(StatusCode::OK, &answer)
+}
+
+/// `GET /images/build/{id}`.
+pub(super) fn status(app: &App, id: &str) -> Result<Response, Refusal> {
+    let answer = app.store().state().build(id).map(Build::to_wire);
+    reply(StatusCode::OK, &answer.ok_or_else(|| unknown(id))?)
+}
+
+/// `GET /images/builds`: all builds that the account started, for teams too, the newest first.
+pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
+    let paging = paging(&query(uri)?)?;
+    let store = app.store();
+    let answer = page(store.state().builds(), paging, Build::to_wire);
+    drop(store);
+    reply(StatusCode::OK, &answer)
+}
+
+fn unknown(id: &str) -> Refusal {
+    Refusal::not_found(format!("Build {id} not found"))
+}

@@ -1,0 +1,141 @@
+//! Turns a method and a path into an endpoint. Pure.
+//!
+//! By hand and not with a router: an image's name may hold slashes and may be `build`, so the last
+//! segment before the verb is the tag and all before it the name.
+
+use axum::http::Method;
+
+use super::error::Refusal;
+use crate::base::limit::Class;
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Initiate,
+    Start { id: String },
+    Status { id: String },
+    Builds,
+    Images,
+    Update,
+    BulkVisibility,
+    Visibility { name: String, tag: String },
+    Delete { name: String, tag: String },
+    Whoami,
+    Teams,
+    Members { team: String },
+    Upload { id: String },
+}
+
+impl Endpoint {
+    /// The endpoint at `path`, or 404 or 405.
+    pub(super) fn of(method: &Method, path: &str) -> Result<Self, Refusal> {
+        let not_found = || Refusal::not_found("Not Found");
+        let path = percent_decode(path).ok_or_else(not_found)?;
+        let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        if segments.iter().any(|segment| segment.is_empty()) {
+            return Err(not_found());
+        }
+        Self::at(method, &segments).ok_or_else(|| {
+            let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+            if methods.iter().any(|other| Self::at(other, &segments).is_some()) {
+                let status = axum::http::StatusCode::METHOD_NOT_ALLOWED;
+                Refusal::detail(status, "Method Not Allowed")
+            } else {
+                not_found()
+            }
+        })
+    }
+
+    fn at(method: &Method, segments: &[&str]) -> Option<Self> {
+        let own = |text: &str| text.to_owned();
+        Some(match (method.as_str(), segments) {
+            ("PUT", ["uploads", id]) => Self::Upload { id: own(id) },
+            ("GET", ["api", "v1", "user", "whoami"]) => Self::Whoami,
+            ("GET", ["api", "v1", "user", "teams"]) => Self::Teams,
+            ("GET", ["api", "v1", "teams", team, "members"]) => Self::Members { team: own(team) },
+            (method, ["api", "v1", "images", rest @ ..]) => match (method, rest) {
+                ("GET", []) => Self::Images,
+                ("GET", ["builds"]) => Self::Builds,
+                ("GET", ["build", id]) => Self::Status { id: own(id) },
+                ("POST", ["build"]) => Self::Initiate,
+                ("POST", ["build", id, "start"]) => Self::Start { id: own(id) },
+                ("PATCH", []) => Self::Update,
+                ("PATCH", ["visibility"]) => Self::BulkVisibility,
+                ("PATCH", [name @ .., tag, "visibility"]) if !name.is_empty() => {
+                    Self::Visibility { name: name.join("/"), tag: own(tag) }
+                }
+                ("DELETE", [name @ .., tag]) if !name.is_empty() => {
+                    Self::Delete { name: name.join("/"), tag: own(tag) }
+                }
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    /// The budget that the endpoint draws on, if any.
+    pub(super) fn class(&self) -> Option<Class> {
+        match self {
+            Self::Initiate => Some(Class::Initiate),
+            Self::Start { .. } => Some(Class::Start),
+            Self::Status { .. } => Some(Class::Status),
+            Self::Builds | Self::Images => Some(Class::List),
+            Self::Update | Self::BulkVisibility | Self::Visibility { .. } => Some(Class::Update),
+            Self::Delete { .. } => Some(Class::Delete),
+            Self::Whoami | Self::Teams | Self::Members { .. } | Self::Upload { .. } => None,
+        }
+    }
+}
+
+fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let (hex, tail) = rest.split_at_checked(2)?;
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        let byte = digit(hex[0])? * 16 + digit(hex[1])?;
+        bytes.push(u8::try_from(byte).ok()?);
+        rest = tail;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str, tag: &str) -> Endpoint {
+        Endpoint::Delete { name: name.to_owned(), tag: tag.to_owned() }
+    }
+
+    #[test]
+    fn names_are_taken_greedily() {
+        let table = [
+            ("/api/v1/images/app/v1", named("app", "v1")),
+            ("/api/v1/images/prime/alice/rehl/latest", named("prime/alice/rehl", "latest")),
+            ("/api/v1/images/build/latest", named("build", "latest")),
+            ("/api/v1/images/a%2Fb/v1", named("a/b", "v1")),
+        ];
+        for (path, expected) in table {
+            assert_eq!(Endpoint::of(&Method::DELETE, path), Ok(expected), "{path}");
+        }
+        let visibility = Endpoint::Visibility { name: "org/ubuntu".into(), tag: "22.04".into() };
+        let path = "/api/v1/images/org/ubuntu/22.04/visibility";
+        assert_eq!(Endpoint::of(&Method::PATCH, path), Ok(visibility));
+    }
+
+    #[test]
+    fn unknown_paths_and_methods() {
+        let status = |method, path| Endpoint::of(&method, path).map_err(|e| e.status.as_u16());
+        assert_eq!(status(Method::GET, "/api/v1/nothing"), Err(404));
+        assert_eq!(status(Method::GET, "/api/v1/images//v1"), Err(404));
+        assert_eq!(status(Method::GET, "/api/v1/images/%zz"), Err(404));
+        assert_eq!(status(Method::PUT, "/api/v1/images/build"), Err(405));
+        assert_eq!(status(Method::DELETE, "/api/v1/images/app"), Err(404));
+    }
+}

@@ -1,0 +1,76 @@
+//! The images' listing, and their deletion.
+
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use serde_json::json;
+
+use super::app::App;
+use super::body::{page, paging, query, reply};
+use super::error::Refusal;
+use super::model::{Build, Stamp, Status};
+use super::place::{Place, resolve, scope};
+use super::state::{Change, State};
+use super::upload::context_path;
+use crate::api::wire::Page;
+use crate::base::name::Owner;
+
+/// `GET /images`: pages of logical images, each with all of its rows.
+pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
+    let query = query(uri)?;
+    let owner = owner(&query)?;
+    let paging = paging(&query)?;
+    let search = query.get("search").map(String::as_str);
+    let store = app.store();
+    let state = store.state();
+    let groups = state.listing(&owner, search).into_iter();
+    let page = page(groups, paging, |builds| state.rows(&builds));
+    drop(store);
+    let Page { data, total_count, offset, limit } = page;
+    let rows = Page { data: data.into_iter().flatten().collect(), total_count, offset, limit };
+    reply(StatusCode::OK, &rows)
+}
+
+/// The owner that a query names.
+fn owner(query: &std::collections::HashMap<String, String>) -> Result<Owner, Refusal> {
+    let platform = match query.get("ownerScope").map(String::as_str) {
+        None => false,
+        Some("platform") => true,
+        Some(_) => return Err(Refusal::invalid("ownerScope", "must be `platform`")),
+    };
+    scope(query.get("teamId").map(String::as_str), platform)
+}
+
+/// `DELETE /images/{name}/{tag}`: the image goes, and so do its finished builds; those that are
+/// under way are cancelled.
+pub(super) fn delete(app: &App, name: &str, tag: &str, uri: &Uri) -> Result<Response, Refusal> {
+    let place = resolve(name, tag, &owner(&query(uri)?)?)?;
+    let mut store = app.store();
+    let changes = deletion(store.state(), &place);
+    if changes.is_empty() {
+        return Err(Refusal::not_found(format!("Image {name}:{tag} not found")));
+    }
+    let waiting = store.state().builds_at(&place).filter(|b| b.status == Status::Uploading);
+    let contexts: Vec<_> = waiting.map(|build| context_path(app, &build.id)).collect();
+    store.commit(changes)?;
+    drop(store);
+    for context in contexts {
+        // Most were never uploaded, and one that stays costs room and nothing else.
+        let _ = std::fs::remove_file(context);
+    }
+    let message = format!("Image {name}:{tag} deleted");
+    reply(StatusCode::OK, &json!({ "success": true, "message": message }))
+}
+
+fn deletion(state: &State, place: &Place) -> Vec<Change> {
+    let image = state.image(place).map(|image| Change::ForgetImage(image.place.clone()));
+    let builds = state.builds_at(place).filter_map(|build| match build.status {
+        Status::Cancelled => None,
+        status if status.is_active() => Some(Change::Build(Build {
+            status: Status::Cancelled,
+            completed_at: Some(Stamp::now()),
+            ..build.clone()
+        })),
+        _ => Some(Change::ForgetBuild { seq: build.seq }),
+    });
+    image.into_iter().chain(builds).collect()
+}

@@ -1,0 +1,203 @@
+//! What the server remembers: builds and the images that they made. Pure but for the clock and the
+//! random numbers of new values.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::ServerError;
+use super::place::Place;
+use crate::api::wire::{Artifact, BuildStatusResponse, ImageResponse};
+use crate::base::name::{Owner, Platform};
+
+/// A moment, to the millisecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Stamp(i64);
+
+impl Stamp {
+    pub(super) fn now() -> Self {
+        Self(jiff::Timestamp::now().as_millisecond())
+    }
+}
+
+impl fmt::Display for Stamp {
+    /// RFC 3339, in UTC.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stamp = jiff::Timestamp::from_millisecond(self.0).unwrap_or_default();
+        write!(f, "{stamp:.3}")
+    }
+}
+
+/// An ID that nobody guesses and that may stand in a URL.
+pub(super) fn new_id() -> Result<String, ServerError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(ServerError::Random)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}
+
+/// Where a build stands, as the wire writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(super) enum Status {
+    Pending,
+    Uploading,
+    Building,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl Status {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Uploading => "UPLOADING",
+            Self::Building => "BUILDING",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+
+    /// Whether more is to come.
+    pub(super) fn is_active(self) -> bool {
+        matches!(self, Self::Pending | Self::Uploading | Self::Building)
+    }
+}
+
+/// Who may see an image, as the wire writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(super) enum Visibility {
+    Private,
+    Public,
+}
+
+impl Visibility {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Private => "PRIVATE",
+            Self::Public => "PUBLIC",
+        }
+    }
+}
+
+/// What a build starts from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Origin {
+    /// An archive, with the Dockerfile's path inside it; its size once it is here.
+    Context { dockerfile_path: String, uploaded: Option<u64> },
+    /// An image of another registry.
+    Transfer { source: String },
+}
+
+/// One build or transfer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Build {
+    /// The order in which builds were initiated.
+    pub(super) seq: u64,
+    pub(super) id: String,
+    /// The ID of the one artifact that it makes.
+    pub(super) artifact: String,
+    pub(super) place: Place,
+    pub(super) platform: Platform,
+    pub(super) origin: Origin,
+    /// What was asked for; `None` is `INHERIT`.
+    pub(super) visibility: Option<Visibility>,
+    pub(super) status: Status,
+    pub(super) created_at: Stamp,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) started_at: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) completed_at: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) error: Option<String>,
+}
+
+/// An image that can be pulled: what the last completed build at its place made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Image {
+    pub(super) place: Place,
+    /// The build whose artifact it is.
+    pub(super) build: String,
+    pub(super) visibility: Visibility,
+    pub(super) pushed_at: Stamp,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) size: Option<u64>,
+}
+
+impl Build {
+    /// The build as `GET /images/build/{id}` shows it.
+    pub(super) fn to_wire(&self) -> BuildStatusResponse {
+        let text = |stamp: Option<Stamp>| stamp.map(|stamp| stamp.to_string());
+        BuildStatusResponse {
+            id: self.id.clone(),
+            image_name: Some(self.place.name.to_string()),
+            image_tag: Some(self.place.tag.to_string()),
+            status: self.status.as_str().to_owned(),
+            created_at: Some(self.created_at.to_string()),
+            started_at: text(self.started_at),
+            completed_at: text(self.completed_at),
+            artifacts: Some(vec![Artifact {
+                id: Some(self.artifact.clone()),
+                artifact_type: Some("CONTAINER_IMAGE".to_owned()),
+                status: Some(self.status.as_str().to_owned()),
+                full_image_path: Some(self.place.full_path()),
+                error_message: self.error.clone(),
+                created_at: Some(self.created_at.to_string()),
+                started_at: text(self.started_at),
+                completed_at: text(self.completed_at),
+            }]),
+            full_image_path: None,
+            error_message: None,
+        }
+    }
+
+    /// The build as a row of `GET /images`. `image` where it is what that image holds.
+    pub(super) fn to_row(&self, visibility: Visibility, image: Option<&Image>) -> ImageResponse {
+        let text = |stamp: Option<Stamp>| stamp.map(|stamp| stamp.to_string());
+        let (team_id, owner_type) = match &self.place.owner {
+            Owner::Personal => (None, "personal"),
+            Owner::Team(id) => (Some(id.clone()), "team"),
+            Owner::Platform => (None, "platform"),
+        };
+        ImageResponse {
+            id: self.artifact.clone(),
+            artifact_type: Some("CONTAINER_IMAGE".to_owned()),
+            image_name: self.place.name.to_string(),
+            image_tag: self.place.tag.to_string(),
+            status: self.status.as_str().to_owned(),
+            full_image_path: Some(self.place.full_path()),
+            error_message: self.error.clone(),
+            size_bytes: image.and_then(|image| image.size),
+            visibility: Some(visibility.as_str().to_owned()),
+            created_at: Some(self.created_at.to_string()),
+            started_at: text(self.started_at),
+            completed_at: text(self.completed_at),
+            pushed_at: image.map(|image| image.pushed_at.to_string()),
+            team_id,
+            owner_type: Some(owner_type.to_owned()),
+            display_ref: Some(self.place.full_path()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_rfc_3339() {
+        assert_eq!(Stamp(1_700_000_000_120).to_string(), "2023-11-14T22:13:20.120Z");
+    }
+
+    #[test]
+    fn ids_stand_in_a_url() {
+        let id = new_id().unwrap();
+        assert_eq!(id.len(), 32);
+        assert!(crate::base::name::BuildId::new(&id).is_some());
+        assert_ne!(id, new_id().unwrap());
+    }
+}

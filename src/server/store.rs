@@ -1,0 +1,232 @@
+//! Keeps the state on disk: `state.json`, a snapshot, and `changes.jsonl`, what changed since.
+//!
+//! A change is written to the log before it is applied or answered, one line a commit, so that a
+//! build whose ID was given out survives the death of the process. The log is not synced to the
+//! disk: the server is for development and tests, and a power cut may cost its last moments. At
+//! the next start, and every [`LOG_LINES`], the log is folded into the snapshot. A crash between
+//! the two is harmless, since the log holds whole values.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::ServerError;
+use super::state::{Change, State};
+use crate::base::file::{self, AtPath, FileLock, LockError, PathError};
+
+const VERSION: u64 = 1;
+/// How many commits the log holds before it is folded into the snapshot.
+const LOG_LINES: usize = 50_000;
+
+/// The state, and the files that hold it, if any do.
+pub(super) struct Store {
+    state: State,
+    key: [u8; 32],
+    disk: Option<Disk>,
+}
+
+struct Disk {
+    dir: PathBuf,
+    log: File,
+    length: u64,
+    lines: usize,
+    _lock: FileLock,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot {
+    version: u64,
+    /// What upload URLs are signed with, in hex.
+    key: String,
+    changes: Vec<Change>,
+}
+
+impl Store {
+    /// A state that ends with the process.
+    pub(super) fn in_memory() -> Result<Self, ServerError> {
+        Ok(Self { state: State::default(), key: new_key()?, disk: None })
+    }
+
+    /// Opens the state in a folder, which is made where there is none.
+    pub(super) fn open(dir: &Path) -> Result<Self, ServerError> {
+        create_private(dir).at("create the folder", dir)?;
+        let holder = format!("the server with process ID {}", std::process::id());
+        let lock = FileLock::take(&dir.join("lock"), &holder).map_err(|error| match error {
+            LockError::Held(holder) => ServerError::Held { dir: dir.to_owned(), holder },
+            LockError::Path(error) => ServerError::State(error),
+        })?;
+        let (mut state, key) = match read_snapshot(&dir.join("state.json"))? {
+            Some(found) => found,
+            None => (State::default(), new_key()?),
+        };
+        let path = dir.join("changes.jsonl");
+        replay(&path, &mut state)?;
+        let log = OpenOptions::new().create(true).append(true).open(&path).at("open", &path)?;
+        let disk = Disk { dir: dir.to_owned(), log, length: 0, lines: 0, _lock: lock };
+        let mut store = Self { state, key, disk: Some(disk) };
+        store.fold()?;
+        Ok(store)
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The key that upload URLs are signed with.
+    pub(super) fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    /// Writes changes down, then makes them: all or none.
+    pub(super) fn commit(&mut self, changes: Vec<Change>) -> Result<(), PathError> {
+        if let Some(disk) = &mut self.disk {
+            disk.append(&changes)?;
+        }
+        for change in changes {
+            self.state.apply(change);
+        }
+        if let Some(disk) = &mut self.disk
+            && disk.lines >= LOG_LINES
+        {
+            disk.lines = 0;
+            // The log holds what the snapshot could not take: the next time will do.
+            let _ = self.fold();
+        }
+        Ok(())
+    }
+
+    /// Folds the log into the snapshot.
+    pub(super) fn fold(&mut self) -> Result<(), PathError> {
+        let Some(disk) = &mut self.disk else { return Ok(()) };
+        let key = blake3::Hash::from_bytes(self.key).to_hex().to_string();
+        let snapshot = Snapshot { version: VERSION, key, changes: self.state.changes().collect() };
+        let path = disk.dir.join("state.json");
+        let text = serde_json::to_vec(&snapshot).map_err(Into::into).at("write", &path)?;
+        file::replace(&path, &text)?;
+        disk.log.set_len(0).at("empty", &disk.dir.join("changes.jsonl"))?;
+        (disk.length, disk.lines) = (0, 0);
+        Ok(())
+    }
+}
+
+impl Disk {
+    fn append(&mut self, changes: &[Change]) -> Result<(), PathError> {
+        let path = self.dir.join("changes.jsonl");
+        let mut line = serde_json::to_vec(changes).map_err(Into::into).at("write", &path)?;
+        line.push(b'\n');
+        if let Err(error) = self.log.write_all(&line) {
+            // Half a line must not stay: the next commit would be glued to it. If this fails
+            // too, the disk is gone, and the next start says what is damaged.
+            let _ = self.log.set_len(self.length);
+            return Err(error).at("write", &path);
+        }
+        self.length += line.len() as u64;
+        self.lines += 1;
+        Ok(())
+    }
+}
+
+fn new_key() -> Result<[u8; 32], ServerError> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(ServerError::Random)?;
+    Ok(key)
+}
+
+/// The signing key and the uploads are nobody else's to read.
+fn create_private(dir: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
+}
+
+fn read_snapshot(path: &Path) -> Result<Option<(State, [u8; 32])>, ServerError> {
+    let Some(text) = file::read_if_exists(path)? else { return Ok(None) };
+    let corrupt = |line: usize, message: String| ServerError::Corrupt {
+        path: path.to_owned(),
+        line,
+        message,
+    };
+    let json = |error: serde_json::Error| corrupt(error.line(), error.to_string());
+    // The version first: what a newer version wrote is not damaged.
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(json)?;
+    match value["version"].as_u64() {
+        Some(VERSION) => {}
+        Some(found) if found > VERSION => {
+            return Err(ServerError::Newer { path: path.to_owned(), found, known: VERSION });
+        }
+        _ => return Err(corrupt(1, "the version is missing".to_owned())),
+    }
+    let snapshot: Snapshot = serde_json::from_value(value).map_err(json)?;
+    let key = blake3::Hash::from_hex(&snapshot.key)
+        .map_err(|_| corrupt(1, "the key is not 64 hex digits".to_owned()))?;
+    let mut state = State::default();
+    snapshot.changes.into_iter().for_each(|change| state.apply(change));
+    Ok(Some((state, *key.as_bytes())))
+}
+
+fn replay(path: &Path, state: &mut State) -> Result<(), ServerError> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        bytes => bytes.at("read", path)?,
+    };
+    for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        // A line without its end was cut off by a crash; nobody was told of what it says.
+        let Some(line) = line.strip_suffix(b"\n") else { break };
+        let changes: Vec<Change> = serde_json::from_slice(line).map_err(|error| {
+            let path = path.to_owned();
+            ServerError::Corrupt { path, line: index + 1, message: error.to_string() }
+        })?;
+        for change in changes {
+            state.apply(change);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forget(seq: u64) -> Vec<Change> {
+        vec![Change::ForgetBuild { seq }]
+    }
+
+    #[test]
+    fn a_torn_line_is_dropped_and_a_damaged_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        let key = *store.key();
+        store.commit(forget(1)).unwrap();
+        drop(store);
+        let log = dir.path().join("changes.jsonl");
+        let whole = fs::read_to_string(&log).unwrap();
+        fs::write(&log, format!("{whole}[{{\"forget")).unwrap();
+        assert_eq!(*Store::open(dir.path()).unwrap().key(), key);
+        assert_eq!(fs::read_to_string(&log).unwrap(), "");
+
+        fs::write(&log, format!("{whole}nonsense\n{whole}")).unwrap();
+        let Err(ServerError::Corrupt { line, .. }) = Store::open(dir.path()) else { panic!() };
+        assert_eq!(line, 2);
+    }
+
+    #[test]
+    fn one_server_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let _store = Store::open(dir.path()).unwrap();
+        assert!(matches!(Store::open(dir.path()), Err(ServerError::Held { .. })));
+    }
+
+    #[test]
+    fn a_newer_state_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("state.json"), r#"{"version": 9, "what": "ever"}"#).unwrap();
+        let error = Store::open(dir.path()).map(|_| ()).unwrap_err();
+        assert!(matches!(error, ServerError::Newer { found: 9, .. }), "{error}");
+        fs::write(dir.path().join("state.json"), "{").unwrap();
+        assert!(matches!(Store::open(dir.path()), Err(ServerError::Corrupt { .. })));
+    }
+}

@@ -1,0 +1,215 @@
+//! What the server saw: every request in order, and its budgets. Tests and benches ask it, not the
+//! client, whether a limit was kept.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::error::Refusal;
+use super::limits::{Full, Window};
+use crate::base::limit::{Class, ClassLimit, Limit, TEAM_TRANSFERS};
+
+/// How many requests are remembered one by one. A server may run for months.
+const LOG_LENGTH: usize = 100_000;
+
+/// What the server itself counted since it started.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// By class of request; a class that saw nothing is not here, see [`Counts::of`].
+    pub classes: BTreeMap<Class, ClassCounts>,
+    /// The requests in the order in which they came; the last hundred thousand.
+    pub log: Vec<Seen>,
+}
+
+impl Counts {
+    /// What was counted of one class.
+    pub fn of(&self, class: Class) -> ClassCounts {
+        self.classes.get(&class).copied().unwrap_or_default()
+    }
+}
+
+/// What was counted of one class: requests, or images for [`Class::Images`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClassCounts {
+    /// How many the limit let through.
+    pub accepted: u64,
+    /// How many it did not: each got a 429.
+    pub refused: u64,
+    /// The most that came, let through or not, in any window of the limit's length, for any one
+    /// token (or account, for images). Above the limit's count: a client did not keep it.
+    pub peak: u32,
+}
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The budget it drew on; `None` for uploads, the account's endpoints and unknown paths.
+    pub class: Option<Class>,
+    /// `GET`, `POST`, ...
+    pub method: String,
+    /// The path, without a query: no signature is kept.
+    pub path: String,
+    /// When it came, counted from the server's start.
+    pub at: Duration,
+    /// For an accepted initiate, `name:tag`; several between commas.
+    pub image: Option<String>,
+    /// How it was answered; 0 while it is not.
+    pub status: u16,
+}
+
+/// A request's place in the log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticket(u64);
+
+/// Who draws on a budget.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Payer {
+    /// A token, by its digest: the token itself is not kept.
+    Token([u8; 32]),
+    /// The account itself.
+    Personal,
+    /// A team.
+    Team(String),
+}
+
+/// The log and all budgets; behind one lock, so that their order is one.
+pub(super) struct Traffic {
+    started: Instant,
+    overrides: HashMap<Class, Limit>,
+    windows: HashMap<(Class, Payer), Window>,
+    counts: BTreeMap<Class, ClassCounts>,
+    log: VecDeque<Seen>,
+    dropped: u64,
+}
+
+impl Traffic {
+    pub(super) fn new(limits: &[ClassLimit]) -> Self {
+        Self {
+            started: Instant::now(),
+            overrides: limits.iter().map(|limit| (limit.class, limit.limit)).collect(),
+            windows: HashMap::new(),
+            counts: BTreeMap::new(),
+            log: VecDeque::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Notes that a request came.
+    pub(super) fn arrived(&mut self, class: Option<Class>, method: &str, path: &str) -> Ticket {
+        if self.log.len() == LOG_LENGTH {
+            self.log.pop_front();
+            self.dropped += 1;
+        }
+        let ticket = Ticket(self.dropped + self.log.len() as u64);
+        self.log.push_back(Seen {
+            class,
+            method: method.to_owned(),
+            path: path.to_owned(),
+            at: self.started.elapsed(),
+            image: None,
+            status: 0,
+        });
+        ticket
+    }
+
+    /// Notes how a request was answered.
+    pub(super) fn answered(&mut self, ticket: Ticket, status: u16) {
+        if let Some(seen) = self.entry(ticket) {
+            seen.status = status;
+        }
+    }
+
+    /// Notes which image a request initiated.
+    pub(super) fn initiated(&mut self, ticket: Ticket, image: String) {
+        if let Some(seen) = self.entry(ticket) {
+            seen.image = Some(image);
+        }
+    }
+
+    fn entry(&mut self, ticket: Ticket) -> Option<&mut Seen> {
+        let index = ticket.0.checked_sub(self.dropped)?;
+        self.log.get_mut(usize::try_from(index).ok()?)
+    }
+
+    /// Draws one request on a token's budget.
+    pub(super) fn draw(&mut self, class: Class, token: Payer) -> Result<(), Refusal> {
+        self.admit(class, token, 1).map_err(|full| {
+            Refusal::too_many("Too Many Requests (per-token limit)", full.retry_after)
+        })
+    }
+
+    /// Draws images on an account's budget of transfers: all of them or none.
+    pub(super) fn draw_images(&mut self, account: Payer, images: u32) -> Result<(), Refusal> {
+        let count = self.limit(Class::Images, &account).count;
+        self.admit(Class::Images, account, images).map_err(|full| {
+            let used = full.used;
+            let detail = format!("Image transfer rate limit exceeded: {used}/{count} images");
+            Refusal::too_many(detail, full.retry_after)
+        })
+    }
+
+    /// How many images an account's budget of transfers can ever hold.
+    pub(super) fn images_at_most(&self, account: &Payer) -> u32 {
+        self.limit(Class::Images, account).count
+    }
+
+    fn admit(&mut self, class: Class, payer: Payer, weight: u32) -> Result<(), Full> {
+        let window = self.window(class, payer);
+        let verdict = window.admit(Instant::now(), weight);
+        let peak = window.peak();
+        let counts = self.counts.entry(class).or_default();
+        match verdict {
+            Ok(()) => counts.accepted += u64::from(weight),
+            Err(_) => counts.refused += u64::from(weight),
+        }
+        counts.peak = counts.peak.max(peak);
+        verdict
+    }
+
+    fn window(&mut self, class: Class, payer: Payer) -> &mut Window {
+        let limit = self.limit(class, &payer);
+        self.windows.entry((class, payer)).or_insert_with(|| Window::new(limit))
+    }
+
+    fn limit(&self, class: Class, payer: &Payer) -> Limit {
+        let default = match payer {
+            Payer::Team(_) => TEAM_TRANSFERS,
+            Payer::Token(_) | Payer::Personal => class.default_limit(),
+        };
+        self.overrides.get(&class).copied().unwrap_or(default)
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts { classes: self.counts.clone(), log: self.log.iter().cloned().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_are_apart() {
+        let limits = ["status=1/60s".parse().unwrap()];
+        let mut traffic = Traffic::new(&limits);
+        let (one, two) = (Payer::Token([1; 32]), Payer::Token([2; 32]));
+        assert!(traffic.draw(Class::Status, one.clone()).is_ok());
+        assert!(traffic.draw(Class::Status, two).is_ok());
+        assert!(traffic.draw(Class::Start, one.clone()).is_ok());
+        let refusal = traffic.draw(Class::Status, one).unwrap_err();
+        assert_eq!(refusal.message(), "Too Many Requests (per-token limit)");
+        let counts = traffic.counts().of(Class::Status);
+        assert_eq!(counts, ClassCounts { accepted: 2, refused: 1, peak: 2 });
+    }
+
+    #[test]
+    fn transfers_count_images() {
+        let mut traffic = Traffic::new(&[]);
+        assert!(traffic.draw_images(Payer::Personal, 10).is_ok());
+        let refusal = traffic.draw_images(Payer::Personal, 1).unwrap_err();
+        assert_eq!(refusal.message(), "Image transfer rate limit exceeded: 10/10 images");
+        assert!(traffic.draw_images(Payer::Team("t".to_owned()), 60).is_ok());
+        assert!(traffic.draw_images(Payer::Team("t".to_owned()), 1).is_err());
+    }
+}

@@ -1,0 +1,316 @@
+//! `PATCH /images`: renames, moves and visibility of logical images; and the two older endpoints
+//! that change only the visibility.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::app::App;
+use super::body::{object, reply, typed};
+use super::error::Refusal;
+use super::initiate::quota_text;
+use super::model::{Build, Image, Status, Visibility};
+use super::place::{Place, from_wire, resolve, resolve_reference, scope, to_wire};
+use super::state::{Change, State};
+use crate::api::wire::{
+    ImageState, ImageUpdate, UpdateError, UpdateImagesRequest, UpdateImagesResponse, UpdateResult,
+    UpdateSet, UpdateSource, WireOwner,
+};
+use crate::base::name::{ImageName, NameError, Owner};
+
+/// The most updates that one request may hold.
+const LARGEST_BATCH: usize = 100;
+
+/// What an update makes of an image.
+struct Step {
+    before: Image,
+    after: Image,
+    changes: Vec<Change>,
+}
+
+/// `PATCH /images`. Each update stands for itself, in order, so that one may take the place that
+/// an earlier one left. A dry run goes the same way over a copy.
+pub(super) fn update(app: &App, payload: &[u8]) -> Result<Response, Refusal> {
+    let map = object(payload)?;
+    check_shape(map.get("updates"))?;
+    let request: UpdateImagesRequest = typed(map, &[("dryRun", "dry_run")])?;
+    if request.mode != "explicit" {
+        return Err(Refusal::invalid("mode", "must be `explicit`"));
+    }
+    let mut store = app.store();
+    let mut copy = request.dry_run.then(|| store.state().clone());
+    let mut results = Vec::new();
+    for ImageUpdate { source, set } in request.updates {
+        let state = copy.as_ref().unwrap_or_else(|| store.state());
+        let step = plan(state, app.quota, &source, &set);
+        let result = match step {
+            Ok(Step { before, after, changes }) => {
+                match &mut copy {
+                    Some(copy) => changes.into_iter().for_each(|change| copy.apply(change)),
+                    None => store.commit(changes)?,
+                }
+                let (before, after) = (Some(shown(&before)), Some(shown(&after)));
+                UpdateResult { source: Some(source), success: true, before, after, error: None }
+            }
+            Err(error) => UpdateResult {
+                source: Some(source),
+                success: false,
+                before: None,
+                after: None,
+                error: Some(error),
+            },
+        };
+        results.push(result);
+    }
+    let success = results.iter().all(|result| result.success);
+    let answer = UpdateImagesResponse { success, dry_run: request.dry_run, results };
+    reply(StatusCode::OK, &answer)
+}
+
+/// Checks what a malformed request is refused for as a whole.
+fn check_shape(updates: Option<&Value>) -> Result<(), Refusal> {
+    let invalid = |details: &str| Err(Refusal::invalid("updates", details));
+    let Some(Value::Array(updates)) = updates else {
+        return invalid("must be a list of updates");
+    };
+    if updates.is_empty() || updates.len() > LARGEST_BATCH {
+        return invalid("must hold 1 to 100 updates");
+    }
+    for (index, update) in updates.iter().enumerate() {
+        let has = |part: &str, key: &str| update[part].get(key).is_some_and(|v| !v.is_null());
+        let coordinates = ["owner", "name", "tag"].map(|key| has("source", key));
+        let by_reference = has("source", "reference");
+        let by_coordinates = coordinates == [true; 3];
+        let one_form = if by_reference { coordinates == [false; 3] } else { by_coordinates };
+        if !one_form {
+            let param = format!("updates.{index}.source");
+            return Err(Refusal::invalid(&param, "must be owner, name and tag, or a reference"));
+        }
+        let param = format!("updates.{index}.set");
+        if !["name", "tag", "owner", "visibility"].iter().any(|key| has("set", key)) {
+            return Err(Refusal::invalid(&param, "must change at least one field"));
+        }
+        let set = &update["set"];
+        if set["owner"]["type"] == "platform" && set["visibility"] == "PRIVATE" {
+            return Err(Refusal::invalid(&param, "platform images are always PUBLIC"));
+        }
+    }
+    Ok(())
+}
+
+fn plan(
+    state: &State,
+    quota: Option<u32>,
+    source: &UpdateSource,
+    set: &UpdateSet,
+) -> Result<Step, UpdateError> {
+    let place = source_place(source)?;
+    let before = state.image(&place).ok_or_else(|| missing(source))?.clone();
+    let mut after = before.clone();
+    if let Some(name) = &set.name {
+        after.place.name = name.parse().map_err(|error: NameError| invalid(&error.message))?;
+    }
+    if let Some(tag) = &set.tag {
+        after.place.tag = tag.parse().map_err(|error: NameError| invalid(&error.message))?;
+    }
+    if let Some(owner) = &set.owner {
+        after.place.owner = from_wire(owner).ok_or_else(|| invalid("malformed teamId"))?;
+    }
+    if after.place.owner != Owner::Platform && ImageName::has_namespace(&after.place.name) {
+        return Err(invalid("only a platform image may have a `/` in its name"));
+    }
+    if let Some(visibility) = &set.visibility {
+        after.visibility = parse_visibility(visibility)
+            .ok_or_else(|| invalid("visibility must be PRIVATE or PUBLIC"))?;
+    }
+    if after.place.owner == Owner::Platform {
+        if set.visibility.as_deref() == Some("PRIVATE") {
+            return Err(invalid("platform images are always PUBLIC"));
+        }
+        after.visibility = Visibility::Public;
+    }
+    if after.place != before.place {
+        check_room(state, quota, &before.place, &after.place)?;
+    }
+    let changes = changes(state, &before, &after);
+    Ok(Step { before, after, changes })
+}
+
+/// Whether an image may move to a place.
+fn check_room(
+    state: &State,
+    quota: Option<u32>,
+    from: &Place,
+    to: &Place,
+) -> Result<(), UpdateError> {
+    if state.is_taken(to) {
+        let message = format!("Image {} already exists", to.short());
+        return Err(UpdateError { code: "destination_exists".to_owned(), message });
+    }
+    let owned = state.owned(&to.owner);
+    match quota {
+        Some(quota)
+            if to.owner != from.owner && to.owner != Owner::Platform && owned >= quota as usize =>
+        {
+            let message = quota_text(&to.owner, owned, quota);
+            Err(UpdateError { code: "quota_exceeded".to_owned(), message })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The image, and the finished builds that belong to it, get their new place. What is being built
+/// still lands where it was asked to.
+fn changes(state: &State, before: &Image, after: &Image) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if before.place != after.place {
+        changes.push(Change::ForgetImage(before.place.clone()));
+        let finished = state.builds_at(&before.place).filter(|build| !build.status.is_active());
+        changes.extend(
+            finished.map(|b| Change::Build(Build { place: after.place.clone(), ..b.clone() })),
+        );
+    }
+    changes.push(Change::Image(after.clone()));
+    changes
+}
+
+fn source_place(source: &UpdateSource) -> Result<Place, UpdateError> {
+    let place = match (&source.reference, &source.owner, &source.name, &source.tag) {
+        (Some(reference), ..) => resolve_reference(reference, &Owner::Personal),
+        (None, Some(owner), Some(name), Some(tag)) => {
+            let owner = from_wire(owner).ok_or_else(|| invalid("malformed teamId"))?;
+            let parse = || Some((name.parse().ok()?, tag.parse().ok()?));
+            let (name, tag) = parse().ok_or_else(|| missing(source))?;
+            Ok(Place { owner, name, tag })
+        }
+        _ => return Err(invalid("source must be owner, name and tag, or a reference")),
+    };
+    place.map_err(|_| missing(source))
+}
+
+fn missing(source: &UpdateSource) -> UpdateError {
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    let coordinates = || format!("{}:{}", text(&source.name), text(&source.tag));
+    let what = source.reference.clone().unwrap_or_else(coordinates);
+    UpdateError { code: "image_not_found".to_owned(), message: format!("Image {what} not found") }
+}
+
+fn invalid(message: &str) -> UpdateError {
+    UpdateError { code: "invalid_update".to_owned(), message: message.to_owned() }
+}
+
+fn parse_visibility(text: &str) -> Option<Visibility> {
+    match text {
+        "PRIVATE" => Some(Visibility::Private),
+        "PUBLIC" => Some(Visibility::Public),
+        _ => None,
+    }
+}
+
+fn shown(image: &Image) -> ImageState {
+    ImageState {
+        owner: to_wire(&image.place.owner),
+        name: image.place.name.to_string(),
+        tag: image.place.tag.to_string(),
+        visibility: image.visibility.as_str().to_owned(),
+    }
+}
+
+/// `PATCH /images/{name}/{tag}/visibility`.
+pub(super) fn visibility(
+    app: &App,
+    name: &str,
+    tag: &str,
+    payload: &[u8],
+) -> Result<Response, Refusal> {
+    let request = VisibilityRequest::read(payload)?;
+    let place = resolve(name, tag, &request.owner)?;
+    request.apply(app, &place)?;
+    let visibility = request.visibility.as_str();
+    let store = app.store();
+    let listing = store.state().listing(&place.owner, Some(&place.full_path()));
+    let is_it = |builds: &&Vec<&Build>| builds.first().is_some_and(|build| build.place == place);
+    let images = listing.iter().find(is_it).map(|builds| store.state().rows(builds));
+    let images = images.unwrap_or_default();
+    drop(store);
+    let answer = json!({
+        "success": true,
+        "message": format!("Image {name}:{tag} is now {visibility}"),
+        "visibility": visibility,
+        "images": images,
+    });
+    reply(StatusCode::OK, &answer)
+}
+
+/// `PATCH /images/visibility`: the images named, or all that a search finds.
+pub(super) fn bulk_visibility(app: &App, payload: &[u8]) -> Result<Response, Refusal> {
+    let request = VisibilityRequest::read(payload)?;
+    let named: Vec<(String, String)> = match (&request.images, &request.search) {
+        (Some(images), None) => images.clone(),
+        (None, Some(search)) => {
+            let store = app.store();
+            let builds = store.state().listing(&request.owner, Some(search)).into_iter().flatten();
+            let complete = builds.filter(|build| build.status == Status::Completed);
+            complete.map(|b| (b.place.name.to_string(), b.place.tag.to_string())).collect()
+        }
+        _ => return Err(Refusal::invalid("images", "give either images or search")),
+    };
+    let (mut succeeded, mut failed) = (Vec::new(), Vec::new());
+    for (name, tag) in named {
+        let short = format!("{name}:{tag}");
+        let place = resolve(&name, &tag, &request.owner);
+        match place.and_then(|place| request.apply(app, &place)) {
+            Ok(()) => succeeded.push(short),
+            Err(refusal) => failed.push(json!({ "image": short, "error": refusal.message() })),
+        }
+    }
+    reply(StatusCode::OK, &json!({ "succeeded": succeeded, "failed": failed }))
+}
+
+/// What the two older endpoints take.
+struct VisibilityRequest {
+    visibility: Visibility,
+    owner: Owner,
+    images: Option<Vec<(String, String)>>,
+    search: Option<String>,
+}
+
+impl VisibilityRequest {
+    fn read(payload: &[u8]) -> Result<Self, Refusal> {
+        let map = object(payload)?;
+        let text = |key: &str| map.get(key).and_then(Value::as_str);
+        let visibility = text("visibility").and_then(parse_visibility);
+        let visibility = visibility
+            .ok_or_else(|| Refusal::invalid("visibility", "must be PRIVATE or PUBLIC"))?;
+        let owner = scope(text("teamId").or(text("team_id")), false)?;
+        let pair = |image: &Value| {
+            Some((image["name"].as_str()?.to_owned(), image["tag"].as_str()?.to_owned()))
+        };
+        let images = match map.get("images") {
+            None | Some(Value::Null) => None,
+            Some(list) => {
+                let pairs = list.as_array().and_then(|list| list.iter().map(pair).collect());
+                let wrong = || Refusal::invalid("images", "must be a list of names and tags");
+                Some(pairs.ok_or_else(wrong)?)
+            }
+        };
+        Ok(Self { visibility, owner, images, search: text("search").map(str::to_owned) })
+    }
+
+    fn apply(&self, app: &App, place: &Place) -> Result<(), Refusal> {
+        let source = UpdateSource {
+            owner: Some(WireOwner::clone(&to_wire(&place.owner))),
+            name: Some(place.name.to_string()),
+            tag: Some(place.tag.to_string()),
+            reference: None,
+        };
+        let visibility = Some(self.visibility.as_str().to_owned());
+        let set = UpdateSet { visibility, ..UpdateSet::default() };
+        let mut store = app.store();
+        match plan(store.state(), None, &source, &set) {
+            Ok(step) => Ok(store.commit(step.changes)?),
+            Err(error) if error.code == "image_not_found" => Err(Refusal::not_found(error.message)),
+            Err(error) => Err(Refusal::bad(error.message)),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! One task a running build: asks the builder, lets the time pass, writes the verdict down.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::app::App;
+use super::model::{Build, Origin, Stamp, Status};
+use super::state::Change;
+use super::{builder, upload};
+
+/// How long to wait before a verdict that could not be written is written again.
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Goes on with the builds that were running when the server stopped.
+pub(super) fn resume(app: &Arc<App>) {
+    let running = |build: &&Build| matches!(build.status, Status::Pending | Status::Building);
+    let store = app.store();
+    let ids: Vec<String> = store.state().builds().filter(running).map(|b| b.id.clone()).collect();
+    sweep(app, |id| store.state().build(id).is_some_and(|build| build.status.is_active()));
+    drop(store);
+    // The oldest first, as they came.
+    ids.iter().rev().for_each(|id| spawn(app, id));
+}
+
+/// Removes the contexts that no build waits for, and uploads that a crash broke off.
+fn sweep(app: &App, needed: impl Fn(&str) -> bool) {
+    for entry in std::fs::read_dir(&app.uploads).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let id = name.to_str().and_then(|name| name.strip_suffix(".tar.gz"));
+        if !id.is_some_and(&needed) {
+            // What stays costs room and nothing else.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Runs a build to its end, or until the server stops: then the next start runs it again.
+pub(super) fn spawn(app: &Arc<App>, id: &str) {
+    let counted = Counted::new(app);
+    let (app, id) = (Arc::clone(app), id.to_owned());
+    app.tasks.clone().spawn(async move {
+        let _counted = counted;
+        let stopping = app.stopping.clone();
+        stopping.run_until_cancelled(run(&app, &id)).await;
+    });
+}
+
+async fn run(app: &Arc<App>, id: &str) {
+    let Some(build) = begin(app, id).await else { return };
+    let verdict = match &build.origin {
+        Origin::Transfer { .. } => Ok(None),
+        Origin::Context { uploaded, .. } => builder::check(app, &build).await.map(|()| *uploaded),
+    };
+    tokio::time::sleep(app.build_time).await;
+    commit(app, id, |store, build| store.finish(build, verdict.clone())).await;
+    // A context that stays costs room and nothing else.
+    let _ = tokio::fs::remove_file(upload::context_path(app, id)).await;
+}
+
+/// The build once it is BUILDING, which a transfer is not at first.
+async fn begin(app: &App, id: &str) -> Option<Build> {
+    commit(app, id, |_, build| match build.status {
+        Status::Pending => {
+            let started_at = Some(Stamp::now());
+            vec![Change::Build(Build { status: Status::Building, started_at, ..build.clone() })]
+        }
+        _ => Vec::new(),
+    })
+    .await;
+    let build = app.store().state().build(id).cloned();
+    build.filter(|build| build.status == Status::Building)
+}
+
+/// Changes a build that is still running, however often the disk says no.
+async fn commit(
+    app: &App,
+    id: &str,
+    changes: impl Fn(&super::state::State, &Build) -> Vec<Change>,
+) {
+    loop {
+        {
+            let mut store = app.store();
+            let Some(build) = store.state().build(id).filter(|b| b.status.is_active()) else {
+                return;
+            };
+            let changes = changes(store.state(), build);
+            if changes.is_empty() || store.commit(changes).is_ok() {
+                return;
+            }
+        }
+        tokio::time::sleep(WRITE_AGAIN).await;
+    }
+}
+
+/// Counts a build as running until dropped.
+struct Counted(Arc<App>);
+
+impl Counted {
+    fn new(app: &Arc<App>) -> Self {
+        app.running.send_modify(|running| *running += 1);
+        Self(Arc::clone(app))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.running.send_modify(|running| *running -= 1);
+    }
+}
