@@ -2,4 +2,5 @@
 
 pub mod api;
 pub mod base;
+pub mod context;
 pub mod dockerfile;
