@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod base;
+pub mod context;
 pub mod dockerfile;
 pub mod event;
 pub mod manifest;

@@ -1,0 +1,160 @@
+//! Turns a `.dockerignore` into verdicts on paths. Pure.
+//!
+//! The rules are those that Docker carries out: patterns are anchored at the root of the context
+//! and cleaned as paths, a pattern that matches a folder matches all below it, `!` makes an
+//! exception, and the last pattern that matches wins.
+
+use super::pattern::{Matcher, clean};
+
+/// The patterns of one `.dockerignore`.
+///
+/// ```
+/// use imgplan::context::ignore::Ignore;
+///
+/// let ignore = Ignore::parse("*\n!src\nsrc/**/*.md\n").unwrap();
+/// assert!(ignore.verdict("README.md").ignored);
+/// assert!(!ignore.verdict("src/a/main.rs").ignored);
+/// assert_eq!(ignore.verdict("src/a/b.md").line, Some(3));
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Ignore {
+    rules: Vec<Rule>,
+    /// Whether the folders that an exception may concern can be told from its text alone.
+    plain_exceptions: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Rule {
+    matcher: Matcher,
+    pattern: String,
+    exception: bool,
+    line: usize,
+}
+
+/// What a `.dockerignore` says of a path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the path stays out of the context.
+    pub ignored: bool,
+    /// The line of the pattern that decided, counted from 1; `None` where no pattern matched.
+    pub line: Option<usize>,
+}
+
+/// A line of a `.dockerignore` that is no pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: `{}` is not a pattern: {message}", pattern.replace(char::is_control, "\u{fffd}"))]
+pub struct IgnoreError {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What stands there.
+    pub pattern: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// Which patterns matched a folder, handed down to what is below it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Matched(Vec<bool>);
+
+impl Ignore {
+    /// Reads the text of a `.dockerignore`, or says which lines are no patterns.
+    pub fn parse(text: &str) -> Result<Self, Vec<IgnoreError>> {
+        let mut rules = Vec::new();
+        let mut errors = Vec::new();
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        for (index, line) in text.split('\n').enumerate() {
+            // A comment begins in the first column: ` #x` is a pattern.
+            if line.starts_with('#') || line.trim().is_empty() {
+                continue;
+            }
+            match Rule::parse(line.trim(), index + 1) {
+                Ok(rule) => rules.push(rule),
+                Err(message) => errors.push(IgnoreError {
+                    line: index + 1,
+                    pattern: line.trim().to_owned(),
+                    message,
+                }),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let plain = |rule: &Rule| !rule.trunk().contains(['*', '[', ']', '?', '^', '\\']);
+        let plain_exceptions = rules.iter().filter(|rule| rule.exception).all(plain);
+        Ok(Self { rules, plain_exceptions })
+    }
+
+    /// What becomes of a path, given relative to the context and separated by `/`.
+    pub fn verdict(&self, path: &str) -> Verdict {
+        let mut matched = Matched::default();
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        let mut verdict = Verdict::default();
+        for end in ends {
+            (verdict, matched) = self.below(&path[..end], &matched);
+        }
+        verdict
+    }
+
+    /// The verdict on a path, given which patterns matched the folder that holds it.
+    pub(super) fn below(&self, path: &str, parent: &Matched) -> (Verdict, Matched) {
+        let mut verdict = Verdict::default();
+        let mut all = vec![false; self.rules.len()];
+        for (index, rule) in self.rules.iter().enumerate() {
+            let inherited = parent.0.get(index).copied().unwrap_or(false);
+            // As in moby, a pattern is only asked where its answer could change something, and is
+            // taken to have matched nothing where it is not asked: this decides what is below.
+            let asked = rule.exception == verdict.ignored;
+            if inherited || (asked && rule.matcher.matches(path)) {
+                all[index] = true;
+                verdict = Verdict { ignored: !rule.exception, line: Some(rule.line) };
+            }
+        }
+        (verdict, Matched(all))
+    }
+
+    /// Whether an exception may bring back something below an ignored folder.
+    pub(super) fn may_bring_back_below(&self, folder: &str) -> bool {
+        if !self.plain_exceptions {
+            return true;
+        }
+        let below = |rule: &Rule| {
+            let rest = rule.trunk().strip_prefix(folder);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.rules.iter().filter(|rule| rule.exception).any(below)
+    }
+}
+
+impl Rule {
+    fn parse(line: &str, number: usize) -> Result<Self, String> {
+        // Docker cleans a pattern twice: without its `!` when it reads the file, and with it when it
+        // builds the matcher. So `/!x` is an exception, and a blank before a last slash is dropped.
+        let read = match line.strip_prefix('!').map(str::trim) {
+            Some("") => "!".to_owned(),
+            Some(pattern) => format!("!{}", unrooted(clean(pattern))),
+            None => unrooted(clean(line)),
+        };
+        let pattern = clean(read.trim());
+        let (exception, pattern) = match pattern.strip_prefix('!') {
+            Some("") => return Err("a `!` needs a pattern after it".to_owned()),
+            Some(pattern) => (true, pattern.to_owned()),
+            None => (false, pattern),
+        };
+        let matcher = Matcher::new(&pattern)?;
+        Ok(Self { matcher, pattern, exception, line: number })
+    }
+
+    /// The pattern without the stars at its end.
+    fn trunk(&self) -> &str {
+        let trunk = self.pattern.strip_suffix("/**").unwrap_or(&self.pattern);
+        trunk.strip_suffix("/*").unwrap_or(trunk)
+    }
+}
+
+/// A leading slash means the root of the context, where every pattern begins anyway.
+fn unrooted(pattern: String) -> String {
+    match pattern.strip_prefix('/') {
+        Some(rest) if !rest.is_empty() => rest.to_owned(),
+        _ => pattern,
+    }
+}

@@ -1,0 +1,493 @@
+//! Contexts in temporary folders, and the tables that hold `.dockerignore` to Docker's behaviour.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::ignore::Ignore;
+use super::*;
+
+/// A folder with these files, each holding its own name; `x/` is an empty folder.
+fn folder(paths: &[&str]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for path in paths {
+        let full = dir.path().join(path);
+        if path.ends_with('/') {
+            fs::create_dir_all(full).unwrap();
+        } else {
+            fs::create_dir_all(full.parent().unwrap()).unwrap();
+            fs::write(full, path).unwrap();
+        }
+    }
+    dir
+}
+
+fn tree(dir: &TempDir) -> Tree {
+    scan(dir.path(), None).unwrap()
+}
+
+/// The paths of a tree, a `/` after those of folders.
+fn paths(tree: &Tree) -> Vec<String> {
+    let slash = |entry: &Entry| if entry.kind == EntryKind::Dir { "/" } else { "" };
+    tree.entries().iter().map(|entry| format!("{}{}", entry.path, slash(entry))).collect()
+}
+
+fn dockerfile(path: &str) -> PlacedDockerfile {
+    PlacedDockerfile { path: RelPath::new(path).unwrap(), text: "FROM scratch\n".to_owned() }
+}
+
+fn packed(tree: &Tree) -> Vec<u8> {
+    let mut out = Vec::new();
+    pack(tree, &dockerfile("Dockerfile"), &mut out).unwrap();
+    out
+}
+
+/// A member as `path mode kind content-or-target`.
+fn members(archive: &[u8]) -> Vec<String> {
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(archive));
+    let show = |entry: std::io::Result<tar::Entry<'_, _>>| {
+        let mut entry = entry.unwrap();
+        let header = entry.header().clone();
+        assert_eq!(header.mtime().unwrap(), 0);
+        assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
+        assert_eq!((header.username(), header.groupname()), (Ok(Some("")), Ok(Some(""))));
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let link = entry.link_name_bytes().map(|link| String::from_utf8_lossy(&link).into_owned());
+        let mut content = link.unwrap_or_default();
+        entry.read_to_string(&mut content).unwrap();
+        format!("{path} {:o} {content}", header.mode().unwrap())
+    };
+    archive.entries().unwrap().map(show).collect()
+}
+
+#[test]
+fn docker_decides_what_is_ignored() {
+    // The `.dockerignore`, paths that are sent, paths that are not.
+    let table: &[(&str, &[&str], &[&str])] = &[
+        // Where the service's own client, which follows git's rules, is wrong.
+        ("*\n!src", &["src", "src/a", "src/a/b"], &["a", "a/b", "Dockerfile"]),
+        ("*\n!src/a", &["src/a", "src/a/b"], &["src", "src/b"]),
+        ("vendor\n!vendor/keep", &["vendor/keep", "vendor/keep/x"], &["vendor", "vendor/x"]),
+        (
+            "foo\n*.md\na[0-9]\nbuild/",
+            &["x/foo", "x/a.md", "x/a1", "x/build"],
+            &["foo", "foo/x", "a.md", "a1", "build", "build/x"],
+        ),
+        ("./foo\nbar/../baz\nqux/.", &["bar"], &["foo", "baz", "qux"]),
+        ("\u{feff}foo  \n  bar\t\n", &["x"], &["foo", "bar"]),
+        ("Dockerfile\n.dockerignore", &[], &["Dockerfile", ".dockerignore"]),
+        // Where it is right.
+        (
+            "/foo\n**/x\ny/**\na/b",
+            &["y", "a", "a/c", "q/foo", "q/y/z"],
+            &["foo", "x", "q/x", "q/r/x", "x/q", "y/z", "y/z/w", "a/b", "a/b/c"],
+        ),
+        ("#foo\n #bar\n\r\nbaz\r\n", &["#foo", "foo"], &["#bar", "baz"]),
+        ("a*\n!ab\nab/c", &["ab", "ab/d"], &["aa", "ab/c"]),
+        // Stars, classes, escapes.
+        ("*/*.c\n?", &["a.c", "aa/b/c.c", "ab", "xx/ab"], &["a/b.c", "a"]),
+        ("**", &[], &["a", "a/b"]),
+        ("**/*.md\n!**/R*.md", &["R.md", "a/R.md"], &["a.md", "a/b.md"]),
+        ("a/**/b", &["b", "a/c", "x/a/b"], &["a/b", "a/c/b", "a/c/d/b", "a/b/x"]),
+        ("**foo", &["foox"], &["foo", "xfoo", "a/xfoo"]),
+        ("[a-c]\n[^x]y\n[\\]]\n[[]", &["d", "xy"], &["a", "ay", "]", "["]),
+        ("\\*\n\\#a\n\\!b\na\\ b", &["x"], &["*", "#a", "!b", "a b"]),
+        ("a&&b\n[a&&b]c\n[~x]d", &["bd"], &["a&&b", "&c", "ac", "~d"]),
+        ("a.c\na+\n(x)\n$y", &["abc", "aa"], &["a.c", "a+", "(x)", "$y"]),
+        // What is cleaned, and what is left of it.
+        ("/\n.\n..\n../x\n/../y", &["a", "x"], &["y"]),
+        ("//a//b/", &["a"], &["a/b"]),
+        ("*\n! a", &["a"], &["b"]),
+        ("*\n/!a", &["a"], &["b"]),
+    ];
+    for (text, sent, ignored) in table {
+        let ignore = Ignore::parse(text).unwrap();
+        for (paths, expected) in [(sent, false), (ignored, true)] {
+            for path in *paths {
+                assert_eq!(ignore.verdict(path).ignored, expected, "{text:?} on {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_deciding_line_is_told() {
+    let ignore = Ignore::parse("# c\n*\n\n!src\nsrc/*.md\n").unwrap();
+    let lines =
+        ["a", "src", "src/x", "src/x.md", "src/y/z.md"].map(|path| ignore.verdict(path).line);
+    assert_eq!(lines, [Some(2), Some(4), Some(4), Some(5), Some(4)]);
+    assert_eq!(Ignore::parse("x").unwrap().verdict("a").line, None);
+}
+
+#[test]
+fn what_is_no_pattern_is_refused() {
+    let text = "ok\n[\na[]\n[a\n\\\n[-a]\n[a-]\n!\n[b-a]\n! /\n\\p\n[[:no:]]\n";
+    let errors = Ignore::parse(text).unwrap_err();
+    let lines: Vec<_> = errors.iter().map(|error| error.line).collect();
+    assert_eq!(lines, (2..=12).collect::<Vec<_>>());
+    assert_eq!(errors[0].to_string(), "line 2: `[` is not a pattern: a `[` is not closed");
+}
+
+#[test]
+fn lists_what_is_there_in_the_order_of_bytes() {
+    let dir = folder(&["b", "a/x", "a-b", "a/empty/", "a.c", "é", ".imgplan/journal.jsonl"]);
+    fs::write(dir.path().join("imgplan.lock"), "").unwrap();
+    fs::write(dir.path().join("a/.imgplan-Ab12yZ"), "").unwrap();
+    let tree = tree(&dir);
+    assert_eq!(paths(&tree), ["a/", "a-b", "a.c", "a/empty/", "a/x", "b", "é"]);
+    assert_eq!((tree.files(), tree.size()), (5, 3 + 3 + 3 + 1 + 2));
+    assert_eq!((tree.root(), tree.ignored_by()), (dir.path(), None));
+}
+
+#[test]
+fn ignored_folders_come_back_with_what_is_kept_in_them() {
+    let dir = folder(&["v/a/keep", "v/a/x", "v/b/x", "w/y", "src/e/", ".imgplan/x"]);
+    let ignore = dir.path().join(".dockerignore");
+    let table: &[(&str, &[&str])] = &[
+        ("*\n!src", &["src/", "src/e/"]),
+        ("*\n!v/a/keep", &["v/", "v/a/", "v/a/keep"]),
+        ("*\n!**/keep\n!.imgplan", &["v/", "v/a/", "v/a/keep"]),
+        ("*\n!v/a/*", &["v/", "v/a/", "v/a/keep", "v/a/x"]),
+        ("*\n!none/x", &[]),
+        ("v/*\n!v/b\n.d*", &["src/", "src/e/", "v/", "v/b/", "v/b/x", "w/", "w/y"]),
+    ];
+    for (text, expected) in table {
+        fs::write(&ignore, text).unwrap();
+        let tree = tree(&dir);
+        assert_eq!(paths(&tree), *expected, "{text:?}");
+        assert_eq!(tree.ignored_by(), Some(ignore.as_path()));
+    }
+}
+
+#[test]
+fn the_dockerfiles_own_ignore_file_wins() {
+    let dir = folder(&["a", "b", "Api.Dockerfile"]);
+    fs::write(dir.path().join(".dockerignore"), "a\n.*").unwrap();
+    let api = dir.path().join("Api.Dockerfile");
+    let seen = |dockerfile: &Path| paths(&scan(dir.path(), Some(dockerfile)).unwrap());
+    assert_eq!(seen(&api), ["Api.Dockerfile", "b"]);
+    fs::write(dir.path().join("Api.Dockerfile.dockerignore"), "b\n*.*").unwrap();
+    assert_eq!(seen(&api), ["a"]);
+    assert_eq!(seen(&dir.path().join("none/Dockerfile")).len(), 3);
+}
+
+#[test]
+fn problems_are_told_together() {
+    let problems = |root: &Path| {
+        let error = scan(root, None).unwrap_err();
+        let shown = error.all.iter().map(ToString::to_string);
+        shown.map(|text| text.replace(&*root.to_string_lossy(), "R")).collect::<Vec<_>>()
+    };
+    let dir = folder(&["f"]);
+    assert_eq!(problems(&dir.path().join("none")), ["R does not exist"]);
+    assert_eq!(problems(&dir.path().join("f")), ["R is not a folder"]);
+    let ignore = dir.path().join(".dockerignore");
+    fs::write(&ignore, "a\n[\n\\").unwrap();
+    assert_eq!(
+        problems(dir.path()),
+        [
+            "R/.dockerignore, line 2: `[` is not a pattern: a `[` is not closed",
+            "R/.dockerignore, line 3: `\\` is not a pattern: a backslash stands at the end, with \
+         nothing to escape",
+        ]
+    );
+    fs::write(&ignore, b"a\nb\xff").unwrap();
+    assert_eq!(problems(dir.path()), ["R/.dockerignore is not UTF-8 text: see line 2"]);
+}
+
+#[test]
+fn the_digest_is_of_what_is_sent() {
+    let dir = folder(&["a/f", "b"]);
+    let first = tree(&dir);
+    let old = SystemTime::now() - Duration::from_secs(1_000_000);
+    fs::File::options().write(true).open(dir.path().join("b")).unwrap().set_modified(old).unwrap();
+    let second = tree(&dir);
+    assert_eq!(first.digest(), second.digest());
+    assert_eq!(packed(&first), packed(&second));
+
+    // Another place, made in another order: the same tree.
+    let elsewhere = folder(&["b", "a/f"]);
+    assert_eq!(tree(&elsewhere).digest(), first.digest());
+    assert_eq!(packed(&tree(&elsewhere)), packed(&first));
+
+    let mut digests = vec![first.digest()];
+    let mut next = |what: &str| {
+        let digest = tree(&dir).digest();
+        assert!(!digests.contains(&digest), "{what}");
+        digests.push(digest);
+    };
+    fs::write(dir.path().join("b"), "c").unwrap();
+    next("content");
+    fs::create_dir(dir.path().join("e")).unwrap();
+    next("an empty folder");
+    fs::rename(dir.path().join("b"), dir.path().join("c")).unwrap();
+    next("a name");
+}
+
+#[test]
+fn packs_in_sorted_place() {
+    let dir = folder(&["a/f", "Dockerfile", "z"]);
+    let tree = tree(&dir);
+    assert_eq!(
+        members(&packed(&tree)),
+        ["Dockerfile 644 FROM scratch\n", "a/ 755 ", "a/f 644 a/f", "z 644 z",]
+    );
+    let at = |path: &str| {
+        let mut out = Vec::new();
+        pack(&tree, &dockerfile(path), &mut out).map(|()| members(&out))
+    };
+    assert_eq!(at("a/D").unwrap()[2], "a/D 644 FROM scratch\n");
+    assert_eq!(at("zz").unwrap()[4], "zz 644 FROM scratch\n");
+    assert!(matches!(at("a"), Err(PackError::Place { .. })));
+    assert!(matches!(at("z/D"), Err(PackError::Place { .. })));
+    let spool = spool(&tree, &dockerfile("Dockerfile")).unwrap();
+    let mut bytes = Vec::new();
+    (&spool.file).read_to_end(&mut bytes).unwrap();
+    assert_eq!((bytes.len() as u64, &bytes), (spool.len, &packed(&tree)));
+}
+
+#[test]
+fn an_empty_context_can_be_packed() {
+    let dir = folder(&[]);
+    assert_eq!(members(&packed(&tree(&dir))), ["Dockerfile 644 FROM scratch\n"]);
+}
+
+#[test]
+fn what_changed_is_not_sent() {
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 8] = [
+        ("shorter", |dir| fs::write(dir.join("d/f"), "").unwrap()),
+        ("longer", |dir| fs::write(dir.join("d/f"), "d/ff").unwrap()),
+        ("other", |dir| fs::write(dir.join("d/f"), "d/g").unwrap()),
+        ("gone", |dir| fs::remove_file(dir.join("d/f")).unwrap()),
+        ("folder", |dir| {
+            fs::remove_file(dir.join("d/f")).unwrap();
+            fs::create_dir(dir.join("d/f")).unwrap();
+        }),
+        ("no folder", |dir| fs::remove_dir(dir.join("e")).unwrap()),
+        ("long", |dir| fs::write(dir.join("d/f"), vec![0; 1 << 20]).unwrap()),
+        ("all gone", |dir| fs::remove_dir_all(dir.join("d")).unwrap()),
+    ];
+    for (what, change) in changes {
+        let dir = folder(&["d/f", "e/"]);
+        let tree = tree(&dir);
+        change(dir.path());
+        let result = pack(&tree, &dockerfile("Dockerfile"), std::io::sink());
+        assert!(matches!(result, Err(PackError::Changed { .. })), "{what}: {result:?}");
+    }
+}
+
+#[test]
+fn the_lowered_dockerfile_gets_a_free_name() {
+    let dir = folder(&["a"]);
+    assert_eq!(lowered_path(&tree(&dir)), ".imgplan.Dockerfile");
+    fs::write(dir.path().join(".imgplan.Dockerfile"), "").unwrap();
+    assert_eq!(lowered_path(&tree(&dir)), ".imgplan.2.Dockerfile");
+}
+
+#[test]
+fn paths_stay_inside() {
+    for bad in ["", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\0"] {
+        assert!(RelPath::new(bad).is_none(), "{bad:?}");
+    }
+    let odd = RelPath::new(b"a\n\xff\xc3/\xc3\xa9".to_vec()).unwrap();
+    assert_eq!(odd.to_string(), "a\\n\\xff\\xc3/é");
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+    use std::process::Command;
+
+    use super::*;
+
+    fn chmod(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn keeps_links_and_the_executable_bit_alone() {
+        let outside = folder(&["secret"]);
+        let dir = folder(&["run", "plain"]);
+        let at = |name: &str| dir.path().join(name);
+        chmod(&at("run"), 0o700);
+        chmod(&at("plain"), 0o600);
+        symlink(outside.path(), at("out")).unwrap();
+        symlink("./a//b", at("raw")).unwrap();
+        symlink("loop", at("loop")).unwrap();
+        let first = tree(&dir);
+        assert_eq!(paths(&first), ["loop", "out", "plain", "raw", "run"]);
+        assert_eq!(
+            members(&packed(&first)),
+            [
+                "Dockerfile 644 FROM scratch\n".to_owned(),
+                "loop 777 loop".to_owned(),
+                format!("out 777 {}", outside.path().display()),
+                "plain 644 plain".to_owned(),
+                "raw 777 ./a//b".to_owned(),
+                "run 755 run".to_owned(),
+            ]
+        );
+        chmod(&at("run"), 0o755);
+        chmod(&at("plain"), 0o666);
+        assert_eq!(tree(&dir).digest(), first.digest());
+        chmod(&at("plain"), 0o755);
+        assert_ne!(tree(&dir).digest(), first.digest());
+        let result = pack(&first, &dockerfile("D"), std::io::sink());
+        assert!(matches!(result, Err(PackError::Changed { .. })), "{result:?}");
+        assert!(matches!(
+            pack(&first, &dockerfile("out/D"), std::io::sink()),
+            Err(PackError::Place { .. })
+        ));
+    }
+
+    #[test]
+    fn a_context_may_be_reached_by_a_link() {
+        let dir = folder(&["real/f"]);
+        symlink("real", dir.path().join("link")).unwrap();
+        let tree = scan(&dir.path().join("link"), None).unwrap();
+        assert_eq!(members(&packed(&tree)), ["Dockerfile 644 FROM scratch\n", "f 644 real/f"]);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_or_folder_is_not_followed() {
+        let outside = folder(&["d/f", "f"]);
+        for (name, target) in [("d", "d"), ("d/f", "d/f")] {
+            let dir = folder(&["d/f"]);
+            let tree = tree(&dir);
+            let path = dir.path().join(name);
+            if path.is_dir() {
+                fs::remove_dir_all(&path).unwrap();
+            } else {
+                fs::remove_file(&path).unwrap();
+            }
+            symlink(outside.path().join(target), &path).unwrap();
+            // What it points to has the very same content.
+            let result = pack(&tree, &dockerfile("D"), std::io::sink());
+            assert!(matches!(result, Err(PackError::Changed { .. })), "{name}: {result:?}");
+            let path = RelPath::new("d/f").unwrap();
+            assert!(open::open(&tree.real_root, &path).unwrap().is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_changed_link_is_not_sent() {
+        let dir = folder(&[]);
+        let link = dir.path().join("l");
+        symlink("a", &link).unwrap();
+        let tree = tree(&dir);
+        fs::remove_file(&link).unwrap();
+        symlink("b", &link).unwrap();
+        let result = pack(&tree, &dockerfile("D"), std::io::sink());
+        assert!(matches!(result, Err(PackError::Changed { .. })), "{result:?}");
+    }
+
+    #[test]
+    fn what_no_archive_carries_is_refused_unless_it_is_ignored() {
+        let dir = folder(&["a"]);
+        let _socket = UnixListener::bind(dir.path().join("s.sock")).unwrap();
+        let error = scan(dir.path(), None).unwrap_err();
+        let [ScanProblem::Special { kind: "a socket", help, .. }] = &error.all[..] else {
+            panic!("{error:?}")
+        };
+        assert_eq!(help, "add `s.sock` to .dockerignore");
+        fs::write(dir.path().join(".dockerignore"), "*.sock").unwrap();
+        assert_eq!(paths(&tree(&dir)), [".dockerignore", "a"]);
+    }
+
+    #[test]
+    fn long_names_and_names_that_are_no_text_arrive() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut names = Vec::new();
+        for len in [99, 100, 101, 155, 200, 255] {
+            names.push("n".repeat(len));
+        }
+        names.push(format!("{}/{}/{}", "d".repeat(150), "e".repeat(200), "f".repeat(100)));
+        for name in &names {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, name).unwrap();
+        }
+        symlink("t".repeat(100), dir.path().join("l100")).unwrap();
+        symlink("t".repeat(300), dir.path().join("l300")).unwrap();
+        let raw = OsStr::from_bytes(b"raw\xff\n\xc3");
+        fs::write(dir.path().join(raw), "raw").unwrap();
+        symlink(raw, dir.path().join("lraw")).unwrap();
+
+        let tree = tree(&dir);
+        let archive = packed(&tree);
+        let out = tempfile::tempdir().unwrap();
+        tar::Archive::new(flate2::read::GzDecoder::new(&archive[..])).unpack(out.path()).unwrap();
+        fs::remove_file(out.path().join("Dockerfile")).unwrap();
+        assert_eq!(scan(out.path(), None).unwrap().digest(), tree.digest());
+        unpack_elsewhere(&archive, &tree);
+    }
+
+    /// GNU tar and Python must find the same tree in the archive, where they are installed.
+    fn unpack_elsewhere(archive: &[u8], tree: &Tree) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.tgz");
+        fs::write(&file, archive).unwrap();
+        let python = "import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])";
+        for program in ["tar", "python3"] {
+            let out = dir.path().join(program);
+            fs::create_dir(&out).unwrap();
+            let mut command = Command::new(program);
+            match program {
+                "tar" => command.arg("-xzf").arg(&file).arg("-C").arg(&out),
+                _ => command.args(["-W", "ignore", "-c", python]).arg(&file).arg(&out),
+            };
+            let Ok(output) = command.output() else { continue };
+            assert!(output.status.success(), "{program}: {output:?}");
+            fs::remove_file(out.join("Dockerfile")).unwrap();
+            assert_eq!(scan(&out, None).unwrap().digest(), tree.digest(), "{program}");
+        }
+    }
+
+    #[test]
+    fn deep_folders_are_no_problem() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep: PathBuf = std::iter::repeat_n("d", 1500).collect();
+        fs::create_dir_all(dir.path().join(&deep)).unwrap();
+        fs::write(dir.path().join(&deep).join("f"), "x").unwrap();
+        let tree = tree(&dir);
+        assert_eq!((tree.entries().len(), tree.files()), (1501, 1));
+        packed(&tree);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..<_>::default() })]
+
+    /// Leaving out folders that no exception concerns must not change what is sent.
+    #[test]
+    fn the_walk_agrees_with_the_verdicts(
+        lines in proptest::collection::vec("!?(a|b|\\*|\\*\\*|\\?)(/(a|b|c|\\*|\\*\\*|[ab]*)){0,2}", 1..6),
+        files in proptest::collection::btree_set("[abc](/[def]){0,3}", 1..12),
+    ) {
+        let dir = folder(&[]);
+        let mut made = Vec::new();
+        for file in &files {
+            let path = dir.path().join(format!("{file}x"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+            made.push(format!("{file}x"));
+        }
+        let text = lines.join("\n");
+        let own = tempfile::tempdir().unwrap();
+        fs::write(own.path().join("D.dockerignore"), &text).unwrap();
+        let tree = scan(dir.path(), Some(&own.path().join("D"))).unwrap();
+        let ignore = Ignore::parse(&text).unwrap();
+        made.retain(|path| !ignore.verdict(path).ignored);
+        made.sort();
+        let found: Vec<_> = paths(&tree).into_iter().filter(|path| !path.ends_with('/')).collect();
+        prop_assert_eq!(found, made);
+    }
+}

@@ -1,0 +1,203 @@
+//! The words of a context: paths, entries, and the tree that they make.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::base::digest::{Digest, FieldHasher};
+
+/// A path inside a context: `/` between its parts, never absolute, never `..`. Bytes, since a name
+/// need not be UTF-8.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RelPath(Vec<u8>);
+
+impl RelPath {
+    /// Takes a path as it stands. `None` where it is absolute or empty, or a part of it is empty,
+    /// `.` or `..`.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Option<Self> {
+        let bytes = bytes.into();
+        let ok =
+            |part: &[u8]| !part.is_empty() && part != b"." && part != b".." && !part.contains(&0);
+        bytes.split(|byte| *byte == b'/').all(ok).then_some(Self(bytes))
+    }
+
+    /// The entry `name` in the folder `parent`; at the root without one.
+    pub(super) fn child(parent: Option<&Self>, name: &OsStr) -> Self {
+        let mut bytes = Vec::new();
+        if let Some(parent) = parent {
+            bytes.extend_from_slice(&parent.0);
+            bytes.push(b'/');
+        }
+        bytes.extend_from_slice(name.as_encoded_bytes());
+        Self(bytes)
+    }
+
+    /// The path as bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The path as text, each byte that is not UTF-8 replaced as Go's matcher sees it.
+    pub(super) fn lossy(&self) -> String {
+        let mut text = String::with_capacity(self.0.len());
+        for chunk in self.0.utf8_chunks() {
+            text.push_str(chunk.valid());
+            text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+        }
+        text
+    }
+
+    /// The path under a root of the file system.
+    pub fn under(&self, root: &Path) -> PathBuf {
+        root.join(as_path(&self.0))
+    }
+}
+
+#[cfg(unix)]
+fn as_path(bytes: &[u8]) -> &Path {
+    use std::os::unix::ffi::OsStrExt;
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+#[cfg(not(unix))]
+fn as_path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// Readable whatever the name: control characters escaped, and bytes that are no text as `\xNN`.
+impl fmt::Display for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                if c.is_control() {
+                    write!(f, "{}", c.escape_default())?;
+                } else {
+                    write!(f, "{c}")?;
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What a path is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File {
+        /// Its length in bytes.
+        size: u64,
+        /// Whether its owner may execute it; all of the mode that is kept, as git has it.
+        executable: bool,
+        /// The digest of its content.
+        digest: Digest,
+    },
+    /// A symbolic link, never followed.
+    Link {
+        /// What it points to, as it was written.
+        target: Vec<u8>,
+    },
+    /// A folder, listed even if it is empty.
+    Dir,
+}
+
+/// One path of a context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Where.
+    pub path: RelPath,
+    /// What.
+    pub kind: EntryKind,
+}
+
+/// Everything that a context sends, as it was when it was scanned.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    pub(super) root: PathBuf,
+    /// The root without links, which every file that is opened must lie under.
+    pub(super) real_root: PathBuf,
+    pub(super) entries: Vec<Entry>,
+    pub(super) digest: Digest,
+    pub(super) ignored_by: Option<PathBuf>,
+}
+
+impl Tree {
+    pub(super) fn new(
+        root: PathBuf,
+        real_root: PathBuf,
+        mut entries: Vec<Entry>,
+        ignored_by: Option<PathBuf>,
+    ) -> Self {
+        entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        let digest = digest(&entries);
+        Self { root, real_root, entries, digest, ignored_by }
+    }
+
+    /// The folder that was scanned, as it was given.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The entries, sorted by the bytes of their paths: a folder comes before what it holds.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry at a path.
+    pub fn get(&self, path: &[u8]) -> Option<&Entry> {
+        let found = self.entries.binary_search_by(|entry| entry.path.as_bytes().cmp(path));
+        found.ok().map(|index| &self.entries[index])
+    }
+
+    /// The digest of every path, its kind, its executable bit and its content or target. Neither
+    /// times nor owners nor other bits of the mode are a part of it.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The bytes of all files.
+    pub fn size(&self) -> u64 {
+        self.entries.iter().fold(0, |sum: u64, entry| match entry.kind {
+            EntryKind::File { size, .. } => sum.saturating_add(size),
+            _ => sum,
+        })
+    }
+
+    /// The number of files.
+    pub fn files(&self) -> usize {
+        self.entries.iter().filter(|entry| matches!(entry.kind, EntryKind::File { .. })).count()
+    }
+
+    /// The `.dockerignore` that was followed.
+    pub fn ignored_by(&self) -> Option<&Path> {
+        self.ignored_by.as_deref()
+    }
+}
+
+fn digest(entries: &[Entry]) -> Digest {
+    let mut hasher = FieldHasher::new("tree");
+    for Entry { path, kind } in entries {
+        hasher.field(path.as_bytes());
+        match kind {
+            EntryKind::File { executable, digest, .. } => {
+                hasher.field(if *executable { b"x" } else { b"f" }).field(digest.as_bytes());
+            }
+            EntryKind::Link { target } => {
+                hasher.field(b"l").field(target);
+            }
+            EntryKind::Dir => {
+                hasher.field(b"d").field(b"");
+            }
+        }
+    }
+    hasher.finish()
+}
