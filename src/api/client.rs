@@ -359,9 +359,7 @@ impl Call<'_> {
     async fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> Result<T, ApiError> {
         match self.stop {
             None => Ok(wait.await),
-            Some(stop) => {
-                stop.run_until_cancelled(wait).await.ok_or_else(|| stopped(self.action))
-            }
+            Some(stop) => stop.run_until_cancelled(wait).await.ok_or_else(|| stopped(self.action)),
         }
     }
 }

@@ -35,6 +35,15 @@ pub struct Spool {
     pub len: u64,
 }
 
+impl Spool {
+    /// The file once more from its start. All readers share one place in it: use one at a time.
+    pub fn reader(&self) -> io::Result<fs::File> {
+        let mut file = self.file.try_clone()?;
+        file.rewind()?;
+        Ok(file)
+    }
+}
+
 /// See [`spool`](super::spool).
 pub(super) fn spool(tree: &Tree, dockerfile: &PlacedDockerfile) -> Result<Spool, PackError> {
     let mut file = tempfile::tempfile()?;

@@ -74,7 +74,8 @@ impl Finder<'_> {
             };
             let named = self.named(name, tag);
             if named.is_empty() {
-                let known: Vec<&str> = self.drafts.iter().map(|draft| draft.name.as_str()).collect();
+                let known: Vec<&str> =
+                    self.drafts.iter().map(|draft| draft.name.as_str()).collect();
                 let help = match (self.by_name.get(name), nearest(name, &known)) {
                     (Some(same), _) => {
                         let tags: Vec<String> =
@@ -129,7 +130,8 @@ impl Finder<'_> {
                 match self.base(index, needs, image, platform) {
                     Ok(Some(base)) => {
                         found.edges.push(Edge { dependent: unit, base, span });
-                        found.bases[unit].push(BaseUse { range: reference.span, unit: UnitId(base) });
+                        found.bases[unit]
+                            .push(BaseUse { range: reference.span, unit: UnitId(base) });
                     }
                     Ok(None) => self.warn_of_near_miss(index, &reference, image, span, found),
                     Err(Miss { message, help }) => {

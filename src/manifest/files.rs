@@ -70,7 +70,8 @@ impl Files {
         let start = sources.add(path.display().to_string(), text.as_str());
         match Dockerfile::parse(&text) {
             Ok(parsed) => {
-                let source = DockerfileSource { path: path.clone(), parsed: Arc::new(parsed), start };
+                let source =
+                    DockerfileSource { path: path.clone(), parsed: Arc::new(parsed), start };
                 self.dockerfiles.insert(path, Some(source.clone()));
                 Ok(source)
             }

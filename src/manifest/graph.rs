@@ -82,11 +82,10 @@ fn cycle_through(
 pub(super) fn cycle_problem(cycle: &[Edge], name: &dyn Fn(usize) -> String) -> Problem {
     let mut names: Vec<String> = cycle.iter().map(|edge| name(edge.dependent)).collect();
     names.extend(cycle.first().map(|edge| name(edge.dependent)));
-    let mut labels =
-        cycle.iter().map(|edge| {
-            let text = format!("{} needs {}", name(edge.dependent), name(edge.base));
-            (edge.span, text)
-        });
+    let mut labels = cycle.iter().map(|edge| {
+        let text = format!("{} needs {}", name(edge.dependent), name(edge.base));
+        (edge.span, text)
+    });
     let message = format!("these images need each other: {}", names.join(" -> "));
     let mut problem = match labels.next() {
         Some((span, text)) => Problem::new(message, span, text),

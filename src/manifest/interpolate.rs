@@ -88,8 +88,9 @@ fn expand(text: &str, variables: &Variables<'_>) -> Result<String, Unresolved> {
             out.push('$');
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
-            let end = closing(after)
-                .ok_or_else(|| unresolved("`${` is never closed", "add a `}`, or write `$$` for a dollar sign"))?;
+            let end = closing(after).ok_or_else(|| {
+                unresolved("`${` is never closed", "add a `}`, or write `$$` for a dollar sign")
+            })?;
             out.push_str(&resolve(&after[..end], variables)?);
             rest = &after[end + 1..];
         } else {
@@ -146,7 +147,10 @@ fn resolve(inside: &str, variables: &Variables<'_>) -> Result<String, Unresolved
     } else if let Some(message) = operator.strip_prefix(":?") {
         full.ok_or_else(|| {
             let message = if message.is_empty() { "is not set" } else { message };
-            unresolved(format!("{name}: {message}"), format!("set `{name}` under `vars:` or in the environment"))
+            unresolved(
+                format!("{name}: {message}"),
+                format!("set `{name}` under `vars:` or in the environment"),
+            )
         })
     } else {
         Err(unresolved(
@@ -203,7 +207,10 @@ mod tests {
             ("${B:-${C}}", "`C` is not set"),
         ] {
             let error = check(text).unwrap_err();
-            assert!(format!("{} {}", error.message, error.help).contains(words), "{text}: {error:?}");
+            assert!(
+                format!("{} {}", error.message, error.help).contains(words),
+                "{text}: {error:?}"
+            );
         }
     }
 }

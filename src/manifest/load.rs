@@ -150,7 +150,9 @@ fn check_version(root: &Node, start: usize) -> Result<(), Vec<Problem>> {
     };
     let Some((_, version)) = entries.iter().find(|(key, _)| key.text == "version") else {
         let span = entries.first().map_or(Span::new(start, 0), |(key, _)| key.span);
-        return Err(vec![Problem::new("the manifest has no version", span, "before this").help(help)]);
+        return Err(vec![
+            Problem::new("the manifest has no version", span, "before this").help(help),
+        ]);
     };
     match &version.value {
         Value::Scalar { text, kind: Kind::Number } => match text.parse::<u64>() {
@@ -187,4 +189,3 @@ fn damaged_images(root: &Node) -> Vec<Span> {
         .map(|image| image.span)
         .collect()
 }
-

@@ -20,7 +20,10 @@ pub(crate) struct Node {
 /// What a [`Node`] holds.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
-    Scalar { text: String, kind: Kind },
+    Scalar {
+        text: String,
+        kind: Kind,
+    },
     Seq(Vec<Node>),
     Map(Vec<(Key, Node)>),
     /// A value whose problem is already reported: readers go past it.
@@ -70,9 +73,10 @@ fn syntax_problem(error: &serde_saphyr::Error, text: &str, start: usize) -> Prob
     let span = error.location().map_or(Span::new(start, 0), |location| {
         let span = location.span();
         match (span.byte_offset(), span.byte_len()) {
-            (Some(offset), Some(len)) if len > 0 => {
-                Span::new(start + usize::try_from(offset).unwrap_or(0), usize::try_from(len).unwrap_or(0))
-            }
+            (Some(offset), Some(len)) if len > 0 => Span::new(
+                start + usize::try_from(offset).unwrap_or(0),
+                usize::try_from(len).unwrap_or(0),
+            ),
             _ => span_of_line(text, start, line_col(location)),
         }
     });
@@ -332,7 +336,11 @@ mod tests {
             let problem = parse(text, 0).unwrap_err();
             assert!(problem.message.to_lowercase().contains(words), "{text:?}: {problem:?}");
             let span = problem.labels[0].0;
-            assert!(text[span.start..].trim_start_matches(' ').starts_with(at.trim_start()) || at.is_empty(), "{text:?}: {problem:?}");
+            assert!(
+                text[span.start..].trim_start_matches(' ').starts_with(at.trim_start())
+                    || at.is_empty(),
+                "{text:?}: {problem:?}"
+            );
         }
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {

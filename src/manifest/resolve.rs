@@ -307,7 +307,9 @@ impl<'a> Resolver<'a> {
         let tag = image.tag.as_ref().map(|tag| tag.0.value.0.clone());
         let default = || {
             let defaults = self.manifest.defaults.as_ref();
-            defaults.and_then(|d| d.tag.as_ref()).map_or_else(Tag::latest, |tag| tag.0.value.0.clone())
+            defaults
+                .and_then(|d| d.tag.as_ref())
+                .map_or_else(Tag::latest, |tag| tag.0.value.0.clone())
         };
         match (name, tag, &image.source) {
             (Some(name), Some(tag), _) => Some((name, tag)),

@@ -73,7 +73,10 @@ impl Planner<'_> {
             if pending.fingerprint == fingerprint && pending.started && alive {
                 let (then, mut reasons) = change(unit, entry, pending.visibility);
                 reasons.insert(0, Reason::Pending);
-                return Some((Action::Adopt { unit: id, build: pending.build.clone(), then }, reasons));
+                return Some((
+                    Action::Adopt { unit: id, build: pending.build.clone(), then },
+                    reasons,
+                ));
             }
         }
         // A pending build of something else may yet land on the tag: what is there now cannot be
@@ -84,7 +87,8 @@ impl Planner<'_> {
             let (change, reasons) = change(unit, entry, built.visibility);
             return change.map(|change| (Action::Update { unit: id, change }, reasons));
         }
-        let mut reasons = built.map_or_else(Vec::new, |built| self.differences(unit, built, &inputs));
+        let mut reasons =
+            built.map_or_else(Vec::new, |built| self.differences(unit, built, &inputs));
         let failed = entry.and_then(|entry| entry.failed.as_ref());
         if pending.is_some() || failed.is_some_and(|failed| failed.fingerprint == fingerprint) {
             reasons.push(Reason::PreviousFailed);
@@ -162,11 +166,7 @@ fn config_change(field: &str, old: &str, new: &str) -> Reason {
 
 /// What the manifest wants changed of an image whose content is right. What it does not say stays
 /// as it is, whoever's credentials are in use.
-fn change(
-    unit: &Unit,
-    entry: &Entry,
-    current: Visibility,
-) -> (Option<Change>, Vec<Reason>) {
+fn change(unit: &Unit, entry: &Entry, current: Visibility) -> (Option<Change>, Vec<Reason>) {
     let visibility = unit.visibility.filter(|wanted| *wanted != current);
     let owner = unit.owner.clone().filter(|wanted| *wanted != entry.owner);
     let mut reasons = Vec::new();

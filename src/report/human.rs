@@ -111,7 +111,12 @@ impl Reporter for Human<'_> {
                 if talk >= Talk::Normal =>
             {
                 let word = self.paint(color(AnsiColor::Green), done(action));
-                writeln!(self.err, "{unit}: {word} after {}{}", elapsed(*time), tail(build.as_ref()))
+                writeln!(
+                    self.err,
+                    "{unit}: {word} after {}{}",
+                    elapsed(*time),
+                    tail(build.as_ref())
+                )
             }
             RunEvent::Failed { failure, elapsed: time, .. } => {
                 let word = match failure.pending {
@@ -223,7 +228,11 @@ impl Human<'_> {
             let size: u64 =
                 made.filter_map(|make| view.facts.tree(make.unit)).map(|tree| tree.size()).sum();
             let size = bytes(size);
-            writeln!(self.out, "Cost: {}, {size} of context to pack.", count(submissions, "submission"))?;
+            writeln!(
+                self.out,
+                "Cost: {}, {size} of context to pack.",
+                count(submissions, "submission")
+            )?;
         }
         Ok(())
     }
@@ -256,7 +265,11 @@ impl Human<'_> {
             }
         }
         if stopped > 0 {
-            writeln!(self.out, "{word}: {} not begun, for the run was stopped", count(stopped, "unit"))?;
+            writeln!(
+                self.out,
+                "{word}: {} not begun, for the run was stopped",
+                count(stopped, "unit")
+            )?;
         }
         if !summary.skipped.is_empty() || !summary.failures.is_empty() {
             writeln!(self.out)?;

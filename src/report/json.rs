@@ -25,20 +25,24 @@ impl<'w> Json<'w> {
     pub fn start(out: &'w mut dyn Write) -> io::Result<Self> {
         let mut json = Self { out };
         let version = env!("CARGO_PKG_VERSION");
-        json.line("info", "version", format!("imgplan {version}"), json!({
-            "imgplan": version,
-            "ui": UI_VERSION,
-        }))?;
+        json.line(
+            "info",
+            "version",
+            format!("imgplan {version}"),
+            json!({
+                "imgplan": version,
+                "ui": UI_VERSION,
+            }),
+        )?;
         Ok(json)
     }
 
-    fn line(
-        &mut self,
-        level: &str,
-        kind: &str,
-        message: String,
-        payload: Value,
-    ) -> io::Result<()> {
+    /// Goes on with a stream that was begun.
+    pub fn resume(out: &'w mut dyn Write) -> Self {
+        Self { out }
+    }
+
+    fn line(&mut self, level: &str, kind: &str, message: String, payload: Value) -> io::Result<()> {
         let mut object = json!({
             "@level": level,
             "@message": message,
@@ -88,15 +92,20 @@ impl Reporter for Json<'_> {
             let needs: Vec<String> =
                 step.needs.iter().map(|need| view.plan.steps[need.0].key.to_string()).collect();
             let message = format!("{}: {}", step.key, action_word(step));
-            self.line("info", "planned_change", message, json!({ "change": {
-                "image": step.key,
-                "platform": unit.map(|unit| unit.platform),
-                "kind": kind,
-                "action": action_word(step),
-                "build_id": build,
-                "reasons": step.reasons,
-                "needs": needs,
-            }}))?;
+            self.line(
+                "info",
+                "planned_change",
+                message,
+                json!({ "change": {
+                    "image": step.key,
+                    "platform": unit.map(|unit| unit.platform),
+                    "kind": kind,
+                    "action": action_word(step),
+                    "build_id": build,
+                    "reasons": step.reasons,
+                    "needs": needs,
+                }}),
+            )?;
         }
         let mut changes = json!(view.plan.counts(None));
         changes["operation"] = json!("plan");
@@ -115,7 +124,12 @@ impl Reporter for Json<'_> {
         match event {
             RunEvent::Started { unit, action } => {
                 let hook = json!({ "image": unit, "action": action });
-                self.line("info", "apply_start", format!("{unit}: {action}"), json!({ "hook": hook }))
+                self.line(
+                    "info",
+                    "apply_start",
+                    format!("{unit}: {action}"),
+                    json!({ "hook": hook }),
+                )
             }
             RunEvent::Progress { unit, action, phase, build, elapsed }
             | RunEvent::Still { unit, action, phase, build, elapsed } => {
@@ -192,7 +206,11 @@ impl Reporter for Json<'_> {
             "skipped": summary.skipped.len(),
             "elapsed_seconds": elapsed.as_secs(),
         });
-        let message = format!("{} done, {} not", summary.done(), summary.failures.len() + summary.skipped.len());
+        let message = format!(
+            "{} done, {} not",
+            summary.done(),
+            summary.failures.len() + summary.skipped.len()
+        );
         self.line("info", "change_summary", message, json!({ "changes": changes }))
     }
 }

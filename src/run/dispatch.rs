@@ -112,7 +112,9 @@ impl Dispatcher {
         match input {
             Input::Begin => self.start(now, &mut effects),
             Input::Record(record) => effects.push(Effect::Persist(record)),
-            Input::Phase { step, phase, build } => self.phase(step, phase, build, now, &mut effects),
+            Input::Phase { step, phase, build } => {
+                self.phase(step, phase, build, now, &mut effects)
+            }
             Input::Ended { step, result } => {
                 self.ended(step, result, now, &mut effects);
                 self.start(now, &mut effects);
@@ -201,7 +203,13 @@ impl Dispatcher {
                     (None, "update") => self.summary.updated += 1,
                     (None, _) => self.summary.forgotten += 1,
                 }
-                effects.push(Effect::Tell(RunEvent::Completed { unit, action, build, path, elapsed }));
+                effects.push(Effect::Tell(RunEvent::Completed {
+                    unit,
+                    action,
+                    build,
+                    path,
+                    elapsed,
+                }));
                 self.schedule.finish(step, true);
             }
             Err(failure) if failure.not_begun => {

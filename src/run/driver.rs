@@ -211,7 +211,8 @@ impl Driver<'_> {
         };
         let links = self.links.clone();
         let key = planned.key.clone();
-        let task = self.tasks.spawn(async move { step::run(Job { step, key, work: work? }, links).await });
+        let task =
+            self.tasks.spawn(async move { step::run(Job { step, key, work: work? }, links).await });
         self.step_of.insert(task.id(), step);
     }
 

@@ -14,4 +14,6 @@ mod poll;
 mod schedule;
 mod step;
 
-pub use driver::{Options, RunError, Run, execute};
+pub(crate) use step::place;
+
+pub use driver::{Options, Run, RunError, execute};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::api::{ApiError, BuildView, Client, Progress};
 use crate::api::client::BUILDS_PER_PAGE;
+use crate::api::{ApiError, BuildView, Client, Progress};
 use crate::base::name::BuildId;
 
 /// Up to this many builds are asked for one by one; more, by the listing.

@@ -17,7 +17,7 @@ use crate::api::wire::{
 use crate::api::{Accepted, ApiError, BuildView, Client, ErrorKind, Progress};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::upstream::SourceRef;
-use crate::context::{self, PlacedDockerfile, Spool, Tree};
+use crate::context::{self, PlacedDockerfile, RelPath, Spool, Tree};
 use crate::dockerfile::Dockerfile;
 use crate::event::Phase;
 use crate::plan::{Change, Make, StepId};
@@ -158,13 +158,9 @@ impl UnitRun {
         let turn = self.links.stopping.run_until_cancelled(self.links.packers.acquire()).await;
         let _permit = turn.ok_or_else(not_begun)?;
         self.phase(Phase::Package, None);
-        let path = match inside {
-            // What was not changed stays where it is.
-            Some(inside) if bases.is_empty() => inside.clone(),
-            _ => context::lowered_path(tree),
-        };
-        let text = dockerfile.with_replaced(bases);
-        let placed = PlacedDockerfile { path: path.clone(), text };
+        let placed = place(tree, dockerfile, inside.as_deref(), bases)
+            .ok_or_else(|| failure("its Dockerfile has no path in the archive", None, None))?;
+        let path = placed.path.to_string();
         let tree = Arc::clone(tree);
         let packed = tokio::task::spawn_blocking(move || context::spool(&tree, &placed)).await;
         match packed {
@@ -277,7 +273,9 @@ impl UnitRun {
                 (Outcome::Failed, Some(format!("the build failed: {reason}")))
             }
             Progress::Cancelled => (Outcome::Cancelled, Some("the build was cancelled".to_owned())),
-            Progress::Running(_) => return Err(failure("the build has not ended", None, Some(build))),
+            Progress::Running(_) => {
+                return Err(failure("the build has not ended", None, Some(build)));
+            }
         };
         let (unit, path) = (self.key.clone(), view.path.clone());
         self.record(Record::Ended { unit, build: build.clone(), outcome, path }).await?;
@@ -354,6 +352,22 @@ impl UnitRun {
         .await?;
         Ok(Done { build: None, path: None })
     }
+}
+
+/// The Dockerfile as it is sent, and where. One that was not changed stays where it lies; any other
+/// gets a name that the context does not have.
+pub(crate) fn place(
+    tree: &Tree,
+    dockerfile: &Dockerfile,
+    inside: Option<&str>,
+    bases: &[(Range<usize>, String)],
+) -> Option<PlacedDockerfile> {
+    let path = match inside {
+        Some(inside) if bases.is_empty() => inside.to_owned(),
+        _ => context::lowered_path(tree),
+    };
+    let text = dockerfile.with_replaced(bases);
+    Some(PlacedDockerfile { path: RelPath::new(path)?, text })
 }
 
 fn wire_owner(owner: &Owner) -> WireOwner {

@@ -116,7 +116,12 @@ pub struct Store {
 impl Store {
     /// Reads the state without taking the lock and without writing anything.
     pub fn read(paths: &Paths, service: &str) -> Result<State, StateError> {
-        Ok(load(paths, service)?.0)
+        Ok(load(paths, Some(service))?.0)
+    }
+
+    /// Reads the state of whatever service it speaks of.
+    pub fn read_any(paths: &Paths) -> Result<State, StateError> {
+        Ok(load(paths, None)?.0)
     }
 
     /// Takes the lock, reads the lockfile and replays the journal.
@@ -127,7 +132,7 @@ impl Store {
             LockError::Held(holder) => StateError::Locked { holder },
             LockError::Path(error) => StateError::Path(error),
         })?;
-        let (state, on_disk) = load(&paths, service)?;
+        let (state, on_disk) = load(&paths, Some(service))?;
         let service = service.to_owned();
         Ok(Self { paths, service, state, on_disk, journal: None, _lock: lock })
     }
@@ -199,12 +204,12 @@ impl Store {
     }
 }
 
-fn load(paths: &Paths, service: &str) -> Result<(State, Option<String>), StateError> {
+fn load(paths: &Paths, service: Option<&str>) -> Result<(State, Option<String>), StateError> {
     let text = read_if_exists(&paths.lockfile)?;
     let other = |path: PathBuf, theirs: String| StateError::OtherService {
         path,
         theirs,
-        ours: service.to_owned(),
+        ours: service.unwrap_or_default().to_owned(),
     };
     let mut state = State::default();
     if let Some(text) = &text {
@@ -221,7 +226,7 @@ fn load(paths: &Paths, service: &str) -> Result<(State, Option<String>), StateEr
             path: paths.lockfile.clone(),
             error,
         })?;
-        if decoded.service != service {
+        if service.is_some_and(|service| service != decoded.service) {
             return Err(other(paths.lockfile.clone(), decoded.service));
         }
         state = decoded.state;
@@ -240,7 +245,7 @@ fn load(paths: &Paths, service: &str) -> Result<(State, Option<String>), StateEr
             error,
         })?;
         if let Some((theirs, records)) = decoded {
-            if theirs != service {
+            if service.is_some_and(|service| service != theirs) {
                 return Err(other(path, theirs));
             }
             for record in &records {

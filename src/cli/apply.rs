@@ -1,0 +1,98 @@
+//! `imgplan apply`: the way through the program, from the manifest to the lockfile.
+
+use std::io::{self, BufRead, Write};
+use std::time::Instant;
+
+use super::args::ApplyArgs;
+use super::failure::{Exit, Failure};
+use super::service::Target;
+use super::settings::{DEFAULT_CONCURRENCY, Settings, env};
+use super::signals;
+use super::ui::Ui;
+use crate::event::{Signal, Stop, Summary};
+use crate::manifest::Workspace;
+use crate::report::PlanView;
+use crate::run::{self, Options, Run};
+use crate::state::Store;
+use crate::{plan, survey};
+
+pub(super) async fn run(
+    ui: &mut Ui,
+    settings: &Settings,
+    args: ApplyArgs,
+) -> Result<Exit, Failure> {
+    if ui.is_json() && !args.auto_approve {
+        let help = "add --auto-approve, or leave --json out to be asked";
+        return Err(Failure::usage("--json cannot ask for approval", help));
+    }
+    let workspace = Workspace::load(&settings.manifest, &env)?;
+    ui.warn(&workspace.warnings, &workspace.sources)?;
+    let target = Target::find(&settings.root(), &workspace, &args.service);
+    let mut store = Store::open(target.paths.clone(), &target.name)?;
+    let service = target.connect().await?;
+    let facts = survey::facts(&workspace, store.state(), Some(&service.client)).await?;
+    let plan = plan::build(&workspace, &facts, store.state());
+    ui.plan(&PlanView {
+        plan: &plan,
+        workspace: &workspace,
+        facts: &facts,
+        lockfile: &target.paths.lockfile.display().to_string(),
+        service: &target.name,
+        asked: true,
+    })?;
+    if plan.is_noop() {
+        store.commit()?;
+        service.close().await?;
+        return Ok(Exit::Success);
+    }
+    if !args.auto_approve && !approved(ui)? {
+        return Ok(Exit::Declined);
+    }
+    let concurrency = args.concurrency.or(workspace.settings.concurrency);
+    let concurrency = concurrency.unwrap_or(DEFAULT_CONCURRENCY) as usize;
+    let options = Options { concurrency, owner: target.owner.clone() };
+    let client = service.client.clone();
+    let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
+    let began = Instant::now();
+    let mut signals = signals::listen();
+    // A closed stream must not stop builds that are under way: what is told is lost, nothing else.
+    let mut tell = |event: &_| drop(ui.event(event));
+    let summary = run::execute(run, &mut store, &mut tell, &mut signals).await?;
+    store.commit()?;
+    service.close().await?;
+    ui.summary(&summary, began.elapsed())?;
+    Ok(exit(&summary, args.detailed_exitcode))
+}
+
+fn approved(ui: &mut Ui) -> Result<bool, Failure> {
+    let mut err = io::stderr().lock();
+    write!(err, "\nApply these changes? Only `yes` goes on: ")?;
+    err.flush()?;
+    drop(err);
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(|error| {
+        Failure::with_help(format!("cannot read the answer: {error}"), "use --auto-approve")
+    })?;
+    let yes = answer.trim() == "yes";
+    if !yes {
+        ui.talk("Nothing was changed.")?;
+        if answer.is_empty() && ui.hints() {
+            ui.talk("Where nobody can answer, use --auto-approve.")?;
+        }
+    }
+    Ok(yes)
+}
+
+fn exit(summary: &Summary, detailed: bool) -> Exit {
+    match &summary.stopped {
+        Some(Stop::Interrupted(Signal::Interrupt)) => return Exit::Interrupted,
+        Some(Stop::Interrupted(Signal::Terminate)) => return Exit::Terminated,
+        Some(Stop::Error(_)) | None => {}
+    }
+    match (summary.is_complete(), detailed) {
+        (true, true) => Exit::Changes,
+        (true, false) => Exit::Success,
+        (false, true) if summary.done() > 0 => Exit::Partial,
+        (false, _) => Exit::Error,
+    }
+}

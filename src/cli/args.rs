@@ -1,0 +1,189 @@
+//! What was typed. The comments are the help; nothing here does anything.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::base::limit::{ClassLimit, parse_duration};
+
+/// Terraform for container images: say in a manifest which images should exist, see what would
+/// change, and apply it
+#[derive(Debug, Parser)]
+#[command(name = "imgplan", version, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GlobalArgs {
+    /// The manifest; its paths are relative to its own folder. `-` reads standard input
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "imgplan.yaml",
+        env = "IMGPLAN_FILE"
+    )]
+    pub(super) file: PathBuf,
+    /// Run as if started in this folder
+    #[arg(short = 'C', long, global = true, value_name = "DIR", env = "IMGPLAN_CHDIR")]
+    pub(super) chdir: Option<PathBuf>,
+    /// Write JSON lines to standard output, and nothing else there
+    #[arg(long, global = true, env = "IMGPLAN_JSON")]
+    pub(super) json: bool,
+    /// When to colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "IMGPLAN_COLOR")]
+    pub(super) color: When,
+    /// Tell more: each phase of each image
+    #[arg(short, long, global = true, env = "IMGPLAN_VERBOSE", conflicts_with = "quiet")]
+    pub(super) verbose: bool,
+    /// Tell less: failures and the end
+    #[arg(short, long, global = true, env = "IMGPLAN_QUIET")]
+    pub(super) quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum When {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Check the manifest and the Dockerfiles that it names, without asking anyone
+    Validate,
+    /// Show what would be done, and why; changes nothing
+    Plan(PlanArgs),
+    /// Do what the plan says, after asking
+    Apply(ApplyArgs),
+    /// Show what the lockfile knows
+    Show(ShowArgs),
+    /// Show or pack the files that an image is built from
+    Context(ContextArgs),
+    /// Print the JSON Schema of the manifest, for editors
+    Schema(SchemaArgs),
+    /// Serve the images API on this machine, to try and test against
+    Serve(ServeArgs),
+}
+
+/// Which service, and how fast.
+#[derive(Debug, Args)]
+pub(super) struct ServiceArgs {
+    /// Use a server inside this process, with its state and a lockfile of its own under
+    /// `.imgplan/local/`; needs no account
+    #[arg(long, env = "IMGPLAN_LOCAL")]
+    pub(super) local: bool,
+    /// The budget of a class of requests, as initiate=150/60s; may be repeated. Classes: initiate,
+    /// start, status, list, images (transfers, counted in images), update, delete
+    #[arg(long = "limit", value_name = "CLASS=N/Ds", env = "IMGPLAN_LIMIT", value_delimiter = ',')]
+    pub(super) limits: Vec<ClassLimit>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    pub(super) service: ServiceArgs,
+    /// Ask nobody: plan from the lockfile alone
+    #[arg(long, env = "IMGPLAN_OFFLINE")]
+    pub(super) offline: bool,
+    /// Exit with 2 if there are changes
+    #[arg(long, env = "IMGPLAN_DETAILED_EXITCODE")]
+    pub(super) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApplyArgs {
+    #[command(flatten)]
+    pub(super) service: ServiceArgs,
+    /// Do not ask
+    #[arg(long, env = "IMGPLAN_AUTO_APPROVE")]
+    pub(super) auto_approve: bool,
+    /// Exit with 2 if something was changed, and with 3 if only a part of it could be
+    #[arg(long, env = "IMGPLAN_DETAILED_EXITCODE")]
+    pub(super) detailed_exitcode: bool,
+    /// Images in flight at once; the request budget is apart from it
+    #[arg(long, alias = "parallelism", value_name = "N", env = "IMGPLAN_CONCURRENCY",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) concurrency: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// Only these: `name` or `name:tag`
+    #[arg(value_name = "IMAGE")]
+    pub(super) images: Vec<String>,
+    /// Of the lockfile that `--local` keeps
+    #[arg(long, env = "IMGPLAN_LOCAL")]
+    pub(super) local: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ContextArgs {
+    #[command(subcommand)]
+    pub(super) command: ContextCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ContextCommand {
+    /// List the files that are sent, one a line
+    List {
+        /// `name` or `name:tag`
+        #[arg(value_name = "IMAGE")]
+        image: String,
+    },
+    /// Write the archive that is sent
+    Pack {
+        /// `name` or `name:tag`
+        #[arg(value_name = "IMAGE")]
+        image: String,
+        /// Where to; `-` is standard output
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// Take the paths of bases from the lockfile that `--local` keeps
+        #[arg(long, env = "IMGPLAN_LOCAL")]
+        local: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SchemaArgs {
+    /// Write it to a file
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", env = "IMGPLAN_LISTEN")]
+    pub(super) listen: SocketAddr,
+    /// Write the URL to this file once the server listens
+    #[arg(long, value_name = "FILE")]
+    pub(super) url_file: Option<PathBuf>,
+    /// The one key that is accepted; without it, any is
+    #[arg(long, env = "IMGPLAN_TOKEN", hide_env_values = true)]
+    pub(super) token: Option<String>,
+    /// Keep the state in this folder; without it, it is gone with the server
+    #[arg(long, value_name = "DIR", env = "IMGPLAN_STATE")]
+    pub(super) state: Option<PathBuf>,
+    /// The limit of a class of requests, as initiate=150/60s; may be repeated
+    #[arg(long = "limit", value_name = "CLASS=N/Ds")]
+    pub(super) limits: Vec<ClassLimit>,
+    /// How long a build takes: 5s, 200ms
+    #[arg(long, value_name = "D", default_value = "0s", value_parser = duration)]
+    pub(super) build_time: Duration,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write a number and a unit: 5s, 200ms, 2m".to_owned())
+}

@@ -1,0 +1,132 @@
+//! `imgplan context`: the files that an image is built from.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde_json::json;
+
+use super::args::{ContextArgs, ContextCommand};
+use super::failure::{Exit, Failure};
+use super::service::LOCAL;
+use super::settings::{Settings, env};
+use super::ui::Ui;
+use crate::context::{self, EntryKind, Tree};
+use crate::manifest::Workspace;
+use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
+use crate::run::place;
+use crate::state::{Paths, State, Store};
+
+pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result<Exit, Failure> {
+    let workspace = Workspace::load(&settings.manifest, &env)?;
+    match args.command {
+        ContextCommand::List { image } => {
+            let (_, build) = find(&workspace, &image)?;
+            list(ui, &scan(build)?)?;
+        }
+        ContextCommand::Pack { image, output, local } => {
+            let (unit, build) = find(&workspace, &image)?;
+            let root = settings.root();
+            let state = match local {
+                true => Store::read(&Paths::local(&root), LOCAL)?,
+                false => Store::read_any(&Paths::beside(&root))?,
+            };
+            pack(ui, &workspace, unit, build, &state, &output)?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// The unit called `name:tag`, or the first of the image called `name`.
+fn find<'w>(workspace: &'w Workspace, image: &str) -> Result<(&'w Unit, &'w BuildOrigin), Failure> {
+    let mut named = workspace
+        .units
+        .iter()
+        .filter(|unit| unit.key.to_string() == image || unit.image.as_str() == image);
+    match named.next() {
+        None => {
+            let known: Vec<String> =
+                workspace.units.iter().map(|unit| unit.key.to_string()).collect();
+            let message = format!("the manifest has no image `{image}`");
+            Err(Failure::with_help(message, format!("it has {}", known.join(", "))))
+        }
+        Some(unit) => match &unit.origin {
+            Origin::Build(build) => Ok((unit, build)),
+            Origin::Mirror(_) => {
+                Err(Failure::user(format!("{} is a mirror: it has no context", unit.key)))
+            }
+        },
+    }
+}
+
+fn scan(build: &BuildOrigin) -> Result<Tree, Failure> {
+    context::scan(&build.context, Some(&build.dockerfile_path))
+        .map_err(|error| Failure { exit: Exit::Error, report: miette::Report::new(error) })
+}
+
+fn list(ui: &mut Ui, tree: &Tree) -> io::Result<()> {
+    for entry in tree.entries() {
+        match (&entry.kind, ui.is_json()) {
+            (EntryKind::Dir, _) => {}
+            (_, false) => ui.data(&entry.path)?,
+            (EntryKind::File { size, executable, digest }, true) => ui.data(json!({
+                "path": entry.path.to_string(),
+                "size": size,
+                "executable": executable,
+                "digest": digest,
+            }))?,
+            (EntryKind::Link { target }, true) => ui.data(json!({
+                "path": entry.path.to_string(),
+                "target": String::from_utf8_lossy(target),
+            }))?,
+        }
+    }
+    Ok(())
+}
+
+fn pack(
+    ui: &mut Ui,
+    workspace: &Workspace,
+    unit: &Unit,
+    build: &BuildOrigin,
+    state: &State,
+    output: &Path,
+) -> Result<(), Failure> {
+    let tree = scan(build)?;
+    let mut bases = Vec::new();
+    for base in &build.bases {
+        let key = &workspace.unit(base.unit).key;
+        let built = state.entries.get(key).and_then(|entry| entry.built.as_ref());
+        match built {
+            Some(built) => bases.push((base.range.clone(), built.path.clone())),
+            None => ui.talk(format_args!(
+                "note: {key} is not built yet; {} is packed with its name as written",
+                unit.key
+            ))?,
+        }
+    }
+    let placed = place(&tree, &build.dockerfile, build.dockerfile_inside.as_deref(), &bases)
+        .ok_or_else(|| Failure::user("its Dockerfile has no path in the archive"))?;
+    let fail = |error: context::PackError| Failure {
+        exit: Exit::Error,
+        report: miette::Report::new(error),
+    };
+    if output == Path::new("-") {
+        return context::pack(&tree, &placed, io::stdout().lock()).map_err(fail);
+    }
+    let spool = context::spool(&tree, &placed).map_err(fail)?;
+    let write = || -> io::Result<u64> {
+        let mut file = std::fs::File::create(output)?;
+        let written = io::copy(&mut spool.reader()?, &mut file)?;
+        file.flush()?;
+        Ok(written)
+    };
+    let written = write()
+        .map_err(|error| Failure::user(format!("cannot write {}: {error}", output.display())))?;
+    ui.talk(format_args!(
+        "{}: {} files in {written} bytes, its Dockerfile at {}",
+        output.display(),
+        tree.files(),
+        placed.path
+    ))?;
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! `imgplan plan`: what would be done, and why. Changes nothing.
+
+use super::args::PlanArgs;
+use super::failure::{Exit, Failure};
+use super::service::Target;
+use super::settings::{Settings, env};
+use super::ui::Ui;
+use crate::manifest::Workspace;
+use crate::report::PlanView;
+use crate::state::Store;
+use crate::{plan, survey};
+
+pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Result<Exit, Failure> {
+    let workspace = Workspace::load(&settings.manifest, &env)?;
+    ui.warn(&workspace.warnings, &workspace.sources)?;
+    let target = Target::find(&settings.root(), &workspace, &args.service);
+    let state = Store::read(&target.paths, &target.name)?;
+    let client = if args.offline { None } else { target.client_to_ask() };
+    let facts = survey::facts(&workspace, &state, client.as_ref()).await?;
+    let plan = plan::build(&workspace, &facts, &state);
+    ui.plan(&PlanView {
+        plan: &plan,
+        workspace: &workspace,
+        facts: &facts,
+        lockfile: &target.paths.lockfile.display().to_string(),
+        service: &target.name,
+        asked: client.is_some(),
+    })?;
+    Ok(match args.detailed_exitcode && !plan.is_noop() {
+        true => Exit::Changes,
+        false => Exit::Success,
+    })
+}

@@ -1,0 +1,17 @@
+//! `imgplan schema`: the JSON Schema of the manifest.
+
+use super::args::SchemaArgs;
+use super::failure::{Exit, Failure};
+use super::ui::Ui;
+use crate::base::file;
+use crate::manifest::model;
+
+pub(super) fn run(ui: &mut Ui, args: SchemaArgs) -> Result<Exit, Failure> {
+    let text = model::schema();
+    match args.output {
+        Some(path) => file::replace(&path, text.as_bytes())
+            .map_err(|error| Failure::user(format!("{error}: {}", error.source)))?,
+        None => ui.data(text.trim_end())?,
+    }
+    Ok(Exit::Success)
+}

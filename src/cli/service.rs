@@ -1,0 +1,106 @@
+//! Finds the service that a command talks to: the provider's, or one inside this process.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::args::ServiceArgs;
+use super::failure::Failure;
+use super::settings::env;
+use crate::api::{Client, Endpoint, Gate};
+use crate::base::limit::{Class, Limit};
+use crate::base::name::Owner;
+use crate::base::secret::ApiKey;
+use crate::manifest::Workspace;
+use crate::server::{self, Server};
+use crate::state::Paths;
+
+/// The name that the lockfile of `--local` has for its service, whose port is another each time.
+pub(super) const LOCAL: &str = "local";
+
+/// How long a build of the local server takes.
+const LOCAL_BUILD_TIME: Duration = Duration::from_millis(300);
+
+/// A service, known by name; not yet connected to.
+pub(super) struct Target {
+    /// What the lockfile calls it.
+    pub(super) name: String,
+    /// Where its state lies.
+    pub(super) paths: Paths,
+    /// Who owns a new unit of which the manifest does not say.
+    pub(super) owner: Owner,
+    endpoint: Option<Endpoint>,
+    limits: Vec<(Class, Limit)>,
+}
+
+/// A service that can be talked to.
+pub(super) struct Service {
+    pub(super) client: Client,
+    local: Option<Server>,
+}
+
+impl Target {
+    /// Flags and environment first, then the manifest, then `~/.prime/config.json`.
+    pub(super) fn find(root: &Path, workspace: &Workspace, args: &ServiceArgs) -> Self {
+        let mut limits = workspace.settings.limits.clone();
+        limits.extend(args.limits.iter().map(|given| (given.class, given.limit)));
+        if args.local {
+            return Self {
+                name: LOCAL.to_owned(),
+                paths: Paths::local(root),
+                owner: Owner::Personal,
+                endpoint: None,
+                limits,
+            };
+        }
+        let home = std::env::home_dir().map(|home| home.join(".prime").join("config.json"));
+        let config = home.and_then(|path| std::fs::read_to_string(path).ok());
+        let endpoint =
+            Endpoint::resolve(&env, workspace.settings.url.as_deref(), config.as_deref());
+        Self {
+            name: endpoint.url.clone(),
+            paths: Paths::beside(root),
+            owner: endpoint.owner.clone(),
+            endpoint: Some(endpoint),
+            limits,
+        }
+    }
+
+    /// A client to ask with; none for the local server, which `plan` does not start, and none
+    /// without a key.
+    pub(super) fn client_to_ask(&self) -> Option<Client> {
+        let endpoint = self.endpoint.as_ref()?;
+        Client::new(endpoint, Gate::new(&self.limits)).ok()
+    }
+
+    /// Connects; starts the local server where that is meant.
+    pub(super) async fn connect(&self) -> Result<Service, Failure> {
+        if let Some(endpoint) = &self.endpoint {
+            let client = Client::new(endpoint, Gate::new(&self.limits))?;
+            return Ok(Service { client, local: None });
+        }
+        let limits = self.limits.iter();
+        let server = server::start(server::Config {
+            state: Some(self.paths.work.join("server")),
+            limits: limits
+                .map(|&(class, limit)| crate::base::limit::ClassLimit { class, limit })
+                .collect(),
+            build_time: LOCAL_BUILD_TIME,
+            ..server::Config::default()
+        })
+        .await?;
+        let endpoint =
+            Endpoint { url: server.url(), key: ApiKey::new(LOCAL), owner: Owner::Personal };
+        let client = Client::new(&endpoint, Gate::new(&self.limits))?;
+        Ok(Service { client, local: Some(server) })
+    }
+}
+
+impl Service {
+    /// Lets the local server save its state.
+    pub(super) async fn close(self) -> Result<(), Failure> {
+        match self.local {
+            Some(server) => Ok(server.stop().await?),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What was typed, and what the environment says, made into what it means.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use super::args::{GlobalArgs, When};
+use crate::report::{self, Talk};
+
+/// Images in flight where nothing is said. The pending ones share a listing, so that many cost no
+/// more requests than few.
+pub(super) const DEFAULT_CONCURRENCY: u32 = 64;
+
+/// What holds for every command.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) manifest: PathBuf,
+    pub(super) chdir: Option<PathBuf>,
+    pub(super) json: bool,
+    pub(super) report: report::Options,
+    /// Whether errors may have colours and lines drawn around them.
+    pub(super) rich_errors: bool,
+}
+
+impl Settings {
+    /// Nothing that was typed may be forgotten here: the pattern has no `..`.
+    pub(super) fn resolve(args: GlobalArgs) -> Self {
+        let GlobalArgs { file, chdir, json, color, verbose, quiet } = args;
+        let wanted = |terminal: bool| match color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => terminal && env("NO_COLOR").is_none_or(|text| text.is_empty()),
+        };
+        let talk = match (verbose, quiet) {
+            (true, _) => Talk::Verbose,
+            (false, true) => Talk::Quiet,
+            (false, false) => Talk::Normal,
+        };
+        let columns = env("COLUMNS").and_then(|text| text.parse().ok());
+        Self {
+            manifest: file,
+            chdir,
+            json,
+            report: report::Options {
+                color: wanted(std::io::stdout().is_terminal()),
+                width: columns.unwrap_or(100),
+                talk,
+                hints: env("IMGPLAN_IN_AUTOMATION").is_none(),
+            },
+            rich_errors: wanted(std::io::stderr().is_terminal()),
+        }
+    }
+
+    /// The folder of the manifest, where the lockfile lies.
+    pub(super) fn root(&self) -> PathBuf {
+        match self.manifest == Path::new("-") {
+            true => PathBuf::from("."),
+            false => crate::manifest::root_of(&self.manifest),
+        }
+    }
+}
+
+/// The one place that asks the environment.
+pub(super) fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

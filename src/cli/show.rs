@@ -1,0 +1,82 @@
+//! `imgplan show`: what the lockfile knows.
+
+use serde_json::json;
+
+use super::args::ShowArgs;
+use super::failure::{Exit, Failure};
+use super::service::LOCAL;
+use super::settings::Settings;
+use super::ui::Ui;
+use crate::base::name::ImageRef;
+use crate::state::{Entry, Paths, Store};
+
+pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Exit, Failure> {
+    let root = settings.root();
+    let state = match args.local {
+        true => Store::read(&Paths::local(&root), LOCAL)?,
+        false => Store::read_any(&Paths::beside(&root))?,
+    };
+    let wanted = |key: &ImageRef| {
+        let named = |name: &String| *name == key.to_string() || name == key.name.as_str();
+        args.images.is_empty() || args.images.iter().any(named)
+    };
+    let entries: Vec<(&ImageRef, &Entry)> =
+        state.entries.iter().filter(|(key, _)| wanted(key)).collect();
+    if entries.is_empty() && !args.images.is_empty() {
+        let message = format!("the lockfile has no {}", args.images.join(", "));
+        return Err(Failure::with_help(message, "see all of it with `imgplan show`"));
+    }
+    if ui.is_json() {
+        let units: Vec<_> = entries.iter().map(|(key, entry)| object(key, entry)).collect();
+        ui.data(json!({ "format_version": "1.0", "units": units }))?;
+        return Ok(Exit::Success);
+    }
+    let wide = entries.iter().map(|(key, _)| key.to_string().len()).max().unwrap_or(0);
+    for (key, entry) in &entries {
+        ui.data(line(key, entry, wide))?;
+    }
+    if entries.is_empty() {
+        ui.talk("The lockfile knows of no images.")?;
+    }
+    Ok(Exit::Success)
+}
+
+fn line(key: &ImageRef, entry: &Entry, wide: usize) -> String {
+    let mut parts = vec![
+        format!("{:wide$}", key.to_string()),
+        format!("{:<6}", entry.kind.as_str()),
+        entry.platform.to_string(),
+    ];
+    if let Some(built) = &entry.built {
+        parts.push(format!("{:<7}", built.visibility.to_string()));
+        parts.push(format!("{} [build {}]", built.path, built.build));
+    }
+    if let Some(pending) = &entry.pending {
+        parts.push(format!("pending [build {}]", pending.build));
+    }
+    if let Some(failed) = &entry.failed {
+        parts.push(format!("failed [build {}]", failed.build));
+    }
+    parts.join("  ")
+}
+
+fn object(key: &ImageRef, entry: &Entry) -> serde_json::Value {
+    json!({
+        "image": key,
+        "kind": entry.kind,
+        "platform": entry.platform,
+        "owner": entry.owner,
+        "built": entry.built.as_ref().map(|built| json!({
+            "build_id": built.build,
+            "path": built.path,
+            "visibility": built.visibility,
+            "fingerprint": built.fingerprint,
+            "inputs": built.inputs,
+        })),
+        "pending": entry.pending,
+        "failed": entry.failed.as_ref().map(|failed| json!({
+            "build_id": failed.build,
+            "fingerprint": failed.fingerprint,
+        })),
+    })
+}

@@ -1,0 +1,134 @@
+//! The one door for output: data to stdout, talk and errors to stderr.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use miette::{GraphicalReportHandler, GraphicalTheme, Report};
+use serde_json::Value;
+
+use super::diagnostic;
+use super::failure::{Exit, Failure};
+use super::settings::Settings;
+use crate::base::source::{Problem, SourceSet};
+use crate::event::{RunEvent, Summary};
+use crate::report::human::Human;
+use crate::report::json::Json;
+use crate::report::{Options, PlanView, Reporter, Talk};
+
+/// Where output goes, and in which form.
+pub(super) struct Ui {
+    json: bool,
+    started: bool,
+    options: Options,
+    rich_errors: bool,
+}
+
+impl Ui {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            json: settings.json,
+            started: false,
+            options: settings.report,
+            rich_errors: settings.rich_errors,
+        }
+    }
+
+    /// Whether output is for programs.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Writes a line of data.
+    pub(super) fn data(&mut self, line: impl std::fmt::Display) -> io::Result<()> {
+        writeln!(io::stdout().lock(), "{line}")
+    }
+
+    /// Writes a line of talk, unless it is to be quiet.
+    pub(super) fn talk(&mut self, line: impl std::fmt::Display) -> io::Result<()> {
+        match self.options.talk {
+            Talk::Quiet => Ok(()),
+            _ => writeln!(io::stderr().lock(), "{line}"),
+        }
+    }
+
+    /// Whether to name the command that would come next.
+    pub(super) fn hints(&self) -> bool {
+        self.options.hints
+    }
+
+    pub(super) fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()> {
+        self.reporter(|reporter| reporter.plan(view))
+    }
+
+    pub(super) fn event(&mut self, event: &RunEvent) -> io::Result<()> {
+        self.reporter(|reporter| reporter.event(event))
+    }
+
+    pub(super) fn summary(&mut self, summary: &Summary, elapsed: Duration) -> io::Result<()> {
+        self.reporter(|reporter| reporter.summary(summary, elapsed))
+    }
+
+    /// Shows what is worth a look but stops nothing.
+    pub(super) fn warn(&mut self, problems: &[Problem], sources: &SourceSet) -> io::Result<()> {
+        for problem in problems {
+            if self.json {
+                let value = diagnostic::of_problem(problem, sources);
+                self.json_diagnostic(&value)?;
+            } else {
+                let report = Report::new(problem.clone()).with_source_code(sources.clone());
+                self.print(&report);
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows why a command failed, and returns how to end.
+    pub(super) fn fail(&mut self, failure: &Failure) -> Exit {
+        if self.json {
+            for value in diagnostic::of_report(&failure.report) {
+                // A closed stream leaves nobody to tell.
+                let _ = self.json_diagnostic(&value);
+            }
+        } else {
+            self.print(&failure.report);
+        }
+        failure.exit
+    }
+
+    fn print(&self, report: &Report) {
+        let theme = match self.rich_errors {
+            true => GraphicalTheme::unicode(),
+            false => GraphicalTheme::unicode_nocolor(),
+        };
+        let handler = GraphicalReportHandler::new_themed(theme)
+            .with_width(self.options.width)
+            .with_links(false);
+        let mut text = String::new();
+        if handler.render_report(&mut text, report.as_ref()).is_ok() {
+            let _ = write!(io::stderr().lock(), "{text}");
+        }
+    }
+
+    fn json_diagnostic(&mut self, value: &Value) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        self.json(&mut out)?.diagnostic(value)
+    }
+
+    fn json<'w>(&mut self, out: &'w mut dyn Write) -> io::Result<Json<'w>> {
+        let first = !std::mem::replace(&mut self.started, true);
+        if first { Json::start(out) } else { Ok(Json::resume(out)) }
+    }
+
+    fn reporter(
+        &mut self,
+        tell: impl FnOnce(&mut dyn Reporter) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+        if self.json {
+            let mut json = self.json(&mut out)?;
+            tell(&mut json)
+        } else {
+            tell(&mut Human::new(&mut out, &mut err, self.options))
+        }
+    }
+}
