@@ -76,7 +76,7 @@ pub enum ScanProblem {
     },
     /// A line of a `.dockerignore` that is no pattern.
     #[error("{}, {error}", path.display())]
-    #[diagnostic(help("Docker refuses this pattern too"))]
+    #[diagnostic(help("the rules are those of Docker's .dockerignore files"))]
     Pattern {
         /// The file.
         path: PathBuf,

@@ -120,6 +120,9 @@ impl Reading<'_> {
             self.error(words[1].start..self.rest.end, "FROM takes an image and `AS` a name", help);
         }
         let base = self.place(words[0].clone());
+        if base.value.trim_matches(['"', '\'']).is_empty() {
+            self.error(words[0].clone(), "FROM names no image", "write `FROM <image>`");
+        }
         self.check_expansion(words[0].clone());
         // Where the stage stands is known to the parser, once its end is.
         Stage { name, span: 0..0, base, instructions: Vec::new() }

@@ -132,14 +132,19 @@ fn reference(
 
 /// BuildKit expands no variables after `--from=` and `from=`.
 fn literal(value: &str) -> Result<String, UnresolvedArg> {
-    let Some((_, rest)) = value.split_once('$') else { return Ok(value.to_owned()) };
-    let name = rest.trim_start_matches('{');
-    let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
+    let Some(name) = first_variable(value) else { return Ok(value.to_owned()) };
     Err(UnresolvedArg {
-        name: name[..end].to_owned(),
+        name,
         message: format!("`{value}` holds a variable, which Docker does not expand here"),
         help: "give the image a stage, `FROM <image> AS <name>`, and name that".to_owned(),
     })
+}
+
+/// The name after the first `$`.
+fn first_variable(text: &str) -> Option<String> {
+    let name = text.split_once('$')?.1.trim_start_matches('{');
+    let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
+    Some(name[..end].to_owned())
 }
 
 /// The global variables, and what each stage is built on.
@@ -178,21 +183,29 @@ impl Bases {
     /// The image of a `FROM`. A variable without a value is empty to Docker, which may well be
     /// meant, as in `FROM ${PREFIX}base`: it counts as missing where no image remains.
     fn image(&self, file: &Dockerfile, written: &str) -> Result<String, UnresolvedArg> {
-        let expanded = expand(file, written, &|name| lookup(&self.globals, name))
-            .unwrap_or_else(|_| Expanded { text: written.to_owned(), ..Expanded::default() });
-        match expanded.unset {
-            Some(name) if expanded.demanded || !may_be_image(&expanded.text) => {
-                let declared = file.globals.iter().any(|pair| pair.name == name);
-                let help = if declared {
-                    format!("give it a default, `ARG {name}=<value>`, or a value under `args:`")
-                } else {
-                    format!("declare it before the first FROM: `ARG {name}=<value>`")
-                };
-                let message = format!("`{name}` has no value, so `{written}` names no image");
-                Err(UnresolvedArg { name, message, help })
+        let expanded = match expand(file, written, &|name| lookup(&self.globals, name)) {
+            Ok(expanded) => expanded,
+            Err(message) => {
+                let name = first_variable(written).unwrap_or_default();
+                let help = "write the image without variables".to_owned();
+                return Err(UnresolvedArg { name, message, help });
             }
-            _ => Ok(expanded.text),
+        };
+        if !expanded.demanded && may_be_image(&expanded.text) {
+            return Ok(expanded.text);
         }
+        // What is no image although it holds no variable is as it was meant.
+        let Some(name) = expanded.unset.or_else(|| first_variable(written)) else {
+            return Ok(expanded.text);
+        };
+        let declared = file.globals.iter().any(|pair| pair.name == name);
+        let help = if declared {
+            format!("give it a default, `ARG {name}=<value>`, or a value under `args:`")
+        } else {
+            format!("declare it before the first FROM: `ARG {name}=<value>`")
+        };
+        let message = format!("`{written}` names no image, since `{name}` has no value");
+        Err(UnresolvedArg { name, message, help })
     }
 }
 

@@ -43,10 +43,14 @@ pub(super) struct Expanded {
 /// Substitutions may stand within substitutions; deeper than this is not a Dockerfile but an attack.
 const MAX_DEPTH: usize = 50;
 
+/// Variables that hold each other double in length with each line; no path or image is this long.
+const MAX_VALUES: usize = 1 << 20;
+
 impl Shell<'_> {
     /// Reads `text`; the error is a sentence without a full stop.
     pub(super) fn expand(&self, text: &str) -> Result<Expanded, String> {
-        let mut scan = Scan { shell: self, rest: text, out: Expanded::default(), depth: 0 };
+        let mut scan =
+            Scan { shell: self, rest: text, out: Expanded::default(), depth: 0, spent: 0 };
         let (text, words) = scan.until(None, self.raw)?;
         Ok(Expanded { text, words, ..scan.out })
     }
@@ -57,6 +61,8 @@ struct Scan<'s, 'e> {
     rest: &'s str,
     out: Expanded,
     depth: usize,
+    /// The length of all values so far.
+    spent: usize,
 }
 
 /// Collects words: white space ends one, unless it is quoted.
@@ -201,7 +207,7 @@ impl Scan<'_, '_> {
             if name.is_empty() {
                 return Ok("$".to_owned());
             }
-            return Ok(match (self.shell.lookup)(&name) {
+            return Ok(match self.lookup(&name)? {
                 Value::Keep => format!("${name}"),
                 value => self.plain(&name, value),
             });
@@ -214,6 +220,17 @@ impl Scan<'_, '_> {
         let value = self.braces();
         self.depth -= 1;
         value
+    }
+
+    fn lookup(&mut self, name: &str) -> Result<Value, String> {
+        let value = (self.shell.lookup)(name);
+        if let Value::Set(value) = &value {
+            self.spent += value.len();
+        }
+        if self.spent > MAX_VALUES {
+            return Err("the values of the variables are too long".to_owned());
+        }
+        Ok(value)
     }
 
     /// The value of a variable without a modifier: an unset one is empty.
@@ -241,7 +258,7 @@ impl Scan<'_, '_> {
             }
             Some(c) => c,
         };
-        let value = (self.shell.lookup)(&name);
+        let value = self.lookup(&name)?;
         match operator {
             '}' => Ok(match value {
                 Value::Keep => format!("${{{name}}}"),

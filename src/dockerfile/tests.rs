@@ -90,6 +90,7 @@ fn references() {
         ("FROM a:x\\$y\nFROM \"b\"\nFROM 'c':$TARGETARCH", &["F a:x$y", "F b", "F c:arm64"]),
         ("# escape=`\nFROM a:x`$y", &["F a:x$y"]),
         ("FROM a\nARG T=1\nFROM b:$T", &["F a", "F ?T"]),
+        ("ARG T=\nFROM $T\nFROM b:$T", &["F ?T", "F ?T"]),
         ("ARG B=build\nFROM a AS build\nFROM $B", &["F a"]),
         ("ARG TARGETARCH=x\nFROM a:$TARGETARCH", &["F a:x"]),
         // COPY --from and mounts.
@@ -242,6 +243,7 @@ fn refused() {
             &["unknown instruction `apt-get` @ apt-get"],
         ),
         ("FROM", &["FROM has no argument @ FROM"]),
+        ("FROM \"\"", &["FROM names no image @ \"\""]),
         ("FROM a b", &["FROM takes an image and `AS` a name @ b"]),
         ("FROM a # x", &["FROM takes an image and `AS` a name @ # x"]),
         ("FROM a AS 1x", &["`1x` cannot name a stage @ 1x"]),
@@ -266,6 +268,11 @@ fn refused() {
     }
     let nested = format!("FROM {}", "${a:-".repeat(100_000));
     assert_eq!(Dockerfile::parse(&nested).unwrap_err().len(), 1);
+    let lines = (1..99).map(|n| format!("ARG A{n}=$A{0}$A{0}$A{0}", n - 1));
+    let bomb = lines.collect::<Vec<_>>().join("\n");
+    let bomb = parse(&format!("ARG A0=aaaaaaaa\n{bomb}\nFROM $A98\n{bomb}\nCOPY $A98 d\n"));
+    assert!(bomb.references(Platform::Amd64)[0].image.is_err());
+    assert_eq!(bomb.copy_sources(Platform::Amd64).len(), 1);
 }
 
 #[test]
