@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::{Semaphore, watch};
@@ -140,9 +139,11 @@ async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
     let endpoint = Endpoint::of(request.method(), request.uri().path());
     let class = endpoint.as_ref().ok().and_then(Endpoint::class);
     let method = request.method().as_str();
-    let ticket = app.traffic().arrived(class, method, request.uri().path());
+    let token = app.authenticate(request.headers());
+    let path = request.uri().path();
+    let (ticket, drawn) = app.traffic().arrived(class, token.as_ref().ok(), method, path);
     let answer = match endpoint {
-        Ok(endpoint) => answer(&app, endpoint, ticket, request).await,
+        Ok(endpoint) => answer(&app, endpoint, token.and(drawn), ticket, request).await,
         Err(refusal) => Err(refusal),
     };
     let response = answer.unwrap_or_else(IntoResponse::into_response);
@@ -153,6 +154,7 @@ async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
 async fn answer(
     app: &Arc<App>,
     endpoint: Endpoint,
+    admitted: Result<(), Refusal>,
     ticket: Ticket,
     request: Request,
 ) -> Result<Response, Refusal> {
@@ -160,11 +162,10 @@ async fn answer(
     if let Endpoint::Upload { id } = endpoint {
         return upload::receive(app, &id, &parts, payload).await;
     }
-    let allowed = admit(app, &endpoint, &parts);
     // The body is read even where the request is refused, or the client would see its connection
     // break instead of the answer.
     let payload = body::read(payload).await;
-    allowed?;
+    admitted?;
     let payload = payload?;
     match endpoint {
         Endpoint::Initiate => initiate::initiate(app, &parts.headers, &payload, ticket),
@@ -180,13 +181,5 @@ async fn answer(
         Endpoint::Teams => account::teams(app, &parts.uri),
         Endpoint::Members { team } => account::members(&team),
         Endpoint::Upload { .. } => Err(Refusal::internal("an upload was not received")),
-    }
-}
-
-fn admit(app: &App, endpoint: &Endpoint, parts: &Parts) -> Result<(), Refusal> {
-    let token = app.authenticate(&parts.headers)?;
-    match endpoint.class() {
-        Some(class) => app.traffic().draw(class, token),
-        None => Ok(()),
     }
 }

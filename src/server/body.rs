@@ -47,8 +47,19 @@ pub(super) fn typed<T: DeserializeOwned>(
             map.shift_remove(*documented);
         }
     }
-    serde_json::from_value(Value::Object(map))
-        .map_err(|error| Refusal::invalid("body", error.to_string()))
+    let parse = |map: &Map<String, Value>| serde_json::from_value(Value::Object(map.clone()));
+    parse(&map).map_err(|error| {
+        // The field at fault is the one without which the rest can be read.
+        let fits_without = |key: &&String| {
+            let mut rest = map.clone();
+            rest.shift_remove(*key);
+            parse(&rest).is_ok()
+        };
+        // No request has this many fields; to try them all would be slow.
+        let mut fields = map.keys().take(32);
+        let param = fields.find(fits_without).map_or("body", String::as_str);
+        Refusal::invalid(param, error.to_string())
+    })
 }
 
 /// The query's parameters.

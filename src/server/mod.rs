@@ -109,6 +109,18 @@ pub struct Server {
 }
 
 /// Binds, restores the state, goes on with builds that were running, and serves.
+///
+/// ```
+/// use imgplan::base::limit::Class;
+/// use imgplan::server::{self, Config};
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let server = server::start(Config::default()).await.unwrap();
+/// assert!(server.url().starts_with("http://127.0.0.1:"));
+/// assert_eq!(server.counts().of(Class::Initiate).peak, 0);
+/// server.stop().await.unwrap();
+/// # });
+/// ```
 pub async fn start(config: Config) -> Result<Server, ServerError> {
     let listen = |source| ServerError::Listen { addr: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(listen)?;

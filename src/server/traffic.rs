@@ -95,8 +95,16 @@ impl Traffic {
         }
     }
 
-    /// Notes that a request came.
-    pub(super) fn arrived(&mut self, class: Option<Class>, method: &str, path: &str) -> Ticket {
+    /// Notes that a request came, and draws it on the budget of its token. Both at one moment, so
+    /// that the log and the windows tell the same story.
+    pub(super) fn arrived(
+        &mut self,
+        class: Option<Class>,
+        token: Option<&Payer>,
+        method: &str,
+        path: &str,
+    ) -> (Ticket, Result<(), Refusal>) {
+        let now = Instant::now();
         if self.log.len() == LOG_LENGTH {
             self.log.pop_front();
             self.dropped += 1;
@@ -106,11 +114,19 @@ impl Traffic {
             class,
             method: method.to_owned(),
             path: path.to_owned(),
-            at: self.started.elapsed(),
+            at: now.duration_since(self.started),
             image: None,
             status: 0,
         });
-        ticket
+        let admitted = match (class, token) {
+            (Some(class), Some(token)) => {
+                self.admit(class, token.clone(), now, 1).map_err(|full| {
+                    Refusal::too_many("Too Many Requests (per-token limit)", full.retry_after)
+                })
+            }
+            _ => Ok(()),
+        };
+        (ticket, admitted)
     }
 
     /// Notes how a request was answered.
@@ -132,17 +148,10 @@ impl Traffic {
         self.log.get_mut(usize::try_from(index).ok()?)
     }
 
-    /// Draws one request on a token's budget.
-    pub(super) fn draw(&mut self, class: Class, token: Payer) -> Result<(), Refusal> {
-        self.admit(class, token, 1).map_err(|full| {
-            Refusal::too_many("Too Many Requests (per-token limit)", full.retry_after)
-        })
-    }
-
     /// Draws images on an account's budget of transfers: all of them or none.
     pub(super) fn draw_images(&mut self, account: Payer, images: u32) -> Result<(), Refusal> {
         let count = self.limit(Class::Images, &account).count;
-        self.admit(Class::Images, account, images).map_err(|full| {
+        self.admit(Class::Images, account, Instant::now(), images).map_err(|full| {
             let used = full.used;
             let detail = format!("Image transfer rate limit exceeded: {used}/{count} images");
             Refusal::too_many(detail, full.retry_after)
@@ -154,9 +163,9 @@ impl Traffic {
         self.limit(Class::Images, account).count
     }
 
-    fn admit(&mut self, class: Class, payer: Payer, weight: u32) -> Result<(), Full> {
+    fn admit(&mut self, class: Class, payer: Payer, now: Instant, weight: u32) -> Result<(), Full> {
         let window = self.window(class, payer);
-        let verdict = window.admit(Instant::now(), weight);
+        let verdict = window.admit(now, weight);
         let peak = window.peak();
         let counts = self.counts.entry(class).or_default();
         match verdict {
@@ -194,10 +203,11 @@ mod tests {
         let limits = ["status=1/60s".parse().unwrap()];
         let mut traffic = Traffic::new(&limits);
         let (one, two) = (Payer::Token([1; 32]), Payer::Token([2; 32]));
-        assert!(traffic.draw(Class::Status, one.clone()).is_ok());
-        assert!(traffic.draw(Class::Status, two).is_ok());
-        assert!(traffic.draw(Class::Start, one.clone()).is_ok());
-        let refusal = traffic.draw(Class::Status, one).unwrap_err();
+        let mut draw = |class, token| traffic.arrived(Some(class), Some(token), "GET", "/").1;
+        assert!(draw(Class::Status, &one).is_ok());
+        assert!(draw(Class::Status, &two).is_ok());
+        assert!(draw(Class::Start, &one).is_ok());
+        let refusal = draw(Class::Status, &one).unwrap_err();
         assert_eq!(refusal.message(), "Too Many Requests (per-token limit)");
         let counts = traffic.counts().of(Class::Status);
         assert_eq!(counts, ClassCounts { accepted: 2, refused: 1, peak: 2 });

@@ -172,7 +172,7 @@ async fn both_spellings_and_bad_fields() {
             422,
             "dockerfile_path",
         ),
-        (json!({ "image_name": 1, "image_tag": "1" }), 422, "body"),
+        (json!({ "image_name": 1, "image_tag": "1" }), 422, "image_name"),
         (json!({ "image_name": "a", "image_tag": "1", "ownerScope": "platform" }), 400, ""),
         (json!({ "sourceImage": "ubuntu:" }), 400, ""),
     ];
@@ -416,6 +416,25 @@ async fn updates_rename_move_and_collide() {
     ] {
         assert_eq!(service.patch("/images", bad.clone()).await.0, 422, "{bad}");
     }
+}
+
+#[tokio::test]
+async fn a_move_may_not_exceed_the_quota() {
+    let service = Service::start(Config { quota: Some(1), ..Config::default() }).await;
+    service.push("a").await;
+    service.initiate(json!({ "image_name": "b", "image_tag": "v1", "teamId": "t1" })).await;
+    let to = |owner: Value| {
+        let source = json!({ "reference": "a:v1" });
+        json!({ "updates": [{ "source": source, "set": { "owner": owner } }] })
+    };
+    let (_, answer) = service.patch("/images", to(json!({ "type": "team", "teamId": "t1" }))).await;
+    assert_eq!(answer["results"][0]["error"]["code"], "quota_exceeded");
+    let (_, answer) = service.patch("/images", to(json!({ "type": "platform" }))).await;
+    assert_eq!(answer["results"][0]["after"]["visibility"], "PUBLIC");
+    // A platform image is a base by its bare path.
+    let app = json!({ "image_name": "app", "image_tag": "v1" });
+    let build = service.build(app, &[("Dockerfile", "FROM a:v1")]).await;
+    assert_eq!(build["status"], "COMPLETED", "{}", reason(&build));
 }
 
 #[tokio::test]
