@@ -1,5 +1,5 @@
 //! The words of the program: values that are parsed once and never a bare string after. Pure but
-//! for [`file`], which replaces and locks files.
+//! for [`mod@file`], which replaces and locks files.
 
 pub mod digest;
 pub mod file;
