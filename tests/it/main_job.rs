@@ -1,10 +1,664 @@
 //! The main job, end to end: a manifest, a plan, an apply, a lockfile, and nothing left to do.
 
-use crate::support::TestEnv;
+use std::time::Duration;
+
+use imgplan::base::limit::Class;
+use imgplan::server::Config;
+use insta::assert_snapshot;
+
+use crate::support::{Output, TestEnv, wait_until};
+
+/// One build that needs nothing.
+const ONE: &str = "version: 1\nimages:\n  - name: app\n    tag: v1\n    context: app\n";
+
+/// One build, its context, and a server whose builds take this long.
+fn one(build_time: Duration) -> TestEnv {
+    let env = TestEnv::with(Config { build_time, ..Config::default() });
+    env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
+    env
+}
+
+/// Longer than any test.
+const FOR_EVER: Duration = Duration::from_secs(3600);
+
+/// Waits until a run has written down that a build was started.
+fn wait_until_started(env: &TestEnv) {
+    wait_until("the journal says that a build was started", || {
+        let journal = std::fs::read_to_string(env.path(".imgplan/journal.jsonl"));
+        journal.is_ok_and(|text| text.contains(r#""record":"started""#))
+    });
+}
+
+fn steps(output: &Output) -> String {
+    output.steps().join("\n")
+}
 
 #[test]
-fn a_second_plan_is_empty() {
+fn a_plan_of_the_monorepo() {
+    let env = TestEnv::example("monorepo");
+    let plan = env.ok(["plan"]);
+    assert_snapshot!(plan.shown(), @"
+    exit 0
+    --- stdout
+    imgplan: 5 images, 7 units, lockfile ./imgplan.lock, service [service]
+
+        + python-base:3.12-amd64  build   new
+        + python-base:3.12-arm64  build   new
+        + redis:7-alpine          mirror  new
+        + api:v1                  build   new
+        + web:v1-amd64            build   new
+        + web:v1-arm64            build   new
+        + worker:v1               build   new
+
+    + create
+    Order: python-base:3.12-amd64, python-base:3.12-arm64 before 4 units on top. Longest chain 2.
+    Cost: 7 submissions, 1.1 kB of context to pack.
+    Plan: 7 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
+    ");
+    assert_eq!(env.server().writes(), [""; 0]);
+}
+
+#[test]
+fn bases_are_complete_before_what_is_built_on_them_begins() {
+    let build_time = Duration::from_millis(200);
+    let env = TestEnv::with(Config { build_time, ..Config::default() });
+    env.copy_example("monorepo");
+    env.apply();
+    let log = env.server().log();
+    let initiated = env.server().initiated();
+    // What needs nothing goes first, all of it, whatever the bases take.
+    let mut first = initiated[..3].to_vec();
+    first.sort();
+    assert_eq!(first, ["python-base:3.12-amd64", "python-base:3.12-arm64", "redis:7-alpine"]);
+    assert_eq!(initiated.len(), 7, "{initiated:?}");
+    let initiation = |image: &str| {
+        let seen = log.iter().find(|seen| seen.image.as_deref() == Some(image));
+        seen.unwrap_or_else(|| panic!("{image} was not initiated")).at
+    };
+    for (base, dependents) in [
+        ("python-base:3.12-amd64", &["api:v1", "worker:v1", "web:v1-amd64"][..]),
+        ("python-base:3.12-arm64", &["web:v1-arm64"]),
+    ] {
+        let start = format!("/api/v1/images/build/{}/start", build_of(&env, base));
+        let complete = log.iter().find(|seen| seen.path == start).unwrap().at + build_time;
+        for dependent in dependents {
+            assert!(initiation(dependent) >= complete, "{dependent} began before {base} was done");
+        }
+    }
+    let images = env.server().get("images");
+    assert!(images["data"].as_array().unwrap().iter().all(|row| row["status"] == "COMPLETED"));
+}
+
+/// The build ID that the lockfile has for a unit.
+fn build_of(env: &TestEnv, unit: &str) -> String {
+    let shown = env.ok(["show", "--json", unit]);
+    let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+    shown["units"][0]["built"]["build_id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn every_build_id_is_in_the_lockfile() {
     let env = TestEnv::example("monorepo");
     env.apply();
+    let lockfile = env.read("imgplan.lock");
+    let started = env.server().log().into_iter().filter_map(|seen| {
+        let id = seen.path.strip_prefix("/api/v1/images/build/")?.strip_suffix("/start")?;
+        Some(id.to_owned())
+    });
+    let started: Vec<String> = started.collect();
+    assert_eq!(started.len(), 6, "the mirror is transferred without a start");
+    for build in &started {
+        assert!(lockfile.contains(build), "{build} is not in\n{lockfile}");
+    }
+    assert_eq!(lockfile.matches("build: \"").count(), 7);
+    assert!(!env.exists(".imgplan/journal.jsonl"), "what is in the lockfile is in no journal");
+}
+
+#[test]
+fn what_needs_nothing_goes_at_once() {
+    let env = TestEnv::with(Config { build_time: FOR_EVER, ..Config::default() });
+    env.copy_example("nightly");
+    env.write("imgplan.yaml", "version: 1\nimages: [{name: a, context: jobs/etl}, {name: b, context: jobs/etl}, {name: c, context: jobs/report}]\n");
+    let run = env.call(["apply", "--auto-approve"]).start();
+    wait_until("three are initiated", || env.server().initiated().len() == 3);
+    drop(run);
+}
+
+#[test]
+fn no_more_are_in_flight_than_concurrency_says() {
+    let env = TestEnv::with(Config { build_time: Duration::from_millis(100), ..Config::default() });
+    env.copy_example("nightly");
+    env.write("imgplan.yaml", "version: 1\nimages: [{name: a, context: jobs/etl}, {name: b, context: jobs/etl}, {name: c, context: jobs/report}]\n");
+    env.ok(["apply", "--auto-approve", "--concurrency", "1"]);
+    let log = env.server().log();
+    let moments = |end: &str| {
+        let ours = log.iter().filter(|s| s.method == "POST" && s.path.ends_with(end));
+        ours.map(|seen| seen.at).collect::<Vec<_>>()
+    };
+    let (initiated, started) = (moments("/images/build"), moments("/start"));
+    for (before, after) in started.iter().zip(&initiated[1..]) {
+        assert!(*after >= *before + Duration::from_millis(100), "{log:?}");
+    }
+}
+
+#[test]
+fn a_second_plan_is_empty_and_sends_nothing_that_writes() {
+    let env = TestEnv::example("monorepo");
+    env.apply();
+    let (writes, files) = (env.server().writes(), env.listing());
+    let plan = env.run(["plan", "--detailed-exitcode"]);
+    plan.success();
+    assert_snapshot!(plan.shown(), @"
+    exit 0
+    --- stdout
+    No changes. All 7 units are as the manifest says. Compared with the lockfile and the service's pending builds.
+    ");
+    assert_eq!(env.server().writes(), writes);
+    assert_eq!(env.listing(), files);
+}
+
+#[test]
+fn touching_a_service_plans_that_service_alone() {
+    let env = TestEnv::example("monorepo");
+    env.apply();
+    env.write("services/api/src/app.py", "print('changed')\n");
+    let plan = env.run(["plan", "--detailed-exitcode"]);
+    plan.code(2);
+    assert_snapshot!(plan.shown(), @"
+    exit 2
+    --- stdout
+    imgplan: 5 images, 7 units, lockfile ./imgplan.lock, service [service]
+
+      -/+ api:v1  build   context changed
+
+    -/+ make again
+    Cost: 1 submission, 181 B of context to pack.
+    Plan: 0 to create, 1 to rebuild, 0 to update, 0 to destroy, 0 to forget. 6 unchanged.
+    ");
+    env.apply();
+    assert_eq!(env.server().initiated().split_off(7), ["api:v1"]);
     env.plans_nothing();
+}
+
+#[test]
+fn touching_what_is_not_sent_plans_nothing() {
+    let env = TestEnv::example("monorepo");
+    env.apply();
+    env.write("services/api/NOTES.md", "other notes\n");
+    env.write("services/api/src/app_test.py", "assert False\n");
+    env.write("services/api/src/__pycache__/app.pyc", "x");
+    env.write("README.md", "outside of every context\n");
+    env.plans_nothing();
+}
+
+#[test]
+fn touching_the_base_plans_it_and_all_that_is_built_on_it() {
+    let env = TestEnv::example("monorepo");
+    env.apply();
+    env.write("base/requirements.txt", "requests==2.32.4\n");
+    let plan = env.run(["plan", "--detailed-exitcode"]);
+    plan.code(2);
+    assert_snapshot!(plan.shown(), @"
+    exit 2
+    --- stdout
+    imgplan: 5 images, 7 units, lockfile ./imgplan.lock, service [service]
+
+      -/+ python-base:3.12-amd64  build   context changed
+      -/+ python-base:3.12-arm64  build   context changed
+      -/+ api:v1                  build   base python-base:3.12-amd64 changes
+      -/+ web:v1-amd64            build   base python-base:3.12-amd64 changes
+      -/+ web:v1-arm64            build   base python-base:3.12-arm64 changes
+      -/+ worker:v1               build   base python-base:3.12-amd64 changes
+
+    -/+ make again
+    Order: python-base:3.12-amd64, python-base:3.12-arm64 before 4 units on top. Longest chain 2.
+    Cost: 6 submissions, 1.1 kB of context to pack.
+    Plan: 0 to create, 6 to rebuild, 0 to update, 0 to destroy, 0 to forget. 1 unchanged.
+    ");
+    env.apply();
+    env.plans_nothing();
+}
+
+#[test]
+fn a_changed_dockerfile_outside_of_the_context_is_seen() {
+    let env = TestEnv::example("monorepo");
+    env.apply();
+    env.edit("services/worker.Dockerfile", "WORKDIR /app", "WORKDIR /srv");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"-/+ worker:v1 build Dockerfile changed");
+    env.apply();
+    env.plans_nothing();
+}
+
+#[test]
+fn a_new_visibility_is_an_update_without_a_build() {
+    let env = TestEnv::example("monorepo");
+    env.apply();
+    let before = env.server().writes().len();
+    env.edit("imgplan.yaml", "visibility: public", "visibility: private");
+    let plan = env.run(["plan", "--detailed-exitcode"]);
+    plan.code(2);
+    assert_snapshot!(plan.shown(), @"
+    exit 2
+    --- stdout
+    imgplan: 5 images, 7 units, lockfile ./imgplan.lock, service [service]
+
+        ~ api:v1  update  visibility public -> private
+
+    ~ change, without a build
+    Plan: 0 to create, 0 to rebuild, 1 to update, 0 to destroy, 0 to forget. 6 unchanged.
+    ");
+    env.apply();
+    assert_eq!(env.server().writes().split_off(before), ["PATCH /images"]);
+    let images = env.server().get("images?search=api");
+    assert_eq!(images["data"][0]["visibility"], "PRIVATE", "{images:#}");
+    env.plans_nothing();
+    // What the manifest no longer says stays as it is.
+    env.edit("imgplan.yaml", "    visibility: private\n", "");
+    env.plans_nothing();
+}
+
+#[test]
+fn an_image_that_left_the_manifest_is_forgotten_and_stays() {
+    let env = TestEnv::example("monorepo");
+    env.apply();
+    let before = env.server().writes().len();
+    env.edit("imgplan.yaml", "  - source: docker.io/library/redis:7-alpine\n", "");
+    let plan = env.ok(["plan"]);
+    assert_snapshot!(plan.shown(), @"
+    exit 0
+    --- stdout
+    imgplan: 4 images, 6 units, lockfile ./imgplan.lock, service [service]
+
+        . redis:7-alpine  forget  removed from the manifest, image kept
+
+    . forget, the image stays
+    Plan: 0 to create, 0 to rebuild, 0 to update, 0 to destroy, 1 to forget. 6 unchanged.
+    ");
+    let apply = env.apply();
+    assert_snapshot!(apply.stdout.lines().last().unwrap_or_default(), @"Apply: 0 built, 0 mirrored, 0 updated, 1 forgotten, 0 failed, 0 skipped, in 0s.");
+    assert_eq!(env.server().writes().len(), before, "forgetting sends nothing");
+    assert!(!env.read("imgplan.lock").contains("redis"));
+    let images = env.server().get("images?search=redis");
+    assert_eq!(images["total_count"], 1, "the image stays in the service");
+    env.plans_nothing();
+}
+
+#[test]
+fn detailed_exit_codes() {
+    let env = one(Duration::ZERO);
+    env.run(["plan"]).code(0);
+    env.run(["plan", "--detailed-exitcode"]).code(2);
+    env.run(["apply", "--auto-approve", "--detailed-exitcode"]).code(2);
+    env.run(["plan", "--detailed-exitcode"]).code(0);
+    env.run(["apply", "--auto-approve", "--detailed-exitcode"]).code(0);
+
+    // One that cannot be built, and one that can.
+    env.write("imgplan.yaml", format!("{ONE}  - name: bad\n    context: bad\n"));
+    env.context("bad", "FROM scratch\nCOPY missing /\n").context("app", "FROM scratch\nUSER 1\n");
+    env.run(["apply", "--auto-approve", "--detailed-exitcode"]).code(3);
+    env.run(["apply", "--auto-approve", "--detailed-exitcode"]).code(1);
+    env.run(["apply", "--auto-approve"]).code(1);
+}
+
+#[test]
+fn only_yes_applies() {
+    let env = one(Duration::ZERO);
+    for answer in ["no\n", "y\n", "YES\n", "\n", ""] {
+        let asked = env.call(["apply"]).stdin(answer).run();
+        asked.code(4).says("Nothing was changed.");
+        assert_eq!(env.server().writes(), [""; 0], "after {answer:?}");
+        assert!(!env.exists("imgplan.lock"), "after {answer:?}");
+    }
+    let asked = env.call(["apply"]).stdin("yes\n").run();
+    asked.success();
+    assert_snapshot!(asked.shown(), @"
+    exit 0
+    --- stdout
+    imgplan: 1 image, lockfile ./imgplan.lock, service [service]
+
+        + app:v1  build   new
+
+    + create
+    Cost: 1 submission, 13 B of context to pack.
+    Plan: 1 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
+    Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, in [time].
+    --- stderr
+
+    Apply these changes? Only `yes` goes on: app:v1: Building...
+    app:v1: Built after [time] [build ID]
+    ");
+    env.plans_nothing();
+}
+
+#[test]
+fn nobody_to_ask_is_told_how_to_go_on() {
+    let env = one(Duration::ZERO);
+    env.call(["apply"]).stdin("").run().code(4).says("use --auto-approve");
+    let silent = env.call(["apply"]).env("IMGPLAN_IN_AUTOMATION", "1").stdin("").run();
+    silent.code(4).never_says("--auto-approve");
+}
+
+#[test]
+fn one_run_at_a_time() {
+    let env = one(FOR_EVER);
+    let first = env.call(["apply", "--auto-approve"]).start();
+    wait_until_started(&env);
+    let second = env.run(["apply", "--auto-approve"]);
+    second.code(5);
+    assert_snapshot!(second.shown(), @"
+    exit 5
+    --- stderr
+      × another run works here: someone, process [number], since [stamp]
+      help: wait for it to end; the lock is freed when its process is gone
+    ");
+    // To plan takes no lock.
+    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way [build ID]");
+    // The lock goes with its process.
+    drop(first);
+    let third = env.call(["apply"]).stdin("no\n").run();
+    third.code(4);
+}
+
+#[test]
+fn an_apply_without_changes_writes_no_lockfile() {
+    let env = TestEnv::example("monorepo");
+    env.apply();
+    let before = (env.read("imgplan.lock"), env.path("imgplan.lock").metadata().unwrap());
+    let again = env.apply();
+    assert!(again.stdout.starts_with("No changes."), "{again}");
+    let after = (env.read("imgplan.lock"), env.path("imgplan.lock").metadata().unwrap());
+    assert_eq!(before.0, after.0);
+    assert_eq!(before.1.modified().unwrap(), after.1.modified().unwrap());
+}
+
+#[test]
+fn the_lockfile_does_not_depend_on_the_order_of_the_work() {
+    let lockfile = |concurrency: &str| {
+        let env = TestEnv::example("monorepo");
+        let apply = env.ok(["apply", "--auto-approve", "--concurrency", concurrency]);
+        apply.redacted(&env.read("imgplan.lock"))
+    };
+    assert_eq!(lockfile("1"), lockfile("64"));
+}
+
+#[test]
+fn a_lockfile_of_another_service_is_refused() {
+    let mut env = one(Duration::ZERO);
+    env.apply();
+    let writes = env.server().writes().len();
+    let before = env.read("imgplan.lock");
+    env.set("PRIME_API_BASE_URL", "https://images.example");
+    for args in [&["plan"][..], &["plan", "--offline"], &["apply", "--auto-approve"]] {
+        let refused = env.run(args.iter().copied());
+        refused.code(1).says("belongs to http://127.0.0.1").says("https://images.example");
+    }
+    assert_eq!(env.read("imgplan.lock"), before);
+    assert_eq!(env.server().writes().len(), writes);
+}
+
+#[test]
+fn a_build_that_outlived_its_run_is_adopted() {
+    let env = one(Duration::from_secs(2));
+    let run = env.call(["apply", "--auto-approve"]).start();
+    wait_until_started(&env);
+    run.signal("KILL");
+    assert_eq!(run.wait().code, None);
+    assert!(!env.exists("imgplan.lock"));
+    let plan = env.run(["plan", "--detailed-exitcode"]);
+    plan.code(2);
+    assert_snapshot!(plan.shown(), @"
+    exit 2
+    --- stdout
+    imgplan: 1 image, lockfile ./imgplan.lock, service [service]
+
+       <= app:v1  adopt   its build is under way [build ID]
+
+    <= wait for a build under way
+    Plan: 0 to create, 0 to rebuild, 1 to adopt, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
+    ");
+    let apply = env.apply();
+    assert_snapshot!(apply.stdout.lines().last().unwrap_or_default(), @"Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, in 2s.");
+    assert_eq!(env.server().initiated(), ["app:v1"], "it was submitted again");
+    env.plans_nothing();
+}
+
+/// Dies between the service's answer to the start and the record of it.
+#[test]
+fn a_build_whose_start_was_not_recorded_is_adopted() {
+    let env = one(FOR_EVER);
+    let run = env.call(["apply", "--auto-approve"]).start();
+    wait_until_started(&env);
+    drop(run);
+    let journal = env.read(".imgplan/journal.jsonl");
+    let lines = journal.lines().filter(|line| !line.contains(r#""record":"started""#));
+    let lines: Vec<&str> = lines.collect();
+    env.write(".imgplan/journal.jsonl", lines.join("\n") + "\n");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"+ app:v1 build the last build did not succeed");
+}
+
+/// Dies before the upload: nothing of the build is worth anything, but its ID is known.
+#[test]
+fn a_build_that_never_got_its_context_is_submitted_again() {
+    let env = one(Duration::ZERO);
+    env.apply();
+    let lockfile = env.read("imgplan.lock");
+    let created = lockfile.replace("    built:", "    pending:").replace(
+        "      visibility: private\n",
+        "      visibility: private\n      started: false\n",
+    );
+    env.write("imgplan.lock", &created);
+    let plan = env.ok(["plan"]);
+    println!("{plan}");
+}
+
+#[test]
+fn a_changed_context_is_built_although_another_build_is_pending() {
+    let env = one(FOR_EVER);
+    let run = env.call(["apply", "--auto-approve"]).start();
+    wait_until_started(&env);
+    drop(run);
+    env.write("app/new.txt", "new\n");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"+ app:v1 build the last build did not succeed");
+}
+
+/// Stops a run while its first build goes on and another waits for it.
+fn stop_once(signal: &str) -> (TestEnv, Output) {
+    let env = one(Duration::from_secs(1));
+    env.write("imgplan.yaml", format!("{ONE}  - name: on-top\n    context: on-top\n"));
+    env.context("on-top", "FROM app:v1\n");
+    let run = env.call(["apply", "--auto-approve"]).start();
+    wait_until_started(&env);
+    run.signal(signal);
+    let stopped = run.wait();
+    assert_eq!(env.server().initiated(), ["app:v1"]);
+    assert!(!build_of(&env, "app:v1").is_empty(), "what was waited for is in the lockfile");
+    assert!(!env.exists(".imgplan/journal.jsonl"));
+    (env, stopped)
+}
+
+#[test]
+fn a_first_ctrl_c_waits_for_what_runs_and_begins_nothing_new() {
+    let (env, stopped) = stop_once("INT");
+    stopped.code(130);
+    assert_snapshot!(stopped.shown(), @"
+    exit 130
+    --- stdout
+    imgplan: 2 images, lockfile ./imgplan.lock, service [service]
+
+        + app:v1         build   new
+        + on-top:latest  build   new
+
+    + create
+    Order: app:v1 before 1 unit on top. Longest chain 2.
+    Cost: 2 submissions, 25 B of context to pack.
+    Plan: 2 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
+    skipped: 1 unit not begun, for the run was stopped
+
+    Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 1 skipped, in [time].
+    Run `imgplan apply` again: it does what is left, and nothing twice.
+    --- stderr
+    app:v1: Building...
+    Stopping: nothing new is begun; 1 unit under way will be waited for. Ctrl-C again leaves at once.
+    app:v1: Built after [time] [build ID]
+    ");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"+ on-top:latest build new");
+}
+
+#[test]
+fn a_request_to_end_is_heard_like_a_ctrl_c() {
+    let (_env, stopped) = stop_once("TERM");
+    stopped.code(143).says("Stopping on SIGTERM");
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_at_once_and_loses_nothing() {
+    let env = one(FOR_EVER);
+    let mut run = env.call(["apply", "--auto-approve"]).start();
+    wait_until_started(&env);
+    wait_until("it leaves", || {
+        if !run.has_ended() {
+            run.signal("INT");
+        }
+        run.has_ended()
+    });
+    let left = run.wait();
+    left.code(130);
+    assert_snapshot!(left.shown(), @"
+    exit 130
+    --- stdout
+    imgplan: 1 image, lockfile ./imgplan.lock, service [service]
+
+        + app:v1  build   new
+
+    + create
+    Cost: 1 submission, 13 B of context to pack.
+    Plan: 1 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
+
+    pending: app:v1 (queued) [build ID]
+      left before its end
+
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, 1 pending, in [time].
+    Run `imgplan apply` again: it does what is left, and nothing twice.
+    --- stderr
+    app:v1: Building...
+    Stopping: nothing new is begun; 1 unit under way will be waited for. Ctrl-C again leaves at once.
+    ");
+    assert!(env.read("imgplan.lock").contains("pending"));
+    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way [build ID]");
+}
+
+#[test]
+fn mirrors_are_transferred_without_a_context() {
+    let env = TestEnv::example("mirror");
+    env.apply();
+    let requests = env.server().requests();
+    assert!(
+        !requests.iter().any(|r| r.starts_with("PUT") || r.ends_with("/start")),
+        "{requests:?}"
+    );
+    assert_eq!(env.server().counts().of(Class::Images).accepted, 6);
+    let mut initiated = env.server().initiated();
+    initiated.sort();
+    assert_eq!(
+        initiated,
+        [
+            "alpine:3.21",
+            "postgres:17-amd64",
+            "postgres:17-arm64",
+            "prometheus:v3.1.0",
+            "ubuntu:22.04",
+            "uv:0.9"
+        ]
+    );
+    env.plans_nothing();
+}
+
+#[test]
+fn a_mirror_whose_source_changes_is_made_again() {
+    let env =
+        TestEnv::manifest("version: 1\nimages:\n  - {source: redis:7, name: cache, tag: v1}\n");
+    env.apply();
+    env.edit("imgplan.yaml", "redis:7", "redis:8");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"-/+ cache:v1 mirror source redis:7 -> redis:8");
+    env.apply();
+    env.plans_nothing();
+}
+
+#[test]
+fn a_new_platform_adds_a_unit() {
+    let env = TestEnv::example("monorepo");
+    env.apply();
+    env.edit("imgplan.yaml", "    visibility: public\n", "    platforms: [linux/arm64]\n");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"-/+ api:v1 build platform linux/amd64 -> linux/arm64; base python-base:3.12-arm64 added; base python-base:3.12-amd64 removed");
+    env.apply();
+    env.plans_nothing();
+}
+
+#[test]
+fn the_team_of_the_environment_owns_what_the_manifest_gives_nobody() {
+    let mut env = one(Duration::ZERO);
+    env.set("PRIME_TEAM_ID", "t1");
+    env.apply();
+    assert_eq!(env.server().get("images")["total_count"], 0);
+    assert_eq!(env.server().get("images?teamId=t1")["total_count"], 1);
+    assert!(env.read("imgplan.lock").contains("prime/team-t1/app:v1"));
+    // An image stays with its owner, whoever looks after it.
+    env.unset("PRIME_TEAM_ID");
+    env.plans_nothing();
+}
+
+#[test]
+fn the_manifest_says_who_owns_an_image() {
+    let env = one(Duration::ZERO);
+    env.write("imgplan.yaml", ONE.replace("images:", "owner: {team: t2}\nimages:"));
+    env.apply();
+    assert_eq!(env.server().get("images?teamId=t2")["total_count"], 1);
+    env.plans_nothing();
+    // Another owner is a move, not a build.
+    env.edit("imgplan.yaml", "{team: t2}", "personal");
+    let before = env.server().writes().len();
+    assert_snapshot!(steps(&env.ok(["plan"])), @"~ app:v1 update owner team:t2 -> personal");
+    env.apply();
+    assert_eq!(env.server().writes().split_off(before), ["PATCH /images"]);
+    assert_eq!(env.server().get("images?teamId=t2")["total_count"], 0);
+    assert_eq!(env.server().get("images")["total_count"], 1);
+    env.plans_nothing();
+}
+
+#[test]
+fn a_platform_image_is_public_and_may_have_a_namespace() {
+    let env = TestEnv::manifest(
+        "version: 1\nowner: platform\nimages:\n  - {name: tools/app, tag: v1, context: app}\n",
+    );
+    env.context("app", "FROM scratch\n").apply();
+    let images = env.server().get("images?ownerScope=platform");
+    assert_eq!(images["data"][0]["visibility"], "PUBLIC", "{images:#}");
+    assert!(env.read("imgplan.lock").contains("path: \"tools/app:v1\""));
+    env.plans_nothing();
+}
+
+#[test]
+fn key_and_address_may_come_from_the_home() {
+    let mut env = one(Duration::ZERO);
+    let config =
+        serde_json::json!({ "api_key": crate::support::KEY, "base_url": env.server().url() });
+    std::fs::create_dir(env.home().join(".prime")).unwrap();
+    std::fs::write(env.home().join(".prime/config.json"), config.to_string()).unwrap();
+    env.unset("PRIME_API_KEY").unset("PRIME_API_BASE_URL");
+    env.apply();
+    assert_eq!(env.server().initiated(), ["app:v1"]);
+}
+
+#[test]
+fn the_local_service_needs_no_account() {
+    let mut env = TestEnv::at("http://127.0.0.1:1");
+    env.copy_example("monorepo");
+    env.unset("PRIME_API_KEY");
+    env.ok(["apply", "--local", "--auto-approve"]);
+    assert!(!env.exists("imgplan.lock"), "its lockfile is its own");
+    env.run(["plan", "--local", "--detailed-exitcode"]).success();
+    // Its state survives: a base built by one run serves the next.
+    env.write("services/api/src/app.py", "print('changed')\n");
+    let again = env.ok(["apply", "--local", "--auto-approve"]);
+    assert_snapshot!(again.stdout.lines().last().unwrap_or_default(), @"Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, in 0s.");
 }

@@ -66,6 +66,13 @@ impl TestEnv {
         Self { dir, vars, server: None }
     }
 
+    /// With a manifest.
+    pub(crate) fn manifest(text: &str) -> Self {
+        let env = Self::new();
+        env.write("imgplan.yaml", text);
+        env
+    }
+
     /// With one of the examples in the folder.
     pub(crate) fn example(name: &str) -> Self {
         let env = Self::new();
@@ -154,6 +161,7 @@ impl TestEnv {
     }
 
     /// Runs the program with these arguments.
+    #[must_use]
     pub(crate) fn run<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Output {
         self.call(args).run()
     }
@@ -204,9 +212,10 @@ fn copy(from: &Path, to: &Path) {
         if name == ".imgplan" || name == "imgplan.lock" {
             continue;
         }
-        match path.is_dir() {
-            true => copy(&path, &to.join(name)),
-            false => drop(std::fs::copy(&path, to.join(name)).unwrap()),
+        if path.is_dir() {
+            copy(&path, &to.join(name));
+        } else {
+            std::fs::copy(&path, to.join(name)).unwrap();
         }
     }
 }
@@ -269,6 +278,17 @@ impl LocalServer {
         self.log().into_iter().filter_map(|seen| seen.image).collect()
     }
 
+    /// Asks it what it has: `images?teamId=t`.
+    pub(crate) fn get(&self, path: &str) -> serde_json::Value {
+        let url = format!("{}/api/v1/{path}", self.url());
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = async {
+            let answer = http.get(url).bearer_auth(KEY).send().await.unwrap();
+            serde_json::from_str(&answer.text().await.unwrap()).unwrap()
+        };
+        self.runtime.as_ref().unwrap().block_on(answer)
+    }
+
     /// Waits until no build is running.
     pub(crate) fn idle(&self) {
         self.runtime.as_ref().unwrap().block_on(self.inner().idle());
@@ -284,7 +304,9 @@ fn request(seen: &Seen) -> String {
 impl Drop for LocalServer {
     fn drop(&mut self) {
         drop(self.server.take());
-        self.runtime.take().map(Runtime::shutdown_background);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -7,7 +7,6 @@ use regex::Regex;
 use serde_json::Value;
 
 /// How the program ended and what it said.
-#[must_use]
 pub(crate) struct Output {
     pub(crate) command: String,
     pub(crate) stdout: String,
@@ -82,7 +81,7 @@ impl Output {
         let mut text = format!("exit {}\n", self.code.unwrap_or(-1));
         for (name, stream) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             if !stream.is_empty() {
-                text.push_str(&format!("--- {name}\n{}", self.redacted(stream)));
+                text = format!("{text}--- {name}\n{}", self.redacted(stream));
             }
         }
         text

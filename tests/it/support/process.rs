@@ -50,6 +50,7 @@ impl Call {
     }
 
     /// Runs it to its end.
+    #[must_use]
     pub(crate) fn run(self) -> Output {
         self.start().wait()
     }
@@ -102,6 +103,7 @@ impl Running {
     }
 
     /// Waits for its end.
+    #[must_use]
     pub(crate) fn wait(mut self) -> Output {
         let status = self.child.take().unwrap().wait().unwrap();
         let text = |gathering: Gathering| String::from_utf8(gathering.join().unwrap()).unwrap();

@@ -177,6 +177,8 @@ async fn answer(
 
 impl Drop for Scripted {
     fn drop(&mut self) {
-        self.runtime.take().map(Runtime::shutdown_background);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
