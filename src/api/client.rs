@@ -325,9 +325,10 @@ impl Client {
 
     fn transport(&self, action: &'static str, error: reqwest::Error) -> ApiError {
         // A connection that was never made sent nothing; a request that could not be built neither.
-        let kind = match error.is_connect() || error.is_builder() {
-            true => ErrorKind::Unreachable,
-            false => ErrorKind::Lost,
+        let kind = if error.is_connect() || error.is_builder() {
+            ErrorKind::Unreachable
+        } else {
+            ErrorKind::Lost
         };
         let message = scrub(&chain(&error.without_url()), Some(self.inner.key.expose()));
         let message = match kind {

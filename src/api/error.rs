@@ -149,9 +149,10 @@ pub fn is_quota(message: &str) -> bool {
 fn answer_text(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let Ok(json) = serde_json::from_str::<Value>(&text) else {
-        return match looks_like_html(&text) {
-            true => "an HTML page instead of JSON".to_owned(),
-            false => shorten(&text),
+        return if looks_like_html(&text) {
+            "an HTML page instead of JSON".to_owned()
+        } else {
+            shorten(&text)
         };
     };
     let part = |item: &Value, place: &str, words: &str| -> Option<String> {

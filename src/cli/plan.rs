@@ -26,8 +26,5 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Res
         service: &target.name,
         asked: client.is_some(),
     })?;
-    Ok(match args.detailed_exitcode && !plan.is_noop() {
-        true => Exit::Changes,
-        false => Exit::Success,
-    })
+    Ok(if args.detailed_exitcode && !plan.is_noop() { Exit::Changes } else { Exit::Success })
 }

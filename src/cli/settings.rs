@@ -52,9 +52,10 @@ impl Settings {
 
     /// The folder of the manifest, where the lockfile lies.
     pub(super) fn root(&self) -> PathBuf {
-        match self.manifest == Path::new("-") {
-            true => PathBuf::from("."),
-            false => crate::manifest::root_of(&self.manifest),
+        if self.manifest == Path::new("-") {
+            PathBuf::from(".")
+        } else {
+            crate::manifest::root_of(&self.manifest)
         }
     }
 }

@@ -39,6 +39,7 @@ impl Ui {
     }
 
     /// Writes a line of data.
+    #[expect(clippy::unused_self, reason = "all output goes through one door")]
     pub(super) fn data(&mut self, line: impl std::fmt::Display) -> io::Result<()> {
         writeln!(io::stdout().lock(), "{line}")
     }
@@ -96,9 +97,10 @@ impl Ui {
     }
 
     fn print(&self, report: &Report) {
-        let theme = match self.rich_errors {
-            true => GraphicalTheme::unicode(),
-            false => GraphicalTheme::unicode_nocolor(),
+        let theme = if self.rich_errors {
+            GraphicalTheme::unicode()
+        } else {
+            GraphicalTheme::unicode_nocolor()
         };
         let handler = GraphicalReportHandler::new_themed(theme)
             .with_width(self.options.width)

@@ -67,9 +67,10 @@ impl Reporter for Human<'_> {
         }
         if view.plan.is_noop() {
             let head = self.paint(BOLD, "No changes.");
-            let with = match view.asked {
-                true => "the lockfile and the service's pending builds",
-                false => "the lockfile; the service was not asked",
+            let with = if view.asked {
+                "the lockfile and the service's pending builds"
+            } else {
+                "the lockfile; the service was not asked"
             };
             return writeln!(
                 self.out,
@@ -119,9 +120,10 @@ impl Reporter for Human<'_> {
                 )
             }
             RunEvent::Failed { failure, elapsed: time, .. } => {
-                let word = match failure.pending {
-                    true => self.paint(color(AnsiColor::Yellow), "Left pending"),
-                    false => self.paint(color(AnsiColor::Red), "Failed"),
+                let word = if failure.pending {
+                    self.paint(color(AnsiColor::Yellow), "Left pending")
+                } else {
+                    self.paint(color(AnsiColor::Red), "Failed")
                 };
                 let build = tail(failure.build.as_ref());
                 writeln!(self.err, "{}: {word} after {}{build}", failure.unit, elapsed(*time))
@@ -157,9 +159,9 @@ impl Reporter for Human<'_> {
             summary.skipped.len()
         );
         if pending > 0 {
-            line.push_str(&format!(", {pending} pending"));
+            line = format!("{line}, {pending} pending");
         }
-        line.push_str(&format!(", in {}.", elapsed(time)));
+        line = format!("{line}, in {}.", elapsed(time));
         let style = if summary.is_complete() { AnsiColor::Green } else { AnsiColor::Red };
         writeln!(self.out, "{}", self.paint(color(style).bold(), &line))?;
         if !summary.is_complete() && self.options.hints {
@@ -238,9 +240,10 @@ impl Human<'_> {
     }
 
     fn failure(&mut self, failure: &Failure) -> io::Result<()> {
-        let (word, style) = match failure.pending {
-            true => ("pending", AnsiColor::Yellow),
-            false => ("failed", AnsiColor::Red),
+        let (word, style) = if failure.pending {
+            ("pending", AnsiColor::Yellow)
+        } else {
+            ("failed", AnsiColor::Red)
         };
         let build = tail(failure.build.as_ref());
         let word = self.paint(color(style).bold(), word);

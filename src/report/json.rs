@@ -113,9 +113,10 @@ impl Reporter for Json<'_> {
             "build": view.plan.counts(Some(Kind::Build)),
             "mirror": view.plan.counts(Some(Kind::Mirror)),
         });
-        let message = match view.plan.is_noop() {
-            true => "no changes".to_owned(),
-            false => format!("{} steps", view.plan.steps.len()),
+        let message = if view.plan.is_noop() {
+            "no changes".to_owned()
+        } else {
+            format!("{} steps", view.plan.steps.len())
         };
         self.line("info", "change_summary", message, json!({ "changes": changes }))
     }

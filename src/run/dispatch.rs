@@ -113,7 +113,7 @@ impl Dispatcher {
             Input::Begin => self.start(now, &mut effects),
             Input::Record(record) => effects.push(Effect::Persist(record)),
             Input::Phase { step, phase, build } => {
-                self.phase(step, phase, build, now, &mut effects)
+                self.phase(step, phase, build, now, &mut effects);
             }
             Input::Ended { step, result } => {
                 self.ended(step, result, now, &mut effects);
@@ -180,7 +180,7 @@ impl Dispatcher {
             action: progress.verb,
             phase,
             build: progress.build.clone(),
-            elapsed: now - progress.since,
+            elapsed: now.saturating_sub(progress.since),
         }));
     }
 
@@ -193,7 +193,8 @@ impl Dispatcher {
     ) {
         let progress = &mut self.steps[step.0];
         progress.active = false;
-        let (unit, action, elapsed) = (progress.key.clone(), progress.verb, now - progress.since);
+        let (unit, action, elapsed) =
+            (progress.key.clone(), progress.verb, now.saturating_sub(progress.since));
         match result {
             Ok(Done { build, path }) => {
                 match (progress.kind, action) {
@@ -264,14 +265,14 @@ impl Dispatcher {
 
     fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         for progress in self.steps.iter_mut().filter(|progress| progress.active) {
-            if now - progress.told >= HEARTBEAT {
+            if now.saturating_sub(progress.told) >= HEARTBEAT {
                 progress.told = now;
                 effects.push(Effect::Tell(RunEvent::Still {
                     unit: progress.key.clone(),
                     action: progress.verb,
                     phase: progress.phase,
                     build: progress.build.clone(),
-                    elapsed: now - progress.since,
+                    elapsed: now.saturating_sub(progress.since),
                 }));
             }
         }
