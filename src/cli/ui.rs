@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use anstyle::{AnsiColor, Style};
 use miette::{GraphicalReportHandler, GraphicalTheme, Report};
 use serde_json::Value;
 
@@ -11,6 +12,7 @@ use super::failure::{Exit, Failure};
 use super::settings::Settings;
 use crate::base::source::{Problem, SourceSet};
 use crate::event::{RunEvent, Summary};
+use crate::manifest::ManifestError;
 use crate::report::human::Human;
 use crate::report::json::Json;
 use crate::report::{Options, PlanView, Reporter, Talk};
@@ -96,7 +98,30 @@ impl Ui {
         failure.exit
     }
 
+    /// What is wrong first, and what that means last: the last lines are those that are read.
     fn print(&self, report: &Report) {
+        if let Some(error) = report.downcast_ref::<ManifestError>() {
+            for problem in &error.problems {
+                let one = Report::new(problem.clone()).with_source_code(error.sources.clone());
+                self.render(&one);
+            }
+            let word = self.error_word();
+            let _ = writeln!(io::stderr().lock(), "{word} {error}; nothing was sent");
+            return;
+        }
+        self.render(report);
+    }
+
+    fn error_word(&self) -> String {
+        if self.rich_errors {
+            let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+            format!("{style}error:{style:#}")
+        } else {
+            "error:".to_owned()
+        }
+    }
+
+    fn render(&self, report: &Report) {
         let theme = if self.rich_errors {
             GraphicalTheme::unicode()
         } else {

@@ -82,12 +82,15 @@ fn syntax_problem(error: &serde_saphyr::Error, text: &str, start: usize) -> Prob
         }
     });
     let message = first_line(&error.to_string());
-    let line = text.get(span.start.saturating_sub(start)..).unwrap_or_default();
+    let offset = span.start.saturating_sub(start);
+    let line = text.get(offset..).unwrap_or_default();
+    let indent = text.get(..offset).and_then(|before| before.rsplit('\n').next());
+    let indent = indent.filter(|indent| indent.trim().is_empty()).unwrap_or_default();
     let lower = message.to_lowercase();
     let (message, help) = if lower.contains("duplicate") {
         let message = format!("the key `{}` stands twice", line_word(line));
         (message, "remove one of the two: the last would silently win")
-    } else if line.starts_with('\t') {
+    } else if line.starts_with('\t') || indent.contains('\t') {
         ("a tab indents this line".to_owned(), "YAML indents with spaces only: replace the tab")
     } else if lower.contains("recursion") {
         ("this is nested deeper than imgplan reads".to_owned(), "close the brackets above")

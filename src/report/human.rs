@@ -144,8 +144,8 @@ impl Reporter for Human<'_> {
         if !summary.failures.is_empty() {
             writeln!(self.out)?;
         }
-        for failure in &summary.failures {
-            self.failure(failure)?;
+        for group in alike(&summary.failures) {
+            self.failures(&group)?;
         }
         self.skipped(summary)?;
         let pending = summary.failures.iter().filter(|failure| failure.pending).count();
@@ -215,7 +215,7 @@ impl Human<'_> {
             let wait = steps.iter().filter(|step| !step.needs.is_empty()).count();
             writeln!(
                 self.out,
-                "Order: {}{more} before {} on top. Longest chain {}.",
+                "Order: {}{more} first, then what needs them ({}). Longest chain {}.",
                 names.join(", "),
                 count(wait, "unit"),
                 view.plan.longest_chain()
@@ -239,16 +239,22 @@ impl Human<'_> {
         Ok(())
     }
 
-    fn failure(&mut self, failure: &Failure) -> io::Result<()> {
+    /// Failures of one kind, told once with the names of all.
+    fn failures(&mut self, group: &[&Failure]) -> io::Result<()> {
+        let [failure, ..] = group else { return Ok(()) };
         let (word, style) = if failure.pending {
             ("pending", AnsiColor::Yellow)
         } else {
             ("failed", AnsiColor::Red)
         };
-        let build = tail(failure.build.as_ref());
         let word = self.paint(color(style).bold(), word);
-        let phase = phase_word(failure.phase);
-        writeln!(self.out, "{word}: {} ({phase}){build}", failure.unit)?;
+        let named =
+            |failure: &&Failure| format!("{}{}", failure.unit, tail(failure.build.as_ref()));
+        let mut names: Vec<String> = group.iter().take(MOST_NAMES).map(named).collect();
+        if let more @ 1.. = group.len() - names.len() {
+            names.push(format!("and {more} more"));
+        }
+        writeln!(self.out, "{word} while {}: {}", phase_word(failure.phase), names.join(", "))?;
         writeln!(self.out, "  {}", failure.message)?;
         if let Some(help) = &failure.help {
             writeln!(self.out, "  {} {help}", self.paint(color(AnsiColor::Cyan), "help:"))?;
@@ -279,6 +285,27 @@ impl Human<'_> {
         }
         Ok(())
     }
+}
+
+/// Names told of one kind of failure; each was told when it happened.
+const MOST_NAMES: usize = 12;
+
+/// Failures with one message, phase and outcome, in the order of the first of each.
+fn alike(failures: &[Failure]) -> Vec<Vec<&Failure>> {
+    let mut groups: Vec<Vec<&Failure>> = Vec::new();
+    for failure in failures {
+        let same = |group: &&mut Vec<&Failure>| {
+            let first = group[0];
+            first.message == failure.message
+                && first.phase == failure.phase
+                && first.pending == failure.pending
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(failure),
+            None => groups.push(vec![failure]),
+        }
+    }
+    groups
 }
 
 /// The line that comes last, with all counts always.
