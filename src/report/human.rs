@@ -1,7 +1,7 @@
 //! For people: the plan as a table, a line for each unit that starts and ends, and at the end what
 //! someone needs who reads nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{Options, PlanView, Reporter, Talk, bytes, elapsed};
 use crate::base::name::BuildId;
-use crate::event::{Because, Failure, Phase, RunEvent, Signal, Stop, Summary};
+use crate::event::{Active, Because, Failure, Phase, RunEvent, Signal, Stop, Summary};
 use crate::plan::{Action, Counts, Step};
 
 /// Writes data to one stream and talk to another.
@@ -101,12 +101,11 @@ impl Reporter for Human<'_> {
             RunEvent::Started { unit, action } if talk >= Talk::Normal => {
                 writeln!(self.err, "{unit}: {}...", doing(action))
             }
-            RunEvent::Progress { unit, phase, build, .. } if talk >= Talk::Verbose => {
+            RunEvent::Progress(Active { unit, phase, build, .. }) if talk >= Talk::Verbose => {
                 writeln!(self.err, "{unit}: {}{}", phase_word(*phase), tail(build.as_ref()))
             }
-            RunEvent::Still { unit, phase, build, elapsed: time, .. } if talk >= Talk::Normal => {
-                let (word, time) = (phase_word(*phase), elapsed(*time));
-                writeln!(self.err, "{unit}: still {word} after {time}{}", tail(build.as_ref()))
+            RunEvent::Alive { active, ended, total } if talk >= Talk::Normal => {
+                self.alive(active, *ended, *total)
             }
             RunEvent::Completed { unit, action, build, elapsed: time, .. }
                 if talk >= Talk::Normal =>
@@ -239,6 +238,26 @@ impl Human<'_> {
         Ok(())
     }
 
+    /// A line each for a few units; one line for many.
+    fn alive(&mut self, active: &[Active], ended: usize, total: usize) -> io::Result<()> {
+        if active.len() <= FEW {
+            for Active { unit, phase, build, elapsed: time, .. } in active {
+                let (word, time) = (phase_word(*phase), elapsed(*time));
+                writeln!(self.err, "{unit}: still {word} after {time}{}", tail(build.as_ref()))?;
+            }
+            return Ok(());
+        }
+        let mut phases: BTreeMap<Phase, usize> = BTreeMap::new();
+        for unit in active {
+            *phases.entry(unit.phase).or_default() += 1;
+        }
+        let phases: Vec<String> =
+            phases.iter().map(|(phase, n)| format!("{n} {}", phase_word(*phase))).collect();
+        let Active { unit, elapsed: time, .. } = &active[0];
+        let (phases, time) = (phases.join(", "), elapsed(*time));
+        writeln!(self.err, "{ended} of {total} ended; {phases}; {unit} for {time}")
+    }
+
     /// Failures of one kind, told once with the names of all.
     fn failures(&mut self, group: &[&Failure]) -> io::Result<()> {
         let [failure, ..] = group else { return Ok(()) };
@@ -286,6 +305,9 @@ impl Human<'_> {
         Ok(())
     }
 }
+
+/// Units that get a line each when the run tells that it lives.
+const FEW: usize = 4;
 
 /// Names told of one kind of failure; each was told when it happened.
 const MOST_NAMES: usize = 12;
