@@ -17,8 +17,6 @@ pub(super) struct Settings {
     pub(super) chdir: Option<PathBuf>,
     pub(super) json: bool,
     pub(super) report: report::Options,
-    /// Whether errors may have colours and lines drawn around them.
-    pub(super) rich_errors: bool,
 }
 
 impl Settings {
@@ -42,11 +40,11 @@ impl Settings {
             json,
             report: report::Options {
                 color: wanted(std::io::stdout().is_terminal()),
+                color_talk: wanted(std::io::stderr().is_terminal()),
                 width: columns.unwrap_or(100),
                 talk,
                 hints: env("IMGPLAN_IN_AUTOMATION").is_none(),
             },
-            rich_errors: wanted(std::io::stderr().is_terminal()),
         }
     }
 

@@ -22,17 +22,11 @@ pub(super) struct Ui {
     json: bool,
     started: bool,
     options: Options,
-    rich_errors: bool,
 }
 
 impl Ui {
     pub(super) fn new(settings: &Settings) -> Self {
-        Self {
-            json: settings.json,
-            started: false,
-            options: settings.report,
-            rich_errors: settings.rich_errors,
-        }
+        Self { json: settings.json, started: false, options: settings.report }
     }
 
     /// Whether output is for programs.
@@ -113,7 +107,7 @@ impl Ui {
     }
 
     fn error_word(&self) -> String {
-        if self.rich_errors {
+        if self.options.color_talk {
             let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
             format!("{style}error:{style:#}")
         } else {
@@ -122,7 +116,7 @@ impl Ui {
     }
 
     fn render(&self, report: &Report) {
-        let theme = if self.rich_errors {
+        let theme = if self.options.color_talk {
             GraphicalTheme::unicode()
         } else {
             GraphicalTheme::unicode_nocolor()

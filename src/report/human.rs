@@ -28,6 +28,10 @@ impl<'w> Human<'w> {
     fn paint(&self, style: Style, text: &str) -> String {
         paint(self.options.color, style, text)
     }
+
+    fn paint_talk(&self, style: Style, text: &str) -> String {
+        paint(self.options.color_talk, style, text)
+    }
 }
 
 fn paint(color: bool, style: Style, text: &str) -> String {
@@ -62,7 +66,7 @@ fn symbol(step: &Step) -> Symbol {
 impl Reporter for Human<'_> {
     fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()> {
         for note in &view.facts.notes {
-            let word = self.paint(color(AnsiColor::Yellow), "note:");
+            let word = self.paint_talk(color(AnsiColor::Yellow), "note:");
             writeln!(self.err, "{word} {note}")?;
         }
         if view.plan.is_noop() {
@@ -110,7 +114,7 @@ impl Reporter for Human<'_> {
             RunEvent::Completed { unit, action, build, elapsed: time, .. }
                 if talk >= Talk::Normal =>
             {
-                let word = self.paint(color(AnsiColor::Green), done(action));
+                let word = self.paint_talk(color(AnsiColor::Green), done(action));
                 writeln!(
                     self.err,
                     "{unit}: {word} after {}{}",
@@ -120,9 +124,9 @@ impl Reporter for Human<'_> {
             }
             RunEvent::Failed { failure, elapsed: time, .. } => {
                 let word = if failure.pending {
-                    self.paint(color(AnsiColor::Yellow), "Left pending")
+                    self.paint_talk(color(AnsiColor::Yellow), "Left pending")
                 } else {
-                    self.paint(color(AnsiColor::Red), "Failed")
+                    self.paint_talk(color(AnsiColor::Red), "Failed")
                 };
                 let build = tail(failure.build.as_ref());
                 writeln!(self.err, "{}: {word} after {}{build}", failure.unit, elapsed(*time))
@@ -133,7 +137,7 @@ impl Reporter for Human<'_> {
                 writeln!(self.err, "{unit}: Skipped, for it needs {failed}")
             }
             RunEvent::Stopping { because, active } => {
-                writeln!(self.err, "{}", self.paint(BOLD, &stopping(because, *active)))
+                writeln!(self.err, "{}", self.paint_talk(BOLD, &stopping(because, *active)))
             }
             _ => Ok(()),
         }

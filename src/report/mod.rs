@@ -14,8 +14,10 @@ use crate::plan::{Facts, Plan};
 /// How to show things, settled once from flags and terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Whether to colour.
+    /// Whether to colour data.
     pub color: bool,
+    /// Whether to colour talk, which may go elsewhere.
+    pub color_talk: bool,
     /// Columns that a line may have.
     pub width: usize,
     /// How much to tell.
