@@ -18,30 +18,15 @@ pub enum RunEvent {
         action: &'static str,
     },
     /// A unit came to another phase.
-    Progress {
-        /// The unit.
-        unit: ImageRef,
-        /// The plan's word for what is done.
-        action: &'static str,
-        /// The phase.
-        phase: Phase,
-        /// The build, once there is one.
-        build: Option<BuildId>,
-        /// Since work on the unit began.
-        elapsed: Duration,
-    },
-    /// A unit still is where it was: told every ten seconds.
-    Still {
-        /// The unit.
-        unit: ImageRef,
-        /// The plan's word for what is done.
-        action: &'static str,
-        /// The phase.
-        phase: Phase,
-        /// The build, once there is one.
-        build: Option<BuildId>,
-        /// Since work on the unit began.
-        elapsed: Duration,
+    Progress(Active),
+    /// The run lives: told every ten seconds.
+    Alive {
+        /// The units being worked on, the longest first.
+        active: Vec<Active>,
+        /// Units that ended, well or not.
+        ended: usize,
+        /// Units in all.
+        total: usize,
     },
     /// A unit is done.
     Completed {
@@ -81,8 +66,23 @@ pub enum RunEvent {
     },
 }
 
+/// A unit that is being worked on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Active {
+    /// The unit.
+    pub unit: ImageRef,
+    /// The plan's word for what is done.
+    pub action: &'static str,
+    /// The phase.
+    pub phase: Phase,
+    /// The build, once there is one.
+    pub build: Option<BuildId>,
+    /// Since work on the unit began.
+    pub elapsed: Duration,
+}
+
 /// Where a unit is on its way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Its context is packed.

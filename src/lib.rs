@@ -1,4 +1,44 @@
 //! imgplan: Terraform for container images.
+//!
+//! A YAML manifest says which images should exist in a remote image service: built from a folder,
+//! or mirrored from a public registry. imgplan compares it with a lockfile, says what would be done
+//! and why, and does it: bases first, many at once, within the service's rate limits, every build
+//! ID on record before anything leans on it.
+//!
+//! # The way through the program
+//!
+//! ```text
+//!  imgplan.yaml ────────────Workspace::load──► Workspace ─┐
+//!  contexts, service ────────survey::facts──► Facts ──────┼─ plan::build ─► Plan ─ run::execute ─► Records ─ Store ─► imgplan.lock
+//!  imgplan.lock + journal ─────Store::open──► State ──────┘                              └► RunEvents ─► report
+//! ```
+//!
+//! [`cli`]'s `apply.rs` reads like this line. Each value is built once and then only read.
+//!
+//! # The floors
+//!
+//! A module imports only from floors below its own; `tests/it/layers.rs` checks it.
+//!
+//! | floor | modules | what they are |
+//! |---|---|---|
+//! | 0 | [`base`] | words: names, digests, places in texts, secrets, limits |
+//! | 1 | [`dockerfile`], [`manifest`], [`context`], [`state`], [`api`] | readers and stores |
+//! | 2 | [`plan`] | decision: pure, no async, no file, no clock |
+//! | 3 | [`survey`], [`event`] | finding out; what is told |
+//! | 4 | [`run`], [`report`] | doing and telling, which never import each other |
+//! | 5 | [`server`] | the local server: shares only [`api::wire`] with the client |
+//! | 6 | [`cli`] | what was typed; imports all, imported by none |
+//!
+//! # Files on disk
+//!
+//! | file | owner | what it is |
+//! |---|---|---|
+//! | `imgplan.yaml` | [`manifest`] | the manifest: what should exist |
+//! | `imgplan.lock` | [`state::encode`] | the lockfile: what is known to exist; committed to git |
+//! | `.imgplan/journal.jsonl` | [`state::journal`] | what happened since the lockfile was written |
+//! | `.imgplan/lock` | [`base::file`] | held by a run; the kernel frees it |
+//! | `.imgplan/local/` | [`server`] | the state and the lockfile of `--local` |
+//! | `schema/imgplan.schema.json` | [`manifest::model`] | the manifest's JSON Schema |
 
 pub mod api;
 pub mod base;

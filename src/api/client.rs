@@ -61,12 +61,15 @@ impl Client {
             .key
             .clone()
             .ok_or_else(|| ApiError::new(ACTION, ErrorKind::Unauthorized, "there is no API key"))?;
+        if let Some(problem) = endpoint.url_problem() {
+            return Err(ApiError::new(ACTION, ErrorKind::Unreachable, problem));
+        }
         let builder = || {
             let builder = reqwest::Client::builder()
                 .user_agent(concat!("imgplan/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(Duration::from_secs(10));
             // A proxy is for the world outside: it could not reach this machine's loopback.
-            if is_loopback(&endpoint.url) { builder.no_proxy() } else { builder }
+            if endpoint.is_loopback() { builder.no_proxy() } else { builder }
         };
         let api = builder().timeout(Duration::from_secs(120)).build();
         // A presigned URL is for this one request: wherever it redirects to was not signed.
@@ -325,9 +328,10 @@ impl Client {
 
     fn transport(&self, action: &'static str, error: reqwest::Error) -> ApiError {
         // A connection that was never made sent nothing; a request that could not be built neither.
-        let kind = match error.is_connect() || error.is_builder() {
-            true => ErrorKind::Unreachable,
-            false => ErrorKind::Lost,
+        let kind = if error.is_connect() || error.is_builder() {
+            ErrorKind::Unreachable
+        } else {
+            ErrorKind::Lost
         };
         let message = scrub(&chain(&error.without_url()), Some(self.inner.key.expose()));
         let message = match kind {
@@ -375,15 +379,6 @@ fn retry_after(answer: &Response) -> Option<Duration> {
     }
     let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
-}
-
-fn is_loopback(url: &str) -> bool {
-    reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).is_some_and(
-        |host| {
-            let host = host.trim_matches(['[', ']']);
-            host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-        },
-    )
 }
 
 /// An error and its causes in one line; reqwest's own text stops at "error sending request".

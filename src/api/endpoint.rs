@@ -48,6 +48,29 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// What is wrong with the URL, if anything is.
+    pub fn url_problem(&self) -> Option<String> {
+        match reqwest::Url::parse(&self.url) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => None,
+            _ => Some(format!("`{}` is not the URL of a service", self.url)),
+        }
+    }
+
+    /// Whether the service is on this very machine.
+    pub fn is_loopback(&self) -> bool {
+        let Ok(url) = reqwest::Url::parse(&self.url) else { return false };
+        let Some(host) = url.host_str() else { return false };
+        let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+    }
+
+    /// Whether the key would cross a network for everyone to read.
+    pub fn is_in_the_clear(&self) -> bool {
+        self.url.starts_with("http://") && !self.is_loopback()
+    }
+}
+
 /// One slash at the end goes, then one `/api/v1`.
 fn normalize(url: &str) -> String {
     let url = url.trim().trim_end_matches('/');

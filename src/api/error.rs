@@ -111,10 +111,12 @@ impl ApiError {
     /// What to do about it.
     pub fn help(&self) -> Option<&'static str> {
         match self.kind {
-            ErrorKind::Unauthorized => Some(
-                "the key is not accepted: set PRIME_API_KEY, or run `prime login`; `--local` needs \
-                 none",
-            ),
+            ErrorKind::Unauthorized if self.status.is_none() => {
+                Some("set PRIME_API_KEY, or run `prime login`; `--local` needs no key")
+            }
+            ErrorKind::Unauthorized => {
+                Some("the key is not accepted: see that PRIME_API_KEY is right and not revoked")
+            }
             ErrorKind::PaymentRequired => Some("the account has to be paid first"),
             ErrorKind::Forbidden => Some("this key may not do that: see its scopes and its team"),
             ErrorKind::Quota => {
@@ -149,9 +151,10 @@ pub fn is_quota(message: &str) -> bool {
 fn answer_text(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let Ok(json) = serde_json::from_str::<Value>(&text) else {
-        return match looks_like_html(&text) {
-            true => "an HTML page instead of JSON".to_owned(),
-            false => shorten(&text),
+        return if looks_like_html(&text) {
+            "an HTML page instead of JSON".to_owned()
+        } else {
+            shorten(&text)
         };
     };
     let part = |item: &Value, place: &str, words: &str| -> Option<String> {

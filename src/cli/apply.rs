@@ -28,6 +28,9 @@ pub(super) async fn run(
     let workspace = Workspace::load(&settings.manifest, &env)?;
     ui.warn(&workspace.warnings, &workspace.sources)?;
     let target = Target::find(&settings.root(), &workspace, &args.service);
+    if let Some(warning) = target.warning() {
+        ui.talk(warning)?;
+    }
     let mut store = Store::open(target.paths.clone(), &target.name)?;
     let service = target.connect().await?;
     let facts = survey::facts(&workspace, store.state(), Some(&service.client)).await?;

@@ -37,7 +37,7 @@ pub(super) struct GlobalArgs {
     /// Write JSON lines to standard output, and nothing else there
     #[arg(long, global = true, env = "IMGPLAN_JSON")]
     pub(super) json: bool,
-    /// When to colour
+    /// When to colour; `auto` does on a terminal, unless `NO_COLOR` is set
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "IMGPLAN_COLOR")]
     pub(super) color: When,
     /// Tell more: each phase of each image
@@ -50,11 +50,8 @@ pub(super) struct GlobalArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum When {
-    /// On a terminal
     Auto,
-    /// Always
     Always,
-    /// Never
     Never,
 }
 

@@ -26,9 +26,10 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result
         ContextCommand::Pack { image, output, local } => {
             let (unit, build) = find(&workspace, &image)?;
             let root = settings.root();
-            let state = match local {
-                true => Store::read(&Paths::local(&root), LOCAL)?,
-                false => Store::read_any(&Paths::beside(&root))?,
+            let state = if local {
+                Store::read(&Paths::local(&root), LOCAL)?
+            } else {
+                Store::read_any(&Paths::beside(&root))?
             };
             pack(ui, &workspace, unit, build, &state, &output)?;
         }

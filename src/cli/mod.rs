@@ -1,5 +1,5 @@
-//! The command line: what was typed ([`args`]), what it means ([`settings`]), where output goes
-//! ([`ui`]), how it ends ([`failure`]), and one file a command.
+//! The command line: what was typed (`args`), what it means (`settings`), where output goes
+//! (`ui`), how it ends (`failure`), and one file a command.
 
 mod apply;
 mod args;
@@ -25,7 +25,7 @@ use self::failure::{Exit, Failure};
 use self::settings::Settings;
 use self::ui::Ui;
 
-/// Runs the program and says how it ended (the table of exit codes is at [`Exit`]).
+/// Runs the program and says how it ended (the table of exit codes is at `failure::Exit`).
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -14,6 +14,9 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Res
     let workspace = Workspace::load(&settings.manifest, &env)?;
     ui.warn(&workspace.warnings, &workspace.sources)?;
     let target = Target::find(&settings.root(), &workspace, &args.service);
+    if let Some(warning) = target.warning() {
+        ui.talk(warning)?;
+    }
     let state = Store::read(&target.paths, &target.name)?;
     let client = if args.offline { None } else { target.client_to_ask() };
     let facts = survey::facts(&workspace, &state, client.as_ref()).await?;
@@ -26,8 +29,5 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Res
         service: &target.name,
         asked: client.is_some(),
     })?;
-    Ok(match args.detailed_exitcode && !plan.is_noop() {
-        true => Exit::Changes,
-        false => Exit::Success,
-    })
+    Ok(if args.detailed_exitcode && !plan.is_noop() { Exit::Changes } else { Exit::Success })
 }

@@ -65,6 +65,13 @@ impl Target {
         }
     }
 
+    /// What is worth knowing about the way to the service.
+    pub(super) fn warning(&self) -> Option<String> {
+        let endpoint = self.endpoint.as_ref().filter(|endpoint| endpoint.is_in_the_clear())?;
+        let url = &endpoint.url;
+        Some(format!("warning: {url} has no TLS: everyone on the way can read the key"))
+    }
+
     /// A client to ask with; none for the local server, which `plan` does not start, and none
     /// without a key.
     pub(super) fn client_to_ask(&self) -> Option<Client> {

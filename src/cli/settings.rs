@@ -17,8 +17,6 @@ pub(super) struct Settings {
     pub(super) chdir: Option<PathBuf>,
     pub(super) json: bool,
     pub(super) report: report::Options,
-    /// Whether errors may have colours and lines drawn around them.
-    pub(super) rich_errors: bool,
 }
 
 impl Settings {
@@ -42,19 +40,20 @@ impl Settings {
             json,
             report: report::Options {
                 color: wanted(std::io::stdout().is_terminal()),
+                color_talk: wanted(std::io::stderr().is_terminal()),
                 width: columns.unwrap_or(100),
                 talk,
                 hints: env("IMGPLAN_IN_AUTOMATION").is_none(),
             },
-            rich_errors: wanted(std::io::stderr().is_terminal()),
         }
     }
 
     /// The folder of the manifest, where the lockfile lies.
     pub(super) fn root(&self) -> PathBuf {
-        match self.manifest == Path::new("-") {
-            true => PathBuf::from("."),
-            false => crate::manifest::root_of(&self.manifest),
+        if self.manifest == Path::new("-") {
+            PathBuf::from(".")
+        } else {
+            crate::manifest::root_of(&self.manifest)
         }
     }
 }

@@ -12,9 +12,10 @@ use crate::state::{Entry, Paths, Store};
 
 pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Exit, Failure> {
     let root = settings.root();
-    let state = match args.local {
-        true => Store::read(&Paths::local(&root), LOCAL)?,
-        false => Store::read_any(&Paths::beside(&root))?,
+    let state = if args.local {
+        Store::read(&Paths::local(&root), LOCAL)?
+    } else {
+        Store::read_any(&Paths::beside(&root))?
     };
     let wanted = |key: &ImageRef| {
         let named = |name: &String| *name == key.to_string() || name == key.name.as_str();

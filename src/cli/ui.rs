@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use anstyle::{AnsiColor, Style};
 use miette::{GraphicalReportHandler, GraphicalTheme, Report};
 use serde_json::Value;
 
@@ -11,6 +12,7 @@ use super::failure::{Exit, Failure};
 use super::settings::Settings;
 use crate::base::source::{Problem, SourceSet};
 use crate::event::{RunEvent, Summary};
+use crate::manifest::ManifestError;
 use crate::report::human::Human;
 use crate::report::json::Json;
 use crate::report::{Options, PlanView, Reporter, Talk};
@@ -20,17 +22,11 @@ pub(super) struct Ui {
     json: bool,
     started: bool,
     options: Options,
-    rich_errors: bool,
 }
 
 impl Ui {
     pub(super) fn new(settings: &Settings) -> Self {
-        Self {
-            json: settings.json,
-            started: false,
-            options: settings.report,
-            rich_errors: settings.rich_errors,
-        }
+        Self { json: settings.json, started: false, options: settings.report }
     }
 
     /// Whether output is for programs.
@@ -39,6 +35,7 @@ impl Ui {
     }
 
     /// Writes a line of data.
+    #[expect(clippy::unused_self, reason = "all output goes through one door")]
     pub(super) fn data(&mut self, line: impl std::fmt::Display) -> io::Result<()> {
         writeln!(io::stdout().lock(), "{line}")
     }
@@ -95,10 +92,34 @@ impl Ui {
         failure.exit
     }
 
+    /// What is wrong first, and what that means last: the last lines are those that are read.
     fn print(&self, report: &Report) {
-        let theme = match self.rich_errors {
-            true => GraphicalTheme::unicode(),
-            false => GraphicalTheme::unicode_nocolor(),
+        if let Some(error) = report.downcast_ref::<ManifestError>() {
+            for problem in &error.problems {
+                let one = Report::new(problem.clone()).with_source_code(error.sources.clone());
+                self.render(&one);
+            }
+            let word = self.error_word();
+            let _ = writeln!(io::stderr().lock(), "{word} {error}; nothing was sent");
+            return;
+        }
+        self.render(report);
+    }
+
+    fn error_word(&self) -> String {
+        if self.options.color_talk {
+            let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+            format!("{style}error:{style:#}")
+        } else {
+            "error:".to_owned()
+        }
+    }
+
+    fn render(&self, report: &Report) {
+        let theme = if self.options.color_talk {
+            GraphicalTheme::unicode()
+        } else {
+            GraphicalTheme::unicode_nocolor()
         };
         let handler = GraphicalReportHandler::new_themed(theme)
             .with_width(self.options.width)

@@ -169,9 +169,12 @@ impl Finder<'_> {
             },
             [one] => one,
             // A name without a tag means `latest`, as everywhere in Docker.
-            _ => match named.iter().find(|&&other| self.drafts[other].tag.as_str() == "latest") {
-                Some(&latest) => latest,
-                None => {
+            _ => {
+                if let Some(&latest) =
+                    named.iter().find(|&&other| self.drafts[other].tag.as_str() == "latest")
+                {
+                    latest
+                } else {
                     let refs: Vec<String> = named
                         .iter()
                         .map(|&other| format!("{name}:{}", self.drafts[other].tag))
@@ -181,7 +184,7 @@ impl Finder<'_> {
                         help: "say which, with its tag".to_owned(),
                     });
                 }
-            },
+            }
         };
         let units = &self.drafts[draft].units;
         let exact = units.iter().find(|&&unit| {
@@ -257,9 +260,10 @@ fn canonical(image: &str) -> String {
         true => (first, rest),
         false => ("docker.io", image),
     };
-    let path = match host == "docker.io" && !path.contains('/') {
-        true => format!("library/{path}"),
-        false => path.to_owned(),
+    let path = if host == "docker.io" && !path.contains('/') {
+        format!("library/{path}")
+    } else {
+        path.to_owned()
     };
     let tagged = path.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
     format!("{host}/{path}{}", if tagged { "" } else { ":latest" })

@@ -108,7 +108,7 @@ impl de::Error for DecodeError {
 struct NodeReader<'a>(&'a Node);
 
 impl NodeReader<'_> {
-    fn wrong(&self, wanted: &str, help: &str) -> DecodeError {
+    fn wrong(self, wanted: &str, help: &str) -> DecodeError {
         let found = match &self.0.value {
             Value::Scalar { kind: Kind::Null, .. } => {
                 return DecodeError::at(
@@ -139,7 +139,7 @@ impl NodeReader<'_> {
         }
     }
 
-    fn number<T: std::str::FromStr>(&self) -> Result<T, DecodeError> {
+    fn number<T: std::str::FromStr>(self) -> Result<T, DecodeError> {
         let wrong = || self.wrong("a whole number", "write digits only, without quotes");
         match &self.0.value {
             Value::Scalar { text, kind: Kind::Number } => text.parse().map_err(|_| wrong()),

@@ -107,9 +107,12 @@ fn read(path: &Path, span: Span) -> Result<String, Problem> {
 
 /// The path of `path` inside `context`, with `/`; `None` where it lies outside. Both are clean.
 pub(super) fn inside(context: &Path, path: &Path) -> Option<String> {
-    let rest = path.strip_prefix(context).or_else(|error| match context == Path::new(".") {
-        true if path.is_relative() && !path.starts_with("..") => Ok(path),
-        _ => Err(error),
+    let rest = path.strip_prefix(context).or_else(|error| {
+        if context == Path::new(".") && path.is_relative() && !path.starts_with("..") {
+            Ok(path)
+        } else {
+            Err(error)
+        }
     });
     let parts: Option<Vec<&str>> =
         rest.ok()?.components().map(|part| part.as_os_str().to_str()).collect();
@@ -151,10 +154,10 @@ mod tests {
         ] {
             assert_eq!(clean(Path::new(path)), PathBuf::from(expected), "{path}");
         }
-        let inside = |context: &str, path: &str| super::inside(Path::new(context), Path::new(path));
-        assert_eq!(inside("a", "a/b/Dockerfile").as_deref(), Some("b/Dockerfile"));
-        assert_eq!(inside(".", "Dockerfile").as_deref(), Some("Dockerfile"));
-        assert_eq!(inside(".", "../Dockerfile"), None);
-        assert_eq!(inside("a", "b/Dockerfile"), None);
+        let place = |context: &str, path: &str| inside(Path::new(context), Path::new(path));
+        assert_eq!(place("a", "a/b/Dockerfile").as_deref(), Some("b/Dockerfile"));
+        assert_eq!(place(".", "Dockerfile").as_deref(), Some("Dockerfile"));
+        assert_eq!(place(".", "../Dockerfile"), None);
+        assert_eq!(place("a", "b/Dockerfile"), None);
     }
 }

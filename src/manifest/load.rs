@@ -104,7 +104,7 @@ fn read(path: &Path) -> Result<String, Problem> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..good].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let line = String::from_utf8_lossy(&error.as_bytes()[..good]).matches('\n').count() + 1;
         problem(
             format!("{} is not UTF-8: the first wrong byte is on line {line}", path.display()),
             "save the file as UTF-8",

@@ -69,7 +69,8 @@ pub(crate) fn parse(text: &str, start: usize) -> Result<Node, Problem> {
 }
 
 fn syntax_problem(error: &serde_saphyr::Error, text: &str, start: usize) -> Problem {
-    let line_col = |at: Location| (at.line() as usize, at.column() as usize);
+    let number = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    let line_col = |at: Location| (number(at.line()), number(at.column()));
     let span = error.location().map_or(Span::new(start, 0), |location| {
         let span = location.span();
         match (span.byte_offset(), span.byte_len()) {
@@ -81,12 +82,15 @@ fn syntax_problem(error: &serde_saphyr::Error, text: &str, start: usize) -> Prob
         }
     });
     let message = first_line(&error.to_string());
-    let line = text.get(span.start.saturating_sub(start)..).unwrap_or_default();
+    let offset = span.start.saturating_sub(start);
+    let line = text.get(offset..).unwrap_or_default();
+    let indent = text.get(..offset).and_then(|before| before.rsplit('\n').next());
+    let indent = indent.filter(|indent| indent.trim().is_empty()).unwrap_or_default();
     let lower = message.to_lowercase();
     let (message, help) = if lower.contains("duplicate") {
         let message = format!("the key `{}` stands twice", line_word(line));
         (message, "remove one of the two: the last would silently win")
-    } else if line.starts_with('\t') {
+    } else if line.starts_with('\t') || indent.contains('\t') {
         ("a tab indents this line".to_owned(), "YAML indents with spaces only: replace the tab")
     } else if lower.contains("recursion") {
         ("this is nested deeper than imgplan reads".to_owned(), "close the brackets above")
@@ -278,6 +282,22 @@ mod tests {
     use super::*;
     use crate::base::source::SourceSet;
 
+    fn walk(node: &Node, set: &SourceSet, seen: &mut Vec<String>) {
+        match &node.value {
+            Value::Scalar { text, kind } => {
+                seen.push(format!("{text}|{kind:?}|{}", set.text(node.span)));
+            }
+            Value::Seq(items) => items.iter().for_each(|item| walk(item, set, seen)),
+            Value::Map(entries) => {
+                for (key, value) in entries {
+                    assert_eq!(set.text(key.span), key.text);
+                    walk(value, set, seen);
+                }
+            }
+            Value::Bad => unreachable!(),
+        }
+    }
+
     #[test]
     fn every_value_knows_its_place_and_how_it_was_written() {
         let text = "é: 1\nimages:\n  - name: api\n    tag: 1.10\n    q: \"1.10\"\n    n:\n    b: yes\n    t: true\n    x: 020\n";
@@ -286,21 +306,6 @@ mod tests {
         let start = set.add("m", text);
         let node = parse(text, start).unwrap();
         let mut seen = Vec::new();
-        fn walk(node: &Node, set: &SourceSet, seen: &mut Vec<String>) {
-            match &node.value {
-                Value::Scalar { text, kind } => {
-                    seen.push(format!("{text}|{kind:?}|{}", set.text(node.span)));
-                }
-                Value::Seq(items) => items.iter().for_each(|item| walk(item, set, seen)),
-                Value::Map(entries) => {
-                    for (key, value) in entries {
-                        assert_eq!(set.text(key.span), key.text);
-                        walk(value, set, seen);
-                    }
-                }
-                Value::Bad => unreachable!(),
-            }
-        }
         walk(&node, &set, &mut seen);
         assert_eq!(
             seen,
@@ -345,7 +350,7 @@ mod tests {
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let inner = vec![format!("*a{}", level - 1); 10].join(", ");
-            bomb.push_str(&format!("a{level}: &a{level} [{inner}]\n"));
+            bomb = format!("{bomb}a{level}: &a{level} [{inner}]\n");
         }
         assert!(parse(&bomb, 0).unwrap_err().message.contains("aliases"));
         assert!(parse(&"[".repeat(100_000), 0).unwrap_err().message.contains("nested"));

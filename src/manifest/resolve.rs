@@ -44,6 +44,8 @@ pub(super) struct Draft<'a> {
     pub(super) content: Content,
     /// The units made of it.
     pub(super) units: Vec<usize>,
+    /// Whether something was reported of it already: its tag may not be the one that was meant.
+    damaged: bool,
 }
 
 /// What a draft is made of.
@@ -181,6 +183,7 @@ impl<'a> Resolver<'a> {
             visibility,
             content: content?,
             units: Vec::new(),
+            damaged: self.is_damaged(entry),
         })
     }
 
@@ -349,14 +352,16 @@ impl<'a> Resolver<'a> {
                     }
                 };
                 let key = ImageRef { name: draft.name.clone(), tag };
-                if let Some(&first) = taken.get(&key) {
+                if let Some(&first) = taken.get(&key).filter(|_| !draft.damaged) {
                     let message = format!("two images land on {key}");
                     let problem = Problem::new(message, draft.span, "and here");
                     let help = "give one of them another `name:` or `tag:`";
                     self.problems.push(problem.and(first, "here").help(help));
                     continue;
                 }
-                taken.insert(key.clone(), draft.span);
+                if !draft.damaged {
+                    taken.insert(key.clone(), draft.span);
+                }
                 draft.units.push(units.len());
                 units.push(self.unit(draft, key, platform));
             }

@@ -1,5 +1,5 @@
 //! The manifest made complete: every unit with its context, Dockerfile, bases and order. Plain
-//! values, built once by [`resolve`](super::resolve) and only read after.
+//! values, built once by `resolve` and only read after.
 
 use std::ops::Range;
 use std::path::PathBuf;

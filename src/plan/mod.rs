@@ -1,5 +1,8 @@
-//! What would be done, and why: [`build`] compares what should exist (the [`Workspace`] and the
+//! What would be done, and why: [`build()`] compares what should exist (the [`Workspace`] and the
 //! [`Facts`]) with what is known to exist (the [`State`]). Pure: no async, no file, no clock.
+//!
+//! [`Workspace`]: crate::manifest::Workspace
+//! [`State`]: crate::state::State
 
 mod build;
 pub mod facts;

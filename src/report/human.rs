@@ -1,7 +1,7 @@
 //! For people: the plan as a table, a line for each unit that starts and ends, and at the end what
 //! someone needs who reads nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{Options, PlanView, Reporter, Talk, bytes, elapsed};
 use crate::base::name::BuildId;
-use crate::event::{Because, Failure, Phase, RunEvent, Signal, Stop, Summary};
+use crate::event::{Active, Because, Failure, Phase, RunEvent, Signal, Stop, Summary};
 use crate::plan::{Action, Counts, Step};
 
 /// Writes data to one stream and talk to another.
@@ -27,6 +27,10 @@ impl<'w> Human<'w> {
 
     fn paint(&self, style: Style, text: &str) -> String {
         paint(self.options.color, style, text)
+    }
+
+    fn paint_talk(&self, style: Style, text: &str) -> String {
+        paint(self.options.color_talk, style, text)
     }
 }
 
@@ -62,14 +66,15 @@ fn symbol(step: &Step) -> Symbol {
 impl Reporter for Human<'_> {
     fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()> {
         for note in &view.facts.notes {
-            let word = self.paint(color(AnsiColor::Yellow), "note:");
+            let word = self.paint_talk(color(AnsiColor::Yellow), "note:");
             writeln!(self.err, "{word} {note}")?;
         }
         if view.plan.is_noop() {
             let head = self.paint(BOLD, "No changes.");
-            let with = match view.asked {
-                true => "the lockfile and the service's pending builds",
-                false => "the lockfile; the service was not asked",
+            let with = if view.asked {
+                "the lockfile and the service's pending builds"
+            } else {
+                "the lockfile; the service was not asked"
             };
             return writeln!(
                 self.out,
@@ -100,17 +105,16 @@ impl Reporter for Human<'_> {
             RunEvent::Started { unit, action } if talk >= Talk::Normal => {
                 writeln!(self.err, "{unit}: {}...", doing(action))
             }
-            RunEvent::Progress { unit, phase, build, .. } if talk >= Talk::Verbose => {
+            RunEvent::Progress(Active { unit, phase, build, .. }) if talk >= Talk::Verbose => {
                 writeln!(self.err, "{unit}: {}{}", phase_word(*phase), tail(build.as_ref()))
             }
-            RunEvent::Still { unit, phase, build, elapsed: time, .. } if talk >= Talk::Normal => {
-                let (word, time) = (phase_word(*phase), elapsed(*time));
-                writeln!(self.err, "{unit}: still {word} after {time}{}", tail(build.as_ref()))
+            RunEvent::Alive { active, ended, total } if talk >= Talk::Normal => {
+                self.alive(active, *ended, *total)
             }
             RunEvent::Completed { unit, action, build, elapsed: time, .. }
                 if talk >= Talk::Normal =>
             {
-                let word = self.paint(color(AnsiColor::Green), done(action));
+                let word = self.paint_talk(color(AnsiColor::Green), done(action));
                 writeln!(
                     self.err,
                     "{unit}: {word} after {}{}",
@@ -119,9 +123,10 @@ impl Reporter for Human<'_> {
                 )
             }
             RunEvent::Failed { failure, elapsed: time, .. } => {
-                let word = match failure.pending {
-                    true => self.paint(color(AnsiColor::Yellow), "Left pending"),
-                    false => self.paint(color(AnsiColor::Red), "Failed"),
+                let word = if failure.pending {
+                    self.paint_talk(color(AnsiColor::Yellow), "Left pending")
+                } else {
+                    self.paint_talk(color(AnsiColor::Red), "Failed")
                 };
                 let build = tail(failure.build.as_ref());
                 writeln!(self.err, "{}: {word} after {}{build}", failure.unit, elapsed(*time))
@@ -132,7 +137,7 @@ impl Reporter for Human<'_> {
                 writeln!(self.err, "{unit}: Skipped, for it needs {failed}")
             }
             RunEvent::Stopping { because, active } => {
-                writeln!(self.err, "{}", self.paint(BOLD, &stopping(because, *active)))
+                writeln!(self.err, "{}", self.paint_talk(BOLD, &stopping(because, *active)))
             }
             _ => Ok(()),
         }
@@ -142,8 +147,8 @@ impl Reporter for Human<'_> {
         if !summary.failures.is_empty() {
             writeln!(self.out)?;
         }
-        for failure in &summary.failures {
-            self.failure(failure)?;
+        for group in alike(&summary.failures) {
+            self.failures(&group)?;
         }
         self.skipped(summary)?;
         let pending = summary.failures.iter().filter(|failure| failure.pending).count();
@@ -157,9 +162,9 @@ impl Reporter for Human<'_> {
             summary.skipped.len()
         );
         if pending > 0 {
-            line.push_str(&format!(", {pending} pending"));
+            line = format!("{line}, {pending} pending");
         }
-        line.push_str(&format!(", in {}.", elapsed(time)));
+        line = format!("{line}, in {}.", elapsed(time));
         let style = if summary.is_complete() { AnsiColor::Green } else { AnsiColor::Red };
         writeln!(self.out, "{}", self.paint(color(style).bold(), &line))?;
         if !summary.is_complete() && self.options.hints {
@@ -213,7 +218,7 @@ impl Human<'_> {
             let wait = steps.iter().filter(|step| !step.needs.is_empty()).count();
             writeln!(
                 self.out,
-                "Order: {}{more} before {} on top. Longest chain {}.",
+                "Order: {}{more} first, then what needs them ({}). Longest chain {}.",
                 names.join(", "),
                 count(wait, "unit"),
                 view.plan.longest_chain()
@@ -237,15 +242,42 @@ impl Human<'_> {
         Ok(())
     }
 
-    fn failure(&mut self, failure: &Failure) -> io::Result<()> {
-        let (word, style) = match failure.pending {
-            true => ("pending", AnsiColor::Yellow),
-            false => ("failed", AnsiColor::Red),
+    /// A line each for a few units; one line for many.
+    fn alive(&mut self, active: &[Active], ended: usize, total: usize) -> io::Result<()> {
+        if active.len() <= FEW {
+            for Active { unit, phase, build, elapsed: time, .. } in active {
+                let (word, time) = (phase_word(*phase), elapsed(*time));
+                writeln!(self.err, "{unit}: still {word} after {time}{}", tail(build.as_ref()))?;
+            }
+            return Ok(());
+        }
+        let mut phases: BTreeMap<Phase, usize> = BTreeMap::new();
+        for unit in active {
+            *phases.entry(unit.phase).or_default() += 1;
+        }
+        let phases: Vec<String> =
+            phases.iter().map(|(phase, n)| format!("{n} {}", phase_word(*phase))).collect();
+        let Active { unit, elapsed: time, .. } = &active[0];
+        let (phases, time) = (phases.join(", "), elapsed(*time));
+        writeln!(self.err, "{ended} of {total} ended; {phases}; {unit} for {time}")
+    }
+
+    /// Failures of one kind, told once with the names of all.
+    fn failures(&mut self, group: &[&Failure]) -> io::Result<()> {
+        let [failure, ..] = group else { return Ok(()) };
+        let (word, style) = if failure.pending {
+            ("pending", AnsiColor::Yellow)
+        } else {
+            ("failed", AnsiColor::Red)
         };
-        let build = tail(failure.build.as_ref());
         let word = self.paint(color(style).bold(), word);
-        let phase = phase_word(failure.phase);
-        writeln!(self.out, "{word}: {} ({phase}){build}", failure.unit)?;
+        let named =
+            |failure: &&Failure| format!("{}{}", failure.unit, tail(failure.build.as_ref()));
+        let mut names: Vec<String> = group.iter().take(MOST_NAMES).map(named).collect();
+        if let more @ 1.. = group.len() - names.len() {
+            names.push(format!("and {more} more"));
+        }
+        writeln!(self.out, "{word} while {}: {}", phase_word(failure.phase), names.join(", "))?;
         writeln!(self.out, "  {}", failure.message)?;
         if let Some(help) = &failure.help {
             writeln!(self.out, "  {} {help}", self.paint(color(AnsiColor::Cyan), "help:"))?;
@@ -276,6 +308,30 @@ impl Human<'_> {
         }
         Ok(())
     }
+}
+
+/// Units that get a line each when the run tells that it lives.
+const FEW: usize = 4;
+
+/// Names told of one kind of failure; each was told when it happened.
+const MOST_NAMES: usize = 12;
+
+/// Failures with one message, phase and outcome, in the order of the first of each.
+fn alike(failures: &[Failure]) -> Vec<Vec<&Failure>> {
+    let mut groups: Vec<Vec<&Failure>> = Vec::new();
+    for failure in failures {
+        let same = |group: &&mut Vec<&Failure>| {
+            let first = group[0];
+            first.message == failure.message
+                && first.phase == failure.phase
+                && first.pending == failure.pending
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(failure),
+            None => groups.push(vec![failure]),
+        }
+    }
+    groups
 }
 
 /// The line that comes last, with all counts always.

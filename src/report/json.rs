@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{PlanView, Reporter};
-use crate::event::{Because, RunEvent, Stop, Summary};
+use crate::event::{Active, Because, RunEvent, Stop, Summary};
 use crate::plan::{Action, Step};
 use crate::state::Kind;
 
@@ -54,6 +54,19 @@ impl<'w> Json<'w> {
             object.extend(payload);
         }
         writeln!(self.out, "{object}")
+    }
+
+    fn progress(&mut self, active: &Active) -> io::Result<()> {
+        let Active { unit, action, phase, build, elapsed } = active;
+        let hook = json!({
+            "image": unit,
+            "action": action,
+            "phase": phase,
+            "build_id": build,
+            "elapsed_seconds": elapsed.as_secs(),
+        });
+        let message = format!("{unit}: {action} goes on");
+        self.line("info", "apply_progress", message, json!({ "hook": hook }))
     }
 
     /// Tells of an error or a warning.
@@ -113,9 +126,10 @@ impl Reporter for Json<'_> {
             "build": view.plan.counts(Some(Kind::Build)),
             "mirror": view.plan.counts(Some(Kind::Mirror)),
         });
-        let message = match view.plan.is_noop() {
-            true => "no changes".to_owned(),
-            false => format!("{} steps", view.plan.steps.len()),
+        let message = if view.plan.is_noop() {
+            "no changes".to_owned()
+        } else {
+            format!("{} steps", view.plan.steps.len())
         };
         self.line("info", "change_summary", message, json!({ "changes": changes }))
     }
@@ -131,17 +145,9 @@ impl Reporter for Json<'_> {
                     json!({ "hook": hook }),
                 )
             }
-            RunEvent::Progress { unit, action, phase, build, elapsed }
-            | RunEvent::Still { unit, action, phase, build, elapsed } => {
-                let hook = json!({
-                    "image": unit,
-                    "action": action,
-                    "phase": phase,
-                    "build_id": build,
-                    "elapsed_seconds": elapsed.as_secs(),
-                });
-                let message = format!("{unit}: {action} goes on");
-                self.line("info", "apply_progress", message, json!({ "hook": hook }))
+            RunEvent::Progress(unit) => self.progress(unit),
+            RunEvent::Alive { active, .. } => {
+                active.iter().try_for_each(|unit| self.progress(unit))
             }
             RunEvent::Completed { unit, action, build, path, elapsed } => {
                 let hook = json!({

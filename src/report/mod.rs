@@ -14,8 +14,10 @@ use crate::plan::{Facts, Plan};
 /// How to show things, settled once from flags and terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Whether to colour.
+    /// Whether to colour data.
     pub color: bool,
+    /// Whether to colour talk, which may go elsewhere.
+    pub color_talk: bool,
     /// Columns that a line may have.
     pub width: usize,
     /// How much to tell.
@@ -62,10 +64,11 @@ pub trait Reporter {
     fn summary(&mut self, summary: &Summary, elapsed: Duration) -> io::Result<()>;
 }
 
-/// A length of time as people read it: `4s`, `2m05s`, `1h02m`.
+/// A length of time as people read it: `0.4s`, `14s`, `2m05s`, `1h02m`.
 pub(crate) fn elapsed(time: Duration) -> String {
     let secs = time.as_secs();
     match (secs / 3600, secs / 60 % 60, secs % 60) {
+        (0, 0, s @ 0..10) => format!("{s}.{}s", time.subsec_millis() / 100),
         (0, 0, s) => format!("{s}s"),
         (0, m, s) => format!("{m}m{s:02}s"),
         (h, m, _) => format!("{h}h{m:02}m"),
@@ -83,9 +86,10 @@ pub(crate) fn bytes(count: u64) -> String {
         value /= 1000;
         unit += 1;
     }
-    match unit > 0 && value < 10 {
-        true => format!("{value}.{tenths} {}", UNITS[unit]),
-        false => format!("{value} {}", UNITS[unit]),
+    if unit > 0 && value < 10 {
+        format!("{value}.{tenths} {}", UNITS[unit])
+    } else {
+        format!("{value} {}", UNITS[unit])
     }
 }
 
@@ -99,7 +103,7 @@ mod tests {
             [0, 999, 1000, 1_550, 12_345, 212_000_000, u64::MAX].map(bytes).into();
         assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "1.5 kB", "12 kB", "212 MB", "18446744 TB"]);
         let shown: Vec<String> =
-            [4, 125, 3720].map(|secs| elapsed(Duration::from_secs(secs))).into();
-        assert_eq!(shown, ["4s", "2m05s", "1h02m"]);
+            [4, 14, 125, 3720].map(|secs| elapsed(Duration::from_secs(secs))).into();
+        assert_eq!(shown, ["4.0s", "14s", "2m05s", "1h02m"]);
     }
 }

@@ -1,11 +1,12 @@
 //! Decides what follows from what happened: which records to keep, what to tell, which steps to
 //! start. A plain function of its inputs: time is given, nothing is done. Pure.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::schedule::Schedule;
 use crate::base::name::{BuildId, ImageRef};
-use crate::event::{Because, Failure, Phase, RunEvent, Signal, Stop, Summary};
+use crate::event::{Active, Because, Failure, Phase, RunEvent, Signal, Stop, Summary};
 use crate::plan::{Action, Plan, StepId};
 use crate::state::{Kind, Record};
 
@@ -67,6 +68,11 @@ pub(super) struct Dispatcher {
     steps: Vec<Progress>,
     schedule: Schedule,
     summary: Summary,
+    told: Duration,
+    /// Units whose build was asked for and whose answer is not here.
+    submitting: HashSet<ImageRef>,
+    /// Since when the run only waits for those answers.
+    leaving: Option<Duration>,
 }
 
 struct Progress {
@@ -74,13 +80,28 @@ struct Progress {
     verb: &'static str,
     kind: Option<Kind>,
     since: Duration,
-    told: Duration,
     phase: Phase,
     build: Option<BuildId>,
     active: bool,
 }
 
-/// How often a step that goes on is told of.
+impl Progress {
+    fn active_at(&self, now: Duration) -> Active {
+        Active {
+            unit: self.key.clone(),
+            action: self.verb,
+            phase: self.phase,
+            build: self.build.clone(),
+            elapsed: now.saturating_sub(self.since),
+        }
+    }
+}
+
+/// How long a run that is left waits for the answers that are under way: an accepted build whose
+/// ID is not on record would be lost.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// How often a run that goes on is told of.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 impl Dispatcher {
@@ -94,7 +115,6 @@ impl Dispatcher {
                 _ => None,
             },
             since: Duration::ZERO,
-            told: Duration::ZERO,
             phase: Phase::Submit,
             build: None,
             active: false,
@@ -103,6 +123,9 @@ impl Dispatcher {
             steps: steps.collect(),
             schedule: Schedule::new(&needs, concurrency),
             summary: Summary::default(),
+            told: Duration::ZERO,
+            submitting: HashSet::new(),
+            leaving: None,
         }
     }
 
@@ -111,17 +134,34 @@ impl Dispatcher {
         let mut effects = Vec::new();
         match input {
             Input::Begin => self.start(now, &mut effects),
-            Input::Record(record) => effects.push(Effect::Persist(record)),
+            Input::Record(record) => {
+                match &record {
+                    Record::Submitting { unit, .. } => {
+                        self.submitting.insert(unit.clone());
+                    }
+                    Record::Created { unit, .. } => {
+                        self.submitting.remove(unit);
+                    }
+                    _ => {}
+                }
+                effects.push(Effect::Persist(record));
+                self.leave_if_ready(&mut effects);
+            }
             Input::Phase { step, phase, build } => {
-                self.phase(step, phase, build, now, &mut effects)
+                self.phase(step, phase, build, now, &mut effects);
             }
             Input::Ended { step, result } => {
+                self.submitting.remove(&self.steps[step.0].key);
                 self.ended(step, result, now, &mut effects);
                 self.start(now, &mut effects);
+                self.leave_if_ready(&mut effects);
             }
             Input::Tick => self.tick(now, &mut effects),
             Input::Signal(signal) => match &self.summary.stopped {
-                Some(Stop::Interrupted(_)) => effects.push(Effect::Leave),
+                Some(Stop::Interrupted(_)) => {
+                    self.leaving.get_or_insert(now);
+                    self.leave_if_ready(&mut effects);
+                }
                 _ => self.stop(Stop::Interrupted(signal), &mut effects),
             },
         }
@@ -149,11 +189,16 @@ impl Dispatcher {
         self.summary
     }
 
+    fn leave_if_ready(&self, effects: &mut Vec<Effect>) {
+        if self.leaving.is_some() && self.submitting.is_empty() {
+            effects.push(Effect::Leave);
+        }
+    }
+
     fn start(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         for step in self.schedule.start() {
             let progress = &mut self.steps[step.0];
             progress.since = now;
-            progress.told = now;
             progress.active = true;
             effects.push(Effect::Tell(RunEvent::Started {
                 unit: progress.key.clone(),
@@ -173,15 +218,8 @@ impl Dispatcher {
     ) {
         let progress = &mut self.steps[step.0];
         progress.phase = phase;
-        progress.told = now;
         progress.build = build.or(progress.build.take());
-        effects.push(Effect::Tell(RunEvent::Progress {
-            unit: progress.key.clone(),
-            action: progress.verb,
-            phase,
-            build: progress.build.clone(),
-            elapsed: now - progress.since,
-        }));
+        effects.push(Effect::Tell(RunEvent::Progress(progress.active_at(now))));
     }
 
     fn ended(
@@ -193,7 +231,8 @@ impl Dispatcher {
     ) {
         let progress = &mut self.steps[step.0];
         progress.active = false;
-        let (unit, action, elapsed) = (progress.key.clone(), progress.verb, now - progress.since);
+        let (unit, action, elapsed) =
+            (progress.key.clone(), progress.verb, now.saturating_sub(progress.since));
         match result {
             Ok(Done { build, path }) => {
                 match (progress.kind, action) {
@@ -263,17 +302,18 @@ impl Dispatcher {
     }
 
     fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        for progress in self.steps.iter_mut().filter(|progress| progress.active) {
-            if now - progress.told >= HEARTBEAT {
-                progress.told = now;
-                effects.push(Effect::Tell(RunEvent::Still {
-                    unit: progress.key.clone(),
-                    action: progress.verb,
-                    phase: progress.phase,
-                    build: progress.build.clone(),
-                    elapsed: now - progress.since,
-                }));
-            }
+        if self.leaving.is_some_and(|since| now.saturating_sub(since) >= GRACE) {
+            effects.push(Effect::Leave);
         }
+        if self.schedule.active() == 0 || now.saturating_sub(self.told) < HEARTBEAT {
+            return;
+        }
+        self.told = now;
+        let steps = self.steps.iter().filter(|step| step.active);
+        let mut active: Vec<Active> = steps.map(|step| step.active_at(now)).collect();
+        active.sort_by_key(|active| std::cmp::Reverse(active.elapsed));
+        let summary = &self.summary;
+        let ended = summary.done() + summary.failures.len() + summary.skipped.len();
+        effects.push(Effect::Tell(RunEvent::Alive { active, ended, total: self.steps.len() }));
     }
 }

@@ -6,7 +6,7 @@
 //!  (one task a unit)           (select!, store, reporter)                        (records, tells, spawns)
 //! ```
 //! Tasks only ask and wait; the driver alone writes; what happens next is decided by
-//! [`dispatch`] and [`schedule`], which know neither clock nor network.
+//! `dispatch` and `schedule`, which know neither clock nor network.
 
 mod dispatch;
 mod driver;

@@ -158,7 +158,7 @@ mod tests {
             }
             let mut schedule = Schedule::new(&needs, limit);
             let mut active: Vec<StepId> = Vec::new();
-            let mut done = vec![None; 14];
+            let mut done = [None; 14];
             for pick in picks {
                 for step in schedule.start() {
                     for need in &needs[step.0] {

@@ -252,14 +252,12 @@ impl UnitRun {
             };
             tries += 1;
             // The same bytes to the same place: sending them again changes nothing.
-            match retry::after(&error, tries, Repeat::Safe) {
-                Some(wait) => tokio::time::sleep(wait).await,
+            let Some(wait) = retry::after(&error, tries, Repeat::Safe) else {
                 // A refused upload says nothing about the account's key.
-                None => {
-                    let failure = api_failure(&error, Some(build));
-                    return Err(StepFailure { stops_run: false, help: None, ..failure });
-                }
-            }
+                let failure = api_failure(&error, Some(build));
+                return Err(StepFailure { stops_run: false, help: None, ..failure });
+            };
+            tokio::time::sleep(wait).await;
         }
     }
 

@@ -29,7 +29,8 @@ impl State {
     /// superseded, say) changes nothing.
     pub fn apply(&mut self, record: &Record) {
         match record {
-            Record::Submitting { .. } => {}
+            // What was sent is not known to be there: it only helps to look for it.
+            Record::Submitting { .. } | Record::Uploaded { .. } => {}
             Record::Created { unit, kind, platform, owner, pending } => {
                 let old = self.entries.remove(unit);
                 let (built, failed) = old.map_or((None, None), |old| (old.built, old.failed));
@@ -44,7 +45,6 @@ impl State {
                 };
                 self.entries.insert(unit.clone(), entry);
             }
-            Record::Uploaded { .. } => {}
             Record::Started { unit, build } => {
                 let pending = self.entries.get_mut(unit).and_then(|entry| entry.pending.as_mut());
                 if let Some(pending) = pending.filter(|pending| pending.build == *build) {

@@ -25,18 +25,24 @@ pub struct Paths {
 impl Paths {
     /// Beside a manifest in `root`.
     pub fn beside(root: &Path) -> Self {
+        let root = shown(root);
         Self { lockfile: root.join("imgplan.lock"), work: root.join(".imgplan") }
     }
 
     /// For the local server: a lockfile of its own, under `.imgplan/local/`.
     pub fn local(root: &Path) -> Self {
-        let work = root.join(".imgplan").join("local");
+        let work = shown(root).join(".imgplan").join("local");
         Self { lockfile: work.join("imgplan.lock"), work }
     }
 
     fn journal(&self) -> PathBuf {
         self.work.join("journal.jsonl")
     }
+}
+
+/// The current folder needs no `./` before what lies in it.
+fn shown(root: &Path) -> &Path {
+    root.strip_prefix(".").unwrap_or(root)
 }
 
 /// Why state cannot be read or written.
