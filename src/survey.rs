@@ -82,17 +82,18 @@ async fn trees(workspace: &Workspace) -> Result<Vec<Option<Arc<Tree>>>, SurveyEr
 /// service cannot be asked, the plan says so and goes on with what the lockfile has.
 async fn ask_for_builds(state: &State, client: &Client, facts: &mut Facts) {
     let pending = state.entries.values().filter_map(|entry| entry.pending.as_ref());
-    let builds: Vec<BuildId> =
-        pending.filter(|pending| pending.started).map(|pending| pending.build.clone()).collect();
+    let builds: Vec<(BuildId, bool)> =
+        pending.map(|pending| (pending.build.clone(), pending.started)).collect();
     let mut answers = stream::iter(builds)
-        .map(|build| async move {
+        .map(|(build, started)| async move {
             let answer = client.status(&build).await;
-            (build, answer)
+            (build, started, answer)
         })
         .buffer_unordered(16);
-    while let Some((build, answer)) = answers.next().await {
+    while let Some((build, started, answer)) = answers.next().await {
         let known = match answer {
             Ok(view) => match view.progress {
+                Progress::Running(word) if !started && waits_for_context(&word) => Known::Dead,
                 Progress::Running(_) | Progress::Completed => Known::Alive,
                 Progress::Failed(_) | Progress::Cancelled => Known::Dead,
             },
@@ -104,4 +105,10 @@ async fn ask_for_builds(state: &State, client: &Client, facts: &mut Facts) {
         };
         facts.builds.insert(build, known);
     }
+}
+
+/// Whether a build whose start is on no record was in fact not started. A death between the start
+/// and the record of it leaves one that runs.
+fn waits_for_context(word: &str) -> bool {
+    ["PENDING", "UPLOADING"].iter().any(|waiting| word.eq_ignore_ascii_case(waiting))
 }

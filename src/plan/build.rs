@@ -69,8 +69,12 @@ impl Planner<'_> {
         let built = entry.and_then(|entry| entry.built.as_ref());
         let pending = entry.and_then(|entry| entry.pending.as_ref());
         if let (Some(entry), Some(pending)) = (entry, pending) {
-            let alive = self.facts.builds.get(&pending.build) != Some(&Known::Dead);
-            if pending.fingerprint == fingerprint && pending.started && alive {
+            let alive = match self.facts.builds.get(&pending.build) {
+                Some(known) => *known == Known::Alive,
+                // Nobody was asked: what was started is taken to go on.
+                None => pending.started,
+            };
+            if pending.fingerprint == fingerprint && alive {
                 let (then, mut reasons) = change(unit, entry, pending.visibility);
                 reasons.insert(0, Reason::Pending);
                 return Some((

@@ -23,7 +23,8 @@ pub struct Facts {
 pub enum Known {
     /// It may still succeed, or has.
     Alive,
-    /// It failed, was cancelled, or does not exist.
+    /// Nothing will come of it: it failed, was cancelled, does not exist, or waits for a context
+    /// that nobody will send.
     Dead,
 }
 
