@@ -5,8 +5,9 @@ use std::time::Duration;
 use imgplan::base::limit::Class;
 use imgplan::server::Config;
 use insta::assert_snapshot;
+use serde_json::json;
 
-use crate::support::{Output, TestEnv, wait_until};
+use crate::support::{Answer, Output, Scripted, TestEnv, wait_until};
 
 /// One build that needs nothing.
 const ONE: &str = "version: 1\nimages:\n  - name: app\n    tag: v1\n    context: app\n";
@@ -40,7 +41,7 @@ fn a_plan_of_the_monorepo() {
     assert_snapshot!(plan.shown(), @"
     exit 0
     --- stdout
-    imgplan: 5 images, 7 units, lockfile ./imgplan.lock, service [service]
+    imgplan: 5 images, 7 units, lockfile imgplan.lock, service [service]
 
         + python-base:3.12-amd64  build   new
         + python-base:3.12-arm64  build   new
@@ -51,7 +52,7 @@ fn a_plan_of_the_monorepo() {
         + worker:v1               build   new
 
     + create
-    Order: python-base:3.12-amd64, python-base:3.12-arm64 before 4 units on top. Longest chain 2.
+    Order: python-base:3.12-amd64, python-base:3.12-arm64 first, then what needs them (4 units). Longest chain 2.
     Cost: 7 submissions, 1.1 kB of context to pack.
     Plan: 7 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
     ");
@@ -164,17 +165,7 @@ fn touching_a_service_plans_that_service_alone() {
     env.write("services/api/src/app.py", "print('changed')\n");
     let plan = env.run(["plan", "--detailed-exitcode"]);
     plan.code(2);
-    assert_snapshot!(plan.shown(), @"
-    exit 2
-    --- stdout
-    imgplan: 5 images, 7 units, lockfile ./imgplan.lock, service [service]
-
-      -/+ api:v1  build   context changed
-
-    -/+ make again
-    Cost: 1 submission, 181 B of context to pack.
-    Plan: 0 to create, 1 to rebuild, 0 to update, 0 to destroy, 0 to forget. 6 unchanged.
-    ");
+    assert_snapshot!(steps(&plan), @"-/+ api:v1 build context changed");
     env.apply();
     assert_eq!(env.server().initiated().split_off(7), ["api:v1"]);
     env.plans_nothing();
@@ -198,22 +189,13 @@ fn touching_the_base_plans_it_and_all_that_is_built_on_it() {
     env.write("base/requirements.txt", "requests==2.32.4\n");
     let plan = env.run(["plan", "--detailed-exitcode"]);
     plan.code(2);
-    assert_snapshot!(plan.shown(), @"
-    exit 2
-    --- stdout
-    imgplan: 5 images, 7 units, lockfile ./imgplan.lock, service [service]
-
-      -/+ python-base:3.12-amd64  build   context changed
-      -/+ python-base:3.12-arm64  build   context changed
-      -/+ api:v1                  build   base python-base:3.12-amd64 changes
-      -/+ web:v1-amd64            build   base python-base:3.12-amd64 changes
-      -/+ web:v1-arm64            build   base python-base:3.12-arm64 changes
-      -/+ worker:v1               build   base python-base:3.12-amd64 changes
-
-    -/+ make again
-    Order: python-base:3.12-amd64, python-base:3.12-arm64 before 4 units on top. Longest chain 2.
-    Cost: 6 submissions, 1.1 kB of context to pack.
-    Plan: 0 to create, 6 to rebuild, 0 to update, 0 to destroy, 0 to forget. 1 unchanged.
+    assert_snapshot!(steps(&plan), @"
+    -/+ python-base:3.12-amd64 build context changed
+    -/+ python-base:3.12-arm64 build context changed
+    -/+ api:v1 build base python-base:3.12-amd64 changes
+    -/+ web:v1-amd64 build base python-base:3.12-amd64 changes
+    -/+ web:v1-arm64 build base python-base:3.12-arm64 changes
+    -/+ worker:v1 build base python-base:3.12-amd64 changes
     ");
     env.apply();
     env.plans_nothing();
@@ -237,16 +219,7 @@ fn a_new_visibility_is_an_update_without_a_build() {
     env.edit("imgplan.yaml", "visibility: public", "visibility: private");
     let plan = env.run(["plan", "--detailed-exitcode"]);
     plan.code(2);
-    assert_snapshot!(plan.shown(), @"
-    exit 2
-    --- stdout
-    imgplan: 5 images, 7 units, lockfile ./imgplan.lock, service [service]
-
-        ~ api:v1  update  visibility public -> private
-
-    ~ change, without a build
-    Plan: 0 to create, 0 to rebuild, 1 to update, 0 to destroy, 0 to forget. 6 unchanged.
-    ");
+    assert_snapshot!(steps(&plan), @"~ api:v1 update visibility public -> private");
     env.apply();
     assert_eq!(env.server().writes().split_off(before), ["PATCH /images"]);
     let images = env.server().get("images?search=api");
@@ -264,18 +237,9 @@ fn an_image_that_left_the_manifest_is_forgotten_and_stays() {
     let before = env.server().writes().len();
     env.edit("imgplan.yaml", "  - source: docker.io/library/redis:7-alpine\n", "");
     let plan = env.ok(["plan"]);
-    assert_snapshot!(plan.shown(), @"
-    exit 0
-    --- stdout
-    imgplan: 4 images, 6 units, lockfile ./imgplan.lock, service [service]
-
-        . redis:7-alpine  forget  removed from the manifest, image kept
-
-    . forget, the image stays
-    Plan: 0 to create, 0 to rebuild, 0 to update, 0 to destroy, 1 to forget. 6 unchanged.
-    ");
+    assert_snapshot!(steps(&plan), @". redis:7-alpine forget removed from the manifest, image kept");
     let apply = env.apply();
-    assert_snapshot!(apply.stdout.lines().last().unwrap_or_default(), @"Apply: 0 built, 0 mirrored, 0 updated, 1 forgotten, 0 failed, 0 skipped, in 0s.");
+    assert_snapshot!(apply.last_line(), @"Apply: 0 built, 0 mirrored, 0 updated, 1 forgotten, 0 failed, 0 skipped, in [time].");
     assert_eq!(env.server().writes().len(), before, "forgetting sends nothing");
     assert!(!env.read("imgplan.lock").contains("redis"));
     let images = env.server().get("images?search=redis");
@@ -314,7 +278,7 @@ fn only_yes_applies() {
     assert_snapshot!(asked.shown(), @"
     exit 0
     --- stdout
-    imgplan: 1 image, lockfile ./imgplan.lock, service [service]
+    imgplan: 1 image, lockfile imgplan.lock, service [service]
 
         + app:v1  build   new
 
@@ -409,7 +373,7 @@ fn a_build_that_outlived_its_run_is_adopted() {
     assert_snapshot!(plan.shown(), @"
     exit 2
     --- stdout
-    imgplan: 1 image, lockfile ./imgplan.lock, service [service]
+    imgplan: 1 image, lockfile imgplan.lock, service [service]
 
        <= app:v1  adopt   its build is under way [build ID]
 
@@ -417,7 +381,7 @@ fn a_build_that_outlived_its_run_is_adopted() {
     Plan: 0 to create, 0 to rebuild, 1 to adopt, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
     ");
     let apply = env.apply();
-    assert_snapshot!(apply.stdout.lines().last().unwrap_or_default(), @"Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, in 2s.");
+    assert_snapshot!(apply.last_line(), @"Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, in [time].");
     assert_eq!(env.server().initiated(), ["app:v1"], "it was submitted again");
     env.plans_nothing();
 }
@@ -433,22 +397,21 @@ fn a_build_whose_start_was_not_recorded_is_adopted() {
     let lines = journal.lines().filter(|line| !line.contains(r#""record":"started""#));
     let lines: Vec<&str> = lines.collect();
     env.write(".imgplan/journal.jsonl", lines.join("\n") + "\n");
-    assert_snapshot!(steps(&env.ok(["plan"])), @"+ app:v1 build the last build did not succeed");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way [build ID]");
 }
 
-/// Dies before the upload: nothing of the build is worth anything, but its ID is known.
+/// Dies before the start: nobody will ever send the context of that build.
 #[test]
-fn a_build_that_never_got_its_context_is_submitted_again() {
-    let env = one(Duration::ZERO);
-    env.apply();
-    let lockfile = env.read("imgplan.lock");
-    let created = lockfile.replace("    built:", "    pending:").replace(
-        "      visibility: private\n",
-        "      visibility: private\n      started: false\n",
-    );
-    env.write("imgplan.lock", &created);
-    let plan = env.ok(["plan"]);
-    println!("{plan}");
+fn a_build_that_was_never_started_is_submitted_again() {
+    let scripted = Scripted::willing();
+    scripted.on("POST", "/images/build/*/start", [Answer::detail(503, "not now")]);
+    let uploading = json!({ "id": "b-1", "status": "UPLOADING" });
+    scripted.on("GET", "/images/build/*", [Answer::json(200, &uploading)]);
+    let env = TestEnv::at(scripted.url());
+    env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
+    env.run(["apply", "--auto-approve"]).code(1);
+    assert!(env.read("imgplan.lock").contains("\"b-1\""));
+    assert_snapshot!(steps(&env.ok(["plan"])), @"+ app:v1 build the last build did not succeed");
 }
 
 #[test]
@@ -483,13 +446,13 @@ fn a_first_ctrl_c_waits_for_what_runs_and_begins_nothing_new() {
     assert_snapshot!(stopped.shown(), @"
     exit 130
     --- stdout
-    imgplan: 2 images, lockfile ./imgplan.lock, service [service]
+    imgplan: 2 images, lockfile imgplan.lock, service [service]
 
         + app:v1         build   new
         + on-top:latest  build   new
 
     + create
-    Order: app:v1 before 1 unit on top. Longest chain 2.
+    Order: app:v1 first, then what needs them (1 unit). Longest chain 2.
     Cost: 2 submissions, 25 B of context to pack.
     Plan: 2 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
     skipped: 1 unit not begun, for the run was stopped
@@ -526,7 +489,7 @@ fn a_second_ctrl_c_leaves_at_once_and_loses_nothing() {
     assert_snapshot!(left.shown(), @"
     exit 130
     --- stdout
-    imgplan: 1 image, lockfile ./imgplan.lock, service [service]
+    imgplan: 1 image, lockfile imgplan.lock, service [service]
 
         + app:v1  build   new
 
@@ -534,7 +497,7 @@ fn a_second_ctrl_c_leaves_at_once_and_loses_nothing() {
     Cost: 1 submission, 13 B of context to pack.
     Plan: 1 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
 
-    pending: app:v1 (queued) [build ID]
+    pending while queued: app:v1 [build ID]
       left before its end
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, 1 pending, in [time].
@@ -660,5 +623,5 @@ fn the_local_service_needs_no_account() {
     // Its state survives: a base built by one run serves the next.
     env.write("services/api/src/app.py", "print('changed')\n");
     let again = env.ok(["apply", "--local", "--auto-approve"]);
-    assert_snapshot!(again.stdout.lines().last().unwrap_or_default(), @"Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, in 0s.");
+    assert_snapshot!(again.last_line(), @"Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, in [time].");
 }

@@ -76,6 +76,11 @@ impl Output {
         self.redacted(&self.stdout).lines().filter(step).map(flat).collect()
     }
 
+    /// The last line of standard output, without what differs from run to run.
+    pub(crate) fn last_line(&self) -> String {
+        self.redacted(self.stdout.lines().last().unwrap_or_default())
+    }
+
     /// Both streams and the code, without what differs from run to run: for snapshots.
     pub(crate) fn shown(&self) -> String {
         let mut text = format!("exit {}\n", self.code.unwrap_or(-1));
@@ -90,7 +95,7 @@ impl Output {
     /// A text without what differs from run to run.
     pub(crate) fn redacted(&self, text: &str) -> String {
         static TIME: LazyLock<Regex> =
-            LazyLock::new(|| Regex::new(r"\b(after|in) \d+(h\d+m|m\d+s|s)\b").unwrap());
+            LazyLock::new(|| Regex::new(r"\b(after|in) [\d.]+(h\d+m|m\d+s|ms|s)\b").unwrap());
         static STAMP: LazyLock<Regex> =
             LazyLock::new(|| Regex::new(r"\d{4}-\d\d-\d\d[T ][0-9:.]+Z").unwrap());
         static PROCESS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"process \d+").unwrap());

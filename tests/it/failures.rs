@@ -1,0 +1,515 @@
+//! What goes wrong on the way: builds that fail, and a service that refuses, errs or talks
+//! nonsense. The user learns why, nothing is lost, and nothing panics.
+
+use std::time::Duration;
+
+use imgplan::base::limit::Class;
+use imgplan::server::Config;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Output, Scripted, TestEnv};
+
+/// One build that needs nothing.
+const ONE: &str = "version: 1\nimages:\n  - name: app\n    tag: v1\n    context: app\n";
+
+/// One build against a service that follows a script.
+fn against(scripted: &Scripted) -> TestEnv {
+    let env = TestEnv::at(scripted.url());
+    env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
+    env
+}
+
+fn apply(env: &TestEnv) -> Output {
+    env.run(["apply", "--auto-approve"])
+}
+
+/// What was told at the end: all after the plan.
+fn end(output: &Output) -> String {
+    let text = output.redacted(&output.stdout);
+    let at = text.find(" unchanged.\n").map_or(0, |at| at + " unchanged.\n".len());
+    text[at..].trim_matches('\n').to_owned()
+}
+
+/// Everything that keeps build IDs.
+fn records(env: &TestEnv) -> String {
+    let read = |path| std::fs::read_to_string(env.path(path)).unwrap_or_default();
+    read("imgplan.lock") + &read(".imgplan/journal.jsonl")
+}
+
+fn steps(env: &TestEnv) -> String {
+    env.ok(["plan"]).steps().join("\n")
+}
+
+#[test]
+fn a_failed_build_skips_what_needs_it_and_nothing_else() {
+    let env = TestEnv::manifest(
+        "version: 1
+defaults: {tag: v1}
+images:
+  - {name: base, context: base}
+  - {name: api, context: api}
+  - {name: on-api, context: on-api}
+  - {name: other, context: other}
+  - {name: copy, source: docker.io/library/redis:7}
+",
+    );
+    env.context("base", "FROM scratch\n")
+        .context("api", "FROM base:v1\nCOPY src/missing.py /app/\n")
+        .context("on-api", "FROM api:v1\n")
+        .context("other", "FROM base:v1\n");
+    let failed = apply(&env);
+    failed.code(1);
+    assert_snapshot!(end(&failed), @"
+    failed while queued: api:v1 [build ID]
+      the build failed: .imgplan.Dockerfile: line 2: `src/missing.py` is not in the build context
+    skipped: on-api:v1, for it needs api:v1
+
+    Apply: 2 built, 1 mirrored, 0 updated, 0 forgotten, 1 failed, 1 skipped, in [time].
+    Run `imgplan apply` again: it does what is left, and nothing twice.
+    ");
+    assert!(failed.stderr.contains("on-api:v1: Skipped"), "{failed}");
+    let lockfile = env.read("imgplan.lock");
+    for done in ["base:v1", "other:v1", "copy:v1"] {
+        assert!(lockfile.contains(&format!("path: \"prime/local/{done}\"")), "{lockfile}");
+    }
+    assert!(!env.server().initiated().contains(&"on-api:v1".to_owned()));
+    // What is left, and nothing else.
+    assert_snapshot!(steps(&env), @"");
+    env.write("api/src/missing.py", "print('found')\n");
+    env.apply();
+    env.plans_nothing();
+}
+
+#[test]
+fn a_failure_is_told_to_programs_too() {
+    let env = TestEnv::manifest(ONE);
+    env.context("app", "FROM scratch\nCOPY missing /\n");
+    let failed = env.run(["apply", "--auto-approve", "--json"]);
+    failed.code(1);
+    let errors = failed.events("apply_errored");
+    assert_eq!(errors.len(), 1, "{failed}");
+    assert!(errors[0].to_string().contains("missing"), "{failed}");
+    let summary = failed.events("change_summary").pop().unwrap();
+    assert_eq!(summary["changes"]["failed"], 1, "{failed}");
+}
+
+#[test]
+fn a_rebuild_that_fails_keeps_what_was_built_before() {
+    let env = TestEnv::manifest(ONE);
+    env.context("app", "FROM scratch\n").apply();
+    let before = env.read("imgplan.lock");
+    env.context("app", "FROM scratch\nCOPY missing /\n");
+    apply(&env).code(1);
+    let path = "path: \"prime/local/app:v1\"";
+    assert!(before.contains(path) && env.read("imgplan.lock").contains(path));
+    // Back to what it was: there is nothing to build.
+    env.context("app", "FROM scratch\n");
+    env.plans_nothing();
+}
+
+#[test]
+fn a_bad_key_is_refused_with_a_way_out() {
+    let mut env = TestEnv::manifest(ONE);
+    env.context("app", "FROM scratch\n");
+    env.set("PRIME_API_KEY", "wrong-key");
+    let refused = apply(&env);
+    refused.code(1).never_says("wrong-key");
+    assert_snapshot!(end(&refused), @"
+    failed while submitting: app:v1
+      cannot initiate the build (HTTP 401)
+      help: the key is not accepted: see that PRIME_API_KEY is right and not revoked
+
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 1 failed, 0 skipped, in [time].
+    Run `imgplan apply` again: it does what is left, and nothing twice.
+    ");
+    assert_eq!(env.server().initiated(), [""; 0]);
+}
+
+#[test]
+fn no_key_at_all_is_refused_with_a_way_out() {
+    let mut env = TestEnv::manifest(ONE);
+    env.context("app", "FROM scratch\n");
+    env.unset("PRIME_API_KEY");
+    let refused = apply(&env);
+    refused.code(1);
+    assert_snapshot!(refused.shown(), @"
+    exit 1
+    --- stderr
+      × cannot connect to the service: there is no API key
+      help: set PRIME_API_KEY, or run `prime login`; `--local` needs no key
+    ");
+    // A plan needs none.
+    env.ok(["plan"]);
+    assert_eq!(env.server().requests(), [""; 0]);
+}
+
+#[test]
+fn an_unpaid_account_stops_the_run_at_once() {
+    let scripted = Scripted::willing();
+    scripted.on("POST", "/images/build", [Answer::detail(402, "Payment required")]);
+    let env = against(&scripted);
+    env.write(
+        "imgplan.yaml",
+        format!("{ONE}  - {{name: b, context: app}}\n  - {{name: c, context: app}}\n"),
+    );
+    let refused = env.run(["apply", "--auto-approve", "--concurrency", "1"]);
+    refused.code(1);
+    assert_snapshot!(end(&refused), @"
+    failed while submitting: app:v1
+      cannot initiate the build (HTTP 402): Payment required
+      help: the account has to be paid first
+    skipped: 2 units not begun, for the run was stopped
+
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 1 failed, 2 skipped, in [time].
+    Run `imgplan apply` again: it does what is left, and nothing twice.
+    ");
+    assert_eq!(scripted.count("POST", "/images/build"), 1, "the others would meet the same");
+}
+
+#[test]
+fn an_unreachable_service_is_named() {
+    // A port on which nobody listens any more.
+    let url = Scripted::start().url().to_owned();
+    let env = TestEnv::at(&url);
+    env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
+    let lost = apply(&env);
+    lost.code(1);
+    assert_snapshot!(end(&lost), @"
+    failed while submitting: app:v1
+      cannot reach the service: [service]/api/v1: error sending request: client error (Connect): tcp connect error: Connection refused (os error 111)
+      help: see that PRIME_API_BASE_URL is right and the network is up
+
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 1 failed, 0 skipped, in [time].
+    Run `imgplan apply` again: it does what is left, and nothing twice.
+    ");
+    env.ok(["plan"]);
+}
+
+#[test]
+fn a_page_for_people_is_not_taken_for_an_answer() {
+    let page = Answer::text(200, "<!doctype html><html><body>Welcome</body></html>")
+        .header("content-type", "text/html");
+    let scripted = Scripted::willing();
+    scripted.on("POST", "/images/build", [page]);
+    let env = against(&scripted);
+    let refused = apply(&env);
+    refused.code(1);
+    assert_snapshot!(end(&refused), @"
+    failed while submitting: app:v1
+      cannot initiate the build: the service answered with an HTML page instead of JSON
+      help: this is not the images API: see that PRIME_API_BASE_URL is right and no proxy answers in its place
+
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 1 failed, 0 skipped, in [time].
+    Run `imgplan apply` again: it does what is left, and nothing twice.
+    ");
+    assert_eq!(scripted.count("POST", "/images/build"), 1, "it may have been accepted");
+}
+
+#[test]
+fn a_page_in_place_of_a_status_passes() {
+    let page = Answer::text(502, "<html>Bad Gateway</html>");
+    let ok_page = Answer::text(200, "<html>Maintenance</html>");
+    let done = Answer::json(200, &json!({ "id": "b-1", "status": "COMPLETED" }));
+    let scripted = Scripted::willing();
+    scripted.on("GET", "/images/build/*", [page, ok_page, done]);
+    let env = against(&scripted);
+    apply(&env).success();
+    assert_eq!(scripted.count("POST", "/images/build"), 1);
+}
+
+#[test]
+fn a_status_that_stays_nonsense_leaves_the_build_pending() {
+    let scripted = Scripted::willing();
+    scripted.on("GET", "/images/build/*", [Answer::json(200, &json!({ "status": 7 }))]);
+    let env = against(&scripted);
+    env.write("imgplan.yaml", format!("{ONE}    timeout: 1s\n"));
+    let left = apply(&env);
+    left.code(1);
+    assert_snapshot!(end(&left), @"
+    pending while queued: app:v1 [build b-1]
+      not done within 1s
+      help: its build goes on, and the next apply waits for it
+
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, 1 pending, in [time].
+    Run `imgplan apply` again: it does what is left, and nothing twice.
+    ");
+    assert!(records(&env).contains("b-1"), "the build ID is lost");
+}
+
+#[test]
+fn a_start_may_answer_with_nothing() {
+    let scripted = Scripted::willing();
+    scripted.on("POST", "/images/build/*/start", [Answer::empty(204)]);
+    let env = against(&scripted);
+    apply(&env).success();
+    env.plans_nothing();
+}
+
+#[test]
+fn unknown_fields_and_status_words_are_taken_as_they_come() {
+    let scripted = Scripted::willing();
+    let mut accepted = scripted.accepted("b-1");
+    accepted["news"] = json!([{ "of": "tomorrow" }]);
+    accepted["expires_in"] = json!("soon");
+    accepted["visibility"] = json!("FRIENDS");
+    let status = |status: &str| {
+        Answer::json(
+            200,
+            &json!({ "id": "b-1", "status": status, "artifacts": null, "x": { "y": 1 } }),
+        )
+    };
+    scripted.on("POST", "/images/build", [Answer::json(200, &accepted)]).on(
+        "GET",
+        "/images/build/*",
+        [status("QUANTUM"), status("scanning"), status("Completed")],
+    );
+    let env = against(&scripted);
+    apply(&env).success();
+    env.plans_nothing();
+}
+
+#[test]
+fn an_answer_without_an_upload_url_is_an_error_and_loses_no_build() {
+    let scripted = Scripted::willing();
+    for url in [Value::Null, json!(""), json!(5), json!("not a url")] {
+        let mut accepted = scripted.accepted("b-1");
+        accepted["upload_url"] = url.clone();
+        scripted.on("POST", "/images/build", [Answer::json(201, &accepted)]);
+        let env = against(&scripted);
+        let failed = apply(&env);
+        failed.code(1);
+        assert!(end(&failed).contains("upload"), "{url}: {failed}");
+        assert!(records(&env).contains("b-1"), "{url}: the build ID is lost");
+    }
+}
+
+#[test]
+fn an_answer_without_a_build_id_is_an_error() {
+    for answer in [
+        json!({}),
+        json!([]),
+        json!(null),
+        json!({ "build_id": "" }),
+        json!({ "build_id": "../x" }),
+    ] {
+        let scripted = Scripted::willing();
+        scripted.on("POST", "/images/build", [Answer::json(201, &answer)]);
+        let env = against(&scripted);
+        let failed = apply(&env);
+        failed.code(1);
+        assert!(end(&failed).contains("build"), "{answer}: {failed}");
+    }
+}
+
+#[test]
+fn a_refusal_says_what_the_service_said() {
+    let refusal = json!({ "detail": [{ "loc": ["body", "image_tag"], "msg": "tag is reserved" }] });
+    let scripted = Scripted::willing();
+    scripted.on("POST", "/images/build", [Answer::json(422, &refusal)]);
+    let env = against(&scripted);
+    let refused = apply(&env);
+    refused.code(1);
+    assert_snapshot!(end(&refused), @"
+    failed while submitting: app:v1
+      cannot initiate the build (HTTP 422): body.image_tag: tag is reserved
+
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 1 failed, 0 skipped, in [time].
+    Run `imgplan apply` again: it does what is left, and nothing twice.
+    ");
+    assert_snapshot!(steps(&env), @"+ app:v1 build new");
+}
+
+#[test]
+fn a_rate_limit_is_waited_out() {
+    let too_many =
+        || Answer::detail(429, "Too Many Requests (per-token limit)").header("retry-after", "1");
+    let scripted = Scripted::willing();
+    let accepted = Answer::json(201, &scripted.accepted("b-1"));
+    scripted.on("POST", "/images/build", [too_many(), too_many(), accepted]);
+    let env = against(&scripted);
+    let began = std::time::Instant::now();
+    apply(&env).success();
+    assert!(began.elapsed() >= Duration::from_secs(2), "it did not wait as long as it was told");
+    assert_eq!(scripted.count("POST", "/images/build"), 3);
+}
+
+#[test]
+fn a_rate_limit_on_other_requests_is_waited_out_too() {
+    let too_many = || Answer::detail(429, "Rate limit exceeded").header("retry-after", "0");
+    let scripted = Scripted::willing();
+    let done = Answer::json(200, &json!({ "id": "b-1", "status": "COMPLETED" }));
+    scripted.on("POST", "/images/build/*/start", [too_many(), Answer::empty(200)]).on(
+        "GET",
+        "/images/build/*",
+        [too_many(), done],
+    );
+    apply(&against(&scripted)).success();
+    assert_eq!(scripted.count("POST", "/images/build"), 1);
+}
+
+#[test]
+fn a_full_quota_stops_submissions() {
+    let env = TestEnv::with(Config { quota: Some(2), ..Config::default() });
+    let images =
+        ["a", "b", "c", "d", "e"].map(|name| format!("  - {{name: {name}, context: app}}\n"));
+    env.write("imgplan.yaml", format!("version: 1\nimages:\n{}", images.concat()));
+    env.context("app", "FROM scratch\n");
+    let full = env.run(["apply", "--auto-approve", "--concurrency", "1"]);
+    full.code(1);
+    assert_snapshot!(end(&full), @"
+    failed while submitting: c:latest
+      cannot initiate the build (HTTP 429): Image limit exceeded. Personal has 2 images. Maximum allowed is 2.
+      help: delete images that are no longer needed, or ask for a larger quota
+    skipped: 2 units not begun, for the run was stopped
+
+    Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 1 failed, 2 skipped, in [time].
+    Run `imgplan apply` again: it does what is left, and nothing twice.
+    ");
+    assert_eq!(
+        env.server().counts().of(Class::Initiate).accepted,
+        3,
+        "no request after the refusal"
+    );
+    assert_eq!(env.read("imgplan.lock").matches("path: ").count(), 2);
+    assert_eq!(env.ok(["plan"]).steps().len(), 3);
+}
+
+#[test]
+fn a_failed_upload_loses_no_build() {
+    let scripted = Scripted::willing();
+    scripted.on(
+        "PUT",
+        "/upload/*",
+        [Answer::text(403, "<Error><Code>AccessDenied</Code></Error>")],
+    );
+    let env = against(&scripted);
+    let failed = apply(&env);
+    failed.code(1).never_says("s3cr3t");
+    assert_snapshot!(end(&failed), @"
+    failed while uploading: app:v1 [build b-1]
+      cannot upload the context (HTTP 403): an HTML page instead of JSON
+
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 1 failed, 0 skipped, in [time].
+    Run `imgplan apply` again: it does what is left, and nothing twice.
+    ");
+    assert!(records(&env).contains("b-1"));
+    assert_eq!(scripted.count("POST", "/images/build/*/start"), 0, "nothing to start");
+}
+
+#[test]
+fn an_upload_that_stumbles_is_sent_again_whole() {
+    let scripted = Scripted::willing();
+    scripted.on("PUT", "/upload/*", [Answer::empty(503), Answer::empty(200)]);
+    apply(&against(&scripted)).success();
+    let asked = scripted.asked();
+    let uploads: Vec<_> = asked.iter().filter(|asked| asked.method == "PUT").collect();
+    assert_eq!(uploads.len(), 2);
+    assert!(!uploads[0].body.is_empty() && uploads[0].body == uploads[1].body);
+}
+
+#[test]
+fn a_timeout_leaves_the_build_for_the_next_run() {
+    let env = TestEnv::with(Config { build_time: Duration::from_secs(3), ..Config::default() });
+    env.write("imgplan.yaml", format!("{ONE}    timeout: 1s\n")).context("app", "FROM scratch\n");
+    let left = apply(&env);
+    left.code(1);
+    assert_snapshot!(end(&left), @"
+    pending while building: app:v1 [build ID]
+      not done within 1s
+      help: its build goes on, and the next apply waits for it
+
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, 1 pending, in [time].
+    Run `imgplan apply` again: it does what is left, and nothing twice.
+    ");
+    assert_snapshot!(steps(&env), @"<= app:v1 adopt its build is under way [build ID]");
+    env.edit("imgplan.yaml", "timeout: 1s", "timeout: 1m");
+    env.apply();
+    assert_eq!(env.server().initiated(), ["app:v1"]);
+}
+
+#[test]
+fn an_update_that_fails_is_told_and_planned_again() {
+    let scripted = Scripted::willing();
+    let env = against(&scripted);
+    env.apply();
+    let failed = json!({ "results": [{ "success": false, "error": { "code": "conflict", "message": "a build is under way" } }] });
+    scripted.on("PATCH", "/images", [Answer::json(200, &failed)]);
+    env.write("imgplan.yaml", format!("{ONE}    visibility: public\n"));
+    let refused = apply(&env);
+    refused.code(1);
+    assert_snapshot!(end(&refused), @"
+    failed while updating: app:v1
+      cannot update the image: a build is under way
+
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 1 failed, 0 skipped, in [time].
+    Run `imgplan apply` again: it does what is left, and nothing twice.
+    ");
+    assert_snapshot!(steps(&env), @"~ app:v1 update visibility private -> public");
+}
+
+#[test]
+fn a_pending_build_that_the_service_forgot_is_built_again() {
+    let scripted = Scripted::willing();
+    scripted.on("GET", "/images/build/*", [Answer::json(200, &json!({ "status": "BUILDING" }))]);
+    let env = against(&scripted);
+    env.write("imgplan.yaml", format!("{ONE}    timeout: 1s\n"));
+    apply(&env).code(1);
+    assert_snapshot!(steps(&env), @"<= app:v1 adopt its build is under way [build b-1]");
+    scripted.on("GET", "/images/build/*", [Answer::detail(404, "no such build")]);
+    assert_snapshot!(steps(&env), @"+ app:v1 build the last build did not succeed");
+}
+
+#[test]
+fn a_damaged_lockfile_is_refused_with_its_line() {
+    let env = TestEnv::manifest(ONE);
+    env.context("app", "FROM scratch\n").apply();
+    let good = env.read("imgplan.lock");
+    let writes = env.server().writes().len();
+    for bad in [
+        good.replace("version: 1", "version: 2"),
+        format!("<<<<<<< ours\n{good}=======\n{good}>>>>>>> theirs\n"),
+        good.replace("kind: build", "kind: bild"),
+        good[..good.len() / 2].to_owned(),
+        String::new(),
+        "\u{0}".to_owned(),
+    ] {
+        env.write("imgplan.lock", &bad);
+        for args in [&["plan"][..], &["apply", "--auto-approve"], &["show"]] {
+            let refused = env.run(args.iter().copied());
+            refused.code(1).says("imgplan.lock").says("help");
+            assert_eq!(env.read("imgplan.lock"), bad, "it is left as it is");
+        }
+    }
+    assert_eq!(env.server().writes().len(), writes);
+}
+
+#[test]
+fn a_lockfile_with_a_conflict() {
+    let env = TestEnv::manifest(ONE);
+    env.context("app", "FROM scratch\n");
+    env.write("imgplan.lock", "version: 1\n<<<<<<< ours\nunits:\n=======\n>>>>>>> theirs\n");
+    assert_snapshot!(env.run(["plan"]).shown(), @"
+    exit 1
+    --- stderr
+      × cannot read imgplan.lock: it holds conflict markers of a merge, on line 2
+      help: finish the merge: keep for each unit the block of one side
+    ");
+    env.write("imgplan.lock", "version: 9\n");
+    assert_snapshot!(env.run(["plan"]).shown(), @"
+    exit 1
+    --- stderr
+      × cannot read imgplan.lock: it has version 9, and this imgplan reads 1
+      help: use a newer imgplan
+    ");
+}
+
+#[test]
+fn a_context_that_cannot_be_read_stops_before_anything_is_sent() {
+    let env = TestEnv::manifest(ONE);
+    env.context("app", "FROM scratch\n");
+    env.write("app/.dockerignore", b"ok\n\xff\xfe\n");
+    let plan = env.run(["plan"]);
+    println!("{plan}");
+    assert_eq!(env.server().requests(), [""; 0]);
+}
