@@ -5,6 +5,7 @@ pub mod digest;
 pub mod file;
 pub mod limit;
 pub mod name;
+pub mod nearest;
 pub mod secret;
 pub mod source;
 pub mod upstream;

@@ -1,5 +1,6 @@
 //! Turns logical lines into stages and instructions, and says all that is wrong with them. Pure.
 
+use crate::base::nearest::nearest;
 use std::ops::Range;
 
 use super::instruction::{Instruction, Pair, Stage};
@@ -161,14 +162,4 @@ impl Parser<'_> {
         }
         parsed
     }
-}
-
-/// The nearest known word, if one is near enough to be what was meant.
-pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    known
-        .iter()
-        .map(|known| (strsim::damerau_levenshtein(word, known), *known))
-        .filter(|(distance, known)| *distance <= known.len() / 2 && *distance <= 2)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
 }

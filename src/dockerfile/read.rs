@@ -6,9 +6,10 @@ use super::DockerfileError;
 use super::heredoc::{self, Heredoc};
 use super::instruction::{Instruction, Pair, Place, Stage};
 use super::lines::Line;
-use super::parse::{INSTRUCTIONS, nearest};
+use super::parse::INSTRUCTIONS;
 use super::shell::{Shell, Value};
 use super::words::{self, Json, Word};
+use crate::base::nearest::nearest;
 
 /// What a line turned out to be.
 #[derive(Default)]

@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 
-use super::decode::nearest;
 use super::graph::Edge;
 use super::resolve::{Content, Draft};
 use super::workspace::{BaseUse, Unit, UnitId};
 use crate::base::name::Platform;
+use crate::base::nearest::nearest;
 use crate::base::source::{Problem, Span};
 use crate::dockerfile::Reference;
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::decode::nearest;
 use super::node::{Kind, Node, Value};
+use crate::base::nearest::nearest;
 use crate::base::source::Problem;
 
 /// Where variables come from: the manifest's `vars` first, then the environment.

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::bases;
-use super::decode::{Sp, nearest};
 use super::files::{self, DockerfileSource, Files};
 use super::graph::{self, Edge};
 use super::model::{Image, Manifest, OwnerSetting};
+use super::spanned::Sp;
 use super::workspace::{BuildOrigin, Origin, ServiceSettings, Unit, UnitId, Workspace};
 use crate::base::limit::Class;
 use crate::base::name::{ImageName, ImageRef, NameError, Owner, Platform, Tag, Visibility};
+use crate::base::nearest::nearest;
 use crate::base::source::{Problem, SourceSet, Span};
 use crate::base::upstream::SourceRef;
 

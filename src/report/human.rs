@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
+use super::words::{count, doing, done, phase_word, plan_line, stopping, tail};
 use super::{Options, PlanView, Reporter, Talk, bytes, elapsed};
-use crate::base::name::BuildId;
-use crate::event::{Active, Because, Failure, Phase, RunEvent, Signal, Stop, Summary};
-use crate::plan::{Action, Counts, Step};
+use crate::event::{Active, Because, Failure, Phase, RunEvent, Summary};
+use crate::plan::{Action, Step};
 
 /// Writes data to one stream and talk to another.
 pub struct Human<'w> {
@@ -332,73 +332,4 @@ fn alike(failures: &[Failure]) -> Vec<Vec<&Failure>> {
         }
     }
     groups
-}
-
-/// The line that comes last, with all counts always.
-fn plan_line(counts: &Counts) -> String {
-    let Counts { create, rebuild, adopt, update, destroy, forget, unchanged } = counts;
-    let adopt = match adopt {
-        0 => String::new(),
-        adopt => format!("{adopt} to adopt, "),
-    };
-    format!(
-        "Plan: {create} to create, {rebuild} to rebuild, {adopt}{update} to update, {destroy} to \
-         destroy, {forget} to forget. {unchanged} unchanged."
-    )
-}
-
-fn stopping(because: &Stop, active: usize) -> String {
-    let active = match active {
-        0 => String::new(),
-        active => format!("; {} under way will be waited for", count(active, "unit")),
-    };
-    match because {
-        Stop::Interrupted(Signal::Interrupt) => {
-            format!("Stopping: nothing new is begun{active}. Ctrl-C again leaves at once.")
-        }
-        Stop::Interrupted(Signal::Terminate) => {
-            format!("Stopping on SIGTERM: nothing new is begun{active}.")
-        }
-        Stop::Error(_) => {
-            format!("Stopping: every other unit would meet the same error{active}.")
-        }
-    }
-}
-
-fn tail(build: Option<&BuildId>) -> String {
-    build.map(|build| format!(" [build {build}]")).unwrap_or_default()
-}
-
-fn count(number: usize, word: &str) -> String {
-    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
-}
-
-fn doing(action: &str) -> &'static str {
-    match action {
-        "build" => "Building",
-        "mirror" => "Mirroring",
-        "adopt" => "Waiting for its build",
-        "update" => "Updating",
-        _ => "Forgetting",
-    }
-}
-
-fn done(action: &str) -> &'static str {
-    match action {
-        "build" | "adopt" => "Built",
-        "mirror" => "Mirrored",
-        "update" => "Updated",
-        _ => "Forgotten",
-    }
-}
-
-fn phase_word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Package => "packing",
-        Phase::Submit => "submitting",
-        Phase::Upload => "uploading",
-        Phase::Queued => "queued",
-        Phase::Building => "building",
-        Phase::Update => "updating",
-    }
 }

@@ -3,6 +3,7 @@
 
 pub mod human;
 pub mod json;
+mod words;
 
 use std::io;
 use std::time::Duration;

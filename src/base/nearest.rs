@@ -1,0 +1,18 @@
+//! Finds the known word that a wrong one was most likely meant to be. Pure.
+
+/// The nearest known word, in whatever case `word` is, if one is near enough to be what was meant.
+///
+/// ```
+/// use imgplan::base::nearest::nearest;
+/// assert_eq!(nearest("platform", &["platforms", "source"]), Some("platforms"));
+/// assert_eq!(nearest("zzz", &["platforms", "source"]), None);
+/// ```
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let lower = word.to_lowercase();
+    known
+        .iter()
+        .map(|&known| (strsim::damerau_levenshtein(&lower, &known.to_lowercase()), known))
+        .filter(|(distance, known)| *distance <= (known.chars().count().max(3) / 3).min(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}

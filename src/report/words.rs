@@ -1,0 +1,74 @@
+//! The words for people: phases, actions, counts. Pure.
+
+use crate::base::name::BuildId;
+use crate::event::{Phase, Signal, Stop};
+use crate::plan::Counts;
+
+/// The line that comes last, with all counts always.
+pub(super) fn plan_line(counts: &Counts) -> String {
+    let Counts { create, rebuild, adopt, update, destroy, forget, unchanged } = counts;
+    let adopt = match adopt {
+        0 => String::new(),
+        adopt => format!("{adopt} to adopt, "),
+    };
+    format!(
+        "Plan: {create} to create, {rebuild} to rebuild, {adopt}{update} to update, {destroy} to \
+         destroy, {forget} to forget. {unchanged} unchanged."
+    )
+}
+
+pub(super) fn stopping(because: &Stop, active: usize) -> String {
+    let active = match active {
+        0 => String::new(),
+        active => format!("; {} under way will be waited for", count(active, "unit")),
+    };
+    match because {
+        Stop::Interrupted(Signal::Interrupt) => {
+            format!("Stopping: nothing new is begun{active}. Ctrl-C again leaves at once.")
+        }
+        Stop::Interrupted(Signal::Terminate) => {
+            format!("Stopping on SIGTERM: nothing new is begun{active}.")
+        }
+        Stop::Error(_) => {
+            format!("Stopping: every other unit would meet the same error{active}.")
+        }
+    }
+}
+
+pub(super) fn tail(build: Option<&BuildId>) -> String {
+    build.map(|build| format!(" [build {build}]")).unwrap_or_default()
+}
+
+pub(super) fn count(number: usize, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
+pub(super) fn doing(action: &str) -> &'static str {
+    match action {
+        "build" => "Building",
+        "mirror" => "Mirroring",
+        "adopt" => "Waiting for its build",
+        "update" => "Updating",
+        _ => "Forgetting",
+    }
+}
+
+pub(super) fn done(action: &str) -> &'static str {
+    match action {
+        "build" | "adopt" => "Built",
+        "mirror" => "Mirrored",
+        "update" => "Updated",
+        _ => "Forgotten",
+    }
+}
+
+pub(super) fn phase_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Package => "packing",
+        Phase::Submit => "submitting",
+        Phase::Upload => "uploading",
+        Phase::Queued => "queued",
+        Phase::Building => "building",
+        Phase::Update => "updating",
+    }
+}
