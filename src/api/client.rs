@@ -12,9 +12,9 @@ use serde_json::Value;
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{self, Accepted, BuildView, Refused};
+use super::answer::{self, Accepted, BuildView, Progress, Refused};
 use super::endpoint::Endpoint;
-use super::error::{ApiError, ErrorKind, looks_like_html};
+use super::error::{ApiError, ErrorKind, looks_like_html, shorten};
 use super::gate::{Gate, Permit};
 use super::retry::{self, Repeat};
 use super::wire::{BuildImageRequest, StartBuildRequest, UpdateImagesRequest};
@@ -126,9 +126,13 @@ impl Client {
             stop: Some(stop),
         };
         let value = self.json(&call, Some(request)).await?;
-        answer::initiated(&value).ok_or_else(|| {
+        let mut results = answer::initiated(&value).ok_or_else(|| {
             ApiError::new(ACTION, ErrorKind::BadAnswer, "the answer has no build ID")
-        })
+        })?;
+        for refused in results.iter_mut().filter_map(|result| result.as_mut().err()) {
+            refused.message = self.clean(&refused.message);
+        }
+        Ok(results)
     }
 
     /// `PUT` of a context to where the service said. Sends exactly `length` bytes, said up front.
@@ -177,7 +181,7 @@ impl Client {
         const ACTION: &str = "ask for the build's status";
         let path = format!("/images/build/{build}");
         let value = self.json(&Call::get(Class::Status, ACTION, path), None::<&()>).await?;
-        answer::build_view(&value)
+        self.view(&value)
             .ok_or_else(|| ApiError::new(ACTION, ErrorKind::BadAnswer, "the answer has no status"))
     }
 
@@ -191,7 +195,7 @@ impl Client {
         })?;
         let total = value.get("total_count").or_else(|| value.get("totalCount"));
         Ok(BuildsPage {
-            builds: rows.iter().filter_map(answer::build_view).collect(),
+            builds: rows.iter().filter_map(|row| self.view(row)).collect(),
             total: total.and_then(Value::as_u64),
             rows: rows.len(),
         })
@@ -223,13 +227,26 @@ impl Client {
         if let Some(failed) = failed {
             let reason = |key: &str| failed.get("error").and_then(|error| error.get(key)?.as_str());
             let reason = reason("message").or_else(|| reason("code")).unwrap_or("no reason given");
-            return Err(ApiError::new(ACTION, ErrorKind::Rejected, super::error::shorten(reason)));
+            return Err(ApiError::new(ACTION, ErrorKind::Rejected, self.clean(reason)));
         }
         if results.len() != request.updates.len() {
             let message = "the answer does not say of each image whether it was changed";
             return Err(ApiError::new(ACTION, ErrorKind::BadAnswer, message));
         }
         Ok(())
+    }
+
+    fn view(&self, answer: &Value) -> Option<BuildView> {
+        let mut view = answer::build_view(answer)?;
+        if let Progress::Failed(reason) = &mut view.progress {
+            *reason = self.clean(reason);
+        }
+        Some(view)
+    }
+
+    /// The service's words, fit to be shown: a line without secrets and control characters.
+    fn clean(&self, words: &str) -> String {
+        shorten(&scrub(words, Some(self.inner.key.expose())))
     }
 
     /// Sends a request and reads the JSON of its answer.
@@ -244,10 +261,7 @@ impl Client {
             let what = match text.trim() {
                 "" => "an empty answer".to_owned(),
                 html if looks_like_html(html) => "an HTML page".to_owned(),
-                other => format!(
-                    "`{}`",
-                    super::error::shorten(other).chars().take(80).collect::<String>()
-                ),
+                other => format!("`{}`", shorten(other).chars().take(80).collect::<String>()),
             };
             let message = scrub(&what, Some(self.inner.key.expose()));
             let message = format!("the service answered with {message} instead of JSON");

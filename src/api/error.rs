@@ -151,7 +151,9 @@ pub fn is_quota(message: &str) -> bool {
 fn answer_text(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let Ok(json) = serde_json::from_str::<Value>(&text) else {
-        return if looks_like_html(&text) {
+        return if let Some(error) = storage_error(&text) {
+            error
+        } else if looks_like_html(&text) {
             "an HTML page instead of JSON".to_owned()
         } else {
             shorten(&text)
@@ -186,6 +188,19 @@ fn answer_text(body: &[u8]) -> String {
         .map_or_else(|| shorten(&text), |text| shorten(&text))
 }
 
+/// What object storage says in XML, in its own two elements: the others may hold the signature.
+fn storage_error(text: &str) -> Option<String> {
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once(&format!("</{name}>"))?.0)
+    };
+    let error = match (element("Code")?, element("Message")) {
+        (code, Some(message)) => format!("{code}: {message}"),
+        (code, None) => code.to_owned(),
+    };
+    Some(shorten(&error))
+}
+
 /// Whether a text is a page for people where JSON should be.
 pub(super) fn looks_like_html(text: &str) -> bool {
     text.trim_start().starts_with('<')
@@ -210,6 +225,10 @@ mod tests {
             (r#"{"errors": [{"param": "tag", "details": "is bad"}]}"#, "tag: is bad"),
             (r#"{"message": "hm"}"#, "hm"),
             ("<html><body>Bad Gateway</body></html>", "an HTML page instead of JSON"),
+            (
+                "<?xml version='1.0'?><Error><Code>Expired</Code><Message>Too late</Message><Sig>s</Sig></Error>",
+                "Expired: Too late",
+            ),
             ("plain\u{1b}[31m words\n", "plain [31m words"),
             ("", ""),
             ("[1]", "[1]"),
