@@ -61,7 +61,7 @@ images:
     let failed = apply(&env);
     failed.code(1);
     assert_snapshot!(end(&failed), @"
-    failed while queued: api:v1 [build ID]
+    failed while building: api:v1 [build ID]
       the build failed: .imgplan.Dockerfile: line 2: `src/missing.py` is not in the build context
     skipped: on-api:v1, for it needs api:v1
 
@@ -70,12 +70,15 @@ images:
     ");
     assert!(failed.stderr.contains("on-api:v1: Skipped"), "{failed}");
     let lockfile = env.read("imgplan.lock");
-    for done in ["base:v1", "other:v1", "copy:v1"] {
+    for done in ["base:v1", "other:v1", "copy:7"] {
         assert!(lockfile.contains(&format!("path: \"prime/local/{done}\"")), "{lockfile}");
     }
     assert!(!env.server().initiated().contains(&"on-api:v1".to_owned()));
     // What is left, and nothing else.
-    assert_snapshot!(steps(&env), @"");
+    assert_snapshot!(steps(&env), @"
+    + api:v1 build the last build did not succeed
+    + on-api:v1 build new
+    ");
     env.write("api/src/missing.py", "print('found')\n");
     env.apply();
     env.plans_nothing();
@@ -388,7 +391,7 @@ fn a_failed_upload_loses_no_build() {
     failed.code(1).never_says("s3cr3t");
     assert_snapshot!(end(&failed), @"
     failed while uploading: app:v1 [build b-1]
-      cannot upload the context (HTTP 403): an HTML page instead of JSON
+      cannot upload the context (HTTP 403): AccessDenied
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 1 failed, 0 skipped, in [time].
     Run `imgplan apply` again: it does what is left, and nothing twice.

@@ -6,6 +6,14 @@ use crate::support::{Answer, KEY, Output, Scripted, TestEnv, list};
 /// What the scripted service signs its upload URLs with.
 const SIGNATURE: &str = "s3cr3t";
 
+const ONE: &str = "version: 1\nimages:\n  - {name: app, tag: v1, context: app}\n";
+
+const TWO: &str = "version: 1
+images:
+  - {name: app, tag: v1, context: app}
+  - {name: bad, tag: v1, context: bad}
+";
+
 /// Asserts that no output and no file below the environment has any of these texts.
 fn nowhere(env: &TestEnv, outputs: &[Output], secrets: &[&str]) {
     for output in outputs {
@@ -41,13 +49,9 @@ fn run_all(env: &TestEnv) -> Vec<Output> {
     outputs
 }
 
-fn image() -> &'static str {
-    "version: 1\nimages:\n  - {name: app, tag: v1, context: app}\n  - {name: bad, tag: v1, context: bad}\n"
-}
-
 #[test]
 fn a_run_shows_and_keeps_no_secret() {
-    let env = TestEnv::manifest(image());
+    let env = TestEnv::manifest(TWO);
     env.context("app", "FROM scratch\n").context("bad", "FROM scratch\nCOPY missing /\n");
     let outputs = run_all(&env);
     assert!(outputs.iter().any(|output| output.code == Some(1)), "one image fails");
@@ -56,7 +60,7 @@ fn a_run_shows_and_keeps_no_secret() {
 
 #[test]
 fn the_local_service_shows_no_secret() {
-    let env = TestEnv::manifest(image());
+    let env = TestEnv::manifest(TWO);
     env.context("app", "FROM scratch\n").context("bad", "FROM scratch\n");
     let outputs = [
         env.run(["apply", "--local", "--auto-approve", "-v"]),
@@ -70,7 +74,6 @@ fn the_local_service_shows_no_secret() {
 fn a_service_that_babbles_is_not_repeated() {
     let url = format!("https://bucket.example/put?X-Signature={SIGNATURE}");
     let babble = format!("cannot take {KEY}, nor PUT {url}");
-    let fatal = |status| Answer::detail(status, &babble);
     for (method, path, status) in [
         ("POST", "/images/build", 400),
         ("POST", "/images/build", 401),
@@ -82,17 +85,15 @@ fn a_service_that_babbles_is_not_repeated() {
         ("GET", "/images/build/*", 403),
         ("GET", "/images/build/*", 404),
     ] {
-        let scripted = Scripted::willing();
-        scripted.on(method, path, [fatal(status)]);
-        let env = TestEnv::at(scripted.url());
-        env.write("imgplan.yaml", "version: 1\nimages:\n  - {name: app, tag: v1, context: app}\n");
-        env.context("app", "FROM scratch\n");
-        let outputs = [&["-v"][..], &["--json"]]
-            .map(|more| env.run(["apply", "--auto-approve"].iter().chain(more).copied()));
-        for output in &outputs {
+        for more in ["-v", "--json"] {
+            let scripted = Scripted::willing();
+            scripted.on(method, path, [Answer::detail(status, &babble)]);
+            let env = TestEnv::at(scripted.url());
+            env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
+            let output = env.run(["apply", "--auto-approve", more]);
             output.code(1);
+            nowhere(&env, &[output], &[KEY, SIGNATURE]);
         }
-        nowhere(&env, &outputs, &[KEY, SIGNATURE]);
     }
 }
 
@@ -108,8 +109,7 @@ fn the_reason_of_a_failed_build_is_cleaned() {
     });
     scripted.on("GET", "/images/build/*", [Answer::json(200, &failed)]);
     let env = TestEnv::at(scripted.url());
-    env.write("imgplan.yaml", "version: 1\nimages:\n  - {name: app, tag: v1, context: app}\n");
-    env.context("app", "FROM scratch\n");
+    env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
     let outputs =
         [env.run(["apply", "--auto-approve"]), env.run(["apply", "--auto-approve", "--json"])];
     for output in &outputs {
@@ -118,10 +118,9 @@ fn the_reason_of_a_failed_build_is_cleaned() {
     nowhere(&env, &outputs, &[KEY, SIGNATURE]);
 }
 
-/// A secret in a manifest's variable is the user's own doing, but the service's URL is printed.
 #[test]
 fn a_key_in_the_home_is_not_shown_either() {
-    let mut env = TestEnv::manifest(image());
+    let mut env = TestEnv::manifest(TWO);
     env.context("app", "FROM scratch\n").context("bad", "FROM scratch\n");
     let config = format!("{{\"api_key\": \"{KEY}\"}}");
     // Outside of what is searched: it is where the user keeps it.
