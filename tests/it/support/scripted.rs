@@ -1,0 +1,182 @@
+//! A service that says what it is told to: answers that the real local server never gives.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+/// One answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+}
+
+impl Answer {
+    /// Any text, as it is.
+    pub(crate) fn text(status: u16, body: &str) -> Self {
+        Self { status, headers: Vec::new(), body: body.to_owned() }
+    }
+
+    /// JSON.
+    pub(crate) fn json(status: u16, body: &Value) -> Self {
+        Self::text(status, &body.to_string()).header("content-type", "application/json")
+    }
+
+    /// An error in the service's words.
+    pub(crate) fn detail(status: u16, detail: &str) -> Self {
+        Self::json(status, &json!({ "detail": detail }))
+    }
+
+    /// Nothing at all.
+    pub(crate) fn empty(status: u16) -> Self {
+        Self::text(status, "")
+    }
+
+    /// With a header.
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+}
+
+/// A request that came.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    /// Without the API's prefix and without a query.
+    pub(crate) path: String,
+    pub(crate) body: Vec<u8>,
+}
+
+struct Rule {
+    method: String,
+    path: String,
+    answers: VecDeque<Answer>,
+}
+
+#[derive(Default)]
+struct Script {
+    rules: Vec<Rule>,
+    asked: Vec<Asked>,
+}
+
+/// A service that follows a script; what the script does not have is a 404.
+pub(crate) struct Scripted {
+    url: String,
+    script: Arc<Mutex<Script>>,
+    runtime: Option<Runtime>,
+}
+
+impl Scripted {
+    /// Starts one without any rule.
+    pub(crate) fn start() -> Self {
+        let runtime = super::runtime();
+        let script = Arc::new(Mutex::new(Script::default()));
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&script));
+        runtime.spawn(async move { axum::serve(listener, router).await });
+        Self { url, script, runtime: Some(runtime) }
+    }
+
+    /// One that accepts builds named `b-1` and says that they are complete: to be changed from.
+    pub(crate) fn willing() -> Self {
+        let scripted = Self::start();
+        scripted
+            .on("POST", "/images/build", [Answer::json(201, &scripted.accepted("b-1"))])
+            .on("PUT", "/upload/*", [Answer::empty(200)])
+            .on("POST", "/images/build/*/start", [Answer::json(200, &json!({ "ok": true }))])
+            .on("GET", "/images/build/*", [Answer::json(200, &completed("b-1"))]);
+        scripted
+    }
+
+    /// The answer to a build that is accepted.
+    pub(crate) fn accepted(&self, build: &str) -> Value {
+        json!({
+            "build_id": build,
+            "upload_url": format!("{}/upload/{build}?signature=s3cr3t", self.url),
+            "expires_in": 3600,
+            "fullImagePath": "prime/local/app:v1",
+            "visibility": "PRIVATE",
+        })
+    }
+
+    /// Says how to answer; a `*` in the path stands for one segment. A later rule wins over an
+    /// earlier one. Answers are given in turn, and the last one ever after.
+    pub(crate) fn on(
+        &self,
+        method: &str,
+        path: &str,
+        answers: impl IntoIterator<Item = Answer>,
+    ) -> &Self {
+        let (method, path) = (method.to_owned(), path.to_owned());
+        let rule = Rule { method, path, answers: answers.into_iter().collect() };
+        self.script.lock().unwrap().rules.insert(0, rule);
+        self
+    }
+
+    /// Its URL.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Every request so far, in order.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.script.lock().unwrap().asked.clone()
+    }
+
+    /// How many requests came to a path, in which a `*` stands for one segment.
+    pub(crate) fn count(&self, method: &str, path: &str) -> usize {
+        let asked = self.asked();
+        asked.iter().filter(|a| a.method == method && matches(path, &a.path)).count()
+    }
+}
+
+/// The status of a build that is complete.
+pub(crate) fn completed(build: &str) -> Value {
+    json!({ "id": build, "status": "COMPLETED", "fullImagePath": "prime/local/app:v1" })
+}
+
+fn matches(pattern: &str, path: &str) -> bool {
+    let (pattern, path) = (pattern.split('/'), path.split('/'));
+    pattern.clone().count() == path.clone().count()
+        && pattern.zip(path).all(|(pattern, part)| pattern == "*" || pattern == part)
+}
+
+async fn answer(
+    State(script): State<Arc<Mutex<Script>>>,
+    method: Method,
+    uri: Uri,
+    body: Bytes,
+) -> Response {
+    let path = uri.path().strip_prefix("/api/v1").unwrap_or(uri.path()).to_owned();
+    let mut script = script.lock().unwrap();
+    let method = method.to_string();
+    script.asked.push(Asked { method: method.clone(), path: path.clone(), body: body.into() });
+    let rule = script.rules.iter_mut().find(|r| r.method == method && matches(&r.path, &path));
+    let answer = match rule {
+        Some(rule) if rule.answers.len() > 1 => rule.answers.pop_front(),
+        Some(rule) => rule.answers.front().cloned(),
+        None => None,
+    };
+    let answer = answer.unwrap_or_else(|| Answer::detail(404, "the script has no such answer"));
+    let mut response = (StatusCode::from_u16(answer.status).unwrap(), answer.body).into_response();
+    for (name, value) in answer.headers {
+        response.headers_mut().insert(name, value.parse().unwrap());
+    }
+    response
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.runtime.take().map(Runtime::shutdown_background);
+    }
+}
