@@ -1,6 +1,7 @@
 //! What can go wrong between us and the service, in kinds that decide what happens next, and in
 //! words that say what to do. Pure.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -184,6 +185,21 @@ fn answer_text(body: &[u8]) -> String {
         .or_else(|| list(json.get("errors")?, "param", "details"))
         .or_else(|| json.get("message")?.as_str().map(str::to_owned))
         .map_or_else(|| shorten(&text), |text| shorten(&text))
+}
+
+/// An error and its causes in one line; reqwest's own text stops at "error sending request".
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            // Writing into a String cannot fail.
+            let _ = write!(text, ": {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
 }
 
 /// Whether a text is a page for people where JSON should be.

@@ -4,15 +4,14 @@
 //! as bad, and decoding starts over and goes past it, until all that is left is right.
 
 use std::fmt;
-use std::marker::PhantomData;
 
 use serde::de::{
-    self, Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer,
-    MapAccess, SeqAccess, Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess,
+    Visitor,
 };
 
 use super::node::{Key, Kind, Node, Value};
-use crate::base::source::{Problem, Span, Spanned};
+use crate::base::source::{Problem, Span};
 
 /// More problems than this in one file are not worth reading, nor finding.
 const MAX_PROBLEMS: usize = 50;
@@ -359,8 +358,8 @@ impl<'de> Deserializer<'de> for KeyReader<'_> {
     }
 }
 
-/// The name under which [`Sp`] asks a [`NodeReader`] for the place as well as the value.
-const SPANNED: &str = "imgplan::Spanned";
+/// The name under which a [`Sp`](super::Sp) asks a [`NodeReader`] for the place as well as the value.
+pub(super) const SPANNED: &str = "imgplan::Spanned";
 
 struct SpannedParts<'a> {
     node: &'a Node,
@@ -381,66 +380,5 @@ impl<'de> SeqAccess<'de> for SpannedParts<'_> {
             3 => seed.deserialize(NodeReader(self.node)).map(Some),
             _ => Ok(None),
         }
-    }
-}
-
-/// A value of the manifest and the place that said it.
-#[derive(Debug, Clone)]
-pub struct Sp<T>(pub Spanned<T>);
-
-impl<T> std::ops::Deref for Sp<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0.value
-    }
-}
-
-impl<T> Sp<T> {
-    /// Where the value stands.
-    pub fn span(&self) -> Span {
-        self.0.span
-    }
-}
-
-impl<T: schemars::JsonSchema> schemars::JsonSchema for Sp<T> {
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        T::schema_name()
-    }
-
-    fn schema_id() -> std::borrow::Cow<'static, str> {
-        T::schema_id()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        T::json_schema(generator)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Sp<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Parts<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Parts<T> {
-            type Value = Sp<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value of a manifest")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Sp<T>, A::Error> {
-                let missing = || de::Error::custom("a value without a place");
-                let start = parts.next_element()?.ok_or_else(missing)?;
-                let len = parts.next_element()?.ok_or_else(missing)?;
-                let value = parts.next_element()?.ok_or_else(missing)?;
-                Ok(Sp(Spanned::new(value, Span::new(start, len))))
-            }
-        }
-
-        deserializer.deserialize_newtype_struct(SPANNED, Parts(PhantomData))
     }
 }

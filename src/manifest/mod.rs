@@ -12,8 +12,9 @@ mod load;
 pub mod model;
 mod node;
 mod resolve;
+mod sp;
 pub mod workspace;
 
-pub use decode::Sp;
 pub use load::{ManifestError, root_of};
+pub use sp::Sp;
 pub use workspace::Workspace;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
-use super::decode::Sp;
+use super::Sp;
 use crate::base::limit::{Limit, parse_duration};
 use crate::base::name::{ImageName, NameError, Owner, Platform, Tag, Visibility};
 use crate::base::upstream::SourceRef;

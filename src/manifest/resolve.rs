@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Sp;
 use super::bases;
-use super::decode::{Sp, nearest};
+use super::decode::nearest;
 use super::files::{self, DockerfileSource, Files};
 use super::graph::{self, Edge};
 use super::model::{Image, Manifest, OwnerSetting};

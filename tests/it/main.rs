@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
+mod layers;
 mod main_job;
 mod server;
 #[allow(dead_code, reason = "a kit for tests that are still being written")]
