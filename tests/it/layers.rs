@@ -138,6 +138,14 @@ const IMPURE: &[&str] = &[
     "tokio::spawn",
 ];
 
+/// An error that nobody can match on.
+const UNTYPED: &[&str] = &["Box<dyn Error", "Box<dyn std::error::Error", "Box<dyn error::Error"];
+
+/// What writes to the streams of the process.
+const OUTPUT: &[&str] =
+    &["println!", "eprintln!", "print!", "eprint!", "stdout().lock", "stderr().lock"];
+
+/// Lines of a file, without its tests.
 const MOST_LINES: usize = 400;
 
 /// A file that cannot say what it is for.
@@ -145,65 +153,66 @@ const NO_NAMES: &[&str] = &["util", "utils", "common", "misc", "helper", "helper
 
 /// Everything that is wrong with one file, as `file:line: what, and the way out`.
 fn check(source: &Source) -> Vec<String> {
+    let mut problems = floors(source);
+    problems.extend(shape(source));
+    problems.extend(words(source));
+    let place = |(line, text)| format!("{}:{line}: {text}", source.path);
+    problems.into_iter().map(place).collect()
+}
+
+type Problem = (usize, String);
+
+/// Who is imported, and who waits.
+fn floors(source: &Source) -> Vec<Problem> {
     let module = source.module();
     let top = module.first().map_or("lib", String::as_str);
-    let mut problems = Vec::new();
-    let mut problem = |line: usize, text: String| {
-        problems.push(format!("{}:{line}: {text}", source.path));
+    let Some(floor) = FLOORS.iter().find(|floor| floor.module == top) else {
+        if TOP.contains(&top) {
+            return Vec::new();
+        }
+        return vec![(1, format!("`{top}` is on no floor: give it one in tests/it/layers.rs"))];
     };
-    match FLOORS.iter().find(|floor| floor.module == top) {
-        Some(floor) => {
-            for (line, path) in source.paths() {
-                if let Some(text) = floor.refuses(&path) {
-                    problem(line, text);
-                }
-            }
-            for line in ["async", "await"].into_iter().flat_map(|word| source.find(word)) {
-                if !floor.may_wait {
-                    problem(
-                        line,
-                        format!("`{top}` is not to wait for anything: {}", floor.way_out),
-                    );
-                }
-            }
-        }
-        None if TOP.contains(&top) => {}
-        None => problem(1, format!("`{top}` is on no floor: give it one in tests/it/layers.rs")),
-    }
-    if says_pure(&source.doc) {
-        for words in IMPURE {
-            for line in source.find(words) {
-                let way_out = "let the caller bring it, or do not call the file pure";
-                problem(
-                    line,
-                    format!("its first lines say `Pure`, and here is `{words}`: {way_out}"),
-                );
-            }
+    let refused = |(line, path): (usize, Vec<String>)| Some((line, floor.refuses(&path)?));
+    let mut problems: Vec<Problem> = source.paths().into_iter().filter_map(refused).collect();
+    if !floor.may_wait {
+        for line in ["async", "await"].into_iter().flat_map(|word| source.find(word)) {
+            problems.push((line, format!("`{top}` waits for nothing: {}", floor.way_out)));
         }
     }
+    problems
+}
+
+/// How large a file is, how it is named, and whether it says what it is for.
+fn shape(source: &Source) -> Vec<Problem> {
+    let mut problems = Vec::new();
     if source.lines > MOST_LINES {
-        let text = "lines without its tests; at most 400: split it by what its parts are for";
-        problem(1, format!("{} {text}", source.lines));
+        let rule = format!("at most {MOST_LINES}: split it by what its parts are for");
+        problems.push((1, format!("{} lines without its tests; {rule}", source.lines)));
     }
-    if let Some(name) = module.last().filter(|name| NO_NAMES.contains(&name.as_str())) {
-        problem(1, format!("`{name}` says nothing: name the file by what it is for"));
+    if let Some(name) = source.module().last().filter(|name| NO_NAMES.contains(&name.as_str())) {
+        problems.push((1, format!("`{name}` says nothing: name the file by what it is for")));
     }
     if source.doc.is_empty() {
-        problem(1, "the first line is no `//!` that says what the file is for".to_owned());
+        problems.push((1, "the first line is no `//!` that says what it is for".to_owned()));
     }
-    for words in ["Box<dyn Error", "Box<dyn std::error::Error", "Box<dyn error::Error"] {
-        for line in source.find(words) {
-            problem(line, "an error without a type: add a variant to the module's own".to_owned());
+    problems
+}
+
+/// Words that do not belong here.
+fn words(source: &Source) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut refuse = |words: &[&str], why: &str| {
+        for words in words {
+            problems.extend(source.find(words).map(|line| (line, format!("`{words}`: {why}"))));
         }
+    };
+    if says_pure(&source.doc) {
+        let why = "the first lines say `Pure`: let the caller bring it, or do not say so";
+        refuse(IMPURE, why);
     }
+    refuse(UNTYPED, "an error without a type: add a variant to the module's own");
     if source.path != "src/cli/ui.rs" {
-        for words in
-            ["println!", "eprintln!", "print!", "eprint!", "stdout().lock", "stderr().lock"]
-        {
-            for line in source.find(words) {
-                problem(line, format!("`{words}`: all output goes through cli/ui.rs"));
-            }
-        }
+        refuse(OUTPUT, "all output goes through cli/ui.rs");
     }
     problems
 }
@@ -296,7 +305,7 @@ fn each_rule_can_fail() {
             "//! D.\nuse super::super::survey::facts;",
             "`plan` must not use `survey::facts`",
         ),
-        ("src/plan/x.rs", "//! D.\nasync fn f() {}", "src/plan/x.rs:2: `plan` is not to wait"),
+        ("src/plan/x.rs", "//! D.\nasync fn f() {}", "src/plan/x.rs:2: `plan` waits for nothing"),
         (
             "src/run/x.rs",
             "//! D.\nuse crate::report::Reporter;",
@@ -318,9 +327,9 @@ fn each_rule_can_fail() {
         (
             "src/run/x.rs",
             "//! D. Pure.\nfn f() { Instant::now() }",
-            "src/run/x.rs:2: its first lines say `Pure`",
+            "src/run/x.rs:2: `Instant::now`: the first lines say `Pure`",
         ),
-        ("src/run/x.rs", "//! D. Pure: given.\nuse std::fs;", "and here is `std::fs`"),
+        ("src/run/x.rs", "//! D. Pure: given.\nuse std::fs;", "`std::fs`: the first lines say"),
         ("src/run/x.rs", &long, "401 lines without its tests"),
         ("src/run/util.rs", "//! D.", "`util` says nothing"),
         ("src/run/x.rs", "use crate::plan::Plan;", "the first line is no `//!`"),

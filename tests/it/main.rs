@@ -4,6 +4,7 @@
 
 mod layers;
 mod main_job;
+mod schema;
 mod server;
 #[allow(dead_code, reason = "a kit for tests that are still being written")]
 mod support;

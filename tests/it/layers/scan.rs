@@ -138,9 +138,9 @@ fn tests(tokens: &[Token]) -> Option<Range<usize>> {
         match text(at) {
             "(" | "[" | "{" => depth += 1,
             ")" | "]" => depth -= 1,
-            "}" if depth == 1 => return Some(start..at + 1),
-            "}" => depth -= 1,
-            ";" if depth == 0 => return Some(start..at + 1),
+            "}" if depth > 1 => depth -= 1,
+            ";" if depth > 0 => {}
+            "}" | ";" => return Some(start..at + 1),
             _ => {}
         }
     }
