@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Sp;
 use super::bases;
 use super::files::{self, DockerfileSource, Files};
 use super::graph::{self, Edge};
 use super::model::{Image, Manifest, OwnerSetting};
-use super::spanned::Sp;
 use super::workspace::{BuildOrigin, Origin, ServiceSettings, Unit, UnitId, Workspace};
 use crate::base::limit::Class;
 use crate::base::name::{ImageName, ImageRef, NameError, Owner, Platform, Tag, Visibility};

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{PlanView, Reporter};
-use crate::event::{Active, Because, RunEvent, Stop, Summary};
+use crate::base::name::ImageRef;
+use crate::event::{Active, Because, Failure, RunEvent, Stop, Summary};
 use crate::plan::{Action, Step};
 use crate::state::Kind;
 
@@ -67,6 +68,35 @@ impl<'w> Json<'w> {
         });
         let message = format!("{unit}: {action} goes on");
         self.line("info", "apply_progress", message, json!({ "hook": hook }))
+    }
+
+    fn failed(&mut self, failure: &Failure, action: &str, elapsed: Duration) -> io::Result<()> {
+        let hook = json!({
+            "image": failure.unit,
+            "action": action,
+            "phase": failure.phase,
+            "build_id": failure.build,
+            "error": failure.message,
+            "help": failure.help,
+            "pending": failure.pending,
+            "elapsed_seconds": elapsed.as_secs(),
+        });
+        let message = format!("{}: {}", failure.unit, failure.message);
+        self.line("error", "apply_errored", message, json!({ "hook": hook }))
+    }
+
+    fn skipped(&mut self, unit: &ImageRef, because: &Because) -> io::Result<()> {
+        let mut payload = json!({ "image": unit });
+        if let (Value::Object(object), Ok(Value::Object(why))) =
+            (&mut payload, serde_json::to_value(because))
+        {
+            object.extend(why);
+        }
+        let message = match because {
+            Because::DependencyFailed { failed } => format!("{unit}: needs {failed}"),
+            Because::Interrupted | Because::Stopped => format!("{unit}: not begun"),
+        };
+        self.line("warn", "apply_skipped", message, payload)
     }
 
     /// Tells of an error or a warning.
@@ -160,33 +190,8 @@ impl Reporter for Json<'_> {
                 let message = format!("{unit}: {action} is done");
                 self.line("info", "apply_complete", message, json!({ "hook": hook }))
             }
-            RunEvent::Failed { failure, action, elapsed } => {
-                let hook = json!({
-                    "image": failure.unit,
-                    "action": action,
-                    "phase": failure.phase,
-                    "build_id": failure.build,
-                    "error": failure.message,
-                    "help": failure.help,
-                    "pending": failure.pending,
-                    "elapsed_seconds": elapsed.as_secs(),
-                });
-                let message = format!("{}: {}", failure.unit, failure.message);
-                self.line("error", "apply_errored", message, json!({ "hook": hook }))
-            }
-            RunEvent::Skipped { unit, because } => {
-                let mut payload = json!({ "image": unit });
-                if let (Value::Object(object), Ok(Value::Object(why))) =
-                    (&mut payload, serde_json::to_value(because))
-                {
-                    object.extend(why);
-                }
-                let message = match because {
-                    Because::DependencyFailed { failed } => format!("{unit}: needs {failed}"),
-                    Because::Interrupted | Because::Stopped => format!("{unit}: not begun"),
-                };
-                self.line("warn", "apply_skipped", message, payload)
-            }
+            RunEvent::Failed { failure, action, elapsed } => self.failed(failure, action, *elapsed),
+            RunEvent::Skipped { unit, because } => self.skipped(unit, because),
             RunEvent::Stopping { because, active } => {
                 let (word, message) = match because {
                     Stop::Interrupted(_) => ("interrupted", "stopping: interrupted".to_owned()),

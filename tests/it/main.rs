@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
 mod failures;
+mod layers;
 mod main_job;
+mod schema;
 mod secrets;
 mod server;
 #[allow(dead_code, reason = "a kit for tests that are still being written")]
