@@ -159,8 +159,11 @@ impl<'a> Resolver<'a> {
     fn drafts(&mut self) -> Vec<Draft<'a>> {
         let manifest = self.manifest;
         let Some(images) = &manifest.images else {
-            let span = manifest.version.as_ref().map_or(Span::new(0, 0), Sp::span);
-            self.report("the manifest lists no images", span, "list them under `images:`");
+            // Where something is wrong already, that may be the list itself.
+            if self.problems.is_empty() {
+                let span = manifest.version.as_ref().map_or(Span::new(0, 0), Sp::span);
+                self.report("the manifest lists no images", span, "list them under `images:`");
+            }
             return Vec::new();
         };
         let mut files = Files::new(&self.root);
@@ -186,6 +189,11 @@ impl<'a> Resolver<'a> {
             units: Vec::new(),
             damaged: self.is_damaged(entry),
         })
+    }
+
+    /// Whether something was reported just there.
+    fn is_reported(&self, span: Span) -> bool {
+        self.problems.iter().any(|problem| problem.labels.first().is_some_and(|at| at.0 == span))
     }
 
     fn is_damaged(&self, entry: &Sp<Image>) -> bool {
@@ -232,7 +240,7 @@ impl<'a> Resolver<'a> {
                 platforms.push(**platform);
             }
         }
-        if platforms.is_empty() && image.platforms.is_some() && said.is_empty() {
+        if platforms.is_empty() && !self.is_reported(said.span()) {
             let help = "list one, or remove the key to build for linux/amd64";
             self.report("an image needs a platform", said.span(), help);
         }
