@@ -57,10 +57,11 @@ pub(super) enum Content {
 
 pub(super) fn resolve(mut resolver: Resolver<'_>) -> Result<Workspace, Vec<Problem>> {
     let settings = resolver.settings();
+    let manifest = resolver.manifest;
     let mut drafts = resolver.drafts();
     let mut units = resolver.units(&mut drafts);
     let (base_uses, edges) =
-        bases::find(&drafts, &units, &mut resolver.problems, &mut resolver.warnings);
+        bases::find(manifest, &drafts, &units, &mut resolver.problems, &mut resolver.warnings);
     let depths = match graph::depths(units.len(), &edges) {
         Ok(depths) => depths,
         Err(cycles) => {
@@ -160,7 +161,10 @@ impl<'a> Resolver<'a> {
         let manifest = self.manifest;
         let Some(images) = &manifest.images else {
             let span = manifest.version.as_ref().map_or(Span::new(0, 0), Sp::span);
-            self.report("the manifest lists no images", span, "list them under `images:`");
+            // What was reported already, a misspelt key say, may be why.
+            if self.problems.is_empty() {
+                self.report("the manifest lists no images", span, "list them under `images:`");
+            }
             return Vec::new();
         };
         let mut files = Files::new(&self.root);
@@ -171,7 +175,7 @@ impl<'a> Resolver<'a> {
         let image: &Image = entry;
         let owner = image.owner.as_ref().or(self.manifest.owner.as_ref());
         let visibility = self.visibility(image, owner);
-        let platforms = self.platforms(image);
+        let platforms = self.platforms(entry);
         let content = self.content(entry, files);
         let (name, tag) = self.name_and_tag(entry, owner)?;
         Some(Draft {
@@ -219,7 +223,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn platforms(&mut self, image: &Image) -> Vec<Platform> {
+    fn platforms(&mut self, entry: &Sp<Image>) -> Vec<Platform> {
+        let image: &Image = entry;
         let defaults = self.manifest.defaults.as_ref();
         let said = image.platforms.as_ref().or_else(|| defaults.and_then(|d| d.platforms.as_ref()));
         let Some(said) = said else { return vec![Platform::default()] };
@@ -232,7 +237,8 @@ impl<'a> Resolver<'a> {
                 platforms.push(**platform);
             }
         }
-        if platforms.is_empty() && image.platforms.is_some() && said.is_empty() {
+        let empty = image.platforms.is_some() && said.is_empty();
+        if empty && !self.is_damaged(entry) {
             let help = "list one, or remove the key to build for linux/amd64";
             self.report("an image needs a platform", said.span(), help);
         }
