@@ -4,6 +4,7 @@
 
 mod failures;
 mod main_job;
+mod manifests;
 mod secrets;
 mod server;
 #[allow(dead_code, reason = "a kit for tests that are still being written")]
