@@ -38,7 +38,7 @@
 //! | `.imgplan/journal.jsonl` | [`state::journal`] | what happened since the lockfile was written |
 //! | `.imgplan/lock` | [`base::file`] | held by a run; the kernel frees it |
 //! | `.imgplan/local/` | [`server`] | the state and the lockfile of `--local` |
-//! | `schema/imgplan.schema.json` | [`manifest::model`] | the manifest's JSON Schema |
+//! | `schema/imgplan.schema.json` | [`manifest::schema()`] | the manifest's JSON Schema |
 
 pub mod api;
 pub mod base;

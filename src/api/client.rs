@@ -1,6 +1,5 @@
 //! Talks to the service: one method an endpoint, each behind the [`Gate`].
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, Accepted, BuildView, Progress, Refused};
 use super::endpoint::Endpoint;
-use super::error::{ApiError, ErrorKind, looks_like_html, shorten};
+use super::error::{ApiError, ErrorKind, chain, looks_like_html, shorten};
 use super::gate::{Gate, Permit};
 use super::retry::{self, Repeat};
 use super::wire::{BuildImageRequest, StartBuildRequest, UpdateImagesRequest};
@@ -393,19 +392,4 @@ fn retry_after(answer: &Response) -> Option<Duration> {
     }
     let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
-}
-
-/// An error and its causes in one line; reqwest's own text stops at "error sending request".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            // Writing into a String cannot fail.
-            let _ = write!(text, ": {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

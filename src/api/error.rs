@@ -1,6 +1,7 @@
 //! What can go wrong between us and the service, in kinds that decide what happens next, and in
 //! words that say what to do. Pure.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -199,6 +200,21 @@ fn storage_error(text: &str) -> Option<String> {
         (code, None) => code.to_owned(),
     };
     Some(shorten(&error))
+}
+
+/// An error and its causes in one line; reqwest's own text stops at "error sending request".
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            // Writing into a String cannot fail.
+            let _ = write!(text, ": {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
 }
 
 /// Whether a text is a page for people where JSON should be.

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What is wrong with a text that should name something, and what would be right.
@@ -185,14 +184,12 @@ impl fmt::Display for ImageRef {
 }
 
 /// The platforms that the service builds for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Platform {
     /// 64-bit x86, the service's default.
     #[default]
-    #[schemars(rename = "linux/amd64")]
     Amd64,
     /// 64-bit ARM.
-    #[schemars(rename = "linux/arm64")]
     Arm64,
 }
 

@@ -1,6 +1,5 @@
 //! `imgplan apply`: the way through the program, from the manifest to the lockfile.
 
-use std::io::{self, BufRead, Write};
 use std::time::Instant;
 
 use super::args::ApplyArgs;
@@ -68,12 +67,8 @@ pub(super) async fn run(
 }
 
 fn approved(ui: &mut Ui) -> Result<bool, Failure> {
-    let mut err = io::stderr().lock();
-    write!(err, "\nApply these changes? Only `yes` goes on: ")?;
-    err.flush()?;
-    drop(err);
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(|error| {
+    let question = "Apply these changes? Only `yes` goes on:";
+    let answer = ui.ask(question).map_err(|error| {
         Failure::with_help(format!("cannot read the answer: {error}"), "use --auto-approve")
     })?;
     let yes = answer.trim() == "yes";

@@ -1,6 +1,7 @@
 //! `imgplan context`: the files that an image is built from.
 
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::json;
@@ -31,7 +32,8 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result
             } else {
                 Store::read_any(&Paths::beside(&root))?
             };
-            pack(ui, &workspace, unit, build, &state, &output)?;
+            let bases = paths_of_bases(ui, &workspace, unit, build, &state)?;
+            pack(ui, build, &bases, &output)?;
         }
     }
     Ok(Exit::Success)
@@ -84,15 +86,14 @@ fn list(ui: &mut Ui, tree: &Tree) -> io::Result<()> {
     Ok(())
 }
 
-fn pack(
+/// Where the paths of bases go in a Dockerfile, and the paths, as far as they are known.
+fn paths_of_bases(
     ui: &mut Ui,
     workspace: &Workspace,
     unit: &Unit,
     build: &BuildOrigin,
     state: &State,
-    output: &Path,
-) -> Result<(), Failure> {
-    let tree = scan(build)?;
+) -> Result<Vec<(Range<usize>, String)>, Failure> {
     let mut bases = Vec::new();
     for base in &build.bases {
         let key = &workspace.unit(base.unit).key;
@@ -105,14 +106,24 @@ fn pack(
             ))?,
         }
     }
-    let placed = place(&tree, &build.dockerfile, build.dockerfile_inside.as_deref(), &bases)
+    Ok(bases)
+}
+
+fn pack(
+    ui: &mut Ui,
+    build: &BuildOrigin,
+    bases: &[(Range<usize>, String)],
+    output: &Path,
+) -> Result<(), Failure> {
+    let tree = scan(build)?;
+    let placed = place(&tree, &build.dockerfile, build.dockerfile_inside.as_deref(), bases)
         .ok_or_else(|| Failure::user("its Dockerfile has no path in the archive"))?;
     let fail = |error: context::PackError| Failure {
         exit: Exit::Error,
         report: miette::Report::new(error),
     };
     if output == Path::new("-") {
-        return context::pack(&tree, &placed, io::stdout().lock()).map_err(fail);
+        return context::pack(&tree, &placed, ui.bytes()).map_err(fail);
     }
     let spool = context::spool(&tree, &placed).map_err(fail)?;
     let write = || -> io::Result<u64> {

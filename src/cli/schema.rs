@@ -4,10 +4,10 @@ use super::args::SchemaArgs;
 use super::failure::{Exit, Failure};
 use super::ui::Ui;
 use crate::base::file;
-use crate::manifest::model;
+use crate::manifest;
 
 pub(super) fn run(ui: &mut Ui, args: SchemaArgs) -> Result<Exit, Failure> {
-    let text = model::schema();
+    let text = manifest::schema();
     match args.output {
         Some(path) => file::replace(&path, text.as_bytes())
             .map_err(|error| Failure::user(format!("{error}: {}", error.source)))?,

@@ -1,6 +1,6 @@
 //! The one door for output: data to stdout, talk and errors to stderr.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -46,6 +46,24 @@ impl Ui {
             Talk::Quiet => Ok(()),
             _ => writeln!(io::stderr().lock(), "{line}"),
         }
+    }
+
+    /// Standard output, for data that is no text.
+    #[expect(clippy::unused_self, reason = "all output goes through one door")]
+    pub(super) fn bytes(&mut self) -> impl Write + use<> {
+        io::stdout().lock()
+    }
+
+    /// Asks, and returns the line that was answered; an empty one where nobody is there.
+    #[expect(clippy::unused_self, reason = "all output goes through one door")]
+    pub(super) fn ask(&mut self, question: &str) -> io::Result<String> {
+        let mut err = io::stderr().lock();
+        write!(err, "\n{question} ")?;
+        err.flush()?;
+        drop(err);
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        Ok(answer)
     }
 
     /// Whether to name the command that would come next.

@@ -45,6 +45,7 @@ fn errors(text: &str) -> Vec<String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn references() {
     let table: &[(&str, &[&str])] = &[
         ("FROM a", &["F a"]),

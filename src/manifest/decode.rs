@@ -348,7 +348,7 @@ impl<'de> Deserializer<'de> for KeyReader<'_> {
     }
 }
 
-/// The name under which [`Sp`](super::spanned::Sp) asks a [`NodeReader`] for the place as well as the value.
+/// The name under which a [`Sp`](super::Sp) asks a [`NodeReader`] for the place as well as the value.
 pub(super) const SPANNED: &str = "imgplan::Spanned";
 
 struct SpannedParts<'a> {

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::spanned::Sp;
+use super::Sp;
 use crate::base::source::{Problem, SourceSet, Span};
 use crate::dockerfile::Dockerfile;
 

@@ -12,9 +12,11 @@ mod load;
 pub mod model;
 mod node;
 mod resolve;
-mod spanned;
+mod schema;
+mod sp;
 pub mod workspace;
 
 pub use load::{ManifestError, root_of};
-pub use spanned::Sp;
+pub use schema::schema;
+pub use sp::Sp;
 pub use workspace::Workspace;

@@ -1,5 +1,5 @@
 //! What a manifest says, as it was written: every value with its place, nothing filled in. The
-//! JSON Schema of `imgplan schema` comes from these types and their comments. Pure.
+//! JSON Schema ([`schema`](super::schema())) comes from these types and their comments. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
-use super::spanned::Sp;
+use super::{Sp, schema};
 use crate::base::limit::{Limit, parse_duration};
 use crate::base::name::{ImageName, NameError, Owner, Platform, Tag, Visibility};
 use crate::base::upstream::SourceRef;
@@ -18,18 +18,24 @@ use crate::base::upstream::SourceRef;
 /// the environment; `$$` is a dollar sign.
 #[derive(Debug, Clone, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "imgplan manifest", extend("required" = ["version", "images"]))]
+#[schemars(
+    title = "imgplan manifest",
+    extend("$id" = "urn:imgplan:manifest:1", "required" = ["version", "images"])
+)]
 pub struct Manifest {
     /// The version of this format: 1.
-    #[schemars(with = "Version")]
+    #[schemars(schema_with = "schema::version")]
     pub version: Option<Sp<u64>>,
     /// Variables for `${VAR}`; they win over the environment. Each may use those above it.
-    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    #[schemars(
+        with = "Option<BTreeMap<String, schema::VarText>>",
+        extend("examples" = [{ "PYTHON": "3.12", "TAG": "${NIGHT:-latest}" }])
+    )]
     pub vars: Option<BTreeMap<String, Sp<String>>>,
     /// What an image says where it says nothing itself.
     pub defaults: Option<Defaults>,
-    /// Who owns the images: `personal`, `platform` or `team: <id>`. Without it, the team of the
-    /// credentials, else the account.
+    /// Who owns the images, where an image says nothing itself: `personal`, `platform` or
+    /// `team: <id>`. Without it, the team of the credentials, else the account.
     pub owner: Option<Sp<OwnerSetting>>,
     /// How to reach the service and how fast to go.
     pub settings: Option<Settings>,
@@ -42,15 +48,23 @@ pub struct Manifest {
 #[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Defaults {
-    /// The tag. `latest` where nothing is said at all.
+    /// The tag. A mirror takes its source's tag instead.
+    #[schemars(extend("default" = "latest"))]
     pub tag: Option<Sp<TagText>>,
-    /// The Dockerfile, relative to the context.
+    /// The Dockerfile, relative to each image's context. Mirrors have none.
+    #[schemars(extend("default" = "Dockerfile"))]
     pub dockerfile: Option<Sp<String>>,
     /// The platforms; one build each.
+    #[schemars(
+        with = "Option<Vec<schema::PlatformText>>",
+        extend("minItems" = 1, "uniqueItems" = true, "default" = ["linux/amd64"])
+    )]
     pub platforms: Option<Sp<Vec<Sp<Platform>>>>,
     /// Who may pull the images.
+    #[schemars(extend("default" = "inherit"))]
     pub visibility: Option<Sp<VisibilitySetting>>,
-    /// How long a build may take before imgplan stops waiting for it: `30m`.
+    /// How long a build may take before imgplan stops waiting for it; the next run goes on
+    /// waiting. Without it, imgplan waits until the service says how the build ended.
     pub timeout: Option<Sp<DurationText>>,
 }
 
@@ -59,13 +73,16 @@ pub struct Defaults {
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The service's URL. `PRIME_API_BASE_URL` wins over it.
+    #[schemars(extend(
+        "pattern" = r"\$|^\s*https?://",
+        "default" = "https://api.primeintellect.ai"
+    ))]
     pub url: Option<Sp<String>>,
     /// How many images are worked on at once. `--concurrency` wins over it.
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 1, max = 1000), extend("default" = 64))]
     pub concurrency: Option<Sp<u32>>,
-    /// The budget of a class of requests, as `150/60s`. `--limit` wins over it. Classes: initiate,
-    /// start, status, list, images (transfers, counted in images), update, delete.
-    #[schemars(with = "Option<BTreeMap<String, LimitText>>")]
+    /// The budgets of the classes of requests, each as `150/60s`: at most 150 in any 60 seconds.
+    /// `--limit` wins over them. Lower one to leave some of the account's budget to others.
     pub limits: Option<Limits>,
 }
 
@@ -100,33 +117,46 @@ impl<'de> Deserialize<'de> for Limits {
 /// An image that should exist: built from a `context` or mirrored from a `source`.
 #[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = [
-    { "required": ["name", "context"], "not": { "required": ["source"] } },
-    { "required": ["source"], "not": { "anyOf": [
-        { "required": ["context"] }, { "required": ["dockerfile"] } ] } },
-]))]
+#[schemars(extend(
+    "if" = { "required": ["source"] },
+    "then" = { "properties": { "context": false, "dockerfile": false } },
+    "else" = { "required": ["name", "context"] },
+))]
 pub struct Image {
-    /// The name under which it lands. A mirror takes its source's last path segment by default.
+    /// The name under which it lands: lower case letters, digits, and `.`, `_` or `-` between
+    /// them. Only the platform's images have a `/` in it. A mirror takes the last segment of its
+    /// source's path by default.
     pub name: Option<Sp<NameText>>,
-    /// The tag under which it lands. A mirror takes its source's tag by default. With several
-    /// platforms each gets its own: `-amd64` or `-arm64` is added.
+    /// The tag under which it lands; quote what looks like a number. `defaults.tag`, else `latest`
+    /// by default; a mirror takes its source's. With several platforms each gets its own: `-amd64`
+    /// or `-arm64` is added.
     pub tag: Option<Sp<TagText>>,
-    /// The folder to build from, relative to this file.
+    /// The folder to build from, relative to this file. What its `.dockerignore` names is not sent.
+    #[schemars(extend("examples" = ["services/api"]))]
     pub context: Option<Sp<String>>,
-    /// The Dockerfile, relative to the context; it may lie outside. `Dockerfile` by default.
+    /// The Dockerfile, relative to the context; it may lie outside of it. A base that is an image
+    /// of this manifest is built first: `FROM base` or `FROM base:tag`.
+    #[schemars(extend("default" = "Dockerfile", "examples" = ["../docker/api.Dockerfile"]))]
     pub dockerfile: Option<Sp<String>>,
-    /// The platforms; one build each. `linux/amd64` by default.
+    /// The platforms; one build each.
+    #[schemars(
+        with = "Option<Vec<schema::PlatformText>>",
+        extend("minItems" = 1, "uniqueItems" = true, "default" = ["linux/amd64"])
+    )]
     pub platforms: Option<Sp<Vec<Sp<Platform>>>>,
-    /// Who may pull it. `inherit` keeps what it has; a new image starts private.
+    /// Who may pull it.
+    #[schemars(extend("default" = "inherit"))]
     pub visibility: Option<Sp<VisibilitySetting>>,
     /// Images of this manifest that must exist first, by `name` or `name:tag`, besides those that
     /// the Dockerfile names.
+    #[schemars(with = "Option<Vec<schema::NeedText>>")]
     pub needs: Option<Vec<Sp<String>>>,
-    /// A public image to mirror: `docker.io/library/ubuntu:22.04`.
+    /// A public image to mirror, instead of a `context` to build from; as `docker pull` takes it.
     pub source: Option<Sp<SourceText>>,
-    /// Who owns it: `personal`, `platform` or `team: <id>`.
+    /// Who owns it: `personal`, `platform` or `team: <id>`. By default, who owns all.
     pub owner: Option<Sp<OwnerSetting>>,
-    /// How long its build may take before imgplan stops waiting for it: `30m`.
+    /// How long its build may take before imgplan stops waiting for it; the next run goes on
+    /// waiting.
     pub timeout: Option<Sp<DurationText>>,
 }
 
@@ -168,25 +198,42 @@ text_type!(
     /// The name of an image.
     NameText(ImageName),
     |text| text.parse().map_err(|e: NameError| (e.message, e.help)),
-    { "type": "string", "pattern": r"\$|^[a-z0-9]([a-z0-9._/-]*[a-z0-9])?$" }
+    {
+        "type": "string",
+        "maxLength": 255,
+        "pattern": r"\$|^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*$",
+        "examples": ["api"],
+    }
 );
 text_type!(
     /// The tag of an image. A number must be quoted: YAML reads 1.10 as 1.1.
     TagText(Tag),
     |text| text.parse().map_err(|e: NameError| (e.message, e.help)),
-    { "type": "string", "pattern": r"\$|^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$" }
+    {
+        "type": "string",
+        "pattern": r"\$|^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$",
+        "examples": ["v1", "3.12", "${TAG}"],
+    }
 );
 text_type!(
     /// A public image to mirror.
     SourceText(SourceRef),
     |text| text.parse().map_err(|e: NameError| (e.message, e.help)),
-    { "type": "string", "pattern": r"^[^,\s]+$" }
+    {
+        "type": "string",
+        "pattern": r"\$|^\s*[^,\s]+\s*$",
+        "examples": ["docker.io/library/ubuntu:22.04", "ghcr.io/astral-sh/uv:0.9"],
+    }
 );
 text_type!(
     /// How many requests in how long.
     LimitText(Limit),
     |text| text.parse().map_err(|e: NameError| (e.message, e.help)),
-    { "type": "string", "pattern": r"\$|^[0-9]+/[0-9]+(ms|s|m|h|d)$" }
+    {
+        "type": "string",
+        "pattern": r"\$|^\s*0*[1-9][0-9]*\s*/\s*0*[1-9][0-9]*(ms|s|m|h|d)\s*$",
+        "examples": ["100/60s"],
+    }
 );
 text_type!(
     /// A number and a unit: `30s`, `30m`, `2h`.
@@ -195,7 +242,11 @@ text_type!(
         format!("`{text}` is not a length of time"),
         "write a number above zero and a unit: 30s, 30m, 2h".to_owned(),
     )),
-    { "type": "string", "pattern": r"\$|^[0-9]+(ms|s|m|h|d)$" }
+    {
+        "type": "string",
+        "pattern": r"\$|^0*[1-9][0-9]*(ms|s|m|h|d)$",
+        "examples": ["30m", "2h"],
+    }
 );
 text_type!(
     /// Who may pull an image, in any case; `None` keeps what it has.
@@ -206,8 +257,14 @@ text_type!(
     },
     {
         "anyOf": [
-            { "enum": ["inherit", "private", "public"] },
-            { "type": "string", "pattern": r"\$|^(?i:inherit|private|public)$" },
+            { "const": "inherit", "description": "It keeps what it has; a new image starts private." },
+            { "const": "private", "description": "Its owner." },
+            { "const": "public", "description": "Everyone." },
+            {
+                "type": "string",
+                "pattern": r"\$|^([Ii][Nn][Hh][Ee][Rr][Ii][Tt]|[Pp][Rr][Ii][Vv][Aa][Tt][Ee]|[Pp][Uu][Bb][Ll][Ii][Cc])$",
+                "description": "In any case, or as a variable says.",
+            },
         ]
     }
 );
@@ -268,40 +325,22 @@ impl JsonSchema for OwnerSetting {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "anyOf": [
-                { "enum": ["personal", "platform"] },
-                { "type": "string", "pattern": r"\$|^team:.+$" },
+                { "const": "personal", "description": "The account of the key." },
+                {
+                    "const": "platform",
+                    "description": "The provider's own; only for its admins. Always public.",
+                },
+                { "type": "string", "pattern": r"\$|^team:.*\S", "description": "A team by its ID, or as a variable says." },
                 {
                     "type": "object",
-                    "properties": { "team": { "type": "string", "description": "The team's ID." } },
+                    "description": "A team.",
+                    "properties": {
+                        "team": { "type": "string", "pattern": r"\S", "description": "The team's ID." }
+                    },
                     "required": ["team"],
                     "additionalProperties": false,
                 },
             ]
         })
     }
-}
-
-/// The version of the format, for the schema alone.
-struct Version;
-
-impl JsonSchema for Version {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Version".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "const": 1 })
-    }
-}
-
-/// The JSON Schema of a manifest (draft 2020-12), as it stands in `schema/`.
-pub fn schema() -> String {
-    let schema = schemars::schema_for!(Manifest);
-    let mut text = format!("{:#}", schema.as_value());
-    text.push('\n');
-    text
 }

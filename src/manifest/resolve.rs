@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Sp;
 use super::bases;
 use super::files::{self, DockerfileSource, Files};
 use super::graph::{self, Edge};
 use super::model::{Image, Manifest, OwnerSetting};
-use super::spanned::Sp;
 use super::workspace::{BuildOrigin, Origin, ServiceSettings, Unit, UnitId, Workspace};
 use crate::base::limit::Class;
 use crate::base::name::{ImageName, ImageRef, NameError, Owner, Platform, Tag, Visibility};
@@ -160,9 +160,9 @@ impl<'a> Resolver<'a> {
     fn drafts(&mut self) -> Vec<Draft<'a>> {
         let manifest = self.manifest;
         let Some(images) = &manifest.images else {
-            let span = manifest.version.as_ref().map_or(Span::new(0, 0), Sp::span);
             // What was reported already, a misspelt key say, may be why.
             if self.problems.is_empty() {
+                let span = manifest.version.as_ref().map_or(Span::new(0, 0), Sp::span);
                 self.report("the manifest lists no images", span, "list them under `images:`");
             }
             return Vec::new();
@@ -224,9 +224,8 @@ impl<'a> Resolver<'a> {
     }
 
     fn platforms(&mut self, entry: &Sp<Image>) -> Vec<Platform> {
-        let image: &Image = entry;
-        let defaults = self.manifest.defaults.as_ref();
-        let said = image.platforms.as_ref().or_else(|| defaults.and_then(|d| d.platforms.as_ref()));
+        let defaults = self.manifest.defaults.as_ref().and_then(|d| d.platforms.as_ref());
+        let said = entry.platforms.as_ref().or(defaults);
         let Some(said) = said else { return vec![Platform::default()] };
         let mut platforms: Vec<Platform> = Vec::new();
         for platform in said.iter() {
@@ -237,8 +236,9 @@ impl<'a> Resolver<'a> {
                 platforms.push(**platform);
             }
         }
-        let empty = image.platforms.is_some() && said.is_empty();
-        if empty && !self.is_damaged(entry) {
+        // Platforms that were reported as bad are not there any more.
+        let bad = self.is_damaged(entry) || entry.platforms.is_none() && !self.problems.is_empty();
+        if said.is_empty() && !bad {
             let help = "list one, or remove the key to build for linux/amd64";
             self.report("an image needs a platform", said.span(), help);
         }
@@ -246,8 +246,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn content(&mut self, entry: &Sp<Image>, files: &mut Files) -> Option<Content> {
-        let image: &Image = entry;
-        match (&image.context, &image.source) {
+        match (&entry.context, &entry.source) {
             (Some(context), Some(source)) => {
                 let problem = Problem::new(
                     "an image is built from a `context` or mirrored from a `source`, not both",
@@ -265,9 +264,9 @@ impl<'a> Resolver<'a> {
                 self.report("this image has neither a context nor a source", entry.span(), help);
                 None
             }
-            (Some(context), None) => self.build(image, context, files),
+            (Some(context), None) => self.build(entry, context, files),
             (None, Some(source)) => {
-                if let Some(dockerfile) = &image.dockerfile {
+                if let Some(dockerfile) = &entry.dockerfile {
                     let help = "remove it, or build from a `context` instead";
                     self.report("a mirror has no Dockerfile", dockerfile.span(), help);
                 }
@@ -277,9 +276,8 @@ impl<'a> Resolver<'a> {
     }
 
     fn build(&mut self, image: &Image, context: &Sp<String>, files: &mut Files) -> Option<Content> {
-        let defaults = self.manifest.defaults.as_ref();
-        let said = image.dockerfile.as_ref();
-        let said = said.or_else(|| defaults.and_then(|defaults| defaults.dockerfile.as_ref()));
+        let defaults = self.manifest.defaults.as_ref().and_then(|d| d.dockerfile.as_ref());
+        let said = image.dockerfile.as_ref().or(defaults);
         let folder = match files.context(context) {
             Ok(folder) => folder,
             Err(problem) => {
@@ -303,10 +301,9 @@ impl<'a> Resolver<'a> {
         entry: &Sp<Image>,
         owner: Option<&Sp<OwnerSetting>>,
     ) -> Option<(ImageName, Tag)> {
-        let image: &Image = entry;
         let of_platform = owner.is_some_and(|owner| owner.0.value.0 == Owner::Platform);
-        let name = image.name.as_ref().map(|name| name.0.value.0.clone());
-        if let (Some(name), Some(at)) = (&name, &image.name)
+        let name = entry.name.as_ref().map(|name| name.0.value.0.clone());
+        if let (Some(name), Some(at)) = (&name, &entry.name)
             && name.has_namespace()
             && !of_platform
         {
@@ -314,14 +311,12 @@ impl<'a> Resolver<'a> {
                         `owner: platform`";
             self.report(format!("`{name}` has a `/`"), at.span(), help);
         }
-        let tag = image.tag.as_ref().map(|tag| tag.0.value.0.clone());
+        let tag = entry.tag.as_ref().map(|tag| tag.0.value.0.clone());
         let default = || {
-            let defaults = self.manifest.defaults.as_ref();
-            defaults
-                .and_then(|d| d.tag.as_ref())
-                .map_or_else(Tag::latest, |tag| tag.0.value.0.clone())
+            let said = self.manifest.defaults.as_ref().and_then(|d| d.tag.as_ref());
+            said.map_or_else(Tag::latest, |tag| tag.0.value.0.clone())
         };
-        match (name, tag, &image.source) {
+        match (name, tag, &entry.source) {
             (Some(name), Some(tag), _) => Some((name, tag)),
             (Some(name), None, None) => Some((name, default())),
             (None, _, None) => {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{PlanView, Reporter};
-use crate::event::{Active, Because, RunEvent, Stop, Summary};
+use crate::base::name::ImageRef;
+use crate::event::{Active, Because, Failure, RunEvent, Stop, Summary};
 use crate::plan::{Action, Step};
 use crate::state::Kind;
 
@@ -69,6 +70,35 @@ impl<'w> Json<'w> {
         self.line("info", "apply_progress", message, json!({ "hook": hook }))
     }
 
+    fn failed(&mut self, failure: &Failure, action: &str, elapsed: Duration) -> io::Result<()> {
+        let hook = json!({
+            "image": failure.unit,
+            "action": action,
+            "phase": failure.phase,
+            "build_id": failure.build,
+            "error": failure.message,
+            "help": failure.help,
+            "pending": failure.pending,
+            "elapsed_seconds": elapsed.as_secs(),
+        });
+        let message = format!("{}: {}", failure.unit, failure.message);
+        self.line("error", "apply_errored", message, json!({ "hook": hook }))
+    }
+
+    fn skipped(&mut self, unit: &ImageRef, because: &Because) -> io::Result<()> {
+        let mut payload = json!({ "image": unit });
+        if let (Value::Object(object), Ok(Value::Object(why))) =
+            (&mut payload, serde_json::to_value(because))
+        {
+            object.extend(why);
+        }
+        let message = match because {
+            Because::DependencyFailed { failed } => format!("{unit}: needs {failed}"),
+            Because::Interrupted | Because::Stopped => format!("{unit}: not begun"),
+        };
+        self.line("warn", "apply_skipped", message, payload)
+    }
+
     /// Tells of an error or a warning.
     pub fn diagnostic(&mut self, diagnostic: &Value) -> io::Result<()> {
         let level = if diagnostic["severity"] == "warning" { "warn" } else { "error" };
@@ -94,10 +124,6 @@ impl Reporter for Json<'_> {
         }
         for step in &view.plan.steps {
             let unit = step.unit().map(|unit| view.workspace.unit(unit));
-            let kind = match &step.action {
-                Action::Make(make) => Some(make.kind.as_str()),
-                _ => None,
-            };
             let build = match &step.action {
                 Action::Adopt { build, .. } => Some(build.to_string()),
                 _ => None,
@@ -112,7 +138,7 @@ impl Reporter for Json<'_> {
                 json!({ "change": {
                     "image": step.key,
                     "platform": unit.map(|unit| unit.platform),
-                    "kind": kind,
+                    "kind": step.kind,
                     "action": action_word(step),
                     "build_id": build,
                     "reasons": step.reasons,
@@ -160,33 +186,8 @@ impl Reporter for Json<'_> {
                 let message = format!("{unit}: {action} is done");
                 self.line("info", "apply_complete", message, json!({ "hook": hook }))
             }
-            RunEvent::Failed { failure, action, elapsed } => {
-                let hook = json!({
-                    "image": failure.unit,
-                    "action": action,
-                    "phase": failure.phase,
-                    "build_id": failure.build,
-                    "error": failure.message,
-                    "help": failure.help,
-                    "pending": failure.pending,
-                    "elapsed_seconds": elapsed.as_secs(),
-                });
-                let message = format!("{}: {}", failure.unit, failure.message);
-                self.line("error", "apply_errored", message, json!({ "hook": hook }))
-            }
-            RunEvent::Skipped { unit, because } => {
-                let mut payload = json!({ "image": unit });
-                if let (Value::Object(object), Ok(Value::Object(why))) =
-                    (&mut payload, serde_json::to_value(because))
-                {
-                    object.extend(why);
-                }
-                let message = match because {
-                    Because::DependencyFailed { failed } => format!("{unit}: needs {failed}"),
-                    Because::Interrupted | Because::Stopped => format!("{unit}: not begun"),
-                };
-                self.line("warn", "apply_skipped", message, payload)
-            }
+            RunEvent::Failed { failure, action, elapsed } => self.failed(failure, action, *elapsed),
+            RunEvent::Skipped { unit, because } => self.skipped(unit, because),
             RunEvent::Stopping { because, active } => {
                 let (word, message) = match because {
                     Stop::Interrupted(_) => ("interrupted", "stopping: interrupted".to_owned()),

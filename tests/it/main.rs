@@ -4,8 +4,10 @@
 
 mod commands;
 mod failures;
+mod layers;
 mod main_job;
 mod manifests;
+mod schema;
 mod secrets;
 mod server;
 #[allow(dead_code, reason = "a kit for tests that are still being written")]

@@ -1,5 +1,4 @@
-//! A value of the manifest that knows its place: what [`decode`](super::decode) gives to the
-//! [`model`](super::model). Pure.
+//! A value of the manifest with its place, and how it asks the decoder for both. Pure.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,0 +1,349 @@
+//! The floors of the program, which a single crate has no compiler for: who may import whom, who
+//! may wait, and how large and how named a file may be.
+//!
+//! Where a rule fails, the code moves, or the design does: then the table here follows it.
+
+mod scan;
+
+use std::path::Path;
+
+use self::scan::Source;
+
+/// A module of the crate and what it may take from the others.
+struct Floor {
+    module: &'static str,
+    /// A whole module, or a path in it with all that is below.
+    may_use: &'static [&'static str],
+    may_wait: bool,
+    /// How somebody who wants more gets it.
+    way_out: &'static str,
+}
+
+const FLOORS: &[Floor] = &[
+    Floor {
+        module: "base",
+        may_use: &[],
+        may_wait: false,
+        way_out: "words know nobody: move what needs more to the module that has it",
+    },
+    Floor {
+        module: "dockerfile",
+        may_use: &["base"],
+        may_wait: false,
+        way_out: "a reader takes text and gives values: let the caller bring the rest",
+    },
+    Floor {
+        module: "manifest",
+        may_use: &["base", "dockerfile"],
+        may_wait: false,
+        way_out: "a workspace knows what was written, not what exists: that belongs to the facts",
+    },
+    Floor {
+        module: "context",
+        may_use: &["base"],
+        may_wait: false,
+        way_out: "a tree knows files, not images: let the caller bring the rest",
+    },
+    Floor {
+        module: "state",
+        may_use: &["base"],
+        may_wait: false,
+        way_out: "the state does not know the manifest: let the caller bring the rest",
+    },
+    Floor {
+        module: "api",
+        may_use: &["base"],
+        may_wait: true,
+        way_out: "the client speaks of names and bytes: let the caller bring the rest",
+    },
+    Floor {
+        module: "upstream",
+        may_use: &["base"],
+        may_wait: true,
+        way_out: "a registry is asked for a name: let the caller bring the rest",
+    },
+    Floor {
+        module: "plan",
+        may_use: &[
+            "base",
+            "context::Tree",
+            "manifest::workspace::Origin",
+            "manifest::workspace::Unit",
+            "manifest::workspace::UnitId",
+            "manifest::workspace::Workspace",
+            "state::Built",
+            "state::Entry",
+            "state::Inputs",
+            "state::Kind",
+            "state::State",
+        ],
+        may_wait: false,
+        way_out: "the planner decides from values: have `survey` put them into the facts",
+    },
+    Floor {
+        module: "event",
+        may_use: &["base", "plan"],
+        may_wait: false,
+        way_out: "events are data: put what they tell into them",
+    },
+    Floor {
+        module: "survey",
+        may_use: &["api", "base", "context", "dockerfile", "manifest", "plan", "state", "upstream"],
+        may_wait: true,
+        way_out: "a survey only looks: what acts or tells is above it",
+    },
+    Floor {
+        module: "run",
+        may_use: &["api", "base", "context", "dockerfile", "event", "manifest", "plan", "state"],
+        may_wait: true,
+        way_out: "a run tells of events and knows no reporter; what it needs to know is in the plan",
+    },
+    Floor {
+        module: "report",
+        may_use: &["base", "event", "manifest", "plan", "state"],
+        may_wait: false,
+        way_out: "a reporter knows events and plans, and not who sends them: put it into those",
+    },
+    Floor {
+        module: "server",
+        may_use: &["api::wire", "base", "dockerfile"],
+        may_wait: true,
+        way_out: "the server shares only the wire with the client, or it would prove nothing",
+    },
+    Floor {
+        module: "convert",
+        may_use: &["base", "manifest::model"],
+        may_wait: false,
+        way_out: "a converter writes a manifest: all else follows from that",
+    },
+];
+
+/// Whatever is above all floors.
+const TOP: &[&str] = &["cli", "lib", "main"];
+
+/// What a file whose first lines say `Pure` does not do.
+const IMPURE: &[&str] = &[
+    "std::env",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "fs::",
+    "io::stdin",
+    "Instant::now",
+    "Timestamp::now",
+    "SystemTime::now",
+    "tokio::fs",
+    "tokio::net",
+    "tokio::spawn",
+];
+
+/// An error that nobody can match on.
+const UNTYPED: &[&str] = &["Box<dyn Error", "Box<dyn std::error::Error", "Box<dyn error::Error"];
+
+/// What writes to the streams of the process.
+const OUTPUT: &[&str] =
+    &["println!", "eprintln!", "print!", "eprint!", "stdout().lock", "stderr().lock"];
+
+/// Lines of a file, without its tests.
+const MOST_LINES: usize = 400;
+
+/// A file that cannot say what it is for.
+const NO_NAMES: &[&str] = &["util", "utils", "common", "misc", "helper", "helpers"];
+
+/// Everything that is wrong with one file, as `file:line: what, and the way out`.
+fn check(source: &Source) -> Vec<String> {
+    let mut problems = floors(source);
+    problems.extend(shape(source));
+    problems.extend(words(source));
+    let place = |(line, text)| format!("{}:{line}: {text}", source.path);
+    problems.into_iter().map(place).collect()
+}
+
+type Problem = (usize, String);
+
+/// Who is imported, and who waits.
+fn floors(source: &Source) -> Vec<Problem> {
+    let module = source.module();
+    let top = module.first().map_or("lib", String::as_str);
+    let Some(floor) = FLOORS.iter().find(|floor| floor.module == top) else {
+        if TOP.contains(&top) {
+            return Vec::new();
+        }
+        return vec![(1, format!("`{top}` is on no floor: give it one in tests/it/layers.rs"))];
+    };
+    let refused = |(line, path): (usize, Vec<String>)| Some((line, floor.refuses(&path)?));
+    let mut problems: Vec<Problem> = source.paths().into_iter().filter_map(refused).collect();
+    if !floor.may_wait {
+        for line in ["async", "await"].into_iter().flat_map(|word| source.find(word)) {
+            problems.push((line, format!("`{top}` waits for nothing: {}", floor.way_out)));
+        }
+    }
+    problems
+}
+
+/// How large a file is, how it is named, and whether it says what it is for.
+fn shape(source: &Source) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if source.lines > MOST_LINES {
+        let rule = format!("at most {MOST_LINES}: split it by what its parts are for");
+        problems.push((1, format!("{} lines without its tests; {rule}", source.lines)));
+    }
+    if let Some(name) = source.module().last().filter(|name| NO_NAMES.contains(&name.as_str())) {
+        problems.push((1, format!("`{name}` says nothing: name the file by what it is for")));
+    }
+    if source.doc.is_empty() {
+        problems.push((1, "the first line is no `//!` that says what it is for".to_owned()));
+    }
+    problems
+}
+
+/// Words that do not belong here.
+fn words(source: &Source) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut refuse = |words: &[&str], why: &str| {
+        for words in words {
+            problems.extend(source.find(words).map(|line| (line, format!("`{words}`: {why}"))));
+        }
+    };
+    if says_pure(&source.doc) {
+        let why = "the first lines say `Pure`: let the caller bring it, or do not say so";
+        refuse(IMPURE, why);
+    }
+    refuse(UNTYPED, "an error without a type: add a variant to the module's own");
+    if source.path != "src/cli/ui.rs" {
+        refuse(OUTPUT, "all output goes through cli/ui.rs");
+    }
+    problems
+}
+
+impl Floor {
+    /// Why a path is none for this floor.
+    fn refuses(&self, path: &[String]) -> Option<String> {
+        let top = path.first()?;
+        if top == self.module {
+            return None;
+        }
+        let covers = |allowed: &&str| {
+            let allowed: Vec<&str> = allowed.split("::").collect();
+            path.len() >= allowed.len() && path.iter().zip(&allowed).all(|(a, b)| a == b)
+        };
+        if self.may_use.iter().any(covers) {
+            return None;
+        }
+        let path = path.join("::");
+        let may = match self.may_use {
+            [] => "it may use nothing of ours".to_owned(),
+            some => format!("it may use {}", some.join(", ")),
+        };
+        Some(format!("`{}` must not use `{path}`: {}; {may}", self.module, self.way_out))
+    }
+}
+
+/// Whether a file's first lines have the word, as a sentence without a `but`.
+fn says_pure(doc: &str) -> bool {
+    doc.split(". ").any(|sentence| {
+        let sentence = sentence.trim_end_matches('.');
+        sentence == "Pure" || sentence.starts_with("Pure:")
+    })
+}
+
+/// The sources, but for files that are all tests: `#[cfg(test)] mod tests;` names them.
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    super::support::list(&root.join("src"), &mut |path, meta| {
+        let rust = path.extension().is_some_and(|extension| extension == "rs");
+        if meta.is_file() && rust && !path.ends_with("tests.rs") {
+            let text = std::fs::read_to_string(path).unwrap();
+            let path = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+            found.push(Source::read(&path, &text));
+        }
+    });
+    found
+}
+
+#[test]
+fn every_file_keeps_to_its_floor() {
+    let sources = sources();
+    assert!(sources.len() > 50, "{} files: are these all?", sources.len());
+    let problems: Vec<String> = sources.iter().flat_map(check).collect();
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+/// A file of tests that nobody names is not run, and nobody notices.
+#[test]
+fn every_file_of_tests_is_named() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let main = std::fs::read_to_string(root.join("main.rs")).unwrap();
+    for entry in std::fs::read_dir(root).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let module = name.strip_suffix(".rs").unwrap_or(&name);
+        let named = module == "main" || main.contains(&format!("mod {module};"));
+        assert!(named, "tests/it/{name} is not run: name it in tests/it/main.rs");
+    }
+}
+
+#[test]
+fn each_rule_can_fail() {
+    let long = format!("//! Doc.\n{}", "fn f() {}\n".repeat(MOST_LINES));
+    let table = [
+        (
+            "src/base/x.rs",
+            "//! D.\nuse crate::api::Client;",
+            "src/base/x.rs:2: `base` must not use `api::Client`",
+        ),
+        (
+            "src/plan/x.rs",
+            "//! D.\nuse crate::context::{Tree,\n scan};",
+            "`plan` must not use `context::scan`",
+        ),
+        ("src/plan/x.rs", "//! D.\nuse crate::context;", "`plan` must not use `context`"),
+        ("src/plan/x.rs", "//! D.\nuse crate::state::*;", "`plan` must not use `state::*`"),
+        (
+            "src/plan/x.rs",
+            "//! D.\nuse super::super::survey::facts;",
+            "`plan` must not use `survey::facts`",
+        ),
+        ("src/plan/x.rs", "//! D.\nasync fn f() {}", "src/plan/x.rs:2: `plan` waits for nothing"),
+        (
+            "src/run/x.rs",
+            "//! D.\nuse crate::report::Reporter;",
+            "`run` must not use `report::Reporter`",
+        ),
+        ("src/report/x.rs", "//! D.\nuse crate::run::Run;", "`report` must not use `run::Run`"),
+        (
+            "src/server/x.rs",
+            "//! D.\nuse crate::api::{wire::Page, Gate};",
+            "`server` must not use `api::Gate`",
+        ),
+        (
+            "src/server/x.rs",
+            "//! D.\nfn f() { crate::context::scan() }",
+            "`server` must not use `context::scan`",
+        ),
+        ("src/event.rs", "//! D.\nuse super::cli::main;", "`event` must not use `cli::main`"),
+        ("src/new.rs", "//! D.", "`new` is on no floor"),
+        (
+            "src/run/x.rs",
+            "//! D. Pure.\nfn f() { Instant::now() }",
+            "src/run/x.rs:2: `Instant::now`: the first lines say `Pure`",
+        ),
+        ("src/run/x.rs", "//! D. Pure: given.\nuse std::fs;", "`std::fs`: the first lines say"),
+        ("src/run/x.rs", &long, "401 lines without its tests"),
+        ("src/run/util.rs", "//! D.", "`util` says nothing"),
+        ("src/run/x.rs", "use crate::plan::Plan;", "the first line is no `//!`"),
+        (
+            "src/run/x.rs",
+            "//! D.\nfn f() -> Box<dyn std::error::Error> {}",
+            "an error without a type",
+        ),
+        ("src/cli/plan.rs", "//! D.\nfn f() { println!(\"\") }", "`println!`: all output goes"),
+        ("src/cli/plan.rs", "//! D.\nfn f() { io::stderr().lock() }", "all output goes"),
+    ];
+    for (path, text, expected) in table {
+        let problems = check(&Source::read(path, text));
+        assert_eq!(problems.len(), 1, "{path}: {text}: {problems:?}");
+        assert!(problems[0].contains(expected), "{problems:?} has no {expected:?}");
+    }
+}
