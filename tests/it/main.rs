@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
+mod commands;
 mod failures;
 mod layers;
 mod main_job;
+mod manifests;
 mod schema;
 mod secrets;
 mod server;
