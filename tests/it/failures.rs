@@ -495,13 +495,3 @@ fn a_lockfile_with_a_conflict() {
       help: use a newer imgplan
     ");
 }
-
-#[test]
-fn a_context_that_cannot_be_read_stops_before_anything_is_sent() {
-    let env = TestEnv::manifest(ONE);
-    env.context("app", "FROM scratch\n");
-    env.write("app/.dockerignore", b"ok\n\xff\xfe\n");
-    let plan = env.run(["plan"]);
-    println!("{plan}");
-    assert_eq!(env.server().requests(), [""; 0]);
-}
