@@ -192,11 +192,6 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    /// Whether something was reported just there.
-    fn is_reported(&self, span: Span) -> bool {
-        self.problems.iter().any(|problem| problem.labels.first().is_some_and(|at| at.0 == span))
-    }
-
     fn is_damaged(&self, entry: &Sp<Image>) -> bool {
         self.damaged.contains(&entry.span())
     }
@@ -241,7 +236,9 @@ impl<'a> Resolver<'a> {
                 platforms.push(**platform);
             }
         }
-        if said.is_empty() && !self.is_reported(said.span()) {
+        // Those that were reported as bad are not there any more; one report is enough.
+        let bad = self.is_damaged(entry) || entry.platforms.is_none() && !self.problems.is_empty();
+        if said.is_empty() && !bad {
             let help = "list one, or remove the key to build for linux/amd64";
             self.report("an image needs a platform", said.span(), help);
         }

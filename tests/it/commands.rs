@@ -481,7 +481,8 @@ fn plan_works_where_nothing_can_be_written() {
     env.apply();
     env.write("app/new", "new");
     let mode = |mode| {
-        std::fs::set_permissions(env.path(""), std::fs::Permissions::from_mode(mode)).unwrap()
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(env.path(""), permissions).unwrap();
     };
     mode(0o555);
     let plan = env.run(["plan"]);

@@ -10,5 +10,4 @@ mod manifests;
 mod schema;
 mod secrets;
 mod server;
-#[allow(dead_code, reason = "a kit for tests that are still being written")]
 mod support;

@@ -53,7 +53,7 @@ fn a_plan_of_the_monorepo() {
 
     + create
     Order: python-base:3.12-amd64, python-base:3.12-arm64 first, then what needs them (4 units). Longest chain 2.
-    Cost: 7 submissions, 1.1 kB of context to pack.
+    Cost: 6 builds with 1.1 kB of context to pack, 1 transfer.
     Plan: 7 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
     ");
     assert_eq!(env.server().writes(), [""; 0]);
@@ -283,7 +283,7 @@ fn only_yes_applies() {
         + app:v1  build   new
 
     + create
-    Cost: 1 submission, 13 B of context to pack.
+    Cost: 1 build with 13 B of context to pack.
     Plan: 1 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
     Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, in [time].
     --- stderr
@@ -453,16 +453,16 @@ fn a_first_ctrl_c_waits_for_what_runs_and_begins_nothing_new() {
 
     + create
     Order: app:v1 first, then what needs them (1 unit). Longest chain 2.
-    Cost: 2 submissions, 25 B of context to pack.
+    Cost: 2 builds with 25 B of context to pack.
     Plan: 2 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
     skipped: 1 unit not begun, for the run was stopped
 
     Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 1 skipped, in [time].
-    Run `imgplan apply` again: it does what is left, and nothing twice.
     --- stderr
     app:v1: Building...
     Stopping: nothing new is begun; 1 unit under way will be waited for. Ctrl-C again leaves at once.
     app:v1: Built after [time] [build ID]
+    Next: `imgplan apply` goes on from here.
     ");
     assert_snapshot!(steps(&env.ok(["plan"])), @"+ on-top:latest build new");
 }
@@ -494,17 +494,17 @@ fn a_second_ctrl_c_leaves_at_once_and_loses_nothing() {
         + app:v1  build   new
 
     + create
-    Cost: 1 submission, 13 B of context to pack.
+    Cost: 1 build with 13 B of context to pack.
     Plan: 1 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
 
     pending while queued: app:v1 [build ID]
       left before its end
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, 1 pending, in [time].
-    Run `imgplan apply` again: it does what is left, and nothing twice.
     --- stderr
     app:v1: Building...
     Stopping: nothing new is begun; 1 unit under way will be waited for. Ctrl-C again leaves at once.
+    Next: `imgplan apply` goes on from here.
     ");
     assert!(env.read("imgplan.lock").contains("pending"));
     assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way [build ID]");

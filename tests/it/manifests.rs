@@ -32,6 +32,7 @@ macro_rules! bad {
 }
 
 /// Each stands below `version: 1` and beside a context `app` with a Dockerfile.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn table() -> Vec<Bad> {
     vec![
         bad!(
@@ -443,6 +444,7 @@ fn no_manifest_at_all() {
 
 /// Many problems in three files, all told at once, in the order of the files.
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a look at much output")]
 fn all_problems_are_told_at_once() {
     let env = TestEnv::manifest(
         "version: 1

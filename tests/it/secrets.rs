@@ -82,7 +82,7 @@ fn a_service_that_babbles_is_not_repeated() {
         ("PUT", "/upload/*", 400),
         ("PUT", "/upload/*", 403),
         ("POST", "/images/build/*/start", 409),
-        ("GET", "/images/build/*", 403),
+        ("GET", "/images/build/*", 402),
         ("GET", "/images/build/*", 404),
     ] {
         for more in ["-v", "--json"] {

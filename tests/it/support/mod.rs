@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 pub(crate) use self::output::Output;
-pub(crate) use self::process::{Call, Running};
+pub(crate) use self::process::Call;
 pub(crate) use self::scripted::{Answer, Scripted};
 
 /// The one key that the server of a [`TestEnv`] accepts.
@@ -287,11 +287,6 @@ impl LocalServer {
             serde_json::from_str(&answer.text().await.unwrap()).unwrap()
         };
         self.runtime.as_ref().unwrap().block_on(answer)
-    }
-
-    /// Waits until no build is running.
-    pub(crate) fn idle(&self) {
-        self.runtime.as_ref().unwrap().block_on(self.inner().idle());
     }
 }
 

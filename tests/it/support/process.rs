@@ -37,12 +37,6 @@ impl Call {
         self
     }
 
-    /// In another folder.
-    pub(crate) fn dir(mut self, dir: &Path) -> Self {
-        self.command.current_dir(dir);
-        self
-    }
-
     /// With this on standard input, which ends after it.
     pub(crate) fn stdin(mut self, text: &str) -> Self {
         self.stdin = text.into();
