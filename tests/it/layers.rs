@@ -125,7 +125,9 @@ const TOP: &[&str] = &["cli", "lib", "main"];
 const IMPURE: &[&str] = &[
     "std::env",
     "std::fs",
-    "std::net",
+    "TcpListener",
+    "TcpStream",
+    "UdpSocket",
     "std::process",
     "std::thread",
     "fs::",
