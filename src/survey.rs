@@ -92,8 +92,9 @@ async fn ask_for_builds(state: &State, client: &Client, facts: &mut Facts) {
         .buffer_unordered(16);
     while let Some((build, started, answer)) = answers.next().await {
         let known = match answer {
+            // A death between the start and the record of it leaves a build that runs.
+            Ok(view) if !started && view.waits_for_start() => Known::Dead,
             Ok(view) => match view.progress {
-                Progress::Running(word) if !started && waits_for_context(&word) => Known::Dead,
                 Progress::Running(_) | Progress::Completed => Known::Alive,
                 Progress::Failed(_) | Progress::Cancelled => Known::Dead,
             },
@@ -105,10 +106,4 @@ async fn ask_for_builds(state: &State, client: &Client, facts: &mut Facts) {
         };
         facts.builds.insert(build, known);
     }
-}
-
-/// Whether a build whose start is on no record was in fact not started. A death between the start
-/// and the record of it leaves one that runs.
-fn waits_for_context(word: &str) -> bool {
-    ["PENDING", "UPLOADING"].iter().any(|waiting| word.eq_ignore_ascii_case(waiting))
 }

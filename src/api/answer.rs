@@ -120,6 +120,18 @@ pub struct BuildView {
     pub path: Option<String>,
 }
 
+impl BuildView {
+    /// Whether the build waits for its context, or to be started (`api.md` §2).
+    pub fn waits_for_start(&self) -> bool {
+        match &self.progress {
+            Progress::Running(word) => {
+                ["PENDING", "UPLOADING"].iter().any(|waiting| word.eq_ignore_ascii_case(waiting))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Reads a build out of a status answer or a listing. `None` where it has no status.
 pub fn build_view(answer: &Value) -> Option<BuildView> {
     let status = text(answer, &["status"])?;

@@ -66,10 +66,10 @@ fn object(key: &ImageRef, entry: &Entry) -> serde_json::Value {
         "image": key,
         "kind": entry.kind,
         "platform": entry.platform,
-        "owner": entry.owner,
         "built": entry.built.as_ref().map(|built| json!({
             "build_id": built.build,
             "path": built.path,
+            "owner": built.owner,
             "visibility": built.visibility,
             "fingerprint": built.fingerprint,
             "inputs": built.inputs,

@@ -138,7 +138,7 @@ impl Tree {
         ignored_by: Option<PathBuf>,
     ) -> Self {
         entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        let digest = digest(&entries);
+        let digest = digest(&entries, b"");
         Self { root, real_root, entries, digest, ignored_by }
     }
 
@@ -164,6 +164,15 @@ impl Tree {
         self.digest
     }
 
+    /// The same without the content of one file, if the tree has it: for a file that is an input
+    /// of its own. That it is there still counts.
+    pub fn digest_without(&self, path: &[u8]) -> Digest {
+        match self.get(path) {
+            Some(Entry { kind: EntryKind::File { .. }, .. }) => digest(&self.entries, path),
+            _ => self.digest,
+        }
+    }
+
     /// The bytes of all files.
     pub fn size(&self) -> u64 {
         self.entries.iter().fold(0, |sum: u64, entry| match entry.kind {
@@ -183,11 +192,14 @@ impl Tree {
     }
 }
 
-fn digest(entries: &[Entry]) -> Digest {
+fn digest(entries: &[Entry], without: &[u8]) -> Digest {
     let mut hasher = FieldHasher::new("tree");
     for Entry { path, kind } in entries {
         hasher.field(path.as_bytes());
         match kind {
+            EntryKind::File { .. } if path.as_bytes() == without => {
+                hasher.field(b"-").field(b"");
+            }
             EntryKind::File { executable, digest, .. } => {
                 hasher.field(if *executable { b"x" } else { b"f" }).field(digest.as_bytes());
             }

@@ -6,7 +6,7 @@ use super::facts::{Facts, Known};
 use super::inputs::inputs_of;
 use super::{Action, Change, Make, Plan, Reason, Step, StepId};
 use crate::base::digest::Fingerprint;
-use crate::base::name::{ImageRef, Visibility};
+use crate::base::name::{ImageRef, Owner, Visibility};
 use crate::manifest::workspace::{Origin, Unit, UnitId, Workspace};
 use crate::state::{Built, Entry, Inputs, Kind, State};
 
@@ -67,48 +67,42 @@ impl Planner<'_> {
         entry: Option<&Entry>,
     ) -> Option<(Action, Vec<Reason>)> {
         let built = entry.and_then(|entry| entry.built.as_ref());
-        let pending = entry.and_then(|entry| entry.pending.as_ref());
-        if let (Some(entry), Some(pending)) = (entry, pending) {
-            let alive = match self.facts.builds.get(&pending.build) {
-                Some(known) => *known == Known::Alive,
-                // Nobody was asked: what was started is taken to go on.
-                None => pending.started,
-            };
-            if pending.fingerprint == fingerprint && alive {
-                let (then, mut reasons) = change(unit, entry, pending.visibility);
-                reasons.insert(0, Reason::Pending);
-                return Some((
-                    Action::Adopt { unit: id, build: pending.build.clone(), then },
-                    reasons,
-                ));
-            }
+        let unfinished = entry.and_then(|entry| entry.pending.as_ref());
+        // What died, or was never started, lands on no tag: it is as if it were not there.
+        let pending = unfinished.filter(|pending| match self.facts.builds.get(&pending.build) {
+            Some(known) => *known == Known::Alive,
+            None => pending.started,
+        });
+        if let Some(pending) = pending.filter(|pending| pending.fingerprint == fingerprint) {
+            let (then, mut reasons) = change(unit, &pending.owner, pending.visibility);
+            reasons.insert(0, Reason::Pending);
+            let build = pending.build.clone();
+            return Some((Action::Adopt { unit: id, build, then }, reasons));
         }
         // A pending build of something else may yet land on the tag: what is there now cannot be
         // kept, even if it is just what is wanted.
-        if let (Some(entry), Some(built), None) = (entry, built, pending)
+        if let (Some(built), None) = (built, pending)
             && built.fingerprint == fingerprint
         {
-            let (change, reasons) = change(unit, entry, built.visibility);
+            let (change, reasons) = change(unit, &built.owner, built.visibility);
             return change.map(|change| (Action::Update { unit: id, change }, reasons));
         }
         let mut reasons =
             built.map_or_else(Vec::new, |built| self.differences(unit, built, &inputs));
         let failed = entry.and_then(|entry| entry.failed.as_ref());
-        if pending.is_some() || failed.is_some_and(|failed| failed.fingerprint == fingerprint) {
+        if unfinished.is_some() || failed.is_some_and(|failed| failed.fingerprint == fingerprint) {
             reasons.push(Reason::PreviousFailed);
         }
         if reasons.is_empty() {
-            reasons.push(match built {
-                Some(_) => Reason::FingerprintFormatChanged,
-                None => Reason::New,
-            });
+            reasons.push(Reason::New);
         }
         let kind = match unit.origin {
             Origin::Build(_) => Kind::Build,
             Origin::Mirror(_) => Kind::Mirror,
         };
         let replaces = built.is_some();
-        let make = Make { unit: id, kind, replaces, fingerprint, inputs };
+        let after = pending.map(|pending| pending.build.clone());
+        let make = Make { unit: id, kind, replaces, fingerprint, inputs, after };
         Some((Action::Make(make), reasons))
     }
 
@@ -116,6 +110,9 @@ impl Planner<'_> {
     fn differences(&self, unit: &Unit, built: &Built, inputs: &Inputs) -> Vec<Reason> {
         let differs = |key: &str| built.inputs.get(key) != inputs.get(key);
         let mut reasons = Vec::new();
+        if differs("format") {
+            return vec![Reason::FingerprintFormatChanged];
+        }
         if differs("dockerfile") || differs("dockerfile_path") {
             reasons.push(Reason::DockerfileChanged);
         }
@@ -170,16 +167,16 @@ fn config_change(field: &str, old: &str, new: &str) -> Reason {
 
 /// What the manifest wants changed of an image whose content is right. What it does not say stays
 /// as it is, whoever's credentials are in use.
-fn change(unit: &Unit, entry: &Entry, current: Visibility) -> (Option<Change>, Vec<Reason>) {
+fn change(unit: &Unit, of: &Owner, current: Visibility) -> (Option<Change>, Vec<Reason>) {
     let visibility = unit.visibility.filter(|wanted| *wanted != current);
-    let owner = unit.owner.clone().filter(|wanted| *wanted != entry.owner);
+    let owner = unit.owner.clone().filter(|wanted| wanted != of);
     let mut reasons = Vec::new();
     if let Some(new) = visibility {
         reasons.push(Reason::VisibilityChanged { old: current, new });
     }
     if let Some(to) = &owner {
-        reasons.push(Reason::Moved { from: entry.owner.clone(), to: to.clone() });
+        reasons.push(Reason::Moved { from: of.clone(), to: to.clone() });
     }
-    let change = Change { of: entry.owner.clone(), visibility, owner };
+    let change = Change { of: of.clone(), visibility, owner };
     ((!reasons.is_empty()).then_some(change), reasons)
 }

@@ -5,6 +5,7 @@ use super::Facts;
 use crate::base::digest::{Digest, Fingerprint};
 use crate::manifest::workspace::{Origin, UnitId, Workspace};
 use crate::state::Inputs;
+use crate::state::lockfile::FINGERPRINT_FORMAT;
 
 /// The inputs of a unit. `fingerprints` holds those of all units before it, and so of its bases:
 /// a base's *fingerprint* is known at plan time, while the digest of its image is not.
@@ -16,6 +17,7 @@ pub fn inputs_of(
 ) -> Inputs {
     let of = workspace.unit(unit);
     let mut inputs = Inputs::default();
+    inputs.set("format", FINGERPRINT_FORMAT);
     inputs.set("platform", of.platform);
     for &base in &of.needs {
         if let Some(fingerprint) = fingerprints.get(base.0) {
@@ -26,7 +28,9 @@ pub fn inputs_of(
         Origin::Mirror(source) => inputs.set("source", source),
         Origin::Build(build) => {
             if let Some(tree) = facts.tree(unit) {
-                inputs.set("context", tree.digest());
+                // The Dockerfile is an input of its own: a change of it should not look like two.
+                let inside = build.dockerfile_inside.as_deref().unwrap_or_default();
+                inputs.set("context", tree.digest_without(inside.as_bytes()));
             }
             inputs.set("dockerfile", Digest::of(build.dockerfile.text().as_bytes()));
             if let Some(path) = &build.dockerfile_inside {

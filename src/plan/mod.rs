@@ -85,6 +85,8 @@ pub struct Make {
     pub fingerprint: Fingerprint,
     /// What the fingerprint is made of.
     pub inputs: Inputs,
+    /// A build of something else that is under way for the same tag: it has to end first.
+    pub after: Option<BuildId>,
 }
 
 /// A change to an image that needs no build.

@@ -237,7 +237,8 @@ impl Driver<'_> {
             }
         };
         // What the manifest leaves open stays with whoever has it.
-        let known = self.store.state().entries.get(&unit.key).map(|entry| entry.owner.clone());
+        let entry = self.store.state().entries.get(&unit.key);
+        let known = entry.and_then(|entry| entry.built.as_ref()).map(|built| built.owner.clone());
         let owner = unit.owner.clone().or(known).unwrap_or_else(|| self.run.options.owner.clone());
         Ok(Work::Make(Box::new(MakeJob {
             make: make.clone(),

@@ -10,10 +10,11 @@
 
 mod dispatch;
 mod driver;
+mod make;
 mod poll;
 mod schedule;
 mod step;
 
-pub(crate) use step::place;
+pub(crate) use make::place;
 
 pub use driver::{Options, Run, RunError, execute};

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::api::client::BUILDS_PER_PAGE;
-use crate::api::{ApiError, BuildView, Client, Progress};
+use crate::api::{ApiError, BuildView, Client, ErrorKind, Progress};
 use crate::base::name::BuildId;
 
 /// Up to this many builds are asked for one by one; more, by the listing.
@@ -16,7 +17,10 @@ const FEW: usize = 3;
 /// Pages of a listing read in one look. A build that is on none of them is asked for by itself.
 const PAGES: u64 = 20;
 
-/// Looks in a row that may fail before all who wait are told.
+/// Status requests at once.
+const AT_ONCE: usize = 8;
+
+/// Looks in a row at one build that may fail before whoever waits is told.
 const PATIENCE: u32 = 8;
 
 /// Asks for builds on behalf of all steps.
@@ -25,11 +29,23 @@ pub(super) struct Poller {
     watches: mpsc::UnboundedSender<Watch>,
 }
 
+/// Why a build's end is not known.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// The service does not know the build.
+    Gone(ApiError),
+    /// The service could not be asked; the build may go on.
+    Unknown(ApiError),
+}
+
+type Ended = Result<BuildView, Lost>;
+
 struct Watch {
     build: BuildId,
     since: Instant,
-    reply: oneshot::Sender<Result<BuildView, ApiError>>,
-    /// The service's word for it, told on when it changes.
+    failures: u32,
+    reply: oneshot::Sender<Ended>,
+    /// The service's word for how it is.
     word: mpsc::UnboundedSender<String>,
 }
 
@@ -46,71 +62,172 @@ impl Poller {
         &self,
         build: &BuildId,
         word: mpsc::UnboundedSender<String>,
-    ) -> Result<BuildView, ApiError> {
+    ) -> Ended {
         let (reply, answer) = oneshot::channel();
-        let watch = Watch { build: build.clone(), since: Instant::now(), reply, word };
-        let gone = || {
-            let kind = crate::api::ErrorKind::Lost;
-            ApiError::new("wait for the build", kind, "the poller is gone")
+        let since = Instant::now();
+        let watch = Watch { build: build.clone(), since, failures: 0, reply, word };
+        let left = |()| {
+            Lost::Unknown(ApiError::new(
+                "wait for the build",
+                ErrorKind::Stopped,
+                "the run was left",
+            ))
         };
-        self.watches.send(watch).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        if self.watches.send(watch).is_err() {
+            return Err(left(()));
+        }
+        answer.await.unwrap_or_else(|_| Err(left(())))
     }
 }
 
 async fn poll(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
-    let mut pending: HashMap<BuildId, Watch> = HashMap::new();
-    let mut failures = 0;
+    let mut pending = Pending { watches: HashMap::new(), listing: true };
     let mut last_look = None;
     loop {
-        if pending.is_empty() {
+        if pending.watches.is_empty() {
             match receiver.recv().await {
-                Some(watch) => pending.insert(watch.build.clone(), watch),
+                Some(watch) => pending.add(watch),
                 None => return,
-            };
+            }
         }
         while let Ok(watch) = receiver.try_recv() {
-            pending.insert(watch.build.clone(), watch);
+            pending.add(watch);
         }
         // Whoever gave up waiting is not asked for any more.
-        pending.retain(|_, watch| !watch.reply.is_closed());
-        let Some(next) = next_look(&pending, last_look, failures) else { continue };
+        pending.watches.retain(|_, watch| !watch.reply.is_closed());
+        let Some(next) = pending.next_look(last_look) else { continue };
         tokio::select! {
             () = tokio::time::sleep_until(next) => {}
-            watch = receiver.recv() => {
-                match watch {
-                    Some(watch) => { pending.insert(watch.build.clone(), watch); }
-                    None if pending.is_empty() => return,
-                    None => tokio::time::sleep_until(next).await,
-                }
+            Some(watch) = receiver.recv() => {
+                pending.add(watch);
                 continue;
             }
         }
         last_look = Some(Instant::now());
-        match look(&client, &mut pending).await {
-            Ok(()) => failures = 0,
-            Err(error) => {
-                failures += 1;
-                if error.stops_run() || failures >= PATIENCE {
-                    for (_, watch) in pending.drain() {
-                        let _ = watch.reply.send(Err(error.clone()));
-                    }
+        look(&client, &mut pending).await;
+    }
+}
+
+/// One look at all pending builds: by the listing where there are many, then one by one for those
+/// that it did not show.
+async fn look(client: &Client, pending: &mut Pending) {
+    let mut unseen: Vec<BuildId> = pending.watches.keys().cloned().collect();
+    if pending.listing && unseen.len() > FEW {
+        match list(client, pending).await {
+            Ok(seen) => unseen.retain(|build| !seen.contains(build)),
+            // It is the service that is in trouble, not a build: look again later.
+            Err(error) if is_passing(&error) => {
+                for build in &unseen {
+                    pending.failed(build, &error);
                 }
+                return;
             }
+            // A service without this endpoint, or with another idea of it: do without.
+            Err(_) => pending.listing = false,
+        }
+    }
+    let mut answers = stream::iter(unseen)
+        .map(|build| async move {
+            let answer = client.status(&build).await;
+            (build, answer)
+        })
+        .buffer_unordered(AT_ONCE);
+    while let Some((build, answer)) = answers.next().await {
+        match answer {
+            Ok(view) => pending.seen(&build, view),
+            Err(error) => pending.failed(&build, &error),
         }
     }
 }
 
-/// When to look next: soon where the youngest build is young, later as they age.
-fn next_look(
-    pending: &HashMap<BuildId, Watch>,
-    last_look: Option<Instant>,
-    failures: u32,
-) -> Option<Instant> {
-    let youngest = pending.values().map(|watch| watch.since).max()?;
-    let from = last_look.unwrap_or(youngest);
-    let gap = spacing(from.saturating_duration_since(youngest)) * (1 << failures.min(5));
-    Some(from.max(youngest) + gap)
+async fn list(client: &Client, pending: &mut Pending) -> Result<Vec<BuildId>, ApiError> {
+    let wanted = pending.watches.len();
+    let mut seen = Vec::new();
+    for page in 0..PAGES {
+        let offset = page * BUILDS_PER_PAGE;
+        let page = client.builds(offset).await?;
+        for view in page.builds {
+            if let Some(build) = view.build.clone().filter(|id| pending.watches.contains_key(id)) {
+                pending.seen(&build, view);
+                seen.push(build);
+            }
+        }
+        let last = match page.total {
+            Some(total) => offset + BUILDS_PER_PAGE >= total,
+            None => (page.rows as u64) < BUILDS_PER_PAGE,
+        };
+        if last || seen.len() >= wanted || page.rows == 0 {
+            break;
+        }
+    }
+    Ok(seen)
+}
+
+fn is_passing(error: &ApiError) -> bool {
+    use ErrorKind::{Lost, Rate, Server, Unauthorized, Unreachable};
+    matches!(error.kind, Server | Lost | Unreachable | Rate | Unauthorized)
+}
+
+/// Builds that someone waits for. What an answer means for whom is decided here, without waiting.
+struct Pending {
+    watches: HashMap<BuildId, Watch>,
+    /// Whether the service lists builds.
+    listing: bool,
+}
+
+impl Pending {
+    fn add(&mut self, watch: Watch) {
+        self.watches.insert(watch.build.clone(), watch);
+    }
+
+    /// When to look next: soon where the youngest build is young, later as they age, or where
+    /// looking fails; rarer where one look takes many requests.
+    fn next_look(&self, last_look: Option<Instant>) -> Option<Instant> {
+        let youngest = self.watches.values().map(|watch| watch.since).max()?;
+        let failures = self.watches.values().map(|watch| watch.failures).min().unwrap_or(0);
+        // From the last look and not from the youngest build: those that keep coming must not put
+        // off the look at those that are there.
+        let from = last_look.unwrap_or(youngest);
+        let pages = u32::try_from(self.watches.len() as u64 / BUILDS_PER_PAGE + 1).unwrap_or(1);
+        let gap = spacing(from.saturating_duration_since(youngest)) * pages;
+        Some(from + gap.min(Duration::from_secs(30)) * (1 << failures.min(5)))
+    }
+
+    /// Takes in what the service says of a build.
+    fn seen(&mut self, build: &BuildId, view: BuildView) {
+        let Some(watch) = self.watches.get_mut(build) else { return };
+        watch.failures = 0;
+        if let Progress::Running(word) = view.progress {
+            // Whoever waits may have left; then nobody needs the word.
+            let _ = watch.word.send(word);
+        } else {
+            self.reply(build, Ok(view));
+        }
+    }
+
+    /// Takes in that the service could not be asked for a build.
+    fn failed(&mut self, build: &BuildId, error: &ApiError) {
+        let Some(watch) = self.watches.get_mut(build) else { return };
+        watch.failures += 1;
+        match error.kind {
+            ErrorKind::NotFound => self.reply(build, Err(Lost::Gone(error.clone()))),
+            // Without a valid key there is nothing to wait for.
+            ErrorKind::Unauthorized | ErrorKind::PaymentRequired => {
+                self.reply(build, Err(Lost::Unknown(error.clone())));
+            }
+            _ if watch.failures >= PATIENCE => {
+                self.reply(build, Err(Lost::Unknown(error.clone())));
+            }
+            _ => {}
+        }
+    }
+
+    fn reply(&mut self, build: &BuildId, ended: Ended) {
+        if let Some(watch) = self.watches.remove(build) {
+            // Whoever waited may have left.
+            let _ = watch.reply.send(ended);
+        }
+    }
 }
 
 /// The time between two looks at builds of this age: a quarter second for the first moments, and
@@ -119,65 +236,81 @@ fn spacing(age: Duration) -> Duration {
     (age / 8).clamp(Duration::from_millis(250), Duration::from_secs(5))
 }
 
-async fn look(client: &Client, pending: &mut HashMap<BuildId, Watch>) -> Result<(), ApiError> {
-    let mut unseen: Vec<BuildId> = pending.keys().cloned().collect();
-    if unseen.len() > FEW {
-        let mut offset = 0;
-        for _ in 0..PAGES {
-            let page = client.builds(offset).await?;
-            for view in page.builds {
-                if let Some(build) = view.build.clone() {
-                    unseen.retain(|other| *other != build);
-                    settle(pending, &build, view);
-                }
-            }
-            offset += BUILDS_PER_PAGE;
-            let last = match page.total {
-                Some(total) => offset >= total,
-                None => (page.rows as u64) < BUILDS_PER_PAGE,
-            };
-            if last || unseen.is_empty() || page.rows == 0 {
-                break;
-            }
-        }
-    }
-    for build in unseen {
-        match client.status(&build).await {
-            Ok(view) => settle(pending, &build, view),
-            Err(error) if error.kind == crate::api::ErrorKind::NotFound => {
-                if let Some(watch) = pending.remove(&build) {
-                    let _ = watch.reply.send(Err(error));
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn settle(pending: &mut HashMap<BuildId, Watch>, build: &BuildId, view: BuildView) {
-    match &view.progress {
-        Progress::Running(word) => {
-            if let Some(watch) = pending.get(build) {
-                // Whoever waits may have left; then nobody needs the word.
-                let _ = watch.word.send(word.clone());
-            }
-        }
-        Progress::Completed | Progress::Failed(_) | Progress::Cancelled => {
-            if let Some(watch) = pending.remove(build) {
-                let _ = watch.reply.send(Ok(view));
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn id(text: &str) -> BuildId {
+        BuildId::new(text).unwrap()
+    }
+
+    fn watch(pending: &mut Pending, build: &str, since: Instant) -> oneshot::Receiver<Ended> {
+        let (reply, answer) = oneshot::channel();
+        let (word, _) = mpsc::unbounded_channel();
+        pending.add(Watch { build: id(build), since, failures: 0, reply, word });
+        answer
+    }
+
+    fn view(progress: Progress) -> BuildView {
+        BuildView { build: None, progress, path: None }
+    }
+
+    fn error(kind: ErrorKind) -> ApiError {
+        ApiError::new("ask", kind, "")
+    }
 
     #[test]
     fn looks_get_rarer_as_builds_age() {
         let secs = |secs| spacing(Duration::from_secs(secs)).as_millis();
         assert_eq!([secs(0), secs(2), secs(8), secs(40), secs(3600)], [250, 250, 1000, 5000, 5000]);
+    }
+
+    #[test]
+    fn builds_that_keep_coming_do_not_put_off_the_look() {
+        let mut pending = Pending { watches: HashMap::new(), listing: true };
+        let start = Instant::now();
+        let mut answers = vec![watch(&mut pending, "a", start)];
+        let due = pending.next_look(Some(start)).unwrap();
+        for (index, name) in ["b", "c", "d"].into_iter().enumerate() {
+            let later = start + Duration::from_millis(100 * (index as u64 + 1));
+            answers.push(watch(&mut pending, name, later));
+            assert_eq!(pending.next_look(Some(start)), Some(due));
+        }
+    }
+
+    #[test]
+    fn one_build_in_trouble_is_no_trouble_for_the_others() {
+        let mut pending = Pending { watches: HashMap::new(), listing: true };
+        let start = Instant::now();
+        let mut odd = watch(&mut pending, "odd", start);
+        let mut gone = watch(&mut pending, "gone", start);
+        let mut good = watch(&mut pending, "good", start);
+        for _ in 1..PATIENCE {
+            pending.failed(&id("odd"), &error(ErrorKind::BadAnswer));
+        }
+        assert!(odd.try_recv().is_err(), "patience is not at its end");
+        pending.failed(&id("odd"), &error(ErrorKind::BadAnswer));
+        assert!(matches!(odd.try_recv(), Ok(Err(Lost::Unknown(_)))));
+        pending.failed(&id("gone"), &error(ErrorKind::NotFound));
+        assert!(matches!(gone.try_recv(), Ok(Err(Lost::Gone(_)))));
+        pending.seen(&id("good"), view(Progress::Running("QUANTUM".to_owned())));
+        assert!(good.try_recv().is_err());
+        pending.seen(&id("good"), view(Progress::Completed));
+        assert!(matches!(good.try_recv(), Ok(Ok(_))));
+        assert!(pending.watches.is_empty());
+    }
+
+    #[test]
+    fn an_outage_is_waited_out() {
+        let mut pending = Pending { watches: HashMap::new(), listing: true };
+        let start = Instant::now();
+        let mut answer = watch(&mut pending, "a", start);
+        for _ in 1..PATIENCE {
+            pending.failed(&id("a"), &error(ErrorKind::Unreachable));
+        }
+        assert!(pending.next_look(Some(start)).unwrap() >= start + Duration::from_secs(8));
+        pending.seen(&id("a"), view(Progress::Running(String::new())));
+        pending.failed(&id("a"), &error(ErrorKind::Unreachable));
+        assert!(answer.try_recv().is_err(), "an answer renews the patience");
     }
 }

@@ -60,15 +60,15 @@ pub fn encode(service: &str, state: &State) -> String {
         line(2, &quoted(&key.to_string()), "");
         line(4, "kind", entry.kind.as_str());
         line(4, "platform", entry.platform.as_str());
-        line(4, "owner", &quoted(&entry.owner.to_string()));
         if let Some(built) = &entry.built {
             line(4, "built", "");
-            build_lines(&mut line, &built.build, &built.path, built.visibility);
+            build_lines(&mut line, &built.build, &built.path, &built.owner, built.visibility);
             input_lines(&mut line, built.fingerprint, &built.inputs);
         }
         if let Some(pending) = &entry.pending {
             line(4, "pending", "");
-            build_lines(&mut line, &pending.build, &pending.path, pending.visibility);
+            let Pending { build, path, owner, visibility, .. } = pending;
+            build_lines(&mut line, build, path, owner, *visibility);
             line(6, "started", if pending.started { "true" } else { "false" });
             input_lines(&mut line, pending.fingerprint, &pending.inputs);
         }
@@ -83,9 +83,16 @@ pub fn encode(service: &str, state: &State) -> String {
 
 type Line<'a> = dyn FnMut(usize, &str, &str) + 'a;
 
-fn build_lines(line: &mut Line<'_>, build: &BuildId, path: &str, visibility: Visibility) {
+fn build_lines(
+    line: &mut Line<'_>,
+    build: &BuildId,
+    path: &str,
+    owner: &Owner,
+    visibility: Visibility,
+) {
     line(6, "build", &quoted(build.as_str()));
     line(6, "path", &quoted(path));
+    line(6, "owner", &quoted(&owner.to_string()));
     line(6, "visibility", &visibility.to_string());
 }
 
@@ -113,7 +120,6 @@ struct File {
 struct EntryBlock {
     kind: Kind,
     platform: Platform,
-    owner: Owner,
     built: Option<BuiltBlock>,
     pending: Option<Pending>,
     failed: Option<FailedBlock>,
@@ -123,6 +129,7 @@ struct EntryBlock {
 struct BuiltBlock {
     build: BuildId,
     path: String,
+    owner: Owner,
     visibility: Visibility,
     fingerprint: Fingerprint,
     inputs: Inputs,
@@ -173,12 +180,12 @@ impl From<EntryBlock> for Entry {
         Self {
             kind: block.kind,
             platform: block.platform,
-            owner: block.owner,
             built: block.built.map(|built| Built {
                 fingerprint: built.fingerprint,
                 inputs: built.inputs,
                 build: built.build,
                 path: built.path,
+                owner: built.owner,
                 visibility: built.visibility,
             }),
             pending: block.pending,
@@ -203,12 +210,12 @@ mod tests {
         let entry = Entry {
             kind: Kind::Build,
             platform: Platform::Arm64,
-            owner: Owner::Team("t 1".to_owned()),
             built: Some(Built {
                 fingerprint,
                 inputs: inputs.clone(),
                 build: build.clone(),
                 path: "prime/x/api:v1".to_owned(),
+                owner: Owner::Team("t 1".to_owned()),
                 visibility: Visibility::Public,
             }),
             pending: Some(Pending {
@@ -216,6 +223,7 @@ mod tests {
                 inputs: Inputs::default(),
                 build: build.clone(),
                 path: String::new(),
+                owner: Owner::Personal,
                 visibility: Visibility::Private,
                 started: true,
             }),

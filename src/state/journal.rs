@@ -27,8 +27,6 @@ pub enum Record {
         kind: Kind,
         /// The platform.
         platform: Platform,
-        /// Whose it will be.
-        owner: Owner,
         /// The build.
         pending: Pending,
     },

@@ -9,17 +9,15 @@ use crate::base::name::{BuildId, Owner, Platform, Visibility};
 
 /// The version of what enters a fingerprint. A change of it makes every fingerprint new, so it
 /// only moves with the rules of [`Inputs`].
-pub const FINGERPRINT_FORMAT: &str = "imgplan fingerprint 1";
+pub const FINGERPRINT_FORMAT: u32 = 1;
 
 /// What is known of one unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Built or mirrored.
     pub kind: Kind,
-    /// The platform that it was made for.
+    /// The platform that it is made for.
     pub platform: Platform,
-    /// Whose it is.
-    pub owner: Owner,
     /// The last build that completed.
     pub built: Option<Built>,
     /// A build that was accepted and whose end is not known.
@@ -59,6 +57,8 @@ pub struct Built {
     pub build: BuildId,
     /// Where the service put it. Opaque.
     pub path: String,
+    /// Whose it is.
+    pub owner: Owner,
     /// Who may pull it.
     pub visibility: Visibility,
 }
@@ -74,6 +74,8 @@ pub struct Pending {
     pub build: BuildId,
     /// Where the service will put it. Opaque.
     pub path: String,
+    /// Whose it will be.
+    pub owner: Owner,
     /// Who may pull it once it is complete.
     pub visibility: Visibility,
     /// Whether the service has all that it needs: the context is there and the build was started.
@@ -94,7 +96,8 @@ pub struct Failed {
 ///
 /// | key | value |
 /// |---|---|
-/// | `context` | digest of the files that are sent: path, kind, executable bit, content |
+/// | `format` | [`FINGERPRINT_FORMAT`] |
+/// | `context` | digest of the files that are sent: path, kind, executable bit, content; but for the Dockerfile's content |
 /// | `dockerfile` | digest of the Dockerfile, before base paths are put in |
 /// | `dockerfile_path` | where it lies in the context; absent where it lies outside |
 /// | `platform` | the platform |
@@ -109,7 +112,7 @@ pub struct Inputs(pub BTreeMap<String, String>);
 impl Inputs {
     /// The digest of all inputs, which are sorted by key.
     pub fn fingerprint(&self) -> Fingerprint {
-        let mut hasher = FieldHasher::new(FINGERPRINT_FORMAT);
+        let mut hasher = FieldHasher::new("imgplan unit");
         for (key, value) in &self.0 {
             hasher.field(key.as_bytes()).field(value.as_bytes());
         }

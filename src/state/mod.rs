@@ -31,18 +31,11 @@ impl State {
         match record {
             // What was sent is not known to be there: it only helps to look for it.
             Record::Submitting { .. } | Record::Uploaded { .. } => {}
-            Record::Created { unit, kind, platform, owner, pending } => {
+            Record::Created { unit, kind, platform, pending } => {
                 let old = self.entries.remove(unit);
                 let (built, failed) = old.map_or((None, None), |old| (old.built, old.failed));
                 let pending = Some(pending.clone());
-                let entry = Entry {
-                    kind: *kind,
-                    platform: *platform,
-                    owner: owner.clone(),
-                    built,
-                    pending,
-                    failed,
-                };
+                let entry = Entry { kind: *kind, platform: *platform, built, pending, failed };
                 self.entries.insert(unit.clone(), entry);
             }
             Record::Started { unit, build } => {
@@ -56,12 +49,9 @@ impl State {
             }
             Record::Updated { unit, visibility, owner } => {
                 if let Some(entry) = self.entries.get_mut(unit) {
-                    if let Some(owner) = owner {
-                        entry.owner = owner.clone();
-                    }
-                    if let (Some(visibility), Some(built)) = (visibility, &mut entry.built) {
-                        built.visibility = *visibility;
-                    }
+                    let Some(built) = &mut entry.built else { return };
+                    built.visibility = visibility.unwrap_or(built.visibility);
+                    built.owner = owner.clone().unwrap_or_else(|| built.owner.clone());
                 }
             }
             Record::Forgotten { unit } => {
@@ -86,6 +76,7 @@ impl State {
                         Some(path) if pending.path.is_empty() => path.to_owned(),
                         _ => pending.path,
                     },
+                    owner: pending.owner,
                     visibility: pending.visibility,
                 });
             }

@@ -292,11 +292,12 @@ mod tests {
             inputs,
             build: build.clone(),
             path: "p".to_owned(),
+            owner: Owner::Personal,
             visibility: Visibility::Private,
             started: false,
         };
-        let (kind, platform, owner) = (Kind::Build, Platform::Amd64, Owner::Personal);
-        let created = Record::Created { unit: unit.clone(), kind, platform, owner, pending };
+        let (kind, platform) = (Kind::Build, Platform::Amd64);
+        let created = Record::Created { unit: unit.clone(), kind, platform, pending };
         [created, Record::Ended { unit, build, outcome: Outcome::Completed, path: None }]
     }
 
