@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
+mod examples;
 mod failures;
 mod layers;
 mod main_job;
+mod prime;
+mod readme;
 mod schema;
 mod secrets;
 mod server;
