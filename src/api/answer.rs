@@ -81,11 +81,18 @@ fn accepted(answer: &Value) -> Option<Accepted> {
     let build = ["build_id", "buildId"].iter().find_map(|key| build_id(answer.get(*key)?))?;
     Some(Accepted {
         build,
-        path: text(answer, &["fullImagePath", "full_image_path"]).map(str::to_owned),
+        path: text(answer, &["fullImagePath", "full_image_path"]).and_then(image_path),
         upload: text(answer, &["upload_url", "uploadUrl"])
             .map(|url| SignedUrl::new(url.to_owned())),
         visibility: text(answer, &["visibility"]).and_then(|text| text.parse().ok()),
     })
+}
+
+/// A path goes into Dockerfiles and onto terminals, so it may only hold what references hold.
+fn image_path(text: &str) -> Option<String> {
+    let ok =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@' | '+');
+    (text.len() <= 1024 && text.chars().all(ok)).then(|| text.to_owned())
 }
 
 fn build_id(value: &Value) -> Option<BuildId> {
@@ -147,7 +154,7 @@ pub fn build_view(answer: &Value) -> Option<BuildView> {
     Some(BuildView {
         build: answer.get("id").or_else(|| answer.get("build_id")).and_then(build_id),
         progress,
-        path: path.map(str::to_owned),
+        path: path.and_then(image_path),
     })
 }
 
@@ -206,6 +213,21 @@ mod tests {
             [json!({}), json!([]), json!(null), json!({"build_id": 3}), json!({"results": []})]
         {
             assert!(initiated(&nothing).is_none(), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_could_do_harm_is_none() {
+        for (path, ok) in [
+            ("prime/local/api:v1", true),
+            ("registry.test:5000/x@sha256:00", true),
+            ("x\nRUN evil", false),
+            ("x\u{1b}[2J", false),
+            ("x y", false),
+        ] {
+            let answer = json!({ "build_id": "1", "fullImagePath": path });
+            let read = initiated(&answer).unwrap().remove(0).unwrap();
+            assert_eq!(read.path.is_some(), ok, "{path:?}");
         }
     }
 

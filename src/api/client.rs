@@ -1,9 +1,11 @@
 //! Talks to the service: one method an endpoint, each behind the [`Gate`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Body, Method, Response, StatusCode};
 use serde::Serialize;
@@ -23,6 +25,10 @@ use crate::base::secret::{ApiKey, SignedUrl, scrub};
 
 /// No answer of the service is near this; a body that goes on and on is not read to its end.
 const MAX_BODY: usize = 16 << 20;
+
+/// An upload of which nothing has moved for so long is given up. The provider's own client allows
+/// as long for one to be read.
+const STALL: Duration = Duration::from_secs(600);
 
 /// Builds a page of the listing holds.
 pub const BUILDS_PER_PAGE: u64 = 100;
@@ -72,10 +78,8 @@ impl Client {
         };
         let api = builder().timeout(Duration::from_secs(120)).build();
         // A presigned URL is for this one request: wherever it redirects to was not signed.
-        let storage = builder()
-            .read_timeout(Duration::from_secs(600))
-            .redirect(reqwest::redirect::Policy::none())
-            .build();
+        // No timeout of its own: a large context may take long, as long as it moves.
+        let storage = builder().redirect(reqwest::redirect::Policy::none()).build();
         let fail = |error: reqwest::Error| {
             ApiError::new(
                 ACTION,
@@ -142,17 +146,27 @@ impl Client {
         length: u64,
     ) -> Result<(), ApiError> {
         const ACTION: &str = "upload the context";
-        let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(file), 256 << 10);
-        let sent = self
+        let sent = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&sent);
+        let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(file), 256 << 10)
+            .inspect_ok(move |chunk| {
+                counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            });
+        let request = self
             .inner
             .storage
             .put(url.expose())
             .header(CONTENT_TYPE, "application/octet-stream")
             .header(CONTENT_LENGTH, length)
-            .body(Body::wrap_stream(stream))
-            .send()
-            .await;
-        let answer = sent.map_err(|error| self.transport(ACTION, error))?;
+            .body(Body::wrap_stream(stream));
+        let answer = tokio::select! {
+            answer = request.send() => answer,
+            () = stalled(&sent) => {
+                let message = format!("nothing has moved for {} s", STALL.as_secs());
+                return Err(ApiError::new(ACTION, ErrorKind::Lost, message));
+            }
+        };
+        let answer = answer.map_err(|error| self.transport(ACTION, "where contexts go", error))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
@@ -208,12 +222,14 @@ impl Client {
         stop: &CancellationToken,
     ) -> Result<(), ApiError> {
         const ACTION: &str = "update the image";
+        let moves = request.updates.iter().any(|update| update.set.owner.is_some());
         let call = Call {
             class: Class::Update,
             action: ACTION,
             method: Method::PATCH,
             path: "/images".to_owned(),
-            repeat: Repeat::Safe,
+            // An image that has moved is not found where it was.
+            repeat: if moves { Repeat::Unsafe } else { Repeat::Safe },
             transfer: None,
             stop: Some(stop),
         };
@@ -312,7 +328,10 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = request.send().await.map_err(|error| self.transport(call.action, error))?;
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| self.transport(call.action, &self.inner.base, error))?;
         let status = answer.status();
         let retry_after = retry_after(&answer);
         let bytes = self.body(call.action, answer).await?;
@@ -334,12 +353,12 @@ impl Client {
                 Ok(None) => return Ok(body.into()),
                 // Of an error the status is enough; of a success the answer is what was asked for.
                 Err(_) if !answer.status().is_success() => return Ok(body.into()),
-                Err(error) => return Err(self.transport(action, error)),
+                Err(error) => return Err(self.transport(action, &self.inner.base, error)),
             }
         }
     }
 
-    fn transport(&self, action: &'static str, error: reqwest::Error) -> ApiError {
+    fn transport(&self, action: &'static str, place: &str, error: reqwest::Error) -> ApiError {
         // A connection that was never made sent nothing; a request that could not be built neither.
         let kind = if error.is_connect() || error.is_builder() {
             ErrorKind::Unreachable
@@ -348,7 +367,7 @@ impl Client {
         };
         let message = scrub(&chain(&error.without_url()), Some(self.inner.key.expose()));
         let message = match kind {
-            ErrorKind::Unreachable => format!("{}: {message}", self.inner.base),
+            ErrorKind::Unreachable => format!("{place}: {message}"),
             _ => message,
         };
         ApiError::new(action, kind, message)
@@ -383,6 +402,19 @@ impl Call<'_> {
 
 fn stopped(action: &'static str) -> ApiError {
     ApiError::new(action, ErrorKind::Stopped, "the run was stopped")
+}
+
+/// Ends once a count has stood still.
+async fn stalled(count: &AtomicU64) {
+    let mut before = count.load(Ordering::Relaxed);
+    loop {
+        tokio::time::sleep(STALL).await;
+        let now = count.load(Ordering::Relaxed);
+        if now == before {
+            return;
+        }
+        before = now;
+    }
 }
 
 /// `Retry-After`, in seconds. As a date it is left alone: the clocks may differ.

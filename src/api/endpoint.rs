@@ -21,6 +21,9 @@ pub struct Endpoint {
 impl Endpoint {
     /// Reads the environment first, then the manifest's `settings.url`, then the text of
     /// `~/.prime/config.json`. A file that is not JSON counts as empty, as in the provider's SDK.
+    ///
+    /// A key in the file is for the service in the file: a manifest that names another one, which
+    /// anyone may have written, does not get it.
     pub fn resolve(
         env: &dyn Fn(&str) -> Option<String>,
         manifest_url: Option<&str>,
@@ -31,30 +34,40 @@ impl Endpoint {
         let from_file =
             |key: &str| config.get(key)?.as_str().map(str::trim).filter(|text| !text.is_empty());
         let full = |name: &str| env(name).filter(|text| !text.trim().is_empty());
+        let own = full("PRIME_API_BASE_URL").or_else(|| full("PRIME_BASE_URL"));
+        let of_file = normalize(from_file("base_url").unwrap_or(DEFAULT_URL));
+        let url = match own.as_deref().or(manifest_url) {
+            Some(url) => normalize(url),
+            None => of_file.clone(),
+        };
+        let trusted = own.is_some() || url == of_file;
         let key = full("PRIME_API_KEY");
-        let key = key.as_deref().or_else(|| from_file("api_key")).and_then(ApiKey::new);
-        let url = full("PRIME_API_BASE_URL").or_else(|| full("PRIME_BASE_URL"));
-        let url = url.as_deref().or(manifest_url).or_else(|| from_file("base_url"));
+        let key = key.as_deref().or_else(|| from_file("api_key").filter(|_| trusted));
         // Set but empty means the account itself, whatever the file says.
         let team = match env("PRIME_TEAM_ID") {
             Some(team) => Some(team.trim().to_owned()).filter(|team| !team.is_empty()),
             None => from_file("team_id").map(str::to_owned),
         };
         Self {
-            url: normalize(url.unwrap_or(DEFAULT_URL)),
-            key,
+            url,
+            key: key.and_then(ApiKey::new),
             owner: team.map_or(Owner::Personal, Owner::Team),
         }
     }
 }
 
 impl Endpoint {
-    /// What is wrong with the URL, if anything is.
-    pub fn url_problem(&self) -> Option<String> {
-        match reqwest::Url::parse(&self.url) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => None,
-            _ => Some(format!("`{}` is not the URL of a service", self.url)),
+    /// What is wrong with the URL, if anything is; never the URL itself, which may hold a password.
+    pub fn url_problem(&self) -> Option<&'static str> {
+        let url = match reqwest::Url::parse(&self.url) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
+            _ => return Some("the service's URL is not one: begin it with https://"),
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Some("the service's URL holds a user or password: take it out");
         }
+        let more = url.query().is_some() || url.fragment().is_some();
+        more.then_some("the service's URL ends in a `?` or `#`: take that out")
     }
 
     /// Whether the service is on this very machine.
@@ -89,6 +102,26 @@ mod tests {
     }
 
     #[test]
+    fn urls_that_cannot_be_right() {
+        let problem =
+            |url: &str| resolve(&[("PRIME_API_BASE_URL", url)], None, None).url_problem().is_some();
+        for bad in [
+            "x",
+            "ftp://h",
+            "https://",
+            "http://u:p@h",
+            "https://u@h",
+            "https://h?a=1",
+            "https://h#x",
+        ] {
+            assert!(problem(bad), "{bad}");
+        }
+        for good in ["https://h", "http://127.0.0.1:8080/", "https://h/sub/api/v1"] {
+            assert!(!problem(good), "{good}");
+        }
+    }
+
+    #[test]
     fn the_environment_wins_over_the_manifest_over_the_file() {
         let file = Some(r#"{"api_key": "f", "team_id": "tf", "base_url": "https://f/"}"#);
         let all = resolve(
@@ -110,7 +143,12 @@ mod tests {
         assert_eq!(blank.key.unwrap().expose(), "f");
         assert_eq!(blank.owner, Owner::Personal);
 
-        assert_eq!(resolve(&[], Some("https://m"), file).url, "https://m");
+        let manifest = resolve(&[], Some("https://m"), file);
+        assert_eq!(manifest.url, "https://m");
+        assert!(manifest.key.is_none(), "the key of one service is not for another");
+        assert!(resolve(&[], Some("https://f/api/v1"), file).key.is_some());
+        let asked = resolve(&[("PRIME_API_KEY", "e")], Some("https://m"), file);
+        assert!(asked.key.is_some());
         assert_eq!(
             resolve(&[("PRIME_BASE_URL", "https://b")], Some("https://m"), file).url,
             "https://b"

@@ -62,7 +62,8 @@ impl ApiError {
         body: &[u8],
         key: &str,
     ) -> Self {
-        let message = scrub(&answer_text(body), Some(key));
+        // Before anything is cut: half a key is a secret too.
+        let message = answer_text(&scrub(&String::from_utf8_lossy(body), Some(key)));
         let kind = match status {
             401 => ErrorKind::Unauthorized,
             402 => ErrorKind::PaymentRequired,
@@ -130,9 +131,10 @@ impl ApiError {
                 "this is not the images API: see that PRIME_API_BASE_URL is right and no proxy \
                  answers in its place",
             ),
-            ErrorKind::Lost => {
-                Some("whether it took effect is not known: see `imgplan plan` before another apply")
-            }
+            ErrorKind::Lost => Some(
+                "whether it took effect is not known: see whether the service has it before \
+                 applying again",
+            ),
             ErrorKind::Rate => Some("lower the budget of these requests with --limit"),
             ErrorKind::Server => Some("the service is in trouble: try again later"),
             ErrorKind::NotFound | ErrorKind::Rejected | ErrorKind::Stopped => None,
@@ -149,15 +151,14 @@ pub fn is_quota(message: &str) -> bool {
 
 /// What an error's body says, in the order of `api.md` §1: a `detail` text, a `detail` list, an
 /// `errors` list, else the body itself, cut short.
-fn answer_text(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let Ok(json) = serde_json::from_str::<Value>(&text) else {
-        return if let Some(error) = storage_error(&text) {
+fn answer_text(text: &str) -> String {
+    let Ok(json) = serde_json::from_str::<Value>(text) else {
+        return if let Some(error) = storage_error(text) {
             error
-        } else if looks_like_html(&text) {
+        } else if looks_like_html(text) {
             "an HTML page instead of JSON".to_owned()
         } else {
-            shorten(&text)
+            shorten(text)
         };
     };
     let part = |item: &Value, place: &str, words: &str| -> Option<String> {
@@ -186,7 +187,7 @@ fn answer_text(body: &[u8]) -> String {
         .or_else(|| list(detail?, "loc", "msg"))
         .or_else(|| list(json.get("errors")?, "param", "details"))
         .or_else(|| json.get("message")?.as_str().map(str::to_owned))
-        .map_or_else(|| shorten(&text), |text| shorten(&text))
+        .map_or_else(|| shorten(text), |text| shorten(&text))
 }
 
 /// What object storage says in XML, in its own two elements: the others may hold the signature.
@@ -222,10 +223,14 @@ pub(super) fn looks_like_html(text: &str) -> bool {
     text.trim_start().starts_with('<')
 }
 
-/// One line of printable characters, at most 400 of them: a server's text is not trusted.
+/// One line of printable characters, at most 1000 of them: a server's text is not trusted.
 pub(super) fn shorten(text: &str) -> String {
-    let line: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(400).collect();
+    // Controls move the cursor; the others turn the direction of what follows.
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let line: String = text.chars().map(|c| if hidden(c) { ' ' } else { c }).take(1000).collect();
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -249,7 +254,7 @@ mod tests {
             ("", ""),
             ("[1]", "[1]"),
         ] {
-            assert_eq!(answer_text(body.as_bytes()), expected);
+            assert_eq!(answer_text(body), expected);
         }
     }
 

@@ -1,8 +1,9 @@
 //! `imgplan apply`: the way through the program, from the manifest to the lockfile.
 
+use std::path::Path;
 use std::time::Instant;
 
-use super::args::ApplyArgs;
+use super::args::{ApplyArgs, ServiceArgs};
 use super::failure::{Exit, Failure};
 use super::service::Target;
 use super::settings::{DEFAULT_CONCURRENCY, Settings, env};
@@ -26,7 +27,7 @@ pub(super) async fn run(
     }
     let workspace = Workspace::load(&settings.manifest, &env)?;
     ui.warn(&workspace.warnings, &workspace.sources)?;
-    let target = Target::find(&settings.root(), &workspace, &args.service);
+    let target = Target::find(&settings.root(), &workspace, &args.service)?;
     if let Some(warning) = target.warning() {
         ui.talk(warning)?;
     }
@@ -63,6 +64,9 @@ pub(super) async fn run(
     store.commit()?;
     service.close().await?;
     ui.summary(&summary, began.elapsed())?;
+    if !summary.is_complete() && ui.hints() && !ui.is_json() {
+        ui.talk(next(&summary, settings, &args.service))?;
+    }
     Ok(exit(&summary, args.detailed_exitcode))
 }
 
@@ -79,6 +83,25 @@ fn approved(ui: &mut Ui) -> Result<bool, Failure> {
         }
     }
     Ok(yes)
+}
+
+/// The command that goes on from here.
+fn next(summary: &Summary, settings: &Settings, service: &ServiceArgs) -> String {
+    let mut command = "imgplan apply".to_owned();
+    if let Some(dir) = &settings.chdir {
+        command = format!("{command} -C {}", dir.display());
+    }
+    if settings.manifest != Path::new("imgplan.yaml") {
+        command = format!("{command} -f {}", settings.manifest.display());
+    }
+    if service.local {
+        command.push_str(" --local");
+    }
+    if summary.failures.iter().all(|failure| failure.pending) {
+        format!("Next: `{command}` goes on from here.")
+    } else {
+        format!("Next: mend what failed; then `{command}` does what is left.")
+    }
 }
 
 fn exit(summary: &Summary, detailed: bool) -> Exit {

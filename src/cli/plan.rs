@@ -13,7 +13,7 @@ use crate::{plan, survey};
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Result<Exit, Failure> {
     let workspace = Workspace::load(&settings.manifest, &env)?;
     ui.warn(&workspace.warnings, &workspace.sources)?;
-    let target = Target::find(&settings.root(), &workspace, &args.service);
+    let target = Target::find(&settings.root(), &workspace, &args.service)?;
     if let Some(warning) = target.warning() {
         ui.talk(warning)?;
     }

@@ -40,29 +40,37 @@ pub(super) struct Service {
 
 impl Target {
     /// Flags and environment first, then the manifest, then `~/.prime/config.json`.
-    pub(super) fn find(root: &Path, workspace: &Workspace, args: &ServiceArgs) -> Self {
+    pub(super) fn find(
+        root: &Path,
+        workspace: &Workspace,
+        args: &ServiceArgs,
+    ) -> Result<Self, Failure> {
         let mut limits = workspace.settings.limits.clone();
         limits.extend(args.limits.iter().map(|given| (given.class, given.limit)));
         if args.local {
-            return Self {
+            return Ok(Self {
                 name: LOCAL.to_owned(),
                 paths: Paths::local(root),
                 owner: Owner::Personal,
                 endpoint: None,
                 limits,
-            };
+            });
         }
         let home = std::env::home_dir().map(|home| home.join(".prime").join("config.json"));
         let config = home.and_then(|path| std::fs::read_to_string(path).ok());
         let endpoint =
             Endpoint::resolve(&env, workspace.settings.url.as_deref(), config.as_deref());
-        Self {
+        if let Some(problem) = endpoint.url_problem() {
+            let help = "see PRIME_API_BASE_URL, `settings.url` and ~/.prime/config.json";
+            return Err(Failure::with_help(problem, help));
+        }
+        Ok(Self {
             name: endpoint.url.clone(),
             paths: Paths::beside(root),
             owner: endpoint.owner.clone(),
             endpoint: Some(endpoint),
             limits,
-        }
+        })
     }
 
     /// What is worth knowing about the way to the service.

@@ -37,14 +37,14 @@ impl Ui {
     /// Writes a line of data.
     #[expect(clippy::unused_self, reason = "all output goes through one door")]
     pub(super) fn data(&mut self, line: impl std::fmt::Display) -> io::Result<()> {
-        writeln!(io::stdout().lock(), "{line}")
+        unless_closed(writeln!(io::stdout().lock(), "{line}"))
     }
 
     /// Writes a line of talk, unless it is to be quiet.
     pub(super) fn talk(&mut self, line: impl std::fmt::Display) -> io::Result<()> {
         match self.options.talk {
             Talk::Quiet => Ok(()),
-            _ => writeln!(io::stderr().lock(), "{line}"),
+            _ => unless_closed(writeln!(io::stderr().lock(), "{line}")),
         }
     }
 
@@ -163,11 +163,19 @@ impl Ui {
         tell: impl FnOnce(&mut dyn Reporter) -> io::Result<()>,
     ) -> io::Result<()> {
         let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-        if self.json {
-            let mut json = self.json(&mut out)?;
-            tell(&mut json)
+        let told = if self.json {
+            self.json(&mut out).and_then(|mut json| tell(&mut json))
         } else {
             tell(&mut Human::new(&mut out, &mut err, self.options))
-        }
+        };
+        unless_closed(told)
     }
+}
+
+/// A reader that has seen enough, as in `imgplan plan | head`, is no error.
+fn unless_closed(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    })
 }

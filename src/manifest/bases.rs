@@ -1,9 +1,10 @@
 //! Finds which references of a Dockerfile name an image of the same manifest, and what each image
 //! needs. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::graph::Edge;
+use super::model::Manifest;
 use super::resolve::{Content, Draft};
 use super::workspace::{BaseUse, Unit, UnitId};
 use crate::base::name::Platform;
@@ -13,6 +14,7 @@ use crate::dockerfile::Reference;
 
 /// For every unit the bases in its Dockerfile, and all edges.
 pub(super) fn find(
+    manifest: &Manifest,
     drafts: &[Draft<'_>],
     units: &[Unit],
     problems: &mut Vec<Problem>,
@@ -22,7 +24,10 @@ pub(super) fn find(
     for (index, draft) in drafts.iter().enumerate() {
         by_name.entry(draft.name.as_str()).or_default().push(index);
     }
-    let finder = Finder { drafts, units, by_name };
+    let images = manifest.images.iter().flat_map(|images| images.iter());
+    let written = images.filter_map(|image| Some(image.name.as_ref()?.0.value.0.as_str()));
+    let written: HashSet<&str> = written.chain(by_name.keys().copied()).collect();
+    let finder = Finder { drafts, units, by_name, written };
     let mut found = Found {
         bases: units.iter().map(|_| Vec::new()).collect(),
         edges: Vec::new(),
@@ -47,6 +52,8 @@ struct Finder<'a> {
     drafts: &'a [Draft<'a>],
     units: &'a [Unit],
     by_name: HashMap<&'a str, Vec<usize>>,
+    /// Every name in the manifest, also of images that are wrong in some other way.
+    written: HashSet<&'a str>,
 }
 
 impl Finder<'_> {
@@ -73,17 +80,15 @@ impl Finder<'_> {
                 None => (need.as_str(), None),
             };
             let named = self.named(name, tag);
-            if named.is_empty() {
-                let known: Vec<&str> =
-                    self.drafts.iter().map(|draft| draft.name.as_str()).collect();
-                let help = match (self.by_name.get(name), nearest(name, &known)) {
-                    (Some(same), _) => {
+            let lost = self.written.contains(name) && !self.by_name.contains_key(name);
+            if named.is_empty() && !lost {
+                let help = match self.by_name.get(name) {
+                    Some(same) => {
                         let tags: Vec<String> =
                             same.iter().map(|&other| self.drafts[other].tag.to_string()).collect();
                         format!("`{name}` has the tag {}", tags.join(", "))
                     }
-                    (None, Some(near)) => format!("did you mean `{near}`?"),
-                    (None, None) => "name an image of this manifest".to_owned(),
+                    None => self.nearest(name),
                 };
                 let message = format!("no image of this manifest is called `{}`", need.as_str());
                 found.problems.push(Problem::new(message, need.span(), "needed here").help(help));
@@ -99,6 +104,15 @@ impl Finder<'_> {
             all.extend(named);
         }
         all
+    }
+
+    fn nearest(&self, name: &str) -> String {
+        let mut known: Vec<&str> = self.written.iter().copied().collect();
+        known.sort_unstable();
+        match nearest(name, &known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "name an image of this manifest".to_owned(),
+        }
     }
 
     /// The unit of an image on one platform, or all of them where it has none on that.

@@ -198,10 +198,18 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        if name == SPANNED {
-            return visitor.visit_seq(SpannedParts { node: self.0, part: 0 });
+        match (name, &self.0.value) {
+            (SPANNED, _) => visitor.visit_seq(SpannedParts { node: self.0, part: 0 }),
+            ("DurationText", Value::Scalar { text, kind: Kind::Number }) => {
+                let help = format!("write what it counts: {text}s, {text}m, {text}h");
+                Err(DecodeError::at(self.0, format!("`{text}` has no unit"), help))
+            }
+            ("LimitText", Value::Scalar { text, kind: Kind::Number }) => {
+                let help = format!("write in how long: {text}/60s");
+                Err(DecodeError::at(self.0, format!("`{text}` has no window"), help))
+            }
+            _ => visitor.visit_newtype_struct(self),
         }
-        visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {

@@ -1,6 +1,7 @@
 //! Puts variables into the texts of a manifest: `${VAR}`, `${VAR:-default}`, `${VAR:?message}`,
 //! and `$$` for a dollar sign. Pure: the environment is given.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::node::{Kind, Node, Value};
@@ -8,10 +9,21 @@ use crate::base::nearest::nearest;
 use crate::base::source::Problem;
 
 /// Where variables come from: the manifest's `vars` first, then the environment.
-pub(crate) struct Variables<'a> {
-    pub(crate) vars: BTreeMap<String, String>,
-    pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
+struct Variables<'a> {
+    vars: BTreeMap<String, String>,
+    env: &'a dyn Fn(&str) -> Option<String>,
+    /// Bytes that all values of the document may still grow to: variables of variables multiply.
+    budget: Cell<usize>,
 }
+
+/// Bytes that all values of one manifest may hold once variables are in.
+const BUDGET: usize = 64 << 20;
+
+/// Defaults within defaults.
+const DEPTH: usize = 16;
+
+/// The variable that must not be written anywhere.
+const SECRET: &str = "PRIME_API_KEY";
 
 impl Variables<'_> {
     fn get(&self, name: &str) -> Option<String> {
@@ -26,7 +38,7 @@ pub(crate) fn interpolate(
     env: &dyn Fn(&str) -> Option<String>,
     problems: &mut Vec<Problem>,
 ) {
-    let mut variables = Variables { vars: BTreeMap::new(), env };
+    let mut variables = Variables { vars: BTreeMap::new(), env, budget: Cell::new(BUDGET) };
     let Value::Map(entries) = &mut root.value else { return };
     for (_, value) in entries.iter_mut().filter(|(key, _)| key.text == "vars") {
         let Value::Map(vars) = &mut value.value else { continue };
@@ -45,7 +57,7 @@ pub(crate) fn interpolate(
 fn walk(node: &mut Node, variables: &Variables<'_>, problems: &mut Vec<Problem>) {
     match &mut node.value {
         Value::Scalar { text, kind: Kind::Text } if text.contains('$') => {
-            match expand(text, variables) {
+            match expand(text, variables, 0) {
                 Ok(expanded) => *text = expanded,
                 Err(Unresolved { message, help }) => {
                     problems.push(Problem::new(message, node.span, "here").help(help));
@@ -78,7 +90,11 @@ fn unresolved(message: impl Into<String>, help: impl Into<String>) -> Unresolved
     Unresolved { message: message.into(), help: help.into() }
 }
 
-fn expand(text: &str, variables: &Variables<'_>) -> Result<String, Unresolved> {
+fn expand(text: &str, variables: &Variables<'_>, depth: usize) -> Result<String, Unresolved> {
+    if depth > DEPTH {
+        let message = format!("defaults are nested more than {DEPTH} deep");
+        return Err(unresolved(message, "give the inner ones names under `vars:`"));
+    }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -91,7 +107,15 @@ fn expand(text: &str, variables: &Variables<'_>) -> Result<String, Unresolved> {
             let end = closing(after).ok_or_else(|| {
                 unresolved("`${` is never closed", "add a `}`, or write `$$` for a dollar sign")
             })?;
-            out.push_str(&resolve(&after[..end], variables)?);
+            let value = resolve(&after[..end], variables, depth)?;
+            let left = variables.budget.get().checked_sub(value.len()).ok_or_else(|| {
+                unresolved(
+                    "the variables of this manifest expand to more than imgplan reads",
+                    "use fewer variables that hold other variables",
+                )
+            })?;
+            variables.budget.set(left);
+            out.push_str(&value);
             rest = &after[end + 1..];
         } else {
             // A lone dollar sign means itself, as in a shell's `"$ "`.
@@ -118,7 +142,7 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn resolve(inside: &str, variables: &Variables<'_>) -> Result<String, Unresolved> {
+fn resolve(inside: &str, variables: &Variables<'_>, depth: usize) -> Result<String, Unresolved> {
     let end = inside.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inside.len());
     let (name, operator) = inside.split_at(end);
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
@@ -126,6 +150,10 @@ fn resolve(inside: &str, variables: &Variables<'_>) -> Result<String, Unresolved
             format!("`${{{inside}}}` does not name a variable"),
             "write ${NAME}, ${NAME:-default} or ${NAME:?message}",
         ));
+    }
+    if name == SECRET {
+        let help = "the key reaches the service by itself; take the variable out";
+        return Err(unresolved(format!("`{SECRET}` is a secret and goes into no manifest"), help));
     }
     let value = variables.get(name);
     if operator.is_empty() {
@@ -143,7 +171,7 @@ fn resolve(inside: &str, variables: &Variables<'_>) -> Result<String, Unresolved
     // As in a shell, the colon makes an empty variable count as unset.
     let full = value.filter(|value| !value.is_empty());
     if let Some(default) = operator.strip_prefix(":-") {
-        full.map_or_else(|| expand(default, variables), Ok)
+        full.map_or_else(|| expand(default, variables, depth + 1), Ok)
     } else if let Some(message) = operator.strip_prefix(":?") {
         full.ok_or_else(|| {
             let message = if message.is_empty() { "is not set" } else { message };
@@ -172,7 +200,7 @@ mod tests {
             _ => None,
         };
         let vars = BTreeMap::from([("A".to_owned(), "one".to_owned())]);
-        expand(text, &Variables { vars, env: &env })
+        expand(text, &Variables { vars, env: &env, budget: Cell::new(100) }, 0)
     }
 
     #[test]
@@ -205,6 +233,9 @@ mod tests {
             ("${A-b}", "operator"),
             ("${B:?say so}", "B: say so"),
             ("${B:-${C}}", "`C` is not set"),
+            ("${PRIME_API_KEY}", "secret"),
+            (&"${A}".repeat(40), "more than imgplan reads"),
+            (&format!("{}x{}", "${B:-".repeat(40), "}".repeat(40)), "deep"),
         ] {
             let error = check(text).unwrap_err();
             assert!(

@@ -169,7 +169,7 @@ macro_rules! text_type {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
+                let text = deserializer.deserialize_newtype_struct(stringify!($name), Text)?;
                 let parse: fn(&str) -> Result<$inner, (String, String)> = $parse;
                 parse(&text).map(Self).map_err(|(message, help)| {
                     de::Error::custom(format_args!("{message}\n{help}"))
@@ -191,6 +191,21 @@ macro_rules! text_type {
             }
         }
     };
+}
+
+/// Reads a text under the name of its type, which the reader may have a word for.
+struct Text;
+
+impl<'de> Visitor<'de> for Text {
+    type Value = String;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, text: D) -> Result<String, D::Error> {
+        String::deserialize(text)
+    }
 }
 
 // A `$` stands for a variable, whose value the editor does not know.

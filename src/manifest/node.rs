@@ -84,14 +84,15 @@ fn syntax_problem(error: &serde_saphyr::Error, text: &str, start: usize) -> Prob
     let message = first_line(&error.to_string());
     let offset = span.start.saturating_sub(start);
     let line = text.get(offset..).unwrap_or_default();
-    let indent = text.get(..offset).and_then(|before| before.rsplit('\n').next());
-    let indent = indent.filter(|indent| indent.trim().is_empty()).unwrap_or_default();
     let lower = message.to_lowercase();
+    let tabbed = tabbed_line(text, offset).filter(|(at, _)| *at <= offset || lower.contains("tab"));
     let (message, help) = if lower.contains("duplicate") {
         let message = format!("the key `{}` stands twice", line_word(line));
         (message, "remove one of the two: the last would silently win")
-    } else if line.starts_with('\t') || indent.contains('\t') {
-        ("a tab indents this line".to_owned(), "YAML indents with spaces only: replace the tab")
+    } else if let Some((at, len)) = tabbed {
+        let problem =
+            Problem::new("a tab indents this line", Span::new(start + at, len), "after a tab");
+        return problem.help("YAML indents with spaces only: replace the tab");
     } else if lower.contains("recursion") {
         ("this is nested deeper than imgplan reads".to_owned(), "close the brackets above")
     } else if lower.contains("budget") {
@@ -103,6 +104,20 @@ fn syntax_problem(error: &serde_saphyr::Error, text: &str, start: usize) -> Prob
         (message, "see that quotes, brackets and indentation on this line and the one above match")
     };
     Problem::new(message, span, "here").help(help)
+}
+
+/// The first line at or below `offset` that a tab indents: where its words begin, and their length.
+fn tabbed_line(text: &str, offset: usize) -> Option<(usize, usize)> {
+    let mut at = text.get(..offset)?.rfind('\n').map_or(0, |end| end + 1);
+    for line in text.get(at..)?.split_inclusive('\n') {
+        let words = line.trim_start();
+        let (indent, _) = line.split_at(line.len() - words.len());
+        if indent.contains('\t') && !words.is_empty() {
+            return Some((at + indent.len(), words.trim_end().len()));
+        }
+        at += line.len();
+    }
+    None
 }
 
 /// The key at the start of a line's rest.
@@ -335,6 +350,8 @@ mod tests {
         for (text, words, at) in [
             ("a: 1\na: 2\n", "twice", "a"),
             ("a:\n\tb: 1\n", "tab", "\tb"),
+            ("a:\n  - b: c\n\n\td: e\n", "tab", "\td"),
+            ("a:\n  b: 1\n  \tc: 1\n", "tab", "\tc"),
             ("a: \"x\n", "", ""),
             ("a: [1\nb: 2\n", "", ""),
         ] {

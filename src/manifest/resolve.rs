@@ -57,10 +57,11 @@ pub(super) enum Content {
 
 pub(super) fn resolve(mut resolver: Resolver<'_>) -> Result<Workspace, Vec<Problem>> {
     let settings = resolver.settings();
+    let manifest = resolver.manifest;
     let mut drafts = resolver.drafts();
     let mut units = resolver.units(&mut drafts);
     let (base_uses, edges) =
-        bases::find(&drafts, &units, &mut resolver.problems, &mut resolver.warnings);
+        bases::find(manifest, &drafts, &units, &mut resolver.problems, &mut resolver.warnings);
     let depths = match graph::depths(units.len(), &edges) {
         Ok(depths) => depths,
         Err(cycles) => {
@@ -138,8 +139,11 @@ impl<'a> Resolver<'a> {
     fn drafts(&mut self) -> Vec<Draft<'a>> {
         let manifest = self.manifest;
         let Some(images) = &manifest.images else {
-            let span = manifest.version.as_ref().map_or(Span::new(0, 0), Sp::span);
-            self.report("the manifest lists no images", span, "list them under `images:`");
+            // What was reported already, a misspelt key say, may be why.
+            if self.problems.is_empty() {
+                let span = manifest.version.as_ref().map_or(Span::new(0, 0), Sp::span);
+                self.report("the manifest lists no images", span, "list them under `images:`");
+            }
             return Vec::new();
         };
         let mut files = Files::new(&self.root);
@@ -165,6 +169,11 @@ impl<'a> Resolver<'a> {
             units: Vec::new(),
             damaged: self.is_damaged(entry),
         })
+    }
+
+    /// Whether something was reported just there.
+    fn is_reported(&self, span: Span) -> bool {
+        self.problems.iter().any(|problem| problem.labels.first().is_some_and(|at| at.0 == span))
     }
 
     fn is_damaged(&self, entry: &Sp<Image>) -> bool {
@@ -199,9 +208,14 @@ impl<'a> Resolver<'a> {
     }
 
     fn platforms(&mut self, entry: &Sp<Image>) -> Vec<Platform> {
+<<<<<<< HEAD
         let image: &Image = entry;
         let defaults = self.manifest.defaults.as_ref();
         let said = image.platforms.as_ref().or_else(|| defaults.and_then(|d| d.platforms.as_ref()));
+=======
+        let defaults = self.manifest.defaults.as_ref().and_then(|d| d.platforms.as_ref());
+        let said = entry.platforms.as_ref().or(defaults);
+>>>>>>> main
         let Some(said) = said else { return vec![Platform::default()] };
         let mut platforms: Vec<Platform> = Vec::new();
         for platform in said.iter() {
@@ -212,7 +226,11 @@ impl<'a> Resolver<'a> {
                 platforms.push(**platform);
             }
         }
+<<<<<<< HEAD
         if said.is_empty() && !self.is_damaged(entry) {
+=======
+        if said.is_empty() && !self.is_reported(said.span()) {
+>>>>>>> main
             let help = "list one, or remove the key to build for linux/amd64";
             self.report("an image needs a platform", said.span(), help);
         }
@@ -220,8 +238,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn content(&mut self, entry: &Sp<Image>, files: &mut Files) -> Option<Content> {
-        let image: &Image = entry;
-        match (&image.context, &image.source) {
+        match (&entry.context, &entry.source) {
             (Some(context), Some(source)) => {
                 let problem = Problem::new(
                     "an image is built from a `context` or mirrored from a `source`, not both",
@@ -239,9 +256,9 @@ impl<'a> Resolver<'a> {
                 self.report("this image has neither a context nor a source", entry.span(), help);
                 None
             }
-            (Some(context), None) => self.build(image, context, files),
+            (Some(context), None) => self.build(entry, context, files),
             (None, Some(source)) => {
-                if let Some(dockerfile) = &image.dockerfile {
+                if let Some(dockerfile) = &entry.dockerfile {
                     let help = "remove it, or build from a `context` instead";
                     self.report("a mirror has no Dockerfile", dockerfile.span(), help);
                 }
@@ -251,9 +268,8 @@ impl<'a> Resolver<'a> {
     }
 
     fn build(&mut self, image: &Image, context: &Sp<String>, files: &mut Files) -> Option<Content> {
-        let defaults = self.manifest.defaults.as_ref();
-        let said = image.dockerfile.as_ref();
-        let said = said.or_else(|| defaults.and_then(|defaults| defaults.dockerfile.as_ref()));
+        let defaults = self.manifest.defaults.as_ref().and_then(|d| d.dockerfile.as_ref());
+        let said = image.dockerfile.as_ref().or(defaults);
         let folder = match files.context(context) {
             Ok(folder) => folder,
             Err(problem) => {
@@ -277,10 +293,9 @@ impl<'a> Resolver<'a> {
         entry: &Sp<Image>,
         owner: Option<&Sp<OwnerSetting>>,
     ) -> Option<(ImageName, Tag)> {
-        let image: &Image = entry;
         let of_platform = owner.is_some_and(|owner| owner.0.value.0 == Owner::Platform);
-        let name = image.name.as_ref().map(|name| name.0.value.0.clone());
-        if let (Some(name), Some(at)) = (&name, &image.name)
+        let name = entry.name.as_ref().map(|name| name.0.value.0.clone());
+        if let (Some(name), Some(at)) = (&name, &entry.name)
             && name.has_namespace()
             && !of_platform
         {
@@ -288,14 +303,12 @@ impl<'a> Resolver<'a> {
                         `owner: platform`";
             self.report(format!("`{name}` has a `/`"), at.span(), help);
         }
-        let tag = image.tag.as_ref().map(|tag| tag.0.value.0.clone());
+        let tag = entry.tag.as_ref().map(|tag| tag.0.value.0.clone());
         let default = || {
-            let defaults = self.manifest.defaults.as_ref();
-            defaults
-                .and_then(|d| d.tag.as_ref())
-                .map_or_else(Tag::latest, |tag| tag.0.value.0.clone())
+            let said = self.manifest.defaults.as_ref().and_then(|d| d.tag.as_ref());
+            said.map_or_else(Tag::latest, |tag| tag.0.value.0.clone())
         };
-        match (name, tag, &image.source) {
+        match (name, tag, &entry.source) {
             (Some(name), Some(tag), _) => Some((name, tag)),
             (Some(name), None, None) => Some((name, default())),
             (None, _, None) => {

@@ -19,7 +19,7 @@ pub fn build(workspace: &Workspace, facts: &Facts, state: &State) -> Plan {
         steps: Vec::new(),
         step_of: HashMap::new(),
     };
-    let mut unchanged = 0;
+    let mut unchanged = Vec::new();
     for (index, unit) in workspace.units.iter().enumerate() {
         let id = UnitId(index);
         let inputs = inputs_of(workspace, facts, id, &planner.fingerprints);
@@ -27,13 +27,15 @@ pub fn build(workspace: &Workspace, facts: &Facts, state: &State) -> Plan {
         planner.fingerprints.push(fingerprint);
         match planner.decide(id, unit, inputs, fingerprint, state.entries.get(&unit.key)) {
             Some((action, reasons)) => planner.add(id, action, reasons),
-            None => unchanged += 1,
+            None => unchanged.push(kind_of(unit)),
         }
     }
     let mut steps = planner.steps;
     let known: HashSet<&ImageRef> = workspace.units.iter().map(|unit| &unit.key).collect();
-    steps.extend(state.entries.keys().filter(|key| !known.contains(key)).map(|key| Step {
+    let gone = state.entries.iter().filter(|(key, _)| !known.contains(key));
+    steps.extend(gone.map(|(key, entry)| Step {
         key: key.clone(),
+        kind: entry.kind,
         action: Action::Forget,
         reasons: vec![Reason::RemovedFromManifest],
         needs: Vec::new(),
@@ -53,7 +55,8 @@ impl Planner<'_> {
     fn add(&mut self, id: UnitId, action: Action, reasons: Vec<Reason>) {
         let unit = self.workspace.unit(id);
         let needs = unit.needs.iter().filter_map(|need| self.step_of.get(need).copied());
-        let step = Step { key: unit.key.clone(), action, reasons, needs: needs.collect() };
+        let (key, kind) = (unit.key.clone(), kind_of(unit));
+        let step = Step { key, kind, action, reasons, needs: needs.collect() };
         self.step_of.insert(id, StepId(self.steps.len()));
         self.steps.push(step);
     }
@@ -96,10 +99,7 @@ impl Planner<'_> {
         if reasons.is_empty() {
             reasons.push(Reason::New);
         }
-        let kind = match unit.origin {
-            Origin::Build(_) => Kind::Build,
-            Origin::Mirror(_) => Kind::Mirror,
-        };
+        let kind = kind_of(unit);
         let replaces = built.is_some();
         let after = pending.map(|pending| pending.build.clone());
         let make = Make { unit: id, kind, replaces, fingerprint, inputs, after };
@@ -158,6 +158,13 @@ impl Planner<'_> {
             }
             _ => Vec::new(),
         }
+    }
+}
+
+fn kind_of(unit: &Unit) -> Kind {
+    match unit.origin {
+        Origin::Build(_) => Kind::Build,
+        Origin::Mirror(_) => Kind::Mirror,
     }
 }
 

@@ -24,8 +24,8 @@ use crate::state::{Inputs, Kind};
 pub struct Plan {
     /// The steps; those that others need come first.
     pub steps: Vec<Step>,
-    /// How many units stay as they are.
-    pub unchanged: usize,
+    /// The kinds of the units that stay as they are.
+    pub unchanged: Vec<Kind>,
     /// How many units the manifest has.
     pub units: usize,
 }
@@ -39,6 +39,8 @@ pub struct StepId(pub usize);
 pub struct Step {
     /// The unit's key.
     pub key: ImageRef,
+    /// Built or mirrored.
+    pub kind: Kind,
     /// What to do.
     pub action: Action,
     /// Why; the first is the headline. For telling, never for deciding.
@@ -148,17 +150,13 @@ impl Plan {
 
     /// How many steps of each kind there are; of one kind of content only, if one is given.
     pub fn counts(&self, kind: Option<Kind>) -> Counts {
-        let mut counts = Counts { unchanged: self.unchanged, ..Counts::default() };
-        for step in &self.steps {
+        let wanted = |of: Kind| kind.is_none_or(|kind| kind == of);
+        let unchanged = self.unchanged.iter().filter(|&&of| wanted(of)).count();
+        let mut counts = Counts { unchanged, ..Counts::default() };
+        for step in self.steps.iter().filter(|step| wanted(step.kind)) {
             match &step.action {
-                Action::Make(make) if kind.is_none_or(|kind| kind == make.kind) => {
-                    if make.replaces {
-                        counts.rebuild += 1;
-                    } else {
-                        counts.create += 1;
-                    }
-                }
-                Action::Make(_) => {}
+                Action::Make(make) if make.replaces => counts.rebuild += 1,
+                Action::Make(_) => counts.create += 1,
                 Action::Adopt { .. } => counts.adopt += 1,
                 Action::Update { .. } => counts.update += 1,
                 Action::Forget => counts.forget += 1,

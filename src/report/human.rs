@@ -11,6 +11,7 @@ use super::words::{count, doing, done, phase_word, plan_line, stopping, tail};
 use super::{Options, PlanView, Reporter, Talk, bytes, elapsed};
 use crate::event::{Active, Because, Failure, Phase, RunEvent, Summary};
 use crate::plan::{Action, Step};
+use crate::state::Kind;
 
 /// Writes data to one stream and talk to another.
 pub struct Human<'w> {
@@ -54,7 +55,9 @@ struct Symbol {
 
 fn symbol(step: &Step) -> Symbol {
     let (text, color, meaning) = match &step.action {
-        Action::Make(make) if make.replaces => ("-/+", AnsiColor::Yellow, "make again"),
+        Action::Make(make) if make.replaces => {
+            ("-/+", AnsiColor::Yellow, "rebuild, over the existing tag")
+        }
         Action::Make(_) => ("  +", AnsiColor::Green, "create"),
         Action::Adopt { .. } => (" <=", AnsiColor::Cyan, "wait for a build under way"),
         Action::Update { .. } => ("  ~", AnsiColor::Yellow, "change, without a build"),
@@ -166,12 +169,7 @@ impl Reporter for Human<'_> {
         }
         line = format!("{line}, in {}.", elapsed(time));
         let style = if summary.is_complete() { AnsiColor::Green } else { AnsiColor::Red };
-        writeln!(self.out, "{}", self.paint(color(style).bold(), &line))?;
-        if !summary.is_complete() && self.options.hints {
-            let hint = "Run `imgplan apply` again: it does what is left, and nothing twice.";
-            writeln!(self.out, "{hint}")?;
-        }
-        Ok(())
+        writeln!(self.out, "{}", self.paint(color(style).bold(), &line))
     }
 }
 
@@ -228,16 +226,18 @@ impl Human<'_> {
             Action::Make(make) => Some(make),
             _ => None,
         });
-        let submissions = made.clone().count();
-        if submissions > 0 {
-            let size: u64 =
-                made.filter_map(|make| view.facts.tree(make.unit)).map(|tree| tree.size()).sum();
-            let size = bytes(size);
-            writeln!(
-                self.out,
-                "Cost: {}, {size} of context to pack.",
-                count(submissions, "submission")
-            )?;
+        let (builds, mirrors): (Vec<_>, Vec<_>) = made.partition(|make| make.kind == Kind::Build);
+        let mut costs = Vec::new();
+        if !builds.is_empty() {
+            let trees = builds.iter().filter_map(|make| view.facts.tree(make.unit));
+            let size = bytes(trees.map(|tree| tree.size()).sum());
+            costs.push(format!("{} with {size} of context to pack", count(builds.len(), "build")));
+        }
+        if !mirrors.is_empty() {
+            costs.push(count(mirrors.len(), "transfer"));
+        }
+        if !costs.is_empty() {
+            writeln!(self.out, "Cost: {}.", costs.join(", "))?;
         }
         Ok(())
     }

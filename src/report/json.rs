@@ -124,10 +124,6 @@ impl Reporter for Json<'_> {
         }
         for step in &view.plan.steps {
             let unit = step.unit().map(|unit| view.workspace.unit(unit));
-            let kind = match &step.action {
-                Action::Make(make) => Some(make.kind.as_str()),
-                _ => None,
-            };
             let build = match &step.action {
                 Action::Adopt { build, .. } => Some(build.to_string()),
                 _ => None,
@@ -142,7 +138,7 @@ impl Reporter for Json<'_> {
                 json!({ "change": {
                     "image": step.key,
                     "platform": unit.map(|unit| unit.platform),
-                    "kind": kind,
+                    "kind": step.kind,
                     "action": action_word(step),
                     "build_id": build,
                     "reasons": step.reasons,

@@ -25,6 +25,8 @@ pub(super) enum Input {
     Tick,
     /// The user asks to stop.
     Signal(Signal),
+    /// What happened could not be kept.
+    NotKept,
 }
 
 /// What a step that succeeded leaves behind.
@@ -157,6 +159,14 @@ impl Dispatcher {
                 self.leave_if_ready(&mut effects);
             }
             Input::Tick => self.tick(now, &mut effects),
+            Input::NotKept => {
+                if self.leaving.is_none() {
+                    self.leaving = Some(now);
+                    let why = "what happened cannot be kept".to_owned();
+                    self.stop(Stop::Error(why), &mut effects);
+                }
+                self.leave_if_ready(&mut effects);
+            }
             Input::Signal(signal) => match &self.summary.stopped {
                 Some(Stop::Interrupted(_)) => {
                     self.leaving.get_or_insert(now);
@@ -177,11 +187,18 @@ impl Dispatcher {
     pub(super) fn into_summary(mut self) -> Summary {
         // Those that were left in the middle are neither done nor failed: they stay pending.
         for step in self.steps.iter().filter(|step| step.active) {
+            let asked = self.submitting.contains(&step.key);
+            let (message, help) = if asked {
+                let help = "see whether the service has a build of it before applying again";
+                ("left before the service answered: it may have accepted the build", Some(help))
+            } else {
+                ("left before its end", None)
+            };
             self.summary.failures.push(Failure {
                 unit: step.key.clone(),
                 phase: step.phase,
-                message: "left before its end".to_owned(),
-                help: None,
+                message: message.to_owned(),
+                help: help.map(str::to_owned),
                 build: step.build.clone(),
                 pending: step.build.is_some(),
             });

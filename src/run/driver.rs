@@ -66,6 +66,9 @@ fn accepted(builds: &[String]) -> String {
     }
 }
 
+/// The time between two writings of the lockfile while a run goes on.
+const CHECKPOINT: Duration = Duration::from_secs(30);
+
 /// Uploads at once: more share one uplink.
 const UPLOADS: usize = 8;
 
@@ -96,11 +99,14 @@ pub async fn execute(
         tasks: JoinSet::new(),
         step_of: HashMap::new(),
         began: Instant::now(),
+        committed: Instant::now(),
+        commit_now: false,
+        broken: None,
         leave: false,
     };
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    driver.take(vec![(Input::Begin, None)])?;
+    driver.take(vec![(Input::Begin, None)]);
     while !driver.leave && !driver.dispatcher.is_done() {
         let inputs = tokio::select! {
             Some(message) = inbox.recv() => {
@@ -116,9 +122,12 @@ pub async fn execute(
             Some(signal) = signals.recv() => vec![(Input::Signal(signal), None)],
             _ = tick.tick() => vec![(Input::Tick, None)],
         };
-        driver.take(inputs)?;
+        driver.take(inputs);
     }
-    Ok(driver.dispatcher.into_summary())
+    match driver.broken {
+        Some(Broken { builds, source }) => Err(RunError::NotRecorded { builds, source }),
+        None => Ok(driver.dispatcher.into_summary()),
+    }
 }
 
 type Safe = Option<oneshot::Sender<()>>;
@@ -139,13 +148,23 @@ struct Driver<'a> {
     tasks: JoinSet<Result<Done, StepFailure>>,
     step_of: HashMap<Id, StepId>,
     began: Instant,
+    committed: Instant,
+    commit_now: bool,
+    broken: Option<Broken>,
     leave: bool,
+}
+
+/// What happened cannot be kept any more.
+struct Broken {
+    /// Builds that were accepted and are on no record.
+    builds: Vec<String>,
+    source: StateError,
 }
 
 impl Driver<'_> {
     /// Hands inputs to the dispatcher and does what it says: first keep, then answer, then tell
     /// and start.
-    fn take(&mut self, inputs: Vec<(Input, Safe)>) -> Result<(), RunError> {
+    fn take(&mut self, inputs: Vec<(Input, Safe)>) {
         let now = self.began.elapsed();
         let mut records = Vec::new();
         let mut rest = Vec::new();
@@ -159,27 +178,60 @@ impl Driver<'_> {
             }
             waiting.extend(safe);
         }
-        self.store.record(&records).map_err(|source| {
-            let builds = records.iter().filter_map(|record| match record {
-                Record::Created { unit, pending, .. } => Some(format!("{unit}: {}", pending.build)),
-                _ => None,
-            });
-            RunError::NotRecorded { builds: builds.collect(), source }
-        })?;
-        for safe in waiting {
-            // A step that is gone needs no answer.
-            let _ = safe.send(());
+        if self.keep(&records) {
+            for safe in waiting {
+                // A step that is gone needs no answer.
+                let _ = safe.send(());
+            }
+        } else {
+            // Who is not answered goes no further.
+            drop(waiting);
+            rest.extend(self.dispatcher.handle(Input::NotKept, now));
         }
         for effect in rest {
             match effect {
                 Effect::Persist(_) => {}
                 Effect::Tell(event) => (self.tell)(&event),
                 Effect::Start(step) => self.start(step),
-                Effect::StopSubmitting => self.links.stopping.cancel(),
+                Effect::StopSubmitting => {
+                    self.links.stopping.cancel();
+                    // Whoever stops a run may kill it soon after.
+                    self.commit_now = true;
+                }
                 Effect::Leave => self.leave = true,
             }
         }
-        Ok(())
+        self.checkpoint();
+    }
+
+    /// Makes records survive, or takes note of what could not be kept.
+    fn keep(&mut self, records: &[Record]) -> bool {
+        if self.broken.is_none() {
+            match self.store.record(records) {
+                Ok(()) => return true,
+                Err(source) => self.broken = Some(Broken { builds: Vec::new(), source }),
+            }
+        }
+        let lost = records.iter().filter_map(|record| match record {
+            Record::Created { unit, pending, .. } => Some(format!("{unit}: {}", pending.build)),
+            _ => None,
+        });
+        if let Some(broken) = &mut self.broken {
+            broken.builds.extend(lost);
+        }
+        false
+    }
+
+    /// Writes the lockfile now and then: where a run dies together with its checkout, what was
+    /// committed of it is all that is left.
+    fn checkpoint(&mut self) {
+        let due = self.commit_now || self.committed.elapsed() >= CHECKPOINT;
+        if self.broken.is_none() && due {
+            self.commit_now = false;
+            self.committed = Instant::now();
+            // The journal has all of it; the end of the run will say what is wrong.
+            let _ = self.store.commit();
+        }
     }
 
     fn ended(&mut self, joined: Result<(Id, Result<Done, StepFailure>), JoinError>) -> Input {

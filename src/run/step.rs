@@ -134,9 +134,7 @@ impl UnitRun {
         }
         let (outcome, message) = match view.progress {
             Progress::Completed => (Outcome::Completed, None),
-            Progress::Failed(reason) => {
-                (Outcome::Failed, Some(format!("the build failed: {reason}")))
-            }
+            Progress::Failed(why) => (Outcome::Failed, Some(format!("the build failed: {why}"))),
             Progress::Cancelled => (Outcome::Cancelled, Some("the build was cancelled".to_owned())),
             Progress::Running(_) => {
                 return Err(failure("the build has not ended", None, Some(build)));

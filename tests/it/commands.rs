@@ -1,0 +1,533 @@
+//! The commands around the main job, the flags of all of them, and what their output is fit for.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::time::Duration;
+
+use imgplan::server::Config;
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use crate::support::{KEY, TestEnv, wait_until};
+
+const ONE: &str = "version: 1\nimages:\n  - {name: app, tag: v1, context: app}\n";
+
+fn one() -> TestEnv {
+    let env = TestEnv::manifest(ONE);
+    env.context("app", "FROM scratch\n");
+    env
+}
+
+/// The files of an archive: path, mode and text.
+fn unpack(bytes: &[u8]) -> BTreeMap<String, (u32, String)> {
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes));
+    let entries = archive.entries().unwrap().map(|entry| {
+        let mut entry = entry.unwrap();
+        let path = entry.path().unwrap().to_str().unwrap().to_owned();
+        let mode = entry.header().mode().unwrap();
+        let mut text = String::new();
+        entry.read_to_string(&mut text).unwrap();
+        (path, (mode, text))
+    });
+    entries.collect()
+}
+
+#[test]
+fn context_list_names_the_files_that_are_sent() {
+    let env = TestEnv::example("monorepo");
+    assert_snapshot!(env.ok(["context", "list", "api"]).stdout, @"
+    Dockerfile
+    src/app.py
+    ");
+    assert_snapshot!(env.ok(["context", "list", "web:v1-arm64"]).stdout, @"
+    Dockerfile
+    src/index.html
+    ");
+    let json = env.ok(["context", "list", "api", "--json"]);
+    for line in json.json() {
+        assert!(line["path"].is_string() && line["digest"].is_string(), "{line}");
+    }
+    assert_eq!(env.server().requests(), [""; 0]);
+}
+
+#[test]
+fn context_asks_for_an_image_that_is_built() {
+    let env = TestEnv::example("monorepo");
+    assert_snapshot!(env.run(["context", "list", "apis"]).shown(), @"
+    exit 1
+    --- stderr
+      × the manifest has no image `apis`
+      help: it has python-base:3.12-amd64, python-base:3.12-arm64, redis:7-alpine, api:v1, web:v1-
+            amd64, web:v1-arm64, worker:v1
+    ");
+    env.run(["context", "list", "redis"]).code(1).says("is a mirror");
+    env.run(["context", "pack", "api", "-o", "nowhere/api.tar.gz"]).code(1).says("cannot write");
+}
+
+#[test]
+fn two_packs_are_the_same_bytes_and_hold_what_is_listed() {
+    let env = TestEnv::example("monorepo");
+    env.apply();
+    env.ok(["context", "pack", "api", "-o", "one.tar.gz"]);
+    // Neither the moment of a change nor the folder that it lies in is content.
+    let later = std::time::SystemTime::now() + Duration::from_secs(3600);
+    let file = std::fs::File::open(env.path("services/api/src/app.py")).unwrap();
+    file.set_modified(later).unwrap();
+    env.ok(["context", "pack", "api", "-o", "two.tar.gz"]);
+    let read = |name: &str| std::fs::read(env.path(name)).unwrap();
+    assert!(read("one.tar.gz") == read("two.tar.gz"), "two packs differ");
+    let files = unpack(&read("one.tar.gz"));
+    assert_eq!(files["src/app.py"].1, "print(\"api\")\n");
+    assert!(!files.contains_key("NOTES.md") && !files.contains_key("src/app_test.py"), "{files:?}");
+    // The Dockerfile that is sent names the base by its full path.
+    let lowered = files.values().find(|(_, text)| text.contains("FROM prime/local/"));
+    let (_, text) = lowered.unwrap_or_else(|| panic!("no base is named by its path: {files:?}"));
+    assert!(text.contains("FROM prime/local/python-base:3.12-amd64\n"), "{text}");
+}
+
+#[test]
+fn a_pack_before_the_base_is_built_says_so() {
+    let env = TestEnv::example("monorepo");
+    assert_snapshot!(env.ok(["context", "pack", "api", "-o", "api.tar.gz"]).shown(), @"
+    exit 0
+    --- stderr
+    note: python-base:3.12-amd64 is not built yet; api:v1 is packed with its name as written
+    api.tar.gz: 2 files in 290 bytes, its Dockerfile at Dockerfile
+    ");
+    assert!(!env.exists("imgplan.lock") && !env.exists(".imgplan"));
+}
+
+#[test]
+fn python_reads_a_pack() {
+    let env = TestEnv::example("monorepo");
+    env.ok(["context", "pack", "worker", "-o", "worker.tar.gz"]);
+    let script =
+        "import tarfile; print(sorted(m.name for m in tarfile.open('worker.tar.gz', 'r:gz')))";
+    let python = std::process::Command::new("python3")
+        .args(["-c", script])
+        .current_dir(env.path(""))
+        .output();
+    let Ok(python) = python else { return };
+    let listed = String::from_utf8(python.stdout).unwrap();
+    assert!(listed.contains("'src/worker.py'"), "{listed}{:?}", python.stderr);
+}
+
+#[test]
+fn show_tells_what_the_lockfile_knows() {
+    let env = TestEnv::example("monorepo");
+    assert_snapshot!(env.ok(["show"]).shown(), @"
+    exit 0
+    --- stderr
+    The lockfile knows of no images.
+    ");
+    env.apply();
+    let show = env.ok(["show"]);
+    assert_snapshot!(show.shown(), @"
+    exit 0
+    --- stdout
+    api:v1                  build   linux/amd64  public   prime/local/api:v1 [build ID]
+    python-base:3.12-amd64  build   linux/amd64  private  prime/local/python-base:3.12-amd64 [build ID]
+    python-base:3.12-arm64  build   linux/arm64  private  prime/local/python-base:3.12-arm64 [build ID]
+    redis:7-alpine          mirror  linux/amd64  private  prime/local/redis:7-alpine [build ID]
+    web:v1-amd64            build   linux/amd64  private  prime/local/web:v1-amd64 [build ID]
+    web:v1-arm64            build   linux/arm64  private  prime/local/web:v1-arm64 [build ID]
+    worker:v1               build   linux/amd64  private  prime/local/worker:v1 [build ID]
+    ");
+    let one = env.ok(["show", "api"]);
+    assert_eq!(one.stdout.lines().count(), 1, "{one}");
+    assert_eq!(env.ok(["show", "web", "redis"]).stdout.lines().count(), 3);
+    env.run(["show", "nothing"]).code(1).says("the lockfile has no nothing");
+    let json: Value = serde_json::from_str(&env.ok(["show", "--json", "api"]).stdout).unwrap();
+    assert_eq!(json["format_version"], "1.0");
+    let unit = &json["units"][0];
+    assert_eq!((&unit["image"], &unit["kind"]), (&"api:v1".into(), &"build".into()), "{json:#}");
+    assert_eq!(unit["built"]["path"], "prime/local/api:v1");
+    let requests = env.server().requests().len();
+    env.ok(["show"]);
+    assert_eq!(env.server().requests().len(), requests, "it asks nobody");
+}
+
+#[test]
+fn schema_is_printed_or_written() {
+    let env = TestEnv::new();
+    let printed = env.ok(["schema"]).stdout;
+    env.ok(["schema", "-o", "schema.json"]);
+    assert_eq!(env.read("schema.json").trim_end(), printed.trim_end());
+    let schema: Value = serde_json::from_str(&printed).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let manifest = serde_json::json!({
+        "version": 1,
+        "images": [{ "name": "app", "tag": "v1", "context": "app", "platforms": ["linux/arm64"] }],
+    });
+    assert!(validator.is_valid(&manifest));
+    let mut bad = manifest.clone();
+    bad["images"][0]["contxt"] = "app".into();
+    assert!(!validator.is_valid(&bad));
+}
+
+/// A server of its own, and a run against it, as a person would do it in two terminals.
+#[test]
+fn serve_serves() {
+    let mut env = one();
+    let mut serve = env
+        .call([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--url-file",
+            "url",
+            "--token",
+            "t0ken",
+            "--state",
+            "state",
+        ])
+        .start();
+    wait_until("the URL is written", || serve.has_ended() || env.exists("url"));
+    let url = env.read("url").trim().to_owned();
+    env.set("PRIME_API_BASE_URL", &url).set("PRIME_API_KEY", "t0ken");
+    env.apply();
+    env.set("PRIME_API_KEY", "another");
+    env.write("app/new", "new");
+    env.run(["apply", "--auto-approve"]).code(1).says("the key is not accepted");
+    serve.signal("INT");
+    let served = serve.wait();
+    served.code(130).says(&format!("Serving the images API on {url}")).never_says("t0ken");
+    // Its state is there for the next one.
+    std::fs::remove_file(env.path("url")).unwrap();
+    let address = url.trim_start_matches("http://").to_owned();
+    let mut again =
+        env.call(["serve", "--listen", &address, "--url-file", "url", "--state", "state"]).start();
+    wait_until("it serves again", || again.has_ended() || env.exists("url"));
+    let apply = env.apply();
+    assert!(apply.stdout.contains("1 built"), "{apply}");
+    again.signal("TERM");
+    again.wait().code(143);
+}
+
+#[test]
+fn serve_says_plainly_why_it_cannot() {
+    let env = TestEnv::new();
+    let taken = env.server().url().trim_start_matches("http://").to_owned();
+    env.run(["serve", "--listen", &taken]).code(1).says(&taken);
+    env.run(["serve", "--token", ""]).code(64);
+    env.run(["serve", "--limit", "initiate=0/2s"]).code(64);
+    env.run(["serve", "--build-time", "5"]).code(64).says("5s");
+}
+
+#[test]
+fn bad_usage_is_64_and_help_is_0() {
+    let env = one();
+    for args in [
+        &[][..],
+        &["aply"],
+        &["plan", "--unknown"],
+        &["plan", "extra"],
+        &["apply", "--concurrency", "0"],
+        &["apply", "--limit", "initiate"],
+        &["apply", "--limit", "intiate=1/1s"],
+        &["plan", "-q", "-v"],
+        &["plan", "--color", "sometimes"],
+        &["context"],
+        &["context", "pack", "app"],
+        &["apply", "--json"],
+    ] {
+        let refused = env.run(args.iter().copied());
+        refused.code(64);
+        assert!(!refused.all().is_empty(), "{args:?}");
+    }
+    for args in [&["--help"][..], &["-h"], &["help"], &["help", "apply"], &["--version"]] {
+        let helped = env.run(args.iter().copied());
+        helped.success();
+        assert!(helped.stderr.is_empty() && !helped.stdout.is_empty(), "{helped}");
+    }
+    for command in ["validate", "plan", "apply", "show", "context", "schema", "serve"] {
+        let helped = env.ok([command, "--help"]);
+        let wide = helped.stdout.lines().map(|line| line.chars().count()).max();
+        assert!(wide <= Some(100), "{helped}");
+    }
+    assert_eq!(env.server().requests(), [""; 0]);
+}
+
+#[test]
+fn help_of_the_program() {
+    assert_snapshot!(TestEnv::new().ok(["--help"]).stdout, @"
+    Terraform for container images: say in a manifest which images should exist, see what would change,
+    and apply it
+
+    Usage: imgplan [OPTIONS] <COMMAND>
+
+    Commands:
+      validate  Check the manifest and the Dockerfiles that it names, without asking anyone
+      plan      Show what would be done, and why; changes nothing
+      apply     Do what the plan says, after asking
+      show      Show what the lockfile knows
+      context   Show or pack the files that an image is built from
+      schema    Print the JSON Schema of the manifest, for editors
+      serve     Serve the images API on this machine, to try and test against
+      help      Print this message or the help of the given subcommand(s)
+
+    Options:
+      -f, --file <FILE>   The manifest; its paths are relative to its own folder. `-` reads standard
+                          input [env: IMGPLAN_FILE=] [default: imgplan.yaml]
+      -C, --chdir <DIR>   Run as if started in this folder [env: IMGPLAN_CHDIR=]
+          --json          Write JSON lines to standard output, and nothing else there [env:
+                          IMGPLAN_JSON=]
+          --color <WHEN>  When to colour; `auto` does on a terminal, unless `NO_COLOR` is set [env:
+                          IMGPLAN_COLOR=] [default: auto] [possible values: auto, always, never]
+      -v, --verbose       Tell more: each phase of each image [env: IMGPLAN_VERBOSE=]
+      -q, --quiet         Tell less: failures and the end [env: IMGPLAN_QUIET=]
+      -h, --help          Print help
+      -V, --version       Print version
+    ");
+}
+
+#[test]
+fn another_folder_and_another_manifest() {
+    let env = TestEnv::new();
+    env.write("deep/down/images.yaml", ONE).context("deep/down/app", "FROM scratch\n");
+    // Paths of a manifest are relative to its own folder, and so are its lockfile and `.imgplan`.
+    env.ok(["plan", "-f", "deep/down/images.yaml"]);
+    env.ok(["plan", "-C", "deep", "-f", "down/images.yaml"]);
+    env.ok(["apply", "--auto-approve", "-C", "deep/down", "--file", "images.yaml"]);
+    assert!(env.exists("deep/down/imgplan.lock") && env.exists("deep/down/.imgplan"));
+    assert!(!env.exists("imgplan.lock") && !env.exists(".imgplan"));
+    let empty = env.run(["plan", "--detailed-exitcode", "-f", "deep/down/images.yaml"]);
+    empty.success();
+    env.run(["plan", "-C", "nowhere"]).code(1).says("cannot enter nowhere");
+    // A variable of the environment stands for a flag.
+    let named =
+        env.call(["plan", "--detailed-exitcode"]).env("IMGPLAN_FILE", "deep/down/images.yaml");
+    named.run().success();
+}
+
+#[test]
+fn a_manifest_may_come_from_standard_input() {
+    let env = one();
+    let manifest = env.read("imgplan.yaml").replace("name: app", "name: piped");
+    let plan = env.call(["plan", "-f", "-"]).stdin(&manifest).run();
+    plan.success();
+    assert_eq!(plan.steps(), ["+ piped:v1 build new"]);
+    let bad = env.call(["validate", "-f", "-"]).stdin("version: 1\nimages: 3\n").run();
+    bad.code(1);
+    assert_snapshot!(bad.shown(), @"
+    exit 1
+    --- stderr
+      × this should be a list, and is the number `3`
+       ╭─[-:2:9]
+     1 │ version: 1
+     2 │ images: 3
+       ·         ┬
+       ·         ╰── here
+       ╰────
+      help: write each item on a line of its own, after `- `
+    error: 1 problem in -; nothing was sent
+    ");
+    // There is nobody left to ask.
+    env.call(["apply", "-f", "-"]).stdin(&manifest).run().code(4);
+    let applied = env.call(["apply", "-f", "-", "--auto-approve"]).stdin(&manifest).run();
+    applied.success();
+}
+
+#[test]
+fn quiet_tells_failures_and_the_end() {
+    let env = one();
+    let quiet = env.ok(["apply", "--auto-approve", "-q"]);
+    assert_eq!(quiet.stderr, "", "{quiet}");
+    env.context("app", "FROM scratch\nCOPY missing /\n");
+    let failed = env.run(["apply", "--auto-approve", "-q"]);
+    failed.code(1).says("app:v1").says("missing");
+}
+
+#[test]
+fn verbose_tells_each_phase() {
+    let env = one();
+    let verbose = env.ok(["apply", "--auto-approve", "-v"]);
+    assert_snapshot!(verbose.redacted(&verbose.stderr), @"
+    app:v1: Building...
+    app:v1: packing
+    app:v1: submitting
+    app:v1: uploading [build ID]
+    app:v1: queued [build ID]
+    app:v1: Built after [time] [build ID]
+    ");
+}
+
+#[test]
+fn json_is_only_json_lines() {
+    let env = TestEnv::example("monorepo");
+    let plan = env.ok(["plan", "--json"]);
+    let types = |lines: &[Value]| -> Vec<String> {
+        lines.iter().map(|line| line["type"].as_str().unwrap().to_owned()).collect()
+    };
+    let lines = plan.json();
+    assert_eq!(types(&lines)[0], "version");
+    assert_eq!(plan.events("planned_change").len(), 7);
+    assert_eq!(types(&lines).last().unwrap(), "change_summary");
+    for line in &lines {
+        for key in ["@level", "@message", "@module", "@timestamp", "type"] {
+            assert!(line[key].is_string(), "{key} is missing: {line}");
+        }
+    }
+    let change = &plan.events("planned_change")[0]["change"];
+    assert_snapshot!(format!("{change:#}"), @r#"
+    {
+      "image": "python-base:3.12-amd64",
+      "platform": "linux/amd64",
+      "kind": "build",
+      "action": "create",
+      "build_id": null,
+      "reasons": [
+        {
+          "code": "new"
+        }
+      ],
+      "needs": []
+    }
+    "#);
+    let apply = env.ok(["apply", "--auto-approve", "--json"]);
+    assert_eq!(apply.events("apply_start").len(), 7);
+    assert_eq!(apply.events("apply_complete").len(), 7);
+    let summary = apply.events("change_summary").pop().unwrap();
+    let counts = &summary["changes"];
+    assert_eq!((&counts["built"], &counts["mirrored"]), (&6.into(), &1.into()), "{summary}");
+    assert_eq!(apply.stderr, "");
+    let empty = env.ok(["plan", "--json"]);
+    assert_eq!(empty.events("planned_change").len(), 0);
+    assert_eq!(empty.events("change_summary")[0]["changes"]["unchanged"], 7);
+}
+
+#[test]
+fn json_has_errors_too() {
+    let env =
+        TestEnv::manifest("version: 1\nimages:\n  - {name: app, tag: 1.10, context: nowhere}\n");
+    let refused = env.run(["plan", "--json"]);
+    refused.code(1);
+    let types: Vec<Value> = refused.json().into_iter().map(|line| line["type"].clone()).collect();
+    assert_eq!(types, ["version", "diagnostic", "diagnostic"], "{refused}");
+    let told = &refused.events("diagnostic")[0];
+    assert_eq!(told["diagnostic"]["range"]["start"]["line"], 3, "{told:#}");
+    assert_eq!(refused.stderr, "");
+    // An error that is no problem of the manifest.
+    env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
+    let refused = env.call(["apply", "--auto-approve", "--json"]).env("PRIME_API_KEY", "").run();
+    refused.code(1);
+    assert_eq!(refused.events("diagnostic").len(), 1, "{refused}");
+}
+
+#[test]
+fn json_counts_an_adopted_build_once() {
+    let env = TestEnv::with(Config { build_time: Duration::from_secs(3600), ..Config::default() });
+    env.write("imgplan.yaml", ONE.replace("context: app", "context: app, timeout: 1s"));
+    env.context("app", "FROM scratch\n");
+    env.run(["apply", "--auto-approve"]).code(1);
+    let plan = env.ok(["plan", "--json"]);
+    let change = &plan.events("planned_change")[0]["change"];
+    assert_eq!(
+        (&change["action"], &change["kind"]),
+        (&"adopt".into(), &"build".into()),
+        "{change}"
+    );
+    let by_kind = &plan.events("change_summary")[0]["changes"]["by_kind"];
+    assert_eq!((&by_kind["build"]["adopt"], &by_kind["mirror"]["adopt"]), (&1.into(), &0.into()));
+}
+
+#[test]
+fn colour_is_only_where_it_is_wanted() {
+    let env = one();
+    for when in ["never", "auto"] {
+        for args in [&["plan"][..], &["apply", "--auto-approve"], &["validate"], &["show"]] {
+            env.run(args.iter().chain(&["--color", when]).copied()).never_says("\u{1b}");
+        }
+    }
+    env.write("app/new", "new");
+    let colourful = env.ok(["plan", "--color", "always"]);
+    assert!(colourful.stdout.contains("\u{1b}["), "{colourful}");
+    let none = env.call(["plan", "--color", "always"]).env("NO_COLOR", "1").run();
+    assert!(none.stdout.contains("\u{1b}["), "a flag wins over a variable");
+    env.write("imgplan.yaml", "version: 1\nimages: 3\n");
+    env.run(["plan", "--color", "never"]).code(1).never_says("\u{1b}");
+    assert!(env.run(["plan", "--color", "always"]).code(1).stderr.contains("\u{1b}["));
+}
+
+#[test]
+fn plan_writes_nothing_at_all() {
+    let env = TestEnv::example("monorepo");
+    let before = env.listing();
+    for args in [
+        &["plan"][..],
+        &["plan", "--offline"],
+        &["plan", "--local"],
+        &["plan", "--json"],
+        &["validate"],
+        &["show"],
+        &["context", "list", "api"],
+    ] {
+        env.ok(args.iter().copied());
+        assert_eq!(env.listing(), before, "{args:?}");
+    }
+    env.apply();
+    env.write("base/requirements.txt", "requests==2.32.4\n");
+    let before = env.listing();
+    env.ok(["plan"]);
+    assert_eq!(env.listing(), before);
+    let home = std::fs::read_dir(env.home()).unwrap().count();
+    assert_eq!(home, 0, "the home stays empty");
+}
+
+#[test]
+fn plan_works_where_nothing_can_be_written() {
+    use std::os::unix::fs::PermissionsExt;
+    let env = one();
+    env.apply();
+    env.write("app/new", "new");
+    let mode = |mode| {
+        std::fs::set_permissions(env.path(""), std::fs::Permissions::from_mode(mode)).unwrap()
+    };
+    mode(0o555);
+    let plan = env.run(["plan"]);
+    // Who is root can write anyway; the plan must work in either case.
+    let apply = env.run(["apply", "--auto-approve"]);
+    mode(0o755);
+    plan.success();
+    assert_eq!(plan.steps(), ["-/+ app:v1 build context changed"]);
+    assert!(!apply.all().contains("panicked"), "{apply}");
+}
+
+#[test]
+fn offline_asks_nobody() {
+    let env = one();
+    let plan = env.ok(["plan", "--offline"]);
+    assert_eq!(plan.steps(), ["+ app:v1 build new"]);
+    env.apply();
+    let requests = env.server().requests().len();
+    env.ok(["plan", "--offline"]).says("the service was not asked");
+    assert_eq!(env.server().requests().len(), requests);
+}
+
+#[test]
+fn limits_are_kept_as_the_server_counts_them() {
+    let limits = vec!["initiate=3/1s".parse().unwrap()];
+    let env = TestEnv::with(Config { limits, ..Config::default() });
+    let images: Vec<String> =
+        (0..8).map(|number| format!("  - {{name: app{number}, context: app}}\n")).collect();
+    env.write("imgplan.yaml", format!("version: 1\nimages:\n{}", images.concat()));
+    env.context("app", "FROM scratch\n");
+    env.ok(["apply", "--auto-approve", "--limit", "initiate=3/1s"]);
+    let counts = env.server().counts().of(imgplan::base::limit::Class::Initiate);
+    assert_eq!((counts.accepted, counts.refused, counts.peak), (8, 0, 3));
+}
+
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    let env = TestEnv::example("monorepo");
+    let script = format!("{} plan | head -n 1", env!("CARGO_BIN_EXE_imgplan"));
+    let piped = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(env.path(""))
+        .env("PRIME_API_KEY", KEY)
+        .env("PRIME_API_BASE_URL", env.server().url())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&piped.stderr);
+    assert!(!told.contains("panicked"), "{told}");
+}

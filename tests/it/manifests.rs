@@ -1,0 +1,819 @@
+//! Bad manifests, and Dockerfiles: every problem with its file, its line, the value underlined and a
+//! way out; nothing is sent, and nothing is written.
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use crate::support::{Output, TestEnv};
+
+/// A manifest that is wrong, and what must be said of it.
+struct Bad {
+    /// What is wrong with it.
+    name: &'static str,
+    manifest: &'static [u8],
+    /// The place that must be named; empty where there is no line to name.
+    place: &'static str,
+    /// The value that must be underlined, or at least begin so.
+    at: &'static str,
+    /// What must be said, and what to do about it.
+    says: &'static [&'static str],
+}
+
+macro_rules! bad {
+    ($name:literal, $manifest:expr, $place:literal, $at:literal, [$($says:literal),+]) => {
+        Bad {
+            name: $name,
+            manifest: $manifest.as_bytes(),
+            place: $place,
+            at: $at,
+            says: &[$($says),+],
+        }
+    };
+}
+
+/// Each stands below `version: 1` and beside a context `app` with a Dockerfile.
+fn table() -> Vec<Bad> {
+    vec![
+        bad!(
+            "an unknown key",
+            "version: 1\nimages:\n  - name: app\n    contxt: app\n",
+            "imgplan.yaml:4:5",
+            "contxt",
+            ["unknown key `contxt`", "did you mean `context`?"]
+        ),
+        bad!(
+            "an unknown key at the top",
+            "version: 1\nimage:\n  - {name: app, context: app}\n",
+            "imgplan.yaml:2:1",
+            "image",
+            ["unknown key `image`", "did you mean `images`?"]
+        ),
+        bad!(
+            "a tab",
+            "version: 1\nimages:\n  - name: app\n\tcontext: app\n",
+            "imgplan.yaml:4:2",
+            "context: app",
+            ["a tab indents this line", "replace the tab"]
+        ),
+        bad!(
+            "a tag that YAML takes for a number",
+            "version: 1\nimages:\n  - name: app\n    tag: 1.10\n    context: app\n",
+            "imgplan.yaml:4:10",
+            "1.10",
+            ["`1.10`", "quote it: \"1.10\""]
+        ),
+        bad!(
+            "a key twice",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    name: other\n",
+            "imgplan.yaml:5:5",
+            "name",
+            ["the key `name` stands twice", "remove one of the two"]
+        ),
+        bad!(
+            "a context and a source",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    source: redis:7\n",
+            "imgplan.yaml:4:14",
+            "app",
+            ["not both", "remove one of the two"]
+        ),
+        bad!(
+            "neither a context nor a source",
+            "version: 1\nimages:\n  - name: app\n",
+            "imgplan.yaml:3:5",
+            "name",
+            ["neither a context nor a source", "add `context:`"]
+        ),
+        bad!(
+            "a missing folder",
+            "version: 1\nimages:\n  - name: app\n    context: services/nowhere\n",
+            "imgplan.yaml:4:14",
+            "services/nowhere",
+            ["there is no folder services/nowhere", "relative to the manifest"]
+        ),
+        bad!(
+            "a file for a folder",
+            "version: 1\nimages:\n  - name: app\n    context: app/Dockerfile\n",
+            "imgplan.yaml:4:14",
+            "app/Dockerfile",
+            ["app/Dockerfile is not a folder", "`dockerfile:`"]
+        ),
+        bad!(
+            "a bad platform",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    platforms: [linux/amd65]\n",
+            "imgplan.yaml:5:17",
+            "linux/amd65",
+            ["`linux/amd65`", "linux/amd64"]
+        ),
+        bad!(
+            "a platform twice",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    platforms: [linux/amd64, linux/amd64]\n",
+            "imgplan.yaml:5:30",
+            "linux/amd64",
+            ["linux/amd64 is listed twice", "remove one of them"]
+        ),
+        bad!(
+            "a bad visibility",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    visibility: secret\n",
+            "imgplan.yaml:5:17",
+            "secret",
+            ["`secret`", "public"]
+        ),
+        bad!(
+            "a bad tag",
+            "version: 1\nimages:\n  - name: app\n    tag: \"a b\"\n    context: app\n",
+            "imgplan.yaml:4:10",
+            "\"a b\"",
+            ["`a b` is not a tag", "use letters, digits"]
+        ),
+        bad!(
+            "a bad name",
+            "version: 1\nimages:\n  - name: App\n    context: app\n",
+            "imgplan.yaml:3:11",
+            "App",
+            ["`App` is not an image name", "write `app`"]
+        ),
+        bad!(
+            "a name with a tag in it",
+            "version: 1\nimages:\n  - name: app:v1\n    context: app\n",
+            "imgplan.yaml:3:11",
+            "app:v1",
+            ["`app:v1` is not an image name", "under its own key"]
+        ),
+        bad!(
+            "a namespace in a personal name",
+            "version: 1\nimages:\n  - name: tools/app\n    context: app\n",
+            "imgplan.yaml:3:11",
+            "tools/app",
+            ["`tools/app` has a `/`", "owner: platform"]
+        ),
+        bad!(
+            "two units on one tag",
+            "version: 1\nimages:\n  - name: app\n    context: app\n  - name: app\n    source: redis:7\n    tag: latest\n",
+            "imgplan.yaml:5:11",
+            "app",
+            ["two images land on app:latest", "another `name:` or `tag:`"]
+        ),
+        bad!(
+            "an unknown need",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    needs: [bse]\n  - name: base\n    context: app\n",
+            "imgplan.yaml:5:13",
+            "bse",
+            ["no image of this manifest is called `bse`", "did you mean `base`?"]
+        ),
+        bad!(
+            "a need of another tag",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    needs: [\"base:v2\"]\n  - {name: base, tag: v1, context: app}\n",
+            "imgplan.yaml:5:13",
+            "\"base:v2\"",
+            ["`base:v2`", "`base` has the tag v1"]
+        ),
+        bad!(
+            "a cycle",
+            "version: 1\nimages:\n  - {name: a, context: app, needs: [b]}\n  - {name: b, context: app, needs: [a]}\n",
+            "imgplan.yaml:3:37",
+            "b",
+            ["need each other: a:latest -> b:latest -> a:latest", "take one of these edges away"]
+        ),
+        bad!(
+            "one that needs itself",
+            "version: 1\nimages:\n  - {name: a, context: app, needs: [a]}\n",
+            "imgplan.yaml:3:37",
+            "a",
+            ["a:latest -> a:latest"]
+        ),
+        bad!(
+            "a later version",
+            "version: 2\nimages: []\n",
+            "imgplan.yaml:1:10",
+            "2",
+            ["this manifest has version 2", "use a newer imgplan"]
+        ),
+        bad!(
+            "no version",
+            "images:\n  - {name: app, context: app}\n",
+            "imgplan.yaml:1:1",
+            "images",
+            ["the manifest has no version", "begin the file with `version: 1`"]
+        ),
+        bad!("an empty file", "", "", "", ["the manifest is empty", "version: 1"]),
+        bad!("nothing but a comment", "# later\n", "", "", ["the manifest is empty", "version: 1"]),
+        bad!(
+            "a list for a manifest",
+            "- name: app\n",
+            "imgplan.yaml:1:",
+            "",
+            ["a manifest is a mapping of keys"]
+        ),
+        Bad {
+            name: "not UTF-8",
+            manifest: b"version: 1\nimages:\n  - name: caf\xe9\n",
+            place: "",
+            at: "",
+            says: &["is not UTF-8", "line 3", "save the file as UTF-8"],
+        },
+        bad!(
+            "an unset variable",
+            "version: 1\nimages:\n  - name: app\n    tag: ${VERSION}\n    context: app\n",
+            "imgplan.yaml:4:10",
+            "${VERSION}",
+            ["the variable `VERSION` is not set", "${VERSION:-default}"]
+        ),
+        bad!(
+            "a variable that is asked for",
+            "version: 1\nimages:\n  - name: app\n    tag: \"${VERSION:?say which release}\"\n    context: app\n",
+            "imgplan.yaml:4:10",
+            "\"${VERSION:?say which release}\"",
+            ["VERSION: say which release", "set `VERSION`"]
+        ),
+        bad!(
+            "a bad digest",
+            "version: 1\nimages:\n  - name: app\n    source: redis@sha256:abc\n",
+            "imgplan.yaml:4:13",
+            "redis@sha256:abc",
+            ["digest"]
+        ),
+        bad!(
+            "a comma in a source",
+            "version: 1\nimages:\n  - name: app\n    source: \"redis:7,redis:8\"\n",
+            "imgplan.yaml:4:13",
+            "\"redis:7,redis:8\"",
+            ["comma"]
+        ),
+        bad!(
+            "a private image of the platform",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    owner: platform\n    visibility: private\n",
+            "imgplan.yaml:6:17",
+            "private",
+            ["public", "visibility: public"]
+        ),
+        bad!(
+            "a bad owner",
+            "version: 1\nowner: me\nimages:\n  - {name: app, context: app}\n",
+            "imgplan.yaml:2:8",
+            "me",
+            ["owner", "`team: <id>`"]
+        ),
+        bad!(
+            "a key without a value",
+            "version: 1\nimages:\n  - name:\n    context: app\n",
+            "imgplan.yaml:3:5",
+            "name",
+            ["this key has no value", "write a value or remove the key"]
+        ),
+        bad!(
+            "a text for a list",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    platforms: linux/amd64\n",
+            "imgplan.yaml:5:16",
+            "linux/amd64",
+            ["this should be a list", "[linux/amd64]"]
+        ),
+        bad!(
+            "a list for a text",
+            "version: 1\nimages:\n  - name: [app]\n    context: app\n",
+            "imgplan.yaml:3:1",
+            "",
+            ["this should be a text, and is a list"]
+        ),
+        bad!(
+            "a timeout without a unit",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    timeout: \"30\"\n",
+            "imgplan.yaml:5:14",
+            "\"30\"",
+            ["30"]
+        ),
+        bad!(
+            "an unknown setting",
+            "version: 1\nsettings: {concurency: 3}\nimages:\n  - {name: app, context: app}\n",
+            "imgplan.yaml:2:12",
+            "concurency",
+            ["did you mean `concurrency`?"]
+        ),
+        bad!(
+            "an unknown class of limits",
+            "version: 1\nsettings:\n  limits:\n    intiate: 10/60s\nimages:\n  - {name: app, context: app}\n",
+            "imgplan.yaml:4:5",
+            "intiate",
+            ["intiate", "initiate"]
+        ),
+        bad!(
+            "a bracket that stays open",
+            "version: 1\nimages: [{name: app\n",
+            "imgplan.yaml:",
+            "",
+            ["help"]
+        ),
+        bad!(
+            "a missing Dockerfile",
+            "version: 1\nimages:\n  - name: app\n    context: empty\n",
+            "imgplan.yaml:4:14",
+            "empty",
+            ["there is no Dockerfile empty/Dockerfile", "`dockerfile:`"]
+        ),
+        bad!(
+            "an instruction that does not exist",
+            "version: 1\nimages:\n  - {name: app, context: typo}\n",
+            "typo/Dockerfile:2:1",
+            "RUM",
+            ["RUM", "RUN"]
+        ),
+        bad!(
+            "a Dockerfile without a FROM",
+            "version: 1\nimages:\n  - {name: app, context: fromless}\n",
+            "fromless/Dockerfile:",
+            "",
+            ["FROM"]
+        ),
+        bad!(
+            "an ARG that nobody sets",
+            "version: 1\nimages:\n  - {name: app, context: arg}\n",
+            "arg/Dockerfile:2:6",
+            "$BASE",
+            ["BASE", "give the ARG a default"]
+        ),
+        bad!(
+            "a base of another platform",
+            "version: 1\nimages:\n  - {name: base, tag: v1, context: app}\n  - {name: app, context: based, platforms: [linux/arm64]}\n",
+            "based/Dockerfile:1:6",
+            "base:v1",
+            [
+                "`base:v1` is not built for linux/arm64",
+                "add linux/arm64 to the platforms of `base`"
+            ]
+        ),
+        bad!(
+            "a mirror with a Dockerfile",
+            "version: 1\nimages:\n  - {source: \"redis:7\", dockerfile: Dockerfile}\n",
+            "imgplan.yaml:3:37",
+            "Dockerfile",
+            ["a mirror has no Dockerfile"]
+        ),
+    ]
+}
+
+/// What every bad manifest stands beside.
+fn beside(env: &TestEnv) {
+    env.context("app", "FROM scratch\n")
+        .context("typo", "FROM scratch\nRUM echo\n")
+        .context("fromless", "ARG A=1\n")
+        .context("arg", "ARG BASE\nFROM $BASE\n")
+        .context("based", "FROM base:v1\n")
+        .write("empty/README.md", "no Dockerfile\n");
+}
+
+/// Nothing was sent, nothing was written.
+fn untouched(env: &TestEnv, name: &str) {
+    assert_eq!(env.server().requests(), [""; 0], "{name}");
+    assert!(!env.exists("imgplan.lock"), "{name}");
+    assert!(!env.exists(".imgplan"), "{name}");
+}
+
+#[test]
+fn every_bad_manifest_is_refused_with_its_place_and_a_way_out() {
+    let env = TestEnv::new();
+    beside(&env);
+    let mut wrong = Vec::new();
+    for Bad { name, manifest, place, at, says } in table() {
+        env.write("imgplan.yaml", manifest);
+        let refused = env.run(["apply", "--auto-approve"]);
+        untouched(&env, name);
+        let mut check = |holds: bool, what: String| {
+            if !holds {
+                wrong.push(format!("{name}: {what}\n{refused}"));
+            }
+        };
+        check(refused.code == Some(1), "it is not refused".to_owned());
+        check(refused.stdout.is_empty(), "an error is talk, not data".to_owned());
+        check(refused.stderr.contains(place), format!("{place} is not named"));
+        check(refused.stderr.contains("help: "), "there is no help".to_owned());
+        for words in says {
+            let flat = refused.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+            check(flat.contains(words), format!("{words:?} is not said"));
+        }
+        // Programs are told the same, with the very place.
+        let json = env.run(["validate", "--json"]);
+        check(json.code == Some(1), "validate takes it".to_owned());
+        let told: Value = serde_json::from_str(&json.stdout).unwrap();
+        let problems = told["diagnostics"].as_array().unwrap();
+        let first = &problems[0];
+        check(problems.len() == 1, format!("one mistake, {} problems: {told:#}", problems.len()));
+        if !place.is_empty() {
+            let (file, line) = (&first["range"]["filename"], &first["range"]["start"]["line"]);
+            let said = format!("{}:{line}:", file.as_str().unwrap_or_default());
+            check(place.starts_with(&said) || said.starts_with(place), format!("{first:#}"));
+        }
+        let snippet = first["snippet"].as_str().unwrap_or_default();
+        check(snippet.starts_with(at), format!("{snippet:?} is underlined, not {at:?}"));
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// A bomb: each list holds the one before ten times.
+#[test]
+fn an_alias_bomb_is_refused_at_once() {
+    let mut bomb = "version: 1\nimages: []\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..15 {
+        let inner = vec![format!("*a{}", level - 1); 10].join(", ");
+        bomb = format!("{bomb}a{level}: &a{level} [{inner}]\n");
+    }
+    let env = TestEnv::manifest(&bomb);
+    let began = std::time::Instant::now();
+    let refused = env.run(["plan"]);
+    refused.code(1).says("aliases").says("help:").says("imgplan.yaml:");
+    assert!(began.elapsed().as_secs() < 20, "it took {:?}", began.elapsed());
+    untouched(&env, "bomb");
+}
+
+#[test]
+fn no_manifest_at_all() {
+    let env = TestEnv::new();
+    let missing = env.run(["plan"]);
+    missing.code(1);
+    assert_snapshot!(missing.shown(), @"
+    exit 1
+    --- stderr
+      × there is no imgplan.yaml
+      help: run imgplan in the folder of the manifest, or name it: -f path/to/imgplan.yaml
+    error: 1 problem in imgplan.yaml; nothing was sent
+    ");
+    untouched(&env, "no manifest");
+    env.run(["plan", "-f", "elsewhere/imgplan.yaml"]).code(1).says("elsewhere/imgplan.yaml");
+    // A folder is none either.
+    env.run(["plan", "-f", "."]).code(1).says("help:");
+}
+
+/// Many problems in three files, all told at once, in the order of the files.
+#[test]
+fn all_problems_are_told_at_once() {
+    let env = TestEnv::manifest(
+        "version: 1
+vars: {WHO: me}
+defaults:
+  visibility: hidden
+images:
+  - name: api
+    tag: 1.10
+    contxt: api
+  - name: web
+    context: web
+    platforms: [linux/amd64, linux/mips]
+  - name: worker
+    tag: ${WHOM}
+    context: worker
+    needs: [api, webb]
+  - source: \"redis:7,redis:8\"
+",
+    );
+    env.context("web", "FROM scratch\nCOPPY a b\n").context("worker", "FROM $NOWHERE\n");
+    let refused = env.run(["validate"]);
+    refused.code(1);
+    assert_snapshot!(refused.shown(), @r#"
+    exit 1
+    --- stderr
+      × `hidden` is not a visibility
+       ╭─[imgplan.yaml:4:15]
+     3 │ defaults:
+     4 │   visibility: hidden
+       ·               ───┬──
+       ·                  ╰── here
+     5 │ images:
+       ╰────
+      help: write `inherit`, `private` or `public`
+      × `1.10` is not a text to YAML, which may change it
+       ╭─[imgplan.yaml:7:10]
+     6 │   - name: api
+     7 │     tag: 1.10
+       ·          ──┬─
+       ·            ╰── here
+     8 │     contxt: api
+       ╰────
+      help: quote it: "1.10"
+      × unknown key `contxt`
+       ╭─[imgplan.yaml:8:5]
+     7 │     tag: 1.10
+     8 │     contxt: api
+       ·     ───┬──
+       ·        ╰── unknown
+     9 │   - name: web
+       ╰────
+      help: did you mean `context`?
+      × `linux/mips` is not a platform of the service
+        ╭─[imgplan.yaml:11:30]
+     10 │     context: web
+     11 │     platforms: [linux/amd64, linux/mips]
+        ·                              ─────┬────
+        ·                                   ╰── here
+     12 │   - name: worker
+        ╰────
+      help: the service builds for `linux/amd64` and `linux/arm64`
+      × the variable `WHOM` is not set
+        ╭─[imgplan.yaml:13:10]
+     12 │   - name: worker
+     13 │     tag: ${WHOM}
+        ·          ───┬───
+        ·             ╰── here
+     14 │     context: worker
+        ╰────
+      help: did you mean `${WHO}`?
+      × no image of this manifest is called `webb`
+        ╭─[imgplan.yaml:15:18]
+     14 │     context: worker
+     15 │     needs: [api, webb]
+        ·                  ──┬─
+        ·                    ╰── needed here
+     16 │   - source: "redis:7,redis:8"
+        ╰────
+      help: did you mean `web`?
+      × a source is one reference, without a comma
+        ╭─[imgplan.yaml:16:13]
+     15 │     needs: [api, webb]
+     16 │   - source: "redis:7,redis:8"
+        ·             ────────┬────────
+        ·                     ╰── here
+        ╰────
+      help: write an entry for each image
+      × unknown instruction `COPPY`
+       ╭─[web/Dockerfile:2:1]
+     1 │ FROM scratch
+     2 │ COPPY a b
+       · ──┬──
+       ·   ╰── here
+       ╰────
+      help: did you mean COPY?
+      × `$NOWHERE` cannot be known: `$NOWHERE` names no image, since `NOWHERE` has no value
+       ╭─[worker/Dockerfile:1:6]
+     1 │ FROM $NOWHERE
+       ·      ────┬───
+       ·          ╰── here
+       ╰────
+      help: the service has no build arguments: give the ARG a default in the Dockerfile, before the
+            first FROM
+    error: 9 problems in imgplan.yaml; nothing was sent
+    "#);
+    let json = env.run(["validate", "--json"]);
+    json.code(1);
+    let told: Value = serde_json::from_str(&json.stdout).unwrap();
+    let places: Vec<String> = told["diagnostics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| {
+            let range = &problem["range"];
+            let file = range["filename"].as_str().unwrap();
+            format!(
+                "{file}:{}:{} {}",
+                range["start"]["line"],
+                range["start"]["column"],
+                problem["snippet"].as_str().unwrap()
+            )
+        })
+        .collect();
+    assert_snapshot!(places.join("\n"), @r#"
+    imgplan.yaml:4:15 hidden
+    imgplan.yaml:7:10 1.10
+    imgplan.yaml:8:5 contxt
+    imgplan.yaml:11:30 linux/mips
+    imgplan.yaml:13:10 ${WHOM}
+    imgplan.yaml:15:18 webb
+    imgplan.yaml:16:13 "redis:7,redis:8"
+    web/Dockerfile:2:1 COPPY
+    worker/Dockerfile:1:6 $NOWHERE
+    "#);
+}
+
+fn refused(manifest: &str) -> Output {
+    let env = TestEnv::manifest(manifest);
+    beside(&env);
+    let refused = env.run(["plan"]);
+    refused.code(1);
+    untouched(&env, manifest);
+    refused
+}
+
+#[test]
+fn how_an_unknown_key_looks() {
+    let refused = refused("version: 1\nimages:\n  - name: app\n    contxt: app\n");
+    assert_snapshot!(refused.shown(), @"
+    exit 1
+    --- stderr
+      × unknown key `contxt`
+       ╭─[imgplan.yaml:4:5]
+     3 │   - name: app
+     4 │     contxt: app
+       ·     ───┬──
+       ·        ╰── unknown
+       ╰────
+      help: did you mean `context`?
+    error: 1 problem in imgplan.yaml; nothing was sent
+    ");
+}
+
+#[test]
+fn how_a_number_for_a_tag_looks() {
+    let refused = refused("version: 1\nimages:\n  - name: app\n    tag: 1.10\n    context: app\n");
+    assert_snapshot!(refused.shown(), @r#"
+    exit 1
+    --- stderr
+      × `1.10` is not a text to YAML, which may change it
+       ╭─[imgplan.yaml:4:10]
+     3 │   - name: app
+     4 │     tag: 1.10
+       ·          ──┬─
+       ·            ╰── here
+     5 │     context: app
+       ╰────
+      help: quote it: "1.10"
+    error: 1 problem in imgplan.yaml; nothing was sent
+    "#);
+}
+
+#[test]
+fn how_a_tab_looks() {
+    let refused = refused("version: 1\nimages:\n  - name: app\n\tcontext: app\n");
+    assert_snapshot!(refused.shown(), @"
+    exit 1
+    --- stderr
+      × a tab indents this line
+       ╭─[imgplan.yaml:4:2]
+     3 │   - name: app
+     4 │     context: app
+       ·     ──────┬─────
+       ·           ╰── after a tab
+       ╰────
+      help: YAML indents with spaces only: replace the tab
+    error: 1 problem in imgplan.yaml; nothing was sent
+    ");
+}
+
+#[test]
+fn how_two_images_on_one_tag_look() {
+    let refused = refused(
+        "version: 1\nimages:\n  - name: app\n    context: app\n\n  # Far below.\n\n  - name: app\n    context: based\n",
+    );
+    assert_snapshot!(refused.shown(), @"
+    exit 1
+    --- stderr
+      × two images land on app:latest
+       ╭─[imgplan.yaml:3:11]
+     2 │ images:
+     3 │   - name: app
+       ·           ─┬─
+       ·            ╰── here
+     4 │     context: app
+       ╰────
+       ╭─[imgplan.yaml:8:11]
+     7 │ 
+     8 │   - name: app
+       ·           ─┬─
+       ·            ╰── and here
+     9 │     context: based
+       ╰────
+      help: give one of them another `name:` or `tag:`
+    error: 1 problem in imgplan.yaml; nothing was sent
+    ");
+}
+
+#[test]
+fn how_a_cycle_looks() {
+    let env = TestEnv::manifest(
+        "version: 1\nimages:\n  - name: a\n    context: a\n  - name: b\n    context: b\n  - name: c\n    context: app\n    needs: [a]\n",
+    );
+    env.context("a", "FROM b\n")
+        .context("b", "FROM scratch\nCOPY --from=c /x /x\n")
+        .context("app", "FROM scratch\n");
+    let refused = env.run(["plan"]);
+    refused.code(1);
+    assert_snapshot!(refused.shown(), @"
+    exit 1
+    --- stderr
+      × these images need each other: a:latest -> b:latest -> c:latest -> a:latest
+       ╭─[imgplan.yaml:9:13]
+     8 │     context: app
+     9 │     needs: [a]
+       ·             ┬
+       ·             ╰── c:latest needs a:latest
+       ╰────
+       ╭─[a/Dockerfile:1:6]
+     1 │ FROM b
+       ·      ┬
+       ·      ╰── a:latest needs b:latest
+       ╰────
+       ╭─[b/Dockerfile:2:13]
+     1 │ FROM scratch
+     2 │ COPY --from=c /x /x
+       ·             ┬
+       ·             ╰── b:latest needs c:latest
+       ╰────
+      help: take one of these edges away: one image has to come first
+    error: 1 problem in imgplan.yaml; nothing was sent
+    ");
+}
+
+#[test]
+fn how_a_broken_dockerfile_looks() {
+    let refused = refused("version: 1\nimages:\n  - {name: app, context: typo}\n");
+    assert_snapshot!(refused.shown(), @"
+    exit 1
+    --- stderr
+      × unknown instruction `RUM`
+       ╭─[typo/Dockerfile:2:1]
+     1 │ FROM scratch
+     2 │ RUM echo
+       · ─┬─
+       ·  ╰── here
+       ╰────
+      help: did you mean RUN?
+    error: 1 problem in imgplan.yaml; nothing was sent
+    ");
+}
+
+#[test]
+fn a_near_miss_is_a_warning_and_stops_nothing() {
+    let env = TestEnv::manifest(
+        "version: 1\nimages:\n  - {name: base, tag: \"3.12\", context: base}\n  - {name: app, tag: v1, context: app}\n",
+    );
+    env.context("base", "FROM scratch\n").context("app", "FROM base:3.11\n");
+    let warned = env.run(["validate"]);
+    warned.success();
+    assert_snapshot!(warned.shown(), @"
+    exit 0
+    --- stdout
+    imgplan.yaml is valid: 2 images, 2 units.
+    --- stderr
+      ⚠ `base:3.11` is taken from outside of this manifest
+       ╭─[app/Dockerfile:1:6]
+     1 │ FROM base:3.11
+       ·      ────┬────
+       ·          ╰── here
+       ╰────
+      help: this manifest has base:3.12
+    ");
+    let json = env.run(["validate", "--json"]);
+    json.success();
+    let told: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((&told["valid"], &told["warning_count"]), (&true.into(), &1.into()));
+}
+
+#[test]
+fn what_validate_says_to_programs() {
+    let env =
+        TestEnv::manifest("version: 1\nimages:\n  - name: app\n    tag: 1.10\n    context: app\n");
+    env.context("app", "FROM scratch\n");
+    let told = env.run(["validate", "--json"]);
+    told.code(1);
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_snapshot!(format!("{told:#}"), @r#"
+    {
+      "format_version": "1.0",
+      "valid": false,
+      "error_count": 1,
+      "warning_count": 0,
+      "diagnostics": [
+        {
+          "severity": "error",
+          "summary": "`1.10` is not a text to YAML, which may change it",
+          "detail": "quote it: \"1.10\"",
+          "range": {
+            "filename": "imgplan.yaml",
+            "start": {
+              "line": 4,
+              "column": 10,
+              "byte": 42
+            },
+            "end": {
+              "line": 4,
+              "column": 14,
+              "byte": 46
+            }
+          },
+          "snippet": "1.10"
+        }
+      ]
+    }
+    "#);
+    env.edit("imgplan.yaml", "1.10", "\"1.10\"");
+    assert_snapshot!(env.ok(["validate", "--json"]).stdout, @r#"{"format_version":"1.0","valid":true,"error_count":0,"warning_count":0,"diagnostics":[]}"#);
+    assert_snapshot!(env.ok(["validate"]).shown(), @"
+    exit 0
+    --- stdout
+    imgplan.yaml is valid: 1 image, 1 unit.
+    ");
+    assert_eq!(env.server().requests(), [""; 0]);
+}
+
+#[test]
+fn variables_come_from_the_manifest_then_the_environment() {
+    let env = TestEnv::manifest(
+        "version: 1\nvars: {TAG: \"v-${WHO:-nobody}\"}\nimages:\n  - name: app\n    tag: ${TAG}\n    context: ${DIR:?where}\n",
+    );
+    env.context("app", "FROM scratch\n");
+    let plan = |who: Option<&str>| {
+        let call = env.call(["plan"]).env("DIR", "app").env("TAG", "ignored");
+        let call = match who {
+            Some(who) => call.env("WHO", who),
+            None => call,
+        };
+        call.run().steps().join("\n")
+    };
+    assert_eq!(plan(None), "+ app:v-nobody build new");
+    assert_eq!(plan(Some("me")), "+ app:v-me build new");
+}
