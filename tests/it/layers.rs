@@ -76,6 +76,7 @@ const FLOORS: &[Floor] = &[
             "state::Inputs",
             "state::Kind",
             "state::State",
+            "state::lockfile::FINGERPRINT_FORMAT",
         ],
         may_wait: false,
         way_out: "the planner decides from values: have `survey` put them into the facts",
@@ -125,7 +126,9 @@ const TOP: &[&str] = &["cli", "lib", "main"];
 const IMPURE: &[&str] = &[
     "std::env",
     "std::fs",
-    "std::net",
+    "TcpListener",
+    "TcpStream",
+    "UdpSocket",
     "std::process",
     "std::thread",
     "fs::",

@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
 mod commands;
+mod examples;
 mod failures;
 mod layers;
 mod main_job;
 mod manifests;
+mod prime;
+mod readme;
 mod schema;
 mod secrets;
 mod server;
