@@ -94,5 +94,5 @@ fn span(counts: &Counts) -> Duration {
     let mut times =
         counts.log.iter().filter(|seen| seen.class == Some(Class::Initiate)).map(|seen| seen.at);
     let first = times.next().unwrap_or_default();
-    times.next_back().unwrap_or(first) - first
+    times.next_back().unwrap_or(first).saturating_sub(first)
 }

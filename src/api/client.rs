@@ -1,16 +1,13 @@
 //! Talks to the service: one method an endpoint, each behind the [`Gate`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Body, Method, Response, StatusCode};
+use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
-use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, Accepted, BuildView, Progress, Refused};
@@ -21,14 +18,10 @@ use super::retry::{self, Repeat};
 use super::wire::{BuildImageRequest, StartBuildRequest, UpdateImagesRequest};
 use crate::base::limit::Class;
 use crate::base::name::{BuildId, Owner};
-use crate::base::secret::{ApiKey, SignedUrl, scrub};
+use crate::base::secret::{ApiKey, scrub};
 
 /// No answer of the service is near this; a body that goes on and on is not read to its end.
 const MAX_BODY: usize = 16 << 20;
-
-/// An upload of which nothing has moved for so long is given up. The provider's own client allows
-/// as long for one to be read.
-const STALL: Duration = Duration::from_secs(600);
 
 /// Builds a page of the listing holds.
 pub const BUILDS_PER_PAGE: u64 = 100;
@@ -36,14 +29,14 @@ pub const BUILDS_PER_PAGE: u64 = 100;
 /// A connection to the service, cheap to clone.
 #[derive(Clone)]
 pub struct Client {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     api: reqwest::Client,
-    storage: reqwest::Client,
+    pub(super) storage: reqwest::Client,
     base: String,
-    key: ApiKey,
+    pub(super) key: ApiKey,
     gate: Gate,
 }
 
@@ -136,43 +129,6 @@ impl Client {
             refused.message = self.clean(&refused.message);
         }
         Ok(results)
-    }
-
-    /// `PUT` of a context to where the service said. Sends exactly `length` bytes, said up front.
-    pub async fn upload(
-        &self,
-        url: &SignedUrl,
-        file: std::fs::File,
-        length: u64,
-    ) -> Result<(), ApiError> {
-        const ACTION: &str = "upload the context";
-        let sent = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&sent);
-        let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(file), 256 << 10)
-            .inspect_ok(move |chunk| {
-                counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-            });
-        let request = self
-            .inner
-            .storage
-            .put(url.expose())
-            .header(CONTENT_TYPE, "application/octet-stream")
-            .header(CONTENT_LENGTH, length)
-            .body(Body::wrap_stream(stream));
-        let answer = tokio::select! {
-            answer = request.send() => answer,
-            () = stalled(&sent) => {
-                let message = format!("nothing has moved for {} s", STALL.as_secs());
-                return Err(ApiError::new(ACTION, ErrorKind::Lost, message));
-            }
-        };
-        let answer = answer.map_err(|error| self.transport(ACTION, "where contexts go", error))?;
-        let status = answer.status();
-        if status.is_success() {
-            return Ok(());
-        }
-        let body = self.body(ACTION, answer).await?;
-        Err(ApiError::from_answer(ACTION, status.as_u16(), None, &body, self.inner.key.expose()))
     }
 
     /// `POST /images/build/{id}/start`: the context is there. Any success is one, a body or none.
@@ -341,7 +297,11 @@ impl Client {
         Err(ApiError::from_answer(call.action, status.as_u16(), retry_after, &bytes, key.expose()))
     }
 
-    async fn body(&self, action: &'static str, mut answer: Response) -> Result<Bytes, ApiError> {
+    pub(super) async fn body(
+        &self,
+        action: &'static str,
+        mut answer: Response,
+    ) -> Result<Bytes, ApiError> {
         let mut body = Vec::new();
         loop {
             match answer.chunk().await {
@@ -358,7 +318,12 @@ impl Client {
         }
     }
 
-    fn transport(&self, action: &'static str, place: &str, error: reqwest::Error) -> ApiError {
+    pub(super) fn transport(
+        &self,
+        action: &'static str,
+        place: &str,
+        error: reqwest::Error,
+    ) -> ApiError {
         // A connection that was never made sent nothing; a request that could not be built neither.
         let kind = if error.is_connect() || error.is_builder() {
             ErrorKind::Unreachable
@@ -402,19 +367,6 @@ impl Call<'_> {
 
 fn stopped(action: &'static str) -> ApiError {
     ApiError::new(action, ErrorKind::Stopped, "the run was stopped")
-}
-
-/// Ends once a count has stood still.
-async fn stalled(count: &AtomicU64) {
-    let mut before = count.load(Ordering::Relaxed);
-    loop {
-        tokio::time::sleep(STALL).await;
-        let now = count.load(Ordering::Relaxed);
-        if now == before {
-            return;
-        }
-        before = now;
-    }
 }
 
 /// `Retry-After`, in seconds. As a date it is left alone: the clocks may differ.

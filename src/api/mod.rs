@@ -7,6 +7,7 @@ pub mod endpoint;
 pub mod error;
 pub mod gate;
 pub mod retry;
+mod upload;
 pub mod window;
 pub mod wire;
 

@@ -6,6 +6,7 @@ use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
+use super::workspace::{Origin, Unit, UnitId};
 use crate::base::source::{Problem, Span};
 
 /// That one unit needs another, and where it says so.
@@ -34,6 +35,31 @@ pub(super) fn depths(units: usize, edges: &[Edge]) -> Result<Vec<usize>, Vec<Vec
         }
     }
     Ok(depths)
+}
+
+/// Sorts units by depth and name, and gives every ID its new meaning.
+pub(super) fn in_order(mut units: Vec<Unit>, edges: &[Edge], depths: &[usize]) -> Vec<Unit> {
+    let mut order: Vec<usize> = (0..units.len()).collect();
+    order.sort_by(|&a, &b| (depths[a], &units[a].key).cmp(&(depths[b], &units[b].key)));
+    let mut place = vec![UnitId(0); units.len()];
+    for (new, &old) in order.iter().enumerate() {
+        place[old] = UnitId(new);
+    }
+    for edge in edges {
+        units[edge.dependent].needs.push(place[edge.base]);
+    }
+    for (unit, &depth) in units.iter_mut().zip(depths) {
+        unit.depth = depth;
+        unit.needs.sort_unstable();
+        unit.needs.dedup();
+        if let Origin::Build(build) = &mut unit.origin {
+            for base in &mut build.bases {
+                base.unit = place[base.unit.0];
+            }
+        }
+    }
+    let mut slots: Vec<Option<Unit>> = units.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|old| slots[old].take()).collect()
 }
 
 /// One cycle out of each knot, as its edges in order.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::Sp;
 use super::bases;
 use super::files::{self, DockerfileSource, Files};
-use super::graph::{self, Edge};
+use super::graph;
 use super::model::{Image, Manifest, OwnerSetting};
-use super::workspace::{BuildOrigin, Origin, ServiceSettings, Unit, UnitId, Workspace};
+use super::workspace::{BuildOrigin, Origin, ServiceSettings, Unit, Workspace};
 use crate::base::limit::Class;
 use crate::base::name::{ImageName, ImageRef, NameError, Owner, Platform, Tag, Visibility};
 use crate::base::nearest::nearest;
@@ -81,7 +81,7 @@ pub(super) fn resolve(mut resolver: Resolver<'_>) -> Result<Workspace, Vec<Probl
     }
     Ok(Workspace {
         root: resolver.root,
-        units: in_order(units, &edges, &depths),
+        units: graph::in_order(units, &edges, &depths),
         images: drafts.len(),
         settings,
         warnings: resolver.warnings,
@@ -89,34 +89,13 @@ pub(super) fn resolve(mut resolver: Resolver<'_>) -> Result<Workspace, Vec<Probl
     })
 }
 
-/// Sorts units by depth and name, and gives every ID its new meaning.
-fn in_order(mut units: Vec<Unit>, edges: &[Edge], depths: &[usize]) -> Vec<Unit> {
-    let mut order: Vec<usize> = (0..units.len()).collect();
-    order.sort_by(|&a, &b| (depths[a], &units[a].key).cmp(&(depths[b], &units[b].key)));
-    let mut place = vec![UnitId(0); units.len()];
-    for (new, &old) in order.iter().enumerate() {
-        place[old] = UnitId(new);
-    }
-    for edge in edges {
-        units[edge.dependent].needs.push(place[edge.base]);
-    }
-    for (unit, &depth) in units.iter_mut().zip(depths) {
-        unit.depth = depth;
-        unit.needs.sort_unstable();
-        unit.needs.dedup();
-        if let Origin::Build(build) = &mut unit.origin {
-            for base in &mut build.bases {
-                base.unit = place[base.unit.0];
-            }
-        }
-    }
-    let mut slots: Vec<Option<Unit>> = units.into_iter().map(Some).collect();
-    order.into_iter().filter_map(|old| slots[old].take()).collect()
-}
-
 impl<'a> Resolver<'a> {
     fn report(&mut self, message: impl Into<String>, span: Span, help: impl Into<String>) {
-        self.problems.push(Problem::new(message, span, "here").help(help));
+        let problem = Problem::new(message, span, "here").help(help);
+        // What is wrong with `defaults` is wrong once, and not once an image.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     fn report_name(&mut self, error: NameError, span: Span) {
@@ -192,6 +171,11 @@ impl<'a> Resolver<'a> {
         })
     }
 
+    /// Whether something was reported just there.
+    fn is_reported(&self, span: Span) -> bool {
+        self.problems.iter().any(|problem| problem.labels.first().is_some_and(|at| at.0 == span))
+    }
+
     fn is_damaged(&self, entry: &Sp<Image>) -> bool {
         self.damaged.contains(&entry.span())
     }
@@ -236,9 +220,7 @@ impl<'a> Resolver<'a> {
                 platforms.push(**platform);
             }
         }
-        // Those that were reported as bad are not there any more; one report is enough.
-        let bad = self.is_damaged(entry) || entry.platforms.is_none() && !self.problems.is_empty();
-        if said.is_empty() && !bad {
+        if said.is_empty() && !self.is_reported(said.span()) {
             let help = "list one, or remove the key to build for linux/amd64";
             self.report("an image needs a platform", said.span(), help);
         }

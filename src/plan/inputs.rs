@@ -5,7 +5,6 @@ use super::Facts;
 use crate::base::digest::{Digest, Fingerprint};
 use crate::manifest::workspace::{Origin, UnitId, Workspace};
 use crate::state::Inputs;
-use crate::state::lockfile::FINGERPRINT_FORMAT;
 
 /// The inputs of a unit. `fingerprints` holds those of all units before it, and so of its bases:
 /// a base's *fingerprint* is known at plan time, while the digest of its image is not.
@@ -16,8 +15,7 @@ pub fn inputs_of(
     fingerprints: &[Fingerprint],
 ) -> Inputs {
     let of = workspace.unit(unit);
-    let mut inputs = Inputs::default();
-    inputs.set("format", FINGERPRINT_FORMAT);
+    let mut inputs = Inputs::new();
     inputs.set("platform", of.platform);
     for &base in &of.needs {
         if let Some(fingerprint) = fingerprints.get(base.0) {

@@ -20,8 +20,12 @@ const PAGES: u64 = 20;
 /// Status requests at once.
 const AT_ONCE: usize = 8;
 
-/// Looks in a row at one build that may fail before whoever waits is told.
+/// Looks in a row at one build that may fail for trouble that passes, before whoever waits is told:
+/// more than a minute.
 const PATIENCE: u32 = 8;
+
+/// The same for answers that make no sense, or refuse.
+const DOUBT: u32 = 3;
 
 /// Asks for builds on behalf of all steps.
 #[derive(Clone)]
@@ -215,10 +219,12 @@ impl Pending {
             ErrorKind::Unauthorized | ErrorKind::PaymentRequired => {
                 self.reply(build, Err(Lost::Unknown(error.clone())));
             }
-            _ if watch.failures >= PATIENCE => {
-                self.reply(build, Err(Lost::Unknown(error.clone())));
+            _ => {
+                let patience = if is_passing(error) { PATIENCE } else { DOUBT };
+                if watch.failures >= patience {
+                    self.reply(build, Err(Lost::Unknown(error.clone())));
+                }
             }
-            _ => {}
         }
     }
 
@@ -285,7 +291,7 @@ mod tests {
         let mut odd = watch(&mut pending, "odd", start);
         let mut gone = watch(&mut pending, "gone", start);
         let mut good = watch(&mut pending, "good", start);
-        for _ in 1..PATIENCE {
+        for _ in 1..DOUBT {
             pending.failed(&id("odd"), &error(ErrorKind::BadAnswer));
         }
         assert!(odd.try_recv().is_err(), "patience is not at its end");

@@ -110,6 +110,13 @@ pub struct Failed {
 pub struct Inputs(pub BTreeMap<String, String>);
 
 impl Inputs {
+    /// Inputs of the format of this imgplan, and nothing else yet.
+    pub fn new() -> Self {
+        let mut inputs = Self::default();
+        inputs.set("format", FINGERPRINT_FORMAT);
+        inputs
+    }
+
     /// The digest of all inputs, which are sorted by key.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hasher = FieldHasher::new("imgplan unit");

@@ -4,10 +4,13 @@
 
 mod bases;
 mod commands;
+mod examples;
 mod failures;
 mod layers;
 mod main_job;
 mod manifests;
+mod prime;
+mod readme;
 mod schema;
 mod secrets;
 mod server;

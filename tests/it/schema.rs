@@ -169,7 +169,9 @@ fn explained(schema: &Value, at: &str, keys: &mut usize) {
     for (name, below) in schema {
         match below {
             Value::Array(all) => {
-                all.iter().for_each(|one| explained(one, &format!("{at}/{name}"), keys));
+                for one in all {
+                    explained(one, &format!("{at}/{name}"), keys);
+                }
             }
             below if matches!(name.as_str(), "properties" | "$defs") => {
                 for (key, below) in below.as_object().unwrap() {

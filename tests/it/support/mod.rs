@@ -203,7 +203,8 @@ pub(crate) fn list(dir: &Path, found: &mut dyn FnMut(&Path, &std::fs::Metadata))
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder of examples.
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
