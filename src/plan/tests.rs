@@ -322,8 +322,8 @@ proptest! {
         let mut state = State::default();
         let old = random(&before);
         let first = plan(&old, &state);
-        for index in 0..first.steps.len() {
-            carry_out(&first, index, &old, &mut state, done[index]);
+        for (index, &done) in (0..first.steps.len()).zip(&done) {
+            carry_out(&first, index, &old, &mut state, done);
         }
         let new = random(&after);
         let second = plan(&new, &state);
