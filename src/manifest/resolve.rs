@@ -171,9 +171,10 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    /// Whether something was reported just there.
+    /// Whether something was reported in there.
     fn is_reported(&self, span: Span) -> bool {
-        self.problems.iter().any(|problem| problem.labels.first().is_some_and(|at| at.0 == span))
+        let within = |at: Span| (span.start..=span.start + span.len).contains(&at.start);
+        self.problems.iter().any(|problem| problem.labels.first().is_some_and(|at| within(at.0)))
     }
 
     fn is_damaged(&self, entry: &Sp<Image>) -> bool {
