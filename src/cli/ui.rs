@@ -1,6 +1,6 @@
 //! The one door for output: data to stdout, talk and errors to stderr.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -63,6 +63,10 @@ impl Ui {
         drop(err);
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer)?;
+        if !io::stdin().is_terminal() {
+            // On a terminal the answer itself ended the line.
+            unless_closed(writeln!(io::stderr().lock()))?;
+        }
         Ok(answer)
     }
 
@@ -116,6 +120,8 @@ impl Ui {
             for problem in &error.problems {
                 let one = Report::new(problem.clone()).with_source_code(error.sources.clone());
                 self.render(&one);
+                // What is one, and what the next, should be seen at a glance.
+                let _ = writeln!(io::stderr().lock());
             }
             let word = self.error_word();
             let _ = writeln!(io::stderr().lock(), "{word} {error}; nothing was sent");

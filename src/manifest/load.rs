@@ -56,7 +56,7 @@ impl Workspace {
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Workspace, ManifestError> {
         let mut sources = SourceSet::default();
-        let name = path.display().to_string();
+        let name = shown(path);
         let result = read(path)
             .map_err(|problem| vec![problem])
             .and_then(|text| from_text(path, &text, env, &mut sources));
@@ -79,6 +79,11 @@ pub fn root_of(path: &Path) -> PathBuf {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     }
+}
+
+/// The manifest's path, as people know it.
+fn shown(path: &Path) -> String {
+    if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() }
 }
 
 fn read(path: &Path) -> Result<String, Problem> {
@@ -119,7 +124,7 @@ fn from_text(
     sources: &mut SourceSet,
 ) -> Result<Workspace, Vec<Problem>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let start = sources.add(path.display().to_string(), text);
+    let start = sources.add(shown(path), text);
     let mut root = node::parse(text, start).map_err(|problem| vec![problem])?;
     check_version(&root, start)?;
     let mut problems = Vec::new();

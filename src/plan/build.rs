@@ -93,7 +93,9 @@ impl Planner<'_> {
         let mut reasons =
             built.map_or_else(Vec::new, |built| self.differences(unit, built, &inputs));
         let failed = entry.and_then(|entry| entry.failed.as_ref());
-        if unfinished.is_some() || failed.is_some_and(|failed| failed.fingerprint == fingerprint) {
+        let tried = failed.is_some_and(|failed| failed.fingerprint == fingerprint)
+            || unfinished.is_some_and(|unfinished| unfinished.fingerprint == fingerprint);
+        if tried || (unfinished.is_some() && reasons.is_empty()) {
             reasons.push(Reason::PreviousFailed);
         }
         if reasons.is_empty() {

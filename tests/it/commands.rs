@@ -313,14 +313,15 @@ fn a_manifest_may_come_from_standard_input() {
     exit 1
     --- stderr
       × this should be a list, and is the number `3`
-       ╭─[-:2:9]
+       ╭─[<stdin>:2:9]
      1 │ version: 1
      2 │ images: 3
        ·         ┬
        ·         ╰── here
        ╰────
       help: write each item on a line of its own, after `- `
-    error: 1 problem in -; nothing was sent
+
+    error: 1 problem in <stdin>; nothing was sent
     ");
     // There is nobody left to ask.
     env.call(["apply", "-f", "-"]).stdin(&manifest).run().code(4);

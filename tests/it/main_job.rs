@@ -288,7 +288,8 @@ fn only_yes_applies() {
     Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, in [time].
     --- stderr
 
-    Apply these changes? Only `yes` goes on: app:v1: Building...
+    Apply these changes? Only `yes` goes on: 
+    app:v1: Building...
     app:v1: Built after [time] [build ID]
     ");
     env.plans_nothing();

@@ -434,6 +434,7 @@ fn no_manifest_at_all() {
     --- stderr
       × there is no imgplan.yaml
       help: run imgplan in the folder of the manifest, or name it: -f path/to/imgplan.yaml
+
     error: 1 problem in imgplan.yaml; nothing was sent
     ");
     untouched(&env, "no manifest");
@@ -480,6 +481,7 @@ images:
      5 │ images:
        ╰────
       help: write `inherit`, `private` or `public`
+
       × `1.10` is not a text to YAML, which may change it
        ╭─[imgplan.yaml:7:10]
      6 │   - name: api
@@ -489,6 +491,7 @@ images:
      8 │     contxt: api
        ╰────
       help: quote it: "1.10"
+
       × unknown key `contxt`
        ╭─[imgplan.yaml:8:5]
      7 │     tag: 1.10
@@ -498,6 +501,7 @@ images:
      9 │   - name: web
        ╰────
       help: did you mean `context`?
+
       × `linux/mips` is not a platform of the service
         ╭─[imgplan.yaml:11:30]
      10 │     context: web
@@ -507,6 +511,7 @@ images:
      12 │   - name: worker
         ╰────
       help: the service builds for `linux/amd64` and `linux/arm64`
+
       × the variable `WHOM` is not set
         ╭─[imgplan.yaml:13:10]
      12 │   - name: worker
@@ -516,6 +521,7 @@ images:
      14 │     context: worker
         ╰────
       help: did you mean `${WHO}`?
+
       × no image of this manifest is called `webb`
         ╭─[imgplan.yaml:15:18]
      14 │     context: worker
@@ -525,6 +531,7 @@ images:
      16 │   - source: "redis:7,redis:8"
         ╰────
       help: did you mean `web`?
+
       × a source is one reference, without a comma
         ╭─[imgplan.yaml:16:13]
      15 │     needs: [api, webb]
@@ -533,6 +540,7 @@ images:
         ·                     ╰── here
         ╰────
       help: write an entry for each image
+
       × unknown instruction `COPPY`
        ╭─[web/Dockerfile:2:1]
      1 │ FROM scratch
@@ -541,6 +549,7 @@ images:
        ·   ╰── here
        ╰────
       help: did you mean COPY?
+
       × `$NOWHERE` cannot be known: `$NOWHERE` names no image, since `NOWHERE` has no value
        ╭─[worker/Dockerfile:1:6]
      1 │ FROM $NOWHERE
@@ -549,6 +558,7 @@ images:
        ╰────
       help: the service has no build arguments: give the ARG a default in the Dockerfile, before the
             first FROM
+
     error: 9 problems in imgplan.yaml; nothing was sent
     "#);
     let json = env.run(["validate", "--json"]);
@@ -605,6 +615,7 @@ fn how_an_unknown_key_looks() {
        ·        ╰── unknown
        ╰────
       help: did you mean `context`?
+
     error: 1 problem in imgplan.yaml; nothing was sent
     ");
 }
@@ -624,6 +635,7 @@ fn how_a_number_for_a_tag_looks() {
      5 │     context: app
        ╰────
       help: quote it: "1.10"
+
     error: 1 problem in imgplan.yaml; nothing was sent
     "#);
 }
@@ -642,6 +654,7 @@ fn how_a_tab_looks() {
        ·           ╰── after a tab
        ╰────
       help: YAML indents with spaces only: replace the tab
+
     error: 1 problem in imgplan.yaml; nothing was sent
     ");
 }
@@ -670,6 +683,7 @@ fn how_two_images_on_one_tag_look() {
      9 │     context: based
        ╰────
       help: give one of them another `name:` or `tag:`
+
     error: 1 problem in imgplan.yaml; nothing was sent
     ");
 }
@@ -706,6 +720,7 @@ fn how_a_cycle_looks() {
        ·             ╰── b:latest needs c:latest
        ╰────
       help: take one of these edges away: one image has to come first
+
     error: 1 problem in imgplan.yaml; nothing was sent
     ");
 }
@@ -724,6 +739,7 @@ fn how_a_broken_dockerfile_looks() {
        ·  ╰── here
        ╰────
       help: did you mean RUN?
+
     error: 1 problem in imgplan.yaml; nothing was sent
     ");
 }
