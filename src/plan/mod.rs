@@ -8,6 +8,8 @@ mod build;
 pub mod facts;
 mod inputs;
 pub mod reason;
+#[cfg(test)]
+mod tests;
 
 pub use build::build;
 pub use facts::Facts;

@@ -334,3 +334,193 @@ impl Dispatcher {
         effects.push(Effect::Tell(RunEvent::Alive { active, ended, total: self.steps.len() }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::digest::Fingerprint;
+    use crate::manifest::workspace::UnitId;
+    use crate::plan::{Make, Step};
+    use crate::state::Inputs;
+
+    fn key(name: &str) -> ImageRef {
+        format!("{name}:v1").parse().unwrap()
+    }
+
+    fn fingerprint() -> Fingerprint {
+        Inputs::default().fingerprint()
+    }
+
+    /// A plan that builds units, each of which may need some before it.
+    fn dispatcher(units: &[(&str, &[usize])], concurrency: usize) -> Dispatcher {
+        let steps = units.iter().enumerate().map(|(index, (name, needs))| Step {
+            key: key(name),
+            kind: Kind::Build,
+            action: Action::Make(Make {
+                unit: UnitId(index),
+                kind: Kind::Build,
+                replaces: false,
+                fingerprint: fingerprint(),
+                inputs: Inputs::default(),
+                after: None,
+            }),
+            reasons: Vec::new(),
+            needs: needs.iter().map(|&need| StepId(need)).collect(),
+        });
+        let plan = Plan { steps: steps.collect(), unchanged: Vec::new(), units: units.len() };
+        Dispatcher::new(&plan, concurrency)
+    }
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    fn begin(dispatcher: &mut Dispatcher) -> Vec<usize> {
+        started(&dispatcher.handle(Input::Begin, secs(0)))
+    }
+
+    fn started(effects: &[Effect]) -> Vec<usize> {
+        let starts = effects.iter().filter_map(|effect| match effect {
+            Effect::Start(step) => Some(step.0),
+            _ => None,
+        });
+        starts.collect()
+    }
+
+    fn skipped(effects: &[Effect]) -> Vec<(String, Because)> {
+        let skips = effects.iter().filter_map(|effect| match effect {
+            Effect::Tell(RunEvent::Skipped { unit, because }) => {
+                Some((unit.to_string(), because.clone()))
+            }
+            _ => None,
+        });
+        skips.collect()
+    }
+
+    fn done(step: usize) -> Input {
+        Input::Ended { step: StepId(step), result: Ok(Done { build: None, path: None }) }
+    }
+
+    fn failed(step: usize, failure: StepFailure) -> Input {
+        Input::Ended { step: StepId(step), result: Err(failure) }
+    }
+
+    fn submitting(name: &str) -> Input {
+        Input::Record(Record::Submitting { unit: key(name), fingerprint: fingerprint() })
+    }
+
+    const CHAIN: &[(&str, &[usize])] =
+        &[("base", &[]), ("api", &[0]), ("on-api", &[1]), ("other", &[])];
+
+    #[test]
+    fn a_failure_skips_all_above_it_and_names_itself() {
+        let mut dispatcher = dispatcher(CHAIN, 8);
+        assert_eq!(begin(&mut dispatcher), [0, 3]);
+        let effects = dispatcher.handle(failed(0, StepFailure::default()), secs(1));
+        let because = || Because::DependencyFailed { failed: key("base") };
+        assert_eq!(
+            skipped(&effects),
+            [("api:v1".to_owned(), because()), ("on-api:v1".to_owned(), because())]
+        );
+        assert!(!dispatcher.is_done(), "the other goes on");
+        dispatcher.handle(done(3), secs(2));
+        assert!(dispatcher.is_done());
+        let summary = dispatcher.into_summary();
+        assert_eq!((summary.built, summary.failures.len(), summary.skipped.len()), (1, 1, 2));
+        assert_eq!(summary.stopped, None);
+    }
+
+    #[test]
+    fn what_is_free_starts_as_soon_as_there_is_room() {
+        let mut dispatcher = dispatcher(CHAIN, 1);
+        assert_eq!(begin(&mut dispatcher), [0]);
+        assert_eq!(started(&dispatcher.handle(done(0), secs(1))), [1]);
+        assert_eq!(started(&dispatcher.handle(done(1), secs(2))), [2]);
+        assert_eq!(started(&dispatcher.handle(done(2), secs(3))), [3]);
+        dispatcher.handle(done(3), secs(4));
+        assert!(dispatcher.is_done());
+        assert!(dispatcher.into_summary().is_complete());
+    }
+
+    #[test]
+    fn an_error_that_all_would_meet_stops_the_run() {
+        let mut dispatcher = dispatcher(&[("a", &[]), ("b", &[]), ("c", &[])], 2);
+        assert_eq!(begin(&mut dispatcher), [0, 1]);
+        let failure = StepFailure { stops_run: true, ..StepFailure::default() };
+        let effects = dispatcher.handle(failed(0, failure), secs(1));
+        assert!(effects.contains(&Effect::StopSubmitting));
+        assert_eq!(skipped(&effects), [("c:v1".to_owned(), Because::Stopped)]);
+        assert_eq!(started(&effects), [0; 0]);
+        // What had not sent anything yet is skipped, not failed.
+        let failure = StepFailure { not_begun: true, ..StepFailure::default() };
+        let effects = dispatcher.handle(failed(1, failure), secs(1));
+        assert_eq!(skipped(&effects), [("b:v1".to_owned(), Because::Stopped)]);
+        assert!(dispatcher.is_done());
+        assert_eq!(dispatcher.into_summary().failures.len(), 1);
+    }
+
+    #[test]
+    fn a_first_signal_stops_and_a_second_one_leaves() {
+        let mut dispatcher = dispatcher(CHAIN, 8);
+        begin(&mut dispatcher);
+        let effects = dispatcher.handle(Input::Signal(Signal::Interrupt), secs(1));
+        assert!(effects.contains(&Effect::StopSubmitting) && !effects.contains(&Effect::Leave));
+        assert_eq!(skipped(&effects).len(), 2);
+        assert!(!dispatcher.is_done(), "what runs is waited for");
+        let build = BuildId::new("b-1");
+        let phase = Input::Phase { step: StepId(0), phase: Phase::Building, build };
+        dispatcher.handle(phase, secs(1));
+        dispatcher.handle(done(3), secs(2));
+        let effects = dispatcher.handle(Input::Signal(Signal::Interrupt), secs(3));
+        assert_eq!(effects, [Effect::Leave]);
+        let summary = dispatcher.into_summary();
+        assert_eq!(summary.stopped, Some(Stop::Interrupted(Signal::Interrupt)));
+        assert_eq!(summary.failures.len(), 1);
+        assert!(summary.failures[0].pending, "its build goes on");
+    }
+
+    #[test]
+    fn an_answer_under_way_is_waited_for_but_not_for_ever() {
+        let left = || {
+            let mut dispatcher = dispatcher(&[("a", &[])], 1);
+            begin(&mut dispatcher);
+            dispatcher.handle(submitting("a"), secs(0));
+            dispatcher.handle(Input::Signal(Signal::Terminate), secs(1));
+            let effects = dispatcher.handle(Input::Signal(Signal::Terminate), secs(1));
+            assert!(!effects.contains(&Effect::Leave), "the answer holds the build's ID");
+            dispatcher
+        };
+        let mut answered = left();
+        let effects = answered.handle(done(0), secs(2));
+        assert!(effects.contains(&Effect::Leave));
+        let mut silent = left();
+        assert_eq!(silent.handle(Input::Tick, secs(2)), []);
+        assert_eq!(silent.handle(Input::Tick, secs(4)), [Effect::Leave]);
+        let summary = silent.into_summary();
+        assert!(summary.failures[0].help.is_some(), "nobody knows whether there is a build");
+    }
+
+    #[test]
+    fn a_run_that_goes_on_tells_so() {
+        let mut dispatcher = dispatcher(&[("a", &[]), ("b", &[])], 2);
+        begin(&mut dispatcher);
+        assert_eq!(dispatcher.handle(Input::Tick, secs(9)), []);
+        dispatcher.handle(done(0), secs(9));
+        let told = dispatcher.handle(Input::Tick, secs(10));
+        let [Effect::Tell(RunEvent::Alive { active, ended: 1, total: 2 })] = &told[..] else {
+            panic!("{told:?}");
+        };
+        assert_eq!((active.len(), active[0].elapsed), (1, secs(10)));
+        assert_eq!(dispatcher.handle(Input::Tick, secs(15)), [], "not more often than needed");
+        assert_eq!(dispatcher.handle(Input::Tick, secs(20)).len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_kept_ends_the_run() {
+        let mut dispatcher = dispatcher(CHAIN, 8);
+        begin(&mut dispatcher);
+        let effects = dispatcher.handle(Input::NotKept, secs(1));
+        assert!(effects.contains(&Effect::StopSubmitting) && effects.contains(&Effect::Leave));
+        assert!(matches!(dispatcher.into_summary().stopped, Some(Stop::Error(_))));
+    }
+}

@@ -1,0 +1,162 @@
+//! Which references of a Dockerfile are images of the same manifest, and what a manifest means once
+//! it is complete.
+
+use imgplan::manifest::Workspace;
+use imgplan::manifest::workspace::{Origin, UnitId};
+
+use crate::support::TestEnv;
+
+/// Reads a manifest, in which `app` is built from this Dockerfile.
+fn load(images: &str, dockerfile: &str) -> Result<Workspace, Vec<String>> {
+    let env = TestEnv::at("http://127.0.0.1:1");
+    env.context("app", dockerfile).context("base", "FROM scratch\n");
+    env.write("imgplan.yaml", format!("version: 1\nimages:\n{images}"));
+    Workspace::load(&env.path("imgplan.yaml"), &|_| None)
+        .map_err(|error| error.problems.iter().map(|problem| problem.message.clone()).collect())
+}
+
+/// What each reference of `app` that is a base names: `text -> name:tag`.
+fn bases(images: &str, dockerfile: &str) -> Vec<String> {
+    let workspace = load(images, dockerfile).unwrap();
+    let mut found = Vec::new();
+    for unit in workspace.units.iter().filter(|unit| unit.image.as_str() == "app") {
+        let Origin::Build(build) = &unit.origin else { panic!("app is built") };
+        for base in &build.bases {
+            let text = &build.dockerfile.text()[base.range.clone()];
+            found.push(format!("{text} -> {}", workspace.unit(base.unit).key));
+            assert!(unit.needs.contains(&base.unit), "a base is needed");
+        }
+    }
+    found
+}
+
+const APP: &str = "  - {name: app, tag: v1, context: app}\n";
+const BASE: &str = "  - {name: base, tag: v1, context: base}\n";
+
+fn both() -> String {
+    format!("{APP}{BASE}")
+}
+
+#[test]
+fn a_base_is_named_in_many_ways() {
+    for (dockerfile, expected) in [
+        ("FROM base\n", &["base -> base:v1"][..]),
+        ("FROM base:v1\n", &["base:v1 -> base:v1"]),
+        ("FROM base:v1 AS one\nFROM one\n", &["base:v1 -> base:v1"]),
+        ("FROM --platform=$TARGETPLATFORM base:v1\n", &["base:v1 -> base:v1"]),
+        ("FROM scratch\nCOPY --from=base:v1 /a /a\n", &["base:v1 -> base:v1"]),
+        (
+            "FROM scratch\nRUN --mount=type=bind,from=base:v1,target=/x true\n",
+            &["base:v1 -> base:v1"],
+        ),
+        ("ARG TAG=v1\nFROM base:${TAG}\n", &["base:${TAG} -> base:v1"]),
+        ("ARG B=base\nFROM ${B}\n", &["${B} -> base:v1"]),
+        // A stage of that name comes before an image of that name.
+        ("FROM scratch AS base\nFROM base\n", &[]),
+        ("FROM scratch\n", &[]),
+        // A registry in front: it is somebody else's.
+        ("FROM docker.io/library/base:v1\n", &[]),
+        ("FROM localhost:5000/base:v1\n", &[]),
+        // Never itself.
+        ("FROM app:v1\n", &[]),
+        ("FROM app\n", &[]),
+    ] {
+        assert_eq!(bases(&both(), dockerfile), expected, "{dockerfile}");
+    }
+}
+
+#[test]
+fn each_platform_has_its_own_base() {
+    let images = "  - {name: app, tag: v1, context: app, platforms: [linux/amd64, linux/arm64]}
+  - {name: base, tag: v1, context: base, platforms: [linux/amd64, linux/arm64]}
+";
+    let each = ["base:v1 -> base:v1-amd64", "base:v1 -> base:v1-arm64"];
+    assert_eq!(bases(images, "FROM base:v1\n"), each);
+    // Who names one of them gets that one, on whatever platform.
+    let one = ["base:v1-amd64 -> base:v1-amd64"; 2];
+    assert_eq!(bases(images, "FROM base:v1-amd64\n"), one);
+}
+
+#[test]
+fn a_name_with_several_tags_means_latest_or_asks() {
+    let three = format!("{APP}{BASE}  - {{name: base, context: base}}\n");
+    assert_eq!(bases(&three, "FROM base\n"), ["base -> base:latest"]);
+    let two = format!("{APP}{BASE}  - {{name: base, tag: v2, context: base}}\n");
+    assert_eq!(bases(&two, "FROM base:v2\n"), ["base:v2 -> base:v2"]);
+    let problems = load(&two, "FROM base\n").unwrap_err();
+    assert_eq!(problems, ["`base` could be any of base:v1, base:v2"]);
+}
+
+#[test]
+fn a_mirror_is_a_base_only_where_it_is_needed() {
+    let images = |needs: &str| {
+        format!(
+            "  - {{name: app, tag: v1, context: app{needs}}}\n  - {{source: docker.io/library/redis:7, name: cache, tag: v1}}\n"
+        )
+    };
+    let needed = images(", needs: [cache]");
+    for (dockerfile, expected) in [
+        ("FROM cache:v1\n", "cache:v1 -> cache:v1"),
+        ("FROM redis:7\n", "redis:7 -> cache:v1"),
+        ("FROM docker.io/library/redis:7\n", "docker.io/library/redis:7 -> cache:v1"),
+        ("FROM index.docker.io/library/redis:7\n", "index.docker.io/library/redis:7 -> cache:v1"),
+    ] {
+        assert_eq!(bases(&needed, dockerfile), [expected], "{dockerfile}");
+        assert_eq!(bases(&images(""), dockerfile), [""; 0], "{dockerfile}");
+    }
+    assert_eq!(bases(&needed, "FROM redis:8\n"), [""; 0]);
+}
+
+#[test]
+fn a_base_of_no_such_platform_is_an_error() {
+    let images =
+        format!("{BASE}  - {{name: app, tag: v1, context: app, platforms: [linux/arm64]}}\n");
+    let problems = load(&images, "FROM base:v1\n").unwrap_err();
+    assert_eq!(problems, ["`base:v1` is not built for linux/arm64, for which app is"]);
+}
+
+#[test]
+fn another_tag_is_a_warning() {
+    for (dockerfile, warnings) in [
+        ("FROM base:v2\n", 1),
+        ("FROM base:v1\n", 0),
+        ("FROM other:v2\n", 0),
+        ("FROM base@sha256:a8560b36e8b8210634f77d9f7f9efd7ffa463e380b75e2e74aff4511df3ef88c\n", 0),
+    ] {
+        let workspace = load(&both(), dockerfile).unwrap();
+        assert_eq!(workspace.warnings.len(), warnings, "{dockerfile}");
+    }
+}
+
+#[test]
+fn units_come_bases_first_and_by_name() {
+    let images = "  - {name: z, tag: v1, context: base}
+  - {name: app, tag: v1, context: app}
+  - {name: base, tag: v1, context: base}
+  - {name: a, tag: v1, context: base, needs: [app]}
+";
+    let workspace = load(images, "FROM base:v1\n").unwrap();
+    let order: Vec<String> = workspace.units.iter().map(|unit| unit.key.to_string()).collect();
+    assert_eq!(order, ["base:v1", "z:v1", "app:v1", "a:v1"]);
+    assert_eq!(workspace.units[3].needs, [UnitId(2)]);
+    let depths: Vec<usize> = workspace.units.iter().map(|unit| unit.depth).collect();
+    assert_eq!(depths, [0, 0, 1, 2]);
+}
+
+#[test]
+fn defaults_fill_in_what_an_image_leaves_open() {
+    let images = "  - {name: app, context: app}\n  - {name: base, tag: own, context: base, visibility: private}
+defaults: {tag: d, visibility: public, timeout: 5m, platforms: [linux/arm64]}
+";
+    let workspace = load(images, "FROM scratch\n").unwrap();
+    let shown: Vec<String> = workspace
+        .units
+        .iter()
+        .map(|unit| {
+            let visibility = unit.visibility.map(|visibility| visibility.to_string());
+            format!("{} {} {}", unit.key, unit.platform, visibility.unwrap_or_default())
+        })
+        .collect();
+    assert_eq!(shown, ["app:d linux/arm64 public", "base:own linux/arm64 private"]);
+    assert!(workspace.units.iter().all(|unit| unit.timeout.is_some()));
+}
