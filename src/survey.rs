@@ -15,7 +15,7 @@ use crate::manifest::Workspace;
 use crate::manifest::workspace::Origin;
 use crate::plan::Facts;
 use crate::plan::facts::Known;
-use crate::state::State;
+use crate::state::{Outcome, Record, State};
 
 /// Contexts that cannot be read, all of them.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -100,10 +100,27 @@ async fn ask_for_builds(state: &State, client: &Client, facts: &mut Facts) {
             },
             Err(error) if error.kind == ErrorKind::NotFound => Known::Dead,
             Err(error) => {
-                facts.notes.push(format!("cannot ask for pending builds: {error}"));
-                return;
+                let note = format!("cannot ask for a pending build: {error}");
+                if !facts.notes.contains(&note) {
+                    facts.notes.push(note);
+                }
+                continue;
             }
         };
         facts.builds.insert(build, known);
     }
+}
+
+/// What the survey learned of builds that are over: kept, so that the next plan need not ask again.
+pub fn ended(state: &State, facts: &Facts) -> Vec<Record> {
+    let pending = state.entries.iter().filter_map(|(unit, entry)| {
+        let build = &entry.pending.as_ref()?.build;
+        (facts.builds.get(build) == Some(&Known::Dead)).then(|| Record::Ended {
+            unit: unit.clone(),
+            build: build.clone(),
+            outcome: Outcome::Failed,
+            path: None,
+        })
+    });
+    pending.collect()
 }

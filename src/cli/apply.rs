@@ -34,6 +34,7 @@ pub(super) async fn run(
     let mut store = Store::open(target.paths.clone(), &target.name)?;
     let service = target.connect().await?;
     let facts = survey::facts(&workspace, store.state(), Some(&service.client)).await?;
+    store.record(&survey::ended(store.state(), &facts))?;
     let plan = plan::build(&workspace, &facts, store.state());
     ui.plan(&PlanView {
         plan: &plan,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use petgraph::algo::{tarjan_scc, toposort};
+use petgraph::algo::{kosaraju_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
@@ -64,7 +64,7 @@ pub(super) fn in_order(mut units: Vec<Unit>, edges: &[Edge], depths: &[usize]) -
 
 /// One cycle out of each knot, as its edges in order.
 fn cycles(graph: &DiGraph<(), &Edge>) -> Vec<Vec<Edge>> {
-    tarjan_scc(graph)
+    kosaraju_scc(graph)
         .into_iter()
         .filter_map(|knot| {
             let start = *knot.iter().min()?;
@@ -104,11 +104,18 @@ fn cycle_through(
     None
 }
 
+/// Edges of one cycle that are shown.
+const MOST_EDGES: usize = 12;
+
 /// Words for a cycle, with a label on each of its edges.
 pub(super) fn cycle_problem(cycle: &[Edge], name: &dyn Fn(usize) -> String) -> Problem {
-    let mut names: Vec<String> = cycle.iter().map(|edge| name(edge.dependent)).collect();
+    let shown = &cycle[..cycle.len().min(MOST_EDGES)];
+    let mut names: Vec<String> = shown.iter().map(|edge| name(edge.dependent)).collect();
+    if let more @ 1.. = cycle.len() - shown.len() {
+        names.push(format!("{more} more"));
+    }
     names.extend(cycle.first().map(|edge| name(edge.dependent)));
-    let mut labels = cycle.iter().map(|edge| {
+    let mut labels = shown.iter().map(|edge| {
         let text = format!("{} needs {}", name(edge.dependent), name(edge.base));
         (edge.span, text)
     });

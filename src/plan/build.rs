@@ -8,7 +8,7 @@ use super::{Action, Change, Make, Plan, Reason, Step, StepId};
 use crate::base::digest::Fingerprint;
 use crate::base::name::{ImageRef, Owner, Visibility};
 use crate::manifest::workspace::{Origin, Unit, UnitId, Workspace};
-use crate::state::{Built, Entry, Inputs, Kind, State};
+use crate::state::{Built, Entry, Inputs, Kind, Pending, State};
 
 /// Compares what should exist with what is known to exist.
 pub fn build(workspace: &Workspace, facts: &Facts, state: &State) -> Plan {
@@ -18,6 +18,7 @@ pub fn build(workspace: &Workspace, facts: &Facts, state: &State) -> Plan {
         fingerprints: Vec::with_capacity(workspace.units.len()),
         steps: Vec::new(),
         step_of: HashMap::new(),
+        bases: workspace.units.iter().flat_map(|unit| unit.needs.iter().copied()).collect(),
     };
     let mut unchanged = Vec::new();
     for (index, unit) in workspace.units.iter().enumerate() {
@@ -36,7 +37,7 @@ pub fn build(workspace: &Workspace, facts: &Facts, state: &State) -> Plan {
     steps.extend(gone.map(|(key, entry)| Step {
         key: key.clone(),
         kind: entry.kind,
-        action: Action::Forget,
+        action: Action::Forget { after: under_way(entry, facts).map(|p| p.build.clone()) },
         reasons: vec![Reason::RemovedFromManifest],
         needs: Vec::new(),
     }));
@@ -49,6 +50,8 @@ struct Planner<'a> {
     fingerprints: Vec<Fingerprint>,
     steps: Vec<Step>,
     step_of: HashMap<UnitId, StepId>,
+    /// Units that others need.
+    bases: HashSet<UnitId>,
 }
 
 impl Planner<'_> {
@@ -71,11 +74,7 @@ impl Planner<'_> {
     ) -> Option<(Action, Vec<Reason>)> {
         let built = entry.and_then(|entry| entry.built.as_ref());
         let unfinished = entry.and_then(|entry| entry.pending.as_ref());
-        // What died, or was never started, lands on no tag: it is as if it were not there.
-        let pending = unfinished.filter(|pending| match self.facts.builds.get(&pending.build) {
-            Some(known) => *known == Known::Alive,
-            None => pending.started,
-        });
+        let pending = entry.and_then(|entry| under_way(entry, self.facts));
         if let Some(pending) = pending.filter(|pending| pending.fingerprint == fingerprint) {
             let (then, mut reasons) = change(unit, &pending.owner, pending.visibility);
             reasons.insert(0, Reason::Pending);
@@ -84,14 +83,22 @@ impl Planner<'_> {
         }
         // A pending build of something else may yet land on the tag: what is there now cannot be
         // kept, even if it is just what is wanted.
+        let mut moved = None;
         if let (Some(built), None) = (built, pending)
             && built.fingerprint == fingerprint
         {
-            let (change, reasons) = change(unit, &built.owner, built.visibility);
-            return change.map(|change| (Action::Update { unit: id, change }, reasons));
+            let (change, mut reasons) = change(unit, &built.owner, built.visibility);
+            // The service does not say where a moved image is, and what is built on a base needs
+            // to know: a base is made anew under its new owner.
+            let base = self.bases.contains(&id);
+            match change {
+                Some(Change { owner: Some(_), .. }) if base => moved = reasons.pop(),
+                change => return change.map(|c| (Action::Update { unit: id, change: c }, reasons)),
+            }
         }
         let mut reasons =
             built.map_or_else(Vec::new, |built| self.differences(unit, built, &inputs));
+        reasons.extend(moved);
         let failed = entry.and_then(|entry| entry.failed.as_ref());
         let tried = failed.is_some_and(|failed| failed.fingerprint == fingerprint)
             || unfinished.is_some_and(|unfinished| unfinished.fingerprint == fingerprint);
@@ -172,6 +179,15 @@ fn kind_of(unit: &Unit) -> Kind {
 
 fn config_change(field: &str, old: &str, new: &str) -> Reason {
     Reason::ConfigChanged { field: field.to_owned(), old: old.to_owned(), new: new.to_owned() }
+}
+
+/// The build of a unit that may yet land on its tag. What died, or was never started, lands on
+/// none: it is as if it were not there.
+fn under_way<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
+    entry.pending.as_ref().filter(|pending| match facts.builds.get(&pending.build) {
+        Some(known) => *known == Known::Alive,
+        None => pending.started,
+    })
 }
 
 /// What the manifest wants changed of an image whose content is right. What it does not say stays

@@ -73,7 +73,10 @@ pub enum Action {
         change: Change,
     },
     /// Stop looking after it; the image stays.
-    Forget,
+    Forget {
+        /// A build of it that is under way: its ID is kept until it has ended.
+        after: Option<BuildId>,
+    },
 }
 
 /// A unit to build or mirror.
@@ -111,7 +114,7 @@ impl Step {
             Action::Make(make) => make.kind.as_str(),
             Action::Adopt { .. } => "adopt",
             Action::Update { .. } => "update",
-            Action::Forget => "forget",
+            Action::Forget { .. } => "forget",
         }
     }
 
@@ -120,7 +123,7 @@ impl Step {
         match &self.action {
             Action::Make(make) => Some(make.unit),
             Action::Adopt { unit, .. } | Action::Update { unit, .. } => Some(*unit),
-            Action::Forget => None,
+            Action::Forget { .. } => None,
         }
     }
 }
@@ -161,7 +164,7 @@ impl Plan {
                 Action::Make(_) => counts.create += 1,
                 Action::Adopt { .. } => counts.adopt += 1,
                 Action::Update { .. } => counts.update += 1,
-                Action::Forget => counts.forget += 1,
+                Action::Forget { .. } => counts.forget += 1,
             }
         }
         counts

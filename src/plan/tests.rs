@@ -139,7 +139,7 @@ fn carry_out(plan: &Plan, index: usize, world: &Workspace, state: &mut State, do
                 state.apply(&Record::Updated { unit, visibility, owner });
             }
         }
-        Action::Forget => state.apply(&Record::Forgotten { unit }),
+        Action::Forget { .. } => state.apply(&Record::Forgotten { unit }),
     }
 }
 
@@ -256,6 +256,28 @@ fn what_is_pending_is_adopted_unless_nothing_can_come_of_it() {
     assert_eq!(lines(&plan(&world, &state)), again);
     assert_eq!(knowing(&state, Known::Dead), again);
     assert_eq!(knowing(&state, Known::Alive), ["adopt api:v1: its build is under way"]);
+}
+
+#[test]
+fn a_build_of_a_unit_that_left_is_waited_for_before_it_is_forgotten() {
+    let after = |state: &State| match &plan(&world(Vec::new()), state).steps[0].action {
+        Action::Forget { after } => after.is_some(),
+        other => panic!("{other:?}"),
+    };
+    assert!(after(&half(Done::Started).1));
+    assert!(!after(&half(Done::Created).1), "what was never started lands nowhere");
+    assert!(!after(&half(COMPLETE).1));
+}
+
+/// The service does not say where a moved image is, and what is built on a base needs to know.
+#[test]
+fn a_base_with_a_new_owner_is_made_anew() {
+    let units = |owner| {
+        let base = Unit { owner, ..built("base", "b", &[]) };
+        vec![base, built("api", "a", &[0])]
+    };
+    let moved = from(units(None), units(Some(Owner::Team("t".to_owned()))));
+    assert_eq!(moved, ["build base:v1: owner personal -> team:t"]);
 }
 
 #[test]

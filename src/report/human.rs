@@ -61,7 +61,7 @@ fn symbol(step: &Step) -> Symbol {
         Action::Make(_) => ("  +", AnsiColor::Green, "create"),
         Action::Adopt { .. } => (" <=", AnsiColor::Cyan, "wait for a build under way"),
         Action::Update { .. } => ("  ~", AnsiColor::Yellow, "change, without a build"),
-        Action::Forget => ("  .", AnsiColor::Red, "forget, the image stays"),
+        Action::Forget { .. } => ("  .", AnsiColor::Red, "forget, the image stays"),
     };
     Symbol { text, color, meaning }
 }

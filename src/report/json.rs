@@ -113,7 +113,7 @@ fn action_word(step: &Step) -> &'static str {
         Action::Make(_) => "create",
         Action::Adopt { .. } => "adopt",
         Action::Update { .. } => "update",
-        Action::Forget => "forget",
+        Action::Forget { .. } => "forget",
     }
 }
 

@@ -200,7 +200,7 @@ impl Dispatcher {
                 message: message.to_owned(),
                 help: help.map(str::to_owned),
                 build: step.build.clone(),
-                pending: step.build.is_some(),
+                pending: step.build.is_some() && !asked,
             });
         }
         self.summary

@@ -124,6 +124,9 @@ pub async fn execute(
         };
         driver.take(inputs);
     }
+    // What came with the last moment is kept like all else.
+    let last: Vec<_> = std::iter::from_fn(|| inbox.try_recv().ok().map(input_of)).collect();
+    driver.take(last);
     match driver.broken {
         Some(Broken { builds, source }) => Err(RunError::NotRecorded { builds, source }),
         None => Ok(driver.dispatcher.into_summary()),
@@ -260,7 +263,7 @@ impl Driver<'_> {
                 then: then.clone(),
             }),
             Action::Update { change, .. } => Ok(Work::Update(change.clone())),
-            Action::Forget => Ok(Work::Forget),
+            Action::Forget { after } => Ok(Work::Forget(after.clone())),
         };
         let links = self.links.clone();
         let key = planned.key.clone();

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::dispatch::{Done, StepFailure};
 use super::step::{Content, MakeJob, UnitRun, api_failure, failure, not_begun};
@@ -26,7 +27,7 @@ impl UnitRun {
     /// Makes a unit. What must not be sent twice is on record before the next thing is sent.
     pub(super) async fn make(&self, job: MakeJob) -> Result<Done, StepFailure> {
         if let Some(build) = &job.make.after {
-            self.outlive(build).await?;
+            self.outlive(build, job.timeout).await?;
         }
         let Content::Build { .. } = &job.content else {
             let accepted = self.initiate(&job, None).await?;
@@ -59,9 +60,15 @@ impl UnitRun {
 
     /// Waits until a build of something else has ended: it would land on the same tag, and
     /// whichever lands last stays.
-    async fn outlive(&self, build: &BuildId) -> Result<(), StepFailure> {
-        self.phase(Phase::Queued, Some(build));
-        match self.wait(build, None).await {
+    pub(super) async fn outlive(
+        &self,
+        build: &BuildId,
+        timeout: Option<Duration>,
+    ) -> Result<(), StepFailure> {
+        self.phase(Phase::Queued, None);
+        // It is on record already: a run that stops need not wait for it.
+        let ended = self.links.stopping.run_until_cancelled(self.wait(build, timeout)).await;
+        match ended.ok_or_else(not_begun)? {
             // It is over, and that is enough.
             Ok(_) | Err(StepFailure { pending: false, stops_run: false, .. }) => Ok(()),
             Err(failure) => Err(failure),

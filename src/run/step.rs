@@ -32,7 +32,7 @@ pub(super) enum Work {
     Make(Box<MakeJob>),
     Adopt { build: BuildId, timeout: Option<Duration>, then: Option<Change> },
     Update(Change),
-    Forget,
+    Forget(Option<BuildId>),
 }
 
 /// A unit to build or mirror.
@@ -91,7 +91,10 @@ pub(super) async fn run(job: Job, links: Links) -> Result<Done, StepFailure> {
             Ok(done)
         }
         Work::Update(change) => unit.update(&change).await,
-        Work::Forget => {
+        Work::Forget(after) => {
+            if let Some(build) = after {
+                unit.outlive(&build, None).await?;
+            }
             unit.record(Record::Forgotten { unit: unit.key.clone() }).await?;
             Ok(Done { build: None, path: None })
         }

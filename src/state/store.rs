@@ -170,9 +170,8 @@ impl Store {
 
     fn open_journal(&self, text: &mut String) -> Result<File, StateError> {
         let path = self.paths.journal();
-        let existing = read_if_exists(&path)?.unwrap_or_default();
         // A torn last line is cut off, or the next record would be glued to it.
-        let whole = existing.rfind('\n').map_or(0, |end| end + 1);
+        let whole = read_whole_lines(&path)?.map_or(0, |lines| lines.len());
         let file = OpenOptions::new().append(true).create(true).open(&path).at("open", &path)?;
         file.set_len(whole as u64).at("write", &path)?;
         if whole == 0 {
@@ -211,7 +210,7 @@ impl Store {
 }
 
 fn load(paths: &Paths, service: Option<&str>) -> Result<(State, Option<String>), StateError> {
-    let text = read_if_exists(&paths.lockfile)?;
+    let (text, journal) = read_both(paths)?;
     let other = |path: PathBuf, theirs: String| StateError::OtherService {
         path,
         theirs,
@@ -238,8 +237,8 @@ fn load(paths: &Paths, service: Option<&str>) -> Result<(State, Option<String>),
         state = decoded.state;
     }
     let path = paths.journal();
-    if let Some(journal) = read_if_exists(&path)? {
-        let decoded = journal::decode(&journal).map_err(|error| StateError::Journal {
+    if let Some(journal) = journal {
+        let decoded = journal::decode(&String::from_utf8_lossy(&journal)).map_err(|error| StateError::Journal {
             path: path.clone(),
             help: match error {
                 JournalError::Newer(_) => "use a newer imgplan",
@@ -260,6 +259,33 @@ fn load(paths: &Paths, service: Option<&str>) -> Result<(State, Option<String>),
         }
     }
     Ok((state, text))
+}
+
+/// The lockfile and the journal as they were at one time: a run beside this one may just write the
+/// first and drop the second.
+fn read_both(paths: &Paths) -> Result<(Option<String>, Option<Vec<u8>>), StateError> {
+    let mut text = read_if_exists(&paths.lockfile)?;
+    loop {
+        let journal = read_whole_lines(&paths.journal())?;
+        let again = read_if_exists(&paths.lockfile)?;
+        if again == text {
+            return Ok((text, journal));
+        }
+        text = again;
+    }
+}
+
+/// The lines of a file up to the last that is whole; the rest may end within a character.
+fn read_whole_lines(path: &Path) -> Result<Option<Vec<u8>>, PathError> {
+    match fs::read(path) {
+        Ok(mut bytes) => {
+            let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            bytes.truncate(whole);
+            Ok(Some(bytes))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).at("read", path),
+    }
 }
 
 /// The folder takes itself out of git, so that nobody has to.
@@ -314,7 +340,7 @@ mod tests {
             .append(true)
             .open(paths.journal())
             .unwrap()
-            .write_all(b"{\"torn")
+            .write_all(b"{\"torn\xc3")
             .unwrap();
         let mut store = Store::open(paths.clone(), "s").unwrap();
         store.record(&created("a:1")[1..]).unwrap();

@@ -76,7 +76,7 @@ const FLOORS: &[Floor] = &[
             "state::Inputs",
             "state::Kind",
             "state::State",
-            "state::lockfile::FINGERPRINT_FORMAT",
+            "state::Pending",
         ],
         may_wait: false,
         way_out: "the planner decides from values: have `survey` put them into the facts",
