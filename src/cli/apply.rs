@@ -62,9 +62,11 @@ pub(super) async fn run(
     // A closed stream must not stop builds that are under way: what is told is lost, nothing else.
     let mut tell = |event: &_| drop(ui.event(event));
     let summary = run::execute(run, &mut store, &mut tell, &mut signals).await?;
-    store.commit()?;
+    let committed = store.commit();
     service.close().await?;
+    // Told even where the lockfile could not be written: the journal has it.
     ui.summary(&summary, began.elapsed())?;
+    committed?;
     if !summary.is_complete() && ui.hints() && !ui.is_json() {
         ui.talk(next(&summary, settings, &args.service))?;
     }
