@@ -19,11 +19,6 @@ impl Digest {
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
-
-    /// The first eight hex digits, for people.
-    pub fn short(&self) -> String {
-        self.to_string()[3..11].to_owned()
-    }
 }
 
 impl From<blake3::Hash> for Digest {

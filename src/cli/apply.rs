@@ -11,7 +11,6 @@ use super::signals;
 use super::ui::Ui;
 use crate::event::{Signal, Stop, Summary};
 use crate::manifest::Workspace;
-use crate::report::PlanView;
 use crate::run::{self, Options, Run};
 use crate::state::Store;
 use crate::{plan, survey};
@@ -36,14 +35,7 @@ pub(super) async fn run(
     let facts = survey::facts(&workspace, store.state(), Some(&service.client)).await?;
     store.record(&survey::ended(store.state(), &facts))?;
     let plan = plan::build(&workspace, &facts, store.state());
-    ui.plan(&PlanView {
-        plan: &plan,
-        workspace: &workspace,
-        facts: &facts,
-        lockfile: &target.paths.lockfile.display().to_string(),
-        service: &target.name,
-        asked: true,
-    })?;
+    ui.plan(&target.view(&plan, &workspace, &facts, true))?;
     if plan.is_noop() {
         store.commit()?;
         service.close().await?;

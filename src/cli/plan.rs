@@ -6,7 +6,6 @@ use super::service::Target;
 use super::settings::{Settings, env};
 use super::ui::Ui;
 use crate::manifest::Workspace;
-use crate::report::PlanView;
 use crate::state::Store;
 use crate::{plan, survey};
 
@@ -21,13 +20,6 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Res
     let client = if args.offline { None } else { target.client_to_ask() };
     let facts = survey::facts(&workspace, &state, client.as_ref()).await?;
     let plan = plan::build(&workspace, &facts, &state);
-    ui.plan(&PlanView {
-        plan: &plan,
-        workspace: &workspace,
-        facts: &facts,
-        lockfile: &target.paths.lockfile.display().to_string(),
-        service: &target.name,
-        asked: client.is_some(),
-    })?;
+    ui.plan(&target.view(&plan, &workspace, &facts, client.is_some()))?;
     Ok(if args.detailed_exitcode && !plan.is_noop() { Exit::Changes } else { Exit::Success })
 }

@@ -11,6 +11,8 @@ use crate::base::limit::{Class, Limit};
 use crate::base::name::Owner;
 use crate::base::secret::ApiKey;
 use crate::manifest::Workspace;
+use crate::plan::{Facts, Plan};
+use crate::report::PlanView;
 use crate::server::{self, Server};
 use crate::state::Paths;
 
@@ -75,6 +77,18 @@ impl Target {
             endpoint: Some(endpoint),
             limits,
         })
+    }
+
+    /// A plan for this service, to be shown; `asked` says whether the service was.
+    pub(super) fn view<'a>(
+        &'a self,
+        plan: &'a Plan,
+        workspace: &'a Workspace,
+        facts: &'a Facts,
+        asked: bool,
+    ) -> PlanView<'a> {
+        let (lockfile, service) = (self.paths.lockfile.as_path(), self.name.as_str());
+        PlanView { plan, workspace, facts, lockfile, service, asked }
     }
 
     /// What is worth knowing about the way to the service.

@@ -107,9 +107,4 @@ impl Workspace {
     pub fn unit(&self, id: UnitId) -> &Unit {
         &self.units[id.0]
     }
-
-    /// The unit that lands on `key`.
-    pub fn find(&self, key: &ImageRef) -> Option<UnitId> {
-        self.units.iter().position(|unit| unit.key == *key).map(UnitId)
-    }
 }

@@ -92,7 +92,7 @@ impl Reporter for Human<'_> {
                 (images, units) if images == units => count(images, "image"),
                 (images, units) => format!("{}, {}", count(images, "image"), count(units, "unit")),
             },
-            view.lockfile,
+            view.lockfile.display(),
             view.service
         )?;
         self.steps(view)?;

@@ -6,6 +6,7 @@ pub mod json;
 mod words;
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::event::{RunEvent, Summary};
@@ -48,7 +49,7 @@ pub struct PlanView<'a> {
     /// What it was made from.
     pub facts: &'a Facts,
     /// Where the lockfile is.
-    pub lockfile: &'a str,
+    pub lockfile: &'a Path,
     /// The service's URL, or `local`.
     pub service: &'a str,
     /// Whether the service was asked for anything.
