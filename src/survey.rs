@@ -10,11 +10,11 @@ use miette::Diagnostic;
 
 use crate::api::{Client, ErrorKind, Progress};
 use crate::base::name::BuildId;
-use crate::context::{self, ScanError, Tree};
+use crate::context::{self, ScanError};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::Origin;
 use crate::plan::Facts;
-use crate::plan::facts::Known;
+use crate::plan::facts::{Context, Known};
 use crate::state::{Outcome, Record, State};
 
 /// Contexts that cannot be read, all of them.
@@ -32,8 +32,8 @@ pub async fn facts(
     state: &State,
     client: Option<&Client>,
 ) -> Result<Facts, SurveyError> {
-    let trees = trees(workspace).await?;
-    let mut facts = Facts { trees, ..Facts::default() };
+    let contexts = contexts(workspace).await?;
+    let mut facts = Facts { contexts, ..Facts::default() };
     if let Some(client) = client {
         ask_for_builds(state, client, &mut facts).await;
     }
@@ -41,7 +41,7 @@ pub async fn facts(
 }
 
 /// Scans every context once, however many units share it, as many at a time as there are cores.
-async fn trees(workspace: &Workspace) -> Result<Vec<Option<Arc<Tree>>>, SurveyError> {
+async fn contexts(workspace: &Workspace) -> Result<Vec<Option<Context>>, SurveyError> {
     // The Dockerfile belongs to the question: `<Dockerfile>.dockerignore` wins over the context's.
     let question = |origin: &Origin| match origin {
         Origin::Build(build) => Some((build.context.clone(), build.dockerfile_path.clone())),
@@ -74,8 +74,14 @@ async fn trees(workspace: &Workspace) -> Result<Vec<Option<Arc<Tree>>>, SurveyEr
     if !errors.is_empty() {
         return Err(SurveyError { errors });
     }
-    let tree_of = |origin: &Origin| question(origin).and_then(|key| found.get(&key).cloned());
-    Ok(workspace.units.iter().map(|unit| tree_of(&unit.origin)).collect())
+    let context_of = |origin: &Origin| {
+        let Origin::Build(build) = origin else { return None };
+        let tree = Arc::clone(found.get(&question(origin)?)?);
+        let inside = build.dockerfile_inside.as_deref().unwrap_or_default();
+        let digest = tree.digest_without(inside.as_bytes());
+        Some(Context { tree, digest })
+    };
+    Ok(workspace.units.iter().map(|unit| context_of(&unit.origin)).collect())
 }
 
 /// Asks how pending builds are, so that a plan does not adopt one that has failed. Where the

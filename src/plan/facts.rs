@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::base::digest::Digest;
 use crate::base::name::BuildId;
 use crate::context::Tree;
 use crate::manifest::workspace::UnitId;
@@ -10,12 +11,22 @@ use crate::manifest::workspace::UnitId;
 /// What the survey found, by unit and by build.
 #[derive(Debug, Default)]
 pub struct Facts {
-    /// The files of each unit's context; `None` for mirrors.
-    pub trees: Vec<Option<Arc<Tree>>>,
+    /// The context of each unit; `None` for mirrors.
+    pub contexts: Vec<Option<Context>>,
     /// How the service says pending builds are. A build that it was not asked about is missing.
     pub builds: HashMap<BuildId, Known>,
     /// What could not be asked, for people.
     pub notes: Vec<String>,
+}
+
+/// What a unit is built from.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The files; units that are sent the same share them.
+    pub tree: Arc<Tree>,
+    /// The digest of the files, but for the content of the unit's own Dockerfile, which is an input
+    /// of its own: a change of it should not look like two.
+    pub digest: Digest,
 }
 
 /// What the service says of a pending build.
@@ -29,8 +40,8 @@ pub enum Known {
 }
 
 impl Facts {
-    /// The files of a unit's context.
-    pub fn tree(&self, unit: UnitId) -> Option<&Arc<Tree>> {
-        self.trees.get(unit.0)?.as_ref()
+    /// The context of a unit.
+    pub fn context(&self, unit: UnitId) -> Option<&Context> {
+        self.contexts.get(unit.0)?.as_ref()
     }
 }

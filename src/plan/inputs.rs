@@ -25,10 +25,8 @@ pub fn inputs_of(
     match &of.origin {
         Origin::Mirror(source) => inputs.set("source", source),
         Origin::Build(build) => {
-            if let Some(tree) = facts.tree(unit) {
-                // The Dockerfile is an input of its own: a change of it should not look like two.
-                let inside = build.dockerfile_inside.as_deref().unwrap_or_default();
-                inputs.set("context", tree.digest_without(inside.as_bytes()));
+            if let Some(context) = facts.context(unit) {
+                inputs.set("context", context.digest);
             }
             inputs.set("dockerfile", Digest::of(build.dockerfile.text().as_bytes()));
             if let Some(path) = &build.dockerfile_inside {

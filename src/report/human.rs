@@ -229,8 +229,8 @@ impl Human<'_> {
         let (builds, mirrors): (Vec<_>, Vec<_>) = made.partition(|make| make.kind == Kind::Build);
         let mut costs = Vec::new();
         if !builds.is_empty() {
-            let trees = builds.iter().filter_map(|make| view.facts.tree(make.unit));
-            let size = bytes(trees.map(|tree| tree.size()).sum());
+            let contexts = builds.iter().filter_map(|make| view.facts.context(make.unit));
+            let size = bytes(contexts.map(|context| context.tree.size()).sum());
             costs.push(format!("{} with {size} of context to pack", count(builds.len(), "build")));
         }
         if !mirrors.is_empty() {

@@ -277,7 +277,8 @@ impl Driver<'_> {
         let content = match &unit.origin {
             Origin::Mirror(source) => Content::Mirror(source.clone()),
             Origin::Build(build) => {
-                let tree = self.run.facts.tree(make.unit).cloned();
+                let context = self.run.facts.context(make.unit);
+                let tree = context.map(|context| Arc::clone(&context.tree));
                 let bases = build
                     .bases
                     .iter()
