@@ -1,16 +1,15 @@
 //! Finds out what planning needs to know: the files of every context, and how the service says
 //! pending builds are. Reads much and writes nothing.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 use miette::Diagnostic;
+use rayon::prelude::*;
 
 use crate::api::{Client, ErrorKind, Progress};
 use crate::base::name::BuildId;
-use crate::context::{self, ScanError};
+use crate::context::{self, ScanError, Wanted};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::Origin;
 use crate::plan::Facts;
@@ -40,48 +39,40 @@ pub async fn facts(
     Ok(facts)
 }
 
-/// Scans every context once, however many units share it, as many at a time as there are cores.
+/// Scans every context once, however many units share it.
 async fn contexts(workspace: &Workspace) -> Result<Vec<Option<Context>>, SurveyError> {
-    // The Dockerfile belongs to the question: `<Dockerfile>.dockerignore` wins over the context's.
-    let question = |origin: &Origin| match origin {
-        Origin::Build(build) => Some((build.context.clone(), build.dockerfile_path.clone())),
-        Origin::Mirror(_) => None,
-    };
-    let mut questions: Vec<(PathBuf, PathBuf)> =
-        workspace.units.iter().filter_map(|unit| question(&unit.origin)).collect();
-    questions.sort();
-    questions.dedup();
-    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let scans = stream::iter(questions).map(|(root, dockerfile)| async move {
-        let key = (root.clone(), dockerfile.clone());
-        let scan = tokio::task::spawn_blocking(move || context::scan(&root, Some(&dockerfile)));
-        match scan.await {
-            Ok(result) => (key, result),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
+    let builds: Vec<(usize, Wanted, Vec<u8>)> = workspace
+        .units
+        .iter()
+        .enumerate()
+        .filter_map(|(unit, of)| {
+            let Origin::Build(build) = &of.origin else { return None };
+            let (root, dockerfile) = (build.context.clone(), Some(build.dockerfile_path.clone()));
+            let inside = build.dockerfile_inside.clone().unwrap_or_default().into_bytes();
+            Some((unit, Wanted { root, dockerfile }, inside))
+        })
+        .collect();
+    let cache = context::cache_in(&workspace.root.join(".imgplan"));
+    let scan = tokio::task::spawn_blocking(move || {
+        let mut wanted: Vec<Wanted> = builds.iter().map(|(_, wanted, _)| wanted.clone()).collect();
+        wanted.sort();
+        wanted.dedup();
+        let trees = context::scan_all(&wanted, Some(&cache))?;
+        let context = |(unit, of, inside): &(usize, Wanted, Vec<u8>)| {
+            let tree = Arc::clone(&trees[wanted.binary_search(of).ok()?]);
+            Some((*unit, Context { digest: tree.digest_without(inside), tree }))
+        };
+        Ok(builds.par_iter().filter_map(context).collect::<Vec<_>>())
     });
-    let mut found = HashMap::new();
-    let mut errors = Vec::new();
-    let mut scans = scans.buffered(cores);
-    while let Some((key, result)) = scans.next().await {
-        match result {
-            Ok(tree) => {
-                found.insert(key, Arc::new(tree));
-            }
-            Err(error) => errors.push(error),
-        }
-    }
-    if !errors.is_empty() {
-        return Err(SurveyError { errors });
-    }
-    let context_of = |origin: &Origin| {
-        let Origin::Build(build) = origin else { return None };
-        let tree = Arc::clone(found.get(&question(origin)?)?);
-        let inside = build.dockerfile_inside.as_deref().unwrap_or_default();
-        let digest = tree.digest_without(inside.as_bytes());
-        Some(Context { tree, digest })
+    let found = match scan.await {
+        Ok(found) => found.map_err(|errors| SurveyError { errors })?,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     };
-    Ok(workspace.units.iter().map(|unit| context_of(&unit.origin)).collect())
+    let mut contexts: Vec<Option<Context>> = workspace.units.iter().map(|_| None).collect();
+    for (unit, context) in found {
+        contexts[unit] = Some(context);
+    }
+    Ok(contexts)
 }
 
 /// Asks how pending builds are, so that a plan does not adopt one that has failed. Where the

@@ -15,6 +15,11 @@ impl Digest {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    /// A digest from its 32 bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The raw 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -77,7 +82,14 @@ impl fmt::Display for Fingerprint {
 /// Digests a sequence of fields so that no two sequences share their bytes: each field is
 /// preceded by its length.
 #[derive(Default)]
-pub struct FieldHasher(blake3::Hasher);
+pub struct FieldHasher {
+    hasher: blake3::Hasher,
+    /// Fields are short, and the hasher is fast only on long runs.
+    waiting: Vec<u8>,
+}
+
+/// Bytes that are gathered before they are digested.
+const RUN: usize = 16 * 1024;
 
 impl FieldHasher {
     /// Starts a digest of its own kind: digests of different kinds never agree.
@@ -89,14 +101,19 @@ impl FieldHasher {
 
     /// Adds one field.
     pub fn field(&mut self, bytes: &[u8]) -> &mut Self {
-        self.0.update(&(bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
+        self.waiting.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        self.waiting.extend_from_slice(bytes);
+        if self.waiting.len() >= RUN {
+            self.hasher.update(&self.waiting);
+            self.waiting.clear();
+        }
         self
     }
 
-    /// The digest of all fields so far.
-    pub fn finish(&self) -> Digest {
-        self.0.finalize().into()
+    /// The digest of all fields.
+    pub fn finish(mut self) -> Digest {
+        self.hasher.update(&self.waiting);
+        self.hasher.finalize().into()
     }
 }
 

@@ -116,14 +116,14 @@ fn pack(
     output: &Path,
 ) -> Result<(), Failure> {
     let tree = scan(build)?;
-    let placed = place(&tree, &build.dockerfile, build.dockerfile_inside.as_deref(), bases)
-        .ok_or_else(|| Failure::user("its Dockerfile has no path in the archive"))?;
+    let placed = place(&tree, &build.dockerfile, build.dockerfile_inside.as_deref(), bases);
     let fail = |error: context::PackError| Failure {
         exit: Exit::Error,
         report: miette::Report::new(error),
     };
     if output == Path::new("-") {
-        return context::pack(&tree, &placed, ui.bytes()).map_err(fail);
+        context::pack(&tree, &placed, ui.bytes()).map_err(fail)?;
+        return Ok(());
     }
     let spool = context::spool(&tree, &placed).map_err(fail)?;
     let write = || -> io::Result<u64> {
@@ -138,7 +138,7 @@ fn pack(
         "{}: {} files in {written} bytes, its Dockerfile at {}",
         output.display(),
         tree.files(),
-        placed.path
+        placed.dockerfile
     ))?;
     Ok(())
 }

@@ -7,7 +7,6 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::ignore::IgnoreError;
-use super::tree::RelPath;
 use crate::base::file::PathError;
 
 /// A folder without any rights has as many problems as files: more than this help nobody.
@@ -31,6 +30,11 @@ impl ScanError {
         all.truncate(MOST_PROBLEMS);
         Self { root: root.to_owned(), all }
     }
+}
+
+/// A path of which the system says why it cannot be read.
+pub(super) fn unreadable(action: &'static str, path: PathBuf, source: io::Error) -> ScanProblem {
+    ScanProblem::Unreadable(PathError { action, path, source })
 }
 
 /// One thing that is wrong with a context.
@@ -112,21 +116,17 @@ pub enum PackError {
         /// The first path that differs.
         path: PathBuf,
     },
-    /// The Dockerfile cannot stand where it should.
-    #[error("the Dockerfile cannot be sent as {path}: {reason}")]
-    #[diagnostic(code(imgplan::context::place))]
-    Place {
-        /// Its path in the archive.
-        path: RelPath,
-        /// What stands in the way.
-        reason: &'static str,
-    },
     /// A file cannot be read.
     #[error("{}: {}", .0, .0.source)]
     #[diagnostic(code(imgplan::context::read))]
     Read(PathError),
     /// The archive cannot be written.
-    #[error("cannot write the archive of a context")]
-    #[diagnostic(code(imgplan::context::write), help("is there room in the temporary folder?"))]
+    #[error("cannot write the archive of a context: {0}")]
+    #[diagnostic(
+        code(imgplan::context::write),
+        help(
+            "archives wait for their upload in the folder that TMPDIR names: it needs room for them"
+        )
+    )]
     Write(#[from] io::Error),
 }

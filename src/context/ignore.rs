@@ -112,6 +112,14 @@ impl Ignore {
         (verdict, Matched(all))
     }
 
+    pub(super) fn of_file(&self, path: &str, parent: &Matched) -> Verdict {
+        self.below(path, parent).0
+    }
+
+    pub(super) fn of_folder(&self, path: &str, parent: &Matched) -> (Verdict, Matched) {
+        self.below(path, parent)
+    }
+
     /// Whether an exception may bring back something below an ignored folder.
     pub(super) fn may_bring_back_below(&self, folder: &str) -> bool {
         if !self.plain_exceptions {

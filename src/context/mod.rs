@@ -2,21 +2,28 @@
 //!
 //! ```no_run
 //! use std::path::Path;
-//! use imgplan::context::{self, PlacedDockerfile, RelPath};
+//! use imgplan::context::{self, Placement};
 //!
 //! let tree = context::scan(Path::new("services/api"), None)?;
 //! println!("{} files, {} bytes, {}", tree.files(), tree.size(), tree.digest());
-//! let path = RelPath::new("Dockerfile").expect("a relative path");
-//! let dockerfile = PlacedDockerfile { path, text: "FROM scratch\n".to_owned() };
+//! let dockerfile = Placement::of(&tree, Some("Dockerfile"), "FROM scratch\n".to_owned());
 //! let archive = context::spool(&tree, &dockerfile)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod cache;
+mod content;
+mod dir;
 mod error;
+mod files;
 pub mod ignore;
-mod open;
 mod pack;
 mod pattern;
+mod placement;
+mod rules;
+mod scan;
+mod sealed;
+mod stat;
 mod tree;
 mod walk;
 
@@ -24,10 +31,14 @@ mod walk;
 mod tests;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use self::error::{PackError, ScanError, ScanProblem};
-pub use self::pack::{PlacedDockerfile, Spool};
+pub use self::pack::Spool;
+pub use self::placement::{PlacedFile, Placement};
+pub use self::rules::Rules;
+pub use self::scan::Wanted;
 pub use self::tree::{Entry, EntryKind, RelPath, Tree};
 
 /// Reads a context: every path that Docker would send, and the digest of every file.
@@ -37,28 +48,34 @@ pub use self::tree::{Entry, EntryKind, RelPath, Tree};
 /// followed. Files of imgplan itself (`.imgplan/`, `imgplan.lock`) are left out wherever they
 /// are, and no `!` brings them back: they change with every run.
 pub fn scan(root: &Path, dockerfile: Option<&Path>) -> Result<Tree, ScanError> {
-    walk::scan(root, dockerfile)
+    let wanted = Wanted { root: root.to_owned(), dockerfile: dockerfile.map(Path::to_owned) };
+    let mut trees = scan_all(&[wanted], None).map_err(|mut errors| errors.remove(0))?;
+    Ok(Arc::unwrap_or_clone(trees.remove(0)))
 }
 
-/// Writes a tree and the Dockerfile as a `tar.gz`. Every file is read again and must be what the
-/// tree says; where one is not, what was written so far is of no use.
-pub fn pack(tree: &Tree, dockerfile: &PlacedDockerfile, out: impl Write) -> Result<(), PackError> {
-    pack::pack(tree, dockerfile, out)
+/// Reads many contexts at once, each folder and each file once however many share them; or says
+/// everything that is wrong with any of them.
+///
+/// `cache` is the file of the stat cache: what has not changed since it was written is not read.
+/// It is written anew where something changed. It only ever saves time: one that is missing or
+/// damaged is as good as none, and one that cannot be written is done without.
+pub fn scan_all(wanted: &[Wanted], cache: Option<&Path>) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
+    scan::scan_all(wanted, cache)
+}
+
+/// Where the stat cache of a manifest's contexts lies, in the folder of what is not committed.
+pub fn cache_in(work: &Path) -> PathBuf {
+    work.join("stat-cache")
+}
+
+/// Writes a tree and its Dockerfile as a `tar.gz`, and gives back what it was written to. Every
+/// file is read again and must be what the tree says; where one is not, what was written so far is
+/// of no use.
+pub fn pack<W: Write>(tree: &Tree, placement: &Placement, out: W) -> Result<W, PackError> {
+    pack::pack(tree, placement, out)
 }
 
 /// Packs into a temporary file without a name.
-pub fn spool(tree: &Tree, dockerfile: &PlacedDockerfile) -> Result<Spool, PackError> {
-    pack::spool(tree, dockerfile)
-}
-
-/// A name at the root of the archive for a Dockerfile that lies outside of the context, or is not
-/// the one that lies there: one that the tree does not have.
-pub fn lowered_path(tree: &Tree) -> String {
-    let mut name = ".imgplan.Dockerfile".to_owned();
-    let mut number = 1;
-    while tree.get(name.as_bytes()).is_some() {
-        number += 1;
-        name = format!(".imgplan.{number}.Dockerfile");
-    }
-    name
+pub fn spool(tree: &Tree, placement: &Placement) -> Result<Spool, PackError> {
+    pack::spool(tree, placement)
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::dir::portable::PortableDir;
 use super::ignore::Ignore;
 use super::*;
 
@@ -26,8 +27,13 @@ fn folder(paths: &[&str]) -> TempDir {
     dir
 }
 
+/// By both ways to read folders, which must find the same.
 fn tree(dir: &TempDir) -> Tree {
-    scan(dir.path(), None).unwrap()
+    let tree = scan(dir.path(), None).unwrap();
+    let wanted = Wanted { root: dir.path().to_owned(), dockerfile: None };
+    let portable = scan::scan_with::<PortableDir>(&[wanted], None).unwrap();
+    assert_eq!(portable[0].entries(), tree.entries());
+    tree
 }
 
 /// The paths of a tree, a `/` after those of folders.
@@ -36,14 +42,34 @@ fn paths(tree: &Tree) -> Vec<String> {
     tree.entries().iter().map(|entry| format!("{}{}", entry.path, slash(entry))).collect()
 }
 
-fn dockerfile(path: &str) -> PlacedDockerfile {
-    PlacedDockerfile { path: RelPath::new(path).unwrap(), text: "FROM scratch\n".to_owned() }
+/// A Dockerfile at any path.
+fn dockerfile(path: &str) -> Placement {
+    let path = RelPath::new(path).unwrap();
+    let file = PlacedFile { path: path.clone(), text: "FROM scratch\n".to_owned() };
+    Placement { dockerfile: path, files: vec![file] }
 }
 
+/// By both ways to read folders, which must come to the same bytes.
 fn packed(tree: &Tree) -> Vec<u8> {
-    let mut out = Vec::new();
-    pack(tree, &dockerfile("Dockerfile"), &mut out).unwrap();
+    let dockerfile = dockerfile("Dockerfile");
+    let out = pack(tree, &dockerfile, Vec::new()).unwrap();
+    let portable = pack::pack_with::<PortableDir, _>(tree, &dockerfile, Vec::new()).unwrap();
+    assert!(portable == out);
     out
+}
+
+/// What packing comes to by either way.
+fn pack_to_nowhere(tree: &Tree, path: &str) -> [Result<(), PackError>; 2] {
+    let dockerfile = dockerfile(path);
+    let native = pack(tree, &dockerfile, std::io::sink()).map(drop);
+    [native, pack::pack_with::<PortableDir, _>(tree, &dockerfile, std::io::sink()).map(drop)]
+}
+
+#[track_caller]
+fn is_changed(tree: &Tree, what: &str) {
+    for result in pack_to_nowhere(tree, "D") {
+        assert!(matches!(result, Err(PackError::Changed { .. })), "{what}: {result:?}");
+    }
 }
 
 /// A member as `path mode kind content-or-target`.
@@ -236,17 +262,12 @@ fn packs_in_sorted_place() {
         members(&packed(&tree)),
         ["Dockerfile 644 FROM scratch\n", "a/ 755 ", "a/f 644 a/f", "z 644 z",]
     );
-    let at = |path: &str| {
-        let mut out = Vec::new();
-        pack(&tree, &dockerfile(path), &mut out).map(|()| members(&out))
-    };
-    assert_eq!(at("a/D").unwrap()[2], "a/D 644 FROM scratch\n");
-    assert_eq!(at("zz").unwrap()[4], "zz 644 FROM scratch\n");
-    assert!(matches!(at("a"), Err(PackError::Place { .. })));
-    assert!(matches!(at("z/D"), Err(PackError::Place { .. })));
+    let at = |path: &str| members(&pack(&tree, &dockerfile(path), Vec::new()).unwrap());
+    assert_eq!(at("a/D")[2], "a/D 644 FROM scratch\n");
+    assert_eq!(at("zz")[4], "zz 644 FROM scratch\n");
     let spool = spool(&tree, &dockerfile("Dockerfile")).unwrap();
     let mut bytes = Vec::new();
-    (&spool.file).read_to_end(&mut bytes).unwrap();
+    spool.reader().unwrap().read_to_end(&mut bytes).unwrap();
     assert_eq!((bytes.len() as u64, &bytes), (spool.len, &packed(&tree)));
 }
 
@@ -276,17 +297,43 @@ fn what_changed_is_not_sent() {
         let dir = folder(&["d/f", "e/"]);
         let tree = tree(&dir);
         change(dir.path());
-        let result = pack(&tree, &dockerfile("Dockerfile"), std::io::sink());
-        assert!(matches!(result, Err(PackError::Changed { .. })), "{what}: {result:?}");
+        is_changed(&tree, what);
     }
 }
 
+/// The paths of what is placed, for a Dockerfile that is sent as it was written.
+fn placed(dir: &TempDir, inside: Option<&str>) -> Vec<String> {
+    let dockerfile = inside.map(|inside| dir.path().join(inside));
+    let tree = scan(dir.path(), dockerfile.as_deref()).unwrap();
+    let placement = Placement::of(&tree, inside, "FROM scratch\n".to_owned());
+    assert_eq!(placement.dockerfile, placement.files[0].path);
+    placement.files.iter().map(|file| file.path.to_string()).collect()
+}
+
 #[test]
-fn the_lowered_dockerfile_gets_a_free_name() {
-    let dir = folder(&["a"]);
-    assert_eq!(lowered_path(&tree(&dir)), ".imgplan.Dockerfile");
-    fs::write(dir.path().join(".imgplan.Dockerfile"), "").unwrap();
-    assert_eq!(lowered_path(&tree(&dir)), ".imgplan.2.Dockerfile");
+fn a_dockerfile_stays_where_a_builder_finds_it_and_its_rules() {
+    const ELSEWHERE: [&str; 2] = [".imgplan.Dockerfile", ".imgplan.Dockerfile.dockerignore"];
+    let dir = folder(&["a", "d/Dockerfile"]);
+    let write = |path: &str, text: &str| fs::write(dir.path().join(path), text).unwrap();
+    let here = ["d/Dockerfile"];
+    assert_eq!(placed(&dir, Some("d/Dockerfile")), here);
+    assert_eq!(placed(&dir, None), ELSEWHERE);
+    write(".dockerignore", "a");
+    assert_eq!(placed(&dir, Some("d/Dockerfile")), here);
+    write(".dockerignore", "a\n.dockerignore");
+    assert_eq!(placed(&dir, Some("d/Dockerfile")), here, "what is gone need not be named");
+    write(".dockerignore", "d");
+    assert_eq!(placed(&dir, Some("d/Dockerfile")), ELSEWHERE, "it is ignored itself");
+    write("d/Dockerfile.dockerignore", "a");
+    assert_eq!(placed(&dir, Some("d/Dockerfile")), here, "its own rules are found again");
+    write("d/Dockerfile.dockerignore", "a\n**/*.dockerignore");
+    assert_eq!(placed(&dir, Some("d/Dockerfile")), ELSEWHERE, "the root's would be found instead");
+
+    write(".imgplan.Dockerfile.dockerignore", "");
+    let next = [".imgplan.2.Dockerfile", ".imgplan.2.Dockerfile.dockerignore"];
+    assert_eq!(placed(&dir, None), next);
+    let placement = Placement::of(&tree(&dir), None, String::new());
+    assert_eq!(placement.files[1].text, next.map(|name| format!("{name}\n")).concat());
 }
 
 #[test]
@@ -340,12 +387,7 @@ mod unix {
         assert_eq!(tree(&dir).digest(), first.digest());
         chmod(&at("plain"), 0o755);
         assert_ne!(tree(&dir).digest(), first.digest());
-        let result = pack(&first, &dockerfile("D"), std::io::sink());
-        assert!(matches!(result, Err(PackError::Changed { .. })), "{result:?}");
-        assert!(matches!(
-            pack(&first, &dockerfile("out/D"), std::io::sink()),
-            Err(PackError::Place { .. })
-        ));
+        is_changed(&first, "the executable bit");
     }
 
     #[test]
@@ -370,10 +412,7 @@ mod unix {
             }
             symlink(outside.path().join(target), &path).unwrap();
             // What it points to has the very same content.
-            let result = pack(&tree, &dockerfile("D"), std::io::sink());
-            assert!(matches!(result, Err(PackError::Changed { .. })), "{name}: {result:?}");
-            let path = RelPath::new("d/f").unwrap();
-            assert!(open::open(&tree.real_root, &path).unwrap().is_none(), "{name}");
+            is_changed(&tree, name);
         }
     }
 
@@ -385,8 +424,7 @@ mod unix {
         let tree = tree(&dir);
         fs::remove_file(&link).unwrap();
         symlink("b", &link).unwrap();
-        let result = pack(&tree, &dockerfile("D"), std::io::sink());
-        assert!(matches!(result, Err(PackError::Changed { .. })), "{result:?}");
+        is_changed(&tree, "a link");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The words of a context: paths, entries, and the tree that they make.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,8 @@ impl RelPath {
 
     /// The entry `name` in the folder `parent`; at the root without one.
     pub(super) fn child(parent: Option<&Self>, name: &OsStr) -> Self {
-        let mut bytes = Vec::new();
+        let above = parent.map_or(0, |parent| parent.0.len() + 1);
+        let mut bytes = Vec::with_capacity(above + name.len());
         if let Some(parent) = parent {
             bytes.extend_from_slice(&parent.0);
             bytes.push(b'/');
@@ -32,36 +34,72 @@ impl RelPath {
         Self(bytes)
     }
 
+    /// A name at the root, which holds no `/`.
+    pub(super) fn of_name(name: String) -> Self {
+        Self(name.into_bytes())
+    }
+
+    /// Its last part.
+    pub(super) fn name(&self) -> &OsStr {
+        let slash = self.0.iter().rposition(|byte| *byte == b'/');
+        as_os_str(&self.0[slash.map_or(0, |slash| slash + 1)..])
+    }
+
+    /// All of its parts.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &OsStr> {
+        self.0.split(|byte| *byte == b'/').map(as_os_str)
+    }
+
+    /// Whether it lies in a folder, or in one below that.
+    pub(super) fn is_below(&self, folder: &Self) -> bool {
+        let rest = self.0.strip_prefix(&folder.0[..]);
+        rest.is_some_and(|rest| rest.first() == Some(&b'/'))
+    }
+
+    /// Its parts after a folder that it lies below.
+    pub(super) fn parts_below(&self, folder: &Self) -> impl Iterator<Item = &OsStr> {
+        self.parts().skip(folder.parts().count())
+    }
+
+    /// The folder that holds it; `None` where that is the root.
+    pub(super) fn parent(&self) -> Option<Self> {
+        let slash = self.0.iter().rposition(|byte| *byte == b'/')?;
+        Some(Self(self.0[..slash].to_vec()))
+    }
+
     /// The path as bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
     /// The path as text, each byte that is not UTF-8 replaced as Go's matcher sees it.
-    pub(super) fn lossy(&self) -> String {
+    pub(super) fn lossy(&self) -> Cow<'_, str> {
+        if let Ok(text) = std::str::from_utf8(&self.0) {
+            return Cow::Borrowed(text);
+        }
         let mut text = String::with_capacity(self.0.len());
         for chunk in self.0.utf8_chunks() {
             text.push_str(chunk.valid());
             text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
         }
-        text
+        Cow::Owned(text)
     }
 
     /// The path under a root of the file system.
     pub fn under(&self, root: &Path) -> PathBuf {
-        root.join(as_path(&self.0))
+        root.join(as_os_str(&self.0))
     }
 }
 
 #[cfg(unix)]
-fn as_path(bytes: &[u8]) -> &Path {
-    use std::os::unix::ffi::OsStrExt;
-    Path::new(OsStr::from_bytes(bytes))
+pub(super) fn as_os_str(bytes: &[u8]) -> &OsStr {
+    std::os::unix::ffi::OsStrExt::from_bytes(bytes)
 }
 
+/// What is no text there is in no path that came from the system.
 #[cfg(not(unix))]
-fn as_path(bytes: &[u8]) -> PathBuf {
-    PathBuf::from(String::from_utf8_lossy(bytes).into_owned())
+pub(super) fn as_os_str(bytes: &[u8]) -> &OsStr {
+    OsStr::new(std::str::from_utf8(bytes).unwrap_or_default())
 }
 
 /// Readable whatever the name: control characters escaped, and bytes that are no text as `\xNN`.

@@ -1,298 +1,266 @@
-//! Walks a folder and makes a tree of what its `.dockerignore` leaves in.
+//! Walks folders on all cores and finds what is left in by the rules of each context. Contexts that
+//! share a folder share the walk through it: it is read once, and so is every file in it.
 
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, FileType};
+use std::collections::HashMap;
 use std::io;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::error::{MOST_PROBLEMS, ScanError, ScanProblem};
-use super::ignore::{Ignore, Matched};
-use super::open::{fill, open};
-use super::tree::{Entry, EntryKind, RelPath, Tree};
-use crate::base::digest::Digest;
-use crate::base::file::PathError;
+use rayon::Scope;
 
-/// See [`scan`](super::scan).
-pub(super) fn scan(root: &Path, dockerfile: Option<&Path>) -> Result<Tree, ScanError> {
-    let mut walk = Walk::new(root);
-    let real_root = walk.real_root()?;
-    let (ignore, ignored_by) = match find_ignore(root, dockerfile) {
-        Ok(found) => found,
-        Err(problems) => return Err(ScanError::new(root, problems)),
-    };
-    walk.folder(&real_root, &ignore);
-    let (mut entries, files) = (walk.entries, walk.files);
-    let (digested, problems) = digest_files(root, &real_root, &files);
-    walk.problems.extend(problems);
-    if !walk.problems.is_empty() {
-        return Err(ScanError::new(root, walk.problems));
+use super::cache::StatCache;
+use super::dir::{Dir, Item, ItemKind};
+use super::error::{MOST_PROBLEMS, ScanProblem, unreadable};
+use super::files;
+use super::ignore::Matched;
+use super::rules::{Rules, is_own};
+use super::tree::{Entry, EntryKind, RelPath};
+
+/// One context to be walked.
+pub(super) struct View {
+    /// The folder as it was given.
+    pub(super) shown: PathBuf,
+    /// The folder without links.
+    pub(super) root: PathBuf,
+    pub(super) rules: Rules,
+}
+
+/// What a walk found of one context, in no order.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) entries: Vec<Entry>,
+    pub(super) problems: Vec<ScanProblem>,
+    /// Whether an ignored folder was entered for an exception: it is a part of the context only if
+    /// something in it is.
+    pub(super) entered_ignored: bool,
+}
+
+/// Walks all contexts at once. What was read is put into the cache.
+pub(super) fn walk<D: Dir>(views: &[View], cache: &StatCache<'_>) -> Vec<Found> {
+    let mut roots: HashMap<&Path, Root> = HashMap::new();
+    for (index, view) in views.iter().enumerate() {
+        roots.entry(view.root.as_path()).or_default().views.push(index);
     }
-    entries.extend(digested);
-    Ok(Tree::new(root.to_owned(), real_root, entries, ignored_by))
-}
-
-fn unreadable(action: &'static str, path: PathBuf, source: io::Error) -> ScanProblem {
-    ScanProblem::Unreadable(PathError { action, path, source })
-}
-
-/// The rules of the first `.dockerignore` there is: the Dockerfile's own, then the context's.
-fn find_ignore(
-    root: &Path,
-    dockerfile: Option<&Path>,
-) -> Result<(Ignore, Option<PathBuf>), Vec<ScanProblem>> {
-    let own = dockerfile.map(|path| {
-        let mut name = OsString::from(path);
-        name.push(".dockerignore");
-        PathBuf::from(name)
-    });
-    for path in own.into_iter().chain([root.join(".dockerignore")]) {
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if is_absent(error.kind()) => continue,
-            Err(error) => return Err(vec![unreadable("read", path, error)]),
-        };
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = valid.split(|byte| *byte == b'\n').count();
-            vec![ScanProblem::NotText { path: path.clone(), line }]
-        })?;
-        let ignore = Ignore::parse(&text).map_err(|errors| {
-            let problem = |error| ScanProblem::Pattern { path: path.clone(), error };
-            errors.into_iter().map(problem).collect::<Vec<_>>()
-        })?;
-        return Ok((ignore, Some(path)));
+    let found = views.iter().map(|_| Mutex::default()).collect();
+    let walk: Walk<'_, D> = Walk { views, roots, found, cache, dir: PhantomData };
+    // A context that lies in another is met on the way, unless the way there is ignored.
+    loop {
+        let outermost = walk.outermost();
+        if outermost.is_empty() {
+            break;
+        }
+        rayon::scope(|scope| {
+            for root in outermost {
+                let walk = &walk;
+                scope.spawn(move |scope| {
+                    walk.folder(scope, D::at(root), root.to_owned(), Vec::new());
+                });
+            }
+        });
     }
-    Ok((Ignore::default(), None))
+    walk.found
+        .into_iter()
+        .map(|found| found.into_inner().unwrap_or_else(PoisonError::into_inner))
+        .collect()
 }
 
-fn is_absent(kind: io::ErrorKind) -> bool {
-    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+/// A folder that contexts begin with.
+#[derive(Default)]
+struct Root {
+    views: Vec<usize>,
+    reached: AtomicBool,
 }
 
-/// Whether a name belongs to imgplan itself: its folder, its lockfile, and the file that becomes
-/// the lockfile. They change with every run, so a context that held them would never be up to date.
-fn is_own(name: &OsStr, is_dir: bool) -> bool {
-    let name = name.as_encoded_bytes();
-    let temporary = |name: &[u8]| {
-        name.strip_prefix(b".imgplan-")
-            .is_some_and(|rest| rest.len() == 6 && rest.iter().all(u8::is_ascii_alphanumeric))
-    };
-    if is_dir { name == b".imgplan" } else { name == b"imgplan.lock" || temporary(name) }
-}
-
-/// A folder that is yet to be read.
-struct Folder {
+/// One context inside of one folder.
+struct Visit {
+    view: usize,
+    /// The folder's path in the context; `None` for its root.
     path: Option<RelPath>,
     matched: Matched,
     ignored: bool,
 }
 
-struct Walk<'r> {
-    root: &'r Path,
-    entries: Vec<Entry>,
-    files: Vec<RelPath>,
-    /// Ignored folders that were entered for an exception: they are a part of the context only if
-    /// something in them is.
-    pending: BTreeMap<Vec<u8>, RelPath>,
-    problems: Vec<ScanProblem>,
+/// An item that a visit keeps.
+struct Kept {
+    visit: usize,
+    item: usize,
+    path: RelPath,
 }
 
-impl<'r> Walk<'r> {
-    fn new(root: &'r Path) -> Self {
-        Self {
-            root,
-            entries: Vec::new(),
-            files: Vec::new(),
-            pending: BTreeMap::new(),
-            problems: Vec::new(),
-        }
+struct Walk<'w, D> {
+    views: &'w [View],
+    roots: HashMap<&'w Path, Root>,
+    found: Vec<Mutex<Found>>,
+    cache: &'w StatCache<'w>,
+    dir: PhantomData<fn() -> D>,
+}
+
+impl<'w, D: Dir> Walk<'w, D> {
+    /// The roots that were not reached yet and lie in no other such.
+    fn outermost(&self) -> Vec<&'w Path> {
+        let waits = |path: &Path| {
+            self.roots.get(path).is_some_and(|root| !root.reached.load(Ordering::Relaxed))
+        };
+        let roots = self.roots.keys().copied().filter(|path| waits(path));
+        roots.filter(|path| !path.ancestors().skip(1).any(waits)).collect()
     }
 
-    fn real_root(&self) -> Result<PathBuf, ScanError> {
-        let fail = |problem| ScanError::new(self.root, vec![problem]);
-        match fs::metadata(self.root) {
-            Ok(meta) if meta.is_dir() => {}
-            Ok(_) => return Err(fail(ScanProblem::NotAFolder { path: self.root.to_owned() })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(fail(ScanProblem::Missing { path: self.root.to_owned() }));
-            }
-            Err(error) => return Err(fail(unreadable("read", self.root.to_owned(), error))),
+    /// Reads one folder, and all below it.
+    fn folder<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        dir: io::Result<D>,
+        at: PathBuf,
+        mut visits: Vec<Visit>,
+    ) {
+        if let Some(root) = self.roots.get(at.as_path()) {
+            root.reached.store(true, Ordering::Relaxed);
+            let begin =
+                |&view| Visit { view, path: None, matched: Matched::default(), ignored: false };
+            visits.extend(root.views.iter().map(begin));
         }
-        fs::canonicalize(self.root)
-            .map_err(|error| fail(unreadable("resolve", self.root.to_owned(), error)))
-    }
-
-    /// Reads the root and all below it; a stack of its own, since folders nest deeper than calls.
-    fn folder(&mut self, real_root: &Path, ignore: &Ignore) {
-        let mut stack = vec![Folder { path: None, matched: Matched::default(), ignored: false }];
-        while let Some(folder) = stack.pop() {
-            if self.problems.len() > MOST_PROBLEMS {
-                return;
+        let listed = dir.and_then(|dir| {
+            let mut items = dir.items()?;
+            items.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+            Ok((dir, items))
+        });
+        let (dir, items) = match listed {
+            Ok(listed) => listed,
+            Err(error) => return self.unread(&visits, &error),
+        };
+        let (kept, below) = self.judge(&items, &visits);
+        let mut wanted = vec![false; items.len()];
+        kept.iter().for_each(|kept| wanted[kept.item] = true);
+        let looked = self.look(&dir, &at, &items, &wanted);
+        self.note(&visits, kept, &items, &looked);
+        let dir = Arc::new(dir);
+        for (item, visits) in items.into_iter().zip(below) {
+            let at = at.join(&item.name);
+            if visits.is_empty()
+                && !(item.kind == ItemKind::Dir && self.roots.contains_key(at.as_path()))
+            {
+                continue;
             }
-            let full = match &folder.path {
-                Some(path) => path.under(real_root),
-                None => real_root.to_owned(),
-            };
-            // Docker passes over an ignored folder that it may not read.
-            let passed = |error: &io::Error| {
-                folder.ignored && error.kind() == io::ErrorKind::PermissionDenied
-            };
-            let children = fs::read_dir(&full).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-            let mut children = match children {
-                Ok(children) => children,
-                Err(error) if passed(&error) => continue,
-                Err(error) => {
-                    let shown = folder.path.as_ref().map(|path| path.under(self.root));
-                    let shown = shown.unwrap_or_else(|| self.root.to_owned());
-                    self.problems.push(unreadable("read the folder", shown, error));
-                    continue;
-                }
-            };
-            children.sort_unstable_by_key(fs::DirEntry::file_name);
-            for child in children {
-                let path = RelPath::child(folder.path.as_ref(), &child.file_name());
-                match child.file_type() {
-                    Ok(kind) => stack.extend(self.child(path, kind, &child, &folder, ignore)),
-                    Err(error) => {
-                        self.problems.push(unreadable("read", path.under(self.root), error));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Notes one entry; gives it back if it is a folder to read.
-    fn child(
-        &mut self,
-        path: RelPath,
-        kind: FileType,
-        child: &fs::DirEntry,
-        folder: &Folder,
-        ignore: &Ignore,
-    ) -> Option<Folder> {
-        if is_own(&child.file_name(), kind.is_dir()) {
-            return None;
-        }
-        let text = path.lossy();
-        let (verdict, matched) = ignore.below(&text, &folder.matched);
-        if verdict.ignored {
-            if !kind.is_dir() || !ignore.may_bring_back_below(&text) {
-                return None;
-            }
-            self.pending.insert(path.as_bytes().to_vec(), path.clone());
-            return Some(Folder { path: Some(path), matched, ignored: true });
-        }
-        self.keep_parents(&path);
-        if kind.is_dir() {
-            self.entries.push(Entry { path: path.clone(), kind: EntryKind::Dir });
-            return Some(Folder { path: Some(path), matched, ignored: false });
-        }
-        if kind.is_file() {
-            self.files.push(path);
-        } else if kind.is_symlink() {
-            match fs::read_link(child.path()) {
-                Ok(target) => {
-                    let target = target.into_os_string().into_encoded_bytes();
-                    self.entries.push(Entry { path, kind: EntryKind::Link { target } });
-                }
-                Err(error) => {
-                    let full = path.under(self.root);
-                    self.problems.push(unreadable("read the link", full, error));
-                }
-            }
-        } else {
-            let pattern = path.to_string();
-            self.problems.push(ScanProblem::Special {
-                path: path.under(self.root),
-                kind: special(kind),
-                help: format!("add `{pattern}` to .dockerignore"),
+            let parent = Arc::clone(&dir);
+            scope.spawn(move |scope| {
+                let dir = parent.child(&item.name);
+                // One descriptor less is open while what is below is read.
+                drop(parent);
+                self.folder(scope, dir, at, visits);
             });
         }
-        None
     }
 
-    /// An entry that is kept keeps the ignored folders above it.
-    fn keep_parents(&mut self, path: &RelPath) {
-        if self.pending.is_empty() {
-            return;
+    /// What each context keeps of a folder, and in which of its folders each goes on.
+    fn judge(&self, items: &[Item], visits: &[Visit]) -> (Vec<Kept>, Vec<Vec<Visit>>) {
+        let mut kept = Vec::with_capacity(items.len());
+        let mut below: Vec<Vec<Visit>> = items.iter().map(|_| Vec::new()).collect();
+        for (number, visit) in visits.iter().enumerate() {
+            let ignore = &self.views[visit.view].rules.ignore;
+            for (index, item) in items.iter().enumerate() {
+                let is_dir = item.kind == ItemKind::Dir;
+                if is_own(&item.name, is_dir) {
+                    continue;
+                }
+                let path = RelPath::child(visit.path.as_ref(), &item.name);
+                let text = path.lossy();
+                if !is_dir {
+                    if !ignore.of_file(&text, &visit.matched).ignored {
+                        drop(text);
+                        kept.push(Kept { visit: number, item: index, path });
+                    }
+                    continue;
+                }
+                let (verdict, matched) = ignore.of_folder(&text, &visit.matched);
+                let ignored = verdict.ignored;
+                if ignored && !ignore.may_bring_back_below(&text) {
+                    continue;
+                }
+                let (view, path) = (visit.view, path.clone());
+                below[index].push(Visit { view, path: Some(path.clone()), matched, ignored });
+                if !ignored {
+                    kept.push(Kept { visit: number, item: index, path });
+                }
+            }
         }
-        let bytes = path.as_bytes();
-        for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-            if let Some(path) = self.pending.remove(&bytes[..at]) {
-                self.entries.push(Entry { path, kind: EntryKind::Dir });
+        (kept, below)
+    }
+
+    /// Looks at the items that somebody keeps; nothing is known of the others, nor of what no
+    /// archive carries.
+    fn look(
+        &self,
+        dir: &D,
+        at: &Path,
+        items: &[Item],
+        wanted: &[bool],
+    ) -> Vec<Option<io::Result<EntryKind>>> {
+        let mut files = files::look(dir, at, items, wanted, self.cache).into_iter();
+        let look = |(item, wanted): (&Item, &bool)| match item.kind {
+            _ if !wanted => None,
+            ItemKind::File => files.next(),
+            ItemKind::Dir => Some(Ok(EntryKind::Dir)),
+            ItemKind::Link => Some(dir.link(&item.name).map(|target| EntryKind::Link { target })),
+            ItemKind::Special(_) => None,
+        };
+        items.iter().zip(wanted).map(look).collect()
+    }
+
+    /// Keeps what was found of a folder.
+    fn note(
+        &self,
+        visits: &[Visit],
+        kept: Vec<Kept>,
+        items: &[Item],
+        looked: &[Option<io::Result<EntryKind>>],
+    ) {
+        let mut kept = kept.into_iter().peekable();
+        for (number, visit) in visits.iter().enumerate() {
+            let shown = &self.views[visit.view].shown;
+            let mut found = self.found(visit.view);
+            found.entered_ignored |= visit.ignored;
+            while let Some(Kept { item, path, .. }) = kept.next_if(|kept| kept.visit == number) {
+                match (&looked[item], items[item].kind) {
+                    (Some(Ok(kind)), _) => found.entries.push(Entry { path, kind: kind.clone() }),
+                    (Some(Err(error)), _) => {
+                        // The system's word serves everyone; it cannot be cloned itself.
+                        let error = io::Error::new(error.kind(), error.to_string());
+                        found.problem(unreadable("read", path.under(shown), error));
+                    }
+                    (None, ItemKind::Special(kind)) => {
+                        let help = format!("add `{path}` to .dockerignore");
+                        found.problem(ScanProblem::Special { path: path.under(shown), kind, help });
+                    }
+                    (None, _) => {}
+                }
             }
         }
     }
-}
 
-#[cfg(unix)]
-fn special(kind: FileType) -> &'static str {
-    use std::os::unix::fs::FileTypeExt;
-    if kind.is_socket() {
-        "a socket"
-    } else if kind.is_fifo() {
-        "a FIFO"
-    } else {
-        "a device"
+    /// Tells everyone who needs a folder that it cannot be read.
+    fn unread(&self, visits: &[Visit], error: &io::Error) {
+        // Docker passes over an ignored folder that it may not read.
+        let passes =
+            |visit: &&Visit| !(visit.ignored && error.kind() == io::ErrorKind::PermissionDenied);
+        for visit in visits.iter().filter(passes) {
+            let shown = &self.views[visit.view].shown;
+            let path = visit.path.as_ref().map_or_else(|| shown.clone(), |path| path.under(shown));
+            let error = io::Error::new(error.kind(), error.to_string());
+            self.found(visit.view).problem(unreadable("read the folder", path, error));
+        }
+    }
+
+    fn found(&self, view: usize) -> std::sync::MutexGuard<'_, Found> {
+        self.found[view].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[cfg(not(unix))]
-fn special(_: FileType) -> &'static str {
-    "neither a file nor a folder nor a link"
-}
-
-/// Reads and digests files on as many threads as help.
-fn digest_files(
-    root: &Path,
-    real_root: &Path,
-    files: &[RelPath],
-) -> (Vec<Entry>, Vec<ScanProblem>) {
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    // A thread costs as much as some tens of small files.
-    let threads = threads.min(8).min(files.len() / 64 + 1);
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new((Vec::with_capacity(files.len()), Vec::new()));
-    let work = || {
-        let (mut entries, mut problems) = (Vec::new(), Vec::new());
-        let mut buffer = vec![0; 64 * 1024];
-        while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match digest_file(real_root, path, &mut buffer) {
-                Ok(kind) => entries.push(Entry { path: path.clone(), kind }),
-                Err(error) => problems.push(unreadable("read", path.under(root), error)),
-            }
-        }
-        let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        done.0.append(&mut entries);
-        done.1.append(&mut problems);
-    };
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
-    });
-    done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-fn digest_file(real_root: &Path, path: &RelPath, buffer: &mut [u8]) -> io::Result<EntryKind> {
-    let Some(mut opened) = open(real_root, path)? else {
-        return Err(io::Error::other("it was replaced while the context was read"));
-    };
-    let mut hasher = blake3::Hasher::new();
-    let mut size = 0;
-    loop {
-        let read = fill(&mut opened.file, buffer)?;
-        hasher.update(&buffer[..read]);
-        size += read as u64;
-        if read < buffer.len() {
-            break;
+impl Found {
+    fn problem(&mut self, problem: ScanProblem) {
+        if self.problems.len() <= MOST_PROBLEMS {
+            self.problems.push(problem);
         }
     }
-    let digest = Digest::from(hasher.finalize());
-    Ok(EntryKind::File { size, executable: opened.executable, digest })
 }

@@ -11,7 +11,7 @@ use crate::api::wire::BuildImageRequest;
 use crate::api::{Accepted, ApiError, ErrorKind};
 use crate::base::name::{BuildId, Owner, Visibility};
 use crate::base::secret::SignedUrl;
-use crate::context::{self, PlacedDockerfile, RelPath, Spool, Tree};
+use crate::context::{self, Placement, Spool, Tree};
 use crate::dockerfile::Dockerfile;
 use crate::event::Phase;
 use crate::state::{Pending, Record};
@@ -105,11 +105,10 @@ impl UnitRun {
         let turn = self.links.stopping.run_until_cancelled(self.links.packers.acquire()).await;
         let _permit = turn.ok_or_else(not_begun)?;
         self.phase(Phase::Package, None);
-        let placed = place(tree, dockerfile, inside.as_deref(), bases)
-            .ok_or_else(|| failure("its Dockerfile has no path in the archive", None, None))?;
-        let path = placed.path.to_string();
+        let placement = place(tree, dockerfile, inside.as_deref(), bases);
+        let path = placement.dockerfile.to_string();
         let tree = Arc::clone(tree);
-        let packed = tokio::task::spawn_blocking(move || context::spool(&tree, &placed)).await;
+        let packed = tokio::task::spawn_blocking(move || context::spool(&tree, &placement)).await;
         match packed {
             Ok(Ok(spool)) => Ok(Packed { path, spool }),
             Ok(Err(error)) => {
@@ -214,18 +213,13 @@ impl UnitRun {
     }
 }
 
-/// The Dockerfile as it is sent, and where. One that was not changed stays where it lies; any other
-/// gets a name that the context does not have.
+/// The Dockerfile as it is sent, and where: see [`Placement`].
 pub(crate) fn place(
     tree: &Tree,
     dockerfile: &Dockerfile,
     inside: Option<&str>,
     bases: &[(Range<usize>, String)],
-) -> Option<PlacedDockerfile> {
-    let path = match inside {
-        Some(inside) if bases.is_empty() => inside.to_owned(),
-        _ => context::lowered_path(tree),
-    };
-    let text = dockerfile.with_replaced(bases);
-    Some(PlacedDockerfile { path: RelPath::new(path)?, text })
+) -> Placement {
+    let as_written = inside.filter(|_| bases.is_empty());
+    Placement::of(tree, as_written, dockerfile.with_replaced(bases))
 }

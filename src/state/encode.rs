@@ -111,6 +111,7 @@ fn quoted(text: &str) -> String {
 
 #[derive(Deserialize)]
 struct File {
+    version: u64,
     service: String,
     #[serde(default)]
     units: BTreeMap<ImageRef, EntryBlock>,
@@ -154,11 +155,18 @@ pub fn decode(text: &str) -> Result<Decoded, DecodeError> {
     if let Some(index) = conflict {
         return Err(DecodeError::Conflict(index + 1));
     }
-    let version: VersionOnly = read(text)?;
-    if version.version > VERSION {
-        return Err(DecodeError::Newer(version.version));
+    let newer = |version: u64| (version > VERSION).then_some(DecodeError::Newer(version));
+    let file: File = match read(text) {
+        Ok(file) => file,
+        // What a later version has may make no sense here: that is then what to say.
+        Err(error) => {
+            let version = read(text).ok().and_then(|file: VersionOnly| newer(file.version));
+            return Err(version.unwrap_or(error));
+        }
+    };
+    if let Some(error) = newer(file.version) {
+        return Err(error);
     }
-    let file: File = read(text)?;
     let entries = file.units.into_iter().map(|(key, block)| (key, block.into())).collect();
     Ok(Decoded { service: file.service, state: State { entries } })
 }

@@ -1,0 +1,126 @@
+//! The stat cache: digests of files that were read before, believed for as long as the file system
+//! says nothing else of them. So a plan with nothing to do reads no file.
+//!
+//! A row is one file: its name, what the system said of it, and its digest; rows lie together by
+//! folder. Nothing depends on the cache but time: one that is missing, damaged, of another version
+//! or of another system is as good as an empty one, and one that cannot be written is done without.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::sealed;
+use super::stat::{Moment, Stat, moment_of};
+use super::tree::as_os_str;
+use crate::base::digest::Digest;
+
+/// What the sealed file is called inside. What the times and modes mean differs by system.
+const KIND: &str = if cfg!(target_os = "linux") { "stat cache 1 linux" } else { "stat cache 1" };
+
+/// One file of a folder.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Row<'b> {
+    #[serde(borrow)]
+    name: Bytes<'b>,
+    pub(super) stat: Stat,
+    digest: [u8; 32],
+}
+
+impl<'b> Row<'b> {
+    pub(super) fn new(name: &'b OsStr, stat: Stat, digest: Digest) -> Self {
+        Self { name: Bytes(name.as_encoded_bytes()), stat, digest: *digest.as_bytes() }
+    }
+
+    pub(super) fn name(&self) -> &'b [u8] {
+        self.name.0
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        Digest::from_bytes(self.digest)
+    }
+}
+
+/// What was known before a scan, and what the scan adds to it.
+pub(super) struct StatCache<'b> {
+    /// The rows of each folder, still encoded, by its path.
+    known: HashMap<&'b [u8], &'b [u8]>,
+    changed: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
+    now: Moment,
+}
+
+/// The bytes of a stored cache; none where there is none to be believed.
+pub(super) fn read(file: &Path) -> Vec<u8> {
+    sealed::read(file, KIND).unwrap_or_default()
+}
+
+/// The time by the clock of the file system that the cache lies on, which is most likely that of
+/// the contexts as well.
+pub(super) fn now(file: &Path) -> Moment {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    // A file without a name leaves no trace.
+    let probe = tempfile::tempfile_in(folder).and_then(|probe| probe.metadata()?.modified());
+    moment_of(probe.unwrap_or_else(|_| SystemTime::now()))
+}
+
+impl<'b> StatCache<'b> {
+    /// What the bytes of a cache say, for a scan that begins at `now`.
+    pub(super) fn new(bytes: &'b [u8], now: Moment) -> Self {
+        let folders: Vec<(Bytes<'b>, Bytes<'b>)> = postcard::from_bytes(bytes).unwrap_or_default();
+        let known = folders.into_iter().map(|(path, rows)| (path.0, rows.0)).collect();
+        Self { known, changed: Mutex::default(), now }
+    }
+
+    /// The rows of a folder, sorted by name.
+    pub(super) fn rows(&self, folder: &Path) -> Vec<Row<'b>> {
+        let bytes = self.known.get(folder.as_os_str().as_encoded_bytes());
+        bytes.and_then(|bytes| postcard::from_bytes(bytes).ok()).unwrap_or_default()
+    }
+
+    /// Whether what was read of a file during this scan may be believed later.
+    pub(super) fn may_keep(&self, stat: &Stat) -> bool {
+        stat.is_settled(self.now)
+    }
+
+    /// Takes in the rows of a folder, sorted by name, where they are not what they were.
+    pub(super) fn put(&self, folder: &Path, rows: &[Row<'_>]) {
+        let Ok(bytes) = postcard::to_stdvec(rows) else { return };
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.insert(folder.to_owned(), bytes);
+    }
+
+    /// Writes the cache, if anything in it changed. Where that fails, the next scan takes longer.
+    pub(super) fn save(self, file: &Path) {
+        let changed = self.changed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if changed.is_empty() {
+            return;
+        }
+        // Folders of other manifests, which this scan did not visit, stay as long as they exist.
+        let is_kept = |path: &&[u8]| {
+            let path = Path::new(as_os_str(path));
+            !changed.contains_key(path) && fs::symlink_metadata(path).is_ok()
+        };
+        let kept = self.known.iter().filter(|(path, _)| is_kept(path));
+        let kept = kept.map(|(path, rows)| (Bytes(path), Bytes(rows)));
+        let new = changed.iter().filter(|(_, rows)| rows.len() > 1);
+        let new = new.map(|(path, rows)| (Bytes(path.as_os_str().as_encoded_bytes()), Bytes(rows)));
+        let folders: Vec<_> = kept.chain(new).collect();
+        if let Ok(bytes) = postcard::to_stdvec(&folders) {
+            let _ = sealed::write(file, KIND, &bytes);
+        }
+    }
+}
+
+/// Bytes that are read in place and written in one go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+struct Bytes<'b>(&'b [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}

@@ -1,0 +1,113 @@
+//! Reads folders by descriptor: `getdents64` for the names and `statx` relative to the folder, which
+//! spares the kernel the way from the root for each name.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, StatxFlags, openat, readlinkat, statx,
+};
+use rustix::io::Errno;
+
+use super::{Dir, Item, ItemKind, Opened};
+use crate::context::stat::{Moment, Stat};
+
+/// A folder's descriptor.
+#[derive(Debug)]
+pub(in crate::context) struct LinuxDir(OwnedFd);
+
+const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// A FIFO would block whoever opens it, so nothing waits.
+const FILE: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+impl Dir for LinuxDir {
+    fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self(openat(CWD, path, FOLDER, Mode::empty())?))
+    }
+
+    fn child(&self, name: &OsStr) -> io::Result<Self> {
+        match openat(&self.0, name, FOLDER, Mode::empty()) {
+            Ok(dir) => Ok(Self(dir)),
+            // A link is none, whichever way the system says it.
+            Err(Errno::LOOP) => Err(io::ErrorKind::NotADirectory.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn items(&self) -> io::Result<Vec<Item>> {
+        let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
+        let mut entries = RawDir::new(self.0.as_fd(), &mut buffer);
+        let mut items = Vec::new();
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let name = OsString::from_vec(name.to_vec());
+            let kind = match entry.file_type() {
+                // Some file systems do not keep the kind with the name.
+                FileType::Unknown => kind_of(FileType::from_raw_mode(self.stat(&name)?.mode)),
+                kind => kind_of(kind),
+            };
+            items.push(Item { name, kind });
+        }
+        Ok(items)
+    }
+
+    fn stat(&self, name: &OsStr) -> io::Result<Stat> {
+        const WANTED: StatxFlags = StatxFlags::TYPE
+            .union(StatxFlags::MODE)
+            .union(StatxFlags::SIZE)
+            .union(StatxFlags::INO)
+            .union(StatxFlags::MTIME)
+            .union(StatxFlags::CTIME);
+        let meta = statx(&self.0, name, AtFlags::SYMLINK_NOFOLLOW, WANTED)?;
+        let moment = |secs: i64, nanos: u32| {
+            secs.saturating_mul(1_000_000_000).saturating_add(Moment::from(nanos))
+        };
+        Ok(Stat {
+            size: meta.stx_size,
+            mtime: moment(meta.stx_mtime.tv_sec, meta.stx_mtime.tv_nsec),
+            ctime: moment(meta.stx_ctime.tv_sec, meta.stx_ctime.tv_nsec),
+            inode: meta.stx_ino,
+            mode: u32::from(meta.stx_mode),
+        })
+    }
+
+    fn link(&self, name: &OsStr) -> io::Result<Vec<u8>> {
+        Ok(readlinkat(&self.0, name, Vec::new())?.into_bytes())
+    }
+
+    fn open(&self, name: &OsStr) -> io::Result<Option<Opened>> {
+        let file = match openat(&self.0, name, FILE, Mode::empty()) {
+            Ok(file) => File::from(file),
+            // A link; a socket.
+            Err(Errno::LOOP | Errno::NXIO) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let meta = file.metadata()?;
+        Ok(meta.is_file().then(|| Opened { stat: Stat::of(&meta), file }))
+    }
+}
+
+fn kind_of(kind: FileType) -> ItemKind {
+    match kind {
+        FileType::RegularFile => ItemKind::File,
+        FileType::Directory => ItemKind::Dir,
+        FileType::Symlink => ItemKind::Link,
+        FileType::Fifo => ItemKind::Special("a FIFO"),
+        FileType::Socket => ItemKind::Special("a socket"),
+        FileType::CharacterDevice | FileType::BlockDevice | FileType::Unknown => {
+            ItemKind::Special("a device")
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Folders as the walk and the packer read them: what is in one, and its files, without ever
+//! following a link.
+//!
+//! Linux gets a way of its own, by descriptors (`linux`); `portable` uses what std has everywhere, and
+//! is tested on Linux too.
+
+#[cfg(target_os = "linux")]
+pub(super) mod linux;
+#[cfg(any(test, not(target_os = "linux")))]
+pub(super) mod portable;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::stat::Stat;
+
+/// The fastest way that this system has.
+#[cfg(target_os = "linux")]
+pub(super) type NativeDir = linux::LinuxDir;
+/// The fastest way that this system has.
+#[cfg(not(target_os = "linux"))]
+pub(super) type NativeDir = portable::PortableDir;
+
+/// One name in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) name: OsString,
+    pub(super) kind: ItemKind,
+}
+
+/// What a name stands for; a link is not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ItemKind {
+    File,
+    Dir,
+    Link,
+    /// Neither: in words, with an article.
+    Special(&'static str),
+}
+
+/// A regular file of a context, open.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) file: File,
+    pub(super) stat: Stat,
+}
+
+/// An open folder. Its place was reached without following a link, and nothing that is asked of it
+/// follows one: a link that takes the place of a file or a folder at any moment cannot have what
+/// it points to read.
+pub(super) trait Dir: Sized + Send + Sync {
+    /// Opens a folder by a path without links in it.
+    fn at(path: &Path) -> io::Result<Self>;
+    /// Opens a folder in this one.
+    fn child(&self, name: &OsStr) -> io::Result<Self>;
+    /// All names, in no order.
+    fn items(&self) -> io::Result<Vec<Item>>;
+    /// What the system says of a name.
+    fn stat(&self, name: &OsStr) -> io::Result<Stat>;
+    /// What a link points to, as it was written.
+    fn link(&self, name: &OsStr) -> io::Result<Vec<u8>>;
+    /// Opens a regular file; `None` where the name stands for none.
+    fn open(&self, name: &OsStr) -> io::Result<Option<Opened>>;
+}

@@ -1,0 +1,113 @@
+//! Reads folders with what std has on every system: by path, and looking twice.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, FileType, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Dir, Item, ItemKind, Opened};
+use crate::context::stat::Stat;
+
+/// A folder's path, without links.
+#[derive(Debug)]
+pub(in crate::context) struct PortableDir(PathBuf);
+
+impl Dir for PortableDir {
+    fn at(path: &Path) -> io::Result<Self> {
+        // What is not a folder is found out here, as it is by descriptor.
+        if fs::symlink_metadata(path)?.is_dir() {
+            Ok(Self(path.to_owned()))
+        } else {
+            Err(io::ErrorKind::NotADirectory.into())
+        }
+    }
+
+    fn child(&self, name: &OsStr) -> io::Result<Self> {
+        Self::at(&self.0.join(name))
+    }
+
+    fn items(&self) -> io::Result<Vec<Item>> {
+        let item = |entry: io::Result<fs::DirEntry>| {
+            let entry = entry?;
+            Ok(Item { name: entry.file_name(), kind: kind_of(entry.file_type()?) })
+        };
+        fs::read_dir(&self.0)?.map(item).collect()
+    }
+
+    fn stat(&self, name: &OsStr) -> io::Result<Stat> {
+        Ok(Stat::of(&fs::symlink_metadata(self.0.join(name))?))
+    }
+
+    fn link(&self, name: &OsStr) -> io::Result<Vec<u8>> {
+        Ok(fs::read_link(self.0.join(name))?.into_os_string().into_encoded_bytes())
+    }
+
+    /// The file is what the path names without following links, both before it is opened and as
+    /// the open file sees itself; and its folder is where its path says.
+    fn open(&self, name: &OsStr) -> io::Result<Option<Opened>> {
+        let path = self.0.join(name);
+        let before = fs::symlink_metadata(&path)?;
+        // A FIFO would block whoever opens it, so it is not tried.
+        if !before.is_file() {
+            return Ok(None);
+        }
+        let file = File::open(&path)?;
+        let meta = file.metadata()?;
+        if !meta.is_file() || !same(&before, &meta) {
+            return Ok(None);
+        }
+        self.still_here()?;
+        Ok(Some(Opened { stat: Stat::of(&meta), file }))
+    }
+}
+
+impl PortableDir {
+    /// Fails where a link has taken the place of a folder on the way.
+    fn still_here(&self) -> io::Result<()> {
+        if fs::canonicalize(&self.0)? == self.0 {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::NotADirectory.into())
+        }
+    }
+}
+
+#[cfg(unix)]
+fn same(a: &Metadata, b: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+#[cfg(not(unix))]
+fn same(a: &Metadata, b: &Metadata) -> bool {
+    a.len() == b.len()
+}
+
+fn kind_of(kind: FileType) -> ItemKind {
+    if kind.is_file() {
+        ItemKind::File
+    } else if kind.is_dir() {
+        ItemKind::Dir
+    } else if kind.is_symlink() {
+        ItemKind::Link
+    } else {
+        ItemKind::Special(special(kind))
+    }
+}
+
+#[cfg(unix)]
+fn special(kind: FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    if kind.is_socket() {
+        "a socket"
+    } else if kind.is_fifo() {
+        "a FIFO"
+    } else {
+        "a device"
+    }
+}
+
+#[cfg(not(unix))]
+fn special(_: FileType) -> &'static str {
+    "neither a file nor a folder nor a link"
+}

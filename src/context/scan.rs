@@ -1,0 +1,125 @@
+//! Makes trees of many contexts at once.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::cache::{self, StatCache};
+use super::dir::{Dir, NativeDir};
+use super::error::{ScanError, ScanProblem, unreadable};
+use super::rules::Rules;
+use super::tree::{Entry, EntryKind, RelPath, Tree};
+use super::walk::{Found, View, walk};
+
+/// A context that somebody wants to know.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Wanted {
+    /// The folder.
+    pub root: PathBuf,
+    /// The full path of the Dockerfile, which may have a `.dockerignore` of its own.
+    pub dockerfile: Option<PathBuf>,
+}
+
+/// See [`scan_all`](super::scan_all).
+pub(super) fn scan_all(
+    wanted: &[Wanted],
+    cache: Option<&Path>,
+) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
+    scan_with::<NativeDir>(wanted, cache)
+}
+
+/// The same, by a given way to read folders.
+pub(super) fn scan_with<D: Dir>(
+    wanted: &[Wanted],
+    cache: Option<&Path>,
+) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
+    let bytes = cache.map(cache::read).unwrap_or_default();
+    let now = cache.map(cache::now).unwrap_or_default();
+    let known = StatCache::new(&bytes, now);
+    let (mut views, mut errors) = (Vec::<View>::new(), Vec::new());
+    // Contexts with one root and one set of rules are one.
+    let mut index_of: HashMap<(PathBuf, Option<PathBuf>), usize> = HashMap::new();
+    let mut places = Vec::with_capacity(wanted.len());
+    let prepared: Vec<Result<View, ScanError>> = wanted.par_iter().map(prepare).collect();
+    for view in prepared {
+        match view {
+            Ok(view) => {
+                let key = (view.root.clone(), view.rules.file.clone());
+                places.push(*index_of.entry(key).or_insert(views.len()));
+                if places.last() == Some(&views.len()) {
+                    views.push(view);
+                }
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    let found = walk::<D>(&views, &known);
+    let pairs: Vec<(View, Found)> = views.into_iter().zip(found).collect();
+    let trees: Vec<Result<Arc<Tree>, ScanError>> =
+        pairs.into_par_iter().map(|(view, found)| tree(view, found)).collect();
+    if let Some(file) = cache {
+        known.save(file);
+    }
+    let mut whole = Vec::with_capacity(trees.len());
+    for tree in trees {
+        match tree {
+            Ok(tree) => whole.push(tree),
+            Err(error) => errors.push(error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(places.into_iter().map(|index| Arc::clone(&whole[index])).collect())
+}
+
+/// Finds a context's folder and its rules.
+fn prepare(wanted: &Wanted) -> Result<View, ScanError> {
+    let root = &wanted.root;
+    let fail = |problem| ScanError::new(root, vec![problem]);
+    match fs::metadata(root) {
+        Ok(meta) if meta.is_dir() => {}
+        Ok(_) => return Err(fail(ScanProblem::NotAFolder { path: root.clone() })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(fail(ScanProblem::Missing { path: root.clone() }));
+        }
+        Err(error) => return Err(fail(unreadable("read", root.clone(), error))),
+    }
+    let real =
+        fs::canonicalize(root).map_err(|error| fail(unreadable("resolve", root.clone(), error)))?;
+    let rules = Rules::find(root, wanted.dockerfile.as_deref())
+        .map_err(|problems| ScanError::new(root, problems))?;
+    Ok(View { shown: root.clone(), root: real, rules })
+}
+
+fn tree(view: View, found: Found) -> Result<Arc<Tree>, ScanError> {
+    if !found.problems.is_empty() {
+        return Err(ScanError::new(&view.shown, found.problems));
+    }
+    let mut entries = found.entries;
+    if found.entered_ignored {
+        add_parents(&mut entries);
+    }
+    Ok(Arc::new(Tree::new(view.shown, view.root, entries, view.rules.file)))
+}
+
+/// An entry that is kept keeps the ignored folders above it.
+fn add_parents(entries: &mut Vec<Entry>) {
+    let is_dir = |entry: &&Entry| entry.kind == EntryKind::Dir;
+    let mut known: HashSet<RelPath> =
+        entries.iter().filter(is_dir).map(|entry| entry.path.clone()).collect();
+    let mut missing = Vec::new();
+    for entry in entries.iter() {
+        let mut path = entry.path.parent();
+        while let Some(parent) = path.filter(|parent| !known.contains(parent)) {
+            path = parent.parent();
+            known.insert(parent.clone());
+            missing.push(Entry { path: parent, kind: EntryKind::Dir });
+        }
+    }
+    entries.append(&mut missing);
+}
