@@ -58,6 +58,11 @@ pub(super) fn read(file: &Path) -> Vec<u8> {
     sealed::read(file, KIND).unwrap_or_default()
 }
 
+/// Stores the bytes of a cache. Where that fails, the next scan takes longer.
+pub(super) fn write(file: &Path, bytes: &[u8]) {
+    let _ = sealed::write(file, KIND, bytes);
+}
+
 /// The time by the clock of the file system that the cache lies on, which is most likely that of
 /// the contexts as well.
 pub(super) fn now(file: &Path) -> Moment {
@@ -93,7 +98,7 @@ impl<'b> StatCache<'b> {
         changed.insert(folder.to_owned(), bytes);
     }
 
-    /// Writes the cache, if anything in it changed. Where that fails, the next scan takes longer.
+    /// Writes the cache, if anything in it changed.
     pub(super) fn save(self, file: &Path) {
         let changed = self.changed.into_inner().unwrap_or_else(PoisonError::into_inner);
         if changed.is_empty() {
@@ -110,7 +115,7 @@ impl<'b> StatCache<'b> {
         let new = new.map(|(path, rows)| (Bytes(path.as_os_str().as_encoded_bytes()), Bytes(rows)));
         let folders: Vec<_> = kept.chain(new).collect();
         if let Ok(bytes) = postcard::to_stdvec(&folders) {
-            let _ = sealed::write(file, KIND, &bytes);
+            write(file, &bytes);
         }
     }
 }

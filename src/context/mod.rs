@@ -28,6 +28,8 @@ mod tree;
 mod walk;
 
 #[cfg(test)]
+mod cache_tests;
+#[cfg(test)]
 mod tests;
 
 use std::io::Write;
