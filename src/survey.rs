@@ -2,7 +2,7 @@
 //! pending builds are. Reads much and writes nothing.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
@@ -10,20 +10,47 @@ use miette::Diagnostic;
 
 use crate::api::{Client, ErrorKind, Progress};
 use crate::base::name::BuildId;
-use crate::context::{self, ScanError};
+use crate::base::size::bytes;
+use crate::context::hygiene::{self, Findings, Limits};
+use crate::context::{self, ScanError, Tree, advice};
 use crate::manifest::Workspace;
-use crate::manifest::workspace::Origin;
+use crate::manifest::workspace::{Origin, ServiceSettings};
 use crate::plan::Facts;
 use crate::plan::facts::{Context, Known};
 use crate::state::{Outcome, Record, State};
 
-/// Contexts that cannot be read, all of them.
+/// Contexts that cannot be sent, all of them.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("cannot read {}", match errors.len() { 1 => "a context".to_owned(), n => format!("{n} contexts") })]
+#[error("{} cannot be sent; nothing was sent", match errors.len() { 1 => "a context".to_owned(), n => format!("{n} contexts") })]
 pub struct SurveyError {
     /// One for each context.
     #[related]
-    pub errors: Vec<ScanError>,
+    pub errors: Vec<ContextError>,
+}
+
+/// Why a context cannot be sent.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum ContextError {
+    /// It cannot be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Unreadable(#[from] ScanError),
+    /// The manifest forbids one of its size.
+    #[error("the context {} has {size}, and `settings.context_max` allows {max}", root.display())]
+    #[diagnostic(
+        code(imgplan::context::large),
+        help("add what the build does not need to {}, or raise `settings.context_max`", ignore.display())
+    )]
+    TooLarge {
+        /// The context's folder.
+        root: PathBuf,
+        /// The size of it and of its largest parts, for people.
+        size: String,
+        /// The most that is allowed, for people.
+        max: String,
+        /// Where to say what is not to be sent.
+        ignore: PathBuf,
+    },
 }
 
 /// Looks at everything that planning needs. Without a client the service is not asked.
@@ -32,16 +59,16 @@ pub async fn facts(
     state: &State,
     client: Option<&Client>,
 ) -> Result<Facts, SurveyError> {
-    let contexts = contexts(workspace).await?;
-    let mut facts = Facts { contexts, ..Facts::default() };
+    let mut facts = contexts(workspace).await?;
     if let Some(client) = client {
         ask_for_builds(state, client, &mut facts).await;
     }
     Ok(facts)
 }
 
-/// Scans every context once, however many units share it, as many at a time as there are cores.
-async fn contexts(workspace: &Workspace) -> Result<Vec<Option<Context>>, SurveyError> {
+/// Scans every context once, however many units share it, as many at a time as there are cores,
+/// and looks for what should not be sent.
+async fn contexts(workspace: &Workspace) -> Result<Facts, SurveyError> {
     // The Dockerfile belongs to the question: `<Dockerfile>.dockerignore` wins over the context's.
     let question = |origin: &Origin| match origin {
         Origin::Build(build) => Some((build.context.clone(), build.dockerfile_path.clone())),
@@ -51,22 +78,25 @@ async fn contexts(workspace: &Workspace) -> Result<Vec<Option<Context>>, SurveyE
         workspace.units.iter().filter_map(|unit| question(&unit.origin)).collect();
     questions.sort();
     questions.dedup();
+    let limits = limits(&workspace.settings);
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let scans = stream::iter(questions).map(|(root, dockerfile)| async move {
         let key = (root.clone(), dockerfile.clone());
-        let scan = tokio::task::spawn_blocking(move || context::scan(&root, Some(&dockerfile)));
+        let scan = tokio::task::spawn_blocking(move || look(&root, &dockerfile, limits));
         match scan.await {
             Ok(result) => (key, result),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     });
     let mut found = HashMap::new();
+    let mut findings = Vec::new();
     let mut errors = Vec::new();
     let mut scans = scans.buffered(cores);
     while let Some((key, result)) = scans.next().await {
         match result {
-            Ok(tree) => {
+            Ok((tree, more)) => {
                 found.insert(key, Arc::new(tree));
+                findings.push(more);
             }
             Err(error) => errors.push(error),
         }
@@ -81,7 +111,30 @@ async fn contexts(workspace: &Workspace) -> Result<Vec<Option<Context>>, SurveyE
         let digest = tree.digest_without(inside.as_bytes());
         Some(Context { tree, digest })
     };
-    Ok(workspace.units.iter().map(|unit| context_of(&unit.origin)).collect())
+    let contexts = workspace.units.iter().map(|unit| context_of(&unit.origin)).collect();
+    let warnings = advice::warnings(&findings, limits);
+    Ok(Facts { contexts, warnings, ..Facts::default() })
+}
+
+/// How large a context may be, by what the manifest says.
+fn limits(settings: &ServiceSettings) -> Limits {
+    let default = Limits::default();
+    Limits { warn: settings.context_warn.unwrap_or(default.warn), max: settings.context_max }
+}
+
+/// Scans a context and looks for what should not be sent.
+fn look(root: &Path, dockerfile: &Path, limits: Limits) -> Result<(Tree, Findings), ContextError> {
+    let tree = context::scan(root, Some(dockerfile))?;
+    let found = hygiene::look(&tree, limits);
+    match (&found.large, limits.max) {
+        (Some(large), Some(max)) if large.size > max => Err(ContextError::TooLarge {
+            root: found.root,
+            size: advice::size(large),
+            max: bytes(max),
+            ignore: found.ignore,
+        }),
+        _ => Ok((tree, found)),
+    }
 }
 
 /// Asks how pending builds are, so that a plan does not adopt one that has failed. Where the

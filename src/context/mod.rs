@@ -12,7 +12,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod advice;
 mod error;
+pub mod hygiene;
 pub mod ignore;
 mod open;
 mod pack;
@@ -49,6 +51,15 @@ pub fn pack(tree: &Tree, dockerfile: &PlacedDockerfile, out: impl Write) -> Resu
 /// Packs into a temporary file without a name.
 pub fn spool(tree: &Tree, dockerfile: &PlacedDockerfile) -> Result<Spool, PackError> {
     pack::spool(tree, dockerfile)
+}
+
+/// The first bytes of a file of a tree, at most `most`; none where it is not that file any more.
+fn head(tree: &Tree, path: &RelPath, most: usize) -> std::io::Result<Vec<u8>> {
+    let Some(mut opened) = open::open(&tree.real_root, path)? else { return Ok(Vec::new()) };
+    let mut head = vec![0; most];
+    let read = open::fill(&mut opened.file, &mut head)?;
+    head.truncate(read);
+    Ok(head)
 }
 
 /// A name at the root of the archive for a Dockerfile that lies outside of the context, or is not
