@@ -7,5 +7,6 @@ pub mod limit;
 pub mod name;
 pub mod nearest;
 pub mod secret;
+pub mod size;
 pub mod source;
 pub mod upstream;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::args::{ApplyArgs, ServiceArgs};
-use super::failure::{Exit, Failure};
+use super::failure::{self, Exit, Failure};
 use super::service::Target;
 use super::settings::{DEFAULT_CONCURRENCY, Settings, env};
 use super::signals;
@@ -33,6 +33,8 @@ pub(super) async fn run(
     let mut store = Store::open(target.paths.clone(), &target.name)?;
     let service = target.connect().await?;
     let facts = survey::facts(&workspace, store.state(), Some(&service.client)).await?;
+    ui.warn(&facts.warnings, &workspace.sources)?;
+    failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
     store.record(&survey::ended(store.state(), &facts))?;
     let plan = plan::build(&workspace, &facts, store.state());
     ui.plan(&target.view(&plan, &workspace, &facts, true))?;

@@ -58,7 +58,7 @@ pub(super) enum When {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Check the manifest and the Dockerfiles that it names, without asking anyone
-    Validate,
+    Validate(ValidateArgs),
     /// Show what would be done, and why; changes nothing
     Plan(PlanArgs),
     /// Do what the plan says, after asking
@@ -86,10 +86,26 @@ pub(super) struct ServiceArgs {
     pub(super) limits: Vec<ClassLimit>,
 }
 
+/// What is an error.
+#[derive(Debug, Args)]
+pub(super) struct StrictArgs {
+    /// Take a warning, of the manifest or of a context, for an error: nothing is sent or written
+    #[arg(long, env = "IMGPLAN_DENY_WARNINGS")]
+    pub(super) deny_warnings: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ValidateArgs {
+    #[command(flatten)]
+    pub(super) strict: StrictArgs,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
     #[command(flatten)]
     pub(super) service: ServiceArgs,
+    #[command(flatten)]
+    pub(super) strict: StrictArgs,
     /// Ask nobody: plan from the lockfile alone
     #[arg(long, env = "IMGPLAN_OFFLINE")]
     pub(super) offline: bool,
@@ -102,6 +118,8 @@ pub(super) struct PlanArgs {
 pub(super) struct ApplyArgs {
     #[command(flatten)]
     pub(super) service: ServiceArgs,
+    #[command(flatten)]
+    pub(super) strict: StrictArgs,
     /// Do not ask
     #[arg(long, env = "IMGPLAN_AUTO_APPROVE")]
     pub(super) auto_approve: bool,

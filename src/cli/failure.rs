@@ -72,6 +72,16 @@ impl Failure {
     }
 }
 
+/// Fails where there are warnings and they are to be errors.
+pub(super) fn deny(deny: bool, warnings: usize) -> Result<(), Failure> {
+    let what = match (deny, warnings) {
+        (false, _) | (_, 0) => return Ok(()),
+        (true, 1) => "1 warning is an error".to_owned(),
+        (true, many) => format!("{many} warnings are errors"),
+    };
+    Err(Failure::user(format!("{what}, since --deny-warnings was given; nothing was sent")))
+}
+
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("{message}")]
 struct Plain {

@@ -61,7 +61,7 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
             .map_err(|error| Failure::user(format!("cannot enter {}: {error}", dir.display())))?;
     }
     match command {
-        Command::Validate => validate::run(ui, settings),
+        Command::Validate(args) => validate::run(ui, settings, args),
         Command::Plan(args) => plan::run(ui, settings, args).await,
         Command::Apply(args) => apply::run(ui, settings, args).await,
         Command::Show(args) => show::run(ui, settings, args),

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use super::args::ValidateArgs;
 use super::diagnostic;
-use super::failure::{Exit, Failure};
+use super::failure::{self, Exit, Failure};
 use super::settings::{Settings, env};
 use super::ui::Ui;
 use crate::manifest::Workspace;
@@ -11,7 +12,7 @@ use crate::manifest::Workspace;
 /// The version of the JSON that `--json` prints.
 const FORMAT_VERSION: &str = "1.0";
 
-pub(super) fn run(ui: &mut Ui, settings: &Settings) -> Result<Exit, Failure> {
+pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ValidateArgs) -> Result<Exit, Failure> {
     let loaded = Workspace::load(&settings.manifest, &env);
     if ui.is_json() {
         let (errors, warnings, sources) = match &loaded {
@@ -19,18 +20,23 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings) -> Result<Exit, Failure> {
             Err(error) => (&error.problems[..], &[][..], &error.sources),
         };
         let all = errors.iter().chain(warnings);
-        let diagnostics: Vec<_> = all.map(|p| diagnostic::of_problem(p, sources)).collect();
+        let mut diagnostics: Vec<_> = all.map(|p| diagnostic::of_problem(p, sources)).collect();
+        let denied = failure::deny(args.strict.deny_warnings, warnings.len()).err();
+        diagnostics
+            .extend(denied.iter().flat_map(|failure| diagnostic::of_report(&failure.report)));
+        let errors = errors.len() + usize::from(denied.is_some());
         ui.data(json!({
             "format_version": FORMAT_VERSION,
-            "valid": errors.is_empty(),
-            "error_count": errors.len(),
+            "valid": errors == 0,
+            "error_count": errors,
             "warning_count": warnings.len(),
             "diagnostics": diagnostics,
         }))?;
-        return Ok(if errors.is_empty() { Exit::Success } else { Exit::Error });
+        return Ok(if errors == 0 { Exit::Success } else { Exit::Error });
     }
     let workspace = loaded?;
     ui.warn(&workspace.warnings, &workspace.sources)?;
+    failure::deny(args.strict.deny_warnings, workspace.warnings.len())?;
     let (images, units) = (workspace.images, workspace.units.len());
     ui.data(format_args!(
         "{} is valid: {images} image{}, {units} unit{}.",

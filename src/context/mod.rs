@@ -11,11 +11,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod advice;
 mod cache;
 mod content;
 mod dir;
 mod error;
 mod files;
+pub mod hygiene;
 pub mod ignore;
 mod pack;
 mod pattern;
@@ -23,6 +25,7 @@ mod placement;
 mod rules;
 mod scan;
 mod sealed;
+mod source;
 mod stat;
 mod tree;
 mod walk;

@@ -204,6 +204,10 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
                 let help = format!("write what it counts: {text}s, {text}m, {text}h");
                 Err(DecodeError::at(self.0, format!("`{text}` has no unit"), help))
             }
+            ("SizeText", Value::Scalar { text, kind: Kind::Number }) => {
+                let help = format!("write what it counts: {text}MB, {text}MiB");
+                Err(DecodeError::at(self.0, format!("`{text}` has no unit"), help))
+            }
             ("LimitText", Value::Scalar { text, kind: Kind::Number }) => {
                 let help = format!("write in how long: {text}/60s");
                 Err(DecodeError::at(self.0, format!("`{text}` has no window"), help))

@@ -13,6 +13,7 @@ pub mod model;
 mod node;
 mod resolve;
 mod schema;
+mod settings;
 mod sp;
 pub mod workspace;
 

@@ -10,6 +10,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use super::{Sp, schema};
 use crate::base::limit::{Limit, parse_duration};
 use crate::base::name::{ImageName, NameError, Owner, Platform, Tag, Visibility};
+use crate::base::size::parse_size;
 use crate::base::upstream::SourceRef;
 
 /// The images that should exist in an image service.
@@ -84,6 +85,13 @@ pub struct Settings {
     /// The budgets of the classes of requests, each as `150/60s`: at most 150 in any 60 seconds.
     /// `--limit` wins over them. Lower one to leave some of the account's budget to others.
     pub limits: Option<Limits>,
+    /// The size above which a context is worth a warning, as `500MB` or `2GiB`: what is sent, before
+    /// it is compressed.
+    #[schemars(extend("default" = "500MB"))]
+    pub context_warn: Option<Sp<SizeText>>,
+    /// The size above which a context is an error, so that nothing is planned or sent. Without it,
+    /// any size will do.
+    pub context_max: Option<Sp<SizeText>>,
 }
 
 /// Budgets by class, in the order in which they were written.
@@ -261,6 +269,19 @@ text_type!(
         "type": "string",
         "pattern": r"\$|^0*[1-9][0-9]*(ms|s|m|h|d)$",
         "examples": ["30m", "2h"],
+    }
+);
+text_type!(
+    /// A whole number and a unit of bytes: `64kB`, `500MB`, `2GB`, `2GiB`.
+    SizeText(u64),
+    |text| parse_size(text).filter(|size| *size > 0).ok_or_else(|| (
+        format!("`{text}` is not a size"),
+        "write a whole number above zero and a unit: 64kB, 500MB, 2GB, 2GiB".to_owned(),
+    )),
+    {
+        "type": "string",
+        "pattern": r"\$|^0*[1-9][0-9]* ?([kKMG]?B|[KMG]iB)$",
+        "examples": ["500MB", "2GiB"],
     }
 );
 text_type!(

@@ -10,10 +10,8 @@ use super::bases;
 use super::files::{self, DockerfileSource, Files};
 use super::graph;
 use super::model::{Image, Manifest, OwnerSetting};
-use super::workspace::{BuildOrigin, Origin, ServiceSettings, Unit, Workspace};
-use crate::base::limit::Class;
+use super::workspace::{BuildOrigin, Origin, Unit, Workspace};
 use crate::base::name::{ImageName, ImageRef, NameError, Owner, Platform, Tag, Visibility};
-use crate::base::nearest::nearest;
 use crate::base::source::{Problem, SourceSet, Span};
 use crate::base::upstream::SourceRef;
 
@@ -90,7 +88,12 @@ pub(super) fn resolve(mut resolver: Resolver<'_>) -> Result<Workspace, Vec<Probl
 }
 
 impl<'a> Resolver<'a> {
-    fn report(&mut self, message: impl Into<String>, span: Span, help: impl Into<String>) {
+    pub(super) fn report(
+        &mut self,
+        message: impl Into<String>,
+        span: Span,
+        help: impl Into<String>,
+    ) {
         let problem = Problem::new(message, span, "here").help(help);
         // What is wrong with `defaults` is wrong once, and not once an image.
         if !self.problems.contains(&problem) {
@@ -100,40 +103,6 @@ impl<'a> Resolver<'a> {
 
     fn report_name(&mut self, error: NameError, span: Span) {
         self.report(error.message, span, error.help);
-    }
-
-    fn settings(&mut self) -> ServiceSettings {
-        let Some(written) = &self.manifest.settings else { return ServiceSettings::default() };
-        let mut settings = ServiceSettings {
-            url: written.url.as_ref().map(|url| url.trim().to_owned()),
-            concurrency: written.concurrency.as_deref().copied(),
-            limits: Vec::new(),
-        };
-        if let Some(url) = &written.url
-            && !(url.starts_with("http://") || url.starts_with("https://"))
-        {
-            let message = format!("`{}` is not a URL", url.as_str());
-            self.report(message, url.span(), "begin it with https://");
-        }
-        if let Some(concurrency) = &written.concurrency
-            && !(1..=1000).contains(&**concurrency)
-        {
-            let message = format!("{} images at once is out of range", **concurrency);
-            self.report(message, concurrency.span(), "write a number from 1 to 1000");
-        }
-        for (class, limit) in written.limits.iter().flat_map(|limits| &limits.0) {
-            match class.parse::<Class>() {
-                Ok(known) => settings.limits.push((known, limit.0.value.0)),
-                Err(error) => {
-                    let help = match nearest(class, &Class::ALL.map(Class::as_str)) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => error.help,
-                    };
-                    self.report(error.message, class.span(), help);
-                }
-            }
-        }
-        settings
     }
 
     fn drafts(&mut self) -> Vec<Draft<'a>> {

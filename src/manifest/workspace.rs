@@ -25,7 +25,7 @@ pub struct Workspace {
     pub units: Vec<Unit>,
     /// How many images the manifest lists.
     pub images: usize,
-    /// What the manifest says about reaching the service.
+    /// What the manifest says about reaching the service, and what it may be sent.
     pub settings: ServiceSettings,
     /// What is worth a look but stops nothing.
     pub warnings: Vec<Problem>,
@@ -33,7 +33,8 @@ pub struct Workspace {
     pub sources: Arc<SourceSet>,
 }
 
-/// What the manifest says about reaching the service; flags and environment win over it.
+/// What the manifest says about reaching the service, and what it may be sent; flags and
+/// environment win over it.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceSettings {
     /// The service's URL.
@@ -42,6 +43,10 @@ pub struct ServiceSettings {
     pub concurrency: Option<u32>,
     /// Request budgets.
     pub limits: Vec<(Class, Limit)>,
+    /// The bytes above which a context is worth a warning.
+    pub context_warn: Option<u64>,
+    /// The bytes above which a context is an error.
+    pub context_max: Option<u64>,
 }
 
 /// One image on one platform: what plans, locks and runs are made of.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::base::digest::Digest;
 use crate::base::name::BuildId;
+use crate::base::source::Problem;
 use crate::context::Tree;
 use crate::manifest::workspace::UnitId;
 
@@ -15,6 +16,8 @@ pub struct Facts {
     pub contexts: Vec<Option<Context>>,
     /// How the service says pending builds are. A build that it was not asked about is missing.
     pub builds: HashMap<BuildId, Known>,
+    /// What of the contexts is worth a look but stops nothing, for people.
+    pub warnings: Vec<Problem>,
     /// What could not be asked, for people.
     pub notes: Vec<String>,
 }

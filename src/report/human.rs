@@ -8,7 +8,8 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 
 use super::words::{count, doing, done, phase_word, plan_line, stopping, tail};
-use super::{Options, PlanView, Reporter, Talk, bytes, elapsed};
+use super::{Options, PlanView, Reporter, Talk, elapsed};
+use crate::base::size::bytes;
 use crate::event::{Active, Because, Failure, Phase, RunEvent, Summary};
 use crate::plan::{Action, Step};
 use crate::state::Kind;

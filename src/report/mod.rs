@@ -77,33 +77,12 @@ pub(crate) fn elapsed(time: Duration) -> String {
     }
 }
 
-/// A number of bytes as people read it: `212 MB`.
-pub(crate) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let mut value = count;
-    let mut tenths = 0;
-    let mut unit = 0;
-    while value >= 1000 && unit + 1 < UNITS.len() {
-        tenths = value % 1000 / 100;
-        value /= 1000;
-        unit += 1;
-    }
-    if unit > 0 && value < 10 {
-        format!("{value}.{tenths} {}", UNITS[unit])
-    } else {
-        format!("{value} {}", UNITS[unit])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_times() {
-        let shown: Vec<String> =
-            [0, 999, 1000, 1_550, 12_345, 212_000_000, u64::MAX].map(bytes).into();
-        assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "1.5 kB", "12 kB", "212 MB", "18446744 TB"]);
+    fn times() {
         let shown: Vec<String> =
             [4, 14, 125, 3720].map(|secs| elapsed(Duration::from_secs(secs))).into();
         assert_eq!(shown, ["4.0s", "14s", "2m05s", "1h02m"]);

@@ -6,6 +6,7 @@ mod bases;
 mod commands;
 mod examples;
 mod failures;
+mod hygiene;
 mod layers;
 mod main_job;
 mod manifests;

@@ -290,6 +290,27 @@ fn table() -> Vec<Bad> {
             ["did you mean `concurrency`?"]
         ),
         bad!(
+            "a size without a unit",
+            "version: 1\nsettings: {context_warn: 500}\nimages:\n  - {name: app, context: app}\n",
+            "imgplan.yaml:2:26",
+            "500",
+            ["`500` has no unit", "write what it counts: 500MB, 500MiB"]
+        ),
+        bad!(
+            "a size of a part",
+            "version: 1\nsettings: {context_max: 1.5GB}\nimages:\n  - {name: app, context: app}\n",
+            "imgplan.yaml:2:25",
+            "1.5GB",
+            ["`1.5GB` is not a size", "a whole number above zero and a unit: 64kB, 500MB"]
+        ),
+        bad!(
+            "a warning above the most",
+            "version: 1\nsettings:\n  context_max: 500MB\n  context_warn: 1GB\nimages:\n  - {name: app, context: app}\n",
+            "imgplan.yaml:4:17",
+            "1GB",
+            ["`context_warn` is above `context_max`", "warned of above this", "refused above this"]
+        ),
+        bad!(
             "an unknown class of limits",
             "version: 1\nsettings:\n  limits:\n    intiate: 10/60s\nimages:\n  - {name: app, context: app}\n",
             "imgplan.yaml:4:5",

@@ -2,20 +2,19 @@
 //! tree and the Dockerfile alone. Nothing is held of it but a few blocks, however large it is.
 
 mod gzip;
-mod source;
 mod spool;
 mod tar;
 
 use std::io::Write;
 
 use self::gzip::Gzip;
-use self::source::Source;
 pub use self::spool::Spool;
 use self::spool::Spooler;
 use self::tar::{Member, Tar};
 use super::dir::{Dir, NativeDir};
 use super::error::PackError;
 use super::placement::{PlacedFile, Placement};
+use super::source::Source;
 use super::tree::{Entry, EntryKind, Tree};
 
 /// Bytes that are read of a file at once.

@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
-use super::super::content::fill;
-use super::super::dir::{Dir, Opened};
-use super::super::error::PackError;
-use super::super::tree::{Entry, EntryKind, RelPath, Tree};
+use super::content::fill;
+use super::dir::{Dir, NativeDir, Opened};
+use super::error::PackError;
+use super::tree::{Entry, EntryKind, RelPath, Tree};
 use crate::base::digest::Digest;
 use crate::base::file::PathError;
 
@@ -98,6 +98,16 @@ impl<'t, D: Dir> Source<'t, D> {
         self.folder = Some((parent, dir));
         result
     }
+}
+
+/// The first bytes of a file of a tree, at most `most`; none where it is not that file any more.
+pub(super) fn head(tree: &Tree, path: &RelPath, most: usize) -> io::Result<Vec<u8>> {
+    let mut source = Source { tree, root: NativeDir::at(&tree.real_root)?, folder: None };
+    let Some(mut opened) = source.lookup(path, NativeDir::open)? else { return Ok(Vec::new()) };
+    let mut head = vec![0; most];
+    let read = fill(&mut opened.file, &mut head)?;
+    head.truncate(read);
+    Ok(head)
 }
 
 fn descend<'p, D: Dir>(dir: D, mut parts: impl Iterator<Item = &'p OsStr>) -> io::Result<D> {

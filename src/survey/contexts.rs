@@ -1,0 +1,83 @@
+//! Scans the contexts of all units at once, and looks for what should not be sent.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::{ContextError, SurveyError};
+use crate::base::size::bytes;
+use crate::context::hygiene::{self, Findings, Limits};
+use crate::context::{self, Tree, Wanted, advice};
+use crate::manifest::Workspace;
+use crate::manifest::workspace::{Origin, ServiceSettings, Unit};
+use crate::plan::Facts;
+use crate::plan::facts::Context;
+
+/// A unit that is built, the context that it wants, and the path of its Dockerfile in there.
+type Build = (usize, Wanted, Vec<u8>);
+
+/// Scans every context once, however many units share it.
+pub(super) async fn scan(workspace: &Workspace) -> Result<Facts, SurveyError> {
+    let build = |(unit, of): (usize, &Unit)| {
+        let Origin::Build(build) = &of.origin else { return None };
+        let (root, dockerfile) = (build.context.clone(), Some(build.dockerfile_path.clone()));
+        let inside = build.dockerfile_inside.clone().unwrap_or_default().into_bytes();
+        Some((unit, Wanted { root, dockerfile }, inside))
+    };
+    let builds: Vec<Build> = workspace.units.iter().enumerate().filter_map(build).collect();
+    let cache = context::cache_in(&workspace.root.join(".imgplan"));
+    let limits = limits(&workspace.settings);
+    let scan = tokio::task::spawn_blocking(move || {
+        let mut wanted: Vec<Wanted> = builds.iter().map(|(_, wanted, _)| wanted.clone()).collect();
+        wanted.sort();
+        wanted.dedup();
+        let trees = context::scan_all(&wanted, Some(&cache)).map_err(unreadable)?;
+        let context = |(unit, of, inside): &Build| {
+            let tree = Arc::clone(&trees[wanted.binary_search(of).ok()?]);
+            Some((*unit, Context { digest: tree.digest_without(inside), tree }))
+        };
+        let contexts: Vec<_> = builds.par_iter().filter_map(context).collect();
+        Ok((contexts, look(&trees, limits)?))
+    });
+    let (found, findings) = match scan.await {
+        Ok(found) => found?,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    };
+    let mut contexts: Vec<Option<Context>> = workspace.units.iter().map(|_| None).collect();
+    for (unit, context) in found {
+        contexts[unit] = Some(context);
+    }
+    let warnings = advice::warnings(&findings, limits);
+    Ok(Facts { contexts, warnings, ..Facts::default() })
+}
+
+fn unreadable(errors: Vec<context::ScanError>) -> SurveyError {
+    SurveyError { errors: errors.into_iter().map(ContextError::Unreadable).collect() }
+}
+
+/// How large a context may be, by what the manifest says.
+fn limits(settings: &ServiceSettings) -> Limits {
+    let default = Limits::default();
+    Limits { warn: settings.context_warn.unwrap_or(default.warn), max: settings.context_max }
+}
+
+/// Looks for what should not be sent, once in each tree.
+fn look(trees: &[Arc<Tree>], limits: Limits) -> Result<Vec<Findings>, SurveyError> {
+    let mut seen = HashSet::new();
+    let distinct: Vec<&Arc<Tree>> =
+        trees.iter().filter(|tree| seen.insert(Arc::as_ptr(tree))).collect();
+    let findings: Vec<Findings> =
+        distinct.par_iter().map(|tree| hygiene::look(tree, limits)).collect();
+    let too_large = |found: &Findings| {
+        let (large, max) = (found.large.as_ref()?, limits.max?);
+        (large.size > max).then(|| ContextError::TooLarge {
+            root: found.root.clone(),
+            size: advice::size(large),
+            max: bytes(max),
+            ignore: found.ignore.clone(),
+        })
+    };
+    let errors: Vec<ContextError> = findings.iter().filter_map(too_large).collect();
+    if errors.is_empty() { Ok(findings) } else { Err(SurveyError { errors }) }
+}

@@ -1,0 +1,63 @@
+//! Finds out what planning needs to know: the files of every context ([`contexts`]), and how the
+//! service says pending builds are ([`builds`]). Reads much and writes nothing but the stat cache.
+
+mod builds;
+mod contexts;
+
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+
+pub use self::builds::ended;
+use crate::api::Client;
+use crate::context::ScanError;
+use crate::manifest::Workspace;
+use crate::plan::Facts;
+use crate::state::State;
+
+/// Contexts that cannot be sent, all of them.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{} cannot be sent; nothing was sent", match errors.len() { 1 => "a context".to_owned(), n => format!("{n} contexts") })]
+pub struct SurveyError {
+    /// One for each context.
+    #[related]
+    pub errors: Vec<ContextError>,
+}
+
+/// Why a context cannot be sent.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum ContextError {
+    /// It cannot be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Unreadable(#[from] ScanError),
+    /// The manifest forbids one of its size.
+    #[error("the context {} has {size}, and `settings.context_max` allows {max}", root.display())]
+    #[diagnostic(
+        code(imgplan::context::large),
+        help("add what the build does not need to {}, or raise `settings.context_max`", ignore.display())
+    )]
+    TooLarge {
+        /// The context's folder.
+        root: PathBuf,
+        /// The size of it and of its largest parts, for people.
+        size: String,
+        /// The most that is allowed, for people.
+        max: String,
+        /// Where to say what is not to be sent.
+        ignore: PathBuf,
+    },
+}
+
+/// Looks at everything that planning needs. Without a client the service is not asked.
+pub async fn facts(
+    workspace: &Workspace,
+    state: &State,
+    client: Option<&Client>,
+) -> Result<Facts, SurveyError> {
+    let mut facts = contexts::scan(workspace).await?;
+    if let Some(client) = client {
+        builds::ask(state, client, &mut facts).await;
+    }
+    Ok(facts)
+}
