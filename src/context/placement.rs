@@ -37,7 +37,7 @@ impl Placement {
     /// Finds a place for a Dockerfile with this `text`. `inside` is its path in the context where it
     /// lies there and is sent as it was written.
     pub fn of(tree: &Tree, inside: Option<&str>, text: String) -> Self {
-        match inside.and_then(|inside| RelPath::new(inside)).filter(|path| may_stay(tree, path)) {
+        match inside.and_then(RelPath::new).filter(|path| may_stay(tree, path)) {
             Some(path) => {
                 let files = vec![PlacedFile { path: path.clone(), text }];
                 Self { dockerfile: path, files }

@@ -50,7 +50,7 @@ impl<'t, D: Dir> Source<'t, D> {
         mut take: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<(), PackError> {
         let full = path.under(self.tree.root());
-        let opened = self.lookup(path, |dir, name| dir.open(name));
+        let opened = self.lookup(path, D::open);
         let opened = opened.map_err(|error| failed(&full, error))?;
         let Some(Opened { mut file, .. }) =
             opened.filter(|opened| opened.stat.executable() == executable)

@@ -132,7 +132,9 @@ impl<'w, D: Dir> Walk<'w, D> {
         };
         let (kept, below) = self.judge(&items, &visits);
         let mut wanted = vec![false; items.len()];
-        kept.iter().for_each(|kept| wanted[kept.item] = true);
+        for kept in &kept {
+            wanted[kept.item] = true;
+        }
         let looked = self.look(&dir, &at, &items, &wanted);
         self.note(&visits, kept, &items, &looked);
         let dir = Arc::new(dir);

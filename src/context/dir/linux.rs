@@ -43,7 +43,7 @@ impl Dir for LinuxDir {
     }
 
     fn items(&self) -> io::Result<Vec<Item>> {
-        let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
+        let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
         let mut entries = RawDir::new(self.0.as_fd(), &mut buffer);
         let mut items = Vec::new();
         while let Some(entry) = entries.next() {

@@ -23,7 +23,7 @@ const PART: usize = 128 * 1024;
 /// See [`spool`](super::spool).
 pub(super) fn spool(tree: &Tree, placement: &Placement) -> Result<Spool, PackError> {
     let spooler = pack(tree, placement, Spooler::new()?)?;
-    Ok(spooler.finish()?)
+    Ok(spooler.finish())
 }
 
 /// See [`pack`](super::pack).

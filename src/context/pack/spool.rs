@@ -49,8 +49,8 @@ impl<F: Fn(&File) -> Option<u64>> Spooler<F> {
         Ok(spooler)
     }
 
-    pub(super) fn finish(self) -> io::Result<Spool> {
-        Ok(Spool { file: self.file, len: self.len })
+    pub(super) fn finish(self) -> Spool {
+        Spool { file: self.file, len: self.len }
     }
 
     fn look(&self) -> io::Result<()> {
@@ -109,7 +109,7 @@ mod tests {
         let mut spooler = Spooler::with(tempfile::tempfile().unwrap(), free).unwrap();
         let mut written = 0;
         let error = loop {
-            match spooler.write(&[0; 1 << 20]) {
+            match spooler.write(&vec![0; 1 << 20]) {
                 Ok(count) => written += count as u64,
                 Err(error) => break error,
             }
@@ -125,7 +125,7 @@ mod tests {
     fn what_was_written_is_read_from_the_start_each_time() {
         let mut spooler = Spooler::with(tempfile::tempfile().unwrap(), |_| None).unwrap();
         spooler.write_all(b"archive").unwrap();
-        let spool = spooler.finish().unwrap();
+        let spool = spooler.finish();
         for _ in 0..2 {
             let mut text = String::new();
             spool.reader().unwrap().read_to_string(&mut text).unwrap();

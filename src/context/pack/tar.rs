@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use tar::{EntryType, Header};
 
 /// Bytes of a block of a tar.
-const BLOCK: u64 = 512;
+const BLOCK: usize = 512;
 
 /// Writes a tar to `out`. Times and owners are nobody's; all modes that there are: see
 /// [`Member::mode`].
@@ -66,14 +66,14 @@ impl<W: Write> Tar<W> {
 
     /// Ends a file of `size` bytes.
     pub(super) fn end(&mut self, size: u64) -> io::Result<()> {
-        const ZEROS: [u8; BLOCK as usize] = [0; BLOCK as usize];
-        let used = usize::try_from(size % BLOCK).unwrap_or(0);
+        const ZEROS: [u8; BLOCK] = [0; BLOCK];
+        let used = usize::try_from(size % BLOCK as u64).unwrap_or(0);
         if used == 0 { Ok(()) } else { self.out.write_all(&ZEROS[used..]) }
     }
 
     /// Ends the tar.
     pub(super) fn finish(mut self) -> io::Result<W> {
-        self.out.write_all(&[0; 2 * BLOCK as usize])?;
+        self.out.write_all(&[0; 2 * BLOCK])?;
         Ok(self.out)
     }
 
