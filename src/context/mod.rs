@@ -12,11 +12,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod changes;
 mod error;
+mod history;
 pub mod ignore;
 mod open;
 mod pack;
 mod pattern;
+mod sealed;
 mod tree;
 mod walk;
 
@@ -26,7 +29,9 @@ mod tests;
 use std::io::Write;
 use std::path::Path;
 
+pub use self::changes::{ChangeKind, FileChange, FileList, changes};
 pub use self::error::{PackError, ScanError, ScanProblem};
+pub use self::history::{History, Kept};
 pub use self::pack::{PlacedDockerfile, Spool};
 pub use self::tree::{Entry, EntryKind, RelPath, Tree};
 
