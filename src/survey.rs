@@ -1,5 +1,5 @@
-//! Finds out what planning needs to know: the files of every context, and how the service says
-//! pending builds are. Reads much and writes nothing.
+//! Finds out what planning needs to know: the files of every context, those of them that changed,
+//! and how the service says pending builds are. Reads much and writes nothing.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -9,10 +9,11 @@ use futures::stream::{self, StreamExt};
 use miette::Diagnostic;
 
 use crate::api::{Client, ErrorKind, Progress};
+use crate::base::digest::Digest;
 use crate::base::name::BuildId;
-use crate::context::{self, ScanError};
+use crate::context::{self, FileChange, FileList, History, ScanError};
 use crate::manifest::Workspace;
-use crate::manifest::workspace::Origin;
+use crate::manifest::workspace::{Origin, UnitId};
 use crate::plan::Facts;
 use crate::plan::facts::{Context, Known};
 use crate::state::{Outcome, Record, State};
@@ -30,10 +31,12 @@ pub struct SurveyError {
 pub async fn facts(
     workspace: &Workspace,
     state: &State,
+    history: &History,
     client: Option<&Client>,
 ) -> Result<Facts, SurveyError> {
     let contexts = contexts(workspace).await?;
-    let mut facts = Facts { contexts, ..Facts::default() };
+    let changes = changes(workspace, state, history, &contexts).await;
+    let mut facts = Facts { contexts, changes, ..Facts::default() };
     if let Some(client) = client {
         ask_for_builds(state, client, &mut facts).await;
     }
@@ -82,6 +85,44 @@ async fn contexts(workspace: &Workspace) -> Result<Vec<Option<Context>>, SurveyE
         Some(Context { tree, digest })
     };
     Ok(workspace.units.iter().map(|unit| context_of(&unit.origin)).collect())
+}
+
+/// Compares each context that is not what its unit's last build was sent with the list of that,
+/// where the list is here.
+async fn changes(
+    workspace: &Workspace,
+    state: &State,
+    history: &History,
+    contexts: &[Option<Context>],
+) -> HashMap<UnitId, Arc<[FileChange]>> {
+    let question = |(index, context): (usize, &Option<Context>)| {
+        let (id, context) = (UnitId(index), context.as_ref()?);
+        let unit = workspace.unit(id);
+        let built = state.entries.get(&unit.key)?.built.as_ref()?;
+        let old = built.inputs.context().filter(|old| *old != context.digest)?;
+        Some((id, old, context.clone(), unit.dockerfile_inside().as_bytes().to_vec()))
+    };
+    let questions: Vec<_> = contexts.iter().enumerate().filter_map(question).collect();
+    if questions.is_empty() {
+        return HashMap::new();
+    }
+    let history = history.clone();
+    let compare = move || {
+        // Units that were sent the same, and would be again, have the same changes.
+        let mut known: HashMap<_, Option<Arc<[FileChange]>>> = HashMap::new();
+        let answer = |(id, old, new, dockerfile): (UnitId, Digest, Context, Vec<u8>)| {
+            let compared = known.entry((old, new.digest)).or_insert_with(|| {
+                let new = FileList::of(&new.tree, &dockerfile);
+                Some(context::changes(&history.load(old)?, &new).into())
+            });
+            Some((id, compared.clone()?))
+        };
+        questions.into_iter().filter_map(answer).collect()
+    };
+    match tokio::task::spawn_blocking(compare).await {
+        Ok(changes) => changes,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
 }
 
 /// Asks how pending builds are, so that a plan does not adopt one that has failed. Where the

@@ -6,6 +6,7 @@ mod args;
 mod context;
 mod diagnostic;
 mod failure;
+mod lists;
 mod plan;
 mod schema;
 mod serve;
