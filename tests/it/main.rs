@@ -15,3 +15,4 @@ mod schema;
 mod secrets;
 mod server;
 mod support;
+mod why;
