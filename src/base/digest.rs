@@ -102,7 +102,12 @@ impl FieldHasher {
     /// Adds one field.
     pub fn field(&mut self, bytes: &[u8]) -> &mut Self {
         self.waiting.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-        self.waiting.extend_from_slice(bytes);
+        if bytes.len() < RUN {
+            self.waiting.extend_from_slice(bytes);
+        } else {
+            self.hasher.update(&self.waiting).update(bytes);
+            self.waiting.clear();
+        }
         if self.waiting.len() >= RUN {
             self.hasher.update(&self.waiting);
             self.waiting.clear();

@@ -65,6 +65,14 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
+/// Makes the folder of what is not committed, which takes itself out of git before anything else is
+/// written there, so that nobody has to.
+pub fn work_folder(dir: &Path) -> Result<(), PathError> {
+    fs::create_dir_all(dir).at("create the folder", dir)?;
+    let path = dir.join(".gitignore");
+    if path.exists() { Ok(()) } else { fs::write(&path, "*\n").at("write", &path) }
+}
+
 /// Reads a file of text. `None` where there is none.
 pub fn read_if_exists(path: &Path) -> Result<Option<String>, PathError> {
     match fs::read_to_string(path) {

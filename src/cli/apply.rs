@@ -7,8 +7,8 @@ use super::args::{ApplyArgs, ServiceArgs};
 use super::failure::{self, Exit, Failure};
 use super::service::Target;
 use super::settings::{DEFAULT_CONCURRENCY, Settings, env};
-use super::signals;
 use super::ui::Ui;
+use super::{lists, signals};
 use crate::event::{Signal, Stop, Summary};
 use crate::manifest::Workspace;
 use crate::run::{self, Options, Run};
@@ -32,24 +32,27 @@ pub(super) async fn run(
     }
     let mut store = Store::open(target.paths.clone(), &target.name)?;
     let service = target.connect().await?;
-    let facts = survey::facts(&workspace, store.state(), Some(&service.client)).await?;
+    let (history, client) = (target.history(), service.client.clone());
+    let facts = survey::facts(&workspace, store.state(), &history, Some(&client)).await?;
     ui.warn(&facts.warnings, &workspace.sources)?;
     failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
     store.record(&survey::ended(store.state(), &facts))?;
     let plan = plan::build(&workspace, &facts, store.state());
     ui.plan(&target.view(&plan, &workspace, &facts, true))?;
+    lists::keep_recorded(&history, &workspace, &facts, store.state());
     if plan.is_noop() {
         store.commit()?;
+        lists::prune(&history, store.state());
         service.close().await?;
         return Ok(Exit::Success);
     }
     if !args.auto_approve && !approved(ui)? {
         return Ok(Exit::Declined);
     }
+    lists::keep_planned(&history, &workspace, &facts, &plan);
     let concurrency = args.concurrency.or(workspace.settings.concurrency);
     let concurrency = concurrency.unwrap_or(DEFAULT_CONCURRENCY) as usize;
     let options = Options { concurrency, owner: target.owner.clone() };
-    let client = service.client.clone();
     let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
     let began = Instant::now();
     let mut signals = signals::listen();
@@ -57,6 +60,7 @@ pub(super) async fn run(
     let mut tell = |event: &_| drop(ui.event(event));
     let summary = run::execute(run, &mut store, &mut tell, &mut signals).await?;
     let committed = store.commit();
+    lists::prune(&history, store.state());
     service.close().await?;
     // Told even where the lockfile could not be written: the journal has it.
     ui.summary(&summary, began.elapsed())?;

@@ -61,11 +61,13 @@ pub(super) enum Command {
     Validate(ValidateArgs),
     /// Show what would be done, and why; changes nothing
     Plan(PlanArgs),
+    /// Explain one image in full: every reason and file, and its bases down to the cause
+    Why(WhyArgs),
     /// Do what the plan says, after asking
     Apply(ApplyArgs),
     /// Show what the lockfile knows
     Show(ShowArgs),
-    /// Show or pack the files that an image is built from
+    /// Show, digest or pack the files that an image is built from
     Context(ContextArgs),
     /// Print the JSON Schema of the manifest, for editors
     Schema(SchemaArgs),
@@ -115,6 +117,18 @@ pub(super) struct PlanArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct WhyArgs {
+    /// `name:tag`, or `name` for all that the image is made as
+    #[arg(value_name = "IMAGE")]
+    pub(super) image: String,
+    #[command(flatten)]
+    pub(super) service: ServiceArgs,
+    /// Ask nobody: explain from the lockfile alone
+    #[arg(long, env = "IMGPLAN_OFFLINE")]
+    pub(super) offline: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct ApplyArgs {
     #[command(flatten)]
     pub(super) service: ServiceArgs,
@@ -150,6 +164,12 @@ pub(super) struct ContextArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ContextCommand {
+    /// Print the digest of everything that decides what the image contains, and the fingerprint
+    Digest {
+        /// `name` or `name:tag`
+        #[arg(value_name = "IMAGE")]
+        image: String,
+    },
     /// List the files that are sent, one a line
     List {
         /// `name` or `name:tag`

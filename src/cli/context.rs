@@ -1,8 +1,10 @@
 //! `imgplan context`: the files that an image is built from.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -13,7 +15,9 @@ use super::settings::{Settings, env};
 use super::ui::Ui;
 use crate::context::{self, EntryKind, Tree};
 use crate::manifest::Workspace;
-use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
+use crate::manifest::workspace::{BuildOrigin, Origin, Unit, UnitId};
+use crate::plan::facts::Context;
+use crate::plan::{Facts, inputs_of};
 use crate::run::place;
 use crate::state::{Paths, State, Store};
 
@@ -23,6 +27,10 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result
         ContextCommand::List { image } => {
             let (_, build) = find(&workspace, &image)?;
             list(ui, &scan(build)?)?;
+        }
+        ContextCommand::Digest { image } => {
+            let (unit, _) = find(&workspace, &image)?;
+            digest(ui, &workspace, unit)?;
         }
         ContextCommand::Pack { image, output, local } => {
             let (unit, build) = find(&workspace, &image)?;
@@ -84,6 +92,54 @@ fn list(ui: &mut Ui, tree: &Tree) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Prints what decides the content of a unit, and the fingerprint of all of it.
+fn digest(ui: &mut Ui, workspace: &Workspace, unit: &Unit) -> Result<(), Failure> {
+    let Some(id) = workspace.units.iter().position(|other| other.key == unit.key) else {
+        return Err(Failure::internal(format!("{} is not in the manifest", unit.key)));
+    };
+    let counts = bases(workspace, UnitId(id));
+    let mut facts = Facts::default();
+    let mut fingerprints = Vec::new();
+    // Units that do not count have no context here and a fingerprint that nobody looks at.
+    for (index, other) in workspace.units[..=id].iter().enumerate() {
+        let context = match &other.origin {
+            Origin::Build(build) if counts.contains(&UnitId(index)) => {
+                let tree = Arc::new(scan(build)?);
+                let digest = tree.digest_without(other.dockerfile_inside().as_bytes());
+                Some(Context { tree, digest })
+            }
+            _ => None,
+        };
+        facts.contexts.push(context);
+        let inputs = inputs_of(workspace, &facts, UnitId(index), &fingerprints);
+        fingerprints.push(inputs.fingerprint());
+    }
+    let inputs = inputs_of(workspace, &facts, UnitId(id), &fingerprints);
+    let fingerprint = inputs.fingerprint();
+    if ui.is_json() {
+        let object = json!({ "image": unit.key, "inputs": inputs, "fingerprint": fingerprint });
+        ui.data(object)?;
+        return Ok(());
+    }
+    let wide = inputs.0.keys().map(|key| key.chars().count()).max().unwrap_or(0);
+    let wide = wide.max("fingerprint".len());
+    for (key, value) in &inputs.0 {
+        ui.data(format_args!("{key:wide$}  {value}"))?;
+    }
+    ui.data(format_args!("{:wide$}  {fingerprint}", "fingerprint"))?;
+    Ok(())
+}
+
+/// A unit and all that it is built on.
+fn bases(workspace: &Workspace, id: UnitId) -> HashSet<UnitId> {
+    let mut found = HashSet::from([id]);
+    let mut next = vec![id];
+    while let Some(id) = next.pop() {
+        next.extend(workspace.unit(id).needs.iter().filter(|&&need| found.insert(need)));
+    }
+    found
 }
 
 /// Where the paths of bases go in a Dockerfile, and the paths, as far as they are known.

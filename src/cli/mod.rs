@@ -6,6 +6,7 @@ mod args;
 mod context;
 mod diagnostic;
 mod failure;
+mod lists;
 mod plan;
 mod schema;
 mod serve;
@@ -15,6 +16,7 @@ mod show;
 mod signals;
 mod ui;
 mod validate;
+mod why;
 
 use std::process::ExitCode;
 
@@ -63,6 +65,7 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
     match command {
         Command::Validate(args) => validate::run(ui, settings, args),
         Command::Plan(args) => plan::run(ui, settings, args).await,
+        Command::Why(args) => why::run(ui, settings, args).await,
         Command::Apply(args) => apply::run(ui, settings, args).await,
         Command::Show(args) => show::run(ui, settings, args),
         Command::Context(args) => context::run(ui, settings, args),

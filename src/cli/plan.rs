@@ -1,27 +1,68 @@
 //! `imgplan plan`: what would be done, and why. Changes nothing.
 
-use super::args::PlanArgs;
+use super::args::{PlanArgs, ServiceArgs};
 use super::failure::{self, Exit, Failure};
+use super::lists;
 use super::service::Target;
 use super::settings::{Settings, env};
 use super::ui::Ui;
 use crate::manifest::Workspace;
-use crate::state::Store;
+use crate::plan::{Facts, Plan};
+use crate::report::PlanView;
+use crate::state::{State, Store};
 use crate::{plan, survey};
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Result<Exit, Failure> {
-    let workspace = Workspace::load(&settings.manifest, &env)?;
-    ui.warn(&workspace.warnings, &workspace.sources)?;
-    let target = Target::find(&settings.root(), &workspace, &args.service)?;
-    if let Some(warning) = target.warning() {
-        ui.talk(warning)?;
+    let planned = Planned::load(ui, settings, &args.service, args.offline).await?;
+    failure::deny(args.strict.deny_warnings, planned.warnings)?;
+    ui.plan(&planned.view())?;
+    planned.keep_lists();
+    let changes = args.detailed_exitcode && !planned.plan.is_noop();
+    Ok(if changes { Exit::Changes } else { Exit::Success })
+}
+
+/// A plan and all that it was made from, for the commands that only look.
+pub(super) struct Planned {
+    pub(super) workspace: Workspace,
+    pub(super) state: State,
+    pub(super) plan: Plan,
+    target: Target,
+    facts: Facts,
+    asked: bool,
+    /// How many warnings were shown.
+    warnings: usize,
+}
+
+impl Planned {
+    /// Reads, asks and plans, and tells what is worth a warning on the way.
+    pub(super) async fn load(
+        ui: &mut Ui,
+        settings: &Settings,
+        service: &ServiceArgs,
+        offline: bool,
+    ) -> Result<Self, Failure> {
+        let workspace = Workspace::load(&settings.manifest, &env)?;
+        ui.warn(&workspace.warnings, &workspace.sources)?;
+        let target = Target::find(&settings.root(), &workspace, service)?;
+        if let Some(warning) = target.warning() {
+            ui.talk(warning)?;
+        }
+        let state = Store::read(&target.paths, &target.name)?;
+        let client = if offline { None } else { target.client_to_ask() };
+        let facts = survey::facts(&workspace, &state, &target.history(), client.as_ref()).await?;
+        ui.warn(&facts.warnings, &workspace.sources)?;
+        let plan = plan::build(&workspace, &facts, &state);
+        let (asked, warnings) = (client.is_some(), workspace.warnings.len() + facts.warnings.len());
+        Ok(Self { workspace, state, plan, target, facts, asked, warnings })
     }
-    let state = Store::read(&target.paths, &target.name)?;
-    let client = if args.offline { None } else { target.client_to_ask() };
-    let facts = survey::facts(&workspace, &state, client.as_ref()).await?;
-    ui.warn(&facts.warnings, &workspace.sources)?;
-    failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
-    let plan = plan::build(&workspace, &facts, &state);
-    ui.plan(&target.view(&plan, &workspace, &facts, client.is_some()))?;
-    Ok(if args.detailed_exitcode && !plan.is_noop() { Exit::Changes } else { Exit::Success })
+
+    /// The plan, to be shown.
+    pub(super) fn view(&self) -> PlanView<'_> {
+        self.target.view(&self.plan, &self.workspace, &self.facts, self.asked)
+    }
+
+    /// Keeps what lets the next plan name files. Last, since nobody should wait for it.
+    pub(super) fn keep_lists(&self) {
+        lists::keep_recorded(&self.target.history(), &self.workspace, &self.facts, &self.state);
+    }
 }

@@ -10,6 +10,7 @@ use crate::api::{Client, Endpoint, Gate};
 use crate::base::limit::{Class, Limit};
 use crate::base::name::Owner;
 use crate::base::secret::ApiKey;
+use crate::context::History;
 use crate::manifest::Workspace;
 use crate::plan::{Facts, Plan};
 use crate::report::PlanView;
@@ -89,6 +90,11 @@ impl Target {
     ) -> PlanView<'a> {
         let (lockfile, service) = (self.paths.lockfile.as_path(), self.name.as_str());
         PlanView { plan, workspace, facts, lockfile, service, asked }
+    }
+
+    /// The files of what was built.
+    pub(super) fn history(&self) -> History {
+        History::at(&self.paths.work)
     }
 
     /// What is worth knowing about the way to the service.

@@ -15,6 +15,7 @@ use crate::event::{RunEvent, Summary};
 use crate::manifest::ManifestError;
 use crate::report::human::Human;
 use crate::report::json::Json;
+use crate::report::why::WhyView;
 use crate::report::{Options, PlanView, Reporter, Talk};
 
 /// Where output goes, and in which form.
@@ -77,6 +78,16 @@ impl Ui {
 
     pub(super) fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()> {
         self.reporter(|reporter| reporter.plan(view))
+    }
+
+    pub(super) fn why(&mut self, view: &WhyView<'_>) -> io::Result<()> {
+        let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+        let told = if self.json {
+            self.json(&mut out).and_then(|mut json| json.why(view))
+        } else {
+            Human::new(&mut out, &mut err, self.options).why(view)
+        };
+        unless_closed(told)
     }
 
     pub(super) fn event(&mut self, event: &RunEvent) -> io::Result<()> {

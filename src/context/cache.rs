@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +18,13 @@ use super::sealed;
 use super::stat::{Moment, Stat, moment_of};
 use super::tree::as_os_str;
 use crate::base::digest::Digest;
+use crate::base::file::work_folder;
 
 /// What the sealed file is called inside. What the times and modes mean differs by system.
-const KIND: &str = if cfg!(target_os = "linux") { "stat cache 1 linux" } else { "stat cache 1" };
+const KIND: &str = if cfg!(target_os = "linux") { "stat 1 linux" } else { "stat 1" };
+
+/// How far the system's clock may be ahead of the one that notes the times of files.
+const SLACK: Duration = Duration::from_secs(2);
 
 /// One file of a folder.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -60,16 +64,22 @@ pub(super) fn read(file: &Path) -> Vec<u8> {
 
 /// Stores the bytes of a cache. Where that fails, the next scan takes longer.
 pub(super) fn write(file: &Path, bytes: &[u8]) {
-    let _ = sealed::write(file, KIND, bytes);
+    if work_folder(folder_of(file)).is_ok() {
+        let _ = sealed::write(file, KIND, bytes);
+    }
 }
 
 /// The time by the clock of the file system that the cache lies on, which is most likely that of
 /// the contexts as well.
 pub(super) fn now(file: &Path) -> Moment {
-    let folder = file.parent().unwrap_or(Path::new("."));
     // A file without a name leaves no trace.
-    let probe = tempfile::tempfile_in(folder).and_then(|probe| probe.metadata()?.modified());
-    moment_of(probe.unwrap_or_else(|_| SystemTime::now()))
+    let probe =
+        tempfile::tempfile_in(folder_of(file)).and_then(|probe| probe.metadata()?.modified());
+    moment_of(probe.unwrap_or_else(|_| SystemTime::now() - SLACK))
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new("."))
 }
 
 impl<'b> StatCache<'b> {

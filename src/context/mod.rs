@@ -13,10 +13,12 @@
 
 pub mod advice;
 mod cache;
+mod changes;
 mod content;
 mod dir;
 mod error;
 mod files;
+mod history;
 pub mod hygiene;
 pub mod ignore;
 mod pack;
@@ -39,7 +41,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::changes::{ChangeKind, FileChange, FileList, changes};
 pub use self::error::{PackError, ScanError, ScanProblem};
+pub use self::history::{History, Kept};
 pub use self::pack::Spool;
 pub use self::placement::{PlacedFile, Placement};
 pub use self::rules::Rules;

@@ -231,23 +231,39 @@ impl Tree {
 }
 
 fn digest(entries: &[Entry], without: &[u8]) -> Digest {
-    let mut hasher = FieldHasher::new("tree");
-    for Entry { path, kind } in entries {
-        hasher.field(path.as_bytes());
-        match kind {
-            EntryKind::File { .. } if path.as_bytes() == without => {
-                hasher.field(b"-").field(b"");
-            }
-            EntryKind::File { executable, digest, .. } => {
-                hasher.field(if *executable { b"x" } else { b"f" }).field(digest.as_bytes());
-            }
-            EntryKind::Link { target } => {
-                hasher.field(b"l").field(target);
-            }
-            EntryKind::Dir => {
-                hasher.field(b"d").field(b"");
-            }
+    digest_of(entries.iter().map(|entry| stamp(entry, without)))
+}
+
+/// What of a path counts: the path, a letter for its kind, and its content's digest or its target.
+pub(super) type Stamp<'e> = (&'e [u8], u8, &'e [u8]);
+
+/// The letter of a folder in a [`Stamp`].
+pub(super) const DIR: u8 = b'd';
+
+/// The letter of a file whose content does not count.
+pub(super) const PRESENT: u8 = b'-';
+
+/// The letters of a file, and of one that may be executed.
+pub(super) const FILES: [u8; 2] = [b'f', b'x'];
+
+/// What of an entry counts; of a file at the path `without`, only that it is there.
+pub(super) fn stamp<'e>(entry: &'e Entry, without: &[u8]) -> Stamp<'e> {
+    let path = entry.path.as_bytes();
+    match &entry.kind {
+        EntryKind::File { .. } if path == without => (path, PRESENT, b""),
+        EntryKind::File { executable, digest, .. } => {
+            (path, FILES[usize::from(*executable)], digest.as_bytes())
         }
+        EntryKind::Link { target } => (path, b'l', target),
+        EntryKind::Dir => (path, DIR, b""),
+    }
+}
+
+/// The digest of all that counts of a tree.
+pub(super) fn digest_of<'e>(stamps: impl Iterator<Item = Stamp<'e>>) -> Digest {
+    let mut hasher = FieldHasher::new("tree");
+    for (path, kind, value) in stamps {
+        hasher.field(path).field(&[kind]).field(value);
     }
     hasher.finish()
 }

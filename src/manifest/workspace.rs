@@ -74,6 +74,16 @@ pub struct Unit {
     pub span: Span,
 }
 
+impl Unit {
+    /// The path of its Dockerfile in its context; empty where it has none there.
+    pub fn dockerfile_inside(&self) -> &str {
+        match &self.origin {
+            Origin::Build(build) => build.dockerfile_inside.as_deref().unwrap_or_default(),
+            Origin::Mirror(_) => "",
+        }
+    }
+}
+
 /// Where a unit's content comes from.
 #[derive(Debug)]
 pub enum Origin {

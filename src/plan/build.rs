@@ -96,8 +96,7 @@ impl Planner<'_> {
                 change => return change.map(|c| (Action::Update { unit: id, change: c }, reasons)),
             }
         }
-        let mut reasons =
-            built.map_or_else(Vec::new, |built| self.differences(unit, built, &inputs));
+        let mut reasons = built.map_or_else(Vec::new, |built| self.differences(id, built, &inputs));
         reasons.extend(moved);
         let failed = entry.and_then(|entry| entry.failed.as_ref());
         let tried = failed.is_some_and(|failed| failed.fingerprint == fingerprint)
@@ -116,7 +115,7 @@ impl Planner<'_> {
     }
 
     /// Which inputs differ from those of the last build, the likeliest cause first.
-    fn differences(&self, unit: &Unit, built: &Built, inputs: &Inputs) -> Vec<Reason> {
+    fn differences(&self, id: UnitId, built: &Built, inputs: &Inputs) -> Vec<Reason> {
         let differs = |key: &str| built.inputs.get(key) != inputs.get(key);
         let mut reasons = Vec::new();
         if differs("format") {
@@ -125,8 +124,11 @@ impl Planner<'_> {
         if differs("dockerfile") || differs("dockerfile_path") {
             reasons.push(Reason::DockerfileChanged);
         }
-        if differs("context") {
-            reasons.push(Reason::ContextChanged);
+        let files = self.facts.changes.get(&id).cloned();
+        // Where another file became the Dockerfile, the files are as they were: that is said.
+        let same = files.as_ref().is_some_and(|files| files.is_empty()) && !reasons.is_empty();
+        if differs("context") && !same {
+            reasons.push(Reason::ContextChanged { files });
         }
         for field in ["source", "platform"] {
             if differs(field) {
@@ -138,7 +140,7 @@ impl Planner<'_> {
                 });
             }
         }
-        for &base in &unit.needs {
+        for &base in &self.workspace.unit(id).needs {
             let key = &self.workspace.unit(base).key;
             let name = format!("base {key}");
             match built.inputs.get(&name) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::base::digest::Digest;
 use crate::base::name::BuildId;
 use crate::base::source::Problem;
-use crate::context::Tree;
+use crate::context::{FileChange, Tree};
 use crate::manifest::workspace::UnitId;
 
 /// What the survey found, by unit and by build.
@@ -14,6 +14,9 @@ use crate::manifest::workspace::UnitId;
 pub struct Facts {
     /// The context of each unit; `None` for mirrors.
     pub contexts: Vec<Option<Context>>,
+    /// The files in which a unit's context differs from what its last build was sent. A unit of
+    /// which that is not known any more is missing, as is one that has nothing new.
+    pub changes: HashMap<UnitId, Arc<[FileChange]>>,
     /// How the service says pending builds are. A build that it was not asked about is missing.
     pub builds: HashMap<BuildId, Known>,
     /// What of the contexts is worth a look but stops nothing, for people.

@@ -16,6 +16,8 @@ pub use facts::Facts;
 pub use inputs::inputs_of;
 pub use reason::Reason;
 
+pub use crate::context::FileChange;
+
 use crate::base::digest::Fingerprint;
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::manifest::workspace::UnitId;

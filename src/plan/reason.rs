@@ -1,10 +1,15 @@
 //! Why a step is in a plan, as data: for telling, never for deciding. Pure.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::base::name::{ImageRef, Owner, Visibility};
+use crate::context::FileChange;
+
+/// Files that are named where there is one line for all of them.
+const FEW: usize = 3;
 
 /// One reason. The codes are stable; readers treat unknown ones as no reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -13,7 +18,10 @@ pub enum Reason {
     /// Not in the lockfile.
     New,
     /// The files that would be sent differ.
-    ContextChanged,
+    ContextChanged {
+        /// Which; `None` where it is not known which files the last build was sent.
+        files: Option<Arc<[FileChange]>>,
+    },
     /// The Dockerfile, or its place in the context, differs.
     DockerfileChanged,
     /// Something that the manifest says differs.
@@ -60,7 +68,10 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New => f.write_str("new"),
-            Self::ContextChanged => f.write_str("context changed"),
+            Self::ContextChanged { files } => match files.as_deref() {
+                None | Some([]) => f.write_str("context changed"),
+                Some(files) => context_changed(files, f),
+            },
             Self::DockerfileChanged => f.write_str("Dockerfile changed"),
             Self::ConfigChanged { field, old, new } => match (old.as_str(), new.as_str()) {
                 ("", new) => write!(f, "{field} {new} added"),
@@ -78,5 +89,17 @@ impl fmt::Display for Reason {
             Self::Moved { from, to } => write!(f, "owner {from} -> {to}"),
             Self::RemovedFromManifest => f.write_str("removed from the manifest, image kept"),
         }
+    }
+}
+
+/// The first files, and how many more there are.
+fn context_changed(files: &[FileChange], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str("context: ")?;
+    for (index, file) in files.iter().take(FEW).enumerate() {
+        write!(f, "{}{file}", if index == 0 { "" } else { ", " })?;
+    }
+    match files.len().saturating_sub(FEW) {
+        0 => Ok(()),
+        more => write!(f, ", and {more} more"),
     }
 }

@@ -11,6 +11,7 @@ use super::facts::{Facts, Known};
 use super::{Action, Plan, build};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::source::Span;
+use crate::context::{ChangeKind, FileChange};
 use crate::dockerfile::Dockerfile;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit, UnitId};
@@ -227,6 +228,48 @@ fn a_context_and_a_format_that_changed() {
     assert_eq!(lines(&plan(&world, &state)), ["build api:v1: context changed"]);
     change(&mut state, "format");
     assert_eq!(lines(&plan(&world, &state)), ["build api:v1: imgplan digests in a new way"]);
+}
+
+/// A unit whose context, and Dockerfile, were others when it was last built.
+fn context_changed(changes: Option<&str>, dockerfile: bool) -> Vec<String> {
+    let world = world(vec![built("api", "", &[])]);
+    let mut state = made(&world);
+    let entry = state.entries.values_mut().next().unwrap();
+    let inputs = &mut entry.built.as_mut().unwrap().inputs;
+    inputs.set("context", "other");
+    if dockerfile {
+        inputs.set("dockerfile_path", "other");
+    }
+    entry.built.as_mut().unwrap().fingerprint = inputs.fingerprint();
+    let change = |text: &str| FileChange {
+        path: text[1..].to_owned(),
+        change: match &text[..1] {
+            "+" => ChangeKind::Added,
+            "~" => ChangeKind::Changed,
+            _ => ChangeKind::Removed,
+        },
+    };
+    let changes = changes.map(|text| text.split_whitespace().map(change).collect());
+    let changes = changes.into_iter().map(|files| (UnitId(0), files)).collect();
+    lines(&build(&world, &Facts { changes, ..Facts::default() }, &state))
+}
+
+#[test]
+fn the_first_files_that_changed_are_named() {
+    for (changes, dockerfile, expected) in [
+        (None, false, "context changed"),
+        (None, true, "Dockerfile changed; context changed"),
+        (Some("~a/b"), false, "context: ~ a/b"),
+        (Some("~a +b"), true, "Dockerfile changed; context: ~ a, + b"),
+        (Some("~a +b -c"), false, "context: ~ a, + b, - c"),
+        (Some("~a +b -c +d"), false, "context: ~ a, + b, - c, and 1 more"),
+        (Some("~a +b -c +d +e +f"), false, "context: ~ a, + b, - c, and 3 more"),
+        // Another file became the Dockerfile.
+        (Some(""), true, "Dockerfile changed"),
+        (Some(""), false, "context changed"),
+    ] {
+        assert_eq!(context_changed(changes, dockerfile), [format!("build api:v1: {expected}")]);
+    }
 }
 
 /// The state in which one unit got just so far.

@@ -16,7 +16,7 @@ use crate::state::Kind;
 
 /// Writes data to one stream and talk to another.
 pub struct Human<'w> {
-    out: &'w mut dyn Write,
+    pub(super) out: &'w mut dyn Write,
     err: &'w mut dyn Write,
     options: Options,
 }
@@ -27,7 +27,13 @@ impl<'w> Human<'w> {
         Self { out, err, options }
     }
 
-    fn paint(&self, style: Style, text: &str) -> String {
+    /// What could not be asked.
+    pub(super) fn notes(&mut self, view: &PlanView<'_>) -> io::Result<()> {
+        let word = self.paint_talk(color(AnsiColor::Yellow), "note:");
+        view.facts.notes.iter().try_for_each(|note| writeln!(self.err, "{word} {note}"))
+    }
+
+    pub(super) fn paint(&self, style: Style, text: &str) -> String {
         paint(self.options.color, style, text)
     }
 
@@ -40,21 +46,21 @@ fn paint(color: bool, style: Style, text: &str) -> String {
     if color { format!("{style}{text}{style:#}") } else { text.to_owned() }
 }
 
-fn color(color: AnsiColor) -> Style {
+pub(super) fn color(color: AnsiColor) -> Style {
     Style::new().fg_color(Some(color.into()))
 }
 
-const BOLD: Style = Style::new().bold();
+pub(super) const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
 /// What stands before a step, as Terraform has it, and what it means.
-struct Symbol {
-    text: &'static str,
-    color: AnsiColor,
+pub(super) struct Symbol {
+    pub(super) text: &'static str,
+    pub(super) color: AnsiColor,
     meaning: &'static str,
 }
 
-fn symbol(step: &Step) -> Symbol {
+pub(super) fn symbol(step: &Step) -> Symbol {
     let (text, color, meaning) = match &step.action {
         Action::Make(make) if make.replaces => {
             ("-/+", AnsiColor::Yellow, "rebuild, over the existing tag")
@@ -69,10 +75,7 @@ fn symbol(step: &Step) -> Symbol {
 
 impl Reporter for Human<'_> {
     fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()> {
-        for note in &view.facts.notes {
-            let word = self.paint_talk(color(AnsiColor::Yellow), "note:");
-            writeln!(self.err, "{word} {note}")?;
-        }
+        self.notes(view)?;
         if view.plan.is_noop() {
             let head = self.paint(BOLD, "No changes.");
             let with = if view.asked {

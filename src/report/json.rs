@@ -43,7 +43,19 @@ impl<'w> Json<'w> {
         Self { out }
     }
 
-    fn line(&mut self, level: &str, kind: &str, message: String, payload: Value) -> io::Result<()> {
+    /// What could not be asked.
+    pub(super) fn notes(&mut self, view: &PlanView<'_>) -> io::Result<()> {
+        let warning = |note| json!({ "severity": "warning", "summary": note });
+        view.facts.notes.iter().try_for_each(|note| self.diagnostic(&warning(note)))
+    }
+
+    pub(super) fn line(
+        &mut self,
+        level: &str,
+        kind: &str,
+        message: String,
+        payload: Value,
+    ) -> io::Result<()> {
         let mut object = json!({
             "@level": level,
             "@message": message,
@@ -107,7 +119,27 @@ impl<'w> Json<'w> {
     }
 }
 
-fn action_word(step: &Step) -> &'static str {
+/// A step as `planned_change` and `why` tell it.
+pub(super) fn change(view: &PlanView<'_>, step: &Step) -> Value {
+    let unit = step.unit().map(|unit| view.workspace.unit(unit));
+    let build = match &step.action {
+        Action::Adopt { build, .. } => Some(build.to_string()),
+        _ => None,
+    };
+    let needs: Vec<String> =
+        step.needs.iter().map(|need| view.plan.steps[need.0].key.to_string()).collect();
+    json!({
+        "image": step.key,
+        "platform": unit.map(|unit| unit.platform),
+        "kind": step.kind,
+        "action": action_word(step),
+        "build_id": build,
+        "reasons": step.reasons,
+        "needs": needs,
+    })
+}
+
+pub(super) fn action_word(step: &Step) -> &'static str {
     match &step.action {
         Action::Make(make) if make.replaces => "rebuild",
         Action::Make(_) => "create",
@@ -119,32 +151,11 @@ fn action_word(step: &Step) -> &'static str {
 
 impl Reporter for Json<'_> {
     fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()> {
-        for note in &view.facts.notes {
-            self.diagnostic(&json!({ "severity": "warning", "summary": note }))?;
-        }
+        self.notes(view)?;
         for step in &view.plan.steps {
-            let unit = step.unit().map(|unit| view.workspace.unit(unit));
-            let build = match &step.action {
-                Action::Adopt { build, .. } => Some(build.to_string()),
-                _ => None,
-            };
-            let needs: Vec<String> =
-                step.needs.iter().map(|need| view.plan.steps[need.0].key.to_string()).collect();
             let message = format!("{}: {}", step.key, action_word(step));
-            self.line(
-                "info",
-                "planned_change",
-                message,
-                json!({ "change": {
-                    "image": step.key,
-                    "platform": unit.map(|unit| unit.platform),
-                    "kind": step.kind,
-                    "action": action_word(step),
-                    "build_id": build,
-                    "reasons": step.reasons,
-                    "needs": needs,
-                }}),
-            )?;
+            let payload = json!({ "change": change(view, step) });
+            self.line("info", "planned_change", message, payload)?;
         }
         let mut changes = json!(view.plan.counts(None));
         changes["operation"] = json!("plan");

@@ -1,8 +1,10 @@
-//! Puts plans, events and summaries into words ([`human`]) or JSON lines ([`json`]). Everything is
-//! written to the streams that are given; what may be shown is settled once, in [`Options`].
+//! Puts plans, events and summaries into words ([`human`]) or JSON lines ([`json`]), and what would
+//! be done to one image into all there is to say of it ([`why`]). Everything is written to the
+//! streams that are given; what may be shown is settled once, in [`Options`].
 
 pub mod human;
 pub mod json;
+pub mod why;
 mod words;
 
 use std::io;

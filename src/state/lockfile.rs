@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::digest::{FieldHasher, Fingerprint};
+use crate::base::digest::{Digest, FieldHasher, Fingerprint};
 use crate::base::name::{BuildId, Owner, Platform, Visibility};
 
 /// The version of what enters a fingerprint. A change of it makes every fingerprint new, so it
@@ -129,6 +129,11 @@ impl Inputs {
     /// Adds one input.
     pub fn set(&mut self, key: impl Into<String>, value: impl ToString) {
         self.0.insert(key.into(), value.to_string());
+    }
+
+    /// The digest of the files that were sent; a mirror has none.
+    pub fn context(&self) -> Option<Digest> {
+        self.get("context")?.parse().ok()
     }
 
     /// One input.

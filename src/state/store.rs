@@ -10,7 +10,7 @@ use super::State;
 use super::encode::{self, DecodeError, Decoded};
 use super::journal::{self, Header, JournalError, Record};
 use crate::base::file::{
-    AtPath, FileLock, LockError, PathError, read_if_exists, replace, sync_dir,
+    AtPath, FileLock, LockError, PathError, read_if_exists, replace, sync_dir, work_folder,
 };
 
 /// Where state lies on disk.
@@ -132,8 +132,7 @@ impl Store {
 
     /// Takes the lock, reads the lockfile and replays the journal.
     pub fn open(paths: Paths, service: &str) -> Result<Self, StateError> {
-        fs::create_dir_all(&paths.work).at("create the folder", &paths.work)?;
-        ignore_in_git(&paths.work)?;
+        work_folder(&paths.work)?;
         let lock = FileLock::take(&paths.work.join("lock"), &holder()).map_err(|e| match e {
             LockError::Held(holder) => StateError::Locked { holder },
             LockError::Path(error) => StateError::Path(error),
@@ -286,15 +285,6 @@ fn read_whole_lines(path: &Path) -> Result<Option<Vec<u8>>, PathError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).at("read", path),
     }
-}
-
-/// The folder takes itself out of git, so that nobody has to.
-fn ignore_in_git(work: &Path) -> Result<(), StateError> {
-    let path = work.join(".gitignore");
-    if !path.exists() {
-        fs::write(&path, "*\n").at("write", &path)?;
-    }
-    Ok(())
 }
 
 fn holder() -> String {

@@ -1,7 +1,9 @@
-//! Finds out what planning needs to know: the files of every context ([`contexts`]), and how the
-//! service says pending builds are ([`builds`]). Reads much and writes nothing but the stat cache.
+//! Finds out what planning needs to know: the files of every context (`contexts`), those of them
+//! that changed (`changes`), and how the service says pending builds are (`builds`). Reads much and
+//! writes nothing but the stat cache.
 
 mod builds;
+mod changes;
 mod contexts;
 
 use std::path::PathBuf;
@@ -10,7 +12,7 @@ use miette::Diagnostic;
 
 pub use self::builds::ended;
 use crate::api::Client;
-use crate::context::ScanError;
+use crate::context::{History, ScanError};
 use crate::manifest::Workspace;
 use crate::plan::Facts;
 use crate::state::State;
@@ -53,9 +55,11 @@ pub enum ContextError {
 pub async fn facts(
     workspace: &Workspace,
     state: &State,
+    history: &History,
     client: Option<&Client>,
 ) -> Result<Facts, SurveyError> {
     let mut facts = contexts::scan(workspace).await?;
+    facts.changes = changes::find(workspace, state, history, &facts.contexts).await;
     if let Some(client) = client {
         builds::ask(state, client, &mut facts).await;
     }

@@ -259,9 +259,10 @@ fn help_of_the_program() {
     Commands:
       validate  Check the manifest and the Dockerfiles that it names, without asking anyone
       plan      Show what would be done, and why; changes nothing
+      why       Explain one image in full: every reason and file, and its bases down to the cause
       apply     Do what the plan says, after asking
       show      Show what the lockfile knows
-      context   Show or pack the files that an image is built from
+      context   Show, digest or pack the files that an image is built from
       schema    Print the JSON Schema of the manifest, for editors
       serve     Serve the images API on this machine, to try and test against
       help      Print this message or the help of the given subcommand(s)
@@ -451,26 +452,43 @@ fn colour_is_only_where_it_is_wanted() {
 }
 
 #[test]
-fn plan_writes_nothing_at_all() {
+fn plan_writes_nothing_but_caches() {
     let env = TestEnv::example("monorepo");
-    let before = env.listing();
-    for args in [
+    let looks = [
         &["plan"][..],
         &["plan", "--offline"],
         &["plan", "--local"],
         &["plan", "--json"],
+        &["why", "api"],
         &["validate"],
         &["show"],
         &["context", "list", "api"],
-    ] {
+        &["context", "digest", "api"],
+    ];
+    let before = env.listing();
+    for args in looks {
         env.ok(args.iter().copied());
-        assert_eq!(env.listing(), before, "{args:?}");
+        assert_eq!(env.listing(), before, "{args:?}: there is nothing to cache yet");
     }
     env.apply();
     env.write("base/requirements.txt", "requests==2.32.4\n");
     let before = env.listing();
-    env.ok(["plan"]);
-    assert_eq!(env.listing(), before);
+    for args in looks {
+        env.ok(args.iter().copied());
+        assert_eq!(env.listing(), before, "{args:?}: all is cached already");
+    }
+    std::fs::remove_dir_all(env.path(".imgplan")).unwrap();
+    let before = env.listing();
+    for args in looks {
+        env.ok(args.iter().copied());
+    }
+    let caches = |path: &String| {
+        let own = [".imgplan ", ".imgplan/.gitignore ", ".imgplan/contexts"];
+        !own.iter().any(|own| path.contains(&format!("/work/{own}")))
+    };
+    let mut after = env.listing();
+    after.retain(caches);
+    assert_eq!(after, before);
     let home = std::fs::read_dir(env.home()).unwrap().count();
     assert_eq!(home, 0, "the home stays empty");
 }
@@ -491,7 +509,7 @@ fn plan_works_where_nothing_can_be_written() {
     let apply = env.run(["apply", "--auto-approve"]);
     mode(0o755);
     plan.success();
-    assert_eq!(plan.steps(), ["-/+ app:v1 build context changed"]);
+    assert_eq!(plan.steps(), ["-/+ app:v1 build context: + new"]);
     assert!(!apply.all().contains("panicked"), "{apply}");
 }
 

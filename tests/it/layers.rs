@@ -66,6 +66,7 @@ const FLOORS: &[Floor] = &[
         module: "plan",
         may_use: &[
             "base",
+            "context::FileChange",
             "context::Tree",
             "manifest::workspace::Origin",
             "manifest::workspace::Unit",

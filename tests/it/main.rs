@@ -16,3 +16,4 @@ mod schema;
 mod secrets;
 mod server;
 mod support;
+mod why;

@@ -165,7 +165,7 @@ fn touching_a_service_plans_that_service_alone() {
     env.write("services/api/src/app.py", "print('changed')\n");
     let plan = env.run(["plan", "--detailed-exitcode"]);
     plan.code(2);
-    assert_snapshot!(steps(&plan), @"-/+ api:v1 build context changed");
+    assert_snapshot!(steps(&plan), @"-/+ api:v1 build context: ~ src/app.py");
     env.apply();
     assert_eq!(env.server().initiated().split_off(7), ["api:v1"]);
     env.plans_nothing();
@@ -190,8 +190,8 @@ fn touching_the_base_plans_it_and_all_that_is_built_on_it() {
     let plan = env.run(["plan", "--detailed-exitcode"]);
     plan.code(2);
     assert_snapshot!(steps(&plan), @"
-    -/+ python-base:3.12-amd64 build context changed
-    -/+ python-base:3.12-arm64 build context changed
+    -/+ python-base:3.12-amd64 build context: ~ requirements.txt
+    -/+ python-base:3.12-arm64 build context: ~ requirements.txt
     -/+ api:v1 build base python-base:3.12-amd64 changes
     -/+ web:v1-amd64 build base python-base:3.12-amd64 changes
     -/+ web:v1-arm64 build base python-base:3.12-arm64 changes

@@ -1,0 +1,49 @@
+//! Finds the files in which a context differs from what its unit's last build was sent.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::base::digest::Digest;
+use crate::context::{self, FileChange, FileList, History};
+use crate::manifest::Workspace;
+use crate::manifest::workspace::UnitId;
+use crate::plan::facts::Context;
+use crate::state::State;
+
+/// Compares each context that is not what its unit's last build was sent with the list of that,
+/// where the list is here.
+pub(super) async fn find(
+    workspace: &Workspace,
+    state: &State,
+    history: &History,
+    contexts: &[Option<Context>],
+) -> HashMap<UnitId, Arc<[FileChange]>> {
+    let question = |(index, context): (usize, &Option<Context>)| {
+        let (id, context) = (UnitId(index), context.as_ref()?);
+        let unit = workspace.unit(id);
+        let built = state.entries.get(&unit.key)?.built.as_ref()?;
+        let old = built.inputs.context().filter(|old| *old != context.digest)?;
+        Some((id, old, context.clone(), unit.dockerfile_inside().as_bytes().to_vec()))
+    };
+    let questions: Vec<_> = contexts.iter().enumerate().filter_map(question).collect();
+    if questions.is_empty() {
+        return HashMap::new();
+    }
+    let history = history.clone();
+    let compare = move || {
+        // Units that were sent the same, and would be again, have the same changes.
+        let mut known: HashMap<_, Option<Arc<[FileChange]>>> = HashMap::new();
+        let answer = |(id, old, new, dockerfile): (UnitId, Digest, Context, Vec<u8>)| {
+            let compared = known.entry((old, new.digest)).or_insert_with(|| {
+                let new = FileList::of(&new.tree, &dockerfile);
+                Some(context::changes(&history.load(old)?, &new).into())
+            });
+            Some((id, compared.clone()?))
+        };
+        questions.into_iter().filter_map(answer).collect()
+    };
+    match tokio::task::spawn_blocking(compare).await {
+        Ok(changes) => changes,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}

@@ -1,0 +1,466 @@
+//! Reasons down to the file: in the plan, in `imgplan why`, and where the files of the last build are
+//! not known.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::support::{Output, TestEnv};
+
+/// The monorepo, built.
+fn built() -> TestEnv {
+    let env = TestEnv::example("monorepo");
+    env.apply();
+    env
+}
+
+/// The names of the lists that are kept.
+fn lists(env: &TestEnv) -> BTreeSet<String> {
+    let entries = fs::read_dir(env.path(".imgplan/contexts")).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// The name of the list that the lockfile names for a unit.
+fn list_of(env: &TestEnv, unit: &str) -> String {
+    let shown: Value = serde_json::from_str(&env.ok(["show", "--json", unit]).stdout).unwrap();
+    let digest = shown["units"][0]["built"]["inputs"]["context"].as_str().unwrap();
+    digest.strip_prefix("b3:").unwrap().to_owned()
+}
+
+/// The reasons of one unit, as JSON.
+fn reasons(output: &Output, unit: &str) -> Value {
+    let events = output.events("planned_change");
+    let change = events.iter().map(|event| &event["change"]).find(|it| it["image"] == unit);
+    change.unwrap_or_else(|| panic!("no change of {unit}\n{output}"))["reasons"].clone()
+}
+
+fn edit_api(env: &TestEnv) {
+    env.write("services/api/src/app.py", "print('changed')\n");
+    env.write("services/api/src/new.py", "");
+    env.write("services/api/src/old/a.txt", "").write("services/api/src/old/b.txt", "");
+}
+
+#[test]
+fn files_that_changed_are_named() {
+    let env = built();
+    edit_api(&env);
+    fs::create_dir(env.path("services/api/src/empty")).unwrap();
+    assert_eq!(
+        env.ok(["plan"]).steps(),
+        ["-/+ api:v1 build context: ~ src/app.py, + src/empty/, + src/new.py, and 2 more"]
+    );
+    assert_snapshot!(env.ok(["why", "api"]).shown(), @"
+    exit 0
+    --- stdout
+    -/+ api:v1  build
+
+    context changed:
+      ~ src/app.py
+      + src/empty/
+      + src/new.py
+      + src/old/a.txt
+      + src/old/b.txt
+    ");
+    env.apply();
+    fs::remove_dir_all(env.path("services/api/src/old")).unwrap();
+    fs::remove_dir(env.path("services/api/src/empty")).unwrap();
+    env.write("services/api/src/new.py", "pass\n");
+    let plan = env.ok(["plan"]);
+    assert_eq!(
+        plan.steps(),
+        ["-/+ api:v1 build context: - src/empty/, ~ src/new.py, - src/old/a.txt, and 1 more"]
+    );
+    assert_eq!(
+        reasons(&env.ok(["plan", "--json"]), "api:v1"),
+        json!([{ "code": "context_changed", "files": [
+            { "path": "src/empty/", "change": "removed" },
+            { "path": "src/new.py", "change": "changed" },
+            { "path": "src/old/a.txt", "change": "removed" },
+            { "path": "src/old/b.txt", "change": "removed" },
+        ]}])
+    );
+    env.apply();
+    env.plans_nothing();
+}
+
+#[cfg(unix)]
+#[test]
+fn modes_and_links_are_changes_too() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let env = built();
+    let app = env.path("services/api/src/app.py");
+    fs::set_permissions(&app, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(env.ok(["plan"]).steps(), ["-/+ api:v1 build context: ~ src/app.py"]);
+    fs::remove_file(&app).unwrap();
+    symlink("other.py", &app).unwrap();
+    assert_eq!(env.ok(["plan"]).steps(), ["-/+ api:v1 build context: ~ src/app.py"]);
+}
+
+/// Its content is an input of its own: a change of it should not look like two.
+#[test]
+fn a_dockerfile_is_no_file_of_the_context() {
+    let env = built();
+    env.edit("services/api/Dockerfile", "WORKDIR /app", "WORKDIR /srv");
+    assert_eq!(env.ok(["plan"]).steps(), ["-/+ api:v1 build Dockerfile changed"]);
+    env.write("services/api/src/new.py", "");
+    assert_eq!(
+        env.ok(["plan"]).steps(),
+        ["-/+ api:v1 build Dockerfile changed; context: + src/new.py"]
+    );
+    assert_snapshot!(env.ok(["why", "api:v1"]).shown(), @"
+    exit 0
+    --- stdout
+    -/+ api:v1  build
+
+    Dockerfile changed: services/api/Dockerfile
+    context changed:
+      + src/new.py
+    ");
+    // Another file becomes the Dockerfile; all files are as they were.
+    env.edit("services/api/Dockerfile", "WORKDIR /srv", "WORKDIR /app");
+    fs::remove_file(env.path("services/api/src/new.py")).unwrap();
+    env.write("services/api/src/D", env.read("services/api/Dockerfile")).apply();
+    env.edit("imgplan.yaml", "services/api\n", "services/api\n    dockerfile: src/D\n");
+    assert_eq!(env.ok(["plan"]).steps(), ["-/+ api:v1 build Dockerfile changed"]);
+    env.apply();
+    env.plans_nothing();
+}
+
+#[test]
+fn a_base_that_changed_is_explained_down_to_its_files() {
+    let env = built();
+    env.write("base/requirements.txt", "requests==2.32.4\n").write("base/patches/ssl.diff", "+\n");
+    assert_snapshot!(env.ok(["why", "worker"]).shown(), @"
+    exit 0
+    --- stdout
+    -/+ worker:v1  build
+
+    base python-base:3.12-amd64 changes
+      -/+ python-base:3.12-amd64  build
+      context changed:
+        + patches/ssl.diff
+        ~ requirements.txt
+    ");
+    let why = env.ok(["why", "worker", "--json"]);
+    let events = why.events("why");
+    let [event] = &events[..] else { panic!("{why}") };
+    assert_eq!(event["change"]["image"], "worker:v1");
+    assert_eq!(event["change"]["action"], "rebuild");
+    assert_eq!(
+        event["change"]["reasons"],
+        json!([{ "code": "dependency_changed", "base": "python-base:3.12-amd64", "via": [] }])
+    );
+    let via = &event["change"]["via"];
+    assert_eq!(via.as_array().unwrap().len(), 1, "{via:#}");
+    assert_eq!(via[0]["image"], "python-base:3.12-amd64");
+    assert_eq!(
+        via[0]["reasons"],
+        json!([{ "code": "context_changed", "files": [
+            { "path": "patches/ssl.diff", "change": "added" },
+            { "path": "requirements.txt", "change": "changed" },
+        ]}])
+    );
+}
+
+/// A chain of bases, and one that is reached in two ways.
+#[test]
+fn the_path_to_a_cause_is_told_once() {
+    let env = TestEnv::manifest(
+        "version: 1\ndefaults: {tag: v1}\nimages:\n  - {name: a, context: a}\n  \
+         - {name: b, context: b}\n  - {name: c, context: c}\n  - {name: d, context: d}\n",
+    );
+    env.context("a", "FROM scratch\n").context("b", "FROM a:v1\n").context("c", "FROM b:v1\n");
+    env.context("d", "FROM c:v1\nCOPY --from=a:v1 / /a\n").apply();
+    env.write("a/new", "").write("d/new", "");
+    assert_snapshot!(env.ok(["why", "d"]).shown(), @"
+    exit 0
+    --- stdout
+    -/+ d:v1  build
+
+    context changed:
+      + new
+    base a:v1 changes
+      -/+ a:v1  build
+      context changed:
+        + new
+    base c:v1 changes < b:v1 < a:v1
+      a:v1: see above
+    ");
+    let why = env.ok(["why", "d", "--json"]);
+    let change = &why.events("why")[0]["change"];
+    let via = change["via"].as_array().unwrap().iter().map(|step| step["image"].clone());
+    let mut via: Vec<Value> = via.collect();
+    via.sort_by_key(ToString::to_string);
+    assert_eq!(via, ["a:v1", "b:v1", "c:v1"]);
+
+    // The base is made; what stands on it is not.
+    env.context("b", "FROM a:v1\nCOPY missing /\n");
+    env.run(["apply", "--auto-approve"]).code(1);
+    env.ok(["why", "b"]).says("the last build did not succeed [build ");
+    env.context("b", "FROM a:v1\n");
+    assert_snapshot!(env.ok(["why", "d"]).shown(), @"
+    exit 0
+    --- stdout
+    -/+ d:v1  build
+
+    context changed:
+      + new
+    base a:v1 changes
+      a:v1 was made anew since; nothing is left to do to it
+    base c:v1 changes < b:v1 < a:v1
+      a:v1 was made anew since; nothing is left to do to it
+    ");
+}
+
+#[test]
+fn what_has_nothing_to_do_is_said_in_a_line() {
+    let env = built();
+    assert_snapshot!(env.ok(["why", "api"]).shown(), @"
+    exit 0
+    --- stdout
+    No changes to api:v1. Compared with its last build [build ID]: context, Dockerfile, platform, base python-base:3.12-amd64; with the manifest: visibility, owner.
+    ");
+    assert_snapshot!(env.ok(["why", "redis:7-alpine"]).shown(), @"
+    exit 0
+    --- stdout
+    No changes to redis:7-alpine. Compared with its last build [build ID]: source, platform; with the manifest: visibility, owner.
+    ");
+    let why = env.ok(["why", "redis", "--json"]);
+    let change = &why.events("why")[0]["change"];
+    assert_eq!((&change["action"], &change["reasons"]), (&json!("noop"), &json!([])));
+    assert_eq!(change["compared"], json!(["source", "platform"]));
+}
+
+#[test]
+fn every_other_reason_is_told_in_full() {
+    let env = TestEnv::example("monorepo");
+    assert_snapshot!(env.ok(["why", "web"]).shown(), @"
+    exit 0
+    --- stdout
+    + web:v1-amd64  build
+
+    new: the lockfile has no build of it
+
+    + web:v1-arm64  build
+
+    new: the lockfile has no build of it
+    ");
+    env.apply();
+    env.edit(
+        "imgplan.yaml",
+        "redis:7-alpine\n",
+        "redis:8-alpine\n    name: redis\n    tag: 7-alpine\n",
+    );
+    env.edit("imgplan.yaml", "visibility: public", "visibility: private");
+    assert_snapshot!(env.ok(["why", "redis"]).shown(), @"
+    exit 0
+    --- stdout
+    -/+ redis:7-alpine  mirror
+
+    source docker.io/library/redis:7-alpine -> docker.io/library/redis:8-alpine
+    ");
+    assert_snapshot!(env.ok(["why", "api"]).shown(), @"
+    exit 0
+    --- stdout
+    ~ api:v1  update
+
+    visibility public -> private
+    ");
+    env.write("imgplan.yaml", "version: 1\nimages: []\n");
+    assert_snapshot!(env.ok(["why", "worker"]).shown(), @"
+    exit 0
+    --- stdout
+    . worker:v1  forget
+
+    removed from the manifest, image kept
+    ");
+}
+
+/// What was a mirror was sent no files, and nothing of them was lost.
+#[test]
+fn a_mirror_that_becomes_a_build_has_no_list_to_miss() {
+    let mirror = "version: 1\nimages: [{source: redis:7, name: app, tag: v1}]\n";
+    let build = "version: 1\nimages: [{context: app, name: app, tag: v1}]\n";
+    let env = TestEnv::manifest(mirror);
+    env.context("app", "FROM scratch\n").apply();
+    env.write("imgplan.yaml", build);
+    assert_snapshot!(env.ok(["why", "app"]).shown(), @"
+    exit 0
+    --- stdout
+    -/+ app:v1  build
+
+    Dockerfile changed
+    context changed
+    source redis:7 removed
+    ");
+    env.apply();
+    env.write("imgplan.yaml", mirror);
+    assert_snapshot!(env.ok(["why", "app", "--offline"]).shown(), @"
+    exit 0
+    --- stdout
+    -/+ app:v1  mirror
+
+    Dockerfile changed
+    context changed
+    source redis:7 added
+    ");
+}
+
+#[test]
+fn why_of_what_there_is_not() {
+    let env = built();
+    assert_snapshot!(env.run(["why", "apis"]).shown(), @"
+    exit 1
+    --- stderr
+      × neither manifest nor lockfile has an image `apis`
+      help: did you mean `api`?
+    ");
+    assert_snapshot!(env.run(["why", "something:else"]).shown(), @"
+    exit 1
+    --- stderr
+      × neither manifest nor lockfile has an image `something:else`
+      help: `imgplan plan` and `imgplan show` name what there is
+    ");
+    env.run(["why"]).code(64);
+}
+
+/// Without the list, and with one that is none, a plan says what it knows, and so does `why`.
+#[test]
+fn a_list_that_is_not_here_is_not_made_up() {
+    let env = built();
+    let path = format!(".imgplan/contexts/{}", list_of(&env, "api:v1"));
+    let whole = fs::read(env.path(&path)).unwrap();
+    let other = fs::read(env.path(&format!(".imgplan/contexts/{}", list_of(&env, "worker:v1"))));
+    edit_api(&env);
+    let broken = [
+        None,
+        Some(b"garbage".to_vec()),
+        Some(whole[..whole.len() - 1].to_vec()),
+        Some([b"imgplan cache 2", &whole[15..]].concat()),
+        // A list as good as any, of another context.
+        Some(other.unwrap()),
+    ];
+    for bytes in broken {
+        match &bytes {
+            Some(bytes) => fs::write(env.path(&path), bytes).unwrap(),
+            None => fs::remove_file(env.path(&path)).unwrap(),
+        }
+        assert_eq!(env.ok(["plan"]).steps(), ["-/+ api:v1 build context changed"]);
+        assert!(!env.exists(&path), "what is not believed is dropped");
+    }
+    assert_eq!(
+        reasons(&env.ok(["plan", "--json"]), "api:v1"),
+        json!([{ "code": "context_changed", "files": null }])
+    );
+    assert_snapshot!(env.ok(["why", "api"]).shown(), @"
+    exit 0
+    --- stdout
+    -/+ api:v1  build
+
+    context changed
+      which files is not known: the list of what the last build was sent is not on this
+      machine. It was built elsewhere, or .imgplan/ was removed. The next plan after an
+      apply will know.
+    ");
+    // With the list, the same plan names them.
+    fs::write(env.path(&path), &whole).unwrap();
+    assert_eq!(
+        env.ok(["plan"]).steps(),
+        ["-/+ api:v1 build context: ~ src/app.py, + src/new.py, + src/old/a.txt, and 1 more"]
+    );
+}
+
+/// Lockfile and files came by git: after one plan, files are named.
+#[test]
+fn one_plan_is_enough_after_a_pull() {
+    for plan in [&["plan"][..], &["plan", "--offline"], &["why", "api"], &["apply"]] {
+        let env = built();
+        let before = lists(&env);
+        assert_eq!(before.len(), 4, "python-base, api, web and worker, whatever their platforms");
+        fs::remove_dir_all(env.path(".imgplan")).unwrap();
+        env.ok(plan.iter().copied());
+        assert_eq!(lists(&env), before, "{plan:?}");
+        assert_eq!(env.read(".imgplan/.gitignore"), "*\n", "{plan:?}");
+        edit_api(&env);
+        env.ok(["plan"]).says("~ src/app.py");
+    }
+}
+
+#[test]
+fn lists_that_the_lockfile_does_not_name_are_removed() {
+    let env = built();
+    let old = list_of(&env, "api:v1");
+    env.write(".imgplan/contexts/.new-left", "of a death");
+    edit_api(&env);
+    env.ok(["plan"]);
+    assert!(lists(&env).contains(&old), "a plan still needs it");
+    env.apply();
+    let new = list_of(&env, "api:v1");
+    assert_eq!(lists(&env).len(), 4);
+    assert!(lists(&env).contains(&new) && !lists(&env).contains(&old));
+
+    // A build that failed leaves the list of the last that did not.
+    env.write("services/api/Dockerfile", "FROM scratch\nCOPY missing /\n");
+    env.write("services/api/src/newer.py", "");
+    env.run(["apply", "--auto-approve"]).code(1);
+    assert!(lists(&env).contains(&new));
+    env.ok(["plan"]).says("context: + src/newer.py");
+
+    env.write("imgplan.yaml", "version: 1\nimages: []\n").apply();
+    assert_eq!(lists(&env), BTreeSet::new());
+}
+
+/// Whoever is root can write wherever the mode says no; nobody can where a file is in the way.
+#[test]
+fn a_work_folder_that_cannot_be_written_only_costs_names() {
+    let env = built();
+    let listed = fs::read_dir(env.path(".imgplan")).unwrap().count();
+    fs::remove_dir_all(env.path(".imgplan")).unwrap();
+    env.write(".imgplan/contexts", "a file");
+    env.plans_nothing();
+    edit_api(&env);
+    assert_eq!(env.ok(["plan"]).steps(), ["-/+ api:v1 build context changed"]);
+    env.apply();
+    assert_eq!(fs::read_dir(env.path(".imgplan")).unwrap().count(), listed, "as many as before");
+    env.plans_nothing();
+}
+
+#[test]
+fn the_local_service_keeps_lists_of_its_own() {
+    let env = TestEnv::example("monorepo");
+    env.ok(["apply", "--local", "--auto-approve"]);
+    assert!(!env.exists(".imgplan/contexts"));
+    edit_api(&env);
+    env.ok(["plan", "--local"]).says("~ src/app.py");
+    env.ok(["why", "--local", "api"]).says("+ src/new.py");
+}
+
+#[test]
+fn a_digest_is_made_of_its_inputs() {
+    let env = built();
+    let digest = env.ok(["context", "digest", "api", "--json"]);
+    let ours: Value = serde_json::from_str(&digest.stdout).unwrap();
+    let shown: Value = serde_json::from_str(&env.ok(["show", "--json", "api"]).stdout).unwrap();
+    let built = &shown["units"][0]["built"];
+    assert_eq!(ours["image"], "api:v1");
+    assert_eq!(ours["inputs"], built["inputs"]);
+    assert_eq!(ours["fingerprint"], built["fingerprint"]);
+    let text = env.ok(["context", "digest", "api"]).stdout;
+    let keys: Vec<&str> = text.lines().filter_map(|line| line.split("  ").next()).collect();
+    assert_eq!(
+        keys,
+        [
+            "base python-base:3.12-amd64",
+            "context",
+            "dockerfile",
+            "dockerfile_path",
+            "format",
+            "platform",
+            "fingerprint",
+        ]
+    );
+    assert!(text.lines().all(|line| line.contains("  ")), "{text}");
+    env.run(["context", "digest", "redis"]).code(1).says("has no context");
+}
