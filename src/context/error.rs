@@ -33,6 +33,10 @@ impl ScanError {
     }
 }
 
+pub(super) fn unreadable(action: &'static str, path: PathBuf, source: io::Error) -> ScanProblem {
+    ScanProblem::Unreadable(PathError { action, path, source })
+}
+
 /// One thing that is wrong with a context.
 #[derive(Debug, Error, Diagnostic)]
 pub enum ScanProblem {

@@ -17,6 +17,7 @@ pub mod ignore;
 mod open;
 mod pack;
 mod pattern;
+mod rules;
 mod tree;
 mod walk;
 
@@ -28,6 +29,7 @@ use std::path::Path;
 
 pub use self::error::{PackError, ScanError, ScanProblem};
 pub use self::pack::{PlacedDockerfile, Spool};
+pub use self::rules::{Rules, Why};
 pub use self::tree::{Entry, EntryKind, RelPath, Tree};
 
 /// Reads a context: every path that Docker would send, and the digest of every file.
@@ -38,6 +40,11 @@ pub use self::tree::{Entry, EntryKind, RelPath, Tree};
 /// are, and no `!` brings them back: they change with every run.
 pub fn scan(root: &Path, dockerfile: Option<&Path>) -> Result<Tree, ScanError> {
     walk::scan(root, dockerfile)
+}
+
+/// The rules that a context follows, without a look at what is in it.
+pub fn rules(root: &Path, dockerfile: Option<&Path>) -> Result<Rules, ScanError> {
+    Rules::find(root, dockerfile).map_err(|all| ScanError::new(root, all))
 }
 
 /// Writes a tree and the Dockerfile as a `tar.gz`. Every file is read again and must be what the

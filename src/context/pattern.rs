@@ -18,8 +18,8 @@ pub(super) enum Matcher {
     Prefix(String),
     /// What ends so: `**/name`, `**.md`.
     Suffix(String),
-    /// Anything else.
-    Regex(Regex),
+    /// Anything else; the text is what every path that matches ends with, if that can be told.
+    Regex(String, Regex),
 }
 
 impl Matcher {
@@ -33,7 +33,9 @@ impl Matcher {
             Kind::Suffix => Self::Suffix(pattern[2..].to_owned()),
             Kind::Regex => {
                 let regex = Dialect::new(&go).convert()?;
-                Self::Regex(Regex::new(&regex).map_err(|_| "the pattern is too large".to_owned())?)
+                let regex =
+                    Regex::new(&regex).map_err(|_| "the pattern is too large".to_owned())?;
+                Self::Regex(tail(pattern).to_owned(), regex)
             }
         })
     }
@@ -46,7 +48,10 @@ impl Matcher {
             Self::Suffix(suffix) => {
                 path.ends_with(suffix) || suffix.strip_prefix('/').is_some_and(|name| path == name)
             }
-            Self::Regex(regex) => regex.is_match(path),
+            // Few paths end so, and to look is much cheaper than to run the expression.
+            Self::Regex(tail, regex) => {
+                (tail.is_empty() || path.ends_with(tail)) && regex.is_match(path)
+            }
         }
     }
 }
@@ -115,6 +120,16 @@ fn check(pattern: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The plain text that a pattern ends with. An alternative need not end like the whole pattern, and
+/// what follows a backslash need not be plain.
+fn tail(pattern: &str) -> &str {
+    if pattern.contains(['|', '\\']) {
+        return "";
+    }
+    let special = ['*', '?', '[', ']', '{', '}', '^', '/'];
+    pattern.rsplit(special).next().unwrap_or_default()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

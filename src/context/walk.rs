@@ -1,7 +1,6 @@
 //! Walks a folder and makes a tree of what its `.dockerignore` leaves in.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,22 +8,19 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::error::{MOST_PROBLEMS, ScanError, ScanProblem};
+use super::error::{MOST_PROBLEMS, ScanError, ScanProblem, unreadable};
 use super::ignore::{Ignore, Matched};
 use super::open::{fill, open};
+use super::rules::{Rules, is_own};
 use super::tree::{Entry, EntryKind, RelPath, Tree};
 use crate::base::digest::Digest;
-use crate::base::file::PathError;
 
 /// See [`scan`](super::scan).
 pub(super) fn scan(root: &Path, dockerfile: Option<&Path>) -> Result<Tree, ScanError> {
     let mut walk = Walk::new(root);
     let real_root = walk.real_root()?;
-    let (ignore, ignored_by) = match find_ignore(root, dockerfile) {
-        Ok(found) => found,
-        Err(problems) => return Err(ScanError::new(root, problems)),
-    };
-    walk.folder(&real_root, &ignore);
+    let rules = Rules::find(root, dockerfile).map_err(|all| ScanError::new(root, all))?;
+    walk.folder(&real_root, &rules.ignore);
     let (mut entries, files) = (walk.entries, walk.files);
     let (digested, problems) = digest_files(root, &real_root, &files);
     walk.problems.extend(problems);
@@ -32,56 +28,7 @@ pub(super) fn scan(root: &Path, dockerfile: Option<&Path>) -> Result<Tree, ScanE
         return Err(ScanError::new(root, walk.problems));
     }
     entries.extend(digested);
-    Ok(Tree::new(root.to_owned(), real_root, entries, ignored_by))
-}
-
-fn unreadable(action: &'static str, path: PathBuf, source: io::Error) -> ScanProblem {
-    ScanProblem::Unreadable(PathError { action, path, source })
-}
-
-/// The rules of the first `.dockerignore` there is: the Dockerfile's own, then the context's.
-fn find_ignore(
-    root: &Path,
-    dockerfile: Option<&Path>,
-) -> Result<(Ignore, Option<PathBuf>), Vec<ScanProblem>> {
-    let own = dockerfile.map(|path| {
-        let mut name = OsString::from(path);
-        name.push(".dockerignore");
-        PathBuf::from(name)
-    });
-    for path in own.into_iter().chain([root.join(".dockerignore")]) {
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if is_absent(error.kind()) => continue,
-            Err(error) => return Err(vec![unreadable("read", path, error)]),
-        };
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = valid.split(|byte| *byte == b'\n').count();
-            vec![ScanProblem::NotText { path: path.clone(), line }]
-        })?;
-        let ignore = Ignore::parse(&text).map_err(|errors| {
-            let problem = |error| ScanProblem::Pattern { path: path.clone(), error };
-            errors.into_iter().map(problem).collect::<Vec<_>>()
-        })?;
-        return Ok((ignore, Some(path)));
-    }
-    Ok((Ignore::default(), None))
-}
-
-fn is_absent(kind: io::ErrorKind) -> bool {
-    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-/// Whether a name belongs to imgplan itself: its folder, its lockfile, and the file that becomes
-/// the lockfile. They change with every run, so a context that held them would never be up to date.
-fn is_own(name: &OsStr, is_dir: bool) -> bool {
-    let name = name.as_encoded_bytes();
-    let temporary = |name: &[u8]| {
-        name.strip_prefix(b".imgplan-")
-            .is_some_and(|rest| rest.len() == 6 && rest.iter().all(u8::is_ascii_alphanumeric))
-    };
-    if is_dir { name == b".imgplan" } else { name == b"imgplan.lock" || temporary(name) }
+    Ok(Tree::new(root.to_owned(), real_root, entries, rules.file))
 }
 
 /// A folder that is yet to be read.
@@ -174,11 +121,15 @@ impl<'r> Walk<'r> {
         folder: &Folder,
         ignore: &Ignore,
     ) -> Option<Folder> {
-        if is_own(&child.file_name(), kind.is_dir()) {
+        if is_own(child.file_name().as_encoded_bytes(), kind.is_dir()) {
             return None;
         }
         let text = path.lossy();
-        let (verdict, matched) = ignore.below(&text, &folder.matched);
+        let (verdict, matched) = if kind.is_dir() {
+            ignore.of_folder(&text, &folder.matched)
+        } else {
+            (ignore.of_file(&text, &folder.matched), Matched::default())
+        };
         if verdict.ignored {
             if !kind.is_dir() || !ignore.may_bring_back_below(&text) {
                 return None;
