@@ -17,7 +17,7 @@ pub(super) enum Matcher {
     /// What begins so: `dir/**`.
     Prefix(String),
     /// What ends so: `**/name`, `**.md`.
-    Suffix(String),
+    Suffix(Vec<u8>),
     /// Anything else; the text is what every path that matches ends with, if that can be told.
     Regex(String, Regex),
 }
@@ -30,7 +30,7 @@ impl Matcher {
         Ok(match kind {
             Kind::Exact => Self::Exact(pattern.to_owned()),
             Kind::Prefix => Self::Prefix(pattern[..pattern.len() - 2].to_owned()),
-            Kind::Suffix => Self::Suffix(pattern[2..].to_owned()),
+            Kind::Suffix => Self::Suffix(pattern.as_bytes()[2..].to_owned()),
             Kind::Regex => {
                 let regex = Dialect::new(&go).convert()?;
                 let regex =
@@ -46,7 +46,8 @@ impl Matcher {
             Self::Prefix(prefix) => path.starts_with(prefix),
             // `**/name` is also the name alone, at the root.
             Self::Suffix(suffix) => {
-                path.ends_with(suffix) || suffix.strip_prefix('/').is_some_and(|name| path == name)
+                let path = path.as_bytes();
+                path.ends_with(suffix) || suffix.strip_prefix(b"/") == Some(path)
             }
             // Few paths end so, and to look is much cheaper than to run the expression.
             Self::Regex(tail, regex) => {
@@ -144,7 +145,8 @@ enum Kind {
 fn translate(pattern: &str) -> (Kind, String) {
     let mut kind = Kind::Exact;
     let mut regex = String::from("^");
-    let mut chars = pattern.chars().peekable();
+    // moby's reader passes over a byte order mark; its comparisons of text do not.
+    let mut chars = pattern.strip_prefix('\u{feff}').unwrap_or(pattern).chars().peekable();
     let mut first = true;
     while let Some(c) = chars.next() {
         match c {

@@ -9,6 +9,7 @@ mod failures;
 mod layers;
 mod main_job;
 mod manifests;
+mod moby;
 mod prime;
 mod readme;
 mod schema;
