@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::args::{ContextArgs, ContextCommand};
+use super::context_why;
 use super::failure::{Exit, Failure};
 use super::service::LOCAL;
 use super::settings::{Settings, env};
@@ -23,6 +24,10 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result
         ContextCommand::List { image } => {
             let (_, build) = find(&workspace, &image)?;
             list(ui, &scan(build)?)?;
+        }
+        ContextCommand::Why { image, path } => {
+            let (unit, build) = find(&workspace, &image)?;
+            context_why::why(ui, unit, build, &path)?;
         }
         ContextCommand::Pack { image, output, local } => {
             let (unit, build) = find(&workspace, &image)?;
@@ -62,8 +67,7 @@ fn find<'w>(workspace: &'w Workspace, image: &str) -> Result<(&'w Unit, &'w Buil
 }
 
 fn scan(build: &BuildOrigin) -> Result<Tree, Failure> {
-    context::scan(&build.context, Some(&build.dockerfile_path))
-        .map_err(|error| Failure { exit: Exit::Error, report: miette::Report::new(error) })
+    Ok(context::scan(&build.context, Some(&build.dockerfile_path))?)
 }
 
 fn list(ui: &mut Ui, tree: &Tree) -> io::Result<()> {
@@ -118,14 +122,10 @@ fn pack(
     let tree = scan(build)?;
     let placed = place(&tree, &build.dockerfile, build.dockerfile_inside.as_deref(), bases)
         .ok_or_else(|| Failure::user("its Dockerfile has no path in the archive"))?;
-    let fail = |error: context::PackError| Failure {
-        exit: Exit::Error,
-        report: miette::Report::new(error),
-    };
     if output == Path::new("-") {
-        return context::pack(&tree, &placed, ui.bytes()).map_err(fail);
+        return Ok(context::pack(&tree, &placed, ui.bytes())?);
     }
-    let spool = context::spool(&tree, &placed).map_err(fail)?;
+    let spool = context::spool(&tree, &placed)?;
     let write = || -> io::Result<u64> {
         let mut file = std::fs::File::create(output)?;
         let written = io::copy(&mut spool.reader()?, &mut file)?;

@@ -261,7 +261,7 @@ fn help_of_the_program() {
       plan      Show what would be done, and why; changes nothing
       apply     Do what the plan says, after asking
       show      Show what the lockfile knows
-      context   Show or pack the files that an image is built from
+      context   Show, explain or pack the files that an image is built from
       schema    Print the JSON Schema of the manifest, for editors
       serve     Serve the images API on this machine, to try and test against
       help      Print this message or the help of the given subcommand(s)

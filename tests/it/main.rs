@@ -4,6 +4,7 @@
 
 mod bases;
 mod commands;
+mod context;
 mod examples;
 mod failures;
 mod layers;
