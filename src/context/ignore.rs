@@ -100,7 +100,12 @@ impl Ignore {
     pub fn verdict(&self, path: &str) -> Verdict {
         let mut matched = Matched::default();
         for (end, _) in path.match_indices('/') {
-            (_, matched) = self.of_folder(&path[..end], &matched);
+            let folder = &path[..end];
+            let (verdict, of_folder) = self.of_folder(folder, &matched);
+            if verdict.ignored && !self.may_bring_back_below(folder) {
+                return verdict;
+            }
+            matched = of_folder;
         }
         self.of_file(path, &matched)
     }
@@ -144,7 +149,8 @@ impl Ignore {
         verdict
     }
 
-    /// Whether an exception may bring back something below an ignored folder.
+    /// Whether an exception may bring back something below an ignored folder. Where it may not, the
+    /// folder is not entered: after `*` and `!a/*/**`, Docker does not send `a/b/c`.
     pub(super) fn may_bring_back_below(&self, folder: &str) -> bool {
         if !self.plain_exceptions {
             return true;

@@ -202,7 +202,7 @@ const SPECIAL: &str = r"
 
 /// What people write.
 fn realistic() -> BoxedStrategy<Case> {
-    let pattern = (0..24, select(FOLDERS), select(FOLDERS), select(FILES)).prop_map(
+    let pattern = (0..27, select(FOLDERS), select(FOLDERS), select(FILES)).prop_map(
         |(form, one, two, file)| {
             let kind = file.split_once('.').map_or("*", |(_, kind)| kind);
             match form {
@@ -227,6 +227,7 @@ fn realistic() -> BoxedStrategy<Case> {
                 20 => format!("  {file} "),
                 21 => format!("{one}/{two}/{file}"),
                 22 => format!("**/{one}/**/*.{kind}"),
+                23 | 24 => format!("{one}/*/**"),
                 _ => one.to_owned(),
             }
         },

@@ -103,25 +103,15 @@ func judge(asked question) (told answer) {
 		told.Error = err.Error()
 		return told
 	}
-	// As the sender of a context does: folders first, and what matched them is handed down.
-	folders := map[string]patternmatcher.MatchInfo{"": {}}
-	var ask func(name string) (bool, patternmatcher.MatchInfo, error)
-	ask = func(name string) (bool, patternmatcher.MatchInfo, error) {
-		above := ""
-		if at := strings.LastIndexByte(name, '/'); at >= 0 {
-			above = name[:at]
+	context := &context{matcher: matcher, plain: true, folders: map[string]folder{"": {}}}
+	for _, pattern := range matcher.Patterns() {
+		if pattern.Exclusion() {
+			context.exceptions = append(context.exceptions, trunk(pattern)+"/")
+			context.plain = context.plain && !strings.ContainsAny(trunk(pattern), "*[]?^\\")
 		}
-		if _, known := folders[above]; !known {
-			_, matches, err := ask(above)
-			if err != nil {
-				return false, matches, err
-			}
-			folders[above] = matches
-		}
-		return matcher.MatchesUsingParentResults(name, folders[above])
 	}
 	for _, name := range asked.Paths {
-		ignored, _, err := ask(name)
+		ignored, _, err := context.judge(name)
 		if err != nil {
 			told.Error = err.Error()
 			return told
@@ -129,6 +119,53 @@ func judge(asked question) (told answer) {
 		told.Ignored = append(told.Ignored, ignored)
 	}
 	return told
+}
+
+// A context as Docker's sender walks it: folders first. What matched a folder is handed down, and an
+// ignored folder is not entered unless the text of an exception begins with its path; or at all, where
+// an exception has more than stars at its end.
+type context struct {
+	matcher    *patternmatcher.PatternMatcher
+	exceptions []string
+	plain      bool
+	folders    map[string]folder
+}
+
+type folder struct {
+	matches patternmatcher.MatchInfo
+	skipped bool
+}
+
+func (c *context) judge(name string) (bool, patternmatcher.MatchInfo, error) {
+	above := ""
+	if at := strings.LastIndexByte(name, '/'); at >= 0 {
+		above = name[:at]
+	}
+	if _, known := c.folders[above]; !known {
+		ignored, matches, err := c.judge(above)
+		if err != nil {
+			return false, matches, err
+		}
+		c.folders[above] = folder{matches, ignored && !c.entered(above)}
+	}
+	if c.folders[above].skipped {
+		return true, patternmatcher.MatchInfo{}, nil
+	}
+	return c.matcher.MatchesUsingParentResults(name, c.folders[above].matches)
+}
+
+func (c *context) entered(ignored string) bool {
+	for _, exception := range c.exceptions {
+		if strings.HasPrefix(exception, ignored+"/") {
+			return true
+		}
+	}
+	return !c.plain
+}
+
+// A pattern without the stars at its end.
+func trunk(pattern *patternmatcher.Pattern) string {
+	return strings.TrimSuffix(strings.TrimSuffix(pattern.String(), "/**"), "/*")
 }
 
 func judgeAll(in io.Reader, out io.Writer) error {
