@@ -67,7 +67,7 @@ pub(super) enum Command {
     Apply(ApplyArgs),
     /// Show what the lockfile knows
     Show(ShowArgs),
-    /// Show, digest or pack the files that an image is built from
+    /// Show, explain or pack the files that an image is built from
     Context(ContextArgs),
     /// Print the JSON Schema of the manifest, for editors
     Schema(SchemaArgs),
@@ -175,6 +175,16 @@ pub(super) enum ContextCommand {
         /// `name` or `name:tag`
         #[arg(value_name = "IMAGE")]
         image: String,
+    },
+    /// Tell whether a path is sent, and the pattern of .dockerignore that decided it
+    Why {
+        /// `name` or `name:tag`
+        #[arg(value_name = "IMAGE")]
+        image: String,
+        /// Relative to the context, as `context list` prints it, or from here into the context; it
+        /// need not exist
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
     },
     /// Write the archive that is sent
     Pack {

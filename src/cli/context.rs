@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::args::{ContextArgs, ContextCommand};
+use super::context_why;
 use super::failure::{Exit, Failure};
 use super::service::LOCAL;
 use super::settings::{Settings, env};
@@ -31,6 +32,10 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result
         ContextCommand::Digest { image } => {
             let (unit, _) = find(&workspace, &image)?;
             digest(ui, &workspace, unit)?;
+        }
+        ContextCommand::Why { image, path } => {
+            let (unit, build) = find(&workspace, &image)?;
+            context_why::why(ui, unit, build, &path)?;
         }
         ContextCommand::Pack { image, output, local } => {
             let (unit, build) = find(&workspace, &image)?;
@@ -70,8 +75,7 @@ fn find<'w>(workspace: &'w Workspace, image: &str) -> Result<(&'w Unit, &'w Buil
 }
 
 fn scan(build: &BuildOrigin) -> Result<Tree, Failure> {
-    context::scan(&build.context, Some(&build.dockerfile_path))
-        .map_err(|error| Failure { exit: Exit::Error, report: miette::Report::new(error) })
+    Ok(context::scan(&build.context, Some(&build.dockerfile_path))?)
 }
 
 fn list(ui: &mut Ui, tree: &Tree) -> io::Result<()> {
@@ -173,15 +177,11 @@ fn pack(
 ) -> Result<(), Failure> {
     let tree = scan(build)?;
     let placed = place(&tree, &build.dockerfile, build.dockerfile_inside.as_deref(), bases);
-    let fail = |error: context::PackError| Failure {
-        exit: Exit::Error,
-        report: miette::Report::new(error),
-    };
     if output == Path::new("-") {
-        context::pack(&tree, &placed, ui.bytes()).map_err(fail)?;
+        context::pack(&tree, &placed, ui.bytes())?;
         return Ok(());
     }
-    let spool = context::spool(&tree, &placed).map_err(fail)?;
+    let spool = context::spool(&tree, &placed)?;
     let write = || -> io::Result<u64> {
         let mut file = std::fs::File::create(output)?;
         let written = io::copy(&mut spool.reader()?, &mut file)?;

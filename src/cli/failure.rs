@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use miette::{Diagnostic, Report};
 
+use crate::context::{PackError, ScanError};
 use crate::manifest::ManifestError;
 use crate::run::RunError;
 use crate::server::ServerError;
@@ -105,7 +106,7 @@ macro_rules! failures {
         }
     )*};
 }
-failures!(ManifestError, SurveyError, RunError, ServerError);
+failures!(ManifestError, SurveyError, RunError, ServerError, ScanError, PackError);
 
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {

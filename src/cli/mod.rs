@@ -4,6 +4,7 @@
 mod apply;
 mod args;
 mod context;
+mod context_why;
 mod diagnostic;
 mod failure;
 mod lists;

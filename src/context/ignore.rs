@@ -4,6 +4,8 @@
 //! and cleaned as paths, a pattern that matches a folder matches all below it, `!` makes an
 //! exception, and the last pattern that matches wins.
 
+use std::sync::Arc;
+
 use super::pattern::{Matcher, clean};
 
 /// The patterns of one `.dockerignore`.
@@ -26,6 +28,9 @@ pub struct Ignore {
 #[derive(Debug, Clone)]
 struct Rule {
     matcher: Matcher,
+    /// The pattern as it was written.
+    written: String,
+    /// The pattern as it is matched: cleaned, and without its `!`.
     pattern: String,
     exception: bool,
     line: usize,
@@ -52,9 +57,16 @@ pub struct IgnoreError {
     pub message: String,
 }
 
-/// Which patterns matched a folder, handed down to what is below it.
+/// Which patterns matched a folder, handed down to what is below it; nothing where none did. Most
+/// folders share it with the one that holds them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Matched(Vec<bool>);
+pub(super) struct Matched(Option<Arc<[bool]>>);
+
+impl Matched {
+    fn has(&self, index: usize) -> bool {
+        self.0.as_ref().is_some_and(|all| all[index])
+    }
+}
 
 impl Ignore {
     /// Reads the text of a `.dockerignore`, or says which lines are no patterns.
@@ -87,40 +99,58 @@ impl Ignore {
     /// What becomes of a path, given relative to the context and separated by `/`.
     pub fn verdict(&self, path: &str) -> Verdict {
         let mut matched = Matched::default();
-        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        for (end, _) in path.match_indices('/') {
+            let folder = &path[..end];
+            let (verdict, of_folder) = self.of_folder(folder, &matched);
+            if verdict.ignored && !self.may_bring_back_below(folder) {
+                return verdict;
+            }
+            matched = of_folder;
+        }
+        self.of_file(path, &matched)
+    }
+
+    /// The pattern on a line, as it was written.
+    pub fn pattern(&self, line: usize) -> Option<&str> {
+        let rule = self.rules.iter().find(|rule| rule.line == line);
+        rule.map(|rule| rule.written.as_str())
+    }
+
+    /// The verdict on a path that has nothing below it, given which patterns matched the folder that
+    /// holds it.
+    pub(super) fn of_file(&self, path: &str, parent: &Matched) -> Verdict {
+        self.decide(path, parent, |_| ())
+    }
+
+    /// The verdict on a folder, and which patterns matched it.
+    pub(super) fn of_folder(&self, path: &str, parent: &Matched) -> (Verdict, Matched) {
+        let mut matched = parent.clone();
+        let verdict = self.decide(path, parent, |index| {
+            if !matched.has(index) {
+                let all = matched.0.get_or_insert_with(|| vec![false; self.rules.len()].into());
+                Arc::make_mut(all)[index] = true;
+            }
+        });
+        (verdict, matched)
+    }
+
+    /// Goes through the rules and tells of each that matches.
+    fn decide(&self, path: &str, parent: &Matched, mut matches: impl FnMut(usize)) -> Verdict {
         let mut verdict = Verdict::default();
-        for end in ends {
-            (verdict, matched) = self.below(&path[..end], &matched);
+        for (index, rule) in self.rules.iter().enumerate() {
+            // As in moby, a pattern is only asked where its answer could change something, and is
+            // taken to have matched nothing where it is not asked: this decides what is below.
+            let asked = rule.exception == verdict.ignored;
+            if parent.has(index) || (asked && rule.matcher.matches(path)) {
+                matches(index);
+                verdict = Verdict { ignored: !rule.exception, line: Some(rule.line) };
+            }
         }
         verdict
     }
 
-    /// The verdict on a path, given which patterns matched the folder that holds it.
-    pub(super) fn below(&self, path: &str, parent: &Matched) -> (Verdict, Matched) {
-        let mut verdict = Verdict::default();
-        let mut all = vec![false; self.rules.len()];
-        for (index, rule) in self.rules.iter().enumerate() {
-            let inherited = parent.0.get(index).copied().unwrap_or(false);
-            // As in moby, a pattern is only asked where its answer could change something, and is
-            // taken to have matched nothing where it is not asked: this decides what is below.
-            let asked = rule.exception == verdict.ignored;
-            if inherited || (asked && rule.matcher.matches(path)) {
-                all[index] = true;
-                verdict = Verdict { ignored: !rule.exception, line: Some(rule.line) };
-            }
-        }
-        (verdict, Matched(all))
-    }
-
-    pub(super) fn of_file(&self, path: &str, parent: &Matched) -> Verdict {
-        self.below(path, parent).0
-    }
-
-    pub(super) fn of_folder(&self, path: &str, parent: &Matched) -> (Verdict, Matched) {
-        self.below(path, parent)
-    }
-
-    /// Whether an exception may bring back something below an ignored folder.
+    /// Whether an exception may bring back something below an ignored folder. Where it may not, the
+    /// folder is not entered: after `*` and `!a/*/**`, Docker does not send `a/b/c`.
     pub(super) fn may_bring_back_below(&self, folder: &str) -> bool {
         if !self.plain_exceptions {
             return true;
@@ -149,7 +179,7 @@ impl Rule {
             None => (false, pattern),
         };
         let matcher = Matcher::new(&pattern)?;
-        Ok(Self { matcher, pattern, exception, line: number })
+        Ok(Self { matcher, written: line.to_owned(), pattern, exception, line: number })
     }
 
     /// The pattern without the stars at its end.

@@ -46,7 +46,7 @@ pub use self::error::{PackError, ScanError, ScanProblem};
 pub use self::history::{History, Kept};
 pub use self::pack::Spool;
 pub use self::placement::{PlacedFile, Placement};
-pub use self::rules::Rules;
+pub use self::rules::{Rules, Why};
 pub use self::scan::Wanted;
 pub use self::tree::{Entry, EntryKind, RelPath, Tree};
 
@@ -70,6 +70,11 @@ pub fn scan(root: &Path, dockerfile: Option<&Path>) -> Result<Tree, ScanError> {
 /// damaged is as good as none, and one that cannot be written is done without.
 pub fn scan_all(wanted: &[Wanted], cache: Option<&Path>) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
     scan::scan_all(wanted, cache)
+}
+
+/// The rules that a context follows, without a look at what is in it.
+pub fn rules(root: &Path, dockerfile: Option<&Path>) -> Result<Rules, ScanError> {
+    Rules::find(root, dockerfile).map_err(|all| ScanError::new(root, all))
 }
 
 /// Where the stat cache of a manifest's contexts lies, in the folder of what is not committed.

@@ -17,9 +17,9 @@ pub(super) enum Matcher {
     /// What begins so: `dir/**`.
     Prefix(String),
     /// What ends so: `**/name`, `**.md`.
-    Suffix(String),
-    /// Anything else.
-    Regex(Regex),
+    Suffix(Vec<u8>),
+    /// Anything else; the text is what every path that matches ends with, if that can be told.
+    Regex(String, Regex),
 }
 
 impl Matcher {
@@ -30,10 +30,12 @@ impl Matcher {
         Ok(match kind {
             Kind::Exact => Self::Exact(pattern.to_owned()),
             Kind::Prefix => Self::Prefix(pattern[..pattern.len() - 2].to_owned()),
-            Kind::Suffix => Self::Suffix(pattern[2..].to_owned()),
+            Kind::Suffix => Self::Suffix(pattern.as_bytes()[2..].to_owned()),
             Kind::Regex => {
                 let regex = Dialect::new(&go).convert()?;
-                Self::Regex(Regex::new(&regex).map_err(|_| "the pattern is too large".to_owned())?)
+                let regex =
+                    Regex::new(&regex).map_err(|_| "the pattern is too large".to_owned())?;
+                Self::Regex(tail(pattern).to_owned(), regex)
             }
         })
     }
@@ -44,9 +46,13 @@ impl Matcher {
             Self::Prefix(prefix) => path.starts_with(prefix),
             // `**/name` is also the name alone, at the root.
             Self::Suffix(suffix) => {
-                path.ends_with(suffix) || suffix.strip_prefix('/').is_some_and(|name| path == name)
+                let path = path.as_bytes();
+                path.ends_with(suffix) || suffix.strip_prefix(b"/") == Some(path)
             }
-            Self::Regex(regex) => regex.is_match(path),
+            // Few paths end so, and to look is much cheaper than to run the expression.
+            Self::Regex(tail, regex) => {
+                (tail.is_empty() || path.ends_with(tail)) && regex.is_match(path)
+            }
         }
     }
 }
@@ -117,6 +123,16 @@ fn check(pattern: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The plain text that a pattern ends with. An alternative need not end like the whole pattern, and
+/// what follows a backslash need not be plain.
+fn tail(pattern: &str) -> &str {
+    if pattern.contains(['|', '\\']) {
+        return "";
+    }
+    let special = ['*', '?', '[', ']', '{', '}', '^', '/'];
+    pattern.rsplit(special).next().unwrap_or_default()
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Exact,
@@ -129,7 +145,8 @@ enum Kind {
 fn translate(pattern: &str) -> (Kind, String) {
     let mut kind = Kind::Exact;
     let mut regex = String::from("^");
-    let mut chars = pattern.chars().peekable();
+    // moby's reader passes over a byte order mark; its comparisons of text do not.
+    let mut chars = pattern.strip_prefix('\u{feff}').unwrap_or(pattern).chars().peekable();
     let mut first = true;
     while let Some(c) = chars.next() {
         match c {

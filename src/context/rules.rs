@@ -1,6 +1,6 @@
-//! Finds the rules that a context follows: which `.dockerignore`, and what is never sent.
+//! Finds the rules that a context follows, and says of one path what they make of it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,19 +8,45 @@ use std::sync::Arc;
 
 use super::error::{ScanProblem, unreadable};
 use super::ignore::Ignore;
+use super::tree::RelPath;
 
-/// What is left out of a context, and who says so.
+/// The rules that a context follows.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    /// The patterns.
+    /// The rules; none where there is no file that gives some.
     pub ignore: Arc<Ignore>,
-    /// The file that has them; `None` where there is none, and all is sent.
+    /// The `.dockerignore` that gave them.
     pub file: Option<PathBuf>,
+}
+
+/// Why a path of a context is sent or is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why<'r> {
+    /// It belongs to imgplan itself, or lies in what does: it is never sent.
+    Own,
+    /// The last pattern that matches it, or a folder above it, decides.
+    Pattern {
+        /// Whether the pattern keeps it out, or brings it back.
+        ignored: bool,
+        /// The line, counted from 1.
+        line: usize,
+        /// The pattern, as it was written.
+        pattern: &'r str,
+    },
+    /// No pattern matches it: it is sent.
+    NoPattern,
+}
+
+impl Why<'_> {
+    /// Whether the path is sent.
+    pub fn sent(&self) -> bool {
+        !matches!(self, Self::Own | Self::Pattern { ignored: true, .. })
+    }
 }
 
 impl Rules {
     /// The rules of the first `.dockerignore` there is: the Dockerfile's own, then the context's.
-    pub fn find(root: &Path, dockerfile: Option<&Path>) -> Result<Self, Vec<ScanProblem>> {
+    pub(super) fn find(root: &Path, dockerfile: Option<&Path>) -> Result<Self, Vec<ScanProblem>> {
         let own = dockerfile.map(|path| {
             let mut name = OsString::from(path);
             name.push(".dockerignore");
@@ -45,6 +71,29 @@ impl Rules {
         }
         Ok(Self::default())
     }
+
+    /// Why a path is sent or is not, whether or not it is there; `is_dir` where it is.
+    pub fn why(&self, path: &RelPath, is_dir: Option<bool>) -> Why<'_> {
+        let mut parts = path.as_bytes().rsplit(|byte| *byte == b'/');
+        let last = parts.next().unwrap_or_default();
+        let own = match is_dir {
+            Some(is_dir) => is_own(last, is_dir),
+            None => is_own(last, true) || is_own(last, false),
+        };
+        if own || parts.any(|part| is_own(part, true)) {
+            return Why::Own;
+        }
+        let verdict = self.ignore.verdict(&path.lossy());
+        match verdict.line.and_then(|line| Some((line, self.ignore.pattern(line)?))) {
+            Some((line, pattern)) => Why::Pattern { ignored: verdict.ignored, line, pattern },
+            None => Why::NoPattern,
+        }
+    }
+
+    /// Whether an exception may bring back something below an ignored folder.
+    pub fn may_bring_back_below(&self, folder: &RelPath) -> bool {
+        self.ignore.may_bring_back_below(&folder.lossy())
+    }
 }
 
 fn is_absent(kind: io::ErrorKind) -> bool {
@@ -53,8 +102,7 @@ fn is_absent(kind: io::ErrorKind) -> bool {
 
 /// Whether a name belongs to imgplan itself: its folder, its lockfile, and the file that becomes
 /// the lockfile. They change with every run, so a context that held them would never be up to date.
-pub(super) fn is_own(name: &OsStr, is_dir: bool) -> bool {
-    let name = name.as_encoded_bytes();
+pub(super) fn is_own(name: &[u8], is_dir: bool) -> bool {
     let temporary = |name: &[u8]| {
         name.strip_prefix(b".imgplan-")
             .is_some_and(|rest| rest.len() == 6 && rest.iter().all(u8::is_ascii_alphanumeric))

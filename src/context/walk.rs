@@ -163,7 +163,7 @@ impl<'w, D: Dir> Walk<'w, D> {
             let ignore = &self.views[visit.view].rules.ignore;
             for (index, item) in items.iter().enumerate() {
                 let is_dir = item.kind == ItemKind::Dir;
-                if is_own(&item.name, is_dir) {
+                if is_own(item.name.as_encoded_bytes(), is_dir) {
                     continue;
                 }
                 let path = RelPath::child(visit.path.as_ref(), &item.name);

@@ -262,7 +262,7 @@ fn help_of_the_program() {
       why       Explain one image in full: every reason and file, and its bases down to the cause
       apply     Do what the plan says, after asking
       show      Show what the lockfile knows
-      context   Show, digest or pack the files that an image is built from
+      context   Show, explain or pack the files that an image is built from
       schema    Print the JSON Schema of the manifest, for editors
       serve     Serve the images API on this machine, to try and test against
       help      Print this message or the help of the given subcommand(s)

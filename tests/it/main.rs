@@ -4,12 +4,14 @@
 
 mod bases;
 mod commands;
+mod context;
 mod examples;
 mod failures;
 mod hygiene;
 mod layers;
 mod main_job;
 mod manifests;
+mod moby;
 mod prime;
 mod readme;
 mod schema;

@@ -1,0 +1,202 @@
+//! `imgplan context why`: the sentence for each reason, and each way to type a path.
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::support::{Output, TestEnv};
+
+/// A service two folders down, with a bit of everything in its context.
+fn service() -> TestEnv {
+    let env = TestEnv::at("http://127.0.0.1:9");
+    env.write(
+        "imgplan.yaml",
+        "version: 1\nimages:\n  - {name: api, tag: v1, context: services/api}\n",
+    );
+    env.context("services/api", "FROM scratch\n");
+    env.write(
+        "services/api/.dockerignore",
+        "# What no build needs.\ntests\n*/*.md\n!src/keep.md\n",
+    );
+    for path in ["src/app.py", "src/keep.md", "src/x.md", "tests/a.py", "tests/deep/b.py"] {
+        env.write(&format!("services/api/{path}"), "");
+    }
+    env
+}
+
+fn why(env: &TestEnv, path: &str) -> Output {
+    env.run(["context", "why", "api", path])
+}
+
+#[test]
+fn each_reason_has_its_sentence() {
+    let env = service();
+    let paths = ["tests/a.py", "tests/deep/b.py", "tests", "src/x.md", "src/keep.md", "src/app.py"];
+    let told: Vec<String> =
+        paths.iter().map(|path| why(&env, path).success().stdout.clone()).collect();
+    assert_snapshot!(told.concat(), @"
+    tests/a.py is not sent: services/api/.dockerignore, line 2: tests
+    tests/deep/b.py is not sent: services/api/.dockerignore, line 2: tests
+    tests is not sent: services/api/.dockerignore, line 2: tests
+    src/x.md is not sent: services/api/.dockerignore, line 3: */*.md
+    src/keep.md is sent: services/api/.dockerignore, line 4: !src/keep.md brings it back
+    src/app.py is sent: no pattern matches it
+    ");
+    assert!(paths.iter().all(|path| why(&env, path).stderr.is_empty()));
+    std::fs::remove_file(env.path("services/api/.dockerignore")).unwrap();
+    assert_snapshot!(why(&env, "tests/a.py").shown(), @"
+    exit 0
+    --- stdout
+    tests/a.py is sent: there is no .dockerignore
+    ");
+}
+
+#[test]
+fn what_is_told_is_what_is_listed() {
+    let env = service();
+    let listed = env.ok(["context", "list", "api"]).stdout;
+    assert!(listed.contains("src/keep.md"), "{listed}");
+    for path in ["tests/a.py", "src/x.md", "src/keep.md", "src/app.py", ".dockerignore"] {
+        let sent = why(&env, path).stdout.starts_with(&format!("{path} is sent:"));
+        assert_eq!(sent, listed.lines().any(|line| line == path), "{path}");
+    }
+}
+
+#[test]
+fn a_path_may_be_typed_in_several_ways() {
+    let env = service();
+    let absolute = env.path("services/api/src/app.py").into_os_string().into_string().unwrap();
+    for path in [
+        "./src/app.py",
+        "src/../src/app.py",
+        "services/api/src/app.py",
+        "./services/api/src/app.py",
+        &absolute,
+    ] {
+        let told = why(&env, path);
+        assert_eq!(told.stdout, "src/app.py is sent: no pattern matches it\n", "{path}: {told}");
+    }
+    // From within the context: what is there from here, else what is relative to the context.
+    let place = ["-C", "services/api/src", "-f", "../../../imgplan.yaml"];
+    let from = |path| env.run(place.into_iter().chain(["context", "why", "api", path]));
+    assert_eq!(from("app.py").stdout, "src/app.py is sent: no pattern matches it\n");
+    assert_eq!(from("src/app.py").stdout, "src/app.py is sent: no pattern matches it\n");
+    assert!(from("none.py").stdout.starts_with("none.py is sent"));
+    // Where nothing is, too.
+    assert!(why(&env, "services/api/none.py").stdout.starts_with("none.py is sent"));
+    assert_snapshot!(why(&env, "services/none.py").shown(), @"
+    exit 0
+    --- stdout
+    services/none.py is sent: no pattern matches it
+    --- stderr
+    note: there is no services/none.py in services/api; this is what would become of it
+    ");
+    assert_snapshot!(why(&env, "../x").shown(), @"
+    exit 1
+    --- stderr
+      × ../x is no path in the context of api:v1
+      help: name one relative to its context, which is services/api
+    ");
+    assert_snapshot!(why(&env, "services/api").shown(), @"
+    exit 1
+    --- stderr
+      × services/api is no path in the context of api:v1
+      help: name one relative to its context, which is services/api
+    ");
+}
+
+#[test]
+fn imgplans_own_files_are_never_sent() {
+    let env = service();
+    env.write("services/api/.dockerignore", "!**/.imgplan\n!imgplan.lock\n");
+    env.write("services/api/.imgplan/journal.jsonl", "");
+    env.write("services/api/x/imgplan.lock", "");
+    env.write("services/api/y/.imgplan", "a file of somebody else");
+    let paths = [".imgplan/journal.jsonl", ".imgplan", "x/imgplan.lock", "y/.imgplan"];
+    let told: Vec<String> =
+        paths.iter().map(|path| why(&env, path).success().stdout.clone()).collect();
+    assert_snapshot!(told.concat(), @"
+    .imgplan/journal.jsonl is not sent: it belongs to imgplan itself, and changes with every run
+    .imgplan is not sent: it belongs to imgplan itself, and changes with every run
+    x/imgplan.lock is not sent: it belongs to imgplan itself, and changes with every run
+    y/.imgplan is sent: no pattern matches it
+    ");
+    let listed = env.ok(["context", "list", "api"]).stdout;
+    assert!(listed.contains("y/.imgplan\n") && !listed.contains("x/imgplan.lock"), "{listed}");
+}
+
+#[test]
+fn what_the_line_does_not_tell_is_told_beside_it() {
+    let env = service();
+    env.write("services/api/.dockerignore", "*\n!src/app.py\n");
+    assert_snapshot!(why(&env, "src").shown(), @"
+    exit 0
+    --- stdout
+    src is not sent: services/api/.dockerignore, line 1: *
+    --- stderr
+    note: it is a folder, and a pattern with `!` may bring back what is below it
+    ");
+    assert_snapshot!(why(&env, "Dockerfile").shown(), @"
+    exit 0
+    --- stdout
+    Dockerfile is not sent: services/api/.dockerignore, line 1: *
+    --- stderr
+    note: it is the Dockerfile, which is sent all the same
+    ");
+    assert_snapshot!(why(&env, "src/new.py").shown(), @"
+    exit 0
+    --- stdout
+    src/new.py is not sent: services/api/.dockerignore, line 1: *
+    --- stderr
+    note: there is no src/new.py in services/api; this is what would become of it
+    ");
+    assert!(why(&env, "tests").stderr.is_empty());
+    #[cfg(unix)]
+    {
+        // A link is never followed: nothing is below it.
+        std::os::unix::fs::symlink("src", env.path("services/api/link")).unwrap();
+        assert!(
+            why(&env, "link/app.py").says("there is no link/app.py").stdout.contains("line 1: *")
+        );
+        assert!(why(&env, "link").stderr.is_empty());
+    }
+}
+
+#[test]
+fn the_dockerfiles_own_rules_are_those_that_are_told() {
+    let env = service();
+    env.write("services/api/Dockerfile.dockerignore", "src\n");
+    assert_snapshot!(why(&env, "src/app.py").stdout, @"src/app.py is not sent: services/api/Dockerfile.dockerignore, line 1: src");
+    assert_snapshot!(why(&env, "tests/a.py").stdout, @"tests/a.py is sent: no pattern matches it");
+    env.write("services/api/Dockerfile.dockerignore", "ok\n[\n");
+    assert_snapshot!(why(&env, "src/app.py").shown(), @"
+    exit 1
+    --- stderr
+    imgplan::context::scan
+
+      × cannot read the context services/api
+
+    Error: 
+      × services/api/Dockerfile.dockerignore, line 2: `[` is not a pattern: a `[` is not closed
+      help: the rules are those of Docker's .dockerignore files
+    ");
+    env.run(["context", "why", "nothing", "x"]).code(1).says("the manifest has no image `nothing`");
+    env.run(["context", "why", "api"]).code(64);
+}
+
+#[test]
+fn json_tells_the_same() {
+    let env = service();
+    let json = |path| env.ok(["context", "why", "api", path, "--json"]).json().remove(0);
+    let file = "services/api/.dockerignore";
+    assert_eq!(
+        json("src/keep.md"),
+        json!({"path": "src/keep.md", "sent": true, "ignore_file": file, "line": 4,
+               "pattern": "!src/keep.md", "exists": true})
+    );
+    assert_eq!(
+        json("none/x"),
+        json!({"path": "none/x", "sent": true, "ignore_file": file, "line": null, "pattern": null,
+               "exists": false})
+    );
+    assert_eq!(json(".imgplan/x")["sent"], false);
+}
