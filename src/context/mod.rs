@@ -74,7 +74,8 @@ pub fn scan_all(wanted: &[Wanted], cache: Option<&Path>) -> Result<Vec<Arc<Tree>
 
 /// The rules that a context follows, without a look at what is in it.
 pub fn rules(root: &Path, dockerfile: Option<&Path>) -> Result<Rules, ScanError> {
-    Rules::find(root, dockerfile).map_err(|all| ScanError::new(root, all))
+    Rules::find(root, dockerfile, &rules::Parsed::default())
+        .map_err(|all| ScanError::new(root, all))
 }
 
 /// Where the stat cache of a manifest's contexts lies, in the folder of what is not committed.

@@ -1,13 +1,14 @@
 //! Finds the rules that a context follows, and says of one path what they make of it.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::{ScanProblem, unreadable};
-use super::ignore::Ignore;
+use super::ignore::{Ignore, IgnoreError};
 use super::tree::RelPath;
 
 /// The rules that a context follows.
@@ -44,9 +45,30 @@ impl Why<'_> {
     }
 }
 
+/// Texts that were parsed: the contexts of one repository tend to have the same rules, and it takes
+/// longer to make a matcher than to ask it about a small context.
+#[derive(Default)]
+pub(super) struct Parsed(Mutex<HashMap<String, Arc<Ignore>>>);
+
+impl Parsed {
+    fn parse(&self, text: String) -> Result<Arc<Ignore>, Vec<IgnoreError>> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(&text) {
+            return Ok(Arc::clone(known));
+        }
+        let ignore = Arc::new(Ignore::parse(&text)?);
+        lock().insert(text, Arc::clone(&ignore));
+        Ok(ignore)
+    }
+}
+
 impl Rules {
     /// The rules of the first `.dockerignore` there is: the Dockerfile's own, then the context's.
-    pub(super) fn find(root: &Path, dockerfile: Option<&Path>) -> Result<Self, Vec<ScanProblem>> {
+    pub(super) fn find(
+        root: &Path,
+        dockerfile: Option<&Path>,
+        parsed: &Parsed,
+    ) -> Result<Self, Vec<ScanProblem>> {
         let own = dockerfile.map(|path| {
             let mut name = OsString::from(path);
             name.push(".dockerignore");
@@ -63,11 +85,11 @@ impl Rules {
                 let line = valid.split(|byte| *byte == b'\n').count();
                 vec![ScanProblem::NotText { path: path.clone(), line }]
             })?;
-            let ignore = Ignore::parse(&text).map_err(|errors| {
+            let ignore = parsed.parse(text).map_err(|errors| {
                 let problem = |error| ScanProblem::Pattern { path: path.clone(), error };
                 errors.into_iter().map(problem).collect::<Vec<_>>()
             })?;
-            return Ok(Self { ignore: Arc::new(ignore), file: Some(path) });
+            return Ok(Self { ignore, file: Some(path) });
         }
         Ok(Self::default())
     }

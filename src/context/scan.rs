@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::cache::{self, StatCache};
 use super::dir::{Dir, NativeDir};
 use super::error::{ScanError, ScanProblem, unreadable};
-use super::rules::Rules;
+use super::rules::{Parsed, Rules};
 use super::tree::{Entry, EntryKind, RelPath, Tree};
 use super::walk::{Found, View, walk};
 
@@ -44,7 +44,9 @@ pub(super) fn scan_with<D: Dir>(
     // Contexts with one root and one set of rules are one.
     let mut index_of: HashMap<(PathBuf, Option<PathBuf>), usize> = HashMap::new();
     let mut places = Vec::with_capacity(wanted.len());
-    let prepared: Vec<Result<View, ScanError>> = wanted.par_iter().map(prepare).collect();
+    let parsed = Parsed::default();
+    let prepared: Vec<Result<View, ScanError>> =
+        wanted.par_iter().map(|wanted| prepare(wanted, &parsed)).collect();
     for view in prepared {
         match view {
             Ok(view) => {
@@ -78,7 +80,7 @@ pub(super) fn scan_with<D: Dir>(
 }
 
 /// Finds a context's folder and its rules.
-fn prepare(wanted: &Wanted) -> Result<View, ScanError> {
+fn prepare(wanted: &Wanted, parsed: &Parsed) -> Result<View, ScanError> {
     let root = &wanted.root;
     let fail = |problem| ScanError::new(root, vec![problem]);
     match fs::metadata(root) {
@@ -91,7 +93,7 @@ fn prepare(wanted: &Wanted) -> Result<View, ScanError> {
     }
     let real =
         fs::canonicalize(root).map_err(|error| fail(unreadable("resolve", root.clone(), error)))?;
-    let rules = Rules::find(root, wanted.dockerfile.as_deref())
+    let rules = Rules::find(root, wanted.dockerfile.as_deref(), parsed)
         .map_err(|problems| ScanError::new(root, problems))?;
     Ok(View { shown: root.clone(), root: real, rules })
 }
