@@ -1,5 +1,7 @@
 //! `imgplan plan`: what would be done, and why. Changes nothing.
 
+use std::panic::resume_unwind;
+
 use super::args::{PlanArgs, ServiceArgs};
 use super::failure::{self, Exit, Failure};
 use super::lists;
@@ -9,7 +11,7 @@ use super::ui::Ui;
 use crate::manifest::Workspace;
 use crate::plan::{Facts, Plan};
 use crate::report::PlanView;
-use crate::state::{State, Store};
+use crate::state::{Snapshot, State};
 use crate::{plan, survey};
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Result<Exit, Failure> {
@@ -41,13 +43,17 @@ impl Planned {
         service: &ServiceArgs,
         offline: bool,
     ) -> Result<Self, Failure> {
+        // Neither needs the other, and each keeps a core busy.
+        let paths = service.paths(&settings.root());
+        let snapshot = tokio::task::spawn_blocking(move || Snapshot::read(&paths));
         let workspace = Workspace::load(&settings.manifest, &env)?;
         ui.warn(&workspace.warnings, &workspace.sources)?;
         let target = Target::find(&settings.root(), &workspace, service)?;
         if let Some(warning) = target.warning() {
             ui.talk(warning)?;
         }
-        let state = Store::read(&target.paths, &target.name)?;
+        let snapshot = snapshot.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic()));
+        let state = snapshot?.of(&target.name)?.state;
         let client = if offline { None } else { target.client_to_ask() };
         let facts = survey::facts(&workspace, &state, &target.history(), client.as_ref()).await?;
         ui.warn(&facts.warnings, &workspace.sources)?;

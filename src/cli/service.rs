@@ -45,6 +45,13 @@ pub(super) struct Service {
     local: Option<Server>,
 }
 
+impl ServiceArgs {
+    /// Where the state of the service lies.
+    pub(super) fn paths(&self, root: &Path) -> Paths {
+        if self.local { Paths::local(root) } else { Paths::beside(root) }
+    }
+}
+
 impl Target {
     /// Flags and environment first, then the manifest, then `~/.prime/config.json`.
     pub(super) fn find(
@@ -57,7 +64,7 @@ impl Target {
         if args.local {
             return Ok(Self {
                 name: LOCAL.to_owned(),
-                paths: Paths::local(root),
+                paths: args.paths(root),
                 owner: Owner::Personal,
                 endpoint: None,
                 limits,
@@ -73,7 +80,7 @@ impl Target {
         }
         Ok(Self {
             name: endpoint.url.clone(),
-            paths: Paths::beside(root),
+            paths: args.paths(root),
             owner: endpoint.owner.clone(),
             endpoint: Some(endpoint),
             limits,

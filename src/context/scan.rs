@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -37,16 +37,17 @@ pub(super) fn scan_with<D: Dir>(
     wanted: &[Wanted],
     cache: Option<&Path>,
 ) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
-    let bytes = cache.map(cache::read).unwrap_or_default();
     let now = cache.map(cache::now).unwrap_or_default();
+    let common = Common::default();
+    let (bytes, prepared): (_, Vec<Result<View, ScanError>>) = rayon::join(
+        || cache.map(cache::read).unwrap_or_default(),
+        || wanted.par_iter().map(|wanted| prepare(wanted, &common)).collect(),
+    );
     let known = StatCache::new(&bytes, now);
     let (mut views, mut errors) = (Vec::<View>::new(), Vec::new());
     // Contexts with one root and one set of rules are one.
     let mut index_of: HashMap<(PathBuf, Option<PathBuf>), usize> = HashMap::new();
     let mut places = Vec::with_capacity(wanted.len());
-    let parsed = Parsed::default();
-    let prepared: Vec<Result<View, ScanError>> =
-        wanted.par_iter().map(|wanted| prepare(wanted, &parsed)).collect();
     for view in prepared {
         match view {
             Ok(view) => {
@@ -79,8 +80,36 @@ pub(super) fn scan_with<D: Dir>(
     Ok(places.into_iter().map(|index| Arc::clone(&whole[index])).collect())
 }
 
+/// What contexts have in common, looked up once.
+#[derive(Default)]
+struct Common {
+    rules: Parsed,
+    /// Folders without links, by their paths as they were given.
+    folders: Mutex<HashMap<PathBuf, PathBuf>>,
+}
+
+impl Common {
+    /// A folder's path without links. Most contexts lie beside others: the way to them is known.
+    fn real(&self, folder: &Path) -> io::Result<PathBuf> {
+        let is_link = || Ok::<_, io::Error>(fs::symlink_metadata(folder)?.is_symlink());
+        let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
+            return fs::canonicalize(folder);
+        };
+        if parent.as_os_str().is_empty() || is_link()? {
+            return fs::canonicalize(folder);
+        }
+        let lock = || self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(real) = lock().get(parent) {
+            return Ok(real.join(name));
+        }
+        let real = fs::canonicalize(parent)?;
+        lock().insert(parent.to_owned(), real.clone());
+        Ok(real.join(name))
+    }
+}
+
 /// Finds a context's folder and its rules.
-fn prepare(wanted: &Wanted, parsed: &Parsed) -> Result<View, ScanError> {
+fn prepare(wanted: &Wanted, common: &Common) -> Result<View, ScanError> {
     let root = &wanted.root;
     let fail = |problem| ScanError::new(root, vec![problem]);
     match fs::metadata(root) {
@@ -92,8 +121,8 @@ fn prepare(wanted: &Wanted, parsed: &Parsed) -> Result<View, ScanError> {
         Err(error) => return Err(fail(unreadable("read", root.clone(), error))),
     }
     let real =
-        fs::canonicalize(root).map_err(|error| fail(unreadable("resolve", root.clone(), error)))?;
-    let rules = Rules::find(root, wanted.dockerfile.as_deref(), parsed)
+        common.real(root).map_err(|error| fail(unreadable("resolve", root.clone(), error)))?;
+    let rules = Rules::find(root, wanted.dockerfile.as_deref(), &common.rules)
         .map_err(|problems| ScanError::new(root, problems))?;
     Ok(View { shown: root.clone(), root: real, rules })
 }

@@ -175,7 +175,8 @@ impl Tree {
         mut entries: Vec<Entry>,
         ignored_by: Option<PathBuf>,
     ) -> Self {
-        entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        // They come folder by folder, each in order: the stable sort makes use of that.
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
         let digest = digest(&entries, b"");
         Self { root, real_root, entries, digest, ignored_by }
     }

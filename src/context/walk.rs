@@ -139,10 +139,11 @@ impl<'w, D: Dir> Walk<'w, D> {
         self.note(&visits, kept, &items, &looked);
         let dir = Arc::new(dir);
         for (item, visits) in items.into_iter().zip(below) {
+            if item.kind != ItemKind::Dir {
+                continue;
+            }
             let at = at.join(&item.name);
-            if visits.is_empty()
-                && !(item.kind == ItemKind::Dir && self.roots.contains_key(at.as_path()))
-            {
+            if visits.is_empty() && !self.roots.contains_key(at.as_path()) {
                 continue;
             }
             let parent = Arc::clone(&dir);

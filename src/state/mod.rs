@@ -7,12 +7,14 @@
 pub mod encode;
 pub mod journal;
 pub mod lockfile;
+pub mod snapshot;
 pub mod store;
 
 use std::collections::BTreeMap;
 
 pub use journal::{Outcome, Record};
 pub use lockfile::{Built, Entry, Failed, Inputs, Kind, Pending};
+pub use snapshot::Snapshot;
 pub use store::{Paths, StateError, Store};
 
 use crate::base::name::{BuildId, ImageRef};

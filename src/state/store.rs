@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 
 use super::State;
-use super::encode::{self, DecodeError, Decoded};
+use super::encode::{self, DecodeError};
 use super::journal::{self, Header, JournalError, Record};
-use crate::base::file::{
-    AtPath, FileLock, LockError, PathError, read_if_exists, replace, sync_dir, work_folder,
-};
+use super::snapshot::{Snapshot, read_whole_lines};
+use crate::base::file::{AtPath, FileLock, LockError, PathError, replace, sync_dir, work_folder};
 
 /// Where state lies on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +34,7 @@ impl Paths {
         Self { lockfile: work.join("imgplan.lock"), work }
     }
 
-    fn journal(&self) -> PathBuf {
+    pub(super) fn journal(&self) -> PathBuf {
         self.work.join("journal.jsonl")
     }
 }
@@ -122,12 +121,12 @@ pub struct Store {
 impl Store {
     /// Reads the state without taking the lock and without writing anything.
     pub fn read(paths: &Paths, service: &str) -> Result<State, StateError> {
-        Ok(load(paths, Some(service))?.0)
+        Ok(Snapshot::read(paths)?.of(service)?.state)
     }
 
     /// Reads the state of whatever service it speaks of.
     pub fn read_any(paths: &Paths) -> Result<State, StateError> {
-        Ok(load(paths, None)?.0)
+        Ok(Snapshot::read(paths)?.state)
     }
 
     /// Takes the lock, reads the lockfile and replays the journal.
@@ -137,7 +136,7 @@ impl Store {
             LockError::Held(holder) => StateError::Locked { holder },
             LockError::Path(error) => StateError::Path(error),
         })?;
-        let (state, on_disk) = load(&paths, Some(service))?;
+        let Snapshot { state, lockfile: on_disk, .. } = Snapshot::read(&paths)?.of(service)?;
         let service = service.to_owned();
         Ok(Self { paths, service, state, on_disk, journal: None, _lock: lock })
     }
@@ -205,85 +204,6 @@ impl Store {
             }
             _ => Ok(()),
         }
-    }
-}
-
-fn load(paths: &Paths, service: Option<&str>) -> Result<(State, Option<String>), StateError> {
-    let (text, journal) = read_both(paths)?;
-    let other = |path: PathBuf, theirs: String| StateError::OtherService {
-        path,
-        theirs,
-        ours: service.unwrap_or_default().to_owned(),
-    };
-    let mut state = State::default();
-    if let Some(text) = &text {
-        let decoded: Decoded = encode::decode(text).map_err(|error| StateError::Lockfile {
-            help: match error {
-                DecodeError::Newer(_) => "use a newer imgplan",
-                DecodeError::Conflict(_) => {
-                    "finish the merge: keep for each unit the block of one side"
-                }
-                DecodeError::Malformed(_) => {
-                    "restore it from git; without it, imgplan would build everything again"
-                }
-            },
-            path: paths.lockfile.clone(),
-            error,
-        })?;
-        if service.is_some_and(|service| service != decoded.service) {
-            return Err(other(paths.lockfile.clone(), decoded.service));
-        }
-        state = decoded.state;
-    }
-    let path = paths.journal();
-    if let Some(journal) = journal {
-        let decoded = journal::decode(&String::from_utf8_lossy(&journal)).map_err(|error| StateError::Journal {
-            path: path.clone(),
-            help: match error {
-                JournalError::Newer(_) => "use a newer imgplan",
-                JournalError::Damaged(_) => {
-                    "the lines above are good: remove this line, and see by `imgplan plan` what is \
-                     left to do"
-                }
-            },
-            error,
-        })?;
-        if let Some((theirs, records)) = decoded {
-            if service.is_some_and(|service| service != theirs) {
-                return Err(other(path, theirs));
-            }
-            for record in &records {
-                state.apply(record);
-            }
-        }
-    }
-    Ok((state, text))
-}
-
-/// The lockfile and the journal as they were at one time: a run beside this one may just write the
-/// first and drop the second.
-fn read_both(paths: &Paths) -> Result<(Option<String>, Option<Vec<u8>>), StateError> {
-    let mut text = read_if_exists(&paths.lockfile)?;
-    loop {
-        let journal = read_whole_lines(&paths.journal())?;
-        let again = read_if_exists(&paths.lockfile)?;
-        if again == text {
-            return Ok((text, journal));
-        }
-        text = again;
-    }
-}
-
-/// The lines of a file up to the last that is whole; the rest may end within a character.
-fn read_whole_lines(path: &Path) -> Result<Option<Vec<u8>>, PathError> {
-    match fs::read(path) {
-        Ok(mut bytes) => {
-            let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-            bytes.truncate(whole);
-            Ok(Some(bytes))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).at("read", path),
     }
 }
 
