@@ -6,7 +6,6 @@
 //! or of another system is as good as an empty one, and one that cannot be written is done without.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -14,9 +13,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::path::as_os_str;
 use super::sealed;
 use super::stat::{Moment, Stat, moment_of};
-use super::tree::as_os_str;
 use crate::base::digest::Digest;
 use crate::base::file::work_folder;
 
@@ -27,7 +26,7 @@ const KIND: &str = if cfg!(target_os = "linux") { "stat 1 linux" } else { "stat 
 const SLACK: Duration = Duration::from_secs(2);
 
 /// One file of a folder.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Row<'b> {
     #[serde(borrow)]
     name: Bytes<'b>,
@@ -36,8 +35,8 @@ pub(super) struct Row<'b> {
 }
 
 impl<'b> Row<'b> {
-    pub(super) fn new(name: &'b OsStr, stat: Stat, digest: Digest) -> Self {
-        Self { name: Bytes(name.as_encoded_bytes()), stat, digest: *digest.as_bytes() }
+    pub(super) fn new(name: &'b [u8], stat: Stat, digest: Digest) -> Self {
+        Self { name: Bytes(name), stat, digest: *digest.as_bytes() }
     }
 
     pub(super) fn name(&self) -> &'b [u8] {

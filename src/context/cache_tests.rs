@@ -86,7 +86,7 @@ impl World {
 }
 
 fn digest_of(tree: &Tree, path: &str) -> String {
-    match &tree.get(path.as_bytes()).unwrap().kind {
+    match tree.get(path.as_bytes()).unwrap() {
         EntryKind::File { digest, .. } => digest.to_string(),
         other => panic!("{other:?}"),
     }

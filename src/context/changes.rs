@@ -1,10 +1,12 @@
 //! Compares the files of a context with those that it had. Pure.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
-use super::tree::{DIR, FILES, PRESENT, RelPath, Stamp, Tree, digest_of, stamp};
+use super::folder::{DIR, FILES, PRESENT, Stamp, digest_of_folder, digest_of_tree, stamp};
+use super::tree::{Entry, RelPath, Tree};
 use crate::base::digest::Digest;
 
 /// Every path of a context and what of it counts: enough to tell another context from it.
@@ -40,7 +42,10 @@ impl FileList {
     /// The files of a tree. `dockerfile` is the path of one whose content is an input of its own, as
     /// it is of [`Tree::digest_without`]: that it is there is all that counts.
     pub fn of(tree: &Tree, dockerfile: &[u8]) -> Self {
-        let listed = |entry| Self::listed(stamp(entry, dockerfile));
+        let listed = |entry: &Entry| {
+            let path = entry.path.as_bytes();
+            Self::listed(stamp(path, &entry.kind, path == dockerfile))
+        };
         Self { entries: tree.entries().iter().filter_map(listed).collect() }
     }
 
@@ -50,7 +55,17 @@ impl FileList {
 
     /// The digest of the context: what [`Tree::digest_without`] said of it.
     pub fn digest(&self) -> Digest {
-        digest_of(self.entries.iter().map(Listed::stamp))
+        let mut folders: BTreeMap<&[u8], Vec<Stamp<'_>>> = BTreeMap::new();
+        for entry in &self.entries {
+            let (path, kind, value) = entry.stamp();
+            let slash = path.iter().rposition(|byte| *byte == b'/');
+            let (folder, name) =
+                slash.map_or((&b""[..], path), |at| (&path[..at], &path[at + 1..]));
+            folders.entry(folder).or_default().push((name, kind, value));
+        }
+        let digests =
+            folders.iter().map(|(path, stamps)| (*path, digest_of_folder(stamps.iter().copied())));
+        digest_of_tree(digests)
     }
 
     /// The list as bytes.

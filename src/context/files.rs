@@ -9,9 +9,9 @@ use rayon::prelude::*;
 
 use super::cache::{Row, StatCache};
 use super::content;
-use super::dir::{Dir, Item, ItemKind};
+use super::dir::{Dir, ItemKind};
+use super::folder::{EntryKind, Names};
 use super::stat::Stat;
-use super::tree::EntryKind;
 use crate::base::digest::Digest;
 
 /// Files that a thread takes at least: to hand over costs as much as to read a small file.
@@ -34,80 +34,90 @@ struct Read {
     stat: Option<Stat>,
 }
 
-/// The wanted files among the items of a folder, in order. `items` are sorted by name.
+/// The wanted files of a folder, in order.
 pub(super) fn look<D: Dir>(
     dir: &D,
     at: &Path,
-    items: &[Item],
+    names: &Names,
     wanted: &[bool],
     cache: &StatCache<'_>,
 ) -> Vec<io::Result<EntryKind>> {
-    let is_file = |(item, wanted): &(&Item, &bool)| **wanted && item.kind == ItemKind::File;
-    let names: Vec<&OsStr> =
-        items.iter().zip(wanted).filter(is_file).map(|(item, _)| item.name.as_os_str()).collect();
+    let is_file = |&index: &usize| wanted[index] && names.kind(index) == ItemKind::File;
+    let files: Vec<usize> = (0..names.len()).filter(is_file).collect();
     let rows = cache.rows(at);
-    let looks = compare(dir, &names, &rows);
-    let unread: Vec<(&OsStr, &Stat)> = names
+    let looks = compare(dir, names, &files, &rows);
+    let unread: Vec<(usize, Stat)> = files
         .iter()
         .zip(&looks)
-        .filter_map(|(name, look)| match look {
-            Look::Unread(stat) => Some((*name, stat)),
-            _ => None,
+        .filter_map(|(&index, look)| match look {
+            Look::Unread(stat) => Some((index, *stat)),
+            Look::Known(..) | Look::Failed(_) => None,
         })
         .collect();
-    let read: Vec<io::Result<Read>> =
-        unread.par_iter().with_min_len(FEW).map(|(name, stat)| read(dir, name, stat)).collect();
+    let read: Vec<io::Result<Read>> = unread
+        .par_iter()
+        .with_min_len(FEW)
+        .map(|(index, stat)| read(dir, names.os(*index), stat))
+        .collect();
+    remember(at, names, (&files, &looks, &read), &rows, cache);
     let mut read = read.into_iter();
-    let mut fresh: Vec<Row<'_>> = Vec::new();
-    let mut found = Vec::with_capacity(names.len());
-    let mut changed = false;
-    for (name, look) in names.iter().zip(looks) {
-        found.push(match look {
-            Look::Failed(error) => Err(error),
-            Look::Known(stat, digest) => {
-                fresh.push(Row::new(name, stat, digest));
-                Ok(file(&stat, stat.size, digest))
-            }
-            Look::Unread(_) => read.next().unwrap_or_else(|| Err(replaced())).map(|read| {
-                if let Some(stat) = read.stat.filter(|stat| cache.may_keep(stat)) {
-                    fresh.push(Row::new(name, stat, read.digest));
-                    changed = true;
-                }
-                read.kind
-            }),
-        });
-    }
+    let found = looks.into_iter().map(|look| match look {
+        Look::Failed(error) => Err(error),
+        Look::Known(stat, digest) => Ok(file(&stat, stat.size, digest)),
+        Look::Unread(_) => read.next().unwrap_or_else(|| Err(replaced())).map(|read| read.kind),
+    });
+    found.collect()
+}
+
+/// Puts the rows of a folder into the cache, where they are not what they were.
+fn remember(
+    at: &Path,
+    names: &Names,
+    (files, looks, read): (&[usize], &[Look], &[io::Result<Read>]),
+    rows: &[Row<'_>],
+    cache: &StatCache<'_>,
+) {
     // What another context keeps of this folder stays known.
-    let here = |row: &&Row<'_>| {
-        let name = row.name();
-        names.binary_search_by(|other| other.as_encoded_bytes().cmp(name)).is_err()
-            && items.binary_search_by(|item| item.name.as_encoded_bytes().cmp(name)).is_ok()
-    };
-    let kept = fresh.len();
-    fresh.extend(rows.iter().filter(here));
-    if changed || fresh.len() != rows.len() {
-        if kept < fresh.len() {
-            fresh.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+    let is_here = |row: &Row<'_>| names.find(row.name()).is_some();
+    let known = looks.iter().filter(|look| matches!(look, Look::Known(..))).count();
+    if read.is_empty() && (known == rows.len() || rows.iter().all(is_here)) {
+        return;
+    }
+    let mut read = read.iter();
+    let row = |(&index, look): (&usize, &Look)| match look {
+        Look::Failed(_) => None,
+        Look::Known(stat, digest) => Some(Row::new(names.name(index), *stat, *digest)),
+        Look::Unread(_) => {
+            let read = read.next()?.as_ref().ok()?;
+            let stat = read.stat.filter(|stat| cache.may_keep(stat))?;
+            Some(Row::new(names.name(index), stat, read.digest))
         }
+    };
+    let mut fresh: Vec<Row<'_>> = files.iter().zip(looks).filter_map(row).collect();
+    let asked = |row: &Row<'_>| {
+        names.find(row.name()).is_some_and(|index| files.binary_search(&index).is_ok())
+    };
+    fresh.extend(rows.iter().filter(|row| is_here(row) && !asked(row)));
+    fresh.sort_by(|a, b| a.name().cmp(b.name()));
+    if fresh != rows {
         cache.put(at, &fresh);
     }
-    found
 }
 
 /// Asks the system about each file, and compares with what it said before.
-fn compare<D: Dir>(dir: &D, names: &[&OsStr], rows: &[Row<'_>]) -> Vec<Look> {
+fn compare<D: Dir>(dir: &D, names: &Names, files: &[usize], rows: &[Row<'_>]) -> Vec<Look> {
     let mut rows = rows.iter().peekable();
-    let look = |name: &&OsStr| {
-        let bytes = name.as_encoded_bytes();
-        while rows.next_if(|row| row.name() < bytes).is_some() {}
-        let row = rows.next_if(|row| row.name() == bytes);
-        match (dir.stat(name), row) {
+    let look = |&index: &usize| {
+        let name = names.name(index);
+        while rows.next_if(|row| row.name() < name).is_some() {}
+        let row = rows.next_if(|row| row.name() == name);
+        match (dir.stat(names.os(index)), row) {
             (Err(error), _) => Look::Failed(error),
             (Ok(stat), Some(row)) if row.stat == stat => Look::Known(stat, row.digest()),
             (Ok(stat), _) => Look::Unread(stat),
         }
     };
-    names.iter().map(look).collect()
+    files.iter().map(look).collect()
 }
 
 fn read<D: Dir>(dir: &D, name: &OsStr, before: &Stat) -> io::Result<Read> {

@@ -90,23 +90,25 @@ pub fn look(tree: &Tree, limits: Limits) -> Findings {
 pub fn find(tree: &Tree, limits: Limits, holds_key: impl Fn(&RelPath) -> bool) -> Findings {
     let mut paths = Vec::new();
     let (mut files, mut size) = (0, 0u64);
-    for entry in &tree.entries {
-        if let EntryKind::File { size: more, .. } = entry.kind {
+    for (folder, name, kind) in tree.items() {
+        if let EntryKind::File { size: more, .. } = kind {
             files += 1;
-            size = size.saturating_add(more);
+            size = size.saturating_add(*more);
         }
-        let Some(suspect) = suspect(entry) else { continue };
-        if is_inside_another(&entry.path) {
+        let Some(suspect) = suspect(name, kind) else { continue };
+        if folder.is_some_and(is_inside_another) {
             continue;
         }
+        let path = RelPath::child(folder, name);
         let kind = match suspect {
-            Suspect::Is(Kind::Git) if is_picked(tree, entry) => continue,
+            Suspect::Is(Kind::Git) if is_picked(tree, &path, kind) => continue,
             Suspect::Is(kind) => kind,
-            Suspect::MayBeKey if holds_key(&entry.path) => Kind::Key,
+            Suspect::MayBeKey if holds_key(&path) => Kind::Key,
             Suspect::MayBeKey => continue,
         };
-        paths.push((kind, entry.path.clone()));
+        paths.push((kind, path));
     }
+    paths.sort_unstable_by(|a, b| a.1.cmp(&b.1));
     let limit = limits.max.map_or(limits.warn, |max| max.min(limits.warn));
     let ignore = tree.ignored_by.clone().unwrap_or_else(|| tree.root.join(".dockerignore"));
     Findings {
@@ -114,21 +116,19 @@ pub fn find(tree: &Tree, limits: Limits, holds_key: impl Fn(&RelPath) -> bool) -
         ignore: ignore.strip_prefix(".").map(Path::to_owned).unwrap_or(ignore),
         unignored: tree.ignored_by.is_none() && files > FEW_FILES,
         paths,
-        large: (size > limit).then(|| Large { size, parts: largest(&tree.entries) }),
+        large: (size > limit).then(|| Large { size, parts: largest(tree.entries()) }),
     }
 }
 
-/// What the name of an entry says.
+/// What a name says.
 enum Suspect {
     Is(Kind),
     MayBeKey,
 }
 
 /// A link is nothing to regret: what is sent is its own text, never what it points to.
-fn suspect(entry: &Entry) -> Option<Suspect> {
-    let path = entry.path.as_bytes();
-    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-    match (&entry.kind, name) {
+fn suspect(name: &[u8], kind: &EntryKind) -> Option<Suspect> {
+    match (kind, name) {
         (EntryKind::File { .. } | EntryKind::Dir, b".git") => Some(Suspect::Is(Kind::Git)),
         (EntryKind::Dir, b"node_modules") => Some(Suspect::Is(Kind::NodeModules)),
         (EntryKind::File { .. }, name) if is_env(name) => Some(Suspect::Is(Kind::Env)),
@@ -158,16 +158,16 @@ fn is_env(name: &[u8]) -> bool {
     }
 }
 
-fn is_inside_another(path: &RelPath) -> bool {
-    let mut parts = path.as_bytes().rsplit(|byte| *byte == b'/').skip(1);
+fn is_inside_another(folder: &RelPath) -> bool {
+    let mut parts = folder.as_bytes().split(|byte| *byte == b'/');
     parts.any(|part| part == b".git" || part == b"node_modules")
 }
 
 /// Whether somebody has left in a few files of a `.git`, such as `!.git/HEAD`: a whole one has its
 /// objects and its settings.
-fn is_picked(tree: &Tree, git: &Entry) -> bool {
-    let has = |name: &[u8]| tree.get(&[git.path.as_bytes(), name].concat()).is_some();
-    git.kind == EntryKind::Dir && tree.ignored_by.is_some() && !has(b"/objects") && !has(b"/config")
+fn is_picked(tree: &Tree, git: &RelPath, kind: &EntryKind) -> bool {
+    let has = |name: &[u8]| tree.get(&[git.as_bytes(), name].concat()).is_some();
+    *kind == EntryKind::Dir && tree.ignored_by.is_some() && !has(b"/objects") && !has(b"/config")
 }
 
 /// Whether the head of a file says that a private key is in it.
@@ -241,7 +241,7 @@ mod tests {
         };
         let root = PathBuf::from("ctx");
         let ignore = ignored.then(|| root.join("Dockerfile.dockerignore"));
-        Tree::new(root.clone(), root, files.iter().map(entry).collect(), ignore)
+        Tree::of_entries(root, files.iter().map(entry).collect(), ignore)
     }
 
     /// What is found, where every candidate holds a key.

@@ -66,8 +66,7 @@ impl Placement {
 /// Whether a Dockerfile is among what is sent, and a builder that looks for a `.dockerignore` finds
 /// the one that was followed. The one at the root may be gone: what it names is not there.
 fn may_stay(tree: &Tree, path: &RelPath) -> bool {
-    let sent =
-        |path: &[u8]| tree.get(path).is_some_and(|entry| !matches!(entry.kind, EntryKind::Dir));
+    let sent = |path: &[u8]| tree.get(path).is_some_and(|kind| *kind != EntryKind::Dir);
     let own = [path.as_bytes(), b".dockerignore"].concat();
     let followed = tree.ignored_by().and_then(|file| file.strip_prefix(tree.root()).ok());
     let at_root = followed.is_some_and(|file| file.as_os_str() == ".dockerignore");

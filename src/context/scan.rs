@@ -1,6 +1,6 @@
 //! Makes trees of many contexts at once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,10 @@ use rayon::prelude::*;
 use super::cache::{self, StatCache};
 use super::dir::{Dir, NativeDir};
 use super::error::{ScanError, ScanProblem, unreadable};
+use super::folder::Folder;
+use super::path::RelPath;
 use super::rules::{Parsed, Rules};
-use super::tree::{Entry, EntryKind, RelPath, Tree};
+use super::tree::Tree;
 use super::walk::{Found, View, walk};
 
 /// A context that somebody wants to know.
@@ -131,26 +133,27 @@ fn tree(view: View, found: Found) -> Result<Arc<Tree>, ScanError> {
     if !found.problems.is_empty() {
         return Err(ScanError::new(&view.shown, found.problems));
     }
-    let mut entries = found.entries;
+    let mut folders = found.folders;
     if found.entered_ignored {
-        add_parents(&mut entries);
+        keep_above(&mut folders);
     }
-    Ok(Arc::new(Tree::new(view.shown, view.root, entries, view.rules.file)))
+    Ok(Arc::new(Tree::new(view.shown, view.root, folders, view.rules.file)))
 }
 
-/// An entry that is kept keeps the ignored folders above it.
-fn add_parents(entries: &mut Vec<Entry>) {
-    let is_dir = |entry: &&Entry| entry.kind == EntryKind::Dir;
-    let mut known: HashSet<RelPath> =
-        entries.iter().filter(is_dir).map(|entry| entry.path.clone()).collect();
-    let mut missing = Vec::new();
-    for entry in entries.iter() {
-        let mut path = entry.path.parent();
-        while let Some(parent) = path.filter(|parent| !known.contains(parent)) {
-            path = parent.parent();
-            known.insert(parent.clone());
-            missing.push(Entry { path: parent, kind: EntryKind::Dir });
+/// What is kept keeps the ignored folders above it.
+fn keep_above(folders: &mut [Folder]) {
+    // What lies deeper comes first: a folder that something is kept in is then kept itself.
+    folders.sort_unstable_by(|a, b| b.path.cmp(&a.path));
+    let places: HashMap<Option<RelPath>, usize> =
+        folders.iter().enumerate().map(|(place, folder)| (folder.path.clone(), place)).collect();
+    for index in 0..folders.len() {
+        let Folder { path: Some(path), kept, .. } = &folders[index] else { continue };
+        if kept.is_empty() {
+            continue;
+        }
+        let name = path.name().as_encoded_bytes().to_vec();
+        if let Some(&above) = places.get(&path.parent()) {
+            folders[above].keep(&name);
         }
     }
-    entries.append(&mut missing);
 }

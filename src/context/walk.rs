@@ -11,12 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::Scope;
 
 use super::cache::StatCache;
-use super::dir::{Dir, Item, ItemKind};
+use super::dir::{Dir, ItemKind};
 use super::error::{MOST_PROBLEMS, ScanProblem, unreadable};
 use super::files;
+use super::folder::{EntryKind, Folder, Listing, Names};
 use super::ignore::Matched;
+use super::path::{RelPath, lossy};
 use super::rules::{Rules, is_own};
-use super::tree::{Entry, EntryKind, RelPath};
 
 /// One context to be walked.
 pub(super) struct View {
@@ -30,7 +31,7 @@ pub(super) struct View {
 /// What a walk found of one context, in no order.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    pub(super) entries: Vec<Entry>,
+    pub(super) folders: Vec<Folder>,
     pub(super) problems: Vec<ScanProblem>,
     /// Whether an ignored folder was entered for an exception: it is a part of the context only if
     /// something in it is.
@@ -82,13 +83,6 @@ struct Visit {
     ignored: bool,
 }
 
-/// An item that a visit keeps.
-struct Kept {
-    visit: usize,
-    item: usize,
-    path: RelPath,
-}
-
 struct Walk<'w, D> {
     views: &'w [View],
     roots: HashMap<&'w Path, Root>,
@@ -122,33 +116,37 @@ impl<'w, D: Dir> Walk<'w, D> {
             visits.extend(root.views.iter().map(begin));
         }
         let listed = dir.and_then(|dir| {
-            let mut items = dir.items()?;
-            items.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-            Ok((dir, items))
+            let names = dir.names()?;
+            Ok((dir, names))
         });
-        let (dir, items) = match listed {
+        let (dir, names) = match listed {
             Ok(listed) => listed,
             Err(error) => return self.unread(&visits, &error),
         };
-        let (kept, below) = self.judge(&items, &visits);
-        let mut wanted = vec![false; items.len()];
-        for kept in &kept {
-            wanted[kept.item] = true;
+        let mut below: Vec<Vec<Visit>> = (0..names.len()).map(|_| Vec::new()).collect();
+        let kept: Vec<Vec<u32>> =
+            visits.iter().map(|visit| self.judge(&names, visit, &mut below)).collect();
+        let mut wanted = vec![false; names.len()];
+        for &index in kept.iter().flatten() {
+            wanted[index as usize] = true;
         }
-        let looked = self.look(&dir, &at, &items, &wanted);
-        self.note(&visits, kept, &items, &looked);
+        let (kinds, failed) = look(&dir, &at, &names, &wanted, self.cache);
+        let listing = Arc::new(Listing { names, kinds });
+        for (visit, kept) in visits.into_iter().zip(kept) {
+            self.note(visit, kept, &listing, &failed);
+        }
         let dir = Arc::new(dir);
-        for (item, visits) in items.into_iter().zip(below) {
-            if item.kind != ItemKind::Dir {
+        for (index, visits) in below.into_iter().enumerate() {
+            if listing.names.kind(index) != ItemKind::Dir {
                 continue;
             }
-            let at = at.join(&item.name);
+            let at = at.join(listing.names.os(index));
             if visits.is_empty() && !self.roots.contains_key(at.as_path()) {
                 continue;
             }
-            let parent = Arc::clone(&dir);
+            let (parent, listing) = (Arc::clone(&dir), Arc::clone(&listing));
             scope.spawn(move |scope| {
-                let dir = parent.child(&item.name);
+                let dir = parent.child(listing.names.os(index));
                 // One descriptor less is open while what is below is read.
                 drop(parent);
                 self.folder(scope, dir, at, visits);
@@ -156,90 +154,69 @@ impl<'w, D: Dir> Walk<'w, D> {
         }
     }
 
-    /// What each context keeps of a folder, and in which of its folders each goes on.
-    fn judge(&self, items: &[Item], visits: &[Visit]) -> (Vec<Kept>, Vec<Vec<Visit>>) {
-        let mut kept = Vec::with_capacity(items.len());
-        let mut below: Vec<Vec<Visit>> = items.iter().map(|_| Vec::new()).collect();
-        for (number, visit) in visits.iter().enumerate() {
-            let ignore = &self.views[visit.view].rules.ignore;
-            for (index, item) in items.iter().enumerate() {
-                let is_dir = item.kind == ItemKind::Dir;
-                if is_own(item.name.as_encoded_bytes(), is_dir) {
-                    continue;
-                }
-                let path = RelPath::child(visit.path.as_ref(), &item.name);
-                let text = path.lossy();
-                if !is_dir {
-                    if !ignore.of_file(&text, &visit.matched).ignored {
-                        drop(text);
-                        kept.push(Kept { visit: number, item: index, path });
-                    }
-                    continue;
-                }
-                let (verdict, matched) = ignore.of_folder(&text, &visit.matched);
-                let ignored = verdict.ignored;
-                if ignored && !ignore.may_bring_back_below(&text) {
-                    continue;
-                }
-                let (view, path) = (visit.view, path.clone());
-                below[index].push(Visit { view, path: Some(path.clone()), matched, ignored });
-                if !ignored {
-                    kept.push(Kept { visit: number, item: index, path });
-                }
-            }
+    /// What a context keeps of a folder. Of each folder in it that it goes on with, it says so.
+    fn judge(&self, names: &Names, visit: &Visit, below: &mut [Vec<Visit>]) -> Vec<u32> {
+        let ignore = &self.views[visit.view].rules.ignore;
+        let mut kept = Vec::with_capacity(names.len());
+        let mut path = visit.path.as_ref().map_or_else(Vec::new, |path| path.as_bytes().to_vec());
+        if !path.is_empty() {
+            path.push(b'/');
         }
-        (kept, below)
+        let above = path.len();
+        for (index, number) in (0..names.len()).zip(0u32..) {
+            let name = names.name(index);
+            let is_dir = names.kind(index) == ItemKind::Dir;
+            if is_own(name, is_dir) {
+                continue;
+            }
+            path.truncate(above);
+            path.extend_from_slice(name);
+            let text = lossy(&path);
+            if !is_dir {
+                if !ignore.of_file(&text, &visit.matched).ignored {
+                    kept.push(number);
+                }
+                continue;
+            }
+            let (verdict, matched) = ignore.of_folder(&text, &visit.matched);
+            let ignored = verdict.ignored;
+            if !ignored {
+                kept.push(number);
+            } else if !ignore.may_bring_back_below(&text) {
+                continue;
+            }
+            let path = Some(RelPath::child(visit.path.as_ref(), name));
+            below[index].push(Visit { view: visit.view, path, matched, ignored });
+        }
+        kept
     }
 
-    /// Looks at the items that somebody keeps; nothing is known of the others, nor of what no
-    /// archive carries.
-    fn look(
-        &self,
-        dir: &D,
-        at: &Path,
-        items: &[Item],
-        wanted: &[bool],
-    ) -> Vec<Option<io::Result<EntryKind>>> {
-        let mut files = files::look(dir, at, items, wanted, self.cache).into_iter();
-        let look = |(item, wanted): (&Item, &bool)| match item.kind {
-            _ if !wanted => None,
-            ItemKind::File => files.next(),
-            ItemKind::Dir => Some(Ok(EntryKind::Dir)),
-            ItemKind::Link => Some(dir.link(&item.name).map(|target| EntryKind::Link { target })),
-            ItemKind::Special(_) => None,
-        };
-        items.iter().zip(wanted).map(look).collect()
-    }
-
-    /// Keeps what was found of a folder.
+    /// Keeps what was found of a folder for one context.
     fn note(
         &self,
-        visits: &[Visit],
-        kept: Vec<Kept>,
-        items: &[Item],
-        looked: &[Option<io::Result<EntryKind>>],
+        visit: Visit,
+        kept: Vec<u32>,
+        listing: &Arc<Listing>,
+        failed: &[(usize, io::Error)],
     ) {
-        let mut kept = kept.into_iter().peekable();
-        for (number, visit) in visits.iter().enumerate() {
-            let shown = &self.views[visit.view].shown;
-            let mut found = self.found(visit.view);
-            found.entered_ignored |= visit.ignored;
-            while let Some(Kept { item, path, .. }) = kept.next_if(|kept| kept.visit == number) {
-                match (&looked[item], items[item].kind) {
-                    (Some(Ok(kind)), _) => found.entries.push(Entry { path, kind: kind.clone() }),
-                    (Some(Err(error)), _) => {
-                        // The system's word serves everyone; it cannot be cloned itself.
-                        let error = io::Error::new(error.kind(), error.to_string());
-                        found.problem(unreadable("read", path.under(shown), error));
-                    }
-                    (None, ItemKind::Special(kind)) => {
-                        let help = format!("add `{path}` to .dockerignore");
-                        found.problem(ScanProblem::Special { path: path.under(shown), kind, help });
-                    }
-                    (None, _) => {}
-                }
+        let Visit { view, path, ignored, .. } = visit;
+        let mut found = self.found(view);
+        let shown = &self.views[view].shown;
+        let full = |index| RelPath::child(path.as_ref(), listing.names.name(index)).under(shown);
+        for (index, error) in failed {
+            if kept.binary_search_by(|&kept| (kept as usize).cmp(index)).is_ok() {
+                found.problem(unreadable("read", full(*index), again(error)));
             }
         }
+        for index in kept.iter().map(|&index| index as usize) {
+            if let ItemKind::Special(kind) = listing.names.kind(index) {
+                let path = RelPath::child(path.as_ref(), listing.names.name(index));
+                let help = format!("add `{path}` to .dockerignore");
+                found.problem(ScanProblem::Special { path: full(index), kind, help });
+            }
+        }
+        found.entered_ignored |= ignored;
+        found.folders.push(Folder { path, listing: Arc::clone(listing), kept });
     }
 
     /// Tells everyone who needs a folder that it cannot be read.
@@ -250,8 +227,7 @@ impl<'w, D: Dir> Walk<'w, D> {
         for visit in visits.iter().filter(passes) {
             let shown = &self.views[visit.view].shown;
             let path = visit.path.as_ref().map_or_else(|| shown.clone(), |path| path.under(shown));
-            let error = io::Error::new(error.kind(), error.to_string());
-            self.found(visit.view).problem(unreadable("read the folder", path, error));
+            self.found(visit.view).problem(unreadable("read the folder", path, again(error)));
         }
     }
 
@@ -266,4 +242,37 @@ impl Found {
             self.problems.push(problem);
         }
     }
+}
+
+/// The same error for someone else: it cannot be cloned.
+fn again(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), error.to_string())
+}
+
+/// What of a folder is known: of each name, what it is, and of which that could not be found out.
+type Looked = (Vec<Option<EntryKind>>, Vec<(usize, io::Error)>);
+
+/// Looks at the names that somebody wants. Nothing is known of the others, but for folders, nor of
+/// what no archive carries.
+fn look<D: Dir>(
+    dir: &D,
+    at: &Path,
+    names: &Names,
+    wanted: &[bool],
+    cache: &StatCache<'_>,
+) -> Looked {
+    let mut files = files::look(dir, at, names, wanted, cache).into_iter();
+    let mut failed = Vec::new();
+    let look = |(index, wanted): (usize, &bool)| {
+        let kind = match names.kind(index) {
+            ItemKind::Dir => return Some(EntryKind::Dir),
+            _ if !wanted => return None,
+            ItemKind::File => files.next()?,
+            ItemKind::Link => dir.link(names.os(index)).map(|target| EntryKind::Link { target }),
+            ItemKind::Special(_) => return None,
+        };
+        kind.map_err(|error| failed.push((index, error))).ok()
+    };
+    let kinds = wanted.iter().enumerate().map(look).collect();
+    (kinds, failed)
 }

@@ -9,7 +9,7 @@ use crate::base::name::{BuildId, Owner, Platform, Visibility};
 
 /// The version of what enters a fingerprint. A change of it makes every fingerprint new, so it
 /// only moves with the rules of [`Inputs`].
-pub const FINGERPRINT_FORMAT: u32 = 1;
+pub const FINGERPRINT_FORMAT: u32 = 2;
 
 /// What is known of one unit.
 #[derive(Debug, Clone, PartialEq, Eq)]

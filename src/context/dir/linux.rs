@@ -1,12 +1,11 @@
 //! Reads folders by descriptor: `getdents64` for the names and `statx` relative to the folder, which
 //! spares the kernel the way from the root for each name.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use rustix::fs::{
@@ -14,7 +13,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{Dir, Item, ItemKind, Opened};
+use super::{Dir, ItemKind, Opened};
+use crate::context::folder::Names;
+use crate::context::path::as_os_str;
 use crate::context::stat::{Moment, Stat};
 
 /// A folder's descriptor.
@@ -42,25 +43,25 @@ impl Dir for LinuxDir {
         }
     }
 
-    fn items(&self) -> io::Result<Vec<Item>> {
+    fn names(&self) -> io::Result<Names> {
         let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
         let mut entries = RawDir::new(self.0.as_fd(), &mut buffer);
-        let mut items = Vec::new();
+        let mut names = Names::default();
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if name == b"." || name == b".." {
                 continue;
             }
-            let name = OsString::from_vec(name.to_vec());
             let kind = match entry.file_type() {
                 // Some file systems do not keep the kind with the name.
-                FileType::Unknown => kind_of(FileType::from_raw_mode(self.stat(&name)?.mode)),
-                kind => kind_of(kind),
+                FileType::Unknown => FileType::from_raw_mode(self.stat(as_os_str(name))?.mode),
+                kind => kind,
             };
-            items.push(Item { name, kind });
+            names.push(name, kind_of(kind));
         }
-        Ok(items)
+        names.sort();
+        Ok(names)
     }
 
     fn stat(&self, name: &OsStr) -> io::Result<Stat> {

@@ -9,11 +9,12 @@ pub(super) mod linux;
 #[cfg(any(test, not(target_os = "linux")))]
 pub(super) mod portable;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use super::folder::Names;
 use super::stat::Stat;
 
 /// The fastest way that this system has.
@@ -22,13 +23,6 @@ pub(super) type NativeDir = linux::LinuxDir;
 /// The fastest way that this system has.
 #[cfg(not(target_os = "linux"))]
 pub(super) type NativeDir = portable::PortableDir;
-
-/// One name in a folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Item {
-    pub(super) name: OsString,
-    pub(super) kind: ItemKind,
-}
 
 /// What a name stands for; a link is not followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +49,8 @@ pub(super) trait Dir: Sized + Send + Sync {
     fn at(path: &Path) -> io::Result<Self>;
     /// Opens a folder in this one.
     fn child(&self, name: &OsStr) -> io::Result<Self>;
-    /// All names, in no order.
-    fn items(&self) -> io::Result<Vec<Item>>;
+    /// All names, sorted.
+    fn names(&self) -> io::Result<Names>;
     /// What the system says of a name.
     fn stat(&self, name: &OsStr) -> io::Result<Stat>;
     /// What a link points to, as it was written.

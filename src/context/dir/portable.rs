@@ -5,7 +5,8 @@ use std::fs::{self, File, FileType, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Dir, Item, ItemKind, Opened};
+use super::{Dir, ItemKind, Opened};
+use crate::context::folder::Names;
 use crate::context::stat::Stat;
 
 /// A folder's path, without links.
@@ -26,12 +27,14 @@ impl Dir for PortableDir {
         Self::at(&self.0.join(name))
     }
 
-    fn items(&self) -> io::Result<Vec<Item>> {
-        let item = |entry: io::Result<fs::DirEntry>| {
+    fn names(&self) -> io::Result<Names> {
+        let mut names = Names::default();
+        for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
-            Ok(Item { name: entry.file_name(), kind: kind_of(entry.file_type()?) })
-        };
-        fs::read_dir(&self.0)?.map(item).collect()
+            names.push(entry.file_name().as_encoded_bytes(), kind_of(entry.file_type()?));
+        }
+        names.sort();
+        Ok(names)
     }
 
     fn stat(&self, name: &OsStr) -> io::Result<Stat> {

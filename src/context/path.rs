@@ -1,0 +1,131 @@
+//! Paths inside a context. Pure.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A path inside a context: `/` between its parts, never absolute, never `..`. Bytes, since a name
+/// need not be UTF-8.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RelPath(Vec<u8>);
+
+impl RelPath {
+    /// Takes a path as it stands. `None` where it is absolute or empty, or a part of it is empty,
+    /// `.` or `..`.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Option<Self> {
+        let bytes = bytes.into();
+        let ok =
+            |part: &[u8]| !part.is_empty() && part != b"." && part != b".." && !part.contains(&0);
+        bytes.split(|byte| *byte == b'/').all(ok).then_some(Self(bytes))
+    }
+
+    /// The entry `name` in the folder `parent`; at the root without one.
+    pub(super) fn child(parent: Option<&Self>, name: &[u8]) -> Self {
+        let above = parent.map_or(0, |parent| parent.0.len() + 1);
+        let mut bytes = Vec::with_capacity(above + name.len());
+        if let Some(parent) = parent {
+            bytes.extend_from_slice(&parent.0);
+            bytes.push(b'/');
+        }
+        bytes.extend_from_slice(name);
+        Self(bytes)
+    }
+
+    /// A name at the root, which holds no `/`.
+    pub(super) fn of_name(name: String) -> Self {
+        Self(name.into_bytes())
+    }
+
+    /// Its last part.
+    pub(super) fn name(&self) -> &OsStr {
+        let slash = self.0.iter().rposition(|byte| *byte == b'/');
+        as_os_str(&self.0[slash.map_or(0, |slash| slash + 1)..])
+    }
+
+    /// All of its parts.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &OsStr> {
+        self.0.split(|byte| *byte == b'/').map(as_os_str)
+    }
+
+    /// Whether it lies in a folder, or in one below that.
+    pub(super) fn is_below(&self, folder: &Self) -> bool {
+        let rest = self.0.strip_prefix(&folder.0[..]);
+        rest.is_some_and(|rest| rest.first() == Some(&b'/'))
+    }
+
+    /// Its parts after a folder that it lies below.
+    pub(super) fn parts_below(&self, folder: &Self) -> impl Iterator<Item = &OsStr> {
+        self.parts().skip(folder.parts().count())
+    }
+
+    /// The folder that holds it; `None` where that is the root.
+    pub(super) fn parent(&self) -> Option<Self> {
+        let slash = self.0.iter().rposition(|byte| *byte == b'/')?;
+        Some(Self(self.0[..slash].to_vec()))
+    }
+
+    /// The path as bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The path as text, as Go's matcher sees it.
+    pub(super) fn lossy(&self) -> Cow<'_, str> {
+        lossy(&self.0)
+    }
+
+    /// The path under a root of the file system.
+    pub fn under(&self, root: &Path) -> PathBuf {
+        root.join(as_os_str(&self.0))
+    }
+}
+
+/// A path as text, each byte that is not UTF-8 replaced as Go's matcher sees it.
+pub(super) fn lossy(path: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(path) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(path.len());
+    for chunk in path.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    Cow::Owned(text)
+}
+
+#[cfg(unix)]
+pub(super) fn as_os_str(bytes: &[u8]) -> &OsStr {
+    std::os::unix::ffi::OsStrExt::from_bytes(bytes)
+}
+
+/// What is no text there is in no path that came from the system.
+#[cfg(not(unix))]
+pub(super) fn as_os_str(bytes: &[u8]) -> &OsStr {
+    OsStr::new(std::str::from_utf8(bytes).unwrap_or_default())
+}
+
+/// Readable whatever the name: control characters escaped, and bytes that are no text as `\xNN`.
+impl fmt::Display for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                if c.is_control() {
+                    write!(f, "{}", c.escape_default())?;
+                } else {
+                    write!(f, "{c}")?;
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
