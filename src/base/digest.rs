@@ -81,11 +81,11 @@ impl fmt::Display for Fingerprint {
 
 /// Digests a sequence of fields so that no two sequences share their bytes: each field is
 /// preceded by its length.
-#[derive(Default)]
 pub struct FieldHasher {
-    hasher: blake3::Hasher,
-    /// Fields are short, and the hasher is fast only on long runs.
+    /// Fields are short, and digesting is fast only on long runs.
     waiting: Vec<u8>,
+    /// What was digested before; nothing as long as all of it waits.
+    hasher: Option<Box<blake3::Hasher>>,
 }
 
 /// Bytes that are gathered before they are digested.
@@ -94,7 +94,7 @@ const RUN: usize = 16 * 1024;
 impl FieldHasher {
     /// Starts a digest of its own kind: digests of different kinds never agree.
     pub fn new(kind: &str) -> Self {
-        let mut hasher = Self::default();
+        let mut hasher = Self { waiting: Vec::with_capacity(1024), hasher: None };
         hasher.field(kind.as_bytes());
         hasher
     }
@@ -102,23 +102,21 @@ impl FieldHasher {
     /// Adds one field.
     pub fn field(&mut self, bytes: &[u8]) -> &mut Self {
         self.waiting.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-        if bytes.len() < RUN {
+        if self.waiting.len() + bytes.len() < RUN {
             self.waiting.extend_from_slice(bytes);
         } else {
-            self.hasher.update(&self.waiting).update(bytes);
-            self.waiting.clear();
-        }
-        if self.waiting.len() >= RUN {
-            self.hasher.update(&self.waiting);
+            self.hasher.get_or_insert_default().update(&self.waiting).update(bytes);
             self.waiting.clear();
         }
         self
     }
 
     /// The digest of all fields.
-    pub fn finish(mut self) -> Digest {
-        self.hasher.update(&self.waiting);
-        self.hasher.finalize().into()
+    pub fn finish(self) -> Digest {
+        match self.hasher {
+            Some(mut hasher) => hasher.update(&self.waiting).finalize().into(),
+            None => blake3::hash(&self.waiting).into(),
+        }
     }
 }
 

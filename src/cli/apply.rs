@@ -13,6 +13,7 @@ use crate::event::{Signal, Stop, Summary};
 use crate::manifest::Workspace;
 use crate::run::{self, Options, Run};
 use crate::state::Store;
+use crate::survey::Caches;
 use crate::{plan, survey};
 
 pub(super) async fn run(
@@ -24,6 +25,7 @@ pub(super) async fn run(
         let help = "add --auto-approve, or leave --json out to be asked";
         return Err(Failure::usage("--json cannot ask for approval", help));
     }
+    let stat = settings.stat_cache();
     let workspace = Workspace::load(&settings.manifest, &env)?;
     ui.warn(&workspace.warnings, &workspace.sources)?;
     let target = Target::find(&settings.root(), &workspace, &args.service)?;
@@ -33,7 +35,8 @@ pub(super) async fn run(
     let mut store = Store::open(target.paths.clone(), &target.name)?;
     let service = target.connect().await?;
     let (history, client) = (target.history(), service.client.clone());
-    let facts = survey::facts(&workspace, store.state(), &history, Some(&client)).await?;
+    let caches = Caches { stat, history: history.clone() };
+    let facts = survey::facts(&workspace, store.state(), caches, Some(&client)).await?;
     ui.warn(&facts.warnings, &workspace.sources)?;
     failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
     store.record(&survey::ended(store.state(), &facts))?;

@@ -12,6 +12,7 @@ use crate::manifest::Workspace;
 use crate::plan::{Facts, Plan};
 use crate::report::PlanView;
 use crate::state::{Snapshot, State};
+use crate::survey::Caches;
 use crate::{plan, survey};
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Result<Exit, Failure> {
@@ -20,6 +21,9 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Res
     ui.plan(&planned.view())?;
     planned.keep_lists();
     let changes = args.detailed_exitcode && !planned.plan.is_noop();
+    // The process ends here: to give the memory of a hundred thousand files back piece by piece
+    // would only take time.
+    std::mem::forget(planned);
     Ok(if changes { Exit::Changes } else { Exit::Success })
 }
 
@@ -43,9 +47,10 @@ impl Planned {
         service: &ServiceArgs,
         offline: bool,
     ) -> Result<Self, Failure> {
-        // Neither needs the other, and each keeps a core busy.
+        // None of these needs another, and each keeps a core busy.
         let paths = service.paths(&settings.root());
         let snapshot = tokio::task::spawn_blocking(move || Snapshot::read(&paths));
+        let stat = settings.stat_cache();
         let workspace = Workspace::load(&settings.manifest, &env)?;
         ui.warn(&workspace.warnings, &workspace.sources)?;
         let target = Target::find(&settings.root(), &workspace, service)?;
@@ -55,7 +60,8 @@ impl Planned {
         let snapshot = snapshot.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic()));
         let state = snapshot?.of(&target.name)?.state;
         let client = if offline { None } else { target.client_to_ask() };
-        let facts = survey::facts(&workspace, &state, &target.history(), client.as_ref()).await?;
+        let caches = Caches { stat, history: target.history() };
+        let facts = survey::facts(&workspace, &state, caches, client.as_ref()).await?;
         ui.warn(&facts.warnings, &workspace.sources)?;
         let plan = plan::build(&workspace, &facts, &state);
         let (asked, warnings) = (client.is_some(), workspace.warnings.len() + facts.warnings.len());

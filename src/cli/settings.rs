@@ -4,7 +4,9 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use super::args::{GlobalArgs, When};
+use crate::context::Cache;
 use crate::report::{self, Talk};
+use crate::state::Paths;
 
 /// Images in flight where nothing is said. The pending ones share a listing, so that many cost no
 /// more requests than few.
@@ -46,6 +48,11 @@ impl Settings {
                 hints: env("IMGPLAN_IN_AUTOMATION").is_none(),
             },
         }
+    }
+
+    /// The stat cache of the manifest's contexts; whatever the service, there is one.
+    pub(super) fn stat_cache(&self) -> Cache {
+        Cache::open(&Paths::beside(&self.root()).work)
     }
 
     /// The folder of the manifest, where the lockfile lies.

@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::path::as_os_str;
-use super::sealed;
+use super::sealed::{self, Payload};
 use super::stat::{Moment, Stat, moment_of};
 use crate::base::digest::Digest;
 use crate::base::file::work_folder;
@@ -31,20 +32,46 @@ pub(super) struct Row<'b> {
     #[serde(borrow)]
     name: Bytes<'b>,
     pub(super) stat: Stat,
-    digest: [u8; 32],
+    #[serde(borrow)]
+    digest: Bytes<'b>,
 }
 
 impl<'b> Row<'b> {
-    pub(super) fn new(name: &'b [u8], stat: Stat, digest: Digest) -> Self {
-        Self { name: Bytes(name), stat, digest: *digest.as_bytes() }
+    pub(super) fn new(name: &'b [u8], stat: Stat, digest: &'b Digest) -> Self {
+        Self { name: Bytes(name), stat, digest: Bytes(digest.as_bytes()) }
     }
 
     pub(super) fn name(&self) -> &'b [u8] {
         self.name.0
     }
 
-    pub(super) fn digest(&self) -> Digest {
-        Digest::from_bytes(self.digest)
+    /// The digest; `None` where it is none.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        Some(Digest::from_bytes(self.digest.0.try_into().ok()?))
+    }
+}
+
+/// The stat cache in a work folder.
+#[derive(Debug)]
+pub struct Cache {
+    file: PathBuf,
+    reading: JoinHandle<Payload>,
+}
+
+impl Cache {
+    /// Begins to read the cache; it need not exist. By the time that it is needed, most likely it is
+    /// there.
+    pub fn open(work: &Path) -> Self {
+        let file = work.join("stat-cache");
+        let path = file.clone();
+        let reading = thread::spawn(move || read(&path));
+        Self { file, reading }
+    }
+
+    /// The file, and what it holds.
+    pub(super) fn wait(self) -> (PathBuf, Payload) {
+        // One that could not be read is as good as none.
+        (self.file, self.reading.join().unwrap_or_default())
     }
 }
 
@@ -57,7 +84,7 @@ pub(super) struct StatCache<'b> {
 }
 
 /// The bytes of a stored cache; none where there is none to be believed.
-pub(super) fn read(file: &Path) -> Vec<u8> {
+pub(super) fn read(file: &Path) -> Payload {
     sealed::read(file, KIND).unwrap_or_default()
 }
 

@@ -50,12 +50,16 @@ impl World {
         self.dir.path().join("cache/stat-cache")
     }
 
+    fn open(&self) -> Cache {
+        Cache::open(&self.dir.path().join("cache"))
+    }
+
     fn wanted(&self, roots: &[&str]) -> Vec<Wanted> {
         roots.iter().map(|root| Wanted { root: self.path(root), dockerfile: None }).collect()
     }
 
     fn scan_by<D: Dir>(&self, roots: &[&str]) -> Vec<Arc<Tree>> {
-        scan::scan_with::<D>(&self.wanted(roots), Some(&self.cache())).unwrap()
+        scan::scan_with::<D>(&self.wanted(roots), Some(self.open())).unwrap()
     }
 
     fn scan(&self, roots: &[&str]) -> Vec<Arc<Tree>> {
@@ -75,7 +79,7 @@ impl World {
     /// Puts other digests into the cache, all of them wrong.
     fn falsify(&self) {
         let tree = self.scan(&["."]).remove(0);
-        let mut forged = cache::read(&self.cache());
+        let mut forged = cache::read(&self.cache()).to_vec();
         for entry in tree.entries() {
             let EntryKind::File { digest, .. } = &entry.kind else { continue };
             let at = forged.windows(32).position(|part| part == digest.as_bytes()).unwrap();
@@ -194,8 +198,8 @@ fn a_damaged_cache_is_as_good_as_none() {
 fn without_a_place_for_the_cache_all_is_found_as_well() {
     let world = World::new(&[("a", "1")]);
     fs::write(world.dir.path().join("file"), "").unwrap();
-    let nowhere = world.dir.path().join("file/stat-cache");
-    let tree = scan_all(&world.wanted(&["."]), Some(&nowhere)).unwrap().remove(0);
+    let nowhere = Cache::open(&world.dir.path().join("file"));
+    let tree = scan_all(&world.wanted(&["."]), Some(nowhere)).unwrap().remove(0);
     assert_eq!(tree.files(), 1);
 }
 
@@ -218,8 +222,8 @@ fn contexts_that_share_folders_each_get_what_is_theirs() {
     wanted.push(Wanted { root: world.path("."), dockerfile: dockerfile.clone() });
     let one_by_one: Vec<Tree> =
         wanted.iter().map(|w| scan(&w.root, w.dockerfile.as_deref()).unwrap()).collect();
-    for cache in [None, Some(world.cache()), Some(world.cache())] {
-        let together = scan_all(&wanted, cache.as_deref()).unwrap();
+    for cached in [false, true, true] {
+        let together = scan_all(&wanted, cached.then(|| world.open())).unwrap();
         for (one, other) in one_by_one.iter().zip(&together) {
             assert_eq!(one.entries(), other.entries());
             assert_eq!((one.root(), one.ignored_by()), (other.root(), other.ignored_by()));

@@ -84,16 +84,18 @@ fn remember(
         return;
     }
     let mut read = read.iter();
-    let row = |(&index, look): (&usize, &Look)| match look {
-        Look::Failed(_) => None,
-        Look::Known(stat, digest) => Some(Row::new(names.name(index), *stat, *digest)),
-        Look::Unread(_) => {
-            let read = read.next()?.as_ref().ok()?;
-            let stat = read.stat.filter(|stat| cache.may_keep(stat))?;
-            Some(Row::new(names.name(index), stat, read.digest))
-        }
-    };
-    let mut fresh: Vec<Row<'_>> = files.iter().zip(looks).filter_map(row).collect();
+    let mut fresh: Vec<Row<'_>> = Vec::with_capacity(files.len());
+    for (&index, look) in files.iter().zip(looks) {
+        let known = match look {
+            Look::Failed(_) => None,
+            Look::Known(stat, digest) => Some((*stat, digest)),
+            Look::Unread(_) => read.next().and_then(|read| {
+                let read = read.as_ref().ok()?;
+                Some((read.stat.filter(|stat| cache.may_keep(stat))?, &read.digest))
+            }),
+        };
+        fresh.extend(known.map(|(stat, digest)| Row::new(names.name(index), stat, digest)));
+    }
     let asked = |row: &Row<'_>| {
         names.find(row.name()).is_some_and(|index| files.binary_search(&index).is_ok())
     };
@@ -111,11 +113,12 @@ fn compare<D: Dir>(dir: &D, names: &Names, files: &[usize], rows: &[Row<'_>]) ->
         let name = names.name(index);
         while rows.next_if(|row| row.name() < name).is_some() {}
         let row = rows.next_if(|row| row.name() == name);
-        match (dir.stat(names.os(index)), row) {
-            (Err(error), _) => Look::Failed(error),
-            (Ok(stat), Some(row)) if row.stat == stat => Look::Known(stat, row.digest()),
-            (Ok(stat), _) => Look::Unread(stat),
-        }
+        let stat = match dir.stat(names.os(index)) {
+            Ok(stat) => stat,
+            Err(error) => return Look::Failed(error),
+        };
+        let digest = row.filter(|row| row.stat == stat).and_then(Row::digest);
+        digest.map_or(Look::Unread(stat), |digest| Look::Known(stat, digest))
     };
     files.iter().map(look).collect()
 }

@@ -40,9 +40,10 @@ mod cache_tests;
 mod tests;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+pub use self::cache::Cache;
 pub use self::changes::{ChangeKind, FileChange, FileList, changes};
 pub use self::error::{PackError, ScanError, ScanProblem};
 pub use self::history::{History, Kept};
@@ -67,10 +68,10 @@ pub fn scan(root: &Path, dockerfile: Option<&Path>) -> Result<Tree, ScanError> {
 /// Reads many contexts at once, each folder and each file once however many share them; or says
 /// everything that is wrong with any of them.
 ///
-/// `cache` is the file of the stat cache: what has not changed since it was written is not read.
-/// It is written anew where something changed. It only ever saves time: one that is missing or
+/// What has not changed since the `cache` was written is not read. It is written anew where something
+/// changed. It only ever saves time: one that is missing or
 /// damaged is as good as none, and one that cannot be written is done without.
-pub fn scan_all(wanted: &[Wanted], cache: Option<&Path>) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
+pub fn scan_all(wanted: &[Wanted], cache: Option<Cache>) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
     scan::scan_all(wanted, cache)
 }
 
@@ -78,11 +79,6 @@ pub fn scan_all(wanted: &[Wanted], cache: Option<&Path>) -> Result<Vec<Arc<Tree>
 pub fn rules(root: &Path, dockerfile: Option<&Path>) -> Result<Rules, ScanError> {
     Rules::find(root, dockerfile, &rules::Parsed::default())
         .map_err(|all| ScanError::new(root, all))
-}
-
-/// Where the stat cache of a manifest's contexts lies, in the folder of what is not committed.
-pub fn cache_in(work: &Path) -> PathBuf {
-    work.join("stat-cache")
 }
 
 /// Writes a tree and its Dockerfile as a `tar.gz`, and gives back what it was written to. Every

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::cache::{self, StatCache};
+use super::cache::{self, Cache, StatCache};
 use super::dir::{Dir, NativeDir};
 use super::error::{ScanError, ScanProblem, unreadable};
 use super::folder::Folder;
@@ -18,7 +18,7 @@ use super::tree::Tree;
 use super::walk::{Found, View, walk};
 
 /// A context that somebody wants to know.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Wanted {
     /// The folder.
     pub root: PathBuf,
@@ -29,7 +29,7 @@ pub struct Wanted {
 /// See [`scan_all`](super::scan_all).
 pub(super) fn scan_all(
     wanted: &[Wanted],
-    cache: Option<&Path>,
+    cache: Option<Cache>,
 ) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
     scan_with::<NativeDir>(wanted, cache)
 }
@@ -37,14 +37,14 @@ pub(super) fn scan_all(
 /// The same, by a given way to read folders.
 pub(super) fn scan_with<D: Dir>(
     wanted: &[Wanted],
-    cache: Option<&Path>,
+    cache: Option<Cache>,
 ) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
-    let now = cache.map(cache::now).unwrap_or_default();
     let common = Common::default();
-    let (bytes, prepared): (_, Vec<Result<View, ScanError>>) = rayon::join(
-        || cache.map(cache::read).unwrap_or_default(),
-        || wanted.par_iter().map(|wanted| prepare(wanted, &common)).collect(),
-    );
+    let prepared: Vec<Result<View, ScanError>> =
+        wanted.par_iter().map(|wanted| prepare(wanted, &common)).collect();
+    let (file, bytes) = cache.map(Cache::wait).unzip();
+    let now = file.as_deref().map(cache::now).unwrap_or_default();
+    let bytes = bytes.unwrap_or_default();
     let known = StatCache::new(&bytes, now);
     let (mut views, mut errors) = (Vec::<View>::new(), Vec::new());
     // Contexts with one root and one set of rules are one.
@@ -66,8 +66,8 @@ pub(super) fn scan_with<D: Dir>(
     let pairs: Vec<(View, Found)> = views.into_iter().zip(found).collect();
     let trees: Vec<Result<Arc<Tree>, ScanError>> =
         pairs.into_par_iter().map(|(view, found)| tree(view, found)).collect();
-    if let Some(file) = cache {
-        known.save(file);
+    if let Some(file) = file {
+        known.save(&file);
     }
     let mut whole = Vec::with_capacity(trees.len());
     for tree in trees {

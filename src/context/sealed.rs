@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::ops::Deref;
 use std::path::Path;
 
 use crate::base::digest::{Digest, FieldHasher};
@@ -30,16 +31,31 @@ pub(super) fn write(path: &Path, kind: &str, payload: &[u8]) -> io::Result<()> {
 
 /// Reads what was written. `None` where there is no such file, or it is of another kind, of another
 /// version, or damaged.
-pub(super) fn read(path: &Path, kind: &str) -> Option<Vec<u8>> {
-    let mut bytes = fs::read(path).ok()?;
+pub(super) fn read(path: &Path, kind: &str) -> Option<Payload> {
+    let bytes = fs::read(path).ok()?;
     let head = head(kind);
     let rest = bytes.strip_prefix(head.as_bytes())?;
     let (sum, payload) = rest.split_first_chunk::<32>()?;
     if checksum(&head, payload).as_bytes() != sum {
         return None;
     }
-    bytes.drain(..head.len() + sum.len());
-    Some(bytes)
+    let start = head.len() + sum.len();
+    Some(Payload { bytes, start })
+}
+
+/// What was written, still in the file's bytes: it may be large.
+#[derive(Debug, Default)]
+pub(super) struct Payload {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
 }
 
 fn head(kind: &str) -> String {
@@ -76,7 +92,7 @@ mod tests {
     fn what_was_written_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b/file");
-        assert_eq!(read(&path, "k 1"), None, "there is none yet");
+        assert!(read(&path, "k 1").is_none(), "there is none yet");
         for payload in [&b""[..], b"one", b"another\n"] {
             write(&path, "k 1", payload).unwrap();
             assert_eq!(read(&path, "k 1").as_deref(), Some(payload));
@@ -98,9 +114,9 @@ mod tests {
         let path = dir.path().join("file");
         write(&path, "k 1", b"payload").unwrap();
         for kind in ["k 2", "k", "k 1\n", "k 11", ""] {
-            assert_eq!(read(&path, kind), None, "{kind:?}");
+            assert!(read(&path, kind).is_none(), "{kind:?}");
         }
-        assert_eq!(read(dir.path(), "k 1"), None, "a folder is no file");
+        assert!(read(dir.path(), "k 1").is_none(), "a folder is no file");
     }
 
     #[test]
@@ -114,13 +130,13 @@ mod tests {
                 let mut bytes = whole.clone();
                 bytes[at] ^= 1 << bit;
                 fs::write(&path, &bytes).unwrap();
-                assert_eq!(read(&path, "k 1"), None, "byte {at}, bit {bit}");
+                assert!(read(&path, "k 1").is_none(), "byte {at}, bit {bit}");
             }
             fs::write(&path, &whole[..at]).unwrap();
-            assert_eq!(read(&path, "k 1"), None, "cut at {at}");
+            assert!(read(&path, "k 1").is_none(), "cut at {at}");
         }
         fs::write(&path, [&whole[..], b"x"].concat()).unwrap();
-        assert_eq!(read(&path, "k 1"), None, "with more at its end");
+        assert!(read(&path, "k 1").is_none(), "with more at its end");
         fs::write(&path, &whole).unwrap();
         assert!(read(&path, "k 1").is_some());
     }

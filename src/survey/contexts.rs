@@ -1,6 +1,6 @@
 //! Scans the contexts of all units at once, and looks for what should not be sent.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::{ContextError, SurveyError};
 use crate::base::size::bytes;
 use crate::context::hygiene::{self, Findings, Limits};
-use crate::context::{self, Tree, Wanted, advice};
+use crate::context::{self, Cache, Tree, Wanted, advice};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Origin, ServiceSettings, Unit};
 use crate::plan::Facts;
@@ -18,7 +18,7 @@ use crate::plan::facts::Context;
 type Build = (usize, Wanted, Vec<u8>);
 
 /// Scans every context once, however many units share it.
-pub(super) async fn scan(workspace: &Workspace) -> Result<Facts, SurveyError> {
+pub(super) async fn scan(workspace: &Workspace, cache: Cache) -> Result<Facts, SurveyError> {
     let build = |(unit, of): (usize, &Unit)| {
         let Origin::Build(build) = &of.origin else { return None };
         let (root, dockerfile) = (build.context.clone(), Some(build.dockerfile_path.clone()));
@@ -26,18 +26,26 @@ pub(super) async fn scan(workspace: &Workspace) -> Result<Facts, SurveyError> {
         Some((unit, Wanted { root, dockerfile }, inside))
     };
     let builds: Vec<Build> = workspace.units.iter().enumerate().filter_map(build).collect();
-    let cache = context::cache_in(&workspace.root.join(".imgplan"));
     let limits = limits(&workspace.settings);
     let scan = tokio::task::spawn_blocking(move || {
-        let mut wanted: Vec<Wanted> = builds.iter().map(|(_, wanted, _)| wanted.clone()).collect();
-        wanted.sort();
-        wanted.dedup();
-        let trees = context::scan_all(&wanted, Some(&cache)).map_err(unreadable)?;
-        let context = |(unit, of, inside): &Build| {
-            let tree = Arc::clone(&trees[wanted.binary_search(of).ok()?]);
-            Some((*unit, Context { digest: tree.digest_without(inside), tree }))
+        // The units of one image want the same.
+        let mut place_of: HashMap<&Wanted, usize> = HashMap::new();
+        let mut wanted: Vec<Wanted> = Vec::new();
+        let places: Vec<usize> = builds
+            .iter()
+            .map(|(_, of, _)| {
+                *place_of.entry(of).or_insert_with(|| {
+                    wanted.push(of.clone());
+                    wanted.len() - 1
+                })
+            })
+            .collect();
+        let trees = context::scan_all(&wanted, Some(cache)).map_err(unreadable)?;
+        let context = |((unit, _, inside), &place): (&Build, &usize)| {
+            let tree = Arc::clone(&trees[place]);
+            (*unit, Context { digest: tree.digest_without(inside), tree })
         };
-        let contexts: Vec<_> = builds.par_iter().filter_map(context).collect();
+        let contexts: Vec<_> = builds.par_iter().zip(&places).map(context).collect();
         Ok((contexts, look(&trees, limits)?))
     });
     let (found, findings) = match scan.await {

@@ -12,7 +12,7 @@ use miette::Diagnostic;
 
 pub use self::builds::ended;
 use crate::api::Client;
-use crate::context::{History, ScanError};
+use crate::context::{Cache, History, ScanError};
 use crate::manifest::Workspace;
 use crate::plan::Facts;
 use crate::state::State;
@@ -51,15 +51,24 @@ pub enum ContextError {
     },
 }
 
+/// What is known from before, and only saves time or says more.
+#[derive(Debug)]
+pub struct Caches {
+    /// The digests of files.
+    pub stat: Cache,
+    /// The files that contexts had.
+    pub history: History,
+}
+
 /// Looks at everything that planning needs. Without a client the service is not asked.
 pub async fn facts(
     workspace: &Workspace,
     state: &State,
-    history: &History,
+    caches: Caches,
     client: Option<&Client>,
 ) -> Result<Facts, SurveyError> {
-    let mut facts = contexts::scan(workspace).await?;
-    facts.changes = changes::find(workspace, state, history, &facts.contexts).await;
+    let mut facts = contexts::scan(workspace, caches.stat).await?;
+    facts.changes = changes::find(workspace, state, &caches.history, &facts.contexts).await;
     if let Some(client) = client {
         builds::ask(state, client, &mut facts).await;
     }
