@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A plan is many small values, made on all cores: the system's own allocator takes a tenth longer.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     imgplan::cli::main()
 }

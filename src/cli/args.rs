@@ -175,6 +175,9 @@ pub(super) enum ContextCommand {
         /// `name` or `name:tag`
         #[arg(value_name = "IMAGE")]
         image: String,
+        /// List the folders instead, those that weigh most first
+        #[arg(long)]
+        by_size: bool,
     },
     /// Tell whether a path is sent, and the pattern of .dockerignore that decided it
     Why {

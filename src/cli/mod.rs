@@ -4,7 +4,6 @@
 mod apply;
 mod args;
 mod context;
-mod context_why;
 mod diagnostic;
 mod failure;
 mod lists;

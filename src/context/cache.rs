@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::path::as_os_str;
 use super::sealed::{self, Payload};
-use super::stat::{Moment, Stat, moment_of};
+use super::stat::{Moment, STAT, Stat, moment_of};
 use crate::base::digest::Digest;
 use crate::base::file::work_folder;
 
@@ -31,23 +31,35 @@ const SLACK: Duration = Duration::from_secs(2);
 pub(super) struct Row<'b> {
     #[serde(borrow)]
     name: Bytes<'b>,
-    pub(super) stat: Stat,
+    /// What the system said of it, then its digest.
     #[serde(borrow)]
-    digest: Bytes<'b>,
+    known: Bytes<'b>,
+}
+
+/// A row's second half, to be borrowed from.
+pub(super) type Known = [u8; STAT + 32];
+
+/// What is known of a file.
+pub(super) fn known(stat: &Stat, digest: &Digest) -> Known {
+    let mut known = [0; STAT + 32];
+    known[..STAT].copy_from_slice(&stat.to_bytes());
+    known[STAT..].copy_from_slice(digest.as_bytes());
+    known
 }
 
 impl<'b> Row<'b> {
-    pub(super) fn new(name: &'b [u8], stat: Stat, digest: &'b Digest) -> Self {
-        Self { name: Bytes(name), stat, digest: Bytes(digest.as_bytes()) }
+    pub(super) fn new(name: &'b [u8], known: &'b Known) -> Self {
+        Self { name: Bytes(name), known: Bytes(known) }
     }
 
     pub(super) fn name(&self) -> &'b [u8] {
         self.name.0
     }
 
-    /// The digest; `None` where it is none.
-    pub(super) fn digest(&self) -> Option<Digest> {
-        Some(Digest::from_bytes(self.digest.0.try_into().ok()?))
+    /// The digest, if the system still says of the file what it said then.
+    pub(super) fn digest(&self, stat: &Stat) -> Option<Digest> {
+        let digest = self.known.0.strip_prefix(&stat.to_bytes())?;
+        Some(Digest::from_bytes(digest.try_into().ok()?))
     }
 }
 

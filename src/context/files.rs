@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::cache::{Row, StatCache};
+use super::cache::{Known, Row, StatCache, known};
 use super::content;
 use super::dir::{Dir, ItemKind};
 use super::folder::{EntryKind, Names};
@@ -79,23 +79,26 @@ fn remember(
 ) {
     // What another context keeps of this folder stays known.
     let is_here = |row: &Row<'_>| names.find(row.name()).is_some();
-    let known = looks.iter().filter(|look| matches!(look, Look::Known(..))).count();
-    if read.is_empty() && (known == rows.len() || rows.iter().all(is_here)) {
+    let as_it_was = looks.iter().filter(|look| matches!(look, Look::Known(..))).count();
+    if read.is_empty() && (as_it_was == rows.len() || rows.iter().all(is_here)) {
         return;
     }
     let mut read = read.iter();
-    let mut fresh: Vec<Row<'_>> = Vec::with_capacity(files.len());
+    let mut all: Vec<(usize, Known)> = Vec::with_capacity(files.len());
     for (&index, look) in files.iter().zip(looks) {
-        let known = match look {
+        let found = match look {
             Look::Failed(_) => None,
-            Look::Known(stat, digest) => Some((*stat, digest)),
+            Look::Known(stat, digest) => Some(known(stat, digest)),
             Look::Unread(_) => read.next().and_then(|read| {
                 let read = read.as_ref().ok()?;
-                Some((read.stat.filter(|stat| cache.may_keep(stat))?, &read.digest))
+                let stat = read.stat.filter(|stat| cache.may_keep(stat))?;
+                Some(known(&stat, &read.digest))
             }),
         };
-        fresh.extend(known.map(|(stat, digest)| Row::new(names.name(index), stat, digest)));
+        all.extend(found.map(|known| (index, known)));
     }
+    let mut fresh: Vec<Row<'_>> =
+        all.iter().map(|(index, known)| Row::new(names.name(*index), known)).collect();
     let asked = |row: &Row<'_>| {
         names.find(row.name()).is_some_and(|index| files.binary_search(&index).is_ok())
     };
@@ -117,7 +120,7 @@ fn compare<D: Dir>(dir: &D, names: &Names, files: &[usize], rows: &[Row<'_>]) ->
             Ok(stat) => stat,
             Err(error) => return Look::Failed(error),
         };
-        let digest = row.filter(|row| row.stat == stat).and_then(Row::digest);
+        let digest = row.and_then(|row| row.digest(&stat));
         digest.map_or(Look::Unread(stat), |digest| Look::Known(stat, digest))
     };
     files.iter().map(look).collect()

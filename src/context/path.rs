@@ -48,6 +48,12 @@ impl RelPath {
         self.0.split(|byte| *byte == b'/').map(as_os_str)
     }
 
+    /// The folders that it lies in, the outermost first.
+    pub fn folders(&self) -> impl Iterator<Item = Self> {
+        let slashes = self.0.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        slashes.map(|(at, _)| Self(self.0[..at].to_vec()))
+    }
+
     /// Whether it lies in a folder, or in one below that.
     pub(super) fn is_below(&self, folder: &Self) -> bool {
         let rest = self.0.strip_prefix(&folder.0[..]);

@@ -93,11 +93,10 @@ struct Common {
 impl Common {
     /// A folder's path without links. Most contexts lie beside others: the way to them is known.
     fn real(&self, folder: &Path) -> io::Result<PathBuf> {
-        let is_link = || Ok::<_, io::Error>(fs::symlink_metadata(folder)?.is_symlink());
         let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
             return fs::canonicalize(folder);
         };
-        if parent.as_os_str().is_empty() || is_link()? {
+        if parent.as_os_str().is_empty() {
             return fs::canonicalize(folder);
         }
         let lock = || self.folders.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,16 +113,18 @@ impl Common {
 fn prepare(wanted: &Wanted, common: &Common) -> Result<View, ScanError> {
     let root = &wanted.root;
     let fail = |problem| ScanError::new(root, vec![problem]);
-    match fs::metadata(root) {
-        Ok(meta) if meta.is_dir() => {}
+    let unresolved = |error| fail(unreadable("resolve", root.clone(), error));
+    let real = match fs::symlink_metadata(root) {
+        Ok(meta) if meta.is_dir() => common.real(root).map_err(unresolved)?,
+        Ok(meta) if meta.is_symlink() && root.is_dir() => {
+            fs::canonicalize(root).map_err(unresolved)?
+        }
         Ok(_) => return Err(fail(ScanProblem::NotAFolder { path: root.clone() })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(fail(ScanProblem::Missing { path: root.clone() }));
         }
         Err(error) => return Err(fail(unreadable("read", root.clone(), error))),
-    }
-    let real =
-        common.real(root).map_err(|error| fail(unreadable("resolve", root.clone(), error)))?;
+    };
     let rules = Rules::find(root, wanted.dockerfile.as_deref(), &common.rules)
         .map_err(|problems| ScanError::new(root, problems))?;
     Ok(View { shown: root.clone(), root: real, rules })

@@ -3,8 +3,6 @@
 
 use std::fs::Metadata;
 
-use serde::{Deserialize, Serialize};
-
 /// A moment, in nanoseconds since 1970, as file systems note it.
 pub(super) type Moment = i64;
 
@@ -12,7 +10,7 @@ const SECOND: Moment = 1_000_000_000;
 
 /// What is compared to tell whether a file is still the one that was read. A field that the system
 /// does not have is zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stat {
     /// Bytes.
     pub(super) size: u64,
@@ -26,7 +24,21 @@ pub(super) struct Stat {
     pub(super) mode: u32,
 }
 
+/// Bytes of a [`Stat`].
+pub(super) const STAT: usize = 36;
+
 impl Stat {
+    /// All of it, to be compared and kept.
+    pub(super) fn to_bytes(self) -> [u8; STAT] {
+        let mut bytes = [0; STAT];
+        bytes[..8].copy_from_slice(&self.size.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.mtime.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.ctime.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.inode.to_le_bytes());
+        bytes[32..].copy_from_slice(&self.mode.to_le_bytes());
+        bytes
+    }
+
     /// Whether the owner may execute it.
     pub(super) fn executable(&self) -> bool {
         self.mode & 0o100 != 0

@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::json;
 
-use super::failure::Failure;
-use super::ui::Ui;
+use crate::cli::failure::Failure;
+use crate::cli::ui::Ui;
 use crate::context::{self, RelPath, Rules, Why};
 use crate::manifest::workspace::{BuildOrigin, Unit};
 

@@ -1,0 +1,92 @@
+//! `imgplan context list`: the files that are sent, or the folders that weigh most.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::scan;
+use crate::base::size::bytes;
+use crate::cli::failure::Failure;
+use crate::cli::ui::Ui;
+use crate::context::{EntryKind, Placement, RelPath, Tree};
+use crate::manifest::workspace::BuildOrigin;
+use crate::run::place;
+
+/// Lists every path that is sent but for folders, one a line, sorted by bytes.
+pub(super) fn list(ui: &mut Ui, build: &BuildOrigin) -> Result<(), Failure> {
+    let tree = scan(build)?;
+    let placement = placement(&tree, build);
+    let entries = tree.entries().iter().filter(|entry| entry.kind != EntryKind::Dir);
+    let mut lines: Vec<(&RelPath, Value)> =
+        entries.map(|entry| (&entry.path, object(&entry.path, &entry.kind))).collect();
+    // What goes in besides the context's own files; its content follows from the bases' paths.
+    let generated = placement.files.iter().filter(|file| tree.get(file.path.as_bytes()).is_none());
+    let object = |path: &RelPath| json!({ "path": path.to_string(), "generated": true });
+    lines.extend(generated.map(|file| (&file.path, object(&file.path))));
+    lines.sort_by_key(|(path, _)| *path);
+    for (path, object) in lines {
+        if ui.is_json() { ui.data(object)? } else { ui.data(path)? }
+    }
+    Ok(())
+}
+
+/// The Dockerfile, and what goes with it. The paths of bases change its text and not its place.
+fn placement(tree: &Tree, build: &BuildOrigin) -> Placement {
+    let text = build.dockerfile.text();
+    let as_written = |range: &std::ops::Range<usize>| text[range.clone()].to_owned();
+    let bases: Vec<_> =
+        build.bases.iter().map(|base| (base.range.clone(), as_written(&base.range))).collect();
+    place(tree, &build.dockerfile, build.dockerfile_inside.as_deref(), &bases)
+}
+
+fn object(path: &RelPath, kind: &EntryKind) -> Value {
+    let path = path.to_string();
+    match kind {
+        EntryKind::File { size, executable, digest } => {
+            json!({ "path": path, "size": size, "executable": executable, "digest": digest })
+        }
+        EntryKind::Link { target } => {
+            json!({ "path": path, "target": String::from_utf8_lossy(target) })
+        }
+        EntryKind::Dir => json!({ "path": path }),
+    }
+}
+
+/// The weight of a folder and of all below it.
+#[derive(Default)]
+struct Weight {
+    size: u64,
+    files: usize,
+}
+
+/// Lists the folders, those that weigh most first; `.` is the whole context.
+pub(super) fn list_by_size(ui: &mut Ui, build: &BuildOrigin) -> Result<(), Failure> {
+    let tree = scan(build)?;
+    let mut weights: BTreeMap<String, Weight> =
+        BTreeMap::from([(".".to_owned(), Weight::default())]);
+    for entry in tree.entries() {
+        let EntryKind::File { size, .. } = entry.kind else { continue };
+        let mut folders = vec![".".to_owned()];
+        folders.extend(entry.path.folders().map(|folder| format!("{folder}/")));
+        for folder in folders {
+            let weight = weights.entry(folder).or_default();
+            weight.size = weight.size.saturating_add(size);
+            weight.files += 1;
+        }
+    }
+    let mut weights: Vec<(String, Weight)> = weights.into_iter().collect();
+    weights.sort_by(|(a, one), (b, other)| other.size.cmp(&one.size).then_with(|| a.cmp(b)));
+    for (folder, Weight { size, files }) in weights {
+        if ui.is_json() {
+            ui.data(json!({ "folder": folder, "size": size, "files": files }))?;
+        } else {
+            let word = if files == 1 { "file" } else { "files" };
+            ui.data(format_args!(
+                "{:>8}  {:>11}  {folder}",
+                bytes(size),
+                format!("{files} {word}")
+            ))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! `imgplan context`: the files that an image is built from.
+
+mod digest;
+mod list;
+mod pack;
+mod why;
+
+use super::args::{ContextArgs, ContextCommand};
+use super::failure::{Exit, Failure};
+use super::service::LOCAL;
+use super::settings::{Settings, env};
+use super::ui::Ui;
+use crate::context::{self, Tree};
+use crate::manifest::Workspace;
+use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
+use crate::state::{Paths, Store};
+
+pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result<Exit, Failure> {
+    let workspace = Workspace::load(&settings.manifest, &env)?;
+    match args.command {
+        ContextCommand::List { image, by_size } => {
+            let (_, build) = find(&workspace, &image)?;
+            if by_size {
+                list::list_by_size(ui, build)?;
+            } else {
+                list::list(ui, build)?;
+            }
+        }
+        ContextCommand::Digest { image } => {
+            let (unit, _) = find(&workspace, &image)?;
+            digest::digest(ui, &workspace, unit)?;
+        }
+        ContextCommand::Why { image, path } => {
+            let (unit, build) = find(&workspace, &image)?;
+            why::why(ui, unit, build, &path)?;
+        }
+        ContextCommand::Pack { image, output, local } => {
+            let (unit, build) = find(&workspace, &image)?;
+            let root = settings.root();
+            let state = if local {
+                Store::read(&Paths::local(&root), LOCAL)?
+            } else {
+                Store::read_any(&Paths::beside(&root))?
+            };
+            let bases = pack::paths_of_bases(ui, &workspace, unit, build, &state)?;
+            pack::pack(ui, build, &bases, &output)?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// The unit called `name:tag`, or the first of the image called `name`.
+fn find<'w>(workspace: &'w Workspace, image: &str) -> Result<(&'w Unit, &'w BuildOrigin), Failure> {
+    let mut named = workspace
+        .units
+        .iter()
+        .filter(|unit| unit.key.to_string() == image || unit.image.as_str() == image);
+    match named.next() {
+        None => {
+            let known: Vec<String> =
+                workspace.units.iter().map(|unit| unit.key.to_string()).collect();
+            let message = format!("the manifest has no image `{image}`");
+            Err(Failure::with_help(message, format!("it has {}", known.join(", "))))
+        }
+        Some(unit) => match &unit.origin {
+            Origin::Build(build) => Ok((unit, build)),
+            Origin::Mirror(_) => {
+                Err(Failure::user(format!("{} is a mirror: it has no context", unit.key)))
+            }
+        },
+    }
+}
+
+fn scan(build: &BuildOrigin) -> Result<Tree, Failure> {
+    Ok(context::scan(&build.context, Some(&build.dockerfile_path))?)
+}

@@ -1,0 +1,68 @@
+//! `imgplan context pack`: the archive that is sent.
+
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::Path;
+
+use super::scan;
+use crate::cli::failure::Failure;
+use crate::cli::ui::Ui;
+use crate::context;
+use crate::manifest::Workspace;
+use crate::manifest::workspace::{BuildOrigin, Unit};
+use crate::run::place;
+use crate::state::State;
+
+/// Where the paths of bases go in a Dockerfile, and the paths, as far as they are known.
+pub(super) fn paths_of_bases(
+    ui: &mut Ui,
+    workspace: &Workspace,
+    unit: &Unit,
+    build: &BuildOrigin,
+    state: &State,
+) -> Result<Vec<(Range<usize>, String)>, Failure> {
+    let mut bases = Vec::new();
+    for base in &build.bases {
+        let key = &workspace.unit(base.unit).key;
+        let built = state.entries.get(key).and_then(|entry| entry.built.as_ref());
+        match built {
+            Some(built) => bases.push((base.range.clone(), built.path.clone())),
+            None => ui.talk(format_args!(
+                "note: {key} is not built yet; {} is packed with its name as written",
+                unit.key
+            ))?,
+        }
+    }
+    Ok(bases)
+}
+
+/// Packs a context into a file, or to standard output.
+pub(super) fn pack(
+    ui: &mut Ui,
+    build: &BuildOrigin,
+    bases: &[(Range<usize>, String)],
+    output: &Path,
+) -> Result<(), Failure> {
+    let tree = scan(build)?;
+    let placed = place(&tree, &build.dockerfile, build.dockerfile_inside.as_deref(), bases);
+    if output == Path::new("-") {
+        context::pack(&tree, &placed, ui.bytes())?;
+        return Ok(());
+    }
+    let spool = context::spool(&tree, &placed)?;
+    let write = || -> io::Result<u64> {
+        let mut file = std::fs::File::create(output)?;
+        let written = io::copy(&mut spool.reader()?, &mut file)?;
+        file.flush()?;
+        Ok(written)
+    };
+    let written = write()
+        .map_err(|error| Failure::user(format!("cannot write {}: {error}", output.display())))?;
+    ui.talk(format_args!(
+        "{}: {} files in {written} bytes, its Dockerfile at {}",
+        output.display(),
+        tree.files(),
+        placed.dockerfile
+    ))?;
+    Ok(())
+}
