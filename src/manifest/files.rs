@@ -6,9 +6,11 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::Sp;
 use crate::base::source::{Problem, SourceSet, Span};
-use crate::dockerfile::Dockerfile;
+use crate::dockerfile::{Dockerfile, DockerfileError};
 
 /// A Dockerfile that was read, and where its text lies among all texts.
 #[derive(Clone)]
@@ -22,11 +24,26 @@ pub(super) struct DockerfileSource {
 pub(super) struct Files {
     root: PathBuf,
     dockerfiles: HashMap<PathBuf, Option<DockerfileSource>>,
+    ahead: HashMap<PathBuf, Loaded>,
 }
+
+/// A Dockerfile's text and what it says; `None` where it is no text.
+type Loaded = io::Result<Option<(String, Result<Dockerfile, Vec<DockerfileError>>)>>;
 
 impl Files {
     pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), dockerfiles: HashMap::new() }
+        Self { root: root.to_owned(), dockerfiles: HashMap::new(), ahead: HashMap::new() }
+    }
+
+    /// Reads Dockerfiles that will be asked for, each by its context and its name: there may be a
+    /// thousand, and several cores.
+    pub(super) fn read_ahead(&mut self, wanted: &[(&str, &str)]) {
+        let load = |(context, name): &(&str, &str)| {
+            let path = clean(&clean(&self.root.join(context)).join(name));
+            let loaded = load(&path);
+            (path, loaded)
+        };
+        self.ahead = wanted.par_iter().map(load).collect();
     }
 
     /// The folder that a `context:` names.
@@ -66,9 +83,10 @@ impl Files {
         if let Some(known) = self.dockerfiles.get(&path) {
             return known.clone().ok_or_else(Vec::new);
         }
-        let text = read(&path, span).map_err(|problem| vec![problem])?;
-        let start = sources.add(path.display().to_string(), text.as_str());
-        match Dockerfile::parse(&text) {
+        let loaded = self.ahead.remove(&path).unwrap_or_else(|| load(&path));
+        let (text, parsed) = read(&path, loaded, span).map_err(|problem| vec![problem])?;
+        let start = sources.add(path.display().to_string(), text);
+        match parsed {
             Ok(parsed) => {
                 let source =
                     DockerfileSource { path: path.clone(), parsed: Arc::new(parsed), start };
@@ -77,7 +95,7 @@ impl Files {
             }
             Err(errors) => {
                 self.dockerfiles.insert(path, None);
-                let problem = |error: crate::dockerfile::DockerfileError| {
+                let problem = |error: DockerfileError| {
                     let span = Span::new(start + error.span.start, error.span.len());
                     let problem = Problem::new(error.message, span, "here");
                     Problem { help: error.help, ..problem }
@@ -88,10 +106,22 @@ impl Files {
     }
 }
 
-fn read(path: &Path, span: Span) -> Result<String, Problem> {
+fn load(path: &Path) -> Loaded {
+    let text = String::from_utf8(fs::read(path)?).ok();
+    Ok(text.map(|text| {
+        let parsed = Dockerfile::parse(&text);
+        (text, parsed)
+    }))
+}
+
+fn read(
+    path: &Path,
+    loaded: Loaded,
+    span: Span,
+) -> Result<(String, Result<Dockerfile, Vec<DockerfileError>>), Problem> {
     let problem = |message: String, help: &str| Problem::new(message, span, "here").help(help);
-    match fs::read(path) {
-        Ok(bytes) => String::from_utf8(bytes).map_err(|_| {
+    match loaded {
+        Ok(text) => text.ok_or_else(|| {
             problem(format!("{} is not UTF-8", path.display()), "save the file as UTF-8")
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(problem(

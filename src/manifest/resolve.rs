@@ -1,7 +1,7 @@
 //! Turns what was written into what is meant: defaults filled in, a unit for each platform, paths
 //! found, bases matched, units in order. Everything that is wrong is gathered on the way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -116,7 +116,18 @@ impl<'a> Resolver<'a> {
             return Vec::new();
         };
         let mut files = Files::new(&self.root);
+        files.read_ahead(&self.dockerfiles(images));
         images.iter().filter_map(|image| self.draft(image, &mut files)).collect()
+    }
+
+    /// The context and the Dockerfile of each image that is built, each pair once.
+    fn dockerfiles(&self, images: &'a [Sp<Image>]) -> Vec<(&'a str, &'a str)> {
+        let default = self.manifest.defaults.as_ref().and_then(|d| d.dockerfile.as_ref());
+        let wanted = images.iter().filter_map(|image| {
+            let said = image.dockerfile.as_ref().or(default);
+            Some((image.context.as_ref()?.as_str(), dockerfile_name(said)))
+        });
+        wanted.collect::<HashSet<_>>().into_iter().collect()
     }
 
     fn draft(&mut self, entry: &'a Sp<Image>, files: &mut Files) -> Option<Draft<'a>> {
@@ -237,7 +248,7 @@ impl<'a> Resolver<'a> {
                 return None;
             }
         };
-        let name = said.map_or("Dockerfile", |said| said.as_str());
+        let name = dockerfile_name(said);
         let span = said.map_or(context.span(), Sp::span);
         match files.dockerfile(&folder, name, span, self.sources) {
             Ok(dockerfile) => Some(Content::Build { context: folder, dockerfile }),
@@ -349,4 +360,8 @@ impl<'a> Resolver<'a> {
             span: draft.span,
         }
     }
+}
+
+fn dockerfile_name(said: Option<&Sp<String>>) -> &str {
+    said.map_or("Dockerfile", |said| said.as_str())
 }

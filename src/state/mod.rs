@@ -6,6 +6,7 @@
 
 pub mod encode;
 pub mod journal;
+mod json;
 pub mod lockfile;
 pub mod snapshot;
 pub mod store;
