@@ -101,7 +101,14 @@ impl FieldHasher {
 
     /// Adds one field.
     pub fn field(&mut self, bytes: &[u8]) -> &mut Self {
-        self.waiting.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        // Most fields are short: one byte says how long.
+        match u8::try_from(bytes.len()) {
+            Ok(len) if len < u8::MAX => self.waiting.push(len),
+            _ => {
+                self.waiting.push(u8::MAX);
+                self.waiting.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+            }
+        }
         if self.waiting.len() + bytes.len() < RUN {
             self.waiting.extend_from_slice(bytes);
         } else {

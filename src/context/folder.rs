@@ -103,9 +103,17 @@ pub(super) struct Folder {
     pub(super) listing: Arc<Listing>,
     /// The names that are sent, by their places in the listing, in order.
     pub(super) kept: Vec<u32>,
+    /// The digest of what is sent of it.
+    pub(super) digest: Digest,
 }
 
 impl Folder {
+    pub(super) fn new(path: Option<RelPath>, listing: Arc<Listing>, kept: Vec<u32>) -> Self {
+        let mut folder = Self { path, listing, kept, digest: Digest::from_bytes([0; 32]) };
+        folder.digest = folder.digest_without(None);
+        folder
+    }
+
     /// What is sent of it: each name, and what it is.
     pub(super) fn items(&self) -> impl Iterator<Item = (&[u8], &EntryKind)> {
         let Listing { names, kinds } = &*self.listing;
@@ -129,11 +137,12 @@ impl Folder {
         let known = self.kept.get(place).is_some_and(|&kept| kept as usize == index);
         if let (false, Ok(index)) = (known, u32::try_from(index)) {
             self.kept.insert(place, index);
+            self.digest = self.digest_without(None);
         }
     }
 
     /// The digest of what is sent of it; of a file called `without`, only that it is there.
-    pub(super) fn digest(&self, without: Option<&[u8]>) -> Digest {
+    pub(super) fn digest_without(&self, without: Option<&[u8]>) -> Digest {
         digest_of_folder(self.items().map(|(name, kind)| stamp(name, kind, Some(name) == without)))
     }
 }

@@ -24,7 +24,7 @@ pub struct Tree {
     /// The root without links, which every file that is opened must lie under.
     pub(super) real_root: PathBuf,
     /// Sorted by path; those that hold nothing are left out.
-    folders: Vec<(Folder, Digest)>,
+    folders: Vec<Folder>,
     pub(super) ignored_by: Option<PathBuf>,
     entries: OnceLock<Vec<Entry>>,
 }
@@ -38,11 +38,6 @@ impl Tree {
     ) -> Self {
         folders.retain(|folder| !folder.kept.is_empty());
         folders.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        let digested = |folder: Folder| {
-            let digest = folder.digest(None);
-            (folder, digest)
-        };
-        let folders = folders.into_iter().map(digested).collect();
         Self { root, real_root, folders, ignored_by, entries: OnceLock::new() }
     }
 
@@ -67,7 +62,7 @@ impl Tree {
     /// Everything that is sent, folder by folder: the folder's path, `None` for the root; a name in
     /// it; and what that is.
     pub(super) fn items(&self) -> impl Iterator<Item = (Option<&RelPath>, &[u8], &EntryKind)> {
-        self.folders.iter().flat_map(|(folder, _)| {
+        self.folders.iter().flat_map(|folder| {
             folder.items().map(|(name, kind)| (folder.path.as_ref(), name, kind))
         })
     }
@@ -75,23 +70,23 @@ impl Tree {
     /// What lies at a path.
     pub fn get(&self, path: &[u8]) -> Option<&EntryKind> {
         let (index, name) = self.place(path)?;
-        self.folders[index].0.get(name)
+        self.folders[index].get(name)
     }
 
     /// The digest of every path, its kind, its executable bit and its content or target. Neither
     /// times nor owners nor other bits of the mode are a part of it.
     pub fn digest(&self) -> Digest {
-        digest_of_tree(self.folders.iter().map(|(folder, digest)| (bytes(folder), *digest)))
+        digest_of_tree(self.folders.iter().map(|folder| (bytes(folder), folder.digest)))
     }
 
     /// The same without the content of one file, if the tree has it: for a file that is an input
     /// of its own. That it is there still counts.
     pub fn digest_without(&self, path: &[u8]) -> Digest {
         let without = self.place(path);
-        digest_of_tree(self.folders.iter().enumerate().map(|(index, (folder, digest))| {
+        digest_of_tree(self.folders.iter().enumerate().map(|(index, folder)| {
             let digest = match without {
-                Some((at, name)) if at == index => folder.digest(Some(name)),
-                _ => *digest,
+                Some((at, name)) if at == index => folder.digest_without(Some(name)),
+                _ => folder.digest,
             };
             (bytes(folder), digest)
         }))
@@ -101,7 +96,7 @@ impl Tree {
     fn place<'p>(&self, path: &'p [u8]) -> Option<(usize, &'p [u8])> {
         let slash = path.iter().rposition(|byte| *byte == b'/');
         let (folder, name) = slash.map_or((&b""[..], path), |at| (&path[..at], &path[at + 1..]));
-        let found = self.folders.binary_search_by(|(other, _)| bytes(other).cmp(folder));
+        let found = self.folders.binary_search_by(|other| bytes(other).cmp(folder));
         found.ok().map(|index| (index, name))
     }
 
@@ -151,10 +146,9 @@ impl Tree {
             listing.names.push(path.name().as_encoded_bytes(), ItemKind::File);
             listing.kinds.push(Some(kind));
         }
-        let folder = |(path, listing): (Option<RelPath>, Listing)| Folder {
-            path,
-            kept: (0..).take(listing.kinds.len()).collect(),
-            listing: Arc::new(listing),
+        let folder = |(path, listing): (Option<RelPath>, Listing)| {
+            let kept = (0..).take(listing.kinds.len()).collect();
+            Folder::new(path, Arc::new(listing), kept)
         };
         let folders = listings.into_iter().map(folder).collect();
         Self::new(root.clone(), root, folders, ignored_by)

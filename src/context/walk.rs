@@ -200,23 +200,27 @@ impl<'w, D: Dir> Walk<'w, D> {
         failed: &[(usize, io::Error)],
     ) {
         let Visit { view, path, ignored, .. } = visit;
-        let mut found = self.found(view);
         let shown = &self.views[view].shown;
-        let full = |index| RelPath::child(path.as_ref(), listing.names.name(index)).under(shown);
+        let inside = |index| RelPath::child(path.as_ref(), listing.names.name(index));
+        let mut problems = Vec::new();
         for (index, error) in failed {
             if kept.binary_search_by(|&kept| (kept as usize).cmp(index)).is_ok() {
-                found.problem(unreadable("read", full(*index), again(error)));
+                problems.push(unreadable("read", inside(*index).under(shown), again(error)));
             }
         }
         for index in kept.iter().map(|&index| index as usize) {
             if let ItemKind::Special(kind) = listing.names.kind(index) {
-                let path = RelPath::child(path.as_ref(), listing.names.name(index));
+                let path = inside(index);
                 let help = format!("add `{path}` to .dockerignore");
-                found.problem(ScanProblem::Special { path: full(index), kind, help });
+                problems.push(ScanProblem::Special { path: path.under(shown), kind, help });
             }
         }
+        // Digested here, where all of it is still at hand.
+        let folder = Folder::new(path, Arc::clone(listing), kept);
+        let mut found = self.found(view);
+        problems.into_iter().for_each(|problem| found.problem(problem));
         found.entered_ignored |= ignored;
-        found.folders.push(Folder { path, listing: Arc::clone(listing), kept });
+        found.folders.push(folder);
     }
 
     /// Tells everyone who needs a folder that it cannot be read.
