@@ -37,6 +37,7 @@
 //! | `imgplan.lock` | [`state::encode`] | the lockfile: what is known to exist; committed to git |
 //! | `.imgplan/journal.jsonl` | [`state::journal`] | what happened since the lockfile was written |
 //! | `.imgplan/lock` | [`base::file`] | held by a run; the kernel frees it |
+//! | `.imgplan/stat-cache` | [`context::Cache`] | digests of files, for as long as the file system says that they are as they were |
 //! | `.imgplan/contexts/` | [`context::History`] | the files of what was built, so that a plan can name those that changed |
 //! | `.imgplan/local/` | [`server`] | the state and the lockfile of `--local` |
 //! | `schema/imgplan.schema.json` | [`manifest::schema()`] | the manifest's JSON Schema |

@@ -9,7 +9,7 @@ use super::service::Target;
 use super::settings::{DEFAULT_CONCURRENCY, Settings, env};
 use super::ui::Ui;
 use super::{lists, signals};
-use crate::event::{Signal, Stop, Summary};
+use crate::event::{Phase, Signal, Stop, Summary};
 use crate::manifest::Workspace;
 use crate::run::{self, Options, Run};
 use crate::state::Store;
@@ -63,6 +63,10 @@ pub(super) async fn run(
     let mut tell = |event: &_| drop(ui.event(event));
     let summary = run::execute(run, &mut store, &mut tell, &mut signals).await?;
     let committed = store.commit();
+    if summary.failures.iter().any(|failure| failure.phase == Phase::Package) {
+        // It may be that a digest was believed that is not true: the next plan reads all again.
+        settings.forget_stat_cache();
+    }
     lists::prune(&history, store.state());
     service.close().await?;
     // Told even where the lockfile could not be written: the journal has it.

@@ -55,6 +55,11 @@ impl Settings {
         Cache::open(&Paths::beside(&self.root()).work)
     }
 
+    /// Has the next command read all files again.
+    pub(super) fn forget_stat_cache(&self) {
+        Cache::forget(&Paths::beside(&self.root()).work);
+    }
+
     /// The folder of the manifest, where the lockfile lies.
     pub(super) fn root(&self) -> PathBuf {
         if self.manifest == Path::new("-") {

@@ -23,6 +23,9 @@ use crate::base::file::work_folder;
 /// What the sealed file is called inside. What the times and modes mean differs by system.
 const KIND: &str = if cfg!(target_os = "linux") { "stat 1 linux" } else { "stat 1" };
 
+/// The name of the file.
+const NAME: &str = "stat-cache";
+
 /// How far the system's clock may be ahead of the one that notes the times of files.
 const SLACK: Duration = Duration::from_secs(2);
 
@@ -74,10 +77,16 @@ impl Cache {
     /// Begins to read the cache; it need not exist. By the time that it is needed, most likely it is
     /// there.
     pub fn open(work: &Path) -> Self {
-        let file = work.join("stat-cache");
+        let file = work.join(NAME);
         let path = file.clone();
         let reading = thread::spawn(move || read(&path));
         Self { file, reading }
+    }
+
+    /// Removes the cache of a work folder: a file was not what it said, whatever the system told.
+    pub fn forget(work: &Path) {
+        // One that cannot be removed cannot be replaced either, and was not written by this run.
+        let _ = fs::remove_file(work.join(NAME));
     }
 
     /// The file, and what it holds.

@@ -200,3 +200,20 @@ fn json_tells_the_same() {
     );
     assert_eq!(json(".imgplan/x")["sent"], false);
 }
+
+#[test]
+fn the_heaviest_folders_come_first() {
+    let env = service();
+    env.write("services/api/src/big.bin", vec![7; 3000]);
+    env.write("services/api/data/deep/down/x", vec![7; 1500]);
+    env.write("services/api/data/y", vec![7; 200]);
+    assert_snapshot!(env.ok(["context", "list", "api", "--by-size"]).stdout, @"
+    4.7 kB      7 files  .
+    3.0 kB      3 files  src/
+    1.7 kB      2 files  data/
+    1.5 kB       1 file  data/deep/
+    1.5 kB       1 file  data/deep/down/
+    ");
+    let json = env.ok(["context", "list", "api", "--by-size", "--json"]).json();
+    assert_eq!(json[1], json!({ "folder": "src/", "size": 3000, "files": 3 }));
+}
