@@ -3,6 +3,7 @@
 use miette::{Diagnostic, Severity};
 use serde_json::{Value, json};
 
+use super::failure;
 use crate::base::source::{Problem, SourceSet};
 use crate::manifest::ManifestError;
 
@@ -27,6 +28,9 @@ pub(super) fn of_problem(problem: &Problem, sources: &SourceSet) -> Value {
 pub(super) fn of_report(report: &miette::Report) -> Vec<Value> {
     if let Some(error) = report.downcast_ref::<ManifestError>() {
         return error.problems.iter().map(|p| of_problem(p, &error.sources)).collect();
+    }
+    if let Some(parts) = failure::parts(report) {
+        return parts.into_iter().map(of_diagnostic).collect();
     }
     let mut all = vec![of_diagnostic(report.as_ref())];
     if let Some(related) = report.related() {

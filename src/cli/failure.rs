@@ -9,7 +9,7 @@ use crate::manifest::ManifestError;
 use crate::run::RunError;
 use crate::server::ServerError;
 use crate::state::StateError;
-use crate::survey::SurveyError;
+use crate::survey::{ContextError, SurveyError};
 
 /// How the program ends; one table for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,25 @@ pub(super) fn deny(deny: bool, warnings: usize) -> Result<(), Failure> {
         (true, many) => format!("{many} warnings are errors"),
     };
     Err(Failure::user(format!("{what}, since --deny-warnings was given; nothing was sent")))
+}
+
+/// What an error is made of, where it only says how much of it there is.
+pub(super) fn parts(report: &Report) -> Option<Vec<&dyn Diagnostic>> {
+    if let Some(error) = report.downcast_ref::<SurveyError>() {
+        return Some(error.errors.iter().flat_map(of_context).collect());
+    }
+    report.downcast_ref::<ScanError>().map(of_scan)
+}
+
+fn of_context(error: &ContextError) -> Vec<&dyn Diagnostic> {
+    match error {
+        ContextError::Unreadable(error) => of_scan(error),
+        ContextError::TooLarge { .. } => vec![error],
+    }
+}
+
+fn of_scan(error: &ScanError) -> Vec<&dyn Diagnostic> {
+    error.all.iter().map(|problem| problem as &dyn Diagnostic).collect()
 }
 
 #[derive(Debug, thiserror::Error, Diagnostic)]

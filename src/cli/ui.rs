@@ -4,11 +4,11 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use miette::{GraphicalReportHandler, GraphicalTheme, Report};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, Report};
 use serde_json::Value;
 
 use super::diagnostic;
-use super::failure::{Exit, Failure};
+use super::failure::{self, Exit, Failure};
 use super::settings::Settings;
 use crate::base::source::{Problem, SourceSet};
 use crate::event::{RunEvent, Summary};
@@ -130,7 +130,7 @@ impl Ui {
         if let Some(error) = report.downcast_ref::<ManifestError>() {
             for problem in &error.problems {
                 let one = Report::new(problem.clone()).with_source_code(error.sources.clone());
-                self.render(&one);
+                self.render(one.as_ref());
                 // What is one, and what the next, should be seen at a glance.
                 let _ = writeln!(io::stderr().lock());
             }
@@ -138,7 +138,13 @@ impl Ui {
             let _ = writeln!(io::stderr().lock(), "{word} {error}; nothing was sent");
             return;
         }
-        self.render(report);
+        let Some(parts) = failure::parts(report) else { return self.render(report.as_ref()) };
+        for part in parts {
+            self.render(part);
+            let _ = writeln!(io::stderr().lock());
+        }
+        let word = self.error_word();
+        let _ = writeln!(io::stderr().lock(), "{word} {report}");
     }
 
     fn error_word(&self) -> String {
@@ -150,7 +156,7 @@ impl Ui {
         }
     }
 
-    fn render(&self, report: &Report) {
+    fn render(&self, error: &dyn Diagnostic) {
         let theme = if self.options.color_talk {
             GraphicalTheme::unicode()
         } else {
@@ -160,7 +166,7 @@ impl Ui {
             .with_width(self.options.width)
             .with_links(false);
         let mut text = String::new();
-        if handler.render_report(&mut text, report.as_ref()).is_ok() {
+        if handler.render_report(&mut text, error).is_ok() {
             let _ = write!(io::stderr().lock(), "{text}");
         }
     }

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use miette::Diagnostic;
+use miette::{Diagnostic, NamedSource, SourceSpan};
 use thiserror::Error;
 
 use super::ignore::IgnoreError;
@@ -15,7 +16,6 @@ pub(super) const MOST_PROBLEMS: usize = 50;
 /// A context that cannot be sent as it is, and everything that is in the way.
 #[derive(Debug, Error, Diagnostic)]
 #[error("cannot read the context {}", root.display())]
-#[diagnostic(code(imgplan::context::scan))]
 pub struct ScanError {
     /// The context's folder.
     pub root: PathBuf,
@@ -86,6 +86,12 @@ pub enum ScanProblem {
         path: PathBuf,
         /// The line and what is wrong with it.
         error: IgnoreError,
+        /// The file's text.
+        #[source_code]
+        text: NamedSource<Arc<str>>,
+        /// Where in it the line's pattern stands.
+        #[label("here")]
+        place: SourceSpan,
     },
 }
 
@@ -108,25 +114,18 @@ impl ScanProblem {
 pub enum PackError {
     /// The context is not any more what was scanned.
     #[error("{} changed while its context was packed", path.display())]
-    #[diagnostic(
-        code(imgplan::context::changed),
-        help("plan again, once nothing writes to the context")
-    )]
+    #[diagnostic(help("plan again, once nothing writes to the context"))]
     Changed {
         /// The first path that differs.
         path: PathBuf,
     },
     /// A file cannot be read.
     #[error("{}: {}", .0, .0.source)]
-    #[diagnostic(code(imgplan::context::read))]
     Read(PathError),
     /// The archive cannot be written.
     #[error("cannot write the archive of a context: {0}")]
-    #[diagnostic(
-        code(imgplan::context::write),
-        help(
-            "archives wait for their upload in the folder that TMPDIR names: it needs room for them"
-        )
-    )]
+    #[diagnostic(help(
+        "archives wait for their upload in the folder that TMPDIR names: it needs room for them"
+    ))]
     Write(#[from] io::Error),
 }

@@ -53,6 +53,8 @@ pub struct IgnoreError {
     pub line: usize,
     /// What stands there.
     pub pattern: String,
+    /// Where it begins, in bytes of the text.
+    pub offset: usize,
     /// What is wrong with it.
     pub message: String,
 }
@@ -73,6 +75,7 @@ impl Ignore {
     pub fn parse(text: &str) -> Result<Self, Vec<IgnoreError>> {
         let mut rules = Vec::new();
         let mut errors = Vec::new();
+        let whole = text;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (index, line) in text.split('\n').enumerate() {
             // A comment begins in the first column: ` #x` is a pattern.
@@ -84,6 +87,7 @@ impl Ignore {
                 Err(message) => errors.push(IgnoreError {
                     line: index + 1,
                     pattern: line.trim().to_owned(),
+                    offset: line.trim_start().as_ptr().addr() - whole.as_ptr().addr(),
                     message,
                 }),
             }

@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use miette::NamedSource;
+
 use super::error::{ScanProblem, unreadable};
 use super::ignore::{Ignore, IgnoreError};
 use super::tree::RelPath;
@@ -51,13 +53,13 @@ impl Why<'_> {
 pub(super) struct Parsed(Mutex<HashMap<String, Arc<Ignore>>>);
 
 impl Parsed {
-    fn parse(&self, text: String) -> Result<Arc<Ignore>, Vec<IgnoreError>> {
+    fn parse(&self, text: &str) -> Result<Arc<Ignore>, Vec<IgnoreError>> {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().get(&text) {
+        if let Some(known) = lock().get(text) {
             return Ok(Arc::clone(known));
         }
-        let ignore = Arc::new(Ignore::parse(&text)?);
-        lock().insert(text, Arc::clone(&ignore));
+        let ignore = Arc::new(Ignore::parse(text)?);
+        lock().insert(text.to_owned(), Arc::clone(&ignore));
         Ok(ignore)
     }
 }
@@ -85,10 +87,7 @@ impl Rules {
                 let line = valid.split(|byte| *byte == b'\n').count();
                 vec![ScanProblem::NotText { path: path.clone(), line }]
             })?;
-            let ignore = parsed.parse(text).map_err(|errors| {
-                let problem = |error| ScanProblem::Pattern { path: path.clone(), error };
-                errors.into_iter().map(problem).collect::<Vec<_>>()
-            })?;
+            let ignore = parsed.parse(&text).map_err(|errors| no_patterns(&path, &text, errors))?;
             return Ok(Self { ignore, file: Some(path) });
         }
         Ok(Self::default())
@@ -116,6 +115,17 @@ impl Rules {
     pub fn may_bring_back_below(&self, folder: &RelPath) -> bool {
         self.ignore.may_bring_back_below(&folder.lossy())
     }
+}
+
+fn no_patterns(path: &Path, text: &str, errors: Vec<IgnoreError>) -> Vec<ScanProblem> {
+    let text: Arc<str> = text.into();
+    let problem = |error: IgnoreError| ScanProblem::Pattern {
+        path: path.to_owned(),
+        text: NamedSource::new(path.display().to_string(), Arc::clone(&text)),
+        place: (error.offset, error.pattern.len()).into(),
+        error,
+    };
+    errors.into_iter().map(problem).collect()
 }
 
 fn is_absent(kind: io::ErrorKind) -> bool {

@@ -35,10 +35,10 @@ pub enum ContextError {
     Unreadable(#[from] ScanError),
     /// The manifest forbids one of its size.
     #[error("the context {} has {size}, and `settings.context_max` allows {max}", root.display())]
-    #[diagnostic(
-        code(imgplan::context::large),
-        help("add what the build does not need to {}, or raise `settings.context_max`", ignore.display())
-    )]
+    #[diagnostic(help(
+        "add what the build does not need to {}, or raise `settings.context_max`",
+        ignore.display()
+    ))]
     TooLarge {
         /// The context's folder.
         root: PathBuf,

@@ -171,13 +171,16 @@ fn the_dockerfiles_own_rules_are_those_that_are_told() {
     assert_snapshot!(why(&env, "src/app.py").shown(), @"
     exit 1
     --- stderr
-    imgplan::context::scan
-
-      × cannot read the context services/api
-
-    Error: 
       × services/api/Dockerfile.dockerignore, line 2: `[` is not a pattern: a `[` is not closed
+       ╭─[services/api/Dockerfile.dockerignore:2:1]
+     1 │ ok
+     2 │ [
+       · ┬
+       · ╰── here
+       ╰────
       help: the rules are those of Docker's .dockerignore files
+
+    error: cannot read the context services/api
     ");
     env.run(["context", "why", "nothing", "x"]).code(1).says("the manifest has no image `nothing`");
     env.run(["context", "why", "api"]).code(64);
