@@ -218,7 +218,9 @@ impl<'w, D: Dir> Walk<'w, D> {
         // Digested here, where all of it is still at hand.
         let folder = Folder::new(path, Arc::clone(listing), kept);
         let mut found = self.found(view);
-        problems.into_iter().for_each(|problem| found.problem(problem));
+        for problem in problems {
+            found.problem(problem);
+        }
         found.entered_ignored |= ignored;
         found.folders.push(folder);
     }
