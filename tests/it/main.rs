@@ -14,6 +14,8 @@ mod layers;
 mod main_job;
 mod manifests;
 mod moby;
+#[cfg(target_os = "linux")]
+mod packs;
 mod prime;
 mod readme;
 mod schema;
