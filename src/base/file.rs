@@ -32,19 +32,29 @@ impl<T> AtPath<T> for io::Result<T> {
 /// Writes a file so that a reader, or a crash, sees the old text or the new one and nothing else:
 /// a temporary file beside it, synced, renamed over it, and the folder synced.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    replace_with(path, |file| file.write_all(bytes))
+}
+
+/// The same for what is too large for the memory: `fill` writes it. Where that fails, the file is as
+/// it was.
+pub fn replace_with<T>(
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> io::Result<T>,
+) -> Result<T, PathError> {
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
-    let write = || -> io::Result<()> {
+    let write = || -> io::Result<T> {
         let mut temp = tempfile::Builder::new().prefix(".imgplan-").tempfile_in(dir)?;
-        temp.write_all(bytes)?;
+        let filled = fill(temp.as_file_mut())?;
         // A temporary file is readable by its owner alone; a committed file should not be.
         let mode = fs::metadata(path).map(|meta| meta.permissions()).ok();
         set_mode(temp.as_file(), mode)?;
         temp.as_file().sync_all()?;
         temp.persist(path).map_err(|error| error.error)?;
-        sync_dir(dir)
+        sync_dir(dir)?;
+        Ok(filled)
     };
     write().at("write", path)
 }
@@ -143,6 +153,23 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
         }
+    }
+
+    #[test]
+    fn a_file_stays_as_it_was_where_the_new_one_is_not_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let half = |file: &mut File| {
+            file.write_all(b"ha")?;
+            Err::<(), _>(io::ErrorKind::StorageFull.into())
+        };
+        let error = replace_with(&path, half).unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        replace(&path, b"whole").unwrap();
+        replace_with(&path, half).unwrap_err();
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -11,6 +11,9 @@
 //!   `<Dockerfile>.dockerignore` has overruled, is not applied to what was sent.
 //!
 //! A builder that reads no such file copies both: some hundred bytes in the image's working folder.
+//! So does Buildah where it is given the Dockerfile by a relative path that does not begin at the
+//! context (seen with 1.28.2: `-f sent/.imgplan.Dockerfile sent`): it looks for the rules at that
+//! path below the context, and falls back on the `.dockerignore` at the root.
 //! No rule of the service's gives it another place to look for a Dockerfile than the archive.
 
 use super::tree::{EntryKind, RelPath, Tree};

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
 mod bases;
+#[cfg(target_os = "linux")]
+mod buildah;
 mod commands;
 mod context;
 mod examples;
@@ -12,6 +14,8 @@ mod layers;
 mod main_job;
 mod manifests;
 mod moby;
+#[cfg(target_os = "linux")]
+mod packs;
 mod prime;
 mod readme;
 mod schema;

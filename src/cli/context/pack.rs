@@ -1,13 +1,15 @@
 //! `imgplan context pack`: the archive that is sent.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
 
 use super::scan;
+use crate::base::file;
 use crate::cli::failure::Failure;
 use crate::cli::ui::Ui;
-use crate::context;
+use crate::context::{self, Spool};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Unit};
 use crate::run::place;
@@ -50,13 +52,7 @@ pub(super) fn pack(
         return Ok(());
     }
     let spool = context::spool(&tree, &placed)?;
-    let write = || -> io::Result<u64> {
-        let mut file = std::fs::File::create(output)?;
-        let written = io::copy(&mut spool.reader()?, &mut file)?;
-        file.flush()?;
-        Ok(written)
-    };
-    let written = write()
+    let written = write(&spool, output)
         .map_err(|error| Failure::user(format!("cannot write {}: {error}", output.display())))?;
     ui.talk(format_args!(
         "{}: {} files in {written} bytes, its Dockerfile at {}",
@@ -65,4 +61,22 @@ pub(super) fn pack(
         placed.dockerfile
     ))?;
     Ok(())
+}
+
+/// Writes an archive where it was asked for. A file appears whole or not at all, since half an
+/// archive looks like one; a pipe or a device is written as it is, and stays what it is.
+fn write(spool: &Spool, output: &Path) -> io::Result<u64> {
+    let mut archive = spool.reader()?;
+    let file = match std::fs::metadata(output) {
+        Ok(meta) if !meta.is_file() => {
+            let mut out = File::create(output)?;
+            let written = io::copy(&mut archive, &mut out)?;
+            out.flush()?;
+            return Ok(written);
+        }
+        // A link stays a link, to the new file.
+        Ok(_) => output.canonicalize()?,
+        Err(_) => output.to_owned(),
+    };
+    file::replace_with(&file, |file| io::copy(&mut archive, file)).map_err(|error| error.source)
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use super::output::Output;
@@ -50,33 +51,62 @@ impl Call {
     }
 
     /// Starts it.
-    pub(crate) fn start(mut self) -> Running {
+    pub(crate) fn start(self) -> Running {
+        let mut running = self.start_to_talk();
+        running.stdin = None;
+        running
+    }
+
+    /// Starts it, and leaves its standard input open for what is to be [said](Running::say).
+    pub(crate) fn start_to_talk(mut self) -> Running {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         // Who reads nothing may be gone before it is written.
         let _ = stdin.write_all(&self.stdin);
-        drop(stdin);
         let stdout = gather(child.stdout.take().unwrap());
         let stderr = gather(child.stderr.take().unwrap());
         let (command, redactions) = (self.said, self.redactions);
-        Running { child: Some(child), stdout, stderr, command, redactions }
+        Running { child: Some(child), stdin: Some(stdin), stdout, stderr, command, redactions }
     }
 }
 
-type Gathering = JoinHandle<Vec<u8>>;
+/// What came on a stream so far.
+#[derive(Default)]
+struct Gathering {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    thread: Option<JoinHandle<()>>,
+}
 
 fn gather(mut from: impl Read + Send + 'static) -> Gathering {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        from.read_to_end(&mut bytes).unwrap();
-        bytes
-    })
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let gathered = Arc::clone(&bytes);
+    let thread = std::thread::spawn(move || {
+        let mut part = vec![0; 64 * 1024];
+        loop {
+            match from.read(&mut part).unwrap() {
+                0 => break,
+                read => gathered.lock().unwrap().extend_from_slice(&part[..read]),
+            }
+        }
+    });
+    Gathering { bytes, thread: Some(thread) }
+}
+
+impl Gathering {
+    /// All of it.
+    fn text(mut self) -> String {
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+        String::from_utf8(std::mem::take(&mut self.bytes.lock().unwrap())).unwrap()
+    }
 }
 
 /// A run of the program that goes on; killed where a test forgets it.
 pub(crate) struct Running {
     child: Option<Child>,
+    stdin: Option<ChildStdin>,
     stdout: Gathering,
     stderr: Gathering,
     command: String,
@@ -86,7 +116,7 @@ pub(crate) struct Running {
 impl Running {
     /// Sends a signal, by its short name: `INT`, `TERM`, `KILL`.
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.as_ref().unwrap().id().to_string();
+        let id = self.id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap();
         assert!(sent.success(), "cannot send {name}");
     }
@@ -96,19 +126,30 @@ impl Running {
         self.child.as_mut().unwrap().try_wait().unwrap().is_some()
     }
 
+    /// Its number among the processes.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Whether it has written this to standard error so far.
+    pub(crate) fn has_said(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&self.stderr.bytes.lock().unwrap()).contains(text)
+    }
+
+    /// Says this on its standard input, which ends after it.
+    pub(crate) fn say(&mut self, text: &str) {
+        self.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
     /// Waits for its end.
     #[must_use]
     pub(crate) fn wait(mut self) -> Output {
+        self.stdin = None;
         let status = self.child.take().unwrap().wait().unwrap();
-        let text = |gathering: Gathering| String::from_utf8(gathering.join().unwrap()).unwrap();
-        let ended = std::mem::replace(&mut self.stdout, std::thread::spawn(Vec::new));
-        let stdout = text(ended);
-        let ended = std::mem::replace(&mut self.stderr, std::thread::spawn(Vec::new));
-        let stderr = text(ended);
         Output {
             command: std::mem::take(&mut self.command),
-            stdout,
-            stderr,
+            stdout: std::mem::take(&mut self.stdout).text(),
+            stderr: std::mem::take(&mut self.stderr).text(),
             code: status.code(),
             redactions: std::mem::take(&mut self.redactions),
         }

@@ -1,0 +1,625 @@
+//! Archives end to end: one tree is one file byte for byte, every reader finds the same in it, and
+//! whatever goes wrong while one is made, nobody is handed half of it. The trees have names and
+//! files that are made for Linux.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+
+use crate::moby::judge;
+use crate::support::{TestEnv, wait_until};
+
+const MANIFEST: &str = "version: 1\nimages:\n  - {name: app, tag: v1, context: app}\n";
+
+/// What lies at a path of the tree that is packed.
+enum Item {
+    Dir,
+    File(Vec<u8>),
+    Program(Vec<u8>),
+    Link(&'static [u8]),
+    /// A second name of another file.
+    SameAs(&'static str),
+    /// This long, with something at its start and its end and a hole between.
+    Hole(usize),
+}
+
+/// How a tree is put on a disk, none of which is content.
+#[derive(Clone, Copy)]
+struct Style {
+    backwards: bool,
+    file: u32,
+    program: u32,
+    folder: u32,
+    /// A second name and a hole as what they are to a reader: files of their own, of zeros.
+    plain: bool,
+    /// When it was changed last, in seconds since 1970.
+    changed: u64,
+}
+
+const FIRST: Style = Style {
+    backwards: false,
+    file: 0o644,
+    program: 0o755,
+    folder: 0o755,
+    plain: false,
+    changed: 1_000_000_000,
+};
+
+const SECOND: Style = Style {
+    backwards: true,
+    file: 0o600,
+    program: 0o700,
+    folder: 0o700,
+    plain: true,
+    changed: 1_700_000_000,
+};
+
+/// Bytes that do not compress, the same each time.
+fn noise(len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+fn text(len: usize) -> Vec<u8> {
+    let line = |n: u32| format!("line {} of many\n", n % 977 * (n % 89)).into_bytes();
+    (0..).flat_map(line).take(len).collect()
+}
+
+fn sparse(len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    bytes[..5].copy_from_slice(b"start");
+    bytes[len - 3..].copy_from_slice(b"end");
+    bytes
+}
+
+/// A tree with whatever has its own way into an archive.
+fn items() -> BTreeMap<Vec<u8>, Item> {
+    let long = |part: &str, times: usize| [part].repeat(times).join("/").into_bytes();
+    let items: Vec<(Vec<u8>, Item)> = vec![
+        (b"Dockerfile".to_vec(), Item::File(b"FROM scratch\nCOPY . /\n".to_vec())),
+        (b"text.log".to_vec(), Item::File(text(3 << 20))),
+        // An odd length: the last block is none of the usual size, and neither is the padding.
+        (b"noise.bin".to_vec(), Item::File(noise((3 << 20) + 4321))),
+        (b"nothing".to_vec(), Item::File(Vec::new())),
+        (b"block".to_vec(), Item::File(text(512))),
+        (b"run.sh".to_vec(), Item::Program(b"#!/bin/sh\n".to_vec())),
+        (b"twin".to_vec(), Item::SameAs("run.sh")),
+        (b"hole".to_vec(), Item::Hole(2 << 20)),
+        (b"empty".to_vec(), Item::Dir),
+        (b"deep/er/empty".to_vec(), Item::Dir),
+        (b"deep/file".to_vec(), Item::File(b"deep".to_vec())),
+        // Sorted by bytes, this is between a folder and what is in it.
+        (b"deep.txt".to_vec(), Item::File(b"not deep".to_vec())),
+        (b"links/dangling".to_vec(), Item::Link(b"../nowhere")),
+        (b"links/absolute".to_vec(), Item::Link(b"/etc/passwd")),
+        (b"links/folder".to_vec(), Item::Link(b"../deep")),
+        (b"links/untidy".to_vec(), Item::Link(b"./..//deep/./file")),
+        (b"links/raw".to_vec(), Item::Link(b"raw\xff")),
+        (b"links/long".to_vec(), Item::Link(&[b't'; 300])),
+        (vec![b'n'; 100], Item::File(b"100".to_vec())),
+        (vec![b'n'; 101], Item::File(b"101".to_vec())),
+        (vec![b'n'; 255], Item::File(b"255".to_vec())),
+        // With its slash a folder's name is a byte longer.
+        (vec![b'd'; 100], Item::Dir),
+        (long("a-folder-in-a-folder", 15), Item::File(b"far down".to_vec())),
+        ("naïve/日本語 𝄞.txt".into(), Item::File(b"text".to_vec())),
+        (b"raw\xff\xc3(.bin".to_vec(), Item::File(b"raw".to_vec())),
+        (b"two\nlines\t\"quoted\"".to_vec(), Item::File(b"odd".to_vec())),
+        (b" blank ".to_vec(), Item::File(b"odd".to_vec())),
+        (b"-dash".to_vec(), Item::File(b"odd".to_vec())),
+    ];
+    items.into_iter().collect()
+}
+
+/// Puts a tree on the disk.
+fn plant(root: &Path, items: &BTreeMap<Vec<u8>, Item>, style: Style) {
+    let at = |path: &[u8]| root.join(OsStr::from_bytes(path));
+    let mut order: Vec<_> = items.iter().collect();
+    if style.backwards {
+        order.reverse();
+    }
+    // The second name of a file comes after the file.
+    order.sort_by_key(|(_, item)| matches!(item, Item::SameAs(_)));
+    let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    for (path, item) in order {
+        let path = at(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        match item {
+            Item::Dir => fs::create_dir_all(&path).unwrap(),
+            Item::Link(target) => symlink(OsStr::from_bytes(target), &path).unwrap(),
+            Item::SameAs(other) if !style.plain => fs::hard_link(root.join(other), &path).unwrap(),
+            Item::SameAs(other) => fs::copy(root.join(other), &path).map(drop).unwrap(),
+            Item::Hole(len) if !style.plain => {
+                let file = File::create(&path).unwrap();
+                file.write_all_at(b"start", 0).unwrap();
+                file.write_all_at(b"end", *len as u64 - 3).unwrap();
+            }
+            Item::Hole(len) => fs::write(&path, sparse(*len)).unwrap(),
+            Item::File(content) | Item::Program(content) => fs::write(&path, content).unwrap(),
+        }
+        match item {
+            Item::Dir | Item::Link(_) => {}
+            Item::Program(_) | Item::SameAs(_) => mode(&path, style.program),
+            Item::File(_) | Item::Hole(_) => mode(&path, style.file),
+        }
+    }
+    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(style.changed);
+    crate::support::list(root, &mut |path, meta| {
+        if meta.is_dir() {
+            mode(path, style.folder);
+        }
+        if !meta.is_symlink() {
+            File::open(path).unwrap().set_modified(changed).unwrap();
+        }
+    });
+    mode(root, style.folder);
+}
+
+/// A manifest whose image is built from a tree of [`items`].
+fn planted() -> TestEnv {
+    let env = TestEnv::at("http://127.0.0.1:9");
+    env.write("imgplan.yaml", MANIFEST);
+    plant(&env.path("app"), &items(), FIRST);
+    env
+}
+
+#[test]
+fn one_tree_is_one_file_byte_for_byte() {
+    let env = planted();
+    let began = SystemTime::now();
+    let sparse = env.path("app/hole").metadata().unwrap();
+    assert!(sparse.blocks() * 512 < sparse.len(), "the file system has no holes");
+    env.write("elsewhere/and/deeper/imgplan.yaml", MANIFEST);
+    plant(&env.path("elsewhere/and/deeper/app"), &items(), SECOND);
+
+    let out = |name: &str| env.path(name).into_os_string().into_string().unwrap();
+    let pack = |name: &str, threads: &str, place: &[&str]| {
+        let args = ["context", "pack", "app", "-o", &out(name)];
+        let call = env.call(place.iter().copied().chain(args));
+        call.env("RAYON_NUM_THREADS", threads).run().success();
+        fs::read(env.path(name)).unwrap()
+    };
+    let one = pack("one.tar.gz", "1", &[]);
+    assert!(one.len() > 3 << 20, "{} bytes are less than the noise in it", one.len());
+    let two = pack("two.tar.gz", "2", &["-C", "elsewhere/and/deeper"]);
+    assert!(one == two, "two threads, another place and other modes make another archive");
+    let script = "umask 077 && cd / && exec \"$@\"";
+    let masked = Command::new("sh")
+        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_imgplan"), "-f"])
+        .arg(env.path("elsewhere/and/deeper/imgplan.yaml"))
+        .args(["context", "pack", "app", "-o", "-"])
+        .envs([("RAYON_NUM_THREADS", "8"), ("TZ", "Asia/Tokyo"), ("LC_ALL", "C")])
+        .output()
+        .unwrap();
+    assert!(masked.status.success(), "{}", String::from_utf8_lossy(&masked.stderr));
+    assert!(one == masked.stdout, "standard output, and eight threads, make another archive");
+    // Times of archives are whole seconds.
+    wait_until("it is later", || began.elapsed().unwrap() > Duration::from_millis(1100));
+    assert!(one == pack("one.tar.gz", "8", &[]), "a second later it is another archive");
+    assert_eq!(fs::read_dir(env.everything().join("tmp")).unwrap().count(), 0);
+}
+
+/// A member of an archive as a reader finds it. Names are bytes; a folder's has no slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Member {
+    path: Vec<u8>,
+    /// `f`, `l` or `d`.
+    kind: char,
+    mode: u32,
+    target: Vec<u8>,
+    /// SHA-256 of the content.
+    digest: String,
+}
+
+/// What Python prints of a member; names in hex.
+#[derive(Deserialize)]
+struct Told {
+    path: String,
+    kind: char,
+    mode: u32,
+    target: String,
+    digest: String,
+}
+
+/// Reads an archive, or the folder that one was unpacked into; and an archive more strictly than
+/// `tarfile` does, which takes a broken member for the end.
+const PYTHON: &str = r#"
+import hashlib, io, json, os, stat, sys, tarfile, zlib
+
+def tell(path, kind, mode, target=b"", content=b""):
+    digest = hashlib.sha256(content).hexdigest()
+    told = {"path": path.hex(), "kind": kind, "mode": mode, "target": target.hex(), "digest": digest}
+    print(json.dumps(told))
+
+def folder(at, below=b""):
+    for name in sorted(os.listdir(at)):
+        full, path = os.path.join(at, name), os.path.join(below, name)
+        meta = os.lstat(full)
+        mode = stat.S_IMODE(meta.st_mode)
+        if stat.S_ISLNK(meta.st_mode):
+            tell(path, "l", mode, os.readlink(full))
+        elif stat.S_ISDIR(meta.st_mode):
+            tell(path, "d", mode)
+            folder(full, path)
+        else:
+            with open(full, "rb") as file:
+                tell(path, "f", mode, b"", file.read())
+
+def archive(path):
+    with open(path, "rb") as file:
+        unzip = zlib.decompressobj(31)
+        whole = unzip.decompress(file.read()) + unzip.flush()
+    assert unzip.eof and not unzip.unused_data, "not one member of gzip"
+    with tarfile.open(fileobj=io.BytesIO(whole), mode="r:", errorlevel=2) as members:
+        for member in members:
+            kind = {tarfile.REGTYPE: "f", tarfile.SYMTYPE: "l", tarfile.DIRTYPE: "d"}[member.type]
+            content = members.extractfile(member).read() if kind == "f" else b""
+            assert len(content) == member.size
+            assert (member.mtime, member.uid, member.gid) == (0, 0, 0), member
+            assert (member.uname, member.gname) == ("", ""), member
+            name, target = os.fsencode(member.name), os.fsencode(member.linkname)
+            tell(name, kind, member.mode, target, content)
+        end = whole[member.offset_data + (member.size + 511) // 512 * 512:]
+    assert len(end) >= 1024 and not end.strip(b"\0"), "no end of the archive after the last member"
+
+{"folder": folder, "archive": archive}[sys.argv[1]](os.fsencode(sys.argv[2]))
+"#;
+
+/// Runs a program that the machine may not have.
+fn run(command: &mut Command) -> Option<Output> {
+    let result = command.output();
+    let name = command.get_program().display();
+    match result {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{name}: {said}");
+            Some(output)
+        }
+        Err(error) => {
+            // Unlike `eprintln!`, this is not kept from whoever runs the tests.
+            let _ = writeln!(std::io::stderr(), "SKIPPED: packs.rs: cannot run {name}: {error}");
+            None
+        }
+    }
+}
+
+fn by_python(what: &str, path: &Path) -> Option<Vec<Member>> {
+    let mut python = Command::new("python3");
+    // Names of files are bytes, whatever the locale of the tests.
+    let output = run(python.args(["-X", "utf8", "-c", PYTHON, what]).arg(path))?;
+    let unhex = |hex: &str| {
+        let byte =
+            |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        hex.as_bytes().chunks(2).map(byte).collect()
+    };
+    let told = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
+    let member = |Told { path, kind, mode, target, digest }| {
+        let (path, target) = (unhex(&path), unhex(&target));
+        Member { path, kind, mode, target, digest }
+    };
+    Some(told.map(Result::unwrap).map(member).collect())
+}
+
+/// By GNU tar, whose work is read from the disk.
+fn by_tar(archive: &Path, into: &Path) -> Option<Vec<Member>> {
+    fs::create_dir(into).unwrap();
+    let mut tar = Command::new("tar");
+    run(tar
+        .args(["--extract", "--gzip", "--preserve-permissions", "--no-same-owner", "--file"])
+        .arg(archive)
+        .arg("--directory")
+        .arg(into))?;
+    let mut tar = Command::new("tar");
+    let list = ["--list", "--quoting-style=escape", "--gzip", "--file"];
+    let listed = run(tar.args(list).arg(archive))?.stdout;
+    let found = by_python("folder", into)?;
+    let lines = listed.split_inclusive(|byte| *byte == b'\n').count();
+    assert_eq!(lines, found.len(), "a member lies over another: {}", listed.escape_ascii());
+    Some(found)
+}
+
+fn by_go(archive: &Path) -> Option<Vec<Member>> {
+    let mut go = Command::new(judge()?);
+    let output = run(go.arg("untar").stdin(File::open(archive).unwrap()))?;
+    let text = String::from_utf8(output.stdout).unwrap();
+    let member = |line: &str| {
+        let (head, rest) = line.split_at(line.find('"').unwrap());
+        let mut head = head.split_whitespace();
+        let kind = match head.next().unwrap() {
+            "0" => 'f',
+            "2" => 'l',
+            "5" => 'd',
+            kind => panic!("{kind}: {line}"),
+        };
+        let mode = u32::from_str_radix(head.next().unwrap(), 8).unwrap();
+        let (mut path, rest) = unquote(rest);
+        let (target, rest) = unquote(rest);
+        if kind == 'd' {
+            assert_eq!(path.pop(), Some(b'/'), "{line}");
+        }
+        Member { path, kind, mode, target, digest: rest.to_owned() }
+    };
+    Some(text.lines().map(member).collect())
+}
+
+/// Takes a text as Go quotes it from a line's start.
+fn unquote(line: &str) -> (Vec<u8>, &str) {
+    let mut chars = line.strip_prefix('"').unwrap().chars();
+    let mut bytes = Vec::new();
+    loop {
+        match chars.next().unwrap() {
+            '"' => return (bytes, chars.as_str().trim_start()),
+            '\\' => unescape(&mut chars, &mut bytes),
+            c => bytes.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+        }
+    }
+}
+
+/// Takes what follows a backslash, as Go and `context list` have it.
+fn unescape(chars: &mut std::str::Chars<'_>, bytes: &mut Vec<u8>) {
+    match chars.next().unwrap() {
+        'n' => bytes.push(b'\n'),
+        't' => bytes.push(b'\t'),
+        'x' => {
+            let (hex, rest) = chars.as_str().split_at(2);
+            bytes.push(u8::from_str_radix(hex, 16).unwrap());
+            *chars = rest.chars();
+        }
+        c @ ('"' | '\\') => bytes.push(c as u8),
+        c => panic!("\\{c}"),
+    }
+}
+
+/// The paths of a listing, as `context list` writes them.
+fn listed(text: &str) -> Vec<Vec<u8>> {
+    let path = |line: &str| {
+        let (mut chars, mut bytes) = (line.chars(), Vec::new());
+        while let Some(c) = chars.next() {
+            match c {
+                '\\' => unescape(&mut chars, &mut bytes),
+                c => bytes.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+            }
+        }
+        bytes
+    };
+    text.lines().map(path).collect()
+}
+
+/// What must be found of the [`items`], by path: kind, mode and target.
+fn expected() -> BTreeMap<Vec<u8>, (char, u32, Vec<u8>)> {
+    let mut all = BTreeMap::new();
+    for (path, item) in items() {
+        for (slash, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+            all.insert(path[..slash].to_vec(), ('d', 0o755, Vec::new()));
+        }
+        let found = match item {
+            Item::Dir => ('d', 0o755, Vec::new()),
+            Item::File(_) | Item::Hole(_) => ('f', 0o644, Vec::new()),
+            Item::Program(_) | Item::SameAs(_) => ('f', 0o755, Vec::new()),
+            Item::Link(target) => ('l', 0o777, target.to_vec()),
+        };
+        all.insert(path, found);
+    }
+    all
+}
+
+#[test]
+fn every_reader_finds_what_is_listed() {
+    let env = planted();
+    env.ok(["context", "pack", "app", "-o", "app.tar.gz"]);
+    let archive = env.path("app.tar.gz");
+    let _ = run(Command::new("gzip").arg("-t").arg(&archive));
+
+    let python = by_python("archive", &archive);
+    let tar = by_tar(&archive, &env.path("unpacked"));
+    let go = by_go(&archive);
+    let readers = [("Python", python), ("GNU tar", tar), ("Go", go)];
+    let readers: Vec<_> =
+        readers.into_iter().filter_map(|(name, found)| Some((name, found?))).collect();
+    for (name, found) in &readers {
+        let told = found.iter().map(|member| {
+            let Member { path, kind, mode, target, .. } = member.clone();
+            (path, (kind, mode, target))
+        });
+        assert_eq!(told.collect::<BTreeMap<_, _>>(), expected(), "{name}");
+        assert_eq!(found.len(), expected().len(), "{name}");
+        let (first, others) = &readers[0];
+        let sorted = |all: &[Member]| {
+            let mut all = all.to_vec();
+            all.sort();
+            all
+        };
+        assert_eq!(sorted(found), sorted(others), "{name} differs from {first}");
+    }
+    for (path, item) in items() {
+        let content = match item {
+            Item::File(content) | Item::Program(content) => content,
+            Item::Hole(len) => sparse(len),
+            Item::SameAs(_) | Item::Dir | Item::Link(_) => continue,
+        };
+        let unpacked = env.path("unpacked").join(OsStr::from_bytes(&path));
+        assert!(fs::read(&unpacked).unwrap() == content, "{}", unpacked.display());
+    }
+
+    let files = expected().into_iter().filter(|(_, (kind, _, _))| *kind != 'd');
+    let files: Vec<_> = files.map(|(path, _)| path).collect();
+    assert_eq!(listed(&env.ok(["context", "list", "app"]).stdout), files);
+    let json = env.ok(["context", "list", "app", "--json"]).json();
+    let paths: Vec<_> = json.iter().map(|line| line["path"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(listed(&paths.join("\n")), files);
+}
+
+/// A way to change a context after it was scanned: its name, and the change to `file` in it.
+type Change = (&'static str, fn(&Path));
+
+const CHANGES: [Change; 6] = [
+    // As long as before, and said to be as old.
+    ("content", |file| {
+        let changed = file.metadata().unwrap().modified().unwrap();
+        fs::write(file, "NEW").unwrap();
+        File::open(file).unwrap().set_modified(changed).unwrap();
+    }),
+    ("longer", |file| fs::write(file, "older").unwrap()),
+    ("shorter", |file| fs::write(file, "").unwrap()),
+    ("gone", |file| fs::remove_file(file).unwrap()),
+    ("mode", |file| fs::set_permissions(file, Permissions::from_mode(0o755)).unwrap()),
+    ("link", |file| {
+        fs::rename(file, file.with_extension("real")).unwrap();
+        symlink("file.real", file).unwrap();
+    }),
+];
+
+#[test]
+fn what_changes_before_it_is_packed_is_not_sent() {
+    let env = TestEnv::new();
+    let mut manifest = "version: 1\nimages:\n".to_owned();
+    let names = CHANGES.map(|(name, _)| name);
+    for name in names.into_iter().chain(["above", "same", "more"]) {
+        manifest = format!("{manifest}  - {{name: {name}, tag: v1, context: {name}}}\n");
+        let base = if name == "above" { "content" } else { "scratch" };
+        env.context(name, &format!("FROM {base}\n")).write(&format!("{name}/file"), "old");
+    }
+    env.write("imgplan.yaml", manifest);
+
+    let mut apply = env.call(["apply"]).start_to_talk();
+    wait_until("it asks", || apply.has_said("Only `yes` goes on:") || apply.has_ended());
+    for (name, change) in CHANGES {
+        change(&env.path(name).join("file"));
+    }
+    env.write("more/new", "nobody has seen this yet");
+    apply.say("yes\n");
+    let apply = apply.wait();
+
+    apply.code(1);
+    for name in names {
+        apply.says(&format!("{name}/file changed while its context was packed"));
+    }
+    let ended =
+        "Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 6 failed, 1 skipped, in [time].";
+    assert_eq!(apply.last_line(), ended, "{apply}");
+    // Nothing was even begun for what failed, or for what stands on it.
+    let initiated = |from: usize| {
+        let mut all = env.server().initiated().split_off(from);
+        all.sort();
+        all
+    };
+    assert_eq!(initiated(0), ["more:v1", "same:v1"]);
+    assert_eq!(fs::read_dir(env.everything().join("tmp")).unwrap().count(), 0);
+
+    // The tree as it is now is another one than what was planned, and than what was sent.
+    let again = ["above", "content", "gone", "link", "longer", "mode", "more", "shorter"];
+    let plan = env.ok(["plan"]);
+    assert_eq!(plan.steps().len(), again.len(), "{plan}");
+    env.apply();
+    assert_eq!(initiated(2), again.map(|name| format!("{name}:v1")));
+    env.plans_nothing();
+}
+
+/// How many bytes of files without a name a process has open in a folder.
+fn spooled(process: u32, folder: &Path) -> u64 {
+    let Ok(open) = fs::read_dir(format!("/proc/{process}/fd")) else { return 0 };
+    let sizes = open.filter_map(|fd| {
+        let fd = fd.ok()?.path();
+        let target = fd.read_link().ok()?;
+        let unnamed = target.starts_with(folder) && !target.exists();
+        unnamed.then(|| fd.metadata().map_or(0, |meta| meta.len()))
+    });
+    sizes.sum()
+}
+
+fn names_in(folder: &Path) -> Vec<PathBuf> {
+    let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn death_leaves_nothing() {
+    let env = TestEnv::new();
+    env.write("imgplan.yaml", MANIFEST);
+    env.context("app", "FROM scratch\n").write("app/noise", noise(96 << 20));
+    env.write("out/old.tar.gz", "what was there before");
+    let temp = env.everything().join("tmp");
+    let calls: [&[&str]; 3] = [
+        &["context", "pack", "app", "-o", "out/new.tar.gz"],
+        &["context", "pack", "app", "-o", "out/old.tar.gz"],
+        &["apply", "--auto-approve"],
+    ];
+    for args in calls {
+        let mut running = env.call(args.iter().copied()).start();
+        let process = running.id();
+        wait_until("it packs", || spooled(process, &temp) > 1 << 20 || running.has_ended());
+        running.signal("KILL");
+        let output = running.wait();
+        assert_eq!(output.code, None, "it ended before it was killed: {output}");
+        assert!(names_in(&temp).is_empty(), "{:?}: {output}", names_in(&temp));
+        assert_eq!(names_in(&env.path("out")), [env.path("out/old.tar.gz")], "{output}");
+        assert_eq!(env.read("out/old.tar.gz"), "what was there before");
+    }
+    assert_eq!(env.server().writes(), [""; 0]);
+}
+
+#[test]
+fn a_file_is_put_where_it_was_asked_for_only_when_it_is_whole() {
+    let env = planted();
+    let pack = |out: &str| env.run(["context", "pack", "app", "-o", out]);
+    let read = |path: &str| fs::read(env.path(path)).unwrap();
+    pack("new.tar.gz").success();
+    let mode = |path: &str| env.path(path).symlink_metadata().unwrap().mode() & 0o777;
+    assert_eq!(mode("new.tar.gz"), 0o644, "whoever uploads it must be able to read it");
+
+    // A link stays one, to a file that is new and has the rights of the old one.
+    env.write("shelf/kept.tar.gz", "old");
+    fs::set_permissions(env.path("shelf/kept.tar.gz"), Permissions::from_mode(0o640)).unwrap();
+    symlink("shelf/kept.tar.gz", env.path("link.tar.gz")).unwrap();
+    pack("link.tar.gz").success();
+    assert!(read("shelf/kept.tar.gz") == read("new.tar.gz"));
+    assert!(env.path("link.tar.gz").is_symlink());
+    assert_eq!(mode("shelf/kept.tar.gz"), 0o640);
+
+    // What is no file is written as it is: a file in its place would be in everybody's way.
+    assert!(Command::new("mkfifo").arg(env.path("pipe")).status().unwrap().success());
+    let pipe = env.path("pipe");
+    let reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        File::open(pipe).unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    pack("pipe").success();
+    assert!(reader.join().unwrap() == read("new.tar.gz"));
+    assert!(env.path("pipe").metadata().unwrap().file_type().is_fifo());
+    pack("/dev/null").success();
+    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    pack("/dev/full").code(1).says("cannot write /dev/full");
+    pack("shelf").code(1).says("cannot write shelf");
+
+    // Standard output is told from a file of that name, and that it is closed is no panic.
+    let mut child = Command::new(env!("CARGO_BIN_EXE_imgplan"))
+        .args(["context", "pack", "app", "-o", "-"])
+        .current_dir(env.path(""))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut start = [0; 2];
+    child.stdout.take().unwrap().read_exact(&mut start).unwrap();
+    assert_eq!(start, [0x1f, 0x8b]);
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && !said.contains("panicked"), "{said}");
+
+    let left = names_in(&env.path(""));
+    let names: Vec<_> = left.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    let expected = ["app", "imgplan.yaml", "link.tar.gz", "new.tar.gz", "pipe", "shelf"];
+    assert_eq!(names, expected);
+    assert_eq!(names_in(&env.path("shelf")), [env.path("shelf/kept.tar.gz")]);
+}
