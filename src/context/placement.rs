@@ -3,8 +3,8 @@
 //! One that is sent as it was written stays where it lies. One from outside of the context, with
 //! paths of bases put in, or that the context's `.dockerignore` leaves out, goes in as
 //! `.imgplan.Dockerfile`, or a name like it that the context does not have; and with it goes
-//! `.imgplan.Dockerfile.dockerignore`, which names just these two. BuildKit, Buildah and kaniko read
-//! such a file before they read `.dockerignore`, so that
+//! `.imgplan.Dockerfile.dockerignore`, which names just these two. BuildKit and kaniko, as they say,
+//! and Buildah, as a test sees, read such a file before they read `.dockerignore`, so that
 //!
 //! - a `COPY . .` does not pick the two up, as it would not pick up a Dockerfile from elsewhere;
 //! - the context's own `.dockerignore`, which was followed already or which a

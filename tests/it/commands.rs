@@ -42,6 +42,8 @@ fn context_list_names_the_files_that_are_sent() {
     src/app.py
     ");
     assert_snapshot!(env.ok(["context", "list", "web:v1-arm64"]).stdout, @"
+    .imgplan.Dockerfile
+    .imgplan.Dockerfile.dockerignore
     Dockerfile
     src/index.html
     ");
