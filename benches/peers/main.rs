@@ -16,7 +16,9 @@ mod plans;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::cell::Cell;
 use std::env;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -38,7 +40,7 @@ Options:
   --source DIR  what to pack [env: IMGPLAN_BENCH_SOURCE] [default: what languages bring along]
   -h, --help    this
 
-TMPDIR says where the files go: about 1 GB, and 6 GB for `memory`.";
+TMPDIR says where the files go: about 2 GB, and 6 GB for `memory`.";
 
 /// The name of a comparison, what it is, and how it is done.
 type Comparison = (&'static str, &'static str, fn(&Bench) -> Done);
@@ -58,6 +60,8 @@ pub(crate) struct Bench {
     pub(crate) dir: PathBuf,
     pub(crate) runs: usize,
     pub(crate) source: Option<PathBuf>,
+    /// Whether the repository that plans are about is there.
+    pub(crate) applied: Cell<bool>,
     wanted: Vec<Comparison>,
 }
 
@@ -105,12 +109,13 @@ fn start() -> Result<bool, Failed> {
 
 fn parse(args: Vec<String>, dir: PathBuf) -> Result<Bench, Failed> {
     let source = env::var_os("IMGPLAN_BENCH_SOURCE").map(PathBuf::from);
-    let mut bench = Bench { dir, runs: 9, source, wanted: Vec::new() };
+    let applied = Cell::new(false);
+    let mut bench = Bench { dir, runs: 9, source, applied, wanted: Vec::new() };
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
         match arg.as_str() {
-            "--runs" => bench.runs = value()?.parse::<std::num::NonZeroUsize>()?.get(),
+            "--runs" => bench.runs = value()?.parse::<NonZeroUsize>()?.get(),
             "--source" => bench.source = Some(value()?.into()),
             name => {
                 let found = COMPARISONS.iter().find(|(known, ..)| *known == name);

@@ -10,8 +10,11 @@ use std::thread;
 use crate::Bench;
 use crate::measure::{Done, Failed, Job, compare, imgplan, is_here, output, run, shell, timed};
 
-/// The most that is packed.
+/// How much is packed, about.
 const MOST: u64 = 300_000_000;
+
+/// A file above this is no source.
+const LARGE: u64 = 16_000_000;
 
 /// Folders that are no source, though they lie among it.
 const NO_SOURCE: [&str; 2] = [".git", "__pycache__"];
@@ -57,33 +60,45 @@ fn pigz(dir: &Path, level: u32) -> Result<Command, Failed> {
     Ok(shell(dir, line, &[&cores, &level.to_string()]))
 }
 
-/// Copies up to [`MOST`] bytes of source, and says how many files and bytes there are.
+/// Copies about [`MOST`] bytes of source, and says how many files and bytes there are.
 fn source(bench: &Bench, to: &Path) -> Result<(usize, u64), Failed> {
     let from = bench.source.clone().map_or_else(sources_here, |source| vec![source]);
-    let (mut files, mut left) = (0, MOST);
-    for (number, from) in from.into_iter().enumerate() {
+    let mut copied = Copied { files: 0, bytes: 0 };
+    for (number, from) in from.iter().enumerate() {
         println!("  source: {}", from.display());
-        let mut folders = VecDeque::from([(from, to.join(number.to_string()))]);
+        copied.folder(from, &to.join(number.to_string()))?;
+    }
+    if copied.files == 0 {
+        return Err("there is no source here: name some by --source DIR".into());
+    }
+    Ok((copied.files, copied.bytes))
+}
+
+struct Copied {
+    files: usize,
+    bytes: u64,
+}
+
+impl Copied {
+    /// Copies the regular files of a folder and of those in it, as long as there is room.
+    fn folder(&mut self, from: &Path, to: &Path) -> Done {
+        let mut folders = VecDeque::from([(from.to_owned(), to.to_owned())]);
         while let Some((from, to)) = folders.pop_front() {
             fs::create_dir_all(&to)?;
             let mut entries = fs::read_dir(&from)?.collect::<Result<Vec<_>, _>>()?;
             entries.sort_by_key(fs::DirEntry::file_name);
             for entry in entries {
                 let (kind, name) = (entry.file_type()?, entry.file_name());
-                let target = to.join(&name);
                 if kind.is_dir() && !NO_SOURCE.iter().any(|no| *no == name) {
-                    folders.push_back((entry.path(), target));
-                } else if kind.is_file() && entry.metadata()?.len() <= left {
-                    left -= fs::copy(entry.path(), target)?;
-                    files += 1;
+                    folders.push_back((entry.path(), to.join(name)));
+                } else if kind.is_file() && self.bytes < MOST && entry.metadata()?.len() <= LARGE {
+                    self.bytes += fs::copy(entry.path(), to.join(name))?;
+                    self.files += 1;
                 }
             }
         }
+        Ok(())
     }
-    if files == 0 {
-        return Err("there is no source here: name some by --source DIR".into());
-    }
-    Ok((files, MOST - left))
 }
 
 /// The source that comes with languages, as far as it is here.

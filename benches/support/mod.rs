@@ -114,9 +114,17 @@ fn context_of(dir: &Path, files: usize, random: &mut Random) -> io::Result<()> {
     fs::write(dir.join("Dockerfile"), DOCKERFILE)?;
     fs::write(dir.join(".dockerignore"), IGNORE)?;
     for file in 2..files {
-        let folder = if file % 2 == 0 { "src" } else { "src/handlers" };
+        let folder = match file / 100 {
+            0 if file % 2 == 0 => dir.join("src"),
+            0 => handlers.clone(),
+            // As in a large repository: many folders, none of them large.
+            part => dir.join(format!("src/part_{part:03}")),
+        };
+        if file % 100 == 0 {
+            fs::create_dir_all(&folder)?;
+        }
         let size = random.size();
-        fs::write(dir.join(folder).join(format!("module_{file:03}.py")), text(random, size))?;
+        fs::write(folder.join(format!("module_{file:03}.py")), text(random, size))?;
     }
     Ok(())
 }
