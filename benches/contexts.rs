@@ -1,0 +1,189 @@
+//! The parts that a plan and an archive are made of, each for itself, within one process.
+//!
+//! Not what a user waits for, which `peers` measures: these tell which part a change has made slower.
+
+#![allow(clippy::unwrap_used, reason = "a bench that panics says where")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+use imgplan::base::name::{BuildId, Owner, Visibility};
+use imgplan::context::ignore::Ignore;
+use imgplan::context::{self, Cache, History, Placement, Wanted};
+use imgplan::manifest::Workspace;
+use imgplan::manifest::workspace::UnitId;
+use imgplan::plan::{self, Action, Facts, Make};
+use imgplan::state::{Built, Entry, State, encode};
+use imgplan::survey::{self, Caches};
+use tempfile::TempDir;
+
+use self::support::{Random, contexts, text};
+
+/// What the program has as well.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const IMAGES: usize = 1000;
+
+fn main() {
+    divan::main();
+}
+
+/// Ten patterns of the usual kinds, asked about 10,000 paths.
+#[divan::bench]
+fn verdicts(bencher: Bencher) {
+    const PATTERNS: &str = "tests\n!tests/keep\n**/*.pyc\n**/__pycache__\n.env\n*.md\n\
+        node_modules\n**/.git\ndocs/**/*.png\n!README.md\n";
+    let folders = ["src", "src/handlers", "tests", "tests/keep", "docs/images/large"];
+    let endings = ["py", "pyc", "md", "png"];
+    let path = |number: usize| {
+        format!("{}/module_{number}.{}", folders[number % 5], endings[number / 5 % 4])
+    };
+    let paths: Vec<String> = (0..10_000).map(path).collect();
+    let ignore = Ignore::parse(PATTERNS).unwrap();
+    bencher.counter(ItemsCount::new(paths.len())).bench_local(|| {
+        paths.iter().filter(|path| ignore.verdict(black_box(path)).ignored).count()
+    });
+}
+
+/// One context of 10,000 files, each of which is read.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn scan_reading(bencher: Bencher) {
+    let (_dir, wanted) = context_of(10_000);
+    bencher.counter(ItemsCount::new(10_000_usize)).bench_local(|| scanned(&wanted, None));
+}
+
+/// The same with all of them in the stat cache.
+#[divan::bench(sample_count = 50, sample_size = 1)]
+fn scan_cached(bencher: Bencher) {
+    let (dir, wanted) = context_of(10_000);
+    let work = dir.path().join(".imgplan");
+    // A file is not believed in the very moment that it was written, so the second writes it too.
+    for _ in 0..2 {
+        scanned(&wanted, Some(Cache::open(&work)));
+    }
+    bencher
+        .counter(ItemsCount::new(10_000_usize))
+        .bench_local(|| scanned(&wanted, Some(Cache::open(&work))));
+}
+
+/// 20 MB of text as an archive, written to nowhere.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn pack(bencher: Bencher) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut random = Random::new(1);
+    for number in 0..200 {
+        let file = dir.path().join(format!("file-{number:03}"));
+        fs::write(file, text(&mut random, 100_000)).unwrap();
+    }
+    let tree = context::scan(dir.path(), None).unwrap();
+    let placed = Placement::of(&tree, None, "FROM scratch\nCOPY . /\n".to_owned());
+    bencher
+        .counter(BytesCount::new(tree.size()))
+        .bench_local(|| context::pack(&tree, &placed, io::sink()).unwrap());
+}
+
+/// A manifest of 1,000 images, and their Dockerfiles.
+#[divan::bench(sample_count = 50, sample_size = 1)]
+fn load(bencher: Bencher) {
+    let dir = repository();
+    bencher.counter(ItemsCount::new(IMAGES)).bench_local(|| workspace(dir.path()));
+}
+
+/// A plan of 1,000 units of which none has anything new.
+#[divan::bench]
+fn plan_nothing(bencher: Bencher) {
+    let Applied { workspace, facts, state } = Applied::new();
+    assert!(plan::build(&workspace, &facts, &state).is_noop());
+    bencher
+        .counter(ItemsCount::new(IMAGES))
+        .bench_local(|| plan::build(&workspace, &facts, &state));
+}
+
+/// A lockfile of 1,000 units, written.
+#[divan::bench]
+fn lockfile_encode(bencher: Bencher) {
+    let Applied { state, .. } = Applied::new();
+    bencher.counter(ItemsCount::new(IMAGES)).bench_local(|| encode::encode("local", &state));
+}
+
+/// The same, read.
+#[divan::bench]
+fn lockfile_decode(bencher: Bencher) {
+    let Applied { state, .. } = Applied::new();
+    let lockfile = encode::encode("local", &state);
+    assert_eq!(encode::decode(&lockfile).unwrap().state, state);
+    bencher
+        .counter(ItemsCount::new(IMAGES))
+        .bench_local(|| encode::decode(black_box(&lockfile)).unwrap());
+}
+
+/// A repository with one context, which is wanted.
+fn context_of(files: usize) -> (TempDir, [Wanted; 1]) {
+    let dir = tempfile::tempdir().unwrap();
+    contexts(dir.path(), 1, files).unwrap();
+    let root = dir.path().join("services/image-00000");
+    (dir, [Wanted { root, dockerfile: None }])
+}
+
+fn scanned(wanted: &[Wanted], cache: Option<Cache>) -> usize {
+    context::scan_all(wanted, cache).unwrap()[0].files()
+}
+
+/// 1,000 small contexts and their manifest.
+fn repository() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    contexts(dir.path(), IMAGES, 4).unwrap();
+    dir
+}
+
+fn workspace(dir: &Path) -> Workspace {
+    Workspace::load(&dir.join("imgplan.yaml"), &|_| None).unwrap()
+}
+
+/// Everything that a plan is made from, as after an apply.
+struct Applied {
+    workspace: Workspace,
+    facts: Facts,
+    state: State,
+}
+
+impl Applied {
+    fn new() -> Self {
+        let dir = repository();
+        let workspace = workspace(dir.path());
+        let work: PathBuf = dir.path().join(".imgplan");
+        let caches = Caches { stat: Cache::open(&work), history: History::at(&work) };
+        let empty = State::default();
+        let facts = survey::facts(&workspace, &empty, caches, None);
+        let facts = tokio::runtime::Runtime::new().unwrap().block_on(facts).unwrap();
+        let mut state = State::default();
+        for step in plan::build(&workspace, &facts, &empty).steps {
+            if let Action::Make(make) = step.action {
+                state.entries.insert(step.key, made(&workspace, make));
+            }
+        }
+        Self { workspace, facts, state }
+    }
+}
+
+/// What is known of a unit once it was built.
+fn made(workspace: &Workspace, make: Make) -> Entry {
+    let Make { unit: UnitId(number), kind, fingerprint, inputs, .. } = make;
+    let unit = &workspace.units[number];
+    let built = Built {
+        fingerprint,
+        inputs,
+        build: BuildId::new(format!("build-{number:08}")).unwrap(),
+        path: format!("registry.example.com/personal/{}", unit.key),
+        owner: Owner::Personal,
+        visibility: Visibility::Private,
+    };
+    Entry { kind, platform: unit.platform, built: Some(built), pending: None, failed: None }
+}

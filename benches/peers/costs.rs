@@ -1,0 +1,116 @@
+//! What imgplan alone takes: the memory for a context of 4 GB, and the processor for 10,000 images.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::Bench;
+use crate::measure::{Done, Failed, IMGPLAN, command, is_here, median, run, timed, verdict};
+use crate::support::{Random, contexts, text};
+
+/// What GNU time says of a process.
+struct Used {
+    /// Bytes.
+    peak: f64,
+    /// Seconds, of all cores together.
+    processor: f64,
+}
+
+/// Peak memory while 4 GB are packed.
+pub(crate) fn memory(bench: &Bench) -> Done {
+    const NEEDED: u64 = 6 << 30;
+    const MOST: f64 = 64e6;
+    if !has_time() {
+        return Ok(());
+    }
+    if let Some(free) = free(&bench.dir).filter(|free| *free < NEEDED) {
+        println!("  left out: {free} bytes are free for temporary files, and it takes {NEEDED}");
+        return Ok(());
+    }
+    let dir = bench.dir.join("memory");
+    timed("made a context of 4 GB", || large(&dir))?;
+    let used = used(&dir, &["context", "pack", "large", "-o", "/dev/null", "--quiet"])?;
+    fs::remove_dir_all(&dir)?;
+    println!("  peak resident memory {:.1} MB", used.peak / 1e6);
+    println!("  under {} MB: {}", MOST / 1e6, verdict(used.peak < MOST));
+    Ok(())
+}
+
+/// Processor time for a plan of 10,000 images.
+pub(crate) fn many(bench: &Bench) -> Done {
+    if !has_time() {
+        return Ok(());
+    }
+    let dir = bench.dir.join("many");
+    contexts(&dir, 50, 20)?;
+    let mut manifest = "version: 1\nimages:\n".to_owned();
+    for image in 0..5000 {
+        let context = image % 50;
+        writeln!(manifest, "  - source: docker.io/library/mirror-{image}:1.{context}")?;
+        writeln!(manifest, "  - {{ name: build-{image}, context: services/image-{context:05} }}")?;
+    }
+    fs::write(dir.join("imgplan.yaml"), manifest)?;
+    let plan = processor(bench, &dir, &["plan", "--offline"])?;
+    processor(bench, &dir, &["validate"])?;
+    println!("  under 1 s beyond the scan, which is of 1,000 files: {}", verdict(plan < 1.0));
+    Ok(())
+}
+
+/// The median of the processor time, which is printed too.
+fn processor(bench: &Bench, dir: &Path, args: &[&str]) -> Result<f64, Failed> {
+    used(dir, args)?;
+    let runs = (0..bench.runs).map(|_| Ok(used(dir, args)?.processor));
+    let seconds = median(&runs.collect::<Result<Vec<f64>, Failed>>()?);
+    println!("  imgplan {}: {seconds:.2} s of processor time", args.join(" "));
+    Ok(seconds)
+}
+
+fn has_time() -> bool {
+    is_here("time", "apt install time (the one of the shell does not do)")
+}
+
+fn used(dir: &Path, args: &[&str]) -> Result<Used, Failed> {
+    let file = dir.join("used");
+    let mut time = command("time", dir);
+    time.args(["-f", "%M %U %S", "-o"]).arg(&file).arg(IMGPLAN).args(args);
+    run(&mut time)?;
+    let text = fs::read_to_string(&file)?;
+    let numbers: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    let [kilobytes, user, system] = numbers[..] else {
+        return Err(format!("this is not what GNU time writes: {text}").into());
+    };
+    Ok(Used { peak: kilobytes * 1024.0, processor: user + system })
+}
+
+/// A context of four files of 1 GiB each. The text comes again after 16 MB, which no compressor of
+/// this kind looks back to.
+fn large(dir: &Path) -> Done {
+    let context = dir.join("large");
+    fs::create_dir_all(&context)?;
+    fs::write(
+        dir.join("imgplan.yaml"),
+        "version: 1\nimages:\n  - { name: large, context: large }\n",
+    )?;
+    fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY . /\n")?;
+    for number in 0..4 {
+        let block = text(&mut Random::new(number), 16 << 20);
+        let mut file = fs::File::create(context.join(format!("file-{number}")))?;
+        for _ in 0..64 {
+            file.write_all(block.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// The bytes that are free where a folder lies, where the system says so.
+#[cfg(unix)]
+fn free(dir: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(dir).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+#[cfg(not(unix))]
+fn free(_dir: &Path) -> Option<u64> {
+    None
+}

@@ -1,0 +1,130 @@
+//! imgplan against programs that do a part of the same: git, b3sum, tar and pigz, and the bare floor
+//! of what the system has to be asked.
+//!
+//! Everything is a whole process, run in turn with its peer over the same files, which the bench
+//! makes in the folder for temporary files. Whether a target holds is printed and for a person to
+//! judge: a busy machine is no failure. Exits with 1 where a command fails.
+
+#![allow(clippy::print_stdout, reason = "what it measured is what it is for")]
+#![allow(clippy::unwrap_used, reason = "a bench that panics says where")]
+
+mod costs;
+mod floor;
+mod measure;
+mod pack;
+mod plans;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::cell::Cell;
+use std::env;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use self::measure::{Done, Failed};
+
+const USAGE: &str = "\
+Usage: cargo bench --bench peers -- [OPTIONS] [COMPARISON]...
+
+Comparisons, all of them by default:
+  plan    a plan with nothing to do, 1,000 contexts of 100 files, against git status
+  floor   the same against reading all names and asking the system about all files
+  cold    the same without the stat cache, against b3sum
+  pack    a folder of source packed, against tar and pigz
+  memory  peak memory while a context of 4 GB is packed
+  many    processor time for a plan of 10,000 images
+
+Options:
+  --runs N      runs of each, after one that is not counted [default: 9]
+  --source DIR  what to pack [env: IMGPLAN_BENCH_SOURCE] [default: what languages bring along]
+  -h, --help    this
+
+TMPDIR says where the files go: about 2 GB, and 6 GB for `memory`.";
+
+/// The name of a comparison, what it is, and how it is done.
+type Comparison = (&'static str, &'static str, fn(&Bench) -> Done);
+
+const COMPARISONS: [Comparison; 6] = [
+    ("plan", "a plan with nothing to do, against git status", plans::plan),
+    ("floor", "a plan with nothing to do, against the floor", plans::floor),
+    ("cold", "a plan without the stat cache, against b3sum", plans::cold),
+    ("pack", "packing source, against tar and pigz", pack::pack),
+    ("memory", "packing 4 GB", costs::memory),
+    ("many", "planning 10,000 images", costs::many),
+];
+
+/// What was asked for.
+pub(crate) struct Bench {
+    /// Where files may be made.
+    pub(crate) dir: PathBuf,
+    pub(crate) runs: usize,
+    pub(crate) source: Option<PathBuf>,
+    /// Whether the repository that plans are about is there.
+    pub(crate) applied: Cell<bool>,
+    wanted: Vec<Comparison>,
+}
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says whether every command succeeded.
+fn start() -> Result<bool, Failed> {
+    let mut args: Vec<String> = env::args().skip(1).collect();
+    // Cargo's own.
+    args.retain(|arg| arg != "--bench");
+    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        return Ok(true);
+    }
+    // How the bench runs itself: the floor is a process as well.
+    if let [flag, dir] = &args[..]
+        && flag == "--floor"
+    {
+        println!("{}", floor::count(dir.as_ref())?);
+        return Ok(true);
+    }
+    let dir = tempfile::Builder::new().prefix("imgplan-peers-").tempdir()?;
+    let bench = parse(args, dir.path().to_owned())?;
+    let mut succeeded = true;
+    for (name, what, comparison) in &bench.wanted {
+        println!("{name}: {what}");
+        if let Err(error) = comparison(&bench) {
+            println!("  failed: {error}");
+            succeeded = false;
+        }
+        println!();
+    }
+    dir.close()?;
+    Ok(succeeded)
+}
+
+fn parse(args: Vec<String>, dir: PathBuf) -> Result<Bench, Failed> {
+    let source = env::var_os("IMGPLAN_BENCH_SOURCE").map(PathBuf::from);
+    let applied = Cell::new(false);
+    let mut bench = Bench { dir, runs: 9, source, applied, wanted: Vec::new() };
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or(format!("{arg} needs a value"));
+        match arg.as_str() {
+            "--runs" => bench.runs = value()?.parse::<NonZeroUsize>()?.get(),
+            "--source" => bench.source = Some(value()?.into()),
+            name => {
+                let found = COMPARISONS.iter().find(|(known, ..)| *known == name);
+                bench.wanted.push(*found.ok_or(format!("no comparison `{name}`\n\n{USAGE}"))?);
+            }
+        }
+    }
+    if bench.wanted.is_empty() {
+        bench.wanted = COMPARISONS.to_vec();
+    }
+    Ok(bench)
+}
