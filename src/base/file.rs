@@ -4,6 +4,9 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+/// How the names of temporary files begin; six letters and digits follow.
+pub const TEMPORARY: &str = ".imgplan.new-";
+
 /// A failure at a path: what was tried, where, and what the system said.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("cannot {action} {}", path.display())]
@@ -46,7 +49,7 @@ pub fn replace_with<T>(
         _ => Path::new("."),
     };
     let write = || -> io::Result<T> {
-        let mut temp = tempfile::Builder::new().prefix(".imgplan-").tempfile_in(dir)?;
+        let mut temp = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(dir)?;
         let filled = fill(temp.as_file_mut())?;
         // A temporary file is readable by its owner alone; a committed file should not be.
         let mode = fs::metadata(path).map(|meta| meta.permissions()).ok();

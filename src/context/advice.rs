@@ -151,6 +151,8 @@ fn pattern(kind: Kind, path: &RelPath) -> String {
     }
     match line.rsplit_once('/') {
         Some((_, name)) if kind != Kind::Key => format!("**/{name}"),
+        // What begins so is a comment or an exception.
+        _ if line.starts_with(['#', '!']) => format!("\\{line}"),
         _ => line,
     }
 }
@@ -292,6 +294,14 @@ mod tests {
             let ignore = Ignore::parse(&format!("*.md\n{line}\n")).unwrap();
             assert!(ignore.verdict(text).ignored, "{line} on {text}");
             assert!(!ignore.verdict("app/s/what1/2/x.pem").ignored, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_no_comment_and_no_exception() {
+        for name in ["#k.p12", "!k.p12", "a/#k.p12", "[k].p12"] {
+            let line = pattern(Kind::Key, &path(name));
+            assert!(Ignore::parse(&line).unwrap().verdict(name).ignored, "{line}");
         }
     }
 }

@@ -4,6 +4,12 @@
 //! A row is one file: its name, what the system said of it, and its digest; rows lie together by
 //! folder. Nothing depends on the cache but time: one that is missing, damaged, of another version
 //! or of another system is as good as an empty one, and one that cannot be written is done without.
+//!
+//! A file that is written while it is read may look the same before and after: its times are those
+//! of the beginning of a write, and two writes within one tick of the clock have the same. So a file
+//! is only remembered if nothing happened to it for [`MARGIN`] before the scan. What still escapes
+//! is a single write that takes longer than that, or a memory map that goes on after its first store,
+//! while a plan reads the file, and that keeps its size: the system tells nobody of those.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -26,8 +32,9 @@ const KIND: &str = if cfg!(target_os = "linux") { "stat 1 linux" } else { "stat 
 /// The name of the file.
 const NAME: &str = "stat-cache";
 
-/// How far the system's clock may be ahead of the one that notes the times of files.
-const SLACK: Duration = Duration::from_secs(2);
+/// How long a file must have been left alone to be remembered: longer than the tick of any file
+/// system's clock (FAT counts in twos), than most writes take, and than clocks differ.
+const MARGIN: Duration = Duration::from_secs(2);
 
 /// One file of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +78,7 @@ impl<'b> Row<'b> {
 pub struct Cache {
     file: PathBuf,
     reading: JoinHandle<Payload>,
+    margin: Duration,
 }
 
 impl Cache {
@@ -80,7 +88,13 @@ impl Cache {
         let file = work.join(NAME);
         let path = file.clone();
         let reading = thread::spawn(move || read(&path));
-        Self { file, reading }
+        Self { file, reading, margin: MARGIN }
+    }
+
+    /// The same, for tests that cannot wait: a file need only be older than the scan.
+    #[cfg(test)]
+    pub(super) fn without_margin(work: &Path) -> Self {
+        Self { margin: Duration::ZERO, ..Self::open(work) }
     }
 
     /// Removes the cache of a work folder: a file was not what it said, whatever the system told.
@@ -89,10 +103,12 @@ impl Cache {
         let _ = fs::remove_file(work.join(NAME));
     }
 
-    /// The file, and what it holds.
-    pub(super) fn wait(self) -> (PathBuf, Payload) {
+    /// The file, what it holds, and since when nothing may have happened to a file.
+    pub(super) fn wait(self) -> (PathBuf, Payload, Moment) {
+        let margin = Moment::try_from(self.margin.as_nanos()).unwrap_or(Moment::MAX);
+        let before = now(&self.file).saturating_sub(margin);
         // One that could not be read is as good as none.
-        (self.file, self.reading.join().unwrap_or_default())
+        (self.file, self.reading.join().unwrap_or_default(), before)
     }
 }
 
@@ -101,7 +117,8 @@ pub(super) struct StatCache<'b> {
     /// The rows of each folder, still encoded, by its path.
     known: HashMap<&'b [u8], &'b [u8]>,
     changed: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
-    now: Moment,
+    /// Since when nothing may have happened to a file that is remembered.
+    before: Moment,
 }
 
 /// The bytes of a stored cache; none where there is none to be believed.
@@ -122,7 +139,7 @@ pub(super) fn now(file: &Path) -> Moment {
     // A file without a name leaves no trace.
     let probe =
         tempfile::tempfile_in(folder_of(file)).and_then(|probe| probe.metadata()?.modified());
-    moment_of(probe.unwrap_or_else(|_| SystemTime::now() - SLACK))
+    moment_of(probe.unwrap_or_else(|_| SystemTime::now()))
 }
 
 fn folder_of(file: &Path) -> &Path {
@@ -130,11 +147,11 @@ fn folder_of(file: &Path) -> &Path {
 }
 
 impl<'b> StatCache<'b> {
-    /// What the bytes of a cache say, for a scan that begins at `now`.
-    pub(super) fn new(bytes: &'b [u8], now: Moment) -> Self {
+    /// What the bytes of a cache say, for a scan that remembers what is older than `before`.
+    pub(super) fn new(bytes: &'b [u8], before: Moment) -> Self {
         let folders: Vec<(Bytes<'b>, Bytes<'b>)> = postcard::from_bytes(bytes).unwrap_or_default();
         let known = folders.into_iter().map(|(path, rows)| (path.0, rows.0)).collect();
-        Self { known, changed: Mutex::default(), now }
+        Self { known, changed: Mutex::default(), before }
     }
 
     /// The rows of a folder, sorted by name.
@@ -145,7 +162,8 @@ impl<'b> StatCache<'b> {
 
     /// Whether what was read of a file during this scan may be believed later.
     pub(super) fn may_keep(&self, stat: &Stat) -> bool {
-        stat.is_settled(self.now)
+        // Where the system says too little of a file, nothing is remembered.
+        cfg!(unix) && stat.is_older_than(self.before)
     }
 
     /// Takes in the rows of a folder, sorted by name, where they are not what they were.

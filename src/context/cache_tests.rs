@@ -51,7 +51,7 @@ impl World {
     }
 
     fn open(&self) -> Cache {
-        Cache::open(&self.dir.path().join("cache"))
+        Cache::without_margin(&self.dir.path().join("cache"))
     }
 
     fn wanted(&self, roots: &[&str]) -> Vec<Wanted> {
@@ -254,4 +254,19 @@ fn a_time_to_come_is_not_believed() {
     world.let_time_pass();
     world.scan(&["."]);
     assert!(!Path::new(&world.cache()).exists(), "there is nothing to remember");
+}
+
+#[test]
+fn a_file_that_was_written_lately_is_not_remembered() {
+    let world = World::new(&[("a", "1")]);
+    let real = || Cache::open(&world.dir.path().join("cache"));
+    scan_all(&world.wanted(&["."]), Some(real())).unwrap();
+    assert!(!world.cache().exists(), "it may still be written to");
+    world.scan(&["."]);
+    assert!(world.cache().exists());
+    let (_, _, before) = real().wait();
+    let stat = |time| stat::Stat { size: 1, mtime: time, ctime: time, inode: 1, mode: 0 };
+    assert!(stat(before - 1).is_older_than(before) && !stat(before).is_older_than(before));
+    let now = stat::moment_of(SystemTime::now());
+    assert!(now - before >= 1_900_000_000, "two seconds, but for a tick");
 }

@@ -48,8 +48,8 @@ impl History {
         let path = self.path(digest);
         let list = sealed::read(&path, KIND).and_then(|bytes| FileList::decode(&bytes));
         let list = list.filter(|list| list.digest() == digest);
-        if list.is_none() {
-            // What cannot be believed is in the way of one that can. Mostly there is nothing.
+        if list.is_none() && fs::read(&path).is_ok() {
+            // What was read and cannot be believed is in the way of one that can.
             let _ = fs::remove_file(&path);
         }
         list

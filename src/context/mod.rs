@@ -83,12 +83,12 @@ pub fn rules(root: &Path, dockerfile: Option<&Path>) -> Result<Rules, ScanError>
 
 /// Writes a tree and its Dockerfile as a `tar.gz`, and gives back what it was written to. Every
 /// file is read again and must be what the tree says; where one is not, what was written so far is
-/// of no use.
+/// of no use. Not to be called from a thread of rayon's pool, which does the work.
 pub fn pack<W: Write>(tree: &Tree, placement: &Placement, out: W) -> Result<W, PackError> {
     pack::pack(tree, placement, out)
 }
 
-/// Packs into a temporary file without a name.
+/// Packs into a temporary file without a name, as [`pack`] does.
 pub fn spool(tree: &Tree, placement: &Placement) -> Result<Spool, PackError> {
     pack::spool(tree, placement)
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::cache::{self, Cache, StatCache};
+use super::cache::{Cache, StatCache};
 use super::dir::{Dir, NativeDir};
 use super::error::{ScanError, ScanProblem, unreadable};
 use super::folder::Folder;
@@ -42,10 +42,10 @@ pub(super) fn scan_with<D: Dir>(
     let common = Common::default();
     let prepared: Vec<Result<View, ScanError>> =
         wanted.par_iter().map(|wanted| prepare(wanted, &common)).collect();
-    let (file, bytes) = cache.map(Cache::wait).unzip();
-    let now = file.as_deref().map(cache::now).unwrap_or_default();
-    let bytes = bytes.unwrap_or_default();
-    let known = StatCache::new(&bytes, now);
+    let cache = cache.map(Cache::wait);
+    let (bytes, before) =
+        cache.as_ref().map_or((&[][..], 0), |(_, bytes, before)| (bytes, *before));
+    let known = StatCache::new(bytes, before);
     let (mut views, mut errors) = (Vec::<View>::new(), Vec::new());
     // Contexts with one root and one set of rules are one.
     let mut index_of: HashMap<(PathBuf, Option<PathBuf>), usize> = HashMap::new();
@@ -66,8 +66,8 @@ pub(super) fn scan_with<D: Dir>(
     let pairs: Vec<(View, Found)> = views.into_iter().zip(found).collect();
     let trees: Vec<Result<Arc<Tree>, ScanError>> =
         pairs.into_par_iter().map(|(view, found)| tree(view, found)).collect();
-    if let Some(file) = file {
-        known.save(&file);
+    if let Some((file, ..)) = &cache {
+        known.save(file);
     }
     let mut whole = Vec::with_capacity(trees.len());
     for tree in trees {
@@ -96,7 +96,8 @@ impl Common {
         let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
             return fs::canonicalize(folder);
         };
-        if parent.as_os_str().is_empty() {
+        // Elsewhere a name may be written in more than one way.
+        if parent.as_os_str().is_empty() || !cfg!(target_os = "linux") {
             return fs::canonicalize(folder);
         }
         let lock = || self.folders.lock().unwrap_or_else(PoisonError::into_inner);

@@ -44,17 +44,9 @@ impl Stat {
         self.mode & 0o100 != 0
     }
 
-    /// Whether a change after `now` is sure to show. A file that is written twice within one tick of
-    /// its file system's clock has the same times after both: what was read between the two must
-    /// not be remembered. Both times are by the same clock, or nearly.
-    pub(super) fn is_settled(&self, now: Moment) -> bool {
-        let before = |time: Moment| {
-            // Whole seconds are how file systems with a coarse clock note their times: some count
-            // in twos.
-            let tick = if time % SECOND == 0 { 2 * SECOND } else { 0 };
-            time.saturating_add(tick) < now
-        };
-        before(self.mtime) && before(self.ctime)
+    /// Whether nothing happened to the file since `before`.
+    pub(super) fn is_older_than(&self, before: Moment) -> bool {
+        self.mtime < before && self.ctime < before
     }
 
     #[cfg(unix)]
@@ -81,26 +73,4 @@ impl Stat {
 pub(super) fn moment_of(time: std::time::SystemTime) -> Moment {
     let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Moment::try_from(since.as_nanos()).unwrap_or(Moment::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_may_change_within_the_tick_is_not_settled() {
-        let at = |mtime, ctime| Stat { size: 1, mtime, ctime, inode: 1, mode: 0o100_644 };
-        let now = 100 * SECOND + 5;
-        for (mtime, ctime, settled) in [
-            (now - 1, now - 1, true),
-            (now, now - 1, false),
-            (now - 1, now, false),
-            (now + 1, now - 1, false),
-            // On a clock of whole seconds the last two may not be over.
-            (99 * SECOND, now - 1, false),
-            (98 * SECOND, now - 1, true),
-        ] {
-            assert_eq!(at(mtime, ctime).is_settled(now), settled, "{mtime} {ctime}");
-        }
-    }
 }

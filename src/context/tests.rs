@@ -197,7 +197,7 @@ fn what_is_no_pattern_is_refused() {
 fn lists_what_is_there_in_the_order_of_bytes() {
     let dir = folder(&["b", "a/x", "a-b", "a/empty/", "a.c", "é", ".imgplan/journal.jsonl"]);
     fs::write(dir.path().join("imgplan.lock"), "").unwrap();
-    fs::write(dir.path().join("a/.imgplan-Ab12yZ"), "").unwrap();
+    fs::write(dir.path().join("a/.imgplan.new-Ab12yZ"), "").unwrap();
     let tree = tree(&dir);
     assert_eq!(paths(&tree), ["a/", "a-b", "a.c", "a/empty/", "a/x", "b", "é"]);
     assert_eq!((tree.files(), tree.size()), (5, 3 + 3 + 3 + 1 + 2));

@@ -195,7 +195,7 @@ impl<'w, D: Dir> Walk<'w, D> {
     fn note(
         &self,
         visit: Visit,
-        kept: Vec<u32>,
+        mut kept: Vec<u32>,
         listing: &Arc<Listing>,
         failed: &[(usize, io::Error)],
     ) {
@@ -204,7 +204,13 @@ impl<'w, D: Dir> Walk<'w, D> {
         let inside = |index| RelPath::child(path.as_ref(), listing.names.name(index));
         let mut problems = Vec::new();
         for (index, error) in failed {
-            if kept.binary_search_by(|&kept| (kept as usize).cmp(index)).is_ok() {
+            let Ok(place) = kept.binary_search_by(|&kept| (kept as usize).cmp(index)) else {
+                continue;
+            };
+            if error.kind() == io::ErrorKind::NotFound {
+                // It is gone since its folder was read: as good as never there.
+                kept.remove(place);
+            } else {
                 problems.push(unreadable("read", inside(*index).under(shown), again(error)));
             }
         }
@@ -227,10 +233,14 @@ impl<'w, D: Dir> Walk<'w, D> {
 
     /// Tells everyone who needs a folder that it cannot be read.
     fn unread(&self, visits: &[Visit], error: &io::Error) {
-        // Docker passes over an ignored folder that it may not read.
-        let passes =
-            |visit: &&Visit| !(visit.ignored && error.kind() == io::ErrorKind::PermissionDenied);
-        for visit in visits.iter().filter(passes) {
+        let tells = |visit: &&Visit| match error.kind() {
+            // It is gone since the folder above was read; whoever packs it will see.
+            io::ErrorKind::NotFound => visit.path.is_none(),
+            // Docker passes over an ignored folder that it may not read.
+            io::ErrorKind::PermissionDenied => !visit.ignored,
+            _ => true,
+        };
+        for visit in visits.iter().filter(tells) {
             let shown = &self.views[visit.view].shown;
             let path = visit.path.as_ref().map_or_else(|| shown.clone(), |path| path.under(shown));
             self.found(visit.view).problem(unreadable("read the folder", path, again(error)));
@@ -243,10 +253,11 @@ impl<'w, D: Dir> Walk<'w, D> {
 }
 
 impl Found {
+    /// Notes a problem. Of too many the first by path stay, whichever was found first.
     fn problem(&mut self, problem: ScanProblem) {
-        if self.problems.len() <= MOST_PROBLEMS {
-            self.problems.push(problem);
-        }
+        let place = self.problems.partition_point(|other| other.path() <= problem.path());
+        self.problems.insert(place, problem);
+        self.problems.truncate(MOST_PROBLEMS);
     }
 }
 

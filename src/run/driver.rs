@@ -69,6 +69,9 @@ fn accepted(builds: &[String]) -> String {
 /// The time between two writings of the lockfile while a run goes on.
 const CHECKPOINT: Duration = Duration::from_secs(30);
 
+/// Contexts packed at once, at most: each is packed on all cores, and only the reading is one thread's.
+const PACKERS: usize = 4;
+
 /// Uploads at once: more share one uplink.
 const UPLOADS: usize = 8;
 
@@ -82,12 +85,14 @@ pub async fn execute(
 ) -> Result<Summary, RunError> {
     let (messages, mut inbox) = mpsc::unbounded_channel();
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let packers = cores.min(PACKERS);
     let links = Links {
         poller: Poller::start(run.client.clone()),
         client: run.client.clone(),
         messages,
         stopping: CancellationToken::new(),
-        packers: Arc::new(Semaphore::new(cores)),
+        packers: Arc::new(Semaphore::new(packers)),
+        archives: Arc::new(Semaphore::new(packers + UPLOADS)),
         uploads: Arc::new(Semaphore::new(UPLOADS)),
     };
     let mut driver = Driver {

@@ -33,6 +33,8 @@ impl UnitRun {
             let accepted = self.initiate(&job, None).await?;
             return self.finish(&job, accepted).await;
         };
+        let room = self.links.stopping.run_until_cancelled(self.links.archives.acquire()).await;
+        let room = room.ok_or_else(not_begun)?;
         let packed = self.pack(&job).await?;
         // Before the URL is asked for: it is only good for a while.
         let turn = self.links.stopping.run_until_cancelled(self.links.uploads.acquire()).await;
@@ -45,7 +47,7 @@ impl UnitRun {
         };
         self.phase(Phase::Upload, Some(build));
         self.upload(url, &packed.spool, build).await?;
-        drop((packed, turn));
+        drop((packed, turn, room));
         self.record(Record::Uploaded { unit: self.key.clone(), build: build.clone() }).await?;
         self.start(build).await?;
         self.record(Record::Started { unit: self.key.clone(), build: build.clone() }).await?;

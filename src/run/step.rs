@@ -65,6 +65,8 @@ pub(super) struct Links {
     /// Cancelled when nothing new may be sent.
     pub(super) stopping: CancellationToken,
     pub(super) packers: Arc<Semaphore>,
+    /// Archives that exist at once: the disk has not room for all.
+    pub(super) archives: Arc<Semaphore>,
     pub(super) uploads: Arc<Semaphore>,
 }
 

@@ -40,13 +40,14 @@ pub(super) async fn scan(workspace: &Workspace, cache: Cache) -> Result<Facts, S
                 })
             })
             .collect();
-        let trees = context::scan_all(&wanted, Some(cache)).map_err(unreadable)?;
+        let trees = context::scan_all(&wanted, Some(cache)).map_err(SurveyError::from)?;
         let context = |((unit, _, inside), &place): (&Build, &usize)| {
             let tree = Arc::clone(&trees[place]);
             (*unit, Context { digest: tree.digest_without(inside), tree })
         };
         let contexts: Vec<_> = builds.par_iter().zip(&places).map(context).collect();
-        Ok((contexts, look(&trees, limits)?))
+        let findings = look(&trees, limits)?;
+        Ok::<_, SurveyError>((contexts, findings))
     });
     let (found, findings) = match scan.await {
         Ok(found) => found?,
@@ -58,10 +59,6 @@ pub(super) async fn scan(workspace: &Workspace, cache: Cache) -> Result<Facts, S
     }
     let warnings = advice::warnings(&findings, limits);
     Ok(Facts { contexts, warnings, ..Facts::default() })
-}
-
-fn unreadable(errors: Vec<context::ScanError>) -> SurveyError {
-    SurveyError { errors: errors.into_iter().map(ContextError::Unreadable).collect() }
 }
 
 /// How large a context may be, by what the manifest says.

@@ -1,6 +1,6 @@
 //! Finds out what planning needs to know: the files of every context (`contexts`), those of them
 //! that changed (`changes`), and how the service says pending builds are (`builds`). Reads much and
-//! writes nothing but the stat cache.
+//! writes nothing but caches.
 
 mod builds;
 mod changes;
@@ -24,6 +24,12 @@ pub struct SurveyError {
     /// One for each context.
     #[related]
     pub errors: Vec<ContextError>,
+}
+
+impl From<Vec<ScanError>> for SurveyError {
+    fn from(errors: Vec<ScanError>) -> Self {
+        Self { errors: errors.into_iter().map(ContextError::Unreadable).collect() }
+    }
 }
 
 /// Why a context cannot be sent.

@@ -1,37 +1,44 @@
 //! `imgplan context digest`: what decides the content of a unit.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use serde_json::json;
 
 use super::scan;
 use crate::cli::failure::Failure;
+use crate::cli::settings::Settings;
 use crate::cli::ui::Ui;
 use crate::manifest::Workspace;
-use crate::manifest::workspace::{Origin, Unit, UnitId};
+use crate::manifest::workspace::{BuildOrigin, Origin, Unit, UnitId};
 use crate::plan::facts::Context;
 use crate::plan::{Facts, inputs_of};
 
 /// Prints what decides the content of a unit, and the fingerprint of all of it.
-pub(super) fn digest(ui: &mut Ui, workspace: &Workspace, unit: &Unit) -> Result<(), Failure> {
+pub(super) fn digest(
+    ui: &mut Ui,
+    settings: &Settings,
+    workspace: &Workspace,
+    unit: &Unit,
+) -> Result<(), Failure> {
     let Some(id) = workspace.units.iter().position(|other| other.key == unit.key) else {
         return Err(Failure::internal(format!("{} is not in the manifest", unit.key)));
     };
-    let counts = bases(workspace, UnitId(id));
-    let mut facts = Facts::default();
-    let mut fingerprints = Vec::new();
     // Units that do not count have no context here and a fingerprint that nobody looks at.
-    for (index, other) in workspace.units[..=id].iter().enumerate() {
-        let context = match &other.origin {
-            Origin::Build(build) if counts.contains(&UnitId(index)) => {
-                let tree = Arc::new(scan(build)?);
-                let digest = tree.digest_without(other.dockerfile_inside().as_bytes());
-                Some(Context { tree, digest })
-            }
-            _ => None,
-        };
-        facts.contexts.push(context);
+    let counts = bases(workspace, UnitId(id));
+    let build = |index: usize| match &workspace.units[index].origin {
+        Origin::Build(build) if counts.contains(&UnitId(index)) => Some((index, build)),
+        _ => None,
+    };
+    let builds: Vec<(usize, &BuildOrigin)> = (0..=id).filter_map(build).collect();
+    let wanted: Vec<&BuildOrigin> = builds.iter().map(|(_, build)| *build).collect();
+    let mut contexts: Vec<Option<Context>> = (0..=id).map(|_| None).collect();
+    for ((index, _), tree) in builds.iter().zip(scan(settings, &wanted)?) {
+        let dockerfile = workspace.units[*index].dockerfile_inside().as_bytes();
+        contexts[*index] = Some(Context { digest: tree.digest_without(dockerfile), tree });
+    }
+    let facts = Facts { contexts, ..Facts::default() };
+    let mut fingerprints = Vec::new();
+    for index in 0..=id {
         let inputs = inputs_of(workspace, &facts, UnitId(index), &fingerprints);
         fingerprints.push(inputs.fingerprint());
     }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::scan;
 use crate::base::size::bytes;
 use crate::cli::failure::Failure;
 use crate::cli::ui::Ui;
@@ -13,9 +12,8 @@ use crate::manifest::workspace::BuildOrigin;
 use crate::run::place;
 
 /// Lists every path that is sent but for folders, one a line, sorted by bytes.
-pub(super) fn list(ui: &mut Ui, build: &BuildOrigin) -> Result<(), Failure> {
-    let tree = scan(build)?;
-    let placement = placement(&tree, build);
+pub(super) fn list(ui: &mut Ui, tree: &Tree, build: &BuildOrigin) -> Result<(), Failure> {
+    let placement = placement(tree, build);
     let entries = tree.entries().iter().filter(|entry| entry.kind != EntryKind::Dir);
     let mut lines: Vec<(&RelPath, Value)> =
         entries.map(|entry| (&entry.path, object(&entry.path, &entry.kind))).collect();
@@ -60,8 +58,7 @@ struct Weight {
 }
 
 /// Lists the folders, those that weigh most first; `.` is the whole context.
-pub(super) fn list_by_size(ui: &mut Ui, build: &BuildOrigin) -> Result<(), Failure> {
-    let tree = scan(build)?;
+pub(super) fn list_by_size(ui: &mut Ui, tree: &Tree) -> Result<(), Failure> {
     let mut weights: BTreeMap<String, Weight> =
         BTreeMap::from([(".".to_owned(), Weight::default())]);
     for entry in tree.entries() {

@@ -5,30 +5,34 @@ mod list;
 mod pack;
 mod why;
 
+use std::sync::Arc;
+
 use super::args::{ContextArgs, ContextCommand};
 use super::failure::{Exit, Failure};
 use super::service::LOCAL;
 use super::settings::{Settings, env};
 use super::ui::Ui;
-use crate::context::{self, Tree};
+use crate::context::{self, ScanError, Tree, Wanted};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
 use crate::state::{Paths, Store};
+use crate::survey::SurveyError;
 
 pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result<Exit, Failure> {
     let workspace = Workspace::load(&settings.manifest, &env)?;
     match args.command {
         ContextCommand::List { image, by_size } => {
             let (_, build) = find(&workspace, &image)?;
+            let tree = scan_one(settings, build)?;
             if by_size {
-                list::list_by_size(ui, build)?;
+                list::list_by_size(ui, &tree)?;
             } else {
-                list::list(ui, build)?;
+                list::list(ui, &tree, build)?;
             }
         }
         ContextCommand::Digest { image } => {
             let (unit, _) = find(&workspace, &image)?;
-            digest::digest(ui, &workspace, unit)?;
+            digest::digest(ui, settings, &workspace, unit)?;
         }
         ContextCommand::Why { image, path } => {
             let (unit, build) = find(&workspace, &image)?;
@@ -43,7 +47,8 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result
                 Store::read_any(&Paths::beside(&root))?
             };
             let bases = pack::paths_of_bases(ui, &workspace, unit, build, &state)?;
-            pack::pack(ui, build, &bases, &output)?;
+            let tree = scan_one(settings, build)?;
+            pack::pack(ui, &tree, build, &bases, &output)?;
         }
     }
     Ok(Exit::Success)
@@ -71,6 +76,18 @@ fn find<'w>(workspace: &'w Workspace, image: &str) -> Result<(&'w Unit, &'w Buil
     }
 }
 
-fn scan(build: &BuildOrigin) -> Result<Tree, Failure> {
-    Ok(context::scan(&build.context, Some(&build.dockerfile_path))?)
+/// Reads the contexts of these units, each once.
+fn scan(settings: &Settings, builds: &[&BuildOrigin]) -> Result<Vec<Arc<Tree>>, Failure> {
+    let wanted = |build: &&BuildOrigin| Wanted {
+        root: build.context.clone(),
+        dockerfile: Some(build.dockerfile_path.clone()),
+    };
+    let wanted: Vec<Wanted> = builds.iter().map(wanted).collect();
+    let errors = |errors: Vec<ScanError>| SurveyError::from(errors);
+    Ok(context::scan_all(&wanted, Some(settings.stat_cache())).map_err(errors)?)
+}
+
+/// Reads the context of one unit.
+fn scan_one(settings: &Settings, build: &BuildOrigin) -> Result<Arc<Tree>, Failure> {
+    Ok(scan(settings, &[build])?.remove(0))
 }

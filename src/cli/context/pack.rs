@@ -5,11 +5,10 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
 
-use super::scan;
 use crate::base::file;
 use crate::cli::failure::Failure;
 use crate::cli::ui::Ui;
-use crate::context::{self, Spool};
+use crate::context::{self, PackError, Spool, Tree};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Unit};
 use crate::run::place;
@@ -41,17 +40,21 @@ pub(super) fn paths_of_bases(
 /// Packs a context into a file, or to standard output.
 pub(super) fn pack(
     ui: &mut Ui,
+    tree: &Tree,
     build: &BuildOrigin,
     bases: &[(Range<usize>, String)],
     output: &Path,
 ) -> Result<(), Failure> {
-    let tree = scan(build)?;
-    let placed = place(&tree, &build.dockerfile, build.dockerfile_inside.as_deref(), bases);
+    let placed = place(tree, &build.dockerfile, build.dockerfile_inside.as_deref(), bases);
     if output == Path::new("-") {
-        context::pack(&tree, &placed, ui.bytes())?;
-        return Ok(());
+        return match context::pack(tree, &placed, ui.bytes()) {
+            Ok(mut out) => Ok(out.flush()?),
+            // There is no temporary folder here that could be full.
+            Err(PackError::Write(error)) => Err(error.into()),
+            Err(error) => Err(error.into()),
+        };
     }
-    let spool = context::spool(&tree, &placed)?;
+    let spool = context::spool(tree, &placed)?;
     let written = write(&spool, output)
         .map_err(|error| Failure::user(format!("cannot write {}: {error}", output.display())))?;
     ui.talk(format_args!(

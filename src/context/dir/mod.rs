@@ -42,8 +42,8 @@ pub(super) struct Opened {
 }
 
 /// An open folder. Its place was reached without following a link, and nothing that is asked of it
-/// follows one: a link that takes the place of a file or a folder at any moment cannot have what
-/// it points to read.
+/// follows one: a link that takes the place of a file or a folder cannot have what it points to
+/// read. By descriptor that holds at any moment; by path, unless it is undone again in between.
 pub(super) trait Dir: Sized + Send + Sync {
     /// Opens a folder by a path without links in it.
     fn at(path: &Path) -> io::Result<Self>;

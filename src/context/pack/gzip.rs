@@ -21,10 +21,14 @@ const BLOCK: usize = 1 << 20;
 /// Bytes of the block before that a block may refer to: all that the format allows.
 const WINDOW: usize = 32 << 10;
 
+/// Blocks of one archive that are compressed at once, at most, however many cores there are: each
+/// costs two megabytes, and one reader fills no more.
+const MOST_WAITING: usize = 16;
+
 /// The magic, no name, no time, no flags, and no system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// Writes a gzip member to `out`.
+/// Writes a gzip member to `out`. Waits for the threads of the pool, and so is none of them.
 pub(super) struct Gzip<W: Write> {
     out: W,
     block: Vec<u8>,
@@ -47,7 +51,7 @@ impl<W: Write> Gzip<W> {
             crc: Crc::new(),
             waiting: VecDeque::new(),
             // Enough for no thread to wait for the writer, and a bound on the memory.
-            most_waiting: rayon::current_num_threads() + 1,
+            most_waiting: (rayon::current_num_threads() + 1).min(MOST_WAITING),
         })
     }
 
