@@ -1,6 +1,7 @@
 //! Makes trees of many contexts at once.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,12 +49,13 @@ pub(super) fn scan_with<D: Dir>(
     let known = StatCache::new(bytes, before);
     let (mut views, mut errors) = (Vec::<View>::new(), Vec::new());
     // Contexts with one root and one set of rules are one.
-    let mut index_of: HashMap<(PathBuf, Option<PathBuf>), usize> = HashMap::new();
+    let mut index_of: HashMap<(OsString, Option<OsString>), usize> = HashMap::new();
     let mut places = Vec::with_capacity(wanted.len());
     for view in prepared {
         match view {
             Ok(view) => {
-                let key = (view.root.clone(), view.rules.file.clone());
+                let rules = view.rules.file.as_ref().map(|file| file.clone().into_os_string());
+                let key = (view.root.clone().into_os_string(), rules);
                 places.push(*index_of.entry(key).or_insert(views.len()));
                 if places.last() == Some(&views.len()) {
                     views.push(view);

@@ -2,6 +2,7 @@
 //! share a folder share the walk through it: it is read once, and so is every file in it.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -40,9 +41,9 @@ pub(super) struct Found {
 
 /// Walks all contexts at once. What was read is put into the cache.
 pub(super) fn walk<D: Dir>(views: &[View], cache: &StatCache<'_>) -> Vec<Found> {
-    let mut roots: HashMap<&Path, Root> = HashMap::new();
+    let mut roots: HashMap<&OsStr, Root> = HashMap::new();
     for (index, view) in views.iter().enumerate() {
-        roots.entry(view.root.as_path()).or_default().views.push(index);
+        roots.entry(view.root.as_os_str()).or_default().views.push(index);
     }
     let found = views.iter().map(|_| Mutex::default()).collect();
     let walk: Walk<'_, D> = Walk { views, roots, found, cache, dir: PhantomData };
@@ -85,7 +86,8 @@ struct Visit {
 
 struct Walk<'w, D> {
     views: &'w [View],
-    roots: HashMap<&'w Path, Root>,
+    /// By their paths, as bytes: those are compared much faster, and all are in one form.
+    roots: HashMap<&'w OsStr, Root>,
     found: Vec<Mutex<Found>>,
     cache: &'w StatCache<'w>,
     dir: PhantomData<fn() -> D>,
@@ -95,9 +97,10 @@ impl<'w, D: Dir> Walk<'w, D> {
     /// The roots that were not reached yet and lie in no other such.
     fn outermost(&self) -> Vec<&'w Path> {
         let waits = |path: &Path| {
-            self.roots.get(path).is_some_and(|root| !root.reached.load(Ordering::Relaxed))
+            let root = self.roots.get(path.as_os_str());
+            root.is_some_and(|root| !root.reached.load(Ordering::Relaxed))
         };
-        let roots = self.roots.keys().copied().filter(|path| waits(path));
+        let roots = self.roots.keys().map(|root| Path::new(*root)).filter(|path| waits(path));
         roots.filter(|path| !path.ancestors().skip(1).any(waits)).collect()
     }
 
@@ -109,7 +112,7 @@ impl<'w, D: Dir> Walk<'w, D> {
         at: PathBuf,
         mut visits: Vec<Visit>,
     ) {
-        if let Some(root) = self.roots.get(at.as_path()) {
+        if let Some(root) = self.roots.get(at.as_os_str()) {
             root.reached.store(true, Ordering::Relaxed);
             let begin =
                 |&view| Visit { view, path: None, matched: Matched::default(), ignored: false };
@@ -141,7 +144,7 @@ impl<'w, D: Dir> Walk<'w, D> {
                 continue;
             }
             let at = at.join(listing.names.os(index));
-            if visits.is_empty() && !self.roots.contains_key(at.as_path()) {
+            if visits.is_empty() && !self.roots.contains_key(at.as_os_str()) {
                 continue;
             }
             let (parent, listing) = (Arc::clone(&dir), Arc::clone(&listing));

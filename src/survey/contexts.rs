@@ -1,6 +1,7 @@
 //! Scans the contexts of all units at once, and looks for what should not be sent.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -29,12 +30,13 @@ pub(super) async fn scan(workspace: &Workspace, cache: Cache) -> Result<Facts, S
     let limits = limits(&workspace.settings);
     let scan = tokio::task::spawn_blocking(move || {
         // The units of one image want the same.
-        let mut place_of: HashMap<&Wanted, usize> = HashMap::new();
+        let mut place_of: HashMap<(&OsStr, Option<&OsStr>), usize> = HashMap::new();
         let mut wanted: Vec<Wanted> = Vec::new();
         let places: Vec<usize> = builds
             .iter()
             .map(|(_, of, _)| {
-                *place_of.entry(of).or_insert_with(|| {
+                let dockerfile = of.dockerfile.as_ref().map(|path| path.as_os_str());
+                *place_of.entry((of.root.as_os_str(), dockerfile)).or_insert_with(|| {
                     wanted.push(of.clone());
                     wanted.len() - 1
                 })
