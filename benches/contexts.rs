@@ -66,11 +66,11 @@ fn scan_cached(bencher: Bencher) {
     let work = dir.path().join(".imgplan");
     // A file is not believed in the very moment that it was written, so the second writes it too.
     for _ in 0..2 {
-        scanned(&wanted, Some(Cache::open(&work)));
+        scanned(&wanted, Some(Cache::read(&work)));
     }
     bencher
         .counter(ItemsCount::new(10_000_usize))
-        .bench_local(|| scanned(&wanted, Some(Cache::open(&work))));
+        .bench_local(|| scanned(&wanted, Some(Cache::read(&work))));
 }
 
 /// 20 MB of text as an archive, written to nowhere.
@@ -159,7 +159,7 @@ impl Applied {
         let dir = repository();
         let workspace = workspace(dir.path());
         let work: PathBuf = dir.path().join(".imgplan");
-        let caches = Caches { stat: Cache::open(&work), history: History::at(&work) };
+        let caches = Caches { stat: Cache::read(&work), history: History::at(&work) };
         let empty = State::default();
         let facts = survey::facts(&workspace, &empty, caches, None);
         let facts = tokio::runtime::Runtime::new().unwrap().block_on(facts).unwrap();

@@ -9,6 +9,7 @@ use super::service::Target;
 use super::settings::{DEFAULT_CONCURRENCY, Settings, env};
 use super::ui::Ui;
 use super::{lists, signals};
+use crate::context::Cache;
 use crate::event::{Phase, Signal, Stop, Summary};
 use crate::manifest::Workspace;
 use crate::run::{self, Options, Run};
@@ -25,7 +26,6 @@ pub(super) async fn run(
         let help = "add --auto-approve, or leave --json out to be asked";
         return Err(Failure::usage("--json cannot ask for approval", help));
     }
-    let stat = settings.stat_cache();
     let workspace = Workspace::load(&settings.manifest, &env)?;
     ui.warn(&workspace.warnings, &workspace.sources)?;
     let target = Target::find(&settings.root(), &workspace, &args.service)?;
@@ -35,7 +35,7 @@ pub(super) async fn run(
     let mut store = Store::open(target.paths.clone(), &target.name)?;
     let service = target.connect().await?;
     let (history, client) = (target.history(), service.client.clone());
-    let caches = Caches { stat, history: history.clone() };
+    let caches = Caches { stat: Cache::read(&settings.work()), history: history.clone() };
     let facts = survey::facts(&workspace, store.state(), caches, Some(&client)).await?;
     ui.warn(&facts.warnings, &workspace.sources)?;
     failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
@@ -65,7 +65,7 @@ pub(super) async fn run(
     let committed = store.commit();
     if summary.failures.iter().any(|failure| failure.phase == Phase::Package) {
         // It may be that a digest was believed that is not true: the next plan reads all again.
-        settings.forget_stat_cache();
+        Cache::forget(&settings.work());
     }
     lists::prune(&history, store.state());
     service.close().await?;

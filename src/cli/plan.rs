@@ -8,6 +8,7 @@ use super::lists;
 use super::service::Target;
 use super::settings::{Settings, env};
 use super::ui::Ui;
+use crate::context::Cache;
 use crate::manifest::Workspace;
 use crate::plan::{Facts, Plan};
 use crate::report::PlanView;
@@ -47,17 +48,18 @@ impl Planned {
         service: &ServiceArgs,
         offline: bool,
     ) -> Result<Self, Failure> {
-        // None of these needs another, and each keeps a core busy.
-        let paths = service.paths(&settings.root());
-        let snapshot = tokio::task::spawn_blocking(move || Snapshot::read(&paths));
-        let stat = settings.stat_cache();
+        // What lies on the disk is read on one core while another reads the manifest.
+        let (paths, work) = (service.paths(&settings.root()), settings.work());
+        let read = move || (Snapshot::read(&paths), Cache::read(&work));
+        let reading = tokio::task::spawn_blocking(read);
         let workspace = Workspace::load(&settings.manifest, &env)?;
         ui.warn(&workspace.warnings, &workspace.sources)?;
         let target = Target::find(&settings.root(), &workspace, service)?;
         if let Some(warning) = target.warning() {
             ui.talk(warning)?;
         }
-        let snapshot = snapshot.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic()));
+        let read = reading.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic()));
+        let (snapshot, stat) = read;
         let state = snapshot?.of(&target.name)?.state;
         let client = if offline { None } else { target.client_to_ask() };
         let caches = Caches { stat, history: target.history() };

@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use super::args::{GlobalArgs, When};
-use crate::context::Cache;
 use crate::report::{self, Talk};
 use crate::state::Paths;
 
@@ -50,14 +49,9 @@ impl Settings {
         }
     }
 
-    /// The stat cache of the manifest's contexts; whatever the service, there is one.
-    pub(super) fn stat_cache(&self) -> Cache {
-        Cache::open(&Paths::beside(&self.root()).work)
-    }
-
-    /// Has the next command read all files again.
-    pub(super) fn forget_stat_cache(&self) {
-        Cache::forget(&Paths::beside(&self.root()).work);
+    /// The folder of what is not committed; the stat cache in it is one for all services.
+    pub(super) fn work(&self) -> PathBuf {
+        Paths::beside(&self.root()).work
     }
 
     /// The folder of the manifest, where the lockfile lies.

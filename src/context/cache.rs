@@ -15,7 +15,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -77,24 +76,21 @@ impl<'b> Row<'b> {
 #[derive(Debug)]
 pub struct Cache {
     file: PathBuf,
-    reading: JoinHandle<Payload>,
+    rows: Payload,
     margin: Duration,
 }
 
 impl Cache {
-    /// Begins to read the cache; it need not exist. By the time that it is needed, most likely it is
-    /// there.
-    pub fn open(work: &Path) -> Self {
+    /// Reads the cache, which need not exist.
+    pub fn read(work: &Path) -> Self {
         let file = work.join(NAME);
-        let path = file.clone();
-        let reading = thread::spawn(move || read(&path));
-        Self { file, reading, margin: MARGIN }
+        Self { rows: read(&file), file, margin: MARGIN }
     }
 
     /// The same, for tests that cannot wait: a file need only be older than the scan.
     #[cfg(test)]
     pub(super) fn without_margin(work: &Path) -> Self {
-        Self { margin: Duration::ZERO, ..Self::open(work) }
+        Self { margin: Duration::ZERO, ..Self::read(work) }
     }
 
     /// Removes the cache of a work folder: a file was not what it said, whatever the system told.
@@ -103,16 +99,20 @@ impl Cache {
         let _ = fs::remove_file(work.join(NAME));
     }
 
-    /// The file, what it holds, and since when nothing may have happened to a file.
-    pub(super) fn wait(self) -> (PathBuf, Payload, Moment) {
+    /// The file.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// What it says, for a scan that begins now.
+    pub(super) fn rows(&self) -> StatCache<'_> {
         let margin = Moment::try_from(self.margin.as_nanos()).unwrap_or(Moment::MAX);
-        let before = now(&self.file).saturating_sub(margin);
-        // One that could not be read is as good as none.
-        (self.file, self.reading.join().unwrap_or_default(), before)
+        StatCache::new(&self.rows, now(&self.file).saturating_sub(margin))
     }
 }
 
 /// What was known before a scan, and what the scan adds to it.
+#[derive(Default)]
 pub(super) struct StatCache<'b> {
     /// The rows of each folder, still encoded, by its path.
     known: HashMap<&'b [u8], &'b [u8]>,
@@ -148,7 +148,7 @@ fn folder_of(file: &Path) -> &Path {
 
 impl<'b> StatCache<'b> {
     /// What the bytes of a cache say, for a scan that remembers what is older than `before`.
-    pub(super) fn new(bytes: &'b [u8], before: Moment) -> Self {
+    fn new(bytes: &'b [u8], before: Moment) -> Self {
         let folders: Vec<(Bytes<'b>, Bytes<'b>)> = postcard::from_bytes(bytes).unwrap_or_default();
         let known = folders.into_iter().map(|(path, rows)| (path.0, rows.0)).collect();
         Self { known, changed: Mutex::default(), before }

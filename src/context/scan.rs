@@ -43,10 +43,7 @@ pub(super) fn scan_with<D: Dir>(
     let common = Common::default();
     let prepared: Vec<Result<View, ScanError>> =
         wanted.par_iter().map(|wanted| prepare(wanted, &common)).collect();
-    let cache = cache.map(Cache::wait);
-    let (bytes, before) =
-        cache.as_ref().map_or((&[][..], 0), |(_, bytes, before)| (bytes, *before));
-    let known = StatCache::new(bytes, before);
+    let known = cache.as_ref().map_or_else(StatCache::default, Cache::rows);
     let (mut views, mut errors) = (Vec::<View>::new(), Vec::new());
     // Contexts with one root and one set of rules are one.
     let mut index_of: HashMap<(OsString, Option<OsString>), usize> = HashMap::new();
@@ -68,8 +65,8 @@ pub(super) fn scan_with<D: Dir>(
     let pairs: Vec<(View, Found)> = views.into_iter().zip(found).collect();
     let trees: Vec<Result<Arc<Tree>, ScanError>> =
         pairs.into_par_iter().map(|(view, found)| tree(view, found)).collect();
-    if let Some((file, ..)) = &cache {
-        known.save(file);
+    if let Some(cache) = &cache {
+        known.save(cache.file());
     }
     let mut whole = Vec::with_capacity(trees.len());
     for tree in trees {

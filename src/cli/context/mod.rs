@@ -12,7 +12,7 @@ use super::failure::{Exit, Failure};
 use super::service::LOCAL;
 use super::settings::{Settings, env};
 use super::ui::Ui;
-use crate::context::{self, ScanError, Tree, Wanted};
+use crate::context::{self, Cache, ScanError, Tree, Wanted};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
 use crate::state::{Paths, Store};
@@ -84,7 +84,7 @@ fn scan(settings: &Settings, builds: &[&BuildOrigin]) -> Result<Vec<Arc<Tree>>, 
     };
     let wanted: Vec<Wanted> = builds.iter().map(wanted).collect();
     let errors = |errors: Vec<ScanError>| SurveyError::from(errors);
-    Ok(context::scan_all(&wanted, Some(settings.stat_cache())).map_err(errors)?)
+    Ok(context::scan_all(&wanted, Some(Cache::read(&settings.work()))).map_err(errors)?)
 }
 
 /// Reads the context of one unit.
