@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-/// A plan is many small values, made on all cores: the system's own allocator takes a tenth longer.
+/// A plan is many small values, made on all cores: with the system's own allocator, one over 100,000
+/// files took 6 % longer.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,5 +1,5 @@
 //! The stat cache: digests of files that were read before, believed for as long as the file system
-//! says nothing else of them. So a plan with nothing to do reads no file.
+//! says nothing else of them. So a plan with nothing to do reads no file for its digest.
 //!
 //! A row is one file: its name, what the system said of it, and its digest; rows lie together by
 //! folder. Nothing depends on the cache but time: one that is missing, damaged, of another version
