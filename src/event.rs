@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::base::limit::{Class, Limit};
 use crate::base::name::{BuildId, ImageRef};
 
 /// Something worth telling.
@@ -56,6 +57,30 @@ pub enum RunEvent {
         unit: ImageRef,
         /// Why.
         because: Because,
+    },
+    /// A request is sent again after a while.
+    Retry {
+        /// The unit, where the request was for one.
+        unit: Option<ImageRef>,
+        /// What was tried: `start the build`.
+        action: &'static str,
+        /// How many tries there were.
+        attempt: u32,
+        /// The answer's status, where there was one.
+        status: Option<u16>,
+        /// What went wrong.
+        why: String,
+        /// How long until the next try.
+        wait: Duration,
+    },
+    /// Requests wait for one of the service's limits.
+    RateWait {
+        /// Which requests.
+        class: Class,
+        /// Their limit.
+        limit: Limit,
+        /// How long until the next may leave.
+        wait: Duration,
     },
     /// No new work is begun from here on.
     Stopping {
@@ -110,7 +135,7 @@ pub enum Because {
     },
     /// The run was stopped by the user.
     Interrupted,
-    /// The run was stopped by an error that all would meet.
+    /// The run was stopped by an error that all would meet, or by its timeout.
     Stopped,
 }
 
@@ -121,6 +146,8 @@ pub enum Stop {
     Interrupted(Signal),
     /// An error that every other unit would meet as well.
     Error(String),
+    /// The run was given this long.
+    TimedOut(Duration),
 }
 
 /// How the user asked to stop.
@@ -168,6 +195,8 @@ pub struct Summary {
     pub skipped: Vec<(ImageRef, Because)>,
     /// Why the run began no new work, where it did not.
     pub stopped: Option<Stop>,
+    /// Requests that were sent again.
+    pub retries: usize,
 }
 
 impl Summary {

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How the names of temporary files begin; six letters and digits follow.
 pub const TEMPORARY: &str = ".imgplan.new-";
@@ -122,21 +123,48 @@ impl FileLock {
             .truncate(false)
             .open(path)
             .at("open", path)?;
-        match file.try_lock() {
+        let mut tried = file.try_lock();
+        for _ in 0..GLANCES {
+            if !matches!(tried, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::sleep(GLANCE);
+            tried = file.try_lock();
+        }
+        match tried {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut other = String::new();
-                // What the holder wrote is a courtesy: the lock says enough without it.
-                let _ = (&file).take(4096).read_to_string(&mut other);
-                let other = other.trim();
-                let other = if other.is_empty() { "another run" } else { other };
-                return Err(LockError::Held(other.to_owned()));
+                return Err(LockError::Held(said(&file)));
             }
             Err(TryLockError::Error(error)) => return Err(error).at("lock", path)?,
         }
         file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())).at("write", path)?;
         Ok(Self { _file: file })
     }
+
+    /// What the holder of a lock wrote about itself, if somebody holds it.
+    pub fn holder(path: &Path) -> Option<String> {
+        let file = File::open(path).ok()?;
+        match file.try_lock_shared() {
+            // Only to see that nobody has it: given back at once, with the file.
+            Ok(()) => None,
+            Err(_) => Some(said(&file)),
+        }
+    }
+}
+
+/// How often a taken lock is tried again, since [`FileLock::holder`] takes it for a moment.
+const GLANCES: u32 = 3;
+
+/// How long to wait before that.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// What a holder wrote is a courtesy: the lock says enough without it.
+fn said(file: &File) -> String {
+    let mut text = String::new();
+    let _ = file.take(4096).read_to_string(&mut text);
+    let text = text.trim();
+    if text.is_empty() { "another run".to_owned() } else { text.to_owned() }
 }
 
 #[cfg(test)]
@@ -182,7 +210,9 @@ mod tests {
         let held = FileLock::take(&path, "me@here, process 1").unwrap();
         let Err(LockError::Held(who)) = FileLock::take(&path, "you") else { panic!("not held") };
         assert_eq!(who, "me@here, process 1");
+        assert_eq!(FileLock::holder(&path), Some(who));
         drop(held);
+        assert_eq!(FileLock::holder(&path), None);
         assert!(FileLock::take(&path, "you").is_ok());
     }
 }

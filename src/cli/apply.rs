@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::args::{ApplyArgs, ServiceArgs};
 use super::failure::{self, Exit, Failure};
 use super::service::Target;
-use super::settings::{DEFAULT_CONCURRENCY, Settings, env};
+use super::settings::{DEFAULT_BUILDS, DEFAULT_TRANSFERS, Settings, env};
 use super::ui::Ui;
 use super::{lists, signals};
 use crate::context::Cache;
@@ -39,7 +39,7 @@ pub(super) async fn run(
     let facts = survey::facts(&workspace, store.state(), caches, Some(&client)).await?;
     ui.warn(&facts.warnings, &workspace.sources)?;
     failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
-    store.record(&survey::ended(store.state(), &facts))?;
+    store.record(&survey::learned(store.state(), &facts))?;
     let plan = plan::build(&workspace, &facts, store.state());
     ui.plan(&target.view(&plan, &workspace, &facts, true))?;
     lists::keep_recorded(&history, &workspace, &facts, store.state());
@@ -53,9 +53,13 @@ pub(super) async fn run(
         return Ok(Exit::Declined);
     }
     lists::keep_planned(&history, &workspace, &facts, &plan);
-    let concurrency = args.concurrency.or(workspace.settings.concurrency);
-    let concurrency = concurrency.unwrap_or(DEFAULT_CONCURRENCY) as usize;
-    let options = Options { concurrency, owner: target.owner.clone() };
+    let given = args.concurrency.or(workspace.settings.concurrency);
+    let options = Options {
+        builds: given.unwrap_or(DEFAULT_BUILDS) as usize,
+        transfers: given.unwrap_or(DEFAULT_TRANSFERS) as usize,
+        owner: target.owner.clone(),
+        timeout: args.timeout,
+    };
     let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
     let began = Instant::now();
     let mut signals = signals::listen();
@@ -116,7 +120,7 @@ fn exit(summary: &Summary, detailed: bool) -> Exit {
     match &summary.stopped {
         Some(Stop::Interrupted(Signal::Interrupt)) => return Exit::Interrupted,
         Some(Stop::Interrupted(Signal::Terminate)) => return Exit::Terminated,
-        Some(Stop::Error(_)) | None => {}
+        Some(Stop::Error(_) | Stop::TimedOut(_)) | None => {}
     }
     match (summary.is_complete(), detailed) {
         (true, true) => Exit::Changes,

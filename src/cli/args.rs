@@ -65,6 +65,8 @@ pub(super) enum Command {
     Why(WhyArgs),
     /// Do what the plan says, after asking
     Apply(ApplyArgs),
+    /// Show the builds that are under way, by the lockfile, the journal and the service
+    Status(StatusArgs),
     /// Show what the lockfile knows
     Show(ShowArgs),
     /// Show, explain or pack the files that an image is built from
@@ -140,10 +142,26 @@ pub(super) struct ApplyArgs {
     /// Exit with 2 if something was changed, and with 3 if only a part of it could be
     #[arg(long, env = "IMGPLAN_DETAILED_EXITCODE")]
     pub(super) detailed_exitcode: bool,
-    /// Images in flight at once; the request budget is apart from it
+    /// Builds in flight at once, and transfers of each owner; the request budget is apart from it
+    /// [default: 64 builds, and as many transfers as their budget allows]
     #[arg(long, alias = "parallelism", value_name = "N", env = "IMGPLAN_CONCURRENCY",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) concurrency: Option<u32>,
+    /// End after this long: 45m, 2h. What is not done then stays pending, and the next apply goes on
+    #[arg(long, value_name = "D", env = "IMGPLAN_TIMEOUT", value_parser = duration)]
+    pub(super) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    pub(super) service: ServiceArgs,
+    /// Look again and again until nothing is under way
+    #[arg(short, long, env = "IMGPLAN_WATCH")]
+    pub(super) watch: bool,
+    /// Ask nobody: show what is on record
+    #[arg(long, env = "IMGPLAN_OFFLINE", conflicts_with = "watch")]
+    pub(super) offline: bool,
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ mod service;
 mod settings;
 mod show;
 mod signals;
+mod status;
 mod ui;
 mod validate;
 mod why;
@@ -67,6 +68,7 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
         Command::Plan(args) => plan::run(ui, settings, args).await,
         Command::Why(args) => why::run(ui, settings, args).await,
         Command::Apply(args) => apply::run(ui, settings, args).await,
+        Command::Status(args) => status::run(ui, settings, args).await,
         Command::Show(args) => show::run(ui, settings, args),
         Command::Context(args) => context::run(ui, settings, args),
         Command::Schema(args) => schema::run(ui, args),

@@ -60,11 +60,13 @@ impl Planned {
         }
         let read = reading.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic()));
         let (snapshot, stat) = read;
-        let state = snapshot?.of(&target.name)?.state;
+        let mut state = snapshot?.of(&target.name)?.state;
         let client = if offline { None } else { target.client_to_ask() };
         let caches = Caches { stat, history: target.history() };
         let facts = survey::facts(&workspace, &state, caches, client.as_ref()).await?;
         ui.warn(&facts.warnings, &workspace.sources)?;
+        // What `apply` would keep is here only known.
+        survey::learned(&state, &facts).iter().for_each(|record| state.apply(record));
         let plan = plan::build(&workspace, &facts, &state);
         let (asked, warnings) = (client.is_some(), workspace.warnings.len() + facts.warnings.len());
         Ok(Self { workspace, state, plan, target, facts, asked, warnings })

@@ -7,9 +7,13 @@ use super::args::{GlobalArgs, When};
 use crate::report::{self, Talk};
 use crate::state::Paths;
 
-/// Images in flight where nothing is said. The pending ones share a listing, so that many cost no
+/// Builds in flight where nothing is said. The pending ones share a listing, so that many cost no
 /// more requests than few.
-pub(super) const DEFAULT_CONCURRENCY: u32 = 64;
+pub(super) const DEFAULT_BUILDS: u32 = 64;
+
+/// Transfers in flight, for each owner, where nothing is said: more than a budget of 60 in a minute
+/// ever has, even if each takes a quarter of an hour. The service does them without us.
+pub(super) const DEFAULT_TRANSFERS: u32 = 1000;
 
 /// What holds for every command.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ use crate::event::{RunEvent, Summary};
 use crate::manifest::ManifestError;
 use crate::report::human::Human;
 use crate::report::json::Json;
+use crate::report::status::StatusView;
 use crate::report::why::WhyView;
 use crate::report::{Options, PlanView, Reporter, Talk};
 
@@ -88,6 +89,23 @@ impl Ui {
             Human::new(&mut out, &mut err, self.options).why(view)
         };
         unless_closed(told)
+    }
+
+    /// Shows what is under way; over what was shown before, on a terminal.
+    pub(super) fn status(&mut self, view: &StatusView<'_>, before: usize) -> io::Result<usize> {
+        let mut out = io::stdout().lock();
+        if self.json {
+            let told = self.json(&mut out).and_then(|mut json| json.status(view));
+            return unless_closed(told).map(|()| 0);
+        }
+        let (mut shown, mut err) = (Vec::new(), io::stderr().lock());
+        Human::new(&mut shown, &mut err, self.options).status(view)?;
+        if before > 0 && io::stdout().is_terminal() {
+            // Up to where it began, and away with what is there.
+            unless_closed(write!(out, "\x1b[{before}A\x1b[J"))?;
+        }
+        let lines = shown.iter().filter(|&&byte| byte == b'\n').count();
+        unless_closed(out.write_all(&shown)).map(|()| lines)
     }
 
     pub(super) fn event(&mut self, event: &RunEvent) -> io::Result<()> {

@@ -8,7 +8,7 @@ use super::{Action, Change, Make, Plan, Reason, Step, StepId};
 use crate::base::digest::Fingerprint;
 use crate::base::name::{ImageRef, Owner, Visibility};
 use crate::manifest::workspace::{Origin, Unit, UnitId, Workspace};
-use crate::state::{Built, Entry, Inputs, Kind, Pending, State};
+use crate::state::{Built, Entry, Inputs, Kind, Pending, Stage, State};
 
 /// Compares what should exist with what is known to exist.
 pub fn build(workspace: &Workspace, facts: &Facts, state: &State) -> Plan {
@@ -77,14 +77,19 @@ impl Planner<'_> {
         let pending = entry.and_then(|entry| under_way(entry, self.facts));
         if let Some(pending) = pending.filter(|pending| pending.fingerprint == fingerprint) {
             let (then, mut reasons) = change(unit, &pending.owner, pending.visibility);
-            reasons.insert(0, Reason::Pending);
-            let build = pending.build.clone();
-            return Some((Action::Adopt { unit: id, build, then }, reasons));
+            let age = match self.facts.builds.get(&pending.build) {
+                Some(Known::Alive { age }) => *age,
+                Some(Known::Dead) | None => None,
+            };
+            reasons.insert(0, Reason::Pending { age_seconds: age.map(|age| age.as_secs()) });
+            let (build, start) = (pending.build.clone(), pending.stage == Stage::Uploaded);
+            return Some((Action::Adopt { unit: id, build, start, then }, reasons));
         }
         // A pending build of something else may yet land on the tag: what is there now cannot be
         // kept, even if it is just what is wanted.
+        let lost = entry.and_then(|entry| entry.submitted.as_ref()).map(|lost| lost.at);
         let mut moved = None;
-        if let (Some(built), None) = (built, pending)
+        if let (Some(built), None, None) = (built, pending, lost)
             && built.fingerprint == fingerprint
         {
             let (change, mut reasons) = change(unit, &built.owner, built.visibility);
@@ -104,13 +109,16 @@ impl Planner<'_> {
         if tried || (unfinished.is_some() && reasons.is_empty()) {
             reasons.push(Reason::PreviousFailed);
         }
+        if lost.is_some() {
+            reasons.push(Reason::Unanswered);
+        }
         if reasons.is_empty() {
             reasons.push(Reason::New);
         }
         let kind = kind_of(unit);
         let replaces = built.is_some();
         let after = pending.map(|pending| pending.build.clone());
-        let make = Make { unit: id, kind, replaces, fingerprint, inputs, after };
+        let make = Make { unit: id, kind, replaces, fingerprint, inputs, after, lost };
         Some((Action::Make(make), reasons))
     }
 
@@ -187,8 +195,8 @@ fn config_change(field: &str, old: &str, new: &str) -> Reason {
 /// none: it is as if it were not there.
 fn under_way<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
     entry.pending.as_ref().filter(|pending| match facts.builds.get(&pending.build) {
-        Some(known) => *known == Known::Alive,
-        None => pending.started,
+        Some(known) => matches!(known, Known::Alive { .. }),
+        None => pending.stage > Stage::Created,
     })
 }
 

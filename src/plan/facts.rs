@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::digest::Digest;
-use crate::base::name::BuildId;
+use crate::base::name::{BuildId, ImageRef};
 use crate::base::source::Problem;
 use crate::context::{FileChange, Tree};
 use crate::manifest::workspace::UnitId;
@@ -19,6 +20,9 @@ pub struct Facts {
     pub changes: HashMap<UnitId, Arc<[FileChange]>>,
     /// How the service says pending builds are. A build that it was not asked about is missing.
     pub builds: HashMap<BuildId, Known>,
+    /// What was asked for and never answered: the build that the service has of it, or `None` where
+    /// it has none. A unit that the service could not be asked about is missing.
+    pub submissions: HashMap<ImageRef, Option<Found>>,
     /// What of the contexts is worth a look but stops nothing, for people.
     pub warnings: Vec<Problem>,
     /// What could not be asked, for people.
@@ -39,10 +43,22 @@ pub struct Context {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
     /// It may still succeed, or has.
-    Alive,
+    Alive {
+        /// Since it was started, or created where that is all that is known.
+        age: Option<Duration>,
+    },
     /// Nothing will come of it: it failed, was cancelled, does not exist, or waits for a context
     /// that nobody will send.
     Dead,
+}
+
+/// A build that was found by its name and tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The build.
+    pub build: BuildId,
+    /// Where the image is or will be, where the service says so.
+    pub path: Option<String>,
 }
 
 impl Facts {

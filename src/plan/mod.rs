@@ -18,6 +18,8 @@ pub use reason::Reason;
 
 pub use crate::context::FileChange;
 
+use jiff::Timestamp;
+
 use crate::base::digest::Fingerprint;
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::manifest::workspace::UnitId;
@@ -64,6 +66,8 @@ pub enum Action {
         unit: UnitId,
         /// The build.
         build: BuildId,
+        /// Its context is there, and whether it was told to start is not known.
+        start: bool,
         /// What to change once it is complete, where the manifest changed since.
         then: Option<Change>,
     },
@@ -96,6 +100,8 @@ pub struct Make {
     pub inputs: Inputs,
     /// A build of something else that is under way for the same tag: it has to end first.
     pub after: Option<BuildId>,
+    /// Since when there may be a build of it that nobody knows: it has to be looked for first.
+    pub lost: Option<Timestamp>,
 }
 
 /// A change to an image that needs no build.

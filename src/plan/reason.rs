@@ -42,10 +42,15 @@ pub enum Reason {
     },
     /// The last build failed, or its end was never seen.
     PreviousFailed,
+    /// It was asked for, and whether the service took it is not known.
+    Unanswered,
     /// imgplan digests in a new way; nothing else is known to differ.
     FingerprintFormatChanged,
     /// A build of just this is under way.
-    Pending,
+    Pending {
+        /// Since it was started, where the service says so.
+        age_seconds: Option<u64>,
+    },
     /// The manifest wants another visibility.
     VisibilityChanged {
         /// What it has.
@@ -83,12 +88,28 @@ impl fmt::Display for Reason {
                 via.iter().try_for_each(|below| write!(f, " < {below}"))
             }
             Self::PreviousFailed => f.write_str("the last build did not succeed"),
+            Self::Unanswered => f.write_str("whether the service took it is not known"),
             Self::FingerprintFormatChanged => f.write_str("imgplan digests in a new way"),
-            Self::Pending => f.write_str("its build is under way"),
+            Self::Pending { age_seconds: None } => f.write_str("its build is under way"),
+            Self::Pending { age_seconds: Some(age) } => {
+                write!(f, "its build is under way, started {} ago", roughly(*age))
+            }
             Self::VisibilityChanged { old, new } => write!(f, "visibility {old} -> {new}"),
             Self::Moved { from, to } => write!(f, "owner {from} -> {to}"),
             Self::RemovedFromManifest => f.write_str("removed from the manifest, image kept"),
         }
+    }
+}
+
+/// An age as people say it: `42 s`, `3 min`, `5 h`, `2 days`.
+fn roughly(seconds: u64) -> String {
+    const DAY: u64 = 86_400;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..DAY => format!("{} h", seconds / 3600),
+        _ if seconds < 2 * DAY => "1 day".to_owned(),
+        _ => format!("{} days", seconds / DAY),
     }
 }
 

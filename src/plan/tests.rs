@@ -15,7 +15,7 @@ use crate::context::{ChangeKind, FileChange};
 use crate::dockerfile::Dockerfile;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit, UnitId};
-use crate::state::{Kind, Outcome, Pending, Record, State};
+use crate::state::{Kind, Outcome, Pending, Record, Stage, State};
 
 /// A unit that is built from a Dockerfile of one comment.
 fn built(name: &str, words: &str, needs: &[usize]) -> Unit {
@@ -112,7 +112,7 @@ fn carry_out(plan: &Plan, index: usize, world: &Workspace, state: &mut State, do
                     .visibility
                     .or(before.map(|built| built.visibility))
                     .unwrap_or(Visibility::Private),
-                started: make.kind == Kind::Mirror,
+                stage: if make.kind == Kind::Mirror { Stage::Started } else { Stage::Created },
             };
             let (kind, platform) = (make.kind, of.platform);
             state.apply(&Record::Created { unit: unit.clone(), kind, platform, pending });
@@ -272,6 +272,8 @@ fn the_first_files_that_changed_are_named() {
     }
 }
 
+const ALIVE: Known = Known::Alive { age: None };
+
 /// The state in which one unit got just so far.
 fn half(done: Done) -> (Workspace, State) {
     let world = world(vec![built("api", "", &[])]);
@@ -291,14 +293,17 @@ fn what_is_pending_is_adopted_unless_nothing_can_come_of_it() {
         let builds = [(pending(state), known)].into();
         lines(&build(&world, &Facts { builds, ..Facts::default() }, state))
     };
-    assert_eq!(knowing(&state, Known::Alive), ["adopt api:v1: its build is under way"]);
+    assert_eq!(knowing(&state, ALIVE), ["adopt api:v1: its build is under way"]);
     assert_eq!(knowing(&state, Known::Dead), ["build api:v1: the last build did not succeed"]);
     // One whose start is on no record is only adopted if the service says that it runs.
     let (_, state) = half(Done::Created);
     let again = ["build api:v1: the last build did not succeed"];
     assert_eq!(lines(&plan(&world, &state)), again);
     assert_eq!(knowing(&state, Known::Dead), again);
-    assert_eq!(knowing(&state, Known::Alive), ["adopt api:v1: its build is under way"]);
+    assert_eq!(knowing(&state, ALIVE), ["adopt api:v1: its build is under way"]);
+    let three_minutes = Known::Alive { age: Some(std::time::Duration::from_secs(200)) };
+    let told = ["adopt api:v1: its build is under way, started 3 min ago"];
+    assert_eq!(knowing(&state, three_minutes), told);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::words::{count, doing, done, phase_word, plan_line, stopping, tail};
+use super::words::{count, doing, done, phase_word, plan_line, stopping, tail, waiting};
 use super::{Options, PlanView, Reporter, Talk, elapsed};
 use crate::base::size::bytes;
 use crate::event::{Active, Because, Failure, Phase, RunEvent, Summary};
@@ -143,6 +143,13 @@ impl Reporter for Human<'_> {
             {
                 writeln!(self.err, "{unit}: Skipped, for it needs {failed}")
             }
+            RunEvent::Retry { unit, action, why, wait, .. } if talk >= Talk::Verbose => {
+                let unit = unit.as_ref().map(|unit| format!("{unit}: ")).unwrap_or_default();
+                writeln!(self.err, "{unit}cannot {action}: {why}; again in {}", elapsed(*wait))
+            }
+            RunEvent::RateWait { class, limit, wait } if talk >= Talk::Normal => {
+                writeln!(self.err, "{}", waiting(*class, *limit, *wait))
+            }
             RunEvent::Stopping { because, active } => {
                 writeln!(self.err, "{}", self.paint_talk(BOLD, &stopping(because, *active)))
             }
@@ -158,6 +165,10 @@ impl Reporter for Human<'_> {
             self.failures(&group)?;
         }
         self.skipped(summary)?;
+        if summary.retries > 0 && self.options.talk >= Talk::Normal {
+            let again = count(summary.retries, "request");
+            writeln!(self.err, "{again} had to be sent again; --verbose and --json say which")?;
+        }
         let pending = summary.failures.iter().filter(|failure| failure.pending).count();
         let failed = summary.failures.len() - pending;
         let mut line = format!(

@@ -119,6 +119,10 @@ impl<'w> Json<'w> {
     }
 }
 
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A step as `planned_change` and `why` tell it.
 pub(super) fn change(view: &PlanView<'_>, step: &Step) -> Value {
     let unit = step.unit().map(|unit| view.workspace.unit(unit));
@@ -183,8 +187,32 @@ impl Reporter for Json<'_> {
                 )
             }
             RunEvent::Progress(unit) => self.progress(unit),
-            RunEvent::Alive { active, .. } => {
-                active.iter().try_for_each(|unit| self.progress(unit))
+            RunEvent::Alive { active, ended, total } => {
+                let message = format!("{ended} of {total} ended, {} active", active.len());
+                let run = json!({ "active": active.len(), "ended": ended, "total": total });
+                self.line("info", "apply_alive", message, json!({ "run": run }))?;
+                // What waits for its turn is counted above; there may be thousands.
+                let on_its_way = |unit: &&Active| unit.build.is_some();
+                active.iter().filter(on_its_way).try_for_each(|unit| self.progress(unit))
+            }
+            RunEvent::Retry { unit, action, attempt, status, why, wait } => {
+                let payload = json!({
+                    "image": unit,
+                    "request": action,
+                    "attempt": attempt,
+                    "status": status,
+                    "error": why,
+                    "wait_ms": milliseconds(*wait),
+                });
+                self.line("warn", "retry", format!("cannot {action}: {why}"), payload)
+            }
+            RunEvent::RateWait { class, limit, wait } => {
+                let payload = json!({
+                    "class": class.as_str(),
+                    "limit": limit.to_string(),
+                    "wait_ms": milliseconds(*wait),
+                });
+                self.line("info", "rate_wait", waiting(*class, *limit, *wait), payload)
             }
             RunEvent::Completed { unit, action, build, path, elapsed } => {
                 let hook = json!({
@@ -203,6 +231,9 @@ impl Reporter for Json<'_> {
                 let (word, message) = match because {
                     Stop::Interrupted(_) => ("interrupted", "stopping: interrupted".to_owned()),
                     Stop::Error(error) => ("error", format!("stopping: {error}")),
+                    Stop::TimedOut(timeout) => {
+                        ("timeout", format!("stopping: {timeout:?} are over"))
+                    }
                 };
                 let payload = json!({ "because": word, "active": active });
                 self.line("warn", "apply_stopping", message, payload)
@@ -222,6 +253,7 @@ impl Reporter for Json<'_> {
             "failed": summary.failures.len() - pending,
             "pending": pending,
             "skipped": summary.skipped.len(),
+            "retries": summary.retries,
             "elapsed_seconds": elapsed.as_secs(),
         });
         let message = format!(

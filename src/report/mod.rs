@@ -1,9 +1,11 @@
 //! Puts plans, events and summaries into words ([`human`]) or JSON lines ([`json`]), and what would
-//! be done to one image into all there is to say of it ([`why`]). Everything is written to the
+//! be done to one image into all there is to say of it ([`why`]), and what is under way into a
+//! table ([`status`]). Everything is written to the
 //! streams that are given; what may be shown is settled once, in [`Options`].
 
 pub mod human;
 pub mod json;
+pub mod status;
 pub mod why;
 mod words;
 

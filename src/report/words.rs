@@ -1,5 +1,9 @@
 //! The words for people: phases, actions, counts. Pure.
 
+use std::time::Duration;
+
+use super::elapsed;
+use crate::base::limit::{Class, Limit};
 use crate::base::name::BuildId;
 use crate::event::{Phase, Signal, Stop};
 use crate::plan::Counts;
@@ -32,7 +36,19 @@ pub(super) fn stopping(because: &Stop, active: usize) -> String {
         Stop::Error(_) => {
             format!("Stopping: every other unit would meet the same error{active}.")
         }
+        // Nothing is waited for: that is what a timeout is.
+        Stop::TimedOut(timeout) => format!("Stopping: the run's {timeout:?} are over."),
     }
+}
+
+/// That requests wait for a limit of the service.
+pub(super) fn waiting(class: Class, limit: Limit, wait: Duration) -> String {
+    let what = match class {
+        Class::Images => "transfers".to_owned(),
+        class => format!("{class} requests"),
+    };
+    let Limit { count, window } = limit;
+    format!("Waiting {} for the limit of {count} {what} in {window:?}", elapsed(wait))
 }
 
 pub(super) fn tail(build: Option<&BuildId>) -> String {

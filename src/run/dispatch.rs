@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::schedule::Schedule;
+use crate::api::Notice;
 use crate::base::name::{BuildId, ImageRef};
 use crate::event::{Active, Because, Failure, Phase, RunEvent, Signal, Stop, Summary};
 use crate::plan::{Action, Plan, StepId};
@@ -23,6 +24,8 @@ pub(super) enum Input {
     Ended { step: StepId, result: Result<Done, StepFailure> },
     /// Some time has passed.
     Tick,
+    /// A client has something to say of its requests; for one unit, or for all.
+    Notice { unit: Option<ImageRef>, notice: Notice },
     /// The user asks to stop.
     Signal(Signal),
     /// What happened could not be kept.
@@ -75,6 +78,8 @@ pub(super) struct Dispatcher {
     submitting: HashSet<ImageRef>,
     /// Since when the run only waits for those answers.
     leaving: Option<Duration>,
+    /// How long the run may take.
+    timeout: Option<Duration>,
 }
 
 struct Progress {
@@ -107,8 +112,15 @@ const GRACE: Duration = Duration::from_secs(3);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 impl Dispatcher {
-    pub(super) fn new(plan: &Plan, concurrency: usize) -> Self {
-        let needs: Vec<Vec<StepId>> = plan.steps.iter().map(|step| step.needs.clone()).collect();
+    /// `lanes[i]` is the lane of the plan's step `i`, and `limits[l]` how many steps of lane `l` are
+    /// worked on at once.
+    pub(super) fn new(
+        plan: &Plan,
+        lanes: &[usize],
+        limits: &[usize],
+        timeout: Option<Duration>,
+    ) -> Self {
+        let needs: Vec<&[StepId]> = plan.steps.iter().map(|step| step.needs.as_slice()).collect();
         let steps = plan.steps.iter().map(|step| Progress {
             key: step.key.clone(),
             verb: step.verb(),
@@ -123,11 +135,12 @@ impl Dispatcher {
         });
         Self {
             steps: steps.collect(),
-            schedule: Schedule::new(&needs, concurrency),
+            schedule: Schedule::new(&needs, lanes, limits),
             summary: Summary::default(),
             told: Duration::ZERO,
             submitting: HashSet::new(),
             leaving: None,
+            timeout,
         }
     }
 
@@ -141,7 +154,7 @@ impl Dispatcher {
                     Record::Submitting { unit, .. } => {
                         self.submitting.insert(unit.clone());
                     }
-                    Record::Created { unit, .. } => {
+                    Record::Created { unit, .. } | Record::NotAccepted { unit } => {
                         self.submitting.remove(unit);
                     }
                     _ => {}
@@ -159,6 +172,7 @@ impl Dispatcher {
                 self.leave_if_ready(&mut effects);
             }
             Input::Tick => self.tick(now, &mut effects),
+            Input::Notice { unit, notice } => effects.push(Effect::Tell(self.notice(unit, notice))),
             Input::NotKept => {
                 if self.leaving.is_none() {
                     self.leaving = Some(now);
@@ -185,22 +199,21 @@ impl Dispatcher {
 
     /// How it ended.
     pub(super) fn into_summary(mut self) -> Summary {
+        let message = match &self.summary.stopped {
+            Some(Stop::TimedOut(timeout)) => format!("not done when the run's {timeout:?} were over"),
+            _ => "left before its end".to_owned(),
+        };
         // Those that were left in the middle are neither done nor failed: they stay pending.
         for step in self.steps.iter().filter(|step| step.active) {
             let asked = self.submitting.contains(&step.key);
-            let (message, help) = if asked {
-                let help = "see whether the service has a build of it before applying again";
-                ("left before the service answered: it may have accepted the build", Some(help))
-            } else {
-                ("left before its end", None)
-            };
+            let help = asked.then_some("the service had not answered; the next apply asks for it");
             self.summary.failures.push(Failure {
                 unit: step.key.clone(),
                 phase: step.phase,
-                message: message.to_owned(),
+                message: message.clone(),
                 help: help.map(str::to_owned),
                 build: step.build.clone(),
-                pending: step.build.is_some() && !asked,
+                pending: step.build.is_some() || asked,
             });
         }
         self.summary
@@ -309,7 +322,7 @@ impl Dispatcher {
     fn stop_reason(&self) -> Because {
         match &self.summary.stopped {
             Some(Stop::Interrupted(_)) => Because::Interrupted,
-            Some(Stop::Error(_)) | None => Because::Stopped,
+            Some(Stop::Error(_) | Stop::TimedOut(_)) | None => Because::Stopped,
         }
     }
 
@@ -318,7 +331,26 @@ impl Dispatcher {
         effects.push(Effect::Tell(RunEvent::Skipped { unit, because }));
     }
 
+    fn notice(&mut self, unit: Option<ImageRef>, notice: Notice) -> RunEvent {
+        match notice {
+            Notice::Retry { action, attempt, status, why, wait, .. } => {
+                self.summary.retries += 1;
+                RunEvent::Retry { unit, action, attempt, status, why, wait }
+            }
+            Notice::RateWait { class, limit, wait } => RunEvent::RateWait { class, limit, wait },
+        }
+    }
+
     fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        if let Some(timeout) = self.timeout.filter(|timeout| now >= *timeout)
+            && self.leaving.is_none()
+        {
+            self.leaving = Some(now);
+            if self.summary.stopped.is_none() {
+                self.stop(Stop::TimedOut(timeout), effects);
+            }
+            self.leave_if_ready(effects);
+        }
         if self.leaving.is_some_and(|since| now.saturating_sub(since) >= GRACE) {
             effects.push(Effect::Leave);
         }
@@ -341,7 +373,8 @@ mod tests {
     use crate::base::digest::Fingerprint;
     use crate::manifest::workspace::UnitId;
     use crate::plan::{Make, Step};
-    use crate::state::Inputs;
+    use crate::base::name::{Owner, Platform};
+    use crate::state::{Inputs, Submission};
 
     fn key(name: &str) -> ImageRef {
         format!("{name}:v1").parse().unwrap()
@@ -363,12 +396,13 @@ mod tests {
                 fingerprint: fingerprint(),
                 inputs: Inputs::default(),
                 after: None,
+                lost: None,
             }),
             reasons: Vec::new(),
             needs: needs.iter().map(|&need| StepId(need)).collect(),
         });
         let plan = Plan { steps: steps.collect(), unchanged: Vec::new(), units: units.len() };
-        Dispatcher::new(&plan, concurrency)
+        Dispatcher::new(&plan, &vec![0; units.len()], &[concurrency], None)
     }
 
     fn secs(secs: u64) -> Duration {
@@ -406,7 +440,15 @@ mod tests {
     }
 
     fn submitting(name: &str) -> Input {
-        Input::Record(Record::Submitting { unit: key(name), fingerprint: fingerprint() })
+        let (kind, platform) = (Kind::Build, Platform::Amd64);
+        let submission = Submission {
+            at: jiff::Timestamp::UNIX_EPOCH,
+            fingerprint: fingerprint(),
+            inputs: Inputs::default(),
+            owner: Owner::Personal,
+            visibility: None,
+        };
+        Input::Record(Record::Submitting { unit: key(name), kind, platform, submission })
     }
 
     const CHAIN: &[(&str, &[usize])] =

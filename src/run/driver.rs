@@ -13,13 +13,14 @@ use tokio_util::sync::CancellationToken;
 use super::dispatch::{Dispatcher, Done, Effect, Input, StepFailure};
 use super::poll::Poller;
 use super::step::{self, Content, Job, Links, MakeJob, StepMessage, Work};
+use super::transfers::Transfers;
 use crate::api::Client;
 use crate::base::name::Owner;
 use crate::event::{RunEvent, Signal, Summary};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Origin, UnitId};
-use crate::plan::{Action, Facts, Make, Plan, StepId};
-use crate::state::{Record, StateError, Store};
+use crate::plan::{Action, Facts, Make, Plan, Step, StepId};
+use crate::state::{Kind, Record, State, StateError, Store};
 
 /// What a run works on.
 pub struct Run<'a> {
@@ -38,10 +39,14 @@ pub struct Run<'a> {
 /// How a run goes about it.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Units in flight.
-    pub concurrency: usize,
+    /// Builds in flight.
+    pub builds: usize,
+    /// Transfers in flight, for each owner of images.
+    pub transfers: usize,
     /// Who owns a new unit of which the manifest does not say.
     pub owner: Owner,
+    /// How long the run may take; what is not done then stays pending.
+    pub timeout: Option<Duration>,
 }
 
 /// Why a run could not go on at all. What units met is in the [`Summary`].
@@ -66,8 +71,15 @@ fn accepted(builds: &[String]) -> String {
     }
 }
 
-/// The time between two writings of the lockfile while a run goes on.
-const CHECKPOINT: Duration = Duration::from_secs(30);
+/// The least time between two writings of the lockfile while a run goes on.
+const CHECKPOINT: Duration = Duration::from_secs(1);
+
+/// The least time between two of them, in times of what one takes: no more than a fiftieth of a run
+/// goes into them.
+const CHECKPOINT_SHARE: u32 = 50;
+
+/// Steps at once that neither build nor transfer: they only wait, for the service or for a turn.
+const OTHERS: usize = 1000;
 
 /// Contexts packed at once, at most: each is packed on all cores, and only the reading is one thread's.
 const PACKERS: usize = 4;
@@ -86,17 +98,22 @@ pub async fn execute(
     let (messages, mut inbox) = mpsc::unbounded_channel();
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let packers = cores.min(PACKERS);
+    let stopping = CancellationToken::new();
+    let client = step::observed(&run.client, messages.clone(), None);
+    let known = store.state().entries.values().flat_map(|entry| entry.builds().cloned()).collect();
     let links = Links {
-        poller: Poller::start(run.client.clone()),
+        poller: Poller::start(client.clone()),
+        transfers: Transfers::new(client, messages.clone(), stopping.clone(), known),
         client: run.client.clone(),
         messages,
-        stopping: CancellationToken::new(),
+        stopping,
         packers: Arc::new(Semaphore::new(packers)),
         archives: Arc::new(Semaphore::new(packers + UPLOADS)),
         uploads: Arc::new(Semaphore::new(UPLOADS)),
     };
+    let (lanes, limits) = lanes(&run, store.state());
     let mut driver = Driver {
-        dispatcher: Dispatcher::new(run.plan, run.options.concurrency),
+        dispatcher: Dispatcher::new(run.plan, &lanes, &limits, run.options.timeout),
         run: &run,
         store,
         tell,
@@ -104,8 +121,8 @@ pub async fn execute(
         tasks: JoinSet::new(),
         step_of: HashMap::new(),
         began: Instant::now(),
-        committed: Instant::now(),
-        commit_now: false,
+        next_commit: Instant::now() + CHECKPOINT,
+        uncommitted: false,
         broken: None,
         leave: false,
     };
@@ -116,13 +133,15 @@ pub async fn execute(
         let inputs = tokio::select! {
             Some(message) = inbox.recv() => {
                 // What has gathered is kept with one sync.
-                let first = [input_of(message)].into_iter();
-                first.chain(std::iter::from_fn(|| inbox.try_recv().ok().map(input_of))).collect()
+                let mut inputs = input_of(message);
+                inputs.extend(rest(&mut inbox));
+                inputs
             }
             Some(joined) = driver.tasks.join_next_with_id() => {
                 // What a step said comes before its end.
-                let said = std::iter::from_fn(|| inbox.try_recv().ok().map(input_of));
-                said.chain([(driver.ended(joined), None)]).collect()
+                let mut inputs = rest(&mut inbox);
+                inputs.push((driver.ended(joined), None));
+                inputs
             }
             Some(signal) = signals.recv() => vec![(Input::Signal(signal), None)],
             _ = tick.tick() => vec![(Input::Tick, None)],
@@ -130,8 +149,7 @@ pub async fn execute(
         driver.take(inputs);
     }
     // What came with the last moment is kept like all else.
-    let last: Vec<_> = std::iter::from_fn(|| inbox.try_recv().ok().map(input_of)).collect();
-    driver.take(last);
+    driver.take(rest(&mut inbox));
     match driver.broken {
         Some(Broken { builds, source }) => Err(RunError::NotRecorded { builds, source }),
         None => Ok(driver.dispatcher.into_summary()),
@@ -140,11 +158,54 @@ pub async fn execute(
 
 type Safe = Option<oneshot::Sender<()>>;
 
-fn input_of(message: StepMessage) -> (Input, Safe) {
+fn input_of(message: StepMessage) -> Vec<(Input, Safe)> {
     match message {
-        StepMessage::Record { record, safe } => (Input::Record(record), Some(safe)),
-        StepMessage::Phase { step, phase, build } => (Input::Phase { step, phase, build }, None),
+        StepMessage::Records { records, safe } => {
+            let mut inputs: Vec<(Input, Safe)> =
+                records.into_iter().map(|record| (Input::Record(record), None)).collect();
+            // All of them are kept with one sync, or none.
+            if let Some((_, last)) = inputs.last_mut() {
+                *last = Some(safe);
+            }
+            inputs
+        }
+        StepMessage::Phase { step, phase, build } => {
+            vec![(Input::Phase { step, phase, build }, None)]
+        }
+        StepMessage::Notice { unit, notice } => vec![(Input::Notice { unit, notice }, None)],
     }
+}
+
+/// What has gathered meanwhile.
+fn rest(inbox: &mut mpsc::UnboundedReceiver<StepMessage>) -> Vec<(Input, Safe)> {
+    std::iter::from_fn(|| inbox.try_recv().ok()).flat_map(input_of).collect()
+}
+
+/// The lane of each step, and how many steps of each lane are worked on at once. Owners have a lane
+/// each, since each has a budget of transfers of its own.
+fn lanes(run: &Run<'_>, state: &State) -> (Vec<usize>, Vec<usize>) {
+    let mut limits = vec![OTHERS, run.options.builds];
+    let mut owners: HashMap<Owner, usize> = HashMap::new();
+    let lane = |step: &Step| match &step.action {
+        Action::Make(Make { kind: Kind::Build, .. }) => 1,
+        Action::Make(make) => {
+            let owner = owner_of(run, make.unit, state);
+            *owners.entry(owner).or_insert_with(|| {
+                limits.push(run.options.transfers);
+                limits.len() - 1
+            })
+        }
+        Action::Adopt { .. } | Action::Update { .. } | Action::Forget { .. } => 0,
+    };
+    (run.plan.steps.iter().map(lane).collect(), limits)
+}
+
+/// Who will own a unit. What the manifest leaves open stays with whoever has it.
+fn owner_of(run: &Run<'_>, unit: UnitId, state: &State) -> Owner {
+    let unit = run.workspace.unit(unit);
+    let built = || state.entries.get(&unit.key)?.built.as_ref();
+    let known = || built().map(|built| built.owner.clone());
+    unit.owner.clone().or_else(known).unwrap_or_else(|| run.options.owner.clone())
 }
 
 struct Driver<'a> {
@@ -156,8 +217,9 @@ struct Driver<'a> {
     tasks: JoinSet<Result<Done, StepFailure>>,
     step_of: HashMap<Id, StepId>,
     began: Instant,
-    committed: Instant,
-    commit_now: bool,
+    next_commit: Instant,
+    /// Whether something is on record that is not in the lockfile.
+    uncommitted: bool,
     broken: Option<Broken>,
     leave: bool,
 }
@@ -204,7 +266,7 @@ impl Driver<'_> {
                 Effect::StopSubmitting => {
                     self.links.stopping.cancel();
                     // Whoever stops a run may kill it soon after.
-                    self.commit_now = true;
+                    self.next_commit = Instant::now();
                 }
                 Effect::Leave => self.leave = true,
             }
@@ -216,7 +278,10 @@ impl Driver<'_> {
     fn keep(&mut self, records: &[Record]) -> bool {
         if self.broken.is_none() {
             match self.store.record(records) {
-                Ok(()) => return true,
+                Ok(()) => {
+                    self.uncommitted |= !records.is_empty();
+                    return true;
+                }
                 Err(source) => self.broken = Some(Broken { builds: Vec::new(), source }),
             }
         }
@@ -233,12 +298,12 @@ impl Driver<'_> {
     /// Writes the lockfile now and then: where a run dies together with its checkout, what was
     /// committed of it is all that is left.
     fn checkpoint(&mut self) {
-        let due = self.commit_now || self.committed.elapsed() >= CHECKPOINT;
-        if self.broken.is_none() && due {
-            self.commit_now = false;
-            self.committed = Instant::now();
+        let began = Instant::now();
+        if self.broken.is_none() && self.uncommitted && began >= self.next_commit {
+            self.uncommitted = false;
             // The journal has all of it; the end of the run will say what is wrong.
             let _ = self.store.commit();
+            self.next_commit = began + (began.elapsed() * CHECKPOINT_SHARE).max(CHECKPOINT);
         }
     }
 
@@ -262,8 +327,9 @@ impl Driver<'_> {
         let planned = &self.run.plan.steps[step.0];
         let work = match &planned.action {
             Action::Make(make) => self.make(make),
-            Action::Adopt { unit, build, then } => Ok(Work::Adopt {
+            Action::Adopt { unit, build, start, then } => Ok(Work::Adopt {
                 build: build.clone(),
+                start: *start,
                 timeout: self.run.workspace.unit(*unit).timeout,
                 then: then.clone(),
             }),
@@ -297,10 +363,7 @@ impl Driver<'_> {
                 }
             }
         };
-        // What the manifest leaves open stays with whoever has it.
-        let entry = self.store.state().entries.get(&unit.key);
-        let known = entry.and_then(|entry| entry.built.as_ref()).map(|built| built.owner.clone());
-        let owner = unit.owner.clone().or(known).unwrap_or_else(|| self.run.options.owner.clone());
+        let owner = owner_of(self.run, make.unit, self.store.state());
         Ok(Work::Make(Box::new(MakeJob {
             make: make.clone(),
             platform: unit.platform,

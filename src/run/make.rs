@@ -4,17 +4,19 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::dispatch::{Done, StepFailure};
-use super::step::{Content, MakeJob, UnitRun, api_failure, failure, not_begun};
-use crate::api::retry::{self, Repeat};
+use super::step::{Content, Links, MakeJob, UnitRun, api_failure, failure, not_begun};
+use super::transfers::Ask;
 use crate::api::wire::BuildImageRequest;
-use crate::api::{Accepted, ApiError, ErrorKind};
-use crate::base::name::{BuildId, Owner, Visibility};
-use crate::base::secret::SignedUrl;
+use crate::api::{Accepted, ApiError, ErrorKind, Repeat, Tries};
+use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
+use crate::base::upstream::SourceRef;
 use crate::context::{self, Placement, Spool, Tree};
 use crate::dockerfile::Dockerfile;
 use crate::event::Phase;
-use crate::state::{Pending, Record};
+use crate::state::{Record, Stage};
 
 /// A context that is ready to be sent.
 struct Packed {
@@ -23,41 +25,78 @@ struct Packed {
     spool: Spool,
 }
 
+/// Upload URLs that a unit asks for at most: each but the first takes the place of one that was
+/// refused or came too late.
+const URLS: u32 = 4;
+
+/// What is left of an upload URL's time when it is no longer begun with.
+const LAST_MOMENT: Duration = Duration::from_secs(5);
+
 impl UnitRun {
     /// Makes a unit. What must not be sent twice is on record before the next thing is sent.
     pub(super) async fn make(&self, job: MakeJob) -> Result<Done, StepFailure> {
         if let Some(build) = &job.make.after {
             self.outlive(build, job.timeout).await?;
         }
-        let Content::Build { .. } = &job.content else {
-            let accepted = self.initiate(&job, None).await?;
-            return self.finish(&job, accepted).await;
+        let accepted = match &job.content {
+            Content::Mirror(source) => {
+                let accepted = self.links.transfers.ask(self.transfer(&job, source)).await?;
+                self.phase(Phase::Queued, Some(&accepted.build));
+                accepted
+            }
+            // Large, and rare beside thousands of mirrors.
+            Content::Build { .. } => Box::pin(self.build(&job)).await?,
         };
+        let done = self.wait(&accepted.build, job.timeout).await?;
+        Ok(Done { path: done.path.or(accepted.path), ..done })
+    }
+
+    fn transfer(&self, job: &MakeJob, source: &SourceRef) -> Ask {
+        let derived = source.destination(job.owner == Owner::Platform);
+        let own_name =
+            !derived.is_ok_and(|(name, tag)| name == self.key.name && tag == self.key.tag);
+        Ask::new(&self.key, job, source.to_string(), own_name)
+    }
+
+    async fn build(&self, job: &MakeJob) -> Result<Accepted, StepFailure> {
         let room = self.links.stopping.run_until_cancelled(self.links.archives.acquire()).await;
         let room = room.ok_or_else(not_begun)?;
-        let packed = self.pack(&job).await?;
+        let packed = self.pack(job).await?;
         // Before the URL is asked for: it is only good for a while.
         let turn = self.links.stopping.run_until_cancelled(self.links.uploads.acquire()).await;
         let turn = turn.ok_or_else(not_begun)?;
-        let accepted = self.initiate(&job, Some(&packed.path)).await?;
-        let build = &accepted.build;
-        let Some(url) = &accepted.upload else {
-            let message = "the service gave no URL to upload the context to";
-            return Err(failure(message, None, Some(build)));
-        };
-        self.phase(Phase::Upload, Some(build));
-        self.upload(url, &packed.spool, build).await?;
+        let accepted = self.send(job, &packed).await?;
         drop((packed, turn, room));
-        self.record(Record::Uploaded { unit: self.key.clone(), build: build.clone() }).await?;
-        self.start(build).await?;
-        self.record(Record::Started { unit: self.key.clone(), build: build.clone() }).await?;
-        self.finish(&job, accepted).await
+        let (unit, build) = (self.key.clone(), accepted.build.clone());
+        self.record(Record::Uploaded { unit, build }).await?;
+        self.start(&accepted.build).await?;
+        let (unit, build) = (self.key.clone(), accepted.build.clone());
+        self.record(Record::Started { unit, build }).await?;
+        self.phase(Phase::Queued, Some(&accepted.build));
+        Ok(accepted)
     }
 
-    async fn finish(&self, job: &MakeJob, accepted: Accepted) -> Result<Done, StepFailure> {
-        self.phase(Phase::Queued, Some(&accepted.build));
-        let done = self.wait(&accepted.build, job.timeout).await?;
-        Ok(Done { path: done.path.or(accepted.path), ..done })
+    /// Asks for a build and sends its context. Where the upload's URL is no good any more, another
+    /// build is asked for: the one without a context never begins (`api.md` §2).
+    async fn send(&self, job: &MakeJob, packed: &Packed) -> Result<Accepted, StepFailure> {
+        let mut urls = 0;
+        loop {
+            urls += 1;
+            let accepted = self.initiate(job, &packed.path).await?;
+            let began = Instant::now();
+            self.phase(Phase::Upload, Some(&accepted.build));
+            let error = match self.upload(&accepted, &packed.spool, began).await? {
+                Ok(()) => return Ok(accepted),
+                Err(error) => error,
+            };
+            // What is too large stays so, and an outage is told as one.
+            let fresh = error.status != Some(413) && !error.is_passing();
+            if !fresh || urls == URLS {
+                // A refused upload says nothing about the account's key.
+                let failure = api_failure(&error, Some(&accepted.build));
+                return Err(StepFailure { stops_run: false, help: None, ..failure });
+            }
+        }
     }
 
     /// Waits until a build of something else has ended: it would land on the same tag, and
@@ -79,22 +118,39 @@ impl UnitRun {
 
     /// Starts a build. Where the answer is lost, the service is asked before it is told again.
     async fn start(&self, build: &BuildId) -> Result<(), StepFailure> {
-        let client = &self.links.client;
-        let mut tries = 0;
+        let mut tries = Tries::new(Repeat::LookFirst);
+        let mut doubt = false;
         loop {
-            let error = match client.start(build).await {
+            let error = match self.links.client.start(build, &mut tries).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            tries += 1;
-            let waits = retry::after(&error, tries, Repeat::Safe);
-            let Some(wait) = waits else { return Err(api_failure(&error, Some(build))) };
-            tokio::time::sleep(wait).await;
-            match client.status(build).await {
-                Ok(view) if view.waits_for_start() => {}
-                Ok(_) => return Ok(()),
-                Err(_) => return Err(api_failure(&error, Some(build))),
+            if let Some(wait) = error.look_after {
+                doubt = true;
+                tokio::time::sleep(wait).await;
             }
+            match self.links.client.status(build).await {
+                Ok(view) if !view.waits_for_start() => return Ok(()),
+                // It waits, for a start or in a queue after it: the one word says both. A service
+                // that was told twice may say so, and is right.
+                Ok(view) if doubt && error.look_after.is_none() && view.is_queued() => return Ok(()),
+                Ok(_) if error.look_after.is_some() => {}
+                Ok(_) => return Err(api_failure(&error, Some(build))),
+                Err(_) => {
+                    // Whether it runs is not known: the next apply asks.
+                    let failure = api_failure(&error, Some(build));
+                    return Err(StepFailure { pending: true, ..failure });
+                }
+            }
+        }
+    }
+
+    /// Starts a build whose context is there, unless that was done already.
+    pub(super) async fn start_if_it_waits(&self, build: &BuildId) -> Result<(), StepFailure> {
+        match self.links.client.status(build).await {
+            Ok(view) if view.waits_for_start() => self.start(build).await,
+            // How it is, whoever waits for it is told.
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
@@ -121,97 +177,99 @@ impl UnitRun {
         }
     }
 
-    fn request(&self, job: &MakeJob, dockerfile: Option<&str>) -> BuildImageRequest {
-        BuildImageRequest {
-            image_name: Some(self.key.name.to_string()),
-            image_tag: Some(self.key.tag.to_string()),
-            dockerfile_path: dockerfile.map(str::to_owned),
-            source_image: match &job.content {
-                Content::Mirror(source) => Some(source.to_string()),
-                Content::Build { .. } => None,
-            },
-            platform: Some(job.platform.to_string()),
-            team_id: match &job.owner {
-                Owner::Team(id) => Some(id.clone()),
-                Owner::Personal | Owner::Platform => None,
-            },
-            visibility: Some(match job.visibility {
-                None => "INHERIT".to_owned(),
-                Some(visibility) => visibility.to_string().to_uppercase(),
-            }),
-            owner_scope: (job.owner == Owner::Platform).then(|| "platform".to_owned()),
-        }
-    }
-
-    async fn initiate(
-        &self,
-        job: &MakeJob,
-        dockerfile: Option<&str>,
-    ) -> Result<Accepted, StepFailure> {
+    async fn initiate(&self, job: &MakeJob, dockerfile: &str) -> Result<Accepted, StepFailure> {
         self.phase(Phase::Submit, None);
-        let request = self.request(job, dockerfile);
-        let fingerprint = job.make.fingerprint;
-        self.record(Record::Submitting { unit: self.key.clone(), fingerprint }).await?;
-        let answer = self.links.client.initiate(&request, &job.owner, &self.links.stopping).await;
-        // Whoever answers in the service's place would answer the others alike.
-        let results = answer.map_err(|error| StepFailure {
-            stops_run: error.stops_run() || error.kind == ErrorKind::BadAnswer,
-            ..api_failure(&error, None)
-        })?;
-        let mut results = results.into_iter();
-        let accepted = match results.next() {
-            Some(Ok(accepted)) => accepted,
-            Some(Err(refused)) => {
-                let kind = if refused.is_quota() { ErrorKind::Quota } else { ErrorKind::Rejected };
-                let error = ApiError::new("initiate the build", kind, refused.message);
-                return Err(api_failure(&error, None));
+        let request = BuildImageRequest {
+            dockerfile_path: Some(dockerfile.to_owned()),
+            ..request(Some(&self.key), job.platform, &job.owner, job.visibility)
+        };
+        let (unit, kind, platform) = (self.key.clone(), job.make.kind, job.platform);
+        let submission = job.submission();
+        let submitting =
+            Record::Submitting { unit: unit.clone(), kind, platform, submission: submission.clone() };
+        self.record(submitting).await?;
+        // One that comes twice leaves a build that nobody sends a context to: it never begins.
+        let mut tries = Tries::new(Repeat::Safe);
+        let Links { client, stopping, .. } = &self.links;
+        let answer = client.initiate(&request, &mut tries, None, stopping).await;
+        let first = answer.map(|parts| parts.into_iter().next());
+        let error = match first {
+            Ok(Some(Ok(accepted))) => {
+                let (build, path) = (accepted.build.clone(), accepted.path.clone());
+                let pending =
+                    submission.accepted(build, path, accepted.visibility, Stage::Created);
+                self.record(Record::Created { unit, kind, platform, pending }).await?;
+                return Ok(accepted);
             }
-            None => return Err(failure("the service answered with nothing", None, None)),
+            Ok(Some(Err(refused))) => {
+                let kind = if refused.is_quota() { ErrorKind::Quota } else { ErrorKind::Rejected };
+                ApiError::new("initiate the build", kind, refused.message)
+            }
+            Ok(None) => {
+                let message = "the service answered with nothing";
+                ApiError::new("initiate the build", ErrorKind::BadAnswer, message)
+            }
+            Err(error) => error,
         };
-        let pending = Pending {
-            fingerprint,
-            inputs: job.make.inputs.clone(),
-            build: accepted.build.clone(),
-            path: accepted.path.clone().unwrap_or_default(),
-            owner: job.owner.clone(),
-            visibility: accepted.visibility.or(job.visibility).unwrap_or(Visibility::Private),
-            // A transfer has all that it needs.
-            started: matches!(job.content, Content::Mirror(_)),
-        };
-        self.record(Record::Created {
-            unit: self.key.clone(),
-            kind: job.make.kind,
-            platform: job.platform,
-            pending,
-        })
-        .await?;
-        Ok(accepted)
+        self.record(Record::NotAccepted { unit }).await?;
+        Err(api_failure(&error, None))
     }
 
+    /// Sends the context. The inner error is the service's last word on it.
     async fn upload(
         &self,
-        url: &SignedUrl,
+        accepted: &Accepted,
         spool: &Spool,
-        build: &BuildId,
-    ) -> Result<(), StepFailure> {
-        let mut tries = 0;
+        began: Instant,
+    ) -> Result<Result<(), ApiError>, StepFailure> {
+        let build = Some(&accepted.build);
+        let Some(url) = &accepted.upload else {
+            let message = "the service gave no URL to upload the context to";
+            return Err(failure(message, None, build));
+        };
+        let good_for = accepted.expires_in.map(|time| time.saturating_sub(LAST_MOMENT));
+        let mut tries = Tries::new(Repeat::Safe);
         loop {
             let rewound = spool.reader().map_err(|error| {
-                failure(&format!("cannot read the packed context: {error}"), None, Some(build))
+                failure(&format!("cannot read the packed context: {error}"), None, build)
             })?;
-            let error = match self.links.client.upload(url, rewound, spool.len).await {
-                Ok(()) => return Ok(()),
+            let upload = self.links.client.upload(url, rewound, spool.len, &mut tries);
+            let error = match upload.await {
+                Ok(()) => return Ok(Ok(())),
                 Err(error) => error,
             };
-            tries += 1;
+            if good_for.is_some_and(|time| began.elapsed() >= time) {
+                let message = format!("its URL has expired; before that, {}", error.reason());
+                return Ok(Err(ApiError::new(error.action, ErrorKind::Rejected, message)));
+            }
             // The same bytes to the same place: sending them again changes nothing.
-            let Some(wait) = retry::after(&error, tries, Repeat::Safe) else {
-                // A refused upload says nothing about the account's key.
-                let failure = api_failure(&error, Some(build));
-                return Err(StepFailure { stops_run: false, help: None, ..failure });
-            };
+            let Some(wait) = error.look_after else { return Ok(Err(error)) };
             tokio::time::sleep(wait).await;
         }
+    }
+}
+
+/// A request for a build or a transfer, but for what it is made from.
+pub(super) fn request(
+    name: Option<&ImageRef>,
+    platform: Platform,
+    owner: &Owner,
+    visibility: Option<Visibility>,
+) -> BuildImageRequest {
+    BuildImageRequest {
+        image_name: name.map(|name| name.name.to_string()),
+        image_tag: name.map(|name| name.tag.to_string()),
+        platform: Some(platform.to_string()),
+        team_id: match owner {
+            Owner::Team(id) => Some(id.clone()),
+            Owner::Personal | Owner::Platform => None,
+        },
+        visibility: Some(match visibility {
+            None => "INHERIT".to_owned(),
+            Some(visibility) => visibility.to_string().to_uppercase(),
+        }),
+        owner_scope: (*owner == Owner::Platform).then(|| "platform".to_owned()),
+        ..BuildImageRequest::default()
     }
 }
 

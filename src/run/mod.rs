@@ -8,12 +8,15 @@
 //! Tasks only ask and wait; the driver alone writes; what happens next is decided by
 //! `dispatch` and `schedule`, which know neither clock nor network.
 
+mod booking;
 mod dispatch;
 mod driver;
 mod make;
+mod pace;
 mod poll;
 mod schedule;
 mod step;
+mod transfers;
 
 pub(crate) use make::place;
 

@@ -1,30 +1,17 @@
-//! Waits for builds to end: one task asks for all of them, by the listing where there are many.
+//! Waits for builds to end: one task asks for all of them.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use futures::stream::{self, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::api::client::BUILDS_PER_PAGE;
+use super::pace::Pace;
+use crate::api::look::{self, Listing};
 use crate::api::{ApiError, BuildView, Client, ErrorKind, Progress};
 use crate::base::name::BuildId;
 
-/// Up to this many builds are asked for one by one; more, by the listing.
-const FEW: usize = 3;
-
-/// Pages of a listing read in one look. A build that is on none of them is asked for by itself.
-const PAGES: u64 = 20;
-
-/// Status requests at once.
-const AT_ONCE: usize = 8;
-
-/// Looks in a row at one build that may fail for trouble that passes, before whoever waits is told:
-/// more than a minute.
-const PATIENCE: u32 = 8;
-
-/// The same for answers that make no sense, or refuse.
+/// Looks in a row at one build that may fail before whoever waits is told. What passes by itself
+/// was already tried again, for minutes, by the client.
 const DOUBT: u32 = 3;
 
 /// Asks for builds on behalf of all steps.
@@ -71,11 +58,8 @@ impl Poller {
         let since = Instant::now();
         let watch = Watch { build: build.clone(), since, failures: 0, reply, word };
         let left = |()| {
-            Lost::Unknown(ApiError::new(
-                "wait for the build",
-                ErrorKind::Stopped,
-                "the run was left",
-            ))
+            let message = "the run was left";
+            Lost::Unknown(ApiError::new("wait for the build", ErrorKind::Stopped, message))
         };
         if self.watches.send(watch).is_err() {
             return Err(left(()));
@@ -85,7 +69,9 @@ impl Poller {
 }
 
 async fn poll(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
-    let mut pending = Pending { watches: HashMap::new(), listing: true };
+    let mut pending = Pending { watches: HashMap::new() };
+    let mut listing = Listing::default();
+    let mut pace = Pace::new(Instant::now());
     let mut last_look = None;
     loop {
         if pending.watches.is_empty() {
@@ -99,7 +85,7 @@ async fn poll(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
         }
         // Whoever gave up waiting is not asked for any more.
         pending.watches.retain(|_, watch| !watch.reply.is_closed());
-        let Some(next) = pending.next_look(last_look) else { continue };
+        let Some(next) = pending.next_look(&mut pace, last_look) else { continue };
         tokio::select! {
             () = tokio::time::sleep_until(next) => {}
             Some(watch) = receiver.recv() => {
@@ -108,75 +94,20 @@ async fn poll(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
             }
         }
         last_look = Some(Instant::now());
-        look(&client, &mut pending).await;
-    }
-}
-
-/// One look at all pending builds: by the listing where there are many, then one by one for those
-/// that it did not show.
-async fn look(client: &Client, pending: &mut Pending) {
-    let mut unseen: Vec<BuildId> = pending.watches.keys().cloned().collect();
-    if pending.listing && unseen.len() > FEW {
-        match list(client, pending).await {
-            Ok(seen) => unseen.retain(|build| !seen.contains(build)),
-            // It is the service that is in trouble, not a build: look again later.
-            Err(error) if is_passing(&error) => {
-                for build in &unseen {
-                    pending.failed(build, &error);
-                }
-                return;
-            }
-            // A service without this endpoint, or with another idea of it: do without.
-            Err(_) => pending.listing = false,
-        }
-    }
-    let mut answers = stream::iter(unseen)
-        .map(|build| async move {
-            let answer = client.status(&build).await;
-            (build, answer)
-        })
-        .buffer_unordered(AT_ONCE);
-    while let Some((build, answer)) = answers.next().await {
-        match answer {
-            Ok(view) => pending.seen(&build, view),
-            Err(error) => pending.failed(&build, &error),
-        }
-    }
-}
-
-async fn list(client: &Client, pending: &mut Pending) -> Result<Vec<BuildId>, ApiError> {
-    let wanted = pending.watches.len();
-    let mut seen = Vec::new();
-    for page in 0..PAGES {
-        let offset = page * BUILDS_PER_PAGE;
-        let page = client.builds(offset).await?;
-        for view in page.builds {
-            if let Some(build) = view.build.clone().filter(|id| pending.watches.contains_key(id)) {
-                pending.seen(&build, view);
-                seen.push(build);
+        let builds: Vec<BuildId> = pending.watches.keys().cloned().collect();
+        for (build, answer) in look::look(&client, &builds, &mut listing).await {
+            match answer {
+                Ok(view) => pending.seen(&build, view),
+                Err(error) => pending.failed(&build, &error),
             }
         }
-        let last = match page.total {
-            Some(total) => offset + BUILDS_PER_PAGE >= total,
-            None => (page.rows as u64) < BUILDS_PER_PAGE,
-        };
-        if last || seen.len() >= wanted || page.rows == 0 {
-            break;
-        }
+        pace.spent(listing.requests());
     }
-    Ok(seen)
-}
-
-fn is_passing(error: &ApiError) -> bool {
-    use ErrorKind::{Lost, Rate, Server, Unauthorized, Unreachable};
-    matches!(error.kind, Server | Lost | Unreachable | Rate | Unauthorized)
 }
 
 /// Builds that someone waits for. What an answer means for whom is decided here, without waiting.
 struct Pending {
     watches: HashMap<BuildId, Watch>,
-    /// Whether the service lists builds.
-    listing: bool,
 }
 
 impl Pending {
@@ -184,17 +115,10 @@ impl Pending {
         self.watches.insert(watch.build.clone(), watch);
     }
 
-    /// When to look next: soon where the youngest build is young, later as they age, or where
-    /// looking fails; rarer where one look takes many requests.
-    fn next_look(&self, last_look: Option<Instant>) -> Option<Instant> {
+    fn next_look(&self, pace: &mut Pace, last_look: Option<Instant>) -> Option<Instant> {
         let youngest = self.watches.values().map(|watch| watch.since).max()?;
         let failures = self.watches.values().map(|watch| watch.failures).min().unwrap_or(0);
-        // From the last look and not from the youngest build: those that keep coming must not put
-        // off the look at those that are there.
-        let from = last_look.unwrap_or(youngest);
-        let pages = u32::try_from(self.watches.len() as u64 / BUILDS_PER_PAGE + 1).unwrap_or(1);
-        let gap = spacing(from.saturating_duration_since(youngest)) * pages;
-        Some(from + gap.min(Duration::from_secs(30)) * (1 << failures.min(5)))
+        Some(pace.next(self.watches.len(), youngest, last_look, failures, Instant::now()))
     }
 
     /// Takes in what the service says of a build.
@@ -213,19 +137,14 @@ impl Pending {
     fn failed(&mut self, build: &BuildId, error: &ApiError) {
         let Some(watch) = self.watches.get_mut(build) else { return };
         watch.failures += 1;
-        match error.kind {
-            ErrorKind::NotFound => self.reply(build, Err(Lost::Gone(error.clone()))),
-            // Without a valid key there is nothing to wait for.
-            ErrorKind::Unauthorized | ErrorKind::PaymentRequired => {
-                self.reply(build, Err(Lost::Unknown(error.clone())));
-            }
-            _ => {
-                let patience = if is_passing(error) { PATIENCE } else { DOUBT };
-                if watch.failures >= patience {
-                    self.reply(build, Err(Lost::Unknown(error.clone())));
-                }
-            }
+        let hopeless = matches!(error.kind, ErrorKind::Unauthorized | ErrorKind::PaymentRequired);
+        if !hopeless && watch.failures < DOUBT {
+            return;
         }
+        self.reply(build, Err(match error.kind {
+            ErrorKind::NotFound => Lost::Gone(error.clone()),
+            _ => Lost::Unknown(error.clone()),
+        }));
     }
 
     fn reply(&mut self, build: &BuildId, ended: Ended) {
@@ -234,12 +153,6 @@ impl Pending {
             let _ = watch.reply.send(ended);
         }
     }
-}
-
-/// The time between two looks at builds of this age: a quarter second for the first moments, and
-/// an eighth of the age up to five seconds.
-fn spacing(age: Duration) -> Duration {
-    (age / 8).clamp(Duration::from_millis(250), Duration::from_secs(5))
 }
 
 #[cfg(test)]
@@ -258,7 +171,7 @@ mod tests {
     }
 
     fn view(progress: Progress) -> BuildView {
-        BuildView { build: None, progress, path: None }
+        BuildView { build: None, progress, path: None, image: None, created: None, started: None }
     }
 
     fn error(kind: ErrorKind) -> ApiError {
@@ -266,38 +179,21 @@ mod tests {
     }
 
     #[test]
-    fn looks_get_rarer_as_builds_age() {
-        let secs = |secs| spacing(Duration::from_secs(secs)).as_millis();
-        assert_eq!([secs(0), secs(2), secs(8), secs(40), secs(3600)], [250, 250, 1000, 5000, 5000]);
-    }
-
-    #[test]
-    fn builds_that_keep_coming_do_not_put_off_the_look() {
-        let mut pending = Pending { watches: HashMap::new(), listing: true };
-        let start = Instant::now();
-        let mut answers = vec![watch(&mut pending, "a", start)];
-        let due = pending.next_look(Some(start)).unwrap();
-        for (index, name) in ["b", "c", "d"].into_iter().enumerate() {
-            let later = start + Duration::from_millis(100 * (index as u64 + 1));
-            answers.push(watch(&mut pending, name, later));
-            assert_eq!(pending.next_look(Some(start)), Some(due));
-        }
-    }
-
-    #[test]
     fn one_build_in_trouble_is_no_trouble_for_the_others() {
-        let mut pending = Pending { watches: HashMap::new(), listing: true };
+        let mut pending = Pending { watches: HashMap::new() };
         let start = Instant::now();
         let mut odd = watch(&mut pending, "odd", start);
         let mut gone = watch(&mut pending, "gone", start);
         let mut good = watch(&mut pending, "good", start);
         for _ in 1..DOUBT {
             pending.failed(&id("odd"), &error(ErrorKind::BadAnswer));
+            // A build that was just accepted may not be known everywhere yet.
+            pending.failed(&id("gone"), &error(ErrorKind::NotFound));
         }
-        assert!(odd.try_recv().is_err(), "patience is not at its end");
+        assert!(odd.try_recv().is_err() && gone.try_recv().is_err(), "patience is not at its end");
         pending.failed(&id("odd"), &error(ErrorKind::BadAnswer));
-        assert!(matches!(odd.try_recv(), Ok(Err(Lost::Unknown(_)))));
         pending.failed(&id("gone"), &error(ErrorKind::NotFound));
+        assert!(matches!(odd.try_recv(), Ok(Err(Lost::Unknown(_)))));
         assert!(matches!(gone.try_recv(), Ok(Err(Lost::Gone(_)))));
         pending.seen(&id("good"), view(Progress::Running("QUANTUM".to_owned())));
         assert!(good.try_recv().is_err());
@@ -307,16 +203,17 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_waited_out() {
-        let mut pending = Pending { watches: HashMap::new(), listing: true };
-        let start = Instant::now();
-        let mut answer = watch(&mut pending, "a", start);
-        for _ in 1..PATIENCE {
-            pending.failed(&id("a"), &error(ErrorKind::Unreachable));
+    fn an_answer_renews_the_patience() {
+        let mut pending = Pending { watches: HashMap::new() };
+        let mut answer = watch(&mut pending, "a", Instant::now());
+        for _ in 0..2 {
+            for _ in 1..DOUBT {
+                pending.failed(&id("a"), &error(ErrorKind::Unreachable));
+            }
+            pending.seen(&id("a"), view(Progress::Running(String::new())));
         }
-        assert!(pending.next_look(Some(start)).unwrap() >= start + Duration::from_secs(8));
-        pending.seen(&id("a"), view(Progress::Running(String::new())));
-        pending.failed(&id("a"), &error(ErrorKind::Unreachable));
-        assert!(answer.try_recv().is_err(), "an answer renews the patience");
+        assert!(answer.try_recv().is_err());
+        pending.failed(&id("a"), &error(ErrorKind::Unauthorized));
+        assert!(matches!(answer.try_recv(), Ok(Err(Lost::Unknown(_)))), "it would stay so");
     }
 }

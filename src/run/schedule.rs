@@ -4,21 +4,30 @@ use std::collections::BTreeSet;
 
 use crate::plan::StepId;
 
-/// Steps, what they need, and how far each is.
+/// Steps, what they need, how far each is, and how many may be worked on at once.
+///
+/// Steps of one lane share a limit. What waits in one lane, for a budget say, keeps nothing in
+/// another one from going.
 #[derive(Debug)]
 pub(super) struct Schedule {
     nodes: Vec<Node>,
-    ready: BTreeSet<StepId>,
-    active: usize,
-    limit: usize,
+    lanes: Vec<Lane>,
     stopped: bool,
 }
 
 #[derive(Debug)]
 struct Node {
+    lane: usize,
     waits_for: usize,
     dependents: Vec<StepId>,
     state: NodeState,
+}
+
+#[derive(Debug)]
+struct Lane {
+    ready: BTreeSet<StepId>,
+    active: usize,
+    limit: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,35 +39,45 @@ enum NodeState {
 }
 
 impl Schedule {
-    /// At most `limit` steps at once; `needs[i]` are the steps that step `i` waits for.
-    pub(super) fn new(needs: &[Vec<StepId>], limit: usize) -> Self {
-        let mut nodes: Vec<Node> = needs
-            .iter()
-            .map(|needs| Node {
-                waits_for: needs.len(),
-                dependents: Vec::new(),
-                state: NodeState::Waiting,
-            })
-            .collect();
+    /// `needs[i]` are the steps that step `i` waits for, `lanes[i]` is its lane, and `limits[l]` how
+    /// many steps of lane `l` are worked on at once.
+    pub(super) fn new(needs: &[&[StepId]], lanes: &[usize], limits: &[usize]) -> Self {
+        let node = |(needs, &lane): (&&[StepId], &usize)| Node {
+            lane,
+            waits_for: needs.len(),
+            dependents: Vec::new(),
+            state: NodeState::Waiting,
+        };
+        let mut nodes: Vec<Node> = needs.iter().zip(lanes).map(node).collect();
+        let lane = |&limit: &usize| Lane {
+            ready: BTreeSet::new(),
+            active: 0,
+            limit: limit.max(1),
+        };
+        let mut lanes: Vec<Lane> = limits.iter().map(lane).collect();
         for (index, needs) in needs.iter().enumerate() {
-            for need in needs {
+            for need in *needs {
                 nodes[need.0].dependents.push(StepId(index));
             }
+            if needs.is_empty() {
+                lanes[nodes[index].lane].ready.insert(StepId(index));
+            }
         }
-        let ready = nodes.iter().enumerate().filter(|(_, node)| node.waits_for == 0);
-        let ready = ready.map(|(index, _)| StepId(index)).collect();
-        Self { nodes, ready, active: 0, limit: limit.max(1), stopped: false }
+        Self { nodes, lanes, stopped: false }
     }
 
     /// Takes the steps that may start now, in the plan's order.
     pub(super) fn start(&mut self) -> Vec<StepId> {
         let mut started = Vec::new();
-        while !self.stopped && self.active < self.limit {
-            let Some(step) = self.ready.pop_first() else { break };
-            self.nodes[step.0].state = NodeState::Active;
-            self.active += 1;
-            started.push(step);
+        for lane in self.lanes.iter_mut().filter(|_| !self.stopped) {
+            while lane.active < lane.limit {
+                let Some(step) = lane.ready.pop_first() else { break };
+                self.nodes[step.0].state = NodeState::Active;
+                lane.active += 1;
+                started.push(step);
+            }
         }
+        started.sort_unstable();
         started
     }
 
@@ -69,7 +88,7 @@ impl Schedule {
             return Vec::new();
         }
         self.nodes[step.0].state = NodeState::Done;
-        self.active -= 1;
+        self.lanes[self.nodes[step.0].lane].active -= 1;
         if !succeeded {
             return self.skip_above(step);
         }
@@ -77,7 +96,7 @@ impl Schedule {
             let node = &mut self.nodes[dependent.0];
             node.waits_for -= 1;
             if node.waits_for == 0 && node.state == NodeState::Waiting {
-                self.ready.insert(dependent);
+                self.lanes[node.lane].ready.insert(dependent);
             }
         }
         Vec::new()
@@ -86,7 +105,7 @@ impl Schedule {
     /// Starts nothing any more, and returns all that was not started.
     pub(super) fn stop(&mut self) -> Vec<StepId> {
         self.stopped = true;
-        self.ready.clear();
+        self.lanes.iter_mut().for_each(|lane| lane.ready.clear());
         let waiting = |(_, node): &(usize, &mut Node)| node.state == NodeState::Waiting;
         self.nodes
             .iter_mut()
@@ -101,7 +120,7 @@ impl Schedule {
 
     /// How many steps are being worked on.
     pub(super) fn active(&self) -> usize {
-        self.active
+        self.lanes.iter().map(|lane| lane.active).sum()
     }
 
     fn skip_above(&mut self, step: StepId) -> Vec<StepId> {
@@ -130,13 +149,23 @@ mod tests {
 
     #[test]
     fn a_base_comes_first_and_its_failure_skips_what_needs_it() {
-        let needs = [steps(&[]), steps(&[0]), steps(&[1]), steps(&[])];
-        let mut schedule = Schedule::new(&needs, 10);
+        let needs = [&[][..], &steps(&[0]), &steps(&[1]), &[]];
+        let mut schedule = Schedule::new(&needs, &[0; 4], &[10]);
         assert_eq!(schedule.start(), steps(&[0, 3]));
         assert_eq!(schedule.finish(StepId(3), true), []);
         assert_eq!(schedule.start(), []);
         assert_eq!(schedule.finish(StepId(0), false), steps(&[1, 2]));
         assert_eq!((schedule.start(), schedule.active()), (vec![], 0));
+    }
+
+    #[test]
+    fn a_full_lane_keeps_nothing_in_another_from_going() {
+        let mut schedule = Schedule::new(&[&[]; 6], &[0, 0, 0, 1, 1, 2], &[1, 2, 9]);
+        assert_eq!(schedule.start(), steps(&[0, 3, 4, 5]));
+        schedule.finish(StepId(3), true);
+        assert_eq!(schedule.start(), []);
+        schedule.finish(StepId(0), true);
+        assert_eq!(schedule.start(), steps(&[1]));
     }
 
     proptest! {
@@ -146,7 +175,8 @@ mod tests {
         fn each_ends_once_and_in_order(
             edges in prop::collection::vec((0usize..14, 0usize..14), 0..40),
             fails in prop::collection::vec(any::<bool>(), 14),
-            limit in 1usize..5,
+            limits in (1usize..4, 1usize..4),
+            lanes in prop::collection::vec(0usize..2, 14),
             picks in prop::collection::vec(any::<prop::sample::Index>(), 14),
         ) {
             let mut needs = vec![Vec::new(); 14];
@@ -156,7 +186,9 @@ mod tests {
                     needs[high].push(StepId(low));
                 }
             }
-            let mut schedule = Schedule::new(&needs, limit);
+            let by_step: Vec<&[StepId]> = needs.iter().map(Vec::as_slice).collect();
+            let limits = [limits.0, limits.1];
+            let mut schedule = Schedule::new(&by_step, &lanes, &limits);
             let mut active: Vec<StepId> = Vec::new();
             let mut done = [None; 14];
             for pick in picks {
@@ -167,7 +199,10 @@ mod tests {
                     prop_assert!(done[step.0].is_none());
                     active.push(step);
                 }
-                prop_assert!(active.len() <= limit);
+                for (lane, limit) in limits.iter().enumerate() {
+                    let in_lane = active.iter().filter(|step| lanes[step.0] == lane).count();
+                    prop_assert!(in_lane <= *limit);
+                }
                 prop_assert_eq!(active.len(), schedule.active());
                 if active.is_empty() { break; }
                 let step = active.remove(pick.index(active.len()));

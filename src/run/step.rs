@@ -10,15 +10,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::dispatch::{Done, StepFailure};
 use super::poll::{Lost, Poller};
+use super::transfers::Transfers;
 use crate::api::wire::{ImageUpdate, UpdateImagesRequest, UpdateSet, UpdateSource, WireOwner};
-use crate::api::{ApiError, BuildView, Client, ErrorKind, Progress};
+use crate::api::{ApiError, BuildView, Client, ErrorKind, Notice, Progress};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::upstream::SourceRef;
 use crate::context::Tree;
 use crate::dockerfile::Dockerfile;
 use crate::event::Phase;
 use crate::plan::{Change, Make, StepId};
-use crate::state::{Outcome, Record};
+use crate::state::{Outcome, Record, Submission};
 
 /// Everything that a step needs to know, for itself.
 pub(super) struct Job {
@@ -30,7 +31,7 @@ pub(super) struct Job {
 /// What a step does.
 pub(super) enum Work {
     Make(Box<MakeJob>),
-    Adopt { build: BuildId, timeout: Option<Duration>, then: Option<Change> },
+    Adopt { build: BuildId, start: bool, timeout: Option<Duration>, then: Option<Change> },
     Update(Change),
     Forget(Option<BuildId>),
 }
@@ -56,11 +57,25 @@ pub(super) enum Content {
     Mirror(SourceRef),
 }
 
+impl MakeJob {
+    /// What is asked for, at this moment.
+    pub(super) fn submission(&self) -> Submission {
+        Submission {
+            at: jiff::Timestamp::now(),
+            fingerprint: self.make.fingerprint,
+            inputs: self.make.inputs.clone(),
+            owner: self.owner.clone(),
+            visibility: self.visibility,
+        }
+    }
+}
+
 /// What steps share.
 #[derive(Clone)]
 pub(super) struct Links {
     pub(super) client: Client,
     pub(super) poller: Poller,
+    pub(super) transfers: Transfers,
     pub(super) messages: mpsc::UnboundedSender<StepMessage>,
     /// Cancelled when nothing new may be sent.
     pub(super) stopping: CancellationToken,
@@ -72,8 +87,10 @@ pub(super) struct Links {
 
 /// What a step says to the driver.
 pub(super) enum StepMessage {
-    /// Keep this, and say when it is safe.
-    Record { record: Record, safe: oneshot::Sender<()> },
+    /// Keep these, and say when they are safe.
+    Records { records: Vec<Record>, safe: oneshot::Sender<()> },
+    /// A client has something to say, for one unit or for all.
+    Notice { unit: Option<ImageRef>, notice: Notice },
     /// The step came to another phase.
     Phase { step: StepId, phase: Phase, build: Option<BuildId> },
 }
@@ -81,10 +98,15 @@ pub(super) enum StepMessage {
 /// Carries out one step.
 pub(super) async fn run(job: Job, links: Links) -> Result<Done, StepFailure> {
     let Job { step, key, work } = job;
-    let unit = UnitRun { step, key, links };
+    let client = observed(&links.client, links.messages.clone(), Some(key.clone()));
+    let unit = UnitRun { step, key, links: Links { client, ..links } };
     match work {
         Work::Make(job) => unit.make(*job).await,
-        Work::Adopt { build, timeout, then } => {
+        Work::Adopt { build, start, timeout, then } => {
+            if start {
+                unit.start_if_it_waits(&build).await?;
+                unit.record(Record::Started { unit: unit.key.clone(), build: build.clone() }).await?;
+            }
             unit.phase(Phase::Building, Some(&build));
             let done = unit.wait(&build, timeout).await?;
             if let Some(change) = then {
@@ -118,12 +140,7 @@ impl UnitRun {
 
     /// Returns once the record is on disk. A driver that is gone means: stop here.
     pub(super) async fn record(&self, record: Record) -> Result<(), StepFailure> {
-        let (safe, answer) = oneshot::channel();
-        let sent = self.links.messages.send(StepMessage::Record { record, safe });
-        match (sent, answer.await) {
-            (Ok(()), Ok(())) => Ok(()),
-            _ => Err(failure("the run was left", None, None)),
-        }
+        keep(&self.links.messages, vec![record]).await
     }
 
     /// Waits for a build's end, and keeps it.
@@ -133,6 +150,12 @@ impl UnitRun {
         timeout: Option<Duration>,
     ) -> Result<Done, StepFailure> {
         let view = self.ended(build, timeout).await?;
+        if let Some(other) = self.other_image(&view) {
+            let (unit, outcome) = (self.key.clone(), Outcome::Failed);
+            self.record(Record::Ended { unit, build: build.clone(), outcome, path: None }).await?;
+            let message = format!("the service made {other} of what was asked for");
+            return Err(failure(&message, None, Some(build)));
+        }
         if !matches!(view.progress, Progress::Completed) {
             // A short build ends before anyone has seen it run.
             self.phase(Phase::Building, Some(build));
@@ -151,6 +174,13 @@ impl UnitRun {
             None => Ok(Done { build: Some(build.clone()), path: view.path }),
             Some(message) => Err(failure(&message, None, Some(build))),
         }
+    }
+
+    /// What the service made, where that is not what it was asked for.
+    fn other_image(&self, view: &BuildView) -> Option<String> {
+        let (name, tag) = view.image.as_ref()?;
+        let same = *name == self.key.name.as_str() && *tag == self.key.tag.as_str();
+        (!same).then(|| format!("{name}:{tag}"))
     }
 
     async fn ended(
@@ -173,9 +203,12 @@ impl UnitRun {
                 ended = &mut ended => {
                     return ended.map_err(|lost| match lost {
                         Lost::Gone(error) => api_failure(&error, Some(build)),
-                        Lost::Unknown(error) => {
-                            StepFailure { pending: true, ..api_failure(&error, Some(build)) }
-                        }
+                        Lost::Unknown(error) => StepFailure {
+                            pending: true,
+                            // That one build cannot be asked for says nothing of the others.
+                            stops_run: error.stops_run() && error.kind != ErrorKind::BadAnswer,
+                            ..api_failure(&error, Some(build))
+                        },
                     });
                 }
                 () = &mut deadline => {
@@ -247,6 +280,31 @@ pub(super) fn api_failure(error: &ApiError, build: Option<&BuildId>) -> StepFail
     }
     let help = error.help().map(str::to_owned);
     StepFailure { stops_run: error.stops_run(), ..failure(&error.to_string(), help, build) }
+}
+
+/// Returns once the records are on disk. A driver that is gone means: stop here.
+pub(super) async fn keep(
+    messages: &mpsc::UnboundedSender<StepMessage>,
+    records: Vec<Record>,
+) -> Result<(), StepFailure> {
+    let (safe, answer) = oneshot::channel();
+    let sent = messages.send(StepMessage::Records { records, safe });
+    match (sent, answer.await) {
+        (Ok(()), Ok(())) => Ok(()),
+        _ => Err(failure("the run was left", None, None)),
+    }
+}
+
+/// A client whose notices are told as those of a unit, or of nobody.
+pub(super) fn observed(
+    client: &Client,
+    messages: mpsc::UnboundedSender<StepMessage>,
+    unit: Option<ImageRef>,
+) -> Client {
+    client.observed(Arc::new(move |notice| {
+        // The driver is only gone when the run is left at once.
+        let _ = messages.send(StepMessage::Notice { unit: unit.clone(), notice });
+    }))
 }
 
 pub(super) fn not_begun() -> StepFailure {

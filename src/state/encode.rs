@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::State;
 use super::json::{self, Keys};
-use super::lockfile::{Built, Entry, Failed, Inputs, Kind, Pending};
+use super::lockfile::{Built, Entry, Failed, Inputs, Kind, Pending, Submission};
 use crate::base::digest::Fingerprint;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 
@@ -66,11 +66,20 @@ pub fn encode(service: &str, state: &State) -> String {
             build_lines(&mut line, &built.build, &built.path, &built.owner, built.visibility);
             input_lines(&mut line, built.fingerprint, &built.inputs);
         }
+        if let Some(submitted) = &entry.submitted {
+            line(4, "submitted", "");
+            line(6, "at", &quoted(&submitted.at.to_string()));
+            line(6, "owner", &quoted(&submitted.owner.to_string()));
+            if let Some(visibility) = submitted.visibility {
+                line(6, "visibility", &visibility.to_string());
+            }
+            input_lines(&mut line, submitted.fingerprint, &submitted.inputs);
+        }
         if let Some(pending) = &entry.pending {
             line(4, "pending", "");
             let Pending { build, path, owner, visibility, .. } = pending;
             build_lines(&mut line, build, path, owner, *visibility);
-            line(6, "started", if pending.started { "true" } else { "false" });
+            line(6, "stage", pending.stage.as_str());
             input_lines(&mut line, pending.fingerprint, &pending.inputs);
         }
         if let Some(failed) = &entry.failed {
@@ -123,6 +132,7 @@ struct EntryBlock {
     kind: Kind,
     platform: Platform,
     built: Option<BuiltBlock>,
+    submitted: Option<Submission>,
     pending: Option<Pending>,
     failed: Option<FailedBlock>,
 }
@@ -177,8 +187,10 @@ fn read_fast(text: &str) -> Option<File> {
     let (json, keys) = json::of(text)?;
     let file: File = serde_json::from_str(&json).ok()?;
     let inputs = |block: &EntryBlock| {
-        let built = block.built.as_ref().map_or(0, |built| built.inputs.0.len());
-        built + block.pending.as_ref().map_or(0, |pending| pending.inputs.0.len())
+        let built = block.built.as_ref().map(|built| &built.inputs);
+        let submitted = block.submitted.as_ref().map(|submitted| &submitted.inputs);
+        let pending = block.pending.as_ref().map(|pending| &pending.inputs);
+        [built, submitted, pending].into_iter().flatten().map(|inputs| inputs.0.len()).sum::<usize>()
     };
     let found = Keys { units: file.units.len(), inputs: file.units.values().map(inputs).sum() };
     // One that is there twice, as after a merge that went wrong, is YAML's to report.
@@ -210,6 +222,7 @@ impl From<EntryBlock> for Entry {
                 owner: built.owner,
                 visibility: built.visibility,
             }),
+            submitted: block.submitted,
             pending: block.pending,
             failed: block
                 .failed
@@ -220,6 +233,7 @@ impl From<EntryBlock> for Entry {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Stage;
     use super::*;
     use crate::base::digest::Digest;
 
@@ -240,6 +254,13 @@ mod tests {
                 owner: Owner::Team("t 1".to_owned()),
                 visibility: Visibility::Public,
             }),
+            submitted: Some(Submission {
+                at: "2026-11-25T12:00:00Z".parse().unwrap(),
+                fingerprint,
+                inputs: inputs.clone(),
+                owner: Owner::Personal,
+                visibility: None,
+            }),
             pending: Some(Pending {
                 fingerprint,
                 inputs: Inputs::default(),
@@ -247,7 +268,7 @@ mod tests {
                 path: String::new(),
                 owner: Owner::Personal,
                 visibility: Visibility::Private,
-                started: true,
+                stage: Stage::Uploaded,
             }),
             failed: Some(Failed { fingerprint, build }),
         };
@@ -272,6 +293,7 @@ mod tests {
         assert!(read_fast(&text).is_none(), "an escape is left to YAML");
         for entry in state.entries.values_mut() {
             entry.built.as_mut().unwrap().inputs.set("base base:3.12", "plain # é");
+            entry.submitted.as_mut().unwrap().inputs.set("base base:3.12", "plain # é");
         }
         let text = encode("x", &state);
         let slow: File = read(&text).unwrap();

@@ -3,21 +3,30 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::lockfile::{Kind, Pending};
-use crate::base::digest::Fingerprint;
+use super::lockfile::{Kind, Pending, Submission};
+use crate::base::digest::Digest;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 
 /// Something that must survive the death of the process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub enum Record {
-    /// A build is about to be asked for. Without a `Created` after it, whether the service took it
-    /// is not known.
+    /// A build is about to be asked for. Without a `Created` or `NotAccepted` after it, whether the
+    /// service took it is not known.
     Submitting {
         /// The unit.
         unit: ImageRef,
-        /// Of what is asked for.
-        fingerprint: Fingerprint,
+        /// Built or mirrored.
+        kind: Kind,
+        /// The platform.
+        platform: Platform,
+        /// What is asked for.
+        submission: Submission,
+    },
+    /// The service did not take what was asked for.
+    NotAccepted {
+        /// The unit.
+        unit: ImageRef,
     },
     /// The service accepted a build.
     Created {
@@ -69,6 +78,11 @@ pub enum Record {
         /// The unit.
         unit: ImageRef,
     },
+    /// All that is above is in the lockfile with this digest.
+    Committed {
+        /// Of the lockfile's text.
+        lockfile: Digest,
+    },
 }
 
 /// How a build ended.
@@ -88,6 +102,8 @@ pub enum Outcome {
 pub(super) struct Header {
     pub(super) journal: u64,
     pub(super) service: String,
+    /// Of the lockfile that the journal goes on from; `None` where there was none.
+    pub(super) lockfile: Option<Digest>,
 }
 
 /// The version of the journal's format.
@@ -104,10 +120,10 @@ pub enum JournalError {
     Damaged(usize),
 }
 
-/// Reads a journal: the service, and the records in order. A torn last line is what a death in
+/// Reads a journal: its header, and the records in order. A torn last line is what a death in
 /// the middle of a write leaves behind: nothing leaned on it, so it is dropped. `None` where not
 /// even the first line is whole.
-pub(super) fn decode(text: &str) -> Result<Option<(String, Vec<Record>)>, JournalError> {
+pub(super) fn decode(text: &str) -> Result<Option<(Header, Vec<Record>)>, JournalError> {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let mut lines = whole.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let Some((_, first)) = lines.next() else { return Ok(None) };
@@ -120,7 +136,7 @@ pub(super) fn decode(text: &str) -> Result<Option<(String, Vec<Record>)>, Journa
             serde_json::from_str(line).map_err(|_| JournalError::Damaged(index + 1))
         })
         .collect::<Result<_, _>>()?;
-    Ok(Some((header.service, records)))
+    Ok(Some((header, records)))
 }
 
 /// One line of a journal.
@@ -136,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_torn_last_line_is_dropped_and_a_damaged_one_is_not() {
-        let header = line(&Header { journal: VERSION, service: "s".to_owned() });
+        let header = line(&Header { journal: VERSION, service: "s".to_owned(), lockfile: None });
         let record = Record::Forgotten { unit: "a:b".parse().unwrap() };
         let one = line(&record);
         let whole = format!("{header}{one}{one}");
@@ -147,7 +163,7 @@ mod tests {
         }
         let damaged = format!("{header}{{\"rec\n{one}");
         assert_eq!(decode(&damaged), Err(JournalError::Damaged(2)));
-        let newer = line(&Header { journal: 2, service: "s".to_owned() });
+        let newer = line(&Header { journal: 2, service: "s".to_owned(), lockfile: None });
         assert_eq!(decode(&newer), Err(JournalError::Newer(2)));
     }
 }

@@ -30,11 +30,12 @@ pub(super) fn of(text: &str) -> Option<(String, Keys)> {
         depth = level + 1;
         match value {
             "" => json.push('{'),
-            "{}" | "true" | "false" => json.push_str(value),
+            "{}" => json.push_str(value),
             _ if is_text(value) || value.bytes().all(|byte| byte.is_ascii_digit()) => {
                 json.push_str(value);
             }
-            "build" | "mirror" | "linux/amd64" | "linux/arm64" | "private" | "public" => {
+            "build" | "mirror" | "linux/amd64" | "linux/arm64" | "private" | "public" | "created"
+            | "uploaded" | "started" => {
                 json.extend(["\"", value, "\""]);
             }
             _ => return None,
@@ -98,12 +99,12 @@ mod tests {
     #[test]
     fn what_is_written_a_field_a_line_is_json() {
         let text = "# by\nversion: 1\nunits:\n  \"a:1\":\n    built:\n      inputs:\n        \"base b:1\": \
-                    \"x\"\n        \"format\": \"2\"\n  \"b:2\":\n    kind: build\n    started: true\n";
+                    \"x\"\n        \"format\": \"2\"\n  \"b:2\":\n    kind: build\n    stage: started\n";
         let expected = serde_json::json!({
             "version": 1,
             "units": {
                 "a:1": { "built": { "inputs": { "base b:1": "x", "format": "2" } } },
-                "b:2": { "kind": "build", "started": true },
+                "b:2": { "kind": "build", "stage": "started" },
             },
         });
         assert_eq!(json(text), Some(expected));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::base::digest::{Digest, FieldHasher, Fingerprint};
@@ -20,10 +21,33 @@ pub struct Entry {
     pub platform: Platform,
     /// The last build that completed.
     pub built: Option<Built>,
+    /// A transfer that was asked for and whose answer is not known.
+    pub submitted: Option<Submission>,
     /// A build that was accepted and whose end is not known.
     pub pending: Option<Pending>,
     /// The last build, where it failed.
     pub failed: Option<Failed>,
+}
+
+impl Entry {
+    /// A unit of which nothing is known yet.
+    pub fn new(kind: Kind, platform: Platform) -> Self {
+        Self { kind, platform, built: None, submitted: None, pending: None, failed: None }
+    }
+
+    /// Whether nothing is known of it.
+    pub fn is_empty(&self) -> bool {
+        let Self { built, submitted, pending, failed, .. } = self;
+        built.is_none() && submitted.is_none() && pending.is_none() && failed.is_none()
+    }
+
+    /// The builds that it has, or had last.
+    pub fn builds(&self) -> impl Iterator<Item = &BuildId> {
+        let built = self.built.as_ref().map(|built| &built.build);
+        let pending = self.pending.as_ref().map(|pending| &pending.build);
+        let failed = self.failed.as_ref().map(|failed| &failed.build);
+        built.into_iter().chain(pending).chain(failed)
+    }
 }
 
 /// How a unit comes to be.
@@ -63,6 +87,43 @@ pub struct Built {
     pub visibility: Visibility,
 }
 
+/// Something that was asked for. Until the answer is on record, whether the service took it is not
+/// known: it has no key by which a request that came twice is told from two.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// When, by the clock of whoever asked.
+    pub at: Timestamp,
+    /// Of everything that decides its content.
+    pub fingerprint: Fingerprint,
+    /// What the fingerprint is made of.
+    pub inputs: Inputs,
+    /// Whose it will be.
+    pub owner: Owner,
+    /// Who may pull it once it is complete, where that was said.
+    pub visibility: Option<Visibility>,
+}
+
+impl Submission {
+    /// What is pending where the service took it. What it did not say of it is as was asked.
+    pub fn accepted(
+        self,
+        build: BuildId,
+        path: Option<String>,
+        visibility: Option<Visibility>,
+        stage: Stage,
+    ) -> Pending {
+        Pending {
+            fingerprint: self.fingerprint,
+            inputs: self.inputs,
+            build,
+            path: path.unwrap_or_default(),
+            owner: self.owner,
+            visibility: visibility.or(self.visibility).unwrap_or(Visibility::Private),
+            stage,
+        }
+    }
+}
+
 /// A build that was accepted and whose end is not known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
@@ -78,8 +139,31 @@ pub struct Pending {
     pub owner: Owner,
     /// Who may pull it once it is complete.
     pub visibility: Visibility,
-    /// Whether the service has all that it needs: the context is there and the build was started.
-    pub started: bool,
+    /// How far it was when that was last on record.
+    pub stage: Stage,
+}
+
+/// How far a build is on its way to the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// It was accepted, and waits for its context. Nobody else can send it, for the URL is not kept.
+    Created,
+    /// Its context is there; whether it was told to start is not known.
+    Uploaded,
+    /// The service has all that it needs.
+    Started,
+}
+
+impl Stage {
+    /// The stage as the lockfile writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Uploaded => "uploaded",
+            Self::Started => "started",
+        }
+    }
 }
 
 /// A build that failed or was cancelled.

@@ -8,17 +8,18 @@ pub mod encode;
 pub mod journal;
 mod json;
 pub mod lockfile;
+mod replay;
 pub mod snapshot;
 pub mod store;
 
 use std::collections::BTreeMap;
 
 pub use journal::{Outcome, Record};
-pub use lockfile::{Built, Entry, Failed, Inputs, Kind, Pending};
+pub use lockfile::{Built, Entry, Failed, Inputs, Kind, Pending, Stage, Submission};
 pub use snapshot::Snapshot;
 pub use store::{Paths, StateError, Store};
 
-use crate::base::name::{BuildId, ImageRef};
+use crate::base::name::{BuildId, ImageRef, Platform};
 
 /// Everything that is known of the units, by `name:tag`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,21 +33,27 @@ impl State {
     /// superseded, say) changes nothing.
     pub fn apply(&mut self, record: &Record) {
         match record {
-            // What was sent is not known to be there: it only helps to look for it.
-            Record::Submitting { .. } | Record::Uploaded { .. } => {}
-            Record::Created { unit, kind, platform, pending } => {
-                let old = self.entries.remove(unit);
-                let (built, failed) = old.map_or((None, None), |old| (old.built, old.failed));
-                let pending = Some(pending.clone());
-                let entry = Entry { kind: *kind, platform: *platform, built, pending, failed };
-                self.entries.insert(unit.clone(), entry);
-            }
-            Record::Started { unit, build } => {
-                let pending = self.entries.get_mut(unit).and_then(|entry| entry.pending.as_mut());
-                if let Some(pending) = pending.filter(|pending| pending.build == *build) {
-                    pending.started = true;
+            Record::Submitting { unit, kind, platform, submission } => {
+                // A build whose context nobody can send never begins: it is nothing to look for.
+                if *kind == Kind::Mirror {
+                    self.entry(unit, *kind, *platform).submitted = Some(submission.clone());
                 }
             }
+            Record::NotAccepted { unit } => {
+                if let Some(entry) = self.entries.get_mut(unit) {
+                    entry.submitted = None;
+                    if entry.is_empty() {
+                        self.entries.remove(unit);
+                    }
+                }
+            }
+            Record::Created { unit, kind, platform, pending } => {
+                let entry = self.entry(unit, *kind, *platform);
+                entry.submitted = None;
+                entry.pending = Some(pending.clone());
+            }
+            Record::Uploaded { unit, build } => self.reach(unit, build, Stage::Uploaded),
+            Record::Started { unit, build } => self.reach(unit, build, Stage::Started),
             Record::Ended { unit, build, outcome, path } => {
                 self.end(unit, build, *outcome, path.as_deref());
             }
@@ -60,6 +67,21 @@ impl State {
             Record::Forgotten { unit } => {
                 self.entries.remove(unit);
             }
+            Record::Committed { .. } => {}
+        }
+    }
+
+    fn entry(&mut self, unit: &ImageRef, kind: Kind, platform: Platform) -> &mut Entry {
+        let entry =
+            self.entries.entry(unit.clone()).or_insert_with(|| Entry::new(kind, platform));
+        (entry.kind, entry.platform) = (kind, platform);
+        entry
+    }
+
+    fn reach(&mut self, unit: &ImageRef, build: &BuildId, stage: Stage) {
+        let pending = self.entries.get_mut(unit).and_then(|entry| entry.pending.as_mut());
+        if let Some(pending) = pending.filter(|pending| pending.build == *build) {
+            pending.stage = pending.stage.max(stage);
         }
     }
 

@@ -34,11 +34,9 @@ impl Snapshot {
         if let Some(journal) = journal {
             let decoded = journal::decode(&String::from_utf8_lossy(&journal))
                 .map_err(|error| unread_journal(paths, error))?;
-            if let Some((service, records)) = decoded {
-                services.push((paths.journal(), service));
-                for record in &records {
-                    state.apply(record);
-                }
+            if let Some((header, records)) = decoded {
+                state.replay(lockfile.as_deref(), header.lockfile, &records);
+                services.push((paths.journal(), header.service));
             }
         }
         Ok(Self { state, lockfile, services })

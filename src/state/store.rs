@@ -10,6 +10,7 @@ use super::State;
 use super::encode::{self, DecodeError};
 use super::journal::{self, Header, JournalError, Record};
 use super::snapshot::{Snapshot, read_whole_lines};
+use crate::base::digest::Digest;
 use crate::base::file::{AtPath, FileLock, LockError, PathError, replace, sync_dir, work_folder};
 
 /// Where state lies on disk.
@@ -129,6 +130,11 @@ impl Store {
         Ok(Snapshot::read(paths)?.state)
     }
 
+    /// Who works here now, by what they wrote about themselves.
+    pub fn holder(paths: &Paths) -> Option<String> {
+        FileLock::holder(&paths.work.join("lock"))
+    }
+
     /// Takes the lock, reads the lockfile and replays the journal.
     pub fn open(paths: Paths, service: &str) -> Result<Self, StateError> {
         work_folder(&paths.work)?;
@@ -173,14 +179,19 @@ impl Store {
         let file = OpenOptions::new().append(true).create(true).open(&path).at("open", &path)?;
         file.set_len(whole as u64).at("write", &path)?;
         if whole == 0 {
-            let header = Header { journal: journal::VERSION, service: self.service.clone() };
+            let header = Header {
+                journal: journal::VERSION,
+                service: self.service.clone(),
+                lockfile: self.on_disk.as_deref().map(|text| Digest::of(text.as_bytes())),
+            };
             text.push_str(&journal::line(&header));
             sync_dir(&self.paths.work).at("sync", &self.paths.work)?;
         }
         Ok(file)
     }
 
-    /// Writes the lockfile, where that changed, and drops the journal.
+    /// Writes the lockfile, where that changed, and drops the journal. A death at any moment leaves
+    /// files that say the same: the journal says first that the lockfile will hold all of it.
     pub fn commit(&mut self) -> Result<(), StateError> {
         let text = encode::encode(&self.service, &self.state);
         let unwritten = match &self.on_disk {
@@ -188,6 +199,9 @@ impl Store {
             None => !self.state.entries.is_empty(),
         };
         if unwritten {
+            if self.journal.is_some() {
+                self.record(&[Record::Committed { lockfile: Digest::of(text.as_bytes()) }])?;
+            }
             replace(&self.paths.lockfile, text.as_bytes()).map_err(|source| {
                 StateError::NotCommitted {
                     lockfile: self.paths.lockfile.clone(),
@@ -217,7 +231,7 @@ fn holder() -> String {
 mod tests {
     use super::*;
     use crate::base::name::{BuildId, Owner, Platform, Visibility};
-    use crate::state::{Inputs, Kind, Outcome, Pending};
+    use crate::state::{Inputs, Kind, Outcome, Pending, Stage};
 
     fn created(unit: &str) -> [Record; 2] {
         let inputs = Inputs::default();
@@ -230,7 +244,7 @@ mod tests {
             path: "p".to_owned(),
             owner: Owner::Personal,
             visibility: Visibility::Private,
-            started: false,
+            stage: Stage::Created,
         };
         let (kind, platform) = (Kind::Build, Platform::Amd64);
         let created = Record::Created { unit: unit.clone(), kind, platform, pending };

@@ -1,56 +1,114 @@
-//! Asks the service how pending builds are.
+//! Asks the service how pending builds are, and whether it took what it never answered.
 
-use futures::stream::{self, StreamExt};
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
-use crate::api::{Client, ErrorKind, Progress};
-use crate::base::name::BuildId;
+use jiff::Timestamp;
+
+use crate::api::look::{self, Listing, Wanted};
+use crate::api::{BuildView, Client, ErrorKind, Progress};
+use crate::base::name::{BuildId, ImageRef};
 use crate::plan::Facts;
-use crate::plan::facts::Known;
-use crate::state::{Outcome, Record, State};
+use crate::plan::facts::{Found, Known};
+use crate::state::{Outcome, Pending, Record, Stage, State, Submission};
 
 /// Asks how pending builds are, so that a plan does not adopt one that has failed. Where the
 /// service cannot be asked, the plan says so and goes on with what the lockfile has.
 pub(super) async fn ask(state: &State, client: &Client, facts: &mut Facts) {
-    let pending = state.entries.values().filter_map(|entry| entry.pending.as_ref());
-    let builds: Vec<(BuildId, bool)> =
-        pending.map(|pending| (pending.build.clone(), pending.started)).collect();
-    let mut answers = stream::iter(builds)
-        .map(|(build, started)| async move {
-            let answer = client.status(&build).await;
-            (build, started, answer)
-        })
-        .buffer_unordered(16);
-    while let Some((build, started, answer)) = answers.next().await {
+    let pending: HashMap<&BuildId, &Pending> = state
+        .entries
+        .values()
+        .filter_map(|entry| entry.pending.as_ref())
+        .map(|pending| (&pending.build, pending))
+        .collect();
+    let builds: Vec<BuildId> = pending.keys().map(|&build| build.clone()).collect();
+    let looks = look::look(client, &builds, &mut Listing::default()).await;
+    for (build, answer) in looks {
         let known = match answer {
-            // A death between the start and the record of it leaves a build that runs.
-            Ok(view) if !started && view.waits_for_start() => Known::Dead,
-            Ok(view) => match view.progress {
-                Progress::Running(_) | Progress::Completed => Known::Alive,
-                Progress::Failed(_) | Progress::Cancelled => Known::Dead,
-            },
+            Ok(view) => known(&view, pending.get(&build).map(|pending| pending.stage)),
             Err(error) if error.kind == ErrorKind::NotFound => Known::Dead,
             Err(error) => {
-                let note = format!("cannot ask for a pending build: {error}");
-                if !facts.notes.contains(&note) {
-                    facts.notes.push(note);
-                }
+                note(facts, format!("cannot ask for a pending build: {error}"));
                 continue;
             }
         };
         facts.builds.insert(build, known);
     }
+    find(state, client, facts).await;
 }
 
-/// What the survey learned of builds that are over: kept, so that the next plan need not ask again.
-pub fn ended(state: &State, facts: &Facts) -> Vec<Record> {
-    let pending = state.entries.iter().filter_map(|(unit, entry)| {
-        let build = &entry.pending.as_ref()?.build;
-        (facts.builds.get(build) == Some(&Known::Dead)).then(|| Record::Ended {
-            unit: unit.clone(),
-            build: build.clone(),
-            outcome: Outcome::Failed,
-            path: None,
-        })
-    });
-    pending.collect()
+/// Looks for builds of what was asked for and never answered.
+async fn find(state: &State, client: &Client, facts: &mut Facts) {
+    let lost: Vec<(&ImageRef, &Submission)> = state
+        .entries
+        .iter()
+        .filter_map(|(unit, entry)| Some((unit, entry.submitted.as_ref()?)))
+        .collect();
+    if lost.is_empty() {
+        return;
+    }
+    let known: HashSet<BuildId> =
+        state.entries.values().flat_map(|entry| entry.builds().cloned()).collect();
+    let wanted: Vec<Wanted> =
+        lost.iter().map(|(unit, submission)| Wanted::of(unit, submission.at)).collect();
+    match look::find(client, &wanted, &known).await {
+        Ok(found) => {
+            let answers = lost.iter().map(|(unit, _)| ((*unit).clone(), None));
+            facts.submissions.extend(answers);
+            for (index, view) in found {
+                let Some(build) = view.build.clone() else { continue };
+                facts.builds.insert(build.clone(), self::known(&view, Some(Stage::Started)));
+                let found = Found { build, path: view.path };
+                facts.submissions.insert(lost[index].0.clone(), Some(found));
+            }
+        }
+        Err(error) => note(facts, format!("cannot look for what was asked for: {error}")),
+    }
+}
+
+/// What an answer means for a build that was at this stage.
+fn known(view: &BuildView, stage: Option<Stage>) -> Known {
+    match view.progress {
+        // A death between the start and the record of it leaves a build that runs.
+        _ if stage == Some(Stage::Created) && view.waits_for_start() => Known::Dead,
+        Progress::Running(_) | Progress::Completed => {
+            let since = view.started.or(view.created);
+            let age = since.map(|since| Timestamp::now().duration_since(since));
+            // The service's clock may be ahead of ours.
+            Known::Alive { age: age.map(|age| Duration::try_from(age).unwrap_or_default()) }
+        }
+        Progress::Failed(_) | Progress::Cancelled => Known::Dead,
+    }
+}
+
+fn note(facts: &mut Facts, note: String) {
+    if !facts.notes.contains(&note) {
+        facts.notes.push(note);
+    }
+}
+
+/// What the survey learned that the state does not know: builds that were found, and builds that
+/// are over.
+pub fn learned(state: &State, facts: &Facts) -> Vec<Record> {
+    let mut records = Vec::new();
+    for (unit, entry) in &state.entries {
+        let mut pending = entry.pending.as_ref().map(|pending| pending.build.clone());
+        match (&entry.submitted, facts.submissions.get(unit)) {
+            (Some(submission), Some(Some(found))) => {
+                let Found { build, path } = found.clone();
+                pending = Some(build.clone());
+                let found = submission.clone().accepted(build, path, None, Stage::Started);
+                let (kind, platform) = (entry.kind, entry.platform);
+                records.push(Record::Created { unit: unit.clone(), kind, platform, pending: found });
+            }
+            (Some(_), Some(None)) => records.push(Record::NotAccepted { unit: unit.clone() }),
+            (Some(_) | None, _) => {}
+        }
+        let over = |build: &BuildId| facts.builds.get(build) == Some(&Known::Dead);
+        if let Some(build) = pending.filter(over) {
+            let (unit, outcome) = (unit.clone(), Outcome::Failed);
+            records.push(Record::Ended { unit, build, outcome, path: None });
+        }
+    }
+    records
 }

@@ -76,6 +76,7 @@ const FLOORS: &[Floor] = &[
             "state::Entry",
             "state::Inputs",
             "state::Kind",
+            "state::Stage",
             "state::State",
             "state::Pending",
         ],

@@ -1,0 +1,113 @@
+//! `imgplan status`: what is under way, by what is on record and by the service. Changes nothing.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::args::StatusArgs;
+use super::failure::{Exit, Failure};
+use super::service::Target;
+use super::settings::{Settings, env};
+use super::signals;
+use super::ui::Ui;
+use crate::api::look::{self, Listing};
+use crate::api::{BuildView, Client, Progress};
+use crate::base::name::BuildId;
+use crate::event::Signal;
+use crate::manifest::Workspace;
+use crate::report::status::{StatusView, UnitProgress, UnitStatus};
+use crate::state::{Entry, Snapshot, Stage, State, Store};
+
+/// The time between two looks of somebody who watches.
+const PACE: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(
+    ui: &mut Ui,
+    settings: &Settings,
+    args: StatusArgs,
+) -> Result<Exit, Failure> {
+    let workspace = Workspace::load(&settings.manifest, &env)?;
+    let target = Target::find(&settings.root(), &workspace, &args.service)?;
+    let client = if args.offline { None } else { target.client_to_ask() };
+    let mut signals = signals::listen();
+    let mut listing = Listing::quick();
+    let mut lines = 0;
+    loop {
+        let state = Snapshot::read(&target.paths)?.of(&target.name)?.state;
+        let (units, notes) = units(&state, client.as_ref(), &mut listing).await;
+        let holder = Store::holder(&target.paths);
+        let view = StatusView { units: &units, holder: holder.as_deref(), notes: &notes };
+        lines = ui.status(&view, lines)?;
+        // A run that works here may have more to come.
+        if !args.watch || (view.running() == 0 && holder.is_none()) {
+            return Ok(Exit::Success);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PACE) => {}
+            signal = signals.recv() => return Ok(match signal {
+                Some(Signal::Terminate) => Exit::Terminated,
+                Some(Signal::Interrupt) | None => Exit::Interrupted,
+            }),
+        }
+    }
+}
+
+/// Every unit with something under way, and what the service could not be asked.
+async fn units(
+    state: &State,
+    client: Option<&Client>,
+    listing: &mut Listing,
+) -> (Vec<UnitStatus>, Vec<String>) {
+    let pending = state.entries.values().filter_map(|entry| entry.pending.as_ref());
+    let builds: Vec<BuildId> = pending.map(|pending| pending.build.clone()).collect();
+    let (mut views, mut notes) = (HashMap::new(), Vec::new());
+    if let Some(client) = client {
+        for (build, answer) in look::look(client, &builds, listing).await {
+            match answer {
+                Ok(view) => drop(views.insert(build, view)),
+                Err(error) if notes.is_empty() => notes.push(error.to_string()),
+                Err(_) => {}
+            }
+        }
+    } else if !builds.is_empty() {
+        notes.push("the service was not asked; this is what is on record".to_owned());
+    }
+    let status = |(unit, entry): (_, &Entry)| {
+        let (build, progress, age) = status(entry, &views)?;
+        Some(UnitStatus { unit: Clone::clone(unit), build, progress, age })
+    };
+    (state.entries.iter().filter_map(status).collect(), notes)
+}
+
+type Status = (Option<BuildId>, UnitProgress, Option<Duration>);
+
+fn status(entry: &Entry, views: &HashMap<BuildId, BuildView>) -> Option<Status> {
+    if let Some(submitted) = &entry.submitted {
+        return Some((None, UnitProgress::Asked, since(submitted.at)));
+    }
+    let pending = entry.pending.as_ref()?;
+    let build = Some(pending.build.clone());
+    let Some(view) = views.get(&pending.build) else {
+        let progress = match pending.stage {
+            Stage::Created => UnitProgress::Uploading,
+            Stage::Uploaded | Stage::Started => UnitProgress::Running(None),
+        };
+        return Some((build, progress, None));
+    };
+    let progress = match &view.progress {
+        Progress::Running(_) if view.waits_for_start() && pending.stage == Stage::Created => {
+            UnitProgress::Uploading
+        }
+        Progress::Running(word) => UnitProgress::Running(Some(word.clone())),
+        Progress::Completed => UnitProgress::Completed,
+        Progress::Failed(why) => UnitProgress::Failed(why.clone()),
+        Progress::Cancelled => UnitProgress::Failed("it was cancelled".to_owned()),
+    };
+    Some((build, progress, view.started.or(view.created).and_then(since)))
+}
+
+/// The service's clock may be ahead of ours.
+fn since(time: Timestamp) -> Option<Duration> {
+    Duration::try_from(Timestamp::now().duration_since(time)).ok()
+}

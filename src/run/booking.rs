@@ -1,0 +1,218 @@
+//! Which transfers go into one request, and which part of the answer is whose. Pure.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::api::{Accepted, Refused};
+use crate::base::name::{BuildId, ImageRef, Platform, Visibility};
+
+/// The most characters that a list of sources has: what stands between may take a body for a URL's
+/// size, and an error that names the list should be readable.
+const LONGEST_LIST: usize = 4000;
+
+/// What transfers have in common that go into one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Group {
+    pub(super) platform: Platform,
+    pub(super) visibility: Option<Visibility>,
+}
+
+/// What the queue has to know of a transfer.
+pub(super) trait Queued {
+    /// What it has in common with others; `None` where it has to go alone.
+    fn group(&self) -> Option<Group>;
+    /// How long its source is.
+    fn length(&self) -> usize;
+}
+
+/// Transfers that wait, in the order in which they came.
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    waiting: VecDeque<T>,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new() }
+    }
+}
+
+impl<T: Queued> Queue<T> {
+    pub(super) fn push(&mut self, transfer: T) {
+        self.waiting.push_back(transfer);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = T> {
+        self.waiting.drain(..)
+    }
+
+    /// How many the next request could have at most.
+    pub(super) fn next_size(&self) -> u32 {
+        let Some(first) = self.waiting.front() else { return 0 };
+        let Some(group) = first.group() else { return 1 };
+        let alike = self.waiting.iter().filter(|transfer| transfer.group() == Some(group));
+        let mut length = 0;
+        let fits = alike.take_while(|transfer| {
+            length += transfer.length() + 1;
+            length <= LONGEST_LIST
+        });
+        u32::try_from(fits.count()).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Takes the first and what can go with it, at most `most`.
+    pub(super) fn take(&mut self, most: u32) -> Vec<T> {
+        let size = self.next_size().min(most.max(1)) as usize;
+        let group = self.waiting.front().and_then(Queued::group);
+        let mut taken = Vec::with_capacity(size);
+        let mut left = VecDeque::with_capacity(self.waiting.len());
+        for transfer in self.waiting.drain(..) {
+            let fits = taken.is_empty() || (group.is_some() && transfer.group() == group);
+            if taken.len() < size && fits {
+                taken.push(transfer);
+            } else {
+                left.push_back(transfer);
+            }
+        }
+        self.waiting = left;
+        taken
+    }
+}
+
+/// The parts of an answer in the order of the sources that were asked for; `None` where the answer
+/// says nothing of one. By the sources that it names, where it names them, else in its order, which
+/// is only believed where there are as many parts as sources.
+pub(super) fn book(
+    sources: &[String],
+    answer: Vec<Result<Accepted, Refused>>,
+) -> Vec<Option<Result<Accepted, Refused>>> {
+    let named = |part: &Result<Accepted, Refused>| match part {
+        Ok(accepted) => accepted.source.clone(),
+        Err(refused) => refused.source.clone(),
+    };
+    if answer.iter().all(|part| named(part).is_some()) {
+        let mut by_source: HashMap<String, Result<Accepted, Refused>> =
+            answer.into_iter().filter_map(|part| Some((named(&part)?, part))).collect();
+        return sources.iter().map(|source| by_source.remove(source)).collect();
+    }
+    if answer.len() == sources.len() {
+        return answer.into_iter().map(Some).collect();
+    }
+    sources.iter().map(|_| None).collect()
+}
+
+/// Which build is whose, by the names that the service gives the builds of one answer. The answer
+/// holds them in an order that nobody promised. `None` where it names none of them otherwise.
+pub(super) fn by_name(
+    units: &[(ImageRef, BuildId)],
+    named: &HashMap<BuildId, ImageRef>,
+) -> Option<Vec<BuildId>> {
+    let right = units.iter().all(|(unit, build)| named.get(build).is_none_or(|name| name == unit));
+    if right {
+        return None;
+    }
+    let of: HashMap<&ImageRef, &BuildId> = units
+        .iter()
+        .filter_map(|(_, build)| Some((named.get(build)?, build)))
+        .collect();
+    // All or nothing: half an exchange would give one build to two units.
+    units.iter().map(|(unit, _)| of.get(unit).map(|&build| build.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Transfer(&'static str, Option<Group>);
+
+    impl Queued for Transfer {
+        fn group(&self) -> Option<Group> {
+            self.1
+        }
+        fn length(&self) -> usize {
+            self.0.len()
+        }
+    }
+
+    const AMD: Option<Group> = Some(Group { platform: Platform::Amd64, visibility: None });
+    const ARM: Option<Group> = Some(Group { platform: Platform::Arm64, visibility: None });
+
+    fn names(taken: &[Transfer]) -> Vec<&str> {
+        taken.iter().map(|transfer| transfer.0).collect()
+    }
+
+    #[test]
+    fn what_is_alike_goes_together_and_nobody_is_left_behind() {
+        let mut queue = Queue::default();
+        for (name, group) in
+            [("a", AMD), ("b", ARM), ("c", AMD), ("own", None), ("d", AMD), ("e", ARM)]
+        {
+            queue.push(Transfer(name, group));
+        }
+        assert_eq!(queue.next_size(), 3);
+        assert_eq!(names(&queue.take(2)), ["a", "c"]);
+        assert_eq!(names(&queue.take(9)), ["b", "e"]);
+        assert_eq!(names(&queue.take(9)), ["own"]);
+        assert_eq!(names(&queue.take(9)), ["d"]);
+        assert!(queue.is_empty() && queue.next_size() == 0);
+    }
+
+    #[test]
+    fn a_list_does_not_grow_without_end() {
+        let mut queue = Queue::default();
+        let long: &'static str = "x".repeat(LONGEST_LIST / 3).leak();
+        (0..9).for_each(|_| queue.push(Transfer(long, AMD)));
+        assert_eq!(queue.take(9).len(), 2);
+        let longer: &'static str = "x".repeat(LONGEST_LIST * 2).leak();
+        let mut queue = Queue::default();
+        queue.push(Transfer(longer, AMD));
+        assert_eq!(queue.take(9).len(), 1, "what is too long by itself goes alone");
+    }
+
+    fn accepted(build: &str, source: Option<&str>) -> Result<Accepted, Refused> {
+        Ok(Accepted {
+            build: BuildId::new(build).unwrap(),
+            path: None,
+            upload: None,
+            expires_in: None,
+            visibility: None,
+            source: source.map(str::to_owned),
+        })
+    }
+
+    fn booked(sources: &[&str], answer: Vec<Result<Accepted, Refused>>) -> Vec<Option<String>> {
+        let sources: Vec<String> = sources.iter().map(|&source| source.to_owned()).collect();
+        let build = |part: Option<Result<Accepted, Refused>>| Some(part?.ok()?.build.to_string());
+        book(&sources, answer).into_iter().map(build).collect()
+    }
+
+    #[test]
+    fn each_part_of_an_answer_goes_to_its_source() {
+        let is = |build: &str| Some(build.to_owned());
+        let turned = vec![accepted("2", Some("y")), accepted("1", Some("x"))];
+        assert_eq!(booked(&["x", "y"], turned), [is("1"), is("2")]);
+        let short = vec![accepted("2", Some("y"))];
+        assert_eq!(booked(&["x", "y"], short), [None, is("2")]);
+        let unnamed = vec![accepted("1", None), accepted("2", None)];
+        assert_eq!(booked(&["x", "y"], unnamed), [is("1"), is("2")]);
+        assert_eq!(booked(&["x", "y"], vec![accepted("1", None)]), [None, None], "whose is it?");
+    }
+
+    #[test]
+    fn names_win_over_the_order() {
+        let id = |text: &str| BuildId::new(text).unwrap();
+        let key = |text: &str| text.parse::<ImageRef>().unwrap();
+        let units = [(key("x:1"), id("b1")), (key("y:1"), id("b2")), (key("z:1"), id("b3"))];
+        let named = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(build, name)| (id(build), key(name))).collect::<HashMap<_, _>>()
+        };
+        let right = named(&[("b1", "x:1"), ("b3", "z:1")]);
+        assert_eq!(by_name(&units, &right), None);
+        let turned = named(&[("b1", "y:1"), ("b2", "x:1"), ("b3", "z:1")]);
+        assert_eq!(by_name(&units, &turned), Some(vec![id("b2"), id("b1"), id("b3")]));
+        let odd = named(&[("b1", "other:1"), ("b2", "y:1"), ("b3", "z:1")]);
+        assert_eq!(by_name(&units, &odd), None, "nobody's: told where it is waited for");
+    }
+}

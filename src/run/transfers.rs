@@ -1,0 +1,384 @@
+//! Asks for transfers: many with one request where that can be, each answered for itself.
+//!
+//! One task an owner, since each owner has a budget of its own. It waits for a part of the budget,
+//! takes as many transfers as that has room for, and leaves the request to a task of its own.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::booking::{self, Group, Queue, Queued};
+use super::dispatch::StepFailure;
+use super::make::request;
+use super::step::{MakeJob, StepMessage, api_failure, failure, keep, not_begun};
+use crate::api::look::{self, Wanted};
+use crate::api::{Accepted, ApiError, BuildView, Client, ErrorKind, Permit, Refused, Repeat, Tries};
+use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
+use crate::state::{Kind, Record, Stage, Submission};
+
+/// How long the first transfer waits for others to go with it.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// How often one source is asked for before its unit fails. To wait for a rate is not counted.
+const TRIES: u32 = 8;
+
+/// One transfer that is asked for.
+pub(super) struct Ask {
+    unit: ImageRef,
+    platform: Platform,
+    source: String,
+    visibility: Option<Visibility>,
+    submission: Submission,
+    /// It does not land where its source says.
+    own_name: bool,
+    /// Since when there may be a build of it.
+    lost: Option<Timestamp>,
+    tries: u32,
+    /// A request with others was refused: it may not be this one's fault.
+    alone: bool,
+    reply: Option<oneshot::Sender<Answer>>,
+}
+
+type Answer = Result<Accepted, StepFailure>;
+
+impl Ask {
+    pub(super) fn new(unit: &ImageRef, job: &MakeJob, source: String, own_name: bool) -> Self {
+        Self {
+            unit: unit.clone(),
+            platform: job.platform,
+            source,
+            visibility: job.visibility,
+            submission: job.submission(),
+            own_name,
+            lost: job.make.lost,
+            tries: 0,
+            alone: false,
+            reply: None,
+        }
+    }
+
+    fn answer(self, answer: Answer) {
+        if let Some(reply) = self.reply {
+            // Whoever asked may have left; what happened is on record.
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn created(&self, accepted: &Accepted) -> Record {
+        let (build, path) = (accepted.build.clone(), accepted.path.clone());
+        let submission = self.submission.clone();
+        // A transfer has all that it needs.
+        let pending = submission.accepted(build, path, accepted.visibility, Stage::Started);
+        let (unit, platform) = (self.unit.clone(), self.platform);
+        Record::Created { unit, kind: Kind::Mirror, platform, pending }
+    }
+}
+
+impl Queued for Ask {
+    fn group(&self) -> Option<Group> {
+        let alone = self.own_name || self.alone || self.lost.is_some();
+        (!alone).then_some(Group { platform: self.platform, visibility: self.visibility })
+    }
+
+    fn length(&self) -> usize {
+        self.source.len()
+    }
+}
+
+/// Takes what is asked for, from any step.
+#[derive(Clone)]
+pub(super) struct Transfers {
+    desk: Desk,
+    owners: Arc<Mutex<HashMap<Owner, mpsc::UnboundedSender<Ask>>>>,
+}
+
+/// What the requests share.
+#[derive(Clone)]
+struct Desk {
+    client: Client,
+    messages: mpsc::UnboundedSender<StepMessage>,
+    stopping: CancellationToken,
+    /// Builds that are somebody's: one that is found is another.
+    known: Arc<Mutex<HashSet<BuildId>>>,
+}
+
+impl Transfers {
+    /// `known` are the builds that units have.
+    pub(super) fn new(
+        client: Client,
+        messages: mpsc::UnboundedSender<StepMessage>,
+        stopping: CancellationToken,
+        known: HashSet<BuildId>,
+    ) -> Self {
+        let known = Arc::new(Mutex::new(known));
+        Self { desk: Desk { client, messages, stopping, known }, owners: Arc::default() }
+    }
+
+    /// Returns once the transfer was accepted and that is on record.
+    pub(super) async fn ask(&self, mut ask: Ask) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        ask.reply = Some(reply);
+        let owner = ask.submission.owner.clone();
+        let queue = {
+            let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+            let serve = || {
+                let (asks, receiver) = mpsc::unbounded_channel();
+                let again = asks.downgrade();
+                tokio::spawn(serve(self.desk.clone(), owner.clone(), receiver, again));
+                asks
+            };
+            owners.entry(owner.clone()).or_insert_with(serve).clone()
+        };
+        // An answer that never comes tells that nobody is there.
+        let _ = queue.send(ask);
+        drop(queue);
+        answer.await.unwrap_or_else(|_| Err(failure("the run was left", None, None)))
+    }
+}
+
+/// Serves one owner until nobody can ask any more.
+async fn serve(
+    desk: Desk,
+    owner: Owner,
+    mut asks: mpsc::UnboundedReceiver<Ask>,
+    again: mpsc::WeakUnboundedSender<Ask>,
+) {
+    let mut queue = Queue::default();
+    loop {
+        if queue.is_empty() {
+            let Some(ask) = asks.recv().await else { return };
+            queue.push(ask);
+            tokio::time::sleep(GATHER).await;
+        }
+        while let Ok(ask) = asks.try_recv() {
+            queue.push(ask);
+        }
+        let turn = desk.client.transfer_turn(&owner, queue.next_size(), &desk.stopping).await;
+        let Ok((most, permit)) = turn else {
+            queue.drain().for_each(|ask| ask.answer(Err(not_begun())));
+            continue;
+        };
+        let batch = queue.take(most);
+        let (desk, owner, again) = (desk.clone(), owner.clone(), again.clone());
+        tokio::spawn(async move {
+            // Whoever has to ask again waits in line like all others.
+            for ask in desk.carry(&owner, batch, permit).await {
+                match again.upgrade() {
+                    Some(queue) => drop(queue.send(ask)),
+                    None => ask.answer(Err(not_begun())),
+                }
+            }
+        });
+    }
+}
+
+/// What became of each of a request's transfers.
+#[derive(Default)]
+struct Sorted {
+    accepted: Vec<(Ask, Accepted)>,
+    failed: Vec<(Ask, StepFailure)>,
+    again: Vec<Ask>,
+    lost: Vec<Ask>,
+}
+
+impl Desk {
+    /// Sends one request, and returns the transfers that have to be asked for again.
+    async fn carry(
+        &self,
+        owner: &Owner,
+        mut batch: Vec<Ask>,
+        mut permit: Option<Permit>,
+    ) -> Vec<Ask> {
+        if batch.iter().any(|ask| ask.lost.is_some()) {
+            // From an earlier run, which could not find out.
+            let Sorted { accepted, failed, again, .. } = self.find(batch, None).await;
+            self.settle(accepted, failed).await;
+            batch = again;
+        }
+        if batch.is_empty() || self.submitting(&mut batch).await.is_err() {
+            return Vec::new();
+        }
+        let sorted = self.send(owner, batch, permit.as_mut()).await;
+        drop(permit);
+        let Sorted { mut accepted, mut failed, mut again, lost } = sorted;
+        if !lost.is_empty() {
+            let found = self.find(lost, None).await;
+            accepted.extend(found.accepted);
+            failed.extend(found.failed);
+            again.extend(found.again);
+        }
+        self.settle(accepted, failed).await;
+        again
+    }
+
+    /// Keeps that a request is about to leave.
+    async fn submitting(&self, batch: &mut [Ask]) -> Result<(), StepFailure> {
+        let at = Timestamp::now();
+        let record = |ask: &mut Ask| {
+            ask.submission.at = at;
+            Record::Submitting {
+                unit: ask.unit.clone(),
+                kind: Kind::Mirror,
+                platform: ask.platform,
+                submission: ask.submission.clone(),
+            }
+        };
+        keep(&self.messages, batch.iter_mut().map(record).collect()).await
+    }
+
+    async fn send(&self, owner: &Owner, batch: Vec<Ask>, permit: Option<&mut Permit>) -> Sorted {
+        let sources: Vec<String> = batch.iter().map(|ask| ask.source.clone()).collect();
+        let [first, ..] = &batch[..] else { return Sorted::default() };
+        // A name is for one source alone.
+        let name = (batch.len() == 1).then_some(&first.unit);
+        let mut request = request(name, first.platform, owner, first.visibility);
+        request.source_image = Some(sources.join(","));
+        let mut tries = Tries::new(Repeat::LookFirst);
+        match self.client.initiate(&request, &mut tries, permit, &self.stopping).await {
+            Ok(answer) => sort(batch, booking::book(&sources, answer)),
+            Err(error) => self.not_answered(batch, &error).await,
+        }
+    }
+
+    /// What an error means for each of a request's transfers.
+    async fn not_answered(&self, batch: Vec<Ask>, error: &ApiError) -> Sorted {
+        let bulk = batch.len() > 1;
+        match error.kind {
+            ErrorKind::Lost | ErrorKind::Server | ErrorKind::BadAnswer => {
+                tokio::time::sleep(error.look_after.unwrap_or_default()).await;
+                let mut sorted = self.find(batch, Some(error)).await;
+                // A list may be what the service is in trouble with.
+                sorted.again.iter_mut().for_each(|ask| ask.alone |= ask.tries > 2);
+                sorted
+            }
+            // One may be at fault, or the service takes no lists.
+            ErrorKind::Rejected | ErrorKind::NotFound if bulk => {
+                let again = batch.into_iter().map(|ask| Ask { alone: true, ..ask }).collect();
+                Sorted { again, ..Sorted::default() }
+            }
+            _ => {
+                let failed = batch.into_iter().map(|ask| (ask, api_failure(error, None)));
+                Sorted { failed: failed.collect(), ..Sorted::default() }
+            }
+        }
+    }
+
+    /// Looks whether transfers were accepted whose answer is not here. `error` is why; without one
+    /// the answer had no place for them, or an earlier run asked for them.
+    async fn find(&self, batch: Vec<Ask>, error: Option<&ApiError>) -> Sorted {
+        let wanted: Vec<Wanted> = batch
+            .iter()
+            .map(|ask| Wanted::of(&ask.unit, ask.lost.unwrap_or(ask.submission.at)))
+            .collect();
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut sorted = Sorted::default();
+        let found = match look::find(&self.client, &wanted, &known).await {
+            Ok(found) => found,
+            Err(looking) => {
+                // It stays on record as asked for: the next apply looks for it first.
+                let failed = |ask| {
+                    let error = error.unwrap_or(&looking);
+                    let help = "whether the service took it is not known: the next apply looks";
+                    let help = Some(help.to_owned());
+                    (ask, StepFailure { pending: true, help, ..api_failure(error, None) })
+                };
+                return Sorted { failed: batch.into_iter().map(failed).collect(), ..sorted };
+            }
+        };
+        let mut found: HashMap<usize, BuildView> = found.into_iter().collect();
+        for (index, ask) in batch.into_iter().enumerate() {
+            let view = found.remove(&index);
+            match view.and_then(|view| Some((view.build?, view.path))) {
+                Some((build, path)) => {
+                    let source = Some(ask.source.clone());
+                    sorted.accepted.push((ask, Accepted { build, path, source, ..Accepted::bare() }));
+                }
+                None if ask.tries < TRIES => {
+                    sorted.again.push(Ask { tries: ask.tries + 1, lost: None, ..ask });
+                }
+                None => {
+                    let failure = match error {
+                        Some(error) => api_failure(error, None),
+                        None => failure("the service's answer had no build of it", None, None),
+                    };
+                    sorted.failed.push((ask, failure));
+                }
+            }
+        }
+        sorted
+    }
+
+    /// Keeps what became of transfers, and tells whoever asked.
+    async fn settle(&self, mut accepted: Vec<(Ask, Accepted)>, failed: Vec<(Ask, StepFailure)>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(accepted.iter().map(|(_, accepted)| accepted.build.clone()));
+        drop(known);
+        let unknown = |failure: &StepFailure| failure.pending;
+        let created = accepted.iter().map(|(ask, accepted)| ask.created(accepted));
+        let refused = failed.iter().filter(|(_, failure)| !unknown(failure));
+        let refused = refused.map(|(ask, _)| Record::NotAccepted { unit: ask.unit.clone() });
+        let records: Vec<Record> = created.chain(refused).collect();
+        if !records.is_empty() && keep(&self.messages, records).await.is_err() {
+            return;
+        }
+        if self.by_name(&mut accepted).await.is_err() {
+            return;
+        }
+        accepted.into_iter().for_each(|(ask, accepted)| ask.answer(Ok(accepted)));
+        failed.into_iter().for_each(|(ask, failure)| ask.answer(Err(failure)));
+    }
+
+    /// Checks whose builds those of one list are, where the answer did not say: by the names that
+    /// the service gives them. What it does not list yet is checked when the build has ended.
+    async fn by_name(&self, accepted: &mut [(Ask, Accepted)]) -> Result<(), StepFailure> {
+        let guessed = |(_, accepted): &(Ask, Accepted)| accepted.source.is_none();
+        if accepted.len() < 2 || !accepted.iter().any(guessed) {
+            return Ok(());
+        }
+        let Ok(page) = self.client.builds(0).await else { return Ok(()) };
+        let name = |view: BuildView| {
+            let (name, tag) = view.image?;
+            Some((view.build?, ImageRef { name: name.parse().ok()?, tag: tag.parse().ok()? }))
+        };
+        let named: HashMap<BuildId, ImageRef> = page.builds.into_iter().filter_map(name).collect();
+        let units: Vec<(ImageRef, BuildId)> = accepted
+            .iter()
+            .map(|(ask, accepted)| (ask.unit.clone(), accepted.build.clone()))
+            .collect();
+        let Some(right) = booking::by_name(&units, &named) else { return Ok(()) };
+        let mut records = Vec::new();
+        for ((ask, accepted), build) in accepted.iter_mut().zip(right) {
+            if accepted.build != build {
+                // The one path of such an answer belongs to whichever build came first.
+                *accepted = Accepted { build, path: None, ..accepted.clone() };
+                records.push(ask.created(accepted));
+            }
+        }
+        keep(&self.messages, records).await
+    }
+}
+
+/// What each part of an answer means for its transfer.
+fn sort(batch: Vec<Ask>, parts: Vec<Option<Result<Accepted, Refused>>>) -> Sorted {
+    let mut sorted = Sorted::default();
+    for (ask, part) in batch.into_iter().zip(parts) {
+        match part {
+            Some(Ok(accepted)) => sorted.accepted.push((ask, accepted)),
+            None => sorted.lost.push(ask),
+            Some(Err(refused)) if refused.is_rate() => sorted.again.push(ask),
+            Some(Err(refused)) if refused.retryable && !refused.is_quota() && ask.tries < TRIES => {
+                sorted.again.push(Ask { tries: ask.tries + 1, ..ask });
+            }
+            Some(Err(refused)) => {
+                let kind = if refused.is_quota() { ErrorKind::Quota } else { ErrorKind::Rejected };
+                let error = ApiError::new("transfer the image", kind, refused.message);
+                sorted.failed.push((ask, api_failure(&error, None)));
+            }
+        }
+    }
+    sorted
+}
