@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use super::dispatch::{Done, StepFailure};
 use super::step::{Content, MakeJob, UnitRun, api_failure, failure, not_begun};
-use crate::api::retry::{self, Repeat};
 use crate::api::wire::BuildImageRequest;
-use crate::api::{Accepted, ApiError, ErrorKind};
+use crate::api::{Accepted, ApiError, ErrorKind, Refused, Repeat, Tries};
 use crate::base::name::{BuildId, Owner, Visibility};
 use crate::base::secret::SignedUrl;
 use crate::context::{self, Placement, Spool, Tree};
@@ -80,15 +79,13 @@ impl UnitRun {
     /// Starts a build. Where the answer is lost, the service is asked before it is told again.
     async fn start(&self, build: &BuildId) -> Result<(), StepFailure> {
         let client = &self.links.client;
-        let mut tries = 0;
+        let mut tries = Tries::new(Repeat::LookFirst);
         loop {
-            let error = match client.start(build).await {
+            let error = match client.start(build, &mut tries).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            tries += 1;
-            let waits = retry::after(&error, tries, Repeat::Safe);
-            let Some(wait) = waits else { return Err(api_failure(&error, Some(build))) };
+            let Some(wait) = error.look_after else { return Err(api_failure(&error, Some(build))) };
             tokio::time::sleep(wait).await;
             match client.status(build).await {
                 Ok(view) if view.waits_for_start() => {}
@@ -152,7 +149,7 @@ impl UnitRun {
         let request = self.request(job, dockerfile);
         let fingerprint = job.make.fingerprint;
         self.record(Record::Submitting { unit: self.key.clone(), fingerprint }).await?;
-        let answer = self.links.client.initiate(&request, &job.owner, &self.links.stopping).await;
+        let answer = self.ask(&request, job).await;
         // Whoever answers in the service's place would answer the others alike.
         let results = answer.map_err(|error| StepFailure {
             stops_run: error.stops_run() || error.kind == ErrorKind::BadAnswer,
@@ -188,13 +185,28 @@ impl UnitRun {
         Ok(accepted)
     }
 
+    async fn ask(
+        &self,
+        request: &BuildImageRequest,
+        job: &MakeJob,
+    ) -> Result<Vec<Result<Accepted, Refused>>, ApiError> {
+        let (client, stop) = (&self.links.client, &self.links.stopping);
+        let (repeat, mut turn) = match job.content {
+            Content::Build { .. } => (Repeat::Safe, None),
+            Content::Mirror(_) => {
+                (Repeat::LookFirst, client.transfer_turn(&job.owner, 1, stop).await?.1)
+            }
+        };
+        client.initiate(request, &mut Tries::new(repeat), turn.as_mut(), stop).await
+    }
+
     async fn upload(
         &self,
         url: &SignedUrl,
         spool: &Spool,
         build: &BuildId,
     ) -> Result<(), StepFailure> {
-        let mut tries = 0;
+        let mut tries = Tries::new(Repeat::Safe);
         loop {
             let rewound = spool.reader().map_err(|error| {
                 failure(&format!("cannot read the packed context: {error}"), None, Some(build))
@@ -203,9 +215,8 @@ impl UnitRun {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            tries += 1;
             // The same bytes to the same place: sending them again changes nothing.
-            let Some(wait) = retry::after(&error, tries, Repeat::Safe) else {
+            let Some(wait) = self.links.client.upload_again(&error, &mut tries) else {
                 // A refused upload says nothing about the account's key.
                 let failure = api_failure(&error, Some(build));
                 return Err(StepFailure { stops_run: false, help: None, ..failure });

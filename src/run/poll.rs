@@ -3,22 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use futures::stream::{self, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::api::client::BUILDS_PER_PAGE;
-use crate::api::{ApiError, BuildView, Client, ErrorKind, Progress};
+use crate::api::look;
+use crate::api::{ApiError, BuildView, Client, ErrorKind, Listing, Progress};
 use crate::base::name::BuildId;
-
-/// Up to this many builds are asked for one by one; more, by the listing.
-const FEW: usize = 3;
-
-/// Pages of a listing read in one look. A build that is on none of them is asked for by itself.
-const PAGES: u64 = 20;
-
-/// Status requests at once.
-const AT_ONCE: usize = 8;
 
 /// Looks in a row at one build that may fail for trouble that passes, before whoever waits is told:
 /// more than a minute.
@@ -85,7 +76,7 @@ impl Poller {
 }
 
 async fn poll(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
-    let mut pending = Pending { watches: HashMap::new(), listing: true };
+    let mut pending = Pending { watches: HashMap::new(), listing: Listing::quick() };
     let mut last_look = None;
     loop {
         if pending.watches.is_empty() {
@@ -112,31 +103,10 @@ async fn poll(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
     }
 }
 
-/// One look at all pending builds: by the listing where there are many, then one by one for those
-/// that it did not show.
+/// One look at all pending builds.
 async fn look(client: &Client, pending: &mut Pending) {
-    let mut unseen: Vec<BuildId> = pending.watches.keys().cloned().collect();
-    if pending.listing && unseen.len() > FEW {
-        match list(client, pending).await {
-            Ok(seen) => unseen.retain(|build| !seen.contains(build)),
-            // It is the service that is in trouble, not a build: look again later.
-            Err(error) if is_passing(&error) => {
-                for build in &unseen {
-                    pending.failed(build, &error);
-                }
-                return;
-            }
-            // A service without this endpoint, or with another idea of it: do without.
-            Err(_) => pending.listing = false,
-        }
-    }
-    let mut answers = stream::iter(unseen)
-        .map(|build| async move {
-            let answer = client.status(&build).await;
-            (build, answer)
-        })
-        .buffer_unordered(AT_ONCE);
-    while let Some((build, answer)) = answers.next().await {
+    let builds: Vec<BuildId> = pending.watches.keys().cloned().collect();
+    for (build, answer) in look::look(client, &builds, &mut pending.listing).await {
         match answer {
             Ok(view) => pending.seen(&build, view),
             Err(error) => pending.failed(&build, &error),
@@ -144,39 +114,10 @@ async fn look(client: &Client, pending: &mut Pending) {
     }
 }
 
-async fn list(client: &Client, pending: &mut Pending) -> Result<Vec<BuildId>, ApiError> {
-    let wanted = pending.watches.len();
-    let mut seen = Vec::new();
-    for page in 0..PAGES {
-        let offset = page * BUILDS_PER_PAGE;
-        let page = client.builds(offset).await?;
-        for view in page.builds {
-            if let Some(build) = view.build.clone().filter(|id| pending.watches.contains_key(id)) {
-                pending.seen(&build, view);
-                seen.push(build);
-            }
-        }
-        let last = match page.total {
-            Some(total) => offset + BUILDS_PER_PAGE >= total,
-            None => (page.rows as u64) < BUILDS_PER_PAGE,
-        };
-        if last || seen.len() >= wanted || page.rows == 0 {
-            break;
-        }
-    }
-    Ok(seen)
-}
-
-fn is_passing(error: &ApiError) -> bool {
-    use ErrorKind::{Lost, Rate, Server, Unauthorized, Unreachable};
-    matches!(error.kind, Server | Lost | Unreachable | Rate | Unauthorized)
-}
-
 /// Builds that someone waits for. What an answer means for whom is decided here, without waiting.
 struct Pending {
     watches: HashMap<BuildId, Watch>,
-    /// Whether the service lists builds.
-    listing: bool,
+    listing: Listing,
 }
 
 impl Pending {
@@ -220,7 +161,7 @@ impl Pending {
                 self.reply(build, Err(Lost::Unknown(error.clone())));
             }
             _ => {
-                let patience = if is_passing(error) { PATIENCE } else { DOUBT };
+                let patience = if error.is_passing() { PATIENCE } else { DOUBT };
                 if watch.failures >= patience {
                     self.reply(build, Err(Lost::Unknown(error.clone())));
                 }
@@ -258,7 +199,7 @@ mod tests {
     }
 
     fn view(progress: Progress) -> BuildView {
-        BuildView { build: None, progress, path: None }
+        BuildView { build: None, progress, path: None, image: None, created: None, started: None }
     }
 
     fn error(kind: ErrorKind) -> ApiError {
@@ -273,7 +214,7 @@ mod tests {
 
     #[test]
     fn builds_that_keep_coming_do_not_put_off_the_look() {
-        let mut pending = Pending { watches: HashMap::new(), listing: true };
+        let mut pending = Pending { watches: HashMap::new(), listing: Listing::quick() };
         let start = Instant::now();
         let mut answers = vec![watch(&mut pending, "a", start)];
         let due = pending.next_look(Some(start)).unwrap();
@@ -286,7 +227,7 @@ mod tests {
 
     #[test]
     fn one_build_in_trouble_is_no_trouble_for_the_others() {
-        let mut pending = Pending { watches: HashMap::new(), listing: true };
+        let mut pending = Pending { watches: HashMap::new(), listing: Listing::quick() };
         let start = Instant::now();
         let mut odd = watch(&mut pending, "odd", start);
         let mut gone = watch(&mut pending, "gone", start);
@@ -308,7 +249,7 @@ mod tests {
 
     #[test]
     fn an_outage_is_waited_out() {
-        let mut pending = Pending { watches: HashMap::new(), listing: true };
+        let mut pending = Pending { watches: HashMap::new(), listing: Listing::quick() };
         let start = Instant::now();
         let mut answer = watch(&mut pending, "a", start);
         for _ in 1..PATIENCE {
