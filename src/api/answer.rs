@@ -1,6 +1,10 @@
 //! Reads what the service answers into one form, whatever shape it came in. Lenient: whatever else
 //! is odd about an answer, a build ID in it is found. Pure.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::error::is_quota;
@@ -16,8 +20,12 @@ pub struct Accepted {
     pub path: Option<String>,
     /// Where the context goes; none for a transfer.
     pub upload: Option<SignedUrl>,
+    /// For how long the upload's URL is good, where the service says.
+    pub expires_in: Option<Duration>,
     /// Who will be able to pull it.
     pub visibility: Option<Visibility>,
+    /// The source that it transfers, as it was asked for: shapes b and c of `api.md` §2 name it.
+    pub source: Option<String>,
 }
 
 /// A source that the service did not take, out of a bulk answer.
@@ -27,9 +35,17 @@ pub struct Refused {
     pub message: String,
     /// Whether asking again may help.
     pub retryable: bool,
+    /// The source, as it was asked for.
+    pub source: Option<String>,
 }
 
 impl Refused {
+    /// Whether it was refused for the rate of transfers, and waiting is all that is asked.
+    pub fn is_rate(&self) -> bool {
+        let lower = self.message.to_lowercase();
+        !self.is_quota() && (lower.contains("rate limit") || lower.contains("too many requests"))
+    }
+
     /// Whether it was refused for lack of quota.
     pub fn is_quota(&self) -> bool {
         is_quota(&self.message)
@@ -57,7 +73,8 @@ pub fn initiated(answer: &Value) -> Option<Vec<Result<Accepted, Refused>>> {
                     let first = single.as_ref().filter(|_| index == 0);
                     let visibility = single.as_ref().and_then(|single| single.visibility);
                     let path = first.and_then(|first| first.path.clone());
-                    Ok(Accepted { build, path, upload: None, visibility })
+                    let (upload, expires_in, source) = (None, None, None);
+                    Ok(Accepted { build, path, upload, expires_in, visibility, source })
                 })
                 .collect(),
         ),
@@ -68,11 +85,13 @@ pub fn initiated(answer: &Value) -> Option<Vec<Result<Accepted, Refused>>> {
 fn result(item: &Value) -> Result<Accepted, Refused> {
     let build = item.get("build").filter(|build| build.is_object()).unwrap_or(item);
     let failed = item.get("success").and_then(Value::as_bool) == Some(false);
+    let source = text(item, &["sourceImage", "source_image"]).map(str::to_owned);
     match accepted(build) {
-        Some(accepted) if !failed => Ok(accepted),
+        Some(accepted) if !failed => Ok(Accepted { source, ..accepted }),
         _ => Err(Refused {
             message: text(item, &["error"]).unwrap_or("the service gave no reason").to_owned(),
             retryable: item.get("retryable").and_then(Value::as_bool).unwrap_or(false),
+            source,
         }),
     }
 }
@@ -84,6 +103,11 @@ fn accepted(answer: &Value) -> Option<Accepted> {
         path: text(answer, &["fullImagePath", "full_image_path"]).and_then(image_path),
         upload: text(answer, &["upload_url", "uploadUrl"])
             .map(|url| SignedUrl::new(url.to_owned())),
+        expires_in: ["expires_in", "expiresIn"]
+            .iter()
+            .find_map(|key| answer.get(*key)?.as_u64())
+            .map(Duration::from_secs),
+        source: None,
         visibility: text(answer, &["visibility"]).and_then(|text| text.parse().ok()),
     })
 }
@@ -125,17 +149,27 @@ pub struct BuildView {
     pub progress: Progress,
     /// Where the image is, where it says so.
     pub path: Option<String>,
+    /// The image's name and tag, where it says so.
+    pub image: Option<(String, String)>,
+    /// When it was initiated, by the service's clock.
+    pub created: Option<Timestamp>,
+    /// When it was started, likewise.
+    pub started: Option<Timestamp>,
 }
 
 impl BuildView {
     /// Whether the build waits for its context, or to be started (`api.md` §2).
     pub fn waits_for_start(&self) -> bool {
-        match &self.progress {
-            Progress::Running(word) => {
-                ["PENDING", "UPLOADING"].iter().any(|waiting| word.eq_ignore_ascii_case(waiting))
-            }
-            _ => false,
-        }
+        self.is("PENDING") || self.waits_for_context()
+    }
+
+    /// Whether the build waits for its context, and so was not started (`api.md` §2).
+    pub fn waits_for_context(&self) -> bool {
+        self.is("UPLOADING")
+    }
+
+    fn is(&self, status: &str) -> bool {
+        matches!(&self.progress, Progress::Running(word) if word.eq_ignore_ascii_case(status))
     }
 }
 
@@ -155,6 +189,24 @@ pub fn build_view(answer: &Value) -> Option<BuildView> {
         build: answer.get("id").or_else(|| answer.get("build_id")).and_then(build_id),
         progress,
         path: path.and_then(image_path),
+        image: image(answer),
+        created: time(answer, "createdAt"),
+        started: time(answer, "startedAt"),
+    })
+}
+
+fn image(answer: &Value) -> Option<(String, String)> {
+    let name = text(answer, &["imageName", "image_name"])?;
+    let tag = text(answer, &["imageTag", "image_tag"])?;
+    Some((name.to_owned(), tag.to_owned()))
+}
+
+/// A time; without a zone it is in UTC (`api.md` §1).
+fn time(answer: &Value, key: &str) -> Option<Timestamp> {
+    let text = text(answer, &[key])?;
+    text.parse().ok().or_else(|| {
+        let civil: jiff::civil::DateTime = text.parse().ok()?;
+        TimeZone::UTC.to_timestamp(civil).ok()
     })
 }
 

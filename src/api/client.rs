@@ -1,43 +1,48 @@
 //! Talks to the service: one method an endpoint, each behind the [`Gate`].
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 
-use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, Response, StatusCode};
-use serde::Serialize;
+use jiff::Timestamp;
+use reqwest::Method;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, Accepted, BuildView, Progress, Refused};
+use super::call::{Answer, Call, stopped};
 use super::endpoint::Endpoint;
-use super::error::{ApiError, ErrorKind, chain, looks_like_html, shorten};
+use super::error::{ApiError, ErrorKind, shorten};
 use super::gate::{Gate, Permit};
-use super::retry::{self, Repeat};
+use super::jitter::Jitter;
+use super::notice::{Notice, Observer};
+use super::retry::{Repeat, Tries};
+use super::transport::{Network, Transport};
 use super::wire::{BuildImageRequest, StartBuildRequest, UpdateImagesRequest};
-use crate::base::limit::Class;
+use crate::base::limit::{Class, Limit};
 use crate::base::name::{BuildId, Owner};
 use crate::base::secret::{ApiKey, scrub};
 
-/// No answer of the service is near this; a body that goes on and on is not read to its end.
-const MAX_BODY: usize = 16 << 20;
-
 /// Builds a page of the listing holds.
 pub const BUILDS_PER_PAGE: u64 = 100;
+
+const CONNECT: &str = "connect to the service";
+const INITIATE: &str = "initiate the build";
 
 /// A connection to the service, cheap to clone.
 #[derive(Clone)]
 pub struct Client {
     pub(super) inner: Arc<Inner>,
+    observer: Option<Observer>,
 }
 
 pub(super) struct Inner {
-    api: reqwest::Client,
-    pub(super) storage: reqwest::Client,
-    base: String,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) base: String,
     pub(super) key: ApiKey,
-    gate: Gate,
+    pub(super) gate: Gate,
+    pub(super) jitter: Jitter,
+    /// Whether the service has ever answered sensibly.
+    pub(super) reached: AtomicBool,
 }
 
 /// A page of the listing of builds.
@@ -47,127 +52,158 @@ pub struct BuildsPage {
     pub builds: Vec<BuildView>,
     /// How many there are in all, where the service says.
     pub total: Option<u64>,
-    /// How many rows the page had, read or not.
-    pub rows: usize,
+    /// Where the next page begins; none where this is the last.
+    pub next: Option<u64>,
+    /// The service's clock when it answered, to the second.
+    pub now: Option<Timestamp>,
 }
 
 impl Client {
     /// A client for an endpoint. Fails without a key, or where no connection can be made secure.
     pub fn new(endpoint: &Endpoint, gate: Gate) -> Result<Self, ApiError> {
-        const ACTION: &str = "connect to the service";
-        let key = endpoint
-            .key
-            .clone()
-            .ok_or_else(|| ApiError::new(ACTION, ErrorKind::Unauthorized, "there is no API key"))?;
+        let network = Network::new(endpoint)
+            .map_err(|broken| ApiError::new(CONNECT, ErrorKind::Rejected, broken.message))?;
+        Self::over(endpoint, gate, Arc::new(network))
+    }
+
+    /// A client whose requests something else carries: for tests that answer inside the process.
+    pub fn over(
+        endpoint: &Endpoint,
+        gate: Gate,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, ApiError> {
+        let key = endpoint.key.clone().ok_or_else(|| {
+            ApiError::new(CONNECT, ErrorKind::Unauthorized, "there is no API key")
+        })?;
         if let Some(problem) = endpoint.url_problem() {
-            return Err(ApiError::new(ACTION, ErrorKind::Unreachable, problem));
+            return Err(ApiError::new(CONNECT, ErrorKind::Unreachable, problem));
         }
-        let builder = || {
-            let builder = reqwest::Client::builder()
-                .user_agent(concat!("imgplan/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(Duration::from_secs(10));
-            // A proxy is for the world outside: it could not reach this machine's loopback.
-            if endpoint.is_loopback() { builder.no_proxy() } else { builder }
+        let inner = Inner {
+            transport,
+            base: format!("{}/api/v1", endpoint.url),
+            key,
+            gate,
+            // Without entropy all clients wait alike; that is all.
+            jitter: Jitter::new(getrandom::u64().unwrap_or_default()),
+            reached: AtomicBool::new(false),
         };
-        let api = builder().timeout(Duration::from_secs(120)).build();
-        // A presigned URL is for this one request: wherever it redirects to was not signed.
-        // No timeout of its own: a large context may take long, as long as it moves.
-        let storage = builder().redirect(reqwest::redirect::Policy::none()).build();
-        let fail = |error: reqwest::Error| {
-            ApiError::new(
-                ACTION,
-                ErrorKind::Rejected,
-                format!(
-                    "{}; the system's CA certificates are needed (ca-certificates, or SSL_CERT_FILE)",
-                    chain(&error)
-                ),
-            )
-        };
-        Ok(Self {
-            inner: Arc::new(Inner {
-                api: api.map_err(fail)?,
-                storage: storage.map_err(fail)?,
-                base: format!("{}/api/v1", endpoint.url),
-                key,
-                gate,
-            }),
-        })
+        Ok(Self { inner: Arc::new(inner), observer: None })
+    }
+
+    /// The same client, of which `observer` hears why requests made through it take time.
+    pub fn observed(&self, observer: Observer) -> Self {
+        Self { inner: Arc::clone(&self.inner), observer: Some(observer) }
+    }
+
+    pub(super) fn tell(&self, notice: Notice) {
+        if let Some(observer) = &self.observer {
+            observer(notice);
+        }
+    }
+
+    /// Waits for a turn to transfer images: as many of `most` as fit, at least one. Nothing limits
+    /// some transfers of the platform; then there is no permit. It is held until the answer to the
+    /// request came. `stop` ends the wait.
+    pub async fn transfer_turn(
+        &self,
+        owner: &Owner,
+        most: u32,
+        stop: &CancellationToken,
+    ) -> Result<(u32, Option<Permit>), ApiError> {
+        let tell = |notice| self.tell(notice);
+        let turn = self.inner.gate.transfer_up_to_told(owner, most, &tell);
+        stop.run_until_cancelled(turn).await.ok_or_else(|| stopped(INITIATE))
+    }
+
+    /// How many images an owner may transfer in how long.
+    pub fn transfer_limit(&self, owner: &Owner) -> Option<Limit> {
+        self.inner.gate.transfer_limit(owner)
     }
 
     /// `POST /images/build`: asks for a build, or for transfers. One result for each build or
     /// source in the answer. `stop` ends the wait for a turn, never a request that has left.
+    ///
+    /// A build of a context is [`Repeat::Safe`]: one whose upload URL was lost is never started. A
+    /// transfer is [`Repeat::LookFirst`]: where the error says `look_after`, the caller waits so
+    /// long, looks for the builds, and asks again with the same `tries` for what is not there.
     pub async fn initiate(
         &self,
         request: &BuildImageRequest,
-        owner: &Owner,
+        tries: &mut Tries,
+        transfer: Option<&mut Permit>,
         stop: &CancellationToken,
     ) -> Result<Vec<Result<Accepted, Refused>>, ApiError> {
-        const ACTION: &str = "initiate the build";
-        let images = request.source_image.as_ref().map(|list| list.split(',').count());
-        let images = images.and_then(|images| u32::try_from(images).ok());
-        let transfer = match images {
-            Some(images) => {
-                let turn = self.inner.gate.transfer(owner, images);
-                stop.run_until_cancelled(turn).await.ok_or_else(|| stopped(ACTION))?
-            }
-            None => None,
+        let path = "/images/build".to_owned();
+        let call = Call::send(Class::Initiate, INITIATE, Method::POST, path, request)?;
+        let call = Call { stop: Some(stop), looks: true, ..call };
+        let read = |answer: &Answer<'_>| {
+            answer::initiated(&answer.json()?)
+                .ok_or_else(|| answer.odd("the answer has no build ID"))
         };
-        let call = Call {
-            class: Class::Initiate,
-            action: ACTION,
-            method: Method::POST,
-            path: "/images/build".to_owned(),
-            repeat: Repeat::Unsafe,
-            transfer: transfer.as_ref(),
-            stop: Some(stop),
-        };
-        let value = self.json(&call, Some(request)).await?;
-        let mut results = answer::initiated(&value).ok_or_else(|| {
-            ApiError::new(ACTION, ErrorKind::BadAnswer, "the answer has no build ID")
-        })?;
+        let mut results = self.call(&call, tries, transfer, read).await?;
         for refused in results.iter_mut().filter_map(|result| result.as_mut().err()) {
             refused.message = self.clean(&refused.message);
         }
         Ok(results)
     }
 
-    /// `POST /images/build/{id}/start`: the context is there. Any success is one, a body or none.
-    pub async fn start(&self, build: &BuildId) -> Result<(), ApiError> {
-        let call = Call {
-            class: Class::Start,
-            action: "start the build",
-            method: Method::POST,
-            path: format!("/images/build/{build}/start"),
-            repeat: Repeat::Unsafe,
-            transfer: None,
-            stop: None,
-        };
-        self.call(&call, Some(&StartBuildRequest { context_uploaded: true })).await.map(|_| ())
+    /// `POST /images/build/{id}/start`: the context is there. Any success is one, a body or none,
+    /// but for a page for people.
+    ///
+    /// It is [`Repeat::LookFirst`]: where the error says `look_after`, the caller waits so long, asks
+    /// for the build's status, and starts it again with the same `tries` if it still waits for it.
+    pub async fn start(&self, build: &BuildId, tries: &mut Tries) -> Result<(), ApiError> {
+        let path = format!("/images/build/{build}/start");
+        let body = StartBuildRequest { context_uploaded: true };
+        let call = Call::send(Class::Start, "start the build", Method::POST, path, &body)?;
+        let call = Call { looks: true, ..call };
+        self.call(&call, tries, None, |answer: &Answer<'_>| answer.not_html()).await
     }
 
     /// `GET /images/build/{id}`.
     pub async fn status(&self, build: &BuildId) -> Result<BuildView, ApiError> {
-        const ACTION: &str = "ask for the build's status";
+        self.status_within(build, Tries::new(Repeat::Safe)).await
+    }
+
+    pub(super) async fn status_within(
+        &self,
+        build: &BuildId,
+        mut tries: Tries,
+    ) -> Result<BuildView, ApiError> {
         let path = format!("/images/build/{build}");
-        let value = self.json(&Call::get(Class::Status, ACTION, path), None::<&()>).await?;
-        self.view(&value)
-            .ok_or_else(|| ApiError::new(ACTION, ErrorKind::BadAnswer, "the answer has no status"))
+        let call = Call::get(Class::Status, "ask for the build's status", path);
+        let read = |answer: &Answer<'_>| {
+            self.view(&answer.json()?).ok_or_else(|| answer.odd("the answer has no status"))
+        };
+        self.call(&call, &mut tries, None, read).await
     }
 
     /// `GET /images/builds`: a page of builds.
     pub async fn builds(&self, offset: u64) -> Result<BuildsPage, ApiError> {
-        const ACTION: &str = "list the builds";
+        self.builds_within(offset, Tries::new(Repeat::Safe)).await
+    }
+
+    pub(super) async fn builds_within(
+        &self,
+        offset: u64,
+        mut tries: Tries,
+    ) -> Result<BuildsPage, ApiError> {
         let path = format!("/images/builds?offset={offset}&limit={BUILDS_PER_PAGE}");
-        let value = self.json(&Call::get(Class::List, ACTION, path), None::<&()>).await?;
-        let rows = value.get("data").and_then(Value::as_array).ok_or_else(|| {
-            ApiError::new(ACTION, ErrorKind::BadAnswer, "the answer has no `data`")
-        })?;
-        let total = value.get("total_count").or_else(|| value.get("totalCount"));
-        Ok(BuildsPage {
-            builds: rows.iter().filter_map(|row| self.view(row)).collect(),
-            total: total.and_then(Value::as_u64),
-            rows: rows.len(),
-        })
+        let call = Call::get(Class::List, "list the builds", path);
+        let read = |answer: &Answer<'_>| {
+            let value = answer.json()?;
+            let rows = value.get("data").and_then(Value::as_array);
+            let rows = rows.ok_or_else(|| answer.odd("the answer has no `data`"))?;
+            let total = value.get("total_count").or_else(|| value.get("totalCount"));
+            let total = total.and_then(Value::as_u64);
+            Ok(BuildsPage {
+                builds: rows.iter().filter_map(|row| self.view(row)).collect(),
+                total,
+                next: next(offset, rows.len() as u64, value.get("limit"), total),
+                now: answer.now,
+            })
+        };
+        self.call(&call, &mut tries, None, read).await
     }
 
     /// `PATCH /images`: changes images without building them. Each result is checked: the answer
@@ -179,32 +215,29 @@ impl Client {
     ) -> Result<(), ApiError> {
         const ACTION: &str = "update the image";
         let moves = request.updates.iter().any(|update| update.set.owner.is_some());
-        let call = Call {
-            class: Class::Update,
-            action: ACTION,
-            method: Method::PATCH,
-            path: "/images".to_owned(),
-            // An image that has moved is not found where it was.
-            repeat: if moves { Repeat::Unsafe } else { Repeat::Safe },
-            transfer: None,
-            stop: Some(stop),
+        let path = "/images".to_owned();
+        let call = Call::send(Class::Update, ACTION, Method::PATCH, path, request)?;
+        let call = Call { stop: Some(stop), ..call };
+        // An image that has moved is not found where it was.
+        let mut tries = Tries::new(if moves { Repeat::LookFirst } else { Repeat::Safe });
+        let read = |answer: &Answer<'_>| {
+            let value = answer.json()?;
+            let results = value.get("results").and_then(Value::as_array);
+            let results = results.map(Vec::as_slice).unwrap_or_default();
+            let done = |result: &&Value| result.get("success").and_then(Value::as_bool);
+            if let Some(failed) = results.iter().find(|result| done(result) != Some(true)) {
+                let reason = |key| failed.get("error").and_then(|error| error.get(key)?.as_str());
+                let reason = reason("message").or_else(|| reason("code"));
+                let reason = self.clean(reason.unwrap_or("no reason given"));
+                return Err(ApiError::new(ACTION, ErrorKind::Rejected, reason));
+            }
+            if results.len() != request.updates.len() {
+                let message = "the answer does not say of each image whether it was changed";
+                return Err(answer.odd(message));
+            }
+            Ok(())
         };
-        let value = self.json(&call, Some(request)).await?;
-        let results = value.get("results").and_then(Value::as_array);
-        let results = results.map(Vec::as_slice).unwrap_or_default();
-        let failed = results
-            .iter()
-            .find(|result| result.get("success").and_then(Value::as_bool) != Some(true));
-        if let Some(failed) = failed {
-            let reason = |key: &str| failed.get("error").and_then(|error| error.get(key)?.as_str());
-            let reason = reason("message").or_else(|| reason("code")).unwrap_or("no reason given");
-            return Err(ApiError::new(ACTION, ErrorKind::Rejected, self.clean(reason)));
-        }
-        if results.len() != request.updates.len() {
-            let message = "the answer does not say of each image whether it was changed";
-            return Err(ApiError::new(ACTION, ErrorKind::BadAnswer, message));
-        }
-        Ok(())
+        self.call(&call, &mut tries, None, read).await
     }
 
     fn view(&self, answer: &Value) -> Option<BuildView> {
@@ -216,164 +249,23 @@ impl Client {
     }
 
     /// The service's words, fit to be shown: a line without secrets and control characters.
-    fn clean(&self, words: &str) -> String {
+    pub(super) fn clean(&self, words: &str) -> String {
         shorten(&scrub(words, Some(self.inner.key.expose())))
     }
-
-    /// Sends a request and reads the JSON of its answer.
-    async fn json(
-        &self,
-        call: &Call<'_>,
-        body: Option<&impl Serialize>,
-    ) -> Result<Value, ApiError> {
-        let bytes = self.call(call, body).await?;
-        serde_json::from_slice(&bytes).map_err(|_| {
-            let text = String::from_utf8_lossy(&bytes);
-            let what = match text.trim() {
-                "" => "an empty answer".to_owned(),
-                html if looks_like_html(html) => "an HTML page".to_owned(),
-                other => format!("`{}`", shorten(other).chars().take(80).collect::<String>()),
-            };
-            let message = scrub(&what, Some(self.inner.key.expose()));
-            let message = format!("the service answered with {message} instead of JSON");
-            ApiError::new(call.action, ErrorKind::BadAnswer, message)
-        })
-    }
-
-    /// Sends a request as often as [`retry::after`] allows, each time through the gate.
-    async fn call(
-        &self,
-        call: &Call<'_>,
-        body: Option<&impl Serialize>,
-    ) -> Result<Bytes, ApiError> {
-        let mut tries = 0;
-        loop {
-            let permit = call.unless_stopped(self.inner.gate.request(call.class)).await?;
-            let error = match self.once(call, body).await {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) => error,
-            };
-            tries += 1;
-            let Some(wait) = retry::after(&error, tries, call.repeat) else { return Err(error) };
-            if error.kind == ErrorKind::Rate {
-                // It is the class that is over its budget, not this request: all of it waits.
-                match call.transfer.filter(|_| error.message.to_lowercase().contains("transfer")) {
-                    Some(transfer) => transfer.pause(wait),
-                    None => permit.pause(wait),
-                }
-            }
-            drop(permit);
-            call.unless_stopped(tokio::time::sleep(wait)).await?;
-        }
-    }
-
-    async fn once(
-        &self,
-        call: &Call<'_>,
-        body: Option<&impl Serialize>,
-    ) -> Result<Bytes, ApiError> {
-        let Inner { api, base, key, .. } = &*self.inner;
-        let mut bearer =
-            HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| {
-                ApiError::new(call.action, ErrorKind::Unauthorized, "the key is malformed")
-            })?;
-        bearer.set_sensitive(true);
-        let mut request = api
-            .request(call.method.clone(), format!("{base}{}", call.path))
-            .header(AUTHORIZATION, bearer);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| self.transport(call.action, &self.inner.base, error))?;
-        let status = answer.status();
-        let retry_after = retry_after(&answer);
-        let bytes = self.body(call.action, answer).await?;
-        if status.is_success() {
-            return Ok(bytes);
-        }
-        Err(ApiError::from_answer(call.action, status.as_u16(), retry_after, &bytes, key.expose()))
-    }
-
-    pub(super) async fn body(
-        &self,
-        action: &'static str,
-        mut answer: Response,
-    ) -> Result<Bytes, ApiError> {
-        let mut body = Vec::new();
-        loop {
-            match answer.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY => body.extend(chunk),
-                Ok(Some(_)) => {
-                    let message = "the answer is longer than any of the service's";
-                    return Err(ApiError::new(action, ErrorKind::BadAnswer, message));
-                }
-                Ok(None) => return Ok(body.into()),
-                // Of an error the status is enough; of a success the answer is what was asked for.
-                Err(_) if !answer.status().is_success() => return Ok(body.into()),
-                Err(error) => return Err(self.transport(action, &self.inner.base, error)),
-            }
-        }
-    }
-
-    pub(super) fn transport(
-        &self,
-        action: &'static str,
-        place: &str,
-        error: reqwest::Error,
-    ) -> ApiError {
-        // A connection that was never made sent nothing; a request that could not be built neither.
-        let kind = if error.is_connect() || error.is_builder() {
-            ErrorKind::Unreachable
-        } else {
-            ErrorKind::Lost
-        };
-        let message = scrub(&chain(&error.without_url()), Some(self.inner.key.expose()));
-        let message = match kind {
-            ErrorKind::Unreachable => format!("{place}: {message}"),
-            _ => message,
-        };
-        ApiError::new(action, kind, message)
-    }
 }
 
-/// One request: what it is, and how it may be treated.
-struct Call<'a> {
-    class: Class,
-    action: &'static str,
-    method: Method,
-    path: String,
-    repeat: Repeat,
-    transfer: Option<&'a Permit>,
-    stop: Option<&'a CancellationToken>,
+/// Where the page after this one begins. The service may grant less than was asked for: then its
+/// own word for the limit counts.
+fn next(offset: u64, rows: u64, limit: Option<&Value>, total: Option<u64>) -> Option<u64> {
+    let granted = limit.and_then(Value::as_u64).filter(|granted| *granted > 0);
+    let limit = granted.unwrap_or(BUILDS_PER_PAGE).min(BUILDS_PER_PAGE);
+    let next = offset + limit;
+    let more = match total {
+        Some(total) => next < total && rows > 0,
+        None => rows >= limit,
+    };
+    more.then_some(next)
 }
 
-impl Call<'_> {
-    fn get(class: Class, action: &'static str, path: String) -> Self {
-        let (method, repeat) = (Method::GET, Repeat::Safe);
-        Self { class, action, method, path, repeat, transfer: None, stop: None }
-    }
-
-    /// Waits for something, unless the run is stopped first.
-    async fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> Result<T, ApiError> {
-        match self.stop {
-            None => Ok(wait.await),
-            Some(stop) => stop.run_until_cancelled(wait).await.ok_or_else(|| stopped(self.action)),
-        }
-    }
-}
-
-fn stopped(action: &'static str) -> ApiError {
-    ApiError::new(action, ErrorKind::Stopped, "the run was stopped")
-}
-
-/// `Retry-After`, in seconds. As a date it is left alone: the clocks may differ.
-fn retry_after(answer: &Response) -> Option<Duration> {
-    if !matches!(answer.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        return None;
-    }
-    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
+#[cfg(test)]
+mod tests;

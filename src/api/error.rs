@@ -22,6 +22,9 @@ pub struct ApiError {
     pub message: String,
     /// How long the service asks to wait.
     pub retry_after: Option<Duration>,
+    /// Set where it may have taken effect and asks for something new: wait so long, look whether it
+    /// did, and only then send it again.
+    pub look_after: Option<Duration>,
 }
 
 /// The kinds of failure, by what they mean for the run.
@@ -41,7 +44,7 @@ pub enum ErrorKind {
     Rate,
     /// Any other 4xx: this request is wrong.
     Rejected,
-    /// 5xx: the service is in trouble.
+    /// 5xx, and 408 and 425: the service is in trouble.
     Server,
     /// No connection: nothing was sent.
     Unreachable,
@@ -71,19 +74,23 @@ impl ApiError {
             404 => ErrorKind::NotFound,
             429 if is_quota(&message) => ErrorKind::Quota,
             429 => ErrorKind::Rate,
-            500.. => ErrorKind::Server,
+            // A timeout, and a connection that may be replayed: neither blames the request.
+            408 | 425 | 500.. => ErrorKind::Server,
             400.. => ErrorKind::Rejected,
             _ => ErrorKind::BadAnswer,
         };
-        Self { action, kind, status: Some(status), message, retry_after }
+        Self { action, kind, status: Some(status), message, retry_after, look_after: None }
     }
 
     /// An error without an answer.
     pub fn new(action: &'static str, kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { action, kind, status: None, message: message.into(), retry_after: None }
+        let message = message.into();
+        Self { action, kind, status: None, message, retry_after: None, look_after: None }
     }
 
-    /// Whether every other request would meet the same: the run should send no new work.
+    /// Whether every other request would meet the same: the run should send no new work. Whoever
+    /// sees an error sees it after all tries: an outage that long, or a stranger that answers in the
+    /// service's place, is there for all.
     pub fn stops_run(&self) -> bool {
         matches!(
             self.kind,
@@ -92,7 +99,29 @@ impl ApiError {
                 | ErrorKind::Forbidden
                 | ErrorKind::Quota
                 | ErrorKind::Unreachable
+                | ErrorKind::BadAnswer
         )
+    }
+
+    /// Whether the same request may well succeed later, whatever it is for: it is the service or
+    /// the way to it that is in trouble.
+    pub fn is_passing(&self) -> bool {
+        use ErrorKind::{Lost, Rate, Server, Unreachable};
+        matches!(self.kind, Server | Lost | Unreachable | Rate)
+    }
+
+    /// What went wrong, without what was tried.
+    pub fn reason(&self) -> String {
+        let kind = match (self.kind, self.status) {
+            (_, Some(status)) => format!("HTTP {status}"),
+            (ErrorKind::Lost, None) => "the answer was lost".to_owned(),
+            (ErrorKind::Unreachable, None) => "no connection".to_owned(),
+            (_, None) => String::new(),
+        };
+        match (kind.as_str(), self.message.as_str()) {
+            (some, "") | ("", some) => some.to_owned(),
+            (kind, message) => format!("{kind}: {message}"),
+        }
     }
 
     fn sentence(&self) -> String {

@@ -1,15 +1,19 @@
 //! The one door through which every request leaves: it waits until its class has a free slot.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
+use super::notice::Notice;
 use super::window::{Admit, SlidingWindow};
 use crate::base::limit::{Class, Limit, TEAM_TRANSFERS};
 use crate::base::name::Owner;
+
+/// A wait shorter than this is not told of.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
 
 /// The budgets of all classes, shared by everything that talks to the service.
 #[derive(Debug)]
@@ -23,9 +27,14 @@ pub struct Gate {
 /// One window and those who wait for it, first come, first served.
 #[derive(Debug)]
 struct Lane {
+    class: Class,
+    /// Held by the first of those who wait, who alone sleeps and tells. One who leaves the queue
+    /// drops it, and the next is the first.
     turn: tokio::sync::Mutex<()>,
     window: Mutex<SlidingWindow>,
     answered: Notify,
+    /// Until when no further wait is told of.
+    told_until: Mutex<Option<Instant>>,
 }
 
 /// The right to send one request (or transfer some images); its slots are given back when dropped,
@@ -35,7 +44,10 @@ struct Lane {
 pub struct Permit {
     lane: Arc<Lane>,
     slots: u32,
+    admitted: Instant,
 }
+
+type Tell<'a> = &'a (dyn Fn(Notice) + Send + Sync);
 
 impl Gate {
     /// Budgets with the given limits, and the defaults for all other classes.
@@ -46,7 +58,7 @@ impl Gate {
             .into_iter()
             .map(|class| {
                 let limit = given(class).unwrap_or_else(|| class.default_limit());
-                (class, Arc::new(Lane::new(limit)))
+                (class, Arc::new(Lane::new(class, limit)))
             })
             .collect();
         Self { lanes, transfers: Mutex::default(), transfer_limit: given(Class::Images) }
@@ -54,112 +66,164 @@ impl Gate {
 
     /// Waits for a slot of a class.
     pub async fn request(&self, class: Class) -> Permit {
-        Lane::take(Arc::clone(&self.lanes[&class]), 1).await
+        self.request_told(class, &|_| {}).await
     }
 
-    /// Waits until `owner` may transfer that many images. Transfers of the platform are not
-    /// counted (`api.md` §3).
-    pub async fn transfer(&self, owner: &Owner, images: u32) -> Option<Permit> {
-        let default = match owner {
-            Owner::Personal => Class::Images.default_limit(),
-            Owner::Team(_) => TEAM_TRANSFERS,
-            Owner::Platform => self.transfer_limit?,
-        };
+    pub(super) async fn request_told(&self, class: Class, tell: Tell<'_>) -> Permit {
+        Lane::take(Arc::clone(&self.lanes[&class]), 1, tell).await
+    }
+
+    /// How many images an owner may transfer in how long: 10 a minute for an account, 60 for a
+    /// team, if no limit was given. Transfers of the platform are not counted (`api.md` §3), unless
+    /// one was.
+    pub fn transfer_limit(&self, owner: &Owner) -> Option<Limit> {
+        self.transfer_limit.or(match owner {
+            Owner::Personal => Some(Class::Images.default_limit()),
+            Owner::Team(_) => Some(TEAM_TRANSFERS),
+            Owner::Platform => None,
+        })
+    }
+
+    /// Waits until `owner` may transfer images, and takes as many of `most` as fit, at least one.
+    /// Without a limit that is all of them, and no permit.
+    ///
+    /// Slots that free one by one are gathered for a moment: until half of the window or all that
+    /// was asked for is free, but no slot stays idle for more than a twentieth of the window.
+    pub async fn transfer_up_to(&self, owner: &Owner, most: u32) -> (u32, Option<Permit>) {
+        self.transfer_up_to_told(owner, most, &|_| {}).await
+    }
+
+    pub(super) async fn transfer_up_to_told(
+        &self,
+        owner: &Owner,
+        most: u32,
+        tell: Tell<'_>,
+    ) -> (u32, Option<Permit>) {
+        let Some(limit) = self.transfer_limit(owner) else { return (most, None) };
         let lane = {
             let mut lanes = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
-            let limit = self.transfer_limit.unwrap_or(default);
-            Arc::clone(lanes.entry(owner.clone()).or_insert_with(|| Arc::new(Lane::new(limit))))
+            let lane = lanes.entry(owner.clone());
+            Arc::clone(lane.or_insert_with(|| Arc::new(Lane::new(Class::Images, limit))))
         };
-        Some(Lane::take(lane, images).await)
+        let permit = Lane::take_up_to(lane, most, tell).await;
+        (permit.slots, Some(permit))
     }
 }
 
 impl Lane {
-    fn new(limit: Limit) -> Self {
+    fn new(class: Class, limit: Limit) -> Self {
         Self {
+            class,
             turn: tokio::sync::Mutex::new(()),
             window: Mutex::new(SlidingWindow::new(limit)),
             answered: Notify::new(),
+            told_until: Mutex::new(None),
         }
     }
 
-    async fn take(lane: Arc<Self>, slots: u32) -> Permit {
-        {
+    async fn take(lane: Arc<Self>, slots: u32, tell: Tell<'_>) -> Permit {
+        Self::first(lane, tell, |window, now| window.admit(slots, now)).await
+    }
+
+    async fn take_up_to(lane: Arc<Self>, most: u32, tell: Tell<'_>) -> Permit {
+        let mut since = None;
+        Self::first(lane, tell, move |window, now| window.admit_up_to(most, &mut since, now)).await
+    }
+
+    /// Waits to be the first, and then until the window admits. Nothing is awaited once it did, so
+    /// no slot is lost with whoever leaves.
+    async fn first(
+        lane: Arc<Self>,
+        tell: Tell<'_>,
+        mut admit: impl FnMut(&mut SlidingWindow, Instant) -> Admit,
+    ) -> Permit {
+        let (slots, admitted) = {
             let _turn = lane.turn.lock().await;
             loop {
-                // Registered before the window is read, so that no answer slips between.
+                // Made before the window is read, so that no answer slips between.
                 let answered = lane.answered.notified();
-                let admit = lane.window().admit(slots, Instant::now());
-                match admit {
-                    Admit::Now => break,
-                    Admit::At(at) => sleep_until(at).await,
+                let now = Instant::now();
+                let admitted = admit(&mut lane.window(), now);
+                match admitted {
+                    Admit::Now(slots) => break (slots, now),
+                    Admit::At(at) => {
+                        lane.tell_wait(at, now, tell);
+                        // What was not sent frees its slots at once, so every answer counts.
+                        let _ = timeout_at(at, answered).await;
+                    }
                     Admit::AfterAnswer => answered.await,
                 }
             }
-        }
-        Permit { lane, slots }
+        };
+        Permit { lane, slots, admitted }
     }
 
-    fn window(&self) -> std::sync::MutexGuard<'_, SlidingWindow> {
+    /// Tells of a wait, once in a window.
+    fn tell_wait(&self, until: Instant, now: Instant, tell: Tell<'_>) {
+        let wait = until.saturating_duration_since(now);
+        if wait < WORTH_TELLING {
+            return;
+        }
+        let limit = self.window().limit();
+        {
+            let mut told = self.told_until.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.is_some_and(|told| told > now) {
+                return;
+            }
+            *told = Some(now + limit.window);
+        }
+        tell(Notice::RateWait { class: self.class, limit, wait });
+    }
+
+    fn window(&self) -> MutexGuard<'_, SlidingWindow> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Permit {
-    /// Holds back the whole class: the service asked to wait.
-    pub fn pause(&self, length: Duration) {
-        self.lane.window().pause(length, Instant::now());
+    /// How many requests or images it is for.
+    pub fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// Gives back, at once, what is more than so many: nothing will be sent for it.
+    pub fn keep(&mut self, slots: u32) {
+        let spare = self.slots.saturating_sub(slots);
+        self.slots -= spare;
+        self.lane.window().unused(spare);
+        self.lane.answered.notify_one();
+    }
+
+    /// Takes in that the service let it through.
+    pub fn accepted(&self) {
+        self.lane.window().accepted(self.admitted);
+    }
+
+    /// Takes in that the service refused it for the rate: all of the class waits, as long as the
+    /// service asks, or longer with each further refusal. Says for how long from now.
+    pub fn refused(&self, retry_after: Option<Duration>) -> Duration {
+        self.lane.window().refused(self.admitted, retry_after, Instant::now())
+    }
+
+    /// Waits for as many slots anew: those it has are used up by a request that was refused.
+    pub(super) async fn renew(&mut self, tell: Tell<'_>) {
+        let slots = self.slots;
+        self.release();
+        *self = Lane::take(Arc::clone(&self.lane), slots, tell).await;
+    }
+
+    fn release(&mut self) {
+        let slots = std::mem::take(&mut self.slots);
+        self.lane.window().answered(slots, Instant::now());
+        self.lane.answered.notify_one();
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.lane.window().answered(self.slots, Instant::now());
-        self.lane.answered.notify_one();
+        self.release();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn all_that_wait_go_as_soon_as_they_may() {
-        let limit = Limit { count: 10, window: Duration::from_secs(60) };
-        let gate = Arc::new(Gate::new(&[(Class::Initiate, limit)]));
-        let start = Instant::now();
-        let tasks: Vec<_> = (0..35)
-            .map(|_| {
-                let gate = Arc::clone(&gate);
-                tokio::spawn(async move {
-                    let _permit = gate.request(Class::Initiate).await;
-                    start.elapsed().as_secs()
-                })
-            })
-            .collect();
-        let mut times = Vec::new();
-        for task in tasks {
-            times.push(task.await.unwrap());
-        }
-        times.sort_unstable();
-        let expected: Vec<u64> =
-            [0, 60, 120].into_iter().flat_map(|at| [at; 10]).chain([180; 5]).collect();
-        assert_eq!(times, expected);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn accounts_transfer_apart() {
-        let gate = Gate::new(&[]);
-        let start = Instant::now();
-        for _ in 0..10 {
-            drop(gate.transfer(&Owner::Personal, 1).await);
-        }
-        for _ in 0..60 {
-            drop(gate.transfer(&Owner::Team("t".to_owned()), 1).await);
-        }
-        assert!(gate.transfer(&Owner::Platform, 1).await.is_none());
-        assert_eq!(start.elapsed().as_secs(), 0);
-        drop(gate.transfer(&Owner::Personal, 1).await);
-        assert_eq!(start.elapsed().as_secs(), 60);
-    }
-}
+mod tests;

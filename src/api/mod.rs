@@ -2,11 +2,18 @@
 //! endpoint, each of which passes the [`gate`]; what comes back is read by [`answer`].
 
 pub mod answer;
+mod call;
 pub mod client;
 pub mod endpoint;
 pub mod error;
+mod find;
 pub mod gate;
+mod header;
+mod jitter;
+pub mod look;
+pub mod notice;
 pub mod retry;
+pub mod transport;
 mod upload;
 pub mod window;
 pub mod wire;
@@ -15,4 +22,8 @@ pub use answer::{Accepted, BuildView, Progress, Refused};
 pub use client::Client;
 pub use endpoint::Endpoint;
 pub use error::{ApiError, ErrorKind};
-pub use gate::Gate;
+pub use gate::{Gate, Permit};
+pub use look::Listing;
+pub use notice::{Notice, Observer};
+pub use retry::{Repeat, Tries, Verdict};
+pub use transport::{Broken, Transport};

@@ -5,20 +5,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use reqwest::Body;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use jiff::Timestamp;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use reqwest::{Body, Method, Request, Url};
+use tokio::time::Instant;
 use tokio_util::io::ReaderStream;
 
 use super::client::Client;
 use super::error::{ApiError, ErrorKind};
+use super::header;
 use crate::base::secret::SignedUrl;
 
 /// An upload of which nothing has moved for so long is given up. The provider's own client allows
-/// as long for one to be read.
-const STALL: Duration = Duration::from_secs(600);
+/// 600 s for one to be read (`api.md` §2), but a connection that stood still for two minutes hardly
+/// comes back, and is better begun anew.
+const STALL: Duration = Duration::from_secs(120);
+
+/// How often that is looked at.
+const GLANCE: Duration = Duration::from_secs(5);
+
+/// How long the answer's body may take: its status is enough.
+const BODY: Duration = Duration::from_secs(30);
 
 impl Client {
-    /// `PUT` of a context to where the service said. Sends exactly `length` bytes, said up front.
+    /// `PUT` of a context to where the service said, once. Sends exactly `length` bytes, said up
+    /// front. [`Client::upload_again`] says whether to send it again.
     pub async fn upload(
         &self,
         url: &SignedUrl,
@@ -32,39 +43,42 @@ impl Client {
             .inspect_ok(move |chunk| {
                 counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             });
-        let request = self
-            .inner
-            .storage
-            .put(url.expose())
-            .header(CONTENT_TYPE, "application/octet-stream")
-            .header(CONTENT_LENGTH, length)
-            .body(Body::wrap_stream(stream));
+        let url = Url::parse(url.expose()).map_err(|_| {
+            let message = "the service gave no URL for it";
+            ApiError::new(ACTION, ErrorKind::Rejected, message)
+        })?;
+        let mut request = Request::new(Method::PUT, url);
+        let octets = HeaderValue::from_static("application/octet-stream");
+        request.headers_mut().insert(CONTENT_TYPE, octets);
+        request.headers_mut().insert(CONTENT_LENGTH, length.into());
+        *request.body_mut() = Some(Body::wrap_stream(stream));
         let answer = tokio::select! {
-            answer = request.send() => answer,
+            answer = self.inner.transport.store(request) => answer,
             () = stalled(&sent) => {
                 let message = format!("nothing has moved for {} s", STALL.as_secs());
                 return Err(ApiError::new(ACTION, ErrorKind::Lost, message));
             }
         };
-        let answer = answer.map_err(|error| self.transport(ACTION, "where contexts go", error))?;
+        let answer = answer.map_err(|broken| self.broken(ACTION, "where contexts go", &broken))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
         }
-        let body = self.body(ACTION, answer).await?;
-        Err(ApiError::from_answer(ACTION, status.as_u16(), None, &body, self.inner.key.expose()))
+        let asked = header::retry_after(answer.headers(), Timestamp::now());
+        let body = self.body(ACTION, answer, Instant::now() + BODY).await?;
+        let key = self.inner.key.expose();
+        Err(ApiError::from_answer(ACTION, status.as_u16(), asked, &body, key))
     }
 }
 
 /// Ends once a count has stood still.
 async fn stalled(count: &AtomicU64) {
-    let mut before = count.load(Ordering::Relaxed);
-    loop {
-        tokio::time::sleep(STALL).await;
+    let (mut before, mut moved) = (count.load(Ordering::Relaxed), Instant::now());
+    while moved.elapsed() < STALL {
+        tokio::time::sleep(GLANCE).await;
         let now = count.load(Ordering::Relaxed);
-        if now == before {
-            return;
+        if now != before {
+            (before, moved) = (now, Instant::now());
         }
-        before = now;
     }
 }

@@ -8,25 +8,48 @@ use tokio::time::Instant;
 
 use crate::base::limit::Limit;
 
+/// The first pause after a 429 that does not say how long to wait; the next are twice as long each,
+/// up to a window (`api.md` §3).
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The longest pause that the service is granted.
+const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+
+/// The part of a window that a free slot may wait for others, so that a bulk request is not cut
+/// into single images: a twentieth, which costs no more than 5 % of what the limit allows.
+const PATIENCE: u32 = 20;
+
 /// A strict sliding window over one class of requests, as the *server* sees it.
 ///
 /// The server stamps a request somewhere between its departure and its answer. So a slot frees one
 /// window after the answer came, not after the request left: however the network delays either,
 /// no `window` at the server ever holds more than `count`.
+///
+/// A 429 shows that somebody else uses the same budget. Then the window learns: it lets through
+/// less, and a little more again with each window without a 429, so that two runs that share a token
+/// find their shares. It never lets through more than the limit.
 #[derive(Debug)]
 pub struct SlidingWindow {
     limit: Limit,
+    /// What is let through of the limit's count.
+    allowed: u32,
     in_flight: u32,
     answered: VecDeque<Instant>,
     paused_until: Option<Instant>,
+    /// 429s in a row.
+    strikes: u32,
+    /// When the last of them came.
+    struck: Option<Instant>,
+    /// Since when there was none, or when `allowed` last grew.
+    quiet_since: Option<Instant>,
 }
 
 /// What [`SlidingWindow::admit`] says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admit {
-    /// Go: the slots are taken.
-    Now,
-    /// Ask again at this time.
+    /// Go: so many slots are taken.
+    Now(u32),
+    /// Ask again at this time, or when an answer has come.
     At(Instant),
     /// Ask again when an answer has come.
     AfterAnswer,
@@ -35,40 +58,146 @@ pub enum Admit {
 impl SlidingWindow {
     /// A window in which nothing was sent yet.
     pub fn new(limit: Limit) -> Self {
-        Self { limit, in_flight: 0, answered: VecDeque::new(), paused_until: None }
+        Self {
+            limit,
+            allowed: limit.count,
+            in_flight: 0,
+            answered: VecDeque::new(),
+            paused_until: None,
+            strikes: 0,
+            struck: None,
+            quiet_since: None,
+        }
+    }
+
+    /// The limit, with the count that is let through now.
+    pub fn limit(&self) -> Limit {
+        Limit { count: self.allowed, ..self.limit }
     }
 
     /// Takes `slots` if they are free. More than the window ever holds count as all of it.
     pub fn admit(&mut self, slots: u32, now: Instant) -> Admit {
-        if let Some(until) = self.paused_until.filter(|until| *until > now) {
+        if let Some(until) = self.turn(now) {
             return Admit::At(until);
         }
-        while self.answered.front().is_some_and(|at| *at + self.limit.window <= now) {
-            self.answered.pop_front();
-        }
         let slots = slots.min(self.limit.count);
-        let used = self.in_flight + u32::try_from(self.answered.len()).unwrap_or(u32::MAX);
-        let short = (used + slots).saturating_sub(self.limit.count);
-        if short == 0 {
-            self.in_flight += slots;
-            return Admit::Now;
+        // What is more than is let through at present goes when nothing else is under way.
+        let needs = slots.min(self.allowed);
+        match (self.used() + needs).saturating_sub(self.allowed) {
+            0 => self.take(slots),
+            short => self.free_at(short),
         }
-        match self.answered.get(short as usize - 1) {
-            Some(at) => Admit::At(*at + self.limit.window),
-            None => Admit::AfterAnswer,
+    }
+
+    /// Takes as many of `most` as are free, at least one. While less than `most` and less than half
+    /// of the window are free, it waits for the next to free if that takes no more than a twentieth
+    /// of a window since `since`, when whoever asks first found some free. `since` is set then.
+    pub fn admit_up_to(&mut self, most: u32, since: &mut Option<Instant>, now: Instant) -> Admit {
+        if let Some(until) = self.turn(now) {
+            return Admit::At(until);
         }
+        let free = self.free();
+        if free == 0 {
+            return self.free_at(self.used() + 1 - self.allowed);
+        }
+        let most = most.max(1);
+        if free < most.min(self.allowed.div_ceil(2)) {
+            let patience = *since.get_or_insert(now) + self.limit.window / PATIENCE;
+            // All but `free` are used: the next to free is the oldest that was answered.
+            let next = self.answered.front().map(|at| *at + self.limit.window);
+            if let Some(next) = next.filter(|next| *next <= patience) {
+                return Admit::At(next);
+            }
+        }
+        self.take(free.min(most))
+    }
+
+    fn free(&self) -> u32 {
+        self.allowed.saturating_sub(self.used())
     }
 
     /// Says that the answer to an admitted request has come, or that there will be none.
     pub fn answered(&mut self, slots: u32, now: Instant) {
-        let slots = slots.min(self.limit.count).min(self.in_flight);
+        let slots = slots.min(self.in_flight);
         self.in_flight -= slots;
         self.answered.extend((0..slots).map(|_| now));
     }
 
-    /// Lets nothing through until then: the service asked to wait.
-    pub fn pause(&mut self, length: Duration, now: Instant) {
-        self.paused_until = self.paused_until.max(Some(now + length));
+    /// Gives back slots for which nothing was sent: they are free at once.
+    pub fn unused(&mut self, slots: u32) {
+        self.in_flight -= slots.min(self.in_flight);
+    }
+
+    /// Takes in a 429 to a request that was admitted at `admitted`: nothing is let through for as
+    /// long as the service asks, or else as long as [`FIRST_PAUSE`] says. Says how long from now.
+    ///
+    /// Many that left together meet the same full window: that is one 429 and not many.
+    pub fn refused(
+        &mut self,
+        admitted: Instant,
+        retry_after: Option<Duration>,
+        now: Instant,
+    ) -> Duration {
+        // That it asks for no wait at all says nothing.
+        let retry_after = retry_after.filter(|asked| !asked.is_zero());
+        if self.struck.is_none_or(|struck| admitted >= struck) {
+            self.struck = Some(now);
+            self.strikes += 1;
+            self.allowed = (self.allowed * 7 / 10).max(1);
+            let doubled = FIRST_PAUSE * (1 << self.strikes.saturating_sub(1).min(8));
+            let pause = retry_after.unwrap_or(doubled.min(self.limit.window));
+            self.pause(pause, now);
+        } else if let Some(asked) = retry_after {
+            self.pause(asked, now);
+        }
+        self.quiet_since = Some(now);
+        self.paused_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    }
+
+    /// Takes in that a request which was admitted at `admitted` was let through.
+    pub fn accepted(&mut self, admitted: Instant) {
+        if self.struck.is_none_or(|struck| admitted >= struck) {
+            self.strikes = 0;
+        }
+    }
+
+    fn pause(&mut self, length: Duration, now: Instant) {
+        self.paused_until = self.paused_until.max(Some(now + length.min(LONGEST_PAUSE)));
+    }
+
+    /// Lets time pass. Until when nothing goes, if so.
+    fn turn(&mut self, now: Instant) -> Option<Instant> {
+        while self.answered.front().is_some_and(|at| *at + self.limit.window <= now) {
+            self.answered.pop_front();
+        }
+        while let Some(grows) = self.grows_at().filter(|grows| *grows <= now) {
+            self.quiet_since = Some(grows);
+            let more = self.allowed + self.limit.count.div_ceil(10);
+            self.allowed = more.min(self.limit.count);
+        }
+        self.paused_until.filter(|until| *until > now)
+    }
+
+    /// When a whole window without a 429 is over, where less than the limit is let through.
+    fn grows_at(&self) -> Option<Instant> {
+        let quiet = self.quiet_since.filter(|_| self.allowed < self.limit.count)?;
+        Some(quiet + self.limit.window)
+    }
+
+    fn used(&self) -> u32 {
+        self.in_flight + u32::try_from(self.answered.len()).unwrap_or(u32::MAX)
+    }
+
+    fn take(&mut self, slots: u32) -> Admit {
+        self.in_flight += slots;
+        Admit::Now(slots)
+    }
+
+    /// When `slots` more will be free than now, or there may be more of them.
+    fn free_at(&self, slots: u32) -> Admit {
+        let freed = self.answered.get(slots as usize - 1).map(|at| *at + self.limit.window);
+        let at = [freed, self.grows_at()].into_iter().flatten().min();
+        at.map_or(Admit::AfterAnswer, Admit::At)
     }
 }
 
@@ -81,64 +210,176 @@ mod tests {
         Limit { count, window: Duration::from_millis(millis) }
     }
 
+    const SEC: Duration = Duration::from_secs(1);
+
     #[test]
     fn a_slot_frees_a_window_after_its_answer() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut window = SlidingWindow::new(limit(2, 100));
-        assert_eq!(window.admit(1, at(0)), Admit::Now);
-        assert_eq!(window.admit(1, at(0)), Admit::Now);
+        assert_eq!(window.admit(1, at(0)), Admit::Now(1));
+        assert_eq!(window.admit(1, at(0)), Admit::Now(1));
         assert_eq!(window.admit(1, at(0)), Admit::AfterAnswer);
         window.answered(1, at(30));
         assert_eq!(window.admit(1, at(100)), Admit::At(at(130)));
-        assert_eq!(window.admit(1, at(130)), Admit::Now);
+        assert_eq!(window.admit(1, at(130)), Admit::Now(1));
         window.answered(2, at(140));
-        window.pause(Duration::from_millis(500), at(140));
-        assert_eq!(window.admit(1, at(300)), Admit::At(at(640)));
-        assert_eq!(window.admit(5, at(640)), Admit::Now, "more than fits is all that fits");
+        assert_eq!(window.admit(5, at(140)), Admit::At(at(240)));
+        assert_eq!(window.admit(5, at(240)), Admit::Now(2), "more than fits is all that fits");
+        window.unused(2);
+        assert_eq!(window.admit(2, at(241)), Admit::Now(2), "what was not sent is free at once");
+    }
+
+    #[test]
+    fn a_refusal_holds_back_the_class_and_longer_each_time() {
+        let start = Instant::now();
+        let at = |secs| start + SEC * secs;
+        let mut window = SlidingWindow::new(limit(10, 60_000));
+        let pause = |window: &mut SlidingWindow, secs| {
+            // Each left after the last refusal.
+            window.refused(at(secs), None, at(secs)).as_secs()
+        };
+        let pauses = [0, 10, 20, 40, 80, 160].map(|secs| pause(&mut window, secs));
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 60], "doubling, up to a window");
+        assert_eq!(window.admit(1, at(161)), Admit::At(at(220)));
+        // One that left before the last refusal says nothing about after it.
+        window.accepted(at(159));
+        assert_eq!(pause(&mut window, 300), 60);
+        window.accepted(at(361));
+        assert_eq!(pause(&mut window, 400), 2);
+        // What the service asks for counts, up to two minutes.
+        assert_eq!(window.refused(at(500), Some(SEC * 7), at(500)), SEC * 7);
+        assert_eq!(window.refused(at(600), Some(SEC * 86_400), at(600)), SEC * 120);
+    }
+
+    #[test]
+    fn many_that_met_the_same_full_window_are_one_refusal() {
+        let start = Instant::now();
+        let at = |secs| start + SEC * secs;
+        let mut window = SlidingWindow::new(limit(100, 60_000));
+        assert_eq!(window.admit(100, at(0)), Admit::Now(100));
+        for _ in 0..50 {
+            assert_eq!(window.refused(at(0), None, at(1)), SEC * 2);
+        }
+        // One of them says how long.
+        assert_eq!(window.refused(at(0), Some(SEC * 9), at(1)), SEC * 9);
+        assert_eq!(window.limit().count, 70);
+    }
+
+    #[test]
+    fn what_is_let_through_shrinks_with_each_refusal_and_grows_back() {
+        let start = Instant::now();
+        let at = |secs| start + SEC * secs;
+        let mut window = SlidingWindow::new(limit(100, 60_000));
+        for secs in [0, 10, 20] {
+            window.refused(at(secs), None, at(secs));
+        }
+        assert_eq!(window.limit().count, 34);
+        let mut counts = Vec::new();
+        for minute in 1..9 {
+            // Whatever was let through is answered: it only has to be asked.
+            window.admit(0, at(20 + 60 * minute));
+            counts.push(window.limit().count);
+        }
+        assert_eq!(counts, [44, 54, 64, 74, 84, 94, 100, 100]);
+        for secs in 1000..1020 {
+            window.refused(at(secs), None, at(secs));
+        }
+        assert_eq!(window.limit().count, 1, "never nothing");
+        // More than is let through at present goes when nothing else is under way.
+        assert_eq!(window.admit(5, at(1100)), Admit::Now(5));
+    }
+
+    #[test]
+    fn slots_that_free_one_by_one_are_gathered() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut window = SlidingWindow::new(limit(10, 60_000));
+        let mut since = None;
+        assert_eq!(window.admit_up_to(3, &mut since, at(0)), Admit::Now(3));
+        assert_eq!(window.admit_up_to(30, &mut since, at(0)), Admit::Now(7), "all that fits");
+        assert_eq!(window.admit_up_to(1, &mut since, at(0)), Admit::AfterAnswer);
+        for answered in [0, 1000, 2000, 2900, 3500, 20_000, 20_000, 20_000, 20_000, 20_000] {
+            window.answered(1, at(answered));
+        }
+        assert_eq!(window.admit_up_to(10, &mut since, at(3000)), Admit::At(at(60_000)));
+        assert_eq!(window.admit_up_to(10, &mut since, at(60_000)), Admit::At(at(61_000)));
+        assert_eq!(window.admit_up_to(10, &mut since, at(61_000)), Admit::At(at(62_000)));
+        assert_eq!(window.admit_up_to(10, &mut since, at(62_000)), Admit::At(at(62_900)));
+        // The next would come 3.5 s after the first: more than a twentieth of the window.
+        assert_eq!(window.admit_up_to(10, &mut since, at(62_900)), Admit::Now(4));
+        // All that is asked for needs no company, nor does half of the window.
+        let mut since = None;
+        assert_eq!(window.admit_up_to(1, &mut since, at(63_500)), Admit::Now(1));
+        assert_eq!(window.admit_up_to(10, &mut since, at(80_000)), Admit::Now(5));
+    }
+
+    /// One request: how long it takes there and back, whether it is refused, and for how long.
+    type Sent = (u64, u64, Option<Option<u64>>);
+
+    fn sent() -> impl Strategy<Value = Sent> {
+        let refused = prop::option::weighted(0.2, prop::option::of(1u64..400));
+        (0u64..300, 0u64..300, refused)
     }
 
     proptest! {
-        /// Whatever delay each request has on its way there and back, the server never sees more
-        /// than the limit in any window, and no slot that is free stays empty.
+        /// Whatever delay each request has on its way there and back, and whatever is refused, the
+        /// server never sees more than the limit in any window, and all is sent in the end.
         #[test]
         fn the_server_never_sees_too_many(
             count in 1u32..6,
-            delays in prop::collection::vec((0u64..300, 0u64..300), 1..60),
+            bulk in any::<bool>(),
+            requests in prop::collection::vec(sent(), 1..60),
         ) {
             let window_millis = 100;
             let start = Instant::now();
+            let at = |millis| start + Duration::from_millis(millis);
             let mut window = SlidingWindow::new(limit(count, window_millis));
             let mut now = 0u64;
-            let mut seen: Vec<u64> = Vec::new();
-            let mut answers: Vec<u64> = Vec::new();
-            let settle = |window: &mut SlidingWindow, answers: &mut Vec<u64>, now: u64| {
-                answers.sort_unstable();
-                while answers.first().is_some_and(|at| *at <= now) {
-                    window.answered(1, start + Duration::from_millis(answers.remove(0)));
-                }
-            };
-            for (there, back) in delays {
-                loop {
-                    settle(&mut window, &mut answers, now);
-                    match window.admit(1, start + Duration::from_millis(now)) {
-                        Admit::Now => break,
-                        Admit::At(at) => {
-                            let at = u64::try_from((at - start).as_millis()).unwrap();
-                            prop_assert!(at > now);
-                            // An answer may come before that and must not be missed.
-                            now = answers.first().map_or(at, |first| at.min(*first)).max(now + 1);
+            let mut seen: Vec<(u64, u32)> = Vec::new();
+            // When, admitted when, slots, refused.
+            let mut answers: Vec<(u64, u64, u32, Option<Option<u64>>)> = Vec::new();
+            for (there, back, refused) in requests {
+                let mut since = None;
+                let slots = loop {
+                    answers.sort_unstable();
+                    while answers.first().is_some_and(|answer| answer.0 <= now) {
+                        let (when, admitted, slots, refused) = answers.remove(0);
+                        match refused {
+                            Some(asked) => {
+                                let asked = asked.map(Duration::from_millis);
+                                window.refused(at(admitted), asked, at(when));
+                            }
+                            None => window.accepted(at(admitted)),
                         }
-                        Admit::AfterAnswer => now = answers[0],
+                        window.answered(slots, at(when));
                     }
-                }
-                seen.push(now + there);
-                answers.push(now + there + back);
+                    let admit = if bulk {
+                        window.admit_up_to(3, &mut since, at(now))
+                    } else {
+                        window.admit(1, at(now))
+                    };
+                    prop_assert!((1..=count).contains(&window.limit().count));
+                    match admit {
+                        Admit::Now(slots) => break slots,
+                        Admit::At(until) => {
+                            let until = u64::try_from((until - start).as_millis()).unwrap();
+                            prop_assert!(until > now);
+                            // An answer may come before that and must not be missed.
+                            let first = answers.first().map_or(until, |first| until.min(first.0));
+                            now = first.max(now + 1);
+                        }
+                        Admit::AfterAnswer => now = answers[0].0,
+                    }
+                };
+                seen.push((now + there, slots));
+                answers.push((now + there + back, now, slots, refused));
             }
             seen.sort_unstable();
-            for (index, at) in seen.iter().enumerate() {
-                let within = seen[index..].iter().filter(|later| **later < at + window_millis).count();
-                prop_assert!(within <= count as usize, "{within} in one window of {count}");
+            for (index, (from, _)) in seen.iter().enumerate() {
+                let within = seen[index..].iter().filter(|(later, _)| *later < from + window_millis);
+                let within: u32 = within.map(|(_, slots)| slots).sum();
+                prop_assert!(within <= count, "{within} in one window of {count}");
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::words::waiting;
 use super::{PlanView, Reporter};
 use crate::base::name::ImageRef;
 use crate::event::{Active, Because, Failure, RunEvent, Stop, Summary};

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::elapsed;
 use super::human::{BOLD, Human, color};
 use super::json::Json;
 use super::words::{count, tail};
-use super::elapsed;
 use crate::base::name::{BuildId, ImageRef};
 
 /// All that is under way, and who works on it.
@@ -140,8 +140,7 @@ impl Json<'_> {
             })
         };
         let units: Vec<_> = view.units.iter().map(unit).collect();
-        let payload =
-            json!({ "units": units, "running": view.running(), "holder": view.holder, "notes": view.notes });
+        let payload = json!({ "units": units, "running": view.running(), "holder": view.holder, "notes": view.notes });
         self.line("info", "status", view.summary(), json!({ "status": payload }))
     }
 }

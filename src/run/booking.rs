@@ -113,10 +113,8 @@ pub(super) fn by_name(
     if right {
         return None;
     }
-    let of: HashMap<&ImageRef, &BuildId> = units
-        .iter()
-        .filter_map(|(_, build)| Some((named.get(build)?, build)))
-        .collect();
+    let of: HashMap<&ImageRef, &BuildId> =
+        units.iter().filter_map(|(_, build)| Some((named.get(build)?, build))).collect();
     // All or nothing: half an exchange would give one build to two units.
     units.iter().map(|(unit, _)| of.get(unit).map(|&build| build.clone())).collect()
 }

@@ -200,7 +200,9 @@ impl Dispatcher {
     /// How it ended.
     pub(super) fn into_summary(mut self) -> Summary {
         let message = match &self.summary.stopped {
-            Some(Stop::TimedOut(timeout)) => format!("not done when the run's {timeout:?} were over"),
+            Some(Stop::TimedOut(timeout)) => {
+                format!("not done when the run's {timeout:?} were over")
+            }
             _ => "left before its end".to_owned(),
         };
         // Those that were left in the middle are neither done nor failed: they stay pending.
@@ -371,9 +373,9 @@ impl Dispatcher {
 mod tests {
     use super::*;
     use crate::base::digest::Fingerprint;
+    use crate::base::name::{Owner, Platform};
     use crate::manifest::workspace::UnitId;
     use crate::plan::{Make, Step};
-    use crate::base::name::{Owner, Platform};
     use crate::state::{Inputs, Submission};
 
     fn key(name: &str) -> ImageRef {

@@ -118,29 +118,32 @@ impl UnitRun {
 
     /// Starts a build. Where the answer is lost, the service is asked before it is told again.
     async fn start(&self, build: &BuildId) -> Result<(), StepFailure> {
+        let client = &self.links.client;
         let mut tries = Tries::new(Repeat::LookFirst);
         let mut doubt = false;
         loop {
-            let error = match self.links.client.start(build, &mut tries).await {
+            let error = match client.start(build, &mut tries).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if let Some(wait) = error.look_after {
-                doubt = true;
-                tokio::time::sleep(wait).await;
-            }
-            match self.links.client.status(build).await {
-                Ok(view) if !view.waits_for_start() => return Ok(()),
-                // It waits, for a start or in a queue after it: the one word says both. A service
-                // that was told twice may say so, and is right.
-                Ok(view) if doubt && error.look_after.is_none() && view.is_queued() => return Ok(()),
-                Ok(_) if error.look_after.is_some() => {}
-                Ok(_) => return Err(api_failure(&error, Some(build))),
+            doubt |= error.look_after.is_some();
+            tokio::time::sleep(error.look_after.unwrap_or_default()).await;
+            let view = match client.status(build).await {
+                Ok(view) => view,
+                // Whether it runs is not known: the next apply asks.
                 Err(_) => {
-                    // Whether it runs is not known: the next apply asks.
                     let failure = api_failure(&error, Some(build));
                     return Err(StepFailure { pending: true, ..failure });
                 }
+            };
+            // Pending is what waits for a start, and what waits in a queue after it. A service that
+            // refuses a second start, and has the build pending, has had the first.
+            let queued = doubt && error.look_after.is_none() && !view.waits_for_context();
+            if queued || !view.waits_for_start() {
+                return Ok(());
+            }
+            if error.look_after.is_none() {
+                return Err(api_failure(&error, Some(build)));
             }
         }
     }
@@ -185,8 +188,12 @@ impl UnitRun {
         };
         let (unit, kind, platform) = (self.key.clone(), job.make.kind, job.platform);
         let submission = job.submission();
-        let submitting =
-            Record::Submitting { unit: unit.clone(), kind, platform, submission: submission.clone() };
+        let submitting = Record::Submitting {
+            unit: unit.clone(),
+            kind,
+            platform,
+            submission: submission.clone(),
+        };
         self.record(submitting).await?;
         // One that comes twice leaves a build that nobody sends a context to: it never begins.
         let mut tries = Tries::new(Repeat::Safe);
@@ -196,8 +203,7 @@ impl UnitRun {
         let error = match first {
             Ok(Some(Ok(accepted))) => {
                 let (build, path) = (accepted.build.clone(), accepted.path.clone());
-                let pending =
-                    submission.accepted(build, path, accepted.visibility, Stage::Created);
+                let pending = submission.accepted(build, path, accepted.visibility, Stage::Created);
                 self.record(Record::Created { unit, kind, platform, pending }).await?;
                 return Ok(accepted);
             }
@@ -233,8 +239,7 @@ impl UnitRun {
             let rewound = spool.reader().map_err(|error| {
                 failure(&format!("cannot read the packed context: {error}"), None, build)
             })?;
-            let upload = self.links.client.upload(url, rewound, spool.len, &mut tries);
-            let error = match upload.await {
+            let error = match self.links.client.upload(url, rewound, spool.len).await {
                 Ok(()) => return Ok(Ok(())),
                 Err(error) => error,
             };
@@ -243,7 +248,8 @@ impl UnitRun {
                 return Ok(Err(ApiError::new(error.action, ErrorKind::Rejected, message)));
             }
             // The same bytes to the same place: sending them again changes nothing.
-            let Some(wait) = error.look_after else { return Ok(Err(error)) };
+            let again = self.links.client.upload_again(&error, &mut tries);
+            let Some(wait) = again else { return Ok(Err(error)) };
             tokio::time::sleep(wait).await;
         }
     }

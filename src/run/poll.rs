@@ -70,7 +70,7 @@ impl Poller {
 
 async fn poll(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
     let mut pending = Pending { watches: HashMap::new() };
-    let mut listing = Listing::default();
+    let mut listing = Listing::quick();
     let mut pace = Pace::new(Instant::now());
     let mut last_look = None;
     loop {
@@ -101,7 +101,7 @@ async fn poll(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
                 Err(error) => pending.failed(&build, &error),
             }
         }
-        pace.spent(listing.requests());
+        pace.spent(listing.cost());
     }
 }
 
@@ -141,10 +141,13 @@ impl Pending {
         if !hopeless && watch.failures < DOUBT {
             return;
         }
-        self.reply(build, Err(match error.kind {
-            ErrorKind::NotFound => Lost::Gone(error.clone()),
-            _ => Lost::Unknown(error.clone()),
-        }));
+        self.reply(
+            build,
+            Err(match error.kind {
+                ErrorKind::NotFound => Lost::Gone(error.clone()),
+                _ => Lost::Unknown(error.clone()),
+            }),
+        );
     }
 
     fn reply(&mut self, build: &BuildId, ended: Ended) {

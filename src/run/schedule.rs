@@ -49,11 +49,7 @@ impl Schedule {
             state: NodeState::Waiting,
         };
         let mut nodes: Vec<Node> = needs.iter().zip(lanes).map(node).collect();
-        let lane = |&limit: &usize| Lane {
-            ready: BTreeSet::new(),
-            active: 0,
-            limit: limit.max(1),
-        };
+        let lane = |&limit: &usize| Lane { ready: BTreeSet::new(), active: 0, limit: limit.max(1) };
         let mut lanes: Vec<Lane> = limits.iter().map(lane).collect();
         for (index, needs) in needs.iter().enumerate() {
             for need in *needs {
@@ -160,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_full_lane_keeps_nothing_in_another_from_going() {
-        let mut schedule = Schedule::new(&[&[]; 6], &[0, 0, 0, 1, 1, 2], &[1, 2, 9]);
+        let mut schedule = Schedule::new(&[&[][..]; 6], &[0, 0, 0, 1, 1, 2], &[1, 2, 9]);
         assert_eq!(schedule.start(), steps(&[0, 3, 4, 5]));
         schedule.finish(StepId(3), true);
         assert_eq!(schedule.start(), []);

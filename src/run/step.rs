@@ -105,7 +105,8 @@ pub(super) async fn run(job: Job, links: Links) -> Result<Done, StepFailure> {
         Work::Adopt { build, start, timeout, then } => {
             if start {
                 unit.start_if_it_waits(&build).await?;
-                unit.record(Record::Started { unit: unit.key.clone(), build: build.clone() }).await?;
+                unit.record(Record::Started { unit: unit.key.clone(), build: build.clone() })
+                    .await?;
             }
             unit.phase(Phase::Building, Some(&build));
             let done = unit.wait(&build, timeout).await?;

@@ -16,7 +16,9 @@ use super::dispatch::StepFailure;
 use super::make::request;
 use super::step::{MakeJob, StepMessage, api_failure, failure, keep, not_begun};
 use crate::api::look::{self, Wanted};
-use crate::api::{Accepted, ApiError, BuildView, Client, ErrorKind, Permit, Refused, Repeat, Tries};
+use crate::api::{
+    Accepted, ApiError, BuildView, Client, ErrorKind, Permit, Refused, Repeat, Tries,
+};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::state::{Kind, Record, Stage, Submission};
 
@@ -238,8 +240,16 @@ impl Desk {
         let mut request = request(name, first.platform, owner, first.visibility);
         request.source_image = Some(sources.join(","));
         let mut tries = Tries::new(Repeat::LookFirst);
-        match self.client.initiate(&request, &mut tries, permit, &self.stopping).await {
-            Ok(answer) => sort(batch, booking::book(&sources, answer)),
+        let mut permit = permit;
+        let turn = permit.as_deref_mut();
+        match self.client.initiate(&request, &mut tries, turn, &self.stopping).await {
+            Ok(answer) => {
+                let rates = answer.iter().filter_map(|part| part.as_ref().err());
+                if let (Some(permit), true) = (permit, rates.into_iter().any(Refused::is_rate)) {
+                    permit.refused(None);
+                }
+                sort(batch, booking::book(&sources, answer))
+            }
             Err(error) => self.not_answered(batch, &error).await,
         }
     }
@@ -272,7 +282,11 @@ impl Desk {
     async fn find(&self, batch: Vec<Ask>, error: Option<&ApiError>) -> Sorted {
         let wanted: Vec<Wanted> = batch
             .iter()
-            .map(|ask| Wanted::of(&ask.unit, ask.lost.unwrap_or(ask.submission.at)))
+            .map(|ask| Wanted {
+                name: ask.unit.name.to_string(),
+                tag: ask.unit.tag.to_string(),
+                since: ask.lost.unwrap_or(ask.submission.at),
+            })
             .collect();
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut sorted = Sorted::default();
@@ -294,8 +308,15 @@ impl Desk {
             let view = found.remove(&index);
             match view.and_then(|view| Some((view.build?, view.path))) {
                 Some((build, path)) => {
-                    let source = Some(ask.source.clone());
-                    sorted.accepted.push((ask, Accepted { build, path, source, ..Accepted::bare() }));
+                    let accepted = Accepted {
+                        build,
+                        path,
+                        upload: None,
+                        expires_in: None,
+                        visibility: None,
+                        source: Some(ask.source.clone()),
+                    };
+                    sorted.accepted.push((ask, accepted));
                 }
                 None if ask.tries < TRIES => {
                     sorted.again.push(Ask { tries: ask.tries + 1, lost: None, ..ask });
@@ -314,9 +335,10 @@ impl Desk {
 
     /// Keeps what became of transfers, and tells whoever asked.
     async fn settle(&self, mut accepted: Vec<(Ask, Accepted)>, failed: Vec<(Ask, StepFailure)>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.extend(accepted.iter().map(|(_, accepted)| accepted.build.clone()));
-        drop(known);
+        {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.extend(accepted.iter().map(|(_, accepted)| accepted.build.clone()));
+        }
         let unknown = |failure: &StepFailure| failure.pending;
         let created = accepted.iter().map(|(ask, accepted)| ask.created(accepted));
         let refused = failed.iter().filter(|(_, failure)| !unknown(failure));

@@ -190,7 +190,11 @@ fn read_fast(text: &str) -> Option<File> {
         let built = block.built.as_ref().map(|built| &built.inputs);
         let submitted = block.submitted.as_ref().map(|submitted| &submitted.inputs);
         let pending = block.pending.as_ref().map(|pending| &pending.inputs);
-        [built, submitted, pending].into_iter().flatten().map(|inputs| inputs.0.len()).sum::<usize>()
+        [built, submitted, pending]
+            .into_iter()
+            .flatten()
+            .map(|inputs| inputs.0.len())
+            .sum::<usize>()
     };
     let found = Keys { units: file.units.len(), inputs: file.units.values().map(inputs).sum() };
     // One that is there twice, as after a merge that went wrong, is YAML's to report.

@@ -34,8 +34,8 @@ pub(super) fn of(text: &str) -> Option<(String, Keys)> {
             _ if is_text(value) || value.bytes().all(|byte| byte.is_ascii_digit()) => {
                 json.push_str(value);
             }
-            "build" | "mirror" | "linux/amd64" | "linux/arm64" | "private" | "public" | "created"
-            | "uploaded" | "started" => {
+            "build" | "mirror" | "linux/amd64" | "linux/arm64" | "private" | "public"
+            | "created" | "uploaded" | "started" => {
                 json.extend(["\"", value, "\""]);
             }
             _ => return None,

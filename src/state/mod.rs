@@ -72,8 +72,7 @@ impl State {
     }
 
     fn entry(&mut self, unit: &ImageRef, kind: Kind, platform: Platform) -> &mut Entry {
-        let entry =
-            self.entries.entry(unit.clone()).or_insert_with(|| Entry::new(kind, platform));
+        let entry = self.entries.entry(unit.clone()).or_insert_with(|| Entry::new(kind, platform));
         (entry.kind, entry.platform) = (kind, platform);
         entry
     }

@@ -50,7 +50,7 @@ async fn find(state: &State, client: &Client, facts: &mut Facts) {
     let known: HashSet<BuildId> =
         state.entries.values().flat_map(|entry| entry.builds().cloned()).collect();
     let wanted: Vec<Wanted> =
-        lost.iter().map(|(unit, submission)| Wanted::of(unit, submission.at)).collect();
+        lost.iter().map(|(unit, submission)| wanted(unit, submission.at)).collect();
     match look::find(client, &wanted, &known).await {
         Ok(found) => {
             let answers = lost.iter().map(|(unit, _)| ((*unit).clone(), None));
@@ -64,6 +64,10 @@ async fn find(state: &State, client: &Client, facts: &mut Facts) {
         }
         Err(error) => note(facts, format!("cannot look for what was asked for: {error}")),
     }
+}
+
+fn wanted(unit: &ImageRef, since: Timestamp) -> Wanted {
+    Wanted { name: unit.name.to_string(), tag: unit.tag.to_string(), since }
 }
 
 /// What an answer means for a build that was at this stage.
@@ -99,7 +103,12 @@ pub fn learned(state: &State, facts: &Facts) -> Vec<Record> {
                 pending = Some(build.clone());
                 let found = submission.clone().accepted(build, path, None, Stage::Started);
                 let (kind, platform) = (entry.kind, entry.platform);
-                records.push(Record::Created { unit: unit.clone(), kind, platform, pending: found });
+                records.push(Record::Created {
+                    unit: unit.clone(),
+                    kind,
+                    platform,
+                    pending: found,
+                });
             }
             (Some(_), Some(None)) => records.push(Record::NotAccepted { unit: unit.clone() }),
             (Some(_) | None, _) => {}
