@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::clock::Clock;
 use super::endpoint::Endpoint;
 use super::error::{Refusal, ServerError};
 use super::store::Store;
@@ -23,6 +24,7 @@ use crate::base::file::AtPath;
 
 /// What all requests and builds share.
 pub(super) struct App {
+    pub(super) clock: Clock,
     addr: SocketAddr,
     /// The digest of the one token that is accepted.
     token: Option<blake3::Hash>,
@@ -56,6 +58,7 @@ impl App {
         std::fs::create_dir_all(&uploads).at("create the folder", &uploads)?;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
+            clock: Clock::start(),
             addr,
             token: config.token.as_ref().map(|key| blake3::hash(key.expose().as_bytes())),
             quota: config.quota,

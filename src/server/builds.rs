@@ -8,7 +8,7 @@ use axum::response::Response;
 use super::app::App;
 use super::body::{object, page, paging, query, reply, typed};
 use super::error::Refusal;
-use super::model::{Build, Origin, Stamp, Status};
+use super::model::{Build, Origin, Status};
 use super::state::Change;
 use super::worker;
 use crate::api::wire::StartBuildRequest;
@@ -33,7 +33,7 @@ pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response
     if !request.context_uploaded || uploaded.is_none() {
         return Err(Refusal::bad("Build context has not been uploaded"));
     }
-    let build = Build { status: Status::Building, started_at: Some(Stamp::now()), ..build };
+    let build = Build { status: Status::Building, started_at: Some(app.clock.now()), ..build };
     let answer = build.to_wire();
     store.commit(vec![Change::Build(build)])?;
     drop(store);

@@ -27,6 +27,7 @@ const NICKNAMES: [(&str, &str); 6] = [
 
 /// A request whose every field makes sense.
 struct Order {
+    at: Stamp,
     owner: Owner,
     name: Option<ImageName>,
     tag: Option<Tag>,
@@ -42,7 +43,7 @@ pub(super) fn initiate(
     payload: &[u8],
     ticket: Ticket,
 ) -> Result<Response, Refusal> {
-    let mut order = Order::read(typed(object(payload)?, &NICKNAMES)?)?;
+    let mut order = Order::read(typed(object(payload)?, &NICKNAMES)?, app.clock.now())?;
     let Some(list) = order.source.take() else {
         return context_build(app, &order, headers, ticket);
     };
@@ -55,7 +56,7 @@ pub(super) fn initiate(
 }
 
 impl Order {
-    fn read(wire: BuildImageRequest) -> Result<Self, Refusal> {
+    fn read(wire: BuildImageRequest, at: Stamp) -> Result<Self, Refusal> {
         let named = |param| move |error: NameError| Refusal::invalid(param, explain(&error));
         let platform_scope = match wire.owner_scope.as_deref() {
             None => false,
@@ -84,6 +85,7 @@ impl Order {
         let tag = wire.image_tag.map(|text| text.parse()).transpose();
         let platform = wire.platform.map(|text| text.parse()).transpose();
         Ok(Self {
+            at,
             owner,
             name,
             tag: tag.map_err(named("image_tag"))?,
@@ -133,7 +135,7 @@ impl Order {
             origin,
             visibility: self.visibility,
             status,
-            created_at: Stamp::now(),
+            created_at: self.at,
             started_at: None,
             completed_at: None,
             error: None,
@@ -184,7 +186,7 @@ fn context_build(
     let build = order.build(place, origin, Status::Uploading, store.state().next_seq())?;
     let mut answer = response(&build, store.state());
     let ttl = app.upload_ttl.as_secs().cast_signed();
-    let expires = jiff::Timestamp::now().as_second().saturating_add(ttl);
+    let expires = order.at.seconds().saturating_add(ttl);
     let path = upload::signed_path(store.key(), &build.id, expires);
     answer.upload_url = Some(format!("{}{path}", app.url_for(headers)));
     answer.expires_in = Some(ttl);

@@ -17,6 +17,7 @@ mod app;
 mod body;
 mod builder;
 mod builds;
+mod clock;
 mod endpoint;
 mod error;
 mod images;

@@ -119,8 +119,8 @@ impl State {
         &self,
         build: &Build,
         verdict: Result<Option<u64>, String>,
+        now: Stamp,
     ) -> Vec<Change> {
-        let now = Stamp::now();
         let mut build = Build { completed_at: Some(now), ..build.clone() };
         match verdict {
             Ok(size) => {
@@ -192,6 +192,8 @@ mod tests {
     use crate::base::name::Platform;
     use crate::server::model::Origin;
 
+    const NOW: Stamp = Stamp::from_millis(0);
+
     fn build(seq: u64, name: &str, status: Status) -> Build {
         Build {
             seq,
@@ -206,7 +208,7 @@ mod tests {
             origin: Origin::Transfer { source: name.to_owned() },
             visibility: None,
             status,
-            created_at: Stamp::now(),
+            created_at: NOW,
             started_at: None,
             completed_at: None,
             error: None,
@@ -225,7 +227,7 @@ mod tests {
         let mut state = State::default();
         let first = build(0, "app", Status::Building);
         state.apply(Change::Build(first.clone()));
-        for change in state.finish(&first, Ok(Some(7))) {
+        for change in state.finish(&first, Ok(Some(7)), NOW) {
             state.apply(change);
         }
         state.apply(Change::Build(build(1, "other", Status::Failed)));
@@ -242,13 +244,13 @@ mod tests {
         let mut state = State::default();
         for seq in 0..2 {
             let next = build(seq, "app", Status::Building);
-            for change in state.finish(&next, Err("no".to_owned())) {
+            for change in state.finish(&next, Err("no".to_owned()), NOW) {
                 state.apply(change);
             }
         }
         assert_eq!(statuses(&state, None), vec![vec!["app FAILED"]]);
         let good = build(2, "app", Status::Building);
-        for change in state.finish(&good, Ok(None)) {
+        for change in state.finish(&good, Ok(None), NOW) {
             state.apply(change);
         }
         assert_eq!(statuses(&state, None), vec![vec!["app COMPLETED"]]);
@@ -260,7 +262,7 @@ mod tests {
         let mut first = build(0, "app", Status::Building);
         assert_eq!(state.effective(&first.place, None), Visibility::Private);
         first.visibility = Some(Visibility::Public);
-        for change in state.finish(&first, Ok(None)) {
+        for change in state.finish(&first, Ok(None), NOW) {
             state.apply(change);
         }
         assert_eq!(state.effective(&first.place, None), Visibility::Public);
@@ -272,7 +274,7 @@ mod tests {
         let mut state = State::default();
         for seq in 0..3 {
             let next = build(seq, "app", Status::Building);
-            for change in state.finish(&next, Ok(None)) {
+            for change in state.finish(&next, Ok(None), NOW) {
                 state.apply(change);
             }
         }

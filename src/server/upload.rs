@@ -68,7 +68,7 @@ pub(super) async fn receive(
 
 /// The length of an upload that may be taken.
 fn admit(app: &App, id: &str, parts: &Parts) -> Result<u64, Refusal> {
-    let now = jiff::Timestamp::now().as_second();
+    let now = app.clock.now().seconds();
     let store = app.store();
     check(store.key(), id, parts, now)?;
     awaited(store.state().build(id))?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::app::App;
-use super::model::{Build, Origin, Stamp, Status};
+use super::model::{Build, Origin, Status};
 use super::state::Change;
 use super::{builder, upload};
 
@@ -52,7 +52,7 @@ async fn run(app: &Arc<App>, id: &str) {
         Origin::Context { uploaded, .. } => builder::check(app, &build).await.map(|()| *uploaded),
     };
     tokio::time::sleep(app.build_time).await;
-    commit(app, id, |store, build| store.finish(build, verdict.clone())).await;
+    commit(app, id, |store, build| store.finish(build, verdict.clone(), app.clock.now())).await;
     // A context that stays costs room and nothing else.
     let _ = tokio::fs::remove_file(upload::context_path(app, id)).await;
 }
@@ -61,7 +61,7 @@ async fn run(app: &Arc<App>, id: &str) {
 async fn begin(app: &App, id: &str) -> Option<Build> {
     commit(app, id, |_, build| match build.status {
         Status::Pending => {
-            let started_at = Some(Stamp::now());
+            let started_at = Some(app.clock.now());
             vec![Change::Build(Build { status: Status::Building, started_at, ..build.clone() })]
         }
         _ => Vec::new(),
