@@ -23,7 +23,7 @@ pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
     let store = app.store();
     let state = store.state();
     let groups = state.listing(&owner, search).into_iter();
-    let page = page(groups, paging, |builds| state.rows(&builds));
+    let page = page(groups, paging, |place| state.rows(place));
     drop(store);
     let Page { data, total_count, offset, limit } = page;
     let rows = Page { data: data.into_iter().flatten().collect(), total_count, offset, limit };

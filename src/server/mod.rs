@@ -25,6 +25,7 @@ mod initiate;
 mod limits;
 mod model;
 mod place;
+mod site;
 mod state;
 mod store;
 mod traffic;
