@@ -42,7 +42,7 @@ pub(super) fn update(app: &App, payload: &[u8]) -> Result<Response, Refusal> {
     let mut results = Vec::new();
     for ImageUpdate { source, set } in request.updates {
         let state = copy.as_ref().unwrap_or_else(|| store.state());
-        let step = plan(state, app.quota, &source, &set);
+        let step = plan(state, app.quota(), &source, &set);
         let result = match step {
             Ok(Step { before, after, changes }) => {
                 match &mut copy {

@@ -129,7 +129,8 @@ async fn save(app: &App, id: &str, length: u64, body: Body) -> Result<Response, 
     Ok(StatusCode::OK.into_response())
 }
 
-async fn drain(body: Body) {
+/// Reads what nobody wants, so that the client sees the answer.
+pub(super) async fn drain(body: Body) {
     let mut chunks = body.into_data_stream();
     let mut left = DRAIN;
     while let Some(Ok(chunk)) = chunks.next().await {
