@@ -356,7 +356,9 @@ mod tests {
                     },
                     _ => Vec::new(),
                 };
-                changes.into_iter().for_each(|change| state.apply(change));
+                for change in changes {
+                    state.apply(change);
+                }
                 let (taken, rows) = by_scan(&state);
                 prop_assert_eq!(state.owned(&Owner::Personal), taken);
                 let listed: Vec<_> =

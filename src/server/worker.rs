@@ -56,8 +56,10 @@ async fn run(app: &Arc<App>, id: &str) {
     };
     tokio::time::sleep(app.build_time).await;
     commit(app, id, |store, build| store.finish(build, verdict.clone(), app.clock.now())).await;
-    // A context that stays costs room and nothing else.
-    let _ = tokio::fs::remove_file(upload::context_path(app, id)).await;
+    if matches!(build.origin, Origin::Context { .. }) {
+        // A context that stays costs room and nothing else.
+        let _ = tokio::fs::remove_file(upload::context_path(app, id)).await;
+    }
 }
 
 /// Why a build fails whatever it is, where whoever runs the server wants that.

@@ -12,7 +12,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::server::{Service, archive, reason};
-use super::support::TestEnv;
+use super::support::{TestEnv, wait_until};
 
 const INITIATE: &str = "/images/build";
 
@@ -204,6 +204,11 @@ async fn hours_pass_without_a_network() {
     let started = json!({ "context_uploaded": true }).to_string();
     call(&server, Method::POST, &format!("{status}/start"), started).await.unwrap();
 
+    // The build's end is awaited from here on, and no file that is written lets the clock run to it.
+    let began = tokio::time::Instant::now();
+    let (_, large) = initiate(&server, image("large")).await.unwrap();
+    let put = call(&server, Method::PUT, &url(&large), vec![0; 8 << 20]).await;
+    assert_eq!((put.unwrap().0, began.elapsed()), (200, Duration::ZERO));
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(call(&server, Method::PUT, &url(&late), context()).await.unwrap().0, 403);
     let (_, built) = call(&server, Method::GET, &status, "").await.unwrap();
@@ -212,7 +217,8 @@ async fn hours_pass_without_a_network() {
     let took = time("completedAt").duration_since(time("startedAt"));
     assert_eq!(took.as_secs(), 600);
     let order: Vec<_> = server.builds().into_iter().map(|b| (b.order, b.image)).collect();
-    assert_eq!(order, [(0, "late:v1".to_owned()), (1, "a:v1".to_owned())]);
+    let names = [(0, "late:v1"), (1, "a:v1"), (2, "large:v1")];
+    assert_eq!(order, names.map(|(order, name)| (order, name.to_owned())));
     server.stop().await.unwrap();
 }
 
@@ -265,6 +271,32 @@ async fn a_quota_may_change_while_the_server_runs() {
     assert_eq!((status, &answer["detail"]), (429, &json!(text)));
     service.server.set_quota(None);
     service.initiate(image("c")).await;
+}
+
+#[test]
+fn the_flags_of_serve_reach_the_server() {
+    let env = TestEnv::new();
+    let line = "serve --listen 127.0.0.1:0 --url-file url --quota 1 --upload-ttl 2m --seed 3 \
+                --bulk-shape results --fail ^a --fault list:503:100% --fault all:slow=1ms:0";
+    let _running = env.call(line.split_whitespace()).start();
+    wait_until("it serves", || env.exists("url"));
+    let url = format!("{}/api/v1{INITIATE}", env.read("url").trim());
+    tokio::runtime::Runtime::new().unwrap().block_on(ask_the_served(&url));
+}
+
+async fn ask_the_served(url: &str) {
+    let http = reqwest::Client::new();
+    let post = async |body: Value| {
+        let answer = http.post(url).bearer_auth("key").json(&body).send().await.unwrap();
+        serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap()
+    };
+    assert_eq!(post(image("b")).await["expires_in"], 120);
+    let over = post(json!({ "sourceImage": "b:v1,c:v1" })).await;
+    assert_eq!(over["results"][0]["success"], true);
+    let text = "Image limit exceeded. Personal has 1 images. Maximum allowed is 1.";
+    assert_eq!(over["failed"][0]["error"], text);
+    let list = http.get(url.replace("/build", "/builds")).bearer_auth("key").send().await.unwrap();
+    assert_eq!(list.status(), 503);
 }
 
 #[test]
