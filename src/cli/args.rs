@@ -2,11 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use regex::Regex;
 
 use crate::base::limit::{ClassLimit, parse_duration};
+use crate::base::name::NameError;
+use crate::server::{BulkShape, Fault};
 
 /// Terraform for container images: say in a manifest which images should exist, see what would
 /// change, and apply it
@@ -248,6 +252,31 @@ pub(super) struct ServeArgs {
     /// How long a build takes: 5s, 200ms
     #[arg(long, value_name = "D", default_value = "0s", value_parser = duration)]
     pub(super) build_time: Duration,
+    /// How long an upload URL is good
+    #[arg(long, value_name = "D", default_value = "1h", value_parser = duration)]
+    pub(super) upload_ttl: Duration,
+    /// How many images the account, and each team, may have
+    #[arg(long, value_name = "N")]
+    pub(super) quota: Option<u32>,
+    /// How a comma list of transfers is answered: build-ids, results or builds
+    #[arg(long, value_name = "SHAPE", default_value = "build-ids", value_parser = named::<BulkShape>)]
+    pub(super) bulk_shape: BulkShape,
+    /// Let builds and transfers fail whose `name:tag` matches
+    #[arg(long, value_name = "REGEX")]
+    pub(super) fail: Option<Regex>,
+    /// Let something go wrong with a share of the requests, as initiate:500:0.2 or
+    /// all:cut-after:5%; may be repeated. Classes: initiate, start, status, list, update, delete,
+    /// upload, all. Kinds: 500, 503, 429, 429-date, cut-before, cut-after, html, html-after, slow
+    /// (or slow=3s), expired, length
+    #[arg(long = "fault", value_name = "CLASS:KIND:RATE", value_parser = named::<Fault>)]
+    pub(super) faults: Vec<Fault>,
+    /// Which requests the faults strike; the same ones for the same seed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
+}
+
+fn named<T: FromStr<Err = NameError>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|NameError { message, help }| format!("{message}: {help}"))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

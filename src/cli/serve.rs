@@ -10,7 +10,8 @@ use crate::event::Signal;
 use crate::server::{self, Config};
 
 pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
-    let ServeArgs { listen, url_file, token, state, limits, build_time } = args;
+    let ServeArgs { listen, url_file, token, state, limits, build_time, upload_ttl, .. } = args;
+    server::check_faults(&args.faults).map_err(|e| Failure::usage(e.message, e.help))?;
     let token = match token {
         None => None,
         Some(text) => Some(ApiKey::new(&text).ok_or_else(|| {
@@ -21,7 +22,20 @@ pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
         })?),
     };
     let mut signals = signals::listen();
-    let config = Config { listen, token, state, limits, build_time, ..Config::default() };
+    let config = Config {
+        listen: Some(listen),
+        token,
+        state,
+        limits,
+        build_time,
+        upload_ttl,
+        quota: args.quota,
+        bulk: args.bulk_shape,
+        faults: args.faults,
+        seed: args.seed,
+        fail: args.fail,
+        ..Config::default()
+    };
     let server = server::start(config).await?;
     let url = server.url();
     if let Some(path) = url_file {

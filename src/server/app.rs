@@ -10,23 +10,32 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use regex::Regex;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::clock::Clock;
 use super::endpoint::Endpoint;
 use super::error::{Refusal, ServerError};
+use super::fault::Faults;
 use super::store::Store;
-use super::traffic::{Payer, Ticket, Traffic};
-use super::{BulkShape, Config, account, body, builds, images, initiate, update, upload};
+use super::traffic::{Arrival, Payer, Traffic};
+use super::{BulkShape, Config, account, body, builds, images, initiate, strike, update, upload};
 use crate::base::file::AtPath;
+
+/// The URL of a server that listens nowhere: a name that no resolver knows.
+const IN_PROCESS: &str = "http://in-process";
 
 /// What all requests and builds share.
 pub(super) struct App {
-    addr: SocketAddr,
+    pub(super) clock: Clock,
+    /// `None`: it listens nowhere.
+    addr: Option<SocketAddr>,
     /// The digest of the one token that is accepted.
     token: Option<blake3::Hash>,
-    pub(super) quota: Option<u32>,
+    quota: Mutex<Option<u32>>,
+    pub(super) fail: Option<Regex>,
     pub(super) bulk: BulkShape,
     pub(super) build_time: Duration,
     pub(super) upload_ttl: Duration,
@@ -44,7 +53,8 @@ pub(super) struct App {
 }
 
 impl App {
-    pub(super) fn new(config: &Config, addr: SocketAddr) -> Result<Self, ServerError> {
+    pub(super) fn new(config: &Config, addr: Option<SocketAddr>) -> Result<Self, ServerError> {
+        let faults = Faults::new(&config.faults, config.seed).map_err(ServerError::Faults)?;
         let (store, uploads, temp) = if let Some(dir) = &config.state {
             (Store::open(dir)?, dir.join("uploads"), None)
         } else {
@@ -56,9 +66,11 @@ impl App {
         std::fs::create_dir_all(&uploads).at("create the folder", &uploads)?;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
+            clock: Clock::start(),
             addr,
             token: config.token.as_ref().map(|key| blake3::hash(key.expose().as_bytes())),
-            quota: config.quota,
+            quota: Mutex::new(config.quota),
+            fail: config.fail.clone(),
             bulk: config.bulk,
             build_time: config.build_time,
             upload_ttl: config.upload_ttl,
@@ -66,7 +78,7 @@ impl App {
             uploads,
             _temp: temp,
             store: Mutex::new(store),
-            traffic: Mutex::new(Traffic::new(&config.limits)),
+            traffic: Mutex::new(Traffic::new(&config.limits, faults)),
             running: watch::Sender::new(0),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -84,9 +96,18 @@ impl App {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many images an owner may have.
+    pub(super) fn quota(&self) -> Option<u32> {
+        *self.quota.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_quota(&self, quota: Option<u32>) {
+        *self.quota.lock().unwrap_or_else(PoisonError::into_inner) = quota;
+    }
+
     /// The server's URL as seen from this machine.
     pub(super) fn url(&self) -> String {
-        let mut addr = self.addr;
+        let Some(mut addr) = self.addr else { return IN_PROCESS.to_owned() };
         match addr.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
             IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
@@ -135,19 +156,25 @@ pub(super) fn router(app: Arc<App>) -> Router {
     Router::new().fallback(handle).with_state(app)
 }
 
-async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
+/// Answers a request, or cuts it off: [`strike::is_cut`] tells which.
+pub(super) async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
     let endpoint = Endpoint::of(request.method(), request.uri().path());
     let class = endpoint.as_ref().ok().and_then(Endpoint::class);
     let method = request.method().as_str();
     let token = app.authenticate(request.headers());
     let path = request.uri().path();
-    let (ticket, drawn) = app.traffic().arrived(class, token.as_ref().ok(), method, path);
+    let (arrival, drawn) = app.traffic().arrived(class, token.as_ref().ok(), method, path);
     let answer = match endpoint {
-        Ok(endpoint) => answer(&app, endpoint, token.and(drawn), ticket, request).await,
+        Ok(endpoint) => answer(&app, endpoint, token.and(drawn), arrival, request).await,
         Err(refusal) => Err(refusal),
     };
-    let response = answer.unwrap_or_else(IntoResponse::into_response);
-    app.traffic().answered(ticket, response.status().as_u16());
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    if let Some(strike) = arrival.strike {
+        response = strike::afterwards(&app, strike, response).await;
+    }
+    if !strike::is_cut(&response) {
+        app.traffic().answered(arrival.ticket, response.status().as_u16());
+    }
     response
 }
 
@@ -155,20 +182,32 @@ async fn answer(
     app: &Arc<App>,
     endpoint: Endpoint,
     admitted: Result<(), Refusal>,
-    ticket: Ticket,
+    arrival: Arrival,
     request: Request,
 ) -> Result<Response, Refusal> {
     let (parts, payload) = request.into_parts();
+    let instead = |payload: &[u8]| strike::instead(arrival.strike?, app.clock.now(), payload);
     if let Endpoint::Upload { id } = endpoint {
-        return upload::receive(app, &id, &parts, payload).await;
+        return match instead(&[]) {
+            Some(response) => {
+                if !strike::is_cut(&response) {
+                    upload::drain(payload).await;
+                }
+                Ok(response)
+            }
+            None => upload::receive(app, &id, &parts, payload).await,
+        };
     }
     // The body is read even where the request is refused, or the client would see its connection
     // break instead of the answer.
     let payload = body::read(payload).await;
     admitted?;
     let payload = payload?;
+    if let Some(response) = instead(&payload) {
+        return Ok(response);
+    }
     match endpoint {
-        Endpoint::Initiate => initiate::initiate(app, &parts.headers, &payload, ticket),
+        Endpoint::Initiate => initiate::initiate(app, &parts.headers, &payload, arrival),
         Endpoint::Start { id } => builds::start(app, &id, &payload),
         Endpoint::Status { id } => builds::status(app, &id),
         Endpoint::Builds => builds::list(app, &parts.uri),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Query;
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -99,8 +99,9 @@ pub(super) fn page<T, U>(
 
 /// An answer with a JSON body.
 pub(super) fn reply<T: Serialize>(status: StatusCode, body: &T) -> Result<Response, Refusal> {
-    let value = serde_json::to_value(body).map_err(|error| Refusal::internal(error.to_string()))?;
-    Ok((status, axum::Json(value)).into_response())
+    let text = serde_json::to_vec(body).map_err(|error| Refusal::internal(error.to_string()))?;
+    let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Ok((status, json, text).into_response())
 }
 
 #[cfg(test)]

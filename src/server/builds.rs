@@ -8,10 +8,40 @@ use axum::response::Response;
 use super::app::App;
 use super::body::{object, page, paging, query, reply, typed};
 use super::error::Refusal;
-use super::model::{Build, Origin, Stamp, Status};
+use super::model::{Build, Origin, Status};
 use super::state::Change;
 use super::worker;
 use crate::api::wire::StartBuildRequest;
+
+/// A build as the server knows it, for tests to hold against what a client believes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildSeen {
+    /// Which in the order of all builds and transfers, from 0; a deleted one leaves a gap.
+    pub order: u64,
+    /// Its ID.
+    pub id: String,
+    /// `name:tag`.
+    pub image: String,
+    /// `personal`, `team:<id>` or `platform`.
+    pub owner: String,
+    /// How it stands, as the API writes it.
+    pub status: String,
+    /// Whether it has begun to build: its start was accepted, or it is a transfer.
+    pub started: bool,
+}
+
+impl From<&Build> for BuildSeen {
+    fn from(build: &Build) -> Self {
+        Self {
+            order: build.seq,
+            id: build.id.clone(),
+            image: build.place.short(),
+            owner: build.place.owner.to_string(),
+            status: build.status.as_str().to_owned(),
+            started: build.started_at.is_some(),
+        }
+    }
+}
 
 /// `POST /images/build/{id}/start`. A second start changes nothing and says how the build stands,
 /// so that a client whose first answer was lost may ask again.
@@ -33,7 +63,7 @@ pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response
     if !request.context_uploaded || uploaded.is_none() {
         return Err(Refusal::bad("Build context has not been uploaded"));
     }
-    let build = Build { status: Status::Building, started_at: Some(Stamp::now()), ..build };
+    let build = Build { status: Status::Building, started_at: Some(app.clock.now()), ..build };
     let answer = build.to_wire();
     store.commit(vec![Change::Build(build)])?;
     drop(store);

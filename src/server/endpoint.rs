@@ -6,6 +6,7 @@
 use axum::http::Method;
 
 use super::error::Refusal;
+use super::fault::FaultClass;
 use crate::base::limit::Class;
 
 /// What a request asks for.
@@ -73,17 +74,19 @@ impl Endpoint {
         })
     }
 
-    /// The budget that the endpoint draws on, if any.
-    pub(super) fn class(&self) -> Option<Class> {
-        match self {
+    /// The class that the endpoint's requests are counted in, if any.
+    pub(super) fn class(&self) -> Option<FaultClass> {
+        let class = match self {
             Self::Initiate => Some(Class::Initiate),
             Self::Start { .. } => Some(Class::Start),
             Self::Status { .. } => Some(Class::Status),
             Self::Builds | Self::Images => Some(Class::List),
             Self::Update | Self::BulkVisibility | Self::Visibility { .. } => Some(Class::Update),
             Self::Delete { .. } => Some(Class::Delete),
-            Self::Whoami | Self::Teams | Self::Members { .. } | Self::Upload { .. } => None,
-        }
+            Self::Upload { .. } => return Some(FaultClass::Upload),
+            Self::Whoami | Self::Teams | Self::Members { .. } => None,
+        };
+        class.map(FaultClass::Class)
     }
 }
 

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::base::file::PathError;
+use crate::base::name::NameError;
 
 /// Why the local server does not start, or cannot save its state.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -75,6 +76,10 @@ pub enum ServerError {
         /// The newest version that is known.
         known: u64,
     },
+    /// The faults asked for add up to more than all requests of a class.
+    #[error("{0}")]
+    #[diagnostic(code(imgplan::server::faults), help("{}", .0.help))]
+    Faults(NameError),
     /// The system gave no random numbers for keys and IDs.
     #[error("the system gives no random numbers: {0}")]
     #[diagnostic(code(imgplan::server::random))]

@@ -23,7 +23,7 @@ pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
     let store = app.store();
     let state = store.state();
     let groups = state.listing(&owner, search).into_iter();
-    let page = page(groups, paging, |builds| state.rows(&builds));
+    let page = page(groups, paging, |place| state.rows(place));
     drop(store);
     let Page { data, total_count, offset, limit } = page;
     let rows = Page { data: data.into_iter().flatten().collect(), total_count, offset, limit };
@@ -45,7 +45,7 @@ fn owner(query: &std::collections::HashMap<String, String>) -> Result<Owner, Ref
 pub(super) fn delete(app: &App, name: &str, tag: &str, uri: &Uri) -> Result<Response, Refusal> {
     let place = resolve(name, tag, &owner(&query(uri)?)?)?;
     let mut store = app.store();
-    let changes = deletion(store.state(), &place);
+    let changes = deletion(store.state(), &place, app.clock.now());
     if changes.is_empty() {
         return Err(Refusal::not_found(format!("Image {name}:{tag} not found")));
     }
@@ -61,13 +61,13 @@ pub(super) fn delete(app: &App, name: &str, tag: &str, uri: &Uri) -> Result<Resp
     reply(StatusCode::OK, &json!({ "success": true, "message": message }))
 }
 
-fn deletion(state: &State, place: &Place) -> Vec<Change> {
+fn deletion(state: &State, place: &Place, now: Stamp) -> Vec<Change> {
     let image = state.image(place).map(|image| Change::ForgetImage(image.place.clone()));
     let builds = state.builds_at(place).filter_map(|build| match build.status {
         Status::Cancelled => None,
         status if status.is_active() => Some(Change::Build(Build {
             status: Status::Cancelled,
-            completed_at: Some(Stamp::now()),
+            completed_at: Some(now),
             ..build.clone()
         })),
         _ => Some(Change::ForgetBuild { seq: build.seq }),

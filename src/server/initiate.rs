@@ -6,10 +6,11 @@ use axum::response::Response;
 use super::app::App;
 use super::body::{object, reply, typed};
 use super::error::{Refusal, ServerError};
+use super::fault::{FaultKind, Strike};
 use super::model::{Build, Origin, Stamp, Status, Visibility, new_id};
 use super::place::{Place, scope};
 use super::state::{Change, State};
-use super::traffic::{Payer, Ticket};
+use super::traffic::{Arrival, Payer, Ticket};
 use super::{BulkShape, upload, worker};
 use crate::api::wire::{BuildImageRequest, BuildImageResponse, TransferResult, TransferResults};
 use crate::base::name::{ImageName, NameError, Owner, Platform, Tag};
@@ -27,6 +28,7 @@ const NICKNAMES: [(&str, &str); 6] = [
 
 /// A request whose every field makes sense.
 struct Order {
+    at: Stamp,
     owner: Owner,
     name: Option<ImageName>,
     tag: Option<Tag>,
@@ -40,13 +42,14 @@ pub(super) fn initiate(
     app: &std::sync::Arc<App>,
     headers: &HeaderMap,
     payload: &[u8],
-    ticket: Ticket,
+    arrival: Arrival,
 ) -> Result<Response, Refusal> {
-    let mut order = Order::read(typed(object(payload)?, &NICKNAMES)?)?;
+    let mut order = Order::read(typed(object(payload)?, &NICKNAMES)?, app.clock.now())?;
     let Some(list) = order.source.take() else {
-        return context_build(app, &order, headers, ticket);
+        return context_build(app, &order, headers, arrival);
     };
     let sources: Vec<&str> = list.split(',').map(str::trim).filter(|s| !s.is_empty()).collect();
+    let ticket = arrival.ticket;
     match (sources.as_slice(), app.bulk) {
         ([], _) => Err(Refusal::bad("Invalid transfer source: no image is named")),
         ([_], _) | (_, BulkShape::BuildIds) => all_or_none(app, &order, &sources, ticket),
@@ -55,7 +58,7 @@ pub(super) fn initiate(
 }
 
 impl Order {
-    fn read(wire: BuildImageRequest) -> Result<Self, Refusal> {
+    fn read(wire: BuildImageRequest, at: Stamp) -> Result<Self, Refusal> {
         let named = |param| move |error: NameError| Refusal::invalid(param, explain(&error));
         let platform_scope = match wire.owner_scope.as_deref() {
             None => false,
@@ -84,6 +87,7 @@ impl Order {
         let tag = wire.image_tag.map(|text| text.parse()).transpose();
         let platform = wire.platform.map(|text| text.parse()).transpose();
         Ok(Self {
+            at,
             owner,
             name,
             tag: tag.map_err(named("image_tag"))?,
@@ -133,7 +137,7 @@ impl Order {
             origin,
             visibility: self.visibility,
             status,
-            created_at: Stamp::now(),
+            created_at: self.at,
             started_at: None,
             completed_at: None,
             error: None,
@@ -170,7 +174,7 @@ fn context_build(
     app: &App,
     order: &Order,
     headers: &HeaderMap,
-    ticket: Ticket,
+    arrival: Arrival,
 ) -> Result<Response, Refusal> {
     let required = |param| Refusal::invalid(param, "is required for builds from a context");
     let place = Place {
@@ -184,14 +188,18 @@ fn context_build(
     let build = order.build(place, origin, Status::Uploading, store.state().next_seq())?;
     let mut answer = response(&build, store.state());
     let ttl = app.upload_ttl.as_secs().cast_signed();
-    let expires = jiff::Timestamp::now().as_second().saturating_add(ttl);
+    let (ttl, expires_in) = match arrival.strike {
+        Some(Strike { kind: FaultKind::Expired, heads }) => (0, if heads { 0 } else { ttl }),
+        _ => (ttl, ttl),
+    };
+    let expires = order.at.seconds().saturating_add(ttl);
     let path = upload::signed_path(store.key(), &build.id, expires);
     answer.upload_url = Some(format!("{}{path}", app.url_for(headers)));
-    answer.expires_in = Some(ttl);
+    answer.expires_in = Some(expires_in);
     let short = build.place.short();
     store.commit(vec![Change::Build(build)])?;
     drop(store);
-    app.traffic().initiated(ticket, short);
+    app.traffic().initiated(arrival.ticket, short);
     reply(StatusCode::CREATED, &answer)
 }
 
@@ -309,7 +317,7 @@ fn no_shared_destination(order: &Order, sources: &[&str]) -> Result<(), Refusal>
 
 /// Whether an owner may have images at all of `places`.
 fn check_quota(app: &App, state: &State, places: &[&Place]) -> Result<(), Refusal> {
-    let (Some(quota), Some(first)) = (app.quota, places.first()) else { return Ok(()) };
+    let (Some(quota), Some(first)) = (app.quota(), places.first()) else { return Ok(()) };
     if first.owner == Owner::Platform {
         return Ok(());
     }

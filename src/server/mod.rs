@@ -6,7 +6,7 @@
 //! the client.
 //!
 //! ```text
-//! request ─► app (token, budgets, log) ─► endpoint ─► initiate │ builds │ images │ update │ account │ upload
+//! request ─► app (token, budgets, faults, log) ─► endpoint ─► initiate │ builds │ images │ update │ account │ upload
 //!                                                         │            ▲
 //!                            store (state + its files) ◄──┴─ worker ───┘  one task a running build
 //!                                                              └► builder (archive, Dockerfile, bases)
@@ -17,94 +17,54 @@ mod app;
 mod body;
 mod builder;
 mod builds;
+mod clock;
+mod config;
 mod endpoint;
 mod error;
+mod fault;
 mod images;
 mod initiate;
 mod limits;
 mod model;
 mod place;
+mod site;
 mod state;
 mod store;
+mod strike;
 mod traffic;
 mod update;
 mod upload;
 mod worker;
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::HttpBody;
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
 
 use self::app::App;
+pub use self::builds::BuildSeen;
+pub use self::config::{BulkShape, Config};
 pub use self::error::ServerError;
+pub use self::fault::{Fault, FaultClass, FaultKind, check_faults};
+pub use self::strike::Cut;
 pub use self::traffic::{ClassCounts, Counts, Seen};
-use crate::base::limit::ClassLimit;
-use crate::base::secret::ApiKey;
+use crate::base::limit::Class;
 
 /// How long [`Server::stop`] waits for requests that are being answered.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// What a server should be like.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Where to listen; port 0 takes any free one.
-    pub listen: SocketAddr,
-    /// The one token that is accepted; `None` accepts any.
-    pub token: Option<ApiKey>,
-    /// Where the state is kept; `None` keeps it in memory, and uploads in a temporary folder.
-    pub state: Option<PathBuf>,
-    /// Limits other than the published ones. One for `images` holds for teams too.
-    pub limits: Vec<ClassLimit>,
-    /// How long a build or a transfer takes.
-    pub build_time: Duration,
-    /// How many images the account, and each team, may have.
-    pub quota: Option<u32>,
-    /// How a comma list of transfers is answered.
-    pub bulk: BulkShape,
-    /// For how long an upload URL is good.
-    pub upload_ttl: Duration,
-    /// How large an uploaded context may be, in bytes.
-    pub max_upload: u64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            token: None,
-            state: None,
-            limits: Vec::new(),
-            build_time: Duration::ZERO,
-            quota: None,
-            bulk: BulkShape::BuildIds,
-            upload_ttl: Duration::from_secs(3600),
-            max_upload: 10 << 30,
-        }
-    }
-}
-
-/// How a comma list of transfers is answered: three shapes were seen (`api.md` §1).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum BulkShape {
-    /// a: one object with `buildIds`; all sources are taken or none.
-    #[default]
-    BuildIds,
-    /// b: `results`, each flat, and `failed`; each source stands for itself.
-    Results,
-    /// c: `results`, each with a `build` inside; each source stands for itself.
-    Builds,
-}
 
 /// A running server. Dropping it stops it without waiting.
 #[derive(Debug)]
 pub struct Server {
     app: Arc<App>,
-    serving: JoinHandle<std::io::Result<()>>,
+    /// `None`: it listens nowhere.
+    serving: Option<JoinHandle<std::io::Result<()>>>,
     _stop: DropGuard,
 }
 
@@ -117,35 +77,76 @@ pub struct Server {
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
 /// let server = server::start(Config::default()).await.unwrap();
 /// assert!(server.url().starts_with("http://127.0.0.1:"));
-/// assert_eq!(server.counts().of(Class::Initiate).peak, 0);
+/// assert_eq!(server.counts_of(Class::Initiate).peak, 0);
 /// server.stop().await.unwrap();
 /// # });
 /// ```
 pub async fn start(config: Config) -> Result<Server, ServerError> {
-    let listen = |source| ServerError::Listen { addr: config.listen, source };
-    let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
-    let addr = listener.local_addr().map_err(listen)?;
-    let app = Arc::new(App::new(&config, addr)?);
+    let listener = match config.listen {
+        None => None,
+        Some(addr) => {
+            let bound = TcpListener::bind(addr).await;
+            let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
+            Some(bound.map_err(|source| ServerError::Listen { addr, source })?)
+        }
+    };
+    let app = Arc::new(App::new(&config, listener.as_ref().map(|(addr, _)| *addr))?);
     worker::resume(&app);
-    let stopping = app.stopping.clone();
-    let router = app::router(Arc::clone(&app));
-    let serving = tokio::spawn(async move {
-        let signal = stopping.clone().cancelled_owned();
-        axum::serve(listener, router).with_graceful_shutdown(signal).await
+    let serving = listener.map(|(_, listener)| {
+        let (router, stopping) = (app::router(Arc::clone(&app)), app.stopping.clone());
+        tokio::spawn(async move {
+            let signal = stopping.cancelled_owned();
+            axum::serve(listener, router).with_graceful_shutdown(signal).await
+        })
     });
     let stop = app.stopping.clone().drop_guard();
     Ok(Server { app, serving, _stop: stop })
 }
 
 impl Server {
-    /// The URL to give to a client: `http://127.0.0.1:PORT`.
+    /// The URL to give to a client: `http://127.0.0.1:PORT`, or `http://in-process` where it
+    /// listens nowhere.
     pub fn url(&self) -> String {
         self.app.url()
     }
 
-    /// What the server itself counted.
+    /// Answers one request without a network, in the caller's task: as over HTTP, but that nothing
+    /// waits for a socket, which lets a paused clock run ahead. Fails where a fault cuts the
+    /// request off. The request's `Content-Length` is added where the body has one.
+    pub fn call(
+        &self,
+        mut request: Request,
+    ) -> impl Future<Output = Result<Response, Cut>> + Send + use<> {
+        if let Some(length) = request.body().size_hint().exact() {
+            let headers = request.headers_mut();
+            headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+        }
+        let answer = app::handle(State(Arc::clone(&self.app)), request);
+        async move {
+            let response = answer.await;
+            if strike::is_cut(&response) { Err(Cut) } else { Ok(response) }
+        }
+    }
+
+    /// What the server itself counted, and its log: a copy, which takes its time.
     pub fn counts(&self) -> Counts {
         self.app.traffic().counts()
+    }
+
+    /// What the server itself counted of one class; costs nothing.
+    pub fn counts_of(&self, class: Class) -> ClassCounts {
+        self.app.traffic().counts_of(class)
+    }
+
+    /// All builds and transfers that were accepted and not deleted, in the order in which they
+    /// were.
+    pub fn builds(&self) -> Vec<BuildSeen> {
+        self.app.store().state().builds().rev().map(BuildSeen::from).collect()
+    }
+
+    /// Changes how many images the account, and each team, may have.
+    pub fn set_quota(&self, quota: Option<u32>) {
+        self.app.set_quota(quota);
     }
 
     /// Waits until no build is running. Builds that wait for their context do not run.
@@ -157,10 +158,12 @@ impl Server {
 
     /// Stops: takes no more requests, finishes those that it has, saves the state. Builds that
     /// run go on at the next start.
-    pub async fn stop(mut self) -> Result<(), ServerError> {
+    pub async fn stop(self) -> Result<(), ServerError> {
         self.app.stopping.cancel();
-        if tokio::time::timeout(GRACE, &mut self.serving).await.is_err() {
-            self.serving.abort();
+        if let Some(mut serving) = self.serving
+            && tokio::time::timeout(GRACE, &mut serving).await.is_err()
+        {
+            serving.abort();
         }
         self.app.tasks.close();
         self.app.tasks.wait().await;

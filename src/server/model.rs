@@ -1,7 +1,8 @@
-//! What the server remembers: builds and the images that they made. Pure but for the clock and the
-//! random numbers of new values.
+//! What the server remembers: builds and the images that they made. Pure but for the random numbers
+//! of new IDs.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,16 +17,31 @@ use crate::base::name::{Owner, Platform};
 pub(super) struct Stamp(i64);
 
 impl Stamp {
-    pub(super) fn now() -> Self {
-        Self(jiff::Timestamp::now().as_millisecond())
+    /// So many milliseconds after 1970 began.
+    pub(super) const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// The moment that comes so much later.
+    pub(super) fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// Whole seconds since 1970.
+    pub(super) fn seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// The moment for those who write it their own way.
+    pub(super) fn timestamp(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(self.0).unwrap_or_default()
     }
 }
 
 impl fmt::Display for Stamp {
     /// RFC 3339, in UTC.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stamp = jiff::Timestamp::from_millisecond(self.0).unwrap_or_default();
-        write!(f, "{stamp:.3}")
+        write!(f, "{:.3}", self.timestamp())
     }
 }
 

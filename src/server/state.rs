@@ -1,12 +1,13 @@
 //! All builds and images, and the one way to change them: [`State::apply`], which serves a running
 //! server and the replay of its log alike. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::model::{Build, Image, Stamp, Status, Visibility};
 use super::place::Place;
+use super::site::{Site, Sites};
 use crate::api::wire::ImageResponse;
 use crate::base::name::Owner;
 
@@ -23,38 +24,61 @@ pub(super) enum Change {
 /// All builds and images.
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
-    builds: BTreeMap<u64, Build>,
+    /// In the order of their numbers, so that a page is found without walking to it.
+    builds: Vec<Build>,
     ids: HashMap<String, u64>,
-    images: HashMap<Place, Image>,
+    sites: Sites,
     next: u64,
 }
 
 impl State {
     pub(super) fn apply(&mut self, change: Change) {
         match change {
-            Change::Build(build) => {
-                self.next = self.next.max(build.seq + 1);
-                self.ids.insert(build.id.clone(), build.seq);
-                self.builds.insert(build.seq, build);
-            }
+            Change::Build(build) => self.put_build(build),
             Change::Image(image) => {
-                self.images.insert(image.place.clone(), image);
+                let made_by = self.ids.get(&image.build).copied();
+                self.sites.put_image(image, made_by);
             }
             Change::ForgetBuild { seq } => {
-                if let Some(build) = self.builds.remove(&seq) {
+                if let Ok(at) = self.position(seq) {
+                    let build = self.builds.remove(at);
                     self.ids.remove(&build.id);
+                    self.sites.take_build(&build.place, seq);
                 }
             }
-            Change::ForgetImage(place) => {
-                self.images.remove(&place);
-            }
+            Change::ForgetImage(place) => self.sites.take_image(&place),
         }
+    }
+
+    fn put_build(&mut self, build: Build) {
+        self.next = self.next.max(build.seq + 1);
+        self.ids.insert(build.id.clone(), build.seq);
+        let known = self.position(build.seq);
+        if let Ok(at) = known
+            && self.builds[at].place != build.place
+        {
+            self.sites.take_build(&self.builds[at].place, build.seq);
+        }
+        self.sites.put_build(&build.place, build.seq, build.status);
+        match known {
+            Ok(at) => self.builds[at] = build,
+            Err(at) => self.builds.insert(at, build),
+        }
+    }
+
+    /// Where a build is, or would be.
+    fn position(&self, seq: u64) -> Result<usize, usize> {
+        self.builds.binary_search_by_key(&seq, |build| build.seq)
+    }
+
+    fn numbered(&self, seq: u64) -> Option<&Build> {
+        self.builds.get(self.position(seq).ok()?)
     }
 
     /// The changes that make this state out of an empty one.
     pub(super) fn changes(&self) -> impl Iterator<Item = Change> + '_ {
-        let builds = self.builds.values().cloned().map(Change::Build);
-        builds.chain(self.images.values().cloned().map(Change::Image))
+        let builds = self.builds.iter().cloned().map(Change::Build);
+        builds.chain(self.sites.images().cloned().map(Change::Image))
     }
 
     /// The number of the next build.
@@ -63,41 +87,37 @@ impl State {
     }
 
     pub(super) fn build(&self, id: &str) -> Option<&Build> {
-        self.builds.get(self.ids.get(id)?)
+        self.numbered(*self.ids.get(id)?)
     }
 
     /// All builds, the newest first.
-    pub(super) fn builds(&self) -> impl ExactSizeIterator<Item = &Build> {
-        self.builds.values().rev()
+    pub(super) fn builds(&self) -> impl DoubleEndedIterator<Item = &Build> + ExactSizeIterator {
+        self.builds.iter().rev()
     }
 
     /// The builds at one place, the newest first.
     pub(super) fn builds_at(&self, place: &Place) -> impl Iterator<Item = &Build> {
-        self.builds().filter(move |build| build.place == *place)
+        let site = self.sites.at(place);
+        site.into_iter().flat_map(Site::builds).filter_map(|seq| self.numbered(seq))
     }
 
     pub(super) fn image(&self, place: &Place) -> Option<&Image> {
-        self.images.get(place)
+        self.sites.at(place)?.image.as_ref()
     }
 
     /// Whether something is at a place or will be.
     pub(super) fn is_taken(&self, place: &Place) -> bool {
-        self.images.contains_key(place)
-            || self.builds_at(place).any(|build| build.status.is_active())
+        self.sites.at(place).is_some_and(Site::is_taken)
     }
 
     /// How many images an owner has, those that are being built among them.
     pub(super) fn owned(&self, owner: &Owner) -> usize {
-        let building = self.builds().filter(|build| build.status.is_active());
-        let places = self.images.keys().chain(building.map(|build| &build.place));
-        let theirs = places.filter(|place| place.owner == *owner);
-        theirs.collect::<std::collections::HashSet<_>>().len()
+        self.sites.taken(owner)
     }
 
     /// The teams that own something, sorted.
     pub(super) fn teams(&self) -> Vec<String> {
-        let places = self.images.keys().chain(self.builds.values().map(|build| &build.place));
-        let teams = places.filter_map(|place| match &place.owner {
+        let teams = self.sites.owners().filter_map(|owner| match owner {
             Owner::Team(id) => Some(id.clone()),
             Owner::Personal | Owner::Platform => None,
         });
@@ -119,8 +139,8 @@ impl State {
         &self,
         build: &Build,
         verdict: Result<Option<u64>, String>,
+        now: Stamp,
     ) -> Vec<Change> {
-        let now = Stamp::now();
         let mut build = Build { completed_at: Some(now), ..build.clone() };
         match verdict {
             Ok(size) => {
@@ -142,55 +162,39 @@ impl State {
         }
     }
 
-    /// The logical images of an owner that a search finds, the newest first, each with the builds
-    /// to show: what can be pulled, what is under way, and the last failure if nothing went well
-    /// since.
-    pub(super) fn listing(&self, owner: &Owner, search: Option<&str>) -> Vec<Vec<&Build>> {
+    /// The logical images of an owner that a search finds, the newest first. What to show of one
+    /// is for [`State::rows`] to say.
+    pub(super) fn listing(&self, owner: &Owner, search: Option<&str>) -> Vec<&Place> {
         let search = search.unwrap_or_default().to_lowercase();
         let found =
             |place: &Place| search.is_empty() || place.full_path().to_lowercase().contains(&search);
-        let mut groups: Vec<Vec<&Build>> = Vec::new();
-        let mut index: HashMap<&Place, usize> = HashMap::new();
-        for build in self.builds().filter(|build| build.place.owner == *owner) {
-            let image = self.image(&build.place);
-            let group = index.get(&build.place).copied();
-            let newest_failure = build.status == Status::Failed
-                && group.is_none_or(|at| groups[at].iter().all(|b| b.status.is_active()))
-                && image.is_none_or(|image| self.ids.get(&image.build) < Some(&build.seq));
-            let listed = build.status.is_active()
-                || image.is_some_and(|image| image.build == build.id)
-                || newest_failure;
-            if !listed {
-                continue;
-            }
-            match group {
-                Some(at) => groups[at].push(build),
-                None if found(&build.place) => {
-                    index.insert(&build.place, groups.len());
-                    groups.push(vec![build]);
-                }
-                None => {}
-            }
-        }
-        groups
+        let newest = self.sites.listed(owner).filter_map(|seq| self.numbered(seq));
+        newest.map(|build| &build.place).filter(|place| found(place)).collect()
     }
 
-    /// The rows of `GET /images` for builds of one image.
-    pub(super) fn rows(&self, builds: &[&Build]) -> Vec<ImageResponse> {
-        let row = |build: &&Build| {
-            let image = self.image(&build.place).filter(|image| image.build == build.id);
-            let effective = || self.effective(&build.place, build.visibility);
+    /// The rows of `GET /images` for one image, the newest first: what can be pulled, what is under
+    /// way, and the last failure if nothing went well since.
+    pub(super) fn rows(&self, place: &Place) -> Vec<ImageResponse> {
+        let image = self.image(place);
+        let row = |build: &Build| {
+            let image = image.filter(|image| image.build == build.id);
+            let effective = || self.effective(place, build.visibility);
             build.to_row(image.map_or_else(effective, |image| image.visibility), image)
         };
-        builds.iter().map(row).collect()
+        let shown = self.sites.at(place).map(Site::shown).unwrap_or_default();
+        shown.into_iter().filter_map(|seq| self.numbered(seq)).map(row).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::base::name::Platform;
     use crate::server::model::Origin;
+
+    const NOW: Stamp = Stamp::from_millis(0);
 
     fn build(seq: u64, name: &str, status: Status) -> Build {
         Build {
@@ -206,7 +210,7 @@ mod tests {
             origin: Origin::Transfer { source: name.to_owned() },
             visibility: None,
             status,
-            created_at: Stamp::now(),
+            created_at: NOW,
             started_at: None,
             completed_at: None,
             error: None,
@@ -216,7 +220,7 @@ mod tests {
     fn statuses(state: &State, search: Option<&str>) -> Vec<Vec<String>> {
         let listing = state.listing(&Owner::Personal, search);
         let status = |row: ImageResponse| format!("{} {}", row.image_name, row.status);
-        let rows = |builds: &Vec<&Build>| state.rows(builds).into_iter().map(status).collect();
+        let rows = |place: &&Place| state.rows(place).into_iter().map(status).collect();
         listing.iter().map(rows).collect()
     }
 
@@ -225,7 +229,7 @@ mod tests {
         let mut state = State::default();
         let first = build(0, "app", Status::Building);
         state.apply(Change::Build(first.clone()));
-        for change in state.finish(&first, Ok(Some(7))) {
+        for change in state.finish(&first, Ok(Some(7)), NOW) {
             state.apply(change);
         }
         state.apply(Change::Build(build(1, "other", Status::Failed)));
@@ -242,13 +246,13 @@ mod tests {
         let mut state = State::default();
         for seq in 0..2 {
             let next = build(seq, "app", Status::Building);
-            for change in state.finish(&next, Err("no".to_owned())) {
+            for change in state.finish(&next, Err("no".to_owned()), NOW) {
                 state.apply(change);
             }
         }
         assert_eq!(statuses(&state, None), vec![vec!["app FAILED"]]);
         let good = build(2, "app", Status::Building);
-        for change in state.finish(&good, Ok(None)) {
+        for change in state.finish(&good, Ok(None), NOW) {
             state.apply(change);
         }
         assert_eq!(statuses(&state, None), vec![vec!["app COMPLETED"]]);
@@ -260,7 +264,7 @@ mod tests {
         let mut first = build(0, "app", Status::Building);
         assert_eq!(state.effective(&first.place, None), Visibility::Private);
         first.visibility = Some(Visibility::Public);
-        for change in state.finish(&first, Ok(None)) {
+        for change in state.finish(&first, Ok(None), NOW) {
             state.apply(change);
         }
         assert_eq!(state.effective(&first.place, None), Visibility::Public);
@@ -272,7 +276,7 @@ mod tests {
         let mut state = State::default();
         for seq in 0..3 {
             let next = build(seq, "app", Status::Building);
-            for change in state.finish(&next, Ok(None)) {
+            for change in state.finish(&next, Ok(None), NOW) {
                 state.apply(change);
             }
         }
@@ -281,5 +285,96 @@ mod tests {
         state.changes().for_each(|change| copy.apply(change));
         assert_eq!(statuses(&copy, None), statuses(&state, None));
         assert_eq!((copy.next_seq(), copy.build("b0")), (3, None));
+    }
+
+    /// What the state says of its places, found by looking through everything.
+    fn by_scan(state: &State) -> (usize, Vec<String>) {
+        let image = |place: &Place| state.sites.images().find(|image| image.place == *place);
+        let seq = |id: &str| state.builds.iter().find(|build| build.id == id).map(|b| b.seq);
+        let mut taken: Vec<String> =
+            state.sites.images().map(|image| image.place.short()).collect();
+        let active = state.builds.iter().filter(|build| build.status.is_active());
+        taken.extend(active.map(|build| build.place.short()));
+        taken.sort();
+        taken.dedup();
+        let mut rows: Vec<(String, Vec<&Build>)> = Vec::new();
+        for build in state.builds.iter().rev() {
+            let group = rows.iter().position(|(place, _)| *place == build.place.short());
+            let newer = group.map_or(&[][..], |at| &rows[at].1);
+            let image = image(&build.place);
+            let failure = build.status == Status::Failed
+                && newer.iter().all(|newer| newer.status.is_active())
+                && image.is_none_or(|image| seq(&image.build) < Some(build.seq));
+            let made = image.is_some_and(|image| image.build == build.id);
+            if build.status.is_active() || made || failure {
+                match group {
+                    Some(at) => rows[at].1.push(build),
+                    None => rows.push((build.place.short(), vec![build])),
+                }
+            }
+        }
+        let text = |(_, builds): (String, Vec<&Build>)| {
+            let rows = builds.iter().map(|b| format!("{} {}", b.place.name, b.status.as_str()));
+            rows.collect::<Vec<_>>().join(", ")
+        };
+        (taken.len(), rows.into_iter().map(text).collect())
+    }
+
+    proptest! {
+        /// However builds come, end, move and go: what is kept says the same as looking through
+        /// everything.
+        #[test]
+        fn what_is_kept_of_places_is_right(
+            steps in prop::collection::vec((0u8..6, 0u64..12, 0u8..3), 1..60),
+        ) {
+            let mut state = State::default();
+            for (step, number, name) in steps {
+                let known = state.numbered(number).cloned();
+                let changes = match (step, known) {
+                    (0 | 1, _) => {
+                        let name = format!("i{name}");
+                        vec![Change::Build(build(state.next_seq(), &name, Status::Building))]
+                    }
+                    (2, Some(b)) if b.status.is_active() => state.finish(&b, Ok(None), NOW),
+                    (3, Some(b)) if b.status.is_active() => {
+                        state.finish(&b, Err(String::new()), NOW)
+                    }
+                    (4, Some(b)) => {
+                        vec![Change::ForgetImage(b.place.clone()), Change::ForgetBuild { seq: b.seq }]
+                    }
+                    (5, Some(b)) => match state.image(&b.place).cloned() {
+                        Some(mut image) => {
+                            image.place.name = "moved".parse().unwrap();
+                            let done = state.builds_at(&b.place).filter(|b| !b.status.is_active());
+                            let moved =
+                                done.map(|b| Build { place: image.place.clone(), ..b.clone() });
+                            let moved: Vec<_> = moved.map(Change::Build).collect();
+                            [vec![Change::ForgetImage(b.place)], moved, vec![Change::Image(image)]]
+                                .concat()
+                        }
+                        None => Vec::new(),
+                    },
+                    _ => Vec::new(),
+                };
+                for change in changes {
+                    state.apply(change);
+                }
+                let (taken, rows) = by_scan(&state);
+                prop_assert_eq!(state.owned(&Owner::Personal), taken);
+                let listed: Vec<_> =
+                    statuses(&state, None).into_iter().map(|rows| rows.join(", ")).collect();
+                prop_assert_eq!(listed, rows);
+                let at = |name: u8| Place { owner: Owner::Personal, name: format!("i{name}").parse().unwrap(), tag: "v1".parse().unwrap() };
+                for place in (0..3).map(at) {
+                    let found: Vec<_> = state.builds_at(&place).map(|b| b.seq).collect();
+                    let all = state.builds().filter(|b| b.place == place).map(|b| b.seq);
+                    prop_assert_eq!(found, all.collect::<Vec<_>>());
+                }
+                let mut copy = State::default();
+                state.changes().for_each(|change| copy.apply(change));
+                prop_assert_eq!(statuses(&copy, None), statuses(&state, None));
+                prop_assert_eq!(copy.owned(&Owner::Personal), taken);
+            }
+        }
     }
 }

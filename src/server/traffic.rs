@@ -7,17 +7,23 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::error::Refusal;
+use super::fault::{FaultClass, FaultKind, Faults, Strike};
 use super::limits::{Full, Window};
 use crate::base::limit::{Class, ClassLimit, Limit, TEAM_TRANSFERS};
 
 /// How many requests are remembered one by one. A server may run for months.
 const LOG_LENGTH: usize = 100_000;
+/// How the service words the two limits of a rate.
+pub(super) const TOKEN_LIMIT: &str = "Too Many Requests (per-token limit)";
+pub(super) const IMAGE_LIMIT: &str = "Image transfer rate limit exceeded: 10/10 images";
 
 /// What the server itself counted since it started.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
     /// By class of request; a class that saw nothing is not here, see [`Counts::of`].
     pub classes: BTreeMap<Class, ClassCounts>,
+    /// Of the uploads, which have no limit: all are let through.
+    pub uploads: ClassCounts,
     /// The requests in the order in which they came; the last hundred thousand.
     pub log: Vec<Seen>,
 }
@@ -34,8 +40,10 @@ impl Counts {
 pub struct ClassCounts {
     /// How many the limit let through.
     pub accepted: u64,
-    /// How many it did not: each got a 429.
+    /// How many it did not: each got a 429. The 429 of a fault is not one of these.
     pub refused: u64,
+    /// How many of the accepted ones a fault struck.
+    pub faulted: u64,
     /// The most that came, let through or not, in any window of the limit's length, for any one
     /// token (or account, for images). Above the limit's count: a client did not keep it.
     pub peak: u32,
@@ -54,13 +62,23 @@ pub struct Seen {
     pub at: Duration,
     /// For an accepted initiate, `name:tag`; several between commas.
     pub image: Option<String>,
-    /// How it was answered; 0 while it is not.
+    /// How it was answered; 0 while it is not, or where a fault cut it off.
     pub status: u16,
+    /// What it was struck with.
+    pub fault: Option<FaultKind>,
 }
 
 /// A request's place in the log.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ticket(u64);
+
+/// A request that came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival {
+    pub(super) ticket: Ticket,
+    /// What goes wrong with it.
+    pub(super) strike: Option<Strike>,
+}
 
 /// Who draws on a budget.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -79,54 +97,81 @@ pub(super) struct Traffic {
     overrides: HashMap<Class, Limit>,
     windows: HashMap<(Class, Payer), Window>,
     counts: BTreeMap<Class, ClassCounts>,
+    uploads: ClassCounts,
+    faults: Faults,
+    /// How many requests of a class came.
+    numbers: HashMap<FaultClass, u64>,
     log: VecDeque<Seen>,
     dropped: u64,
 }
 
 impl Traffic {
-    pub(super) fn new(limits: &[ClassLimit]) -> Self {
+    pub(super) fn new(limits: &[ClassLimit], faults: Faults) -> Self {
         Self {
             started: Instant::now(),
             overrides: limits.iter().map(|limit| (limit.class, limit.limit)).collect(),
             windows: HashMap::new(),
             counts: BTreeMap::new(),
+            uploads: ClassCounts::default(),
+            faults,
+            numbers: HashMap::new(),
             log: VecDeque::new(),
             dropped: 0,
         }
     }
 
-    /// Notes that a request came, and draws it on the budget of its token. Both at one moment, so
-    /// that the log and the windows tell the same story.
+    /// Notes that a request came, draws it on the budget of its token, and says what it is struck
+    /// with. All at one moment, so that the log, the windows and the faults tell the same story.
     pub(super) fn arrived(
         &mut self,
-        class: Option<Class>,
+        class: Option<FaultClass>,
         token: Option<&Payer>,
         method: &str,
         path: &str,
-    ) -> (Ticket, Result<(), Refusal>) {
+    ) -> (Arrival, Result<(), Refusal>) {
         let now = Instant::now();
         if self.log.len() == LOG_LENGTH {
             self.log.pop_front();
             self.dropped += 1;
         }
         let ticket = Ticket(self.dropped + self.log.len() as u64);
+        let number = class.map(|class| {
+            let number = self.numbers.entry(class).or_default();
+            *number += 1;
+            (class, *number - 1)
+        });
+        let (admitted, strike) = match (number, token) {
+            (Some((FaultClass::Class(class), number)), Some(token)) => {
+                let admitted = self.admit(class, token.clone(), now, 1);
+                let admitted =
+                    admitted.map_err(|full| Refusal::too_many(TOKEN_LIMIT, full.retry_after));
+                let strike = admitted.is_ok().then(|| self.strike(class, number)).flatten();
+                (admitted, strike)
+            }
+            (Some((FaultClass::Upload, number)), _) => {
+                let strike = self.faults.strike(FaultClass::Upload, number);
+                self.uploads.accepted += 1;
+                self.uploads.faulted += u64::from(strike.is_some());
+                (Ok(()), strike)
+            }
+            _ => (Ok(()), None),
+        };
         self.log.push_back(Seen {
-            class,
+            class: class.and_then(FaultClass::api),
             method: method.to_owned(),
             path: path.to_owned(),
             at: now.duration_since(self.started),
             image: None,
             status: 0,
+            fault: strike.map(|strike| strike.kind),
         });
-        let admitted = match (class, token) {
-            (Some(class), Some(token)) => {
-                self.admit(class, token.clone(), now, 1).map_err(|full| {
-                    Refusal::too_many("Too Many Requests (per-token limit)", full.retry_after)
-                })
-            }
-            _ => Ok(()),
-        };
-        (ticket, admitted)
+        (Arrival { ticket, strike }, admitted)
+    }
+
+    fn strike(&mut self, class: Class, number: u64) -> Option<Strike> {
+        let strike = self.faults.strike(FaultClass::Class(class), number)?;
+        self.counts.entry(class).or_default().faulted += 1;
+        Some(strike)
     }
 
     /// Notes how a request was answered.
@@ -190,7 +235,16 @@ impl Traffic {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        Counts { classes: self.counts.clone(), log: self.log.iter().cloned().collect() }
+        Counts {
+            classes: self.counts.clone(),
+            uploads: self.uploads,
+            log: self.log.iter().cloned().collect(),
+        }
+    }
+
+    /// What was counted of one class, without the log.
+    pub(super) fn counts_of(&self, class: Class) -> ClassCounts {
+        self.counts.get(&class).copied().unwrap_or_default()
     }
 }
 
@@ -201,24 +255,26 @@ mod tests {
     #[test]
     fn budgets_are_apart() {
         let limits = ["status=1/60s".parse().unwrap()];
-        let mut traffic = Traffic::new(&limits);
+        let mut traffic = Traffic::new(&limits, Faults::default());
         let (one, two) = (Payer::Token([1; 32]), Payer::Token([2; 32]));
-        let mut draw = |class, token| traffic.arrived(Some(class), Some(token), "GET", "/").1;
+        let mut draw = |class, token| {
+            traffic.arrived(Some(FaultClass::Class(class)), Some(token), "GET", "/").1
+        };
         assert!(draw(Class::Status, &one).is_ok());
         assert!(draw(Class::Status, &two).is_ok());
         assert!(draw(Class::Start, &one).is_ok());
         let refusal = draw(Class::Status, &one).unwrap_err();
-        assert_eq!(refusal.message(), "Too Many Requests (per-token limit)");
+        assert_eq!(refusal.message(), TOKEN_LIMIT);
         let counts = traffic.counts().of(Class::Status);
-        assert_eq!(counts, ClassCounts { accepted: 2, refused: 1, peak: 2 });
+        assert_eq!(counts, ClassCounts { accepted: 2, refused: 1, faulted: 0, peak: 2 });
     }
 
     #[test]
     fn transfers_count_images() {
-        let mut traffic = Traffic::new(&[]);
+        let mut traffic = Traffic::new(&[], Faults::default());
         assert!(traffic.draw_images(Payer::Personal, 10).is_ok());
         let refusal = traffic.draw_images(Payer::Personal, 1).unwrap_err();
-        assert_eq!(refusal.message(), "Image transfer rate limit exceeded: 10/10 images");
+        assert_eq!(refusal.message(), IMAGE_LIMIT);
         assert!(traffic.draw_images(Payer::Team("t".to_owned()), 60).is_ok());
         assert!(traffic.draw_images(Payer::Team("t".to_owned()), 1).is_err());
     }

@@ -9,7 +9,7 @@ use super::app::App;
 use super::body::{object, reply, typed};
 use super::error::Refusal;
 use super::initiate::quota_text;
-use super::model::{Build, Image, Status, Visibility};
+use super::model::{Build, Image, Visibility};
 use super::place::{Place, from_wire, resolve, resolve_reference, scope, to_wire};
 use super::state::{Change, State};
 use crate::api::wire::{
@@ -42,7 +42,7 @@ pub(super) fn update(app: &App, payload: &[u8]) -> Result<Response, Refusal> {
     let mut results = Vec::new();
     for ImageUpdate { source, set } in request.updates {
         let state = copy.as_ref().unwrap_or_else(|| store.state());
-        let step = plan(state, app.quota, &source, &set);
+        let step = plan(state, app.quota(), &source, &set);
         let result = match step {
             Ok(Step { before, after, changes }) => {
                 match &mut copy {
@@ -228,10 +228,7 @@ pub(super) fn visibility(
     request.apply(app, &place)?;
     let visibility = request.visibility.as_str();
     let store = app.store();
-    let listing = store.state().listing(&place.owner, Some(&place.full_path()));
-    let is_it = |builds: &&Vec<&Build>| builds.first().is_some_and(|build| build.place == place);
-    let images = listing.iter().find(is_it).map(|builds| store.state().rows(builds));
-    let images = images.unwrap_or_default();
+    let images = store.state().rows(&place);
     drop(store);
     let answer = json!({
         "success": true,
@@ -249,9 +246,9 @@ pub(super) fn bulk_visibility(app: &App, payload: &[u8]) -> Result<Response, Ref
         (Some(images), None) => images.clone(),
         (None, Some(search)) => {
             let store = app.store();
-            let builds = store.state().listing(&request.owner, Some(search)).into_iter().flatten();
-            let complete = builds.filter(|build| build.status == Status::Completed);
-            complete.map(|b| (b.place.name.to_string(), b.place.tag.to_string())).collect()
+            let found = store.state().listing(&request.owner, Some(search)).into_iter();
+            let complete = found.filter(|place| store.state().image(place).is_some());
+            complete.map(|place| (place.name.to_string(), place.tag.to_string())).collect()
         }
         _ => return Err(Refusal::invalid("images", "give either images or search")),
     };

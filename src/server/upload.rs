@@ -68,7 +68,7 @@ pub(super) async fn receive(
 
 /// The length of an upload that may be taken.
 fn admit(app: &App, id: &str, parts: &Parts) -> Result<u64, Refusal> {
-    let now = jiff::Timestamp::now().as_second();
+    let now = app.clock.now().seconds();
     let store = app.store();
     check(store.key(), id, parts, now)?;
     awaited(store.state().build(id))?;
@@ -129,7 +129,8 @@ async fn save(app: &App, id: &str, length: u64, body: Body) -> Result<Response, 
     Ok(StatusCode::OK.into_response())
 }
 
-async fn drain(body: Body) {
+/// Reads what nobody wants, so that the client sees the answer.
+pub(super) async fn drain(body: Body) {
     let mut chunks = body.into_data_stream();
     let mut left = DRAIN;
     while let Some(Ok(chunk)) = chunks.next().await {

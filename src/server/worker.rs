@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::app::App;
-use super::model::{Build, Origin, Stamp, Status};
+use super::model::{Build, Origin, Status};
 use super::state::Change;
 use super::{builder, upload};
 
@@ -47,21 +47,33 @@ pub(super) fn spawn(app: &Arc<App>, id: &str) {
 
 async fn run(app: &Arc<App>, id: &str) {
     let Some(build) = begin(app, id).await else { return };
-    let verdict = match &build.origin {
-        Origin::Transfer { .. } => Ok(None),
-        Origin::Context { uploaded, .. } => builder::check(app, &build).await.map(|()| *uploaded),
+    let verdict = match (asked_to_fail(app, &build), &build.origin) {
+        (Some(message), _) => Err(message),
+        (None, Origin::Transfer { .. }) => Ok(None),
+        (None, Origin::Context { uploaded, .. }) => {
+            builder::check(app, &build).await.map(|()| *uploaded)
+        }
     };
     tokio::time::sleep(app.build_time).await;
-    commit(app, id, |store, build| store.finish(build, verdict.clone())).await;
-    // A context that stays costs room and nothing else.
-    let _ = tokio::fs::remove_file(upload::context_path(app, id)).await;
+    commit(app, id, |store, build| store.finish(build, verdict.clone(), app.clock.now())).await;
+    if matches!(build.origin, Origin::Context { .. }) {
+        // A context that stays costs room and nothing else.
+        let _ = tokio::fs::remove_file(upload::context_path(app, id)).await;
+    }
+}
+
+/// Why a build fails whatever it is, where whoever runs the server wants that.
+fn asked_to_fail(app: &App, build: &Build) -> Option<String> {
+    let image = build.place.short();
+    let pattern = app.fail.as_ref().filter(|pattern| pattern.is_match(&image))?;
+    Some(format!("this server is told to fail `{image}`, which matches `{pattern}`"))
 }
 
 /// The build once it is BUILDING, which a transfer is not at first.
 async fn begin(app: &App, id: &str) -> Option<Build> {
     commit(app, id, |_, build| match build.status {
         Status::Pending => {
-            let started_at = Some(Stamp::now());
+            let started_at = Some(app.clock.now());
             vec![Change::Build(Build { status: Status::Building, started_at, ..build.clone() })]
         }
         _ => Vec::new(),

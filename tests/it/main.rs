@@ -9,6 +9,7 @@ mod commands;
 mod context;
 mod examples;
 mod failures;
+mod faults;
 mod hygiene;
 mod layers;
 mod main_job;

@@ -10,14 +10,14 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 /// A server and somebody who asks it.
-struct Service {
-    server: Server,
-    http: reqwest::Client,
+pub(crate) struct Service {
+    pub(crate) server: Server,
+    pub(crate) http: reqwest::Client,
     token: &'static str,
 }
 
 impl Service {
-    async fn start(config: Config) -> Self {
+    pub(crate) async fn start(config: Config) -> Self {
         let server = start(config).await.unwrap();
         Self { server, http: reqwest::Client::new(), token: "key" }
     }
@@ -44,7 +44,7 @@ impl Service {
         body
     }
 
-    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         self.call(Method::POST, path, Some(body)).await
     }
 
@@ -52,13 +52,13 @@ impl Service {
         self.call(Method::PATCH, path, Some(body)).await
     }
 
-    async fn initiate(&self, body: Value) -> Value {
+    pub(crate) async fn initiate(&self, body: Value) -> Value {
         let (status, body) = self.post("/images/build", body).await;
         assert_eq!(status, 201, "{body}");
         body
     }
 
-    async fn put(&self, url: &str, bytes: Vec<u8>) -> u16 {
+    pub(crate) async fn put(&self, url: &str, bytes: Vec<u8>) -> u16 {
         self.http.put(url).body(bytes).send().await.unwrap().status().as_u16()
     }
 
@@ -77,13 +77,13 @@ impl Service {
         self.get(&format!("/images/build/{id}")).await
     }
 
-    async fn push(&self, name: &str) -> Value {
+    pub(crate) async fn push(&self, name: &str) -> Value {
         let dockerfile = [("Dockerfile", "FROM scratch\n")];
         self.build(json!({ "image_name": name, "image_tag": "v1" }), &dockerfile).await
     }
 }
 
-fn archive(files: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn archive(files: &[(&str, &str)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (path, text) in files {
         let mut header = tar::Header::new_gnu();
@@ -100,7 +100,7 @@ fn slow() -> Config {
     Config { build_time: Duration::from_secs(3600), ..Config::default() }
 }
 
-fn reason(build: &Value) -> &str {
+pub(crate) fn reason(build: &Value) -> &str {
     build["artifacts"][0]["errorMessage"].as_str().unwrap_or_default()
 }
 
@@ -511,6 +511,6 @@ async fn the_server_counts_what_a_greedy_client_does() {
 async fn a_port_in_use_is_said_plainly() {
     let service = Service::start(Config::default()).await;
     let taken = service.server.url().replace("http://", "").parse().unwrap();
-    let error = start(Config { listen: taken, ..Config::default() }).await.unwrap_err();
+    let error = start(Config { listen: Some(taken), ..Config::default() }).await.unwrap_err();
     assert!(error.to_string().starts_with("cannot listen on 127.0.0.1:"), "{error}");
 }

@@ -1,0 +1,28 @@
+//! The server's clock: the wall's time when the server started, and tokio's from there on.
+//!
+//! So stamps and the ends of upload URLs never jump, agree with the limits, and follow a test that
+//! pauses tokio's clock and lets hours pass at once.
+
+use tokio::time::Instant;
+
+use super::model::Stamp;
+
+/// Tells the time. All of one server's times come from one clock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    wall: Stamp,
+    started: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    pub(super) fn start() -> Self {
+        let wall = Stamp::from_millis(jiff::Timestamp::now().as_millisecond());
+        Self { wall, started: Instant::now() }
+    }
+
+    /// What time it is.
+    pub(super) fn now(&self) -> Stamp {
+        self.wall.after(self.started.elapsed())
+    }
+}

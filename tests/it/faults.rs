@@ -1,0 +1,317 @@
+//! The local server's faults: each does what it says, with an effect or without, by the server's
+//! own truth.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use imgplan::base::limit::Class;
+use imgplan::server::{Config, Cut, Fault, FaultKind, Server, start};
+use regex::Regex;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::server::{Service, archive, reason};
+use super::support::{TestEnv, wait_until};
+
+const INITIATE: &str = "/images/build";
+
+fn with(faults: &[&str]) -> Config {
+    let faults = faults.iter().map(|text| text.parse().unwrap()).collect();
+    Config { faults, ..Config::default() }
+}
+
+fn image(name: &str) -> Value {
+    json!({ "image_name": name, "image_tag": "v1" })
+}
+
+fn context() -> Vec<u8> {
+    archive(&[("Dockerfile", "FROM scratch\n")])
+}
+
+/// A request to a server without a network, and its answer: the status, the body.
+async fn call(
+    server: &Server,
+    method: Method,
+    url: &str,
+    body: impl Into<Body>,
+) -> Result<(u16, Value), Cut> {
+    let request = Request::builder().method(method).uri(url).header("authorization", "Bearer key");
+    let response = server.call(request.body(body.into()).unwrap()).await?;
+    let status = response.status().as_u16();
+    let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
+}
+
+async fn initiate(server: &Server, body: Value) -> Result<(u16, Value), Cut> {
+    let url = format!("{}/api/v1/images/build", server.url());
+    call(server, Method::POST, &url, body.to_string()).await
+}
+
+#[tokio::test]
+async fn a_fault_has_its_answer_and_its_effect() {
+    let table = [
+        ("500", Some(500), false),
+        ("503", Some(503), false),
+        ("429", Some(429), false),
+        ("429-date", Some(429), false),
+        ("html", Some(200), false),
+        ("html-after", Some(502), true),
+        ("cut-before", None, false),
+        ("cut-after", None, true),
+        ("slow=1ms", Some(201), true),
+    ];
+    for (kind, status, effect) in table {
+        let fault: Fault = format!("initiate:{kind}:1").parse().unwrap();
+        let service = Service::start(Config { faults: vec![fault], ..Config::default() }).await;
+        let url = format!("{}/api/v1{INITIATE}", service.server.url());
+        let answer = service.http.post(url).bearer_auth("key").json(&image("a")).send().await;
+        match (&answer, status) {
+            (Ok(answer), Some(status)) => assert_eq!(answer.status(), status, "{kind}"),
+            (Err(error), None) => assert!(error.is_request() && !error.is_connect(), "{error:?}"),
+            _ => panic!("{kind}: {answer:?}"),
+        }
+        if let Ok(answer) = answer {
+            let header = |name| answer.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
+            let (retry, content) = (header("retry-after"), header("content-type"));
+            match kind {
+                "503" => assert_eq!(retry.as_deref(), Some("1")),
+                "429-date" => assert!(retry.unwrap().ends_with(" GMT")),
+                "html" | "html-after" => assert!(content.unwrap().starts_with("text/html")),
+                _ => {}
+            }
+        }
+        let builds = service.server.builds();
+        assert_eq!(builds.len(), usize::from(effect), "{kind}: {builds:?}");
+        let counts = service.server.counts();
+        let of = counts.of(Class::Initiate);
+        assert_eq!((of.accepted, of.refused, of.faulted, of.peak), (1, 0, 1, 1), "{kind}");
+        let seen = &counts.log[0];
+        assert_eq!((seen.fault, seen.status), (Some(fault.kind()), status.unwrap_or(0)), "{kind}");
+        assert_eq!(seen.image.is_some(), effect, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_struck_upload_is_kept_or_not() {
+    let table = [
+        ("500", Some(500), false),
+        ("503", Some(503), false),
+        ("429", Some(429), false),
+        ("html", Some(200), false),
+        ("length", Some(400), false),
+        ("cut-before", None, false),
+        ("html-after", Some(502), true),
+        ("cut-after", None, true),
+    ];
+    for (kind, status, effect) in table {
+        let service = Service::start(with(&[&format!("upload:{kind}:1")])).await;
+        let build = service.initiate(image("a")).await;
+        let put = service.http.put(build["upload_url"].as_str().unwrap()).body(context());
+        let answer = put.send().await.map(|answer| answer.status().as_u16());
+        assert_eq!(answer.ok(), status, "{kind}");
+        let path = format!("/images/build/{}/start", build["build_id"].as_str().unwrap());
+        let (status, _) = service.post(&path, json!({ "context_uploaded": true })).await;
+        assert_eq!(status, if effect { 200 } else { 400 }, "{kind}");
+        service.server.idle().await;
+        let uploads = service.server.counts().uploads;
+        assert_eq!((uploads.accepted, uploads.faulted), (1, 1), "{kind}");
+        let seen = &service.server.builds()[0];
+        let expected = if effect { ("COMPLETED", true) } else { ("UPLOADING", false) };
+        assert_eq!((seen.status.as_str(), seen.started), expected, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cut_off_on_its_way_has_no_answer() {
+    let service = Service::start(with(&["upload:cut-before:1"])).await;
+    let build = service.initiate(image("a")).await;
+    let put = service.http.put(build["upload_url"].as_str().unwrap()).body(vec![0; 8 << 20]);
+    assert_eq!(put.send().await.unwrap_err().status(), None);
+    assert_eq!(service.server.builds()[0].status, "UPLOADING");
+}
+
+#[tokio::test]
+async fn an_url_may_have_expired_when_it_is_given_out() {
+    let service = Service::start(with(&["initiate:expired:1"])).await;
+    let mut lifetimes = std::collections::BTreeSet::new();
+    for number in 0..20 {
+        let build = service.initiate(image(&format!("a{number}"))).await;
+        lifetimes.insert(build["expires_in"].as_i64().unwrap());
+        assert_eq!(service.put(build["upload_url"].as_str().unwrap(), context()).await, 403);
+    }
+    assert_eq!(lifetimes.into_iter().collect::<Vec<_>>(), [0, 3600]);
+}
+
+#[tokio::test]
+async fn the_same_seed_strikes_the_same_requests() {
+    let run = async |seed| {
+        let faults = ["initiate:500:10%", "initiate:cut-after:10%", "all:429:0.1"];
+        let server = start(Config { listen: None, seed, ..with(&faults) }).await.unwrap();
+        let mut statuses = Vec::new();
+        for number in 0..100 {
+            let answer = initiate(&server, image(&format!("a{number}"))).await;
+            statuses.push(answer.map_or(0, |(status, _)| status));
+        }
+        let counts = server.counts_of(Class::Initiate);
+        let whole = statuses.iter().filter(|status| **status == 201).count();
+        assert_eq!(counts.faulted, 100 - whole as u64);
+        let cut = statuses.iter().filter(|status| **status == 0).count();
+        assert_eq!(server.builds().len(), whole + cut);
+        statuses
+    };
+    let first = run(1).await;
+    assert_eq!(first, run(1).await);
+    assert_ne!(first, run(2).await);
+    assert!([0, 201, 429, 500].iter().all(|status| first.contains(status)), "{first:?}");
+}
+
+#[tokio::test]
+async fn what_a_limit_refuses_meets_no_fault() {
+    let limits = vec!["initiate=1/60s".parse().unwrap()];
+    let config = Config { listen: None, limits, ..with(&["initiate:500:1"]) };
+    let server = start(config).await.unwrap();
+    for expected in [500, 429] {
+        assert_eq!(initiate(&server, image("a")).await.unwrap().0, expected);
+    }
+    let counts = server.counts_of(Class::Initiate);
+    assert_eq!((counts.accepted, counts.refused, counts.faulted), (1, 1, 1));
+    assert_eq!(server.counts().log[1].fault, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_answer_is_held_back() {
+    let server = start(Config { listen: None, ..with(&["initiate:slow=1h:1"]) }).await.unwrap();
+    let began = tokio::time::Instant::now();
+    assert_eq!(initiate(&server, image("a")).await.unwrap().0, 201);
+    assert_eq!(began.elapsed().as_secs(), 3600);
+    let kind = server.counts().log[0].fault;
+    assert_eq!(kind, Some(FaultKind::Slow(Duration::from_secs(3600))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hours_pass_without_a_network() {
+    let build_time = Duration::from_secs(600);
+    let server = start(Config { listen: None, build_time, ..Config::default() }).await.unwrap();
+    assert_eq!(server.url(), "http://in-process");
+    let (_, late) = initiate(&server, image("late")).await.unwrap();
+    let (_, build) = initiate(&server, image("a")).await.unwrap();
+    let url = |build: &Value| build["upload_url"].as_str().unwrap().to_owned();
+    assert!(url(&build).starts_with("http://in-process/uploads/"), "{build}");
+    assert_eq!(call(&server, Method::PUT, &url(&build), context()).await.unwrap().0, 200);
+    let id = build["build_id"].as_str().unwrap();
+    let status = format!("{}/api/v1/images/build/{id}", server.url());
+    let started = json!({ "context_uploaded": true }).to_string();
+    call(&server, Method::POST, &format!("{status}/start"), started).await.unwrap();
+
+    // The build's end is awaited from here on, and no file that is written lets the clock run to it.
+    let began = tokio::time::Instant::now();
+    let (_, large) = initiate(&server, image("large")).await.unwrap();
+    let put = call(&server, Method::PUT, &url(&large), vec![0; 8 << 20]).await;
+    assert_eq!((put.unwrap().0, began.elapsed()), (200, Duration::ZERO));
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(call(&server, Method::PUT, &url(&late), context()).await.unwrap().0, 403);
+    let (_, built) = call(&server, Method::GET, &status, "").await.unwrap();
+    assert_eq!(built["status"], "COMPLETED", "{}", reason(&built));
+    let time = |field: &str| built[field].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let took = time("completedAt").duration_since(time("startedAt"));
+    assert_eq!(took.as_secs(), 600);
+    let order: Vec<_> = server.builds().into_iter().map(|b| (b.order, b.image)).collect();
+    let names = [(0, "late:v1"), (1, "a:v1"), (2, "large:v1")];
+    assert_eq!(order, names.map(|(order, name)| (order, name.to_owned())));
+    server.stop().await.unwrap();
+}
+
+/// A day's worth of transfers, as fast as the limit lets them through.
+#[tokio::test(start_paused = true)]
+async fn a_day_of_transfers_passes_in_a_moment() {
+    let build_time = Duration::from_secs(90);
+    let server = start(Config { listen: None, build_time, ..Config::default() }).await.unwrap();
+    let began = tokio::time::Instant::now();
+    for number in 0..14_000 {
+        let source = format!("ghcr.io/org/image{number}:v1");
+        let (status, answer) = initiate(&server, json!({ "sourceImage": source })).await.unwrap();
+        assert_eq!(status, 201, "{answer}");
+        tokio::time::sleep(Duration::from_secs(6)).await;
+    }
+    server.idle().await;
+    assert_eq!(began.elapsed().as_secs() / 3600, 23);
+    let images = server.counts_of(Class::Images);
+    assert_eq!((images.accepted, images.refused, images.peak), (14_000, 0, 10));
+    assert!(server.builds().iter().all(|build| build.started && build.status == "COMPLETED"));
+}
+
+#[tokio::test]
+async fn builds_and_transfers_fail_where_they_are_told_to() {
+    let fail = Some(Regex::new("^bad.*:v1$").unwrap());
+    let service = Service::start(Config { fail, ..Config::default() }).await;
+    let failed = service.push("bad-one").await;
+    assert_eq!(failed["status"], "FAILED");
+    let text = "this server is told to fail `bad-one:v1`, which matches `^bad.*:v1$`";
+    assert_eq!(reason(&failed), text);
+    assert_eq!(service.push("not-bad").await["status"], "COMPLETED");
+    service.initiate(json!({ "sourceImage": "ghcr.io/org/bad:v1" })).await;
+    service.initiate(json!({ "sourceImage": "ghcr.io/org/bad:v2" })).await;
+    service.server.idle().await;
+    let builds = service.server.builds();
+    let statuses: Vec<_> = builds.iter().map(|build| build.status.as_str()).collect();
+    assert_eq!(statuses, ["FAILED", "COMPLETED", "FAILED", "COMPLETED"]);
+    assert!(builds.iter().all(|build| build.started && build.owner == "personal"));
+}
+
+#[tokio::test]
+async fn a_quota_may_change_while_the_server_runs() {
+    let service = Service::start(Config { quota: Some(1), ..Config::default() }).await;
+    service.initiate(image("a")).await;
+    assert_eq!(service.post(INITIATE, image("b")).await.0, 429);
+    service.server.set_quota(Some(2));
+    service.initiate(image("b")).await;
+    let (status, answer) = service.post(INITIATE, image("c")).await;
+    let text = "Image limit exceeded. Personal has 2 images. Maximum allowed is 2.";
+    assert_eq!((status, &answer["detail"]), (429, &json!(text)));
+    service.server.set_quota(None);
+    service.initiate(image("c")).await;
+}
+
+#[test]
+fn the_flags_of_serve_reach_the_server() {
+    let env = TestEnv::new();
+    let line = "serve --listen 127.0.0.1:0 --url-file url --quota 1 --upload-ttl 2m --seed 3 \
+                --bulk-shape results --fail ^a --fault list:503:100% --fault all:slow=1ms:0";
+    let _running = env.call(line.split_whitespace()).start();
+    wait_until("it serves", || env.exists("url"));
+    let url = format!("{}/api/v1{INITIATE}", env.read("url").trim());
+    tokio::runtime::Runtime::new().unwrap().block_on(ask_the_served(&url));
+}
+
+async fn ask_the_served(url: &str) {
+    let http = reqwest::Client::new();
+    let post = async |body: Value| {
+        let answer = http.post(url).bearer_auth("key").json(&body).send().await.unwrap();
+        serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap()
+    };
+    assert_eq!(post(image("b")).await["expires_in"], 120);
+    let over = post(json!({ "sourceImage": "b:v1,c:v1" })).await;
+    assert_eq!(over["results"][0]["success"], true);
+    let text = "Image limit exceeded. Personal has 1 images. Maximum allowed is 1.";
+    assert_eq!(over["failed"][0]["error"], text);
+    let list = http.get(url.replace("/build", "/builds")).bearer_auth("key").send().await.unwrap();
+    assert_eq!(list.status(), 503);
+}
+
+#[test]
+fn faults_that_make_no_sense_are_refused() {
+    let env = TestEnv::new();
+    let table: [(&[&str], &str); 5] = [
+        (&["--fault", "start:501:1"], "`501` is not a kind of fault: the kinds are 500, 503,"),
+        (&["--fault", "start:length:1"], "`length` can only happen to `upload`: write upload:"),
+        (&["--fault", "all:500:0.5", "--fault", "list:html:75%"], "the faults of `list` add up"),
+        (&["--fail", "["], "regex parse error"),
+        (&["--bulk-shape", "d"], "the shapes are build-ids, results, builds"),
+    ];
+    for (args, expected) in table {
+        let output = env.run([&["serve", "--listen", "127.0.0.1:0"], args].concat());
+        assert_eq!(output.code, Some(64), "{args:?}: {}", output.stderr);
+        assert!(output.stderr.contains(expected), "{args:?}: {}", output.stderr);
+    }
+}
