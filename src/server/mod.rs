@@ -1,9 +1,10 @@
-//! The local server: our own implementation of the image service, over real HTTP.
+//! The local server: our own implementation of the image service, over real HTTP, or called in the
+//! same process.
 //!
 //! One account, `local`, which is an admin and a member of every team; its images, builds, limits,
 //! signed upload URLs and quotas are as `api.md` has them. Nothing is really built or pulled: a
-//! builder checks what a real build would trip over. Only the structs of the wire are shared with
-//! the client.
+//! builder checks what a real build would trip over. What goes wrong on purpose is in `fault`. Only
+//! the structs of the wire are shared with the client.
 //!
 //! ```text
 //! request ─► app (token, budgets, faults, log) ─► endpoint ─► initiate │ builds │ images │ update │ account │ upload
