@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::dispatch::{Done, StepFailure};
 use super::step::{Content, Links, MakeJob, UnitRun, api_failure, failure, not_begun};
-use super::transfers::Ask;
+use super::ask::Ask;
 use crate::api::wire::BuildImageRequest;
 use crate::api::{Accepted, ApiError, ErrorKind, Repeat, Tries};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
@@ -16,7 +16,7 @@ use crate::base::upstream::SourceRef;
 use crate::context::{self, Placement, Spool, Tree};
 use crate::dockerfile::Dockerfile;
 use crate::event::Phase;
-use crate::state::{Record, Stage};
+use crate::state::{Outcome, Record, Stage};
 
 /// A context that is ready to be sent.
 struct Packed {
@@ -143,6 +143,10 @@ impl UnitRun {
                 return Ok(());
             }
             if error.look_after.is_none() {
+                // It will not begin any more: the next plan has it made again.
+                let (unit, outcome) = (self.key.clone(), Outcome::Failed);
+                let ended = Record::Ended { unit, build: build.clone(), outcome, path: None };
+                self.record(ended).await?;
                 return Err(api_failure(&error, Some(build)));
             }
         }

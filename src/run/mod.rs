@@ -8,6 +8,7 @@
 //! Tasks only ask and wait; the driver alone writes; what happens next is decided by
 //! `dispatch` and `schedule`, which know neither clock nor network.
 
+mod ask;
 mod booking;
 mod dispatch;
 mod driver;

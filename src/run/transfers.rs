@@ -11,85 +11,20 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::booking::{self, Group, Queue, Queued};
+use super::ask::{Answer, Ask, Sorted, TRIES};
+use super::booking::{self, Queue};
 use super::dispatch::StepFailure;
 use super::make::request;
-use super::step::{MakeJob, StepMessage, api_failure, failure, keep, not_begun};
+use super::step::{StepMessage, api_failure, failure, keep, not_begun};
 use crate::api::look::{self, Wanted};
 use crate::api::{
     Accepted, ApiError, BuildView, Client, ErrorKind, Permit, Refused, Repeat, Tries,
 };
-use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
-use crate::state::{Kind, Record, Stage, Submission};
+use crate::base::name::{BuildId, ImageRef, Owner};
+use crate::state::{Kind, Record};
 
 /// How long the first transfer waits for others to go with it.
 const GATHER: Duration = Duration::from_millis(20);
-
-/// How often one source is asked for before its unit fails. To wait for a rate is not counted.
-const TRIES: u32 = 8;
-
-/// One transfer that is asked for.
-pub(super) struct Ask {
-    unit: ImageRef,
-    platform: Platform,
-    source: String,
-    visibility: Option<Visibility>,
-    submission: Submission,
-    /// It does not land where its source says.
-    own_name: bool,
-    /// Since when there may be a build of it.
-    lost: Option<Timestamp>,
-    tries: u32,
-    /// A request with others was refused: it may not be this one's fault.
-    alone: bool,
-    reply: Option<oneshot::Sender<Answer>>,
-}
-
-type Answer = Result<Accepted, StepFailure>;
-
-impl Ask {
-    pub(super) fn new(unit: &ImageRef, job: &MakeJob, source: String, own_name: bool) -> Self {
-        Self {
-            unit: unit.clone(),
-            platform: job.platform,
-            source,
-            visibility: job.visibility,
-            submission: job.submission(),
-            own_name,
-            lost: job.make.lost,
-            tries: 0,
-            alone: false,
-            reply: None,
-        }
-    }
-
-    fn answer(self, answer: Answer) {
-        if let Some(reply) = self.reply {
-            // Whoever asked may have left; what happened is on record.
-            let _ = reply.send(answer);
-        }
-    }
-
-    fn created(&self, accepted: &Accepted) -> Record {
-        let (build, path) = (accepted.build.clone(), accepted.path.clone());
-        let submission = self.submission.clone();
-        // A transfer has all that it needs.
-        let pending = submission.accepted(build, path, accepted.visibility, Stage::Started);
-        let (unit, platform) = (self.unit.clone(), self.platform);
-        Record::Created { unit, kind: Kind::Mirror, platform, pending }
-    }
-}
-
-impl Queued for Ask {
-    fn group(&self) -> Option<Group> {
-        let alone = self.own_name || self.alone || self.lost.is_some();
-        (!alone).then_some(Group { platform: self.platform, visibility: self.visibility })
-    }
-
-    fn length(&self) -> usize {
-        self.source.len()
-    }
-}
 
 /// Takes what is asked for, from any step.
 #[derive(Clone)]
@@ -178,15 +113,6 @@ async fn serve(
     }
 }
 
-/// What became of each of a request's transfers.
-#[derive(Default)]
-struct Sorted {
-    accepted: Vec<(Ask, Accepted)>,
-    failed: Vec<(Ask, StepFailure)>,
-    again: Vec<Ask>,
-    lost: Vec<Ask>,
-}
-
 impl Desk {
     /// Sends one request, and returns the transfers that have to be asked for again.
     async fn carry(
@@ -248,7 +174,7 @@ impl Desk {
                 if let (Some(permit), true) = (permit, rates.into_iter().any(Refused::is_rate)) {
                     permit.refused(None);
                 }
-                sort(batch, booking::book(&sources, answer))
+                Sorted::of(batch, booking::book(&sources, answer))
             }
             Err(error) => self.not_answered(batch, &error).await,
         }
@@ -382,25 +308,4 @@ impl Desk {
         }
         keep(&self.messages, records).await
     }
-}
-
-/// What each part of an answer means for its transfer.
-fn sort(batch: Vec<Ask>, parts: Vec<Option<Result<Accepted, Refused>>>) -> Sorted {
-    let mut sorted = Sorted::default();
-    for (ask, part) in batch.into_iter().zip(parts) {
-        match part {
-            Some(Ok(accepted)) => sorted.accepted.push((ask, accepted)),
-            None => sorted.lost.push(ask),
-            Some(Err(refused)) if refused.is_rate() => sorted.again.push(ask),
-            Some(Err(refused)) if refused.retryable && !refused.is_quota() && ask.tries < TRIES => {
-                sorted.again.push(Ask { tries: ask.tries + 1, ..ask });
-            }
-            Some(Err(refused)) => {
-                let kind = if refused.is_quota() { ErrorKind::Quota } else { ErrorKind::Rejected };
-                let error = ApiError::new("transfer the image", kind, refused.message);
-                sorted.failed.push((ask, api_failure(&error, None)));
-            }
-        }
-    }
-    sorted
 }

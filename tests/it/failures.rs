@@ -415,7 +415,7 @@ fn a_timeout_leaves_the_build_for_the_next_run() {
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, 1 pending, in [time].
     ");
-    assert_snapshot!(steps(&env), @"<= app:v1 adopt its build is under way [build ID]");
+    assert_snapshot!(steps(&env), @"<= app:v1 adopt its build is under way, started [age] ago [build ID]");
     env.edit("imgplan.yaml", "timeout: 1s", "timeout: 1m");
     env.apply();
     assert_eq!(env.server().initiated(), ["app:v1"]);

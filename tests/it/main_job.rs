@@ -317,7 +317,7 @@ fn one_run_at_a_time() {
       help: wait for it to end; the lock is freed when its process is gone
     ");
     // To plan takes no lock.
-    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way [build ID]");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way, started [age] ago [build ID]");
     // The lock goes with its process.
     drop(first);
     let third = env.call(["apply"]).stdin("no\n").run();
@@ -398,20 +398,42 @@ fn a_build_whose_start_was_not_recorded_is_adopted() {
     let lines = journal.lines().filter(|line| !line.contains(r#""record":"started""#));
     let lines: Vec<&str> = lines.collect();
     env.write(".imgplan/journal.jsonl", lines.join("\n") + "\n");
-    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way [build ID]");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way, started [age] ago [build ID]");
 }
 
-/// Dies before the start: nobody will ever send the context of that build.
+/// Its context is there, and nothing but the start is missing.
 #[test]
-fn a_build_that_was_never_started_is_submitted_again() {
+fn a_build_that_could_not_be_started_is_started_by_the_next_apply() {
     let scripted = Scripted::willing();
     scripted.on("POST", "/images/build/*/start", [Answer::detail(503, "not now")]);
     let uploading = json!({ "id": "b-1", "status": "UPLOADING" });
     scripted.on("GET", "/images/build/*", [Answer::json(200, &uploading)]);
     let env = TestEnv::at(scripted.url());
     env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
-    env.run(["apply", "--auto-approve"]).code(1);
-    assert!(env.read("imgplan.lock").contains("\"b-1\""));
+    env.run(["apply", "--auto-approve", "--retry-times", "1"]).code(1);
+    assert!(env.read("imgplan.lock").contains("stage: uploaded"));
+    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way [build b-1]");
+    let completed = json!({ "id": "b-1", "status": "COMPLETED" });
+    scripted.on("POST", "/images/build/*/start", [Answer::empty(200)]);
+    scripted.on(
+        "GET",
+        "/images/build/*",
+        [Answer::json(200, &uploading), Answer::json(200, &uploading), Answer::json(200, &completed)],
+    );
+    env.apply();
+    assert_eq!(scripted.count("POST", "/images/build"), 1);
+}
+
+/// Its context will not be asked for any more: there is nothing to adopt.
+#[test]
+fn a_build_whose_start_is_refused_is_made_again() {
+    let scripted = Scripted::willing();
+    scripted.on("POST", "/images/build/*/start", [Answer::detail(400, "too late")]);
+    let uploading = json!({ "id": "b-1", "status": "UPLOADING" });
+    scripted.on("GET", "/images/build/*", [Answer::json(200, &uploading)]);
+    let env = TestEnv::at(scripted.url());
+    env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
+    env.run(["apply", "--auto-approve"]).code(1).says("too late");
     assert_snapshot!(steps(&env.ok(["plan"])), @"+ app:v1 build the last build did not succeed");
 }
 
@@ -508,7 +530,7 @@ fn a_second_ctrl_c_leaves_at_once_and_loses_nothing() {
     Next: `imgplan apply` goes on from here.
     ");
     assert!(env.read("imgplan.lock").contains("pending"));
-    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way [build ID]");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way, started [age] ago [build ID]");
 }
 
 #[test]

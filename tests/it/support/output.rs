@@ -98,6 +98,8 @@ impl Output {
             LazyLock::new(|| Regex::new(r"\b(after|in) [\d.]+(h\d+m|m\d+s|ms|s)\b").unwrap());
         static STAMP: LazyLock<Regex> =
             LazyLock::new(|| Regex::new(r"\d{4}-\d\d-\d\d[T ][0-9:.]+Z").unwrap());
+        static AGE: LazyLock<Regex> =
+            LazyLock::new(|| Regex::new(r"started \d+ (s|min|h) ago").unwrap());
         static PROCESS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"process \d+").unwrap());
         let mut text = text.to_owned();
         for (what, stand_in) in &self.redactions {
@@ -105,6 +107,7 @@ impl Output {
         }
         let text = TIME.replace_all(&text, "$1 [time]");
         let text = STAMP.replace_all(&text, "[stamp]");
+        let text = AGE.replace_all(&text, "started [age] ago");
         let text = PROCESS.replace_all(&text, "process [number]");
         redact_builds(&text)
     }

@@ -1,0 +1,112 @@
+//! One transfer on its way through the line, and what became of it. Does nothing itself.
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+
+use super::booking::{Group, Queued};
+use super::dispatch::StepFailure;
+use super::step::{MakeJob, api_failure};
+use crate::api::{Accepted, ApiError, ErrorKind, Refused};
+use crate::base::name::{ImageRef, Platform, Visibility};
+use crate::state::{Kind, Record, Stage, Submission};
+
+/// How often one source is asked for before its unit fails. To wait for a rate is not counted.
+pub(super) const TRIES: u32 = 8;
+
+/// One transfer that is asked for.
+pub(super) struct Ask {
+    pub(super) unit: ImageRef,
+    pub(super) platform: Platform,
+    pub(super) source: String,
+    pub(super) visibility: Option<Visibility>,
+    pub(super) submission: Submission,
+    /// It does not land where its source says.
+    pub(super) own_name: bool,
+    /// Since when there may be a build of it.
+    pub(super) lost: Option<Timestamp>,
+    pub(super) tries: u32,
+    /// A request with others was refused: it may not be this one's fault.
+    pub(super) alone: bool,
+    pub(super) reply: Option<oneshot::Sender<Answer>>,
+}
+
+/// What whoever asked is told: the build, once it is on record.
+pub(super) type Answer = Result<Accepted, StepFailure>;
+
+impl Ask {
+    pub(super) fn new(unit: &ImageRef, job: &MakeJob, source: String, own_name: bool) -> Self {
+        Self {
+            unit: unit.clone(),
+            platform: job.platform,
+            source,
+            visibility: job.visibility,
+            submission: job.submission(),
+            own_name,
+            lost: job.make.lost,
+            tries: 0,
+            alone: false,
+            reply: None,
+        }
+    }
+
+    /// Tells whoever asked.
+    pub(super) fn answer(self, answer: Answer) {
+        if let Some(reply) = self.reply {
+            // Whoever asked may have left; what happened is on record.
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// The record of a build that was accepted for it.
+    pub(super) fn created(&self, accepted: &Accepted) -> Record {
+        let (build, path) = (accepted.build.clone(), accepted.path.clone());
+        let submission = self.submission.clone();
+        // A transfer has all that it needs.
+        let pending = submission.accepted(build, path, accepted.visibility, Stage::Started);
+        let (unit, platform) = (self.unit.clone(), self.platform);
+        Record::Created { unit, kind: Kind::Mirror, platform, pending }
+    }
+}
+
+impl Queued for Ask {
+    fn group(&self) -> Option<Group> {
+        let alone = self.own_name || self.alone || self.lost.is_some();
+        (!alone).then_some(Group { platform: self.platform, visibility: self.visibility })
+    }
+
+    fn length(&self) -> usize {
+        self.source.len()
+    }
+}
+
+/// What became of each of a request's transfers.
+#[derive(Default)]
+pub(super) struct Sorted {
+    pub(super) accepted: Vec<(Ask, Accepted)>,
+    pub(super) failed: Vec<(Ask, StepFailure)>,
+    pub(super) again: Vec<Ask>,
+    pub(super) lost: Vec<Ask>,
+}
+
+impl Sorted {
+    /// What each part of an answer means for its transfer.
+    pub(super) fn of(batch: Vec<Ask>, parts: Vec<Option<Result<Accepted, Refused>>>) -> Self {
+        let mut sorted = Self::default();
+        for (ask, part) in batch.into_iter().zip(parts) {
+            match part {
+                Some(Ok(accepted)) => sorted.accepted.push((ask, accepted)),
+                None => sorted.lost.push(ask),
+                Some(Err(refused)) if refused.is_rate() => sorted.again.push(ask),
+                Some(Err(refused)) if refused.retryable && !refused.is_quota() && ask.tries < TRIES => {
+                    sorted.again.push(Ask { tries: ask.tries + 1, ..ask });
+                }
+                Some(Err(refused)) => {
+                    let kind = if refused.is_quota() { ErrorKind::Quota } else { ErrorKind::Rejected };
+                    let error = ApiError::new("transfer the image", kind, refused.message);
+                    sorted.failed.push((ask, api_failure(&error, None)));
+                }
+            }
+        }
+        sorted
+    }
+}
