@@ -7,9 +7,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::error::is_quota;
+use super::error::{is_quota, shorten};
 use crate::base::name::{BuildId, Visibility};
 use crate::base::secret::SignedUrl;
+
+/// No storage signs a URL for longer; so sums with a clock cannot overflow.
+const LONGEST_URL: Duration = Duration::from_secs(7 * 86_400);
 
 /// A build that the service accepted.
 #[derive(Debug, Clone)]
@@ -85,7 +88,7 @@ pub fn initiated(answer: &Value) -> Option<Vec<Result<Accepted, Refused>>> {
 fn result(item: &Value) -> Result<Accepted, Refused> {
     let build = item.get("build").filter(|build| build.is_object()).unwrap_or(item);
     let failed = item.get("success").and_then(Value::as_bool) == Some(false);
-    let source = text(item, &["sourceImage", "source_image"]).map(str::to_owned);
+    let source = text(item, &["sourceImage", "source_image"]).map(shorten);
     match accepted(build) {
         Some(accepted) if !failed => Ok(Accepted { source, ..accepted }),
         _ => Err(Refused {
@@ -106,7 +109,7 @@ fn accepted(answer: &Value) -> Option<Accepted> {
         expires_in: ["expires_in", "expiresIn"]
             .iter()
             .find_map(|key| answer.get(*key)?.as_u64())
-            .map(Duration::from_secs),
+            .map(|seconds| Duration::from_secs(seconds).min(LONGEST_URL)),
         source: None,
         visibility: text(answer, &["visibility"]).and_then(|text| text.parse().ok()),
     })
@@ -180,7 +183,7 @@ pub fn build_view(answer: &Value) -> Option<BuildView> {
         "COMPLETED" => Progress::Completed,
         "FAILED" => Progress::Failed(failure(answer)),
         "CANCELLED" | "CANCELED" => Progress::Cancelled,
-        _ => Progress::Running(super::error::shorten(status)),
+        _ => Progress::Running(shorten(status)),
     };
     let path = artifacts(answer)
         .find_map(|artifact| text(artifact, &["fullImagePath"]))
@@ -198,7 +201,7 @@ pub fn build_view(answer: &Value) -> Option<BuildView> {
 fn image(answer: &Value) -> Option<(String, String)> {
     let name = text(answer, &["imageName", "image_name"])?;
     let tag = text(answer, &["imageTag", "image_tag"])?;
-    Some((name.to_owned(), tag.to_owned()))
+    Some((shorten(name), shorten(tag)))
 }
 
 /// A time; without a zone it is in UTC (`api.md` §1).
@@ -266,6 +269,52 @@ mod tests {
         {
             assert!(initiated(&nothing).is_none(), "{nothing}");
         }
+    }
+
+    #[test]
+    fn a_source_and_the_life_of_a_url_are_read() {
+        let read = |answer| initiated(&answer).unwrap().remove(0);
+        let b = read(json!({"results": [{"sourceImage": "x:1", "success": true, "buildId": "1"}]}));
+        assert_eq!(b.unwrap().source.as_deref(), Some("x:1"));
+        let c = json!({"results": [{"sourceImage": "y", "build": {"build_id": "1"}}]});
+        assert_eq!(read(c).unwrap().source.as_deref(), Some("y"));
+        let text = "Image transfer rate limit exceeded: 10/10 images";
+        let no = json!({"results": [{"sourceImage": "z", "success": false, "error": text}]});
+        let no = read(no).unwrap_err();
+        assert_eq!((no.source.as_deref(), no.is_rate(), no.is_quota()), (Some("z"), true, false));
+        for (said, expected) in [
+            (json!(3600), Some(3600)),
+            (json!(u64::MAX), Some(7 * 86_400)),
+            (json!(-1), None),
+            (json!("soon"), None),
+            (json!(null), None),
+        ] {
+            let accepted = read(json!({"build_id": "1", "expires_in": said})).unwrap();
+            assert_eq!(accepted.expires_in.map(|life| life.as_secs()), expected, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_build_tells_its_image_and_its_times() {
+        let view = |created: &str| {
+            let answer = json!({
+                "status": "BUILDING", "imageName": "api", "imageTag": "v1", "createdAt": created,
+            });
+            build_view(&answer).unwrap()
+        };
+        let zoned: Timestamp = "2026-08-01T10:00:00.5Z".parse().unwrap();
+        for text in
+            ["2026-08-01T10:00:00.5Z", "2026-08-01T12:00:00.5+02:00", "2026-08-01T10:00:00.5"]
+        {
+            assert_eq!(view(text).created, Some(zoned), "{text}");
+        }
+        assert_eq!(view("yesterday").created, None);
+        assert_eq!(view("").image, Some(("api".to_owned(), "v1".to_owned())));
+        let bare = build_view(&json!({"status": "BUILDING", "imageName": "api", "createdAt": 3}));
+        assert_eq!(
+            bare.map(|bare| (bare.image, bare.created, bare.started)),
+            Some((None, None, None))
+        );
     }
 
     #[test]

@@ -280,7 +280,11 @@ impl Client {
                     let broken = Broken { sent: true, ..Broken::of(error) };
                     self.broken(action, &self.inner.base, &broken)
                 }
-                Err(_) => silent(action, if patience == deadline { IN_ALL } else { SILENCE }),
+                Err(_) if patience == deadline => {
+                    let message = "it was not at its end in time";
+                    ApiError::new(action, ErrorKind::Lost, message)
+                }
+                Err(_) => silent(action, SILENCE),
             };
             // Of an error the status is enough; of a success the answer is what was asked for.
             return if success { Err(error) } else { Ok(body.into()) };

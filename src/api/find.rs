@@ -100,4 +100,86 @@ fn matching(
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests {
+    use super::*;
+
+    fn time(minute: i64) -> Timestamp {
+        Timestamp::from_second(1_785_000_000 + 60 * minute).unwrap()
+    }
+
+    /// `id name:tag created`, where a `!` before the ID says that it has ended.
+    fn row(text: &str) -> BuildView {
+        let mut words = text.split(' ');
+        let (id, image) = (words.next().unwrap(), words.next().unwrap());
+        let ended = id.starts_with('!');
+        BuildView {
+            build: BuildId::new(id.trim_start_matches('!')),
+            progress: match ended {
+                true => Progress::Completed,
+                false => Progress::Running("PENDING".to_owned()),
+            },
+            path: None,
+            image: image.split_once(':').map(|(name, tag)| (name.to_owned(), tag.to_owned())),
+            created: words.next().map(|minute| time(minute.parse().unwrap())),
+            started: None,
+        }
+    }
+
+    #[test]
+    fn a_build_is_found_by_name_tag_and_time() {
+        let cases: &[(&str, &[&str], &[&str], &[&str])] = &[
+            ("the one", &["a:1"], &["x a:1 10"], &["x"]),
+            ("too old", &["a:1"], &["x a:1 9"], &["-"]),
+            ("another name, another tag", &["a:1"], &["x b:1 11", "y a:2 11"], &["-"]),
+            ("known already", &["a:1"], &["known a:1 11"], &["-"]),
+            ("known and new", &["a:1"], &["known a:1 12", "x a:1 11"], &["x"]),
+            ("the newest", &["a:1"], &["x a:1 11", "y a:1 13", "z a:1 12"], &["y"]),
+            ("ended since", &["a:1"], &["!x a:1 11"], &["x"]),
+            ("no date, under way", &["a:1"], &["x a:1", "y a:1"], &["x"]),
+            ("no date, ended", &["a:1"], &["!x a:1"], &["-"]),
+            ("a date before none", &["a:1"], &["x a:1", "y a:1 11"], &["y"]),
+            ("no image", &["a:1"], &["x none 11"], &["-"]),
+            ("each once", &["a:1", "a:1", "a:1"], &["x a:1 11", "y a:1 12"], &["y", "x", "-"]),
+            ("each its own", &["a:1", "b:1"], &["x b:1 11", "y a:1 11"], &["y", "x"]),
+        ];
+        let known = HashSet::from([BuildId::new("known").unwrap()]);
+        for (case, wanted, rows, expected) in cases {
+            let wanted: Vec<Wanted> = wanted
+                .iter()
+                .filter_map(|image| image.split_once(':'))
+                .map(|(name, tag)| (name.to_owned(), tag.to_owned()))
+                .map(|(name, tag)| Wanted { name, tag, since: time(10) })
+                .collect();
+            let rows: Vec<BuildView> = rows.iter().map(|text| row(text)).collect();
+            let found = matching(&wanted, &known, &rows, SignedDuration::ZERO);
+            let of = |index: usize| {
+                let row = found.iter().find(|(at, _)| *at == index)?.1;
+                rows[row].build.as_ref().map(BuildId::as_str)
+            };
+            let found: Vec<&str> = (0..wanted.len()).map(|at| of(at).unwrap_or("-")).collect();
+            assert_eq!(&found, expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn clocks_differ() {
+        let secs = SignedDuration::from_secs;
+        let (since, skew) = (time(10), secs(-3600));
+        for (after, before) in [(-3600, false), (-3605, false), (-3606, true), (0, false)] {
+            assert_eq!(is_before(since + secs(after), since, skew), before, "{after}");
+        }
+    }
+
+    #[test]
+    fn pages_end_where_all_is_older_and_the_newest_come_first() {
+        let past = |rows: &[&str]| {
+            let rows: Vec<BuildView> = rows.iter().map(|text| row(text)).collect();
+            is_past(&rows, time(10), SignedDuration::ZERO)
+        };
+        assert!(past(&["x a:1 12", "y a:1 9"]));
+        assert!(past(&["x a:1 9", "y a:1", "z a:1 8"]));
+        assert!(!past(&["x a:1 12", "y a:1 11"]));
+        assert!(!past(&["x a:1 1", "y a:1 9"]), "oldest first: what is new comes later");
+        assert!(!past(&["x a:1"]) && !past(&[]));
+    }
+}

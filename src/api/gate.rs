@@ -33,8 +33,8 @@ struct Lane {
     turn: tokio::sync::Mutex<()>,
     window: Mutex<SlidingWindow>,
     answered: Notify,
-    /// Until when no further wait is told of.
-    told_until: Mutex<Option<Instant>>,
+    /// The last wait that was told of, and when.
+    told: Mutex<Option<(Instant, Duration)>>,
 }
 
 /// The right to send one request (or transfer some images); its slots are given back when dropped,
@@ -117,7 +117,7 @@ impl Lane {
             turn: tokio::sync::Mutex::new(()),
             window: Mutex::new(SlidingWindow::new(limit)),
             answered: Notify::new(),
-            told_until: Mutex::new(None),
+            told: Mutex::new(None),
         }
     }
 
@@ -158,7 +158,8 @@ impl Lane {
         Permit { lane, slots, admitted }
     }
 
-    /// Tells of a wait, once in a window.
+    /// Tells of a wait, once in a window: slots that free one by one are one wait. One that is twice
+    /// as long as what was told is another, as when a pause ends before a full window.
     fn tell_wait(&self, until: Instant, now: Instant, tell: Tell<'_>) {
         let wait = until.saturating_duration_since(now);
         if wait < WORTH_TELLING {
@@ -166,11 +167,12 @@ impl Lane {
         }
         let limit = self.window().limit();
         {
-            let mut told = self.told_until.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.is_some_and(|told| told > now) {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            let again = |(at, of): (Instant, Duration)| at + limit.window <= now || of * 2 <= wait;
+            if !told.is_none_or(again) {
                 return;
             }
-            *told = Some(now + limit.window);
+            *told = Some((now, wait));
         }
         tell(Notice::RateWait { class: self.class, limit, wait });
     }

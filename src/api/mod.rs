@@ -1,11 +1,14 @@
 //! The client of the images API: [`endpoint`] says where and as whom, [`client`] has one method an
-//! endpoint, each of which passes the [`gate`]; what comes back is read by [`answer`].
+//! endpoint, each of which passes the [`gate`] and takes a [`transport`]; what comes back is read by
+//! [`answer`], and what fails is judged by [`retry`]. Nobody takes a wait for a standstill: [`notice`].
 
 pub mod answer;
 mod call;
 pub mod client;
 pub mod endpoint;
 pub mod error;
+#[cfg(test)]
+mod fake;
 mod find;
 pub mod gate;
 mod header;

@@ -25,7 +25,7 @@ pub enum Notice {
         wait: Duration,
     },
     /// Requests of this class wait for their budget. Told by the first of those that wait, when it
-    /// will wait for a second or more, and at most once in a window.
+    /// will wait for a second or more, and about once in a window.
     RateWait {
         /// Which requests.
         class: Class,

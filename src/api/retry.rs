@@ -144,3 +144,134 @@ impl Tries {
         (self.rates + self.failed, after(error, &attempt, self.repeat))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insta::assert_snapshot;
+
+    const ACTION: &str = "try";
+
+    fn attempt(tries: u32) -> Attempt {
+        let since_first = Duration::ZERO;
+        Attempt { tries, most: TRIES, since_first, reached: true, jitter: 1.0 }
+    }
+
+    fn answer(status: u16, retry_after: Option<u64>, detail: &str) -> ApiError {
+        let body = format!(r#"{{"detail": "{detail}"}}"#);
+        let retry_after = retry_after.map(Duration::from_secs);
+        ApiError::from_answer(ACTION, status, retry_after, body.as_bytes(), "k")
+    }
+
+    #[test]
+    fn every_failure_has_its_verdict() {
+        let error = |kind| ApiError::new(ACTION, kind, "");
+        let mut failures = vec![
+            ("200 and HTML".to_owned(), error(ErrorKind::BadAnswer)),
+            ("201 without a build".to_owned(), error(ErrorKind::BadAnswer)),
+        ];
+        for status in [302, 400, 401, 402, 403, 404, 405, 408, 409, 422, 425, 429] {
+            failures.push((status.to_string(), answer(status, None, "")));
+        }
+        failures.push(("429 asks for 7 s".to_owned(), answer(429, Some(7), "")));
+        failures.push(("429 of a quota".to_owned(), answer(429, None, "Image limit exceeded")));
+        for status in [500, 502, 503, 504] {
+            failures.push((status.to_string(), answer(status, None, "")));
+        }
+        failures.push(("503 asks for 7 s".to_owned(), answer(503, Some(7), "")));
+        failures.push(("503 asks for a day".to_owned(), answer(503, Some(86_400), "")));
+        failures.push(("503 asks for 0 s".to_owned(), answer(503, Some(0), "")));
+        failures.push(("not connected".to_owned(), error(ErrorKind::Unreachable)));
+        failures.push(("answer lost".to_owned(), error(ErrorKind::Lost)));
+        failures.push(("stopped".to_owned(), error(ErrorKind::Stopped)));
+        let mut table = String::new();
+        for (name, error) in &failures {
+            let verdict = |repeat| format!("{:?}", after(error, &attempt(1), repeat));
+            let (safe, look) = (verdict(Repeat::Safe), verdict(Repeat::LookFirst));
+            table += &format!("{name:20}{safe:15}{look}\n");
+        }
+        assert_snapshot!(table, @"
+        200 and HTML        Again(500ms)   Look(500ms)
+        201 without a build Again(500ms)   Look(500ms)
+        302                 Again(500ms)   Look(500ms)
+        400                 GiveUp         GiveUp
+        401                 GiveUp         GiveUp
+        402                 GiveUp         GiveUp
+        403                 GiveUp         GiveUp
+        404                 GiveUp         GiveUp
+        405                 GiveUp         GiveUp
+        408                 Again(500ms)   Look(500ms)
+        409                 GiveUp         GiveUp
+        422                 GiveUp         GiveUp
+        425                 Again(500ms)   Look(500ms)
+        429                 Again(500ms)   Again(500ms)
+        429 asks for 7 s    Again(7s)      Again(7s)
+        429 of a quota      GiveUp         GiveUp
+        500                 Again(500ms)   Look(500ms)
+        502                 Again(500ms)   Look(500ms)
+        503                 Again(500ms)   Look(500ms)
+        504                 Again(500ms)   Look(500ms)
+        503 asks for 7 s    Again(7s)      Look(7s)
+        503 asks for a day  Again(120s)    Look(120s)
+        503 asks for 0 s    Again(500ms)   Look(500ms)
+        not connected       Again(500ms)   Again(500ms)
+        answer lost         Again(500ms)   Look(500ms)
+        stopped             GiveUp         GiveUp
+        ");
+    }
+
+    #[test]
+    fn waits_double_and_are_spread() {
+        let error = answer(503, None, "");
+        let wait = |tries, jitter| wait(&error, &Attempt { jitter, ..attempt(tries) }).as_millis();
+        let longest: Vec<_> = (1..=10).map(|tries| wait(tries, 1.0)).collect();
+        let doubled = [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000];
+        assert_eq!(longest, doubled);
+        assert_eq!((wait(1, 0.0), wait(9, 0.0), wait(4_000_000_000, 0.5)), (250, 30_000, 45_000));
+    }
+
+    #[test]
+    fn tries_end_but_for_those_that_wait_their_turn() {
+        let last = |error: &ApiError, base: Attempt| {
+            let stays = |tries: &u32| {
+                let attempt = Attempt { tries: *tries, ..base };
+                after(error, &attempt, Repeat::Safe) != Verdict::GiveUp
+            };
+            (1..100).take_while(stays).count() + 1
+        };
+        let new = Attempt { reached: false, ..attempt(1) };
+        let kind = |kind| ApiError::new(ACTION, kind, "");
+        for error in [answer(500, None, ""), kind(ErrorKind::Lost), kind(ErrorKind::Unreachable)] {
+            assert_eq!((last(&error, attempt(1)), last(&error, new)), (10, 4), "{error}");
+        }
+        let stranger = kind(ErrorKind::BadAnswer);
+        assert_eq!((last(&stranger, attempt(1)), last(&stranger, new)), (10, 3));
+        let quick = Attempt { most: 2, ..attempt(1) };
+        assert_eq!((last(&stranger, quick), last(&answer(429, None, ""), quick)), (2, 100));
+    }
+
+    #[test]
+    fn no_try_begins_after_a_quarter_of_an_hour() {
+        let after_secs = |error: &ApiError, secs| {
+            let since_first = Duration::from_secs(secs);
+            after(error, &Attempt { since_first, ..attempt(2) }, Repeat::Safe)
+        };
+        let error = answer(503, Some(60), "");
+        assert_eq!(after_secs(&error, 840), Verdict::Again(Duration::from_secs(60)));
+        assert_eq!(after_secs(&error, 841), Verdict::GiveUp);
+        assert_ne!(after_secs(&answer(429, Some(60), ""), 86_400), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn to_wait_a_turn_is_no_try() {
+        let (start, mut tries) = (Instant::now(), Tries::new(Repeat::Safe));
+        let mut fail = |error: &ApiError, secs| {
+            tries.failed(error, true, 1.0, start + Duration::from_secs(secs)).1
+        };
+        for secs in 0..50 {
+            assert_ne!(fail(&answer(429, None, ""), secs * 60), Verdict::GiveUp);
+        }
+        let first = fail(&answer(500, None, ""), 3000);
+        assert_eq!(first, Verdict::Again(FIRST), "it is the first that failed");
+    }
+}

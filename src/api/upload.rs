@@ -64,6 +64,11 @@ impl Client {
         if status.is_success() {
             return Ok(());
         }
+        if status.is_redirection() {
+            // It would redirect the next one too.
+            let message = format!("it is redirected (HTTP {})", status.as_u16());
+            return Err(ApiError::new(ACTION, ErrorKind::Rejected, message));
+        }
         let asked = header::retry_after(answer.headers(), Timestamp::now());
         let body = self.body(ACTION, answer, Instant::now() + BODY).await?;
         let key = self.inner.key.expose();

@@ -1,1 +1,275 @@
 //! The client against a service inside the process, under a clock that jumps.
+
+use std::io::Write;
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::api::fake::{Fake, Reply};
+use crate::base::secret::SignedUrl;
+
+const SEC: Duration = Duration::from_secs(1);
+
+fn id() -> BuildId {
+    BuildId::new("b-1").unwrap()
+}
+
+fn building() -> Reply {
+    Reply::json(200, &json!({ "id": "b-1", "status": "BUILDING" }))
+}
+
+fn limit(class: Class, count: u32) -> Gate {
+    Gate::new(&[(class, Limit { count, window: 60 * SEC })])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_goes_out_and_comes_back_without_a_network() {
+    let accepted = json!({ "build_id": "b-1", "expires_in": 60 });
+    let fake = Fake::script([Reply::json(201, &accepted)]);
+    let client = fake.client(Gate::new(&[]));
+    let request = BuildImageRequest { image_name: Some("api".to_owned()), ..Default::default() };
+    let (mut tries, stop) = (Tries::new(Repeat::Safe), CancellationToken::new());
+    let results = client.initiate(&request, &mut tries, None, &stop).await.unwrap();
+    assert_eq!(results[0].as_ref().unwrap().expires_in, Some(60 * SEC));
+    let asked = &fake.asked()[0];
+    assert_eq!(asked.line, "POST /images/build");
+    assert_eq!(asked.headers["authorization"], "Bearer k-123");
+    assert_eq!(asked.headers["content-type"], "application/json");
+    assert_eq!(asked.body, br#"{"image_name":"api"}"#);
+    assert_eq!(fake.notices(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_date_to_come_back_at_is_by_the_services_own_clock() {
+    let busy = Reply::detail(503, "busy")
+        .header("date", "Sat, 01 Aug 2026 12:00:00 GMT")
+        .header("retry-after", "Sat, 01 Aug 2026 12:00:09 GMT");
+    let fake = Fake::script([busy, building()]);
+    fake.client(Gate::new(&[])).status(&id()).await.unwrap();
+    assert_eq!(fake.times(), [0, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_for_people_passes() {
+    let fake = Fake::script([Reply::html(), Reply::html(), building()]);
+    fake.client(Gate::new(&[])).status(&id()).await.unwrap();
+    let notices: Vec<String> = fake.notices().iter().map(|notice| format!("{notice:?}")).collect();
+    assert_eq!(notices.len(), 2);
+    assert!(notices[1].contains("attempt: 2"), "{notices:?}");
+    assert!(notices[0].contains("why: \"the service answered with an HTML page instead of JSON\""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_was_never_reached_is_given_up_within_seconds() {
+    for (reply, requests) in
+        [(Reply::Broken(false), 4), (Reply::Broken(true), 4), (Reply::html(), 3)]
+    {
+        let fake = Fake::script([reply]);
+        let error = fake.client(Gate::new(&[])).status(&id()).await.unwrap_err();
+        assert_eq!(fake.asked().len(), requests, "{error}");
+        assert!(*fake.times().last().unwrap() < 4, "{error}");
+        assert_eq!(error.stops_run(), error.kind != ErrorKind::Lost, "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_waited_out_but_not_for_ever() {
+    let busy = |after: &str| Reply::detail(503, "busy").header("retry-after", after);
+    for (reply, requests, longest) in [
+        // Waits of half to the whole of 184 s.
+        (Reply::Broken(false), 1 + 10, 184),
+        // Each a minute in coming.
+        (Reply::Silence, 1 + 10, 184 + 9 * 60),
+        (busy("120"), 1 + 8, 840),
+        (busy("86400"), 1 + 8, 840),
+    ] {
+        let fake = Fake::script([building(), reply.clone()]);
+        let client = fake.client(Gate::new(&[]));
+        client.status(&id()).await.unwrap();
+        let error = client.status(&id()).await.unwrap_err();
+        assert_eq!(fake.asked().len(), requests, "{reply:?} {error}");
+        let took = *fake.times().last().unwrap();
+        assert!((longest / 2..=longest).contains(&took), "{reply:?} {took}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_end_is_lost() {
+    for (reply, after, message) in [
+        (Reply::Silence, 60, "nothing came for 60 s"),
+        (Reply::Trickle(31 * SEC), 30, "nothing came for 30 s"),
+        (Reply::Trickle(29 * SEC), 120, "it was not at its end in time"),
+    ] {
+        let fake = Fake::script([reply]);
+        let began = tokio::time::Instant::now();
+        let tries = Tries::new(Repeat::Safe).at_most(1);
+        let client = fake.client(Gate::new(&[]));
+        let error = client.status_within(&id(), tries).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Lost);
+        assert_eq!((began.elapsed().as_secs(), &*error.message), (after, message));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_asks_for_something_new_is_looked_up_first() {
+    let no = Reply::detail(500, "oh");
+    let fake =
+        Fake::script([Reply::Broken(false), Reply::Broken(true), no, Reply::html(), building()]);
+    let client = fake.client(Gate::new(&[]));
+    let mut tries = Tries::new(Repeat::LookFirst);
+    let mut looks = Vec::new();
+    let mut requests = Vec::new();
+    while let Err(error) = client.start(&id(), &mut tries).await {
+        looks.push(error.look_after.unwrap().as_millis());
+        requests.push(fake.asked().len());
+    }
+    // What was never sent is sent again at once; of the rest each is returned.
+    assert_eq!(requests, [2, 3, 4]);
+    for (look, most) in looks.iter().zip([1000, 2000, 4000]) {
+        assert!((most / 2..=most).contains(look), "{looks:?}");
+    }
+    assert_eq!(fake.notices().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_whose_answer_was_lost_is_a_failure_that_nobody_looks_up() {
+    let fake = Fake::script([Reply::Broken(true)]);
+    let update = json!({ "updates": [{
+        "source": { "name": "a", "tag": "b" }, "set": { "owner": { "type": "personal" } },
+    }] });
+    let update: UpdateImagesRequest = serde_json::from_value(update).unwrap();
+    let stop = CancellationToken::new();
+    let error = fake.client(Gate::new(&[])).update(&update, &stop).await.unwrap_err();
+    assert_eq!((error.kind, error.look_after, fake.asked().len()), (ErrorKind::Lost, None, 1));
+    assert_eq!(fake.notices(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_class_waits_and_learns_and_tells() {
+    let too_many = Reply::detail(429, "Too Many Requests (per-token limit)");
+    let fake = Fake::script([building(), too_many.clone(), too_many, building()]);
+    let client = fake.client(limit(Class::Status, 10));
+    for _ in 0..14 {
+        client.status(&id()).await.unwrap();
+    }
+    // Two refusals cut what is let through to 7, then 4 in any minute; the two that were refused
+    // are used up. Each minute without a refusal after the one at 2 s adds one.
+    assert_eq!(fake.times(), [0, 0, 2, 6, 60, 60, 62, 62, 66, 120, 120, 122, 122, 122, 126, 180]);
+    let notices: Vec<String> = fake.notices().iter().map(|notice| format!("{notice:?}")).collect();
+    assert_snapshot!(notices.join("\n"), @r#"
+    Retry { action: "ask for the build's status", class: Some(Status), attempt: 1, status: Some(429), why: "HTTP 429: Too Many Requests (per-token limit)", wait: 2s }
+    RateWait { class: Status, limit: Limit { count: 7, window: 60s }, wait: 2s }
+    Retry { action: "ask for the build's status", class: Some(Status), attempt: 2, status: Some(429), why: "HTTP 429: Too Many Requests (per-token limit)", wait: 4s }
+    RateWait { class: Status, limit: Limit { count: 4, window: 60s }, wait: 4s }
+    RateWait { class: Status, limit: Limit { count: 4, window: 60s }, wait: 54s }
+    RateWait { class: Status, limit: Limit { count: 5, window: 60s }, wait: 54s }
+    RateWait { class: Status, limit: Limit { count: 6, window: 60s }, wait: 54s }
+    "#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_transfer_holds_back_the_transfers_of_its_owner() {
+    let text = "Image transfer rate limit exceeded: 10/10 images";
+    let refused = Reply::detail(429, text).header("retry-after", "30");
+    let accepted = Reply::json(201, &json!({ "build_id": "b-1" }));
+    let fake = Fake::script([refused, accepted]);
+    let client = fake.client(Gate::new(&[]));
+    let stop = CancellationToken::new();
+    let (count, mut turn) = client.transfer_turn(&Owner::Personal, 3, &stop).await.unwrap();
+    assert_eq!(count, 3);
+    let mut tries = Tries::new(Repeat::LookFirst);
+    let request = BuildImageRequest::default();
+    client.initiate(&request, &mut tries, turn.as_mut(), &stop).await.unwrap();
+    assert_eq!(fake.times(), [0, 30]);
+    // What was refused counts as used, and less is let through: 7 - 3 - 3.
+    let (count, turn) = client.transfer_turn(&Owner::Personal, 9, &stop).await.unwrap();
+    assert_eq!(count, 1);
+    // Builds are another budget, and other owners another account.
+    let mut tries = Tries::new(Repeat::Safe);
+    client.initiate(&request, &mut tries, None, &stop).await.unwrap();
+    let team = Owner::Team("t".to_owned());
+    assert_eq!(client.transfer_turn(&team, 90, &stop).await.unwrap().0, 60);
+    assert_eq!(client.transfer_turn(&Owner::Platform, 90, &stop).await.unwrap().0, 90);
+    assert_eq!(fake.times(), [0, 30, 30]);
+    drop(turn);
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_stop_ends_waits() {
+    let too_many = Reply::detail(429, "slow down").header("retry-after", "100");
+    let fake = Fake::script([too_many]);
+    let client = fake.client(Gate::new(&[]));
+    let stop = CancellationToken::new();
+    let stopper = stop.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(5 * SEC).await;
+        stopper.cancel();
+    });
+    let began = tokio::time::Instant::now();
+    let mut tries = Tries::new(Repeat::LookFirst);
+    let request = BuildImageRequest::default();
+    let error = client.initiate(&request, &mut tries, None, &stop).await.unwrap_err();
+    assert_eq!((error.kind, began.elapsed().as_secs()), (ErrorKind::Stopped, 5));
+    let error = client.transfer_turn(&Owner::Personal, 1, &stop).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_never_left_uses_nothing_up() {
+    let fake = Fake::script([building(), Reply::Broken(false), Reply::Broken(false), building()]);
+    let client = fake.client(limit(Class::Status, 3));
+    for _ in 0..3 {
+        client.status(&id()).await.unwrap();
+    }
+    assert_eq!(fake.asked().len(), 5);
+    assert!(*fake.times().last().unwrap() < 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_stands_still_is_lost_and_begun_anew() {
+    let fake = Fake::script([Reply::Silence, Reply::detail(429, ""), Reply::detail(200, "")]);
+    let client = fake.client(Gate::new(&[]));
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"context").unwrap();
+    let url = SignedUrl::new("https://storage/up?sig=s3cr3t".to_owned());
+    let mut tries = Tries::new(Repeat::Safe);
+    let upload = || client.upload(&url, file.try_clone().unwrap(), 7);
+    let began = tokio::time::Instant::now();
+    let lost = upload().await.unwrap_err();
+    assert_eq!((lost.kind, began.elapsed().as_secs()), (ErrorKind::Lost, 120));
+    assert!(client.upload_again(&lost, &mut tries).is_some());
+    let busy = upload().await.unwrap_err();
+    let wait = client.upload_again(&busy, &mut tries).unwrap();
+    assert!(wait >= SEC / 4, "no budget paces uploads: {wait:?}");
+    upload().await.unwrap();
+    assert_eq!(fake.asked()[2].headers["content-length"], "7");
+    assert!(!format!("{:?}", fake.notices()).contains("s3cr3t"));
+    let none = client.upload(&SignedUrl::new("none".to_owned()), file, 7).await.unwrap_err();
+    assert_eq!((none.kind, client.upload_again(&none, &mut tries)), (ErrorKind::Rejected, None));
+}
+
+#[test]
+fn pages_go_on_by_what_the_service_grants() {
+    let granted = json!(50);
+    for (offset, rows, limit, total, expected) in [
+        (0, 100, None, Some(250), Some(100)),
+        (200, 50, None, Some(250), None),
+        // Without a total, a page that is not full is the last.
+        (0, 100, None, None, Some(100)),
+        (0, 99, None, None, None),
+        (0, 50, Some(&granted), None, Some(50)),
+        (50, 50, Some(&granted), Some(100), None),
+        // A total that is wrong does not lead on for ever.
+        (300, 0, None, Some(1000), None),
+        (0, 100, Some(&json!(0)), None, Some(100)),
+    ] {
+        assert_eq!(
+            next(offset, rows, limit, total),
+            expected,
+            "{offset} {rows} {limit:?} {total:?}"
+        );
+    }
+}

@@ -1,1 +1,150 @@
-//! The client against a service inside the process, under a clock that jumps.
+//! Looks at a service inside the process.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::fake::{Fake, Reply};
+use crate::api::{Gate, Progress};
+
+fn id(number: usize) -> BuildId {
+    BuildId::new(format!("b-{number}")).unwrap()
+}
+
+fn ids(numbers: impl IntoIterator<Item = usize>) -> Vec<BuildId> {
+    numbers.into_iter().map(id).collect()
+}
+
+fn row(number: usize) -> Value {
+    json!({ "id": format!("b-{number}"), "status": "BUILDING" })
+}
+
+/// A service that has builds of these numbers, newest first, and lists only some of them.
+fn service(builds: usize, listed: fn(usize) -> bool) -> std::sync::Arc<Fake> {
+    Fake::new(move |asked| {
+        if let Some(number) = asked.line.strip_prefix("GET /images/build/b-") {
+            let number: usize = number.parse().unwrap();
+            let known = number < builds;
+            return if known { Reply::json(200, &row(number)) } else { Reply::detail(404, "no") };
+        }
+        let query = asked.line.strip_prefix("GET /images/builds?offset=").unwrap();
+        let offset: usize = query.strip_suffix("&limit=100").unwrap().parse().unwrap();
+        let all: Vec<usize> = (0..builds).rev().filter(|number| listed(*number)).collect();
+        let page: Vec<Value> = all.iter().skip(offset).take(100).map(|n| row(*n)).collect();
+        Reply::json(200, &json!({ "data": page, "total_count": all.len() }))
+    })
+}
+
+/// What a look at builds found, and the requests it took: pages and single ones.
+async fn counted(
+    fake: &std::sync::Arc<Fake>,
+    builds: &[BuildId],
+    listing: &mut Listing,
+) -> (usize, usize, usize) {
+    let before = fake.lines().len();
+    let found = look(&fake.client(Gate::new(&[])), builds, listing).await;
+    assert!(found.iter().map(|(build, _)| build).eq(builds), "in their order");
+    let lines = fake.lines().split_off(before);
+    let pages = lines.iter().filter(|line| line.contains("offset")).count();
+    assert_eq!(listing.cost() as usize, lines.len());
+    (found.iter().filter(|(_, view)| view.is_ok()).count(), pages, lines.len() - pages)
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_are_asked_for_one_by_one_and_many_by_the_listing() {
+    let fake = service(1000, |_| true);
+    let mut listing = Listing::new();
+    assert_eq!(counted(&fake, &ids(0..3), &mut listing).await, (3, 0, 3));
+    assert_eq!(counted(&fake, &ids(900..1000), &mut listing).await, (100, 1, 0));
+    assert_eq!(counted(&fake, &ids(750..1000), &mut listing).await, (250, 3, 0));
+    assert_eq!(
+        counted(&fake, &ids([0, 999, 998, 997]), &mut listing).await,
+        (4, 3, 1),
+        "two barren"
+    );
+    assert_eq!(counted(&fake, &ids([999, 998, 5000, 899]), &mut listing).await, (3, 4, 1));
+    assert_eq!(counted(&fake, &[], &mut listing).await, (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_without_ours_is_not_asked_for_ever() {
+    let fake = service(1000, |number| number < 500);
+    let mut listing = Listing::new();
+    let team = ids(500..510);
+    for _ in 0..2 {
+        assert_eq!(counted(&fake, &team, &mut listing).await, (10, 2, 10));
+    }
+    for _ in 0..3 {
+        assert_eq!(counted(&fake, &team, &mut listing).await, (10, 0, 10));
+    }
+    tokio::time::advance(REST).await;
+    assert_eq!(counted(&fake, &ids(490..500), &mut listing).await, (10, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_without_a_listing_is_asked_one_by_one() {
+    for status in [403, 404, 405, 422] {
+        let fake = Fake::new(move |asked| match asked.line.contains("offset") {
+            true => Reply::detail(status, "no such thing"),
+            false => Reply::json(200, &row(1)),
+        });
+        let mut listing = Listing::new();
+        assert_eq!(counted(&fake, &ids(0..9), &mut listing).await, (9, 1, 9), "{status}");
+        assert_eq!(counted(&fake, &ids(0..9), &mut listing).await, (9, 0, 9), "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_of_the_listing_is_trouble_of_all() {
+    for (reply, tries) in
+        [(Reply::Broken(true), 3), (Reply::detail(503, ""), 3), (Reply::detail(401, ""), 1)]
+    {
+        let fake = Fake::script([reply]);
+        let client = fake.client(Gate::new(&[]));
+        let found = look(&client, &ids(0..50), &mut Listing::quick()).await;
+        assert_eq!((found.len(), fake.lines().len()), (50, tries));
+        assert!(found.iter().all(|(_, view)| view == &found[0].1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_build_in_trouble_is_no_trouble_for_the_others() {
+    let fake = Fake::new(|asked| match asked.line.as_str() {
+        "GET /images/build/b-1" => Reply::detail(500, "oh"),
+        _ => Reply::json(200, &json!({ "status": "COMPLETED" })),
+    });
+    let found = look(&fake.client(Gate::new(&[])), &ids(0..3), &mut Listing::quick()).await;
+    let ended =
+        |at: usize| matches!(&found[at].1, Ok(view) if view.progress == Progress::Completed);
+    assert!(ended(0) && !ended(1) && ended(2));
+    assert_eq!(fake.lines().len(), 2 + 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn builds_whose_answer_was_lost_are_found_by_the_services_clock() {
+    let now = jiff::Timestamp::now();
+    // The service is an hour behind us.
+    let theirs = |ago: i64| (now - jiff::SignedDuration::from_secs(3600 + ago)).to_string();
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new();
+    let date = date.timestamp_to_rfc9110_string(&(now - jiff::SignedDuration::from_secs(3600)));
+    let page = json!({ "data": [
+        { "id": "other", "status": "PENDING", "imageName": "x", "imageTag": "1", "createdAt": theirs(1) },
+        { "id": "new", "status": "BUILDING", "imageName": "api", "imageTag": "1", "createdAt": theirs(30) },
+        { "id": "old", "status": "COMPLETED", "imageName": "api", "imageTag": "1", "createdAt": theirs(90) },
+    ], "total_count": 300 });
+    let fake = Fake::script([Reply::json(200, &page).header("date", &date.unwrap())]);
+    let client = fake.client(Gate::new(&[]));
+    let wanted = |tag: &str| Wanted {
+        name: "api".to_owned(),
+        tag: tag.to_owned(),
+        since: now - jiff::SignedDuration::from_secs(60),
+    };
+    let found = find(&client, &[wanted("2"), wanted("1")], &HashSet::new()).await.unwrap();
+    let found: Vec<_> = found.iter().map(|(at, view)| (*at, view.build.clone())).collect();
+    assert_eq!(found, [(1, BuildId::new("new"))]);
+    // All that follows is older.
+    assert_eq!(fake.lines(), ["GET /images/builds?offset=0&limit=100"]);
+    assert_eq!(find(&client, &[], &HashSet::new()).await, Ok(Vec::new()));
+    assert_eq!(fake.lines().len(), 1, "nothing to look for");
+    let fake = Fake::script([Reply::detail(404, "no")]);
+    assert!(find(&fake.client(Gate::new(&[])), &[wanted("1")], &HashSet::new()).await.is_err());
+}
