@@ -188,6 +188,7 @@ impl Client {
         looks: bool,
     ) -> Verdict {
         let reached = self.inner.reached.load(Ordering::Relaxed);
+        tries.cap(self.most_tries);
         let (attempt, verdict) =
             tries.failed(error, reached, self.inner.jitter.draw(), Instant::now());
         let wait = match verdict {

@@ -15,7 +15,7 @@ use super::error::{ApiError, ErrorKind, shorten};
 use super::gate::{Gate, Permit};
 use super::jitter::Jitter;
 use super::notice::{Notice, Observer};
-use super::retry::{Repeat, Tries};
+use super::retry::{Repeat, TRIES, Tries};
 use super::transport::{Network, Transport};
 use super::wire::{BuildImageRequest, StartBuildRequest, UpdateImagesRequest};
 use crate::base::limit::{Class, Limit};
@@ -33,6 +33,7 @@ const INITIATE: &str = "initiate the build";
 pub struct Client {
     pub(super) inner: Arc<Inner>,
     observer: Option<Observer>,
+    pub(super) most_tries: u32,
 }
 
 pub(super) struct Inner {
@@ -87,12 +88,22 @@ impl Client {
             jitter: Jitter::new(getrandom::u64().unwrap_or_default()),
             reached: AtomicBool::new(false),
         };
-        Ok(Self { inner: Arc::new(inner), observer: None })
+        Ok(Self { inner: Arc::new(inner), observer: None, most_tries: TRIES })
     }
 
     /// The same client, of which `observer` hears why requests made through it take time.
     pub fn observed(&self, observer: Observer) -> Self {
-        Self { inner: Arc::clone(&self.inner), observer: Some(observer) }
+        Self { observer: Some(observer), ..self.clone() }
+    }
+
+    /// The same client, which tries each thing so often at most, and at least once.
+    pub fn trying(&self, most: u32) -> Self {
+        Self { most_tries: most.max(1), ..self.clone() }
+    }
+
+    /// How often it tries a thing at most.
+    pub fn most_tries(&self) -> u32 {
+        self.most_tries
     }
 
     pub(super) fn tell(&self, notice: Notice) {

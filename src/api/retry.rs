@@ -81,7 +81,7 @@ pub fn after(error: &ApiError, attempt: &Attempt, repeat: Repeat) -> Verdict {
     let tries = match error.kind {
         Rate => return Verdict::Again(wait),
         BadAnswer if !attempt.reached => TRIES_STRANGER,
-        Unreachable | Server | Lost | BadAnswer if attempt.reached => TRIES,
+        Unreachable | Server | Lost | BadAnswer if attempt.reached => attempt.most,
         Unreachable | Server | Lost | BadAnswer => TRIES_UNREACHED,
         _ => return Verdict::GiveUp,
     };
@@ -117,12 +117,17 @@ pub struct Tries {
 impl Tries {
     /// None so far.
     pub fn new(repeat: Repeat) -> Self {
-        Self { repeat, most: TRIES, failed: 0, rates: 0, first: None }
+        Self { repeat, most: u32::MAX, failed: 0, rates: 0, first: None }
     }
 
     /// No more than so many, for whoever comes back anyway.
     pub fn at_most(self, most: u32) -> Self {
         Self { most, ..self }
+    }
+
+    /// No more than so many, if it were more.
+    pub(super) fn cap(&mut self, most: u32) {
+        self.most = self.most.min(most);
     }
 
     /// Takes in that another has failed: which one it was, from 1, and the verdict on it.

@@ -34,7 +34,7 @@ pub(super) async fn run(
     }
     let mut store = Store::open(target.paths.clone(), &target.name)?;
     let service = target.connect().await?;
-    let (history, client) = (target.history(), service.client.clone());
+    let (history, client) = (target.history(), service.client.trying(args.retry_times + 1));
     let caches = Caches { stat: Cache::read(&settings.work()), history: history.clone() };
     let facts = survey::facts(&workspace, store.state(), caches, Some(&client)).await?;
     ui.warn(&facts.warnings, &workspace.sources)?;

@@ -151,6 +151,11 @@ pub(super) struct ApplyArgs {
     #[arg(long, alias = "parallelism", value_name = "N", env = "IMGPLAN_CONCURRENCY",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) concurrency: Option<u32>,
+    /// How often a request that met trouble that passes is sent again; a limit of the service is
+    /// waited for however often
+    #[arg(long, value_name = "N", default_value = "9", env = "IMGPLAN_RETRY_TIMES",
+          value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(super) retry_times: u32,
     /// End after this long: 45m, 2h. What is not done then stays pending, and the next apply goes on
     #[arg(long, value_name = "D", env = "IMGPLAN_TIMEOUT", value_parser = duration)]
     pub(super) timeout: Option<Duration>,

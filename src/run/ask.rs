@@ -10,9 +10,6 @@ use crate::api::{Accepted, ApiError, ErrorKind, Refused};
 use crate::base::name::{ImageRef, Platform, Visibility};
 use crate::state::{Kind, Record, Stage, Submission};
 
-/// How often one source is asked for before its unit fails. To wait for a rate is not counted.
-pub(super) const TRIES: u32 = 8;
-
 /// One transfer that is asked for.
 pub(super) struct Ask {
     pub(super) unit: ImageRef,
@@ -24,7 +21,10 @@ pub(super) struct Ask {
     pub(super) own_name: bool,
     /// Since when there may be a build of it.
     pub(super) lost: Option<Timestamp>,
-    pub(super) tries: u32,
+    /// How often it may still be asked for. To wait for a rate is not counted.
+    pub(super) left: u32,
+    /// The answer to a request for it was lost.
+    pub(super) lost_once: bool,
     /// A request with others was refused: it may not be this one's fault.
     pub(super) alone: bool,
     pub(super) reply: Option<oneshot::Sender<Answer>>,
@@ -43,7 +43,8 @@ impl Ask {
             submission: job.submission(),
             own_name,
             lost: job.make.lost,
-            tries: 0,
+            left: 0,
+            lost_once: false,
             alone: false,
             reply: None,
         }
@@ -97,11 +98,12 @@ impl Sorted {
                 Some(Ok(accepted)) => sorted.accepted.push((ask, accepted)),
                 None => sorted.lost.push(ask),
                 Some(Err(refused)) if refused.is_rate() => sorted.again.push(ask),
-                Some(Err(refused)) if refused.retryable && !refused.is_quota() && ask.tries < TRIES => {
-                    sorted.again.push(Ask { tries: ask.tries + 1, ..ask });
+                Some(Err(refused)) if refused.retryable && !refused.is_quota() && ask.left > 0 => {
+                    sorted.again.push(Ask { left: ask.left - 1, ..ask });
                 }
                 Some(Err(refused)) => {
-                    let kind = if refused.is_quota() { ErrorKind::Quota } else { ErrorKind::Rejected };
+                    let kind =
+                        if refused.is_quota() { ErrorKind::Quota } else { ErrorKind::Rejected };
                     let error = ApiError::new("transfer the image", kind, refused.message);
                     sorted.failed.push((ask, api_failure(&error, None)));
                 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::ask::Ask;
 use super::dispatch::{Done, StepFailure};
 use super::step::{Content, Links, MakeJob, UnitRun, api_failure, failure, not_begun};
-use super::ask::Ask;
 use crate::api::wire::BuildImageRequest;
 use crate::api::{Accepted, ApiError, ErrorKind, Repeat, Tries};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
@@ -142,12 +142,17 @@ impl UnitRun {
             if queued || !view.waits_for_start() {
                 return Ok(());
             }
-            if error.look_after.is_none() {
+            if matches!(error.kind, ErrorKind::Rejected | ErrorKind::NotFound) {
                 // It will not begin any more: the next plan has it made again.
                 let (unit, outcome) = (self.key.clone(), Outcome::Failed);
                 let ended = Record::Ended { unit, build: build.clone(), outcome, path: None };
                 self.record(ended).await?;
                 return Err(api_failure(&error, Some(build)));
+            }
+            if error.look_after.is_none() {
+                // Its context is there: the next apply starts it.
+                let failure = api_failure(&error, Some(build));
+                return Err(StepFailure { pending: true, ..failure });
             }
         }
     }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::ask::{Answer, Ask, Sorted, TRIES};
+use super::ask::{Answer, Ask, Sorted};
 use super::booking::{self, Queue};
 use super::dispatch::StepFailure;
 use super::make::request;
@@ -59,6 +59,7 @@ impl Transfers {
     pub(super) async fn ask(&self, mut ask: Ask) -> Answer {
         let (reply, answer) = oneshot::channel();
         ask.reply = Some(reply);
+        ask.left = self.desk.client.most_tries().saturating_sub(1);
         let owner = ask.submission.owner.clone();
         let queue = {
             let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,7 +189,11 @@ impl Desk {
                 tokio::time::sleep(error.look_after.unwrap_or_default()).await;
                 let mut sorted = self.find(batch, Some(error)).await;
                 // A list may be what the service is in trouble with.
-                sorted.again.iter_mut().for_each(|ask| ask.alone |= ask.tries > 2);
+                // The second time in a row it may be the list that is in trouble.
+                sorted
+                    .again
+                    .iter_mut()
+                    .for_each(|ask| ask.alone |= std::mem::replace(&mut ask.lost_once, true));
                 sorted
             }
             // One may be at fault, or the service takes no lists.
@@ -244,8 +249,8 @@ impl Desk {
                     };
                     sorted.accepted.push((ask, accepted));
                 }
-                None if ask.tries < TRIES => {
-                    sorted.again.push(Ask { tries: ask.tries + 1, lost: None, ..ask });
+                None if ask.left > 0 => {
+                    sorted.again.push(Ask { left: ask.left - 1, lost: None, ..ask });
                 }
                 None => {
                     let failure = match error {

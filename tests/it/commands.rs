@@ -266,6 +266,7 @@ fn help_of_the_program() {
       plan      Show what would be done, and why; changes nothing
       why       Explain one image in full: every reason and file, and its bases down to the cause
       apply     Do what the plan says, after asking
+      status    Show the builds that are under way, by the lockfile, the journal and the service
       show      Show what the lockfile knows
       context   Show, explain or pack the files that an image is built from
       schema    Print the JSON Schema of the manifest, for editors

@@ -376,7 +376,7 @@ fn a_build_that_outlived_its_run_is_adopted() {
     --- stdout
     imgplan: 1 image, lockfile imgplan.lock, service [service]
 
-       <= app:v1  adopt   its build is under way [build ID]
+       <= app:v1  adopt   its build is under way, started [age] ago [build ID]
 
     <= wait for a build under way
     Plan: 0 to create, 0 to rebuild, 1 to adopt, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
@@ -418,7 +418,11 @@ fn a_build_that_could_not_be_started_is_started_by_the_next_apply() {
     scripted.on(
         "GET",
         "/images/build/*",
-        [Answer::json(200, &uploading), Answer::json(200, &uploading), Answer::json(200, &completed)],
+        [
+            Answer::json(200, &uploading),
+            Answer::json(200, &uploading),
+            Answer::json(200, &completed),
+        ],
     );
     env.apply();
     assert_eq!(scripted.count("POST", "/images/build"), 1);

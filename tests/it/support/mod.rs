@@ -276,7 +276,8 @@ impl LocalServer {
 
     /// The images whose builds or transfers were accepted, in order.
     pub(crate) fn initiated(&self) -> Vec<String> {
-        self.log().into_iter().filter_map(|seen| seen.image).collect()
+        let images = self.log().into_iter().filter_map(|seen| seen.image);
+        images.flat_map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 
     /// Asks it what it has: `images?teamId=t`.
