@@ -92,11 +92,13 @@ impl Client {
     }
 
     /// The same client, of which `observer` hears why requests made through it take time.
+    #[must_use]
     pub fn observed(&self, observer: Observer) -> Self {
         Self { observer: Some(observer), ..self.clone() }
     }
 
     /// The same client, which tries each thing so often at most, and at least once.
+    #[must_use]
     pub fn trying(&self, most: u32) -> Self {
         Self { most_tries: most.max(1), ..self.clone() }
     }

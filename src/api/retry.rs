@@ -121,6 +121,7 @@ impl Tries {
     }
 
     /// No more than so many, for whoever comes back anyway.
+    #[must_use]
     pub fn at_most(self, most: u32) -> Self {
         Self { most, ..self }
     }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::io::ReaderStream;
 
 use super::client::Client;
-use super::error::{ApiError, ErrorKind};
+use super::error::{ApiError, ErrorKind, looks_like_html};
 use super::header;
 use crate::base::secret::SignedUrl;
 
@@ -24,7 +24,7 @@ const STALL: Duration = Duration::from_secs(120);
 /// How often that is looked at.
 const GLANCE: Duration = Duration::from_secs(5);
 
-/// How long the answer's body may take: its status is enough.
+/// How long the answer's body may take, which is a few words.
 const BODY: Duration = Duration::from_secs(30);
 
 impl Client {
@@ -61,9 +61,6 @@ impl Client {
         };
         let answer = answer.map_err(|broken| self.broken(ACTION, "where contexts go", &broken))?;
         let status = answer.status();
-        if status.is_success() {
-            return Ok(());
-        }
         if status.is_redirection() {
             // It would redirect the next one too.
             let message = format!("it is redirected (HTTP {})", status.as_u16());
@@ -71,6 +68,13 @@ impl Client {
         }
         let asked = header::retry_after(answer.headers(), Timestamp::now());
         let body = self.body(ACTION, answer, Instant::now() + BODY).await?;
+        if status.is_success() {
+            // A page for people comes from whoever answers in the storage's place.
+            let html = looks_like_html(&String::from_utf8_lossy(&body));
+            let message = "an HTML page came instead of the storage's answer";
+            let error = ApiError::new(ACTION, ErrorKind::BadAnswer, message);
+            return if html { Err(error) } else { Ok(()) };
+        }
         let key = self.inner.key.expose();
         Err(ApiError::from_answer(ACTION, status.as_u16(), asked, &body, key))
     }

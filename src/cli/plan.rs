@@ -66,7 +66,9 @@ impl Planned {
         let facts = survey::facts(&workspace, &state, caches, client.as_ref()).await?;
         ui.warn(&facts.warnings, &workspace.sources)?;
         // What `apply` would keep is here only known.
-        survey::learned(&state, &facts).iter().for_each(|record| state.apply(record));
+        for record in survey::learned(&state, &facts) {
+            state.apply(&record);
+        }
         let plan = plan::build(&workspace, &facts, &state);
         let (asked, warnings) = (client.is_some(), workspace.warnings.len() + facts.warnings.len());
         Ok(Self { workspace, state, plan, target, facts, asked, warnings })

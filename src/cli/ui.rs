@@ -104,8 +104,8 @@ impl Ui {
             // Up to where it began, and away with what is there.
             unless_closed(write!(out, "\x1b[{before}A\x1b[J"))?;
         }
-        let lines = shown.iter().filter(|&&byte| byte == b'\n').count();
-        unless_closed(out.write_all(&shown)).map(|()| lines)
+        let shown = String::from_utf8_lossy(&shown);
+        unless_closed(write!(out, "{shown}")).map(|()| shown.lines().count())
     }
 
     pub(super) fn event(&mut self, event: &RunEvent) -> io::Result<()> {

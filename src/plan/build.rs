@@ -75,14 +75,17 @@ impl Planner<'_> {
         let built = entry.and_then(|entry| entry.built.as_ref());
         let unfinished = entry.and_then(|entry| entry.pending.as_ref());
         let pending = entry.and_then(|entry| under_way(entry, self.facts));
-        if let Some(pending) = pending.filter(|pending| pending.fingerprint == fingerprint) {
+        let unstarted = entry.and_then(|entry| unstarted(entry, self.facts));
+        if let Some(pending) =
+            pending.or(unstarted).filter(|pending| pending.fingerprint == fingerprint)
+        {
             let (then, mut reasons) = change(unit, &pending.owner, pending.visibility);
             let age = match self.facts.builds.get(&pending.build) {
                 Some(Known::Alive { age }) => *age,
-                Some(Known::Dead) | None => None,
+                Some(Known::Unstarted | Known::Dead) | None => None,
             };
             reasons.insert(0, Reason::Pending { age_seconds: age.map(|age| age.as_secs()) });
-            let (build, start) = (pending.build.clone(), pending.stage == Stage::Uploaded);
+            let (build, start) = (pending.build.clone(), unstarted.is_some());
             return Some((Action::Adopt { unit: id, build, start, then }, reasons));
         }
         // A pending build of something else may yet land on the tag: what is there now cannot be
@@ -196,7 +199,15 @@ fn config_change(field: &str, old: &str, new: &str) -> Reason {
 fn under_way<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
     entry.pending.as_ref().filter(|pending| match facts.builds.get(&pending.build) {
         Some(known) => matches!(known, Known::Alive { .. }),
-        None => pending.stage > Stage::Created,
+        None => pending.stage == Stage::Started,
+    })
+}
+
+/// The build of a unit that has its context, and lacks nothing but a start, if that.
+fn unstarted<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
+    entry.pending.as_ref().filter(|pending| match facts.builds.get(&pending.build) {
+        Some(known) => *known == Known::Unstarted,
+        None => pending.stage == Stage::Uploaded,
     })
 }
 

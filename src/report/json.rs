@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::words::waiting;
 use super::{PlanView, Reporter};
+use crate::base::limit::{Class, Limit};
 use crate::base::name::ImageRef;
 use crate::event::{Active, Because, Failure, RunEvent, Stop, Summary};
 use crate::plan::{Action, Step};
@@ -81,6 +82,15 @@ impl<'w> Json<'w> {
         });
         let message = format!("{unit}: {action} goes on");
         self.line("info", "apply_progress", message, json!({ "hook": hook }))
+    }
+
+    fn rate_wait(&mut self, class: Class, limit: Limit, wait: Duration) -> io::Result<()> {
+        let payload = json!({
+            "class": class.as_str(),
+            "limit": limit.to_string(),
+            "wait_ms": milliseconds(wait),
+        });
+        self.line("info", "rate_wait", waiting(class, limit, wait), payload)
     }
 
     fn failed(&mut self, failure: &Failure, action: &str, elapsed: Duration) -> io::Result<()> {
@@ -207,14 +217,7 @@ impl Reporter for Json<'_> {
                 });
                 self.line("warn", "retry", format!("cannot {action}: {why}"), payload)
             }
-            RunEvent::RateWait { class, limit, wait } => {
-                let payload = json!({
-                    "class": class.as_str(),
-                    "limit": limit.to_string(),
-                    "wait_ms": milliseconds(*wait),
-                });
-                self.line("info", "rate_wait", waiting(*class, *limit, *wait), payload)
-            }
+            RunEvent::RateWait { class, limit, wait } => self.rate_wait(*class, *limit, *wait),
             RunEvent::Completed { unit, action, build, path, elapsed } => {
                 let hook = json!({
                     "image": unit,

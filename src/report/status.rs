@@ -95,10 +95,10 @@ impl StatusView<'_> {
             (None, true) => String::new(),
             (None, false) => " `imgplan apply` goes on from here.".to_owned(),
         };
-        match self.units.is_empty() {
-            true => format!("Nothing is under way.{then}"),
-            false => format!("{} under way{over}.{then}", count(running, "build")),
+        if self.units.is_empty() {
+            return format!("Nothing is under way.{then}");
         }
+        format!("{} under way{over}.{then}", count(running, "build"))
     }
 }
 

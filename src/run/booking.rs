@@ -169,18 +169,19 @@ mod tests {
         assert_eq!(queue.take(9).len(), 1, "what is too long by itself goes alone");
     }
 
-    fn accepted(build: &str, source: Option<&str>) -> Result<Accepted, Refused> {
-        Ok(Accepted {
+    fn accepted(build: &str, source: Option<&str>) -> Accepted {
+        Accepted {
             build: BuildId::new(build).unwrap(),
             path: None,
             upload: None,
             expires_in: None,
             visibility: None,
             source: source.map(str::to_owned),
-        })
+        }
     }
 
-    fn booked(sources: &[&str], answer: Vec<Result<Accepted, Refused>>) -> Vec<Option<String>> {
+    fn booked(sources: &[&str], answer: Vec<Accepted>) -> Vec<Option<String>> {
+        let answer = answer.into_iter().map(Ok).collect();
         let sources: Vec<String> = sources.iter().map(|&source| source.to_owned()).collect();
         let build = |part: Option<Result<Accepted, Refused>>| Some(part?.ok()?.build.to_string());
         book(&sources, answer).into_iter().map(build).collect()

@@ -128,13 +128,10 @@ impl UnitRun {
             };
             doubt |= error.look_after.is_some();
             tokio::time::sleep(error.look_after.unwrap_or_default()).await;
-            let view = match client.status(build).await {
-                Ok(view) => view,
+            let Ok(view) = client.status(build).await else {
                 // Whether it runs is not known: the next apply asks.
-                Err(_) => {
-                    let failure = api_failure(&error, Some(build));
-                    return Err(StepFailure { pending: true, ..failure });
-                }
+                let failure = api_failure(&error, Some(build));
+                return Err(StepFailure { pending: true, ..failure });
             };
             // Pending is what waits for a start, and what waits in a queue after it. A service that
             // refuses a second start, and has the build pending, has had the first.
@@ -160,9 +157,9 @@ impl UnitRun {
     /// Starts a build whose context is there, unless that was done already.
     pub(super) async fn start_if_it_waits(&self, build: &BuildId) -> Result<(), StepFailure> {
         match self.links.client.status(build).await {
-            Ok(view) if view.waits_for_start() => self.start(build).await,
             // How it is, whoever waits for it is told.
-            Ok(_) | Err(_) => Ok(()),
+            Ok(view) if !view.waits_for_start() => Ok(()),
+            Ok(_) | Err(_) => self.start(build).await,
         }
     }
 

@@ -281,8 +281,12 @@ impl Desk {
         if self.by_name(&mut accepted).await.is_err() {
             return;
         }
-        accepted.into_iter().for_each(|(ask, accepted)| ask.answer(Ok(accepted)));
-        failed.into_iter().for_each(|(ask, failure)| ask.answer(Err(failure)));
+        for (ask, accepted) in accepted {
+            ask.answer(Ok(accepted));
+        }
+        for (ask, failure) in failed {
+            ask.answer(Err(failure));
+        }
     }
 
     /// Checks whose builds those of one list are, where the answer did not say: by the names that

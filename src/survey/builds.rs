@@ -75,6 +75,7 @@ fn known(view: &BuildView, stage: Option<Stage>) -> Known {
     match view.progress {
         // A death between the start and the record of it leaves a build that runs.
         _ if stage == Some(Stage::Created) && view.waits_for_start() => Known::Dead,
+        _ if stage == Some(Stage::Uploaded) && view.waits_for_start() => Known::Unstarted,
         Progress::Running(_) | Progress::Completed => {
             let since = view.started.or(view.created);
             let age = since.map(|since| Timestamp::now().duration_since(since));

@@ -7,6 +7,7 @@ mod bases;
 mod buildah;
 mod commands;
 mod context;
+mod crash;
 mod examples;
 mod failures;
 mod faults;

@@ -2,6 +2,7 @@
 //! in it as a process of its own ([`Call`], [`Running`], [`Output`]), and a service to run it
 //! against: our local server in this process, or answers that it never gives ([`Scripted`]).
 
+mod inside;
 mod output;
 mod process;
 mod scripted;
@@ -15,6 +16,7 @@ use imgplan::server::{Config, Counts, Seen, Server};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+pub(crate) use self::inside::{Death, Life, World};
 pub(crate) use self::output::Output;
 pub(crate) use self::process::Call;
 pub(crate) use self::scripted::{Answer, Scripted};
