@@ -57,7 +57,7 @@ pub(super) struct Answer<'a> {
     pub(super) now: Option<Timestamp>,
 }
 
-impl<'a> Call<'a> {
+impl Call<'_> {
     pub(super) fn get(class: Class, action: &'static str, path: String) -> Self {
         let method = Method::GET;
         Self { class, action, method, path, body: None, stop: None, looks: false }

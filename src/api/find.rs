@@ -27,6 +27,7 @@ pub struct Wanted {
 /// Looks in the listing for builds of these names and tags which nobody knows yet and which are no
 /// older than the request for them, by the service's clock. Says for which of `wanted` there is
 /// one. Fails where the listing cannot be read: then nothing is known of any.
+#[expect(clippy::implicit_hasher, reason = "there is one kind of set in the program")]
 pub async fn find(
     client: &Client,
     wanted: &[Wanted],
@@ -60,7 +61,7 @@ pub async fn find(
 fn is_past(rows: &[BuildView], oldest: Timestamp, skew: SignedDuration) -> bool {
     let mut dates = rows.iter().filter_map(|row| row.created);
     let Some(first) = dates.next() else { return false };
-    let last = dates.last().unwrap_or(first);
+    let last = dates.next_back().unwrap_or(first);
     last <= first && is_before(last, oldest, skew)
 }
 
@@ -114,9 +115,10 @@ mod tests {
         let ended = id.starts_with('!');
         BuildView {
             build: BuildId::new(id.trim_start_matches('!')),
-            progress: match ended {
-                true => Progress::Completed,
-                false => Progress::Running("PENDING".to_owned()),
+            progress: if ended {
+                Progress::Completed
+            } else {
+                Progress::Running("PENDING".to_owned())
             },
             path: None,
             image: image.split_once(':').map(|(name, tag)| (name.to_owned(), tag.to_owned())),
@@ -127,7 +129,8 @@ mod tests {
 
     #[test]
     fn a_build_is_found_by_name_tag_and_time() {
-        let cases: &[(&str, &[&str], &[&str], &[&str])] = &[
+        type Texts = &'static [&'static str];
+        let cases: &[(&str, Texts, Texts, Texts)] = &[
             ("the one", &["a:1"], &["x a:1 10"], &["x"]),
             ("too old", &["a:1"], &["x a:1 9"], &["-"]),
             ("another name, another tag", &["a:1"], &["x b:1 11", "y a:2 11"], &["-"]),
