@@ -405,7 +405,7 @@ fn a_build_whose_start_was_not_recorded_is_adopted() {
 #[test]
 fn a_build_that_was_never_started_is_submitted_again() {
     let scripted = Scripted::willing();
-    scripted.on("POST", "/images/build/*/start", [Answer::detail(503, "not now")]);
+    scripted.on("POST", "/images/build/*/start", [Answer::detail(409, "not now")]);
     let uploading = json!({ "id": "b-1", "status": "UPLOADING" });
     scripted.on("GET", "/images/build/*", [Answer::json(200, &uploading)]);
     let env = TestEnv::at(scripted.url());
