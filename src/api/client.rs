@@ -138,7 +138,8 @@ impl Client {
     ///
     /// A build of a context is [`Repeat::Safe`]: one whose upload URL was lost is never started. A
     /// transfer is [`Repeat::LookFirst`]: where the error says `look_after`, the caller waits so
-    /// long, looks for the builds, and asks again with the same `tries` for what is not there.
+    /// long, looks for the builds, and asks again for what is not there, with the same `tries` and a
+    /// new turn: the lost request may have been counted.
     pub async fn initiate(
         &self,
         request: &BuildImageRequest,

@@ -27,7 +27,7 @@ pub struct Wanted {
 /// Looks in the listing for builds of these names and tags which nobody knows yet and which are no
 /// older than the request for them, by the service's clock. Says for which of `wanted` there is
 /// one. Fails where the listing cannot be read: then nothing is known of any.
-#[expect(clippy::implicit_hasher, reason = "nobody has a hasher of their own")]
+#[expect(clippy::implicit_hasher, reason = "there is one kind of set in the program")]
 pub async fn find(
     client: &Client,
     wanted: &[Wanted],
@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn a_build_is_found_by_name_tag_and_time() {
-        let cases: &[(&str, &[&str], &[&str], &[&str])] = &[
+        type Texts = &'static [&'static str];
+        let cases: &[(&str, Texts, Texts, Texts)] = &[
             ("the one", &["a:1"], &["x a:1 10"], &["x"]),
             ("too old", &["a:1"], &["x a:1 9"], &["-"]),
             ("another name, another tag", &["a:1"], &["x b:1 11", "y a:2 11"], &["-"]),

@@ -35,7 +35,7 @@ mod tests {
         let mean = draws.iter().sum::<f64>() / 1000.0;
         assert!((0.45..0.55).contains(&mean), "{mean}");
         // The reference's first number for the seed 0 is e220a8397b1dcdaf.
-        assert_eq!((draws[0] * 65536.0).floor(), f64::from(0xe220_u32));
-        assert_ne!(Jitter::new(1).draw(), Jitter::new(2).draw());
+        assert!((draws[0] * 65536.0 - f64::from(0xe220_u32)).abs() < 1.0, "{}", draws[0]);
+        assert!((Jitter::new(1).draw() - Jitter::new(2).draw()).abs() > 0.0);
     }
 }

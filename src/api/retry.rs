@@ -153,6 +153,8 @@ impl Tries {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
     use insta::assert_snapshot;
 
@@ -194,7 +196,7 @@ mod tests {
         for (name, error) in &failures {
             let verdict = |repeat| format!("{:?}", after(error, &attempt(1), repeat));
             let (safe, look) = (verdict(Repeat::Safe), verdict(Repeat::LookFirst));
-            table += &format!("{name:20}{safe:15}{look}\n");
+            writeln!(table, "{name:20}{safe:15}{look}").unwrap();
         }
         assert_snapshot!(table, @"
         200 and HTML        Again(500ms)   Look(500ms)

@@ -129,7 +129,7 @@ impl SlidingWindow {
     }
 
     /// Takes in a 429 to a request that was admitted at `admitted`: nothing is let through for as
-    /// long as the service asks, or else as long as [`FIRST_PAUSE`] says. Says how long from now.
+    /// long as the service asks, or else as 2 s, doubled with each in a row. Says how long from now.
     ///
     /// Many that left together meet the same full window: that is one 429 and not many.
     pub fn refused(

@@ -83,9 +83,9 @@ async fn a_listing_without_ours_is_not_asked_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn a_service_without_a_listing_is_asked_one_by_one() {
     for status in [403, 404, 405, 422] {
-        let fake = Fake::new(move |asked| match asked.line.contains("offset") {
-            true => Reply::detail(status, "no such thing"),
-            false => Reply::json(200, &row(1)),
+        let fake = Fake::new(move |asked| {
+            let page = asked.line.contains("offset");
+            if page { Reply::detail(status, "no such thing") } else { Reply::json(200, &row(1)) }
         });
         let mut listing = Listing::new();
         assert_eq!(counted(&fake, &ids(0..9), &mut listing).await, (9, 1, 9), "{status}");
