@@ -22,8 +22,13 @@ pub enum RunEvent {
     Progress(Active),
     /// The run lives: told every ten seconds.
     Alive {
-        /// The units being worked on, the longest first.
-        active: Vec<Active>,
+        /// The units of which the service has a build, the longest first; where there are only a
+        /// few at work, all of these.
+        units: Vec<Active>,
+        /// How many are at work in each phase.
+        phases: Vec<(Phase, usize)>,
+        /// How many wait for a turn of the service's limit of transfers.
+        waiting: usize,
         /// Units that ended, well or not.
         ended: usize,
         /// Units in all.

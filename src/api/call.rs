@@ -269,7 +269,7 @@ impl Client {
             let patience = deadline.min(Instant::now() + SILENCE);
             let error = match timeout_at(patience, answer.chunk()).await {
                 Ok(Ok(Some(chunk))) if body.len() + chunk.len() <= MAX_BODY => {
-                    body.extend(chunk);
+                    body.extend_from_slice(&chunk);
                     continue;
                 }
                 Ok(Ok(Some(_))) => {

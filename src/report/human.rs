@@ -1,7 +1,7 @@
 //! For people: the plan as a table, a line for each unit that starts and ends, and at the end what
 //! someone needs who reads nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -115,8 +115,8 @@ impl Reporter for Human<'_> {
             RunEvent::Progress(Active { unit, phase, build, .. }) if talk >= Talk::Verbose => {
                 writeln!(self.err, "{unit}: {}{}", phase_word(*phase), tail(build.as_ref()))
             }
-            RunEvent::Alive { active, ended, total } if talk >= Talk::Normal => {
-                self.alive(active, *ended, *total)
+            RunEvent::Alive { units, phases, waiting, ended, total } if talk >= Talk::Normal => {
+                self.alive(units, phases, *waiting, (*ended, *total))
             }
             RunEvent::Completed { unit, action, build, elapsed: time, .. }
                 if talk >= Talk::Normal =>
@@ -258,23 +258,31 @@ impl Human<'_> {
     }
 
     /// A line each for a few units; one line for many.
-    fn alive(&mut self, active: &[Active], ended: usize, total: usize) -> io::Result<()> {
-        if active.len() <= FEW {
-            for Active { unit, phase, build, elapsed: time, .. } in active {
+    fn alive(
+        &mut self,
+        units: &[Active],
+        phases: &[(Phase, usize)],
+        waiting: usize,
+        (ended, total): (usize, usize),
+    ) -> io::Result<()> {
+        let at_work: usize = phases.iter().map(|(_, count)| count).sum();
+        if waiting == 0 && at_work == units.len() && at_work <= FEW {
+            for Active { unit, phase, build, elapsed: time, .. } in units {
                 let (word, time) = (phase_word(*phase), elapsed(*time));
                 writeln!(self.err, "{unit}: still {word} after {time}{}", tail(build.as_ref()))?;
             }
             return Ok(());
         }
-        let mut phases: BTreeMap<Phase, usize> = BTreeMap::new();
-        for unit in active {
-            *phases.entry(unit.phase).or_default() += 1;
+        let mut parts: Vec<String> =
+            phases.iter().map(|(phase, count)| format!("{count} {}", phase_word(*phase))).collect();
+        if waiting > 0 {
+            parts.push(format!("{waiting} waiting for a turn"));
         }
-        let phases: Vec<String> =
-            phases.iter().map(|(phase, n)| format!("{n} {}", phase_word(*phase))).collect();
-        let Active { unit, elapsed: time, .. } = &active[0];
-        let (phases, time) = (phases.join(", "), elapsed(*time));
-        writeln!(self.err, "{ended} of {total} ended; {phases}; {unit} for {time}")
+        let longest =
+            units.first().map_or_else(String::new, |Active { unit, elapsed: time, .. }| {
+                format!("; {unit} for {}", elapsed(*time))
+            });
+        writeln!(self.err, "{ended} of {total} ended; {}{longest}", parts.join(", "))
     }
 
     /// Failures of one kind, told once with the names of all.

@@ -198,13 +198,12 @@ impl Reporter for Json<'_> {
                 )
             }
             RunEvent::Progress(unit) => self.progress(unit),
-            RunEvent::Alive { active, ended, total } => {
-                let message = format!("{ended} of {total} ended, {} active", active.len());
-                let run = json!({ "active": active.len(), "ended": ended, "total": total });
+            RunEvent::Alive { units, phases, waiting, ended, total } => {
+                let at_work: usize = phases.iter().map(|(_, count)| count).sum();
+                let message = format!("{ended} of {total} ended, {at_work} at work");
+                let run = json!({ "at_work": at_work, "waiting": waiting, "ended": ended, "total": total });
                 self.line("info", "apply_alive", message, json!({ "run": run }))?;
-                // What waits for its turn is counted above; there may be thousands.
-                let on_its_way = |unit: &&Active| unit.build.is_some();
-                active.iter().filter(on_its_way).try_for_each(|unit| self.progress(unit))
+                units.iter().try_for_each(|unit| self.progress(unit))
             }
             RunEvent::Retry { unit, action, attempt, status, why, wait } => {
                 let payload = json!({

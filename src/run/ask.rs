@@ -8,10 +8,12 @@ use super::dispatch::StepFailure;
 use super::step::{MakeJob, api_failure};
 use crate::api::{Accepted, ApiError, ErrorKind, Refused};
 use crate::base::name::{ImageRef, Platform, Visibility};
+use crate::plan::StepId;
 use crate::state::{Kind, Record, Stage, Submission};
 
 /// One transfer that is asked for.
 pub(super) struct Ask {
+    pub(super) step: StepId,
     pub(super) unit: ImageRef,
     pub(super) platform: Platform,
     pub(super) source: String,
@@ -34,8 +36,15 @@ pub(super) struct Ask {
 pub(super) type Answer = Result<Accepted, StepFailure>;
 
 impl Ask {
-    pub(super) fn new(unit: &ImageRef, job: &MakeJob, source: String, own_name: bool) -> Self {
+    pub(super) fn new(
+        step: StepId,
+        unit: &ImageRef,
+        job: &MakeJob,
+        source: String,
+        own_name: bool,
+    ) -> Self {
         Self {
+            step,
             unit: unit.clone(),
             platform: job.platform,
             source,

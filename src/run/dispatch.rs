@@ -1,7 +1,7 @@
 //! Decides what follows from what happened: which records to keep, what to tell, which steps to
 //! start. A plain function of its inputs: time is given, nothing is done. Pure.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::schedule::Schedule;
@@ -18,6 +18,8 @@ pub(super) enum Input {
     Begin,
     /// A step asks for something to be kept.
     Record(Record),
+    /// A step that waited for its turn has it.
+    Begun { step: StepId },
     /// A step came to another phase.
     Phase { step: StepId, phase: Phase, build: Option<BuildId> },
     /// A step ended.
@@ -89,7 +91,18 @@ struct Progress {
     since: Duration,
     phase: Phase,
     build: Option<BuildId>,
-    active: bool,
+    state: Working,
+}
+
+/// Whether a step is worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Working {
+    /// Not yet, or no more.
+    No,
+    /// It waits for its turn to be asked for.
+    Waiting,
+    /// Yes.
+    Yes,
 }
 
 impl Progress {
@@ -107,6 +120,9 @@ impl Progress {
 /// How long a run that is left waits for the answers that are under way: an accepted build whose
 /// ID is not on record would be lost.
 const GRACE: Duration = Duration::from_secs(3);
+
+/// Up to this many units at work are told of one by one.
+const FEW: usize = 4;
 
 /// How often a run that goes on is told of.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -131,7 +147,7 @@ impl Dispatcher {
             since: Duration::ZERO,
             phase: Phase::Submit,
             build: None,
-            active: false,
+            state: Working::No,
         });
         Self {
             steps: steps.collect(),
@@ -162,6 +178,7 @@ impl Dispatcher {
                 effects.push(Effect::Persist(record));
                 self.leave_if_ready(&mut effects);
             }
+            Input::Begun { step } => self.begun(step, now, &mut effects),
             Input::Phase { step, phase, build } => {
                 self.phase(step, phase, build, now, &mut effects);
             }
@@ -206,7 +223,7 @@ impl Dispatcher {
             _ => "left before its end".to_owned(),
         };
         // Those that were left in the middle are neither done nor failed: they stay pending.
-        for step in self.steps.iter().filter(|step| step.active) {
+        for step in self.steps.iter().filter(|step| step.state == Working::Yes) {
             let asked = self.submitting.contains(&step.key);
             let help = asked.then_some("the service had not answered; the next apply asks for it");
             self.summary.failures.push(Failure {
@@ -218,6 +235,9 @@ impl Dispatcher {
                 pending: step.build.is_some() || asked,
             });
         }
+        let because = self.stop_reason();
+        let waiting = self.steps.into_iter().filter(|step| step.state == Working::Waiting);
+        self.summary.skipped.extend(waiting.map(|step| (step.key, because.clone())));
         self.summary
     }
 
@@ -229,15 +249,26 @@ impl Dispatcher {
 
     fn start(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         for step in self.schedule.start() {
-            let progress = &mut self.steps[step.0];
-            progress.since = now;
-            progress.active = true;
-            effects.push(Effect::Tell(RunEvent::Started {
-                unit: progress.key.clone(),
-                action: progress.verb,
-            }));
+            if self.steps[step.0].kind == Some(Kind::Mirror) {
+                // There may be a thousand of them, and an hour until it is asked for.
+                self.steps[step.0].state = Working::Waiting;
+                self.steps[step.0].since = now;
+            } else {
+                self.begun(step, now, effects);
+            }
             effects.push(Effect::Start(step));
         }
+    }
+
+    fn begun(&mut self, step: StepId, now: Duration, effects: &mut Vec<Effect>) {
+        let progress = &mut self.steps[step.0];
+        if progress.state == Working::Yes {
+            return;
+        }
+        progress.state = Working::Yes;
+        progress.since = now;
+        let (unit, action) = (progress.key.clone(), progress.verb);
+        effects.push(Effect::Tell(RunEvent::Started { unit, action }));
     }
 
     fn phase(
@@ -262,7 +293,7 @@ impl Dispatcher {
         effects: &mut Vec<Effect>,
     ) {
         let progress = &mut self.steps[step.0];
-        progress.active = false;
+        progress.state = Working::No;
         let (unit, action, elapsed) =
             (progress.key.clone(), progress.verb, now.saturating_sub(progress.since));
         match result {
@@ -360,12 +391,24 @@ impl Dispatcher {
             return;
         }
         self.told = now;
-        let steps = self.steps.iter().filter(|step| step.active);
-        let mut active: Vec<Active> = steps.map(|step| step.active_at(now)).collect();
-        active.sort_by_key(|active| std::cmp::Reverse(active.elapsed));
+        effects.push(Effect::Tell(self.alive(now)));
+    }
+
+    fn alive(&self, now: Duration) -> RunEvent {
+        let at_work = || self.steps.iter().filter(|step| step.state == Working::Yes);
+        let mut phases: BTreeMap<Phase, usize> = BTreeMap::new();
+        for step in at_work() {
+            *phases.entry(step.phase).or_default() += 1;
+        }
+        let few = at_work().count() <= FEW;
+        let shown = at_work().filter(|step| few || step.build.is_some());
+        let mut units: Vec<Active> = shown.map(|step| step.active_at(now)).collect();
+        units.sort_by_key(|active| std::cmp::Reverse(active.elapsed));
+        let waiting = self.steps.iter().filter(|step| step.state == Working::Waiting).count();
         let summary = &self.summary;
         let ended = summary.done() + summary.failures.len() + summary.skipped.len();
-        effects.push(Effect::Tell(RunEvent::Alive { active, ended, total: self.steps.len() }));
+        let (phases, total) = (phases.into_iter().collect(), self.steps.len());
+        RunEvent::Alive { units, phases, waiting, ended, total }
     }
 }
 
@@ -551,10 +594,10 @@ mod tests {
         assert_eq!(dispatcher.handle(Input::Tick, secs(9)), []);
         dispatcher.handle(done(0), secs(9));
         let told = dispatcher.handle(Input::Tick, secs(10));
-        let [Effect::Tell(RunEvent::Alive { active, ended: 1, total: 2 })] = &told[..] else {
+        let [Effect::Tell(RunEvent::Alive { units, ended: 1, total: 2, .. })] = &told[..] else {
             panic!("{told:?}");
         };
-        assert_eq!((active.len(), active[0].elapsed), (1, secs(10)));
+        assert_eq!((units.len(), units[0].elapsed), (1, secs(10)));
         assert_eq!(dispatcher.handle(Input::Tick, secs(15)), [], "not more often than needed");
         assert_eq!(dispatcher.handle(Input::Tick, secs(20)).len(), 1);
     }

@@ -169,6 +169,7 @@ fn input_of(message: StepMessage) -> Vec<(Input, Safe)> {
             }
             inputs
         }
+        StepMessage::Begun { step } => vec![(Input::Begun { step }, None)],
         StepMessage::Phase { step, phase, build } => {
             vec![(Input::Phase { step, phase, build }, None)]
         }

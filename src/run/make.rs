@@ -55,7 +55,7 @@ impl UnitRun {
         let derived = source.destination(job.owner == Owner::Platform);
         let own_name =
             !derived.is_ok_and(|(name, tag)| name == self.key.name && tag == self.key.tag);
-        Ask::new(&self.key, job, source.to_string(), own_name)
+        Ask::new(self.step, &self.key, job, source.to_string(), own_name)
     }
 
     async fn build(&self, job: &MakeJob) -> Result<Accepted, StepFailure> {

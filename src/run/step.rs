@@ -91,6 +91,8 @@ pub(super) enum StepMessage {
     Records { records: Vec<Record>, safe: oneshot::Sender<()> },
     /// A client has something to say, for one unit or for all.
     Notice { unit: Option<ImageRef>, notice: Notice },
+    /// The step has its turn.
+    Begun { step: StepId },
     /// The step came to another phase.
     Phase { step: StepId, phase: Phase, build: Option<BuildId> },
 }

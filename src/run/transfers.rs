@@ -101,6 +101,10 @@ async fn serve(
             continue;
         };
         let batch = queue.take(most);
+        for ask in &batch {
+            // The driver is only gone when the run is left at once.
+            let _ = desk.messages.send(StepMessage::Begun { step: ask.step });
+        }
         let (desk, owner, again) = (desk.clone(), owner.clone(), again.clone());
         tokio::spawn(async move {
             // Whoever has to ask again waits in line like all others.

@@ -88,7 +88,9 @@ mod tests {
 
     fn after(records: &[Record]) -> State {
         let mut state = State::default();
-        records.iter().for_each(|record| state.apply(record));
+        for record in records {
+            state.apply(record);
+        }
         state
     }
 
@@ -101,7 +103,9 @@ mod tests {
         let old = after(&life("b-0"));
         let mut records = life("b-1");
         let mut new = old.clone();
-        records.iter().for_each(|record| new.apply(record));
+        for record in &records {
+            new.apply(record);
+        }
         let expected = new.clone();
         records.push(Record::Committed { lockfile: digest(&new) });
         // Before the lockfile was replaced, and after.

@@ -8,6 +8,7 @@ mod buildah;
 mod commands;
 mod context;
 mod crash;
+mod day;
 mod examples;
 mod failures;
 mod faults;

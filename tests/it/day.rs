@@ -1,0 +1,91 @@
+//! A day in the life of a nightly job, under a clock that jumps: thousands of requests, faults of
+//! every kind, upload URLs that expire, and a quota that is met half way.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use imgplan::base::limit::{Class, ClassLimit};
+use imgplan::event::{RunEvent, Stop};
+
+use crate::support::World;
+
+const MIRRORS: usize = 1440;
+const BUILDS: usize = 40;
+/// Ten in ten minutes: what there is to mirror takes a day.
+const LIMIT: &str = "images=10/600s";
+
+/// A project of builds, every fourth of which is a base of the three after it, and of mirrors.
+fn world() -> World {
+    let mut manifest = "version: 1\ndefaults: {tag: v1}\nimages:\n".to_owned();
+    for build in 0..BUILDS {
+        writeln!(manifest, "  - {{name: b{build}, context: b{build}}}").unwrap();
+    }
+    for mirror in 0..MIRRORS {
+        writeln!(manifest, "  - source: docker.io/library/m{mirror}:v1").unwrap();
+    }
+    let mut world = World::new(&manifest);
+    for build in 0..BUILDS {
+        let base = build / 4 * 4;
+        let from = if base == build { "scratch".to_owned() } else { format!("b{base}:v1") };
+        world.write(&format!("b{build}/Dockerfile"), &format!("FROM {from}\n"));
+    }
+    let ClassLimit { class, limit } = LIMIT.parse().unwrap();
+    world.limits = vec![(class, limit)];
+    world.config.limits = vec![ClassLimit { class, limit }];
+    world.config.build_time = Duration::from_secs(240);
+    world.config.upload_ttl = Duration::from_secs(60);
+    let kinds = ["500", "503", "429", "429-date", "cut-before", "cut-after", "html", "html-after"];
+    let everywhere = kinds.map(|kind| format!("all:{kind}:0.01"));
+    let more = ["all:slow=90s:0.01", "initiate:expired:0.3", "upload:length:0.1"];
+    let faults = everywhere.iter().map(String::as_str).chain(more);
+    world.config.faults = faults.map(|fault| fault.parse().unwrap()).collect();
+    world
+}
+
+#[test]
+fn a_day_ends_in_the_right_state() {
+    let mut world = world();
+    world.config.quota = Some(1000);
+    let morning = world.live(None);
+    let summary = morning.summary.unwrap();
+    let Some(Stop::Error(why)) = &summary.stopped else { panic!("{:?}", summary.stopped) };
+    assert!(why.contains("Image limit exceeded"), "{why}");
+    assert!(summary.failures.iter().all(|failure| failure.help.is_some()), "{summary:?}");
+    assert_eq!(summary.done() + summary.failures.len() + summary.skipped.len(), BUILDS + MIRRORS);
+    assert!(summary.done() >= 990, "what runs is waited for: {}", summary.done());
+    assert_eq!(morning.images.1, 0, "the window of transfers was kept");
+
+    // Somebody made room.
+    world.config.quota = None;
+    world.config.seed += 1;
+    let evening = world.live(None);
+    let summary = evening.summary.unwrap();
+    assert!(summary.is_complete(), "{:?}", summary.failures);
+    assert_eq!(evening.images.1, 0, "the window of transfers was kept");
+    let hours = (morning.time + evening.time).as_secs_f64() / 3600.0;
+    // Of the windows, what was lost to faults: each counted for images that did not come of it.
+    assert!((23.5..27.0).contains(&hours), "{hours} hours");
+
+    let mut started: HashMap<&str, usize> = HashMap::new();
+    for build in evening.builds.iter().filter(|build| build.started) {
+        assert_eq!(build.status, "COMPLETED", "{}", build.image);
+        *started.entry(&build.image).or_default() += 1;
+    }
+    assert_eq!(started.len(), BUILDS + MIRRORS);
+    assert!(started.values().all(|times| *times == 1), "nothing is started twice");
+    let ids: Vec<&str> = evening.builds.iter().map(|build| build.id.as_str()).collect();
+    for (unit, entry) in &world.state().entries {
+        let built = entry.built.as_ref().unwrap_or_else(|| panic!("{unit} is not built"));
+        assert!(ids.contains(&built.build.as_str()) && entry.pending.is_none(), "{unit}");
+    }
+    assert!(world.live(None).idle && !world.has_journal());
+
+    let told =
+        |wanted: fn(&RunEvent) -> bool| evening.events.iter().filter(|event| wanted(event)).count();
+    assert!(told(|event| matches!(event, RunEvent::Retry { .. })) > 50);
+    let waits = told(|event| matches!(event, RunEvent::RateWait { class: Class::Images, .. }));
+    assert!((20..200).contains(&waits), "a wait for each window, not for each unit: {waits}");
+    let alive = told(|event| matches!(event, RunEvent::Alive { .. }));
+    assert!(alive as f64 > evening.time.as_secs_f64() / 11.0, "it is never silent: {alive}");
+}
