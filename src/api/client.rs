@@ -194,15 +194,16 @@ impl Client {
 
     /// `GET /images/builds`: a page of builds.
     pub async fn builds(&self, offset: u64) -> Result<BuildsPage, ApiError> {
-        self.builds_within(offset, Tries::new(Repeat::Safe)).await
+        self.builds_within(offset, BUILDS_PER_PAGE, Tries::new(Repeat::Safe)).await
     }
 
     pub(super) async fn builds_within(
         &self,
         offset: u64,
+        limit: u64,
         mut tries: Tries,
     ) -> Result<BuildsPage, ApiError> {
-        let path = format!("/images/builds?offset={offset}&limit={BUILDS_PER_PAGE}");
+        let path = format!("/images/builds?offset={offset}&limit={limit}");
         let call = Call::get(Class::List, "list the builds", path);
         let read = |answer: &Answer<'_>| {
             let value = answer.json()?;
@@ -213,7 +214,7 @@ impl Client {
             Ok(BuildsPage {
                 builds: rows.iter().filter_map(|row| self.view(row)).collect(),
                 total,
-                next: next(offset, rows.len() as u64, value.get("limit"), total),
+                next: next(offset, rows.len() as u64, (limit, value.get("limit")), total),
                 now: answer.now,
             })
         };
@@ -270,9 +271,14 @@ impl Client {
 
 /// Where the page after this one begins. The service may grant less than was asked for: then its
 /// own word for the limit counts.
-fn next(offset: u64, rows: u64, limit: Option<&Value>, total: Option<u64>) -> Option<u64> {
-    let granted = limit.and_then(Value::as_u64).filter(|granted| *granted > 0);
-    let limit = granted.unwrap_or(BUILDS_PER_PAGE).min(BUILDS_PER_PAGE);
+fn next(
+    offset: u64,
+    rows: u64,
+    (asked, granted): (u64, Option<&Value>),
+    total: Option<u64>,
+) -> Option<u64> {
+    let granted = granted.and_then(Value::as_u64).filter(|granted| *granted > 0);
+    let limit = granted.unwrap_or(asked).min(asked);
     let next = offset + limit;
     let more = match total {
         Some(total) => next < total && rows > 0,

@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
 
 use super::answer::BuildView;
-use super::client::Client;
+use super::client::{BUILDS_PER_PAGE, Client};
 use super::error::{ApiError, ErrorKind};
 use super::retry::{Repeat, Tries};
 use crate::base::name::BuildId;
@@ -24,6 +24,9 @@ pub(super) const PAGES: u32 = 20;
 /// Pages in a row that show none of ours, after which no more are read: the newest come first in
 /// all likelihood (`api.md` §8 does not know).
 const BARREN: u32 = 2;
+
+/// Rows of a first page beside those that are looked for: somebody else builds as well.
+const SPARE: u64 = 20;
 
 /// Looks in a row in which the listing showed none of ours, before it is no longer asked: it may
 /// leave the builds of teams out (`api.md` §8).
@@ -137,9 +140,11 @@ async fn list(
     let wanted: HashSet<&BuildId> = builds.iter().collect();
     let mut seen = HashMap::new();
     let (mut offset, mut barren) = (0, 0);
+    // The newest come first, in all likelihood: a page of a few is enough for a few.
+    let mut limit = (builds.len() as u64 + SPARE).next_multiple_of(SPARE).min(BUILDS_PER_PAGE);
     for _ in 0..PAGES {
         listing.cost += 1;
-        let page = client.builds_within(offset, listing.tries()).await?;
+        let page = client.builds_within(offset, limit, listing.tries()).await?;
         let before = seen.len();
         for view in page.builds {
             if let Some(build) = view.build.clone().filter(|build| wanted.contains(build)) {
@@ -149,7 +154,9 @@ async fn list(
         }
         barren = if seen.len() > before { 0 } else { barren + 1 };
         match page.next {
-            Some(next) if seen.len() < wanted.len() && barren < BARREN => offset = next,
+            Some(next) if seen.len() < wanted.len() && barren < BARREN => {
+                (offset, limit) = (next, BUILDS_PER_PAGE);
+            }
             _ => break,
         }
     }

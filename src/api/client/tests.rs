@@ -267,7 +267,7 @@ fn pages_go_on_by_what_the_service_grants() {
         (0, 100, Some(&json!(0)), None, Some(100)),
     ] {
         assert_eq!(
-            next(offset, rows, limit, total),
+            next(offset, rows, (BUILDS_PER_PAGE, limit), total),
             expected,
             "{offset} {rows} {limit:?} {total:?}"
         );

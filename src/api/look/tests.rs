@@ -27,9 +27,10 @@ fn service(builds: usize, listed: fn(usize) -> bool) -> std::sync::Arc<Fake> {
             return if known { Reply::json(200, &row(number)) } else { Reply::detail(404, "no") };
         }
         let query = asked.line.strip_prefix("GET /images/builds?offset=").unwrap();
-        let offset: usize = query.strip_suffix("&limit=100").unwrap().parse().unwrap();
+        let (offset, limit) = query.split_once("&limit=").unwrap();
+        let (offset, limit): (usize, usize) = (offset.parse().unwrap(), limit.parse().unwrap());
         let all: Vec<usize> = (0..builds).rev().filter(|number| listed(*number)).collect();
-        let page: Vec<Value> = all.iter().skip(offset).take(100).map(|n| row(*n)).collect();
+        let page: Vec<Value> = all.iter().skip(offset).take(limit).map(|n| row(*n)).collect();
         Reply::json(200, &json!({ "data": page, "total_count": all.len() }))
     })
 }
