@@ -27,7 +27,7 @@ struct Packed {
 
 /// Upload URLs that a unit asks for at most: each but the first takes the place of one that was
 /// refused or came too late.
-const URLS: u32 = 4;
+const URLS: u32 = 6;
 
 /// What is left of an upload URL's time when it is no longer begun with.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
