@@ -174,7 +174,7 @@ enum Event {
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let at = 0usize..40;
+    let at = 0usize..14;
     let death = prop_oneof![
         at.clone().prop_map(|at| Some(Death::Before(at))),
         at.clone().prop_map(|at| Some(Death::After(at))),
@@ -199,7 +199,7 @@ fn faults(seed: u64) -> Vec<Fault> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happens to a project, in the end each image is there as it should be, and each
     /// content of it was started once.
