@@ -39,7 +39,7 @@ pub struct Workspace {
 pub struct ServiceSettings {
     /// The service's URL.
     pub url: Option<String>,
-    /// Units in flight.
+    /// Builds in flight, and transfers of each owner.
     pub concurrency: Option<u32>,
     /// Request budgets.
     pub limits: Vec<(Class, Limit)>,
