@@ -11,6 +11,7 @@ mod examples;
 mod failures;
 mod faults;
 mod hygiene;
+mod kill;
 mod layers;
 mod main_job;
 mod manifests;
