@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::io::ReaderStream;
 
 use super::client::Client;
-use super::error::{ApiError, ErrorKind};
+use super::error::{ApiError, ErrorKind, looks_like_html};
 use super::header;
 use crate::base::secret::SignedUrl;
 
@@ -24,7 +24,7 @@ const STALL: Duration = Duration::from_secs(120);
 /// How often that is looked at.
 const GLANCE: Duration = Duration::from_secs(5);
 
-/// How long the answer's body may take: its status is enough.
+/// How long the answer's body may take.
 const BODY: Duration = Duration::from_secs(30);
 
 impl Client {
@@ -62,7 +62,15 @@ impl Client {
         let answer = answer.map_err(|broken| self.broken(ACTION, "where contexts go", &broken))?;
         let status = answer.status();
         if status.is_success() {
-            return Ok(());
+            // The status is enough, unless a page for people came in the storage's place.
+            let body = self.body(ACTION, answer, Instant::now() + BODY).await.unwrap_or_default();
+            let text = String::from_utf8_lossy(&body);
+            // Storages speak XML.
+            if !looks_like_html(&text) || text.trim_start().starts_with("<?xml") {
+                return Ok(());
+            }
+            let message = "an HTML page answered in the storage's place";
+            return Err(ApiError::new(ACTION, ErrorKind::BadAnswer, message));
         }
         if status.is_redirection() {
             // It would redirect the next one too.

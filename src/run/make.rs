@@ -89,8 +89,10 @@ impl UnitRun {
                 Ok(()) => return Ok(accepted),
                 Err(error) => error,
             };
-            // What is too large stays so, and an outage is told as one.
-            let fresh = error.status != Some(413) && !error.is_passing();
+            // What is too large stays so, and an outage, or a stranger that answers in the storage's
+            // place, is told as one.
+            let odd = error.kind == ErrorKind::BadAnswer;
+            let fresh = error.status != Some(413) && !error.is_passing() && !odd;
             if !fresh || urls == URLS {
                 // A refused upload says nothing about the account's key.
                 let failure = api_failure(&error, Some(&accepted.build));

@@ -24,4 +24,5 @@ mod schema;
 mod secrets;
 mod server;
 mod support;
+mod weather;
 mod why;
