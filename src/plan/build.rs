@@ -75,11 +75,12 @@ impl Planner<'_> {
         let built = entry.and_then(|entry| entry.built.as_ref());
         let unfinished = entry.and_then(|entry| entry.pending.as_ref());
         let pending = entry.and_then(|entry| under_way(entry, self.facts));
-        if let Some(pending) = pending.filter(|pending| pending.fingerprint == fingerprint) {
+        let adopted = entry.and_then(|entry| alive(entry, self.facts));
+        if let Some(pending) = adopted.filter(|pending| pending.fingerprint == fingerprint) {
             let (then, mut reasons) = change(unit, &pending.owner, pending.visibility);
             let age = match self.facts.builds.get(&pending.build) {
                 Some(Known::Alive { age }) => *age,
-                Some(Known::Dead) | None => None,
+                Some(Known::Unstarted | Known::Dead) | None => None,
             };
             reasons.insert(0, Reason::Pending { age_seconds: age.map(|age| age.as_secs()) });
             let (build, start) = (pending.build.clone(), pending.stage == Stage::Uploaded);
@@ -191,13 +192,19 @@ fn config_change(field: &str, old: &str, new: &str) -> Reason {
     Reason::ConfigChanged { field: field.to_owned(), old: old.to_owned(), new: new.to_owned() }
 }
 
+/// The build of a unit that comes to something, if it is waited for, or started first.
+fn alive<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
+    entry.pending.as_ref().filter(|pending| match facts.builds.get(&pending.build) {
+        Some(known) => *known != Known::Dead,
+        None => pending.stage > Stage::Created,
+    })
+}
+
 /// The build of a unit that may yet land on its tag. What died, or was never started, lands on
 /// none: it is as if it were not there.
 fn under_way<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
-    entry.pending.as_ref().filter(|pending| match facts.builds.get(&pending.build) {
-        Some(known) => matches!(known, Known::Alive { .. }),
-        None => pending.stage > Stage::Created,
-    })
+    let unstarted = |pending: &Pending| facts.builds.get(&pending.build) == Some(&Known::Unstarted);
+    alive(entry, facts).filter(|pending| !unstarted(pending))
 }
 
 /// What the manifest wants changed of an image whose content is right. What it does not say stays

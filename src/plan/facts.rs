@@ -47,6 +47,8 @@ pub enum Known {
         /// Since it was started, or created where that is all that is known.
         age: Option<Duration>,
     },
+    /// Its context is there, and it waits to be started: until then nothing comes of it.
+    Unstarted,
     /// Nothing will come of it: it failed, was cancelled, does not exist, or waits for a context
     /// that nobody will send.
     Dead,

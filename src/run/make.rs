@@ -69,7 +69,7 @@ impl UnitRun {
         drop((packed, turn, room));
         let (unit, build) = (self.key.clone(), accepted.build.clone());
         self.record(Record::Uploaded { unit, build }).await?;
-        self.start(&accepted.build).await?;
+        self.start(&accepted.build, false).await?;
         let (unit, build) = (self.key.clone(), accepted.build.clone());
         self.record(Record::Started { unit, build }).await?;
         self.phase(Phase::Queued, Some(&accepted.build));
@@ -119,10 +119,10 @@ impl UnitRun {
     }
 
     /// Starts a build. Where the answer is lost, the service is asked before it is told again.
-    async fn start(&self, build: &BuildId) -> Result<(), StepFailure> {
+    /// `doubt`: it may have been started before.
+    async fn start(&self, build: &BuildId, mut doubt: bool) -> Result<(), StepFailure> {
         let client = &self.links.client;
         let mut tries = Tries::new(Repeat::LookFirst);
-        let mut doubt = false;
         loop {
             let error = match client.start(build, &mut tries).await {
                 Ok(()) => return Ok(()),
@@ -162,7 +162,8 @@ impl UnitRun {
     /// Starts a build whose context is there, unless that was done already.
     pub(super) async fn start_if_it_waits(&self, build: &BuildId) -> Result<(), StepFailure> {
         match self.links.client.status(build).await {
-            Ok(view) if view.waits_for_start() => self.start(build).await,
+            // The run that sent its context may have died right after the start.
+            Ok(view) if view.waits_for_start() => self.start(build, true).await,
             // How it is, whoever waits for it is told.
             Ok(_) | Err(_) => Ok(()),
         }
