@@ -59,17 +59,6 @@ impl Dice {
     }
 }
 
-/// Says on a failure how to throw the same dice again.
-struct Told(u64);
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the dice were thrown with IMGPLAN_TEST_SEED={}", self.0);
-        }
-    }
-}
-
 /// A project that changes, and what the server was seen to begin between the changes.
 struct Project {
     env: TestEnv,
@@ -88,24 +77,27 @@ impl Project {
         let contents = UNITS.iter().map(|(image, _)| (*image, (0, 0))).collect();
         let begun = HashMap::new();
         let project = Self { env, dice: Dice(seed), units: FIRST, contents, begun };
-        UNITS.iter().for_each(|(image, origin)| project.write(image, *origin));
+        for (image, origin) in UNITS {
+            project.write(image, origin);
+        }
         project.write_manifest();
         project
     }
 
     fn write_manifest(&self) {
-        let mut text = "version: 1\nimages:\n".to_owned();
-        for (image, origin) in &UNITS[..self.units] {
+        let entry = |(image, origin): &(&str, Origin)| {
             let (name, tag) = image.split_once(':').unwrap();
-            text += &match origin {
+            match origin {
                 Origin::Build(_) => format!("  - {{name: {name}, tag: {tag}, context: {name}}}\n"),
                 Origin::List(source) => format!("  - source: {source}\n"),
                 Origin::Named(repository) => {
                     let source = format!("{repository}:{}", self.contents[image].0);
                     format!("  - {{source: \"{source}\", name: {name}, tag: {tag}}}\n")
                 }
-            };
-        }
+            }
+        };
+        let images: String = UNITS[..self.units].iter().map(entry).collect();
+        let text = format!("version: 1\nimages:\n{images}");
         self.env.write("imgplan.yaml", text);
     }
 
@@ -169,10 +161,19 @@ fn seed() -> u64 {
     }
 }
 
+/// Whatever fails says how to throw the same dice again.
 #[test]
 fn whatever_the_moment_of_death_nothing_is_lost_and_nothing_begins_twice() {
-    let told = Told(seed());
-    let mut project = Project::new(told.0);
+    let seed = seed();
+    let lived = std::panic::catch_unwind(|| die_again_and_again(seed));
+    if let Err(panic) = lived {
+        let why = panic.downcast_ref::<String>().map_or("see above", String::as_str);
+        panic!("with IMGPLAN_TEST_SEED={seed}: {why}");
+    }
+}
+
+fn die_again_and_again(seed: u64) {
+    let mut project = Project::new(seed);
     let (mut killed, mut resumed) = (0, 0);
     while killed < KILLS {
         let run = project.env.call(["apply", "--auto-approve"]).start();
