@@ -491,6 +491,7 @@ fn a_first_ctrl_c_waits_for_what_runs_and_begins_nothing_new() {
 fn a_request_to_end_is_heard_like_a_ctrl_c() {
     let (_env, stopped) = stop_once("TERM");
     stopped.code(143).says("Stopping on SIGTERM");
+    stopped.says("Next: `imgplan apply` goes on from here.");
 }
 
 #[test]

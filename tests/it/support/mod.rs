@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 pub(crate) use self::output::Output;
-pub(crate) use self::process::Call;
+pub(crate) use self::process::{Call, Running};
 pub(crate) use self::scripted::{Answer, Scripted};
 
 /// The one key that the server of a [`TestEnv`] accepts.
