@@ -13,6 +13,7 @@ mod faults;
 mod hygiene;
 mod kill;
 mod layers;
+mod lost;
 mod main_job;
 mod manifests;
 mod moby;
