@@ -9,8 +9,6 @@ use imgplan::server::{BuildSeen, Config};
 
 use crate::support::{Output, TestEnv};
 
-const KILLS: usize = 50;
-
 /// What is made, in the order in which it joins the project: its image, and how.
 const UNITS: [(&str, Origin); 12] = [
     ("base:v1", Origin::Build("scratch")),
@@ -71,9 +69,10 @@ struct Project {
 }
 
 impl Project {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, faults: &[&str]) -> Self {
         let build_time = Duration::from_millis(150);
-        let env = TestEnv::unlimited(Config { build_time, ..Config::default() });
+        let faults = faults.iter().map(|fault| fault.parse().unwrap()).collect();
+        let env = TestEnv::unlimited(Config { build_time, faults, seed, ..Config::default() });
         let contents = UNITS.iter().map(|(image, _)| (*image, (0, 0))).collect();
         let begun = HashMap::new();
         let project = Self { env, dice: Dice(seed), units: FIRST, contents, begun };
@@ -161,26 +160,39 @@ fn seed() -> u64 {
     }
 }
 
-/// Whatever fails says how to throw the same dice again.
 #[test]
 fn whatever_the_moment_of_death_nothing_is_lost_and_nothing_begins_twice() {
+    die_again_and_again(50, 600, &[]);
+}
+
+/// Whoever died in the middle of an answer that was lost finds that out too.
+#[test]
+fn death_in_foul_weather_loses_nothing_either() {
+    let faults = ["cut-after", "html-after", "cut-before", "500", "slow=100ms"];
+    let faults = faults.map(|kind| format!("all:{kind}:4%"));
+    die_again_and_again(15, 1500, &faults.each_ref().map(String::as_str));
+}
+
+/// Dies so often, each time within so many milliseconds. Whatever fails says how to throw the same
+/// dice again.
+fn die_again_and_again(times: usize, within: usize, faults: &[&str]) {
     let seed = seed();
-    let lived = std::panic::catch_unwind(|| die_again_and_again(seed));
+    let lived = std::panic::catch_unwind(|| die(seed, times, within, faults));
     if let Err(panic) = lived {
         let why = panic.downcast_ref::<String>().map_or("see above", String::as_str);
         panic!("with IMGPLAN_TEST_SEED={seed}: {why}");
     }
 }
 
-fn die_again_and_again(seed: u64) {
-    let mut project = Project::new(seed);
+fn die(seed: u64, times: usize, within: usize, faults: &[&str]) {
+    let mut project = Project::new(seed, faults);
     let (mut killed, mut resumed) = (0, 0);
-    while killed < KILLS {
+    while killed < times {
         let run = project.env.call(["apply", "--auto-approve"]).start();
         if project.dice.one_in(8) {
             run.wait().success();
         } else {
-            let moment = project.dice.below(600);
+            let moment = project.dice.below(within);
             std::thread::sleep(Duration::from_millis(moment as u64));
             run.signal("KILL");
             let left = run.wait();
