@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::facts::{Facts, Known};
 use super::inputs::inputs_of;
-use super::{Action, Change, Make, Plan, Reason, Step, StepId};
+use super::{Action, Change, Lost, Make, Plan, Reason, Step, StepId};
 use crate::base::digest::Fingerprint;
 use crate::base::name::{ImageRef, Owner, Visibility};
 use crate::manifest::workspace::{Origin, Unit, UnitId, Workspace};
@@ -88,7 +88,8 @@ impl Planner<'_> {
         }
         // A pending build of something else may yet land on the tag: what is there now cannot be
         // kept, even if it is just what is wanted.
-        let lost = entry.and_then(|entry| entry.submitted.as_ref()).map(|lost| lost.at);
+        let lost = entry.and_then(|entry| entry.submitted.as_ref());
+        let lost = lost.map(|lost| Lost { at: lost.at, same: lost.fingerprint == fingerprint });
         let mut moved = None;
         if let (Some(built), None, None) = (built, pending, lost)
             && built.fingerprint == fingerprint

@@ -95,6 +95,39 @@ fn a_transfer_whose_answer_was_lost_is_found_and_not_asked_for_twice() {
     }
 }
 
+/// The service took what was asked for, and could not say so until its source had changed.
+#[test]
+fn what_was_taken_of_an_earlier_source_is_not_taken_for_the_new_one() {
+    let scripted = Scripted::start();
+    let down = || Answer::detail(502, "not now");
+    let row = |build: &str| {
+        let created = jiff::Timestamp::now().to_string();
+        json!({ "id": build, "imageName": "cache", "imageTag": "v1", "status": "COMPLETED",
+                "createdAt": created, "fullImagePath": "prime/local/cache:v1" })
+    };
+    let page = json!({ "data": [row("b-old")], "total_count": 1, "offset": 0, "limit": 100 });
+    scripted
+        .on("POST", "/images/build", [down(), Answer::json(201, &json!({ "build_id": "b-new" }))])
+        .on("GET", "/images/build/b-old", [Answer::json(200, &row("b-old"))])
+        .on("GET", "/images/build/b-new", [Answer::json(200, &row("b-new"))])
+        // The run that asked, the plan of the next, and then it can be had.
+        .on("GET", "/images/builds", [down(), down(), Answer::json(200, &page)]);
+    let env = TestEnv::at(scripted.url());
+    let manifest = "version: 1\nimages: [{source: \"redis:8\", name: cache, tag: v1}]\n";
+    env.write("imgplan.yaml", manifest);
+    let apply = || env.run(["apply", "--auto-approve", "--retry-times", "0"]);
+    apply().code(1).says("whether the service took it is not known");
+    env.edit("imgplan.yaml", "redis:8", "redis:9");
+    for _ in 0..2 {
+        if apply().code == Some(0) {
+            break;
+        }
+    }
+    assert_eq!(env.build_of("cache:v1"), "b-new", "b-old is of redis:8");
+    assert_eq!(asked(&scripted).len(), 2);
+    env.plans_nothing();
+}
+
 /// Answers single requests for a source, and refuses lists and the source that is named.
 fn singly(scripted: &Scripted, refused: &'static str) {
     scripted.by_body("POST", "/images/build", move |body| {

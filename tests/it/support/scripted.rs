@@ -62,9 +62,12 @@ struct Rule {
     answers: Answers,
 }
 
+/// Makes an answer of a request's body.
+type ByBody = Box<dyn Fn(&[u8]) -> Answer + Send>;
+
 enum Answers {
     InTurn(VecDeque<Answer>),
-    By(Box<dyn Fn(&[u8]) -> Answer + Send>),
+    By(ByBody),
 }
 
 impl Answers {
