@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use imgplan::server::{BuildSeen, Config};
 
-use crate::support::{Output, TestEnv};
+use crate::support::{Output, Running, TestEnv};
 
 /// What is made, in the order in which it joins the project: its image, and how.
 const UNITS: [(&str, Origin); 12] = [
@@ -137,6 +137,24 @@ impl Project {
         UNITS.iter().filter(stands_on).for_each(|(above, _)| self.age(above));
     }
 
+    /// Waits for a random moment, or until the server has just done something that its answer has
+    /// yet to tell.
+    fn await_death(&mut self, run: &mut Running, within: usize) {
+        if self.dice.one_in(2) {
+            std::thread::sleep(Duration::from_millis(self.dice.below(within) as u64));
+            return;
+        }
+        let server = self.env.server();
+        let done = || {
+            let builds = server.builds();
+            builds.len() + builds.iter().filter(|build| build.started).count()
+        };
+        let enough = done() + 1 + self.dice.below(6);
+        while done() < enough && !run.has_ended() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Files all that began since the last change. Nothing runs now that could begin more.
     fn note_what_began(&mut self) {
         for build in self.env.server().builds() {
@@ -192,13 +210,12 @@ fn die(seed: u64, times: usize, within: usize, faults: &[&str]) {
     let mut project = Project::new(seed, faults);
     let (mut killed, mut resumed) = (0, 0);
     while killed < times {
-        let run = project.env.call(APPLY).start();
+        let mut run = project.env.call(APPLY).start();
         if project.dice.one_in(8) {
             run.wait().success();
         } else {
-            let moment = project.dice.below(within);
-            std::thread::sleep(Duration::from_millis(moment as u64));
-            run.signal("KILL");
+            project.await_death(&mut run, within);
+            run.kill();
             let left = run.wait();
             assert!(matches!(left.code, None | Some(0)), "{left}");
             killed += usize::from(left.code.is_none());
