@@ -123,6 +123,23 @@ fn a_build_that_was_never_started_is_not_waited_for_once_its_context_changed() {
     env.plans_nothing();
 }
 
+/// It waits in a queue, and its first start is on no record: a refused second one says nothing.
+#[test]
+fn a_build_that_may_have_been_started_is_not_given_up_where_a_second_start_is_refused() {
+    let (scripted, env) = unstarted();
+    let is = |status: &str| Answer::json(200, &json!({ "id": "b-1", "status": status }));
+    scripted
+        .on("POST", "/images/build/*/start", [Answer::detail(409, "it was started already")])
+        .on(
+            "GET",
+            "/images/build/b-1",
+            [is("PENDING"), is("PENDING"), is("PENDING"), is("COMPLETED")],
+        );
+    env.apply();
+    assert_eq!(scripted.count("POST", "/images/build"), 1, "it was made again");
+    env.plans_nothing();
+}
+
 #[test]
 fn a_build_that_was_never_started_is_let_go_with_its_unit() {
     let (_scripted, env) = unstarted();
