@@ -128,6 +128,40 @@ fn what_was_taken_of_an_earlier_source_is_not_taken_for_the_new_one() {
     env.plans_nothing();
 }
 
+/// An image that was made thrice within seconds: what was superseded is no answer to the third.
+#[test]
+fn a_transfer_that_was_superseded_is_not_taken_for_the_one_that_was_lost() {
+    let scripted = Scripted::start();
+    let row = |build: &str| {
+        let created = jiff::Timestamp::now().to_string();
+        json!({ "id": build, "imageName": "cache", "imageTag": "v1", "status": "COMPLETED",
+                "createdAt": created, "fullImagePath": "prime/local/cache:v1" })
+    };
+    let accepted = |build: &str| Answer::json(201, &json!({ "build_id": build }));
+    let lost = Answer::detail(502, "not now");
+    scripted.on("POST", "/images/build", [accepted("b-1"), accepted("b-2"), lost, accepted("b-3")]);
+    let env = TestEnv::at(scripted.url());
+    env.write(
+        "imgplan.yaml",
+        "version: 1\nimages: [{source: \"redis:7\", name: cache, tag: v1}]\n",
+    );
+    let mut rows = Vec::new();
+    for (build, next) in [("b-1", "redis:8"), ("b-2", "redis:9"), ("b-3", "redis:10")] {
+        let status = Answer::json(200, &row(build));
+        scripted.on("GET", &format!("/images/build/{build}"), [status]);
+        let page = json!({ "data": rows, "total_count": rows.len(), "offset": 0, "limit": 100 });
+        scripted.on("GET", "/images/builds", [Answer::json(200, &page)]);
+        env.apply();
+        rows.insert(0, row(build));
+        assert_eq!(env.build_of("cache:v1"), build, "booked for what came before {next}");
+        let now = env.read("imgplan.yaml");
+        let from = now.find("redis:").unwrap();
+        let to = from + now[from..].find('"').unwrap();
+        env.write("imgplan.yaml", format!("{}{next}{}", &now[..from], &now[to..]));
+    }
+    assert_eq!(asked(&scripted).len(), 4);
+}
+
 /// Answers single requests for a source, and refuses lists and the source that is named.
 fn singly(scripted: &Scripted, refused: &'static str) {
     scripted.by_body("POST", "/images/build", move |body| {
