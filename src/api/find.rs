@@ -1,5 +1,6 @@
 //! Finds builds that the service accepted though its answer was lost: by name, tag and time.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
@@ -25,8 +26,9 @@ pub struct Wanted {
 }
 
 /// Looks in the listing for builds of these names and tags which nobody knows yet and which are no
-/// older than the request for them, by the service's clock. Says for which of `wanted` there is
-/// one. Fails where the listing cannot be read: then nothing is known of any.
+/// older than the request for them, by the service's clock, nor than any that is known. Says for
+/// which of `wanted` there is one. Fails where the listing cannot be read: then nothing is known of
+/// any.
 #[expect(clippy::implicit_hasher, reason = "there is one kind of set in the program")]
 pub async fn find(
     client: &Client,
@@ -78,20 +80,30 @@ fn matching(
 ) -> Vec<(usize, usize)> {
     let mut used: HashSet<&BuildId> = HashSet::new();
     let mut found = Vec::new();
+    // The newest come first in all likelihood: so the first of two without a date, or of one.
+    let age = |at: usize, row: &BuildView| (row.created, Reverse(at));
+    let is_known = |row: &BuildView| row.build.as_ref().is_some_and(|id| known.contains(id));
     for (index, wanted) in wanted.iter().enumerate() {
-        let fits = |row: &BuildView| {
-            let Some((name, tag)) = &row.image else { return false };
-            let new =
-                row.build.as_ref().is_some_and(|id| !known.contains(id) && !used.contains(id));
+        let is_of = |row: &BuildView| {
+            row.image.as_ref().is_some_and(|(name, tag)| *name == wanted.name && *tag == wanted.tag)
+        };
+        // What was asked for last is newer than all that is known of the image.
+        let dated = rows.iter().enumerate().filter(|(_, row)| row.created.is_some());
+        let newest = dated.filter(|(_, row)| is_of(row) && is_known(row));
+        let newest = newest.map(|(at, row)| age(at, row)).max();
+        let fits = |at: usize, row: &BuildView| {
+            let new = row.build.as_ref().is_some_and(|id| !used.contains(id)) && !is_known(row);
             let recent = match row.created {
-                Some(created) => !is_before(created, wanted.since, skew),
+                Some(created) => {
+                    let superseded = newest.is_some_and(|newest| age(at, row) < newest);
+                    !superseded && !is_before(created, wanted.since, skew)
+                }
                 None => matches!(row.progress, Progress::Running(_)),
             };
-            new && recent && *name == wanted.name && *tag == wanted.tag
+            new && recent && is_of(row)
         };
-        let fitting = rows.iter().enumerate().filter(|(_, row)| fits(row));
-        // Of two without a date, or of one, the first: the newest come first in all likelihood.
-        let newest = fitting.max_by_key(|(at, row)| (row.created, std::cmp::Reverse(*at)));
+        let fitting = rows.iter().enumerate().filter(|(at, row)| fits(*at, row));
+        let newest = fitting.max_by_key(|(at, row)| age(*at, row));
         if let Some((at, row)) = newest {
             used.extend(row.build.as_ref());
             found.push((index, at));
@@ -135,7 +147,11 @@ mod tests {
             ("too old", &["a:1"], &["x a:1 9"], &["-"]),
             ("another name, another tag", &["a:1"], &["x b:1 11", "y a:2 11"], &["-"]),
             ("known already", &["a:1"], &["known a:1 11"], &["-"]),
-            ("known and new", &["a:1"], &["known a:1 12", "x a:1 11"], &["x"]),
+            ("known and new", &["a:1"], &["x a:1 12", "known a:1 11"], &["x"]),
+            ("superseded", &["a:1"], &["known a:1 12", "x a:1 11"], &["-"]),
+            ("superseded at once", &["a:1"], &["known a:1 11", "x a:1 11"], &["-"]),
+            ("new at once", &["a:1"], &["x a:1 11", "known a:1 11"], &["x"]),
+            ("another is known", &["a:1"], &["known b:1 12", "x a:1 11"], &["x"]),
             ("the newest", &["a:1"], &["x a:1 11", "y a:1 13", "z a:1 12"], &["y"]),
             ("ended since", &["a:1"], &["!x a:1 11"], &["x"]),
             ("no date, under way", &["a:1"], &["x a:1", "y a:1"], &["x"]),

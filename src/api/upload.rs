@@ -24,7 +24,7 @@ const STALL: Duration = Duration::from_secs(120);
 /// How often that is looked at.
 const GLANCE: Duration = Duration::from_secs(5);
 
-/// How long the answer's body may take, which is a few words.
+/// How long the answer's body may take.
 const BODY: Duration = Duration::from_secs(30);
 
 impl Client {
@@ -61,6 +61,17 @@ impl Client {
         };
         let answer = answer.map_err(|broken| self.broken(ACTION, "where contexts go", &broken))?;
         let status = answer.status();
+        if status.is_success() {
+            // The status is enough, unless a page for people came in the storage's place.
+            let body = self.body(ACTION, answer, Instant::now() + BODY).await.unwrap_or_default();
+            let text = String::from_utf8_lossy(&body);
+            // Storages speak XML.
+            if !looks_like_html(&text) || text.trim_start().starts_with("<?xml") {
+                return Ok(());
+            }
+            let message = "an HTML page answered in the storage's place";
+            return Err(ApiError::new(ACTION, ErrorKind::BadAnswer, message));
+        }
         if status.is_redirection() {
             // It would redirect the next one too.
             let message = format!("it is redirected (HTTP {})", status.as_u16());
@@ -68,13 +79,6 @@ impl Client {
         }
         let asked = header::retry_after(answer.headers(), Timestamp::now());
         let body = self.body(ACTION, answer, Instant::now() + BODY).await?;
-        if status.is_success() {
-            // A page for people comes from whoever answers in the storage's place.
-            let html = looks_like_html(&String::from_utf8_lossy(&body));
-            let message = "an HTML page came instead of the storage's answer";
-            let error = ApiError::new(ACTION, ErrorKind::BadAnswer, message);
-            return if html { Err(error) } else { Ok(()) };
-        }
         let key = self.inner.key.expose();
         Err(ApiError::from_answer(ACTION, status.as_u16(), asked, &body, key))
     }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::facts::{Facts, Known};
 use super::inputs::inputs_of;
-use super::{Action, Change, Make, Plan, Reason, Step, StepId};
+use super::{Action, Change, Lost, Make, Plan, Reason, Step, StepId};
 use crate::base::digest::Fingerprint;
 use crate::base::name::{ImageRef, Owner, Visibility};
 use crate::manifest::workspace::{Origin, Unit, UnitId, Workspace};
@@ -75,22 +75,21 @@ impl Planner<'_> {
         let built = entry.and_then(|entry| entry.built.as_ref());
         let unfinished = entry.and_then(|entry| entry.pending.as_ref());
         let pending = entry.and_then(|entry| under_way(entry, self.facts));
-        let unstarted = entry.and_then(|entry| unstarted(entry, self.facts));
-        if let Some(pending) =
-            pending.or(unstarted).filter(|pending| pending.fingerprint == fingerprint)
-        {
+        let adopted = entry.and_then(|entry| alive(entry, self.facts));
+        if let Some(pending) = adopted.filter(|pending| pending.fingerprint == fingerprint) {
             let (then, mut reasons) = change(unit, &pending.owner, pending.visibility);
             let age = match self.facts.builds.get(&pending.build) {
                 Some(Known::Alive { age }) => *age,
                 Some(Known::Unstarted | Known::Dead) | None => None,
             };
             reasons.insert(0, Reason::Pending { age_seconds: age.map(|age| age.as_secs()) });
-            let (build, start) = (pending.build.clone(), unstarted.is_some());
+            let (build, start) = (pending.build.clone(), pending.stage == Stage::Uploaded);
             return Some((Action::Adopt { unit: id, build, start, then }, reasons));
         }
         // A pending build of something else may yet land on the tag: what is there now cannot be
         // kept, even if it is just what is wanted.
-        let lost = entry.and_then(|entry| entry.submitted.as_ref()).map(|lost| lost.at);
+        let lost = entry.and_then(|entry| entry.submitted.as_ref());
+        let lost = lost.map(|lost| Lost { at: lost.at, same: lost.fingerprint == fingerprint });
         let mut moved = None;
         if let (Some(built), None, None) = (built, pending, lost)
             && built.fingerprint == fingerprint
@@ -194,21 +193,19 @@ fn config_change(field: &str, old: &str, new: &str) -> Reason {
     Reason::ConfigChanged { field: field.to_owned(), old: old.to_owned(), new: new.to_owned() }
 }
 
-/// The build of a unit that may yet land on its tag. What died, or was never started, lands on
-/// none: it is as if it were not there.
-fn under_way<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
+/// The build of a unit that comes to something, if it is waited for, or started first.
+fn alive<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
     entry.pending.as_ref().filter(|pending| match facts.builds.get(&pending.build) {
-        Some(known) => matches!(known, Known::Alive { .. }),
-        None => pending.stage == Stage::Started,
+        Some(known) => *known != Known::Dead,
+        None => pending.stage > Stage::Created,
     })
 }
 
-/// The build of a unit that has its context, and lacks nothing but a start, if that.
-fn unstarted<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
-    entry.pending.as_ref().filter(|pending| match facts.builds.get(&pending.build) {
-        Some(known) => *known == Known::Unstarted,
-        None => pending.stage == Stage::Uploaded,
-    })
+/// The build of a unit that may yet land on its tag. What died, or was never started, lands on
+/// none: it is as if it were not there.
+fn under_way<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
+    let unstarted = |pending: &Pending| facts.builds.get(&pending.build) == Some(&Known::Unstarted);
+    alive(entry, facts).filter(|pending| !unstarted(pending))
 }
 
 /// What the manifest wants changed of an image whose content is right. What it does not say stays

@@ -47,8 +47,7 @@ pub enum Known {
         /// Since it was started, or created where that is all that is known.
         age: Option<Duration>,
     },
-    /// Its context is there and, for all that the service says, it was not told to start. It lands
-    /// nowhere unless somebody tells it.
+    /// Its context is there, and it waits to be started: until then nothing comes of it.
     Unstarted,
     /// Nothing will come of it: it failed, was cancelled, does not exist, or waits for a context
     /// that nobody will send.

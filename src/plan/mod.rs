@@ -100,8 +100,17 @@ pub struct Make {
     pub inputs: Inputs,
     /// A build of something else that is under way for the same tag: it has to end first.
     pub after: Option<BuildId>,
-    /// Since when there may be a build of it that nobody knows: it has to be looked for first.
-    pub lost: Option<Timestamp>,
+    /// There may be a build of it that nobody knows: it has to be looked for first.
+    pub lost: Option<Lost>,
+}
+
+/// A request for a unit that was never answered, and that the service could not be asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// When it was made.
+    pub at: Timestamp,
+    /// Whether it was for what the unit is to contain now.
+    pub same: bool,
 }
 
 /// A change to an image that needs no build.

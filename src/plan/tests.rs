@@ -8,7 +8,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::facts::{Facts, Known};
-use super::{Action, Plan, build};
+use super::{Action, Make, Plan, build};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::source::Span;
 use crate::context::{ChangeKind, FileChange};
@@ -304,6 +304,19 @@ fn what_is_pending_is_adopted_unless_nothing_can_come_of_it() {
     let three_minutes = Known::Alive { age: Some(std::time::Duration::from_secs(200)) };
     let told = ["adopt api:v1: its build is under way, started 3 min ago"];
     assert_eq!(knowing(&state, three_minutes), told);
+}
+
+#[test]
+fn what_waits_to_be_started_is_adopted_and_in_nobodys_way() {
+    let (world, state) = half(Done::Created);
+    let build = state.entries.values().next().unwrap().pending.as_ref().unwrap().build.clone();
+    let facts = Facts { builds: [(build, Known::Unstarted)].into(), ..Facts::default() };
+    let action = |world| super::build(world, &facts, &state).steps.remove(0).action;
+    assert!(matches!(action(&world), Action::Adopt { .. }));
+    let changed = self::world(vec![built("api", "other", &[])]);
+    assert!(matches!(action(&changed), Action::Make(Make { after: None, .. })));
+    let gone = self::world(Vec::new());
+    assert!(matches!(action(&gone), Action::Forget { after: None }));
 }
 
 #[test]

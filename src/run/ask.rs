@@ -1,6 +1,5 @@
 //! One transfer on its way through the line, and what became of it. Does nothing itself.
 
-use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::booking::{Group, Queued};
@@ -8,7 +7,7 @@ use super::dispatch::StepFailure;
 use super::step::{MakeJob, api_failure};
 use crate::api::{Accepted, ApiError, ErrorKind, Refused};
 use crate::base::name::{ImageRef, Platform, Visibility};
-use crate::plan::StepId;
+use crate::plan::{Lost, StepId};
 use crate::state::{Kind, Record, Stage, Submission};
 
 /// One transfer that is asked for.
@@ -21,8 +20,8 @@ pub(super) struct Ask {
     pub(super) submission: Submission,
     /// It does not land where its source says.
     pub(super) own_name: bool,
-    /// Since when there may be a build of it.
-    pub(super) lost: Option<Timestamp>,
+    /// A request of an earlier run of which there may be a build.
+    pub(super) lost: Option<Lost>,
     /// How often it may still be asked for. To wait for a rate is not counted.
     pub(super) left: u32,
     /// The answer to a request for it was lost.

@@ -69,7 +69,7 @@ impl UnitRun {
         drop((packed, turn, room));
         let (unit, build) = (self.key.clone(), accepted.build.clone());
         self.record(Record::Uploaded { unit, build }).await?;
-        self.start(&accepted.build).await?;
+        self.start(&accepted.build, false).await?;
         let (unit, build) = (self.key.clone(), accepted.build.clone());
         self.record(Record::Started { unit, build }).await?;
         self.phase(Phase::Queued, Some(&accepted.build));
@@ -89,8 +89,10 @@ impl UnitRun {
                 Ok(()) => return Ok(accepted),
                 Err(error) => error,
             };
-            // What is too large stays so, and an outage is told as one.
-            let fresh = error.status != Some(413) && !error.is_passing();
+            // What is too large stays so, and an outage, or a stranger that answers in the storage's
+            // place, is told as one.
+            let odd = error.kind == ErrorKind::BadAnswer;
+            let fresh = error.status != Some(413) && !error.is_passing() && !odd;
             if !fresh || urls == URLS {
                 // A refused upload says nothing about the account's key.
                 let failure = api_failure(&error, Some(&accepted.build));
@@ -117,10 +119,10 @@ impl UnitRun {
     }
 
     /// Starts a build. Where the answer is lost, the service is asked before it is told again.
-    async fn start(&self, build: &BuildId) -> Result<(), StepFailure> {
+    /// `doubt`: it may have been started before.
+    async fn start(&self, build: &BuildId, mut doubt: bool) -> Result<(), StepFailure> {
         let client = &self.links.client;
         let mut tries = Tries::new(Repeat::LookFirst);
-        let mut doubt = false;
         loop {
             let error = match client.start(build, &mut tries).await {
                 Ok(()) => return Ok(()),
@@ -159,7 +161,8 @@ impl UnitRun {
         match self.links.client.status(build).await {
             // How it is, whoever waits for it is told.
             Ok(view) if !view.waits_for_start() => Ok(()),
-            Ok(_) | Err(_) => self.start(build).await,
+            // The run that sent its context may have died right after the start.
+            Ok(_) | Err(_) => self.start(build, true).await,
         }
     }
 

@@ -220,7 +220,7 @@ impl Desk {
             .map(|ask| Wanted {
                 name: ask.unit.name.to_string(),
                 tag: ask.unit.tag.to_string(),
-                since: ask.lost.unwrap_or(ask.submission.at),
+                since: ask.lost.map_or(ask.submission.at, |lost| lost.at),
             })
             .collect();
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -242,6 +242,13 @@ impl Desk {
         for (index, ask) in batch.into_iter().enumerate() {
             let view = found.remove(&index);
             match view.and_then(|view| Some((view.build?, view.path))) {
+                Some((build, _)) if ask.lost.is_some_and(|lost| !lost.same) => {
+                    // It stays on record as asked for: the next plan finds it.
+                    let message = format!("build {build} of what it was before is under way");
+                    let help = "the next apply waits for its end, and asks then".to_owned();
+                    let failure = failure(&message, Some(help), None);
+                    sorted.failed.push((ask, StepFailure { pending: true, ..failure }));
+                }
                 Some((build, path)) => {
                     let accepted = Accepted {
                         build,

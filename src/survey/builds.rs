@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use crate::api::look::{self, Listing, Wanted};
 use crate::api::{BuildView, Client, ErrorKind, Progress};
 use crate::base::name::{BuildId, ImageRef};
-use crate::plan::Facts;
 use crate::plan::facts::{Found, Known};
-use crate::state::{Outcome, Pending, Record, Stage, State, Submission};
+use crate::plan::{Action, Facts, Plan, Step};
+use crate::state::{Entry, Outcome, Pending, Record, Stage, State, Submission};
 
 /// Asks how pending builds are, so that a plan does not adopt one that has failed. Where the
 /// service cannot be asked, the plan says so and goes on with what the lockfile has.
@@ -75,6 +75,8 @@ fn known(view: &BuildView, stage: Option<Stage>) -> Known {
     match view.progress {
         // A death between the start and the record of it leaves a build that runs.
         _ if stage == Some(Stage::Created) && view.waits_for_start() => Known::Dead,
+        // One that is pending may be in line after its start. To start it once more does no harm,
+        // and to wait for it, where it was not, would never end.
         _ if stage == Some(Stage::Uploaded) && view.waits_for_start() => Known::Unstarted,
         Progress::Running(_) | Progress::Completed => {
             let since = view.started.or(view.created);
@@ -121,4 +123,25 @@ pub fn learned(state: &State, facts: &Facts) -> Vec<Record> {
         }
     }
     records
+}
+
+/// Builds that were never started, and that a plan has no use for: nobody will start them.
+pub fn superseded(plan: &Plan, state: &State, facts: &Facts) -> Vec<Record> {
+    let adopted = |step: &Step| match &step.action {
+        Action::Adopt { build, .. } => Some(build.clone()),
+        _ => None,
+    };
+    let adopted: HashSet<BuildId> = plan.steps.iter().filter_map(adopted).collect();
+    let ended = |(unit, entry): (&ImageRef, &Entry)| {
+        let build = entry.pending.as_ref()?.build.clone();
+        let unstarted = facts.builds.get(&build) == Some(&Known::Unstarted);
+        let (unit, outcome) = (unit.clone(), Outcome::Cancelled);
+        (unstarted && !adopted.contains(&build)).then_some(Record::Ended {
+            unit,
+            build,
+            outcome,
+            path: None,
+        })
+    };
+    state.entries.iter().filter_map(ended).collect()
 }

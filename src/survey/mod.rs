@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use miette::Diagnostic;
 
-pub use self::builds::learned;
+pub use self::builds::{learned, superseded};
 use crate::api::Client;
 use crate::context::{Cache, History, ScanError};
 use crate::manifest::Workspace;

@@ -80,7 +80,7 @@ fn bases_are_complete_before_what_is_built_on_them_begins() {
         ("python-base:3.12-amd64", &["api:v1", "worker:v1", "web:v1-amd64"][..]),
         ("python-base:3.12-arm64", &["web:v1-arm64"]),
     ] {
-        let start = format!("/api/v1/images/build/{}/start", build_of(&env, base));
+        let start = format!("/api/v1/images/build/{}/start", env.build_of(base));
         let complete = log.iter().find(|seen| seen.path == start).unwrap().at + build_time;
         for dependent in dependents {
             assert!(initiation(dependent) >= complete, "{dependent} began before {base} was done");
@@ -88,13 +88,6 @@ fn bases_are_complete_before_what_is_built_on_them_begins() {
     }
     let images = env.server().get("images");
     assert!(images["data"].as_array().unwrap().iter().all(|row| row["status"] == "COMPLETED"));
-}
-
-/// The build ID that the lockfile has for a unit.
-fn build_of(env: &TestEnv, unit: &str) -> String {
-    let shown = env.ok(["show", "--json", unit]);
-    let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
-    shown["units"][0]["built"]["build_id"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -461,7 +454,7 @@ fn stop_once(signal: &str) -> (TestEnv, Output) {
     run.signal(signal);
     let stopped = run.wait();
     assert_eq!(env.server().initiated(), ["app:v1"]);
-    assert!(!build_of(&env, "app:v1").is_empty(), "what was waited for is in the lockfile");
+    assert!(!env.build_of("app:v1").is_empty(), "what was waited for is in the lockfile");
     assert!(!env.exists(".imgplan/journal.jsonl"));
     (env, stopped)
 }
@@ -498,6 +491,7 @@ fn a_first_ctrl_c_waits_for_what_runs_and_begins_nothing_new() {
 fn a_request_to_end_is_heard_like_a_ctrl_c() {
     let (_env, stopped) = stop_once("TERM");
     stopped.code(143).says("Stopping on SIGTERM");
+    stopped.says("Next: `imgplan apply` goes on from here.");
 }
 
 #[test]

@@ -182,6 +182,7 @@ impl World {
             let facts = self.facts(&workspace, store.state(), Some(&client)).await;
             store.record(&survey::learned(store.state(), &facts)).unwrap();
             let plan = plan::build(&workspace, &facts, store.state());
+            store.record(&survey::superseded(&plan, store.state(), &facts)).unwrap();
             if plan.is_noop() {
                 store.commit().unwrap();
                 return None;
@@ -280,7 +281,7 @@ impl Wire {
 
     async fn die(&self) {
         self.dead.cancel();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

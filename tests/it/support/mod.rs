@@ -11,14 +11,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use imgplan::base::limit::Class;
 use imgplan::base::secret::ApiKey;
-use imgplan::server::{Config, Counts, Seen, Server};
+use imgplan::server::{BuildSeen, Config, Counts, Seen, Server};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 pub(crate) use self::inside::{Death, Life, World};
 pub(crate) use self::output::Output;
-pub(crate) use self::process::Call;
+pub(crate) use self::process::{Call, Running};
 pub(crate) use self::scripted::{Answer, Scripted};
 
 /// The one key that the server of a [`TestEnv`] accepts.
@@ -46,6 +47,16 @@ impl TestEnv {
         let server = LocalServer::start(Config { token, ..config });
         let mut env = Self::at(&server.url());
         env.server = Some(server);
+        env
+    }
+
+    /// With a server as it is told to be, and so large a budget of every class, on both sides, that
+    /// nothing waits for one.
+    pub(crate) fn unlimited(config: Config) -> Self {
+        let limits = Class::ALL.map(|class| format!("{class}=10000/60s"));
+        let parsed = limits.iter().map(|limit| limit.parse().unwrap()).collect();
+        let mut env = Self::with(Config { limits: parsed, ..config });
+        env.set("IMGPLAN_LIMIT", &limits.join(","));
         env
     }
 
@@ -187,6 +198,14 @@ impl TestEnv {
         assert!(output.stdout.starts_with("No changes."), "{output}");
     }
 
+    /// The build ID that the lockfile has for a unit.
+    pub(crate) fn build_of(&self, unit: &str) -> String {
+        let shown = self.ok(["show", "--json", unit]);
+        let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+        let build = shown["units"][0]["built"]["build_id"].as_str();
+        build.unwrap_or_else(|| panic!("the lockfile has no build of {unit}: {shown:#}")).to_owned()
+    }
+
     /// The local server.
     pub(crate) fn server(&self) -> &LocalServer {
         self.server.as_ref().expect("this environment has no server of its own")
@@ -264,6 +283,11 @@ impl LocalServer {
     /// Every request so far, in order.
     pub(crate) fn log(&self) -> Vec<Seen> {
         self.counts().log
+    }
+
+    /// Every build and transfer that was accepted, in order.
+    pub(crate) fn builds(&self) -> Vec<BuildSeen> {
+        self.inner().builds()
     }
 
     /// Every request so far as `POST /images/build`, without the API's prefix, build IDs as `ID`.

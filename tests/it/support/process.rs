@@ -121,6 +121,11 @@ impl Running {
         assert!(sent.success(), "cannot send {name}");
     }
 
+    /// Kills it at once, by SIGKILL, unless it has ended.
+    pub(crate) fn kill(&mut self) {
+        self.child.as_mut().unwrap().kill().unwrap();
+    }
+
     /// Whether it has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.as_mut().unwrap().try_wait().unwrap().is_some()

@@ -59,7 +59,25 @@ pub(crate) struct Asked {
 struct Rule {
     method: String,
     path: String,
-    answers: VecDeque<Answer>,
+    answers: Answers,
+}
+
+/// Makes an answer of a request's body.
+type ByBody = Box<dyn Fn(&[u8]) -> Answer + Send>;
+
+enum Answers {
+    InTurn(VecDeque<Answer>),
+    By(ByBody),
+}
+
+impl Answers {
+    fn next(&mut self, body: &[u8]) -> Option<Answer> {
+        match self {
+            Self::InTurn(answers) if answers.len() > 1 => answers.pop_front(),
+            Self::InTurn(answers) => answers.front().cloned(),
+            Self::By(answer) => Some(answer(body)),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -117,9 +135,22 @@ impl Scripted {
         path: &str,
         answers: impl IntoIterator<Item = Answer>,
     ) -> &Self {
+        self.rule(method, path, Answers::InTurn(answers.into_iter().collect()))
+    }
+
+    /// Says how to answer a request by its body.
+    pub(crate) fn by_body(
+        &self,
+        method: &str,
+        path: &str,
+        answer: impl Fn(&[u8]) -> Answer + Send + 'static,
+    ) -> &Self {
+        self.rule(method, path, Answers::By(Box::new(answer)))
+    }
+
+    fn rule(&self, method: &str, path: &str, answers: Answers) -> &Self {
         let (method, path) = (method.to_owned(), path.to_owned());
-        let rule = Rule { method, path, answers: answers.into_iter().collect() };
-        self.script.lock().unwrap().rules.insert(0, rule);
+        self.script.lock().unwrap().rules.insert(0, Rule { method, path, answers });
         self
     }
 
@@ -160,13 +191,9 @@ async fn answer(
     let path = uri.path().strip_prefix("/api/v1").unwrap_or(uri.path()).to_owned();
     let mut script = script.lock().unwrap();
     let method = method.to_string();
-    script.asked.push(Asked { method: method.clone(), path: path.clone(), body: body.into() });
     let rule = script.rules.iter_mut().find(|r| r.method == method && matches(&r.path, &path));
-    let answer = match rule {
-        Some(rule) if rule.answers.len() > 1 => rule.answers.pop_front(),
-        Some(rule) => rule.answers.front().cloned(),
-        None => None,
-    };
+    let answer = rule.and_then(|rule| rule.answers.next(&body));
+    script.asked.push(Asked { method, path, body: body.into() });
     let answer = answer.unwrap_or_else(|| Answer::detail(404, "the script has no such answer"));
     let mut response = (StatusCode::from_u16(answer.status).unwrap(), answer.body).into_response();
     for (name, value) in answer.headers {
