@@ -1,14 +1,15 @@
 //! Decides what follows from what happened: which records to keep, what to tell, which steps to
 //! start. A plain function of its inputs: time is given, nothing is done. Pure.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
+use super::progress::{self, Progress, Working};
 use super::schedule::Schedule;
 use crate::api::Notice;
 use crate::base::name::{BuildId, ImageRef};
-use crate::event::{Active, Because, Failure, Phase, RunEvent, Signal, Stop, Summary};
-use crate::plan::{Action, Plan, StepId};
+use crate::event::{Because, Failure, Phase, RunEvent, Signal, Stop, Summary};
+use crate::plan::{Plan, StepId};
 use crate::state::{Kind, Record};
 
 /// Something that happened.
@@ -84,45 +85,9 @@ pub(super) struct Dispatcher {
     timeout: Option<Duration>,
 }
 
-struct Progress {
-    key: ImageRef,
-    verb: &'static str,
-    kind: Option<Kind>,
-    since: Duration,
-    phase: Phase,
-    build: Option<BuildId>,
-    state: Working,
-}
-
-/// Whether a step is worked on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Working {
-    /// Not yet, or no more.
-    No,
-    /// It waits for its turn to be asked for.
-    Waiting,
-    /// Yes.
-    Yes,
-}
-
-impl Progress {
-    fn active_at(&self, now: Duration) -> Active {
-        Active {
-            unit: self.key.clone(),
-            action: self.verb,
-            phase: self.phase,
-            build: self.build.clone(),
-            elapsed: now.saturating_sub(self.since),
-        }
-    }
-}
-
 /// How long a run that is left waits for the answers that are under way: an accepted build whose
 /// ID is not on record would be lost.
 const GRACE: Duration = Duration::from_secs(3);
-
-/// Up to this many units at work are told of one by one.
-const FEW: usize = 4;
 
 /// How often a run that goes on is told of.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -137,20 +102,8 @@ impl Dispatcher {
         timeout: Option<Duration>,
     ) -> Self {
         let needs: Vec<&[StepId]> = plan.steps.iter().map(|step| step.needs.as_slice()).collect();
-        let steps = plan.steps.iter().map(|step| Progress {
-            key: step.key.clone(),
-            verb: step.verb(),
-            kind: match &step.action {
-                Action::Make(make) => Some(make.kind),
-                _ => None,
-            },
-            since: Duration::ZERO,
-            phase: Phase::Submit,
-            build: None,
-            state: Working::No,
-        });
         Self {
-            steps: steps.collect(),
+            steps: plan.steps.iter().map(Progress::of).collect(),
             schedule: Schedule::new(&needs, lanes, limits),
             summary: Summary::default(),
             told: Duration::ZERO,
@@ -391,24 +344,9 @@ impl Dispatcher {
             return;
         }
         self.told = now;
-        effects.push(Effect::Tell(self.alive(now)));
-    }
-
-    fn alive(&self, now: Duration) -> RunEvent {
-        let at_work = || self.steps.iter().filter(|step| step.state == Working::Yes);
-        let mut phases: BTreeMap<Phase, usize> = BTreeMap::new();
-        for step in at_work() {
-            *phases.entry(step.phase).or_default() += 1;
-        }
-        let few = at_work().count() <= FEW;
-        let shown = at_work().filter(|step| few || step.build.is_some());
-        let mut units: Vec<Active> = shown.map(|step| step.active_at(now)).collect();
-        units.sort_by_key(|active| std::cmp::Reverse(active.elapsed));
-        let waiting = self.steps.iter().filter(|step| step.state == Working::Waiting).count();
         let summary = &self.summary;
         let ended = summary.done() + summary.failures.len() + summary.skipped.len();
-        let (phases, total) = (phases.into_iter().collect(), self.steps.len());
-        RunEvent::Alive { units, phases, waiting, ended, total }
+        effects.push(Effect::Tell(progress::alive(&self.steps, ended, now)));
     }
 }
 

@@ -15,6 +15,7 @@ mod driver;
 mod make;
 mod pace;
 mod poll;
+mod progress;
 mod schedule;
 mod step;
 mod transfers;
