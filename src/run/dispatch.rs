@@ -356,7 +356,7 @@ mod tests {
     use crate::base::digest::Fingerprint;
     use crate::base::name::{Owner, Platform};
     use crate::manifest::workspace::UnitId;
-    use crate::plan::{Make, Step};
+    use crate::plan::{Action, Make, Step};
     use crate::state::{Inputs, Submission};
 
     fn key(name: &str) -> ImageRef {
