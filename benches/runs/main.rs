@@ -28,7 +28,7 @@ Parts, all of them by default:
   window   300 builds at 50 in 2 s: how much of the limit is used (11 s)
   mirrors  2,000 mirrors at 500 in 3 s, by each shape of an answer: the same, in images (35 s)
   polling  500 builds of 20 s at the published limits, against an ideal schedule (210 s)
-  many     10,000 units: memory, processor time and silence (4 min)
+  many     10,000 units: memory, processor time and silence (2 min)
 
 Options:
   --runs N    runs of each [default: 1]

@@ -45,7 +45,7 @@ fn one(what: &str, stream: Stream, args: &[&str]) -> Done {
         .map_err(|error| format!("{error} (it takes GNU time: apt install time)"))?;
     let counts = service.stop()?;
     all_made(counts.of(Class::Images).accepted, MIRRORS.into())?;
-    // A request for each build, and some for many mirrors each.
+    all_made(counts.of(Class::Start).accepted, BUILDS.into())?;
     let used = fs::read_to_string(&used)?;
     let (peak, processor) = read(&used).ok_or_else(|| format!("GNU time wrote: {used}"))?;
 
