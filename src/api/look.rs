@@ -22,8 +22,10 @@ const FEW: usize = 3;
 pub(super) const PAGES: u32 = 20;
 
 /// Pages in a row that show none of ours, after which no more are read: the newest come first in
-/// all likelihood (`api.md` §8 does not know).
-const BARREN: u32 = 2;
+/// all likelihood (`api.md` §8 does not know). Where more builds than these are still looked for, as
+/// many pages as builds: each would be asked for by itself instead, and somebody's thousand newer
+/// ones may stand before them.
+const BARREN: usize = 2;
 
 /// Looks in a row in which the listing showed none of ours, before it is no longer asked: it may
 /// leave the builds of teams out (`api.md` §8).
@@ -148,8 +150,9 @@ async fn list(
             }
         }
         barren = if seen.len() > before { 0 } else { barren + 1 };
+        let unseen = wanted.len() - seen.len();
         match page.next {
-            Some(next) if seen.len() < wanted.len() && barren < BARREN => offset = next,
+            Some(next) if unseen > 0 && barren < unseen.max(BARREN) => offset = next,
             _ => break,
         }
     }
