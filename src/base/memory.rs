@@ -3,7 +3,7 @@
 /// Takes small pages from here on, where the allocator asks the system for huge ones.
 ///
 /// Huge pages make a plan over many files a little faster, but each is kept whole for the least
-/// that lives in it: an apply of 10,000 images kept 180 MB instead of 110, and may go on for hours.
+/// that lives in it: an apply of 10,000 images kept 180 MB instead of 125, and may go on for hours.
 pub fn small_pages() {
     #[cfg(target_os = "linux")]
     // A system that cannot is as before.
