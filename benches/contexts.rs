@@ -185,5 +185,5 @@ fn made(workspace: &Workspace, make: Make) -> Entry {
         owner: Owner::Personal,
         visibility: Visibility::Private,
     };
-    Entry { kind, platform: unit.platform, built: Some(built), pending: None, failed: None }
+    Entry { built: Some(built), ..Entry::new(kind, unit.platform) }
 }

@@ -32,7 +32,7 @@ pub(crate) fn polling() -> Done {
     all_made(counts.of(Class::Initiate).accepted, BUILDS.into())?;
 
     let first = accepted(&counts).next().ok_or("nothing was asked for")?.at;
-    let took = (ended - first).as_secs_f64();
+    let took = ended.saturating_sub(first).as_secs_f64();
     let ideal = ideal(Class::Initiate.default_limit()).as_secs_f64();
     println!("  {BUILDS} builds of {BUILD_TIME:?}, {AT_ONCE} at once, all limits as published");
     println!("  first initiate to the end {took:.1} s, ideal {ideal:.1} s: {:.3}", took / ideal);

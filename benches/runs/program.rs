@@ -63,7 +63,7 @@ pub(crate) fn listen(command: &mut Command, stream: Stream) -> Result<Heard, Fai
         _ => return Err("neither stream is a pipe, or both are".into()),
     };
     let (mut bytes, mut silence, mut last) = (0, Duration::ZERO, began);
-    let mut part = [0; 1 << 16];
+    let mut part = vec![0; 1 << 16];
     loop {
         let read = pipe.read(&mut part)?;
         let now = Instant::now();
