@@ -22,8 +22,10 @@ const FEW: usize = 3;
 pub(super) const PAGES: u32 = 20;
 
 /// Pages in a row that show none of ours, after which no more are read: the newest come first in
-/// all likelihood (`api.md` §8 does not know).
-const BARREN: u32 = 2;
+/// all likelihood (`api.md` §8 does not know). Where more builds than these are still looked for, as
+/// many pages as builds: each would be asked for by itself instead, and somebody's thousand newer
+/// ones may stand before them.
+const BARREN: usize = 2;
 
 /// Rows of a first page beside those that are looked for: somebody else builds as well.
 const SPARE: u64 = 20;
@@ -153,8 +155,9 @@ async fn list(
             }
         }
         barren = if seen.len() > before { 0 } else { barren + 1 };
+        let unseen = wanted.len() - seen.len();
         match page.next {
-            Some(next) if seen.len() < wanted.len() && barren < BARREN => {
+            Some(next) if unseen > 0 && barren < unseen.max(BARREN) => {
                 (offset, limit) = (next, BUILDS_PER_PAGE);
             }
             _ => break,

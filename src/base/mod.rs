@@ -1,9 +1,10 @@
 //! The words of the program: values that are parsed once and never a bare string after. Pure but
-//! for [`mod@file`], which replaces and locks files.
+//! for [`mod@file`], which replaces and locks files, and [`memory`], which asks the system for less.
 
 pub mod digest;
 pub mod file;
 pub mod limit;
+pub mod memory;
 pub mod name;
 pub mod nearest;
 pub mod secret;

@@ -9,6 +9,7 @@ use super::service::Target;
 use super::settings::{DEFAULT_BUILDS, DEFAULT_TRANSFERS, Settings, env};
 use super::ui::Ui;
 use super::{lists, signals};
+use crate::base::memory::small_pages;
 use crate::context::Cache;
 use crate::event::{Phase, Signal, Stop, Summary};
 use crate::manifest::Workspace;
@@ -26,6 +27,7 @@ pub(super) async fn run(
         let help = "add --auto-approve, or leave --json out to be asked";
         return Err(Failure::usage("--json cannot ask for approval", help));
     }
+    small_pages();
     let workspace = Workspace::load(&settings.manifest, &env)?;
     ui.warn(&workspace.warnings, &workspace.sources)?;
     let target = Target::find(&settings.root(), &workspace, &args.service)?;

@@ -89,8 +89,9 @@ pub(super) struct Dispatcher {
 /// ID is not on record would be lost.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// How often a run that goes on is told of.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How often a run that goes on is told of: with every tenth tick of a second, which may come a
+/// moment early.
+const HEARTBEAT: Duration = Duration::from_millis(9_500);
 
 impl Dispatcher {
     /// `lanes[i]` is the lane of the plan's step `i`, and `limits[l]` how many steps of lane `l` are

@@ -21,12 +21,14 @@ const AT_MOST: f64 = 2.5;
 #[derive(Debug)]
 pub(super) struct Pace {
     left: f64,
+    /// How fast it fills since `filled`.
+    rate: f64,
     filled: Instant,
 }
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        Self { left: BURST, filled: now }
+        Self { left: BURST, rate: A_SECOND, filled: now }
     }
 
     /// When to look next at `pending` builds, the youngest of which is watched since `youngest`, and
@@ -43,10 +45,10 @@ impl Pace {
         // off the look at those that are there.
         let from = last.unwrap_or(youngest);
         let gap = spacing(from.saturating_duration_since(youngest)) * (1 << failures.min(5));
-        let rate = rate(pending);
-        self.fill(rate, now);
+        self.fill(now);
+        self.rate = rate(pending);
         let cost = cost(pending);
-        let until_full = Duration::from_secs_f64((cost - self.left).max(0.0) / rate);
+        let until_full = Duration::from_secs_f64((cost - self.left).max(0.0) / self.rate);
         (from + gap).max(now + until_full)
     }
 
@@ -55,9 +57,11 @@ impl Pace {
         self.left -= f64::from(requests);
     }
 
-    fn fill(&mut self, rate: f64, now: Instant) {
+    /// By the rate of the time that has passed: a look after which few are left was waited for by
+    /// the rate of many.
+    fn fill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.left = (self.left + passed * rate).min(BURST);
+        self.left = (self.left + passed * self.rate).min(BURST);
         self.filled = now;
     }
 }
@@ -117,6 +121,22 @@ mod tests {
         assert!(few < 600, "less than one in a second: {few}");
         let (times, many) = looks(1000, 600);
         assert!(many < 1600 && times.len() > 100, "{many} in {} looks", times.len());
+    }
+
+    #[test]
+    fn many_that_end_at_once_leave_no_debt() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let mut now = start;
+        // A thousand that end with one look, again and again, as short transfers do.
+        for _ in 0..20 {
+            now = pace.next(1064, now, Some(now), 0, now);
+            pace.spent(11);
+            pace.next(64, now, Some(now), 0, now);
+        }
+        assert!(now - start < Duration::from_secs(20 * 5), "{:?}", now - start);
+        let few = pace.next(64, now, Some(now), 0, now);
+        assert!(few - now <= Duration::from_secs(6), "{:?}", few - now);
     }
 
     #[test]

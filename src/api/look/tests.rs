@@ -67,12 +67,20 @@ async fn few_are_asked_for_one_by_one_and_many_by_the_listing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_behind_newer_builds_of_others_are_still_found_by_the_listing() {
+    let fake = service(1000, |_| true);
+    let mut listing = Listing::new();
+    assert_eq!(counted(&fake, &ids(300..500), &mut listing).await, (200, 7, 0));
+    assert_eq!(counted(&fake, &ids(300..305), &mut listing).await, (5, 5, 5), "not for so few");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_listing_without_ours_is_not_asked_for_ever() {
     let fake = service(1000, |number| number < 500);
     let mut listing = Listing::new();
     let team = ids(500..510);
     for _ in 0..2 {
-        assert_eq!(counted(&fake, &team, &mut listing).await, (10, 2, 10));
+        assert_eq!(counted(&fake, &team, &mut listing).await, (10, 6, 10));
     }
     for _ in 0..3 {
         assert_eq!(counted(&fake, &team, &mut listing).await, (10, 0, 10));
