@@ -17,6 +17,10 @@ const A_SECOND: f64 = 0.8;
 /// own, for others may use the same key.
 const AT_MOST: f64 = 2.5;
 
+/// The longest wait for it: where the listing is of no use, hundreds of builds take a request each,
+/// and none of them should be waited for much longer than it takes.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// A bucket of requests for looking, which fills with time.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -49,7 +53,7 @@ impl Pace {
         self.rate = rate(pending);
         let cost = cost(pending);
         let until_full = Duration::from_secs_f64((cost - self.left).max(0.0) / self.rate);
-        (from + gap).max(now + until_full)
+        (from + gap).max(now + until_full.min(LONGEST))
     }
 
     /// Notes that a look took so many requests.

@@ -16,7 +16,7 @@ use super::booking::{self, Queue};
 use super::dispatch::StepFailure;
 use super::make::request;
 use super::step::{StepMessage, api_failure, failure, keep, not_begun};
-use crate::api::look::{self, Wanted};
+use crate::api::look::{self, Listing, Wanted};
 use crate::api::{
     Accepted, ApiError, BuildView, Client, ErrorKind, Permit, Refused, Repeat, Tries,
 };
@@ -301,18 +301,20 @@ impl Desk {
     }
 
     /// Checks whose builds those of one list are, where the answer did not say: by the names that
-    /// the service gives them. What it does not list yet is checked when the build has ended.
+    /// the service gives them. The first and the last tell whether its order is ours; only where it
+    /// is not, all are asked for. What cannot be asked is checked when the build has ended.
     async fn by_name(&self, accepted: &mut [(Ask, Accepted)]) -> Result<(), StepFailure> {
-        let guessed = |(_, accepted): &(Ask, Accepted)| accepted.source.is_none();
-        if accepted.len() < 2 || !accepted.iter().any(guessed) {
+        let [(first, one), .., (last, other)] = &accepted[..] else { return Ok(()) };
+        if one.source.is_some() {
             return Ok(());
         }
-        let Ok(page) = self.client.builds(0).await else { return Ok(()) };
-        let name = |view: BuildView| {
-            let (name, tag) = view.image?;
-            Some((view.build?, ImageRef { name: name.parse().ok()?, tag: tag.parse().ok()? }))
-        };
-        let named: HashMap<BuildId, ImageRef> = page.builds.into_iter().filter_map(name).collect();
+        let named = self.names(&[one.build.clone(), other.build.clone()]).await;
+        let is_right = |ask: &Ask, build| named.get(build).is_none_or(|name| *name == ask.unit);
+        if is_right(first, &one.build) && is_right(last, &other.build) {
+            return Ok(());
+        }
+        let builds: Vec<BuildId> = accepted.iter().map(|(_, part)| part.build.clone()).collect();
+        let named = self.names(&builds).await;
         let units: Vec<(ImageRef, BuildId)> = accepted
             .iter()
             .map(|(ask, accepted)| (ask.unit.clone(), accepted.build.clone()))
@@ -327,5 +329,15 @@ impl Desk {
             }
         }
         keep(&self.messages, records).await
+    }
+
+    /// What the service calls the images of some builds.
+    async fn names(&self, builds: &[BuildId]) -> HashMap<BuildId, ImageRef> {
+        let name = |(build, answer): (BuildId, Result<BuildView, ApiError>)| {
+            let (name, tag) = answer.ok()?.image?;
+            Some((build, ImageRef { name: name.parse().ok()?, tag: tag.parse().ok()? }))
+        };
+        let looks = look::look(&self.client, builds, &mut Listing::quick()).await;
+        looks.into_iter().filter_map(name).collect()
     }
 }
