@@ -22,6 +22,9 @@ use crate::state::{Entry, Snapshot, Stage, State, Store};
 /// The time between two looks of somebody who watches.
 const PACE: Duration = Duration::from_secs(2);
 
+/// Lines that are drawn over again and again.
+const A_SCREEN: usize = 18;
+
 pub(super) async fn run(
     ui: &mut Ui,
     settings: &Settings,
@@ -35,12 +38,15 @@ pub(super) async fn run(
     let mut lines = 0;
     loop {
         let state = Snapshot::read(&target.paths)?.of(&target.name)?.state;
-        let (units, notes) = units(&state, client.as_ref(), &mut listing).await;
+        let (mut units, notes) = units(&state, client.as_ref(), &mut listing).await;
+        // What runs longest first; what is over last.
+        units.sort_by_key(|unit| (unit.progress.is_over(), std::cmp::Reverse(unit.age)));
         let holder = Store::holder(&target.paths);
-        let view = StatusView { units: &units, holder: holder.as_deref(), notes: &notes };
+        let (holder, most) = (holder.as_deref(), if args.watch { A_SCREEN } else { usize::MAX });
+        let view = StatusView { units: &units, most, holder, notes: &notes };
         lines = ui.status(&view, lines)?;
         // A run that works here may have more to come.
-        if !args.watch || (view.running() == 0 && holder.is_none()) {
+        if !args.watch || (view.running() == 0 && view.holder.is_none()) {
             return Ok(Exit::Success);
         }
         tokio::select! {

@@ -14,8 +14,10 @@ use crate::base::name::{BuildId, ImageRef};
 /// All that is under way, and who works on it.
 #[derive(Debug, Clone, Copy)]
 pub struct StatusView<'a> {
-    /// The units, sorted.
+    /// The units, in the order in which they are shown.
     pub units: &'a [UnitStatus],
+    /// How many are shown to people, of what may be thousands.
+    pub most: usize,
     /// What the run that works here wrote about itself.
     pub holder: Option<&'a str>,
     /// What could not be asked, for people.
@@ -110,11 +112,14 @@ impl Human<'_> {
             writeln!(self.out, "{word} {note}")?;
         }
         let wide = view.units.iter().map(|unit| unit.unit.to_string().len()).max().unwrap_or(0);
-        for UnitStatus { unit, build, progress, age } in view.units {
+        for UnitStatus { unit, build, progress, age } in view.units.iter().take(view.most) {
             let age = age.map(elapsed).unwrap_or_default();
             let (unit, word) = (unit.to_string(), progress.word());
             let line = format!("  {unit:wide$}  {age:>6}  {word}{}", tail(build.as_ref()));
             writeln!(self.out, "{}", line.trim_end())?;
+        }
+        if let more @ 1.. = view.units.len().saturating_sub(view.most) {
+            writeln!(self.out, "  and {more} more")?;
         }
         writeln!(self.out, "{}", self.paint(BOLD, &view.summary()))
     }
@@ -172,7 +177,7 @@ mod tests {
             unit("web:v1-arm64", Some("b-2"), UnitProgress::Failed("no disk".into()), None),
         ];
         let notes = ["cannot ask".to_owned()];
-        let view = StatusView { units: &units, holder: None, notes: &notes };
+        let view = StatusView { units: &units, most: 9, holder: None, notes: &notes };
         insta::assert_snapshot!(shown(&view), @"
         note: cannot ask
           api:v1         2m05s  building [build b-1]
@@ -180,7 +185,13 @@ mod tests {
           web:v1-arm64          failed: no disk [build b-2]
         2 builds under way, 1 ended since. `imgplan apply` goes on from here.
         ");
-        let idle = StatusView { units: &[], holder: Some("me, process 7"), notes: &[] };
+        let short = StatusView { most: 1, notes: &[], ..view };
+        insta::assert_snapshot!(shown(&short), @"
+          api:v1         2m05s  building [build b-1]
+          and 2 more
+        2 builds under way, 1 ended since. `imgplan apply` goes on from here.
+        ");
+        let idle = StatusView { units: &[], most: 9, holder: Some("me, process 7"), notes: &[] };
         insta::assert_snapshot!(shown(&idle), @"Nothing is under way. A run works here: me, process 7.");
     }
 }
