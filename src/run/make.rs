@@ -8,7 +8,9 @@ use tokio::time::Instant;
 
 use super::ask::Ask;
 use super::dispatch::{Done, StepFailure};
-use super::step::{Content, Links, MakeJob, UnitRun, api_failure, failure, not_begun};
+use super::step::{
+    Content, Links, MakeJob, UnitRun, api_failure, failure, not_begun, wire_visibility,
+};
 use crate::api::wire::BuildImageRequest;
 use crate::api::{Accepted, ApiError, ErrorKind, Repeat, Tries};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
@@ -281,7 +283,7 @@ pub(super) fn request(
         },
         visibility: Some(match visibility {
             None => "INHERIT".to_owned(),
-            Some(visibility) => visibility.to_string().to_uppercase(),
+            Some(visibility) => wire_visibility(visibility),
         }),
         owner_scope: (*owner == Owner::Platform).then(|| "platform".to_owned()),
         ..BuildImageRequest::default()

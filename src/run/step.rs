@@ -230,26 +230,43 @@ impl UnitRun {
         }
     }
 
-    async fn update(&self, change: &Change) -> Result<Done, StepFailure> {
-        self.phase(Phase::Update, None);
+    /// Whether an image is at its new owner already: this request or an earlier one took effect,
+    /// and the answer was lost. A dry run says so, and changes nothing.
+    async fn has_moved(&self, change: &Change) -> bool {
+        let Some(owner) = &change.owner else { return false };
+        let everyone = *owner == Owner::Platform;
+        let visibility = if everyone { Visibility::Public } else { Visibility::Private };
+        let visibility = Some(wire_visibility(change.visibility.unwrap_or(visibility)));
+        let set = UpdateSet { visibility, ..UpdateSet::default() };
+        let request = self.update_request(owner, set, true);
+        self.links.client.update(&request, &self.links.stopping).await.is_ok()
+    }
+
+    fn update_request(&self, of: &Owner, set: UpdateSet, dry_run: bool) -> UpdateImagesRequest {
         let source = UpdateSource {
-            owner: Some(wire_owner(&change.of)),
+            owner: Some(wire_owner(of)),
             name: Some(self.key.name.to_string()),
             tag: Some(self.key.tag.to_string()),
             reference: None,
         };
+        let updates = vec![ImageUpdate { source, set }];
+        UpdateImagesRequest { mode: "explicit".to_owned(), dry_run, updates }
+    }
+
+    async fn update(&self, change: &Change) -> Result<Done, StepFailure> {
+        self.phase(Phase::Update, None);
+        let Links { client, stopping, .. } = &self.links;
         let set = UpdateSet {
             owner: change.owner.as_ref().map(wire_owner),
-            visibility: change.visibility.map(|visibility| visibility.to_string().to_uppercase()),
+            visibility: change.visibility.map(wire_visibility),
             ..UpdateSet::default()
         };
-        let request = UpdateImagesRequest {
-            mode: "explicit".to_owned(),
-            dry_run: false,
-            updates: vec![ImageUpdate { source, set }],
-        };
-        let updated = self.links.client.update(&request, &self.links.stopping).await;
-        updated.map_err(|error| api_failure(&error, None))?;
+        let request = self.update_request(&change.of, set, false);
+        if let Err(error) = client.update(&request, stopping).await
+            && (error.kind == ErrorKind::Stopped || !self.has_moved(change).await)
+        {
+            return Err(api_failure(&error, None));
+        }
         self.record(Record::Updated {
             unit: self.key.clone(),
             visibility: change.visibility,
@@ -258,6 +275,11 @@ impl UnitRun {
         .await?;
         Ok(Done { build: None, path: None })
     }
+}
+
+/// A visibility as the service writes it.
+pub(super) fn wire_visibility(visibility: Visibility) -> String {
+    visibility.to_string().to_uppercase()
 }
 
 fn wire_owner(owner: &Owner) -> WireOwner {

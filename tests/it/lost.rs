@@ -332,3 +332,29 @@ fn no_retries_means_one_request() {
     env.ok(["apply", "--auto-approve", "--retry-times", "0"]);
     assert_eq!(asked(&scripted).len(), 4);
 }
+
+/// An image that has moved is not found where it was: a request that came through would be refused
+/// ever after.
+#[test]
+fn a_move_whose_answer_was_lost_is_done_all_the_same() {
+    let scripted = Scripted::willing();
+    let env = TestEnv::at(scripted.url());
+    let one = "images: [{name: app, tag: v1, context: app}]\n";
+    env.write("imgplan.yaml", format!("version: 1\n{one}")).context("app", "FROM scratch\n");
+    env.apply();
+    let moved = Answer::json(200, &json!({ "results": [{ "success": true }] }));
+    scripted.on("PATCH", "/images", [Answer::text(502, "<html>Bad Gateway</html>"), moved]);
+    env.write("imgplan.yaml", format!("version: 1\nowner: {{team: t}}\n{one}"));
+    env.apply();
+    let asked = scripted.asked();
+    let bodies = asked.iter().filter(|asked| asked.method == "PATCH").map(|asked| {
+        let body: Value = serde_json::from_slice(&asked.body).unwrap();
+        (body["dryRun"].clone(), body["updates"][0]["source"]["owner"].clone())
+    });
+    let expected = [
+        (json!(false), json!({ "type": "personal" })),
+        (json!(true), json!({ "type": "team", "teamId": "t" })),
+    ];
+    assert_eq!(bodies.collect::<Vec<_>>(), expected);
+    env.plans_nothing();
+}
