@@ -69,6 +69,8 @@ pub enum RunEvent {
         unit: Option<ImageRef>,
         /// What was tried: `start the build`.
         action: &'static str,
+        /// The budget of the request; an upload has none.
+        class: Option<Class>,
         /// How many tries there were.
         attempt: u32,
         /// The answer's status, where there was one.

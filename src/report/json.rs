@@ -205,10 +205,11 @@ impl Reporter for Json<'_> {
                 self.line("info", "apply_alive", message, json!({ "run": run }))?;
                 units.iter().try_for_each(|unit| self.progress(unit))
             }
-            RunEvent::Retry { unit, action, attempt, status, why, wait } => {
+            RunEvent::Retry { unit, action, class, attempt, status, why, wait } => {
                 let payload = json!({
                     "image": unit,
                     "request": action,
+                    "class": class.map(Class::as_str),
                     "attempt": attempt,
                     "status": status,
                     "error": why,

@@ -2,11 +2,11 @@
 
 use tokio::sync::oneshot;
 
-use super::booking::{Group, Queued};
+use super::booking::{Booked, Group, Queued};
 use super::dispatch::StepFailure;
 use super::step::{MakeJob, api_failure};
-use crate::api::{Accepted, ApiError, ErrorKind, Refused};
-use crate::base::name::{ImageRef, Platform, Visibility};
+use crate::api::{Accepted, ApiError, ErrorKind};
+use crate::base::name::{BuildId, ImageRef, Platform, Visibility};
 use crate::plan::{Lost, StepId};
 use crate::state::{Kind, Record, Stage, Submission};
 
@@ -24,8 +24,8 @@ pub(super) struct Ask {
     pub(super) lost: Option<Lost>,
     /// How often it may still be asked for. To wait for a rate is not counted.
     pub(super) left: u32,
-    /// The answer to a request for it was lost.
-    pub(super) lost_once: bool,
+    /// The answer to a request of this run was lost before.
+    pub(super) lost_before: bool,
     /// A request with others was refused: it may not be this one's fault.
     pub(super) alone: bool,
     pub(super) reply: Option<oneshot::Sender<Answer>>,
@@ -52,7 +52,7 @@ impl Ask {
             own_name,
             lost: job.make.lost,
             left: 0,
-            lost_once: false,
+            lost_before: false,
             alone: false,
             reply: None,
         }
@@ -94,17 +94,20 @@ pub(super) struct Sorted {
     pub(super) accepted: Vec<(Ask, Accepted)>,
     pub(super) failed: Vec<(Ask, StepFailure)>,
     pub(super) again: Vec<Ask>,
-    pub(super) lost: Vec<Ask>,
+    /// The answer does not speak of them.
+    pub(super) unsaid: Vec<Ask>,
+    /// Builds of the answer that are nobody's so far.
+    pub(super) spare: Vec<BuildId>,
 }
 
 impl Sorted {
     /// What each part of an answer means for its transfer.
-    pub(super) fn of(batch: Vec<Ask>, parts: Vec<Option<Result<Accepted, Refused>>>) -> Self {
-        let mut sorted = Self::default();
-        for (ask, part) in batch.into_iter().zip(parts) {
+    pub(super) fn of(batch: Vec<Ask>, booked: Booked) -> Self {
+        let mut sorted = Self { spare: booked.spare, ..Self::default() };
+        for (ask, part) in batch.into_iter().zip(booked.parts) {
             match part {
                 Some(Ok(accepted)) => sorted.accepted.push((ask, accepted)),
-                None => sorted.lost.push(ask),
+                None => sorted.unsaid.push(ask),
                 Some(Err(refused)) if refused.is_rate() => sorted.again.push(ask),
                 Some(Err(refused)) if refused.retryable && !refused.is_quota() && ask.left > 0 => {
                     sorted.again.push(Ask { left: ask.left - 1, ..ask });

@@ -81,26 +81,45 @@ impl<T: Queued> Queue<T> {
     }
 }
 
-/// The parts of an answer in the order of the sources that were asked for; `None` where the answer
-/// says nothing of one. By the sources that it names, where it names them, else in its order, which
-/// is only believed where there are as many parts as sources.
-pub(super) fn book(
-    sources: &[String],
-    answer: Vec<Result<Accepted, Refused>>,
-) -> Vec<Option<Result<Accepted, Refused>>> {
-    let named = |part: &Result<Accepted, Refused>| match part {
-        Ok(accepted) => accepted.source.clone(),
-        Err(refused) => refused.source.clone(),
-    };
-    if answer.iter().all(|part| named(part).is_some()) {
-        let mut by_source: HashMap<String, Result<Accepted, Refused>> =
-            answer.into_iter().filter_map(|part| Some((named(&part)?, part))).collect();
-        return sources.iter().map(|source| by_source.remove(source)).collect();
+/// A part of an answer: a build, or why there is none.
+pub(super) type Part = Result<Accepted, Refused>;
+
+/// Whose the parts of an answer are.
+#[derive(Debug, Default)]
+pub(super) struct Booked {
+    /// In the order of the sources; `None` where the answer says nothing of one.
+    pub(super) parts: Vec<Option<Part>>,
+    /// Builds that are nobody's by what the answer says.
+    pub(super) spare: Vec<BuildId>,
+}
+
+/// Books the parts of an answer: by the sources that they name, and those that name another, or
+/// none, by their order, which is only believed where there are as many parts as sources. A part
+/// that was booked by its order names no source any more.
+pub(super) fn book(sources: &[String], answer: Vec<Part>) -> Booked {
+    let mut parts: Vec<Option<Part>> = sources.iter().map(|_| None).collect();
+    let mut rest = Vec::new();
+    for part in answer {
+        let named = match &part {
+            Ok(accepted) => accepted.source.as_ref(),
+            Err(refused) => refused.source.as_ref(),
+        };
+        let place = sources.iter().position(|source| Some(source) == named);
+        match place.filter(|place| parts[*place].is_none()) {
+            Some(place) => parts[place] = Some(part),
+            None => rest.push(part),
+        }
     }
-    if answer.len() == sources.len() {
-        return answer.into_iter().map(Some).collect();
+    let open: Vec<usize> = (0..parts.len()).filter(|place| parts[*place].is_none()).collect();
+    // Of one source, all that comes is its own: a second build makes the image for another use.
+    if rest.len() == open.len() || (sources.len() == 1 && !rest.is_empty()) {
+        for (place, part) in open.into_iter().zip(rest.drain(..)) {
+            let part = part.map(|accepted| Accepted { source: None, ..accepted });
+            parts[place] = Some(part);
+        }
     }
-    sources.iter().map(|_| None).collect()
+    let spare = rest.into_iter().filter_map(|part| Some(part.ok()?.build)).collect();
+    Booked { parts, spare }
 }
 
 /// Which build is whose, by the names that the service gives the builds of one answer. The answer
@@ -180,23 +199,31 @@ mod tests {
         }
     }
 
-    fn booked(sources: &[&str], answer: Vec<Accepted>) -> Vec<Option<String>> {
+    /// The builds of the sources, and those that are nobody's.
+    fn booked(sources: &[&str], answer: Vec<Accepted>) -> (Vec<Option<String>>, usize) {
         let answer = answer.into_iter().map(Ok).collect();
         let sources: Vec<String> = sources.iter().map(|&source| source.to_owned()).collect();
-        let build = |part: Option<Result<Accepted, Refused>>| Some(part?.ok()?.build.to_string());
-        book(&sources, answer).into_iter().map(build).collect()
+        let build = |part: Option<Part>| Some(part?.ok()?.build.to_string());
+        let Booked { parts, spare } = book(&sources, answer);
+        (parts.into_iter().map(build).collect(), spare.len())
     }
 
     #[test]
     fn each_part_of_an_answer_goes_to_its_source() {
         let is = |build: &str| Some(build.to_owned());
         let turned = vec![accepted("2", Some("y")), accepted("1", Some("x"))];
-        assert_eq!(booked(&["x", "y"], turned), [is("1"), is("2")]);
+        assert_eq!(booked(&["x", "y"], turned), (vec![is("1"), is("2")], 0));
         let short = vec![accepted("2", Some("y"))];
-        assert_eq!(booked(&["x", "y"], short), [None, is("2")]);
+        assert_eq!(booked(&["x", "y"], short), (vec![None, is("2")], 0));
         let unnamed = vec![accepted("1", None), accepted("2", None)];
-        assert_eq!(booked(&["x", "y"], unnamed), [is("1"), is("2")]);
-        assert_eq!(booked(&["x", "y"], vec![accepted("1", None)]), [None, None], "whose is it?");
+        assert_eq!(booked(&["x", "y"], unnamed), (vec![is("1"), is("2")], 0));
+        let fewer = vec![accepted("1", None)];
+        assert_eq!(booked(&["x", "y"], fewer), (vec![None, None], 1), "whose is it?");
+        let respelt = vec![accepted("2", Some("y")), accepted("1", Some("docker.io/x"))];
+        assert_eq!(booked(&["x", "y"], respelt), (vec![is("1"), is("2")], 0));
+        let twice = vec![accepted("1", Some("docker.io/x")), accepted("2", None)];
+        assert_eq!(booked(&["x"], twice), (vec![is("1")], 0), "all of it is of the one source");
+        assert_eq!(booked(&["x"], Vec::new()), (vec![None], 0));
     }
 
     #[test]

@@ -176,22 +176,25 @@ impl Dispatcher {
             }
             _ => "left before its end".to_owned(),
         };
-        // Those that were left in the middle are neither done nor failed: they stay pending.
-        for step in self.steps.iter().filter(|step| step.state == Working::Yes) {
+        let because = self.stop_reason();
+        // Those that were left in the middle are neither done nor failed: they stay pending. What
+        // the service knows nothing of was not begun.
+        for step in self.steps.into_iter().filter(|step| step.state != Working::No) {
             let asked = self.submitting.contains(&step.key);
+            if step.build.is_none() && !asked {
+                self.summary.skipped.push((step.key, because.clone()));
+                continue;
+            }
             let help = asked.then_some("the service had not answered; the next apply asks for it");
             self.summary.failures.push(Failure {
-                unit: step.key.clone(),
+                unit: step.key,
                 phase: step.phase,
                 message: message.clone(),
                 help: help.map(str::to_owned),
-                build: step.build.clone(),
-                pending: step.build.is_some() || asked,
+                build: step.build,
+                pending: true,
             });
         }
-        let because = self.stop_reason();
-        let waiting = self.steps.into_iter().filter(|step| step.state == Working::Waiting);
-        self.summary.skipped.extend(waiting.map(|step| (step.key, because.clone())));
         self.summary
     }
 
@@ -320,9 +323,9 @@ impl Dispatcher {
 
     fn notice(&mut self, unit: Option<ImageRef>, notice: Notice) -> RunEvent {
         match notice {
-            Notice::Retry { action, attempt, status, why, wait, .. } => {
+            Notice::Retry { action, class, attempt, status, why, wait } => {
                 self.summary.retries += 1;
-                RunEvent::Retry { unit, action, attempt, status, why, wait }
+                RunEvent::Retry { unit, action, class, attempt, status, why, wait }
             }
             Notice::RateWait { class, limit, wait } => RunEvent::RateWait { class, limit, wait },
         }

@@ -11,6 +11,7 @@
 mod ask;
 mod booking;
 mod dispatch;
+mod doubt;
 mod driver;
 mod make;
 mod pace;

@@ -182,7 +182,9 @@ impl UnitRun {
     /// What the service made, where that is not what it was asked for.
     fn other_image(&self, view: &BuildView) -> Option<String> {
         let (name, tag) = view.image.as_ref()?;
-        let same = *name == self.key.name.as_str() && *tag == self.key.tag.as_str();
+        // Whether it writes an owner before the name, and in which case, is the service's to choose.
+        let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_lowercase();
+        let same = last(name) == last(self.key.name.as_str()) && *tag == self.key.tag.as_str();
         (!same).then(|| format!("{name}:{tag}"))
     }
 
