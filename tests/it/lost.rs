@@ -358,3 +358,54 @@ fn a_move_whose_answer_was_lost_is_done_all_the_same() {
     assert_eq!(bodies.collect::<Vec<_>>(), expected);
     env.plans_nothing();
 }
+
+/// A service writes a source as it likes: in full, say. Whose the builds are is told by their order,
+/// and by the names of the images.
+#[test]
+fn sources_that_are_spelt_otherwise_lose_no_build() {
+    let scripted = Scripted::start();
+    scripted.by_body("POST", "/images/build", |body| {
+        let body: Value = serde_json::from_slice(body).unwrap();
+        let part = |source: &String| {
+            let build = build(source.rsplit('/').next().unwrap());
+            json!({ "sourceImage": format!("oci://{source}"), "success": true, "buildId": build })
+        };
+        let results: Vec<Value> = sources(&body).iter().map(part).collect();
+        Answer::json(201, &json!({ "results": results }))
+    });
+    let env = three(&scripted);
+    env.apply();
+    all_are_booked(&env);
+    assert_eq!(asked(&scripted).len(), 1);
+}
+
+/// Until the cutover a transfer made an image and one for VMs: its answer may have two builds.
+#[test]
+fn a_second_build_of_one_source_is_no_reason_to_ask_again() {
+    let scripted = Scripted::start();
+    let two = json!({ "build_id": "b-redis", "buildIds": ["b-redis", "b-vm"] });
+    scripted.on("POST", "/images/build", [Answer::json(201, &two)]);
+    let status = Answer::json(200, &status("redis:7", "b-redis"));
+    scripted.on("GET", "/images/build/b-redis", [status]);
+    let env = TestEnv::at(scripted.url());
+    env.write("imgplan.yaml", "version: 1\nimages: [{source: \"redis:7\"}]\n");
+    env.apply();
+    assert_eq!(env.build_of("redis:7"), "b-redis");
+    assert_eq!(asked(&scripted).len(), 1);
+    env.plans_nothing();
+}
+
+/// A service that says of fewer builds than it was asked for may have taken all of them.
+#[test]
+fn what_an_answer_does_not_speak_of_is_not_asked_for_again() {
+    let scripted = Scripted::start();
+    let one = json!({ "build_id": "b-app", "buildIds": ["b-app"] });
+    scripted.on("POST", "/images/build", [Answer::json(201, &one)]);
+    let empty = json!({ "data": [], "total_count": 0, "offset": 0, "limit": 100 });
+    scripted.on("GET", "/images/builds", [Answer::json(200, &empty)]);
+    let env = three(&scripted);
+    env.run(["apply", "--auto-approve"]).code(1).says("does not say what became of it");
+    assert_eq!(env.build_of("app:v1"), "b-app", "the names tell whose the one is");
+    assert_eq!(asked(&scripted).len(), 1);
+    assert!(env.read("imgplan.lock").contains("submitted:"), "the next apply looks for them");
+}
