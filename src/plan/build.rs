@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::facts::{Facts, Known};
 use super::inputs::inputs_of;
-use super::{Action, Change, Lost, Make, Plan, Reason, Step, StepId};
+use super::{Action, Change, Make, Plan, Reason, Step, StepId, Unanswered};
 use crate::base::digest::Fingerprint;
 use crate::base::name::{ImageRef, Owner, Visibility};
 use crate::manifest::workspace::{Origin, Unit, UnitId, Workspace};
@@ -88,10 +88,13 @@ impl Planner<'_> {
         }
         // A pending build of something else may yet land on the tag: what is there now cannot be
         // kept, even if it is just what is wanted.
-        let lost = entry.and_then(|entry| entry.submitted.as_ref());
-        let lost = lost.map(|lost| Lost { at: lost.at, same: lost.fingerprint == fingerprint });
+        let unanswered = entry.and_then(|entry| entry.submitted.as_ref());
+        let unanswered = unanswered.map(|unanswered| Unanswered {
+            at: unanswered.at,
+            same: unanswered.fingerprint == fingerprint,
+        });
         let mut moved = None;
-        if let (Some(built), None, None) = (built, pending, lost)
+        if let (Some(built), None, None) = (built, pending, unanswered)
             && built.fingerprint == fingerprint
         {
             let (change, mut reasons) = change(unit, &built.owner, built.visibility);
@@ -111,7 +114,7 @@ impl Planner<'_> {
         if tried || (unfinished.is_some() && reasons.is_empty()) {
             reasons.push(Reason::PreviousFailed);
         }
-        if lost.is_some() {
+        if unanswered.is_some() {
             reasons.push(Reason::Unanswered);
         }
         if reasons.is_empty() {
@@ -120,7 +123,7 @@ impl Planner<'_> {
         let kind = kind_of(unit);
         let replaces = built.is_some();
         let after = pending.map(|pending| pending.build.clone());
-        let make = Make { unit: id, kind, replaces, fingerprint, inputs, after, lost };
+        let make = Make { unit: id, kind, replaces, fingerprint, inputs, after, unanswered };
         Some((Action::Make(make), reasons))
     }
 

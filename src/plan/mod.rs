@@ -101,12 +101,12 @@ pub struct Make {
     /// A build of something else that is under way for the same tag: it has to end first.
     pub after: Option<BuildId>,
     /// There may be a build of it that nobody knows: it has to be looked for first.
-    pub lost: Option<Lost>,
+    pub unanswered: Option<Unanswered>,
 }
 
 /// A request for a unit that was never answered, and that the service could not be asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lost {
+pub struct Unanswered {
     /// When it was made.
     pub at: Timestamp,
     /// Whether it was for what the unit is to contain now.

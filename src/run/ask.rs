@@ -7,7 +7,7 @@ use super::dispatch::StepFailure;
 use super::step::{MakeJob, api_failure};
 use crate::api::{Accepted, ApiError, ErrorKind};
 use crate::base::name::{BuildId, ImageRef, Platform, Visibility};
-use crate::plan::{Lost, StepId};
+use crate::plan::{StepId, Unanswered};
 use crate::state::{Kind, Record, Stage, Submission};
 
 /// One transfer that is asked for.
@@ -21,7 +21,7 @@ pub(super) struct Ask {
     /// It does not land where its source says.
     pub(super) own_name: bool,
     /// A request of an earlier run of which there may be a build.
-    pub(super) lost: Option<Lost>,
+    pub(super) unanswered: Option<Unanswered>,
     /// How often it may still be asked for. To wait for a rate is not counted.
     pub(super) left: u32,
     /// The answer to a request of this run was lost before.
@@ -50,7 +50,7 @@ impl Ask {
             visibility: job.visibility,
             submission: job.submission(),
             own_name,
-            lost: job.make.lost,
+            unanswered: job.make.unanswered,
             left: 0,
             lost_before: false,
             alone: false,
@@ -79,7 +79,7 @@ impl Ask {
 
 impl Queued for Ask {
     fn group(&self) -> Option<Group> {
-        let alone = self.own_name || self.alone || self.lost.is_some();
+        let alone = self.own_name || self.alone || self.unanswered.is_some();
         (!alone).then_some(Group { platform: self.platform, visibility: self.visibility })
     }
 

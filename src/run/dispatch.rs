@@ -383,7 +383,7 @@ mod tests {
                 fingerprint: fingerprint(),
                 inputs: Inputs::default(),
                 after: None,
-                lost: None,
+                unanswered: None,
             }),
             reasons: Vec::new(),
             needs: needs.iter().map(|&need| StepId(need)).collect(),

@@ -90,7 +90,7 @@ impl Desk {
         let looked = self.look(batch, None).await;
         let mut sorted = Sorted::default();
         for (ask, accepted) in looked.found {
-            if ask.lost.is_some_and(|lost| !lost.same) {
+            if ask.unanswered.is_some_and(|earlier| !earlier.same) {
                 // It stays on record as asked for: the next plan finds it.
                 let message =
                     format!("build {} of what it was before is under way", accepted.build);
@@ -103,14 +103,14 @@ impl Desk {
         }
         sorted.again.extend(looked.not_there);
         for (ask, failure) in looked.unknown {
-            let age = ask.lost.map(|lost| Timestamp::now().duration_since(lost.at));
+            let age = ask.unanswered.map(|earlier| Timestamp::now().duration_since(earlier.at));
             if age.is_some_and(|age| age > FORGOTTEN) {
                 sorted.again.push(ask);
             } else {
                 sorted.failed.push((ask, failure));
             }
         }
-        sorted.again.iter_mut().for_each(|ask| ask.lost = None);
+        sorted.again.iter_mut().for_each(|ask| ask.unanswered = None);
         sorted
     }
 
@@ -153,7 +153,7 @@ impl Desk {
             .map(|ask| Wanted {
                 name: ask.unit.name.to_string(),
                 tag: ask.unit.tag.to_string(),
-                since: ask.lost.map_or(ask.submission.at, |lost| lost.at),
+                since: ask.unanswered.map_or(ask.submission.at, |earlier| earlier.at),
             })
             .collect();
         let found = match look::find(&self.client, &wanted, &self.known()).await {

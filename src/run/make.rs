@@ -100,6 +100,8 @@ impl UnitRun {
                 let failure = api_failure(&error, Some(&accepted.build));
                 return Err(StepFailure { stops_run: false, help: None, ..failure });
             }
+            // A storage that refuses all should not have a build asked for with every breath.
+            tokio::time::sleep(Duration::from_secs(urls.into())).await;
         }
     }
 

@@ -130,7 +130,7 @@ impl Desk {
         mut batch: Vec<Ask>,
         mut permit: Option<Permit>,
     ) -> Vec<Ask> {
-        if batch.iter().any(|ask| ask.lost.is_some()) {
+        if batch.iter().any(|ask| ask.unanswered.is_some()) {
             let Sorted { accepted, failed, again, .. } = self.of_earlier(batch).await;
             self.settle(accepted, failed, &[]).await;
             batch = again;
