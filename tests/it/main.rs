@@ -31,3 +31,4 @@ mod status;
 mod support;
 mod weather;
 mod why;
+mod windows;
