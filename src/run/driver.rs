@@ -154,9 +154,7 @@ pub async fn execute(
     driver.take(rest(&mut inbox));
     let summary = driver.dispatcher.into_summary();
     match driver.broken {
-        Some(Broken { builds, source }) => {
-            Err(RunError::NotRecorded { builds, summary: Box::new(summary), source })
-        }
+        Some(broken) => Err(broken.after(summary)),
         None => Ok(summary),
     }
 }
@@ -235,6 +233,13 @@ struct Broken {
     /// Builds that were accepted and are on no record.
     builds: Vec<String>,
     source: StateError,
+}
+
+impl Broken {
+    fn after(self, summary: Summary) -> RunError {
+        let Self { builds, source } = self;
+        RunError::NotRecorded { builds, summary: Box::new(summary), source }
+    }
 }
 
 impl Driver<'_> {
