@@ -1,19 +1,19 @@
 //! `imgplan apply`: the way through the program, from the manifest to the lockfile.
 
-use std::path::Path;
 use std::time::Instant;
 
-use super::args::{ApplyArgs, ServiceArgs};
+use super::args::ApplyArgs;
 use super::failure::{self, Exit, Failure};
-use super::service::Target;
+use super::service::{Service, Target};
 use super::settings::{DEFAULT_BUILDS, DEFAULT_TRANSFERS, Settings, env};
+use super::teller::Teller;
 use super::ui::Ui;
-use super::{lists, signals};
+use super::{asking, lists, next, signals};
 use crate::base::memory::small_pages;
 use crate::context::Cache;
-use crate::event::{Phase, Signal, Stop, Summary};
+use crate::event::{Phase, RunEvent, Signal, Stop, Summary};
 use crate::manifest::Workspace;
-use crate::run::{self, Options, Run};
+use crate::run::{self, Options, Run, RunError};
 use crate::state::Store;
 use crate::survey::Caches;
 use crate::{plan, survey};
@@ -38,7 +38,7 @@ pub(super) async fn run(
     let service = target.connect().await?;
     let (history, client) = (target.history(), service.client.trying(args.retry_times + 1));
     let caches = Caches { stat: Cache::read(&settings.work()), history: history.clone() };
-    let facts = survey::facts(&workspace, store.state(), caches, Some(&client)).await?;
+    let facts = asking::facts(ui, &workspace, store.state(), caches, Some(&client)).await?;
     ui.warn(&facts.warnings, &workspace.sources)?;
     failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
     store.record(&survey::learned(store.state(), &facts))?;
@@ -64,25 +64,51 @@ pub(super) async fn run(
         timeout: args.timeout,
     };
     let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
-    let began = Instant::now();
-    let mut signals = signals::listen();
-    // A closed stream must not stop builds that are under way: what is told is lost, nothing else.
-    let mut tell = |event: &_| drop(ui.event(event));
-    let summary = run::execute(run, &mut store, &mut tell, &mut signals).await?;
+    let exit = carry_out(ui, settings, &args, run, &mut store, service).await?;
+    lists::prune(&history, store.state());
+    Ok(exit)
+}
+
+/// Runs a plan, and tells of it to its end.
+async fn carry_out(
+    ui: &Ui,
+    settings: &Settings,
+    args: &ApplyArgs,
+    run: Run<'_>,
+    store: &mut Store,
+    service: Service,
+) -> Result<Exit, Failure> {
+    let (began, mut signals, teller) = (Instant::now(), signals::listen(), Teller::start(ui)?);
+    let mut tell = |event: &RunEvent| teller.event(event.clone());
+    let (summary, broken) = match run::execute(run, store, &mut tell, &mut signals).await {
+        Ok(summary) => (summary, None),
+        Err(error) => {
+            let RunError::NotRecorded { summary, .. } = &error;
+            (Summary::clone(summary), Some(Failure::from(error)))
+        }
+    };
+    // What could not be kept is tried once more: there may be room again.
     let committed = store.commit();
     if summary.failures.iter().any(|failure| failure.phase == Phase::Package) {
         // It may be that a digest was believed that is not true: the next plan reads all again.
         Cache::forget(&settings.work());
     }
-    lists::prune(&history, store.state());
-    service.close().await?;
-    // Told even where the lockfile could not be written: the journal has it.
-    ui.summary(&summary, began.elapsed())?;
-    committed?;
-    if !summary.is_complete() && ui.hints() && !ui.is_json() {
-        ui.talk(next(&summary, settings, &args.service))?;
-    }
-    Ok(exit(&summary, args.detailed_exitcode))
+    let closed = service.close().await;
+    let failure = broken.or(committed.err().map(Failure::from)).or(closed.err());
+    let exit = failure.as_ref().map_or_else(|| exit(&summary, args.detailed_exitcode), |f| f.exit);
+    let stopped = matches!(summary.stopped, Some(Stop::Interrupted(_)));
+    let next = (!summary.is_complete()).then(|| next::command(settings, args));
+    let elapsed = began.elapsed();
+    let end = move |ui: &mut Ui| {
+        // Told even where the lockfile could not be written: the journal has it.
+        ui.summary(&summary, elapsed, next.as_deref())?;
+        if let Some(failure) = &failure {
+            ui.fail(failure);
+        }
+        Ok(())
+    };
+    teller.end(end, stopped, &mut signals).await?;
+    Ok(exit)
 }
 
 fn approved(ui: &mut Ui) -> Result<bool, Failure> {
@@ -98,25 +124,6 @@ fn approved(ui: &mut Ui) -> Result<bool, Failure> {
         }
     }
     Ok(yes)
-}
-
-/// The command that goes on from here.
-fn next(summary: &Summary, settings: &Settings, service: &ServiceArgs) -> String {
-    let mut command = "imgplan apply".to_owned();
-    if let Some(dir) = &settings.chdir {
-        command = format!("{command} -C {}", dir.display());
-    }
-    if settings.manifest != Path::new("imgplan.yaml") {
-        command = format!("{command} -f {}", settings.manifest.display());
-    }
-    if service.local {
-        command.push_str(" --local");
-    }
-    if summary.failures.iter().all(|failure| failure.pending) {
-        format!("Next: `{command}` goes on from here.")
-    } else {
-        format!("Next: mend what failed; then `{command}` does what is left.")
-    }
 }
 
 fn exit(summary: &Summary, detailed: bool) -> Exit {

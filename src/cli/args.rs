@@ -12,6 +12,9 @@ use crate::base::limit::{ClassLimit, parse_duration};
 use crate::base::name::NameError;
 use crate::server::{BulkShape, Fault};
 
+/// How often a request is sent again where nothing is said.
+pub(super) const DEFAULT_RETRY_TIMES: u32 = 9;
+
 /// Terraform for container images: say in a manifest which images should exist, see what would
 /// change, and apply it
 #[derive(Debug, Parser)]
@@ -153,7 +156,7 @@ pub(super) struct ApplyArgs {
     pub(super) concurrency: Option<u32>,
     /// How often a request that met trouble that passes is sent again; a limit of the service is
     /// waited for however often
-    #[arg(long, value_name = "N", default_value = "9", env = "IMGPLAN_RETRY_TIMES",
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_RETRY_TIMES, env = "IMGPLAN_RETRY_TIMES",
           value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(super) retry_times: u32,
     /// End after this long: 45m, 2h. What is not done then stays pending, and the next apply goes on

@@ -3,10 +3,12 @@
 
 mod apply;
 mod args;
+mod asking;
 mod context;
 mod diagnostic;
 mod failure;
 mod lists;
+mod next;
 mod plan;
 mod schema;
 mod serve;
@@ -15,6 +17,7 @@ mod settings;
 mod show;
 mod signals;
 mod status;
+mod teller;
 mod ui;
 mod validate;
 mod why;

@@ -3,6 +3,7 @@
 use std::panic::resume_unwind;
 
 use super::args::{PlanArgs, ServiceArgs};
+use super::asking;
 use super::failure::{self, Exit, Failure};
 use super::lists;
 use super::service::Target;
@@ -63,7 +64,7 @@ impl Planned {
         let mut state = snapshot?.of(&target.name)?.state;
         let client = if offline { None } else { target.client_to_ask() };
         let caches = Caches { stat, history: target.history() };
-        let facts = survey::facts(&workspace, &state, caches, client.as_ref()).await?;
+        let facts = asking::facts(ui, &workspace, &state, caches, client.as_ref()).await?;
         ui.warn(&facts.warnings, &workspace.sources)?;
         // What `apply` would keep is here only known.
         for record in survey::learned(&state, &facts) {

@@ -10,6 +10,7 @@ use super::failure::{Exit, Failure};
 use super::service::Target;
 use super::settings::{Settings, env};
 use super::signals;
+use super::teller::Teller;
 use super::ui::Ui;
 use crate::api::look::{self, Listing};
 use crate::api::{BuildView, Client, Progress};
@@ -19,8 +20,13 @@ use crate::manifest::Workspace;
 use crate::report::status::{StatusView, UnitProgress, UnitStatus};
 use crate::state::{Entry, Snapshot, Stage, State, Store};
 
-/// The time between two looks of somebody who watches.
+/// The time between two looks of somebody who watches, for each request that one takes.
 const PACE: Duration = Duration::from_secs(2);
+
+/// How long a look may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const ON_RECORD: &str = "this is what is on record";
 
 /// Lines that are drawn over again and again.
 const A_SCREEN: usize = 18;
@@ -33,30 +39,44 @@ pub(super) async fn run(
     let workspace = Workspace::load(&settings.manifest, &env)?;
     let target = Target::find(&settings.root(), &workspace, &args.service)?;
     let client = if args.offline { None } else { target.client_to_ask() };
+    let most = if args.watch { A_SCREEN } else { usize::MAX };
     let mut signals = signals::listen();
-    let mut listing = Listing::quick();
-    let mut lines = 0;
-    loop {
-        let state = Snapshot::read(&target.paths)?.of(&target.name)?.state;
-        let (mut units, notes) = units(&state, client.as_ref(), &mut listing).await;
-        // What runs longest first; what is over last.
-        units.sort_by_key(|unit| (unit.progress.is_over(), std::cmp::Reverse(unit.age)));
-        let holder = Store::holder(&target.paths);
-        let (holder, most) = (holder.as_deref(), if args.watch { A_SCREEN } else { usize::MAX });
-        let view = StatusView { units: &units, most, holder, notes: &notes };
-        lines = ui.status(&view, lines)?;
-        // A run that works here may have more to come.
-        if !args.watch || (view.running() == 0 && view.holder.is_none()) {
-            return Ok(Exit::Success);
+    let teller = Teller::start(ui)?;
+    let watch = async {
+        let mut listing = Listing::quick();
+        let mut lines = 0;
+        loop {
+            let state = Snapshot::read(&target.paths)?.of(&target.name)?.state;
+            let (mut units, notes) = units(&state, client.as_ref(), &mut listing).await;
+            // What runs longest first; what is over last.
+            units.sort_by_key(|unit| (unit.progress.is_over(), std::cmp::Reverse(unit.age)));
+            let holder = Store::holder(&target.paths);
+            // A run that works here may have more to come.
+            let more = holder.is_some() || units.iter().any(|unit| !unit.progress.is_over());
+            let show = move |ui: &mut Ui| {
+                let holder = holder.as_deref();
+                ui.status(&StatusView { units: &units, most, holder, notes: &notes }, lines)
+            };
+            lines = teller.write(show).await?;
+            if !args.watch || !more {
+                return Ok(Exit::Success);
+            }
+            tokio::time::sleep(pace(listing.cost())).await;
         }
-        tokio::select! {
-            () = tokio::time::sleep(PACE) => {}
-            signal = signals.recv() => return Ok(match signal {
-                Some(Signal::Terminate) => Exit::Terminated,
-                Some(Signal::Interrupt) | None => Exit::Interrupted,
-            }),
-        }
+    };
+    tokio::select! {
+        ended = watch => ended,
+        signal = signals.recv() => Ok(match signal {
+            Some(Signal::Terminate) => Exit::Terminated,
+            Some(Signal::Interrupt) | None => Exit::Interrupted,
+        }),
     }
+}
+
+/// The time until the next look, after one that took so many requests: beside a run that needs the
+/// same budget, a small part of it.
+fn pace(cost: u32) -> Duration {
+    PACE * cost.max(1)
 }
 
 /// Every unit with something under way, and what the service could not be asked.
@@ -69,15 +89,20 @@ async fn units(
     let builds: Vec<BuildId> = pending.map(|pending| pending.build.clone()).collect();
     let (mut views, mut notes) = (HashMap::new(), Vec::new());
     if let Some(client) = client {
-        for (build, answer) in look::look(client, &builds, listing).await {
-            match answer {
-                Ok(view) => drop(views.insert(build, view)),
-                Err(error) if notes.is_empty() => notes.push(error.to_string()),
-                Err(_) => {}
+        match tokio::time::timeout(PATIENCE, look::look(client, &builds, listing)).await {
+            Ok(looks) => {
+                for (build, answer) in looks {
+                    match answer {
+                        Ok(view) => drop(views.insert(build, view)),
+                        Err(error) if notes.is_empty() => notes.push(error.to_string()),
+                        Err(_) => {}
+                    }
+                }
             }
+            Err(_) => notes.push(format!("the service does not answer; {ON_RECORD}")),
         }
     } else if !builds.is_empty() {
-        notes.push("the service was not asked; this is what is on record".to_owned());
+        notes.push(format!("the service was not asked; {ON_RECORD}"));
     }
     let status = |(unit, entry): (_, &Entry)| {
         let (build, progress, age) = status(entry, &views)?;
@@ -116,4 +141,55 @@ fn status(entry: &Entry, views: &HashMap<BuildId, BuildView>) -> Option<Status> 
 /// The service's clock may be ahead of ours.
 fn since(time: Timestamp) -> Option<Duration> {
     Duration::try_from(Timestamp::now().duration_since(time)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::BoxFuture;
+    use reqwest::{Request, Response};
+
+    use super::*;
+    use crate::api::{Broken, Endpoint, Gate, Transport};
+    use crate::base::name::{Owner, Platform, Visibility};
+    use crate::base::secret::ApiKey;
+    use crate::state::{Inputs, Kind, Pending, Record};
+
+    /// A service that never answers.
+    struct Silent;
+
+    impl Transport for Silent {
+        fn send(&self, _: Request) -> BoxFuture<'_, Result<Response, Broken>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_does_not_answer_is_not_waited_for() {
+        let mut state = State::default();
+        let inputs = Inputs::default();
+        let pending = Pending {
+            fingerprint: inputs.fingerprint(),
+            inputs,
+            build: BuildId::new("b-1").unwrap(),
+            path: String::new(),
+            owner: Owner::Personal,
+            visibility: Visibility::Private,
+            stage: Stage::Started,
+        };
+        let (kind, platform) = (Kind::Build, Platform::Amd64);
+        let unit = "a:1".parse().unwrap();
+        state.apply(&Record::Created { unit, kind, platform, pending });
+        let endpoint = Endpoint {
+            url: "https://silent".to_owned(),
+            key: ApiKey::new("k-123"),
+            owner: Owner::Personal,
+        };
+        let client = Client::over(&endpoint, Gate::new(&[]), std::sync::Arc::new(Silent)).unwrap();
+        let (began, mut listing) = (tokio::time::Instant::now(), Listing::quick());
+        let (units, notes) = units(&state, Some(&client), &mut listing).await;
+        assert_eq!(began.elapsed(), PATIENCE);
+        assert_eq!(units[0].progress, UnitProgress::Running(None));
+        assert_eq!(notes, ["the service does not answer; this is what is on record"]);
+        assert_eq!((pace(listing.cost()), pace(0), pace(20)), (PACE, PACE, PACE * 20));
+    }
 }

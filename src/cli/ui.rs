@@ -1,6 +1,8 @@
 //! The one door for output: data to stdout, talk and errors to stderr.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -19,16 +21,18 @@ use crate::report::status::StatusView;
 use crate::report::why::WhyView;
 use crate::report::{Options, PlanView, Reporter, Talk};
 
-/// Where output goes, and in which form.
+/// Where output goes, and in which form. All clones write to the same streams.
+#[derive(Clone)]
 pub(super) struct Ui {
     json: bool,
-    started: bool,
+    /// Whether the stream of JSON lines has begun.
+    started: Arc<AtomicBool>,
     options: Options,
 }
 
 impl Ui {
     pub(super) fn new(settings: &Settings) -> Self {
-        Self { json: settings.json, started: false, options: settings.report }
+        Self { json: settings.json, started: Arc::default(), options: settings.report }
     }
 
     /// Whether output is for programs.
@@ -72,7 +76,7 @@ impl Ui {
         Ok(answer)
     }
 
-    /// Whether to name the command that would come next.
+    /// Whether to say what may help.
     pub(super) fn hints(&self) -> bool {
         self.options.hints
     }
@@ -112,8 +116,14 @@ impl Ui {
         self.reporter(|reporter| reporter.event(event))
     }
 
-    pub(super) fn summary(&mut self, summary: &Summary, elapsed: Duration) -> io::Result<()> {
-        self.reporter(|reporter| reporter.summary(summary, elapsed))
+    /// Tells how a run ended, and the command that goes on from there.
+    pub(super) fn summary(
+        &mut self,
+        summary: &Summary,
+        elapsed: Duration,
+        next: Option<&str>,
+    ) -> io::Result<()> {
+        self.reporter(|reporter| reporter.summary(summary, elapsed, next))
     }
 
     /// Shows what is worth a look but stops nothing.
@@ -195,7 +205,7 @@ impl Ui {
     }
 
     fn json<'w>(&mut self, out: &'w mut dyn Write) -> io::Result<Json<'w>> {
-        let first = !std::mem::replace(&mut self.started, true);
+        let first = !self.started.swap(true, Ordering::Relaxed);
         if first { Json::start(out) } else { Ok(Json::resume(out)) }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::words::{count, doing, done, phase_word, plan_line, stopping, tail, waiting};
+use super::words::{count, doing, done, going_on, phase_word, plan_line, stopping, tail, waiting};
 use super::{Options, PlanView, Reporter, Talk, elapsed};
 use crate::base::size::bytes;
 use crate::event::{Active, Because, Failure, Phase, RunEvent, Summary};
@@ -157,7 +157,7 @@ impl Reporter for Human<'_> {
         }
     }
 
-    fn summary(&mut self, summary: &Summary, time: Duration) -> io::Result<()> {
+    fn summary(&mut self, summary: &Summary, time: Duration, next: Option<&str>) -> io::Result<()> {
         if !summary.failures.is_empty() {
             writeln!(self.out)?;
         }
@@ -184,7 +184,13 @@ impl Reporter for Human<'_> {
         }
         line = format!("{line}, in {}.", elapsed(time));
         let style = if summary.is_complete() { AnsiColor::Green } else { AnsiColor::Red };
-        writeln!(self.out, "{}", self.paint(color(style).bold(), &line))
+        writeln!(self.out, "{}", self.paint(color(style).bold(), &line))?;
+        match next {
+            Some(command) if self.options.hints && self.options.talk >= Talk::Normal => {
+                writeln!(self.err, "{}", going_on(command, failed > 0))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

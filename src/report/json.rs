@@ -245,7 +245,12 @@ impl Reporter for Json<'_> {
         }
     }
 
-    fn summary(&mut self, summary: &Summary, elapsed: Duration) -> io::Result<()> {
+    fn summary(
+        &mut self,
+        summary: &Summary,
+        elapsed: Duration,
+        next: Option<&str>,
+    ) -> io::Result<()> {
         let pending = summary.failures.iter().filter(|failure| failure.pending).count();
         let changes = json!({
             "operation": "apply",
@@ -259,6 +264,7 @@ impl Reporter for Json<'_> {
             "skipped": summary.skipped.len(),
             "retries": summary.retries,
             "elapsed_seconds": elapsed.as_secs(),
+            "next": next,
         });
         let message = format!(
             "{} done, {} not",

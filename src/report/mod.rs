@@ -66,8 +66,13 @@ pub trait Reporter {
     fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()>;
     /// Tells one thing that happened in a run.
     fn event(&mut self, event: &RunEvent) -> io::Result<()>;
-    /// Tells how a run ended.
-    fn summary(&mut self, summary: &Summary, elapsed: Duration) -> io::Result<()>;
+    /// Tells how a run ended, and the command that goes on where it ended too early.
+    fn summary(
+        &mut self,
+        summary: &Summary,
+        elapsed: Duration,
+        next: Option<&str>,
+    ) -> io::Result<()>;
 }
 
 /// A length of time as people read it: `0.4s`, `14s`, `2m05s`, `1h02m`.

@@ -21,6 +21,15 @@ pub(super) fn plan_line(counts: &Counts) -> String {
     )
 }
 
+/// What comes next, where a run ended too early.
+pub(super) fn going_on(command: &str, failed: bool) -> String {
+    if failed {
+        format!("Next: mend what failed; then `{command}` does what is left.")
+    } else {
+        format!("Next: `{command}` goes on from here.")
+    }
+}
+
 pub(super) fn stopping(because: &Stop, active: usize) -> String {
     let active = match active {
         0 => String::new(),

@@ -58,6 +58,8 @@ pub enum RunError {
     NotRecorded {
         /// Builds that the service accepted and that are on no record.
         builds: Vec<String>,
+        /// What units met until then.
+        summary: Box<Summary>,
         /// Why.
         #[source]
         source: StateError,
@@ -150,9 +152,10 @@ pub async fn execute(
     }
     // What came with the last moment is kept like all else.
     driver.take(rest(&mut inbox));
+    let summary = driver.dispatcher.into_summary();
     match driver.broken {
-        Some(Broken { builds, source }) => Err(RunError::NotRecorded { builds, source }),
-        None => Ok(driver.dispatcher.into_summary()),
+        Some(broken) => Err(broken.after(summary)),
+        None => Ok(summary),
     }
 }
 
@@ -230,6 +233,13 @@ struct Broken {
     /// Builds that were accepted and are on no record.
     builds: Vec<String>,
     source: StateError,
+}
+
+impl Broken {
+    fn after(self, summary: Summary) -> RunError {
+        let Self { builds, source } = self;
+        RunError::NotRecorded { builds, summary: Box::new(summary), source }
+    }
 }
 
 impl Driver<'_> {

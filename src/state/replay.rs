@@ -6,9 +6,9 @@
 
 use std::collections::HashSet;
 
-use super::{Record, State};
+use super::{Record, Stage, State};
 use crate::base::digest::Digest;
-use crate::base::name::BuildId;
+use crate::base::name::{BuildId, ImageRef};
 
 impl State {
     /// Takes in a journal. `lockfile` is the text that this state was read from, `base` the digest
@@ -31,12 +31,20 @@ impl State {
     }
 
     /// Takes in a journal that goes on from another lockfile than this. Builds that the lockfile
-    /// knows are as it says; others are pending until the service was asked, however they ended.
+    /// knows are as it says; others are pending until the service was asked, however they ended. A
+    /// build that is pending there and was never heard of here is the newer one.
     fn replay_elsewhere(&mut self, records: &[Record]) {
         let known: HashSet<BuildId> =
             self.entries.values().flat_map(|entry| entry.builds().cloned()).collect();
+        let theirs = self.pending_elsewhere(records);
         for record in records {
             match record {
+                Record::Submitting { unit, .. }
+                | Record::NotAccepted { unit }
+                | Record::Created { unit, .. }
+                | Record::Uploaded { unit, .. }
+                | Record::Started { unit, .. }
+                    if theirs.contains(unit) => {}
                 Record::Created { unit, pending, .. } if known.contains(&pending.build) => {
                     // It is the answer to what was asked for, all the same.
                     self.apply(&Record::NotAccepted { unit: unit.clone() });
@@ -53,14 +61,40 @@ impl State {
             }
         }
     }
+
+    /// Units with a pending build that the records do not speak of: somebody else has begun it. One
+    /// that waits for its context is not among them: most likely nobody sends that any more.
+    fn pending_elsewhere(&self, records: &[Record]) -> HashSet<ImageRef> {
+        let spoken_of: HashSet<&BuildId> = records.iter().filter_map(build_of).collect();
+        let theirs = self.entries.iter().filter(|(_, entry)| {
+            entry.pending.as_ref().is_some_and(|pending| {
+                pending.stage > Stage::Created && !spoken_of.contains(&pending.build)
+            })
+        });
+        theirs.map(|(unit, _)| unit.clone()).collect()
+    }
+}
+
+fn build_of(record: &Record) -> Option<&BuildId> {
+    match record {
+        Record::Created { pending, .. } => Some(&pending.build),
+        Record::Uploaded { build, .. }
+        | Record::Started { build, .. }
+        | Record::Ended { build, .. } => Some(build),
+        Record::Submitting { .. }
+        | Record::NotAccepted { .. }
+        | Record::Updated { .. }
+        | Record::Forgotten { .. }
+        | Record::Committed { .. } => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::encode::encode;
-    use super::super::{Inputs, Kind, Outcome, Stage, Submission};
+    use super::super::{Inputs, Kind, Outcome, Submission};
     use super::*;
-    use crate::base::name::{ImageRef, Owner, Platform};
+    use crate::base::name::{Owner, Platform};
 
     fn unit() -> ImageRef {
         "a:1".parse().unwrap()
@@ -131,5 +165,29 @@ mod tests {
         let (text, before) = (encode("s", &state), state.clone());
         state.replay(Some(&text), Some(base), &life("b-1"));
         assert_eq!(state, before);
+    }
+
+    #[test]
+    fn what_somebody_else_has_under_way_is_newer_than_what_the_journal_has() {
+        let base = digest(&State::default());
+        let replayed = |mut state: State, records: &[Record]| {
+            let text = encode("s", &state);
+            state.replay(Some(&text), Some(base), records);
+            state
+        };
+        let theirs = after(&life("b-9")[..2]);
+        for end in 1..=3 {
+            assert_eq!(replayed(theirs.clone(), &life("b-1")[..end]), theirs, "{end}");
+        }
+        // What this machine knew of, and went on from, is older.
+        let mut ours = life("b-9");
+        ours.extend(life("b-1"));
+        let pending = |state: &State| state.entries[&unit()].pending.clone().unwrap().build;
+        assert_eq!(pending(&replayed(theirs.clone(), &ours[2..])).as_str(), "b-1");
+        // And what waits for a context is in nobody's way.
+        let mut waits = theirs;
+        let entry = waits.entries.get_mut(&unit()).unwrap();
+        entry.pending.as_mut().unwrap().stage = Stage::Created;
+        assert_eq!(pending(&replayed(waits, &life("b-1"))).as_str(), "b-1");
     }
 }

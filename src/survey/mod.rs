@@ -7,6 +7,7 @@ mod changes;
 mod contexts;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use miette::Diagnostic;
 
@@ -66,6 +67,10 @@ pub struct Caches {
     pub history: History,
 }
 
+/// How long the service is asked in all: a plan says what it could not find out, and an apply asks
+/// again for what it needs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Looks at everything that planning needs. Without a client the service is not asked.
 pub async fn facts(
     workspace: &Workspace,
@@ -76,7 +81,66 @@ pub async fn facts(
     let mut facts = contexts::scan(workspace, caches.stat).await?;
     facts.changes = changes::find(workspace, state, &caches.history, &facts.contexts).await;
     if let Some(client) = client {
-        builds::ask(state, client, &mut facts).await;
+        ask(state, client, &mut facts).await;
     }
     Ok(facts)
+}
+
+/// Asks the service, but not for ever.
+async fn ask(state: &State, client: &Client, facts: &mut Facts) {
+    let asked = tokio::time::timeout(PATIENCE, builds::ask(state, client, facts)).await;
+    if asked.is_err() {
+        let secs = PATIENCE.as_secs();
+        facts.notes.push(format!("cannot ask for pending builds: no answer within {secs} s"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::future::BoxFuture;
+    use reqwest::{Request, Response};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::api::{Broken, Endpoint, Gate, Transport};
+    use crate::base::name::{BuildId, Owner, Platform, Visibility};
+    use crate::base::secret::ApiKey;
+    use crate::state::{Inputs, Kind, Pending, Record, Stage};
+
+    /// A service that answers nothing but that it has no time.
+    struct Busy;
+
+    impl Transport for Busy {
+        fn send(&self, _: Request) -> BoxFuture<'_, Result<Response, Broken>> {
+            let answer = axum::http::Response::builder().status(429).body("{}").unwrap();
+            Box::pin(async { Ok(answer.into()) })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_service_is_asked_for_a_minute_and_the_plan_goes_on() {
+        let mut state = State::default();
+        let inputs = Inputs::default();
+        let pending = Pending {
+            fingerprint: inputs.fingerprint(),
+            inputs,
+            build: BuildId::new("b-1").unwrap(),
+            path: String::new(),
+            owner: Owner::Personal,
+            visibility: Visibility::Private,
+            stage: Stage::Started,
+        };
+        let (kind, platform) = (Kind::Mirror, Platform::Amd64);
+        let unit = "a:1".parse().unwrap();
+        state.apply(&Record::Created { unit, kind, platform, pending });
+        let key = ApiKey::new("k-123");
+        let endpoint = Endpoint { url: "https://busy".to_owned(), key, owner: Owner::Personal };
+        let client = Client::over(&endpoint, Gate::new(&[]), Arc::new(Busy)).unwrap();
+        let (began, mut facts) = (Instant::now(), Facts::default());
+        ask(&state, &client, &mut facts).await;
+        assert_eq!(began.elapsed(), PATIENCE);
+        assert_eq!(facts.notes, ["cannot ask for pending builds: no answer within 60 s"]);
+    }
 }

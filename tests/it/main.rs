@@ -27,6 +27,7 @@ mod resume;
 mod schema;
 mod secrets;
 mod server;
+mod slow;
 mod status;
 mod support;
 mod weather;

@@ -78,7 +78,7 @@ fn a_run_past_its_timeout_leaves_the_rest_to_the_next() {
     app:v1: Building...
     redis:7: Mirroring...
     Stopping: the run's 2s are over.
-    Next: `imgplan apply -f ci/imgplan.yaml` goes on from here.
+    Next: `imgplan apply -f ci/imgplan.yaml --timeout 2s` goes on from here.
     ");
     let again = env.ok(["apply", "-f", "ci/imgplan.yaml", "--auto-approve", "--json"]);
     let adopted = &again.events("change_summary").pop().unwrap()["changes"];

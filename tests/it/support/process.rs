@@ -57,14 +57,25 @@ impl Call {
         running
     }
 
+    /// Starts it, and reads nothing of what it writes to standard output.
+    pub(crate) fn start_unread(self) -> Running {
+        let mut running = self.spawn(false);
+        running.stdin = None;
+        running
+    }
+
     /// Starts it, and leaves its standard input open for what is to be [said](Running::say).
-    pub(crate) fn start_to_talk(mut self) -> Running {
+    pub(crate) fn start_to_talk(self) -> Running {
+        self.spawn(true)
+    }
+
+    fn spawn(mut self, read: bool) -> Running {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         // Who reads nothing may be gone before it is written.
         let _ = stdin.write_all(&self.stdin);
-        let stdout = gather(child.stdout.take().unwrap());
+        let stdout = if read { gather(child.stdout.take().unwrap()) } else { Gathering::default() };
         let stderr = gather(child.stderr.take().unwrap());
         let (command, redactions) = (self.said, self.redactions);
         Running { child: Some(child), stdin: Some(stdin), stdout, stderr, command, redactions }
@@ -139,6 +150,11 @@ impl Running {
     /// Whether it has written this to standard error so far.
     pub(crate) fn has_said(&self, text: &str) -> bool {
         String::from_utf8_lossy(&self.stderr.bytes.lock().unwrap()).contains(text)
+    }
+
+    /// Whether it has written this to standard output so far.
+    pub(crate) fn has_written(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&self.stdout.bytes.lock().unwrap()).contains(text)
     }
 
     /// Says this on its standard input, which ends after it.

@@ -1,0 +1,98 @@
+//! The command that goes on where an apply ended too early. Pure.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::args::{ApplyArgs, DEFAULT_RETRY_TIMES};
+use super::settings::Settings;
+
+/// The command that does what is left, as a shell takes it: with the flags that decide what it
+/// works on and how fast.
+pub(super) fn command(settings: &Settings, args: &ApplyArgs) -> String {
+    let mut command = "imgplan apply".to_owned();
+    let mut add = |flag: &str, value: &str| {
+        command = format!("{command} {flag} {}", quoted(value));
+    };
+    if let Some(dir) = &settings.chdir {
+        add("-C", &dir.to_string_lossy());
+    }
+    if settings.manifest != Path::new("imgplan.yaml") {
+        add("-f", &settings.manifest.to_string_lossy());
+    }
+    for given in &args.service.limits {
+        add(
+            "--limit",
+            &format!("{}={}/{}", given.class, given.limit.count, time(given.limit.window)),
+        );
+    }
+    if let Some(concurrency) = args.concurrency {
+        add("--concurrency", &concurrency.to_string());
+    }
+    if args.retry_times != DEFAULT_RETRY_TIMES {
+        add("--retry-times", &args.retry_times.to_string());
+    }
+    if let Some(timeout) = args.timeout {
+        add("--timeout", &time(timeout));
+    }
+    if args.service.local {
+        command.push_str(" --local");
+    }
+    command
+}
+
+/// A time as flags take it: one number and one unit.
+fn time(time: Duration) -> String {
+    match (time.as_secs(), time.subsec_millis()) {
+        (secs, 0) if secs > 0 && secs.is_multiple_of(3600) => format!("{}h", secs / 3600),
+        (secs, 0) if secs > 0 && secs.is_multiple_of(60) => format!("{}m", secs / 60),
+        (secs, 0) => format!("{secs}s"),
+        _ => format!("{}ms", time.as_millis()),
+    }
+}
+
+/// A word of a command. What a shell would read otherwise stands between quotes.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::args::{Cli, Command};
+    use super::*;
+
+    fn next(typed: &[&str]) -> String {
+        let cli = Cli::try_parse_from(["imgplan", "apply"].iter().chain(typed)).unwrap();
+        let Command::Apply(args) = cli.command else { panic!("no apply") };
+        command(&Settings::resolve(cli.global), &args)
+    }
+
+    #[test]
+    fn what_was_typed_is_typed_again() {
+        assert_eq!(next(&[]), "imgplan apply");
+        let flags = [
+            "-C",
+            "my apps",
+            "-f",
+            "it's.yaml",
+            "--limit",
+            "initiate=50/2s,status=9/1500ms",
+            "--concurrency",
+            "4",
+            "--retry-times",
+            "0",
+            "--timeout",
+            "90m",
+            "--local",
+        ];
+        let again = next(&flags);
+        insta::assert_snapshot!(again, @r"imgplan apply -C 'my apps' -f 'it'\''s.yaml' --limit initiate=50/2s --limit status=9/1500ms --concurrency 4 --retry-times 0 --timeout 90m --local");
+        assert_eq!(next(&["--timeout", "2h", "--auto-approve"]), "imgplan apply --timeout 2h");
+    }
+}

@@ -1,0 +1,144 @@
+//! A service that does not answer, a reader that does not read, a disk that takes nothing: who waits
+//! is told why, can leave, and loses nothing.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use imgplan::server::Config;
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::support::{Answer, Scripted, TestEnv, wait_until};
+
+/// Longer than any test.
+const FOR_EVER: Duration = Duration::from_secs(3600);
+
+const ONE: &str = "version: 1\nimages:\n  - {name: app, tag: v1, context: app}\n";
+
+/// Long before any time at which the program would give up by itself.
+const SOON: Duration = Duration::from_secs(15);
+
+/// A service that has no time for questions, and a build on record that it is to be asked for.
+fn busy() -> (Scripted, TestEnv) {
+    let scripted = Scripted::willing();
+    scripted.on("GET", "/images/build/*", [Answer::detail(404, "no such build")]);
+    let env = TestEnv::at(scripted.url());
+    env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
+    env.run(["apply", "--auto-approve", "--timeout", "1s"]).code(1);
+    assert!(env.read("imgplan.lock").contains("pending"));
+    let busy = Answer::detail(429, "too many requests").header("retry-after", "100");
+    scripted.on("GET", "/images/build/*", [busy]);
+    (scripted, env)
+}
+
+#[test]
+fn whoever_looks_at_a_busy_service_can_leave() {
+    let (scripted, env) = busy();
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let before = scripted.asked().len();
+        let began = Instant::now();
+        let run = env.call(["status"]).start();
+        wait_until("it asks", || scripted.asked().len() > before);
+        run.signal(signal);
+        run.wait().code(code);
+        assert!(began.elapsed() < SOON);
+    }
+}
+
+#[test]
+fn whoever_plans_at_a_busy_service_is_told_so_and_can_leave() {
+    let (_scripted, env) = busy();
+    let commands: [&[&str]; 3] = [&["plan"], &["why", "app"], &["apply", "--auto-approve"]];
+    for command in commands {
+        let began = Instant::now();
+        let run = env.call(command.iter().copied()).start();
+        wait_until("it tells of the wait", || run.has_said("for the limit of"));
+        run.signal("INT");
+        let left = run.wait();
+        assert_eq!(left.code, None, "{left}");
+        assert!(began.elapsed() < SOON);
+    }
+    let run = env.call(["plan", "--json"]).start();
+    wait_until("it tells of the wait", || run.has_written(r#""type":"rate_wait""#));
+    run.signal("INT");
+    let told = run.wait().events("retry");
+    assert_eq!((&told[0]["status"], &told[0]["image"]), (&json!(429), &json!(null)));
+}
+
+#[test]
+fn a_reader_that_does_not_read_stops_neither_the_run_nor_whoever_ends_it() {
+    const IMAGES: usize = 150;
+    let env = TestEnv::unlimited(Config { build_time: FOR_EVER, ..Config::default() });
+    let mut manifest = "version: 1\nimages:\n".to_owned();
+    for image in 0..IMAGES {
+        writeln!(manifest, "  - {{name: app-{image}, tag: v1, context: app}}").unwrap();
+    }
+    env.write("imgplan.yaml", manifest).context("app", "FROM scratch\n");
+    let run = ["apply", "--json", "--auto-approve", "--concurrency", "150"];
+    let mut run = env.call(run).start_unread();
+    let started = || env.server().builds().iter().filter(|build| build.started).count();
+    wait_until("all builds were started", || started() == IMAGES);
+    let began = Instant::now();
+    for _ in 0..2 {
+        run.signal("INT");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    wait_until("it ends", || run.has_ended());
+    assert!(began.elapsed() < SOON);
+    run.wait().code(130);
+    let lockfile = env.read("imgplan.lock");
+    for build in env.server().builds() {
+        assert!(lockfile.contains(&build.id), "{build:?}");
+    }
+    assert!(!env.exists(".imgplan/journal.jsonl"));
+}
+
+#[test]
+fn what_ended_is_told_even_where_the_rest_cannot_be_kept() {
+    let env = TestEnv::with(Config { build_time: Duration::from_secs(3), ..Config::default() });
+    env.write("imgplan.yaml", format!("{ONE}  - {{name: on-top, tag: v1, context: on-top}}\n"));
+    env.context("app", "FROM scratch\n").context("on-top", "FROM app:v1\n");
+    let journal = env.path(".imgplan/journal.jsonl");
+    let run = env.call(["apply", "--auto-approve", "--retry-times", "3"]).start();
+    wait_until("what was recorded is in the lockfile", || {
+        let lockfile = std::fs::read_to_string(env.path("imgplan.lock")).unwrap_or_default();
+        let both = lockfile.contains("built:") && lockfile.contains("stage: started");
+        both && !journal.exists()
+    });
+    // Nothing can be written there any more.
+    std::fs::create_dir(&journal).unwrap();
+    let broken = run.wait();
+    broken.code(1);
+    let shown = broken.shown();
+    let end = shown.find("pending while").unwrap();
+    assert_snapshot!(shown[end..], @"
+    pending while building: on-top:v1 [build ID]
+      left before its end
+
+    Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, 1 pending, in [time].
+    --- stderr
+    app:v1: Building...
+    app:v1: Built after [time] [build ID]
+    on-top:v1: Building...
+    Stopping: every other unit would meet the same error; 1 unit under way will be waited for.
+    Next: `imgplan apply --retry-times 3` goes on from here.
+      × what happened cannot be kept, so the run was left
+      ├─▶ cannot read .imgplan/journal.jsonl
+      ╰─▶ Is a directory (os error 21)
+      help: make room or give write access to the folder .imgplan, then apply again
+    ");
+    std::fs::remove_dir(&journal).unwrap();
+    env.apply();
+    assert_eq!(env.server().initiated(), ["app:v1", "on-top:v1"]);
+    env.plans_nothing();
+}
+
+#[test]
+fn programs_are_told_the_command_that_goes_on() {
+    let env = TestEnv::with(Config { build_time: FOR_EVER, ..Config::default() });
+    env.write("my apps/imgplan.yaml", ONE).context("my apps/app", "FROM scratch\n");
+    let args = ["apply", "-C", "my apps", "--auto-approve", "--json", "--timeout", "1s"];
+    let left = env.run(args);
+    let next = &left.code(1).events("change_summary").pop().unwrap()["changes"]["next"];
+    assert_eq!(next, "imgplan apply -C 'my apps' --timeout 1s");
+}
