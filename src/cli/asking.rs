@@ -37,8 +37,8 @@ pub(super) async fn facts(
 /// A notice of requests that are for no unit alone.
 fn event(notice: Notice) -> RunEvent {
     match notice {
-        Notice::Retry { action, attempt, status, why, wait, .. } => {
-            RunEvent::Retry { unit: None, action, attempt, status, why, wait }
+        Notice::Retry { action, class, attempt, status, why, wait } => {
+            RunEvent::Retry { unit: None, action, class, attempt, status, why, wait }
         }
         Notice::RateWait { class, limit, wait } => RunEvent::RateWait { class, limit, wait },
     }
