@@ -16,7 +16,7 @@ use super::booking::{self, Queue};
 use super::dispatch::StepFailure;
 use super::make::request;
 use super::step::{StepMessage, api_failure, failure, keep, not_begun};
-use crate::api::look::{self, Listing, Wanted};
+use crate::api::look::{self, Listing, Lookup, Wanted};
 use crate::api::{
     Accepted, ApiError, BuildView, Client, ErrorKind, Permit, Refused, Repeat, Tries,
 };
@@ -220,6 +220,7 @@ impl Desk {
             .map(|ask| Wanted {
                 name: ask.unit.name.to_string(),
                 tag: ask.unit.tag.to_string(),
+                owner: ask.submission.owner.clone(),
                 since: ask.lost.map_or(ask.submission.at, |lost| lost.at),
             })
             .collect();
@@ -238,9 +239,11 @@ impl Desk {
                 return Sorted { failed: batch.into_iter().map(failed).collect(), ..sorted };
             }
         };
-        let mut found: HashMap<usize, BuildView> = found.into_iter().collect();
-        for (index, ask) in batch.into_iter().enumerate() {
-            let view = found.remove(&index);
+        for (ask, lookup) in batch.into_iter().zip(found) {
+            let view = match lookup {
+                Lookup::Found(view) => Some(view),
+                Lookup::NotThere | Lookup::Unknown => None,
+            };
             match view.and_then(|view| Some((view.build?, view.path))) {
                 Some((build, _)) if ask.lost.is_some_and(|lost| !lost.same) => {
                     // It stays on record as asked for: the next plan finds it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::look::{self, Listing, Wanted};
+use crate::api::look::{self, Listing, Lookup, Wanted};
 use crate::api::{BuildView, Client, ErrorKind, Progress};
 use crate::base::name::{BuildId, ImageRef};
 use crate::plan::facts::{Found, Known};
@@ -50,12 +50,13 @@ async fn find(state: &State, client: &Client, facts: &mut Facts) {
     let known: HashSet<BuildId> =
         state.entries.values().flat_map(|entry| entry.builds().cloned()).collect();
     let wanted: Vec<Wanted> =
-        lost.iter().map(|(unit, submission)| wanted(unit, submission.at)).collect();
+        lost.iter().map(|(unit, submission)| wanted(unit, submission)).collect();
     match look::find(client, &wanted, &known).await {
         Ok(found) => {
             let answers = lost.iter().map(|(unit, _)| ((*unit).clone(), None));
             facts.submissions.extend(answers);
-            for (index, view) in found {
+            for (index, lookup) in found.into_iter().enumerate() {
+                let Lookup::Found(view) = lookup else { continue };
                 let Some(build) = view.build.clone() else { continue };
                 facts.builds.insert(build.clone(), self::known(&view, Some(Stage::Started)));
                 let found = Found { build, path: view.path };
@@ -66,8 +67,13 @@ async fn find(state: &State, client: &Client, facts: &mut Facts) {
     }
 }
 
-fn wanted(unit: &ImageRef, since: Timestamp) -> Wanted {
-    Wanted { name: unit.name.to_string(), tag: unit.tag.to_string(), since }
+fn wanted(unit: &ImageRef, submission: &Submission) -> Wanted {
+    Wanted {
+        name: unit.name.to_string(),
+        tag: unit.tag.to_string(),
+        owner: submission.owner.clone(),
+        since: submission.at,
+    }
 }
 
 /// What an answer means for a build that was at this stage.
