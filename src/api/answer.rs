@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::error::{is_quota, shorten};
+use super::error::{is_quota, is_rate, shorten};
 use crate::base::name::{BuildId, Visibility};
 use crate::base::secret::SignedUrl;
 
@@ -43,10 +43,10 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// Whether it was refused for the rate of transfers, and waiting is all that is asked.
+    /// Whether it was refused for a rate of the service, and waiting is all that is asked. What a
+    /// registry says of a rate of its own is a refusal like any other.
     pub fn is_rate(&self) -> bool {
-        let lower = self.message.to_lowercase();
-        !self.is_quota() && (lower.contains("rate limit") || lower.contains("too many requests"))
+        !self.is_quota() && is_rate(&self.message)
     }
 
     /// Whether it was refused for lack of quota.
@@ -58,13 +58,12 @@ impl Refused {
 /// Reads an answer to `POST /images/build`: one result for each build or source in it, in its
 /// order. `None` where there is no build ID and no refusal in it at all.
 pub fn initiated(answer: &Value) -> Option<Vec<Result<Accepted, Refused>>> {
-    if let Some(results) = answer.get("results").and_then(Value::as_array) {
-        let read: Vec<_> = results.iter().map(result).collect();
-        return (!read.is_empty()).then_some(read);
+    let list = |key: &&str| answer.get(*key)?.as_array().filter(|list| !list.is_empty());
+    if let Some(results) = list(&"results") {
+        return Some(results.iter().map(result).collect());
     }
-    let ids = answer.get("buildIds").or_else(|| answer.get("build_ids"));
-    let ids: Vec<BuildId> =
-        ids.and_then(Value::as_array).into_iter().flatten().filter_map(build_id).collect();
+    let ids = ["buildIds", "build_ids"].iter().find_map(list);
+    let ids: Vec<BuildId> = ids.into_iter().flatten().filter_map(build_id).collect();
     let single = accepted(answer);
     match (single, ids.len()) {
         (Some(single), 0 | 1) => Some(vec![Ok(single)]),
@@ -86,10 +85,9 @@ pub fn initiated(answer: &Value) -> Option<Vec<Result<Accepted, Refused>>> {
 }
 
 fn result(item: &Value) -> Result<Accepted, Refused> {
-    let build = item.get("build").filter(|build| build.is_object()).unwrap_or(item);
     let failed = item.get("success").and_then(Value::as_bool) == Some(false);
     let source = text(item, &["sourceImage", "source_image"]).map(shorten);
-    match accepted(build) {
+    match item.get("build").and_then(accepted).or_else(|| accepted(item)) {
         Some(accepted) if !failed => Ok(Accepted { source, ..accepted }),
         _ => Err(Refused {
             message: text(item, &["error"]).unwrap_or("the service gave no reason").to_owned(),
@@ -100,7 +98,7 @@ fn result(item: &Value) -> Result<Accepted, Refused> {
 }
 
 fn accepted(answer: &Value) -> Option<Accepted> {
-    let build = ["build_id", "buildId"].iter().find_map(|key| build_id(answer.get(*key)?))?;
+    let build = first_id(answer, &["build_id", "buildId"])?;
     Some(Accepted {
         build,
         path: text(answer, &["fullImagePath", "full_image_path"]).and_then(image_path),
@@ -126,8 +124,14 @@ fn build_id(value: &Value) -> Option<BuildId> {
     BuildId::new(value.as_str()?)
 }
 
+/// The first of some fields that is a build's ID: one that is none hides no other.
+fn first_id(answer: &Value, keys: &[&str]) -> Option<BuildId> {
+    keys.iter().find_map(|key| build_id(answer.get(*key)?))
+}
+
+/// The first of some fields that is a text.
 fn text<'a>(value: &'a Value, keys: &[&str]) -> Option<&'a str> {
-    keys.iter().find_map(|key| value.get(*key)?.as_str()).filter(|text| !text.is_empty())
+    keys.iter().find_map(|key| value.get(*key)?.as_str().filter(|text| !text.is_empty()))
 }
 
 /// How far a build is.
@@ -189,7 +193,7 @@ pub fn build_view(answer: &Value) -> Option<BuildView> {
         .find_map(|artifact| text(artifact, &["fullImagePath"]))
         .or_else(|| text(answer, &["fullImagePath"]));
     Some(BuildView {
-        build: answer.get("id").or_else(|| answer.get("build_id")).and_then(build_id),
+        build: first_id(answer, &["id", "build_id", "buildId"]),
         progress,
         path: path.and_then(image_path),
         image: image(answer),
@@ -264,6 +268,14 @@ mod tests {
             {"sourceImage": "y", "build": null, "error": "no"},
         ]});
         assert_eq!(ids(&c), [ok("1"), Err("no".to_owned())]);
+        for hidden in [
+            json!({"build_id": 7, "buildId": "1"}),
+            json!({"build_id": null, "buildIds": null, "build_ids": ["1"]}),
+            json!({"build_id": "1", "results": []}),
+            json!({"results": [{"build": {}, "success": true, "buildId": "1"}]}),
+        ] {
+            assert_eq!(ids(&hidden), [ok("1")], "{hidden}");
+        }
         for nothing in
             [json!({}), json!([]), json!(null), json!({"build_id": 3}), json!({"results": []})]
         {
@@ -291,6 +303,46 @@ mod tests {
         ] {
             let accepted = read(json!({"build_id": "1", "expires_in": said})).unwrap();
             assert_eq!(accepted.expires_in.map(|life| life.as_secs()), expected, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_registrys_rate_is_not_the_services() {
+        for (message, expected) in [
+            ("Image transfer rate limit exceeded: 10/10 images", true),
+            ("HTTP 429: image transfer rate limit exceeded", true),
+            ("Too Many Requests (per-token limit)", true),
+            ("Rate limit exceeded", true),
+            ("rate limit exceeded.", true),
+            ("Rate limit exceeded: 150 per 60 seconds", true),
+            ("toomanyrequests: You have reached your pull rate limit.", false),
+            ("toomanyrequests: Rate exceeded", false),
+            ("docker.io: rate limit exceeded", false),
+            ("Failed to pull ghcr.io/a/b: rate limit exceeded", false),
+            ("ghcr.io answered: too many requests", false),
+            ("429 Too Many Requests", false),
+            ("Image limit exceeded. Personal has 100 images.", false),
+            ("Image storage limit exceeded", false),
+            ("", false),
+        ] {
+            let refused = Refused { message: message.to_owned(), retryable: false, source: None };
+            assert_eq!(refused.is_rate(), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_none_hides_no_other() {
+        for (answer, expected) in [
+            (json!({"id": "1", "build_id": "2"}), Some("1")),
+            (json!({"id": 7, "build_id": "2"}), Some("2")),
+            (json!({"id": null, "build_id": "2"}), Some("2")),
+            (json!({"id": "", "build_id": 3, "buildId": "4"}), Some("4")),
+            (json!({"id": 7}), None),
+        ] {
+            let mut answer = answer;
+            answer["status"] = json!("BUILDING");
+            let view = build_view(&answer).unwrap();
+            assert_eq!(view.build.as_ref().map(BuildId::as_str), expected, "{answer}");
         }
     }
 

@@ -18,6 +18,7 @@ use super::error::{ApiError, ErrorKind, looks_like_html, shorten};
 use super::gate::Permit;
 use super::header;
 use super::notice::Notice;
+use super::redirect::{Redirect, redirect};
 use super::retry::{Tries, Verdict};
 use super::transport::Broken;
 use crate::base::limit::Class;
@@ -29,11 +30,15 @@ const MAX_BODY: usize = 16 << 20;
 /// How long the head of an answer may take.
 const HEAD: Duration = Duration::from_secs(60);
 
+/// The same where something new is asked for: the service may have much to do before it answers, and
+/// the provider's own client waits for ever (`api.md` §3).
+const HEAD_OF_POST: Duration = Duration::from_secs(180);
+
 /// How long a body may bring nothing.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// How long one request to the API may take in all.
-const IN_ALL: Duration = Duration::from_secs(120);
+/// How long one request to the API may take in all, after the time for its head.
+const REST: Duration = Duration::from_secs(60);
 
 /// One request: what it is, and how it may be treated.
 pub(super) struct Call<'a> {
@@ -74,6 +79,11 @@ impl Call<'_> {
             .map_err(|error| ApiError::new(action, ErrorKind::Rejected, error.to_string()))?;
         let call = Self::get(class, action, path);
         Ok(Self { method, body: Some(body.into()), ..call })
+    }
+
+    /// How long the head of its answer may take.
+    fn head(&self) -> Duration {
+        if self.method == Method::POST { HEAD_OF_POST } else { HEAD }
     }
 
     /// Waits for something, unless the run is stopped first.
@@ -134,7 +144,7 @@ impl Client {
         loop {
             let turn = self.inner.gate.request_told(call.class, &tell);
             let mut permit = call.unless_stopped(turn).await?;
-            let answer = self.once(call).await;
+            let answer = self.once(call, &mut permit).await;
             let mut error = match answer.and_then(|answer| read(&answer)) {
                 Ok(value) => {
                     self.inner.reached.store(true, Ordering::Relaxed);
@@ -217,14 +227,42 @@ impl Client {
         }
     }
 
-    /// Sends a request once and takes in the whole answer.
-    async fn once(&self, call: &Call<'_>) -> Result<Answer<'_>, ApiError> {
-        let deadline = Instant::now() + IN_ALL;
-        let sent = self.inner.transport.send(self.request(call)?);
-        let answer = match tokio::time::timeout(HEAD, sent).await {
-            Ok(answer) => answer.map_err(|e| self.broken(call.action, &self.inner.base, &e))?,
-            Err(_) => return Err(silent(call.action, HEAD)),
-        };
+    /// Sends a request once and takes in the whole answer. Where it is sent on within the service
+    /// that is another request, which waits for a turn of its own.
+    async fn once(&self, call: &Call<'_>, permit: &mut Permit) -> Result<Answer<'_>, ApiError> {
+        let mut url = Url::parse(&format!("{}{}", self.inner.base, call.path)).map_err(|_| {
+            let message = "the service's URL is not one";
+            ApiError::new(call.action, ErrorKind::Unreachable, message)
+        })?;
+        let mut hops = 0;
+        loop {
+            let deadline = Instant::now() + call.head() + REST;
+            let sent = self.inner.transport.send(self.request(call, url.clone())?);
+            let answer = match tokio::time::timeout(call.head(), sent).await {
+                Ok(answer) => answer.map_err(|e| self.broken(call.action, &self.inner.base, &e))?,
+                Err(_) => return Err(silent(call.action, call.head())),
+            };
+            let (asked, status) = ((&call.method, &*call.path), answer.status());
+            match redirect(asked, &url, hops, status, answer.headers()) {
+                None => return self.take_in(call, answer, deadline).await,
+                Some(Redirect::Tell(message)) => {
+                    let error =
+                        ApiError::new(call.action, ErrorKind::Rejected, self.clean(&message));
+                    return Err(ApiError { status: Some(status.as_u16()), ..error });
+                }
+                Some(Redirect::Follow(next)) => url = next,
+            }
+            hops += 1;
+            permit.renew(&|notice| self.tell(notice)).await;
+        }
+    }
+
+    async fn take_in(
+        &self,
+        call: &Call<'_>,
+        answer: Response,
+        deadline: Instant,
+    ) -> Result<Answer<'_>, ApiError> {
         let status = answer.status();
         let now = header::date(answer.headers());
         let retry_after = header::retry_after(answer.headers(), Timestamp::now());
@@ -239,12 +277,11 @@ impl Client {
         Err(ApiError::from_answer(call.action, status.as_u16(), retry_after, &bytes, key))
     }
 
-    fn request(&self, call: &Call<'_>) -> Result<Request, ApiError> {
-        let fail = |kind, message| ApiError::new(call.action, kind, message);
-        let url = Url::parse(&format!("{}{}", self.inner.base, call.path))
-            .map_err(|_| fail(ErrorKind::Unreachable, "the service's URL is not one"))?;
+    fn request(&self, call: &Call<'_>, url: Url) -> Result<Request, ApiError> {
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", self.inner.key.expose()))
-            .map_err(|_| fail(ErrorKind::Unauthorized, "the key is malformed"))?;
+            .map_err(|_| {
+                ApiError::new(call.action, ErrorKind::Unauthorized, "the key is malformed")
+            })?;
         bearer.set_sensitive(true);
         let mut request = Request::new(call.method.clone(), url);
         request.headers_mut().insert(AUTHORIZATION, bearer);

@@ -209,8 +209,8 @@ impl Client {
             let value = answer.json()?;
             let rows = value.get("data").and_then(Value::as_array);
             let rows = rows.ok_or_else(|| answer.odd("the answer has no `data`"))?;
-            let total = value.get("total_count").or_else(|| value.get("totalCount"));
-            let total = total.and_then(Value::as_u64);
+            let total = ["total_count", "totalCount"];
+            let total = total.iter().find_map(|key| value.get(*key)?.as_u64());
             Ok(BuildsPage {
                 builds: rows.iter().filter_map(|row| self.view(row)).collect(),
                 total,

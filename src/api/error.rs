@@ -36,13 +36,13 @@ pub enum ErrorKind {
     PaymentRequired,
     /// 403: the key may not do this.
     Forbidden,
-    /// 404.
+    /// 404, in the API's own words.
     NotFound,
     /// 429 for lack of quota: waiting does not help.
     Quota,
     /// 429 for too many requests: waiting helps.
     Rate,
-    /// Any other 4xx: this request is wrong.
+    /// Any other 4xx: this request is wrong. Or a 3xx that is not followed: it is for elsewhere.
     Rejected,
     /// 5xx, and 408 and 425: the service is in trouble.
     Server,
@@ -57,8 +57,28 @@ pub enum ErrorKind {
 }
 
 impl ApiError {
-    /// An error out of an answer that is not a success.
+    /// An error out of an answer of the API that is not a success.
+    ///
+    /// A 404 that is no JSON object is not the API's own: it does not say that a build is unknown,
+    /// but that an ingress has nobody to ask, and passes. A 401 or a 403 of a proxy, with a page for
+    /// people, is left as it is: whoever refuses, to ask again with the same key is of no use.
     pub fn from_answer(
+        action: &'static str,
+        status: u16,
+        retry_after: Option<Duration>,
+        body: &[u8],
+        key: &str,
+    ) -> Self {
+        let error = Self::from_storage(action, status, retry_after, body, key);
+        let own = serde_json::from_slice::<Value>(body).is_ok_and(|body| body.is_object());
+        match error.kind {
+            ErrorKind::NotFound if !own => Self { kind: ErrorKind::BadAnswer, ..error },
+            _ => error,
+        }
+    }
+
+    /// The same out of an answer of the storage, which speaks XML, if anything.
+    pub(super) fn from_storage(
         action: &'static str,
         status: u16,
         retry_after: Option<Duration>,
@@ -76,7 +96,8 @@ impl ApiError {
             429 => ErrorKind::Rate,
             // A timeout, and a connection that may be replayed: neither blames the request.
             408 | 425 | 500.. => ErrorKind::Server,
-            400.. => ErrorKind::Rejected,
+            // It would be redirected again.
+            300.. => ErrorKind::Rejected,
             _ => ErrorKind::BadAnswer,
         };
         Self { action, kind, status: Some(status), message, retry_after, look_after: None }
@@ -133,7 +154,7 @@ impl ApiError {
         match (self.kind, self.status) {
             (ErrorKind::Unreachable, _) => format!("cannot reach the service{said}"),
             (ErrorKind::Lost, _) => format!("lost the answer when trying to {action}{said}"),
-            (ErrorKind::BadAnswer, _) => format!("cannot {action}: {message}"),
+            (ErrorKind::BadAnswer, None) => format!("cannot {action}: {message}"),
             (_, Some(status)) => format!("cannot {action} (HTTP {status}){said}"),
             (_, None) => format!("cannot {action}{said}"),
         }
@@ -176,6 +197,16 @@ impl ApiError {
 pub fn is_quota(message: &str) -> bool {
     let lower = message.to_lowercase();
     lower.contains("image limit exceeded") || lower.contains("image storage limit exceeded")
+}
+
+/// Whether a text within an answer is the service's own for a rate of its own (`api.md` §3). A
+/// registry has limits too, and words for them that are much alike: those do not pass by our waiting.
+pub fn is_rate(message: &str) -> bool {
+    let lower = message.to_lowercase();
+    let first = lower.split(['.', ':', ';', '!', '\n']).next().unwrap_or_default();
+    lower.contains("image transfer rate limit exceeded")
+        || lower.contains("too many requests (per-token limit)")
+        || first.trim() == "rate limit exceeded"
 }
 
 /// What an error's body says, in the order of `api.md` §1: a `detail` text, a `detail` list, an
@@ -298,6 +329,27 @@ mod tests {
         assert_eq!(kind("Too Many Requests (per-token limit)"), ErrorKind::Rate);
         assert_eq!(kind("Image transfer rate limit exceeded: 10/10 images"), ErrorKind::Rate);
         assert_eq!(kind("Rate limit exceeded"), ErrorKind::Rate);
+    }
+
+    #[test]
+    fn what_is_not_found_is_said_by_the_service_itself() {
+        let kind =
+            |body: &str| ApiError::from_answer("try", 404, None, body.as_bytes(), "key-123").kind;
+        for own in [r#"{"detail": "Build b-1 not found"}"#, r#"{"detail": "Not Found"}"#, "{}"] {
+            assert_eq!(kind(own), ErrorKind::NotFound, "{own}");
+        }
+        for other in ["default backend - 404", "<html>404</html>", "", "[]", "null", "\"no\""] {
+            assert_eq!(kind(other), ErrorKind::BadAnswer, "{other}");
+        }
+        let xml = b"<Error><Code>NoSuchBucket</Code></Error>";
+        let stored = ApiError::from_storage("try", 404, None, xml, "key-123");
+        assert_eq!((stored.kind, &*stored.message), (ErrorKind::NotFound, "NoSuchBucket"));
+        let backend = ApiError::from_answer("try", 404, None, b"default backend - 404", "key-123");
+        assert_eq!(backend.to_string(), "cannot try (HTTP 404): default backend - 404");
+        for (status, expected) in [(401, ErrorKind::Unauthorized), (403, ErrorKind::Forbidden)] {
+            let page = ApiError::from_answer("try", status, None, b"<html>no</html>", "key-123");
+            assert_eq!(page.kind, expected, "a proxy's page");
+        }
     }
 
     #[test]

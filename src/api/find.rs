@@ -8,11 +8,20 @@ use jiff::{SignedDuration, Timestamp};
 use super::answer::{BuildView, Progress};
 use super::client::Client;
 use super::error::ApiError;
-use super::look::PAGES;
-use crate::base::name::BuildId;
+use super::look::most_pages;
+use crate::base::name::{BuildId, Owner};
 
-/// Clocks that are compared to the second, over a network.
-const MARGIN: SignedDuration = SignedDuration::from_secs(5);
+/// How much older than the request a build may seem, by a service that tells its time to the second:
+/// its machines have clocks of their own. It need not be narrow: a build of ours that is older is
+/// known, and what is not newer than every known build of its image is no match.
+const MARGIN: SignedDuration = SignedDuration::from_mins(2);
+
+/// The same where the service did not tell its time: then it is our own clock that is compared.
+const MARGIN_WITHOUT_DATE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How much older than the next a row may be in a listing that has the newest first: builds that
+/// come at once are not dated and put in line in the same moment.
+const DISORDER: SignedDuration = SignedDuration::from_secs(5);
 
 /// A build that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,95 +30,158 @@ pub struct Wanted {
     pub name: String,
     /// Its tag.
     pub tag: String,
+    /// Whose it will be. The listing is of the user's own builds, and whether those of a team are
+    /// in it, nobody says (`api.md` §8).
+    pub owner: Owner,
     /// When it was asked for first, by our clock.
     pub since: Timestamp,
 }
 
+/// What the listing says of a build that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// It was accepted: this is it.
+    Found(BuildView),
+    /// It was not accepted: the listing would show it.
+    NotThere,
+    /// It is not in what was read, and may be there all the same.
+    Unknown,
+}
+
 /// Looks in the listing for builds of these names and tags which nobody knows yet and which are no
-/// older than the request for them, by the service's clock, nor than any that is known. Says for
-/// which of `wanted` there is one. Fails where the listing cannot be read: then nothing is known of
-/// any.
+/// older than the request for them, by the service's clock, nor than any that is known. Answers in
+/// the order of `wanted`. Fails where the listing cannot be read: then nothing is known of any.
 #[expect(clippy::implicit_hasher, reason = "there is one kind of set in the program")]
 pub async fn find(
     client: &Client,
     wanted: &[Wanted],
     known: &HashSet<BuildId>,
-) -> Result<Vec<(usize, BuildView)>, ApiError> {
-    let Some(oldest) = wanted.iter().map(|wanted| wanted.since).min() else {
+) -> Result<Vec<Lookup>, ApiError> {
+    let mut seen = Seen::default();
+    if wanted.is_empty() {
         return Ok(Vec::new());
-    };
-    let (mut rows, mut skew) = (Vec::new(), SignedDuration::ZERO);
+    }
     let mut offset = 0;
-    for _ in 0..PAGES {
+    for _ in 0..most_pages(wanted.len()) {
         let page = client.builds(offset).await?;
         if let Some(now) = page.now {
-            skew = now.duration_since(Timestamp::now());
+            seen.clock = Clock { skew: now.duration_since(Timestamp::now()), margin: MARGIN };
         }
-        let past = is_past(&page.builds, oldest, skew);
-        rows.extend(page.builds);
+        seen.rows.extend(page.builds);
+        seen.whole = page.next.is_none();
+        let open = seen.lookups(wanted, known).into_iter().zip(wanted);
+        let mut open = open.filter(|(lookup, _)| !matches!(lookup, Lookup::Found(_)));
         match page.next {
-            Some(next) if !past && matching(wanted, known, &rows, skew).len() < wanted.len() => {
-                offset = next;
-            }
+            Some(next) if open.any(|(_, wanted)| !seen.is_past(wanted.since)) => offset = next,
             _ => break,
         }
     }
-    let found = matching(wanted, known, &rows, skew);
-    Ok(found.into_iter().map(|(index, row)| (index, rows[row].clone())).collect())
+    Ok(seen.lookups(wanted, known))
 }
 
-/// Whether what follows this page is older than all that is looked for: true where its rows come
-/// newest first and the last of them is.
-fn is_past(rows: &[BuildView], oldest: Timestamp, skew: SignedDuration) -> bool {
-    let mut dates = rows.iter().filter_map(|row| row.created);
-    let Some(first) = dates.next() else { return false };
-    let last = dates.next_back().unwrap_or(first);
-    last <= first && is_before(last, oldest, skew)
+/// How the service's clock differs from ours, and how far that is to be trusted.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    skew: SignedDuration,
+    margin: SignedDuration,
 }
 
-fn is_before(created: Timestamp, since: Timestamp, skew: SignedDuration) -> bool {
-    created.duration_since(since) < skew - MARGIN
+impl Default for Clock {
+    fn default() -> Self {
+        Self { skew: SignedDuration::ZERO, margin: MARGIN_WITHOUT_DATE }
+    }
 }
 
-/// For each of `wanted` that has one, its row: the newest. No row is given twice.
+impl Clock {
+    /// Whether what was created then cannot be what was asked for since.
+    fn is_before(self, created: Timestamp, since: Timestamp) -> bool {
+        created.duration_since(since) < self.skew - self.margin
+    }
+}
+
+/// What was read of the listing.
+#[derive(Debug, Default)]
+struct Seen {
+    rows: Vec<BuildView>,
+    clock: Clock,
+    /// There is no more of it.
+    whole: bool,
+}
+
+impl Seen {
+    fn lookups(&self, wanted: &[Wanted], known: &HashSet<BuildId>) -> Vec<Lookup> {
+        let rows = matching(wanted, known, &self.rows, self.clock);
+        // One of ours in it shows that what belongs to others than the user is listed too.
+        let shows_known = self.rows.iter().any(|row| is_known(row, known));
+        let found = wanted.iter().zip(&rows).filter(|(_, row)| row.is_some());
+        let shown: HashSet<&Owner> = found.map(|(wanted, _)| &wanted.owner).collect();
+        let is_listed =
+            |owner: &Owner| *owner == Owner::Personal || shows_known || shown.contains(owner);
+        let lookup = |(wanted, row): (&Wanted, &Option<usize>)| match row {
+            Some(row) => Lookup::Found(self.rows[*row].clone()),
+            None if !is_listed(&wanted.owner) => Lookup::Unknown,
+            None if self.whole || self.is_past(wanted.since) => Lookup::NotThere,
+            None => Lookup::Unknown,
+        };
+        wanted.iter().zip(&rows).map(lookup).collect()
+    }
+
+    /// Whether all that was not read is older than that: true where the rows come newest first and
+    /// the last of them is.
+    fn is_past(&self, since: Timestamp) -> bool {
+        let mut dates = self.rows.iter().filter_map(|row| row.created);
+        let Some(first) = dates.next() else { return false };
+        let mut last = first;
+        for date in dates {
+            if date.duration_since(last) > DISORDER {
+                return false;
+            }
+            last = last.min(date);
+        }
+        // Where all are of one moment, nobody knows which way it goes on.
+        last < first && self.clock.is_before(last, since)
+    }
+}
+
+fn is_known(row: &BuildView, known: &HashSet<BuildId>) -> bool {
+    row.build.as_ref().is_some_and(|id| known.contains(id))
+}
+
+/// For each of `wanted` its row, if it has one: the newest. No row is given twice.
 fn matching(
     wanted: &[Wanted],
     known: &HashSet<BuildId>,
     rows: &[BuildView],
-    skew: SignedDuration,
-) -> Vec<(usize, usize)> {
+    clock: Clock,
+) -> Vec<Option<usize>> {
     let mut used: HashSet<&BuildId> = HashSet::new();
-    let mut found = Vec::new();
     // The newest come first in all likelihood: so the first of two without a date, or of one.
     let age = |at: usize, row: &BuildView| (row.created, Reverse(at));
-    let is_known = |row: &BuildView| row.build.as_ref().is_some_and(|id| known.contains(id));
-    for (index, wanted) in wanted.iter().enumerate() {
+    let mut find = |wanted: &Wanted| {
         let is_of = |row: &BuildView| {
             row.image.as_ref().is_some_and(|(name, tag)| *name == wanted.name && *tag == wanted.tag)
         };
         // What was asked for last is newer than all that is known of the image.
         let dated = rows.iter().enumerate().filter(|(_, row)| row.created.is_some());
-        let newest = dated.filter(|(_, row)| is_of(row) && is_known(row));
+        let newest = dated.filter(|(_, row)| is_of(row) && is_known(row, known));
         let newest = newest.map(|(at, row)| age(at, row)).max();
         let fits = |at: usize, row: &BuildView| {
-            let new = row.build.as_ref().is_some_and(|id| !used.contains(id)) && !is_known(row);
+            let unused = row.build.as_ref().is_some_and(|id| !used.contains(id));
             let recent = match row.created {
                 Some(created) => {
                     let superseded = newest.is_some_and(|newest| age(at, row) < newest);
-                    !superseded && !is_before(created, wanted.since, skew)
+                    !superseded && !clock.is_before(created, wanted.since)
                 }
                 None => matches!(row.progress, Progress::Running(_)),
             };
-            new && recent && is_of(row)
+            unused && !is_known(row, known) && recent && is_of(row)
         };
         let fitting = rows.iter().enumerate().filter(|(at, row)| fits(*at, row));
-        let newest = fitting.max_by_key(|(at, row)| age(*at, row));
-        if let Some((at, row)) = newest {
-            used.extend(row.build.as_ref());
-            found.push((index, at));
-        }
-    }
-    found
+        let (at, row) = fitting.max_by_key(|(at, row)| age(*at, row))?;
+        used.extend(row.build.as_ref());
+        Some(at)
+    };
+    wanted.iter().map(find).collect()
 }
 
 #[cfg(test)]
@@ -139,12 +211,34 @@ mod tests {
         }
     }
 
+    fn wanted(image: &str, owner: Owner) -> Wanted {
+        let (name, tag) = image.split_once(':').unwrap();
+        Wanted { name: name.to_owned(), tag: tag.to_owned(), owner, since: time(10) }
+    }
+
+    /// What a listing of these rows says of images that were asked for in minute 10: an ID, `-` for
+    /// what is not there, `?` for what is not known. The service tells its time.
+    fn look(images: &[&str], owner: &Owner, rows: &[&str], whole: bool) -> Vec<String> {
+        let known = HashSet::from([BuildId::new("known").unwrap()]);
+        let wanted: Vec<Wanted> = images.iter().map(|one| wanted(one, owner.clone())).collect();
+        let clock = Clock { margin: MARGIN, ..Clock::default() };
+        let seen = Seen { rows: rows.iter().map(|text| row(text)).collect(), clock, whole };
+        let lookups = seen.lookups(&wanted, &known).into_iter();
+        let word = |lookup| match lookup {
+            Lookup::Found(view) => view.build.unwrap().to_string(),
+            Lookup::NotThere => "-".to_owned(),
+            Lookup::Unknown => "?".to_owned(),
+        };
+        lookups.map(word).collect()
+    }
+
     #[test]
     fn a_build_is_found_by_name_tag_and_time() {
         type Texts = &'static [&'static str];
         let cases: &[(&str, Texts, Texts, Texts)] = &[
             ("the one", &["a:1"], &["x a:1 10"], &["x"]),
-            ("too old", &["a:1"], &["x a:1 9"], &["-"]),
+            ("by a clock that is behind", &["a:1"], &["x a:1 8"], &["x"]),
+            ("too old", &["a:1"], &["x a:1 7"], &["-"]),
             ("another name, another tag", &["a:1"], &["x b:1 11", "y a:2 11"], &["-"]),
             ("known already", &["a:1"], &["known a:1 11"], &["-"]),
             ("known and new", &["a:1"], &["x a:1 12", "known a:1 11"], &["x"]),
@@ -161,44 +255,49 @@ mod tests {
             ("each once", &["a:1", "a:1", "a:1"], &["x a:1 11", "y a:1 12"], &["y", "x", "-"]),
             ("each its own", &["a:1", "b:1"], &["x b:1 11", "y a:1 11"], &["y", "x"]),
         ];
-        let known = HashSet::from([BuildId::new("known").unwrap()]);
         for (case, wanted, rows, expected) in cases {
-            let wanted: Vec<Wanted> = wanted
-                .iter()
-                .filter_map(|image| image.split_once(':'))
-                .map(|(name, tag)| (name.to_owned(), tag.to_owned()))
-                .map(|(name, tag)| Wanted { name, tag, since: time(10) })
-                .collect();
-            let rows: Vec<BuildView> = rows.iter().map(|text| row(text)).collect();
-            let found = matching(&wanted, &known, &rows, SignedDuration::ZERO);
-            let of = |index: usize| {
-                let row = found.iter().find(|(at, _)| *at == index)?.1;
-                rows[row].build.as_ref().map(BuildId::as_str)
-            };
-            let found: Vec<&str> = (0..wanted.len()).map(|at| of(at).unwrap_or("-")).collect();
-            assert_eq!(&found, expected, "{case}");
+            assert_eq!(&look(wanted, &Owner::Personal, rows, true), expected, "{case}");
         }
+    }
+
+    #[test]
+    fn what_is_not_in_it_may_be_there() {
+        type Texts = &'static [&'static str];
+        let team = Owner::Team("t".to_owned());
+        // What all of a listing says, and what its first pages say: of the user, of a team.
+        let cases: &[(&str, Texts, [&str; 4])] = &[
+            ("nothing", &[], ["-", "?", "?", "?"]),
+            ("newer ones", &["x b:1 12", "y b:1 11"], ["-", "?", "?", "?"]),
+            ("older ones too", &["x b:1 12", "y b:1 7"], ["-", "-", "?", "?"]),
+            ("older ones, oldest first", &["x b:1 1", "y b:1 7"], ["-", "?", "?", "?"]),
+            ("of one moment", &["x b:1 7", "y b:1 7"], ["-", "?", "?", "?"]),
+            ("in no order", &["x b:1 12", "y b:1 7", "z b:1 9", "w b:1 6"], ["-", "?", "?", "?"]),
+            ("a date here and there", &["x b:1 9", "y b:1", "z b:1 7"], ["-", "-", "?", "?"]),
+            ("one of ours, newer", &["x b:1 12", "known b:1 11"], ["-", "?", "-", "?"]),
+            ("one of ours, older", &["x b:1 12", "known b:1 7"], ["-", "-", "-", "-"]),
+        ];
+        for (case, rows, expected) in cases {
+            let said = |owner: &Owner, whole| look(&["a:1"], owner, rows, whole).remove(0);
+            let of = |owner: &Owner| [said(owner, true), said(owner, false)];
+            let all = [of(&Owner::Personal), of(&team)].concat();
+            assert_eq!(all, expected, "{case}");
+        }
+        let platform = look(&["a:1"], &Owner::Platform, &[], true);
+        assert_eq!(platform, ["?"], "nor is that the user's");
+        let of_batch = look(&["a:1", "b:1"], &team, &["x b:1 11"], true);
+        assert_eq!(of_batch, ["-", "x"], "one that is found shows that the team's are listed");
     }
 
     #[test]
     fn clocks_differ() {
         let secs = SignedDuration::from_secs;
-        let (since, skew) = (time(10), secs(-3600));
-        for (after, before) in [(-3600, false), (-3605, false), (-3606, true), (0, false)] {
-            assert_eq!(is_before(since + secs(after), since, skew), before, "{after}");
+        let told = Clock { skew: secs(-3600), margin: MARGIN };
+        let before = |clock: Clock, after| clock.is_before(time(10) + secs(after), time(10));
+        for (after, expected) in [(-3600, false), (-3720, false), (-3721, true), (0, false)] {
+            assert_eq!(before(told, after), expected, "{after}");
         }
-    }
-
-    #[test]
-    fn pages_end_where_all_is_older_and_the_newest_come_first() {
-        let past = |rows: &[&str]| {
-            let rows: Vec<BuildView> = rows.iter().map(|text| row(text)).collect();
-            is_past(&rows, time(10), SignedDuration::ZERO)
-        };
-        assert!(past(&["x a:1 12", "y a:1 9"]));
-        assert!(past(&["x a:1 9", "y a:1", "z a:1 8"]));
-        assert!(!past(&["x a:1 12", "y a:1 11"]));
-        assert!(!past(&["x a:1 1", "y a:1 9"]), "oldest first: what is new comes later");
-        assert!(!past(&["x a:1"]) && !past(&[]));
+        for (after, expected) in [(-600, false), (-601, true)] {
+            assert_eq!(before(Clock::default(), after), expected, "{after}");
+        }
     }
 }

@@ -13,13 +13,17 @@ use super::error::{ApiError, ErrorKind};
 use super::retry::{Repeat, Tries};
 use crate::base::name::BuildId;
 
-pub use super::find::{Wanted, find};
+pub use super::find::{Lookup, Wanted, find};
 
 /// Up to this many builds are asked for one by one; more, by the listing.
 const FEW: usize = 3;
 
-/// Pages of a listing read in one look. A build that is on none of them is asked for by itself.
-pub(super) const PAGES: u32 = 20;
+/// Pages of a listing read in one look, if not more are needed. A build that is on none of them is
+/// asked for by itself.
+const PAGES: usize = 20;
+
+/// Pages beside those that the builds fill that are looked for: somebody else builds as well.
+const SPARE_PAGES: usize = 10;
 
 /// Pages in a row that show none of ours, after which no more are read: the newest come first in
 /// all likelihood (`api.md` §8 does not know). Where more builds than these are still looked for, as
@@ -34,8 +38,11 @@ const SPARE: u64 = 20;
 /// leave the builds of teams out (`api.md` §8).
 const VAIN: u32 = 2;
 
-/// After so long a listing that was of no use is asked again.
-const REST: Duration = Duration::from_secs(600);
+/// After so long a listing that was of no use is asked again: one odd answer says little.
+const FIRST_REST: Duration = Duration::from_secs(5);
+
+/// After so long at last: each rest is twice as long as the one before, until it was of use.
+const LONGEST_REST: Duration = Duration::from_secs(600);
 
 /// Status requests at once.
 const AT_ONCE: usize = 8;
@@ -49,6 +56,9 @@ pub struct Listing {
     quick: bool,
     /// Of no use, until then.
     resting: Option<Instant>,
+    /// Rests since it was of use.
+    rests: u32,
+    /// Looks since it was of use.
     vain: u32,
     cost: u32,
 }
@@ -81,16 +91,26 @@ impl Listing {
 
     /// Takes in whether it showed any of the builds that were looked for.
     fn showed(&mut self, some: bool, now: Instant) {
-        self.vain = if some { 0 } else { self.vain + 1 };
+        if some {
+            (self.vain, self.rests) = (0, 0);
+            return;
+        }
+        self.vain = self.vain.saturating_add(1);
         if self.vain >= VAIN {
             self.rest(now);
         }
     }
 
     fn rest(&mut self, now: Instant) {
-        self.resting = Some(now + REST);
-        self.vain = 0;
+        self.resting = Some(now + (FIRST_REST * (1 << self.rests.min(16))).min(LONGEST_REST));
+        self.rests += 1;
     }
+}
+
+/// Pages of a listing that are read at most to find so many builds.
+pub(super) fn most_pages(builds: usize) -> usize {
+    let full = builds.div_ceil(usize::try_from(BUILDS_PER_PAGE).unwrap_or(usize::MAX));
+    PAGES.max(full + SPARE_PAGES)
 }
 
 /// Asks how builds are; the answers are in the order of `builds`. Where the listing fails for
@@ -144,7 +164,7 @@ async fn list(
     let (mut offset, mut barren) = (0, 0);
     // The newest come first, in all likelihood: a page of a few is enough for a few.
     let mut limit = (builds.len() as u64 + SPARE).next_multiple_of(SPARE).min(BUILDS_PER_PAGE);
-    for _ in 0..PAGES {
+    for _ in 0..most_pages(builds.len()) {
         listing.cost += 1;
         let page = client.builds_within(offset, limit, listing.tries()).await?;
         let before = seen.len();

@@ -15,6 +15,7 @@ mod header;
 mod jitter;
 pub mod look;
 pub mod notice;
+mod redirect;
 pub mod retry;
 pub mod transport;
 mod upload;

@@ -181,6 +181,8 @@ mod tests {
         for status in [302, 400, 401, 402, 403, 404, 405, 408, 409, 422, 425, 429] {
             failures.push((status.to_string(), answer(status, None, "")));
         }
+        let stranger = ApiError::from_answer(ACTION, 404, None, b"default backend", "k");
+        failures.push(("404 of a stranger".to_owned(), stranger));
         failures.push(("429 asks for 7 s".to_owned(), answer(429, Some(7), "")));
         failures.push(("429 of a quota".to_owned(), answer(429, None, "Image limit exceeded")));
         for status in [500, 502, 503, 504] {
@@ -201,7 +203,7 @@ mod tests {
         assert_snapshot!(table, @"
         200 and HTML        Again(500ms)   Look(500ms)
         201 without a build Again(500ms)   Look(500ms)
-        302                 Again(500ms)   Look(500ms)
+        302                 GiveUp         GiveUp
         400                 GiveUp         GiveUp
         401                 GiveUp         GiveUp
         402                 GiveUp         GiveUp
@@ -213,6 +215,7 @@ mod tests {
         422                 GiveUp         GiveUp
         425                 Again(500ms)   Look(500ms)
         429                 Again(500ms)   Again(500ms)
+        404 of a stranger   Again(500ms)   Look(500ms)
         429 asks for 7 s    Again(7s)      Again(7s)
         429 of a quota      GiveUp         GiveUp
         500                 Again(500ms)   Look(500ms)

@@ -41,39 +41,56 @@ impl Broken {
 }
 
 /// The network.
-pub(super) struct Network {
-    api: reqwest::Client,
-    storage: reqwest::Client,
-}
+pub(super) struct Network(reqwest::Client);
 
 impl Network {
     /// Fails where no connection can be made secure.
     pub(super) fn new(endpoint: &Endpoint) -> Result<Self, Broken> {
-        let builder = || {
-            let builder = reqwest::Client::builder()
-                .user_agent(concat!("imgplan/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT);
-            // A proxy is for the world outside: it could not reach this machine's loopback.
-            if endpoint.is_loopback() { builder.no_proxy() } else { builder }
-        };
-        // A presigned URL is for this one request: wherever it redirects to was not signed.
-        let storage = builder().redirect(reqwest::redirect::Policy::none()).build();
-        let fail = |error: reqwest::Error| {
+        // Wherever a presigned URL redirects to was not signed, and where the API does is for
+        // `redirect` to judge.
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("imgplan/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT);
+        // A proxy is for the world outside: it could not reach this machine's loopback.
+        let builder = if endpoint.is_loopback() { builder.no_proxy() } else { builder };
+        let client = builder.build().map_err(|error| {
             let why = chain(&error);
             let help =
                 "the system's CA certificates are needed (ca-certificates, or SSL_CERT_FILE)";
             Broken { sent: false, message: format!("{why}; {help}") }
-        };
-        Ok(Self { api: builder().build().map_err(fail)?, storage: storage.map_err(fail)? })
+        })?;
+        Ok(Self(client))
     }
 }
 
 impl Transport for Network {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Broken>> {
-        Box::pin(async { self.api.execute(request).await.map_err(Broken::of) })
+        Box::pin(async { self.0.execute(request).await.map_err(Broken::of) })
     }
+}
 
-    fn store(&self, request: Request) -> BoxFuture<'_, Result<Response, Broken>> {
-        Box::pin(async { self.storage.execute(request).await.map_err(Broken::of) })
+#[cfg(test)]
+mod tests {
+    use reqwest::{Method, Url};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::base::name::Owner;
+
+    #[tokio::test]
+    async fn the_network_follows_nothing_by_itself() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 1024]).await.unwrap();
+            let answer = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n";
+            socket.write_all(answer).await.unwrap();
+        });
+        let endpoint = Endpoint { url: url.clone(), key: None, owner: Owner::Personal };
+        let request = Request::new(Method::POST, Url::parse(&url).unwrap());
+        let answer = Network::new(&endpoint).unwrap().send(request).await.unwrap();
+        assert_eq!(answer.status(), 302);
     }
 }

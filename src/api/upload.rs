@@ -80,7 +80,7 @@ impl Client {
         let asked = header::retry_after(answer.headers(), Timestamp::now());
         let body = self.body(ACTION, answer, Instant::now() + BODY).await?;
         let key = self.inner.key.expose();
-        Err(ApiError::from_answer(ACTION, status.as_u16(), asked, &body, key))
+        Err(ApiError::from_storage(ACTION, status.as_u16(), asked, &body, key))
     }
 }
 

@@ -12,7 +12,7 @@ use super::booking;
 use super::dispatch::StepFailure;
 use super::step::{api_failure, failure};
 use super::transfers::Desk;
-use crate::api::look::{self, Listing, Wanted};
+use crate::api::look::{self, Listing, Lookup, Wanted};
 use crate::api::{Accepted, ApiError, BuildView, ErrorKind};
 use crate::base::name::{BuildId, ImageRef};
 
@@ -153,25 +153,32 @@ impl Desk {
             .map(|ask| Wanted {
                 name: ask.unit.name.to_string(),
                 tag: ask.unit.tag.to_string(),
+                owner: ask.submission.owner.clone(),
                 since: ask.unanswered.map_or(ask.submission.at, |earlier| earlier.at),
             })
             .collect();
-        let found = match look::find(&self.client, &wanted, &self.known()).await {
-            Ok(found) => found,
+        let answers = match look::find(&self.client, &wanted, &self.known()).await {
+            Ok(answers) => answers,
             Err(looking) => {
                 let why = unknown(api_failure(error.unwrap_or(&looking), None));
                 looked.unknown = batch.into_iter().map(|ask| (ask, why.clone())).collect();
                 return looked;
             }
         };
-        let mut found: HashMap<usize, BuildView> = found.into_iter().collect();
-        for (index, ask) in batch.into_iter().enumerate() {
-            match found.remove(&index).and_then(|view| Some((view.build?, view.path))) {
-                Some((build, path)) => {
+        for (ask, answer) in batch.into_iter().zip(answers) {
+            match answer {
+                Lookup::Found(BuildView { build: Some(build), path, .. }) => {
                     let accepted = bare(build, path, &ask.source);
                     looked.found.push((ask, accepted));
                 }
-                None => looked.not_there.push(ask),
+                Lookup::Found(_) | Lookup::Unknown => {
+                    let message = "the listing of builds does not show what became of it";
+                    let listing = || failure(message, None, None);
+                    let why = error.map_or_else(listing, |error| api_failure(error, None));
+                    // That one transfer is in doubt says nothing of the others.
+                    looked.unknown.push((ask, StepFailure { stops_run: false, ..unknown(why) }));
+                }
+                Lookup::NotThere => looked.not_there.push(ask),
             }
         }
         looked
@@ -224,6 +231,7 @@ fn bare(build: BuildId, path: Option<String>, source: &str) -> Accepted {
 
 /// It stays on record as asked for: the next apply looks for it first.
 fn unknown(failure: StepFailure) -> StepFailure {
-    let help = "whether the service took it is not known: the next apply looks for it first";
+    let help = "whether the service took it is not known: the next apply looks for it first, and \
+                asks again after a quarter of an hour";
     StepFailure { pending: true, help: Some(help.to_owned()), ..failure }
 }

@@ -1,6 +1,7 @@
 //! Waits for builds to end: one task asks for all of them.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -10,9 +11,12 @@ use crate::api::look::{self, Listing};
 use crate::api::{ApiError, BuildView, Client, ErrorKind, Progress};
 use crate::base::name::BuildId;
 
-/// Looks in a row at one build that may fail before whoever waits is told. What passes by itself
-/// was already tried again, for minutes, by the client.
+/// Looks in a row at one build that fail at least before whoever waits is told.
 const DOUBT: u32 = 3;
+
+/// The time since the first of them that passes at least: the first looks come within a second, and
+/// one part of the service may not know for a while what another took.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks for builds on behalf of all steps.
 #[derive(Clone)]
@@ -34,7 +38,9 @@ type Ended = Result<BuildView, Lost>;
 struct Watch {
     build: BuildId,
     since: Instant,
+    /// Looks in a row that failed, and when the first of them did.
     failures: u32,
+    failing_since: Option<Instant>,
     reply: oneshot::Sender<Ended>,
     /// The service's word for how it is.
     word: mpsc::UnboundedSender<String>,
@@ -56,7 +62,8 @@ impl Poller {
     ) -> Ended {
         let (reply, answer) = oneshot::channel();
         let since = Instant::now();
-        let watch = Watch { build: build.clone(), since, failures: 0, reply, word };
+        let build = build.clone();
+        let watch = Watch { build, since, failures: 0, failing_since: None, reply, word };
         let left = |()| {
             let message = "the run was left";
             Lost::Unknown(ApiError::new("wait for the build", ErrorKind::Stopped, message))
@@ -69,7 +76,7 @@ impl Poller {
 }
 
 async fn poll(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
-    let mut pending = Pending { watches: HashMap::new() };
+    let mut pending = Pending::new(patience(client.most_tries()));
     let mut listing = Listing::quick();
     let mut pace = Pace::new(Instant::now());
     let mut last_look = None;
@@ -98,19 +105,30 @@ async fn poll(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
         for (build, answer) in look::look(&client, &builds, &mut listing).await {
             match answer {
                 Ok(view) => pending.seen(&build, view),
-                Err(error) => pending.failed(&build, &error),
+                Err(error) => pending.failed(&build, &error, Instant::now()),
             }
         }
-        pace.spent(listing.cost());
+        pace.spent(listing.cost(), Instant::now());
     }
+}
+
+/// How long failing looks are borne with. Who wants things tried less often than others do has less
+/// patience too: as much as so many tries take, each wait twice as long as the one before.
+fn patience(most_tries: u32) -> Duration {
+    (Duration::from_millis(250) * (1 << most_tries.min(16))).min(PATIENCE)
 }
 
 /// Builds that someone waits for. What an answer means for whom is decided here, without waiting.
 struct Pending {
     watches: HashMap<BuildId, Watch>,
+    patience: Duration,
 }
 
 impl Pending {
+    fn new(patience: Duration) -> Self {
+        Self { watches: HashMap::new(), patience }
+    }
+
     fn add(&mut self, watch: Watch) {
         self.watches.insert(watch.build.clone(), watch);
     }
@@ -124,7 +142,7 @@ impl Pending {
     /// Takes in what the service says of a build.
     fn seen(&mut self, build: &BuildId, view: BuildView) {
         let Some(watch) = self.watches.get_mut(build) else { return };
-        watch.failures = 0;
+        (watch.failures, watch.failing_since) = (0, None);
         if let Progress::Running(word) = view.progress {
             // Whoever waits may have left; then nobody needs the word.
             let _ = watch.word.send(word);
@@ -134,11 +152,13 @@ impl Pending {
     }
 
     /// Takes in that the service could not be asked for a build.
-    fn failed(&mut self, build: &BuildId, error: &ApiError) {
+    fn failed(&mut self, build: &BuildId, error: &ApiError, now: Instant) {
         let Some(watch) = self.watches.get_mut(build) else { return };
         watch.failures += 1;
+        let first = *watch.failing_since.get_or_insert(now);
+        let borne = now.saturating_duration_since(first) < self.patience;
         let hopeless = matches!(error.kind, ErrorKind::Unauthorized | ErrorKind::PaymentRequired);
-        if !hopeless && watch.failures < DOUBT {
+        if !hopeless && (watch.failures < DOUBT || borne) {
             return;
         }
         self.reply(
@@ -169,7 +189,8 @@ mod tests {
     fn watch(pending: &mut Pending, build: &str, since: Instant) -> oneshot::Receiver<Ended> {
         let (reply, answer) = oneshot::channel();
         let (word, _) = mpsc::unbounded_channel();
-        pending.add(Watch { build: id(build), since, failures: 0, reply, word });
+        let build = id(build);
+        pending.add(Watch { build, since, failures: 0, failing_since: None, reply, word });
         answer
     }
 
@@ -181,21 +202,30 @@ mod tests {
         ApiError::new("ask", kind, "")
     }
 
+    fn pending() -> Pending {
+        Pending::new(PATIENCE)
+    }
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
     #[test]
     fn one_build_in_trouble_is_no_trouble_for_the_others() {
-        let mut pending = Pending { watches: HashMap::new() };
+        let mut pending = pending();
         let start = Instant::now();
         let mut odd = watch(&mut pending, "odd", start);
         let mut gone = watch(&mut pending, "gone", start);
         let mut good = watch(&mut pending, "good", start);
-        for _ in 1..DOUBT {
-            pending.failed(&id("odd"), &error(ErrorKind::BadAnswer));
-            // A build that was just accepted may not be known everywhere yet.
-            pending.failed(&id("gone"), &error(ErrorKind::NotFound));
+        // A build that was just accepted may not be known everywhere yet.
+        for after in [0, 1, 2, 4, 8, 16, 32, 59] {
+            pending.failed(&id("odd"), &error(ErrorKind::BadAnswer), start + secs(after));
+            pending.failed(&id("gone"), &error(ErrorKind::NotFound), start + secs(after));
+            let told = odd.try_recv().is_ok() || gone.try_recv().is_ok();
+            assert!(!told, "patience is not at its end after {after} s");
         }
-        assert!(odd.try_recv().is_err() && gone.try_recv().is_err(), "patience is not at its end");
-        pending.failed(&id("odd"), &error(ErrorKind::BadAnswer));
-        pending.failed(&id("gone"), &error(ErrorKind::NotFound));
+        pending.failed(&id("odd"), &error(ErrorKind::BadAnswer), start + secs(60));
+        pending.failed(&id("gone"), &error(ErrorKind::NotFound), start + secs(60));
         assert!(matches!(odd.try_recv(), Ok(Err(Lost::Unknown(_)))));
         assert!(matches!(gone.try_recv(), Ok(Err(Lost::Gone(_)))));
         pending.seen(&id("good"), view(Progress::Running("QUANTUM".to_owned())));
@@ -206,17 +236,43 @@ mod tests {
     }
 
     #[test]
+    fn few_looks_are_no_proof_however_long_they_take() {
+        let mut pending = pending();
+        let start = Instant::now();
+        let mut answer = watch(&mut pending, "a", start);
+        for after in [0, 600] {
+            pending.failed(&id("a"), &error(ErrorKind::NotFound), start + secs(after));
+            assert!(answer.try_recv().is_err(), "{after}");
+        }
+        pending.failed(&id("a"), &error(ErrorKind::NotFound), start + secs(601));
+        assert!(matches!(answer.try_recv(), Ok(Err(Lost::Gone(_)))));
+    }
+
+    #[test]
     fn an_answer_renews_the_patience() {
-        let mut pending = Pending { watches: HashMap::new() };
-        let mut answer = watch(&mut pending, "a", Instant::now());
-        for _ in 0..2 {
-            for _ in 1..DOUBT {
-                pending.failed(&id("a"), &error(ErrorKind::Unreachable));
-            }
-            pending.seen(&id("a"), view(Progress::Running(String::new())));
+        let mut pending = pending();
+        let start = Instant::now();
+        let mut answer = watch(&mut pending, "a", start);
+        for after in [0, 30, 59] {
+            pending.failed(&id("a"), &error(ErrorKind::Unreachable), start + secs(after));
+        }
+        pending.seen(&id("a"), view(Progress::Running(String::new())));
+        for after in [61, 62, 120] {
+            pending.failed(&id("a"), &error(ErrorKind::Unreachable), start + secs(after));
         }
         assert!(answer.try_recv().is_err());
-        pending.failed(&id("a"), &error(ErrorKind::Unauthorized));
-        assert!(matches!(answer.try_recv(), Ok(Err(Lost::Unknown(_)))), "it would stay so");
+        for kind in [ErrorKind::Unauthorized, ErrorKind::PaymentRequired] {
+            let mut hopeless = watch(&mut pending, "b", start);
+            pending.failed(&id("b"), &error(kind), start);
+            assert!(matches!(hopeless.try_recv(), Ok(Err(Lost::Unknown(_)))), "it would stay so");
+        }
+    }
+
+    #[test]
+    fn who_wants_fewer_tries_has_less_patience() {
+        let table = [(1, 500), (2, 1000), (6, 16_000), (8, 60_000), (10, 60_000), (99, 60_000)];
+        for (tries, expected) in table {
+            assert_eq!(patience(tries).as_millis(), expected, "{tries}");
+        }
     }
 }

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use regex::Regex;
@@ -186,36 +188,70 @@ async fn answer(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (parts, payload) = request.into_parts();
-    let instead = |payload: &[u8]| strike::instead(arrival.strike?, app.clock.now(), payload);
     if let Endpoint::Upload { id } = endpoint {
-        return match instead(&[]) {
-            Some(response) => {
-                if !strike::is_cut(&response) {
-                    upload::drain(payload).await;
-                }
-                Ok(response)
-            }
-            None => upload::receive(app, &id, &parts, payload).await,
-        };
+        return store_upload(app, id, arrival, &parts, payload).await;
     }
     // The body is read even where the request is refused, or the client would see its connection
     // break instead of the answer.
     let payload = body::read(payload).await;
     admitted?;
     let payload = payload?;
-    if let Some(response) = instead(&payload) {
+    if let Some(response) = instead(app, arrival, &payload) {
         return Ok(response);
     }
+    let Some(time) = strike::lateness(arrival.strike) else {
+        return serve(app, endpoint, arrival, &parts, &payload);
+    };
+    Ok(strike::serve_later(app, arrival.strike, time, move |app| {
+        // Whoever asked has its answer.
+        let _ = serve(app, endpoint, arrival, &parts, &payload);
+    }))
+}
+
+fn instead(app: &App, arrival: Arrival, payload: &[u8]) -> Option<Response> {
+    strike::instead(arrival.strike?, app.clock.now(), payload)
+}
+
+async fn store_upload(
+    app: &Arc<App>,
+    id: String,
+    arrival: Arrival,
+    parts: &Parts,
+    payload: Body,
+) -> Result<Response, Refusal> {
+    if let Some(response) = instead(app, arrival, &[]) {
+        if !strike::is_cut(&response) {
+            upload::drain(payload).await;
+        }
+        return Ok(response);
+    }
+    let received = upload::receive(app, &id, parts, payload).await?;
+    let Some(time) = strike::lateness(arrival.strike) else {
+        return upload::keep(app, &id, received);
+    };
+    Ok(strike::serve_later(app, arrival.strike, time, move |app| {
+        // Whoever sent it has its answer.
+        let _ = upload::keep(app, &id, received);
+    }))
+}
+
+fn serve(
+    app: &Arc<App>,
+    endpoint: Endpoint,
+    arrival: Arrival,
+    parts: &Parts,
+    payload: &[u8],
+) -> Result<Response, Refusal> {
     match endpoint {
-        Endpoint::Initiate => initiate::initiate(app, &parts.headers, &payload, arrival),
-        Endpoint::Start { id } => builds::start(app, &id, &payload),
+        Endpoint::Initiate => initiate::initiate(app, &parts.headers, payload, arrival),
+        Endpoint::Start { id } => builds::start(app, &id, payload),
         Endpoint::Status { id } => builds::status(app, &id),
         Endpoint::Builds => builds::list(app, &parts.uri),
         Endpoint::Images => images::list(app, &parts.uri),
         Endpoint::Delete { name, tag } => images::delete(app, &name, &tag, &parts.uri),
-        Endpoint::Update => update::update(app, &payload),
-        Endpoint::BulkVisibility => update::bulk_visibility(app, &payload),
-        Endpoint::Visibility { name, tag } => update::visibility(app, &name, &tag, &payload),
+        Endpoint::Update => update::update(app, payload),
+        Endpoint::BulkVisibility => update::bulk_visibility(app, payload),
+        Endpoint::Visibility { name, tag } => update::visibility(app, &name, &tag, payload),
         Endpoint::Whoami => account::whoami(),
         Endpoint::Teams => account::teams(app, &parts.uri),
         Endpoint::Members { team } => account::members(&team),

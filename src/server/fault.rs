@@ -10,6 +10,8 @@ use crate::base::name::NameError;
 
 /// How long a `slow` answer is held back where nobody says how long.
 const SLOW: Duration = Duration::from_secs(3);
+/// How long after its answer a `late` request takes effect where nobody says how long.
+const LATE: Duration = Duration::from_secs(5);
 /// Sums of rates that people write, such as ten times 10%, miss 1 by this much at most.
 const ROUNDING: f64 = 1e-9;
 
@@ -74,6 +76,10 @@ pub enum FaultKind {
     HtmlAfter,
     /// `slow`, `slow=3s`: the request takes effect, and its answer is held back.
     Slow(Duration),
+    /// `late`, `late=5s`: the answer comes at once, a gateway's 504 with a page for people or, for
+    /// about half of them, none at all; the request takes effect only after that time, or when the
+    /// server stops, if that is sooner.
+    Late(Duration),
     /// `expired`: the upload URL of a build has expired when it is given out; half of the answers
     /// or so say it, in `expires_in`. Initiates only; a transfer has no URL and notices nothing.
     Expired,
@@ -83,7 +89,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    const NAMES: [(&str, Self); 11] = [
+    const NAMES: [(&str, Self); 12] = [
         ("500", Self::InternalError),
         ("503", Self::Unavailable),
         ("429", Self::RateLimit),
@@ -93,6 +99,7 @@ impl FaultKind {
         ("html", Self::Html),
         ("html-after", Self::HtmlAfter),
         ("slow", Self::Slow(SLOW)),
+        ("late", Self::Late(LATE)),
         ("expired", Self::Expired),
         ("length", Self::Length),
     ];
@@ -130,17 +137,19 @@ impl FromStr for FaultKind {
                 format!("the kinds are {names}"),
             )
         })?;
-        match (known, time) {
-            (kind, None) => Ok(kind),
-            (Self::Slow(_), Some(time)) => parse_duration(time).map(Self::Slow).ok_or_else(|| {
-                let help = "write a number and a unit: slow=3s, slow=200ms";
-                NameError::new(format!("`{time}` is not a duration"), help)
-            }),
-            (_, Some(_)) => {
-                let help = "only `slow` takes how long: slow=3s";
-                Err(NameError::new(format!("`{name}` takes no duration"), help))
+        let Some(time) = time else { return Ok(known) };
+        let timed: fn(Duration) -> Self = match known {
+            Self::Slow(_) => Self::Slow,
+            Self::Late(_) => Self::Late,
+            _ => {
+                let help = "only `slow` and `late` take how long: slow=3s, late=5s";
+                return Err(NameError::new(format!("`{name}` takes no duration"), help));
             }
-        }
+        };
+        parse_duration(time).map(timed).ok_or_else(|| {
+            let help = format!("write a number and a unit: {name}=3s, {name}=200ms");
+            NameError::new(format!("`{time}` is not a duration"), help)
+        })
     }
 }
 
@@ -303,6 +312,9 @@ mod tests {
         let slow: Fault = "list:slow=200ms:25%".parse().unwrap();
         assert_eq!(slow.kind, FaultKind::Slow(Duration::from_millis(200)));
         assert!((slow.rate - 0.25).abs() < 1e-12 && !slow.strikes(START));
+        let late = |text: &str| text.parse::<Fault>().unwrap().kind;
+        assert_eq!(late("initiate:late=2m:1"), FaultKind::Late(Duration::from_secs(120)));
+        assert_eq!(late("all:late:1"), FaultKind::Late(LATE));
         assert!("all:html:1".parse::<Fault>().unwrap().strikes(FaultClass::Upload));
         let bad = [
             ("start", "`start` is not a fault"),
@@ -311,6 +323,7 @@ mod tests {
             ("images:500:1", "`images` counts images, and no requests"),
             ("start:501:1", "`501` is not a kind of fault"),
             ("start:slow=3:1", "`3` is not a duration"),
+            ("start:late=x:1", "`x` is not a duration"),
             ("start:500=3s:1", "`500` takes no duration"),
             ("start:500:101%", "`101%` is not a rate"),
             ("start:500:-1", "`-1` is not a rate"),

@@ -150,7 +150,8 @@ impl Server {
         self.app.set_quota(quota);
     }
 
-    /// Waits until no build is running. Builds that wait for their context do not run.
+    /// Waits until no build is running, nor any request on its way that was answered before it took
+    /// effect. Builds that wait for their context do not run.
     pub async fn idle(&self) {
         let mut running = self.app.running.subscribe();
         // The sender lives in the app, which lives in this server.

@@ -1,4 +1,7 @@
-//! Answers the requests that a fault strikes: instead of serving them, or after that.
+//! Answers the requests that a fault strikes: instead of serving them, or after that, or before.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -11,15 +14,18 @@ use super::error::Refusal;
 use super::fault::{FaultKind, Strike};
 use super::model::Stamp;
 use super::traffic::{IMAGE_LIMIT, TOKEN_LIMIT};
+use super::worker;
 
 /// For how long a fault's 429 or 503 asks a client to stay away.
-const STAY_AWAY: std::time::Duration = std::time::Duration::from_secs(1);
+const STAY_AWAY: Duration = Duration::from_secs(1);
 
 /// What a gateway shows in front of an application that is up, and behind one that is not.
 const PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Just a moment...</title></head>\
     <body><h1>Checking your browser</h1></body></html>\n";
 const BAD_GATEWAY: &str = "<html>\n<head><title>502 Bad Gateway</title></head>\n\
     <body><center><h1>502 Bad Gateway</h1></center></body>\n</html>\n";
+const GATEWAY_TIMEOUT: &str = "<html>\n<head><title>504 Gateway Time-out</title></head>\n\
+    <body><center><h1>504 Gateway Time-out</h1></center></body>\n</html>\n";
 /// What a storage says of an upload that ended before its `Content-Length`.
 const INCOMPLETE: &str = "<?xml version='1.0' encoding='UTF-8'?><Error><Code>IncompleteBody</Code>\
     <Message>You did not provide the number of bytes specified by the Content-Length HTTP header.\
@@ -55,9 +61,11 @@ pub(super) fn instead(strike: Strike, now: Stamp, payload: &[u8]) -> Option<Resp
             let xml = [(header::CONTENT_TYPE, "application/xml; charset=UTF-8")];
             (StatusCode::BAD_REQUEST, xml, INCOMPLETE).into_response()
         }
-        FaultKind::CutAfter | FaultKind::HtmlAfter | FaultKind::Slow(_) | FaultKind::Expired => {
-            return None;
-        }
+        FaultKind::CutAfter
+        | FaultKind::HtmlAfter
+        | FaultKind::Slow(_)
+        | FaultKind::Late(_)
+        | FaultKind::Expired => return None,
     };
     Some(response)
 }
@@ -73,6 +81,35 @@ pub(super) async fn afterwards(app: &App, strike: Strike, response: Response) ->
             response
         }
         _ => response,
+    }
+}
+
+/// How long after its answer a request is to be served, where that is its fault.
+pub(super) fn lateness(strike: Option<Strike>) -> Option<Duration> {
+    match strike?.kind {
+        FaultKind::Late(time) => Some(time),
+        _ => None,
+    }
+}
+
+/// Lets a request take effect later, and answers it at once. A server that stops keeps nothing back.
+pub(super) fn serve_later(
+    app: &Arc<App>,
+    strike: Option<Strike>,
+    time: Duration,
+    serve: impl FnOnce(&Arc<App>) + Send + 'static,
+) -> Response {
+    let running = worker::Counted::new(app);
+    let late = Arc::clone(app);
+    app.tasks.spawn(async move {
+        late.stopping.run_until_cancelled(tokio::time::sleep(time)).await;
+        serve(&late);
+        drop(running);
+    });
+    if strike.is_some_and(|strike| strike.heads) {
+        (StatusCode::GATEWAY_TIMEOUT, Html(GATEWAY_TIMEOUT)).into_response()
+    } else {
+        cut()
     }
 }
 

@@ -50,15 +50,21 @@ pub(super) fn context_path(app: &App, id: &str) -> PathBuf {
     app.uploads.join(format!("{id}.tar.gz"))
 }
 
-/// `PUT /uploads/{id}`.
+/// A context that was received whole, and is not any build's yet.
+pub(super) struct Received {
+    temp: tempfile::NamedTempFile,
+    length: u64,
+}
+
+/// `PUT /uploads/{id}`, up to the point where it has an effect.
 pub(super) async fn receive(
     app: &App,
     id: &str,
     parts: &Parts,
     body: Body,
-) -> Result<Response, Refusal> {
+) -> Result<Received, Refusal> {
     match admit(app, id, parts) {
-        Ok(length) => save(app, id, length, body).await,
+        Ok(length) => save(app, length, body).await,
         Err(refusal) => {
             drain(body).await;
             Err(refusal)
@@ -101,7 +107,7 @@ fn awaited(build: Option<&Build>) -> Result<&Build, Refusal> {
     }
 }
 
-async fn save(app: &App, id: &str, length: u64, body: Body) -> Result<Response, Refusal> {
+async fn save(app: &App, length: u64, body: Body) -> Result<Received, Refusal> {
     // A file of its own for each attempt: of two at once, one wins whole.
     let temp = tempfile::Builder::new().prefix(".upload-").tempfile_in(&app.uploads);
     let temp = temp.at("create a file in", &app.uploads)?;
@@ -118,12 +124,18 @@ async fn save(app: &App, id: &str, length: u64, body: Body) -> Result<Response, 
     if written != length {
         return Err(Refusal::bad("the upload broke off"));
     }
+    Ok(Received { temp, length })
+}
+
+/// Gives a build its context.
+pub(super) fn keep(app: &App, id: &str, received: Received) -> Result<Response, Refusal> {
+    let Received { temp, length } = received;
     let mut store = app.store();
     let mut build = awaited(store.state().build(id))?.clone();
     let path = context_path(app, id);
     temp.persist(&path).map_err(|error| error.error).at("write", &path)?;
     if let Origin::Context { uploaded, .. } = &mut build.origin {
-        *uploaded = Some(written);
+        *uploaded = Some(length);
     }
     store.commit(vec![Change::Build(build)])?;
     Ok(StatusCode::OK.into_response())

@@ -104,11 +104,11 @@ async fn commit(
     }
 }
 
-/// Counts a build as running until dropped.
-struct Counted(Arc<App>);
+/// Counts a build, or a request that may begin one, as running until dropped.
+pub(super) struct Counted(Arc<App>);
 
 impl Counted {
-    fn new(app: &Arc<App>) -> Self {
+    pub(super) fn new(app: &Arc<App>) -> Self {
         app.running.send_modify(|running| *running += 1);
         Self(Arc::clone(app))
     }

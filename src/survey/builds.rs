@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::look::{self, Listing, Wanted};
+use crate::api::look::{self, Listing, Lookup, Wanted};
 use crate::api::{BuildView, Client, ErrorKind, Progress};
 use crate::base::name::{BuildId, ImageRef};
 use crate::plan::facts::{Found, Known};
@@ -50,24 +50,34 @@ async fn find(state: &State, client: &Client, facts: &mut Facts) {
     let known: HashSet<BuildId> =
         state.entries.values().flat_map(|entry| entry.builds().cloned()).collect();
     let wanted: Vec<Wanted> =
-        lost.iter().map(|(unit, submission)| wanted(unit, submission.at)).collect();
+        lost.iter().map(|(unit, submission)| wanted(unit, submission)).collect();
     match look::find(client, &wanted, &known).await {
-        Ok(found) => {
-            let answers = lost.iter().map(|(unit, _)| ((*unit).clone(), None));
-            facts.submissions.extend(answers);
-            for (index, view) in found {
-                let Some(build) = view.build.clone() else { continue };
-                facts.builds.insert(build.clone(), self::known(&view, Some(Stage::Started)));
-                let found = Found { build, path: view.path };
-                facts.submissions.insert(lost[index].0.clone(), Some(found));
+        Ok(answers) => {
+            for ((unit, _), answer) in lost.into_iter().zip(answers) {
+                let found = match answer {
+                    Lookup::NotThere => None,
+                    Lookup::Unknown => continue,
+                    Lookup::Found(view) => {
+                        let Some(build) = view.build.clone() else { continue };
+                        let known = self::known(&view, Some(Stage::Started));
+                        facts.builds.insert(build.clone(), known);
+                        Some(Found { build, path: view.path })
+                    }
+                };
+                facts.submissions.insert(unit.clone(), found);
             }
         }
         Err(error) => note(facts, format!("cannot look for what was asked for: {error}")),
     }
 }
 
-fn wanted(unit: &ImageRef, since: Timestamp) -> Wanted {
-    Wanted { name: unit.name.to_string(), tag: unit.tag.to_string(), since }
+fn wanted(unit: &ImageRef, submission: &Submission) -> Wanted {
+    Wanted {
+        name: unit.name.to_string(),
+        tag: unit.tag.to_string(),
+        owner: submission.owner.clone(),
+        since: submission.at,
+    }
 }
 
 /// What an answer means for a build that was at this stage.

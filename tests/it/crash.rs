@@ -190,7 +190,17 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 /// Every kind of fault, at a rate that leaves most requests alone.
 fn faults(seed: u64) -> Vec<Fault> {
-    let all = ["500", "503", "429", "cut-before", "cut-after", "html", "html-after", "slow=2s"];
+    let all = [
+        "500",
+        "503",
+        "429",
+        "cut-before",
+        "cut-after",
+        "html",
+        "html-after",
+        "slow=2s",
+        "late=3s",
+    ];
     let all = all.map(|kind| format!("all:{kind}:0.02"));
     let more = ["initiate:expired:0.05", "upload:length:0.05"].map(str::to_owned);
     let chosen = all.into_iter().chain(more).enumerate();

@@ -35,7 +35,8 @@ fn world() -> World {
     world.config.limits = vec![ClassLimit { class, limit }];
     world.config.build_time = Duration::from_secs(240);
     world.config.upload_ttl = Duration::from_secs(60);
-    let kinds = ["500", "503", "429", "429-date", "cut-before", "cut-after", "html", "html-after"];
+    let kinds =
+        ["500", "503", "429", "429-date", "cut-before", "cut-after", "html", "html-after", "late"];
     let everywhere = kinds.map(|kind| format!("all:{kind}:0.01"));
     let more = ["all:slow=90s:0.01", "initiate:expired:0.1", "upload:length:0.05"];
     let faults = everywhere.iter().map(String::as_str).chain(more);

@@ -189,6 +189,107 @@ async fn a_slow_answer_is_held_back() {
     assert_eq!(kind, Some(FaultKind::Slow(Duration::from_secs(3600))));
 }
 
+/// What the service shows of its builds and its images.
+async fn shown(server: &Server) -> Vec<Value> {
+    let mut shown = Vec::new();
+    for path in ["images/builds", "images"] {
+        let url = format!("{}/api/v1/{path}", server.url());
+        shown.push(call(server, Method::GET, &url, "").await.unwrap().1);
+    }
+    shown
+}
+
+/// What changes something, in an order in which each has something to change.
+const CHANGES: [&str; 5] = ["initiate", "upload", "start", "update", "delete"];
+
+/// Makes the request for a change, given the answer to the initiate before it.
+async fn change(server: &Server, class: &str, build: &Value) -> Result<(u16, Value), Cut> {
+    let api = format!("{}/api/v1", server.url());
+    let text = |field: &str| build[field].as_str().unwrap();
+    match class {
+        "initiate" => initiate(server, image("a")).await,
+        "upload" => call(server, Method::PUT, text("upload_url"), context()).await,
+        "start" => {
+            let url = format!("{api}/images/build/{}/start", text("build_id"));
+            let body = json!({ "context_uploaded": true });
+            call(server, Method::POST, &url, body.to_string()).await
+        }
+        "update" => {
+            let source = json!({ "owner": { "type": "personal" }, "name": "a", "tag": "v1" });
+            let update = json!({ "source": source, "set": { "visibility": "PUBLIC" } });
+            let body = json!({ "updates": [update] });
+            call(server, Method::PATCH, &format!("{api}/images"), body.to_string()).await
+        }
+        _ => call(server, Method::DELETE, &format!("{api}/images/a/v1"), "").await,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_late_is_answered_at_once_and_done_later() {
+    let mut answers = std::collections::BTreeSet::new();
+    for (class, seed) in CHANGES.into_iter().flat_map(|class| (0..4).map(move |seed| (class, seed)))
+    {
+        let upload_ttl = Duration::from_secs(7200);
+        let faults = with(&[&format!("{class}:late=1h:1")]);
+        let config = Config { listen: None, upload_ttl, seed, ..faults };
+        let server = start(config).await.unwrap();
+        let mut build = Value::Null;
+        for before in CHANGES.into_iter().take_while(|before| *before != class) {
+            let (status, answer) = change(&server, before, &build).await.unwrap();
+            assert!((200..300).contains(&status), "{class} {before}: {answer}");
+            build = if before == "initiate" { answer } else { build };
+            server.idle().await;
+        }
+        let (before, began) = (shown(&server).await, tokio::time::Instant::now());
+        let answer = change(&server, class, &build).await;
+        answers.insert(answer.map_or(0, |(status, _)| status));
+        assert_eq!(began.elapsed(), Duration::ZERO, "{class}");
+        tokio::time::sleep(Duration::from_secs(3599)).await;
+        assert_eq!(shown(&server).await, before, "{class}");
+        if class == "upload" {
+            assert_eq!(change(&server, "start", &build).await.unwrap().0, 400);
+        }
+        server.idle().await;
+        assert_eq!(began.elapsed().as_secs(), 3600, "{class}: what is on its way is waited for");
+        if class == "upload" {
+            assert_eq!(change(&server, "start", &build).await.unwrap().0, 200);
+        } else {
+            assert_ne!(shown(&server).await, before, "{class}");
+        }
+    }
+    assert_eq!(answers.into_iter().collect::<Vec<_>>(), [0, 504], "an answer or none");
+}
+
+#[tokio::test]
+async fn a_late_transfer_is_taken_after_its_answer_or_when_the_server_stops() {
+    let state = tempfile::tempdir().unwrap();
+    for (late, stop) in [("200ms", false), ("1h", true)] {
+        let config = with(&[&format!("initiate:late={late}:1")]);
+        let config = Config { state: Some(state.path().join(late)), ..config };
+        let service = Service::start(config.clone()).await;
+        let url = format!("{}/api/v1{INITIATE}", service.server.url());
+        let body = json!({ "sourceImage": "ghcr.io/org/app:v1" });
+        let answer = service.http.post(url).bearer_auth("key").json(&body).send().await;
+        let page = answer.map(|answer| (answer.status().as_u16(), answer));
+        if let Ok((status, answer)) = page {
+            assert_eq!(status, 504);
+            assert!(answer.text().await.unwrap().starts_with("<html>"));
+        }
+        assert_eq!(service.server.builds(), []);
+        if stop {
+            service.server.stop().await.unwrap();
+            let again = start(config).await.unwrap();
+            again.idle().await;
+            assert_eq!(again.builds()[0].status, "COMPLETED");
+        } else {
+            service.server.idle().await;
+            assert_eq!(service.server.builds()[0].status, "COMPLETED");
+            let seen = &service.server.counts().log[0];
+            assert_eq!(seen.image.as_deref(), Some("app:v1"), "the log has it all the same");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn hours_pass_without_a_network() {
     let build_time = Duration::from_secs(600);

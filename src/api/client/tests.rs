@@ -114,6 +114,59 @@ async fn an_answer_that_does_not_end_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_asks_for_something_new_may_take_longer() {
+    for (reply, after) in [(Reply::Silence, 180), (Reply::Trickle(29 * SEC), 240)] {
+        let fake = Fake::script([reply]);
+        let client = fake.client(Gate::new(&[])).trying(1);
+        for build in [true, false] {
+            let (mut tries, stop) = (Tries::new(Repeat::Safe), CancellationToken::new());
+            let began = tokio::time::Instant::now();
+            let error = if build {
+                let request = BuildImageRequest::default();
+                client.initiate(&request, &mut tries, None, &stop).await.unwrap_err()
+            } else {
+                client.start(&id(), &mut tries).await.unwrap_err()
+            };
+            assert_eq!((error.kind, began.elapsed().as_secs()), (ErrorKind::Lost, after));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_is_sent_on_within_the_service_takes_two_turns() {
+    let on = Reply::Answer(307, Vec::new(), String::new());
+    let fake = Fake::script([on.header("location", "/api/v1/moved?to=1"), building()]);
+    let client = fake.client(limit(Class::Status, 3));
+    client.status(&id()).await.unwrap();
+    assert_eq!(fake.lines(), ["GET /images/build/b-1", "GET /moved?to=1"]);
+    assert_eq!(fake.asked()[1].headers["authorization"], "Bearer k-123");
+    for _ in 0..2 {
+        client.status(&id()).await.unwrap();
+    }
+    assert_eq!(fake.times(), [0, 0, 0, 60], "each is a request of its class");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_elsewhere_does_not_go_there() {
+    let elsewhere = "https://u:p@eu.example/api/v1/images/build?sig=s3cr3t&key=k-123";
+    let away = Reply::Answer(301, Vec::new(), "<html>Moved</html>".to_owned());
+    let away = away.header("location", elsewhere);
+    let fake = Fake::script([away]);
+    let client = fake.client(Gate::new(&[]));
+    let (mut tries, stop) = (Tries::new(Repeat::LookFirst), CancellationToken::new());
+    let request = BuildImageRequest::default();
+    let error = client.initiate(&request, &mut tries, None, &stop).await.unwrap_err();
+    assert_eq!((error.kind, fake.asked().len()), (ErrorKind::Rejected, 1));
+    assert_snapshot!(error, @"cannot initiate the build (HTTP 301): it is redirected to https://eu.example/api/v1/images/build: set PRIME_API_BASE_URL to https://eu.example");
+    let error = client.status(&id()).await.unwrap_err();
+    assert_snapshot!(error, @"cannot ask for the build's status (HTTP 301): it is redirected to https://eu.example/api/v1/images/build: set PRIME_API_BASE_URL to where the service is");
+    let on = Reply::Answer(302, Vec::new(), String::new()).header("location", "/on");
+    let fake = Fake::script([on]);
+    let error = fake.client(Gate::new(&[])).status(&id()).await.unwrap_err();
+    assert_eq!(fake.asked().len(), 6, "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_asks_for_something_new_is_looked_up_first() {
     let no = Reply::detail(500, "oh");
     let fake =

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::fake::{Fake, Reply};
 use crate::api::{Gate, Progress};
+use crate::base::name::Owner;
 
 fn id(number: usize) -> BuildId {
     BuildId::new(format!("b-{number}")).unwrap()
@@ -85,8 +86,57 @@ async fn a_listing_without_ours_is_not_asked_for_ever() {
     for _ in 0..3 {
         assert_eq!(counted(&fake, &team, &mut listing).await, (10, 0, 10));
     }
-    tokio::time::advance(REST).await;
+    tokio::time::advance(FIRST_REST).await;
+    assert_eq!(counted(&fake, &team, &mut listing).await, (10, 6, 10), "once more");
+    tokio::time::advance(FIRST_REST).await;
+    assert_eq!(counted(&fake, &team, &mut listing).await, (10, 0, 10), "it rests for longer");
+    tokio::time::advance(FIRST_REST).await;
     assert_eq!(counted(&fake, &ids(490..500), &mut listing).await, (10, 1, 0));
+    assert_eq!(counted(&fake, &team, &mut listing).await, (10, 6, 10), "it was of use");
+    assert_eq!(counted(&fake, &ids(490..500), &mut listing).await, (10, 1, 0));
+}
+
+#[test]
+fn rests_double_to_ten_minutes() {
+    let (mut listing, start) = (Listing::new(), Instant::now());
+    let mut rest = || {
+        listing.rest(start);
+        (listing.resting.unwrap() - start).as_secs()
+    };
+    let rests: Vec<u64> = (0..9).map(|_| rest()).collect();
+    assert_eq!(rests, [5, 10, 20, 40, 80, 160, 320, 600, 600]);
+    listing.showed(true, start);
+    listing.rest(start);
+    assert_eq!((listing.resting.unwrap() - start).as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_odd_answer_of_the_listing_is_soon_forgotten() {
+    let stranger = Reply::Answer(404, Vec::new(), "default backend - 404".to_owned());
+    for odd in [Reply::detail(404, "no"), stranger, Reply::html()] {
+        let (began, reply) = (Instant::now(), odd.clone());
+        let rows: Vec<Value> = (0..9).map(row).collect();
+        let fake = Fake::new(move |asked| match asked.line.contains("offset") {
+            true if began.elapsed() < Duration::from_secs(3) => reply.clone(),
+            true => Reply::json(200, &json!({ "data": rows })),
+            false => Reply::json(200, &row(1)),
+        });
+        let client = fake.client(Gate::new(&[]));
+        let mut listing = Listing::quick();
+        for (advance, requests) in [(0, 10), (4, 9), (1, 1)] {
+            tokio::time::advance(Duration::from_secs(advance)).await;
+            look(&client, &ids(0..9), &mut listing).await;
+            assert_eq!(listing.cost(), requests, "{odd:?}");
+        }
+    }
+}
+
+#[test]
+fn pages_grow_with_what_is_looked_for() {
+    let table = [(1, 20), (1000, 20), (1001, 21), (5000, 60)];
+    for (builds, pages) in table {
+        assert_eq!(most_pages(builds), pages, "{builds}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,18 +188,19 @@ async fn builds_whose_answer_was_lost_are_found_by_the_services_clock() {
     let page = json!({ "data": [
         { "id": "other", "status": "PENDING", "imageName": "x", "imageTag": "1", "createdAt": theirs(1) },
         { "id": "new", "status": "BUILDING", "imageName": "api", "imageTag": "1", "createdAt": theirs(30) },
-        { "id": "old", "status": "COMPLETED", "imageName": "api", "imageTag": "1", "createdAt": theirs(90) },
+        { "id": "old", "status": "COMPLETED", "imageName": "api", "imageTag": "1", "createdAt": theirs(182) },
     ], "total_count": 300 });
     let fake = Fake::script([Reply::json(200, &page).header("date", &date.unwrap())]);
     let client = fake.client(Gate::new(&[]));
     let wanted = |tag: &str| Wanted {
         name: "api".to_owned(),
         tag: tag.to_owned(),
+        owner: Owner::Personal,
         since: now - jiff::SignedDuration::from_secs(60),
     };
     let found = find(&client, &[wanted("2"), wanted("1")], &HashSet::new()).await.unwrap();
-    let found: Vec<_> = found.iter().map(|(at, view)| (*at, view.build.clone())).collect();
-    assert_eq!(found, [(1, BuildId::new("new"))]);
+    assert_eq!(found[0], Lookup::NotThere);
+    assert!(matches!(&found[1], Lookup::Found(view) if view.build == BuildId::new("new")));
     // All that follows is older.
     assert_eq!(fake.lines(), ["GET /images/builds?offset=0&limit=100"]);
     assert_eq!(find(&client, &[], &HashSet::new()).await, Ok(Vec::new()));
