@@ -240,10 +240,8 @@ impl Desk {
             }
         };
         for (ask, lookup) in batch.into_iter().zip(found) {
-            let view = match lookup {
-                Lookup::Found(view) => Some(view),
-                Lookup::NotThere | Lookup::Unknown => None,
-            };
+            // What is not known is taken for what is not there.
+            let view = if let Lookup::Found(view) = lookup { Some(view) } else { None };
             match view.and_then(|view| Some((view.build?, view.path))) {
                 Some((build, _)) if ask.lost.is_some_and(|lost| !lost.same) => {
                     // It stays on record as asked for: the next plan finds it.
