@@ -157,7 +157,7 @@ fn matching(
     let mut used: HashSet<&BuildId> = HashSet::new();
     // The newest come first in all likelihood: so the first of two without a date, or of one.
     let age = |at: usize, row: &BuildView| (row.created, Reverse(at));
-    let mut find = |wanted: &Wanted| {
+    let find = |wanted: &Wanted| {
         let is_of = |row: &BuildView| {
             row.image.as_ref().is_some_and(|(name, tag)| *name == wanted.name && *tag == wanted.tag)
         };

@@ -275,7 +275,7 @@ pub(super) struct ServeArgs {
     /// Let something go wrong with a share of the requests, as initiate:500:0.2 or
     /// all:cut-after:5%; may be repeated. Classes: initiate, start, status, list, update, delete,
     /// upload, all. Kinds: 500, 503, 429, 429-date, cut-before, cut-after, html, html-after, slow
-    /// (or slow=3s), expired, length
+    /// (or slow=3s), late (or late=5s), expired, length
     #[arg(long = "fault", value_name = "CLASS:KIND:RATE", value_parser = named::<Fault>)]
     pub(super) faults: Vec<Fault>,
     /// Which requests the faults strike; the same ones for the same seed

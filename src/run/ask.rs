@@ -1,5 +1,7 @@
 //! One transfer on its way through the line, and what became of it. Does nothing itself.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 
 use super::booking::{Booked, Group, Queued};
@@ -9,6 +11,9 @@ use crate::api::{Accepted, ApiError, ErrorKind};
 use crate::base::name::{BuildId, ImageRef, Platform, Visibility};
 use crate::plan::{StepId, Unanswered};
 use crate::state::{Kind, Record, Stage, Submission};
+
+/// The longest wait before a transfer is asked for again.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// One transfer that is asked for.
 pub(super) struct Ask {
@@ -22,10 +27,10 @@ pub(super) struct Ask {
     pub(super) own_name: bool,
     /// A request of an earlier run of which there may be a build.
     pub(super) unanswered: Option<Unanswered>,
-    /// How often it may still be asked for. To wait for a rate is not counted.
-    pub(super) left: u32,
-    /// The answer to a request of this run was lost before.
-    pub(super) lost_before: bool,
+    /// How often it was asked for in vain. To wait for a rate is not counted.
+    pub(super) failures: u32,
+    /// How often it is asked for at most.
+    pub(super) most: u32,
     /// A request with others was refused: it may not be this one's fault.
     pub(super) alone: bool,
     pub(super) reply: Option<oneshot::Sender<Answer>>,
@@ -51,11 +56,26 @@ impl Ask {
             submission: job.submission(),
             own_name,
             unanswered: job.make.unanswered,
-            left: 0,
-            lost_before: false,
+            failures: 0,
+            most: 1,
             alone: false,
             reply: None,
         }
+    }
+
+    /// Whether it may be asked for once more after another failure.
+    pub(super) fn may_fail_again(&self) -> bool {
+        self.failures + 1 < self.most
+    }
+
+    /// The same after another failure.
+    pub(super) fn failed(self) -> Self {
+        Self { failures: self.failures + 1, ..self }
+    }
+
+    /// How long it waits before it is asked for again: a second, and twice as long with each failure.
+    pub(super) fn backoff(&self) -> Duration {
+        Duration::from_secs(1 << self.failures.min(6)).min(LONGEST)
     }
 
     /// Tells whoever asked.
@@ -109,8 +129,10 @@ impl Sorted {
                 Some(Ok(accepted)) => sorted.accepted.push((ask, accepted)),
                 None => sorted.unsaid.push(ask),
                 Some(Err(refused)) if refused.is_rate() => sorted.again.push(ask),
-                Some(Err(refused)) if refused.retryable && !refused.is_quota() && ask.left > 0 => {
-                    sorted.again.push(Ask { left: ask.left - 1, ..ask });
+                Some(Err(refused))
+                    if refused.retryable && !refused.is_quota() && ask.may_fail_again() =>
+                {
+                    sorted.again.push(ask.failed());
                 }
                 Some(Err(refused)) => {
                     let kind =

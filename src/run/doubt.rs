@@ -74,13 +74,13 @@ impl Desk {
         sorted.accepted.append(&mut looked.found);
         sorted.failed.append(&mut looked.unknown);
         for ask in looked.not_there {
-            if ask.left == 0 {
+            if !ask.may_fail_again() {
                 sorted.failed.push((ask, api_failure(error, None)));
                 continue;
             }
             // A list whose answer is lost twice may be what the service is in trouble with.
-            let alone = ask.alone || ask.lost_before;
-            sorted.again.push(Ask { left: ask.left - 1, alone, lost_before: true, ..ask });
+            let alone = ask.alone || ask.failures > 0;
+            sorted.again.push(Ask { alone, ..ask.failed() });
         }
         sorted
     }

@@ -23,9 +23,6 @@ use crate::state::{Kind, Record};
 /// How long the first transfer waits for others to go with it.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// How long a transfer waits before it is asked for again.
-const BREATH: Duration = Duration::from_secs(1);
-
 /// Takes what is asked for, from any step.
 #[derive(Clone)]
 pub(super) struct Transfers {
@@ -59,7 +56,7 @@ impl Transfers {
     pub(super) async fn ask(&self, mut ask: Ask) -> Answer {
         let (reply, answer) = oneshot::channel();
         ask.reply = Some(reply);
-        ask.left = self.desk.client.most_tries().saturating_sub(1);
+        ask.most = self.desk.client.most_tries();
         let owner = ask.submission.owner.clone();
         let queue = {
             let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,9 +150,9 @@ impl Desk {
             failed.extend(found.failed);
         }
         self.settle(accepted, failed, &again).await;
-        if !again.is_empty() {
-            tokio::time::sleep(BREATH).await;
-        }
+        let wait = again.iter().map(Ask::backoff).max().unwrap_or_default();
+        // Whoever stops the run tells them so.
+        self.stopping.run_until_cancelled(tokio::time::sleep(wait)).await;
         again
     }
 
