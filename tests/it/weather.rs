@@ -18,7 +18,7 @@ const NAMED: usize = 20;
 const IMAGES: usize = BASES + ON_BASES + ALONE + IN_LISTS + NAMED;
 
 /// What may strike any request.
-const ANYWHERE: [&str; 9] = [
+const ANYWHERE: [&str; 10] = [
     "500",
     "503",
     "429",
@@ -28,10 +28,11 @@ const ANYWHERE: [&str; 9] = [
     "html",
     "html-after",
     "slow=200ms",
+    "late=2s",
 ];
 
-/// How often each does: 15 of 100 requests are struck, and a few more where a kind is its own.
-const RATE: &str = "1.7%";
+/// How often each does: 14 of 100 requests are struck, and a few more where a kind is its own.
+const RATE: &str = "1.4%";
 
 /// A project of all that there is: bases, builds on them, builds on nothing, and mirrors.
 fn project(env: &TestEnv) {
