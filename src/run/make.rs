@@ -31,6 +31,9 @@ struct Packed {
 /// refused or came too late.
 const URLS: u32 = 6;
 
+/// How long to wait before another one is asked for.
+const BREATH: Duration = Duration::from_secs(1);
+
 /// What is left of an upload URL's time when it is no longer begun with.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
 
@@ -101,7 +104,7 @@ impl UnitRun {
                 return Err(StepFailure { stops_run: false, help: None, ..failure });
             }
             // A storage that refuses all should not have a build asked for with every breath.
-            tokio::time::sleep(Duration::from_secs(urls.into())).await;
+            tokio::time::sleep(BREATH).await;
         }
     }
 

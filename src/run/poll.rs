@@ -1,6 +1,7 @@
 //! Waits for builds to end: one task asks for all of them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -25,7 +26,7 @@ pub(super) struct Poller {
 }
 
 /// Why a build's end is not known.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Lost {
     /// The service does not know the build.
     Gone(ApiError),
@@ -44,6 +45,28 @@ struct Watch {
     reply: oneshot::Sender<Ended>,
     /// The service's word for how it is.
     word: mpsc::UnboundedSender<String>,
+    /// Others who wait for the same build: a service may make one of two requests.
+    also: Vec<Watch>,
+}
+
+impl Watch {
+    fn is_over(&self) -> bool {
+        self.reply.is_closed() && self.also.iter().all(Watch::is_over)
+    }
+
+    fn tell(&self, word: &str) {
+        // Whoever waits may have left; then nobody needs the word.
+        let _ = self.word.send(word.to_owned());
+        self.also.iter().for_each(|also| also.tell(word));
+    }
+
+    fn answer(self, ended: Ended) {
+        for also in self.also {
+            also.answer(ended.clone());
+        }
+        // Whoever waited may have left.
+        let _ = self.reply.send(ended);
+    }
 }
 
 impl Poller {
@@ -63,7 +86,8 @@ impl Poller {
         let (reply, answer) = oneshot::channel();
         let since = Instant::now();
         let build = build.clone();
-        let watch = Watch { build, since, failures: 0, failing_since: None, reply, word };
+        let (failures, failing_since, also) = (0, None, Vec::new());
+        let watch = Watch { build, since, failures, failing_since, reply, word, also };
         let left = |()| {
             let message = "the run was left";
             Lost::Unknown(ApiError::new("wait for the build", ErrorKind::Stopped, message))
@@ -91,7 +115,7 @@ async fn poll(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
             pending.add(watch);
         }
         // Whoever gave up waiting is not asked for any more.
-        pending.watches.retain(|_, watch| !watch.reply.is_closed());
+        pending.watches.retain(|_, watch| !watch.is_over());
         let Some(next) = pending.next_look(&mut pace, last_look) else { continue };
         tokio::select! {
             () = tokio::time::sleep_until(next) => {}
@@ -130,7 +154,10 @@ impl Pending {
     }
 
     fn add(&mut self, watch: Watch) {
-        self.watches.insert(watch.build.clone(), watch);
+        match self.watches.entry(watch.build.clone()) {
+            Entry::Occupied(mut first) => first.get_mut().also.push(watch),
+            Entry::Vacant(free) => drop(free.insert(watch)),
+        }
     }
 
     fn next_look(&self, pace: &mut Pace, last_look: Option<Instant>) -> Option<Instant> {
@@ -144,8 +171,7 @@ impl Pending {
         let Some(watch) = self.watches.get_mut(build) else { return };
         (watch.failures, watch.failing_since) = (0, None);
         if let Progress::Running(word) = view.progress {
-            // Whoever waits may have left; then nobody needs the word.
-            let _ = watch.word.send(word);
+            watch.tell(&word);
         } else {
             self.reply(build, Ok(view));
         }
@@ -172,8 +198,7 @@ impl Pending {
 
     fn reply(&mut self, build: &BuildId, ended: Ended) {
         if let Some(watch) = self.watches.remove(build) {
-            // Whoever waited may have left.
-            let _ = watch.reply.send(ended);
+            watch.answer(ended);
         }
     }
 }
@@ -190,7 +215,8 @@ mod tests {
         let (reply, answer) = oneshot::channel();
         let (word, _) = mpsc::unbounded_channel();
         let build = id(build);
-        pending.add(Watch { build, since, failures: 0, failing_since: None, reply, word });
+        let (failures, failing_since, also) = (0, None, Vec::new());
+        pending.add(Watch { build, since, failures, failing_since, reply, word, also });
         answer
     }
 
@@ -208,6 +234,15 @@ mod tests {
 
     fn secs(secs: u64) -> Duration {
         Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn all_who_wait_for_one_build_are_answered() {
+        let mut pending = Pending::new(PATIENCE);
+        let mut answers = ["a", "b", "a"].map(|build| watch(&mut pending, build, Instant::now()));
+        pending.seen(&id("a"), view(Progress::Completed));
+        let told = answers.each_mut().map(|answer| matches!(answer.try_recv(), Ok(Ok(_))));
+        assert_eq!(told, [true, false, true]);
     }
 
     #[test]
