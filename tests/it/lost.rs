@@ -409,3 +409,18 @@ fn what_an_answer_does_not_speak_of_is_not_asked_for_again() {
     assert_eq!(asked(&scripted).len(), 1);
     assert!(env.read("imgplan.lock").contains("submitted:"), "the next apply looks for them");
 }
+
+/// A start that came through is not repeated: a service may take the second one ill.
+#[test]
+fn a_start_whose_answer_was_lost_is_not_repeated() {
+    let scripted = Scripted::willing();
+    let status = |word| Answer::json(200, &json!({ "id": "b-1", "status": word }));
+    scripted
+        .on("POST", "/images/build/*/start", [Answer::text(502, "<html>Bad Gateway</html>")])
+        .on("GET", "/images/build/*", [status("BUILDING"), status("COMPLETED")]);
+    let env = TestEnv::at(scripted.url());
+    let manifest = "version: 1\nimages: [{name: app, tag: v1, context: app}]\n";
+    env.write("imgplan.yaml", manifest).context("app", "FROM scratch\n");
+    env.apply();
+    assert_eq!(scripted.count("POST", "/images/build/*/start"), 1);
+}
