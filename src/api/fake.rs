@@ -87,11 +87,9 @@ impl Fake {
 
     /// A client for it; what that tells is kept.
     pub(super) fn client(self: &Arc<Self>, gate: Gate) -> Client {
-        let key = ApiKey::new("k-123");
-        let endpoint = Endpoint { url: "https://fake".to_owned(), key, owner: Owner::Personal };
         let transport: Arc<dyn Transport> = Arc::<Self>::clone(self);
         let ear = Arc::clone(self);
-        let client = Client::over(&endpoint, gate, transport).unwrap();
+        let client = Client::over(&endpoint(), gate, transport).unwrap();
         client.observed(Arc::new(move |notice| ear.notices.lock().unwrap().push(notice)))
     }
 
@@ -147,5 +145,17 @@ impl Transport for Fake {
                 }
             }
         })
+    }
+}
+
+fn endpoint() -> Endpoint {
+    let key = ApiKey::new("k-123");
+    Endpoint { url: "https://fake".to_owned(), key, owner: Owner::Personal }
+}
+
+impl Client {
+    /// A client whose requests this carries.
+    pub(crate) fn carried_by(transport: impl Transport + 'static) -> Self {
+        Self::over(&endpoint(), Gate::new(&[]), Arc::new(transport)).unwrap()
     }
 }

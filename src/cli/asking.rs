@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::failure::Failure;
 use super::teller::Teller;
 use super::ui::Ui;
-use crate::api::{Client, Notice};
-use crate::event::RunEvent;
+use crate::api::Client;
 use crate::manifest::Workspace;
 use crate::plan::Facts;
+use crate::run;
 use crate::state::State;
 use crate::survey::{self, Caches};
 
@@ -26,20 +26,10 @@ pub(super) async fn facts(
     let teller = Teller::start(ui)?;
     let client = client.observed(Arc::new({
         let teller = teller.clone();
-        move |notice| teller.event(event(notice))
+        move |notice| teller.event(run::told(None, notice))
     }));
     let facts = survey::facts(workspace, state, caches, Some(&client)).await;
     // What comes next is told after that.
     teller.write(|_| Ok(())).await?;
     Ok(facts?)
-}
-
-/// A notice of requests that are for no unit alone.
-fn event(notice: Notice) -> RunEvent {
-    match notice {
-        Notice::Retry { action, class, attempt, status, why, wait } => {
-            RunEvent::Retry { unit: None, action, class, attempt, status, why, wait }
-        }
-        Notice::RateWait { class, limit, wait } => RunEvent::RateWait { class, limit, wait },
-    }
 }

@@ -149,10 +149,7 @@ mod tests {
     use reqwest::{Request, Response};
 
     use super::*;
-    use crate::api::{Broken, Endpoint, Gate, Transport};
-    use crate::base::name::{Owner, Platform, Visibility};
-    use crate::base::secret::ApiKey;
-    use crate::state::{Inputs, Kind, Pending, Record};
+    use crate::api::{Broken, Transport};
 
     /// A service that never answers.
     struct Silent;
@@ -165,26 +162,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_service_that_does_not_answer_is_not_waited_for() {
-        let mut state = State::default();
-        let inputs = Inputs::default();
-        let pending = Pending {
-            fingerprint: inputs.fingerprint(),
-            inputs,
-            build: BuildId::new("b-1").unwrap(),
-            path: String::new(),
-            owner: Owner::Personal,
-            visibility: Visibility::Private,
-            stage: Stage::Started,
-        };
-        let (kind, platform) = (Kind::Build, Platform::Amd64);
-        let unit = "a:1".parse().unwrap();
-        state.apply(&Record::Created { unit, kind, platform, pending });
-        let endpoint = Endpoint {
-            url: "https://silent".to_owned(),
-            key: ApiKey::new("k-123"),
-            owner: Owner::Personal,
-        };
-        let client = Client::over(&endpoint, Gate::new(&[]), std::sync::Arc::new(Silent)).unwrap();
+        let state = State::of_one_pending();
+        let client = Client::carried_by(Silent);
         let (began, mut listing) = (tokio::time::Instant::now(), Listing::quick());
         let (units, notes) = units(&state, Some(&client), &mut listing).await;
         assert_eq!(began.elapsed(), PATIENCE);

@@ -85,6 +85,16 @@ pub(super) struct Dispatcher {
     timeout: Option<Duration>,
 }
 
+/// What is told of a client's notice; for one unit, or for all.
+pub(crate) fn told(unit: Option<ImageRef>, notice: Notice) -> RunEvent {
+    match notice {
+        Notice::Retry { action, class, attempt, status, why, wait } => {
+            RunEvent::Retry { unit, action, class, attempt, status, why, wait }
+        }
+        Notice::RateWait { class, limit, wait } => RunEvent::RateWait { class, limit, wait },
+    }
+}
+
 /// How long a run that is left waits for the answers that are under way: an accepted build whose
 /// ID is not on record would be lost.
 const GRACE: Duration = Duration::from_secs(3);
@@ -322,13 +332,8 @@ impl Dispatcher {
     }
 
     fn notice(&mut self, unit: Option<ImageRef>, notice: Notice) -> RunEvent {
-        match notice {
-            Notice::Retry { action, class, attempt, status, why, wait } => {
-                self.summary.retries += 1;
-                RunEvent::Retry { unit, action, class, attempt, status, why, wait }
-            }
-            Notice::RateWait { class, limit, wait } => RunEvent::RateWait { class, limit, wait },
-        }
+        self.summary.retries += usize::from(matches!(notice, Notice::Retry { .. }));
+        told(unit, notice)
     }
 
     fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {

@@ -21,6 +21,7 @@ mod schedule;
 mod step;
 mod transfers;
 
+pub(crate) use dispatch::told;
 pub(crate) use make::place;
 
 pub use driver::{Options, Run, RunError, execute};

@@ -111,3 +111,25 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+impl State {
+    /// A unit `a:1` whose build `b-1` is under way, for tests of whoever asks for it.
+    pub(crate) fn of_one_pending() -> Self {
+        let inputs = Inputs::default();
+        let pending = Pending {
+            fingerprint: inputs.fingerprint(),
+            inputs,
+            build: BuildId::new("b-1").unwrap(),
+            path: String::new(),
+            owner: crate::base::name::Owner::Personal,
+            visibility: crate::base::name::Visibility::Private,
+            stage: Stage::Started,
+        };
+        let (kind, platform) = (Kind::Build, Platform::Amd64);
+        let mut state = Self::default();
+        let unit = "a:1".parse().unwrap();
+        state.apply(&Record::Created { unit, kind, platform, pending });
+        state
+    }
+}

@@ -97,17 +97,13 @@ async fn ask(state: &State, client: &Client, facts: &mut Facts) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use futures::future::BoxFuture;
     use reqwest::{Request, Response};
     use tokio::time::Instant;
 
     use super::*;
-    use crate::api::{Broken, Endpoint, Gate, Transport};
-    use crate::base::name::{BuildId, Owner, Platform, Visibility};
-    use crate::base::secret::ApiKey;
-    use crate::state::{Inputs, Kind, Pending, Record, Stage};
+    use crate::api::{Broken, Transport};
 
     /// A service that answers nothing but that it has no time.
     struct Busy;
@@ -121,23 +117,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_busy_service_is_asked_for_a_minute_and_the_plan_goes_on() {
-        let mut state = State::default();
-        let inputs = Inputs::default();
-        let pending = Pending {
-            fingerprint: inputs.fingerprint(),
-            inputs,
-            build: BuildId::new("b-1").unwrap(),
-            path: String::new(),
-            owner: Owner::Personal,
-            visibility: Visibility::Private,
-            stage: Stage::Started,
-        };
-        let (kind, platform) = (Kind::Mirror, Platform::Amd64);
-        let unit = "a:1".parse().unwrap();
-        state.apply(&Record::Created { unit, kind, platform, pending });
-        let key = ApiKey::new("k-123");
-        let endpoint = Endpoint { url: "https://busy".to_owned(), key, owner: Owner::Personal };
-        let client = Client::over(&endpoint, Gate::new(&[]), Arc::new(Busy)).unwrap();
+        let state = State::of_one_pending();
+        let client = Client::carried_by(Busy);
         let (began, mut facts) = (Instant::now(), Facts::default());
         ask(&state, &client, &mut facts).await;
         assert_eq!(began.elapsed(), PATIENCE);
