@@ -80,7 +80,7 @@ const CHECKPOINT: Duration = Duration::from_secs(1);
 /// goes into them.
 const CHECKPOINT_SHARE: u32 = 50;
 
-/// Steps at once that neither build nor transfer: they only wait, for the service or for a turn.
+/// Steps of a lane at once that neither build nor transfer: they only wait.
 const OTHERS: usize = 1000;
 
 /// Contexts packed at once, at most: each is packed on all cores, and only the reading is one thread's.
@@ -185,10 +185,10 @@ fn rest(inbox: &mut mpsc::UnboundedReceiver<StepMessage>) -> Vec<(Input, Safe)> 
     std::iter::from_fn(|| inbox.try_recv().ok()).flat_map(input_of).collect()
 }
 
-/// The lane of each step, and how many steps of each lane are worked on at once. Owners have a lane
-/// each, since each has a budget of transfers of its own.
+/// The lane of each step, and how many steps of each lane are worked on at once. What waits for a
+/// budget of its own has a lane of its own: builds, updates, and the transfers of each owner.
 fn lanes(run: &Run<'_>, state: &State) -> (Vec<usize>, Vec<usize>) {
-    let mut limits = vec![OTHERS, run.options.builds];
+    let mut limits = vec![OTHERS, run.options.builds, OTHERS];
     let mut owners: HashMap<Owner, usize> = HashMap::new();
     let lane = |step: &Step| match &step.action {
         Action::Make(Make { kind: Kind::Build, .. }) => 1,
@@ -199,7 +199,8 @@ fn lanes(run: &Run<'_>, state: &State) -> (Vec<usize>, Vec<usize>) {
                 limits.len() - 1
             })
         }
-        Action::Adopt { .. } | Action::Update { .. } | Action::Forget { .. } => 0,
+        Action::Update { .. } => 2,
+        Action::Adopt { .. } | Action::Forget { .. } => 0,
     };
     (run.plan.steps.iter().map(lane).collect(), limits)
 }
