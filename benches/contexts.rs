@@ -184,6 +184,7 @@ fn made(workspace: &Workspace, make: Make) -> Entry {
         path: format!("registry.example.com/personal/{}", unit.key),
         owner: Owner::Personal,
         visibility: Visibility::Private,
+        completed: None,
     };
     Entry { built: Some(built), ..Entry::new(kind, unit.platform) }
 }

@@ -162,6 +162,8 @@ pub struct BuildView {
     pub created: Option<Timestamp>,
     /// When it was started, likewise.
     pub started: Option<Timestamp>,
+    /// When it ended, likewise.
+    pub completed: Option<Timestamp>,
 }
 
 impl BuildView {
@@ -199,6 +201,7 @@ pub fn build_view(answer: &Value) -> Option<BuildView> {
         image: image(answer),
         created: time(answer, "createdAt"),
         started: time(answer, "startedAt"),
+        completed: time(answer, "completedAt"),
     })
 }
 

@@ -223,6 +223,6 @@ fn change(unit: &Unit, of: &Owner, current: Visibility) -> (Option<Change>, Vec<
     if let Some(to) = &owner {
         reasons.push(Reason::Moved { from: of.clone(), to: to.clone() });
     }
-    let change = Change { of: of.clone(), visibility, owner };
+    let change = Change { of: of.clone(), from: None, visibility, owner };
     ((!reasons.is_empty()).then_some(change), reasons)
 }

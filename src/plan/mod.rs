@@ -83,6 +83,13 @@ pub enum Action {
         /// A build of it that is under way: its ID is kept until it has ended.
         after: Option<BuildId>,
     },
+    /// Delete it.
+    Remove {
+        /// Whose it is.
+        owner: Owner,
+        /// A build of it that is under way: it has to end first, or it would come back.
+        after: Option<BuildId>,
+    },
 }
 
 /// A unit to build or mirror.
@@ -118,6 +125,8 @@ pub struct Unanswered {
 pub struct Change {
     /// Whose the image is now.
     pub of: Owner,
+    /// What it is called now, where it gets another name or tag: that of the step.
+    pub from: Option<ImageRef>,
     /// Its new visibility.
     pub visibility: Option<Visibility>,
     /// Its new owner.
@@ -132,6 +141,7 @@ impl Step {
             Action::Adopt { .. } => "adopt",
             Action::Update { .. } => "update",
             Action::Forget { .. } => "forget",
+            Action::Remove { .. } => "remove",
         }
     }
 
@@ -140,7 +150,7 @@ impl Step {
         match &self.action {
             Action::Make(make) => Some(make.unit),
             Action::Adopt { unit, .. } | Action::Update { unit, .. } => Some(*unit),
-            Action::Forget { .. } => None,
+            Action::Forget { .. } | Action::Remove { .. } => None,
         }
     }
 }
@@ -182,6 +192,7 @@ impl Plan {
                 Action::Adopt { .. } => counts.adopt += 1,
                 Action::Update { .. } => counts.update += 1,
                 Action::Forget { .. } => counts.forget += 1,
+                Action::Remove { .. } => counts.destroy += 1,
             }
         }
         counts

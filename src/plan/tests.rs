@@ -121,26 +121,32 @@ fn carry_out(plan: &Plan, index: usize, world: &Workspace, state: &mut State, do
             }
             state.apply(&Record::Started { unit: unit.clone(), build: build.clone() });
             if let Done::Ended(outcome) = done {
-                state.apply(&Record::Ended { unit, build, outcome, path: None });
+                state.apply(&Record::Ended { unit, build, outcome, path: None, at: None });
             }
         }
         Action::Adopt { build, then, .. } => {
             if let Done::Ended(outcome) = done {
                 let build = build.clone();
-                state.apply(&Record::Ended { unit: unit.clone(), build, outcome, path: None });
+                state.apply(&Record::Ended {
+                    unit: unit.clone(),
+                    build,
+                    outcome,
+                    path: None,
+                    at: None,
+                });
                 if let (Some(then), Outcome::Completed) = (then, outcome) {
                     let (visibility, owner) = (then.visibility, then.owner.clone());
-                    state.apply(&Record::Updated { unit, visibility, owner });
+                    state.apply(&Record::Updated { unit, to: None, visibility, owner, path: None });
                 }
             }
         }
         Action::Update { change, .. } => {
             if done == COMPLETE {
                 let (visibility, owner) = (change.visibility, change.owner.clone());
-                state.apply(&Record::Updated { unit, visibility, owner });
+                state.apply(&Record::Updated { unit, to: None, visibility, owner, path: None });
             }
         }
-        Action::Forget { .. } => state.apply(&Record::Forgotten { unit }),
+        Action::Forget { .. } | Action::Remove { .. } => state.apply(&Record::Forgotten { unit }),
     }
 }
 

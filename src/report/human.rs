@@ -69,6 +69,7 @@ pub(super) fn symbol(step: &Step) -> Symbol {
         Action::Adopt { .. } => (" <=", AnsiColor::Cyan, "wait for a build under way"),
         Action::Update { .. } => ("  ~", AnsiColor::Yellow, "change, without a build"),
         Action::Forget { .. } => ("  .", AnsiColor::Red, "forget, the image stays"),
+        Action::Remove { .. } => ("  -", AnsiColor::Red, "delete"),
     };
     Symbol { text, color, meaning }
 }

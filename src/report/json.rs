@@ -161,6 +161,7 @@ pub(super) fn action_word(step: &Step) -> &'static str {
         Action::Adopt { .. } => "adopt",
         Action::Update { .. } => "update",
         Action::Forget { .. } => "forget",
+        Action::Remove { .. } => "destroy",
     }
 }
 

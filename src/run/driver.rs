@@ -200,7 +200,7 @@ fn lanes(run: &Run<'_>, state: &State) -> (Vec<usize>, Vec<usize>) {
             })
         }
         Action::Update { .. } => 2,
-        Action::Adopt { .. } | Action::Forget { .. } => 0,
+        Action::Adopt { .. } | Action::Forget { .. } | Action::Remove { .. } => 0,
     };
     (run.plan.steps.iter().map(lane).collect(), limits)
 }
@@ -347,6 +347,9 @@ impl Driver<'_> {
             }),
             Action::Update { change, .. } => Ok(Work::Update(change.clone())),
             Action::Forget { after } => Ok(Work::Forget(after.clone())),
+            Action::Remove { owner, after } => {
+                Ok(Work::Remove { owner: owner.clone(), after: after.clone() })
+            }
         };
         let links = self.links.clone();
         let key = planned.key.clone();

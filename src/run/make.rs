@@ -151,7 +151,8 @@ impl UnitRun {
             if matches!(error.kind, ErrorKind::Rejected | ErrorKind::NotFound) {
                 // It will not begin any more: the next plan has it made again.
                 let (unit, outcome) = (self.key.clone(), Outcome::Failed);
-                let ended = Record::Ended { unit, build: build.clone(), outcome, path: None };
+                let gone = build.clone();
+                let ended = Record::Ended { unit, build: gone, outcome, path: None, at: None };
                 self.record(ended).await?;
                 return Err(api_failure(&error, Some(build)));
             }

@@ -34,6 +34,7 @@ pub(super) enum Work {
     Adopt { build: BuildId, start: bool, timeout: Option<Duration>, then: Option<Change> },
     Update(Change),
     Forget(Option<BuildId>),
+    Remove { owner: Owner, after: Option<BuildId> },
 }
 
 /// A unit to build or mirror.
@@ -118,6 +119,7 @@ pub(super) async fn run(job: Job, links: Links) -> Result<Done, StepFailure> {
             Ok(done)
         }
         Work::Update(change) => unit.update(&change).await,
+        Work::Remove { .. } => Err(failure("images cannot be deleted yet", None, None)),
         Work::Forget(after) => {
             if let Some(build) = after {
                 unit.outlive(&build, None).await?;
@@ -155,7 +157,9 @@ impl UnitRun {
         let view = self.ended(build, timeout).await?;
         if let Some(other) = self.other_image(&view) {
             let (unit, outcome) = (self.key.clone(), Outcome::Failed);
-            self.record(Record::Ended { unit, build: build.clone(), outcome, path: None }).await?;
+            let gone = build.clone();
+            let ended = Record::Ended { unit, build: gone, outcome, path: None, at: None };
+            self.record(ended).await?;
             let message = format!("the service made {other} of what was asked for");
             return Err(failure(&message, None, Some(build)));
         }
@@ -172,7 +176,8 @@ impl UnitRun {
             }
         };
         let (unit, path) = (self.key.clone(), view.path.clone());
-        self.record(Record::Ended { unit, build: build.clone(), outcome, path }).await?;
+        let at = Some(view.completed.unwrap_or_else(jiff::Timestamp::now));
+        self.record(Record::Ended { unit, build: build.clone(), outcome, path, at }).await?;
         match message {
             None => Ok(Done { build: Some(build.clone()), path: view.path }),
             Some(message) => Err(failure(&message, None, Some(build))),
@@ -271,8 +276,10 @@ impl UnitRun {
         }
         self.record(Record::Updated {
             unit: self.key.clone(),
+            to: None,
             visibility: change.visibility,
             owner: change.owner.clone(),
+            path: None,
         })
         .await?;
         Ok(Done { build: None, path: None })

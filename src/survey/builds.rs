@@ -129,7 +129,7 @@ pub fn learned(state: &State, facts: &Facts) -> Vec<Record> {
         let over = |build: &BuildId| facts.builds.get(build) == Some(&Known::Dead);
         if let Some(build) = pending.filter(over) {
             let (unit, outcome) = (unit.clone(), Outcome::Failed);
-            records.push(Record::Ended { unit, build, outcome, path: None });
+            records.push(Record::Ended { unit, build, outcome, path: None, at: None });
         }
     }
     records
@@ -151,6 +151,7 @@ pub fn superseded(plan: &Plan, state: &State, facts: &Facts) -> Vec<Record> {
             build,
             outcome,
             path: None,
+            at: None,
         })
     };
     state.entries.iter().filter_map(ended).collect()
