@@ -10,4 +10,5 @@ pub mod nearest;
 pub mod secret;
 pub mod size;
 pub mod source;
+mod template;
 pub mod upstream;

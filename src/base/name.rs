@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::template::TagTemplate;
+
 /// What is wrong with a text that should name something, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -88,6 +90,11 @@ impl Tag {
     /// The tag as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// A tag that was checked in parts.
+    pub(super) fn trusted(text: String) -> Self {
+        Self(text)
     }
 
     /// The tag that one platform of several gets: `3.12` on `linux/arm64` is `3.12-arm64`.

@@ -11,6 +11,7 @@ mod interpolate;
 mod load;
 pub mod model;
 mod node;
+mod pattern;
 mod resolve;
 mod schema;
 mod settings;

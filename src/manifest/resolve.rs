@@ -1,7 +1,7 @@
 //! Turns what was written into what is meant: defaults filled in, a unit for each platform, paths
 //! found, bases matched, units in order. Everything that is wrong is gathered on the way.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -82,6 +82,8 @@ pub(super) fn resolve(mut resolver: Resolver<'_>) -> Result<Workspace, Vec<Probl
         units: graph::in_order(units, &edges, &depths),
         images: drafts.len(),
         settings,
+        moved: Vec::new(),
+        removed: Vec::new(),
         warnings: resolver.warnings,
         sources: Arc::default(),
     })
@@ -340,19 +342,27 @@ impl<'a> Resolver<'a> {
             draft.image.timeout.as_ref().or_else(|| defaults.and_then(|d| d.timeout.as_ref()));
         Unit {
             key,
+            content_tag: None,
             image: draft.name.clone(),
             platform,
             owner: draft.owner.clone(),
             visibility: draft.visibility,
             timeout: timeout.map(|timeout| timeout.0.value.0),
+            max_age: None,
+            protect: None,
+            groups: BTreeSet::new(),
+            labels: BTreeMap::new(),
             origin: match &draft.content {
                 Content::Mirror(source) => Origin::Mirror(source.clone()),
                 Content::Build { context, dockerfile } => Origin::Build(BuildOrigin {
                     context: context.clone(),
                     dockerfile_path: dockerfile.path.clone(),
                     dockerfile_inside: files::inside(context, &dockerfile.path),
+                    args: BTreeMap::new(),
+                    target: None,
                     dockerfile: Arc::clone(&dockerfile.parsed),
                     bases: Vec::new(),
+                    externals: Vec::new(),
                 }),
             },
             needs: Vec::new(),
