@@ -42,7 +42,7 @@ pub(super) async fn run(
     ui.warn(&facts.warnings, &workspace.sources)?;
     failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
     store.record(&survey::learned(store.state(), &facts))?;
-    let plan = plan::build(&workspace, &facts, store.state());
+    let plan = plan::build(&workspace, &facts, store.state(), &plan::Options::default());
     store.record(&survey::superseded(&plan, store.state(), &facts))?;
     ui.plan(&target.view(&plan, &workspace, &facts, true))?;
     lists::keep_recorded(&history, &workspace, &facts, store.state());

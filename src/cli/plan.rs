@@ -70,7 +70,7 @@ impl Planned {
         for record in survey::learned(&state, &facts) {
             state.apply(&record);
         }
-        let plan = plan::build(&workspace, &facts, &state);
+        let plan = plan::build(&workspace, &facts, &state, &plan::Options::default());
         let (asked, warnings) = (client.is_some(), workspace.warnings.len() + facts.warnings.len());
         Ok(Self { workspace, state, plan, target, facts, asked, warnings })
     }

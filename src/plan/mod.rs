@@ -5,15 +5,24 @@
 //! [`State`]: crate::state::State
 
 mod build;
+mod differences;
 pub mod facts;
+mod identify;
 mod inputs;
+mod leftovers;
+pub mod options;
+mod previous;
 pub mod reason;
+mod select;
 #[cfg(test)]
 mod tests;
 
 pub use build::build;
 pub use facts::Facts;
-pub use inputs::inputs_of;
+pub use identify::{identities, settle};
+pub use inputs::pin_key;
+pub use options::{Options, Pattern, Selection};
+pub use previous::Lookup;
 pub use reason::Reason;
 
 pub use crate::context::FileChange;
@@ -26,7 +35,7 @@ use crate::manifest::workspace::UnitId;
 use crate::state::{Inputs, Kind};
 
 /// Ordered steps; what stays as it is has none.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The steps; those that others need come first.
     pub steps: Vec<Step>,
@@ -34,6 +43,32 @@ pub struct Plan {
     pub unchanged: Vec<Kind>,
     /// How many units the manifest has.
     pub units: usize,
+    /// Images that the manifest no longer has, and that are kept because they are protected.
+    pub protected: Vec<ImageRef>,
+    /// Images that seem to have been renamed.
+    pub renamed: Vec<Renamed>,
+    /// How many images the service shows otherwise than the lockfile, where that changes nothing.
+    pub drift: usize,
+    /// What of the whole it is, where it is a part.
+    pub partial: Option<Partial>,
+}
+
+/// A new unit with the content of one that is gone.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Renamed {
+    /// What is gone.
+    pub from: ImageRef,
+    /// What is new.
+    pub to: ImageRef,
+}
+
+/// A plan of some units only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Partial {
+    /// How many units were asked for.
+    pub selected: usize,
+    /// How many steps were left out.
+    pub left: usize,
 }
 
 /// The place of a step in [`Plan::steps`].
@@ -53,6 +88,8 @@ pub struct Step {
     pub reasons: Vec<Reason>,
     /// The steps that must have succeeded first.
     pub needs: Vec<StepId>,
+    /// Whether it was not asked for, but what was asked for needs it.
+    pub added: bool,
 }
 
 /// What to do to a unit.

@@ -392,8 +392,9 @@ mod tests {
             }),
             reasons: Vec::new(),
             needs: needs.iter().map(|&need| StepId(need)).collect(),
+            added: false,
         });
-        let plan = Plan { steps: steps.collect(), unchanged: Vec::new(), units: units.len() };
+        let plan = Plan { steps: steps.collect(), units: units.len(), ..Plan::default() };
         Dispatcher::new(&plan, &vec![0; units.len()], &[concurrency], None)
     }
 

@@ -181,7 +181,7 @@ impl World {
         let plan = {
             let facts = self.facts(&workspace, store.state(), Some(&client)).await;
             store.record(&survey::learned(store.state(), &facts)).unwrap();
-            let plan = plan::build(&workspace, &facts, store.state());
+            let plan = plan::build(&workspace, &facts, store.state(), &plan::Options::default());
             store.record(&survey::superseded(&plan, store.state(), &facts)).unwrap();
             if plan.is_noop() {
                 store.commit().unwrap();
@@ -220,7 +220,7 @@ impl World {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (workspace, state) = (self.workspace(), self.state());
         let facts = runtime.block_on(self.facts(&workspace, &state, None));
-        plan::build(&workspace, &facts, &state)
+        plan::build(&workspace, &facts, &state, &plan::Options::default())
     }
 }
 
