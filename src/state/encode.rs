@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::State;
 use super::json::{self, Keys};
 use super::lockfile::{Built, Entry, Failed, Inputs, Kind, Pending, Pin, Submission};
+use super::merge;
 use crate::base::digest::Fingerprint;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 
@@ -181,11 +182,14 @@ pub fn decode(text: &str) -> Result<Decoded, DecodeError> {
         version: u64,
     }
 
-    let conflict = text.lines().position(|line| {
-        line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ") || line == "======="
-    });
-    if let Some(index) = conflict {
-        return Err(DecodeError::Conflict(index + 1));
+    if let Some(line) = merge::first_mark(text) {
+        let merged = merge::sides(text)
+            .map(|(ours, theirs)| Ok(merge::merge(decode(&ours)?, decode(&theirs)?)));
+        return match merged.transpose() {
+            Ok(Some(Some(merged))) => Ok(merged),
+            Err(error @ DecodeError::Newer(_)) => Err(error),
+            Ok(_) | Err(_) => Err(DecodeError::Conflict(line)),
+        };
     }
     let newer = |version: u64| (version > VERSION).then_some(DecodeError::Newer(version));
     let file: File = match read_fast(text).map_or_else(|| read(text), Ok) {
@@ -201,7 +205,7 @@ pub fn decode(text: &str) -> Result<Decoded, DecodeError> {
     }
     let entries = file.units.into_iter().map(|(key, block)| (key, block.into())).collect();
     let pins = file.pins.into_iter().map(|(reference, block)| (reference, block.into())).collect();
-    Ok(Decoded { service: file.service, state: State { entries, pins } })
+    Ok(Decoded { service: file.service, state: State { entries, pins, ..State::default() } })
 }
 
 /// Reads a lockfile that nobody has edited.
@@ -312,6 +316,7 @@ mod tests {
         State {
             entries: keys.iter().map(|key| (key.parse().unwrap(), entry.clone())).collect(),
             pins: BTreeMap::from([("docker.io/library/redis:7".to_owned(), pin)]),
+            rivals: BTreeMap::new(),
         }
     }
 
@@ -345,6 +350,26 @@ mod tests {
         let twice = format!("{text}{}", &text[first..]);
         assert!(read_fast(&twice).is_none(), "a unit that is there twice");
         assert!(matches!(decode(&twice), Err(DecodeError::Malformed(_))));
+    }
+
+    #[test]
+    fn both_sides_of_a_merge_are_read() {
+        let ours = sample();
+        let mut theirs = sample();
+        let (api, new) = ("api:1.10".parse().unwrap(), "new:1".parse().unwrap());
+        theirs.entries.get_mut(&api).unwrap().failed = None;
+        theirs.entries.insert(new, theirs.entries[&api].clone());
+        let (text, other) = (encode("x", &ours), encode("x", &theirs));
+        let conflict = format!("<<<<<<< HEAD\n{text}=======\n{other}>>>>>>> b\n");
+        let merged = decode(&conflict).unwrap().state;
+        assert_eq!(merged.entries.len(), 4, "what only one side has is there");
+        assert_eq!(merged.entries[&api], ours.entries[&api]);
+        assert_eq!(merged.rivals.keys().collect::<Vec<_>>(), [&api]);
+        assert_eq!(merged.rivals[&api], theirs.entries[&api]);
+        let elsewhere = conflict.replacen("service: \"x\"", "service: \"y\"", 1);
+        assert_eq!(decode(&elsewhere), Err(DecodeError::Conflict(1)));
+        let newer = conflict.replace("version: 2", "version: 9");
+        assert_eq!(decode(&newer), Err(DecodeError::Newer(9)));
     }
 
     #[test]
