@@ -3,6 +3,7 @@
 
 pub mod digest;
 pub mod file;
+pub mod glob;
 pub mod limit;
 pub mod memory;
 pub mod name;
