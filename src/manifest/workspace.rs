@@ -115,6 +115,14 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// Its `name:tag` for people: with `{fingerprint}` where its tag is open.
+    pub fn shown(&self) -> String {
+        match &self.content_tag {
+            Some(open) => format!("{}:{open}", self.key.name),
+            None => self.key.to_string(),
+        }
+    }
+
     /// The path of its Dockerfile in its context; empty where it has none there.
     pub fn dockerfile_inside(&self) -> &str {
         match &self.origin {
