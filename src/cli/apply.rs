@@ -13,10 +13,10 @@ use crate::base::memory::small_pages;
 use crate::context::Cache;
 use crate::event::{Phase, RunEvent, Signal, Stop, Summary};
 use crate::manifest::Workspace;
+use crate::plan::{self, Decision};
 use crate::run::{self, Options, Run, RunError};
 use crate::state::Store;
 use crate::survey::Caches;
-use crate::{plan, survey};
 
 pub(super) async fn run(
     ui: &mut Ui,
@@ -41,12 +41,13 @@ pub(super) async fn run(
     let facts = asking::facts(ui, &workspace, store.state(), caches, Some(&client)).await?;
     ui.warn(&facts.warnings, &workspace.sources)?;
     failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
-    store.record(&survey::learned(store.state(), &facts))?;
-    let plan = plan::build(&workspace, &facts, store.state(), &plan::Options::default());
-    store.record(&survey::superseded(&plan, store.state(), &facts))?;
+    let Decision { workspace, plan, learned, noted } =
+        plan::decide(workspace, &facts, store.state(), &plan::Options::default());
+    store.record(&learned)?;
     ui.plan(&target.view(&plan, &workspace, &facts, true))?;
     lists::keep_recorded(&history, &workspace, &facts, store.state());
     if plan.is_noop() {
+        store.record(&noted)?;
         store.commit()?;
         lists::prune(&history, store.state());
         service.close().await?;
@@ -55,6 +56,7 @@ pub(super) async fn run(
     if !args.auto_approve && !approved(ui)? {
         return Ok(Exit::Declined);
     }
+    store.record(&noted)?;
     lists::keep_planned(&history, &workspace, &facts, &plan);
     let given = args.concurrency.or(workspace.settings.concurrency);
     let options = Options {

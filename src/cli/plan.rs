@@ -11,11 +11,10 @@ use super::settings::{Settings, env};
 use super::ui::Ui;
 use crate::context::Cache;
 use crate::manifest::Workspace;
-use crate::plan::{Facts, Plan};
+use crate::plan::{self, Decision, Facts, Plan};
 use crate::report::PlanView;
 use crate::state::{Snapshot, State};
 use crate::survey::Caches;
-use crate::{plan, survey};
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Result<Exit, Failure> {
     let planned = Planned::load(ui, settings, &args.service, args.offline).await?;
@@ -66,11 +65,12 @@ impl Planned {
         let caches = Caches { stat, history: target.history() };
         let facts = asking::facts(ui, &workspace, &state, caches, client.as_ref()).await?;
         ui.warn(&facts.warnings, &workspace.sources)?;
+        let Decision { workspace, plan, learned, .. } =
+            plan::decide(workspace, &facts, &state, &plan::Options::default());
         // What `apply` would keep is here only known.
-        for record in survey::learned(&state, &facts) {
+        for record in learned {
             state.apply(&record);
         }
-        let plan = plan::build(&workspace, &facts, &state, &plan::Options::default());
         let (asked, warnings) = (client.is_some(), workspace.warnings.len() + facts.warnings.len());
         Ok(Self { workspace, state, plan, target, facts, asked, warnings })
     }

@@ -5,10 +5,12 @@
 //! [`State`]: crate::state::State
 
 mod build;
+mod decide;
 mod differences;
 pub mod facts;
 mod identify;
 mod inputs;
+mod learned;
 mod leftovers;
 mod noted;
 pub mod options;
@@ -19,10 +21,11 @@ mod select;
 mod tests;
 
 pub use build::build;
+pub use decide::{Decision, decide};
 pub use facts::Facts;
-pub use identify::{identities, settle};
+pub use identify::identities;
 pub use inputs::pin_key;
-pub use noted::{noted, reconciled, vanished};
+pub use noted::vanished;
 pub use options::{Options, Pattern, Selection};
 pub use previous::Lookup;
 pub use reason::Reason;

@@ -10,7 +10,7 @@ use crate::manifest::workspace::{UnitId, Workspace};
 use crate::state::{Built, Entry, Pin, Record, State};
 
 /// What goes with every apply, whether it has a step or none.
-pub fn noted(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
+pub(super) fn noted(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
     let mut records = Vec::new();
     for unit in &workspace.units {
         let entry = state.entries.get(&unit.key);
@@ -55,7 +55,7 @@ pub fn vanished(facts: &Facts, state: &State) -> Vec<Record> {
 
 /// Which side of a merge is right where the two do not agree: that of which the manifest wants just
 /// the content. Where it wants neither, ours stays, and the plan makes what is wanted.
-pub fn reconciled(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
+pub(super) fn reconciled(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
     if state.rivals.is_empty() {
         return Vec::new();
     }

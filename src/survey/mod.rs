@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 
-pub use self::builds::{learned, superseded};
 use crate::api::Client;
 use crate::context::{Cache, History, ScanError};
 use crate::manifest::Workspace;
