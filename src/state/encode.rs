@@ -16,6 +16,7 @@ use super::lockfile::{Built, Entry, Failed, Inputs, Kind, Pending, Pin, Submissi
 use super::merge;
 use crate::base::digest::Fingerprint;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
+use crate::base::reference::OciDigest;
 
 /// The latest version that this imgplan reads. It writes the earliest that can say all there is to
 /// say: 2 has `pins` and `protect`, which an earlier imgplan would drop.
@@ -64,9 +65,9 @@ pub fn encode(service: &str, state: &State) -> String {
     }
     for (reference, pin) in &state.pins {
         line(2, &quoted(reference), "");
-        line(4, "digest", &quoted(&pin.digest));
+        line(4, "digest", &quoted(&pin.digest.to_string()));
         for (platform, digest) in &pin.platforms {
-            line(4, &quoted(platform.as_str()), &quoted(digest));
+            line(4, &quoted(platform.as_str()), &quoted(&digest.to_string()));
         }
     }
     line(0, "units", if state.entries.is_empty() { "{}" } else { "" });
@@ -150,11 +151,11 @@ struct File {
 
 #[derive(Deserialize)]
 struct PinBlock {
-    digest: String,
+    digest: OciDigest,
     #[serde(rename = "linux/amd64")]
-    amd64: Option<String>,
+    amd64: Option<OciDigest>,
     #[serde(rename = "linux/arm64")]
-    arm64: Option<String>,
+    arm64: Option<OciDigest>,
 }
 
 #[derive(Deserialize)]
@@ -242,7 +243,7 @@ fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, DecodeError> {
 
 impl From<PinBlock> for Pin {
     fn from(block: PinBlock) -> Self {
-        let of = |platform, digest: Option<String>| Some((platform, digest?));
+        let of = |platform, digest: Option<OciDigest>| Some((platform, digest?));
         let amd64 = of(Platform::Amd64, block.amd64);
         let arm64 = of(Platform::Arm64, block.arm64);
         Self { digest: block.digest, platforms: amd64.into_iter().chain(arm64).collect() }
@@ -310,8 +311,8 @@ mod tests {
         };
         let keys = ["api:1.10", "a--b:latest", "ns/app:020"];
         let pin = Pin {
-            digest: "sha256:1".to_owned(),
-            platforms: BTreeMap::from([(Platform::Arm64, "sha256:2".to_owned())]),
+            digest: OciDigest::of(b"index"),
+            platforms: BTreeMap::from([(Platform::Arm64, OciDigest::of(b"image"))]),
         };
         State {
             entries: keys.iter().map(|key| (key.parse().unwrap(), entry.clone())).collect(),

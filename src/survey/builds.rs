@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::note;
 use crate::api::look::{self, Listing, Lookup, Wanted};
 use crate::api::{BuildView, Client, ErrorKind, Progress};
 use crate::base::name::{BuildId, ImageRef};
@@ -95,11 +96,5 @@ fn known(view: &BuildView, stage: Option<Stage>) -> Known {
             Known::Alive { age: age.map(|age| Duration::try_from(age).unwrap_or_default()) }
         }
         Progress::Failed(_) | Progress::Cancelled => Known::Dead,
-    }
-}
-
-fn note(facts: &mut Facts, note: String) {
-    if !facts.notes.contains(&note) {
-        facts.notes.push(note);
     }
 }

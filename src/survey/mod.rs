@@ -5,12 +5,14 @@
 mod builds;
 mod changes;
 mod contexts;
+mod upstreams;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use miette::Diagnostic;
 
+pub use self::upstreams::{Upstreams, note_unknown, upstreams};
 use crate::api::Client;
 use crate::context::{Cache, History, ScanError};
 use crate::manifest::Workspace;
@@ -78,11 +80,18 @@ pub async fn facts(
     client: Option<&Client>,
 ) -> Result<Facts, SurveyError> {
     let mut facts = contexts::scan(workspace, caches.stat).await?;
+    facts.now = Some(jiff::Timestamp::now());
     facts.changes = changes::find(workspace, state, &caches.history, &facts.contexts).await;
     if let Some(client) = client {
         ask(state, client, &mut facts).await;
     }
     Ok(facts)
+}
+
+fn note(facts: &mut Facts, note: String) {
+    if !facts.notes.contains(&note) {
+        facts.notes.push(note);
+    }
 }
 
 /// Asks the service, but not for ever.
