@@ -8,7 +8,9 @@ use super::identify::settle;
 use super::learned::{learned, superseded};
 use super::noted::{noted, reconciled};
 use super::options::Options;
-use super::{Plan, build};
+use super::previous::Lookup;
+use super::{Plan, Step, build};
+use crate::base::name::ImageRef;
 use crate::manifest::workspace::Workspace;
 use crate::state::{Record, State};
 
@@ -38,6 +40,23 @@ pub fn decide(workspace: Workspace, facts: &Facts, state: &State, options: &Opti
     records.extend(superseded(&plan, &state, facts));
     let noted = noted(&workspace, facts, &state);
     Decision { workspace, plan, learned: records, noted }
+}
+
+/// The units on record that a plan has a step for, as far as is known by now.
+pub fn marked(
+    workspace: &Workspace,
+    facts: &Facts,
+    state: &State,
+    options: &Options,
+) -> Vec<ImageRef> {
+    let lookup = Lookup::new(workspace, state);
+    let of = |step: &Step| match step.unit() {
+        Some(unit) => {
+            lookup.of(workspace, workspace.unit(unit)).map(|previous| previous.key.clone())
+        }
+        None => Some(step.key.clone()),
+    };
+    build(workspace, facts, state, options).steps.iter().filter_map(of).collect()
 }
 
 fn take_in(state: &mut Cow<'_, State>, records: &[Record]) {

@@ -17,18 +17,20 @@ pub mod options;
 pub mod pins;
 mod previous;
 pub mod reason;
+pub mod saved;
 mod select;
 #[cfg(test)]
 mod tests;
 
 pub use build::build;
-pub use decide::{Decision, decide};
+pub use decide::{Decision, decide, marked};
 pub use facts::Facts;
 pub use identify::identities;
-pub use noted::vanished;
+pub use noted::seen;
 pub use options::{Options, Pattern, Selection};
 pub use previous::Lookup;
 pub use reason::Reason;
+pub use saved::SavedPlan;
 
 pub use crate::context::FileChange;
 

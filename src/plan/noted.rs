@@ -22,13 +22,7 @@ pub(super) fn noted(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<
             records.push(Record::Protected { unit, kind, platform, protect });
         }
     }
-    for (key, entry) in &state.entries {
-        let Some(built) = &entry.built else { continue };
-        let visibility = facts.visibility(key, built);
-        if visibility != built.visibility {
-            records.push(known(key, entry, Some(Built { visibility, ..built.clone() })));
-        }
-    }
+    records.extend(visibilities(facts, state));
     records.extend(pins(facts, state));
     records
 }
@@ -43,14 +37,26 @@ fn pins(facts: &Facts, state: &State) -> Vec<Record> {
     facts.pins.iter().filter_map(moved).collect()
 }
 
-/// Images that the service does not have any more: to bring the lockfile in line with it and nothing
-/// else. One that was replaced stays on record as it was, since what is there now is not known.
-pub fn vanished(facts: &Facts, state: &State) -> Vec<Record> {
+/// Who may pull images, where the service says otherwise than the lockfile.
+fn visibilities(facts: &Facts, state: &State) -> Vec<Record> {
+    let seen = |(key, entry): (&ImageRef, &Entry)| {
+        let built = entry.built.as_ref()?;
+        let visibility = facts.visibility(key, built);
+        let now = Built { visibility, ..built.clone() };
+        (visibility != built.visibility).then(|| known(key, entry, Some(now)))
+    };
+    state.entries.iter().filter_map(seen).collect()
+}
+
+/// How the service shows the images on record, to bring the lockfile in line with it and nothing else.
+/// One that was replaced stays on record as it was, since what is there now is not known.
+pub fn seen(facts: &Facts, state: &State) -> Vec<Record> {
     let gone = |(key, entry): (&ImageRef, &Entry)| {
         let built = entry.built.as_ref()?;
         (facts.drift(key, built) == Some(Drift::Gone)).then(|| known(key, entry, None))
     };
-    state.entries.iter().filter_map(gone).collect()
+    let gone = state.entries.iter().filter_map(gone);
+    visibilities(facts, state).into_iter().chain(gone).collect()
 }
 
 /// Which side of a merge is right where the two do not agree: that of which the manifest wants just
