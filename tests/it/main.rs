@@ -13,6 +13,7 @@ mod examples;
 mod failures;
 mod faults;
 mod hygiene;
+mod images;
 mod kill;
 mod layers;
 mod lost;
