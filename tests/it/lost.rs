@@ -349,9 +349,10 @@ fn a_move_whose_answer_was_lost_is_done_all_the_same() {
         if body["dryRun"] == false {
             return Answer::text(502, "<html>Bad Gateway</html>");
         }
-        let result = |update: &Value| match update["source"]["owner"] == new {
-            true => json!({ "success": true }),
-            false => json!({ "success": false, "error": { "code": "image_not_found" } }),
+        let result = |update: &Value| {
+            let there = update["source"]["owner"] == new;
+            let error = (!there).then(|| json!({ "code": "image_not_found" }));
+            json!({ "success": there, "error": error })
         };
         let results: Vec<Value> = body["updates"].as_array().unwrap().iter().map(result).collect();
         Answer::json(200, &json!({ "results": results }))
