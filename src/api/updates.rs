@@ -60,12 +60,13 @@ impl Client {
         updates: &[ImageUpdate],
         stop: &CancellationToken,
     ) -> Vec<Result<Updated, ApiError>> {
+        let mut updates = updates.to_vec();
         let mut results: Vec<Option<Outcome>> = updates.iter().map(|_| None).collect();
         let all: Vec<usize> = (0..updates.len()).collect();
         let batches = all.chunks(UPDATES_PER_REQUEST).rev();
         let mut left: Vec<Vec<usize>> = batches.map(<[usize]>::to_vec).collect();
         while let Some(batch) = left.pop() {
-            let mut refused = self.carry(batch, updates, &mut results, stop).await;
+            let mut refused = self.carry(batch, &mut updates, &mut results, stop).await;
             // One of them is at fault, and the others should not stand in for it.
             let second = refused.split_off(refused.len() / 2);
             left.extend([second, refused].into_iter().filter(|half| !half.is_empty()));
@@ -78,7 +79,7 @@ impl Client {
     async fn carry(
         &self,
         mut open: Vec<usize>,
-        updates: &[ImageUpdate],
+        updates: &mut [ImageUpdate],
         results: &mut [Option<Outcome>],
         stop: &CancellationToken,
     ) -> Vec<usize> {
@@ -122,13 +123,14 @@ impl Client {
         }
     }
 
-    /// Finds out what became of updates that have met an error. Returns those that may be asked for
-    /// again: they were not done, or do no harm if they were.
+    /// Finds out what became of updates that have met an error. Returns those that are to be asked for
+    /// again: they were not done, or do no harm if they were. Of a move that an earlier run has made,
+    /// what is left to do is asked for: it may have had another visibility.
     async fn find_out(
         &self,
         doubt: Vec<(usize, ApiError)>,
         again: bool,
-        updates: &[ImageUpdate],
+        updates: &mut [ImageUpdate],
         results: &mut [Option<Outcome>],
     ) -> Vec<usize> {
         let (looked, rest): (Vec<_>, Vec<_>) = doubt
@@ -141,10 +143,12 @@ impl Client {
         for ((at, error), effect) in looked.into_iter().zip(effects).chain(rest) {
             let passes = is_in_doubt(&error);
             results[at] = Some(match effect {
-                Effect::Done => {
-                    let visibility = updates[at].set.visibility.as_deref();
-                    Ok(Updated { visibility: visibility.and_then(|text| text.parse().ok()) })
+                Effect::Done if updates[at].set.visibility.is_some() => {
+                    updates[at] = after(&updates[at]);
+                    open.push(at);
+                    continue;
                 }
+                Effect::Done => Ok(Updated { visibility: None }),
                 Effect::NotDone if passes && again => {
                     open.push(at);
                     continue;

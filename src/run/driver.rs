@@ -23,7 +23,7 @@ use crate::event::{RunEvent, Signal, Summary};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Origin, UnitId};
 use crate::plan::{Action, Facts, Make, Plan, StepId};
-use crate::state::{Record, StateError, Store};
+use crate::state::{Record, State, StateError, Store};
 
 /// What a run works on.
 pub struct Run<'a> {
@@ -98,23 +98,7 @@ pub async fn execute(
     signals: &mut mpsc::UnboundedReceiver<Signal>,
 ) -> Result<Summary, RunError> {
     let (messages, mut inbox) = mpsc::unbounded_channel();
-    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let packers = cores.min(PACKERS);
-    let stopping = CancellationToken::new();
-    let client = step::observed(&run.client, messages.clone(), None);
-    let known = store.state().entries.values().flat_map(|entry| entry.builds().cloned()).collect();
-    let links = Links {
-        poller: Poller::start(client.clone()),
-        updates: Updates::start(client.clone(), stopping.clone()),
-        paths: Paths::new(client.clone()),
-        transfers: Transfers::new(client, messages.clone(), stopping.clone(), known),
-        client: run.client.clone(),
-        messages,
-        stopping,
-        packers: Arc::new(Semaphore::new(packers)),
-        archives: Arc::new(Semaphore::new(packers + UPLOADS)),
-        uploads: Arc::new(Semaphore::new(UPLOADS)),
-    };
+    let links = links(&run, store.state(), messages);
     let (lanes, limits) = lanes(&run, store.state());
     let mut driver = Driver {
         dispatcher: Dispatcher::new(run.plan, &lanes, &limits, run.options.timeout),
@@ -158,6 +142,27 @@ pub async fn execute(
     match driver.broken {
         Some(broken) => Err(broken.after(summary)),
         None => Ok(summary),
+    }
+}
+
+/// What steps share.
+fn links(run: &Run<'_>, state: &State, messages: mpsc::UnboundedSender<StepMessage>) -> Links {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let packers = cores.min(PACKERS);
+    let stopping = CancellationToken::new();
+    let client = step::observed(&run.client, messages.clone(), None);
+    let known = state.entries.values().flat_map(|entry| entry.builds().cloned()).collect();
+    Links {
+        poller: Poller::start(client.clone()),
+        updates: Updates::start(client.clone(), stopping.clone()),
+        paths: Paths::new(client.clone()),
+        transfers: Transfers::new(client, messages.clone(), stopping.clone(), known),
+        client: run.client.clone(),
+        messages,
+        stopping,
+        packers: Arc::new(Semaphore::new(packers)),
+        archives: Arc::new(Semaphore::new(packers + UPLOADS)),
+        uploads: Arc::new(Semaphore::new(UPLOADS)),
     }
 }
 

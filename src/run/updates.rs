@@ -22,6 +22,9 @@ const GATHER: Duration = Duration::from_millis(20);
 /// Requests at once. While these are on their way, or wait for their turn, others gather.
 const AT_ONCE: usize = 4;
 
+/// Tries at looking where images are that were renamed or moved.
+const LOOKS: u32 = 3;
+
 /// Takes what is asked for, from any step.
 #[derive(Clone)]
 pub(super) struct Updates {
@@ -106,8 +109,10 @@ async fn carry(client: &Client, stopping: &CancellationToken, batch: Vec<Ask>) {
     }
     let mut found: HashMap<Owner, HashMap<ImageRef, String>> = HashMap::new();
     for (owner, units) in moved {
-        // A path that nobody told is looked for when it is needed.
-        let paths = paths::find(client, &owner, &units).await.unwrap_or_default();
+        // What was changed should soon be on record, and a path that nobody told is looked for again
+        // when it is needed.
+        let client = client.trying(LOOKS.min(client.most_tries()));
+        let paths = paths::find(&client, &owner, &units).await.unwrap_or_default();
         found.insert(owner, paths);
     }
     for (ask, result) in batch.into_iter().zip(results) {
@@ -161,7 +166,8 @@ fn why(error: &ApiError) -> StepFailure {
             let help = "whether it was changed is not known: the next apply finds out";
             StepFailure { help: Some(help.to_owned()), ..failure }
         }
-        ErrorKind::NotFound => {
+        // Not where the service has no such endpoint.
+        ErrorKind::NotFound if error.status.is_none() => {
             let help = "see whether somebody has deleted, renamed or moved the image; building it \
                         again makes a new one";
             StepFailure { help: Some(help.to_owned()), ..failure }

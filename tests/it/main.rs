@@ -14,6 +14,7 @@ mod failures;
 mod faults;
 mod fields;
 mod hygiene;
+mod images;
 mod kill;
 mod layers;
 mod lost;

@@ -9,7 +9,8 @@ use super::*;
 use crate::api::fake::{Asked, Fake, Reply};
 use crate::api::gate::Gate;
 
-/// `a:1 > b:2` renames, `a:1 > t/a:1` gives it to a team, `a:1 PUBLIC` changes who can pull it.
+/// `a:1 > b:2` renames, `a:1 > t/a:1` gives it to a team, `a:1 PUBLIC` changes who can pull it, and
+/// `a:1 > b:2 PUBLIC` does both.
 fn update(text: &str) -> ImageUpdate {
     let (source, set) = text.split_once(' ').unwrap();
     let (name, tag) = source.split_once(':').unwrap();
@@ -23,6 +24,8 @@ fn update(text: &str) -> ImageUpdate {
     match set.strip_prefix("> ") {
         None => update.set.visibility = Some(set.to_owned()),
         Some(place) => {
+            let (place, visibility) = place.split_once(' ').unwrap_or((place, ""));
+            update.set.visibility = (!visibility.is_empty()).then(|| visibility.to_owned());
             let (new_name, new_tag) = place.trim_start_matches("t/").split_once(':').unwrap();
             update.set.name = (new_name != name).then(|| new_name.to_owned());
             update.set.tag = (new_tag != tag).then(|| new_tag.to_owned());
@@ -138,6 +141,11 @@ async fn many_go_with_one_request_and_each_stands_for_itself() {
 async fn an_earlier_run_may_have_done_it() {
     let fake = service(&["b:1", "c:2", "t/d:1", "e:1"], |_, apply| said(apply()));
     assert_eq!(outcomes(&fake, &FOUR).await, ["ok"; 4]);
+    // It may have been hidden then.
+    let fake = service(&["b:1"], |_, apply| said(apply()));
+    assert_eq!(outcomes(&fake, &["a:1 > b:1 PUBLIC"]).await, ["ok"]);
+    let last = request(fake.asked().last().unwrap()).updates.remove(0);
+    assert_eq!((sizes(&fake), last), (vec![1, -2, 1], update("b:1 PUBLIC")));
     // What stands at the new place while the image is at the old one is another image.
     let fake = service(&["a:1", "b:1"], |_, apply| said(apply()));
     assert_eq!(outcomes(&fake, &["a:1 > b:1"]).await, ["Taken"]);
@@ -196,7 +204,7 @@ async fn what_an_answer_does_not_speak_of_is_looked_up() {
     }
     let short = service(&THERE, |_, apply| {
         let mut results = apply();
-        results.truncate(3);
+        results.pop();
         said(results)
     });
     assert_eq!(outcomes(&short, &FOUR).await, ["ok", "ok", "ok", "Lost"].map(str::to_owned));
@@ -215,7 +223,9 @@ async fn one_that_spoils_a_request_spoils_no_other() {
             );
         }
         let mut answer = apply(&mut THERE.iter().map(|&at| at.to_owned()).collect(), &request);
-        answer.iter_mut().for_each(|result| result["source"] = Value::Null);
+        for result in &mut answer {
+            result["source"] = Value::Null;
+        }
         said(answer)
     });
     let texts = ["a:1 > b:1", "c:1 > c:2", "d:1 BAD", "e:1 PUBLIC"];
@@ -232,9 +242,9 @@ async fn one_that_spoils_a_request_spoils_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_looked_up_is_not_known() {
-    let fake = Fake::new(|asked| match request(asked).dry_run {
-        true => Reply::detail(400, "no dry runs"),
-        false => Reply::Broken(true),
+    let fake = Fake::new(|asked| {
+        let dry_run = request(asked).dry_run;
+        if dry_run { Reply::detail(400, "no dry runs") } else { Reply::Broken(true) }
     });
     assert_eq!(outcomes(&fake, &["a:1 > b:1"]).await, ["Lost"]);
     assert_eq!(sizes(&fake), [1, -2]);
