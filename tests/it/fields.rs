@@ -337,6 +337,7 @@ fn what_is_wrong_in_a_lowered_dockerfile_is_shown_there() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a snapshot")]
 fn how_wrong_moves_look() {
     assert_snapshot!(refused("images:
   - {name: app, context: app}
@@ -462,6 +463,7 @@ removed:
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a snapshot")]
 fn how_wrong_fields_look() {
     assert_snapshot!(refused("defaults:
   max_age: 30s
