@@ -100,7 +100,7 @@ impl Finder<'_> {
                             same.iter().map(|&other| self.drafts[other].tag.to_string()).collect();
                         format!("`{name}` has the tag {}", tags.join(", "))
                     }
-                    None => self.nearest(name),
+                    None => near_name(name, self.written.iter().copied()),
                 };
                 let message = format!("no image of this manifest is called `{}`", need.as_str());
                 found.problems.push(Problem::new(message, need.span(), "needed here").help(help));
@@ -121,15 +121,6 @@ impl Finder<'_> {
     /// Whether the image's tag changes with its content.
     fn is_open(&self, draft: usize) -> bool {
         self.drafts[draft].tag.has_fingerprint()
-    }
-
-    fn nearest(&self, name: &str) -> String {
-        let mut known: Vec<&str> = self.written.iter().copied().collect();
-        known.sort_unstable();
-        match nearest(name, &known) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "name an image of this manifest".to_owned(),
-        }
     }
 
     /// The unit of an image on one platform, or all of them where it has none on that.
@@ -215,11 +206,10 @@ impl Finder<'_> {
                         .iter()
                         .map(|&other| format!("{name}:{}", self.drafts[other].tag))
                         .collect();
-                    let help = match named.iter().any(|&other| self.is_open(other)) {
-                        true => {
-                            "give them names of their own: their tags change with their content"
-                        }
-                        false => "say which, with its tag",
+                    let help = if named.iter().any(|&other| self.is_open(other)) {
+                        "give them names of their own: their tags change with their content"
+                    } else {
+                        "say which, with its tag"
                     };
                     return Err(Miss {
                         message: format!("`{image}` could be any of {}", refs.join(", ")),
@@ -261,9 +251,12 @@ impl Finder<'_> {
         let tags: Vec<String> = others
             .filter(|&&other| other != own)
             .filter(|&&other| matches!(self.drafts[other].content, Content::Build { .. }))
-            .map(|&other| match self.is_open(other) {
-                true => format!("`{name}`, which is named without a tag"),
-                false => format!("{name}:{}", self.drafts[other].tag),
+            .map(|&other| {
+                if self.is_open(other) {
+                    format!("`{name}`, which is named without a tag")
+                } else {
+                    format!("{name}:{}", self.drafts[other].tag)
+                }
             })
             .collect();
         if !tags.is_empty() {
@@ -278,6 +271,16 @@ impl Finder<'_> {
 struct Miss {
     message: String,
     help: String,
+}
+
+/// What to write instead of a name that no image has.
+pub(super) fn near_name<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
+    let mut known: Vec<&str> = known.collect();
+    known.sort_unstable();
+    match nearest(name, &known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "name an image of this manifest".to_owned(),
+    }
 }
 
 /// What to do about a variable that leaves a reference without meaning.

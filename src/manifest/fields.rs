@@ -9,7 +9,7 @@ use super::model::{Image, Pairs};
 use super::resolve::Resolver;
 
 /// The least that `max_age` may be: below it, every run would make the image again.
-const LEAST_AGE: Duration = Duration::from_mins(1);
+const LEAST_AGE: Duration = Duration::from_secs(60);
 
 /// What units of one image share, with defaults filled in.
 #[derive(Debug, Default)]

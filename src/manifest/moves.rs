@@ -4,12 +4,12 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Sp;
+use super::bases::near_name;
 use super::draft::Draft;
 use super::model::PatternText;
 use super::pattern::UnitPattern;
 use super::resolve::Resolver;
 use super::workspace::{Moved, Removed, Unit};
-use crate::base::nearest::nearest;
 use crate::base::source::{Problem, Span};
 
 /// The images that there are, by their names.
@@ -34,16 +34,25 @@ impl<'m> Entry<'m> {
     fn to(&self) -> &'m UnitPattern {
         &self.to.0.value.0
     }
+}
 
-    /// What a name becomes by this entry, if it is meant by it.
-    fn applied(&self, name: &UnitPattern) -> Option<UnitPattern> {
-        let from = self.from();
-        if from == name {
-            return Some(self.to().clone());
+/// All entries of `moved`, and the first of each `from`.
+struct Entries<'m> {
+    all: Vec<Entry<'m>>,
+    by_from: HashMap<&'m UnitPattern, usize>,
+}
+
+impl Entries<'_> {
+    /// The entry by which a name moves, and what it becomes.
+    fn next(&self, name: &UnitPattern) -> Option<(usize, UnitPattern)> {
+        let to = |at: usize| self.all.get(at).map(|entry| entry.to().clone());
+        if let Some(&at) = self.by_from.get(name) {
+            return Some((at, to(at)?));
         }
         // A tag of an image that moves as a whole goes along.
-        (from.tag.is_none() && from.name == name.name)
-            .then(|| UnitPattern { name: self.to().name.clone(), tag: name.tag.clone() })
+        let whole = UnitPattern { name: name.name.clone(), tag: None };
+        let at = *self.by_from.get(&whole)?;
+        Some((at, UnitPattern { tag: name.tag.clone(), ..to(at)? }))
     }
 }
 
@@ -73,21 +82,22 @@ impl<'a> Resolver<'a> {
     }
 
     /// The entries of `moved` that are whole.
-    fn entries(&mut self) -> Vec<Entry<'a>> {
+    fn entries(&mut self) -> Entries<'a> {
         let manifest = self.manifest;
         let all = manifest.moved.as_deref().unwrap_or_default();
-        let mut entries: Vec<Entry<'a>> = Vec::new();
+        let mut entries = Entries { all: Vec::new(), by_from: HashMap::new() };
         for (index, entry) in all.iter().enumerate() {
             let next = all.get(index + 1).map(Sp::span);
-            match (&entry.from, &entry.to) {
-                (Some(from), Some(to)) => entries.push(Entry { from, to }),
-                (None, _) => {
-                    self.missing("`from`", "`from:` with what it was called", entry.span(), next)
+            let (key, add) = match (&entry.from, &entry.to) {
+                (Some(from), Some(to)) => {
+                    entries.by_from.entry(&from.0.value.0).or_insert(entries.all.len());
+                    entries.all.push(Entry { from, to });
+                    continue;
                 }
-                (_, None) => {
-                    self.missing("`to`", "`to:` with what it is called now", entry.span(), next)
-                }
-            }
+                (None, _) => ("`from`", "`from:` with what it was called"),
+                (_, None) => ("`to`", "`to:` with what it is called now"),
+            };
+            self.missing(key, add, entry.span(), next);
         }
         entries
     }
@@ -102,20 +112,22 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn moved(&mut self, entries: &[Entry<'a>], present: &Present<'_>) -> Vec<Moved> {
+    fn moved(&mut self, entries: &Entries<'a>, present: &Present<'_>) -> Vec<Moved> {
         let mut moved = Vec::new();
-        for (index, entry) in entries.iter().enumerate() {
-            let earlier = &entries[..index];
-            if let Some(first) = earlier.iter().find(|other| other.from() == entry.from()) {
-                let message = format!("`{}` moves twice", entry.from());
-                self.twice(message, first.from.span(), entry.from.span());
+        let mut targets: HashMap<&UnitPattern, Span> = HashMap::new();
+        for (index, entry) in entries.all.iter().enumerate() {
+            if let Some(&first) = entries.by_from.get(entry.from()).filter(|first| **first != index)
+            {
+                let first = entries.all.get(first).map_or(entry.from.span(), |e| e.from.span());
+                self.twice(format!("`{}` moves twice", entry.from()), first, entry.from.span());
                 continue;
             }
-            if let Some(first) = earlier.iter().find(|other| other.to() == entry.to()) {
+            if let Some(&first) = targets.get(entry.to()) {
                 let message = format!("two images move to `{}`", entry.to());
-                self.twice(message, first.to.span(), entry.to.span());
+                self.twice(message, first, entry.to.span());
                 continue;
             }
+            targets.insert(entry.to(), entry.to.span());
             if entry.from().tag.is_some() != entry.to().tag.is_some() {
                 let message =
                     format!("`{}` and `{}` differ in having a tag", entry.from(), entry.to());
@@ -139,32 +151,31 @@ impl<'a> Resolver<'a> {
 
     /// Follows an entry through those that begin where it ends: the last of them, and what the name
     /// is there. Reports a circle at the first of its entries.
-    fn end_of(&mut self, first: usize, entries: &[Entry<'a>]) -> Option<(Entry<'a>, UnitPattern)> {
+    fn end_of(&mut self, first: usize, entries: &Entries<'a>) -> Option<(Entry<'a>, UnitPattern)> {
         let mut way = vec![first];
-        let mut to = entries[first].to().clone();
-        loop {
-            let whole = |exact: bool| {
-                let next = |entry: &Entry<'_>| (*entry.from() == to) == exact;
-                let mut all = entries.iter().enumerate().filter(|(_, entry)| next(entry));
-                all.find_map(|(at, entry)| Some((at, entry.applied(&to)?)))
-            };
-            let Some((at, next)) = whole(true).or_else(|| whole(false)) else {
-                return way.last().map(|&last| (entries[last], to));
-            };
-            if let Some(start) = way.iter().position(|&seen| seen == at) {
-                let circle = &way[start..];
-                if circle.iter().min() == Some(&first) {
-                    self.circle(circle.iter().map(|&at| entries[at]));
+        let mut seen = HashSet::from([first]);
+        let mut last = *entries.all.get(first)?;
+        let mut to = last.to().clone();
+        while let Some((at, next)) = entries.next(&to) {
+            if !seen.insert(at) {
+                let circle = way.iter().skip_while(|step| **step != at);
+                if circle.clone().min() == Some(&first) {
+                    self.circle(circle.filter_map(|at| entries.all.get(*at)));
                 }
                 return None;
             }
             way.push(at);
+            last = *entries.all.get(at)?;
             to = next;
         }
+        Some((last, to))
     }
 
-    fn circle(&mut self, entries: impl Iterator<Item = Entry<'a>>) {
-        let entries: Vec<Entry<'a>> = entries.collect();
+    fn circle<'e>(&mut self, entries: impl Iterator<Item = &'e Entry<'a>>)
+    where
+        'a: 'e,
+    {
+        let entries: Vec<&Entry<'a>> = entries.collect();
         let mut names: Vec<String> = entries.iter().map(|entry| entry.from().to_string()).collect();
         names.extend(names.first().cloned());
         let mut labels = entries
@@ -205,25 +216,17 @@ impl<'a> Resolver<'a> {
         if present.of(to).is_some() || present.lost.contains(name) {
             return true;
         }
-        let help = match present.units.get(name) {
-            Some(same) => {
-                let keys: Vec<String> = same.iter().map(|unit| unit.shown()).collect();
-                format!("there is {}", keys.join(", "))
-            }
-            None => {
-                let mut known: Vec<&str> = present.units.keys().copied().collect();
-                known.sort_unstable();
-                match nearest(name, &known) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => "name an image of this manifest".to_owned(),
-                }
-            }
+        let help = if let Some(same) = present.units.get(name) {
+            let keys: Vec<String> = same.iter().map(|unit| unit.shown()).collect();
+            format!("there is {}", keys.join(", "))
+        } else {
+            near_name(name, present.units.keys().copied())
         };
         self.report(format!("no image of this manifest is called `{to}`"), said.span(), help);
         false
     }
 
-    fn removed(&mut self, moved: &[Entry<'a>], present: &Present<'_>) -> Vec<Removed> {
+    fn removed(&mut self, moved: &Entries<'a>, present: &Present<'_>) -> Vec<Removed> {
         let manifest = self.manifest;
         let all = manifest.removed.as_deref().unwrap_or_default();
         let mut seen: HashMap<&UnitPattern, Span> = HashMap::new();
@@ -240,7 +243,7 @@ impl<'a> Resolver<'a> {
                 continue;
             }
             seen.insert(from, name.span());
-            if let Some(entry) = moved.iter().find(|entry| entry.from() == from) {
+            if let Some(entry) = moved.by_from.get(from).and_then(|at| moved.all.get(*at)) {
                 let message = format!("`{from}` is both moved and removed");
                 let problem = Problem::new(message, name.span(), "removed");
                 let problem = problem.and(entry.from.span(), "moved");

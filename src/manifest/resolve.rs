@@ -69,7 +69,7 @@ pub(super) fn resolve(mut resolver: Resolver<'_>) -> Result<Workspace, Vec<Probl
     })
 }
 
-impl<'a> Resolver<'a> {
+impl Resolver<'_> {
     pub(super) fn report(
         &mut self,
         message: impl Into<String>,
