@@ -72,14 +72,17 @@ struct State {
 pub(super) struct Turn<'a> {
     host: &'a Host,
     admitted: Instant,
-    _seat: SemaphorePermit<'a>,
 }
 
 impl Host {
+    /// Waits for one of the seats, which is held over all tries at a request: were it given back while
+    /// one waits for its next try, all others would meet the same trouble for themselves meanwhile.
+    pub(super) async fn seat(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        self.seats.acquire().await.map_err(|_| Failure::odd("nobody is asked any more"))
+    }
+
     /// Waits until a request may leave. Fails at once where, or when, the host is closed.
     pub(super) async fn turn(&self) -> Result<Turn<'_>, Failure> {
-        let seat = self.seats.acquire().await;
-        let seat = seat.map_err(|_| Failure::odd("nobody is asked any more"))?;
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -92,7 +95,7 @@ impl Host {
                 state.window.admit(now)
             };
             match admit {
-                Admit::Now => return Ok(Turn { host: self, admitted: now, _seat: seat }),
+                Admit::Now => return Ok(Turn { host: self, admitted: now }),
                 Admit::At(at) => {
                     tokio::select! {
                         () = tokio::time::sleep_until(at) => {}

@@ -10,6 +10,8 @@ mod challenge;
 pub mod credentials;
 mod docker_config;
 pub mod error;
+#[cfg(test)]
+mod fake;
 mod header;
 mod helper;
 mod host;

@@ -117,6 +117,8 @@ impl Wire {
         wanted: &Wanted<'_>,
         hear: Hear<'_>,
     ) -> Result<Answer, Failure> {
+        let host = self.hosts.get(origin(&wanted.url));
+        let _seat = host.seat().await?;
         let (mut failed, mut refusals) = (0, 0);
         loop {
             match self.once(wanted, hear).await {
@@ -125,7 +127,7 @@ impl Wire {
                 Err(Miss::Refused) => {
                     refusals += 1;
                     if refusals >= MOST_REFUSALS {
-                        let message = format!("{} refuses again and again", origin(&wanted.url));
+                        let message = format!("{} refuses again and again", host.name);
                         let (kind, help) = (UpstreamErrorKind::RateLimited, "try again later");
                         return Err(Failure::new(kind, message, help));
                     }
@@ -138,7 +140,7 @@ impl Wire {
                         return Err(why);
                     }
                     let wait = retry::wait(failed, asked, jitter());
-                    let host = self.hosts.get(origin).name.clone();
+                    let host = host.name.clone();
                     hear(Notice::Retry { host, why: why.message, wait });
                     tokio::time::sleep(wait).await;
                 }
