@@ -227,6 +227,16 @@ pub(super) enum ContextCommand {
         #[arg(value_name = "IMAGE")]
         image: String,
     },
+    /// Print the Dockerfile that is sent: with build arguments, the target, the paths of bases and
+    /// pinned digests put in
+    Dockerfile {
+        /// `name` or `name:tag`
+        #[arg(value_name = "IMAGE")]
+        image: String,
+        /// Take the paths of bases from the lockfile that `--local` keeps
+        #[arg(long, env = "IMGPLAN_LOCAL")]
+        local: bool,
+    },
     /// List the files that are sent, one a line
     List {
         /// `name` or `name:tag`

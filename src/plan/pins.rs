@@ -1,12 +1,14 @@
 //! Which public references a workspace stands on, and what the lockfile has of them. Pure.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 
 use super::Facts;
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::ImageRef;
 use crate::base::reference::RegistryRef;
-use crate::manifest::workspace::{Origin, Unit, Workspace};
+use crate::base::upstream::SourceRef;
+use crate::manifest::workspace::{BuildOrigin, ExternalBase, Origin, Unit, Workspace};
 use crate::state::{Built, Inputs, Record, State};
 
 /// The full form of a reference, by which it is pinned. One that has a digest needs no pin.
@@ -28,6 +30,30 @@ pub fn references<'w>(units: impl Iterator<Item = &'w Unit>) -> BTreeMap<String,
     });
     let distinct: HashSet<&str> = texts.collect();
     distinct.into_iter().filter_map(to_pin).map(|one| (one.to_string(), one)).collect()
+}
+
+/// Where a Dockerfile names bases outside of the manifest that are pinned, and what goes there: the
+/// image by its digest. Without the tag, which says nothing beside a digest, and which some builders
+/// do not take with one.
+pub fn held_bases(build: &BuildOrigin, inputs: &Inputs) -> Vec<(Range<usize>, String)> {
+    let held = |base: &ExternalBase| {
+        let digest = inputs.get(&format!("from {}", base.image))?;
+        let name = base.image.parse::<RegistryRef>().ok()?.name();
+        Some((base.range.clone(), format!("{name}@{digest}")))
+    };
+    build.externals.iter().filter_map(held).collect()
+}
+
+/// A mirror's source, by its digest where it is pinned: what was planned is what arrives. It keeps
+/// its tag, from which the service derives the tag of what it makes.
+pub fn held_source(source: &SourceRef, inputs: &Inputs) -> SourceRef {
+    let held = || {
+        let digest = inputs.get("digest")?;
+        let tagged = source.as_str().rsplit('/').next()?.contains(':');
+        let latest = if tagged { "" } else { ":latest" };
+        format!("{source}{latest}@{digest}").parse().ok()
+    };
+    held().unwrap_or_else(|| source.clone())
 }
 
 /// In what the pins of a lockfile are not those of the manifest.

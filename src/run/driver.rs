@@ -22,7 +22,7 @@ use crate::base::name::Owner;
 use crate::event::{RunEvent, Signal, Summary};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Origin, UnitId};
-use crate::plan::{Action, Facts, Make, Plan, StepId};
+use crate::plan::{Action, Facts, Make, Plan, StepId, pins};
 use crate::state::{Record, State, StateError, Store};
 
 /// What a run works on.
@@ -340,19 +340,21 @@ impl Driver<'_> {
     fn make(&self, make: &Make) -> Result<Work, StepFailure> {
         let unit = self.run.workspace.unit(make.unit);
         let content = match &unit.origin {
-            Origin::Mirror(source) => Content::Mirror(source.clone()),
+            Origin::Mirror(source) => Content::Mirror(pins::held_source(source, &make.inputs)),
             Origin::Build(build) => {
                 let context = self.run.facts.context(make.unit);
                 let tree = context.map(|context| Arc::clone(&context.tree));
-                let bases = build
+                let mut bases = build
                     .bases
                     .iter()
                     .map(|base| Ok((base.range.clone(), self.path_of(base.unit)?)))
-                    .collect::<Result<_, StepFailure>>()?;
+                    .collect::<Result<Vec<_>, StepFailure>>()?;
+                let held = pins::held_bases(build, &make.inputs).into_iter();
+                bases.extend(held.map(|(range, held)| (range, BasePath::Known(held))));
                 Content::Build {
                     tree: tree.ok_or_else(|| fault("its context was not read".to_owned()))?,
                     dockerfile: Arc::clone(&build.dockerfile),
-                    inside: build.dockerfile_inside.clone(),
+                    inside: build.as_written().map(str::to_owned),
                     bases,
                 }
             }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use tokio::io::AsyncReadExt;
 use tokio::sync::OnceCell;
 
+use super::credential_helper;
 use super::docker_config::{Credential, DockerConfig, Found};
-use super::helper;
 use super::host::lock;
 use crate::base::reference::RegistryRef;
 
@@ -106,7 +106,7 @@ impl Keyring {
     async fn ask(&self, name: &str, server: String) -> Helped {
         let key = (name.to_owned(), server.clone());
         let cell = Arc::clone(lock(&self.helped).entry(key).or_default());
-        cell.get_or_init(|| helper::ask(&self.from.path, name, &server)).await.clone()
+        cell.get_or_init(|| credential_helper::ask(&self.from.path, name, &server)).await.clone()
     }
 
     async fn read(&self) -> Vec<Result<DockerConfig, String>> {

@@ -460,8 +460,8 @@ fn a_damaged_lockfile_is_refused_with_its_line() {
     let good = env.read("imgplan.lock");
     let writes = env.server().writes().len();
     for bad in [
-        good.replace("version: 1", "version: 2"),
-        format!("<<<<<<< ours\n{good}=======\n{good}>>>>>>> theirs\n"),
+        good.replace("version: 1", "version: 3"),
+        format!("<<<<<<< ours\n{good}=======\n>>>>>>> theirs\n"),
         good.replace("kind: build", "kind: bild"),
         good[..good.len() / 2].to_owned(),
         String::new(),
@@ -492,7 +492,7 @@ fn a_lockfile_with_a_conflict() {
     assert_snapshot!(env.run(["plan"]).shown(), @"
     exit 1
     --- stderr
-      × cannot read imgplan.lock: it has version 9, and this imgplan reads 1
+      × cannot read imgplan.lock: it has version 9, and this imgplan reads 2
       help: use a newer imgplan
     ");
 }

@@ -132,10 +132,11 @@ impl Project {
             action,
             reasons: Vec::new(),
             needs: Vec::new(),
+            added: false,
         };
         let steps: Vec<Step> = steps.into_iter().map(step).collect();
         let units = steps.len();
-        self.carry_out(Some(Plan { steps, unchanged: Vec::new(), units })).await
+        self.carry_out(Some(Plan { steps, units, ..Plan::default() })).await
     }
 
     async fn carry_out(&mut self, plan: Option<Plan>) -> Summary {
@@ -146,7 +147,9 @@ impl Project {
         let caches = Caches { stat: Cache::read(&work), history: History::at(&work) };
         let client = self.client.clone();
         let facts = survey::facts(&workspace, store.state(), caches, Some(&client)).await.unwrap();
-        let plan = plan.unwrap_or_else(|| plan::build(&workspace, &facts, store.state()));
+        let plan = plan.unwrap_or_else(|| {
+            plan::build(&workspace, &facts, store.state(), &plan::Options::default())
+        });
         let options =
             Options { builds: 64, transfers: 1000, owner: Owner::Personal, timeout: self.timeout };
         let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
