@@ -68,7 +68,7 @@ impl Dockerfile {
     /// --target …` makes of this one.
     ///
     /// A target is a stage's name in any case, or its index; of several stages of a name it is the
-    /// last. (BuildKit knows no index here, only `COPY --from` does.) An ARG behind ONBUILD gets the value too, where a
+    /// last; an empty one is none. (BuildKit knows no index here, only `COPY --from` does.) An ARG behind ONBUILD gets the value too, where a
     /// later stage may carry the trigger out; in the last stage a trigger is part of the image, and
     /// stays as it is written. All else of the text stays. Says everything that cannot be lowered:
     /// the arguments by name, then the target.
@@ -87,6 +87,7 @@ impl Dockerfile {
         args: &BTreeMap<String, String>,
         target: Option<&str>,
     ) -> Result<Self, Vec<LowerError>> {
+        let target = target.filter(|name| !name.is_empty());
         let target = target.map(|name| self.target(name)).transpose();
         let kept = match &target {
             Ok(Some(index)) => index + 1,

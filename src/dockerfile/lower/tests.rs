@@ -111,6 +111,7 @@ fn targets() {
     for (target, expected) in [("one", one), ("ONE", one), ("0", one), ("1", two), ("x", three)] {
         assert_eq!(lower(text, &[], Some(target)).as_deref(), Ok(expected), "{target}");
     }
+    assert_eq!(lower(text, &[], Some("")).as_deref(), Ok(text));
     let crlf = "FROM a AS x\r\nRUN y\r\n\r\nFROM b";
     assert_eq!(lower(crlf, &[], Some("x")).as_deref(), Ok("FROM a AS x\r\nRUN y\r\n"));
 }
