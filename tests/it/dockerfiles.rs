@@ -319,9 +319,9 @@ int main(int count, char **args) {
         let of = |a: &str, b: &str, mark: &str| {
             let other: BTreeSet<&str> = b.lines().collect();
             let lines = a.lines().filter(|line| !other.contains(line));
-            lines.map(|line| format!("{mark} {line}\n")).collect::<String>()
+            lines.map(|line| format!("{mark} {line}")).collect::<Vec<_>>()
         };
-        format!("{}{}", of(&a, &b, "-"), of(&b, &a, "+"))
+        [of(&a, &b, "-"), of(&b, &a, "+")].concat().join("\n")
     }
 
     #[test]
