@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::error::{is_quota, is_rate, shorten};
-use crate::base::name::{BuildId, Visibility};
+use crate::base::name::{BuildId, Owner, Visibility};
 use crate::base::secret::SignedUrl;
 
 /// No storage signs a URL for longer; so sums with a clock cannot overflow.
@@ -206,6 +206,8 @@ pub struct ImageView {
     pub started: Option<Timestamp>,
     /// When its build was initiated, likewise.
     pub created: Option<Timestamp>,
+    /// Whose it is, where it says so.
+    pub owner: Option<Owner>,
     /// Whether it is a container's image, and not one for virtual machines.
     pub container: bool,
 }
@@ -226,8 +228,20 @@ pub fn image_view(row: &Value) -> Option<ImageView> {
         completed: time(row, &["completedAt", "completed_at"]),
         started: time(row, &["startedAt", "started_at"]),
         created: time(row, &["createdAt", "created_at"]),
+        owner: owner(row),
         container: kind.is_none_or(|kind| kind.eq_ignore_ascii_case("CONTAINER_IMAGE")),
     })
+}
+
+/// Whose an image is. A word of later days says nothing.
+fn owner(row: &Value) -> Option<Owner> {
+    let team = || text(row, &["teamId", "team_id"]).map(|id| Owner::Team(shorten(id)));
+    match text(row, &["ownerType", "owner_type"])? {
+        "personal" => Some(Owner::Personal),
+        "team" => team(),
+        "platform" => Some(Owner::Platform),
+        _ => None,
+    }
 }
 
 fn progress(answer: &Value) -> Option<Progress> {
@@ -460,6 +474,15 @@ mod tests {
         assert_eq!((&*odd.name, odd.progress), ("a [2Jb", Progress::Running("X".to_owned())));
         assert_eq!((odd.visibility, odd.pushed, odd.path), (None, None, None));
         assert!(!row(json!({ "artifactType": "VM_SANDBOX" })).unwrap().container);
+        for (said, expected) in [
+            (json!({ "ownerType": "personal", "teamId": "t" }), Some(Owner::Personal)),
+            (json!({ "ownerType": "team", "teamId": "t" }), Some(Owner::Team("t".to_owned()))),
+            (json!({ "owner_type": "platform" }), Some(Owner::Platform)),
+            (json!({ "ownerType": "team" }), None),
+            (json!({ "ownerType": "guild", "teamId": "t" }), None),
+        ] {
+            assert_eq!(row(said.clone()).unwrap().owner, expected, "{said}");
+        }
         for unreadable in
             [json!({ "imageName": 3 }), json!({ "imageTag": "" }), json!({ "status": null })]
         {

@@ -88,7 +88,8 @@ async fn pass(client: &Client, owner: &Owner, search: Option<&str>) -> Result<Pa
     let mut seen: HashSet<(String, String)> = HashSet::new();
     let (mut offset, mut totals, mut moved) = (0, HashSet::new(), false);
     for _ in 0..MOST_PAGES {
-        let page = client.images(owner, search, offset).await?;
+        let mut page = client.images(owner, search, offset).await?;
+        page.rows.retain(|row| !is_of_another(row, owner));
         let of_page: HashSet<(String, String)> =
             page.rows.iter().map(|row| (row.name.clone(), row.tag.clone())).collect();
         let before = (seen.len(), of_page.len());
@@ -109,6 +110,13 @@ async fn pass(client: &Client, owner: &Owner, search: Option<&str>) -> Result<Pa
         }
     }
     Err(ApiError::new("list the images", ErrorKind::BadAnswer, "the listing does not end"))
+}
+
+/// Whether a row is of an image of another kind of owner: of the same name, it would pass for ours.
+/// In which form a team is named is the service's to choose.
+fn is_of_another(row: &ImageView, owner: &Owner) -> bool {
+    let kind = std::mem::discriminant;
+    row.owner.as_ref().is_some_and(|of| kind(of) != kind(owner))
 }
 
 /// One image for all rows of one name and tag, in the order of the first of each. Pure.
@@ -321,6 +329,35 @@ mod tests {
         let mut all: Vec<char> = names(&fake).await.chars().collect();
         all.sort_unstable();
         assert!(all.len() >= 4 && fake.asked().len() <= 9, "{all:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_belongs_to_others_is_left_out() {
+        let of = |name: &str, owner: Value| {
+            let mut row = row(&format!("{name} {name}:1 COMPLETED"));
+            row.as_object_mut().unwrap().extend(owner.as_object().unwrap().clone());
+            row
+        };
+        let team = |id: &str| json!({ "ownerType": "team", "teamId": id });
+        let data = json!([
+            of("a", json!({})),
+            of("b", json!({ "ownerType": "personal" })),
+            of("c", json!({ "ownerType": "platform" })),
+            of("d", json!({ "ownerType": "guild" })),
+            of("e", team("t")),
+            of("f", team("the-team")),
+        ]);
+        let fake = Fake::script([Reply::json(200, &json!({ "data": data, "total_count": 6 }))]);
+        let client = fake.client(Gate::new(&[]));
+        for (owner, expected) in [
+            (Owner::Personal, "abd"),
+            (Owner::Platform, "acd"),
+            (Owner::Team("t".to_owned()), "adef"),
+        ] {
+            let images = inventory(&client, &owner, None).await.unwrap();
+            let names: String = images.iter().map(|image| image.name.as_str()).collect();
+            assert_eq!(names, expected, "{owner}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

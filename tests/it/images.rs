@@ -395,6 +395,24 @@ async fn deletions_wait_for_nothing_but_what_would_bring_the_image_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_renamed_while_it_was_built_is_renamed_when_it_is_done() {
+    let config = Config { build_time: Duration::from_secs(60), ..Config::default() };
+    let mut project = Project::with(&[], config).await;
+    project.timeout = Some(Duration::from_secs(5));
+    project.apply(&mirrors(&names(1))).await;
+    project.timeout = None;
+    let build = project.server.builds().remove(0).id;
+    let build = imgplan::base::name::BuildId::new(build).unwrap();
+    let then = Some(Change { from: Some("i000:1".parse().unwrap()), ..change() });
+    let adopt = Action::Adopt { unit: UnitId(0), build, start: false, then };
+    let summary = project.run(vec![("app:v2", adopt)]).await;
+    assert!(summary.is_complete(), "{:?}", summary.failures);
+    assert_eq!(project.known("app:v2").unwrap().0, "prime/local/app:v2");
+    assert_eq!(project.store().state().entries.len(), 1);
+    assert_eq!(project.has(&Owner::Personal).await, ["app:v2"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_limits_of_updates_and_deletions_hold() {
     let limits = ["update=2/60s", "delete=2/60s"];
     let mut project = Project::with(&limits, Config::default()).await;

@@ -248,6 +248,13 @@ async fn what_cannot_be_looked_up_is_not_known() {
     });
     assert_eq!(outcomes(&fake, &["a:1 > b:1"]).await, ["Lost"]);
     assert_eq!(sizes(&fake), [1, -2]);
+    // What is at the new place may be another image, where it is not told what is at the old one.
+    let fake = Fake::new(|asked| {
+        let no = json!({ "success": false, "error": { "code": "forbidden" } });
+        let yes = json!({ "success": true });
+        if request(asked).dry_run { said(vec![no, yes]) } else { Reply::Broken(true) }
+    });
+    assert_eq!(outcomes(&fake, &["a:1 > b:1"]).await, ["Lost"]);
 }
 
 #[tokio::test(start_paused = true)]
