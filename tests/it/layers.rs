@@ -68,6 +68,8 @@ const FLOORS: &[Floor] = &[
             "base",
             "context::FileChange",
             "context::Tree",
+            "manifest::workspace::BuildOrigin",
+            "manifest::workspace::ExternalBase",
             "manifest::workspace::Origin",
             "manifest::workspace::Unit",
             "manifest::workspace::UnitId",
