@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use tokio::io::AsyncReadExt;
 use tokio::sync::OnceCell;
 
+use super::credential_helper;
 use super::docker_config::{Credential, DockerConfig, Found};
-use super::helper;
 use super::host::lock;
 use crate::base::reference::RegistryRef;
 
@@ -61,10 +61,12 @@ pub(super) struct Lookup {
 pub(super) struct Keyring {
     from: Credentials,
     configs: OnceCell<Vec<Result<DockerConfig, String>>>,
-    helped: Mutex<HashMap<(String, String), Arc<OnceCell<Helped>>>>,
+    /// By the helper's name and the server's.
+    helped: Mutex<HashMap<(String, String), OnceHelped>>,
 }
 
 type Helped = Result<Option<Credential>, String>;
+type OnceHelped = Arc<OnceCell<Helped>>;
 
 impl Keyring {
     pub(super) fn new(from: Credentials) -> Self {
@@ -106,7 +108,7 @@ impl Keyring {
     async fn ask(&self, name: &str, server: String) -> Helped {
         let key = (name.to_owned(), server.clone());
         let cell = Arc::clone(lock(&self.helped).entry(key).or_default());
-        cell.get_or_init(|| helper::ask(&self.from.path, name, &server)).await.clone()
+        cell.get_or_init(|| credential_helper::ask(&self.from.path, name, &server)).await.clone()
     }
 
     async fn read(&self) -> Vec<Result<DockerConfig, String>> {

@@ -7,13 +7,13 @@
 
 mod ask;
 mod challenge;
+mod credential_helper;
 pub mod credentials;
 mod docker_config;
 pub mod error;
 #[cfg(test)]
 mod fake;
 mod header;
-mod helper;
 mod host;
 mod manifest;
 pub mod memory;

@@ -164,7 +164,7 @@ async fn trouble_passes() {
     let registries = fake.registries(Config::default());
     assert!(resolve(&registries, "a.example/b:1").await.is_ok());
     let asked = fake.asked();
-    let waits: Vec<_> = asked.windows(2).map(|two| two[1].at - two[0].at - LATENCY).collect();
+    let waits: Vec<_> = asked.windows(2).map(|two| two[1].at - (two[0].at + LATENCY)).collect();
     assert_eq!(waits[0], Duration::from_secs(5));
     let backoff = Duration::from_millis(500)..=Duration::from_secs(1);
     assert!(backoff.contains(&waits[1]), "{waits:?}");

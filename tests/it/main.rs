@@ -30,6 +30,8 @@ mod server;
 mod slow;
 mod status;
 mod support;
+#[cfg(target_os = "linux")]
+mod upstream;
 mod weather;
 mod why;
 mod windows;

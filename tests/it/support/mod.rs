@@ -2,9 +2,13 @@
 //! in it as a process of its own ([`Call`], [`Running`], [`Output`]), and a service to run it
 //! against: our local server in this process, or answers that it never gives ([`Scripted`]).
 
+#[cfg(target_os = "linux")]
+mod front;
 mod inside;
 mod output;
 mod process;
+#[cfg(target_os = "linux")]
+mod registry;
 mod scripted;
 
 use std::collections::BTreeMap;
@@ -17,9 +21,13 @@ use imgplan::server::{BuildSeen, Config, Counts, Seen, Server};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+#[cfg(target_os = "linux")]
+pub(crate) use self::front::{Front, FrontSeen, answer};
 pub(crate) use self::inside::{Death, Life, World};
 pub(crate) use self::output::Output;
 pub(crate) use self::process::{Call, Running};
+#[cfg(target_os = "linux")]
+pub(crate) use self::registry::{Registry, digest};
 pub(crate) use self::scripted::{Answer, Scripted};
 
 /// The one key that the server of a [`TestEnv`] accepts.
