@@ -3,7 +3,6 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -367,9 +366,12 @@ fn docker_config(config: &serde_json::Value) -> (TempDir, Credentials) {
 
 /// A credential helper in that folder.
 fn helper(dir: &TempDir, script: &str) {
-    let path = dir.path().join("docker-credential-test");
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let (from, to) = (dir.path().join("script"), dir.path().join("docker-credential-test"));
+    fs::write(&from, format!("#!/bin/sh\n{script}\n")).unwrap();
+    // Another process writes what is run: where one of ours has a file open, as a child of another
+    // test may for a moment, it cannot be run.
+    let mut install = std::process::Command::new("install");
+    assert!(install.arg("-m755").args([from, to]).status().unwrap().success());
 }
 
 #[test]
