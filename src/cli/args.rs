@@ -10,7 +10,8 @@ use regex::Regex;
 
 use super::choice::{ChoiceArgs, LookArgs};
 use crate::base::limit::{ClassLimit, parse_duration};
-use crate::base::name::NameError;
+use crate::base::name::{ImageRef, NameError};
+use crate::plan::Pattern;
 use crate::server::{BulkShape, Fault};
 
 /// How often a request is sent again where nothing is said.
@@ -73,6 +74,10 @@ pub(super) enum Command {
     Why(WhyArgs),
     /// Do what the plan says, after asking
     Apply(ApplyArgs),
+    /// Pin what sources and bases stand for, in the lockfile; builds nothing
+    Lock(LockArgs),
+    /// Take an image that exists into the lockfile, as what the manifest says it is
+    Import(ImportArgs),
     /// Show the builds that are under way, by the lockfile, the journal and the service
     Status(StatusArgs),
     /// Show what the lockfile knows
@@ -189,6 +194,41 @@ pub(super) struct ApplyArgs {
     /// End after this long: 45m, 2h. What is not done then stays pending, and the next apply goes on
     #[arg(long, value_name = "D", env = "IMGPLAN_TIMEOUT", value_parser = duration)]
     pub(super) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LockArgs {
+    #[command(flatten)]
+    pub(super) service: ServiceArgs,
+    /// Ask again for what is pinned already
+    #[arg(long, env = "IMGPLAN_UPGRADE")]
+    pub(super) upgrade: bool,
+    /// The same for some images only; may be repeated
+    #[arg(long, value_name = "PATTERN", env = "IMGPLAN_UPGRADE_IMAGE", value_delimiter = ',',
+          value_parser = named::<Pattern>)]
+    pub(super) upgrade_image: Vec<Pattern>,
+    /// How old an answer of a registry may be: 1h, 0s
+    #[arg(long, value_name = "D", default_value = "0s", env = "IMGPLAN_MAX_AGE",
+          value_parser = duration)]
+    pub(super) max_age: Duration,
+    /// Only see whether each reference is pinned, and nothing besides; asks nobody
+    #[arg(long, conflicts_with_all = ["upgrade", "upgrade_image", "dry_run"])]
+    pub(super) check: bool,
+    /// Show what would be pinned, and write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// The image of the manifest: `name:tag`, or `name` where there is one of that name
+    #[arg(value_name = "IMAGE")]
+    pub(super) image: String,
+    /// What it is called in the service, where that is something else: `name:tag`
+    #[arg(value_name = "REMOTE")]
+    pub(super) remote: Option<ImageRef>,
+    #[command(flatten)]
+    pub(super) service: ServiceArgs,
 }
 
 #[derive(Debug, Args)]

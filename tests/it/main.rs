@@ -33,6 +33,8 @@ mod server;
 mod slow;
 mod status;
 mod support;
+#[cfg(target_os = "linux")]
+mod upstream;
 mod weather;
 mod why;
 mod windows;
