@@ -73,8 +73,7 @@ async fn find(
         args.upgrade || upgraded.contains_key(key) || !state.pins.contains_key(key)
     });
     let mut facts = Facts::default();
-    let errors =
-        registries::ask(ui, settings, args.max_age, wanted, state, &mut facts).await?;
+    let errors = registries::ask(ui, settings, args.max_age, wanted, state, &mut facts).await?;
     let moved = |(key, pin): (&String, &Pin)| {
         (state.pins.get(key) != Some(pin)).then(|| (key.clone(), pin.clone()))
     };
@@ -101,7 +100,9 @@ fn tell(ui: &mut Ui, before: &State, found: Found, word: &str) -> Result<Exit, F
         let old = before.pins.get(key).map(|pin| pin.digest.to_string());
         let new = pin.digest.to_string();
         if ui.is_json() {
-            ui.data(json!({ "reference": key, "old": old, "new": new, "platforms": pin.platforms }))?;
+            ui.data(
+                json!({ "reference": key, "old": old, "new": new, "platforms": pin.platforms }),
+            )?;
         } else if let Some(old) = old {
             ui.data(format_args!("  ~ {key}  {} -> {}", short(&old), short(&new)))?;
         } else {
@@ -135,8 +136,7 @@ fn tell(ui: &mut Ui, before: &State, found: Found, word: &str) -> Result<Exit, F
     match errors.first() {
         None => Ok(Exit::Success),
         Some(first) => {
-            let references =
-                if errors.len() == 1 { "reference" } else { "references" };
+            let references = if errors.len() == 1 { "reference" } else { "references" };
             let message = format!("{} {references} could not be pinned", errors.len());
             Err(Failure::with_help(message, first.help.clone()))
         }

@@ -24,6 +24,7 @@ mod manifests;
 mod moby;
 #[cfg(target_os = "linux")]
 mod packs;
+mod pins;
 mod prime;
 mod readme;
 mod resume;
