@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::args::{ApplyArgs, DEFAULT_RETRY_TIMES};
 use super::settings::Settings;
+use crate::manifest::Given;
 
 /// The command that does what is left, as a shell takes it: with the flags that decide what it
 /// works on and how fast.
@@ -16,8 +17,15 @@ pub(super) fn command(settings: &Settings, args: &ApplyArgs) -> String {
     if let Some(dir) = &settings.chdir {
         add("-C", &dir.to_string_lossy());
     }
-    if settings.manifest != Path::new("imgplan.yaml") {
-        add("-f", &settings.manifest.to_string_lossy());
+    let Given { files, vars, sets } = &settings.manifest;
+    for file in files.iter().filter(|file| files.len() > 1 || **file != Path::new("imgplan.yaml")) {
+        add("-f", &file.to_string_lossy());
+    }
+    for var in vars {
+        add("--var", &format!("{}={}", var.name, var.value));
+    }
+    for set in sets {
+        add("--set", set.text());
     }
     for given in &args.service.limits {
         add(
@@ -94,5 +102,8 @@ mod tests {
         let again = next(&flags);
         insta::assert_snapshot!(again, @r"imgplan apply -C 'my apps' -f 'it'\''s.yaml' --limit initiate=50/2s --limit status=9/1500ms --concurrency 4 --retry-times 0 --timeout 90m --local");
         assert_eq!(next(&["--timeout", "2h", "--auto-approve"]), "imgplan apply --timeout 2h");
+        let many = ["-f", "imgplan.yaml", "-f", "b.yaml", "--var", "A=x y", "--set", "*.tag=v1"];
+        let again = "imgplan apply -f imgplan.yaml -f b.yaml --var 'A=x y' --set '*.tag=v1'";
+        assert_eq!(next(&many), again);
     }
 }

@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::expand::{Notes, Scope};
 use super::graph::Edge;
-use super::model::Manifest;
 use super::resolve::{Content, Draft};
 use super::workspace::{BaseUse, Unit, UnitId};
 use crate::base::name::Platform;
@@ -14,31 +14,39 @@ use crate::dockerfile::Reference;
 
 /// For every unit the bases in its Dockerfile, and all edges.
 pub(super) fn find(
-    manifest: &Manifest,
+    scopes: &[Scope],
     drafts: &[Draft<'_>],
     units: &[Unit],
-    problems: &mut Vec<Problem>,
-    warnings: &mut Vec<Problem>,
+    told: &mut Told<'_>,
 ) -> (Vec<Vec<BaseUse>>, Vec<Edge>) {
     let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, draft) in drafts.iter().enumerate() {
         by_name.entry(draft.name.as_str()).or_default().push(index);
     }
-    let images = manifest.images.iter().flat_map(|images| images.iter());
-    let written = images.filter_map(|image| Some(image.name.as_ref()?.0.value.0.as_str()));
+    let images = scopes.iter().flat_map(Scope::images);
+    let written = images.filter_map(|(image, _)| Some(image.name.as_ref()?.0.value.0.as_str()));
     let written: HashSet<&str> = written.chain(by_name.keys().copied()).collect();
     let finder = Finder { drafts, units, by_name, written };
     let mut found = Found {
         bases: units.iter().map(|_| Vec::new()).collect(),
         edges: Vec::new(),
-        problems,
-        warnings,
+        problems: &mut *told.problems,
+        warnings: &mut *told.warnings,
     };
-    for index in 0..drafts.len() {
+    for (index, draft) in drafts.iter().enumerate() {
+        let mark = Notes::mark(found.problems, found.warnings);
         let needs = finder.needs(index, &mut found);
         finder.references(index, &needs, &mut found);
+        told.notes.since(mark, found.problems, found.warnings, draft.note);
     }
     (found.bases, found.edges)
+}
+
+/// Where problems are told, each with the note of its image.
+pub(super) struct Told<'t> {
+    pub(super) problems: &'t mut Vec<Problem>,
+    pub(super) warnings: &'t mut Vec<Problem>,
+    pub(super) notes: &'t mut Notes,
 }
 
 struct Found<'p> {
@@ -137,7 +145,7 @@ impl Finder<'_> {
                         let message = format!("`{}` cannot be known: {error}", reference.text);
                         let help = "the service has no build arguments: give the ARG a default in \
                                     the Dockerfile, before the first FROM";
-                        push_once(found.problems, Problem::new(message, span, "here").help(help));
+                        found.problems.push(Problem::new(message, span, "here").help(help));
                         continue;
                     }
                 };
@@ -149,7 +157,7 @@ impl Finder<'_> {
                     }
                     Ok(None) => self.warn_of_near_miss(index, &reference, image, span, found),
                     Err(Miss { message, help }) => {
-                        push_once(found.problems, Problem::new(message, span, "here").help(help));
+                        found.problems.push(Problem::new(message, span, "here").help(help));
                     }
                 }
             }
@@ -238,7 +246,7 @@ impl Finder<'_> {
         if !tags.is_empty() {
             let message = format!("`{}` is taken from outside of this manifest", reference.text);
             let help = format!("this manifest has {}", tags.join(", "));
-            push_once(found.warnings, Problem::new(message, span, "here").help(help).warning());
+            found.warnings.push(Problem::new(message, span, "here").help(help).warning());
         }
     }
 }
@@ -247,13 +255,6 @@ impl Finder<'_> {
 struct Miss {
     message: String,
     help: String,
-}
-
-/// The units of one image share a Dockerfile, and so its problems.
-fn push_once(problems: &mut Vec<Problem>, problem: Problem) {
-    if !problems.contains(&problem) {
-        problems.push(problem);
-    }
 }
 
 /// A reference's name and tag; a `:` before a `/` belongs to a registry's port, and one with a

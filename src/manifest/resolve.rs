@@ -2,11 +2,12 @@
 //! found, bases matched, units in order. Everything that is wrong is gathered on the way.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Sp;
 use super::bases;
+use super::expand::{Note, Notes, Scope};
 use super::files::{self, DockerfileSource, Files};
 use super::graph;
 use super::model::{Image, Manifest, OwnerSetting};
@@ -19,21 +20,30 @@ use crate::base::upstream::SourceRef;
 pub(super) struct Resolver<'a> {
     /// The folder that paths are relative to.
     pub(super) root: PathBuf,
-    /// What was written.
+    /// What was written in the file at hand; the first file's at the start.
     pub(super) manifest: &'a Manifest,
-    /// The images of which something was reported already.
-    pub(super) damaged: &'a [Span],
+    /// All files with their images.
+    pub(super) scopes: &'a [Scope],
+    /// Whether something was reported of the image at hand already.
+    pub(super) damaged: bool,
+    /// Whether images are missing for a reason that was reported.
+    pub(super) incomplete: bool,
     /// All texts; Dockerfiles are added.
     pub(super) sources: &'a mut SourceSet,
     /// What was found so far.
     pub(super) problems: Vec<Problem>,
     /// What is worth a look.
     pub(super) warnings: Vec<Problem>,
+    /// In which row or for which match it was found.
+    pub(super) notes: &'a mut Notes,
 }
 
 /// One image with its defaults, before it is split into units.
 pub(super) struct Draft<'a> {
     pub(super) image: &'a Image,
+    /// The file that says it.
+    manifest: &'a Manifest,
+    pub(super) note: Option<&'a Note>,
     pub(super) span: Span,
     pub(super) name: ImageName,
     pub(super) tag: Tag,
@@ -55,11 +65,16 @@ pub(super) enum Content {
 
 pub(super) fn resolve(mut resolver: Resolver<'_>) -> Result<Workspace, Vec<Problem>> {
     let settings = resolver.settings();
-    let manifest = resolver.manifest;
     let mut drafts = resolver.drafts();
     let mut units = resolver.units(&mut drafts);
+    if resolver.incomplete {
+        // Who needs what cannot be judged where some are missing.
+        return Err(resolver.problems);
+    }
+    let (scopes, notes) = (resolver.scopes, &mut *resolver.notes);
+    let (problems, warnings) = (&mut resolver.problems, &mut resolver.warnings);
     let (base_uses, edges) =
-        bases::find(manifest, &drafts, &units, &mut resolver.problems, &mut resolver.warnings);
+        bases::find(scopes, &drafts, &units, &mut bases::Told { problems, warnings, notes });
     let depths = match graph::depths(units.len(), &edges) {
         Ok(depths) => depths,
         Err(cycles) => {
@@ -83,6 +98,7 @@ pub(super) fn resolve(mut resolver: Resolver<'_>) -> Result<Workspace, Vec<Probl
         images: drafts.len(),
         settings,
         warnings: resolver.warnings,
+        skipped: Vec::new(),
         sources: Arc::default(),
     })
 }
@@ -94,11 +110,8 @@ impl<'a> Resolver<'a> {
         span: Span,
         help: impl Into<String>,
     ) {
-        let problem = Problem::new(message, span, "here").help(help);
-        // What is wrong with `defaults` is wrong once, and not once an image.
-        if !self.problems.contains(&problem) {
-            self.problems.push(problem);
-        }
+        // What is wrong with `defaults` is told once in the end, and not once an image.
+        self.problems.push(Problem::new(message, span, "here").help(help));
     }
 
     fn report_name(&mut self, error: NameError, span: Span) {
@@ -107,25 +120,37 @@ impl<'a> Resolver<'a> {
 
     fn drafts(&mut self) -> Vec<Draft<'a>> {
         let manifest = self.manifest;
-        let Some(images) = &manifest.images else {
-            // What was reported already, a misspelt key say, may be why.
-            if self.problems.is_empty() {
-                let span = manifest.version.as_ref().map_or(Span::new(0, 0), Sp::span);
-                self.report("the manifest lists no images", span, "list them under `images:`");
+        // What was reported already, a misspelt key say, may be why.
+        if manifest.images.is_none() && self.problems.is_empty() {
+            let span = manifest.version.as_ref().map_or(Span::new(0, 0), Sp::span);
+            self.report("the manifest lists no images", span, "list them under `images:`");
+        }
+        let mut files = Files::default();
+        files.read_ahead(&self.dockerfiles());
+        let mut drafts = Vec::new();
+        for scope in self.scopes {
+            self.manifest = &scope.manifest;
+            files.enter(&scope.dir);
+            for (image, origin) in scope.images() {
+                let mark = Notes::mark(&self.problems, &self.warnings);
+                self.damaged = origin.damaged;
+                let draft = self.draft(image, &mut files);
+                self.notes.since(mark, &self.problems, &self.warnings, origin.note.as_ref());
+                drafts.extend(draft.map(|draft| Draft { note: origin.note.as_ref(), ..draft }));
             }
-            return Vec::new();
-        };
-        let mut files = Files::new(&self.root);
-        files.read_ahead(&self.dockerfiles(images));
-        images.iter().filter_map(|image| self.draft(image, &mut files)).collect()
+        }
+        drafts
     }
 
-    /// The context and the Dockerfile of each image that is built, each pair once.
-    fn dockerfiles(&self, images: &'a [Sp<Image>]) -> Vec<(&'a str, &'a str)> {
-        let default = self.manifest.defaults.as_ref().and_then(|d| d.dockerfile.as_ref());
-        let wanted = images.iter().filter_map(|image| {
-            let said = image.dockerfile.as_ref().or(default);
-            Some((image.context.as_ref()?.as_str(), dockerfile_name(said)))
+    /// The folder, context and Dockerfile of each image that is built, each once.
+    fn dockerfiles(&self) -> Vec<(&'a Path, &'a str, &'a str)> {
+        let wanted = self.scopes.iter().flat_map(|scope| {
+            let default = scope.manifest.defaults.as_ref().and_then(|d| d.dockerfile.as_ref());
+            scope.images().filter_map(move |(image, _)| {
+                let said = image.dockerfile.as_ref().or(default);
+                let context = image.context.as_ref()?.as_str();
+                Some((scope.dir.as_path(), context, dockerfile_name(said)))
+            })
         });
         wanted.collect::<HashSet<_>>().into_iter().collect()
     }
@@ -139,6 +164,8 @@ impl<'a> Resolver<'a> {
         let (name, tag) = self.name_and_tag(entry, owner)?;
         Some(Draft {
             image,
+            manifest: self.manifest,
+            note: None,
             span: image.name.as_ref().map_or(entry.span(), Sp::span),
             name,
             tag,
@@ -147,7 +174,7 @@ impl<'a> Resolver<'a> {
             visibility,
             content: content?,
             units: Vec::new(),
-            damaged: self.is_damaged(entry),
+            damaged: self.damaged,
         })
     }
 
@@ -155,10 +182,6 @@ impl<'a> Resolver<'a> {
     fn is_reported(&self, span: Span) -> bool {
         let within = |at: Span| (span.start..=span.start + span.len).contains(&at.start);
         self.problems.iter().any(|problem| problem.labels.first().is_some_and(|at| within(at.0)))
-    }
-
-    fn is_damaged(&self, entry: &Sp<Image>) -> bool {
-        self.damaged.contains(&entry.span())
     }
 
     fn visibility(
@@ -220,7 +243,7 @@ impl<'a> Resolver<'a> {
                 self.problems.push(problem.help("remove one of the two"));
                 None
             }
-            (None, None) if self.is_damaged(entry) => None,
+            (None, None) if self.damaged => None,
             (None, None) => {
                 let help = "add `context:` with the folder to build from, or `source:` with a \
                             public image to mirror";
@@ -283,7 +306,7 @@ impl<'a> Resolver<'a> {
             (Some(name), Some(tag), _) => Some((name, tag)),
             (Some(name), None, None) => Some((name, default())),
             (None, _, None) => {
-                if !self.is_damaged(entry) {
+                if !self.damaged {
                     self.report("this image has no name", entry.span(), "add `name:`");
                 }
                 None
@@ -300,10 +323,11 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn units(&mut self, drafts: &mut [Draft<'_>]) -> Vec<Unit> {
+    fn units(&mut self, drafts: &mut [Draft<'a>]) -> Vec<Unit> {
         let mut units: Vec<Unit> = Vec::new();
-        let mut taken: HashMap<ImageRef, Span> = HashMap::new();
+        let mut taken: HashMap<ImageRef, (Span, Option<&Note>)> = HashMap::new();
         for draft in drafts {
+            self.manifest = draft.manifest;
             for &platform in &draft.platforms {
                 let tag = match draft.platforms.len() {
                     1 => Ok(draft.tag.clone()),
@@ -312,20 +336,19 @@ impl<'a> Resolver<'a> {
                 let tag = match tag {
                     Ok(tag) => tag,
                     Err(error) => {
+                        let mark = Notes::mark(&self.problems, &self.warnings);
                         self.report_name(error, draft.span);
+                        self.notes.since(mark, &self.problems, &self.warnings, draft.note);
                         continue;
                     }
                 };
                 let key = ImageRef { name: draft.name.clone(), tag };
                 if let Some(&first) = taken.get(&key).filter(|_| !draft.damaged) {
-                    let message = format!("two images land on {key}");
-                    let problem = Problem::new(message, draft.span, "and here");
-                    let help = "give one of them another `name:` or `tag:`";
-                    self.problems.push(problem.and(first, "here").help(help));
+                    self.problems.push(clash(&key, (draft.span, draft.note), first));
                     continue;
                 }
                 if !draft.damaged {
-                    taken.insert(key.clone(), draft.span);
+                    taken.insert(key.clone(), (draft.span, draft.note));
                 }
                 draft.units.push(units.len());
                 units.push(self.unit(draft, key, platform));
@@ -360,6 +383,18 @@ impl<'a> Resolver<'a> {
             span: draft.span,
         }
     }
+}
+
+/// Two images that land on one tag, and where both come from.
+fn clash(key: &ImageRef, second: (Span, Option<&Note>), first: (Span, Option<&Note>)) -> Problem {
+    let label = |word: &str, note: Option<&Note>| match note {
+        Some(note) => format!("{word}, {}", note.words),
+        None => word.to_owned(),
+    };
+    let problem =
+        Problem::new(format!("two images land on {key}"), second.0, label("and here", second.1));
+    let help = "give one of them another `name:` or `tag:`";
+    problem.and(first.0, label("here", first.1)).help(help)
 }
 
 fn dockerfile_name(said: Option<&Sp<String>>) -> &str {

@@ -58,6 +58,7 @@ fn world(units: Vec<Unit>) -> Workspace {
         units,
         settings: crate::manifest::workspace::ServiceSettings::default(),
         warnings: Vec::new(),
+        skipped: Vec::new(),
         sources: Arc::default(),
     }
 }
