@@ -3,6 +3,7 @@
 
 pub mod digest;
 pub mod file;
+pub mod glob;
 pub mod limit;
 pub mod memory;
 pub mod name;
@@ -10,4 +11,5 @@ pub mod nearest;
 pub mod secret;
 pub mod size;
 pub mod source;
+mod template;
 pub mod upstream;

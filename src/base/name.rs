@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::template::TagTemplate;
+
 /// What is wrong with a text that should name something, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -90,9 +92,9 @@ impl Tag {
         &self.0
     }
 
-    /// The tag that one platform of several gets: `3.12` on `linux/arm64` is `3.12-arm64`.
-    pub fn for_platform(&self, platform: Platform) -> Result<Self, NameError> {
-        format!("{}-{}", self.0, platform.arch()).parse()
+    /// A tag that was checked in parts.
+    pub(super) fn trusted(text: String) -> Self {
+        Self(text)
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::Sp;
+use super::lower::LoweredOf;
 use crate::base::source::{Problem, SourceSet, Span};
 use crate::dockerfile::{Dockerfile, DockerfileError};
 
@@ -27,6 +28,8 @@ pub(super) struct Files {
     root: PathBuf,
     dockerfiles: HashMap<PathBuf, Option<DockerfileSource>>,
     ahead: HashMap<PathBuf, Loaded>,
+    /// Those that were made of others.
+    pub(super) lowered: HashMap<LoweredOf, DockerfileSource>,
 }
 
 /// A Dockerfile's text and what it says; `None` where it is no text.

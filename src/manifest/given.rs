@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::base::glob::Glob;
 use crate::base::name::NameError;
 
 /// The manifest's files, and what is said over them.
@@ -65,6 +66,7 @@ impl FromStr for Variable {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Override {
     text: String,
+    images: Glob,
     pattern: Range<usize>,
     field: Range<usize>,
     inner: Option<Range<usize>>,
@@ -80,9 +82,9 @@ impl Override {
         &self.text
     }
 
-    /// Which images, by name: `*` is any text, `?` any character.
-    pub(super) fn pattern(&self) -> &str {
-        &self.text[self.pattern.clone()]
+    /// Which images, by name.
+    pub(super) fn images(&self) -> &Glob {
+        &self.images
     }
 
     /// Where in [`text`](Self::text) the pattern stands.
@@ -142,7 +144,8 @@ impl FromStr for Override {
         if pattern.is_empty() || field.is_empty() || inner.as_ref().is_some_and(Range::is_empty) {
             return Err(wrong());
         }
-        Ok(Self { text: text.to_owned(), pattern, field, inner, value: equals + 1, adds })
+        let images: Glob = text[pattern.clone()].parse()?;
+        Ok(Self { text: text.to_owned(), images, pattern, field, inner, value: equals + 1, adds })
     }
 }
 
@@ -162,12 +165,12 @@ mod tests {
         ] {
             let read: Override = text.parse().unwrap();
             let at = |place: Range<usize>| &read.text[place];
-            let found = (read.pattern(), at(read.field_place()), at(read.value_place()));
+            let found = (read.images().as_str(), at(read.field_place()), at(read.value_place()));
             assert_eq!(found, (pattern, field, value), "{text}");
             assert_eq!(read.inner_place().map_or("", at), inner, "{text}");
             assert_eq!(read.adds, adds, "{text}");
         }
-        for text in ["", "a", "a=b", "a.tag", ".tag=x", "a.=x", "a.args.=x", "+=x"] {
+        for text in ["", "a", "a=b", "a.tag", ".tag=x", "a.=x", "a.args.=x", "+=x", "a b.tag=x"] {
             assert!(text.parse::<Override>().is_err(), "{text}");
         }
     }

@@ -6,18 +6,26 @@
 
 mod bases;
 mod decode;
+mod draft;
 mod expand;
+mod fields;
 mod files;
 mod given;
 mod graph;
+mod groups;
 mod interpolate;
 mod load;
+mod lower;
 pub mod model;
+mod moves;
 mod node;
+mod pairs;
+mod pattern;
 mod resolve;
 mod schema;
 mod settings;
 mod sp;
+mod texts;
 pub mod workspace;
 
 pub use given::{Given, Override, Variable};

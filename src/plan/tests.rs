@@ -1,7 +1,7 @@
 //! The planner on worlds made by hand: each reason, and that nothing is left after everything is
 //! done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,8 +24,11 @@ fn built(name: &str, words: &str, needs: &[usize]) -> Unit {
         context: PathBuf::from("."),
         dockerfile_path: PathBuf::from("Dockerfile"),
         dockerfile_inside: Some("Dockerfile".to_owned()),
+        args: BTreeMap::new(),
+        target: None,
         dockerfile: Arc::new(dockerfile),
         bases: Vec::new(),
+        externals: Vec::new(),
     });
     unit(name, origin, needs)
 }
@@ -40,10 +43,15 @@ fn unit(name: &str, origin: Origin, needs: &[usize]) -> Unit {
     Unit {
         image: key.name.clone(),
         key,
+        content_tag: None,
         platform: Platform::Amd64,
         owner: None,
         visibility: None,
         timeout: None,
+        max_age: None,
+        protect: None,
+        groups: BTreeSet::new(),
+        labels: BTreeMap::new(),
         origin,
         needs: needs.iter().map(|&need| UnitId(need)).collect(),
         depth: 0,
@@ -57,6 +65,8 @@ fn world(units: Vec<Unit>) -> Workspace {
         images: units.len(),
         units,
         settings: crate::manifest::workspace::ServiceSettings::default(),
+        moved: Vec::new(),
+        removed: Vec::new(),
         warnings: Vec::new(),
         skipped: Vec::new(),
         sources: Arc::default(),

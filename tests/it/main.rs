@@ -12,6 +12,7 @@ mod day;
 mod examples;
 mod failures;
 mod faults;
+mod fields;
 mod hygiene;
 mod kill;
 mod layers;

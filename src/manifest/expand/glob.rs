@@ -1,4 +1,4 @@
-//! Reads patterns of paths and of names, and tells what they match. Case counts. Pure.
+//! Reads patterns of paths, and tells what they match. Case counts. Pure.
 
 /// A pattern of paths: `*` and `?` stay in one segment and pass over names that begin with a dot,
 /// `[a-z]` and `[!a-z]` are one character, and `**` is any number of folders.
@@ -91,16 +91,6 @@ impl Glob {
 /// Whether a name with signs matches one name of a folder.
 pub(super) fn names(tokens: &[Token], name: &str) -> bool {
     (!name.starts_with('.') || tokens.first() == Some(&Token::Char('.'))) && fits(tokens, name)
-}
-
-/// Whether an image's name matches a pattern of `*` and `?`, in which a `*` also passes a `/`.
-pub(super) fn matches_name(pattern: &str, name: &str) -> bool {
-    let token = |c| match c {
-        '*' => Token::Any,
-        '?' => Token::One,
-        c => Token::Char(c),
-    };
-    fits(&pattern.chars().map(token).collect::<Vec<_>>(), name)
 }
 
 /// Goes back no further than to the last `*`, so that no pattern takes long.
@@ -221,19 +211,5 @@ mod tests {
         assert!(!glob.matches(&"a".repeat(49)));
         let glob = Glob::parse(&"**/a/".repeat(30)).unwrap();
         assert!(!glob.matches(&"a/".repeat(29)));
-    }
-
-    #[test]
-    fn names_of_images() {
-        for (pattern, name, expected) in [
-            ("*", "api", true),
-            ("api*", "api-web", true),
-            ("api?", "api", false),
-            ("a.b", "a.b", true),
-            ("a.b", "axb", false),
-            ("*", "team/api", true),
-        ] {
-            assert_eq!(matches_name(pattern, name), expected, "{pattern} {name}");
-        }
     }
 }

@@ -1,7 +1,6 @@
 //! Carries out `--set`: puts what the command line says into the images that it names. Pure.
 
 use super::entry::{self, Entry, text_node};
-use super::glob::matches_name;
 use super::{Found, Raw};
 use crate::base::nearest::nearest;
 use crate::base::source::{Problem, SourceSet, Span};
@@ -42,7 +41,7 @@ pub(super) fn apply(
         for (raw, names) in raws.iter_mut().zip(&names) {
             let defaults = entry::get(&raw.root, "defaults");
             for (entry, name) in raw.entries.iter_mut().zip(names) {
-                if name.as_ref().is_some_and(|name| matches_name(set.pattern(), name)) {
+                if name.as_ref().is_some_and(|name| set.images().matches(name)) {
                     matched = true;
                     text.put(&mut entry.node, defaults);
                 }

@@ -1,0 +1,81 @@
+//! Names of units in `moved` and `removed`: `name`, or `name:tag`. Pure.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::base::name::{ImageName, ImageRef, NameError, Tag};
+
+/// The units of an image: all of them, or those with one tag.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UnitPattern {
+    /// The image's name.
+    pub name: ImageName,
+    /// The tag, where only that one is meant.
+    pub tag: Option<Tag>,
+}
+
+impl UnitPattern {
+    /// Whether this unit is one of them.
+    pub fn matches(&self, key: &ImageRef) -> bool {
+        self.name == key.name && self.tag.as_ref().is_none_or(|tag| *tag == key.tag)
+    }
+
+    /// Whether a unit could be meant by both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let tags = self.tag.as_ref().zip(other.tag.as_ref());
+        self.name == other.name && tags.is_none_or(|(a, b)| a == b)
+    }
+}
+
+impl FromStr for UnitPattern {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Ok(match text.rsplit_once(':') {
+            Some((name, tag)) => Self { name: name.parse()?, tag: Some(tag.parse()?) },
+            None => Self { name: text.parse()?, tag: None },
+        })
+    }
+}
+
+impl fmt::Display for UnitPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.tag {
+            Some(tag) => write!(f, "{}:{tag}", self.name),
+            None => self.name.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        for (text, key, expected) in [
+            ("api", "api:v1", true),
+            ("api:v1", "api:v1", true),
+            ("api:v2", "api:v1", false),
+            ("web", "api:v1", false),
+        ] {
+            let pattern: UnitPattern = text.parse().unwrap();
+            assert_eq!(pattern.to_string(), text);
+            assert_eq!(pattern.matches(&key.parse().unwrap()), expected, "{text} {key}");
+        }
+        for (a, b, expected) in [
+            ("api", "api", true),
+            ("api", "api:v1", true),
+            ("api:v1", "api", true),
+            ("api:v1", "api:v1", true),
+            ("api:v1", "api:v2", false),
+            ("api", "web", false),
+        ] {
+            let parse = |text: &str| text.parse::<UnitPattern>().unwrap();
+            assert_eq!(parse(a).overlaps(&parse(b)), expected, "{a} {b}");
+        }
+        for bad in ["", ":v1", "api:", "Api", "api:a b", "a:b:c"] {
+            assert!(bad.parse::<UnitPattern>().is_err(), "{bad}");
+        }
+    }
+}
