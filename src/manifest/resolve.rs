@@ -162,6 +162,14 @@ impl Resolver<'_> {
             None => word.to_owned(),
         };
         let message = format!("two images land on {what}");
+        if let ((at, Some(note)), (same, Some(other))) = (first, second)
+            && at == same
+        {
+            let label = format!("here, {} and {}", note.words, other.words);
+            let help = "put what tells them apart into the `name:` or the `tag:`";
+            self.problems.push(Problem::new(message, at, label).help(help));
+            return;
+        }
         let problem = Problem::new(message, second.0, label("and here", second.1));
         let help = "give one of them another `name:` or `tag:`";
         self.problems.push(problem.and(first.0, label("here", first.1)).help(help));

@@ -213,7 +213,10 @@ fn it_agrees_with_the_program() {
     env.context("a", "FROM scratch\n").context("t/environment", "FROM scratch\n");
     env.write("t/task.toml", "[task]\nname = 'T'\n");
     env.write("other.yaml", "version: 1\nimages: []\n");
-    env.write("refs.txt", "r@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n");
+    env.write(
+        "refs.txt",
+        "r@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n",
+    );
     env.write("refs.jsonl", "{\"source\": \"redis:7\"}\n");
     let validator = validator();
     for (right, document) in DOCUMENTS {

@@ -12,6 +12,7 @@ use super::glob::Glob;
 use super::images::{Expander, InRow, note};
 use crate::base::source::{Problem, Span};
 use crate::manifest::Sp;
+use crate::manifest::files::clean;
 use crate::manifest::node::Node;
 
 /// A `task.toml` above this many bytes is none.
@@ -105,7 +106,7 @@ impl Expander<'_> {
 
     /// The task that the root is, or those that it holds.
     fn task_folders(&mut self, root: &str) -> Result<Vec<String>, (String, String)> {
-        let folder = self.dir.join(root);
+        let folder = clean(&self.dir.join(root));
         let shown = root.trim_end_matches('/');
         if folder.join("task.toml").is_file() {
             return Ok(self.with_environment(vec![shown.to_owned()]));
@@ -136,7 +137,7 @@ impl Expander<'_> {
 
     /// Reads a task; what is wrong with it is reported.
     fn read_task(&mut self, path: &str, at: Span) -> Option<Task> {
-        let file = self.dir.join(path).join("task.toml");
+        let file = clean(&self.dir.join(path)).join("task.toml");
         let text = match read(&file) {
             Ok(text) => text,
             Err(message) => {

@@ -7,7 +7,7 @@ use super::matrix::{self, Row};
 use super::{Found, Note, Notes, too_many};
 use crate::base::source::{Problem, SourceSet, Span};
 use crate::manifest::interpolate::Variables;
-use crate::manifest::node::Node;
+use crate::manifest::node::{Node, Value};
 
 /// The keys of which one says where an image, or many, come from.
 const ORIGINS: [&str; 5] = ["context", "source", "discover", "sources", "sources_from"];
@@ -92,11 +92,11 @@ impl Expander<'_> {
 
     /// Reports an entry that says twice where it comes from.
     fn is_one_origin(&mut self, node: &Node) -> bool {
-        let said = |key: &'static str| Some((key, entry::get(node, key)?.span));
-        let all: Vec<(&str, Span)> = ORIGINS.into_iter().filter_map(said).collect();
-        let [(first, at), (second, and), ..] = all[..] else { return true };
-        let message = format!("an entry says `{first}` or `{second}`, not both");
-        let problem = Problem::new(message, and, "and here").and(at, "here");
+        let Value::Map(entries) = &node.value else { return true };
+        let mut said = entries.iter().filter(|(key, _)| ORIGINS.contains(&key.text.as_str()));
+        let (Some((first, _)), Some((second, _))) = (said.next(), said.next()) else { return true };
+        let message = format!("an entry says `{}` or `{}`, not both", first.text, second.text);
+        let problem = Problem::new(message, second.span, "and here").and(first.span, "here");
         self.found.problems.push(problem.help("make two entries of it, or remove one of the two"));
         false
     }

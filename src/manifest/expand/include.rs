@@ -77,7 +77,7 @@ impl<'a> Loader<'a> {
 
     fn file(&mut self, path: &Path, place: Option<Span>, outer: &Outer<'a>) {
         let name = shown(path);
-        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let real = real_path(path);
         if let Some(from) = self.chain.iter().position(|link| link.real == real) {
             self.found.problems.extend(place.map(|place| self.circle(from, place)));
             return;
@@ -177,9 +177,13 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The other files of the command line.
+    /// The other files of the command line; the first named again says nothing new.
     fn others(&mut self, outer: &Outer<'a>) {
+        let first = self.chain.first().map(|link| link.real.clone());
         for path in self.given.files.iter().skip(1) {
+            if Some(real_path(path)) == first {
+                continue;
+            }
             let text = path.to_string_lossy();
             let place = Span::new(self.sources.add("-f", &*text), text.len());
             self.file(path, Some(place), outer);
@@ -188,7 +192,12 @@ impl<'a> Loader<'a> {
 
     fn include(&mut self, dir: &Path, path: &str, place: Span, outer: &Outer<'a>) {
         if !glob::is_pattern(path) {
-            return self.file(&clean(&dir.join(path)), Some(place), outer);
+            let file = match clean(&dir.join(path)) {
+                // Only a flag means standard input by it.
+                file if file == Path::new("-") => PathBuf::from("./-"),
+                file => file,
+            };
+            return self.file(&file, Some(place), outer);
         }
         let found = folders::find(dir, path, Want::Files);
         // A pattern does not mean the file that says it.
@@ -210,7 +219,8 @@ impl<'a> Loader<'a> {
                 self.found.incomplete = true;
             }
             Err(words) => {
-                self.found.problems.push(Problem::new(words, place, "here"));
+                let help = "a pattern is as `teams/*/imgplan.yaml` or `**/imgplan.yaml`";
+                self.found.problems.push(Problem::new(words, place, "here").help(help));
                 self.found.incomplete = true;
             }
         }
@@ -239,6 +249,14 @@ impl<'a> Loader<'a> {
         let problem = Problem::new("`settings` stand in the first file only", key.span, "here");
         let first = self.chain.first().map_or("the first file", |link| link.name.as_str());
         self.found.problems.push(problem.help(format!("move them into {first}")));
+    }
+}
+
+/// The one path of a file, whatever it is called; standard input keeps its name.
+fn real_path(path: &Path) -> PathBuf {
+    match path == Path::new("-") {
+        true => path.to_owned(),
+        false => fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
     }
 }
 
