@@ -67,8 +67,8 @@ impl Dockerfile {
     /// build without arguments and target makes of it is what `docker build --build-arg …
     /// --target …` makes of this one.
     ///
-    /// A target is a stage's name in any case, or its index, as Buildah takes it; of several stages
-    /// of a name it is the last, as for BuildKit. An ARG behind ONBUILD gets the value too, where a
+    /// A target is a stage's name in any case, or its index; of several stages of a name it is the
+    /// last. (BuildKit knows no index here, only `COPY --from` does.) An ARG behind ONBUILD gets the value too, where a
     /// later stage may carry the trigger out; in the last stage a trigger is part of the image, and
     /// stays as it is written. All else of the text stays. Says everything that cannot be lowered:
     /// the arguments by name, then the target.
@@ -112,14 +112,13 @@ impl Dockerfile {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let mut replaced = Vec::new();
-        for pair in declared {
-            if let Some(value) = args.get(&pair.name) {
-                let with = format!("{}={}", pair.name, quoted(value));
-                replaced.push((pair.span.clone(), with));
-            }
-        }
-        self.check_lines(&replaced, args)?;
+        let given = |pair: &&Pair| args.contains_key(&pair.name);
+        let write = |pair: &Pair| {
+            let value = args.get(&pair.name).map(|value| quoted(value)).unwrap_or_default();
+            (pair.span.clone(), format!("{}={value}", pair.name))
+        };
+        let mut replaced: Vec<_> = declared.into_iter().filter(given).map(write).collect();
+        self.check_lines(&replaced)?;
         replaced.extend(end.map(|end| (end..self.text.len(), String::new())));
         Self::parse(&self.with_replaced(&replaced)).map_err(|errors| unreadable(&errors))
     }
@@ -199,42 +198,51 @@ impl Dockerfile {
         Some((message, help))
     }
 
-    /// Finds lines that would be too long for BuildKit.
-    fn check_lines(
-        &self,
-        replaced: &[(Range<usize>, String)],
-        args: &BTreeMap<String, String>,
-    ) -> Result<(), Vec<LowerError>> {
-        // A line that is longer may be one that is joined of several: each adds to the sum of its
-        // first, so that the check is too strict only where a text is absurd.
-        let mut lines: BTreeMap<usize, usize> = BTreeMap::new();
-        let line_of = |at: usize| self.text[..at].rfind('\n').map_or(0, |end| end + 1);
+    /// Finds lines that would be too long for BuildKit, given what is put in, in order.
+    fn check_lines(&self, replaced: &[(Range<usize>, String)]) -> Result<(), Vec<LowerError>> {
+        let mut lines: Vec<Line> = Vec::new();
         for (span, with) in replaced {
-            let start = line_of(span.start);
-            let length = lines.entry(start).or_insert_with(|| {
-                self.text[start..].split_inclusive('\n').next().map_or(0, str::len)
-            });
-            *length += with.len();
+            let end = |at: usize| {
+                self.text[at..].find('\n').map_or(self.text.len(), |length| at + length + 1)
+            };
+            let before = lines.last().map_or(0, |line| line.place.end);
+            if span.start >= before {
+                let start = self.text[before..span.start].rfind('\n');
+                let start = start.map_or(before, |length| before + length + 1);
+                let place = start..end(span.end);
+                lines.push(Line { length: place.len(), place, names: BTreeSet::new() });
+            }
+            let Some(line) = lines.last_mut() else { continue };
+            // Where a default was continued, the lines that it stood on become one.
+            if span.end > line.place.end {
+                let more = line.place.end..end(span.end);
+                line.length += more.len();
+                line.place.end = more.end;
+            }
+            line.length = line.length - span.len() + with.len();
+            line.names.extend(with.split('=').next());
         }
-        let too_long = |name: &str| {
-            replaced.iter().any(|(span, with)| {
-                let length = lines.get(&line_of(span.start)).copied().unwrap_or_default();
-                length > MAX_LINE && with.split('=').next() == Some(name)
-            })
+        let too_long = lines.iter().filter(|line| line.length > MAX_LINE);
+        let names: BTreeSet<&str> = too_long.flat_map(|line| &line.names).copied().collect();
+        let error = |name: &str| LowerError {
+            subject: LowerSubject::Arg(name.to_owned()),
+            message: format!("the value of `{}` is too long", name.escape_debug()),
+            help: "put it into a file that the Dockerfile copies: no line of a Dockerfile may be \
+                   longer than 64 KiB"
+                .to_owned(),
         };
-        let errors: Vec<LowerError> = args
-            .keys()
-            .filter(|name| too_long(name))
-            .map(|name| LowerError {
-                subject: LowerSubject::Arg(name.clone()),
-                message: format!("the value of `{}` is too long", name.escape_debug()),
-                help: "put it into a file that the Dockerfile copies: no line of a Dockerfile may \
-                       be longer than 64 KiB"
-                    .to_owned(),
-            })
-            .collect();
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
+        if names.is_empty() { Ok(()) } else { Err(names.into_iter().map(error).collect()) }
     }
+}
+
+/// A line that arguments are put into.
+struct Line<'w> {
+    /// Where it is now.
+    place: Range<usize>,
+    /// How many bytes it will have.
+    length: usize,
+    /// The arguments.
+    names: BTreeSet<&'w str>,
 }
 
 /// What is wrong with a name that means something to BuildKit without an ARG, as message and help.

@@ -317,6 +317,13 @@ pub(super) fn copy_sources(file: &Dockerfile, platform: Platform) -> Vec<CopySou
             Some(parent) => parent.clone(),
             None => Environment { open: bases.images[index].is_some(), ..Environment::default() },
         };
+        // What the stage below set as triggers comes first.
+        let below = bases.parents[index].and_then(|parent| file.stages.get(parent));
+        for instruction in below.iter().flat_map(|stage| &stage.instructions) {
+            if let Instruction::Onbuild(trigger) = instruction {
+                environment.apply(file, trigger, &bases);
+            }
+        }
         for instruction in &stage.instructions {
             environment.apply(file, instruction, &bases);
             let Instruction::Copy { add, from: None, sources: places } = instruction else {

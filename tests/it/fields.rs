@@ -1,6 +1,7 @@
 //! What the fields of an image and of the manifest come to in the workspace: tags that are known
 //! later, arguments and targets, groups, labels, and names that moved.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use imgplan::base::digest::{Digest, Fingerprint};
@@ -160,6 +161,20 @@ fn args_and_a_target_are_in_the_dockerfile_before_its_bases_are_looked_for() {
     let (name, start, _) = lowered.sources.locate(build.externals[0].span).unwrap();
     assert!(name.ends_with("stages/Dockerfile, with args and target"), "{name}");
     assert_eq!((start.line, start.column), (2, 6));
+}
+
+#[test]
+fn images_that_agree_share_a_lowered_dockerfile() {
+    let workspace = load(
+        "images:
+  - {name: app, context: stages, args: {B: x}}
+  - {name: web, context: stages, args: {B: x}, infer_bases: false}
+  - {name: job, context: stages, args: {B: y}}
+",
+    );
+    let of = |name| &build(&workspace, name).dockerfile;
+    assert!(Arc::ptr_eq(of("app"), of("web")));
+    assert_ne!(of("app"), of("job"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod commands;
 mod context;
 mod crash;
 mod day;
+mod dockerfiles;
 mod examples;
 mod failures;
 mod faults;
