@@ -29,6 +29,8 @@ impl Settings {
     /// Nothing that was typed may be forgotten here: the pattern has no `..`.
     pub(super) fn resolve(args: GlobalArgs) -> Self {
         let GlobalArgs { files, vars, sets, chdir, json, color, verbose, quiet } = args;
+        // The key has its own door; a manifest that asks for it is refused.
+        let vars = vars.into_iter().flat_map(|lines| lines.0);
         let wanted = |terminal: bool| match color {
             When::Always => true,
             When::Never => false,
@@ -43,7 +45,7 @@ impl Settings {
         Self {
             manifest: Given {
                 files,
-                vars: vars.into_iter().flat_map(|lines| lines.0).collect(),
+                vars: vars.filter(|var| !var.is_secret()).collect(),
                 sets: sets.into_iter().flat_map(|lines| lines.0).collect(),
             },
             chdir,

@@ -141,13 +141,17 @@ impl Ui {
     }
 
     /// Shows what is worth a look but stops nothing.
-    pub(super) fn warn(&mut self, problems: &[Problem], sources: &SourceSet) -> io::Result<()> {
+    pub(super) fn warn(
+        &mut self,
+        problems: &[Problem],
+        sources: &Arc<SourceSet>,
+    ) -> io::Result<()> {
         for problem in problems {
             if self.json {
                 let value = diagnostic::of_problem(problem, sources);
                 self.json_diagnostic(&value)?;
             } else {
-                let report = Report::new(problem.clone()).with_source_code(sources.clone());
+                let report = Report::new(problem.clone()).with_source_code(Arc::clone(sources));
                 self.print(&report);
             }
         }

@@ -39,6 +39,16 @@ pub struct Variable {
     pub value: String,
 }
 
+/// The variable that must not be written anywhere.
+pub(super) const SECRET: &str = "PRIME_API_KEY";
+
+impl Variable {
+    /// Whether it is the key of the service, which goes into no manifest and no message.
+    pub fn is_secret(&self) -> bool {
+        self.name == SECRET
+    }
+}
+
 /// Whether a text can stand in `${...}`.
 pub(super) fn is_variable_name(text: &str) -> bool {
     !text.is_empty()
@@ -131,15 +141,13 @@ impl FromStr for Override {
             let at = path.find(&format!(".{name}."))?;
             Some((at, at + 1..at + 1 + name.len()))
         });
-        let (pattern, field, inner) = match mapping.min_by_key(|(at, _)| *at) {
-            Some((at, field)) => {
-                let inner = field.end + 1..left;
-                (0..at, field, Some(inner))
-            }
-            None => {
-                let dot = path.rfind('.').ok_or_else(wrong)?;
-                (0..dot, dot + 1..left, None)
-            }
+        let mapping = mapping.min_by_key(|(at, _)| *at);
+        let (pattern, field, inner) = if let Some((at, field)) = mapping {
+            let inner = field.end + 1..left;
+            (0..at, field, Some(inner))
+        } else {
+            let dot = path.rfind('.').ok_or_else(wrong)?;
+            (0..dot, dot + 1..left, None)
         };
         if pattern.is_empty() || field.is_empty() || inner.as_ref().is_some_and(Range::is_empty) {
             return Err(wrong());

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::given::Variable;
+use super::given::{SECRET, Variable};
 use super::node::{Kind, Node, Value};
 use crate::base::nearest::nearest;
 use crate::base::source::Problem;
@@ -27,9 +27,6 @@ const BUDGET: usize = 64 << 20;
 
 /// Defaults within defaults.
 const DEPTH: usize = 16;
-
-/// The variable that must not be written anywhere.
-const SECRET: &str = "PRIME_API_KEY";
 
 impl<'a> Variables<'a> {
     /// The variables of the command line and of the environment.

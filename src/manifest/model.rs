@@ -250,7 +250,7 @@ pub struct Image {
     /// Variables with their values: the image is made once for each combination, in which its
     /// values use them as `${NAME}`.
     #[schemars(with = "Option<schema::MatrixSchema>")]
-    pub matrix: Option<BTreeMap<String, IgnoredAny>>,
+    pub matrix: Option<IgnoredAny>,
     /// Folders that are found instead of written: an image for each. `name` and `tag` may hold
     /// `{dir}` (the folder's name), `{parent}` (the name of the one above), `{path}` and, of a
     /// task, `{name}`; the name is `{dir}` by default.
@@ -279,7 +279,7 @@ pub struct Discover {
     /// `environment/Dockerfile` built.
     #[schemars(extend("minLength" = 1, "examples" = ["tasks"]))]
     pub harbor: Option<Sp<String>>,
-    /// Patterns of folders that are left out.
+    /// Patterns of folders that are left out, with all that is in them.
     #[schemars(with = "Option<Vec<schema::ExcludeText>>")]
     pub exclude: Option<Vec<Sp<String>>>,
 }

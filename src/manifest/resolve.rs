@@ -44,7 +44,7 @@ pub(super) fn resolve(mut resolver: Resolver<'_>) -> Result<Workspace, Vec<Probl
     let settings = resolver.settings();
     let mut drafts = resolver.drafts();
     let mut units = resolver.units(&mut drafts);
-    if resolver.incomplete {
+    if resolver.incomplete && !resolver.problems.is_empty() {
         // Who needs what, and what is gone, cannot be judged where some are missing.
         return Err(resolver.problems);
     }

@@ -1,7 +1,6 @@
 //! A manifest for many: files that include others, `matrix`, `discover`, `sources`, `sources_from`,
 //! `--var` and `--set`.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use imgplan::manifest::workspace::{Origin, Unit};
@@ -234,6 +233,7 @@ fn includes_that_find_nothing_and_settings_in_the_wrong_file() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a look at much output")]
 fn problems_of_rows() {
     let root = "version: 1
 vars: {OS: x}
@@ -391,6 +391,7 @@ images:
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a look at much output")]
 fn problems_of_lines() {
     let root = "version: 1
 images:
@@ -611,9 +612,15 @@ images:
     dockerfile: docker/Root
 ",
     );
-    for folder in
-        ["apps/My App", "apps/b/c", "apps/old1", "apps/b/skip", "apps/.h", "apps/node_modules/x"]
-    {
+    for folder in [
+        "apps/My App",
+        "apps/b/c",
+        "apps/old1",
+        "apps/old1/inner",
+        "apps/b/skip",
+        "apps/.h",
+        "apps/node_modules/x",
+    ] {
         env.context(folder, "FROM scratch\n");
     }
     env.write("docker/Root", "FROM scratch\n");
@@ -693,13 +700,18 @@ images:
   - discover: {harbor: app}
   - discover: {harbor: tasks}
   - discover: {globs: x}
+  - discover: {harbor: bare}
   - discover: {glob: app}
     tag: \"{dri}\"
+  - discover: {glob: app}
+    name: {dir}
 ";
     let files = [
         ("imgplan.yaml", root),
         ("tasks/x/task.toml", "[environment]\ndocker_image = 5\n"),
         ("tasks/x/environment/y", ""),
+        ("bare/x/task.toml", ""),
+        ("bare/x/environment/y", ""),
     ];
     assert_snapshot!(refused(&files), @r#"
       × no folder matches `services/*`
@@ -758,18 +770,38 @@ images:
      10 │   - discover: {globs: x}
         ·                ──┬──
         ·                  ╰── unknown
-     11 │   - discover: {glob: app}
+     11 │   - discover: {harbor: bare}
         ╰────
       help: did you mean `glob`?
 
+      × no task in `bare` says an image
+        ╭─[imgplan.yaml:11:24]
+     10 │   - discover: {globs: x}
+     11 │   - discover: {harbor: bare}
+        ·                        ──┬─
+        ·                          ╰── here
+     12 │   - discover: {glob: app}
+        ╰────
+      help: a task has a docker_image in its task.toml, or an environment/Dockerfile
+
       × `{dri}` is no word of a template
-        ╭─[imgplan.yaml:12:10]
-     11 │   - discover: {glob: app}
-     12 │     tag: "{dri}"
+        ╭─[imgplan.yaml:13:10]
+     12 │   - discover: {glob: app}
+     13 │     tag: "{dri}"
         ·          ───┬───
         ·             ╰── here, for app
+     14 │   - discover: {glob: app}
         ╰────
       help: did you mean `{dir}`?
+
+      × this should be a text, and is a mapping
+        ╭─[imgplan.yaml:15:11]
+     14 │   - discover: {glob: app}
+     15 │     name: {dir}
+        ·           ┬
+        ·           ╰── here, for app
+        ╰────
+      help: quote it: "{dir}"
 
       × `docker_image` should be a text
        ╭─[tasks/x/task.toml:2:16]
@@ -780,7 +812,7 @@ images:
        ╰────
       help: quote it
 
-    error: 8 problems in imgplan.yaml; nothing was sent
+    error: 10 problems in imgplan.yaml; nothing was sent
     "#);
 }
 
@@ -845,6 +877,7 @@ images:
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a look at much output")]
 fn what_cannot_be_set() {
     let root = "version: 1
 images:
@@ -962,27 +995,29 @@ proptest! {
 
     /// In whatever order files and images stand, the same images come out.
     #[test]
-    fn order_decides_nothing(order in Just((0..6).collect::<Vec<usize>>()).prop_shuffle()) {
+    fn order_decides_nothing(
+        include in Just(vec!["one.yaml", "two.yaml", "three.yaml"]).prop_shuffle(),
+        images in Just(vec![
+            "  - {source: \"busybox:1\"}\n",
+            "  - {name: \"m-${V}\", context: s/a, matrix: {V: [x, z]}}\n",
+            "  - {name: own, context: s/a, needs: [b, redis]}\n",
+        ]).prop_shuffle(),
+    ) {
         let env = TestEnv::at("http://localhost:9");
         env.context("s/a", "FROM scratch\n").context("s/b", "FROM a\n");
         env.write("refs.txt", "redis:7\nubuntu:22.04\n");
-        let images = [
-            "  - {discover: {glob: \"s/*\"}}\n",
-            "  - {sources_from: refs.txt}\n",
-            "  - {name: \"m-${V}\", context: s/a, matrix: {V: [x, z]}}\n",
+        let one = "defaults: {tag: one}\nimages:\n  - {discover: {glob: \"s/*\"}}\n";
+        let two = "vars: {V: no}\nimages:\n  - {sources_from: refs.txt}\n";
+        let three = "include: [one.yaml]\nimages: []\n";
+        let root = format!("include: [{}]\nimages:\n{}", include.join(", "), images.concat());
+        let files = [("one.yaml", one), ("two.yaml", two), ("three.yaml", three)];
+        for (path, text) in files.into_iter().chain([("imgplan.yaml", &*root)]) {
+            env.write(path, format!("version: 1\n{text}"));
+        }
+        let expected = [
+            "a:one", "busybox:1", "m-x:latest", "m-z:latest", "redis:7", "ubuntu:22.04", "b:one",
+            "own:latest",
         ];
-        env.write("one.yaml", format!("version: 1\ndefaults: {{tag: one}}\nimages:\n{}", images[0]));
-        env.write("two.yaml", format!("version: 1\nvars: {{V: no}}\nimages:\n{}", images[1]));
-        env.write("three.yaml", "version: 1\ninclude: [one.yaml]\nimages: []\n");
-        let files = ["one.yaml", "two.yaml", "three.yaml"];
-        let include: Vec<&str> = order.iter().filter_map(|at| files.get(*at).copied()).collect();
-        let mut listed = vec!["  - {source: \"busybox:1\"}\n", images[2], "  - {name: own, context: s/a}\n"];
-        listed.sort_by_key(|image| order.iter().position(|at| *at == image.len() % 6));
-        env.write("imgplan.yaml",
-            format!("version: 1\ninclude: [{}]\nimages:\n{}", include.join(", "), listed.concat()));
-        let found: BTreeSet<String> = units(&env).into_iter().collect();
-        let expected = ["a:one", "b:one", "busybox:1", "m-x:latest", "m-z:latest", "own:latest",
-            "redis:7", "ubuntu:22.04"];
-        prop_assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+        prop_assert_eq!(units(&env), expected);
     }
 }

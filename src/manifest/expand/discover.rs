@@ -77,7 +77,7 @@ impl Expander<'_> {
                 return self.report(words, at, "a pattern is as `services/*` or `services/**`");
             }
         };
-        found.retain(|path| !excludes.iter().any(|exclude| exclude.matches(path)));
+        found.retain(|path| !is_excluded(path, excludes));
         let matches = found.len();
         let dockerfile = match get(node, "dockerfile") {
             Some(_) => text(node, "dockerfile"),
@@ -146,13 +146,12 @@ impl Expander<'_> {
             Some(_) => written.clone(),
             None => std::fs::canonicalize(self.dir.join(path)).unwrap_or(written.clone()),
         };
-        let above = match written.parent().and_then(Path::file_name) {
-            Some(_) => dir.parent().and_then(name),
+        let above = if written.parent().and_then(Path::file_name).is_some() {
+            dir.parent().and_then(name)
+        } else {
             // The folder above has no name in the path: the disk knows it.
-            None => {
-                let real = std::fs::canonicalize(self.dir.join(path).join("..")).ok();
-                real.as_deref().and_then(name)
-            }
+            let real = std::fs::canonicalize(self.dir.join(path).join("..")).ok();
+            real.as_deref().and_then(name)
         };
         FolderWords { dir: name(&dir).unwrap_or_default(), parent: above.unwrap_or_default() }
     }
@@ -162,6 +161,12 @@ impl Expander<'_> {
         let path = clean(&self.dir.join(path));
         self.found.skipped.push(Skipped { path, reason: reason.into() });
     }
+}
+
+/// Whether a folder is left out, or one that it lies in.
+pub(super) fn is_excluded(path: &str, excludes: &[Glob]) -> bool {
+    let above = path.match_indices('/').map(|(at, _)| &path[..at]);
+    above.chain([path]).any(|folder| excludes.iter().any(|exclude| exclude.matches(folder)))
 }
 
 /// A value of which all was said.

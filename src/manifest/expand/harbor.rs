@@ -7,6 +7,7 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::Notes;
+use super::discover::is_excluded;
 use super::entry::{fill_templates, get, put, take, text_node};
 use super::glob::Glob;
 use super::images::{Expander, InRow, note};
@@ -44,12 +45,13 @@ impl Expander<'_> {
             Ok(paths) => paths,
             Err((message, help)) => return self.report(message, at, help),
         };
-        paths.retain(|path| !excludes.iter().any(|exclude| exclude.matches(path)));
+        paths.retain(|path| !is_excluded(path, excludes));
         if paths.is_empty() {
             let message = format!("there is no task in `{}`", root.as_str());
             let help = "a task is a folder with task.toml and environment/";
             return self.report(message, at, help);
         }
+        let before = (self.entries.len(), self.found.problems.len());
         let mut mirrored = HashSet::new();
         for path in &paths {
             let Some(task) = self.read_task(path, at) else { continue };
@@ -86,6 +88,11 @@ impl Expander<'_> {
             }
             self.since(mark, Some(&made));
             self.add(node, made);
+        }
+        if before == (self.entries.len(), self.found.problems.len()) {
+            let message = format!("no task in `{}` says an image", root.as_str());
+            let help = "a task has a docker_image in its task.toml, or an environment/Dockerfile";
+            self.report(message, at, help);
         }
     }
 

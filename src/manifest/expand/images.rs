@@ -108,19 +108,15 @@ impl Expander<'_> {
 
     /// Takes the room of one image; where there is none, says so once.
     pub(super) fn has_room(&mut self, span: Span) -> bool {
-        match self.room.checked_sub(1) {
-            Some(left) => {
-                *self.room = left;
-                true
-            }
-            None => {
-                let problem = too_many(span);
-                if self.found.problems.last() != Some(&problem) {
-                    self.found.problems.push(problem);
-                }
-                false
-            }
+        if let Some(left) = self.room.checked_sub(1) {
+            *self.room = left;
+            return true;
         }
+        let problem = too_many(span);
+        if self.found.problems.last() != Some(&problem) {
+            self.found.problems.push(problem);
+        }
+        false
     }
 
     /// Reports a problem of the entry itself.

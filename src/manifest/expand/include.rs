@@ -254,10 +254,10 @@ impl<'a> Loader<'a> {
 
 /// The one path of a file, whatever it is called; standard input keeps its name.
 fn real_path(path: &Path) -> PathBuf {
-    match path == Path::new("-") {
-        true => path.to_owned(),
-        false => fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
+    if path == Path::new("-") {
+        return path.to_owned();
     }
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Takes the list of images out, if it is a list; an empty one stays in its place.

@@ -100,7 +100,7 @@ fn column<'n>(
         return None;
     }
     let twice = [(variables.is_given(name), "by --var"), (variables.is_var(name), "under `vars:`")];
-    for (_, place) in twice.into_iter().filter(|(is, _)| *is) {
+    if let Some((_, place)) = twice.into_iter().find(|(is, _)| *is) {
         let message = format!("`{name}` is a variable of this matrix, and set {place} as well");
         report(message, key.span, "give one of the two another name");
         return None;

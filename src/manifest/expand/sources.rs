@@ -81,9 +81,10 @@ impl Expander<'_> {
         let name = file.display().to_string();
         let start = self.sources.add(&name, text);
         let before = self.found.problems.len();
-        let lines = match file.extension().is_some_and(|extension| extension == "jsonl") {
-            true => lines::objects(text, start, &mut self.found.problems),
-            false => lines::references(text, start),
+        let lines = if file.extension().is_some_and(|extension| extension == "jsonl") {
+            lines::objects(text, start, &mut self.found.problems)
+        } else {
+            lines::references(text, start)
         };
         if lines.is_empty() && self.found.problems.len() == before {
             let message = format!("{name} lists no sources");
