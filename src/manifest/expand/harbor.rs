@@ -11,6 +11,7 @@ use super::discover::is_excluded;
 use super::entry::{fill_templates, get, put, take, text_node};
 use super::glob::Glob;
 use super::images::{Expander, InRow, note};
+use super::include::read_to;
 use crate::base::source::{Problem, Span};
 use crate::manifest::Sp;
 use crate::manifest::files::clean;
@@ -164,12 +165,9 @@ impl Expander<'_> {
 }
 
 fn read(file: &Path) -> Result<String, String> {
-    let unreadable = |error| format!("cannot read {}: {error}", file.display());
-    let length = fs::metadata(file).map_err(unreadable)?.len();
-    if length > LARGEST {
-        return Err(format!("{} has {length} bytes, which no task has", file.display()));
-    }
-    fs::read_to_string(file).map_err(unreadable)
+    let read = fs::File::open(file).and_then(|open| read_to(open, LARGEST));
+    let bytes = read.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", file.display()))
 }
 
 /// Reads a `task.toml` that begins at `start`.

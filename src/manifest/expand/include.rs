@@ -15,6 +15,9 @@ use crate::manifest::interpolate::Variables;
 use crate::manifest::load::{check_version, root_of, shown};
 use crate::manifest::node::{self, Kind, Node, Value};
 
+/// A file above this many bytes is no manifest, and no list of references.
+pub(super) const LARGEST: u64 = 64 << 20;
+
 /// Files that include one another are at most this deep.
 const DEEPEST: usize = 100;
 
@@ -301,6 +304,17 @@ fn includes(root: &Node) -> Vec<(String, Span)> {
     items.iter().filter_map(text).collect()
 }
 
+/// All bytes of a file, if there are no more than `most`: a path may lead to a device without end.
+pub(super) fn read_to(file: impl Read, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > most {
+        let words = format!("it has more than {most} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, words));
+    }
+    Ok(bytes)
+}
+
 /// The text of a manifest; `-` is standard input.
 fn read(path: &Path) -> Result<String, Problem> {
     let problem = |message: String, help: &str| Problem {
@@ -309,20 +323,19 @@ fn read(path: &Path) -> Result<String, Problem> {
         labels: Vec::new(),
         warning: false,
     };
-    let mut bytes = Vec::new();
-    let result = if path == Path::new("-") {
-        io::stdin().read_to_end(&mut bytes).map(|_| ())
+    let read = if path == Path::new("-") {
+        read_to(io::stdin().lock(), LARGEST)
     } else {
-        fs::read(path).map(|read| bytes = read)
+        fs::File::open(path).and_then(|file| read_to(file, LARGEST))
     };
-    if let Err(error) = result {
+    let bytes = read.map_err(|error| {
         let message = match error.kind() {
             io::ErrorKind::NotFound => format!("there is no {}", path.display()),
             _ => format!("cannot read {}: {error}", path.display()),
         };
         let help = "run imgplan in the folder of the manifest, or name it: -f path/to/imgplan.yaml";
-        return Err(problem(message, help));
-    }
+        problem(message, help)
+    })?;
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let line = String::from_utf8_lossy(&error.as_bytes()[..good]).matches('\n').count() + 1;

@@ -3,18 +3,17 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::fs;
+use std::io;
 
 use super::Notes;
 use super::entry::{self, fill_templates, put};
 use super::images::{Expander, InRow, note};
+use super::include::{LARGEST, read_to};
 use super::lines::{self, Line};
 use crate::base::source::{Problem, Span};
 use crate::base::upstream::SourceRef;
 use crate::manifest::files::clean;
 use crate::manifest::node::{Kind, Node, Value};
-
-/// A file of references above this many bytes is none.
-const LARGEST: u64 = 64 << 20;
 
 /// Makes a line known among the others: its source and where it lands.
 type LineKey = [Option<String>; 4];
@@ -58,17 +57,14 @@ impl Expander<'_> {
             }
         };
         let file = clean(&self.dir.join(path));
-        let unreadable = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => format!("there is no {}", file.display()),
-            std::io::ErrorKind::InvalidData => format!("{} is not UTF-8", file.display()),
-            _ => format!("cannot read {}: {error}", file.display()),
-        };
-        let text = match fs::metadata(&file) {
-            Ok(meta) if meta.len() > LARGEST => {
-                Err(format!("{} has {} bytes: no list is so long", file.display(), meta.len()))
+        let read = fs::File::open(&file).and_then(|file| read_to(file, LARGEST));
+        let text = match read.map(String::from_utf8) {
+            Ok(Ok(text)) => Ok(text),
+            Ok(Err(_)) => Err(format!("{} is not UTF-8", file.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(format!("there is no {}", file.display()))
             }
-            Ok(_) => fs::read_to_string(&file).map_err(unreadable),
-            Err(error) => Err(unreadable(error)),
+            Err(error) => Err(format!("cannot read {}: {error}", file.display())),
         };
         let text = match text {
             Ok(text) => text,
