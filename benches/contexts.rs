@@ -100,10 +100,10 @@ fn load(bencher: Bencher) {
 #[divan::bench]
 fn plan_nothing(bencher: Bencher) {
     let Applied { workspace, facts, state } = Applied::new();
-    assert!(plan::build(&workspace, &facts, &state).is_noop());
+    assert!(plan::build(&workspace, &facts, &state, &plan::Options::default()).is_noop());
     bencher
         .counter(ItemsCount::new(IMAGES))
-        .bench_local(|| plan::build(&workspace, &facts, &state));
+        .bench_local(|| plan::build(&workspace, &facts, &state, &plan::Options::default()));
 }
 
 /// A lockfile of 1,000 units, written.
@@ -164,7 +164,7 @@ impl Applied {
         let facts = survey::facts(&workspace, &empty, caches, None);
         let facts = tokio::runtime::Runtime::new().unwrap().block_on(facts).unwrap();
         let mut state = State::default();
-        for step in plan::build(&workspace, &facts, &empty).steps {
+        for step in plan::build(&workspace, &facts, &empty, &plan::Options::default()).steps {
             if let Action::Make(make) = step.action {
                 state.entries.insert(step.key, made(&workspace, make));
             }
@@ -184,6 +184,7 @@ fn made(workspace: &Workspace, make: Make) -> Entry {
         path: format!("registry.example.com/personal/{}", unit.key),
         owner: Owner::Personal,
         visibility: Visibility::Private,
+        completed: None,
     };
     Entry { built: Some(built), ..Entry::new(kind, unit.platform) }
 }

@@ -208,6 +208,7 @@ mod tests {
             image: image.split_once(':').map(|(name, tag)| (name.to_owned(), tag.to_owned())),
             created: words.next().map(|minute| time(minute.parse().unwrap())),
             started: None,
+            completed: None,
         }
     }
 

@@ -8,6 +8,7 @@ pub mod limit;
 pub mod memory;
 pub mod name;
 pub mod nearest;
+pub mod reference;
 pub mod secret;
 pub mod size;
 pub mod source;

@@ -165,6 +165,8 @@ macro_rules! text_value {
         }
     )*};
 }
+pub(super) use text_value;
+
 text_value!(ImageName, Tag, ImageRef, Platform, Owner, Visibility);
 
 impl fmt::Display for ImageName {

@@ -4,12 +4,16 @@
 mod apply;
 mod args;
 mod asking;
+mod choice;
 mod context;
 mod diagnostic;
 mod failure;
 mod lists;
 mod next;
 mod plan;
+mod refresh;
+mod registries;
+mod saved_plan;
 mod schema;
 mod serve;
 mod service;

@@ -99,6 +99,11 @@ impl Target {
         PlanView { plan, workspace, facts, lockfile, service, asked }
     }
 
+    /// Whether it is the server inside this process.
+    pub(super) fn is_local(&self) -> bool {
+        self.endpoint.is_none()
+    }
+
     /// The files of what was built.
     pub(super) fn history(&self) -> History {
         History::at(&self.paths.work)

@@ -68,10 +68,10 @@ impl Dockerfile {
     /// --target …` makes of this one.
     ///
     /// A target is a stage's name in any case, or its index; of several stages of a name it is the
-    /// last. (BuildKit knows no index here, only `COPY --from` does.) An ARG behind ONBUILD gets the value too, where a
-    /// later stage may carry the trigger out; in the last stage a trigger is part of the image, and
-    /// stays as it is written. All else of the text stays. Says everything that cannot be lowered:
-    /// the arguments by name, then the target.
+    /// last; an empty one is none. (BuildKit knows no index here, only `COPY --from` does.) An ARG
+    /// behind ONBUILD gets the value too, where a later stage may carry the trigger out; in the
+    /// last stage a trigger is part of the image, and stays as it is written. All else of the text
+    /// stays. Says everything that cannot be lowered: the arguments by name, then the target.
     ///
     /// ```
     /// use imgplan::dockerfile::Dockerfile;
@@ -87,11 +87,10 @@ impl Dockerfile {
         args: &BTreeMap<String, String>,
         target: Option<&str>,
     ) -> Result<Self, Vec<LowerError>> {
+        let target = target.filter(|name| !name.is_empty());
         let target = target.map(|name| self.target(name)).transpose();
-        let kept = match &target {
-            Ok(Some(index)) => index + 1,
-            _ => self.stages.len(),
-        };
+        let last = target.as_ref().ok().copied().flatten();
+        let kept = last.map_or(self.stages.len(), |index| index + 1);
         let declared = self.declared(kept);
         let mut errors = Vec::new();
         for (name, value) in args {
@@ -104,10 +103,6 @@ impl Dockerfile {
             errors.extend(refused.map(cannot));
             errors.extend(bad_value(name, value).map(cannot));
         }
-        let end = match &target {
-            Ok(Some(index)) => self.stages.get(*index).map(|stage| stage.span.end),
-            _ => None,
-        };
         errors.extend(target.err());
         if !errors.is_empty() {
             return Err(errors);
@@ -119,7 +114,8 @@ impl Dockerfile {
         };
         let mut replaced: Vec<_> = declared.into_iter().filter(given).map(write).collect();
         self.check_lines(&replaced)?;
-        replaced.extend(end.map(|end| (end..self.text.len(), String::new())));
+        let rest = last.and_then(|index| self.stages.get(index));
+        replaced.extend(rest.map(|stage| (stage.span.end..self.text.len(), String::new())));
         Self::parse(&self.with_replaced(&replaced)).map_err(|errors| unreadable(&errors))
     }
 

@@ -174,6 +174,15 @@ pub struct BuildOrigin {
     pub externals: Vec<ExternalBase>,
 }
 
+impl BuildOrigin {
+    /// The Dockerfile's path inside the context, where it lies there and is sent as it was written
+    /// but for the paths of bases.
+    pub fn as_written(&self) -> Option<&str> {
+        let lowered = !self.args.is_empty() || self.target.is_some();
+        self.dockerfile_inside.as_deref().filter(|_| !lowered)
+    }
+}
+
 /// A place in a Dockerfile that names a unit of this manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUse {

@@ -1,14 +1,18 @@
 //! What was found out about the world before planning. Plain values.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+use super::pins::pin_key;
 use crate::base::digest::Digest;
-use crate::base::name::{BuildId, ImageRef};
+use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::base::source::Problem;
 use crate::context::{FileChange, Tree};
 use crate::manifest::workspace::UnitId;
+use crate::state::{Built, Pin, State};
 
 /// What the survey found, by unit and by build.
 #[derive(Debug, Default)]
@@ -23,6 +27,13 @@ pub struct Facts {
     /// What was asked for and never answered: the build that the service has of it, or `None` where
     /// it has none. A unit that the service could not be asked about is missing.
     pub submissions: HashMap<ImageRef, Option<Found>>,
+    /// The images of each owner that the service was asked about.
+    pub images: HashMap<Owner, HashMap<ImageRef, Remote>>,
+    /// What public references stand for now, where registries were asked; these win over the pins of
+    /// the lockfile.
+    pub pins: BTreeMap<String, Pin>,
+    /// What time it is; without it nothing is too old.
+    pub now: Option<Timestamp>,
     /// What of the contexts is worth a look but stops nothing, for people.
     pub warnings: Vec<Problem>,
     /// What could not be asked, for people.
@@ -54,6 +65,43 @@ pub enum Known {
     Dead,
 }
 
+/// An image as the service lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// Whether it can be pulled.
+    pub state: RemoteState,
+    /// Who may pull it.
+    pub visibility: Option<Visibility>,
+    /// When what is there now came to be there.
+    pub changed: Option<Timestamp>,
+    /// Where it is.
+    pub path: Option<String>,
+}
+
+/// What the service says of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RemoteState {
+    /// It is there.
+    Complete,
+    /// It is being made, and nothing of it is there yet.
+    UnderWay,
+    /// Nothing of it is there, for its build failed.
+    Failed,
+}
+
+/// What became of an image that was built, as the service shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drift {
+    /// It is not there any more.
+    Gone,
+    /// Somebody else put another one in its place.
+    Replaced,
+}
+
+/// How much later than our own build an image must have changed to be another one: the time is
+/// that of the push, or of another clock.
+const SLACK: Duration = Duration::from_secs(300);
+
 /// A build that was found by its name and tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -64,6 +112,41 @@ pub struct Found {
 }
 
 impl Facts {
+    /// The image of a unit as the service lists it; the outer `None` where it was not asked.
+    pub fn remote(&self, owner: &Owner, unit: &ImageRef) -> Option<Option<&Remote>> {
+        Some(self.images.get(owner)?.get(unit))
+    }
+
+    /// What became of an image since it was built, where that is known and not as it should be.
+    pub fn drift(&self, unit: &ImageRef, built: &Built) -> Option<Drift> {
+        match self.remote(&built.owner, unit)? {
+            None => Some(Drift::Gone),
+            Some(Remote { state: RemoteState::Failed, .. }) => Some(Drift::Gone),
+            // What is being made may be a new one over it, of which the old is still there.
+            Some(Remote { state: RemoteState::UnderWay, .. }) => None,
+            Some(remote) => {
+                let (changed, completed) = (remote.changed?, built.completed?);
+                let later = changed.duration_since(completed);
+                (later > jiff::SignedDuration::try_from(SLACK).ok()?).then_some(Drift::Replaced)
+            }
+        }
+    }
+
+    /// Who may pull an image now: as the service says, else as is on record.
+    pub fn visibility(&self, unit: &ImageRef, built: &Built) -> Visibility {
+        let remote = self.remote(&built.owner, unit).flatten();
+        remote.and_then(|remote| remote.visibility).unwrap_or(built.visibility)
+    }
+
+    /// What a public reference is pinned to.
+    pub fn pin_in<'a>(&'a self, state: &'a State, reference: &str) -> Option<&'a Pin> {
+        if self.pins.is_empty() && state.pins.is_empty() {
+            return None;
+        }
+        let key = pin_key(reference)?;
+        self.pins.get(&key).or_else(|| state.pins.get(&key))
+    }
+
     /// The context of a unit.
     pub fn context(&self, unit: UnitId) -> Option<&Context> {
         self.contexts.get(unit.0)?.as_ref()

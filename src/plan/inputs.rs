@@ -1,38 +1,69 @@
 //! Gathers what decides a unit's content. Pure. The table of what enters is at
 //! [`Inputs`].
 
-use super::Facts;
+use super::facts::Facts;
 use crate::base::digest::{Digest, Fingerprint};
+use crate::base::name::Platform;
+use crate::base::reference::OciDigest;
 use crate::manifest::workspace::{Origin, UnitId, Workspace};
-use crate::state::Inputs;
+use crate::state::{Inputs, State};
 
-/// The inputs of a unit. `fingerprints` holds those of all units before it, and so of its bases:
-/// a base's *fingerprint* is known at plan time, while the digest of its image is not.
-pub fn inputs_of(
-    workspace: &Workspace,
-    facts: &Facts,
-    unit: UnitId,
-    fingerprints: &[Fingerprint],
-) -> Inputs {
-    let of = workspace.unit(unit);
-    let mut inputs = Inputs::new();
-    inputs.set("platform", of.platform);
-    for &base in &of.needs {
-        if let Some(fingerprint) = fingerprints.get(base.0) {
-            inputs.set(format!("base {}", workspace.unit(base).key), fingerprint);
-        }
-    }
-    match &of.origin {
-        Origin::Mirror(source) => inputs.set("source", source),
-        Origin::Build(build) => {
-            if let Some(context) = facts.context(unit) {
-                inputs.set("context", context.digest);
-            }
-            inputs.set("dockerfile", Digest::of(build.dockerfile.text().as_bytes()));
-            if let Some(path) = &build.dockerfile_inside {
-                inputs.set("dockerfile_path", path);
+/// What a unit's content is decided by, and how it was found.
+pub(super) struct Sources<'a> {
+    pub(super) workspace: &'a Workspace,
+    pub(super) facts: &'a Facts,
+    pub(super) state: &'a State,
+}
+
+impl Sources<'_> {
+    /// The inputs of a unit. `fingerprints` holds those of all units before it, and so of its bases:
+    /// a base's *fingerprint* is known at plan time, while the digest of its image is not.
+    pub(super) fn inputs(&self, unit: UnitId, fingerprints: &[Fingerprint], again: u32) -> Inputs {
+        let of = self.workspace.unit(unit);
+        let mut inputs = Inputs::new();
+        inputs.set("platform", of.platform);
+        for &base in &of.needs {
+            if let Some(fingerprint) = fingerprints.get(base.0) {
+                inputs.set(format!("base {}", self.workspace.unit(base).key), fingerprint);
             }
         }
+        match &of.origin {
+            Origin::Mirror(source) => {
+                inputs.set("source", source);
+                if let Some(digest) = self.pinned(source.as_str(), of.platform) {
+                    inputs.set("digest", digest);
+                }
+            }
+            Origin::Build(build) => {
+                if let Some(context) = self.facts.context(unit) {
+                    inputs.set("context", context.digest);
+                }
+                inputs.set("dockerfile", Digest::of(build.dockerfile.text().as_bytes()));
+                if let Some(path) = &build.dockerfile_inside {
+                    inputs.set("dockerfile_path", path);
+                }
+                for (name, value) in &build.args {
+                    // The lockfile is read by more people than the value is meant for.
+                    inputs.set(format!("arg {name}"), Digest::of(value.as_bytes()));
+                }
+                if let Some(target) = &build.target {
+                    inputs.set("target", target);
+                }
+                for base in &build.externals {
+                    if let Some(digest) = self.pinned(&base.image, of.platform) {
+                        inputs.set(format!("from {}", base.image), digest);
+                    }
+                }
+            }
+        }
+        if again > 0 {
+            inputs.set("again", again);
+        }
+        inputs
     }
-    inputs
+
+    /// The digest that a reference is pinned to, on one platform.
+    fn pinned(&self, reference: &str, platform: Platform) -> Option<OciDigest> {
+        self.facts.pin_in(self.state, reference).map(|pin| pin.on(platform))
+    }
 }

@@ -5,16 +5,32 @@
 //! [`State`]: crate::state::State
 
 mod build;
+mod decide;
+mod differences;
 pub mod facts;
+mod identify;
 mod inputs;
+mod learned;
+mod leftovers;
+mod noted;
+pub mod options;
+pub mod pins;
+mod previous;
 pub mod reason;
+pub mod saved;
+mod select;
 #[cfg(test)]
 mod tests;
 
 pub use build::build;
+pub use decide::{Decision, decide, marked};
 pub use facts::Facts;
-pub use inputs::inputs_of;
+pub use identify::identities;
+pub use noted::seen;
+pub use options::{Options, Pattern, Selection};
+pub use previous::Lookup;
 pub use reason::Reason;
+pub use saved::SavedPlan;
 
 pub use crate::context::FileChange;
 
@@ -26,7 +42,7 @@ use crate::manifest::workspace::UnitId;
 use crate::state::{Inputs, Kind};
 
 /// Ordered steps; what stays as it is has none.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The steps; those that others need come first.
     pub steps: Vec<Step>,
@@ -34,6 +50,32 @@ pub struct Plan {
     pub unchanged: Vec<Kind>,
     /// How many units the manifest has.
     pub units: usize,
+    /// Images that the manifest no longer has, and that are kept because they are protected.
+    pub protected: Vec<ImageRef>,
+    /// Images that seem to have been renamed.
+    pub renamed: Vec<Renamed>,
+    /// How many images the service shows otherwise than the lockfile, where that changes nothing.
+    pub drift: usize,
+    /// What of the whole it is, where it is a part.
+    pub partial: Option<Partial>,
+}
+
+/// A new unit with the content of one that is gone.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Renamed {
+    /// What is gone.
+    pub from: ImageRef,
+    /// What is new.
+    pub to: ImageRef,
+}
+
+/// A plan of some units only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Partial {
+    /// How many units were asked for.
+    pub selected: usize,
+    /// How many steps were left out.
+    pub left: usize,
 }
 
 /// The place of a step in [`Plan::steps`].
@@ -53,6 +95,8 @@ pub struct Step {
     pub reasons: Vec<Reason>,
     /// The steps that must have succeeded first.
     pub needs: Vec<StepId>,
+    /// Whether it was not asked for, but what was asked for needs it.
+    pub added: bool,
 }
 
 /// What to do to a unit.
@@ -81,6 +125,13 @@ pub enum Action {
     /// Stop looking after it; the image stays.
     Forget {
         /// A build of it that is under way: its ID is kept until it has ended.
+        after: Option<BuildId>,
+    },
+    /// Delete it.
+    Remove {
+        /// Whose it is.
+        owner: Owner,
+        /// A build of it that is under way: it has to end first, or it would come back.
         after: Option<BuildId>,
     },
 }
@@ -118,6 +169,8 @@ pub struct Unanswered {
 pub struct Change {
     /// Whose the image is now.
     pub of: Owner,
+    /// What it is called now, where it gets another name or tag: that of the step.
+    pub from: Option<ImageRef>,
     /// Its new visibility.
     pub visibility: Option<Visibility>,
     /// Its new owner.
@@ -132,6 +185,7 @@ impl Step {
             Action::Adopt { .. } => "adopt",
             Action::Update { .. } => "update",
             Action::Forget { .. } => "forget",
+            Action::Remove { .. } => "remove",
         }
     }
 
@@ -140,7 +194,7 @@ impl Step {
         match &self.action {
             Action::Make(make) => Some(make.unit),
             Action::Adopt { unit, .. } | Action::Update { unit, .. } => Some(*unit),
-            Action::Forget { .. } => None,
+            Action::Forget { .. } | Action::Remove { .. } => None,
         }
     }
 }
@@ -182,6 +236,7 @@ impl Plan {
                 Action::Adopt { .. } => counts.adopt += 1,
                 Action::Update { .. } => counts.update += 1,
                 Action::Forget { .. } => counts.forget += 1,
+                Action::Remove { .. } => counts.destroy += 1,
             }
         }
         counts

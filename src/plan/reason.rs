@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::base::name::{ImageRef, Owner, Visibility};
@@ -40,6 +41,38 @@ pub enum Reason {
         /// The bases below it, down to where it began.
         via: Vec<ImageRef>,
     },
+    /// A base outside of the manifest stands for another image now.
+    BaseChanged {
+        /// The base as the Dockerfile names it.
+        reference: String,
+        /// The digest that the last build stood on; `None` where it was not pinned.
+        old: Option<String>,
+        /// The digest now; `None` where it is not pinned any more.
+        new: Option<String>,
+    },
+    /// A mirror's source stands for another image now.
+    UpstreamChanged {
+        /// The source.
+        reference: String,
+        /// The digest that was mirrored; `None` where it was not pinned.
+        old: Option<String>,
+        /// The digest now; `None` where it is not pinned any more.
+        new: Option<String>,
+    },
+    /// The service does not have the image any more.
+    MissingRemote,
+    /// Somebody else put another image in its place.
+    RemoteChanged {
+        /// When, by the service's clock.
+        at: Option<Timestamp>,
+    },
+    /// It was asked for.
+    Requested,
+    /// It became older than the manifest allows.
+    Expired {
+        /// Since it was made.
+        age_seconds: u64,
+    },
     /// The last build failed, or its end was never seen.
     PreviousFailed,
     /// It was asked for, and whether the service took it is not known.
@@ -59,14 +92,29 @@ pub enum Reason {
         new: Visibility,
     },
     /// The manifest wants another owner.
-    Moved {
+    OwnerChanged {
         /// Whose it is.
-        from: Owner,
+        old: Owner,
         /// What the manifest says.
-        to: Owner,
+        new: Owner,
+    },
+    /// The manifest calls it otherwise than before.
+    Moved {
+        /// What it was called.
+        from: ImageRef,
+    },
+    /// Another tag has what the manifest wants now.
+    Superseded {
+        /// That tag.
+        by: ImageRef,
+        /// Whether the image stays.
+        kept: bool,
     },
     /// In the lockfile, but no longer in the manifest.
-    RemovedFromManifest,
+    RemovedFromManifest {
+        /// Whether the image stays.
+        kept: bool,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -79,6 +127,7 @@ impl fmt::Display for Reason {
             },
             Self::DockerfileChanged => f.write_str("Dockerfile changed"),
             Self::ConfigChanged { field, old, new } => match (old.as_str(), new.as_str()) {
+                ("", "") => write!(f, "{field} changed"),
                 ("", new) => write!(f, "{field} {new} added"),
                 (old, "") => write!(f, "{field} {old} removed"),
                 (old, new) => write!(f, "{field} {old} -> {new}"),
@@ -87,6 +136,21 @@ impl fmt::Display for Reason {
                 write!(f, "base {base} changes")?;
                 via.iter().try_for_each(|below| write!(f, " < {below}"))
             }
+            Self::BaseChanged { reference, old, new } => {
+                write!(f, "base {reference} ")?;
+                digests(old.as_deref(), new.as_deref(), f)
+            }
+            Self::UpstreamChanged { reference, old, new } => {
+                write!(f, "upstream {reference} ")?;
+                digests(old.as_deref(), new.as_deref(), f)
+            }
+            Self::MissingRemote => f.write_str("the service does not have it any more"),
+            Self::RemoteChanged { at: None } => f.write_str("somebody else replaced it"),
+            Self::RemoteChanged { at: Some(at) } => {
+                write!(f, "somebody else replaced it on {}", at.strftime("%Y-%m-%d %H:%M UTC"))
+            }
+            Self::Requested => f.write_str("asked for"),
+            Self::Expired { age_seconds } => write!(f, "{} old", roughly(*age_seconds)),
             Self::PreviousFailed => f.write_str("the last build did not succeed"),
             Self::Unanswered => f.write_str("whether the service took it is not known"),
             Self::FingerprintFormatChanged => f.write_str("imgplan digests in a new way"),
@@ -95,10 +159,33 @@ impl fmt::Display for Reason {
                 write!(f, "its build is under way, started {} ago", roughly(*age))
             }
             Self::VisibilityChanged { old, new } => write!(f, "visibility {old} -> {new}"),
-            Self::Moved { from, to } => write!(f, "owner {from} -> {to}"),
-            Self::RemovedFromManifest => f.write_str("removed from the manifest, image kept"),
+            Self::OwnerChanged { old, new } => write!(f, "owner {old} -> {new}"),
+            Self::Moved { from } => write!(f, "was {from}"),
+            Self::Superseded { by, kept } => write!(f, "{by} has its place{}", stays(*kept)),
+            Self::RemovedFromManifest { kept } => {
+                write!(f, "removed from the manifest{}", stays(*kept))
+            }
         }
     }
+}
+
+fn stays(kept: bool) -> &'static str {
+    if kept { ", image kept" } else { "" }
+}
+
+/// Two digests, short, as what was and what is.
+fn digests(old: Option<&str>, new: Option<&str>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match (old, new) {
+        (Some(old), Some(new)) => write!(f, "moved {} -> {}", short(old), short(new)),
+        (None, Some(new)) => write!(f, "pinned to {}", short(new)),
+        (_, None) => f.write_str("is not pinned any more"),
+    }
+}
+
+/// The first digits of a digest: enough to tell two apart.
+pub fn short(digest: &str) -> &str {
+    let hex = digest.rsplit(':').next().unwrap_or(digest);
+    hex.get(..12).unwrap_or(hex)
 }
 
 /// An age as people say it: `42 s`, `3 min`, `5 h`, `2 days`.

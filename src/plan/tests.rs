@@ -8,7 +8,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::facts::{Facts, Known};
-use super::{Action, Make, Plan, build};
+use super::{Action, Make, Options, Plan, build};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::source::Span;
 use crate::context::{ChangeKind, FileChange};
@@ -74,7 +74,7 @@ fn world(units: Vec<Unit>) -> Workspace {
 }
 
 fn plan(world: &Workspace, state: &State) -> Plan {
-    build(world, &Facts::default(), state)
+    build(world, &Facts::default(), state, &Options::default())
 }
 
 /// A plan as lines: what is done to which unit, and why.
@@ -132,26 +132,32 @@ fn carry_out(plan: &Plan, index: usize, world: &Workspace, state: &mut State, do
             }
             state.apply(&Record::Started { unit: unit.clone(), build: build.clone() });
             if let Done::Ended(outcome) = done {
-                state.apply(&Record::Ended { unit, build, outcome, path: None });
+                state.apply(&Record::Ended { unit, build, outcome, path: None, at: None });
             }
         }
         Action::Adopt { build, then, .. } => {
             if let Done::Ended(outcome) = done {
                 let build = build.clone();
-                state.apply(&Record::Ended { unit: unit.clone(), build, outcome, path: None });
+                state.apply(&Record::Ended {
+                    unit: unit.clone(),
+                    build,
+                    outcome,
+                    path: None,
+                    at: None,
+                });
                 if let (Some(then), Outcome::Completed) = (then, outcome) {
                     let (visibility, owner) = (then.visibility, then.owner.clone());
-                    state.apply(&Record::Updated { unit, visibility, owner });
+                    state.apply(&Record::Updated { unit, to: None, visibility, owner, path: None });
                 }
             }
         }
         Action::Update { change, .. } => {
             if done == COMPLETE {
                 let (visibility, owner) = (change.visibility, change.owner.clone());
-                state.apply(&Record::Updated { unit, visibility, owner });
+                state.apply(&Record::Updated { unit, to: None, visibility, owner, path: None });
             }
         }
-        Action::Forget { .. } => state.apply(&Record::Forgotten { unit }),
+        Action::Forget { .. } | Action::Remove { .. } => state.apply(&Record::Forgotten { unit }),
     }
 }
 
@@ -262,7 +268,7 @@ fn context_changed(changes: Option<&str>, dockerfile: bool) -> Vec<String> {
     };
     let changes = changes.map(|text| text.split_whitespace().map(change).collect());
     let changes = changes.into_iter().map(|files| (UnitId(0), files)).collect();
-    lines(&build(&world, &Facts { changes, ..Facts::default() }, &state))
+    lines(&build(&world, &Facts { changes, ..Facts::default() }, &state, &Options::default()))
 }
 
 #[test]
@@ -302,7 +308,7 @@ fn what_is_pending_is_adopted_unless_nothing_can_come_of_it() {
     assert_eq!(lines(&plan(&world, &state)), ["adopt api:v1: its build is under way"]);
     let knowing = |state: &State, known| {
         let builds = [(pending(state), known)].into();
-        lines(&build(&world, &Facts { builds, ..Facts::default() }, state))
+        lines(&build(&world, &Facts { builds, ..Facts::default() }, state, &Options::default()))
     };
     assert_eq!(knowing(&state, ALIVE), ["adopt api:v1: its build is under way"]);
     assert_eq!(knowing(&state, Known::Dead), ["build api:v1: the last build did not succeed"]);
@@ -322,7 +328,8 @@ fn what_waits_to_be_started_is_adopted_and_in_nobodys_way() {
     let (world, state) = half(Done::Created);
     let build = state.entries.values().next().unwrap().pending.as_ref().unwrap().build.clone();
     let facts = Facts { builds: [(build, Known::Unstarted)].into(), ..Facts::default() };
-    let action = |world| super::build(world, &facts, &state).steps.remove(0).action;
+    let action =
+        |world| super::build(world, &facts, &state, &Options::default()).steps.remove(0).action;
     assert!(matches!(action(&world), Action::Adopt { .. }));
     let changed = self::world(vec![built("api", "other", &[])]);
     assert!(matches!(action(&changed), Action::Make(Make { after: None, .. })));

@@ -69,6 +69,7 @@ pub(super) fn symbol(step: &Step) -> Symbol {
         Action::Adopt { .. } => (" <=", AnsiColor::Cyan, "wait for a build under way"),
         Action::Update { .. } => ("  ~", AnsiColor::Yellow, "change, without a build"),
         Action::Forget { .. } => ("  .", AnsiColor::Red, "forget, the image stays"),
+        Action::Remove { .. } => ("  -", AnsiColor::Red, "delete"),
     };
     Symbol { text, color, meaning }
 }
@@ -172,11 +173,13 @@ impl Reporter for Human<'_> {
         let pending = summary.failures.iter().filter(|failure| failure.pending).count();
         let failed = summary.failures.len() - pending;
         let mut line = format!(
-            "Apply: {} built, {} mirrored, {} updated, {} forgotten, {failed} failed, {} skipped",
+            "Apply: {} built, {} mirrored, {} updated, {} forgotten, {} destroyed, {failed} failed, \
+             {} skipped",
             summary.built + summary.adopted,
             summary.mirrored,
             summary.updated,
             summary.forgotten,
+            summary.removed,
             summary.skipped.len()
         );
         if pending > 0 {

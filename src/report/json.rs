@@ -161,6 +161,7 @@ pub(super) fn action_word(step: &Step) -> &'static str {
         Action::Adopt { .. } => "adopt",
         Action::Update { .. } => "update",
         Action::Forget { .. } => "forget",
+        Action::Remove { .. } => "destroy",
     }
 }
 
@@ -259,6 +260,7 @@ impl Reporter for Json<'_> {
             "adopted": summary.adopted,
             "updated": summary.updated,
             "forgotten": summary.forgotten,
+            "destroyed": summary.removed,
             "failed": summary.failures.len() - pending,
             "pending": pending,
             "skipped": summary.skipped.len(),

@@ -74,6 +74,7 @@ pub(super) fn doing(action: &str) -> &'static str {
         "mirror" => "Mirroring",
         "adopt" => "Waiting for its build",
         "update" => "Updating",
+        "remove" => "Deleting",
         _ => "Forgetting",
     }
 }
@@ -83,6 +84,7 @@ pub(super) fn done(action: &str) -> &'static str {
         "build" | "adopt" => "Built",
         "mirror" => "Mirrored",
         "update" => "Updated",
+        "remove" => "Deleted",
         _ => "Forgotten",
     }
 }
@@ -95,5 +97,6 @@ pub(super) fn phase_word(phase: Phase) -> &'static str {
         Phase::Queued => "queued",
         Phase::Building => "building",
         Phase::Update => "updating",
+        Phase::Delete => "deleting",
     }
 }

@@ -270,6 +270,7 @@ impl Dispatcher {
                     (Some(Kind::Mirror), _) => self.summary.mirrored += 1,
                     (None, "adopt") => self.summary.adopted += 1,
                     (None, "update") => self.summary.updated += 1,
+                    (None, "remove") => self.summary.removed += 1,
                     (None, _) => self.summary.forgotten += 1,
                 }
                 effects.push(Effect::Tell(RunEvent::Completed {
@@ -392,8 +393,9 @@ mod tests {
             }),
             reasons: Vec::new(),
             needs: needs.iter().map(|&need| StepId(need)).collect(),
+            added: false,
         });
-        let plan = Plan { steps: steps.collect(), unchanged: Vec::new(), units: units.len() };
+        let plan = Plan { steps: steps.collect(), units: units.len(), ..Plan::default() };
         Dispatcher::new(&plan, &vec![0; units.len()], &[concurrency], None)
     }
 

@@ -221,7 +221,15 @@ mod tests {
     }
 
     fn view(progress: Progress) -> BuildView {
-        BuildView { build: None, progress, path: None, image: None, created: None, started: None }
+        BuildView {
+            build: None,
+            progress,
+            path: None,
+            image: None,
+            created: None,
+            started: None,
+            completed: None,
+        }
     }
 
     fn error(kind: ErrorKind) -> ApiError {

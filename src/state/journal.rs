@@ -1,9 +1,10 @@
 //! What happened since the lockfile was last written: one JSON object a line, each synced before
 //! the next step leans on it. Reading it back is pure.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::lockfile::{Kind, Pending, Submission};
+use super::lockfile::{Built, Kind, Pending, Pin, Submission};
 use crate::base::digest::Digest;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 
@@ -63,20 +64,59 @@ pub enum Record {
         outcome: Outcome,
         /// Where the image is, where only the end said so.
         path: Option<String>,
+        /// When, by the service's clock where it said so, else by that of this machine.
+        #[serde(default)]
+        at: Option<Timestamp>,
     },
     /// An image was changed without a build.
     Updated {
-        /// The unit.
+        /// The unit, as it was called before.
         unit: ImageRef,
+        /// Its `name:tag` now, where that changed.
+        #[serde(default)]
+        to: Option<ImageRef>,
         /// Its visibility now, where that changed.
         visibility: Option<Visibility>,
         /// Its owner now, where that changed.
         owner: Option<Owner>,
+        /// Where it is now, where it moved and the service said so.
+        #[serde(default)]
+        path: Option<String>,
     },
-    /// A unit is no longer looked after; the image stays.
+    /// A unit is no longer looked after: the image stays, or was deleted.
     Forgotten {
         /// The unit.
         unit: ImageRef,
+    },
+    /// What is now known of a unit's last build, by other ways than building it: it was imported, the
+    /// service shows it changed, or not at all.
+    Known {
+        /// The unit.
+        unit: ImageRef,
+        /// Built or mirrored.
+        kind: Kind,
+        /// The platform.
+        platform: Platform,
+        /// The last build; `None` where there is none any more.
+        built: Option<Built>,
+    },
+    /// Whether a unit is protected from deletion.
+    Protected {
+        /// The unit.
+        unit: ImageRef,
+        /// Built or mirrored.
+        kind: Kind,
+        /// The platform.
+        platform: Platform,
+        /// Whether it is.
+        protect: bool,
+    },
+    /// A public reference was pinned, its pin moved, or it is not pinned any more.
+    Pinned {
+        /// The reference, in its full form.
+        reference: String,
+        /// What it stands for from now on.
+        pin: Option<Pin>,
     },
     /// All that is above is in the lockfile with this digest.
     Committed {

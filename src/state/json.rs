@@ -30,7 +30,7 @@ pub(super) fn of(text: &str) -> Option<(String, Keys)> {
         depth = level + 1;
         match value {
             "" => json.push('{'),
-            "{}" => json.push_str(value),
+            "{}" | "true" => json.push_str(value),
             _ if is_text(value) || value.bytes().all(|byte| byte.is_ascii_digit()) => {
                 json.push_str(value);
             }

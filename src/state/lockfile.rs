@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::digest::{Digest, FieldHasher, Fingerprint};
 use crate::base::name::{BuildId, Owner, Platform, Visibility};
+use crate::base::reference::OciDigest;
 
 /// The version of what enters a fingerprint. A change of it makes every fingerprint new, so it
 /// only moves with the rules of [`Inputs`].
@@ -27,18 +28,29 @@ pub struct Entry {
     pub pending: Option<Pending>,
     /// The last build, where it failed.
     pub failed: Option<Failed>,
+    /// Whether it is protected from deletion. Kept here, so that to take it out of the manifest does
+    /// not lift the protection.
+    pub protect: bool,
 }
 
 impl Entry {
     /// A unit of which nothing is known yet.
     pub fn new(kind: Kind, platform: Platform) -> Self {
-        Self { kind, platform, built: None, submitted: None, pending: None, failed: None }
+        Self {
+            kind,
+            platform,
+            built: None,
+            submitted: None,
+            pending: None,
+            failed: None,
+            protect: false,
+        }
     }
 
     /// Whether nothing is known of it.
     pub fn is_empty(&self) -> bool {
-        let Self { built, submitted, pending, failed, .. } = self;
-        built.is_none() && submitted.is_none() && pending.is_none() && failed.is_none()
+        let Self { built, submitted, pending, failed, protect, .. } = self;
+        built.is_none() && submitted.is_none() && pending.is_none() && failed.is_none() && !protect
     }
 
     /// The builds that it has, or had last.
@@ -71,7 +83,7 @@ impl Kind {
 }
 
 /// A build that completed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Built {
     /// Of everything that decided its content.
     pub fingerprint: Fingerprint,
@@ -85,6 +97,26 @@ pub struct Built {
     pub owner: Owner,
     /// Who may pull it.
     pub visibility: Visibility,
+    /// When it was complete; a lockfile of an earlier imgplan does not say.
+    #[serde(default)]
+    pub completed: Option<Timestamp>,
+}
+
+/// What a public reference stands for, until it is moved: so a plan is the same tomorrow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The digest of what the reference names: an image, or an index of images.
+    pub digest: OciDigest,
+    /// Of an index, the digest of the image for each platform.
+    #[serde(default)]
+    pub platforms: BTreeMap<Platform, OciDigest>,
+}
+
+impl Pin {
+    /// The digest of the image for a platform.
+    pub fn on(&self, platform: Platform) -> OciDigest {
+        self.platforms.get(&platform).copied().unwrap_or(self.digest)
+    }
 }
 
 /// Something that was asked for. Until the answer is on record, whether the service took it is not
@@ -186,7 +218,12 @@ pub struct Failed {
 /// | `dockerfile_path` | where it lies in the context; absent where it lies outside |
 /// | `platform` | the platform |
 /// | `base NAME:TAG` | fingerprint of a unit that it needs |
+/// | `arg NAME` | digest of a build argument's value |
+/// | `target` | the stage that is built, where the manifest says one |
+/// | `from REFERENCE` | digest of a base outside of the manifest; absent where it is not pinned |
 /// | `source` | a mirror's source |
+/// | `digest` | digest of a mirror's source; absent where it is not pinned |
+/// | `again` | how often it was made though nothing had changed; absent where never |
 ///
 /// Not in it: times, owners, the image's own name, tag and visibility, the archive's bytes, the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

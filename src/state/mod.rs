@@ -8,14 +8,17 @@ pub mod encode;
 pub mod journal;
 mod json;
 pub mod lockfile;
+mod merge;
 mod replay;
 pub mod snapshot;
 pub mod store;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 pub use journal::{Outcome, Record};
-pub use lockfile::{Built, Entry, Failed, Inputs, Kind, Pending, Stage, Submission};
+pub use lockfile::{Built, Entry, Failed, Inputs, Kind, Pending, Pin, Stage, Submission};
 pub use snapshot::Snapshot;
 pub use store::{Paths, StateError, Store};
 
@@ -26,6 +29,11 @@ use crate::base::name::{BuildId, ImageRef, Platform};
 pub struct State {
     /// What is known of each unit.
     pub entries: BTreeMap<ImageRef, Entry>,
+    /// What public references stand for, by their full form.
+    pub pins: BTreeMap<String, Pin>,
+    /// What the other side of a merge has of units that git could not merge; not in a lockfile that
+    /// imgplan wrote.
+    pub rivals: BTreeMap<ImageRef, Entry>,
 }
 
 impl State {
@@ -42,9 +50,7 @@ impl State {
             Record::NotAccepted { unit } => {
                 if let Some(entry) = self.entries.get_mut(unit) {
                     entry.submitted = None;
-                    if entry.is_empty() {
-                        self.entries.remove(unit);
-                    }
+                    self.drop_if_empty(unit);
                 }
             }
             Record::Created { unit, kind, platform, pending } => {
@@ -54,18 +60,39 @@ impl State {
             }
             Record::Uploaded { unit, build } => self.reach(unit, build, Stage::Uploaded),
             Record::Started { unit, build } => self.reach(unit, build, Stage::Started),
-            Record::Ended { unit, build, outcome, path } => {
-                self.end(unit, build, *outcome, path.as_deref());
+            Record::Ended { unit, build, outcome, path, at } => {
+                self.end(unit, build, *outcome, path.as_deref(), *at);
             }
-            Record::Updated { unit, visibility, owner } => {
-                if let Some(entry) = self.entries.get_mut(unit) {
-                    let Some(built) = &mut entry.built else { return };
-                    built.visibility = visibility.unwrap_or(built.visibility);
-                    built.owner = owner.clone().unwrap_or_else(|| built.owner.clone());
+            Record::Updated { unit, to, visibility, owner, path } => {
+                let Some(entry) = self.entries.get_mut(unit) else { return };
+                let Some(built) = &mut entry.built else { return };
+                built.visibility = visibility.unwrap_or(built.visibility);
+                built.owner = owner.clone().unwrap_or_else(|| built.owner.clone());
+                if to.is_some() || owner.is_some() {
+                    built.path = path.clone().unwrap_or_default();
+                }
+                if let Some(to) = to
+                    && let Some(entry) = self.entries.remove(unit)
+                {
+                    self.entries.insert(to.clone(), entry);
                 }
             }
             Record::Forgotten { unit } => {
                 self.entries.remove(unit);
+            }
+            Record::Known { unit, kind, platform, built } => {
+                self.entry(unit, *kind, *platform).built.clone_from(built);
+                self.drop_if_empty(unit);
+            }
+            Record::Protected { unit, kind, platform, protect } => {
+                self.entry(unit, *kind, *platform).protect = *protect;
+                self.drop_if_empty(unit);
+            }
+            Record::Pinned { reference, pin } => {
+                match pin {
+                    Some(pin) => self.pins.insert(reference.clone(), pin.clone()),
+                    None => self.pins.remove(reference),
+                };
             }
             Record::Committed { .. } => {}
         }
@@ -77,6 +104,12 @@ impl State {
         entry
     }
 
+    fn drop_if_empty(&mut self, unit: &ImageRef) {
+        if self.entries.get(unit).is_some_and(Entry::is_empty) {
+            self.entries.remove(unit);
+        }
+    }
+
     fn reach(&mut self, unit: &ImageRef, build: &BuildId, stage: Stage) {
         let pending = self.entries.get_mut(unit).and_then(|entry| entry.pending.as_mut());
         if let Some(pending) = pending.filter(|pending| pending.build == *build) {
@@ -84,7 +117,14 @@ impl State {
         }
     }
 
-    fn end(&mut self, unit: &ImageRef, build: &BuildId, outcome: Outcome, path: Option<&str>) {
+    fn end(
+        &mut self,
+        unit: &ImageRef,
+        build: &BuildId,
+        outcome: Outcome,
+        path: Option<&str>,
+        at: Option<Timestamp>,
+    ) {
         let Some(entry) = self.entries.get_mut(unit) else { return };
         let Some(pending) = entry.pending.take_if(|pending| pending.build == *build) else {
             return;
@@ -102,6 +142,7 @@ impl State {
                     },
                     owner: pending.owner,
                     visibility: pending.visibility,
+                    completed: at,
                 });
             }
             Outcome::Failed | Outcome::Cancelled => {

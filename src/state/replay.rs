@@ -57,6 +57,9 @@ impl State {
                 Record::Ended { .. }
                 | Record::Updated { .. }
                 | Record::Forgotten { .. }
+                | Record::Known { .. }
+                | Record::Protected { .. }
+                | Record::Pinned { .. }
                 | Record::Committed { .. } => {}
             }
         }
@@ -85,6 +88,9 @@ fn build_of(record: &Record) -> Option<&BuildId> {
         | Record::NotAccepted { .. }
         | Record::Updated { .. }
         | Record::Forgotten { .. }
+        | Record::Known { .. }
+        | Record::Protected { .. }
+        | Record::Pinned { .. }
         | Record::Committed { .. } => None,
     }
 }
@@ -116,7 +122,13 @@ mod tests {
         vec![
             Record::Submitting { unit: unit(), kind, platform, submission },
             Record::Created { unit: unit(), kind, platform, pending },
-            Record::Ended { unit: unit(), build, outcome: Outcome::Completed, path: None },
+            Record::Ended {
+                unit: unit(),
+                build,
+                outcome: Outcome::Completed,
+                path: None,
+                at: None,
+            },
         ]
     }
 

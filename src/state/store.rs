@@ -197,7 +197,7 @@ impl Store {
         let text = encode::encode(&self.service, &self.state);
         let unwritten = match &self.on_disk {
             Some(on_disk) => *on_disk != text,
-            None => !self.state.entries.is_empty(),
+            None => self.state != State::default(),
         };
         if unwritten {
             // Of this life or an earlier one.
@@ -250,7 +250,7 @@ mod tests {
         };
         let (kind, platform) = (Kind::Build, Platform::Amd64);
         let created = Record::Created { unit: unit.clone(), kind, platform, pending };
-        [created, Record::Ended { unit, build, outcome: Outcome::Completed, path: None }]
+        [created, Record::Ended { unit, build, outcome: Outcome::Completed, path: None, at: None }]
     }
 
     #[test]
@@ -325,8 +325,8 @@ mod tests {
         let paths = Paths::beside(dir.path());
         let mut store = Store::open(paths.clone(), "s").unwrap();
         let failed = created("a:1").map(|record| match record {
-            Record::Ended { unit, build, path, .. } => {
-                Record::Ended { unit, build, path, outcome: Outcome::Failed }
+            Record::Ended { unit, build, path, at, .. } => {
+                Record::Ended { unit, build, path, at, outcome: Outcome::Failed }
             }
             other => other,
         });
@@ -338,7 +338,7 @@ mod tests {
         let pending = Pending { build: build.clone(), ..pending };
         store.record(&[Record::Created { unit: unit.clone(), kind, platform, pending }]).unwrap();
         let (outcome, path) = (Outcome::Completed, None);
-        store.record(&[Record::Ended { unit, build, outcome, path }]).unwrap();
+        store.record(&[Record::Ended { unit, build, outcome, path, at: None }]).unwrap();
         drop(store);
         // As if the process was killed before the journal was removed.
         let kept = dir.path().join("kept");

@@ -15,6 +15,7 @@ mod failures;
 mod faults;
 mod fields;
 mod hygiene;
+mod images;
 mod kill;
 mod layers;
 mod lost;

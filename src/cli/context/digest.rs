@@ -11,7 +11,8 @@ use crate::cli::ui::Ui;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit, UnitId};
 use crate::plan::facts::Context;
-use crate::plan::{Facts, inputs_of};
+use crate::plan::{self, Facts, Options};
+use crate::state::{Paths, Store};
 
 /// Prints what decides the content of a unit, and the fingerprint of all of it.
 pub(super) fn digest(
@@ -37,13 +38,11 @@ pub(super) fn digest(
         contexts[*index] = Some(Context { digest: tree.digest_without(dockerfile), tree });
     }
     let facts = Facts { contexts, ..Facts::default() };
-    let mut fingerprints = Vec::new();
-    for index in 0..=id {
-        let inputs = inputs_of(workspace, &facts, UnitId(index), &fingerprints);
-        fingerprints.push(inputs.fingerprint());
-    }
-    let inputs = inputs_of(workspace, &facts, UnitId(id), &fingerprints);
-    let fingerprint = inputs.fingerprint();
+    let state = Store::read_any(&Paths::beside(&settings.root()))?;
+    let identities = plan::identities(workspace, &facts, &state, &Options::default());
+    let Some((inputs, fingerprint)) = identities.into_iter().nth(id) else {
+        return Err(Failure::internal(format!("{} was not identified", unit.key)));
+    };
     if ui.is_json() {
         let object = json!({ "image": unit.key, "inputs": inputs, "fingerprint": fingerprint });
         ui.data(object)?;

@@ -111,15 +111,20 @@ fn targets() {
     for (target, expected) in [("one", one), ("ONE", one), ("0", one), ("1", two), ("x", three)] {
         assert_eq!(lower(text, &[], Some(target)).as_deref(), Ok(expected), "{target}");
     }
+    assert_eq!(lower(text, &[], Some("")).as_deref(), Ok(text));
     let crlf = "FROM a AS x\r\nRUN y\r\n\r\nFROM b";
     assert_eq!(lower(crlf, &[], Some("x")).as_deref(), Ok("FROM a AS x\r\nRUN y\r\n"));
 }
 
+/// A text, the arguments, the target, and each error as `subject: message: help`.
+type Refused<'r> = (&'r str, &'r [(&'r str, &'r str)], Option<&'r str>, &'r [&'r str]);
+
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn refused() {
     let long = "x".repeat(MAX_LINE);
-    let names: String = (0..12).map(|number| format!("FROM a AS stage-{number:02}\n")).collect();
-    type Refused<'r> = (&'r str, &'r [(&'r str, &'r str)], Option<&'r str>, &'r [&'r str]);
+    let names: Vec<_> = (0..12).map(|number| format!("FROM a AS stage-{number:02}")).collect();
+    let names = names.join("\n");
     let table: &[Refused] = &[
         (
             "ARG VERSION\nFROM a",

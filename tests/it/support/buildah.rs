@@ -48,10 +48,7 @@ impl Buildah {
             Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
             Err(error) => error.to_string(),
         };
-        let required = std::env::var_os("IMGPLAN_BUILDAH").is_some_and(|how| how == "required");
-        assert!(!required, "IMGPLAN_BUILDAH=required: {why}");
-        // Unlike `eprintln!`, this is not kept from whoever runs the tests.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: no usable buildah: {why}");
+        skip(&format!("no usable buildah: {why}"));
         None
     }
 
@@ -133,6 +130,14 @@ impl Buildah {
         }
         Ok(Image { files, config })
     }
+}
+
+/// Says that a test is skipped, and why; with `IMGPLAN_BUILDAH=required` it fails instead.
+pub(crate) fn skip(why: &str) {
+    let required = std::env::var_os("IMGPLAN_BUILDAH").is_some_and(|how| how == "required");
+    assert!(!required, "IMGPLAN_BUILDAH=required: {why}");
+    // Unlike `eprintln!`, this is not kept from whoever runs the tests.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
 /// A member of a layer, without its times.

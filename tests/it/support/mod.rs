@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 #[cfg(target_os = "linux")]
-pub(crate) use self::buildah::{Buildah, Image};
+pub(crate) use self::buildah::{Buildah, Image, skip};
 pub(crate) use self::inside::{Death, Life, World};
 pub(crate) use self::output::Output;
 pub(crate) use self::process::{Call, Running};

@@ -1,0 +1,180 @@
+//! Says of each unit what it goes on from, and what its content is decided by. Pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::facts::{Facts, Known};
+use super::inputs::Sources;
+use super::options::Options;
+use super::previous::{Link, Lookup, Previous};
+use super::reason::Reason;
+use crate::base::digest::{Digest, Fingerprint};
+use crate::base::name::ImageRef;
+use crate::manifest::workspace::{Unit, UnitId, Workspace};
+use crate::state::{Entry, Inputs, Pending, Stage, State};
+
+/// A unit, what it goes on from, and its content.
+pub(super) struct Identity<'s> {
+    pub(super) previous: Option<Previous<'s>>,
+    pub(super) inputs: Inputs,
+    pub(super) fingerprint: Fingerprint,
+    /// Why it has to be made again though nothing changed.
+    pub(super) must: Option<Reason>,
+}
+
+/// Identifies units, bases first.
+pub(super) struct Identifier<'a> {
+    pub(super) facts: &'a Facts,
+    pub(super) state: &'a State,
+    pub(super) options: &'a Options,
+    pub(super) lookup: Lookup<'a>,
+    /// Of all units so far.
+    pub(super) fingerprints: Vec<Fingerprint>,
+}
+
+impl<'a> Identifier<'a> {
+    pub(super) fn new(
+        workspace: &Workspace,
+        facts: &'a Facts,
+        state: &'a State,
+        options: &'a Options,
+    ) -> Self {
+        let lookup = Lookup::new(workspace, state);
+        let fingerprints = Vec::with_capacity(workspace.units.len());
+        Self { facts, state, options, lookup, fingerprints }
+    }
+
+    /// The next unit.
+    pub(super) fn next(&mut self, workspace: &Workspace, id: UnitId) -> Identity<'a> {
+        let unit = workspace.unit(id);
+        let previous = self.lookup.of(workspace, unit);
+        let must = self.must(unit, previous);
+        let sources = Sources { workspace, facts: self.facts, state: self.state };
+        let again = again(previous, self.facts, must.is_some());
+        let inputs = sources.inputs(id, &self.fingerprints, again);
+        let fingerprint = inputs.fingerprint();
+        self.fingerprints.push(fingerprint);
+        Identity { previous, inputs, fingerprint, must }
+    }
+
+    /// Why a unit has to be made again though nothing changed.
+    fn must(&self, unit: &Unit, previous: Option<Previous<'_>>) -> Option<Reason> {
+        let Previous { key, entry, .. } = previous?;
+        let built = entry.built.as_ref()?;
+        if self.options.replace.iter().any(|pattern| pattern.matches(unit)) {
+            return Some(Reason::Requested);
+        }
+        let listed = || self.facts.remote(&built.owner, key).flatten()?.changed;
+        let completed = built.completed.or_else(listed)?;
+        let (now, max) = (self.facts.now?, unit.max_age?);
+        let age = Duration::try_from(now.duration_since(completed)).ok()?;
+        expired(key, completed, now, max).then_some(Reason::Expired { age_seconds: age.as_secs() })
+    }
+}
+
+/// What decides the content of each unit, and the fingerprint of all of it.
+pub fn identities(
+    workspace: &Workspace,
+    facts: &Facts,
+    state: &State,
+    options: &Options,
+) -> Vec<(Inputs, Fingerprint)> {
+    let mut identifier = Identifier::new(workspace, facts, state, options);
+    let identity = |index| {
+        let Identity { inputs, fingerprint, .. } = identifier.next(workspace, UnitId(index));
+        (inputs, fingerprint)
+    };
+    (0..workspace.units.len()).map(identity).collect()
+}
+
+/// Settles the tags that hold the fingerprint of the content, which is known once the contexts are.
+pub(super) fn settle(
+    mut workspace: Workspace,
+    facts: &Facts,
+    state: &State,
+    options: &Options,
+) -> Workspace {
+    if workspace.units.iter().all(|unit| unit.content_tag.is_none()) {
+        return workspace;
+    }
+    let mut identifier = Identifier::new(&workspace, facts, state, options);
+    for index in 0..workspace.units.len() {
+        let fingerprint = identifier.next(&workspace, UnitId(index)).fingerprint;
+        let unit = &mut workspace.units[index];
+        if let Some(template) = &unit.content_tag {
+            unit.key.tag = template.with_fingerprint(&fingerprint);
+        }
+    }
+    workspace
+}
+
+/// How often a unit was made though nothing had changed. Where it `must` be made again, once more,
+/// if that is not under way already. It enters the fingerprint, so that what stands on the unit
+/// is made again after it, however often a run dies between the two.
+fn again(previous: Option<Previous<'_>>, facts: &Facts, must: bool) -> u32 {
+    let Some(entry) = previous.map(|previous| previous.entry) else { return 0 };
+    let of = |inputs: &Inputs| inputs.get("again").and_then(|n| n.parse().ok()).unwrap_or(0);
+    let built = entry.built.as_ref().map_or(0, |built| of(&built.inputs));
+    let submitted = entry.submitted.as_ref().map(|submitted| of(&submitted.inputs));
+    let pending = under_way(entry, facts).map(|pending| of(&pending.inputs));
+    let begun = submitted.into_iter().chain(pending).fold(built, u32::max);
+    if must && begun == built { built.saturating_add(1) } else { begun }
+}
+
+/// The build of a unit that comes to something, if it is waited for, or started first.
+pub(super) fn alive<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
+    entry.pending.as_ref().filter(|pending| match facts.builds.get(&pending.build) {
+        Some(known) => *known != Known::Dead,
+        None => pending.stage > Stage::Created,
+    })
+}
+
+/// The build of a unit that may yet land on its tag. What died, or was never started, lands on
+/// none: it is as if it were not there.
+pub(super) fn under_way<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
+    let unstarted = |pending: &Pending| facts.builds.get(&pending.build) == Some(&Known::Unstarted);
+    alive(entry, facts).filter(|pending| !unstarted(pending))
+}
+
+/// Whether an image is too old. Each has a moment of its own, by its name, that comes round once in
+/// every `max`: what was all made in one night is not all made again in one night.
+fn expired(key: &ImageRef, completed: Timestamp, now: Timestamp, max: Duration) -> bool {
+    let max = i128::from(u64::try_from(max.as_millis()).unwrap_or(u64::MAX).max(1));
+    let digest = Digest::of(key.to_string().as_bytes());
+    let (bytes, _) = digest.as_bytes().split_at(8);
+    let hash = bytes.iter().fold(0u64, |hash, &byte| hash << 8 | u64::from(byte));
+    let phase = i128::from(hash) % max;
+    let turn = |at: Timestamp| (i128::from(at.as_millisecond()) + phase).div_euclid(max);
+    turn(now) > turn(completed)
+}
+
+impl Identity<'_> {
+    /// Whether it goes on from an entry of another name.
+    pub(super) fn link(&self) -> Option<Link> {
+        self.previous.map(|previous| previous.link)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_made_in_one_night_grows_old_in_seven() {
+        const DAY: u64 = 86_400;
+        let week = Duration::from_secs(7 * DAY);
+        let made: Timestamp = "2026-11-01T03:00:00Z".parse().unwrap();
+        let night = |days: u64| made + Duration::from_secs(days * DAY);
+        let keys: Vec<ImageRef> =
+            (0..700).map(|n| format!("image-{n}:v1").parse().unwrap()).collect();
+        let mut before = 0;
+        for day in 1..=7 {
+            let old = keys.iter().filter(|key| expired(key, made, night(day), week)).count();
+            assert!((70..130).contains(&(old - before)), "{} on night {day}", old - before);
+            before = old;
+        }
+        assert_eq!(before, keys.len(), "none is older than a week");
+        assert!(!keys.iter().any(|key| expired(key, made, made, week)));
+    }
+}
