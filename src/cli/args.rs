@@ -11,6 +11,7 @@ use regex::Regex;
 use super::choice::{ChoiceArgs, LookArgs};
 use crate::base::limit::{ClassLimit, parse_duration};
 use crate::base::name::{ImageRef, NameError};
+use crate::manifest::{Override, Variable};
 use crate::plan::Pattern;
 use crate::server::{BulkShape, Fault};
 
@@ -30,16 +31,28 @@ pub(super) struct Cli {
 
 #[derive(Debug, Args)]
 pub(super) struct GlobalArgs {
-    /// The manifest; its paths are relative to its own folder. `-` reads standard input
+    /// The manifest; its paths are relative to its own folder. `-` reads standard input. May be
+    /// repeated: the first is read as if it included the others
     #[arg(
         short,
-        long,
+        long = "file",
         global = true,
         value_name = "FILE",
         default_value = "imgplan.yaml",
-        env = "IMGPLAN_FILE"
+        env = "IMGPLAN_FILE",
+        value_delimiter = '\n'
     )]
-    pub(super) file: PathBuf,
+    pub(super) files: Vec<PathBuf>,
+    /// A variable for `${NAME}` in the manifest, over all others; may be repeated. In the
+    /// environment one a line
+    #[arg(long = "var", global = true, value_name = "NAME=VALUE", env = "IMGPLAN_VAR",
+          hide_env_values = true, value_parser = lines::<Variable>)]
+    pub(super) vars: Vec<Lines<Variable>>,
+    /// Let images whose name matches say something else, as '*.visibility=public' or
+    /// 'api*.args.PY=3.13'; `+=` adds to a list. May be repeated; in the environment one a line
+    #[arg(long = "set", global = true, value_name = "PATTERN.FIELD[+]=V", env = "IMGPLAN_SET",
+          hide_env_values = true, value_parser = lines::<Override>)]
+    pub(super) sets: Vec<Lines<Override>>,
     /// Run as if started in this folder
     #[arg(short = 'C', long, global = true, value_name = "DIR", env = "IMGPLAN_CHDIR")]
     pub(super) chdir: Option<PathBuf>,
@@ -358,6 +371,20 @@ pub(super) struct ServeArgs {
     /// Which requests the faults strike; the same ones for the same seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) seed: u64,
+}
+
+/// What a variable of the environment holds where a flag may be repeated: one a line.
+#[derive(Debug, Clone)]
+pub(super) struct Lines<T>(pub(super) Vec<T>);
+
+/// Empty lines say nothing.
+fn lines<T: FromStr<Err = NameError>>(text: &str) -> Result<Lines<T>, String> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let all: Vec<T> = lines.map(named).collect::<Result<_, _>>()?;
+    if all.is_empty() && !text.is_empty() {
+        return Err("there is nothing in it".to_owned());
+    }
+    Ok(Lines(all))
 }
 
 pub(super) fn named<T: FromStr<Err = NameError>>(text: &str) -> Result<T, String> {

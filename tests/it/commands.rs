@@ -274,17 +274,24 @@ fn help_of_the_program() {
       help      Print this message or the help of the given subcommand(s)
 
     Options:
-      -f, --file <FILE>   The manifest; its paths are relative to its own folder. `-` reads standard
-                          input [env: IMGPLAN_FILE=] [default: imgplan.yaml]
-      -C, --chdir <DIR>   Run as if started in this folder [env: IMGPLAN_CHDIR=]
-          --json          Write JSON lines to standard output, and nothing else there [env:
-                          IMGPLAN_JSON=]
-          --color <WHEN>  When to colour; `auto` does on a terminal, unless `NO_COLOR` is set [env:
-                          IMGPLAN_COLOR=] [default: auto] [possible values: auto, always, never]
-      -v, --verbose       Tell more: each phase of each image [env: IMGPLAN_VERBOSE=]
-      -q, --quiet         Tell less: failures and the end [env: IMGPLAN_QUIET=]
-      -h, --help          Print help
-      -V, --version       Print version
+      -f, --file <FILE>               The manifest; its paths are relative to its own folder. `-` reads
+                                      standard input. May be repeated: the first is read as if it
+                                      included the others [env: IMGPLAN_FILE=] [default: imgplan.yaml]
+          --var <NAME=VALUE>          A variable for `${NAME}` in the manifest, over all others; may be
+                                      repeated. In the environment one a line [env: IMGPLAN_VAR]
+          --set <PATTERN.FIELD[+]=V>  Let images whose name matches say something else, as
+                                      '*.visibility=public' or 'api*.args.PY=3.13'; `+=` adds to a list.
+                                      May be repeated; in the environment one a line [env: IMGPLAN_SET]
+      -C, --chdir <DIR>               Run as if started in this folder [env: IMGPLAN_CHDIR=]
+          --json                      Write JSON lines to standard output, and nothing else there [env:
+                                      IMGPLAN_JSON=]
+          --color <WHEN>              When to colour; `auto` does on a terminal, unless `NO_COLOR` is
+                                      set [env: IMGPLAN_COLOR=] [default: auto] [possible values: auto,
+                                      always, never]
+      -v, --verbose                   Tell more: each phase of each image [env: IMGPLAN_VERBOSE=]
+      -q, --quiet                     Tell less: failures and the end [env: IMGPLAN_QUIET=]
+      -h, --help                      Print help
+      -V, --version                   Print version
     ");
 }
 

@@ -21,6 +21,7 @@ mod layers;
 mod lost;
 mod main_job;
 mod manifests;
+mod many;
 mod moby;
 #[cfg(target_os = "linux")]
 mod packs;
