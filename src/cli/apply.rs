@@ -44,7 +44,7 @@ pub(super) async fn run(
     store.record(&survey::learned(store.state(), &facts))?;
     let plan = plan::build(&workspace, &facts, store.state(), &plan::Options::default());
     store.record(&survey::superseded(&plan, store.state(), &facts))?;
-    ui.plan(&target.view(&plan, &workspace, &facts, true))?;
+    ui.plan(&target.view(&plan, &workspace, &facts, store.state(), true))?;
     lists::keep_recorded(&history, &workspace, &facts, store.state());
     if plan.is_noop() {
         store.commit()?;

@@ -7,6 +7,7 @@ mod asking;
 mod context;
 mod diagnostic;
 mod failure;
+mod graph;
 mod lists;
 mod next;
 mod plan;
@@ -73,6 +74,7 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
         Command::Apply(args) => apply::run(ui, settings, args).await,
         Command::Status(args) => status::run(ui, settings, args).await,
         Command::Show(args) => show::run(ui, settings, args),
+        Command::Graph(args) => graph::run(ui, settings, args),
         Command::Context(args) => context::run(ui, settings, args),
         Command::Schema(args) => schema::run(ui, args),
         Command::Serve(args) => serve::run(ui, args).await,
