@@ -39,8 +39,8 @@ impl Settings {
             (false, false) => Talk::Normal,
         };
         let columns = env("COLUMNS").and_then(|text| text.parse().ok());
-        let terminal =
-            || Some(usize::from(terminal_size::terminal_size_of(std::io::stdout())?.0.0));
+        let out = std::io::stdout();
+        let size = || Some(usize::from(terminal_size::terminal_size_of(&out)?.0.0));
         Self {
             manifest: file,
             chdir,
@@ -50,7 +50,7 @@ impl Settings {
                 color_talk: wanted(std::io::stderr().is_terminal()),
                 width: columns.unwrap_or(100),
                 // What is piped is read by other means than a screen.
-                columns: terminal().map(|terminal| columns.unwrap_or(terminal)),
+                columns: columns.or_else(size).filter(|_| out.is_terminal()),
                 talk,
                 hints: env("IMGPLAN_IN_AUTOMATION").is_none(),
             },
