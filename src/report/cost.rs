@@ -7,8 +7,10 @@ use std::time::Duration;
 use super::words::count;
 use super::{PlanView, elapsed};
 use crate::base::limit::{Class, Limit, transfer_limit};
-use crate::base::name::Owner;
+use crate::base::name::{ImageRef, Owner};
 use crate::base::size::bytes;
+use crate::base::upstream::SourceRef;
+use crate::manifest::workspace::Origin;
 use crate::plan::{Action, Make, Step};
 use crate::state::Kind;
 
@@ -18,10 +20,35 @@ pub(super) struct Cost {
     builds: usize,
     /// Bytes of files to pack.
     context: u64,
-    transfers: BTreeMap<Owner, usize>,
+    transfers: BTreeMap<Owner, Transfers>,
     starts: usize,
     updates: usize,
     deletions: usize,
+}
+
+/// Transfers of one owner.
+#[derive(Debug, Clone, Copy, Default)]
+struct Transfers {
+    /// Those that go alone, since a list of sources has no place for names.
+    alone: usize,
+    /// Those that share requests.
+    shared: usize,
+}
+
+/// Updates that one request has at most (`api.md` §1), and transfers, roughly: their list may be as
+/// long as a URL.
+const SHARED: usize = 100;
+
+impl Transfers {
+    fn count(self) -> usize {
+        self.alone + self.shared
+    }
+
+    /// The fewest requests: none asks for more than may leave at once.
+    fn requests(self, limit: Option<Limit>) -> usize {
+        let most = limit.map_or(SHARED, |limit| SHARED.min(limit.count.max(1) as usize));
+        self.alone + self.shared.div_ceil(most)
+    }
 }
 
 /// Requests of one budget.
@@ -80,40 +107,49 @@ impl Cost {
                 let recorded = built.map(|built| &built.owner);
                 let said = view.workspace.unit(make.unit).owner.as_ref();
                 let owner = said.or(recorded).unwrap_or(view.owner);
-                *self.transfers.entry(owner.clone()).or_default() += 1;
+                let transfers = self.transfers.entry(owner.clone()).or_default();
+                match &view.workspace.unit(make.unit).origin {
+                    Origin::Mirror(source) if lands(source, owner, &step.key) => {
+                        transfers.shared += 1;
+                    }
+                    _ => transfers.alone += 1,
+                }
             }
         }
     }
 
-    /// Requests, but for the listings that show how things get on.
-    fn requests(&self) -> usize {
-        self.builds + self.transferred() + self.starts + self.updates + self.deletions
+    fn transferred(&self) -> usize {
+        self.transfers.values().map(|transfers| transfers.count()).sum()
     }
 
-    fn transferred(&self) -> usize {
-        self.transfers.values().sum()
+    /// How many requests of each budget, but for the listings that show how things get on.
+    fn requests(&self, images: Option<Limit>) -> [(Class, usize); 4] {
+        let transfers = self.transfers.iter();
+        let asked =
+            transfers.map(|(owner, it)| it.requests(transfer_limit(owner, images))).sum::<usize>();
+        [
+            (Class::Initiate, self.builds + asked),
+            (Class::Start, self.starts),
+            (Class::Update, self.updates.div_ceil(SHARED)),
+            (Class::Delete, self.deletions),
+        ]
     }
 
     /// The budget that holds up the plan for longest.
     fn tightest(&self, limits: &[(Class, Limit)]) -> Option<Load> {
-        let given = |class| limits.iter().rev().find(|(of, _)| *of == class).map(|(_, it)| *it);
+        let given = |class| given(limits, class);
         let load = |(class, count): (Class, usize)| {
             let limit = given(class).unwrap_or_else(|| class.default_limit());
             Load { what: class.to_string(), count, limit }
         };
-        let requests = [
-            (Class::Initiate, self.builds + self.transferred()),
-            (Class::Start, self.starts),
-            (Class::Update, self.updates),
-            (Class::Delete, self.deletions),
-        ];
-        let transfers = self.transfers.iter().filter_map(|(owner, &count)| {
+        let requests = self.requests(given(Class::Images));
+        let transfers = self.transfers.iter().filter_map(|(owner, of)| {
             let limit = transfer_limit(owner, given(Class::Images))?;
             let what = match (self.transfers.len(), owner) {
                 (1, _) => "transfers".to_owned(),
                 (_, owner) => format!("transfers of {owner}"),
             };
-            Some(Load { what, count, limit })
+            Some(Load { what, count: of.count(), limit })
         });
         let all = requests.into_iter().map(load).chain(transfers);
         let all = all.filter(|load| load.count > 0);
@@ -135,7 +171,8 @@ impl Cost {
         ];
         parts.extend(others.iter().filter(|(n, _)| *n > 0).map(|(n, word)| count(*n, word)));
         let Load { what, count: load, limit } = &tightest;
-        let requests = count(self.requests(), "request");
+        let requests = self.requests(given(limits, Class::Images)).map(|(_, count)| count);
+        let requests = count(requests.iter().sum(), "request");
         let tightest = match tightest.least() {
             Duration::ZERO => format!("{what}: {load} of {limit}"),
             least => format!("{what}: {load} at {limit}, at least {}", elapsed(least)),
@@ -143,6 +180,17 @@ impl Cost {
         parts.push(format!("about {requests} ({tightest})"));
         Some(format!("Cost: {}.", parts.join(", ")))
     }
+}
+
+/// The limit that was given for a class.
+fn given(limits: &[(Class, Limit)], class: Class) -> Option<Limit> {
+    limits.iter().rev().find(|(of, _)| *of == class).map(|(_, limit)| *limit)
+}
+
+/// Whether the service itself gives a transfer its name.
+fn lands(source: &SourceRef, owner: &Owner, key: &ImageRef) -> bool {
+    let derived = source.destination(*owner == Owner::Platform);
+    derived.is_ok_and(|(name, tag)| name == key.name && tag == key.tag)
 }
 
 #[cfg(test)]
@@ -158,7 +206,10 @@ mod tests {
     }
 
     fn transfers(counts: &[(Owner, usize)]) -> Cost {
-        Cost { transfers: counts.iter().cloned().collect(), ..Cost::default() }
+        let of = |(owner, shared): &(Owner, usize)| {
+            (owner.clone(), Transfers { alone: 0, shared: *shared })
+        };
+        Cost { transfers: counts.iter().map(of).collect(), ..Cost::default() }
     }
 
     #[test]
@@ -175,24 +226,33 @@ mod tests {
             (
                 transfers(&[(Owner::Personal, 10)]),
                 &[],
-                "10 transfers, about 10 requests (transfers: 10 of 10/60s)",
+                "10 transfers, about 1 request (transfers: 10 of 10/60s)",
             ),
             // The first ten leave at once, the last after eleven windows.
             (
                 transfers(&[(Owner::Personal, 120)]),
                 &[],
-                "120 transfers, about 120 requests (transfers: 120 at 10/60s, at least 11m00s)",
+                "120 transfers, about 12 requests (transfers: 120 at 10/60s, at least 11m00s)",
             ),
-            // The platform's are not counted, but the requests are.
+            // The platform's are not counted, but the requests are, and those with a name of their
+            // own share none.
             (
                 transfers(&[(Owner::Platform, 301)]),
+                &[],
+                "301 transfers, about 4 requests (initiate: 4 of 150/60s)",
+            ),
+            (
+                Cost {
+                    transfers: [(Owner::Platform, Transfers { alone: 301, shared: 0 })].into(),
+                    ..Cost::default()
+                },
                 &[],
                 "301 transfers, about 301 requests (initiate: 301 at 150/60s, at least 2m00s)",
             ),
             (
                 transfers(&[(Owner::Personal, 30), (team.clone(), 90)]),
                 &[],
-                "120 transfers, about 120 requests (transfers of personal: 30 at 10/60s, at least \
+                "120 transfers, about 5 requests (transfers of personal: 30 at 10/60s, at least \
                  2m00s)",
             ),
             (
@@ -201,9 +261,9 @@ mod tests {
                 "4 transfers, about 4 requests (transfers: 4 at 1/1s, at least 3.0s)",
             ),
             (
-                Cost { updates: 1, deletions: 2, ..Cost::default() },
+                Cost { updates: 120, deletions: 2, ..Cost::default() },
                 &["delete=1/30s"],
-                "1 update, 2 deletions, about 3 requests (delete: 2 at 1/30s, at least 30s)",
+                "120 updates, 2 deletions, about 4 requests (delete: 2 at 1/30s, at least 30s)",
             ),
         ];
         for (cost, limits, expected) in table {

@@ -339,7 +339,7 @@ fn every_action_and_reason_at_80_columns() {
     insta::assert_snapshot!(everything().at(80), @"
     imgplan: 21 images, lockfile imgplan.lock, service https://api.example.com
 
-      -/+ python-base:3.12  build   Dockerfile changed; context: …
+      -/+ python-base:3.12  build   Dockerfile changed; context: 5 files
                                     (needed by what was asked for)
       -/+ api:v4            build   base python-base:3.12 changes
         + cron:v1           build   new
@@ -384,9 +384,9 @@ fn every_action_and_reason_at_80_columns() {
     + create   - delete   -/+ rebuild, over the existing tag
     . forget, the image stays   <= wait for a build under way
     ~ change, without a build
-    Order: python-base:3.12 first, then what needs them (1 unit). Longest chain 2.
+    Order: python-base:3.12 first, then what needs them (1 image). Longest chain 2.
     Cost: 15 builds with 0 B of context to pack, 2 transfers, 3 updates, 2
-      deletions, about 37 requests (transfers: 2 of 10/60s).
+      deletions, about 35 requests (transfers: 2 of 10/60s).
     Plan: 3 to create, 14 to rebuild, 1 to adopt, 3 to update, 2 to destroy, 2 to
       forget. 412 unchanged.
     ");
@@ -397,8 +397,7 @@ fn every_action_and_reason_at_120_columns() {
     insta::assert_snapshot!(everything().at(120), @"
     imgplan: 21 images, lockfile imgplan.lock, service https://api.example.com
 
-      -/+ python-base:3.12  build   Dockerfile changed; context: ~ src/app/file-0.py, + src/app/file-1.py, …
-                                    (needed by what was asked for)
+      -/+ python-base:3.12  build   Dockerfile changed; context: 5 files (needed by what was asked for)
       -/+ api:v4            build   base python-base:3.12 changes
         + cron:v1           build   new
       -/+ deb:v1            build   base docker.io/library/debian:12 moved 999999999999 -> 222222222222
@@ -435,8 +434,8 @@ fn every_action_and_reason_at_120_columns() {
 
     + create   - delete   -/+ rebuild, over the existing tag   . forget, the image stays   <= wait for a build under way
     ~ change, without a build
-    Order: python-base:3.12 first, then what needs them (1 unit). Longest chain 2.
-    Cost: 15 builds with 0 B of context to pack, 2 transfers, 3 updates, 2 deletions, about 37 requests (transfers: 2 of
+    Order: python-base:3.12 first, then what needs them (1 image). Longest chain 2.
+    Cost: 15 builds with 0 B of context to pack, 2 transfers, 3 updates, 2 deletions, about 35 requests (transfers: 2 of
       10/60s).
     Plan: 3 to create, 14 to rebuild, 1 to adopt, 3 to update, 2 to destroy, 2 to forget. 412 unchanged.
     ");
@@ -447,7 +446,7 @@ fn colours_stand_beside_symbols_and_words() {
     insta::assert_snapshot!(everything().shown(Some(80), true, Talk::Normal), @r#"
     imgplan: 21 images, lockfile imgplan.lock, service https://api.example.com
 
-      \e[33m-/+\e[0m python-base:3.12  build   Dockerfile changed; context: …
+      \e[33m-/+\e[0m python-base:3.12  build   Dockerfile changed; context: 5 files
                                     (needed by what was asked for)
       \e[33m-/+\e[0m api:v4            build   base python-base:3.12 changes
       \e[32m  +\e[0m cron:v1           build   new
@@ -492,9 +491,9 @@ fn colours_stand_beside_symbols_and_words() {
     \e[2m+ create   - delete   -/+ rebuild, over the existing tag
     . forget, the image stays   <= wait for a build under way
     ~ change, without a build\e[0m
-    Order: python-base:3.12 first, then what needs them (1 unit). Longest chain 2.
+    Order: python-base:3.12 first, then what needs them (1 image). Longest chain 2.
     Cost: 15 builds with 0 B of context to pack, 2 transfers, 3 updates, 2
-      deletions, about 37 requests (transfers: 2 of 10/60s).
+      deletions, about 35 requests (transfers: 2 of 10/60s).
     \e[1mPlan: 3 to create, 14 to rebuild, 1 to adopt, 3 to update, 2 to destroy, 2 to
       forget. 412 unchanged.\e[0m
     "#);
@@ -594,6 +593,25 @@ fn all_of_a_large_plan_is_there_for_who_asks() {
     }
 }
 
+/// Fewer names, but none is cut.
+#[test]
+fn names_of_a_group_are_whole() {
+    let mut world = World::default();
+    for index in 0..60 {
+        let name = format!("a-name-of-some-length-{index}:v1");
+        world.make(&name, Kind::Build, false, vec![Reason::New]);
+    }
+    let first = |columns| {
+        let shown = world.at(columns);
+        let line = shown.lines().find(|line| line.contains(" more"));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    let name = |index| format!("a-name-of-some-length-{index}:v1");
+    assert_eq!(first(120), format!("{}, {}, {} and 57 more", name(0), name(1), name(2)));
+    assert_eq!(first(80), format!("{}, {} and 58 more", name(0), name(1)));
+    assert_eq!(first(56), format!("{} and 59 more", name(0)));
+}
+
 /// Where no two have one cause, the kind of it is what they share.
 #[test]
 fn causes_that_are_each_ones_own_are_put_together() {
@@ -626,7 +644,7 @@ fn a_part_of_a_plan_says_so() {
       -/+ api:v1   build   base base:v1 changes
 
     -/+ rebuild, over the existing tag
-    Order: base:v1 first, then what needs them (1 unit). Longest chain 2.
+    Order: base:v1 first, then what needs them (1 image). Longest chain 2.
     Cost: 2 builds with 0 B of context to pack, about 4 requests (initiate: 2 of
       150/60s).
     Plan: 0 to create, 2 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0

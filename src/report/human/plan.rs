@@ -12,7 +12,7 @@ use super::super::words::{count, names, part, plan_line, tail};
 use super::super::{PlanView, Talk};
 use super::{BOLD, DIM, Human, color};
 use crate::base::name::{ImageRef, Owner};
-use crate::plan::{Action, Partial, Renamed, Step};
+use crate::plan::{Action, Partial, Reason, Renamed, Step};
 
 /// Names that stand for all of a group.
 const FEW: usize = 3;
@@ -54,10 +54,12 @@ struct Row {
     name: String,
     verb: &'static str,
     why: String,
+    /// The same in fewer words, where there is no room for all.
+    brief: Option<String>,
     /// What is said at the end of the line, however long the reasons are.
     end: String,
-    /// A line of its own below.
-    below: Option<String>,
+    /// The first names of a group, for a line of their own: some, or fewer where there is no room.
+    below: Vec<String>,
 }
 
 impl Row {
@@ -81,8 +83,9 @@ impl Row {
             name: step.key.to_string(),
             verb: step.verb(),
             why: printable(&reasons.join("; ")),
+            brief: brief(&step.reasons).map(|text| printable(&text)),
             end,
-            below: None,
+            below: Vec::new(),
         }
     }
 
@@ -101,8 +104,9 @@ impl Row {
             name: count(keys.len(), noun),
             verb: first.verb(),
             why: printable(&group.cause),
+            brief: None,
             end,
-            below: Some(names(&keys, FEW)),
+            below: (1..=FEW).rev().map(|most| names(&keys, most)).collect(),
         })
     }
 }
@@ -261,7 +265,7 @@ impl Human<'_> {
         Some(self.prose(&format!(
             "Order: {} first, then what needs them ({}). Longest chain {}.",
             names(&keys, FEW),
-            count(wait, "unit"),
+            count(wait, view.noun()),
             view.plan.longest_chain()
         )))
     }
@@ -286,7 +290,7 @@ impl Human<'_> {
     }
 
     fn row(&self, row: &Row, wide: usize) -> String {
-        let Row { mark, name, verb, why, end, below } = row;
+        let Row { mark, name, verb, why, brief, end, below } = row;
         let mark = self.paint(color(mark.color), mark.text);
         let mut text = match self.options.columns {
             None => format!("  {mark} {name:wide$}  {verb:<6}  {why}{end}"),
@@ -297,18 +301,17 @@ impl Human<'_> {
                 } else {
                     format!("{name}\n{}", " ".repeat(start))
                 };
-                let why = match below {
+                let why = match below[..] {
+                    [] => reason(why, brief.as_deref(), end, start + 8, width),
                     // What all of a group have in common is not cut.
-                    Some(_) => in_lines(&format!("{why}{end}"), start + 8, width),
-                    None => reason(why, end, start + 8, width),
+                    _ => in_lines(&format!("{why}{end}"), start + 8, width),
                 };
                 format!("  {mark} {name}{verb:<6}  {why}")
             }
         };
-        if let Some(below) = below {
-            let room = self.options.columns.map_or(usize::MAX, |it| it.saturating_sub(MARGIN + 2));
-            let below = self.paint(DIM, &cut(below, room));
-            text = format!("{text}\n{}{below}", " ".repeat(MARGIN + 2));
+        let room = self.options.columns.map_or(usize::MAX, |it| it.saturating_sub(MARGIN + 2));
+        if let Some(below) = below.iter().find(|it| columns(it) <= room).or(below.last()) {
+            text = format!("{text}\n{}{}", " ".repeat(MARGIN + 2), self.paint(DIM, below));
         }
         text
     }
@@ -323,20 +326,37 @@ fn in_lines(text: &str, start: usize, width: usize) -> String {
     lines.replace('\n', &format!("\n{}", " ".repeat(start)))
 }
 
-/// A reason that begins in some column, and what is said at its end: on a line of its own where there
+/// Reasons that begin in some column, and what is said at their end: on a line of its own where there
 /// is no room for both.
-fn reason(why: &str, end: &str, start: usize, width: usize) -> String {
+fn reason(why: &str, brief: Option<&str>, end: &str, start: usize, width: usize) -> String {
     let room = width.saturating_sub(start).max(LEAST);
-    if columns(why) + columns(end) <= room {
+    let whole = [Some(why), brief].into_iter().flatten();
+    if let Some(why) = whole.into_iter().find(|why| columns(why) + columns(end) <= room) {
         return format!("{why}{end}");
     }
-    let why = cut(why, room);
+    let why = match brief {
+        Some(brief) if columns(why) > room && columns(brief) <= room => brief.to_owned(),
+        _ => cut(why, room),
+    };
+    let end = end.trim_start();
     if end.is_empty() {
         return why;
     }
-    let end = end.trim_start();
     let indent = start.min(width.saturating_sub(columns(end)));
     format!("{why}\n{}{end}", " ".repeat(indent))
+}
+
+/// Several reasons, with the files that changed counted: their names should not hide that there is
+/// more than one reason.
+fn brief(reasons: &[Reason]) -> Option<String> {
+    let brief = |reason: &Reason| match reason {
+        Reason::ContextChanged { files: Some(files) } if !files.is_empty() => {
+            format!("context: {}", count(files.len(), "file"))
+        }
+        reason => reason.to_string(),
+    };
+    let all: Vec<String> = reasons.iter().map(brief).collect();
+    (all.len() > 1).then(|| all.join("; "))
 }
 
 fn head(view: &PlanView<'_>) -> String {
