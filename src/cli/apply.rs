@@ -62,7 +62,7 @@ pub(super) async fn run(
         plan = saved_plan::check(saved, plan, store.state())?;
     }
     store.record(&learned)?;
-    ui.plan(&target.view(&plan, &workspace, &facts, true))?;
+    ui.plan(&target.view(&plan, &workspace, &facts, store.state(), true))?;
     lists::keep_recorded(&history, &workspace, &facts, store.state());
     if plan.is_noop() {
         store.record(&noted)?;

@@ -95,6 +95,8 @@ pub(super) enum Command {
     Status(StatusArgs),
     /// Show what the lockfile knows
     Show(ShowArgs),
+    /// Draw what needs what, from the manifest alone
+    Graph(GraphArgs),
     /// Show, explain or pack the files that an image is built from
     Context(ContextArgs),
     /// Print the JSON Schema of the manifest, for editors
@@ -264,6 +266,26 @@ pub(super) struct ShowArgs {
     /// Of the lockfile that `--local` keeps
     #[arg(long, env = "IMGPLAN_LOCAL")]
     pub(super) local: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GraphArgs {
+    /// Only these and what they need: `name`, `name:tag` or a pattern of them; all by default
+    #[arg(value_name = "IMAGE")]
+    pub(super) images: Vec<String>,
+    /// The language of the drawing; an arrow goes from an image to what it needs
+    #[arg(long, value_name = "FORMAT", default_value = "dot", env = "IMGPLAN_GRAPH_FORMAT")]
+    pub(super) format: GraphFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum GraphFormat {
+    /// For Graphviz: `imgplan graph | dot -Tsvg`
+    Dot,
+    /// For Mermaid, which Markdown shows as a picture on most code hosts
+    Mermaid,
+    /// As data
+    Json,
 }
 
 #[derive(Debug, Args)]

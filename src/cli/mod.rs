@@ -8,6 +8,7 @@ mod choice;
 mod context;
 mod diagnostic;
 mod failure;
+mod graph;
 mod import;
 mod lists;
 mod lock;
@@ -81,6 +82,7 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
         Command::Import(args) => import::run(ui, settings, args).await,
         Command::Status(args) => status::run(ui, settings, args).await,
         Command::Show(args) => show::run(ui, settings, args),
+        Command::Graph(args) => graph::run(ui, settings, args),
         Command::Context(args) => context::run(ui, settings, args),
         Command::Schema(args) => schema::run(ui, args),
         Command::Serve(args) => serve::run(ui, args).await,

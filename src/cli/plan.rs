@@ -125,7 +125,7 @@ impl Planned {
 
     /// The plan, to be shown.
     pub(super) fn view(&self) -> PlanView<'_> {
-        self.target.view(&self.plan, &self.workspace, &self.facts, self.asked)
+        self.target.view(&self.plan, &self.workspace, &self.facts, &self.state, self.asked)
     }
 
     /// Keeps what lets the next plan name files. Last, since nobody should wait for it.

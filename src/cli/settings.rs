@@ -42,6 +42,8 @@ impl Settings {
             (false, false) => Talk::Normal,
         };
         let columns = env("COLUMNS").and_then(|text| text.parse().ok());
+        let out = std::io::stdout();
+        let size = || Some(usize::from(terminal_size::terminal_size_of(&out)?.0.0));
         Self {
             manifest: Given {
                 files,
@@ -54,6 +56,8 @@ impl Settings {
                 color: wanted(std::io::stdout().is_terminal()),
                 color_talk: wanted(std::io::stderr().is_terminal()),
                 width: columns.unwrap_or(100),
+                // What is piped is read by other means than a screen.
+                columns: columns.or_else(size).filter(|_| out.is_terminal()),
                 talk,
                 hints: env("IMGPLAN_IN_AUTOMATION").is_none(),
             },

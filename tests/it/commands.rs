@@ -268,6 +268,7 @@ fn help_of_the_program() {
       apply     Do what the plan says, after asking
       status    Show the builds that are under way, by the lockfile, the journal and the service
       show      Show what the lockfile knows
+      graph     Draw what needs what, from the manifest alone
       context   Show, explain or pack the files that an image is built from
       schema    Print the JSON Schema of the manifest, for editors
       serve     Serve the images API on this machine, to try and test against
@@ -387,16 +388,20 @@ fn json_is_only_json_lines() {
     assert_snapshot!(format!("{change:#}"), @r#"
     {
       "image": "python-base:3.12-amd64",
+      "previous_image": null,
       "platform": "linux/amd64",
       "kind": "build",
       "action": "create",
       "build_id": null,
+      "owner": null,
+      "protected": false,
       "reasons": [
         {
           "code": "new"
         }
       ],
-      "needs": []
+      "needs": [],
+      "added": false
     }
     "#);
     let apply = env.ok(["apply", "--auto-approve", "--json"]);
