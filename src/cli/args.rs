@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use regex::Regex;
 
 use super::choice::{ChoiceArgs, LookArgs};
+use super::context::ContextArgs;
 use crate::base::limit::{ClassLimit, parse_duration};
 use crate::base::name::{ImageRef, NameError};
 use crate::manifest::{Override, Variable};
@@ -286,63 +287,6 @@ pub(super) enum GraphFormat {
     Mermaid,
     /// As data
     Json,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ContextArgs {
-    #[command(subcommand)]
-    pub(super) command: ContextCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum ContextCommand {
-    /// Print the digest of everything that decides what the image contains, and the fingerprint
-    Digest {
-        /// `name` or `name:tag`
-        #[arg(value_name = "IMAGE")]
-        image: String,
-    },
-    /// Print the Dockerfile that is sent: with build arguments, the target, the paths of bases and
-    /// pinned digests put in
-    Dockerfile {
-        /// `name` or `name:tag`
-        #[arg(value_name = "IMAGE")]
-        image: String,
-        /// Take the paths of bases from the lockfile that `--local` keeps
-        #[arg(long, env = "IMGPLAN_LOCAL")]
-        local: bool,
-    },
-    /// List the files that are sent, one a line
-    List {
-        /// `name` or `name:tag`
-        #[arg(value_name = "IMAGE")]
-        image: String,
-        /// List the folders instead, those that weigh most first
-        #[arg(long)]
-        by_size: bool,
-    },
-    /// Tell whether a path is sent, and the pattern of .dockerignore that decided it
-    Why {
-        /// `name` or `name:tag`
-        #[arg(value_name = "IMAGE")]
-        image: String,
-        /// Relative to the context, as `context list` prints it, or from here into the context; it
-        /// need not exist
-        #[arg(value_name = "PATH")]
-        path: PathBuf,
-    },
-    /// Write the archive that is sent
-    Pack {
-        /// `name` or `name:tag`
-        #[arg(value_name = "IMAGE")]
-        image: String,
-        /// Where to; `-` is standard output
-        #[arg(short, long, value_name = "FILE")]
-        output: PathBuf,
-        /// Take the paths of bases from the lockfile that `--local` keeps
-        #[arg(long, env = "IMGPLAN_LOCAL")]
-        local: bool,
-    },
 }
 
 #[derive(Debug, Args)]
