@@ -23,7 +23,7 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ValidateArgs) -> Resul
         let skipped = loaded.as_ref().map_or(&[][..], |workspace| &workspace.skipped);
         let skipped: Vec<_> = skipped
             .iter()
-            .map(|skipped| json!({ "path": skipped.path, "reason": skipped.reason }))
+            .map(|skipped| json!({ "path": skipped.path.to_string_lossy(), "reason": skipped.reason }))
             .collect();
         let all = errors.iter().chain(warnings);
         let mut diagnostics: Vec<_> = all.map(|p| diagnostic::of_problem(p, sources)).collect();
