@@ -130,6 +130,8 @@ pub enum Phase {
     Building,
     /// It is changed without a build.
     Update,
+    /// It is deleted.
+    Delete,
 }
 
 /// Why a unit was not begun.
@@ -197,6 +199,8 @@ pub struct Summary {
     pub updated: usize,
     /// Units forgotten.
     pub forgotten: usize,
+    /// Units whose image was deleted.
+    pub removed: usize,
     /// Units that could not be done, in the order in which they failed.
     pub failures: Vec<Failure>,
     /// Units that were not begun, and why, in the plan's order.
@@ -212,7 +216,7 @@ pub struct Summary {
 impl Summary {
     /// Units that were done.
     pub fn done(&self) -> usize {
-        self.built + self.mirrored + self.adopted + self.updated + self.forgotten
+        self.built + self.mirrored + self.adopted + self.updated + self.forgotten + self.removed
     }
 
     /// Whether everything was done.

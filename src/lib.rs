@@ -22,7 +22,7 @@
 //! | floor | modules | what they are |
 //! |---|---|---|
 //! | 0 | [`base`] | words: names, digests, places in texts, secrets, limits |
-//! | 1 | [`dockerfile`], [`manifest`], [`context`], [`state`], [`api`] | readers and stores |
+//! | 1 | [`dockerfile`], [`manifest`], [`context`], [`state`], [`api`], [`upstream`] | readers and stores |
 //! | 2 | [`plan`] | decision: pure, no async, no file, no clock |
 //! | 3 | [`survey`], [`event`] | finding out; what is told |
 //! | 4 | [`run`], [`report`] | doing and telling, which never import each other |
@@ -39,8 +39,11 @@
 //! | `.imgplan/lock` | [`base::file`] | held by a run; the kernel frees it |
 //! | `.imgplan/stat-cache` | [`context::Cache`] | digests of files, for as long as the file system says that they are as they were |
 //! | `.imgplan/contexts/` | [`context::History`] | the files of what was built, so that a plan can name those that changed |
+//! | `.imgplan/upstreams` | [`upstream::memory`] | what references pointed to when registries were asked last |
 //! | `.imgplan/local/` | [`server`] | the state and the lockfile of `--local` |
 //! | `schema/imgplan.schema.json` | [`manifest::schema()`] | the manifest's JSON Schema |
+//! | `schema/plan.schema.json` | [`report::json`] | the JSON Schema of a line of `--json` |
+//! | `schema/show.schema.json` | [`cli`] | the JSON Schema of `show --json` |
 
 pub mod api;
 pub mod base;
@@ -55,3 +58,4 @@ pub mod run;
 pub mod server;
 pub mod state;
 pub mod survey;
+pub mod upstream;

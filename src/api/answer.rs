@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::error::{is_quota, is_rate, shorten};
-use crate::base::name::{BuildId, Visibility};
+use crate::base::name::{BuildId, Owner, Visibility};
 use crate::base::secret::SignedUrl;
 
 /// No storage signs a URL for longer; so sums with a clock cannot overflow.
@@ -182,15 +182,81 @@ impl BuildView {
     }
 }
 
-/// Reads a build out of a status answer or a listing. `None` where it has no status.
-pub fn build_view(answer: &Value) -> Option<BuildView> {
+/// What the service says in a row of its listing of images: of one build of an image, for one use
+/// of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageView {
+    /// The row's ID, which is not that of a build.
+    pub id: Option<String>,
+    /// The image's name.
+    pub name: String,
+    /// Its tag.
+    pub tag: String,
+    /// How far its build is.
+    pub progress: Progress,
+    /// Where the image is, where it says so.
+    pub path: Option<String>,
+    /// Who can pull it.
+    pub visibility: Option<Visibility>,
+    /// When it was pushed, by the service's clock.
+    pub pushed: Option<Timestamp>,
+    /// When its build ended, likewise.
+    pub completed: Option<Timestamp>,
+    /// When its build was started, likewise.
+    pub started: Option<Timestamp>,
+    /// When its build was initiated, likewise.
+    pub created: Option<Timestamp>,
+    /// Whose it is, where it says so.
+    pub owner: Option<Owner>,
+    /// Whether it is a container's image, and not one for virtual machines.
+    pub container: bool,
+}
+
+/// Reads a row of the listing of images. `None` where it names no image, or has no status.
+pub fn image_view(row: &Value) -> Option<ImageView> {
+    let progress = progress(row)?;
+    let (name, tag) = image(row)?;
+    let kind = text(row, &["artifactType", "artifact_type"]);
+    Some(ImageView {
+        id: text(row, &["id"]).map(shorten),
+        name,
+        tag,
+        progress,
+        path: text(row, &["fullImagePath", "full_image_path"]).and_then(image_path),
+        visibility: text(row, &["visibility"]).and_then(|text| text.parse().ok()),
+        pushed: time(row, &["pushedAt", "pushed_at"]),
+        completed: time(row, &["completedAt", "completed_at"]),
+        started: time(row, &["startedAt", "started_at"]),
+        created: time(row, &["createdAt", "created_at"]),
+        owner: owner(row),
+        container: kind.is_none_or(|kind| kind.eq_ignore_ascii_case("CONTAINER_IMAGE")),
+    })
+}
+
+/// Whose an image is. A word of later days says nothing.
+fn owner(row: &Value) -> Option<Owner> {
+    let team = || text(row, &["teamId", "team_id"]).map(|id| Owner::Team(shorten(id)));
+    match text(row, &["ownerType", "owner_type"])? {
+        "personal" => Some(Owner::Personal),
+        "team" => team(),
+        "platform" => Some(Owner::Platform),
+        _ => None,
+    }
+}
+
+fn progress(answer: &Value) -> Option<Progress> {
     let status = text(answer, &["status"])?;
-    let progress = match status.to_ascii_uppercase().as_str() {
+    Some(match status.to_ascii_uppercase().as_str() {
         "COMPLETED" => Progress::Completed,
         "FAILED" => Progress::Failed(failure(answer)),
         "CANCELLED" | "CANCELED" => Progress::Cancelled,
         _ => Progress::Running(shorten(status)),
-    };
+    })
+}
+
+/// Reads a build out of a status answer or a listing. `None` where it has no status.
+pub fn build_view(answer: &Value) -> Option<BuildView> {
+    let progress = progress(answer)?;
     let path = artifacts(answer)
         .find_map(|artifact| text(artifact, &["fullImagePath"]))
         .or_else(|| text(answer, &["fullImagePath"]));
@@ -199,9 +265,9 @@ pub fn build_view(answer: &Value) -> Option<BuildView> {
         progress,
         path: path.and_then(image_path),
         image: image(answer),
-        created: time(answer, "createdAt"),
-        started: time(answer, "startedAt"),
-        completed: time(answer, "completedAt"),
+        created: time(answer, &["createdAt"]),
+        started: time(answer, &["startedAt"]),
+        completed: time(answer, &["completedAt"]),
     })
 }
 
@@ -212,8 +278,8 @@ fn image(answer: &Value) -> Option<(String, String)> {
 }
 
 /// A time; without a zone it is in UTC (`api.md` §1).
-fn time(answer: &Value, key: &str) -> Option<Timestamp> {
-    let text = text(answer, &[key])?;
+fn time(answer: &Value, keys: &[&str]) -> Option<Timestamp> {
+    let text = text(answer, keys)?;
     text.parse().ok().or_else(|| {
         let civil: jiff::civil::DateTime = text.parse().ok()?;
         TimeZone::UTC.to_timestamp(civil).ok()
@@ -227,16 +293,20 @@ fn artifacts(answer: &Value) -> impl Iterator<Item = &Value> {
 /// Why a build failed: the artifacts say it, each for itself; older answers said it at the top.
 fn failure(answer: &Value) -> String {
     let mut reasons: Vec<&str> = Vec::new();
-    for reason in artifacts(answer).filter_map(|artifact| text(artifact, &["errorMessage"])) {
+    for reason in artifacts(answer).filter_map(error_message) {
         if !reasons.contains(&reason) {
             reasons.push(reason);
         }
     }
-    reasons.extend(text(answer, &["errorMessage"]).filter(|_| reasons.is_empty()));
+    reasons.extend(error_message(answer).filter(|_| reasons.is_empty()));
     match reasons[..] {
         [] => "the service gave no reason".to_owned(),
         _ => reasons.join("; "),
     }
+}
+
+fn error_message(value: &Value) -> Option<&str> {
+    text(value, &["errorMessage", "error_message"])
 }
 
 #[cfg(test)]
@@ -370,6 +440,55 @@ mod tests {
             bare.map(|bare| (bare.image, bare.created, bare.started)),
             Some((None, None, None))
         );
+    }
+
+    #[test]
+    fn a_row_of_an_image_is_read_in_every_spelling() {
+        let camel = json!({
+            "id": "r-1", "artifactType": "CONTAINER_IMAGE", "imageName": "api", "imageTag": "v1",
+            "status": "COMPLETED", "fullImagePath": "prime/me/api:v1", "visibility": "PUBLIC",
+            "createdAt": "2026-08-01T10:00:00", "startedAt": "2026-08-01T10:00:01Z",
+            "completedAt": "2026-08-01T12:00:02+02:00", "pushedAt": "2026-08-01T10:00:03",
+        });
+        let snake = json!({
+            "id": "r-1", "image_name": "api", "image_tag": "v1", "status": "completed",
+            "full_image_path": "prime/me/api:v1", "visibility": "public",
+            "created_at": "2026-08-01T10:00:00", "started_at": "2026-08-01T10:00:01Z",
+            "completed_at": "2026-08-01T12:00:02+02:00", "pushed_at": "2026-08-01T10:00:03",
+        });
+        let read = image_view(&camel).unwrap();
+        assert_eq!(image_view(&snake).unwrap(), read);
+        let second = |time: Option<Timestamp>| time.unwrap().as_second() % 60;
+        let times = [read.created, read.started, read.completed, read.pushed].map(second);
+        assert_eq!(
+            (times, read.container, read.progress),
+            ([0, 1, 2, 3], true, Progress::Completed)
+        );
+        let row = |extra: Value| {
+            let mut row = json!({ "imageName": "a\u{1b}[2Jb", "imageTag": "v1", "status": "X\n" });
+            row.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            image_view(&row)
+        };
+        let odd = row(json!({ "visibility": 7, "pushedAt": "soon", "fullImagePath": "a b" }));
+        let odd = odd.unwrap();
+        assert_eq!((&*odd.name, odd.progress), ("a [2Jb", Progress::Running("X".to_owned())));
+        assert_eq!((odd.visibility, odd.pushed, odd.path), (None, None, None));
+        assert!(!row(json!({ "artifactType": "VM_SANDBOX" })).unwrap().container);
+        for (said, expected) in [
+            (json!({ "ownerType": "personal", "teamId": "t" }), Some(Owner::Personal)),
+            (json!({ "ownerType": "team", "teamId": "t" }), Some(Owner::Team("t".to_owned()))),
+            (json!({ "owner_type": "platform" }), Some(Owner::Platform)),
+            (json!({ "ownerType": "team" }), None),
+            (json!({ "ownerType": "guild", "teamId": "t" }), None),
+        ] {
+            assert_eq!(row(said.clone()).unwrap().owner, expected, "{said}");
+        }
+        for unreadable in
+            [json!({ "imageName": 3 }), json!({ "imageTag": "" }), json!({ "status": null })]
+        {
+            assert_eq!(row(unreadable.clone()), None, "{unreadable}");
+        }
+        assert_eq!(image_view(&json!("row")), None);
     }
 
     #[test]

@@ -87,7 +87,10 @@ impl Call<'_> {
     }
 
     /// Waits for something, unless the run is stopped first.
-    async fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> Result<T, ApiError> {
+    pub(super) async fn unless_stopped<T>(
+        &self,
+        wait: impl Future<Output = T>,
+    ) -> Result<T, ApiError> {
         match self.stop {
             None => Ok(wait.await),
             Some(stop) => stop.run_until_cancelled(wait).await.ok_or_else(|| stopped(self.action)),
@@ -189,7 +192,7 @@ impl Client {
 
     /// Judges a failure by the rules of [`retry`](super::retry), and tells of it where there will
     /// be another try.
-    fn judge(
+    pub(super) fn judge(
         &self,
         class: Option<Class>,
         error: &ApiError,

@@ -17,7 +17,7 @@ use super::jitter::Jitter;
 use super::notice::{Notice, Observer};
 use super::retry::{Repeat, TRIES, Tries};
 use super::transport::{Network, Transport};
-use super::wire::{BuildImageRequest, StartBuildRequest, UpdateImagesRequest};
+use super::wire::{BuildImageRequest, StartBuildRequest};
 use crate::base::limit::{Class, Limit};
 use crate::base::name::{BuildId, Owner};
 use crate::base::secret::{ApiKey, scrub};
@@ -209,48 +209,13 @@ impl Client {
             let value = answer.json()?;
             let rows = value.get("data").and_then(Value::as_array);
             let rows = rows.ok_or_else(|| answer.odd("the answer has no `data`"))?;
-            let total = ["total_count", "totalCount"];
-            let total = total.iter().find_map(|key| value.get(*key)?.as_u64());
+            let total = total(&value);
             Ok(BuildsPage {
                 builds: rows.iter().filter_map(|row| self.view(row)).collect(),
                 total,
                 next: next(offset, rows.len() as u64, (limit, value.get("limit")), total),
                 now: answer.now,
             })
-        };
-        self.call(&call, &mut tries, None, read).await
-    }
-
-    /// `PATCH /images`: changes images without building them. Each result is checked: the answer
-    /// is a success even where items failed.
-    pub async fn update(
-        &self,
-        request: &UpdateImagesRequest,
-        stop: &CancellationToken,
-    ) -> Result<(), ApiError> {
-        const ACTION: &str = "update the image";
-        let moves = request.updates.iter().any(|update| update.set.owner.is_some());
-        let path = "/images".to_owned();
-        let call = Call::send(Class::Update, ACTION, Method::PATCH, path, request)?;
-        let call = Call { stop: Some(stop), ..call };
-        // An image that has moved is not found where it was.
-        let mut tries = Tries::new(if moves { Repeat::LookFirst } else { Repeat::Safe });
-        let read = |answer: &Answer<'_>| {
-            let value = answer.json()?;
-            let results = value.get("results").and_then(Value::as_array);
-            let results = results.map(Vec::as_slice).unwrap_or_default();
-            let done = |result: &&Value| result.get("success").and_then(Value::as_bool);
-            if let Some(failed) = results.iter().find(|result| done(result) != Some(true)) {
-                let reason = |key| failed.get("error").and_then(|error| error.get(key)?.as_str());
-                let reason = reason("message").or_else(|| reason("code"));
-                let reason = self.clean(reason.unwrap_or("no reason given"));
-                return Err(ApiError::new(ACTION, ErrorKind::Rejected, reason));
-            }
-            if results.len() != request.updates.len() {
-                let message = "the answer does not say of each image whether it was changed";
-                return Err(answer.odd(message));
-            }
-            Ok(())
         };
         self.call(&call, &mut tries, None, read).await
     }
@@ -269,9 +234,14 @@ impl Client {
     }
 }
 
+/// How many there are in all, where a page of a listing says so.
+pub(super) fn total(page: &Value) -> Option<u64> {
+    ["total_count", "totalCount"].iter().find_map(|key| page.get(*key)?.as_u64())
+}
+
 /// Where the page after this one begins. The service may grant less than was asked for: then its
 /// own word for the limit counts.
-fn next(
+pub(super) fn next(
     offset: u64,
     rows: u64,
     (asked, granted): (u64, Option<&Value>),

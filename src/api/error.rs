@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use crate::base::secret::scrub;
 
+/// What is tried where an image is to be deleted.
+pub(super) const DELETE: &str = "delete the image";
+
 /// A request that did not do what it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.sentence())]
@@ -38,6 +41,8 @@ pub enum ErrorKind {
     Forbidden,
     /// 404, in the API's own words.
     NotFound,
+    /// Another image has the name and tag already.
+    Taken,
     /// 429 for lack of quota: waiting does not help.
     Quota,
     /// 429 for too many requests: waiting helps.
@@ -113,15 +118,16 @@ impl ApiError {
     /// sees an error sees it after all tries: an outage that long, or a stranger that answers in the
     /// service's place, is there for all.
     pub fn stops_run(&self) -> bool {
-        matches!(
-            self.kind,
+        match self.kind {
+            // Another image may well have another creator.
+            ErrorKind::Forbidden => self.action != DELETE,
             ErrorKind::Unauthorized
-                | ErrorKind::PaymentRequired
-                | ErrorKind::Forbidden
-                | ErrorKind::Quota
-                | ErrorKind::Unreachable
-                | ErrorKind::BadAnswer
-        )
+            | ErrorKind::PaymentRequired
+            | ErrorKind::Quota
+            | ErrorKind::Unreachable
+            | ErrorKind::BadAnswer => true,
+            _ => false,
+        }
     }
 
     /// Whether the same request may well succeed later, whatever it is for: it is the service or
@@ -170,6 +176,10 @@ impl ApiError {
                 Some("the key is not accepted: see that PRIME_API_KEY is right and not revoked")
             }
             ErrorKind::PaymentRequired => Some("the account has to be paid first"),
+            ErrorKind::Forbidden if self.action == DELETE => Some(
+                "only the image's creator, or an admin of its team, may delete it: use a key of \
+                 theirs",
+            ),
             ErrorKind::Forbidden => Some("this key may not do that: see its scopes and its team"),
             ErrorKind::Quota => {
                 Some("delete images that are no longer needed, or ask for a larger quota")
@@ -184,6 +194,10 @@ impl ApiError {
             ErrorKind::Lost => Some(
                 "whether it took effect is not known: see whether the service has it before \
                  applying again",
+            ),
+            ErrorKind::Taken => Some(
+                "nothing is overwritten: delete or rename the image that has the name, or choose \
+                 another one",
             ),
             ErrorKind::Rate => Some("lower the budget of these requests with --limit"),
             ErrorKind::Server => Some("the service is in trouble: try again later"),

@@ -45,6 +45,23 @@ pub fn replace_with<T>(
     path: &Path,
     fill: impl FnOnce(&mut File) -> io::Result<T>,
 ) -> Result<T, PathError> {
+    replace_as(path, fill, |file| {
+        // A temporary file is readable by its owner alone; a committed file should not be.
+        let mode = fs::metadata(path).map(|meta| meta.permissions()).ok();
+        set_mode(file, mode)
+    })
+}
+
+/// The same as [`replace`], for what only its owner is to read.
+pub fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    replace_as(path, |file| file.write_all(bytes), |_| Ok(()))
+}
+
+fn replace_as<T>(
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> io::Result<T>,
+    set_mode: impl FnOnce(&File) -> io::Result<()>,
+) -> Result<T, PathError> {
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
@@ -52,9 +69,7 @@ pub fn replace_with<T>(
     let write = || -> io::Result<T> {
         let mut temp = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(dir)?;
         let filled = fill(temp.as_file_mut())?;
-        // A temporary file is readable by its owner alone; a committed file should not be.
-        let mode = fs::metadata(path).map(|meta| meta.permissions()).ok();
-        set_mode(temp.as_file(), mode)?;
+        set_mode(temp.as_file())?;
         temp.as_file().sync_all()?;
         temp.persist(path).map_err(|error| error.error)?;
         sync_dir(dir)?;

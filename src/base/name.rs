@@ -96,11 +96,6 @@ impl Tag {
     pub(super) fn trusted(text: String) -> Self {
         Self(text)
     }
-
-    /// The tag that one platform of several gets: `3.12` on `linux/arm64` is `3.12-arm64`.
-    pub fn for_platform(&self, platform: Platform) -> Result<Self, NameError> {
-        format!("{}-{}", self.0, platform.arch()).parse()
-    }
 }
 
 impl FromStr for Tag {

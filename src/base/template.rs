@@ -117,8 +117,10 @@ impl FromStr for TagTemplate {
         // The longest that it can become: no other is less of a tag.
         let arch = Platform::ALL.map(Platform::arch).into_iter().max_by_key(|arch| arch.len());
         let filled = text.replace(ARCH, arch.unwrap_or_default());
-        match filled.replace(FINGERPRINT, &"0".repeat(DIGITS)).parse::<Tag>() {
+        let filled = filled.replace(FINGERPRINT, &"0".repeat(DIGITS));
+        match filled.parse::<Tag>() {
             Ok(_) => Ok(Self(text.to_owned())),
+            // What was written is what is wrong.
             Err(error) => Err(NameError::new(error.message.replace(&filled, text), error.help)),
         }
     }

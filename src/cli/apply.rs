@@ -3,30 +3,29 @@
 use std::time::Instant;
 
 use super::args::ApplyArgs;
+use super::asking::Asking;
+use super::choice::{ChoiceArgs, LookArgs};
 use super::failure::{self, Exit, Failure};
 use super::service::{Service, Target};
 use super::settings::{DEFAULT_BUILDS, DEFAULT_TRANSFERS, Settings, env};
 use super::teller::Teller;
 use super::ui::Ui;
-use super::{asking, lists, next, signals};
+use super::{lists, next, refresh, saved_plan, signals};
 use crate::base::memory::small_pages;
 use crate::context::Cache;
 use crate::event::{Phase, RunEvent, Signal, Stop, Summary};
 use crate::manifest::Workspace;
+use crate::plan::{self, Decision, Plan, SavedPlan};
 use crate::run::{self, Options, Run, RunError};
 use crate::state::Store;
 use crate::survey::Caches;
-use crate::{plan, survey};
 
 pub(super) async fn run(
     ui: &mut Ui,
     settings: &Settings,
     args: ApplyArgs,
 ) -> Result<Exit, Failure> {
-    if ui.is_json() && !args.auto_approve {
-        let help = "add --auto-approve, or leave --json out to be asked";
-        return Err(Failure::usage("--json cannot ask for approval", help));
-    }
+    let saved = agreed(ui, &args)?;
     small_pages();
     let workspace = Workspace::load(&settings.manifest, &env)?;
     ui.warn(&workspace.warnings, &workspace.sources)?;
@@ -35,26 +34,48 @@ pub(super) async fn run(
         ui.talk(warning)?;
     }
     let mut store = Store::open(target.paths.clone(), &target.name)?;
+    let options = match &saved {
+        Some(saved) => saved_plan::options(saved, &target)?,
+        None => args.choice.options(&workspace, store.state())?,
+    };
     let service = target.connect().await?;
     let (history, client) = (target.history(), service.client.trying(args.retry_times + 1));
     let caches = Caches { stat: Cache::read(&settings.work()), history: history.clone() };
-    let facts = asking::facts(ui, &workspace, store.state(), caches, Some(&client)).await?;
+    let (look, paths) = (&args.look, &target.paths);
+    let (options, client_to_ask) = (&options, Some(&client));
+    let asking =
+        Asking { settings, look, options, client: client_to_ask, offline: saved.is_some(), paths };
+    let mut facts = asking.facts(ui, &workspace, store.state(), caches).await?;
     ui.warn(&facts.warnings, &workspace.sources)?;
     failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
-    store.record(&survey::learned(store.state(), &facts))?;
-    let plan = plan::build(&workspace, &facts, store.state(), &plan::Options::default());
-    store.record(&survey::superseded(&plan, store.state(), &facts))?;
+    if args.refresh_only {
+        let exit = refresh::apply(ui, &facts, &mut store)?;
+        service.close().await?;
+        return Ok(exit);
+    }
+    if let Some(saved) = &saved {
+        facts.pins.clone_from(&saved.pins);
+    }
+    let Decision { workspace, mut plan, learned, noted } =
+        plan::decide(workspace, &facts, store.state(), options);
+    if let Some(saved) = &saved {
+        plan = saved_plan::check(saved, plan, store.state())?;
+    }
+    store.record(&learned)?;
     ui.plan(&target.view(&plan, &workspace, &facts, store.state(), true))?;
     lists::keep_recorded(&history, &workspace, &facts, store.state());
     if plan.is_noop() {
+        store.record(&noted)?;
         store.commit()?;
         lists::prune(&history, store.state());
         service.close().await?;
         return Ok(Exit::Success);
     }
-    if !args.auto_approve && !approved(ui)? {
+    check_deletions(&plan, &args)?;
+    if saved.is_none() && !args.auto_approve && !approved(ui)? {
         return Ok(Exit::Declined);
     }
+    store.record(&noted)?;
     lists::keep_planned(&history, &workspace, &facts, &plan);
     let given = args.concurrency.or(workspace.settings.concurrency);
     let options = Options {
@@ -67,6 +88,41 @@ pub(super) async fn run(
     let exit = carry_out(ui, settings, &args, run, &mut store, service).await?;
     lists::prune(&history, store.state());
     Ok(exit)
+}
+
+/// The saved plan that is to be done, if one is; and whether what was typed makes sense.
+fn agreed(ui: &Ui, args: &ApplyArgs) -> Result<Option<SavedPlan>, Failure> {
+    let Some(path) = &args.saved else {
+        if ui.is_json() && !args.auto_approve && !args.refresh_only {
+            let help = "add --auto-approve, or leave --json out to be asked";
+            return Err(Failure::usage("--json cannot ask for approval", help));
+        }
+        return Ok(None);
+    };
+    let LookArgs { upgrade, upgrade_image, .. } = &args.look;
+    if args.choice != ChoiceArgs::default() || *upgrade || !upgrade_image.is_empty() {
+        let help = "the plan says what is done: give such flags to `imgplan plan --out`";
+        return Err(Failure::usage("a saved plan takes no flags that say what to plan", help));
+    }
+    saved_plan::read(path).map(Some)
+}
+
+/// Fails where more would be deleted than is allowed. Nobody is asked by --auto-approve, so that it
+/// allows none by itself; who saved a plan has seen it.
+fn check_deletions(plan: &Plan, args: &ApplyArgs) -> Result<(), Failure> {
+    let unasked = args.auto_approve && args.saved.is_none();
+    let most = args.max_destroy.unwrap_or(if unasked { 0 } else { usize::MAX });
+    let count = plan.counts(None).destroy;
+    if count <= most {
+        return Ok(());
+    }
+    let images = if count == 1 { "1 image".to_owned() } else { format!("{count} images") };
+    let message = match args.max_destroy {
+        Some(most) => format!("{images} would be deleted, and --max-destroy allows {most}"),
+        None => format!("{images} would be deleted, and --auto-approve allows none by itself"),
+    };
+    let help = format!("nothing was done; if this is meant, add --max-destroy {count}");
+    Err(Failure::with_help(message, help))
 }
 
 /// Runs a plan, and tells of it to its end.

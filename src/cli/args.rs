@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use regex::Regex;
 
+use super::choice::{ChoiceArgs, LookArgs};
 use crate::base::limit::{ClassLimit, parse_duration};
 use crate::base::name::NameError;
 use crate::server::{BulkShape, Fault};
@@ -119,9 +120,19 @@ pub(super) struct PlanArgs {
     pub(super) service: ServiceArgs,
     #[command(flatten)]
     pub(super) strict: StrictArgs,
+    #[command(flatten)]
+    pub(super) choice: ChoiceArgs,
+    #[command(flatten)]
+    pub(super) look: LookArgs,
     /// Ask nobody: plan from the lockfile alone
-    #[arg(long, env = "IMGPLAN_OFFLINE")]
+    #[arg(long, env = "IMGPLAN_OFFLINE", conflicts_with_all = ["upgrade", "upgrade_image"])]
     pub(super) offline: bool,
+    /// Show only how the service differs from the lockfile
+    #[arg(long, env = "IMGPLAN_REFRESH_ONLY", conflicts_with = "offline")]
+    pub(super) refresh_only: bool,
+    /// Save the plan, for `imgplan apply FILE` to do just this
+    #[arg(long, value_name = "FILE", env = "IMGPLAN_OUT", conflicts_with = "refresh_only")]
+    pub(super) out: Option<PathBuf>,
     /// Exit with 2 if there are changes
     #[arg(long, env = "IMGPLAN_DETAILED_EXITCODE")]
     pub(super) detailed_exitcode: bool,
@@ -134,15 +145,31 @@ pub(super) struct WhyArgs {
     pub(super) image: String,
     #[command(flatten)]
     pub(super) service: ServiceArgs,
+    #[command(flatten)]
+    pub(super) look: LookArgs,
     /// Ask nobody: explain from the lockfile alone
-    #[arg(long, env = "IMGPLAN_OFFLINE")]
+    #[arg(long, env = "IMGPLAN_OFFLINE", conflicts_with_all = ["upgrade", "upgrade_image"])]
     pub(super) offline: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ApplyArgs {
+    /// A plan that `imgplan plan --out` saved: just that is done, without asking
+    #[arg(value_name = "PLAN")]
+    pub(super) saved: Option<PathBuf>,
     #[command(flatten)]
     pub(super) service: ServiceArgs,
+    #[command(flatten)]
+    pub(super) choice: ChoiceArgs,
+    #[command(flatten)]
+    pub(super) look: LookArgs,
+    /// Only bring the lockfile in line with the service: images that are gone, and who may pull them
+    #[arg(long, env = "IMGPLAN_REFRESH_ONLY", conflicts_with = "saved")]
+    pub(super) refresh_only: bool,
+    /// How many images may be deleted at most [default: any number that was agreed to; 0 with
+    /// --auto-approve]
+    #[arg(long, value_name = "N", env = "IMGPLAN_MAX_DESTROY")]
+    pub(super) max_destroy: Option<usize>,
     #[command(flatten)]
     pub(super) strict: StrictArgs,
     /// Do not ask
@@ -221,6 +248,16 @@ pub(super) enum ContextCommand {
         /// `name` or `name:tag`
         #[arg(value_name = "IMAGE")]
         image: String,
+    },
+    /// Print the Dockerfile that is sent: with build arguments, the target, the paths of bases and
+    /// pinned digests put in
+    Dockerfile {
+        /// `name` or `name:tag`
+        #[arg(value_name = "IMAGE")]
+        image: String,
+        /// Take the paths of bases from the lockfile that `--local` keeps
+        #[arg(long, env = "IMGPLAN_LOCAL")]
+        local: bool,
     },
     /// List the files that are sent, one a line
     List {
@@ -305,10 +342,10 @@ pub(super) struct ServeArgs {
     pub(super) seed: u64,
 }
 
-fn named<T: FromStr<Err = NameError>>(text: &str) -> Result<T, String> {
+pub(super) fn named<T: FromStr<Err = NameError>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|NameError { message, help }| format!("{message}: {help}"))
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a number and a unit: 5s, 200ms, 2m".to_owned())
 }

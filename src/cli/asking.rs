@@ -1,35 +1,136 @@
-//! Surveys, and tells meanwhile what the service is waited for.
+//! Finds out what planning needs, and tells meanwhile who is waited for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::choice::LookArgs;
 use super::failure::Failure;
+use super::registries;
+use super::settings::Settings;
 use super::teller::Teller;
 use super::ui::Ui;
 use crate::api::Client;
+use crate::base::reference::RegistryRef;
 use crate::manifest::Workspace;
-use crate::plan::Facts;
+use crate::plan::{self, Facts, Options, pins};
 use crate::run;
-use crate::state::State;
+use crate::state::{Paths, State};
 use crate::survey::{self, Caches};
 
-/// Looks at everything that planning needs, as [`survey::facts`] does.
-pub(super) async fn facts(
-    ui: &Ui,
+/// Who is asked, and for what.
+pub(super) struct Asking<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) look: &'a LookArgs,
+    pub(super) options: &'a Options,
+    /// The service; `None` where it is not to be asked.
+    pub(super) client: Option<&'a Client>,
+    /// Whether nobody at all is to be asked.
+    pub(super) offline: bool,
+    pub(super) paths: &'a Paths,
+}
+
+impl Asking<'_> {
+    /// Looks at everything that planning needs.
+    pub(super) async fn facts(
+        &self,
+        ui: &mut Ui,
+        workspace: &Workspace,
+        state: &State,
+        caches: Caches,
+    ) -> Result<Facts, Failure> {
+        self.check_pins(workspace, state)?;
+        let mut facts = self.survey(ui, workspace, state, caches).await?;
+        let wanted = self.wanted(workspace, state);
+        if !wanted.is_empty() {
+            let errors =
+                registries::ask(ui, self.settings, self.look.max_age, wanted, state, &mut facts)
+                    .await?;
+            survey::note_unknown(&errors, &mut facts);
+        }
+        Ok(facts)
+    }
+
+    async fn survey(
+        &self,
+        ui: &Ui,
+        workspace: &Workspace,
+        state: &State,
+        caches: Caches,
+    ) -> Result<Facts, Failure> {
+        let Some(client) = self.client else {
+            return Ok(survey::facts(workspace, state, caches, None).await?);
+        };
+        let teller = Teller::start(ui)?;
+        let client = client.observed(Arc::new({
+            let teller = teller.clone();
+            move |notice| teller.event(run::told(None, notice))
+        }));
+        let mut facts = survey::facts(workspace, state, caches, Some(&client)).await?;
+        if self.look.minimal_refresh {
+            let marked = plan::marked(workspace, &facts, state, self.options);
+            survey::refresh(state, &client, Some(&marked), &mut facts).await;
+        } else if self.look.refresh {
+            survey::refresh(state, &client, None, &mut facts).await;
+        }
+        // What comes next is told after that.
+        teller.write(|_| Ok(())).await?;
+        Ok(facts)
+    }
+
+    /// The references that registries are asked about: those that are to move, and, where a project
+    /// has pins, those that have none yet.
+    fn wanted(&self, workspace: &Workspace, state: &State) -> BTreeMap<String, RegistryRef> {
+        let LookArgs { upgrade, upgrade_image, locked, frozen, .. } = self.look;
+        let units = workspace.units.iter();
+        let mut wanted = if *upgrade {
+            pins::references(units.filter(|unit| self.options.selection.wants(unit)))
+        } else {
+            let named = |unit: &&_| upgrade_image.iter().any(|pattern| pattern.matches(unit));
+            pins::references(units.filter(named))
+        };
+        if !(state.pins.is_empty() || self.offline || *locked || *frozen) {
+            let all = pins::references(workspace.units.iter()).into_iter();
+            wanted.extend(all.filter(|(key, _)| !state.pins.contains_key(key)));
+        }
+        wanted
+    }
+
+    /// What `--locked` and `--frozen` ask for.
+    fn check_pins(&self, workspace: &Workspace, state: &State) -> Result<(), Failure> {
+        let lockfile = &self.paths.lockfile;
+        if (self.look.frozen || self.look.locked) && !lockfile.exists() {
+            let flag = if self.look.frozen { "--frozen" } else { "--locked" };
+            let message = format!("there is no {}, and {flag} needs one", lockfile.display());
+            return Err(Failure::with_help(message, "`imgplan lock` makes one; commit it"));
+        }
+        if self.look.locked {
+            check_locked(workspace, state, "--locked was given", lockfile)?;
+        }
+        Ok(())
+    }
+}
+
+/// Fails where the pins are not just those that the manifest needs, and names them.
+pub(super) fn check_locked(
     workspace: &Workspace,
     state: &State,
-    caches: Caches,
-    client: Option<&Client>,
-) -> Result<Facts, Failure> {
-    let Some(client) = client else {
-        return Ok(survey::facts(workspace, state, caches, None).await?);
-    };
-    let teller = Teller::start(ui)?;
-    let client = client.observed(Arc::new({
-        let teller = teller.clone();
-        move |notice| teller.event(run::told(None, notice))
-    }));
-    let facts = survey::facts(workspace, state, caches, Some(&client)).await;
-    // What comes next is told after that.
-    teller.write(|_| Ok(())).await?;
-    Ok(facts?)
+    why: &str,
+    lockfile: &std::path::Path,
+) -> Result<(), Failure> {
+    const NAMED: usize = 3;
+    let outdated = pins::outdated(workspace, state);
+    if outdated.is_empty() {
+        return Ok(());
+    }
+    let missing = outdated.missing.iter().map(|key| format!("{key} has no pin"));
+    let unused = outdated.unused.iter().map(|key| format!("nothing needs {key}"));
+    let all: Vec<String> = missing.chain(unused).collect();
+    let mut words = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if let more @ 1.. = all.len().saturating_sub(NAMED) {
+        words = format!("{words}, and {more} more");
+    }
+    let entries =
+        if all.len() == 1 { "1 entry".to_owned() } else { format!("{} entries", all.len()) };
+    let message = format!("{} is out of date ({entries}), and {why}: {words}", lockfile.display());
+    Err(Failure::with_help(message, "run `imgplan lock`, and commit the lockfile"))
 }

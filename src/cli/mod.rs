@@ -4,6 +4,7 @@
 mod apply;
 mod args;
 mod asking;
+mod choice;
 mod context;
 mod diagnostic;
 mod failure;
@@ -11,6 +12,9 @@ mod graph;
 mod lists;
 mod next;
 mod plan;
+mod refresh;
+mod registries;
+mod saved_plan;
 mod schema;
 mod serve;
 mod service;

@@ -4,11 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::args::{ApplyArgs, DEFAULT_RETRY_TIMES};
+use super::choice::ChoiceArgs;
 use super::settings::Settings;
 
-/// The command that does what is left, as a shell takes it: with the flags that decide what it
-/// works on and how fast.
-pub(super) fn command(settings: &Settings, args: &ApplyArgs) -> String {
+/// The command that does a saved plan, as a shell takes it.
+pub(super) fn saved(settings: &Settings, local: bool, path: &Path) -> String {
+    let local = if local { " --local" } else { "" };
+    format!("{}{local} {}", beginning(settings), quoted(&path.to_string_lossy()))
+}
+
+/// `imgplan apply` on the same manifest.
+fn beginning(settings: &Settings) -> String {
     let mut command = "imgplan apply".to_owned();
     let mut add = |flag: &str, value: &str| {
         command = format!("{command} {flag} {}", quoted(value));
@@ -18,6 +24,26 @@ pub(super) fn command(settings: &Settings, args: &ApplyArgs) -> String {
     }
     if settings.manifest != Path::new("imgplan.yaml") {
         add("-f", &settings.manifest.to_string_lossy());
+    }
+    command
+}
+
+/// The command that does what is left, as a shell takes it: with the flags that decide what it
+/// works on and how fast.
+pub(super) fn command(settings: &Settings, args: &ApplyArgs) -> String {
+    let mut command = beginning(settings);
+    let mut add = |flag: &str, value: &str| {
+        command = format!("{command} {flag} {}", quoted(value));
+    };
+    let ChoiceArgs { targets, target_file, groups, excludes, exclude_file, replace: _, prune } =
+        &args.choice;
+    targets.iter().for_each(|pattern| add("--target", &pattern.to_string()));
+    target_file.iter().for_each(|path| add("--target-file", &path.to_string_lossy()));
+    groups.iter().for_each(|group| add("--group", group));
+    excludes.iter().for_each(|pattern| add("--exclude", &pattern.to_string()));
+    exclude_file.iter().for_each(|path| add("--exclude-file", &path.to_string_lossy()));
+    if let Some(most) = args.max_destroy {
+        add("--max-destroy", &most.to_string());
     }
     for given in &args.service.limits {
         add(
@@ -33,6 +59,10 @@ pub(super) fn command(settings: &Settings, args: &ApplyArgs) -> String {
     }
     if let Some(timeout) = args.timeout {
         add("--timeout", &time(timeout));
+    }
+    // What was to be made again is so on record, or was not begun: to say it twice would make it twice.
+    if *prune {
+        command.push_str(" --prune");
     }
     if args.service.local {
         command.push_str(" --local");

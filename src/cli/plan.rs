@@ -1,32 +1,53 @@
 //! `imgplan plan`: what would be done, and why. Changes nothing.
 
 use std::panic::resume_unwind;
+use std::path::Path;
+
+use jiff::Timestamp;
 
 use super::args::{PlanArgs, ServiceArgs};
-use super::asking;
+use super::asking::Asking;
+use super::choice::{ChoiceArgs, LookArgs};
 use super::failure::{self, Exit, Failure};
-use super::lists;
 use super::service::Target;
 use super::settings::{Settings, env};
 use super::ui::Ui;
+use super::{lists, next, refresh};
+use crate::base::file;
 use crate::context::Cache;
 use crate::manifest::Workspace;
-use crate::plan::{Facts, Plan};
+use crate::plan::{self, Decision, Facts, Plan, SavedPlan};
 use crate::report::PlanView;
 use crate::state::{Snapshot, State};
 use crate::survey::Caches;
-use crate::{plan, survey};
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Result<Exit, Failure> {
-    let planned = Planned::load(ui, settings, &args.service, args.offline).await?;
+    let PlanArgs { service, choice, look, offline, .. } = &args;
+    let ask = Ask { service, choice, look, offline: *offline };
+    let planned = Planned::load(ui, settings, ask).await?;
     failure::deny(args.strict.deny_warnings, planned.warnings)?;
-    ui.plan(&planned.view())?;
+    let changes = if args.refresh_only {
+        refresh::show(ui, &planned.facts, &planned.state)?
+    } else {
+        ui.plan(&planned.view())?;
+        if let Some(path) = &args.out {
+            planned.save(ui, settings, path)?;
+        }
+        !planned.plan.is_noop()
+    };
     planned.keep_lists();
-    let changes = args.detailed_exitcode && !planned.plan.is_noop();
     // The process ends here: to give the memory of a hundred thousand files back piece by piece
     // would only take time.
     std::mem::forget(planned);
-    Ok(if changes { Exit::Changes } else { Exit::Success })
+    Ok(if changes && args.detailed_exitcode { Exit::Changes } else { Exit::Success })
+}
+
+/// What is planned, and who is asked for it.
+pub(super) struct Ask<'a> {
+    pub(super) service: &'a ServiceArgs,
+    pub(super) choice: &'a ChoiceArgs,
+    pub(super) look: &'a LookArgs,
+    pub(super) offline: bool,
 }
 
 /// A plan and all that it was made from, for the commands that only look.
@@ -34,6 +55,8 @@ pub(super) struct Planned {
     pub(super) workspace: Workspace,
     pub(super) state: State,
     pub(super) plan: Plan,
+    /// What is on the disk, of which a saved plan says whether it is still the same.
+    saved: SavedPlan,
     target: Target,
     facts: Facts,
     asked: bool,
@@ -46,9 +69,9 @@ impl Planned {
     pub(super) async fn load(
         ui: &mut Ui,
         settings: &Settings,
-        service: &ServiceArgs,
-        offline: bool,
+        ask: Ask<'_>,
     ) -> Result<Self, Failure> {
+        let Ask { service, choice, look, offline } = ask;
         // What lies on the disk is read on one core while another reads the manifest.
         let (paths, work) = (service.paths(&settings.root()), settings.work());
         let read = move || (Snapshot::read(&paths), Cache::read(&work));
@@ -62,17 +85,39 @@ impl Planned {
         let read = reading.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic()));
         let (snapshot, stat) = read;
         let mut state = snapshot?.of(&target.name)?.state;
+        let options = choice.options(&workspace, &state)?;
         let client = if offline { None } else { target.client_to_ask() };
         let caches = Caches { stat, history: target.history() };
-        let facts = asking::facts(ui, &workspace, &state, caches, client.as_ref()).await?;
+        let paths = &target.paths;
+        let client = client.as_ref();
+        let asking = Asking { settings, look, options: &options, client, offline, paths };
+        let facts = asking.facts(ui, &workspace, &state, caches).await?;
         ui.warn(&facts.warnings, &workspace.sources)?;
+        let Decision { workspace, plan, learned, .. } =
+            plan::decide(workspace, &facts, &state, &options);
+        let pins = &facts.pins;
+        let now = Timestamp::now();
+        let saved = SavedPlan::new(&plan, &state, &target.name, &options, pins, now);
         // What `apply` would keep is here only known.
-        for record in survey::learned(&state, &facts) {
+        for record in learned {
             state.apply(&record);
         }
-        let plan = plan::build(&workspace, &facts, &state, &plan::Options::default());
         let (asked, warnings) = (client.is_some(), workspace.warnings.len() + facts.warnings.len());
-        Ok(Self { workspace, state, plan, target, facts, asked, warnings })
+        Ok(Self { workspace, state, plan, saved, target, facts, asked, warnings })
+    }
+
+    /// Writes the plan to a file that only its owner reads.
+    fn save(&self, ui: &mut Ui, settings: &Settings, path: &Path) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(&self.saved)
+            .map_err(|error| Failure::internal(format!("cannot write the plan: {error}")))?;
+        file::replace_private(path, text.as_bytes())
+            .map_err(|error| Failure::user(error.to_string()))?;
+        ui.talk(format_args!("Saved the plan to {}.", path.display()))?;
+        if ui.hints() && !self.plan.is_noop() {
+            let command = next::saved(settings, self.target.is_local(), path);
+            ui.talk(format_args!("To do just this: {command}"))?;
+        }
+        Ok(())
     }
 
     /// The plan, to be shown.

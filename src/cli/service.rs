@@ -101,6 +101,11 @@ impl Target {
         PlanView { plan, workspace, facts, state, limits, owner, lockfile, service, asked }
     }
 
+    /// Whether it is the server inside this process.
+    pub(super) fn is_local(&self) -> bool {
+        self.endpoint.is_none()
+    }
+
     /// The files of what was built.
     pub(super) fn history(&self) -> History {
         History::at(&self.paths.work)

@@ -10,7 +10,7 @@ use super::service::LOCAL;
 use super::settings::Settings;
 use super::ui::Ui;
 use crate::base::name::ImageRef;
-use crate::plan::pin_key;
+use crate::plan::pins::pin_key;
 use crate::state::{Entry, Inputs, Paths, Pin, State, Store};
 
 pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Exit, Failure> {

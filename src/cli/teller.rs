@@ -54,6 +54,11 @@ impl Teller {
         }
     }
 
+    /// Tells people something.
+    pub(super) fn say(&self, line: String) {
+        self.tell(move |ui| drop(ui.talk(line)));
+    }
+
     /// Writes this after all that was told before; returns once it is written.
     pub(super) async fn write<T: Send + 'static>(
         &self,

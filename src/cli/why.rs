@@ -1,8 +1,9 @@
 //! `imgplan why`: everything there is to say of what would be done to one image. Changes nothing.
 
 use super::args::WhyArgs;
+use super::choice::ChoiceArgs;
 use super::failure::{Exit, Failure};
-use super::plan::Planned;
+use super::plan::{Ask, Planned};
 use super::settings::Settings;
 use super::ui::Ui;
 use crate::base::name::ImageRef;
@@ -10,7 +11,10 @@ use crate::base::nearest::nearest;
 use crate::report::why::WhyView;
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: WhyArgs) -> Result<Exit, Failure> {
-    let planned = Planned::load(ui, settings, &args.service, args.offline).await?;
+    let WhyArgs { service, look, offline, .. } = &args;
+    let choice = ChoiceArgs::default();
+    let ask = Ask { service, choice: &choice, look, offline: *offline };
+    let planned = Planned::load(ui, settings, ask).await?;
     let units = named(&planned, &args.image)?;
     ui.why(&WhyView { plan: planned.view(), units: &units })?;
     planned.keep_lists();

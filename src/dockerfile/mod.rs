@@ -7,6 +7,7 @@
 mod heredoc;
 mod instruction;
 mod lines;
+mod lower;
 mod parse;
 mod read;
 mod resolve;
@@ -21,6 +22,7 @@ use std::ops::Range;
 
 pub use self::instruction::Stage;
 use self::instruction::{Instruction, Pair};
+pub use self::lower::{LowerError, LowerSubject};
 use crate::base::name::Platform;
 
 /// A Dockerfile that can be built, as far as its text tells.

@@ -159,6 +159,10 @@ struct Bases {
 impl Bases {
     fn new(file: &Dockerfile, platform: Platform) -> Self {
         let mut globals = automatic(platform);
+        // The stage that is built is the last one.
+        let stage = file.stages.last().and_then(|stage| stage.name.clone());
+        let stage = stage.unwrap_or_else(|| "default".to_owned());
+        globals.insert("TARGETSTAGE".to_owned(), stage);
         for Pair { name, value, .. } in &file.globals {
             let Some(value) = value else { continue };
             // In a default, a variable without a value is empty.
@@ -218,9 +222,9 @@ fn may_be_image(text: &str) -> bool {
         && !["//", "/:", "/@", ":@", "::", ":/", "/-", "/."].iter().any(|gap| text.contains(gap))
 }
 
-/// The variables that BuildKit sets by itself in the global scope.
+/// The variables that BuildKit sets by itself in the global scope, from the platforms.
 fn automatic(platform: Platform) -> HashMap<String, String> {
-    let mut args = HashMap::from([("TARGETSTAGE".to_owned(), "default".to_owned())]);
+    let mut args = HashMap::new();
     for side in ["TARGET", "BUILD"] {
         args.insert(format!("{side}PLATFORM"), platform.to_string());
         args.insert(format!("{side}OS"), "linux".to_owned());
@@ -313,6 +317,13 @@ pub(super) fn copy_sources(file: &Dockerfile, platform: Platform) -> Vec<CopySou
             Some(parent) => parent.clone(),
             None => Environment { open: bases.images[index].is_some(), ..Environment::default() },
         };
+        // What the stage below set as triggers comes first.
+        let below = bases.parents[index].and_then(|parent| file.stages.get(parent));
+        for instruction in below.iter().flat_map(|stage| &stage.instructions) {
+            if let Instruction::Onbuild(trigger) = instruction {
+                environment.apply(file, trigger, &bases);
+            }
+        }
         for instruction in &stage.instructions {
             environment.apply(file, instruction, &bases);
             let Instruction::Copy { add, from: None, sources: places } = instruction else {

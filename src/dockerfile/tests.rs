@@ -94,6 +94,8 @@ fn references() {
         ("ARG T=\nFROM $T\nFROM b:$T", &["F ?T", "F ?T"]),
         ("ARG B=build\nFROM a AS build\nFROM $B", &["F a"]),
         ("ARG TARGETARCH=x\nFROM a:$TARGETARCH", &["F a:x"]),
+        ("FROM a:$TARGETSTAGE AS x\nFROM b:$TARGETSTAGE AS Last", &["F a:last", "F b:last"]),
+        ("FROM a AS x\nFROM b:$TARGETSTAGE", &["F a", "F b:default"]),
         // COPY --from and mounts.
         (
             "FROM a AS x\nFROM b\nCOPY --from=X s d\nCOPY --from=0 s d\nCOPY --from=img s d",
@@ -217,6 +219,10 @@ fn copies() {
         ("FROM a\nARG X\nCOPY ${X:-y} d", &["?${X:-y}"]),
         ("FROM a AS b\nENV A=1\nFROM b\nCOPY $A d", &["1"]),
         ("FROM a AS b\nENV A=1\nFROM c\nCOPY $A d", &["?$A"]),
+        (
+            "ARG G=g\nFROM scratch AS b\nONBUILD ARG G\nONBUILD ENV A=$G\nCOPY b$A d\nFROM b\nCOPY $A d",
+            &["b", "g"],
+        ),
     ];
     for (text, expected) in table {
         if *expected == ["error"] {

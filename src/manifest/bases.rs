@@ -3,23 +3,30 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::draft::{Content, Draft};
 use super::graph::Edge;
 use super::model::Manifest;
-use super::resolve::{Content, Draft};
-use super::workspace::{BaseUse, Unit, UnitId};
+use super::workspace::{BaseUse, ExternalBase, Unit, UnitId};
 use crate::base::name::Platform;
 use crate::base::nearest::nearest;
 use crate::base::source::{Problem, Span};
-use crate::dockerfile::Reference;
+use crate::dockerfile::{Reference, ReferenceKind, UnresolvedArg};
 
-/// For every unit the bases in its Dockerfile, and all edges.
+/// The images that the Dockerfile of one unit names.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    pub(super) bases: Vec<BaseUse>,
+    pub(super) externals: Vec<ExternalBase>,
+}
+
+/// For every unit the images that its Dockerfile names, and all edges.
 pub(super) fn find(
     manifest: &Manifest,
     drafts: &[Draft<'_>],
     units: &[Unit],
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Problem>,
-) -> (Vec<Vec<BaseUse>>, Vec<Edge>) {
+) -> (Vec<Named>, Vec<Edge>) {
     let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, draft) in drafts.iter().enumerate() {
         by_name.entry(draft.name.as_str()).or_default().push(index);
@@ -29,7 +36,7 @@ pub(super) fn find(
     let written: HashSet<&str> = written.chain(by_name.keys().copied()).collect();
     let finder = Finder { drafts, units, by_name, written };
     let mut found = Found {
-        bases: units.iter().map(|_| Vec::new()).collect(),
+        named: units.iter().map(|_| Named::default()).collect(),
         edges: Vec::new(),
         problems,
         warnings,
@@ -38,11 +45,11 @@ pub(super) fn find(
         let needs = finder.needs(index, &mut found);
         finder.references(index, &needs, &mut found);
     }
-    (found.bases, found.edges)
+    (found.named, found.edges)
 }
 
 struct Found<'p> {
-    bases: Vec<Vec<BaseUse>>,
+    named: Vec<Named>,
     edges: Vec<Edge>,
     problems: &'p mut Vec<Problem>,
     warnings: &'p mut Vec<Problem>,
@@ -62,9 +69,11 @@ impl Finder<'_> {
         let all = self.by_name.get(name).map(Vec::as_slice).unwrap_or_default();
         let has_tag = |index: &&usize| {
             let draft = &self.drafts[**index];
+            // A tag that holds the fingerprint is not known yet: there is only the name.
             tag.is_none_or(|tag| {
-                draft.tag.as_str() == tag
-                    || draft.units.iter().any(|&unit| self.units[unit].key.tag.as_str() == tag)
+                !draft.tag.has_fingerprint()
+                    && (draft.tag.as_str() == tag
+                        || draft.units.iter().any(|&unit| self.units[unit].key.tag.as_str() == tag))
             })
         };
         all.iter().filter(has_tag).copied().collect()
@@ -83,12 +92,15 @@ impl Finder<'_> {
             let lost = self.written.contains(name) && !self.by_name.contains_key(name);
             if named.is_empty() && !lost {
                 let help = match self.by_name.get(name) {
+                    Some(same) if same.iter().any(|&other| self.is_open(other)) => {
+                        format!("name it without its tag, which changes with its content: `{name}`")
+                    }
                     Some(same) => {
                         let tags: Vec<String> =
                             same.iter().map(|&other| self.drafts[other].tag.to_string()).collect();
                         format!("`{name}` has the tag {}", tags.join(", "))
                     }
-                    None => self.nearest(name),
+                    None => near_name(name, self.written.iter().copied()),
                 };
                 let message = format!("no image of this manifest is called `{}`", need.as_str());
                 found.problems.push(Problem::new(message, need.span(), "needed here").help(help));
@@ -106,13 +118,9 @@ impl Finder<'_> {
         all
     }
 
-    fn nearest(&self, name: &str) -> String {
-        let mut known: Vec<&str> = self.written.iter().copied().collect();
-        known.sort_unstable();
-        match nearest(name, &known) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "name an image of this manifest".to_owned(),
-        }
+    /// Whether the image's tag changes with its content.
+    fn is_open(&self, draft: usize) -> bool {
+        self.drafts[draft].tag.has_fingerprint()
     }
 
     /// The unit of an image on one platform, or all of them where it has none on that.
@@ -126,28 +134,33 @@ impl Finder<'_> {
 
     fn references(&self, index: usize, needs: &[usize], found: &mut Found<'_>) {
         let draft = &self.drafts[index];
-        let Content::Build { dockerfile, .. } = &draft.content else { return };
+        let Content::Build { dockerfile, infer_bases: true, .. } = &draft.content else { return };
         for &unit in &draft.units {
             let platform = self.units[unit].platform;
             for reference in dockerfile.parsed.references(platform) {
                 let span = Span::new(dockerfile.start + reference.span.start, reference.span.len());
                 let image = match &reference.image {
                     Ok(image) => image,
+                    // The argument may be the one that was wrong.
+                    Err(_) if draft.damaged && draft.image.args.is_some() => continue,
                     Err(error) => {
                         let message = format!("`{}` cannot be known: {error}", reference.text);
-                        let help = "the service has no build arguments: give the ARG a default in \
-                                    the Dockerfile, before the first FROM";
-                        push_once(found.problems, Problem::new(message, span, "here").help(help));
+                        let problem = Problem::new(message, span, "here");
+                        push_once(found.problems, problem.help(way_out(&reference, error)));
                         continue;
                     }
                 };
                 match self.base(index, needs, image, platform) {
                     Ok(Some(base)) => {
                         found.edges.push(Edge { dependent: unit, base, span });
-                        found.bases[unit]
-                            .push(BaseUse { range: reference.span, unit: UnitId(base) });
+                        let base = BaseUse { range: reference.span, unit: UnitId(base) };
+                        found.named[unit].bases.push(base);
                     }
-                    Ok(None) => self.warn_of_near_miss(index, &reference, image, span, found),
+                    Ok(None) => {
+                        self.warn_of_near_miss(index, &reference, image, span, found);
+                        let (range, image) = (reference.span.clone(), image.clone());
+                        found.named[unit].externals.push(ExternalBase { range, image, span });
+                    }
                     Err(Miss { message, help }) => {
                         push_once(found.problems, Problem::new(message, span, "here").help(help));
                     }
@@ -193,9 +206,14 @@ impl Finder<'_> {
                         .iter()
                         .map(|&other| format!("{name}:{}", self.drafts[other].tag))
                         .collect();
+                    let help = if named.iter().any(|&other| self.is_open(other)) {
+                        "give them names of their own: their tags change with their content"
+                    } else {
+                        "say which, with its tag"
+                    };
                     return Err(Miss {
                         message: format!("`{image}` could be any of {}", refs.join(", ")),
-                        help: "say which, with its tag".to_owned(),
+                        help: help.to_owned(),
                     });
                 }
             }
@@ -233,7 +251,13 @@ impl Finder<'_> {
         let tags: Vec<String> = others
             .filter(|&&other| other != own)
             .filter(|&&other| matches!(self.drafts[other].content, Content::Build { .. }))
-            .map(|&other| format!("{name}:{}", self.drafts[other].tag))
+            .map(|&other| {
+                if self.is_open(other) {
+                    format!("`{name}`, which is named without a tag")
+                } else {
+                    format!("{name}:{}", self.drafts[other].tag)
+                }
+            })
             .collect();
         if !tags.is_empty() {
             let message = format!("`{}` is taken from outside of this manifest", reference.text);
@@ -247,6 +271,32 @@ impl Finder<'_> {
 struct Miss {
     message: String,
     help: String,
+}
+
+/// What to write instead of a name that no image has.
+pub(super) fn near_name<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
+    let mut known: Vec<&str> = known.collect();
+    known.sort_unstable();
+    match nearest(name, &known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "name an image of this manifest".to_owned(),
+    }
+}
+
+/// What to do about a variable that leaves a reference without meaning.
+fn way_out(reference: &Reference, error: &UnresolvedArg) -> String {
+    let otherwise = "set `infer_bases: false` and name its bases under `needs:`";
+    match reference.kind {
+        ReferenceKind::From => format!(
+            "give `{}` a value under `args:`, or a default in the Dockerfile before the first FROM; \
+             or {otherwise}",
+            error.name
+        ),
+        // No value would help here.
+        ReferenceKind::CopyFrom | ReferenceKind::MountFrom => {
+            format!("{}; or {otherwise}", error.help)
+        }
+    }
 }
 
 /// The units of one image share a Dockerfile, and so its problems.

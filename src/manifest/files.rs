@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::Sp;
+use super::lower::LoweredOf;
 use crate::base::source::{Problem, SourceSet, Span};
 use crate::dockerfile::{Dockerfile, DockerfileError};
 
@@ -25,6 +26,8 @@ pub(super) struct Files {
     root: PathBuf,
     dockerfiles: HashMap<PathBuf, Option<DockerfileSource>>,
     ahead: HashMap<PathBuf, Loaded>,
+    /// Those that were made of others.
+    pub(super) lowered: HashMap<LoweredOf, DockerfileSource>,
 }
 
 /// A Dockerfile's text and what it says; `None` where it is no text.
@@ -32,7 +35,12 @@ type Loaded = io::Result<Option<(String, Result<Dockerfile, Vec<DockerfileError>
 
 impl Files {
     pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), dockerfiles: HashMap::new(), ahead: HashMap::new() }
+        Self {
+            root: root.to_owned(),
+            dockerfiles: HashMap::new(),
+            ahead: HashMap::new(),
+            lowered: HashMap::new(),
+        }
     }
 
     /// Reads Dockerfiles that will be asked for, each by its context and its name: there may be a

@@ -5,17 +5,24 @@
 
 mod bases;
 mod decode;
+mod draft;
+mod fields;
 mod files;
 mod graph;
+mod groups;
 mod interpolate;
 mod load;
+mod lower;
 pub mod model;
+mod moves;
 mod node;
+mod pairs;
 mod pattern;
 mod resolve;
 mod schema;
 mod settings;
 mod sp;
+mod texts;
 pub mod workspace;
 
 pub use load::{ManifestError, root_of};

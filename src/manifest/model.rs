@@ -2,16 +2,16 @@
 //! JSON Schema ([`schema`](super::schema())) comes from these types and their comments. Pure.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use schemars::JsonSchema;
 
+pub use super::pairs::Pairs;
+pub use super::texts::{
+    DurationText, GlobText, GroupText, LimitText, NameText, OwnerSetting, PatternText, SizeText,
+    SourceText, TagText, VisibilitySetting,
+};
 use super::{Sp, schema};
-use crate::base::limit::{Limit, parse_duration};
-use crate::base::name::{ImageName, NameError, Owner, Platform, Tag, Visibility};
-use crate::base::size::parse_size;
-use crate::base::upstream::SourceRef;
+use crate::base::name::Platform;
 
 /// The images that should exist in an image service.
 ///
@@ -40,6 +40,21 @@ pub struct Manifest {
     pub owner: Option<Sp<OwnerSetting>>,
     /// How to reach the service and how fast to go.
     pub settings: Option<Settings>,
+    /// Groups by their names, each with the patterns of the images in it. An image may name its
+    /// groups itself as well.
+    #[schemars(
+        with = "Option<BTreeMap<String, schema::GroupPatterns>>",
+        extend(
+            "propertyNames" = { "pattern": r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$" },
+            "examples" = [{ "nightly": ["etl-*", "report:v1"] }]
+        )
+    )]
+    pub groups: Option<Pairs<Vec<Sp<GlobText>>>>,
+    /// Images that have a new name or tag: what is there is kept, instead of being built again
+    /// under the new name.
+    pub moved: Option<Vec<Sp<MovedEntry>>>,
+    /// Images that this manifest does not list any more: to be forgotten, or deleted.
+    pub removed: Option<Vec<Sp<RemovedEntry>>>,
     /// The images, in any order.
     #[schemars(with = "Vec<Image>")]
     pub images: Option<Sp<Vec<Sp<Image>>>>,
@@ -49,7 +64,7 @@ pub struct Manifest {
 #[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Defaults {
-    /// The tag. A mirror takes its source's tag instead.
+    /// The tag, which may hold `{arch}` and `{fingerprint}`. A mirror takes its source's tag instead.
     #[schemars(extend("default" = "latest"))]
     pub tag: Option<Sp<TagText>>,
     /// The Dockerfile, relative to each image's context. Mirrors have none.
@@ -67,6 +82,27 @@ pub struct Defaults {
     /// How long a build may take before imgplan stops waiting for it; the next run goes on
     /// waiting. Without it, imgplan waits until the service says how the build ended.
     pub timeout: Option<Sp<DurationText>>,
+    /// How old what was built may become before it is made again: a minute at least. Without it, it
+    /// is made again only when something changed.
+    #[schemars(extend("pattern" = schema::AGE, "examples" = ["7d", "24h"]))]
+    pub max_age: Option<Sp<DurationText>>,
+    /// Whether it is safe from being deleted, by whatever command.
+    #[schemars(extend("default" = false))]
+    pub protect: Option<bool>,
+    /// Notes to tell images apart by, such as who looks after them. An image's own are
+    /// added, and win.
+    #[schemars(
+        with = "Option<BTreeMap<String, schema::LabelText>>",
+        extend("propertyNames" = { "pattern": schema::LABEL }, "examples" = [{ "team": "search" }])
+    )]
+    pub labels: Option<Pairs<Sp<String>>>,
+    /// The groups that it belongs to. An image's own are added.
+    #[schemars(extend("examples" = [["nightly"]]))]
+    pub groups: Option<Vec<Sp<GroupText>>>,
+    /// Whether a reference of the Dockerfile that names an image of this manifest makes it a base,
+    /// which is built first. With `false`, only `needs` orders images, and no reference is replaced.
+    #[schemars(extend("default" = true))]
+    pub infer_bases: Option<bool>,
 }
 
 /// How to reach the service and how fast to go.
@@ -94,40 +130,18 @@ pub struct Settings {
     pub context_max: Option<Sp<SizeText>>,
 }
 
-/// Budgets by class, in the order in which they were written.
-#[derive(Debug, Clone)]
-pub struct Limits(pub Vec<(Sp<String>, Sp<LimitText>)>);
-
-impl<'de> Deserialize<'de> for Limits {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct LimitsVisitor;
-
-        impl<'de> Visitor<'de> for LimitsVisitor {
-            type Value = Limits;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("limits by class")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Limits, A::Error> {
-                let mut limits = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    limits.push(entry);
-                }
-                Ok(Limits(limits))
-            }
-        }
-
-        deserializer.deserialize_map(LimitsVisitor)
-    }
-}
+/// Budgets by class.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Limits(pub Pairs<Sp<LimitText>>);
 
 /// An image that should exist: built from a `context` or mirrored from a `source`.
 #[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend(
     "if" = { "required": ["source"] },
-    "then" = { "properties": { "context": false, "dockerfile": false } },
+    "then" = { "properties": {
+        "context": false, "dockerfile": false, "args": false, "target": false, "infer_bases": false
+    } },
     "else" = { "required": ["name", "context"] },
 ))]
 pub struct Image {
@@ -136,8 +150,10 @@ pub struct Image {
     /// source's path by default.
     pub name: Option<Sp<NameText>>,
     /// The tag under which it lands; quote what looks like a number. `defaults.tag`, else `latest`
-    /// by default; a mirror takes its source's. With several platforms each gets its own: `-amd64`
-    /// or `-arm64` is added.
+    /// by default; a mirror takes its source's. `{arch}` stands for the platform's `amd64` or
+    /// `arm64`; with several platforms and without `{arch}`, `-amd64` or `-arm64` is added.
+    /// `{fingerprint}` stands for 12 digits that change with the content: what needs such an image
+    /// names it without its tag.
     pub tag: Option<Sp<TagText>>,
     /// The folder to build from, relative to this file. What its `.dockerignore` names is not sent.
     #[schemars(extend("examples" = ["services/api"]))]
@@ -166,217 +182,60 @@ pub struct Image {
     /// How long its build may take before imgplan stops waiting for it; the next run goes on
     /// waiting.
     pub timeout: Option<Sp<DurationText>>,
+    /// Values for `ARG`s of the Dockerfile, which stand in for their defaults in what is sent.
+    #[schemars(
+        with = "Option<BTreeMap<String, schema::ArgText>>",
+        extend(
+            "propertyNames" = { "pattern": r"^[A-Za-z_][A-Za-z0-9_]*$" },
+            "examples" = [{ "PYTHON": "3.12" }]
+        )
+    )]
+    pub args: Option<Sp<Pairs<Sp<String>>>>,
+    /// The stage of the Dockerfile to build, by its name or number; the last by default.
+    #[schemars(extend("pattern" = r"\S", "examples" = ["runtime"]))]
+    pub target: Option<Sp<String>>,
+    /// How old what was built may become before it is made again: a minute at least. Without it, it
+    /// is made again only when something changed.
+    #[schemars(extend("pattern" = schema::AGE, "examples" = ["7d", "24h"]))]
+    pub max_age: Option<Sp<DurationText>>,
+    /// Whether it is safe from being deleted, by whatever command.
+    #[schemars(extend("default" = false))]
+    pub protect: Option<bool>,
+    /// Notes to tell images apart by, such as who looks after them. Those of `defaults` are added.
+    #[schemars(
+        with = "Option<BTreeMap<String, schema::LabelText>>",
+        extend("propertyNames" = { "pattern": schema::LABEL }, "examples" = [{ "team": "search" }])
+    )]
+    pub labels: Option<Pairs<Sp<String>>>,
+    /// The groups that it belongs to. Those of `defaults` are added.
+    #[schemars(extend("examples" = [["nightly"]]))]
+    pub groups: Option<Vec<Sp<GroupText>>>,
+    /// Whether a reference of the Dockerfile that names an image of this manifest makes it a base,
+    /// which is built first. With `false`, only `needs` orders images, and no reference is replaced.
+    #[schemars(extend("default" = true))]
+    pub infer_bases: Option<Sp<bool>>,
 }
 
-/// Makes a newtype that reads itself from text and describes itself to an editor.
-macro_rules! text_type {
-    ($(#[$doc:meta])* $name:ident($inner:ty), $parse:expr, $schema:tt) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq)]
-        pub struct $name(pub $inner);
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = deserializer.deserialize_newtype_struct(stringify!($name), Text)?;
-                let parse: fn(&str) -> Result<$inner, (String, String)> = $parse;
-                parse(&text).map(Self).map_err(|(message, help)| {
-                    de::Error::custom(format_args!("{message}\n{help}"))
-                })
-            }
-        }
-
-        impl JsonSchema for $name {
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($schema)
-            }
-        }
-    };
+/// An image that has a new name or tag.
+#[derive(Debug, Clone, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["from", "to"]))]
+pub struct MovedEntry {
+    /// What it was called: `name`, or `name:tag` where only one tag is meant.
+    pub from: Option<Sp<PatternText>>,
+    /// What it is called now: an image of this manifest, or the `from` of another entry. It has a
+    /// tag where `from` has one.
+    pub to: Option<Sp<PatternText>>,
 }
 
-/// Reads a text under the name of its type, which the reader may have a word for.
-struct Text;
-
-impl<'de> Visitor<'de> for Text {
-    type Value = String;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a text")
-    }
-
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, text: D) -> Result<String, D::Error> {
-        String::deserialize(text)
-    }
-}
-
-// A `$` stands for a variable, whose value the editor does not know.
-text_type!(
-    /// The name of an image.
-    NameText(ImageName),
-    |text| text.parse().map_err(|e: NameError| (e.message, e.help)),
-    {
-        "type": "string",
-        "maxLength": 255,
-        "pattern": r"\$|^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*$",
-        "examples": ["api"],
-    }
-);
-text_type!(
-    /// The tag of an image. A number must be quoted: YAML reads 1.10 as 1.1.
-    TagText(Tag),
-    |text| text.parse().map_err(|e: NameError| (e.message, e.help)),
-    {
-        "type": "string",
-        "pattern": r"\$|^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$",
-        "examples": ["v1", "3.12", "${TAG}"],
-    }
-);
-text_type!(
-    /// A public image to mirror.
-    SourceText(SourceRef),
-    |text| text.parse().map_err(|e: NameError| (e.message, e.help)),
-    {
-        "type": "string",
-        "pattern": r"\$|^\s*[^,\s]+\s*$",
-        "examples": ["docker.io/library/ubuntu:22.04", "ghcr.io/astral-sh/uv:0.9"],
-    }
-);
-text_type!(
-    /// How many requests in how long.
-    LimitText(Limit),
-    |text| text.parse().map_err(|e: NameError| (e.message, e.help)),
-    {
-        "type": "string",
-        "pattern": r"\$|^\s*0*[1-9][0-9]*\s*/\s*0*[1-9][0-9]*(ms|s|m|h|d)\s*$",
-        "examples": ["100/60s"],
-    }
-);
-text_type!(
-    /// A number and a unit: `30s`, `30m`, `2h`.
-    DurationText(Duration),
-    |text| parse_duration(text).filter(|length| !length.is_zero()).ok_or_else(|| (
-        format!("`{text}` is not a length of time"),
-        "write a number above zero and a unit: 30s, 30m, 2h".to_owned(),
-    )),
-    {
-        "type": "string",
-        "pattern": r"\$|^0*[1-9][0-9]*(ms|s|m|h|d)$",
-        "examples": ["30m", "2h"],
-    }
-);
-text_type!(
-    /// A whole number and a unit of bytes: `64kB`, `500MB`, `2GB`, `2GiB`.
-    SizeText(u64),
-    |text| parse_size(text).filter(|size| *size > 0).ok_or_else(|| (
-        format!("`{text}` is not a size"),
-        "write a whole number above zero and a unit: 64kB, 500MB, 2GB, 2GiB".to_owned(),
-    )),
-    {
-        "type": "string",
-        "pattern": r"\$|^0*[1-9][0-9]* ?([kKMG]?B|[KMG]iB)$",
-        "examples": ["500MB", "2GiB"],
-    }
-);
-text_type!(
-    /// Who may pull an image, in any case; `None` keeps what it has.
-    VisibilitySetting(Option<Visibility>),
-    |text| match text.to_ascii_lowercase().as_str() {
-        "inherit" => Ok(None),
-        _ => text.parse().map(Some).map_err(|e: NameError| (e.message, e.help)),
-    },
-    {
-        "anyOf": [
-            { "const": "inherit", "description": "It keeps what it has; a new image starts private." },
-            { "const": "private", "description": "Its owner." },
-            { "const": "public", "description": "Everyone." },
-            {
-                "type": "string",
-                "pattern": r"\$|^([Ii][Nn][Hh][Ee][Rr][Ii][Tt]|[Pp][Rr][Ii][Vv][Aa][Tt][Ee]|[Pp][Uu][Bb][Ll][Ii][Cc])$",
-                "description": "In any case, or as a variable says.",
-            },
-        ]
-    }
-);
-
-/// `personal`, `platform`, or a mapping with a `team`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnerSetting(pub Owner);
-
-impl<'de> Deserialize<'de> for OwnerSetting {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OwnerVisitor;
-
-        impl<'de> Visitor<'de> for OwnerVisitor {
-            type Value = OwnerSetting;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("`personal`, `platform` or `team: <id>`")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<OwnerSetting, E> {
-                let parsed: Result<Owner, NameError> = text.parse();
-                parsed
-                    .map(OwnerSetting)
-                    .map_err(|e| E::custom(format_args!("{}\n{}", e.message, e.help)))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<OwnerSetting, A::Error> {
-                let wrong = || {
-                    de::Error::custom(
-                        "this is not an owner\nwrite `personal`, `platform` or `team: <id>`",
-                    )
-                };
-                match map.next_entry::<String, String>()? {
-                    Some((key, id)) if key == "team" && !id.trim().is_empty() => {
-                        if map.next_key::<String>()?.is_some() {
-                            return Err(wrong());
-                        }
-                        Ok(OwnerSetting(Owner::Team(id.trim().to_owned())))
-                    }
-                    _ => Err(wrong()),
-                }
-            }
-        }
-
-        deserializer.deserialize_any(OwnerVisitor)
-    }
-}
-
-impl JsonSchema for OwnerSetting {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "OwnerSetting".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "anyOf": [
-                { "const": "personal", "description": "The account of the key." },
-                {
-                    "const": "platform",
-                    "description": "The provider's own; only for its admins. Always public.",
-                },
-                { "type": "string", "pattern": r"\$|^team:.*\S", "description": "A team by its ID, or as a variable says." },
-                {
-                    "type": "object",
-                    "description": "A team.",
-                    "properties": {
-                        "team": { "type": "string", "pattern": r"\S", "description": "The team's ID." }
-                    },
-                    "required": ["team"],
-                    "additionalProperties": false,
-                },
-            ]
-        })
-    }
+/// An image that is not listed any more.
+#[derive(Debug, Clone, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["name"]))]
+pub struct RemovedEntry {
+    /// What it was called: `name`, or `name:tag` where only one tag is meant.
+    pub name: Option<Sp<PatternText>>,
+    /// Whether the service is to delete it. Without it, it stays there, and is only forgotten here.
+    #[schemars(extend("default" = false))]
+    pub destroy: Option<bool>,
 }

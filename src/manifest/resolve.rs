@@ -1,19 +1,18 @@
 //! Turns what was written into what is meant: defaults filled in, a unit for each platform, paths
 //! found, bases matched, units in order. Everything that is wrong is gathered on the way.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Sp;
-use super::bases;
-use super::files::{self, DockerfileSource, Files};
+use super::bases::{self, Named};
+use super::draft::{Content, Draft};
+use super::files;
 use super::graph;
-use super::model::{Image, Manifest, OwnerSetting};
+use super::model::Manifest;
 use super::workspace::{BuildOrigin, Origin, Unit, Workspace};
-use crate::base::name::{ImageName, ImageRef, NameError, Owner, Platform, Tag, Visibility};
+use crate::base::name::{ImageName, ImageRef, NameError, Platform, TagTemplate};
 use crate::base::source::{Problem, SourceSet, Span};
-use crate::base::upstream::SourceRef;
 
 /// What resolving works on, and what it finds.
 pub(super) struct Resolver<'a> {
@@ -31,39 +30,19 @@ pub(super) struct Resolver<'a> {
     pub(super) warnings: Vec<Problem>,
 }
 
-/// One image with its defaults, before it is split into units.
-pub(super) struct Draft<'a> {
-    pub(super) image: &'a Image,
-    pub(super) span: Span,
-    pub(super) name: ImageName,
-    pub(super) tag: Tag,
-    pub(super) platforms: Vec<Platform>,
-    owner: Option<Owner>,
-    visibility: Option<Visibility>,
-    pub(super) content: Content,
-    /// The units made of it.
-    pub(super) units: Vec<usize>,
-    /// Whether something was reported of it already: its tag may not be the one that was meant.
-    damaged: bool,
-}
-
-/// What a draft is made of.
-pub(super) enum Content {
-    Build { context: PathBuf, dockerfile: DockerfileSource },
-    Mirror(SourceRef),
-}
-
 pub(super) fn resolve(mut resolver: Resolver<'_>) -> Result<Workspace, Vec<Problem>> {
     let settings = resolver.settings();
     let manifest = resolver.manifest;
     let mut drafts = resolver.drafts();
     let mut units = resolver.units(&mut drafts);
-    let (base_uses, edges) =
+    let (named, edges) =
         bases::find(manifest, &drafts, &units, &mut resolver.problems, &mut resolver.warnings);
+    resolver.groups(&drafts, &mut units);
+    let (moved, removed) = resolver.moves(&drafts, &units);
     let depths = match graph::depths(units.len(), &edges) {
         Ok(depths) => depths,
         Err(cycles) => {
-            let name = |unit: usize| units[unit].key.to_string();
+            let name = |unit: usize| units[unit].shown();
             let shown = cycles.iter().map(|cycle| graph::cycle_problem(cycle, &name));
             resolver.problems.extend(shown);
             Vec::new()
@@ -72,9 +51,10 @@ pub(super) fn resolve(mut resolver: Resolver<'_>) -> Result<Workspace, Vec<Probl
     if !resolver.problems.is_empty() {
         return Err(resolver.problems);
     }
-    for (unit, bases) in units.iter_mut().zip(base_uses) {
+    for (unit, Named { bases, externals }) in units.iter_mut().zip(named) {
         if let Origin::Build(build) = &mut unit.origin {
             build.bases = bases;
+            build.externals = externals;
         }
     }
     Ok(Workspace {
@@ -82,14 +62,14 @@ pub(super) fn resolve(mut resolver: Resolver<'_>) -> Result<Workspace, Vec<Probl
         units: graph::in_order(units, &edges, &depths),
         images: drafts.len(),
         settings,
-        moved: Vec::new(),
-        removed: Vec::new(),
+        moved,
+        removed,
         warnings: resolver.warnings,
         sources: Arc::default(),
     })
 }
 
-impl<'a> Resolver<'a> {
+impl Resolver<'_> {
     pub(super) fn report(
         &mut self,
         message: impl Into<String>,
@@ -103,203 +83,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn report_name(&mut self, error: NameError, span: Span) {
+    pub(super) fn report_name(&mut self, error: NameError, span: Span) {
         self.report(error.message, span, error.help);
-    }
-
-    fn drafts(&mut self) -> Vec<Draft<'a>> {
-        let manifest = self.manifest;
-        let Some(images) = &manifest.images else {
-            // What was reported already, a misspelt key say, may be why.
-            if self.problems.is_empty() {
-                let span = manifest.version.as_ref().map_or(Span::new(0, 0), Sp::span);
-                self.report("the manifest lists no images", span, "list them under `images:`");
-            }
-            return Vec::new();
-        };
-        let mut files = Files::new(&self.root);
-        files.read_ahead(&self.dockerfiles(images));
-        images.iter().filter_map(|image| self.draft(image, &mut files)).collect()
-    }
-
-    /// The context and the Dockerfile of each image that is built, each pair once.
-    fn dockerfiles(&self, images: &'a [Sp<Image>]) -> Vec<(&'a str, &'a str)> {
-        let default = self.manifest.defaults.as_ref().and_then(|d| d.dockerfile.as_ref());
-        let wanted = images.iter().filter_map(|image| {
-            let said = image.dockerfile.as_ref().or(default);
-            Some((image.context.as_ref()?.as_str(), dockerfile_name(said)))
-        });
-        wanted.collect::<HashSet<_>>().into_iter().collect()
-    }
-
-    fn draft(&mut self, entry: &'a Sp<Image>, files: &mut Files) -> Option<Draft<'a>> {
-        let image: &Image = entry;
-        let owner = image.owner.as_ref().or(self.manifest.owner.as_ref());
-        let visibility = self.visibility(image, owner);
-        let platforms = self.platforms(entry);
-        let content = self.content(entry, files);
-        let (name, tag) = self.name_and_tag(entry, owner)?;
-        Some(Draft {
-            image,
-            span: image.name.as_ref().map_or(entry.span(), Sp::span),
-            name,
-            tag,
-            platforms,
-            owner: owner.map(|owner| owner.0.value.0.clone()),
-            visibility,
-            content: content?,
-            units: Vec::new(),
-            damaged: self.is_damaged(entry),
-        })
-    }
-
-    /// Whether something was reported in there.
-    fn is_reported(&self, span: Span) -> bool {
-        let within = |at: Span| (span.start..=span.start + span.len).contains(&at.start);
-        self.problems.iter().any(|problem| problem.labels.first().is_some_and(|at| within(at.0)))
-    }
-
-    fn is_damaged(&self, entry: &Sp<Image>) -> bool {
-        self.damaged.contains(&entry.span())
-    }
-
-    fn visibility(
-        &mut self,
-        image: &Image,
-        owner: Option<&Sp<OwnerSetting>>,
-    ) -> Option<Visibility> {
-        let defaults = self.manifest.defaults.as_ref();
-        let said =
-            image.visibility.as_ref().or_else(|| defaults.and_then(|d| d.visibility.as_ref()));
-        let visibility = said.and_then(|said| said.0.value.0);
-        let owner = owner.filter(|owner| owner.0.value.0 == Owner::Platform);
-        match (owner, said) {
-            (Some(owner), Some(said)) if visibility == Some(Visibility::Private) => {
-                let problem = Problem::new(
-                    "an image of the platform cannot be private",
-                    said.span(),
-                    "private here",
-                );
-                let problem = problem.and(owner.span(), "owned by the platform");
-                let help = "write `visibility: public`, or give the image another owner";
-                self.problems.push(problem.help(help));
-                visibility
-            }
-            (Some(_), _) => Some(Visibility::Public),
-            (None, _) => visibility,
-        }
-    }
-
-    fn platforms(&mut self, entry: &Sp<Image>) -> Vec<Platform> {
-        let defaults = self.manifest.defaults.as_ref().and_then(|d| d.platforms.as_ref());
-        let said = entry.platforms.as_ref().or(defaults);
-        let Some(said) = said else { return vec![Platform::default()] };
-        let mut platforms: Vec<Platform> = Vec::new();
-        for platform in said.iter() {
-            if platforms.contains(platform) {
-                let message = format!("{} is listed twice", **platform);
-                self.report(message, platform.span(), "remove one of them");
-            } else {
-                platforms.push(**platform);
-            }
-        }
-        if said.is_empty() && !self.is_reported(said.span()) {
-            let help = "list one, or remove the key to build for linux/amd64";
-            self.report("an image needs a platform", said.span(), help);
-        }
-        platforms
-    }
-
-    fn content(&mut self, entry: &Sp<Image>, files: &mut Files) -> Option<Content> {
-        match (&entry.context, &entry.source) {
-            (Some(context), Some(source)) => {
-                let problem = Problem::new(
-                    "an image is built from a `context` or mirrored from a `source`, not both",
-                    context.span(),
-                    "built",
-                );
-                let problem = problem.and(source.span(), "mirrored");
-                self.problems.push(problem.help("remove one of the two"));
-                None
-            }
-            (None, None) if self.is_damaged(entry) => None,
-            (None, None) => {
-                let help = "add `context:` with the folder to build from, or `source:` with a \
-                            public image to mirror";
-                self.report("this image has neither a context nor a source", entry.span(), help);
-                None
-            }
-            (Some(context), None) => self.build(entry, context, files),
-            (None, Some(source)) => {
-                if let Some(dockerfile) = &entry.dockerfile {
-                    let help = "remove it, or build from a `context` instead";
-                    self.report("a mirror has no Dockerfile", dockerfile.span(), help);
-                }
-                Some(Content::Mirror(source.0.value.0.clone()))
-            }
-        }
-    }
-
-    fn build(&mut self, image: &Image, context: &Sp<String>, files: &mut Files) -> Option<Content> {
-        let defaults = self.manifest.defaults.as_ref().and_then(|d| d.dockerfile.as_ref());
-        let said = image.dockerfile.as_ref().or(defaults);
-        let folder = match files.context(context) {
-            Ok(folder) => folder,
-            Err(problem) => {
-                self.problems.push(problem);
-                return None;
-            }
-        };
-        let name = dockerfile_name(said);
-        let span = said.map_or(context.span(), Sp::span);
-        match files.dockerfile(&folder, name, span, self.sources) {
-            Ok(dockerfile) => Some(Content::Build { context: folder, dockerfile }),
-            Err(problems) => {
-                self.problems.extend(problems);
-                None
-            }
-        }
-    }
-
-    fn name_and_tag(
-        &mut self,
-        entry: &Sp<Image>,
-        owner: Option<&Sp<OwnerSetting>>,
-    ) -> Option<(ImageName, Tag)> {
-        let of_platform = owner.is_some_and(|owner| owner.0.value.0 == Owner::Platform);
-        let name = entry.name.as_ref().map(|name| name.0.value.0.clone());
-        if let (Some(name), Some(at)) = (&name, &entry.name)
-            && name.has_namespace()
-            && !of_platform
-        {
-            let help = "only images of the platform have a namespace: take the `/` out, or write \
-                        `owner: platform`";
-            self.report(format!("`{name}` has a `/`"), at.span(), help);
-        }
-        let tag = entry.tag.as_ref().map(|tag| tag.0.value.0.clone());
-        let default = || {
-            let said = self.manifest.defaults.as_ref().and_then(|d| d.tag.as_ref());
-            said.map_or_else(Tag::latest, |tag| tag.0.value.0.clone())
-        };
-        match (name, tag, &entry.source) {
-            (Some(name), Some(tag), _) => Some((name, tag)),
-            (Some(name), None, None) => Some((name, default())),
-            (None, _, None) => {
-                if !self.is_damaged(entry) {
-                    self.report("this image has no name", entry.span(), "add `name:`");
-                }
-                None
-            }
-            (name, tag, Some(source)) => match source.0.value.0.destination(of_platform) {
-                Ok((derived, derived_tag)) => {
-                    Some((name.unwrap_or(derived), tag.unwrap_or(derived_tag)))
-                }
-                Err(error) => {
-                    self.report_name(error, source.span());
-                    None
-                }
-            },
-        }
     }
 
     fn units(&mut self, drafts: &mut [Draft<'_>]) -> Vec<Unit> {
@@ -308,8 +93,9 @@ impl<'a> Resolver<'a> {
         for draft in drafts {
             for &platform in &draft.platforms {
                 let tag = match draft.platforms.len() {
-                    1 => Ok(draft.tag.clone()),
-                    _ => draft.tag.for_platform(platform),
+                    0 | 1 => Ok(draft.tag.for_platform(platform)),
+                    _ if draft.tag.has_arch() => Ok(draft.tag.for_platform(platform)),
+                    _ => draft.tag.with_suffix(platform),
                 };
                 let tag = match tag {
                     Ok(tag) => tag,
@@ -318,60 +104,77 @@ impl<'a> Resolver<'a> {
                         continue;
                     }
                 };
-                let key = ImageRef { name: draft.name.clone(), tag };
-                if let Some(&first) = taken.get(&key).filter(|_| !draft.damaged) {
-                    let message = format!("two images land on {key}");
-                    let problem = Problem::new(message, draft.span, "and here");
-                    let help = "give one of them another `name:` or `tag:`";
-                    self.problems.push(problem.and(first, "here").help(help));
-                    continue;
-                }
+                let unit = unit(draft, tag, platform);
                 if !draft.damaged {
-                    taken.insert(key.clone(), draft.span);
+                    if let Some(&first) = taken.get(&unit.key) {
+                        self.meet(&unit.shown(), first, draft.span);
+                        continue;
+                    }
+                    taken.insert(unit.key.clone(), draft.span);
                 }
                 draft.units.push(units.len());
-                units.push(self.unit(draft, key, platform));
+                units.push(unit);
             }
         }
+        self.open_tags(&taken, &units);
         units
     }
 
-    fn unit(&self, draft: &Draft<'_>, key: ImageRef, platform: Platform) -> Unit {
-        let defaults = self.manifest.defaults.as_ref();
-        let timeout =
-            draft.image.timeout.as_ref().or_else(|| defaults.and_then(|d| d.timeout.as_ref()));
-        Unit {
-            key,
-            content_tag: None,
-            image: draft.name.clone(),
-            platform,
-            owner: draft.owner.clone(),
-            visibility: draft.visibility,
-            timeout: timeout.map(|timeout| timeout.0.value.0),
-            max_age: None,
-            protect: None,
-            groups: BTreeSet::new(),
-            labels: BTreeMap::new(),
-            origin: match &draft.content {
-                Content::Mirror(source) => Origin::Mirror(source.clone()),
-                Content::Build { context, dockerfile } => Origin::Build(BuildOrigin {
-                    context: context.clone(),
-                    dockerfile_path: dockerfile.path.clone(),
-                    dockerfile_inside: files::inside(context, &dockerfile.path),
-                    args: BTreeMap::new(),
-                    target: None,
-                    dockerfile: Arc::clone(&dockerfile.parsed),
-                    bases: Vec::new(),
-                    externals: Vec::new(),
-                }),
-            },
-            needs: Vec::new(),
-            depth: 0,
-            span: draft.span,
+    /// A tag that is written out may be one that an open tag could become.
+    fn open_tags(&mut self, taken: &HashMap<ImageRef, Span>, units: &[Unit]) {
+        let mut open: HashMap<&ImageName, Vec<(&TagTemplate, Span)>> = HashMap::new();
+        for unit in units {
+            if let Some(tag) = &unit.content_tag {
+                open.entry(&unit.image).or_default().push((tag, unit.span));
+            }
         }
+        for unit in units.iter().filter(|unit| taken.get(&unit.key) == Some(&unit.span)) {
+            let mut same = open.get(&unit.image).into_iter().flatten();
+            if unit.content_tag.is_none()
+                && let Some((_, at)) = same.find(|(tag, _)| tag.matches(&unit.key.tag))
+            {
+                self.meet(&unit.key.to_string(), unit.span.min(*at), unit.span.max(*at));
+            }
+        }
+    }
+
+    fn meet(&mut self, what: &str, first: Span, second: Span) {
+        let problem = Problem::new(format!("two images land on {what}"), second, "and here");
+        let help = "give one of them another `name:` or `tag:`";
+        self.problems.push(problem.and(first, "here").help(help));
     }
 }
 
-fn dockerfile_name(said: Option<&Sp<String>>) -> &str {
-    said.map_or("Dockerfile", |said| said.as_str())
+fn unit(draft: &Draft<'_>, tag: TagTemplate, platform: Platform) -> Unit {
+    Unit {
+        key: ImageRef { name: draft.name.clone(), tag: tag.open_tag() },
+        content_tag: Some(tag).filter(TagTemplate::has_fingerprint),
+        image: draft.name.clone(),
+        platform,
+        owner: draft.owner.clone(),
+        visibility: draft.visibility,
+        timeout: draft.fields.timeout,
+        max_age: draft.fields.max_age,
+        protect: draft.fields.protect,
+        groups: draft.fields.groups.clone(),
+        labels: draft.fields.labels.clone(),
+        origin: match &draft.content {
+            Content::Mirror(source) => Origin::Mirror(source.clone()),
+            Content::Build { context, dockerfile, args, target, .. } => {
+                Origin::Build(BuildOrigin {
+                    context: context.clone(),
+                    dockerfile_path: dockerfile.path.clone(),
+                    dockerfile_inside: files::inside(context, &dockerfile.path),
+                    args: args.clone(),
+                    target: target.clone(),
+                    dockerfile: Arc::clone(&dockerfile.parsed),
+                    bases: Vec::new(),
+                    externals: Vec::new(),
+                })
+            }
+        },
+        needs: Vec::new(),
+        depth: 0,
+        span: draft.span,
+    }
 }

@@ -117,6 +117,32 @@ pub(super) fn version(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "const": 1 })
 }
 
+/// A length of time from a minute on.
+pub(super) const AGE: &str = r"\$|^0*[1-9][0-9]*(m|h|d)$|^0*([6-9][0-9]|[1-9][0-9]{2,})s$|^0*([6-9][0-9]{4}|[1-9][0-9]{5,})ms$";
+
+/// The key of a label.
+pub(super) const LABEL: &str = r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,126}[A-Za-z0-9])?$";
+
+/// The patterns of a group, for the schema alone.
+pub(super) struct GroupPatterns;
+
+impl JsonSchema for GroupPatterns {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "GroupPatterns".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let patterns = generator.subschema_for::<Vec<super::model::GlobText>>();
+        let mut schema = patterns;
+        schema.insert("description".to_owned(), "The patterns of its images.".into());
+        schema
+    }
+}
+
 /// Describes a text in a list or a mapping, for the schema alone.
 macro_rules! described {
     ($name:ident, $schema:tt) => {
@@ -141,9 +167,18 @@ described!(VarText, {
     "type": "string",
     "description": "The variable's value: a text. Quote what looks like a number.",
 });
+described!(ArgText, {
+    "type": "string",
+    "description": "The argument's value: a text. Quote what looks like a number.",
+});
+described!(LabelText, {
+    "type": "string",
+    "pattern": r"\$|^[^\x00-\x1f\x7f]*$",
+    "description": "The label's value: a text of one line. Quote what looks like a number.",
+});
 described!(NeedText, {
     "type": "string",
-    "description": "An image of this manifest: `name` or `name:tag`.",
+    "description": "An image of this manifest: `name` or `name:tag`. One with `{fingerprint}` in its tag: `name`.",
     "examples": ["base", "base:3.12"],
 });
 described!(PlatformText, {

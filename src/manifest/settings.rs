@@ -38,7 +38,7 @@ impl Resolver<'_> {
 
     fn limits(&mut self, written: &model::Settings) -> Vec<(Class, Limit)> {
         let mut limits = Vec::new();
-        for (class, limit) in written.limits.iter().flat_map(|limits| &limits.0) {
+        for (class, limit) in written.limits.iter().flat_map(|limits| &limits.0.0) {
             match class.parse::<Class>() {
                 Ok(known) => limits.push((known, limit.0.value.0)),
                 Err(error) => {

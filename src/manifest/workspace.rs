@@ -115,6 +115,14 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// Its `name:tag` for people: with `{fingerprint}` where its tag is open.
+    pub fn shown(&self) -> String {
+        match &self.content_tag {
+            Some(open) => format!("{}:{open}", self.key.name),
+            None => self.key.to_string(),
+        }
+    }
+
     /// The path of its Dockerfile in its context; empty where it has none there.
     pub fn dockerfile_inside(&self) -> &str {
         match &self.origin {
@@ -153,6 +161,15 @@ pub struct BuildOrigin {
     pub bases: Vec<BaseUse>,
     /// Where the Dockerfile names images that are not of this manifest.
     pub externals: Vec<ExternalBase>,
+}
+
+impl BuildOrigin {
+    /// The Dockerfile's path inside the context, where it lies there and is sent as it was written
+    /// but for the paths of bases.
+    pub fn as_written(&self) -> Option<&str> {
+        let lowered = !self.args.is_empty() || self.target.is_some();
+        self.dockerfile_inside.as_deref().filter(|_| !lowered)
+    }
 }
 
 /// A place in a Dockerfile that names a unit of this manifest.

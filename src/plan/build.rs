@@ -15,7 +15,7 @@ use crate::manifest::workspace::{Origin, Unit, UnitId, Workspace};
 use crate::state::{Entry, Kind, Stage, State};
 
 /// Compares what should exist with what is known to exist. The tags of the workspace are settled
-/// ([`settle`](super::settle)).
+/// by `settle`.
 pub fn build(workspace: &Workspace, facts: &Facts, state: &State, options: &Options) -> Plan {
     let mut planner = Planner {
         workspace,

@@ -94,16 +94,18 @@ impl Differences<'_> {
             });
             match (old.get(&name), before) {
                 (Some(was), _) if Some(was) == new.get(&name) => {}
-                (Some(_), _) => reasons.push(Reason::DependencyChanged {
-                    base: key.clone(),
-                    via: self.root_of(step_of(base)),
-                }),
-                (None, Some(before)) => {
+                // One that stays as it is only takes the place of another.
+                (None, Some(before)) if step_of(base).is_none() => {
                     replaced.push(before.clone());
+                    let before = before.strip_prefix("base ").unwrap_or(before);
+                    reasons.push(config_change("base", before, &key.to_string()));
+                }
+                (old, before) if old.is_some() || before.is_some() => {
+                    replaced.extend(before.cloned());
                     let via = self.root_of(step_of(base));
                     reasons.push(Reason::DependencyChanged { base: key.clone(), via });
                 }
-                (None, None) => reasons.push(config_change("base", "", &key.to_string())),
+                _ => reasons.push(config_change("base", "", &key.to_string())),
             }
         }
         for key in old.0.keys().filter(|key| gone(key) && !replaced.contains(key)) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::inputs::pin_key;
+use super::pins::pin_key;
 use crate::base::digest::Digest;
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::base::source::Problem;

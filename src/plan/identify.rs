@@ -89,8 +89,7 @@ pub fn identities(
 }
 
 /// Settles the tags that hold the fingerprint of the content, which is known once the contexts are.
-#[must_use]
-pub fn settle(
+pub(super) fn settle(
     mut workspace: Workspace,
     facts: &Facts,
     state: &State,

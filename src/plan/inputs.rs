@@ -4,7 +4,7 @@
 use super::facts::Facts;
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::Platform;
-use crate::base::reference::RegistryRef;
+use crate::base::reference::OciDigest;
 use crate::manifest::workspace::{Origin, UnitId, Workspace};
 use crate::state::{Inputs, State};
 
@@ -63,13 +63,7 @@ impl Sources<'_> {
     }
 
     /// The digest that a reference is pinned to, on one platform.
-    fn pinned(&self, reference: &str, platform: Platform) -> Option<String> {
-        self.facts.pin_in(self.state, reference).map(|pin| pin.of(platform).to_owned())
+    fn pinned(&self, reference: &str, platform: Platform) -> Option<OciDigest> {
+        self.facts.pin_in(self.state, reference).map(|pin| pin.on(platform))
     }
-}
-
-/// The full form of a reference, by which it is pinned. One that has a digest needs no pin.
-pub fn pin_key(reference: &str) -> Option<String> {
-    let reference: RegistryRef = reference.parse().ok()?;
-    reference.digest().is_none().then(|| reference.to_string())
 }

@@ -5,25 +5,32 @@
 //! [`State`]: crate::state::State
 
 mod build;
+mod decide;
 mod differences;
 pub mod facts;
 mod identify;
 mod inputs;
+mod learned;
 mod leftovers;
+mod noted;
 pub mod options;
+pub mod pins;
 mod previous;
 pub mod reason;
+pub mod saved;
 mod select;
 #[cfg(test)]
 mod tests;
 
 pub use build::build;
+pub use decide::{Decision, decide, marked};
 pub use facts::Facts;
-pub use identify::{identities, settle};
-pub use inputs::pin_key;
+pub use identify::identities;
+pub use noted::seen;
 pub use options::{Options, Pattern, Selection};
 pub use previous::Lookup;
 pub use reason::Reason;
+pub use saved::SavedPlan;
 
 pub use crate::context::FileChange;
 

@@ -38,7 +38,7 @@ impl Selection {
     }
 
     /// Whether a unit is asked for, exclusion aside.
-    pub(super) fn wants(&self, unit: &Unit) -> bool {
+    pub fn wants(&self, unit: &Unit) -> bool {
         let all = self.targets.is_empty() && self.groups.is_empty();
         all || self.targets.iter().any(|pattern| pattern.matches(unit))
             || self.groups.iter().any(|group| unit.groups.contains(group))

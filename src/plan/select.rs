@@ -46,7 +46,7 @@ pub(super) fn select(
         }
     }
     let left = keep.iter().filter(|keep| !**keep).count();
-    renumber(plan, &keep);
+    keep_only(plan, &keep);
     plan.partial = Some(Partial { selected: selected.len(), left });
     selected
 }
@@ -65,7 +65,7 @@ fn excluded(workspace: &Workspace, selection: &Selection) -> HashSet<UnitId> {
 }
 
 /// Keeps some of the steps, and gives their needs the new numbers.
-fn renumber(plan: &mut Plan, keep: &[bool]) {
+pub(super) fn keep_only(plan: &mut Plan, keep: &[bool]) {
     let mut next = 0;
     let places: Vec<StepId> = keep
         .iter()

@@ -277,6 +277,7 @@ impl Reporter for Json<'_> {
             "adopted": summary.adopted,
             "updated": summary.updated,
             "forgotten": summary.forgotten,
+            "destroyed": summary.removed,
             "failed": summary.failures.len() - pending,
             "pending": pending,
             "skipped": summary.skipped.len(),

@@ -125,5 +125,6 @@ pub(super) fn phase_word(phase: Phase) -> &'static str {
         Phase::Queued => "queued",
         Phase::Building => "building",
         Phase::Update => "updating",
+        Phase::Delete => "deleting",
     }
 }

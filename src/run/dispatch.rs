@@ -270,6 +270,7 @@ impl Dispatcher {
                     (Some(Kind::Mirror), _) => self.summary.mirrored += 1,
                     (None, "adopt") => self.summary.adopted += 1,
                     (None, "update") => self.summary.updated += 1,
+                    (None, "remove") => self.summary.removed += 1,
                     (None, _) => self.summary.forgotten += 1,
                 }
                 effects.push(Effect::Tell(RunEvent::Completed {

@@ -11,16 +11,19 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::dispatch::{Dispatcher, Done, Effect, Input, StepFailure};
+use super::lanes::{lanes, owner_of};
+use super::paths::Paths;
 use super::poll::Poller;
-use super::step::{self, Content, Job, Links, MakeJob, StepMessage, Work};
+use super::step::{self, BasePath, Content, Job, Links, MakeJob, StepMessage, Work};
 use super::transfers::Transfers;
+use super::updates::Updates;
 use crate::api::Client;
 use crate::base::name::Owner;
 use crate::event::{RunEvent, Signal, Summary};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Origin, UnitId};
-use crate::plan::{Action, Facts, Make, Plan, Step, StepId};
-use crate::state::{Kind, Record, State, StateError, Store};
+use crate::plan::{Action, Facts, Make, Plan, StepId, pins};
+use crate::state::{Record, State, StateError, Store};
 
 /// What a run works on.
 pub struct Run<'a> {
@@ -80,9 +83,6 @@ const CHECKPOINT: Duration = Duration::from_secs(1);
 /// goes into them.
 const CHECKPOINT_SHARE: u32 = 50;
 
-/// Steps of a lane at once that neither build nor transfer: they only wait.
-const OTHERS: usize = 1000;
-
 /// Contexts packed at once, at most: each is packed on all cores, and only the reading is one thread's.
 const PACKERS: usize = 4;
 
@@ -98,21 +98,7 @@ pub async fn execute(
     signals: &mut mpsc::UnboundedReceiver<Signal>,
 ) -> Result<Summary, RunError> {
     let (messages, mut inbox) = mpsc::unbounded_channel();
-    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let packers = cores.min(PACKERS);
-    let stopping = CancellationToken::new();
-    let client = step::observed(&run.client, messages.clone(), None);
-    let known = store.state().entries.values().flat_map(|entry| entry.builds().cloned()).collect();
-    let links = Links {
-        poller: Poller::start(client.clone()),
-        transfers: Transfers::new(client, messages.clone(), stopping.clone(), known),
-        client: run.client.clone(),
-        messages,
-        stopping,
-        packers: Arc::new(Semaphore::new(packers)),
-        archives: Arc::new(Semaphore::new(packers + UPLOADS)),
-        uploads: Arc::new(Semaphore::new(UPLOADS)),
-    };
+    let links = links(&run, store.state(), messages);
     let (lanes, limits) = lanes(&run, store.state());
     let mut driver = Driver {
         dispatcher: Dispatcher::new(run.plan, &lanes, &limits, run.options.timeout),
@@ -159,6 +145,27 @@ pub async fn execute(
     }
 }
 
+/// What steps share.
+fn links(run: &Run<'_>, state: &State, messages: mpsc::UnboundedSender<StepMessage>) -> Links {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let packers = cores.min(PACKERS);
+    let stopping = CancellationToken::new();
+    let client = step::observed(&run.client, messages.clone(), None);
+    let known = state.entries.values().flat_map(|entry| entry.builds().cloned()).collect();
+    Links {
+        poller: Poller::start(client.clone()),
+        updates: Updates::start(client.clone(), stopping.clone()),
+        paths: Paths::new(client.clone()),
+        transfers: Transfers::new(client, messages.clone(), stopping.clone(), known),
+        client: run.client.clone(),
+        messages,
+        stopping,
+        packers: Arc::new(Semaphore::new(packers)),
+        archives: Arc::new(Semaphore::new(packers + UPLOADS)),
+        uploads: Arc::new(Semaphore::new(UPLOADS)),
+    }
+}
+
 type Safe = Option<oneshot::Sender<()>>;
 
 fn input_of(message: StepMessage) -> Vec<(Input, Safe)> {
@@ -183,34 +190,6 @@ fn input_of(message: StepMessage) -> Vec<(Input, Safe)> {
 /// What has gathered meanwhile.
 fn rest(inbox: &mut mpsc::UnboundedReceiver<StepMessage>) -> Vec<(Input, Safe)> {
     std::iter::from_fn(|| inbox.try_recv().ok()).flat_map(input_of).collect()
-}
-
-/// The lane of each step, and how many steps of each lane are worked on at once. What waits for a
-/// budget of its own has a lane of its own: builds, updates, and the transfers of each owner.
-fn lanes(run: &Run<'_>, state: &State) -> (Vec<usize>, Vec<usize>) {
-    let mut limits = vec![OTHERS, run.options.builds, OTHERS];
-    let mut owners: HashMap<Owner, usize> = HashMap::new();
-    let lane = |step: &Step| match &step.action {
-        Action::Make(Make { kind: Kind::Build, .. }) => 1,
-        Action::Make(make) => {
-            let owner = owner_of(run, make.unit, state);
-            *owners.entry(owner).or_insert_with(|| {
-                limits.push(run.options.transfers);
-                limits.len() - 1
-            })
-        }
-        Action::Update { .. } => 2,
-        Action::Adopt { .. } | Action::Forget { .. } | Action::Remove { .. } => 0,
-    };
-    (run.plan.steps.iter().map(lane).collect(), limits)
-}
-
-/// Who will own a unit. What the manifest leaves open stays with whoever has it.
-fn owner_of(run: &Run<'_>, unit: UnitId, state: &State) -> Owner {
-    let unit = run.workspace.unit(unit);
-    let built = || state.entries.get(&unit.key)?.built.as_ref();
-    let known = || built().map(|built| built.owner.clone());
-    unit.owner.clone().or_else(known).unwrap_or_else(|| run.options.owner.clone())
 }
 
 struct Driver<'a> {
@@ -361,19 +340,21 @@ impl Driver<'_> {
     fn make(&self, make: &Make) -> Result<Work, StepFailure> {
         let unit = self.run.workspace.unit(make.unit);
         let content = match &unit.origin {
-            Origin::Mirror(source) => Content::Mirror(source.clone()),
+            Origin::Mirror(source) => Content::Mirror(pins::held_source(source, &make.inputs)),
             Origin::Build(build) => {
                 let context = self.run.facts.context(make.unit);
                 let tree = context.map(|context| Arc::clone(&context.tree));
-                let bases = build
+                let mut bases = build
                     .bases
                     .iter()
                     .map(|base| Ok((base.range.clone(), self.path_of(base.unit)?)))
-                    .collect::<Result<_, StepFailure>>()?;
+                    .collect::<Result<Vec<_>, StepFailure>>()?;
+                let held = pins::held_bases(build, &make.inputs).into_iter();
+                bases.extend(held.map(|(range, held)| (range, BasePath::Known(held))));
                 Content::Build {
                     tree: tree.ok_or_else(|| fault("its context was not read".to_owned()))?,
                     dockerfile: Arc::clone(&build.dockerfile),
-                    inside: build.dockerfile_inside.clone(),
+                    inside: build.as_written().map(str::to_owned),
                     bases,
                 }
             }
@@ -389,12 +370,18 @@ impl Driver<'_> {
         })))
     }
 
-    /// The full path that the service gave a base, which is complete by now.
-    fn path_of(&self, unit: UnitId) -> Result<String, StepFailure> {
+    /// The full path that the service gave a base, which is complete by now. Where it was moved and
+    /// the service did not say where to, it is looked for.
+    fn path_of(&self, unit: UnitId) -> Result<BasePath, StepFailure> {
         let key = &self.run.workspace.unit(unit).key;
         let built = self.store.state().entries.get(key).and_then(|entry| entry.built.as_ref());
-        let path = built.map(|built| built.path.clone()).filter(|path| !path.is_empty());
-        path.ok_or_else(|| fault(format!("the service did not say where its base {key} is")))
+        match built {
+            Some(built) if built.path.is_empty() => {
+                Ok(BasePath::Sought { base: key.clone(), owner: built.owner.clone() })
+            }
+            Some(built) => Ok(BasePath::Known(built.path.clone())),
+            None => Err(fault(format!("its base {key} is not built"))),
+        }
     }
 }
 

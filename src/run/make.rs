@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::ask::Ask;
 use super::dispatch::{Done, StepFailure};
 use super::step::{
-    Content, Links, MakeJob, UnitRun, api_failure, failure, not_begun, wire_visibility,
+    BasePath, Content, Links, MakeJob, UnitRun, api_failure, failure, not_begun, wire_visibility,
 };
 use crate::api::wire::BuildImageRequest;
 use crate::api::{Accepted, ApiError, ErrorKind, Repeat, Tries};
@@ -180,10 +180,11 @@ impl UnitRun {
         let Content::Build { tree, dockerfile, inside, bases } = &job.content else {
             return Err(failure("a mirror has no context", None, None));
         };
+        let bases = self.bases(bases).await?;
         let turn = self.links.stopping.run_until_cancelled(self.links.packers.acquire()).await;
         let _permit = turn.ok_or_else(not_begun)?;
         self.phase(Phase::Package, None);
-        let placement = place(tree, dockerfile, inside.as_deref(), bases);
+        let placement = place(tree, dockerfile, inside.as_deref(), &bases);
         let path = placement.dockerfile.to_string();
         let tree = Arc::clone(tree);
         let packed = tokio::task::spawn_blocking(move || context::spool(&tree, &placement)).await;
@@ -195,6 +196,35 @@ impl UnitRun {
             }
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
+    }
+
+    /// The bases by their full paths. One that was looked for is on record from then on.
+    async fn bases(
+        &self,
+        bases: &[(Range<usize>, BasePath)],
+    ) -> Result<Vec<(Range<usize>, String)>, StepFailure> {
+        let mut known = Vec::with_capacity(bases.len());
+        for (range, base) in bases {
+            let path = match base {
+                BasePath::Known(path) => path.clone(),
+                BasePath::Sought { base, owner } => {
+                    let (path, is_news) = self.links.paths.of(owner, base).await?;
+                    if is_news {
+                        self.record(Record::Updated {
+                            unit: base.clone(),
+                            to: None,
+                            visibility: None,
+                            owner: Some(owner.clone()),
+                            path: Some(path.clone()),
+                        })
+                        .await?;
+                    }
+                    path
+                }
+            };
+            known.push((range.clone(), path));
+        }
+        Ok(known)
     }
 
     async fn initiate(&self, job: &MakeJob, dockerfile: &str) -> Result<Accepted, StepFailure> {

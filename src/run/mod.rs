@@ -13,13 +13,16 @@ mod booking;
 mod dispatch;
 mod doubt;
 mod driver;
+mod lanes;
 mod make;
 mod pace;
+mod paths;
 mod poll;
 mod progress;
 mod schedule;
 mod step;
 mod transfers;
+mod updates;
 
 pub(crate) use dispatch::told;
 pub(crate) use make::place;

@@ -9,9 +9,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::dispatch::{Done, StepFailure};
+use super::paths::Paths;
 use super::poll::{Lost, Poller};
 use super::transfers::Transfers;
-use crate::api::wire::{ImageUpdate, UpdateImagesRequest, UpdateSet, UpdateSource, WireOwner};
+use super::updates::{Changed, Updates};
 use crate::api::{ApiError, BuildView, Client, ErrorKind, Notice, Progress};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::upstream::SourceRef;
@@ -53,9 +54,17 @@ pub(super) enum Content {
         tree: Arc<Tree>,
         dockerfile: Arc<Dockerfile>,
         inside: Option<String>,
-        bases: Vec<(Range<usize>, String)>,
+        bases: Vec<(Range<usize>, BasePath)>,
     },
     Mirror(SourceRef),
+}
+
+/// The full path of a base.
+pub(super) enum BasePath {
+    /// It is on record.
+    Known(String),
+    /// The base was moved, and nobody said where to.
+    Sought { base: ImageRef, owner: Owner },
 }
 
 impl MakeJob {
@@ -77,6 +86,8 @@ pub(super) struct Links {
     pub(super) client: Client,
     pub(super) poller: Poller,
     pub(super) transfers: Transfers,
+    pub(super) updates: Updates,
+    pub(super) paths: Paths,
     pub(super) messages: mpsc::UnboundedSender<StepMessage>,
     /// Cancelled when nothing new may be sent.
     pub(super) stopping: CancellationToken,
@@ -106,20 +117,23 @@ pub(super) async fn run(job: Job, links: Links) -> Result<Done, StepFailure> {
     match work {
         Work::Make(job) => unit.make(*job).await,
         Work::Adopt { build, start, timeout, then } => {
+            // It is built, and on record, by the name that it had when it was asked for.
+            let old = then.as_ref().and_then(|change| change.from.clone());
+            let key = old.unwrap_or_else(|| unit.key.clone());
+            let before = UnitRun { step, key, links: unit.links.clone() };
             if start {
-                unit.start_if_it_waits(&build).await?;
-                unit.record(Record::Started { unit: unit.key.clone(), build: build.clone() })
-                    .await?;
+                before.start_if_it_waits(&build).await?;
+                let started = Record::Started { unit: before.key.clone(), build: build.clone() };
+                before.record(started).await?;
             }
-            unit.phase(Phase::Building, Some(&build));
-            let done = unit.wait(&build, timeout).await?;
-            if let Some(change) = then {
-                unit.update(&change).await?;
-            }
-            Ok(done)
+            before.phase(Phase::Building, Some(&build));
+            let done = before.wait(&build, timeout).await?;
+            let Some(change) = then else { return Ok(done) };
+            let Done { path, .. } = unit.update(&change).await?;
+            Ok(Done { path: path.or(done.path), ..done })
         }
         Work::Update(change) => unit.update(&change).await,
-        Work::Remove { .. } => Err(failure("images cannot be deleted yet", None, None)),
+        Work::Remove { owner, after } => unit.remove(&owner, after.as_ref()).await,
         Work::Forget(after) => {
             if let Some(build) = after {
                 unit.outlive(&build, None).await?;
@@ -237,51 +251,31 @@ impl UnitRun {
         }
     }
 
-    /// Whether an image is at its new owner already: this request or an earlier one took effect,
-    /// and the answer was lost. A dry run says so, and changes nothing.
-    async fn has_moved(&self, change: &Change) -> bool {
-        let Some(owner) = &change.owner else { return false };
-        let everyone = *owner == Owner::Platform;
-        let visibility = if everyone { Visibility::Public } else { Visibility::Private };
-        let visibility = Some(wire_visibility(change.visibility.unwrap_or(visibility)));
-        let set = UpdateSet { visibility, ..UpdateSet::default() };
-        let request = self.update_request(owner, set, true);
-        self.links.client.update(&request, &self.links.stopping).await.is_ok()
-    }
-
-    fn update_request(&self, of: &Owner, set: UpdateSet, dry_run: bool) -> UpdateImagesRequest {
-        let source = UpdateSource {
-            owner: Some(wire_owner(of)),
-            name: Some(self.key.name.to_string()),
-            tag: Some(self.key.tag.to_string()),
-            reference: None,
-        };
-        let updates = vec![ImageUpdate { source, set }];
-        UpdateImagesRequest { mode: "explicit".to_owned(), dry_run, updates }
-    }
-
+    /// Changes the image without a build. What it was called before is what the record is of.
     async fn update(&self, change: &Change) -> Result<Done, StepFailure> {
         self.phase(Phase::Update, None);
-        let Links { client, stopping, .. } = &self.links;
-        let set = UpdateSet {
-            owner: change.owner.as_ref().map(wire_owner),
-            visibility: change.visibility.map(wire_visibility),
-            ..UpdateSet::default()
-        };
-        let request = self.update_request(&change.of, set, false);
-        if let Err(error) = client.update(&request, stopping).await
-            && (error.kind == ErrorKind::Stopped || !self.has_moved(change).await)
-        {
-            return Err(api_failure(&error, None));
-        }
+        let Changed { visibility, path } = self.links.updates.ask(&self.key, change).await?;
         self.record(Record::Updated {
-            unit: self.key.clone(),
-            to: None,
-            visibility: change.visibility,
+            unit: change.from.clone().unwrap_or_else(|| self.key.clone()),
+            to: change.from.is_some().then(|| self.key.clone()),
+            visibility: visibility.or(change.visibility),
             owner: change.owner.clone(),
-            path: None,
+            path: path.clone(),
         })
         .await?;
+        Ok(Done { build: None, path })
+    }
+
+    /// Deletes the image, once nothing makes it anew.
+    async fn remove(&self, owner: &Owner, after: Option<&BuildId>) -> Result<Done, StepFailure> {
+        if let Some(build) = after {
+            self.outlive(build, None).await?;
+        }
+        self.phase(Phase::Delete, None);
+        let Links { client, stopping, .. } = &self.links;
+        let deleted = client.delete(owner, &self.key, stopping).await;
+        deleted.map_err(|error| api_failure(&error, None))?;
+        self.record(Record::Forgotten { unit: self.key.clone() }).await?;
         Ok(Done { build: None, path: None })
     }
 }
@@ -289,14 +283,6 @@ impl UnitRun {
 /// A visibility as the service writes it.
 pub(super) fn wire_visibility(visibility: Visibility) -> String {
     visibility.to_string().to_uppercase()
-}
-
-fn wire_owner(owner: &Owner) -> WireOwner {
-    match owner {
-        Owner::Personal => WireOwner::Personal,
-        Owner::Team(id) => WireOwner::Team { team_id: id.clone() },
-        Owner::Platform => WireOwner::Platform,
-    }
 }
 
 pub(super) fn failure(message: &str, help: Option<String>, build: Option<&BuildId>) -> StepFailure {

@@ -13,8 +13,10 @@ use serde::Deserialize;
 use super::State;
 use super::json::{self, Keys};
 use super::lockfile::{Built, Entry, Failed, Inputs, Kind, Pending, Pin, Submission};
+use super::merge;
 use crate::base::digest::Fingerprint;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
+use crate::base::reference::OciDigest;
 
 /// The latest version that this imgplan reads. It writes the earliest that can say all there is to
 /// say: 2 has `pins` and `protect`, which an earlier imgplan would drop.
@@ -63,9 +65,9 @@ pub fn encode(service: &str, state: &State) -> String {
     }
     for (reference, pin) in &state.pins {
         line(2, &quoted(reference), "");
-        line(4, "digest", &quoted(&pin.digest));
+        line(4, "digest", &quoted(&pin.digest.to_string()));
         for (platform, digest) in &pin.platforms {
-            line(4, &quoted(platform.as_str()), &quoted(digest));
+            line(4, &quoted(platform.as_str()), &quoted(&digest.to_string()));
         }
     }
     line(0, "units", if state.entries.is_empty() { "{}" } else { "" });
@@ -149,11 +151,11 @@ struct File {
 
 #[derive(Deserialize)]
 struct PinBlock {
-    digest: String,
+    digest: OciDigest,
     #[serde(rename = "linux/amd64")]
-    amd64: Option<String>,
+    amd64: Option<OciDigest>,
     #[serde(rename = "linux/arm64")]
-    arm64: Option<String>,
+    arm64: Option<OciDigest>,
 }
 
 #[derive(Deserialize)]
@@ -181,11 +183,14 @@ pub fn decode(text: &str) -> Result<Decoded, DecodeError> {
         version: u64,
     }
 
-    let conflict = text.lines().position(|line| {
-        line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ") || line == "======="
-    });
-    if let Some(index) = conflict {
-        return Err(DecodeError::Conflict(index + 1));
+    if let Some(line) = merge::first_mark(text) {
+        let merged = merge::sides(text)
+            .map(|(ours, theirs)| Ok(merge::merge(decode(&ours)?, decode(&theirs)?)));
+        return match merged.transpose() {
+            Ok(Some(Some(merged))) => Ok(merged),
+            Err(error @ DecodeError::Newer(_)) => Err(error),
+            Ok(_) | Err(_) => Err(DecodeError::Conflict(line)),
+        };
     }
     let newer = |version: u64| (version > VERSION).then_some(DecodeError::Newer(version));
     let file: File = match read_fast(text).map_or_else(|| read(text), Ok) {
@@ -201,7 +206,7 @@ pub fn decode(text: &str) -> Result<Decoded, DecodeError> {
     }
     let entries = file.units.into_iter().map(|(key, block)| (key, block.into())).collect();
     let pins = file.pins.into_iter().map(|(reference, block)| (reference, block.into())).collect();
-    Ok(Decoded { service: file.service, state: State { entries, pins } })
+    Ok(Decoded { service: file.service, state: State { entries, pins, ..State::default() } })
 }
 
 /// Reads a lockfile that nobody has edited.
@@ -238,7 +243,7 @@ fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, DecodeError> {
 
 impl From<PinBlock> for Pin {
     fn from(block: PinBlock) -> Self {
-        let of = |platform, digest: Option<String>| Some((platform, digest?));
+        let of = |platform, digest: Option<OciDigest>| Some((platform, digest?));
         let amd64 = of(Platform::Amd64, block.amd64);
         let arm64 = of(Platform::Arm64, block.arm64);
         Self { digest: block.digest, platforms: amd64.into_iter().chain(arm64).collect() }
@@ -306,12 +311,13 @@ mod tests {
         };
         let keys = ["api:1.10", "a--b:latest", "ns/app:020"];
         let pin = Pin {
-            digest: "sha256:1".to_owned(),
-            platforms: BTreeMap::from([(Platform::Arm64, "sha256:2".to_owned())]),
+            digest: OciDigest::of(b"index"),
+            platforms: BTreeMap::from([(Platform::Arm64, OciDigest::of(b"image"))]),
         };
         State {
             entries: keys.iter().map(|key| (key.parse().unwrap(), entry.clone())).collect(),
             pins: BTreeMap::from([("docker.io/library/redis:7".to_owned(), pin)]),
+            rivals: BTreeMap::new(),
         }
     }
 
@@ -345,6 +351,26 @@ mod tests {
         let twice = format!("{text}{}", &text[first..]);
         assert!(read_fast(&twice).is_none(), "a unit that is there twice");
         assert!(matches!(decode(&twice), Err(DecodeError::Malformed(_))));
+    }
+
+    #[test]
+    fn both_sides_of_a_merge_are_read() {
+        let ours = sample();
+        let mut theirs = sample();
+        let (api, new) = ("api:1.10".parse().unwrap(), "new:1".parse().unwrap());
+        theirs.entries.get_mut(&api).unwrap().failed = None;
+        theirs.entries.insert(new, theirs.entries[&api].clone());
+        let (text, other) = (encode("x", &ours), encode("x", &theirs));
+        let conflict = format!("<<<<<<< HEAD\n{text}=======\n{other}>>>>>>> b\n");
+        let merged = decode(&conflict).unwrap().state;
+        assert_eq!(merged.entries.len(), 4, "what only one side has is there");
+        assert_eq!(merged.entries[&api], ours.entries[&api]);
+        assert_eq!(merged.rivals.keys().collect::<Vec<_>>(), [&api]);
+        assert_eq!(merged.rivals[&api], theirs.entries[&api]);
+        let elsewhere = conflict.replacen("service: \"x\"", "service: \"y\"", 1);
+        assert_eq!(decode(&elsewhere), Err(DecodeError::Conflict(1)));
+        let newer = conflict.replace("version: 2", "version: 9");
+        assert_eq!(decode(&newer), Err(DecodeError::Newer(9)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::digest::{Digest, FieldHasher, Fingerprint};
 use crate::base::name::{BuildId, Owner, Platform, Visibility};
+use crate::base::reference::OciDigest;
 
 /// The version of what enters a fingerprint. A change of it makes every fingerprint new, so it
 /// only moves with the rules of [`Inputs`].
@@ -105,16 +106,16 @@ pub struct Built {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
     /// The digest of what the reference names: an image, or an index of images.
-    pub digest: String,
+    pub digest: OciDigest,
     /// Of an index, the digest of the image for each platform.
     #[serde(default)]
-    pub platforms: BTreeMap<Platform, String>,
+    pub platforms: BTreeMap<Platform, OciDigest>,
 }
 
 impl Pin {
     /// The digest of the image for a platform.
-    pub fn of(&self, platform: Platform) -> &str {
-        self.platforms.get(&platform).unwrap_or(&self.digest)
+    pub fn on(&self, platform: Platform) -> OciDigest {
+        self.platforms.get(&platform).copied().unwrap_or(self.digest)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod encode;
 pub mod journal;
 mod json;
 pub mod lockfile;
+mod merge;
 mod replay;
 pub mod snapshot;
 pub mod store;
@@ -30,6 +31,9 @@ pub struct State {
     pub entries: BTreeMap<ImageRef, Entry>,
     /// What public references stand for, by their full form.
     pub pins: BTreeMap<String, Pin>,
+    /// What the other side of a merge has of units that git could not merge; not in a lockfile that
+    /// imgplan wrote.
+    pub rivals: BTreeMap<ImageRef, Entry>,
 }
 
 impl State {

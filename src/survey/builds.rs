@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::note;
 use crate::api::look::{self, Listing, Lookup, Wanted};
 use crate::api::{BuildView, Client, ErrorKind, Progress};
 use crate::base::name::{BuildId, ImageRef};
+use crate::plan::Facts;
 use crate::plan::facts::{Found, Known};
-use crate::plan::{Action, Facts, Plan, Step};
-use crate::state::{Entry, Outcome, Pending, Record, Stage, State, Submission};
+use crate::state::{Pending, Stage, State, Submission};
 
 /// Asks how pending builds are, so that a plan does not adopt one that has failed. Where the
 /// service cannot be asked, the plan says so and goes on with what the lockfile has.
@@ -96,63 +97,4 @@ fn known(view: &BuildView, stage: Option<Stage>) -> Known {
         }
         Progress::Failed(_) | Progress::Cancelled => Known::Dead,
     }
-}
-
-fn note(facts: &mut Facts, note: String) {
-    if !facts.notes.contains(&note) {
-        facts.notes.push(note);
-    }
-}
-
-/// What the survey learned that the state does not know: builds that were found, and builds that
-/// are over.
-pub fn learned(state: &State, facts: &Facts) -> Vec<Record> {
-    let mut records = Vec::new();
-    for (unit, entry) in &state.entries {
-        let mut pending = entry.pending.as_ref().map(|pending| pending.build.clone());
-        match (&entry.submitted, facts.submissions.get(unit)) {
-            (Some(submission), Some(Some(found))) => {
-                let Found { build, path } = found.clone();
-                pending = Some(build.clone());
-                let found = submission.clone().accepted(build, path, None, Stage::Started);
-                let (kind, platform) = (entry.kind, entry.platform);
-                records.push(Record::Created {
-                    unit: unit.clone(),
-                    kind,
-                    platform,
-                    pending: found,
-                });
-            }
-            (Some(_), Some(None)) => records.push(Record::NotAccepted { unit: unit.clone() }),
-            (Some(_) | None, _) => {}
-        }
-        let over = |build: &BuildId| facts.builds.get(build) == Some(&Known::Dead);
-        if let Some(build) = pending.filter(over) {
-            let (unit, outcome) = (unit.clone(), Outcome::Failed);
-            records.push(Record::Ended { unit, build, outcome, path: None, at: None });
-        }
-    }
-    records
-}
-
-/// Builds that were never started, and that a plan has no use for: nobody will start them.
-pub fn superseded(plan: &Plan, state: &State, facts: &Facts) -> Vec<Record> {
-    let adopted = |step: &Step| match &step.action {
-        Action::Adopt { build, .. } => Some(build.clone()),
-        _ => None,
-    };
-    let adopted: HashSet<BuildId> = plan.steps.iter().filter_map(adopted).collect();
-    let ended = |(unit, entry): (&ImageRef, &Entry)| {
-        let build = entry.pending.as_ref()?.build.clone();
-        let unstarted = facts.builds.get(&build) == Some(&Known::Unstarted);
-        let (unit, outcome) = (unit.clone(), Outcome::Cancelled);
-        (unstarted && !adopted.contains(&build)).then_some(Record::Ended {
-            unit,
-            build,
-            outcome,
-            path: None,
-            at: None,
-        })
-    };
-    state.entries.iter().filter_map(ended).collect()
 }

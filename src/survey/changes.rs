@@ -7,6 +7,7 @@ use crate::base::digest::Digest;
 use crate::context::{self, FileChange, FileList, History};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::UnitId;
+use crate::plan::Lookup;
 use crate::plan::facts::Context;
 use crate::state::State;
 
@@ -18,10 +19,11 @@ pub(super) async fn find(
     history: &History,
     contexts: &[Option<Context>],
 ) -> HashMap<UnitId, Arc<[FileChange]>> {
+    let lookup = Lookup::new(workspace, state);
     let question = |(index, context): (usize, &Option<Context>)| {
         let (id, context) = (UnitId(index), context.as_ref()?);
         let unit = workspace.unit(id);
-        let built = state.entries.get(&unit.key)?.built.as_ref()?;
+        let built = lookup.of(workspace, unit)?.entry.built.as_ref()?;
         let old = built.inputs.context().filter(|old| *old != context.digest)?;
         Some((id, old, context.clone(), unit.dockerfile_inside().as_bytes().to_vec()))
     };

@@ -5,14 +5,17 @@
 mod builds;
 mod changes;
 mod contexts;
+mod images;
+mod upstreams;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use miette::Diagnostic;
 
-pub use self::builds::{learned, superseded};
+pub use self::upstreams::{Upstreams, note_unknown, upstreams};
 use crate::api::Client;
+use crate::base::name::ImageRef;
 use crate::context::{Cache, History, ScanError};
 use crate::manifest::Workspace;
 use crate::plan::Facts;
@@ -79,11 +82,27 @@ pub async fn facts(
     client: Option<&Client>,
 ) -> Result<Facts, SurveyError> {
     let mut facts = contexts::scan(workspace, caches.stat).await?;
+    facts.now = Some(jiff::Timestamp::now());
     facts.changes = changes::find(workspace, state, &caches.history, &facts.contexts).await;
     if let Some(client) = client {
         ask(state, client, &mut facts).await;
     }
     Ok(facts)
+}
+
+fn note(facts: &mut Facts, note: String) {
+    if !facts.notes.contains(&note) {
+        facts.notes.push(note);
+    }
+}
+
+/// Asks the service what became of the images on record, or of some of them; but not for ever.
+pub async fn refresh(state: &State, client: &Client, only: Option<&[ImageRef]>, facts: &mut Facts) {
+    let asked = tokio::time::timeout(PATIENCE, images::images(state, client, only, facts)).await;
+    if asked.is_err() {
+        let secs = PATIENCE.as_secs();
+        note(facts, format!("cannot list images: no answer within {secs} s"));
+    }
 }
 
 /// Asks the service, but not for ever.

@@ -1,81 +1,9 @@
 //! What an engine makes of an archive, by Buildah where it is: that a `COPY . .` finds what was sent
-//! and nothing of ours. `.ci/run` installs it; by hand: `apt-get install buildah`.
+//! and nothing of ours.
 
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::support::{TestEnv, list};
-
-/// Buildah, with a storage of its own in a temporary folder. For root, it keeps its cache of where
-/// blobs were seen where the system has it, whatever it is told.
-struct Buildah {
-    dir: PathBuf,
-}
-
-impl Buildah {
-    /// `None`, and a word about it, where there is none, or where it may not do its work.
-    fn find(dir: PathBuf) -> Option<Self> {
-        let buildah = Self { dir };
-        fs::create_dir_all(buildah.dir.join("temp")).unwrap();
-        let storage = |name: &str| format!("{name} = '{}'\n", buildah.dir.join(name).display());
-        let (graph, run) = (storage("graphroot"), storage("runroot"));
-        let files = [
-            ("storage.conf", &*format!("[storage]\ndriver = \"vfs\"\n{graph}{run}")),
-            // Nobody is asked for an image, and nobody has to have signed what is built here.
-            ("registries.conf", ""),
-            ("policy.json", r#"{"default":[{"type":"insecureAcceptAnything"}]}"#),
-        ];
-        for (name, text) in files {
-            fs::write(buildah.dir.join(name), text).unwrap();
-        }
-        let usable = buildah.command(&buildah.dir, &["from", "scratch"]).output();
-        let why = match usable {
-            Ok(output) if output.status.success() => return Some(buildah),
-            Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
-            Err(error) => error.to_string(),
-        };
-        let required = std::env::var_os("IMGPLAN_BUILDAH").is_some_and(|how| how == "required");
-        assert!(!required, "IMGPLAN_BUILDAH=required: {why}");
-        // Unlike `eprintln!`, this is not kept from whoever runs the tests.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: buildah.rs: no usable buildah: {why}");
-        None
-    }
-
-    fn command(&self, from: &Path, args: &[&str]) -> Command {
-        let at = |name: &str| self.dir.join(name);
-        let mut command = Command::new("buildah");
-        command.current_dir(from).args(args);
-        command.envs([("STORAGE_DRIVER", "vfs"), ("BUILDAH_ISOLATION", "chroot")]);
-        command.env("CONTAINERS_STORAGE_CONF", at("storage.conf"));
-        command.env("CONTAINERS_REGISTRIES_CONF", at("registries.conf"));
-        command.envs(["HOME", "TMPDIR", "XDG_RUNTIME_DIR"].map(|name| (name, at("temp"))));
-        command
-    }
-
-    /// Builds, and lists every file of the image.
-    #[track_caller]
-    fn build(&self, from: &Path, dockerfile: &str, context: &str) -> Vec<String> {
-        let out = self.dir.join("image");
-        let _ = fs::remove_dir_all(&out);
-        let policy = self.dir.join("policy.json").display().to_string();
-        let to = format!("type=local,dest={}", out.display());
-        let options = ["--layers=false", "--signature-policy", &policy, "--output", &to];
-        let args = [&["bud"], &options[..], &["-f", dockerfile, context]].concat();
-        let output = self.command(from, &args).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "buildah {args:?}: {said}");
-        let mut files = Vec::new();
-        list(&out, &mut |path, meta| {
-            if !meta.is_dir() {
-                files.push(path.strip_prefix(&out).unwrap().display().to_string());
-            }
-        });
-        files.sort();
-        files
-    }
-}
+use crate::support::{Buildah, TestEnv};
 
 /// Packs an image and unpacks the archive into a folder of that name, as a service would.
 fn unpack(env: &TestEnv, image: &str) {

@@ -189,10 +189,10 @@ fn deny_warnings_sends_and_writes_nothing() {
     env.apply();
     let lockfile = env.read("imgplan.lock");
     env.write("app/more", "more");
-    let requests = env.server().requests().len();
+    let writes = env.server().writes().len();
     env.run(["apply", "--auto-approve", "--deny-warnings"]).code(1);
     assert_eq!(env.read("imgplan.lock"), lockfile);
-    assert_eq!(env.server().requests().len(), requests);
+    assert_eq!(env.server().writes().len(), writes);
 }
 
 #[test]

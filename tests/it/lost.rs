@@ -201,7 +201,7 @@ fn one_bad_source_in_a_list_fails_alone() {
     failed while submitting: redis:7
       cannot initiate the build (HTTP 400): Invalid transfer source: docker.io/library/redis:7
 
-    Apply: 0 built, 2 mirrored, 0 updated, 0 forgotten, 1 failed, 0 skipped, in [time].
+    Apply: 0 built, 2 mirrored, 0 updated, 0 forgotten, 0 destroyed, 1 failed, 0 skipped, in [time].
     ");
     assert_eq!(asked(&scripted).len(), 4, "the list, and each by itself, once");
     assert_eq!(env.ok(["plan"]).steps(), ["+ redis:7 mirror new"]);
@@ -283,7 +283,7 @@ fn an_image_that_is_not_the_one_asked_for_fails_its_unit_and_no_other() {
     failed while queued: app:v1 [build b-app]
       the service made app:latest of what was asked for
 
-    Apply: 0 built, 2 mirrored, 0 updated, 0 forgotten, 1 failed, 0 skipped, in [time].
+    Apply: 0 built, 2 mirrored, 0 updated, 0 forgotten, 0 destroyed, 1 failed, 0 skipped, in [time].
     ");
     assert_eq!(env.ok(["plan"]).steps(), ["+ app:v1 mirror the last build did not succeed"]);
 }
@@ -342,20 +342,32 @@ fn a_move_whose_answer_was_lost_is_done_all_the_same() {
     let one = "images: [{name: app, tag: v1, context: app}]\n";
     env.write("imgplan.yaml", format!("version: 1\n{one}")).context("app", "FROM scratch\n");
     env.apply();
-    let moved = Answer::json(200, &json!({ "results": [{ "success": true }] }));
-    scripted.on("PATCH", "/images", [Answer::text(502, "<html>Bad Gateway</html>"), moved]);
+    let team = json!({ "type": "team", "teamId": "t" });
+    let new = team.clone();
+    scripted.by_body("PATCH", "/images", move |body| {
+        let body: Value = serde_json::from_slice(body).unwrap();
+        if body["dryRun"] == false {
+            return Answer::text(502, "<html>Bad Gateway</html>");
+        }
+        let result = |update: &Value| {
+            let there = update["source"]["owner"] == new;
+            let error = (!there).then(|| json!({ "code": "image_not_found" }));
+            json!({ "success": there, "error": error })
+        };
+        let results: Vec<Value> = body["updates"].as_array().unwrap().iter().map(result).collect();
+        Answer::json(200, &json!({ "results": results }))
+    });
     env.write("imgplan.yaml", format!("version: 1\nowner: {{team: t}}\n{one}"));
     env.apply();
-    let asked = scripted.asked();
-    let bodies = asked.iter().filter(|asked| asked.method == "PATCH").map(|asked| {
-        let body: Value = serde_json::from_slice(&asked.body).unwrap();
-        (body["dryRun"].clone(), body["updates"][0]["source"]["owner"].clone())
-    });
-    let expected = [
-        (json!(false), json!({ "type": "personal" })),
-        (json!(true), json!({ "type": "team", "teamId": "t" })),
-    ];
-    assert_eq!(bodies.collect::<Vec<_>>(), expected);
+    let mut asked = Vec::new();
+    for request in scripted.asked().iter().filter(|asked| asked.method == "PATCH") {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        for update in body["updates"].as_array().unwrap() {
+            asked.push((body["dryRun"].clone(), update["source"]["owner"].clone()));
+        }
+    }
+    let old = json!({ "type": "personal" });
+    assert_eq!(asked, [(json!(false), old.clone()), (json!(true), old), (json!(true), team)]);
     env.plans_nothing();
 }
 

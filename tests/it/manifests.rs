@@ -350,7 +350,7 @@ fn table() -> Vec<Bad> {
             "version: 1\nimages:\n  - {name: app, context: arg}\n",
             "arg/Dockerfile:2:6",
             "$BASE",
-            ["BASE", "give the ARG a default"]
+            ["BASE", "give `BASE` a value under `args:`", "`infer_bases: false`"]
         ),
         bad!(
             "a base of another platform",
@@ -368,6 +368,254 @@ fn table() -> Vec<Bad> {
             "imgplan.yaml:3:37",
             "Dockerfile",
             ["a mirror has no Dockerfile"]
+        ),
+        bad!(
+            "an arg that YAML takes for a number",
+            "version: 1\nimages:\n  - {name: app, context: arg, args: {BASE: 3.10}}\n",
+            "imgplan.yaml:3:44",
+            "3.10",
+            ["`3.10`", "quote it: \"3.10\""]
+        ),
+        bad!(
+            "an arg that YAML takes for a bool",
+            "version: 1\nimages:\n  - {name: app, context: arg, args: {BASE: true}}\n",
+            "imgplan.yaml:3:44",
+            "true",
+            ["`true`", "quote it: \"true\""]
+        ),
+        bad!(
+            "a bad name of an arg",
+            "version: 1\nimages:\n  - {name: app, context: arg, args: {1BASE: a}}\n",
+            "imgplan.yaml:3:38",
+            "1BASE",
+            ["`1BASE` is not the name of an ARG", "start with a letter or `_`"]
+        ),
+        bad!(
+            "an empty target",
+            "version: 1\nimages:\n  - {name: app, context: app, target: \"\"}\n",
+            "imgplan.yaml:3:39",
+            "\"\"",
+            ["a target cannot be empty", "to build the last"]
+        ),
+        bad!(
+            "a mirror with args",
+            "version: 1\nimages:\n  - {source: \"redis:7\", args: {A: b}}\n",
+            "imgplan.yaml:3:31",
+            "{",
+            ["a mirror has no build arguments", "build from a `context` instead"]
+        ),
+        bad!(
+            "a mirror with a target",
+            "version: 1\nimages:\n  - {source: \"redis:7\", target: a}\n",
+            "imgplan.yaml:3:33",
+            "a",
+            ["a mirror has no target"]
+        ),
+        bad!(
+            "a mirror without bases to find",
+            "version: 1\nimages:\n  - {source: \"redis:7\", infer_bases: false}\n",
+            "imgplan.yaml:3:38",
+            "false",
+            ["a mirror has no bases to find"]
+        ),
+        bad!(
+            "a text for a bool",
+            "version: 1\nimages:\n  - {name: app, context: app, infer_bases: no}\n",
+            "imgplan.yaml:3:44",
+            "no",
+            ["this should be `true` or `false`"]
+        ),
+        bad!(
+            "an age below a minute",
+            "version: 1\nimages:\n  - {name: app, context: app, max_age: 59s}\n",
+            "imgplan.yaml:3:40",
+            "59s",
+            ["`max_age` is below a minute", "1m, 24h, 7d"]
+        ),
+        bad!(
+            "an age without a unit",
+            "version: 1\nimages:\n  - {name: app, context: app, max_age: 7}\n",
+            "imgplan.yaml:3:40",
+            "7",
+            ["`7` has no unit"]
+        ),
+        bad!(
+            "a bad key of a label",
+            "version: 1\nimages:\n  - {name: app, context: app, labels: {a b: c}}\n",
+            "imgplan.yaml:3:40",
+            "a b",
+            ["`a b` is not the key of a label", "use at most 128 letters"]
+        ),
+        bad!(
+            "a label of two lines",
+            "version: 1\nimages:\n  - {name: app, context: app, labels: {a: \"b\\nc\"}}\n",
+            "imgplan.yaml:3:43",
+            "\"b\\nc",
+            ["the label `a` holds a line break", "write one line of plain text"]
+        ),
+        bad!(
+            "a label that YAML takes for a number",
+            "version: 1\nimages:\n  - {name: app, context: app, labels: {a: 1}}\n",
+            "imgplan.yaml:3:43",
+            "1",
+            ["quote it: \"1\""]
+        ),
+        bad!(
+            "a bad name of a group",
+            "version: 1\nimages:\n  - {name: app, context: app, groups: [a b]}\n",
+            "imgplan.yaml:3:40",
+            "a b",
+            ["`a b` is not the name of a group"]
+        ),
+        bad!(
+            "a bad name of a group at the top",
+            "version: 1\nimages:\n  - {name: app, context: app}\ngroups: {a b: [app]}\n",
+            "imgplan.yaml:4:10",
+            "a b",
+            ["`a b` is not the name of a group"]
+        ),
+        bad!(
+            "a pattern that nothing could match",
+            "version: 1\nimages:\n  - {name: app, context: app}\ngroups: {a: [\"[ab]\"]}\n",
+            "imgplan.yaml:4:14",
+            "\"[ab]\"",
+            ["no image has a `[` in its name or tag", "`*` is any run of characters"]
+        ),
+        bad!(
+            "an unknown placeholder in a tag",
+            "version: 1\nimages:\n  - {name: app, context: app, tag: \"v1-{os}\"}\n",
+            "imgplan.yaml:3:36",
+            "\"v1-{os}\"",
+            ["`{os}` stands for nothing in a tag", "{arch} and {fingerprint}"]
+        ),
+        bad!(
+            "a brace in a tag",
+            "version: 1\nimages:\n  - {name: app, context: app, tag: \"v1-{arch\"}\n",
+            "imgplan.yaml:3:36",
+            "\"v1-{arch\"",
+            ["without its `}`", "{arch} and {fingerprint}"]
+        ),
+        bad!(
+            "a tag that is too long with its fingerprint",
+            "version: 1\ndefaults: {tag: \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx{fingerprint}\"}\nimages:\n  - {name: app, context: app}\n",
+            "imgplan.yaml:2:17",
+            "\"xxx",
+            ["at most 128 characters", "shorten the tag"]
+        ),
+        bad!(
+            "two images on one open tag",
+            "version: 1\nimages:\n  - {name: app, context: app, tag: \"{fingerprint}\"}\n  - {name: app, context: based, tag: \"{fingerprint}\"}\n",
+            "imgplan.yaml:4:12",
+            "app",
+            ["two images land on app:{fingerprint}", "another `name:` or `tag:`"]
+        ),
+        bad!(
+            "a tag that an open tag could become",
+            "version: 1\nimages:\n  - {name: app, context: app, tag: 0123456789ab}\n  - {name: app, context: based, tag: \"{fingerprint}\"}\n",
+            "imgplan.yaml:4:12",
+            "app",
+            ["two images land on app:0123456789ab", "another `name:` or `tag:`"]
+        ),
+        bad!(
+            "an open tag among needs",
+            "version: 1\nimages:\n  - {name: app, context: app, tag: \"v1-{fingerprint}\"}\n  - {name: web, context: app, needs: [\"app:v1-{fingerprint}\"]}\n",
+            "imgplan.yaml:4:39",
+            "\"app:v1-",
+            [
+                "no image of this manifest is called `app:v1-{fingerprint}`",
+                "name it without its tag"
+            ]
+        ),
+        bad!(
+            "a move to nowhere",
+            "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: old, to: ap}\n",
+            "imgplan.yaml:5:21",
+            "ap",
+            ["no image of this manifest is called `ap`", "did you mean `app`?"]
+        ),
+        bad!(
+            "a move to another tag",
+            "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: \"old:v1\", to: \"app:v1\"}\n",
+            "imgplan.yaml:5:26",
+            "\"app:v1\"",
+            ["no image of this manifest is called `app:v1`", "there is app:latest"]
+        ),
+        bad!(
+            "a move from what is there",
+            "version: 1\nimages:\n  - {name: app, context: app}\n  - {name: web, context: app}\nmoved:\n  - {from: app, to: web}\n",
+            "imgplan.yaml:6:12",
+            "app",
+            ["the manifest still has `app`", "here it is gone", "take the image out of `images`"]
+        ),
+        bad!(
+            "a move twice",
+            "version: 1\nimages:\n  - {name: app, context: app}\n  - {name: web, context: app}\nmoved:\n  - {from: old, to: web}\n  - {from: old, to: app}\n",
+            "imgplan.yaml:7:12",
+            "old",
+            ["`old` moves twice", "remove one of the two"]
+        ),
+        bad!(
+            "two moves to one image",
+            "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: old, to: app}\n  - {from: older, to: app}\n",
+            "imgplan.yaml:6:23",
+            "app",
+            ["two images move to `app`", "remove one of the two"]
+        ),
+        bad!(
+            "a move from a tag to a name",
+            "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: \"old:v1\", to: app}\n",
+            "imgplan.yaml:5:26",
+            "app",
+            ["`old:v1` and `app` differ in having a tag", "on both sides, or on neither"]
+        ),
+        bad!(
+            "moves in a circle",
+            "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: a, to: b}\n  - {from: b, to: a}\n",
+            "imgplan.yaml:5:19",
+            "b",
+            ["these names move in a circle: a -> b -> a", "a moves to b", "b moves to a"]
+        ),
+        bad!(
+            "a move without an end",
+            "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: old}\n",
+            "imgplan.yaml:5:5",
+            "{",
+            ["this entry has no `to`", "add `to:`"]
+        ),
+        bad!(
+            "a move with a typo",
+            "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: old, too: app}\n",
+            "imgplan.yaml:5:17",
+            "too",
+            ["unknown key `too`", "did you mean `to`?"]
+        ),
+        bad!(
+            "a removal of what is there",
+            "version: 1\nimages:\n  - {name: app, context: app}\nremoved:\n  - {name: \"app:latest\"}\n",
+            "imgplan.yaml:5:12",
+            "\"app:latest\"",
+            ["the manifest still has `app:latest`", "this entry out of here"]
+        ),
+        bad!(
+            "a removal twice",
+            "version: 1\nimages:\n  - {name: app, context: app}\nremoved:\n  - {name: old}\n  - {name: old, destroy: true}\n",
+            "imgplan.yaml:6:12",
+            "old",
+            ["`old` is removed twice"]
+        ),
+        bad!(
+            "a removal of what moved",
+            "version: 1\nimages:\n  - {name: app, context: app}\nmoved: [{from: old, to: app}]\nremoved:\n  - {name: old}\n",
+            "imgplan.yaml:6:12",
+            "old",
+            ["`old` is both moved and removed"]
+        ),
+        bad!(
+            "a removal of nothing",
+            "version: 1\nimages:\n  - {name: app, context: app}\nremoved:\n  - {destroy: true}\n",
+            "imgplan.yaml:5:5",
+            "{",
+            ["this entry has no `name`", "add `name:`"]
         ),
     ]
 }
@@ -577,8 +825,8 @@ images:
        ·      ────┬───
        ·          ╰── here
        ╰────
-      help: the service has no build arguments: give the ARG a default in the Dockerfile, before the
-            first FROM
+      help: give `NOWHERE` a value under `args:`, or a default in the Dockerfile before the first
+            FROM; or set `infer_bases: false` and name its bases under `needs:`
 
     error: 9 problems in imgplan.yaml; nothing was sent
     "#);

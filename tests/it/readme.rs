@@ -209,7 +209,7 @@ Plan: 6 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 uncha
 [exit 2]
 $ imgplan apply --local --auto-approve --quiet
 ...
-Apply: 0 built, 6 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, in 5h12m.
+Apply: 0 built, 6 mirrored, 0 updated, 0 forgotten, 0 destroyed, 0 failed, 0 skipped, in 5h12m.
 $ imgplan show --local redis
 ...
 [exit 1]

@@ -81,6 +81,14 @@ const DOCUMENTS: &[(bool, &str)] = &[
     (true, "version: 1\ndefaults: { tag: v1, dockerfile: Dockerfile, platforms: [linux/arm64, linux/amd64], visibility: inherit, timeout: 1d }\nimages: [{ name: a, context: a }]"),
     (true, "version: 1\nsettings: { context_warn: 500MB, context_max: 2 GiB }\nimages: []"),
     (true, "version: 1\nvars: { S: 1kB }\nsettings: { context_warn: '${S}', context_max: 1KB }\nimages: []"),
+    (true, "version: 1\nimages: [{ name: a, context: a, max_age: 1d, protect: true, labels: { team: x, 'a/b.c': '' }, groups: [g, 'x.1'], infer_bases: false }]"),
+    (true, "version: 1\nimages: [{ source: 'b:1', max_age: 060s, protect: false, labels: {}, groups: [] }]"),
+    (true, "version: 1\nimages: [{ name: a, context: a, args: {} }]"),
+    (true, "version: 1\ndefaults: { max_age: 60000ms, protect: true, labels: { team: x }, groups: [g], infer_bases: false, tag: 'v-{arch}' }\nimages: [{ name: a, context: a }]"),
+    (true, "version: 1\nvars: { V: b }\nimages: [{ name: a, context: a, tag: '${V}-{arch}-{fingerprint}', labels: { v: '${V}' }, groups: ['${V}'] }]"),
+    (true, "version: 1\ngroups: { g: [a, '*', 'a:v?', 'x/*'], empty: [] }\nimages: [{ name: a, context: a }]"),
+    (true, "version: 1\nmoved: [{ from: b, to: a }, { from: 'c:v1', to: 'a:latest' }]\nremoved: [{ name: d }, { name: 'e:v1', destroy: true }]\nimages: [{ name: a, context: a }]"),
+    (true, "version: 1\nmoved: []\nremoved: []\nimages: []"),
     (false, "images: []"),
     (false, "version: 2\nimages: []"),
     (false, "version: '1'\nimages: []"),
@@ -128,6 +136,37 @@ const DOCUMENTS: &[(bool, &str)] = &[
     (false, "version: 1\nimages: [{ name: a, context: a, visibility: }]"),
     (false, "version: 1\nimages: [{ name: a, context: a, needs: b }]"),
     (false, "version: 1\nimages: [{ name: a, context: a, timeout: 30 }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, max_age: 59s }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, max_age: 59999ms }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, max_age: 0d }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, max_age: 7 }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, protect: 'true' }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, infer_bases: 'no' }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, labels: { a: 1 } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, labels: { -a: b } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, labels: { a: \"b\\nc\" } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, labels: [a] }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, groups: g }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, groups: [-g] }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, args: { A: 1 } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, args: { A-B: x } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, args: [A] }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, target: ' ' }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, tag: 'v-{os}' }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, tag: '-{arch}' }]"),
+    (false, "version: 1\nimages: [{ source: 'b:1', args: { A: x } }]"),
+    (false, "version: 1\nimages: [{ source: 'b:1', target: x }]"),
+    (false, "version: 1\nimages: [{ source: 'b:1', infer_bases: true }]"),
+    (false, "version: 1\ndefaults: { args: { A: x } }\nimages: []"),
+    (false, "version: 1\ngroups: { g: a }\nimages: []"),
+    (false, "version: 1\ngroups: { 'g h': [a] }\nimages: []"),
+    (false, "version: 1\ngroups: { g: ['[a]'] }\nimages: []"),
+    (false, "version: 1\nmoved: [{ from: b }]\nimages: [{ name: a, context: a }]"),
+    (false, "version: 1\nmoved: [{ from: b, to: A }]\nimages: [{ name: a, context: a }]"),
+    (false, "version: 1\nmoved: [{ from: b, to: a, at: c }]\nimages: [{ name: a, context: a }]"),
+    (false, "version: 1\nremoved: [{ destroy: true }]\nimages: []"),
+    (false, "version: 1\nremoved: [b]\nimages: []"),
+    (false, "version: 1\nremoved: [{ name: 'b:c:d' }]\nimages: []"),
     (false, "version: 1\nimages: [{ name: a, context: a, platform: linux/amd64 }]"),
 ];
 
@@ -324,10 +363,11 @@ fn show_has_the_pins_of_what_is_shown() {
         "version: 1\nimages:\n  - {name: a, context: a}\n  - {source: 'redis:7'}\n",
     );
     env.context("a", "FROM scratch\n").apply();
-    let digest = format!("sha256:{}", "7".repeat(64));
+    let digest: imgplan::base::reference::OciDigest =
+        format!("sha256:{}", "7".repeat(64)).parse().unwrap();
     let mut state =
         imgplan::state::Store::read_any(&imgplan::state::Paths::beside(&env.path(""))).unwrap();
-    let pin = imgplan::state::Pin { digest: digest.clone(), platforms: [].into() };
+    let pin = imgplan::state::Pin { digest, platforms: [].into() };
     for reference in ["docker.io/library/redis:7", "docker.io/library/debian:12"] {
         state.pins.insert(reference.to_owned(), pin.clone());
     }

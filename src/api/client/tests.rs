@@ -188,19 +188,6 @@ async fn what_asks_for_something_new_is_looked_up_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_move_whose_answer_was_lost_is_a_failure_that_nobody_looks_up() {
-    let fake = Fake::script([Reply::Broken(true)]);
-    let update = json!({ "updates": [{
-        "source": { "name": "a", "tag": "b" }, "set": { "owner": { "type": "personal" } },
-    }] });
-    let update: UpdateImagesRequest = serde_json::from_value(update).unwrap();
-    let stop = CancellationToken::new();
-    let error = fake.client(Gate::new(&[])).update(&update, &stop).await.unwrap_err();
-    assert_eq!((error.kind, error.look_after, fake.asked().len()), (ErrorKind::Lost, None, 1));
-    assert_eq!(fake.notices(), []);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_refused_class_waits_and_learns_and_tells() {
     let too_many = Reply::detail(429, "Too Many Requests (per-token limit)");
     let fake = Fake::script([building(), too_many.clone(), too_many, building()]);

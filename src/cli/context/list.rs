@@ -34,7 +34,7 @@ fn placement(tree: &Tree, build: &BuildOrigin) -> Placement {
     let as_written = |range: &std::ops::Range<usize>| text[range.clone()].to_owned();
     let bases: Vec<_> =
         build.bases.iter().map(|base| (base.range.clone(), as_written(&base.range))).collect();
-    place(tree, &build.dockerfile, build.dockerfile_inside.as_deref(), &bases)
+    place(tree, &build.dockerfile, build.as_written(), &bases)
 }
 
 fn object(path: &RelPath, kind: &EntryKind) -> Value {

@@ -5,6 +5,7 @@ mod list;
 mod pack;
 mod why;
 
+use std::io::Write;
 use std::sync::Arc;
 
 use super::args::{ContextArgs, ContextCommand};
@@ -15,7 +16,7 @@ use super::ui::Ui;
 use crate::context::{self, Cache, ScanError, Tree, Wanted};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
-use crate::state::{Paths, Store};
+use crate::state::{Paths, State, Store};
 use crate::survey::SurveyError;
 
 pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result<Exit, Failure> {
@@ -34,24 +35,36 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result
             let (unit, _) = find(&workspace, &image)?;
             digest::digest(ui, settings, &workspace, unit)?;
         }
+        ContextCommand::Dockerfile { image, local } => {
+            let (unit, build) = find(&workspace, &image)?;
+            let state = state(settings, local)?;
+            let bases = pack::put_in(ui, &workspace, unit, build, &state)?;
+            let text = build.dockerfile.with_replaced(&bases);
+            ui.bytes().write_all(text.as_bytes())?;
+        }
         ContextCommand::Why { image, path } => {
             let (unit, build) = find(&workspace, &image)?;
             why::why(ui, unit, build, &path)?;
         }
         ContextCommand::Pack { image, output, local } => {
             let (unit, build) = find(&workspace, &image)?;
-            let root = settings.root();
-            let state = if local {
-                Store::read(&Paths::local(&root), LOCAL)?
-            } else {
-                Store::read_any(&Paths::beside(&root))?
-            };
-            let bases = pack::paths_of_bases(ui, &workspace, unit, build, &state)?;
+            let state = state(settings, local)?;
+            let bases = pack::put_in(ui, &workspace, unit, build, &state)?;
             let tree = scan_one(settings, build)?;
             pack::pack(ui, &tree, build, &bases, &output)?;
         }
     }
     Ok(Exit::Success)
+}
+
+/// What is on record.
+fn state(settings: &Settings, local: bool) -> Result<State, Failure> {
+    let root = settings.root();
+    Ok(if local {
+        Store::read(&Paths::local(&root), LOCAL)?
+    } else {
+        Store::read_any(&Paths::beside(&root))?
+    })
 }
 
 /// The unit called `name:tag`, or the first of the image called `name`.

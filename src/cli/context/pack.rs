@@ -6,16 +6,19 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::base::file;
+use crate::base::reference::RegistryRef;
 use crate::cli::failure::Failure;
 use crate::cli::ui::Ui;
 use crate::context::{self, PackError, Spool, Tree};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Unit};
+use crate::plan::Facts;
 use crate::run::place;
 use crate::state::State;
 
-/// Where the paths of bases go in a Dockerfile, and the paths, as far as they are known.
-pub(super) fn paths_of_bases(
+/// What goes into a Dockerfile, and where: the paths of bases, as far as they are known, and the
+/// digests of those outside of the manifest that are pinned.
+pub(super) fn put_in(
     ui: &mut Ui,
     workspace: &Workspace,
     unit: &Unit,
@@ -29,9 +32,18 @@ pub(super) fn paths_of_bases(
         match built {
             Some(built) => bases.push((base.range.clone(), built.path.clone())),
             None => ui.talk(format_args!(
-                "note: {key} is not built yet; {} is packed with its name as written",
+                "note: {key} is not built yet; {} has its name as written",
                 unit.key
             ))?,
+        }
+    }
+    let facts = Facts::default();
+    for base in &build.externals {
+        if let Some(pin) = facts.pin_in(state, &base.image)
+            && let Ok(reference) = base.image.parse::<RegistryRef>()
+        {
+            let held = format!("{}@{}", reference.name(), pin.on(unit.platform));
+            bases.push((base.range.clone(), held));
         }
     }
     Ok(bases)
@@ -45,7 +57,7 @@ pub(super) fn pack(
     bases: &[(Range<usize>, String)],
     output: &Path,
 ) -> Result<(), Failure> {
-    let placed = place(tree, &build.dockerfile, build.dockerfile_inside.as_deref(), bases);
+    let placed = place(tree, &build.dockerfile, build.as_written(), bases);
     if output == Path::new("-") {
         return match context::pack(tree, &placed, ui.bytes()) {
             Ok(mut out) => Ok(out.flush()?),

@@ -204,9 +204,12 @@ impl Human<'_> {
         text.replacen(&head, &self.paint(color(AnsiColor::Yellow).bold(), &head), 1)
     }
 
-    /// What is worth knowing and is no step.
+    /// What is worth knowing and is no step. It is about the whole, and not told of a part.
     fn asides(&self, view: &PlanView<'_>) -> Vec<String> {
         let mut lines = Vec::new();
+        if view.plan.partial.is_some() {
+            return lines;
+        }
         let protected = &view.plan.protected;
         if !protected.is_empty() {
             let (is, them) = if protected.len() == 1 { ("is", "it") } else { ("are", "them") };

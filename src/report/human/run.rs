@@ -87,11 +87,13 @@ impl Human<'_> {
         let pending = summary.failures.iter().filter(|failure| failure.pending).count();
         let failed = summary.failures.len() - pending;
         let mut line = format!(
-            "Apply: {} built, {} mirrored, {} updated, {} forgotten, {failed} failed, {} skipped",
+            "Apply: {} built, {} mirrored, {} updated, {} forgotten, {} destroyed, {failed} failed, \
+             {} skipped",
             summary.built + summary.adopted,
             summary.mirrored,
             summary.updated,
             summary.forgotten,
+            summary.removed,
             summary.skipped.len()
         );
         if pending > 0 {

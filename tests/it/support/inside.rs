@@ -16,7 +16,7 @@ use imgplan::base::secret::ApiKey;
 use imgplan::context::{Cache, History};
 use imgplan::event::{RunEvent, Summary};
 use imgplan::manifest::Workspace;
-use imgplan::plan::{self, Plan};
+use imgplan::plan::{self, Decision, Plan};
 use imgplan::run::{self, Options, Run};
 use imgplan::server::{self, BuildSeen, Config, Server};
 use imgplan::state::{Paths, State, Store};
@@ -178,18 +178,15 @@ impl World {
     async fn apply(&self, client: Client, events: &mut Vec<RunEvent>) -> Option<Summary> {
         let workspace = self.workspace();
         let mut store = Store::open(self.paths(), "service").unwrap();
-        let plan = {
-            let facts = self.facts(&workspace, store.state(), Some(&client)).await;
-            store.record(&survey::learned(store.state(), &facts)).unwrap();
-            let plan = plan::build(&workspace, &facts, store.state(), &plan::Options::default());
-            store.record(&survey::superseded(&plan, store.state(), &facts)).unwrap();
-            if plan.is_noop() {
-                store.commit().unwrap();
-                return None;
-            }
-            (facts, plan)
-        };
-        let (facts, plan) = plan;
+        let facts = self.facts(&workspace, store.state(), Some(&client)).await;
+        let Decision { workspace, plan, learned, noted } =
+            plan::decide(workspace, &facts, store.state(), &plan::Options::default());
+        store.record(&learned).unwrap();
+        store.record(&noted).unwrap();
+        if plan.is_noop() {
+            store.commit().unwrap();
+            return None;
+        }
         let options =
             Options { builds: 64, transfers: 1000, owner: Owner::Personal, timeout: self.timeout };
         let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
@@ -220,7 +217,7 @@ impl World {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (workspace, state) = (self.workspace(), self.state());
         let facts = runtime.block_on(self.facts(&workspace, &state, None));
-        plan::build(&workspace, &facts, &state, &plan::Options::default())
+        plan::decide(workspace, &facts, &state, &plan::Options::default()).plan
     }
 }
 

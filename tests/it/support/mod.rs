@@ -2,6 +2,8 @@
 //! in it as a process of its own ([`Call`], [`Running`], [`Output`]), and a service to run it
 //! against: our local server in this process, or answers that it never gives ([`Scripted`]).
 
+#[cfg(target_os = "linux")]
+mod buildah;
 mod inside;
 mod output;
 mod process;
@@ -17,6 +19,8 @@ use imgplan::server::{BuildSeen, Config, Counts, Seen, Server};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+#[cfg(target_os = "linux")]
+pub(crate) use self::buildah::{Buildah, Image, skip};
 pub(crate) use self::inside::{Death, Life, World};
 pub(crate) use self::output::Output;
 pub(crate) use self::process::{Call, Running};

@@ -1,0 +1,205 @@
+//! The images that the service has: lists them by pages, and deletes one.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use reqwest::Method;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::answer::{self, ImageView, Progress};
+use super::call::{Answer, Call};
+use super::client::{Client, next, total};
+use super::error::{ApiError, DELETE, ErrorKind};
+use super::retry::{Repeat, Tries};
+use crate::base::limit::Class;
+use crate::base::name::{ImageRef, Owner};
+
+/// Images a page of the listing holds: the most that the provider's own client asks for.
+pub(super) const IMAGES_PER_PAGE: u64 = 250;
+
+/// A page of the listing of images. What it counts are images, each of which may have several rows
+/// (`api.md` §3).
+#[derive(Debug, Clone)]
+pub struct ImagesPage {
+    /// The rows that could be read, in the service's order.
+    pub rows: Vec<ImageView>,
+    /// How many images there are in all, where the service says.
+    pub total: Option<u64>,
+    /// Where the next page begins; none where this is the last.
+    pub next: Option<u64>,
+    /// The service's clock when it answered, to the second.
+    pub now: Option<Timestamp>,
+}
+
+impl Client {
+    /// `GET /images`: a page of an owner's images; only those that a search finds, if there is one:
+    /// by a part of their name, tag or reference, in any case.
+    pub async fn images(
+        &self,
+        owner: &Owner,
+        search: Option<&str>,
+        offset: u64,
+    ) -> Result<ImagesPage, ApiError> {
+        let search = search.filter(|search| !search.is_empty()).map(escape);
+        let search = search.map(|search| format!("&search={search}")).unwrap_or_default();
+        let scope = scope(owner).map(|scope| format!("&{scope}")).unwrap_or_default();
+        let limit = IMAGES_PER_PAGE;
+        let path = format!("/images?offset={offset}&limit={limit}{scope}{search}");
+        let call = Call::get(Class::List, "list the images", path);
+        let mut tries = Tries::new(Repeat::Safe);
+        let read = |answer: &Answer<'_>| {
+            let value = answer.json()?;
+            let rows = value.get("data").and_then(Value::as_array);
+            let rows = rows.ok_or_else(|| answer.odd("the answer has no `data`"))?;
+            let views: Vec<ImageView> = rows.iter().filter_map(|row| self.row(row)).collect();
+            let unread = rows.len() - views.len();
+            let images: HashSet<_> = views.iter().map(|view| (&view.name, &view.tag)).collect();
+            // A row that cannot be read may be of an image of its own.
+            let images = (images.len() + unread) as u64;
+            let total = total(&value);
+            let next = next(offset, images, (limit, value.get("limit")), total);
+            Ok(ImagesPage { rows: views, total, next, now: answer.now })
+        };
+        self.call(&call, &mut tries, None, read).await
+    }
+
+    fn row(&self, row: &Value) -> Option<ImageView> {
+        let mut view = answer::image_view(row)?;
+        if let Progress::Failed(reason) = &mut view.progress {
+            *reason = self.clean(reason);
+        }
+        Some(view)
+    }
+
+    /// `DELETE /images/{name}/{tag}`: deletes an owner's image, with all its builds. `stop` ends the
+    /// wait for a turn, never a request that has left.
+    ///
+    /// It may be sent again as it is. An image that the service does not know is a success, on the
+    /// first try as well: an answer may have been lost in an earlier run, and what was wanted, that
+    /// there is no such image, is so.
+    pub async fn delete(
+        &self,
+        owner: &Owner,
+        image: &ImageRef,
+        stop: &CancellationToken,
+    ) -> Result<(), ApiError> {
+        // A platform image's name may hold slashes, which stand in the path as they are.
+        let name: Vec<String> = image.name.as_str().split('/').map(escape).collect();
+        let tag = escape(image.tag.as_str());
+        let scope = scope(owner).map(|scope| format!("?{scope}")).unwrap_or_default();
+        let path = format!("/images/{}/{tag}{scope}", name.join("/"));
+        let call = Call { method: Method::DELETE, ..Call::get(Class::Delete, DELETE, path) };
+        let call = Call { stop: Some(stop), ..call };
+        let mut tries = Tries::new(Repeat::Safe);
+        let read = |answer: &Answer<'_>| answer.not_html();
+        match self.call(&call, &mut tries, None, read).await {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// The part of a query that says whose images are meant; a personal account is meant without one.
+fn scope(owner: &Owner) -> Option<String> {
+    match owner {
+        Owner::Personal => None,
+        Owner::Team(id) => Some(format!("teamId={}", escape(id))),
+        Owner::Platform => Some("ownerScope=platform".to_owned()),
+    }
+}
+
+/// A text as it may stand in a URL, whatever is in it.
+fn escape(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::fake::{Fake, Reply};
+    use crate::api::gate::Gate;
+
+    fn team() -> Owner {
+        Owner::Team("t&x=1".to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pages_count_images_and_not_rows() {
+        let row = |name: &str| json!({ "imageName": name, "imageTag": "1", "status": "COMPLETED" });
+        let page = |extra: Value| {
+            let mut page = json!({ "data": [row("a"), row("a"), row("b"), 7], "limit": 2 });
+            page.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            Reply::json(200, &page)
+        };
+        for (extra, expected) in [
+            (json!({ "total_count": 9 }), Some(6)),
+            (json!({ "totalCount": 6 }), None),
+            // Two images and one that cannot be read are a page of two, and more.
+            (json!({}), Some(6)),
+            (json!({ "limit": 250 }), None),
+            (json!({ "data": [], "total_count": 9 }), None),
+        ] {
+            let fake = Fake::script([page(extra.clone())]);
+            let client = fake.client(Gate::new(&[]));
+            let page = client.images(&Owner::Personal, None, 4).await.unwrap();
+            assert_eq!(page.next, expected, "{extra}");
+            assert_eq!(fake.lines(), ["GET /images?offset=4&limit=250"]);
+        }
+        let fake = Fake::script([page(json!({}))]);
+        let client = fake.client(Gate::new(&[]));
+        for (owner, search) in
+            [(team(), Some("a b/ä")), (Owner::Platform, Some("")), (Owner::Personal, Some("x"))]
+        {
+            client.images(&owner, search, 0).await.unwrap();
+        }
+        assert_eq!(
+            fake.lines(),
+            [
+                "GET /images?offset=0&limit=250&teamId=t%26x%3D1&search=a%20b%2F%C3%A4",
+                "GET /images?offset=0&limit=250&ownerScope=platform",
+                "GET /images?offset=0&limit=250&search=x",
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deletion_may_come_twice() {
+        let gone = Reply::detail(404, "Image ns/app:v1 not found");
+        let (lost, busy) = (Reply::Broken(true), Reply::detail(503, "busy"));
+        let page = Reply::Answer(404, Vec::new(), "default backend - 404".to_owned());
+        for (replies, requests) in [
+            (vec![Reply::json(200, &json!({ "success": true }))], 1),
+            (vec![Reply::Answer(204, Vec::new(), String::new())], 1),
+            (vec![gone.clone()], 1),
+            (vec![lost, busy, gone.clone()], 3),
+            (vec![page, Reply::html(), gone], 3),
+        ] {
+            let fake = Fake::script(replies);
+            let client = fake.client(Gate::new(&[]));
+            let stop = CancellationToken::new();
+            client.delete(&team(), &"ns/app:v1".parse().unwrap(), &stop).await.unwrap();
+            assert_eq!(fake.lines(), vec!["DELETE /images/ns/app/v1?teamId=t%26x%3D1"; requests]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_may_not_delete_one_image_may_delete_others() {
+        let fake = Fake::script([Reply::detail(403, "Not the creator")]);
+        let client = fake.client(Gate::new(&[]));
+        let (stop, image) = (CancellationToken::new(), "app:v1".parse().unwrap());
+        let error = client.delete(&Owner::Platform, &image, &stop).await.unwrap_err();
+        assert_eq!(error.to_string(), "cannot delete the image (HTTP 403): Not the creator");
+        assert!(error.help().unwrap().contains("an admin of its team"));
+        assert!(!error.stops_run());
+        assert_eq!(fake.lines(), ["DELETE /images/app/v1?ownerScope=platform"]);
+    }
+}

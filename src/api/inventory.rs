@@ -1,0 +1,379 @@
+//! All images of an owner, one value an image, out of the pages and rows of the service's listing.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use super::answer::{ImageView, Progress};
+use super::client::Client;
+use super::error::{ApiError, ErrorKind};
+use crate::base::name::{ImageRef, Owner, Visibility};
+
+/// Pages that are read at most: a hundred thousand images. A listing longer than this has no end.
+const MOST_PAGES: usize = 400;
+
+/// How often a listing that changed while it was read is read, before what was seen is taken for
+/// all.
+const PASSES: usize = 3;
+
+/// An image that the service knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its name, as the service has it: maybe none that we would give.
+    pub name: String,
+    /// Its tag, likewise.
+    pub tag: String,
+    /// Whether it can be pulled.
+    pub state: ImageState,
+    /// Who can pull it, where the service says so.
+    pub visibility: Option<Visibility>,
+    /// Where it is, where the service says so.
+    pub path: Option<String>,
+    /// When its content changed last, by the service's clock: when it was pushed, else when its build
+    /// was completed.
+    pub changed: Option<Timestamp>,
+    /// The ID of the row that all this is from. It changes with the content.
+    pub id: Option<String>,
+}
+
+/// Whether an image can be pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageState {
+    /// It can; there may be another build of it under way all the same.
+    Complete,
+    /// It is being made for the first time.
+    UnderWay,
+    /// It could not be made.
+    Failed,
+}
+
+impl Image {
+    /// The image as units are called; none where no unit can be called so.
+    pub fn key(&self) -> Option<ImageRef> {
+        Some(ImageRef { name: self.name.parse().ok()?, tag: self.tag.parse().ok()? })
+    }
+}
+
+/// All images of an owner, or those that a search finds, in the service's order. Fails where a page
+/// cannot be read, and where the listing has no end.
+///
+/// A listing that changes while it is read shows some images twice and others not at all. It is read
+/// again then, so that none is taken for gone.
+pub async fn inventory(
+    client: &Client,
+    owner: &Owner,
+    search: Option<&str>,
+) -> Result<Vec<Image>, ApiError> {
+    let mut all = Vec::new();
+    for _ in 0..PASSES {
+        let Pass { rows, whole } = pass(client, owner, search).await?;
+        if whole {
+            return Ok(merged(rows));
+        }
+        // What was read last is the newest word.
+        all.splice(0..0, rows);
+    }
+    Ok(merged(all))
+}
+
+/// What one reading of all pages showed.
+struct Pass {
+    rows: Vec<ImageView>,
+    /// Nothing moved while it was read, or all were seen nevertheless.
+    whole: bool,
+}
+
+async fn pass(client: &Client, owner: &Owner, search: Option<&str>) -> Result<Pass, ApiError> {
+    let mut rows: Vec<ImageView> = Vec::new();
+    let mut seen: HashSet<(String, String)> = HashSet::new();
+    let (mut offset, mut totals, mut moved) = (0, HashSet::new(), false);
+    for _ in 0..MOST_PAGES {
+        let mut page = client.images(owner, search, offset).await?;
+        page.rows.retain(|row| !is_of_another(row, owner));
+        let of_page: HashSet<(String, String)> =
+            page.rows.iter().map(|row| (row.name.clone(), row.tag.clone())).collect();
+        let before = (seen.len(), of_page.len());
+        seen.extend(of_page);
+        let new = seen.len() - before.0;
+        moved |= new < before.1;
+        totals.extend(page.total);
+        // A service that knows no offset shows the same page again and again.
+        let circles = new == 0 && before.1 > 0 && page.next.is_some();
+        rows.extend(page.rows);
+        match page.next {
+            Some(next) if !circles => offset = next,
+            _ => {
+                let all = page.total.is_some_and(|total| seen.len() as u64 >= total);
+                let still = totals.len() <= 1 && (!moved || all);
+                return Ok(Pass { rows, whole: still || circles });
+            }
+        }
+    }
+    Err(ApiError::new("list the images", ErrorKind::BadAnswer, "the listing does not end"))
+}
+
+/// Whether a row is of an image of another kind of owner: of the same name, it would pass for ours.
+/// In which form a team is named is the service's to choose.
+fn is_of_another(row: &ImageView, owner: &Owner) -> bool {
+    let kind = std::mem::discriminant;
+    row.owner.as_ref().is_some_and(|of| kind(of) != kind(owner))
+}
+
+/// One image for all rows of one name and tag, in the order of the first of each. Pure.
+fn merged(rows: Vec<ImageView>) -> Vec<Image> {
+    let mut order: Vec<(String, String)> = Vec::new();
+    let mut of: HashMap<(String, String), Vec<ImageView>> = HashMap::new();
+    for row in rows {
+        let key = (row.name.clone(), row.tag.clone());
+        let rows = of.entry(key.clone()).or_default();
+        if rows.is_empty() {
+            order.push(key);
+        }
+        // Met on two pages, or in two passes, of which the last comes first.
+        if row.id.is_none() || rows.iter().all(|other| other.id != row.id) {
+            rows.push(row);
+        }
+    }
+    order
+        .into_iter()
+        .filter_map(|key| {
+            let rows = of.remove(&key)?;
+            image(key, rows)
+        })
+        .collect()
+}
+
+/// What the rows of one image say together. One that is complete wins: a row of an older failure may
+/// stay, and so may one of a build that nobody goes on with (`api.md` §2).
+fn image((name, tag): (String, String), rows: Vec<ImageView>) -> Option<Image> {
+    // What is made for virtual machines says nothing of what can be pulled, unless there is nothing
+    // else.
+    let of_containers = rows.iter().any(|row| row.container);
+    let counted = || rows.iter().filter(|row| row.container || !of_containers);
+    let rank = |row: &ImageView| match row.progress {
+        Progress::Completed => 2,
+        Progress::Running(_) => 1,
+        Progress::Failed(_) | Progress::Cancelled => 0,
+    };
+    let time = |row: &ImageView| {
+        let ended = row.pushed.or(row.completed);
+        ended.or(row.started).or(row.created)
+    };
+    // The first of those alike: the newest come first in all likelihood.
+    let first_best =
+        |best: &'_ ImageView, row: &'_ ImageView| (rank(row), time(row)) > (rank(best), time(best));
+    let chosen = counted().reduce(|best, row| if first_best(best, row) { row } else { best })?;
+    let state = match chosen.progress {
+        Progress::Completed => ImageState::Complete,
+        Progress::Running(_) => ImageState::UnderWay,
+        Progress::Failed(_) | Progress::Cancelled => ImageState::Failed,
+    };
+    let complete = state == ImageState::Complete;
+    Some(Image {
+        name,
+        tag,
+        state,
+        visibility: chosen.visibility.or_else(|| counted().find_map(|row| row.visibility)),
+        path: chosen.path.clone().or_else(|| counted().find_map(|row| row.path.clone())),
+        changed: chosen.pushed.or(chosen.completed).filter(|_| complete),
+        id: chosen.id.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::fake::{Fake, Reply};
+    use crate::api::gate::Gate;
+
+    /// `id name:tag status minute`, where a `!` before the ID says that it is for virtual machines.
+    fn row(text: &str) -> Value {
+        let words: Vec<&str> = text.split(' ').collect();
+        let (name, tag) = words[1].split_once(':').unwrap();
+        let kind = if words[0].starts_with('!') { "VM_SANDBOX" } else { "CONTAINER_IMAGE" };
+        let mut row = json!({
+            "id": words[0], "artifactType": kind, "imageName": name, "imageTag": tag,
+            "status": words[2], "fullImagePath": format!("prime/{}", words[0]), "visibility": "PUBLIC",
+        });
+        if let Some(minute) = words.get(3) {
+            let field = if words[2] == "COMPLETED" { "pushedAt" } else { "createdAt" };
+            row[field] = json!(format!("2026-08-01T10:{minute}:00"));
+        }
+        row
+    }
+
+    /// `name:tag state id minute` of each image that rows make.
+    fn images(rows: &[&str]) -> Vec<String> {
+        let views = rows.iter().filter_map(|text| crate::api::answer::image_view(&row(text)));
+        merged(views.collect()).iter().map(said).collect()
+    }
+
+    fn said(image: &Image) -> String {
+        let minute = image
+            .changed
+            .map_or_else(|| "-".to_owned(), |at| (at.as_second() / 60 % 60).to_string());
+        let id = image.id.as_deref().unwrap_or("-");
+        format!("{}:{} {:?} {id} {minute}", image.name, image.tag, image.state)
+    }
+
+    #[test]
+    fn rows_of_one_image_are_one() {
+        for (rows, expected) in [
+            (&["r1 a:1 COMPLETED 05"][..], &["a:1 Complete r1 5"][..]),
+            // A failure that is old news, and a build that goes on above what is there.
+            (&["r2 a:1 FAILED 09", "r1 a:1 COMPLETED 05"], &["a:1 Complete r1 5"]),
+            (&["r2 a:1 BUILDING 09", "r1 a:1 COMPLETED 05"], &["a:1 Complete r1 5"]),
+            (&["r1 a:1 COMPLETED 05", "r2 a:1 COMPLETED 09"], &["a:1 Complete r2 9"]),
+            (&["r1 a:1 COMPLETED", "r2 a:1 COMPLETED 09"], &["a:1 Complete r2 9"]),
+            (&["r1 a:1 FAILED 05", "r2 a:1 QUANTUM 04"], &["a:1 UnderWay r2 -"]),
+            (&["r1 a:1 CANCELLED 05", "r2 a:1 FAILED 04"], &["a:1 Failed r1 -"]),
+            // What is for virtual machines is another thing, unless there is nothing else.
+            (&["!v a:1 COMPLETED 09", "r1 a:1 COMPLETED 05"], &["a:1 Complete r1 5"]),
+            (&["!v a:1 COMPLETED 09", "r1 a:1 FAILED 05"], &["a:1 Failed r1 -"]),
+            (&["!v a:1 COMPLETED 09"], &["a:1 Complete !v 9"]),
+            (
+                &["r1 a:1 COMPLETED 05", "r2 b:1 BUILDING", "r3 a:2 FAILED", "r1 a:1 COMPLETED 05"],
+                &["a:1 Complete r1 5", "b:1 UnderWay r2 -", "a:2 Failed r3 -"],
+            ),
+        ] {
+            assert_eq!(images(rows), expected, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_row_does_not_say_another_may() {
+        let mut bare = row("r2 a:1 COMPLETED 09");
+        for field in ["fullImagePath", "visibility", "id"] {
+            bare[field] = Value::Null;
+        }
+        let views = [bare, row("r1 a:1 COMPLETED 05")];
+        let views = views.iter().filter_map(crate::api::answer::image_view).collect();
+        let image = merged(views).remove(0);
+        assert_eq!(
+            (said(&image).as_str(), image.path.as_deref()),
+            ("a:1 Complete - 9", Some("prime/r1"))
+        );
+        assert_eq!(image.visibility, Some(Visibility::Public));
+        assert_eq!(image.key().unwrap().to_string(), "a:1");
+        assert_eq!(Image { name: "Not Ours".to_owned(), ..image }.key(), None);
+    }
+
+    /// A service that shows these names, by pages of two; `change` is done before each page.
+    fn paged(
+        names: &[&str],
+        with_total: bool,
+        mut change: impl FnMut(usize, &mut Vec<String>) + Send + 'static,
+    ) -> Arc<Fake> {
+        let names = Mutex::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let mut asked = 0;
+        Fake::new(move |request| {
+            let mut names = names.lock().unwrap();
+            change(asked, &mut names);
+            asked += 1;
+            let offset = request.line.split("offset=").nth(1).unwrap().split('&').next().unwrap();
+            let shown = names.iter().skip(offset.parse().unwrap()).take(2);
+            let data: Vec<Value> =
+                shown.map(|name| row(&format!("{name} {name}:1 COMPLETED 05"))).collect();
+            let mut page = json!({ "data": data, "limit": 2 });
+            if with_total {
+                page["total_count"] = json!(names.len());
+            }
+            Reply::json(200, &page)
+        })
+    }
+
+    async fn names(fake: &Arc<Fake>) -> String {
+        let client = fake.client(Gate::new(&[]));
+        let images = inventory(&client, &Owner::Personal, None).await.unwrap();
+        images.iter().map(|image| image.name.as_str()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_pages_are_read_once() {
+        for (with_total, all, requests) in [
+            (true, "abcde", 3),
+            (true, "abcd", 2),
+            (false, "abcde", 3),
+            (false, "abcd", 3),
+            (true, "", 1),
+        ] {
+            let each: Vec<String> = all.chars().map(String::from).collect();
+            let each: Vec<&str> = each.iter().map(String::as_str).collect();
+            let fake = paged(&each, with_total, |_, _| {});
+            assert_eq!((&*names(&fake).await, fake.asked().len()), (all, requests), "{with_total}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listing_that_changes_meanwhile_hides_nothing() {
+        // Before the second page a new build brings the last to the front.
+        let fake = paged(&["a", "b", "c", "d", "e"], true, |asked, names| {
+            if asked == 1 {
+                names.rotate_right(1);
+            }
+        });
+        assert_eq!((&*names(&fake).await, fake.asked().len()), ("eabcd", 6));
+        // Before the second page the first is deleted, and all others move up.
+        let fake = paged(&["a", "b", "c", "d", "e"], true, |asked, names| {
+            if asked == 1 {
+                names.remove(0);
+            }
+        });
+        assert_eq!((&*names(&fake).await, fake.asked().len()), ("bcde", 4));
+        // A service that is never still.
+        let fake = paged(&["a", "b", "c", "d", "e"], true, |_, names| names.rotate_right(1));
+        let mut all: Vec<char> = names(&fake).await.chars().collect();
+        all.sort_unstable();
+        assert!(all.len() >= 4 && fake.asked().len() <= 9, "{all:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_belongs_to_others_is_left_out() {
+        let of = |name: &str, owner: Value| {
+            let mut row = row(&format!("{name} {name}:1 COMPLETED"));
+            row.as_object_mut().unwrap().extend(owner.as_object().unwrap().clone());
+            row
+        };
+        let team = |id: &str| json!({ "ownerType": "team", "teamId": id });
+        let data = json!([
+            of("a", json!({})),
+            of("b", json!({ "ownerType": "personal" })),
+            of("c", json!({ "ownerType": "platform" })),
+            of("d", json!({ "ownerType": "guild" })),
+            of("e", team("t")),
+            of("f", team("the-team")),
+        ]);
+        let fake = Fake::script([Reply::json(200, &json!({ "data": data, "total_count": 6 }))]);
+        let client = fake.client(Gate::new(&[]));
+        for (owner, expected) in [
+            (Owner::Personal, "abd"),
+            (Owner::Platform, "acd"),
+            (Owner::Team("t".to_owned()), "adef"),
+        ] {
+            let images = inventory(&client, &owner, None).await.unwrap();
+            let names: String = images.iter().map(|image| image.name.as_str()).collect();
+            assert_eq!(names, expected, "{owner}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listing_without_an_end_is_left() {
+        let same =
+            json!({ "data": [row("r1 a:1 COMPLETED")], "total_count": 1_000_000, "limit": 1 });
+        let fake = Fake::script([Reply::json(200, &same)]);
+        assert_eq!((&*names(&fake).await, fake.asked().len()), ("a", 2));
+        let mut count = 0;
+        let fake = Fake::new(move |_| {
+            count += 1;
+            let data = [row(&format!("r{count} n{count}:1 COMPLETED"))];
+            Reply::json(200, &json!({ "data": data, "limit": 1 }))
+        });
+        let client = fake.client(Gate::new(&[]));
+        let error = inventory(&client, &Owner::Personal, Some("n")).await.unwrap_err();
+        assert_eq!((error.kind, fake.asked().len()), (ErrorKind::BadAnswer, MOST_PAGES));
+    }
+}

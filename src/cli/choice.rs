@@ -1,0 +1,176 @@
+//! Which units a plan is about, and how much is asked for it: the flags that `plan`, `why` and `apply`
+//! share, and what they mean.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::args::{duration, named};
+use super::failure::Failure;
+use crate::base::name::ImageRef;
+use crate::base::nearest::nearest;
+use crate::manifest::Workspace;
+use crate::plan::{self, Pattern, Selection};
+use crate::state::State;
+
+/// Which units, and what of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub(super) struct ChoiceArgs {
+    /// Only these and what they need that is not current: a name, `name:tag` or `label=value`, with
+    /// `*` for any run of characters; may be repeated
+    #[arg(long = "target", value_name = "PATTERN", env = "IMGPLAN_TARGET", value_delimiter = ',',
+          value_parser = named::<Pattern>)]
+    pub(super) targets: Vec<Pattern>,
+    /// The same from a file: one a line, `#` begins a comment
+    #[arg(long, value_name = "FILE", env = "IMGPLAN_TARGET_FILE")]
+    pub(super) target_file: Vec<PathBuf>,
+    /// Only the images of this group, likewise; may be repeated
+    #[arg(long = "group", value_name = "GROUP", env = "IMGPLAN_GROUP", value_delimiter = ',')]
+    pub(super) groups: Vec<String>,
+    /// Not these, and nothing that needs them; may be repeated
+    #[arg(long = "exclude", value_name = "PATTERN", env = "IMGPLAN_EXCLUDE", value_delimiter = ',',
+          value_parser = named::<Pattern>)]
+    pub(super) excludes: Vec<Pattern>,
+    /// The same from a file
+    #[arg(long, value_name = "FILE", env = "IMGPLAN_EXCLUDE_FILE")]
+    pub(super) exclude_file: Vec<PathBuf>,
+    /// Make these again though nothing changed, and what is built on them; may be repeated
+    #[arg(long = "replace", value_name = "PATTERN", env = "IMGPLAN_REPLACE", value_delimiter = ',',
+          value_parser = named::<Pattern>)]
+    pub(super) replace: Vec<Pattern>,
+    /// Delete images that the manifest no longer has; without it they are only forgotten
+    #[arg(long, env = "IMGPLAN_PRUNE")]
+    pub(super) prune: bool,
+}
+
+/// Who is asked, and what for.
+#[derive(Debug, Clone, Args)]
+pub(super) struct LookArgs {
+    /// Whether to ask the service what became of the images on record
+    #[arg(long, value_name = "BOOL", default_value_t = true, default_missing_value = "true",
+          num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set,
+          env = "IMGPLAN_REFRESH")]
+    pub(super) refresh: bool,
+    /// Ask the service only about images that are to be changed anyway
+    #[arg(long, env = "IMGPLAN_MINIMAL_REFRESH")]
+    pub(super) minimal_refresh: bool,
+    /// Ask registries what sources and bases stand for now, and go by that
+    #[arg(long, env = "IMGPLAN_UPGRADE")]
+    pub(super) upgrade: bool,
+    /// The same for some images only; may be repeated
+    #[arg(long, value_name = "PATTERN", env = "IMGPLAN_UPGRADE_IMAGE", value_delimiter = ',',
+          value_parser = named::<Pattern>)]
+    pub(super) upgrade_image: Vec<Pattern>,
+    /// How old an answer of a registry may be: 1h, 0s
+    #[arg(long, value_name = "D", default_value = "5m", env = "IMGPLAN_MAX_AGE",
+          value_parser = duration)]
+    pub(super) max_age: Duration,
+    /// Fail where the lockfile has not just the pins that the manifest needs
+    #[arg(long, env = "IMGPLAN_LOCKED", conflicts_with_all = ["frozen", "upgrade", "upgrade_image"])]
+    pub(super) locked: bool,
+    /// Take the pins of the lockfile as they are, and ask no registry; there has to be a lockfile
+    #[arg(long, env = "IMGPLAN_FROZEN", conflicts_with_all = ["upgrade", "upgrade_image"])]
+    pub(super) frozen: bool,
+}
+
+impl ChoiceArgs {
+    /// What the flags and the files that they name say, if it means something here.
+    pub(super) fn options(
+        &self,
+        workspace: &Workspace,
+        state: &State,
+    ) -> Result<plan::Options, Failure> {
+        let mut targets = self.targets.clone();
+        let mut excludes = self.excludes.clone();
+        for path in &self.target_file {
+            targets.extend(read(path)?);
+        }
+        for path in &self.exclude_file {
+            excludes.extend(read(path)?);
+        }
+        if targets.is_empty() && !self.target_file.is_empty() {
+            let help = "name an image a line, or leave the flag out for all";
+            return Err(Failure::with_help("the target file names no image", help));
+        }
+        let known = Known { workspace, state };
+        known.check("--target", &targets)?;
+        known.check("--exclude", &excludes)?;
+        known.check("--replace", &self.replace)?;
+        known.check_groups(&self.groups)?;
+        let groups: BTreeSet<String> = self.groups.iter().cloned().collect();
+        let selection = Selection { targets, groups, excludes };
+        Ok(plan::Options { replace: self.replace.clone(), prune: self.prune, selection })
+    }
+}
+
+/// Patterns of a file, one a line.
+fn read(path: &Path) -> Result<Vec<Pattern>, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::user(format!("cannot read {}: {error}", path.display())))?;
+    let mut patterns = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.is_empty() {
+            continue;
+        }
+        patterns.push(line.parse().map_err(|error: crate::base::name::NameError| {
+            let at = format!("{}:{}: {}", path.display(), index + 1, error.message);
+            Failure::with_help(at, error.help)
+        })?);
+    }
+    Ok(patterns)
+}
+
+/// What patterns may mean.
+struct Known<'a> {
+    workspace: &'a Workspace,
+    state: &'a State,
+}
+
+impl Known<'_> {
+    /// A pattern that means nothing is most likely a slip, and a plan without what was meant looks
+    /// as if all were well.
+    fn check(&self, flag: &str, patterns: &[Pattern]) -> Result<(), Failure> {
+        let gone: Vec<&ImageRef> = self.state.entries.keys().collect();
+        let lost: Vec<&Pattern> = patterns
+            .iter()
+            .filter(|pattern| {
+                !self.workspace.units.iter().any(|unit| pattern.matches(unit))
+                    && !gone.iter().any(|key| pattern.matches_key(key))
+            })
+            .collect();
+        let Some(first) = lost.first() else { return Ok(()) };
+        let words: Vec<String> = lost.iter().map(|pattern| format!("`{pattern}`")).collect();
+        let units = self.workspace.units.iter();
+        let names: Vec<String> =
+            units.flat_map(|unit| [unit.image.as_str().to_owned(), unit.key.to_string()]).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let help = match nearest(&first.to_string(), &names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`imgplan validate` and `imgplan show` name what there is".to_owned(),
+        };
+        let message = format!("{flag} {}: there is no such image", words.join(", "));
+        Err(Failure { exit: super::failure::Exit::Usage, ..Failure::with_help(message, help) })
+    }
+
+    fn check_groups(&self, groups: &[String]) -> Result<(), Failure> {
+        let known: BTreeSet<&str> = self
+            .workspace
+            .units
+            .iter()
+            .flat_map(|unit| unit.groups.iter().map(String::as_str))
+            .collect();
+        let Some(lost) = groups.iter().find(|group| !known.contains(group.as_str())) else {
+            return Ok(());
+        };
+        let known: Vec<&str> = known.into_iter().collect();
+        let help = match (nearest(lost, &known), known.is_empty()) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, false) => format!("the groups are {}", known.join(", ")),
+            (None, true) => "the manifest has no groups: add `groups:` to images".to_owned(),
+        };
+        Err(Failure::usage(format!("no image is in a group `{lost}`"), help))
+    }
+}

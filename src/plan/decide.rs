@@ -1,0 +1,66 @@
+//! The whole decision, from what was found out to a plan: the one way that `plan`, `apply` and the
+//! tests go. Pure.
+
+use std::borrow::Cow;
+
+use super::facts::Facts;
+use super::identify::settle;
+use super::learned::{learned, superseded};
+use super::noted::{noted, reconciled};
+use super::options::Options;
+use super::previous::Lookup;
+use super::{Plan, Step, build};
+use crate::base::name::ImageRef;
+use crate::manifest::workspace::Workspace;
+use crate::state::{Record, State};
+
+/// A plan, and what is to be on record with it.
+#[derive(Debug)]
+pub struct Decision {
+    /// The workspace, its tags settled.
+    pub workspace: Workspace,
+    /// What to do.
+    pub plan: Plan,
+    /// What is known now and was not before. To keep it does no harm, whatever becomes of the plan.
+    pub learned: Vec<Record>,
+    /// What goes on record with the plan, once it is agreed to.
+    pub noted: Vec<Record>,
+}
+
+/// Plans from the facts.
+pub fn decide(workspace: Workspace, facts: &Facts, state: &State, options: &Options) -> Decision {
+    let mut records = learned(state, facts);
+    let mut state = Cow::Borrowed(state);
+    take_in(&mut state, &records);
+    let reconciled = reconciled(&workspace, facts, &state);
+    take_in(&mut state, &reconciled);
+    records.extend(reconciled);
+    let workspace = settle(workspace, facts, &state, options);
+    let plan = build(&workspace, facts, &state, options);
+    records.extend(superseded(&plan, &state, facts));
+    let noted = noted(&workspace, facts, &state);
+    Decision { workspace, plan, learned: records, noted }
+}
+
+/// The units on record that a plan has a step for, as far as is known by now.
+pub fn marked(
+    workspace: &Workspace,
+    facts: &Facts,
+    state: &State,
+    options: &Options,
+) -> Vec<ImageRef> {
+    let lookup = Lookup::new(workspace, state);
+    let of = |step: &Step| match step.unit() {
+        Some(unit) => {
+            lookup.of(workspace, workspace.unit(unit)).map(|previous| previous.key.clone())
+        }
+        None => Some(step.key.clone()),
+    };
+    build(workspace, facts, state, options).steps.iter().filter_map(of).collect()
+}
+
+fn take_in(state: &mut Cow<'_, State>, records: &[Record]) {
+    for record in records {
+        state.to_mut().apply(record);
+    }
+}

@@ -1,0 +1,98 @@
+//! What the lockfile takes in without a step: protection, what the service shows of images, pins that
+//! moved, and which side of a merge is right. Pure.
+
+use super::build::kind_of;
+use super::facts::{Drift, Facts};
+use super::identify::identities;
+use super::options::Options;
+use crate::base::name::ImageRef;
+use crate::manifest::workspace::{UnitId, Workspace};
+use crate::state::{Built, Entry, Pin, Record, State};
+
+/// What goes with every apply, whether it has a step or none.
+pub(super) fn noted(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
+    let mut records = Vec::new();
+    for unit in &workspace.units {
+        let entry = state.entries.get(&unit.key);
+        let is = entry.is_some_and(|entry| entry.protect);
+        // Without a word in the manifest it stays as it is: what was there before is no way to lift it.
+        if let Some(protect) = unit.protect.filter(|protect| *protect != is) {
+            let kind = entry.map_or_else(|| kind_of(unit), |entry| entry.kind);
+            let (platform, unit) = (unit.platform, unit.key.clone());
+            records.push(Record::Protected { unit, kind, platform, protect });
+        }
+    }
+    records.extend(visibilities(facts, state));
+    records.extend(pins(facts, state));
+    records
+}
+
+/// Pins that moved, or are new.
+fn pins(facts: &Facts, state: &State) -> Vec<Record> {
+    let moved = |(reference, pin): (&String, &Pin)| {
+        let (reference, new) = (reference.clone(), pin.clone());
+        (state.pins.get(&reference) != Some(pin))
+            .then_some(Record::Pinned { reference, pin: Some(new) })
+    };
+    facts.pins.iter().filter_map(moved).collect()
+}
+
+/// Who may pull images, where the service says otherwise than the lockfile.
+fn visibilities(facts: &Facts, state: &State) -> Vec<Record> {
+    let seen = |(key, entry): (&ImageRef, &Entry)| {
+        let built = entry.built.as_ref()?;
+        let visibility = facts.visibility(key, built);
+        let now = Built { visibility, ..built.clone() };
+        (visibility != built.visibility).then(|| known(key, entry, Some(now)))
+    };
+    state.entries.iter().filter_map(seen).collect()
+}
+
+/// How the service shows the images on record, to bring the lockfile in line with it and nothing else.
+/// One that was replaced stays on record as it was, since what is there now is not known.
+pub fn seen(facts: &Facts, state: &State) -> Vec<Record> {
+    let gone = |(key, entry): (&ImageRef, &Entry)| {
+        let built = entry.built.as_ref()?;
+        (facts.drift(key, built) == Some(Drift::Gone)).then(|| known(key, entry, None))
+    };
+    let gone = state.entries.iter().filter_map(gone);
+    visibilities(facts, state).into_iter().chain(gone).collect()
+}
+
+/// Which side of a merge is right where the two do not agree: that of which the manifest wants just
+/// the content. Where it wants neither, ours stays, and the plan makes what is wanted.
+pub(super) fn reconciled(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
+    if state.rivals.is_empty() {
+        return Vec::new();
+    }
+    let mut records = Vec::new();
+    let identities = identities(workspace, facts, state, &Options::default());
+    for (index, (_, wanted)) in identities.into_iter().enumerate() {
+        let unit = workspace.unit(UnitId(index));
+        let (Some(ours), Some(theirs)) =
+            (state.entries.get(&unit.key), state.rivals.get(&unit.key))
+        else {
+            continue;
+        };
+        let is =
+            |entry: &Entry| entry.built.as_ref().is_some_and(|built| built.fingerprint == wanted);
+        // Of two builds of one content, the later one is what the tag has.
+        let later = |entry: &Entry| entry.built.as_ref().and_then(|built| built.completed);
+        if is(theirs) && (!is(ours) || later(theirs) > later(ours)) {
+            records.push(known(&unit.key, theirs, theirs.built.clone()));
+        }
+        if let (None, Some(pending)) = (&ours.pending, &theirs.pending) {
+            records.push(Record::Created {
+                unit: unit.key.clone(),
+                kind: theirs.kind,
+                platform: theirs.platform,
+                pending: pending.clone(),
+            });
+        }
+    }
+    records
+}
+
+fn known(key: &ImageRef, entry: &Entry, built: Option<Built>) -> Record {
+    Record::Known { unit: key.clone(), kind: entry.kind, platform: entry.platform, built }
+}

@@ -1,0 +1,88 @@
+//! Asks the service which images it has, to see what became of those on record.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::note;
+use crate::api::{self, ApiError, Client, ImageState, inventory};
+use crate::base::name::{ImageRef, Owner};
+use crate::plan::Facts;
+use crate::plan::facts::{Remote, RemoteState};
+use crate::state::State;
+
+/// Images that are looked for by name before a listing that does not show them is believed.
+const CONFIRMED: usize = 5;
+
+/// Images that are searched for one by one; for more than that, all are listed.
+const SEARCHED: usize = 10;
+
+/// Asks for the images of everyone who owns one on record; or only for some of them.
+pub(super) async fn images(
+    state: &State,
+    client: &Client,
+    only: Option<&[ImageRef]>,
+    facts: &mut Facts,
+) {
+    let mut owned: HashMap<&Owner, Vec<&ImageRef>> = HashMap::new();
+    for (key, entry) in &state.entries {
+        if let Some(built) = &entry.built
+            && only.is_none_or(|only| only.contains(key))
+        {
+            owned.entry(&built.owner).or_default().push(key);
+        }
+    }
+    let asked = owned
+        .iter()
+        .map(async |(owner, keys)| (*owner, of_owner(client, owner, keys, only.is_some()).await));
+    for (owner, answer) in futures::future::join_all(asked).await {
+        match answer {
+            Ok(Some(images)) => {
+                facts.images.insert(owner.clone(), images);
+            }
+            Ok(None) => note(
+                facts,
+                "the service's listing does not show images that it has: what became of them is \
+                 not known"
+                    .to_owned(),
+            ),
+            Err(error) => note(facts, format!("cannot list the images of {owner}: {error}")),
+        }
+    }
+}
+
+/// The images of an owner; `None` where the listing leaves out what is there.
+async fn of_owner(
+    client: &Client,
+    owner: &Owner,
+    keys: &[&ImageRef],
+    few: bool,
+) -> Result<Option<HashMap<ImageRef, Remote>>, ApiError> {
+    let names: BTreeSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+    if few && names.len() <= SEARCHED {
+        let mut images = HashMap::new();
+        for name in names {
+            images.extend(remotes(inventory(client, owner, Some(name)).await?));
+        }
+        return Ok(Some(images));
+    }
+    let images = remotes(inventory(client, owner, None).await?);
+    for &key in keys.iter().filter(|key| !images.contains_key(**key)).take(CONFIRMED) {
+        let found = remotes(inventory(client, owner, Some(key.name.as_str())).await?);
+        if found.contains_key(key) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(images))
+}
+
+fn remotes(images: Vec<api::Image>) -> HashMap<ImageRef, Remote> {
+    let remote = |image: api::Image| {
+        let state = match image.state {
+            ImageState::Complete => RemoteState::Complete,
+            ImageState::UnderWay => RemoteState::UnderWay,
+            ImageState::Failed => RemoteState::Failed,
+        };
+        let (visibility, changed) = (image.visibility, image.changed);
+        Some((image.key()?, Remote { state, visibility, changed, path: image.path }))
+    };
+    images.into_iter().filter_map(remote).collect()
+}

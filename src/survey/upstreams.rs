@@ -1,0 +1,84 @@
+//! Asks foreign registries what public references stand for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::note;
+use crate::base::reference::RegistryRef;
+use crate::plan::Facts;
+use crate::state::{Pin, State};
+use crate::upstream::{Memory, Notice, Registries, Resolved, UpstreamError};
+
+/// Whom to ask, and what is remembered of their answers.
+pub struct Upstreams<'a> {
+    /// The registries.
+    pub registries: &'a Registries,
+    /// Answers of before.
+    pub memory: &'a mut Memory,
+    /// How old an answer may be.
+    pub max_age: Duration,
+}
+
+/// Finds out what references stand for now, and adds it to the facts. What could not be asked is
+/// returned: its pin stays as it is.
+pub async fn upstreams(
+    wanted: BTreeMap<String, RegistryRef>,
+    state: &State,
+    upstreams: Upstreams<'_>,
+    facts: &mut Facts,
+    tell: &(dyn Fn(Notice) + Sync),
+) -> Vec<UpstreamError> {
+    let Upstreams { registries, memory, max_age } = upstreams;
+    let now = Timestamp::now();
+    let mut unknown = Vec::new();
+    for (key, reference) in wanted {
+        match memory.get(&reference, max_age, now) {
+            Some(remembered) => {
+                facts.pins.insert(key, pin(&remembered));
+            }
+            None => {
+                let pinned = state.pins.get(&key).map(resolved);
+                unknown.push((reference.clone(), pinned));
+            }
+        }
+    }
+    let answers = registries.resolve_all(&unknown, tell).await;
+    let mut errors = Vec::new();
+    for ((reference, _), answer) in unknown.iter().zip(answers) {
+        match answer {
+            Ok(resolved) => {
+                memory.remember(reference, &resolved, now);
+                facts.pins.insert(reference.to_string(), pin(&resolved));
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    errors
+}
+
+/// Notes what could not be asked: a registry that fails for many is told of once.
+pub fn note_unknown(errors: &[UpstreamError], facts: &mut Facts) {
+    let mut alike: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
+    for error in errors {
+        let of = (error.reference.registry(), error.message.as_str());
+        alike.entry(of).or_default().insert(error.reference.to_string());
+    }
+    for ((registry, message), references) in alike {
+        let first = references.first().map(String::as_str).unwrap_or_default();
+        let what = match references.len() {
+            1 => first.to_owned(),
+            many => format!("{many} references at {registry}, {first} among them"),
+        };
+        note(facts, format!("cannot find out what {what} stands for: {message}"));
+    }
+}
+
+fn pin(resolved: &Resolved) -> Pin {
+    Pin { digest: resolved.digest, platforms: resolved.platforms.clone() }
+}
+
+fn resolved(pin: &Pin) -> Resolved {
+    Resolved { digest: pin.digest, platforms: pin.platforms.clone() }
+}

@@ -1,0 +1,136 @@
+//! Asks a registry for one manifest, and shows it what it demands first.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use reqwest::header::WWW_AUTHENTICATE;
+use reqwest::{Method, Url};
+
+use super::challenge::{self, Challenge};
+use super::credentials::{Credentials, Keyring};
+use super::error::{Failure, UpstreamErrorKind};
+use super::host::lock;
+use super::manifest::ACCEPT;
+use super::place::{manifest_url, may_send};
+use super::token::{self, Purpose, Tokens};
+use super::wire::{Answer, Authorization, Hear, Wanted, Wire};
+use crate::base::reference::RegistryRef;
+
+/// Whoever asks.
+pub(super) struct Asker {
+    wire: Wire,
+    keyring: Keyring,
+    tokens: Tokens,
+    /// What each registry demanded last: it is shown to it at once from then on.
+    demands: Mutex<HashMap<String, Challenge>>,
+}
+
+/// What is shown to a registry.
+struct Shown {
+    authorization: Authorization,
+    /// The fetch that a token came from; `None` for a password.
+    fetch: Option<u64>,
+    /// Whether it was had just now: a registry that rejects it will reject the next one too.
+    new: bool,
+}
+
+impl Asker {
+    pub(super) fn new(wire: Wire, credentials: Credentials) -> Self {
+        let keyring = Keyring::new(credentials);
+        Self { wire, keyring, tokens: Tokens::default(), demands: Mutex::default() }
+    }
+
+    /// Asks for the manifest of an image by a tag or a digest.
+    pub(super) async fn manifest(
+        &self,
+        method: &Method,
+        image: &RegistryRef,
+        name: &str,
+        hear: Hear<'_>,
+    ) -> Result<Answer, Failure> {
+        let url =
+            manifest_url(image, name).ok_or_else(|| Failure::odd(format!("{image} has no URL")))?;
+        let demand = lock(&self.demands).get(image.registry()).cloned();
+        let mut shown = match demand {
+            Some(demand) => Some(self.meet(&demand, image, &url, None, hear).await?),
+            None => None,
+        };
+        loop {
+            let wanted = Wanted {
+                method: method.clone(),
+                url: url.clone(),
+                accept: ACCEPT,
+                authorization: shown.as_ref().map(|shown| &shown.authorization),
+                form: None,
+                roams: true,
+            };
+            let answer = self.wire.send(&wanted, hear).await?;
+            let may_pass = answer.at_home && shown.as_ref().is_none_or(|shown| !shown.new);
+            if answer.status == 401 && may_pass {
+                let rejected = shown.as_ref().and_then(|shown| shown.fetch);
+                if rejected.is_some() || shown.is_none() {
+                    let demand = demanded(&answer, image)?;
+                    lock(&self.demands).insert(image.registry().to_owned(), demand.clone());
+                    shown = Some(self.meet(&demand, image, &url, rejected, hear).await?);
+                    continue;
+                }
+            }
+            if matches!(answer.status, 401 | 403) {
+                let lookup = self.keyring.find(image).await;
+                let status = answer.status;
+                let message =
+                    format!("it does not exist, or may not be read by us (HTTP {status})");
+                return Err(token::denied(&lookup, &message, image.registry()));
+            }
+            return Ok(answer);
+        }
+    }
+
+    /// What meets a demand.
+    async fn meet(
+        &self,
+        demand: &Challenge,
+        image: &RegistryRef,
+        url: &Url,
+        rejected: Option<u64>,
+        hear: Hear<'_>,
+    ) -> Result<Shown, Failure> {
+        let (realm, service) = match demand {
+            Challenge::Bearer { realm, service } => (realm, service.clone()),
+            Challenge::Basic => return self.password(image).await,
+        };
+        let registry = image.registry().to_owned();
+        let realm = Url::parse(realm)
+            .map_err(|_| "a place that is no URL".to_owned())
+            .and_then(|realm| may_send(url, &realm).map(|()| realm))
+            .map_err(|place| Failure::odd(format!("{registry} has its tokens at {place}")))?;
+        let scope = format!("repository:{}:pull", image.repository());
+        let purpose = Purpose { registry, realm, service, scope };
+        let fetch = async || {
+            let lookup = self.keyring.find(image).await;
+            token::fetch(&self.wire, &purpose, &lookup, hear).await
+        };
+        let (token, new) = self.tokens.get(&purpose, rejected, fetch).await?;
+        Ok(Shown { authorization: token.shown, fetch: Some(token.fetch), new })
+    }
+
+    async fn password(&self, image: &RegistryRef) -> Result<Shown, Failure> {
+        let lookup = self.keyring.find(image).await;
+        let shown = lookup.credential.as_ref().and_then(token::basic);
+        let authorization = shown.ok_or_else(|| {
+            let message = format!("{} wants a user and a password", image.registry());
+            token::denied(&lookup, &message, image.registry())
+        })?;
+        Ok(Shown { authorization, fetch: None, new: true })
+    }
+}
+
+/// What a registry demands that has answered 401.
+fn demanded(answer: &Answer, image: &RegistryRef) -> Result<Challenge, Failure> {
+    let headers = answer.headers.get_all(WWW_AUTHENTICATE).iter();
+    challenge::read(headers.filter_map(|value| value.to_str().ok())).ok_or_else(|| {
+        let message = format!("{} does not say how to log in to it", image.registry());
+        let help = "only tokens (Bearer) and passwords (Basic) are known here";
+        Failure::new(UpstreamErrorKind::Denied, message, help)
+    })
+}

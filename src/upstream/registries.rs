@@ -1,0 +1,272 @@
+//! What a reference points to now, asked so that it costs a registry little: a HEAD, and a GET only
+//! where that has changed and is an index.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+
+use super::ask::Asker;
+use super::credentials::Credentials;
+use super::error::{self, Failure, UpstreamError, UpstreamErrorKind};
+use super::header;
+use super::host::Hosts;
+use super::manifest::{self, Kind};
+use super::transport::{Broken, Network, Transport};
+use super::wire::{Answer, Hear, Wire};
+use crate::base::limit::Limit;
+use crate::base::name::Platform;
+use crate::base::reference::{OciDigest, RegistryRef};
+
+/// How registries are asked.
+#[derive(Clone)]
+pub struct Config {
+    /// Where credentials are, for those that ask for them.
+    pub credentials: Credentials,
+    /// Requests to one host. No registry publishes what it bears, so this is a guess at what none
+    /// minds.
+    pub budget: Limit,
+    /// Requests under way to one host.
+    pub concurrency: usize,
+    /// Tries at one request where there is no connection or the host is in trouble, the first one
+    /// among them. A 429 has rules of its own.
+    pub tries: u32,
+    /// Who we say that we are.
+    pub user_agent: String,
+    /// What carries requests, if not the network.
+    pub transport: Option<Arc<dyn Transport>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            credentials: Credentials::none(),
+            budget: Limit { count: 100, window: Duration::from_secs(10) },
+            concurrency: 8,
+            tries: 3,
+            user_agent: concat!("imgplan/", env!("CARGO_PKG_VERSION")).to_owned(),
+            transport: None,
+        }
+    }
+}
+
+/// What a reference points to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// Of what the tag names: an index, or a manifest.
+    pub digest: OciDigest,
+    /// Of the manifest of each platform that the index has. Empty where it is one manifest, whose
+    /// platform is not known, or an index that has none of ours.
+    #[serde(default)]
+    pub platforms: BTreeMap<Platform, OciDigest>,
+}
+
+impl Resolved {
+    /// What a platform gets: its manifest, or, where nothing else is known, what the tag names.
+    pub fn on(&self, platform: Platform) -> Option<OciDigest> {
+        if self.platforms.is_empty() {
+            return Some(self.digest);
+        }
+        self.platforms.get(&platform).copied()
+    }
+}
+
+/// What may be told while registries are asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// So many references of so many have their answer.
+    Answered {
+        /// With an answer, which may be an error.
+        done: usize,
+        /// In all, each counted once.
+        of: usize,
+    },
+    /// A host has had too many requests: none leaves for so long.
+    Paused {
+        /// `ghcr.io`.
+        host: String,
+        /// From now.
+        wait: Duration,
+    },
+    /// A request failed and is sent again.
+    Retry {
+        /// `ghcr.io`.
+        host: String,
+        /// One line, without secrets.
+        why: String,
+        /// From now.
+        wait: Duration,
+    },
+}
+
+/// All foreign registries, with what was learned of them so far. Cheap to clone; one a process.
+#[derive(Clone)]
+pub struct Registries {
+    asker: Arc<Asker>,
+}
+
+impl fmt::Debug for Registries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registries").finish_non_exhaustive()
+    }
+}
+
+impl Registries {
+    /// Fails where no connection can be made secure.
+    pub fn new(config: Config) -> Result<Self, Broken> {
+        let transport = match config.transport {
+            Some(transport) => transport,
+            None => Arc::new(Network::new(&config.user_agent)?),
+        };
+        let hosts = Hosts::new(config.budget, config.concurrency);
+        let wire = Wire { transport, hosts, tries: config.tries };
+        Ok(Self { asker: Arc::new(Asker::new(wire, config.credentials)) })
+    }
+
+    /// What a reference points to now. Where that is what is `known`, one HEAD has told so. What a
+    /// digest names does not change: where it is known, nobody is asked.
+    pub async fn resolve(
+        &self,
+        wanted: &RegistryRef,
+        known: Option<&Resolved>,
+    ) -> Result<Resolved, UpstreamError> {
+        self.resolve_told(wanted, known, &|_| ()).await
+    }
+
+    /// Many at once, each reference once. Answers in the order in which they were asked for; `tell`
+    /// hears of each, and of what takes time. A host that cannot be reached fails its own references,
+    /// all at once, and no others.
+    pub async fn resolve_all(
+        &self,
+        wanted: &[(RegistryRef, Option<Resolved>)],
+        tell: &(dyn Fn(Notice) + Sync),
+    ) -> Vec<Result<Resolved, UpstreamError>> {
+        let mut once: Vec<(&RegistryRef, Option<&Resolved>)> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut asked = Vec::with_capacity(wanted.len());
+        for (reference, known) in wanted {
+            let place = *places.entry(reference.to_string()).or_insert(once.len());
+            match once.get_mut(place) {
+                Some((_, first)) => *first = first.or(known.as_ref()),
+                None => once.push((reference, known.as_ref())),
+            }
+            asked.push(place);
+        }
+        let one = async |place: usize, reference, known| {
+            (place, self.resolve_told(reference, known, tell).await)
+        };
+        let numbered = once.iter().enumerate();
+        let mut under_way: FuturesUnordered<_> =
+            numbered.map(|(place, (reference, known))| one(place, *reference, *known)).collect();
+        let mut answers: Vec<Option<Result<Resolved, UpstreamError>>> = vec![None; once.len()];
+        let mut done = 0;
+        while let Some((place, answer)) = under_way.next().await {
+            done += 1;
+            if let Some(free) = answers.get_mut(place) {
+                *free = Some(answer);
+            }
+            tell(Notice::Answered { done, of: once.len() });
+        }
+        // Each place has its answer by now, so none is left out.
+        asked.into_iter().filter_map(|place| answers.get(place)?.clone()).collect()
+    }
+
+    async fn resolve_told(
+        &self,
+        wanted: &RegistryRef,
+        known: Option<&Resolved>,
+        hear: Hear<'_>,
+    ) -> Result<Resolved, UpstreamError> {
+        if let Some(known) = known.filter(|known| wanted.digest() == Some(known.digest)) {
+            return Ok(known.clone());
+        }
+        self.find(wanted, known, hear).await.map_err(|failure| failure.of(wanted))
+    }
+
+    async fn find(
+        &self,
+        wanted: &RegistryRef,
+        known: Option<&Resolved>,
+        hear: Hear<'_>,
+    ) -> Result<Resolved, Failure> {
+        let name = match (wanted.digest(), wanted.tag()) {
+            (Some(digest), _) => digest.to_string(),
+            (None, Some(tag)) => tag.to_string(),
+            (None, None) => "latest".to_owned(),
+        };
+        let head = self.asker.manifest(&Method::HEAD, wanted, &name, hear).await?;
+        // Where HEAD is not known, or a registry does not tell it more, GET says what there is, if
+        // only why there is nothing.
+        if !matches!(head.status, 200 | 404 | 405 | 501) {
+            return Err(not_had(&head, wanted));
+        }
+        let digest = header::digest(&head.headers).filter(|_| head.status == 200);
+        let Some(digest) = digest else {
+            return self.fetch(wanted, &name, wanted.digest(), known, hear).await;
+        };
+        if wanted.digest().is_some_and(|asked| asked != digest) {
+            return Err(lied());
+        }
+        if let Some(known) = known.filter(|known| known.digest == digest) {
+            return Ok(known.clone());
+        }
+        match manifest::kind(header::content_type(&head.headers)) {
+            Kind::Manifest => Ok(Resolved { digest, platforms: BTreeMap::new() }),
+            Kind::Index | Kind::Unsaid => {
+                self.fetch(wanted, &digest.to_string(), Some(digest), known, hear).await
+            }
+        }
+    }
+
+    /// Fetches a manifest and takes its digest from its bytes, which must be the one that is
+    /// `expected`, if any is.
+    async fn fetch(
+        &self,
+        wanted: &RegistryRef,
+        name: &str,
+        expected: Option<OciDigest>,
+        known: Option<&Resolved>,
+        hear: Hear<'_>,
+    ) -> Result<Resolved, Failure> {
+        let answer = self.asker.manifest(&Method::GET, wanted, name, hear).await?;
+        if answer.status != 200 {
+            return Err(not_had(&answer, wanted));
+        }
+        let digest = OciDigest::of(&answer.body);
+        let said = header::digest(&answer.headers);
+        if [expected, said].into_iter().flatten().any(|other| other != digest) {
+            return Err(lied());
+        }
+        if let Some(known) = known.filter(|known| known.digest == digest) {
+            return Ok(known.clone());
+        }
+        let platforms = manifest::platforms(&answer.body).map_err(Failure::odd)?;
+        Ok(Resolved { digest, platforms })
+    }
+}
+
+fn lied() -> Failure {
+    Failure::odd("what the registry sent does not have the digest that it should have")
+}
+
+/// The failure for an answer without a manifest.
+fn not_had(answer: &Answer, wanted: &RegistryRef) -> Failure {
+    let said = error::said(&answer.body);
+    let code = said.as_ref().and_then(|said| said.code.as_deref());
+    let what = match (answer.status, code) {
+        (404, Some("NAME_UNKNOWN" | "NAME_INVALID")) => "repository",
+        (404, Some(_)) if wanted.digest().is_some() => "digest",
+        (404, Some(_)) => "tag",
+        _ => {
+            let said = error::answer(answer.status, &answer.body, &[]);
+            return Failure::odd(format!("the registry answers with {said}"));
+        }
+    };
+    let message = format!("the registry has no such {what}");
+    Failure::new(UpstreamErrorKind::NotFound, message, "see that the name and the tag are right")
+}

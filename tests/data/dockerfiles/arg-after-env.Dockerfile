@@ -1,0 +1,8 @@
+FROM alpine:3.20
+ARG A=1
+ENV A=2
+LABEL a=$A
+ENV B=1
+ARG B=2
+LABEL b=$B
+RUN echo

@@ -1,0 +1,7 @@
+ARG TAG=3.20 NAME
+FROM alpine:$TAG AS one
+ARG TAG NAME
+LABEL tag=$TAG name=-$NAME-
+FROM one
+ARG OTHER
+LABEL again=$TAG other=-$OTHER-

@@ -1,0 +1,5 @@
+FROM alpine:3.20
+ARG A=a#b \
+    #C=no
+    B=#
+LABEL a=$A b="# $B" #c=1

@@ -1,0 +1,3 @@
+ARG IMAGE TAG
+FROM $IMAGE AS one
+FROM debian:$TAG

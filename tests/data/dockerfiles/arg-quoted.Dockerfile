@@ -1,0 +1,4 @@
+FROM alpine:3.20
+ARG SPACES="two  blanks" ESCAPED=two\ \ blanks SINGLE='a\b'
+ARG QUOTE="\"" BACKSLASH=\\ DOLLAR=\$A MIXED="a"'b'c\d
+LABEL a=$SPACES b=$ESCAPED c=$SINGLE d=$QUOTE e=$BACKSLASH f=$DOLLAR g=$MIXED

@@ -1,0 +1,10 @@
+ARG A=3.19
+ARG A=3.20
+FROM alpine:$A
+ARG A=1
+LABEL one=$A
+ENV A=env
+ARG A=2
+LABEL two=$A
+ARG A
+LABEL three=$A

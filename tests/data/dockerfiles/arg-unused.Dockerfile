@@ -1,0 +1,3 @@
+ARG NEVER
+FROM alpine:3.20
+ARG NOR=1

@@ -1,0 +1,3 @@
+FROM alpine:3.20
+LABEL a=1
+ARG A=1 \

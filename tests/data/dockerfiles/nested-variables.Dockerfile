@@ -1,0 +1,7 @@
+ARG REGISTRY
+ARG IMAGE=${REGISTRY:+${REGISTRY}/}alpine
+ARG TAG=${VERSION:-${FALLBACK:-3.20}}
+FROM ${IMAGE}:${TAG:-${NO}} AS a
+ARG A=${B:-${C:-"d e"}}
+ARG B
+LABEL a=$A

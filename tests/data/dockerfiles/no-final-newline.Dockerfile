@@ -1,0 +1,6 @@
+ARG TAG=3.20
+FROM alpine:$TAG AS a
+FROM a
+ARG A=1
+LABEL a=$A
+ARG A=2

@@ -1,0 +1,4 @@
+FROM alpine:3.20
+ARG HTTP_PROXY
+ARG no_proxy=x
+RUN echo

@@ -1,0 +1,366 @@
+//! What is read in the Dockerfiles of `tests/data/dockerfiles`, each nasty in its own way.
+//!
+//! Beside each lies an `.expect` file. Its first lines are written by hand: after `#` what is nasty,
+//! after `buildah:` a `yes` or why Buildah is not asked, and a `lower` line for each set of
+//! arguments and target (which may say for itself why Buildah is not asked). The rest is what is read, and what is read once that is lowered.
+//! `IMGPLAN_EXPECT=write` writes the rest anew, for `git diff` to show.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use imgplan::base::name::Platform;
+use imgplan::dockerfile::{Dockerfile, LowerError, LowerSubject, ReferenceKind};
+use serde::Deserialize;
+
+/// A Dockerfile of the folder and what is expected of it.
+struct Case {
+    name: String,
+    text: String,
+    expected: String,
+    lowers: Vec<(String, Lower)>,
+    /// Whether Buildah is asked.
+    asked: bool,
+}
+
+/// What is put into a Dockerfile.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lower {
+    #[serde(default)]
+    args: BTreeMap<String, String>,
+    target: Option<String>,
+    /// Why Buildah is not asked for this, if it is for the rest.
+    buildah: Option<String>,
+}
+
+impl Lower {
+    fn of(&self, file: &Dockerfile) -> Result<Dockerfile, Vec<LowerError>> {
+        file.lowered(&self.args, self.target.as_deref())
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dockerfiles")
+}
+
+/// All of the folder, in order.
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("Dockerfile") => cases.push(case(name, &path)),
+            Some("expect") => assert!(path.with_extension("Dockerfile").exists(), "{name} is gone"),
+            _ => assert_eq!(name, ".gitattributes", "what is {}?", path.display()),
+        }
+    }
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    cases
+}
+
+fn case(name: String, path: &Path) -> Case {
+    let text = std::fs::read_to_string(path).unwrap();
+    let expected = std::fs::read_to_string(path.with_extension("expect"));
+    let expected = expected.unwrap_or_else(|error| panic!("{name} expects nothing: {error}"));
+    let lowers = expected.lines().filter_map(|line| line.strip_prefix("lower ")).map(|line| {
+        let lower = serde_json::from_str(line).unwrap_or_else(|e| panic!("{name}: {line}: {e}"));
+        (line.to_owned(), lower)
+    });
+    let lowers = lowers.collect();
+    let buildah = expected.lines().find_map(|line| line.strip_prefix("buildah: "));
+    let buildah = buildah.unwrap_or_else(|| panic!("{name} says nothing of Buildah"));
+    let asked = buildah == "yes";
+    Case { name, text, expected, lowers, asked }
+}
+
+/// A text on one line.
+fn shown(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| match c {
+            ' ' => vec![c],
+            c if c.is_whitespace() || c.is_control() => c.escape_default().collect(),
+            c => vec![c],
+        })
+        .collect()
+}
+
+/// What is read in a file, a line a fact.
+fn facts(file: &Dockerfile, indent: &str) -> String {
+    let mut out = String::new();
+    for (index, stage) in file.stages().iter().enumerate() {
+        let name = stage.name.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
+        writeln!(out, "{indent}stage {index}{name}").unwrap();
+    }
+    for arg in file.args() {
+        let place = arg.stage.map_or("global".to_owned(), |stage| format!("stage {stage}"));
+        let written = shown(&file.text()[arg.span]);
+        writeln!(out, "{indent}arg {written}  ({place})").unwrap();
+    }
+    for reference in file.references(Platform::Amd64) {
+        let kind = match reference.kind {
+            ReferenceKind::From => "FROM",
+            ReferenceKind::CopyFrom => "COPY --from",
+            ReferenceKind::MountFrom => "RUN --mount=from",
+        };
+        let image = reference.image.unwrap_or_else(|error| format!("? {}", error.message));
+        let written = shown(&reference.text);
+        let written = if written == image { String::new() } else { format!("  ({written})") };
+        writeln!(out, "{indent}image {kind} {image}{written}").unwrap();
+    }
+    for source in file.copy_sources(Platform::Amd64) {
+        let unknown = if source.resolved { "" } else { "? " };
+        writeln!(out, "{indent}copies {unknown}{}", shown(&source.path)).unwrap();
+    }
+    out
+}
+
+/// What the `.expect` file has to say.
+fn report(case: &Case) -> String {
+    let by_hand = |line: &&str| line.starts_with('#') || line.starts_with("buildah: ");
+    let mut out = String::new();
+    for line in case.expected.lines().filter(by_hand) {
+        writeln!(out, "{line}").unwrap();
+    }
+    let file = match Dockerfile::parse(&case.text) {
+        Ok(file) => file,
+        Err(errors) => {
+            for error in errors {
+                let place = shown(&case.text[error.span.clone()]);
+                writeln!(out, "refused: {error}  ({place})").unwrap();
+            }
+            return out;
+        }
+    };
+    out.push_str(&facts(&file, ""));
+    for (line, lower) in &case.lowers {
+        writeln!(out, "lower {line}").unwrap();
+        match lower.of(&file) {
+            Ok(lowered) => {
+                let new = |line: &&str| !case.text.lines().any(|old| old == *line);
+                for line in lowered.text().lines().filter(new) {
+                    writeln!(out, "  line {}", shown(line)).unwrap();
+                }
+                out.push_str(&facts(&lowered, "  "));
+            }
+            Err(errors) => {
+                for LowerError { subject, message, help } in errors {
+                    let subject = match subject {
+                        LowerSubject::Arg(name) => format!("arg {name}"),
+                        LowerSubject::Target => "target".to_owned(),
+                    };
+                    writeln!(out, "  refused {}: {message}: {help}", shown(&subject)).unwrap();
+                }
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn every_file_is_read_as_expected() {
+    let cases = cases();
+    assert!(cases.len() >= 45, "{} files: are these all?", cases.len());
+    let write = std::env::var_os("IMGPLAN_EXPECT").is_some_and(|how| how == "write");
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let moot = !case.asked && case.lowers.iter().any(|(_, lower)| lower.buildah.is_some());
+        assert!(!moot, "{}: Buildah is asked for none of it, so why say it of one?", case.name);
+        let report = report(case);
+        if report == case.expected {
+            continue;
+        }
+        if write {
+            std::fs::write(folder().join(format!("{}.expect", case.name)), &report).unwrap();
+        }
+        wrong.push(format!("== {}: expected\n{}== found\n{report}", case.name, case.expected));
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[cfg(target_os = "linux")]
+mod built {
+    //! That Buildah makes the same image of a lowered file as of the original with the arguments
+    //! and the target that were lowered.
+
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::process::Command;
+
+    use super::{Case, Dockerfile, Lower, Path, PathBuf, Platform, cases};
+    use crate::support::{Buildah, Image, TestEnv, skip};
+
+    /// What stands in for every program of a base: it writes down how it was called, and what it
+    /// finds where the Dockerfiles mount something. So the image tells what each RUN saw.
+    const RECORDER: &str = r#"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+extern char **environ;
+static int order(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+int main(int count, char **args) {
+    FILE *out = fopen("/ran", "a");
+    if (!out) return 1;
+    for (int i = 0; i < count; i++) fprintf(out, "arg %s\n", args[i]);
+    int n = 0;
+    while (environ[n]) n++;
+    qsort(environ, n, sizeof *environ, order);
+    for (int i = 0; i < n; i++)
+        if (strncmp(environ[i], "HOSTNAME=", 9)) fprintf(out, "env %s\n", environ[i]);
+    static const char *mounts[] = {"/mnt/base", "/tools/base", "/go/base", "/c/base"};
+    for (int i = 0; i < 4; i++) {
+        char line[256];
+        FILE *in = fopen(mounts[i], "r");
+        if (!in) continue;
+        while (fgets(line, sizeof line, in)) fprintf(out, "%s %s\n", mounts[i], line);
+        fclose(in);
+    }
+    return fclose(out);
+}
+"#;
+
+    /// It runs where there is nothing else, no library either. The error is what the compiler said.
+    fn compile_recorder(to: &Path) -> Result<(), String> {
+        let source = to.with_extension("c");
+        fs::write(&source, RECORDER).unwrap();
+        let mut cc = Command::new("cc");
+        let output = cc.args(["-static", "-O1", "-o"]).args([to, &source]).output();
+        let output = output.map_err(|error| error.to_string())?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(()) } else { Err(said) }
+    }
+
+    /// One builder with its storage, and the bases that it has.
+    struct Builder<'e> {
+        buildah: Buildah,
+        dir: PathBuf,
+        recorder: &'e Path,
+        bases: BTreeSet<String>,
+        /// The files of which something was built, both ways.
+        built: BTreeSet<String>,
+    }
+
+    impl Builder<'_> {
+        /// Makes an image that says its own name.
+        fn base(&mut self, name: &str) -> Result<(), String> {
+            // Only images of this machine have no host in their name.
+            let (first, rest) = name.split_once('/').unwrap_or(("", name));
+            let host = first.contains(['.', ':']);
+            let host = host || first == "localhost" && !rest.is_empty();
+            let full = if host { name.to_owned() } else { format!("localhost/{name}") };
+            if !self.bases.insert(full.clone()) {
+                return Ok(());
+            }
+            let context = self.dir.join("base");
+            fs::create_dir_all(&context).unwrap();
+            fs::copy(self.recorder, context.join("sh")).unwrap();
+            fs::write(context.join("base"), name).unwrap();
+            let text = "FROM scratch\nCOPY sh /bin/sh\nCOPY base /etc/base\nENV FROM_BASE=1\n";
+            fs::write(context.join("Dockerfile"), text).unwrap();
+            self.buildah.store(&context, &full)
+        }
+
+        /// A context with what the files copy.
+        fn context(&self, files: [&Dockerfile; 2]) -> PathBuf {
+            let context = self.dir.join("context");
+            let _ = fs::remove_dir_all(&context);
+            fs::create_dir(&context).unwrap();
+            for source in files.iter().flat_map(|file| file.copy_sources(Platform::Amd64)) {
+                let path = source.path.replace('*', "any");
+                let to = context.join(path.trim_start_matches('/'));
+                fs::create_dir_all(to.parent().unwrap()).unwrap();
+                fs::write(to, &source.path).unwrap();
+            }
+            context
+        }
+
+        /// Compares the two ways to build; the answer is what is wrong.
+        fn compare(&mut self, case: &Case, file: &Dockerfile, lower: &Lower) -> Option<String> {
+            let lowered = lower.of(file).ok()?;
+            for reference in lowered.references(Platform::Amd64) {
+                let image = reference.image.map_err(|error| error.to_string());
+                if let Err(problem) = image.and_then(|image| self.base(&image)) {
+                    return Some(problem);
+                }
+            }
+            let context = self.context([file, &lowered]);
+            let path = |name: &str| self.dir.join(name).display().to_string();
+            let mut options: Vec<String> = Vec::new();
+            for (name, value) in &lower.args {
+                options.extend(["--build-arg".to_owned(), format!("{name}={value}")]);
+            }
+            options.extend(lower.target.iter().map(|target| format!("--target={target}")));
+            let options: Vec<&str> = options.iter().map(String::as_str).collect();
+            fs::write(path("original"), &case.text).unwrap();
+            fs::write(path("lowered"), lowered.text()).unwrap();
+            let original = self.buildah.image(&context, &path("original"), &options);
+            let lowered = self.buildah.image(&context, &path("lowered"), &[]);
+            match (original, lowered) {
+                (Ok(original), Ok(lowered)) => {
+                    self.built.insert(case.name.clone());
+                    let same = original == lowered && original.files.contains_key("etc/base");
+                    let same = same || case.name.starts_with("scratch") && original == lowered;
+                    (!same).then(|| difference(&original, &lowered))
+                }
+                (original, lowered) => {
+                    let said = [original.err(), lowered.err()];
+                    Some(said.map(|said| said.unwrap_or_else(|| "built".to_owned())).join("\n"))
+                }
+            }
+        }
+    }
+
+    /// The lines that differ.
+    fn difference(a: &Image, b: &Image) -> String {
+        let (a, b) = (format!("{a:#?}"), format!("{b:#?}"));
+        let of = |a: &str, b: &str, mark: &str| {
+            let other: BTreeSet<&str> = b.lines().collect();
+            let lines = a.lines().filter(|line| !other.contains(line));
+            lines.map(|line| format!("{mark} {line}")).collect::<Vec<_>>()
+        };
+        [of(&a, &b, "-"), of(&b, &a, "+")].concat().join("\n")
+    }
+
+    #[test]
+    fn lowered_is_built_as_with_arguments_and_target() {
+        let env = TestEnv::at("http://127.0.0.1:9");
+        let recorder = env.everything().join("recorder");
+        let cases: Vec<Case> = cases().into_iter().filter(|case| case.asked).collect();
+        // Each thread has a storage of its own: one is locked while it is written.
+        let Some(first) = Buildah::find(env.everything().join("storage-0")) else { return };
+        let second = Buildah::find(env.everything().join("storage-1")).unwrap();
+        if let Err(why) = compile_recorder(&recorder) {
+            return skip(&format!("no static program can be made: {why}"));
+        }
+        let (env, recorder, cases) = (&env, &recorder, &cases);
+        let work = |(index, buildah): (usize, Buildah)| {
+            let dir = env.everything().join(format!("work-{index}"));
+            fs::create_dir(&dir).unwrap();
+            let (bases, built) = (BTreeSet::new(), BTreeSet::new());
+            let mut builder = Builder { buildah, dir, recorder, bases, built };
+            let mut wrong = Vec::new();
+            for case in cases.iter().skip(index).step_by(2) {
+                let file = Dockerfile::parse(&case.text).unwrap();
+                let asked = |(_, lower): &&(String, Lower)| lower.buildah.is_none();
+                for (line, lower) in case.lowers.iter().filter(asked) {
+                    if let Some(problem) = builder.compare(case, &file, lower) {
+                        wrong.push(format!("== {} {line}\n{problem}", case.name));
+                    }
+                }
+                if !builder.built.contains(&case.name) {
+                    wrong.push(format!("== {}: nothing of it was built", case.name));
+                }
+            }
+            wrong
+        };
+        let wrong = std::thread::scope(|scope| {
+            let threads = [(0, first), (1, second)].map(|one| scope.spawn(move || work(one)));
+            threads.map(|thread| thread.join().unwrap()).concat()
+        });
+        assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+        assert!(cases.len() >= 40, "{} files: are these all?", cases.len());
+    }
+}

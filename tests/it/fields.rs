@@ -1,0 +1,667 @@
+//! What the fields of an image and of the manifest come to in the workspace: tags that are known
+//! later, arguments and targets, groups, labels, and names that moved.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use imgplan::base::digest::{Digest, Fingerprint};
+use imgplan::manifest::Workspace;
+use imgplan::manifest::workspace::{BuildOrigin, Origin, Unit};
+use insta::assert_snapshot;
+
+use crate::support::TestEnv;
+
+/// What every manifest here stands beside.
+fn beside() -> TestEnv {
+    let env = TestEnv::at("http://127.0.0.1:1");
+    env.context("app", "FROM scratch\n")
+        .context("base", "FROM scratch\n")
+        .context("stages", "ARG B=base\nFROM $B AS one\nRUN one\n\nFROM alpine:3 AS two\nRUN two\n")
+        .context("arch", "FROM base-$TARGETARCH\n")
+        .context("unset", "ARG B\nFROM $B\n");
+    env
+}
+
+fn load(manifest: &str) -> Workspace {
+    let env = beside();
+    env.write("imgplan.yaml", format!("version: 1\n{manifest}"));
+    Workspace::load(&env.path("imgplan.yaml"), &|_| None)
+        .unwrap_or_else(|error| panic!("{manifest}: {:#?}", error.problems))
+}
+
+/// What is said of a manifest that is wrong.
+fn refused(manifest: &str) -> String {
+    let env = beside();
+    env.write("imgplan.yaml", format!("version: 1\n{manifest}"));
+    let refused = env.run(["validate"]);
+    refused.code(1);
+    refused.shown()
+}
+
+fn keys(workspace: &Workspace) -> Vec<String> {
+    workspace.units.iter().map(Unit::shown).collect()
+}
+
+fn unit<'w>(workspace: &'w Workspace, name: &str) -> &'w Unit {
+    workspace.units.iter().find(|unit| unit.image.as_str() == name).unwrap()
+}
+
+fn build<'w>(workspace: &'w Workspace, name: &str) -> &'w BuildOrigin {
+    let Origin::Build(build) = &unit(workspace, name).origin else { panic!("{name} is built") };
+    build
+}
+
+/// What the Dockerfile of an image names, as `text -> base` or `text -> image (external)`.
+fn named(workspace: &Workspace, name: &str) -> Vec<String> {
+    let build = build(workspace, name);
+    let text = |range: &std::ops::Range<usize>| &build.dockerfile.text()[range.clone()];
+    let bases = build
+        .bases
+        .iter()
+        .map(|base| format!("{} -> {}", text(&base.range), workspace.unit(base.unit).shown()));
+    let externals = build.externals.iter().map(|external| {
+        // The place among all texts is the same place.
+        assert_eq!(workspace.sources.text(external.span), text(&external.range));
+        format!("{} -> {} (external)", text(&external.range), external.image)
+    });
+    bases.chain(externals).collect()
+}
+
+#[test]
+fn tags_hold_the_architecture_and_the_fingerprint() {
+    let both = "platforms: [linux/amd64, linux/arm64]";
+    for (image, expected) in [
+        ("tag: v1", &["app:v1"][..]),
+        ("tag: \"v1-{arch}\"", &["app:v1-amd64"]),
+        ("tag: \"{fingerprint}\"", &["app:{fingerprint}"]),
+        (&format!("tag: v1, {both}"), &["app:v1-amd64", "app:v1-arm64"]),
+        (&format!("tag: \"{{arch}}.v1\", {both}"), &["app:amd64.v1", "app:arm64.v1"]),
+        (
+            &format!("tag: \"{{fingerprint}}\", {both}"),
+            &["app:{fingerprint}-amd64", "app:{fingerprint}-arm64"],
+        ),
+        (
+            &format!("tag: \"{{arch}}-{{fingerprint}}\", {both}"),
+            &["app:amd64-{fingerprint}", "app:arm64-{fingerprint}"],
+        ),
+        // From the defaults.
+        ("visibility: public", &["app:d-amd64"]),
+    ] {
+        let workspace = load(&format!(
+            "defaults: {{tag: \"d-{{arch}}\"}}\nimages:\n  - {{name: app, context: app, {image}}}\n"
+        ));
+        assert_eq!(keys(&workspace), expected, "{image}");
+        let mirror = load(
+            &format!("images:\n  - {{name: app, source: \"redis:7\", tag: d-amd64, {image}}}\n")
+                .replace("tag: d-amd64, tag", "tag"),
+        );
+        assert_eq!(keys(&mirror), expected, "a mirror with {image}");
+    }
+}
+
+#[test]
+fn an_open_tag_is_zeros_until_its_content_is_known() {
+    let workspace =
+        load("images:\n  - {name: app, context: app, tag: \"{arch}-{fingerprint}-x\"}\n");
+    let app = unit(&workspace, "app");
+    assert_eq!(app.key.to_string(), "app:amd64-000000000000-x");
+    let open = app.content_tag.as_ref().unwrap();
+    let known = open.with_fingerprint(&Fingerprint(Digest::from_bytes([0x1f; 32])));
+    assert_eq!(known.as_str(), "amd64-1f1f1f1f1f1f-x");
+    assert!(open.matches(&known));
+    assert_eq!(unit(&load("images:\n  - {name: app, context: app}\n"), "app").content_tag, None);
+}
+
+#[test]
+fn an_open_tag_is_a_base_by_its_name_alone() {
+    let images = |dockerfile: &str| {
+        let env = beside();
+        env.context("web", dockerfile);
+        env.write(
+            "imgplan.yaml",
+            "version: 1\nimages:\n  - {name: web, context: web}\n  - {name: base, context: base, tag: \"v1-{fingerprint}\"}\n",
+        );
+        Workspace::load(&env.path("imgplan.yaml"), &|_| None).unwrap()
+    };
+    assert_eq!(named(&images("FROM base\n"), "web"), ["base -> base:v1-{fingerprint}"]);
+    // The zeros are no tag that anything has.
+    let zeros = images("FROM base:v1-000000000000\n");
+    assert_eq!(named(&zeros, "web"), ["base:v1-000000000000 -> base:v1-000000000000 (external)"]);
+    assert_eq!(zeros.warnings.len(), 1);
+}
+
+#[test]
+fn args_and_a_target_are_in_the_dockerfile_before_its_bases_are_looked_for() {
+    let images = |image: &str| {
+        load(&format!(
+            "images:\n  - {{name: app, context: stages{image}}}\n  - {{name: base, context: base}}\n"
+        ))
+    };
+    for (image, expected) in [
+        ("", &["$B -> base:latest", "alpine:3 -> alpine:3 (external)"][..]),
+        (", args: {}", &["$B -> base:latest", "alpine:3 -> alpine:3 (external)"]),
+        (
+            ", args: {B: \"debian:12\"}",
+            &["$B -> debian:12 (external)", "alpine:3 -> alpine:3 (external)"],
+        ),
+        (", target: one", &["$B -> base:latest"]),
+        (", target: one, args: {B: x}", &["$B -> x (external)"]),
+        (", infer_bases: false", &[]),
+    ] {
+        let workspace = images(image);
+        assert_eq!(named(&workspace, "app"), expected, "{image}");
+        let needs = unit(&workspace, "app").needs.len();
+        assert_eq!(needs, usize::from(expected.iter().any(|one| one.contains("base"))), "{image}");
+    }
+    let lowered = images(", target: one, args: {B: x}");
+    let build = build(&lowered, "app");
+    assert!(!build.dockerfile.text().contains("alpine"), "{}", build.dockerfile);
+    assert_eq!(build.args.get("B").map(String::as_str), Some("x"));
+    assert_eq!(build.target.as_deref(), Some("one"));
+    let (name, start, _) = lowered.sources.locate(build.externals[0].span).unwrap();
+    assert!(name.ends_with("stages/Dockerfile, with args and target"), "{name}");
+    assert_eq!((start.line, start.column), (2, 6));
+}
+
+#[test]
+fn images_that_agree_share_a_lowered_dockerfile() {
+    let workspace = load(
+        "images:
+  - {name: app, context: stages, args: {B: x}}
+  - {name: web, context: stages, args: {B: x}, infer_bases: false}
+  - {name: job, context: stages, args: {B: y}}
+",
+    );
+    let of = |name| &build(&workspace, name).dockerfile;
+    assert!(Arc::ptr_eq(of("app"), of("web")));
+    assert_ne!(of("app"), of("job"));
+}
+
+#[test]
+fn units_of_several_platforms_may_have_bases_of_their_own() {
+    let workspace = load(
+        "images:
+  - {name: app, context: arch, platforms: [linux/amd64, linux/arm64]}
+  - {name: base-arm64, context: base, platforms: [linux/arm64]}
+",
+    );
+    let of: Vec<(usize, usize)> = workspace
+        .units
+        .iter()
+        .filter_map(|unit| match &unit.origin {
+            Origin::Build(build) if unit.image.as_str() == "app" => {
+                Some((build.bases.len(), build.externals.len()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(of, [(0, 1), (1, 0)]);
+}
+
+#[test]
+fn without_inference_only_needs_count() {
+    // A reference that nobody can know is no error then.
+    let workspace = load(
+        "defaults: {infer_bases: false}
+images:
+  - {name: app, context: unset, needs: [base]}
+  - {name: base, context: base}
+  - {name: web, context: stages, infer_bases: true}
+",
+    );
+    assert_eq!(named(&workspace, "app"), [""; 0]);
+    assert_eq!(unit(&workspace, "app").needs.len(), 1);
+    assert_eq!(named(&workspace, "web").len(), 2);
+}
+
+#[test]
+fn labels_merge_groups_unite_and_all_else_overrides() {
+    let workspace = load("defaults:
+  {max_age: 7d, protect: true, labels: {team: a, tier: one}, groups: [all], infer_bases: true}
+images:
+  - {name: app, context: app, max_age: 1m, protect: false, labels: {team: b, own: \"\"}, groups: [web]}
+  - {name: base, context: base, tag: v1, platforms: [linux/amd64, linux/arm64]}
+  - {name: cache, source: \"redis:7\", groups: [all], labels: {x: y}}
+groups:
+  web: [\"b*\"]
+  arm: [\"*:*-arm64\"]
+  tagged: [\"base:v?\", cache]
+  nobody: [nobody, \"app:v1\"]
+");
+    let shown: Vec<String> = workspace
+        .units
+        .iter()
+        .map(|unit| {
+            let groups: Vec<&str> = unit.groups.iter().map(String::as_str).collect();
+            let labels: Vec<String> =
+                unit.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let age = unit.max_age.unwrap_or_default().as_secs();
+            let protect = unit.protect;
+            format!("{}: {age} {protect:?} {groups:?} {}", unit.key, labels.join(" "))
+        })
+        .collect();
+    assert_snapshot!(shown.join("\n"), @r#"
+    app:latest: 60 Some(false) ["all", "web"] own= team=b tier=one
+    base:v1-amd64: 604800 Some(true) ["all", "tagged", "web"] team=a tier=one
+    base:v1-arm64: 604800 Some(true) ["all", "arm", "tagged", "web"] team=a tier=one
+    cache:7: 604800 Some(true) ["all", "tagged"] team=a tier=one x=y
+    "#);
+    assert_eq!(unit(&workspace, "app").max_age, Some(Duration::from_mins(1)));
+    let warnings: Vec<&str> = workspace.warnings.iter().map(|w| w.message.as_str()).collect();
+    assert_eq!(warnings, ["no image matches `nobody`", "no image matches `app:v1`"]);
+    let nothing = load("images:\n  - {name: app, context: app}\n");
+    assert_eq!(unit(&nothing, "app").protect, None);
+    assert_eq!(unit(&nothing, "app").max_age, None);
+}
+
+#[test]
+fn moves_are_followed_to_their_ends() {
+    let workspace = load(
+        "images:
+  - {name: app, context: app, tag: v2}
+  - {name: web, context: app, tag: \"{fingerprint}\"}
+moved:
+  - {from: a, to: b}
+  - {from: b, to: c}
+  - {from: c, to: app}
+  - {from: \"a:v1\", to: \"app:v2\"}
+  - {from: \"x:v2\", to: \"b:v2\"}
+  - {from: \"web:v1\", to: \"web:0123456789ab\"}
+removed:
+  - {name: old}
+  - {name: \"app:v1\", destroy: true}
+",
+    );
+    let moved: Vec<String> =
+        workspace.moved.iter().map(|moved| format!("{} -> {}", moved.from, moved.to)).collect();
+    assert_eq!(
+        moved,
+        [
+            // What names a tag comes first, since it is meant first.
+            "a:v1 -> app:v2",
+            "x:v2 -> app:v2",
+            "web:v1 -> web:0123456789ab",
+            "a -> app",
+            "b -> app",
+            "c -> app",
+        ]
+    );
+    let removed: Vec<String> = workspace
+        .removed
+        .iter()
+        .map(|removed| format!("{} {}", removed.from, removed.destroy))
+        .collect();
+    assert_eq!(removed, ["old false", "app:v1 true"]);
+    let span = workspace.moved[0].span;
+    assert_eq!(workspace.sources.text(span), "\"a:v1\"");
+}
+
+#[test]
+fn what_cannot_be_lowered_is_told_where_the_manifest_says_it() {
+    assert_snapshot!(refused("images:
+  - name: app
+    context: stages
+    args:
+      C: d
+    target: three
+"), @"
+    exit 1
+    --- stderr
+      × the Dockerfile does not declare `C`
+       ╭─[imgplan.yaml:6:7]
+     5 │     args:
+     6 │       C: d
+       ·       ┬
+       ·       ╰── here
+     7 │     target: three
+       ╰────
+      help: did you mean `B`?
+
+      × the Dockerfile has no stage `three`
+       ╭─[imgplan.yaml:7:13]
+     6 │       C: d
+     7 │     target: three
+       ·             ──┬──
+       ·               ╰── here
+       ╰────
+      help: its stages are `one`, `two`
+
+    error: 2 problems in imgplan.yaml; nothing was sent
+    ");
+}
+
+#[test]
+fn what_is_wrong_in_a_lowered_dockerfile_is_shown_there() {
+    assert_snapshot!(refused("images:
+  - {name: app, context: unset, args: {B: \"\"}}
+"), @"
+    exit 1
+    --- stderr
+      × `$B` cannot be known: `$B` names no image, since `B` has no value
+       ╭─[unset/Dockerfile, with args:2:6]
+     1 │ ARG B=
+     2 │ FROM $B
+       ·      ─┬
+       ·       ╰── here
+       ╰────
+      help: give `B` a value under `args:`, or a default in the Dockerfile before the first FROM; or
+            set `infer_bases: false` and name its bases under `needs:`
+
+    error: 1 problem in imgplan.yaml; nothing was sent
+    ");
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a snapshot")]
+fn how_wrong_moves_look() {
+    assert_snapshot!(refused("images:
+  - {name: app, context: app}
+moved:
+  - {from: x, to: x}
+  - {from: a, to: b}
+  - {from: b, to: c}
+  - {from: c, to: b}
+  - {from: old, to: apps}
+  - {from: old, to: app}
+  - {from: \"older:v1\", to: ap}
+removed:
+  - {name: old}
+  - {name: app}
+"), @r#"
+    exit 1
+    --- stderr
+      × these names move in a circle: x -> x
+       ╭─[imgplan.yaml:5:19]
+     4 │ moved:
+     5 │   - {from: x, to: x}
+       ·                   ┬
+       ·                   ╰── x moves to x
+     6 │   - {from: a, to: b}
+       ╰────
+      help: let the last move to an image
+
+      × these names move in a circle: b -> c -> b
+       ╭─[imgplan.yaml:7:19]
+     6 │   - {from: a, to: b}
+     7 │   - {from: b, to: c}
+       ·                   ┬
+       ·                   ╰── b moves to c
+     8 │   - {from: c, to: b}
+       ·                   ┬
+       ·                   ╰── c moves to b
+     9 │   - {from: old, to: apps}
+       ╰────
+      help: let the last move to an image
+
+      × two images move to `b`
+       ╭─[imgplan.yaml:8:19]
+     5 │   - {from: x, to: x}
+     6 │   - {from: a, to: b}
+       ·                   ┬
+       ·                   ╰── here
+     7 │   - {from: b, to: c}
+     8 │   - {from: c, to: b}
+       ·                   ┬
+       ·                   ╰── and here
+     9 │   - {from: old, to: apps}
+       ╰────
+      help: remove one of the two
+
+      × no image of this manifest is called `apps`
+        ╭─[imgplan.yaml:9:21]
+      8 │   - {from: c, to: b}
+      9 │   - {from: old, to: apps}
+        ·                     ──┬─
+        ·                       ╰── here
+     10 │   - {from: old, to: app}
+        ╰────
+      help: did you mean `app`?
+
+      × `old` moves twice
+        ╭─[imgplan.yaml:10:12]
+      8 │   - {from: c, to: b}
+      9 │   - {from: old, to: apps}
+        ·            ─┬─
+        ·             ╰── here
+     10 │   - {from: old, to: app}
+        ·            ─┬─
+        ·             ╰── and here
+     11 │   - {from: "older:v1", to: ap}
+        ╰────
+      help: remove one of the two
+
+      × `older:v1` and `ap` differ in having a tag
+        ╭─[imgplan.yaml:11:28]
+     10 │   - {from: old, to: app}
+     11 │   - {from: "older:v1", to: ap}
+        ·            ─────┬────      ─┬
+        ·                 │           ╰── to this
+        ·                 ╰── from this
+     12 │ removed:
+        ╰────
+      help: write a tag on both sides, or on neither to move every tag
+
+      × `old` is both moved and removed
+        ╭─[imgplan.yaml:13:12]
+      8 │   - {from: c, to: b}
+      9 │   - {from: old, to: apps}
+        ·            ─┬─
+        ·             ╰── moved
+     10 │   - {from: old, to: app}
+     11 │   - {from: "older:v1", to: ap}
+     12 │ removed:
+     13 │   - {name: old}
+        ·            ─┬─
+        ·             ╰── removed
+     14 │   - {name: app}
+        ╰────
+      help: remove one of the two entries
+
+      × the manifest still has `app`
+       ╭─[imgplan.yaml:3:12]
+     2 │ images:
+     3 │   - {name: app, context: app}
+       ·            ─┬─
+       ·             ╰── here it is
+     4 │ moved:
+       ╰────
+        ╭─[imgplan.yaml:14:12]
+     13 │   - {name: old}
+     14 │   - {name: app}
+        ·            ─┬─
+        ·             ╰── here it is gone
+        ╰────
+      help: take the image out of `images`, or this entry out of here
+
+    error: 8 problems in imgplan.yaml; nothing was sent
+    "#);
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a snapshot")]
+fn how_wrong_fields_look() {
+    assert_snapshot!(refused("defaults:
+  max_age: 30s
+images:
+  - name: app
+    context: stages
+    tag: v1-{os}
+    args: {1B: x}
+    target: \" \"
+    labels: {-team: x}
+    groups: [a b]
+  - source: redis:7
+    args: {B: x}
+    target: one
+    infer_bases: true
+groups:
+  -x: [app]
+"), @r#"
+    exit 1
+    --- stderr
+      × `max_age` is below a minute: every run would make the image again
+       ╭─[imgplan.yaml:3:12]
+     2 │ defaults:
+     3 │   max_age: 30s
+       ·            ─┬─
+       ·             ╰── here
+     4 │ images:
+       ╰────
+      help: write a minute or more: 1m, 24h, 7d
+
+      × `{os}` stands for nothing in a tag
+       ╭─[imgplan.yaml:7:10]
+     6 │     context: stages
+     7 │     tag: v1-{os}
+       ·          ───┬───
+       ·             ╰── here
+     8 │     args: {1B: x}
+       ╰────
+      help: a tag may hold {arch} and {fingerprint}
+
+      × `1B` is not the name of an ARG
+       ╭─[imgplan.yaml:8:12]
+     7 │     tag: v1-{os}
+     8 │     args: {1B: x}
+       ·            ─┬
+       ·             ╰── here
+     9 │     target: " "
+       ╰────
+      help: use letters, digits and `_`; start with a letter or `_`
+
+      × a target cannot be empty
+        ╭─[imgplan.yaml:9:13]
+      8 │     args: {1B: x}
+      9 │     target: " "
+        ·             ─┬─
+        ·              ╰── here
+     10 │     labels: {-team: x}
+        ╰────
+      help: name a stage of the Dockerfile, or remove the key to build the last
+
+      × `-team` is not the key of a label
+        ╭─[imgplan.yaml:10:14]
+      9 │     target: " "
+     10 │     labels: {-team: x}
+        ·              ──┬──
+        ·                ╰── here
+     11 │     groups: [a b]
+        ╰────
+      help: use at most 128 letters, digits, `.`, `_`, `-` and `/`; start and end with a letter or a
+            digit
+
+      × `a b` is not the name of a group
+        ╭─[imgplan.yaml:11:14]
+     10 │     labels: {-team: x}
+     11 │     groups: [a b]
+        ·              ─┬─
+        ·               ╰── here
+     12 │   - source: redis:7
+        ╰────
+      help: use at most 128 letters, digits, `_`, `.` and `-`; start with a letter, a digit or `_`
+
+      × a mirror has no build arguments
+        ╭─[imgplan.yaml:13:11]
+     12 │   - source: redis:7
+     13 │     args: {B: x}
+        ·           ┬
+        ·           ╰── here
+     14 │     target: one
+        ╰────
+      help: remove it, or build from a `context` instead
+
+      × a mirror has no target
+        ╭─[imgplan.yaml:14:13]
+     13 │     args: {B: x}
+     14 │     target: one
+        ·             ─┬─
+        ·              ╰── here
+     15 │     infer_bases: true
+        ╰────
+      help: remove it, or build from a `context` instead
+
+      × a mirror has no bases to find
+        ╭─[imgplan.yaml:15:18]
+     14 │     target: one
+     15 │     infer_bases: true
+        ·                  ──┬─
+        ·                    ╰── here
+     16 │ groups:
+        ╰────
+      help: remove it, or build from a `context` instead
+
+      × `-x` is not the name of a group
+        ╭─[imgplan.yaml:17:3]
+     16 │ groups:
+     17 │   -x: [app]
+        ·   ─┬
+        ·    ╰── here
+        ╰────
+      help: use at most 128 letters, digits, `_`, `.` and `-`; start with a letter, a digit or `_`
+
+    error: 10 problems in imgplan.yaml; nothing was sent
+    "#);
+}
+
+#[test]
+fn how_images_with_open_tags_meet() {
+    assert_snapshot!(refused("images:
+  - {name: app, context: app, tag: \"{fingerprint}\"}
+  - {name: app, context: base, tag: \"{fingerprint}\"}
+  - {name: app, context: app, tag: 0123456789ab}
+"), @r#"
+    exit 1
+    --- stderr
+      × two images land on app:{fingerprint}
+       ╭─[imgplan.yaml:4:12]
+     2 │ images:
+     3 │   - {name: app, context: app, tag: "{fingerprint}"}
+       ·            ─┬─
+       ·             ╰── here
+     4 │   - {name: app, context: base, tag: "{fingerprint}"}
+       ·            ─┬─
+       ·             ╰── and here
+     5 │   - {name: app, context: app, tag: 0123456789ab}
+       ╰────
+      help: give one of them another `name:` or `tag:`
+
+      × two images land on app:0123456789ab
+       ╭─[imgplan.yaml:5:12]
+     2 │ images:
+     3 │   - {name: app, context: app, tag: "{fingerprint}"}
+       ·            ─┬─
+       ·             ╰── here
+     4 │   - {name: app, context: base, tag: "{fingerprint}"}
+     5 │   - {name: app, context: app, tag: 0123456789ab}
+       ·            ─┬─
+       ·             ╰── and here
+       ╰────
+      help: give one of them another `name:` or `tag:`
+
+    error: 2 problems in imgplan.yaml; nothing was sent
+    "#);
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_is_a_warning() {
+    let env = beside();
+    env.write(
+        "imgplan.yaml",
+        "version: 1\nimages:\n  - {name: app, context: app}\ngroups:\n  nightly: [\"ap\", \"app\"]\n",
+    );
+    assert_snapshot!(env.run(["validate"]).shown(), @r#"
+    exit 0
+    --- stdout
+    imgplan.yaml is valid: 1 image, 1 unit.
+    --- stderr
+      ⚠ no image matches `ap`
+       ╭─[imgplan.yaml:5:13]
+     4 │ groups:
+     5 │   nightly: ["ap", "app"]
+       ·             ──┬─
+       ·               ╰── here
+       ╰────
+      help: a pattern stands for whole names, or for whole `name:tag` where it has a `:`; `*` is any
+            run of characters
+    "#);
+}

@@ -1,0 +1,432 @@
+//! The service's view of images, and their life after they are made: listings, deletions, renames,
+//! moves. Against our server, in this process, under a clock that jumps.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use imgplan::api::wire::BuildImageRequest;
+use imgplan::api::{
+    Broken, Client, Endpoint, Gate, ImageState, Repeat, Transport, Tries, inventory,
+};
+use imgplan::base::limit::{Class, Limit};
+use imgplan::base::name::{ImageRef, Owner, Visibility};
+use imgplan::base::secret::ApiKey;
+use imgplan::context::{Cache, History};
+use imgplan::event::{Phase, RunEvent, Summary};
+use imgplan::manifest::Workspace;
+use imgplan::manifest::workspace::UnitId;
+use imgplan::plan::{self, Action, Change, Plan, Step};
+use imgplan::run::{self, Options, Run};
+use imgplan::server::{self, Config, Server};
+use imgplan::state::{Kind, Paths, Record, Store};
+use imgplan::survey::{self, Caches};
+use tempfile::TempDir;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// So much that nothing waits for it.
+const PLENTY: Limit = Limit { count: 10_000, window: Duration::from_secs(60) };
+
+/// A project and a service.
+struct Project {
+    dir: TempDir,
+    server: Arc<Server>,
+    client: Client,
+    /// How long a run may take.
+    timeout: Option<Duration>,
+    events: Vec<RunEvent>,
+}
+
+/// Carries requests to a server in this process.
+struct Inside(Arc<Server>);
+
+impl Transport for Inside {
+    fn send(&self, request: reqwest::Request) -> BoxFuture<'_, Result<reqwest::Response, Broken>> {
+        async move {
+            let request: axum::http::Request<reqwest::Body> = request.try_into().unwrap();
+            let answer = self.0.call(request.map(axum::body::Body::new)).await;
+            let cut = |cut: server::Cut| Broken { sent: true, message: cut.to_string() };
+            let (head, body) = answer.map_err(cut)?.into_parts();
+            let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+            Ok(axum::http::Response::from_parts(head, body).into())
+        }
+        .boxed()
+    }
+}
+
+impl Project {
+    /// Limits that both sides keep, instead of plenty, and what else the server is like.
+    async fn with(limits: &[&str], config: Config) -> Self {
+        let mut all: BTreeMap<Class, Limit> =
+            Class::ALL.into_iter().map(|class| (class, PLENTY)).collect();
+        for text in limits {
+            let (class, limit) = text.split_once('=').unwrap();
+            all.insert(class.parse().unwrap(), limit.parse().unwrap());
+        }
+        let texts = all.iter().map(|(class, limit)| format!("{class}={limit}").parse().unwrap());
+        let config = Config { listen: None, limits: texts.collect(), ..config };
+        let server = Arc::new(server::start(config).await.unwrap());
+        let key = ApiKey::new("key");
+        let endpoint = Endpoint { url: server.url(), key, owner: Owner::Personal };
+        let limits: Vec<(Class, Limit)> = all.into_iter().collect();
+        let inside = Arc::new(Inside(Arc::clone(&server)));
+        let client = Client::over(&endpoint, Gate::new(&limits), inside).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir, server, client, timeout: None, events: Vec::new() }
+    }
+
+    async fn new() -> Self {
+        Self::with(&[], Config::default()).await
+    }
+
+    /// Has an owner's images transferred: by their names, with the tag `latest`.
+    async fn transfer(&self, owner: &Owner, names: &[String]) {
+        for names in names.chunks(200) {
+            let request = BuildImageRequest {
+                source_image: Some(names.join(",")),
+                team_id: match owner {
+                    Owner::Team(id) => Some(id.clone()),
+                    _ => None,
+                },
+                ..BuildImageRequest::default()
+            };
+            let (mut tries, stop) = (Tries::new(Repeat::LookFirst), CancellationToken::new());
+            self.client.initiate(&request, &mut tries, None, &stop).await.unwrap();
+        }
+        self.server.idle().await;
+    }
+
+    /// What the service has of an owner, sorted.
+    async fn has(&self, owner: &Owner) -> Vec<String> {
+        let images = inventory(&self.client, owner, None).await.unwrap();
+        let mut names: Vec<String> =
+            images.iter().map(|image| image.key().unwrap().to_string()).collect();
+        names.sort();
+        names
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn store(&self) -> Store {
+        Store::open(Paths::beside(self.dir.path()), "service").unwrap()
+    }
+
+    /// Plans by the manifest and carries it out.
+    async fn apply(&mut self, manifest: &str) -> Summary {
+        self.write("imgplan.yaml", manifest);
+        self.carry_out(None).await
+    }
+
+    /// Carries out these steps, which the state is to know.
+    async fn run(&mut self, steps: Vec<(&str, Action)>) -> Summary {
+        let step = |(key, action): (&str, Action)| Step {
+            key: key.parse().unwrap(),
+            kind: Kind::Mirror,
+            action,
+            reasons: Vec::new(),
+            needs: Vec::new(),
+            added: false,
+        };
+        let steps: Vec<Step> = steps.into_iter().map(step).collect();
+        let units = steps.len();
+        self.carry_out(Some(Plan { steps, units, ..Plan::default() })).await
+    }
+
+    async fn carry_out(&mut self, plan: Option<Plan>) -> Summary {
+        let manifest = self.dir.path().join("imgplan.yaml");
+        let workspace = Workspace::load(&manifest, &|_| None).unwrap();
+        let mut store = self.store();
+        let work = Paths::beside(self.dir.path()).work;
+        let caches = Caches { stat: Cache::read(&work), history: History::at(&work) };
+        let client = self.client.clone();
+        let facts = survey::facts(&workspace, store.state(), caches, Some(&client)).await.unwrap();
+        let plan = plan.unwrap_or_else(|| {
+            plan::build(&workspace, &facts, store.state(), &plan::Options::default())
+        });
+        let options =
+            Options { builds: 64, transfers: 1000, owner: Owner::Personal, timeout: self.timeout };
+        let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
+        let (_keep, mut signals) = tokio::sync::mpsc::unbounded_channel();
+        let mut tell = |event: &RunEvent| self.events.push(event.clone());
+        let summary = run::execute(run, &mut store, &mut tell, &mut signals).await.unwrap();
+        store.commit().unwrap();
+        summary
+    }
+
+    /// What is on record of an image: its path, owner and visibility.
+    fn known(&self, key: &str) -> Option<(String, Owner, Visibility)> {
+        let store = self.store();
+        let built = store.state().entries.get(&key.parse::<ImageRef>().unwrap())?.built.clone()?;
+        Some((built.path, built.owner, built.visibility))
+    }
+}
+
+/// A manifest of mirrors, with the tag `1`.
+fn mirrors(names: &[String]) -> String {
+    let line = |name: &String| format!("  - {{source: \"{name}:1\"}}\n");
+    let lines: Vec<String> = names.iter().map(line).collect();
+    format!("version: 1\nimages:\n{}", lines.concat())
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("i{n:03}")).collect()
+}
+
+fn change() -> Change {
+    Change { of: Owner::Personal, from: None, visibility: None, owner: None }
+}
+
+fn update(change: Change) -> Action {
+    Action::Update { unit: UnitId(0), change }
+}
+
+fn rename(from: &str) -> Action {
+    update(Change { from: Some(from.parse().unwrap()), ..change() })
+}
+
+fn remove() -> Action {
+    Action::Remove { owner: Owner::Personal, after: None }
+}
+
+fn team() -> Owner {
+    Owner::Team("t1".to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_images_of_two_owners_are_listed_by_pages() {
+    let project = Project::new().await;
+    project.transfer(&Owner::Personal, &names(600)).await;
+    project.transfer(&team(), &names(3)).await;
+    let lists = || project.server.counts_of(Class::List).accepted;
+    let before = lists();
+    let images = inventory(&project.client, &Owner::Personal, None).await.unwrap();
+    assert_eq!((images.len(), lists() - before), (600, 3));
+    assert!(images.iter().all(|image| image.state == ImageState::Complete));
+    let image = images.iter().find(|image| image.name == "i042").unwrap();
+    assert_eq!(image.path.as_deref(), Some("prime/local/i042:latest"));
+    assert_eq!(image.visibility, Some(Visibility::Private));
+    assert!(image.changed.is_some() && image.id.is_some());
+    let of_team = inventory(&project.client, &team(), Some("I00")).await.unwrap();
+    assert_eq!(of_team[0].path.as_deref(), Some("prime/team-t1/i002:latest"));
+    assert_eq!(of_team.len(), 3);
+    let one = inventory(&project.client, &Owner::Personal, Some("i599")).await.unwrap();
+    assert_eq!(one.len(), 1);
+    assert_eq!(inventory(&project.client, &Owner::Platform, None).await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_is_deleted_once_and_for_its_owner_alone() {
+    let project = Project::new().await;
+    project.transfer(&Owner::Personal, &names(2)).await;
+    project.transfer(&team(), &names(2)).await;
+    let (stop, image) = (CancellationToken::new(), "i000:latest".parse().unwrap());
+    for _ in 0..2 {
+        project.client.delete(&team(), &image, &stop).await.unwrap();
+    }
+    assert_eq!(project.has(&team()).await, ["i001:latest"]);
+    assert_eq!(project.has(&Owner::Personal).await, ["i000:latest", "i001:latest"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_updates_of_one_run_share_requests() {
+    let mut project = Project::new().await;
+    project.apply(&mirrors(&names(250))).await;
+    let (gone, stop) = ("i123:1", CancellationToken::new());
+    project.client.delete(&Owner::Personal, &gone.parse().unwrap(), &stop).await.unwrap();
+    let keys: Vec<String> = names(250).iter().map(|name| format!("{name}:1")).collect();
+    let public = Change { visibility: Some(Visibility::Public), ..change() };
+    let steps = keys.iter().map(|key| (key.as_str(), update(public.clone()))).collect();
+    let summary = project.run(steps).await;
+    assert_eq!((summary.updated, summary.failures.len(), summary.skipped.len()), (249, 1, 0));
+    let failure = &summary.failures[0];
+    assert_eq!((failure.unit.to_string().as_str(), failure.phase), (gone, Phase::Update));
+    assert_eq!(failure.message, "cannot update the image: Image i123:1 not found");
+    assert!(failure.help.as_ref().unwrap().contains("deleted, renamed or moved"));
+    assert_eq!(project.server.counts_of(Class::Update).accepted, 3);
+    for (key, entry) in &project.store().state().entries {
+        let expected =
+            if key.to_string() == gone { Visibility::Private } else { Visibility::Public };
+        assert_eq!(entry.built.as_ref().unwrap().visibility, expected, "{key}");
+    }
+    let images = inventory(&project.client, &Owner::Personal, None).await.unwrap();
+    assert!(images.iter().all(|image| image.visibility == Some(Visibility::Public)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_renamed_and_moved_is_known_by_its_new_place() {
+    let mut project = Project::new().await;
+    project.apply(&mirrors(&names(4))).await;
+    let to_team = || Change { owner: Some(team()), ..change() };
+    let both = Change { from: Some("i002:1".parse().unwrap()), ..to_team() };
+    let steps = vec![
+        ("app:v2", rename("i000:1")),
+        ("i001:1", update(to_team())),
+        ("i002:2", update(both)),
+        // There is another one of this name.
+        ("i001:1", rename("i003:1")),
+    ];
+    let summary = project.run(steps).await;
+    assert_eq!((summary.updated, summary.failures.len()), (4, 0), "{:?}", summary.failures);
+    let personal = |path: &str| Some((path.to_owned(), Owner::Personal, Visibility::Private));
+    assert_eq!(project.known("app:v2"), personal("prime/local/app:v2"));
+    assert_eq!(project.known("i002:2").unwrap().0, "prime/team-t1/i002:2");
+    assert_eq!(project.known("i002:2").unwrap().1, team());
+    for old in ["i000:1", "i002:1", "i003:1"] {
+        assert_eq!(project.known(old), None, "{old}");
+    }
+    assert_eq!(project.has(&team()).await, ["i001:1", "i002:2"]);
+    assert_eq!(project.has(&Owner::Personal).await, ["app:v2", "i001:1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_overwritten() {
+    let mut project = Project::new().await;
+    project.apply(&mirrors(&names(2))).await;
+    let summary = project.run(vec![("i001:1", rename("i000:1"))]).await;
+    let failure = &summary.failures[0];
+    assert_eq!(failure.message, "cannot update the image: Image i001:1 already exists");
+    assert!(failure.help.as_ref().unwrap().contains("delete or rename the image"));
+    assert_eq!(summary.stopped, None);
+    assert_eq!(project.has(&Owner::Personal).await, ["i000:1", "i001:1"]);
+    assert!(project.known("i000:1").is_some(), "it is known by the name that it has");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_base_that_was_moved_is_found() {
+    let mut project = Project::new().await;
+    project.write("base/Dockerfile", "FROM scratch\n");
+    project.write("app/Dockerfile", "FROM base\n");
+    project.write("web/Dockerfile", "FROM base\n");
+    let image = |name: &str| format!("  - {{name: {name}, tag: v1, context: {name}}}\n");
+    let manifest = format!("version: 1\nimages:\n{}", image("base"));
+    project.apply(&manifest).await;
+    let lost = |to: &str| Record::Updated {
+        unit: "base:v1".parse().unwrap(),
+        to: Some(to.parse().unwrap()),
+        visibility: None,
+        owner: None,
+        path: None,
+    };
+    project.store().record(&[lost("base:v1")]).unwrap();
+    assert_eq!(project.known("base:v1").unwrap().0, "");
+    let before = project.server.counts_of(Class::List).accepted;
+    let all = format!("{manifest}{}{}", image("app"), image("web"));
+    let summary = project.apply(&all).await;
+    assert_eq!((summary.built, summary.failures.len()), (2, 0), "{:?}", summary.failures);
+    assert_eq!(project.known("base:v1").unwrap().0, "prime/local/base:v1", "it is on record");
+    assert_eq!(project.server.counts_of(Class::List).accepted - before, 1);
+
+    // It is not there at all.
+    project.store().record(&[lost("base:v1")]).unwrap();
+    let stop = CancellationToken::new();
+    let base = "base:v1".parse().unwrap();
+    project.client.delete(&Owner::Personal, &base, &stop).await.unwrap();
+    project.write("app/Dockerfile", "FROM base\nCOPY Dockerfile /\n");
+    let summary = project.apply(&all).await;
+    let message = "the service does not say where its base base:v1 is";
+    assert_eq!(summary.failures[0].message, message);
+    assert!(summary.failures[0].help.as_ref().unwrap().contains("renamed or moved"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_ends_right() {
+    let faults = ["cut-after", "cut-before", "html-after", "late=2s", "500", "429", "html"];
+    for (seed, kind) in (0..42).flat_map(|seed| faults.map(|kind| (seed, kind))).step_by(7 + 1) {
+        let each = |class: &str| format!("{class}:{kind}:0.4").parse().unwrap();
+        let faults = vec![each("update"), each("delete")];
+        let mut project = Project::with(&[], Config { faults, seed, ..Config::default() }).await;
+        project.apply(&mirrors(&names(6))).await;
+        let public = Change { visibility: Some(Visibility::Public), ..change() };
+        let steps = vec![
+            ("app:1", rename("i000:1")),
+            ("i001:2", rename("i001:1")),
+            ("i002:1", update(Change { owner: Some(team()), ..change() })),
+            ("i003:1", update(public)),
+            ("i004:1", remove()),
+        ];
+        let summary = project.run(steps).await;
+        let context = format!("{kind} {seed}: {:?}", summary.failures);
+        assert!(summary.is_complete() && summary.removed == 1 && summary.updated == 4, "{context}");
+        project.server.idle().await;
+        let personal = project.has(&Owner::Personal).await;
+        assert_eq!(personal, ["app:1", "i001:2", "i003:1", "i005:1"], "{context}");
+        assert_eq!(project.has(&team()).await, ["i002:1"], "{context}");
+        assert_eq!(project.known("app:1").unwrap().0, "prime/local/app:1", "{context}");
+        assert_eq!(project.known("i002:1").unwrap().0, "prime/team-t1/i002:1", "{context}");
+        assert_eq!((project.known("i000:1"), project.known("i004:1")), (None, None), "{context}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletions_wait_for_nothing_but_what_would_bring_the_image_back() {
+    let config = Config { build_time: Duration::from_secs(60), ..Config::default() };
+    let mut project = Project::with(&[], config).await;
+    project.timeout = Some(Duration::from_secs(5));
+    project.apply(&mirrors(&names(2))).await;
+    project.timeout = None;
+    let build = |key: &str| {
+        let entry = project.store().state().entries[&key.parse::<ImageRef>().unwrap()].clone();
+        Some(entry.pending.unwrap().build)
+    };
+    let after = build("i000:1");
+    let began = Instant::now();
+    let steps = vec![
+        ("i000:1", Action::Remove { owner: Owner::Personal, after }),
+        // Nobody has it: that is what was wanted.
+        ("other:1", remove()),
+    ];
+    let summary = project.run(steps).await;
+    assert_eq!((summary.removed, summary.failures.len()), (2, 0), "{:?}", summary.failures);
+    assert!((50..90).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert_eq!(project.has(&Owner::Personal).await, ["i001:1"]);
+    assert!(!project.store().state().entries.contains_key(&"i000:1".parse::<ImageRef>().unwrap()));
+    let told = project
+        .events
+        .iter()
+        .any(|event| matches!(event, RunEvent::Progress(active) if active.phase == Phase::Delete));
+    assert!(told, "{:?}", project.events);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_renamed_while_it_was_built_is_renamed_when_it_is_done() {
+    let config = Config { build_time: Duration::from_secs(60), ..Config::default() };
+    let mut project = Project::with(&[], config).await;
+    project.timeout = Some(Duration::from_secs(5));
+    project.apply(&mirrors(&names(1))).await;
+    project.timeout = None;
+    let build = project.server.builds().remove(0).id;
+    let build = imgplan::base::name::BuildId::new(build).unwrap();
+    let then = Some(Change { from: Some("i000:1".parse().unwrap()), ..change() });
+    let adopt = Action::Adopt { unit: UnitId(0), build, start: false, then };
+    let summary = project.run(vec![("app:v2", adopt)]).await;
+    assert!(summary.is_complete(), "{:?}", summary.failures);
+    assert_eq!(project.known("app:v2").unwrap().0, "prime/local/app:v2");
+    assert_eq!(project.store().state().entries.len(), 1);
+    assert_eq!(project.has(&Owner::Personal).await, ["app:v2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limits_of_updates_and_deletions_hold() {
+    let limits = ["update=2/60s", "delete=2/60s"];
+    let mut project = Project::with(&limits, Config::default()).await;
+    project.apply(&mirrors(&names(505))).await;
+    let keys: Vec<String> = names(505).iter().map(|name| format!("{name}:1")).collect();
+    let public = Change { visibility: Some(Visibility::Public), ..change() };
+    let action = |at: usize| if at < 5 { remove() } else { update(public.clone()) };
+    let steps = keys.iter().enumerate().map(|(at, key)| (key.as_str(), action(at))).collect();
+    let began = Instant::now();
+    let summary = project.run(steps).await;
+    assert_eq!((summary.removed, summary.updated, summary.failures.len()), (5, 500, 0));
+    for class in [Class::Update, Class::Delete] {
+        let counts = project.server.counts_of(class);
+        assert_eq!((counts.accepted, counts.refused, counts.peak), (5, 0, 2), "{class}");
+    }
+    assert!((120..125).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
