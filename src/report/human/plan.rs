@@ -73,7 +73,7 @@ impl Row {
         if let Action::Forget { after: Some(build) } | Action::Remove { after: Some(build), .. } =
             &step.action
         {
-            end.push_str(&format!(" (once build {build} has ended)"));
+            end = format!("{end} (once build {build} has ended)");
         }
         if step.added {
             end.push_str(" (needed by what was asked for)");
