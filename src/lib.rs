@@ -42,6 +42,8 @@
 //! | `.imgplan/upstreams` | [`upstream::memory`] | what references pointed to when registries were asked last |
 //! | `.imgplan/local/` | [`server`] | the state and the lockfile of `--local` |
 //! | `schema/imgplan.schema.json` | [`manifest::schema()`] | the manifest's JSON Schema |
+//! | `schema/plan.schema.json` | [`report::json`] | the JSON Schema of a line of `--json` |
+//! | `schema/show.schema.json` | [`cli`] | the JSON Schema of `show --json` |
 
 pub mod api;
 pub mod base;

@@ -54,6 +54,28 @@ impl PlanView<'_> {
         place.map(|(file, start, _)| format!(" ({file}:{})", start.line)).unwrap_or_default()
     }
 
+    /// What became of the last build of a unit.
+    fn became(&self, step: &Step, reason: &Reason) -> Vec<String> {
+        let (first, more) = match reason {
+            Reason::MissingRemote => {
+                let path = self.built(step).filter(|built| !built.path.is_empty());
+                (reason.to_string(), path.map(|built| format!("  it was {}", built.path)))
+            }
+            Reason::RemoteChanged { at } => {
+                let when = at.map(|at| format!("  on {}", moment(at)));
+                ("somebody else replaced it".to_owned(), when)
+            }
+            reason => {
+                let most = self.unit(step).and_then(|unit| unit.max_age);
+                (
+                    reason.to_string(),
+                    most.map(|most| format!("  the manifest allows {}", age(most))),
+                )
+            }
+        };
+        [Some(first), more].into_iter().flatten().collect()
+    }
+
     /// All that there is to say of a reason, in lines; all but the first say more of it.
     pub(super) fn in_full(&self, step: &Step, reason: &Reason) -> Vec<String> {
         match reason {
@@ -78,26 +100,8 @@ impl PlanView<'_> {
                 let failed = entry.and_then(|entry| Some(&entry.failed.as_ref()?.build));
                 vec![format!("{reason}{}", tail(pending.or(failed)))]
             }
-            Reason::MissingRemote => {
-                let built = self.built(step);
-                let path = built.filter(|built| !built.path.is_empty());
-                let path = path.map(|built| format!("  it was {}", built.path));
-                let mut lines = vec![reason.to_string()];
-                lines.extend(path);
-                lines.extend(built.map(last_build));
-                lines
-            }
-            Reason::RemoteChanged { at } => {
-                let mut lines = vec!["somebody else replaced it".to_owned()];
-                lines.extend(at.map(|at| format!("  on {}", moment(at))));
-                lines.extend(self.built(step).map(last_build));
-                lines
-            }
-            Reason::Expired { .. } => {
-                let most = self.unit(step).and_then(|unit| unit.max_age);
-                let most = most.map(|most| format!("  the manifest allows {}", age(most)));
-                let mut lines = vec![reason.to_string()];
-                lines.extend(most);
+            Reason::MissingRemote | Reason::RemoteChanged { .. } | Reason::Expired { .. } => {
+                let mut lines = self.became(step, reason);
                 lines.extend(self.built(step).map(last_build));
                 lines
             }
@@ -152,7 +156,7 @@ fn last_build(built: &Built) -> String {
 fn age(age: Duration) -> String {
     let secs = age.as_secs();
     let units = [(86_400, 'd'), (3600, 'h'), (60, 'm')];
-    match units.into_iter().find(|(unit, _)| secs > 0 && secs % unit == 0) {
+    match units.into_iter().find(|(unit, _)| secs > 0 && secs.is_multiple_of(*unit)) {
         Some((unit, letter)) => format!("{}{letter}", secs / unit),
         None => format!("{age:?}"),
     }

@@ -43,8 +43,8 @@ fn key(text: &str) -> ImageRef {
     text.parse().unwrap()
 }
 
-fn sha(digit: &str) -> Option<String> {
-    Some(format!("sha256:{}", digit.repeat(64)))
+fn sha(digit: &str) -> String {
+    format!("sha256:{}", digit.repeat(64))
 }
 
 fn at(text: &str) -> Timestamp {
@@ -228,10 +228,9 @@ fn files(count: usize) -> Reason {
     Reason::ContextChanged { files: Some((0..count).map(file).collect()) }
 }
 
-/// Every action, every reason, and all that is told besides.
-fn everything() -> World {
+/// Makes, for every reason there is; the first two are a base and what is built on it.
+fn makes(world: &mut World) -> (StepId, StepId) {
     use Kind::{Build, Mirror};
-    let mut world = World::default();
     let base =
         world.make("python-base:3.12", Build, true, vec![Reason::DockerfileChanged, files(5)]);
     let api = world.make(
@@ -243,11 +242,11 @@ fn everything() -> World {
     let reference = "docker.io/library/debian:12".to_owned();
     let moved = |old, new| Reason::BaseChanged { reference: reference.clone(), old, new };
     world.make("cron:v1", Build, false, vec![Reason::New]);
-    world.make("deb:v1", Build, true, vec![moved(sha("9"), sha("2"))]);
-    world.make("deb-pinned:v1", Build, true, vec![moved(None, sha("2"))]);
-    world.make("deb-unpinned:v1", Build, true, vec![moved(sha("2"), None)]);
+    world.make("deb:v1", Build, true, vec![moved(Some(sha("9")), Some(sha("2")))]);
+    world.make("deb-pinned:v1", Build, true, vec![moved(None, Some(sha("2")))]);
+    world.make("deb-unpinned:v1", Build, true, vec![moved(Some(sha("2")), None)]);
     let reference = "redis:7".to_owned();
-    let upstream = Reason::UpstreamChanged { reference, old: sha("a"), new: sha("b") };
+    let upstream = Reason::UpstreamChanged { reference, old: Some(sha("a")), new: Some(sha("b")) };
     world.make("redis:7", Mirror, true, vec![upstream]);
     world.make("gone:v1", Build, true, vec![Reason::MissingRemote]);
     let stolen = Some(at("2026-07-03T10:11:12Z"));
@@ -273,9 +272,16 @@ fn everything() -> World {
         true,
         vec![Reason::DependencyChanged { base: key("api:v4"), via: deep }],
     );
+    (base, api)
+}
+
+/// Every action, every reason, and all that is told besides.
+fn everything() -> World {
+    let mut world = World::default();
+    let (base, api) = makes(&mut world);
     let unit = world.unit("running:v1");
     let adopt = Action::Adopt { unit, build: build_id("8f2c"), start: false, then: None };
-    world.step("running:v1", Build, adopt, vec![Reason::Pending { age_seconds: Some(200) }]);
+    world.step("running:v1", Kind::Build, adopt, vec![Reason::Pending { age_seconds: Some(200) }]);
     let (old, new) = (Visibility::Private, Visibility::Public);
     world.update("docs:v2", vec![Reason::VisibilityChanged { old, new }]);
     let team = || Owner::Team("t".to_owned());
@@ -297,7 +303,7 @@ fn everything() -> World {
     world.plan.protected = vec![key("keep:v1")];
     world.plan.renamed = vec![Renamed { from: key("was:v1"), to: key("cron:v1") }];
     world.plan.drift = 2;
-    world.plan.unchanged = vec![Build; 412];
+    world.plan.unchanged = vec![Kind::Build; 412];
     world
 }
 
@@ -306,7 +312,7 @@ fn crowd() -> World {
     let mut world = World::default();
     let reference = "docker.io/library/debian:12".to_owned();
     for index in 0..37 {
-        let (reference, old, new) = (reference.clone(), sha("9"), sha("2"));
+        let (reference, old, new) = (reference.clone(), Some(sha("9")), Some(sha("2")));
         let reasons = vec![Reason::BaseChanged { reference, old, new }];
         world.make(&format!("service-{index}:v1"), Kind::Build, true, reasons);
     }
@@ -618,7 +624,7 @@ fn names_of_a_group_are_whole() {
 fn causes_that_are_each_ones_own_are_put_together() {
     let mut world = World::default();
     for index in 0..60 {
-        let (reference, old, new) = (format!("base-{index}:1"), sha("9"), sha("2"));
+        let (reference, old, new) = (format!("base-{index}:1"), Some(sha("9")), Some(sha("2")));
         let reasons = vec![Reason::BaseChanged { reference, old, new }];
         world.make(&format!("service-{index}:v1"), Kind::Build, true, reasons);
     }
@@ -667,7 +673,7 @@ fn a_run_of_a_part_says_so_at_its_end() {
     let mut human = Human::new(&mut out, &mut err, options(None, false, Talk::Normal));
     human.summary(&summary, Duration::from_secs(65), None).unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"
-    Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 failed, 0 skipped, in 1m05s.
+    Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 0 failed, 0 skipped, in 1m05s.
     Note: this was a part of the plan: 3 units were asked for, 1 step was left out.
     ");
 }
@@ -714,6 +720,7 @@ fn nothing_of_a_plan_moves_the_cursor() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "most of it is what is told")]
 fn each_reason_is_told_in_full() {
     let mut world = everything();
     let pattern = |text: &str| text.parse().unwrap();

@@ -96,7 +96,7 @@ fn a_pack_before_the_base_is_built_says_so() {
     assert_snapshot!(env.ok(["context", "pack", "api", "-o", "api.tar.gz"]).shown(), @"
     exit 0
     --- stderr
-    note: python-base:3.12-amd64 is not built yet; api:v1 is packed with its name as written
+    note: python-base:3.12-amd64 is not built yet; api:v1 has its name as written
     api.tar.gz: 2 files in 280 bytes, its Dockerfile at Dockerfile
     ");
     assert!(!env.exists("imgplan.lock") && !env.exists(".imgplan"));
@@ -266,6 +266,8 @@ fn help_of_the_program() {
       plan      Show what would be done, and why; changes nothing
       why       Explain one image in full: every reason and file, and its bases down to the cause
       apply     Do what the plan says, after asking
+      lock      Pin what sources and bases stand for, in the lockfile; builds nothing
+      import    Take an image that exists into the lockfile, as what the manifest says it is
       status    Show the builds that are under way, by the lockfile, the journal and the service
       show      Show what the lockfile knows
       graph     Draw what needs what, from the manifest alone

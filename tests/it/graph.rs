@@ -90,6 +90,27 @@ fn data() {
     assert_eq!(env.ok(["graph", "--json", "web"]).json(), [graph]);
 }
 
+/// A base that is not of the manifest, though it has the name of what is built on it.
+#[test]
+fn a_base_outside_is_another_node() {
+    let env = TestEnv::manifest("version: 1\nimages: [{ name: debian, tag: '12', context: a }]\n");
+    env.context("a", "FROM debian:12\n");
+    let graph = env.ok(["graph", "--json"]);
+    let graph = &graph.json()[0];
+    assert_eq!(graph["edges"], json!([{ "from": "debian:12", "to": "external debian:12" }]));
+    assert_eq!(graph["nodes"][1]["kind"], "external");
+}
+
+/// Its tag is not known before it is planned.
+#[test]
+fn a_tag_with_a_fingerprint_is_shown_as_it_is_written() {
+    let env = TestEnv::manifest(
+        "version: 1\nimages: [{ name: a, tag: 'v1-{fingerprint}', context: a }]\n",
+    );
+    env.context("a", "FROM scratch\n");
+    env.ok(["graph"]).says(r#""a:v1-{fingerprint}" [label = "a:v1-{fingerprint}\nlinux/amd64"]"#);
+}
+
 #[test]
 fn patterns_and_names_that_nothing_has() {
     let env = env();

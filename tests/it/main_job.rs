@@ -145,7 +145,7 @@ fn a_second_plan_is_empty_and_sends_nothing_that_writes() {
     assert_snapshot!(plan.shown(), @"
     exit 0
     --- stdout
-    No changes. All 7 units are as the manifest says. Compared with the lockfile and the service's pending builds.
+    No changes. All 7 units are as the manifest says. Compared with the lockfile and the service (7 images listed).
     ");
     assert_eq!(env.server().writes(), writes);
     assert_eq!(env.listing(), files);
@@ -472,7 +472,7 @@ fn a_first_ctrl_c_waits_for_what_runs_and_begins_nothing_new() {
         + on-top:latest  build   new
 
     + create
-    Order: app:v1 first, then what needs them (1 unit). Longest chain 2.
+    Order: app:v1 first, then what needs them (1 image). Longest chain 2.
     Cost: 2 builds with 25 B of context to pack, about 4 requests (initiate: 2 of 150/60s).
     Plan: 2 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
     skipped: 1 unit not begun, for the run was stopped

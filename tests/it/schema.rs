@@ -405,10 +405,11 @@ fn show_has_the_pins_of_what_is_shown() {
         "version: 1\nimages:\n  - {name: a, context: a}\n  - {source: 'redis:7'}\n",
     );
     env.context("a", "FROM scratch\n").apply();
-    let digest = format!("sha256:{}", "7".repeat(64));
+    let digest: imgplan::base::reference::OciDigest =
+        format!("sha256:{}", "7".repeat(64)).parse().unwrap();
     let mut state =
         imgplan::state::Store::read_any(&imgplan::state::Paths::beside(&env.path(""))).unwrap();
-    let pin = imgplan::state::Pin { digest: digest.parse().unwrap(), platforms: [].into() };
+    let pin = imgplan::state::Pin { digest, platforms: [].into() };
     for reference in ["docker.io/library/redis:7", "docker.io/library/debian:12"] {
         state.pins.insert(reference.to_owned(), pin.clone());
     }

@@ -73,7 +73,7 @@ impl Row {
         if let Action::Forget { after: Some(build) } | Action::Remove { after: Some(build), .. } =
             &step.action
         {
-            end.push_str(&format!(" (once build {build} has ended)"));
+            end = format!("{end} (once build {build} has ended)");
         }
         if step.added {
             end.push_str(" (needed by what was asked for)");
@@ -204,9 +204,12 @@ impl Human<'_> {
         text.replacen(&head, &self.paint(color(AnsiColor::Yellow).bold(), &head), 1)
     }
 
-    /// What is worth knowing and is no step.
+    /// What is worth knowing and is no step. It is about the whole, and not told of a part.
     fn asides(&self, view: &PlanView<'_>) -> Vec<String> {
         let mut lines = Vec::new();
+        if view.plan.partial.is_some() {
+            return lines;
+        }
         let protected = &view.plan.protected;
         if !protected.is_empty() {
             let (is, them) = if protected.len() == 1 { ("is", "it") } else { ("are", "them") };
