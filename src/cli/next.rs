@@ -45,11 +45,21 @@ pub(super) fn command(settings: &Settings, args: &ApplyArgs) -> String {
     };
     let ChoiceArgs { targets, target_file, groups, excludes, exclude_file, replace: _, prune } =
         &args.choice;
-    targets.iter().for_each(|pattern| add("--target", &pattern.to_string()));
-    target_file.iter().for_each(|path| add("--target-file", &path.to_string_lossy()));
-    groups.iter().for_each(|group| add("--group", group));
-    excludes.iter().for_each(|pattern| add("--exclude", &pattern.to_string()));
-    exclude_file.iter().for_each(|path| add("--exclude-file", &path.to_string_lossy()));
+    for pattern in targets {
+        add("--target", &pattern.to_string());
+    }
+    for path in target_file {
+        add("--target-file", &path.to_string_lossy());
+    }
+    for group in groups {
+        add("--group", group);
+    }
+    for pattern in excludes {
+        add("--exclude", &pattern.to_string());
+    }
+    for path in exclude_file {
+        add("--exclude-file", &path.to_string_lossy());
+    }
     if let Some(most) = args.max_destroy {
         add("--max-destroy", &most.to_string());
     }
