@@ -9,7 +9,9 @@ mod context;
 mod diagnostic;
 mod failure;
 mod graph;
+mod import;
 mod lists;
+mod lock;
 mod next;
 mod plan;
 mod refresh;
@@ -76,6 +78,8 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
         Command::Plan(args) => plan::run(ui, settings, args).await,
         Command::Why(args) => why::run(ui, settings, args).await,
         Command::Apply(args) => apply::run(ui, settings, args).await,
+        Command::Lock(args) => lock::run(ui, settings, args).await,
+        Command::Import(args) => import::run(ui, settings, args).await,
         Command::Status(args) => status::run(ui, settings, args).await,
         Command::Show(args) => show::run(ui, settings, args),
         Command::Graph(args) => graph::run(ui, settings, args),

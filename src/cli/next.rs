@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::args::{ApplyArgs, DEFAULT_RETRY_TIMES};
 use super::choice::ChoiceArgs;
 use super::settings::Settings;
+use crate::manifest::Given;
 
 /// The command that does a saved plan, as a shell takes it.
 pub(super) fn saved(settings: &Settings, local: bool, path: &Path) -> String {
@@ -22,8 +23,15 @@ fn beginning(settings: &Settings) -> String {
     if let Some(dir) = &settings.chdir {
         add("-C", &dir.to_string_lossy());
     }
-    if settings.manifest != Path::new("imgplan.yaml") {
-        add("-f", &settings.manifest.to_string_lossy());
+    let Given { files, vars, sets } = &settings.manifest;
+    for file in files.iter().filter(|file| files.len() > 1 || **file != Path::new("imgplan.yaml")) {
+        add("-f", &file.to_string_lossy());
+    }
+    for var in vars {
+        add("--var", &format!("{}={}", var.name, var.value));
+    }
+    for set in sets {
+        add("--set", set.text());
     }
     command
 }
@@ -124,5 +132,8 @@ mod tests {
         let again = next(&flags);
         insta::assert_snapshot!(again, @r"imgplan apply -C 'my apps' -f 'it'\''s.yaml' --limit initiate=50/2s --limit status=9/1500ms --concurrency 4 --retry-times 0 --timeout 90m --local");
         assert_eq!(next(&["--timeout", "2h", "--auto-approve"]), "imgplan apply --timeout 2h");
+        let many = ["-f", "imgplan.yaml", "-f", "b.yaml", "--var", "A=x y", "--set", "*.tag=v1"];
+        let again = "imgplan apply -f imgplan.yaml -f b.yaml --var 'A=x y' --set '*.tag=v1'";
+        assert_eq!(next(&many), again);
     }
 }

@@ -78,6 +78,9 @@ impl Planned {
         let reading = tokio::task::spawn_blocking(read);
         let workspace = Workspace::load(&settings.manifest, &env)?;
         ui.warn(&workspace.warnings, &workspace.sources)?;
+        if ui.is_verbose() && !ui.is_json() {
+            ui.skipped(&workspace.skipped)?;
+        }
         let target = Target::find(&settings.root(), &workspace, service)?;
         if let Some(warning) = target.warning() {
             ui.talk(warning)?;

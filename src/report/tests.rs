@@ -148,6 +148,7 @@ impl World {
             moved: self.moved.clone(),
             removed: self.removed.clone(),
             warnings: Vec::new(),
+            skipped: Vec::new(),
             sources: Arc::default(),
         };
         let mut sources = SourceSet::default();

@@ -96,7 +96,7 @@ fn a_pack_before_the_base_is_built_says_so() {
     assert_snapshot!(env.ok(["context", "pack", "api", "-o", "api.tar.gz"]).shown(), @"
     exit 0
     --- stderr
-    note: python-base:3.12-amd64 is not built yet; api:v1 is packed with its name as written
+    note: python-base:3.12-amd64 is not built yet; api:v1 has its name as written
     api.tar.gz: 2 files in 280 bytes, its Dockerfile at Dockerfile
     ");
     assert!(!env.exists("imgplan.lock") && !env.exists(".imgplan"));
@@ -266,6 +266,8 @@ fn help_of_the_program() {
       plan      Show what would be done, and why; changes nothing
       why       Explain one image in full: every reason and file, and its bases down to the cause
       apply     Do what the plan says, after asking
+      lock      Pin what sources and bases stand for, in the lockfile; builds nothing
+      import    Take an image that exists into the lockfile, as what the manifest says it is
       status    Show the builds that are under way, by the lockfile, the journal and the service
       show      Show what the lockfile knows
       graph     Draw what needs what, from the manifest alone
@@ -275,17 +277,24 @@ fn help_of_the_program() {
       help      Print this message or the help of the given subcommand(s)
 
     Options:
-      -f, --file <FILE>   The manifest; its paths are relative to its own folder. `-` reads standard
-                          input [env: IMGPLAN_FILE=] [default: imgplan.yaml]
-      -C, --chdir <DIR>   Run as if started in this folder [env: IMGPLAN_CHDIR=]
-          --json          Write JSON lines to standard output, and nothing else there [env:
-                          IMGPLAN_JSON=]
-          --color <WHEN>  When to colour; `auto` does on a terminal, unless `NO_COLOR` is set [env:
-                          IMGPLAN_COLOR=] [default: auto] [possible values: auto, always, never]
-      -v, --verbose       Tell more: each phase of each image [env: IMGPLAN_VERBOSE=]
-      -q, --quiet         Tell less: failures and the end [env: IMGPLAN_QUIET=]
-      -h, --help          Print help
-      -V, --version       Print version
+      -f, --file <FILE>               The manifest; its paths are relative to its own folder. `-` reads
+                                      standard input. May be repeated: the first is read as if it
+                                      included the others [env: IMGPLAN_FILE=] [default: imgplan.yaml]
+          --var <NAME=VALUE>          A variable for `${NAME}` in the manifest, over all others; may be
+                                      repeated. In the environment one a line [env: IMGPLAN_VAR]
+          --set <PATTERN.FIELD[+]=V>  Let images whose name matches say something else, as
+                                      '*.visibility=public' or 'api*.args.PY=3.13'; `+=` adds to a list.
+                                      May be repeated; in the environment one a line [env: IMGPLAN_SET]
+      -C, --chdir <DIR>               Run as if started in this folder [env: IMGPLAN_CHDIR=]
+          --json                      Write JSON lines to standard output, and nothing else there [env:
+                                      IMGPLAN_JSON=]
+          --color <WHEN>              When to colour; `auto` does on a terminal, unless `NO_COLOR` is
+                                      set [env: IMGPLAN_COLOR=] [default: auto] [possible values: auto,
+                                      always, never]
+      -v, --verbose                   Tell more: each phase of each image [env: IMGPLAN_VERBOSE=]
+      -q, --quiet                     Tell less: failures and the end [env: IMGPLAN_QUIET=]
+      -h, --help                      Print help
+      -V, --version                   Print version
     ");
 }
 

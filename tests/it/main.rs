@@ -22,9 +22,11 @@ mod layers;
 mod lost;
 mod main_job;
 mod manifests;
+mod many;
 mod moby;
 #[cfg(target_os = "linux")]
 mod packs;
+mod pins;
 mod prime;
 mod readme;
 mod render;
@@ -35,6 +37,8 @@ mod server;
 mod slow;
 mod status;
 mod support;
+#[cfg(target_os = "linux")]
+mod upstream;
 mod weather;
 mod why;
 mod windows;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use imgplan::manifest::{Workspace, schema};
+use imgplan::manifest::{Given, Workspace, schema};
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -89,6 +89,41 @@ const DOCUMENTS: &[(bool, &str)] = &[
     (true, "version: 1\ngroups: { g: [a, '*', 'a:v?', 'x/*'], empty: [] }\nimages: [{ name: a, context: a }]"),
     (true, "version: 1\nmoved: [{ from: b, to: a }, { from: 'c:v1', to: 'a:latest' }]\nremoved: [{ name: d }, { name: 'e:v1', destroy: true }]\nimages: [{ name: a, context: a }]"),
     (true, "version: 1\nmoved: []\nremoved: []\nimages: []"),
+    (true, "version: 1\ninclude: [other.yaml]"),
+    (true, "version: 1\ninclude: ['o*.yaml']\nimages: []"),
+    (true, "version: 1\nimages: [{ name: 'a-${V}', context: a, matrix: { V: ['1', x], W_2: [q], exclude: [{ V: x }] } }]"),
+    (true, "version: 1\nimages: [{ discover: { glob: a }, tag: '{path}', visibility: public }]"),
+    (true, "version: 1\nimages: [{ discover: { glob: '**', exclude: [t] }, name: 'x-{dir}-{parent}' }]"),
+    (true, "version: 1\nimages: [{ discover: { harbor: t }, name: 'x-{name}' }]"),
+    (true, "version: 1\nimages: [{ sources: ['b:1', 'c:1'], name: 'x-{path}-{registry}', tag: '{tag}' }]"),
+    (true, "version: 1\nimages: [{ sources_from: refs.txt, name: '{name}-{digest}' }]"),
+    (true, "version: 1\nimages: [{ sources_from: refs.jsonl }]"),
+    (false, "version: 1\ninclude: other.yaml"),
+    (false, "version: 1\ninclude: [7]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: [x] }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: {} }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V: x } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V: [] } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V: [1.10] } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V: [x, x] } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V-W: [x] } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V: [x, q], exclude: { V: x } } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V: [x, q], exclude: [{ V: 1 }] } }]"),
+    (false, "version: 1\nimages: [{ discover: '*' }]"),
+    (false, "version: 1\nimages: [{ discover: {} }]"),
+    (false, "version: 1\nimages: [{ discover: { glob: a, harbor: t } }]"),
+    (false, "version: 1\nimages: [{ discover: { glob: a, globs: t } }]"),
+    (false, "version: 1\nimages: [{ discover: { glob: a }, context: a }]"),
+    (false, "version: 1\nimages: [{ discover: { glob: a }, source: 'b:1' }]"),
+    (false, "version: 1\nimages: [{ discover: { glob: a }, name: 'x-{dirr}' }]"),
+    (false, "version: 1\nimages: [{ sources: 'b:1' }]"),
+    (false, "version: 1\nimages: [{ sources: [] }]"),
+    (false, "version: 1\nimages: [{ sources: ['b:1,c:1'] }]"),
+    (false, "version: 1\nimages: [{ sources: ['b:1'], source: 'c:1' }]"),
+    (false, "version: 1\nimages: [{ sources: ['b:1'], sources_from: refs.txt }]"),
+    (false, "version: 1\nimages: [{ sources: ['b:1'], dockerfile: Dockerfile }]"),
+    (false, "version: 1\nimages: [{ sources_from: [refs.txt] }]"),
+    (false, "version: 1\nimages: [{ sources_from: refs.txt, context: a }]"),
     (false, "images: []"),
     (false, "version: 2\nimages: []"),
     (false, "version: '1'\nimages: []"),
@@ -175,13 +210,20 @@ const DOCUMENTS: &[(bool, &str)] = &[
 #[test]
 fn it_agrees_with_the_program() {
     let env = TestEnv::new();
-    env.context("a", "FROM scratch\n");
+    env.context("a", "FROM scratch\n").context("t/environment", "FROM scratch\n");
+    env.write("t/task.toml", "[task]\nname = 'T'\n");
+    env.write("other.yaml", "version: 1\nimages: []\n");
+    env.write(
+        "refs.txt",
+        "r@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n",
+    );
+    env.write("refs.jsonl", "{\"source\": \"redis:7\"}\n");
     let validator = validator();
     for (right, document) in DOCUMENTS {
         let complaints = complaints(&validator, document);
         assert_eq!(complaints.is_empty(), *right, "the schema on\n{document}\n{complaints:?}");
         env.write("imgplan.yaml", document);
-        let loaded = Workspace::load(&env.path("imgplan.yaml"), &|_| None);
+        let loaded = Workspace::load(&Given::file(env.path("imgplan.yaml")), &|_| None);
         let problems = loaded.err().map_or_else(Vec::new, |error| error.problems);
         assert_eq!(problems.is_empty(), *right, "the program on\n{document}\n{problems:?}");
     }
