@@ -258,13 +258,15 @@ impl Human<'_> {
 
     fn order(&self, view: &PlanView<'_>) -> Option<String> {
         let steps = &view.plan.steps;
-        let bases: BTreeSet<_> = steps.iter().flat_map(|step| &step.needs).collect();
+        // What goes waits for what has its place: that is no order that anybody has to know.
+        let made = || steps.iter().filter(|step| step.unit().is_some());
+        let bases: BTreeSet<_> = made().flat_map(|step| &step.needs).collect();
         let keys: Vec<&ImageRef> =
             bases.iter().filter_map(|step| Some(&steps.get(step.0)?.key)).collect();
         if keys.is_empty() {
             return None;
         }
-        let wait = steps.iter().filter(|step| !step.needs.is_empty()).count();
+        let wait = made().filter(|step| !step.needs.is_empty()).count();
         Some(self.prose(&format!(
             "Order: {} first, then what needs them ({}). Longest chain {}.",
             names(&keys, FEW),
