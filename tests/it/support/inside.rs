@@ -178,7 +178,8 @@ impl World {
     async fn apply(&self, client: Client, events: &mut Vec<RunEvent>) -> Option<Summary> {
         let workspace = self.workspace();
         let mut store = Store::open(self.paths(), "service").unwrap();
-        let facts = self.facts(&workspace, store.state(), Some(&client)).await;
+        let mut facts = self.facts(&workspace, store.state(), Some(&client)).await;
+        survey::refresh(store.state(), &client, None, &mut facts).await;
         let Decision { workspace, plan, learned, noted } =
             plan::decide(workspace, &facts, store.state(), &plan::Options::default());
         store.record(&learned).unwrap();
