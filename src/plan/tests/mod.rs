@@ -1,7 +1,9 @@
 //! The planner on worlds made by hand and on random ones.
 
+mod again;
 mod merge;
 mod model;
+mod moves;
 mod pins;
 mod properties;
 mod reasons;
