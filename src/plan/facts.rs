@@ -1,6 +1,6 @@
 //! What was found out about the world before planning. Plain values.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub struct Facts {
     pub submissions: HashMap<ImageRef, Option<Found>>,
     /// The images of each owner that the service was asked about.
     pub images: HashMap<Owner, HashMap<ImageRef, Remote>>,
+    /// The units on record that it was asked about, where not about all: of others nothing is known.
+    pub only: Option<HashSet<ImageRef>>,
     /// What public references stand for now, where registries were asked; these win over the pins of
     /// the lockfile.
     pub pins: BTreeMap<String, Pin>,
@@ -114,7 +116,8 @@ pub struct Found {
 impl Facts {
     /// The image of a unit as the service lists it; the outer `None` where it was not asked.
     pub fn remote(&self, owner: &Owner, unit: &ImageRef) -> Option<Option<&Remote>> {
-        Some(self.images.get(owner)?.get(unit))
+        let asked = self.only.as_ref().is_none_or(|only| only.contains(unit));
+        Some(self.images.get(owner).filter(|_| asked)?.get(unit))
     }
 
     /// What became of an image since it was built, where that is known and not as it should be.

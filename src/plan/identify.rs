@@ -1,5 +1,6 @@
 //! Says of each unit what it goes on from, and what its content is decided by. Pure.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -31,6 +32,8 @@ pub(super) struct Identifier<'a> {
     pub(super) lookup: Lookup<'a>,
     /// Of all units so far.
     pub(super) fingerprints: Vec<Fingerprint>,
+    /// The names of those whose tag holds the fingerprint of their content.
+    pub(super) settled: HashMap<UnitId, ImageRef>,
 }
 
 impl<'a> Identifier<'a> {
@@ -42,20 +45,35 @@ impl<'a> Identifier<'a> {
     ) -> Self {
         let lookup = Lookup::new(workspace, state);
         let fingerprints = Vec::with_capacity(workspace.units.len());
-        Self { facts, state, options, lookup, fingerprints }
+        Self { facts, state, options, lookup, fingerprints, settled: HashMap::new() }
     }
 
     /// The next unit.
     pub(super) fn next(&mut self, workspace: &Workspace, id: UnitId) -> Identity<'a> {
         let unit = workspace.unit(id);
         let previous = self.lookup.of(workspace, unit);
-        let must = self.must(unit, previous);
-        let sources = Sources { workspace, facts: self.facts, state: self.state };
-        let again = again(previous, self.facts, must.is_some());
-        let inputs = sources.inputs(id, &self.fingerprints, again);
+        let origin = match &unit.content_tag {
+            Some(_) => {
+                let content = self.inputs(workspace, id, 0);
+                self.lookup.of_content(workspace, unit, &content)
+            }
+            None => previous,
+        };
+        let must = self.must(unit, origin);
+        let inputs = self.inputs(workspace, id, again(origin, self.facts, must.is_some()));
         let fingerprint = inputs.fingerprint();
+        if let Some(template) = &unit.content_tag {
+            let tag = template.with_fingerprint(&fingerprint);
+            self.settled.insert(id, ImageRef { name: unit.key.name.clone(), tag });
+        }
         self.fingerprints.push(fingerprint);
         Identity { previous, inputs, fingerprint, must }
+    }
+
+    fn inputs(&self, workspace: &Workspace, id: UnitId, again: u32) -> Inputs {
+        let (facts, state, settled) = (self.facts, self.state, &self.settled);
+        let sources = Sources { workspace, facts, state, settled };
+        sources.inputs(id, &self.fingerprints, again)
     }
 
     /// Why a unit has to be made again though nothing changed.
@@ -100,11 +118,10 @@ pub(super) fn settle(
     }
     let mut identifier = Identifier::new(&workspace, facts, state, options);
     for index in 0..workspace.units.len() {
-        let fingerprint = identifier.next(&workspace, UnitId(index)).fingerprint;
-        let unit = &mut workspace.units[index];
-        if let Some(template) = &unit.content_tag {
-            unit.key.tag = template.with_fingerprint(&fingerprint);
-        }
+        identifier.next(&workspace, UnitId(index));
+    }
+    for (UnitId(index), key) in identifier.settled {
+        workspace.units[index].key = key;
     }
     workspace
 }

@@ -22,10 +22,11 @@ pub(super) async fn images(
     only: Option<&[ImageRef]>,
     facts: &mut Facts,
 ) {
+    facts.only = only.map(|only| only.iter().cloned().collect());
     let mut owned: HashMap<&Owner, Vec<&ImageRef>> = HashMap::new();
     for (key, entry) in &state.entries {
         if let Some(built) = &entry.built
-            && only.is_none_or(|only| only.contains(key))
+            && facts.only.as_ref().is_none_or(|only| only.contains(key))
         {
             owned.entry(&built.owner).or_default().push(key);
         }
