@@ -2,14 +2,29 @@
 
 use serde_json::json;
 
+use super::choice::LookArgs;
 use super::failure::{Exit, Failure};
 use super::ui::Ui;
 use crate::plan::facts::Drift;
 use crate::plan::{self, Facts};
 use crate::state::{Record, State, Store};
 
+/// Fails where the flags say not to ask what only asking can tell.
+pub(super) fn check(look: &LookArgs) -> Result<(), Failure> {
+    if look.refresh && !look.minimal_refresh {
+        return Ok(());
+    }
+    let flag = if look.minimal_refresh { "--minimal-refresh" } else { "--refresh=false" };
+    let message = format!("--refresh-only is to ask about all images, and {flag} is not to");
+    Err(Failure::usage(
+        message,
+        format!("leave {flag} out, on the command line and in the environment"),
+    ))
+}
+
 /// Shows how the service differs from the lockfile, and says whether it does.
 pub(super) fn show(ui: &mut Ui, facts: &Facts, state: &State) -> Result<bool, Failure> {
+    ui.notes(&facts.notes)?;
     let mut differs = 0;
     for (key, entry) in &state.entries {
         let Some(built) = &entry.built else { continue };
@@ -25,22 +40,24 @@ pub(super) fn show(ui: &mut Ui, facts: &Facts, state: &State) -> Result<bool, Fa
         differs += 1;
         if ui.is_json() {
             let change = json!({ "image": key, "action": action });
-            ui.data(
-                json!({ "type": "drift", "@message": format!("{key}: {words}"), "change": change }),
-            )?;
+            ui.json_line("drift", format!("{key}: {words}"), json!({ "change": change }))?;
         } else {
             ui.data(format_args!("  {key}  {words}"))?;
         }
     }
-    if !ui.is_json() {
-        let compared = facts.images.values().map(std::collections::HashMap::len).sum::<usize>();
-        if facts.images.is_empty() {
-            ui.data("The service was not asked, or did not answer: nothing is known of it.")?;
-        } else if differs == 0 {
-            ui.data(format_args!("No differences. The service lists {compared} images."))?;
-        } else {
-            ui.data(format_args!("{differs} images differ from the lockfile."))?;
+    let listed = facts.images.values().map(std::collections::HashMap::len).sum::<usize>();
+    let words = match (facts.images.is_empty(), differs) {
+        (true, _) => {
+            "The service was not asked, or did not answer: nothing is known of it.".to_owned()
         }
+        (false, 0) => format!("No differences. The service lists {}.", images(listed)),
+        (false, 1) => "1 image differs from the lockfile.".to_owned(),
+        (false, _) => format!("{differs} images differ from the lockfile."),
+    };
+    if ui.is_json() {
+        ui.json_line("refresh_complete", words, json!({ "differs": differs, "listed": listed }))?;
+    } else {
+        ui.data(words)?;
     }
     Ok(differs > 0)
 }
@@ -52,7 +69,11 @@ pub(super) fn apply(ui: &mut Ui, facts: &Facts, store: &mut Store) -> Result<Exi
     store.record(&records)?;
     store.commit()?;
     if !records.is_empty() {
-        ui.talk(format_args!("The lockfile was brought in line for {} images.", records.len()))?;
+        ui.talk(format_args!("Brought the lockfile in line for {}.", images(records.len())))?;
     }
     Ok(Exit::Success)
+}
+
+fn images(count: usize) -> String {
+    if count == 1 { "1 image".to_owned() } else { format!("{count} images") }
 }

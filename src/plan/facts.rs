@@ -1,6 +1,6 @@
 //! What was found out about the world before planning. Plain values.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ pub struct Facts {
     pub submissions: HashMap<ImageRef, Option<Found>>,
     /// The images of each owner that the service was asked about.
     pub images: HashMap<Owner, HashMap<ImageRef, Remote>>,
+    /// The images that it was asked about, where that is not all of an owner's: of the others nothing
+    /// is known, whether they were listed or not.
+    pub only: Option<HashSet<ImageRef>>,
     /// What public references stand for now, where registries were asked; these win over the pins of
     /// the lockfile.
     pub pins: BTreeMap<String, Pin>,
@@ -114,6 +117,9 @@ pub struct Found {
 impl Facts {
     /// The image of a unit as the service lists it; the outer `None` where it was not asked.
     pub fn remote(&self, owner: &Owner, unit: &ImageRef) -> Option<Option<&Remote>> {
+        if self.only.as_ref().is_some_and(|only| !only.contains(unit)) {
+            return None;
+        }
         Some(self.images.get(owner)?.get(unit))
     }
 

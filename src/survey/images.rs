@@ -1,6 +1,6 @@
 //! Asks the service which images it has, to see what became of those on record.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::note;
 use crate::api::{self, ApiError, Client, ImageState, inventory};
@@ -19,20 +19,21 @@ const SEARCHED: usize = 10;
 pub(super) async fn images(
     state: &State,
     client: &Client,
-    only: Option<&[ImageRef]>,
+    only: Option<HashSet<ImageRef>>,
     facts: &mut Facts,
 ) {
     let mut owned: HashMap<&Owner, Vec<&ImageRef>> = HashMap::new();
     for (key, entry) in &state.entries {
         if let Some(built) = &entry.built
-            && only.is_none_or(|only| only.contains(key))
+            && only.as_ref().is_none_or(|only| only.contains(key))
         {
             owned.entry(&built.owner).or_default().push(key);
         }
     }
-    let asked = owned
-        .iter()
-        .map(async |(owner, keys)| (*owner, of_owner(client, owner, keys, only.is_some()).await));
+    let few = only.is_some();
+    facts.only = only;
+    let asked =
+        owned.iter().map(async |(owner, keys)| (*owner, of_owner(client, owner, keys, few).await));
     for (owner, answer) in futures::future::join_all(asked).await {
         match answer {
             Ok(Some(images)) => {
