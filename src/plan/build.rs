@@ -88,8 +88,8 @@ impl<'a> Planner<'a> {
         identity: Identity<'a>,
     ) -> Option<(Action, Vec<Reason>)> {
         let fingerprint = identity.fingerprint;
-        let own = identity.previous.filter(|previous| previous.link == Link::Own);
-        if let Some(entry) = own.map(|previous| previous.entry)
+        let entry = identity.own;
+        if let Some(entry) = entry
             && let Some(adopted) = self.adopt(id, unit, entry, &identity)
         {
             return Some(adopted);
@@ -114,8 +114,9 @@ impl<'a> Planner<'a> {
                 differences.between(id, built, &identity.inputs, |base| self.step_of.get(&base));
             reasons.splice(0..0, found);
         }
-        reasons.extend(self.gone(&identity));
-        let entry = own.map(|previous| previous.entry);
+        let gone = self.gone(&identity);
+        let there = gone != Some(Reason::MissingRemote);
+        reasons.extend(gone);
         let unfinished = entry.and_then(|entry| entry.pending.as_ref());
         let failed = entry.and_then(|entry| entry.failed.as_ref());
         let tried = failed.is_some_and(|failed| failed.fingerprint == fingerprint)
@@ -139,7 +140,7 @@ impl<'a> Planner<'a> {
         let make = Make {
             unit: id,
             kind: kind_of(unit),
-            replaces: entry.is_some_and(|entry| entry.built.is_some()),
+            replaces: there && entry.is_some_and(|entry| entry.built.is_some()),
             fingerprint,
             inputs: identity.inputs,
             after: pending.map(|pending| pending.build.clone()),

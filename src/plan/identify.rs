@@ -17,6 +17,8 @@ use crate::state::{Entry, Inputs, Pending, Stage, State};
 /// A unit, what it goes on from, and its content.
 pub(super) struct Identity<'s> {
     pub(super) previous: Option<Previous<'s>>,
+    /// What the lockfile has under its own name.
+    pub(super) own: Option<&'s Entry>,
     pub(super) inputs: Inputs,
     pub(super) fingerprint: Fingerprint,
     /// Why it has to be made again though nothing changed.
@@ -52,10 +54,20 @@ impl<'a> Identifier<'a> {
         let must = self.must(unit, previous);
         let sources = Sources { workspace, facts: self.facts, state: self.state };
         let again = again(previous, self.facts, must.is_some());
-        let inputs = sources.inputs(id, &self.fingerprints, again);
-        let fingerprint = inputs.fingerprint();
+        let mut inputs = sources.inputs(id, &self.fingerprints, again);
+        let mut fingerprint = inputs.fingerprint();
+        let own = self.lookup.own(unit);
+        // What was to be made once more, and failed, still is.
+        if let Some(failed) = own.and_then(|entry| entry.failed.as_ref())
+            && failed.fingerprint != fingerprint
+        {
+            let more = sources.inputs(id, &self.fingerprints, again.saturating_add(1));
+            if more.fingerprint() == failed.fingerprint {
+                (inputs, fingerprint) = (more, failed.fingerprint);
+            }
+        }
         self.fingerprints.push(fingerprint);
-        Identity { previous, inputs, fingerprint, must }
+        Identity { previous, own, inputs, fingerprint, must }
     }
 
     /// Why a unit has to be made again though nothing changed.
@@ -117,7 +129,7 @@ fn again(previous: Option<Previous<'_>>, facts: &Facts, must: bool) -> u32 {
     let of = |inputs: &Inputs| inputs.get("again").and_then(|n| n.parse().ok()).unwrap_or(0);
     let built = entry.built.as_ref().map_or(0, |built| of(&built.inputs));
     let submitted = entry.submitted.as_ref().map(|submitted| of(&submitted.inputs));
-    let pending = under_way(entry, facts).map(|pending| of(&pending.inputs));
+    let pending = alive(entry, facts).map(|pending| of(&pending.inputs));
     let begun = submitted.into_iter().chain(pending).fold(built, u32::max);
     if must && begun == built { built.saturating_add(1) } else { begun }
 }

@@ -49,10 +49,25 @@ impl<'s> Lookup<'s> {
 
     /// What a unit goes on from.
     pub fn of(&self, workspace: &Workspace, unit: &Unit) -> Option<Previous<'s>> {
-        if let Some((key, entry)) = self.state.entries.get_key_value(&unit.key) {
-            return Some(Previous { key, entry, link: Link::Own });
+        let own = self.state.entries.get_key_value(&unit.key);
+        let own = own.map(|(key, entry)| Previous { key, entry, link: Link::Own });
+        // That it is to be protected, or that it failed, goes on record before there is anything of it:
+        // what it was to go on from it still goes on from.
+        let bare = |entry: &Entry| {
+            entry.built.is_none() && entry.pending.is_none() && entry.submitted.is_none()
+        };
+        match own {
+            Some(own) if bare(own.entry) => {
+                self.moved(workspace, unit).or_else(|| self.other_content(unit)).or(Some(own))
+            }
+            Some(own) => Some(own),
+            None => self.moved(workspace, unit).or_else(|| self.other_content(unit)),
         }
-        self.moved(workspace, unit).or_else(|| self.other_content(unit))
+    }
+
+    /// What the lockfile has under the unit's own name.
+    pub fn own(&self, unit: &Unit) -> Option<&'s Entry> {
+        self.state.entries.get(&unit.key)
     }
 
     fn moved(&self, workspace: &Workspace, unit: &Unit) -> Option<Previous<'s>> {
@@ -79,7 +94,7 @@ impl<'s> Lookup<'s> {
         let template = unit.content_tag.as_ref()?;
         let named = self.by_name.get(&unit.key.name)?;
         let fits = |(key, entry): &&(&ImageRef, &Entry)| {
-            template.matches(&key.tag) && entry.platform == unit.platform
+            template.matches(&key.tag) && entry.platform == unit.platform && **key != unit.key
         };
         let newest = named.iter().filter(fits).max_by_key(|(key, entry)| {
             let built = entry.built.as_ref();

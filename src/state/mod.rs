@@ -72,8 +72,10 @@ impl State {
                     built.path = path.clone().unwrap_or_default();
                 }
                 if let Some(to) = to
-                    && let Some(entry) = self.entries.remove(unit)
+                    && let Some(mut entry) = self.entries.remove(unit)
                 {
+                    // That it is to be protected was on record before.
+                    entry.protect |= self.entries.get(to).is_some_and(|there| there.protect);
                     self.entries.insert(to.clone(), entry);
                 }
             }
