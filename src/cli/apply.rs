@@ -23,9 +23,12 @@ use crate::survey::Caches;
 pub(super) async fn run(
     ui: &mut Ui,
     settings: &Settings,
-    args: ApplyArgs,
+    mut args: ApplyArgs,
 ) -> Result<Exit, Failure> {
     let saved = agreed(ui, &args)?;
+    if args.refresh_only {
+        refresh::check(&args.look)?;
+    }
     small_pages();
     let workspace = Workspace::load(&settings.manifest, &env)?;
     ui.warn(&workspace.warnings, &workspace.sources)?;
@@ -42,17 +45,12 @@ pub(super) async fn run(
     let (history, client) = (target.history(), service.client.trying(args.retry_times + 1));
     let caches = Caches { stat: Cache::read(&settings.work()), history: history.clone() };
     let (look, paths) = (&args.look, &target.paths);
-    let (options, client_to_ask) = (&options, Some(&client));
-    let asking =
-        Asking { settings, look, options, client: client_to_ask, offline: saved.is_some(), paths };
+    let options = &options;
+    let (client_to_ask, offline, merged) = (Some(&client), saved.is_some(), store.has_marks());
+    let asking = Asking { settings, look, options, client: client_to_ask, offline, paths, merged };
     let mut facts = asking.facts(ui, &workspace, store.state(), caches).await?;
     ui.warn(&facts.warnings, &workspace.sources)?;
     failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
-    if args.refresh_only {
-        let exit = refresh::apply(ui, &facts, &mut store)?;
-        service.close().await?;
-        return Ok(exit);
-    }
     if let Some(saved) = &saved {
         facts.pins.clone_from(&saved.pins);
     }
@@ -62,7 +60,17 @@ pub(super) async fn run(
         plan = saved_plan::check(saved, plan, store.state())?;
     }
     store.record(&learned)?;
-    ui.plan(&target.view(&plan, &workspace, &facts, true))?;
+    if args.refresh_only {
+        let exit = refresh::apply(ui, &facts, &mut store)?;
+        service.close().await?;
+        return Ok(exit);
+    }
+    match &saved {
+        Some(saved) if saved.steps.is_empty() && !ui.is_json() => {
+            ui.data("No changes. The saved plan has nothing to do.")?;
+        }
+        _ => ui.plan(&target.view(&plan, &workspace, &facts, true))?,
+    }
     lists::keep_recorded(&history, &workspace, &facts, store.state());
     if plan.is_noop() {
         store.record(&noted)?;
@@ -78,13 +86,18 @@ pub(super) async fn run(
     store.record(&noted)?;
     lists::keep_planned(&history, &workspace, &facts, &plan);
     let given = args.concurrency.or(workspace.settings.concurrency);
-    let options = Options {
+    let run_options = Options {
         builds: given.unwrap_or(DEFAULT_BUILDS) as usize,
         transfers: given.unwrap_or(DEFAULT_TRANSFERS) as usize,
         owner: target.owner.clone(),
         timeout: args.timeout,
     };
-    let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
+    let run =
+        Run { plan: &plan, workspace: &workspace, facts: &facts, client, options: run_options };
+    if saved.is_some() {
+        // What is left is of what was planned, and so is the command that does it.
+        args.choice = ChoiceArgs::of(options);
+    }
     let exit = carry_out(ui, settings, &args, run, &mut store, service).await?;
     lists::prune(&history, store.state());
     Ok(exit)
