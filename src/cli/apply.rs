@@ -15,7 +15,7 @@ use crate::base::memory::small_pages;
 use crate::context::Cache;
 use crate::event::{Phase, RunEvent, Signal, Stop, Summary};
 use crate::manifest::Workspace;
-use crate::plan::{self, Decision, Plan, SavedPlan};
+use crate::plan::{self, Action, Decision, Plan, SavedPlan};
 use crate::run::{self, Options, Run, RunError};
 use crate::state::Store;
 use crate::survey::Caches;
@@ -27,7 +27,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let saved = agreed(ui, &args)?;
     if args.refresh_only {
-        refresh::check(&args.look)?;
+        refresh::check(&args.look, &args.choice)?;
     }
     small_pages();
     let workspace = Workspace::load(&settings.manifest, &env)?;
@@ -61,7 +61,7 @@ pub(super) async fn run(
     }
     store.record(&learned)?;
     if args.refresh_only {
-        let exit = refresh::apply(ui, &facts, &mut store)?;
+        let exit = refresh::apply(ui, &facts, &mut store, args.detailed_exitcode)?;
         service.close().await?;
         return Ok(exit);
     }
@@ -120,6 +120,9 @@ fn agreed(ui: &Ui, args: &ApplyArgs) -> Result<Option<SavedPlan>, Failure> {
     saved_plan::read(path).map(Some)
 }
 
+/// Images named where more would be deleted than is allowed.
+const NAMED: usize = 3;
+
 /// Fails where more would be deleted than is allowed. Nobody is asked by --auto-approve, so that it
 /// allows none by itself; who saved a plan has seen it.
 fn check_deletions(plan: &Plan, args: &ApplyArgs) -> Result<(), Failure> {
@@ -129,7 +132,13 @@ fn check_deletions(plan: &Plan, args: &ApplyArgs) -> Result<(), Failure> {
     if count <= most {
         return Ok(());
     }
-    let images = if count == 1 { "1 image".to_owned() } else { format!("{count} images") };
+    let removed = plan.steps.iter().filter(|step| matches!(step.action, Action::Remove { .. }));
+    let mut names: Vec<String> = removed.take(NAMED).map(|step| step.key.to_string()).collect();
+    if let more @ 1.. = count.saturating_sub(NAMED) {
+        names.push(format!("{more} more"));
+    }
+    let word = if count == 1 { "image" } else { "images" };
+    let images = format!("{count} {word} ({})", names.join(", "));
     let message = match args.max_destroy {
         Some(most) => format!("{images} would be deleted, and --max-destroy allows {most}"),
         None => format!("{images} would be deleted, and --auto-approve allows none by itself"),
@@ -147,6 +156,7 @@ async fn carry_out(
     store: &mut Store,
     service: Service,
 ) -> Result<Exit, Failure> {
+    let (plan, workspace) = (run.plan, run.workspace);
     let (began, mut signals, teller) = (Instant::now(), signals::listen(), Teller::start(ui)?);
     let mut tell = |event: &RunEvent| teller.event(event.clone());
     let (summary, broken) = match run::execute(run, store, &mut tell, &mut signals).await {
@@ -166,7 +176,8 @@ async fn carry_out(
     let failure = broken.or(committed.err().map(Failure::from)).or(closed.err());
     let exit = failure.as_ref().map_or_else(|| exit(&summary, args.detailed_exitcode), |f| f.exit);
     let stopped = matches!(summary.stopped, Some(Stop::Interrupted(_)));
-    let next = (!summary.is_complete()).then(|| next::command(settings, args));
+    let next = (!summary.is_complete())
+        .then(|| next::command(settings, args, &next::not_begun(plan, workspace, &summary)));
     let elapsed = began.elapsed();
     let end = move |ui: &mut Ui| {
         // Told even where the lockfile could not be written: the journal has it.

@@ -24,7 +24,7 @@ use crate::survey::Caches;
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Result<Exit, Failure> {
     let PlanArgs { service, choice, look, offline, .. } = &args;
     if args.refresh_only {
-        refresh::check(look)?;
+        refresh::check(look, choice)?;
     }
     let ask = Ask { service, choice, look, offline: *offline };
     let planned = Planned::load(ui, settings, ask).await?;

@@ -2,15 +2,19 @@
 
 use serde_json::json;
 
-use super::choice::LookArgs;
+use super::choice::{ChoiceArgs, LookArgs};
 use super::failure::{Exit, Failure};
 use super::ui::Ui;
 use crate::plan::facts::Drift;
 use crate::plan::{self, Facts};
 use crate::state::{Record, State, Store};
 
-/// Fails where the flags say not to ask what only asking can tell.
-pub(super) fn check(look: &LookArgs) -> Result<(), Failure> {
+/// Fails where the flags say not to ask what only asking can tell, or to plan what is not planned.
+pub(super) fn check(look: &LookArgs, choice: &ChoiceArgs) -> Result<(), Failure> {
+    if *choice != ChoiceArgs::default() {
+        let help = "leave the flags out that say what to plan, or leave --refresh-only out";
+        return Err(Failure::usage("--refresh-only is about all images, and plans nothing", help));
+    }
     if look.refresh && !look.minimal_refresh {
         return Ok(());
     }
@@ -31,11 +35,13 @@ pub(super) fn show(ui: &mut Ui, facts: &Facts, state: &State) -> Result<bool, Fa
         let visibility = facts.visibility(key, built);
         let (action, words) = match facts.drift(key, built) {
             Some(Drift::Gone) => ("missing_remote", "is not there any more".to_owned()),
-            Some(Drift::Replaced) => ("remote_changed", "was replaced by somebody else".to_owned()),
-            None if visibility != built.visibility => {
+            Some(Drift::Replaced) if entry.pending.is_none() && entry.submitted.is_none() => {
+                ("remote_changed", "was replaced by somebody else".to_owned())
+            }
+            _ if visibility != built.visibility => {
                 ("visibility_changed", format!("visibility {} -> {visibility}", built.visibility))
             }
-            None => continue,
+            _ => continue,
         };
         differs += 1;
         if ui.is_json() {
@@ -63,7 +69,12 @@ pub(super) fn show(ui: &mut Ui, facts: &Facts, state: &State) -> Result<bool, Fa
 }
 
 /// Brings the lockfile in line with the service, and does nothing else.
-pub(super) fn apply(ui: &mut Ui, facts: &Facts, store: &mut Store) -> Result<Exit, Failure> {
+pub(super) fn apply(
+    ui: &mut Ui,
+    facts: &Facts,
+    store: &mut Store,
+    detailed_exitcode: bool,
+) -> Result<Exit, Failure> {
     show(ui, facts, store.state())?;
     let records: Vec<Record> = plan::seen(facts, store.state());
     store.record(&records)?;
@@ -71,7 +82,8 @@ pub(super) fn apply(ui: &mut Ui, facts: &Facts, store: &mut Store) -> Result<Exi
     if !records.is_empty() {
         ui.talk(format_args!("Brought the lockfile in line for {}.", images(records.len())))?;
     }
-    Ok(Exit::Success)
+    let changed = detailed_exitcode && !records.is_empty();
+    Ok(if changed { Exit::Changes } else { Exit::Success })
 }
 
 fn images(count: usize) -> String {

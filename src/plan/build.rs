@@ -211,6 +211,8 @@ impl<'a> Planner<'a> {
         let built = entry.built.as_ref()?;
         match self.facts.drift(key, built)? {
             Drift::Gone => Some(Reason::MissingRemote),
+            // What is under way on our behalf may be what is there now.
+            Drift::Replaced if entry.pending.is_some() || entry.submitted.is_some() => None,
             Drift::Replaced => {
                 let remote = self.facts.remote(&built.owner, key).flatten();
                 Some(Reason::RemoteChanged { at: remote.and_then(|remote| remote.changed) })

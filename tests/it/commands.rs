@@ -96,7 +96,7 @@ fn a_pack_before_the_base_is_built_says_so() {
     assert_snapshot!(env.ok(["context", "pack", "api", "-o", "api.tar.gz"]).shown(), @"
     exit 0
     --- stderr
-    note: python-base:3.12-amd64 is not built yet; api:v1 is packed with its name as written
+    note: python-base:3.12-amd64 is not built yet; api:v1 has its name as written
     api.tar.gz: 2 files in 280 bytes, its Dockerfile at Dockerfile
     ");
     assert!(!env.exists("imgplan.lock") && !env.exists(".imgplan"));

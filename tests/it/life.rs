@@ -204,7 +204,7 @@ fn what_the_manifest_wants_deleted_is_deleted_once_it_is_allowed() {
     let refused = env.run(["apply", "--auto-approve"]);
     refused.code(1);
     assert_snapshot!(refused.redacted(&refused.stderr), @"
-    × 1 image would be deleted, and --auto-approve allows none by itself
+    × 1 image (lone:v1) would be deleted, and --auto-approve allows none by itself
     help: nothing was done; if this is meant, add --max-destroy 1
     ");
     assert_eq!((env.server().writes().len(), env.read("imgplan.lock")), before);
@@ -227,10 +227,11 @@ fn no_more_is_deleted_than_is_allowed() {
     ");
     let before = (env.server().writes().len(), env.read("imgplan.lock"));
     let prune = ["apply", "--auto-approve", "--prune"];
-    env.run(prune).code(1).says("2 images would be deleted, and --auto-approve allows none");
+    env.run(prune).code(1).says("would be deleted, and --auto-approve allows none");
     for most in ["0", "1"] {
         let refused = env.run(prune.into_iter().chain(["--max-destroy", most]));
         refused.code(1).says(&format!("--max-destroy allows {most}")).says("--max-destroy 2");
+        refused.says("2 images (lone:v1, top:v1) would be deleted");
     }
     assert_eq!((env.server().writes().len(), env.read("imgplan.lock")), before);
     let mut sent = writes(&env, &["--prune", "--max-destroy", "2"]);
@@ -418,6 +419,41 @@ fn what_is_killed_while_it_replaces_goes_on_from_there() {
     assert_eq!(made(&env, &[]), ["top:v1"]);
     env.plans_nothing();
     assert_eq!(env.server().initiated(), ["base:v1", "top:v1"]);
+}
+
+/// What was not begun is asked for again, and what was begun is not.
+#[test]
+fn what_was_asked_for_and_not_begun_is_in_the_command_that_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let mut env = TestEnv::with(config());
+    write_three(&env);
+    env.apply();
+    env.restart(Config { build_time: Duration::from_secs(3600), ..config() });
+    let args = ["--auto-approve", "--concurrency", "1", "--timeout", "1s", "--replace", "*"];
+    let stopped = env.run(["apply"].into_iter().chain(args));
+    stopped.code(1);
+    let begun = env.server().initiated();
+    assert_eq!(begun.len(), 1, "{stopped}");
+    let all = ["base:v1", "lone:v1", "top:v1"].map(str::to_owned);
+    let left: Vec<String> = all.into_iter().filter(|image| *image != begun[0]).collect();
+    let mut told: Vec<&str> = stopped
+        .stderr
+        .split_once("--replace ")
+        .and_then(|(_, rest)| rest.split(['`', ' ']).next())
+        .unwrap_or_else(|| panic!("{stopped}"))
+        .split(',')
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, left);
+    env.restart(config());
+    let replace = told.join(",");
+    let before = env.server().initiated().len();
+    env.ok(["apply", "--auto-approve", "--replace", &replace]);
+    let mut made = env.server().initiated().split_off(before);
+    made.sort();
+    assert_eq!(made, left);
+    env.plans_nothing();
 }
 
 /// The image whose tag says what it contains, and what it was built of.

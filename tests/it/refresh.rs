@@ -5,7 +5,7 @@ use imgplan::server::Config;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::support::{Output, TestEnv};
+use crate::support::{Answer, Output, Scripted, TestEnv, wait_until};
 
 /// A base and what stands on it, and one that stands alone.
 const THREE: &str = "version: 1
@@ -290,9 +290,9 @@ fn a_refresh_only_apply_changes_the_lockfile_and_nothing_else() {
     publish(&env, "base:v1");
     env.write("top/more", "that would be built");
     let before = env.server().writes().len();
-    let apply = env.ok(["apply", "--refresh-only"]);
+    let apply = env.run(["apply", "--refresh-only", "--detailed-exitcode"]);
     assert_snapshot!(apply.shown(), @"
-    exit 0
+    exit 2
     --- stdout
       base:v1  visibility private -> public
       lone:v1  is not there any more
@@ -304,7 +304,7 @@ fn a_refresh_only_apply_changes_the_lockfile_and_nothing_else() {
     let lockfile = env.read("imgplan.lock");
     assert!(!lockfile.contains("lone:v1") && lockfile.contains("visibility: public"), "{lockfile}");
     assert!(!env.exists(".imgplan/journal.jsonl"));
-    let again = env.ok(["apply", "--refresh-only"]);
+    let again = env.run(["apply", "--refresh-only", "--detailed-exitcode"]);
     assert_snapshot!(again.shown(), @"
     exit 0
     --- stdout
@@ -327,6 +327,11 @@ fn refresh_only_and_no_refresh_do_not_go_together() {
         }
     }
     env.run(["plan", "--refresh-only", "--offline"]).code(64);
+    // Nor does it go with what says what to plan.
+    for flag in ["--target=lone", "--replace=lone", "--prune", "--exclude=lone"] {
+        env.run(["plan", "--refresh-only", flag]).code(64);
+        env.run(["apply", "--refresh-only", flag]).code(64);
+    }
 }
 
 #[test]
@@ -340,4 +345,57 @@ fn drift_is_seen_for_each_owner_by_itself() {
     env.apply();
     assert_eq!(env.server().images("teamId=t1"), ["lone:v1 PRIVATE"]);
     env.plans_nothing();
+}
+
+/// What our own run left behind, and what came of it since, is nobody else's.
+#[test]
+fn what_our_own_build_replaced_is_not_blamed_on_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let mut env = TestEnv::with(config());
+    write_three(&env);
+    env.apply();
+    env.age(1);
+    env.edit("lone/Dockerfile", "# lone", "# other");
+    env.restart(Config { build_time: std::time::Duration::from_secs(1), ..config() });
+    let flags = ["apply", "--auto-approve", "--refresh=false", "--target", "lone"];
+    let run = env.call(flags).start();
+    wait_until("it is begun", || {
+        let journal = std::fs::read_to_string(env.path(".imgplan/journal.jsonl"));
+        journal.is_ok_and(|text| text.contains(r#""started","unit":"lone:v1""#))
+    });
+    run.signal("KILL");
+    assert_eq!(run.wait().code, None);
+    wait_until("it is complete", || {
+        env.server().builds().iter().all(|build| build.status == "COMPLETED")
+    });
+    env.edit("lone/Dockerfile", "# other", "# third");
+    let plan = env.ok(["plan", "--target", "lone"]);
+    assert_snapshot!(steps(&plan), @"-/+ lone:v1 build Dockerfile changed");
+    env.ok(["plan", "--refresh-only"]).says("2 images differ");
+}
+
+/// A listing that leaves out what is there is no reason to build all of it.
+#[test]
+fn a_listing_that_leaves_out_what_is_there_is_not_believed() {
+    let env = three();
+    let scripted = Scripted::start();
+    let row = |name: &str| {
+        json!({ "imageName": name, "imageTag": "v1", "status": "COMPLETED", "ownerType": "personal",
+            "visibility": "PRIVATE", "fullImagePath": format!("prime/local/{name}:v1") })
+    };
+    let page = |rows: Vec<Value>| {
+        let count = rows.len();
+        Answer::json(200, &json!({ "data": rows, "total_count": count, "offset": 0, "limit": 250 }))
+    };
+    // Of three, only one is listed; the next that is looked for is there all the same.
+    scripted.on("GET", "/images", [page(vec![row("base")]), page(vec![row("lone")])]);
+    let other = TestEnv::at(scripted.url());
+    for file in ["imgplan.yaml", "base/Dockerfile", "top/Dockerfile", "lone/Dockerfile"] {
+        other.write(file, env.read(file));
+    }
+    let lockfile = env.read("imgplan.lock").replace(&env.server().url(), scripted.url());
+    other.write("imgplan.lock", lockfile);
+    let plan = other.ok(["plan"]);
+    plan.says("No changes.").says("does not show images that it has");
 }
