@@ -39,15 +39,23 @@ pub(super) async fn images(
             Ok(Some(images)) => {
                 facts.images.insert(owner.clone(), images);
             }
-            Ok(None) => note(
-                facts,
-                "the service's listing does not show images that it has: what became of them is \
-                 not known"
-                    .to_owned(),
-            ),
-            Err(error) => note(facts, format!("cannot list the images of {owner}: {error}")),
+            Ok(None) => {
+                let why = "the service's listing does not show images that it has";
+                note(facts, format!("{why}; {}", believed(owner)));
+            }
+            Err(error) => note(facts, format!("{error}; {}", believed(owner))),
         }
     }
+}
+
+/// What is made of not knowing.
+fn believed(owner: &Owner) -> String {
+    let whose = match owner {
+        Owner::Personal => "the personal images".to_owned(),
+        Owner::Team(_) => format!("the images of {owner}"),
+        Owner::Platform => "the platform's images".to_owned(),
+    };
+    format!("{whose} are taken to be as the lockfile says")
 }
 
 /// The images of an owner; `None` where the listing leaves out what is there.

@@ -111,7 +111,12 @@ pub async fn refresh(
     let asked = tokio::time::timeout(PATIENCE, images::images(state, &client, only, facts)).await;
     if asked.is_err() {
         let secs = PATIENCE.as_secs();
-        note(facts, format!("cannot list images: no answer within {secs} s"));
+        note(
+            facts,
+            format!(
+                "cannot list images: no answer within {secs} s; all are taken to be as the lockfile says"
+            ),
+        );
     }
 }
 

@@ -132,25 +132,55 @@ fn neighbours_that_git_cannot_merge_are_both_taken() {
     is_clean(&env);
 }
 
+/// What was built last is what the tag has: where that is what the manifest wants, nothing is left to
+/// do; where it is not, it is built, though the lockfile of one side has just what is wanted.
 #[test]
-fn of_two_builds_of_one_image_the_one_that_the_manifest_wants_is_taken() {
-    for (wanted, unwanted) in [("ours", "theirs"), ("theirs", "ours")] {
-        let env = repository();
-        let merged = merge(&env, &[("app/data", "5", "ours")], &[("app/data", "5", "theirs")]);
-        assert!(!merged && has_marks(&env));
-        let side = format!("--{wanted}");
-        git(&env, &["checkout", &side, "app/data"]);
-        assert!(env.read("app/data").contains(wanted), "not {unwanted}");
-        let plan = env.run(["plan", "--detailed-exitcode"]);
-        if wanted == "ours" {
-            // The one that was built last is what the tag has.
-            plan.success().says("No changes.");
+fn of_two_builds_of_one_image_the_later_one_is_what_is_there() {
+    for wanted in ["ours", "theirs"] {
+        for later in ["ours", "theirs"] {
+            let env = repository();
+            let (ours, theirs) = (&[("app/data", "5", "ours")], &[("app/data", "5", "theirs")]);
+            let merged = if later == "ours" {
+                merge(&env, ours, theirs)
+            } else {
+                work(&env, ours);
+                git(&env, &["checkout", "-q", "theirs"]);
+                work(&env, theirs);
+                git(&env, &["checkout", "-q", "-"]);
+                try_git(&env, &["merge", "-q", "theirs"])
+            };
+            assert!(!merged && has_marks(&env));
+            git(&env, &["checkout", &format!("--{wanted}"), "app/data"]);
+            assert!(env.read("app/data").contains(wanted));
+            let plan = env.run(["plan", "--detailed-exitcode"]);
+            plan.says("imgplan.lock has conflict markers of a merge: 1 unit differs");
+            let before = env.server().initiated().len();
+            if wanted == later {
+                plan.success().says("No changes.");
+                env.apply();
+                assert_eq!(env.server().initiated().len(), before);
+            } else {
+                plan.code(2);
+                env.apply();
+                assert_eq!(env.server().initiated().split_off(before), ["app:v1"]);
+            }
+            is_clean(&env);
         }
-        plan.says("conflict markers");
-        eprintln!("{wanted} {plan}");
-        env.apply();
-        is_clean(&env);
     }
+}
+
+/// Nor is anything lost where only the lockfile is brought in line.
+#[test]
+fn a_refresh_of_a_merge_keeps_what_is_there() {
+    let env = repository();
+    work(&env, &[("app/data", "5", "ours")]);
+    git(&env, &["checkout", "-q", "theirs"]);
+    work(&env, &[("app/data", "5", "theirs")]);
+    git(&env, &["checkout", "-q", "-"]);
+    assert!(!try_git(&env, &["merge", "-q", "theirs"]));
+    git(&env, &["checkout", "--theirs", "app/data"]);
+    env.ok(["apply", "--refresh-only"]);
+    is_clean(&env);
 }
 
 #[test]

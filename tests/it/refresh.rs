@@ -212,11 +212,13 @@ fn a_listing_that_fails_is_a_note_and_the_plan_goes_on() {
     env.edit("lone/Dockerfile", "# lone", "# other");
     let plan = env.ok(["plan"]);
     assert_snapshot!(steps(&plan), @"-/+ lone:v1 build Dockerfile changed");
-    plan.says("note: cannot list the images of personal");
+    plan.says("note: cannot list the images (HTTP 500): Internal Server Error; the personal images are taken to be as the lockfile says");
     let only = env.ok(["plan", "--refresh-only"]);
-    only.says("cannot list the images of personal").says("nothing is known of it");
+    only.says("the personal images are taken to be as the lockfile says")
+        .says("nothing is known of it");
     let only = env.ok(["apply", "--refresh-only"]);
-    only.says("cannot list the images of personal").says("nothing is known of it");
+    only.says("the personal images are taken to be as the lockfile says")
+        .says("nothing is known of it");
 }
 
 #[test]
