@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::base::limit::{Class, Limit};
 use crate::base::name::{BuildId, ImageRef};
+use crate::plan::Partial;
 
 /// Something worth telling.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,6 +209,8 @@ pub struct Summary {
     pub stopped: Option<Stop>,
     /// Requests that were sent again.
     pub retries: usize,
+    /// What of the whole plan was to be done, where that was a part.
+    pub partial: Option<Partial>,
 }
 
 impl Summary {

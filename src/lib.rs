@@ -8,12 +8,13 @@
 //! # The way through the program
 //!
 //! ```text
-//!  imgplan.yaml ────────────Workspace::load──► Workspace ─┐
-//!  contexts, service ────────survey::facts──► Facts ──────┼─ plan::build ─► Plan ─ run::execute ─► Records ─ Store ─► imgplan.lock
-//!  imgplan.lock + journal ─────Store::open──► State ──────┘                              └► RunEvents ─► report
+//!  imgplan.yaml ─────────────────────Workspace::load──► Workspace ─┐
+//!  contexts, service, registries ─────survey::facts──► Facts ──────┼─ plan::decide ─► Plan ─ run::execute ─► Records ─ Store ─► imgplan.lock
+//!  imgplan.lock + journal ──────────────Store::open──► State ──────┘                              └► RunEvents ─► report
 //! ```
 //!
-//! [`cli`]'s `apply.rs` reads like this line. Each value is built once and then only read.
+//! [`cli`]'s `apply.rs` reads like this line. Each value is built once and then only read; but for the
+//! tags of the workspace that hold a fingerprint, which [`plan::decide()`] settles once.
 //!
 //! # The floors
 //!
@@ -42,6 +43,8 @@
 //! | `.imgplan/upstreams` | [`upstream::memory`] | what references pointed to when registries were asked last |
 //! | `.imgplan/local/` | [`server`] | the state and the lockfile of `--local` |
 //! | `schema/imgplan.schema.json` | [`manifest::schema()`] | the manifest's JSON Schema |
+//! | `schema/plan.schema.json` | [`report::json`] | the JSON Schema of a line of `--json` |
+//! | `schema/show.schema.json` | [`cli`] | the JSON Schema of `show --json` |
 
 pub mod api;
 pub mod base;

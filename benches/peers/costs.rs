@@ -57,6 +57,43 @@ pub(crate) fn many(bench: &Bench) -> Done {
     Ok(())
 }
 
+/// Processor time and memory for plans of what one entry of a manifest makes: 5,000 mirrors of a list,
+/// and 1,000 folders that were found.
+pub(crate) fn expanded(bench: &Bench) -> Done {
+    if !has_time() {
+        return Ok(());
+    }
+    let dir = bench.dir.join("sources");
+    fs::create_dir_all(&dir)?;
+    let refs = (0..5000).fold(String::new(), |mut refs, image| {
+        // Writing into a String cannot fail.
+        let _ = writeln!(refs, "docker.io/library/mirror-{image}:1.{}", image % 50);
+        refs
+    });
+    fs::write(dir.join("refs.txt"), refs)?;
+    fs::write(dir.join("imgplan.yaml"), "version: 1\nimages:\n  - sources_from: refs.txt\n")?;
+    within(bench, "5,000 lines of sources_from", &dir)?;
+    let dir = bench.dir.join("discovered");
+    contexts(&dir, 1000, 2)?;
+    let manifest = "version: 1\nimages:\n  - discover: { glob: services/* }\n";
+    fs::write(dir.join("imgplan.yaml"), manifest)?;
+    within(bench, "1,000 discovered contexts", &dir)
+}
+
+/// Holds a plan of all of a manifest, which was never applied, against what it may take. The scan of
+/// its contexts is within it.
+fn within(bench: &Bench, what: &str, dir: &Path) -> Done {
+    const SECONDS: f64 = 0.3;
+    const MEMORY: f64 = 100e6;
+    println!("  {what}");
+    let seconds = processor(bench, dir, &["plan", "--offline"])?;
+    let peak = used(dir, &["plan", "--offline"])?.peak;
+    println!("  peak resident memory {:.1} MB", peak / 1e6);
+    let holds = seconds < SECONDS && peak < MEMORY;
+    println!("  under {SECONDS} s and {} MB: {}", MEMORY / 1e6, verdict(holds));
+    Ok(())
+}
+
 /// The median of the processor time, which is printed too.
 fn processor(bench: &Bench, dir: &Path, args: &[&str]) -> Result<f64, Failed> {
     used(dir, args)?;

@@ -34,6 +34,7 @@ Comparisons, all of them by default:
   pack    a folder of source packed, against tar and pigz
   memory  peak memory while a context of 4 GB is packed
   many    processor time for a plan of 10,000 images
+  expand  the same for 5,000 mirrors of a list and 1,000 folders that were found
 
 Options:
   --runs N      runs of each, after one that is not counted [default: 9]
@@ -45,13 +46,14 @@ TMPDIR says where the files go: about 2 GB, and 6 GB for `memory`.";
 /// The name of a comparison, what it is, and how it is done.
 type Comparison = (&'static str, &'static str, fn(&Bench) -> Done);
 
-const COMPARISONS: [Comparison; 6] = [
+const COMPARISONS: [Comparison; 7] = [
     ("plan", "a plan with nothing to do, against git status", plans::plan),
     ("floor", "a plan with nothing to do, against the floor", plans::floor),
     ("cold", "a plan without the stat cache, against b3sum", plans::cold),
     ("pack", "packing source, against tar and pigz", pack::pack),
     ("memory", "packing 4 GB", costs::memory),
     ("many", "planning 10,000 images", costs::many),
+    ("expand", "planning what a list and a pattern stand for", costs::expanded),
 ];
 
 /// What was asked for.

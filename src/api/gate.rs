@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::notice::Notice;
 use super::window::{Admit, SlidingWindow};
-use crate::base::limit::{Class, Limit, TEAM_TRANSFERS};
+use crate::base::limit::{self, Class, Limit};
 use crate::base::name::Owner;
 
 /// A wait shorter than this is not told of.
@@ -73,15 +73,9 @@ impl Gate {
         Lane::take(Arc::clone(&self.lanes[&class]), 1, tell).await
     }
 
-    /// How many images an owner may transfer in how long: 10 a minute for an account, 60 for a
-    /// team, if no limit was given. Transfers of the platform are not counted (`api.md` §3), unless
-    /// one was.
+    /// How many images an owner may transfer in how long.
     pub fn transfer_limit(&self, owner: &Owner) -> Option<Limit> {
-        self.transfer_limit.or(match owner {
-            Owner::Personal => Some(Class::Images.default_limit()),
-            Owner::Team(_) => Some(TEAM_TRANSFERS),
-            Owner::Platform => None,
-        })
+        limit::transfer_limit(owner, self.transfer_limit)
     }
 
     /// Waits until `owner` may transfer images, and takes as many of `most` as fit, at least one.

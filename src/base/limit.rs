@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::name::NameError;
+use super::name::{NameError, Owner};
 
 /// A group of requests that share one budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +66,16 @@ impl Class {
 
 /// Transfers a team may make: 60 images in 60 s (`api.md` §3).
 pub const TEAM_TRANSFERS: Limit = Limit { count: 60, window: Duration::from_secs(60) };
+
+/// How many images an owner may transfer in how long: `given`, else 10 a minute for an account and
+/// 60 for a team. Transfers of the platform are not counted (`api.md` §3), unless a limit was given.
+pub fn transfer_limit(owner: &Owner, given: Option<Limit>) -> Option<Limit> {
+    given.or(match owner {
+        Owner::Personal => Some(Class::Images.default_limit()),
+        Owner::Team(_) => Some(TEAM_TRANSFERS),
+        Owner::Platform => None,
+    })
+}
 
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

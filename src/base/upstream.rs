@@ -16,32 +16,34 @@ impl SourceRef {
         &self.0
     }
 
-    /// The name and tag that the service derives: the last segment of the path (or, with
-    /// `keep_namespace`, the whole path, as for platform images) in lower case; the tag, else
-    /// `sha256-` and sixteen digits of the digest, else `latest`.
-    pub fn destination(&self, keep_namespace: bool) -> Result<(ImageName, Tag), NameError> {
+    /// The parts that the reference is made of.
+    pub fn parts(&self) -> SourceParts<'_> {
         let (rest, digest) = match self.0.rsplit_once('@') {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (self.0.as_str(), None),
         };
-        let path = match rest.split_once('/') {
-            Some((first, path)) if is_registry(first) => path,
-            _ => rest,
+        let (registry, path) = match rest.split_once('/') {
+            Some((first, path)) if is_registry(first) => (Some(first), path),
+            _ => (None, rest),
         };
         let (path, tag) = match path.rsplit_once(':') {
             Some((path, tag)) => (path, Some(tag)),
             None => (path, None),
         };
-        let path = path.trim_matches('/').to_lowercase();
+        SourceParts { registry, path: path.trim_matches('/'), tag, digest }
+    }
+
+    /// The name and tag that the service derives: the last segment of the path (or, with
+    /// `keep_namespace`, the whole path, as for platform images) in lower case; the tag, else
+    /// `sha256-` and sixteen digits of the digest, else `latest`.
+    pub fn destination(&self, keep_namespace: bool) -> Result<(ImageName, Tag), NameError> {
+        let parts = self.parts();
+        let path = parts.path.to_lowercase();
         let name = match path.rsplit_once('/') {
             Some((_, last)) if !keep_namespace => last.to_owned(),
             _ => path,
         };
-        let tag = match (tag, digest) {
-            (Some(tag), _) => tag.to_owned(),
-            (None, Some(digest)) => format!("sha256-{}", &digest["sha256:".len()..][..16]),
-            (None, None) => "latest".to_owned(),
-        };
+        let tag = parts.tag_or_digest();
         let explain = |error: NameError| {
             NameError::new(
                 format!("`{self}` does not give a name and a tag: {error}"),
@@ -49,6 +51,35 @@ impl SourceRef {
             )
         };
         Ok((name.parse().map_err(explain)?, tag.parse().map_err(explain)?))
+    }
+}
+
+/// What a reference is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceParts<'a> {
+    /// The registry, where one is written.
+    pub registry: Option<&'a str>,
+    /// All segments after the registry, without the tag.
+    pub path: &'a str,
+    /// The tag, where one is written.
+    pub tag: Option<&'a str>,
+    /// The digest with `sha256:`, where one is written.
+    pub digest: Option<&'a str>,
+}
+
+impl<'a> SourceParts<'a> {
+    /// The sixty-four digits of the digest.
+    pub fn hex(&self) -> Option<&'a str> {
+        self.digest.and_then(|digest| digest.strip_prefix("sha256:"))
+    }
+
+    /// The tag, else `sha256-` and sixteen digits of the digest, else `latest`.
+    pub fn tag_or_digest(&self) -> String {
+        match (self.tag, self.hex().and_then(|hex| hex.get(..16))) {
+            (Some(tag), _) => tag.to_owned(),
+            (None, Some(digits)) => format!("sha256-{digits}"),
+            (None, None) => "latest".to_owned(),
+        }
     }
 }
 

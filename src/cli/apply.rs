@@ -69,7 +69,7 @@ pub(super) async fn run(
         Some(saved) if saved.steps.is_empty() && !ui.is_json() => {
             ui.data("No changes. The saved plan has nothing to do.")?;
         }
-        _ => ui.plan(&target.view(&plan, &workspace, &facts, true))?,
+        _ => ui.plan(&target.view(&plan, &workspace, &facts, store.state(), true))?,
     }
     lists::keep_recorded(&history, &workspace, &facts, store.state());
     if plan.is_noop() {

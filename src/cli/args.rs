@@ -9,8 +9,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use regex::Regex;
 
 use super::choice::{ChoiceArgs, LookArgs};
+use super::context::ContextArgs;
 use crate::base::limit::{ClassLimit, parse_duration};
-use crate::base::name::NameError;
+use crate::base::name::{ImageRef, NameError};
+use crate::manifest::{Override, Variable};
+use crate::plan::Pattern;
 use crate::server::{BulkShape, Fault};
 
 /// How often a request is sent again where nothing is said.
@@ -29,16 +32,28 @@ pub(super) struct Cli {
 
 #[derive(Debug, Args)]
 pub(super) struct GlobalArgs {
-    /// The manifest; its paths are relative to its own folder. `-` reads standard input
+    /// The manifest; its paths are relative to its own folder. `-` reads standard input. May be
+    /// repeated: the first is read as if it included the others
     #[arg(
         short,
-        long,
+        long = "file",
         global = true,
         value_name = "FILE",
         default_value = "imgplan.yaml",
-        env = "IMGPLAN_FILE"
+        env = "IMGPLAN_FILE",
+        value_delimiter = '\n'
     )]
-    pub(super) file: PathBuf,
+    pub(super) files: Vec<PathBuf>,
+    /// A variable for `${NAME}` in the manifest, over all others; may be repeated. In the
+    /// environment one a line
+    #[arg(long = "var", global = true, value_name = "NAME=VALUE", env = "IMGPLAN_VAR",
+          hide_env_values = true, value_parser = lines::<Variable>)]
+    pub(super) vars: Vec<Lines<Variable>>,
+    /// Let images whose name matches say something else, as '*.visibility=public' or
+    /// 'api*.args.PY=3.13'; `+=` adds to a list. May be repeated; in the environment one a line
+    #[arg(long = "set", global = true, value_name = "PATTERN.FIELD[+]=V", env = "IMGPLAN_SET",
+          hide_env_values = true, value_parser = lines::<Override>)]
+    pub(super) sets: Vec<Lines<Override>>,
     /// Run as if started in this folder
     #[arg(short = 'C', long, global = true, value_name = "DIR", env = "IMGPLAN_CHDIR")]
     pub(super) chdir: Option<PathBuf>,
@@ -73,10 +88,16 @@ pub(super) enum Command {
     Why(WhyArgs),
     /// Do what the plan says, after asking
     Apply(ApplyArgs),
+    /// Pin what sources and bases stand for, in the lockfile; builds nothing
+    Lock(LockArgs),
+    /// Take an image that exists into the lockfile, as what the manifest says it is
+    Import(ImportArgs),
     /// Show the builds that are under way, by the lockfile, the journal and the service
     Status(StatusArgs),
     /// Show what the lockfile knows
     Show(ShowArgs),
+    /// Draw what needs what, from the manifest alone
+    Graph(GraphArgs),
     /// Show, explain or pack the files that an image is built from
     Context(ContextArgs),
     /// Print the JSON Schema of the manifest, for editors
@@ -192,6 +213,41 @@ pub(super) struct ApplyArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct LockArgs {
+    #[command(flatten)]
+    pub(super) service: ServiceArgs,
+    /// Ask again for what is pinned already
+    #[arg(long, env = "IMGPLAN_UPGRADE")]
+    pub(super) upgrade: bool,
+    /// The same for some images only; may be repeated
+    #[arg(long, value_name = "PATTERN", env = "IMGPLAN_UPGRADE_IMAGE", value_delimiter = ',',
+          value_parser = named::<Pattern>)]
+    pub(super) upgrade_image: Vec<Pattern>,
+    /// How old an answer of a registry may be: 1h, 0s
+    #[arg(long, value_name = "D", default_value = "0s", env = "IMGPLAN_MAX_AGE",
+          value_parser = duration)]
+    pub(super) max_age: Duration,
+    /// Only see whether each reference is pinned, and nothing besides; asks nobody
+    #[arg(long, conflicts_with_all = ["upgrade", "upgrade_image", "dry_run"])]
+    pub(super) check: bool,
+    /// Show what would be pinned, and write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// The image of the manifest: `name:tag`, or `name` where there is one of that name
+    #[arg(value_name = "IMAGE")]
+    pub(super) image: String,
+    /// What it is called in the service, where that is something else: `name:tag`
+    #[arg(value_name = "REMOTE")]
+    pub(super) remote: Option<ImageRef>,
+    #[command(flatten)]
+    pub(super) service: ServiceArgs,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     pub(super) service: ServiceArgs,
@@ -214,60 +270,23 @@ pub(super) struct ShowArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct ContextArgs {
-    #[command(subcommand)]
-    pub(super) command: ContextCommand,
+pub(super) struct GraphArgs {
+    /// Only these and what they need: `name`, `name:tag` or a pattern of them; all by default
+    #[arg(value_name = "IMAGE")]
+    pub(super) images: Vec<String>,
+    /// The language of the drawing; an arrow goes from an image to what it needs
+    #[arg(long, value_name = "FORMAT", default_value = "dot", env = "IMGPLAN_GRAPH_FORMAT")]
+    pub(super) format: GraphFormat,
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum ContextCommand {
-    /// Print the digest of everything that decides what the image contains, and the fingerprint
-    Digest {
-        /// `name` or `name:tag`
-        #[arg(value_name = "IMAGE")]
-        image: String,
-    },
-    /// Print the Dockerfile that is sent: with build arguments, the target, the paths of bases and
-    /// pinned digests put in
-    Dockerfile {
-        /// `name` or `name:tag`
-        #[arg(value_name = "IMAGE")]
-        image: String,
-        /// Take the paths of bases from the lockfile that `--local` keeps
-        #[arg(long, env = "IMGPLAN_LOCAL")]
-        local: bool,
-    },
-    /// List the files that are sent, one a line
-    List {
-        /// `name` or `name:tag`
-        #[arg(value_name = "IMAGE")]
-        image: String,
-        /// List the folders instead, those that weigh most first
-        #[arg(long)]
-        by_size: bool,
-    },
-    /// Tell whether a path is sent, and the pattern of .dockerignore that decided it
-    Why {
-        /// `name` or `name:tag`
-        #[arg(value_name = "IMAGE")]
-        image: String,
-        /// Relative to the context, as `context list` prints it, or from here into the context; it
-        /// need not exist
-        #[arg(value_name = "PATH")]
-        path: PathBuf,
-    },
-    /// Write the archive that is sent
-    Pack {
-        /// `name` or `name:tag`
-        #[arg(value_name = "IMAGE")]
-        image: String,
-        /// Where to; `-` is standard output
-        #[arg(short, long, value_name = "FILE")]
-        output: PathBuf,
-        /// Take the paths of bases from the lockfile that `--local` keeps
-        #[arg(long, env = "IMGPLAN_LOCAL")]
-        local: bool,
-    },
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum GraphFormat {
+    /// For Graphviz: `imgplan graph | dot -Tsvg`
+    Dot,
+    /// For Mermaid, which Markdown shows as a picture on most code hosts
+    Mermaid,
+    /// As data
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -318,6 +337,20 @@ pub(super) struct ServeArgs {
     /// Which requests the faults strike; the same ones for the same seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) seed: u64,
+}
+
+/// What a variable of the environment holds where a flag may be repeated: one a line.
+#[derive(Debug, Clone)]
+pub(super) struct Lines<T>(pub(super) Vec<T>);
+
+/// Empty lines say nothing.
+fn lines<T: FromStr<Err = NameError>>(text: &str) -> Result<Lines<T>, String> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let all: Vec<T> = lines.map(named).collect::<Result<_, _>>()?;
+    if all.is_empty() && !text.is_empty() {
+        return Err("there is nothing in it".to_owned());
+    }
+    Ok(Lines(all))
 }
 
 pub(super) fn named<T: FromStr<Err = NameError>>(text: &str) -> Result<T, String> {

@@ -46,6 +46,8 @@ pub(super) struct ChoiceArgs {
 }
 
 /// Who is asked, and what for.
+// Each is a flag of its own on the command line.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, Args)]
 pub(super) struct LookArgs {
     /// Whether to ask the service what became of the images on record

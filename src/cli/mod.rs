@@ -8,7 +8,10 @@ mod choice;
 mod context;
 mod diagnostic;
 mod failure;
+mod graph;
+mod import;
 mod lists;
+mod lock;
 mod next;
 mod plan;
 mod refresh;
@@ -75,8 +78,11 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
         Command::Plan(args) => plan::run(ui, settings, args).await,
         Command::Why(args) => why::run(ui, settings, args).await,
         Command::Apply(args) => apply::run(ui, settings, args).await,
+        Command::Lock(args) => lock::run(ui, settings, args).await,
+        Command::Import(args) => import::run(ui, settings, args).await,
         Command::Status(args) => status::run(ui, settings, args).await,
         Command::Show(args) => show::run(ui, settings, args),
+        Command::Graph(args) => graph::run(ui, settings, args),
         Command::Context(args) => context::run(ui, settings, args),
         Command::Schema(args) => schema::run(ui, args),
         Command::Serve(args) => serve::run(ui, args).await,

@@ -9,7 +9,7 @@ use super::choice::ChoiceArgs;
 use super::settings::Settings;
 use crate::base::name::ImageRef;
 use crate::event::Summary;
-use crate::manifest::Workspace;
+use crate::manifest::{Given, Workspace};
 use crate::plan::{Plan, Reason, Step};
 
 /// The command that does a saved plan, as a shell takes it.
@@ -27,8 +27,15 @@ fn beginning(settings: &Settings) -> String {
     if let Some(dir) = &settings.chdir {
         add("-C", &dir.to_string_lossy());
     }
-    if settings.manifest != Path::new("imgplan.yaml") {
-        add("-f", &settings.manifest.to_string_lossy());
+    let Given { files, vars, sets } = &settings.manifest;
+    for file in files.iter().filter(|file| files.len() > 1 || **file != Path::new("imgplan.yaml")) {
+        add("-f", &file.to_string_lossy());
+    }
+    for var in vars {
+        add("--var", &format!("{}={}", var.name, var.value));
+    }
+    for set in sets {
+        add("--set", set.text());
     }
     command
 }
@@ -56,11 +63,21 @@ pub(super) fn command(settings: &Settings, args: &ApplyArgs, replace: &[String])
     };
     let ChoiceArgs { targets, target_file, groups, excludes, exclude_file, replace: _, prune } =
         &args.choice;
-    targets.iter().for_each(|pattern| add("--target", &pattern.to_string()));
-    target_file.iter().for_each(|path| add("--target-file", &path.to_string_lossy()));
-    groups.iter().for_each(|group| add("--group", group));
-    excludes.iter().for_each(|pattern| add("--exclude", &pattern.to_string()));
-    exclude_file.iter().for_each(|path| add("--exclude-file", &path.to_string_lossy()));
+    for pattern in targets {
+        add("--target", &pattern.to_string());
+    }
+    for path in target_file {
+        add("--target-file", &path.to_string_lossy());
+    }
+    for group in groups {
+        add("--group", group);
+    }
+    for pattern in excludes {
+        add("--exclude", &pattern.to_string());
+    }
+    for path in exclude_file {
+        add("--exclude-file", &path.to_string_lossy());
+    }
     if let Some(most) = args.max_destroy {
         add("--max-destroy", &most.to_string());
     }
@@ -145,5 +162,8 @@ mod tests {
         let again = next(&flags);
         insta::assert_snapshot!(again, @r"imgplan apply -C 'my apps' -f 'it'\''s.yaml' --limit initiate=50/2s --limit status=9/1500ms --concurrency 4 --retry-times 0 --timeout 90m --local");
         assert_eq!(next(&["--timeout", "2h", "--auto-approve"]), "imgplan apply --timeout 2h");
+        let many = ["-f", "imgplan.yaml", "-f", "b.yaml", "--var", "A=x y", "--set", "*.tag=v1"];
+        let again = "imgplan apply -f imgplan.yaml -f b.yaml --var 'A=x y' --set '*.tag=v1'";
+        assert_eq!(next(&many), again);
     }
 }

@@ -81,6 +81,9 @@ impl Planned {
         let reading = tokio::task::spawn_blocking(read);
         let workspace = Workspace::load(&settings.manifest, &env)?;
         ui.warn(&workspace.warnings, &workspace.sources)?;
+        if ui.is_verbose() && !ui.is_json() {
+            ui.skipped(&workspace.skipped)?;
+        }
         let target = Target::find(&settings.root(), &workspace, service)?;
         if let Some(warning) = target.warning() {
             ui.talk(warning)?;
@@ -126,7 +129,7 @@ impl Planned {
 
     /// The plan, to be shown.
     pub(super) fn view(&self) -> PlanView<'_> {
-        self.target.view(&self.plan, &self.workspace, &self.facts, self.asked)
+        self.target.view(&self.plan, &self.workspace, &self.facts, &self.state, self.asked)
     }
 
     /// Keeps what lets the next plan name files. Last, since nobody should wait for it.

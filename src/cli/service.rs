@@ -15,7 +15,7 @@ use crate::manifest::Workspace;
 use crate::plan::{Facts, Plan};
 use crate::report::PlanView;
 use crate::server::{self, Server};
-use crate::state::Paths;
+use crate::state::{Paths, State};
 
 /// The name that the lockfile of `--local` has for its service, whose port is another each time.
 pub(super) const LOCAL: &str = "local";
@@ -93,10 +93,12 @@ impl Target {
         plan: &'a Plan,
         workspace: &'a Workspace,
         facts: &'a Facts,
+        state: &'a State,
         asked: bool,
     ) -> PlanView<'a> {
         let (lockfile, service) = (self.paths.lockfile.as_path(), self.name.as_str());
-        PlanView { plan, workspace, facts, lockfile, service, asked }
+        let (limits, owner) = (self.limits.as_slice(), &self.owner);
+        PlanView { plan, workspace, facts, state, limits, owner, lockfile, service, asked }
     }
 
     /// Whether it is the server inside this process.

@@ -1,9 +1,10 @@
 //! What was typed, and what the environment says, made into what it means.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::args::{GlobalArgs, When};
+use crate::manifest::Given;
 use crate::report::{self, Talk};
 use crate::state::Paths;
 
@@ -18,7 +19,7 @@ pub(super) const DEFAULT_TRANSFERS: u32 = 1000;
 /// What holds for every command.
 #[derive(Debug)]
 pub(super) struct Settings {
-    pub(super) manifest: PathBuf,
+    pub(super) manifest: Given,
     pub(super) chdir: Option<PathBuf>,
     pub(super) json: bool,
     pub(super) report: report::Options,
@@ -27,7 +28,9 @@ pub(super) struct Settings {
 impl Settings {
     /// Nothing that was typed may be forgotten here: the pattern has no `..`.
     pub(super) fn resolve(args: GlobalArgs) -> Self {
-        let GlobalArgs { file, chdir, json, color, verbose, quiet } = args;
+        let GlobalArgs { files, vars, sets, chdir, json, color, verbose, quiet } = args;
+        // The key has its own door; a manifest that asks for it is refused.
+        let vars = vars.into_iter().flat_map(|lines| lines.0);
         let wanted = |terminal: bool| match color {
             When::Always => true,
             When::Never => false,
@@ -39,14 +42,22 @@ impl Settings {
             (false, false) => Talk::Normal,
         };
         let columns = env("COLUMNS").and_then(|text| text.parse().ok());
+        let out = std::io::stdout();
+        let size = || Some(usize::from(terminal_size::terminal_size_of(&out)?.0.0));
         Self {
-            manifest: file,
+            manifest: Given {
+                files,
+                vars: vars.filter(|var| !var.is_secret()).collect(),
+                sets: sets.into_iter().flat_map(|lines| lines.0).collect(),
+            },
             chdir,
             json,
             report: report::Options {
                 color: wanted(std::io::stdout().is_terminal()),
                 color_talk: wanted(std::io::stderr().is_terminal()),
                 width: columns.unwrap_or(100),
+                // What is piped is read by other means than a screen.
+                columns: columns.or_else(size).filter(|_| out.is_terminal()),
                 talk,
                 hints: env("IMGPLAN_IN_AUTOMATION").is_none(),
             },
@@ -58,13 +69,9 @@ impl Settings {
         Paths::beside(&self.root()).work
     }
 
-    /// The folder of the manifest, where the lockfile lies.
+    /// The folder of the first manifest, where the lockfile lies.
     pub(super) fn root(&self) -> PathBuf {
-        if self.manifest == Path::new("-") {
-            PathBuf::from(".")
-        } else {
-            crate::manifest::root_of(&self.manifest)
-        }
+        crate::manifest::root_of(self.manifest.first())
     }
 }
 

@@ -1,5 +1,7 @@
 //! `imgplan show`: what the lockfile knows.
 
+use std::collections::{BTreeMap, HashSet};
+
 use serde_json::json;
 
 use super::args::ShowArgs;
@@ -8,7 +10,8 @@ use super::service::LOCAL;
 use super::settings::Settings;
 use super::ui::Ui;
 use crate::base::name::ImageRef;
-use crate::state::{Entry, Paths, Store};
+use crate::plan::pins::pin_key;
+use crate::state::{Entry, Inputs, Paths, Pin, State, Store};
 
 pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Exit, Failure> {
     let root = settings.root();
@@ -29,7 +32,8 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Ex
     }
     if ui.is_json() {
         let units: Vec<_> = entries.iter().map(|(key, entry)| object(key, entry)).collect();
-        ui.data(json!({ "format_version": "1.0", "units": units }))?;
+        let pins = pins(&state, &entries, args.images.is_empty());
+        ui.data(json!({ "format_version": "1.0", "units": units, "pins": pins }))?;
         return Ok(Exit::Success);
     }
     let wide = entries.iter().map(|(key, _)| key.to_string().len()).max().unwrap_or(0);
@@ -58,7 +62,29 @@ fn line(key: &ImageRef, entry: &Entry, wide: usize) -> String {
     if let Some(failed) = &entry.failed {
         parts.push(format!("failed [build {}]", failed.build));
     }
+    if entry.protect {
+        parts.push("protected".to_owned());
+    }
     parts.join("  ")
+}
+
+/// What public references stand for: all of them, or those that some units are made from.
+fn pins<'s>(
+    state: &'s State,
+    entries: &[(&'s ImageRef, &'s Entry)],
+    all: bool,
+) -> BTreeMap<&'s String, &'s Pin> {
+    let inputs = |entry: &'s Entry| {
+        let built = entry.built.as_ref().map(|built| &built.inputs);
+        built.into_iter().chain(entry.pending.as_ref().map(|pending| &pending.inputs))
+    };
+    let sources = |inputs: &Inputs| {
+        let froms = inputs.0.keys().filter_map(|key| key.strip_prefix("from ").and_then(pin_key));
+        froms.chain(inputs.get("source").and_then(pin_key)).collect::<Vec<_>>()
+    };
+    let used: HashSet<String> =
+        entries.iter().flat_map(|(_, entry)| inputs(entry)).flat_map(sources).collect();
+    state.pins.iter().filter(|(key, _)| all || used.contains(*key)).collect()
 }
 
 fn object(key: &ImageRef, entry: &Entry) -> serde_json::Value {
@@ -66,11 +92,13 @@ fn object(key: &ImageRef, entry: &Entry) -> serde_json::Value {
         "image": key,
         "kind": entry.kind,
         "platform": entry.platform,
+        "protect": entry.protect,
         "built": entry.built.as_ref().map(|built| json!({
             "build_id": built.build,
             "path": built.path,
             "owner": built.owner,
             "visibility": built.visibility,
+            "completed": built.completed,
             "fingerprint": built.fingerprint,
             "inputs": built.inputs,
         })),

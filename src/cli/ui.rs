@@ -15,6 +15,7 @@ use super::settings::Settings;
 use crate::base::source::{Problem, SourceSet};
 use crate::event::{RunEvent, Summary};
 use crate::manifest::ManifestError;
+use crate::manifest::workspace::Skipped;
 use crate::report::human::Human;
 use crate::report::json::Json;
 use crate::report::status::StatusView;
@@ -35,6 +36,11 @@ impl Ui {
         Self { json: settings.json, started: Arc::default(), options: settings.report }
     }
 
+    /// Whether to tell more.
+    pub(super) fn is_verbose(&self) -> bool {
+        self.options.talk >= Talk::Verbose
+    }
+
     /// Whether output is for programs.
     pub(super) fn is_json(&self) -> bool {
         self.json
@@ -52,6 +58,14 @@ impl Ui {
             Talk::Quiet => Ok(()),
             _ => unless_closed(writeln!(io::stderr().lock(), "{line}")),
         }
+    }
+
+    /// Tells what was found and made into no image, as a line of talk each.
+    pub(super) fn skipped(&mut self, skipped: &[Skipped]) -> io::Result<()> {
+        for Skipped { path, reason } in skipped {
+            self.talk(format_args!("skipped {}: {reason}", path.display()))?;
+        }
+        Ok(())
     }
 
     /// Standard output, for data that is no text.
@@ -150,13 +164,17 @@ impl Ui {
     }
 
     /// Shows what is worth a look but stops nothing.
-    pub(super) fn warn(&mut self, problems: &[Problem], sources: &SourceSet) -> io::Result<()> {
+    pub(super) fn warn(
+        &mut self,
+        problems: &[Problem],
+        sources: &Arc<SourceSet>,
+    ) -> io::Result<()> {
         for problem in problems {
             if self.json {
                 let value = diagnostic::of_problem(problem, sources);
                 self.json_diagnostic(&value)?;
             } else {
-                let report = Report::new(problem.clone()).with_source_code(sources.clone());
+                let report = Report::new(problem.clone()).with_source_code(Arc::clone(sources));
                 self.print(&report);
             }
         }

@@ -19,6 +19,12 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ValidateArgs) -> Resul
             Ok(workspace) => (&[][..], &workspace.warnings[..], &workspace.sources),
             Err(error) => (&error.problems[..], &[][..], &error.sources),
         };
+        let unshown = loaded.as_ref().err().map_or(0, |error| error.unshown);
+        let skipped = loaded.as_ref().map_or(&[][..], |workspace| &workspace.skipped);
+        let skipped: Vec<_> = skipped
+            .iter()
+            .map(|skipped| json!({ "path": skipped.path.to_string_lossy(), "reason": skipped.reason }))
+            .collect();
         let all = errors.iter().chain(warnings);
         let mut diagnostics: Vec<_> = all.map(|p| diagnostic::of_problem(p, sources)).collect();
         let denied = failure::deny(args.strict.deny_warnings, warnings.len()).err();
@@ -28,19 +34,21 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ValidateArgs) -> Resul
         ui.data(json!({
             "format_version": FORMAT_VERSION,
             "valid": errors == 0,
-            "error_count": errors,
+            "error_count": errors + unshown,
             "warning_count": warnings.len(),
             "diagnostics": diagnostics,
+            "skipped": skipped,
         }))?;
         return Ok(if errors == 0 { Exit::Success } else { Exit::Error });
     }
     let workspace = loaded?;
     ui.warn(&workspace.warnings, &workspace.sources)?;
     failure::deny(args.strict.deny_warnings, workspace.warnings.len())?;
+    ui.skipped(&workspace.skipped)?;
     let (images, units) = (workspace.images, workspace.units.len());
     ui.data(format_args!(
         "{} is valid: {images} image{}, {units} unit{}.",
-        settings.manifest.display(),
+        settings.manifest.first().display(),
         if images == 1 { "" } else { "s" },
         if units == 1 { "" } else { "s" },
     ))?;

@@ -16,16 +16,18 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: WhyArgs) -> Resu
     let ask = Ask { service, choice: &choice, look, offline: *offline };
     let planned = Planned::load(ui, settings, ask).await?;
     let units = named(&planned, &args.image)?;
-    ui.why(&WhyView { plan: planned.view(), state: &planned.state, units: &units })?;
+    ui.why(&WhyView { plan: planned.view(), units: &units })?;
     planned.keep_lists();
     Ok(Exit::Success)
 }
 
-/// The unit called `name:tag`, or all of the image called `name`; those that would be forgotten too.
+/// The unit called `name:tag`, or all of the image called `name`; those that the
+/// manifest no longer has too.
 fn named(planned: &Planned, image: &str) -> Result<Vec<ImageRef>, Failure> {
     let units = planned.workspace.units.iter().map(|unit| (&unit.image, &unit.key));
     let gone = planned.plan.steps.iter().filter(|step| step.unit().is_none());
-    let all: Vec<_> = units.chain(gone.map(|step| (&step.key.name, &step.key))).collect();
+    let gone = gone.map(|step| &step.key).chain(&planned.plan.protected);
+    let all: Vec<_> = units.chain(gone.map(|key| (&key.name, key))).collect();
     let found: Vec<ImageRef> = all
         .iter()
         .filter(|(name, key)| name.as_str() == image || key.to_string() == image)

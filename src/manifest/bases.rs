@@ -4,8 +4,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::draft::{Content, Draft};
+use super::expand::{Notes, Scope};
 use super::graph::Edge;
-use super::model::Manifest;
 use super::workspace::{BaseUse, ExternalBase, Unit, UnitId};
 use crate::base::name::Platform;
 use crate::base::nearest::nearest;
@@ -21,31 +21,39 @@ pub(super) struct Named {
 
 /// For every unit the images that its Dockerfile names, and all edges.
 pub(super) fn find(
-    manifest: &Manifest,
+    scopes: &[Scope],
     drafts: &[Draft<'_>],
     units: &[Unit],
-    problems: &mut Vec<Problem>,
-    warnings: &mut Vec<Problem>,
+    told: &mut Told<'_>,
 ) -> (Vec<Named>, Vec<Edge>) {
     let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, draft) in drafts.iter().enumerate() {
         by_name.entry(draft.name.as_str()).or_default().push(index);
     }
-    let images = manifest.images.iter().flat_map(|images| images.iter());
-    let written = images.filter_map(|image| Some(image.name.as_ref()?.0.value.0.as_str()));
+    let images = scopes.iter().flat_map(Scope::images);
+    let written = images.filter_map(|(image, _)| Some(image.name.as_ref()?.0.value.0.as_str()));
     let written: HashSet<&str> = written.chain(by_name.keys().copied()).collect();
     let finder = Finder { drafts, units, by_name, written };
     let mut found = Found {
         named: units.iter().map(|_| Named::default()).collect(),
         edges: Vec::new(),
-        problems,
-        warnings,
+        problems: &mut *told.problems,
+        warnings: &mut *told.warnings,
     };
-    for index in 0..drafts.len() {
+    for (index, draft) in drafts.iter().enumerate() {
+        let mark = Notes::mark(found.problems, found.warnings);
         let needs = finder.needs(index, &mut found);
         finder.references(index, &needs, &mut found);
+        told.notes.since(mark, found.problems, found.warnings, draft.note);
     }
     (found.named, found.edges)
+}
+
+/// Where problems are told, each with the note of its image.
+pub(super) struct Told<'t> {
+    pub(super) problems: &'t mut Vec<Problem>,
+    pub(super) warnings: &'t mut Vec<Problem>,
+    pub(super) notes: &'t mut Notes,
 }
 
 struct Found<'p> {
@@ -146,7 +154,7 @@ impl Finder<'_> {
                     Err(error) => {
                         let message = format!("`{}` cannot be known: {error}", reference.text);
                         let problem = Problem::new(message, span, "here");
-                        push_once(found.problems, problem.help(way_out(&reference, error)));
+                        found.problems.push(problem.help(way_out(&reference, error)));
                         continue;
                     }
                 };
@@ -162,7 +170,7 @@ impl Finder<'_> {
                         found.named[unit].externals.push(ExternalBase { range, image, span });
                     }
                     Err(Miss { message, help }) => {
-                        push_once(found.problems, Problem::new(message, span, "here").help(help));
+                        found.problems.push(Problem::new(message, span, "here").help(help));
                     }
                 }
             }
@@ -262,7 +270,7 @@ impl Finder<'_> {
         if !tags.is_empty() {
             let message = format!("`{}` is taken from outside of this manifest", reference.text);
             let help = format!("this manifest has {}", tags.join(", "));
-            push_once(found.warnings, Problem::new(message, span, "here").help(help).warning());
+            found.warnings.push(Problem::new(message, span, "here").help(help).warning());
         }
     }
 }
@@ -296,13 +304,6 @@ fn way_out(reference: &Reference, error: &UnresolvedArg) -> String {
         ReferenceKind::CopyFrom | ReferenceKind::MountFrom => {
             format!("{}; or {otherwise}", error.help)
         }
-    }
-}
-
-/// The units of one image share a Dockerfile, and so its problems.
-fn push_once(problems: &mut Vec<Problem>, problem: Problem) {
-    if !problems.contains(&problem) {
-        problems.push(problem);
     }
 }
 

@@ -135,6 +135,13 @@ impl NodeReader<'_> {
                 format!("`{text}` is not a text to YAML, which may change it"),
                 format!("quote it: \"{text}\""),
             )),
+            // `{dir}` without quotes is a mapping to YAML.
+            Value::Map(entries) => match &entries[..] {
+                [(key, Node { value: Value::Scalar { kind: Kind::Null, .. }, .. })] => {
+                    Err(self.wrong("a text", &format!("quote it: \"{{{}}}\"", key.text)))
+                }
+                _ => Err(self.wrong("a text", "write one value, in quotes if need be")),
+            },
             _ => Err(self.wrong("a text", "write one value, in quotes if need be")),
         }
     }

@@ -1,9 +1,10 @@
 //! One image with its defaults filled in and its files found, before it is split into units.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Sp;
+use super::expand::{Note, Notes};
 use super::fields::Fields;
 use super::files::{DockerfileSource, Files};
 use super::model::{Image, OwnerSetting};
@@ -15,6 +16,8 @@ use crate::base::upstream::SourceRef;
 /// One image with its defaults, before it is split into units.
 pub(super) struct Draft<'a> {
     pub(super) image: &'a Image,
+    /// The row or match that it comes from.
+    pub(super) note: Option<&'a Note>,
     pub(super) span: Span,
     pub(super) name: ImageName,
     pub(super) tag: TagTemplate,
@@ -47,25 +50,39 @@ impl<'a> Resolver<'a> {
     /// Every image that can be understood.
     pub(super) fn drafts(&mut self) -> Vec<Draft<'a>> {
         let manifest = self.manifest;
-        let Some(images) = &manifest.images else {
-            // What was reported already, a misspelt key say, may be why.
-            if self.problems.is_empty() {
-                let span = manifest.version.as_ref().map_or(Span::new(0, 0), Sp::span);
-                self.report("the manifest lists no images", span, "list them under `images:`");
+        // What was reported already, a misspelt key say, may be why.
+        if manifest.images.is_none() && self.problems.is_empty() {
+            let span = manifest.version.as_ref().map_or(Span::new(0, 0), Sp::span);
+            self.report("the manifest lists no images", span, "list them under `images:`");
+        }
+        let mut files = Files::default();
+        files.read_ahead(&self.dockerfiles());
+        let mut drafts = Vec::new();
+        for scope in self.scopes {
+            self.manifest = &scope.manifest;
+            files.enter(&scope.dir);
+            for (image, origin) in scope.images() {
+                let mark = Notes::mark(&self.problems, &self.warnings);
+                self.damaged = origin.damaged;
+                let draft = self.draft(image, &mut files);
+                let note = origin.note.as_ref();
+                self.notes.since(mark, &self.problems, &self.warnings, note);
+                drafts.extend(draft.map(|draft| Draft { note, ..draft }));
             }
-            return Vec::new();
-        };
-        let mut files = Files::new(&self.root);
-        files.read_ahead(&self.dockerfiles(images));
-        images.iter().filter_map(|image| self.draft(image, &mut files)).collect()
+        }
+        self.manifest = manifest;
+        drafts
     }
 
-    /// The context and the Dockerfile of each image that is built, each pair once.
-    fn dockerfiles(&self, images: &'a [Sp<Image>]) -> Vec<(&'a str, &'a str)> {
-        let default = self.manifest.defaults.as_ref().and_then(|d| d.dockerfile.as_ref());
-        let wanted = images.iter().filter_map(|image| {
-            let said = image.dockerfile.as_ref().or(default);
-            Some((image.context.as_ref()?.as_str(), dockerfile_name(said)))
+    /// The folder, context and Dockerfile of each image that is built, each once.
+    fn dockerfiles(&self) -> Vec<(&'a Path, &'a str, &'a str)> {
+        let wanted = self.scopes.iter().flat_map(|scope| {
+            let default = scope.manifest.defaults.as_ref().and_then(|d| d.dockerfile.as_ref());
+            scope.images().filter_map(move |(image, _)| {
+                let said = image.dockerfile.as_ref().or(default);
+                let context = image.context.as_ref()?.as_str();
+                Some((scope.dir.as_path(), context, dockerfile_name(said)))
+            })
         });
         wanted.collect::<HashSet<_>>().into_iter().collect()
     }
@@ -80,6 +97,7 @@ impl<'a> Resolver<'a> {
         let (name, tag) = self.name_and_tag(entry, owner)?;
         Some(Draft {
             image,
+            note: None,
             span: image.name.as_ref().map_or(entry.span(), Sp::span),
             name,
             tag,
@@ -89,7 +107,7 @@ impl<'a> Resolver<'a> {
             fields,
             content: content?,
             units: Vec::new(),
-            damaged: self.is_damaged(entry),
+            damaged: self.damaged,
         })
     }
 
@@ -97,10 +115,6 @@ impl<'a> Resolver<'a> {
     fn is_reported(&self, span: Span) -> bool {
         let within = |at: Span| (span.start..=span.start + span.len).contains(&at.start);
         self.problems.iter().any(|problem| problem.labels.first().is_some_and(|at| within(at.0)))
-    }
-
-    fn is_damaged(&self, entry: &Sp<Image>) -> bool {
-        self.damaged.contains(&entry.span())
     }
 
     fn visibility(
@@ -162,7 +176,7 @@ impl<'a> Resolver<'a> {
                 self.problems.push(problem.help("remove one of the two"));
                 None
             }
-            (None, None) if self.is_damaged(entry) => None,
+            (None, None) if self.damaged => None,
             (None, None) => {
                 let help = "add `context:` with the folder to build from, or `source:` with a \
                             public image to mirror";
@@ -234,7 +248,7 @@ impl<'a> Resolver<'a> {
             (Some(name), Some(tag), _) => Some((name, tag)),
             (Some(name), None, None) => Some((name, default())),
             (None, _, None) => {
-                if !self.is_damaged(entry) {
+                if !self.damaged {
                     self.report("this image has no name", entry.span(), "add `name:`");
                 }
                 None

@@ -22,7 +22,9 @@ pub(super) struct DockerfileSource {
 }
 
 /// What was looked up so far.
+#[derive(Default)]
 pub(super) struct Files {
+    /// The folder that contexts are relative to.
     root: PathBuf,
     dockerfiles: HashMap<PathBuf, Option<DockerfileSource>>,
     ahead: HashMap<PathBuf, Loaded>,
@@ -34,20 +36,16 @@ pub(super) struct Files {
 type Loaded = io::Result<Option<(String, Result<Dockerfile, Vec<DockerfileError>>)>>;
 
 impl Files {
-    pub(super) fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-            dockerfiles: HashMap::new(),
-            ahead: HashMap::new(),
-            lowered: HashMap::new(),
-        }
+    /// Takes contexts as relative to this folder from now on.
+    pub(super) fn enter(&mut self, root: &Path) {
+        root.clone_into(&mut self.root);
     }
 
-    /// Reads Dockerfiles that will be asked for, each by its context and its name: there may be a
-    /// thousand, and several cores.
-    pub(super) fn read_ahead(&mut self, wanted: &[(&str, &str)]) {
-        let load = |(context, name): &(&str, &str)| {
-            let path = clean(&clean(&self.root.join(context)).join(name));
+    /// Reads Dockerfiles that will be asked for, each by its folder, its context and its name: there
+    /// may be a thousand, and several cores.
+    pub(super) fn read_ahead(&mut self, wanted: &[(&Path, &str, &str)]) {
+        let load = |(root, context, name): &(&Path, &str, &str)| {
+            let path = clean(&clean(&root.join(context)).join(name));
             let loaded = load(&path);
             (path, loaded)
         };

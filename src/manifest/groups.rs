@@ -10,7 +10,8 @@ use crate::base::source::Problem;
 impl Resolver<'_> {
     /// Adds each group of the manifest to the units that its patterns match.
     pub(super) fn groups(&mut self, drafts: &[Draft<'_>], units: &mut [Unit]) {
-        for (name, patterns) in self.manifest.groups.iter().flatten() {
+        let said = self.scopes.iter().flat_map(|scope| scope.manifest.groups.iter().flatten());
+        for (name, patterns) in said {
             if let Err((message, help)) = group_name(name) {
                 self.report(message, name.span(), help);
                 continue;

@@ -3,17 +3,23 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
+use super::given::{SECRET, Variable};
 use super::node::{Kind, Node, Value};
 use crate::base::nearest::nearest;
 use crate::base::source::Problem;
 
-/// Where variables come from: the manifest's `vars` first, then the environment.
-struct Variables<'a> {
-    vars: BTreeMap<String, String>,
+/// Where variables come from: `--var` first, then the `vars` of the file and of those that include
+/// it, then the row of a matrix, then the environment.
+#[derive(Clone)]
+pub(crate) struct Variables<'a> {
+    given: &'a [Variable],
+    vars: Rc<BTreeMap<String, String>>,
+    row: Rc<BTreeMap<String, String>>,
     env: &'a dyn Fn(&str) -> Option<String>,
-    /// Bytes that all values of the document may still grow to: variables of variables multiply.
-    budget: Cell<usize>,
+    /// Bytes that all values of all files may still grow to: variables of variables multiply.
+    budget: Rc<Cell<usize>>,
 }
 
 /// Bytes that all values of one manifest may hold once variables are in.
@@ -22,58 +28,74 @@ const BUDGET: usize = 64 << 20;
 /// Defaults within defaults.
 const DEPTH: usize = 16;
 
-/// The variable that must not be written anywhere.
-const SECRET: &str = "PRIME_API_KEY";
+impl<'a> Variables<'a> {
+    /// The variables of the command line and of the environment.
+    pub(crate) fn new(given: &'a [Variable], env: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        let budget = Rc::new(Cell::new(BUDGET));
+        Self { given, vars: Rc::default(), row: Rc::default(), env, budget }
+    }
 
-impl Variables<'_> {
     fn get(&self, name: &str) -> Option<String> {
-        self.vars.get(name).cloned().or_else(|| (self.env)(name))
+        let given = self.given.iter().rev().find(|given| given.name == name);
+        let own = given.map(|given| given.value.clone());
+        own.or_else(|| self.vars.get(name).or_else(|| self.row.get(name)).cloned())
+            .or_else(|| (self.env)(name))
     }
-}
 
-/// Interpolates the whole document: first `vars`, each of which may use those above it, then all
-/// other values. What cannot be resolved is reported and marked as bad.
-pub(crate) fn interpolate(
-    root: &mut Node,
-    env: &dyn Fn(&str) -> Option<String>,
-    problems: &mut Vec<Problem>,
-) {
-    let mut variables = Variables { vars: BTreeMap::new(), env, budget: Cell::new(BUDGET) };
-    let Value::Map(entries) = &mut root.value else { return };
-    for (_, value) in entries.iter_mut().filter(|(key, _)| key.text == "vars") {
-        let Value::Map(vars) = &mut value.value else { continue };
-        for (name, value) in vars {
-            walk(value, &variables, problems);
-            if let Value::Scalar { text, kind: Kind::Text } = &value.value {
-                variables.vars.insert(name.text.clone(), text.clone());
-            }
-        }
+    /// Whether `--var` gives this one.
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        self.given.iter().any(|given| given.name == name)
     }
-    for (_, value) in entries.iter_mut().filter(|(key, _)| key.text != "vars") {
-        walk(value, &variables, problems);
-    }
-}
 
-fn walk(node: &mut Node, variables: &Variables<'_>, problems: &mut Vec<Problem>) {
-    match &mut node.value {
-        Value::Scalar { text, kind: Kind::Text } if text.contains('$') => {
-            match expand(text, variables, 0) {
-                Ok(expanded) => *text = expanded,
-                Err(Unresolved { message, help }) => {
-                    problems.push(Problem::new(message, node.span, "here").help(help));
-                    node.value = Value::Bad;
+    /// Whether the `vars` of a file give this one.
+    pub(crate) fn is_var(&self, name: &str) -> bool {
+        self.vars.contains_key(name)
+    }
+
+    /// The variables inside a file: its `vars` over these. Each may use those above it.
+    pub(crate) fn of_file(&self, root: &mut Node, problems: &mut Vec<Problem>) -> Self {
+        let mut inner = self.clone();
+        let Value::Map(entries) = &mut root.value else { return inner };
+        for (_, value) in entries.iter_mut().filter(|(key, _)| key.text == "vars") {
+            let Value::Map(vars) = &mut value.value else { continue };
+            for (name, value) in vars {
+                inner.put_into(value, problems);
+                if let Value::Scalar { text, kind: Kind::Text } = &value.value {
+                    Rc::make_mut(&mut inner.vars).insert(name.text.clone(), text.clone());
                 }
             }
         }
-        Value::Scalar { .. } | Value::Bad => {}
-        Value::Seq(items) => {
-            for item in items {
-                walk(item, variables, problems);
+        inner
+    }
+
+    /// The variables inside an image's entry, in one row of its matrix.
+    pub(crate) fn of_row(&self, row: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self { row: Rc::new(row.into_iter().collect()), ..self.clone() }
+    }
+
+    /// Puts variables into a value and all that is in it. What cannot be resolved is reported and
+    /// marked as bad.
+    pub(crate) fn put_into(&self, node: &mut Node, problems: &mut Vec<Problem>) {
+        match &mut node.value {
+            Value::Scalar { text, kind: Kind::Text } if text.contains('$') => {
+                match expand(text, self, 0) {
+                    Ok(expanded) => *text = expanded,
+                    Err(Unresolved { message, help }) => {
+                        problems.push(Problem::new(message, node.span, "here").help(help));
+                        node.value = Value::Bad;
+                    }
+                }
             }
-        }
-        Value::Map(entries) => {
-            for (_, value) in entries {
-                walk(value, variables, problems);
+            Value::Scalar { .. } | Value::Bad => {}
+            Value::Seq(items) => {
+                for item in items {
+                    self.put_into(item, problems);
+                }
+            }
+            Value::Map(entries) => {
+                for (_, value) in entries {
+                    self.put_into(value, problems);
+                }
             }
         }
     }
@@ -158,7 +180,9 @@ fn resolve(inside: &str, variables: &Variables<'_>, depth: usize) -> Result<Stri
     let value = variables.get(name);
     if operator.is_empty() {
         return value.ok_or_else(|| {
-            let known: Vec<&str> = variables.vars.keys().map(String::as_str).collect();
+            let given = variables.given.iter().map(|given| &given.name);
+            let known = variables.vars.keys().chain(variables.row.keys()).chain(given);
+            let known: Vec<&str> = known.map(String::as_str).collect();
             let help = match nearest(name, &known) {
                 Some(near) => format!("did you mean `${{{near}}}`?"),
                 None => format!(
@@ -195,12 +219,18 @@ mod tests {
     fn check(text: &str) -> Result<String, Unresolved> {
         let env = |name: &str| match name {
             "HOME" => Some("/h".to_owned()),
+            "TMP" => Some("/t".to_owned()),
             "EMPTY" => Some(String::new()),
             "A" => Some("env".to_owned()),
             _ => None,
         };
-        let vars = BTreeMap::from([("A".to_owned(), "one".to_owned())]);
-        expand(text, &Variables { vars, env: &env, budget: Cell::new(100) }, 0)
+        let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let given = ["G=old".parse().unwrap(), "G=given".parse().unwrap()];
+        let mut variables = Variables::new(&given, &env);
+        variables.budget.set(100);
+        variables.vars = Rc::new(BTreeMap::from([own("A", "one"), own("G", "var")]));
+        let row = variables.of_row([own("ROW", "r"), own("HOME", "/row")]);
+        expand(text, &row, 0)
     }
 
     #[test]
@@ -208,7 +238,8 @@ mod tests {
         for (text, expected) in [
             ("plain", "plain"),
             ("${A}", "one"),
-            ("x-${A}-${HOME}y", "x-one-/hy"),
+            ("x-${A}-${TMP}y", "x-one-/ty"),
+            ("${G} ${ROW} ${HOME}", "given r /row"),
             ("$$A $${A}", "$A ${A}"),
             ("a$ b$c", "a$ b$c"),
             ("${B:-two}", "two"),

@@ -1,40 +1,43 @@
 //! Reads a manifest and the Dockerfiles that it names, and finds everything that is wrong with
 //! them before anything else happens.
 
-use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use miette::Diagnostic;
 
-use super::decode::{decode, is_damaged};
-use super::interpolate::interpolate;
-use super::model::Manifest;
-use super::node::{self, Kind, Node, Value};
+use super::expand::{Found, expand};
+use super::given::Given;
+use super::node::{Kind, Node, Value};
 use super::resolve::{self, Resolver};
 use super::workspace::Workspace;
 use crate::base::source::{Problem, SourceSet, Span};
+
+/// More problems than this are not worth reading.
+const MOST_SHOWN: usize = 100;
 
 /// The version of the manifest's format that this imgplan reads.
 const VERSION: u64 = 1;
 
 /// Everything that is wrong with a manifest and the files that it names.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", headline(problems, name))]
+#[error("{}", headline(problems.len(), *unshown, name))]
 pub struct ManifestError {
-    /// All problems, in the order of the files.
+    /// The problems, in the order of the files; the first of them, where there are very many.
     pub problems: Vec<Problem>,
+    /// How many more there are.
+    pub unshown: usize,
     /// The texts that they point into.
     pub sources: Arc<SourceSet>,
     /// The manifest's path, as it was given.
     pub name: String,
 }
 
-fn headline(problems: &[Problem], name: &str) -> String {
-    match problems.len() {
-        1 => format!("1 problem in {name}"),
-        n => format!("{n} problems in {name}"),
+fn headline(shown: usize, unshown: usize, name: &str) -> String {
+    match (shown, unshown) {
+        (1, 0) => format!("1 problem in {name}"),
+        (all, 0) => format!("{all} problems in {name}"),
+        (_, more) => format!("{} problems in {name}, of which {more} are not shown", shown + more),
     }
 }
 
@@ -49,31 +52,58 @@ impl Diagnostic for ManifestError {
 }
 
 impl Workspace {
-    /// Reads the manifest at `path` (`-` is standard input) and makes it complete. `env` answers
-    /// for the environment's variables.
+    /// Reads the manifest that the command line names, with all that it includes, and makes it
+    /// complete. `env` answers for the environment's variables.
     pub fn load(
-        path: &Path,
+        given: &Given,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Workspace, ManifestError> {
         let mut sources = SourceSet::default();
-        let name = shown(path);
-        let result = read(path)
-            .map_err(|problem| vec![problem])
-            .and_then(|text| from_text(path, &text, env, &mut sources));
-        result
-            .map(|mut workspace| {
-                workspace.sources = Arc::new(std::mem::take(&mut sources));
-                workspace
-            })
-            .map_err(|mut problems| {
+        match from_files(given, env, &mut sources) {
+            Ok(mut workspace) => {
+                workspace.sources = Arc::new(sources);
+                Ok(workspace)
+            }
+            Err(mut problems) => {
                 problems.sort_by_key(|problem| problem.labels.first().map(|label| label.0));
-                problems.dedup();
-                ManifestError { problems, sources: Arc::new(sources), name }
-            })
+                let unshown = problems.len().saturating_sub(MOST_SHOWN);
+                problems.truncate(MOST_SHOWN);
+                let name = shown(given.first());
+                Err(ManifestError { problems, unshown, sources: Arc::new(sources), name })
+            }
+        }
     }
 }
 
-/// The folder that a manifest's paths are relative to.
+fn from_files(
+    given: &Given,
+    env: &dyn Fn(&str) -> Option<String>,
+    sources: &mut SourceSet,
+) -> Result<Workspace, Vec<Problem>> {
+    let (scopes, found) = expand(given, env, sources);
+    let Found { problems, warnings, mut notes, skipped, incomplete } = found;
+    let Some(first) = scopes.first() else { return Err(notes.tell_problems(problems)) };
+    let resolver = Resolver {
+        root: root_of(given.first()),
+        manifest: &first.manifest,
+        scopes: &scopes,
+        damaged: false,
+        incomplete,
+        sources,
+        problems,
+        warnings,
+        notes: &mut notes,
+    };
+    match resolve::resolve(resolver) {
+        Ok(workspace) => {
+            let warnings = notes.tell_warnings(workspace.warnings);
+            Ok(Workspace { warnings, skipped, ..workspace })
+        }
+        Err(problems) => Err(notes.tell_problems(problems)),
+    }
+}
+
+/// The folder that a manifest's paths are relative to; of standard input the working directory.
 pub fn root_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -82,68 +112,12 @@ pub fn root_of(path: &Path) -> PathBuf {
 }
 
 /// The manifest's path, as people know it.
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() }
 }
 
-fn read(path: &Path) -> Result<String, Problem> {
-    let problem = |message: String, help: &str| Problem {
-        message,
-        help: Some(help.to_owned()),
-        labels: Vec::new(),
-        warning: false,
-    };
-    let mut bytes = Vec::new();
-    let result = if path == Path::new("-") {
-        std::io::stdin().read_to_end(&mut bytes).map(|_| ())
-    } else {
-        fs::read(path).map(|read| bytes = read)
-    };
-    if let Err(error) = result {
-        let message = match error.kind() {
-            std::io::ErrorKind::NotFound => format!("there is no {}", path.display()),
-            _ => format!("cannot read {}: {error}", path.display()),
-        };
-        let help = "run imgplan in the folder of the manifest, or name it: -f path/to/imgplan.yaml";
-        return Err(problem(message, help));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let good = error.utf8_error().valid_up_to();
-        let line = String::from_utf8_lossy(&error.as_bytes()[..good]).matches('\n').count() + 1;
-        problem(
-            format!("{} is not UTF-8: the first wrong byte is on line {line}", path.display()),
-            "save the file as UTF-8",
-        )
-    })
-}
-
-fn from_text(
-    path: &Path,
-    text: &str,
-    env: &dyn Fn(&str) -> Option<String>,
-    sources: &mut SourceSet,
-) -> Result<Workspace, Vec<Problem>> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let start = sources.add(shown(path), text);
-    let mut root = node::parse(text, start).map_err(|problem| vec![problem])?;
-    check_version(&root, start)?;
-    let mut problems = Vec::new();
-    interpolate(&mut root, env, &mut problems);
-    let Some(manifest) = decode::<Manifest>(&mut root, &mut problems) else { return Err(problems) };
-    let damaged = damaged_images(&root);
-    let resolver = Resolver {
-        root: root_of(path),
-        manifest: &manifest,
-        damaged: &damaged,
-        sources,
-        problems,
-        warnings: Vec::new(),
-    };
-    resolve::resolve(resolver)
-}
-
 /// The version comes first: of a later one nothing else can be judged.
-fn check_version(root: &Node, start: usize) -> Result<(), Vec<Problem>> {
+pub(super) fn check_version(root: &Node, start: usize) -> Result<(), Problem> {
     let help = format!("begin the file with `version: {VERSION}`");
     let Value::Map(entries) = &root.value else {
         let message = match &root.value {
@@ -151,46 +125,26 @@ fn check_version(root: &Node, start: usize) -> Result<(), Vec<Problem>> {
             _ => "a manifest is a mapping of keys",
         };
         let span = Span::new(start, root.span.len);
-        return Err(vec![Problem::new(message, span, "").help(help + " and list `images:`")]);
+        return Err(Problem::new(message, span, "").help(help + " and list `images:`"));
     };
     let Some((_, version)) = entries.iter().find(|(key, _)| key.text == "version") else {
         let span = entries.first().map_or(Span::new(start, 0), |(key, _)| key.span);
-        return Err(vec![
-            Problem::new("the manifest has no version", span, "before this").help(help),
-        ]);
+        let problem = Problem::new("the manifest has no version", span, "before this");
+        return Err(problem.help(help));
     };
     match &version.value {
         Value::Scalar { text, kind: Kind::Number } => match text.parse::<u64>() {
             Ok(VERSION) => Ok(()),
-            Ok(later) if later > VERSION => Err(vec![
-                Problem::new(
-                    format!("this manifest has version {later}, and this imgplan reads {VERSION}"),
-                    version.span,
-                    "later than this imgplan",
-                )
-                .help("use a newer imgplan"),
-            ]),
-            _ => Err(vec![
-                Problem::new(format!("there is no version {text}"), version.span, "here")
-                    .help(format!("write `version: {VERSION}`")),
-            ]),
+            Ok(later) if later > VERSION => Err(Problem::new(
+                format!("this manifest has version {later}, and this imgplan reads {VERSION}"),
+                version.span,
+                "later than this imgplan",
+            )
+            .help("use a newer imgplan")),
+            _ => Err(Problem::new(format!("there is no version {text}"), version.span, "here")
+                .help(format!("write `version: {VERSION}`"))),
         },
         // What is not a number at all is the decoder's to report, with all else.
         _ => Ok(()),
     }
-}
-
-/// The images of which something was reported already: what they lack may be just that.
-fn damaged_images(root: &Node) -> Vec<Span> {
-    let Value::Map(entries) = &root.value else { return Vec::new() };
-    let lists = entries.iter().filter(|(key, _)| key.text == "images");
-    lists
-        .filter_map(|(_, value)| match &value.value {
-            Value::Seq(images) => Some(images),
-            _ => None,
-        })
-        .flatten()
-        .filter(|image| is_damaged(image))
-        .map(|image| image.span)
-        .collect()
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
+use serde::de::IgnoredAny;
 
 pub use super::pairs::Pairs;
 pub use super::texts::{
@@ -15,19 +16,32 @@ use crate::base::name::Platform;
 
 /// The images that should exist in an image service.
 ///
-/// Texts may hold `${VAR}`, `${VAR:-default}` and `${VAR:?message}`, taken from `vars`, else from
-/// the environment; `$$` is a dollar sign.
+/// Texts may hold `${VAR}`, `${VAR:-default}` and `${VAR:?message}`, taken from `--var`, `vars`, a
+/// `matrix` or the environment, in this order; `$$` is a dollar sign.
 #[derive(Debug, Clone, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(
     title = "imgplan manifest",
-    extend("$id" = "urn:imgplan:manifest:1", "required" = ["version", "images"])
+    extend(
+        "$id" = "urn:imgplan:manifest:1",
+        "required" = ["version"],
+        "anyOf" = [{ "required": ["images"] }, { "required": ["include"] }],
+    )
 )]
 pub struct Manifest {
     /// The version of this format: 1.
     #[schemars(schema_with = "schema::version")]
     pub version: Option<Sp<u64>>,
-    /// Variables for `${VAR}`; they win over the environment. Each may use those above it.
+    /// Other manifests that are read with this one, relative to this file: paths or patterns, as
+    /// `teams/*/imgplan.yaml`. What this file says under `vars`, `defaults` and `owner` holds in
+    /// them where they say nothing themselves; `settings` are said in the first file only.
+    #[schemars(
+        with = "Option<Vec<schema::IncludeText>>",
+        extend("examples" = [["teams/*/imgplan.yaml"]])
+    )]
+    pub include: Option<Vec<Sp<String>>>,
+    /// Variables for `${VAR}`; they win over the environment, and `--var` over them. Each may use
+    /// those above it.
     #[schemars(
         with = "Option<BTreeMap<String, schema::VarText>>",
         extend("examples" = [{ "PYTHON": "3.12", "TAG": "${NIGHT:-latest}" }])
@@ -134,15 +148,34 @@ pub struct Settings {
 #[derive(Debug, Clone, serde::Deserialize)]
 pub struct Limits(pub Pairs<Sp<LimitText>>);
 
-/// An image that should exist: built from a `context` or mirrored from a `source`.
+/// An image that should exist: built from a `context` or mirrored from a `source`; or many of them, by
+/// `matrix`, `discover`, `sources` or `sources_from`, of which none is left once they are known.
 #[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend(
-    "if" = { "required": ["source"] },
-    "then" = { "properties": {
-        "context": false, "dockerfile": false, "args": false, "target": false, "infer_bases": false
-    } },
-    "else" = { "required": ["name", "context"] },
+    "if" = {
+        "anyOf": [
+            { "required": ["source"] },
+            { "required": ["sources"] },
+            { "required": ["sources_from"] },
+        ]
+    },
+    "then" = {
+        "properties": {
+            "context": false, "dockerfile": false, "discover": false,
+            "args": false, "target": false, "infer_bases": false,
+        },
+        "oneOf": [
+            { "required": ["source"] },
+            { "required": ["sources"] },
+            { "required": ["sources_from"] },
+        ],
+    },
+    "else" = {
+        "if": { "required": ["discover"] },
+        "then": { "properties": { "context": false } },
+        "else": { "required": ["name", "context"] },
+    },
 ))]
 pub struct Image {
     /// The name under which it lands: lower case letters, digits, and `.`, `_` or `-` between
@@ -214,6 +247,41 @@ pub struct Image {
     /// which is built first. With `false`, only `needs` orders images, and no reference is replaced.
     #[schemars(extend("default" = true))]
     pub infer_bases: Option<Sp<bool>>,
+    /// Variables with their values: the image is made once for each combination, in which its
+    /// values use them as `${NAME}`.
+    #[schemars(with = "Option<schema::MatrixSchema>")]
+    pub matrix: Option<IgnoredAny>,
+    /// Folders that are found instead of written: an image for each. `name` and `tag` may hold
+    /// `{dir}` (the folder's name), `{parent}` (the name of the one above), `{path}` and, of a
+    /// task, `{name}`; the name is `{dir}` by default.
+    pub discover: Option<Sp<Discover>>,
+    /// Public images to mirror, each as its own image. `name` and `tag` may hold `{registry}`,
+    /// `{path}`, `{name}` (the path's last segment), `{tag}` and `{digest}` (12 digits).
+    #[schemars(with = "Option<Vec<schema::SourceItem>>", extend("minItems" = 1))]
+    pub sources: Option<Vec<Sp<SourceText>>>,
+    /// A file of public images to mirror, relative to this file: one reference a line, `#` begins a
+    /// comment; or with a name that ends in `.jsonl`, an object a line with `source` and maybe
+    /// `name` or `image`, `tag` and `platform`. `name` and `tag` as with `sources`.
+    #[schemars(extend("examples" = ["refs.txt"]))]
+    pub sources_from: Option<Sp<String>>,
+}
+
+/// Which folders become images.
+#[derive(Debug, Clone, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["glob"] }, { "required": ["harbor"] }]))]
+pub struct Discover {
+    /// A pattern of folders, relative to this file: those with a Dockerfile become images. `*` and
+    /// `?` stay within a name, `**` is any number of folders.
+    #[schemars(extend("minLength" = 1, "examples" = ["services/*", "tasks/**"]))]
+    pub glob: Option<Sp<String>>,
+    /// A Harbor task, or a folder of tasks: each task's `docker_image` is mirrored, else its
+    /// `environment/Dockerfile` built.
+    #[schemars(extend("minLength" = 1, "examples" = ["tasks"]))]
+    pub harbor: Option<Sp<String>>,
+    /// Patterns of folders that are left out, with all that is in them.
+    #[schemars(with = "Option<Vec<schema::ExcludeText>>")]
+    pub exclude: Option<Vec<Sp<String>>>,
 }
 
 /// An image that has a new name or tag.

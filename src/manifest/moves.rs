@@ -6,7 +6,8 @@ use std::collections::{HashMap, HashSet};
 use super::Sp;
 use super::bases::near_name;
 use super::draft::Draft;
-use super::model::PatternText;
+use super::expand::Scope;
+use super::model::{MovedEntry, PatternText, RemovedEntry};
 use super::pattern::UnitPattern;
 use super::resolve::Resolver;
 use super::workspace::{Moved, Removed, Unit};
@@ -63,8 +64,9 @@ impl<'a> Resolver<'a> {
         drafts: &[Draft<'_>],
         units: &[Unit],
     ) -> (Vec<Moved>, Vec<Removed>) {
-        let manifest = self.manifest;
-        if manifest.moved.is_none() && manifest.removed.is_none() {
+        let says =
+            |scope: &Scope| scope.manifest.moved.is_some() || scope.manifest.removed.is_some();
+        if !self.scopes.iter().any(says) {
             return (Vec::new(), Vec::new());
         }
         let mut by_name: HashMap<&str, Vec<&Unit>> = HashMap::new();
@@ -73,8 +75,8 @@ impl<'a> Resolver<'a> {
         }
         let whole = drafts.iter().filter(|draft| !draft.damaged);
         let found: HashSet<&str> = whole.map(|draft| draft.name.as_str()).collect();
-        let images = manifest.images.iter().flat_map(|images| images.iter());
-        let written = images.filter_map(|image| Some(image.name.as_ref()?.0.value.0.as_str()));
+        let images = self.scopes.iter().flat_map(Scope::images);
+        let written = images.filter_map(|(image, _)| Some(image.name.as_ref()?.0.value.0.as_str()));
         let lost = written.filter(|name| !found.contains(name)).collect();
         let present = Present { units: by_name, lost };
         let entries = self.entries();
@@ -83,11 +85,11 @@ impl<'a> Resolver<'a> {
 
     /// The entries of `moved` that are whole.
     fn entries(&mut self) -> Entries<'a> {
-        let manifest = self.manifest;
-        let all = manifest.moved.as_deref().unwrap_or_default();
+        let moved = self.scopes.iter().flat_map(|scope| scope.manifest.moved.iter().flatten());
+        let all: Vec<&'a Sp<MovedEntry>> = moved.collect();
         let mut entries = Entries { all: Vec::new(), by_from: HashMap::new() };
         for (index, entry) in all.iter().enumerate() {
-            let next = all.get(index + 1).map(Sp::span);
+            let next = all.get(index + 1).map(|next| next.span());
             let (key, add) = match (&entry.from, &entry.to) {
                 (Some(from), Some(to)) => {
                     entries.by_from.entry(&from.0.value.0).or_insert(entries.all.len());
@@ -227,13 +229,13 @@ impl<'a> Resolver<'a> {
     }
 
     fn removed(&mut self, moved: &Entries<'a>, present: &Present<'_>) -> Vec<Removed> {
-        let manifest = self.manifest;
-        let all = manifest.removed.as_deref().unwrap_or_default();
+        let said = self.scopes.iter().flat_map(|scope| scope.manifest.removed.iter().flatten());
+        let all: Vec<&'a Sp<RemovedEntry>> = said.collect();
         let mut seen: HashMap<&UnitPattern, Span> = HashMap::new();
         let mut removed = Vec::new();
         for (index, entry) in all.iter().enumerate() {
             let Some(name) = &entry.name else {
-                let next = all.get(index + 1).map(Sp::span);
+                let next = all.get(index + 1).map(|next| next.span());
                 self.missing("`name`", "`name:` with what it was called", entry.span(), next);
                 continue;
             };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::bases::{self, Named};
 use super::draft::{Content, Draft};
+use super::expand::{Note, Notes, Scope};
 use super::files;
 use super::graph;
 use super::model::Manifest;
@@ -18,25 +19,39 @@ use crate::base::source::{Problem, SourceSet, Span};
 pub(super) struct Resolver<'a> {
     /// The folder that paths are relative to.
     pub(super) root: PathBuf,
-    /// What was written.
+    /// What was written in the file at hand; in the first one at the start.
     pub(super) manifest: &'a Manifest,
-    /// The images of which something was reported already.
-    pub(super) damaged: &'a [Span],
+    /// All files with their images.
+    pub(super) scopes: &'a [Scope],
+    /// Whether something was reported of the image at hand already.
+    pub(super) damaged: bool,
+    /// Whether images are missing for a reason that was reported.
+    pub(super) incomplete: bool,
     /// All texts; Dockerfiles are added.
     pub(super) sources: &'a mut SourceSet,
     /// What was found so far.
     pub(super) problems: Vec<Problem>,
     /// What is worth a look.
     pub(super) warnings: Vec<Problem>,
+    /// In which row or for which match it was found.
+    pub(super) notes: &'a mut Notes,
 }
+
+/// Where an image is said, and its row or match.
+type Place<'n> = (Span, Option<&'n Note>);
 
 pub(super) fn resolve(mut resolver: Resolver<'_>) -> Result<Workspace, Vec<Problem>> {
     let settings = resolver.settings();
-    let manifest = resolver.manifest;
     let mut drafts = resolver.drafts();
     let mut units = resolver.units(&mut drafts);
-    let (named, edges) =
-        bases::find(manifest, &drafts, &units, &mut resolver.problems, &mut resolver.warnings);
+    if resolver.incomplete && !resolver.problems.is_empty() {
+        // Who needs what, and what is gone, cannot be judged where some are missing.
+        return Err(resolver.problems);
+    }
+    let (scopes, notes) = (resolver.scopes, &mut *resolver.notes);
+    let (problems, warnings) = (&mut resolver.problems, &mut resolver.warnings);
+    let mut told = bases::Told { problems, warnings, notes };
+    let (named, edges) = bases::find(scopes, &drafts, &units, &mut told);
     resolver.groups(&drafts, &mut units);
     let (moved, removed) = resolver.moves(&drafts, &units);
     let depths = match graph::depths(units.len(), &edges) {
@@ -65,6 +80,7 @@ pub(super) fn resolve(mut resolver: Resolver<'_>) -> Result<Workspace, Vec<Probl
         moved,
         removed,
         warnings: resolver.warnings,
+        skipped: Vec::new(),
         sources: Arc::default(),
     })
 }
@@ -76,11 +92,8 @@ impl Resolver<'_> {
         span: Span,
         help: impl Into<String>,
     ) {
-        let problem = Problem::new(message, span, "here").help(help);
-        // What is wrong with `defaults` is wrong once, and not once an image.
-        if !self.problems.contains(&problem) {
-            self.problems.push(problem);
-        }
+        // What is wrong with `defaults` is told once in the end, and not once an image.
+        self.problems.push(Problem::new(message, span, "here").help(help));
     }
 
     pub(super) fn report_name(&mut self, error: NameError, span: Span) {
@@ -89,7 +102,7 @@ impl Resolver<'_> {
 
     fn units(&mut self, drafts: &mut [Draft<'_>]) -> Vec<Unit> {
         let mut units: Vec<Unit> = Vec::new();
-        let mut taken: HashMap<ImageRef, Span> = HashMap::new();
+        let mut taken: HashMap<ImageRef, Place<'_>> = HashMap::new();
         for draft in drafts {
             for &platform in &draft.platforms {
                 let tag = match draft.platforms.len() {
@@ -100,17 +113,19 @@ impl Resolver<'_> {
                 let tag = match tag {
                     Ok(tag) => tag,
                     Err(error) => {
+                        let mark = Notes::mark(&self.problems, &self.warnings);
                         self.report_name(error, draft.span);
+                        self.notes.since(mark, &self.problems, &self.warnings, draft.note);
                         continue;
                     }
                 };
                 let unit = unit(draft, tag, platform);
                 if !draft.damaged {
                     if let Some(&first) = taken.get(&unit.key) {
-                        self.meet(&unit.shown(), first, draft.span);
+                        self.meet(&unit.shown(), first, (draft.span, draft.note));
                         continue;
                     }
-                    taken.insert(unit.key.clone(), draft.span);
+                    taken.insert(unit.key.clone(), (draft.span, draft.note));
                 }
                 draft.units.push(units.len());
                 units.push(unit);
@@ -121,27 +136,43 @@ impl Resolver<'_> {
     }
 
     /// A tag that is written out may be one that an open tag could become.
-    fn open_tags(&mut self, taken: &HashMap<ImageRef, Span>, units: &[Unit]) {
+    fn open_tags(&mut self, taken: &HashMap<ImageRef, Place<'_>>, units: &[Unit]) {
         let mut open: HashMap<&ImageName, Vec<(&TagTemplate, Span)>> = HashMap::new();
         for unit in units {
             if let Some(tag) = &unit.content_tag {
                 open.entry(&unit.image).or_default().push((tag, unit.span));
             }
         }
-        for unit in units.iter().filter(|unit| taken.get(&unit.key) == Some(&unit.span)) {
+        for unit in
+            units.iter().filter(|unit| taken.get(&unit.key).map(|at| at.0) == Some(unit.span))
+        {
             let mut same = open.get(&unit.image).into_iter().flatten();
             if unit.content_tag.is_none()
                 && let Some((_, at)) = same.find(|(tag, _)| tag.matches(&unit.key.tag))
             {
-                self.meet(&unit.key.to_string(), unit.span.min(*at), unit.span.max(*at));
+                let (first, second) = (unit.span.min(*at), unit.span.max(*at));
+                self.meet(&unit.key.to_string(), (first, None), (second, None));
             }
         }
     }
 
-    fn meet(&mut self, what: &str, first: Span, second: Span) {
-        let problem = Problem::new(format!("two images land on {what}"), second, "and here");
+    fn meet(&mut self, what: &str, first: Place<'_>, second: Place<'_>) {
+        let label = |word: &str, note: Option<&Note>| match note {
+            Some(note) => format!("{word}, {}", note.words),
+            None => word.to_owned(),
+        };
+        let message = format!("two images land on {what}");
+        if let ((at, Some(note)), (same, Some(other))) = (first, second)
+            && at == same
+        {
+            let label = format!("here, {} and {}", note.words, other.words);
+            let help = "put what tells them apart into the `name:` or the `tag:`";
+            self.problems.push(Problem::new(message, at, label).help(help));
+            return;
+        }
+        let problem = Problem::new(message, second.0, label("and here", second.1));
         let help = "give one of them another `name:` or `tag:`";
-        self.problems.push(problem.and(first, "here").help(help));
+        self.problems.push(problem.and(first.0, label("here", first.1)).help(help));
     }
 }
 

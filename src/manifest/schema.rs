@@ -176,6 +176,52 @@ described!(LabelText, {
     "pattern": r"\$|^[^\x00-\x1f\x7f]*$",
     "description": "The label's value: a text of one line. Quote what looks like a number.",
 });
+described!(IncludeText, {
+    "type": "string",
+    "minLength": 1,
+    "description": "A manifest, or a pattern of manifests.",
+});
+described!(ExcludeText, {
+    "type": "string",
+    "minLength": 1,
+    "description": "A pattern of folders, written as `glob` is.",
+});
+described!(MatrixSchema, {
+    "type": "object",
+    "description": "Variables with their values.",
+    "minProperties": 1,
+    "properties": {
+        "exclude": {
+            "type": "array",
+            "description": "Rows that are left out: those that have all of these values.",
+            "items": {
+                "type": "object",
+                "description": "Some variables with their values.",
+                "additionalProperties": {
+                    "type": "string",
+                    "description": "The variable's value in these rows."
+                },
+            },
+        },
+    },
+    "patternProperties": {
+        "^(?!exclude$)[A-Za-z_][A-Za-z0-9_]*$": {
+            "type": "array",
+            "description": "The variable's values: texts. Quote what looks like a number.",
+            "items": { "type": "string", "description": "A value." },
+            "minItems": 1,
+            "uniqueItems": true,
+        },
+    },
+    "additionalProperties": false,
+    "examples": [{ "PY": ["3.11", "3.12"], "OS": ["slim", "alpine"] }],
+});
+described!(SourceItem, {
+    "type": "string",
+    "pattern": r"\$|^\s*[^,\s]+\s*$",
+    "description": "A public image to mirror.",
+    "examples": ["docker.io/library/ubuntu:22.04"],
+});
 described!(NeedText, {
     "type": "string",
     "description": "An image of this manifest: `name` or `name:tag`. One with `{fingerprint}` in its tag: `name`.",

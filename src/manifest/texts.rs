@@ -69,7 +69,7 @@ text_type!(
     {
         "type": "string",
         "maxLength": 255,
-        "pattern": r"\$|^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*$",
+        "pattern": r"\$|\{(dir|parent|path|registry|name|tag|digest)\}|^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*$",
         "examples": ["api"],
     }
 );
@@ -81,7 +81,7 @@ text_type!(
     {
         "type": "string",
         "maxLength": 1024,
-        "pattern": r"\$|^([A-Za-z0-9_]|\{arch\}|\{fingerprint\})([A-Za-z0-9._-]|\{arch\}|\{fingerprint\}){0,127}$",
+        "pattern": r"\$|\{(dir|parent|path|registry|name|tag|digest)\}|^([A-Za-z0-9_]|\{arch\}|\{fingerprint\})([A-Za-z0-9._-]|\{arch\}|\{fingerprint\}){0,127}$",
         "examples": ["v1", "3.12", "${TAG}", "v1-{arch}", "{fingerprint}"],
     }
 );

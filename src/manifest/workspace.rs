@@ -36,8 +36,19 @@ pub struct Workspace {
     pub removed: Vec<Removed>,
     /// What is worth a look but stops nothing.
     pub warnings: Vec<Problem>,
+    /// What `discover` found and left out, in order.
+    pub skipped: Vec<Skipped>,
     /// All texts, for errors that are found later.
     pub sources: Arc<SourceSet>,
+}
+
+/// A folder that was found and made into no image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Skipped {
+    /// The folder.
+    pub path: PathBuf,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// What the manifest says about reaching the service, and what it may be sent; flags and

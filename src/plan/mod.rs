@@ -242,10 +242,10 @@ impl Plan {
         counts
     }
 
-    /// The steps in the longest chain of needs.
+    /// The steps of units in the longest chain of needs.
     pub fn longest_chain(&self) -> usize {
         let mut lengths: Vec<usize> = Vec::with_capacity(self.steps.len());
-        for step in &self.steps {
+        for step in self.steps.iter().take_while(|step| step.unit().is_some()) {
             let below = step.needs.iter().filter_map(|need| lengths.get(need.0)).max();
             lengths.push(below.map_or(1, |below| below + 1));
         }

@@ -68,6 +68,7 @@ fn world(units: Vec<Unit>) -> Workspace {
         moved: Vec::new(),
         removed: Vec::new(),
         warnings: Vec::new(),
+        skipped: Vec::new(),
         sources: Arc::default(),
     }
 }

@@ -11,7 +11,7 @@ use super::{PlanView, Reporter};
 use crate::base::limit::{Class, Limit};
 use crate::base::name::ImageRef;
 use crate::event::{Active, Because, Failure, RunEvent, Stop, Summary};
-use crate::plan::{Action, Step};
+use crate::plan::{Action, Reason, Step};
 use crate::state::Kind;
 
 /// The version of the events: the minor grows when something is added, the major when a reader
@@ -137,21 +137,34 @@ fn milliseconds(time: Duration) -> u64 {
 
 /// A step as `planned_change` and `why` tell it.
 pub(super) fn change(view: &PlanView<'_>, step: &Step) -> Value {
-    let unit = step.unit().map(|unit| view.workspace.unit(unit));
+    let unit = step.unit().map(|unit| view.workspace.unit(unit).platform);
+    let platform = unit.or_else(|| view.entry(&step.key).map(|entry| entry.platform));
     let build = match &step.action {
-        Action::Adopt { build, .. } => Some(build.to_string()),
+        Action::Adopt { build, .. } => Some(build),
         _ => None,
     };
-    let needs: Vec<String> =
-        step.needs.iter().map(|need| view.plan.steps[need.0].key.to_string()).collect();
+    let from = step.reasons.iter().find_map(|reason| match reason {
+        Reason::Moved { from } => Some(from),
+        _ => None,
+    });
+    let owner = match &step.action {
+        Action::Remove { owner, .. } => Some(owner),
+        _ => None,
+    };
+    let needs: Vec<&ImageRef> =
+        step.needs.iter().filter_map(|need| Some(&view.plan.steps.get(need.0)?.key)).collect();
     json!({
         "image": step.key,
-        "platform": unit.map(|unit| unit.platform),
+        "previous_image": from,
+        "platform": platform,
         "kind": step.kind,
         "action": action_word(step),
         "build_id": build,
+        "owner": owner,
+        "protected": view.protects(step),
         "reasons": step.reasons,
         "needs": needs,
+        "added": step.added,
     })
 }
 
@@ -180,6 +193,10 @@ impl Reporter for Json<'_> {
             "build": view.plan.counts(Some(Kind::Build)),
             "mirror": view.plan.counts(Some(Kind::Mirror)),
         });
+        changes["partial"] = json!(view.plan.partial);
+        changes["drift"] = json!(view.plan.drift);
+        changes["protected"] = json!(view.plan.protected);
+        changes["renamed"] = json!(view.plan.renamed);
         let message = if view.plan.is_noop() {
             "no changes".to_owned()
         } else {
@@ -266,6 +283,7 @@ impl Reporter for Json<'_> {
             "pending": pending,
             "skipped": summary.skipped.len(),
             "retries": summary.retries,
+            "partial": summary.partial,
             "elapsed_seconds": elapsed.as_secs(),
             "next": next,
         });

@@ -1,11 +1,18 @@
 //! Puts plans, events and summaries into words ([`human`]) or JSON lines ([`json`]), and what would
-//! be done to one image into all there is to say of it ([`why`]), and what is under way into a
-//! table ([`status`]). Everything is written to the
-//! streams that are given; what may be shown is settled once, in [`Options`].
+//! be done to one image into all there is to say of it ([`why`]), what is under way into a table
+//! ([`status`]), and what needs what into the languages of graphs ([`graph`]). Everything is written
+//! to the streams that are given; what may be shown is settled once, in [`Options`].
 
+mod cost;
+mod fit;
+pub mod graph;
+mod group;
 pub mod human;
 pub mod json;
+mod reasons;
 pub mod status;
+#[cfg(test)]
+mod tests;
 pub mod why;
 mod words;
 
@@ -13,9 +20,12 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::base::limit::{Class, Limit};
+use crate::base::name::{ImageRef, Owner};
 use crate::event::{RunEvent, Summary};
 use crate::manifest::Workspace;
-use crate::plan::{Facts, Plan};
+use crate::plan::{Action, Facts, Plan, Step};
+use crate::state::State;
 
 /// How to show things, settled once from flags and terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +36,8 @@ pub struct Options {
     pub color_talk: bool,
     /// Columns that a line may have.
     pub width: usize,
+    /// Columns of the terminal that data goes to; `None` where it goes elsewhere, and no line is cut.
+    pub columns: Option<usize>,
     /// How much to tell.
     pub talk: Talk,
     /// Whether to name the command that would come next.
@@ -52,12 +64,41 @@ pub struct PlanView<'a> {
     pub workspace: &'a Workspace,
     /// What it was made from.
     pub facts: &'a Facts,
+    /// What is known to exist.
+    pub state: &'a State,
+    /// The request budgets that were given; the last of a class wins.
+    pub limits: &'a [(Class, Limit)],
+    /// Who owns a new unit of which the manifest does not say.
+    pub owner: &'a Owner,
     /// Where the lockfile is.
     pub lockfile: &'a Path,
     /// The service's URL, or `local`.
     pub service: &'a str,
     /// Whether the service was asked for anything.
     pub asked: bool,
+}
+
+impl PlanView<'_> {
+    /// Whether an image is not to be deleted: as the manifest says, else as is on record.
+    fn protects(&self, step: &Step) -> bool {
+        let said = step.unit().and_then(|unit| self.workspace.unit(unit).protect);
+        let recorded = || self.state.entries.get(&step.key).is_some_and(|entry| entry.protect);
+        said.unwrap_or_else(recorded)
+    }
+
+    /// What one of the things is called that the plan is about.
+    fn noun(&self) -> &'static str {
+        if self.workspace.images == self.plan.units { "image" } else { "unit" }
+    }
+
+    /// Protected images over which another is put.
+    fn overwritten(&self) -> Vec<&ImageRef> {
+        let over = |step: &&Step| match &step.action {
+            Action::Make(make) => make.replaces && self.protects(step),
+            _ => false,
+        };
+        self.plan.steps.iter().filter(over).map(|step| &step.key).collect()
+    }
 }
 
 /// Tells people or programs what goes on.
@@ -83,17 +124,5 @@ pub(crate) fn elapsed(time: Duration) -> String {
         (0, 0, s) => format!("{s}s"),
         (0, m, s) => format!("{m}m{s:02}s"),
         (h, m, _) => format!("{h}h{m:02}m"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times() {
-        let shown: Vec<String> =
-            [4, 14, 125, 3720].map(|secs| elapsed(Duration::from_secs(secs))).into();
-        assert_eq!(shown, ["4.0s", "14s", "2m05s", "1h02m"]);
     }
 }

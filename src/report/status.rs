@@ -156,8 +156,14 @@ mod tests {
     use super::*;
 
     fn shown(view: &StatusView<'_>) -> String {
-        let options =
-            Options { color: false, color_talk: false, width: 80, talk: Talk::Normal, hints: true };
+        let options = Options {
+            color: false,
+            color_talk: false,
+            width: 80,
+            columns: None,
+            talk: Talk::Normal,
+            hints: true,
+        };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         Human::new(&mut out, &mut err, options).status(view).unwrap();
         String::from_utf8(out).unwrap()

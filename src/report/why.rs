@@ -7,61 +7,41 @@ use std::io;
 use serde_json::{Value, json};
 
 use super::PlanView;
+use super::fit::printable;
 use super::human::{BOLD, Human, color, symbol};
 use super::json::{Json, action_word, change};
 use super::words::tail;
 use crate::base::name::ImageRef;
-use crate::manifest::workspace::{BuildOrigin, Origin};
-use crate::plan::{Action, FileChange, Plan, Reason, Step};
-use crate::state::{Entry, State};
+use crate::plan::{Action, Plan, Reason, Step};
 
 /// Units of which everything is to be said.
 #[derive(Debug, Clone, Copy)]
 pub struct WhyView<'a> {
     /// The plan that they are a part of.
     pub plan: PlanView<'a>,
-    /// What is known to exist.
-    pub state: &'a State,
     /// The units: of the manifest, or of the lockfile alone.
     pub units: &'a [ImageRef],
 }
 
 impl WhyView<'_> {
-    /// What the manifest has a unit built from.
-    fn build(&self, key: &ImageRef) -> Option<&BuildOrigin> {
-        let unit = self.plan.workspace.units.iter().find(|unit| unit.key == *key)?;
-        match &unit.origin {
-            Origin::Build(build) => Some(build),
-            Origin::Mirror(_) => None,
-        }
-    }
-
-    /// Whether there are two contexts to compare: a mirror that became a build had none, nor has a
-    /// build that became a mirror.
-    fn was_and_is_built(&self, key: &ImageRef) -> bool {
-        let built = self.entry(key).and_then(|entry| entry.built.as_ref());
-        built.is_some_and(|built| built.inputs.context().is_some()) && self.build(key).is_some()
-    }
-
-    fn entry(&self, key: &ImageRef) -> Option<&Entry> {
-        self.state.entries.get(key)
-    }
-
     /// What the unit's last build was made of, as people call it, the likeliest cause first.
     fn compared(&self, key: &ImageRef) -> Vec<&str> {
-        let Some(built) = self.entry(key).and_then(|entry| entry.built.as_ref()) else {
+        let Some(built) = self.plan.entry(key).and_then(|entry| entry.built.as_ref()) else {
             return Vec::new();
         };
         let words = [
             ("context", "context"),
             ("dockerfile", "Dockerfile"),
             ("source", "source"),
+            ("digest", "its digest"),
             ("platform", "platform"),
         ];
         let has = |(key, word)| built.inputs.get(key).map(|_| word);
-        let bases =
-            built.inputs.0.keys().map(String::as_str).filter(|key| key.starts_with("base "));
-        words.into_iter().filter_map(has).chain(bases).collect()
+        let keys = || built.inputs.0.keys().map(String::as_str);
+        let bases = keys().filter(|key| key.starts_with("base "));
+        // A pinned base outside of the manifest.
+        let pinned = keys().filter(|key| key.starts_with("from "));
+        words.into_iter().filter_map(has).chain(bases).chain(pinned).collect()
     }
 }
 
@@ -131,51 +111,14 @@ impl Human<'_> {
         told: &mut HashSet<&'v ImageRef>,
     ) -> io::Result<()> {
         for reason in &step.reasons {
-            match reason {
-                Reason::New => {
-                    writeln!(self.out, "{indent}new: the lockfile has no build of it")?;
-                }
-                Reason::ContextChanged { files } if view.was_and_is_built(&step.key) => {
-                    self.files(files.as_deref(), indent)?;
-                }
-                Reason::DockerfileChanged if view.was_and_is_built(&step.key) => {
-                    let path = view.build(&step.key).map(|build| build.dockerfile_path.display());
-                    let path = path.map(|path| format!(": {path}")).unwrap_or_default();
-                    writeln!(self.out, "{indent}{reason}{path}")?;
-                }
-                Reason::PreviousFailed => {
-                    let entry = view.entry(&step.key);
-                    let pending = entry.and_then(|entry| Some(&entry.pending.as_ref()?.build));
-                    let failed = entry.and_then(|entry| Some(&entry.failed.as_ref()?.build));
-                    writeln!(self.out, "{indent}{reason}{}", tail(pending.or(failed)))?;
-                }
-                reason => writeln!(self.out, "{indent}{reason}")?,
+            for line in view.plan.in_full(step, reason) {
+                writeln!(self.out, "{indent}{}", printable(&line))?;
             }
             if let Some(cause) = path(reason).next_back() {
                 self.cause(view, cause, &format!("{indent}  "), told)?;
             }
         }
         Ok(())
-    }
-
-    fn files(&mut self, files: Option<&[FileChange]>, indent: &str) -> io::Result<()> {
-        match files {
-            Some(files @ [_, ..]) => {
-                writeln!(self.out, "{indent}context changed:")?;
-                files.iter().try_for_each(|file| writeln!(self.out, "{indent}  {file}"))
-            }
-            Some([]) => writeln!(
-                self.out,
-                "{indent}context changed: its files are as they were, another is the Dockerfile"
-            ),
-            None => writeln!(
-                self.out,
-                "{indent}context changed\n\
-                 {indent}  which files is not known: the list of what the last build was sent is not on this\n\
-                 {indent}  machine. It was built elsewhere, or .imgplan/ was removed. The next plan after an\n\
-                 {indent}  apply will know."
-            ),
-        }
     }
 
     /// Tells why a base changes.
@@ -201,7 +144,14 @@ impl Human<'_> {
     /// Tells that there is nothing to do, and how that is known.
     fn nothing(&mut self, view: &WhyView<'_>, key: &ImageRef) -> io::Result<()> {
         let head = self.paint(BOLD, "No changes");
-        let built = view.entry(key).and_then(|entry| entry.built.as_ref());
+        if view.plan.plan.protected.contains(key) {
+            return writeln!(
+                self.out,
+                "{head} to {key}. It is not in the manifest and is kept, for it is protected; list it \
+                 under `removed:` to let go of it."
+            );
+        }
+        let built = view.plan.entry(key).and_then(|entry| entry.built.as_ref());
         writeln!(
             self.out,
             "{head} to {key}. Compared with its last build{}: {}; with the manifest: visibility, owner.",
@@ -236,8 +186,8 @@ fn explained(view: &WhyView<'_>, step: &Step) -> Value {
 fn noop(view: &WhyView<'_>, key: &ImageRef) -> Value {
     json!({
         "image": key,
-        "platform": view.entry(key).map(|entry| entry.platform),
-        "kind": view.entry(key).map(|entry| entry.kind),
+        "platform": view.plan.entry(key).map(|entry| entry.platform),
+        "kind": view.plan.entry(key).map(|entry| entry.kind),
         "action": "noop",
         "build_id": null,
         "reasons": [],

@@ -6,7 +6,7 @@ use super::elapsed;
 use crate::base::limit::{Class, Limit};
 use crate::base::name::BuildId;
 use crate::event::{Phase, Signal, Stop};
-use crate::plan::Counts;
+use crate::plan::{Counts, Partial};
 
 /// The line that comes last, with all counts always.
 pub(super) fn plan_line(counts: &Counts) -> String {
@@ -66,6 +66,34 @@ pub(super) fn tail(build: Option<&BuildId>) -> String {
 
 pub(super) fn count(number: usize, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The first names, and how many more there are.
+pub(super) fn names<T: ToString>(all: &[T], most: usize) -> String {
+    let mut names: Vec<String> = all.iter().take(most).map(ToString::to_string).collect();
+    let more = all.len() - names.len();
+    let last = names.pop().unwrap_or_default();
+    match (names.is_empty(), more) {
+        (true, 0) => last,
+        (false, 0) => format!("{}, {last}", names.join(", ")),
+        (true, more) => format!("{last} and {more} more"),
+        (false, more) => format!("{}, {last} and {more} more", names.join(", ")),
+    }
+}
+
+/// That a plan is not the whole of it; `are` is the verb for what is left out.
+pub(super) fn part(partial: Partial, are: &str) -> String {
+    let Partial { selected, left } = partial;
+    let (was, is) = (
+        if selected == 1 { "was" } else { "were" },
+        match (left, are) {
+            (1, "are") => "is",
+            (1, _) => "was",
+            (_, are) => are,
+        },
+    );
+    let (units, steps) = (count(selected, "unit"), count(left, "step"));
+    format!("a part of the plan: {units} {was} asked for, {steps} {is} left out.")
 }
 
 pub(super) fn doing(action: &str) -> &'static str {

@@ -116,7 +116,7 @@ impl Dispatcher {
         Self {
             steps: plan.steps.iter().map(Progress::of).collect(),
             schedule: Schedule::new(&needs, lanes, limits),
-            summary: Summary::default(),
+            summary: Summary { partial: plan.partial, ..Summary::default() },
             told: Duration::ZERO,
             submitting: HashSet::new(),
             leaving: None,

@@ -28,6 +28,8 @@ pub struct BuildSeen {
     pub status: String,
     /// Whether it has begun to build: its start was accepted, or it is a transfer.
     pub started: bool,
+    /// What is transferred, as it was asked for; a build has none.
+    pub source: Option<String>,
 }
 
 impl From<&Build> for BuildSeen {
@@ -39,6 +41,10 @@ impl From<&Build> for BuildSeen {
             owner: build.place.owner.to_string(),
             status: build.status.as_str().to_owned(),
             started: build.started_at.is_some(),
+            source: match &build.origin {
+                Origin::Transfer { source } => Some(source.clone()),
+                Origin::Context { .. } => None,
+            },
         }
     }
 }

@@ -34,14 +34,11 @@ pub async fn upstreams(
     let now = Timestamp::now();
     let mut unknown = Vec::new();
     for (key, reference) in wanted {
-        match memory.get(&reference, max_age, now) {
-            Some(remembered) => {
-                facts.pins.insert(key, pin(&remembered));
-            }
-            None => {
-                let pinned = state.pins.get(&key).map(resolved);
-                unknown.push((reference.clone(), pinned));
-            }
+        if let Some(remembered) = memory.get(&reference, max_age, now) {
+            facts.pins.insert(key, pin(&remembered));
+        } else {
+            let pinned = state.pins.get(&key).map(resolved);
+            unknown.push((reference, pinned));
         }
     }
     let answers = registries.resolve_all(&unknown, tell).await;

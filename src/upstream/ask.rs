@@ -65,15 +65,14 @@ impl Asker {
                 roams: true,
             };
             let answer = self.wire.send(&wanted, hear).await?;
+            // What was had just now would be had again.
             let may_pass = answer.at_home && shown.as_ref().is_none_or(|shown| !shown.new);
             if answer.status == 401 && may_pass {
                 let rejected = shown.as_ref().and_then(|shown| shown.fetch);
-                if rejected.is_some() || shown.is_none() {
-                    let demand = demanded(&answer, image)?;
-                    lock(&self.demands).insert(image.registry().to_owned(), demand.clone());
-                    shown = Some(self.meet(&demand, image, &url, rejected, hear).await?);
-                    continue;
-                }
+                let demand = demanded(&answer, image)?;
+                lock(&self.demands).insert(image.registry().to_owned(), demand.clone());
+                shown = Some(self.meet(&demand, image, &url, rejected, hear).await?);
+                continue;
             }
             if matches!(answer.status, 401 | 403) {
                 let lookup = self.keyring.find(image).await;

@@ -56,15 +56,12 @@ fn schemes(header: &str) -> Vec<(String, Parameters)> {
         let after = rest;
         rest.skip(char::is_whitespace);
         let parameter = rest.next() == Some('=');
-        match found.last_mut().filter(|_| parameter) {
-            Some((_, parameters)) => {
-                rest.skip(char::is_whitespace);
-                parameters.push((word.to_owned(), rest.value()));
-            }
-            None => {
-                rest = after;
-                found.push((word.to_owned(), Vec::new()));
-            }
+        if let Some((_, parameters)) = found.last_mut().filter(|_| parameter) {
+            rest.skip(char::is_whitespace);
+            parameters.push((word.to_owned(), rest.value()));
+        } else {
+            rest = after;
+            found.push((word.to_owned(), Vec::new()));
         }
     }
 }
@@ -120,12 +117,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn bearer(realm: &str, service: Option<&str>) -> Option<Challenge> {
-        Some(Challenge::Bearer { realm: realm.to_owned(), service: service.map(str::to_owned) })
+    fn demand(realm: &str, service: Option<&str>) -> Challenge {
+        Challenge::Bearer { realm: realm.to_owned(), service: service.map(str::to_owned) }
     }
 
     #[test]
     fn challenges() {
+        let bearer = |realm, service| Some(demand(realm, service));
         let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/redis:pull""#;
         let table: &[(&[&str], Option<Challenge>)] = &[
             (&[hub], bearer("https://auth.docker.io/token", Some("registry.docker.io"))),
@@ -173,7 +171,7 @@ mod tests {
         fn what_is_quoted_comes_back(realm in "[ -~]{1,30}", service in "[ -~]{0,30}") {
             let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
             let header = format!("Bearer realm=\"{}\",service=\"{}\"", quoted(&realm), quoted(&service));
-            prop_assert_eq!(read([header.as_str()]), bearer(&realm, Some(&service)));
+            prop_assert_eq!(read([header.as_str()]), Some(demand(&realm, Some(&service))));
         }
     }
 }

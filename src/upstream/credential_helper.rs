@@ -79,3 +79,39 @@ fn find(path: &OsStr, program: &str) -> Option<PathBuf> {
     let folders = std::env::split_paths(path).filter(|folder| folder.is_absolute());
     folders.map(|folder| folder.join(&file)).find(|file| file.is_file())
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_helper_is_the_first_of_its_name_in_an_absolute_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        for (folder, user) in [("one", "ann"), ("two", "bob")] {
+            let folder = dir.path().join(folder);
+            fs::create_dir(&folder).unwrap();
+            let script = dir.path().join(user);
+            let said = format!(r#"echo '{{"Username":"{user}","Secret":"s"}}'"#);
+            fs::write(&script, format!("#!/bin/sh\n{said}\n")).unwrap();
+            // Another process writes what is run: where one of ours has a file open, as a child of
+            // another test may for a moment, it cannot be run.
+            let mut install = std::process::Command::new("install");
+            let to = folder.join("docker-credential-test");
+            assert!(install.arg("-m755").arg(script).arg(to).status().unwrap().success());
+        }
+        // A path from here to there, whatever here is.
+        let here = std::env::current_dir().unwrap();
+        let up: PathBuf = here.components().skip(1).map(|_| Path::new("..")).collect();
+        let near = up.join(dir.path().strip_prefix("/").unwrap().join("one"));
+        assert!(near.join("docker-credential-test").is_file() && near.is_relative());
+        let path = std::env::join_paths([near, dir.path().join("two"), dir.path().join("one")]);
+        let found = ask(&path.unwrap(), "test", "a.example").await.unwrap();
+        let Some(Credential::Password { user, .. }) = found else { panic!("{found:?}") };
+        assert_eq!(user, "bob");
+        let error = ask(OsStr::new("."), "test", "a.example").await.unwrap_err();
+        assert!(error.contains("is not in PATH"), "{error}");
+    }
+}

@@ -61,10 +61,12 @@ pub(super) struct Lookup {
 pub(super) struct Keyring {
     from: Credentials,
     configs: OnceCell<Vec<Result<DockerConfig, String>>>,
-    helped: Mutex<HashMap<(String, String), Arc<OnceCell<Helped>>>>,
+    /// By the helper's name and the server's.
+    helped: Mutex<HashMap<(String, String), OnceHelped>>,
 }
 
 type Helped = Result<Option<Credential>, String>;
+type OnceHelped = Arc<OnceCell<Helped>>;
 
 impl Keyring {
     pub(super) fn new(from: Credentials) -> Self {

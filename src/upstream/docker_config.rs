@@ -162,7 +162,7 @@ mod tests {
         let paths = json!({"auths": {"q.io": auth("all:1"), "q.io/org": auth("org:2"), "q.io/org/app": auth("app:3")}});
         let helpers = json!({
             "auths": {"ghcr.io": {}, "left.example": auth("l:4")},
-            "credHelpers": {"gcr.io": "gcloud", "docker.io": "hub", "evil.example": "../sh", "worse.example": "a b"},
+            "credHelpers": {"gcr.io": "gcloud", "docker.io": "hub", "evil.example": "../sh", "worse.example": "a b", "flag.example": "-x"},
             "credsStore": "desktop",
         });
         let bad = json!({"auths": {"a.example": auth("nocolon"), "b.example": {"auth": "%%%"},
@@ -187,6 +187,7 @@ mod tests {
             (&helpers, "left.example/a", "desktop left.example, l:4"),
             (&helpers, "evil.example/a", "desktop evil.example"),
             (&helpers, "worse.example/a", "desktop worse.example"),
+            (&helpers, "flag.example/a", "desktop flag.example"),
             (&bad, "a.example/a", ""),
             (&bad, "b.example/a", ""),
             (&bad, "c.example/a", ""),

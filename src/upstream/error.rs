@@ -12,7 +12,7 @@ use crate::base::secret::scrub;
 #[error("{reference}: {message}")]
 pub struct UpstreamError {
     /// What was looked up.
-    pub reference: RegistryRef,
+    pub reference: Box<RegistryRef>,
     /// What kind of failure it is.
     pub kind: UpstreamErrorKind,
     /// What went wrong, in one sentence without a full stop.
@@ -61,7 +61,7 @@ impl Failure {
 
     pub(super) fn of(self, reference: &RegistryRef) -> UpstreamError {
         let Self { kind, message, help } = self;
-        UpstreamError { reference: reference.clone(), kind, message, help }
+        UpstreamError { reference: Box::new(reference.clone()), kind, message, help }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Asks foreign registries what a reference points to now: its digest, and that of each platform.
 //!
 //! [`registries`] says what is asked, and mostly that is one HEAD, which Docker Hub does not count
-//! against its pull limit. Each request passes its [`host`]'s budget and takes a [`transport`]; what
-//! a registry demands first ([`challenge`]) is had from its [`token`] service, with the
+//! against its pull limit. Each request passes its host's budget and takes a [`transport`]; what
+//! a registry demands first (`challenge`) is had from its `token` service, with the
 //! [`credentials`] that Docker's own configuration has for it. [`memory`] keeps answers between runs.
 
 mod ask;

@@ -260,8 +260,9 @@ fn not_had(answer: &Answer, wanted: &RegistryRef) -> Failure {
     let code = said.as_ref().and_then(|said| said.code.as_deref());
     let what = match (answer.status, code) {
         (404, Some("NAME_UNKNOWN" | "NAME_INVALID")) => "repository",
-        (404, Some(_)) if wanted.digest().is_some() => "digest",
-        (404, Some(_)) => "tag",
+        // Many say the same of a repository that they do not have.
+        (404, Some(_)) if wanted.digest().is_some() => "digest, or no such repository",
+        (404, Some(_)) => "tag, or no such repository",
         _ => {
             let said = error::answer(answer.status, &answer.body, &[]);
             return Failure::odd(format!("the registry answers with {said}"));

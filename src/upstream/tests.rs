@@ -164,7 +164,7 @@ async fn trouble_passes() {
     let registries = fake.registries(Config::default());
     assert!(resolve(&registries, "a.example/b:1").await.is_ok());
     let asked = fake.asked();
-    let waits: Vec<_> = asked.windows(2).map(|two| two[1].at - two[0].at - LATENCY).collect();
+    let waits: Vec<_> = asked.windows(2).map(|two| two[1].at - (two[0].at + LATENCY)).collect();
     assert_eq!(waits[0], Duration::from_secs(5));
     let backoff = Duration::from_millis(500)..=Duration::from_secs(1);
     assert!(backoff.contains(&waits[1]), "{waits:?}");
@@ -370,6 +370,30 @@ async fn a_manifest_may_be_elsewhere_but_the_token_stays() {
     let asked = fake.asked();
     let last = asked.last().unwrap();
     assert_eq!(last.line, "HEAD https://mirror.example/it?sig=s3cret");
+    assert_eq!(last.authorization(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_sends_us_back_home_does_not_choose_what_the_token_is_for() {
+    let mut inner = guarded("300");
+    let fake = Fake::new(move |asked| {
+        let to = |place| Reply::json(307, &json!({})).header("location", place);
+        if asked.line.contains("//mirror.example/") {
+            return to("https://a.example/v2/secret/manifests/1");
+        }
+        match inner(asked) {
+            Reply::Answer(200, ..) if asked.line.ends_with("/x/manifests/1") => {
+                to("https://mirror.example/")
+            }
+            reply => reply,
+        }
+    });
+    let registries = fake.registries(Config::default());
+    let error = resolve(&registries, "a.example/x:1").await.unwrap_err();
+    assert_eq!(error.kind, UpstreamErrorKind::Denied);
+    let asked = fake.asked();
+    let last = asked.last().unwrap();
+    assert_eq!(last.line, "HEAD https://a.example/v2/secret/manifests/1");
     assert_eq!(last.authorization(), None);
 }
 

@@ -183,7 +183,7 @@ pub(super) fn basic(credential: &Credential) -> Option<Authorization> {
     Authorization::new("Basic", &shown, vec![password.clone()])
 }
 
-/// The form that exchanges an identity token (Docker's "OAuth2 Token Authentication").
+/// The form that exchanges an identity token (Docker's "Authenticate with OAuth2": `POST /token`).
 fn refresh(purpose: &Purpose, token: &SecretString) -> SecretString {
     let mut form = purpose.realm.clone();
     form.query_pairs_mut()

@@ -51,6 +51,8 @@ pub(super) enum Refused {
 impl Window {
     pub(super) fn new(limit: Limit) -> Self {
         let answered = VecDeque::new();
+        // One of nothing would let nobody through, ever.
+        let limit = Limit { count: limit.count.max(1), ..limit };
         Self { limit, in_flight: 0, answered, paused_until: None, strikes: 0, struck: None }
     }
 
@@ -158,7 +160,10 @@ mod tests {
         window.accepted(at(300));
         assert_eq!(window.refused(at(310), None, at(310)), Refused::Pause(SEC * 4, true));
         window.accepted(at(320));
-        assert_eq!(window.refused(at(330), Some(SEC * 0), at(330)), Refused::Pause(SEC * 2, true));
+        assert_eq!(
+            window.refused(at(330), Some(Duration::ZERO), at(330)),
+            Refused::Pause(SEC * 2, true)
+        );
         let day = SEC * 86_400;
         assert_eq!(window.refused(at(400), Some(day), at(400)), Refused::Enough(Some(day)));
     }

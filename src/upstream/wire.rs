@@ -174,7 +174,7 @@ impl Wire {
             let (status, headers) = (answer.status(), answer.headers().clone());
             if is_redirect(status) {
                 turn.accepted();
-                let next = self.next(wanted, &url, &headers)?;
+                let next = next(wanted, &url, &headers)?;
                 at_home = at_home && next.origin() == home;
                 url = next;
                 continue;
@@ -205,22 +205,22 @@ impl Wire {
         }
         Err(Failure::odd(format!("it is redirected on and on, at last by {}", origin(&url))).into())
     }
+}
 
-    /// Where an answer sends a request on to, if it may go there.
-    fn next(&self, wanted: &Wanted<'_>, from: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
-        let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
-        let by = origin(from);
-        let Some(to) = location.and_then(|to| from.join(to).ok()) else {
-            return Err(Failure::odd(format!("{by} redirects, and does not say where")));
-        };
-        may_send(from, &to).map_err(|place| Failure::odd(format!("{by} redirects to {place}")))?;
-        let leaves = to.origin() != from.origin();
-        if wanted.form.is_some() || (leaves && !wanted.roams) {
-            let to = origin(&to);
-            return Err(Failure::odd(format!("{by} redirects to {to}, where no secret may go")));
-        }
-        Ok(to)
+/// Where an answer sends a request on to, if it may go there.
+fn next(wanted: &Wanted<'_>, from: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
+    let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    let by = origin(from);
+    let Some(to) = location.and_then(|to| from.join(to).ok()) else {
+        return Err(Failure::odd(format!("{by} redirects, and does not say where")));
+    };
+    may_send(from, &to).map_err(|place| Failure::odd(format!("{by} redirects to {place}")))?;
+    let leaves = to.origin() != from.origin();
+    if wanted.form.is_some() || (leaves && !wanted.roams) {
+        let to = origin(&to);
+        return Err(Failure::odd(format!("{by} redirects to {to}, where no secret may go")));
     }
+    Ok(to)
 }
 
 /// Takes in a 429.

@@ -266,25 +266,35 @@ fn help_of_the_program() {
       plan      Show what would be done, and why; changes nothing
       why       Explain one image in full: every reason and file, and its bases down to the cause
       apply     Do what the plan says, after asking
+      lock      Pin what sources and bases stand for, in the lockfile; builds nothing
+      import    Take an image that exists into the lockfile, as what the manifest says it is
       status    Show the builds that are under way, by the lockfile, the journal and the service
       show      Show what the lockfile knows
+      graph     Draw what needs what, from the manifest alone
       context   Show, explain or pack the files that an image is built from
       schema    Print the JSON Schema of the manifest, for editors
       serve     Serve the images API on this machine, to try and test against
       help      Print this message or the help of the given subcommand(s)
 
     Options:
-      -f, --file <FILE>   The manifest; its paths are relative to its own folder. `-` reads standard
-                          input [env: IMGPLAN_FILE=] [default: imgplan.yaml]
-      -C, --chdir <DIR>   Run as if started in this folder [env: IMGPLAN_CHDIR=]
-          --json          Write JSON lines to standard output, and nothing else there [env:
-                          IMGPLAN_JSON=]
-          --color <WHEN>  When to colour; `auto` does on a terminal, unless `NO_COLOR` is set [env:
-                          IMGPLAN_COLOR=] [default: auto] [possible values: auto, always, never]
-      -v, --verbose       Tell more: each phase of each image [env: IMGPLAN_VERBOSE=]
-      -q, --quiet         Tell less: failures and the end [env: IMGPLAN_QUIET=]
-      -h, --help          Print help
-      -V, --version       Print version
+      -f, --file <FILE>               The manifest; its paths are relative to its own folder. `-` reads
+                                      standard input. May be repeated: the first is read as if it
+                                      included the others [env: IMGPLAN_FILE=] [default: imgplan.yaml]
+          --var <NAME=VALUE>          A variable for `${NAME}` in the manifest, over all others; may be
+                                      repeated. In the environment one a line [env: IMGPLAN_VAR]
+          --set <PATTERN.FIELD[+]=V>  Let images whose name matches say something else, as
+                                      '*.visibility=public' or 'api*.args.PY=3.13'; `+=` adds to a list.
+                                      May be repeated; in the environment one a line [env: IMGPLAN_SET]
+      -C, --chdir <DIR>               Run as if started in this folder [env: IMGPLAN_CHDIR=]
+          --json                      Write JSON lines to standard output, and nothing else there [env:
+                                      IMGPLAN_JSON=]
+          --color <WHEN>              When to colour; `auto` does on a terminal, unless `NO_COLOR` is
+                                      set [env: IMGPLAN_COLOR=] [default: auto] [possible values: auto,
+                                      always, never]
+      -v, --verbose                   Tell more: each phase of each image [env: IMGPLAN_VERBOSE=]
+      -q, --quiet                     Tell less: failures and the end [env: IMGPLAN_QUIET=]
+      -h, --help                      Print help
+      -V, --version                   Print version
     ");
 }
 
@@ -380,16 +390,20 @@ fn json_is_only_json_lines() {
     assert_snapshot!(format!("{change:#}"), @r#"
     {
       "image": "python-base:3.12-amd64",
+      "previous_image": null,
       "platform": "linux/amd64",
       "kind": "build",
       "action": "create",
       "build_id": null,
+      "owner": null,
+      "protected": false,
       "reasons": [
         {
           "code": "new"
         }
       ],
-      "needs": []
+      "needs": [],
+      "added": false
     }
     "#);
     let apply = env.ok(["apply", "--auto-approve", "--json"]);

@@ -16,8 +16,8 @@ use imgplan::base::name::{ImageRef, Owner, Visibility};
 use imgplan::base::secret::ApiKey;
 use imgplan::context::{Cache, History};
 use imgplan::event::{Phase, RunEvent, Summary};
-use imgplan::manifest::Workspace;
 use imgplan::manifest::workspace::UnitId;
+use imgplan::manifest::{Given, Workspace};
 use imgplan::plan::{self, Action, Change, Plan, Step};
 use imgplan::run::{self, Options, Run};
 use imgplan::server::{self, Config, Server};
@@ -141,7 +141,7 @@ impl Project {
 
     async fn carry_out(&mut self, plan: Option<Plan>) -> Summary {
         let manifest = self.dir.path().join("imgplan.yaml");
-        let workspace = Workspace::load(&manifest, &|_| None).unwrap();
+        let workspace = Workspace::load(&Given::file(manifest), &|_| None).unwrap();
         let mut store = self.store();
         let work = Paths::beside(self.dir.path()).work;
         let caches = Caches { stat: Cache::read(&work), history: History::at(&work) };

@@ -53,7 +53,7 @@ fn a_plan_of_the_monorepo() {
 
     + create
     Order: python-base:3.12-amd64, python-base:3.12-arm64 first, then what needs them (4 units). Longest chain 2.
-    Cost: 6 builds with 1.1 kB of context to pack, 1 transfer.
+    Cost: 6 builds with 1.1 kB of context to pack, 1 transfer, about 13 requests (transfers: 1 of 10/60s).
     Plan: 7 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
     ");
     assert_eq!(env.server().writes(), [""; 0]);
@@ -145,7 +145,7 @@ fn a_second_plan_is_empty_and_sends_nothing_that_writes() {
     assert_snapshot!(plan.shown(), @"
     exit 0
     --- stdout
-    No changes. All 7 units are as the manifest says. Compared with the lockfile and the service's pending builds.
+    No changes. All 7 units are as the manifest says. Compared with the lockfile and the service (7 images listed).
     ");
     assert_eq!(env.server().writes(), writes);
     assert_eq!(env.listing(), files);
@@ -276,7 +276,7 @@ fn only_yes_applies() {
         + app:v1  build   new
 
     + create
-    Cost: 1 build with 13 B of context to pack.
+    Cost: 1 build with 13 B of context to pack, about 2 requests (initiate: 1 of 150/60s).
     Plan: 1 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
     Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 0 failed, 0 skipped, in [time].
     --- stderr
@@ -472,8 +472,8 @@ fn a_first_ctrl_c_waits_for_what_runs_and_begins_nothing_new() {
         + on-top:latest  build   new
 
     + create
-    Order: app:v1 first, then what needs them (1 unit). Longest chain 2.
-    Cost: 2 builds with 25 B of context to pack.
+    Order: app:v1 first, then what needs them (1 image). Longest chain 2.
+    Cost: 2 builds with 25 B of context to pack, about 4 requests (initiate: 2 of 150/60s).
     Plan: 2 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
     skipped: 1 unit not begun, for the run was stopped
 
@@ -515,7 +515,7 @@ fn a_second_ctrl_c_leaves_at_once_and_loses_nothing() {
         + app:v1  build   new
 
     + create
-    Cost: 1 build with 13 B of context to pack.
+    Cost: 1 build with 13 B of context to pack, about 2 requests (initiate: 1 of 150/60s).
     Plan: 1 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
 
     pending while queued: app:v1 [build ID]

@@ -1074,11 +1074,12 @@ fn what_validate_says_to_programs() {
           },
           "snippet": "1.10"
         }
-      ]
+      ],
+      "skipped": []
     }
     "#);
     env.edit("imgplan.yaml", "1.10", "\"1.10\"");
-    assert_snapshot!(env.ok(["validate", "--json"]).stdout, @r#"{"format_version":"1.0","valid":true,"error_count":0,"warning_count":0,"diagnostics":[]}"#);
+    assert_snapshot!(env.ok(["validate", "--json"]).stdout, @r#"{"format_version":"1.0","valid":true,"error_count":0,"warning_count":0,"diagnostics":[],"skipped":[]}"#);
     assert_snapshot!(env.ok(["validate"]).shown(), @"
     exit 0
     --- stdout

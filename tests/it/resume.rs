@@ -249,5 +249,5 @@ fn a_journal_of_a_unit_that_left_meanwhile() {
     let env = one(FOR_EVER);
     killed(&env);
     env.write("imgplan.yaml", "version: 1\nimages: []\n");
-    assert_snapshot!(steps(&env), @". app:v1 forget removed from the manifest, image kept");
+    assert_snapshot!(steps(&env), @". app:v1 forget removed from the manifest, image kept (once build ID has ended)");
 }

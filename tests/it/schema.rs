@@ -1,9 +1,9 @@
-//! The JSON Schema by which editors check a manifest: it is up to date, valid, agrees with the
-//! program, and explains every key.
+//! The JSON Schemas: that by which editors check a manifest is up to date, valid, agrees with the
+//! program, and explains every key; those of what the program writes are true of what it writes.
 
 use std::path::Path;
 
-use imgplan::manifest::{Workspace, schema};
+use imgplan::manifest::{Given, Workspace, schema};
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -89,6 +89,41 @@ const DOCUMENTS: &[(bool, &str)] = &[
     (true, "version: 1\ngroups: { g: [a, '*', 'a:v?', 'x/*'], empty: [] }\nimages: [{ name: a, context: a }]"),
     (true, "version: 1\nmoved: [{ from: b, to: a }, { from: 'c:v1', to: 'a:latest' }]\nremoved: [{ name: d }, { name: 'e:v1', destroy: true }]\nimages: [{ name: a, context: a }]"),
     (true, "version: 1\nmoved: []\nremoved: []\nimages: []"),
+    (true, "version: 1\ninclude: [other.yaml]"),
+    (true, "version: 1\ninclude: ['o*.yaml']\nimages: []"),
+    (true, "version: 1\nimages: [{ name: 'a-${V}', context: a, matrix: { V: ['1', x], W_2: [q], exclude: [{ V: x }] } }]"),
+    (true, "version: 1\nimages: [{ discover: { glob: a }, tag: '{path}', visibility: public }]"),
+    (true, "version: 1\nimages: [{ discover: { glob: '**', exclude: [t] }, name: 'x-{dir}-{parent}' }]"),
+    (true, "version: 1\nimages: [{ discover: { harbor: t }, name: 'x-{name}' }]"),
+    (true, "version: 1\nimages: [{ sources: ['b:1', 'c:1'], name: 'x-{path}-{registry}', tag: '{tag}' }]"),
+    (true, "version: 1\nimages: [{ sources_from: refs.txt, name: '{name}-{digest}' }]"),
+    (true, "version: 1\nimages: [{ sources_from: refs.jsonl }]"),
+    (false, "version: 1\ninclude: other.yaml"),
+    (false, "version: 1\ninclude: [7]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: [x] }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: {} }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V: x } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V: [] } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V: [1.10] } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V: [x, x] } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V-W: [x] } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V: [x, q], exclude: { V: x } } }]"),
+    (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V: [x, q], exclude: [{ V: 1 }] } }]"),
+    (false, "version: 1\nimages: [{ discover: '*' }]"),
+    (false, "version: 1\nimages: [{ discover: {} }]"),
+    (false, "version: 1\nimages: [{ discover: { glob: a, harbor: t } }]"),
+    (false, "version: 1\nimages: [{ discover: { glob: a, globs: t } }]"),
+    (false, "version: 1\nimages: [{ discover: { glob: a }, context: a }]"),
+    (false, "version: 1\nimages: [{ discover: { glob: a }, source: 'b:1' }]"),
+    (false, "version: 1\nimages: [{ discover: { glob: a }, name: 'x-{dirr}' }]"),
+    (false, "version: 1\nimages: [{ sources: 'b:1' }]"),
+    (false, "version: 1\nimages: [{ sources: [] }]"),
+    (false, "version: 1\nimages: [{ sources: ['b:1,c:1'] }]"),
+    (false, "version: 1\nimages: [{ sources: ['b:1'], source: 'c:1' }]"),
+    (false, "version: 1\nimages: [{ sources: ['b:1'], sources_from: refs.txt }]"),
+    (false, "version: 1\nimages: [{ sources: ['b:1'], dockerfile: Dockerfile }]"),
+    (false, "version: 1\nimages: [{ sources_from: [refs.txt] }]"),
+    (false, "version: 1\nimages: [{ sources_from: refs.txt, context: a }]"),
     (false, "images: []"),
     (false, "version: 2\nimages: []"),
     (false, "version: '1'\nimages: []"),
@@ -175,13 +210,20 @@ const DOCUMENTS: &[(bool, &str)] = &[
 #[test]
 fn it_agrees_with_the_program() {
     let env = TestEnv::new();
-    env.context("a", "FROM scratch\n");
+    env.context("a", "FROM scratch\n").context("t/environment", "FROM scratch\n");
+    env.write("t/task.toml", "[task]\nname = 'T'\n");
+    env.write("other.yaml", "version: 1\nimages: []\n");
+    env.write(
+        "refs.txt",
+        "r@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n",
+    );
+    env.write("refs.jsonl", "{\"source\": \"redis:7\"}\n");
     let validator = validator();
     for (right, document) in DOCUMENTS {
         let complaints = complaints(&validator, document);
         assert_eq!(complaints.is_empty(), *right, "the schema on\n{document}\n{complaints:?}");
         env.write("imgplan.yaml", document);
-        let loaded = Workspace::load(&env.path("imgplan.yaml"), &|_| None);
+        let loaded = Workspace::load(&Given::file(env.path("imgplan.yaml")), &|_| None);
         let problems = loaded.err().map_or_else(Vec::new, |error| error.problems);
         assert_eq!(problems.is_empty(), *right, "the program on\n{document}\n{problems:?}");
     }
@@ -227,4 +269,163 @@ fn explained(schema: &Value, at: &str, keys: &mut usize) {
             below => explained(below, &format!("{at}/{name}"), keys),
         }
     }
+}
+
+/// A schema of what the program writes.
+fn written(name: &str) -> Validator {
+    let text = std::fs::read_to_string(root().join("schema").join(name)).unwrap();
+    let schema = serde_json::from_str(&text).unwrap();
+    if let Err(error) = jsonschema::draft202012::meta::validate(&schema) {
+        panic!("{name}: {error} at {}", error.instance_path());
+    }
+    jsonschema::draft202012::new(&schema).unwrap()
+}
+
+#[track_caller]
+fn all_valid(validator: &Validator, values: &[Value]) {
+    for value in values {
+        let wrong: Vec<String> = validator.iter_errors(value).map(|it| it.to_string()).collect();
+        assert_eq!(wrong, [""; 0], "{value:#}");
+    }
+}
+
+/// A run in which much happens: something is built, mirrored, waits for a limit, fails, is skipped.
+#[test]
+fn what_commands_write_is_as_the_schema_of_events_says() {
+    let events = written("plan.schema.json");
+    let env = TestEnv::manifest(
+        "version: 1\ndefaults: {tag: v1}\nimages:\n  - {name: base, context: base}\n  \
+         - {name: api, context: api}\n  - {name: bad, context: bad}\n  \
+         - {name: leaf, context: leaf}\n  - {source: 'docker.io/library/redis:7'}\n",
+    );
+    env.context("base", "FROM scratch\n").context("api", "FROM base:v1\n");
+    env.context("bad", "FROM scratch\nCOPY nothing /\n").context("leaf", "FROM bad:v1\n");
+    let local = ["--json", "--local"];
+    let apply = ["apply", "--auto-approve", "--limit", "initiate=2/1500ms"];
+    let plan = env.ok([&["plan"][..], &local].concat());
+    let first = env.run([&apply[..], &local].concat());
+    first.code(1);
+    env.edit("imgplan.yaml", "  - {name: api, context: api}\n", "");
+    env.write("base/new", "");
+    let second = env.ok([&["plan"][..], &local].concat());
+    let why = env.ok([&["why", "base"][..], &local].concat());
+    let status = env.ok([&["status"][..], &local].concat());
+    let nothing = env.run(["plan", "--json", "-f", "none.yaml"]);
+    let all = [&plan, &first, &second, &why, &status, &nothing];
+    let lines: Vec<Value> = all.into_iter().flat_map(|output| output.json()).collect();
+    all_valid(&events, &lines);
+    let kinds: std::collections::BTreeSet<&str> =
+        lines.iter().filter_map(|line| line["type"].as_str()).collect();
+    for kind in [
+        "version",
+        "planned_change",
+        "change_summary",
+        "apply_start",
+        "apply_progress",
+        "apply_complete",
+        "apply_errored",
+        "apply_skipped",
+        "rate_wait",
+        "why",
+        "status",
+        "diagnostic",
+    ] {
+        assert!(kinds.contains(kind), "no {kind} among {kinds:?}");
+    }
+    // A schema that nothing is wrong by says nothing.
+    for line in &lines {
+        for (at, wrong) in mutations(line) {
+            assert!(!events.is_valid(&wrong), "{at} is not missed in {line}");
+        }
+    }
+}
+
+/// A line with one thing wrong, of each sort.
+fn mutations(line: &Value) -> Vec<(String, Value)> {
+    let mut all = Vec::new();
+    for at in ["/type", "/@level", "/@timestamp"] {
+        let mut wrong = line.clone();
+        *wrong.pointer_mut(at).unwrap() = "other".into();
+        all.push((at.to_owned(), wrong));
+    }
+    let payloads = ["change", "changes", "hook", "run", "diagnostic", "status"];
+    for name in payloads.into_iter().filter(|name| line.get(name).is_some_and(Value::is_object)) {
+        let optional = ["detail", "range", "snippet", "compared"];
+        for key in line[name].as_object().unwrap().keys() {
+            if optional.contains(&key.as_str())
+                || (line["type"] == "why" && WHY.contains(&key.as_str()))
+            {
+                continue;
+            }
+            let mut missing = line.clone();
+            missing[name].as_object_mut().unwrap().remove(key);
+            all.push((format!("{name}/{key}"), missing));
+            let mut odd = line.clone();
+            odd[name][key] = Value::Array(vec![Value::Bool(true)]);
+            all.push((format!("{name}/{key}"), odd));
+        }
+    }
+    all
+}
+
+/// What an explanation of a unit that stays as it is leaves out.
+const WHY: [&str; 5] = ["previous_image", "build_id", "owner", "protected", "added"];
+
+#[test]
+fn what_show_writes_is_as_its_schema_says() {
+    let schema = written("show.schema.json");
+    let env = TestEnv::manifest(
+        "version: 1\nimages:\n  - {name: a, context: a}\n  - {source: 'redis:7'}\n",
+    );
+    env.context("a", "FROM scratch\n");
+    let show = || env.ok(["show", "--json"]).json();
+    all_valid(&schema, &show());
+    env.apply();
+    let shown = show();
+    all_valid(&schema, &shown);
+    let unit = &shown[0]["units"][0];
+    assert_eq!((&unit["image"], &unit["protect"]), (&"a:latest".into(), &false.into()));
+    assert!(unit["built"].get("completed").is_some(), "{unit:#}");
+    for key in unit.as_object().unwrap().keys() {
+        let mut missing = shown[0].clone();
+        missing["units"][0].as_object_mut().unwrap().remove(key);
+        assert!(!schema.is_valid(&missing), "{key} is not missed");
+    }
+    for key in unit["built"].as_object().unwrap().keys() {
+        let mut odd = shown[0].clone();
+        odd["units"][0]["built"][key] = Value::Bool(true);
+        assert!(!schema.is_valid(&odd), "{key} may be anything");
+    }
+}
+
+/// A lockfile with what a registry was asked for.
+#[test]
+fn show_has_the_pins_of_what_is_shown() {
+    let env = TestEnv::manifest(
+        "version: 1\nimages:\n  - {name: a, context: a}\n  - {source: 'redis:7'}\n",
+    );
+    env.context("a", "FROM scratch\n").apply();
+    let digest: imgplan::base::reference::OciDigest =
+        format!("sha256:{}", "7".repeat(64)).parse().unwrap();
+    let mut state =
+        imgplan::state::Store::read_any(&imgplan::state::Paths::beside(&env.path(""))).unwrap();
+    let pin = imgplan::state::Pin { digest, platforms: [].into() };
+    for reference in ["docker.io/library/redis:7", "docker.io/library/debian:12"] {
+        state.pins.insert(reference.to_owned(), pin.clone());
+    }
+    let text = imgplan::state::encode::encode(&env.server().url(), &state);
+    env.write("imgplan.lock", text);
+    let pins = |args: &[&str]| {
+        let shown = env.ok([&["show", "--json"], args].concat()).json();
+        all_valid(&written("show.schema.json"), &shown);
+        let pins = shown[0]["pins"].as_object().unwrap().clone();
+        pins.into_iter().map(|(key, pin)| format!("{key} {}", pin["digest"])).collect::<Vec<_>>()
+    };
+    let (debian, redis) = (
+        format!("docker.io/library/debian:12 \"{digest}\""),
+        format!("docker.io/library/redis:7 \"{digest}\""),
+    );
+    assert_eq!(pins(&[]), [debian, redis.clone()]);
+    assert_eq!(pins(&["redis"]), [redis]);
+    assert_eq!(pins(&["a"]), [""; 0]);
 }

@@ -1,5 +1,6 @@
 //! `imgplan context`: the files that an image is built from.
 
+mod args;
 mod digest;
 mod list;
 mod pack;
@@ -8,7 +9,8 @@ mod why;
 use std::io::Write;
 use std::sync::Arc;
 
-use super::args::{ContextArgs, ContextCommand};
+pub(super) use self::args::ContextArgs;
+use self::args::ContextCommand;
 use super::failure::{Exit, Failure};
 use super::service::LOCAL;
 use super::settings::{Settings, env};

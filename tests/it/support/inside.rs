@@ -15,7 +15,7 @@ use imgplan::base::name::Owner;
 use imgplan::base::secret::ApiKey;
 use imgplan::context::{Cache, History};
 use imgplan::event::{RunEvent, Summary};
-use imgplan::manifest::Workspace;
+use imgplan::manifest::{Given, Workspace};
 use imgplan::plan::{self, Decision, Plan};
 use imgplan::run::{self, Options, Run};
 use imgplan::server::{self, BuildSeen, Config, Server};
@@ -178,7 +178,8 @@ impl World {
     async fn apply(&self, client: Client, events: &mut Vec<RunEvent>) -> Option<Summary> {
         let workspace = self.workspace();
         let mut store = Store::open(self.paths(), "service").unwrap();
-        let facts = self.facts(&workspace, store.state(), Some(&client)).await;
+        let mut facts = self.facts(&workspace, store.state(), Some(&client)).await;
+        survey::refresh(store.state(), &client, None, &mut facts).await;
         let Decision { workspace, plan, learned, noted } =
             plan::decide(workspace, &facts, store.state(), &plan::Options::default());
         store.record(&learned).unwrap();
@@ -198,7 +199,7 @@ impl World {
     }
 
     fn workspace(&self) -> Workspace {
-        Workspace::load(&self.root().join("imgplan.yaml"), &|_| None).unwrap()
+        Workspace::load(&Given::file(self.root().join("imgplan.yaml")), &|_| None).unwrap()
     }
 
     async fn facts(

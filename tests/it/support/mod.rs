@@ -4,9 +4,13 @@
 
 #[cfg(target_os = "linux")]
 mod buildah;
+#[cfg(target_os = "linux")]
+mod front;
 mod inside;
 mod output;
 mod process;
+#[cfg(target_os = "linux")]
+mod registry;
 mod scripted;
 
 use std::collections::BTreeMap;
@@ -21,9 +25,13 @@ use tokio::runtime::Runtime;
 
 #[cfg(target_os = "linux")]
 pub(crate) use self::buildah::{Buildah, Image, skip};
+#[cfg(target_os = "linux")]
+pub(crate) use self::front::{Front, FrontSeen, answer};
 pub(crate) use self::inside::{Death, Life, World};
 pub(crate) use self::output::Output;
 pub(crate) use self::process::{Call, Running};
+#[cfg(target_os = "linux")]
+pub(crate) use self::registry::{Registry, digest};
 pub(crate) use self::scripted::{Answer, Scripted};
 
 /// The one key that the server of a [`TestEnv`] accepts.

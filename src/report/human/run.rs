@@ -1,113 +1,21 @@
-//! For people: the plan as a table, a line for each unit that starts and ends, and at the end what
-//! someone needs who reads nothing else.
+//! What is told of a run: a line for each unit that starts and ends, and at the end what someone
+//! needs who reads nothing else.
 
-use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::AnsiColor;
 
-use super::words::{count, doing, done, going_on, phase_word, plan_line, stopping, tail, waiting};
-use super::{Options, PlanView, Reporter, Talk, elapsed};
-use crate::base::size::bytes;
+use super::super::words::{
+    count, doing, done, going_on, part, phase_word, stopping, tail, waiting,
+};
+use super::super::{Talk, elapsed};
+use super::{BOLD, Human, color};
 use crate::event::{Active, Because, Failure, Phase, RunEvent, Summary};
-use crate::plan::{Action, Step};
-use crate::state::Kind;
 
-/// Writes data to one stream and talk to another.
-pub struct Human<'w> {
-    pub(super) out: &'w mut dyn Write,
-    err: &'w mut dyn Write,
-    options: Options,
-}
-
-impl<'w> Human<'w> {
-    /// `out` takes plans and summaries, `err` what is told on the way.
-    pub fn new(out: &'w mut dyn Write, err: &'w mut dyn Write, options: Options) -> Self {
-        Self { out, err, options }
-    }
-
-    /// What could not be asked.
-    pub(super) fn notes(&mut self, view: &PlanView<'_>) -> io::Result<()> {
-        let word = self.paint_talk(color(AnsiColor::Yellow), "note:");
-        view.facts.notes.iter().try_for_each(|note| writeln!(self.err, "{word} {note}"))
-    }
-
-    pub(super) fn paint(&self, style: Style, text: &str) -> String {
-        paint(self.options.color, style, text)
-    }
-
-    fn paint_talk(&self, style: Style, text: &str) -> String {
-        paint(self.options.color_talk, style, text)
-    }
-}
-
-fn paint(color: bool, style: Style, text: &str) -> String {
-    if color { format!("{style}{text}{style:#}") } else { text.to_owned() }
-}
-
-pub(super) fn color(color: AnsiColor) -> Style {
-    Style::new().fg_color(Some(color.into()))
-}
-
-pub(super) const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
-
-/// What stands before a step, as Terraform has it, and what it means.
-pub(super) struct Symbol {
-    pub(super) text: &'static str,
-    pub(super) color: AnsiColor,
-    meaning: &'static str,
-}
-
-pub(super) fn symbol(step: &Step) -> Symbol {
-    let (text, color, meaning) = match &step.action {
-        Action::Make(make) if make.replaces => {
-            ("-/+", AnsiColor::Yellow, "rebuild, over the existing tag")
-        }
-        Action::Make(_) => ("  +", AnsiColor::Green, "create"),
-        Action::Adopt { .. } => (" <=", AnsiColor::Cyan, "wait for a build under way"),
-        Action::Update { .. } => ("  ~", AnsiColor::Yellow, "change, without a build"),
-        Action::Forget { .. } => ("  .", AnsiColor::Red, "forget, the image stays"),
-        Action::Remove { .. } => ("  -", AnsiColor::Red, "delete"),
-    };
-    Symbol { text, color, meaning }
-}
-
-impl Reporter for Human<'_> {
-    fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()> {
-        self.notes(view)?;
-        if view.plan.is_noop() {
-            let head = self.paint(BOLD, "No changes.");
-            let with = if view.asked {
-                "the lockfile and the service's pending builds"
-            } else {
-                "the lockfile; the service was not asked"
-            };
-            return writeln!(
-                self.out,
-                "{head} All {} are as the manifest says. Compared with {with}.",
-                count(view.plan.units, "unit")
-            );
-        }
-        writeln!(
-            self.out,
-            "imgplan: {}, lockfile {}, service {}\n",
-            match (view.workspace.images, view.plan.units) {
-                (images, units) if images == units => count(images, "image"),
-                (images, units) => format!("{}, {}", count(images, "image"), count(units, "unit")),
-            },
-            view.lockfile.display(),
-            view.service
-        )?;
-        self.steps(view)?;
-        writeln!(self.out)?;
-        self.legend(view)?;
-        self.order_and_cost(view)?;
-        writeln!(self.out, "{}", self.paint(BOLD, &plan_line(&view.plan.counts(None))))
-    }
-
-    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
+impl Human<'_> {
+    /// Tells one thing that happened.
+    pub(super) fn tell(&mut self, event: &RunEvent) -> io::Result<()> {
         let talk = self.options.talk;
         match event {
             RunEvent::Started { unit, action } if talk >= Talk::Normal => {
@@ -158,7 +66,13 @@ impl Reporter for Human<'_> {
         }
     }
 
-    fn summary(&mut self, summary: &Summary, time: Duration, next: Option<&str>) -> io::Result<()> {
+    /// Tells how a run ended.
+    pub(super) fn tell_end(
+        &mut self,
+        summary: &Summary,
+        time: Duration,
+        next: Option<&str>,
+    ) -> io::Result<()> {
         if !summary.failures.is_empty() {
             writeln!(self.out)?;
         }
@@ -188,82 +102,15 @@ impl Reporter for Human<'_> {
         line = format!("{line}, in {}.", elapsed(time));
         let style = if summary.is_complete() { AnsiColor::Green } else { AnsiColor::Red };
         writeln!(self.out, "{}", self.paint(color(style).bold(), &line))?;
+        if let Some(partial) = summary.partial {
+            writeln!(self.out, "{} this was {}", self.note(), part(partial, "were"))?;
+        }
         match next {
             Some(command) if self.options.hints && self.options.talk >= Talk::Normal => {
                 writeln!(self.err, "{}", going_on(command, failed > 0))
             }
             _ => Ok(()),
         }
-    }
-}
-
-impl Human<'_> {
-    fn steps(&mut self, view: &PlanView<'_>) -> io::Result<()> {
-        let keys = view.plan.steps.iter().map(|step| step.key.to_string().chars().count());
-        let wide = keys.max().unwrap_or(0).min(self.options.width / 2);
-        for step in &view.plan.steps {
-            let mark = symbol(step);
-            let reasons: Vec<String> = step.reasons.iter().map(ToString::to_string).collect();
-            let mut line = format!(" {:wide$}  {:<6}  ", step.key.to_string(), step.verb());
-            line.push_str(&reasons.join("; "));
-            if let Action::Adopt { build, .. } = &step.action {
-                line.push_str(&tail(Some(build)));
-            }
-            let mark = self.paint(color(mark.color), mark.text);
-            writeln!(self.out, "  {mark}{line}")?;
-        }
-        Ok(())
-    }
-
-    fn legend(&mut self, view: &PlanView<'_>) -> io::Result<()> {
-        let marks: BTreeSet<(&str, &str)> = view
-            .plan
-            .steps
-            .iter()
-            .map(|step| (symbol(step).text.trim(), symbol(step).meaning))
-            .collect();
-        let marks: Vec<String> =
-            marks.into_iter().map(|(text, meaning)| format!("{text} {meaning}")).collect();
-        writeln!(self.out, "{}", self.paint(DIM, &marks.join("   ")))
-    }
-
-    fn order_and_cost(&mut self, view: &PlanView<'_>) -> io::Result<()> {
-        let steps = &view.plan.steps;
-        let bases: BTreeSet<_> = steps.iter().flat_map(|step| &step.needs).collect();
-        if !bases.is_empty() {
-            let names: Vec<String> =
-                bases.iter().take(3).map(|step| steps[step.0].key.to_string()).collect();
-            let more = match bases.len() - names.len() {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            let wait = steps.iter().filter(|step| !step.needs.is_empty()).count();
-            writeln!(
-                self.out,
-                "Order: {}{more} first, then what needs them ({}). Longest chain {}.",
-                names.join(", "),
-                count(wait, "unit"),
-                view.plan.longest_chain()
-            )?;
-        }
-        let made = steps.iter().filter_map(|step| match &step.action {
-            Action::Make(make) => Some(make),
-            _ => None,
-        });
-        let (builds, mirrors): (Vec<_>, Vec<_>) = made.partition(|make| make.kind == Kind::Build);
-        let mut costs = Vec::new();
-        if !builds.is_empty() {
-            let contexts = builds.iter().filter_map(|make| view.facts.context(make.unit));
-            let size = bytes(contexts.map(|context| context.tree.size()).sum());
-            costs.push(format!("{} with {size} of context to pack", count(builds.len(), "build")));
-        }
-        if !mirrors.is_empty() {
-            costs.push(count(mirrors.len(), "transfer"));
-        }
-        if !costs.is_empty() {
-            writeln!(self.out, "Cost: {}.", costs.join(", "))?;
-        }
-        Ok(())
     }
 
     /// A line each for a few units; one line for many.

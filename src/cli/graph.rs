@@ -1,0 +1,35 @@
+//! `imgplan graph`: what needs what, as a picture or as data. Reads the manifest alone.
+
+use super::args::{GraphArgs, GraphFormat};
+use super::failure::{Exit, Failure};
+use super::settings::{Settings, env};
+use super::ui::Ui;
+use crate::manifest::Workspace;
+use crate::plan::Pattern;
+use crate::report::graph::Graph;
+
+pub(super) fn run(ui: &mut Ui, settings: &Settings, args: GraphArgs) -> Result<Exit, Failure> {
+    let patterns = args
+        .images
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<Vec<Pattern>, _>>()
+        .map_err(|error| Failure::with_help(error.message, error.help))?;
+    let workspace = Workspace::load(&settings.manifest, &env)?;
+    for pattern in &patterns {
+        if !workspace.units.iter().any(|unit| pattern.matches(unit)) {
+            let message = format!("no image of the manifest is called `{pattern}`");
+            return Err(Failure::with_help(message, "`imgplan graph` shows all of them"));
+        }
+    }
+    let graph = Graph::of(&workspace, |unit| {
+        patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(unit))
+    });
+    let format = if ui.is_json() { GraphFormat::Json } else { args.format };
+    match format {
+        GraphFormat::Dot => ui.data(graph.dot())?,
+        GraphFormat::Mermaid => ui.data(graph.mermaid())?,
+        GraphFormat::Json => ui.data(graph.json())?,
+    }
+    Ok(Exit::Success)
+}

@@ -1,0 +1,123 @@
+//! `imgplan import`: takes an image that exists into the lockfile, as what the manifest says it is.
+
+use jiff::Timestamp;
+
+use super::args::ImportArgs;
+use super::failure::{Exit, Failure};
+use super::service::Target;
+use super::settings::{Settings, env};
+use super::ui::Ui;
+use crate::api::{Client, Image, ImageState, inventory};
+use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
+use crate::context::Cache;
+use crate::manifest::Workspace;
+use crate::manifest::workspace::{Unit, UnitId};
+use crate::plan::{self, Decision, Options};
+use crate::state::{Built, Kind, Record, Store};
+use crate::survey::{self, Caches};
+
+pub(super) async fn run(
+    ui: &mut Ui,
+    settings: &Settings,
+    args: ImportArgs,
+) -> Result<Exit, Failure> {
+    let workspace = Workspace::load(&settings.manifest, &env)?;
+    ui.warn(&workspace.warnings, &workspace.sources)?;
+    let target = Target::find(&settings.root(), &workspace, &args.service)?;
+    let mut store = Store::open(target.paths.clone(), &target.name)?;
+    let caches = Caches { stat: Cache::read(&settings.work()), history: target.history() };
+    let facts = survey::facts(&workspace, store.state(), caches, None).await?;
+    let state = store.state();
+    let options = Options::default();
+    let Decision { workspace, .. } = plan::decide(workspace, &facts, state, &options);
+    let id = named(&workspace, &args.image)?;
+    let unit = workspace.unit(id);
+    if let Some(entry) = state.entries.get(&unit.key)
+        && !entry.is_empty()
+    {
+        let help = "`imgplan show` says what; `imgplan plan` what would be done";
+        return Err(Failure::with_help(format!("the lockfile has {} already", unit.key), help));
+    }
+    let identities = plan::identities(&workspace, &facts, state, &options);
+    let Some((inputs, fingerprint)) = identities.into_iter().nth(id.0) else {
+        return Err(Failure::internal(format!("{} was not identified", unit.key)));
+    };
+    let remote = args.remote.as_ref().unwrap_or(&unit.key);
+    let owner = unit.owner.clone().unwrap_or_else(|| target.owner.clone());
+    let service = target.connect().await?;
+    let image = find(&service.client, &owner, remote).await?;
+    service.close().await?;
+    let built = Built {
+        fingerprint,
+        inputs,
+        build: build_id(&image)?,
+        path: image.path.clone().unwrap_or_default(),
+        owner,
+        visibility: image.visibility.unwrap_or(Visibility::Private),
+        completed: Some(image.changed.unwrap_or_else(Timestamp::now)),
+    };
+    let kind = kind(unit);
+    let (platform, key) = (unit.platform, remote.clone());
+    store.record(&[Record::Known { unit: key, kind, platform, built: Some(built) }])?;
+    store.commit()?;
+    if !ui.is_json() {
+        ui.data(format_args!("Imported {remote}: it is taken for what the manifest says now."))?;
+    }
+    if *remote != unit.key {
+        ui.talk(format_args!(
+            "It has another name: add `moved: [{{from: \"{remote}\", to: \"{}\"}}]` to rename it.",
+            unit.key
+        ))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// The one unit that is called so.
+fn named(workspace: &Workspace, image: &str) -> Result<UnitId, Failure> {
+    let units = workspace.units.iter().enumerate();
+    let found: Vec<(usize, &Unit)> = units
+        .filter(|(_, unit)| unit.key.to_string() == image || unit.image.as_str() == image)
+        .collect();
+    match found[..] {
+        [(index, _)] => Ok(UnitId(index)),
+        [] => {
+            let help = "add it to the manifest first: that says what the image is";
+            Err(Failure::with_help(format!("the manifest has no image `{image}`"), help))
+        }
+        _ => {
+            let keys: Vec<String> = found.iter().map(|(_, unit)| unit.key.to_string()).collect();
+            let message = format!("`{image}` could be any of {}", keys.join(", "));
+            Err(Failure::with_help(message, "say which, with its tag"))
+        }
+    }
+}
+
+/// The image in the service, if it can be pulled.
+async fn find(client: &Client, owner: &Owner, remote: &ImageRef) -> Result<Image, Failure> {
+    let images = inventory(client, owner, Some(remote.name.as_str())).await?;
+    let image = images.into_iter().find(|image| image.key().as_ref() == Some(remote));
+    match image {
+        Some(image) if image.state == ImageState::Complete => Ok(image),
+        Some(_) => {
+            let help = "wait until it is complete, or let `imgplan apply` make it";
+            Err(Failure::with_help(format!("{remote} is not complete in the service"), help))
+        }
+        None => {
+            let message = format!("the service has no image {remote} of {owner}");
+            Err(Failure::with_help(message, "see its name, its tag and who owns it"))
+        }
+    }
+}
+
+/// The service lists no build of an image: the ID of its row stands for it.
+fn build_id(image: &Image) -> Result<BuildId, Failure> {
+    let id = image.id.as_deref().and_then(BuildId::new);
+    id.ok_or_else(|| Failure::user("the service gives the image no ID, so that it cannot be kept"))
+}
+
+fn kind(unit: &Unit) -> Kind {
+    match unit.origin {
+        crate::manifest::workspace::Origin::Build(_) => Kind::Build,
+        crate::manifest::workspace::Origin::Mirror(_) => Kind::Mirror,
+    }
+}

@@ -1,0 +1,202 @@
+//! Pins, from the manifest to what arrives, with a real registry behind them.
+
+use std::collections::BTreeMap;
+
+use crate::support::{Front, Registry, TestEnv, answer};
+
+/// A project with a mirror on two platforms, and a build on a base outside of the manifest.
+struct Project {
+    registry: Registry,
+    front: Front,
+    env: TestEnv,
+}
+
+impl Project {
+    fn new() -> Option<Self> {
+        let registry = Registry::start()?;
+        let front = Front::of(&registry.address);
+        let env = TestEnv::manifest(&format!(
+            "version: 1
+images:
+  - source: {host}/app:1
+    platforms: [linux/amd64, linux/arm64]
+  - name: tool
+    context: tool
+",
+            host = front.address
+        ));
+        env.context("tool", &format!("FROM {}/base:1\nCOPY . .\n", front.address));
+        let project = Self { registry, front, env };
+        project.push("app", "one");
+        project.push("base", "base one");
+        Some(project)
+    }
+
+    /// Puts another image behind `NAME:1`.
+    fn push(&self, name: &str, content: &str) {
+        let mut layout = self.registry.layout(&format!("{name}-{}", content.replace(' ', "-")));
+        let amd64 = layout.image("linux/amd64", content);
+        let arm64 = layout.image("linux/arm64", content);
+        let index = layout.index(&[&amd64, &arm64]);
+        layout.name("all", &index);
+        self.registry.push(&layout, "all", &format!("{name}:1"));
+    }
+
+    /// What was asked for of each mirror, the last time.
+    fn sources(&self) -> BTreeMap<String, String> {
+        let builds = self.env.server().builds().into_iter();
+        builds.filter_map(|build| Some((build.image, build.source?))).collect()
+    }
+
+    /// The text with what differs from run to run taken out.
+    fn shown(&self, text: &str) -> String {
+        let host = regex::Regex::new("(sha256:)?\\b[0-9a-f]{12}([0-9a-f]{52})?\\b").unwrap();
+        host.replace_all(&text.replace(&self.front.address, "HOST"), "DIGEST").into_owned()
+    }
+}
+
+#[test]
+fn what_was_planned_is_what_arrives() {
+    let Some(project) = Project::new() else { return };
+    let env = &project.env;
+    env.run(["lock", "--check"]).code(1).says("2 entries").says("app:1 has no pin");
+    insta::assert_snapshot!(project.shown(&env.ok(["lock"]).stdout), @"
+      + HOST/app:1  DIGEST
+      + HOST/base:1  DIGEST
+    Pinned 2 new, 0 moved, 0 dropped.
+    ");
+    env.ok(["lock", "--check"]);
+    env.ok(["plan", "--locked"]);
+    // A tag that moves changes nothing until that is asked for.
+    let pinned = project.sources();
+    assert_eq!(pinned.len(), 0);
+    project.push("app", "two");
+    env.apply();
+    let sources = project.sources();
+    assert_eq!(sources.len(), 2);
+    assert_ne!(sources["app:1-amd64"], sources["app:1-arm64"], "each platform has its own");
+    for source in sources.values() {
+        assert!(
+            source.starts_with(&format!("{}/app:1@sha256:", project.front.address)),
+            "{source}"
+        );
+    }
+    let sent = env.ok(["context", "dockerfile", "tool"]).stdout;
+    let begins = format!("FROM {}/base@sha256:", project.front.address);
+    assert!(sent.starts_with(&begins) && sent.ends_with("\nCOPY . .\n"), "{sent}");
+    env.plans_nothing();
+    // The plan shows what moved, and apply takes it over.
+    let plan = env.ok(["plan", "--upgrade", "--max-age", "0s"]);
+    insta::assert_snapshot!(project.shown(&plan.steps().join("\n")), @"
+    -/+ app:1-amd64 mirror upstream HOST/app:1 moved DIGEST -> DIGEST
+    -/+ app:1-arm64 mirror upstream HOST/app:1 moved DIGEST -> DIGEST
+    ");
+    env.plans_nothing();
+    env.ok(["apply", "--upgrade", "--auto-approve"]);
+    assert_ne!(project.sources(), sources);
+    env.plans_nothing();
+    let plan = env.ok(["plan", "--upgrade", "--max-age", "0s"]);
+    plan.says("No changes");
+    // One image only.
+    project.push("app", "three");
+    project.push("base", "base two");
+    let plan = env.ok(["plan", "--upgrade-image", "tool", "--max-age", "0s"]);
+    insta::assert_snapshot!(project.shown(&plan.steps().join("\n")), @"-/+ tool:latest build base HOST/base:1 moved DIGEST -> DIGEST");
+}
+
+#[test]
+fn an_answer_is_remembered_and_asking_again_is_one_head() {
+    let Some(project) = Project::new() else { return };
+    let env = &project.env;
+    env.ok(["lock"]);
+    assert_eq!(project.front.lines().len(), 4, "a HEAD and a GET of an index each");
+    env.ok(["plan", "--upgrade"]);
+    assert_eq!(project.front.lines(), [""; 0], "it is remembered");
+    env.ok(["plan", "--upgrade", "--max-age", "0s"]);
+    let lines = project.front.lines();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines.iter().all(|line| line.starts_with("HEAD ")), "{lines:#?}");
+    env.ok(["plan"]);
+    env.ok(["plan", "--offline"]);
+    assert_eq!(project.front.lines(), [""; 0], "nobody is asked without --upgrade");
+}
+
+#[test]
+fn what_cannot_be_asked_is_said_and_the_plan_goes_on() {
+    let Some(project) = Project::new() else { return };
+    let env = &project.env;
+    env.ok(["lock"]);
+    env.apply();
+    drop(project.registry);
+    let plan = env.ok(["plan", "--upgrade", "--max-age", "0s"]);
+    plan.says("No changes").says("cannot find out what");
+    let lock = env.run(["lock", "--upgrade"]);
+    lock.code(1).says("2 references could not be pinned");
+    env.ok(["lock", "--check"]);
+}
+
+#[test]
+fn a_missing_tag_is_told_and_the_others_are_pinned() {
+    let Some(project) = Project::new() else { return };
+    let env = &project.env;
+    let more = format!("  - source: {}/app:none\n    name: none\nimages", project.front.address);
+    env.edit("imgplan.yaml", "images:\n", &format!("images:\n{}", more.trim_end_matches("images")));
+    let lock = env.run(["lock"]);
+    lock.code(1).says("app:none").says("1 reference could not be pinned");
+    env.run(["lock", "--check"]).code(1).says("1 entry").says("app:none has no pin");
+    env.run(["plan", "--locked"]).code(1).says("--locked was given").says("imgplan lock");
+}
+
+#[test]
+fn what_was_made_before_is_taken_for_made_from_its_first_pin() {
+    let Some(project) = Project::new() else { return };
+    let env = &project.env;
+    env.run(["plan", "--frozen"]).code(1).says("--frozen needs one");
+    env.apply();
+    let builds = env.server().builds().len();
+    env.ok(["lock"]).says("3 units were made before that");
+    env.plans_nothing();
+    env.ok(["plan", "--frozen"]).says("No changes");
+    project.push("base", "base two");
+    env.ok(["lock", "--upgrade"]).says("0 new, 1 moved");
+    let plan = env.ok(["plan"]);
+    insta::assert_snapshot!(project.shown(&plan.steps().join("\n")), @"-/+ tool:latest build base HOST/base:1 moved DIGEST -> DIGEST");
+    env.apply();
+    env.plans_nothing();
+    assert_eq!(env.server().builds().len(), builds + 1);
+}
+
+#[test]
+fn a_project_with_pins_pins_what_is_new() {
+    let Some(project) = Project::new() else { return };
+    let env = &project.env;
+    env.ok(["lock"]);
+    project.push("new", "new");
+    let entry = format!("images:\n  - source: {}/new:1\n", project.front.address);
+    env.edit("imgplan.yaml", "images:\n", &entry);
+    env.run(["plan", "--locked"]).code(1).says("new:1 has no pin");
+    env.apply();
+    assert!(project.sources()["new:1"].contains("@sha256:"));
+    env.ok(["lock", "--check"]);
+    // What nothing needs any more is dropped by `lock`, and nothing else.
+    env.edit("imgplan.yaml", &entry, "images:\n");
+    env.run(["lock", "--check"]).code(1).says("nothing needs");
+    env.ok(["lock"]).says("1 dropped");
+    env.ok(["lock", "--check"]);
+}
+
+#[test]
+fn a_registry_that_asks_to_wait_is_waited_for() {
+    let Some(project) = Project::new() else { return };
+    let busy = std::sync::atomic::AtomicUsize::new(0);
+    let front = Front::of(&project.registry.address).instead(move |seen| {
+        let first = busy.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+        (first && seen.line.starts_with("HEAD ")).then(|| answer(429, &[("retry-after", "1")], ""))
+    });
+    let env = &project.env;
+    let manifest = env.read("imgplan.yaml").replace(&project.front.address, &front.address);
+    env.write("imgplan.yaml", manifest);
+    let dockerfile = env.read("tool/Dockerfile").replace(&project.front.address, &front.address);
+    env.write("tool/Dockerfile", dockerfile);
+    env.ok(["lock"]).says("2 new");
+}

@@ -1,0 +1,215 @@
+//! A real registry, Debian's `docker-registry`, on a free port of this machine, filled by `skopeo` out
+//! of OCI layouts that are written by hand. `.ci/run` installs both; by hand: `apt-get install
+//! docker-registry skopeo`.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use imgplan::base::reference::OciDigest;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::wait_until;
+
+/// A registry, empty at first; killed where it is dropped.
+pub(crate) struct Registry {
+    dir: TempDir,
+    child: Child,
+    /// `127.0.0.1:40123`.
+    pub(crate) address: String,
+}
+
+impl Registry {
+    /// `None`, and a word about it, where there are no tools.
+    pub(crate) fn start() -> Option<Self> {
+        let missing = ["docker-registry", "skopeo"].into_iter().find(|tool| {
+            let version = Command::new(tool).arg("--version").stdout(Stdio::null()).status();
+            !version.is_ok_and(|status| status.success())
+        });
+        if let Some(tool) = missing {
+            let required =
+                std::env::var_os("IMGPLAN_REGISTRY").is_some_and(|how| how == "required");
+            assert!(!required, "IMGPLAN_REGISTRY=required: no usable {tool}");
+            // Unlike `eprintln!`, this is not kept from whoever runs the tests.
+            let _ = writeln!(std::io::stderr(), "SKIPPED: upstream.rs: no usable {tool}");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let config = json!({
+            "version": "0.1",
+            "log": {"level": "info", "accesslog": {"disabled": true}},
+            "storage": {"filesystem": {"rootdirectory": dir.path().join("data")}},
+            "http": {"addr": "127.0.0.1:0"},
+        });
+        // JSON is YAML.
+        fs::write(dir.path().join("config.yml"), config.to_string()).unwrap();
+        fs::write(
+            dir.path().join("policy.json"),
+            r#"{"default":[{"type":"insecureAcceptAnything"}]}"#,
+        )
+        .unwrap();
+        fs::write(dir.path().join("registries.conf"), "").unwrap();
+        let log = dir.path().join("log");
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(dir.path().join("config.yml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut registry = Self { dir, child, address: String::new() };
+        // It says which port it was given.
+        wait_until("the registry listens", || {
+            let said = fs::read_to_string(&log).unwrap();
+            let address = said.split_once("listening on ").and_then(|(_, rest)| {
+                let end = rest.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ':'))?;
+                Some(rest[..end].to_owned())
+            });
+            registry.address = address.unwrap_or_default();
+            !registry.address.is_empty()
+        });
+        Some(registry)
+    }
+
+    /// A folder for layouts.
+    pub(crate) fn layout(&self, name: &str) -> Layout {
+        Layout::new(self.dir.path().join(name))
+    }
+
+    /// Puts what a layout has under `name`, as it is, under `repository:tag`.
+    pub(crate) fn push(&self, layout: &Layout, name: &str, image: &str) {
+        self.skopeo(&["--preserve-digests"], layout, name, image);
+    }
+
+    /// The same in Docker's own form, of which only the registry knows the digest.
+    pub(crate) fn push_as_docker(&self, layout: &Layout, name: &str, image: &str) -> OciDigest {
+        let file = self.dir.path().join("digest");
+        self.skopeo(
+            &["--format=v2s2", "--digestfile", file.to_str().unwrap()],
+            layout,
+            name,
+            image,
+        );
+        fs::read_to_string(file).unwrap().trim().parse().unwrap()
+    }
+
+    fn skopeo(&self, options: &[&str], layout: &Layout, name: &str, image: &str) {
+        let mut command = Command::new("skopeo");
+        command.arg("--policy").arg(self.dir.path().join("policy.json"));
+        command.args(["copy", "--all", "--quiet", "--dest-tls-verify=false", "--dest-no-creds"]);
+        command.args(options).arg(format!("oci:{}:{name}", layout.dir.display()));
+        command.arg(format!("docker://{}/{image}", self.address));
+        command.env("CONTAINERS_REGISTRIES_CONF", self.dir.path().join("registries.conf"));
+        command.envs(["HOME", "TMPDIR", "XDG_RUNTIME_DIR"].map(|name| (name, self.dir.path())));
+        for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+            command.env_remove(name);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}: {said}");
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An OCI image layout: a folder of blobs, and names for some of them.
+pub(crate) struct Layout {
+    dir: PathBuf,
+    names: Vec<Value>,
+}
+
+impl Layout {
+    fn new(dir: PathBuf) -> Self {
+        fs::create_dir_all(dir.join("blobs/sha256")).unwrap();
+        fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        Self { dir, names: Vec::new() }
+    }
+
+    /// An image of one file with this content, for a platform such as `linux/arm64/v8`: its
+    /// descriptor, as an index has it.
+    pub(crate) fn image(&self, platform: &str, content: &str) -> Value {
+        let mut parts = platform.split('/');
+        let (os, architecture) = (parts.next().unwrap(), parts.next().unwrap());
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, "content", content.as_bytes()).unwrap();
+        let tar = tar.into_inner().unwrap();
+        let mut layer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        layer.write_all(&tar).unwrap();
+        let config = json!({
+            "os": os, "architecture": architecture, "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [OciDigest::of(&tar)]},
+        });
+        let mut image = self.manifest(
+            &self.blob("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes()),
+            &self.blob("application/vnd.oci.image.layer.v1.tar+gzip", &layer.finish().unwrap()),
+        );
+        image["platform"] = json!({"os": os, "architecture": architecture});
+        if let Some(variant) = parts.next() {
+            image["platform"]["variant"] = variant.into();
+        }
+        image
+    }
+
+    /// What `BuildKit` puts beside an image to say how it was built.
+    pub(crate) fn attestation(&self, of: &Value) -> Value {
+        let config = json!({"architecture": "unknown", "os": "unknown", "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [OciDigest::of(b"{}")]}});
+        let mut attestation = self.manifest(
+            &self.blob("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes()),
+            &self.blob("application/vnd.in-toto+json", b"{}"),
+        );
+        attestation["platform"] = json!({"os": "unknown", "architecture": "unknown"});
+        attestation["annotations"] = json!({
+            "vnd.docker.reference.digest": of["digest"],
+            "vnd.docker.reference.type": "attestation-manifest",
+        });
+        attestation
+    }
+
+    /// An index of these.
+    pub(crate) fn index(&self, manifests: &[&Value]) -> Value {
+        let kind = "application/vnd.oci.image.index.v1+json";
+        let index = json!({"schemaVersion": 2, "mediaType": kind, "manifests": manifests});
+        self.blob(kind, index.to_string().as_bytes())
+    }
+
+    /// Gives one of these a name.
+    pub(crate) fn name(&mut self, name: &str, descriptor: &Value) -> OciDigest {
+        let mut named = descriptor.clone();
+        named["annotations"] = json!({"org.opencontainers.image.ref.name": name});
+        self.names.push(named);
+        let index = json!({"schemaVersion": 2, "manifests": self.names});
+        fs::write(self.dir.join("index.json"), index.to_string()).unwrap();
+        digest(descriptor)
+    }
+
+    fn manifest(&self, config: &Value, layer: &Value) -> Value {
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let manifest =
+            json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer]});
+        self.blob(kind, manifest.to_string().as_bytes())
+    }
+
+    fn blob(&self, kind: &str, bytes: &[u8]) -> Value {
+        let digest = OciDigest::of(bytes).to_string();
+        let file: &Path = digest.strip_prefix("sha256:").unwrap().as_ref();
+        fs::write(self.dir.join("blobs/sha256").join(file), bytes).unwrap();
+        json!({"mediaType": kind, "digest": digest, "size": bytes.len()})
+    }
+}
+
+/// The digest of a descriptor.
+pub(crate) fn digest(descriptor: &Value) -> OciDigest {
+    descriptor["digest"].as_str().unwrap().parse().unwrap()
+}
