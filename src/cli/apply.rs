@@ -15,7 +15,7 @@ use crate::base::memory::small_pages;
 use crate::context::Cache;
 use crate::event::{Phase, RunEvent, Signal, Stop, Summary};
 use crate::manifest::Workspace;
-use crate::plan::{self, Decision, Plan, SavedPlan};
+use crate::plan::{self, Action, Decision, Plan, SavedPlan};
 use crate::run::{self, Options, Run, RunError};
 use crate::state::Store;
 use crate::survey::Caches;
@@ -23,9 +23,12 @@ use crate::survey::Caches;
 pub(super) async fn run(
     ui: &mut Ui,
     settings: &Settings,
-    args: ApplyArgs,
+    mut args: ApplyArgs,
 ) -> Result<Exit, Failure> {
     let saved = agreed(ui, &args)?;
+    if args.refresh_only {
+        refresh::check(&args.look, &args.choice)?;
+    }
     small_pages();
     let workspace = Workspace::load(&settings.manifest, &env)?;
     ui.warn(&workspace.warnings, &workspace.sources)?;
@@ -42,17 +45,12 @@ pub(super) async fn run(
     let (history, client) = (target.history(), service.client.trying(args.retry_times + 1));
     let caches = Caches { stat: Cache::read(&settings.work()), history: history.clone() };
     let (look, paths) = (&args.look, &target.paths);
-    let (options, client_to_ask) = (&options, Some(&client));
-    let asking =
-        Asking { settings, look, options, client: client_to_ask, offline: saved.is_some(), paths };
+    let options = &options;
+    let (client_to_ask, offline, merged) = (Some(&client), saved.is_some(), store.has_marks());
+    let asking = Asking { settings, look, options, client: client_to_ask, offline, paths, merged };
     let mut facts = asking.facts(ui, &workspace, store.state(), caches).await?;
     ui.warn(&facts.warnings, &workspace.sources)?;
     failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
-    if args.refresh_only {
-        let exit = refresh::apply(ui, &facts, &mut store)?;
-        service.close().await?;
-        return Ok(exit);
-    }
     if let Some(saved) = &saved {
         facts.pins.clone_from(&saved.pins);
     }
@@ -62,7 +60,17 @@ pub(super) async fn run(
         plan = saved_plan::check(saved, plan, store.state())?;
     }
     store.record(&learned)?;
-    ui.plan(&target.view(&plan, &workspace, &facts, store.state(), true))?;
+    if args.refresh_only {
+        let exit = refresh::apply(ui, &facts, &mut store, args.detailed_exitcode)?;
+        service.close().await?;
+        return Ok(exit);
+    }
+    match &saved {
+        Some(saved) if saved.steps.is_empty() && !ui.is_json() => {
+            ui.data("No changes. The saved plan has nothing to do.")?;
+        }
+        _ => ui.plan(&target.view(&plan, &workspace, &facts, store.state(), true))?,
+    }
     lists::keep_recorded(&history, &workspace, &facts, store.state());
     if plan.is_noop() {
         store.record(&noted)?;
@@ -78,13 +86,18 @@ pub(super) async fn run(
     store.record(&noted)?;
     lists::keep_planned(&history, &workspace, &facts, &plan);
     let given = args.concurrency.or(workspace.settings.concurrency);
-    let options = Options {
+    let run_options = Options {
         builds: given.unwrap_or(DEFAULT_BUILDS) as usize,
         transfers: given.unwrap_or(DEFAULT_TRANSFERS) as usize,
         owner: target.owner.clone(),
         timeout: args.timeout,
     };
-    let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
+    let run =
+        Run { plan: &plan, workspace: &workspace, facts: &facts, client, options: run_options };
+    if saved.is_some() {
+        // What is left is of what was planned, and so is the command that does it.
+        args.choice = ChoiceArgs::of(options);
+    }
     let exit = carry_out(ui, settings, &args, run, &mut store, service).await?;
     lists::prune(&history, store.state());
     Ok(exit)
@@ -107,6 +120,9 @@ fn agreed(ui: &Ui, args: &ApplyArgs) -> Result<Option<SavedPlan>, Failure> {
     saved_plan::read(path).map(Some)
 }
 
+/// Images named where more would be deleted than is allowed.
+const NAMED: usize = 3;
+
 /// Fails where more would be deleted than is allowed. Nobody is asked by --auto-approve, so that it
 /// allows none by itself; who saved a plan has seen it.
 fn check_deletions(plan: &Plan, args: &ApplyArgs) -> Result<(), Failure> {
@@ -116,7 +132,13 @@ fn check_deletions(plan: &Plan, args: &ApplyArgs) -> Result<(), Failure> {
     if count <= most {
         return Ok(());
     }
-    let images = if count == 1 { "1 image".to_owned() } else { format!("{count} images") };
+    let removed = plan.steps.iter().filter(|step| matches!(step.action, Action::Remove { .. }));
+    let mut names: Vec<String> = removed.take(NAMED).map(|step| step.key.to_string()).collect();
+    if let more @ 1.. = count.saturating_sub(NAMED) {
+        names.push(format!("{more} more"));
+    }
+    let word = if count == 1 { "image" } else { "images" };
+    let images = format!("{count} {word} ({})", names.join(", "));
     let message = match args.max_destroy {
         Some(most) => format!("{images} would be deleted, and --max-destroy allows {most}"),
         None => format!("{images} would be deleted, and --auto-approve allows none by itself"),
@@ -134,6 +156,7 @@ async fn carry_out(
     store: &mut Store,
     service: Service,
 ) -> Result<Exit, Failure> {
+    let (plan, workspace) = (run.plan, run.workspace);
     let (began, mut signals, teller) = (Instant::now(), signals::listen(), Teller::start(ui)?);
     let mut tell = |event: &RunEvent| teller.event(event.clone());
     let (summary, broken) = match run::execute(run, store, &mut tell, &mut signals).await {
@@ -153,7 +176,8 @@ async fn carry_out(
     let failure = broken.or(committed.err().map(Failure::from)).or(closed.err());
     let exit = failure.as_ref().map_or_else(|| exit(&summary, args.detailed_exitcode), |f| f.exit);
     let stopped = matches!(summary.stopped, Some(Stop::Interrupted(_)));
-    let next = (!summary.is_complete()).then(|| next::command(settings, args));
+    let next = (!summary.is_complete())
+        .then(|| next::command(settings, args, &next::not_begun(plan, workspace, &summary)));
     let elapsed = began.elapsed();
     let end = move |ui: &mut Ui| {
         // Told even where the lockfile could not be written: the journal has it.

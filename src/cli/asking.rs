@@ -1,6 +1,7 @@
 //! Finds out what planning needs, and tells meanwhile who is waited for.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::choice::LookArgs;
@@ -27,6 +28,8 @@ pub(super) struct Asking<'a> {
     /// Whether nobody at all is to be asked.
     pub(super) offline: bool,
     pub(super) paths: &'a Paths,
+    /// Whether git left the marks of a merge in the lockfile.
+    pub(super) merged: bool,
 }
 
 impl Asking<'_> {
@@ -40,6 +43,9 @@ impl Asking<'_> {
     ) -> Result<Facts, Failure> {
         self.check_pins(workspace, state)?;
         let mut facts = self.survey(ui, workspace, state, caches).await?;
+        if self.merged {
+            facts.notes.push(merged(&self.paths.lockfile, state.rivals.len()));
+        }
         let wanted = self.wanted(workspace, state);
         if !wanted.is_empty() {
             let errors =
@@ -68,7 +74,7 @@ impl Asking<'_> {
         let mut facts = survey::facts(workspace, state, caches, Some(&client)).await?;
         if self.look.minimal_refresh {
             let marked = plan::marked(workspace, &facts, state, self.options);
-            survey::refresh(state, &client, Some(&marked), &mut facts).await;
+            survey::refresh(state, &client, Some(marked), &mut facts).await;
         } else if self.look.refresh {
             survey::refresh(state, &client, None, &mut facts).await;
         }
@@ -110,12 +116,25 @@ impl Asking<'_> {
     }
 }
 
+/// What is made of a lockfile that git could not merge.
+fn merged(lockfile: &Path, differ: usize) -> String {
+    let taken = match differ {
+        0 => "all of both sides is taken".to_owned(),
+        1 => "1 unit differs, and its later build is taken".to_owned(),
+        many => format!("{many} units differ, and the later build of each is taken"),
+    };
+    let name = lockfile.display();
+    format!(
+        "{name} has conflict markers of a merge: {taken}; `imgplan apply` writes it without them"
+    )
+}
+
 /// Fails where the pins are not just those that the manifest needs, and names them.
 pub(super) fn check_locked(
     workspace: &Workspace,
     state: &State,
     why: &str,
-    lockfile: &std::path::Path,
+    lockfile: &Path,
 ) -> Result<(), Failure> {
     const NAMED: usize = 3;
     let outdated = pins::outdated(workspace, state);

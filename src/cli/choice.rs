@@ -78,6 +78,13 @@ pub(super) struct LookArgs {
 }
 
 impl ChoiceArgs {
+    /// The flags that say what these options are, but for what was to be made again: that is on record.
+    pub(super) fn of(options: &plan::Options) -> Self {
+        let Selection { targets, groups, excludes } = options.selection.clone();
+        let groups = groups.into_iter().collect();
+        Self { targets, groups, excludes, prune: options.prune, ..Self::default() }
+    }
+
     /// What the flags and the files that they name say, if it means something here.
     pub(super) fn options(
         &self,
@@ -94,7 +101,7 @@ impl ChoiceArgs {
         }
         if targets.is_empty() && !self.target_file.is_empty() {
             let help = "name an image a line, or leave the flag out for all";
-            return Err(Failure::with_help("the target file names no image", help));
+            return Err(Failure::usage("the target file names no image", help));
         }
         let known = Known { workspace, state };
         known.check("--target", &targets)?;
@@ -119,7 +126,7 @@ fn read(path: &Path) -> Result<Vec<Pattern>, Failure> {
         }
         patterns.push(line.parse().map_err(|error: crate::base::name::NameError| {
             let at = format!("{}:{}: {}", path.display(), index + 1, error.message);
-            Failure::with_help(at, error.help)
+            Failure::usage(at, error.help)
         })?);
     }
     Ok(patterns)

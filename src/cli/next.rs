@@ -1,12 +1,16 @@
 //! The command that goes on where an apply ended too early. Pure.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
 use super::args::{ApplyArgs, DEFAULT_RETRY_TIMES};
 use super::choice::ChoiceArgs;
 use super::settings::Settings;
-use crate::manifest::Given;
+use crate::base::name::ImageRef;
+use crate::event::Summary;
+use crate::manifest::{Given, Workspace};
+use crate::plan::{Plan, Reason, Step};
 
 /// The command that does a saved plan, as a shell takes it.
 pub(super) fn saved(settings: &Settings, local: bool, path: &Path) -> String {
@@ -36,9 +40,23 @@ fn beginning(settings: &Settings) -> String {
     command
 }
 
+/// What was to be made again because that was asked for, and was not begun. What was begun, or failed,
+/// is so on record: to ask for it twice would make it twice.
+pub(super) fn not_begun(plan: &Plan, workspace: &Workspace, summary: &Summary) -> Vec<String> {
+    let skipped: HashSet<&ImageRef> = summary.skipped.iter().map(|(key, _)| key).collect();
+    let name = |step: &Step| {
+        let unit = workspace.unit(step.unit()?);
+        let asked = step.reasons.contains(&Reason::Requested) && skipped.contains(&step.key);
+        // The tag of what is not made yet means nothing to the next run.
+        let by_content = unit.content_tag.is_some();
+        asked.then(|| if by_content { unit.image.to_string() } else { step.key.to_string() })
+    };
+    plan.steps.iter().filter_map(name).collect()
+}
+
 /// The command that does what is left, as a shell takes it: with the flags that decide what it
-/// works on and how fast.
-pub(super) fn command(settings: &Settings, args: &ApplyArgs) -> String {
+/// works on and how fast, and what it is still to make again.
+pub(super) fn command(settings: &Settings, args: &ApplyArgs, replace: &[String]) -> String {
     let mut command = beginning(settings);
     let mut add = |flag: &str, value: &str| {
         command = format!("{command} {flag} {}", quoted(value));
@@ -78,7 +96,9 @@ pub(super) fn command(settings: &Settings, args: &ApplyArgs) -> String {
     if let Some(timeout) = args.timeout {
         add("--timeout", &time(timeout));
     }
-    // What was to be made again is so on record, or was not begun: to say it twice would make it twice.
+    if !replace.is_empty() {
+        command = format!("{command} --replace {}", quoted(&replace.join(",")));
+    }
     if *prune {
         command.push_str(" --prune");
     }
@@ -118,7 +138,7 @@ mod tests {
     fn next(typed: &[&str]) -> String {
         let cli = Cli::try_parse_from(["imgplan", "apply"].iter().chain(typed)).unwrap();
         let Command::Apply(args) = cli.command else { panic!("no apply") };
-        command(&Settings::resolve(cli.global), &args)
+        command(&Settings::resolve(cli.global), &args, &[])
     }
 
     #[test]

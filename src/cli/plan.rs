@@ -23,6 +23,9 @@ use crate::survey::Caches;
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Result<Exit, Failure> {
     let PlanArgs { service, choice, look, offline, .. } = &args;
+    if args.refresh_only {
+        refresh::check(look, choice)?;
+    }
     let ask = Ask { service, choice, look, offline: *offline };
     let planned = Planned::load(ui, settings, ask).await?;
     failure::deny(args.strict.deny_warnings, planned.warnings)?;
@@ -87,13 +90,14 @@ impl Planned {
         }
         let read = reading.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic()));
         let (snapshot, stat) = read;
-        let mut state = snapshot?.of(&target.name)?.state;
+        let snapshot = snapshot?.of(&target.name)?;
+        let (merged, mut state) = (snapshot.has_marks(), snapshot.state);
         let options = choice.options(&workspace, &state)?;
         let client = if offline { None } else { target.client_to_ask() };
         let caches = Caches { stat, history: target.history() };
         let paths = &target.paths;
         let client = client.as_ref();
-        let asking = Asking { settings, look, options: &options, client, offline, paths };
+        let asking = Asking { settings, look, options: &options, client, offline, paths, merged };
         let facts = asking.facts(ui, &workspace, &state, caches).await?;
         ui.warn(&facts.warnings, &workspace.sources)?;
         let Decision { workspace, plan, learned, .. } =

@@ -59,11 +59,12 @@ pub(super) fn check(saved: &SavedPlan, fresh: Plan, state: &State) -> Result<Pla
             lines.push(format!("  and {more} more"));
         }
         let of = saved.steps.len();
-        let message = format!(
-            "the saved plan is stale, {} of its {of} steps are not as they were; nothing was done\n{}",
-            stale.len(),
-            lines.join("\n")
-        );
+        let are = match stale.len() {
+            1 => format!("1 of its {of} steps is not as it was"),
+            many => format!("{many} of its {of} steps are not as they were"),
+        };
+        let lines = lines.join("\n");
+        let message = format!("the saved plan is stale, {are}; nothing was done\n{lines}");
         Failure::with_help(message, "plan again, and look at what changed")
     })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, Report};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::diagnostic;
 use super::failure::{self, Exit, Failure};
@@ -138,6 +138,29 @@ impl Ui {
         next: Option<&str>,
     ) -> io::Result<()> {
         self.reporter(|reporter| reporter.summary(summary, elapsed, next))
+    }
+
+    /// Shows what could not be asked.
+    pub(super) fn notes(&mut self, notes: &[String]) -> io::Result<()> {
+        for note in notes {
+            if self.json {
+                self.json_diagnostic(&json!({ "severity": "warning", "summary": note }))?;
+            } else {
+                unless_closed(writeln!(io::stderr().lock(), "note: {note}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a line for programs.
+    pub(super) fn json_line(
+        &mut self,
+        kind: &str,
+        message: String,
+        payload: Value,
+    ) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        unless_closed(self.json(&mut out)?.line("info", kind, message, payload))
     }
 
     /// Shows what is worth a look but stops nothing.

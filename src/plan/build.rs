@@ -125,7 +125,9 @@ impl<'a> Planner<'a> {
                 differences.between(id, built, &identity.inputs, |base| self.step_of.get(&base));
             reasons.splice(0..0, found);
         }
-        reasons.extend(self.gone(&identity));
+        let gone = self.gone(&identity);
+        let there = gone != Some(Reason::MissingRemote);
+        reasons.extend(gone);
         let entry = own;
         let unfinished = entry.and_then(|entry| entry.pending.as_ref());
         let failed = entry.and_then(|entry| entry.failed.as_ref());
@@ -152,7 +154,7 @@ impl<'a> Planner<'a> {
             kind: kind_of(unit),
             owner: unit.owner.clone(),
             visibility: unit.visibility,
-            replaces: entry.is_some_and(|entry| entry.built.is_some()),
+            replaces: there && entry.is_some_and(|entry| entry.built.is_some()),
             fingerprint,
             inputs: identity.inputs,
             after: pending.map(|pending| pending.build.clone()),
@@ -225,6 +227,8 @@ impl<'a> Planner<'a> {
         let built = entry.built.as_ref()?;
         match self.facts.drift(key, built)? {
             Drift::Gone => Some(Reason::MissingRemote),
+            // What is under way on our behalf may be what is there now.
+            Drift::Replaced if entry.pending.is_some() || entry.submitted.is_some() => None,
             Drift::Replaced => {
                 let remote = self.facts.remote(&built.owner, key).flatten();
                 Some(Reason::RemoteChanged { at: remote.and_then(|remote| remote.changed) })

@@ -2,6 +2,7 @@
 //! tests go. Pure.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::build::whole;
 use super::facts::Facts;
@@ -52,7 +53,7 @@ pub fn marked(
     facts: &Facts,
     state: &State,
     options: &Options,
-) -> Vec<ImageRef> {
+) -> HashSet<ImageRef> {
     let lookup = Lookup::new(workspace, state);
     let of = |step: &Step| match step.unit() {
         Some(unit) => {

@@ -1,6 +1,7 @@
 //! What the lockfile takes in without a step: protection, what the service shows of images, pins that
 //! moved, and which side of a merge is right. Pure.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use super::build::kind_of;
@@ -76,8 +77,9 @@ pub fn seen(facts: &Facts, state: &State) -> Vec<Record> {
     visibilities(facts, state).into_iter().chain(gone).collect()
 }
 
-/// Which side of a merge is right where the two do not agree: that of which the manifest wants just
-/// the content. Where it wants neither, ours stays, and the plan makes what is wanted.
+/// Which side of a merge is right where the two do not agree: that which was built last; where that is
+/// not known, that of which the manifest wants just the content. Where that is not what is wanted, the
+/// plan makes it.
 pub(super) fn reconciled(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
     let mut records = Vec::new();
     // What a unit is to contain depends on how often its bases were made, and so on the side that
@@ -113,9 +115,19 @@ fn right_sides(workspace: &Workspace, facts: &Facts, state: &State, taken: &Stat
             let whole = built.filter(|built| built.fingerprint == built.inputs.fingerprint());
             whole.is_some_and(|built| built.inputs.is_like(&wanted))
         };
-        // Of two builds of one content, the later one is what the tag has.
-        let later = |entry: &Entry| entry.built.as_ref().and_then(|built| built.completed);
-        if is(theirs) && (!is(ours) || later(theirs) > later(ours)) {
+        // Of two builds of one image, the later one is what the tag has, whatever is wanted.
+        let later = match (&ours.built, &theirs.built) {
+            (Some(ours), Some(theirs)) if ours.owner == theirs.owner => {
+                ours.completed.zip(theirs.completed).map(|(ours, theirs)| theirs.cmp(&ours))
+            }
+            _ => None,
+        };
+        let take = match later {
+            Some(Ordering::Greater) => true,
+            Some(Ordering::Less) => false,
+            Some(Ordering::Equal) | None => is(theirs) && !is(ours),
+        };
+        if take {
             records.push(known(key, theirs, theirs.built.clone()));
         }
         if let (None, Some(pending)) = (&ours.pending, &theirs.pending) {

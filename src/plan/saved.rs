@@ -174,15 +174,22 @@ impl SavedPlan {
         fresh: &Plan,
     ) -> Option<String> {
         if was(step, state) != saved.was {
-            return Some("the lockfile has something else of it since".to_owned());
+            return Some(
+                "another apply, or a merge, changed what the lockfile has of it".to_owned(),
+            );
         }
         if SavedAction::of(&step.action) != saved.action {
-            let why: Vec<String> = step.reasons.iter().map(ToString::to_string).collect();
-            return Some(format!("now it is: {} ({})", step.verb(), why.join("; ")));
+            let what = match (&saved.action, &step.action) {
+                (SavedAction::Make { .. }, Action::Make(_)) => {
+                    "what it is made of changed".to_owned()
+                }
+                _ => format!("it is to be another step now, {}", step.verb()),
+            };
+            return Some(format!("{what} ({})", why(step)));
         }
-        let needs = step.needs.iter().filter_map(|need| fresh.steps.get(need.0));
-        let new = needs.map(|need| &need.key).find(|need| !agreed.contains_key(need))?;
-        Some(format!("it needs {new}, which was as it should be then"))
+        let mut needs = step.needs.iter().filter_map(|need| fresh.steps.get(need.0));
+        let new = needs.find(|need| !agreed.contains_key(&need.key))?;
+        Some(format!("it needs {}, which has to change first by now ({})", new.key, why(new)))
     }
 }
 
@@ -209,6 +216,11 @@ impl SavedChange {
         let Change { of, from, visibility, owner } = change.clone();
         Self { of, from, visibility, owner }
     }
+}
+
+fn why(step: &Step) -> String {
+    let reasons: Vec<String> = step.reasons.iter().map(ToString::to_string).collect();
+    reasons.join("; ")
 }
 
 /// The digest of what the lockfile has of the unit, under the name that it has there.

@@ -51,7 +51,8 @@ impl<'w> Json<'w> {
         view.facts.notes.iter().try_for_each(|note| self.diagnostic(&warning(note)))
     }
 
-    pub(super) fn line(
+    /// Writes one line, with what all have.
+    pub fn line(
         &mut self,
         level: &str,
         kind: &str,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::State;
 use super::encode::{self, DecodeError};
 use super::journal::{self, JournalError};
+use super::merge;
 use super::store::{Paths, StateError};
 use crate::base::file::{AtPath, PathError, read_if_exists};
 
@@ -40,6 +41,11 @@ impl Snapshot {
             }
         }
         Ok(Self { state, lockfile, services })
+    }
+
+    /// Whether git left the marks of a merge in the lockfile.
+    pub fn has_marks(&self) -> bool {
+        self.lockfile.as_deref().and_then(merge::first_mark).is_some()
     }
 
     /// The same, if it speaks of this service and no other.

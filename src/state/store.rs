@@ -9,6 +9,7 @@ use miette::Diagnostic;
 use super::State;
 use super::encode::{self, DecodeError};
 use super::journal::{self, Header, JournalError, Record};
+use super::merge;
 use super::snapshot::{Snapshot, read_whole_lines};
 use crate::base::digest::Digest;
 use crate::base::file::{AtPath, FileLock, LockError, PathError, replace, sync_dir, work_folder};
@@ -150,6 +151,11 @@ impl Store {
     /// What is known.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Whether git left the marks of a merge in the lockfile.
+    pub fn has_marks(&self) -> bool {
+        self.on_disk.as_deref().and_then(merge::first_mark).is_some()
     }
 
     /// Takes in what happened and makes it survive: all records are on disk when this returns.

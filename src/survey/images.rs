@@ -1,6 +1,6 @@
 //! Asks the service which images it has, to see what became of those on record.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::note;
 use crate::api::{self, ApiError, Client, ImageState, inventory};
@@ -19,35 +19,43 @@ const SEARCHED: usize = 10;
 pub(super) async fn images(
     state: &State,
     client: &Client,
-    only: Option<&[ImageRef]>,
+    only: Option<HashSet<ImageRef>>,
     facts: &mut Facts,
 ) {
-    facts.only = only.map(|only| only.iter().cloned().collect());
     let mut owned: HashMap<&Owner, Vec<&ImageRef>> = HashMap::new();
     for (key, entry) in &state.entries {
         if let Some(built) = &entry.built
-            && facts.only.as_ref().is_none_or(|only| only.contains(key))
+            && only.as_ref().is_none_or(|only| only.contains(key))
         {
             owned.entry(&built.owner).or_default().push(key);
         }
     }
-    let asked = owned
-        .iter()
-        .map(async |(owner, keys)| (*owner, of_owner(client, owner, keys, only.is_some()).await));
+    let few = only.is_some();
+    facts.only = only;
+    let asked =
+        owned.iter().map(async |(owner, keys)| (*owner, of_owner(client, owner, keys, few).await));
     for (owner, answer) in futures::future::join_all(asked).await {
         match answer {
             Ok(Some(images)) => {
                 facts.images.insert(owner.clone(), images);
             }
-            Ok(None) => note(
-                facts,
-                "the service's listing does not show images that it has: what became of them is \
-                 not known"
-                    .to_owned(),
-            ),
-            Err(error) => note(facts, format!("cannot list the images of {owner}: {error}")),
+            Ok(None) => {
+                let why = "the service's listing does not show images that it has";
+                note(facts, format!("{why}; {}", believed(owner)));
+            }
+            Err(error) => note(facts, format!("{error}; {}", believed(owner))),
         }
     }
+}
+
+/// What is made of not knowing.
+fn believed(owner: &Owner) -> String {
+    let whose = match owner {
+        Owner::Personal => "the personal images".to_owned(),
+        Owner::Team(_) => format!("the images of {owner}"),
+        Owner::Platform => "the platform's images".to_owned(),
+    };
+    format!("{whose} are taken to be as the lockfile says")
 }
 
 /// The images of an owner; `None` where the listing leaves out what is there.

@@ -8,6 +8,7 @@ mod contexts;
 mod images;
 mod upstreams;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -74,6 +75,9 @@ pub struct Caches {
 /// again for what it needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Tries at a listing of images: a plan without it says so, and nobody should wait a minute for that.
+const TRIES: u32 = 4;
+
 /// Looks at everything that planning needs. Without a client the service is not asked.
 pub async fn facts(
     workspace: &Workspace,
@@ -97,11 +101,22 @@ fn note(facts: &mut Facts, note: String) {
 }
 
 /// Asks the service what became of the images on record, or of some of them; but not for ever.
-pub async fn refresh(state: &State, client: &Client, only: Option<&[ImageRef]>, facts: &mut Facts) {
-    let asked = tokio::time::timeout(PATIENCE, images::images(state, client, only, facts)).await;
+pub async fn refresh(
+    state: &State,
+    client: &Client,
+    only: Option<HashSet<ImageRef>>,
+    facts: &mut Facts,
+) {
+    let client = client.trying(client.most_tries().min(TRIES));
+    let asked = tokio::time::timeout(PATIENCE, images::images(state, &client, only, facts)).await;
     if asked.is_err() {
         let secs = PATIENCE.as_secs();
-        note(facts, format!("cannot list images: no answer within {secs} s"));
+        note(
+            facts,
+            format!(
+                "cannot list images: no answer within {secs} s; all are taken to be as the lockfile says"
+            ),
+        );
     }
 }
 

@@ -218,6 +218,30 @@ impl TestEnv {
         build.unwrap_or_else(|| panic!("the lockfile has no build of {unit}: {shown:#}")).to_owned()
     }
 
+    /// Puts another server in the place of the one so far: with the same `state`, it goes on from there.
+    pub(crate) fn restart(&mut self, config: Config) {
+        let old = self.server.take().expect("there is one").url();
+        let token = ApiKey::new(KEY);
+        let server = LocalServer::start(Config { token, ..config });
+        self.write("imgplan.lock", self.read("imgplan.lock").replace(&old, &server.url()));
+        self.set("PRIME_API_BASE_URL", &server.url());
+        self.server = Some(server);
+    }
+
+    /// Lets all that is on record be so many hours older than it is.
+    pub(crate) fn age(&self, hours: i64) -> &Self {
+        let line = |line: &str| match line.split_once("completed: ") {
+            Some((indent, at)) => {
+                let at: jiff::Timestamp = at.trim_matches('"').parse().unwrap();
+                format!("{indent}completed: \"{}\"\n", at - jiff::SignedDuration::from_hours(hours))
+            }
+            None => format!("{line}\n"),
+        };
+        let aged: String = self.read("imgplan.lock").lines().map(line).collect();
+        assert_ne!(aged, self.read("imgplan.lock"));
+        self.write("imgplan.lock", aged)
+    }
+
     /// The local server.
     pub(crate) fn server(&self) -> &LocalServer {
         self.server.as_ref().expect("this environment has no server of its own")
@@ -320,13 +344,46 @@ impl LocalServer {
 
     /// Asks it what it has: `images?teamId=t`.
     pub(crate) fn get(&self, path: &str) -> serde_json::Value {
+        self.send("GET", path, &serde_json::Value::Null)
+    }
+
+    /// Sends it what another client could, which it has to take.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> serde_json::Value {
         let url = format!("{}/api/v1/{path}", self.url());
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let mut request = http.request(method.parse().unwrap(), url).bearer_auth(KEY);
+        if !body.is_null() {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
         let answer = async {
-            let answer = http.get(url).bearer_auth(KEY).send().await.unwrap();
-            serde_json::from_str(&answer.text().await.unwrap()).unwrap()
+            let answer = request.send().await.unwrap();
+            let (status, text) = (answer.status(), answer.text().await.unwrap());
+            assert!(status.is_success(), "{method} {path}: {status} {text}");
+            serde_json::from_str(&text).unwrap()
         };
         self.runtime.as_ref().unwrap().block_on(answer)
+    }
+
+    /// How often images were listed, or searched for, so far.
+    pub(crate) fn listings(&self) -> usize {
+        self.requests().iter().filter(|request| *request == "GET /images").count()
+    }
+
+    /// The images that an owner has, as `app:v1 PUBLIC`, by a query such as `teamId=t`.
+    pub(crate) fn images(&self, query: &str) -> Vec<String> {
+        let listed = self.get(&format!("images?limit=250&{query}"));
+        let row = |row: &serde_json::Value| {
+            let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+            format!("{}:{} {}", text("imageName"), text("imageTag"), text("visibility"))
+        };
+        let mut images: Vec<String> = listed["data"].as_array().unwrap().iter().map(row).collect();
+        images.sort();
+        images
     }
 }
 

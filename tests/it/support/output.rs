@@ -68,7 +68,7 @@ impl Output {
 
     /// The lines of standard output that plan a step: `+ api:v1 build new`.
     pub(crate) fn steps(&self) -> Vec<String> {
-        let marks = ["+ ", "-/+ ", "<= ", "~ ", ". "];
+        let marks = ["+ ", "-/+ ", "<= ", "~ ", ". ", "- "];
         let step = |line: &&str| {
             line.starts_with("  ") && marks.iter().any(|mark| line.trim_start().starts_with(mark))
         };

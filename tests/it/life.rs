@@ -1,0 +1,626 @@
+//! The life of an image after it was made: renamed, moved, let go, deleted, protected, made again,
+//! and named by what it contains.
+
+use std::io::Read;
+use std::time::Duration;
+
+use imgplan::server::Config;
+use insta::assert_snapshot;
+
+use crate::support::{Output, TestEnv, World, wait_until};
+
+/// A base and what stands on it, and one that stands alone.
+const THREE: &str = "version: 1
+defaults: {tag: v1}
+images:
+  - {name: base, context: base}
+  - {name: top, context: top}
+  - {name: lone, context: lone}
+";
+
+/// The one that stands alone, under another name.
+const RENAMED: &str = "version: 1
+defaults: {tag: v1}
+images:
+  - {name: base, context: base}
+  - {name: top, context: top}
+  - {name: solo, context: lone}
+moved:
+  - {from: lone, to: solo}
+";
+
+fn write_three(env: &TestEnv) {
+    env.write("imgplan.yaml", THREE);
+    env.context("base", "FROM scratch\n").context("top", "FROM base:v1\n");
+    env.context("lone", "FROM scratch\n# lone\n");
+}
+
+fn three() -> TestEnv {
+    let env = TestEnv::new();
+    write_three(&env);
+    env.apply();
+    env
+}
+
+fn without(env: &TestEnv, names: &[&str]) {
+    let gone = |line: &&str| names.iter().any(|name| line.contains(&format!("name: {name},")));
+    let text = env.read("imgplan.yaml");
+    let kept: Vec<&str> = text.lines().filter(|line| !gone(line)).collect();
+    env.write("imgplan.yaml", kept.join("\n") + "\n");
+}
+
+fn steps(output: &Output) -> String {
+    output.steps().join("\n")
+}
+
+/// What an apply sends that changes something.
+fn writes(env: &TestEnv, args: &[&str]) -> Vec<String> {
+    let before = env.server().writes().len();
+    env.ok(["apply", "--auto-approve"].iter().chain(args).copied());
+    env.server().writes().split_off(before)
+}
+
+/// The units that an apply builds or mirrors.
+fn made(env: &TestEnv, args: &[&str]) -> Vec<String> {
+    let before = env.server().initiated().len();
+    env.ok(["apply", "--auto-approve"].iter().chain(args).copied());
+    env.server().initiated().split_off(before)
+}
+
+#[test]
+fn a_rename_is_one_request_and_no_build() {
+    let env = three();
+    let build = env.build_of("lone:v1");
+    env.write("imgplan.yaml", RENAMED);
+    assert_snapshot!(steps(&env.ok(["plan"])), @"~ solo:v1 update was lone:v1");
+    assert_eq!(writes(&env, &[]), ["PATCH /images"]);
+    assert_eq!(env.server().images(""), ["base:v1 PRIVATE", "solo:v1 PRIVATE", "top:v1 PRIVATE"]);
+    assert!(!env.read("imgplan.lock").contains("lone:v1"));
+    assert_eq!(env.build_of("solo:v1"), build);
+    env.plans_nothing();
+    // What is said of what is done does no harm.
+    assert_eq!(writes(&env, &[]), [""; 0]);
+}
+
+#[test]
+fn a_rename_may_go_with_an_owner_and_a_visibility() {
+    let env = three();
+    let more = "name: solo, owner: {team: t1}, visibility: public,";
+    env.write("imgplan.yaml", RENAMED.replace("name: solo,", more));
+    assert_snapshot!(steps(&env.ok(["plan"])), @"~ solo:v1 update was lone:v1; visibility private -> public; owner personal -> team:t1");
+    assert_eq!(writes(&env, &[]), ["PATCH /images"]);
+    assert_eq!(env.server().images("teamId=t1"), ["solo:v1 PUBLIC"]);
+    assert_eq!(env.server().images("").len(), 2);
+    env.plans_nothing();
+}
+
+#[test]
+fn a_rename_with_other_content_is_a_build_and_the_old_is_let_go() {
+    for (flags, left) in [
+        (&[][..], &["base:v1 PRIVATE", "lone:v1 PRIVATE", "solo:v1 PRIVATE", "top:v1 PRIVATE"][..]),
+        (
+            &["--prune", "--max-destroy", "1"],
+            &["base:v1 PRIVATE", "solo:v1 PRIVATE", "top:v1 PRIVATE"],
+        ),
+    ] {
+        let env = three();
+        env.write("imgplan.yaml", RENAMED).edit("lone/Dockerfile", "# lone", "# solo");
+        if flags.is_empty() {
+            assert_snapshot!(steps(&env.ok(["plan"])), @"
+            + solo:v1 build Dockerfile changed; was lone:v1
+            . lone:v1 forget solo:v1 has its place, image kept
+            ");
+        } else {
+            assert_snapshot!(steps(&env.ok(["plan", "--prune"])), @"
+            + solo:v1 build Dockerfile changed; was lone:v1
+            - lone:v1 remove solo:v1 has its place
+            ");
+        }
+        assert_eq!(made(&env, flags), ["solo:v1"]);
+        assert_eq!(env.server().images(""), left);
+        assert!(!env.read("imgplan.lock").contains("lone:v1"));
+        env.plans_nothing();
+    }
+}
+
+/// The old one is what the tag has until the new one is there.
+#[test]
+fn what_takes_the_place_of_another_is_there_before_that_goes() {
+    let config = Config { fail: Some("^solo".parse().unwrap()), ..Config::default() };
+    let env = TestEnv::with(config);
+    write_three(&env);
+    env.apply();
+    env.write("imgplan.yaml", RENAMED).edit("lone/Dockerfile", "# lone", "# solo");
+    let before = env.server().writes().len();
+    let failed = env.run(["apply", "--auto-approve", "--prune", "--max-destroy", "1"]);
+    failed.code(1).says("skipped");
+    let sent = env.server().writes().split_off(before);
+    assert!(!sent.iter().any(|request| request.starts_with("DELETE")), "{sent:?}");
+    assert!(env.server().images("").contains(&"lone:v1 PRIVATE".to_owned()));
+    assert!(env.read("imgplan.lock").contains("lone:v1"));
+}
+
+#[test]
+fn a_rename_that_nobody_declared_is_seen() {
+    let world = World::new(THREE);
+    world.write("base/Dockerfile", "FROM scratch\n").write("top/Dockerfile", "FROM base:v1\n");
+    world.write("lone/Dockerfile", "FROM scratch\n# lone\n");
+    assert!(world.live(None).summary.unwrap().is_complete());
+    let (text, _) = RENAMED.split_once("moved:").unwrap();
+    world.write("imgplan.yaml", text);
+    let plan = world.plan();
+    let renamed: Vec<String> =
+        plan.renamed.iter().map(|renamed| format!("{} -> {}", renamed.from, renamed.to)).collect();
+    assert_eq!(renamed, ["lone:v1 -> solo:v1"]);
+    // What has other content is another image.
+    world.write("lone/Dockerfile", "FROM scratch\n# solo\n");
+    assert_eq!(world.plan().renamed, []);
+    world.write("imgplan.yaml", RENAMED);
+    assert_eq!(world.plan().renamed, []);
+}
+
+#[test]
+fn what_stands_on_a_renamed_base_gets_its_new_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = Some(dir.path().join("state"));
+    let env = TestEnv::with(Config { state, ..Config::default() });
+    write_three(&env);
+    env.apply();
+    let renamed = THREE.replace("name: base", "name: core");
+    env.write("imgplan.yaml", format!("{renamed}moved:\n  - {{from: base, to: core}}\n"));
+    env.context("top", "FROM core:v1\n");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"
+    ~ core:v1 update was base:v1
+    -/+ top:v1 build Dockerfile changed; base core:v1 added; base base:v1 removed
+    ");
+    env.apply();
+    env.plans_nothing();
+    let sent = env.ok(["context", "dockerfile", "top"]);
+    assert!(sent.stdout.starts_with("FROM ") && sent.stdout.contains("/core:v1"), "{sent}");
+}
+
+#[test]
+fn what_the_manifest_lets_go_stays_in_the_service() {
+    let env = three();
+    without(&env, &["lone"]);
+    let text = env.read("imgplan.yaml");
+    env.write("imgplan.yaml", format!("{text}removed:\n  - {{name: lone}}\n"));
+    // Though all that is gone is to be deleted.
+    assert_snapshot!(steps(&env.ok(["plan", "--prune"])), @". lone:v1 forget removed from the manifest, image kept");
+    assert_eq!(writes(&env, &["--prune"]), [""; 0]);
+    assert!(env.server().images("").contains(&"lone:v1 PRIVATE".to_owned()));
+    assert!(!env.read("imgplan.lock").contains("lone"));
+    env.plans_nothing();
+}
+
+#[test]
+fn what_the_manifest_wants_deleted_is_deleted_once_it_is_allowed() {
+    let env = three();
+    without(&env, &["lone"]);
+    let text = env.read("imgplan.yaml");
+    env.write("imgplan.yaml", format!("{text}removed:\n  - {{name: lone, destroy: true}}\n"));
+    assert_snapshot!(steps(&env.ok(["plan"])), @"- lone:v1 remove removed from the manifest");
+    let before = (env.server().writes().len(), env.read("imgplan.lock"));
+    let refused = env.run(["apply", "--auto-approve"]);
+    refused.code(1);
+    assert_snapshot!(refused.redacted(&refused.stderr), @"
+    × 1 image (lone:v1) would be deleted, and --auto-approve allows none by itself
+    help: nothing was done; if this is meant, add --max-destroy 1
+    ");
+    assert_eq!((env.server().writes().len(), env.read("imgplan.lock")), before);
+    assert_eq!(writes(&env, &["--max-destroy", "1"]), ["DELETE /images/lone/v1"]);
+    assert!(!env.read("imgplan.lock").contains("lone"));
+    env.plans_nothing();
+}
+
+#[test]
+fn no_more_is_deleted_than_is_allowed() {
+    let env = three();
+    without(&env, &["lone", "top"]);
+    assert_snapshot!(steps(&env.ok(["plan"])), @"
+    . lone:v1 forget removed from the manifest, image kept
+    . top:v1 forget removed from the manifest, image kept
+    ");
+    assert_snapshot!(steps(&env.ok(["plan", "--prune"])), @"
+    - lone:v1 remove removed from the manifest
+    - top:v1 remove removed from the manifest
+    ");
+    let before = (env.server().writes().len(), env.read("imgplan.lock"));
+    let prune = ["apply", "--auto-approve", "--prune"];
+    env.run(prune).code(1).says("would be deleted, and --auto-approve allows none");
+    for most in ["0", "1"] {
+        let refused = env.run(prune.into_iter().chain(["--max-destroy", most]));
+        refused.code(1).says(&format!("--max-destroy allows {most}")).says("--max-destroy 2");
+        refused.says("2 images (lone:v1, top:v1) would be deleted");
+    }
+    assert_eq!((env.server().writes().len(), env.read("imgplan.lock")), before);
+    let mut sent = writes(&env, &["--prune", "--max-destroy", "2"]);
+    sent.sort();
+    assert_eq!(sent, ["DELETE /images/lone/v1", "DELETE /images/top/v1"]);
+    assert_eq!(env.server().images(""), ["base:v1 PRIVATE"]);
+    env.plans_nothing();
+}
+
+/// Who was asked and said yes has allowed it.
+#[test]
+fn whoever_is_asked_allows_it_by_that() {
+    let env = three();
+    without(&env, &["lone"]);
+    env.call(["apply", "--prune"]).stdin("no\n").run().code(4).says("Nothing was changed.");
+    assert_eq!(env.server().images("").len(), 3);
+    env.call(["apply", "--prune", "--max-destroy", "0"]).stdin("yes\n").run().code(1);
+    assert_eq!(env.server().images("").len(), 3);
+    env.call(["apply", "--prune"]).stdin("yes\n").run().success();
+    assert_eq!(env.server().images("").len(), 2);
+}
+
+/// Somebody else was faster: that is what was wanted.
+#[test]
+fn what_is_gone_already_is_deleted_without_complaint() {
+    let env = three();
+    without(&env, &["lone"]);
+    env.server().send("DELETE", "images/lone/v1", &serde_json::Value::Null);
+    env.ok(["apply", "--auto-approve", "--prune", "--max-destroy", "1"]);
+    env.plans_nothing();
+}
+
+#[test]
+fn protection_outlives_the_entry_and_is_only_lifted_by_a_word() {
+    let env = TestEnv::new();
+    write_three(&env);
+    env.edit("imgplan.yaml", "name: lone,", "name: lone, protect: true,");
+    env.apply();
+    assert_eq!(env.read("imgplan.lock").matches("protect: true").count(), 1);
+    env.plans_nothing();
+    // The very next commit deletes the entry.
+    without(&env, &["lone"]);
+    for flags in [&[][..], &["--prune", "--max-destroy", "9"]] {
+        assert_eq!(writes(&env, flags), [""; 0], "{flags:?}");
+        assert!(env.read("imgplan.lock").contains("lone:v1"), "{flags:?}");
+    }
+    // Without a word it stays protected, though the entry is back.
+    env.write("imgplan.yaml", THREE);
+    env.plans_nothing();
+    env.apply();
+    assert!(env.read("imgplan.lock").contains("protect: true"));
+    env.edit("imgplan.yaml", "name: lone,", "name: lone, protect: false,");
+    assert_eq!(writes(&env, &[]), [""; 0]);
+    assert!(!env.read("imgplan.lock").contains("protect"));
+    without(&env, &["lone"]);
+    let prune = ["--prune", "--max-destroy", "1"];
+    assert_eq!(writes(&env, &prune), ["DELETE /images/lone/v1"]);
+}
+
+#[test]
+fn a_protected_image_is_let_go_where_the_manifest_says_just_that() {
+    let env = TestEnv::new();
+    write_three(&env);
+    env.edit("imgplan.yaml", "name: lone,", "name: lone, protect: true,");
+    env.apply();
+    without(&env, &["lone"]);
+    let text = env.read("imgplan.yaml");
+    env.write("imgplan.yaml", format!("{text}removed: [{{name: lone, destroy: true}}]\n"));
+    assert_eq!(writes(&env, &["--max-destroy", "1"]), [""; 0]);
+    assert!(env.read("imgplan.lock").contains("lone:v1"));
+    env.write("imgplan.yaml", format!("{text}removed: [{{name: lone}}]\n"));
+    assert_eq!(writes(&env, &[]), [""; 0]);
+    assert!(!env.read("imgplan.lock").contains("lone:v1"));
+    assert_eq!(env.server().images("").len(), 3);
+}
+
+/// What goes on record before a rename is no reason to build instead of renaming.
+#[test]
+fn a_rename_that_failed_is_still_a_rename() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let mut env = TestEnv::with(config());
+    write_three(&env);
+    env.apply();
+    env.restart(Config { faults: vec!["update:500:1".parse().unwrap()], ..config() });
+    env.write("imgplan.yaml", RENAMED.replace("name: solo,", "name: solo, protect: true,"));
+    env.run(["apply", "--auto-approve", "--retry-times", "0"]).code(1);
+    env.restart(config());
+    assert_snapshot!(steps(&env.ok(["plan"])), @"~ solo:v1 update was lone:v1");
+    assert_eq!(writes(&env, &[]), ["PATCH /images"]);
+    assert_eq!(env.read("imgplan.lock").matches("protect: true").count(), 1);
+    env.plans_nothing();
+}
+
+#[test]
+fn what_is_too_old_is_made_again_and_what_stands_on_it() {
+    let mut env = TestEnv::new();
+    // Its own clock is not that of what is on record.
+    env.set("IMGPLAN_REFRESH", "false");
+    write_three(&env);
+    env.edit("imgplan.yaml", "name: base,", "name: base, max_age: 1d,");
+    env.apply();
+    env.plans_nothing();
+    env.age(49);
+    assert_snapshot!(steps(&env.ok(["plan"])), @"
+    -/+ base:v1 build 2 days old
+    -/+ top:v1 build base base:v1 changes
+    ");
+    assert_eq!(made(&env, &[]), ["base:v1", "top:v1"]);
+    env.plans_nothing();
+    env.age(49);
+    assert_eq!(made(&env, &[]), ["base:v1", "top:v1"]);
+    env.plans_nothing();
+}
+
+#[test]
+fn what_is_asked_for_is_made_once_more() {
+    let env = three();
+    assert_snapshot!(steps(&env.ok(["plan", "--replace", "ba*"])), @"
+    -/+ base:v1 build asked for
+    -/+ top:v1 build base base:v1 changes
+    ");
+    for _ in 0..2 {
+        assert_eq!(made(&env, &["--replace", "ba*"]), ["base:v1", "top:v1"]);
+        env.plans_nothing();
+    }
+    assert_eq!(made(&env, &["--replace", "base", "--replace", "top:v1"]), ["base:v1", "top:v1"]);
+    assert_eq!(made(&env, &["--replace", "lone,top"]).len(), 2);
+    env.plans_nothing();
+    env.run(["plan", "--replace", "bse"]).code(64).says("did you mean `base`?");
+}
+
+#[test]
+fn what_failed_after_a_base_was_replaced_is_all_that_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let mut env = TestEnv::with(config());
+    write_three(&env);
+    env.apply();
+    env.restart(Config { fail: Some("^top".parse().unwrap()), ..config() });
+    let failed = env.run(["apply", "--auto-approve", "--replace", "base"]);
+    failed.code(1).says("failed while building: top:v1");
+    env.restart(config());
+    assert_snapshot!(steps(&env.ok(["plan"])), @"-/+ top:v1 build base base:v1 changes; the last build did not succeed");
+    assert_eq!(made(&env, &[]), ["top:v1"]);
+    env.plans_nothing();
+}
+
+/// Whoever is told that `imgplan apply` does what is left, can rely on it.
+#[test]
+fn what_was_asked_for_and_failed_is_still_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let mut env = TestEnv::with(config());
+    write_three(&env);
+    env.apply();
+    env.restart(Config { fail: Some("^base".parse().unwrap()), ..config() });
+    let failed = env.run(["apply", "--auto-approve", "--replace", "base"]);
+    failed.code(1).says("skipped: top:v1, for it needs base:v1");
+    failed.says("Next: mend what failed; then `imgplan apply` does what is left.");
+    env.restart(config());
+    assert_snapshot!(steps(&env.ok(["plan"])), @"
+    -/+ base:v1 build the last build did not succeed
+    -/+ top:v1 build base base:v1 changes
+    ");
+    assert_eq!(made(&env, &[]), ["base:v1", "top:v1"]);
+    env.plans_nothing();
+}
+
+#[test]
+fn what_is_killed_while_it_replaces_goes_on_from_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let mut env = TestEnv::with(config());
+    write_three(&env);
+    env.apply();
+    env.restart(Config { build_time: Duration::from_millis(500), ..config() });
+    let run = env.call(["apply", "--auto-approve", "--replace", "base"]).start();
+    wait_until("the base is begun", || {
+        let journal = std::fs::read_to_string(env.path(".imgplan/journal.jsonl"));
+        journal.is_ok_and(|text| text.contains(r#""started","unit":"base:v1""#))
+    });
+    run.signal("KILL");
+    assert_eq!(run.wait().code, None);
+    assert_eq!(made(&env, &[]), ["top:v1"]);
+    env.plans_nothing();
+    assert_eq!(env.server().initiated(), ["base:v1", "top:v1"]);
+}
+
+/// What was not begun is asked for again, and what was begun is not.
+#[test]
+fn what_was_asked_for_and_not_begun_is_in_the_command_that_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let mut env = TestEnv::with(config());
+    write_three(&env);
+    env.apply();
+    env.restart(Config { build_time: Duration::from_secs(3600), ..config() });
+    let args = ["--auto-approve", "--concurrency", "1", "--timeout", "1s", "--replace", "*"];
+    let stopped = env.run(["apply"].into_iter().chain(args));
+    stopped.code(1);
+    let begun = env.server().initiated();
+    assert_eq!(begun.len(), 1, "{stopped}");
+    let all = ["base:v1", "lone:v1", "top:v1"].map(str::to_owned);
+    let left: Vec<String> = all.into_iter().filter(|image| *image != begun[0]).collect();
+    let mut told: Vec<&str> = stopped
+        .stderr
+        .split_once("--replace ")
+        .and_then(|(_, rest)| rest.split(['`', ' ']).next())
+        .unwrap_or_else(|| panic!("{stopped}"))
+        .split(',')
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, left);
+    env.restart(config());
+    let replace = told.join(",");
+    let before = env.server().initiated().len();
+    env.ok(["apply", "--auto-approve", "--replace", &replace]);
+    let mut made = env.server().initiated().split_off(before);
+    made.sort();
+    assert_eq!(made, left);
+    env.plans_nothing();
+}
+
+/// The image whose tag says what it contains, and what it was built of.
+const CONTENT: &str = "version: 1
+images:
+  - {name: app, context: app, tag: \"v1-{fingerprint}\"}
+  - {name: top, context: top, tag: v1}
+  - {name: web, context: web, tag: \"{arch}\", platforms: [linux/amd64, linux/arm64]}
+";
+
+fn content() -> TestEnv {
+    let env = TestEnv::new();
+    env.write("imgplan.yaml", CONTENT).context("app", "FROM scratch\n# 1\n");
+    env.context("top", "FROM app\n").context("web", "FROM scratch\n");
+    env.apply();
+    env
+}
+
+fn tags(env: &TestEnv) -> Vec<String> {
+    let images = env.server().images("");
+    images.iter().map(|image| image.split(' ').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn other_content_is_another_tag_and_the_old_one_stays() {
+    let env = content();
+    let first = tags(&env);
+    assert_eq!(first.len(), 4, "{first:?}");
+    assert!(first[0].starts_with("app:v1-") && first[0].len() == "app:v1-".len() + 12);
+    assert_eq!(first[1..], ["top:v1", "web:amd64", "web:arm64"]);
+    env.plans_nothing();
+    assert_eq!(made(&env, &[]), [""; 0]);
+    env.edit("app/Dockerfile", "# 1", "# 2");
+    let plan = env.ok(["plan"]);
+    let hex = regex::Regex::new("v1-[0-9a-f]{12}").unwrap();
+    assert_snapshot!(hex.replace_all(&steps(&plan), "v1-[content]"), @"
+    + app:v1-[content] build Dockerfile changed
+    -/+ top:v1 build base app:v1-[content] changes
+    . app:v1-[content] forget app:v1-[content] has its place, image kept
+    ");
+    assert_eq!(made(&env, &[]).len(), 2);
+    let second = tags(&env);
+    assert_eq!(second.len(), 5, "{second:?}");
+    let lockfile = env.read("imgplan.lock");
+    assert!(!lockfile.contains(&first[0]), "what is old is let go:\n{lockfile}");
+    env.plans_nothing();
+    // Back to what was: its tag is there still, but nobody looks after it any more.
+    env.edit("app/Dockerfile", "# 2", "# 1");
+    env.apply();
+    assert_eq!(tags(&env), second);
+    env.plans_nothing();
+}
+
+#[test]
+fn other_content_may_delete_the_old_tag() {
+    let env = content();
+    let first = tags(&env);
+    env.edit("app/Dockerfile", "# 1", "# 2");
+    let sent = writes(&env, &["--prune", "--max-destroy", "1"]);
+    let delete = format!("DELETE /images/{}", first[0].replace(':', "/"));
+    // Not before the new one is there.
+    let place = |what: &str| sent.iter().position(|request| request == what).unwrap();
+    assert!(place(&delete) > place("POST /images/build/ID/start"), "{sent:?}");
+    assert_eq!(tags(&env).len(), 4);
+    assert!(!tags(&env).contains(&first[0]));
+    env.plans_nothing();
+}
+
+#[test]
+fn content_that_is_asked_for_again_has_another_tag_once() {
+    let env = content();
+    let first = tags(&env);
+    assert_eq!(made(&env, &["--replace", "app"]).len(), 2);
+    assert_eq!(tags(&env).len(), 5);
+    env.plans_nothing();
+    env.edit("app/Dockerfile", "# 1", "# 2");
+    env.apply();
+    env.plans_nothing();
+    assert!(tags(&env).contains(&first[0]));
+}
+
+/// Where it fails in between, too.
+#[test]
+fn content_that_failed_keeps_the_tag_that_it_was_to_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let mut env = TestEnv::with(config());
+    env.write("imgplan.yaml", CONTENT).context("app", "FROM scratch\n# 1\n");
+    env.context("top", "FROM app\n").context("web", "FROM scratch\n");
+    env.apply();
+    env.ok(["apply", "--auto-approve", "--replace", "app"]);
+    env.edit("app/Dockerfile", "# 1", "# 2");
+    env.restart(Config { fail: Some("^app".parse().unwrap()), ..config() });
+    env.run(["apply", "--auto-approve"]).code(1);
+    env.restart(config());
+    env.apply();
+    env.plans_nothing();
+    let count = env.server().initiated().iter().filter(|one| one.starts_with("app")).count();
+    assert_eq!(count, 1);
+}
+
+/// The Dockerfile in an archive, where it is not as it is in the context.
+fn dockerfile_in(archive: &std::path::Path) -> String {
+    let file = std::fs::File::open(archive).unwrap();
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(file));
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        if entry.path().unwrap().ends_with(".imgplan.Dockerfile") {
+            let mut text = String::new();
+            entry.read_to_string(&mut text).unwrap();
+            return text;
+        }
+    }
+    panic!("no Dockerfile in the archive")
+}
+
+#[test]
+fn the_dockerfile_that_is_shown_is_the_one_that_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let mut env = TestEnv::with(config());
+    env.write(
+        "imgplan.yaml",
+        "version: 1
+defaults: {tag: v1}
+images:
+  - {name: base, context: base}
+  - {name: app, context: app, args: {VERSION: \"7\"}, target: run}
+",
+    );
+    env.context("base", "FROM scratch\n");
+    env.context(
+        "app",
+        "ARG VERSION=1
+FROM base AS run
+ARG VERSION
+LABEL version=$VERSION
+
+FROM base AS test
+RUN test
+",
+    );
+    // Where a base is, is not known before it is built.
+    let before = env.ok(["context", "dockerfile", "app"]);
+    assert!(before.stdout.contains("FROM base AS run"), "{before}");
+    env.ok(["apply", "--auto-approve", "--target", "base"]);
+    let shown = env.ok(["context", "dockerfile", "app"]);
+    assert_snapshot!(shown.stdout, @"
+    ARG VERSION=7
+    FROM prime/local/base:v1 AS run
+    ARG VERSION=7
+    LABEL version=$VERSION
+    ");
+    env.ok(["context", "pack", "app", "-o", "app.tar.gz"]);
+    assert_eq!(dockerfile_in(&env.path("app.tar.gz")), shown.stdout);
+    std::fs::remove_file(env.path("app.tar.gz")).unwrap();
+    // What the server got, while it builds from it.
+    let build_time = Duration::from_secs(3600);
+    env.restart(Config { build_time, ..config() });
+    let run = env.call(["apply", "--auto-approve"]).start();
+    wait_until("it builds", || {
+        env.server().builds().iter().any(|build| build.status == "BUILDING")
+    });
+    let uploads = std::fs::read_dir(dir.path().join("state/uploads")).unwrap();
+    let uploads: Vec<_> = uploads.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(uploads.len(), 1, "{uploads:?}");
+    assert_eq!(dockerfile_in(&uploads[0]), shown.stdout);
+    drop(run);
+    env.run(["context", "dockerfile", "ap"]).code(1).says("the manifest has no image `ap`");
+}

@@ -1,0 +1,403 @@
+//! What the service shows of images on record, and what a plan makes of it: images that are gone,
+//! were replaced or changed behind our back, and how few requests it takes to know.
+
+use imgplan::server::Config;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Output, Scripted, TestEnv, wait_until};
+
+/// A base and what stands on it, and one that stands alone.
+const THREE: &str = "version: 1
+defaults: {tag: v1}
+images:
+  - {name: base, context: base}
+  - {name: top, context: top}
+  - {name: lone, context: lone}
+";
+
+fn write_three(env: &TestEnv) {
+    env.write("imgplan.yaml", THREE);
+    env.context("base", "FROM scratch\n").context("top", "FROM base:v1\n");
+    env.context("lone", "FROM scratch\n# lone\n");
+}
+
+fn three() -> TestEnv {
+    let env = TestEnv::new();
+    write_three(&env);
+    env.apply();
+    env
+}
+
+fn steps(output: &Output) -> String {
+    output.steps().join("\n")
+}
+
+fn delete(env: &TestEnv, image: &str) {
+    env.server().send("DELETE", &format!("images/{}", image.replace(':', "/")), &Value::Null);
+}
+
+fn publish(env: &TestEnv, image: &str) {
+    let path = format!("images/{}/visibility", image.replace(':', "/"));
+    env.server().send("PATCH", &path, &json!({ "visibility": "PUBLIC" }));
+}
+
+/// Lists images in `plan` and asks for nothing else, however many there are of one owner.
+#[test]
+fn a_plan_lists_the_images_of_each_owner_once() {
+    let env = three();
+    let before = env.server().log().len();
+    env.plans_nothing();
+    assert_eq!(env.server().requests().split_off(before), ["GET /images"]);
+    env.write("imgplan.yaml", THREE.replace("context: lone", "context: lone, owner: {team: t1}"));
+    env.apply();
+    let before = env.server().log().len();
+    env.plans_nothing();
+    assert_eq!(env.server().requests().split_off(before), ["GET /images"; 2]);
+}
+
+#[test]
+fn nobody_is_asked_where_nothing_is_on_record() {
+    let env = TestEnv::new();
+    write_three(&env);
+    env.ok(["plan"]);
+    assert_eq!(env.server().log().len(), 0);
+}
+
+#[test]
+fn six_hundred_images_are_three_requests() {
+    use std::fmt::Write;
+    let env = TestEnv::unlimited(Config::default());
+    let mut manifest = "version: 1\nimages:\n".to_owned();
+    for number in 0..600 {
+        writeln!(manifest, "  - {{source: docker.io/library/redis:{number}}}").unwrap();
+    }
+    env.write("imgplan.yaml", manifest);
+    env.apply();
+    let before = env.server().log().len();
+    env.plans_nothing();
+    assert_eq!(env.server().requests().split_off(before), ["GET /images"; 3]);
+    delete(&env, "redis:599");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"+ redis:599 mirror the service does not have it any more");
+}
+
+#[test]
+fn what_was_deleted_behind_our_back_is_made_again() {
+    let env = three();
+    delete(&env, "base:v1");
+    let plan = env.run(["plan", "--detailed-exitcode"]);
+    plan.code(2);
+    assert_snapshot!(steps(&plan), @"+ base:v1 build the service does not have it any more");
+    assert_eq!(env.server().images(""), ["lone:v1 PRIVATE", "top:v1 PRIVATE"]);
+    let before = env.server().initiated().len();
+    env.apply();
+    assert_eq!(env.server().initiated().split_off(before), ["base:v1"]);
+    env.plans_nothing();
+}
+
+/// A dependent that was there before is none the worse for it; a base that is gone is needed to
+/// make it.
+#[test]
+fn a_base_that_is_gone_comes_before_its_dependent() {
+    let env = three();
+    delete(&env, "base:v1");
+    delete(&env, "top:v1");
+    let plan = env.ok(["plan"]);
+    assert_snapshot!(steps(&plan), @"
+    + base:v1 build the service does not have it any more
+    + top:v1 build the service does not have it any more
+    ");
+    plan.says("Order: base:v1 first");
+    env.apply();
+    env.plans_nothing();
+}
+
+#[test]
+fn what_somebody_else_replaced_is_made_again() {
+    let env = three();
+    let build = env.build_of("lone:v1");
+    // Somebody else built it an hour after us: the same as that we did an hour before.
+    env.age(1);
+    let plan = env.run(["plan", "--detailed-exitcode", "--target", "lone"]);
+    plan.code(2);
+    let told = plan.steps().join("\n");
+    assert!(told.starts_with("-/+ lone:v1 build somebody else replaced it on "), "{plan}");
+    env.apply();
+    assert_ne!(env.build_of("lone:v1"), build);
+    env.plans_nothing();
+}
+
+/// A push takes its time, and clocks differ.
+#[test]
+fn what_is_a_little_newer_is_our_own() {
+    let env = three();
+    let path = "imgplan.lock";
+    let at = |text: &str| -> jiff::Timestamp { text.trim_matches('"').parse().unwrap() };
+    let text = env.read(path);
+    let aged: Vec<String> = text
+        .lines()
+        .map(|line| match line.split_once("completed: ") {
+            Some((indent, time)) => {
+                format!(
+                    "{indent}completed: \"{}\"",
+                    at(time) - jiff::SignedDuration::from_secs(200)
+                )
+            }
+            None => line.to_owned(),
+        })
+        .collect();
+    env.write(path, aged.join("\n") + "\n");
+    env.plans_nothing();
+}
+
+#[test]
+fn a_visibility_that_the_manifest_wants_is_put_back() {
+    let env = TestEnv::new();
+    write_three(&env);
+    env.edit("imgplan.yaml", "context: lone", "context: lone, visibility: private");
+    env.apply();
+    publish(&env, "lone:v1");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"~ lone:v1 update visibility public -> private");
+    let before = env.server().writes().len();
+    env.apply();
+    assert_eq!(env.server().writes().split_off(before), ["PATCH /images"]);
+    assert!(env.server().images("").contains(&"lone:v1 PRIVATE".to_owned()));
+    env.plans_nothing();
+}
+
+#[test]
+fn a_visibility_that_nobody_wants_otherwise_is_only_told() {
+    let env = three();
+    publish(&env, "lone:v1");
+    let files = env.listing();
+    let plan = env.run(["plan", "--detailed-exitcode"]);
+    plan.success();
+    assert_eq!(env.listing(), files);
+    let before = env.server().writes().len();
+    let apply = env.apply();
+    apply.says("No changes.");
+    assert_eq!(env.server().writes().len(), before, "nothing is sent");
+    assert_eq!(env.read("imgplan.lock").matches("visibility: public").count(), 1);
+    env.ok(["plan", "--refresh-only"]).says("No differences. The service lists 3 images.");
+}
+
+#[test]
+fn an_image_whose_build_failed_behind_our_back_is_gone() {
+    // The listing shows a failed build where nothing else is of that name.
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let mut env = TestEnv::with(config());
+    env.write("imgplan.yaml", "version: 1\nimages: [{source: \"docker.io/library/redis:7\"}]\n");
+    env.apply();
+    delete(&env, "redis:7");
+    env.restart(Config { fail: Some("redis".parse().unwrap()), ..config() });
+    let other = TestEnv::at(&env.server().url());
+    other.write("imgplan.yaml", env.read("imgplan.yaml"));
+    other.run(["apply", "--auto-approve"]).code(1);
+    assert_eq!(env.server().images("").len(), 1, "it is listed all the same");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"+ redis:7 mirror the service does not have it any more");
+    env.restart(config());
+    env.apply();
+    env.plans_nothing();
+}
+
+#[test]
+fn a_listing_that_fails_is_a_note_and_the_plan_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let mut env = TestEnv::with(config());
+    write_three(&env);
+    env.apply();
+    env.restart(Config { faults: vec!["list:500:1".parse().unwrap()], ..config() });
+    env.edit("lone/Dockerfile", "# lone", "# other");
+    let plan = env.ok(["plan"]);
+    assert_snapshot!(steps(&plan), @"-/+ lone:v1 build Dockerfile changed");
+    plan.says("note: cannot list the images (HTTP 500): Internal Server Error; the personal images are taken to be as the lockfile says");
+    let only = env.ok(["plan", "--refresh-only"]);
+    only.says("the personal images are taken to be as the lockfile says")
+        .says("nothing is known of it");
+    let only = env.ok(["apply", "--refresh-only"]);
+    only.says("the personal images are taken to be as the lockfile says")
+        .says("nothing is known of it");
+}
+
+#[test]
+fn without_refresh_the_service_is_not_asked_for_images() {
+    let mut env = three();
+    delete(&env, "lone:v1");
+    for flags in
+        [&["plan", "--refresh=false"][..], &["plan", "--offline"], &["plan", "--minimal-refresh"]]
+    {
+        let before = env.server().log().len();
+        let plan = env.run(flags.iter().copied());
+        plan.success().says("No changes.");
+        assert_eq!(env.server().requests().split_off(before), [""; 0], "{plan}");
+    }
+    env.set("IMGPLAN_REFRESH", "false");
+    env.plans_nothing();
+    assert_eq!(env.ok(["plan", "--refresh=true"]).steps().len(), 1);
+    let before = env.server().listings();
+    env.ok(["apply", "--auto-approve", "--refresh=false"]).says("No changes.");
+    assert_eq!(env.server().listings(), before);
+}
+
+#[test]
+fn a_minimal_refresh_asks_for_marked_images_alone() {
+    let env = three();
+    delete(&env, "lone:v1");
+    env.edit("top/Dockerfile", "FROM base:v1\n", "FROM base:v1\nRUN x\n");
+    let before = env.server().log().len();
+    let plan = env.ok(["plan", "--minimal-refresh"]);
+    assert_snapshot!(steps(&plan), @"-/+ top:v1 build Dockerfile changed");
+    assert_eq!(env.server().requests().split_off(before), ["GET /images"]);
+    // What is marked and gone says so.
+    delete(&env, "top:v1");
+    let plan = env.ok(["plan", "--minimal-refresh"]);
+    assert_snapshot!(steps(&plan), @"+ top:v1 build Dockerfile changed; the service does not have it any more");
+    let before = env.server().listings();
+    env.ok(["apply", "--auto-approve", "--minimal-refresh"]);
+    assert!(env.server().listings() > before);
+    assert_eq!(env.server().images(""), ["base:v1 PRIVATE", "top:v1 PRIVATE"]);
+}
+
+#[test]
+fn a_refresh_only_plan_tells_and_writes_nothing() {
+    let env = three();
+    delete(&env, "lone:v1");
+    publish(&env, "base:v1");
+    env.write("top/more", "that would be built");
+    let files = env.listing();
+    let plan = env.run(["plan", "--refresh-only", "--detailed-exitcode"]);
+    plan.code(2);
+    assert_snapshot!(plan.shown(), @"
+    exit 2
+    --- stdout
+      base:v1  visibility private -> public
+      lone:v1  is not there any more
+    2 images differ from the lockfile.
+    ");
+    assert_eq!(env.listing(), files);
+    let drifts = env.ok(["plan", "--refresh-only", "--json"]).events("drift");
+    let told: Vec<String> = drifts
+        .iter()
+        .map(|drift| format!("{} {}", drift["change"]["image"], drift["change"]["action"]))
+        .collect();
+    assert_eq!(told, [r#""base:v1" "visibility_changed""#, r#""lone:v1" "missing_remote""#]);
+}
+
+#[test]
+fn a_refresh_only_apply_changes_the_lockfile_and_nothing_else() {
+    let env = three();
+    delete(&env, "lone:v1");
+    publish(&env, "base:v1");
+    env.write("top/more", "that would be built");
+    let before = env.server().writes().len();
+    let apply = env.run(["apply", "--refresh-only", "--detailed-exitcode"]);
+    assert_snapshot!(apply.shown(), @"
+    exit 2
+    --- stdout
+      base:v1  visibility private -> public
+      lone:v1  is not there any more
+    2 images differ from the lockfile.
+    --- stderr
+    Brought the lockfile in line for 2 images.
+    ");
+    assert_eq!(env.server().writes().len(), before);
+    let lockfile = env.read("imgplan.lock");
+    assert!(!lockfile.contains("lone:v1") && lockfile.contains("visibility: public"), "{lockfile}");
+    assert!(!env.exists(".imgplan/journal.jsonl"));
+    let again = env.run(["apply", "--refresh-only", "--detailed-exitcode"]);
+    assert_snapshot!(again.shown(), @"
+    exit 0
+    --- stdout
+    No differences. The service lists 2 images.
+    ");
+    assert_eq!(env.read("imgplan.lock"), lockfile);
+    assert_snapshot!(steps(&env.ok(["plan"])), @"
+    + lone:v1 build new
+    -/+ top:v1 build context: + more
+    ");
+}
+
+/// Who asks only for a look, and lets nobody be asked, asks for nothing.
+#[test]
+fn refresh_only_and_no_refresh_do_not_go_together() {
+    let env = three();
+    for command in ["plan", "apply"] {
+        for flag in ["--refresh=false", "--minimal-refresh"] {
+            env.run([command, "--refresh-only", flag]).code(64);
+        }
+    }
+    env.run(["plan", "--refresh-only", "--offline"]).code(64);
+    // Nor does it go with what says what to plan.
+    for flag in ["--target=lone", "--replace=lone", "--prune", "--exclude=lone"] {
+        env.run(["plan", "--refresh-only", flag]).code(64);
+        env.run(["apply", "--refresh-only", flag]).code(64);
+    }
+}
+
+#[test]
+fn drift_is_seen_for_each_owner_by_itself() {
+    let env = TestEnv::new();
+    write_three(&env);
+    env.edit("imgplan.yaml", "context: lone", "context: lone, owner: {team: t1}");
+    env.apply();
+    env.server().send("DELETE", "images/lone/v1?teamId=t1", &Value::Null);
+    assert_snapshot!(steps(&env.ok(["plan"])), @"+ lone:v1 build the service does not have it any more");
+    env.apply();
+    assert_eq!(env.server().images("teamId=t1"), ["lone:v1 PRIVATE"]);
+    env.plans_nothing();
+}
+
+/// What our own run left behind, and what came of it since, is nobody else's.
+#[test]
+fn what_our_own_build_replaced_is_not_blamed_on_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let mut env = TestEnv::with(config());
+    write_three(&env);
+    env.apply();
+    env.age(1);
+    env.edit("lone/Dockerfile", "# lone", "# other");
+    env.restart(Config { build_time: std::time::Duration::from_secs(1), ..config() });
+    let flags = ["apply", "--auto-approve", "--refresh=false", "--target", "lone"];
+    let run = env.call(flags).start();
+    wait_until("it is begun", || {
+        let journal = std::fs::read_to_string(env.path(".imgplan/journal.jsonl"));
+        journal.is_ok_and(|text| text.contains(r#""started","unit":"lone:v1""#))
+    });
+    run.signal("KILL");
+    assert_eq!(run.wait().code, None);
+    wait_until("it is complete", || {
+        env.server().builds().iter().all(|build| build.status == "COMPLETED")
+    });
+    env.edit("lone/Dockerfile", "# other", "# third");
+    let plan = env.ok(["plan", "--target", "lone"]);
+    assert_snapshot!(steps(&plan), @"-/+ lone:v1 build Dockerfile changed");
+    env.ok(["plan", "--refresh-only"]).says("2 images differ");
+}
+
+/// A listing that leaves out what is there is no reason to build all of it.
+#[test]
+fn a_listing_that_leaves_out_what_is_there_is_not_believed() {
+    let env = three();
+    let scripted = Scripted::start();
+    let row = |name: &str| {
+        json!({ "imageName": name, "imageTag": "v1", "status": "COMPLETED", "ownerType": "personal",
+            "visibility": "PRIVATE", "fullImagePath": format!("prime/local/{name}:v1") })
+    };
+    let page = |rows: Vec<Value>| {
+        let count = rows.len();
+        Answer::json(200, &json!({ "data": rows, "total_count": count, "offset": 0, "limit": 250 }))
+    };
+    // Of three, only one is listed; the next that is looked for is there all the same.
+    scripted.on("GET", "/images", [page(vec![row("base")]), page(vec![row("lone")])]);
+    let other = TestEnv::at(scripted.url());
+    for file in ["imgplan.yaml", "base/Dockerfile", "top/Dockerfile", "lone/Dockerfile"] {
+        other.write(file, env.read(file));
+    }
+    let lockfile = env.read("imgplan.lock").replace(&env.server().url(), scripted.url());
+    other.write("imgplan.lock", lockfile);
+    let plan = other.ok(["plan"]);
+    plan.says("No changes.").says("does not show images that it has");
+}

@@ -1,0 +1,304 @@
+//! Plans in files: what was agreed to is what is done, once, or nothing is.
+
+use imgplan::server::Config;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::support::TestEnv;
+
+const THREE: &str = "version: 1
+defaults: {tag: v1}
+images:
+  - {name: base, context: base}
+  - {name: top, context: top}
+  - {name: lone, context: lone}
+";
+
+fn project() -> TestEnv {
+    let env = TestEnv::new();
+    env.write("imgplan.yaml", THREE);
+    env.context("base", "FROM scratch\n").context("top", "FROM base:v1\n");
+    env.context("lone", "FROM scratch\n# lone\n");
+    env
+}
+
+/// All of it is there, and `top` and `lone` have changed since.
+fn changed() -> TestEnv {
+    let env = project();
+    env.apply();
+    env.write("top/more", "1").write("lone/more", "1");
+    env.ok(["plan", "--out", "p"]);
+    env
+}
+
+/// Applies the plan, which must be refused without a change to anything.
+fn refused(env: &TestEnv) -> String {
+    let before = (env.server().writes().len(), env.read("imgplan.lock"));
+    let refused = env.run(["apply", "p"]);
+    refused.code(1);
+    assert_eq!((env.server().writes().len(), env.read("imgplan.lock")), before, "{refused}");
+    refused.redacted(&refused.stderr)
+}
+
+#[test]
+fn what_was_saved_is_done_without_a_question() {
+    let env = project();
+    let saved = env.ok(["plan", "--out", "p"]);
+    assert_snapshot!(saved.stderr, @"
+    Saved the plan to p.
+    To do just this: imgplan apply p
+    ");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(env.path("p")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    assert!(!env.read("p").contains(crate::support::KEY));
+    env.ok(["apply", "p"]);
+    assert_eq!(env.server().initiated().len(), 3);
+    env.plans_nothing();
+}
+
+#[test]
+fn a_plan_may_be_applied_for_a_program() {
+    let env = changed();
+    let applied = env.ok(["apply", "p", "--json"]);
+    assert_eq!(applied.events("apply_complete").len(), 2, "{applied}");
+    env.plans_nothing();
+}
+
+#[test]
+fn what_says_what_to_plan_is_said_to_plan() {
+    let env = changed();
+    for flags in [
+        &["--target", "top"][..],
+        &["--exclude", "top"],
+        &["--group", "g"],
+        &["--replace", "top"],
+        &["--prune"],
+        &["--upgrade"],
+        &["--upgrade-image", "top"],
+        &["--refresh-only"],
+    ] {
+        let before = env.server().log().len();
+        env.run(["apply", "p"].iter().chain(flags).copied()).code(64);
+        assert_eq!(env.server().log().len(), before);
+    }
+    // How fast it is done is another thing.
+    env.ok(["apply", "p", "--concurrency", "1", "--auto-approve", "--refresh=false"]);
+}
+
+#[test]
+fn a_plan_is_done_once() {
+    for env in [project(), changed()] {
+        env.ok(["plan", "--out", "p"]);
+        env.ok(["apply", "p"]);
+        let again = refused(&env);
+        assert!(again.contains("nothing is left to do: it was done since"), "{again}");
+    }
+}
+
+#[test]
+fn a_file_that_changed_since_is_named_and_nothing_is_done() {
+    let env = changed();
+    env.write("lone/more", "2");
+    assert_snapshot!(refused(&env), @"
+    × the saved plan is stale, 1 of its 2 steps is not as it was; nothing was done
+    │   lone:v1: what it is made of changed (context: + more)
+    help: plan again, and look at what changed
+    ");
+}
+
+#[test]
+fn a_file_that_the_plan_has_nothing_to_do_with_may_change() {
+    let env = project();
+    env.apply();
+    env.write("top/more", "1");
+    env.ok(["plan", "--out", "p"]);
+    env.write("lone/more", "1");
+    env.ok(["apply", "p"]);
+    assert_eq!(env.server().initiated().len(), 4, "only what was agreed to is done");
+    assert_snapshot!(env.ok(["plan"]).steps().join("\n"), @"-/+ lone:v1 build context: + more");
+}
+
+#[test]
+fn another_apply_in_between_is_noticed() {
+    let env = changed();
+    env.ok(["apply", "--auto-approve", "--target", "lone"]);
+    assert_snapshot!(refused(&env), @"
+    × the saved plan is stale, 1 of its 2 steps is not as it was; nothing was done
+    │   lone:v1: nothing is left to do: it was done since
+    help: plan again, and look at what changed
+    ");
+}
+
+#[test]
+fn a_lockfile_that_changed_is_noticed() {
+    let env = changed();
+    let text = env.read("imgplan.lock");
+    let build = env.build_of("lone:v1");
+    env.write("imgplan.lock", text.replace(&build, &"f".repeat(32)));
+    assert_snapshot!(refused(&env), @"
+    × the saved plan is stale, 1 of its 2 steps is not as it was; nothing was done
+    │   lone:v1: another apply, or a merge, changed what the lockfile has of it
+    help: plan again, and look at what changed
+    ");
+    // Another unit's block is none of its business.
+    let build = env.build_of("base:v1");
+    env.write("imgplan.lock", text.replace(&build, &"f".repeat(32)));
+    env.ok(["apply", "p"]);
+}
+
+#[test]
+fn an_image_that_was_deleted_since_is_noticed() {
+    let env = changed();
+    env.server().send("DELETE", "images/lone/v1", &Value::Null);
+    // It is built all the same.
+    env.ok(["apply", "p"]);
+    let env = changed();
+    env.server().send("DELETE", "images/base/v1", &Value::Null);
+    assert_snapshot!(refused(&env), @"
+    × the saved plan is stale, 1 of its 2 steps is not as it was; nothing was done
+    │   top:v1: it needs base:v1, which has to change first by now (the service does not have it any
+    │ more)
+    help: plan again, and look at what changed
+    ");
+    // To publish what is gone is another thing than to build it.
+    let env = project();
+    env.apply();
+    env.edit("imgplan.yaml", "name: lone,", "name: lone, visibility: public,");
+    env.ok(["plan", "--out", "p"]);
+    env.server().send("DELETE", "images/lone/v1", &Value::Null);
+    assert_snapshot!(refused(&env), @"
+    × the saved plan is stale, 1 of its 1 steps is not as it was; nothing was done
+    │   lone:v1: it is to be another step now, build (the service does not have it any more)
+    help: plan again, and look at what changed
+    ");
+}
+
+#[test]
+fn a_plan_that_has_nothing_to_do_does_nothing() {
+    let env = project();
+    env.apply();
+    env.ok(["plan", "--out", "p"]);
+    env.ok(["apply", "p"]);
+    env.write("lone/more", "1");
+    let applied = env.ok(["apply", "p"]);
+    assert_eq!(env.server().initiated().len(), 3);
+    applied.never_says("as the manifest says").says("The saved plan has nothing to do.");
+}
+
+#[test]
+fn a_plan_of_another_service_is_refused() {
+    let mut env = changed();
+    let other = TestEnv::new();
+    let old = env.server().url();
+    env.set("PRIME_API_BASE_URL", &other.server().url());
+    env.write("imgplan.lock", env.read("imgplan.lock").replace(&old, &other.server().url()));
+    let refused = env.run(["apply", "p"]);
+    refused
+        .code(1)
+        .says(&format!("the plan is for {old}, and this run goes to"))
+        .says("plan again");
+    assert_eq!(other.server().log().len(), 0);
+}
+
+#[test]
+fn what_is_no_plan_is_refused() {
+    let env = changed();
+    let text = env.read("p");
+    let mut plan: Value = serde_json::from_str(&text).unwrap();
+    plan["version"] = json!(999);
+    let newer = plan.to_string();
+    for (text, says) in [
+        (newer.as_str(), "has version 999, and this imgplan reads 1"),
+        ("", "is no saved plan"),
+        ("images: []", "is no saved plan"),
+        ("{\"version\": 1}", "is no saved plan"),
+        (&text[..text.len() / 2], "is no saved plan"),
+        ("\u{0}\u{1}", "is no saved plan"),
+    ] {
+        env.write("p", text);
+        let told = refused(&env);
+        assert!(told.contains(says) && told.contains("help:"), "{told}");
+    }
+    let missing = env.run(["apply", "lone"]);
+    missing.code(1).says("cannot read the plan lone").says("use --target");
+    env.write("q", "x");
+}
+
+#[test]
+fn deletions_in_a_saved_plan_were_seen() {
+    let env = project();
+    env.apply();
+    let text = THREE.replace("  - {name: lone, context: lone}\n", "");
+    env.write("imgplan.yaml", text);
+    env.ok(["plan", "--prune", "--out", "p"]);
+    env.run(["apply", "p", "--max-destroy", "0"]).code(1);
+    assert_eq!(env.server().images("").len(), 3);
+    env.ok(["apply", "p"]);
+    assert_eq!(env.server().images("").len(), 2);
+    env.plans_nothing();
+}
+
+/// Pins that a registry gave move with the plan, whatever the registry says by then.
+#[test]
+fn a_plan_has_the_pins_that_it_was_made_with() {
+    let env = TestEnv::new();
+    env.write("imgplan.yaml", "version: 1\nimages: [{source: \"docker.io/library/redis:7\"}]\n");
+    let (one, two) = (format!("sha256:{}", "1".repeat(64)), format!("sha256:{}", "2".repeat(64)));
+    let answered = |digest: &str| {
+        let asked = jiff::Timestamp::now().to_string();
+        let answer = json!({ "digest": digest, "platforms": {}, "asked": asked });
+        let answers = json!({ "docker.io/library/redis:7": answer });
+        env.write(".imgplan/upstreams", json!({ "version": 1, "answers": answers }).to_string());
+    };
+    answered(&one);
+    env.ok(["plan", "--upgrade", "--max-age", "1h", "--out", "p"]);
+    answered(&two);
+    env.ok(["apply", "p"]);
+    let lockfile = env.read("imgplan.lock");
+    assert!(lockfile.contains(&one) && !lockfile.contains(&two), "{lockfile}");
+    env.plans_nothing();
+    assert_snapshot!(
+        env.ok(["plan", "--upgrade", "--max-age", "1h"]).steps().join("\n"),
+        @"-/+ redis:7 mirror upstream docker.io/library/redis:7 moved 111111111111 -> 222222222222"
+    );
+}
+
+#[test]
+fn a_saved_plan_of_a_few_is_of_a_few() {
+    let env = changed();
+    env.ok(["plan", "--target", "lone", "--out", "p"]);
+    env.ok(["apply", "p"]);
+    assert_snapshot!(env.ok(["plan"]).steps().join("\n"), @"-/+ top:v1 build context: + more");
+    env.ok(["plan", "--replace", "base", "--exclude", "lone", "--out", "p"]);
+    let before = env.server().initiated().len();
+    env.ok(["apply", "p"]);
+    assert_eq!(env.server().initiated().split_off(before), ["base:v1", "top:v1"]);
+    env.plans_nothing();
+}
+
+#[test]
+fn a_plan_for_the_local_server_is_for_that_alone() {
+    let mut env = TestEnv::at("http://127.0.0.1:1");
+    env.write("imgplan.yaml", THREE);
+    env.context("base", "FROM scratch\n").context("top", "FROM base:v1\n");
+    env.context("lone", "FROM scratch\n# lone\n");
+    env.unset("PRIME_API_KEY");
+    let saved = env.ok(["plan", "--local", "--out", "p"]);
+    saved.says("imgplan apply --local p");
+    env.ok(["apply", "--local", "p"]);
+    env.run(["plan", "--local", "--detailed-exitcode"]).success();
+}
+
+#[test]
+fn a_plan_file_that_cannot_be_written_is_an_error() {
+    let env = project();
+    env.run(["plan", "--out", "no/such/folder/p"]).code(1).says("no/such/folder");
+    let env = TestEnv::with(Config::default());
+    env.write("imgplan.yaml", THREE.replace("images:", "images: []\nx:"));
+    env.run(["plan", "--out", "p"]).code(1);
+    assert!(!env.exists("p"));
+}
