@@ -17,6 +17,18 @@ use crate::state::{Entry, Kind, Stage, State};
 /// Compares what should exist with what is known to exist. The tags of the workspace are settled
 /// by `settle`.
 pub fn build(workspace: &Workspace, facts: &Facts, state: &State, options: &Options) -> Plan {
+    let mut plan = whole(workspace, facts, state, options);
+    select::select(&mut plan, workspace, &options.selection);
+    plan
+}
+
+/// The plan of all units, whatever is selected.
+pub(super) fn whole(
+    workspace: &Workspace,
+    facts: &Facts,
+    state: &State,
+    options: &Options,
+) -> Plan {
     let mut planner = Planner {
         workspace,
         facts,
@@ -34,7 +46,8 @@ pub fn build(workspace: &Workspace, facts: &Facts, state: &State, options: &Opti
         if previous.is_none() && unit.content_tag.is_none() {
             news.push((fingerprint, id));
         }
-        if let Some((action, reasons)) = planner.decide(id, unit, identity) {
+        let own = identifier.lookup.own(&unit.key).map(|own| own.entry);
+        if let Some((action, reasons)) = planner.decide(id, unit, own, identity) {
             planner.add(id, action, reasons);
         }
     }
@@ -43,9 +56,7 @@ pub fn build(workspace: &Workspace, facts: &Facts, state: &State, options: &Opti
     leftovers::add(&mut plan, workspace, facts, state, options, &taken, &step_of);
     plan.renamed = leftovers::renamed(workspace, state, &news, &plan);
     plan.drift = drift(workspace, facts, state);
-    let selected = select::select(&mut plan, workspace, &options.selection);
     let kept = (0..workspace.units.len()).map(UnitId).filter(|id| !step_of.contains_key(id));
-    let kept = kept.filter(|id| selected.contains(id));
     plan.unchanged = kept.map(|id| kind_of(workspace.unit(id))).collect();
     plan
 }
@@ -85,11 +96,11 @@ impl<'a> Planner<'a> {
         &mut self,
         id: UnitId,
         unit: &Unit,
+        own: Option<&'a Entry>,
         identity: Identity<'a>,
     ) -> Option<(Action, Vec<Reason>)> {
         let fingerprint = identity.fingerprint;
-        let entry = identity.own;
-        if let Some(entry) = entry
+        if let Some(entry) = own
             && let Some(adopted) = self.adopt(id, unit, entry, &identity)
         {
             return Some(adopted);
@@ -98,7 +109,7 @@ impl<'a> Planner<'a> {
         match self.keep(id, unit, &identity) {
             Keep::As => return None,
             Keep::Update(change, reasons) => {
-                if let Some(previous) = identity.previous.filter(|p| p.link == Link::Moved) {
+                if let Some(previous) = identity.previous.filter(|p| p.link != Link::Own) {
                     self.taken.insert(previous.key);
                 }
                 return Some((Action::Update { unit: id, change }, reasons));
@@ -117,6 +128,7 @@ impl<'a> Planner<'a> {
         let gone = self.gone(&identity);
         let there = gone != Some(Reason::MissingRemote);
         reasons.extend(gone);
+        let entry = own;
         let unfinished = entry.and_then(|entry| entry.pending.as_ref());
         let failed = entry.and_then(|entry| entry.failed.as_ref());
         let tried = failed.is_some_and(|failed| failed.fingerprint == fingerprint)
@@ -140,6 +152,8 @@ impl<'a> Planner<'a> {
         let make = Make {
             unit: id,
             kind: kind_of(unit),
+            owner: unit.owner.clone(),
+            visibility: unit.visibility,
             replaces: there && entry.is_some_and(|entry| entry.built.is_some()),
             fingerprint,
             inputs: identity.inputs,
@@ -174,14 +188,16 @@ impl<'a> Planner<'a> {
         let Some(Previous { key, entry, link }) = identity.previous else { return Keep::Not(None) };
         // A pending build of something else may yet land on the tag: what is there now cannot be
         // kept, even if it is just what is wanted.
-        let settled = under_way(entry, self.facts).is_none() && entry.submitted.is_none();
+        let free = link == Link::Own || !self.taken.contains(key);
+        let settled = free && under_way(entry, self.facts).is_none() && entry.submitted.is_none();
         let (true, Some(built)) = (settled, &entry.built) else { return Keep::Not(None) };
         if built.fingerprint != identity.fingerprint || self.facts.drift(key, built).is_some() {
             return Keep::Not(None);
         }
         let visibility = self.facts.visibility(key, built);
         let (change, mut reasons) = change(unit, &built.owner, visibility);
-        let renamed = (link == Link::Moved).then(|| key.clone());
+        // A tag of another content with just this content: it was on record as made of less.
+        let renamed = (link != Link::Own).then(|| key.clone());
         match change {
             // What is built on a base needs to know where it is, and the service does not say of one
             // that has moved to another owner: it is made anew there.

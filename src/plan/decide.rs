@@ -4,12 +4,14 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use super::build::whole;
 use super::facts::Facts;
 use super::identify::settle;
 use super::learned::{learned, superseded};
 use super::noted::{noted, reconciled};
 use super::options::Options;
 use super::previous::Lookup;
+use super::select::select;
 use super::{Plan, Step, build};
 use crate::base::name::ImageRef;
 use crate::manifest::workspace::Workspace;
@@ -37,9 +39,11 @@ pub fn decide(workspace: Workspace, facts: &Facts, state: &State, options: &Opti
     take_in(&mut state, &reconciled);
     records.extend(reconciled);
     let workspace = settle(workspace, facts, &state, options);
-    let plan = build(&workspace, facts, &state, options);
+    let mut plan = whole(&workspace, facts, &state, options);
+    // Also what a part of the plan leaves out is adopted some day.
     records.extend(superseded(&plan, &state, facts));
-    let noted = noted(&workspace, facts, &state);
+    select(&mut plan, &workspace, &options.selection);
+    let noted = noted(&workspace, facts, &state, &plan);
     Decision { workspace, plan, learned: records, noted }
 }
 

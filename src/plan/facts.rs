@@ -29,8 +29,7 @@ pub struct Facts {
     pub submissions: HashMap<ImageRef, Option<Found>>,
     /// The images of each owner that the service was asked about.
     pub images: HashMap<Owner, HashMap<ImageRef, Remote>>,
-    /// The images that it was asked about, where that is not all of an owner's: of the others nothing
-    /// is known, whether they were listed or not.
+    /// The units on record that it was asked about, where not about all: of others nothing is known.
     pub only: Option<HashSet<ImageRef>>,
     /// What public references stand for now, where registries were asked; these win over the pins of
     /// the lockfile.
@@ -117,10 +116,8 @@ pub struct Found {
 impl Facts {
     /// The image of a unit as the service lists it; the outer `None` where it was not asked.
     pub fn remote(&self, owner: &Owner, unit: &ImageRef) -> Option<Option<&Remote>> {
-        if self.only.as_ref().is_some_and(|only| !only.contains(unit)) {
-            return None;
-        }
-        Some(self.images.get(owner)?.get(unit))
+        let asked = self.only.as_ref().is_none_or(|only| only.contains(unit));
+        Some(self.images.get(owner).filter(|_| asked)?.get(unit))
     }
 
     /// What became of an image since it was built, where that is known and not as it should be.

@@ -1,5 +1,6 @@
 //! Says of each unit what it goes on from, and what its content is decided by. Pure.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,8 +18,6 @@ use crate::state::{Entry, Inputs, Pending, Stage, State};
 /// A unit, what it goes on from, and its content.
 pub(super) struct Identity<'s> {
     pub(super) previous: Option<Previous<'s>>,
-    /// What the lockfile has under its own name.
-    pub(super) own: Option<&'s Entry>,
     pub(super) inputs: Inputs,
     pub(super) fingerprint: Fingerprint,
     /// Why it has to be made again though nothing changed.
@@ -33,6 +32,8 @@ pub(super) struct Identifier<'a> {
     pub(super) lookup: Lookup<'a>,
     /// Of all units so far.
     pub(super) fingerprints: Vec<Fingerprint>,
+    /// The names of those whose tag holds the fingerprint of their content.
+    pub(super) settled: HashMap<UnitId, ImageRef>,
 }
 
 impl<'a> Identifier<'a> {
@@ -44,30 +45,35 @@ impl<'a> Identifier<'a> {
     ) -> Self {
         let lookup = Lookup::new(workspace, state);
         let fingerprints = Vec::with_capacity(workspace.units.len());
-        Self { facts, state, options, lookup, fingerprints }
+        Self { facts, state, options, lookup, fingerprints, settled: HashMap::new() }
     }
 
     /// The next unit.
     pub(super) fn next(&mut self, workspace: &Workspace, id: UnitId) -> Identity<'a> {
         let unit = workspace.unit(id);
         let previous = self.lookup.of(workspace, unit);
-        let must = self.must(unit, previous);
-        let sources = Sources { workspace, facts: self.facts, state: self.state };
-        let again = again(previous, self.facts, must.is_some());
-        let mut inputs = sources.inputs(id, &self.fingerprints, again);
-        let mut fingerprint = inputs.fingerprint();
-        let own = self.lookup.own(unit);
-        // What was to be made once more, and failed, still is.
-        if let Some(failed) = own.and_then(|entry| entry.failed.as_ref())
-            && failed.fingerprint != fingerprint
-        {
-            let more = sources.inputs(id, &self.fingerprints, again.saturating_add(1));
-            if more.fingerprint() == failed.fingerprint {
-                (inputs, fingerprint) = (more, failed.fingerprint);
+        let origin = match &unit.content_tag {
+            Some(_) => {
+                let content = self.inputs(workspace, id, 0);
+                self.lookup.of_content(workspace, unit, &content)
             }
+            None => previous,
+        };
+        let must = self.must(unit, origin);
+        let inputs = self.inputs(workspace, id, again(origin, self.facts, must.is_some()));
+        let fingerprint = inputs.fingerprint();
+        if let Some(template) = &unit.content_tag {
+            let tag = template.with_fingerprint(&fingerprint);
+            self.settled.insert(id, ImageRef { name: unit.key.name.clone(), tag });
         }
         self.fingerprints.push(fingerprint);
-        Identity { previous, own, inputs, fingerprint, must }
+        Identity { previous, inputs, fingerprint, must }
+    }
+
+    fn inputs(&self, workspace: &Workspace, id: UnitId, again: u32) -> Inputs {
+        let (facts, state, settled) = (self.facts, self.state, &self.settled);
+        let sources = Sources { workspace, facts, state, settled };
+        sources.inputs(id, &self.fingerprints, again)
     }
 
     /// Why a unit has to be made again though nothing changed.
@@ -112,11 +118,10 @@ pub(super) fn settle(
     }
     let mut identifier = Identifier::new(&workspace, facts, state, options);
     for index in 0..workspace.units.len() {
-        let fingerprint = identifier.next(&workspace, UnitId(index)).fingerprint;
-        let unit = &mut workspace.units[index];
-        if let Some(template) = &unit.content_tag {
-            unit.key.tag = template.with_fingerprint(&fingerprint);
-        }
+        identifier.next(&workspace, UnitId(index));
+    }
+    for (UnitId(index), key) in identifier.settled {
+        workspace.units[index].key = key;
     }
     workspace
 }
@@ -129,7 +134,7 @@ fn again(previous: Option<Previous<'_>>, facts: &Facts, must: bool) -> u32 {
     let of = |inputs: &Inputs| inputs.get("again").and_then(|n| n.parse().ok()).unwrap_or(0);
     let built = entry.built.as_ref().map_or(0, |built| of(&built.inputs));
     let submitted = entry.submitted.as_ref().map(|submitted| of(&submitted.inputs));
-    let pending = alive(entry, facts).map(|pending| of(&pending.inputs));
+    let pending = under_way(entry, facts).map(|pending| of(&pending.inputs));
     let begun = submitted.into_iter().chain(pending).fold(built, u32::max);
     if must && begun == built { built.saturating_add(1) } else { begun }
 }

@@ -1,9 +1,11 @@
 //! Gathers what decides a unit's content. Pure. The table of what enters is at
 //! [`Inputs`].
 
+use std::collections::HashMap;
+
 use super::facts::Facts;
 use crate::base::digest::{Digest, Fingerprint};
-use crate::base::name::Platform;
+use crate::base::name::{ImageRef, Platform};
 use crate::base::reference::OciDigest;
 use crate::manifest::workspace::{Origin, UnitId, Workspace};
 use crate::state::{Inputs, State};
@@ -13,6 +15,8 @@ pub(super) struct Sources<'a> {
     pub(super) workspace: &'a Workspace,
     pub(super) facts: &'a Facts,
     pub(super) state: &'a State,
+    /// The names of units whose tag holds the fingerprint of their content.
+    pub(super) settled: &'a HashMap<UnitId, ImageRef>,
 }
 
 impl Sources<'_> {
@@ -24,7 +28,9 @@ impl Sources<'_> {
         inputs.set("platform", of.platform);
         for &base in &of.needs {
             if let Some(fingerprint) = fingerprints.get(base.0) {
-                inputs.set(format!("base {}", self.workspace.unit(base).key), fingerprint);
+                let open = &self.workspace.unit(base).key;
+                let key = self.settled.get(&base).unwrap_or(open);
+                inputs.set(format!("base {key}"), fingerprint);
             }
         }
         match &of.origin {

@@ -3,14 +3,20 @@
 
 use std::collections::{HashMap, HashSet};
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::facts::Facts;
 use super::identify::under_way;
 use super::options::Options;
+use super::previous::{Moves, same_tag};
 use super::{Action, Plan, Reason, Renamed, Step, StepId};
 use crate::base::digest::Fingerprint;
-use crate::base::name::ImageRef;
-use crate::manifest::workspace::{Unit, UnitId, Workspace};
-use crate::state::{Entry, State};
+use crate::base::name::{ImageName, ImageRef};
+use crate::manifest::workspace::{Removed, Unit, UnitId, Workspace};
+use crate::state::{Entry, State, Submission};
+
+/// How long a request that the service does not speak of may still come to something.
+const DOUBT: SignedDuration = SignedDuration::from_mins(15);
 
 /// Adds a step for each entry that no unit goes by, except for those that are `taken` over.
 pub(super) fn add(
@@ -22,23 +28,41 @@ pub(super) fn add(
     taken: &HashSet<&ImageRef>,
     step_of: &HashMap<UnitId, StepId>,
 ) {
-    for (key, entry) in gone(workspace, state).filter(|(key, _)| !taken.contains(key)) {
-        let said = workspace.removed.iter().find(|removed| removed.from.matches(key));
+    let gone: Vec<_> = gone(workspace, state).filter(|(key, _)| !taken.contains(key)).collect();
+    if gone.is_empty() {
+        return;
+    }
+    let successors = Successors::of(workspace);
+    let mut removed: HashMap<&ImageName, Vec<&Removed>> = HashMap::new();
+    for one in &workspace.removed {
+        removed.entry(&one.from.name).or_default().push(one);
+    }
+    for (key, entry) in gone {
+        if entry.submitted.as_ref().is_some_and(|submitted| in_doubt(submitted, facts.now)) {
+            continue;
+        }
+        let said = removed.get(&key.name).into_iter().flatten();
+        // What names one tag is meant before what names them all.
+        let said = said
+            .filter(|removed| removed.from.matches(key))
+            .max_by_key(|removed| removed.from.tag.is_some());
+        let successors = successors.find(key, entry);
         let after = under_way(entry, facts).map(|pending| pending.build.clone());
         let built = entry.built.as_ref();
         let destroy = said.map_or(options.prune, |removed| removed.destroy);
-        // To forget an image because the manifest says just that is no way to lose it.
-        if entry.protect && built.is_some() && said.is_none_or(|removed| removed.destroy) {
+        let lifted = successors.iter().any(|(_, unit)| unit.protect == Some(false))
+            // To forget an image because the manifest says just that is no way to lose it.
+            || said.is_some_and(|removed| !removed.destroy);
+        if entry.protect && !lifted && (built.is_some() || after.is_some()) {
             plan.protected.push(key.clone());
             continue;
         }
-        let successor = successor(workspace, key, entry);
-        let needs = successor.and_then(|(id, _)| step_of.get(&id)).copied();
+        let needs = successors.iter().filter_map(|(id, _)| step_of.get(id)).copied();
         let (action, kept) = match built.filter(|_| destroy) {
             Some(built) => (Action::Remove { owner: built.owner.clone(), after }, false),
             None => (Action::Forget { after }, true),
         };
-        let reason = match successor {
+        let reason = match successors.first() {
             Some((_, unit)) => Reason::Superseded { by: unit.key.clone(), kept },
             None => Reason::RemovedFromManifest { kept },
         };
@@ -48,10 +72,16 @@ pub(super) fn add(
             action,
             reasons: vec![reason],
             // What has its place is there before it goes.
-            needs: needs.into_iter().collect(),
+            needs: needs.collect(),
             added: false,
         });
     }
+}
+
+/// Whether something may still come of a request that was never answered: what is forgotten, or
+/// deleted, meanwhile would come back, and be nobody's.
+fn in_doubt(submitted: &Submission, now: Option<Timestamp>) -> bool {
+    now.is_none_or(|now| now.duration_since(submitted.at) <= DOUBT)
 }
 
 /// New units with the content of an entry that no unit goes by: most likely they are renamed.
@@ -79,24 +109,44 @@ fn gone<'s>(
     workspace: &Workspace,
     state: &'s State,
 ) -> impl Iterator<Item = (&'s ImageRef, &'s Entry)> {
-    let known: HashSet<ImageRef> = workspace.units.iter().map(|unit| unit.key.clone()).collect();
-    state.entries.iter().filter(move |(key, _)| !known.contains(*key))
+    let known: HashSet<&ImageRef> = workspace.units.iter().map(|unit| &unit.key).collect();
+    state.entries.iter().filter(move |(key, _)| !known.contains(key))
 }
 
-/// The unit that has the place of an entry: its content has another tag now, or it was renamed.
-fn successor<'w>(
+/// Who has the place of entries.
+struct Successors<'w> {
     workspace: &'w Workspace,
-    key: &ImageRef,
-    entry: &Entry,
-) -> Option<(UnitId, &'w Unit)> {
-    let mut units = workspace.units.iter().enumerate();
-    let moved = workspace.moved.iter().find(|moved| moved.from.matches(key));
-    let fits = |unit: &Unit| match (&unit.content_tag, moved) {
-        (Some(template), _) if unit.key.name == key.name && template.matches(&key.tag) => true,
-        (_, Some(moved)) => moved.to.matches(&unit.key),
-        (_, None) => false,
-    };
-    units
-        .find(|(_, unit)| unit.platform == entry.platform && fits(unit))
-        .map(|(index, unit)| (UnitId(index), unit))
+    moves: Moves,
+    named: HashMap<&'w ImageName, Vec<UnitId>>,
+}
+
+impl<'w> Successors<'w> {
+    fn of(workspace: &'w Workspace) -> Self {
+        let mut named: HashMap<&ImageName, Vec<UnitId>> = HashMap::new();
+        for (index, unit) in workspace.units.iter().enumerate() {
+            named.entry(&unit.key.name).or_default().push(UnitId(index));
+        }
+        Self { workspace, moves: Moves::of(workspace), named }
+    }
+
+    /// The units that have the place of an entry: its content has another tag now, or it was renamed.
+    /// Of an image that moved as a whole that is the one with the same tag, else any of them may be.
+    fn find(&self, key: &ImageRef, entry: &Entry) -> Vec<(UnitId, &'w Unit)> {
+        let named = |name: &ImageName| {
+            let ids = self.named.get(name).map(Vec::as_slice).unwrap_or_default();
+            let units = ids.iter().map(|&id| (id, self.workspace.unit(id)));
+            units.filter(|(_, unit)| unit.platform == entry.platform)
+        };
+        let open = |(_, unit): &(UnitId, &Unit)| unit.content_tag.is_some() && same_tag(unit, key);
+        let of_content: Vec<_> = named(&key.name).filter(open).collect();
+        let rule = self.moves.rule(self.workspace, key);
+        let (true, Some(moved)) = (of_content.is_empty(), rule) else { return of_content };
+        let to: Vec<_> =
+            named(&moved.to.name).filter(|(_, unit)| moved.to.matches(&unit.key)).collect();
+        let alike = |(_, unit): &&(UnitId, &Unit)| same_tag(unit, key);
+        match to.iter().find(alike) {
+            Some(alike) => vec![*alike],
+            None => to,
+        }
+    }
 }

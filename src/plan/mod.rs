@@ -143,6 +143,10 @@ pub struct Make {
     pub unit: UnitId,
     /// Built or mirrored.
     pub kind: Kind,
+    /// Who is to own it; `None` leaves it to the credentials.
+    pub owner: Option<Owner>,
+    /// Who may pull it; `None` keeps what it has.
+    pub visibility: Option<Visibility>,
     /// Whether an image of that `name:tag` exists and will be replaced.
     pub replaces: bool,
     /// Of everything that decides its content.

@@ -2,25 +2,41 @@
 //! moved, and which side of a merge is right. Pure.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use super::build::kind_of;
 use super::facts::{Drift, Facts};
-use super::identify::identities;
+use super::identify::Identifier;
 use super::options::Options;
+use super::{Action, Change, Plan, Step};
 use crate::base::name::ImageRef;
 use crate::manifest::workspace::{UnitId, Workspace};
 use crate::state::{Built, Entry, Pin, Record, State};
 
 /// What goes with every apply, whether it has a step or none.
-pub(super) fn noted(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
+pub(super) fn noted(
+    workspace: &Workspace,
+    facts: &Facts,
+    state: &State,
+    plan: &Plan,
+) -> Vec<Record> {
+    let renamed = |step: &Step| match &step.action {
+        Action::Update { unit, change: Change { from: Some(from), .. } } => {
+            Some((*unit, from.clone()))
+        }
+        _ => None,
+    };
+    let renamed: HashMap<UnitId, ImageRef> = plan.steps.iter().filter_map(renamed).collect();
     let mut records = Vec::new();
-    for unit in &workspace.units {
-        let entry = state.entries.get(&unit.key);
+    for (index, unit) in workspace.units.iter().enumerate() {
+        // What gets another name takes its protection along.
+        let key = renamed.get(&UnitId(index)).unwrap_or(&unit.key);
+        let entry = state.entries.get(key);
         let is = entry.is_some_and(|entry| entry.protect);
         // Without a word in the manifest it stays as it is: what was there before is no way to lift it.
         if let Some(protect) = unit.protect.filter(|protect| *protect != is) {
             let kind = entry.map_or_else(|| kind_of(unit), |entry| entry.kind);
-            let (platform, unit) = (unit.platform, unit.key.clone());
+            let (platform, unit) = (unit.platform, key.clone());
             records.push(Record::Protected { unit, kind, platform, protect });
         }
     }
@@ -65,38 +81,51 @@ pub fn seen(facts: &Facts, state: &State) -> Vec<Record> {
 /// not known, that of which the manifest wants just the content. Where that is not what is wanted, the
 /// plan makes it.
 pub(super) fn reconciled(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
-    if state.rivals.is_empty() {
-        return Vec::new();
-    }
     let mut records = Vec::new();
-    let identities = identities(workspace, facts, state, &Options::default());
-    for (index, (_, wanted)) in identities.into_iter().enumerate() {
-        let unit = workspace.unit(UnitId(index));
-        let (Some(ours), Some(theirs)) =
-            (state.entries.get(&unit.key), state.rivals.get(&unit.key))
-        else {
+    // What a unit is to contain depends on how often its bases were made, and so on the side that
+    // these are of: each look settles one more floor of bases.
+    for _ in 0..state.rivals.len() {
+        let mut taken = state.clone();
+        records.iter().for_each(|record| taken.apply(record));
+        let next = right_sides(workspace, facts, state, &taken);
+        if next == records {
+            break;
+        }
+        records = next;
+    }
+    records
+}
+
+/// The same, where the bases are as `taken` has them.
+fn right_sides(workspace: &Workspace, facts: &Facts, state: &State, taken: &State) -> Vec<Record> {
+    let options = Options::default();
+    let mut identifier = Identifier::new(workspace, facts, taken, &options);
+    let mut records = Vec::new();
+    for index in 0..workspace.units.len() {
+        let id = UnitId(index);
+        let wanted = identifier.next(workspace, id).inputs;
+        let key = identifier.settled.get(&id).unwrap_or(&workspace.unit(id).key);
+        let (Some(ours), Some(theirs)) = (state.entries.get(key), state.rivals.get(key)) else {
             continue;
         };
-        let is =
-            |entry: &Entry| entry.built.as_ref().is_some_and(|built| built.fingerprint == wanted);
-        // Of two builds of one image, the later one is what the tag has, whatever is wanted.
-        let later = match (&ours.built, &theirs.built) {
-            (Some(ours), Some(theirs)) if ours.owner == theirs.owner => {
-                ours.completed.zip(theirs.completed).map(|(ours, theirs)| theirs.cmp(&ours))
-            }
-            _ => None,
+        // A merge that took some lines of each side leaves a fingerprint that is not that of its
+        // inputs.
+        let is = |entry: &Entry| {
+            let built = entry.built.as_ref();
+            let whole = built.filter(|built| built.fingerprint == built.inputs.fingerprint());
+            whole.is_some_and(|built| built.inputs.is_like(&wanted))
         };
-        let take = match later {
+        let take = match later(ours, theirs) {
             Some(Ordering::Greater) => true,
             Some(Ordering::Less) => false,
             Some(Ordering::Equal) | None => is(theirs) && !is(ours),
         };
         if take {
-            records.push(known(&unit.key, theirs, theirs.built.clone()));
+            records.push(known(key, theirs, theirs.built.clone()));
         }
         if let (None, Some(pending)) = (&ours.pending, &theirs.pending) {
             records.push(Record::Created {
-                unit: unit.key.clone(),
+                unit: key.clone(),
                 kind: theirs.kind,
                 platform: theirs.platform,
                 pending: pending.clone(),
@@ -104,6 +133,16 @@ pub(super) fn reconciled(workspace: &Workspace, facts: &Facts, state: &State) ->
         }
     }
     records
+}
+
+/// Whether theirs was built later than ours. Of two builds of one image, the later one is what the tag
+/// has, whatever is wanted.
+fn later(ours: &Entry, theirs: &Entry) -> Option<Ordering> {
+    let (ours, theirs) = (ours.built.as_ref()?, theirs.built.as_ref()?);
+    if ours.owner != theirs.owner {
+        return None;
+    }
+    Some(theirs.completed?.cmp(&ours.completed?))
 }
 
 fn known(key: &ImageRef, entry: &Entry, built: Option<Built>) -> Record {

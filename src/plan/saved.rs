@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::options::{Options, Pattern, Selection};
-use super::{Action, Change, Plan, Step};
+use super::{Action, Change, Make, Plan, Step};
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::{BuildId, ImageRef, NameError, Owner, Visibility};
 use crate::state::encode::encode;
@@ -54,7 +54,7 @@ pub struct SavedStep {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 enum SavedAction {
-    Make { fingerprint: Fingerprint },
+    Make { fingerprint: Fingerprint, owner: Option<Owner>, visibility: Option<Visibility> },
     Adopt { build: BuildId, then: Option<SavedChange> },
     Update(SavedChange),
     Forget,
@@ -196,7 +196,11 @@ impl SavedPlan {
 impl SavedAction {
     fn of(action: &Action) -> Self {
         match action {
-            Action::Make(make) => Self::Make { fingerprint: make.fingerprint },
+            Action::Make(Make { fingerprint, owner, visibility, .. }) => Self::Make {
+                fingerprint: *fingerprint,
+                owner: owner.clone(),
+                visibility: *visibility,
+            },
             Action::Adopt { build, then, .. } => {
                 Self::Adopt { build: build.clone(), then: then.as_ref().map(SavedChange::of) }
             }

@@ -3,20 +3,17 @@
 
 use std::collections::HashSet;
 
+use super::build::kind_of;
 use super::options::Selection;
-use super::{Partial, Plan, StepId};
+use super::{Partial, Plan, Step, StepId};
 use crate::manifest::workspace::{UnitId, Workspace};
 
-/// Drops the steps that the selection leaves out, and says which units it is about.
-pub(super) fn select(
-    plan: &mut Plan,
-    workspace: &Workspace,
-    selection: &Selection,
-) -> HashSet<UnitId> {
-    let all = (0..workspace.units.len()).map(UnitId);
+/// Drops what the selection leaves out of a plan of all units.
+pub(super) fn select(plan: &mut Plan, workspace: &Workspace, selection: &Selection) {
     if selection.is_all() {
-        return all.collect();
+        return;
     }
+    let all = (0..workspace.units.len()).map(UnitId);
     let excluded = excluded(workspace, selection);
     let selected: HashSet<UnitId> =
         all.filter(|id| !excluded.contains(id) && selection.wants(workspace.unit(*id))).collect();
@@ -45,10 +42,13 @@ pub(super) fn select(
             keep[need.0] = true;
         }
     }
+    let changed: HashSet<UnitId> = plan.steps.iter().filter_map(Step::unit).collect();
+    let mut unchanged: Vec<UnitId> = selected.difference(&changed).copied().collect();
+    unchanged.sort_unstable();
+    plan.unchanged = unchanged.into_iter().map(|id| kind_of(workspace.unit(id))).collect();
     let left = keep.iter().filter(|keep| !**keep).count();
     keep_only(plan, &keep);
     plan.partial = Some(Partial { selected: selected.len(), left });
-    selected
 }
 
 /// The units that are excluded, and all that need them.

@@ -111,6 +111,8 @@ impl World {
         let make = Make {
             unit,
             kind,
+            owner: None,
+            visibility: None,
             replaces,
             fingerprint: inputs.fingerprint(),
             inputs,

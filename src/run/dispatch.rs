@@ -385,6 +385,8 @@ mod tests {
             action: Action::Make(Make {
                 unit: UnitId(index),
                 kind: Kind::Build,
+                owner: None,
+                visibility: None,
                 replaces: false,
                 fingerprint: fingerprint(),
                 inputs: Inputs::default(),

@@ -257,6 +257,12 @@ impl Inputs {
         self.get("context")?.parse().ok()
     }
 
+    /// Whether these are the same but for how often it was made.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let counts = |(key, _): &(&String, &String)| *key != "again";
+        self.0.iter().filter(counts).eq(other.0.iter().filter(counts))
+    }
+
     /// One input.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)

@@ -4,11 +4,12 @@
 use super::State;
 use super::encode::Decoded;
 
-/// The marks that git puts around what it could not merge.
-const OURS: &str = "<<<<<<< ";
-const BASE: &str = "||||||| ";
+/// The marks that git puts around what it could not merge; but for that in the middle, each may
+/// have the name of a side behind it.
+const OURS: &str = "<<<<<<<";
+const BASE: &str = "|||||||";
 const BETWEEN: &str = "=======";
-const THEIRS: &str = ">>>>>>> ";
+const THEIRS: &str = ">>>>>>>";
 
 /// Which lines are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,10 +28,10 @@ pub(super) fn sides(text: &str) -> Option<(String, String)> {
     for line in text.split_inclusive('\n') {
         let bare = line.trim_end_matches(['\r', '\n']);
         let next = match side {
-            Side::Both if bare.starts_with(OURS) => Some(Side::Ours),
-            Side::Ours if bare.starts_with(BASE) => Some(Side::Base),
+            Side::Both if is(OURS, bare) => Some(Side::Ours),
+            Side::Ours if is(BASE, bare) => Some(Side::Base),
             Side::Ours | Side::Base if bare == BETWEEN => Some(Side::Theirs),
-            Side::Theirs if bare.starts_with(THEIRS) => Some(Side::Both),
+            Side::Theirs if is(THEIRS, bare) => Some(Side::Both),
             _ => None,
         };
         if let Some(next) = next {
@@ -51,9 +52,14 @@ pub(super) fn sides(text: &str) -> Option<(String, String)> {
     (marks > 0 && side == Side::Both).then_some((ours, theirs))
 }
 
+/// Whether a line is this mark. Longer ones are those of a merge of what both came from.
+fn is(mark: &str, line: &str) -> bool {
+    line.strip_prefix(mark).is_some_and(|name| name.is_empty() || name.starts_with(' '))
+}
+
 /// Whether a line is one of the marks.
 fn is_mark(line: &str) -> bool {
-    line == BETWEEN || [OURS, BASE, THEIRS].iter().any(|mark| line.starts_with(mark))
+    line == BETWEEN || [OURS, BASE, THEIRS].iter().any(|mark| is(mark, line))
 }
 
 /// The first line with a mark, counted from 1.

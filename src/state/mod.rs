@@ -74,8 +74,8 @@ impl State {
                 if let Some(to) = to
                     && let Some(mut entry) = self.entries.remove(unit)
                 {
-                    // That it is to be protected was on record before.
-                    entry.protect |= self.entries.get(to).is_some_and(|there| there.protect);
+                    // What was protected before it was there stays so.
+                    entry.protect |= self.entries.get(to).is_some_and(|before| before.protect);
                     self.entries.insert(to.clone(), entry);
                 }
             }

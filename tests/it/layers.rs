@@ -70,7 +70,9 @@ const FLOORS: &[Floor] = &[
             "context::Tree",
             "manifest::workspace::BuildOrigin",
             "manifest::workspace::ExternalBase",
+            "manifest::workspace::Moved",
             "manifest::workspace::Origin",
+            "manifest::workspace::Removed",
             "manifest::workspace::Unit",
             "manifest::workspace::UnitId",
             "manifest::workspace::Workspace",
@@ -84,6 +86,7 @@ const FLOORS: &[Floor] = &[
             "state::Pending",
             "state::Pin",
             "state::Record",
+            "state::Submission",
             "state::encode::encode",
         ],
         may_wait: false,
@@ -259,15 +262,17 @@ fn says_pure(doc: &str) -> bool {
     })
 }
 
-/// The sources, but for files that are all tests: `#[cfg(test)] mod tests;` names them.
+/// The sources, but for files and folders that are all tests: `#[cfg(test)] mod tests;` names them.
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     super::support::list(&root.join("src"), &mut |path, meta| {
         let rust = path.extension().is_some_and(|extension| extension == "rs");
-        if meta.is_file() && rust && !path.ends_with("tests.rs") {
+        let name = path.strip_prefix(root).unwrap();
+        let tests = name.ends_with("tests.rs") || name.parent().unwrap().ends_with("tests");
+        if meta.is_file() && rust && !tests {
             let text = std::fs::read_to_string(path).unwrap();
-            let path = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+            let path = name.to_str().unwrap().replace('\\', "/");
             found.push(Source::read(&path, &text));
         }
     });

@@ -86,7 +86,7 @@ fn a_base_that_is_not_current_goes_along_and_the_rest_is_left() {
     env.edit("base/Dockerfile", "FROM scratch\n", "FROM scratch\n# new\n");
     let plan = env.ok(["plan", "--target", "api"]);
     assert_snapshot!(plan.steps().join("\n"), @"
-    -/+ base:v1 build Dockerfile changed
+    -/+ base:v1 build Dockerfile changed (needed by what was asked for)
     -/+ api:v1 build base base:v1 changes
     ");
     let before = env.server().initiated().len();

@@ -1,0 +1,159 @@
+//! Lockfiles that git could not merge, and what the planner makes of them.
+
+use proptest::prelude::*;
+
+use super::super::{Action, Facts, Options, decide};
+use super::model::{COMPLETE, Model, done};
+use super::properties::{past, whole};
+use super::world::manifest;
+use crate::state::encode::{decode, encode};
+use crate::state::{Entry, State};
+
+/// What git leaves of two texts: lines that differ stand between marks.
+fn merged(ours: &str, theirs: &str) -> String {
+    let (a, b): (Vec<&str>, Vec<&str>) = (ours.lines().collect(), theirs.lines().collect());
+    // The longest common subsequence of what is behind each pair of places.
+    let mut common = vec![vec![0usize; b.len() + 1]; a.len() + 1];
+    for i in (0..a.len()).rev() {
+        for j in (0..b.len()).rev() {
+            common[i][j] = if a[i] == b[j] {
+                common[i + 1][j + 1] + 1
+            } else {
+                common[i + 1][j].max(common[i][j + 1])
+            };
+        }
+    }
+    let (mut i, mut j, mut text) = (0, 0, String::new());
+    while i < a.len() || j < b.len() {
+        if i < a.len() && j < b.len() && a[i] == b[j] {
+            text = format!("{text}{}\n", a[i]);
+            (i, j) = (i + 1, j + 1);
+            continue;
+        }
+        let (mut mine, mut yours) = (String::new(), String::new());
+        while (i < a.len() || j < b.len()) && !(i < a.len() && j < b.len() && a[i] == b[j]) {
+            if j >= b.len() || (i < a.len() && common[i + 1][j] >= common[i][j + 1]) {
+                mine = format!("{mine}{}\n", a[i]);
+                i += 1;
+            } else {
+                yours = format!("{yours}{}\n", b[j]);
+                j += 1;
+            }
+        }
+        text = format!("{text}<<<<<<< HEAD\n{mine}=======\n{yours}>>>>>>> other\n");
+    }
+    text
+}
+
+fn read(ours: &State, theirs: &State) -> State {
+    let (ours, theirs) = (encode("s", ours), encode("s", theirs));
+    decode(&merged(&ours, &theirs)).unwrap().state
+}
+
+proptest! {
+    #[test]
+    fn both_sides_of_a_merge_are_read(
+        (past, manifest) in past(),
+        other in manifest(),
+        done in prop::collection::vec((done(), done()), 24),
+    ) {
+        let base = past.model();
+        let (mut ours, mut theirs) = (base.clone(), base);
+        let decision = ours.decide(&manifest, &Options::default());
+        ours.apply(&decision, |step| done.get(step).map_or(COMPLETE, |done| done.0));
+        let decision = theirs.decide(&other, &Options::default());
+        theirs.apply(&decision, |step| done.get(step).map_or(COMPLETE, |done| done.1));
+        let state = read(&ours.state, &theirs.state);
+        let (ours, theirs) = (&ours.state.entries, &theirs.state.entries);
+        for key in ours.keys().chain(theirs.keys()) {
+            let entry = &state.entries[key];
+            let (mine, yours) = (ours.get(key), theirs.get(key));
+            prop_assert!(mine == yours || mine.is_none() || yours.is_none()
+                || state.rivals.get(key) == yours);
+            let either = mine.or(yours).unwrap();
+            let protect = either.protect || yours.is_some_and(|yours| yours.protect);
+            prop_assert_eq!((&entry.built, &entry.pending), (&either.built, &either.pending));
+            prop_assert_eq!(entry.protect, protect);
+        }
+        prop_assert!(state.rivals.keys().all(|key| ours.get(key) != theirs.get(key)));
+        prop_assert!(state.entries.keys().all(|key| ours.contains_key(key) || theirs.contains_key(key)));
+        // One side alone is read as it is.
+        prop_assert!(read(&state, &state).rivals.is_empty());
+    }
+
+    /// Whichever side made what the manifest wants: nothing of it is made again, unless the other side
+    /// has put something else in its place since.
+    #[test]
+    fn the_side_that_the_manifest_wants_is_taken(
+        (past, manifest) in past(),
+        other in manifest(),
+        swap in any::<bool>(),
+    ) {
+        let mut ours = past.model();
+        whole(&mut ours, &other, &Options::default());
+        let mut theirs = past.model();
+        whole(&mut theirs, &manifest, &Options::default());
+        // What is pending on one side may yet land, whatever the other made since.
+        let mut entries = ours.state.entries.values().chain(theirs.state.entries.values());
+        prop_assume!(entries.all(|entry| entry.pending.is_none()));
+        // What the other side made of an image since is what its tag has.
+        let made = |entry: &Entry| entry.built.as_ref().and_then(|built| built.completed);
+        prop_assume!(ours.state.entries.iter().all(|(key, other)| {
+            theirs.state.entries.get(key).is_none_or(|wanted| made(other) <= made(wanted))
+        }));
+        let state = match swap {
+            true => read(&ours.state, &theirs.state),
+            false => read(&theirs.state, &ours.state),
+        };
+        let facts = Facts { now: Some(theirs.now), ..Facts::default() };
+        let decision = decide(manifest.workspace(), &facts, &state, &Options::default());
+        super::model::check(&decision, &state);
+        for step in &decision.plan.steps {
+            prop_assert!(!matches!(step.action, Action::Make(_)), "{}: {:?}", step.key, step.reasons);
+        }
+    }
+
+    #[test]
+    fn no_mutilated_text_makes_it_panic(
+        (past, manifest) in past(),
+        marks in prop::collection::vec((0usize..400, 0usize..6), 1..8),
+    ) {
+        let mut ours = past.model();
+        let before = ours.state.clone();
+        whole(&mut ours, &manifest, &Options::default());
+        const MARKS: [&str; 6] =
+            ["<<<<<<< a", "=======", ">>>>>>> b", "||||||| c", "<<<<<<<", ">>>>>>>"];
+        let text = merged(&encode("s", &before), &encode("s", &ours.state));
+        let mut lines: Vec<&str> = text.lines().collect();
+        for (place, mark) in marks {
+            lines.insert(place % (lines.len() + 1), MARKS[mark]);
+        }
+        let _ = decode(&lines.join("\n"));
+    }
+}
+
+/// Of what somebody made again, what is built on it was made again too.
+#[test]
+fn a_base_that_one_side_made_again_goes_with_what_is_built_on_it() {
+    use super::world::{built, world};
+    let units = || vec![built("a", "", &[]), built("b", "", &[0]), built("c", "", &[1])];
+    let apply = |model: &mut Model, replace: &str| {
+        let replace = if replace.is_empty() { vec![] } else { vec![replace.parse().unwrap()] };
+        let options = Options { replace, ..Options::default() };
+        let facts = model.facts(&world(units()));
+        let decision = decide(world(units()), &facts, &model.state, &options);
+        model.apply(&decision, |_| COMPLETE);
+    };
+    let mut base = Model::default();
+    apply(&mut base, "");
+    let (mut ours, mut theirs) = (base.clone(), base);
+    apply(&mut ours, "b");
+    apply(&mut theirs, "b");
+    apply(&mut theirs, "a");
+    for (one, other) in [(&ours.state, &theirs.state), (&theirs.state, &ours.state)] {
+        let state = read(one, other);
+        let facts = Facts { now: Some(theirs.now), ..Facts::default() };
+        let decision = decide(world(units()), &facts, &state, &Options::default());
+        assert!(decision.plan.is_noop(), "{:?}", super::model::lines(&decision.plan));
+    }
+}

@@ -1,0 +1,462 @@
+//! A service and a lockfile in memory, and a run that carries out plans on them, whole or in part.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+
+use super::super::facts::{Facts, Found, Known, Remote, RemoteState};
+use super::super::{Action, Change, Decision, Make, Options, Plan, Reason, Step, decide, pins};
+use super::world::Manifest;
+use crate::base::digest::Fingerprint;
+use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
+use crate::base::reference::OciDigest;
+use crate::manifest::Workspace;
+use crate::state::{Kind, Outcome, Pin, Record, Stage, State, Submission};
+
+/// How far a step is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    Not,
+    /// It was asked for, and the answer never came: the service took it, or did not.
+    Asked(bool),
+    Created,
+    Uploaded,
+    Started,
+    Ended(Outcome),
+}
+
+pub(super) const COMPLETE: Done = Done::Ended(Outcome::Completed);
+
+pub(super) fn done() -> impl Strategy<Value = Done> {
+    prop_oneof![
+        1 => Just(Done::Not),
+        1 => any::<bool>().prop_map(Done::Asked),
+        1 => Just(Done::Created),
+        1 => Just(Done::Uploaded),
+        1 => Just(Done::Started),
+        5 => Just(COMPLETE),
+        1 => Just(Done::Ended(Outcome::Failed)),
+        1 => Just(Done::Ended(Outcome::Cancelled)),
+    ]
+}
+
+/// What somebody else does to an image.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Meddling {
+    Delete,
+    Replace,
+    Show(Visibility),
+}
+
+pub(super) fn meddling() -> impl Strategy<Value = Meddling> {
+    prop_oneof![
+        Just(Meddling::Delete),
+        Just(Meddling::Replace),
+        Just(Meddling::Show(Visibility::Public)),
+        Just(Meddling::Show(Visibility::Private)),
+    ]
+}
+
+/// An image as the service has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Image {
+    /// Of its content; `None` where somebody else put it there.
+    pub(super) content: Option<Fingerprint>,
+    pub(super) visibility: Visibility,
+    changed: Timestamp,
+}
+
+/// A build as the service has it.
+#[derive(Debug, Clone)]
+struct Build {
+    unit: ImageRef,
+    submission: Submission,
+    progress: Progress,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Waits,
+    Runs,
+    Ended(Outcome),
+}
+
+/// The lockfile, the service, and the time.
+#[derive(Debug, Clone)]
+pub(super) struct Model {
+    pub(super) state: State,
+    pub(super) images: BTreeMap<(Owner, ImageRef), Image>,
+    builds: HashMap<BuildId, Build>,
+    pub(super) now: Timestamp,
+    /// What registries say: it changes with the epoch.
+    pub(super) epoch: u8,
+    /// Whether registries are asked.
+    pub(super) upgrade: bool,
+    /// Whether the service is asked for images.
+    pub(super) refresh: bool,
+    /// What was asked for and came to something, in order.
+    pub(super) made: Vec<(ImageRef, Fingerprint)>,
+    next: usize,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            state: State::default(),
+            images: BTreeMap::new(),
+            builds: HashMap::new(),
+            now: "2026-11-01T03:00:00Z".parse().unwrap(),
+            epoch: 0,
+            upgrade: false,
+            refresh: true,
+            made: Vec::new(),
+            next: 0,
+        }
+    }
+}
+
+impl Model {
+    /// A model that asks registries.
+    pub(super) fn upgrading() -> Self {
+        Self { upgrade: true, ..Self::default() }
+    }
+
+    /// What a survey finds out.
+    pub(super) fn facts(&self, workspace: &Workspace) -> Facts {
+        let mut facts = Facts { now: Some(self.now), ..Facts::default() };
+        let mut known = BTreeSet::new();
+        for entry in self.state.entries.values() {
+            known.extend(entry.builds().cloned());
+            if let Some(pending) = &entry.pending {
+                let known = self.known(&pending.build, pending.stage);
+                facts.builds.insert(pending.build.clone(), known);
+            }
+            if let Some(built) = entry.built.as_ref().filter(|_| self.refresh) {
+                facts.images.entry(built.owner.clone()).or_default();
+            }
+        }
+        for (unit, entry) in &self.state.entries {
+            let Some(submission) = &entry.submitted else { continue };
+            let lost = self.builds.iter().find(|(id, build)| {
+                build.unit == *unit && build.submission.at >= submission.at && !known.contains(*id)
+            });
+            if let Some((id, _)) = lost {
+                facts.builds.insert(id.clone(), self.known(id, Stage::Started));
+            }
+            let found = lost.map(|(id, _)| Found { build: id.clone(), path: None });
+            facts.submissions.insert(unit.clone(), found);
+        }
+        for ((owner, unit), image) in &self.images {
+            let remote = Remote {
+                state: RemoteState::Complete,
+                visibility: Some(image.visibility),
+                changed: Some(image.changed),
+                path: None,
+            };
+            if let Some(images) = facts.images.get_mut(owner) {
+                images.insert(unit.clone(), remote);
+            }
+        }
+        if self.upgrade {
+            let references = pins::references(workspace.units.iter()).into_keys();
+            facts.pins = references.map(|key| (key.clone(), pin(&key, self.epoch))).collect();
+        }
+        facts
+    }
+
+    fn known(&self, build: &BuildId, stage: Stage) -> Known {
+        match self.builds.get(build).map(|build| build.progress) {
+            Some(Progress::Waits) if stage == Stage::Uploaded => Known::Unstarted,
+            Some(Progress::Runs | Progress::Ended(Outcome::Completed)) => {
+                Known::Alive { age: None }
+            }
+            Some(Progress::Waits | Progress::Ended(_)) | None => Known::Dead,
+        }
+    }
+
+    /// Plans what a manifest says, and checks what every plan has to be.
+    pub(super) fn decide(&self, manifest: &Manifest, options: &Options) -> Decision {
+        let workspace = manifest.workspace();
+        let facts = self.facts(&workspace);
+        let decision = decide(workspace, &facts, &self.state, options);
+        check(&decision, &self.state);
+        decision
+    }
+
+    /// Carries out a plan as a run would: what needs something that did not succeed is skipped.
+    pub(super) fn apply(&mut self, decision: &Decision, done: impl Fn(usize) -> Done) {
+        for record in decision.learned.iter().chain(&decision.noted) {
+            self.state.apply(record);
+        }
+        let mut succeeded: Vec<bool> = Vec::new();
+        for (index, step) in decision.plan.steps.iter().enumerate() {
+            let ready = step.needs.iter().all(|need| succeeded[need.0]);
+            let done = done(index);
+            succeeded.push(ready && self.carry_out(step, &decision.workspace, done));
+        }
+    }
+
+    /// Does a step, and says whether it succeeded.
+    pub(super) fn carry_out(&mut self, step: &Step, workspace: &Workspace, done: Done) -> bool {
+        if done == Done::Not {
+            return false;
+        }
+        self.now += SignedDuration::from_secs(1);
+        match &step.action {
+            Action::Make(make) => self.make(&step.key, make, workspace, done),
+            Action::Adopt { build, start, then, .. } => {
+                let Done::Ended(outcome) = done else { return false };
+                if *start && self.builds[build].progress == Progress::Waits {
+                    self.state
+                        .apply(&Record::Started { unit: step.key.clone(), build: build.clone() });
+                }
+                let outcome = self.end(&step.key, build, outcome);
+                let completed = outcome == Outcome::Completed;
+                completed && then.as_ref().is_none_or(|change| self.update(&step.key, change))
+            }
+            Action::Update { change, .. } => done == COMPLETE && self.update(&step.key, change),
+            Action::Forget { after } | Action::Remove { after, .. } => {
+                if let Some(build) = after {
+                    self.end(&step.key, build, Outcome::Completed);
+                }
+                if let Action::Remove { owner, .. } = &step.action {
+                    if let [Reason::Superseded { by, .. }] = &step.reasons[..] {
+                        let entry = &self.state.entries[by];
+                        assert!(entry.built.is_some(), "{by} is there before {} goes", step.key);
+                    }
+                    self.images.remove(&(owner.clone(), step.key.clone()));
+                }
+                self.state.apply(&Record::Forgotten { unit: step.key.clone() });
+                true
+            }
+        }
+    }
+
+    fn make(&mut self, unit: &ImageRef, make: &Make, workspace: &Workspace, done: Done) -> bool {
+        let of = workspace.unit(make.unit);
+        for base in &of.needs {
+            // What it is built on is there, and just what it is to be built on.
+            let base = &workspace.unit(*base).key;
+            let entry = &self.state.entries[base];
+            let fingerprint = entry.built.as_ref().unwrap().fingerprint.to_string();
+            assert_eq!(make.inputs.get(&format!("base {base}")), Some(fingerprint.as_str()));
+            assert!(entry.pending.is_none(), "{base} may become another yet");
+        }
+        if let Some(build) = &make.after {
+            self.end(unit, build, Outcome::Completed);
+        }
+        let before = self.state.entries.get(unit).and_then(|entry| entry.built.clone());
+        let owner = before.as_ref().map(|built| built.owner.clone()).unwrap_or(Owner::Personal);
+        let submission = Submission {
+            at: self.now,
+            fingerprint: make.fingerprint,
+            inputs: make.inputs.clone(),
+            owner: make.owner.clone().unwrap_or(owner),
+            visibility: make.visibility.or(before.map(|built| built.visibility)),
+        };
+        let (kind, platform) = (make.kind, of.platform);
+        let record = |submission: &Submission| Record::Submitting {
+            unit: unit.clone(),
+            kind,
+            platform,
+            submission: submission.clone(),
+        };
+        if done != Done::Asked(false) {
+            self.next += 1;
+        }
+        let id = BuildId::new(format!("b-{}", self.next)).unwrap();
+        let mut progress = if kind == Kind::Mirror { Progress::Runs } else { Progress::Waits };
+        if let Done::Asked(taken) = done {
+            self.state.apply(&record(&submission));
+            if taken && kind == Kind::Mirror {
+                let unit = unit.clone();
+                self.builds.insert(id, Build { unit, submission, progress });
+            }
+            return false;
+        }
+        if matches!(done, Done::Started | Done::Ended(_)) {
+            progress = Progress::Runs;
+        }
+        let build = Build { unit: unit.clone(), submission: submission.clone(), progress };
+        self.builds.insert(id.clone(), build);
+        self.state.apply(&record(&submission));
+        let stage = if kind == Kind::Mirror { Stage::Started } else { Stage::Created };
+        let path = Some(format!("prime/local/{unit}"));
+        let pending = submission.accepted(id.clone(), path, None, stage);
+        self.state.apply(&Record::Created { unit: unit.clone(), kind, platform, pending });
+        if done == Done::Created {
+            return false;
+        }
+        self.state.apply(&Record::Uploaded { unit: unit.clone(), build: id.clone() });
+        if done == Done::Uploaded {
+            return false;
+        }
+        self.state.apply(&Record::Started { unit: unit.clone(), build: id.clone() });
+        match done {
+            Done::Ended(outcome) => self.end(unit, &id, outcome) == Outcome::Completed,
+            _ => false,
+        }
+    }
+
+    /// Ends a build, if it has not ended another way.
+    fn end(&mut self, unit: &ImageRef, build: &BuildId, outcome: Outcome) -> Outcome {
+        let outcome = self.land(build, outcome);
+        let (unit, build, at) = (unit.clone(), build.clone(), Some(self.now));
+        self.state.apply(&Record::Ended { unit, build, outcome, path: None, at });
+        outcome
+    }
+
+    fn land(&mut self, id: &BuildId, outcome: Outcome) -> Outcome {
+        let Some(build) = self.builds.get_mut(id) else { return Outcome::Failed };
+        if let Progress::Ended(outcome) = build.progress {
+            return outcome;
+        }
+        build.progress = Progress::Ended(outcome);
+        if outcome == Outcome::Completed {
+            let Submission { owner, visibility, fingerprint, .. } = &build.submission;
+            let key = (owner.clone(), build.unit.clone());
+            self.images.insert(
+                key,
+                Image {
+                    content: Some(*fingerprint),
+                    visibility: visibility.unwrap_or(Visibility::Private),
+                    changed: self.now,
+                },
+            );
+            self.made.push((build.unit.clone(), *fingerprint));
+        }
+        outcome
+    }
+
+    fn update(&mut self, unit: &ImageRef, change: &Change) -> bool {
+        let old = change.from.as_ref().unwrap_or(unit);
+        let Some(mut image) = self.images.remove(&(change.of.clone(), old.clone())) else {
+            return false;
+        };
+        image.visibility = change.visibility.unwrap_or(image.visibility);
+        let owner = change.owner.as_ref().unwrap_or(&change.of).clone();
+        self.images.insert((owner, unit.clone()), image);
+        self.state.apply(&Record::Updated {
+            unit: old.clone(),
+            to: change.from.is_some().then(|| unit.clone()),
+            visibility: change.visibility,
+            owner: change.owner.clone(),
+            path: None,
+        });
+        true
+    }
+
+    /// Time passes: builds that run come to their ends, and nobody is there to see it.
+    pub(super) fn rest(&mut self, outcomes: &[bool]) {
+        let mut running: Vec<BuildId> = self.builds.keys().cloned().collect();
+        running.sort_unstable_by_key(|id| id.to_string());
+        running.retain(|id| self.builds[id].progress == Progress::Runs);
+        for (id, completes) in running.iter().zip(outcomes) {
+            let outcome = if *completes { Outcome::Completed } else { Outcome::Failed };
+            self.land(id, outcome);
+        }
+    }
+
+    /// Somebody else does something to the images. What happens to one before its build is seen to
+    /// have ended only comes to light with the plan after the next.
+    pub(super) fn meddle(&mut self, meddling: &[(usize, Meddling)]) {
+        self.now += SignedDuration::from_hours(1);
+        for (place, meddling) in meddling {
+            let settled = |(_, unit): &&(Owner, ImageRef)| {
+                let entry = self.state.entries.get(unit);
+                entry.is_none_or(|entry| entry.pending.is_none() && entry.submitted.is_none())
+            };
+            let keys: Vec<_> = self.images.keys().filter(settled).cloned().collect();
+            let Some(key) = keys.get(place % keys.len().max(1)).cloned() else { return };
+            let image = self.images.get_mut(&key).unwrap();
+            match meddling {
+                Meddling::Delete => drop(self.images.remove(&key)),
+                Meddling::Replace => (image.content, image.changed) = (None, self.now),
+                Meddling::Show(visibility) => image.visibility = *visibility,
+            }
+        }
+        self.now += SignedDuration::from_hours(1);
+    }
+
+    /// What is there by the lockfile, without what two ways of coming there differ in.
+    pub(super) fn gist(&self) -> BTreeMap<ImageRef, String> {
+        let gist = |(key, entry): (&ImageRef, &crate::state::Entry)| {
+            let built = entry.built.as_ref();
+            let built = built.map(|built| (&built.fingerprint, &built.owner, built.visibility));
+            let pending = entry.pending.as_ref().map(|pending| &pending.fingerprint);
+            (key.clone(), format!("{built:?} {pending:?} {}", entry.protect))
+        };
+        self.state.entries.iter().map(gist).collect()
+    }
+}
+
+/// What registries say of a reference.
+pub(super) fn pin(reference: &str, epoch: u8) -> Pin {
+    let digest = OciDigest::of(format!("{reference} {epoch}").as_bytes());
+    Pin { digest, platforms: BTreeMap::new() }
+}
+
+/// What every plan has to be.
+pub(super) fn check(decision: &Decision, state: &State) {
+    let Decision { workspace, plan, learned, .. } = decision;
+    let mut state = state.clone();
+    learned.iter().for_each(|record| state.apply(record));
+    let mut keys = BTreeSet::new();
+    let mut from = BTreeSet::new();
+    let place = |unit| plan.steps.iter().position(|step| step.unit() == Some(unit));
+    for (index, step) in plan.steps.iter().enumerate() {
+        assert!(keys.insert(&step.key), "one step for each: {}", step.key);
+        assert!(!step.reasons.is_empty(), "{} has a reason", step.key);
+        assert!(step.needs.iter().all(|need| need.0 < index), "what is needed comes first");
+        if let Some(id) = step.unit() {
+            for base in &workspace.unit(id).needs {
+                let base = place(*base);
+                assert!(base.is_none_or(|base| base < index), "bases come first: {}", step.key);
+                assert!(base.is_none_or(|base| step.needs.contains(&super::super::StepId(base))));
+            }
+        }
+        let entry = state.entries.get(&step.key);
+        match &step.action {
+            Action::Make(make) => {
+                let unit = workspace.unit(make.unit);
+                if let Some(template) = &unit.content_tag {
+                    assert_eq!(unit.key.tag, template.with_fingerprint(&make.fingerprint));
+                }
+            }
+            Action::Update { change: Change { from: Some(old), .. }, .. } => {
+                assert!(from.insert(old), "{old} is renamed once");
+                let busy =
+                    entry.is_some_and(|entry| entry.built.is_some() || entry.pending.is_some());
+                assert!(!busy, "{} is free", step.key);
+            }
+            Action::Forget { .. } | Action::Remove { .. } => {
+                let entry = entry.expect("there is something to let go");
+                let let_go = |removed: &crate::manifest::workspace::Removed| {
+                    removed.from.matches(&step.key) && !removed.destroy
+                };
+                let said = workspace.removed.iter().any(let_go);
+                let by = step.reasons.iter().find_map(|reason| match reason {
+                    Reason::Superseded { by, .. } => Some(by),
+                    _ => None,
+                });
+                let lifted = workspace.units.iter().any(|unit| {
+                    by.is_some_and(|by| unit.key.name == by.name) && unit.protect == Some(false)
+                });
+                let safe = entry.protect && (entry.built.is_some() || entry.pending.is_some());
+                let removes = matches!(step.action, Action::Remove { .. });
+                assert!(!safe || lifted || (said && !removes), "{} is protected", step.key);
+            }
+            Action::Update { .. } | Action::Adopt { .. } => {}
+        }
+    }
+}
+
+/// The steps of a plan as lines: what is done to which unit, and why.
+pub(super) fn lines(plan: &Plan) -> Vec<String> {
+    let line = |step: &Step| {
+        let reasons: Vec<String> = step.reasons.iter().map(ToString::to_string).collect();
+        format!("{} {}: {}", step.verb(), step.key, reasons.join("; "))
+    };
+    plan.steps.iter().map(line).collect()
+}

@@ -1,0 +1,313 @@
+//! Names that change: `moved`, `removed`, tags that hold the fingerprint, and protection.
+
+use super::super::facts::Facts;
+use super::super::{Action, Decision, Options, pins};
+use super::model::{COMPLETE, Done, Model, check, lines};
+use super::world::{built, mirrored, moving, on, open, removing, world};
+use crate::base::name::{Owner, Platform, Visibility};
+use crate::manifest::Workspace;
+use crate::manifest::workspace::Unit;
+
+const PRUNE: fn() -> Options = || Options { prune: true, ..Options::default() };
+
+fn decide(model: &Model, workspace: Workspace, options: &Options) -> Decision {
+    let facts = model.facts(&workspace);
+    let decision = super::super::decide(workspace, &facts, &model.state, options);
+    check(&decision, &model.state);
+    decision
+}
+
+fn planned(model: &Model, workspace: Workspace) -> Vec<String> {
+    lines(&decide(model, workspace, &Options::default()).plan)
+}
+
+fn apply(model: &mut Model, workspace: Workspace, options: &Options) {
+    let decision = decide(model, workspace, options);
+    model.apply(&decision, |_| COMPLETE);
+}
+
+fn begin(units: Vec<Unit>) -> Model {
+    let mut model = Model::default();
+    apply(&mut model, world(units), &Options::default());
+    model
+}
+
+fn on_both(name: &str, tag: &str, words: &str) -> Vec<Unit> {
+    let of = |platform: Platform| {
+        let unit = built(&format!("{name}:{tag}-{}", platform.arch()), words, &[]);
+        Unit { platform, ..unit }
+    };
+    Platform::ALL.map(of).into()
+}
+
+#[test]
+fn each_platform_and_tag_moves_by_itself() {
+    let both = begin(on_both("a", "v1", ""));
+    let to = |tag, words| moving(&[("a", "b")], world(on_both("b", tag, words)));
+    assert_eq!(
+        planned(&both, to("v1", "")),
+        ["update b:v1-amd64: was a:v1-amd64", "update b:v1-arm64: was a:v1-arm64"]
+    );
+    // To move an image says nothing of its tags.
+    let tags = planned(&both, to("v2", ""));
+    assert!(tags[0] == "build b:v2-amd64: new" && tags[1] == "build b:v2-arm64: new", "{tags:?}");
+    // Of a tag on its own, its platform has to be the same.
+    let one = begin(vec![built("a:v1", "", &[])]);
+    let arm = Unit { platform: Platform::Arm64, ..built("a:v2", "", &[]) };
+    let renamed = |unit| moving(&[("a:v1", "a:v2")], world(vec![unit]));
+    assert_eq!(planned(&one, renamed(built("a:v2", "", &[]))), ["update a:v2: was a:v1"]);
+    assert_eq!(planned(&one, renamed(arm))[0], "build a:v2: new");
+}
+
+#[test]
+fn what_names_one_tag_is_meant_before_what_names_them_all() {
+    let model = begin(vec![built("a:v1", "", &[]), built("a:v2", "", &[])]);
+    let units = || vec![built("b:v1", "", &[]), built("b:v2", "", &[]), built("c:v9", "", &[])];
+    let rules = [("a:v1", "c:v9"), ("a", "b")];
+    assert_eq!(
+        planned(&model, moving(&rules, world(units()))),
+        ["build b:v1: new", "update b:v2: was a:v2", "update c:v9: was a:v1"]
+    );
+    let gone = [("a", true), ("a:v1", false)];
+    assert_eq!(
+        planned(&model, removing(&gone, world(Vec::new()))),
+        [
+            "forget a:v1: removed from the manifest, image kept",
+            "remove a:v2: removed from the manifest"
+        ]
+    );
+}
+
+#[test]
+fn a_name_and_who_may_pull_it_change_at_once() {
+    let mut model = begin(vec![built("a", "", &[])]);
+    let unit = || Unit {
+        visibility: Some(Visibility::Public),
+        owner: Some(Owner::Team("t".to_owned())),
+        protect: Some(true),
+        ..built("b", "", &[])
+    };
+    let new = || moving(&[("a", "b")], world(vec![unit()]));
+    assert_eq!(
+        planned(&model, new()),
+        ["update b:v1: was a:v1; visibility private -> public; owner personal -> team:t"]
+    );
+    // A run that dies before it is done leaves no new name that hides the old one.
+    let decision = decide(&model, new(), &Options::default());
+    model.apply(&decision, |_| Done::Not);
+    assert!(planned(&model, new())[0].starts_with("update b:v1: was a:v1"));
+    apply(&mut model, new(), &Options::default());
+    let left = decide(&model, new(), &Options::default());
+    assert!(left.plan.is_noop() && left.noted.is_empty(), "{:?}", left.noted);
+    assert!(model.state.entries[&"b:v1".parse().unwrap()].protect);
+}
+
+/// A name that was protected before anything had it.
+#[test]
+fn protection_waits_for_what_it_is_for() {
+    let mut model = begin(vec![built("a", "", &[])]);
+    let safe = || Unit { protect: Some(true), ..built("b", "", &[]) };
+    let decision = decide(&model, world(vec![safe()]), &Options::default());
+    model.apply(&decision, |_| Done::Not);
+    let new = || moving(&[("a", "b")], world(vec![built("b", "", &[])]));
+    assert_eq!(planned(&model, new()), ["update b:v1: was a:v1"]);
+    apply(&mut model, new(), &Options::default());
+    assert!(model.state.entries[&"b:v1".parse().unwrap()].protect);
+}
+
+#[test]
+fn what_changes_while_it_moves_is_made_before_the_old_one_goes() {
+    let mut model = begin(vec![built("a:v1", "", &[]), built("a:v2", "", &[])]);
+    let words = |one: &str, two: &str| vec![built("b:v1", one, &[]), built("b:v2", two, &[])];
+    let new = |units| moving(&[("a", "b")], world(units));
+    let plan = decide(&model, new(words("", "new")), &PRUNE()).plan;
+    assert_eq!(
+        lines(&plan),
+        [
+            "update b:v1: was a:v1",
+            "build b:v2: Dockerfile changed; was a:v2",
+            "remove a:v2: b:v2 has its place"
+        ]
+    );
+    assert_eq!(plan.steps[2].needs, [super::super::StepId(1)]);
+    // Where no tag is the same, all that could have its place come first.
+    let other = vec![built("b:v3", "", &[]), built("b:v4", "", &[])];
+    let plan = decide(&model, new(other), &PRUNE()).plan;
+    assert_eq!(plan.steps[3].needs.len(), 2, "{:?}", lines(&plan));
+    apply(&mut model, new(words("", "new")), &PRUNE());
+    assert_eq!(planned(&model, new(words("", "new"))), [""; 0]);
+}
+
+fn tagged(words: &str) -> Vec<Unit> {
+    vec![open("{fingerprint}", built("a", words, &[])), built("b", "", &[0])]
+}
+
+#[test]
+fn a_content_tag_changes_with_the_content_and_nothing_else() {
+    let mut model = begin(tagged("one"));
+    let first = model.state.entries.keys().next().unwrap().clone();
+    let public = || {
+        let mut units = tagged("one");
+        units[0].visibility = Some(Visibility::Public);
+        units
+    };
+    assert_eq!(
+        planned(&model, world(public())),
+        [format!("update {first}: visibility private -> public")]
+    );
+    let plan = decide(&model, world(tagged("two")), &PRUNE()).plan;
+    let new = &plan.steps[0].key;
+    assert_eq!(
+        lines(&plan),
+        [
+            format!("build {new}: Dockerfile changed"),
+            format!("build b:v1: base {new} changes"),
+            format!("remove {first}: {new} has its place"),
+        ]
+    );
+    assert_eq!(plan.steps[2].needs, [super::super::StepId(0)]);
+    // Nothing goes where the new one does not come.
+    let decision = decide(&model, world(tagged("two")), &PRUNE());
+    model.apply(&decision, |step| if step == 0 { Done::Started } else { COMPLETE });
+    assert!(model.state.entries[&first].built.is_some());
+    // Back to what it was before: that is still there.
+    let back = planned(&model, world(tagged("one")));
+    assert_eq!(back, [format!("forget {new}: {first} has its place, image kept")]);
+    apply(&mut model, world(tagged("two")), &PRUNE());
+    assert_eq!(planned(&model, world(tagged("two"))), [""; 0]);
+    assert!(!model.state.entries.contains_key(&first));
+}
+
+/// What is made again has a new tag, whatever became of an earlier try.
+#[test]
+fn a_content_tag_can_be_made_again() {
+    let again = || Options { replace: vec!["a".parse().unwrap()], ..Options::default() };
+    let mut model = begin(tagged("one"));
+    for done in [Done::Not, Done::Ended(crate::state::Outcome::Failed), Done::Uploaded] {
+        let decision = decide(&model, world(tagged("one")), &again());
+        let plan = &decision.plan;
+        assert_eq!(plan.counts(None).create, 1, "{:?}", lines(plan));
+        assert_eq!(plan.counts(None).rebuild, 1, "what is built on it: {:?}", lines(plan));
+        model.apply(&decision, |_| done);
+    }
+    apply(&mut model, world(tagged("one")), &again());
+    assert_eq!(planned(&model, world(tagged("one"))), [""; 0]);
+    assert_eq!(model.state.entries.len(), 2);
+}
+
+/// A tag that somebody wrote may look like one of a fingerprint.
+#[test]
+fn a_fixed_tag_is_never_another_units_content() {
+    let fixed = || built("a:0123456789ab", "one", &[]);
+    let model = begin(vec![fixed()]);
+    let both = || vec![fixed(), open("{fingerprint}", built("a", "one", &[]))];
+    let plan = planned(&model, world(both()));
+    assert!(plan.len() == 1 && plan[0].ends_with(": new"), "{plan:?}");
+}
+
+/// Its content has another fingerprint now, and so another tag: the image is the same.
+#[test]
+fn what_is_on_record_as_made_of_less_is_renamed() {
+    let units = || vec![open("{fingerprint}", on("debian:12", built("a", "", &[])))];
+    let mut model = begin(units());
+    model.upgrade = true;
+    let pinned = decide(&model, world(units()), &Options::default());
+    assert_eq!(pinned.plan.counts(None).create, 1, "{:?}", lines(&pinned.plan));
+    let mut known = pinned.workspace;
+    known.units[0].key = model.state.entries.keys().next().unwrap().clone();
+    let facts = model.facts(&known);
+    for record in pins::adopted(&known, &facts, &model.state) {
+        model.state.apply(&record);
+    }
+    let old = model.state.entries.keys().next().unwrap().clone();
+    let plan = decide(&model, world(units()), &PRUNE()).plan;
+    let [step] = &plan.steps[..] else { panic!("{:?}", lines(&plan)) };
+    assert!(matches!(&step.action, Action::Update { change, .. } if change.from == Some(old)));
+    apply(&mut model, world(units()), &PRUNE());
+    assert_eq!(planned(&model, world(units())), [""; 0]);
+}
+
+#[test]
+fn a_protected_image_only_goes_where_the_manifest_says_so() {
+    let safe = Unit { protect: Some(true), ..built("a", "", &[]) };
+    let model = begin(vec![safe]);
+    let gone = |removed: &[(&str, bool)]| {
+        let plan = decide(&model, removing(removed, world(Vec::new())), &PRUNE()).plan;
+        (lines(&plan), plan.protected.len())
+    };
+    assert_eq!(gone(&[]), (Vec::new(), 1));
+    assert_eq!(gone(&[("a", true)]), (Vec::new(), 1));
+    let forget = "forget a:v1: removed from the manifest, image kept".to_owned();
+    assert_eq!(gone(&[("a", false)]), (vec![forget], 0));
+    // Who leaves the word out does not take it back, and who says the opposite does.
+    let with = |protect| world(vec![Unit { protect, ..built("a", "", &[]) }]);
+    assert!(decide(&model, with(None), &Options::default()).noted.is_empty());
+    assert_eq!(decide(&model, with(Some(false)), &Options::default()).noted.len(), 1);
+}
+
+/// What is protected while it is built for the first time is there in the end.
+#[test]
+fn what_is_protected_and_under_way_is_kept() {
+    let safe = || vec![Unit { protect: Some(true), ..built("a", "", &[]) }];
+    for (done, kept) in [(Done::Started, true), (Done::Created, false)] {
+        let mut model = Model::default();
+        let decision = decide(&model, world(safe()), &Options::default());
+        model.apply(&decision, |_| done);
+        let plan = decide(&model, world(Vec::new()), &PRUNE()).plan;
+        assert_eq!((plan.is_noop(), plan.protected.len()), (kept, usize::from(kept)));
+    }
+}
+
+/// Old tags of a protected image pile up until the manifest lifts the protection.
+#[test]
+fn old_tags_are_protected_until_that_is_lifted() {
+    let of = |words: &str, protect| {
+        let unit = open("{fingerprint}", built("a", words, &[]));
+        world(vec![Unit { protect, ..unit }])
+    };
+    let mut model = Model::default();
+    for words in ["one", "two"] {
+        apply(&mut model, of(words, Some(true)), &PRUNE());
+    }
+    let counts = |protect| {
+        let plan = decide(&model, of("two", protect), &PRUNE()).plan;
+        (plan.counts(None).destroy, plan.protected.len())
+    };
+    assert_eq!(counts(Some(true)), (0, 1));
+    assert_eq!(counts(None), (0, 1));
+    assert_eq!(counts(Some(false)), (1, 0));
+}
+
+/// A transfer of which nobody knows whether the service took it would come back.
+#[test]
+fn what_may_yet_be_under_way_is_not_let_go() {
+    let mut model = Model::default();
+    let mirror = || world(vec![mirrored("a", "redis:7")]);
+    let decision = decide(&model, mirror(), &Options::default());
+    model.apply(&decision, |_| Done::Asked(true));
+    let silent = |minutes: i64| {
+        let later = model.now + jiff::SignedDuration::from_mins(minutes);
+        let facts = Facts { now: Some(later), ..Facts::default() };
+        lines(&super::super::decide(world(Vec::new()), &facts, &model.state, &PRUNE()).plan)
+    };
+    assert_eq!(silent(5), [""; 0]);
+    assert_eq!(silent(20), ["forget a:v1: removed from the manifest, image kept"]);
+    // Once the service says that it has it, its end is waited for.
+    let plan = decide(&model, world(Vec::new()), &PRUNE()).plan;
+    assert!(matches!(&plan.steps[0].action, Action::Forget { after: Some(_) }));
+}
+
+/// Only some images were asked about: of the others nothing is known.
+#[test]
+fn what_the_service_was_not_asked_about_is_not_gone() {
+    let units = || vec![built("a", "", &[]), built("b", "", &[])];
+    let mut model = begin(units());
+    model.images.clear();
+    let plan = |only: Option<&str>| {
+        let mut facts = model.facts(&world(units()));
+        facts.only = only.map(|only| [only.parse().unwrap()].into());
+        lines(&super::super::decide(world(units()), &facts, &model.state, &Options::default()).plan)
+    };
+    assert_eq!(plan(None).len(), 2);
+    assert_eq!(plan(Some("a:v1")), ["build a:v1: the service does not have it any more"]);
+}

@@ -1,0 +1,170 @@
+//! What holds of every plan, whatever was there before and however much of it was done.
+
+use jiff::SignedDuration;
+use proptest::prelude::*;
+
+use super::super::{Action, Options, Pattern};
+use super::model::{COMPLETE, Done, Meddling, Model, done, lines, meddling};
+use super::world::{Manifest, manifest, two_manifests};
+
+/// What happened before.
+#[derive(Debug, Clone)]
+pub(super) struct Past {
+    applied: Vec<(Manifest, Vec<Done>, Vec<bool>, bool)>,
+    meddling: Vec<(usize, Meddling)>,
+    days: i64,
+    epoch: u8,
+}
+
+pub(super) fn past() -> impl Strategy<Value = (Past, Manifest)> {
+    let round = (prop::collection::vec(done(), 24), prop::collection::vec(any::<bool>(), 8));
+    let rounds = prop::collection::vec((round, any::<bool>()), 1..4);
+    let meddling = prop::collection::vec((0usize..32, meddling()), 0..4);
+    let world = (two_manifests(), manifest());
+    let time = (prop_oneof![2 => Just(0i64), 1 => 1i64..10], 0u8..2);
+    (rounds, world, meddling, time).prop_map(|(rounds, world, meddling, (days, epoch))| {
+        let ((before, after), other) = world;
+        let manifests = [before, other].into_iter().cycle();
+        let applied = rounds.into_iter().zip(manifests);
+        let applied = applied
+            .map(|(((done, rest), upgrade), manifest)| (manifest, done, rest, upgrade))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .collect();
+        (Past { applied, meddling, days, epoch }, after)
+    })
+}
+
+impl Past {
+    pub(super) fn model(&self) -> Model {
+        let mut model = Model::default();
+        for (manifest, done, rest, upgrade) in &self.applied {
+            model.upgrade = *upgrade;
+            let decision = model.decide(manifest, &Options::default());
+            model.apply(&decision, |step| done.get(step).copied().unwrap_or(COMPLETE));
+            model.rest(rest);
+        }
+        model.upgrade = false;
+        model.epoch = self.epoch;
+        model.now += SignedDuration::from_hours(24 * self.days);
+        model.meddle(&self.meddling);
+        model
+    }
+}
+
+pub(super) fn whole(model: &mut Model, manifest: &Manifest, options: &Options) {
+    let decision = model.decide(manifest, options);
+    model.apply(&decision, |_| COMPLETE);
+}
+
+/// Fails unless there is nothing left to do, nor to note.
+fn assert_done(model: &Model, manifest: &Manifest, prune: bool) {
+    let left = model.decide(manifest, &Options { prune, ..Options::default() });
+    assert_eq!(lines(&left.plan), [""; 0]);
+    assert_eq!(left.learned, []);
+    assert_eq!(left.noted, []);
+    assert_eq!(left.plan.unchanged.len(), left.workspace.units.len());
+    // What the lockfile has is what the service has.
+    for unit in &left.workspace.units {
+        let entry = &model.state.entries[&unit.key];
+        let built = entry.built.as_ref().unwrap();
+        let image = &model.images[&(built.owner.clone(), unit.key.clone())];
+        assert_eq!(image.content, Some(built.fingerprint), "{}", unit.key);
+        assert_eq!(image.visibility, built.visibility, "{}", unit.key);
+    }
+}
+
+pub(super) fn replace() -> impl Strategy<Value = Vec<Pattern>> {
+    let pattern = |name: u8| format!("u{name}").parse().unwrap();
+    prop::collection::vec((0u8..8).prop_map(pattern), 0..3)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4096, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_plan_after_a_whole_apply_is_empty(
+        (past, manifest) in past(),
+        replace in replace(),
+        prune in any::<bool>(),
+        upgrade in any::<bool>(),
+    ) {
+        let mut model = past.model();
+        model.upgrade = upgrade;
+        whole(&mut model, &manifest, &Options { replace, prune, ..Options::default() });
+        assert_done(&model, &manifest, prune);
+        // A plan is a function: the same again.
+        let again = |model: &Model| model.decide(&manifest, &Options::default()).plan;
+        prop_assert_eq!(again(&model), again(&model));
+    }
+
+    /// However often a run dies on the way.
+    #[test]
+    fn what_is_left_of_a_plan_is_done_by_the_next(
+        (past, manifest) in past(),
+        replace in replace(),
+        prune in any::<bool>(),
+        rounds in prop::collection::vec(
+            (prop::collection::vec(done(), 24), prop::collection::vec(any::<bool>(), 8)),
+            1..4,
+        ),
+    ) {
+        let mut model = past.model();
+        model.made.clear();
+        let mut options = Options { replace, prune, ..Options::default() };
+        for (done, rest) in rounds {
+            let decision = model.decide(&manifest, &options);
+            for step in &decision.plan.steps {
+                if let Action::Make(make) = &step.action {
+                    let known = model.made.contains(&(step.key.clone(), make.fingerprint));
+                    prop_assert!(!known, "{} is made twice", step.key);
+                }
+            }
+            model.apply(&decision, |step| done.get(step).copied().unwrap_or(COMPLETE));
+            model.rest(&rest);
+            options.replace.clear();
+        }
+        for _ in 0..2 {
+            whole(&mut model, &manifest, &options);
+        }
+        assert_done(&model, &manifest, prune);
+    }
+
+    /// What the service was not asked about is believed to be as the lockfile says, and what it has
+    /// otherwise comes to light the next time.
+    #[test]
+    fn a_service_that_is_not_asked_is_asked_later(
+        (past, manifest) in past(),
+        done in prop::collection::vec(done(), 24),
+    ) {
+        let mut model = past.model();
+        model.refresh = false;
+        let decision = model.decide(&manifest, &Options::default());
+        model.apply(&decision, |step| done.get(step).copied().unwrap_or(COMPLETE));
+        model.refresh = true;
+        model.now += SignedDuration::from_hours(1);
+        for _ in 0..2 {
+            whole(&mut model, &manifest, &Options::default());
+        }
+        assert_done(&model, &manifest, false);
+    }
+
+    #[test]
+    fn the_order_of_a_manifest_is_of_no_matter(
+        (past, manifest) in past(),
+        shuffled in Just(()).prop_perturb(|(), mut rng| {
+            (0..16).map(|_| rng.next_u32()).collect::<Vec<u32>>()
+        }),
+    ) {
+        let model = past.model();
+        let mut other = manifest.clone();
+        let mut keys = shuffled.iter();
+        other.likes.sort_by_cached_key(|_| *keys.next().unwrap());
+        let options = Options::default();
+        prop_assert_eq!(
+            model.decide(&manifest, &options).plan,
+            model.decide(&other, &options).plan
+        );
+    }
+}

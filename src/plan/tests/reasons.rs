@@ -1,0 +1,227 @@
+//! Each reason, by a plan whose only step has it and no other.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use super::super::{Decision, Facts, Options, Reason, decide};
+use super::model::{COMPLETE, Done, Model, lines, pin};
+use super::world::{WEEK, build_of, built, mirrored, moving, on, open, world};
+use crate::base::name::{Owner, Visibility};
+use crate::manifest::Workspace;
+use crate::manifest::workspace::Unit;
+use crate::state::{Outcome, Record};
+
+/// A world that nothing is known of.
+fn begin(units: Vec<Unit>) -> Model {
+    let mut model = Model::default();
+    apply(&mut model, world(units), COMPLETE);
+    model
+}
+
+fn planned(model: &Model, workspace: Workspace, facts: &Facts, options: &Options) -> Decision {
+    let decision = decide(workspace, facts, &model.state, options);
+    super::model::check(&decision, &model.state);
+    decision
+}
+
+fn apply(model: &mut Model, workspace: Workspace, done: Done) {
+    let facts = model.facts(&workspace);
+    let decision = planned(model, workspace, &facts, &Options::default());
+    model.apply(&decision, |_| done);
+}
+
+/// The place of each reason in the list, which names all of them.
+fn place(reason: &Reason) -> usize {
+    match reason {
+        Reason::New => 0,
+        Reason::ContextChanged { .. } => 1,
+        Reason::DockerfileChanged => 2,
+        Reason::ConfigChanged { .. } => 3,
+        Reason::DependencyChanged { .. } => 4,
+        Reason::BaseChanged { .. } => 5,
+        Reason::UpstreamChanged { .. } => 6,
+        Reason::MissingRemote => 7,
+        Reason::RemoteChanged { .. } => 8,
+        Reason::Requested => 9,
+        Reason::Expired { .. } => 10,
+        Reason::PreviousFailed => 11,
+        Reason::Unanswered => 12,
+        Reason::FingerprintFormatChanged => 13,
+        Reason::Pending { .. } => 14,
+        Reason::VisibilityChanged { .. } => 15,
+        Reason::OwnerChanged { .. } => 16,
+        Reason::Moved { .. } => 17,
+        Reason::Superseded { .. } => 18,
+        Reason::RemovedFromManifest { .. } => 19,
+    }
+}
+const REASONS: usize = 20;
+
+/// A plan of one step: its line, and its one reason.
+struct Told(String, Reason);
+
+fn told(model: &Model, workspace: Workspace, options: &Options) -> Told {
+    let facts = model.facts(&workspace);
+    told_of(model, workspace, &facts, options)
+}
+
+fn told_of(model: &Model, workspace: Workspace, facts: &Facts, options: &Options) -> Told {
+    let plan = planned(model, workspace, facts, options).plan;
+    let [line] = &lines(&plan)[..] else { panic!("{:?}", lines(&plan)) };
+    let [reason] = &plan.steps[0].reasons[..] else { panic!("{line}") };
+    Told(line.clone(), reason.clone())
+}
+
+fn plain(model: &Model, workspace: Workspace) -> Told {
+    told(model, workspace, &Options::default())
+}
+
+fn one() -> Vec<Unit> {
+    vec![built("a", "", &[])]
+}
+
+/// The first unit as it was built with other inputs.
+fn otherwise(key: &str) -> Model {
+    let mut model = begin(one());
+    let entry = model.state.entries.values_mut().next().unwrap();
+    let last = entry.built.as_mut().unwrap();
+    last.inputs.set(key, "other");
+    last.fingerprint = last.inputs.fingerprint();
+    model
+}
+
+fn of_content() -> Vec<Told> {
+    let changed = plain(&begin(one()), world(vec![built("a", "other", &[])]));
+    let mut arg = built("a", "", &[]);
+    build_of(&mut arg).args = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
+    let base = |words: &str| vec![built("a", words, &[]), built("b", "", &[0])];
+    let mut half = begin(base("one"));
+    let two = world(base("two"));
+    let decision = planned(&half, two, &half.facts(&world(Vec::new())), &Options::default());
+    half.apply(&decision, |step| if step == 0 { COMPLETE } else { Done::Not });
+    vec![
+        plain(&Model::default(), world(one())),
+        plain(&otherwise("context"), world(one())),
+        changed,
+        plain(&begin(one()), world(vec![arg])),
+        plain(&half, world(base("two"))),
+        plain(&otherwise("format"), world(one())),
+    ]
+}
+
+fn of_pins() -> Vec<Told> {
+    let upgraded = |unit: fn() -> Unit| {
+        let mut model = Model::upgrading();
+        apply(&mut model, world(vec![unit()]), COMPLETE);
+        model.epoch += 1;
+        plain(&model, world(vec![unit()]))
+    };
+    vec![upgraded(|| on("debian:12", built("a", "", &[]))), upgraded(|| mirrored("a", "redis:7"))]
+}
+
+fn of_the_service() -> Vec<Told> {
+    let mut gone = begin(one());
+    gone.images.clear();
+    let mut replaced = begin(one());
+    replaced.meddle(&[(0, super::model::Meddling::Replace)]);
+    let mut failed = Model::default();
+    apply(&mut failed, world(one()), Done::Ended(Outcome::Failed));
+    let mut pending = Model::default();
+    apply(&mut pending, world(one()), Done::Started);
+    let mirror = || vec![mirrored("a", "redis:7")];
+    let mut asked = Model::default();
+    apply(&mut asked, world(mirror()), Done::Asked(true));
+    let silent = Facts::default();
+    vec![
+        plain(&gone, world(one())),
+        plain(&replaced, world(one())),
+        plain(&failed, world(one())),
+        told_of(&asked, world(mirror()), &silent, &Options::default()),
+        plain(&pending, world(one())),
+    ]
+}
+
+fn of_wishes() -> Vec<Told> {
+    let replace = Options { replace: vec!["a".parse().unwrap()], ..Options::default() };
+    let mut old = begin(one());
+    old.now += SignedDuration::from_hours(24 * 8);
+    let aging = Unit { max_age: Some(WEEK), ..built("a", "", &[]) };
+    let public = Unit { visibility: Some(Visibility::Public), ..built("a", "", &[]) };
+    let team = Unit { owner: Some(Owner::Team("t".to_owned())), ..built("a", "", &[]) };
+    let tagged = |words: &str| vec![open("{fingerprint}", built("a", words, &[]))];
+    let mut half = begin(tagged("one"));
+    let facts = half.facts(&world(Vec::new()));
+    let decision = planned(&half, world(tagged("two")), &facts, &Options::default());
+    half.apply(&decision, |step| if step == 0 { COMPLETE } else { Done::Not });
+    let renamed = moving(&[("a", "b")], world(vec![built("b", "", &[])]));
+    vec![
+        told(&begin(one()), world(one()), &replace),
+        plain(&old, world(vec![aging])),
+        plain(&begin(one()), world(vec![public])),
+        plain(&begin(one()), world(vec![team])),
+        plain(&begin(one()), renamed),
+        plain(&half, world(tagged("two"))),
+        plain(&begin(one()), world(Vec::new())),
+    ]
+}
+
+#[test]
+fn each_reason_alone() {
+    let all = [of_content(), of_pins(), of_the_service(), of_wishes()];
+    let mut all: Vec<Told> = all.into_iter().flatten().collect();
+    all.sort_by_key(|told| place(&told.1));
+    let places: Vec<usize> = all.iter().map(|told| place(&told.1)).collect();
+    assert_eq!(places, (0..REASONS).collect::<Vec<_>>());
+    let lines: Vec<&str> = all.iter().map(|told| told.0.as_str()).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    build a:v1: new
+    build a:v1: context changed
+    build a:v1: Dockerfile changed
+    build a:v1: args.A changed
+    build b:v1: base a:v1 changes
+    build a:v1: base debian:12 moved 4266a71b30bd -> 1d64f6d9c846
+    mirror a:v1: upstream redis:7 moved 8d47a244e98a -> 5217fd8d4062
+    build a:v1: the service does not have it any more
+    build a:v1: somebody else replaced it on 2026-11-01 04:00 UTC
+    build a:v1: asked for
+    build a:v1: 8 days old
+    build a:v1: the last build did not succeed
+    mirror a:v1: whether the service took it is not known
+    build a:v1: imgplan digests in a new way
+    adopt a:v1: its build is under way
+    update a:v1: visibility private -> public
+    update a:v1: owner personal -> team:t
+    update b:v1: was a:v1
+    forget a:d879c4012cc2: a:e28ff8f44846 has its place, image kept
+    forget a:v1: removed from the manifest, image kept
+    ");
+}
+
+/// Who may pull it is in the fingerprint of nothing: it is noted, and no reason.
+#[test]
+fn what_the_manifest_does_not_say_is_no_reason() {
+    let mut model = begin(one());
+    model.meddle(&[(0, super::model::Meddling::Show(Visibility::Public))]);
+    let facts = model.facts(&world(one()));
+    let decision = planned(&model, world(one()), &facts, &Options::default());
+    assert!(decision.plan.is_noop() && decision.plan.drift == 1);
+    assert!(matches!(&decision.noted[..], [Record::Known { .. }]), "{:?}", decision.noted);
+}
+
+/// A registry that stands still moves no pin.
+#[test]
+fn a_pin_that_stays_is_no_reason() {
+    let mut model = Model::upgrading();
+    let unit = || vec![on("debian:12", built("a", "", &[]))];
+    apply(&mut model, world(unit()), COMPLETE);
+    assert_eq!(
+        model.state.pins["docker.io/library/debian:12"],
+        pin("docker.io/library/debian:12", 0)
+    );
+    for upgrade in [true, false] {
+        model.upgrade = upgrade;
+        let facts = model.facts(&world(unit()));
+        assert!(planned(&model, world(unit()), &facts, &Options::default()).plan.is_noop());
+    }
+}

@@ -1,0 +1,129 @@
+//! Plans that are kept in a file: just what was agreed to is done, once, or nothing.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::super::{Action, Change, Decision, Options, SavedPlan};
+use super::model::{COMPLETE, Done, Model, done};
+use super::properties::{past, replace};
+use super::world::{Manifest, build_of};
+use crate::base::name::Visibility;
+use crate::manifest::Workspace;
+use crate::manifest::workspace::Origin;
+use crate::state::{Failed, Inputs, State};
+
+fn save(model: &Model, decision: &Decision, options: &Options) -> SavedPlan {
+    let pins = BTreeMap::new();
+    let saved = SavedPlan::new(&decision.plan, &model.state, "service", options, &pins, model.now);
+    let text = serde_json::to_string(&saved).unwrap();
+    let read: SavedPlan = serde_json::from_str(&text).unwrap();
+    assert_eq!(read, saved);
+    assert_eq!(read.options().unwrap(), *options);
+    read
+}
+
+/// Plans anew, and holds that against what was saved.
+fn recheck(
+    saved: &SavedPlan,
+    model: &Model,
+    workspace: Workspace,
+    state: &State,
+) -> Result<super::super::Plan, Vec<String>> {
+    let facts = model.facts(&workspace);
+    let options = saved.options().unwrap();
+    let fresh = super::super::decide(workspace, &facts, state, &options).plan;
+    let stale = saved.check(fresh, state);
+    stale.map_err(|stale| stale.into_iter().map(|stale| stale.image.to_string()).collect())
+}
+
+fn of(manifest: &Manifest, change: impl FnOnce(&mut Workspace)) -> Workspace {
+    let mut workspace = manifest.workspace();
+    change(&mut workspace);
+    workspace
+}
+
+proptest! {
+    #[test]
+    fn a_saved_plan_is_done_once_or_not_at_all(
+        (past, manifest) in past(),
+        replace in replace(),
+        prune in any::<bool>(),
+        fresh in prop::bool::weighted(0.2),
+        done in prop::collection::vec(done(), 24),
+        all in any::<bool>(),
+    ) {
+        let mut model = if fresh { Model::default() } else { past.model() };
+        let options = Options { replace, prune, ..Options::default() };
+        let decision = model.decide(&manifest, &options);
+        let saved = save(&model, &decision, &options);
+        let same = recheck(&saved, &model, manifest.workspace(), &model.state);
+        prop_assert_eq!(same.as_ref(), Ok(&decision.plan));
+        let before = model.clone();
+        model.apply(&decision, |step| {
+            if all { COMPLETE } else { done.get(step).copied().unwrap_or(Done::Not) }
+        });
+        let after = recheck(&saved, &model, manifest.workspace(), &model.state);
+        if all && !decision.plan.is_noop() {
+            prop_assert!(after.is_err(), "it was done already");
+        } else if model.state.entries == before.state.entries && model.images == before.images {
+            prop_assert_eq!(after, Ok(decision.plan), "nothing came of it");
+        }
+    }
+
+    #[test]
+    fn a_step_that_is_not_as_it_was_is_told(
+        (past, manifest) in past(),
+        replace in replace(),
+        prune in any::<bool>(),
+    ) {
+        let model = past.model();
+        let options = Options { replace, prune, ..Options::default() };
+        let decision = model.decide(&manifest, &options);
+        let saved = save(&model, &decision, &options);
+        for step in &decision.plan.steps {
+            let stale = |state: &State, workspace: Workspace| {
+                let stale = recheck(&saved, &model, workspace, state).expect_err("it is stale");
+                assert!(stale.contains(&step.key.to_string()), "{}: {stale:?}", step.key);
+            };
+            // What the lockfile has of it.
+            let key = match &step.action {
+                Action::Update { change: Change { from: Some(from), .. }, .. } => from,
+                _ => &step.key,
+            };
+            if let Some(entry) = model.state.entries.get(key) {
+                let mut state = model.state.clone();
+                state.entries.get_mut(key).unwrap().protect ^= true;
+                stale(&state, manifest.workspace());
+                let mut state = model.state.clone();
+                let failed = entry.builds().next().map(|build| Failed {
+                    fingerprint: Inputs::default().fingerprint(),
+                    build: build.clone(),
+                });
+                state.entries.get_mut(key).unwrap().failed = failed;
+                if state != model.state {
+                    stale(&state, manifest.workspace());
+                }
+            }
+            // What the manifest says of it.
+            let Some(id) = step.unit() else { continue };
+            if let Action::Make(_) = &step.action {
+                stale(&model.state, of(&manifest, |workspace| {
+                    let unit = &mut workspace.units[id.0];
+                    unit.visibility = match unit.visibility {
+                        Some(Visibility::Public) => Some(Visibility::Private),
+                        _ => Some(Visibility::Public),
+                    };
+                }));
+                if let Origin::Build(_) = decision.workspace.unit(id).origin
+                    && decision.workspace.unit(id).content_tag.is_none()
+                {
+                    stale(&model.state, of(&manifest, |workspace| {
+                        let build = build_of(&mut workspace.units[id.0]);
+                        build.target = Some("other".to_owned());
+                    }));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Plans of some units only.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::super::{Options, Pattern, Plan, Selection, Step};
+use super::model::{COMPLETE, Done, Model, lines};
+use super::properties::{past, replace, whole};
+use super::world::{built, open, world};
+use crate::base::name::ImageRef;
+use crate::manifest::Workspace;
+use crate::manifest::workspace::UnitId;
+
+fn patterns(names: &[u8]) -> Vec<Pattern> {
+    names.iter().map(|name| format!("u{name}").parse().unwrap()).collect()
+}
+
+fn selected(workspace: &Workspace, selection: &Selection) -> BTreeSet<UnitId> {
+    let mut excluded = BTreeSet::new();
+    for (index, unit) in workspace.units.iter().enumerate() {
+        let named = selection.excludes.iter().any(|pattern| pattern.matches(unit));
+        if named || unit.needs.iter().any(|need| excluded.contains(need)) {
+            excluded.insert(UnitId(index));
+        }
+    }
+    let targeted = |id: &UnitId| {
+        let unit = workspace.unit(*id);
+        let named = selection.targets.iter().any(|pattern| pattern.matches(unit));
+        (selection.targets.is_empty() || named) && !excluded.contains(id)
+    };
+    (0..workspace.units.len()).map(UnitId).filter(targeted).collect()
+}
+
+fn by_key<'p>(plan: &'p Plan) -> impl Fn(&ImageRef) -> Option<&'p Step> {
+    |key| plan.steps.iter().find(|step| step.key == *key)
+}
+
+proptest! {
+    #[test]
+    fn a_part_of_a_plan_is_just_what_was_asked_for_and_needed(
+        (past, manifest) in past(),
+        replace in replace(),
+        prune in any::<bool>(),
+        (targets, excludes) in (
+            prop::collection::vec(0u8..8, 0..4),
+            prop::collection::vec(0u8..8, 0..2),
+        ),
+    ) {
+        let model = past.model();
+        let all = Options { replace, prune, ..Options::default() };
+        let selection = Selection {
+            targets: patterns(&targets),
+            excludes: patterns(&excludes),
+            ..Selection::default()
+        };
+        let some = Options { selection: selection.clone(), ..all.clone() };
+        let full = model.decide(&manifest, &all);
+        let part = model.decide(&manifest, &some);
+        // What is learned, and noted, does not depend on what was asked for: a build that waits to be
+        // started is not given up because the plan leaves it out.
+        prop_assert_eq!(&part.learned, &full.learned);
+        let of_full = by_key(&full.plan);
+        let wanted = selected(&part.workspace, &selection);
+        for step in &part.plan.steps {
+            let same = of_full(&step.key).expect("the full plan has it");
+            prop_assert_eq!((&same.action, &same.reasons), (&step.action, &step.reasons));
+            let keys = |plan: &Plan, step: &Step| -> Vec<ImageRef> {
+                step.needs.iter().map(|need| plan.steps[need.0].key.clone()).collect()
+            };
+            prop_assert_eq!(keys(&full.plan, same), keys(&part.plan, step), "its needs are there");
+            let added = step.unit().is_some_and(|unit| !wanted.contains(&unit));
+            prop_assert_eq!(step.added, added, "{}", step.key);
+            let excluded = |pattern: &Pattern| match step.unit() {
+                Some(unit) => pattern.matches(part.workspace.unit(unit)),
+                None => pattern.matches_key(&step.key),
+            };
+            prop_assert!(!selection.excludes.iter().any(excluded), "{} is excluded", step.key);
+        }
+        let of_part = by_key(&part.plan);
+        let mut added = BTreeSet::new();
+        for step in &full.plan.steps {
+            let is_wanted = step.unit().is_some_and(|unit| wanted.contains(&unit));
+            prop_assert!(!is_wanted || of_part(&step.key).is_some(), "{} is left out", step.key);
+        }
+        for step in &part.plan.steps {
+            added.extend(step.needs.iter().map(|need| part.plan.steps[need.0].key.clone()));
+        }
+        for step in part.plan.steps.iter().filter(|step| step.added) {
+            prop_assert!(added.contains(&step.key), "nothing needs {}", step.key);
+        }
+        if !selection.is_all() {
+            let partial = part.plan.partial.unwrap();
+            prop_assert_eq!(partial.left, full.plan.steps.len() - part.plan.steps.len());
+            prop_assert_eq!(partial.selected, wanted.len());
+            let changed = wanted
+                .iter()
+                .filter(|id| full.plan.steps.iter().any(|step| step.unit() == Some(**id)));
+            prop_assert_eq!(part.plan.unchanged.len(), wanted.len() - changed.count());
+        }
+    }
+
+    #[test]
+    fn a_part_and_then_the_whole_is_the_whole(
+        (past, manifest) in past(),
+        prune in any::<bool>(),
+        targets in prop::collection::vec(0u8..8, 1..4),
+    ) {
+        let mut at_once = past.model();
+        let mut in_two = at_once.clone();
+        let all = Options { prune, ..Options::default() };
+        let selection = Selection { targets: patterns(&targets), ..Selection::default() };
+        let some = Options { selection, ..all.clone() };
+        whole(&mut at_once, &manifest, &all);
+        whole(&mut in_two, &manifest, &some);
+        whole(&mut in_two, &manifest, &all);
+        prop_assert_eq!(at_once.gist(), in_two.gist());
+        prop_assert_eq!(&at_once.state.pins, &in_two.state.pins);
+        let images = |model: &Model| -> Vec<String> {
+            let images = model.images.iter();
+            images.map(|(key, image)| format!("{key:?} {:?} {}", image.content, image.visibility)).collect()
+        };
+        prop_assert_eq!(images(&at_once), images(&in_two));
+    }
+}
+
+/// What goes because another has its place does not go before that.
+#[test]
+fn an_old_tag_goes_with_the_unit_that_has_its_place() {
+    let units =
+        |words: &str| vec![open("{fingerprint}", built("a", words, &[])), built("b", words, &[])];
+    let mut model = Model::default();
+    let mut plan = |words: &str, target: &str, done: Option<Done>| {
+        let targets = vec![target.parse().unwrap()];
+        let selection = Selection { targets, ..Selection::default() };
+        let options = Options { prune: true, selection, ..Options::default() };
+        let facts = model.facts(&world(Vec::new()));
+        let decision = super::super::decide(world(units(words)), &facts, &model.state, &options);
+        done.into_iter().for_each(|done| model.apply(&decision, |_| done));
+        lines(&decision.plan).iter().map(|line| line[..8].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(plan("one", "*", Some(COMPLETE)), ["build a:", "build b:"]);
+    assert_eq!(plan("two", "b", None), ["build b:"]);
+    assert_eq!(plan("two", "a", None), ["build a:", "remove a"]);
+    assert_eq!(plan("two", "a", Some(COMPLETE)), ["build a:", "remove a"]);
+    assert_eq!(plan("two", "*", None), ["build b:"]);
+}

@@ -1,0 +1,325 @@
+//! Workspaces: units made by hand, and random manifests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::base::name::{ImageRef, Owner, Platform, TagTemplate, Visibility};
+use crate::base::source::Span;
+use crate::dockerfile::Dockerfile;
+use crate::manifest::Workspace;
+use crate::manifest::workspace::{
+    BuildOrigin, ExternalBase, Moved, Origin, Removed, ServiceSettings, Unit, UnitId, UnitPattern,
+};
+
+/// A unit that is built from a Dockerfile of one comment.
+pub(super) fn built(name: &str, words: &str, needs: &[usize]) -> Unit {
+    let dockerfile = Dockerfile::parse(&format!("# {words}\nFROM scratch\n")).unwrap();
+    let origin = Origin::Build(BuildOrigin {
+        context: PathBuf::from("."),
+        dockerfile_path: PathBuf::from("Dockerfile"),
+        dockerfile_inside: Some("Dockerfile".to_owned()),
+        args: BTreeMap::new(),
+        target: None,
+        dockerfile: Arc::new(dockerfile),
+        bases: Vec::new(),
+        externals: Vec::new(),
+    });
+    unit(name, origin, needs)
+}
+
+/// What a unit is built from.
+pub(super) fn build_of(unit: &mut Unit) -> &mut BuildOrigin {
+    match &mut unit.origin {
+        Origin::Build(build) => build,
+        Origin::Mirror(_) => panic!("{} is mirrored", unit.key),
+    }
+}
+
+/// The unit with a base outside of the manifest.
+pub(super) fn on(image: &str, mut unit: Unit) -> Unit {
+    let base = ExternalBase { range: 0..0, image: image.to_owned(), span: Span::new(0, 0) };
+    build_of(&mut unit).externals.push(base);
+    unit
+}
+
+/// A unit that is mirrored.
+pub(super) fn mirrored(name: &str, source: &str) -> Unit {
+    unit(name, Origin::Mirror(source.parse().unwrap()), &[])
+}
+
+/// The unit with a tag that holds its fingerprint.
+pub(super) fn open(template: &str, unit: Unit) -> Unit {
+    let template: TagTemplate = template.parse().unwrap();
+    let mut key = unit.key.clone();
+    key.tag = template.open_tag();
+    Unit { key, content_tag: Some(template), ..unit }
+}
+
+fn unit(name: &str, origin: Origin, needs: &[usize]) -> Unit {
+    let key = if name.contains(':') { name.to_owned() } else { format!("{name}:v1") };
+    let key: ImageRef = key.parse().unwrap();
+    Unit {
+        image: key.name.clone(),
+        key,
+        content_tag: None,
+        platform: Platform::Amd64,
+        owner: None,
+        visibility: None,
+        timeout: None,
+        max_age: None,
+        protect: None,
+        groups: BTreeSet::new(),
+        labels: BTreeMap::new(),
+        origin,
+        needs: needs.iter().map(|&need| UnitId(need)).collect(),
+        depth: 0,
+        span: Span::new(0, 0),
+    }
+}
+
+/// A manifest of these units, bases first.
+pub(super) fn world(units: Vec<Unit>) -> Workspace {
+    Workspace {
+        root: PathBuf::from("."),
+        images: units.len(),
+        units,
+        settings: ServiceSettings::default(),
+        moved: Vec::new(),
+        removed: Vec::new(),
+        warnings: Vec::new(),
+        skipped: Vec::new(),
+        sources: Arc::default(),
+    }
+}
+
+fn pattern(text: &str) -> UnitPattern {
+    text.parse().unwrap()
+}
+
+/// The manifest that says of names what they are called now.
+pub(super) fn moving(pairs: &[(&str, &str)], world: Workspace) -> Workspace {
+    let moved = |(from, to): &(&str, &str)| Moved {
+        from: pattern(from),
+        to: pattern(to),
+        span: Span::new(0, 0),
+    };
+    Workspace { moved: pairs.iter().map(moved).collect(), ..world }
+}
+
+/// The manifest that says of names that they are gone, and whether they are to be deleted.
+pub(super) fn removing(names: &[(&str, bool)], world: Workspace) -> Workspace {
+    let removed = |(from, destroy): &(&str, bool)| Removed {
+        from: pattern(from),
+        destroy: *destroy,
+        span: Span::new(0, 0),
+    };
+    Workspace { removed: names.iter().map(removed).collect(), ..world }
+}
+
+/// How old a unit of a random manifest may become.
+pub(super) const WEEK: Duration = Duration::from_secs(7 * 86_400);
+
+/// The tag of a unit of a random manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tagged {
+    V1,
+    V2,
+    Content,
+}
+
+/// What an image of a random manifest is like; its name is its number.
+#[derive(Debug, Clone)]
+pub(super) struct Like {
+    pub(super) name: u8,
+    pub(super) words: u8,
+    /// Numbers of images; only lower ones count.
+    pub(super) needs: Vec<u8>,
+    pub(super) visibility: Option<Visibility>,
+    pub(super) team: Option<bool>,
+    pub(super) mirror: bool,
+    pub(super) platforms: &'static [Platform],
+    pub(super) tag: Tagged,
+    pub(super) aging: bool,
+    pub(super) protect: Option<bool>,
+    pub(super) external: bool,
+    pub(super) arg: Option<u8>,
+}
+
+/// A random manifest.
+#[derive(Debug, Clone)]
+pub(super) struct Manifest {
+    pub(super) likes: Vec<Like>,
+    /// Numbers, and whether only the tag `v1` is meant.
+    moved: Vec<(u8, u8, bool)>,
+    removed: Vec<(u8, bool)>,
+}
+
+const NAMES: u8 = 8;
+
+fn like() -> impl Strategy<Value = Like> {
+    let visibility = prop_oneof![
+        2 => Just(None),
+        1 => Just(Some(Visibility::Public)),
+        1 => Just(Some(Visibility::Private)),
+    ];
+    let platforms = prop_oneof![
+        4 => Just(&[Platform::Amd64][..]),
+        1 => Just(&[Platform::Arm64][..]),
+        1 => Just(&Platform::ALL[..]),
+    ];
+    let tag = prop_oneof![
+        4 => Just(Tagged::V1),
+        1 => Just(Tagged::V2),
+        2 => Just(Tagged::Content),
+    ];
+    let protect = prop_oneof![6 => Just(None), 1 => Just(Some(true)), 1 => Just(Some(false))];
+    let team = prop_oneof![4 => Just(None), 1 => Just(Some(true)), 1 => Just(Some(false))];
+    let needs = prop::collection::vec(0..NAMES, 0..3);
+    let first = (0..NAMES, 0u8..3, needs, visibility, team, prop::bool::weighted(0.3));
+    let flags = (prop::bool::weighted(0.2), protect, prop::bool::weighted(0.2));
+    let arg = prop::option::weighted(0.1, 0u8..2);
+    (first, platforms, tag, flags, arg).prop_map(|(first, platforms, tag, flags, arg)| {
+        let (name, words, needs, visibility, team, mirror) = first;
+        let (aging, protect, external) = flags;
+        Like {
+            name,
+            words,
+            needs,
+            visibility,
+            team,
+            mirror,
+            platforms,
+            tag,
+            aging,
+            protect,
+            external,
+            arg,
+        }
+    })
+}
+
+pub(super) fn manifest() -> impl Strategy<Value = Manifest> {
+    let likes = prop::collection::vec(like(), 0..9);
+    let moved = prop::collection::vec((0..NAMES, 0..NAMES, any::<bool>()), 0..4);
+    let removed = prop::collection::vec((0..NAMES, any::<bool>()), 0..3);
+    (likes, moved, removed).prop_map(|(likes, moved, removed)| {
+        let mut names = BTreeSet::new();
+        let likes = likes.into_iter().filter(|like| names.insert(like.name)).collect();
+        Manifest { likes, moved, removed }
+    })
+}
+
+/// A manifest, and another that changes some of it.
+pub(super) fn two_manifests() -> impl Strategy<Value = (Manifest, Manifest)> {
+    let one = (manifest(), manifest(), prop::collection::vec(any::<bool>(), NAMES as usize));
+    one.prop_map(|(before, other, fresh)| {
+        let mut after = other.clone();
+        let is_fresh = |like: &Like| fresh.get(usize::from(like.name)) == Some(&true);
+        after.likes.retain(is_fresh);
+        after.likes.extend(before.likes.iter().filter(|like| !is_fresh(like)).cloned());
+        (before, after)
+    })
+}
+
+impl Manifest {
+    /// The units, in the order that the manifest's loader gives them.
+    pub(super) fn workspace(&self) -> Workspace {
+        let mut units: Vec<Unit> = self.likes.iter().flat_map(units).collect();
+        let names: Vec<(ImageRef, Platform)> =
+            units.iter().map(|unit| (unit.key.clone(), unit.platform)).collect();
+        let depth = |index: usize| self.depth(&names[index].0);
+        let mut order: Vec<usize> = (0..units.len()).collect();
+        order.sort_by_key(|&index| (depth(index), names[index].0.clone()));
+        let place = |name: &str, platform| {
+            let same = |&index: &usize| names[index].0.name.as_str() == name;
+            let of = |&index: &usize| same(&index) && names[index].1 == platform;
+            let place = order.iter().position(|index| of(index));
+            place.or_else(|| order.iter().position(|index| same(index))).map(UnitId)
+        };
+        for (unit, like) in units.iter_mut().zip(self.of_units()) {
+            let needs = like.needs.iter().filter(|need| **need < like.name && !like.mirror);
+            let needs = needs.filter_map(|need| place(&format!("u{need}"), unit.platform));
+            unit.needs = needs.collect::<BTreeSet<_>>().into_iter().collect();
+        }
+        let mut slots: Vec<Option<Unit>> = units.into_iter().map(Some).collect();
+        let mut workspace = world(order.into_iter().filter_map(|at| slots[at].take()).collect());
+        let has = |name: u8| self.likes.iter().any(|like| like.name == name);
+        let (mut from, mut to) = (BTreeSet::new(), BTreeSet::new());
+        for (old, new, tagged) in &self.moved {
+            if !has(*old) && has(*new) && from.insert((old, tagged)) && to.insert((new, tagged)) {
+                let tag = if *tagged { ":v1" } else { "" };
+                let new = format!("u{new}{tag}");
+                let is = |unit: &Unit| pattern(&new).matches(&unit.key);
+                if workspace.units.iter().any(is) {
+                    let (from, to) = (pattern(&format!("u{old}{tag}")), pattern(&new));
+                    workspace.moved.push(Moved { from, to, span: Span::new(0, 0) });
+                }
+            }
+        }
+        workspace.moved.sort_by_key(|moved| (moved.from.tag.is_none(), moved.from.clone()));
+        let mut removed = BTreeSet::new();
+        for (name, destroy) in &self.removed {
+            if !has(*name) && from.iter().all(|(from, _)| *from != name) && removed.insert(name) {
+                let from = pattern(&format!("u{name}"));
+                workspace.removed.push(Removed { from, destroy: *destroy, span: Span::new(0, 0) });
+            }
+        }
+        workspace
+    }
+
+    fn of_units(&self) -> impl Iterator<Item = &Like> {
+        self.likes.iter().flat_map(|like| like.platforms.iter().map(move |_| like))
+    }
+
+    fn depth(&self, key: &ImageRef) -> usize {
+        let name = |like: &Like| format!("u{}", like.name);
+        let Some(like) = self.likes.iter().find(|like| name(like) == key.name.as_str()) else {
+            return 0;
+        };
+        let needs = like.needs.iter().filter(|need| **need < like.name && !like.mirror);
+        let needs = needs.filter(|need| self.likes.iter().any(|other| other.name == **need));
+        let below = needs.map(|need| self.depth(&format!("u{need}:v1").parse().unwrap()) + 1);
+        below.max().unwrap_or(0)
+    }
+}
+
+/// The units of one image, which do not know yet what they need.
+fn units(like: &Like) -> Vec<Unit> {
+    let tag = match like.tag {
+        Tagged::V1 => "v1",
+        Tagged::V2 => "v2",
+        Tagged::Content => "c-{fingerprint}",
+    };
+    let of = |platform: &Platform| {
+        let template: TagTemplate = tag.parse().unwrap();
+        let template = match like.platforms {
+            [_] => template,
+            _ => template.with_suffix(*platform).unwrap(),
+        };
+        let name = format!("u{}:{}", like.name, template.open_tag());
+        let mut unit = if like.mirror {
+            mirrored(&name, &format!("redis:{}", like.words))
+        } else {
+            let mut unit = built(&name, &like.words.to_string(), &[]);
+            if like.external {
+                unit = on("debian:12", unit);
+            }
+            let arg = like.arg.map(|arg| ("A".to_owned(), arg.to_string()));
+            build_of(&mut unit).args.extend(arg);
+            unit
+        };
+        unit.content_tag = template.has_fingerprint().then_some(template);
+        unit.platform = *platform;
+        unit.visibility = like.visibility;
+        unit.owner =
+            like.team.map(|team| if team { Owner::Team("t".into()) } else { Owner::Personal });
+        unit.max_age = like.aging.then_some(WEEK);
+        unit.protect = like.protect;
+        unit
+    };
+    like.platforms.iter().map(of).collect()
+}
