@@ -177,7 +177,7 @@ async fn carry_out(
     let exit = failure.as_ref().map_or_else(|| exit(&summary, args.detailed_exitcode), |f| f.exit);
     let stopped = matches!(summary.stopped, Some(Stop::Interrupted(_)));
     let next = (!summary.is_complete())
-        .then(|| next::command(settings, args, &next::not_begun(plan, workspace, &summary)));
+        .then(|| next::command(settings, args, &next::still_asked_for(plan, workspace, &summary)));
     let elapsed = began.elapsed();
     let end = move |ui: &mut Ui| {
         // Told even where the lockfile could not be written: the journal has it.

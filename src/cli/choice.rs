@@ -78,7 +78,7 @@ pub(super) struct LookArgs {
 }
 
 impl ChoiceArgs {
-    /// The flags that say what these options are, but for what was to be made again: that is on record.
+    /// The flags that say what these options are, but for what was to be made again: of that only some may be left.
     pub(super) fn of(options: &plan::Options) -> Self {
         let Selection { targets, groups, excludes } = options.selection.clone();
         let groups = groups.into_iter().collect();

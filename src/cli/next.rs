@@ -40,13 +40,20 @@ fn beginning(settings: &Settings) -> String {
     command
 }
 
-/// What was to be made again because that was asked for, and was not begun. What was begun, or failed,
-/// is so on record: to ask for it twice would make it twice.
-pub(super) fn not_begun(plan: &Plan, workspace: &Workspace, summary: &Summary) -> Vec<String> {
-    let skipped: HashSet<&ImageRef> = summary.skipped.iter().map(|(key, _)| key).collect();
+/// What was to be made again because that was asked for, and was not, and is not under way either. What
+/// is, is so on record: to ask for it twice would make it twice.
+pub(super) fn still_asked_for(
+    plan: &Plan,
+    workspace: &Workspace,
+    summary: &Summary,
+) -> Vec<String> {
+    let failed = summary.failures.iter().filter(|failure| !failure.pending);
+    let failed = failed.map(|failure| &failure.unit);
+    let left: HashSet<&ImageRef> =
+        summary.skipped.iter().map(|(key, _)| key).chain(failed).collect();
     let name = |step: &Step| {
         let unit = workspace.unit(step.unit()?);
-        let asked = step.reasons.contains(&Reason::Requested) && skipped.contains(&step.key);
+        let asked = step.reasons.contains(&Reason::Requested) && left.contains(&step.key);
         // The tag of what is not made yet means nothing to the next run.
         let by_content = unit.content_tag.is_some();
         asked.then(|| if by_content { unit.image.to_string() } else { step.key.to_string() })

@@ -60,6 +60,7 @@ pub(super) fn check(saved: &SavedPlan, fresh: Plan, state: &State) -> Result<Pla
         }
         let of = saved.steps.len();
         let are = match stale.len() {
+            1 if of == 1 => "its only step is not as it was".to_owned(),
             1 => format!("1 of its {of} steps is not as it was"),
             many => format!("{many} of its {of} steps are not as they were"),
         };

@@ -60,18 +60,8 @@ impl<'a> Identifier<'a> {
             None => previous,
         };
         let must = self.must(unit, origin);
-        let again = again(origin, self.facts, must.is_some());
-        let mut inputs = self.inputs(workspace, id, again);
-        let mut fingerprint = inputs.fingerprint();
-        // What was to be made once more, and failed, still is.
-        if let Some(failed) = origin.and_then(|origin| origin.entry.failed.as_ref())
-            && failed.fingerprint != fingerprint
-        {
-            let more = self.inputs(workspace, id, again.saturating_add(1));
-            if more.fingerprint() == failed.fingerprint {
-                (inputs, fingerprint) = (more, failed.fingerprint);
-            }
-        }
+        let inputs = self.inputs(workspace, id, again(origin, self.facts, must.is_some()));
+        let fingerprint = inputs.fingerprint();
         if let Some(template) = &unit.content_tag {
             let tag = template.with_fingerprint(&fingerprint);
             self.settled.insert(id, ImageRef { name: unit.key.name.clone(), tag });
@@ -144,7 +134,7 @@ fn again(previous: Option<Previous<'_>>, facts: &Facts, must: bool) -> u32 {
     let of = |inputs: &Inputs| inputs.get("again").and_then(|n| n.parse().ok()).unwrap_or(0);
     let built = entry.built.as_ref().map_or(0, |built| of(&built.inputs));
     let submitted = entry.submitted.as_ref().map(|submitted| of(&submitted.inputs));
-    let pending = alive(entry, facts).map(|pending| of(&pending.inputs));
+    let pending = under_way(entry, facts).map(|pending| of(&pending.inputs));
     let begun = submitted.into_iter().chain(pending).fold(built, u32::max);
     if must && begun == built { built.saturating_add(1) } else { begun }
 }

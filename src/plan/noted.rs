@@ -115,14 +115,7 @@ fn right_sides(workspace: &Workspace, facts: &Facts, state: &State, taken: &Stat
             let whole = built.filter(|built| built.fingerprint == built.inputs.fingerprint());
             whole.is_some_and(|built| built.inputs.is_like(&wanted))
         };
-        // Of two builds of one image, the later one is what the tag has, whatever is wanted.
-        let later = match (&ours.built, &theirs.built) {
-            (Some(ours), Some(theirs)) if ours.owner == theirs.owner => {
-                ours.completed.zip(theirs.completed).map(|(ours, theirs)| theirs.cmp(&ours))
-            }
-            _ => None,
-        };
-        let take = match later {
+        let take = match later(ours, theirs) {
             Some(Ordering::Greater) => true,
             Some(Ordering::Less) => false,
             Some(Ordering::Equal) | None => is(theirs) && !is(ours),
@@ -140,6 +133,16 @@ fn right_sides(workspace: &Workspace, facts: &Facts, state: &State, taken: &Stat
         }
     }
     records
+}
+
+/// Whether theirs was built later than ours. Of two builds of one image, the later one is what the tag
+/// has, whatever is wanted.
+fn later(ours: &Entry, theirs: &Entry) -> Option<Ordering> {
+    let (ours, theirs) = (ours.built.as_ref()?, theirs.built.as_ref()?);
+    if ours.owner != theirs.owner {
+        return None;
+    }
+    Some(theirs.completed?.cmp(&ours.completed?))
 }
 
 fn known(key: &ImageRef, entry: &Entry, built: Option<Built>) -> Record {

@@ -22,16 +22,16 @@ pub(super) async fn images(
     only: Option<HashSet<ImageRef>>,
     facts: &mut Facts,
 ) {
+    facts.only = only;
     let mut owned: HashMap<&Owner, Vec<&ImageRef>> = HashMap::new();
     for (key, entry) in &state.entries {
         if let Some(built) = &entry.built
-            && only.as_ref().is_none_or(|only| only.contains(key))
+            && facts.only.as_ref().is_none_or(|only| only.contains(key))
         {
             owned.entry(&built.owner).or_default().push(key);
         }
     }
-    let few = only.is_some();
-    facts.only = only;
+    let few = facts.only.is_some();
     let asked =
         owned.iter().map(async |(owner, keys)| (*owner, of_owner(client, owner, keys, few).await));
     for (owner, answer) in futures::future::join_all(asked).await {

@@ -160,6 +160,18 @@ fn a_rename_that_nobody_declared_is_seen() {
 }
 
 #[test]
+fn whoever_forgot_to_declare_a_rename_is_told_how() {
+    let env = three();
+    let (text, _) = RENAMED.split_once("moved:").unwrap();
+    env.write("imgplan.yaml", text);
+    env.ok(["plan"]).says("add `moved: [{from: lone:v1, to: solo:v1}]`");
+    // Just that, put in, is a rename.
+    env.write("imgplan.yaml", format!("{text}moved: [{{from: lone:v1, to: solo:v1}}]\n"));
+    assert_eq!(writes(&env, &[]), ["PATCH /images"]);
+    env.plans_nothing();
+}
+
+#[test]
 fn what_stands_on_a_renamed_base_gets_its_new_path() {
     let dir = tempfile::tempdir().unwrap();
     let state = Some(dir.path().join("state"));
@@ -277,6 +289,7 @@ fn protection_outlives_the_entry_and_is_only_lifted_by_a_word() {
     for flags in [&[][..], &["--prune", "--max-destroy", "9"]] {
         assert_eq!(writes(&env, flags), [""; 0], "{flags:?}");
         assert!(env.read("imgplan.lock").contains("lone:v1"), "{flags:?}");
+        env.ok(["plan"]).says("1 protected image is not in the manifest and is kept: lone:v1");
     }
     // Without a word it stays protected, though the entry is back.
     env.write("imgplan.yaml", THREE);
@@ -382,7 +395,7 @@ fn what_failed_after_a_base_was_replaced_is_all_that_is_left() {
 
 /// Whoever is told that `imgplan apply` does what is left, can rely on it.
 #[test]
-fn what_was_asked_for_and_failed_is_still_asked_for() {
+fn what_was_asked_for_and_failed_is_asked_for_again() {
     let dir = tempfile::tempdir().unwrap();
     let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
     let mut env = TestEnv::with(config());
@@ -391,13 +404,11 @@ fn what_was_asked_for_and_failed_is_still_asked_for() {
     env.restart(Config { fail: Some("^base".parse().unwrap()), ..config() });
     let failed = env.run(["apply", "--auto-approve", "--replace", "base"]);
     failed.code(1).says("skipped: top:v1, for it needs base:v1");
-    failed.says("Next: mend what failed; then `imgplan apply` does what is left.");
+    failed.says("then `imgplan apply --replace base:v1` does what is left.");
     env.restart(config());
-    assert_snapshot!(steps(&env.ok(["plan"])), @"
-    -/+ base:v1 build the last build did not succeed
-    -/+ top:v1 build base base:v1 changes
-    ");
-    assert_eq!(made(&env, &[]), ["base:v1", "top:v1"]);
+    // Without a word the image of before is as good as it was.
+    env.plans_nothing();
+    assert_eq!(made(&env, &["--replace", "base:v1"]), ["base:v1", "top:v1"]);
     env.plans_nothing();
 }
 

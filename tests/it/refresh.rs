@@ -171,13 +171,14 @@ fn a_visibility_that_nobody_wants_otherwise_is_only_told() {
     publish(&env, "lone:v1");
     let files = env.listing();
     let plan = env.run(["plan", "--detailed-exitcode"]);
-    plan.success();
+    plan.success().says("1 image has another visibility in the service than the lockfile says");
     assert_eq!(env.listing(), files);
     let before = env.server().writes().len();
     let apply = env.apply();
     apply.says("No changes.");
     assert_eq!(env.server().writes().len(), before, "nothing is sent");
     assert_eq!(env.read("imgplan.lock").matches("visibility: public").count(), 1);
+    env.ok(["plan"]).never_says("another visibility");
     env.ok(["plan", "--refresh-only"]).says("No differences. The service lists 3 images.");
 }
 

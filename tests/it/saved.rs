@@ -171,7 +171,7 @@ fn an_image_that_was_deleted_since_is_noticed() {
     env.ok(["plan", "--out", "p"]);
     env.server().send("DELETE", "images/lone/v1", &Value::Null);
     assert_snapshot!(refused(&env), @"
-    × the saved plan is stale, 1 of its 1 steps is not as it was; nothing was done
+    × the saved plan is stale, its only step is not as it was; nothing was done
     │   lone:v1: it is to be another step now, build (the service does not have it any more)
     help: plan again, and look at what changed
     ");

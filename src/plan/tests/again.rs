@@ -84,7 +84,7 @@ fn one_that_is_under_way_is_adopted_and_not_made_once_more() {
 }
 
 #[test]
-fn one_that_died_is_not_adopted_and_still_to_be_made() {
+fn one_that_died_is_neither_adopted_nor_kept_as_made() {
     for done in [Done::Created, Done::Ended(Outcome::Failed), Done::Ended(Outcome::Cancelled)] {
         let mut model = begin();
         let decision = decide(&model, "a");
@@ -92,23 +92,20 @@ fn one_that_died_is_not_adopted_and_still_to_be_made() {
         let plan = planned(&model, "a");
         assert!(plan[0].starts_with("build a:v1: asked for"), "{plan:?}");
         assert_eq!(plan[1..], AGAIN[1..], "{done:?}");
-        let plan = planned(&model, "");
-        assert_eq!(plan[0], "build a:v1: the last build did not succeed", "{done:?}");
-        assert_eq!(plan[1..], AGAIN[1..], "{done:?}");
+        assert_eq!(planned(&model, ""), [""; 0], "the image of before is there: {done:?}");
     }
 }
 
-/// Its context is there, and nobody told it to start: that it was asked for is enough to start it.
+/// Its context is there, and nobody told it to start: it is started where it is still wanted.
 #[test]
-fn one_that_waits_to_be_started_is_started() {
+fn one_that_waits_to_be_started_is_only_started_where_it_is_wanted() {
     let mut model = begin();
     let decision = decide(&model, "a");
     model.apply(&decision, |_| Done::Uploaded);
-    for replace in ["", "a"] {
-        let plan = planned(&model, replace);
-        assert!(plan[0].starts_with("adopt a:v1"), "{plan:?}");
-        assert_eq!(plan[1..], AGAIN[1..]);
-    }
+    assert!(planned(&model, "a")[0].starts_with("adopt a:v1"));
+    let left = decide(&model, "");
+    assert!(left.plan.is_noop());
+    assert_eq!(left.learned.len(), 1, "it is over: {:?}", left.learned);
 }
 
 #[test]
