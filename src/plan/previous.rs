@@ -60,8 +60,8 @@ impl<'s> Lookup<'s> {
     pub fn of(&self, workspace: &Workspace, unit: &Unit) -> Option<Previous<'s>> {
         let own = self.own(&unit.key);
         own.filter(|own| is_known(own.entry))
-            .or_else(|| self.moved(workspace, unit))
             .or_else(|| self.newest(unit))
+            .or_else(|| self.moved(workspace, unit))
             .or(own)
     }
 
