@@ -1,5 +1,5 @@
-//! Sends one request as often as [`retry`](super::retry) allows, each time when its host has a turn
-//! for it, follows it to where it is sent on, and reads its answer.
+//! Sends one request as often as [`retry`] allows, each time when its host has a turn for it, follows
+//! it to where it is sent on, and reads its answer.
 
 use std::sync::Arc;
 use std::time::Duration;
