@@ -87,7 +87,8 @@ impl<'a> Identifier<'a> {
         let completed = built.completed.or_else(listed)?;
         let (now, max) = (self.facts.now?, unit.max_age?);
         let age = Duration::try_from(now.duration_since(completed)).ok()?;
-        expired(key, completed, now, max).then_some(Reason::Expired { age_seconds: age.as_secs() })
+        expired(&unit.shown(), completed, now, max)
+            .then_some(Reason::Expired { age_seconds: age.as_secs() })
     }
 }
 
@@ -155,10 +156,11 @@ pub(super) fn under_way<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pendi
 }
 
 /// Whether an image is too old. Each has a moment of its own, by its name, that comes round once in
-/// every `max`: what was all made in one night is not all made again in one night.
-fn expired(key: &ImageRef, completed: Timestamp, now: Timestamp, max: Duration) -> bool {
+/// every `max`: what was all made in one night is not all made again in one night. The name is that
+/// of the manifest, so that an image which is renamed is not too old for that.
+fn expired(name: &str, completed: Timestamp, now: Timestamp, max: Duration) -> bool {
     let max = i128::from(u64::try_from(max.as_millis()).unwrap_or(u64::MAX).max(1));
-    let digest = Digest::of(key.to_string().as_bytes());
+    let digest = Digest::of(name.as_bytes());
     let (bytes, _) = digest.as_bytes().split_at(8);
     let hash = bytes.iter().fold(0u64, |hash, &byte| hash << 8 | u64::from(byte));
     let phase = i128::from(hash) % max;
@@ -183,8 +185,7 @@ mod tests {
         let week = Duration::from_secs(7 * DAY);
         let made: Timestamp = "2026-11-01T03:00:00Z".parse().unwrap();
         let night = |days: u64| made + Duration::from_secs(days * DAY);
-        let keys: Vec<ImageRef> =
-            (0..700).map(|n| format!("image-{n}:v1").parse().unwrap()).collect();
+        let keys: Vec<String> = (0..700).map(|n| format!("image-{n}:v1")).collect();
         let mut before = 0;
         for day in 1..=7 {
             let old = keys.iter().filter(|key| expired(key, made, night(day), week)).count();

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use super::Facts;
+use super::previous::{Lookup, Previous};
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::ImageRef;
 use crate::base::reference::RegistryRef;
 use crate::base::upstream::SourceRef;
-use crate::manifest::workspace::{BuildOrigin, ExternalBase, Origin, Unit, Workspace};
+use crate::manifest::workspace::{BuildOrigin, ExternalBase, Origin, Unit, UnitId, Workspace};
 use crate::state::{Built, Inputs, Record, State};
 
 /// The full form of a reference, by which it is pinned. One that has a digest needs no pin.
@@ -83,35 +84,43 @@ pub fn outdated(workspace: &Workspace, state: &State) -> Outdated {
 
 /// Takes units that were made before their references had pins for made from what these are pinned to
 /// first: nothing says that they were not, and to make thousands of mirrors again because they are
-/// pinned would help nobody. Only what does not differ otherwise is taken so.
+/// pinned would help nobody. Only what does not differ otherwise is taken so. A tag that holds the
+/// fingerprint is no more that of the content then: the next plan renames the image.
 pub fn adopted(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
-    // By unit, the fingerprint that is on record and the one that takes its place.
-    let mut renamed: HashMap<ImageRef, (Fingerprint, Fingerprint)> = HashMap::new();
+    let lookup = Lookup::new(workspace, state);
+    // By unit, what others have of it among their inputs, and what takes its place.
+    let mut renamed: HashMap<UnitId, (Known, Known)> = HashMap::new();
     let mut records = Vec::new();
-    for unit in &workspace.units {
-        let Some(entry) = state.entries.get(&unit.key) else { continue };
+    for (index, unit) in workspace.units.iter().enumerate() {
+        let Some(Previous { key, entry, .. }) = lookup.of(workspace, unit) else { continue };
         let Some(built) = &entry.built else { continue };
         let mut inputs = built.inputs.clone();
         pin(unit, facts, state, &mut inputs);
-        for &base in &unit.needs {
-            let base = &workspace.unit(base).key;
-            let Some((old, new)) = renamed.get(base) else { continue };
-            let key = format!("base {base}");
-            if inputs.get(&key) == Some(old.to_string().as_str()) {
-                inputs.set(key, new);
+        for (old, new) in unit.needs.iter().filter_map(|base| renamed.get(base)) {
+            if inputs.get(&old.0) == Some(old.1.as_str()) {
+                inputs.0.remove(&old.0);
+                inputs.set(new.0.clone(), &new.1);
             }
         }
         if inputs == built.inputs {
             continue;
         }
         let fingerprint = inputs.fingerprint();
-        renamed.insert(unit.key.clone(), (built.fingerprint, fingerprint));
-        let (kind, platform, unit) = (entry.kind, entry.platform, unit.key.clone());
+        let tag = unit.content_tag.as_ref().map(|template| template.with_fingerprint(&fingerprint));
+        let now = ImageRef { tag: tag.unwrap_or_else(|| key.tag.clone()), ..key.clone() };
+        let known = |key: &ImageRef, fingerprint: Fingerprint| {
+            (format!("base {key}"), fingerprint.to_string())
+        };
+        renamed.insert(UnitId(index), (known(key, built.fingerprint), known(&now, fingerprint)));
+        let (kind, platform, unit) = (entry.kind, entry.platform, key.clone());
         let built = Some(Built { inputs, fingerprint, ..built.clone() });
         records.push(Record::Known { unit, kind, platform, built });
     }
     records
 }
+
+/// An input that is a base: its key, and its value.
+type Known = (String, String);
 
 /// Adds the pins that a unit's inputs have not, where they are of what it was made from.
 fn pin(unit: &Unit, facts: &Facts, state: &State, inputs: &mut Inputs) {

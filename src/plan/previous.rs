@@ -60,8 +60,8 @@ impl<'s> Lookup<'s> {
     pub fn of(&self, workspace: &Workspace, unit: &Unit) -> Option<Previous<'s>> {
         let own = self.own(&unit.key);
         own.filter(|own| is_known(own.entry))
-            .or_else(|| self.moved(workspace, unit))
             .or_else(|| self.newest(unit))
+            .or_else(|| self.moved(workspace, unit))
             .or(own)
     }
 
@@ -121,12 +121,13 @@ impl<'s> Lookup<'s> {
         None
     }
 
-    /// The newest entry whose tag could be one of the unit's.
+    /// The newest image whose tag could be one of the unit's.
     fn newest(&self, unit: &Unit) -> Option<Previous<'s>> {
         let template = unit.content_tag.as_ref()?;
         let named = self.by_name.get(&unit.key.name)?;
         let fits = |(key, entry): &&Named<'s>| {
-            template.matches(&key.tag) && entry.platform == unit.platform
+            let alike = template.matches(&key.tag) && entry.platform == unit.platform;
+            alike && entry.built.is_some()
         };
         let newest = named.iter().filter(fits).max_by_key(|(key, entry)| age(key, entry));
         newest.map(|&(key, entry)| Previous { key, entry, link: Link::Content })

@@ -243,6 +243,14 @@ impl Model {
             assert_eq!(make.inputs.get(&format!("base {base}")), Some(fingerprint.as_str()));
             assert!(entry.pending.is_none(), "{base} may become another yet");
         }
+        // What may yet land on its tag has ended first.
+        let pending = self.state.entries.get(unit).and_then(|entry| entry.pending.as_ref());
+        let runs = |build: &BuildId| match self.builds.get(build).map(|build| build.progress) {
+            Some(Progress::Runs | Progress::Ended(Outcome::Completed)) => true,
+            Some(Progress::Waits | Progress::Ended(_)) | None => false,
+        };
+        let running = pending.map(|pending| &pending.build).filter(|build| runs(build));
+        assert_eq!(make.after.as_ref(), running, "{unit}");
         if let Some(build) = &make.after {
             self.end(unit, build, Outcome::Completed);
         }

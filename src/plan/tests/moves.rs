@@ -68,14 +68,15 @@ fn what_names_one_tag_is_meant_before_what_names_them_all() {
         planned(&model, moving(&rules, world(units()))),
         ["build b:v1: new", "update b:v2: was a:v2", "update c:v9: was a:v1"]
     );
-    let gone = [("a", true), ("a:v1", false)];
-    assert_eq!(
-        planned(&model, removing(&gone, world(Vec::new()))),
-        [
-            "forget a:v1: removed from the manifest, image kept",
-            "remove a:v2: removed from the manifest"
-        ]
-    );
+    for gone in [[("a", true), ("a:v1", false)], [("a:v1", false), ("a", true)]] {
+        assert_eq!(
+            planned(&model, removing(&gone, world(Vec::new()))),
+            [
+                "forget a:v1: removed from the manifest, image kept",
+                "remove a:v2: removed from the manifest"
+            ]
+        );
+    }
 }
 
 #[test]
@@ -100,6 +101,12 @@ fn a_name_and_who_may_pull_it_change_at_once() {
     let left = decide(&model, new(), &Options::default());
     assert!(left.plan.is_noop() && left.noted.is_empty(), "{:?}", left.noted);
     assert!(model.state.entries[&"b:v1".parse().unwrap()].protect);
+    // And a name that is no more protected takes none along.
+    let bare = || Unit { protect: Some(false), ..built("c", "", &[]) };
+    let last = || moving(&[("b", "c")], world(vec![bare()]));
+    apply(&mut model, last(), &Options::default());
+    assert!(!model.state.entries[&"c:v1".parse().unwrap()].protect);
+    assert!(decide(&model, last(), &Options::default()).noted.is_empty());
 }
 
 /// A name that was protected before anything had it.
@@ -213,10 +220,8 @@ fn what_is_on_record_as_made_of_less_is_renamed() {
     model.upgrade = true;
     let pinned = decide(&model, world(units()), &Options::default());
     assert_eq!(pinned.plan.counts(None).create, 1, "{:?}", lines(&pinned.plan));
-    let mut known = pinned.workspace;
-    known.units[0].key = model.state.entries.keys().next().unwrap().clone();
-    let facts = model.facts(&known);
-    for record in pins::adopted(&known, &facts, &model.state) {
+    let facts = model.facts(&world(units()));
+    for record in pins::adopted(&world(units()), &facts, &model.state) {
         model.state.apply(&record);
     }
     let old = model.state.entries.keys().next().unwrap().clone();
