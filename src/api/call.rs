@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 use super::client::Client;
 use super::error::{ApiError, ErrorKind, looks_like_html, shorten};
 use super::gate::Permit;
-use super::header;
 use super::notice::Notice;
 use super::redirect::{Redirect, redirect};
 use super::retry::{Tries, Verdict};
 use super::transport::Broken;
+use crate::base::header;
 use crate::base::limit::Class;
 use crate::base::secret::scrub;
 

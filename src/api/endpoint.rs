@@ -1,6 +1,7 @@
 //! Finds out which service is meant and with which key, by the provider's own rules (`api.md` §4).
 //! Pure: the environment and the file's text are given.
 
+use crate::base::loopback::is_loopback;
 use crate::base::name::Owner;
 use crate::base::secret::ApiKey;
 
@@ -72,11 +73,7 @@ impl Endpoint {
 
     /// Whether the service is on this very machine.
     pub fn is_loopback(&self) -> bool {
-        let Ok(url) = reqwest::Url::parse(&self.url) else { return false };
-        let Some(host) = url.host_str() else { return false };
-        // A URL's host is in its normal form: an IPv4 address is four numbers.
-        let numbers = host.split('.').all(|part| part.parse::<u8>().is_ok());
-        matches!(host, "localhost" | "[::1]") || (numbers && host.starts_with("127."))
+        reqwest::Url::parse(&self.url).is_ok_and(|url| is_loopback(&url))
     }
 
     /// Whether the key would cross a network for everyone to read.

@@ -1,11 +1,11 @@
 //! What can go wrong between us and the service, in kinds that decide what happens next, and in
 //! words that say what to do. Pure.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::base::one_line::one_line;
 use crate::base::secret::scrub;
 
 /// What is tried where an image is to be deleted.
@@ -277,35 +277,14 @@ fn storage_error(text: &str) -> Option<String> {
     Some(shorten(&error))
 }
 
-/// An error and its causes in one line; reqwest's own text stops at "error sending request".
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            // Writing into a String cannot fail.
-            let _ = write!(text, ": {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 /// Whether a text is a page for people where JSON should be.
 pub(super) fn looks_like_html(text: &str) -> bool {
     text.trim_start().starts_with('<')
 }
 
-/// One line of printable characters, at most 1000 of them: a server's text is not trusted.
+/// One line of printable characters, at most 1000 of them.
 pub(super) fn shorten(text: &str) -> String {
-    // Controls move the cursor; the others turn the direction of what follows.
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let line: String = text.chars().map(|c| if hidden(c) { ' ' } else { c }).take(1000).collect();
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
+    one_line(text, 1000)
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::notice::Notice;
-use super::window::{Admit, SlidingWindow};
+use super::window::ClassWindow;
 use crate::base::limit::{self, Class, Limit};
 use crate::base::name::Owner;
+use crate::base::window::Admit;
 
 /// A wait shorter than this is not told of.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
@@ -31,7 +32,7 @@ struct Lane {
     /// Held by the first of those who wait, who alone sleeps and tells. One who leaves the queue
     /// drops it, and the next is the first.
     turn: tokio::sync::Mutex<()>,
-    window: Mutex<SlidingWindow>,
+    window: Mutex<ClassWindow>,
     answered: Notify,
     /// The last wait that was told of, and when.
     told: Mutex<Option<(Instant, Duration)>>,
@@ -109,7 +110,7 @@ impl Lane {
         Self {
             class,
             turn: tokio::sync::Mutex::new(()),
-            window: Mutex::new(SlidingWindow::new(limit)),
+            window: Mutex::new(ClassWindow::new(limit)),
             answered: Notify::new(),
             told: Mutex::new(None),
         }
@@ -129,7 +130,7 @@ impl Lane {
     async fn first(
         lane: Arc<Self>,
         tell: Tell<'_>,
-        mut admit: impl FnMut(&mut SlidingWindow, Instant) -> Admit,
+        mut admit: impl FnMut(&mut ClassWindow, Instant) -> Admit,
     ) -> Permit {
         let (slots, admitted) = {
             let _turn = lane.turn.lock().await;
@@ -171,7 +172,7 @@ impl Lane {
         tell(Notice::RateWait { class: self.class, limit, wait });
     }
 
-    fn window(&self) -> MutexGuard<'_, SlidingWindow> {
+    fn window(&self) -> MutexGuard<'_, ClassWindow> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

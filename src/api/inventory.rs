@@ -159,10 +159,10 @@ fn image((name, tag): (String, String), rows: Vec<ImageView>) -> Option<Image> {
         let ended = row.pushed.or(row.completed);
         ended.or(row.started).or(row.created)
     };
+    let rank_and_time = |row: &ImageView| (rank(row), time(row));
     // The first of those alike: the newest come first in all likelihood.
-    let first_best =
-        |best: &'_ ImageView, row: &'_ ImageView| (rank(row), time(row)) > (rank(best), time(best));
-    let chosen = counted().reduce(|best, row| if first_best(best, row) { row } else { best })?;
+    let better = |best, row| if rank_and_time(row) > rank_and_time(best) { row } else { best };
+    let chosen = counted().reduce(better)?;
     let state = match chosen.progress {
         Progress::Completed => ImageState::Complete,
         Progress::Running(_) => ImageState::UnderWay,

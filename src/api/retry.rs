@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::error::{ApiError, ErrorKind};
+use crate::base::backoff;
 
 /// What may be done with a request whose answer was lost, or makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,28 +57,19 @@ const TRIES_UNREACHED: u32 = 4;
 /// The same where something answers that is not the service: that is a wrong URL even more likely.
 const TRIES_STRANGER: u32 = 3;
 
-/// The first wait; each further one is twice as long, up to [`LONGEST`].
-const FIRST: Duration = Duration::from_millis(500);
-
 /// The longest wait of our own accord.
 const LONGEST: Duration = Duration::from_secs(60);
-
-/// The longest wait that the service is granted (`api.md` §3: honour it and cap it).
-const LONGEST_ASKED: Duration = Duration::from_secs(120);
 
 /// No try begins later than this after the first that failed.
 const IN_ALL: Duration = Duration::from_secs(15 * 60);
 
 /// Judges a failure.
 ///
-/// A wait has at least half its length and at most all of it. Full jitter, down to nothing, would
-/// spread as well, but could spend all tries within moments of an outage.
-///
 /// A rate has no cap, neither on tries nor on time: nothing was done, and waiting is all that is
 /// asked. It never fails a unit.
 pub fn after(error: &ApiError, attempt: &Attempt, repeat: Repeat) -> Verdict {
     use ErrorKind::{BadAnswer, Lost, Rate, Server, Unreachable};
-    let wait = wait(error, attempt);
+    let wait = backoff::wait(attempt.tries, error.retry_after, LONGEST, attempt.jitter);
     let tries = match error.kind {
         Rate => return Verdict::Again(wait),
         BadAnswer if !attempt.reached => TRIES_STRANGER,
@@ -93,15 +85,6 @@ pub fn after(error: &ApiError, attempt: &Attempt, repeat: Repeat) -> Verdict {
         Repeat::LookFirst if error.kind != Unreachable => Verdict::Look(wait),
         Repeat::LookFirst | Repeat::Safe => Verdict::Again(wait),
     }
-}
-
-/// What the service asks for, never less; else a backoff with jitter. That it asks for no wait at
-/// all says nothing.
-fn wait(error: &ApiError, attempt: &Attempt) -> Duration {
-    let doublings = attempt.tries.saturating_sub(1).min(16);
-    let backoff = (FIRST * (1 << doublings)).min(LONGEST).mul_f64(0.5 + attempt.jitter / 2.0);
-    let asked = error.retry_after.filter(|asked| !asked.is_zero());
-    asked.map_or(backoff, |asked| asked.min(LONGEST_ASKED))
 }
 
 /// The tries at one thing, over the look-ups between them.
@@ -232,13 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_and_are_spread() {
+    fn waits_double_up_to_a_minute() {
         let error = answer(503, None, "");
-        let wait = |tries, jitter| wait(&error, &Attempt { jitter, ..attempt(tries) }).as_millis();
-        let longest: Vec<_> = (1..=10).map(|tries| wait(tries, 1.0)).collect();
-        let doubled = [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000];
-        assert_eq!(longest, doubled);
-        assert_eq!((wait(1, 0.0), wait(9, 0.0), wait(4_000_000_000, 0.5)), (250, 30_000, 45_000));
+        let secs =
+            [2, 3, 7, 8, 9].map(|tries| match after(&error, &attempt(tries), Repeat::Safe) {
+                Verdict::Again(wait) => wait.as_secs(),
+                other => panic!("{other:?}"),
+            });
+        assert_eq!(secs, [1, 2, 32, 60, 60]);
     }
 
     #[test]
@@ -283,6 +267,10 @@ mod tests {
             assert_ne!(fail(&answer(429, None, ""), secs * 60), Verdict::GiveUp);
         }
         let first = fail(&answer(500, None, ""), 3000);
-        assert_eq!(first, Verdict::Again(FIRST), "it is the first that failed");
+        assert_eq!(
+            first,
+            Verdict::Again(Duration::from_millis(500)),
+            "it is the first that failed"
+        );
     }
 }

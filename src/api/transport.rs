@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use reqwest::{Request, Response};
 
 use super::endpoint::Endpoint;
-use super::error::chain;
+use crate::base::one_line::chain;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);

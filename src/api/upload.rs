@@ -13,7 +13,7 @@ use tokio_util::io::ReaderStream;
 
 use super::client::Client;
 use super::error::{ApiError, ErrorKind, looks_like_html};
-use super::header;
+use crate::base::header;
 use crate::base::secret::SignedUrl;
 
 /// An upload of which nothing has moved for so long is given up. The provider's own client allows

@@ -1,73 +1,37 @@
-//! Says when the next request may leave so that a window of the service is never exceeded. Pure:
-//! the time is given.
+//! Says when the next request of a class may leave, so that no window of the service is exceeded, and
+//! finds a share of it where others use it too. Pure: the time is given.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::base::limit::Limit;
-
-/// The first pause after a 429 that does not say how long to wait; the next are twice as long each,
-/// up to a window (`api.md` §3).
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-
-/// The longest pause that the service is granted.
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+use crate::base::window::{Admit, SlidingWindow, pause_after};
 
 /// The part of a window that a free slot may wait for others, so that a bulk request is not cut
 /// into single images: a twentieth, which costs no more than 5 % of what the limit allows.
 const PATIENCE: u32 = 20;
 
-/// A strict sliding window over one class of requests, as the *server* sees it.
-///
-/// The server stamps a request somewhere between its departure and its answer. So a slot frees one
-/// window after the answer came, not after the request left: however the network delays either,
-/// no `window` at the server ever holds more than `count`.
+/// A strict sliding window over one class of requests.
 ///
 /// A 429 shows that somebody else uses the same budget. Then the window learns: it lets through
 /// less, and a little more again with each window without a 429, so that two runs that share a token
 /// find their shares. It never lets through more than the limit.
 #[derive(Debug)]
-pub struct SlidingWindow {
+pub struct ClassWindow {
     limit: Limit,
+    window: SlidingWindow,
     /// What is let through of the limit's count.
     allowed: u32,
-    in_flight: u32,
-    answered: VecDeque<Instant>,
-    paused_until: Option<Instant>,
-    /// 429s in a row.
-    strikes: u32,
-    /// When the last of them came.
-    struck: Option<Instant>,
-    /// Since when there was none, or when `allowed` last grew.
+    /// Since when there was no 429, or when `allowed` last grew.
     quiet_since: Option<Instant>,
 }
 
-/// What [`SlidingWindow::admit`] says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admit {
-    /// Go: so many slots are taken.
-    Now(u32),
-    /// Ask again at this time, or when an answer has come.
-    At(Instant),
-    /// Ask again when an answer has come.
-    AfterAnswer,
-}
-
-impl SlidingWindow {
+impl ClassWindow {
     /// A window in which nothing was sent yet.
     pub fn new(limit: Limit) -> Self {
-        Self {
-            limit,
-            allowed: limit.count,
-            in_flight: 0,
-            answered: VecDeque::new(),
-            paused_until: None,
-            strikes: 0,
-            struck: None,
-            quiet_since: None,
-        }
+        let window = SlidingWindow::new(limit.window);
+        Self { limit, window, allowed: limit.count, quiet_since: None }
     }
 
     /// The limit, with the count that is let through now.
@@ -83,8 +47,8 @@ impl SlidingWindow {
         let slots = slots.min(self.limit.count);
         // What is more than is let through at present goes when nothing else is under way.
         let needs = slots.min(self.allowed);
-        match (self.used() + needs).saturating_sub(self.allowed) {
-            0 => self.take(slots),
+        match (self.window.used() + needs).saturating_sub(self.allowed) {
+            0 => self.window.take(slots),
             short => self.free_at(short),
         }
     }
@@ -96,42 +60,34 @@ impl SlidingWindow {
         if let Some(until) = self.turn(now) {
             return Admit::At(until);
         }
-        let free = self.free();
+        let used = self.window.used();
+        let free = self.allowed.saturating_sub(used);
         if free == 0 {
-            return self.free_at(self.used() + 1 - self.allowed);
+            return self.free_at(used + 1 - self.allowed);
         }
         let most = most.max(1);
         if free < most.min(self.allowed.div_ceil(2)) {
             let patience = *since.get_or_insert(now) + self.limit.window / PATIENCE;
-            // All but `free` are used: the next to free is the oldest that was answered.
-            let next = self.answered.front().map(|at| *at + self.limit.window);
-            if let Some(next) = next.filter(|next| *next <= patience) {
+            if let Some(next) = self.window.frees_at(1).filter(|next| *next <= patience) {
                 return Admit::At(next);
             }
         }
-        self.take(free.min(most))
-    }
-
-    fn free(&self) -> u32 {
-        self.allowed.saturating_sub(self.used())
+        self.window.take(free.min(most))
     }
 
     /// Says that the answer to an admitted request has come, or that there will be none.
     pub fn answered(&mut self, slots: u32, now: Instant) {
-        let slots = slots.min(self.in_flight);
-        self.in_flight -= slots;
-        self.answered.extend((0..slots).map(|_| now));
+        self.window.answered(slots, now);
     }
 
     /// Gives back slots for which nothing was sent: they are free at once.
     pub fn unused(&mut self, slots: u32) {
-        self.in_flight -= slots.min(self.in_flight);
+        self.window.unused(slots);
     }
 
     /// Takes in a 429 to a request that was admitted at `admitted`: nothing is let through for as
-    /// long as the service asks, or else as 2 s, doubled with each in a row. Says how long from now.
-    ///
-    /// Many that left together meet the same full window: that is one 429 and not many.
+    /// long as the service asks, or else as 2 s, doubled with each in a row up to a window. Says how
+    /// long from now.
     pub fn refused(
         &mut self,
         admitted: Instant,
@@ -139,43 +95,32 @@ impl SlidingWindow {
         now: Instant,
     ) -> Duration {
         // That it asks for no wait at all says nothing.
-        let retry_after = retry_after.filter(|asked| !asked.is_zero());
-        if self.struck.is_none_or(|struck| admitted >= struck) {
-            self.struck = Some(now);
-            self.strikes += 1;
+        let asked = retry_after.filter(|asked| !asked.is_zero());
+        let strikes = self.window.struck(admitted, now);
+        if strikes.is_some() {
             self.allowed = (self.allowed * 7 / 10).max(1);
-            let doubled = FIRST_PAUSE * (1 << self.strikes.saturating_sub(1).min(8));
-            let pause = retry_after.unwrap_or(doubled.min(self.limit.window));
-            self.pause(pause, now);
-        } else if let Some(asked) = retry_after {
-            self.pause(asked, now);
+        }
+        let own = strikes.map(|strikes| pause_after(strikes).min(self.limit.window));
+        if let Some(pause) = asked.or(own) {
+            self.window.pause(pause, now);
         }
         self.quiet_since = Some(now);
-        self.paused_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+        self.window.paused(now)
     }
 
     /// Takes in that a request which was admitted at `admitted` was let through.
     pub fn accepted(&mut self, admitted: Instant) {
-        if self.struck.is_none_or(|struck| admitted >= struck) {
-            self.strikes = 0;
-        }
-    }
-
-    fn pause(&mut self, length: Duration, now: Instant) {
-        self.paused_until = self.paused_until.max(Some(now + length.min(LONGEST_PAUSE)));
+        self.window.accepted(admitted);
     }
 
     /// Lets time pass. Until when nothing goes, if so.
     fn turn(&mut self, now: Instant) -> Option<Instant> {
-        while self.answered.front().is_some_and(|at| *at + self.limit.window <= now) {
-            self.answered.pop_front();
-        }
         while let Some(grows) = self.grows_at().filter(|grows| *grows <= now) {
             self.quiet_since = Some(grows);
             let more = self.allowed + self.limit.count.div_ceil(10);
             self.allowed = more.min(self.limit.count);
         }
-        self.paused_until.filter(|until| *until > now)
+        self.window.turn(now)
     }
 
     /// When a whole window without a 429 is over, where less than the limit is let through.
@@ -184,19 +129,9 @@ impl SlidingWindow {
         Some(quiet + self.limit.window)
     }
 
-    fn used(&self) -> u32 {
-        self.in_flight + u32::try_from(self.answered.len()).unwrap_or(u32::MAX)
-    }
-
-    fn take(&mut self, slots: u32) -> Admit {
-        self.in_flight += slots;
-        Admit::Now(slots)
-    }
-
     /// When `slots` more will be free than now, or there may be more of them.
     fn free_at(&self, slots: u32) -> Admit {
-        let freed = self.answered.get(slots as usize - 1).map(|at| *at + self.limit.window);
-        let at = [freed, self.grows_at()].into_iter().flatten().min();
+        let at = [self.window.frees_at(slots), self.grows_at()].into_iter().flatten().min();
         at.map_or(Admit::AfterAnswer, Admit::At)
     }
 }
@@ -216,7 +151,7 @@ mod tests {
     fn a_slot_frees_a_window_after_its_answer() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut window = SlidingWindow::new(limit(2, 100));
+        let mut window = ClassWindow::new(limit(2, 100));
         assert_eq!(window.admit(1, at(0)), Admit::Now(1));
         assert_eq!(window.admit(1, at(0)), Admit::Now(1));
         assert_eq!(window.admit(1, at(0)), Admit::AfterAnswer);
@@ -234,8 +169,8 @@ mod tests {
     fn a_refusal_holds_back_the_class_and_longer_each_time() {
         let start = Instant::now();
         let at = |secs| start + SEC * secs;
-        let mut window = SlidingWindow::new(limit(10, 60_000));
-        let pause = |window: &mut SlidingWindow, secs| {
+        let mut window = ClassWindow::new(limit(10, 60_000));
+        let pause = |window: &mut ClassWindow, secs| {
             // Each left after the last refusal.
             window.refused(at(secs), None, at(secs)).as_secs()
         };
@@ -256,7 +191,7 @@ mod tests {
     fn many_that_met_the_same_full_window_are_one_refusal() {
         let start = Instant::now();
         let at = |secs| start + SEC * secs;
-        let mut window = SlidingWindow::new(limit(100, 60_000));
+        let mut window = ClassWindow::new(limit(100, 60_000));
         assert_eq!(window.admit(100, at(0)), Admit::Now(100));
         for _ in 0..50 {
             assert_eq!(window.refused(at(0), None, at(1)), SEC * 2);
@@ -270,7 +205,7 @@ mod tests {
     fn what_is_let_through_shrinks_with_each_refusal_and_grows_back() {
         let start = Instant::now();
         let at = |secs| start + SEC * secs;
-        let mut window = SlidingWindow::new(limit(100, 60_000));
+        let mut window = ClassWindow::new(limit(100, 60_000));
         for secs in [0, 10, 20] {
             window.refused(at(secs), None, at(secs));
         }
@@ -294,7 +229,7 @@ mod tests {
     fn slots_that_free_one_by_one_are_gathered() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut window = SlidingWindow::new(limit(10, 60_000));
+        let mut window = ClassWindow::new(limit(10, 60_000));
         let mut since = None;
         assert_eq!(window.admit_up_to(3, &mut since, at(0)), Admit::Now(3));
         assert_eq!(window.admit_up_to(30, &mut since, at(0)), Admit::Now(7), "all that fits");
@@ -334,7 +269,7 @@ mod tests {
             let window_millis = 100;
             let start = Instant::now();
             let at = |millis| start + Duration::from_millis(millis);
-            let mut window = SlidingWindow::new(limit(count, window_millis));
+            let mut window = ClassWindow::new(limit(count, window_millis));
             let mut now = 0u64;
             let mut seen: Vec<(u64, u32)> = Vec::new();
             // When, admitted when, slots, refused.

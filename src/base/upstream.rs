@@ -1,5 +1,9 @@
 //! Turns a mirror's source into the name and tag under which it lands, as the service does when a
 //! transfer names none (`api.md` §2). Pure.
+//!
+//! Its rules are the service's own, and not Docker's: it takes `app:v1:v2` and upper case, and a tag
+//! counts for more than a digest. Which image a reference means in its registry is Docker's to say:
+//! that is [`RegistryRef`](super::reference::RegistryRef).
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +20,7 @@ impl SourceRef {
         &self.0
     }
 
-    /// The parts that the reference is made of.
+    /// The parts that the service takes the reference apart into.
     pub fn parts(&self) -> SourceParts<'_> {
         let (rest, digest) = match self.0.rsplit_once('@') {
             Some((rest, digest)) => (rest, Some(digest)),

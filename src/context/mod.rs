@@ -88,7 +88,7 @@ pub fn pack<W: Write>(tree: &Tree, placement: &Placement, out: W) -> Result<W, P
     pack::pack(tree, placement, out)
 }
 
-/// Packs into a temporary file without a name, as [`pack`] does.
+/// Packs into a temporary file without a name, as [`pack()`] does.
 pub fn spool(tree: &Tree, placement: &Placement) -> Result<Spool, PackError> {
     pack::spool(tree, placement)
 }

@@ -9,6 +9,7 @@ use super::graph::Edge;
 use super::workspace::{BaseUse, ExternalBase, Unit, UnitId};
 use crate::base::name::Platform;
 use crate::base::nearest::nearest;
+use crate::base::reference::RegistryRef;
 use crate::base::source::{Problem, Span};
 use crate::dockerfile::{Reference, ReferenceKind, UnresolvedArg};
 
@@ -316,22 +317,11 @@ fn split_reference(image: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// A public reference in its full form, so that two ways of writing one image agree.
+/// A public reference in its full form, so that two ways of writing one image agree; as it is written
+/// where Docker would not take it, which the service might.
 fn canonical(image: &str) -> String {
-    let (first, rest) = image.split_once('/').unwrap_or(("", image));
-    let registry = first.contains(['.', ':']) || first == "localhost";
-    let (host, path) = match registry {
-        true if matches!(first, "index.docker.io" | "registry-1.docker.io") => ("docker.io", rest),
-        true => (first, rest),
-        false => ("docker.io", image),
-    };
-    let path = if host == "docker.io" && !path.contains('/') {
-        format!("library/{path}")
-    } else {
-        path.to_owned()
-    };
-    let tagged = path.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
-    format!("{host}/{path}{}", if tagged { "" } else { ":latest" })
+    let reference: Result<RegistryRef, _> = image.parse();
+    reference.map_or_else(|_| image.to_owned(), |reference| reference.to_string())
 }
 
 #[cfg(test)]
@@ -345,9 +335,13 @@ mod tests {
             ("ns/app:1", "index.docker.io/ns/app:1"),
             ("ghcr.io/x/y:1", "ghcr.io/x/y:1"),
             ("localhost:5000/x", "localhost:5000/x:latest"),
+            ("Ghcr.io/x", "ghcr.io/x:latest"),
+            // None that Docker takes.
+            ("app:v1:v2", "app:v1:v2"),
         ] {
             assert_eq!(canonical(a), canonical(b));
         }
+        assert_ne!(canonical("app:v1:v2"), canonical("app:v1:v3"));
         assert_eq!(split_reference("localhost:5000/x"), ("localhost:5000/x", None));
         assert_eq!(split_reference("base:3.12"), ("base", Some("3.12")));
     }

@@ -19,12 +19,6 @@ impl UnitPattern {
     pub fn matches(&self, key: &ImageRef) -> bool {
         self.name == key.name && self.tag.as_ref().is_none_or(|tag| *tag == key.tag)
     }
-
-    /// Whether a unit could be meant by both.
-    pub fn overlaps(&self, other: &Self) -> bool {
-        let tags = self.tag.as_ref().zip(other.tag.as_ref());
-        self.name == other.name && tags.is_none_or(|(a, b)| a == b)
-    }
 }
 
 impl FromStr for UnitPattern {
@@ -62,17 +56,6 @@ mod tests {
             let pattern: UnitPattern = text.parse().unwrap();
             assert_eq!(pattern.to_string(), text);
             assert_eq!(pattern.matches(&key.parse().unwrap()), expected, "{text} {key}");
-        }
-        for (a, b, expected) in [
-            ("api", "api", true),
-            ("api", "api:v1", true),
-            ("api:v1", "api", true),
-            ("api:v1", "api:v1", true),
-            ("api:v1", "api:v2", false),
-            ("api", "web", false),
-        ] {
-            let parse = |text: &str| text.parse::<UnitPattern>().unwrap();
-            assert_eq!(parse(a).overlaps(&parse(b)), expected, "{a} {b}");
         }
         for bad in ["", ":v1", "api:", "Api", "api:a b", "a:b:c"] {
             assert!(bad.parse::<UnitPattern>().is_err(), "{bad}");

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::differences::{Differences, change};
 use super::facts::{Drift, Facts, Known};
 use super::identify::{Identifier, Identity, alive, under_way};
-use super::leftovers;
+use super::leftovers::{self, Leftovers};
 use super::options::Options;
 use super::previous::{Link, Previous};
 use super::select;
@@ -53,7 +53,7 @@ pub(super) fn whole(
     }
     let Planner { steps, step_of, taken, .. } = planner;
     let mut plan = Plan { steps, units: workspace.units.len(), ..Plan::default() };
-    leftovers::add(&mut plan, workspace, facts, state, options, &taken, &step_of);
+    Leftovers { workspace, facts, state, options }.add(&mut plan, &taken, &step_of);
     plan.renamed = leftovers::renamed(workspace, state, &news, &plan);
     plan.drift = drift(workspace, facts, state);
     let kept = (0..workspace.units.len()).map(UnitId).filter(|id| !step_of.contains_key(id));

@@ -123,8 +123,7 @@ impl Facts {
     /// What became of an image since it was built, where that is known and not as it should be.
     pub fn drift(&self, unit: &ImageRef, built: &Built) -> Option<Drift> {
         match self.remote(&built.owner, unit)? {
-            None => Some(Drift::Gone),
-            Some(Remote { state: RemoteState::Failed, .. }) => Some(Drift::Gone),
+            None | Some(Remote { state: RemoteState::Failed, .. }) => Some(Drift::Gone),
             // What is being made may be a new one over it, of which the old is still there.
             Some(Remote { state: RemoteState::UnderWay, .. }) => None,
             Some(remote) => {

@@ -18,63 +18,82 @@ use crate::state::{Entry, State, Submission};
 /// How long a request that the service does not speak of may still come to something.
 const DOUBT: SignedDuration = SignedDuration::from_mins(15);
 
-/// Adds a step for each entry that no unit goes by, except for those that are `taken` over.
-pub(super) fn add(
-    plan: &mut Plan,
-    workspace: &Workspace,
-    facts: &Facts,
-    state: &State,
-    options: &Options,
-    taken: &HashSet<&ImageRef>,
-    step_of: &HashMap<UnitId, StepId>,
-) {
-    let gone: Vec<_> = gone(workspace, state).filter(|(key, _)| !taken.contains(key)).collect();
-    if gone.is_empty() {
-        return;
-    }
-    let successors = Successors::of(workspace);
-    let mut removed: HashMap<&ImageName, Vec<&Removed>> = HashMap::new();
-    for one in &workspace.removed {
-        removed.entry(&one.from.name).or_default().push(one);
-    }
-    for (key, entry) in gone {
-        if entry.submitted.as_ref().is_some_and(|submitted| in_doubt(submitted, facts.now)) {
-            continue;
+/// What is known where it is decided what becomes of them.
+pub(super) struct Leftovers<'a> {
+    pub(super) workspace: &'a Workspace,
+    pub(super) facts: &'a Facts,
+    pub(super) state: &'a State,
+    pub(super) options: &'a Options,
+}
+
+impl Leftovers<'_> {
+    /// Adds a step for each entry that no unit goes by, except for those that are `taken` over.
+    pub(super) fn add(
+        &self,
+        plan: &mut Plan,
+        taken: &HashSet<&ImageRef>,
+        step_of: &HashMap<UnitId, StepId>,
+    ) {
+        let Self { workspace, facts, state, options } = *self;
+        let gone: Vec<_> = gone(workspace, state).filter(|(key, _)| !taken.contains(key)).collect();
+        if gone.is_empty() {
+            return;
         }
-        let said = removed.get(&key.name).into_iter().flatten();
-        // What names one tag is meant before what names them all.
-        let said = said
-            .filter(|removed| removed.from.matches(key))
-            .max_by_key(|removed| removed.from.tag.is_some());
-        let successors = successors.find(key, entry);
-        let after = under_way(entry, facts).map(|pending| pending.build.clone());
-        let built = entry.built.as_ref();
-        let destroy = said.map_or(options.prune, |removed| removed.destroy);
-        let lifted = successors.iter().any(|(_, unit)| unit.protect == Some(false))
+        let (successors, removed) = (Successors::of(workspace), Said::of(workspace));
+        for (key, entry) in gone {
+            if entry.submitted.as_ref().is_some_and(|submitted| in_doubt(submitted, facts.now)) {
+                continue;
+            }
+            let said = removed.find(key);
+            let successors = successors.find(key, entry);
+            let after = under_way(entry, facts).map(|pending| pending.build.clone());
+            let built = entry.built.as_ref();
             // To forget an image because the manifest says just that is no way to lose it.
-            || said.is_some_and(|removed| !removed.destroy);
-        if entry.protect && !lifted && (built.is_some() || after.is_some()) {
-            plan.protected.push(key.clone());
-            continue;
-        }
-        let needs = successors.iter().filter_map(|(id, _)| step_of.get(id)).copied();
-        let (action, kept) = match built.filter(|_| destroy) {
-            Some(built) => (Action::Remove { owner: built.owner.clone(), after }, false),
-            None => (Action::Forget { after }, true),
-        };
-        let reason = match successors.first() {
-            Some((_, unit)) => Reason::Superseded { by: unit.key.clone(), kept },
-            None => Reason::RemovedFromManifest { kept },
-        };
-        plan.steps.push(Step {
-            key: key.clone(),
-            kind: entry.kind,
-            action,
-            reasons: vec![reason],
+            let lifted = said.is_some_and(|removed| !removed.destroy)
+                || successors.iter().any(|(_, unit)| unit.protect == Some(false));
+            if entry.protect && !lifted && (built.is_some() || after.is_some()) {
+                plan.protected.push(key.clone());
+                continue;
+            }
+            let destroy = said.map_or(options.prune, |removed| removed.destroy);
+            let (action, kept) = match built.filter(|_| destroy) {
+                Some(built) => (Action::Remove { owner: built.owner.clone(), after }, false),
+                None => (Action::Forget { after }, true),
+            };
+            let reason = match successors.first() {
+                Some((_, unit)) => Reason::Superseded { by: unit.key.clone(), kept },
+                None => Reason::RemovedFromManifest { kept },
+            };
             // What has its place is there before it goes.
-            needs: needs.collect(),
-            added: false,
-        });
+            let needs = successors.iter().filter_map(|(id, _)| step_of.get(id)).copied();
+            plan.steps.push(Step {
+                key: key.clone(),
+                kind: entry.kind,
+                action,
+                reasons: vec![reason],
+                needs: needs.collect(),
+                added: false,
+            });
+        }
+    }
+}
+
+/// What the manifest says of images that it no longer has.
+struct Said<'w>(HashMap<&'w ImageName, Vec<&'w Removed>>);
+
+impl<'w> Said<'w> {
+    fn of(workspace: &'w Workspace) -> Self {
+        let mut said: HashMap<&ImageName, Vec<&Removed>> = HashMap::new();
+        for removed in &workspace.removed {
+            said.entry(&removed.from.name).or_default().push(removed);
+        }
+        Self(said)
+    }
+
+    /// What names one tag is meant before what names them all.
+    fn find(&self, key: &ImageRef) -> Option<&'w Removed> {
+        let said = self.0.get(&key.name)?.iter().copied();
+        said.filter(|said| said.from.matches(key)).max_by_key(|said| said.from.tag.is_some())
     }
 }
 

@@ -86,7 +86,9 @@ pub(super) fn reconciled(workspace: &Workspace, facts: &Facts, state: &State) ->
     // these are of: each look settles one more floor of bases.
     for _ in 0..state.rivals.len() {
         let mut taken = state.clone();
-        records.iter().for_each(|record| taken.apply(record));
+        for record in &records {
+            taken.apply(record);
+        }
         let next = right_sides(workspace, facts, state, &taken);
         if next == records {
             break;

@@ -113,7 +113,7 @@ pub fn adopted(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Recor
         };
         renamed.insert(UnitId(index), (known(key, built.fingerprint), known(&now, fingerprint)));
         let (kind, platform, unit) = (entry.kind, entry.platform, key.clone());
-        let built = Some(Built { inputs, fingerprint, ..built.clone() });
+        let built = Some(Built { fingerprint, inputs, ..built.clone() });
         records.push(Record::Known { unit, kind, platform, built });
     }
     records

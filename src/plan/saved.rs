@@ -149,7 +149,7 @@ impl SavedPlan {
         let stale = |saved: &SavedStep| {
             let what = match steps.get(&saved.image) {
                 None => "nothing is left to do: it was done since".to_owned(),
-                Some(step) => self.moved(saved, step, state, &agreed, &fresh)?,
+                Some(step) => Self::moved(saved, step, state, &agreed, &fresh)?,
             };
             Some(Stale { image: saved.image.clone(), what })
         };
@@ -166,7 +166,6 @@ impl SavedPlan {
 
     /// What moved since a step was agreed to.
     fn moved(
-        &self,
         saved: &SavedStep,
         step: &Step,
         state: &State,

@@ -20,14 +20,13 @@ pub(super) fn select(plan: &mut Plan, workspace: &Workspace, selection: &Selecti
     let mut keep: Vec<bool> = plan
         .steps
         .iter()
-        .map(|step| match step.unit() {
-            Some(unit) => selected.contains(&unit),
-            // What goes because another has its place, goes with that.
-            None => {
-                let needs = step.needs.iter().filter_map(|need| plan.steps[need.0].unit());
-                selection.wants_gone(&step.key)
-                    && needs.into_iter().all(|unit| selected.contains(&unit))
+        .map(|step| {
+            if let Some(unit) = step.unit() {
+                return selected.contains(&unit);
             }
+            // What goes because another has its place, goes with that.
+            let mut needs = step.needs.iter().filter_map(|need| plan.steps[need.0].unit());
+            selection.wants_gone(&step.key) && needs.all(|unit| selected.contains(&unit))
         })
         .collect();
     // What a step needs comes before it: one pass from the end finds all of it. What is there

@@ -7,6 +7,10 @@
 //! ```
 //! Tasks only ask and wait; the driver alone writes; what happens next is decided by
 //! `dispatch` and `schedule`, which know neither clock nor network.
+//!
+//! What many units can ask together has a task of its own, which they ask instead of the service:
+//! `transfers` (an `ask` each; `booking` says whose the parts of an answer are, and `doubt` finds out
+//! where it does not), `updates`, and `poll`, which looks at pending builds as often as `pace` says.
 
 mod ask;
 mod booking;

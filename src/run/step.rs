@@ -190,7 +190,7 @@ impl UnitRun {
             }
         };
         let (unit, path) = (self.key.clone(), view.path.clone());
-        let at = Some(view.completed.unwrap_or_else(jiff::Timestamp::now));
+        let at = view.completed;
         self.record(Record::Ended { unit, build: build.clone(), outcome, path, at }).await?;
         match message {
             None => Ok(Done { build: Some(build.clone()), path: view.path }),

@@ -64,7 +64,7 @@ pub enum Record {
         outcome: Outcome,
         /// Where the image is, where only the end said so.
         path: Option<String>,
-        /// When, by the service's clock where it said so, else by that of this machine.
+        /// When, by the service's clock, where it said so: by another it would look replaced.
         #[serde(default)]
         at: Option<Timestamp>,
     },

@@ -1,4 +1,4 @@
-//! Asks the service how pending builds are, and whether it took what it never answered.
+//! Asks the service how pending builds are, and whether it took requests that it never answered.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

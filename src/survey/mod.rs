@@ -1,6 +1,7 @@
 //! Finds out what planning needs to know: the files of every context (`contexts`), those of them
-//! that changed (`changes`), and how the service says pending builds are (`builds`). Reads much and
-//! writes nothing but caches.
+//! that changed (`changes`), how the service says pending builds are (`builds`) and what became of
+//! the images on record (`images`), and what public references stand for (`upstreams`). Reads much
+//! and writes nothing but caches.
 
 mod builds;
 mod changes;
@@ -94,6 +95,7 @@ pub async fn facts(
     Ok(facts)
 }
 
+/// Adds what the plan should say could not be found out, once.
 fn note(facts: &mut Facts, note: String) {
     if !facts.notes.contains(&note) {
         facts.notes.push(note);
@@ -112,12 +114,8 @@ pub async fn refresh(
     let asked = tokio::time::timeout(PATIENCE, images::images(state, &client, only, facts)).await;
     if asked.is_err() {
         let secs = PATIENCE.as_secs();
-        note(
-            facts,
-            format!(
-                "cannot list images: no answer within {secs} s; all are taken to be as the lockfile says"
-            ),
-        );
+        let why = format!("cannot list images: no answer within {secs} s");
+        note(facts, format!("{why}; all are taken to be as the lockfile says"));
     }
 }
 
@@ -126,13 +124,12 @@ async fn ask(state: &State, client: &Client, facts: &mut Facts) {
     let asked = tokio::time::timeout(PATIENCE, builds::ask(state, client, facts)).await;
     if asked.is_err() {
         let secs = PATIENCE.as_secs();
-        facts.notes.push(format!("cannot ask for pending builds: no answer within {secs} s"));
+        note(facts, format!("cannot ask for pending builds: no answer within {secs} s"));
     }
 }
 
 #[cfg(test)]
 mod tests {
-
     use futures::future::BoxFuture;
     use reqwest::{Request, Response};
     use tokio::time::Instant;

@@ -1,9 +1,8 @@
 //! What can go wrong when a registry is asked, in words that name a way out and hold no secret.
 
-use std::fmt::Write;
-
 use serde_json::Value;
 
+use crate::base::one_line::one_line;
 use crate::base::reference::RegistryRef;
 use crate::base::secret::scrub;
 
@@ -50,7 +49,7 @@ impl Failure {
         message: impl AsRef<str>,
         help: impl AsRef<str>,
     ) -> Self {
-        Self { kind, message: one_line(message.as_ref()), help: one_line(help.as_ref()) }
+        Self { kind, message: shorten(message.as_ref()), help: shorten(help.as_ref()) }
     }
 
     /// For an answer that makes no sense.
@@ -68,16 +67,9 @@ impl Failure {
 /// Most characters of a message.
 const LONGEST: usize = 400;
 
-/// One line of printable characters, not too long: what comes from elsewhere is not trusted.
-pub(super) fn one_line(text: &str) -> String {
-    // Controls move the cursor; the others turn the direction of what follows.
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let text: String =
-        text.chars().map(|c| if hidden(c) { ' ' } else { c }).take(4 * LONGEST).collect();
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+/// One line of printable characters, not too long.
+pub(super) fn shorten(text: &str) -> String {
+    let line = one_line(text, 4 * LONGEST);
     if line.chars().count() <= LONGEST {
         return line;
     }
@@ -125,21 +117,6 @@ pub(super) fn answer(status: u16, body: &[u8], secrets: &[&str]) -> String {
     }
 }
 
-/// An error and its causes in one line; reqwest's own text stops at "error sending request".
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            // Writing into a String cannot fail.
-            let _ = write!(text, ": {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,7 +148,8 @@ mod tests {
 
     #[test]
     fn one_line_of_bounded_length() {
-        assert_eq!(one_line("a\u{1b}[31m\n b\u{202e}c"), "a [31m b c");
-        assert_eq!(one_line(&"x".repeat(9999)).len(), LONGEST + 3);
+        assert_eq!(shorten("a\u{1b}[31m\n b\u{202e}c"), "a [31m b c");
+        assert_eq!(shorten(&"x".repeat(LONGEST)).len(), LONGEST);
+        assert_eq!(shorten(&"x".repeat(9999)).len(), LONGEST + 3);
     }
 }

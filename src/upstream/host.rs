@@ -10,8 +10,9 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::error::{Failure, UpstreamErrorKind};
-use super::window::{Admit, Refused, Window};
+use super::window::{HostWindow, Refused};
 use crate::base::limit::Limit;
+use crate::base::window::Admit;
 
 /// How long a host is not asked after it could not be reached. Long enough for all who wait to hear
 /// of it; short enough that a later question is a new one.
@@ -41,7 +42,7 @@ impl Hosts {
                 name: name.to_owned(),
                 seats: Semaphore::new(self.seats.max(1)),
                 state: Mutex::new(State {
-                    window: Window::new(self.budget),
+                    window: HostWindow::new(self.budget),
                     given_up: 0,
                     closed: None,
                 }),
@@ -61,7 +62,7 @@ pub(super) struct Host {
 }
 
 struct State {
-    window: Window,
+    window: HostWindow,
     /// Requests in a row that were given up.
     given_up: u32,
     /// Until when, and why.
@@ -95,7 +96,7 @@ impl Host {
                 state.window.admit(now)
             };
             match admit {
-                Admit::Now => return Ok(Turn { host: self, admitted: now }),
+                Admit::Now(_) => return Ok(Turn { host: self, admitted: now }),
                 Admit::At(at) => {
                     tokio::select! {
                         () = tokio::time::sleep_until(at) => {}

@@ -68,12 +68,6 @@ impl Memory {
         (age <= max_age).then(|| remembered.resolved.clone())
     }
 
-    /// What a reference pointed to when it was asked last, however long ago that was: what
-    /// [`Registries::resolve`](super::Registries::resolve) takes as known.
-    pub fn known(&self, reference: &RegistryRef) -> Option<&Resolved> {
-        Some(&self.answers.get(&reference.to_string())?.resolved)
-    }
-
     /// Takes in an answer that came at `now`.
     pub fn remember(&mut self, reference: &RegistryRef, resolved: &Resolved, now: Timestamp) {
         let remembered = Remembered { resolved: resolved.clone(), asked: now };
@@ -147,8 +141,8 @@ mod tests {
         assert_eq!(memory.get(&same, HOUR, now + HOUR), Some(resolved("2")));
         assert_eq!(memory.get(&redis, HOUR, now + HOUR + Duration::from_secs(1)), None);
         assert_eq!(memory.get(&redis, HOUR, now - HOUR), None, "a clock was wrong");
-        assert_eq!(memory.known(&redis), Some(&resolved("2")));
-        assert_eq!((memory.get(&other, HOUR, now), memory.known(&other)), (None, None));
+        assert_eq!(memory.get(&redis, Duration::MAX, now + FORGOTTEN), Some(resolved("2")));
+        assert_eq!(memory.get(&other, HOUR, now), None);
     }
 
     #[test]
@@ -161,7 +155,8 @@ mod tests {
         memory.remember(&new, &resolved("1"), now - FORGOTTEN + HOUR);
         memory.save(now).unwrap();
         let memory = Memory::read(dir.path());
-        assert_eq!((memory.known(&old), memory.known(&new)), (None, Some(&resolved("1"))));
+        let known = |reference| memory.get(reference, Duration::MAX, now);
+        assert_eq!((known(&old), known(&new)), (None, Some(resolved("1"))));
     }
 
     #[test]
@@ -174,7 +169,8 @@ mod tests {
         memory.save(now).unwrap();
         let path = dir.path().join(FILE);
         let good = fs::read_to_string(&path).unwrap();
-        assert!(Memory::read(dir.path()).known(&redis).is_some());
+        let known = || Memory::read(dir.path()).get(&redis, HOUR, now);
+        assert!(known().is_some());
         for bad in [
             good.replacen(":1", ":2", 1),
             good.replace("sha256:", "sha512:"),
@@ -184,9 +180,9 @@ mod tests {
             "{\"version\":1}".to_owned(),
         ] {
             fs::write(&path, &bad).unwrap();
-            assert!(Memory::read(dir.path()).known(&redis).is_none(), "{bad}");
+            assert!(known().is_none(), "{bad}");
         }
         fs::write(&path, [0xff; 64]).unwrap();
-        assert!(Memory::read(dir.path()).known(&redis).is_none());
+        assert!(known().is_none());
     }
 }

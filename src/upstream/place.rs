@@ -5,6 +5,7 @@
 
 use reqwest::Url;
 
+use crate::base::loopback::is_loopback;
 use crate::base::reference::{DOCKER_HUB, RegistryRef};
 
 /// Where Docker Hub's registry is.
@@ -19,14 +20,6 @@ pub(super) fn manifest_url(image: &RegistryRef, name: &str) -> Option<Url> {
     let https = format!("https://{host}/v2/{}/manifests/{name}", image.repository());
     let url = Url::parse(&https).ok()?;
     if is_loopback(&url) { Url::parse(&https.replacen("https", "http", 1)).ok() } else { Some(url) }
-}
-
-/// Whether a URL is of this very machine.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return false };
-    // A URL's host is in its normal form: an IPv4 address is four numbers.
-    let numbers = host.split('.').all(|part| part.parse::<u8>().is_ok());
-    matches!(host, "localhost" | "[::1]") || (numbers && host.starts_with("127."))
 }
 
 /// Whether whoever is at `from` may send us to `to`. If not, why.

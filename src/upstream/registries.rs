@@ -19,6 +19,7 @@ use super::host::Hosts;
 use super::manifest::{self, Kind};
 use super::transport::{Broken, Network, Transport};
 use super::wire::{Answer, Hear, Wire};
+use crate::base::backoff::Jitter;
 use crate::base::limit::Limit;
 use crate::base::name::Platform;
 use crate::base::reference::{OciDigest, RegistryRef};
@@ -124,7 +125,9 @@ impl Registries {
             None => Arc::new(Network::new(&config.user_agent)?),
         };
         let hosts = Hosts::new(config.budget, config.concurrency);
-        let wire = Wire { transport, hosts, tries: config.tries };
+        // Without entropy all wait alike; that is all.
+        let jitter = Jitter::new(getrandom::u64().unwrap_or_default());
+        let wire = Wire { transport, hosts, tries: config.tries, jitter };
         Ok(Self { asker: Arc::new(Asker::new(wire, config.credentials)) })
     }
 

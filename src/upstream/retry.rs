@@ -4,14 +4,10 @@
 
 use std::time::Duration;
 
-/// The first wait; each further one is twice as long, up to [`LONGEST`].
-const FIRST: Duration = Duration::from_millis(500);
+use crate::base::backoff;
 
 /// The longest wait of our own accord.
 const LONGEST: Duration = Duration::from_secs(15);
-
-/// The longest wait that a registry is granted. Who asks for more is told to the user instead.
-pub(super) const LONGEST_ASKED: Duration = Duration::from_secs(120);
 
 /// Whether a status says that the registry is in trouble, which may pass.
 pub(super) fn is_trouble(status: u16) -> bool {
@@ -19,13 +15,10 @@ pub(super) fn is_trouble(status: u16) -> bool {
     matches!(status, 408 | 425 | 500 | 502..)
 }
 
-/// The wait after so many tries that failed, from 1: what the registry asks for, or else a backoff of
-/// at least half its length. `jitter` is 0 or more and below 1.
+/// The wait after so many tries that failed, from 1: what the registry asks for, or else a backoff.
+/// `jitter` is 0 or more and below 1.
 pub(super) fn wait(failed: u32, asked: Option<Duration>, jitter: f64) -> Duration {
-    let doublings = failed.saturating_sub(1).min(16);
-    let backoff = (FIRST * (1 << doublings)).min(LONGEST).mul_f64(0.5 + jitter / 2.0);
-    // That it asks for no wait at all says nothing.
-    asked.filter(|asked| !asked.is_zero()).unwrap_or(backoff)
+    backoff::wait(failed, asked, LONGEST, jitter)
 }
 
 #[cfg(test)]
@@ -33,13 +26,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_and_are_spread() {
-        let millis = |failed, jitter| wait(failed, None, jitter).as_millis();
-        let longest: Vec<_> = (1..=7).map(|failed| millis(failed, 1.0)).collect();
-        assert_eq!(longest, [500, 1000, 2000, 4000, 8000, 15_000, 15_000]);
-        assert_eq!((millis(1, 0.0), millis(u32::MAX, 0.0)), (250, 7500));
-        assert_eq!(wait(1, Some(Duration::from_secs(7)), 0.0).as_secs(), 7);
-        assert_eq!(wait(1, Some(Duration::ZERO), 0.0).as_millis(), 250);
+    fn waits_double_up_to_a_quarter_of_a_minute() {
+        let millis = [1, 5, 6, u32::MAX].map(|failed| wait(failed, None, 1.0).as_millis());
+        assert_eq!(millis, [500, 8000, 15_000, 15_000]);
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use reqwest::{Client, Request, Response};
 
-use super::error::{chain, one_line};
-use super::place::is_loopback;
+use super::error::shorten;
+use crate::base::loopback::is_loopback;
+use crate::base::one_line::chain;
 use crate::base::secret::scrub;
 
 /// How long a connection may take to come about.
@@ -32,7 +33,7 @@ pub struct Broken {
 impl Broken {
     pub(super) fn of(error: reqwest::Error) -> Self {
         let sent = !error.is_connect() && !error.is_builder();
-        Self { sent, message: one_line(&scrub(&chain(&error.without_url()), None)) }
+        Self { sent, message: shorten(&scrub(&chain(&error.without_url()), None)) }
     }
 }
 

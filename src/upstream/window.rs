@@ -1,42 +1,25 @@
-//! Says when the next request to a host may leave. Pure: the time is given.
+//! Says when the next request to a host may leave, and when it is of no use to ask. Pure: the time
+//! is given.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::retry::LONGEST_ASKED;
+use crate::base::backoff::LONGEST_ASKED;
 use crate::base::limit::Limit;
-
-/// The first pause after a 429 that does not say how long to wait; the next are twice as long each.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
+use crate::base::window::{Admit, SlidingWindow, pause_after};
 
 /// So many 429s in a row, and the host is asked no more.
 const MOST_STRIKES: u32 = 5;
 
-/// A strict sliding window over the requests to one host, as *it* sees them: a slot frees one window
-/// after the answer came, not after the request left. A 429 pauses all of it.
+/// A strict sliding window over the requests to one host.
+///
+/// Unlike one over a class of the service's requests, it does not learn to let through less: a host
+/// whose pull limit is used up refuses for hours. It pauses a few times, and then is asked no more.
 #[derive(Debug)]
-pub(super) struct Window {
-    limit: Limit,
-    in_flight: u32,
-    answered: VecDeque<Instant>,
-    paused_until: Option<Instant>,
-    /// 429s in a row.
-    strikes: u32,
-    /// When the last of them came.
-    struck: Option<Instant>,
-}
-
-/// What [`Window::admit`] says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Admit {
-    /// Go: a slot is taken.
-    Now,
-    /// Ask again at this time, or when an answer has come.
-    At(Instant),
-    /// Ask again when an answer has come.
-    AfterAnswer,
+pub(super) struct HostWindow {
+    most: u32,
+    window: SlidingWindow,
 }
 
 /// What a 429 means.
@@ -48,46 +31,34 @@ pub(super) enum Refused {
     Enough(Option<Duration>),
 }
 
-impl Window {
+impl HostWindow {
     pub(super) fn new(limit: Limit) -> Self {
-        let answered = VecDeque::new();
         // One of nothing would let nobody through, ever.
-        let limit = Limit { count: limit.count.max(1), ..limit };
-        Self { limit, in_flight: 0, answered, paused_until: None, strikes: 0, struck: None }
+        Self { most: limit.count.max(1), window: SlidingWindow::new(limit.window) }
     }
 
     /// Takes a slot if one is free.
     pub(super) fn admit(&mut self, now: Instant) -> Admit {
-        while self.answered.front().is_some_and(|at| *at + self.limit.window <= now) {
-            self.answered.pop_front();
-        }
-        if let Some(until) = self.paused_until.filter(|until| *until > now) {
+        if let Some(until) = self.window.turn(now) {
             return Admit::At(until);
         }
-        let answered = u32::try_from(self.answered.len()).unwrap_or(u32::MAX);
-        if self.in_flight.saturating_add(answered) < self.limit.count {
-            self.in_flight += 1;
-            return Admit::Now;
+        if self.window.used() < self.most {
+            return self.window.take(1);
         }
-        let next = self.answered.front().map(|at| *at + self.limit.window);
-        next.map_or(Admit::AfterAnswer, Admit::At)
+        self.window.frees_at(1).map_or(Admit::AfterAnswer, Admit::At)
     }
 
     /// Says that the answer to an admitted request has come, or that there will be none.
     pub(super) fn answered(&mut self, now: Instant) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        self.answered.push_back(now);
+        self.window.answered(1, now);
     }
 
     /// Takes in that a request which was admitted at `admitted` was let through.
     pub(super) fn accepted(&mut self, admitted: Instant) {
-        if self.struck.is_none_or(|struck| admitted >= struck) {
-            self.strikes = 0;
-        }
+        self.window.accepted(admitted);
     }
 
-    /// Takes in a 429 to a request that was admitted at `admitted`. Many that left together meet the
-    /// same full budget: that is one 429 and not many.
+    /// Takes in a 429 to a request that was admitted at `admitted`.
     pub(super) fn refused(
         &mut self,
         admitted: Instant,
@@ -99,20 +70,15 @@ impl Window {
         if asked.is_some_and(|asked| asked > LONGEST_ASKED) {
             return Refused::Enough(asked);
         }
-        let new = self.struck.is_none_or(|struck| admitted >= struck);
-        if new {
-            self.struck = Some(now);
-            self.strikes += 1;
-            if self.strikes > MOST_STRIKES {
-                self.strikes = 0;
-                return Refused::Enough(None);
-            }
+        let strikes = self.window.struck(admitted, now);
+        if strikes.is_some_and(|strikes| strikes > MOST_STRIKES) {
+            self.window.forgive();
+            return Refused::Enough(None);
         }
-        let doubled = FIRST_PAUSE * (1 << self.strikes.saturating_sub(1).min(8));
-        let pause = asked.or(Some(doubled).filter(|_| new)).unwrap_or_default();
-        self.paused_until = self.paused_until.max(Some(now + pause));
-        let paused = self.paused_until.map_or(pause, |until| until.saturating_duration_since(now));
-        Refused::Pause(paused, new)
+        if let Some(pause) = asked.or(strikes.map(pause_after)) {
+            self.window.pause(pause, now);
+        }
+        Refused::Pause(self.window.paused(now), strikes.is_some())
     }
 }
 
@@ -122,8 +88,8 @@ mod tests {
 
     const SEC: Duration = Duration::from_secs(1);
 
-    fn window(count: u32, secs: u64) -> Window {
-        Window::new(Limit { count, window: Duration::from_secs(secs) })
+    fn window(count: u32, secs: u64) -> HostWindow {
+        HostWindow::new(Limit { count, window: Duration::from_secs(secs) })
     }
 
     #[test]
@@ -131,11 +97,11 @@ mod tests {
         let start = Instant::now();
         let at = |secs| start + SEC * secs;
         let mut window = window(2, 10);
-        assert_eq!([window.admit(at(0)), window.admit(at(0))], [Admit::Now; 2]);
+        assert_eq!([window.admit(at(0)), window.admit(at(0))], [Admit::Now(1); 2]);
         assert_eq!(window.admit(at(0)), Admit::AfterAnswer);
         window.answered(at(3));
         assert_eq!(window.admit(at(10)), Admit::At(at(13)));
-        assert_eq!(window.admit(at(13)), Admit::Now);
+        assert_eq!(window.admit(at(13)), Admit::Now(1));
     }
 
     #[test]
@@ -151,7 +117,7 @@ mod tests {
         );
         assert_eq!(window.refused(at(0), Some(SEC * 9), at(1)), Refused::Pause(SEC * 9, false));
         assert_eq!(window.admit(at(2)), Admit::At(at(10)));
-        assert_eq!(window.admit(at(10)), Admit::Now);
+        assert_eq!(window.admit(at(10)), Admit::Now(1));
         let pauses = [20, 30, 50, 90].map(|secs| window.refused(at(secs), None, at(secs)));
         assert_eq!(pauses, [4, 8, 16, 32].map(|secs| Refused::Pause(SEC * secs, true)));
         assert_eq!(window.refused(at(200), None, at(200)), Refused::Enough(None));

@@ -1,5 +1,5 @@
-//! Sends one request as often as [`retry`](super::retry) allows, each time when its host has a turn
-//! for it, follows it to where it is sent on, and reads its answer.
+//! Sends one request as often as [`retry`] allows, each time when its host has a turn for it, follows
+//! it to where it is sent on, and reads its answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +15,10 @@ use super::error::{self, Failure, UpstreamErrorKind, without};
 use super::host::{Hosts, Turn};
 use super::place::{may_send, origin};
 use super::registries::Notice;
+use super::retry;
 use super::transport::{Broken, Transport};
-use super::{header, retry};
+use crate::base::backoff::{Jitter, LONGEST_ASKED};
+use crate::base::header;
 
 /// How long the head of an answer may take.
 const HEAD: Duration = Duration::from_secs(30);
@@ -88,6 +90,7 @@ pub(super) struct Wire {
     pub(super) hosts: Hosts,
     /// Tries at one request, at most.
     pub(super) tries: u32,
+    pub(super) jitter: Jitter,
 }
 
 /// Why one try came to nothing.
@@ -134,12 +137,12 @@ impl Wire {
                 }
                 Err(Miss::Trouble { why, asked, no_way, origin }) => {
                     failed += 1;
-                    let too_long = asked.is_some_and(|asked| asked > retry::LONGEST_ASKED);
+                    let too_long = asked.is_some_and(|asked| asked > LONGEST_ASKED);
                     if failed >= self.tries || too_long {
                         self.hosts.get(origin).gave_up(&why, no_way);
                         return Err(why);
                     }
-                    let wait = retry::wait(failed, asked, jitter());
+                    let wait = retry::wait(failed, asked, self.jitter.draw());
                     let host = host.name.clone();
                     hear(Notice::Retry { host, why: why.message, wait });
                     tokio::time::sleep(wait).await;
@@ -285,9 +288,4 @@ async fn body(mut answer: Response, deadline: Instant) -> Result<Bytes, Cut> {
 
 fn silent(waited: Duration) -> String {
     format!("no whole answer came in {} s", waited.as_secs())
-}
-
-/// 0 or more, below 1: those that failed together do not come back together.
-fn jitter() -> f64 {
-    getrandom::u32().map_or(0.5, |drawn| f64::from(drawn) / (f64::from(u32::MAX) + 1.0))
 }

@@ -26,7 +26,7 @@ pub(super) fn spool(tree: &Tree, placement: &Placement) -> Result<Spool, PackErr
     Ok(spooler.finish())
 }
 
-/// See [`pack`](super::pack).
+/// See [`pack`](super::pack()).
 pub(super) fn pack<W: Write>(tree: &Tree, placement: &Placement, out: W) -> Result<W, PackError> {
     pack_with::<NativeDir, W>(tree, placement, out)
 }

@@ -50,6 +50,8 @@ fn read(ours: &State, theirs: &State) -> State {
     decode(&merged(&ours, &theirs)).unwrap().state
 }
 
+const MARKS: [&str; 6] = ["<<<<<<< a", "=======", ">>>>>>> b", "||||||| c", "<<<<<<<", ">>>>>>>"];
+
 proptest! {
     #[test]
     fn both_sides_of_a_merge_are_read(
@@ -104,10 +106,8 @@ proptest! {
         prop_assume!(ours.state.entries.iter().all(|(key, other)| {
             theirs.state.entries.get(key).is_none_or(|wanted| made(other) <= made(wanted))
         }));
-        let state = match swap {
-            true => read(&ours.state, &theirs.state),
-            false => read(&theirs.state, &ours.state),
-        };
+        let (one, other) = if swap { (&ours, &theirs) } else { (&theirs, &ours) };
+        let state = read(&one.state, &other.state);
         let facts = Facts { now: Some(theirs.now), ..Facts::default() };
         let decision = decide(manifest.workspace(), &facts, &state, &Options::default());
         super::model::check(&decision, &state);
@@ -124,8 +124,6 @@ proptest! {
         let mut ours = past.model();
         let before = ours.state.clone();
         whole(&mut ours, &manifest, &Options::default());
-        const MARKS: [&str; 6] =
-            ["<<<<<<< a", "=======", ">>>>>>> b", "||||||| c", "<<<<<<<", ">>>>>>>"];
         let text = merged(&encode("s", &before), &encode("s", &ours.state));
         let mut lines: Vec<&str> = text.lines().collect();
         for (place, mark) in marks {

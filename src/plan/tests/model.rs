@@ -235,27 +235,12 @@ impl Model {
 
     fn make(&mut self, unit: &ImageRef, make: &Make, workspace: &Workspace, done: Done) -> bool {
         let of = workspace.unit(make.unit);
-        for base in &of.needs {
-            // What it is built on is there, and just what it is to be built on.
-            let base = &workspace.unit(*base).key;
-            let entry = &self.state.entries[base];
-            let fingerprint = entry.built.as_ref().unwrap().fingerprint.to_string();
-            assert_eq!(make.inputs.get(&format!("base {base}")), Some(fingerprint.as_str()));
-            assert!(entry.pending.is_none(), "{base} may become another yet");
-        }
-        // What may yet land on its tag has ended first.
-        let pending = self.state.entries.get(unit).and_then(|entry| entry.pending.as_ref());
-        let runs = |build: &BuildId| match self.builds.get(build).map(|build| build.progress) {
-            Some(Progress::Runs | Progress::Ended(Outcome::Completed)) => true,
-            Some(Progress::Waits | Progress::Ended(_)) | None => false,
-        };
-        let running = pending.map(|pending| &pending.build).filter(|build| runs(build));
-        assert_eq!(make.after.as_ref(), running, "{unit}");
+        self.check_make(unit, make, workspace);
         if let Some(build) = &make.after {
             self.end(unit, build, Outcome::Completed);
         }
         let before = self.state.entries.get(unit).and_then(|entry| entry.built.clone());
-        let owner = before.as_ref().map(|built| built.owner.clone()).unwrap_or(Owner::Personal);
+        let owner = before.as_ref().map_or(Owner::Personal, |built| built.owner.clone());
         let submission = Submission {
             at: self.now,
             fingerprint: make.fingerprint,
@@ -305,6 +290,24 @@ impl Model {
             Done::Ended(outcome) => self.end(unit, &id, outcome) == Outcome::Completed,
             _ => false,
         }
+    }
+
+    /// What it is built on is there, and what may yet land on its tag ends first.
+    fn check_make(&self, unit: &ImageRef, make: &Make, workspace: &Workspace) {
+        for base in &workspace.unit(make.unit).needs {
+            let base = &workspace.unit(*base).key;
+            let entry = &self.state.entries[base];
+            let fingerprint = entry.built.as_ref().unwrap().fingerprint.to_string();
+            assert_eq!(make.inputs.get(&format!("base {base}")), Some(fingerprint.as_str()));
+            assert!(entry.pending.is_none(), "{base} may become another yet");
+        }
+        let pending = self.state.entries.get(unit).and_then(|entry| entry.pending.as_ref());
+        let runs = |build: &BuildId| match self.builds.get(build).map(|build| build.progress) {
+            Some(Progress::Runs | Progress::Ended(Outcome::Completed)) => true,
+            Some(Progress::Waits | Progress::Ended(_)) | None => false,
+        };
+        let running = pending.map(|pending| &pending.build).filter(|build| runs(build));
+        assert_eq!(make.after.as_ref(), running, "{unit}");
     }
 
     /// Ends a build, if it has not ended another way.
@@ -358,7 +361,7 @@ impl Model {
     /// Time passes: builds that run come to their ends, and nobody is there to see it.
     pub(super) fn rest(&mut self, outcomes: &[bool]) {
         let mut running: Vec<BuildId> = self.builds.keys().cloned().collect();
-        running.sort_unstable_by_key(|id| id.to_string());
+        running.sort_unstable_by_key(ToString::to_string);
         running.retain(|id| self.builds[id].progress == Progress::Runs);
         for (id, completes) in running.iter().zip(outcomes) {
             let outcome = if *completes { Outcome::Completed } else { Outcome::Failed };
@@ -409,7 +412,9 @@ pub(super) fn pin(reference: &str, epoch: u8) -> Pin {
 pub(super) fn check(decision: &Decision, state: &State) {
     let Decision { workspace, plan, learned, .. } = decision;
     let mut state = state.clone();
-    learned.iter().for_each(|record| state.apply(record));
+    for record in learned {
+        state.apply(record);
+    }
     let mut keys = BTreeSet::new();
     let mut from = BTreeSet::new();
     let place = |unit| plan.steps.iter().position(|step| step.unit() == Some(unit));

@@ -237,8 +237,8 @@ impl Manifest {
         let place = |name: &str, platform| {
             let same = |&index: &usize| names[index].0.name.as_str() == name;
             let of = |&index: &usize| same(&index) && names[index].1 == platform;
-            let place = order.iter().position(|index| of(index));
-            place.or_else(|| order.iter().position(|index| same(index))).map(UnitId)
+            let place = order.iter().position(of);
+            place.or_else(|| order.iter().position(same)).map(UnitId)
         };
         for (unit, like) in units.iter_mut().zip(self.of_units()) {
             let needs = like.needs.iter().filter(|need| **need < like.name && !like.mirror);

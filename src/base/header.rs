@@ -1,18 +1,18 @@
-//! Reads the headers of an answer that tell the time. Pure: the clock is given.
+//! Reads the headers of an HTTP answer, and those that tell the time. Pure: the clock is given.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
-/// The service's clock when it answered, to the second.
-pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
+/// The server's clock when it answered, to the second.
+pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
     http_date(text(headers, &DATE)?)
 }
 
-/// How long the service asks to wait: in seconds, or until a date. A date is by the service's own
+/// How long the server asks to wait: in seconds, or until a date. A date is by the server's own
 /// clock where the answer has that (RFC 9110, 10.2.3), else by `clock`, which is ours.
-pub(super) fn retry_after(headers: &HeaderMap, clock: Timestamp) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap, clock: Timestamp) -> Option<Duration> {
     let text = text(headers, &RETRY_AFTER)?;
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
@@ -21,7 +21,8 @@ pub(super) fn retry_after(headers: &HeaderMap, clock: Timestamp) -> Option<Durat
     Some(Duration::try_from(until).unwrap_or(Duration::ZERO))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+/// A header's value, where it is text.
+pub fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
@@ -35,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_service_says_how_long_in_two_ways() {
+    fn a_wait_is_said_in_two_ways() {
         let clock: Timestamp = "2026-08-01T10:00:00Z".parse().unwrap();
         let now = "Sat, 01 Aug 2026 12:00:00 GMT";
         let table = [
@@ -47,6 +48,7 @@ mod tests {
             ("Sat, 01 Aug 2026 10:00:09 GMT", Some("nonsense"), Some(9)),
             // It has passed.
             ("Sat, 01 Aug 2026 11:59:00 GMT", Some(now), Some(0)),
+            ("Sat, 01 Aug 2026 09:00:00 GMT", None, Some(0)),
             ("soon", None, None),
             ("-1", None, None),
             ("1.5", None, None),

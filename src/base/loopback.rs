@@ -1,0 +1,36 @@
+//! Tells this very machine from the world outside. Pure.
+
+use reqwest::Url;
+
+/// Whether a URL is of this very machine.
+pub fn is_loopback(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    // A URL's host is in its normal form: an IPv4 address is four numbers.
+    let numbers = host.split('.').all(|part| part.parse::<u8>().is_ok());
+    matches!(host, "localhost" | "[::1]") || (numbers && host.starts_with("127."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is() {
+        for (url, expected) in [
+            ("http://localhost:8080/x", true),
+            ("https://LOCALHOST", true),
+            ("http://127.1.2.3", true),
+            ("http://127.1", true),
+            ("http://0x7f000001", true),
+            ("http://[0:0::1]:5000", true),
+            ("http://localhost.example", false),
+            ("http://127.0.0.1.example.com", false),
+            ("http://0.0.0.0", false),
+            ("http://[::]", false),
+            ("http://10.0.0.1", false),
+            ("data:text/plain,localhost", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
+        }
+    }
+}
