@@ -15,9 +15,10 @@ use crate::base::memory::small_pages;
 use crate::context::Cache;
 use crate::event::{Phase, RunEvent, Signal, Stop, Summary};
 use crate::manifest::Workspace;
-use crate::plan::{self, Action, Decision, Plan, SavedPlan};
+use crate::plan::{self, Action, Decision, Facts, Plan, SavedPlan};
+use crate::report::PlanView;
 use crate::run::{self, Options, Run, RunError};
-use crate::state::Store;
+use crate::state::{State, Store};
 use crate::survey::Caches;
 
 pub(super) async fn run(
@@ -26,9 +27,6 @@ pub(super) async fn run(
     mut args: ApplyArgs,
 ) -> Result<Exit, Failure> {
     let saved = agreed(ui, &args)?;
-    if args.refresh_only {
-        refresh::check(&args.look, &args.choice)?;
-    }
     small_pages();
     let workspace = Workspace::load(&settings.manifest, &env)?;
     ui.warn(&workspace.warnings, &workspace.sources)?;
@@ -51,26 +49,15 @@ pub(super) async fn run(
     let mut facts = asking.facts(ui, &workspace, store.state(), caches).await?;
     ui.warn(&facts.warnings, &workspace.sources)?;
     failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
-    if let Some(saved) = &saved {
-        facts.pins.clone_from(&saved.pins);
-    }
-    let Decision { workspace, mut plan, learned, noted } =
-        plan::decide(workspace, &facts, store.state(), options);
-    if let Some(saved) = &saved {
-        plan = saved_plan::check(saved, plan, store.state())?;
-    }
+    let Decision { workspace, plan, learned, noted } =
+        decide(workspace, &mut facts, store.state(), options, saved.as_ref())?;
     store.record(&learned)?;
     if args.refresh_only {
         let exit = refresh::apply(ui, &facts, &mut store, args.detailed_exitcode)?;
         service.close().await?;
         return Ok(exit);
     }
-    match &saved {
-        Some(saved) if saved.steps.is_empty() && !ui.is_json() => {
-            ui.data("No changes. The saved plan has nothing to do.")?;
-        }
-        _ => ui.plan(&target.view(&plan, &workspace, &facts, store.state(), true))?,
-    }
+    show(ui, saved.as_ref(), &target.view(&plan, &workspace, &facts, store.state(), true))?;
     lists::keep_recorded(&history, &workspace, &facts, store.state());
     if plan.is_noop() {
         store.record(&noted)?;
@@ -85,26 +72,58 @@ pub(super) async fn run(
     }
     store.record(&noted)?;
     lists::keep_planned(&history, &workspace, &facts, &plan);
-    let given = args.concurrency.or(workspace.settings.concurrency);
-    let run_options = Options {
-        builds: given.unwrap_or(DEFAULT_BUILDS) as usize,
-        transfers: given.unwrap_or(DEFAULT_TRANSFERS) as usize,
-        owner: target.owner.clone(),
-        timeout: args.timeout,
-    };
-    let run =
-        Run { plan: &plan, workspace: &workspace, facts: &facts, client, options: run_options };
+    // What is left is of what was planned, and so is the command that does it.
     if saved.is_some() {
-        // What is left is of what was planned, and so is the command that does it.
         args.choice = ChoiceArgs::of(options);
     }
+    let options = how(&args, &workspace, &target);
+    let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
     let exit = carry_out(ui, settings, &args, run, &mut store, service).await?;
     lists::prune(&history, store.state());
     Ok(exit)
 }
 
+/// Plans; where a plan was saved, just that, with the pins that it was made with.
+fn decide(
+    workspace: Workspace,
+    facts: &mut Facts,
+    state: &State,
+    options: &plan::Options,
+    saved: Option<&SavedPlan>,
+) -> Result<Decision, Failure> {
+    let Some(saved) = saved else { return Ok(plan::decide(workspace, facts, state, options)) };
+    facts.pins.clone_from(&saved.pins);
+    let decision = plan::decide(workspace, facts, state, options);
+    let plan = saved_plan::check(saved, decision.plan, state)?;
+    Ok(Decision { plan, ..decision })
+}
+
+/// Shows what is to be done. Where a saved plan has nothing to do, all may yet not be as it should.
+fn show(ui: &mut Ui, saved: Option<&SavedPlan>, view: &PlanView<'_>) -> std::io::Result<()> {
+    match saved {
+        Some(saved) if saved.steps.is_empty() && !ui.is_json() => {
+            ui.data("No changes. The saved plan has nothing to do.")
+        }
+        _ => ui.plan(view),
+    }
+}
+
+/// How a run goes about it.
+fn how(args: &ApplyArgs, workspace: &Workspace, target: &Target) -> Options {
+    let given = args.concurrency.or(workspace.settings.concurrency);
+    Options {
+        builds: given.unwrap_or(DEFAULT_BUILDS) as usize,
+        transfers: given.unwrap_or(DEFAULT_TRANSFERS) as usize,
+        owner: target.owner.clone(),
+        timeout: args.timeout,
+    }
+}
+
 /// The saved plan that is to be done, if one is; and whether what was typed makes sense.
 fn agreed(ui: &Ui, args: &ApplyArgs) -> Result<Option<SavedPlan>, Failure> {
+    if args.refresh_only {
+        refresh::check(&args.look, &args.choice)?;
+    }
     let Some(path) = &args.saved else {
         if ui.is_json() && !args.auto_approve && !args.refresh_only {
             let help = "add --auto-approve, or leave --json out to be asked";

@@ -52,7 +52,9 @@ pub(super) fn show(ui: &mut Ui, facts: &Facts, state: &State) -> Result<bool, Fa
         }
     }
     let listed = facts.images.values().map(std::collections::HashMap::len).sum::<usize>();
+    let on_record = state.entries.values().any(|entry| entry.built.is_some());
     let words = match (facts.images.is_empty(), differs) {
+        _ if !on_record => "No images are on record yet.".to_owned(),
         (true, _) => {
             "The service was not asked, or did not answer: nothing is known of it.".to_owned()
         }
@@ -76,11 +78,18 @@ pub(super) fn apply(
     detailed_exitcode: bool,
 ) -> Result<Exit, Failure> {
     show(ui, facts, store.state())?;
+    let replaced = store.state().entries.iter().any(|(key, entry)| {
+        let drift = entry.built.as_ref().and_then(|built| facts.drift(key, built));
+        drift == Some(Drift::Replaced) && entry.pending.is_none() && entry.submitted.is_none()
+    });
     let records: Vec<Record> = plan::seen(facts, store.state());
     store.record(&records)?;
     store.commit()?;
     if !records.is_empty() {
         ui.talk(format_args!("Brought the lockfile in line for {}.", images(records.len())))?;
+    }
+    if replaced && ui.hints() {
+        ui.talk("What was replaced stays on record as it was: `imgplan apply` makes it again.")?;
     }
     let changed = detailed_exitcode && !records.is_empty();
     Ok(if changed { Exit::Changes } else { Exit::Success })

@@ -96,11 +96,11 @@ impl<'a> Planner<'a> {
         &mut self,
         id: UnitId,
         unit: &Unit,
-        own: Option<&'a Entry>,
+        entry: Option<&'a Entry>,
         identity: Identity<'a>,
     ) -> Option<(Action, Vec<Reason>)> {
         let fingerprint = identity.fingerprint;
-        if let Some(entry) = own
+        if let Some(entry) = entry
             && let Some(adopted) = self.adopt(id, unit, entry, &identity)
         {
             return Some(adopted);
@@ -116,9 +116,7 @@ impl<'a> Planner<'a> {
             }
             Keep::Not(moved) => reasons.extend(moved),
         }
-        let known = identity.previous.map(|previous| previous.entry);
-        let built = known.and_then(|entry| entry.built.as_ref());
-        if let Some(built) = built {
+        if let Some(built) = identity.previous.and_then(|previous| previous.entry.built.as_ref()) {
             let differences =
                 Differences { workspace: self.workspace, facts: self.facts, steps: &self.steps };
             let found =
@@ -128,7 +126,6 @@ impl<'a> Planner<'a> {
         let gone = self.gone(&identity);
         let there = gone != Some(Reason::MissingRemote);
         reasons.extend(gone);
-        let entry = own;
         let unfinished = entry.and_then(|entry| entry.pending.as_ref());
         let failed = entry.and_then(|entry| entry.failed.as_ref());
         let tried = failed.is_some_and(|failed| failed.fingerprint == fingerprint)

@@ -103,7 +103,7 @@ fn note(facts: &mut Facts, note: String) {
 }
 
 /// Asks the service what became of the images on record, or of some of them; but not for ever.
-#[expect(clippy::implicit_hasher, reason = "there is one kind of set in the program")]
+#[expect(clippy::implicit_hasher, reason = "it is what the facts keep")]
 pub async fn refresh(
     state: &State,
     client: &Client,

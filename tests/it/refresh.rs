@@ -61,7 +61,11 @@ fn nobody_is_asked_where_nothing_is_on_record() {
     let env = TestEnv::new();
     write_three(&env);
     env.ok(["plan"]);
+    for command in ["plan", "apply"] {
+        env.ok([command, "--refresh-only"]).says("No images are on record yet.");
+    }
     assert_eq!(env.server().log().len(), 0);
+    assert!(!env.exists("imgplan.lock"));
 }
 
 #[test]
@@ -118,6 +122,11 @@ fn what_somebody_else_replaced_is_made_again() {
     let build = env.build_of("lone:v1");
     // Somebody else built it an hour after us: the same as that we did an hour before.
     env.age(1);
+    let lockfile = env.read("imgplan.lock");
+    env.ok(["apply", "--refresh-only"])
+        .says("lone:v1 was replaced by somebody else")
+        .says("stays on record as it was: `imgplan apply` makes it again");
+    assert_eq!(env.read("imgplan.lock"), lockfile);
     let plan = env.run(["plan", "--detailed-exitcode", "--target", "lone"]);
     plan.code(2);
     let told = plan.steps().join("\n");

@@ -311,7 +311,19 @@ fn what_commands_write_is_as_the_schema_of_events_says() {
     let why = env.ok([&["why", "base"][..], &local].concat());
     let status = env.ok([&["status"][..], &local].concat());
     let nothing = env.run(["plan", "--json", "-f", "none.yaml"]);
-    let all = [&plan, &first, &second, &why, &status, &nothing];
+    let remote = TestEnv::manifest(
+        "version: 1\nimages:\n  - {source: 'docker.io/library/redis:7'}\n  \
+         - {source: 'docker.io/library/redis:8'}\n",
+    );
+    remote.apply();
+    remote.server().send("DELETE", "images/redis/7", &Value::Null);
+    remote.server().send(
+        "PATCH",
+        "images/redis/8/visibility",
+        &serde_json::json!({ "visibility": "PUBLIC" }),
+    );
+    let drift = remote.ok(["plan", "--refresh-only", "--json"]);
+    let all = [&plan, &first, &second, &why, &status, &nothing, &drift];
     let lines: Vec<Value> = all.into_iter().flat_map(|output| output.json()).collect();
     all_valid(&events, &lines);
     let kinds: std::collections::BTreeSet<&str> =
@@ -329,6 +341,8 @@ fn what_commands_write_is_as_the_schema_of_events_says() {
         "why",
         "status",
         "diagnostic",
+        "drift",
+        "refresh_complete",
     ] {
         assert!(kinds.contains(kind), "no {kind} among {kinds:?}");
     }
