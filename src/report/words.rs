@@ -93,6 +93,9 @@ pub(super) fn part(partial: Partial, are: &str) -> String {
         },
     );
     let (units, steps) = (count(selected, "unit"), count(left, "step"));
+    if left == 0 {
+        return format!("about a part: {units} {was} asked for; nothing else would change.");
+    }
     format!("a part of the plan: {units} {was} asked for, {steps} {is} left out.")
 }
 
