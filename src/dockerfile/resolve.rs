@@ -5,7 +5,10 @@ use std::collections::HashMap;
 
 use super::instruction::{Instruction, Pair, Place, Stage};
 use super::shell::{Expanded, Shell, Value};
-use super::{CopySource, Dockerfile, DockerfileError, Reference, ReferenceKind, UnresolvedArg};
+use super::{
+    CopySource, Dockerfile, DockerfileError, Reference, ReferenceKind, ReferencePlatform,
+    UnresolvedArg,
+};
 use crate::base::name::Platform;
 
 /// Docker's name for the empty image.
@@ -96,7 +99,12 @@ pub(super) fn references(file: &Dockerfile, platform: Platform) -> Vec<Reference
     let mut references = Vec::new();
     for (index, stage) in file.stages.iter().enumerate() {
         if let Some(image) = &bases.images[index] {
-            references.push(reference(file, ReferenceKind::From, &stage.base, image.clone()));
+            let (image, platform) = match from_platform(file, stage, platform) {
+                Ok(on) => (image.clone(), on),
+                Err(unset) => (image.clone().and(Err(unset)), ReferencePlatform::Unit),
+            };
+            let from = reference(file, ReferenceKind::From, &stage.base, image);
+            references.push(Reference { platform, ..from });
         }
         // A trigger is carried out by the stages of this file that are built on this stage; until
         // then it is text, which whoever builds on the image resolves in his own file.
@@ -127,7 +135,37 @@ fn reference(
     image: Result<String, UnresolvedArg>,
 ) -> Reference {
     let text = file.text.get(place.span.clone()).unwrap_or_default().to_owned();
-    Reference { kind, span: place.span.clone(), text, image }
+    let platform = ReferencePlatform::Unit;
+    Reference { kind, span: place.span.clone(), text, image, platform }
+}
+
+/// The platform for which a `FROM` takes its image. To BuildKit, one that expands to nothing is an
+/// error.
+fn from_platform(
+    file: &Dockerfile,
+    stage: &Stage,
+    unit: Platform,
+) -> Result<ReferencePlatform, UnresolvedArg> {
+    let Some(written) = &stage.platform else { return Ok(ReferencePlatform::Unit) };
+    let nothing = |message: String| UnresolvedArg {
+        name: first_variable(written).unwrap_or_default(),
+        message,
+        help: "write the platform, or leave `--platform` out".to_owned(),
+    };
+    let on = |builder: Platform| {
+        let globals = globals(file, unit, builder);
+        expand(file, written, &|name| lookup(&globals, name)).map_err(nothing)
+    };
+    let [one, other] = [Platform::Amd64, Platform::Arm64].map(on);
+    let (one, other) = (one?, other?);
+    if one.text.is_empty() || one.demanded {
+        return Err(nothing(format!("`--platform={written}` names no platform")));
+    }
+    // What is not the same on all builders is theirs to say.
+    if one.text != other.text {
+        return Ok(ReferencePlatform::Builder);
+    }
+    Ok(ReferencePlatform::read(&one.text, unit))
 }
 
 /// BuildKit expands no variables after `--from=` and `from=`.
@@ -158,18 +196,7 @@ struct Bases {
 
 impl Bases {
     fn new(file: &Dockerfile, platform: Platform) -> Self {
-        let mut globals = automatic(platform);
-        // The stage that is built is the last one.
-        let stage = file.stages.last().and_then(|stage| stage.name.clone());
-        let stage = stage.unwrap_or_else(|| "default".to_owned());
-        globals.insert("TARGETSTAGE".to_owned(), stage);
-        for Pair { name, value, .. } in &file.globals {
-            let Some(value) = value else { continue };
-            // In a default, a variable without a value is empty.
-            if let Ok(expanded) = expand(file, value, &|name| lookup(&globals, name)) {
-                globals.insert(name.clone(), expanded.text);
-            }
-        }
+        let globals = globals(file, platform, platform);
         let mut bases = Self { globals, parents: Vec::new(), images: Vec::new() };
         for (index, stage) in file.stages.iter().enumerate() {
             let image = bases.image(file, &stage.base.value);
@@ -222,10 +249,27 @@ fn may_be_image(text: &str) -> bool {
         && !["//", "/:", "/@", ":@", "::", ":/", "/-", "/."].iter().any(|gap| text.contains(gap))
 }
 
+/// The variables of the global scope, on the way from a builder's platform to that of a unit.
+fn globals(file: &Dockerfile, unit: Platform, builder: Platform) -> HashMap<String, String> {
+    let mut globals = automatic(unit, builder);
+    // The stage that is built is the last one.
+    let stage = file.stages.last().and_then(|stage| stage.name.clone());
+    let stage = stage.unwrap_or_else(|| "default".to_owned());
+    globals.insert("TARGETSTAGE".to_owned(), stage);
+    for Pair { name, value, .. } in &file.globals {
+        let Some(value) = value else { continue };
+        // In a default, a variable without a value is empty.
+        if let Ok(expanded) = expand(file, value, &|name| lookup(&globals, name)) {
+            globals.insert(name.clone(), expanded.text);
+        }
+    }
+    globals
+}
+
 /// The variables that BuildKit sets by itself in the global scope, from the platforms.
-fn automatic(platform: Platform) -> HashMap<String, String> {
+fn automatic(unit: Platform, builder: Platform) -> HashMap<String, String> {
     let mut args = HashMap::new();
-    for side in ["TARGET", "BUILD"] {
+    for (side, platform) in [("TARGET", unit), ("BUILD", builder)] {
         args.insert(format!("{side}PLATFORM"), platform.to_string());
         args.insert(format!("{side}OS"), "linux".to_owned());
         args.insert(format!("{side}ARCH"), platform.arch().to_owned());
