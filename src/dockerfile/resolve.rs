@@ -99,7 +99,7 @@ pub(super) fn references(file: &Dockerfile, platform: Platform) -> Vec<Reference
     let mut references = Vec::new();
     for (index, stage) in file.stages.iter().enumerate() {
         if let Some(image) = &bases.images[index] {
-            let (image, platform) = match from_platform(file, stage, platform) {
+            let (image, platform) = match ReferencePlatform::of(file, stage, platform) {
                 Ok(on) => (image.clone(), on),
                 Err(unset) => (image.clone().and(Err(unset)), ReferencePlatform::Unit),
             };
@@ -139,35 +139,6 @@ fn reference(
     Reference { kind, span: place.span.clone(), text, image, platform }
 }
 
-/// The platform for which a `FROM` takes its image. To BuildKit, one that expands to nothing is an
-/// error.
-fn from_platform(
-    file: &Dockerfile,
-    stage: &Stage,
-    unit: Platform,
-) -> Result<ReferencePlatform, UnresolvedArg> {
-    let Some(written) = &stage.platform else { return Ok(ReferencePlatform::Unit) };
-    let nothing = |message: String| UnresolvedArg {
-        name: first_variable(written).unwrap_or_default(),
-        message,
-        help: "write the platform, or leave `--platform` out".to_owned(),
-    };
-    let on = |builder: Platform| {
-        let globals = globals(file, unit, builder);
-        expand(file, written, &|name| lookup(&globals, name)).map_err(nothing)
-    };
-    let [one, other] = [Platform::Amd64, Platform::Arm64].map(on);
-    let (one, other) = (one?, other?);
-    if one.text.is_empty() || one.demanded {
-        return Err(nothing(format!("`--platform={written}` names no platform")));
-    }
-    // What is not the same on all builders is theirs to say.
-    if one.text != other.text {
-        return Ok(ReferencePlatform::Builder);
-    }
-    Ok(ReferencePlatform::read(&one.text, unit))
-}
-
 /// BuildKit expands no variables after `--from=` and `from=`.
 fn literal(value: &str) -> Result<String, UnresolvedArg> {
     let Some(name) = first_variable(value) else { return Ok(value.to_owned()) };
@@ -179,7 +150,7 @@ fn literal(value: &str) -> Result<String, UnresolvedArg> {
 }
 
 /// The name after the first `$`.
-fn first_variable(text: &str) -> Option<String> {
+pub(super) fn first_variable(text: &str) -> Option<String> {
     let name = text.split_once('$')?.1.trim_start_matches('{');
     let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
     Some(name[..end].to_owned())
@@ -250,7 +221,11 @@ fn may_be_image(text: &str) -> bool {
 }
 
 /// The variables of the global scope, on the way from a builder's platform to that of a unit.
-fn globals(file: &Dockerfile, unit: Platform, builder: Platform) -> HashMap<String, String> {
+pub(super) fn globals(
+    file: &Dockerfile,
+    unit: Platform,
+    builder: Platform,
+) -> HashMap<String, String> {
     let mut globals = automatic(unit, builder);
     // The stage that is built is the last one.
     let stage = file.stages.last().and_then(|stage| stage.name.clone());
@@ -280,11 +255,11 @@ fn automatic(unit: Platform, builder: Platform) -> HashMap<String, String> {
     args
 }
 
-fn lookup(known: &HashMap<String, String>, name: &str) -> Value {
+pub(super) fn lookup(known: &HashMap<String, String>, name: &str) -> Value {
     known.get(name).map_or(Value::Unset, |value| Value::Set(value.clone()))
 }
 
-fn expand(
+pub(super) fn expand(
     file: &Dockerfile,
     text: &str,
     lookup: &dyn Fn(&str) -> Value,

@@ -481,9 +481,8 @@ fn platforms_of_references() {
         ("--platform=linux/s390x", Other("linux/s390x".into()), Other("linux/s390x".into())),
         ("--platform=windows/amd64", Other("windows/amd64".into()), Other("windows/amd64".into())),
     ] {
-        let text = format!(
-            "ARG A=linux/amd64\nARG B=$BUILDPLATFORM\nFROM {flag} x\nCOPY --from=y a b\n"
-        );
+        let text =
+            format!("ARG A=linux/amd64\nARG B=$BUILDPLATFORM\nFROM {flag} x\nCOPY --from=y a b\n");
         for (unit, expected) in [(Platform::Amd64, on_amd64), (Platform::Arm64, on_arm64)] {
             let found = parse(&text).references(unit);
             assert_eq!(found[0].platform, expected, "{flag} for {unit}");

@@ -10,9 +10,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use imgplan::base::name::Platform;
-use imgplan::dockerfile::{
-    Dockerfile, LowerError, LowerSubject, ReferenceKind, ReferencePlatform,
-};
+use imgplan::dockerfile::{Dockerfile, LowerError, LowerSubject, ReferenceKind, ReferencePlatform};
 use serde::Deserialize;
 
 /// A Dockerfile of the folder and what is expected of it.

@@ -77,8 +77,8 @@ fn a_base_is_held_to_the_platform_for_which_it_is_taken() {
     let unit = &mut workspace.units[0];
     let held = pins::held_bases(build_of(unit), Platform::Arm64, &make.inputs);
     let held: Vec<String> = held.into_iter().map(|(_, held)| held).collect();
-    let expected = ["all", "amd64", "arm64"]
-        .map(|name| format!("docker.io/library/golang@{}", digest(name)));
+    let expected =
+        ["all", "amd64", "arm64"].map(|name| format!("docker.io/library/golang@{}", digest(name)));
     assert_eq!(held, expected);
     for key in ["from golang:1", "from golang:1 on linux/amd64", "from golang:1 on any"] {
         assert_eq!(pins::from_reference(key), Some("golang:1"));
