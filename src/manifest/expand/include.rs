@@ -5,8 +5,9 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::folders::{self, Want};
+use super::folders::{self, Unfound, Want};
 use super::images::Expander;
+use super::memory::Memory;
 use super::{Found, MOST_IMAGES, Raw, entry, glob};
 use crate::base::source::{Problem, SourceSet, Span};
 use crate::manifest::files::clean;
@@ -33,6 +34,7 @@ pub(super) struct Loader<'a> {
     chain: Vec<Link>,
     /// How many images expansions may still make.
     room: usize,
+    memory: Memory,
 }
 
 /// A file on the way to another.
@@ -67,6 +69,7 @@ impl<'a> Loader<'a> {
             read: HashSet::new(),
             chain: Vec::new(),
             room: MOST_IMAGES,
+            memory: Memory::default(),
         }
     }
 
@@ -184,6 +187,7 @@ impl<'a> Loader<'a> {
     fn others(&mut self, outer: &Outer<'a>) {
         let first = self.chain.first().map(|link| link.real.clone());
         for path in self.given.files.iter().skip(1) {
+            memory: &mut self.memory,
             if Some(real_path(path)) == first {
                 continue;
             }
@@ -221,9 +225,10 @@ impl<'a> Loader<'a> {
                 self.found.problems.push(problem.help(help));
                 self.found.incomplete = true;
             }
-            Err(words) => {
-                let help = "a pattern is as `teams/*/imgplan.yaml` or `**/imgplan.yaml`";
-                self.found.problems.push(Problem::new(words, place, "here").help(help));
+            Err(Unfound { message, help }) => {
+                let help =
+                    help.unwrap_or("a pattern is as `teams/*/imgplan.yaml` or `**/imgplan.yaml`");
+                self.found.problems.push(Problem::new(message, place, "here").help(help));
                 self.found.incomplete = true;
             }
         }

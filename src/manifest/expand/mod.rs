@@ -13,6 +13,7 @@ mod images;
 mod include;
 mod lines;
 mod matrix;
+mod memory;
 mod notes;
 mod overrides;
 mod sources;
