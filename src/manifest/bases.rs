@@ -9,6 +9,7 @@ use super::graph::Edge;
 use super::workspace::{BaseUse, ExternalBase, Unit, UnitId};
 use crate::base::name::Platform;
 use crate::base::nearest::nearest;
+use crate::base::reference::RegistryRef;
 use crate::base::source::{Problem, Span};
 use crate::dockerfile::{Reference, ReferenceKind, ReferencePlatform, UnresolvedArg};
 
@@ -166,6 +167,12 @@ impl Finder<'_> {
                     }
                     Ok(None) => {
                         self.warn_of_near_miss(index, &reference, image, span, found);
+                        if let Err(error) = image.parse::<RegistryRef>() {
+                            let message =
+                                format!("no registry could have `{image}`: {}", error.message);
+                            let problem = Problem::new(message, span, "here").help(error.help);
+                            found.warnings.push(problem.warning());
+                        }
                         let (range, image) = (reference.span.clone(), image.clone());
                         let platform = match reference.platform {
                             ReferencePlatform::Unit => Some(platform),

@@ -7,7 +7,7 @@ use super::Sp;
 use super::expand::{Note, Notes};
 use super::fields::Fields;
 use super::files::{DockerfileSource, Files};
-use super::model::{Image, OwnerSetting};
+use super::model::{Image, OwnerSetting, SourceText};
 use super::resolve::Resolver;
 use crate::base::name::{ImageName, Owner, Platform, Tag, TagTemplate, Visibility};
 use crate::base::source::{Problem, Span};
@@ -190,11 +190,21 @@ impl<'a> Resolver<'a> {
             }
         }
     }
+                self.warn_of_upper_case(source);
 
     fn build(
         &mut self,
         image: &'a Image,
         context: &Sp<String>,
+    /// The service takes such a source and puts its name into lower case: it may arrive, but nobody
+    /// else finds it.
+    fn warn_of_upper_case(&mut self, source: &Sp<SourceText>) {
+        let Some(lower) = source.0.value.0.in_lower_case() else { return };
+        let message = "registries know only lower-case names, so this cannot be pinned";
+        let problem = Problem::new(message, source.span(), "here");
+        self.warnings.push(problem.help(format!("write {lower}")).warning());
+    }
+
         files: &mut Files,
     ) -> Option<Content> {
         let defaults = self.manifest.defaults.as_ref().and_then(|d| d.dockerfile.as_ref());
