@@ -67,7 +67,11 @@ impl<'a> Resolver<'a> {
                 let draft = self.draft(image, &mut files);
                 let note = origin.note.as_ref();
                 self.notes.since(mark, &self.problems, &self.warnings, note);
-                drafts.extend(draft.map(|draft| Draft { note, ..draft }));
+                drafts.extend(draft.map(|draft| {
+                    // The tag may be the one that was wrong.
+                    let damaged = draft.damaged || scope.damaged && image.tag.is_none();
+                    Draft { note, damaged, ..draft }
+                }));
             }
         }
         self.manifest = manifest;
@@ -186,16 +190,12 @@ impl<'a> Resolver<'a> {
             (Some(context), None) => self.build(entry, context, files),
             (None, Some(source)) => {
                 self.refuse_of_mirror(entry);
+                self.warn_of_upper_case(source);
                 Some(Content::Mirror(source.0.value.0.clone()))
             }
         }
     }
-                self.warn_of_upper_case(source);
 
-    fn build(
-        &mut self,
-        image: &'a Image,
-        context: &Sp<String>,
     /// The service takes such a source and puts its name into lower case: it may arrive, but nobody
     /// else finds it.
     fn warn_of_upper_case(&mut self, source: &Sp<SourceText>) {
@@ -205,6 +205,10 @@ impl<'a> Resolver<'a> {
         self.warnings.push(problem.help(format!("write {lower}")).warning());
     }
 
+    fn build(
+        &mut self,
+        image: &'a Image,
+        context: &Sp<String>,
         files: &mut Files,
     ) -> Option<Content> {
         let defaults = self.manifest.defaults.as_ref().and_then(|d| d.dockerfile.as_ref());

@@ -7,7 +7,7 @@ use super::matrix::{self, Row};
 use super::memory::Memory;
 use super::{Found, Note, Notes, too_many};
 use crate::base::source::{Problem, SourceSet, Span};
-use crate::manifest::interpolate::Variables;
+use crate::manifest::interpolate::{Variables, warn_of_bare_names};
 use crate::manifest::node::{Node, Value};
 
 /// The keys of which one says where an image, or many, come from.
@@ -70,6 +70,7 @@ impl Expander<'_> {
     fn in_row(&mut self, mut node: Node, variables: &Variables<'_>, row: Option<InRow<'_>>) {
         let note = row.map(|row| note(Some(row), None, 1, None));
         let mark = Notes::mark(&self.found.problems, &self.found.warnings);
+        warn_of_bare_names(&node, &mut self.found.warnings);
         variables.put_into(&mut node, &mut self.found.problems);
         self.since(mark, note.as_ref());
         let mark = Notes::mark(&self.found.problems, &self.found.warnings);

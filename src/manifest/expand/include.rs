@@ -12,7 +12,7 @@ use super::{Found, MOST_IMAGES, Raw, entry, glob};
 use crate::base::source::{Problem, SourceSet, Span};
 use crate::manifest::files::clean;
 use crate::manifest::given::Given;
-use crate::manifest::interpolate::Variables;
+use crate::manifest::interpolate::{Variables, warn_of_bare_names};
 use crate::manifest::load::{check_version, root_of, shown};
 use crate::manifest::node::{self, Kind, Node, Value};
 
@@ -76,9 +76,28 @@ impl<'a> Loader<'a> {
     /// Reads all files: the first that was named as if it included the others.
     pub(super) fn load(mut self) -> (Vec<Raw>, Found) {
         let variables = Variables::new(&self.given.vars, self.env);
-        let outer = Outer { variables, defaults: None, owner: None };
+        let outer = Outer { variables: variables.clone(), defaults: None, owner: None };
         self.file(self.given.first(), None, &outer);
+        self.warn_of_unused(&variables);
         (self.raws, self.found)
+    }
+
+    /// A `--var` that nothing asks for is most likely misspelt.
+    fn warn_of_unused(&mut self, variables: &Variables<'_>) {
+        // What was not read may ask for it.
+        if self.found.incomplete || !self.found.problems.is_empty() {
+            return;
+        }
+        for (name, near) in variables.unused() {
+            // Its value may be meant for nobody's eyes.
+            let span = Span::new(self.sources.add("--var", name), name.len());
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("write `${{{name}}}` where it belongs, or leave the flag out"),
+            };
+            let message = format!("nothing uses the variable `{name}`");
+            self.found.warnings.push(Problem::new(message, span, "here").help(help).warning());
+        }
     }
 
     fn file(&mut self, path: &Path, place: Option<Span>, outer: &Outer<'a>) {
@@ -143,6 +162,9 @@ impl<'a> Loader<'a> {
         let problems = &mut self.found.problems;
         let variables = outer.variables.of_file(&mut root, problems);
         let images = take_images(&mut root);
+        if let Some(defaults) = entry::get(&root, "defaults") {
+            warn_of_bare_names(defaults, &mut self.found.warnings);
+        }
         if let Value::Map(entries) = &mut root.value {
             for (_, value) in entries.iter_mut().filter(|(key, _)| key.text != "vars") {
                 variables.put_into(value, problems);
@@ -165,6 +187,7 @@ impl<'a> Loader<'a> {
             found: &mut self.found,
             room: &mut self.room,
             entries: &mut raw.entries,
+            memory: &mut self.memory,
         };
         for image in images.into_iter().flat_map(|(_, images)| images) {
             expander.image(image);
@@ -187,7 +210,6 @@ impl<'a> Loader<'a> {
     fn others(&mut self, outer: &Outer<'a>) {
         let first = self.chain.first().map(|link| link.real.clone());
         for path in self.given.files.iter().skip(1) {
-            memory: &mut self.memory,
             if Some(real_path(path)) == first {
                 continue;
             }
