@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::name::{ImageName, NameError, Tag};
+use super::reference::RegistryRef;
 
 /// A public image to mirror, kept as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +19,12 @@ impl SourceRef {
     /// The reference as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The reference as a registry could know it, where it is not as it was written: the service puts
+    /// names into lower case, and registries know no others.
+    pub fn in_lower_case(&self) -> Option<String> {
+        if self.0.parse::<RegistryRef>().is_ok() { None } else { Some(lower_case(&self.0)) }
     }
 
     /// The parts that the service takes the reference apart into.
@@ -124,8 +131,22 @@ impl FromStr for SourceRef {
                 ));
             }
         }
-        Ok(Self(text.to_owned()))
+        match lower_case(text).parse::<RegistryRef>() {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(error) => {
+                let message = format!("`{}` is not an image reference", text.escape_debug());
+                Err(NameError::new(format!("{message}: {}", error.message), error.help))
+            }
+        }
     }
+}
+
+/// A reference with its registry and path in lower case; tag and digest keep theirs.
+fn lower_case(text: &str) -> String {
+    let name = text.split_once('@').map_or(text, |(name, _)| name);
+    let path = name.rfind('/').map_or(0, |slash| slash + 1);
+    let end = name[path..].find(':').map_or(name.len(), |colon| path + colon);
+    format!("{}{}", text[..end].to_ascii_lowercase(), &text[end..])
 }
 
 impl fmt::Display for SourceRef {
@@ -174,9 +195,23 @@ mod tests {
         for text in ["", " ", "a,b", "a b", "https://x/y", "ubuntu@sha512:00", "ubuntu@sha256:AA"] {
             assert!(text.parse::<SourceRef>().is_err(), "{text}");
         }
-        for text in ["ubuntu:", "ghcr.io/", "app:v1:v2", "app:bad/tag"] {
+        for text in ["ubuntu:", "ghcr.io/", "app:v1:v2", "a//b", "a:.x", "-a/b", "h.io:0/a"] {
+            assert!(text.parse::<SourceRef>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn upper_case_is_known_for_a_slip() {
+        for (text, lower) in [
+            ("ghcr.io/Org/My-App:V1", Some("ghcr.io/org/my-app:V1")),
+            ("localhost:5000/library/Redis:1", Some("localhost:5000/library/redis:1")),
+            ("LOCALHOST/app", Some("localhost/app")),
+            ("GHCR.io/org/app", None),
+            ("org/app:V1", None),
+        ] {
             let source: SourceRef = text.parse().unwrap();
-            assert!(source.destination(false).is_err() || text == "app:bad/tag", "{text}");
+            assert_eq!(source.in_lower_case().as_deref(), lower, "{text}");
+            assert_eq!(source.as_str(), text);
         }
     }
 }

@@ -5,6 +5,7 @@ mod apply;
 mod args;
 mod asking;
 mod choice;
+mod clip;
 mod context;
 mod diagnostic;
 mod failure;

@@ -10,7 +10,7 @@ use super::service::LOCAL;
 use super::settings::Settings;
 use super::ui::Ui;
 use crate::base::name::ImageRef;
-use crate::plan::pins::pin_key;
+use crate::plan::pins::{from_reference, pin_key};
 use crate::state::{Entry, Inputs, Paths, Pin, State, Store};
 
 pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Exit, Failure> {
@@ -79,7 +79,7 @@ fn pins<'s>(
         built.into_iter().chain(entry.pending.as_ref().map(|pending| &pending.inputs))
     };
     let sources = |inputs: &Inputs| {
-        let froms = inputs.0.keys().filter_map(|key| key.strip_prefix("from ").and_then(pin_key));
+        let froms = inputs.0.keys().filter_map(|key| from_reference(key).and_then(pin_key));
         froms.chain(inputs.get("source").and_then(pin_key)).collect::<Vec<_>>()
     };
     let used: HashSet<String> =

@@ -9,6 +9,7 @@ use anstyle::{AnsiColor, Style};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, Report};
 use serde_json::{Value, json};
 
+use super::clip;
 use super::diagnostic;
 use super::failure::{self, Exit, Failure};
 use super::settings::Settings;
@@ -235,6 +236,8 @@ impl Ui {
             .with_width(self.options.width)
             .with_links(false);
         let mut text = String::new();
+        let clipped = clip::clipped(error);
+        let error = clipped.as_ref().map_or(error, |clipped| clipped as &dyn Diagnostic);
         if handler.render_report(&mut text, error).is_ok() {
             let _ = write!(io::stderr().lock(), "{text}");
         }

@@ -37,5 +37,7 @@ pub struct Stage {
     /// From the first byte of FROM to the next stage, or to the end.
     pub span: Range<usize>,
     pub(super) base: Place,
+    /// What `--platform` says, not yet expanded.
+    pub(super) platform: Option<String>,
     pub(super) instructions: Vec<Instruction>,
 }

@@ -9,6 +9,7 @@ mod instruction;
 mod lines;
 mod lower;
 mod parse;
+mod platform;
 mod read;
 mod resolve;
 mod shell;
@@ -23,6 +24,7 @@ use std::ops::Range;
 pub use self::instruction::Stage;
 use self::instruction::{Instruction, Pair};
 pub use self::lower::{LowerError, LowerSubject};
+pub use self::platform::ReferencePlatform;
 use crate::base::name::Platform;
 
 /// A Dockerfile that can be built, as far as its text tells.
@@ -87,6 +89,9 @@ pub struct Reference {
     pub text: String,
     /// The image, its variables expanded.
     pub image: Result<String, UnresolvedArg>,
+    /// The platform for which it is taken. BuildKit takes what `COPY --from` and mounts name for the
+    /// platform that is built, whatever the stage's own.
+    pub platform: ReferencePlatform,
 }
 
 /// A variable that leaves a reference without meaning.
@@ -165,7 +170,8 @@ impl Dockerfile {
     /// The images that it names, in order: in `FROM`, `COPY --from` and `RUN --mount=from=`, where
     /// the name is neither a stage nor `scratch`.
     ///
-    /// The build's own platform (`BUILDPLATFORM` and its kin) is taken to be `platform` too.
+    /// In names, the builder's own platform (`BUILDPLATFORM` and its kin) is taken to be `platform`
+    /// too.
     pub fn references(&self, platform: Platform) -> Vec<Reference> {
         resolve::references(self, platform)
     }

@@ -126,7 +126,9 @@ impl Reading<'_> {
         }
         self.check_expansion(words[0].clone());
         // Where the stage stands is known to the parser, once its end is.
-        Stage { name, span: 0..0, base, instructions: Vec::new() }
+        let platform = self.flag("platform").last().map(|word| word.text());
+        let platform = platform.filter(|platform| !platform.is_empty());
+        Stage { name, span: 0..0, base, platform, instructions: Vec::new() }
     }
 
     /// Finds substitutions that Docker would refuse whatever the values.

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 
 use super::instruction::{Instruction, Pair, Place, Stage};
 use super::shell::{Expanded, Shell, Value};
-use super::{CopySource, Dockerfile, DockerfileError, Reference, ReferenceKind, UnresolvedArg};
+use super::{
+    CopySource, Dockerfile, DockerfileError, Reference, ReferenceKind, ReferencePlatform,
+    UnresolvedArg,
+};
 use crate::base::name::Platform;
 
 /// Docker's name for the empty image.
@@ -96,7 +99,12 @@ pub(super) fn references(file: &Dockerfile, platform: Platform) -> Vec<Reference
     let mut references = Vec::new();
     for (index, stage) in file.stages.iter().enumerate() {
         if let Some(image) = &bases.images[index] {
-            references.push(reference(file, ReferenceKind::From, &stage.base, image.clone()));
+            let (image, platform) = match ReferencePlatform::of(file, stage, platform) {
+                Ok(on) => (image.clone(), on),
+                Err(unset) => (image.clone().and(Err(unset)), ReferencePlatform::Unit),
+            };
+            let from = reference(file, ReferenceKind::From, &stage.base, image);
+            references.push(Reference { platform, ..from });
         }
         // A trigger is carried out by the stages of this file that are built on this stage; until
         // then it is text, which whoever builds on the image resolves in his own file.
@@ -127,7 +135,8 @@ fn reference(
     image: Result<String, UnresolvedArg>,
 ) -> Reference {
     let text = file.text.get(place.span.clone()).unwrap_or_default().to_owned();
-    Reference { kind, span: place.span.clone(), text, image }
+    let platform = ReferencePlatform::Unit;
+    Reference { kind, span: place.span.clone(), text, image, platform }
 }
 
 /// BuildKit expands no variables after `--from=` and `from=`.
@@ -141,7 +150,7 @@ fn literal(value: &str) -> Result<String, UnresolvedArg> {
 }
 
 /// The name after the first `$`.
-fn first_variable(text: &str) -> Option<String> {
+pub(super) fn first_variable(text: &str) -> Option<String> {
     let name = text.split_once('$')?.1.trim_start_matches('{');
     let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
     Some(name[..end].to_owned())
@@ -158,18 +167,7 @@ struct Bases {
 
 impl Bases {
     fn new(file: &Dockerfile, platform: Platform) -> Self {
-        let mut globals = automatic(platform);
-        // The stage that is built is the last one.
-        let stage = file.stages.last().and_then(|stage| stage.name.clone());
-        let stage = stage.unwrap_or_else(|| "default".to_owned());
-        globals.insert("TARGETSTAGE".to_owned(), stage);
-        for Pair { name, value, .. } in &file.globals {
-            let Some(value) = value else { continue };
-            // In a default, a variable without a value is empty.
-            if let Ok(expanded) = expand(file, value, &|name| lookup(&globals, name)) {
-                globals.insert(name.clone(), expanded.text);
-            }
-        }
+        let globals = globals(file, platform, platform);
         let mut bases = Self { globals, parents: Vec::new(), images: Vec::new() };
         for (index, stage) in file.stages.iter().enumerate() {
             let image = bases.image(file, &stage.base.value);
@@ -222,10 +220,31 @@ fn may_be_image(text: &str) -> bool {
         && !["//", "/:", "/@", ":@", "::", ":/", "/-", "/."].iter().any(|gap| text.contains(gap))
 }
 
+/// The variables of the global scope, on the way from a builder's platform to that of a unit.
+pub(super) fn globals(
+    file: &Dockerfile,
+    unit: Platform,
+    builder: Platform,
+) -> HashMap<String, String> {
+    let mut globals = automatic(unit, builder);
+    // The stage that is built is the last one.
+    let stage = file.stages.last().and_then(|stage| stage.name.clone());
+    let stage = stage.unwrap_or_else(|| "default".to_owned());
+    globals.insert("TARGETSTAGE".to_owned(), stage);
+    for Pair { name, value, .. } in &file.globals {
+        let Some(value) = value else { continue };
+        // In a default, a variable without a value is empty.
+        if let Ok(expanded) = expand(file, value, &|name| lookup(&globals, name)) {
+            globals.insert(name.clone(), expanded.text);
+        }
+    }
+    globals
+}
+
 /// The variables that BuildKit sets by itself in the global scope, from the platforms.
-fn automatic(platform: Platform) -> HashMap<String, String> {
+fn automatic(unit: Platform, builder: Platform) -> HashMap<String, String> {
     let mut args = HashMap::new();
-    for side in ["TARGET", "BUILD"] {
+    for (side, platform) in [("TARGET", unit), ("BUILD", builder)] {
         args.insert(format!("{side}PLATFORM"), platform.to_string());
         args.insert(format!("{side}OS"), "linux".to_owned());
         args.insert(format!("{side}ARCH"), platform.arch().to_owned());
@@ -236,11 +255,11 @@ fn automatic(platform: Platform) -> HashMap<String, String> {
     args
 }
 
-fn lookup(known: &HashMap<String, String>, name: &str) -> Value {
+pub(super) fn lookup(known: &HashMap<String, String>, name: &str) -> Value {
     known.get(name).map_or(Value::Unset, |value| Value::Set(value.clone()))
 }
 
-fn expand(
+pub(super) fn expand(
     file: &Dockerfile,
     text: &str,
     lookup: &dyn Fn(&str) -> Value,

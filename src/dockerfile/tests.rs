@@ -458,3 +458,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn platforms_of_references() {
+    use ReferencePlatform::{Builder, Fixed, Other, Unit};
+    let (amd64, arm64) = (Fixed(Platform::Amd64), Fixed(Platform::Arm64));
+    for (flag, on_amd64, on_arm64) in [
+        ("", Unit, Unit),
+        ("--platform=", Unit, Unit),
+        ("--platform=$TARGETPLATFORM", Unit, Unit),
+        ("--platform=linux/${TARGETARCH}", Unit, Unit),
+        ("--platform=linux/amd64", Unit, amd64.clone()),
+        ("--platform=linux/arm64", arm64.clone(), Unit),
+        ("--platform=linux/arm64/v8", arm64.clone(), Unit),
+        ("--platform=Linux/AArch64", arm64.clone(), Unit),
+        ("--platform=amd64", Unit, amd64.clone()),
+        ("--platform=$BUILDPLATFORM", Builder, Builder),
+        ("--platform=${BUILDOS}/${BUILDARCH}", Builder, Builder),
+        ("--platform=linux", Builder, Builder),
+        ("--platform=$B", Builder, Builder),
+        ("--platform=$A", Unit, amd64),
+        ("--platform=linux/s390x", Other("linux/s390x".into()), Other("linux/s390x".into())),
+        ("--platform=windows/amd64", Other("windows/amd64".into()), Other("windows/amd64".into())),
+    ] {
+        let text =
+            format!("ARG A=linux/amd64\nARG B=$BUILDPLATFORM\nFROM {flag} x\nCOPY --from=y a b\n");
+        for (unit, expected) in [(Platform::Amd64, on_amd64), (Platform::Arm64, on_arm64)] {
+            let found = parse(&text).references(unit);
+            assert_eq!(found[0].platform, expected, "{flag} for {unit}");
+            assert_eq!(found[1].platform, Unit, "{flag} says nothing of a COPY");
+        }
+    }
+    assert_eq!(images("ARG N\nFROM --platform=$N x"), ["F ?N"]);
+}

@@ -11,7 +11,7 @@ use crate::base::name::Platform;
 use crate::base::nearest::nearest;
 use crate::base::reference::RegistryRef;
 use crate::base::source::{Problem, Span};
-use crate::dockerfile::{Reference, ReferenceKind, UnresolvedArg};
+use crate::dockerfile::{Reference, ReferenceKind, ReferencePlatform, UnresolvedArg};
 
 /// The images that the Dockerfile of one unit names.
 #[derive(Debug, Default)]
@@ -159,7 +159,7 @@ impl Finder<'_> {
                         continue;
                     }
                 };
-                match self.base(index, needs, image, platform) {
+                match self.base(index, needs, image, (platform, &reference.platform)) {
                     Ok(Some(base)) => {
                         found.edges.push(Edge { dependent: unit, base, span });
                         let base = BaseUse { range: reference.span, unit: UnitId(base) };
@@ -167,8 +167,20 @@ impl Finder<'_> {
                     }
                     Ok(None) => {
                         self.warn_of_near_miss(index, &reference, image, span, found);
+                        if let Err(error) = image.parse::<RegistryRef>() {
+                            let message =
+                                format!("no registry could have `{image}`: {}", error.message);
+                            let problem = Problem::new(message, span, "here").help(error.help);
+                            found.warnings.push(problem.warning());
+                        }
                         let (range, image) = (reference.span.clone(), image.clone());
-                        found.named[unit].externals.push(ExternalBase { range, image, span });
+                        let platform = match reference.platform {
+                            ReferencePlatform::Unit => Some(platform),
+                            ReferencePlatform::Fixed(platform) => Some(platform),
+                            ReferencePlatform::Builder | ReferencePlatform::Other(_) => None,
+                        };
+                        let base = ExternalBase { range, image, platform, span };
+                        found.named[unit].externals.push(base);
                     }
                     Err(Miss { message, help }) => {
                         found.problems.push(Problem::new(message, span, "here").help(help));
@@ -184,7 +196,7 @@ impl Finder<'_> {
         own: usize,
         needs: &[usize],
         image: &str,
-        platform: Platform,
+        (platform, wanted): (Platform, &ReferencePlatform),
     ) -> Result<Option<usize>, Miss> {
         let (name, tag) = split_reference(image);
         let is_base = |&other: &usize| {
@@ -232,18 +244,49 @@ impl Finder<'_> {
             self.drafts[draft].tag.as_str() != tag.unwrap_or_default()
                 && Some(self.units[unit].key.tag.as_str()) == tag
         });
-        let same = units.iter().find(|&&unit| self.units[unit].platform == platform);
+        let on = |platform| units.iter().find(|&&unit| self.units[unit].platform == platform);
+        let same = match wanted {
+            ReferencePlatform::Unit => on(platform),
+            ReferencePlatform::Fixed(fixed) => on(*fixed),
+            // Where the build will run is not known here. What runs there needs no emulation, but
+            // what does not is slow at worst: one on the unit's platform is as good as any.
+            ReferencePlatform::Builder => on(platform).or(units.first()),
+            ReferencePlatform::Other(_) => None,
+        };
         match exact.or(same) {
             Some(&unit) => Ok(Some(unit)),
             None if units.is_empty() => Ok(None),
-            None => Err(Miss {
-                message: format!(
+            None => Err(self.not_built(own, name, image, (platform, wanted))),
+        }
+    }
+
+    /// Words for a base that is not built for the platform on which it is wanted.
+    fn not_built(
+        &self,
+        own: usize,
+        name: &str,
+        image: &str,
+        (platform, wanted): (Platform, &ReferencePlatform),
+    ) -> Miss {
+        let without = "leave out `--platform`";
+        let (message, help) = match wanted {
+            ReferencePlatform::Other(other) => (
+                format!("`{image}` is not built for `{}`", other.escape_debug()),
+                format!("the service builds for linux/amd64 and linux/arm64: {without}"),
+            ),
+            ReferencePlatform::Fixed(fixed) => (
+                format!("`{image}` is not built for {fixed}, which `--platform` asks for"),
+                format!("add {fixed} to the platforms of `{name}`, or {without}"),
+            ),
+            ReferencePlatform::Unit | ReferencePlatform::Builder => (
+                format!(
                     "`{image}` is not built for {platform}, for which {} is",
                     self.drafts[own].name
                 ),
-                help: format!("add {platform} to the platforms of `{name}`"),
-            }),
-        }
+                format!("add {platform} to the platforms of `{name}`"),
+            ),
+        };
+        Miss { message, help }
     }
 
     /// `FROM base:3.11` where the manifest has `base:3.12` is most likely a slip.

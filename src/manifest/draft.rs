@@ -7,7 +7,7 @@ use super::Sp;
 use super::expand::{Note, Notes};
 use super::fields::Fields;
 use super::files::{DockerfileSource, Files};
-use super::model::{Image, OwnerSetting};
+use super::model::{Image, OwnerSetting, SourceText};
 use super::resolve::Resolver;
 use crate::base::name::{ImageName, Owner, Platform, Tag, TagTemplate, Visibility};
 use crate::base::source::{Problem, Span};
@@ -67,7 +67,11 @@ impl<'a> Resolver<'a> {
                 let draft = self.draft(image, &mut files);
                 let note = origin.note.as_ref();
                 self.notes.since(mark, &self.problems, &self.warnings, note);
-                drafts.extend(draft.map(|draft| Draft { note, ..draft }));
+                drafts.extend(draft.map(|draft| {
+                    // The tag may be the one that was wrong.
+                    let damaged = draft.damaged || scope.damaged && image.tag.is_none();
+                    Draft { note, damaged, ..draft }
+                }));
             }
         }
         self.manifest = manifest;
@@ -186,9 +190,19 @@ impl<'a> Resolver<'a> {
             (Some(context), None) => self.build(entry, context, files),
             (None, Some(source)) => {
                 self.refuse_of_mirror(entry);
+                self.warn_of_upper_case(source);
                 Some(Content::Mirror(source.0.value.0.clone()))
             }
         }
+    }
+
+    /// The service takes such a source and puts its name into lower case: it may arrive, but nobody
+    /// else finds it.
+    fn warn_of_upper_case(&mut self, source: &Sp<SourceText>) {
+        let Some(lower) = source.0.value.0.in_lower_case() else { return };
+        let message = "registries know only lower-case names, so this cannot be pinned";
+        let problem = Problem::new(message, source.span(), "here");
+        self.warnings.push(problem.help(format!("write {lower}")).warning());
     }
 
     fn build(

@@ -1,8 +1,8 @@
 //! Puts variables into the texts of a manifest: `${VAR}`, `${VAR:-default}`, `${VAR:?message}`,
 //! and `$$` for a dollar sign. Pure: the environment is given.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::given::{SECRET, Variable};
@@ -17,6 +17,10 @@ pub(crate) struct Variables<'a> {
     given: &'a [Variable],
     vars: Rc<BTreeMap<String, String>>,
     row: Rc<BTreeMap<String, String>>,
+    /// The variables of all matrices of the file.
+    matrices: Rc<BTreeSet<String>>,
+    /// All that was asked for.
+    asked: Rc<RefCell<BTreeSet<String>>>,
     env: &'a dyn Fn(&str) -> Option<String>,
     /// Bytes that all values of all files may still grow to: variables of variables multiply.
     budget: Rc<Cell<usize>>,
@@ -32,14 +36,28 @@ impl<'a> Variables<'a> {
     /// The variables of the command line and of the environment.
     pub(crate) fn new(given: &'a [Variable], env: &'a dyn Fn(&str) -> Option<String>) -> Self {
         let budget = Rc::new(Cell::new(BUDGET));
-        Self { given, vars: Rc::default(), row: Rc::default(), env, budget }
+        let (vars, row, matrices) = (Rc::default(), Rc::default(), Rc::default());
+        Self { given, vars, row, matrices, asked: Rc::default(), env, budget }
     }
 
     fn get(&self, name: &str) -> Option<String> {
+        if !self.asked.borrow().contains(name) {
+            self.asked.borrow_mut().insert(name.to_owned());
+        }
         let given = self.given.iter().rev().find(|given| given.name == name);
         let own = given.map(|given| given.value.clone());
         own.or_else(|| self.vars.get(name).or_else(|| self.row.get(name)).cloned())
             .or_else(|| (self.env)(name))
+    }
+
+    /// The variables of the command line that nothing asked for, each with one near to it that
+    /// something did ask for.
+    pub(crate) fn unused(&self) -> Vec<(&'a str, Option<String>)> {
+        let asked = self.asked.borrow();
+        let known: Vec<&str> = asked.iter().map(String::as_str).collect();
+        let names: BTreeSet<&'a str> = self.given.iter().map(|given| &*given.name).collect();
+        let unused = names.into_iter().filter(|name| !asked.contains(*name));
+        unused.map(|name| (name, nearest(name, &known).map(str::to_owned))).collect()
     }
 
     /// Whether `--var` gives this one.
@@ -54,7 +72,7 @@ impl<'a> Variables<'a> {
 
     /// The variables inside a file: its `vars` over these. Each may use those above it.
     pub(crate) fn of_file(&self, root: &mut Node, problems: &mut Vec<Problem>) -> Self {
-        let mut inner = self.clone();
+        let mut inner = Self { matrices: Rc::new(matrices(root)), ..self.clone() };
         let Value::Map(entries) = &mut root.value else { return inner };
         for (_, value) in entries.iter_mut().filter(|(key, _)| key.text == "vars") {
             let Value::Map(vars) = &mut value.value else { continue };
@@ -167,6 +185,10 @@ fn closing(text: &str) -> Option<usize> {
 fn resolve(inside: &str, variables: &Variables<'_>, depth: usize) -> Result<String, Unresolved> {
     let end = inside.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inside.len());
     let (name, operator) = inside.split_at(end);
+    // As other programs write it: ${{ matrix.NAME }}.
+    if let Some(name) = inside.strip_prefix('{').and_then(|t| t.trim().strip_prefix("matrix.")) {
+        return Err(prefixed(name));
+    }
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(unresolved(
             format!("`${{{inside}}}` does not name a variable"),
@@ -178,8 +200,17 @@ fn resolve(inside: &str, variables: &Variables<'_>, depth: usize) -> Result<Stri
         return Err(unresolved(format!("`{SECRET}` is a secret and goes into no manifest"), help));
     }
     let value = variables.get(name);
+    if name == "matrix" && operator.starts_with('.') {
+        return Err(prefixed(&operator[1..]));
+    }
     if operator.is_empty() {
         return value.ok_or_else(|| {
+            if variables.matrices.contains(name) {
+                return unresolved(
+                    format!("`{name}` is a variable of a matrix, and has no value outside of its entry"),
+                    "write this into the entry that has the matrix, not into `defaults` or another",
+                );
+            }
             let given = variables.given.iter().map(|given| &given.name);
             let known = variables.vars.keys().chain(variables.row.keys()).chain(given);
             let known: Vec<&str> = known.map(String::as_str).collect();
@@ -209,6 +240,57 @@ fn resolve(inside: &str, variables: &Variables<'_>, depth: usize) -> Result<Stri
             format!("`${{{inside}}}` has an operator that imgplan does not know"),
             "write ${NAME}, ${NAME:-default} or ${NAME:?message}",
         ))
+    }
+}
+
+fn prefixed(name: &str) -> Unresolved {
+    let message = "the variables of a matrix are named as all others are, without `matrix.`";
+    unresolved(message, format!("write ${{{name}}}"))
+}
+
+/// The variables of the matrices of a file.
+fn matrices(root: &Node) -> BTreeSet<String> {
+    fn get<'n>(node: &'n Node, wanted: &str) -> Option<&'n Value> {
+        let Value::Map(entries) = &node.value else { return None };
+        entries.iter().find(|(key, _)| key.text == wanted).map(|(_, value)| &value.value)
+    }
+    let Some(Value::Seq(images)) = get(root, "images") else { return BTreeSet::new() };
+    let names = images.iter().filter_map(|image| match get(image, "matrix")? {
+        Value::Map(entries) => Some(entries.iter().map(|(key, _)| key.text.clone())),
+        _ => None,
+    });
+    names.flatten().collect()
+}
+
+/// The first `$NAME` of a text, which is no variable here as it is one in a shell.
+pub(crate) fn bare_name(text: &str) -> Option<&str> {
+    let mut rest = text;
+    loop {
+        rest = rest.split_once('$')?.1;
+        if let Some(after) = rest.strip_prefix('$') {
+            rest = after;
+            continue;
+        }
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        if end > 0 && !rest.starts_with(|c: char| c.is_ascii_digit()) {
+            return Some(&rest[..end]);
+        }
+    }
+}
+
+/// Warns of each `$NAME` in the args and labels of an image or of the defaults.
+pub(crate) fn warn_of_bare_names(node: &Node, warnings: &mut Vec<Problem>) {
+    let Value::Map(entries) = &node.value else { return };
+    let maps = entries.iter().filter(|(key, _)| matches!(key.text.as_str(), "args" | "labels"));
+    for (_, map) in maps {
+        let Value::Map(pairs) = &map.value else { continue };
+        for (_, value) in pairs {
+            let Value::Scalar { text, kind: Kind::Text } = &value.value else { continue };
+            let Some(name) = bare_name(text) else { continue };
+            let message = format!("`${name}` is sent as it is");
+            let help = format!("write `${{{name}}}` for the variable, or `$${name}`");
+            warnings.push(Problem::new(message, value.span, "here").help(help).warning());
+        }
     }
 }
 
@@ -254,8 +336,24 @@ mod tests {
     }
 
     #[test]
+    fn names_without_braces_are_found() {
+        for (text, name) in [
+            ("$PY", Some("PY")),
+            ("a-$_x.y", Some("_x")),
+            ("$$PY", None),
+            ("$$$PY", Some("PY")),
+            ("${PY} $5 $ $(x)", None),
+            ("$5 $PY", Some("PY")),
+        ] {
+            assert_eq!(bare_name(text), name, "{text}");
+        }
+    }
+
+    #[test]
     fn refuses() {
         for (text, words) in [
+            ("${matrix.PY}", "write ${PY}"),
+            ("${{ matrix.PY }}", "write ${PY"),
             ("${B}", "not set"),
             ("${a}", "did you mean `${A}`"),
             ("${A", "never closed"),

@@ -158,7 +158,7 @@ text_type!(
     group_name,
     {
         "type": "string",
-        "pattern": r"\$|^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$",
+        "pattern": r"\$|\{(dir|parent|path|registry|name|tag|digest)\}|^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$",
         "description": "The name of a group.",
         "examples": ["nightly"],
     }

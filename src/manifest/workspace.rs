@@ -199,6 +199,9 @@ pub struct ExternalBase {
     pub range: Range<usize>,
     /// The reference, with its variables expanded for the unit's platform.
     pub image: String,
+    /// The platform for which it is taken, where one is known that the service builds for: the
+    /// unit's, but for `FROM --platform`. `None` leaves it to the builder.
+    pub platform: Option<Platform>,
     /// The same place among all texts.
     pub span: Span,
 }

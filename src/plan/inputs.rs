@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::facts::Facts;
+use super::pins;
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::{ImageRef, Platform};
 use crate::base::reference::OciDigest;
@@ -36,7 +37,7 @@ impl Sources<'_> {
         match &of.origin {
             Origin::Mirror(source) => {
                 inputs.set("source", source);
-                if let Some(digest) = self.pinned(source.as_str(), of.platform) {
+                if let Some(digest) = self.pinned(source.as_str(), Some(of.platform)) {
                     inputs.set("digest", digest);
                 }
             }
@@ -56,8 +57,8 @@ impl Sources<'_> {
                     inputs.set("target", target);
                 }
                 for base in &build.externals {
-                    if let Some(digest) = self.pinned(&base.image, of.platform) {
-                        inputs.set(format!("from {}", base.image), digest);
+                    if let Some(digest) = self.pinned(&base.image, base.platform) {
+                        inputs.set(pins::from_key(base, of.platform), digest);
                     }
                 }
             }
@@ -68,8 +69,9 @@ impl Sources<'_> {
         inputs
     }
 
-    /// The digest that a reference is pinned to, on one platform.
-    fn pinned(&self, reference: &str, platform: Platform) -> Option<OciDigest> {
-        self.facts.pin_in(self.state, reference).map(|pin| pin.on(platform))
+    /// The digest that a reference is pinned to on one platform; without one, of all that it names.
+    fn pinned(&self, reference: &str, platform: Option<Platform>) -> Option<OciDigest> {
+        let pin = self.facts.pin_in(self.state, reference)?;
+        Some(platform.map_or(pin.digest, |platform| pin.on(platform)))
     }
 }

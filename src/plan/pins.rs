@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::Facts;
 use super::previous::{Lookup, Previous};
 use crate::base::digest::{Digest, Fingerprint};
-use crate::base::name::ImageRef;
+use crate::base::name::{ImageRef, Platform};
 use crate::base::reference::RegistryRef;
 use crate::base::upstream::SourceRef;
 use crate::manifest::workspace::{BuildOrigin, ExternalBase, Origin, Unit, UnitId, Workspace};
@@ -20,6 +20,23 @@ pub fn pin_key(reference: &str) -> Option<String> {
 fn to_pin(reference: &str) -> Option<RegistryRef> {
     let reference: RegistryRef = reference.parse().ok()?;
     reference.digest().is_none().then_some(reference)
+}
+
+/// What the digest of a base outside of the manifest is called among the inputs of a unit: `from`
+/// and the reference, and `on` where it is taken for another platform than the unit's. One
+/// reference may stand for several images.
+pub(super) fn from_key(base: &ExternalBase, unit: Platform) -> String {
+    match base.platform {
+        Some(platform) if platform == unit => format!("from {}", base.image),
+        Some(platform) => format!("from {} on {platform}", base.image),
+        None => format!("from {} on any", base.image),
+    }
+}
+
+/// The reference of a base outside of the manifest, by the name of its input.
+pub fn from_reference(key: &str) -> Option<&str> {
+    let named = key.strip_prefix("from ")?;
+    Some(named.split_once(" on ").map_or(named, |(reference, _)| reference))
 }
 
 /// The references that some units stand on and that have no digest of their own, by their full form:
@@ -36,9 +53,13 @@ pub fn references<'w>(units: impl Iterator<Item = &'w Unit>) -> BTreeMap<String,
 /// Where a Dockerfile names bases outside of the manifest that are pinned, and what goes there: the
 /// image by its digest. Without the tag, which says nothing beside a digest, and which some builders
 /// do not take with one.
-pub fn held_bases(build: &BuildOrigin, inputs: &Inputs) -> Vec<(Range<usize>, String)> {
+pub fn held_bases(
+    build: &BuildOrigin,
+    platform: Platform,
+    inputs: &Inputs,
+) -> Vec<(Range<usize>, String)> {
     let held = |base: &ExternalBase| {
-        let digest = inputs.get(&format!("from {}", base.image))?;
+        let digest = inputs.get(&from_key(base, platform))?;
         let name = base.image.parse::<RegistryRef>().ok()?.name();
         Some((base.range.clone(), format!("{name}@{digest}")))
     };
@@ -124,12 +145,15 @@ type Known = (String, String);
 
 /// Adds the pins that a unit's inputs have not, where they are of what it was made from.
 fn pin(unit: &Unit, facts: &Facts, state: &State, inputs: &mut Inputs) {
-    let pinned = |text: &str| facts.pin_in(state, text).map(|pin| pin.on(unit.platform));
+    let pinned = |text: &str, platform: Option<Platform>| {
+        let pin = facts.pin_in(state, text)?;
+        Some(platform.map_or(pin.digest, |platform| pin.on(platform)))
+    };
     match &unit.origin {
         Origin::Mirror(source) => {
             let same = inputs.get("source") == Some(source.as_str());
             if let (None, true, Some(digest)) =
-                (inputs.get("digest"), same, pinned(source.as_str()))
+                (inputs.get("digest"), same, pinned(source.as_str(), Some(unit.platform)))
             {
                 inputs.set("digest", digest);
             }
@@ -140,8 +164,9 @@ fn pin(unit: &Unit, facts: &Facts, state: &State, inputs: &mut Inputs) {
                 return;
             }
             for base in &build.externals {
-                let key = format!("from {}", base.image);
-                if let (None, Some(digest)) = (inputs.get(&key), pinned(&base.image)) {
+                let key = from_key(base, unit.platform);
+                let digest = pinned(&base.image, base.platform);
+                if let (None, Some(digest)) = (inputs.get(&key), digest) {
                     inputs.set(key, digest);
                 }
             }

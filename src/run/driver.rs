@@ -349,7 +349,7 @@ impl Driver<'_> {
                     .iter()
                     .map(|base| Ok((base.range.clone(), self.path_of(base.unit)?)))
                     .collect::<Result<Vec<_>, StepFailure>>()?;
-                let held = pins::held_bases(build, &make.inputs).into_iter();
+                let held = pins::held_bases(build, unit.platform, &make.inputs).into_iter();
                 bases.extend(held.map(|(range, held)| (range, BasePath::Known(held))));
                 Content::Build {
                     tree: tree.ok_or_else(|| fault("its context was not read".to_owned()))?,

@@ -221,6 +221,7 @@ pub struct Failed {
 /// | `arg NAME` | digest of a build argument's value |
 /// | `target` | the stage that is built, where the manifest says one |
 /// | `from REFERENCE` | digest of a base outside of the manifest; absent where it is not pinned |
+/// | `from REFERENCE on PLATFORM` | likewise, where `FROM --platform` takes it for another platform than the unit's; `on any` where only the builder knows which, and the digest is of all |
 /// | `source` | a mirror's source |
 /// | `digest` | digest of a mirror's source; absent where it is not pinned |
 /// | `again` | how often it was made though nothing had changed; absent where never |

@@ -78,6 +78,51 @@ fn each_platform_has_its_own_base() {
 }
 
 #[test]
+fn the_platform_of_a_from_chooses_the_base() {
+    let app = |base: &str| {
+        format!(
+            "  - {{name: app, tag: v1, context: app, platforms: [linux/amd64, linux/arm64]}}
+  - {{name: base, tag: v1, context: base, platforms: [{base}]}}\n"
+        )
+    };
+    for (platforms, from, on_amd64, on_arm64) in [
+        ("linux/amd64", "--platform=linux/amd64", "v1", "v1"),
+        ("linux/amd64", "--platform=$BUILDPLATFORM", "v1", "v1"),
+        ("linux/amd64, linux/arm64", "--platform=linux/amd64", "v1-amd64", "v1-amd64"),
+        ("linux/amd64, linux/arm64", "--platform=linux/arm64", "v1-arm64", "v1-arm64"),
+        ("linux/amd64, linux/arm64", "--platform=$BUILDPLATFORM", "v1-amd64", "v1-arm64"),
+        ("linux/amd64, linux/arm64", "--platform=$TARGETPLATFORM", "v1-amd64", "v1-arm64"),
+    ] {
+        let expected = [on_amd64, on_arm64].map(|tag| format!("base -> base:{tag}"));
+        let found = bases(&app(platforms), &format!("FROM {from} base\n"));
+        assert_eq!(found, expected, "{from} of {platforms}");
+    }
+    for (from, says) in [
+        ("linux/arm64", "`base` is not built for linux/arm64, which `--platform` asks for"),
+        ("linux/arm/v7", "`base` is not built for `linux/arm/v7`"),
+    ] {
+        let file = format!("FROM --platform={from} base\n");
+        let units = format!("{APP}{BASE}");
+        assert_eq!(load(&units, &file).unwrap_err(), [says]);
+    }
+}
+
+#[test]
+fn the_platform_of_a_from_is_that_of_what_is_not_of_this_manifest() {
+    use imgplan::base::name::Platform::{Amd64, Arm64};
+    let app = "  - {name: app, tag: v1, context: app, platforms: [linux/arm64]}\n";
+    let file = "FROM --platform=linux/amd64 a\nFROM --platform=$BUILDPLATFORM b\nFROM c
+FROM --platform=linux/s390x d\nCOPY --from=e x y\n";
+    let workspace = load(app, file).unwrap();
+    let Origin::Build(build) = &workspace.units[0].origin else { panic!("app is built") };
+    let platforms: Vec<_> =
+        build.externals.iter().map(|base| (base.image.as_str(), base.platform)).collect();
+    let expected =
+        [("a", Some(Amd64)), ("b", None), ("c", Some(Arm64)), ("d", None), ("e", Some(Arm64))];
+    assert_eq!(platforms, expected);
+}
+
+#[test]
 fn a_name_with_several_tags_means_latest_or_asks() {
     let three = format!("{APP}{BASE}  - {{name: base, context: base}}\n");
     assert_eq!(bases(&three, "FROM base\n"), ["base -> base:latest"]);

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use imgplan::base::name::Platform;
-use imgplan::dockerfile::{Dockerfile, LowerError, LowerSubject, ReferenceKind};
+use imgplan::dockerfile::{Dockerfile, LowerError, LowerSubject, ReferenceKind, ReferencePlatform};
 use serde::Deserialize;
 
 /// A Dockerfile of the folder and what is expected of it.
@@ -107,7 +107,13 @@ fn facts(file: &Dockerfile, indent: &str) -> String {
         let image = reference.image.unwrap_or_else(|error| format!("? {}", error.message));
         let written = shown(&reference.text);
         let written = if written == image { String::new() } else { format!("  ({written})") };
-        writeln!(out, "{indent}image {kind} {image}{written}").unwrap();
+        let on = match reference.platform {
+            ReferencePlatform::Unit => String::new(),
+            ReferencePlatform::Fixed(platform) => format!(" on {platform}"),
+            ReferencePlatform::Builder => " on the builder's platform".to_owned(),
+            ReferencePlatform::Other(other) => format!(" on {other}, which is none of ours"),
+        };
+        writeln!(out, "{indent}image {kind} {image}{on}{written}").unwrap();
     }
     for source in file.copy_sources(Platform::Amd64) {
         let unknown = if source.resolved { "" } else { "? " };

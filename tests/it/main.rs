@@ -39,6 +39,7 @@ mod schema;
 mod secrets;
 mod select;
 mod server;
+mod slips;
 mod slow;
 mod status;
 mod support;

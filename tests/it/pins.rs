@@ -200,3 +200,33 @@ fn a_registry_that_asks_to_wait_is_waited_for() {
     env.write("tool/Dockerfile", dockerfile);
     env.ok(["lock"]).says("2 new");
 }
+
+#[test]
+fn a_from_of_another_platform_is_held_to_the_image_of_that() {
+    let Some(project) = Project::new() else { return };
+    let env = &project.env;
+    let base = format!("{}/base", project.front.address);
+    env.write(
+        "tool/Dockerfile",
+        format!(
+            "FROM --platform=linux/arm64 {base}:1\nFROM --platform=$BUILDPLATFORM {base}:1\nFROM {base}:1\n"
+        ),
+    );
+    env.ok(["lock"]);
+    let lock = env.read("imgplan.lock");
+    let pin = lock.split_once("/base:1").unwrap().1;
+    let digest = |of: &str| {
+        let line = pin.lines().find(|line| line.trim().trim_start_matches('"').starts_with(of));
+        let at = line.and_then(|line| line.find("sha256:").map(|at| &line[at..at + 71]));
+        at.unwrap_or_else(|| panic!("no {of} in {pin}")).to_owned()
+    };
+    let [all, amd64, arm64] = ["digest", "linux/amd64", "linux/arm64"].map(digest);
+    let sent = format!(
+        "FROM --platform=linux/arm64 {base}@{arm64}\nFROM --platform=$BUILDPLATFORM {base}@{all}\nFROM {base}@{amd64}\n"
+    );
+    assert_eq!(env.ok(["context", "dockerfile", "tool"]).stdout, sent);
+    env.apply();
+    env.plans_nothing();
+    // What is in the lockfile as made from the pins keeps them.
+    env.ok(["lock", "--check"]);
+}

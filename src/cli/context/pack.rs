@@ -42,7 +42,8 @@ pub(super) fn put_in(
         if let Some(pin) = facts.pin_in(state, &base.image)
             && let Ok(reference) = base.image.parse::<RegistryRef>()
         {
-            let held = format!("{}@{}", reference.name(), pin.on(unit.platform));
+            let digest = base.platform.map_or(pin.digest, |platform| pin.on(platform));
+            let held = format!("{}@{digest}", reference.name());
             bases.push((base.range.clone(), held));
         }
     }

@@ -1,12 +1,16 @@
 //! Makes an image of each folder that a pattern finds.
 
 use std::path::Path;
+use std::rc::Rc;
 
+use super::Notes;
 use super::entry::{self, fill_templates, get, put, text, text_node};
-use super::folders::{self, Want};
+use super::folders::{self, Unfound, Want};
 use super::glob::Glob;
 use super::images::{Expander, InRow, note};
-use super::{Notes, template};
+use super::memory::{Folders, Search};
+use super::template::{self, Makes};
+use crate::base::nearest::nearest;
 use crate::base::source::{Problem, Span};
 use crate::manifest::Sp;
 use crate::manifest::decode::decode;
@@ -31,10 +35,12 @@ impl Expander<'_> {
         let Some(discover) = decode::<Sp<Discover>>(&mut said, &mut self.found.problems) else {
             return;
         };
-        let Some(excludes) = self.excludes(&discover) else { return };
+        if self.excludes(&discover).is_none() {
+            return;
+        }
         match (&discover.glob, &discover.harbor) {
-            (Some(glob), None) => self.folders(&node, glob, &excludes, row),
-            (None, Some(root)) => self.tasks(&node, root, &excludes, row),
+            (Some(glob), None) => self.folders(&node, glob, &discover, row),
+            (None, Some(root)) => self.tasks(&node, root, &discover, row),
             (Some(glob), Some(harbor)) => {
                 let message = "a discovery says `glob` or `harbor`, not both";
                 let problem = Problem::new(message, harbor.span(), "and here");
@@ -67,44 +73,33 @@ impl Expander<'_> {
         &mut self,
         node: &Node,
         pattern: &Sp<String>,
-        excludes: &[Glob],
+        discover: &Discover,
         row: Option<InRow<'_>>,
     ) {
         let at = pattern.span();
-        let mut found = match folders::find(self.dir, pattern, Want::Folders) {
-            Ok(found) => found,
-            Err(words) => {
-                return self.report(words, at, "a pattern is as `services/*` or `services/**`");
-            }
-        };
-        found.retain(|path| !is_excluded(path, excludes));
-        let matches = found.len();
         let dockerfile = match get(node, "dockerfile") {
             Some(_) => text(node, "dockerfile"),
             None => self.dockerfile,
         };
-        let dockerfile = dockerfile.unwrap_or("Dockerfile");
-        found.retain(|path| {
-            let is_file = self.dir.join(path).join(dockerfile).is_file();
-            if !is_file {
-                self.skip(path, format!("it has no {dockerfile}"));
+        let dockerfile = dockerfile.unwrap_or("Dockerfile").to_owned();
+        let folders = self.search(pattern, discover, &dockerfile);
+        let found = match &*folders {
+            Ok(Folders { found, .. }) if !found.is_empty() => found,
+            Ok(Folders { without: 0, .. }) => {
+                let message = format!("no folder matches `{}`", pattern.as_str());
+                let dir = self.dir.display();
+                let help = format!("patterns are relative to the file's folder, {dir}");
+                return self.report(message, at, help);
             }
-            is_file
-        });
-        if found.is_empty() {
-            let (message, help) = match matches {
-                0 => (
-                    format!("no folder matches `{}`", pattern.as_str()),
-                    format!("patterns are relative to the file's folder, {}", self.dir.display()),
-                ),
-                _ => (
-                    format!("no folder that matches `{}` has a {dockerfile}", pattern.as_str()),
-                    "say under `dockerfile:` how it is called, relative to each folder".to_owned(),
-                ),
-            };
-            return self.report(message, at, help);
-        }
-        for path in &found {
+            Ok(_) => {
+                let message =
+                    format!("no folder that matches `{}` has a {dockerfile}", pattern.as_str());
+                let help = "say under `dockerfile:` how it is called, relative to each folder";
+                return self.report(message, at, help);
+            }
+            Err(problem) => return self.found.problems.push(problem.clone()),
+        };
+        for path in found {
             if !self.has_room(at) {
                 return;
             }
@@ -123,6 +118,78 @@ impl Expander<'_> {
             self.since(mark, Some(&made));
             self.add(node, made);
         }
+    }
+
+    /// What a pattern finds and is not excluded; it is looked for once.
+    fn search(
+        &mut self,
+        pattern: &Sp<String>,
+        discover: &Discover,
+        dockerfile: &str,
+    ) -> Rc<Result<Folders, Problem>> {
+        let excludes = discover.exclude.iter().flatten();
+        let search = Search {
+            dir: self.dir.to_owned(),
+            pattern: pattern.to_string(),
+            excludes: excludes.map(|exclude| exclude.to_string()).collect(),
+            dockerfile: dockerfile.to_owned(),
+        };
+        if let Some(known) = self.memory.folders.get(&search) {
+            return Rc::clone(known);
+        }
+        let found = match folders::find(self.dir, pattern, Want::Folders) {
+            Ok(mut found) => {
+                self.exclude(discover, &mut found);
+                let all = found.len();
+                found.retain(|path| self.has_dockerfile(path, dockerfile));
+                Ok(Folders { without: all - found.len(), found })
+            }
+            Err(Unfound { message, help }) => Err(Problem::new(message, pattern.span(), "here")
+                .help(help.unwrap_or("a pattern is as `services/*` or `services/**`"))),
+        };
+        let found = Rc::new(found);
+        self.memory.folders.insert(search, Rc::clone(&found));
+        found
+    }
+
+    /// Leaves out what is excluded; an `exclude` of nothing is most likely a slip.
+    pub(super) fn exclude(&mut self, discover: &Discover, found: &mut Vec<String>) {
+        let Some(excludes) = self.excludes(discover) else { return };
+        for (exclude, said) in excludes.iter().zip(discover.exclude.iter().flatten()) {
+            if found.iter().any(|path| is_excluded(path, exclude)) {
+                continue;
+            }
+            let near = nearest(said, &found.iter().map(String::as_str).collect::<Vec<_>>());
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!(
+                    "it is relative to the file's folder, {}: write what is found, or remove it",
+                    self.dir.display()
+                ),
+            };
+            let message = format!("`{}` excludes nothing that is found", said.as_str());
+            let problem = Problem::new(message, said.span(), "here");
+            self.found.warnings.push(problem.help(help).warning());
+        }
+        found.retain(|path| !excludes.iter().any(|exclude| is_excluded(path, exclude)));
+    }
+
+    /// Whether a folder has the Dockerfile; one without is remembered.
+    fn has_dockerfile(&mut self, path: &str, dockerfile: &str) -> bool {
+        let name = if dockerfile.contains('{') {
+            let FolderWords { dir, parent } = self.words(path);
+            let words = [("dir", Some(&*dir)), ("path", Some(path)), ("parent", Some(&*parent))];
+            template::fill(dockerfile, Makes::Text, &words)
+        } else {
+            Ok(dockerfile.to_owned())
+        };
+        // What cannot be filled is told with the image.
+        let Ok(name) = name else { return true };
+        let is_file = self.dir.join(path).join(&name).is_file();
+        if !is_file {
+            self.skip(path, format!("it has no {name}"));
+        }
+        is_file
     }
 
     /// Names an image after its folder, where its entry says no name.
@@ -164,9 +231,9 @@ impl Expander<'_> {
 }
 
 /// Whether a folder is left out, or one that it lies in.
-pub(super) fn is_excluded(path: &str, excludes: &[Glob]) -> bool {
+fn is_excluded(path: &str, exclude: &Glob) -> bool {
     let above = path.match_indices('/').map(|(at, _)| &path[..at]);
-    above.chain([path]).any(|folder| excludes.iter().any(|exclude| exclude.matches(folder)))
+    above.chain([path]).any(|folder| exclude.matches(folder))
 }
 
 /// A value of which all was said.

@@ -48,26 +48,45 @@ pub(super) fn put(node: &mut Node, key: &str, at: Span, value: Node) {
     }
 }
 
-/// Fills the templates of the name and the tag, or says why not and takes them for bad.
+/// Keys whose texts were made for this image, and hold no template.
+const MADE: [&str; 2] = ["context", "source"];
+
+/// Fills the templates in all texts of an entry, or says why not and takes these for bad.
 pub(super) fn fill_templates(node: &mut Node, words: &Words<'_>, problems: &mut Vec<Problem>) {
-    for (key, makes) in [("name", Makes::Name), ("tag", Makes::Tag)] {
-        let Some(template) = text(node, key) else { continue };
-        if !template.contains('{') {
-            continue;
-        }
-        let filled = template::fill(template, makes, words);
-        let Value::Map(entries) = &mut node.value else { return };
-        let Some((_, value)) = entries.iter_mut().find(|(own, _)| own.text == key) else {
-            continue;
+    let Value::Map(entries) = &mut node.value else { return };
+    for (key, value) in entries.iter_mut().filter(|(key, _)| !MADE.contains(&key.text.as_str())) {
+        let makes = match key.text.as_str() {
+            "name" => Makes::Name,
+            "tag" => Makes::Tag,
+            "needs" => Makes::Names,
+            "groups" => Makes::Groups,
+            _ => Makes::Text,
         };
-        match filled {
-            Ok(filled) => {
-                value.value = Value::Scalar { text: filled, kind: Kind::Text };
+        fill(value, makes, words, problems);
+    }
+}
+
+fn fill(node: &mut Node, makes: Makes, words: &Words<'_>, problems: &mut Vec<Problem>) {
+    match &mut node.value {
+        Value::Scalar { text, kind: Kind::Text } if text.contains('{') => {
+            match template::fill(text, makes, words) {
+                Ok(filled) => *text = filled,
+                Err(unfilled) => {
+                    let problem = Problem::new(unfilled.message, node.span, "here");
+                    problems.push(problem.help(unfilled.help));
+                    node.value = Value::Bad;
+                }
             }
-            Err(unfilled) => {
-                let problem = Problem::new(unfilled.message, value.span, "here");
-                problems.push(problem.help(unfilled.help));
-                value.value = Value::Bad;
+        }
+        Value::Scalar { .. } | Value::Bad => {}
+        Value::Seq(items) => {
+            for item in items {
+                fill(item, makes, words, problems);
+            }
+        }
+        Value::Map(entries) => {
+            for (_, value) in entries {
+                fill(value, makes, words, problems);
             }
         }
     }

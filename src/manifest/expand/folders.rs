@@ -16,10 +16,31 @@ pub(super) enum Want {
 
 /// What a pattern matches below `dir`: paths relative to it, with `/`, sorted by their bytes. `**`
 /// goes into no hidden folder and no `node_modules`, and follows a link to a folder once.
-pub(super) fn find(dir: &Path, pattern: &str, want: Want) -> Result<Vec<String>, String> {
+pub(super) fn find(dir: &Path, pattern: &str, want: Want) -> Result<Vec<String>, Unfound> {
+    find_in(dir, pattern, want, MOST_FOLDERS)
+}
+
+/// Folders that one pattern may look into: no monorepo has as many, but a disk has.
+const MOST_FOLDERS: usize = 1_000_000;
+
+/// Why nothing can be found, and what to do where it is not the pattern's form.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unfound {
+    pub(super) message: String,
+    pub(super) help: Option<&'static str>,
+}
+
+impl From<String> for Unfound {
+    fn from(message: String) -> Self {
+        Self { message, help: None }
+    }
+}
+
+fn find_in(dir: &Path, pattern: &str, want: Want, most: usize) -> Result<Vec<String>, Unfound> {
     let glob = Glob::parse(pattern)?;
     let (start, prefix) = if pattern.starts_with('/') { (Path::new("/"), "/") } else { (dir, "") };
-    let mut search = Search { glob: &glob, want, found: Vec::new(), followed: HashSet::new() };
+    let mut search =
+        Search { glob: &glob, want, found: Vec::new(), followed: HashSet::new(), left: most };
     search.visit(start, prefix, search.closed(vec![0]))?;
     search.found.sort_unstable();
     search.found.dedup();
@@ -32,6 +53,8 @@ struct Search<'g> {
     found: Vec<String>,
     /// Where links led that `**` went through.
     followed: HashSet<PathBuf>,
+    /// How many folders it may still look into.
+    left: usize,
 }
 
 impl Search<'_> {
@@ -59,7 +82,11 @@ impl Search<'_> {
         self.closed(next.iter().filter_map(step).collect())
     }
 
-    fn visit(&mut self, path: &Path, shown: &str, next: Vec<usize>) -> Result<(), String> {
+    fn visit(&mut self, path: &Path, shown: &str, next: Vec<usize>) -> Result<(), Unfound> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| Unfound {
+            message: format!("this looks into too many folders: it came to {}", path.display()),
+            help: Some("begin it with the folder that holds yours, or write fewer `**`"),
+        })?;
         if self.want == Want::Folders && next.contains(&self.glob.segments.len()) {
             self.found.push(if shown.is_empty() { ".".to_owned() } else { shown.to_owned() });
         }
@@ -85,8 +112,9 @@ impl Search<'_> {
         Ok(())
     }
 
-    fn list(&mut self, path: &Path, shown: &str, next: &[usize]) -> Result<(), String> {
-        let unreadable = |error: io::Error| format!("cannot read {}: {error}", path.display());
+    fn list(&mut self, path: &Path, shown: &str, next: &[usize]) -> Result<(), Unfound> {
+        let unreadable =
+            |error: io::Error| Unfound::from(format!("cannot read {}: {error}", path.display()));
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
             Err(error)
@@ -142,7 +170,7 @@ impl Search<'_> {
         name: &str,
         then: Vec<usize>,
         is_folder: bool,
-    ) -> Result<(), String> {
+    ) -> Result<(), Unfound> {
         let shown = match above {
             "" => name.to_owned(),
             "/" => format!("/{name}"),
@@ -196,6 +224,10 @@ mod tests {
         let files = find(dir.path(), "**/file", Want::Files).unwrap();
         assert_eq!(files, ["lib/api/file", "s/file"]);
         assert!(find(dir.path(), "a[", Want::Files).is_err());
+        let found = find_in(dir.path(), "**/api", Want::Folders, 8);
+        assert_eq!(found, find(dir.path(), "**/api", Want::Folders));
+        let endless = find_in(dir.path(), "**/api", Want::Folders, 7).unwrap_err();
+        assert!(endless.message.starts_with("this looks into too many folders"), "{endless:?}");
         let absolute = dir.path().join("l*").to_str().unwrap().to_owned();
         let found = find(Path::new("elsewhere"), &absolute, Want::Folders).unwrap();
         assert_eq!(found, [dir.path().join("lib").to_str().unwrap()]);

@@ -33,12 +33,21 @@ pub(super) enum Token {
 
 /// Whether a text is a pattern, and not just a path.
 pub(super) fn is_pattern(text: &str) -> bool {
-    text.contains(['*', '?', '['])
+    text.contains(['*', '?', '[']) || has_choice(text)
+}
+
+/// Whether a text has a `{a,b}`, which is a choice to a shell, and no name.
+fn has_choice(text: &str) -> bool {
+    let inner = |after: &str| after.split_once('}').is_some_and(|(inner, _)| inner.contains(','));
+    text.split('{').skip(1).any(inner)
 }
 
 impl Glob {
     /// Reads a pattern. What it cannot be is said in words.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if has_choice(text) {
+            return Err("braces are not known in a pattern: write one for each".to_owned());
+        }
         let mut segments = Vec::new();
         for part in text.split('/').filter(|part| !part.is_empty() && *part != ".") {
             segments.push(match part {
@@ -203,7 +212,8 @@ mod tests {
                 assert!(!glob.matches(path), "{pattern} does not match {path}");
             }
         }
-        for bad in ["a**", "[", "[a", "x/[]"] {
+        assert!(Glob::parse("{{cookie}}/x").unwrap().matches("{{cookie}}/x"));
+        for bad in ["a**", "[", "[a", "x/[]", "{a,b}", "x/{a,b}*/y"] {
             assert!(Glob::parse(bad).is_err(), "{bad}");
         }
         // What would take for ever by going back.

@@ -3,18 +3,18 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
 
 use toml::de::{DeTable, DeValue};
 
 use super::Notes;
-use super::discover::is_excluded;
 use super::entry::{fill_templates, get, put, take, text_node};
-use super::glob::Glob;
 use super::images::{Expander, InRow, note};
 use super::include::read_to;
 use crate::base::source::{Problem, Span};
 use crate::manifest::Sp;
 use crate::manifest::files::clean;
+use crate::manifest::model::Discover;
 use crate::manifest::node::Node;
 
 /// A `task.toml` above this many bytes is none.
@@ -25,7 +25,7 @@ const OF_BUILDS: [&str; 4] = ["dockerfile", "args", "target", "infer_bases"];
 
 /// What a task says about its image.
 #[derive(Debug, Default)]
-struct Task {
+pub(super) struct Task {
     name: Option<String>,
     image: Option<(String, Span)>,
     /// In milliseconds.
@@ -38,7 +38,7 @@ impl Expander<'_> {
         &mut self,
         node: &Node,
         root: &Sp<String>,
-        excludes: &[Glob],
+        discover: &Discover,
         row: Option<InRow<'_>>,
     ) {
         let at = root.span();
@@ -46,7 +46,7 @@ impl Expander<'_> {
             Ok(paths) => paths,
             Err((message, help)) => return self.report(message, at, help),
         };
-        paths.retain(|path| !is_excluded(path, excludes));
+        self.exclude(discover, &mut paths);
         if paths.is_empty() {
             let message = format!("there is no task in `{}`", root.as_str());
             let help = "a task is a folder with task.toml and environment/";
@@ -55,7 +55,14 @@ impl Expander<'_> {
         let before = (self.entries.len(), self.found.problems.len());
         let mut mirrored = HashSet::new();
         for path in &paths {
-            let Some(task) = self.read_task(path, at) else { continue };
+            let task = self.read_task(path, at);
+            let task = match &*task {
+                Ok(task) => task,
+                Err(problem) => {
+                    self.found.problems.push(problem.clone());
+                    continue;
+                }
+            };
             let made = note(row, Some(path), paths.len(), None);
             let mark = Notes::mark(&self.found.problems, &self.found.warnings);
             let mut node = node.clone();
@@ -81,7 +88,7 @@ impl Expander<'_> {
             if !self.has_room(at) {
                 return;
             }
-            self.task_name(&mut node, path, &task, at);
+            self.task_name(&mut node, path, task, at);
             if let Some((millis, span)) = task.timeout
                 && get(&node, "timeout").is_none()
             {
@@ -143,24 +150,20 @@ impl Expander<'_> {
         paths
     }
 
-    /// Reads a task; what is wrong with it is reported.
-    fn read_task(&mut self, path: &str, at: Span) -> Option<Task> {
+    /// Reads a task, once, or says what is wrong with it.
+    fn read_task(&mut self, path: &str, at: Span) -> Rc<Result<Task, Problem>> {
         let file = clean(&self.dir.join(path)).join("task.toml");
-        let text = match read(&file) {
-            Ok(text) => text,
-            Err(message) => {
-                self.report(message, at, "a task is a folder with task.toml and environment/");
-                return None;
-            }
-        };
-        let start = self.sources.add(file.display().to_string(), &text);
-        match task(&text, start) {
-            Ok(task) => Some(task),
-            Err(problem) => {
-                self.found.problems.push(problem);
-                None
-            }
+        if let Some(known) = self.memory.tasks.get(&file) {
+            return Rc::clone(known);
         }
+        let read = match read(&file) {
+            Ok(text) => task(&text, self.sources.add(file.display().to_string(), &*text)),
+            Err(message) => Err(Problem::new(message, at, "here")
+                .help("a task is a folder with task.toml and environment/")),
+        };
+        let read = Rc::new(read);
+        self.memory.tasks.insert(file, Rc::clone(&read));
+        read
     }
 }
 

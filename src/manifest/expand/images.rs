@@ -4,9 +4,10 @@ use std::path::Path;
 
 use super::entry::{self, Entry};
 use super::matrix::{self, Row};
+use super::memory::Memory;
 use super::{Found, Note, Notes, too_many};
 use crate::base::source::{Problem, SourceSet, Span};
-use crate::manifest::interpolate::Variables;
+use crate::manifest::interpolate::{Variables, warn_of_bare_names};
 use crate::manifest::node::{Node, Value};
 
 /// The keys of which one says where an image, or many, come from.
@@ -25,6 +26,8 @@ pub(super) struct Expander<'e> {
     pub(super) room: &'e mut usize,
     /// The images so far.
     pub(super) entries: &'e mut Vec<Entry>,
+    /// What was read and found so far.
+    pub(super) memory: &'e mut Memory,
 }
 
 /// The row of a matrix that an entry is in.
@@ -54,6 +57,11 @@ impl Expander<'_> {
             return;
         };
         for row in &rows {
+            // Each row makes an image at least: where there is no room, more of them help nobody.
+            if *self.room == 0 {
+                self.has_room(node.span);
+                break;
+            }
             let variables = self.variables.of_row(row.iter().cloned());
             self.in_row(node.clone(), &variables, Some(InRow { row, of: rows.len() }));
         }
@@ -62,6 +70,7 @@ impl Expander<'_> {
     fn in_row(&mut self, mut node: Node, variables: &Variables<'_>, row: Option<InRow<'_>>) {
         let note = row.map(|row| note(Some(row), None, 1, None));
         let mark = Notes::mark(&self.found.problems, &self.found.warnings);
+        warn_of_bare_names(&node, &mut self.found.warnings);
         variables.put_into(&mut node, &mut self.found.problems);
         self.since(mark, note.as_ref());
         let mark = Notes::mark(&self.found.problems, &self.found.warnings);

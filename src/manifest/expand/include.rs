@@ -5,13 +5,14 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::folders::{self, Want};
+use super::folders::{self, Unfound, Want};
 use super::images::Expander;
+use super::memory::Memory;
 use super::{Found, MOST_IMAGES, Raw, entry, glob};
 use crate::base::source::{Problem, SourceSet, Span};
 use crate::manifest::files::clean;
 use crate::manifest::given::Given;
-use crate::manifest::interpolate::Variables;
+use crate::manifest::interpolate::{Variables, warn_of_bare_names};
 use crate::manifest::load::{check_version, root_of, shown};
 use crate::manifest::node::{self, Kind, Node, Value};
 
@@ -33,6 +34,7 @@ pub(super) struct Loader<'a> {
     chain: Vec<Link>,
     /// How many images expansions may still make.
     room: usize,
+    memory: Memory,
 }
 
 /// A file on the way to another.
@@ -67,15 +69,35 @@ impl<'a> Loader<'a> {
             read: HashSet::new(),
             chain: Vec::new(),
             room: MOST_IMAGES,
+            memory: Memory::default(),
         }
     }
 
     /// Reads all files: the first that was named as if it included the others.
     pub(super) fn load(mut self) -> (Vec<Raw>, Found) {
         let variables = Variables::new(&self.given.vars, self.env);
-        let outer = Outer { variables, defaults: None, owner: None };
+        let outer = Outer { variables: variables.clone(), defaults: None, owner: None };
         self.file(self.given.first(), None, &outer);
+        self.warn_of_unused(&variables);
         (self.raws, self.found)
+    }
+
+    /// A `--var` that nothing asks for is most likely misspelt.
+    fn warn_of_unused(&mut self, variables: &Variables<'_>) {
+        // What was not read may ask for it.
+        if self.found.incomplete || !self.found.problems.is_empty() {
+            return;
+        }
+        for (name, near) in variables.unused() {
+            // Its value may be meant for nobody's eyes.
+            let span = Span::new(self.sources.add("--var", name), name.len());
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("write `${{{name}}}` where it belongs, or leave the flag out"),
+            };
+            let message = format!("nothing uses the variable `{name}`");
+            self.found.warnings.push(Problem::new(message, span, "here").help(help).warning());
+        }
     }
 
     fn file(&mut self, path: &Path, place: Option<Span>, outer: &Outer<'a>) {
@@ -140,6 +162,9 @@ impl<'a> Loader<'a> {
         let problems = &mut self.found.problems;
         let variables = outer.variables.of_file(&mut root, problems);
         let images = take_images(&mut root);
+        if let Some(defaults) = entry::get(&root, "defaults") {
+            warn_of_bare_names(defaults, &mut self.found.warnings);
+        }
         if let Value::Map(entries) = &mut root.value {
             for (_, value) in entries.iter_mut().filter(|(key, _)| key.text != "vars") {
                 variables.put_into(value, problems);
@@ -162,6 +187,7 @@ impl<'a> Loader<'a> {
             found: &mut self.found,
             room: &mut self.room,
             entries: &mut raw.entries,
+            memory: &mut self.memory,
         };
         for image in images.into_iter().flat_map(|(_, images)| images) {
             expander.image(image);
@@ -221,9 +247,10 @@ impl<'a> Loader<'a> {
                 self.found.problems.push(problem.help(help));
                 self.found.incomplete = true;
             }
-            Err(words) => {
-                let help = "a pattern is as `teams/*/imgplan.yaml` or `**/imgplan.yaml`";
-                self.found.problems.push(Problem::new(words, place, "here").help(help));
+            Err(Unfound { message, help }) => {
+                let help =
+                    help.unwrap_or("a pattern is as `teams/*/imgplan.yaml` or `**/imgplan.yaml`");
+                self.found.problems.push(Problem::new(message, place, "here").help(help));
                 self.found.incomplete = true;
             }
         }

@@ -4,10 +4,10 @@ use crate::base::nearest::nearest;
 use crate::base::source::{Problem, Span};
 use crate::manifest::node::{self, Key, Node, Value};
 
-use super::entry;
+use super::{MOST_IMAGES, entry};
 
 /// One line that names a source.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Line {
     /// Its number, from 1.
     pub(super) number: usize,
@@ -32,6 +32,12 @@ fn spans(text: &str, start: usize) -> impl Iterator<Item = (usize, Span, &str)> 
     })
 }
 
+/// Lines that are read of one file: one more than all images that a manifest may have.
+const MOST_LINES: usize = MOST_IMAGES + 1;
+
+/// Problems of one file: more are not shown.
+const MOST_PROBLEMS: usize = 1000;
+
 /// One reference a line; `#` begins a comment, at the start of a line or after a space.
 pub(super) fn references(text: &str, start: usize) -> Vec<Line> {
     spans(text, start)
@@ -43,6 +49,7 @@ pub(super) fn references(text: &str, start: usize) -> Vec<Line> {
             let source = entry::text_node(words, span);
             Line { number, span, source, name: None, tag: None, platform: None }
         })
+        .take(MOST_LINES)
         .collect()
 }
 
@@ -56,6 +63,9 @@ pub(super) fn objects(text: &str, start: usize, problems: &mut Vec<Problem>) -> 
         match object(words, span) {
             Ok(line) => lines.push(Line { number, ..line }),
             Err(problem) => problems.push(problem),
+        }
+        if lines.len() >= MOST_LINES || problems.len() >= MOST_PROBLEMS {
+            break;
         }
     }
     lines

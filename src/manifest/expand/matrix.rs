@@ -42,6 +42,11 @@ pub(super) fn rows(
     for (key, value) in entries {
         if key.text == EXCLUDE {
             excludes = partial_rows(value, entries, problems);
+        } else if key.text == "include" && has_mapping(value) {
+            let help = "list every value of a variable under it, take rows out with `exclude`, and \
+                        write an entry of its own for a row that stands alone";
+            let message = "a matrix has no `include`";
+            problems.push(Problem::new(message, key.span, "here").help(help));
         } else if let Some(values) = column(key, value, variables, problems) {
             columns.push(Column { key, values });
         }
@@ -67,6 +72,15 @@ pub(super) fn rows(
         return None;
     }
     Some(rows)
+}
+
+/// Whether a value is a mapping, or a list with one: no values of a variable.
+fn has_mapping(value: &Node) -> bool {
+    match &value.value {
+        Value::Map(_) => true,
+        Value::Seq(items) => items.iter().any(|item| matches!(item.value, Value::Map(_))),
+        _ => false,
+    }
 }
 
 /// A scalar as it was written. A number would not be what it seems: YAML reads 3.10 as 3.1.
@@ -272,6 +286,7 @@ mod tests {
             ("{ GIVEN: [x] }", "set by --var as well"),
             ("{ VAR: [x] }", "set under `vars:` as well"),
             ("{ A: [x], exclude: [{ A: x }] }", "no row left"),
+            ("{ A: [x], include: [{ A: y }] }", "a matrix has no `include`"),
             ("{ A: [x], exclude: [{}] }", "no row left"),
             ("{ A: [x], exclude: { A: x } }", "should be a list"),
             ("{ A: [x], exclude: [x] }", "should be a mapping"),

@@ -13,6 +13,7 @@ mod images;
 mod include;
 mod lines;
 mod matrix;
+mod memory;
 mod notes;
 mod overrides;
 mod sources;
@@ -43,6 +44,8 @@ pub(super) struct Scope {
     pub(super) manifest: Manifest,
     /// Where each of the manifest's images comes from.
     pub(super) origins: Vec<ImageOrigin>,
+    /// Whether something was reported of the defaults already.
+    pub(super) damaged: bool,
 }
 
 impl Scope {
@@ -99,6 +102,7 @@ pub(super) fn expand(
 impl Raw {
     fn decode(mut self, found: &mut Found) -> Option<Scope> {
         let mut manifest = decode::<Manifest>(&mut self.root, &mut found.problems)?;
+        let damaged = entry::get(&self.root, "defaults").is_some_and(is_damaged);
         let (mut images, mut origins) = (Vec::new(), Vec::new());
         for Entry { mut node, note } in self.entries {
             let mark = Notes::mark(&found.problems, &found.warnings);
@@ -118,7 +122,7 @@ impl Raw {
         if let Some(span) = self.images {
             manifest.images = Some(Sp(Spanned::new(images, span)));
         }
-        Some(Scope { dir: self.dir, manifest, origins })
+        Some(Scope { dir: self.dir, manifest, origins, damaged })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::entry::{self, Entry, text_node};
 use super::{Found, Raw};
+use crate::base::name::{Platform, Tag, TagTemplate};
 use crate::base::nearest::nearest;
 use crate::base::source::{Problem, SourceSet, Span};
 use crate::base::upstream::SourceRef;
@@ -27,9 +28,9 @@ pub(super) fn apply(
     if sets.is_empty() {
         return;
     }
-    let names: Vec<Vec<Option<String>>> = raws
+    let names: Vec<Vec<Option<Names>>> = raws
         .iter()
-        .map(|raw| raw.entries.iter().map(|entry| name(entry, &raw.root)).collect())
+        .map(|raw| raw.entries.iter().map(|entry| names(entry, &raw.root)).collect())
         .collect();
     for set in sets {
         let text = Typed { set, start: sources.add("--set", set.text()) };
@@ -41,7 +42,7 @@ pub(super) fn apply(
         for (raw, names) in raws.iter_mut().zip(&names) {
             let defaults = entry::get(&raw.root, "defaults");
             for (entry, name) in raw.entries.iter_mut().zip(names) {
-                if name.as_ref().is_some_and(|name| set.images().matches(name)) {
+                if name.as_ref().is_some_and(|names| names.are_meant(set)) {
                     matched = true;
                     text.put(&mut entry.node, defaults);
                 }
@@ -49,21 +50,72 @@ pub(super) fn apply(
         }
         // One that is missing may be the one that is meant.
         if !matched && !found.incomplete {
-            let names: Vec<&str> = names.iter().flatten().flatten().map(String::as_str).collect();
-            found.problems.push(text.unmatched(&names));
+            let known = names.iter().flatten().flatten();
+            let known: Vec<&str> = known.flat_map(|names| names.of(set)).collect();
+            found.problems.push(text.unmatched(&known));
         }
     }
 }
 
-/// The name of an image, as far as it is one.
-fn name(entry: &Entry, root: &Node) -> Option<String> {
-    if let Some(name) = entry::text(&entry.node, "name") {
-        return Some(name.to_owned());
+/// What an image can be called.
+struct Names {
+    name: String,
+    /// Each `name:tag`: as it is written, and as it is on each platform.
+    tagged: Vec<String>,
+}
+
+impl Names {
+    /// Those that a pattern is over.
+    fn of(&self, set: &Override) -> impl Iterator<Item = &str> {
+        let (name, tagged) = match set.images().as_str().contains(':') {
+            true => (None, self.tagged.as_slice()),
+            false => (Some(self.name.as_str()), &[][..]),
+        };
+        name.into_iter().chain(tagged.iter().map(String::as_str))
     }
+
+    fn are_meant(&self, set: &Override) -> bool {
+        self.of(set).any(|name| set.images().matches(name))
+    }
+}
+
+/// What an image can be called, as far as it can be known.
+fn names(entry: &Entry, root: &Node) -> Option<Names> {
     let owner = entry::text(&entry.node, "owner").or_else(|| entry::text(root, "owner"));
-    let source: SourceRef = entry::text(&entry.node, "source")?.parse().ok()?;
-    let (name, _) = source.destination(owner == Some("platform")).ok()?;
-    Some(name.as_str().to_owned())
+    let source: Option<SourceRef> =
+        entry::text(&entry.node, "source").and_then(|source| source.parse().ok());
+    let derived = source.and_then(|source| source.destination(owner == Some("platform")).ok());
+    let (name, tag) = derived.map_or((None, None), |(name, tag)| (Some(name), Some(tag)));
+    let name = match entry::text(&entry.node, "name") {
+        Some(name) => name.to_owned(),
+        None => name?.as_str().to_owned(),
+    };
+    let defaults = entry::get(root, "defaults");
+    let default = || defaults.and_then(|defaults| entry::text(defaults, "tag"));
+    let tag = entry::text(&entry.node, "tag").or(tag.as_ref().map(Tag::as_str)).or_else(default);
+    let tag = tag.unwrap_or("latest");
+    let platforms = entry::get(&entry.node, "platforms")
+        .or_else(|| entry::get(defaults?, "platforms"))
+        .map(|platforms| &platforms.value);
+    let platforms: Vec<Platform> = match platforms {
+        Some(Value::Seq(items)) => {
+            items.iter().filter_map(|item| text(item)?.parse().ok()).collect()
+        }
+        _ => vec![Platform::default()],
+    };
+    let mut tagged = vec![format!("{name}:{tag}")];
+    if let Ok(template) = tag.parse::<TagTemplate>() {
+        let one = platforms.len() < 2;
+        for platform in platforms {
+            let own = if one || template.has_arch() {
+                Ok(template.for_platform(platform))
+            } else {
+                template.with_suffix(platform)
+            };
+            tagged.extend(own.map(|own| format!("{name}:{own}")));
+        }
+    }
+    Some(Names { name, tagged })
 }
 
 /// One `--set`, and where its text begins.
@@ -153,7 +205,7 @@ fn own_items(field: &str, own: Option<Node>, span: Span) -> Vec<Node> {
         Some(Value::Seq(items)) => items,
         // An image that says no platform has one all the same.
         None if field == "platforms" => {
-            vec![text_node(crate::base::name::Platform::default().to_string(), span)]
+            vec![text_node(Platform::default().to_string(), span)]
         }
         _ => Vec::new(),
     }
@@ -212,6 +264,18 @@ mod tests {
             ),
             ("{name: a}", &["a.protect=true"], "name: a; protect: Bool true"),
             ("{name: a}", &["a.args.X=1"], "name: a; args: D: d; X: 1"),
+            ("{name: a, tag: v1}", &["a:v1.protect=true"], "name: a; tag: v1; protect: Bool true"),
+            (
+                "{name: a, platforms: [linux/amd64, linux/arm64]}",
+                &["*:latest-arm64.protect=true"],
+                "name: a; platforms: [\"linux/amd64\", \"linux/arm64\"]; protect: Bool true",
+            ),
+            (
+                "{name: a, tag: 'v1-{arch}'}",
+                &["a:v1-arm64.protect=true"],
+                "name: a; tag: v1-{arch}; protect: Bool true",
+            ),
+            ("{source: 'x/y:3.1'}", &["y:3.1.tag=v"], "source: x/y:3.1; tag: v"),
             ("{name: a, args: {X: 0}}", &["a.args.X=1"], "name: a; args: X: 1"),
             (
                 "{name: a}",
@@ -236,6 +300,7 @@ mod tests {
     fn what_cannot_be_set() {
         for (text, says) in [
             ("b.tag=x", "no image is called `b` at b"),
+            ("a:v2.tag=x", "no image is called `a:v2` at a:v2"),
             ("a.matrix=x", "`matrix` is gone once the images are known at matrix"),
             ("a.tag+=x", "nothing can be added to `tag` at tag"),
             ("a.args.X+=x", "nothing can be added to `args` at args"),

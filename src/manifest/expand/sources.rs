@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::fs;
 use std::io;
+use std::path::Path;
+use std::rc::Rc;
 
 use super::Notes;
 use super::entry::{self, fill_templates, put};
 use super::images::{Expander, InRow, note};
 use super::include::{LARGEST, read_to};
 use super::lines::{self, Line};
+use super::memory::List;
 use crate::base::source::{Problem, Span};
 use crate::base::upstream::SourceRef;
 use crate::manifest::files::clean;
@@ -41,8 +44,8 @@ impl Expander<'_> {
             let span = source.span;
             Line { number: index + 1, span, source, name: None, tag: None, platform: None }
         };
-        let lines = items.into_iter().enumerate().map(line).collect();
-        self.mirrors(&node, lines, None, row);
+        let lines = items.into_iter().enumerate().map(line);
+        self.mirrors(&node, &lines.collect::<Vec<_>>(), None, row);
     }
 
     /// Makes an entry with `sources_from` into images.
@@ -57,51 +60,51 @@ impl Expander<'_> {
             }
         };
         let file = clean(&self.dir.join(path));
-        let read = fs::File::open(&file).and_then(|file| read_to(file, LARGEST));
-        let text = match read.map(String::from_utf8) {
-            Ok(Ok(text)) => Ok(text),
-            Ok(Err(_)) => Err(format!("{} is not UTF-8", file.display())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(format!("there is no {}", file.display()))
-            }
-            Err(error) => Err(format!("cannot read {}: {error}", file.display())),
-        };
-        let text = match text {
-            Ok(text) => text,
+        let list = self.list(&file);
+        let list = match &*list {
+            Ok(list) => list,
             Err(message) => {
                 let help = format!("it is relative to the file's folder, {}", self.dir.display());
                 return self.report(message, said.span, help);
             }
         };
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let name = file.display().to_string();
-        let start = self.sources.add(&name, text);
-        let before = self.found.problems.len();
-        let lines = if file.extension().is_some_and(|extension| extension == "jsonl") {
-            lines::objects(text, start, &mut self.found.problems)
-        } else {
-            lines::references(text, start)
-        };
-        if lines.is_empty() && self.found.problems.len() == before {
+        if list.lines.is_empty() && list.problems.is_empty() {
             let message = format!("{name} lists no sources");
             return self.report(message, said.span, "write one reference a line");
         }
-        self.found.incomplete |= self.found.problems.len() > before;
-        self.mirrors(&node, lines, Some(&name), row);
+        self.found.problems.extend(list.problems.iter().cloned());
+        self.found.incomplete |= !list.problems.is_empty();
+        self.mirrors(&node, &list.lines, Some(&name), row);
     }
 
-    fn mirrors(
-        &mut self,
-        node: &Node,
-        lines: Vec<Line>,
-        file: Option<&str>,
-        row: Option<InRow<'_>>,
-    ) {
+    /// The lines of a file, which is read once.
+    fn list(&mut self, file: &Path) -> Rc<Result<List, String>> {
+        if let Some(known) = self.memory.lists.get(file) {
+            return Rc::clone(known);
+        }
+        let list = read(file).map(|text| {
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            let start = self.sources.add(file.display().to_string(), text);
+            let mut problems = Vec::new();
+            let lines = if file.extension().is_some_and(|extension| extension == "jsonl") {
+                lines::objects(text, start, &mut problems)
+            } else {
+                lines::references(text, start)
+            };
+            List { lines, problems }
+        });
+        let list = Rc::new(list);
+        self.memory.lists.insert(file.to_owned(), Rc::clone(&list));
+        list
+    }
+
+    fn mirrors(&mut self, node: &Node, lines: &[Line], file: Option<&str>, row: Option<InRow<'_>>) {
         let of = lines.len();
         let mut seen: HashMap<LineKey, Span> = HashMap::with_capacity(of);
         for line in lines {
             let (span, number) = (line.span, line.number);
-            match seen.entry(key(&line)) {
+            match seen.entry(key(line)) {
                 Slot::Vacant(slot) => slot.insert(span),
                 Slot::Occupied(first) => {
                     let text = text(&line.source).unwrap_or_default();
@@ -121,7 +124,7 @@ impl Expander<'_> {
             };
             let made = note(row, Some(&made_for), of, Some(span));
             let mark = Notes::mark(&self.found.problems, &self.found.warnings);
-            let node = self.mirror(node, line);
+            let node = self.mirror(node, line.clone());
             self.since(mark, Some(&made));
             self.add(node, made);
         }
@@ -165,6 +168,18 @@ impl Expander<'_> {
             put(&mut node, "platforms", span, Node { span, value: Value::Seq(vec![platform]) });
         }
         node
+    }
+}
+
+fn read(file: &Path) -> Result<String, String> {
+    let read = fs::File::open(file).and_then(|file| read_to(file, LARGEST));
+    match read.map(String::from_utf8) {
+        Ok(Ok(text)) => Ok(text),
+        Ok(Err(_)) => Err(format!("{} is not UTF-8", file.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(format!("there is no {}", file.display()))
+        }
+        Err(error) => Err(format!("cannot read {}: {error}", file.display())),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Fills `{dir}` and its like into the names and tags of found images. Pure.
+//! Fills `{dir}` and its like into what is said of found images. Pure.
 
 use crate::base::nearest::nearest;
 
@@ -15,6 +15,12 @@ pub(super) enum Makes {
     Name,
     /// A tag: values keep their case; `{arch}` and `{fingerprint}` stay for later.
     Tag,
+    /// Names of other images: values are put into their alphabet. What is no word stays.
+    Names,
+    /// Names of groups: values are put into their alphabet. What is no word stays.
+    Groups,
+    /// Any text. What is no word stays.
+    Text,
 }
 
 /// Why a template cannot be filled, and what to do.
@@ -30,12 +36,18 @@ pub(super) fn fill(text: &str, makes: Makes, words: &Words<'_>) -> Result<String
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         out.push_str(before);
-        let Some((word, after)) = after.split_once('}') else {
+        let end = after.find('}');
+        let lenient = matches!(makes, Makes::Names | Makes::Groups | Makes::Text);
+        let is_word = |word: &str| words.iter().any(|(known, _)| *known == word);
+        // In other texts braces are common, and `${...}` is a shell's.
+        let stays = |end: usize| lenient && (before.ends_with('$') || !is_word(&after[..end]));
+        let Some(end) = end.filter(|end| !stays(*end)) else {
             out.push('{');
             rest = after;
             continue;
         };
-        rest = after;
+        let word = &after[..end];
+        rest = &after[end + 1..];
         if makes == Makes::Tag && LATER.contains(&word) {
             out.push('{');
             out.push_str(word);
@@ -44,8 +56,9 @@ pub(super) fn fill(text: &str, makes: Makes, words: &Words<'_>) -> Result<String
         }
         match words.iter().find(|(known, _)| *known == word) {
             Some((_, Some(value))) => out.push_str(&match makes {
-                Makes::Name => name_of(value),
-                Makes::Tag => tag_of(value),
+                Makes::Name | Makes::Names => name_of(value),
+                Makes::Tag | Makes::Groups => tag_of(value),
+                Makes::Text => (*value).to_owned(),
             }),
             Some((_, None)) => {
                 return Err(Unfilled {
@@ -115,6 +128,13 @@ mod tests {
             ("{arch}-{dir}", Makes::Tag, "{arch}-My-App"),
             ("plain", Makes::Name, "plain"),
             ("a{b", Makes::Name, "a{b"),
+            (
+                "{dir} of {path}, {arch} {dri} {{dir}} ${dir} {",
+                Makes::Text,
+                "My App of libs/My App, {arch} {dri} {My App} ${dir} {",
+            ),
+            ("base-{dir}:v1", Makes::Names, "base-my-app:v1"),
+            ("of-{dir}", Makes::Groups, "of-My-App"),
         ] {
             assert_eq!(fill(text, makes, WORDS).as_deref(), Ok(expected), "{text}");
         }
@@ -123,6 +143,7 @@ mod tests {
             ("{arch}", Makes::Name, "knows {dir}, {path}, {digest}"),
             ("{zzzzz}", Makes::Tag, "{arch}, {fingerprint}"),
             ("{digest}", Makes::Tag, "without `{digest}`"),
+            ("{digest}", Makes::Text, "without `{digest}`"),
             ("{}", Makes::Tag, "knows"),
         ] {
             let unfilled = fill(text, makes, WORDS).unwrap_err();

@@ -2,9 +2,14 @@
 
 use proptest::prelude::*;
 
-use super::super::{Action, Options, Reason, pins};
+use super::super::facts::Facts;
+use super::super::{Action, Options, Reason, build, pins};
 use super::model::{COMPLETE, done};
 use super::properties::{past, whole};
+use super::world::{build_of, built, on, world};
+use crate::base::name::Platform;
+use crate::base::reference::OciDigest;
+use crate::state::{Pin, State};
 
 proptest! {
     /// To pin what was made without pins makes nothing again.
@@ -50,4 +55,40 @@ proptest! {
         let again = pins::adopted(&workspace, &model.facts(&workspace), &model.state);
         prop_assert_eq!(again, []);
     }
+}
+
+/// One reference stands for another image on each platform, and each place gets its own.
+#[test]
+fn a_base_is_held_to_the_platform_for_which_it_is_taken() {
+    let digest = |text: &str| OciDigest::of(text.as_bytes());
+    let platforms = [(Platform::Amd64, digest("amd64")), (Platform::Arm64, digest("arm64"))];
+    let pin = Pin { digest: digest("all"), platforms: platforms.into() };
+    let mut state = State::default();
+    state.pins.insert("docker.io/library/golang:1".to_owned(), pin);
+    let mut unit = built("app", "", &[]);
+    for (at, taken) in [None, Some(Platform::Amd64), Some(Platform::Arm64)].into_iter().enumerate()
+    {
+        unit = on("golang:1", unit);
+        let base = build_of(&mut unit).externals.last_mut().unwrap();
+        (base.platform, base.range) = (taken, at..at);
+    }
+    unit.platform = Platform::Arm64;
+    let workspace = world(vec![unit]);
+    let plan = build(&workspace, &Facts::default(), &state, &Options::default());
+    let Action::Make(make) = &plan.steps[0].action else { panic!("{:?}", plan.steps[0]) };
+    let inputs = |key: &str| make.inputs.get(key).map(str::to_owned);
+    assert_eq!(inputs("from golang:1"), Some(digest("arm64").to_string()));
+    assert_eq!(inputs("from golang:1 on linux/amd64"), Some(digest("amd64").to_string()));
+    assert_eq!(inputs("from golang:1 on any"), Some(digest("all").to_string()));
+    let mut workspace = workspace;
+    let unit = &mut workspace.units[0];
+    let held = pins::held_bases(build_of(unit), Platform::Arm64, &make.inputs);
+    let held: Vec<String> = held.into_iter().map(|(_, held)| held).collect();
+    let expected =
+        ["all", "amd64", "arm64"].map(|name| format!("docker.io/library/golang@{}", digest(name)));
+    assert_eq!(held, expected);
+    for key in ["from golang:1", "from golang:1 on linux/amd64", "from golang:1 on any"] {
+        assert_eq!(pins::from_reference(key), Some("golang:1"));
+    }
+    assert_eq!(pins::from_reference("base golang:1"), None);
 }

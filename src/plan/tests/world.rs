@@ -41,7 +41,8 @@ pub(super) fn build_of(unit: &mut Unit) -> &mut BuildOrigin {
 
 /// The unit with a base outside of the manifest.
 pub(super) fn on(image: &str, mut unit: Unit) -> Unit {
-    let base = ExternalBase { range: 0..0, image: image.to_owned(), span: Span::new(0, 0) };
+    let (image, platform) = (image.to_owned(), Some(unit.platform));
+    let base = ExternalBase { range: 0..0, image, platform, span: Span::new(0, 0) };
     build_of(&mut unit).externals.push(base);
     unit
 }

@@ -1,0 +1,267 @@
+//! What is easily written wrong in a manifest of many images, and what is said of it.
+
+use std::fmt::Write as _;
+
+use imgplan::manifest::workspace::{Origin, Unit};
+use imgplan::manifest::{Given, Workspace};
+
+use super::support::TestEnv;
+
+fn given(env: &TestEnv) -> Given {
+    Given::file(env.path("imgplan.yaml"))
+}
+
+fn load(env: &TestEnv) -> Workspace {
+    Workspace::load(&given(env), &|_| None).unwrap_or_else(|error| panic!("{:#?}", error.problems))
+}
+
+/// Each problem or warning in one line: `message | help`.
+fn told(env: &TestEnv, given: &Given) -> Vec<String> {
+    let problems = match Workspace::load(given, &|_| None) {
+        Ok(workspace) => workspace.warnings,
+        Err(error) => error.problems,
+    };
+    let words = |p: imgplan::base::source::Problem| {
+        assert!(!p.labels.is_empty(), "{p} has no place");
+        format!("{} | {}", p.message, p.help.unwrap_or_default())
+    };
+    let dir = env.path("").display().to_string();
+    problems.into_iter().map(|p| words(p).replace(dir.trim_end_matches('/'), "DIR")).collect()
+}
+
+fn unit<'w>(workspace: &'w Workspace, key: &str) -> &'w Unit {
+    let found = workspace.units.iter().find(|unit| unit.key.to_string() == key);
+    found.unwrap_or_else(|| panic!("no {key}"))
+}
+
+#[test]
+fn a_manifest_of_one_long_line_has_errors_that_can_be_read() {
+    let env = TestEnv::at("http://127.0.0.1:1");
+    let mut text = "{\"version\": 1, \"images\": [".to_owned();
+    for n in 0..2000 {
+        write!(text, "{{\"source\": \"docker.io/library/redis:{n}\"}}, ").unwrap();
+    }
+    text.push_str("{\"source\": \"a b\"}]}");
+    assert!(text.len() > 79_000);
+    env.write("gen.json", &text);
+    let refused = env.run(["validate", "-f", "gen.json"]);
+    refused.code(1).says("`a b` is not an image reference").says("\"a b\"").says("…");
+    refused.says(&format!("gen.json:1:{}", text.find("\"a b\"").unwrap() + 1));
+    assert!(refused.stderr.lines().all(|line| line.chars().count() < 300), "{refused}");
+    let line = format!("{{\"note\": \"{}\", \"source\": \"redis:7\"}}\n", "x".repeat(70_000));
+    env.write("refs.jsonl", line);
+    env.write("imgplan.yaml", "version: 1\nimages:\n  - sources_from: refs.jsonl\n");
+    let refused = env.run(["validate"]);
+    refused.code(1).says("unknown key `note`");
+    assert!(refused.stderr.lines().all(|line| line.chars().count() < 300), "{refused}");
+}
+
+#[test]
+fn the_rows_of_a_matrix_share_what_is_read() {
+    let env = TestEnv::at("http://127.0.0.1:1");
+    env.context("services/api", "FROM scratch\n").write("services/none/file", "");
+    env.write("refs.txt", "redis:7\nubuntu:22.04\n");
+    env.write("tasks/one/task.toml", "[environment]\ndocker_image = 'busybox:1'\n");
+    env.write("tasks/one/environment/x", "");
+    env.write(
+        "imgplan.yaml",
+        "version: 1
+images:
+  - {sources_from: refs.txt, tag: \"${R}\", matrix: {R: [a, b, c]}}
+  - {discover: {harbor: tasks}, tag: \"${R}\", matrix: {R: [a, b, c]}}
+  - {discover: {glob: \"services/*\"}, tag: \"${R}\", matrix: {R: [a, b, c]}}
+",
+    );
+    let workspace = load(&env);
+    assert_eq!(workspace.units.len(), 12);
+    for name in ["redis", "ubuntu", "busybox"] {
+        let spans = ["a", "b", "c"].map(|row| unit(&workspace, &format!("{name}:{row}")).span);
+        assert!(spans.iter().all(|span| *span == spans[0]), "{name} is read once: {spans:?}");
+    }
+    let skipped: Vec<_> = workspace.skipped.iter().map(|skipped| &skipped.reason).collect();
+    assert_eq!(skipped, ["it has no Dockerfile"], "folders are looked for once");
+}
+
+#[test]
+fn rows_end_where_there_is_no_more_room() {
+    let env = TestEnv::at("http://127.0.0.1:1");
+    let list = (0..30_000).fold(String::new(), |list, n| format!("{list}a{n}:1\n"));
+    env.write("refs.txt", list);
+    env.write(
+        "imgplan.yaml",
+        "version: 1\nimages:\n  - {sources_from: refs.txt, tag: \"${R}\", matrix: {R: [a, b, c, d]}}\n",
+    );
+    let told = told(&env, &given(&env));
+    assert!(told.iter().any(|told| told.starts_with("this manifest would have more")), "{told:?}");
+}
+
+#[test]
+fn templates_are_filled_in_all_that_is_said_of_an_image() {
+    let env = TestEnv::at("http://127.0.0.1:1");
+    let dockerfile = "ARG DIR\nARG JSON\nFROM scratch AS api\nFROM scratch AS web\nFROM scratch\n";
+    for name in ["api", "web"] {
+        env.context(&format!("s/{name}"), "FROM scratch\n");
+        env.write(&format!("s/{name}/{name}.Dockerfile"), dockerfile);
+        env.context(&format!("b/{name}"), "FROM scratch\n");
+    }
+    env.write(
+        "imgplan.yaml",
+        "version: 1
+images:
+  - discover: {glob: \"s/*\"}
+    dockerfile: \"{dir}.Dockerfile\"
+    target: \"{dir}\"
+    args: {DIR: \"{path}\", JSON: '{\"a\": \"{arch}\"}'}
+    labels: {at: \"{parent}/{dir}\", other: \"{unknown} $${dir}\"}
+    groups: [\"of-{dir}\"]
+    needs: [\"base-{dir}\"]
+  - discover: {glob: \"b/*\"}
+    name: \"base-{dir}\"
+  - sources: [ghcr.io/org/tool:2]
+    labels: {from: \"{registry} {path} {name} {tag}\"}
+",
+    );
+    let workspace = load(&env);
+    let web = unit(&workspace, "web:latest");
+    let Origin::Build(build) = &web.origin else { panic!("it is built") };
+    assert!(build.dockerfile_path.ends_with("s/web/web.Dockerfile"), "{build:?}");
+    assert_eq!(build.target.as_deref(), Some("web"));
+    assert_eq!(build.args["DIR"], "s/web");
+    assert_eq!(build.args["JSON"], "{\"a\": \"{arch}\"}");
+    assert_eq!(web.labels["at"], "s/web");
+    assert_eq!(web.labels["other"], "{unknown} ${dir}");
+    assert_eq!(web.groups.iter().collect::<Vec<_>>(), ["of-web"]);
+    let needs: Vec<_> = web.needs.iter().map(|id| workspace.unit(*id).key.to_string()).collect();
+    assert_eq!(needs, ["base-web:latest"]);
+    assert_eq!(unit(&workspace, "tool:2").labels["from"], "ghcr.io org/tool tool 2");
+}
+
+/// What is said of a manifest beside the folders `app` and `services/{api,web}`.
+fn of(images: &str) -> Vec<String> {
+    let env = beside(images);
+    told(&env, &given(&env))
+}
+
+fn beside(images: &str) -> TestEnv {
+    let env = TestEnv::at("http://127.0.0.1:1");
+    env.context("app", "ARG PY\nFROM scratch\n").context("services/api", "FROM scratch\n");
+    env.context("services/web", "FROM scratch\n");
+    env.context("upper", "FROM localhost:5000/UPPER:1\n");
+    env.write("imgplan.yaml", format!("version: 1\n{images}"));
+    env
+}
+
+#[test]
+fn slips_are_told() {
+    for (images, says) in [
+        (
+            "images: [{name: a, context: app, args: {PY: $PY}}]",
+            &["`$PY` is sent as it is | write `${PY}` for the variable, or `$$PY`"][..],
+        ),
+        ("images: [{name: a, context: app, args: {PY: $$PY}}]", &[]),
+        (
+            "defaults: {labels: {x: a-$Y}}\nimages: [{name: a, context: app}]",
+            &["`$Y` is sent as it is | write `${Y}` for the variable, or `$$Y`"],
+        ),
+        (
+            "images: [{discover: {glob: 'services/*', exclude: [services/wep]}}]",
+            &["`services/wep` excludes nothing that is found | did you mean `services/web`?"],
+        ),
+        ("images: [{discover: {glob: 'services/*', exclude: [services/web]}}]", &[]),
+        (
+            "images: [{discover: {glob: 'services/{api,web}'}}]",
+            &[
+                "braces are not known in a pattern: write one for each | a pattern is as `services/*` or `services/**`",
+            ],
+        ),
+        (
+            "defaults: {tag: '${PY}'}\nimages: [{name: a, context: app, matrix: {PY: ['1', '2']}}]",
+            &[
+                "`PY` is a variable of a matrix, and has no value outside of its entry | write this into the entry that has the matrix, not into `defaults` or another",
+            ],
+        ),
+        (
+            "images: [{name: a, context: app, tag: '${matrix.PY}', matrix: {PY: ['1', '2']}}]",
+            &[
+                "the variables of a matrix are named as all others are, without `matrix.` | write ${PY}",
+            ],
+        ),
+        (
+            "images: [{name: a, context: app, tag: '${{ matrix.PY }}', matrix: {PY: ['1', '2']}}]",
+            &[
+                "the variables of a matrix are named as all others are, without `matrix.` | write ${PY}",
+            ],
+        ),
+        (
+            "images: [{name: a, context: app, tag: 'a b'}, {name: a, context: app, tag: 'a b'}]",
+            &["`a b` is not a tag | ", "`a b` is not a tag | "],
+        ),
+        (
+            "defaults: {tag: 'a b'}\nimages: [{name: a, context: app}, {name: a, context: app}]",
+            &["`a b` is not a tag | "],
+        ),
+        (
+            "images: [{name: redis, tag: v1, source: 'localhost:5000/library/Redis:1'}]",
+            &[
+                "registries know only lower-case names, so this cannot be pinned | write localhost:5000/library/redis:1",
+            ],
+        ),
+        (
+            "images: [{name: a, context: upper}]",
+            &[
+                "no registry could have `localhost:5000/UPPER:1`: `UPPER` is not the path of an image | write `upper`",
+            ],
+        ),
+        ("images: [{source: 'ghcr.io//x:1'}]", &["`ghcr.io//x:1` is not an image reference"]),
+    ] {
+        let told = of(images);
+        assert_eq!(told.len(), says.len(), "{images}: {told:#?}");
+        for (told, says) in told.iter().zip(says) {
+            assert!(told.starts_with(says), "{images}:\n{told}\n{says}");
+        }
+    }
+}
+
+#[test]
+fn a_variable_of_the_command_line_that_nothing_uses_is_told() {
+    let env = beside("images: [{name: a, context: app, tag: '${STAGE:-dev}'}]");
+    for (vars, says) in [
+        (&["STAGE=x"][..], &[][..]),
+        (&["STAGGE=x"], &["nothing uses the variable `STAGGE` | did you mean `STAGE`?"]),
+        (
+            &["STAGE=x", "OTHER=secret"],
+            &[
+                "nothing uses the variable `OTHER` | write `${OTHER}` where it belongs, or leave the flag out",
+            ],
+        ),
+    ] {
+        let vars = vars.iter().map(|var| var.parse().unwrap()).collect();
+        assert_eq!(told(&env, &Given { vars, ..given(&env) }), says);
+    }
+    let shown = env.run(["validate", "--var", "OTHER=secret"]);
+    shown.code(0).says("nothing uses the variable `OTHER`");
+    assert!(!shown.stderr.contains("secret"), "{shown}");
+}
+
+#[test]
+fn set_knows_images_by_their_tags() {
+    let env = beside(
+        "images:
+  - {name: a, context: app, tag: '1', platforms: [linux/amd64, linux/arm64]}
+  - {name: a, context: app, tag: '2'}
+",
+    );
+    for (set, protected) in [
+        ("a:1.protect=true", &["a:1-amd64", "a:1-arm64"][..]),
+        ("a:1-arm64.protect=true", &["a:1-amd64", "a:1-arm64"]),
+        ("a:2.protect=true", &["a:2"]),
+        ("*:?.protect=true", &["a:1-amd64", "a:1-arm64", "a:2"]),
+        ("a.protect=true", &["a:1-amd64", "a:1-arm64", "a:2"]),
+    ] {
+        let given = Given { sets: vec![set.parse().unwrap()], ..given(&env) };
+        let workspace = Workspace::load(&given, &|_| None).unwrap();
+        let found = workspace.units.iter().filter(|unit| unit.protect == Some(true));
+        let found: Vec<String> = found.map(|unit| unit.key.to_string()).collect();
+        assert_eq!(found, protected, "{set}");
+    }
+}
