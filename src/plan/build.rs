@@ -118,18 +118,23 @@ impl<'a> Planner<'a> {
         }
         let known = identity.previous.map(|previous| previous.entry);
         let built = known.and_then(|entry| entry.built.as_ref());
-        if let Some(built) = built {
+        let running = known.and_then(|entry| alive(entry, self.facts));
+        // Where nothing was built yet, what is under way is of something else.
+        let before = built.map(|built| &built.inputs);
+        if let Some(before) = before.or(running.map(|running| &running.inputs)) {
             let differences =
                 Differences { workspace: self.workspace, facts: self.facts, steps: &self.steps };
             let found =
-                differences.between(id, built, &identity.inputs, |base| self.step_of.get(&base));
+                differences.between(id, before, &identity.inputs, |base| self.step_of.get(&base));
             reasons.splice(0..0, found);
         }
         let gone = self.gone(&identity);
         let there = gone != Some(Reason::MissingRemote);
         reasons.extend(gone);
         let entry = own;
-        let unfinished = entry.and_then(|entry| entry.pending.as_ref());
+        // One that is alive did not fail.
+        let unfinished = entry.filter(|entry| alive(entry, self.facts).is_none());
+        let unfinished = unfinished.and_then(|entry| entry.pending.as_ref());
         let failed = entry.and_then(|entry| entry.failed.as_ref());
         let tried = failed.is_some_and(|failed| failed.fingerprint == fingerprint)
             || unfinished.is_some_and(|unfinished| unfinished.fingerprint == fingerprint);

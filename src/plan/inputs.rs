@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::facts::Facts;
+use super::pins::full;
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::{ImageRef, Platform};
 use crate::base::reference::OciDigest;
@@ -35,7 +36,7 @@ impl Sources<'_> {
         }
         match &of.origin {
             Origin::Mirror(source) => {
-                inputs.set("source", source);
+                inputs.set("source", full(source));
                 if let Some(digest) = self.pinned(source.as_str(), of.platform) {
                     inputs.set("digest", digest);
                 }
@@ -50,7 +51,9 @@ impl Sources<'_> {
                 }
                 for (name, value) in &build.args {
                     // The lockfile is read by more people than the value is meant for.
-                    inputs.set(format!("arg {name}"), Digest::of(value.as_bytes()));
+                    let digest = Digest::of(value.as_bytes());
+                    let [first, ..] = digest.as_bytes();
+                    inputs.set(format!("arg {name}"), format_args!("{first:02x}"));
                 }
                 if let Some(target) = &build.target {
                     inputs.set("target", target);
@@ -70,6 +73,6 @@ impl Sources<'_> {
 
     /// The digest that a reference is pinned to, on one platform.
     fn pinned(&self, reference: &str, platform: Platform) -> Option<OciDigest> {
-        self.facts.pin_in(self.state, reference).map(|pin| pin.on(platform))
+        self.facts.pin_in(self.state, reference)?.on(platform)
     }
 }

@@ -21,7 +21,7 @@ use super::transport::{Broken, Network, Transport};
 use super::wire::{Answer, Hear, Wire};
 use crate::base::limit::Limit;
 use crate::base::name::Platform;
-use crate::base::reference::{OciDigest, RegistryRef};
+use crate::base::reference::{OciDigest, RegistryRef, on_platform};
 
 /// How registries are asked.
 #[derive(Clone)]
@@ -69,10 +69,7 @@ pub struct Resolved {
 impl Resolved {
     /// What a platform gets: its manifest, or, where nothing else is known, what the tag names.
     pub fn on(&self, platform: Platform) -> Option<OciDigest> {
-        if self.platforms.is_empty() {
-            return Some(self.digest);
-        }
-        self.platforms.get(&platform).copied()
+        on_platform(self.digest, &self.platforms, platform)
     }
 }
 

@@ -39,10 +39,11 @@ pub(super) fn put_in(
     }
     let facts = Facts::default();
     for base in &build.externals {
-        if let Some(pin) = facts.pin_in(state, &base.image)
+        let pin = facts.pin_in(state, &base.image);
+        if let Some(digest) = pin.and_then(|pin| pin.on(unit.platform))
             && let Ok(reference) = base.image.parse::<RegistryRef>()
         {
-            let held = format!("{}@{}", reference.name(), pin.on(unit.platform));
+            let held = format!("{}@{digest}", reference.name());
             bases.push((base.range.clone(), held));
         }
     }

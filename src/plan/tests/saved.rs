@@ -120,7 +120,7 @@ proptest! {
                 {
                     stale(&model.state, of(&manifest, |workspace| {
                         let build = build_of(&mut workspace.units[id.0]);
-                        build.target = Some("other".to_owned());
+                        build.dockerfile_inside = Some("other".to_owned());
                     }));
                 }
             }
