@@ -35,6 +35,9 @@ pub async fn upstreams(
     let mut unknown = Vec::new();
     for (key, reference) in wanted {
         if let Some(remembered) = memory.get(&reference, max_age, now) {
+            let age = memory.age(&reference, now).unwrap_or_default();
+            let (count, oldest) = facts.remembered.unwrap_or_default();
+            facts.remembered = Some((count + 1, oldest.max(age)));
             facts.pins.insert(key, pin(&remembered));
         } else {
             let pinned = state.pins.get(&key).map(resolved);

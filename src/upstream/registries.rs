@@ -78,6 +78,8 @@ impl Resolved {
 pub enum Notice {
     /// So many references of so many have their answer.
     Answered {
+        /// The registry that the last of them is of: `ghcr.io`.
+        registry: String,
         /// With an answer, which may be an error.
         done: usize,
         /// In all, each counted once.
@@ -167,7 +169,10 @@ impl Registries {
             if let Some(free) = answers.get_mut(place) {
                 *free = Some(answer);
             }
-            tell(Notice::Answered { done, of: once.len() });
+            let of = once.len();
+            if let Some((reference, _)) = once.get(place) {
+                tell(Notice::Answered { registry: reference.registry().to_owned(), done, of });
+            }
         }
         // Each place has its answer by now, so none is left out.
         asked.into_iter().filter_map(|place| answers.get(place)?.clone()).collect()
