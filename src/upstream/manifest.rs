@@ -103,6 +103,25 @@ pub(super) fn platforms(body: &[u8]) -> Result<BTreeMap<Platform, OciDigest>, &'
     Ok(found.into_iter().map(|(platform, (_, digest))| (platform, digest)).collect())
 }
 
+/// The digest of the configuration of one manifest.
+pub(super) fn config(body: &[u8]) -> Option<OciDigest> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        config: Descriptor,
+    }
+    #[derive(Deserialize)]
+    struct Descriptor {
+        digest: String,
+    }
+    let Manifest { config } = serde_json::from_slice(body).ok()?;
+    config.digest.parse().ok()
+}
+
+/// The platform that an image's configuration says it is for, where it is one of the service's.
+pub(super) fn platform(config: &[u8]) -> Option<Platform> {
+    rank(&serde_json::from_slice(config).ok()?).map(|(platform, _)| platform)
+}
+
 /// The platform of an entry, and how well it fits: 0 is best.
 fn rank(entry: &EntryPlatform) -> Option<(Platform, u8)> {
     if entry.os != "linux" {
@@ -172,6 +191,21 @@ mod tests {
         ];
         for (entries, expected) in table {
             assert_eq!(pick(entries), *expected, "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn one_image_says_its_platform_in_its_configuration() {
+        let manifest = json!({"config": {"digest": digest("c").to_string()}}).to_string();
+        assert_eq!(config(manifest.as_bytes()), Some(digest("c")));
+        for none in ["{}", "[]", "", "{\"config\":{}}", "{\"config\":{\"digest\":\"sha512:0\"}}"] {
+            assert_eq!(config(none.as_bytes()), None, "{none}");
+        }
+        let of = |os, architecture| json!({"os": os, "architecture": architecture}).to_string();
+        assert_eq!(platform(of("linux", "arm64").as_bytes()), Some(Platform::Arm64));
+        for other in [of("windows", "amd64"), of("linux", "s390x"), "{}".to_owned(), "x".to_owned()]
+        {
+            assert_eq!(platform(other.as_bytes()), None, "{other}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use reqwest::Method;
@@ -60,8 +61,8 @@ impl Default for Config {
 pub struct Resolved {
     /// Of what the tag names: an index, or a manifest.
     pub digest: OciDigest,
-    /// Of the manifest of each platform that the index has. Empty where it is one manifest, whose
-    /// platform is not known, or an index that has none of ours.
+    /// Of the manifest of each platform that it has. Empty where it is one manifest whose platform
+    /// is not known, or an index that has none of ours.
     #[serde(default)]
     pub platforms: BTreeMap<Platform, OciDigest>,
 }
@@ -250,6 +251,26 @@ impl Registries {
         let platforms = manifest::platforms(&answer.body).map_err(Failure::odd)?;
         Ok(Resolved { digest, platforms })
     }
+
+    /// The platform that one image is for, by its configuration: two requests, which only what is
+    /// pinned is worth. `None` where its registry does not give that, or it is none of ours.
+    pub async fn platform(
+        &self,
+        wanted: &RegistryRef,
+        image: OciDigest,
+        tell: &(dyn Fn(Notice) + Sync),
+    ) -> Option<Platform> {
+        let get = &Method::GET;
+        let manifest = self.asker.manifest(get, wanted, &image.to_string(), tell).await.ok()?;
+        let config = manifest::config(&whole(manifest, image)?)?;
+        let answer = self.asker.blob(wanted, config, tell).await.ok()?;
+        manifest::platform(&whole(answer, config)?)
+    }
+}
+
+/// What was asked for by its digest, if that is what came.
+fn whole(answer: Answer, digest: OciDigest) -> Option<Bytes> {
+    (answer.status == 200 && OciDigest::of(&answer.body) == digest).then_some(answer.body)
 }
 
 fn lied() -> Failure {
