@@ -43,12 +43,16 @@ pub(super) async fn ask(
     let waiting = Mutex::new(Waiting::of(unknown));
     let tell = |notice| {
         let Ok(mut waiting) = waiting.lock() else { return };
-        waiting.hear(&notice).into_iter().for_each(|line| teller.say(line));
+        if let Some(line) = waiting.hear(&notice) {
+            teller.say(line);
+        }
     };
     let from = Upstreams { registries: &registries, memory: &mut memory, max_age };
     let still = || {
         let line = waiting.lock().ok().and_then(|waiting| waiting.line());
-        line.into_iter().for_each(|line| teller.say(line));
+        if let Some(line) = line {
+            teller.say(line);
+        }
     };
     let errors = telling(survey::upstreams(wanted, state, from, facts, &tell), still).await;
     teller.write(|_| Ok(())).await?;

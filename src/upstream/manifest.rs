@@ -103,6 +103,17 @@ pub(super) fn platforms(body: &[u8]) -> Result<BTreeMap<Platform, OciDigest>, &'
     Ok(found.into_iter().map(|(platform, (_, digest))| (platform, digest)).collect())
 }
 
+/// Whether a body is an index that says platforms, of which none is ours.
+pub(super) fn is_foreign(body: &[u8]) -> bool {
+    let Ok(body) = serde_json::from_slice::<Body>(body) else { return false };
+    let said = kind(body.media_type.as_deref());
+    let entries = body.manifests.filter(|_| said != Kind::Manifest).unwrap_or_default();
+    let mut platforms = entries.iter().filter_map(|entry| entry.platform.as_ref());
+    // Attestations are for no platform.
+    let real = |platform: &EntryPlatform| !matches!(platform.os.as_str(), "" | "unknown");
+    platforms.clone().any(real) && platforms.all(|platform| rank(platform).is_none())
+}
+
 /// The digest of the configuration of one manifest.
 pub(super) fn config(body: &[u8]) -> Option<OciDigest> {
     #[derive(Deserialize)]
@@ -207,6 +218,19 @@ mod tests {
         {
             assert_eq!(platform(other.as_bytes()), None, "{other}");
         }
+    }
+
+    #[test]
+    fn an_index_for_others_is_told_from_one_that_does_not_say() {
+        let index = |platforms: &[&str]| {
+            let entries: Vec<_> = platforms.iter().map(|platform| entry("x", platform)).collect();
+            is_foreign(json!({"manifests": entries}).to_string().as_bytes())
+        };
+        assert!(index(&["linux/arm/v7", "unknown/unknown"]) && index(&["windows/amd64"]));
+        assert!(!index(&["linux/arm/v7", "linux/arm64"]));
+        assert!(!index(&["unknown/unknown"]) && !index(&[]));
+        let silent = json!({"manifests": [{"digest": digest("a").to_string()}]}).to_string();
+        assert!(!is_foreign(silent.as_bytes()) && !is_foreign(b"x"));
     }
 
     #[test]

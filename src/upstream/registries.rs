@@ -62,7 +62,7 @@ pub struct Resolved {
     /// Of what the tag names: an index, or a manifest.
     pub digest: OciDigest,
     /// Of the manifest of each platform that it has. Empty where it is one manifest whose platform
-    /// is not known, or an index that has none of ours.
+    /// is not known, or an index that does not say for which its manifests are.
     #[serde(default)]
     pub platforms: BTreeMap<Platform, OciDigest>,
 }
@@ -249,6 +249,11 @@ impl Registries {
             return Ok(known.clone());
         }
         let platforms = manifest::platforms(&answer.body).map_err(Failure::odd)?;
+        if platforms.is_empty() && manifest::is_foreign(&answer.body) {
+            let message = "it has images for other platforms only than linux/amd64 and linux/arm64";
+            let help = "name an image that has one of these";
+            return Err(Failure::new(UpstreamErrorKind::NotFound, message, help));
+        }
         Ok(Resolved { digest, platforms })
     }
 
