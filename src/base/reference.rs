@@ -1,13 +1,14 @@
 //! Reads references to images in registries as Docker does, and the digests that registries give
 //! their contents. Pure.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::name::{NameError, Tag, deserialize_text, text_value};
+use super::name::{NameError, Platform, Tag, deserialize_text, text_value};
 
 /// The registry that a reference means which names none.
 pub const DOCKER_HUB: &str = "docker.io";
@@ -70,6 +71,16 @@ impl fmt::Debug for OciDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// What a platform gets of a reference: the image that it has for it, or, where it is not known for
+/// which it has one, what it names itself. `None` where it has images for others only.
+pub fn on_platform(
+    itself: OciDigest,
+    platforms: &BTreeMap<Platform, OciDigest>,
+    platform: Platform,
+) -> Option<OciDigest> {
+    if platforms.is_empty() { Some(itself) } else { platforms.get(&platform).copied() }
 }
 
 /// A reference to an image in a registry, complete: `docker.io/library/redis:7`.

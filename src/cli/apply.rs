@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::args::ApplyArgs;
-use super::asking::Asking;
+use super::asking::{Asking, note_remembered};
 use super::choice::{ChoiceArgs, LookArgs};
 use super::failure::{self, Exit, Failure};
 use super::service::{Service, Target};
@@ -26,6 +26,7 @@ pub(super) async fn run(
     settings: &Settings,
     mut args: ApplyArgs,
 ) -> Result<Exit, Failure> {
+    args.look.check(false)?;
     let saved = agreed(ui, &args)?;
     small_pages();
     let workspace = Workspace::load(&settings.manifest, &env)?;
@@ -45,12 +46,22 @@ pub(super) async fn run(
     let (look, paths) = (&args.look, &target.paths);
     let options = &options;
     let (client_to_ask, offline, merged) = (Some(&client), saved.is_some(), store.has_marks());
-    let asking = Asking { settings, look, options, client: client_to_ask, offline, paths, merged };
+    let asking = Asking {
+        settings,
+        look,
+        options,
+        client: client_to_ask,
+        offline,
+        paths,
+        merged,
+        saved: saved.as_ref(),
+    };
     let mut facts = asking.facts(ui, &workspace, store.state(), caches).await?;
     ui.warn(&facts.warnings, &workspace.sources)?;
     failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
     let Decision { workspace, plan, learned, noted } =
-        decide(workspace, &mut facts, store.state(), options, saved.as_ref())?;
+        decide(workspace, &facts, store.state(), options, saved.as_ref())?;
+    note_remembered(&args.look, &plan, &mut facts);
     store.record(&learned)?;
     if args.refresh_only {
         let exit = refresh::apply(ui, &facts, &mut store, args.detailed_exitcode)?;
@@ -83,18 +94,17 @@ pub(super) async fn run(
     Ok(exit)
 }
 
-/// Plans; where a plan was saved, just that, with the pins that it was made with.
+/// Plans; where a plan was saved, just that.
 fn decide(
     workspace: Workspace,
-    facts: &mut Facts,
+    facts: &Facts,
     state: &State,
     options: &plan::Options,
     saved: Option<&SavedPlan>,
 ) -> Result<Decision, Failure> {
-    let Some(saved) = saved else { return Ok(plan::decide(workspace, facts, state, options)) };
-    facts.pins.clone_from(&saved.pins);
     let decision = plan::decide(workspace, facts, state, options);
-    let plan = saved_plan::check(saved, decision.plan, state)?;
+    let Some(saved) = saved else { return Ok(decision) };
+    let plan = saved_plan::check(saved, decision.plan, &decision.workspace, state)?;
     Ok(Decision { plan, ..decision })
 }
 

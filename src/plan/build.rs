@@ -116,17 +116,13 @@ impl<'a> Planner<'a> {
             }
             Keep::Not(moved) => reasons.extend(moved),
         }
-        if let Some(built) = identity.previous.and_then(|previous| previous.entry.built.as_ref()) {
-            let differences =
-                Differences { workspace: self.workspace, facts: self.facts, steps: &self.steps };
-            let found =
-                differences.between(id, built, &identity.inputs, |base| self.step_of.get(&base));
-            reasons.splice(0..0, found);
-        }
+        reasons.splice(0..0, self.differences(id, &identity));
         let gone = self.gone(&identity);
         let there = gone != Some(Reason::MissingRemote);
         reasons.extend(gone);
-        let unfinished = entry.and_then(|entry| entry.pending.as_ref());
+        // One that is alive did not fail.
+        let unfinished = entry.filter(|entry| alive(entry, self.facts).is_none());
+        let unfinished = unfinished.and_then(|entry| entry.pending.as_ref());
         let failed = entry.and_then(|entry| entry.failed.as_ref());
         let tried = failed.is_some_and(|failed| failed.fingerprint == fingerprint)
             || unfinished.is_some_and(|unfinished| unfinished.fingerprint == fingerprint);
@@ -158,6 +154,18 @@ impl<'a> Planner<'a> {
             unanswered,
         };
         Some((Action::Make(make), reasons))
+    }
+
+    /// In what a unit differs from what was built last; where nothing was, from what is under way: that
+    /// is of something else.
+    fn differences(&self, id: UnitId, identity: &Identity<'_>) -> Vec<Reason> {
+        let entry = identity.previous.map(|previous| previous.entry);
+        let built = entry.and_then(|entry| Some(&entry.built.as_ref()?.inputs));
+        let running = entry.and_then(|entry| Some(&alive(entry, self.facts)?.inputs));
+        let Some(before) = built.or(running) else { return Vec::new() };
+        let (workspace, facts, steps) = (self.workspace, self.facts, self.steps.as_slice());
+        let differences = Differences { workspace, facts, steps };
+        differences.between(id, before, &identity.inputs, |base| self.step_of.get(&base))
     }
 
     /// Waits for a build that is under way and is of just this.

@@ -12,7 +12,7 @@ use super::noted::{noted, reconciled};
 use super::options::Options;
 use super::previous::Lookup;
 use super::select::select;
-use super::{Plan, Step, build};
+use super::{Plan, Step, build, pins};
 use crate::base::name::ImageRef;
 use crate::manifest::workspace::Workspace;
 use crate::state::{Record, State};
@@ -38,13 +38,19 @@ pub fn decide(workspace: Workspace, facts: &Facts, state: &State, options: &Opti
     let reconciled = reconciled(&workspace, facts, &state);
     take_in(&mut state, &reconciled);
     records.extend(reconciled);
+    // Not with what is learned: where the plan is declined, nothing is pinned either.
+    let mut adopted = pins::adopted(&workspace, facts, &state);
+    take_in(&mut state, &adopted);
     let workspace = settle(workspace, facts, &state, options);
     let mut plan = whole(&workspace, facts, &state, options);
     // Also what a part of the plan leaves out is adopted some day.
-    records.extend(superseded(&plan, &state, facts));
+    let superseded = superseded(&plan, &state, facts);
+    adopted.retain(|record| !is_of_any(record, &superseded));
+    records.extend(superseded);
     select(&mut plan, &workspace, &options.selection);
-    let noted = noted(&workspace, facts, &state, &plan);
-    Decision { workspace, plan, learned: records, noted }
+    // The pins come last: with them on record, nothing is taken for made from them any more.
+    adopted.extend(noted(&workspace, facts, &state, &plan));
+    Decision { workspace, plan, learned: records, noted: adopted }
 }
 
 /// The units on record that a plan has a step for, as far as is known by now.
@@ -62,6 +68,14 @@ pub fn marked(
         None => Some(step.key.clone()),
     };
     build(workspace, facts, state, options).steps.iter().filter_map(of).collect()
+}
+
+/// Whether a record would bring a build back that these say is over.
+fn is_of_any(record: &Record, over: &[Record]) -> bool {
+    let Record::Created { pending, .. } = record else { return false };
+    let same =
+        |over: &Record| matches!(over, Record::Ended { build, .. } if *build == pending.build);
+    over.iter().any(same)
 }
 
 fn take_in(state: &mut Cow<'_, State>, records: &[Record]) {

@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::{Change, Reason, Step, StepId};
 use crate::base::name::{ImageRef, Owner, Visibility};
 use crate::manifest::workspace::{Origin, Unit, UnitId, Workspace};
-use crate::state::{Built, Inputs};
+use crate::state::Inputs;
 
 /// What differences are told with.
 pub(super) struct Differences<'a> {
@@ -15,20 +15,20 @@ pub(super) struct Differences<'a> {
 }
 
 impl Differences<'_> {
-    /// Which inputs differ from those of the last build, the likeliest cause first. `again` is not
+    /// Which inputs differ from those of a build before, the likeliest cause first. `again` is not
     /// told: why a unit is made again is known otherwise.
     pub(super) fn between<'s>(
         &self,
         id: UnitId,
-        built: &Built,
+        before: &Inputs,
         inputs: &Inputs,
         step_of: impl Fn(UnitId) -> Option<&'s StepId>,
     ) -> Vec<Reason> {
-        let differs = |key: &str| built.inputs.get(key) != inputs.get(key);
+        let differs = |key: &str| before.get(key) != inputs.get(key);
         if differs("format") {
             return vec![Reason::FingerprintFormatChanged];
         }
-        let mut reasons = configured(&built.inputs, inputs);
+        let mut reasons = configured(before, inputs);
         // What the manifest says is in the Dockerfile that is sent: that is not told twice.
         if (differs("dockerfile") && reasons.is_empty()) || differs("dockerfile_path") {
             reasons.insert(0, Reason::DockerfileChanged);
@@ -42,12 +42,12 @@ impl Differences<'_> {
         for field in ["source", "platform"] {
             if differs(field) {
                 let text = |inputs: &Inputs| inputs.get(field).unwrap_or_default().to_owned();
-                let (old, new) = (text(&built.inputs), text(inputs));
+                let (old, new) = (text(before), text(inputs));
                 reasons.push(Reason::ConfigChanged { field: field.to_owned(), old, new });
             }
         }
-        self.upstreams(id, &built.inputs, inputs, &mut reasons);
-        self.bases(id, &built.inputs, inputs, &step_of, &mut reasons);
+        self.upstreams(id, before, inputs, &mut reasons);
+        self.bases(id, before, inputs, &step_of, &mut reasons);
         reasons
     }
 

@@ -63,7 +63,14 @@ impl<'a> Identifier<'a> {
         let inputs = self.inputs(workspace, id, again(origin, self.facts, must.is_some()));
         let fingerprint = inputs.fingerprint();
         if let Some(template) = &unit.content_tag {
-            let tag = template.with_fingerprint(&fingerprint);
+            // What was taken for made from its first pins keeps the tag that it was given without.
+            let kept = origin.filter(|origin| {
+                origin.key.name == unit.key.name && holds(origin.entry, fingerprint)
+            });
+            let tag = match kept {
+                Some(kept) => kept.key.tag.clone(),
+                None => template.with_fingerprint(&fingerprint),
+            };
             self.settled.insert(id, ImageRef { name: unit.key.name.clone(), tag });
         }
         self.fingerprints.push(fingerprint);
@@ -125,6 +132,14 @@ pub(super) fn settle(
         workspace.units[index].key = key;
     }
     workspace
+}
+
+/// Whether an entry is of just this content, there or under way.
+fn holds(entry: &Entry, fingerprint: Fingerprint) -> bool {
+    let built = entry.built.as_ref().map(|built| built.fingerprint);
+    let submitted = entry.submitted.as_ref().map(|submitted| submitted.fingerprint);
+    let pending = entry.pending.as_ref().map(|pending| pending.fingerprint);
+    [built, submitted, pending].contains(&Some(fingerprint))
 }
 
 /// How often a unit was made though nothing had changed. Where it `must` be made again, once more,

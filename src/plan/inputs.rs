@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::facts::Facts;
-use super::pins;
+use super::pins::{self, full};
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::{ImageRef, Platform};
 use crate::base::reference::OciDigest;
@@ -36,7 +36,7 @@ impl Sources<'_> {
         }
         match &of.origin {
             Origin::Mirror(source) => {
-                inputs.set("source", source);
+                inputs.set("source", full(source));
                 if let Some(digest) = self.pinned(source.as_str(), Some(of.platform)) {
                     inputs.set("digest", digest);
                 }
@@ -51,7 +51,9 @@ impl Sources<'_> {
                 }
                 for (name, value) in &build.args {
                     // The lockfile is read by more people than the value is meant for.
-                    inputs.set(format!("arg {name}"), Digest::of(value.as_bytes()));
+                    let digest = Digest::of(value.as_bytes());
+                    let [first, ..] = digest.as_bytes();
+                    inputs.set(format!("arg {name}"), format_args!("{first:02x}"));
                 }
                 if let Some(target) = &build.target {
                     inputs.set("target", target);
@@ -71,7 +73,6 @@ impl Sources<'_> {
 
     /// The digest that a reference is pinned to on one platform; without one, of all that it names.
     fn pinned(&self, reference: &str, platform: Option<Platform>) -> Option<OciDigest> {
-        let pin = self.facts.pin_in(self.state, reference)?;
-        Some(platform.map_or(pin.digest, |platform| pin.on(platform)))
+        self.facts.pin_in(self.state, reference)?.held(platform)
     }
 }

@@ -3,18 +3,25 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
-use super::Facts;
-use super::previous::{Lookup, Previous};
+use super::unpinned::{Unpinned, unpinned};
+use super::{Facts, Lookup};
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::{ImageRef, Platform};
 use crate::base::reference::RegistryRef;
 use crate::base::upstream::SourceRef;
-use crate::manifest::workspace::{BuildOrigin, ExternalBase, Origin, Unit, UnitId, Workspace};
-use crate::state::{Built, Inputs, Record, State};
+use crate::manifest::workspace::{BuildOrigin, ExternalBase, Origin, Unit, Workspace};
+use crate::state::{Built, Entry, Inputs, Pending, Pin, Record, State, Submission};
 
 /// The full form of a reference, by which it is pinned. One that has a digest needs no pin.
 pub fn pin_key(reference: &str) -> Option<String> {
     Some(to_pin(reference)?.to_string())
+}
+
+/// A mirror's source in full, so that two ways of writing one image are one; as it is written where it
+/// is none that a registry could be asked for.
+pub(super) fn full(source: &SourceRef) -> String {
+    let reference: Result<RegistryRef, _> = source.as_str().parse();
+    reference.map_or_else(|_| source.to_string(), |reference| reference.to_string())
 }
 
 fn to_pin(reference: &str) -> Option<RegistryRef> {
@@ -81,8 +88,8 @@ pub fn held_source(source: &SourceRef, inputs: &Inputs) -> SourceRef {
 /// In what the pins of a lockfile are not those of the manifest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outdated {
-    /// References that have no pin.
-    pub missing: Vec<String>,
+    /// References that have no pin, or none for a platform that needs them.
+    pub missing: Vec<Unpinned>,
     /// Pins of what nothing stands on any more.
     pub unused: Vec<String>,
 }
@@ -98,76 +105,129 @@ impl Outdated {
 /// another image by now is not out of date: pins only move when that is asked for.
 pub fn outdated(workspace: &Workspace, state: &State) -> Outdated {
     let wanted = references(workspace.units.iter());
-    let missing = wanted.keys().filter(|key| !state.pins.contains_key(*key)).cloned();
+    let missing = unpinned(workspace, &Facts::default(), state);
     let unused = state.pins.keys().filter(|key| !wanted.contains_key(*key)).cloned();
-    Outdated { missing: missing.collect(), unused: unused.collect() }
+    Outdated { missing, unused: unused.collect() }
 }
 
 /// Takes units that were made before their references had pins for made from what these are pinned to
 /// first: nothing says that they were not, and to make thousands of mirrors again because they are
-/// pinned would help nobody. Only what does not differ otherwise is taken so. A tag that holds the
-/// fingerprint is no more that of the content then: the next plan renames the image.
+/// pinned would help nobody. Only what is of the same source, or the same Dockerfile, is taken so; and
+/// what is built on such a unit goes by its new fingerprint.
 pub fn adopted(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
+    let first = facts.pins.iter().filter(|(key, _)| !state.pins.contains_key(*key));
+    let first: HashMap<&str, &Pin> = first.map(|(key, pin)| (key.as_str(), pin)).collect();
+    if first.is_empty() || state.entries.is_empty() {
+        return Vec::new();
+    }
     let lookup = Lookup::new(workspace, state);
-    // By unit, what others have of it among their inputs, and what takes its place.
-    let mut renamed: HashMap<UnitId, (Known, Known)> = HashMap::new();
-    let mut records = Vec::new();
-    for (index, unit) in workspace.units.iter().enumerate() {
-        let Some(Previous { key, entry, .. }) = lookup.of(workspace, unit) else { continue };
-        let Some(built) = &entry.built else { continue };
-        let mut inputs = built.inputs.clone();
-        pin(unit, facts, state, &mut inputs);
-        for (old, new) in unit.needs.iter().filter_map(|base| renamed.get(base)) {
-            if inputs.get(&old.0) == Some(old.1.as_str()) {
-                inputs.0.remove(&old.0);
-                inputs.set(new.0.clone(), &new.1);
+    let mut adoption = Adoption { first, renamed: HashMap::new(), records: Vec::new() };
+    let mut seen = HashSet::new();
+    for unit in &workspace.units {
+        for previous in lookup.all(workspace, unit) {
+            if seen.insert(previous.key) {
+                adoption.take(unit, previous.key, previous.entry);
             }
         }
-        if inputs == built.inputs {
-            continue;
-        }
-        let fingerprint = inputs.fingerprint();
-        let tag = unit.content_tag.as_ref().map(|template| template.with_fingerprint(&fingerprint));
-        let now = ImageRef { tag: tag.unwrap_or_else(|| key.tag.clone()), ..key.clone() };
-        let known = |key: &ImageRef, fingerprint: Fingerprint| {
-            (format!("base {key}"), fingerprint.to_string())
-        };
-        renamed.insert(UnitId(index), (known(key, built.fingerprint), known(&now, fingerprint)));
-        let (kind, platform, unit) = (entry.kind, entry.platform, key.clone());
-        let built = Some(Built { fingerprint, inputs, ..built.clone() });
-        records.push(Record::Known { unit, kind, platform, built });
     }
-    records
+    adoption.records
 }
 
-/// An input that is a base: its key, and its value.
-type Known = (String, String);
+/// What is taken for made from its first pins, bases first.
+struct Adoption<'a> {
+    /// The pins that are new.
+    first: HashMap<&'a str, &'a Pin>,
+    /// By the name of a unit as inputs have it, the fingerprints on record and those in their place.
+    renamed: HashMap<String, Vec<(Fingerprint, Fingerprint)>>,
+    records: Vec<Record>,
+}
 
-/// Adds the pins that a unit's inputs have not, where they are of what it was made from.
-fn pin(unit: &Unit, facts: &Facts, state: &State, inputs: &mut Inputs) {
-    let pinned = |text: &str, platform: Option<Platform>| {
-        let pin = facts.pin_in(state, text)?;
-        Some(platform.map_or(pin.digest, |platform| pin.on(platform)))
-    };
-    match &unit.origin {
-        Origin::Mirror(source) => {
-            let same = inputs.get("source") == Some(source.as_str());
-            if let (None, true, Some(digest)) =
-                (inputs.get("digest"), same, pinned(source.as_str(), Some(unit.platform)))
-            {
-                inputs.set("digest", digest);
+impl Adoption<'_> {
+    /// All that is known of one unit: what is there, what is under way, and what was asked for.
+    fn take(&mut self, unit: &Unit, key: &ImageRef, entry: &Entry) {
+        let (kind, platform) = (entry.kind, entry.platform);
+        if let Some(built) = &entry.built
+            && let Some((inputs, fingerprint)) =
+                self.pinned(unit, key, &built.inputs, built.fingerprint)
+        {
+            let built = Some(Built { inputs, fingerprint, ..built.clone() });
+            self.records.push(Record::Known { unit: key.clone(), kind, platform, built });
+        }
+        let pending = entry.pending.as_ref().and_then(|pending| {
+            let (inputs, fingerprint) =
+                self.pinned(unit, key, &pending.inputs, pending.fingerprint)?;
+            Some(Pending { inputs, fingerprint, ..pending.clone() })
+        });
+        let submitted = entry.submitted.as_ref().and_then(|submitted| {
+            let (inputs, fingerprint) =
+                self.pinned(unit, key, &submitted.inputs, submitted.fingerprint)?;
+            Some(Submission { inputs, fingerprint, ..submitted.clone() })
+        });
+        let answered = pending.is_some();
+        if let Some(pending) = pending {
+            self.records.push(Record::Created { unit: key.clone(), kind, platform, pending });
+        }
+        // A build on record answers what was asked for: that was not this.
+        let asked = entry.submitted.clone().filter(|_| answered);
+        if let Some(submission) = submitted.or(asked) {
+            self.records.push(Record::Submitting { unit: key.clone(), kind, platform, submission });
+        }
+    }
+
+    /// The inputs with what is new of them; `None` where nothing is.
+    fn pinned(
+        &mut self,
+        unit: &Unit,
+        key: &ImageRef,
+        before: &Inputs,
+        old: Fingerprint,
+    ) -> Option<(Inputs, Fingerprint)> {
+        // What a merge took from both sides is nobody's.
+        if before.fingerprint() != old {
+            return None;
+        }
+        let mut inputs = before.clone();
+        self.pin(unit, &mut inputs);
+        for (key, value) in &mut inputs.0 {
+            let renamed = key.strip_prefix("base ").and_then(|base| self.renamed.get(base));
+            let new = renamed.into_iter().flatten().find(|(old, _)| old.to_string() == *value);
+            if let Some((_, new)) = new {
+                *value = new.to_string();
             }
         }
-        Origin::Build(build) => {
-            let text = Digest::of(build.dockerfile.text().as_bytes());
-            if inputs.get("dockerfile") != Some(text.to_string().as_str()) {
-                return;
+        if inputs == *before {
+            return None;
+        }
+        let new = inputs.fingerprint();
+        self.renamed.entry(key.to_string()).or_default().push((old, new));
+        Some((inputs, new))
+    }
+
+    /// Adds the pins that inputs have not, where they are of what the unit is made from.
+    fn pin(&self, unit: &Unit, inputs: &mut Inputs) {
+        let pinned = |text: &str, platform: Option<Platform>| {
+            self.first.get(pin_key(text)?.as_str())?.held(platform)
+        };
+        match &unit.origin {
+            Origin::Mirror(source) => {
+                let same = inputs.get("source") == Some(full(source).as_str());
+                let digest = pinned(source.as_str(), Some(unit.platform));
+                if let (None, true, Some(digest)) = (inputs.get("digest"), same, digest) {
+                    inputs.set("digest", digest);
+                }
             }
-            for base in &build.externals {
-                let key = from_key(base, unit.platform);
-                let digest = pinned(&base.image, base.platform);
-                if let (None, Some(digest)) = (inputs.get(&key), digest) {
-                    inputs.set(key, digest);
+            Origin::Build(build) => {
+                let text = Digest::of(build.dockerfile.text().as_bytes());
+                if inputs.get("dockerfile") != Some(text.to_string().as_str()) {
+                    return;
+                }
+                for base in &build.externals {
+                    let key = from_key(base, unit.platform);
+                    if let (None, Some(digest)) =
+                        (inputs.get(&key), pinned(&base.image, base.platform))
+                    {
+                        inputs.set(key, digest);
+                    }
                 }
             }
         }

@@ -65,6 +65,18 @@ impl<'s> Lookup<'s> {
             .or(own)
     }
 
+    /// All that a unit may go on from: of an open tag, each content that it had.
+    pub(super) fn all(&self, workspace: &Workspace, unit: &Unit) -> Vec<Previous<'s>> {
+        let mut all: Vec<Previous<'s>> = self.of(workspace, unit).into_iter().collect();
+        if unit.content_tag.is_some() {
+            let named = self.by_name.get(&unit.key.name).into_iter().flatten();
+            let fits =
+                named.filter(|(key, entry)| same_tag(unit, key) && entry.platform == unit.platform);
+            all.extend(fits.map(|&(key, entry)| Previous { key, entry, link: Link::Content }));
+        }
+        all
+    }
+
     /// The entry with this `name:tag`.
     pub(super) fn own(&self, key: &ImageRef) -> Option<Previous<'s>> {
         let (key, entry) = self.state.entries.get_key_value(key)?;

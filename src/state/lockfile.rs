@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::digest::{Digest, FieldHasher, Fingerprint};
 use crate::base::name::{BuildId, Owner, Platform, Visibility};
-use crate::base::reference::OciDigest;
+use crate::base::reference::{OciDigest, on_platform};
 
 /// The version of what enters a fingerprint. A change of it makes every fingerprint new, so it
 /// only moves with the rules of [`Inputs`].
-pub const FINGERPRINT_FORMAT: u32 = 2;
+///
+/// 3: sources are in full, and what only tells what changed is not in the fingerprint.
+pub const FINGERPRINT_FORMAT: u32 = 3;
 
 /// What is known of one unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,15 +109,21 @@ pub struct Built {
 pub struct Pin {
     /// The digest of what the reference names: an image, or an index of images.
     pub digest: OciDigest,
-    /// Of an index, the digest of the image for each platform.
+    /// The digest of the image for each platform that it has; empty where that is not known.
     #[serde(default)]
     pub platforms: BTreeMap<Platform, OciDigest>,
 }
 
 impl Pin {
-    /// The digest of the image for a platform.
-    pub fn on(&self, platform: Platform) -> OciDigest {
-        self.platforms.get(&platform).copied().unwrap_or(self.digest)
+    /// The digest of the image for a platform; `None` where it has only others.
+    pub fn on(&self, platform: Platform) -> Option<OciDigest> {
+        on_platform(self.digest, &self.platforms, platform)
+    }
+
+    /// The digest for a place that takes the image for one platform; without one, of all that the
+    /// reference names.
+    pub fn held(&self, platform: Option<Platform>) -> Option<OciDigest> {
+        platform.map_or(Some(self.digest), |platform| self.on(platform))
     }
 }
 
@@ -218,13 +226,16 @@ pub struct Failed {
 /// | `dockerfile_path` | where it lies in the context; absent where it lies outside |
 /// | `platform` | the platform |
 /// | `base NAME:TAG` | fingerprint of a unit that it needs |
-/// | `arg NAME` | digest of a build argument's value |
-/// | `target` | the stage that is built, where the manifest says one |
+/// | `arg NAME` | two digits of the digest of a build argument's value; not in the fingerprint |
+/// | `target` | the stage that is built, where the manifest says one; not in the fingerprint |
 /// | `from REFERENCE` | digest of a base outside of the manifest; absent where it is not pinned |
 /// | `from REFERENCE on PLATFORM` | likewise, where `FROM --platform` takes it for another platform than the unit's; `on any` where only the builder knows which, and the digest is of all |
-/// | `source` | a mirror's source |
+/// | `source` | a mirror's source, in full |
 /// | `digest` | digest of a mirror's source; absent where it is not pinned |
 /// | `again` | how often it was made though nothing had changed; absent where never |
+///
+/// Arguments and the target are in the Dockerfile that is sent, and so in its digest: they only serve
+/// to tell what changed. Two digits do that, and by them nobody finds a short secret by trying.
 ///
 /// Not in it: times, owners, the image's own name, tag and visibility, the archive's bytes, the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,10 +250,10 @@ impl Inputs {
         inputs
     }
 
-    /// The digest of all inputs, which are sorted by key.
+    /// The digest of all inputs that decide something, which are sorted by key.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hasher = FieldHasher::new("imgplan unit");
-        for (key, value) in &self.0 {
+        for (key, value) in self.0.iter().filter(|(key, _)| decides(key)) {
             hasher.field(key.as_bytes()).field(value.as_bytes());
         }
         Fingerprint(hasher.finish())
@@ -258,9 +269,9 @@ impl Inputs {
         self.get("context")?.parse().ok()
     }
 
-    /// Whether these are the same but for how often it was made.
+    /// Whether these decide the same but for how often it was made.
     pub fn is_like(&self, other: &Self) -> bool {
-        let counts = |(key, _): &(&String, &String)| *key != "again";
+        let counts = |(key, _): &(&String, &String)| *key != "again" && decides(key);
         self.0.iter().filter(counts).eq(other.0.iter().filter(counts))
     }
 
@@ -268,4 +279,9 @@ impl Inputs {
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
     }
+}
+
+/// Whether an input decides anything, or only tells what changed.
+fn decides(key: &str) -> bool {
+    key != "target" && !key.starts_with("arg ")
 }

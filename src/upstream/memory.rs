@@ -68,6 +68,12 @@ impl Memory {
         (age <= max_age).then(|| remembered.resolved.clone())
     }
 
+    /// How long ago a reference was asked for last.
+    pub fn age(&self, reference: &RegistryRef, now: Timestamp) -> Option<Duration> {
+        let remembered = self.answers.get(&reference.to_string())?;
+        Duration::try_from(now.duration_since(remembered.asked)).ok()
+    }
+
     /// Takes in an answer that came at `now`.
     pub fn remember(&mut self, reference: &RegistryRef, resolved: &Resolved, now: Timestamp) {
         let remembered = Remembered { resolved: resolved.clone(), asked: now };
@@ -140,6 +146,7 @@ mod tests {
         let same: RegistryRef = "docker.io/library/redis:7".parse().unwrap();
         assert_eq!(memory.get(&same, HOUR, now + HOUR), Some(resolved("2")));
         assert_eq!(memory.get(&redis, HOUR, now + HOUR + Duration::from_secs(1)), None);
+        assert_eq!(memory.age(&redis, now + HOUR), Some(HOUR));
         assert_eq!(memory.get(&redis, HOUR, now - HOUR), None, "a clock was wrong");
         assert_eq!(memory.get(&redis, Duration::MAX, now + FORGOTTEN), Some(resolved("2")));
         assert_eq!(memory.get(&other, HOUR, now), None);

@@ -39,10 +39,10 @@ pub(super) fn put_in(
     }
     let facts = Facts::default();
     for base in &build.externals {
-        if let Some(pin) = facts.pin_in(state, &base.image)
+        let pin = facts.pin_in(state, &base.image);
+        if let Some(digest) = pin.and_then(|pin| pin.held(base.platform))
             && let Ok(reference) = base.image.parse::<RegistryRef>()
         {
-            let digest = base.platform.map_or(pin.digest, |platform| pin.on(platform));
             let held = format!("{}@{digest}", reference.name());
             bases.push((base.range.clone(), held));
         }

@@ -187,6 +187,7 @@ impl Model {
     /// Carries out a plan as a run would: what needs something that did not succeed is skipped.
     pub(super) fn apply(&mut self, decision: &Decision, done: impl Fn(usize) -> Done) {
         for record in decision.learned.iter().chain(&decision.noted) {
+            self.take_for(record);
             self.state.apply(record);
         }
         let mut succeeded: Vec<bool> = Vec::new();
@@ -194,6 +195,42 @@ impl Model {
             let ready = step.needs.iter().all(|need| succeeded[need.0]);
             let done = done(index);
             succeeded.push(ready && self.carry_out(step, &decision.workspace, done));
+        }
+    }
+
+    /// What was made without pins and is taken for made from them is so here as well.
+    fn take_for(&mut self, record: &Record) {
+        let (unit, old, new) = match record {
+            Record::Known { unit, built: Some(built), .. } => {
+                let entry = self.state.entries.get(unit);
+                let old = entry.and_then(|entry| Some(entry.built.as_ref()?.fingerprint));
+                (unit, old, built.fingerprint)
+            }
+            Record::Created { unit, pending, .. } => {
+                let old = self.builds.get(&pending.build);
+                (unit, old.map(|old| old.submission.fingerprint), pending.fingerprint)
+            }
+            Record::Submitting { unit, submission, .. } => {
+                let entry = self.state.entries.get(unit);
+                let old = entry.and_then(|entry| Some(entry.submitted.as_ref()?.fingerprint));
+                (unit, old, submission.fingerprint)
+            }
+            _ => return,
+        };
+        let of = |key: &ImageRef, content: Fingerprint| key == unit && Some(content) == old;
+        let images = self.images.iter_mut();
+        for (_, image) in
+            images.filter(|((_, key), image)| image.content.is_some_and(|content| of(key, content)))
+        {
+            image.content = Some(new);
+        }
+        for build in self.builds.values_mut() {
+            if of(&build.unit, build.submission.fingerprint) {
+                build.submission.fingerprint = new;
+            }
+        }
+        for made in self.made.iter_mut().filter(|(key, content)| of(key, *content)) {
+            made.1 = new;
         }
     }
 
@@ -402,6 +439,17 @@ impl Model {
     }
 }
 
+impl State {
+    /// Whether something on record under this name has just this content.
+    fn has(&self, key: &ImageRef, content: Fingerprint) -> bool {
+        let Some(entry) = self.entries.get(key) else { return false };
+        let built = entry.built.as_ref().map(|built| built.fingerprint);
+        let pending = entry.pending.as_ref().map(|pending| pending.fingerprint);
+        let asked = entry.submitted.as_ref().map(|asked| asked.fingerprint);
+        [built, pending, asked].contains(&Some(content))
+    }
+}
+
 /// What registries say of a reference.
 pub(super) fn pin(reference: &str, epoch: u8) -> Pin {
     let digest = OciDigest::of(format!("{reference} {epoch}").as_bytes());
@@ -410,10 +458,14 @@ pub(super) fn pin(reference: &str, epoch: u8) -> Pin {
 
 /// What every plan has to be.
 pub(super) fn check(decision: &Decision, state: &State) {
-    let Decision { workspace, plan, learned, .. } = decision;
+    let Decision { workspace, plan, learned, noted, .. } = decision;
     let mut state = state.clone();
     for record in learned {
         state.apply(record);
+    }
+    let mut noting = state.clone();
+    for record in noted {
+        noting.apply(record);
     }
     let mut keys = BTreeSet::new();
     let mut from = BTreeSet::new();
@@ -434,7 +486,9 @@ pub(super) fn check(decision: &Decision, state: &State) {
             Action::Make(make) => {
                 let unit = workspace.unit(make.unit);
                 if let Some(template) = &unit.content_tag {
-                    assert_eq!(unit.key.tag, template.with_fingerprint(&make.fingerprint));
+                    let given = unit.key.tag == template.with_fingerprint(&make.fingerprint);
+                    // The tag of before its first pins is kept.
+                    assert!(given || noting.has(&unit.key, make.fingerprint), "{}", unit.key);
                 }
             }
             Action::Update { change: Change { from: Some(old), .. }, .. } => {

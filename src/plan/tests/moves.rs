@@ -1,9 +1,9 @@
 //! Names that change: `moved`, `removed`, tags that hold the fingerprint, and protection.
 
 use super::super::facts::Facts;
-use super::super::{Action, Decision, Options, pins};
+use super::super::{Action, Decision, Options};
 use super::model::{COMPLETE, Done, Model, check, lines};
-use super::world::{built, mirrored, moving, on, open, removing, world};
+use super::world::{built, mirrored, moving, open, removing, world};
 use crate::base::name::{Owner, Platform, Visibility};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::Unit;
@@ -210,26 +210,6 @@ fn a_fixed_tag_is_never_another_units_content() {
     let both = || vec![fixed(), open("{fingerprint}", built("a", "one", &[]))];
     let plan = planned(&model, world(both()));
     assert!(plan.len() == 1 && plan[0].ends_with(": new"), "{plan:?}");
-}
-
-/// Its content has another fingerprint now, and so another tag: the image is the same.
-#[test]
-fn what_is_on_record_as_made_of_less_is_renamed() {
-    let units = || vec![open("{fingerprint}", on("debian:12", built("a", "", &[])))];
-    let mut model = begin(units());
-    model.upgrade = true;
-    let pinned = decide(&model, world(units()), &Options::default());
-    assert_eq!(pinned.plan.counts(None).create, 1, "{:?}", lines(&pinned.plan));
-    let facts = model.facts(&world(units()));
-    for record in pins::adopted(&world(units()), &facts, &model.state) {
-        model.state.apply(&record);
-    }
-    let old = model.state.entries.keys().next().unwrap().clone();
-    let plan = decide(&model, world(units()), &PRUNE()).plan;
-    let [step] = &plan.steps[..] else { panic!("{:?}", lines(&plan)) };
-    assert!(matches!(&step.action, Action::Update { change, .. } if change.from == Some(old)));
-    apply(&mut model, world(units()), &PRUNE());
-    assert_eq!(planned(&model, world(units())), [""; 0]);
 }
 
 #[test]

@@ -37,6 +37,12 @@ pub(super) fn past() -> impl Strategy<Value = (Past, Manifest)> {
 }
 
 impl Past {
+    /// The same in which no registry was asked.
+    pub(super) fn unpinned(mut self) -> Self {
+        self.applied.iter_mut().for_each(|(.., upgrade)| *upgrade = false);
+        self
+    }
+
     pub(super) fn model(&self) -> Model {
         let mut model = Model::default();
         for (manifest, done, rest, upgrade) in &self.applied {

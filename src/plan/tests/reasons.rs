@@ -93,7 +93,8 @@ fn otherwise(key: &str) -> Model {
 
 fn of_content() -> Vec<Told> {
     let changed = plain(&begin(one()), world(vec![built("a", "other", &[])]));
-    let mut arg = built("a", "", &[]);
+    // The value is lowered into the Dockerfile.
+    let mut arg = built("a", "1", &[]);
     build_of(&mut arg).args = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
     let base = |words: &str| vec![built("a", words, &[]), built("b", "", &[0])];
     let mut half = begin(base("one"));
@@ -193,7 +194,7 @@ fn each_reason_alone() {
     update a:v1: visibility private -> public
     update a:v1: owner personal -> team:t
     update b:v1: was a:v1
-    forget a:d879c4012cc2: a:e28ff8f44846 has its place, image kept
+    forget a:9c0949b85556: a:b75a9da61963 has its place, image kept
     forget a:v1: removed from the manifest, image kept
     ");
 }

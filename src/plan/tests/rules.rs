@@ -44,7 +44,7 @@ fn each_difference_has_its_reason() {
     assert_eq!(from(one(), vec![built("api", "two", &[])]), ["build api:v1: Dockerfile changed"]);
     assert_eq!(
         from(vec![mirrored("m", "redis:7")], vec![mirrored("m", "redis:8")]),
-        ["mirror m:v1: source redis:7 -> redis:8"]
+        ["mirror m:v1: source docker.io/library/redis:7 -> docker.io/library/redis:8"]
     );
     let mut arm = built("api", "one", &[]);
     arm.platform = Platform::Arm64;

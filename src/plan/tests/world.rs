@@ -305,7 +305,9 @@ fn units(like: &Like) -> Vec<Unit> {
         let mut unit = if like.mirror {
             mirrored(&name, &format!("redis:{}", like.words))
         } else {
-            let mut unit = built(&name, &like.words.to_string(), &[]);
+            // Values are lowered into the Dockerfile.
+            let words = format!("{} {:?}", like.words, like.arg);
+            let mut unit = built(&name, &words, &[]);
             if like.external {
                 unit = on("debian:12", unit);
             }
