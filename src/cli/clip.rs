@@ -36,7 +36,7 @@ struct Texts(Vec<Text>);
 /// Lines of one file, and what was cut out of them.
 struct Text {
     name: Option<String>,
-    text: String,
+    shown: String,
     /// Where it begins among the texts.
     start: usize,
     /// The number of its first line in the file, from 0.
@@ -68,7 +68,7 @@ pub(super) fn clipped(whole: &dyn Diagnostic) -> Option<Clipped<'_>> {
                 at..at + labels[index].len()
             })
             .collect();
-        let start = texts.0.last().map_or(0, |text| text.start + text.text.len() + 1);
+        let start = texts.0.last().map_or(0, |text| text.start + text.shown.len() + 1);
         let text = Text::cut(data, &marked, (read.name(), read.line(), start));
         for (&index, mark) in group.iter().zip(&marked) {
             let (at, end) = (text.now(mark.start, false), text.now(mark.end, true));
@@ -124,7 +124,7 @@ impl Text {
     ) -> Self {
         let name = name.map(str::to_owned);
         let mut cut =
-            Self { name, text: String::new(), start, line, kept: Vec::new(), lines: Vec::new() };
+            Self { name, shown: String::new(), start, line, kept: Vec::new(), lines: Vec::new() };
         let mut at = 0;
         for words in lines(data) {
             let place = at..at + words.len();
@@ -137,18 +137,18 @@ impl Text {
             let mut shown = place.start;
             for part in parts {
                 if part.start > shown {
-                    cut.text.push_str(CUT);
+                    cut.shown.push_str(CUT);
                 }
                 shown = part.end;
-                cut.kept.push((part.clone(), cut.text.len()));
-                cut.text.push_str(&data[part]);
+                cut.kept.push((part.clone(), cut.shown.len()));
+                cut.shown.push_str(&data[part]);
             }
             if shown < place.end {
-                cut.text.push_str(CUT);
+                cut.shown.push_str(CUT);
             }
             at = place.end + 1;
             // The end of a line is one byte, and the text has it unless it ends here.
-            cut.text.push_str(data.get(place.end..at).unwrap_or_default());
+            cut.shown.push_str(data.get(place.end..at).unwrap_or_default());
         }
         cut
     }
@@ -197,8 +197,13 @@ fn parts(data: &str, line: &Range<usize>, marked: &[Range<usize>]) -> Vec<Range<
     wanted.sort_by_key(|part| part.start);
     let mut parts: Vec<Range<usize>> = Vec::new();
     for part in wanted {
-        let start = data.floor_char_boundary(part.start.max(line.start));
-        let end = data.ceil_char_boundary(part.end.min(line.end));
+        let (mut start, mut end) = (part.start.max(line.start), part.end.min(line.end));
+        while !data.is_char_boundary(start) {
+            start -= 1;
+        }
+        while !data.is_char_boundary(end) {
+            end += 1;
+        }
         match parts.last_mut() {
             Some(last) if start <= last.end + CUT.len() => last.end = last.end.max(end),
             _ => parts.push(start..end),
@@ -218,7 +223,7 @@ impl SourceCode for Texts {
         let text = next.checked_sub(1).and_then(|at| self.0.get(at));
         let text = text.ok_or(MietteError::OutOfBounds)?;
         let local = SourceSpan::new((span.offset() - text.start).into(), span.len());
-        let read = text.text.read_span(&local, before, after)?;
+        let read = text.shown.read_span(&local, before, after)?;
         let at = read.span().offset();
         let column = if before == 0 { text.column(at) } else { read.column() };
         let shifted = SourceSpan::new((at + text.start).into(), read.span().len());

@@ -67,9 +67,10 @@ struct Names {
 impl Names {
     /// Those that a pattern is over.
     fn of(&self, set: &Override) -> impl Iterator<Item = &str> {
-        let (name, tagged) = match set.images().as_str().contains(':') {
-            true => (None, self.tagged.as_slice()),
-            false => (Some(self.name.as_str()), &[][..]),
+        let (name, tagged) = if set.images().as_str().contains(':') {
+            (None, self.tagged.as_slice())
+        } else {
+            (Some(self.name.as_str()), &[][..])
         };
         name.into_iter().chain(tagged.iter().map(String::as_str))
     }
