@@ -1,6 +1,7 @@
 //! Asks foreign registries for what references stand for, and keeps their answers.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,6 +20,9 @@ use crate::upstream::{Config, Credentials, Memory, Notice, Registries, UpstreamE
 /// A wait that people want to know of.
 const LONG: Duration = Duration::from_secs(2);
 
+/// How often it is told that something is still waited for.
+const EVERY: Duration = Duration::from_secs(10);
+
 /// Finds out what references stand for now. What could not be found out is returned.
 pub(super) async fn ask(
     ui: &Ui,
@@ -34,22 +38,112 @@ pub(super) async fn ask(
         .map_err(|broken| Failure::user(format!("cannot ask registries: {}", broken.message)))?;
     let mut memory = Memory::read(&settings.work());
     let teller = Teller::start(ui)?;
-    let tell = {
-        let teller = teller.clone();
-        move |notice| match notice {
-            Notice::Answered { done, of } if done % 500 == 0 && done < of => {
-                teller.say(format!("Asked registries for {done} of {of} references"));
-            }
-            Notice::Paused { host, wait } if wait >= LONG => {
-                teller.say(format!("{host} asks for a pause of {}", elapsed(wait)));
-            }
-            Notice::Answered { .. } | Notice::Paused { .. } | Notice::Retry { .. } => {}
+    let now = Timestamp::now();
+    let unknown = wanted.values().filter(|wanted| memory.get(wanted, max_age, now).is_none());
+    let waiting = Mutex::new(Waiting::of(unknown));
+    let tell = |notice| {
+        let Ok(mut waiting) = waiting.lock() else { return };
+        if let Some(line) = waiting.hear(&notice) {
+            teller.say(line);
         }
     };
     let from = Upstreams { registries: &registries, memory: &mut memory, max_age };
-    let errors = survey::upstreams(wanted, state, from, facts, &tell).await;
+    let still = || {
+        let line = waiting.lock().ok().and_then(|waiting| waiting.line());
+        if let Some(line) = line {
+            teller.say(line);
+        }
+    };
+    let errors = telling(survey::upstreams(wanted, state, from, facts, &tell), still).await;
     teller.write(|_| Ok(())).await?;
     // It only saves time: a folder that cannot be written is no reason not to plan.
     let _ = memory.save(Timestamp::now());
     Ok(errors)
+}
+
+/// Waits for what is asked, and tells now and then that it does.
+async fn telling<T>(asked: impl Future<Output = T>, still: impl Fn()) -> T {
+    let mut asked = std::pin::pin!(asked);
+    loop {
+        match tokio::time::timeout(EVERY, &mut asked).await {
+            Ok(answers) => return answers,
+            Err(_) => still(),
+        }
+    }
+}
+
+/// Who is waited for.
+struct Waiting {
+    /// By registry, the references that have no answer yet.
+    left: BTreeMap<String, usize>,
+    done: usize,
+    of: usize,
+}
+
+impl Waiting {
+    fn of<'r>(wanted: impl Iterator<Item = &'r RegistryRef>) -> Self {
+        let mut left = BTreeMap::new();
+        for reference in wanted {
+            *left.entry(reference.registry().to_owned()).or_insert(0) += 1;
+        }
+        let of = left.values().sum();
+        Self { left, done: 0, of }
+    }
+
+    /// Takes in what happened, and says what people want to know of it.
+    fn hear(&mut self, notice: &Notice) -> Option<String> {
+        match notice {
+            Notice::Answered { registry, done, of } => {
+                if let Some(left) = self.left.get_mut(registry) {
+                    *left = left.saturating_sub(1);
+                }
+                (self.done, self.of) = (*done, *of);
+                (done % 500 == 0 && done < of)
+                    .then(|| format!("Asked registries for {done} of {of} references"))
+            }
+            Notice::Paused { host, wait } if *wait >= LONG => {
+                Some(format!("{host} asks for a pause of {}", elapsed(*wait)))
+            }
+            Notice::Retry { host, why, wait } if *wait >= LONG => {
+                Some(format!("{host}: {why}; asked again in {}", elapsed(*wait)))
+            }
+            Notice::Paused { .. } | Notice::Retry { .. } => None,
+        }
+    }
+
+    /// How far it is, and whom most of what is left is asked of.
+    fn line(&self) -> Option<String> {
+        let (host, _) =
+            self.left.iter().filter(|(_, left)| **left > 0).max_by_key(|(_, left)| **left)?;
+        let Self { done, of, .. } = self;
+        let references = if *of == 1 { "reference" } else { "references" };
+        Some(format!("{done} of {of} {references}, waiting for {host}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_waited_for_is_told() {
+        let texts = ["ghcr.io/a/b:1", "ghcr.io/a/c:1", "redis:7"];
+        let wanted = texts.map(|text| text.parse().unwrap());
+        let mut waiting = Waiting::of(wanted.iter());
+        assert_eq!(waiting.line().unwrap(), "0 of 3 references, waiting for ghcr.io");
+        let answered =
+            |registry: &str, done| Notice::Answered { registry: registry.to_owned(), done, of: 3 };
+        assert_eq!(waiting.hear(&answered("ghcr.io", 1)), None);
+        assert_eq!(waiting.hear(&answered("ghcr.io", 2)), None);
+        assert_eq!(waiting.line().unwrap(), "2 of 3 references, waiting for docker.io");
+        let retry = |secs| Notice::Retry {
+            host: "docker.io".to_owned(),
+            why: "HTTP 503".to_owned(),
+            wait: Duration::from_secs(secs),
+        };
+        assert_eq!(waiting.hear(&retry(1)), None);
+        assert_eq!(waiting.hear(&retry(12)).unwrap(), "docker.io: HTTP 503; asked again in 12s");
+        waiting.hear(&answered("docker.io", 3));
+        assert_eq!(waiting.line(), None);
+    }
 }

@@ -34,6 +34,8 @@ pub struct Facts {
     /// What public references stand for now, where registries were asked; these win over the pins of
     /// the lockfile.
     pub pins: BTreeMap<String, Pin>,
+    /// How many of these were remembered and not asked for, and how old the oldest is.
+    pub remembered: Option<(usize, Duration)>,
     /// What time it is; without it nothing is too old.
     pub now: Option<Timestamp>,
     /// What of the contexts is worth a look but stops nothing, for people.

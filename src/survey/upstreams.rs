@@ -35,6 +35,9 @@ pub async fn upstreams(
     let mut unknown = Vec::new();
     for (key, reference) in wanted {
         if let Some(remembered) = memory.get(&reference, max_age, now) {
+            let age = memory.age(&reference, now).unwrap_or_default();
+            let (count, oldest) = facts.remembered.unwrap_or_default();
+            facts.remembered = Some((count + 1, oldest.max(age)));
             facts.pins.insert(key, pin(&remembered));
         } else {
             let pinned = state.pins.get(&key).map(resolved);
@@ -43,9 +46,20 @@ pub async fn upstreams(
     }
     let answers = registries.resolve_all(&unknown, tell).await;
     let mut errors = Vec::new();
-    for ((reference, _), answer) in unknown.iter().zip(answers) {
+    let platforms = unknown.iter().zip(&answers).map(async |((reference, known), answer)| {
+        // An image that is pinned already is known by as much as was to be found out.
+        let new = answer.as_ref().ok().filter(|new| {
+            new.platforms.is_empty()
+                && known.as_ref().is_none_or(|known| known.digest != new.digest)
+        })?;
+        registries.platform(reference, new.digest, tell).await
+    });
+    let platforms = futures::future::join_all(platforms).await;
+    for (((reference, _), answer), platform) in unknown.iter().zip(answers).zip(platforms) {
         match answer {
-            Ok(resolved) => {
+            Ok(mut resolved) => {
+                let digest = resolved.digest;
+                resolved.platforms.extend(platform.map(|platform| (platform, digest)));
                 memory.remember(reference, &resolved, now);
                 facts.pins.insert(reference.to_string(), pin(&resolved));
             }

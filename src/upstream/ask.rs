@@ -11,10 +11,10 @@ use super::credentials::{Credentials, Keyring};
 use super::error::{Failure, UpstreamErrorKind};
 use super::host::lock;
 use super::manifest::ACCEPT;
-use super::place::{manifest_url, may_send};
+use super::place::{blob_url, manifest_url, may_send};
 use super::token::{self, Purpose, Tokens};
 use super::wire::{Answer, Authorization, Hear, Wanted, Wire};
-use crate::base::reference::RegistryRef;
+use crate::base::reference::{OciDigest, RegistryRef};
 
 /// Whoever asks.
 pub(super) struct Asker {
@@ -48,8 +48,28 @@ impl Asker {
         name: &str,
         hear: Hear<'_>,
     ) -> Result<Answer, Failure> {
-        let url =
-            manifest_url(image, name).ok_or_else(|| Failure::odd(format!("{image} has no URL")))?;
+        self.ask(method, image, manifest_url(image, name), ACCEPT, hear).await
+    }
+
+    /// Asks for what a manifest of an image consists of; of a large one no more than a bounded part.
+    pub(super) async fn blob(
+        &self,
+        image: &RegistryRef,
+        digest: OciDigest,
+        hear: Hear<'_>,
+    ) -> Result<Answer, Failure> {
+        self.ask(&Method::GET, image, blob_url(image, digest), "*/*", hear).await
+    }
+
+    async fn ask(
+        &self,
+        method: &Method,
+        image: &RegistryRef,
+        url: Option<Url>,
+        accept: &'static str,
+        hear: Hear<'_>,
+    ) -> Result<Answer, Failure> {
+        let url = url.ok_or_else(|| Failure::odd(format!("{image} has no URL")))?;
         let demand = lock(&self.demands).get(image.registry()).cloned();
         let mut shown = match demand {
             Some(demand) => Some(self.meet(&demand, image, &url, None, hear).await?),
@@ -59,7 +79,7 @@ impl Asker {
             let wanted = Wanted {
                 method: method.clone(),
                 url: url.clone(),
-                accept: ACCEPT,
+                accept,
                 authorization: shown.as_ref().map(|shown| &shown.authorization),
                 form: None,
                 roams: true,

@@ -103,6 +103,36 @@ pub(super) fn platforms(body: &[u8]) -> Result<BTreeMap<Platform, OciDigest>, &'
     Ok(found.into_iter().map(|(platform, (_, digest))| (platform, digest)).collect())
 }
 
+/// Whether a body is an index that says platforms, of which none is ours.
+pub(super) fn is_foreign(body: &[u8]) -> bool {
+    let Ok(body) = serde_json::from_slice::<Body>(body) else { return false };
+    let said = kind(body.media_type.as_deref());
+    let entries = body.manifests.filter(|_| said != Kind::Manifest).unwrap_or_default();
+    let mut platforms = entries.iter().filter_map(|entry| entry.platform.as_ref());
+    // Attestations are for no platform.
+    let real = |platform: &EntryPlatform| !matches!(platform.os.as_str(), "" | "unknown");
+    platforms.clone().any(real) && platforms.all(|platform| rank(platform).is_none())
+}
+
+/// The digest of the configuration of one manifest.
+pub(super) fn config(body: &[u8]) -> Option<OciDigest> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        config: Descriptor,
+    }
+    #[derive(Deserialize)]
+    struct Descriptor {
+        digest: String,
+    }
+    let Manifest { config } = serde_json::from_slice(body).ok()?;
+    config.digest.parse().ok()
+}
+
+/// The platform that an image's configuration says it is for, where it is one of the service's.
+pub(super) fn platform(config: &[u8]) -> Option<Platform> {
+    rank(&serde_json::from_slice(config).ok()?).map(|(platform, _)| platform)
+}
+
 /// The platform of an entry, and how well it fits: 0 is best.
 fn rank(entry: &EntryPlatform) -> Option<(Platform, u8)> {
     if entry.os != "linux" {
@@ -173,6 +203,34 @@ mod tests {
         for (entries, expected) in table {
             assert_eq!(pick(entries), *expected, "{entries:?}");
         }
+    }
+
+    #[test]
+    fn one_image_says_its_platform_in_its_configuration() {
+        let manifest = json!({"config": {"digest": digest("c").to_string()}}).to_string();
+        assert_eq!(config(manifest.as_bytes()), Some(digest("c")));
+        for none in ["{}", "[]", "", "{\"config\":{}}", "{\"config\":{\"digest\":\"sha512:0\"}}"] {
+            assert_eq!(config(none.as_bytes()), None, "{none}");
+        }
+        let of = |os, architecture| json!({"os": os, "architecture": architecture}).to_string();
+        assert_eq!(platform(of("linux", "arm64").as_bytes()), Some(Platform::Arm64));
+        for other in [of("windows", "amd64"), of("linux", "s390x"), "{}".to_owned(), "x".to_owned()]
+        {
+            assert_eq!(platform(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_index_for_others_is_told_from_one_that_does_not_say() {
+        let index = |platforms: &[&str]| {
+            let entries: Vec<_> = platforms.iter().map(|platform| entry("x", platform)).collect();
+            is_foreign(json!({"manifests": entries}).to_string().as_bytes())
+        };
+        assert!(index(&["linux/arm/v7", "unknown/unknown"]) && index(&["windows/amd64"]));
+        assert!(!index(&["linux/arm/v7", "linux/arm64"]));
+        assert!(!index(&["unknown/unknown"]) && !index(&[]));
+        let silent = json!({"manifests": [{"digest": digest("a").to_string()}]}).to_string();
+        assert!(!is_foreign(silent.as_bytes()) && !is_foreign(b"x"));
     }
 
     #[test]

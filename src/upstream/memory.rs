@@ -68,6 +68,12 @@ impl Memory {
         (age <= max_age).then(|| remembered.resolved.clone())
     }
 
+    /// How long ago a reference was asked for last.
+    pub fn age(&self, reference: &RegistryRef, now: Timestamp) -> Option<Duration> {
+        let remembered = self.answers.get(&reference.to_string())?;
+        Duration::try_from(now.duration_since(remembered.asked)).ok()
+    }
+
     /// What a reference pointed to when it was asked last, however long ago that was: what
     /// [`Registries::resolve`](super::Registries::resolve) takes as known.
     pub fn known(&self, reference: &RegistryRef) -> Option<&Resolved> {
@@ -146,6 +152,7 @@ mod tests {
         let same: RegistryRef = "docker.io/library/redis:7".parse().unwrap();
         assert_eq!(memory.get(&same, HOUR, now + HOUR), Some(resolved("2")));
         assert_eq!(memory.get(&redis, HOUR, now + HOUR + Duration::from_secs(1)), None);
+        assert_eq!(memory.age(&redis, now + HOUR), Some(HOUR));
         assert_eq!(memory.get(&redis, HOUR, now - HOUR), None, "a clock was wrong");
         assert_eq!(memory.known(&redis), Some(&resolved("2")));
         assert_eq!((memory.get(&other, HOUR, now), memory.known(&other)), (None, None));

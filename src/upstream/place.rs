@@ -5,18 +5,27 @@
 
 use reqwest::Url;
 
-use crate::base::reference::{DOCKER_HUB, RegistryRef};
+use crate::base::reference::{DOCKER_HUB, OciDigest, RegistryRef};
 
 /// Where Docker Hub's registry is.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 
 /// The URL of a manifest. `None` where the reference has what no URL can have.
 pub(super) fn manifest_url(image: &RegistryRef, name: &str) -> Option<Url> {
+    url_of(image, "manifests", name)
+}
+
+/// The URL of what a manifest consists of.
+pub(super) fn blob_url(image: &RegistryRef, digest: OciDigest) -> Option<Url> {
+    url_of(image, "blobs", &digest.to_string())
+}
+
+fn url_of(image: &RegistryRef, kind: &str, name: &str) -> Option<Url> {
     let host = match image.registry() {
         DOCKER_HUB => DOCKER_HUB_HOST,
         host => host,
     };
-    let https = format!("https://{host}/v2/{}/manifests/{name}", image.repository());
+    let https = format!("https://{host}/v2/{}/{kind}/{name}", image.repository());
     let url = Url::parse(&https).ok()?;
     if is_loopback(&url) { Url::parse(&https.replacen("https", "http", 1)).ok() } else { Some(url) }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use reqwest::Method;
@@ -60,8 +61,8 @@ impl Default for Config {
 pub struct Resolved {
     /// Of what the tag names: an index, or a manifest.
     pub digest: OciDigest,
-    /// Of the manifest of each platform that the index has. Empty where it is one manifest, whose
-    /// platform is not known, or an index that has none of ours.
+    /// Of the manifest of each platform that it has. Empty where it is one manifest whose platform
+    /// is not known, or an index that does not say for which its manifests are.
     #[serde(default)]
     pub platforms: BTreeMap<Platform, OciDigest>,
 }
@@ -78,6 +79,8 @@ impl Resolved {
 pub enum Notice {
     /// So many references of so many have their answer.
     Answered {
+        /// The registry that the last of them is of: `ghcr.io`.
+        registry: String,
         /// With an answer, which may be an error.
         done: usize,
         /// In all, each counted once.
@@ -167,7 +170,10 @@ impl Registries {
             if let Some(free) = answers.get_mut(place) {
                 *free = Some(answer);
             }
-            tell(Notice::Answered { done, of: once.len() });
+            let of = once.len();
+            if let Some((reference, _)) = once.get(place) {
+                tell(Notice::Answered { registry: reference.registry().to_owned(), done, of });
+            }
         }
         // Each place has its answer by now, so none is left out.
         asked.into_iter().filter_map(|place| answers.get(place)?.clone()).collect()
@@ -243,8 +249,33 @@ impl Registries {
             return Ok(known.clone());
         }
         let platforms = manifest::platforms(&answer.body).map_err(Failure::odd)?;
+        if platforms.is_empty() && manifest::is_foreign(&answer.body) {
+            let message = "it has images for other platforms only than linux/amd64 and linux/arm64";
+            let help = "name an image that has one of these";
+            return Err(Failure::new(UpstreamErrorKind::NotFound, message, help));
+        }
         Ok(Resolved { digest, platforms })
     }
+
+    /// The platform that one image is for, by its configuration: two requests, which only what is
+    /// pinned is worth. `None` where its registry does not give that, or it is none of ours.
+    pub async fn platform(
+        &self,
+        wanted: &RegistryRef,
+        image: OciDigest,
+        tell: &(dyn Fn(Notice) + Sync),
+    ) -> Option<Platform> {
+        let get = &Method::GET;
+        let manifest = self.asker.manifest(get, wanted, &image.to_string(), tell).await.ok()?;
+        let config = manifest::config(&whole(manifest, image)?)?;
+        let answer = self.asker.blob(wanted, config, tell).await.ok()?;
+        manifest::platform(&whole(answer, config)?)
+    }
+}
+
+/// What was asked for by its digest, if that is what came.
+fn whole(answer: Answer, digest: OciDigest) -> Option<Bytes> {
+    (answer.status == 200 && OciDigest::of(&answer.body) == digest).then_some(answer.body)
 }
 
 fn lied() -> Failure {

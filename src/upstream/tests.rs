@@ -86,7 +86,8 @@ async fn many_are_asked_politely_and_answered_in_their_order() {
         assert!(pair[10].at - pair[0].at >= budget.window, "11 in a window of 10");
     }
     let told = told.into_inner().unwrap();
-    assert_eq!(told.last(), Some(&Notice::Answered { done: 25, of: 25 }));
+    let last = told.last();
+    assert!(matches!(last, Some(Notice::Answered { done: 25, of: 25, .. })), "{last:?}");
     assert_eq!(told.len(), 25);
 }
 

@@ -185,7 +185,8 @@ fn many_are_answered_in_their_order_each_asked_once() {
     let ones = front.lines().iter().filter(|line| line.contains("/one/")).count();
     assert_eq!(ones, 1);
     let told = told.into_inner().unwrap();
-    assert_eq!(told.last(), Some(&Notice::Answered { done: 3, of: 3 }));
+    let last = told.last();
+    assert!(matches!(last, Some(Notice::Answered { done: 3, of: 3, .. })), "{last:?}");
 }
 
 #[test]
