@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::args::ApplyArgs;
-use super::asking::Asking;
+use super::asking::{Asking, note_remembered};
 use super::choice::{ChoiceArgs, LookArgs};
 use super::failure::{self, Exit, Failure};
 use super::service::{Service, Target};
@@ -25,6 +25,7 @@ pub(super) async fn run(
     settings: &Settings,
     mut args: ApplyArgs,
 ) -> Result<Exit, Failure> {
+    args.look.check(false)?;
     let saved = agreed(ui, &args)?;
     if args.refresh_only {
         refresh::check(&args.look, &args.choice)?;
@@ -47,18 +48,25 @@ pub(super) async fn run(
     let (look, paths) = (&args.look, &target.paths);
     let options = &options;
     let (client_to_ask, offline, merged) = (Some(&client), saved.is_some(), store.has_marks());
-    let asking = Asking { settings, look, options, client: client_to_ask, offline, paths, merged };
+    let asking = Asking {
+        settings,
+        look,
+        options,
+        client: client_to_ask,
+        offline,
+        paths,
+        merged,
+        saved: saved.as_ref(),
+    };
     let mut facts = asking.facts(ui, &workspace, store.state(), caches).await?;
     ui.warn(&facts.warnings, &workspace.sources)?;
     failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
-    if let Some(saved) = &saved {
-        facts.pins.clone_from(&saved.pins);
-    }
     let Decision { workspace, mut plan, learned, noted } =
         plan::decide(workspace, &facts, store.state(), options);
     if let Some(saved) = &saved {
-        plan = saved_plan::check(saved, plan, store.state())?;
+        plan = saved_plan::check(saved, plan, &workspace, store.state())?;
     }
+    note_remembered(look, &plan, &mut facts);
     store.record(&learned)?;
     if args.refresh_only {
         let exit = refresh::apply(ui, &facts, &mut store, args.detailed_exitcode)?;

@@ -144,10 +144,10 @@ pub(super) struct PlanArgs {
     #[command(flatten)]
     pub(super) look: LookArgs,
     /// Ask nobody: plan from the lockfile alone
-    #[arg(long, env = "IMGPLAN_OFFLINE", conflicts_with_all = ["upgrade", "upgrade_image"])]
+    #[arg(long, env = "IMGPLAN_OFFLINE")]
     pub(super) offline: bool,
     /// Show only how the service differs from the lockfile
-    #[arg(long, env = "IMGPLAN_REFRESH_ONLY", conflicts_with = "offline")]
+    #[arg(long, env = "IMGPLAN_REFRESH_ONLY")]
     pub(super) refresh_only: bool,
     /// Save the plan, for `imgplan apply FILE` to do just this
     #[arg(long, value_name = "FILE", env = "IMGPLAN_OUT", conflicts_with = "refresh_only")]
@@ -167,7 +167,7 @@ pub(super) struct WhyArgs {
     #[command(flatten)]
     pub(super) look: LookArgs,
     /// Ask nobody: explain from the lockfile alone
-    #[arg(long, env = "IMGPLAN_OFFLINE", conflicts_with_all = ["upgrade", "upgrade_image"])]
+    #[arg(long, env = "IMGPLAN_OFFLINE")]
     pub(super) offline: bool,
 }
 
@@ -228,7 +228,7 @@ pub(super) struct LockArgs {
           value_parser = duration)]
     pub(super) max_age: Duration,
     /// Only see whether each reference is pinned, and nothing besides; asks nobody
-    #[arg(long, conflicts_with_all = ["upgrade", "upgrade_image", "dry_run"])]
+    #[arg(long)]
     pub(super) check: bool,
     /// Show what would be pinned, and write nothing
     #[arg(long)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::choice::LookArgs;
+use super::choice::{LookArgs, check_upgrades};
 use super::failure::Failure;
 use super::registries;
 use super::settings::Settings;
@@ -13,9 +13,12 @@ use super::ui::Ui;
 use crate::api::Client;
 use crate::base::reference::RegistryRef;
 use crate::manifest::Workspace;
-use crate::plan::{self, Facts, Options, pins};
+use crate::plan::reason::short;
+use crate::plan::unpinned::{Unpinned, unpinned};
+use crate::plan::{self, Facts, Options, Plan, SavedPlan, pins};
+use crate::report::elapsed;
 use crate::run;
-use crate::state::{Paths, State};
+use crate::state::{Paths, Pin, State};
 use crate::survey::{self, Caches};
 
 /// Who is asked, and for what.
@@ -30,6 +33,8 @@ pub(super) struct Asking<'a> {
     pub(super) paths: &'a Paths,
     /// Whether git left the marks of a merge in the lockfile.
     pub(super) merged: bool,
+    /// The plan whose pins are those to go by.
+    pub(super) saved: Option<&'a SavedPlan>,
 }
 
 impl Asking<'_> {
@@ -41,10 +46,11 @@ impl Asking<'_> {
         state: &State,
         caches: Caches,
     ) -> Result<Facts, Failure> {
+        check_upgrades(&self.look.upgrade_image, workspace, state)?;
         self.check_pins(workspace, state)?;
         let mut facts = self.survey(ui, workspace, state, caches).await?;
         if self.merged {
-            facts.notes.push(merged(&self.paths.lockfile, state.rivals.len()));
+            facts.notes.extend(merged(&self.paths.lockfile, state));
         }
         let wanted = self.wanted(workspace, state);
         if !wanted.is_empty() {
@@ -52,6 +58,14 @@ impl Asking<'_> {
                 registries::ask(ui, self.settings, self.look.max_age, wanted, state, &mut facts)
                     .await?;
             survey::note_unknown(&errors, &mut facts);
+        }
+        if let Some(saved) = self.saved {
+            facts.pins = saved.pins();
+        }
+        // Where some things are pinned, it is a surprise that others are not.
+        if !(state.pins.is_empty() && facts.pins.is_empty()) {
+            let unpinned = unpinned(workspace, &facts, state);
+            facts.warnings.extend(unpinned.iter().map(Unpinned::warning));
         }
         Ok(facts)
     }
@@ -110,6 +124,7 @@ impl Asking<'_> {
             return Err(Failure::with_help(message, "`imgplan lock` makes one; commit it"));
         }
         if self.look.locked {
+            check_merged(self.merged, "--locked was given", lockfile)?;
             check_locked(workspace, state, "--locked was given", lockfile)?;
         }
         Ok(())
@@ -117,16 +132,47 @@ impl Asking<'_> {
 }
 
 /// What is made of a lockfile that git could not merge.
-fn merged(lockfile: &Path, differ: usize) -> String {
-    let taken = match differ {
+pub(super) fn merged(lockfile: &Path, state: &State) -> Vec<String> {
+    let taken = match state.rivals.len() {
         0 => "all of both sides is taken".to_owned(),
         1 => "1 unit differs, and its later build is taken".to_owned(),
         many => format!("{many} units differ, and the later build of each is taken"),
     };
     let name = lockfile.display();
-    format!(
+    let mut notes = vec![format!(
         "{name} has conflict markers of a merge: {taken}; `imgplan apply` writes it without them"
-    )
+    )];
+    notes.extend(state.rival_pins.iter().map(|(reference, theirs)| {
+        let digest = |pin: &Pin| short(&pin.digest.to_string()).to_owned();
+        let ours = state.pins.get(reference).map(digest).unwrap_or_default();
+        let theirs = digest(theirs);
+        format!(
+            "the sides of the merge pin {reference} to {ours} and to {theirs}: {ours} is taken; \
+             `imgplan lock --upgrade` pins what it stands for now"
+        )
+    }));
+    notes
+}
+
+/// Fails where git left the marks of a merge: what the lockfile says is not settled.
+pub(super) fn check_merged(merged: bool, why: &str, lockfile: &Path) -> Result<(), Failure> {
+    if !merged {
+        return Ok(());
+    }
+    let message = format!("{} has conflict markers of a merge, and {why}", lockfile.display());
+    Err(Failure::with_help(message, "run `imgplan lock`, and commit the lockfile"))
+}
+
+/// Says how old the answers are by which nothing is to be done, where some were not asked for anew.
+pub(super) fn note_remembered(look: &LookArgs, plan: &Plan, facts: &mut Facts) {
+    let upgrades = look.upgrade || !look.upgrade_image.is_empty();
+    if let Some((count, age)) = facts.remembered.filter(|_| upgrades && plan.is_noop()) {
+        let age = elapsed(age);
+        let answers = if count == 1 { "1 answer" } else { &format!("{count} answers") };
+        facts.notes.push(format!(
+            "{answers} of registries up to {age} old; `--max-age 0s` asks them anew"
+        ));
+    }
 }
 
 /// Fails where the pins are not just those that the manifest needs, and names them.
@@ -141,7 +187,7 @@ pub(super) fn check_locked(
     if outdated.is_empty() {
         return Ok(());
     }
-    let missing = outdated.missing.iter().map(|key| format!("{key} has no pin"));
+    let missing = outdated.missing.iter().map(Unpinned::message);
     let unused = outdated.unused.iter().map(|key| format!("nothing needs {key}"));
     let all: Vec<String> = missing.chain(unused).collect();
     let mut words = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");

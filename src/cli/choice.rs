@@ -12,7 +12,7 @@ use super::failure::Failure;
 use crate::base::name::ImageRef;
 use crate::base::nearest::nearest;
 use crate::manifest::Workspace;
-use crate::plan::{self, Pattern, Selection};
+use crate::plan::{self, Pattern, Selection, pins};
 use crate::state::State;
 
 /// Which units, and what of them.
@@ -70,11 +70,51 @@ pub(super) struct LookArgs {
           value_parser = duration)]
     pub(super) max_age: Duration,
     /// Fail where the lockfile has not just the pins that the manifest needs
-    #[arg(long, env = "IMGPLAN_LOCKED", conflicts_with_all = ["frozen", "upgrade", "upgrade_image"])]
+    #[arg(long, env = "IMGPLAN_LOCKED")]
     pub(super) locked: bool,
     /// Take the pins of the lockfile as they are, and ask no registry; there has to be a lockfile
-    #[arg(long, env = "IMGPLAN_FROZEN", conflicts_with_all = ["upgrade", "upgrade_image"])]
+    #[arg(long, env = "IMGPLAN_FROZEN")]
     pub(super) frozen: bool,
+}
+
+impl LookArgs {
+    /// Fails where two flags contradict each other. By their values: a variable of the environment
+    /// that says `false` says nothing.
+    pub(super) fn check(&self, offline: bool) -> Result<(), Failure> {
+        let images = !self.upgrade_image.is_empty();
+        let upgrades = [("--upgrade", self.upgrade), ("--upgrade-image", images)];
+        apart(("--locked", self.locked), &[("--frozen", self.frozen)])?;
+        for one in [("--locked", self.locked), ("--frozen", self.frozen), ("--offline", offline)] {
+            apart(one, &upgrades)?;
+        }
+        Ok(())
+    }
+}
+
+/// Fails where a flag is on, and one of others that it cannot be used with.
+pub(super) fn apart(one: (&str, bool), others: &[(&str, bool)]) -> Result<(), Failure> {
+    let Some((other, _)) = others.iter().find(|(_, on)| one.1 && *on) else { return Ok(()) };
+    let message = format!("{} cannot be used with {other}", one.0);
+    Err(Failure::usage(message, "leave one out, on the command line and in the environment"))
+}
+
+/// Fails where a pattern of --upgrade-image names no image, or none that could be pinned.
+pub(super) fn check_upgrades(
+    patterns: &[Pattern],
+    workspace: &Workspace,
+    state: &State,
+) -> Result<(), Failure> {
+    Known { workspace, state }.check("--upgrade-image", patterns)?;
+    let pinned = |pattern: &Pattern| {
+        let named = workspace.units.iter().filter(|unit| pattern.matches(unit));
+        !pins::references(named).is_empty()
+    };
+    let Some(none) = patterns.iter().find(|pattern| !pinned(pattern)) else { return Ok(()) };
+    let help = "name an image whose source or base has no digest of its own";
+    Err(Failure::usage(
+        format!("--upgrade-image `{none}` names nothing that could be pinned"),
+        help,
+    ))
 }
 
 impl ChoiceArgs {

@@ -13,7 +13,7 @@ use crate::context::Cache;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Unit, UnitId};
 use crate::plan::{self, Decision, Options};
-use crate::state::{Built, Kind, Record, Store};
+use crate::state::{Built, Kind, Record, State, Store};
 use crate::survey::{self, Caches};
 
 pub(super) async fn run(
@@ -38,11 +38,12 @@ pub(super) async fn run(
         let help = "`imgplan show` says what; `imgplan plan` what would be done";
         return Err(Failure::with_help(format!("the lockfile has {} already", unit.key), help));
     }
+    let remote = args.remote.as_ref().unwrap_or(&unit.key);
+    check_free(remote, unit, &workspace, state)?;
     let identities = plan::identities(&workspace, &facts, state, &options);
     let Some((inputs, fingerprint)) = identities.into_iter().nth(id.0) else {
         return Err(Failure::internal(format!("{} was not identified", unit.key)));
     };
-    let remote = args.remote.as_ref().unwrap_or(&unit.key);
     let owner = unit.owner.clone().unwrap_or_else(|| target.owner.clone());
     let service = target.connect().await?;
     let image = find(&service.client, &owner, remote).await?;
@@ -70,6 +71,37 @@ pub(super) async fn run(
         ))?;
     }
     Ok(Exit::Success)
+}
+
+/// Fails where what the image is called is the name of another: its entry would be lost.
+fn check_free(
+    remote: &ImageRef,
+    unit: &Unit,
+    workspace: &Workspace,
+    state: &State,
+) -> Result<(), Failure> {
+    if *remote == unit.key {
+        return Ok(());
+    }
+    if workspace.units.iter().any(|other| other.key == *remote) {
+        let help = format!("`imgplan import {remote}` takes it in as that");
+        let message = format!("{remote} is an image of the manifest itself, and not {}", unit.key);
+        return Err(Failure::with_help(message, help));
+    }
+    let entry = state.entries.get(remote).filter(|entry| !entry.is_empty());
+    let Some(entry) = entry else { return Ok(()) };
+    let owner = entry.built.as_ref().map(|built| format!(" of {}", built.owner));
+    let message = format!(
+        "the lockfile has {remote} already: a {}{} that it made, and not {}",
+        entry.kind.as_str(),
+        owner.unwrap_or_default(),
+        unit.key
+    );
+    let help = format!(
+        "to go on from it, add `moved: [{{from: \"{remote}\", to: \"{}\"}}]` to the manifest",
+        unit.key
+    );
+    Err(Failure::with_help(message, help))
 }
 
 /// The one unit that is called so.

@@ -6,8 +6,8 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::args::{PlanArgs, ServiceArgs};
-use super::asking::Asking;
-use super::choice::{ChoiceArgs, LookArgs};
+use super::asking::{Asking, note_remembered};
+use super::choice::{ChoiceArgs, LookArgs, apart};
 use super::failure::{self, Exit, Failure};
 use super::service::Target;
 use super::settings::{Settings, env};
@@ -23,6 +23,7 @@ use crate::survey::Caches;
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Result<Exit, Failure> {
     let PlanArgs { service, choice, look, offline, .. } = &args;
+    apart(("--refresh-only", args.refresh_only), &[("--offline", *offline)])?;
     if args.refresh_only {
         refresh::check(look, choice)?;
     }
@@ -75,6 +76,7 @@ impl Planned {
         ask: Ask<'_>,
     ) -> Result<Self, Failure> {
         let Ask { service, choice, look, offline } = ask;
+        look.check(offline)?;
         // What lies on the disk is read on one core while another reads the manifest.
         let (paths, work) = (service.paths(&settings.root()), settings.work());
         let read = move || (Snapshot::read(&paths), Cache::read(&work));
@@ -97,14 +99,16 @@ impl Planned {
         let caches = Caches { stat, history: target.history() };
         let paths = &target.paths;
         let client = client.as_ref();
-        let asking = Asking { settings, look, options: &options, client, offline, paths, merged };
-        let facts = asking.facts(ui, &workspace, &state, caches).await?;
+        let (options, saved) = (&options, None);
+        let asking = Asking { settings, look, options, client, offline, paths, merged, saved };
+        let mut facts = asking.facts(ui, &workspace, &state, caches).await?;
         ui.warn(&facts.warnings, &workspace.sources)?;
         let Decision { workspace, plan, learned, .. } =
-            plan::decide(workspace, &facts, &state, &options);
+            plan::decide(workspace, &facts, &state, options);
+        note_remembered(look, &plan, &mut facts);
         let pins = &facts.pins;
         let now = Timestamp::now();
-        let saved = SavedPlan::new(&plan, &state, &target.name, &options, pins, now);
+        let saved = SavedPlan::new(&plan, &state, &target.name, options, pins, now);
         // What `apply` would keep is here only known.
         for record in learned {
             state.apply(&record);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::failure::Failure;
 use super::service::Target;
+use crate::manifest::Workspace;
 use crate::plan::saved::VERSION;
 use crate::plan::{Options, Plan, SavedPlan};
 use crate::state::State;
@@ -27,6 +28,10 @@ pub(super) fn read(path: &Path) -> Result<SavedPlan, Failure> {
         Failure::with_help(format!("{} is no saved plan: {error}", path.display()), HELP)
     };
     let VersionOnly { version } = serde_json::from_str(&text).map_err(no_plan)?;
+    if version < VERSION {
+        let message = format!("the plan {} is of an earlier imgplan", path.display());
+        return Err(Failure::with_help(message, "plan again"));
+    }
     if version > VERSION {
         let message = format!(
             "the plan {} has version {version}, and this imgplan reads {VERSION}",
@@ -48,20 +53,28 @@ pub(super) fn options(saved: &SavedPlan, target: &Target) -> Result<Options, Fai
 }
 
 /// What was agreed to, where all of it is still the same.
-pub(super) fn check(saved: &SavedPlan, fresh: Plan, state: &State) -> Result<Plan, Failure> {
-    saved.check(fresh, state).map_err(|stale| {
+pub(super) fn check(
+    saved: &SavedPlan,
+    fresh: Plan,
+    workspace: &Workspace,
+    state: &State,
+) -> Result<Plan, Failure> {
+    saved.check(fresh, workspace, state).map_err(|stale| {
         let mut lines: Vec<String> = stale
             .iter()
             .take(NAMED)
-            .map(|stale| format!("  {}: {}", stale.image, stale.what))
+            .map(|stale| format!("  {}: {}", stale.what_of, stale.what))
             .collect();
         if let more @ 1.. = stale.len().saturating_sub(NAMED) {
             lines.push(format!("  and {more} more"));
         }
         let of = saved.steps.len();
-        let are = match stale.len() {
-            1 => format!("1 of its {of} steps is not as it was"),
-            many => format!("{many} of its {of} steps are not as they were"),
+        let pins = stale.iter().filter(|stale| saved.pins().contains_key(&stale.what_of)).count();
+        let are = match (stale.len() - pins, pins) {
+            (0, 1) => "1 of its pins is not as it was".to_owned(),
+            (0, many) => format!("{many} of its pins are not as they were"),
+            (1, _) => format!("1 of its {of} steps is not as it was"),
+            (many, _) => format!("{many} of its {of} steps are not as they were"),
         };
         let lines = lines.join("\n");
         let message = format!("the saved plan is stale, {are}; nothing was done\n{lines}");

@@ -116,18 +116,7 @@ impl<'a> Planner<'a> {
             }
             Keep::Not(moved) => reasons.extend(moved),
         }
-        let known = identity.previous.map(|previous| previous.entry);
-        let built = known.and_then(|entry| entry.built.as_ref());
-        let running = known.and_then(|entry| alive(entry, self.facts));
-        // Where nothing was built yet, what is under way is of something else.
-        let before = built.map(|built| &built.inputs);
-        if let Some(before) = before.or(running.map(|running| &running.inputs)) {
-            let differences =
-                Differences { workspace: self.workspace, facts: self.facts, steps: &self.steps };
-            let found =
-                differences.between(id, before, &identity.inputs, |base| self.step_of.get(&base));
-            reasons.splice(0..0, found);
-        }
+        reasons.splice(0..0, self.differences(id, &identity));
         let gone = self.gone(&identity);
         let there = gone != Some(Reason::MissingRemote);
         reasons.extend(gone);
@@ -166,6 +155,18 @@ impl<'a> Planner<'a> {
             unanswered,
         };
         Some((Action::Make(make), reasons))
+    }
+
+    /// In what a unit differs from what was built last; where nothing was, from what is under way: that
+    /// is of something else.
+    fn differences(&self, id: UnitId, identity: &Identity<'_>) -> Vec<Reason> {
+        let entry = identity.previous.map(|previous| previous.entry);
+        let built = entry.and_then(|entry| Some(&entry.built.as_ref()?.inputs));
+        let running = entry.and_then(|entry| Some(&alive(entry, self.facts)?.inputs));
+        let Some(before) = built.or(running) else { return Vec::new() };
+        let (workspace, facts, steps) = (self.workspace, self.facts, self.steps.as_slice());
+        let differences = Differences { workspace, facts, steps };
+        differences.between(id, before, &identity.inputs, |base| self.step_of.get(&base))
     }
 
     /// Waits for a build that is under way and is of just this.

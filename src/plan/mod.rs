@@ -21,12 +21,13 @@ pub mod saved;
 mod select;
 #[cfg(test)]
 mod tests;
+pub mod unpinned;
 
 pub use build::build;
 pub use decide::{Decision, decide, marked};
 pub use facts::Facts;
 pub use identify::identities;
-pub use noted::seen;
+pub use noted::{reconciled, seen};
 pub use options::{Options, Pattern, Selection};
 pub use previous::Lookup;
 pub use reason::Reason;

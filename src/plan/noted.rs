@@ -80,7 +80,7 @@ pub fn seen(facts: &Facts, state: &State) -> Vec<Record> {
 /// Which side of a merge is right where the two do not agree: that which was built last; where that is
 /// not known, that of which the manifest wants just the content. Where that is not what is wanted, the
 /// plan makes it.
-pub(super) fn reconciled(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
+pub fn reconciled(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
     let mut records = Vec::new();
     // What a unit is to contain depends on how often its bases were made, and so on the side that
     // these are of: each look settles one more floor of bases.

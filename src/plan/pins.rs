@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
+use super::unpinned::{Unpinned, unpinned};
 use super::{Facts, Lookup};
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::ImageRef;
@@ -66,8 +67,8 @@ pub fn held_source(source: &SourceRef, inputs: &Inputs) -> SourceRef {
 /// In what the pins of a lockfile are not those of the manifest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outdated {
-    /// References that have no pin.
-    pub missing: Vec<String>,
+    /// References that have no pin, or none for a platform that needs them.
+    pub missing: Vec<Unpinned>,
     /// Pins of what nothing stands on any more.
     pub unused: Vec<String>,
 }
@@ -83,9 +84,9 @@ impl Outdated {
 /// another image by now is not out of date: pins only move when that is asked for.
 pub fn outdated(workspace: &Workspace, state: &State) -> Outdated {
     let wanted = references(workspace.units.iter());
-    let missing = wanted.keys().filter(|key| !state.pins.contains_key(*key)).cloned();
+    let missing = unpinned(workspace, &Facts::default(), state);
     let unused = state.pins.keys().filter(|key| !wanted.contains_key(*key)).cloned();
-    Outdated { missing: missing.collect(), unused: unused.collect() }
+    Outdated { missing, unused: unused.collect() }
 }
 
 /// Takes units that were made before their references had pins for made from what these are pinned to
@@ -128,18 +129,18 @@ impl Adoption<'_> {
             && let Some((inputs, fingerprint)) =
                 self.pinned(unit, key, &built.inputs, built.fingerprint)
         {
-            let built = Some(Built { inputs, fingerprint, ..built.clone() });
+            let built = Some(Built { fingerprint, inputs, ..built.clone() });
             self.records.push(Record::Known { unit: key.clone(), kind, platform, built });
         }
         let pending = entry.pending.as_ref().and_then(|pending| {
             let (inputs, fingerprint) =
                 self.pinned(unit, key, &pending.inputs, pending.fingerprint)?;
-            Some(Pending { inputs, fingerprint, ..pending.clone() })
+            Some(Pending { fingerprint, inputs, ..pending.clone() })
         });
         let submitted = entry.submitted.as_ref().and_then(|submitted| {
             let (inputs, fingerprint) =
                 self.pinned(unit, key, &submitted.inputs, submitted.fingerprint)?;
-            Some(Submission { inputs, fingerprint, ..submitted.clone() })
+            Some(Submission { fingerprint, inputs, ..submitted.clone() })
         });
         let answered = pending.is_some();
         if let Some(pending) = pending {

@@ -9,11 +9,12 @@ use super::options::{Options, Pattern, Selection};
 use super::{Action, Change, Make, Plan, Step};
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::{BuildId, ImageRef, NameError, Owner, Visibility};
+use crate::manifest::workspace::{Unit, Workspace};
 use crate::state::encode::encode;
 use crate::state::{Entry, Kind, Pin, State};
 
 /// The version of the file: readers refuse a later one.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A plan as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,9 +30,18 @@ pub struct SavedPlan {
     /// What it was asked to be.
     options: SavedOptions,
     /// Pins that move with it.
-    pub pins: BTreeMap<String, Pin>,
+    pins: BTreeMap<String, SavedPin>,
     /// What is done, in order.
     pub steps: Vec<SavedStep>,
+}
+
+/// A pin that moves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct SavedPin {
+    /// What the lockfile had; `None` where it had none.
+    was: Option<Pin>,
+    /// What it has with the plan.
+    is: Pin,
 }
 
 /// A step as it is kept.
@@ -78,11 +88,11 @@ struct SavedOptions {
     prune: bool,
 }
 
-/// A step that cannot be done as it was agreed to.
+/// A step that cannot be done as it was agreed to, or a pin that cannot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stale {
-    /// The unit.
-    pub image: ImageRef,
+    /// The unit, or the reference.
+    pub what_of: String,
     /// What moved since.
     pub what: String,
 }
@@ -114,13 +124,18 @@ impl SavedPlan {
             reasons: step.reasons.iter().map(ToString::to_string).collect(),
             was: was(step, state),
         };
+        let moved = |(reference, is): (&String, &Pin)| {
+            let was = state.pins.get(reference);
+            let pin = SavedPin { was: was.cloned(), is: is.clone() };
+            (was != Some(is)).then(|| (reference.clone(), pin))
+        };
         Self {
             version: VERSION,
             imgplan: env!("CARGO_PKG_VERSION").to_owned(),
             created,
             service: service.to_owned(),
             options,
-            pins: pins.clone(),
+            pins: pins.iter().filter_map(moved).collect(),
             steps: plan.steps.iter().map(step).collect(),
         }
     }
@@ -139,21 +154,44 @@ impl SavedPlan {
         Ok(Options { replace: parse(replace)?, prune: *prune, selection })
     }
 
+    /// The pins that move with it.
+    pub fn pins(&self) -> BTreeMap<String, Pin> {
+        self.pins.iter().map(|(reference, pin)| (reference.clone(), pin.is.clone())).collect()
+    }
+
+    /// Pins that another moved since: to take them back is nothing that was agreed to.
+    fn stale_pins(&self, state: &State) -> impl Iterator<Item = Stale> {
+        let stale = self.pins.iter().filter(|(reference, pin)| {
+            let now = state.pins.get(*reference);
+            now != pin.was.as_ref() && now != Some(&pin.is)
+        });
+        stale.map(|(reference, _)| Stale {
+            what_of: reference.clone(),
+            what: "its pin was moved since, or dropped".to_owned(),
+        })
+    }
+
     /// Holds a plan that was made anew against this one: what was agreed to and is still the same. Any
     /// step that is not is returned instead, for what it stands on may be another.
-    pub fn check(&self, fresh: Plan, state: &State) -> Result<Plan, Vec<Stale>> {
+    pub fn check(
+        &self,
+        fresh: Plan,
+        workspace: &Workspace,
+        state: &State,
+    ) -> Result<Plan, Vec<Stale>> {
         let steps: HashMap<&ImageRef, &Step> =
             fresh.steps.iter().map(|step| (&step.key, step)).collect();
         let agreed: HashMap<&ImageRef, &SavedStep> =
             self.steps.iter().map(|step| (&step.image, step)).collect();
         let stale = |saved: &SavedStep| {
             let what = match steps.get(&saved.image) {
-                None => "nothing is left to do: it was done since".to_owned(),
+                None => saved.unneeded(workspace).to_owned(),
                 Some(step) => self.moved(saved, step, state, &agreed, &fresh)?,
             };
-            Some(Stale { image: saved.image.clone(), what })
+            Some(Stale { what_of: saved.image.to_string(), what })
         };
-        let stale: Vec<Stale> = self.steps.iter().filter_map(stale).collect();
+        let stale = self.steps.iter().filter_map(stale);
+        let stale: Vec<Stale> = self.stale_pins(state).chain(stale).collect();
         if !stale.is_empty() {
             return Err(stale);
         }
@@ -190,6 +228,29 @@ impl SavedPlan {
         let mut needs = step.needs.iter().filter_map(|need| fresh.steps.get(need.0));
         let new = needs.find(|need| !agreed.contains_key(&need.key))?;
         Some(format!("it needs {}, which has to change first by now ({})", new.key, why(new)))
+    }
+}
+
+impl SavedStep {
+    /// Why there is no such step any more.
+    fn unneeded(&self, workspace: &Workspace) -> &'static str {
+        let of_unit = match &self.action {
+            SavedAction::Make { .. } | SavedAction::Adopt { .. } | SavedAction::Update(_) => true,
+            SavedAction::Forget | SavedAction::Remove { .. } => false,
+        };
+        let mut units = workspace.units.iter();
+        if !of_unit || units.clone().any(|unit| unit.key == self.image) {
+            return "nothing is left to do: it was done since";
+        }
+        let content = |unit: &Unit| {
+            let template = unit.content_tag.as_ref();
+            unit.key.name == self.image.name
+                && template.is_some_and(|template| template.matches(&self.image.tag))
+        };
+        if units.any(content) {
+            return "what it is made of changed, and its tag with that";
+        }
+        "the manifest has no such image now (was it planned with other --var, --set or -f?)"
     }
 }
 

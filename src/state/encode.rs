@@ -318,6 +318,7 @@ mod tests {
             entries: keys.iter().map(|key| (key.parse().unwrap(), entry.clone())).collect(),
             pins: BTreeMap::from([("docker.io/library/redis:7".to_owned(), pin)]),
             rivals: BTreeMap::new(),
+            rival_pins: BTreeMap::new(),
         }
     }
 
@@ -367,6 +368,15 @@ mod tests {
         assert_eq!(merged.entries[&api], ours.entries[&api]);
         assert_eq!(merged.rivals.keys().collect::<Vec<_>>(), [&api]);
         assert_eq!(merged.rivals[&api], theirs.entries[&api]);
+        assert_eq!(merged.rival_pins, BTreeMap::new(), "they agree on pins");
+        let reference = "docker.io/library/redis:7";
+        let digest = OciDigest::of(b"other");
+        let pin = Pin { digest, platforms: BTreeMap::new() };
+        theirs.pins.insert(reference.to_owned(), pin.clone());
+        let pinned = conflict.replace(&other, &encode("x", &theirs));
+        let pinned = decode(&pinned).unwrap().state;
+        assert_eq!(pinned.pins, ours.pins);
+        assert_eq!(pinned.rival_pins, BTreeMap::from([(reference.to_owned(), pin)]));
         let elsewhere = conflict.replacen("service: \"x\"", "service: \"y\"", 1);
         assert_eq!(decode(&elsewhere), Err(DecodeError::Conflict(1)));
         let newer = conflict.replace("version: 2", "version: 9");

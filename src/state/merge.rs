@@ -1,6 +1,8 @@
 //! Reads a lockfile that git could not merge: what both sides agree on is taken, and of what they do
 //! not, both are kept until the manifest decides. Pure.
 
+use std::collections::BTreeMap;
+
 use super::State;
 use super::encode::Decoded;
 
@@ -74,7 +76,7 @@ pub(super) fn merge(ours: Decoded, theirs: Decoded) -> Option<Decoded> {
         return None;
     }
     let Decoded { service, state: State { mut entries, mut pins, .. } } = ours;
-    let mut rivals = std::collections::BTreeMap::new();
+    let (mut rivals, mut rival_pins) = (BTreeMap::new(), BTreeMap::new());
     for (key, theirs) in theirs.state.entries {
         match entries.get_mut(&key) {
             None => {
@@ -89,9 +91,17 @@ pub(super) fn merge(ours: Decoded, theirs: Decoded) -> Option<Decoded> {
         }
     }
     for (reference, pin) in theirs.state.pins {
-        pins.entry(reference).or_insert(pin);
+        match pins.get(&reference) {
+            None => {
+                pins.insert(reference, pin);
+            }
+            Some(ours) if *ours != pin => {
+                rival_pins.insert(reference, pin);
+            }
+            Some(_) => {}
+        }
     }
-    Some(Decoded { service, state: State { entries, pins, rivals } })
+    Some(Decoded { service, state: State { entries, pins, rivals, rival_pins } })
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub struct State {
     /// What the other side of a merge has of units that git could not merge; not in a lockfile that
     /// imgplan wrote.
     pub rivals: BTreeMap<ImageRef, Entry>,
+    /// The same of pins.
+    pub rival_pins: BTreeMap<String, Pin>,
 }
 
 impl State {

@@ -200,3 +200,258 @@ fn a_registry_that_asks_to_wait_is_waited_for() {
     env.write("tool/Dockerfile", dockerfile);
     env.ok(["lock"]).says("2 new");
 }
+
+#[test]
+fn the_first_pins_make_nothing_again_whoever_brings_them() {
+    let Some(project) = Project::new() else { return };
+    let env = &project.env;
+    env.apply();
+    let builds = env.server().builds().len();
+    // A plan that is not agreed to keeps nothing.
+    env.ok(["plan", "--upgrade"]).says("No changes");
+    env.run(["lock", "--check"]).code(1);
+    env.ok(["apply", "--upgrade", "--auto-approve"]).says("No changes");
+    env.ok(["lock", "--check"]);
+    env.plans_nothing();
+    project.push("app", "two");
+    let plan = env.ok(["plan", "--upgrade", "--max-age", "0s"]);
+    assert_eq!(plan.steps().len(), 2, "{}", plan.all());
+    assert_eq!(env.server().builds().len(), builds);
+}
+
+#[test]
+fn a_registry_that_was_down_makes_nothing_again() {
+    let Some(project) = Project::new() else { return };
+    let down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_down = std::sync::Arc::clone(&down);
+    let front = Front::of(&project.registry.address).instead(move |seen| {
+        let down = is_down.load(std::sync::atomic::Ordering::Relaxed);
+        (down && seen.line.contains("/base/")).then(|| answer(404, &[], "{}"))
+    });
+    let set = |to| down.store(to, std::sync::atomic::Ordering::Relaxed);
+    let env = &project.env;
+    let manifest = env.read("imgplan.yaml").replace(&project.front.address, &front.address);
+    env.write("imgplan.yaml", manifest);
+    let dockerfile = env.read("tool/Dockerfile").replace(&project.front.address, &front.address);
+    env.write("tool/Dockerfile", dockerfile);
+    // Made in a project with pins, but for the one that nobody could say.
+    set(true);
+    env.run(["lock"]).code(1).says("1 new, 0 moved").says("base:1 could not be pinned");
+    let applied = env.apply();
+    applied.says("base:1 has no pin: tool:latest is made of whatever it stands for");
+    env.run(["plan", "--deny-warnings"]).code(1).says("since --deny-warnings was given");
+    let builds = env.server().builds().len();
+    set(false);
+    env.ok(["plan"]).says("No changes");
+    env.apply();
+    env.ok(["lock", "--check"]);
+    env.plans_nothing();
+    assert_eq!(env.server().builds().len(), builds);
+}
+
+#[test]
+fn what_is_imported_into_a_project_with_pins_is_not_made_again() {
+    let Some(project) = Project::new() else { return };
+    let env = &project.env;
+    env.ok(["lock"]);
+    env.apply();
+    project.push("new", "new");
+    let entry = format!("images:\n  - source: {}/new:1\n", project.front.address);
+    env.edit("imgplan.yaml", "images:\n", &entry);
+    env.apply();
+    let builds = env.server().builds().len();
+    let forget = |name: &str| {
+        let lockfile = env.read("imgplan.lock");
+        let begin = lockfile.find(&format!("  \"{name}\":\n    kind")).unwrap();
+        let rest = &lockfile[begin + 2..];
+        let end = rest.find("\n  \"").map_or(lockfile.len(), |end| begin + 2 + end + 1);
+        env.write("imgplan.lock", format!("{}{}", &lockfile[..begin], &lockfile[end..]));
+    };
+    forget("new:1");
+    forget("tool:latest");
+    for image in ["new:1", "tool:latest"] {
+        env.ok(["import", image]).says("Imported");
+    }
+    env.plans_nothing();
+    assert_eq!(env.server().builds().len(), builds);
+    // Nor is what stands on something that had no pin yet.
+    let lockfile = env.read("imgplan.lock");
+    let begin = lockfile.find(&format!("  \"{}/new:1\":", project.front.address)).unwrap();
+    let end = begin + lockfile[begin..].find("linux/arm64").unwrap();
+    let end = end + lockfile[end..].find('\n').unwrap() + 1;
+    env.write("imgplan.lock", format!("{}{}", &lockfile[..begin], &lockfile[end..]));
+    forget("new:1");
+    env.ok(["import", "new:1"]);
+    env.plans_nothing();
+    env.apply();
+    env.ok(["lock", "--check"]);
+    assert_eq!(env.server().builds().len(), builds);
+}
+
+#[test]
+fn an_import_takes_nothing_from_another_image() {
+    let env = TestEnv::manifest(
+        "version: 1\nimages:\n  - {name: a, context: a}\n  - {name: b, context: b}\n",
+    );
+    env.context("a", "FROM scratch\n").context("b", "FROM scratch\n# b\n").apply();
+    env.edit("imgplan.yaml", "{name: b, context: b}", "{name: c, context: b}");
+    let before = env.read("imgplan.lock");
+    let taken = env.run(["import", "c", "a:latest"]);
+    taken.code(1).says("a:latest is an image of the manifest itself, and not c:latest");
+    let taken = env.run(["import", "c", "b:latest"]);
+    taken.code(1).says("the lockfile has b:latest already").says("moved:");
+    assert_eq!(env.read("imgplan.lock"), before);
+}
+
+#[test]
+fn an_image_without_the_platform_is_told_and_the_others_are_pinned() {
+    let Some(project) = Project::new() else { return };
+    let mut layout = project.registry.layout("only-amd64");
+    let amd64 = layout.image("linux/amd64", "only");
+    let index = layout.index(&[&amd64]);
+    layout.name("all", &index);
+    project.registry.push(&layout, "all", "app:1");
+    let env = &project.env;
+    let lock = env.run(["lock"]);
+    lock.code(1).says("2 new").says("app:1 has no linux/arm64; it has linux/amd64");
+    lock.says("needed by app:1-arm64").says("imgplan.yaml:3");
+    env.run(["lock", "--check"]).code(1).says("1 entry").says("app:1 has no linux/arm64");
+    let plan = env.ok(["plan"]);
+    plan.says("app:1 has no linux/arm64; it has linux/amd64: app:1-arm64 is made of");
+    env.apply();
+    let sources = project.sources();
+    assert!(sources["app:1-amd64"].contains("@sha256:") && !sources["app:1-arm64"].contains('@'));
+}
+
+#[test]
+fn one_image_is_known_to_be_for_one_platform() {
+    let Some(project) = Project::new() else { return };
+    let mut layout = project.registry.layout("single");
+    let amd64 = layout.image("linux/amd64", "single");
+    layout.name("one", &amd64);
+    project.registry.push(&layout, "one", "app:1");
+    let lock = project.env.run(["lock"]);
+    lock.code(1).says("app:1 has no linux/arm64; it has linux/amd64");
+    assert!(project.env.read("imgplan.lock").contains("\"linux/amd64\": \"sha256:"));
+    // Asking again is one HEAD, whatever it is.
+    project.front.lines();
+    project.env.run(["lock", "--upgrade"]).code(1);
+    assert_eq!(project.front.lines().len(), 2);
+}
+
+#[test]
+fn what_lock_tells_programs() {
+    let Some(project) = Project::new() else { return };
+    let env = &project.env;
+    let host = &project.front.address;
+    let more = format!(
+        "images:\n  - source: {host}/Upper:1\n    name: upper\n  - source: {host}/app:none\n    name: none\n"
+    );
+    env.edit("imgplan.yaml", "images:\n", &more);
+    env.context("open", "FROM busybox\n");
+    let open = "images:\n  - {name: open, context: open, infer_bases: false}\n";
+    env.edit("imgplan.yaml", "images:\n", open);
+    let lock = env.run(["lock", "--json"]);
+    let lines = lock.code(1).json();
+    let kinds: Vec<&str> = lines.iter().filter_map(|line| line["type"].as_str()).collect();
+    assert_eq!(
+        kinds,
+        [
+            "version",
+            "pin",
+            "pin",
+            "diagnostic",
+            "pin_summary",
+            "diagnostic",
+            "diagnostic",
+            "diagnostic"
+        ],
+        "{}",
+        lock.all()
+    );
+    let problems = lock.events("diagnostic");
+    let of = |at: usize, key: &str| problems[at]["diagnostic"][key].to_string();
+    assert!(of(0, "summary").contains("open has `infer_bases: false`"), "{}", lock.all());
+    let summaries: Vec<String> = (1..3).map(|at| of(at, "summary")).collect();
+    assert!(
+        summaries.iter().any(|text| text.contains("Upper:1` cannot be pinned")),
+        "{summaries:?}"
+    );
+    assert!(
+        summaries.iter().any(|text| text.contains("app:none could not be pinned")),
+        "{summaries:?}"
+    );
+    assert!((1..3).all(|at| of(at, "range").contains("imgplan.yaml")), "{}", lock.all());
+    assert_eq!(lines[4]["pin_summary"]["new"], 2);
+    env.run(["lock", "--check"]).code(1).says("2 entries").says("Upper:1` cannot be pinned");
+}
+
+#[test]
+fn a_pattern_that_pins_nothing_is_refused() {
+    let Some(project) = Project::new() else { return };
+    let env = &project.env;
+    env.ok(["lock"]);
+    env.context("plain", "FROM scratch\n");
+    env.edit("imgplan.yaml", "images:\n", "images:\n  - {name: plain, context: plain}\n");
+    for command in ["plan", "apply", "lock"] {
+        let typo = env.run([command, "--upgrade-image", "tol", "--upgrade-image", "tool"]);
+        typo.code(64).says("--upgrade-image `tol`: there is no such image").says("`tool`");
+        let none = env.run([command, "--upgrade-image", "plain"]);
+        none.code(64).says("--upgrade-image `plain` names nothing that could be pinned");
+    }
+}
+
+#[test]
+fn flags_contradict_each_other_by_their_values() {
+    let Some(project) = Project::new() else { return };
+    let env = &project.env;
+    env.ok(["lock"]);
+    let with = |args: &[&'static str], name: &str, value: &str| {
+        env.call(args.iter().copied()).env(name, value).run()
+    };
+    with(&["plan", "--locked"], "IMGPLAN_UPGRADE", "false").success();
+    with(&["plan", "--frozen"], "IMGPLAN_LOCKED", "false").success();
+    with(&["plan", "--upgrade"], "IMGPLAN_OFFLINE", "false").success();
+    with(&["lock", "--check"], "IMGPLAN_UPGRADE", "false").success();
+    with(&["plan", "--locked"], "IMGPLAN_UPGRADE", "true").code(64).says("cannot be used with");
+    for args in [
+        &["plan", "--locked", "--frozen"][..],
+        &["plan", "--offline", "--upgrade-image", "tool"],
+        &["apply", "--frozen", "--upgrade"],
+        &["lock", "--check", "--dry-run"],
+        &["plan", "--refresh-only", "--offline"],
+    ] {
+        env.run(args.iter().copied()).code(64).says("cannot be used with");
+    }
+}
+
+#[test]
+fn a_merge_that_is_not_finished_is_not_up_to_date() {
+    let Some(project) = Project::new() else { return };
+    let env = &project.env;
+    env.ok(["lock"]);
+    env.apply();
+    let ours = env.read("imgplan.lock");
+    project.push("base", "base two");
+    env.ok(["lock", "--upgrade"]);
+    let theirs = env.read("imgplan.lock");
+    env.write("imgplan.lock", format!("<<<<<<< a\n{ours}=======\n{theirs}>>>>>>> b\n"));
+    for args in [["lock", "--check"], ["plan", "--locked"]] {
+        env.run(args).code(1).says("has conflict markers of a merge, and --");
+    }
+    env.ok(["plan"]).says("the sides of the merge pin").says("base:1 to");
+    env.ok(["lock"]).says("the sides of the merge pin");
+    assert_eq!(env.read("imgplan.lock"), ours);
+    env.ok(["lock", "--check"]);
+}
+
+#[test]
+fn how_old_what_is_remembered_is_is_said() {
+    let Some(project) = Project::new() else { return };
+    let env = &project.env;
+    env.ok(["lock"]);
+    env.apply();
+    env.ok(["plan", "--upgrade"]).says("No changes").says("2 answers of registries up to ");
+    env.ok(["plan", "--upgrade", "--max-age", "0s"]).never_says("answers of registries");
+    env.ok(["plan"]).never_says("answers of registries");
+}

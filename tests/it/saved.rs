@@ -212,10 +212,11 @@ fn what_is_no_plan_is_refused() {
     plan["version"] = json!(999);
     let newer = plan.to_string();
     for (text, says) in [
-        (newer.as_str(), "has version 999, and this imgplan reads 1"),
+        (newer.as_str(), "has version 999, and this imgplan reads 2"),
         ("", "is no saved plan"),
         ("images: []", "is no saved plan"),
-        ("{\"version\": 1}", "is no saved plan"),
+        ("{\"version\": 2}", "is no saved plan"),
+        ("{\"version\": 1}", "is of an earlier imgplan"),
         (&text[..text.len() / 2], "is no saved plan"),
         ("\u{0}\u{1}", "is no saved plan"),
     ] {
@@ -265,6 +266,50 @@ fn a_plan_has_the_pins_that_it_was_made_with() {
         env.ok(["plan", "--upgrade", "--max-age", "1h"]).steps().join("\n"),
         @"-/+ redis:7 mirror upstream docker.io/library/redis:7 moved 111111111111 -> 222222222222"
     );
+}
+
+/// What is newer than the plan is not taken back.
+#[test]
+fn a_saved_plan_takes_no_newer_pin_back() {
+    let env = TestEnv::new();
+    env.write("imgplan.yaml", "version: 1\nimages: [{source: \"docker.io/library/redis:7\"}]\n");
+    let answered = |digit: &str| {
+        let digest = format!("sha256:{}", digit.repeat(64));
+        let asked = jiff::Timestamp::now().to_string();
+        let answer = json!({ "digest": digest, "platforms": {}, "asked": asked });
+        let answers = json!({ "docker.io/library/redis:7": answer });
+        env.write(".imgplan/upstreams", json!({ "version": 1, "answers": answers }).to_string());
+        digest
+    };
+    env.apply();
+    answered("1");
+    env.ok(["plan", "--upgrade", "--max-age", "1h", "--out", "p"]).says("No changes");
+    let two = answered("2");
+    env.ok(["lock", "--upgrade", "--max-age", "1h"]);
+    let stale = env.run(["apply", "p"]);
+    stale.code(1).says("1 of its pins is not as it was");
+    stale.says("docker.io/library/redis:7: its pin was moved since");
+    assert!(env.read("imgplan.lock").contains(&two));
+    // What has not moved is no part of a plan: it may move meanwhile.
+    env.write(
+        "imgplan.yaml",
+        env.read("imgplan.yaml").replace("\"}]", "\"}, {name: a, context: a}]"),
+    );
+    env.context("a", "FROM scratch\n");
+    env.ok(["plan", "--upgrade", "--max-age", "1h", "--target", "a", "--out", "p"]);
+    let three = answered("3");
+    env.ok(["lock", "--upgrade", "--max-age", "1h"]);
+    env.ok(["apply", "p"]);
+    assert!(env.read("imgplan.lock").contains(&three));
+}
+
+#[test]
+fn a_plan_of_another_manifest_is_told_from_one_that_was_done() {
+    let env = TestEnv::manifest("version: 1\nimages: [{name: \"${N:-y}\", context: a}]\n");
+    env.context("a", "FROM scratch\n");
+    env.ok(["plan", "--var", "N=x", "--out", "p"]);
+    let stale = env.run(["apply", "p"]);
+    stale.code(1).says("the manifest has no such image now").says("--var").never_says("done since");
 }
 
 #[test]

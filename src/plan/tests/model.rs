@@ -449,9 +449,13 @@ pub(super) fn pin(reference: &str, epoch: u8) -> Pin {
 pub(super) fn check(decision: &Decision, state: &State) {
     let Decision { workspace, plan, learned, noted, .. } = decision;
     let mut state = state.clone();
-    learned.iter().for_each(|record| state.apply(record));
+    for record in learned {
+        state.apply(record);
+    }
     let mut noting = state.clone();
-    noted.iter().for_each(|record| noting.apply(record));
+    for record in noted {
+        noting.apply(record);
+    }
     let mut keys = BTreeSet::new();
     let mut from = BTreeSet::new();
     let place = |unit| plan.steps.iter().position(|step| step.unit() == Some(unit));

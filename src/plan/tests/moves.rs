@@ -3,7 +3,7 @@
 use super::super::facts::Facts;
 use super::super::{Action, Decision, Options};
 use super::model::{COMPLETE, Done, Model, check, lines};
-use super::world::{built, mirrored, moving, on, open, removing, world};
+use super::world::{built, mirrored, moving, open, removing, world};
 use crate::base::name::{Owner, Platform, Visibility};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::Unit;

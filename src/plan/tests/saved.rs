@@ -32,9 +32,9 @@ fn recheck(
 ) -> Result<super::super::Plan, Vec<String>> {
     let facts = model.facts(&workspace);
     let options = saved.options().unwrap();
-    let fresh = super::super::decide(workspace, &facts, state, &options).plan;
-    let stale = saved.check(fresh, state);
-    stale.map_err(|stale| stale.into_iter().map(|stale| stale.image.to_string()).collect())
+    let Decision { workspace, plan, .. } = super::super::decide(workspace, &facts, state, &options);
+    let stale = saved.check(plan, &workspace, state);
+    stale.map_err(|stale| stale.into_iter().map(|stale| stale.what_of).collect())
 }
 
 fn of(manifest: &Manifest, change: impl FnOnce(&mut Workspace)) -> Workspace {
