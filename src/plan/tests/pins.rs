@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::{Action, Decision, Options, Plan, Reason, decide};
 use super::model::{COMPLETE, Done, Model, done, lines, pin};
 use super::properties::{past, whole};
-use super::world::{built, mirrored, on, open, world};
+use super::world::{build_of, built, mirrored, on, open, world};
 use crate::base::name::Platform;
 use crate::base::reference::OciDigest;
 use crate::manifest::Workspace;
@@ -179,4 +179,23 @@ fn an_image_for_other_platforms_is_none_for_this_one() {
     let plan = decided(&model, world(units())).plan;
     let Action::Make(make) = &plan.steps[0].action else { panic!() };
     assert_eq!(make.inputs.get("digest"), None);
+}
+
+/// What nobody will start does not come back because it is pinned.
+#[test]
+fn a_build_that_a_plan_has_no_use_for_is_over() {
+    let units = |path: &'static str| {
+        move || {
+            let mut unit = on("debian:12", built("a", "", &[]));
+            build_of(&mut unit).dockerfile_inside = Some(path.to_owned());
+            vec![unit]
+        }
+    };
+    let mut model = begun(&units("Dockerfile"), Done::Uploaded);
+    model.upgrade = true;
+    let decision = decided(&model, world(units("other")()));
+    assert!(matches!(decision.plan.steps[0].action, Action::Make(_)));
+    model.apply(&decision, |_| Done::Not);
+    let entry = model.state.entries.values().next().unwrap();
+    assert!(entry.pending.is_none() && entry.failed.is_some(), "{entry:?}");
 }
