@@ -150,18 +150,18 @@ impl Adoption<'_> {
             && let Some((inputs, fingerprint)) =
                 self.pinned(unit, key, &built.inputs, built.fingerprint)
         {
-            let built = Some(Built { inputs, fingerprint, ..built.clone() });
+            let built = Some(Built { fingerprint, inputs, ..built.clone() });
             self.records.push(Record::Known { unit: key.clone(), kind, platform, built });
         }
         let pending = entry.pending.as_ref().and_then(|pending| {
             let (inputs, fingerprint) =
                 self.pinned(unit, key, &pending.inputs, pending.fingerprint)?;
-            Some(Pending { inputs, fingerprint, ..pending.clone() })
+            Some(Pending { fingerprint, inputs, ..pending.clone() })
         });
         let submitted = entry.submitted.as_ref().and_then(|submitted| {
             let (inputs, fingerprint) =
                 self.pinned(unit, key, &submitted.inputs, submitted.fingerprint)?;
-            Some(Submission { inputs, fingerprint, ..submitted.clone() })
+            Some(Submission { fingerprint, inputs, ..submitted.clone() })
         });
         let answered = pending.is_some();
         if let Some(pending) = pending {

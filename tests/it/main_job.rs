@@ -441,7 +441,7 @@ fn a_changed_context_is_built_although_another_build_is_pending() {
     wait_until_started(&env);
     drop(run);
     env.write("app/new.txt", "new\n");
-    assert_snapshot!(steps(&env.ok(["plan"])), @"+ app:v1 build the last build did not succeed");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"+ app:v1 build context changed");
 }
 
 /// Stops a run while its first build goes on and another waits for it.
@@ -563,7 +563,7 @@ fn a_mirror_whose_source_changes_is_made_again() {
         TestEnv::manifest("version: 1\nimages:\n  - {source: redis:7, name: cache, tag: v1}\n");
     env.apply();
     env.edit("imgplan.yaml", "redis:7", "redis:8");
-    assert_snapshot!(steps(&env.ok(["plan"])), @"-/+ cache:v1 mirror source redis:7 -> redis:8");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"-/+ cache:v1 mirror source docker.io/library/redis:7 -> docker.io/library/redis:8");
     env.apply();
     env.plans_nothing();
 }

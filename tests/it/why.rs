@@ -293,7 +293,7 @@ fn a_mirror_that_becomes_a_build_has_no_list_to_miss() {
 
     Dockerfile changed
     context changed
-    source redis:7 removed
+    source docker.io/library/redis:7 removed
     ");
     env.apply();
     env.write("imgplan.yaml", mirror);
@@ -304,7 +304,7 @@ fn a_mirror_that_becomes_a_build_has_no_list_to_miss() {
 
     Dockerfile changed
     context changed
-    source redis:7 added
+    source docker.io/library/redis:7 added
     ");
 }
 

@@ -215,3 +215,22 @@ fn a_base_is_held_to_the_platform_for_which_it_is_taken() {
     }
     assert_eq!(pins::from_reference("base golang:1"), None);
 }
+
+/// What nobody will start does not come back because it is pinned.
+#[test]
+fn a_build_that_a_plan_has_no_use_for_is_over() {
+    let units = |path: &'static str| {
+        move || {
+            let mut unit = on("debian:12", built("a", "", &[]));
+            build_of(&mut unit).dockerfile_inside = Some(path.to_owned());
+            vec![unit]
+        }
+    };
+    let mut model = begun(&units("Dockerfile"), Done::Uploaded);
+    model.upgrade = true;
+    let decision = decided(&model, world(units("other")()));
+    assert!(matches!(decision.plan.steps[0].action, Action::Make(_)));
+    model.apply(&decision, |_| Done::Not);
+    let entry = model.state.entries.values().next().unwrap();
+    assert!(entry.pending.is_none() && entry.failed.is_some(), "{entry:?}");
+}
