@@ -388,6 +388,7 @@ fn what_lock_tells_programs() {
         kinds,
         [
             "version",
+            "diagnostic",
             "pin",
             "pin",
             "diagnostic",
@@ -400,6 +401,8 @@ fn what_lock_tells_programs() {
         lock.all()
     );
     let problems = lock.events("diagnostic");
+    let (warning, problems) = problems.split_first().unwrap();
+    assert!(warning["diagnostic"]["summary"].to_string().contains("Upper:1"), "{warning}");
     let of = |at: usize, key: &str| problems[at]["diagnostic"][key].to_string();
     assert!(of(0, "summary").contains("open has `infer_bases: false`"), "{}", lock.all());
     let summaries: Vec<String> = (1..3).map(|at| of(at, "summary")).collect();
@@ -412,7 +415,7 @@ fn what_lock_tells_programs() {
         "{summaries:?}"
     );
     assert!((1..3).all(|at| of(at, "range").contains("imgplan.yaml")), "{}", lock.all());
-    assert_eq!(lines[4]["pin_summary"]["new"], 2);
+    assert_eq!(lines[5]["pin_summary"]["new"], 2);
     env.run(["lock", "--check"]).code(1).says("2 entries").says("Upper:1` cannot be pinned");
 }
 
