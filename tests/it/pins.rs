@@ -402,7 +402,7 @@ fn what_lock_tells_programs() {
     );
     let problems = lock.events("diagnostic");
     let (warning, problems) = problems.split_first().unwrap();
-    assert!(warning["diagnostic"]["summary"].to_string().contains("Upper:1"), "{warning}");
+    assert!(warning["@message"].to_string().contains("lower-case names"), "{warning}");
     let of = |at: usize, key: &str| problems[at]["diagnostic"][key].to_string();
     assert!(of(0, "summary").contains("open has `infer_bases: false`"), "{}", lock.all());
     let summaries: Vec<String> = (1..3).map(|at| of(at, "summary")).collect();
