@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::answer::{ImageView, Progress};
 use super::client::Client;
 use super::error::{ApiError, ErrorKind};
+use super::images::IMAGES_PER_PAGE;
 use crate::base::name::{ImageRef, Owner, Visibility};
 
 /// Pages that are read at most: a hundred thousand images. A listing longer than this has no end.
@@ -54,26 +55,41 @@ impl Image {
     }
 }
 
-/// All images of an owner, or those that a search finds, in the service's order. Fails where a page
-/// cannot be read, and where the listing has no end.
+/// The images of an owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inventory {
+    /// Those that were listed, in the service's order.
+    pub images: Vec<Image>,
+    /// Whether these are all. Where the listing says itself that there are more, or not all of it can
+    /// be read, an image that is missing may be there all the same.
+    pub whole: bool,
+}
+
+/// All images of an owner, or those that a search finds. Fails where a page cannot be read, and
+/// where the listing has no end.
 ///
 /// A listing that changes while it is read shows some images twice and others not at all. It is read
-/// again then, so that none is taken for gone.
+/// again then, so that none is taken for gone; and so is one that shows fewer than it counts.
 pub async fn inventory(
     client: &Client,
     owner: &Owner,
     search: Option<&str>,
-) -> Result<Vec<Image>, ApiError> {
+) -> Result<Inventory, ApiError> {
     let mut all = Vec::new();
+    let (mut read, mut most) = (true, None);
     for _ in 0..PASSES {
-        let Pass { rows, whole } = pass(client, owner, search).await?;
+        let Pass { rows, whole, unread, total } = pass(client, owner, search).await?;
         if whole {
-            return Ok(merged(rows));
+            return Ok(Inventory { images: merged(rows, owner), whole });
         }
+        read &= !unread;
+        most = most.max(total);
         // What was read last is the newest word.
         all.splice(0..0, rows);
     }
-    Ok(merged(all))
+    let seen = Seen::of(&all).images() as u64;
+    let whole = read && most.is_some_and(|total| seen >= total);
+    Ok(Inventory { images: merged(all, owner), whole })
 }
 
 /// What one reading of all pages showed.
@@ -81,35 +97,64 @@ struct Pass {
     rows: Vec<ImageView>,
     /// Nothing moved while it was read, or all were seen nevertheless.
     whole: bool,
+    /// There were rows that could not be read.
+    unread: bool,
+    /// How many there are in all, where the service says: the most that it said.
+    total: Option<u64>,
 }
 
 async fn pass(client: &Client, owner: &Owner, search: Option<&str>) -> Result<Pass, ApiError> {
-    let mut rows: Vec<ImageView> = Vec::new();
-    let mut seen: HashSet<(String, String)> = HashSet::new();
-    let (mut offset, mut totals, mut moved) = (0, HashSet::new(), false);
+    let (mut rows, mut seen) = (Vec::new(), Seen::default());
+    let (mut offset, mut totals, mut moved, mut unread) = (0, HashSet::new(), false, false);
     for _ in 0..MOST_PAGES {
-        let mut page = client.images(owner, search, offset).await?;
-        page.rows.retain(|row| !is_of_another(row, owner));
-        let of_page: HashSet<(String, String)> =
-            page.rows.iter().map(|row| (row.name.clone(), row.tag.clone())).collect();
-        let before = (seen.len(), of_page.len());
-        seen.extend(of_page);
-        let new = seen.len() - before.0;
-        moved |= new < before.1;
+        let page = client.images(owner, search, offset).await?;
+        let (before, on_page) = (seen.images(), Seen::of(&page.rows).images());
+        seen.add(&page.rows);
+        let new = seen.images() - before;
+        moved |= new < on_page;
+        unread |= page.unread > 0;
         totals.extend(page.total);
-        // A service that knows no offset shows the same page again and again.
-        let circles = new == 0 && before.1 > 0 && page.next.is_some();
         rows.extend(page.rows);
+        // A service that knows no offset shows the same page again and again.
+        let circles = new == 0 && page.next.is_some();
         match page.next {
             Some(next) if !circles => offset = next,
             _ => {
-                let all = page.total.is_some_and(|total| seen.len() as u64 >= total);
-                let still = totals.len() <= 1 && (!moved || all);
-                return Ok(Pass { rows, whole: still || circles });
+                let total = totals.iter().max().copied();
+                let all = total.map(|total| seen.images() as u64 >= total);
+                // Of what has no pages, one that is not full is everything.
+                let one = circles && page.limit.is_none() && (on_page as u64) < IMAGES_PER_PAGE;
+                let still = totals.len() <= 1 && (!moved || one || all.is_some());
+                let whole = !unread && still && all.unwrap_or(!circles || one);
+                return Ok(Pass { rows, whole, unread, total });
             }
         }
     }
     Err(ApiError::new("list the images", ErrorKind::BadAnswer, "the listing does not end"))
+}
+
+/// The images that rows are of, whoever owns them: what a listing counts (`api.md` §3).
+#[derive(Default)]
+pub(super) struct Seen(HashMap<(String, String), HashSet<Owner>>);
+
+impl Seen {
+    pub(super) fn of(rows: &[ImageView]) -> Self {
+        let mut seen = Self::default();
+        seen.add(rows);
+        seen
+    }
+
+    fn add(&mut self, rows: &[ImageView]) {
+        for row in rows {
+            let owners = self.0.entry((row.name.clone(), row.tag.clone())).or_default();
+            owners.extend(row.owner.clone());
+        }
+    }
+
+    /// How many these are. A row that does not say whose it is may be of any of those that do.
+    pub(super) fn images(&self) -> usize {
+        self.0.values().map(|owners| owners.len().max(1)).sum()
+    }
 }
 
 /// Whether a row is of an image of another kind of owner: of the same name, it would pass for ours.
@@ -119,11 +164,11 @@ fn is_of_another(row: &ImageView, owner: &Owner) -> bool {
     row.owner.as_ref().is_some_and(|of| kind(of) != kind(owner))
 }
 
-/// One image for all rows of one name and tag, in the order of the first of each. Pure.
-fn merged(rows: Vec<ImageView>) -> Vec<Image> {
+/// One image of an owner for all rows of one name and tag, in the order of the first of each. Pure.
+fn merged(rows: Vec<ImageView>, owner: &Owner) -> Vec<Image> {
     let mut order: Vec<(String, String)> = Vec::new();
     let mut of: HashMap<(String, String), Vec<ImageView>> = HashMap::new();
-    for row in rows {
+    for row in rows.into_iter().filter(|row| !is_of_another(row, owner)) {
         let key = (row.name.clone(), row.tag.clone());
         let rows = of.entry(key.clone()).or_default();
         if rows.is_empty() {
@@ -209,7 +254,7 @@ mod tests {
     /// `name:tag state id minute` of each image that rows make.
     fn images(rows: &[&str]) -> Vec<String> {
         let views = rows.iter().filter_map(|text| crate::api::answer::image_view(&row(text)));
-        merged(views.collect()).iter().map(said).collect()
+        merged(views.collect(), &Owner::Personal).iter().map(said).collect()
     }
 
     fn said(image: &Image) -> String {
@@ -252,7 +297,7 @@ mod tests {
         }
         let views = [bare, row("r1 a:1 COMPLETED 05")];
         let views = views.iter().filter_map(crate::api::answer::image_view).collect();
-        let image = merged(views).remove(0);
+        let image = merged(views, &Owner::Personal).remove(0);
         assert_eq!(
             (said(&image).as_str(), image.path.as_deref()),
             ("a:1 Complete - 9", Some("prime/r1"))
@@ -288,7 +333,7 @@ mod tests {
 
     async fn names(fake: &Arc<Fake>) -> String {
         let client = fake.client(Gate::new(&[]));
-        let images = inventory(&client, &Owner::Personal, None).await.unwrap();
+        let images = inventory(&client, &Owner::Personal, None).await.unwrap().images;
         images.iter().map(|image| image.name.as_str()).collect()
     }
 
@@ -332,6 +377,58 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_listing_that_says_itself_that_it_is_not_whole_is_not() {
+        let page = |rows: &[&str], extra: Value| {
+            let mut page = json!({ "data": rows.iter().map(|text| row(text)).collect::<Vec<_>>() });
+            page.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            page
+        };
+        let mut odd = page(&["r1 a:1 COMPLETED"], json!({ "total_count": 1 }));
+        odd["data"][0]["status"] = Value::Null;
+        let one = &["r1 a:1 COMPLETED"][..];
+        for (page, whole) in [
+            (page(&[], json!({})), true),
+            (page(&[], json!({ "total_count": 0 })), true),
+            (page(one, json!({ "total_count": 1 })), true),
+            (page(one, json!({ "limit": 250 })), true),
+            // It knows no pages.
+            (page(one, json!({})), true),
+            (page(&[], json!({ "total_count": 2 })), false),
+            (page(one, json!({ "total_count": 2, "limit": 250 })), false),
+            // It was as full as it can be, and nothing came after it.
+            (page(one, json!({ "limit": 1 })), false),
+            (odd, false),
+        ] {
+            let fake = Fake::script([Reply::json(200, &page)]);
+            let client = fake.client(Gate::new(&[]));
+            let inventory = inventory(&client, &Owner::Personal, None).await.unwrap();
+            assert_eq!(inventory.whole, whole, "{page}");
+        }
+    }
+
+    /// A service may grant fewer images a page than it was asked for, and not say so.
+    #[tokio::test(start_paused = true)]
+    async fn pages_smaller_than_asked_for_are_all_read() {
+        for with_total in [true, false] {
+            let fake = Fake::new(move |request| {
+                let offset = request.line.split("offset=").nth(1).unwrap();
+                let offset: usize = offset.split('&').next().unwrap().parse().unwrap();
+                let names = (offset..250).take(100);
+                let data: Vec<Value> =
+                    names.map(|name| row(&format!("r{name} n{name}:1 COMPLETED"))).collect();
+                let mut page = json!({ "data": data });
+                if with_total {
+                    page["total_count"] = json!(250);
+                }
+                Reply::json(200, &page)
+            });
+            let client = fake.client(Gate::new(&[]));
+            let inventory = inventory(&client, &Owner::Personal, None).await.unwrap();
+            assert_eq!((inventory.images.len(), inventory.whole), (250, true), "{with_total}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_belongs_to_others_is_left_out() {
         let of = |name: &str, owner: Value| {
             let mut row = row(&format!("{name} {name}:1 COMPLETED"));
@@ -354,7 +451,8 @@ mod tests {
             (Owner::Platform, "acd"),
             (Owner::Team("t".to_owned()), "adef"),
         ] {
-            let images = inventory(&client, &owner, None).await.unwrap();
+            let Inventory { images, whole } = inventory(&client, &owner, None).await.unwrap();
+            assert!(whole, "what is counted is what is listed, whoever owns it");
             let names: String = images.iter().map(|image| image.name.as_str()).collect();
             assert_eq!(names, expected, "{owner}");
         }
@@ -365,7 +463,7 @@ mod tests {
         let same =
             json!({ "data": [row("r1 a:1 COMPLETED")], "total_count": 1_000_000, "limit": 1 });
         let fake = Fake::script([Reply::json(200, &same)]);
-        assert_eq!((&*names(&fake).await, fake.asked().len()), ("a", 2));
+        assert_eq!((&*names(&fake).await, fake.asked().len()), ("a", 2 * PASSES));
         let mut count = 0;
         let fake = Fake::new(move |_| {
             count += 1;

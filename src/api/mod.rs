@@ -29,7 +29,7 @@ pub use endpoint::Endpoint;
 pub use error::{ApiError, ErrorKind};
 pub use gate::{Gate, Permit};
 pub use images::ImagesPage;
-pub use inventory::{Image, ImageState, inventory};
+pub use inventory::{Image, ImageState, Inventory, inventory};
 pub use look::Listing;
 pub use notice::{Notice, Observer};
 pub use retry::{Repeat, Tries, Verdict};

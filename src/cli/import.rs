@@ -126,7 +126,7 @@ fn named(workspace: &Workspace, image: &str) -> Result<UnitId, Failure> {
 
 /// The image in the service, if it can be pulled.
 async fn find(client: &Client, owner: &Owner, remote: &ImageRef) -> Result<Image, Failure> {
-    let images = inventory(client, owner, Some(remote.name.as_str())).await?;
+    let images = inventory(client, owner, Some(remote.name.as_str())).await?.images;
     let image = images.into_iter().find(|image| image.key().as_ref() == Some(remote));
     match image {
         Some(image) if image.state == ImageState::Complete => Ok(image),

@@ -29,6 +29,8 @@ pub struct Facts {
     pub submissions: HashMap<ImageRef, Option<Found>>,
     /// The images of each owner that the service was asked about.
     pub images: HashMap<Owner, HashMap<ImageRef, Remote>>,
+    /// Those of them that it did not show all images of: of one that is missing nothing is known.
+    pub partly: HashSet<Owner>,
     /// The units on record that it was asked about, where not about all: of others nothing is known.
     pub only: Option<HashSet<ImageRef>>,
     /// What public references stand for now, where registries were asked; these win over the pins of
@@ -116,10 +118,12 @@ pub struct Found {
 }
 
 impl Facts {
-    /// The image of a unit as the service lists it; the outer `None` where it was not asked.
+    /// The image of a unit as the service lists it; the outer `None` where it was not asked, or did
+    /// not show all.
     pub fn remote(&self, owner: &Owner, unit: &ImageRef) -> Option<Option<&Remote>> {
         let asked = self.only.as_ref().is_none_or(|only| only.contains(unit));
-        Some(self.images.get(owner).filter(|_| asked)?.get(unit))
+        let image = self.images.get(owner).filter(|_| asked)?.get(unit);
+        (image.is_some() || !self.partly.contains(owner)).then_some(image)
     }
 
     /// What became of an image since it was built, where that is known and not as it should be.

@@ -22,10 +22,10 @@ pub(super) async fn find(
     let names: BTreeSet<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
     let mut images: Vec<Image> = Vec::new();
     if names.len() > FEW {
-        images = inventory(client, owner, None).await?;
+        images = inventory(client, owner, None).await?.images;
     } else {
         for name in names {
-            images.extend(inventory(client, owner, Some(name)).await?);
+            images.extend(inventory(client, owner, Some(name)).await?.images);
         }
     }
     let path = |image: Image| Some((image.key()?, image.path?));

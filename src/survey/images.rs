@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::note;
-use crate::api::{self, ApiError, Client, ImageState, inventory};
+use crate::api::{self, ApiError, Client, ImageState, Inventory, inventory};
 use crate::base::name::{ImageRef, Owner};
 use crate::plan::Facts;
 use crate::plan::facts::{Remote, RemoteState};
@@ -36,7 +36,12 @@ pub(super) async fn images(
         owned.iter().map(async |(owner, keys)| (*owner, of_owner(client, owner, keys, few).await));
     for (owner, answer) in futures::future::join_all(asked).await {
         match answer {
-            Ok(Some(images)) => {
+            Ok(Some(Listed { images, whole })) => {
+                if !whole {
+                    let why = "the service's listing does not show all images that it counts";
+                    note(facts, format!("{why}; of {}, those missing {AS_BEFORE}", whose(owner)));
+                    facts.partly.insert(owner.clone());
+                }
                 facts.images.insert(owner.clone(), images);
             }
             Ok(None) => {
@@ -49,13 +54,31 @@ pub(super) async fn images(
 }
 
 /// What is made of not knowing.
+const AS_BEFORE: &str = "are taken to be as the lockfile says";
+
 fn believed(owner: &Owner) -> String {
-    let whose = match owner {
+    format!("{} {AS_BEFORE}", whose(owner))
+}
+
+fn whose(owner: &Owner) -> String {
+    match owner {
         Owner::Personal => "the personal images".to_owned(),
         Owner::Team(_) => format!("the images of {owner}"),
         Owner::Platform => "the platform's images".to_owned(),
-    };
-    format!("{whose} are taken to be as the lockfile says")
+    }
+}
+
+/// What the service shows of an owner.
+#[derive(Default)]
+struct Listed {
+    images: HashMap<ImageRef, Remote>,
+    whole: bool,
+}
+
+impl Listed {
+    fn of(inventory: Inventory) -> Self {
+        Self { images: remotes(inventory.images), whole: inventory.whole }
+    }
 }
 
 /// The images of an owner; `None` where the listing leaves out what is there.
@@ -64,23 +87,31 @@ async fn of_owner(
     owner: &Owner,
     keys: &[&ImageRef],
     few: bool,
-) -> Result<Option<HashMap<ImageRef, Remote>>, ApiError> {
+) -> Result<Option<Listed>, ApiError> {
     let names: BTreeSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
     if few && names.len() <= SEARCHED {
-        let mut images = HashMap::new();
+        let mut all = Listed { whole: true, ..Listed::default() };
         for name in names {
-            images.extend(remotes(inventory(client, owner, Some(name)).await?));
+            let Listed { images, whole } = Listed::of(inventory(client, owner, Some(name)).await?);
+            all.images.extend(images);
+            all.whole &= whole;
         }
-        return Ok(Some(images));
+        return Ok(Some(all));
     }
-    let images = remotes(inventory(client, owner, None).await?);
-    for &key in keys.iter().filter(|key| !images.contains_key(**key)).take(CONFIRMED) {
-        let found = remotes(inventory(client, owner, Some(key.name.as_str())).await?);
-        if found.contains_key(key) {
+    let mut all = Listed::of(inventory(client, owner, None).await?);
+    if !all.whole {
+        return Ok(Some(all));
+    }
+    let missing: Vec<&ImageRef> =
+        keys.iter().copied().filter(|key| !all.images.contains_key(*key)).collect();
+    for &key in missing.iter().take(CONFIRMED) {
+        let found = Listed::of(inventory(client, owner, Some(key.name.as_str())).await?);
+        if found.images.contains_key(key) {
             return Ok(None);
         }
+        all.whole &= found.whole;
     }
-    Ok(Some(images))
+    Ok(Some(all))
 }
 
 fn remotes(images: Vec<api::Image>) -> HashMap<ImageRef, Remote> {

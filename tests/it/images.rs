@@ -101,7 +101,7 @@ impl Project {
 
     /// What the service has of an owner, sorted.
     async fn has(&self, owner: &Owner) -> Vec<String> {
-        let images = inventory(&self.client, owner, None).await.unwrap();
+        let images = inventory(&self.client, owner, None).await.unwrap().images;
         let mut names: Vec<String> =
             images.iter().map(|image| image.key().unwrap().to_string()).collect();
         names.sort();
@@ -206,19 +206,19 @@ async fn all_images_of_two_owners_are_listed_by_pages() {
     project.transfer(&team(), &names(3)).await;
     let lists = || project.server.counts_of(Class::List).accepted;
     let before = lists();
-    let images = inventory(&project.client, &Owner::Personal, None).await.unwrap();
+    let images = inventory(&project.client, &Owner::Personal, None).await.unwrap().images;
     assert_eq!((images.len(), lists() - before), (600, 3));
     assert!(images.iter().all(|image| image.state == ImageState::Complete));
     let image = images.iter().find(|image| image.name == "i042").unwrap();
     assert_eq!(image.path.as_deref(), Some("prime/local/i042:latest"));
     assert_eq!(image.visibility, Some(Visibility::Private));
     assert!(image.changed.is_some() && image.id.is_some());
-    let of_team = inventory(&project.client, &team(), Some("I00")).await.unwrap();
+    let of_team = inventory(&project.client, &team(), Some("I00")).await.unwrap().images;
     assert_eq!(of_team[0].path.as_deref(), Some("prime/team-t1/i002:latest"));
     assert_eq!(of_team.len(), 3);
-    let one = inventory(&project.client, &Owner::Personal, Some("i599")).await.unwrap();
+    let one = inventory(&project.client, &Owner::Personal, Some("i599")).await.unwrap().images;
     assert_eq!(one.len(), 1);
-    assert_eq!(inventory(&project.client, &Owner::Platform, None).await.unwrap(), []);
+    assert_eq!(inventory(&project.client, &Owner::Platform, None).await.unwrap().images, []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,7 +255,7 @@ async fn many_updates_of_one_run_share_requests() {
             if key.to_string() == gone { Visibility::Private } else { Visibility::Public };
         assert_eq!(entry.built.as_ref().unwrap().visibility, expected, "{key}");
     }
-    let images = inventory(&project.client, &Owner::Personal, None).await.unwrap();
+    let images = inventory(&project.client, &Owner::Personal, None).await.unwrap().images;
     assert!(images.iter().all(|image| image.visibility == Some(Visibility::Public)));
 }
 

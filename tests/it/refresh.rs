@@ -387,27 +387,59 @@ fn what_our_own_build_replaced_is_not_blamed_on_others() {
     env.ok(["plan", "--refresh-only"]).says("2 images differ");
 }
 
-/// A listing that leaves out what is there is no reason to build all of it.
-#[test]
-fn a_listing_that_leaves_out_what_is_there_is_not_believed() {
+/// What a plan says of three images on record where the service lists only these, page by page.
+fn listed(pages: impl IntoIterator<Item = Value>) -> Output {
     let env = three();
     let scripted = Scripted::start();
-    let row = |name: &str| {
-        json!({ "imageName": name, "imageTag": "v1", "status": "COMPLETED", "ownerType": "personal",
-            "visibility": "PRIVATE", "fullImagePath": format!("prime/local/{name}:v1") })
-    };
-    let page = |rows: Vec<Value>| {
-        let count = rows.len();
-        Answer::json(200, &json!({ "data": rows, "total_count": count, "offset": 0, "limit": 250 }))
-    };
-    // Of three, only one is listed; the next that is looked for is there all the same.
-    scripted.on("GET", "/images", [page(vec![row("base")]), page(vec![row("lone")])]);
+    let pages: Vec<Answer> = pages.into_iter().map(|page| Answer::json(200, &page)).collect();
+    scripted.on("GET", "/images", pages);
     let other = TestEnv::at(scripted.url());
     for file in ["imgplan.yaml", "base/Dockerfile", "top/Dockerfile", "lone/Dockerfile"] {
         other.write(file, env.read(file));
     }
     let lockfile = env.read("imgplan.lock").replace(&env.server().url(), scripted.url());
     other.write("imgplan.lock", lockfile);
-    let plan = other.ok(["plan"]);
+    other.ok(["plan"])
+}
+
+fn row(name: &str) -> Value {
+    json!({ "imageName": name, "imageTag": "v1", "status": "COMPLETED", "ownerType": "personal",
+        "visibility": "PRIVATE", "fullImagePath": format!("prime/local/{name}:v1") })
+}
+
+fn page(rows: &[Value], total: usize) -> Value {
+    json!({ "data": rows, "total_count": total, "offset": 0, "limit": 250 })
+}
+
+/// A listing that leaves out what is there is no reason to build all of it.
+#[test]
+fn a_listing_that_leaves_out_what_is_there_is_not_believed() {
+    // Of three, only one is listed; the next that is looked for is there all the same.
+    let plan = listed([page(&[row("base")], 1), page(&[row("lone")], 1)]);
     plan.says("No changes.").says("does not show images that it has");
+}
+
+/// Nor is one that counts more than it shows, or of which not all can be read.
+#[test]
+fn what_a_listing_that_is_not_whole_leaves_out_is_as_it_was() {
+    let mut bare = row("top");
+    bare["status"] = Value::Null;
+    let mut public = row("base");
+    public["visibility"] = json!("PUBLIC");
+    for page in [
+        page(&[], 3),
+        page(&[row("base")], 3),
+        page(&[row("base"), bare], 2),
+        page(&[public], 3),
+        json!({ "data": [row("base")], "limit": 1 }),
+    ] {
+        let knows = page.to_string().contains("PUBLIC");
+        let plan = listed([page]);
+        plan.says("No changes.").says(
+            "note: the service's listing does not show all images that it counts; of the personal \
+             images, those missing are taken to be as the lockfile says",
+        );
+        // What is listed is known all the same.
+        assert_eq!(plan.shown().contains("has another visibility"), knows, "{plan}");
+    }
 }
