@@ -65,6 +65,49 @@ pub struct Inventory {
     pub whole: bool,
 }
 
+impl Inventory {
+    /// The images by the names of units; those that none could have are left out. The service may
+    /// write an owner before the name of one that is `wanted` and not there by its own name: never
+    /// one of the platform's, whose names may have several parts.
+    pub fn by_key<'k>(
+        self,
+        owner: &Owner,
+        wanted: impl IntoIterator<Item = &'k ImageRef>,
+    ) -> HashMap<ImageRef, Image> {
+        let own = self.images.iter().filter_map(|image| Some((image.key()?, image.clone())));
+        let mut images: HashMap<ImageRef, Image> = own.collect();
+        let mut wanted: Vec<&ImageRef> = wanted.into_iter().collect();
+        let taken: HashSet<&ImageRef> = wanted.iter().copied().collect();
+        let mut alike: HashMap<(String, &str), Vec<&Image>> = HashMap::new();
+        let named = |image: &&Image| image.key().is_none_or(|key| !taken.contains(&key));
+        for image in self.images.iter().filter(named) {
+            alike.entry((bare(&image.name), &image.tag)).or_default().push(image);
+        }
+        wanted.retain(|key| *owner != Owner::Platform && !images.contains_key(*key));
+        for key in wanted {
+            let place = (bare(key.name.as_str()), key.tag.as_str());
+            let found = alike.get(&place).map_or(&[][..], Vec::as_slice);
+            let complete = found.iter().find(|image| image.state == ImageState::Complete);
+            let Some(&image) = complete.or(found.first()) else { continue };
+            let mut image = image.clone();
+            if found.len() > 1 {
+                // One of them is it, but nobody can tell which.
+                image = Image { visibility: None, path: None, changed: None, ..image };
+            }
+            if let Some(own) = image.key() {
+                images.remove(&own);
+            }
+            images.insert(key.clone(), image);
+        }
+        images
+    }
+}
+
+/// A name without the owner that a service may write before it, and in one case.
+pub(crate) fn bare(name: &str) -> String {
+    name.rsplit('/').next().unwrap_or_default().to_lowercase()
+}
+
 /// All images of an owner, or those that a search finds. Fails where a page cannot be read, and
 /// where the listing has no end.
 ///
@@ -305,6 +348,37 @@ mod tests {
         assert_eq!(image.visibility, Some(Visibility::Public));
         assert_eq!(image.key().unwrap().to_string(), "a:1");
         assert_eq!(Image { name: "Not Ours".to_owned(), ..image }.key(), None);
+    }
+
+    #[test]
+    fn an_owner_may_stand_before_a_name() {
+        let found = |owner: Owner, rows: &[&str], wanted: &str| {
+            let rows = rows.iter().filter_map(|text| crate::api::answer::image_view(&row(text)));
+            let inventory = Inventory { images: merged(rows.collect(), &owner), whole: true };
+            let wanted: Vec<ImageRef> =
+                wanted.split(' ').map(|wanted| wanted.parse().unwrap()).collect();
+            let mut found: Vec<String> = inventory
+                .by_key(&owner, &wanted)
+                .into_iter()
+                .map(|(key, image)| format!("{key}={}", image.id.unwrap()))
+                .collect();
+            found.sort();
+            found.join(" ")
+        };
+        let team = || Owner::Team("t".to_owned());
+        let (alice, own) = ("r1 alice/a:1 COMPLETED", "r2 a:1 COMPLETED");
+        assert_eq!(found(Owner::Personal, &[alice], "a:1"), "a:1=r1");
+        assert_eq!(found(team(), &["r1 Alice/a:1 COMPLETED"], "a:1"), "a:1=r1");
+        assert_eq!(found(team(), &["r1 prime/x/a:1 COMPLETED"], "a:1 b:1"), "a:1=r1");
+        assert_eq!(found(Owner::Personal, &[alice], "a:2 b:1"), "alice/a:1=r1");
+        // What has the very name is it.
+        assert_eq!(found(Owner::Personal, &[alice, own], "a:1"), "a:1=r2 alice/a:1=r1");
+        assert_eq!(found(Owner::Personal, &[alice, own], "a:1 alice/a:1"), "a:1=r2 alice/a:1=r1");
+        assert_eq!(found(Owner::Personal, &[alice], "a:1 alice/a:1"), "alice/a:1=r1");
+        // A name of the platform's has several parts of its own.
+        assert_eq!(found(Owner::Platform, &[alice], "a:1"), "alice/a:1=r1");
+        let other = "r3 bob/a:1 FAILED";
+        assert_eq!(found(team(), &[other, alice], "a:1"), "a:1=r1 bob/a:1=r3");
     }
 
     /// A service that shows these names, by pages of two; `change` is done before each page.

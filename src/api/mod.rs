@@ -29,6 +29,7 @@ pub use endpoint::Endpoint;
 pub use error::{ApiError, ErrorKind};
 pub use gate::{Gate, Permit};
 pub use images::ImagesPage;
+pub(crate) use inventory::bare;
 pub use inventory::{Image, ImageState, Inventory, inventory};
 pub use look::Listing;
 pub use notice::{Notice, Observer};

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::call::{Answer, Call};
 use super::client::Client;
 use super::error::{ApiError, ErrorKind, is_quota};
+use super::inventory::bare;
 use super::retry::{Repeat, Tries, Verdict};
 use super::wire::{ImageUpdate, UpdateImagesRequest, UpdateSet, UpdateSource, WireOwner};
 use crate::base::limit::Class;
@@ -336,10 +337,7 @@ fn same(named: &UpdateSource, asked: &UpdateSource) -> bool {
 
 /// Whether both may well be the same: a service may write an owner before the name.
 fn alike(named: &UpdateSource, asked: &UpdateSource) -> bool {
-    let last = |source: &UpdateSource| {
-        let name = source.name.as_deref().unwrap_or_default();
-        name.rsplit('/').next().unwrap_or_default().to_lowercase()
-    };
+    let last = |source: &UpdateSource| bare(source.name.as_deref().unwrap_or_default());
     named.tag == asked.tag && last(named) == last(asked)
 }
 

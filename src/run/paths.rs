@@ -20,15 +20,15 @@ pub(super) async fn find(
     units: &[ImageRef],
 ) -> Result<HashMap<ImageRef, String>, ApiError> {
     let names: BTreeSet<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
-    let mut images: Vec<Image> = Vec::new();
+    let mut images: HashMap<ImageRef, Image> = HashMap::new();
     if names.len() > FEW {
-        images = inventory(client, owner, None).await?.images;
+        images = inventory(client, owner, None).await?.by_key(owner, units);
     } else {
         for name in names {
-            images.extend(inventory(client, owner, Some(name)).await?.images);
+            images.extend(inventory(client, owner, Some(name)).await?.by_key(owner, units));
         }
     }
-    let path = |image: Image| Some((image.key()?, image.path?));
+    let path = |(key, image): (ImageRef, Image)| Some((key, image.path?));
     let mut paths: HashMap<ImageRef, String> = images.into_iter().filter_map(path).collect();
     paths.retain(|key, _| units.contains(key));
     Ok(paths)

@@ -13,7 +13,7 @@ use super::paths::Paths;
 use super::poll::{Lost, Poller};
 use super::transfers::Transfers;
 use super::updates::{Changed, Updates};
-use crate::api::{ApiError, BuildView, Client, ErrorKind, Notice, Progress};
+use crate::api::{ApiError, BuildView, Client, ErrorKind, Notice, Progress, bare};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::upstream::SourceRef;
 use crate::context::Tree;
@@ -202,8 +202,7 @@ impl UnitRun {
     fn other_image(&self, view: &BuildView) -> Option<String> {
         let (name, tag) = view.image.as_ref()?;
         // Whether it writes an owner before the name, and in which case, is the service's to choose.
-        let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_lowercase();
-        let same = last(name) == last(self.key.name.as_str()) && *tag == self.key.tag.as_str();
+        let same = bare(name) == bare(self.key.name.as_str()) && *tag == self.key.tag.as_str();
         (!same).then(|| format!("{name}:{tag}"))
     }
 

@@ -76,8 +76,13 @@ struct Listed {
 }
 
 impl Listed {
-    fn of(inventory: Inventory) -> Self {
-        Self { images: remotes(inventory.images), whole: inventory.whole }
+    fn of(inventory: Inventory, owner: &Owner, keys: &[&ImageRef]) -> Self {
+        let whole = inventory.whole;
+        let images = inventory.by_key(owner, keys.iter().copied());
+        Self {
+            images: images.into_iter().map(|(key, image)| (key, remote(image))).collect(),
+            whole,
+        }
     }
 }
 
@@ -88,24 +93,28 @@ async fn of_owner(
     keys: &[&ImageRef],
     few: bool,
 ) -> Result<Option<Listed>, ApiError> {
+    let listed = async |search: Option<&str>| {
+        let inventory = inventory(client, owner, search).await?;
+        Ok::<Listed, ApiError>(Listed::of(inventory, owner, keys))
+    };
     let names: BTreeSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
     if few && names.len() <= SEARCHED {
         let mut all = Listed { whole: true, ..Listed::default() };
         for name in names {
-            let Listed { images, whole } = Listed::of(inventory(client, owner, Some(name)).await?);
+            let Listed { images, whole } = listed(Some(name)).await?;
             all.images.extend(images);
             all.whole &= whole;
         }
         return Ok(Some(all));
     }
-    let mut all = Listed::of(inventory(client, owner, None).await?);
+    let mut all = listed(None).await?;
     if !all.whole {
         return Ok(Some(all));
     }
     let missing: Vec<&ImageRef> =
         keys.iter().copied().filter(|key| !all.images.contains_key(*key)).collect();
     for &key in missing.iter().take(CONFIRMED) {
-        let found = Listed::of(inventory(client, owner, Some(key.name.as_str())).await?);
+        let found = listed(Some(key.name.as_str())).await?;
         if found.images.contains_key(key) {
             return Ok(None);
         }
@@ -114,15 +123,12 @@ async fn of_owner(
     Ok(Some(all))
 }
 
-fn remotes(images: Vec<api::Image>) -> HashMap<ImageRef, Remote> {
-    let remote = |image: api::Image| {
-        let state = match image.state {
-            ImageState::Complete => RemoteState::Complete,
-            ImageState::UnderWay => RemoteState::UnderWay,
-            ImageState::Failed => RemoteState::Failed,
-        };
-        let (visibility, changed) = (image.visibility, image.changed);
-        Some((image.key()?, Remote { state, visibility, changed, path: image.path }))
+fn remote(image: api::Image) -> Remote {
+    let state = match image.state {
+        ImageState::Complete => RemoteState::Complete,
+        ImageState::UnderWay => RemoteState::UnderWay,
+        ImageState::Failed => RemoteState::Failed,
     };
-    images.into_iter().filter_map(remote).collect()
+    let (visibility, changed) = (image.visibility, image.changed);
+    Remote { state, visibility, changed, path: image.path }
 }

@@ -419,6 +419,12 @@ fn a_listing_that_leaves_out_what_is_there_is_not_believed() {
     plan.says("No changes.").says("does not show images that it has");
 }
 
+/// Whether an owner stands before the name is the service's to choose.
+#[test]
+fn an_owner_before_a_name_is_no_other_image() {
+    listed([page(&[row("alice/base"), row("alice/top"), row("lone")], 3)]).says("No changes.");
+}
+
 /// Nor is one that counts more than it shows, or of which not all can be read.
 #[test]
 fn what_a_listing_that_is_not_whole_leaves_out_is_as_it_was() {
