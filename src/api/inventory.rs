@@ -33,6 +33,9 @@ pub struct Image {
     /// When its content changed last, by the service's clock: when it was pushed, else when its build
     /// was completed.
     pub changed: Option<Timestamp>,
+    /// When its build was completed, likewise; or when it failed, or was begun where that is all that
+    /// is known.
+    pub ended: Option<Timestamp>,
     /// The ID of the row that all this is from. It changes with the content.
     pub id: Option<String>,
 }
@@ -92,7 +95,7 @@ impl Inventory {
             let mut image = image.clone();
             if found.len() > 1 {
                 // One of them is it, but nobody can tell which.
-                image = Image { visibility: None, path: None, changed: None, ..image };
+                image = Image { visibility: None, path: None, changed: None, ended: None, ..image };
             }
             if let Some(own) = image.key() {
                 images.remove(&own);
@@ -235,8 +238,10 @@ fn merged(rows: Vec<ImageView>, owner: &Owner) -> Vec<Image> {
 /// stay, and so may one of a build that nobody goes on with (`api.md` §2).
 fn image((name, tag): (String, String), rows: Vec<ImageView>) -> Option<Image> {
     // What is made for virtual machines says nothing of what can be pulled, unless there is nothing
-    // else.
-    let of_containers = rows.iter().any(|row| row.container);
+    // else: but it is made of an image, so that a failure beside it is one of another day.
+    let failed =
+        |row: &ImageView| matches!(row.progress, Progress::Failed(_) | Progress::Cancelled);
+    let of_containers = rows.iter().any(|row| row.container && !failed(row));
     let counted = || rows.iter().filter(|row| row.container || !of_containers);
     let rank = |row: &ImageView| match row.progress {
         Progress::Completed => 2,
@@ -257,13 +262,17 @@ fn image((name, tag): (String, String), rows: Vec<ImageView>) -> Option<Image> {
         Progress::Failed(_) | Progress::Cancelled => ImageState::Failed,
     };
     let complete = state == ImageState::Complete;
+    // Of one for virtual machines beside others, the times are not those of the image.
+    let timely = chosen.container || rows.iter().all(|row| !row.container);
+    let begun = chosen.started.or(chosen.created).filter(|_| state == ImageState::Failed);
     Some(Image {
         name,
         tag,
         state,
         visibility: chosen.visibility.or_else(|| counted().find_map(|row| row.visibility)),
         path: chosen.path.clone().or_else(|| counted().find_map(|row| row.path.clone())),
-        changed: chosen.pushed.or(chosen.completed).filter(|_| complete),
+        changed: chosen.pushed.or(chosen.completed).filter(|_| complete && timely),
+        ended: chosen.completed.or(begun).filter(|_| timely),
         id: chosen.id.clone(),
     })
 }
@@ -321,7 +330,9 @@ mod tests {
             (&["r1 a:1 CANCELLED 05", "r2 a:1 FAILED 04"], &["a:1 Failed r1 -"]),
             // What is for virtual machines is another thing, unless there is nothing else.
             (&["!v a:1 COMPLETED 09", "r1 a:1 COMPLETED 05"], &["a:1 Complete r1 5"]),
-            (&["!v a:1 COMPLETED 09", "r1 a:1 FAILED 05"], &["a:1 Failed r1 -"]),
+            (&["!v a:1 COMPLETED 09", "r1 a:1 FAILED 05"], &["a:1 Complete !v -"]),
+            (&["!v a:1 FAILED 09", "r1 a:1 FAILED 05"], &["a:1 Failed !v -"]),
+            (&["!v a:1 COMPLETED 09", "r1 a:1 BUILDING 05"], &["a:1 UnderWay r1 -"]),
             (&["!v a:1 COMPLETED 09"], &["a:1 Complete !v 9"]),
             (
                 &["r1 a:1 COMPLETED 05", "r2 b:1 BUILDING", "r3 a:2 FAILED", "r1 a:1 COMPLETED 05"],
@@ -348,6 +359,26 @@ mod tests {
         assert_eq!(image.visibility, Some(Visibility::Public));
         assert_eq!(image.key().unwrap().to_string(), "a:1");
         assert_eq!(Image { name: "Not Ours".to_owned(), ..image }.key(), None);
+    }
+
+    #[test]
+    fn an_image_tells_when_its_build_ended() {
+        let ended = |status: &str, fields: &[(&str, &str)]| {
+            let mut row = row(&format!("r1 a:1 {status}"));
+            for (field, minute) in fields {
+                row[*field] = json!(format!("2026-08-01T10:{minute}:00"));
+            }
+            let views = crate::api::answer::image_view(&row).into_iter().collect();
+            let ended = merged(views, &Owner::Personal).remove(0).ended;
+            ended.map(|at| at.as_second() / 60 % 60)
+        };
+        let all = [("completedAt", "03"), ("startedAt", "02"), ("createdAt", "01")];
+        assert_eq!(ended("COMPLETED", &all), Some(3));
+        assert_eq!(ended("COMPLETED", &[("pushedAt", "04"), ("createdAt", "01")]), None);
+        assert_eq!(ended("FAILED", &all), Some(3));
+        assert_eq!(ended("FAILED", &all[1..]), Some(2));
+        assert_eq!(ended("FAILED", &all[2..]), Some(1));
+        assert_eq!(ended("FAILED", &[]), None);
     }
 
     #[test]

@@ -129,6 +129,6 @@ fn remote(image: api::Image) -> Remote {
         ImageState::UnderWay => RemoteState::UnderWay,
         ImageState::Failed => RemoteState::Failed,
     };
-    let (visibility, changed) = (image.visibility, image.changed);
-    Remote { state, visibility, changed, path: image.path }
+    let api::Image { visibility, changed, ended, path, .. } = image;
+    Remote { state, visibility, changed, ended, path }
 }

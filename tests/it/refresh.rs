@@ -147,10 +147,7 @@ fn what_is_a_little_newer_is_our_own() {
         .lines()
         .map(|line| match line.split_once("completed: ") {
             Some((indent, time)) => {
-                format!(
-                    "{indent}completed: \"{}\"",
-                    at(time) - jiff::SignedDuration::from_secs(200)
-                )
+                format!("{indent}completed: \"{}\"", at(time) - jiff::SignedDuration::from_secs(40))
             }
             None => line.to_owned(),
         })
@@ -448,4 +445,35 @@ fn what_a_listing_that_is_not_whole_leaves_out_is_as_it_was() {
         // What is listed is known all the same.
         assert_eq!(plan.shown().contains("has another visibility"), knows, "{plan}");
     }
+}
+
+/// A push may end long after its build, and a failure of another day may be listed for ever.
+#[test]
+fn what_is_listed_of_our_own_build_is_no_other_one() {
+    let with = |name: &str, fields: Value| {
+        let mut row = row(name);
+        row.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        row
+    };
+    let (before, after) = ("2020-01-01T00:00:00", "2099-01-01T00:00:00");
+    let old = json!({ "status": "FAILED", "completedAt": before, "createdAt": before });
+    let plan = listed([page(
+        &[
+            with("base", json!({ "completedAt": before, "pushedAt": after })),
+            with("top", json!({ "artifactType": "VM_SANDBOX", "pushedAt": after })),
+            with("top", old.clone()),
+            with("lone", old),
+        ],
+        3,
+    )]);
+    plan.says("No changes.");
+    let new = json!({ "status": "FAILED", "completedAt": after, "createdAt": before });
+    let plan = listed([page(
+        &[row("base"), with("top", new), with("lone", json!({ "pushedAt": after }))],
+        3,
+    )]);
+    assert_snapshot!(steps(&plan), @"
+    -/+ lone:v1 build somebody else replaced it on 2099-01-01 00:00 UTC
+    + top:v1 build the service does not have it any more
+    ");
 }
