@@ -15,6 +15,9 @@ const CONFIRMED: usize = 5;
 /// Images that are searched for one by one; for more than that, all are listed.
 const SEARCHED: usize = 10;
 
+/// So many images that are gone at once are worth a word.
+const MANY: usize = 3;
+
 /// Asks for the images of everyone who owns one on record; or only for some of them.
 pub(super) async fn images(
     state: &State,
@@ -37,7 +40,12 @@ pub(super) async fn images(
     for (owner, answer) in futures::future::join_all(asked).await {
         match answer {
             Ok(Some(Listed { images, whole })) => {
-                if !whole {
+                let keys = owned.get(owner).map(Vec::as_slice).unwrap_or_default();
+                if whole {
+                    if let Some(words) = alarm(keys, &images) {
+                        note(facts, words);
+                    }
+                } else {
                     let why = "the service's listing does not show all images that it counts";
                     note(facts, format!("{why}; of {}, those missing {AS_BEFORE}", whose(owner)));
                     facts.partly.insert(owner.clone());
@@ -51,6 +59,19 @@ pub(super) async fn images(
             Err(error) => note(facts, format!("{error}; {}", believed(owner))),
         }
     }
+}
+
+/// What to say where so many images are gone that it may be the service, or who asks it, that is not
+/// what it was.
+fn alarm(keys: &[&ImageRef], images: &HashMap<ImageRef, Remote>) -> Option<String> {
+    let missing = keys.iter().filter(|key| !images.contains_key(**key)).count();
+    (missing >= MANY && missing > keys.len() / 2).then(|| {
+        format!(
+            "{missing} of {} images on record are not in the service's listing: if that cannot be, \
+             do not apply; --refresh=false goes by the lockfile",
+            keys.len()
+        )
+    })
 }
 
 /// What is made of not knowing.

@@ -477,3 +477,15 @@ fn what_is_listed_of_our_own_build_is_no_other_one() {
     + top:v1 build the service does not have it any more
     ");
 }
+
+/// That most of what there was is gone may well be so, but whoever applies should have been told.
+#[test]
+fn many_images_that_are_gone_are_told_loudly() {
+    let plan = listed([page(&[], 0)]);
+    assert_eq!(plan.steps().len(), 3, "{plan}");
+    plan.says(
+        "note: 3 of 3 images on record are not in the service's listing: if that cannot be, do not \
+         apply; --refresh=false goes by the lockfile",
+    );
+    listed([page(&[row("base")], 1)]).never_says("if that cannot be");
+}
