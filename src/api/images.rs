@@ -83,7 +83,7 @@ impl Client {
     ///
     /// It may be sent again as it is. An image that the service does not know is a success, on the
     /// first try as well: an answer may have been lost in an earlier run, and what was wanted, that
-    /// there is no such image, is so.
+    /// there is no such image, is so. That there is no such endpoint says nothing of the image.
     pub async fn delete(
         &self,
         owner: &Owner,
@@ -100,7 +100,7 @@ impl Client {
         let mut tries = Tries::new(Repeat::Safe);
         let read = |answer: &Answer<'_>| answer.not_html();
         match self.call(&call, &mut tries, None, read).await {
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind == ErrorKind::NotFound && !error.is_of_endpoint() => Ok(()),
             other => other,
         }
     }
@@ -200,6 +200,17 @@ mod tests {
             client.delete(&team(), &"ns/app:v1".parse().unwrap(), &stop).await.unwrap();
             assert_eq!(fake.lines(), vec!["DELETE /images/ns/app/v1?teamId=t%26x%3D1"; requests]);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_cannot_delete_has_deleted_nothing() {
+        let fake = Fake::script([Reply::detail(404, "Not Found")]);
+        let client = fake.client(Gate::new(&[]));
+        let (stop, image) = (CancellationToken::new(), "app:v1".parse().unwrap());
+        let error = client.delete(&Owner::Personal, &image, &stop).await.unwrap_err();
+        assert_eq!(error.to_string(), "cannot delete the image (HTTP 404): Not Found");
+        assert!(error.help().unwrap().contains("has no such endpoint"));
+        assert!(!error.stops_run());
     }
 
     #[tokio::test(start_paused = true)]

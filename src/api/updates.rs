@@ -267,7 +267,7 @@ fn is_worth_a_look(error: &ApiError) -> bool {
 fn is_of_one(error: &ApiError) -> bool {
     match error.status {
         Some(400 | 409 | 413 | 422) => true,
-        Some(404) => error.kind == ErrorKind::NotFound && error.message != "Not Found",
+        Some(404) => error.kind == ErrorKind::NotFound && !error.is_of_endpoint(),
         _ => false,
     }
 }

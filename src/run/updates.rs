@@ -221,6 +221,9 @@ mod tests {
             let failure = why(&ApiError::new("update the image", kind, "no"));
             assert!(!failure.stops_run && failure.help.is_some(), "{kind:?}");
         }
+        let body = br#"{"detail": "Not Found"}"#;
+        let none = why(&ApiError::from_answer("update the image", 404, None, body, "key-123"));
+        assert!(none.help.unwrap().contains("this service has no such endpoint"));
         assert!(why(&ApiError::new("update the image", ErrorKind::Unauthorized, "no")).stops_run);
         assert!(why(&ApiError::new("update the image", ErrorKind::Stopped, "no")).not_begun);
     }
