@@ -130,6 +130,12 @@ impl ApiError {
         }
     }
 
+    /// Whether it is the endpoint that is not there, and not what was asked for: the API says so in
+    /// the words of its framework.
+    pub(super) fn is_of_endpoint(&self) -> bool {
+        self.kind == ErrorKind::NotFound && self.status == Some(404) && self.message == "Not Found"
+    }
+
     /// Whether the same request may well succeed later, whatever it is for: it is the service or
     /// the way to it that is in trouble.
     pub fn is_passing(&self) -> bool {
@@ -201,6 +207,10 @@ impl ApiError {
             ),
             ErrorKind::Rate => Some("lower the budget of these requests with --limit"),
             ErrorKind::Server => Some("the service is in trouble: try again later"),
+            ErrorKind::NotFound if self.is_of_endpoint() => Some(
+                "this service has no such endpoint: see that PRIME_API_BASE_URL is right, or do it \
+                 by other means",
+            ),
             ErrorKind::NotFound | ErrorKind::Rejected | ErrorKind::Stopped => None,
         }
     }

@@ -1,7 +1,5 @@
 //! The images that the service has: lists them by pages, and deletes one.
 
-use std::collections::HashSet;
-
 use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::Value;
@@ -11,6 +9,7 @@ use super::answer::{self, ImageView, Progress};
 use super::call::{Answer, Call};
 use super::client::{Client, next, total};
 use super::error::{ApiError, DELETE, ErrorKind};
+use super::inventory::Seen;
 use super::retry::{Repeat, Tries};
 use crate::base::limit::Class;
 use crate::base::name::{ImageRef, Owner};
@@ -24,6 +23,10 @@ pub(super) const IMAGES_PER_PAGE: u64 = 250;
 pub struct ImagesPage {
     /// The rows that could be read, in the service's order.
     pub rows: Vec<ImageView>,
+    /// How many rows could not be read. Each may be of an image of its own.
+    pub unread: usize,
+    /// How many images are on it at most, where the service says.
+    pub limit: Option<u64>,
     /// How many images there are in all, where the service says.
     pub total: Option<u64>,
     /// Where the next page begins; none where this is the last.
@@ -54,12 +57,15 @@ impl Client {
             let rows = rows.ok_or_else(|| answer.odd("the answer has no `data`"))?;
             let views: Vec<ImageView> = rows.iter().filter_map(|row| self.row(row)).collect();
             let unread = rows.len() - views.len();
-            let images: HashSet<_> = views.iter().map(|view| (&view.name, &view.tag)).collect();
-            // A row that cannot be read may be of an image of its own.
-            let images = (images.len() + unread) as u64;
+            let images = (Seen::of(&views).images() + unread) as u64;
+            let granted = value.get("limit").and_then(Value::as_u64).filter(|limit| *limit > 0);
+            // Where it does not say what it granted, that is what is there: to go on by what was
+            // asked for would leave images out. Only a page without any is surely the last then.
+            let step = if granted.is_some() { limit } else { images.min(limit) };
             let total = total(&value);
-            let next = next(offset, images, (limit, value.get("limit")), total);
-            Ok(ImagesPage { rows: views, total, next, now: answer.now })
+            let next = next(offset, images, (step, value.get("limit")), total);
+            let next = next.filter(|_| images > 0);
+            Ok(ImagesPage { rows: views, unread, limit: granted, total, next, now: answer.now })
         };
         self.call(&call, &mut tries, None, read).await
     }
@@ -77,7 +83,7 @@ impl Client {
     ///
     /// It may be sent again as it is. An image that the service does not know is a success, on the
     /// first try as well: an answer may have been lost in an earlier run, and what was wanted, that
-    /// there is no such image, is so.
+    /// there is no such image, is so. That there is no such endpoint says nothing of the image.
     pub async fn delete(
         &self,
         owner: &Owner,
@@ -94,7 +100,7 @@ impl Client {
         let mut tries = Tries::new(Repeat::Safe);
         let read = |answer: &Answer<'_>| answer.not_html();
         match self.call(&call, &mut tries, None, read).await {
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind == ErrorKind::NotFound && !error.is_of_endpoint() => Ok(()),
             other => other,
         }
     }
@@ -146,6 +152,11 @@ mod tests {
             // Two images and one that cannot be read are a page of two, and more.
             (json!({}), Some(6)),
             (json!({ "limit": 250 }), None),
+            // It does not say how many it granted.
+            (json!({ "limit": null, "total_count": 9 }), Some(7)),
+            (json!({ "limit": null, "total_count": 7 }), None),
+            (json!({ "limit": null }), Some(7)),
+            (json!({ "limit": 0, "data": [] }), None),
             (json!({ "data": [], "total_count": 9 }), None),
         ] {
             let fake = Fake::script([page(extra.clone())]);
@@ -189,6 +200,17 @@ mod tests {
             client.delete(&team(), &"ns/app:v1".parse().unwrap(), &stop).await.unwrap();
             assert_eq!(fake.lines(), vec!["DELETE /images/ns/app/v1?teamId=t%26x%3D1"; requests]);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_cannot_delete_has_deleted_nothing() {
+        let fake = Fake::script([Reply::detail(404, "Not Found")]);
+        let client = fake.client(Gate::new(&[]));
+        let (stop, image) = (CancellationToken::new(), "app:v1".parse().unwrap());
+        let error = client.delete(&Owner::Personal, &image, &stop).await.unwrap_err();
+        assert_eq!(error.to_string(), "cannot delete the image (HTTP 404): Not Found");
+        assert!(error.help().unwrap().contains("has no such endpoint"));
+        assert!(!error.stops_run());
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::call::{Answer, Call};
 use super::client::Client;
 use super::error::{ApiError, ErrorKind, is_quota};
+use super::inventory::bare;
 use super::retry::{Repeat, Tries, Verdict};
 use super::wire::{ImageUpdate, UpdateImagesRequest, UpdateSet, UpdateSource, WireOwner};
 use crate::base::limit::Class;
@@ -266,7 +267,7 @@ fn is_worth_a_look(error: &ApiError) -> bool {
 fn is_of_one(error: &ApiError) -> bool {
     match error.status {
         Some(400 | 409 | 413 | 422) => true,
-        Some(404) => error.kind == ErrorKind::NotFound && error.message != "Not Found",
+        Some(404) => error.kind == ErrorKind::NotFound && !error.is_of_endpoint(),
         _ => false,
     }
 }
@@ -336,10 +337,7 @@ fn same(named: &UpdateSource, asked: &UpdateSource) -> bool {
 
 /// Whether both may well be the same: a service may write an owner before the name.
 fn alike(named: &UpdateSource, asked: &UpdateSource) -> bool {
-    let last = |source: &UpdateSource| {
-        let name = source.name.as_deref().unwrap_or_default();
-        name.rsplit('/').next().unwrap_or_default().to_lowercase()
-    };
+    let last = |source: &UpdateSource| bare(source.name.as_deref().unwrap_or_default());
     named.tag == asked.tag && last(named) == last(asked)
 }
 

@@ -126,9 +126,8 @@ fn named(workspace: &Workspace, image: &str) -> Result<UnitId, Failure> {
 
 /// The image in the service, if it can be pulled.
 async fn find(client: &Client, owner: &Owner, remote: &ImageRef) -> Result<Image, Failure> {
-    let images = inventory(client, owner, Some(remote.name.as_str())).await?;
-    let image = images.into_iter().find(|image| image.key().as_ref() == Some(remote));
-    match image {
+    let inventory = inventory(client, owner, Some(remote.name.as_str())).await?;
+    match inventory.by_key(owner, [remote]).remove(remote) {
         Some(image) if image.state == ImageState::Complete => Ok(image),
         Some(_) => {
             let help = "wait until it is complete, or let `imgplan apply` make it";

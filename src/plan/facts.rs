@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::pins::pin_key;
 use crate::base::digest::Digest;
@@ -29,6 +29,8 @@ pub struct Facts {
     pub submissions: HashMap<ImageRef, Option<Found>>,
     /// The images of each owner that the service was asked about.
     pub images: HashMap<Owner, HashMap<ImageRef, Remote>>,
+    /// Those of them that it did not show all images of: of one that is missing nothing is known.
+    pub partly: HashSet<Owner>,
     /// The units on record that it was asked about, where not about all: of others nothing is known.
     pub only: Option<HashSet<ImageRef>>,
     /// What public references stand for now, where registries were asked; these win over the pins of
@@ -78,6 +80,8 @@ pub struct Remote {
     pub visibility: Option<Visibility>,
     /// When what is there now came to be there.
     pub changed: Option<Timestamp>,
+    /// When the build ended that it is of, or that failed, where the service says.
+    pub ended: Option<Timestamp>,
     /// Where it is.
     pub path: Option<String>,
 }
@@ -102,9 +106,12 @@ pub enum Drift {
     Replaced,
 }
 
-/// How much later than our own build an image must have changed to be another one: the time is
-/// that of the push, or of another clock.
-const SLACK: Duration = Duration::from_secs(300);
+/// How much later than our own build another one must have ended.
+const SLACK: SignedDuration = SignedDuration::from_mins(1);
+
+/// The same where the service says only when the image was pushed: that may take long after a build
+/// ended.
+const PUSH_SLACK: SignedDuration = SignedDuration::from_mins(15);
 
 /// A build that was found by its name and tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,24 +123,29 @@ pub struct Found {
 }
 
 impl Facts {
-    /// The image of a unit as the service lists it; the outer `None` where it was not asked.
+    /// The image of a unit as the service lists it; the outer `None` where it was not asked, or did
+    /// not show all.
     pub fn remote(&self, owner: &Owner, unit: &ImageRef) -> Option<Option<&Remote>> {
         let asked = self.only.as_ref().is_none_or(|only| only.contains(unit));
-        Some(self.images.get(owner).filter(|_| asked)?.get(unit))
+        let image = self.images.get(owner).filter(|_| asked)?.get(unit);
+        (image.is_some() || !self.partly.contains(owner)).then_some(image)
     }
 
     /// What became of an image since it was built, where that is known and not as it should be.
     pub fn drift(&self, unit: &ImageRef, built: &Built) -> Option<Drift> {
-        match self.remote(&built.owner, unit)? {
-            None | Some(Remote { state: RemoteState::Failed, .. }) => Some(Drift::Gone),
+        let Some(remote) = self.remote(&built.owner, unit)? else { return Some(Drift::Gone) };
+        let (at, slack, drift) = match remote.state {
             // What is being made may be a new one over it, of which the old is still there.
-            Some(Remote { state: RemoteState::UnderWay, .. }) => None,
-            Some(remote) => {
-                let (changed, completed) = (remote.changed?, built.completed?);
-                let later = changed.duration_since(completed);
-                (later > jiff::SignedDuration::try_from(SLACK).ok()?).then_some(Drift::Replaced)
+            RemoteState::UnderWay => return None,
+            // A failure from before our build may stay in the listing (`api.md` §2).
+            RemoteState::Failed => (remote.ended, SignedDuration::ZERO, Drift::Gone),
+            // Every build has an end of its own; a push of ours is no other image.
+            RemoteState::Complete if remote.ended.is_some() => {
+                (remote.ended, SLACK, Drift::Replaced)
             }
-        }
+            RemoteState::Complete => (remote.changed, PUSH_SLACK, Drift::Replaced),
+        };
+        (at?.duration_since(built.completed?) > slack).then_some(drift)
     }
 
     /// Who may pull an image now: as the service says, else as is on record.
@@ -154,5 +166,60 @@ impl Facts {
     /// The context of a unit.
     pub fn context(&self, unit: UnitId) -> Option<&Context> {
         self.contexts.get(unit.0)?.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Inputs;
+
+    #[test]
+    fn drift_is_told_by_the_end_of_a_build() {
+        use RemoteState::{Complete, Failed, UnderWay};
+        let completed: Timestamp = "2026-08-01T10:00:00Z".parse().unwrap();
+        let unit: ImageRef = "a:1".parse().unwrap();
+        let built = Built {
+            fingerprint: Inputs::default().fingerprint(),
+            inputs: Inputs::default(),
+            build: BuildId::new("b-1").unwrap(),
+            path: String::new(),
+            owner: Owner::Personal,
+            visibility: Visibility::Private,
+            completed: Some(completed),
+        };
+        let at = |seconds: Option<i64>| {
+            seconds.map(|seconds| completed + SignedDuration::from_secs(seconds))
+        };
+        let (gone, replaced) = (Some(Drift::Gone), Some(Drift::Replaced));
+        for (state, ended, changed, expected) in [
+            (Complete, None, None, None),
+            // It says when its build ended: a push takes as long as it takes.
+            (Complete, Some(0), Some(36_000), None),
+            (Complete, Some(60), Some(60), None),
+            (Complete, Some(61), Some(61), replaced),
+            (Complete, Some(-36_000), Some(36_000), None),
+            (Complete, None, Some(900), None),
+            (Complete, None, Some(901), replaced),
+            (UnderWay, Some(36_000), None, None),
+            // A failure of hours ago is not that of our image.
+            (Failed, Some(-36_000), None, None),
+            (Failed, None, None, None),
+            (Failed, Some(1), None, gone),
+        ] {
+            let (ended, changed) = (at(ended), at(changed));
+            let remote = Remote { state, visibility: None, changed, ended, path: None };
+            let images = [(unit.clone(), remote)].into();
+            let facts = Facts { images: [(Owner::Personal, images)].into(), ..Facts::default() };
+            assert_eq!(facts.drift(&unit, &built), expected, "{state:?} {ended:?} {changed:?}");
+            // Without an end of ours there is nothing to go by.
+            let endless = Built { completed: None, ..built.clone() };
+            assert_eq!(facts.drift(&unit, &endless), None);
+        }
+        let images = HashMap::from([(Owner::Personal, HashMap::new())]);
+        let facts = Facts { images, ..Facts::default() };
+        assert_eq!(facts.drift(&unit, &built), gone);
+        let facts = Facts { partly: [Owner::Personal].into(), ..facts };
+        assert_eq!(facts.drift(&unit, &built), None);
     }
 }

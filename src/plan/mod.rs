@@ -182,6 +182,13 @@ pub struct Change {
     pub owner: Option<Owner>,
 }
 
+impl Change {
+    /// Whether the image is elsewhere after it.
+    pub fn moves(&self) -> bool {
+        self.from.is_some() || self.owner.is_some()
+    }
+}
+
 impl Step {
     /// The word for the action, as the plan and the events write it.
     pub fn verb(&self) -> &'static str {

@@ -685,8 +685,13 @@ fn nothing_to_do_says_with_what_was_compared() {
     let mut world = World::default();
     world.unit("api:v1");
     insta::assert_snapshot!(world.at(120), @"No changes. The only unit is as the manifest says. Compared with the lockfile and the service's pending builds.");
-    let remote =
-        Remote { state: RemoteState::Complete, visibility: None, changed: None, path: None };
+    let remote = Remote {
+        state: RemoteState::Complete,
+        visibility: None,
+        changed: None,
+        ended: None,
+        path: None,
+    };
     let images = (0..250).map(|index| (key(&format!("i-{index}:1")), remote.clone()));
     world.facts.images = [(Owner::Personal, images.collect::<HashMap<_, _>>())].into();
     world.plan.drift = 1;

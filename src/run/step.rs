@@ -13,7 +13,7 @@ use super::paths::Paths;
 use super::poll::{Lost, Poller};
 use super::transfers::Transfers;
 use super::updates::{Changed, Updates};
-use crate::api::{ApiError, BuildView, Client, ErrorKind, Notice, Progress};
+use crate::api::{ApiError, BuildView, Client, ErrorKind, Notice, Progress, bare};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::upstream::SourceRef;
 use crate::context::Tree;
@@ -129,8 +129,8 @@ pub(super) async fn run(job: Job, links: Links) -> Result<Done, StepFailure> {
             before.phase(Phase::Building, Some(&build));
             let done = before.wait(&build, timeout).await?;
             let Some(change) = then else { return Ok(done) };
-            let Done { path, .. } = unit.update(&change).await?;
-            Ok(Done { path: path.or(done.path), ..done })
+            unit.update(&change).await?;
+            Ok(Done { path: done.path.filter(|_| !change.moves()), ..done })
         }
         Work::Update(change) => unit.update(&change).await,
         Work::Remove { owner, after } => unit.remove(&owner, after.as_ref()).await,
@@ -202,8 +202,7 @@ impl UnitRun {
     fn other_image(&self, view: &BuildView) -> Option<String> {
         let (name, tag) = view.image.as_ref()?;
         // Whether it writes an owner before the name, and in which case, is the service's to choose.
-        let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_lowercase();
-        let same = last(name) == last(self.key.name.as_str()) && *tag == self.key.tag.as_str();
+        let same = bare(name) == bare(self.key.name.as_str()) && *tag == self.key.tag.as_str();
         (!same).then(|| format!("{name}:{tag}"))
     }
 
@@ -251,19 +250,23 @@ impl UnitRun {
         }
     }
 
-    /// Changes the image without a build. What it was called before is what the record is of.
+    /// Changes the image without a build. What it was called before is what the record is of. Where
+    /// it is then is looked up when somebody needs it.
     async fn update(&self, change: &Change) -> Result<Done, StepFailure> {
         self.phase(Phase::Update, None);
-        let Changed { visibility, path } = self.links.updates.ask(&self.key, change).await?;
+        let Changed { visibility } = self.links.updates.ask(&self.key, change).await?;
+        if change.moves() {
+            self.links.paths.has_moved(change.owner.as_ref().unwrap_or(&change.of), &self.key);
+        }
         self.record(Record::Updated {
             unit: change.from.clone().unwrap_or_else(|| self.key.clone()),
             to: change.from.is_some().then(|| self.key.clone()),
             visibility: visibility.or(change.visibility),
             owner: change.owner.clone(),
-            path: path.clone(),
+            path: None,
         })
         .await?;
-        Ok(Done { build: None, path })
+        Ok(Done { build: None, path: None })
     }
 
     /// Deletes the image, once nothing makes it anew.

@@ -1,7 +1,6 @@
 //! Changes images without building them: what waits goes together with one request, each answered
 //! for itself.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,6 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::dispatch::StepFailure;
-use super::paths;
 use super::step::{api_failure, failure, wire_visibility};
 use crate::api::wire::{ImageUpdate, UpdateSet, UpdateSource, WireOwner};
 use crate::api::{ApiError, Client, ErrorKind, UPDATES_PER_REQUEST, Updated};
@@ -22,9 +20,6 @@ const GATHER: Duration = Duration::from_millis(20);
 /// Requests at once. While these are on their way, or wait for their turn, others gather.
 const AT_ONCE: usize = 4;
 
-/// Tries at looking where images are that were renamed or moved.
-const LOOKS: u32 = 3;
-
 /// Takes what is asked for, from any step.
 #[derive(Clone)]
 pub(super) struct Updates {
@@ -36,8 +31,6 @@ pub(super) struct Updates {
 pub(super) struct Changed {
     /// Who can pull it, where that is known.
     pub(super) visibility: Option<Visibility>,
-    /// Where it is, where it was moved or renamed and the service says so.
-    pub(super) path: Option<String>,
 }
 
 type Answer = Result<Changed, StepFailure>;
@@ -102,39 +95,13 @@ async fn carry(client: &Client, stopping: &CancellationToken, batch: Vec<Ask>) {
     let updates: Vec<ImageUpdate> =
         batch.iter().map(|ask| update(&ask.unit, &ask.change)).collect();
     let results = client.update_all(&updates, stopping).await;
-    let mut moved: HashMap<Owner, Vec<ImageRef>> = HashMap::new();
-    for (ask, _) in batch.iter().zip(&results).filter(|(ask, result)| ask.moves() && result.is_ok())
-    {
-        moved.entry(ask.owner().clone()).or_default().push(ask.unit.clone());
-    }
-    let mut found: HashMap<Owner, HashMap<ImageRef, String>> = HashMap::new();
-    for (owner, units) in moved {
-        // What was changed should soon be on record, and a path that nobody told is looked for again
-        // when it is needed.
-        let client = client.trying(LOOKS.min(client.most_tries()));
-        let paths = paths::find(&client, &owner, &units).await.unwrap_or_default();
-        found.insert(owner, paths);
-    }
     for (ask, result) in batch.into_iter().zip(results) {
-        let path = found.get_mut(ask.owner()).and_then(|paths| paths.remove(&ask.unit));
         let answer = match result {
-            Ok(Updated { visibility }) => Ok(Changed { visibility, path }),
+            Ok(Updated { visibility }) => Ok(Changed { visibility }),
             Err(error) => Err(why(&error)),
         };
         // Whoever asked may have left; the next plan asks again.
         let _ = ask.reply.send(answer);
-    }
-}
-
-impl Ask {
-    /// Whose the image is after it.
-    fn owner(&self) -> &Owner {
-        self.change.owner.as_ref().unwrap_or(&self.change.of)
-    }
-
-    /// Whether the image is elsewhere after it.
-    fn moves(&self) -> bool {
-        self.change.owner.is_some() || self.change.from.is_some()
     }
 }
 
@@ -221,6 +188,9 @@ mod tests {
             let failure = why(&ApiError::new("update the image", kind, "no"));
             assert!(!failure.stops_run && failure.help.is_some(), "{kind:?}");
         }
+        let body = br#"{"detail": "Not Found"}"#;
+        let none = why(&ApiError::from_answer("update the image", 404, None, body, "key-123"));
+        assert!(none.help.unwrap().contains("this service has no such endpoint"));
         assert!(why(&ApiError::new("update the image", ErrorKind::Unauthorized, "no")).stops_run);
         assert!(why(&ApiError::new("update the image", ErrorKind::Stopped, "no")).not_begun);
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::note;
-use crate::api::{self, ApiError, Client, ImageState, inventory};
+use crate::api::{self, ApiError, Client, ImageState, Inventory, inventory};
 use crate::base::name::{ImageRef, Owner};
 use crate::plan::Facts;
 use crate::plan::facts::{Remote, RemoteState};
@@ -14,6 +14,9 @@ const CONFIRMED: usize = 5;
 
 /// Images that are searched for one by one; for more than that, all are listed.
 const SEARCHED: usize = 10;
+
+/// So many images that are gone at once are worth a word.
+const MANY: usize = 3;
 
 /// Asks for the images of everyone who owns one on record; or only for some of them.
 pub(super) async fn images(
@@ -36,7 +39,17 @@ pub(super) async fn images(
         owned.iter().map(async |(owner, keys)| (*owner, of_owner(client, owner, keys, few).await));
     for (owner, answer) in futures::future::join_all(asked).await {
         match answer {
-            Ok(Some(images)) => {
+            Ok(Some(Listed { images, whole })) => {
+                let keys = owned.get(owner).map(Vec::as_slice).unwrap_or_default();
+                if whole {
+                    if let Some(words) = alarm(keys, &images) {
+                        note(facts, words);
+                    }
+                } else {
+                    let why = "the service's listing does not show all images that it counts";
+                    note(facts, format!("{why}; of {}, those missing {AS_BEFORE}", whose(owner)));
+                    facts.partly.insert(owner.clone());
+                }
                 facts.images.insert(owner.clone(), images);
             }
             Ok(None) => {
@@ -48,14 +61,50 @@ pub(super) async fn images(
     }
 }
 
+/// What to say where so many images are gone that it may be the service, or who asks it, that is not
+/// what it was.
+fn alarm(keys: &[&ImageRef], images: &HashMap<ImageRef, Remote>) -> Option<String> {
+    let missing = keys.iter().filter(|key| !images.contains_key(**key)).count();
+    (missing >= MANY && missing > keys.len() / 2).then(|| {
+        format!(
+            "{missing} of {} images on record are not in the service's listing: if that cannot be, \
+             do not apply; --refresh=false goes by the lockfile",
+            keys.len()
+        )
+    })
+}
+
 /// What is made of not knowing.
+const AS_BEFORE: &str = "are taken to be as the lockfile says";
+
 fn believed(owner: &Owner) -> String {
-    let whose = match owner {
+    format!("{} {AS_BEFORE}", whose(owner))
+}
+
+fn whose(owner: &Owner) -> String {
+    match owner {
         Owner::Personal => "the personal images".to_owned(),
         Owner::Team(_) => format!("the images of {owner}"),
         Owner::Platform => "the platform's images".to_owned(),
-    };
-    format!("{whose} are taken to be as the lockfile says")
+    }
+}
+
+/// What the service shows of an owner.
+#[derive(Default)]
+struct Listed {
+    images: HashMap<ImageRef, Remote>,
+    whole: bool,
+}
+
+impl Listed {
+    fn of(inventory: Inventory, owner: &Owner, keys: &[&ImageRef]) -> Self {
+        let whole = inventory.whole;
+        let images = inventory.by_key(owner, keys.iter().copied());
+        Self {
+            images: images.into_iter().map(|(key, image)| (key, remote(image))).collect(),
+            whole,
+        }
+    }
 }
 
 /// The images of an owner; `None` where the listing leaves out what is there.
@@ -64,34 +113,43 @@ async fn of_owner(
     owner: &Owner,
     keys: &[&ImageRef],
     few: bool,
-) -> Result<Option<HashMap<ImageRef, Remote>>, ApiError> {
+) -> Result<Option<Listed>, ApiError> {
+    let listed = async |search: Option<&str>| {
+        let inventory = inventory(client, owner, search).await?;
+        Ok::<Listed, ApiError>(Listed::of(inventory, owner, keys))
+    };
     let names: BTreeSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
     if few && names.len() <= SEARCHED {
-        let mut images = HashMap::new();
+        let mut all = Listed { whole: true, ..Listed::default() };
         for name in names {
-            images.extend(remotes(inventory(client, owner, Some(name)).await?));
+            let Listed { images, whole } = listed(Some(name)).await?;
+            all.images.extend(images);
+            all.whole &= whole;
         }
-        return Ok(Some(images));
+        return Ok(Some(all));
     }
-    let images = remotes(inventory(client, owner, None).await?);
-    for &key in keys.iter().filter(|key| !images.contains_key(**key)).take(CONFIRMED) {
-        let found = remotes(inventory(client, owner, Some(key.name.as_str())).await?);
-        if found.contains_key(key) {
+    let mut all = listed(None).await?;
+    if !all.whole {
+        return Ok(Some(all));
+    }
+    let missing: Vec<&ImageRef> =
+        keys.iter().copied().filter(|key| !all.images.contains_key(*key)).collect();
+    for &key in missing.iter().take(CONFIRMED) {
+        let found = listed(Some(key.name.as_str())).await?;
+        if found.images.contains_key(key) {
             return Ok(None);
         }
+        all.whole &= found.whole;
     }
-    Ok(Some(images))
+    Ok(Some(all))
 }
 
-fn remotes(images: Vec<api::Image>) -> HashMap<ImageRef, Remote> {
-    let remote = |image: api::Image| {
-        let state = match image.state {
-            ImageState::Complete => RemoteState::Complete,
-            ImageState::UnderWay => RemoteState::UnderWay,
-            ImageState::Failed => RemoteState::Failed,
-        };
-        let (visibility, changed) = (image.visibility, image.changed);
-        Some((image.key()?, Remote { state, visibility, changed, path: image.path }))
+fn remote(image: api::Image) -> Remote {
+    let state = match image.state {
+        ImageState::Complete => RemoteState::Complete,
+        ImageState::UnderWay => RemoteState::UnderWay,
+        ImageState::Failed => RemoteState::Failed,
     };
-    images.into_iter().filter_map(remote).collect()
+    let api::Image { visibility, changed, ended, path, .. } = image;
+    Remote { state, visibility, changed, ended, path }
 }

@@ -147,10 +147,7 @@ fn what_is_a_little_newer_is_our_own() {
         .lines()
         .map(|line| match line.split_once("completed: ") {
             Some((indent, time)) => {
-                format!(
-                    "{indent}completed: \"{}\"",
-                    at(time) - jiff::SignedDuration::from_secs(200)
-                )
+                format!("{indent}completed: \"{}\"", at(time) - jiff::SignedDuration::from_secs(40))
             }
             None => line.to_owned(),
         })
@@ -387,27 +384,108 @@ fn what_our_own_build_replaced_is_not_blamed_on_others() {
     env.ok(["plan", "--refresh-only"]).says("2 images differ");
 }
 
-/// A listing that leaves out what is there is no reason to build all of it.
-#[test]
-fn a_listing_that_leaves_out_what_is_there_is_not_believed() {
+/// What a plan says of three images on record where the service lists only these, page by page.
+fn listed(pages: impl IntoIterator<Item = Value>) -> Output {
     let env = three();
     let scripted = Scripted::start();
-    let row = |name: &str| {
-        json!({ "imageName": name, "imageTag": "v1", "status": "COMPLETED", "ownerType": "personal",
-            "visibility": "PRIVATE", "fullImagePath": format!("prime/local/{name}:v1") })
-    };
-    let page = |rows: Vec<Value>| {
-        let count = rows.len();
-        Answer::json(200, &json!({ "data": rows, "total_count": count, "offset": 0, "limit": 250 }))
-    };
-    // Of three, only one is listed; the next that is looked for is there all the same.
-    scripted.on("GET", "/images", [page(vec![row("base")]), page(vec![row("lone")])]);
+    let pages: Vec<Answer> = pages.into_iter().map(|page| Answer::json(200, &page)).collect();
+    scripted.on("GET", "/images", pages);
     let other = TestEnv::at(scripted.url());
     for file in ["imgplan.yaml", "base/Dockerfile", "top/Dockerfile", "lone/Dockerfile"] {
         other.write(file, env.read(file));
     }
     let lockfile = env.read("imgplan.lock").replace(&env.server().url(), scripted.url());
     other.write("imgplan.lock", lockfile);
-    let plan = other.ok(["plan"]);
+    other.ok(["plan"])
+}
+
+fn row(name: &str) -> Value {
+    json!({ "imageName": name, "imageTag": "v1", "status": "COMPLETED", "ownerType": "personal",
+        "visibility": "PRIVATE", "fullImagePath": format!("prime/local/{name}:v1") })
+}
+
+fn page(rows: &[Value], total: usize) -> Value {
+    json!({ "data": rows, "total_count": total, "offset": 0, "limit": 250 })
+}
+
+/// A listing that leaves out what is there is no reason to build all of it.
+#[test]
+fn a_listing_that_leaves_out_what_is_there_is_not_believed() {
+    // Of three, only one is listed; the next that is looked for is there all the same.
+    let plan = listed([page(&[row("base")], 1), page(&[row("lone")], 1)]);
     plan.says("No changes.").says("does not show images that it has");
+}
+
+/// Whether an owner stands before the name is the service's to choose.
+#[test]
+fn an_owner_before_a_name_is_no_other_image() {
+    listed([page(&[row("alice/base"), row("alice/top"), row("lone")], 3)]).says("No changes.");
+}
+
+/// Nor is one that counts more than it shows, or of which not all can be read.
+#[test]
+fn what_a_listing_that_is_not_whole_leaves_out_is_as_it_was() {
+    let mut bare = row("top");
+    bare["status"] = Value::Null;
+    let mut public = row("base");
+    public["visibility"] = json!("PUBLIC");
+    for page in [
+        page(&[], 3),
+        page(&[row("base")], 3),
+        page(&[row("base"), bare], 2),
+        page(&[public], 3),
+        json!({ "data": [row("base")], "limit": 1 }),
+    ] {
+        let knows = page.to_string().contains("PUBLIC");
+        let plan = listed([page]);
+        plan.says("No changes.").says(
+            "note: the service's listing does not show all images that it counts; of the personal \
+             images, those missing are taken to be as the lockfile says",
+        );
+        // What is listed is known all the same.
+        assert_eq!(plan.shown().contains("has another visibility"), knows, "{plan}");
+    }
+}
+
+/// A push may end long after its build, and a failure of another day may be listed for ever.
+#[test]
+fn what_is_listed_of_our_own_build_is_no_other_one() {
+    let with = |name: &str, fields: Value| {
+        let mut row = row(name);
+        row.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        row
+    };
+    let (before, after) = ("2020-01-01T00:00:00", "2099-01-01T00:00:00");
+    let old = json!({ "status": "FAILED", "completedAt": before, "createdAt": before });
+    let plan = listed([page(
+        &[
+            with("base", json!({ "completedAt": before, "pushedAt": after })),
+            with("top", json!({ "artifactType": "VM_SANDBOX", "pushedAt": after })),
+            with("top", old.clone()),
+            with("lone", old),
+        ],
+        3,
+    )]);
+    plan.says("No changes.");
+    let new = json!({ "status": "FAILED", "completedAt": after, "createdAt": before });
+    let plan = listed([page(
+        &[row("base"), with("top", new), with("lone", json!({ "pushedAt": after }))],
+        3,
+    )]);
+    assert_snapshot!(steps(&plan), @"
+    -/+ lone:v1 build somebody else replaced it on 2099-01-01 00:00 UTC
+    + top:v1 build the service does not have it any more
+    ");
+}
+
+/// That most of what there was is gone may well be so, but whoever applies should have been told.
+#[test]
+fn many_images_that_are_gone_are_told_loudly() {
+    let plan = listed([page(&[], 0)]);
+    assert_eq!(plan.steps().len(), 3, "{plan}");
+    plan.says(
+        "note: 3 of 3 images on record are not in the service's listing: if that cannot be, do not \
+         apply; --refresh=false goes by the lockfile",
+    );
+    listed([page(&[row("base")], 1)]).never_says("if that cannot be");
 }

@@ -152,6 +152,7 @@ impl Model {
                 state: RemoteState::Complete,
                 visibility: Some(image.visibility),
                 changed: Some(image.changed),
+                ended: Some(image.changed),
                 path: None,
             };
             if let Some(images) = facts.images.get_mut(owner) {
