@@ -134,6 +134,9 @@ pub enum Action {
         owner: Owner,
         /// A build of it that is under way: it has to end first, or it would come back.
         after: Option<BuildId>,
+        /// When what is there came to be there, where the service says so: another time is of another
+        /// image.
+        changed: Option<Timestamp>,
     },
 }
 

@@ -40,6 +40,12 @@ pub(super) fn noted(
             records.push(Record::Protected { unit, kind, platform, protect });
         }
     }
+    // What has its place is protected, and by that it is as well: from now on by itself.
+    let unsaid = |key: &&ImageRef| state.entries.get(*key).is_some_and(|entry| !entry.protect);
+    records.extend(plan.protected.iter().filter(unsaid).filter_map(|key| {
+        let Entry { kind, platform, .. } = *state.entries.get(key)?;
+        Some(Record::Protected { unit: key.clone(), kind, platform, protect: true })
+    }));
     records.extend(visibilities(facts, state));
     records.extend(pins(facts, state));
     records

@@ -68,7 +68,11 @@ enum SavedAction {
     Adopt { build: BuildId, then: Option<SavedChange> },
     Update(SavedChange),
     Forget,
-    Remove { owner: Owner },
+    Remove {
+        owner: Owner,
+        #[serde(default)]
+        changed: Option<Timestamp>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,8 +219,11 @@ impl SavedPlan {
                 "another apply, or a merge, changed what the lockfile has of it".to_owned(),
             );
         }
-        if SavedAction::of(&step.action) != saved.action {
+        if !SavedAction::of(&step.action).is(&saved.action) {
             let what = match (&saved.action, &step.action) {
+                (SavedAction::Remove { .. }, Action::Remove { .. }) => {
+                    "what the service has there is another image now".to_owned()
+                }
                 (SavedAction::Make { .. }, Action::Make(_)) => {
                     "what it is made of changed".to_owned()
                 }
@@ -254,6 +261,19 @@ impl SavedStep {
 }
 
 impl SavedAction {
+    /// Whether it is the same. Where one of two moments is not known, nothing tells two images apart.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Remove { owner, changed: Some(at) }, Self::Remove { owner: whose, changed }) => {
+                owner == whose && changed.is_none_or(|changed| changed == *at)
+            }
+            (Self::Remove { owner, changed: None }, Self::Remove { owner: whose, .. }) => {
+                owner == whose
+            }
+            (one, other) => one == other,
+        }
+    }
+
     fn of(action: &Action) -> Self {
         match action {
             Action::Make(Make { fingerprint, owner, visibility, .. }) => Self::Make {
@@ -266,7 +286,9 @@ impl SavedAction {
             }
             Action::Update { change, .. } => Self::Update(SavedChange::of(change)),
             Action::Forget { .. } => Self::Forget,
-            Action::Remove { owner, .. } => Self::Remove { owner: owner.clone() },
+            Action::Remove { owner, changed, .. } => {
+                Self::Remove { owner: owner.clone(), changed: *changed }
+            }
         }
     }
 }

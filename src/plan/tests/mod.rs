@@ -1,6 +1,7 @@
 //! The planner on worlds made by hand and on random ones.
 
 mod again;
+mod leftovers;
 mod merge;
 mod model;
 mod moves;
