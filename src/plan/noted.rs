@@ -2,7 +2,7 @@
 //! moved, and which side of a merge is right. Pure.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::build::kind_of;
 use super::facts::{Drift, Facts};
@@ -108,7 +108,7 @@ pub fn reconciled(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Re
 fn right_sides(workspace: &Workspace, facts: &Facts, state: &State, taken: &State) -> Vec<Record> {
     let options = Options::default();
     let mut identifier = Identifier::new(workspace, facts, taken, &options);
-    let mut records = Vec::new();
+    let (mut records, mut told) = (Vec::new(), HashSet::new());
     for index in 0..workspace.units.len() {
         let id = UnitId(index);
         let wanted = identifier.next(workspace, id).inputs;
@@ -126,19 +126,36 @@ fn right_sides(workspace: &Workspace, facts: &Facts, state: &State, taken: &Stat
         let take = match later(ours, theirs) {
             Some(Ordering::Greater) => true,
             Some(Ordering::Less) => false,
+            // What one side alone has on record is there, wanted or not.
+            None if ours.built.is_none() => theirs.built.is_some(),
             Some(Ordering::Equal) | None => is(theirs) && !is(ours),
         };
-        if take {
-            records.push(known(key, theirs, theirs.built.clone()));
-        }
-        if let (None, Some(pending)) = (&ours.pending, &theirs.pending) {
-            records.push(Record::Created {
-                unit: key.clone(),
-                kind: theirs.kind,
-                platform: theirs.platform,
-                pending: pending.clone(),
-            });
-        }
+        records.extend(of_side(key, ours, theirs, take));
+        told.insert(key.clone());
+    }
+    // Of what the manifest does not have, nothing but the times says which side is right.
+    for (key, theirs) in state.rivals.iter().filter(|(key, _)| !told.contains(*key)) {
+        let Some(ours) = state.entries.get(key) else { continue };
+        let none = ours.built.is_none() && theirs.built.is_some();
+        let take = none || later(ours, theirs) == Some(Ordering::Greater);
+        records.extend(of_side(key, ours, theirs, take));
+    }
+    records
+}
+
+/// What is taken of their side of a unit: what it built, and what is under way where we have nothing.
+fn of_side(key: &ImageRef, ours: &Entry, theirs: &Entry, take: bool) -> Vec<Record> {
+    let mut records = Vec::new();
+    if take {
+        records.push(known(key, theirs, theirs.built.clone()));
+    }
+    if let (None, Some(pending)) = (&ours.pending, &theirs.pending) {
+        records.push(Record::Created {
+            unit: key.clone(),
+            kind: theirs.kind,
+            platform: theirs.platform,
+            pending: pending.clone(),
+        });
     }
     records
 }
