@@ -73,6 +73,7 @@ pub(super) fn check(
         let are = match (stale.len() - pins, pins) {
             (0, 1) => "1 of its pins is not as it was".to_owned(),
             (0, many) => format!("{many} of its pins are not as they were"),
+            (1, _) if of == 1 => "its only step is not as it was".to_owned(),
             (1, _) => format!("1 of its {of} steps is not as it was"),
             (many, _) => format!("{many} of its {of} steps are not as they were"),
         };
