@@ -51,6 +51,7 @@ pub(super) async fn run(
         look,
         options,
         client: client_to_ask,
+        owner: &target.owner,
         offline,
         paths,
         merged,

@@ -11,6 +11,7 @@ use super::settings::Settings;
 use super::teller::Teller;
 use super::ui::Ui;
 use crate::api::Client;
+use crate::base::name::Owner;
 use crate::base::reference::RegistryRef;
 use crate::manifest::Workspace;
 use crate::plan::reason::short;
@@ -28,6 +29,8 @@ pub(super) struct Asking<'a> {
     pub(super) options: &'a Options,
     /// The service; `None` where it is not to be asked.
     pub(super) client: Option<&'a Client>,
+    /// Who owns a new unit of which the manifest does not say.
+    pub(super) owner: &'a Owner,
     /// Whether nobody at all is to be asked.
     pub(super) offline: bool,
     pub(super) paths: &'a Paths,
@@ -86,11 +89,12 @@ impl Asking<'_> {
             move |notice| teller.event(run::told(None, notice))
         }));
         let mut facts = survey::facts(workspace, state, caches, Some(&client)).await?;
+        facts.owner = Some(self.owner.clone());
         if self.look.minimal_refresh {
             let marked = plan::marked(workspace, &facts, state, self.options);
-            survey::refresh(state, &client, Some(marked), &mut facts).await;
+            survey::refresh(workspace, state, &client, Some(marked), &mut facts).await;
         } else if self.look.refresh {
-            survey::refresh(state, &client, None, &mut facts).await;
+            survey::refresh(workspace, state, &client, None, &mut facts).await;
         }
         // What comes next is told after that.
         teller.write(|_| Ok(())).await?;

@@ -99,8 +99,9 @@ impl Planned {
         let caches = Caches { stat, history: target.history() };
         let paths = &target.paths;
         let client = client.as_ref();
-        let (options, saved) = (&options, None);
-        let asking = Asking { settings, look, options, client, offline, paths, merged, saved };
+        let (options, saved, owner) = (&options, None, &target.owner);
+        let asking =
+            Asking { settings, look, options, client, owner, offline, paths, merged, saved };
         let mut facts = asking.facts(ui, &workspace, &state, caches).await?;
         ui.warn(&facts.warnings, &workspace.sources)?;
         let Decision { workspace, plan, learned, .. } =

@@ -53,7 +53,7 @@ pub fn decide(workspace: Workspace, facts: &Facts, state: &State, options: &Opti
     Decision { workspace, plan, learned: records, noted: adopted }
 }
 
-/// The units on record that a plan has a step for, as far as is known by now.
+/// The units that a plan has a step for, and what these go on from, as far as is known by now.
 pub fn marked(
     workspace: &Workspace,
     facts: &Facts,
@@ -61,13 +61,12 @@ pub fn marked(
     options: &Options,
 ) -> HashSet<ImageRef> {
     let lookup = Lookup::new(workspace, state);
-    let of = |step: &Step| match step.unit() {
-        Some(unit) => {
-            lookup.of(workspace, workspace.unit(unit)).map(|previous| previous.key.clone())
-        }
-        None => Some(step.key.clone()),
+    let of = |step: &Step| {
+        let unit = step.unit().map(|unit| workspace.unit(unit));
+        let previous = unit.and_then(|unit| lookup.of(workspace, unit));
+        [Some(step.key.clone()), previous.map(|previous| previous.key.clone())]
     };
-    build(workspace, facts, state, options).steps.iter().filter_map(of).collect()
+    build(workspace, facts, state, options).steps.iter().flat_map(of).flatten().collect()
 }
 
 /// Whether a record would bring a build back that these say is over.

@@ -635,3 +635,36 @@ RUN test
     drop(run);
     env.run(["context", "dockerfile", "ap"]).code(1).says("the manifest has no image `ap`");
 }
+
+/// A run that was killed, or whose answer was lost, after the service had renamed an image and before
+/// that was on record.
+#[test]
+fn a_rename_that_was_done_and_not_kept_is_found_out() {
+    for text in [RENAMED.to_owned(), RENAMED.replace("name: solo,", "name: solo, owner: {team: t1},")] {
+        let env = three();
+        let before = env.read("imgplan.lock");
+        env.write("imgplan.yaml", text);
+        env.apply();
+        env.write("imgplan.lock", before);
+        assert!(steps(&env.ok(["plan"])).starts_with("~ solo:v1 update was lone:v1"));
+        assert_eq!(made(&env, &[]), [""; 0]);
+        assert!(!env.read("imgplan.lock").contains("lone:v1"));
+        env.plans_nothing();
+    }
+}
+
+/// Nobody should find out from a summary that an image was overwritten.
+#[test]
+fn what_exists_and_is_not_on_record_is_told_before_it_is_replaced() {
+    let env = three();
+    std::fs::remove_file(env.path("imgplan.lock")).unwrap();
+    assert_snapshot!(steps(&env.ok(["plan"])), @"
+    -/+ base:v1 build the service has one that is not in the lockfile
+    -/+ lone:v1 build the service has one that is not in the lockfile
+    -/+ top:v1 build the service has one that is not in the lockfile
+    ");
+    env.ok(["why", "lone"]).says("`imgplan import lone:v1` takes it as it is");
+    assert_eq!(steps(&env.ok(["plan", "--minimal-refresh"])), steps(&env.ok(["plan"])));
+    env.ok(["import", "lone"]);
+    assert!(!steps(&env.ok(["plan"])).contains("lone"));
+}

@@ -6,6 +6,7 @@ mod merge;
 mod model;
 mod moves;
 mod pins;
+mod places;
 mod properties;
 mod reasons;
 mod rules;
