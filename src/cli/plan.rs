@@ -37,7 +37,7 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Res
         if let Some(path) = &args.out {
             planned.save(ui, settings, path)?;
         }
-        !planned.plan.is_noop()
+        planned.plan.has_changes()
     };
     planned.keep_lists();
     // The process ends here: to give the memory of a hundred thousand files back piece by piece
@@ -125,7 +125,7 @@ impl Planned {
         file::replace_private(path, text.as_bytes())
             .map_err(|error| Failure::user(error.to_string()))?;
         ui.talk(format_args!("Saved the plan to {}.", path.display()))?;
-        if ui.hints() && !self.plan.is_noop() {
+        if ui.hints() && self.plan.has_changes() {
             let command = next::saved(settings, self.target.is_local(), path);
             ui.talk(format_args!("To do just this: {command}"))?;
         }

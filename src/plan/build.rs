@@ -201,7 +201,8 @@ impl<'a> Planner<'a> {
         let (true, Some(built)) = (settled, &entry.built) else { return Keep::Not(None) };
         let drift = self.facts.drift(key, built);
         // What a run that died has renamed, or given away, is not gone.
-        let is_there = drift.is_none() || (drift == Some(Drift::Gone) && self.arrived(unit, identity));
+        let is_there =
+            drift.is_none() || (drift == Some(Drift::Gone) && self.arrived(unit, identity));
         if built.fingerprint != identity.fingerprint || !is_there {
             return Keep::Not(None);
         }

@@ -49,7 +49,16 @@ pub fn decide(workspace: Workspace, facts: &Facts, state: &State, options: &Opti
     records.extend(superseded);
     select(&mut plan, &workspace, &options.selection);
     // The pins come last: with them on record, nothing is taken for made from them any more.
-    adopted.extend(noted(&workspace, facts, &state, &plan));
+    adopted.extend(noted(&workspace, facts, &state, &plan, &options.selection));
+    for record in &adopted {
+        let Record::Protected { unit, protect, .. } = record else { continue };
+        let entry = state.entries.get(unit);
+        if !protect {
+            plan.unprotects.push(unit.clone());
+        } else if entry.is_some_and(|entry| entry.built.is_some() || entry.pending.is_some()) {
+            plan.protects.push(unit.clone());
+        }
+    }
     Decision { workspace, plan, learned: records, noted: adopted }
 }
 

@@ -51,8 +51,8 @@ impl Leftovers<'_> {
             // To forget an image because the manifest says just that is no way to lose it.
             let lifted = said.is_some_and(|removed| !removed.destroy)
                 || successors.iter().any(|(_, unit)| unit.protect == Some(false));
-            let safe = entry.protect
-                || successors.iter().any(|(_, unit)| unit.protect == Some(true));
+            let safe =
+                entry.protect || successors.iter().any(|(_, unit)| unit.protect == Some(true));
             if safe && !lifted && (built.is_some() || after.is_some()) {
                 plan.protected.push(key.clone());
                 continue;

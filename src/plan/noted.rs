@@ -7,7 +7,8 @@ use std::collections::{HashMap, HashSet};
 use super::build::kind_of;
 use super::facts::{Drift, Facts};
 use super::identify::Identifier;
-use super::options::Options;
+use super::options::{Options, Selection};
+use super::select::selected;
 use super::{Action, Change, Plan, Step};
 use crate::base::name::ImageRef;
 use crate::manifest::workspace::{UnitId, Workspace};
@@ -19,6 +20,7 @@ pub(super) fn noted(
     facts: &Facts,
     state: &State,
     plan: &Plan,
+    selection: &Selection,
 ) -> Vec<Record> {
     let renamed = |step: &Step| match &step.action {
         Action::Update { unit, change: Change { from: Some(from), .. } } => {
@@ -28,7 +30,11 @@ pub(super) fn noted(
     };
     let renamed: HashMap<UnitId, ImageRef> = plan.steps.iter().filter_map(renamed).collect();
     let mut records = Vec::new();
-    for (index, unit) in workspace.units.iter().enumerate() {
+    // A part of a plan is about what was asked for, and what that needs.
+    let mut asked = selected(workspace, selection);
+    asked.extend(plan.steps.iter().filter_map(Step::unit));
+    let units = workspace.units.iter().enumerate();
+    for (index, unit) in units.filter(|(index, _)| asked.contains(&UnitId(*index))) {
         // What gets another name takes its protection along.
         let key = renamed.get(&UnitId(index)).unwrap_or(&unit.key);
         let entry = state.entries.get(key);
@@ -41,7 +47,10 @@ pub(super) fn noted(
         }
     }
     // What has its place is protected, and by that it is as well: from now on by itself.
-    let unsaid = |key: &&ImageRef| state.entries.get(*key).is_some_and(|entry| !entry.protect);
+    let unsaid = |key: &&ImageRef| {
+        let entry = state.entries.get(*key);
+        entry.is_some_and(|entry| !entry.protect) && selection.wants_gone(key)
+    };
     records.extend(plan.protected.iter().filter(unsaid).filter_map(|key| {
         let Entry { kind, platform, .. } = *state.entries.get(key)?;
         Some(Record::Protected { unit: key.clone(), kind, platform, protect: true })

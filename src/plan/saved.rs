@@ -31,6 +31,9 @@ pub struct SavedPlan {
     options: SavedOptions,
     /// Pins that move with it.
     pins: BTreeMap<String, SavedPin>,
+    /// Images that it takes the protection from.
+    #[serde(default)]
+    unprotects: BTreeSet<ImageRef>,
     /// What is done, in order.
     pub steps: Vec<SavedStep>,
 }
@@ -64,8 +67,15 @@ pub struct SavedStep {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 enum SavedAction {
-    Make { fingerprint: Fingerprint, owner: Option<Owner>, visibility: Option<Visibility> },
-    Adopt { build: BuildId, then: Option<SavedChange> },
+    Make {
+        fingerprint: Fingerprint,
+        owner: Option<Owner>,
+        visibility: Option<Visibility>,
+    },
+    Adopt {
+        build: BuildId,
+        then: Option<SavedChange>,
+    },
     Update(SavedChange),
     Forget,
     Remove {
@@ -140,6 +150,7 @@ impl SavedPlan {
             service: service.to_owned(),
             options,
             pins: pins.iter().filter_map(moved).collect(),
+            unprotects: plan.unprotects.iter().cloned().collect(),
             steps: plan.steps.iter().map(step).collect(),
         }
     }
@@ -195,7 +206,12 @@ impl SavedPlan {
             Some(Stale { what_of: saved.image.to_string(), what })
         };
         let stale = self.steps.iter().filter_map(stale);
-        let stale: Vec<Stale> = self.stale_pins(state).chain(stale).collect();
+        let lifted = fresh.unprotects.iter().filter(|key| !self.unprotects.contains(*key));
+        let lifted = lifted.map(|key| Stale {
+            what_of: key.to_string(),
+            what: "it would lose its protection, which was not agreed to".to_owned(),
+        });
+        let stale: Vec<Stale> = self.stale_pins(state).chain(stale).chain(lifted).collect();
         if !stale.is_empty() {
             return Err(stale);
         }

@@ -107,7 +107,10 @@ impl PlanView<'_> {
             }
             Reason::ExistsRemote => vec![
                 reason.to_string(),
-                format!("  `imgplan import {}` takes it as it is, instead of replacing it", step.key),
+                format!(
+                    "  `imgplan import {}` takes it as it is, instead of replacing it",
+                    step.key
+                ),
             ],
             Reason::Requested => vec!["asked for, whether anything changed or not".to_owned()],
             Reason::FingerprintFormatChanged => vec![

@@ -297,7 +297,13 @@ fn protection_outlives_the_entry_and_is_only_lifted_by_a_word() {
     env.apply();
     assert!(env.read("imgplan.lock").contains("protect: true"));
     env.edit("imgplan.yaml", "name: lone,", "name: lone, protect: false,");
-    assert_eq!(writes(&env, &[]), [""; 0]);
+    env.run(["plan", "--detailed-exitcode"]).code(2).says("Unprotects 1 image: lone:v1");
+    env.run(["plan", "--target", "top"]).success().never_says("Unprotects");
+    // To take it away is asked about; nobody answers.
+    env.run(["apply"]).says("Nothing was changed.");
+    env.ok(["apply", "--auto-approve", "--target", "top"]);
+    assert!(env.read("imgplan.lock").contains("protect: true"));
+    env.run(["apply", "--auto-approve", "--detailed-exitcode"]).code(2);
     assert!(!env.read("imgplan.lock").contains("protect"));
     without(&env, &["lone"]);
     let prune = ["--prune", "--max-destroy", "1"];
@@ -315,6 +321,9 @@ fn a_protected_image_is_let_go_where_the_manifest_says_just_that() {
     env.write("imgplan.yaml", format!("{text}removed: [{{name: lone, destroy: true}}]\n"));
     assert_eq!(writes(&env, &["--max-destroy", "1"]), [""; 0]);
     assert!(env.read("imgplan.lock").contains("lone:v1"));
+    let advice = "apply `protect: false` first";
+    env.ok(["plan"]).says("1 protected image is to be deleted and is kept: lone:v1").says(advice);
+    env.ok(["why", "lone:v1"]).says(advice);
     env.write("imgplan.yaml", format!("{text}removed: [{{name: lone}}]\n"));
     assert_eq!(writes(&env, &[]), [""; 0]);
     assert!(!env.read("imgplan.lock").contains("lone:v1"));
@@ -640,7 +649,9 @@ RUN test
 /// that was on record.
 #[test]
 fn a_rename_that_was_done_and_not_kept_is_found_out() {
-    for text in [RENAMED.to_owned(), RENAMED.replace("name: solo,", "name: solo, owner: {team: t1},")] {
+    for text in
+        [RENAMED.to_owned(), RENAMED.replace("name: solo,", "name: solo, owner: {team: t1},")]
+    {
         let env = three();
         let before = env.read("imgplan.lock");
         env.write("imgplan.yaml", text);

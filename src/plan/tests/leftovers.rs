@@ -64,8 +64,7 @@ fn what_is_replaced_after_it_was_agreed_to_is_not_deleted() {
     let mut model = begin(vec![built("a", "", &[])]);
     let decision = decide(&model, world(Vec::new()), &prune());
     let pins = std::collections::BTreeMap::new();
-    let saved =
-        SavedPlan::new(&decision.plan, &model.state, "service", &prune(), &pins, model.now);
+    let saved = SavedPlan::new(&decision.plan, &model.state, "service", &prune(), &pins, model.now);
     let check = |model: &Model| {
         let Decision { workspace, plan, .. } = decide(model, world(Vec::new()), &prune());
         saved.check(plan, &workspace, &model.state)

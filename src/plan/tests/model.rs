@@ -127,7 +127,8 @@ impl Model {
         let mut facts = Facts { now: Some(self.now), ..Facts::default() };
         facts.owner = Some(Owner::Personal);
         for unit in workspace.units.iter().filter(|_| self.refresh) {
-            if let Some(owner) = facts.unrecorded(unit, self.state.entries.get(&unit.key)).cloned() {
+            if let Some(owner) = facts.unrecorded(unit, self.state.entries.get(&unit.key)).cloned()
+            {
                 facts.images.entry(owner).or_default();
             }
         }

@@ -70,7 +70,10 @@ fn what_is_there_of_another_time_is_not_what_was_moved() {
         model.meddle(&[(0, Meddling::Replace)]);
         let plan = plan(&model, new());
         let lines = lines(&plan);
-        assert!(lines[0].contains(": the service has one that is not in the lockfile"), "{lines:?}");
+        assert!(
+            lines[0].contains(": the service has one that is not in the lockfile"),
+            "{lines:?}"
+        );
         assert_eq!(plan.counts(None).rebuild, 1);
     }
 }
