@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::args::ApplyArgs;
 use super::asking::{Asking, note_remembered};
-use super::choice::{ChoiceArgs, LookArgs};
+use super::choice::{self, ChoiceArgs, LookArgs};
 use super::failure::{self, Exit, Failure};
 use super::service::{Service, Target};
 use super::settings::{DEFAULT_BUILDS, DEFAULT_TRANSFERS, Settings, env};
@@ -51,6 +51,7 @@ pub(super) async fn run(
         look,
         options,
         client: client_to_ask,
+        owner: &target.owner,
         offline,
         paths,
         merged,
@@ -70,18 +71,20 @@ pub(super) async fn run(
     }
     show(ui, saved.as_ref(), &target.view(&plan, &workspace, &facts, store.state(), true))?;
     lists::keep_recorded(&history, &workspace, &facts, store.state());
-    if plan.is_noop() {
-        store.record(&noted)?;
-        store.commit()?;
-        lists::prune(&history, store.state());
-        service.close().await?;
-        return Ok(Exit::Success);
-    }
     check_deletions(&plan, &args)?;
-    if saved.is_none() && !args.auto_approve && !approved(ui)? {
+    // To lift protection is the first half of a deletion.
+    let asks = !(plan.is_noop() && plan.unprotects.is_empty());
+    if asks && saved.is_none() && !args.auto_approve && !approved(ui)? {
         return Ok(Exit::Declined);
     }
     store.record(&noted)?;
+    if plan.is_noop() {
+        store.commit()?;
+        lists::prune(&history, store.state());
+        service.close().await?;
+        let changes = args.detailed_exitcode && plan.has_changes();
+        return Ok(if changes { Exit::Changes } else { Exit::Success });
+    }
     lists::keep_planned(&history, &workspace, &facts, &plan);
     // What is left is of what was planned, and so is the command that does it.
     if saved.is_some() {
@@ -111,7 +114,7 @@ fn decide(
 /// Shows what is to be done. Where a saved plan has nothing to do, all may yet not be as it should.
 fn show(ui: &mut Ui, saved: Option<&SavedPlan>, view: &PlanView<'_>) -> std::io::Result<()> {
     match saved {
-        Some(saved) if saved.steps.is_empty() && !ui.is_json() => {
+        Some(saved) if saved.steps.is_empty() && !view.plan.has_changes() && !ui.is_json() => {
             ui.data("No changes. The saved plan has nothing to do.")
         }
         _ => ui.plan(view),
@@ -143,8 +146,15 @@ fn agreed(ui: &Ui, args: &ApplyArgs) -> Result<Option<SavedPlan>, Failure> {
     };
     let LookArgs { upgrade, upgrade_image, .. } = &args.look;
     if args.choice != ChoiceArgs::default() || *upgrade || !upgrade_image.is_empty() {
+        let message = "a saved plan takes no flags that say what to plan";
+        let set = choice::variables();
+        if !set.is_empty() {
+            let set = set.join(", ");
+            let help = format!("the plan says what is done: unset {set} for this command");
+            return Err(Failure::usage(format!("{message}, and the environment has {set}"), help));
+        }
         let help = "the plan says what is done: give such flags to `imgplan plan --out`";
-        return Err(Failure::usage("a saved plan takes no flags that say what to plan", help));
+        return Err(Failure::usage(message, help));
     }
     saved_plan::read(path).map(Some)
 }

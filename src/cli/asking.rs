@@ -11,6 +11,7 @@ use super::settings::Settings;
 use super::teller::Teller;
 use super::ui::Ui;
 use crate::api::Client;
+use crate::base::name::Owner;
 use crate::base::reference::RegistryRef;
 use crate::manifest::Workspace;
 use crate::plan::reason::short;
@@ -28,6 +29,8 @@ pub(super) struct Asking<'a> {
     pub(super) options: &'a Options,
     /// The service; `None` where it is not to be asked.
     pub(super) client: Option<&'a Client>,
+    /// Who owns a new unit of which the manifest does not say.
+    pub(super) owner: &'a Owner,
     /// Whether nobody at all is to be asked.
     pub(super) offline: bool,
     pub(super) paths: &'a Paths,
@@ -86,11 +89,12 @@ impl Asking<'_> {
             move |notice| teller.event(run::told(None, notice))
         }));
         let mut facts = survey::facts(workspace, state, caches, Some(&client)).await?;
+        facts.owner = Some(self.owner.clone());
         if self.look.minimal_refresh {
             let marked = plan::marked(workspace, &facts, state, self.options);
-            survey::refresh(state, &client, Some(marked), &mut facts).await;
+            survey::refresh(workspace, state, &client, Some(marked), &mut facts).await;
         } else if self.look.refresh {
-            survey::refresh(state, &client, None, &mut facts).await;
+            survey::refresh(workspace, state, &client, None, &mut facts).await;
         }
         // What comes next is told after that.
         teller.write(|_| Ok(())).await?;
@@ -124,7 +128,7 @@ impl Asking<'_> {
             return Err(Failure::with_help(message, "`imgplan lock` makes one; commit it"));
         }
         if self.look.locked {
-            check_merged(self.merged, "--locked was given", lockfile)?;
+            check_merged(self.merged, state, "--locked was given", lockfile)?;
             check_locked(workspace, state, "--locked was given", lockfile)?;
         }
         Ok(())
@@ -142,6 +146,16 @@ pub(super) fn merged(lockfile: &Path, state: &State) -> Vec<String> {
     let mut notes = vec![format!(
         "{name} has conflict markers of a merge: {taken}; `imgplan apply` writes it without them"
     )];
+    notes.extend(state.rivals.iter().filter_map(|(key, theirs)| {
+        let (ours, theirs) = (state.entries.get(key)?.pending.as_ref()?, theirs.pending.as_ref()?);
+        let (ours, theirs) = (&ours.build, &theirs.build);
+        (ours != theirs).then(|| {
+            format!(
+                "both sides of the merge have a build of {key} under way: {ours} is waited for, and \
+                 {theirs} is not; if that ends later, `imgplan apply --replace {key}` makes it anew"
+            )
+        })
+    }));
     notes.extend(state.rival_pins.iter().map(|(reference, theirs)| {
         let digest = |pin: &Pin| short(&pin.digest.to_string()).to_owned();
         let ours = state.pins.get(reference).map(digest).unwrap_or_default();
@@ -154,13 +168,52 @@ pub(super) fn merged(lockfile: &Path, state: &State) -> Vec<String> {
     notes
 }
 
+/// Settles of a merge what `imgplan lock` cannot.
+const SETTLE: &str = "`imgplan apply` settles them, and so does `imgplan apply --refresh-only`";
+
 /// Fails where git left the marks of a merge: what the lockfile says is not settled.
-pub(super) fn check_merged(merged: bool, why: &str, lockfile: &Path) -> Result<(), Failure> {
+pub(super) fn check_merged(
+    merged: bool,
+    state: &State,
+    why: &str,
+    lockfile: &Path,
+) -> Result<(), Failure> {
     if !merged {
         return Ok(());
     }
     let message = format!("{} has conflict markers of a merge, and {why}", lockfile.display());
-    Err(Failure::with_help(message, "run `imgplan lock`, and commit the lockfile"))
+    if state.rivals.is_empty() {
+        return Err(Failure::with_help(message, "run `imgplan lock`, and commit the lockfile"));
+    }
+    Err(Failure::with_help(message, format!("{SETTLE}; then commit the lockfile")))
+}
+
+/// Fails where the sides of a merge do not agree on units, or on pins where these count: a command that
+/// does not look at the contexts, or at what the service has, would drop one side unseen.
+pub(super) fn check_settled(state: &State, pins: bool, lockfile: &Path) -> Result<(), Failure> {
+    let mut names: Vec<String> = state.rivals.keys().map(ToString::to_string).collect();
+    if pins {
+        names.extend(state.rival_pins.keys().cloned());
+    }
+    if names.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} holds the conflicts of a merge ({}); nothing was written",
+        lockfile.display(),
+        some(&names)
+    );
+    Err(Failure::with_help(message, SETTLE))
+}
+
+/// The first names, and how many more there are.
+fn some(names: &[String]) -> String {
+    const NAMED: usize = 3;
+    let words = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => words,
+        more => format!("{words}, and {more} more"),
+    }
 }
 
 /// Says how old the answers are by which nothing is to be done, where some were not asked for anew.
@@ -182,7 +235,6 @@ pub(super) fn check_locked(
     why: &str,
     lockfile: &Path,
 ) -> Result<(), Failure> {
-    const NAMED: usize = 3;
     let outdated = pins::outdated(workspace, state);
     if outdated.is_empty() {
         return Ok(());
@@ -190,10 +242,7 @@ pub(super) fn check_locked(
     let missing = outdated.missing.iter().map(Unpinned::message);
     let unused = outdated.unused.iter().map(|key| format!("nothing needs {key}"));
     let all: Vec<String> = missing.chain(unused).collect();
-    let mut words = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    if let more @ 1.. = all.len().saturating_sub(NAMED) {
-        words = format!("{words}, and {more} more");
-    }
+    let words = some(&all);
     let entries =
         if all.len() == 1 { "1 entry".to_owned() } else { format!("{} entries", all.len()) };
     let message = format!("{} is out of date ({entries}), and {why}: {words}", lockfile.display());

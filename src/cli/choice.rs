@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::args::{duration, named};
 use super::failure::Failure;
+use super::settings::env;
 use crate::base::name::ImageRef;
 use crate::base::nearest::nearest;
 use crate::manifest::Workspace;
@@ -89,6 +90,23 @@ impl LookArgs {
         }
         Ok(())
     }
+}
+
+/// The variables of the environment that say what to plan, as far as they say anything.
+pub(super) fn variables() -> Vec<&'static str> {
+    let all = [
+        "IMGPLAN_TARGET",
+        "IMGPLAN_TARGET_FILE",
+        "IMGPLAN_GROUP",
+        "IMGPLAN_EXCLUDE",
+        "IMGPLAN_EXCLUDE_FILE",
+        "IMGPLAN_REPLACE",
+        "IMGPLAN_PRUNE",
+        "IMGPLAN_UPGRADE",
+        "IMGPLAN_UPGRADE_IMAGE",
+    ];
+    let says = |name: &&str| env(name).is_some_and(|text| !text.is_empty() && text != "false");
+    all.into_iter().filter(says).collect()
 }
 
 /// Fails where a flag is on, and one of others that it cannot be used with.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::args::ImportArgs;
+use super::asking::check_settled;
 use super::failure::{Exit, Failure};
 use super::service::Target;
 use super::settings::{Settings, env};
@@ -25,6 +26,7 @@ pub(super) async fn run(
     ui.warn(&workspace.warnings, &workspace.sources)?;
     let target = Target::find(&settings.root(), &workspace, &args.service)?;
     let mut store = Store::open(target.paths.clone(), &target.name)?;
+    check_settled(store.state(), true, &target.paths.lockfile)?;
     let caches = Caches { stat: Cache::read(&settings.work()), history: target.history() };
     let facts = survey::facts(&workspace, store.state(), caches, None).await?;
     let state = store.state();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::args::LockArgs;
-use super::asking::{check_locked, check_merged, merged};
+use super::asking::{check_locked, check_merged, check_settled, merged};
 use super::choice::{apart, check_upgrades};
 use super::failure::{Exit, Failure};
 use super::registries;
@@ -18,7 +18,7 @@ use crate::manifest::Workspace;
 use crate::manifest::workspace::Origin;
 use crate::plan::reason::short;
 use crate::plan::unpinned::{some_of, unpinned, uses};
-use crate::plan::{self, Facts, pins};
+use crate::plan::{Facts, pins};
 use crate::state::{Pin, Record, Snapshot, State, Store};
 use crate::upstream::UpstreamError;
 
@@ -35,7 +35,7 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: LockArgs) -> Res
         let snapshot = Snapshot::read(&target.paths)?.of(&target.name)?;
         let (marks, state) = (snapshot.has_marks(), snapshot.state);
         if args.check {
-            check_merged(marks, "--check was given", lockfile)?;
+            check_merged(marks, &state, "--check was given", lockfile)?;
             check_locked(&workspace, &state, "--check was given", lockfile)?;
             return up_to_date(ui, &state);
         }
@@ -43,10 +43,10 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: LockArgs) -> Res
         return tell(ui, &workspace, &state, found, "Would pin");
     }
     let mut store = Store::open(target.paths.clone(), &target.name)?;
+    // Which side is right of a unit is known once the contexts are: not here.
+    check_settled(store.state(), false, lockfile)?;
     if store.has_marks() {
         ui.notes(&merged(lockfile, store.state()))?;
-        // What is written has one side: the right one.
-        store.record(&plan::reconciled(&workspace, &Facts::default(), store.state()))?;
     }
     let mut found = find(ui, settings, &args, &workspace, store.state()).await?;
     let before = store.state().clone();

@@ -37,7 +37,7 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Res
         if let Some(path) = &args.out {
             planned.save(ui, settings, path)?;
         }
-        !planned.plan.is_noop()
+        planned.plan.has_changes()
     };
     planned.keep_lists();
     // The process ends here: to give the memory of a hundred thousand files back piece by piece
@@ -99,8 +99,9 @@ impl Planned {
         let caches = Caches { stat, history: target.history() };
         let paths = &target.paths;
         let client = client.as_ref();
-        let (options, saved) = (&options, None);
-        let asking = Asking { settings, look, options, client, offline, paths, merged, saved };
+        let (options, saved, owner) = (&options, None, &target.owner);
+        let asking =
+            Asking { settings, look, options, client, owner, offline, paths, merged, saved };
         let mut facts = asking.facts(ui, &workspace, &state, caches).await?;
         ui.warn(&facts.warnings, &workspace.sources)?;
         let Decision { workspace, plan, learned, .. } =
@@ -124,7 +125,7 @@ impl Planned {
         file::replace_private(path, text.as_bytes())
             .map_err(|error| Failure::user(error.to_string()))?;
         ui.talk(format_args!("Saved the plan to {}.", path.display()))?;
-        if ui.hints() && !self.plan.is_noop() {
+        if ui.hints() && self.plan.has_changes() {
             let command = next::saved(settings, self.target.is_local(), path);
             ui.talk(format_args!("To do just this: {command}"))?;
         }

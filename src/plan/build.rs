@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::differences::{Differences, change};
-use super::facts::{Drift, Facts, Known};
+use super::facts::{Drift, Facts, Known, RemoteState};
 use super::identify::{Identifier, Identity, alive, under_way};
 use super::leftovers::{self, Leftovers};
 use super::options::Options;
@@ -117,9 +117,12 @@ impl<'a> Planner<'a> {
             Keep::Not(moved) => reasons.extend(moved),
         }
         reasons.splice(0..0, self.differences(id, &identity));
-        let gone = self.gone(&identity);
-        let there = gone != Some(Reason::MissingRemote);
+        let gone = self.gone(id, &identity);
         reasons.extend(gone);
+        let stranger = self.is_taken(unit, entry, &identity);
+        if stranger {
+            reasons.insert(0, Reason::ExistsRemote);
+        }
         // One that is alive did not fail.
         let unfinished = entry.filter(|entry| alive(entry, self.facts).is_none());
         let unfinished = unfinished.and_then(|entry| entry.pending.as_ref());
@@ -147,7 +150,7 @@ impl<'a> Planner<'a> {
             kind: kind_of(unit),
             owner: unit.owner.clone(),
             visibility: unit.visibility,
-            replaces: there && entry.is_some_and(|entry| entry.built.is_some()),
+            replaces: stranger || self.is_there(unit, entry),
             fingerprint,
             inputs: identity.inputs,
             after: pending.map(|pending| pending.build.clone()),
@@ -196,7 +199,11 @@ impl<'a> Planner<'a> {
         let free = link == Link::Own || !self.taken.contains(key);
         let settled = free && under_way(entry, self.facts).is_none() && entry.submitted.is_none();
         let (true, Some(built)) = (settled, &entry.built) else { return Keep::Not(None) };
-        if built.fingerprint != identity.fingerprint || self.facts.drift(key, built).is_some() {
+        let drift = self.facts.drift(key, built);
+        // What a run that died has renamed, or given away, is not gone.
+        let is_there =
+            drift.is_none() || (drift == Some(Drift::Gone) && self.arrived(unit, identity));
+        if built.fingerprint != identity.fingerprint || !is_there {
             return Keep::Not(None);
         }
         let visibility = self.facts.visibility(key, built);
@@ -226,11 +233,36 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Whether what was built last has the name and the owner already that the manifest wants for it,
+    /// and the lockfile does not know.
+    fn arrived(&self, unit: &Unit, identity: &Identity<'_>) -> bool {
+        let Some(Previous { key, entry, .. }) = identity.previous else { return false };
+        let Some(built) = &entry.built else { return false };
+        let owner = unit.owner.as_ref().unwrap_or(&built.owner);
+        (owner, &unit.key) != (&built.owner, key) && self.facts.arrived(owner, &unit.key, built)
+    }
+
+    /// Whether the service has an image at a unit's place that the lockfile does not know of.
+    fn is_taken(&self, unit: &Unit, entry: Option<&Entry>, identity: &Identity<'_>) -> bool {
+        let owner = self.facts.unrecorded(unit, entry);
+        let row = owner.and_then(|owner| self.facts.remote(owner, &unit.key).flatten());
+        let complete = row.is_some_and(|row| row.state == RemoteState::Complete);
+        complete && !self.arrived(unit, identity)
+    }
+
+    /// Whether an image that was built is there, for all that is known: one of which the service shows
+    /// a build that failed may well be.
+    fn is_there(&self, unit: &Unit, entry: Option<&Entry>) -> bool {
+        let built = entry.and_then(|entry| entry.built.as_ref());
+        built.is_some_and(|built| self.facts.remote(&built.owner, &unit.key) != Some(None))
+    }
+
     /// What the service shows to have become of what was built last.
-    fn gone(&self, identity: &Identity<'_>) -> Option<Reason> {
+    fn gone(&self, id: UnitId, identity: &Identity<'_>) -> Option<Reason> {
         let Previous { key, entry, .. } = identity.previous?;
         let built = entry.built.as_ref()?;
         match self.facts.drift(key, built)? {
+            Drift::Gone if self.arrived(self.workspace.unit(id), identity) => None,
             Drift::Gone => Some(Reason::MissingRemote),
             // What is under way on our behalf may be what is there now.
             Drift::Replaced if entry.pending.is_some() || entry.submitted.is_some() => None,

@@ -49,11 +49,20 @@ pub fn decide(workspace: Workspace, facts: &Facts, state: &State, options: &Opti
     records.extend(superseded);
     select(&mut plan, &workspace, &options.selection);
     // The pins come last: with them on record, nothing is taken for made from them any more.
-    adopted.extend(noted(&workspace, facts, &state, &plan));
+    adopted.extend(noted(&workspace, facts, &state, &plan, &options.selection));
+    for record in &adopted {
+        let Record::Protected { unit, protect, .. } = record else { continue };
+        let entry = state.entries.get(unit);
+        if !protect {
+            plan.unprotects.push(unit.clone());
+        } else if entry.is_some_and(|entry| entry.built.is_some() || entry.pending.is_some()) {
+            plan.protects.push(unit.clone());
+        }
+    }
     Decision { workspace, plan, learned: records, noted: adopted }
 }
 
-/// The units on record that a plan has a step for, as far as is known by now.
+/// The units that a plan has a step for, and what these go on from, as far as is known by now.
 pub fn marked(
     workspace: &Workspace,
     facts: &Facts,
@@ -61,13 +70,12 @@ pub fn marked(
     options: &Options,
 ) -> HashSet<ImageRef> {
     let lookup = Lookup::new(workspace, state);
-    let of = |step: &Step| match step.unit() {
-        Some(unit) => {
-            lookup.of(workspace, workspace.unit(unit)).map(|previous| previous.key.clone())
-        }
-        None => Some(step.key.clone()),
+    let of = |step: &Step| {
+        let unit = step.unit().map(|unit| workspace.unit(unit));
+        let previous = unit.and_then(|unit| lookup.of(workspace, unit));
+        [Some(step.key.clone()), previous.map(|previous| previous.key.clone())]
     };
-    build(workspace, facts, state, options).steps.iter().filter_map(of).collect()
+    build(workspace, facts, state, options).steps.iter().flat_map(of).flatten().collect()
 }
 
 /// Whether a record would bring a build back that these say is over.

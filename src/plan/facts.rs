@@ -11,8 +11,8 @@ use crate::base::digest::Digest;
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::base::source::Problem;
 use crate::context::{FileChange, Tree};
-use crate::manifest::workspace::UnitId;
-use crate::state::{Built, Pin, State};
+use crate::manifest::workspace::{Unit, UnitId};
+use crate::state::{Built, Entry, Pin, State};
 
 /// What the survey found, by unit and by build.
 #[derive(Debug, Default)]
@@ -31,6 +31,8 @@ pub struct Facts {
     pub images: HashMap<Owner, HashMap<ImageRef, Remote>>,
     /// Those of them that it did not show all images of: of one that is missing nothing is known.
     pub partly: HashSet<Owner>,
+    /// Whose a new image is where the manifest does not say: by that its place is known.
+    pub owner: Option<Owner>,
     /// The units on record that it was asked about, where not about all: of others nothing is known.
     pub only: Option<HashSet<ImageRef>>,
     /// What public references stand for now, where registries were asked; these win over the pins of
@@ -146,6 +148,34 @@ impl Facts {
             RemoteState::Complete => (remote.changed, PUSH_SLACK, Drift::Replaced),
         };
         (at?.duration_since(built.completed?) > slack).then_some(drift)
+    }
+
+    /// Whether an image that was to be called or owned otherwise is so already: it is there, of the
+    /// time of our own build. One of another time, or of none, may be somebody else's.
+    pub fn arrived(&self, owner: &Owner, unit: &ImageRef, built: &Built) -> bool {
+        let there = self.remote(owner, unit).flatten();
+        let there = there.filter(|remote| remote.state == RemoteState::Complete);
+        let at = there.and_then(|remote| match remote.ended {
+            Some(ended) => Some((ended, SLACK)),
+            None => Some((remote.changed?, PUSH_SLACK)),
+        });
+        let (Some((at, slack)), Some(completed)) = (at, built.completed) else { return false };
+        at.duration_since(completed).abs() <= slack
+    }
+
+    /// Where the image of a unit is to be looked for, though the lockfile has none there: that of a
+    /// unit that is new, or is to have another name or owner. `None` where the place is on record or
+    /// not known, or where something is under way to it.
+    pub fn unrecorded<'a>(&'a self, unit: &'a Unit, entry: Option<&Entry>) -> Option<&'a Owner> {
+        let owner = unit.owner.as_ref();
+        let Some(entry) = entry else { return owner.or(self.owner.as_ref()) };
+        if entry.pending.is_some() || entry.submitted.is_some() {
+            return None;
+        }
+        match &entry.built {
+            None => owner.or(self.owner.as_ref()),
+            Some(built) => owner.filter(|owner| **owner != built.owner),
+        }
     }
 
     /// Who may pull an image now: as the service says, else as is on record.

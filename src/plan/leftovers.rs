@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::facts::Facts;
+use super::facts::{Drift, Facts};
 use super::identify::under_way;
 use super::options::Options;
 use super::previous::{Moves, same_tag};
 use super::{Action, Plan, Reason, Renamed, Step, StepId};
 use crate::base::digest::Fingerprint;
-use crate::base::name::{ImageName, ImageRef};
+use crate::base::name::{BuildId, ImageName, ImageRef, Owner};
 use crate::manifest::workspace::{Removed, Unit, UnitId, Workspace};
 use crate::state::{Entry, State, Submission};
 
@@ -51,15 +51,14 @@ impl Leftovers<'_> {
             // To forget an image because the manifest says just that is no way to lose it.
             let lifted = said.is_some_and(|removed| !removed.destroy)
                 || successors.iter().any(|(_, unit)| unit.protect == Some(false));
-            if entry.protect && !lifted && (built.is_some() || after.is_some()) {
+            let safe =
+                entry.protect || successors.iter().any(|(_, unit)| unit.protect == Some(true));
+            if safe && !lifted && (built.is_some() || after.is_some()) {
                 plan.protected.push(key.clone());
                 continue;
             }
             let destroy = said.map_or(options.prune, |removed| removed.destroy);
-            let (action, kept) = match built.filter(|_| destroy) {
-                Some(built) => (Action::Remove { owner: built.owner.clone(), after }, false),
-                None => (Action::Forget { after }, true),
-            };
+            let (action, kept, more) = self.let_go(key, entry, after, destroy);
             let reason = match successors.first() {
                 Some((_, unit)) => Reason::Superseded { by: unit.key.clone(), kept },
                 None => Reason::RemovedFromManifest { kept },
@@ -70,10 +69,48 @@ impl Leftovers<'_> {
                 key: key.clone(),
                 kind: entry.kind,
                 action,
-                reasons: vec![reason],
+                reasons: [Some(reason), more].into_iter().flatten().collect(),
                 needs: needs.collect(),
                 added: false,
             });
+        }
+    }
+}
+
+impl Leftovers<'_> {
+    /// What becomes of an entry, whether the image stays, and what the service shows of it. Only what we
+    /// made is deleted: what somebody else put in its place is not ours.
+    fn let_go(
+        &self,
+        key: &ImageRef,
+        entry: &Entry,
+        after: Option<BuildId>,
+        destroy: bool,
+    ) -> (Action, bool, Option<Reason>) {
+        let built = entry.built.as_ref();
+        let row = |owner: &Owner| self.facts.remote(owner, key).flatten();
+        let changed = |owner: &Owner| row(owner).and_then(|remote| remote.changed);
+        // Where a build of ours has yet to land, that is what will be there.
+        let drift = built.filter(|_| after.is_none());
+        let drift = drift.and_then(|built| Some((built, self.facts.drift(key, built)?)));
+        match drift {
+            Some((_, Drift::Gone)) => {
+                return (Action::Forget { after }, false, Some(Reason::MissingRemote));
+            }
+            Some((built, Drift::Replaced)) => {
+                let more = Reason::RemoteChanged { at: changed(&built.owner) };
+                return (Action::Forget { after }, true, Some(more));
+            }
+            None => {}
+        }
+        let coming = after.as_ref().and(entry.pending.as_ref()).map(|pending| &pending.owner);
+        let owner = built.map(|built| &built.owner).or(coming);
+        match owner.filter(|_| destroy) {
+            Some(owner) => {
+                let (owner, changed) = (owner.clone(), changed(owner));
+                (Action::Remove { owner, after, changed }, false, None)
+            }
+            None => (Action::Forget { after }, true, None),
         }
     }
 }

@@ -53,6 +53,10 @@ pub struct Plan {
     pub units: usize,
     /// Images that the manifest no longer has, and that are kept because they are protected.
     pub protected: Vec<ImageRef>,
+    /// Images that are protected from now on and were not.
+    pub protects: Vec<ImageRef>,
+    /// Images that were protected and are not from now on.
+    pub unprotects: Vec<ImageRef>,
     /// Images that seem to have been renamed.
     pub renamed: Vec<Renamed>,
     /// How many images the service shows otherwise than the lockfile, where that changes nothing.
@@ -134,6 +138,9 @@ pub enum Action {
         owner: Owner,
         /// A build of it that is under way: it has to end first, or it would come back.
         after: Option<BuildId>,
+        /// When what is there came to be there, where the service says so: another time is of another
+        /// image.
+        changed: Option<Timestamp>,
     },
 }
 
@@ -231,9 +238,14 @@ pub struct Counts {
 }
 
 impl Plan {
-    /// Whether there is nothing to do.
+    /// Whether there is nothing to do to any image.
     pub fn is_noop(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Whether it changes anything: an image, or whether one is protected.
+    pub fn has_changes(&self) -> bool {
+        !(self.is_noop() && self.protects.is_empty() && self.unprotects.is_empty())
     }
 
     /// How many steps of each kind there are; of one kind of content only, if one is given.

@@ -2,12 +2,13 @@
 //! moved, and which side of a merge is right. Pure.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::build::kind_of;
 use super::facts::{Drift, Facts};
 use super::identify::Identifier;
-use super::options::Options;
+use super::options::{Options, Selection};
+use super::select::selected;
 use super::{Action, Change, Plan, Step};
 use crate::base::name::ImageRef;
 use crate::manifest::workspace::{UnitId, Workspace};
@@ -19,6 +20,7 @@ pub(super) fn noted(
     facts: &Facts,
     state: &State,
     plan: &Plan,
+    selection: &Selection,
 ) -> Vec<Record> {
     let renamed = |step: &Step| match &step.action {
         Action::Update { unit, change: Change { from: Some(from), .. } } => {
@@ -28,7 +30,11 @@ pub(super) fn noted(
     };
     let renamed: HashMap<UnitId, ImageRef> = plan.steps.iter().filter_map(renamed).collect();
     let mut records = Vec::new();
-    for (index, unit) in workspace.units.iter().enumerate() {
+    // A part of a plan is about what was asked for, and what that needs.
+    let mut asked = selected(workspace, selection);
+    asked.extend(plan.steps.iter().filter_map(Step::unit));
+    let units = workspace.units.iter().enumerate();
+    for (index, unit) in units.filter(|(index, _)| asked.contains(&UnitId(*index))) {
         // What gets another name takes its protection along.
         let key = renamed.get(&UnitId(index)).unwrap_or(&unit.key);
         let entry = state.entries.get(key);
@@ -40,6 +46,15 @@ pub(super) fn noted(
             records.push(Record::Protected { unit, kind, platform, protect });
         }
     }
+    // What has its place is protected, and by that it is as well: from now on by itself.
+    let unsaid = |key: &&ImageRef| {
+        let entry = state.entries.get(*key);
+        entry.is_some_and(|entry| !entry.protect) && selection.wants_gone(key)
+    };
+    records.extend(plan.protected.iter().filter(unsaid).filter_map(|key| {
+        let Entry { kind, platform, .. } = *state.entries.get(key)?;
+        Some(Record::Protected { unit: key.clone(), kind, platform, protect: true })
+    }));
     records.extend(visibilities(facts, state));
     records.extend(pins(facts, state));
     records
@@ -102,7 +117,7 @@ pub fn reconciled(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Re
 fn right_sides(workspace: &Workspace, facts: &Facts, state: &State, taken: &State) -> Vec<Record> {
     let options = Options::default();
     let mut identifier = Identifier::new(workspace, facts, taken, &options);
-    let mut records = Vec::new();
+    let (mut records, mut told) = (Vec::new(), HashSet::new());
     for index in 0..workspace.units.len() {
         let id = UnitId(index);
         let wanted = identifier.next(workspace, id).inputs;
@@ -120,19 +135,36 @@ fn right_sides(workspace: &Workspace, facts: &Facts, state: &State, taken: &Stat
         let take = match later(ours, theirs) {
             Some(Ordering::Greater) => true,
             Some(Ordering::Less) => false,
+            // What one side alone has on record is there, wanted or not.
+            None if ours.built.is_none() => theirs.built.is_some(),
             Some(Ordering::Equal) | None => is(theirs) && !is(ours),
         };
-        if take {
-            records.push(known(key, theirs, theirs.built.clone()));
-        }
-        if let (None, Some(pending)) = (&ours.pending, &theirs.pending) {
-            records.push(Record::Created {
-                unit: key.clone(),
-                kind: theirs.kind,
-                platform: theirs.platform,
-                pending: pending.clone(),
-            });
-        }
+        records.extend(of_side(key, ours, theirs, take));
+        told.insert(key.clone());
+    }
+    // Of what the manifest does not have, nothing but the times says which side is right.
+    for (key, theirs) in state.rivals.iter().filter(|(key, _)| !told.contains(*key)) {
+        let Some(ours) = state.entries.get(key) else { continue };
+        let none = ours.built.is_none() && theirs.built.is_some();
+        let take = none || later(ours, theirs) == Some(Ordering::Greater);
+        records.extend(of_side(key, ours, theirs, take));
+    }
+    records
+}
+
+/// What is taken of their side of a unit: what it built, and what is under way where we have nothing.
+fn of_side(key: &ImageRef, ours: &Entry, theirs: &Entry, take: bool) -> Vec<Record> {
+    let mut records = Vec::new();
+    if take {
+        records.push(known(key, theirs, theirs.built.clone()));
+    }
+    if let (None, Some(pending)) = (&ours.pending, &theirs.pending) {
+        records.push(Record::Created {
+            unit: key.clone(),
+            kind: theirs.kind,
+            platform: theirs.platform,
+            pending: pending.clone(),
+        });
     }
     records
 }

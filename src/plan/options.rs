@@ -44,8 +44,12 @@ impl Selection {
             || self.groups.iter().any(|group| unit.groups.contains(group))
     }
 
-    /// Whether what the manifest no longer has is asked for: groups and labels are gone with it.
+    /// Whether what the manifest no longer has is asked for: groups and labels are gone with it, and so
+    /// nobody knows of it whether a label that is excluded was its own.
     pub(super) fn wants_gone(&self, key: &ImageRef) -> bool {
+        if self.excludes.iter().any(|pattern| matches!(pattern, Pattern::Label { .. })) {
+            return false;
+        }
         let all = self.targets.is_empty() && self.groups.is_empty();
         (all || self.targets.iter().any(|pattern| pattern.matches_key(key)))
             && !self.excludes.iter().any(|pattern| pattern.matches_key(key))

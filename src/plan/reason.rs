@@ -66,6 +66,8 @@ pub enum Reason {
         /// When, by the service's clock.
         at: Option<Timestamp>,
     },
+    /// The service has one at the unit's place that is not in the lockfile: it will be replaced.
+    ExistsRemote,
     /// It was asked for.
     Requested,
     /// It became older than the manifest allows.
@@ -149,6 +151,7 @@ impl fmt::Display for Reason {
             Self::RemoteChanged { at: Some(at) } => {
                 write!(f, "somebody else replaced it on {}", at.strftime("%Y-%m-%d %H:%M UTC"))
             }
+            Self::ExistsRemote => f.write_str("the service has one that is not in the lockfile"),
             Self::Requested => f.write_str("asked for"),
             Self::Expired { age_seconds } => write!(f, "{} old", roughly(*age_seconds)),
             Self::PreviousFailed => f.write_str("the last build did not succeed"),

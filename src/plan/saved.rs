@@ -31,6 +31,9 @@ pub struct SavedPlan {
     options: SavedOptions,
     /// Pins that move with it.
     pins: BTreeMap<String, SavedPin>,
+    /// Images that it takes the protection from.
+    #[serde(default)]
+    unprotects: BTreeSet<ImageRef>,
     /// What is done, in order.
     pub steps: Vec<SavedStep>,
 }
@@ -64,11 +67,22 @@ pub struct SavedStep {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 enum SavedAction {
-    Make { fingerprint: Fingerprint, owner: Option<Owner>, visibility: Option<Visibility> },
-    Adopt { build: BuildId, then: Option<SavedChange> },
+    Make {
+        fingerprint: Fingerprint,
+        owner: Option<Owner>,
+        visibility: Option<Visibility>,
+    },
+    Adopt {
+        build: BuildId,
+        then: Option<SavedChange>,
+    },
     Update(SavedChange),
     Forget,
-    Remove { owner: Owner },
+    Remove {
+        owner: Owner,
+        #[serde(default)]
+        changed: Option<Timestamp>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +150,7 @@ impl SavedPlan {
             service: service.to_owned(),
             options,
             pins: pins.iter().filter_map(moved).collect(),
+            unprotects: plan.unprotects.iter().cloned().collect(),
             steps: plan.steps.iter().map(step).collect(),
         }
     }
@@ -191,7 +206,12 @@ impl SavedPlan {
             Some(Stale { what_of: saved.image.to_string(), what })
         };
         let stale = self.steps.iter().filter_map(stale);
-        let stale: Vec<Stale> = self.stale_pins(state).chain(stale).collect();
+        let lifted = fresh.unprotects.iter().filter(|key| !self.unprotects.contains(*key));
+        let lifted = lifted.map(|key| Stale {
+            what_of: key.to_string(),
+            what: "it would lose its protection, which was not agreed to".to_owned(),
+        });
+        let stale: Vec<Stale> = self.stale_pins(state).chain(stale).chain(lifted).collect();
         if !stale.is_empty() {
             return Err(stale);
         }
@@ -215,8 +235,11 @@ impl SavedPlan {
                 "another apply, or a merge, changed what the lockfile has of it".to_owned(),
             );
         }
-        if SavedAction::of(&step.action) != saved.action {
+        if !SavedAction::of(&step.action).is(&saved.action) {
             let what = match (&saved.action, &step.action) {
+                (SavedAction::Remove { .. }, Action::Remove { .. }) => {
+                    "what the service has there is another image now".to_owned()
+                }
                 (SavedAction::Make { .. }, Action::Make(_)) => {
                     "what it is made of changed".to_owned()
                 }
@@ -254,6 +277,19 @@ impl SavedStep {
 }
 
 impl SavedAction {
+    /// Whether it is the same. Where one of two moments is not known, nothing tells two images apart.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Remove { owner, changed: Some(at) }, Self::Remove { owner: whose, changed }) => {
+                owner == whose && changed.is_none_or(|changed| changed == *at)
+            }
+            (Self::Remove { owner, changed: None }, Self::Remove { owner: whose, .. }) => {
+                owner == whose
+            }
+            (one, other) => one == other,
+        }
+    }
+
     fn of(action: &Action) -> Self {
         match action {
             Action::Make(Make { fingerprint, owner, visibility, .. }) => Self::Make {
@@ -266,7 +302,9 @@ impl SavedAction {
             }
             Action::Update { change, .. } => Self::Update(SavedChange::of(change)),
             Action::Forget { .. } => Self::Forget,
-            Action::Remove { owner, .. } => Self::Remove { owner: owner.clone() },
+            Action::Remove { owner, changed, .. } => {
+                Self::Remove { owner: owner.clone(), changed: *changed }
+            }
         }
     }
 }

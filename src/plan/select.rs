@@ -13,10 +13,7 @@ pub(super) fn select(plan: &mut Plan, workspace: &Workspace, selection: &Selecti
     if selection.is_all() {
         return;
     }
-    let all = (0..workspace.units.len()).map(UnitId);
-    let excluded = excluded(workspace, selection);
-    let selected: HashSet<UnitId> =
-        all.filter(|id| !excluded.contains(id) && selection.wants(workspace.unit(*id))).collect();
+    let selected = selected(workspace, selection);
     let mut keep: Vec<bool> = plan
         .steps
         .iter()
@@ -48,6 +45,16 @@ pub(super) fn select(plan: &mut Plan, workspace: &Workspace, selection: &Selecti
     let left = keep.iter().filter(|keep| !**keep).count();
     keep_only(plan, &keep);
     plan.partial = Some(Partial { selected: selected.len(), left });
+}
+
+/// The units that are asked for.
+pub(super) fn selected(workspace: &Workspace, selection: &Selection) -> HashSet<UnitId> {
+    let all = (0..workspace.units.len()).map(UnitId);
+    if selection.is_all() {
+        return all.collect();
+    }
+    let excluded = excluded(workspace, selection);
+    all.filter(|id| !excluded.contains(id) && selection.wants(workspace.unit(*id))).collect()
 }
 
 /// The units that are excluded, and all that need them.

@@ -76,6 +76,7 @@ fn kind(reason: &Reason) -> &'static str {
         Reason::UpstreamChanged { .. } => "upstream moved",
         Reason::MissingRemote => "the service does not have it any more",
         Reason::RemoteChanged { .. } => "somebody else replaced it",
+        Reason::ExistsRemote => "the service has one that is not in the lockfile",
         Reason::Requested => "asked for",
         Reason::Expired { .. } => "older than the manifest allows",
         Reason::PreviousFailed => "the last build did not succeed",

@@ -195,6 +195,8 @@ impl Reporter for Json<'_> {
         });
         changes["partial"] = json!(view.plan.partial);
         changes["drift"] = json!(view.plan.drift);
+        changes["protects"] = json!(view.plan.protects);
+        changes["unprotects"] = json!(view.plan.unprotects);
         changes["protected"] = json!(view.plan.protected);
         changes["renamed"] = json!(view.plan.renamed);
         let message = if view.plan.is_noop() {

@@ -86,6 +86,13 @@ impl PlanView<'_> {
         said.unwrap_or_else(recorded)
     }
 
+    /// Whether the manifest says of an image that is gone that it is to be deleted.
+    fn is_to_go(&self, key: &ImageRef) -> bool {
+        let said = self.workspace.removed.iter().filter(|said| said.from.matches(key));
+        let closest = said.max_by_key(|said| said.from.tag.is_some());
+        closest.is_some_and(|said| said.destroy)
+    }
+
     /// What one of the things is called that the plan is about.
     fn noun(&self) -> &'static str {
         if self.workspace.images == self.plan.units { "image" } else { "unit" }

@@ -105,6 +105,13 @@ impl PlanView<'_> {
                 lines.extend(self.built(step).map(last_build));
                 lines
             }
+            Reason::ExistsRemote => vec![
+                reason.to_string(),
+                format!(
+                    "  `imgplan import {}` takes it as it is, instead of replacing it",
+                    step.key
+                ),
+            ],
             Reason::Requested => vec!["asked for, whether anything changed or not".to_owned()],
             Reason::FingerprintFormatChanged => vec![
                 reason.to_string(),

@@ -293,7 +293,7 @@ fn everything() -> World {
     world.gone("legacy:v1", Action::Forget { after: None }, kept);
     let forget = Action::Forget { after: Some(build_id("7e1d")) };
     world.gone("app:1111", forget, Reason::Superseded { by: key("app:2222"), kept: true });
-    let remove = |owner, after| Action::Remove { owner, after };
+    let remove = |owner, after| Action::Remove { owner, after, changed: None };
     let dropped = Reason::RemovedFromManifest { kept: false };
     world.gone("dropped:v1", remove(Owner::Personal, None), dropped);
     let instead = Reason::Superseded { by: key("app:2222"), kept: false };
@@ -334,7 +334,7 @@ fn crowd() -> World {
     world.make("root:v1", Kind::Build, true, vec![Reason::DockerfileChanged, files(1)]);
     let dropped = || Reason::RemovedFromManifest { kept: false };
     for index in 0..2 {
-        let action = Action::Remove { owner: Owner::Personal, after: None };
+        let action = Action::Remove { owner: Owner::Personal, after: None, changed: None };
         world.gone(&format!("dropped-{index}:v1"), action, dropped());
     }
     for index in 0..12 {

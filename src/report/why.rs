@@ -145,10 +145,14 @@ impl Human<'_> {
     fn nothing(&mut self, view: &WhyView<'_>, key: &ImageRef) -> io::Result<()> {
         let head = self.paint(BOLD, "No changes");
         if view.plan.plan.protected.contains(key) {
+            let advice = if view.plan.is_to_go(key) {
+                "to delete it, apply `protect: false` first"
+            } else {
+                "list it under `removed:` to let go of it"
+            };
             return writeln!(
                 self.out,
-                "{head} to {key}. It is not in the manifest and is kept, for it is protected; list it \
-                 under `removed:` to let go of it."
+                "{head} to {key}. It is not in the manifest and is kept, for it is protected; {advice}."
             );
         }
         let built = view.plan.entry(key).and_then(|entry| entry.built.as_ref());

@@ -326,7 +326,7 @@ impl Driver<'_> {
             }),
             Action::Update { change, .. } => Ok(Work::Update(change.clone())),
             Action::Forget { after } => Ok(Work::Forget(after.clone())),
-            Action::Remove { owner, after } => {
+            Action::Remove { owner, after, .. } => {
                 Ok(Work::Remove { owner: owner.clone(), after: after.clone() })
             }
         };

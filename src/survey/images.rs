@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::note;
 use crate::api::{self, ApiError, Client, ImageState, Inventory, inventory};
 use crate::base::name::{ImageRef, Owner};
+use crate::manifest::Workspace;
 use crate::plan::Facts;
 use crate::plan::facts::{Remote, RemoteState};
 use crate::state::State;
@@ -18,29 +19,46 @@ const SEARCHED: usize = 10;
 /// So many images that are gone at once are worth a word.
 const MANY: usize = 3;
 
-/// Asks for the images of everyone who owns one on record; or only for some of them.
+/// What an owner is asked about.
+#[derive(Default)]
+struct Owned<'a> {
+    /// Images on record.
+    keys: Vec<&'a ImageRef>,
+    /// Units that have none there on record.
+    places: Vec<&'a ImageRef>,
+}
+
+/// Asks for the images of everyone who owns one on record, or whose image a unit is to be; or only for
+/// some of them.
 pub(super) async fn images(
+    workspace: &Workspace,
     state: &State,
     client: &Client,
     only: Option<HashSet<ImageRef>>,
     facts: &mut Facts,
 ) {
     facts.only = only;
-    let mut owned: HashMap<&Owner, Vec<&ImageRef>> = HashMap::new();
+    let wanted = |key| facts.only.as_ref().is_none_or(|only| only.contains(key));
+    let mut owned: HashMap<Owner, Owned<'_>> = HashMap::new();
+    // Those whose tag is not settled yet can only be found in a list of all.
+    for unit in &workspace.units {
+        let owner = facts.unrecorded(unit, state.entries.get(&unit.key));
+        if let Some(owner) = owner.filter(|_| wanted(&unit.key)) {
+            owned.entry(owner.clone()).or_default().places.push(&unit.key);
+        }
+    }
     for (key, entry) in &state.entries {
-        if let Some(built) = &entry.built
-            && facts.only.as_ref().is_none_or(|only| only.contains(key))
-        {
-            owned.entry(&built.owner).or_default().push(key);
+        if let Some(built) = entry.built.as_ref().filter(|_| wanted(key)) {
+            owned.entry(built.owner.clone()).or_default().keys.push(key);
         }
     }
     let few = facts.only.is_some();
     let asked =
-        owned.iter().map(async |(owner, keys)| (*owner, of_owner(client, owner, keys, few).await));
+        owned.iter().map(async |(owner, of)| (owner, of_owner(client, owner, of, few).await));
     for (owner, answer) in futures::future::join_all(asked).await {
         match answer {
             Ok(Some(Listed { images, whole })) => {
-                let keys = owned.get(owner).map(Vec::as_slice).unwrap_or_default();
+                let keys = owned.get(owner).map_or(&[][..], |of| &of.keys);
                 if whole {
                     if let Some(words) = alarm(keys, &images) {
                         note(facts, words);
@@ -111,14 +129,16 @@ impl Listed {
 async fn of_owner(
     client: &Client,
     owner: &Owner,
-    keys: &[&ImageRef],
+    of: &Owned<'_>,
     few: bool,
 ) -> Result<Option<Listed>, ApiError> {
+    let Owned { keys, places } = of;
+    let wanted: Vec<&ImageRef> = keys.iter().chain(places).copied().collect();
     let listed = async |search: Option<&str>| {
         let inventory = inventory(client, owner, search).await?;
-        Ok::<Listed, ApiError>(Listed::of(inventory, owner, keys))
+        Ok::<Listed, ApiError>(Listed::of(inventory, owner, &wanted))
     };
-    let names: BTreeSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+    let names: BTreeSet<&str> = wanted.iter().map(|key| key.name.as_str()).collect();
     if few && names.len() <= SEARCHED {
         let mut all = Listed { whole: true, ..Listed::default() };
         for name in names {

@@ -102,16 +102,19 @@ fn note(facts: &mut Facts, note: String) {
     }
 }
 
-/// Asks the service what became of the images on record, or of some of them; but not for ever.
+/// Asks the service what became of the images on record, and what is at the places of units that are
+/// new or are to go elsewhere; or of some of them; but not for ever.
 #[expect(clippy::implicit_hasher, reason = "it is what the facts keep")]
 pub async fn refresh(
+    workspace: &Workspace,
     state: &State,
     client: &Client,
     only: Option<HashSet<ImageRef>>,
     facts: &mut Facts,
 ) {
     let client = client.trying(client.most_tries().min(TRIES));
-    let asked = tokio::time::timeout(PATIENCE, images::images(state, &client, only, facts)).await;
+    let asking = images::images(workspace, state, &client, only, facts);
+    let asked = tokio::time::timeout(PATIENCE, asking).await;
     if asked.is_err() {
         let secs = PATIENCE.as_secs();
         let why = format!("cannot list images: no answer within {secs} s");

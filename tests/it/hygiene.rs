@@ -49,7 +49,7 @@ fn warned(output: &Output) -> String {
 
 /// Nothing was sent, and neither lockfile nor journal was written.
 fn untouched(env: &TestEnv) {
-    assert_eq!(env.server().requests(), [""; 0]);
+    assert_eq!(env.server().writes(), [""; 0]);
     assert!(!env.exists("imgplan.lock") && !env.exists(".imgplan/journal.jsonl"));
 }
 

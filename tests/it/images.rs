@@ -192,7 +192,7 @@ fn rename(from: &str) -> Action {
 }
 
 fn remove() -> Action {
-    Action::Remove { owner: Owner::Personal, after: None }
+    Action::Remove { owner: Owner::Personal, after: None, changed: None }
 }
 
 fn team() -> Owner {
@@ -425,7 +425,7 @@ async fn deletions_wait_for_nothing_but_what_would_bring_the_image_back() {
     let after = build("i000:1");
     let began = Instant::now();
     let steps = vec![
-        ("i000:1", Action::Remove { owner: Owner::Personal, after }),
+        ("i000:1", Action::Remove { owner: Owner::Personal, after, changed: None }),
         // Nobody has it: that is what was wanted.
         ("other:1", remove()),
     ];

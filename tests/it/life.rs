@@ -297,7 +297,13 @@ fn protection_outlives_the_entry_and_is_only_lifted_by_a_word() {
     env.apply();
     assert!(env.read("imgplan.lock").contains("protect: true"));
     env.edit("imgplan.yaml", "name: lone,", "name: lone, protect: false,");
-    assert_eq!(writes(&env, &[]), [""; 0]);
+    env.run(["plan", "--detailed-exitcode"]).code(2).says("Unprotects 1 image: lone:v1");
+    env.run(["plan", "--target", "top"]).success().never_says("Unprotects");
+    // To take it away is asked about; nobody answers.
+    env.run(["apply"]).says("Nothing was changed.");
+    env.ok(["apply", "--auto-approve", "--target", "top"]);
+    assert!(env.read("imgplan.lock").contains("protect: true"));
+    env.run(["apply", "--auto-approve", "--detailed-exitcode"]).code(2);
     assert!(!env.read("imgplan.lock").contains("protect"));
     without(&env, &["lone"]);
     let prune = ["--prune", "--max-destroy", "1"];
@@ -315,6 +321,9 @@ fn a_protected_image_is_let_go_where_the_manifest_says_just_that() {
     env.write("imgplan.yaml", format!("{text}removed: [{{name: lone, destroy: true}}]\n"));
     assert_eq!(writes(&env, &["--max-destroy", "1"]), [""; 0]);
     assert!(env.read("imgplan.lock").contains("lone:v1"));
+    let advice = "apply `protect: false` first";
+    env.ok(["plan"]).says("1 protected image is to be deleted and is kept: lone:v1").says(advice);
+    env.ok(["why", "lone:v1"]).says(advice);
     env.write("imgplan.yaml", format!("{text}removed: [{{name: lone}}]\n"));
     assert_eq!(writes(&env, &[]), [""; 0]);
     assert!(!env.read("imgplan.lock").contains("lone:v1"));
@@ -634,4 +643,39 @@ RUN test
     assert_eq!(dockerfile_in(&uploads[0]), shown.stdout);
     drop(run);
     env.run(["context", "dockerfile", "ap"]).code(1).says("the manifest has no image `ap`");
+}
+
+/// A run that was killed, or whose answer was lost, after the service had renamed an image and before
+/// that was on record.
+#[test]
+fn a_rename_that_was_done_and_not_kept_is_found_out() {
+    for text in
+        [RENAMED.to_owned(), RENAMED.replace("name: solo,", "name: solo, owner: {team: t1},")]
+    {
+        let env = three();
+        let before = env.read("imgplan.lock");
+        env.write("imgplan.yaml", text);
+        env.apply();
+        env.write("imgplan.lock", before);
+        assert!(steps(&env.ok(["plan"])).starts_with("~ solo:v1 update was lone:v1"));
+        assert_eq!(made(&env, &[]), [""; 0]);
+        assert!(!env.read("imgplan.lock").contains("lone:v1"));
+        env.plans_nothing();
+    }
+}
+
+/// Nobody should find out from a summary that an image was overwritten.
+#[test]
+fn what_exists_and_is_not_on_record_is_told_before_it_is_replaced() {
+    let env = three();
+    std::fs::remove_file(env.path("imgplan.lock")).unwrap();
+    assert_snapshot!(steps(&env.ok(["plan"])), @"
+    -/+ base:v1 build the service has one that is not in the lockfile
+    -/+ lone:v1 build the service has one that is not in the lockfile
+    -/+ top:v1 build the service has one that is not in the lockfile
+    ");
+    env.ok(["why", "lone"]).says("`imgplan import lone:v1` takes it as it is");
+    assert_eq!(steps(&env.ok(["plan", "--minimal-refresh"])), steps(&env.ok(["plan"])));
+    env.ok(["import", "lone"]);
+    assert!(!steps(&env.ok(["plan"])).contains("lone"));
 }

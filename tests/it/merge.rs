@@ -249,3 +249,21 @@ fn both_styles_of_marks_are_read() {
     env.apply();
     is_clean(&env);
 }
+
+/// Which side is right takes a look at the contexts: what does not look writes nothing.
+#[test]
+fn what_cannot_settle_a_merge_does_not_write_it() {
+    let env = repository();
+    assert!(!merge(&env, &[("app/data", "5", "ours")], &[("app/data", "5", "theirs")]));
+    git(&env, &["checkout", "--ours", "app/data"]);
+    let before = env.read("imgplan.lock");
+    for args in [&["lock"][..], &["import", "app"], &["import", "zoo"]] {
+        let refused = env.run(args.iter().copied());
+        refused.code(1).says("holds the conflicts of a merge (app:v1)").says("--refresh-only");
+        assert_eq!(env.read("imgplan.lock"), before, "{args:?}");
+    }
+    env.run(["lock", "--check"]).code(1).says("`imgplan apply` settles them");
+    env.ok(["apply", "--refresh-only"]);
+    env.ok(["lock"]);
+    is_clean(&env);
+}

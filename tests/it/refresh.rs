@@ -57,14 +57,14 @@ fn a_plan_lists_the_images_of_each_owner_once() {
 }
 
 #[test]
-fn nobody_is_asked_where_nothing_is_on_record() {
+fn where_nothing_is_on_record_only_the_places_of_new_images_are_asked_about() {
     let env = TestEnv::new();
     write_three(&env);
     env.ok(["plan"]);
     for command in ["plan", "apply"] {
         env.ok([command, "--refresh-only"]).says("No images are on record yet.");
     }
-    assert_eq!(env.server().log().len(), 0);
+    assert_eq!(env.server().requests(), ["GET /images"; 3]);
     assert!(!env.exists("imgplan.lock"));
 }
 

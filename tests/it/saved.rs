@@ -70,7 +70,7 @@ fn a_plan_may_be_applied_for_a_program() {
 
 #[test]
 fn what_says_what_to_plan_is_said_to_plan() {
-    let env = changed();
+    let mut env = changed();
     for flags in [
         &["--target", "top"][..],
         &["--exclude", "top"],
@@ -85,6 +85,10 @@ fn what_says_what_to_plan_is_said_to_plan() {
         env.run(["apply", "p"].iter().chain(flags).copied()).code(64);
         assert_eq!(env.server().log().len(), before);
     }
+    env.set("IMGPLAN_PRUNE", "true").set("IMGPLAN_TARGET", "top");
+    let refused = env.run(["apply", "p"]);
+    refused.code(64).says("unset IMGPLAN_TARGET, IMGPLAN_PRUNE for this command");
+    env.set("IMGPLAN_PRUNE", "false").unset("IMGPLAN_TARGET");
     // How fast it is done is another thing.
     env.ok(["apply", "p", "--concurrency", "1", "--auto-approve", "--refresh=false"]);
 }
@@ -346,4 +350,19 @@ fn a_plan_file_that_cannot_be_written_is_an_error() {
     env.write("imgplan.yaml", THREE.replace("images:", "images: []\nx:"));
     env.run(["plan", "--out", "p"]).code(1);
     assert!(!env.exists("p"));
+}
+
+/// Who agreed to a plan agreed to no other loss of protection than that which it had.
+#[test]
+fn protection_is_lifted_as_it_was_agreed_to() {
+    let env = project();
+    env.edit("imgplan.yaml", "name: lone,", "name: lone, protect: true,");
+    env.apply();
+    env.ok(["plan", "--out", "p"]);
+    env.edit("imgplan.yaml", "protect: true", "protect: false");
+    let stale = refused(&env);
+    assert!(stale.contains("lone:v1: it would lose its protection"), "{stale}");
+    env.ok(["plan", "--out", "p"]).says("imgplan apply p");
+    env.ok(["apply", "p"]);
+    assert!(!env.read("imgplan.lock").contains("protect"));
 }

@@ -158,3 +158,26 @@ fn a_base_that_one_side_made_again_goes_with_what_is_built_on_it() {
         assert!(decision.plan.is_noop(), "{:?}", super::model::lines(&decision.plan));
     }
 }
+
+/// Nothing but the times says which side is right of what the manifest does not have.
+#[test]
+fn of_what_the_manifest_does_not_have_the_later_build_is_taken() {
+    let of = |words: &str| super::world::world(vec![super::world::built("a", words, &[])]);
+    let mut model = Model::default();
+    let mut states = Vec::new();
+    for words in ["one", "two"] {
+        let facts = model.facts(&of(words));
+        let decision = decide(of(words), &facts, &model.state, &Options::default());
+        model.apply(&decision, |_| COMPLETE);
+        states.push(model.state.clone());
+    }
+    let facts = Facts { now: Some(model.now), ..Facts::default() };
+    for (ours, theirs) in [(0, 1), (1, 0)] {
+        let mut state = read(&states[ours], &states[theirs]);
+        let empty = super::world::world(Vec::new());
+        for record in decide(empty, &facts, &state, &Options::default()).learned {
+            state.apply(&record);
+        }
+        assert_eq!(state.entries, states[1].entries);
+    }
+}

@@ -1,10 +1,12 @@
 //! The planner on worlds made by hand and on random ones.
 
 mod again;
+mod leftovers;
 mod merge;
 mod model;
 mod moves;
 mod pins;
+mod places;
 mod properties;
 mod reasons;
 mod rules;

@@ -125,6 +125,13 @@ impl Model {
     /// What a survey finds out.
     pub(super) fn facts(&self, workspace: &Workspace) -> Facts {
         let mut facts = Facts { now: Some(self.now), ..Facts::default() };
+        facts.owner = Some(Owner::Personal);
+        for unit in workspace.units.iter().filter(|_| self.refresh) {
+            if let Some(owner) = facts.unrecorded(unit, self.state.entries.get(&unit.key)).cloned()
+            {
+                facts.images.entry(owner).or_default();
+            }
+        }
         let mut known = BTreeSet::new();
         for entry in self.state.entries.values() {
             known.extend(entry.builds().cloned());
@@ -380,11 +387,12 @@ impl Model {
 
     fn update(&mut self, unit: &ImageRef, change: &Change) -> bool {
         let old = change.from.as_ref().unwrap_or(unit);
-        let Some(mut image) = self.images.remove(&(change.of.clone(), old.clone())) else {
-            return false;
-        };
-        image.visibility = change.visibility.unwrap_or(image.visibility);
         let owner = change.owner.as_ref().unwrap_or(&change.of).clone();
+        let image = self.images.remove(&(change.of.clone(), old.clone()));
+        // What is there already was changed by a run that died.
+        let there = || self.images.get(&(owner.clone(), unit.clone())).cloned();
+        let Some(mut image) = image.or_else(there) else { return false };
+        image.visibility = change.visibility.unwrap_or(image.visibility);
         self.images.insert((owner, unit.clone()), image);
         self.state.apply(&Record::Updated {
             unit: old.clone(),
@@ -426,6 +434,13 @@ impl Model {
             }
         }
         self.now += SignedDuration::from_hours(1);
+    }
+
+    /// Somebody else replaces each image within a minute.
+    pub(super) fn push_soon(&mut self) {
+        for image in self.images.values_mut() {
+            (image.content, image.changed) = (None, image.changed + SignedDuration::from_secs(60));
+        }
     }
 
     /// What is there by the lockfile, without what two ways of coming there differ in.

@@ -277,8 +277,11 @@ fn what_may_yet_be_under_way_is_not_let_go() {
     };
     assert_eq!(silent(5), [""; 0]);
     assert_eq!(silent(20), ["forget a:v1: removed from the manifest, image kept"]);
-    // Once the service says that it has it, its end is waited for.
+    // Once the service says that it has it, its end is waited for, and what comes of it is deleted
+    // where that is wanted.
     let plan = decide(&model, world(Vec::new()), &PRUNE()).plan;
+    assert!(matches!(&plan.steps[0].action, Action::Remove { after: Some(_), .. }));
+    let plan = decide(&model, world(Vec::new()), &Options::default()).plan;
     assert!(matches!(&plan.steps[0].action, Action::Forget { after: Some(_) }));
 }
 

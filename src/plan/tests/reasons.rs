@@ -10,7 +10,7 @@ use super::world::{WEEK, build_of, built, mirrored, moving, on, open, world};
 use crate::base::name::{Owner, Visibility};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::Unit;
-use crate::state::{Outcome, Record};
+use crate::state::{Outcome, Record, State};
 
 /// A world that nothing is known of.
 fn begin(units: Vec<Unit>) -> Model {
@@ -54,9 +54,10 @@ fn place(reason: &Reason) -> usize {
         Reason::Moved { .. } => 17,
         Reason::Superseded { .. } => 18,
         Reason::RemovedFromManifest { .. } => 19,
+        Reason::ExistsRemote => 20,
     }
 }
-const REASONS: usize = 20;
+const REASONS: usize = 21;
 
 /// A plan of one step: its line, and its one reason.
 struct Told(String, Reason);
@@ -124,6 +125,8 @@ fn of_pins() -> Vec<Told> {
 fn of_the_service() -> Vec<Told> {
     let mut gone = begin(one());
     gone.images.clear();
+    let mut unknown = begin(one());
+    unknown.state = State::default();
     let mut replaced = begin(one());
     replaced.meddle(&[(0, super::model::Meddling::Replace)]);
     let mut failed = Model::default();
@@ -140,6 +143,7 @@ fn of_the_service() -> Vec<Told> {
         plain(&failed, world(one())),
         told_of(&asked, world(mirror()), &silent, &Options::default()),
         plain(&pending, world(one())),
+        plain(&unknown, world(one())),
     ]
 }
 
@@ -196,6 +200,7 @@ fn each_reason_alone() {
     update b:v1: was a:v1
     forget a:9c0949b85556: a:b75a9da61963 has its place, image kept
     forget a:v1: removed from the manifest, image kept
+    build a:v1: the service has one that is not in the lockfile
     ");
 }
 

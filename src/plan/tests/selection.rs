@@ -147,3 +147,23 @@ fn an_old_tag_goes_with_the_unit_that_has_its_place() {
     assert_eq!(plan("two", "a", Some(COMPLETE)), ["build a:", "remove a"]);
     assert_eq!(plan("two", "*", None), ["build b:"]);
 }
+
+/// Labels are gone with the manifest's word of an image.
+#[test]
+fn what_may_have_had_an_excluded_label_is_left_out() {
+    let mut model = Model::default();
+    let facts = model.facts(&world(Vec::new()));
+    let both = || world(vec![built("a", "", &[]), built("b", "", &[])]);
+    let decision = super::super::decide(both(), &facts, &model.state, &Options::default());
+    model.apply(&decision, |_| COMPLETE);
+    let plan = |exclude: &str| {
+        let excludes = vec![exclude.parse().unwrap()];
+        let selection = Selection { excludes, ..Selection::default() };
+        let options = Options { prune: true, selection, ..Options::default() };
+        let facts = model.facts(&world(Vec::new()));
+        let plan = super::super::decide(world(Vec::new()), &facts, &model.state, &options).plan;
+        (plan.steps.len(), plan.partial.unwrap().left)
+    };
+    assert_eq!(plan("a"), (1, 1));
+    assert_eq!(plan("team=core"), (0, 2));
+}

@@ -1,6 +1,7 @@
 //! For people: the plan as a table (`plan`), and what is told of a run (`run`).
 
 mod plan;
+mod protection;
 mod run;
 
 use std::io::{self, Write};

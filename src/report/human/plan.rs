@@ -10,15 +10,16 @@ use super::super::fit::{columns, cut, printable, wrap};
 use super::super::group::{Group, MANY, groups};
 use super::super::words::{count, names, part, plan_line, tail};
 use super::super::{PlanView, Talk};
+use super::protection::kept;
 use super::{BOLD, DIM, Human, color};
 use crate::base::name::{ImageRef, Owner};
 use crate::plan::{Action, Partial, Reason, Renamed, Step};
 
 /// Names that stand for all of a group.
-const FEW: usize = 3;
+pub(super) const FEW: usize = 3;
 
 /// Protected images that are named where others take their place.
-const MOST_NAMES: usize = 10;
+pub(super) const MOST_NAMES: usize = 10;
 
 /// Columns of names beyond which a line that is not cut takes what it needs.
 const WIDE: usize = 50;
@@ -122,6 +123,7 @@ impl Human<'_> {
         });
         let paragraphs = if view.plan.is_noop() {
             let said = [Some(self.no_changes(view)), partial].into_iter().flatten();
+            let said = said.chain(self.protection(view));
             vec![said.chain(self.asides(view)).collect::<Vec<_>>().join("\n")]
         } else {
             let mut last = vec![self.legend(view)];
@@ -134,6 +136,7 @@ impl Human<'_> {
                 self.table(&steps, view.noun()),
                 self.deletions(&gone),
                 self.overwritten(view),
+                self.protection(view).join("\n"),
                 self.asides(view).join("\n"),
                 last.join("\n"),
             ]
@@ -143,7 +146,7 @@ impl Human<'_> {
     }
 
     /// A sentence, in lines that fit.
-    fn prose(&self, text: &str) -> String {
+    pub(super) fn prose(&self, text: &str) -> String {
         wrap(&printable(text), self.options.columns, 2)
     }
 
@@ -162,8 +165,10 @@ impl Human<'_> {
             (None, 1) => "The only unit is".to_owned(),
             (None, units) => format!("All {units} units are"),
         };
-        let text = format!("No changes. {all} as the manifest says. Compared with {with}.");
-        self.prose(&text).replacen("No changes.", &self.paint(BOLD, "No changes."), 1)
+        // Whether an image is protected is told below.
+        let head = if view.plan.has_changes() { "No image changes." } else { "No changes." };
+        let text = format!("{head} {all} as the manifest says. Compared with {with}.");
+        self.prose(&text).replacen(head, &self.paint(BOLD, head), 1)
     }
 
     /// The steps, in groups where they are many.
@@ -206,20 +211,10 @@ impl Human<'_> {
 
     /// What is worth knowing and is no step. It is about the whole, and not told of a part.
     fn asides(&self, view: &PlanView<'_>) -> Vec<String> {
-        let mut lines = Vec::new();
         if view.plan.partial.is_some() {
-            return lines;
+            return Vec::new();
         }
-        let protected = &view.plan.protected;
-        if !protected.is_empty() {
-            let (is, them) = if protected.len() == 1 { ("is", "it") } else { ("are", "them") };
-            lines.push(format!(
-                "{} {is} not in the manifest and {is} kept: {} (to let go of {them}, list {them} \
-                 under `removed:`)",
-                count(protected.len(), "protected image"),
-                names(protected, FEW)
-            ));
-        }
+        let mut lines = kept(view);
         let renamed = &view.plan.renamed;
         lines.extend(renamed.iter().take(FEW).map(|Renamed { from, to }| {
             format!(

@@ -179,7 +179,7 @@ impl World {
         let workspace = self.workspace();
         let mut store = Store::open(self.paths(), "service").unwrap();
         let mut facts = self.facts(&workspace, store.state(), Some(&client)).await;
-        survey::refresh(store.state(), &client, None, &mut facts).await;
+        survey::refresh(&workspace, store.state(), &client, None, &mut facts).await;
         let Decision { workspace, plan, learned, noted } =
             plan::decide(workspace, &facts, store.state(), &plan::Options::default());
         store.record(&learned).unwrap();
