@@ -32,9 +32,7 @@ pub(super) async fn run(
     let workspace = Workspace::load(&settings.manifest, &env)?;
     ui.warn(&workspace.warnings, &workspace.sources)?;
     let target = Target::find(&settings.root(), &workspace, &args.service)?;
-    if let Some(warning) = target.warning() {
-        ui.talk(warning)?;
-    }
+    target.warning().map_or(Ok(()), |warning| ui.talk(warning))?;
     let mut store = Store::open(target.paths.clone(), &target.name)?;
     let options = &match &saved {
         Some(saved) => saved_plan::options(saved, &target)?,
