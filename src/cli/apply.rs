@@ -32,29 +32,24 @@ pub(super) async fn run(
     let workspace = Workspace::load(&settings.manifest, &env)?;
     ui.warn(&workspace.warnings, &workspace.sources)?;
     let target = Target::find(&settings.root(), &workspace, &args.service)?;
-    if let Some(warning) = target.warning() {
-        ui.talk(warning)?;
-    }
+    target.warning().map_or(Ok(()), |warning| ui.talk(warning))?;
     let mut store = Store::open(target.paths.clone(), &target.name)?;
-    let options = match &saved {
+    let options = &match &saved {
         Some(saved) => saved_plan::options(saved, &target)?,
         None => args.choice.options(&workspace, store.state())?,
     };
     let service = target.connect().await?;
     let (history, client) = (target.history(), service.client.trying(args.retry_times + 1));
     let caches = Caches { stat: Cache::read(&settings.work()), history: history.clone() };
-    let (look, paths) = (&args.look, &target.paths);
-    let options = &options;
-    let (client_to_ask, offline, merged) = (Some(&client), saved.is_some(), store.has_marks());
     let asking = Asking {
         settings,
-        look,
+        look: &args.look,
         options,
-        client: client_to_ask,
+        client: Some(&client),
         owner: &target.owner,
-        offline,
-        paths,
-        merged,
+        offline: saved.is_some(),
+        paths: &target.paths,
+        merged: store.has_marks(),
         saved: saved.as_ref(),
     };
     let mut facts = asking.facts(ui, &workspace, store.state(), caches).await?;
@@ -71,19 +66,13 @@ pub(super) async fn run(
     }
     show(ui, saved.as_ref(), &target.view(&plan, &workspace, &facts, store.state(), true))?;
     lists::keep_recorded(&history, &workspace, &facts, store.state());
-    check_deletions(&plan, &args)?;
-    // To lift protection is the first half of a deletion.
-    let asks = !(plan.is_noop() && plan.unprotects.is_empty());
-    if asks && saved.is_none() && !args.auto_approve && !approved(ui)? {
+    if !agreed_to(ui, &plan, &args)? {
         return Ok(Exit::Declined);
     }
     store.record(&noted)?;
     if plan.is_noop() {
-        store.commit()?;
         lists::prune(&history, store.state());
-        service.close().await?;
-        let changes = args.detailed_exitcode && plan.has_changes();
-        return Ok(if changes { Exit::Changes } else { Exit::Success });
+        return noted_alone(&plan, &args, &mut store, service).await;
     }
     lists::keep_planned(&history, &workspace, &facts, &plan);
     // What is left is of what was planned, and so is the command that does it.
@@ -95,6 +84,27 @@ pub(super) async fn run(
     let exit = carry_out(ui, settings, &args, run, &mut store, service).await?;
     lists::prune(&history, store.state());
     Ok(exit)
+}
+
+/// Whether to go on. Nobody is asked where nothing is done; but to lift protection is the first half of
+/// a deletion.
+fn agreed_to(ui: &mut Ui, plan: &Plan, args: &ApplyArgs) -> Result<bool, Failure> {
+    check_deletions(plan, args)?;
+    let asks = !(plan.is_noop() && plan.unprotects.is_empty());
+    Ok(!asks || args.saved.is_some() || args.auto_approve || approved(ui)?)
+}
+
+/// The end of an apply that does nothing to any image.
+async fn noted_alone(
+    plan: &Plan,
+    args: &ApplyArgs,
+    store: &mut Store,
+    service: Service,
+) -> Result<Exit, Failure> {
+    store.commit()?;
+    service.close().await?;
+    let changes = args.detailed_exitcode && plan.has_changes();
+    Ok(if changes { Exit::Changes } else { Exit::Success })
 }
 
 /// Plans; where a plan was saved, just that.

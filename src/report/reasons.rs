@@ -105,13 +105,7 @@ impl PlanView<'_> {
                 lines.extend(self.built(step).map(last_build));
                 lines
             }
-            Reason::ExistsRemote => vec![
-                reason.to_string(),
-                format!(
-                    "  `imgplan import {}` takes it as it is, instead of replacing it",
-                    step.key
-                ),
-            ],
+            Reason::ExistsRemote => vec![reason.to_string(), import(&step.key)],
             Reason::Requested => vec!["asked for, whether anything changed or not".to_owned()],
             Reason::FingerprintFormatChanged => vec![
                 reason.to_string(),
@@ -142,6 +136,11 @@ impl PlanView<'_> {
             | Reason::Superseded { .. } => vec![reason.to_string()],
         }
     }
+}
+
+/// What to do where an image is not to be replaced.
+fn import(key: &ImageRef) -> String {
+    format!("  `imgplan import {key}` takes it as it is, instead of replacing it")
 }
 
 /// Both digests in full, one below the other.

@@ -202,7 +202,7 @@ fn an_image_whose_build_failed_behind_our_back_is_gone() {
     other.write("imgplan.yaml", env.read("imgplan.yaml"));
     other.run(["apply", "--auto-approve"]).code(1);
     assert_eq!(env.server().images("").len(), 1, "it is listed all the same");
-    assert_snapshot!(steps(&env.ok(["plan"])), @"+ redis:7 mirror the service does not have it any more");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"-/+ redis:7 mirror the service does not have it any more");
     env.restart(config());
     env.apply();
     env.plans_nothing();
