@@ -474,7 +474,7 @@ fn what_is_listed_of_our_own_build_is_no_other_one() {
     )]);
     assert_snapshot!(steps(&plan), @"
     -/+ lone:v1 build somebody else replaced it on 2099-01-01 00:00 UTC
-    + top:v1 build the service does not have it any more
+    -/+ top:v1 build the service does not have it any more
     ");
 }
 
