@@ -4,6 +4,8 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
+use jiff::Timestamp;
+
 use super::build::kind_of;
 use super::facts::{Drift, Facts};
 use super::identify::Identifier;
@@ -130,14 +132,20 @@ fn right_sides(workspace: &Workspace, facts: &Facts, state: &State, taken: &Stat
         let is = |entry: &Entry| {
             let built = entry.built.as_ref();
             let whole = built.filter(|built| built.fingerprint == built.inputs.fingerprint());
-            whole.is_some_and(|built| built.inputs.is_like(&wanted))
+            let owner = workspace.unit(id).owner.as_ref();
+            whole.is_some_and(|built| {
+                built.inputs.is_like(&wanted) && owner.is_none_or(|owner| *owner == built.owner)
+            })
         };
         let take = match later(ours, theirs) {
             Some(Ordering::Greater) => true,
             Some(Ordering::Less) => false,
             // What one side alone has on record is there, wanted or not.
             None if ours.built.is_none() => theirs.built.is_some(),
-            Some(Ordering::Equal) | None => is(theirs) && !is(ours),
+            // Of two owners' images each has a time of its own: the newer will do for longer.
+            Some(Ordering::Equal) | None => {
+                is(theirs) && (!is(ours) || completed(theirs) > completed(ours))
+            }
         };
         records.extend(of_side(key, ours, theirs, take));
         told.insert(key.clone());
@@ -167,6 +175,10 @@ fn of_side(key: &ImageRef, ours: &Entry, theirs: &Entry, take: bool) -> Vec<Reco
         });
     }
     records
+}
+
+fn completed(entry: &Entry) -> Option<Timestamp> {
+    entry.built.as_ref()?.completed
 }
 
 /// Whether theirs was built later than ours. Of two builds of one image, the later one is what the tag
