@@ -617,7 +617,9 @@ fn a_file_is_put_where_it_was_asked_for_only_when_it_is_whole() {
     assert!(!ended.status.success() && !said.contains("panicked"), "{said}");
 
     let left = names_in(&env.path(""));
-    let names: Vec<_> = left.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    let names = left.iter().filter_map(|path| path.file_name()?.to_str());
+    // On a slow machine the files are old enough by now to be remembered.
+    let names: Vec<_> = names.filter(|name| *name != ".imgplan").collect();
     let expected = ["app", "imgplan.yaml", "link.tar.gz", "new.tar.gz", "pipe", "shelf"];
     assert_eq!(names, expected);
     assert_eq!(names_in(&env.path("shelf")), [env.path("shelf/kept.tar.gz")]);
