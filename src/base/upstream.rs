@@ -3,7 +3,7 @@
 //!
 //! Its rules are the service's own, and not Docker's: it takes `app:v1:v2` and upper case, and a tag
 //! counts for more than a digest. Which image a reference means in its registry is Docker's to say:
-//! that is [`RegistryRef`](super::reference::RegistryRef).
+//! that is [`RegistryRef`].
 
 use std::fmt;
 use std::str::FromStr;
