@@ -83,6 +83,13 @@ pub fn on_platform(
     if platforms.is_empty() { Some(itself) } else { platforms.get(&platform).copied() }
 }
 
+/// A reference in its full form, so that two ways of writing one image agree; as it is written where
+/// Docker would not take it, which the service might.
+pub fn in_full(text: &str) -> String {
+    let reference: Result<RegistryRef, _> = text.parse();
+    reference.map_or_else(|_| text.to_owned(), |reference| reference.to_string())
+}
+
 /// A reference to an image in a registry, complete: `docker.io/library/redis:7`.
 ///
 /// Read by the rules of Docker's `distribution/reference`, but for two things. The registry's name

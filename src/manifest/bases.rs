@@ -9,7 +9,7 @@ use super::graph::Edge;
 use super::workspace::{BaseUse, ExternalBase, Unit, UnitId};
 use crate::base::name::Platform;
 use crate::base::nearest::nearest;
-use crate::base::reference::RegistryRef;
+use crate::base::reference::{RegistryRef, in_full};
 use crate::base::source::{Problem, Span};
 use crate::dockerfile::{Reference, ReferenceKind, ReferencePlatform, UnresolvedArg};
 
@@ -206,7 +206,7 @@ impl Finder<'_> {
         let named: Vec<usize> = self.named(name, tag).into_iter().filter(is_base).collect();
         let by_source = || {
             needs.iter().copied().find(|&other| match &self.drafts[other].content {
-                Content::Mirror(source) => canonical(source.as_str()) == canonical(image),
+                Content::Mirror(source) => in_full(source.as_str()) == in_full(image),
                 Content::Build { .. } => false,
             })
         };
@@ -360,13 +360,6 @@ fn split_reference(image: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// A public reference in its full form, so that two ways of writing one image agree; as it is written
-/// where Docker would not take it, which the service might.
-fn canonical(image: &str) -> String {
-    let reference: Result<RegistryRef, _> = image.parse();
-    reference.map_or_else(|_| image.to_owned(), |reference| reference.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -382,9 +375,9 @@ mod tests {
             // None that Docker takes.
             ("app:v1:v2", "app:v1:v2"),
         ] {
-            assert_eq!(canonical(a), canonical(b));
+            assert_eq!(in_full(a), in_full(b));
         }
-        assert_ne!(canonical("app:v1:v2"), canonical("app:v1:v3"));
+        assert_ne!(in_full("app:v1:v2"), in_full("app:v1:v3"));
         assert_eq!(split_reference("localhost:5000/x"), ("localhost:5000/x", None));
         assert_eq!(split_reference("base:3.12"), ("base", Some("3.12")));
     }

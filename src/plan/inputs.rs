@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 
 use super::facts::Facts;
-use super::pins::{self, full};
+use super::pins;
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::{ImageRef, Platform};
-use crate::base::reference::OciDigest;
+use crate::base::reference::{OciDigest, in_full};
 use crate::manifest::workspace::{Origin, UnitId, Workspace};
 use crate::state::{Inputs, State};
 
@@ -36,7 +36,7 @@ impl Sources<'_> {
         }
         match &of.origin {
             Origin::Mirror(source) => {
-                inputs.set("source", full(source));
+                inputs.set("source", in_full(source.as_str()));
                 if let Some(digest) = self.pinned(source.as_str(), Some(of.platform)) {
                     inputs.set("digest", digest);
                 }

@@ -1,13 +1,14 @@
 //! Which public references a workspace stands on, and what the lockfile has of them. Pure.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Display;
 use std::ops::Range;
 
 use super::unpinned::{Unpinned, unpinned};
 use super::{Facts, Lookup};
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::{ImageRef, Platform};
-use crate::base::reference::RegistryRef;
+use crate::base::reference::{RegistryRef, in_full};
 use crate::base::upstream::SourceRef;
 use crate::manifest::workspace::{BuildOrigin, ExternalBase, Origin, Unit, Workspace};
 use crate::state::{Built, Entry, Inputs, Pending, Pin, Record, State, Submission};
@@ -15,13 +16,6 @@ use crate::state::{Built, Entry, Inputs, Pending, Pin, Record, State, Submission
 /// The full form of a reference, by which it is pinned. One that has a digest needs no pin.
 pub fn pin_key(reference: &str) -> Option<String> {
     Some(to_pin(reference)?.to_string())
-}
-
-/// A mirror's source in full, so that two ways of writing one image are one; as it is written where it
-/// is none that a registry could be asked for.
-pub(super) fn full(source: &SourceRef) -> String {
-    let reference: Result<RegistryRef, _> = source.as_str().parse();
-    reference.map_or_else(|_| source.to_string(), |reference| reference.to_string())
 }
 
 fn to_pin(reference: &str) -> Option<RegistryRef> {
@@ -65,12 +59,14 @@ pub fn held_bases(
     platform: Platform,
     inputs: &Inputs,
 ) -> Vec<(Range<usize>, String)> {
-    let held = |base: &ExternalBase| {
-        let digest = inputs.get(&from_key(base, platform))?;
-        let name = base.image.parse::<RegistryRef>().ok()?.name();
-        Some((base.range.clone(), format!("{name}@{digest}")))
-    };
-    build.externals.iter().filter_map(held).collect()
+    let of = |base: &ExternalBase| held(base, inputs.get(&from_key(base, platform))?);
+    build.externals.iter().filter_map(of).collect()
+}
+
+/// The same of one base, by its digest.
+pub fn held(base: &ExternalBase, digest: impl Display) -> Option<(Range<usize>, String)> {
+    let name = base.image.parse::<RegistryRef>().ok()?.name();
+    Some((base.range.clone(), format!("{name}@{digest}")))
 }
 
 /// A mirror's source, by its digest where it is pinned: what was planned is what arrives. It keeps
@@ -210,7 +206,7 @@ impl Adoption<'_> {
         };
         match &unit.origin {
             Origin::Mirror(source) => {
-                let same = inputs.get("source") == Some(full(source).as_str());
+                let same = inputs.get("source") == Some(in_full(source.as_str()).as_str());
                 let digest = pinned(source.as_str(), Some(unit.platform));
                 if let (None, true, Some(digest)) = (inputs.get("digest"), same, digest) {
                     inputs.set("digest", digest);

@@ -6,13 +6,12 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::base::file;
-use crate::base::reference::RegistryRef;
 use crate::cli::failure::Failure;
 use crate::cli::ui::Ui;
 use crate::context::{self, PackError, Spool, Tree};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Unit};
-use crate::plan::Facts;
+use crate::plan::{Facts, Lookup, pins};
 use crate::run::place;
 use crate::state::State;
 
@@ -25,28 +24,25 @@ pub(super) fn put_in(
     build: &BuildOrigin,
     state: &State,
 ) -> Result<Vec<(Range<usize>, String)>, Failure> {
-    let mut bases = Vec::new();
+    let (lookup, mut bases) = (Lookup::new(workspace, state), Vec::new());
     for base in &build.bases {
-        let key = &workspace.unit(base.unit).key;
-        let built = state.entries.get(key).and_then(|entry| entry.built.as_ref());
-        match built {
+        // Its tag may hold the fingerprint, which nobody has taken here: what is on record will do.
+        let base_unit = workspace.unit(base.unit);
+        let known = lookup.of(workspace, base_unit).and_then(|known| known.entry.built.as_ref());
+        match known {
             Some(built) => bases.push((base.range.clone(), built.path.clone())),
             None => ui.talk(format_args!(
-                "note: {key} is not built yet; {} has its name as written",
+                "note: {} is not built yet; {} has its name as written",
+                base_unit.shown(),
                 unit.key
             ))?,
         }
     }
     let facts = Facts::default();
-    for base in &build.externals {
-        let pin = facts.pin_in(state, &base.image);
-        if let Some(digest) = pin.and_then(|pin| pin.held(base.platform))
-            && let Ok(reference) = base.image.parse::<RegistryRef>()
-        {
-            let held = format!("{}@{digest}", reference.name());
-            bases.push((base.range.clone(), held));
-        }
-    }
+    let pinned = build.externals.iter().filter_map(|base| {
+        pins::held(base, facts.pin_in(state, &base.image)?.held(base.platform)?)
+    });
+    bases.extend(pinned);
     Ok(bases)
 }
 
