@@ -7,16 +7,7 @@ use std::time::Duration;
 use imgplan::server::Config;
 use insta::assert_snapshot;
 
-use crate::support::{Output, TestEnv, World, wait_until};
-
-/// A base and what stands on it, and one that stands alone.
-const THREE: &str = "version: 1
-defaults: {tag: v1}
-images:
-  - {name: base, context: base}
-  - {name: top, context: top}
-  - {name: lone, context: lone}
-";
+use crate::support::{Output, THREE, TestEnv, World, wait_until, write_three};
 
 /// The one that stands alone, under another name.
 const RENAMED: &str = "version: 1
@@ -28,12 +19,6 @@ images:
 moved:
   - {from: lone, to: solo}
 ";
-
-fn write_three(env: &TestEnv) {
-    env.write("imgplan.yaml", THREE);
-    env.context("base", "FROM scratch\n").context("top", "FROM base:v1\n");
-    env.context("lone", "FROM scratch\n# lone\n");
-}
 
 fn three() -> TestEnv {
     let env = TestEnv::new();
@@ -678,4 +663,22 @@ fn what_exists_and_is_not_on_record_is_told_before_it_is_replaced() {
     assert_eq!(steps(&env.ok(["plan", "--minimal-refresh"])), steps(&env.ok(["plan"])));
     env.ok(["import", "lone"]);
     assert!(!steps(&env.ok(["plan"])).contains("lone"));
+}
+
+#[test]
+fn a_base_that_is_tagged_by_its_content_is_known_where_a_dockerfile_is_shown() {
+    let env = TestEnv::manifest(
+        "version: 1\nimages:\n  - {name: base, tag: '{fingerprint}', context: base}\n  - {name: top, context: top}\n",
+    );
+    env.context("base", "FROM scratch\n").context("top", "FROM base\n");
+    let before = env.ok(["context", "dockerfile", "top"]);
+    before.says("base:{fingerprint} is not built yet");
+    assert_eq!(before.stdout, "FROM base\n");
+    env.apply();
+    let shown = env.ok(["context", "dockerfile", "top"]).stdout;
+    let tag = shown.trim_end().rsplit(':').next().unwrap();
+    assert!(
+        shown.starts_with("FROM prime/") && tag.len() == 12 && tag != "000000000000",
+        "{shown}"
+    );
 }

@@ -5,22 +5,7 @@ use imgplan::server::Config;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Output, Scripted, TestEnv, wait_until};
-
-/// A base and what stands on it, and one that stands alone.
-const THREE: &str = "version: 1
-defaults: {tag: v1}
-images:
-  - {name: base, context: base}
-  - {name: top, context: top}
-  - {name: lone, context: lone}
-";
-
-fn write_three(env: &TestEnv) {
-    env.write("imgplan.yaml", THREE);
-    env.context("base", "FROM scratch\n").context("top", "FROM base:v1\n");
-    env.context("lone", "FROM scratch\n# lone\n");
-}
+use crate::support::{Answer, Output, Scripted, THREE, TestEnv, wait_until, write_three};
 
 fn three() -> TestEnv {
     let env = TestEnv::new();

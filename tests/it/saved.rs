@@ -4,21 +4,11 @@ use imgplan::server::Config;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::support::TestEnv;
-
-const THREE: &str = "version: 1
-defaults: {tag: v1}
-images:
-  - {name: base, context: base}
-  - {name: top, context: top}
-  - {name: lone, context: lone}
-";
+use crate::support::{THREE, TestEnv, write_three};
 
 fn project() -> TestEnv {
     let env = TestEnv::new();
-    env.write("imgplan.yaml", THREE);
-    env.context("base", "FROM scratch\n").context("top", "FROM base:v1\n");
-    env.context("lone", "FROM scratch\n# lone\n");
+    write_three(&env);
     env
 }
 

@@ -12,6 +12,7 @@ mod process;
 #[cfg(target_os = "linux")]
 mod registry;
 mod scripted;
+mod three;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ pub(crate) use self::process::{Call, Running};
 #[cfg(target_os = "linux")]
 pub(crate) use self::registry::{Registry, digest};
 pub(crate) use self::scripted::{Answer, Scripted};
+pub(crate) use self::three::{THREE, write_three};
 
 /// The one key that the server of a [`TestEnv`] accepts.
 pub(crate) const KEY: &str = "key-c2VjcmV0LWFzLWNhbi1iZQ";

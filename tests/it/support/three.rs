@@ -1,0 +1,19 @@
+//! A small project, for tests of what becomes of images.
+
+use super::TestEnv;
+
+/// A base and what stands on it, and one that stands alone.
+pub(crate) const THREE: &str = "version: 1
+defaults: {tag: v1}
+images:
+  - {name: base, context: base}
+  - {name: top, context: top}
+  - {name: lone, context: lone}
+";
+
+/// Writes it, and applies nothing.
+pub(crate) fn write_three(env: &TestEnv) {
+    env.write("imgplan.yaml", THREE);
+    env.context("base", "FROM scratch\n").context("top", "FROM base:v1\n");
+    env.context("lone", "FROM scratch\n# lone\n");
+}
