@@ -23,7 +23,7 @@
 //! | floor | modules | what they are |
 //! |---|---|---|
 //! | 0 | [`base`] | words: names, digests, places in texts, secrets, limits |
-//! | 1 | [`dockerfile`], [`manifest`], [`context`], [`state`], [`api`], [`upstream`] | readers and stores |
+//! | 1 | [`dockerfile`], [`manifest`], [`context`], [`state`], [`api`], [`registry`] | readers and stores |
 //! | 2 | [`plan`] | decision: pure, no async, no file, no clock |
 //! | 3 | [`survey`], [`event`] | finding out; what is told |
 //! | 4 | [`run`], [`report`] | doing and telling, which never import each other |
@@ -40,7 +40,7 @@
 //! | `.imgplan/lock` | [`base::file`] | held by a run; the kernel frees it |
 //! | `.imgplan/stat-cache` | [`context::Cache`] | digests of files, for as long as the file system says that they are as they were |
 //! | `.imgplan/contexts/` | [`context::History`] | the files of what was built, so that a plan can name those that changed |
-//! | `.imgplan/upstreams` | [`upstream::memory`] | what references pointed to when registries were asked last |
+//! | `.imgplan/upstreams` | [`registry::memory`] | what references pointed to when registries were asked last |
 //! | `.imgplan/local/` | [`server`] | the state and the lockfile of `--local` |
 //! | `schema/imgplan.schema.json` | [`manifest::schema()`] | the manifest's JSON Schema |
 //! | `schema/plan.schema.json` | [`report::json`] | the JSON Schema of a line of `--json` |
@@ -52,11 +52,12 @@ pub mod cli;
 pub mod context;
 pub mod dockerfile;
 pub mod event;
+pub mod http;
 pub mod manifest;
 pub mod plan;
+pub mod registry;
 pub mod report;
 pub mod run;
 pub mod server;
 pub mod state;
 pub mod survey;
-pub mod upstream;

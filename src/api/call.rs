@@ -19,10 +19,10 @@ use super::gate::Permit;
 use super::notice::Notice;
 use super::redirect::{Redirect, redirect};
 use super::retry::{Tries, Verdict};
-use super::transport::Broken;
-use crate::base::header;
 use crate::base::limit::Class;
 use crate::base::secret::scrub;
+use crate::http::header;
+use crate::http::transport::TransportError;
 
 /// No answer of the service is near this; a body that goes on and on is not read to its end.
 const MAX_BODY: usize = 16 << 20;
@@ -318,7 +318,7 @@ impl Client {
                 }
                 Ok(Ok(None)) => return Ok(body.into()),
                 Ok(Err(error)) => {
-                    let broken = Broken { sent: true, ..Broken::of(error) };
+                    let broken = TransportError { sent: true, ..TransportError::from(error) };
                     self.broken(action, &self.inner.base, &broken)
                 }
                 Err(_) if patience == deadline => {
@@ -332,7 +332,12 @@ impl Client {
         }
     }
 
-    pub(super) fn broken(&self, action: &'static str, place: &str, broken: &Broken) -> ApiError {
+    pub(super) fn broken(
+        &self,
+        action: &'static str,
+        place: &str,
+        broken: &TransportError,
+    ) -> ApiError {
         let message = shorten(&scrub(&broken.message, Some(self.inner.key.expose())));
         if broken.sent {
             return ApiError::new(action, ErrorKind::Lost, message);

@@ -15,12 +15,12 @@ use super::error::{ApiError, ErrorKind, shorten};
 use super::gate::{Gate, Permit};
 use super::notice::{Notice, Observer};
 use super::retry::{Repeat, TRIES, Tries};
-use super::transport::{Network, Transport};
 use super::wire::{BuildImageRequest, StartBuildRequest};
-use crate::base::backoff::Jitter;
 use crate::base::limit::{Class, Limit};
 use crate::base::name::{BuildId, Owner};
 use crate::base::secret::{ApiKey, scrub};
+use crate::http::backoff::Jitter;
+use crate::http::transport::{Network, Transport};
 
 /// Builds a page of the listing holds.
 pub const BUILDS_PER_PAGE: u64 = 100;
@@ -62,7 +62,7 @@ pub struct BuildsPage {
 impl Client {
     /// A client for an endpoint. Fails without a key, or where no connection can be made secure.
     pub fn new(endpoint: &Endpoint, gate: Gate) -> Result<Self, ApiError> {
-        let network = Network::new(endpoint)
+        let network = Network::new(concat!("imgplan/", env!("CARGO_PKG_VERSION")))
             .map_err(|broken| ApiError::new(CONNECT, ErrorKind::Rejected, broken.message))?;
         Self::over(endpoint, gate, Arc::new(network))
     }

@@ -1,9 +1,9 @@
 //! Finds out which service is meant and with which key, by the provider's own rules (`api.md` §4).
 //! Pure: the environment and the file's text are given.
 
-use crate::base::loopback::is_loopback;
 use crate::base::name::Owner;
 use crate::base::secret::ApiKey;
+use crate::http::loopback::is_loopback;
 
 /// The provider's own address.
 pub const DEFAULT_URL: &str = "https://api.primeintellect.ai";

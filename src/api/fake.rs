@@ -11,7 +11,7 @@ use reqwest::{Body, Request, Response};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Broken, Client, Endpoint, Gate, Notice, Transport};
+use super::{Client, Endpoint, Gate, Notice, Transport, TransportError};
 use crate::base::name::Owner;
 use crate::base::secret::ApiKey;
 
@@ -113,7 +113,7 @@ impl Fake {
 }
 
 impl Transport for Fake {
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Broken>> {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
         let request: http::Request<Body> = request.try_into().unwrap();
         let path = request.uri().path_and_query().unwrap().as_str();
         let path = path.strip_prefix("/api/v1").unwrap_or(path);
@@ -134,7 +134,7 @@ impl Transport for Fake {
                     }
                     Ok(answer.body(body).unwrap().into())
                 }
-                Reply::Broken(sent) => Err(Broken { sent, message: "cut off".to_owned() }),
+                Reply::Broken(sent) => Err(TransportError { sent, message: "cut off".to_owned() }),
                 Reply::Silence => std::future::pending().await,
                 Reply::Trickle(gap) => {
                     let body = stream::unfold((), move |()| async move {

@@ -11,7 +11,7 @@ use super::notice::Notice;
 use super::window::ClassWindow;
 use crate::base::limit::{self, Class, Limit};
 use crate::base::name::Owner;
-use crate::base::window::Admit;
+use crate::http::window::Admit;
 
 /// A wait shorter than this is not told of.
 const WORTH_TELLING: Duration = Duration::from_secs(1);

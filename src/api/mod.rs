@@ -1,5 +1,5 @@
 //! The client of the images API: [`endpoint`] says where and as whom, [`client`] has one method an
-//! endpoint, each of which passes the [`gate`] and takes a [`transport`]; what comes back is read by
+//! endpoint, each of which passes the [`gate`] and takes a [`transport`](crate::http::transport); what comes back is read by
 //! [`answer`], and what fails is judged by [`retry`]. Nobody takes a wait for a standstill: [`notice`].
 
 pub mod answer;
@@ -17,12 +17,12 @@ pub mod look;
 pub mod notice;
 mod redirect;
 pub mod retry;
-pub mod transport;
 mod updates;
 mod upload;
 pub mod window;
 pub mod wire;
 
+pub use crate::http::transport::{Transport, TransportError};
 pub use answer::{Accepted, BuildView, ImageView, Progress, Refused};
 pub use client::Client;
 pub use endpoint::Endpoint;
@@ -34,6 +34,5 @@ pub use inventory::{Image, ImageState, Inventory, inventory};
 pub use look::Listing;
 pub use notice::{Notice, Observer};
 pub use retry::{Repeat, Tries, Verdict};
-pub use transport::{Broken, Transport};
 pub(crate) use updates::UPDATES_PER_REQUEST;
 pub use updates::Updated;

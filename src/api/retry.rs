@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::error::{ApiError, ErrorKind};
-use crate::base::backoff;
+use crate::http::backoff;
 
 /// What may be done with a request whose answer was lost, or makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

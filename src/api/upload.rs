@@ -13,8 +13,8 @@ use tokio_util::io::ReaderStream;
 
 use super::client::Client;
 use super::error::{ApiError, ErrorKind, looks_like_html};
-use crate::base::header;
 use crate::base::secret::SignedUrl;
+use crate::http::header;
 
 /// An upload of which nothing has moved for so long is given up. The provider's own client allows
 /// 600 s for one to be read (`api.md` §2), but a connection that stood still for two minutes hardly
@@ -53,7 +53,7 @@ impl Client {
         request.headers_mut().insert(CONTENT_LENGTH, length.into());
         *request.body_mut() = Some(Body::wrap_stream(stream));
         let answer = tokio::select! {
-            answer = self.inner.transport.store(request) => answer,
+            answer = self.inner.transport.upload(request) => answer,
             () = stalled(&sent) => {
                 let message = format!("nothing has moved for {} s", STALL.as_secs());
                 return Err(ApiError::new(ACTION, ErrorKind::Lost, message));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::base::limit::Limit;
-use crate::base::window::{Admit, SlidingWindow, pause_after};
+use crate::http::window::{Admit, SlidingWindow, pause_after};
 
 /// The part of a window that a free slot may wait for others, so that a bulk request is not cut
 /// into single images: a twentieth, which costs no more than 5 % of what the limit allows.

@@ -11,7 +11,7 @@ use super::settings::{DEFAULT_BUILDS, DEFAULT_TRANSFERS, Settings, env};
 use super::teller::Teller;
 use super::ui::Ui;
 use super::{lists, next, refresh, saved_plan, signals};
-use crate::base::memory::small_pages;
+use crate::cli::memory::small_pages;
 use crate::context::Cache;
 use crate::event::{Phase, RunEvent, Signal, Stop, Summary};
 use crate::manifest::Workspace;

@@ -281,7 +281,7 @@ impl Diagnostic for Clipped<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::source::{Problem, SourceSet, Span};
+    use crate::base::span::{Problem, SourceSet, Span};
     use miette::{GraphicalReportHandler, GraphicalTheme, Report};
     use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use miette::{Diagnostic, Severity};
 use serde_json::{Value, json};
 
 use super::failure;
-use crate::base::source::{Problem, SourceSet};
+use crate::base::span::{Problem, SourceSet};
 use crate::manifest::ManifestError;
 
 /// A problem of the manifest, with its place.

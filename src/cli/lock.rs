@@ -13,14 +13,14 @@ use super::service::Target;
 use super::settings::{Settings, env};
 use super::ui::Ui;
 use crate::base::name::ImageRef;
-use crate::base::source::Problem;
+use crate::base::span::Problem;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::Origin;
 use crate::plan::reason::short;
 use crate::plan::unpinned::{some_of, unpinned, uses};
 use crate::plan::{Facts, pins};
+use crate::registry::RegistryError;
 use crate::state::{Pin, Record, Snapshot, State, Store};
-use crate::upstream::UpstreamError;
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: LockArgs) -> Result<Exit, Failure> {
     let images = !args.upgrade_image.is_empty();
@@ -131,9 +131,9 @@ fn problems(
     workspace: &Workspace,
     facts: &Facts,
     state: &State,
-    failed: &[UpstreamError],
+    failed: &[RegistryError],
 ) -> Vec<Problem> {
-    let failed: BTreeMap<String, &UpstreamError> =
+    let failed: BTreeMap<String, &RegistryError> =
         failed.iter().map(|error| (error.reference.to_string(), error)).collect();
     let mut problems = Vec::new();
     for (key, of) in uses(workspace) {

@@ -13,6 +13,7 @@ mod graph;
 mod import;
 mod lists;
 mod lock;
+mod memory;
 mod next;
 mod plan;
 mod refresh;

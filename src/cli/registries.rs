@@ -12,10 +12,10 @@ use super::teller::Teller;
 use super::ui::Ui;
 use crate::base::reference::RegistryRef;
 use crate::plan::Facts;
+use crate::registry::{Config, Credentials, Memory, Notice, Registries, RegistryError};
 use crate::report::elapsed;
 use crate::state::State;
-use crate::survey::{self, Upstreams};
-use crate::upstream::{Config, Credentials, Memory, Notice, Registries, UpstreamError};
+use crate::survey::{self, RegistryLookup};
 
 /// A wait that people want to know of.
 const LONG: Duration = Duration::from_secs(2);
@@ -31,7 +31,7 @@ pub(super) async fn ask(
     wanted: BTreeMap<String, RegistryRef>,
     state: &State,
     facts: &mut Facts,
-) -> Result<Vec<UpstreamError>, Failure> {
+) -> Result<Vec<RegistryError>, Failure> {
     let home = std::env::home_dir();
     let credentials = Credentials::from_env(&|name| std::env::var_os(name), home.as_deref());
     let registries = Registries::new(Config { credentials, ..Config::default() })
@@ -47,14 +47,15 @@ pub(super) async fn ask(
             teller.say(line);
         }
     };
-    let from = Upstreams { registries: &registries, memory: &mut memory, max_age };
+    let from = RegistryLookup { registries: &registries, memory: &mut memory, max_age };
     let still = || {
         let line = waiting.lock().ok().and_then(|waiting| waiting.line());
         if let Some(line) = line {
             teller.say(line);
         }
     };
-    let errors = telling(survey::upstreams(wanted, state, from, facts, &tell), still).await;
+    let errors =
+        telling(survey::resolve_references(wanted, state, from, facts, &tell), still).await;
     teller.write(|_| Ok(())).await?;
     // It only saves time: a folder that cannot be written is no reason not to plan.
     let _ = memory.save(Timestamp::now());

@@ -149,13 +149,13 @@ mod tests {
     use reqwest::{Request, Response};
 
     use super::*;
-    use crate::api::{Broken, Transport};
+    use crate::api::{Transport, TransportError};
 
     /// A service that never answers.
     struct Silent;
 
     impl Transport for Silent {
-        fn send(&self, _: Request) -> BoxFuture<'_, Result<Response, Broken>> {
+        fn send(&self, _: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
             Box::pin(std::future::pending())
         }
     }

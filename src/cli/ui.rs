@@ -13,7 +13,7 @@ use super::clip;
 use super::diagnostic;
 use super::failure::{self, Exit, Failure};
 use super::settings::Settings;
-use crate::base::source::{Problem, SourceSet};
+use crate::base::span::{Problem, SourceSet};
 use crate::event::{RunEvent, Summary};
 use crate::manifest::ManifestError;
 use crate::manifest::workspace::Skipped;

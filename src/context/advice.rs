@@ -7,7 +7,7 @@ use std::path::Path;
 use super::hygiene::{Findings, Kind, Large, Limits};
 use super::tree::RelPath;
 use crate::base::size::bytes;
-use crate::base::source::Problem;
+use crate::base::span::Problem;
 
 /// How many of many are named.
 const FEW: usize = 3;

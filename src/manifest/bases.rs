@@ -10,7 +10,7 @@ use super::workspace::{BaseUse, ExternalBase, Unit, UnitId};
 use crate::base::name::Platform;
 use crate::base::nearest::nearest;
 use crate::base::reference::{RegistryRef, in_full};
-use crate::base::source::{Problem, Span};
+use crate::base::span::{Problem, Span};
 use crate::dockerfile::{Reference, ReferenceKind, ReferencePlatform, UnresolvedArg};
 
 /// The images that the Dockerfile of one unit names.

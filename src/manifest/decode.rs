@@ -12,7 +12,7 @@ use serde::de::{
 
 use super::node::{Key, Kind, Node, Value};
 use crate::base::nearest::nearest;
-use crate::base::source::{Problem, Span};
+use crate::base::span::{Problem, Span};
 
 /// More problems than this in one file are not worth reading, nor finding.
 const MAX_PROBLEMS: usize = 50;

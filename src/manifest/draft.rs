@@ -10,8 +10,8 @@ use super::files::{DockerfileSource, Files};
 use super::model::{Image, OwnerSetting, SourceText};
 use super::resolve::Resolver;
 use crate::base::name::{ImageName, Owner, Platform, Tag, TagTemplate, Visibility};
-use crate::base::source::{Problem, Span};
-use crate::base::upstream::SourceRef;
+use crate::base::source_ref::SourceRef;
+use crate::base::span::{Problem, Span};
 
 /// One image with its defaults, before it is split into units.
 pub(super) struct Draft<'a> {

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::Sp;
 use super::lower::LoweredOf;
-use crate::base::source::{Problem, SourceSet, Span};
+use crate::base::span::{Problem, SourceSet, Span};
 use crate::dockerfile::{Dockerfile, DockerfileError};
 
 /// A Dockerfile that was read, and where its text lies among all texts.

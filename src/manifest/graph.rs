@@ -7,7 +7,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
 use super::workspace::{Origin, Unit, UnitId};
-use crate::base::source::{Problem, Span};
+use crate::base::span::{Problem, Span};
 
 /// That one unit needs another, and where it says so.
 #[derive(Debug, Clone, PartialEq, Eq)]

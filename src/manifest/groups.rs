@@ -5,7 +5,7 @@ use super::resolve::Resolver;
 use super::texts::group_name;
 use super::workspace::Unit;
 use crate::base::glob::Glob;
-use crate::base::source::Problem;
+use crate::base::span::Problem;
 
 impl Resolver<'_> {
     /// Adds each group of the manifest to the units that its patterns match.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::given::{SECRET, Variable};
 use super::node::{Kind, Node, Value};
 use crate::base::nearest::nearest;
-use crate::base::source::Problem;
+use crate::base::span::Problem;
 
 /// Where variables come from: `--var` first, then the `vars` of the file and of those that include
 /// it, then the row of a matrix, then the environment.

@@ -11,7 +11,7 @@ use super::given::Given;
 use super::node::{Kind, Node, Value};
 use super::resolve::{self, Resolver};
 use super::workspace::Workspace;
-use crate::base::source::{Problem, SourceSet, Span};
+use crate::base::span::{Problem, SourceSet, Span};
 
 /// More problems than this are not worth reading.
 const MOST_SHOWN: usize = 100;

@@ -8,7 +8,7 @@ use super::Sp;
 use super::files::{DockerfileSource, Files};
 use super::model::Image;
 use super::resolve::Resolver;
-use crate::base::source::Span;
+use crate::base::span::Span;
 use crate::dockerfile::LowerSubject;
 
 /// What is lowered into a Dockerfile.

@@ -11,7 +11,7 @@ use super::model::{MovedEntry, PatternText, RemovedEntry};
 use super::pattern::UnitPattern;
 use super::resolve::Resolver;
 use super::workspace::{Moved, Removed, Unit};
-use crate::base::source::{Problem, Span};
+use crate::base::span::{Problem, Span};
 
 /// The images that there are, by their names.
 struct Present<'a> {

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
-use crate::base::source::{Problem, Span};
+use crate::base::span::{Problem, Span};
 
 /// A YAML value and its place.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ pub(crate) struct Key {
 }
 
 /// Reads one YAML document. `start` is the text's offset in its
-/// [`SourceSet`](crate::base::source::SourceSet).
+/// [`SourceSet`](crate::base::span::SourceSet).
 pub(crate) fn parse(text: &str, start: usize) -> Result<Node, Problem> {
     // The defaults refuse manifests of our own size (10,000 images, one anchor for all of their
     // defaults). With these a bomb is still refused: its events are counted.
@@ -295,7 +295,7 @@ impl<'de> Visitor<'de> for RawVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::source::SourceSet;
+    use crate::base::span::SourceSet;
 
     fn walk(node: &Node, set: &SourceSet, seen: &mut Vec<String>) {
         match &node.value {

@@ -13,7 +13,7 @@ use super::graph;
 use super::model::Manifest;
 use super::workspace::{BuildOrigin, Origin, Unit, Workspace};
 use crate::base::name::{ImageName, ImageRef, NameError, Platform, TagTemplate};
-use crate::base::source::{Problem, SourceSet, Span};
+use crate::base::span::{Problem, SourceSet, Span};
 
 /// What resolving works on, and what it finds.
 pub(super) struct Resolver<'a> {

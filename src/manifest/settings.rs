@@ -5,7 +5,7 @@ use super::resolve::Resolver;
 use super::workspace::ServiceSettings;
 use crate::base::limit::{Class, Limit};
 use crate::base::nearest::nearest;
-use crate::base::source::Problem;
+use crate::base::span::Problem;
 
 impl Resolver<'_> {
     /// What `settings` mean.

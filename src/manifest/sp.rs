@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use super::decode::SPANNED;
-use crate::base::source::{Span, Spanned};
+use crate::base::span::{Span, Spanned};
 
 /// A value of the manifest and the place that said it.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use crate::base::glob::Glob;
 use crate::base::limit::{Limit, parse_duration};
 use crate::base::name::{ImageName, NameError, Owner, TagTemplate, Visibility};
 use crate::base::size::parse_size;
-use crate::base::upstream::SourceRef;
+use crate::base::source_ref::SourceRef;
 
 /// Makes a newtype that reads itself from text and describes itself to an editor.
 macro_rules! text_type {

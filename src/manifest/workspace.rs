@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::base::limit::{Class, Limit};
 use crate::base::name::{ImageName, ImageRef, Owner, Platform, TagTemplate, Visibility};
-use crate::base::source::{Problem, SourceSet, Span};
-use crate::base::upstream::SourceRef;
+use crate::base::source_ref::SourceRef;
+use crate::base::span::{Problem, SourceSet, Span};
 use crate::dockerfile::Dockerfile;
 
 pub use super::pattern::UnitPattern;

@@ -59,7 +59,7 @@ impl Differences<'_> {
             && old.get("source") == new.get("source")
         {
             let (old, new) = (text(old, "digest"), text(new, "digest"));
-            reasons.push(Reason::UpstreamChanged { reference: source.to_string(), old, new });
+            reasons.push(Reason::SourceChanged { reference: source.to_string(), old, new });
         }
         // A base that came or went is a change of the Dockerfile.
         let dockerfile = old.get("dockerfile") != new.get("dockerfile");

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::pins::pin_key;
 use crate::base::digest::Digest;
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
-use crate::base::source::Problem;
+use crate::base::span::Problem;
 use crate::context::{FileChange, Tree};
 use crate::manifest::workspace::{Unit, UnitId};
 use crate::state::{Built, Entry, Pin, State};

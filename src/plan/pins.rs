@@ -9,7 +9,7 @@ use super::{Facts, Lookup};
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::{ImageRef, Platform};
 use crate::base::reference::{RegistryRef, in_full};
-use crate::base::upstream::SourceRef;
+use crate::base::source_ref::SourceRef;
 use crate::manifest::workspace::{BuildOrigin, ExternalBase, Origin, Unit, Workspace};
 use crate::state::{Built, Entry, Inputs, Pending, Pin, Record, State, Submission};
 

@@ -51,7 +51,7 @@ pub enum Reason {
         new: Option<String>,
     },
     /// A mirror's source stands for another image now.
-    UpstreamChanged {
+    SourceChanged {
         /// The source.
         reference: String,
         /// The digest that was mirrored; `None` where it was not pinned.
@@ -142,7 +142,7 @@ impl fmt::Display for Reason {
                 write!(f, "base {reference} ")?;
                 digests(old.as_deref(), new.as_deref(), f)
             }
-            Self::UpstreamChanged { reference, old, new } => {
+            Self::SourceChanged { reference, old, new } => {
                 write!(f, "upstream {reference} ")?;
                 digests(old.as_deref(), new.as_deref(), f)
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Facts;
 use crate::base::name::{NameError, Platform};
 use crate::base::reference::RegistryRef;
-use crate::base::source::{Problem, Span};
+use crate::base::span::{Problem, Span};
 use crate::manifest::workspace::{Origin, Unit, Workspace};
 use crate::state::State;
 

@@ -9,7 +9,7 @@ use super::{PlanView, elapsed};
 use crate::base::limit::{Class, Limit, transfer_limit};
 use crate::base::name::{ImageRef, Owner};
 use crate::base::size::bytes;
-use crate::base::upstream::SourceRef;
+use crate::base::source_ref::SourceRef;
 use crate::manifest::workspace::Origin;
 use crate::plan::{Action, Make, Step};
 use crate::state::Kind;

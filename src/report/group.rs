@@ -73,7 +73,7 @@ fn kind(reason: &Reason) -> &'static str {
         Reason::ConfigChanged { .. } => "the manifest says otherwise",
         Reason::DependencyChanged { .. } => "a base changes",
         Reason::BaseChanged { .. } => "a base outside of the manifest moved",
-        Reason::UpstreamChanged { .. } => "upstream moved",
+        Reason::SourceChanged { .. } => "upstream moved",
         Reason::MissingRemote => "the service does not have it any more",
         Reason::RemoteChanged { .. } => "somebody else replaced it",
         Reason::ExistsRemote => "the service has one that is not in the lockfile",

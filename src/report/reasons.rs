@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::PlanView;
 use super::words::tail;
 use crate::base::name::ImageRef;
-use crate::base::source::Span;
+use crate::base::span::Span;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
 use crate::plan::{FileChange, Reason, Step};
 use crate::state::{Built, Entry};
@@ -91,7 +91,7 @@ impl PlanView<'_> {
             Reason::BaseChanged { reference, old, new } => {
                 pins(&format!("base {reference}"), old.as_deref(), new.as_deref())
             }
-            Reason::UpstreamChanged { reference, old, new } => {
+            Reason::SourceChanged { reference, old, new } => {
                 pins(&format!("upstream {reference}"), old.as_deref(), new.as_deref())
             }
             Reason::PreviousFailed => {

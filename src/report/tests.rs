@@ -12,7 +12,7 @@ use super::json::Json;
 use super::why::WhyView;
 use super::{Options, PlanView, Reporter, Talk};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
-use crate::base::source::{SourceSet, Span};
+use crate::base::span::{SourceSet, Span};
 use crate::context::{ChangeKind, FileChange};
 use crate::event::Summary;
 use crate::manifest::Workspace;
@@ -248,7 +248,7 @@ fn makes(world: &mut World) -> (StepId, StepId) {
     world.make("deb-pinned:v1", Build, true, vec![moved(None, Some(sha("2")))]);
     world.make("deb-unpinned:v1", Build, true, vec![moved(Some(sha("2")), None)]);
     let reference = "redis:7".to_owned();
-    let upstream = Reason::UpstreamChanged { reference, old: Some(sha("a")), new: Some(sha("b")) };
+    let upstream = Reason::SourceChanged { reference, old: Some(sha("a")), new: Some(sha("b")) };
     world.make("redis:7", Mirror, true, vec![upstream]);
     world.make("gone:v1", Build, true, vec![Reason::MissingRemote]);
     let stolen = Some(at("2026-07-03T10:11:12Z"));

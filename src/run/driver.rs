@@ -204,18 +204,18 @@ struct Driver<'a> {
     next_commit: Instant,
     /// Whether something is on record that is not in the lockfile.
     uncommitted: bool,
-    broken: Option<Broken>,
+    broken: Option<JournalFailure>,
     leave: bool,
 }
 
 /// What happened cannot be kept any more.
-struct Broken {
+struct JournalFailure {
     /// Builds that were accepted and are on no record.
     builds: Vec<String>,
     source: StateError,
 }
 
-impl Broken {
+impl JournalFailure {
     fn after(self, summary: Summary) -> RunError {
         let Self { builds, source } = self;
         RunError::NotRecorded { builds, summary: Box::new(summary), source }
@@ -273,7 +273,7 @@ impl Driver<'_> {
                     self.uncommitted |= !records.is_empty();
                     return true;
                 }
-                Err(source) => self.broken = Some(Broken { builds: Vec::new(), source }),
+                Err(source) => self.broken = Some(JournalFailure { builds: Vec::new(), source }),
             }
         }
         let lost = records.iter().filter_map(|record| match record {

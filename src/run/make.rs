@@ -14,7 +14,7 @@ use super::step::{
 use crate::api::wire::BuildImageRequest;
 use crate::api::{Accepted, ApiError, ErrorKind, Repeat, Tries};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
-use crate::base::upstream::SourceRef;
+use crate::base::source_ref::SourceRef;
 use crate::context::{self, Placement, Spool, Tree};
 use crate::dockerfile::Dockerfile;
 use crate::event::Phase;

@@ -15,7 +15,7 @@ use super::transfers::Transfers;
 use super::updates::{Changed, Updates};
 use crate::api::{ApiError, BuildView, Client, ErrorKind, Notice, Progress, bare};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
-use crate::base::upstream::SourceRef;
+use crate::base::source_ref::SourceRef;
 use crate::context::Tree;
 use crate::dockerfile::Dockerfile;
 use crate::event::Phase;

@@ -14,7 +14,7 @@ use super::traffic::{Arrival, Payer, Ticket};
 use super::{BulkShape, upload, worker};
 use crate::api::wire::{BuildImageRequest, BuildImageResponse, TransferResult, TransferResults};
 use crate::base::name::{ImageName, NameError, Owner, Platform, Tag};
-use crate::base::upstream::SourceRef;
+use crate::base::source_ref::SourceRef;
 
 /// Documented names, and those that the provider's own client sends.
 const NICKNAMES: [(&str, &str); 6] = [

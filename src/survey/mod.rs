@@ -7,7 +7,7 @@ mod builds;
 mod changes;
 mod contexts;
 mod images;
-mod upstreams;
+mod registries;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 
-pub use self::upstreams::{Upstreams, note_unknown, upstreams};
+pub use self::registries::{RegistryLookup, note_unknown, resolve_references};
 use crate::api::Client;
 use crate::base::name::ImageRef;
 use crate::context::{Cache, History, ScanError};
@@ -138,13 +138,13 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::api::{Broken, Transport};
+    use crate::api::{Transport, TransportError};
 
     /// A service that answers nothing but that it has no time.
     struct Busy;
 
     impl Transport for Busy {
-        fn send(&self, _: Request) -> BoxFuture<'_, Result<Response, Broken>> {
+        fn send(&self, _: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
             let answer = axum::http::Response::builder().status(429).body("{}").unwrap();
             Box::pin(async { Ok(answer.into()) })
         }

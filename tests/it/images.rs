@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use imgplan::api::wire::BuildImageRequest;
 use imgplan::api::{
-    Broken, Client, Endpoint, Gate, ImageState, Repeat, Transport, Tries, inventory,
+    Client, Endpoint, Gate, ImageState, Repeat, Transport, TransportError, Tries, inventory,
 };
 use imgplan::base::limit::{Class, Limit};
 use imgplan::base::name::{ImageRef, Owner, Visibility};
@@ -44,11 +44,14 @@ struct Project {
 struct Inside(Arc<Server>);
 
 impl Transport for Inside {
-    fn send(&self, request: reqwest::Request) -> BoxFuture<'_, Result<reqwest::Response, Broken>> {
+    fn send(
+        &self,
+        request: reqwest::Request,
+    ) -> BoxFuture<'_, Result<reqwest::Response, TransportError>> {
         async move {
             let request: axum::http::Request<reqwest::Body> = request.try_into().unwrap();
             let answer = self.0.call(request.map(axum::body::Body::new)).await;
-            let cut = |cut: server::Cut| Broken { sent: true, message: cut.to_string() };
+            let cut = |cut: server::Cut| TransportError { sent: true, message: cut.to_string() };
             let (head, body) = answer.map_err(cut)?.into_parts();
             let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
             Ok(axum::http::Response::from_parts(head, body).into())

@@ -27,6 +27,12 @@ const FLOORS: &[Floor] = &[
         way_out: "words know nobody: move what needs more to the module that has it",
     },
     Floor {
+        module: "http",
+        may_use: &["base"],
+        may_wait: true,
+        way_out: "HTTP carries bytes: what they mean is the clients' business",
+    },
+    Floor {
         module: "dockerfile",
         may_use: &["base"],
         may_wait: false,
@@ -52,13 +58,13 @@ const FLOORS: &[Floor] = &[
     },
     Floor {
         module: "api",
-        may_use: &["base"],
+        may_use: &["base", "http"],
         may_wait: true,
         way_out: "the client speaks of names and bytes: let the caller bring the rest",
     },
     Floor {
-        module: "upstream",
-        may_use: &["base"],
+        module: "registry",
+        may_use: &["base", "http"],
         may_wait: true,
         way_out: "a registry is asked for a name: let the caller bring the rest",
     },
@@ -100,7 +106,7 @@ const FLOORS: &[Floor] = &[
     },
     Floor {
         module: "survey",
-        may_use: &["api", "base", "context", "dockerfile", "manifest", "plan", "state", "upstream"],
+        may_use: &["api", "base", "context", "dockerfile", "manifest", "plan", "state", "registry"],
         may_wait: true,
         way_out: "a survey only looks: what acts or tells is above it",
     },

@@ -32,6 +32,8 @@ mod pins;
 mod prime;
 mod readme;
 mod refresh;
+#[cfg(target_os = "linux")]
+mod registries;
 mod render;
 mod resume;
 mod saved;
@@ -43,8 +45,6 @@ mod slips;
 mod slow;
 mod status;
 mod support;
-#[cfg(target_os = "linux")]
-mod upstream;
 mod weather;
 mod why;
 mod windows;

@@ -21,7 +21,7 @@ fn told(env: &TestEnv, given: &Given) -> Vec<String> {
         Ok(workspace) => workspace.warnings,
         Err(error) => error.problems,
     };
-    let words = |p: imgplan::base::source::Problem| {
+    let words = |p: imgplan::base::span::Problem| {
         assert!(!p.labels.is_empty(), "{p} has no place");
         format!("{} | {}", p.message, p.help.unwrap_or_default())
     };

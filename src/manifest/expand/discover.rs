@@ -11,7 +11,7 @@ use super::images::{Expander, InRow, note};
 use super::memory::{Folders, Search};
 use super::template::{self, Makes};
 use crate::base::nearest::nearest;
-use crate::base::source::{Problem, Span};
+use crate::base::span::{Problem, Span};
 use crate::manifest::Sp;
 use crate::manifest::decode::decode;
 use crate::manifest::files::clean;

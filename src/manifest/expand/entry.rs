@@ -2,7 +2,7 @@
 
 use super::notes::Note;
 use super::template::{self, Makes, Words};
-use crate::base::source::{Problem, Span};
+use crate::base::span::{Problem, Span};
 use crate::manifest::node::{Key, Kind, Node, Value};
 
 /// One image, as keys and values, and where it comes from if it was not written as one.

@@ -11,7 +11,7 @@ use super::Notes;
 use super::entry::{fill_templates, get, put, take, text_node};
 use super::images::{Expander, InRow, note};
 use super::include::read_to;
-use crate::base::source::{Problem, Span};
+use crate::base::span::{Problem, Span};
 use crate::manifest::Sp;
 use crate::manifest::files::clean;
 use crate::manifest::model::Discover;

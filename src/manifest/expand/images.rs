@@ -6,7 +6,7 @@ use super::entry::{self, Entry};
 use super::matrix::{self, Row};
 use super::memory::Memory;
 use super::{Found, Note, Notes, too_many};
-use crate::base::source::{Problem, SourceSet, Span};
+use crate::base::span::{Problem, SourceSet, Span};
 use crate::manifest::interpolate::{Variables, warn_of_bare_names};
 use crate::manifest::node::{Node, Value};
 

@@ -9,7 +9,7 @@ use super::folders::{self, Unfound, Want};
 use super::images::Expander;
 use super::memory::Memory;
 use super::{Found, MOST_IMAGES, Raw, entry, glob};
-use crate::base::source::{Problem, SourceSet, Span};
+use crate::base::span::{Problem, SourceSet, Span};
 use crate::manifest::files::clean;
 use crate::manifest::given::Given;
 use crate::manifest::interpolate::{Variables, warn_of_bare_names};

@@ -1,7 +1,7 @@
 //! Reads a file of references: one a line, or an object a line. Pure.
 
 use crate::base::nearest::nearest;
-use crate::base::source::{Problem, Span};
+use crate::base::span::{Problem, Span};
 use crate::manifest::node::{self, Key, Node, Value};
 
 use super::{MOST_IMAGES, entry};

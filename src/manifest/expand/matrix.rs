@@ -1,7 +1,7 @@
 //! Turns a `matrix` into its rows. Pure.
 
 use crate::base::nearest::nearest;
-use crate::base::source::{Problem, Span};
+use crate::base::span::{Problem, Span};
 use crate::manifest::given::is_variable_name;
 use crate::manifest::interpolate::Variables;
 use crate::manifest::node::{Key, Kind, Node, Value};

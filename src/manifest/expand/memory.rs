@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::harbor::Task;
 use super::lines::Line;
-use crate::base::source::Problem;
+use crate::base::span::Problem;
 
 /// What was read and found so far.
 #[derive(Debug, Default)]

@@ -31,7 +31,7 @@ use super::given::Given;
 use super::model::{Image, Manifest};
 use super::node::{Node, Value};
 use super::workspace::Skipped;
-use crate::base::source::{Problem, SourceSet, Span, Spanned};
+use crate::base::span::{Problem, SourceSet, Span, Spanned};
 
 /// The images that all expansions of a manifest may make together.
 const MOST_IMAGES: usize = 50_000;

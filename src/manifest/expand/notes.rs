@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
 
-use crate::base::source::{Problem, Span};
+use crate::base::span::{Problem, Span};
 
 /// Where an image comes from that was not written as one, and how many came with it.
 #[derive(Debug, Clone)]

@@ -4,8 +4,8 @@ use super::entry::{self, Entry, text_node};
 use super::{Found, Raw};
 use crate::base::name::{Platform, Tag, TagTemplate};
 use crate::base::nearest::nearest;
-use crate::base::source::{Problem, SourceSet, Span};
-use crate::base::upstream::SourceRef;
+use crate::base::source_ref::SourceRef;
+use crate::base::span::{Problem, SourceSet, Span};
 use crate::manifest::given::Override;
 use crate::manifest::node::{Kind, Node, Value};
 

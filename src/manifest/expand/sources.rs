@@ -13,8 +13,8 @@ use super::images::{Expander, InRow, note};
 use super::include::{LARGEST, read_to};
 use super::lines::{self, Line};
 use super::memory::List;
-use crate::base::source::{Problem, Span};
-use crate::base::upstream::SourceRef;
+use crate::base::source_ref::SourceRef;
+use crate::base::span::{Problem, Span};
 use crate::manifest::files::clean;
 use crate::manifest::node::{Kind, Node, Value};
 

@@ -18,7 +18,7 @@ fn fresh(plan: &Plan) -> Result<(), TestCaseError> {
     for step in &plan.steps {
         prop_assert!(!matches!(step.action, Action::Make(_)), "{}: {:?}", step.key, step.reasons);
         let pinned = |reason: &Reason| {
-            matches!(reason, Reason::BaseChanged { .. } | Reason::UpstreamChanged { .. })
+            matches!(reason, Reason::BaseChanged { .. } | Reason::SourceChanged { .. })
         };
         prop_assert!(!step.reasons.iter().any(pinned));
     }

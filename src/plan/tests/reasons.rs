@@ -40,7 +40,7 @@ fn place(reason: &Reason) -> usize {
         Reason::ConfigChanged { .. } => 3,
         Reason::DependencyChanged { .. } => 4,
         Reason::BaseChanged { .. } => 5,
-        Reason::UpstreamChanged { .. } => 6,
+        Reason::SourceChanged { .. } => 6,
         Reason::MissingRemote => 7,
         Reason::RemoteChanged { .. } => 8,
         Reason::Requested => 9,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::base::name::{ImageRef, Owner, Platform, TagTemplate, Visibility};
-use crate::base::source::Span;
+use crate::base::span::Span;
 use crate::dockerfile::Dockerfile;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use imgplan::api::{Broken, Client, Endpoint, Gate, Transport};
+use imgplan::api::{Client, Endpoint, Gate, Transport, TransportError};
 use imgplan::base::limit::{Class, Limit};
 use imgplan::base::name::Owner;
 use imgplan::base::secret::ApiKey;
@@ -238,13 +238,16 @@ struct Wire {
 }
 
 impl Transport for Wire {
-    fn send(&self, request: reqwest::Request) -> BoxFuture<'_, Result<reqwest::Response, Broken>> {
+    fn send(
+        &self,
+        request: reqwest::Request,
+    ) -> BoxFuture<'_, Result<reqwest::Response, TransportError>> {
         self.carry(request).boxed()
     }
 }
 
 impl Wire {
-    async fn carry(&self, request: reqwest::Request) -> Result<reqwest::Response, Broken> {
+    async fn carry(&self, request: reqwest::Request) -> Result<reqwest::Response, TransportError> {
         if self.dead.is_cancelled() {
             // A process that is dead sends nothing.
             return std::future::pending().await;
@@ -273,7 +276,7 @@ impl Wire {
                 let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
                 Ok(axum::http::Response::from_parts(head, body).into())
             }
-            Err(cut) => Err(Broken { sent: true, message: cut.to_string() }),
+            Err(cut) => Err(TransportError { sent: true, message: cut.to_string() }),
         }
     }
 

@@ -14,16 +14,16 @@ use serde::{Deserialize, Serialize};
 
 use super::ask::Asker;
 use super::credentials::Credentials;
-use super::error::{self, Failure, UpstreamError, UpstreamErrorKind};
+use super::error::{self, Failure, RegistryError, RegistryErrorKind};
 use super::header;
 use super::host::Hosts;
 use super::manifest::{self, Kind};
-use super::transport::{Broken, Network, Transport};
 use super::wire::{Answer, Hear, Wire};
-use crate::base::backoff::Jitter;
 use crate::base::limit::Limit;
 use crate::base::name::Platform;
 use crate::base::reference::{OciDigest, RegistryRef, on_platform};
+use crate::http::backoff::Jitter;
+use crate::http::transport::{Network, Transport, TransportError};
 
 /// How registries are asked.
 #[derive(Clone)]
@@ -119,7 +119,7 @@ impl fmt::Debug for Registries {
 
 impl Registries {
     /// Fails where no connection can be made secure.
-    pub fn new(config: Config) -> Result<Self, Broken> {
+    pub fn new(config: Config) -> Result<Self, TransportError> {
         let transport = match config.transport {
             Some(transport) => transport,
             None => Arc::new(Network::new(&config.user_agent)?),
@@ -137,7 +137,7 @@ impl Registries {
         &self,
         wanted: &RegistryRef,
         known: Option<&Resolved>,
-    ) -> Result<Resolved, UpstreamError> {
+    ) -> Result<Resolved, RegistryError> {
         self.resolve_told(wanted, known, &|_| ()).await
     }
 
@@ -148,7 +148,7 @@ impl Registries {
         &self,
         wanted: &[(RegistryRef, Option<Resolved>)],
         tell: &(dyn Fn(Notice) + Sync),
-    ) -> Vec<Result<Resolved, UpstreamError>> {
+    ) -> Vec<Result<Resolved, RegistryError>> {
         let mut once: Vec<(&RegistryRef, Option<&Resolved>)> = Vec::new();
         let mut places: HashMap<String, usize> = HashMap::new();
         let mut asked = Vec::with_capacity(wanted.len());
@@ -166,7 +166,7 @@ impl Registries {
         let numbered = once.iter().enumerate();
         let mut under_way: FuturesUnordered<_> =
             numbered.map(|(place, (reference, known))| one(place, *reference, *known)).collect();
-        let mut answers: Vec<Option<Result<Resolved, UpstreamError>>> = vec![None; once.len()];
+        let mut answers: Vec<Option<Result<Resolved, RegistryError>>> = vec![None; once.len()];
         let mut done = 0;
         while let Some((place, answer)) = under_way.next().await {
             done += 1;
@@ -187,7 +187,7 @@ impl Registries {
         wanted: &RegistryRef,
         known: Option<&Resolved>,
         hear: Hear<'_>,
-    ) -> Result<Resolved, UpstreamError> {
+    ) -> Result<Resolved, RegistryError> {
         if let Some(known) = known.filter(|known| wanted.digest() == Some(known.digest)) {
             return Ok(known.clone());
         }
@@ -255,7 +255,7 @@ impl Registries {
         if platforms.is_empty() && manifest::is_foreign(&answer.body) {
             let message = "it has images for other platforms only than linux/amd64 and linux/arm64";
             let help = "name an image that has one of these";
-            return Err(Failure::new(UpstreamErrorKind::NotFound, message, help));
+            return Err(Failure::new(RegistryErrorKind::NotFound, message, help));
         }
         Ok(Resolved { digest, platforms })
     }
@@ -300,5 +300,5 @@ fn not_had(answer: &Answer, wanted: &RegistryRef) -> Failure {
         }
     };
     let message = format!("the registry has no such {what}");
-    Failure::new(UpstreamErrorKind::NotFound, message, "see that the name and the tag are right")
+    Failure::new(RegistryErrorKind::NotFound, message, "see that the name and the tag are right")
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::error::{Failure, UpstreamErrorKind};
+use super::error::{Failure, RegistryErrorKind};
 use super::window::{HostWindow, Refused};
 use crate::base::limit::Limit;
-use crate::base::window::Admit;
+use crate::http::window::Admit;
 
 /// How long a host is not asked after it could not be reached. Long enough for all who wait to hear
 /// of it; short enough that a later question is a new one.
@@ -159,7 +159,7 @@ impl Turn<'_> {
                     format!("{} has had too many requests and {wait}: {said}", self.host.name);
                 let help = "try again later, or log in to the registry (docker login): it lets those \
                             whom it knows ask more";
-                let why = Failure::new(UpstreamErrorKind::RateLimited, message, help);
+                let why = Failure::new(RegistryErrorKind::RateLimited, message, help);
                 state.close(asked.unwrap_or(CLOSED).clamp(CLOSED, 20 * CLOSED), &why);
                 Err(why)
             }

@@ -11,14 +11,14 @@ use reqwest::{Method, Request, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::error::{self, Failure, UpstreamErrorKind, without};
+use super::error::{self, Failure, RegistryErrorKind, without};
 use super::host::{Hosts, Turn};
 use super::place::{may_send, origin};
 use super::registries::Notice;
 use super::retry;
-use super::transport::{Broken, Transport};
-use crate::base::backoff::{Jitter, LONGEST_ASKED};
-use crate::base::header;
+use crate::http::backoff::{Jitter, LONGEST_ASKED};
+use crate::http::header;
+use crate::http::{Transport, TransportError};
 
 /// How long the head of an answer may take.
 const HEAD: Duration = Duration::from_secs(30);
@@ -131,7 +131,7 @@ impl Wire {
                     refusals += 1;
                     if refusals >= MOST_REFUSALS {
                         let message = format!("{} refuses again and again", host.name);
-                        let (kind, help) = (UpstreamErrorKind::RateLimited, "try again later");
+                        let (kind, help) = (RegistryErrorKind::RateLimited, "try again later");
                         return Err(Failure::new(kind, message, help));
                     }
                 }
@@ -164,14 +164,17 @@ impl Wire {
             let request = request(wanted, &url, at_home);
             let secrets = Authorization::secrets(wanted.authorization);
             let trouble = |why: String, asked, no_way| {
-                let message = format!("{}: {}", host.name, without(&why, &secrets));
+                let message =
+                    format!("{}: {}", host.name, error::shorten(&without(&why, &secrets)));
                 let help = "see that the registry's name is right and the network is up";
-                let why = Failure::new(UpstreamErrorKind::Unreachable, message, help);
+                let why = Failure::new(RegistryErrorKind::Unreachable, message, help);
                 Miss::Trouble { why, asked, no_way, origin: origin.clone() }
             };
             let answer = match timeout(HEAD, self.transport.send(request)).await {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(Broken { sent, message })) => return Err(trouble(message, None, !sent)),
+                Ok(Err(TransportError { sent, message })) => {
+                    return Err(trouble(message, None, !sent));
+                }
                 Err(_) => return Err(trouble(silent(HEAD), None, false)),
             };
             let (status, headers) = (answer.status(), answer.headers().clone());
@@ -280,7 +283,7 @@ async fn body(mut answer: Response, deadline: Instant) -> Result<Bytes, Cut> {
             }
             Ok(Ok(Some(_))) => return Err(Cut::TooLong),
             Ok(Ok(None)) => return Ok(body.into()),
-            Ok(Err(error)) => return Err(Cut::Broken(Broken::of(error).message)),
+            Ok(Err(error)) => return Err(Cut::Broken(TransportError::from(error).message)),
             Err(_) => return Err(Cut::Broken(silent(HEAD + REST))),
         }
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::base::backoff::LONGEST_ASKED;
 use crate::base::limit::Limit;
-use crate::base::window::{Admit, SlidingWindow, pause_after};
+use crate::http::backoff::LONGEST_ASKED;
+use crate::http::window::{Admit, SlidingWindow, pause_after};
 
 /// So many 429s in a row, and the host is asked no more.
 const MOST_STRIKES: u32 = 5;

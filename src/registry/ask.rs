@@ -8,7 +8,7 @@ use reqwest::{Method, Url};
 
 use super::challenge::{self, Challenge};
 use super::credentials::{Credentials, Keyring};
-use super::error::{Failure, UpstreamErrorKind};
+use super::error::{Failure, RegistryErrorKind};
 use super::host::lock;
 use super::manifest::ACCEPT;
 use super::place::{blob_url, manifest_url, may_send};
@@ -150,6 +150,6 @@ fn demanded(answer: &Answer, image: &RegistryRef) -> Result<Challenge, Failure> 
     challenge::read(headers.filter_map(|value| value.to_str().ok())).ok_or_else(|| {
         let message = format!("{} does not say how to log in to it", image.registry());
         let help = "only tokens (Bearer) and passwords (Basic) are known here";
-        Failure::new(UpstreamErrorKind::Denied, message, help)
+        Failure::new(RegistryErrorKind::Denied, message, help)
     })
 }

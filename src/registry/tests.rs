@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::fake::{Asked, Fake, INDEX, LATENCY, MANIFEST, Reply};
-use super::{Config, Credentials, Notice, Registries, Resolved, UpstreamError, UpstreamErrorKind};
+use super::{Config, Credentials, Notice, Registries, RegistryError, RegistryErrorKind, Resolved};
 use crate::base::limit::Limit;
 use crate::base::name::Platform;
 use crate::base::reference::{OciDigest, RegistryRef};
@@ -14,7 +14,7 @@ fn reference(text: &str) -> RegistryRef {
     text.parse().unwrap()
 }
 
-async fn resolve(registries: &Registries, text: &str) -> Result<Resolved, UpstreamError> {
+async fn resolve(registries: &Registries, text: &str) -> Result<Resolved, RegistryError> {
     registries.resolve(&reference(text), None).await
 }
 
@@ -125,7 +125,7 @@ async fn who_asks_to_wait_for_hours_is_told_to_the_user() {
         let registries = fake.registries(Config { concurrency: 3, ..Config::default() });
         let answers = registries.resolve_all(&many("a.example", 50), &|_| ()).await;
         for answer in &answers {
-            assert_eq!(answer.as_ref().unwrap_err().kind, UpstreamErrorKind::RateLimited);
+            assert_eq!(answer.as_ref().unwrap_err().kind, RegistryErrorKind::RateLimited);
         }
         assert!(fake.lines().len() <= most, "{} requests", fake.lines().len());
         assert!(*times(&fake).last().unwrap() <= 63, "{:?}", times(&fake));
@@ -148,7 +148,7 @@ async fn a_host_that_cannot_be_reached_fails_all_that_is_asked_of_it_at_once() {
                 Ok(_) => assert!(place >= 500),
                 Err(error) => {
                     assert!(place < 500, "{error}");
-                    assert_eq!(error.kind, UpstreamErrorKind::Unreachable, "{error}");
+                    assert_eq!(error.kind, RegistryErrorKind::Unreachable, "{error}");
                     assert!(error.to_string().contains("dead.example: "), "{error}");
                 }
             }
@@ -243,7 +243,7 @@ async fn what_may_not_be_read_is_said_to_be_so() {
     });
     let registries = fake.registries(Config::default());
     let error = resolve(&registries, "a.example/b:1").await.unwrap_err();
-    assert_eq!(error.kind, UpstreamErrorKind::Denied);
+    assert_eq!(error.kind, RegistryErrorKind::Denied);
     let said = "a.example/b:1: it does not exist, or may not be read by us (HTTP 401)";
     assert_eq!(error.to_string(), said);
     assert!(error.help.contains("docker login a.example"), "{}", error.help);
@@ -263,7 +263,7 @@ async fn a_token_that_is_refused_is_refused_to_all_who_wait() {
     let wanted: Vec<_> = (0..8).map(|n| (reference(&format!("a.example/b:{n}")), None)).collect();
     for answer in registries.resolve_all(&wanted, &|_| ()).await {
         let error = answer.unwrap_err();
-        assert_eq!(error.kind, UpstreamErrorKind::Denied);
+        assert_eq!(error.kind, RegistryErrorKind::Denied);
         assert!(error.message.contains("no such account"), "{error}");
     }
     assert_eq!(fetches(&fake), 1);
@@ -342,7 +342,7 @@ async fn nobody_gets_credentials_by_sending_us_elsewhere() {
             });
             let registries = fake.registries(Config { credentials, ..Config::default() });
             let error = resolve(&registries, image).await.unwrap_err();
-            assert_eq!(error.kind, UpstreamErrorKind::Odd, "{error}");
+            assert_eq!(error.kind, RegistryErrorKind::Odd, "{error}");
             assert!(error.message.contains(said), "{realm} {location}: {error}");
             assert!(fake.lines().iter().all(|line| !line.contains("evil")), "{:?}", fake.lines());
         }
@@ -391,7 +391,7 @@ async fn whoever_sends_us_back_home_does_not_choose_what_the_token_is_for() {
     });
     let registries = fake.registries(Config::default());
     let error = resolve(&registries, "a.example/x:1").await.unwrap_err();
-    assert_eq!(error.kind, UpstreamErrorKind::Denied);
+    assert_eq!(error.kind, RegistryErrorKind::Denied);
     let asked = fake.asked();
     let last = asked.last().unwrap();
     assert_eq!(last.line, "HEAD https://a.example/v2/secret/manifests/1");
@@ -416,7 +416,7 @@ async fn redirects_end_and_do_not_leave_the_secure_world() {
         });
         let registries = fake.registries(Config::default());
         let error = resolve(&registries, "a.example/x:1").await.unwrap_err();
-        assert_eq!(error.kind, UpstreamErrorKind::Odd);
+        assert_eq!(error.kind, RegistryErrorKind::Odd);
         assert!(error.message.contains(said) && !error.message.contains("p4ss"), "{error}");
         assert!(fake.lines().len() <= 6);
     }
@@ -462,7 +462,7 @@ async fn answers_that_cannot_be_right_are_refused() {
         let fake = Fake::new(move |_| reply.clone());
         let registries = fake.registries(Config::default());
         let error = resolve(&registries, "a.example/x:1").await.unwrap_err();
-        assert_eq!(error.kind, UpstreamErrorKind::Odd, "{error}");
+        assert_eq!(error.kind, RegistryErrorKind::Odd, "{error}");
         assert!(error.message.contains(said), "{error}");
     }
     // A registry that has something else under a digest, and says so.
@@ -484,7 +484,7 @@ async fn what_is_not_there_is_not_found() {
         let fake = Fake::new(move |_| Reply::error(404, code));
         let registries = fake.registries(Config::default());
         let error = resolve(&registries, image).await.unwrap_err();
-        assert_eq!(error.kind, UpstreamErrorKind::NotFound);
+        assert_eq!(error.kind, RegistryErrorKind::NotFound);
         assert!(error.message.contains(said), "{error}");
         assert_eq!(fake.lines().len(), 2, "HEAD says nothing more, GET says why");
     }

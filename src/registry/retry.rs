@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::base::backoff;
+use crate::http::backoff;
 
 /// The longest wait of our own accord.
 const LONGEST: Duration = Duration::from_secs(15);

@@ -9,11 +9,11 @@ use crate::base::secret::scrub;
 /// A reference that could not be looked up. One line, of bounded length, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reference}: {message}")]
-pub struct UpstreamError {
+pub struct RegistryError {
     /// What was looked up.
     pub reference: Box<RegistryRef>,
     /// What kind of failure it is.
-    pub kind: UpstreamErrorKind,
+    pub kind: RegistryErrorKind,
     /// What went wrong, in one sentence without a full stop.
     pub message: String,
     /// What to do about it.
@@ -22,7 +22,7 @@ pub struct UpstreamError {
 
 /// The kinds of failure, by what the user can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum UpstreamErrorKind {
+pub enum RegistryErrorKind {
     /// The registry does not know the tag, the digest or the repository.
     NotFound,
     /// The registry does not let us read it, or does not say whether it is there.
@@ -38,14 +38,14 @@ pub enum UpstreamErrorKind {
 /// The same before it is known which reference it is for: many share a host and its failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
-    pub(super) kind: UpstreamErrorKind,
+    pub(super) kind: RegistryErrorKind,
     pub(super) message: String,
     pub(super) help: String,
 }
 
 impl Failure {
     pub(super) fn new(
-        kind: UpstreamErrorKind,
+        kind: RegistryErrorKind,
         message: impl AsRef<str>,
         help: impl AsRef<str>,
     ) -> Self {
@@ -55,12 +55,12 @@ impl Failure {
     /// For an answer that makes no sense.
     pub(super) fn odd(message: impl AsRef<str>) -> Self {
         let help = "see that this is a registry, and that no proxy answers in its place";
-        Self::new(UpstreamErrorKind::Odd, message, help)
+        Self::new(RegistryErrorKind::Odd, message, help)
     }
 
-    pub(super) fn of(self, reference: &RegistryRef) -> UpstreamError {
+    pub(super) fn of(self, reference: &RegistryRef) -> RegistryError {
         let Self { kind, message, help } = self;
-        UpstreamError { reference: Box::new(reference.clone()), kind, message, help }
+        RegistryError { reference: Box::new(reference.clone()), kind, message, help }
     }
 }
 

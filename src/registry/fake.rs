@@ -10,7 +10,7 @@ use reqwest::{Body, Request, Response};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Broken, Config, Registries, Transport};
+use super::{Config, Registries, Transport, TransportError};
 use crate::base::reference::OciDigest;
 
 /// What becomes of a request.
@@ -115,7 +115,7 @@ impl Fake {
 }
 
 impl Transport for Fake {
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Broken>> {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
         let body = request.body().and_then(Body::as_bytes).unwrap_or_default();
         let asked = Asked {
             line: format!("{} {}", request.method(), request.url()),
@@ -140,7 +140,7 @@ impl Transport for Fake {
                     let body = if head { Vec::new() } else { body };
                     Ok(answer.body(body).unwrap().into())
                 }
-                Reply::Broken(sent) => Err(Broken { sent, message: "cut off".to_owned() }),
+                Reply::Broken(sent) => Err(TransportError { sent, message: "cut off".to_owned() }),
                 Reply::Silence => std::future::pending().await,
             }
         })

@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use super::note;
 use crate::base::reference::RegistryRef;
 use crate::plan::Facts;
+use crate::registry::{Memory, Notice, Registries, RegistryError, Resolved};
 use crate::state::{Pin, State};
-use crate::upstream::{Memory, Notice, Registries, Resolved, UpstreamError};
 
 /// Whom to ask, and what is remembered of their answers.
-pub struct Upstreams<'a> {
+pub struct RegistryLookup<'a> {
     /// The registries.
     pub registries: &'a Registries,
     /// Answers of before.
@@ -23,14 +23,14 @@ pub struct Upstreams<'a> {
 
 /// Finds out what references stand for now, and adds it to the facts. What could not be asked is
 /// returned: its pin stays as it is.
-pub async fn upstreams(
+pub async fn resolve_references(
     wanted: BTreeMap<String, RegistryRef>,
     state: &State,
-    upstreams: Upstreams<'_>,
+    lookup: RegistryLookup<'_>,
     facts: &mut Facts,
     tell: &(dyn Fn(Notice) + Sync),
-) -> Vec<UpstreamError> {
-    let Upstreams { registries, memory, max_age } = upstreams;
+) -> Vec<RegistryError> {
+    let RegistryLookup { registries, memory, max_age } = lookup;
     let now = Timestamp::now();
     let mut unknown = Vec::new();
     for (key, reference) in wanted {
@@ -70,7 +70,7 @@ pub async fn upstreams(
 }
 
 /// Notes what could not be asked: a registry that fails for many is told of once.
-pub fn note_unknown(errors: &[UpstreamError], facts: &mut Facts) {
+pub fn note_unknown(errors: &[RegistryError], facts: &mut Facts) {
     let mut alike: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
     for error in errors {
         let of = (error.reference.registry(), error.message.as_str());

@@ -5,8 +5,8 @@
 
 use reqwest::Url;
 
-use crate::base::loopback::is_loopback;
 use crate::base::reference::{DOCKER_HUB, OciDigest, RegistryRef};
+use crate::http::loopback::is_loopback;
 
 /// Where Docker Hub's registry is.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";

@@ -2,8 +2,8 @@
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 
-use crate::base::header::text;
 use crate::base::reference::OciDigest;
+use crate::http::header::text;
 
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 

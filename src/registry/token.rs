@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::credentials::Lookup;
 use super::docker_config::Credential;
-use super::error::{self, Failure, UpstreamErrorKind};
+use super::error::{self, Failure, RegistryErrorKind};
 use super::host::lock;
 use super::wire::{Authorization, Hear, Wanted, Wire};
 
@@ -173,7 +173,7 @@ pub(super) fn denied(lookup: &Lookup, message: &str, registry: &str) -> Failure 
             format!("see that the name is right, or log in with `docker login {registry}`")
         }
     };
-    Failure::new(UpstreamErrorKind::Denied, message, help)
+    Failure::new(RegistryErrorKind::Denied, message, help)
 }
 
 /// A user and a password as a header has them.

@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use axum::response::Response;
 use imgplan::base::name::Platform;
 use imgplan::base::reference::{OciDigest, RegistryRef};
-use imgplan::upstream::{
-    Config, Credentials, Notice, Registries, Resolved, UpstreamError, UpstreamErrorKind,
+use imgplan::registry::{
+    Config, Credentials, Notice, Registries, RegistryError, RegistryErrorKind, Resolved,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -34,7 +34,7 @@ impl Asking {
         Self { runtime, registries }
     }
 
-    fn ask(&self, address: &str, image: &str) -> Result<Resolved, UpstreamError> {
+    fn ask(&self, address: &str, image: &str) -> Result<Resolved, RegistryError> {
         self.ask_knowing(address, image, None)
     }
 
@@ -43,7 +43,7 @@ impl Asking {
         address: &str,
         image: &str,
         known: Option<&Resolved>,
-    ) -> Result<Resolved, UpstreamError> {
+    ) -> Result<Resolved, RegistryError> {
         let reference: RegistryRef = format!("{address}/{image}").parse().unwrap();
         self.runtime.block_on(self.registries.resolve(&reference, known))
     }
@@ -100,7 +100,7 @@ impl Filled {
 }
 
 #[track_caller]
-fn fails(found: Result<Resolved, UpstreamError>, kind: UpstreamErrorKind, says: &str) -> String {
+fn fails(found: Result<Resolved, RegistryError>, kind: RegistryErrorKind, says: &str) -> String {
     let error = found.unwrap_err();
     assert_eq!(error.kind, kind, "{error}");
     assert!(error.message.contains(says), "{error}");
@@ -132,7 +132,7 @@ fn a_reference_points_to_a_manifest_or_to_one_for_each_platform() {
 fn what_is_missing_is_not_found() {
     let Some(filled) = filled() else { return };
     let (address, asking) = (filled.address(), Asking::new());
-    let not_found = UpstreamErrorKind::NotFound;
+    let not_found = RegistryErrorKind::NotFound;
     fails(asking.ask(address, "app:2"), not_found, "no such tag");
     // Debian's says the same of a repository that it does not have.
     fails(asking.ask(address, "other:1"), not_found, "no such tag, or no such repository");
@@ -180,7 +180,7 @@ fn many_are_answered_in_their_order_each_asked_once() {
     let answers = asking.runtime.block_on(asking.registries.resolve_all(&wanted, &tell));
     assert_eq!(answers[0].as_ref().unwrap().digest, filled.one);
     filled.is_app(answers[1].as_ref().unwrap());
-    assert_eq!(answers[2].as_ref().unwrap_err().kind, UpstreamErrorKind::NotFound);
+    assert_eq!(answers[2].as_ref().unwrap_err().kind, RegistryErrorKind::NotFound);
     assert_eq!(answers[3], answers[0]);
     let ones = front.lines().iter().filter(|line| line.contains("/one/")).count();
     assert_eq!(ones, 1);
@@ -211,7 +211,7 @@ fn registries_that_say_less_are_asked_by_get() {
         assert_eq!(asking.ask(&front.address, "tools/one").unwrap().digest, filled.one);
         assert_eq!(asking.ask_knowing(&front.address, "app:1", Some(&app)), Ok(app));
         let missing = asking.ask(&front.address, "app:2");
-        fails(missing, UpstreamErrorKind::NotFound, "no such tag");
+        fails(missing, RegistryErrorKind::NotFound, "no such tag");
     }
 }
 
@@ -236,7 +236,7 @@ fn a_registry_that_lies_about_a_digest_is_refused() {
             get.then(|| answer(200, &[kind], r#"{"schemaVersion":2,"manifests":[]}"#))
         })
     };
-    let odd = UpstreamErrorKind::Odd;
+    let odd = RegistryErrorKind::Odd;
     let asking = Asking::new();
     // With an index, a GET shows the lie. What GET says of itself must be true as well.
     fails(asking.ask(&lies("GET ").address, "app:1"), odd, "does not have the digest");
@@ -244,7 +244,7 @@ fn a_registry_that_lies_about_a_digest_is_refused() {
     let held = format!("tools/one@{}", filled.one);
     fails(asking.ask(&lies("HEAD ").address, &held), odd, "does not have the digest");
     // The registry itself does not have what the HEAD has named.
-    fails(asking.ask(&lies("HEAD ").address, "app:1"), UpstreamErrorKind::NotFound, "no such tag");
+    fails(asking.ask(&lies("HEAD ").address, "app:1"), RegistryErrorKind::NotFound, "no such tag");
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn a_429_is_waited_for_as_long_as_the_registry_asks() {
     assert_eq!((pauses, front.lines().len()), (2, 4));
 
     let closed = filled.front().instead(|_| Some(answer(429, &[("retry-after", "3600")], "")));
-    let limited = UpstreamErrorKind::RateLimited;
+    let limited = RegistryErrorKind::RateLimited;
     for _ in 0..3 {
         fails(asking.ask(&closed.address, "app:1"), limited, "asks to wait 3600 s");
     }
@@ -286,7 +286,7 @@ fn broken_connections_are_made_anew_and_dead_hosts_given_up() {
     let asking = Asking::new();
     let answers = asking.runtime.block_on(asking.registries.resolve_all(&wanted, &|_| ()));
     for answer in answers {
-        fails(answer, UpstreamErrorKind::Unreachable, &dead.address);
+        fails(answer, RegistryErrorKind::Unreachable, &dead.address);
     }
     // Eight at once, three times each.
     let tried = 1000 - dead.unbroken();
@@ -294,7 +294,7 @@ fn broken_connections_are_made_anew_and_dead_hosts_given_up() {
 
     // The port of one that has gone.
     let gone = filled.front().address.clone();
-    fails(Asking::new().ask(&gone, "app:1"), UpstreamErrorKind::Unreachable, &gone);
+    fails(Asking::new().ask(&gone, "app:1"), RegistryErrorKind::Unreachable, &gone);
 }
 
 #[test]
@@ -405,7 +405,7 @@ fn credentials_out_of_a_file() {
     let Some(filled) = filled() else { return };
     let front = guarded(&filled, &[ANN], i32::MAX);
     let auth = |auth: &str| json!({"auths": {(&*front.address): {"auth": auth}}});
-    let denied = UpstreamErrorKind::Denied;
+    let denied = RegistryErrorKind::Denied;
 
     let said = fails(Asking::new().ask(&front.address, "app:1"), denied, "no token to nobody");
     assert!(said.contains(&format!("docker login {}", front.address)), "{said}");
@@ -481,7 +481,7 @@ fn a_helper_that_is_of_no_help_does_not_hide_what_is_public() {
         }
         let asking = Asking::with(credentials);
         filled.is_app(&asking.ask(&public.address, "app:1").unwrap());
-        let denied = UpstreamErrorKind::Denied;
+        let denied = RegistryErrorKind::Denied;
         let all = fails(asking.ask(&private.address, "app:1"), denied, "no token to nobody");
         assert!(all.contains(said), "{all}");
     }
@@ -494,7 +494,7 @@ fn a_registry_that_wants_a_password() {
         let demand = ("www-authenticate", "Basic realm=\"here\"");
         (seen.authorization() != ANN).then(|| answer(401, &[demand], ""))
     });
-    let denied = UpstreamErrorKind::Denied;
+    let denied = RegistryErrorKind::Denied;
     fails(Asking::new().ask(&front.address, "app:1"), denied, "wants a user and a password");
     let entry = |password: &str| {
         let entry = json!({"username": "ann", "password": password});

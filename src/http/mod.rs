@@ -1,0 +1,10 @@
+//! HTTP as both clients need it: the transport, retry headers, the strict sliding window and the
+//! backoff between attempts. [`api`](crate::api) and [`registry`](crate::registry) build on it.
+
+pub mod backoff;
+pub mod header;
+pub mod loopback;
+pub mod transport;
+pub mod window;
+
+pub use transport::{Transport, TransportError};

@@ -1,0 +1,103 @@
+//! Carries HTTP requests: over the network, or in tests to a function inside the process.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use reqwest::{Client, Request, Response};
+
+use super::loopback::is_loopback;
+use crate::base::one_line::chain;
+
+/// Time limit for establishing a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Carries requests and follows no redirect. Every timeout except the connection's is the caller's,
+/// so that it holds for any transport.
+pub trait Transport: Send + Sync {
+    /// Sends a request to the host in its URL.
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>>;
+
+    /// Uploads a context to the service's object storage.
+    fn upload(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
+        self.send(request)
+    }
+}
+
+/// A request that got no response.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct TransportError {
+    /// Whether a part of the request may have left; `false` if no connection was established.
+    pub sent: bool,
+    /// The cause, without the URL.
+    pub message: String,
+}
+
+impl From<reqwest::Error> for TransportError {
+    fn from(error: reqwest::Error) -> Self {
+        // Without a connection nothing was sent; a request that could not be built was not sent either.
+        let sent = !error.is_connect() && !error.is_builder();
+        Self { sent, message: chain(&error.without_url()) }
+    }
+}
+
+/// The transport over the network.
+pub struct Network {
+    remote: Client,
+    /// Ignores proxy settings: a proxy cannot reach this machine's loopback interface.
+    loopback: Client,
+}
+
+impl Network {
+    /// Creates the transport; `user_agent` is sent with every request.
+    ///
+    /// # Errors
+    ///
+    /// Fails if TLS cannot be set up, for example without CA certificates.
+    pub fn new(user_agent: &str) -> Result<Self, TransportError> {
+        let builder = || {
+            // Redirects are judged by the clients: a presigned URL's target was not signed.
+            let none = reqwest::redirect::Policy::none();
+            Client::builder().user_agent(user_agent).redirect(none).connect_timeout(CONNECT_TIMEOUT)
+        };
+        let failed = |error: reqwest::Error| {
+            let why = chain(&error);
+            let help =
+                "install the system's CA certificates (ca-certificates) or set SSL_CERT_FILE";
+            TransportError { sent: false, message: format!("{why}; {help}") }
+        };
+        let remote = builder().build().map_err(failed)?;
+        let loopback = builder().no_proxy().build().map_err(failed)?;
+        Ok(Self { remote, loopback })
+    }
+}
+
+impl Transport for Network {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
+        let client = if is_loopback(request.url()) { &self.loopback } else { &self.remote };
+        Box::pin(async { client.execute(request).await.map_err(TransportError::from) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::{Method, Url};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn redirects_are_not_followed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 1024]).await.unwrap();
+            let response = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n";
+            socket.write_all(response).await.unwrap();
+        });
+        let request = Request::new(Method::POST, Url::parse(&url).unwrap());
+        let response = Network::new("test").unwrap().send(request).await.unwrap();
+        assert_eq!(response.status(), 302);
+    }
+}
