@@ -2,15 +2,16 @@
 
 use std::time::Instant;
 
-use super::args::ApplyArgs;
-use super::asking::{Asking, note_remembered};
-use super::choice::{self, ChoiceArgs, LookArgs};
+use super::args::{ApplyArgs, LookupArgs, SelectionArgs};
+use super::session::{Asking, note_remembered};
+
+use super::env::env;
 use super::failure::{self, Exit, Failure};
 use super::service::{Service, Target};
-use super::settings::{DEFAULT_BUILDS, DEFAULT_TRANSFERS, Settings, env};
-use super::teller::Teller;
+use super::settings::{DEFAULT_BUILDS, DEFAULT_TRANSFERS, Settings};
 use super::ui::Ui;
-use super::{lists, next, refresh, saved_plan, signals};
+use super::writer::EventWriter;
+use super::{history, refresh, rerun, saved_plan, selection, signals};
 use crate::cli::memory::small_pages;
 use crate::context::Cache;
 use crate::event::{Phase, RunEvent, Signal, Stop, Summary};
@@ -65,24 +66,24 @@ pub(super) async fn run(
         return Ok(exit);
     }
     show(ui, saved.as_ref(), &target.view(&plan, &workspace, &facts, store.state(), true))?;
-    lists::keep_recorded(&history, &workspace, &facts, store.state());
+    history::keep_recorded(&history, &workspace, &facts, store.state());
     if !agreed_to(ui, &plan, &args)? {
         return Ok(Exit::Declined);
     }
     store.record(&noted)?;
     if plan.is_noop() {
-        lists::prune(&history, store.state());
+        history::prune(&history, store.state());
         return noted_alone(&plan, &args, &mut store, service).await;
     }
-    lists::keep_planned(&history, &workspace, &facts, &plan);
+    history::keep_planned(&history, &workspace, &facts, &plan);
     // What is left is of what was planned, and so is the command that does it.
     if saved.is_some() {
-        args.choice = ChoiceArgs::of(options);
+        args.choice = SelectionArgs::of(options);
     }
     let options = how(&args, &workspace, &target);
     let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
     let exit = carry_out(ui, settings, &args, run, &mut store, service).await?;
-    lists::prune(&history, store.state());
+    history::prune(&history, store.state());
     Ok(exit)
 }
 
@@ -154,10 +155,10 @@ fn agreed(ui: &Ui, args: &ApplyArgs) -> Result<Option<SavedPlan>, Failure> {
         }
         return Ok(None);
     };
-    let LookArgs { upgrade, upgrade_image, .. } = &args.look;
-    if args.choice != ChoiceArgs::default() || *upgrade || !upgrade_image.is_empty() {
+    let LookupArgs { upgrade, upgrade_image, .. } = &args.look;
+    if args.choice != SelectionArgs::default() || *upgrade || !upgrade_image.is_empty() {
         let message = "a saved plan takes no flags that say what to plan";
-        let set = choice::variables();
+        let set = selection::variables();
         if !set.is_empty() {
             let set = set.join(", ");
             let help = format!("the plan says what is done: unset {set} for this command");
@@ -206,8 +207,8 @@ async fn carry_out(
     service: Service,
 ) -> Result<Exit, Failure> {
     let (plan, workspace) = (run.plan, run.workspace);
-    let (began, mut signals, teller) = (Instant::now(), signals::listen(), Teller::start(ui)?);
-    let mut tell = |event: &RunEvent| teller.event(event.clone());
+    let (began, mut signals, writer) = (Instant::now(), signals::listen(), EventWriter::start(ui)?);
+    let mut tell = |event: &RunEvent| writer.event(event.clone());
     let (summary, broken) = match run::execute(run, store, &mut tell, &mut signals).await {
         Ok(summary) => (summary, None),
         Err(error) => {
@@ -225,8 +226,9 @@ async fn carry_out(
     let failure = broken.or(committed.err().map(Failure::from)).or(closed.err());
     let exit = failure.as_ref().map_or_else(|| exit(&summary, args.detailed_exitcode), |f| f.exit);
     let stopped = matches!(summary.stopped, Some(Stop::Interrupted(_)));
-    let next = (!summary.is_complete())
-        .then(|| next::command(settings, args, &next::still_asked_for(plan, workspace, &summary)));
+    let next = (!summary.is_complete()).then(|| {
+        rerun::command(settings, args, &rerun::still_asked_for(plan, workspace, &summary))
+    });
     let elapsed = began.elapsed();
     let end = move |ui: &mut Ui| {
         // Told even where the lockfile could not be written: the journal has it.
@@ -236,7 +238,7 @@ async fn carry_out(
         }
         Ok(())
     };
-    teller.end(end, stopped, &mut signals).await?;
+    writer.end(end, stopped, &mut signals).await?;
     Ok(exit)
 }
 

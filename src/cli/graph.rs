@@ -1,8 +1,9 @@
 //! `imgplan graph`: what needs what, as a picture or as data. Reads the manifest alone.
 
 use super::args::{GraphArgs, GraphFormat};
+use super::env::env;
 use super::failure::{Exit, Failure};
-use super::settings::{Settings, env};
+use super::settings::Settings;
 use super::ui::Ui;
 use crate::manifest::Workspace;
 use crate::plan::Pattern;

@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 
 use super::args::ImportArgs;
-use super::asking::check_settled;
+use super::env::env;
 use super::failure::{Exit, Failure};
 use super::service::Target;
-use super::settings::{Settings, env};
+use super::session::check_settled;
+use super::settings::Settings;
 use super::ui::Ui;
 use crate::api::{Client, Image, ImageState, inventory};
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};

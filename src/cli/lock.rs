@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::args::LockArgs;
-use super::asking::{check_locked, check_merged, check_settled, merged};
-use super::choice::{apart, check_upgrades};
+use super::env::env;
 use super::failure::{Exit, Failure};
 use super::registries;
+use super::selection::{apart, check_upgrades};
 use super::service::Target;
-use super::settings::{Settings, env};
+use super::session::{check_locked, check_merged, check_settled, merged};
+use super::settings::Settings;
 use super::ui::Ui;
 use crate::base::name::ImageRef;
 use crate::base::span::Problem;

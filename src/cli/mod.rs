@@ -3,33 +3,34 @@
 
 mod apply;
 mod args;
-mod asking;
-mod choice;
 mod clip;
 mod context;
 mod diagnostic;
+mod env;
 mod failure;
 mod graph;
+mod history;
 mod import;
-mod lists;
 mod lock;
 mod memory;
-mod next;
 mod plan;
 mod refresh;
 mod registries;
+mod rerun;
 mod saved_plan;
 mod schema;
+mod selection;
 mod serve;
 mod service;
+mod session;
 mod settings;
 mod show;
 mod signals;
 mod status;
-mod teller;
 mod ui;
 mod validate;
 mod why;
+mod writer;
 
 use std::process::ExitCode;
 

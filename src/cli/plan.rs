@@ -5,14 +5,15 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::args::{PlanArgs, ServiceArgs};
-use super::asking::{Asking, note_remembered};
-use super::choice::{ChoiceArgs, LookArgs, apart};
+use super::args::{LookupArgs, PlanArgs, SelectionArgs, ServiceArgs};
+use super::env::env;
 use super::failure::{self, Exit, Failure};
+use super::selection::apart;
 use super::service::Target;
-use super::settings::{Settings, env};
+use super::session::{Asking, note_remembered};
+use super::settings::Settings;
 use super::ui::Ui;
-use super::{lists, next, refresh};
+use super::{history, refresh, rerun};
 use crate::base::file;
 use crate::context::Cache;
 use crate::manifest::Workspace;
@@ -49,8 +50,8 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Res
 /// What is planned, and who is asked for it.
 pub(super) struct Ask<'a> {
     pub(super) service: &'a ServiceArgs,
-    pub(super) choice: &'a ChoiceArgs,
-    pub(super) look: &'a LookArgs,
+    pub(super) choice: &'a SelectionArgs,
+    pub(super) look: &'a LookupArgs,
     pub(super) offline: bool,
 }
 
@@ -126,7 +127,7 @@ impl Planned {
             .map_err(|error| Failure::user(error.to_string()))?;
         ui.talk(format_args!("Saved the plan to {}.", path.display()))?;
         if ui.hints() && self.plan.has_changes() {
-            let command = next::saved(settings, self.target.is_local(), path);
+            let command = rerun::saved(settings, self.target.is_local(), path);
             ui.talk(format_args!("To do just this: {command}"))?;
         }
         Ok(())
@@ -139,6 +140,6 @@ impl Planned {
 
     /// Keeps what lets the next plan name files. Last, since nobody should wait for it.
     pub(super) fn keep_lists(&self) {
-        lists::keep_recorded(&self.target.history(), &self.workspace, &self.facts, &self.state);
+        history::keep_recorded(&self.target.history(), &self.workspace, &self.facts, &self.state);
     }
 }

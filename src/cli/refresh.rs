@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::choice::{ChoiceArgs, LookArgs};
+use super::args::{LookupArgs, SelectionArgs};
 use super::failure::{Exit, Failure};
 use super::ui::Ui;
 use crate::plan::facts::Drift;
@@ -10,8 +10,8 @@ use crate::plan::{self, Facts};
 use crate::state::{Record, State, Store};
 
 /// Fails where the flags say not to ask what only asking can tell, or to plan what is not planned.
-pub(super) fn check(look: &LookArgs, choice: &ChoiceArgs) -> Result<(), Failure> {
-    if *choice != ChoiceArgs::default() {
+pub(super) fn check(look: &LookupArgs, choice: &SelectionArgs) -> Result<(), Failure> {
+    if *choice != SelectionArgs::default() {
         let help = "leave the flags out that say what to plan, or leave --refresh-only out";
         return Err(Failure::usage("--refresh-only is about all images, and plans nothing", help));
     }

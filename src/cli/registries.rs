@@ -8,8 +8,8 @@ use jiff::Timestamp;
 
 use super::failure::Failure;
 use super::settings::Settings;
-use super::teller::Teller;
 use super::ui::Ui;
+use super::writer::EventWriter;
 use crate::base::reference::RegistryRef;
 use crate::plan::Facts;
 use crate::registry::{Config, Credentials, Memory, Notice, Registries, RegistryError};
@@ -37,26 +37,26 @@ pub(super) async fn ask(
     let registries = Registries::new(Config { credentials, ..Config::default() })
         .map_err(|broken| Failure::user(format!("cannot ask registries: {}", broken.message)))?;
     let mut memory = Memory::read(&settings.work());
-    let teller = Teller::start(ui)?;
+    let writer = EventWriter::start(ui)?;
     let now = Timestamp::now();
     let unknown = wanted.values().filter(|wanted| memory.get(wanted, max_age, now).is_none());
     let waiting = Mutex::new(Waiting::of(unknown));
     let tell = |notice| {
         let Ok(mut waiting) = waiting.lock() else { return };
         if let Some(line) = waiting.hear(&notice) {
-            teller.say(line);
+            writer.say(line);
         }
     };
     let from = RegistryLookup { registries: &registries, memory: &mut memory, max_age };
     let still = || {
         let line = waiting.lock().ok().and_then(|waiting| waiting.line());
         if let Some(line) = line {
-            teller.say(line);
+            writer.say(line);
         }
     };
     let errors =
         telling(survey::resolve_references(wanted, state, from, facts, &tell), still).await;
-    teller.write(|_| Ok(())).await?;
+    writer.write(|_| Ok(())).await?;
     // It only saves time: a folder that cannot be written is no reason not to plan.
     let _ = memory.save(Timestamp::now());
     Ok(errors)

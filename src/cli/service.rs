@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::args::ServiceArgs;
+use super::env::env;
 use super::failure::Failure;
-use super::settings::env;
 use crate::api::{Client, Endpoint, Gate};
 use crate::base::limit::{Class, Limit};
 use crate::base::name::Owner;

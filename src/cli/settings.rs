@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::args::{GlobalArgs, When};
+use super::env::env;
 use crate::manifest::Given;
 use crate::report::{self, Talk};
 use crate::state::Paths;
@@ -73,9 +74,4 @@ impl Settings {
     pub(super) fn root(&self) -> PathBuf {
         crate::manifest::root_of(self.manifest.first())
     }
-}
-
-/// The one place that asks the environment.
-pub(super) fn env(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::args::StatusArgs;
+use super::env::env;
 use super::failure::{Exit, Failure};
 use super::service::Target;
-use super::settings::{Settings, env};
+use super::settings::Settings;
 use super::signals;
-use super::teller::Teller;
 use super::ui::Ui;
+use super::writer::EventWriter;
 use crate::api::look::{self, Listing};
 use crate::api::{BuildView, Client, Progress};
 use crate::base::name::BuildId;
@@ -41,7 +42,7 @@ pub(super) async fn run(
     let client = if args.offline { None } else { target.client_to_ask() };
     let most = if args.watch { A_SCREEN } else { usize::MAX };
     let mut signals = signals::listen();
-    let teller = Teller::start(ui)?;
+    let writer = EventWriter::start(ui)?;
     let watch = async {
         let mut listing = Listing::quick();
         let mut lines = 0;
@@ -57,7 +58,7 @@ pub(super) async fn run(
                 let holder = holder.as_deref();
                 ui.status(&StatusView { units: &units, most, holder, notes: &notes }, lines)
             };
-            lines = teller.write(show).await?;
+            lines = writer.write(show).await?;
             if !args.watch || !more {
                 return Ok(Exit::Success);
             }

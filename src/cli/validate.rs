@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::args::ValidateArgs;
 use super::diagnostic;
+use super::env::env;
 use super::failure::{self, Exit, Failure};
-use super::settings::{Settings, env};
+use super::settings::Settings;
 use super::ui::Ui;
 use crate::manifest::Workspace;
 

@@ -1,7 +1,6 @@
 //! `imgplan why`: everything there is to say of what would be done to one image. Changes nothing.
 
-use super::args::WhyArgs;
-use super::choice::ChoiceArgs;
+use super::args::{SelectionArgs, WhyArgs};
 use super::failure::{Exit, Failure};
 use super::plan::{Ask, Planned};
 use super::settings::Settings;
@@ -12,7 +11,7 @@ use crate::report::why::WhyView;
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: WhyArgs) -> Result<Exit, Failure> {
     let WhyArgs { service, look, offline, .. } = &args;
-    let choice = ChoiceArgs::default();
+    let choice = SelectionArgs::default();
     let ask = Ask { service, choice: &choice, look, offline: *offline };
     let planned = Planned::load(ui, settings, ask).await?;
     let units = named(&planned, &args.image)?;

@@ -1,6 +1,5 @@
 //! `imgplan context`: the files that an image is built from.
 
-mod args;
 mod digest;
 mod list;
 mod pack;
@@ -9,11 +8,11 @@ mod why;
 use std::io::Write;
 use std::sync::Arc;
 
-pub(super) use self::args::ContextArgs;
-use self::args::ContextCommand;
+use super::args::{ContextArgs, ContextCommand};
+use super::env::env;
 use super::failure::{Exit, Failure};
 use super::service::LOCAL;
-use super::settings::{Settings, env};
+use super::settings::Settings;
 use super::ui::Ui;
 use crate::context::{self, Cache, ScanError, Tree, Wanted};
 use crate::manifest::Workspace;

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ContextArgs {
     #[command(subcommand)]
-    pub(super) command: ContextCommand,
+    pub(in crate::cli) command: ContextCommand,
 }
 
 #[derive(Debug, Subcommand)]

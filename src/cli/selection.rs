@@ -2,83 +2,18 @@
 //! share, and what they mean.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use clap::Args;
-
-use super::args::{duration, named};
+use super::args::{LookupArgs, SelectionArgs};
+use super::env::env;
 use super::failure::Failure;
-use super::settings::env;
 use crate::base::name::ImageRef;
 use crate::base::nearest::nearest;
 use crate::manifest::Workspace;
 use crate::plan::{self, Pattern, Selection, pins};
 use crate::state::State;
 
-/// Which units, and what of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub(super) struct ChoiceArgs {
-    /// Only these and what they need that is not current: a name, `name:tag` or `label=value`, with
-    /// `*` for any run of characters; may be repeated
-    #[arg(long = "target", value_name = "PATTERN", env = "IMGPLAN_TARGET", value_delimiter = ',',
-          value_parser = named::<Pattern>)]
-    pub(super) targets: Vec<Pattern>,
-    /// The same from a file: one a line, `#` begins a comment
-    #[arg(long, value_name = "FILE", env = "IMGPLAN_TARGET_FILE")]
-    pub(super) target_file: Vec<PathBuf>,
-    /// Only the images of this group, likewise; may be repeated
-    #[arg(long = "group", value_name = "GROUP", env = "IMGPLAN_GROUP", value_delimiter = ',')]
-    pub(super) groups: Vec<String>,
-    /// Not these, and nothing that needs them; may be repeated
-    #[arg(long = "exclude", value_name = "PATTERN", env = "IMGPLAN_EXCLUDE", value_delimiter = ',',
-          value_parser = named::<Pattern>)]
-    pub(super) excludes: Vec<Pattern>,
-    /// The same from a file
-    #[arg(long, value_name = "FILE", env = "IMGPLAN_EXCLUDE_FILE")]
-    pub(super) exclude_file: Vec<PathBuf>,
-    /// Make these again though nothing changed, and what is built on them; may be repeated
-    #[arg(long = "replace", value_name = "PATTERN", env = "IMGPLAN_REPLACE", value_delimiter = ',',
-          value_parser = named::<Pattern>)]
-    pub(super) replace: Vec<Pattern>,
-    /// Delete images that the manifest no longer has; without it they are only forgotten
-    #[arg(long, env = "IMGPLAN_PRUNE")]
-    pub(super) prune: bool,
-}
-
-/// Who is asked, and what for.
-// Each is a flag of its own on the command line.
-#[allow(clippy::struct_excessive_bools)]
-#[derive(Debug, Clone, Args)]
-pub(super) struct LookArgs {
-    /// Whether to ask the service what became of the images on record
-    #[arg(long, value_name = "BOOL", default_value_t = true, default_missing_value = "true",
-          num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set,
-          env = "IMGPLAN_REFRESH")]
-    pub(super) refresh: bool,
-    /// Ask the service only about images that are to be changed anyway
-    #[arg(long, env = "IMGPLAN_MINIMAL_REFRESH")]
-    pub(super) minimal_refresh: bool,
-    /// Ask registries what sources and bases stand for now, and go by that
-    #[arg(long, env = "IMGPLAN_UPGRADE")]
-    pub(super) upgrade: bool,
-    /// The same for some images only; may be repeated
-    #[arg(long, value_name = "PATTERN", env = "IMGPLAN_UPGRADE_IMAGE", value_delimiter = ',',
-          value_parser = named::<Pattern>)]
-    pub(super) upgrade_image: Vec<Pattern>,
-    /// How old an answer of a registry may be: 1h, 0s
-    #[arg(long, value_name = "D", default_value = "5m", env = "IMGPLAN_MAX_AGE",
-          value_parser = duration)]
-    pub(super) max_age: Duration,
-    /// Fail where the lockfile has not just the pins that the manifest needs
-    #[arg(long, env = "IMGPLAN_LOCKED")]
-    pub(super) locked: bool,
-    /// Take the pins of the lockfile as they are, and ask no registry; there has to be a lockfile
-    #[arg(long, env = "IMGPLAN_FROZEN")]
-    pub(super) frozen: bool,
-}
-
-impl LookArgs {
+impl LookupArgs {
     /// Fails where two flags contradict each other. By their values: a variable of the environment
     /// that says `false` says nothing.
     pub(super) fn check(&self, offline: bool) -> Result<(), Failure> {
@@ -135,7 +70,7 @@ pub(super) fn check_upgrades(
     ))
 }
 
-impl ChoiceArgs {
+impl SelectionArgs {
     /// The flags that say what these options are, but for what was to be made again: of that only some may be left.
     pub(super) fn of(options: &plan::Options) -> Self {
         let Selection { targets, groups, excludes } = options.selection.clone();

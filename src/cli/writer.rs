@@ -21,7 +21,7 @@ const STUCK: Duration = Duration::from_secs(1);
 /// Hands what is told to the thread that writes it, in order. Cheap to clone; the thread ends with
 /// the last of them.
 #[derive(Clone)]
-pub(super) struct Teller {
+pub(super) struct EventWriter {
     jobs: mpsc::Sender<Job>,
     told: Arc<AtomicUsize>,
     written: Arc<AtomicUsize>,
@@ -29,7 +29,7 @@ pub(super) struct Teller {
 
 type Job = Box<dyn FnOnce(&mut Ui) + Send>;
 
-impl Teller {
+impl EventWriter {
     /// Starts the thread. Until it is through, nobody else should write.
     pub(super) fn start(ui: &Ui) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
@@ -41,7 +41,7 @@ impl Teller {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         };
-        std::thread::Builder::new().name("teller".to_owned()).spawn(write)?;
+        std::thread::Builder::new().name("writer".to_owned()).spawn(write)?;
         Ok(Self { jobs, told, written })
     }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::choice::{LookArgs, check_upgrades};
+use super::args::LookupArgs;
 use super::failure::Failure;
 use super::registries;
+use super::selection::check_upgrades;
 use super::settings::Settings;
-use super::teller::Teller;
 use super::ui::Ui;
+use super::writer::EventWriter;
 use crate::api::Client;
 use crate::base::name::Owner;
 use crate::base::reference::RegistryRef;
@@ -25,7 +26,7 @@ use crate::survey::{self, Caches};
 /// Who is asked, and for what.
 pub(super) struct Asking<'a> {
     pub(super) settings: &'a Settings,
-    pub(super) look: &'a LookArgs,
+    pub(super) look: &'a LookupArgs,
     pub(super) options: &'a Options,
     /// The service; `None` where it is not to be asked.
     pub(super) client: Option<&'a Client>,
@@ -83,10 +84,10 @@ impl Asking<'_> {
         let Some(client) = self.client else {
             return Ok(survey::facts(workspace, state, caches, None).await?);
         };
-        let teller = Teller::start(ui)?;
+        let writer = EventWriter::start(ui)?;
         let client = client.observed(Arc::new({
-            let teller = teller.clone();
-            move |notice| teller.event(run::told(None, notice))
+            let writer = writer.clone();
+            move |notice| writer.event(run::told(None, notice))
         }));
         let mut facts = survey::facts(workspace, state, caches, Some(&client)).await?;
         facts.owner = Some(self.owner.clone());
@@ -97,14 +98,14 @@ impl Asking<'_> {
             survey::refresh(workspace, state, &client, None, &mut facts).await;
         }
         // What comes next is told after that.
-        teller.write(|_| Ok(())).await?;
+        writer.write(|_| Ok(())).await?;
         Ok(facts)
     }
 
     /// The references that registries are asked about: those that are to move, and, where a project
     /// has pins, those that have none yet.
     fn wanted(&self, workspace: &Workspace, state: &State) -> BTreeMap<String, RegistryRef> {
-        let LookArgs { upgrade, upgrade_image, locked, frozen, .. } = self.look;
+        let LookupArgs { upgrade, upgrade_image, locked, frozen, .. } = self.look;
         let units = workspace.units.iter();
         let mut wanted = if *upgrade {
             pins::references(units.filter(|unit| self.options.selection.wants(unit)))
@@ -217,7 +218,7 @@ fn some(names: &[String]) -> String {
 }
 
 /// Says how old the answers are by which nothing is to be done, where some were not asked for anew.
-pub(super) fn note_remembered(look: &LookArgs, plan: &Plan, facts: &mut Facts) {
+pub(super) fn note_remembered(look: &LookupArgs, plan: &Plan, facts: &mut Facts) {
     let upgrades = look.upgrade || !look.upgrade_image.is_empty();
     if let Some((count, age)) = facts.remembered.filter(|_| upgrades && plan.is_noop()) {
         let age = elapsed(age);

@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::{ApplyArgs, DEFAULT_RETRY_TIMES};
-use super::choice::ChoiceArgs;
+use super::args::{ApplyArgs, DEFAULT_RETRY_TIMES, SelectionArgs};
 use super::settings::Settings;
 use crate::base::name::ImageRef;
 use crate::event::Summary;
@@ -68,7 +67,7 @@ pub(super) fn command(settings: &Settings, args: &ApplyArgs, replace: &[String])
     let mut add = |flag: &str, value: &str| {
         command = format!("{command} {flag} {}", quoted(value));
     };
-    let ChoiceArgs { targets, target_file, groups, excludes, exclude_file, replace: _, prune } =
+    let SelectionArgs { targets, target_file, groups, excludes, exclude_file, replace: _, prune } =
         &args.choice;
     for pattern in targets {
         add("--target", &pattern.to_string());
