@@ -14,3 +14,4 @@ pub mod size;
 pub mod source_ref;
 pub mod span;
 mod template;
+pub mod text;
