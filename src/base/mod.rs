@@ -4,6 +4,7 @@
 pub mod digest;
 pub mod file;
 pub mod glob;
+pub mod kind;
 pub mod limit;
 pub mod name;
 pub mod nearest;

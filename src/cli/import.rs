@@ -10,12 +10,13 @@ use super::session::check_settled;
 use super::settings::Settings;
 use super::ui::Ui;
 use crate::api::{Client, Image, ImageState, inventory};
+use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::context::Cache;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Unit, UnitId};
 use crate::plan::{self, Decision, Options};
-use crate::state::{Built, Kind, Record, State, Store};
+use crate::state::{Built, Record, State, Store};
 use crate::survey::{self, Caches};
 
 pub(super) async fn run(
@@ -149,9 +150,9 @@ fn build_id(image: &Image) -> Result<BuildId, Failure> {
     id.ok_or_else(|| Failure::user("the service gives the image no ID, so that it cannot be kept"))
 }
 
-fn kind(unit: &Unit) -> Kind {
+fn kind(unit: &Unit) -> ImageKind {
     match unit.origin {
-        crate::manifest::workspace::Origin::Build(_) => Kind::Build,
-        crate::manifest::workspace::Origin::Mirror(_) => Kind::Mirror,
+        crate::manifest::workspace::Origin::Build(_) => ImageKind::Build,
+        crate::manifest::workspace::Origin::Mirror(_) => ImageKind::Mirror,
     }
 }

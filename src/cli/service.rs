@@ -15,7 +15,7 @@ use crate::manifest::Workspace;
 use crate::plan::{Facts, Plan};
 use crate::report::PlanView;
 use crate::server::{self, Server};
-use crate::state::{Paths, State};
+use crate::state::{State, StatePaths};
 
 /// The name that the lockfile of `--local` has for its service, whose port is another each time.
 pub(super) const LOCAL: &str = "local";
@@ -32,7 +32,7 @@ pub(super) struct Target {
     /// What the lockfile calls it.
     pub(super) name: String,
     /// Where its state lies.
-    pub(super) paths: Paths,
+    pub(super) paths: StatePaths,
     /// Who owns a new unit of which the manifest does not say.
     pub(super) owner: Owner,
     endpoint: Option<Endpoint>,
@@ -47,8 +47,8 @@ pub(super) struct Service {
 
 impl ServiceArgs {
     /// Where the state of the service lies.
-    pub(super) fn paths(&self, root: &Path) -> Paths {
-        if self.local { Paths::local(root) } else { Paths::beside(root) }
+    pub(super) fn paths(&self, root: &Path) -> StatePaths {
+        if self.local { StatePaths::local(root) } else { StatePaths::beside(root) }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::plan::unpinned::{Unpinned, unpinned};
 use crate::plan::{self, Facts, Options, Plan, SavedPlan, pins};
 use crate::report::elapsed;
 use crate::run;
-use crate::state::{Paths, Pin, State};
+use crate::state::{Pin, State, StatePaths};
 use crate::survey::{self, Caches};
 
 /// Who is asked, and for what.
@@ -34,7 +34,7 @@ pub(super) struct Asking<'a> {
     pub(super) owner: &'a Owner,
     /// Whether nobody at all is to be asked.
     pub(super) offline: bool,
-    pub(super) paths: &'a Paths,
+    pub(super) paths: &'a StatePaths,
     /// Whether git left the marks of a merge in the lockfile.
     pub(super) merged: bool,
     /// The plan whose pins are those to go by.

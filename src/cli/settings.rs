@@ -7,7 +7,7 @@ use super::args::{GlobalArgs, When};
 use super::env::env;
 use crate::manifest::Given;
 use crate::report::{self, Talk};
-use crate::state::Paths;
+use crate::state::StatePaths;
 
 /// Builds in flight where nothing is said. The pending ones share a listing, so that many cost no
 /// more requests than few.
@@ -67,7 +67,7 @@ impl Settings {
 
     /// The folder of what is not committed; the stat cache in it is one for all services.
     pub(super) fn work(&self) -> PathBuf {
-        Paths::beside(&self.root()).work
+        StatePaths::beside(&self.root()).work
     }
 
     /// The folder of the first manifest, where the lockfile lies.

@@ -11,14 +11,14 @@ use super::settings::Settings;
 use super::ui::Ui;
 use crate::base::name::ImageRef;
 use crate::plan::pins::{from_reference, pin_key};
-use crate::state::{Entry, Inputs, Paths, Pin, State, Store};
+use crate::state::{Entry, Inputs, Pin, State, StatePaths, Store};
 
 pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Exit, Failure> {
     let root = settings.root();
     let state = if args.local {
-        Store::read(&Paths::local(&root), LOCAL)?
+        Store::read(&StatePaths::local(&root), LOCAL)?
     } else {
-        Store::read_any(&Paths::beside(&root))?
+        Store::read_any(&StatePaths::beside(&root))?
     };
     let wanted = |key: &ImageRef| {
         let named = |name: &String| *name == key.to_string() || name == key.name.as_str();

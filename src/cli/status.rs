@@ -19,7 +19,7 @@ use crate::base::name::BuildId;
 use crate::event::Signal;
 use crate::manifest::Workspace;
 use crate::report::status::{StatusView, UnitProgress, UnitStatus};
-use crate::state::{Entry, Snapshot, Stage, State, Store};
+use crate::state::{BuildStage, Entry, Snapshot, State, Store};
 
 /// The time between two looks of somebody who watches, for each request that one takes.
 const PACE: Duration = Duration::from_secs(2);
@@ -122,13 +122,13 @@ fn status(entry: &Entry, views: &HashMap<BuildId, BuildView>) -> Option<Status> 
     let build = Some(pending.build.clone());
     let Some(view) = views.get(&pending.build) else {
         let progress = match pending.stage {
-            Stage::Created => UnitProgress::Uploading,
-            Stage::Uploaded | Stage::Started => UnitProgress::Running(None),
+            BuildStage::Created => UnitProgress::Uploading,
+            BuildStage::Uploaded | BuildStage::Started => UnitProgress::Running(None),
         };
         return Some((build, progress, None));
     };
     let progress = match &view.progress {
-        Progress::Running(_) if view.waits_for_start() && pending.stage == Stage::Created => {
+        Progress::Running(_) if view.waits_for_start() && pending.stage == BuildStage::Created => {
             UnitProgress::Uploading
         }
         Progress::Running(word) => UnitProgress::Running(Some(word.clone())),

@@ -10,9 +10,10 @@ use super::options::Options;
 use super::previous::{Link, Previous};
 use super::select;
 use super::{Action, Change, Make, Plan, Reason, Step, StepId, Unanswered};
+use crate::base::kind::ImageKind;
 use crate::base::name::ImageRef;
 use crate::manifest::workspace::{Origin, Unit, UnitId, Workspace};
-use crate::state::{Entry, Kind, Stage, State};
+use crate::state::{BuildStage, Entry, State};
 
 /// Compares what should exist with what is known to exist. The tags of the workspace are settled
 /// by `settle`.
@@ -187,7 +188,7 @@ impl<'a> Planner<'a> {
             Some(Known::Unstarted | Known::Dead) | None => None,
         };
         reasons.insert(0, Reason::Pending { age_seconds: age.map(|age| age.as_secs()) });
-        let (build, start) = (pending.build.clone(), pending.stage == Stage::Uploaded);
+        let (build, start) = (pending.build.clone(), pending.stage == BuildStage::Uploaded);
         Some((Action::Adopt { unit: id, build, start, then }, reasons))
     }
 
@@ -292,9 +293,9 @@ fn unanswered(entry: Option<&Entry>, identity: &Identity<'_>) -> Option<Unanswer
 }
 
 /// Built or mirrored.
-pub(super) fn kind_of(unit: &Unit) -> Kind {
+pub(super) fn kind_of(unit: &Unit) -> ImageKind {
     match unit.origin {
-        Origin::Build(_) => Kind::Build,
-        Origin::Mirror(_) => Kind::Mirror,
+        Origin::Build(_) => ImageKind::Build,
+        Origin::Mirror(_) => ImageKind::Mirror,
     }
 }

@@ -13,7 +13,7 @@ use super::reason::Reason;
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::ImageRef;
 use crate::manifest::workspace::{Unit, UnitId, Workspace};
-use crate::state::{Entry, Inputs, Pending, Stage, State};
+use crate::state::{BuildStage, Entry, Inputs, Pending, State};
 
 /// A unit, what it goes on from, and its content.
 pub(super) struct Identity<'s> {
@@ -159,7 +159,7 @@ fn again(previous: Option<Previous<'_>>, facts: &Facts, must: bool) -> u32 {
 pub(super) fn alive<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
     entry.pending.as_ref().filter(|pending| match facts.builds.get(&pending.build) {
         Some(known) => *known != Known::Dead,
-        None => pending.stage > Stage::Created,
+        None => pending.stage > BuildStage::Created,
     })
 }
 

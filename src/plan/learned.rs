@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::facts::{Facts, Found, Known};
 use super::{Action, Plan, Step};
 use crate::base::name::{BuildId, ImageRef};
-use crate::state::{Entry, Outcome, Record, Stage, State};
+use crate::state::{BuildStage, Entry, Outcome, Record, State};
 
 /// What the survey learned that the state does not know: builds that were found, and builds that
 /// are over.
@@ -18,7 +18,7 @@ pub(super) fn learned(state: &State, facts: &Facts) -> Vec<Record> {
             (Some(submission), Some(Some(found))) => {
                 let Found { build, path } = found.clone();
                 pending = Some(build.clone());
-                let found = submission.clone().accepted(build, path, None, Stage::Started);
+                let found = submission.clone().accepted(build, path, None, BuildStage::Started);
                 let (kind, platform) = (entry.kind, entry.platform);
                 records.push(Record::Created {
                     unit: unit.clone(),

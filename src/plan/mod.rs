@@ -38,9 +38,10 @@ pub use crate::context::FileChange;
 use jiff::Timestamp;
 
 use crate::base::digest::Fingerprint;
+use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::manifest::workspace::UnitId;
-use crate::state::{Inputs, Kind};
+use crate::state::Inputs;
 
 /// Ordered steps; what stays as it is has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub struct Plan {
     /// The steps; those that others need come first.
     pub steps: Vec<Step>,
     /// The kinds of the units that stay as they are.
-    pub unchanged: Vec<Kind>,
+    pub unchanged: Vec<ImageKind>,
     /// How many units the manifest has.
     pub units: usize,
     /// Images that the manifest no longer has, and that are kept because they are protected.
@@ -93,7 +94,7 @@ pub struct Step {
     /// The unit's key.
     pub key: ImageRef,
     /// Built or mirrored.
-    pub kind: Kind,
+    pub kind: ImageKind,
     /// What to do.
     pub action: Action,
     /// Why; the first is the headline. For telling, never for deciding.
@@ -150,7 +151,7 @@ pub struct Make {
     /// The unit.
     pub unit: UnitId,
     /// Built or mirrored.
-    pub kind: Kind,
+    pub kind: ImageKind,
     /// Who is to own it; `None` leaves it to the credentials.
     pub owner: Option<Owner>,
     /// Who may pull it; `None` keeps what it has.
@@ -249,8 +250,8 @@ impl Plan {
     }
 
     /// How many steps of each kind there are; of one kind of content only, if one is given.
-    pub fn counts(&self, kind: Option<Kind>) -> Counts {
-        let wanted = |of: Kind| kind.is_none_or(|kind| kind == of);
+    pub fn counts(&self, kind: Option<ImageKind>) -> Counts {
+        let wanted = |of: ImageKind| kind.is_none_or(|kind| kind == of);
         let unchanged = self.unchanged.iter().filter(|&&of| wanted(of)).count();
         let mut counts = Counts { unchanged, ..Counts::default() };
         for step in self.steps.iter().filter(|step| wanted(step.kind)) {

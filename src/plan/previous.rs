@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::base::name::{ImageName, ImageRef};
 use crate::manifest::workspace::{Moved, Unit, Workspace};
-use crate::state::{Entry, Inputs, Stage, State};
+use crate::state::{BuildStage, Entry, Inputs, State};
 
 /// The entry that a unit goes on from.
 #[derive(Debug, Clone, Copy)]
@@ -149,7 +149,7 @@ impl<'s> Lookup<'s> {
 /// By what of two entries the newer one is the greater: what is under way is newer than what is there,
 /// and that is newer than what came to nothing.
 fn age<'s>(key: &'s ImageRef, entry: &Entry) -> impl Ord + use<'s> {
-    let begun = entry.pending.as_ref().is_some_and(|pending| pending.stage > Stage::Created);
+    let begun = entry.pending.as_ref().is_some_and(|pending| pending.stage > BuildStage::Created);
     let built = entry.built.as_ref();
     (begun, built.is_some(), built.and_then(|built| built.completed), key)
 }

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::options::{Options, Pattern, Selection};
 use super::{Action, Change, Make, Plan, Step};
 use crate::base::digest::{Digest, Fingerprint};
+use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, NameError, Owner, Visibility};
 use crate::manifest::workspace::{Unit, Workspace};
 use crate::state::encode::encode;
-use crate::state::{Entry, Kind, Pin, State};
+use crate::state::{Entry, Pin, State};
 
 /// The version of the file: readers refuse a later one.
 pub const VERSION: u32 = 2;
@@ -53,7 +54,7 @@ pub struct SavedStep {
     /// The unit.
     pub image: ImageRef,
     /// Built or mirrored.
-    pub kind: Kind,
+    pub kind: ImageKind,
     /// What is done.
     #[serde(flatten)]
     action: SavedAction,

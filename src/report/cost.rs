@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::words::count;
 use super::{PlanView, elapsed};
+use crate::base::kind::ImageKind;
 use crate::base::limit::{Class, Limit, transfer_limit};
 use crate::base::name::{ImageRef, Owner};
 use crate::base::size::bytes;
 use crate::base::source_ref::SourceRef;
 use crate::manifest::workspace::Origin;
 use crate::plan::{Action, Make, Step};
-use crate::state::Kind;
 
 /// What a plan asks of the service.
 #[derive(Debug, Default)]
@@ -96,13 +96,13 @@ impl Cost {
 
     fn make(&mut self, view: &PlanView<'_>, step: &Step, make: &Make) {
         match make.kind {
-            Kind::Build => {
+            ImageKind::Build => {
                 self.builds += 1;
                 self.starts += 1;
                 let context = view.facts.context(make.unit);
                 self.context += context.map_or(0, |context| context.tree.size());
             }
-            Kind::Mirror => {
+            ImageKind::Mirror => {
                 let built = view.state.entries.get(&step.key).and_then(|it| it.built.as_ref());
                 let recorded = built.map(|built| &built.owner);
                 let said = view.workspace.unit(make.unit).owner.as_ref();

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::words::waiting;
 use super::{PlanView, Reporter};
+use crate::base::kind::ImageKind;
 use crate::base::limit::{Class, Limit};
 use crate::base::name::ImageRef;
 use crate::event::{Active, Because, Failure, RunEvent, Stop, Summary};
 use crate::plan::{Action, Reason, Step};
-use crate::state::Kind;
 
 /// The version of the events: the minor grows when something is added, the major when a reader
 /// could be misled.
@@ -190,8 +190,8 @@ impl Reporter for Json<'_> {
         let mut changes = json!(view.plan.counts(None));
         changes["operation"] = json!("plan");
         changes["by_kind"] = json!({
-            "build": view.plan.counts(Some(Kind::Build)),
-            "mirror": view.plan.counts(Some(Kind::Mirror)),
+            "build": view.plan.counts(Some(ImageKind::Build)),
+            "mirror": view.plan.counts(Some(ImageKind::Mirror)),
         });
         changes["partial"] = json!(view.plan.partial);
         changes["drift"] = json!(view.plan.drift);

@@ -11,6 +11,7 @@ use super::human::Human;
 use super::json::Json;
 use super::why::WhyView;
 use super::{Options, PlanView, Reporter, Talk};
+use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::span::{SourceSet, Span};
 use crate::context::{ChangeKind, FileChange};
@@ -19,7 +20,7 @@ use crate::manifest::Workspace;
 use crate::manifest::workspace::{Moved, Origin, Removed, ServiceSettings, Unit, UnitId};
 use crate::plan::facts::{Facts, Remote, RemoteState};
 use crate::plan::{Action, Change, Make, Partial, Plan, Reason, Renamed, Step, StepId};
-use crate::state::{Built, Entry, Failed, Inputs, Kind, State};
+use crate::state::{Built, Entry, Failed, Inputs, State};
 
 #[test]
 fn times() {
@@ -94,14 +95,26 @@ impl World {
         UnitId(self.units.len() - 1)
     }
 
-    fn step(&mut self, name: &str, kind: Kind, action: Action, reasons: Vec<Reason>) -> StepId {
+    fn step(
+        &mut self,
+        name: &str,
+        kind: ImageKind,
+        action: Action,
+        reasons: Vec<Reason>,
+    ) -> StepId {
         let (key, needs) = (key(name), Vec::new());
         self.plan.steps.push(Step { key, kind, action, reasons, needs, added: false });
         StepId(self.plan.steps.len() - 1)
     }
 
     /// A unit that is made: anew where the lockfile has it already.
-    fn make(&mut self, name: &str, kind: Kind, replaces: bool, reasons: Vec<Reason>) -> StepId {
+    fn make(
+        &mut self,
+        name: &str,
+        kind: ImageKind,
+        replaces: bool,
+        reasons: Vec<Reason>,
+    ) -> StepId {
         let (unit, inputs) = (self.unit(name), Inputs::default());
         if replaces {
             let mut entry = Entry::new(kind, Platform::Amd64);
@@ -129,15 +142,15 @@ impl World {
         });
         let change = Change { of: Owner::Personal, from, visibility: None, owner: None };
         let action = Action::Update { unit: self.unit(name), change };
-        self.step(name, Kind::Build, action, reasons)
+        self.step(name, ImageKind::Build, action, reasons)
     }
 
     /// An image of the lockfile that the manifest does not have.
     fn gone(&mut self, name: &str, action: Action, reason: Reason) -> StepId {
-        let mut entry = Entry::new(Kind::Mirror, Platform::Arm64);
+        let mut entry = Entry::new(ImageKind::Mirror, Platform::Arm64);
         entry.built = Some(built());
         self.state.entries.insert(key(name), entry);
-        self.step(name, Kind::Mirror, action, vec![reason])
+        self.step(name, ImageKind::Mirror, action, vec![reason])
     }
 
     /// Shows what is given with the plan and all around it.
@@ -232,7 +245,7 @@ fn files(count: usize) -> Reason {
 
 /// Makes, for every reason there is; the first two are a base and what is built on it.
 fn makes(world: &mut World) -> (StepId, StepId) {
-    use Kind::{Build, Mirror};
+    use ImageKind::{Build, Mirror};
     let base =
         world.make("python-base:3.12", Build, true, vec![Reason::DockerfileChanged, files(5)]);
     let api = world.make(
@@ -283,7 +296,12 @@ fn everything() -> World {
     let (base, api) = makes(&mut world);
     let unit = world.unit("running:v1");
     let adopt = Action::Adopt { unit, build: build_id("8f2c"), start: false, then: None };
-    world.step("running:v1", Kind::Build, adopt, vec![Reason::Pending { age_seconds: Some(200) }]);
+    world.step(
+        "running:v1",
+        ImageKind::Build,
+        adopt,
+        vec![Reason::Pending { age_seconds: Some(200) }],
+    );
     let (old, new) = (Visibility::Private, Visibility::Public);
     world.update("docs:v2", vec![Reason::VisibilityChanged { old, new }]);
     let team = || Owner::Team("t".to_owned());
@@ -305,7 +323,7 @@ fn everything() -> World {
     world.plan.protected = vec![key("keep:v1")];
     world.plan.renamed = vec![Renamed { from: key("was:v1"), to: key("cron:v1") }];
     world.plan.drift = 2;
-    world.plan.unchanged = vec![Kind::Build; 412];
+    world.plan.unchanged = vec![ImageKind::Build; 412];
     world
 }
 
@@ -316,22 +334,22 @@ fn crowd() -> World {
     for index in 0..37 {
         let (reference, old, new) = (reference.clone(), Some(sha("9")), Some(sha("2")));
         let reasons = vec![Reason::BaseChanged { reference, old, new }];
-        world.make(&format!("service-{index}:v1"), Kind::Build, true, reasons);
+        world.make(&format!("service-{index}:v1"), ImageKind::Build, true, reasons);
     }
     for index in 0..5 {
         let name = format!("api-{index}:v1");
-        let step = world.make(&name, Kind::Build, true, vec![files(index + 1)]);
+        let step = world.make(&name, ImageKind::Build, true, vec![files(index + 1)]);
         world.plan.steps[step.0].added = index == 0;
     }
     for (index, base) in [(0, "mid:v1"), (1, "root:v1")] {
         let via = if index == 0 { vec![key("root:v1")] } else { vec![] };
         let reasons = vec![Reason::DependencyChanged { base: key(base), via }];
-        world.make(&format!("leaf-{index}:v1"), Kind::Build, true, reasons);
+        world.make(&format!("leaf-{index}:v1"), ImageKind::Build, true, reasons);
     }
     for index in 0..120 {
-        world.make(&format!("mirror-{index}:7"), Kind::Mirror, false, vec![Reason::New]);
+        world.make(&format!("mirror-{index}:7"), ImageKind::Mirror, false, vec![Reason::New]);
     }
-    world.make("root:v1", Kind::Build, true, vec![Reason::DockerfileChanged, files(1)]);
+    world.make("root:v1", ImageKind::Build, true, vec![Reason::DockerfileChanged, files(1)]);
     let dropped = || Reason::RemovedFromManifest { kept: false };
     for index in 0..2 {
         let action = Action::Remove { owner: Owner::Personal, after: None, changed: None };
@@ -608,7 +626,7 @@ fn names_of_a_group_are_whole() {
     let mut world = World::default();
     for index in 0..60 {
         let name = format!("a-name-of-some-length-{index}:v1");
-        world.make(&name, Kind::Build, false, vec![Reason::New]);
+        world.make(&name, ImageKind::Build, false, vec![Reason::New]);
     }
     let first = |columns| {
         let shown = world.at(columns);
@@ -628,7 +646,7 @@ fn causes_that_are_each_ones_own_are_put_together() {
     for index in 0..60 {
         let (reference, old, new) = (format!("base-{index}:1"), Some(sha("9")), Some(sha("2")));
         let reasons = vec![Reason::BaseChanged { reference, old, new }];
-        world.make(&format!("service-{index}:v1"), Kind::Build, true, reasons);
+        world.make(&format!("service-{index}:v1"), ImageKind::Build, true, reasons);
     }
     let shown = world.shown(None, false, Talk::Normal);
     let line = "  -/+ 60 images  build   a base outside of the manifest moved\n        service-0:v1, service-1:v1, service-2:v1 and 57 more\n";
@@ -638,9 +656,9 @@ fn causes_that_are_each_ones_own_are_put_together() {
 #[test]
 fn a_part_of_a_plan_says_so() {
     let mut world = World::default();
-    let base = world.make("base:v1", Kind::Build, true, vec![Reason::DockerfileChanged]);
+    let base = world.make("base:v1", ImageKind::Build, true, vec![Reason::DockerfileChanged]);
     let reasons = vec![Reason::DependencyChanged { base: key("base:v1"), via: vec![] }];
-    let api = world.make("api:v1", Kind::Build, true, reasons);
+    let api = world.make("api:v1", ImageKind::Build, true, reasons);
     world.plan.steps[api.0].needs = vec![base];
     world.plan.steps[base.0].added = true;
     world.plan.partial = Some(Partial { selected: 1, left: 7 });
@@ -721,7 +739,7 @@ fn nothing_of_a_plan_moves_the_cursor() {
     let mut world = World::default();
     let change = FileChange { path: "a\u{1b}[2J\nb".to_owned(), change: ChangeKind::Added };
     let files = Some([change].into_iter().collect());
-    world.make("api:v1", Kind::Build, true, vec![Reason::ContextChanged { files }]);
+    world.make("api:v1", ImageKind::Build, true, vec![Reason::ContextChanged { files }]);
     let shown = world.shown(None, false, Talk::Normal);
     assert!(shown.contains(r"context: + a\u{1b}[2J\nb"), "{shown}");
 }
@@ -735,7 +753,7 @@ fn each_reason_is_told_in_full() {
     let from = pattern("dropped");
     world.removed = vec![Removed { from, destroy: true, span: Span::new(55, 1) }];
     let failed = Failed { fingerprint: built().fingerprint, build: build_id("b-failed") };
-    let mut entry = Entry::new(Kind::Build, Platform::Amd64);
+    let mut entry = Entry::new(ImageKind::Build, Platform::Amd64);
     entry.failed = Some(failed);
     world.state.entries.insert(key("failed:v1"), entry);
     let mut units: Vec<ImageRef> = world.plan.steps.iter().map(|step| step.key.clone()).collect();

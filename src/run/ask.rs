@@ -8,9 +8,10 @@ use super::booking::{Booked, Group, Queued};
 use super::dispatch::StepFailure;
 use super::step::{MakeJob, api_failure};
 use crate::api::{Accepted, ApiError, ErrorKind};
+use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Platform, Visibility};
 use crate::plan::{StepId, Unanswered};
-use crate::state::{Kind, Record, Stage, Submission};
+use crate::state::{BuildStage, Record, Submission};
 
 /// The longest wait before a transfer is asked for again.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -91,9 +92,9 @@ impl Ask {
         let (build, path) = (accepted.build.clone(), accepted.path.clone());
         let submission = self.submission.clone();
         // A transfer has all that it needs.
-        let pending = submission.accepted(build, path, accepted.visibility, Stage::Started);
+        let pending = submission.accepted(build, path, accepted.visibility, BuildStage::Started);
         let (unit, platform) = (self.unit.clone(), self.platform);
-        Record::Created { unit, kind: Kind::Mirror, platform, pending }
+        Record::Created { unit, kind: ImageKind::Mirror, platform, pending }
     }
 }
 

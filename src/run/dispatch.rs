@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::progress::{self, Progress, Working};
 use super::schedule::Schedule;
 use crate::api::Notice;
+use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef};
 use crate::event::{Because, Failure, Phase, RunEvent, Signal, Stop, Summary};
 use crate::plan::{Plan, StepId};
-use crate::state::{Kind, Record};
+use crate::state::Record;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -216,7 +217,7 @@ impl Dispatcher {
 
     fn start(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         for step in self.schedule.start() {
-            if self.steps[step.0].kind == Some(Kind::Mirror) {
+            if self.steps[step.0].kind == Some(ImageKind::Mirror) {
                 // There may be a thousand of them, and an hour until it is asked for.
                 self.steps[step.0].state = Working::Waiting;
                 self.steps[step.0].since = now;
@@ -266,8 +267,8 @@ impl Dispatcher {
         match result {
             Ok(Done { build, path }) => {
                 match (progress.kind, action) {
-                    (Some(Kind::Build), _) => self.summary.built += 1,
-                    (Some(Kind::Mirror), _) => self.summary.mirrored += 1,
+                    (Some(ImageKind::Build), _) => self.summary.built += 1,
+                    (Some(ImageKind::Mirror), _) => self.summary.mirrored += 1,
                     (None, "adopt") => self.summary.adopted += 1,
                     (None, "update") => self.summary.updated += 1,
                     (None, "remove") => self.summary.removed += 1,
@@ -381,10 +382,10 @@ mod tests {
     fn dispatcher(units: &[(&str, &[usize])], concurrency: usize) -> Dispatcher {
         let steps = units.iter().enumerate().map(|(index, (name, needs))| Step {
             key: key(name),
-            kind: Kind::Build,
+            kind: ImageKind::Build,
             action: Action::Make(Make {
                 unit: UnitId(index),
-                kind: Kind::Build,
+                kind: ImageKind::Build,
                 owner: None,
                 visibility: None,
                 replaces: false,
@@ -436,7 +437,7 @@ mod tests {
     }
 
     fn submitting(name: &str) -> Input {
-        let (kind, platform) = (Kind::Build, Platform::Amd64);
+        let (kind, platform) = (ImageKind::Build, Platform::Amd64);
         let submission = Submission {
             at: jiff::Timestamp::UNIX_EPOCH,
             fingerprint: fingerprint(),

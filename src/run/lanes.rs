@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use super::driver::Run;
+use crate::base::kind::ImageKind;
 use crate::base::name::Owner;
 use crate::manifest::workspace::UnitId;
 use crate::plan::{Action, Make, Step};
-use crate::state::{Kind, State};
+use crate::state::State;
 
 /// Steps of a lane at once that neither build nor transfer: they only wait.
 const OTHERS: usize = 1000;
@@ -18,7 +19,7 @@ pub(super) fn lanes(run: &Run<'_>, state: &State) -> (Vec<usize>, Vec<usize>) {
     let mut limits = vec![OTHERS, run.options.builds, OTHERS, OTHERS];
     let mut owners: HashMap<Owner, usize> = HashMap::new();
     let lane = |step: &Step| match &step.action {
-        Action::Make(Make { kind: Kind::Build, .. }) => 1,
+        Action::Make(Make { kind: ImageKind::Build, .. }) => 1,
         Action::Make(make) => {
             let owner = owner_of(run, make.unit, state);
             *owners.entry(owner).or_insert_with(|| {

@@ -18,7 +18,7 @@ use crate::base::source_ref::SourceRef;
 use crate::context::{self, Placement, Spool, Tree};
 use crate::dockerfile::Dockerfile;
 use crate::event::Phase;
-use crate::state::{Outcome, Record, Stage};
+use crate::state::{BuildStage, Outcome, Record};
 
 /// A context that is ready to be sent.
 struct Packed {
@@ -250,7 +250,8 @@ impl UnitRun {
         let error = match first {
             Ok(Some(Ok(accepted))) => {
                 let (build, path) = (accepted.build.clone(), accepted.path.clone());
-                let pending = submission.accepted(build, path, accepted.visibility, Stage::Created);
+                let pending =
+                    submission.accepted(build, path, accepted.visibility, BuildStage::Created);
                 self.record(Record::Created { unit, kind, platform, pending }).await?;
                 return Ok(accepted);
             }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef};
 use crate::event::{Active, Phase, RunEvent};
 use crate::plan::{Action, Step};
-use crate::state::Kind;
 
 /// Up to this many units at work are told of one by one.
 const FEW: usize = 4;
@@ -15,7 +15,7 @@ const FEW: usize = 4;
 pub(super) struct Progress {
     pub(super) key: ImageRef,
     pub(super) verb: &'static str,
-    pub(super) kind: Option<Kind>,
+    pub(super) kind: Option<ImageKind>,
     pub(super) since: Duration,
     pub(super) phase: Phase,
     pub(super) build: Option<BuildId>,

@@ -17,8 +17,9 @@ use super::dispatch::StepFailure;
 use super::make::request;
 use super::step::{StepMessage, failure, keep, not_begun};
 use crate::api::{Accepted, Client, Permit, Refused, Repeat, Tries};
+use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, Owner};
-use crate::state::{Kind, Record};
+use crate::state::Record;
 
 /// How long the first transfer waits for others to go with it.
 const GATHER: Duration = Duration::from_millis(20);
@@ -163,7 +164,7 @@ impl Desk {
             ask.submission.at = at;
             Record::Submitting {
                 unit: ask.unit.clone(),
-                kind: Kind::Mirror,
+                kind: ImageKind::Mirror,
                 platform: ask.platform,
                 submission: ask.submission.clone(),
             }

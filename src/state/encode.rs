@@ -12,9 +12,10 @@ use serde::Deserialize;
 
 use super::State;
 use super::json::{self, Keys};
-use super::lockfile::{Built, Entry, Failed, Inputs, Kind, Pending, Pin, Submission};
+use super::lockfile::{Built, Entry, Failed, Inputs, Pending, Pin, Submission};
 use super::merge;
 use crate::base::digest::Fingerprint;
+use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::reference::OciDigest;
 
@@ -160,7 +161,7 @@ struct PinBlock {
 
 #[derive(Deserialize)]
 struct EntryBlock {
-    kind: Kind,
+    kind: ImageKind,
     platform: Platform,
     #[serde(default)]
     protect: bool,
@@ -268,7 +269,7 @@ impl From<EntryBlock> for Entry {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Stage;
+    use super::super::BuildStage;
     use super::*;
     use crate::base::digest::Digest;
 
@@ -279,7 +280,7 @@ mod tests {
         let fingerprint = inputs.fingerprint();
         let build = BuildId::new("b-1").unwrap();
         let entry = Entry {
-            kind: Kind::Build,
+            kind: ImageKind::Build,
             platform: Platform::Arm64,
             built: Some(Built {
                 fingerprint,
@@ -305,7 +306,7 @@ mod tests {
                 path: String::new(),
                 owner: Owner::Personal,
                 visibility: Visibility::Private,
-                stage: Stage::Uploaded,
+                stage: BuildStage::Uploaded,
             }),
             failed: Some(Failed { fingerprint, build }),
         };

@@ -4,8 +4,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::lockfile::{Built, Kind, Pending, Pin, Submission};
+use super::lockfile::{Built, Pending, Pin, Submission};
 use crate::base::digest::Digest;
+use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 
 /// Something that must survive the death of the process.
@@ -18,7 +19,7 @@ pub enum Record {
         /// The unit.
         unit: ImageRef,
         /// Built or mirrored.
-        kind: Kind,
+        kind: ImageKind,
         /// The platform.
         platform: Platform,
         /// What is asked for.
@@ -34,7 +35,7 @@ pub enum Record {
         /// The unit.
         unit: ImageRef,
         /// Built or mirrored.
-        kind: Kind,
+        kind: ImageKind,
         /// The platform.
         platform: Platform,
         /// The build.
@@ -94,7 +95,7 @@ pub enum Record {
         /// The unit.
         unit: ImageRef,
         /// Built or mirrored.
-        kind: Kind,
+        kind: ImageKind,
         /// The platform.
         platform: Platform,
         /// The last build; `None` where there is none any more.
@@ -105,7 +106,7 @@ pub enum Record {
         /// The unit.
         unit: ImageRef,
         /// Built or mirrored.
-        kind: Kind,
+        kind: ImageKind,
         /// The platform.
         platform: Platform,
         /// Whether it is.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::base::digest::{Digest, FieldHasher, Fingerprint};
+use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, Owner, Platform, Visibility};
 use crate::base::reference::{OciDigest, on_platform};
 
@@ -19,7 +20,7 @@ pub const FINGERPRINT_FORMAT: u32 = 3;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Built or mirrored.
-    pub kind: Kind,
+    pub kind: ImageKind,
     /// The platform that it is made for.
     pub platform: Platform,
     /// The last build that completed.
@@ -37,7 +38,7 @@ pub struct Entry {
 
 impl Entry {
     /// A unit of which nothing is known yet.
-    pub fn new(kind: Kind, platform: Platform) -> Self {
+    pub fn new(kind: ImageKind, platform: Platform) -> Self {
         Self {
             kind,
             platform,
@@ -61,26 +62,6 @@ impl Entry {
         let pending = self.pending.as_ref().map(|pending| &pending.build);
         let failed = self.failed.as_ref().map(|failed| &failed.build);
         built.into_iter().chain(pending).chain(failed)
-    }
-}
-
-/// How a unit comes to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Built from a context.
-    Build,
-    /// Transferred from a public registry.
-    Mirror,
-}
-
-impl Kind {
-    /// The kind as the lockfile and the plan write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Build => "build",
-            Self::Mirror => "mirror",
-        }
     }
 }
 
@@ -150,7 +131,7 @@ impl Submission {
         build: BuildId,
         path: Option<String>,
         visibility: Option<Visibility>,
-        stage: Stage,
+        stage: BuildStage,
     ) -> Pending {
         Pending {
             fingerprint: self.fingerprint,
@@ -180,13 +161,13 @@ pub struct Pending {
     /// Who may pull it once it is complete.
     pub visibility: Visibility,
     /// How far it was when that was last on record.
-    pub stage: Stage,
+    pub stage: BuildStage,
 }
 
 /// How far a build is on its way to the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stage {
+pub enum BuildStage {
     /// It was accepted, and waits for its context. Nobody else can send it, for the URL is not kept.
     Created,
     /// Its context is there; whether it was told to start is not known.
@@ -195,7 +176,7 @@ pub enum Stage {
     Started,
 }
 
-impl Stage {
+impl BuildStage {
     /// The stage as the lockfile writes it.
     pub fn as_str(self) -> &'static str {
         match self {

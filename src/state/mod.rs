@@ -18,10 +18,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 pub use journal::{Outcome, Record};
-pub use lockfile::{Built, Entry, Failed, Inputs, Kind, Pending, Pin, Stage, Submission};
+pub use lockfile::{BuildStage, Built, Entry, Failed, Inputs, Pending, Pin, Submission};
 pub use snapshot::Snapshot;
-pub use store::{Paths, StateError, Store};
+pub use store::{StateError, StatePaths, Store};
 
+use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Platform};
 
 /// Everything that is known of the units, by `name:tag`.
@@ -45,7 +46,7 @@ impl State {
         match record {
             Record::Submitting { unit, kind, platform, submission } => {
                 // A build whose context nobody can send never begins: it is nothing to look for.
-                if *kind == Kind::Mirror {
+                if *kind == ImageKind::Mirror {
                     self.entry(unit, *kind, *platform).submitted = Some(submission.clone());
                 }
             }
@@ -60,8 +61,8 @@ impl State {
                 entry.submitted = None;
                 entry.pending = Some(pending.clone());
             }
-            Record::Uploaded { unit, build } => self.reach(unit, build, Stage::Uploaded),
-            Record::Started { unit, build } => self.reach(unit, build, Stage::Started),
+            Record::Uploaded { unit, build } => self.reach(unit, build, BuildStage::Uploaded),
+            Record::Started { unit, build } => self.reach(unit, build, BuildStage::Started),
             Record::Ended { unit, build, outcome, path, at } => {
                 self.end(unit, build, *outcome, path.as_deref(), *at);
             }
@@ -102,7 +103,7 @@ impl State {
         }
     }
 
-    fn entry(&mut self, unit: &ImageRef, kind: Kind, platform: Platform) -> &mut Entry {
+    fn entry(&mut self, unit: &ImageRef, kind: ImageKind, platform: Platform) -> &mut Entry {
         let entry = self.entries.entry(unit.clone()).or_insert_with(|| Entry::new(kind, platform));
         (entry.kind, entry.platform) = (kind, platform);
         entry
@@ -114,7 +115,7 @@ impl State {
         }
     }
 
-    fn reach(&mut self, unit: &ImageRef, build: &BuildId, stage: Stage) {
+    fn reach(&mut self, unit: &ImageRef, build: &BuildId, stage: BuildStage) {
         let pending = self.entries.get_mut(unit).and_then(|entry| entry.pending.as_mut());
         if let Some(pending) = pending.filter(|pending| pending.build == *build) {
             pending.stage = pending.stage.max(stage);
@@ -169,9 +170,9 @@ impl State {
             path: String::new(),
             owner: crate::base::name::Owner::Personal,
             visibility: crate::base::name::Visibility::Private,
-            stage: Stage::Started,
+            stage: BuildStage::Started,
         };
-        let (kind, platform) = (Kind::Build, Platform::Amd64);
+        let (kind, platform) = (ImageKind::Build, Platform::Amd64);
         let mut state = Self::default();
         let unit = "a:1".parse().unwrap();
         state.apply(&Record::Created { unit, kind, platform, pending });

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::{Record, Stage, State};
+use super::{BuildStage, Record, State};
 use crate::base::digest::Digest;
 use crate::base::name::{BuildId, ImageRef};
 
@@ -71,7 +71,7 @@ impl State {
         let spoken_of: HashSet<&BuildId> = records.iter().filter_map(build_of).collect();
         let theirs = self.entries.iter().filter(|(_, entry)| {
             entry.pending.as_ref().is_some_and(|pending| {
-                pending.stage > Stage::Created && !spoken_of.contains(&pending.build)
+                pending.stage > BuildStage::Created && !spoken_of.contains(&pending.build)
             })
         });
         theirs.map(|(unit, _)| unit.clone()).collect()
@@ -98,8 +98,9 @@ fn build_of(record: &Record) -> Option<&BuildId> {
 #[cfg(test)]
 mod tests {
     use super::super::encode::encode;
-    use super::super::{Inputs, Kind, Outcome, Submission};
+    use super::super::{Inputs, Outcome, Submission};
     use super::*;
+    use crate::base::kind::ImageKind;
     use crate::base::name::{Owner, Platform};
 
     fn unit() -> ImageRef {
@@ -117,8 +118,8 @@ mod tests {
             owner: Owner::Personal,
             visibility: None,
         };
-        let (kind, platform) = (Kind::Mirror, Platform::Amd64);
-        let pending = submission.clone().accepted(build.clone(), None, None, Stage::Started);
+        let (kind, platform) = (ImageKind::Mirror, Platform::Amd64);
+        let pending = submission.clone().accepted(build.clone(), None, None, BuildStage::Started);
         vec![
             Record::Submitting { unit: unit(), kind, platform, submission },
             Record::Created { unit: unit(), kind, platform, pending },
@@ -199,7 +200,7 @@ mod tests {
         // And what waits for a context is in nobody's way.
         let mut waits = theirs;
         let entry = waits.entries.get_mut(&unit()).unwrap();
-        entry.pending.as_mut().unwrap().stage = Stage::Created;
+        entry.pending.as_mut().unwrap().stage = BuildStage::Created;
         assert_eq!(pending(&replayed(waits, &life("b-1"))).as_str(), "b-1");
     }
 }

@@ -7,7 +7,7 @@ use super::State;
 use super::encode::{self, DecodeError};
 use super::journal::{self, JournalError};
 use super::merge;
-use super::store::{Paths, StateError};
+use super::store::{StateError, StatePaths};
 use crate::base::file::{AtPath, PathError, read_if_exists};
 
 /// What the files of a state say, of whatever service.
@@ -23,7 +23,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Reads both files.
-    pub fn read(paths: &Paths) -> Result<Self, StateError> {
+    pub fn read(paths: &StatePaths) -> Result<Self, StateError> {
         let (lockfile, journal) = read_both(paths)?;
         let mut state = State::default();
         let mut services = Vec::new();
@@ -61,7 +61,7 @@ impl Snapshot {
     }
 }
 
-fn unread_lockfile(paths: &Paths, error: DecodeError) -> StateError {
+fn unread_lockfile(paths: &StatePaths, error: DecodeError) -> StateError {
     let help = match error {
         DecodeError::Newer(_) => "use a newer imgplan",
         DecodeError::Conflict(_) => "finish the merge: keep for each unit the block of one side",
@@ -72,7 +72,7 @@ fn unread_lockfile(paths: &Paths, error: DecodeError) -> StateError {
     StateError::Lockfile { path: paths.lockfile.clone(), error, help }
 }
 
-fn unread_journal(paths: &Paths, error: JournalError) -> StateError {
+fn unread_journal(paths: &StatePaths, error: JournalError) -> StateError {
     let help = match error {
         JournalError::Newer(_) => "use a newer imgplan",
         JournalError::Damaged(_) => {
@@ -84,7 +84,7 @@ fn unread_journal(paths: &Paths, error: JournalError) -> StateError {
 
 /// The lockfile and the journal as they were at one time: a run beside this one may just write the
 /// first and drop the second.
-fn read_both(paths: &Paths) -> Result<(Option<String>, Option<Vec<u8>>), StateError> {
+fn read_both(paths: &StatePaths) -> Result<(Option<String>, Option<Vec<u8>>), StateError> {
     let mut text = read_if_exists(&paths.lockfile)?;
     loop {
         let journal = read_whole_lines(&paths.journal())?;

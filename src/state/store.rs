@@ -16,14 +16,14 @@ use crate::base::file::{AtPath, FileLock, LockError, PathError, replace, sync_di
 
 /// Where state lies on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Paths {
+pub struct StatePaths {
     /// The lockfile.
     pub lockfile: PathBuf,
     /// The folder of everything that is not committed.
     pub work: PathBuf,
 }
 
-impl Paths {
+impl StatePaths {
     /// Beside a manifest in `root`.
     pub fn beside(root: &Path) -> Self {
         let root = shown(root);
@@ -112,7 +112,7 @@ pub enum StateError {
 /// The state on disk, held by one run at a time.
 #[derive(Debug)]
 pub struct Store {
-    paths: Paths,
+    paths: StatePaths,
     service: String,
     state: State,
     on_disk: Option<String>,
@@ -122,22 +122,22 @@ pub struct Store {
 
 impl Store {
     /// Reads the state without taking the lock and without writing anything.
-    pub fn read(paths: &Paths, service: &str) -> Result<State, StateError> {
+    pub fn read(paths: &StatePaths, service: &str) -> Result<State, StateError> {
         Ok(Snapshot::read(paths)?.of(service)?.state)
     }
 
     /// Reads the state of whatever service it speaks of.
-    pub fn read_any(paths: &Paths) -> Result<State, StateError> {
+    pub fn read_any(paths: &StatePaths) -> Result<State, StateError> {
         Ok(Snapshot::read(paths)?.state)
     }
 
     /// Who works here now, by what they wrote about themselves.
-    pub fn holder(paths: &Paths) -> Option<String> {
+    pub fn holder(paths: &StatePaths) -> Option<String> {
         FileLock::holder(&paths.work.join("lock"))
     }
 
     /// Takes the lock, reads the lockfile and replays the journal.
-    pub fn open(paths: Paths, service: &str) -> Result<Self, StateError> {
+    pub fn open(paths: StatePaths, service: &str) -> Result<Self, StateError> {
         work_folder(&paths.work)?;
         let lock = FileLock::take(&paths.work.join("lock"), &holder()).map_err(|e| match e {
             LockError::Held(holder) => StateError::Locked { holder },
@@ -238,8 +238,9 @@ fn holder() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::kind::ImageKind;
     use crate::base::name::{BuildId, Owner, Platform, Visibility};
-    use crate::state::{Inputs, Kind, Outcome, Pending, Stage};
+    use crate::state::{BuildStage, Inputs, Outcome, Pending};
 
     fn created(unit: &str) -> [Record; 2] {
         let inputs = Inputs::default();
@@ -252,9 +253,9 @@ mod tests {
             path: "p".to_owned(),
             owner: Owner::Personal,
             visibility: Visibility::Private,
-            stage: Stage::Created,
+            stage: BuildStage::Created,
         };
-        let (kind, platform) = (Kind::Build, Platform::Amd64);
+        let (kind, platform) = (ImageKind::Build, Platform::Amd64);
         let created = Record::Created { unit: unit.clone(), kind, platform, pending };
         [created, Record::Ended { unit, build, outcome: Outcome::Completed, path: None, at: None }]
     }
@@ -262,7 +263,7 @@ mod tests {
     #[test]
     fn what_was_recorded_survives_without_a_commit() {
         let dir = tempfile::tempdir().unwrap();
-        let paths = Paths::beside(dir.path());
+        let paths = StatePaths::beside(dir.path());
         let mut store = Store::open(paths.clone(), "s").unwrap();
         store.record(&created("a:1")[..1]).unwrap();
         let seen = store.state().clone();
@@ -291,7 +292,7 @@ mod tests {
     #[ignore = "it needs a limit, and is run by another test"]
     fn in_a_full_disk() {
         let dir = tempfile::tempdir().unwrap();
-        let paths = Paths::beside(dir.path());
+        let paths = StatePaths::beside(dir.path());
         let mut store = Store::open(paths.clone(), "s").unwrap();
         store.record(&created("a:1")[..1]).unwrap();
         let size = || fs::metadata(paths.journal()).unwrap().len();
@@ -328,7 +329,7 @@ mod tests {
     #[test]
     fn a_journal_of_an_earlier_life_says_as_well_that_it_was_committed() {
         let dir = tempfile::tempdir().unwrap();
-        let paths = Paths::beside(dir.path());
+        let paths = StatePaths::beside(dir.path());
         let mut store = Store::open(paths.clone(), "s").unwrap();
         let failed = created("a:1").map(|record| match record {
             Record::Ended { unit, build, path, at, .. } => {
@@ -360,7 +361,7 @@ mod tests {
     #[test]
     fn nothing_is_written_when_nothing_changed() {
         let dir = tempfile::tempdir().unwrap();
-        let paths = Paths::beside(dir.path());
+        let paths = StatePaths::beside(dir.path());
         let mut store = Store::open(paths.clone(), "s").unwrap();
         store.commit().unwrap();
         assert!(!paths.lockfile.exists(), "an empty state needs no file");
@@ -374,7 +375,7 @@ mod tests {
     #[test]
     fn another_service_and_another_run_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let paths = Paths::beside(dir.path());
+        let paths = StatePaths::beside(dir.path());
         let mut store = Store::open(paths.clone(), "s").unwrap();
         store.record(&created("a:1")).unwrap();
         assert!(matches!(Store::read(&paths, "t"), Err(StateError::OtherService { .. })));

@@ -11,7 +11,7 @@ use crate::api::{BuildView, Client, ErrorKind, Progress};
 use crate::base::name::{BuildId, ImageRef};
 use crate::plan::Facts;
 use crate::plan::facts::{Found, Known};
-use crate::state::{Pending, Stage, State, Submission};
+use crate::state::{BuildStage, Pending, State, Submission};
 
 /// Asks how pending builds are, so that a plan does not adopt one that has failed. Where the
 /// service cannot be asked, the plan says so and goes on with what the lockfile has.
@@ -60,7 +60,7 @@ async fn find(state: &State, client: &Client, facts: &mut Facts) {
                     Lookup::Unknown => continue,
                     Lookup::Found(view) => {
                         let Some(build) = view.build.clone() else { continue };
-                        let known = self::known(&view, Some(Stage::Started));
+                        let known = self::known(&view, Some(BuildStage::Started));
                         facts.builds.insert(build.clone(), known);
                         Some(Found { build, path: view.path })
                     }
@@ -82,13 +82,13 @@ fn wanted(unit: &ImageRef, submission: &Submission) -> Wanted {
 }
 
 /// What an answer means for a build that was at this stage.
-fn known(view: &BuildView, stage: Option<Stage>) -> Known {
+fn known(view: &BuildView, stage: Option<BuildStage>) -> Known {
     match view.progress {
         // A death between the start and the record of it leaves a build that runs.
-        _ if stage == Some(Stage::Created) && view.waits_for_start() => Known::Dead,
+        _ if stage == Some(BuildStage::Created) && view.waits_for_start() => Known::Dead,
         // One that is pending may be in line after its start. To start it once more does no harm,
         // and to wait for it, where it was not, would never end.
-        _ if stage == Some(Stage::Uploaded) && view.waits_for_start() => Known::Unstarted,
+        _ if stage == Some(BuildStage::Uploaded) && view.waits_for_start() => Known::Unstarted,
         Progress::Running(_) | Progress::Completed => {
             let since = view.started.or(view.created);
             let age = since.map(|since| Timestamp::now().duration_since(since));

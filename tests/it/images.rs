@@ -11,6 +11,7 @@ use imgplan::api::wire::BuildImageRequest;
 use imgplan::api::{
     Client, Endpoint, Gate, ImageState, Repeat, Transport, TransportError, Tries, inventory,
 };
+use imgplan::base::kind::ImageKind;
 use imgplan::base::limit::{Class, Limit};
 use imgplan::base::name::{ImageRef, Owner, Visibility};
 use imgplan::base::secret::ApiKey;
@@ -21,7 +22,7 @@ use imgplan::manifest::{Given, Workspace};
 use imgplan::plan::{self, Action, Change, Plan, Step};
 use imgplan::run::{self, Options, Run};
 use imgplan::server::{self, Config, Server};
-use imgplan::state::{Kind, Paths, Record, Store};
+use imgplan::state::{Record, StatePaths, Store};
 use imgplan::survey::{self, Caches};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -118,7 +119,7 @@ impl Project {
     }
 
     fn store(&self) -> Store {
-        Store::open(Paths::beside(self.dir.path()), "service").unwrap()
+        Store::open(StatePaths::beside(self.dir.path()), "service").unwrap()
     }
 
     /// Plans by the manifest and carries it out.
@@ -131,7 +132,7 @@ impl Project {
     async fn run(&mut self, steps: Vec<(&str, Action)>) -> Summary {
         let step = |(key, action): (&str, Action)| Step {
             key: key.parse().unwrap(),
-            kind: Kind::Mirror,
+            kind: ImageKind::Mirror,
             action,
             reasons: Vec::new(),
             needs: Vec::new(),
@@ -146,7 +147,7 @@ impl Project {
         let manifest = self.dir.path().join("imgplan.yaml");
         let workspace = Workspace::load(&Given::file(manifest), &|_| None).unwrap();
         let mut store = self.store();
-        let work = Paths::beside(self.dir.path()).work;
+        let work = StatePaths::beside(self.dir.path()).work;
         let caches = Caches { stat: Cache::read(&work), history: History::at(&work) };
         let client = self.client.clone();
         let facts = survey::facts(&workspace, store.state(), caches, Some(&client)).await.unwrap();

@@ -422,7 +422,8 @@ fn show_has_the_pins_of_what_is_shown() {
     let digest: imgplan::base::reference::OciDigest =
         format!("sha256:{}", "7".repeat(64)).parse().unwrap();
     let mut state =
-        imgplan::state::Store::read_any(&imgplan::state::Paths::beside(&env.path(""))).unwrap();
+        imgplan::state::Store::read_any(&imgplan::state::StatePaths::beside(&env.path("")))
+            .unwrap();
     let pin = imgplan::state::Pin { digest, platforms: [].into() };
     for reference in ["docker.io/library/redis:7", "docker.io/library/debian:12"] {
         state.pins.insert(reference.to_owned(), pin.clone());

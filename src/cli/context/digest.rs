@@ -12,7 +12,7 @@ use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit, UnitId};
 use crate::plan::facts::Context;
 use crate::plan::{self, Facts, Options};
-use crate::state::{Paths, Store};
+use crate::state::{StatePaths, Store};
 
 /// Prints what decides the content of a unit, and the fingerprint of all of it.
 pub(super) fn digest(
@@ -38,7 +38,7 @@ pub(super) fn digest(
         contexts[*index] = Some(Context { digest: tree.digest_without(dockerfile), tree });
     }
     let facts = Facts { contexts, ..Facts::default() };
-    let state = Store::read_any(&Paths::beside(&settings.root()))?;
+    let state = Store::read_any(&StatePaths::beside(&settings.root()))?;
     let identities = plan::identities(workspace, &facts, &state, &Options::default());
     let Some((inputs, fingerprint)) = identities.into_iter().nth(id) else {
         return Err(Failure::internal(format!("{} was not identified", unit.key)));

@@ -17,7 +17,7 @@ use super::ui::Ui;
 use crate::context::{self, Cache, ScanError, Tree, Wanted};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
-use crate::state::{Paths, State, Store};
+use crate::state::{State, StatePaths, Store};
 use crate::survey::SurveyError;
 
 pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result<Exit, Failure> {
@@ -62,9 +62,9 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result
 fn state(settings: &Settings, local: bool) -> Result<State, Failure> {
     let root = settings.root();
     Ok(if local {
-        Store::read(&Paths::local(&root), LOCAL)?
+        Store::read(&StatePaths::local(&root), LOCAL)?
     } else {
-        Store::read_any(&Paths::beside(&root))?
+        Store::read_any(&StatePaths::beside(&root))?
     })
 }
 

@@ -9,10 +9,11 @@ use super::super::facts::{Facts, Found, Known, Remote, RemoteState};
 use super::super::{Action, Change, Decision, Make, Options, Plan, Reason, Step, decide, pins};
 use super::world::Manifest;
 use crate::base::digest::Fingerprint;
+use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::base::reference::OciDigest;
 use crate::manifest::Workspace;
-use crate::state::{Kind, Outcome, Pin, Record, Stage, State, Submission};
+use crate::state::{BuildStage, Outcome, Pin, Record, State, Submission};
 
 /// How far a step is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +150,7 @@ impl Model {
                 build.unit == *unit && build.submission.at >= submission.at && !known.contains(*id)
             });
             if let Some((id, _)) = lost {
-                facts.builds.insert(id.clone(), self.known(id, Stage::Started));
+                facts.builds.insert(id.clone(), self.known(id, BuildStage::Started));
             }
             let found = lost.map(|(id, _)| Found { build: id.clone(), path: None });
             facts.submissions.insert(unit.clone(), found);
@@ -173,9 +174,9 @@ impl Model {
         facts
     }
 
-    fn known(&self, build: &BuildId, stage: Stage) -> Known {
+    fn known(&self, build: &BuildId, stage: BuildStage) -> Known {
         match self.builds.get(build).map(|build| build.progress) {
-            Some(Progress::Waits) if stage == Stage::Uploaded => Known::Unstarted,
+            Some(Progress::Waits) if stage == BuildStage::Uploaded => Known::Unstarted,
             Some(Progress::Runs | Progress::Ended(Outcome::Completed)) => {
                 Known::Alive { age: None }
             }
@@ -304,10 +305,10 @@ impl Model {
             self.next += 1;
         }
         let id = BuildId::new(format!("b-{}", self.next)).unwrap();
-        let mut progress = if kind == Kind::Mirror { Progress::Runs } else { Progress::Waits };
+        let mut progress = if kind == ImageKind::Mirror { Progress::Runs } else { Progress::Waits };
         if let Done::Asked(taken) = done {
             self.state.apply(&record(&submission));
-            if taken && kind == Kind::Mirror {
+            if taken && kind == ImageKind::Mirror {
                 let unit = unit.clone();
                 self.builds.insert(id, Build { unit, submission, progress });
             }
@@ -319,7 +320,8 @@ impl Model {
         let build = Build { unit: unit.clone(), submission: submission.clone(), progress };
         self.builds.insert(id.clone(), build);
         self.state.apply(&record(&submission));
-        let stage = if kind == Kind::Mirror { Stage::Started } else { Stage::Created };
+        let stage =
+            if kind == ImageKind::Mirror { BuildStage::Started } else { BuildStage::Created };
         let path = Some(format!("prime/local/{unit}"));
         let pending = submission.accepted(id.clone(), path, None, stage);
         self.state.apply(&Record::Created { unit: unit.clone(), kind, platform, pending });

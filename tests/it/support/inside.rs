@@ -19,7 +19,7 @@ use imgplan::manifest::{Given, Workspace};
 use imgplan::plan::{self, Decision, Plan};
 use imgplan::run::{self, Options, Run};
 use imgplan::server::{self, BuildSeen, Config, Server};
-use imgplan::state::{Paths, State, Store};
+use imgplan::state::{State, StatePaths, Store};
 use imgplan::survey::{self, Caches};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -101,8 +101,8 @@ impl World {
         self.dir.path().join("work")
     }
 
-    fn paths(&self) -> Paths {
-        Paths::beside(&self.root())
+    fn paths(&self) -> StatePaths {
+        StatePaths::beside(&self.root())
     }
 
     /// What is on disk.
