@@ -40,7 +40,7 @@
 //! | `.imgplan/lock` | [`base::file`] | held by a run; the kernel frees it |
 //! | `.imgplan/stat-cache` | [`context::Cache`] | digests of files, for as long as the file system says that they are as they were |
 //! | `.imgplan/contexts/` | [`context::History`] | the files of what was built, so that a plan can name those that changed |
-//! | `.imgplan/upstreams` | [`registry::memory`] | what references pointed to when registries were asked last |
+//! | `.imgplan/registry-cache` | [`registry::cache`] | what references pointed to when registries were asked last |
 //! | `.imgplan/local/` | [`server`] | the state and the lockfile of `--local` |
 //! | `schema/imgplan.schema.json` | [`manifest::schema()`] | the manifest's JSON Schema |
 //! | `schema/plan.schema.json` | [`report::json`] | the JSON Schema of a line of `--json` |

@@ -90,6 +90,18 @@ pub fn in_full(text: &str) -> String {
     reference.map_or_else(|_| text.to_owned(), |reference| reference.to_string())
 }
 
+/// Returns the key of the lockfile's pin for a reference: its full form. `None` if the text is not a
+/// reference, or has a digest and so needs no pin.
+pub fn pin_key(text: &str) -> Option<String> {
+    Some(pinnable(text)?.to_string())
+}
+
+/// Parses a reference that can be pinned. `None` if the text is not a reference, or has a digest.
+pub fn pinnable(text: &str) -> Option<RegistryRef> {
+    let reference: RegistryRef = text.parse().ok()?;
+    reference.digest().is_none().then_some(reference)
+}
+
 /// A reference to an image in a registry, complete: `docker.io/library/redis:7`.
 ///
 /// Read by the rules of Docker's `distribution/reference`, but for two things. The registry's name

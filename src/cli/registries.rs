@@ -12,7 +12,9 @@ use super::ui::Ui;
 use super::writer::EventWriter;
 use crate::base::reference::RegistryRef;
 use crate::plan::Facts;
-use crate::registry::{Config, Credentials, Memory, Notice, Registries, RegistryError};
+use crate::registry::{
+    Credentials, Notice, Registries, RegistryCache, RegistryConfig, RegistryError,
+};
 use crate::report::elapsed;
 use crate::state::State;
 use crate::survey::{self, RegistryLookup};
@@ -34,12 +36,14 @@ pub(super) async fn ask(
 ) -> Result<Vec<RegistryError>, Failure> {
     let home = std::env::home_dir();
     let credentials = Credentials::from_env(&|name| std::env::var_os(name), home.as_deref());
-    let registries = Registries::new(Config { credentials, ..Config::default() })
-        .map_err(|broken| Failure::user(format!("cannot ask registries: {}", broken.message)))?;
-    let mut memory = Memory::read(&settings.work());
+    let registries = Registries::new(RegistryConfig { credentials, ..RegistryConfig::default() })
+        .map_err(|broken| {
+        Failure::user(format!("cannot ask registries: {}", broken.message))
+    })?;
+    let mut cache = RegistryCache::read(&settings.work());
     let writer = EventWriter::start(ui)?;
     let now = Timestamp::now();
-    let unknown = wanted.values().filter(|wanted| memory.get(wanted, max_age, now).is_none());
+    let unknown = wanted.values().filter(|wanted| cache.get(wanted, max_age, now).is_none());
     let waiting = Mutex::new(Waiting::of(unknown));
     let tell = |notice| {
         let Ok(mut waiting) = waiting.lock() else { return };
@@ -47,7 +51,7 @@ pub(super) async fn ask(
             writer.say(line);
         }
     };
-    let from = RegistryLookup { registries: &registries, memory: &mut memory, max_age };
+    let from = RegistryLookup { registries: &registries, cache: &mut cache, max_age };
     let still = || {
         let line = waiting.lock().ok().and_then(|waiting| waiting.line());
         if let Some(line) = line {
@@ -58,7 +62,7 @@ pub(super) async fn ask(
         telling(survey::resolve_references(wanted, state, from, facts, &tell), still).await;
     writer.write(|_| Ok(())).await?;
     // It only saves time: a folder that cannot be written is no reason not to plan.
-    let _ = memory.save(Timestamp::now());
+    let _ = cache.save(Timestamp::now());
     Ok(errors)
 }
 

@@ -10,7 +10,8 @@ use super::service::LOCAL;
 use super::settings::Settings;
 use super::ui::Ui;
 use crate::base::name::ImageRef;
-use crate::plan::pins::{from_reference, pin_key};
+use crate::base::reference::pin_key;
+use crate::plan::pins::from_reference;
 use crate::state::{Entry, Inputs, Pin, State, StatePaths, Store};
 
 pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Exit, Failure> {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::pins::pin_key;
 use crate::base::digest::Digest;
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
+use crate::base::reference::pin_key;
 use crate::base::span::Problem;
 use crate::context::{FileChange, Tree};
 use crate::manifest::workspace::{Unit, UnitId};

@@ -8,20 +8,10 @@ use super::unpinned::{Unpinned, unpinned};
 use super::{Facts, Lookup};
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::{ImageRef, Platform};
-use crate::base::reference::{RegistryRef, in_full};
+use crate::base::reference::{RegistryRef, in_full, pin_key, pinnable};
 use crate::base::source_ref::SourceRef;
 use crate::manifest::workspace::{BuildOrigin, ExternalBase, Origin, Unit, Workspace};
 use crate::state::{Built, Entry, Inputs, Pending, Pin, Record, State, Submission};
-
-/// The full form of a reference, by which it is pinned. One that has a digest needs no pin.
-pub fn pin_key(reference: &str) -> Option<String> {
-    Some(to_pin(reference)?.to_string())
-}
-
-fn to_pin(reference: &str) -> Option<RegistryRef> {
-    let reference: RegistryRef = reference.parse().ok()?;
-    reference.digest().is_none().then_some(reference)
-}
 
 /// What the digest of a base outside of the manifest is called among the inputs of a unit: `from`
 /// and the reference, and `on` where it is taken for another platform than the unit's. One
@@ -48,7 +38,7 @@ pub fn references<'w>(units: impl Iterator<Item = &'w Unit>) -> BTreeMap<String,
         Origin::Build(build) => build.externals.iter().map(|base| base.image.as_str()).collect(),
     });
     let distinct: HashSet<&str> = texts.collect();
-    distinct.into_iter().filter_map(to_pin).map(|one| (one.to_string(), one)).collect()
+    distinct.into_iter().filter_map(pinnable).map(|one| (one.to_string(), one)).collect()
 }
 
 /// Where a Dockerfile names bases outside of the manifest that are pinned, and what goes there: the

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::credential_helper;
 use super::docker_config::{Credential, DockerConfig, Found};
-use super::host::lock;
+use super::throttle::lock;
 use crate::base::reference::RegistryRef;
 
 /// Most bytes of a configuration that are read.

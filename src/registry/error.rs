@@ -37,13 +37,13 @@ pub enum RegistryErrorKind {
 
 /// The same before it is known which reference it is for: many share a host and its failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(super) struct RegistryFailure {
     pub(super) kind: RegistryErrorKind,
     pub(super) message: String,
     pub(super) help: String,
 }
 
-impl Failure {
+impl RegistryFailure {
     pub(super) fn new(
         kind: RegistryErrorKind,
         message: impl AsRef<str>,

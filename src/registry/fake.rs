@@ -10,7 +10,7 @@ use reqwest::{Body, Request, Response};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Config, Registries, Transport, TransportError};
+use super::{Registries, RegistryConfig, Transport, TransportError};
 use crate::base::reference::OciDigest;
 
 /// What becomes of a request.
@@ -96,9 +96,9 @@ impl Fake {
     }
 
     /// Whoever asks it.
-    pub(super) fn registries(self: &Arc<Self>, config: Config) -> Registries {
+    pub(super) fn registries(self: &Arc<Self>, config: RegistryConfig) -> Registries {
         let transport: Arc<dyn Transport> = Arc::<Self>::clone(self);
-        Registries::new(Config { transport: Some(transport), ..config }).unwrap()
+        Registries::new(RegistryConfig { transport: Some(transport), ..config }).unwrap()
     }
 
     pub(super) fn asked(&self) -> Vec<Asked> {

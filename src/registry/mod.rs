@@ -3,9 +3,9 @@
 //! [`registries`] says what is asked, and mostly that is one HEAD, which Docker Hub does not count
 //! against its pull limit. Each request passes its host's budget and takes a [`transport`](crate::http::transport); what
 //! a registry demands first (`challenge`) is had from its `token` service, with the
-//! [`credentials`] that Docker's own configuration has for it. [`memory`] keeps answers between runs.
+//! [`credentials`] that Docker's own configuration has for it. [`cache`] keeps answers between runs.
 
-mod ask;
+pub mod cache;
 mod challenge;
 mod credential_helper;
 pub mod credentials;
@@ -14,13 +14,13 @@ pub mod error;
 #[cfg(test)]
 mod fake;
 mod header;
-mod host;
 mod manifest;
-pub mod memory;
-mod place;
 pub mod registries;
 mod retry;
+mod session;
+mod throttle;
 mod token;
+mod url;
 
 mod window;
 mod wire;
@@ -29,7 +29,7 @@ mod wire;
 mod tests;
 
 pub use crate::http::transport::{Transport, TransportError};
+pub use cache::RegistryCache;
 pub use credentials::Credentials;
 pub use error::{RegistryError, RegistryErrorKind};
-pub use memory::Memory;
-pub use registries::{Config, Notice, Registries, Resolved};
+pub use registries::{Notice, Registries, RegistryConfig, Resolved};

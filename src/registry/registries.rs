@@ -12,12 +12,12 @@ use futures::stream::FuturesUnordered;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
-use super::ask::Asker;
 use super::credentials::Credentials;
-use super::error::{self, Failure, RegistryError, RegistryErrorKind};
+use super::error::{self, RegistryError, RegistryErrorKind, RegistryFailure};
 use super::header;
-use super::host::Hosts;
 use super::manifest::{self, Kind};
+use super::session::RegistrySession;
+use super::throttle::HostThrottles;
 use super::wire::{Answer, Hear, Wire};
 use crate::base::limit::Limit;
 use crate::base::name::Platform;
@@ -27,7 +27,7 @@ use crate::http::transport::{Network, Transport, TransportError};
 
 /// How registries are asked.
 #[derive(Clone)]
-pub struct Config {
+pub struct RegistryConfig {
     /// Where credentials are, for those that ask for them.
     pub credentials: Credentials,
     /// Requests to one host. No registry publishes what it bears, so this is a guess at what none
@@ -44,7 +44,7 @@ pub struct Config {
     pub transport: Option<Arc<dyn Transport>>,
 }
 
-impl Default for Config {
+impl Default for RegistryConfig {
     fn default() -> Self {
         Self {
             credentials: Credentials::none(),
@@ -108,7 +108,7 @@ pub enum Notice {
 /// All foreign registries, with what was learned of them so far. Cheap to clone; one a process.
 #[derive(Clone)]
 pub struct Registries {
-    asker: Arc<Asker>,
+    session: Arc<RegistrySession>,
 }
 
 impl fmt::Debug for Registries {
@@ -119,16 +119,16 @@ impl fmt::Debug for Registries {
 
 impl Registries {
     /// Fails where no connection can be made secure.
-    pub fn new(config: Config) -> Result<Self, TransportError> {
+    pub fn new(config: RegistryConfig) -> Result<Self, TransportError> {
         let transport = match config.transport {
             Some(transport) => transport,
             None => Arc::new(Network::new(&config.user_agent)?),
         };
-        let hosts = Hosts::new(config.budget, config.concurrency);
+        let hosts = HostThrottles::new(config.budget, config.concurrency);
         // Without entropy all wait alike; that is all.
         let jitter = Jitter::new(getrandom::u64().unwrap_or_default());
         let wire = Wire { transport, hosts, tries: config.tries, jitter };
-        Ok(Self { asker: Arc::new(Asker::new(wire, config.credentials)) })
+        Ok(Self { session: Arc::new(RegistrySession::new(wire, config.credentials)) })
     }
 
     /// What a reference points to now. Where that is what is `known`, one HEAD has told so. What a
@@ -199,13 +199,13 @@ impl Registries {
         wanted: &RegistryRef,
         known: Option<&Resolved>,
         hear: Hear<'_>,
-    ) -> Result<Resolved, Failure> {
+    ) -> Result<Resolved, RegistryFailure> {
         let name = match (wanted.digest(), wanted.tag()) {
             (Some(digest), _) => digest.to_string(),
             (None, Some(tag)) => tag.to_string(),
             (None, None) => "latest".to_owned(),
         };
-        let head = self.asker.manifest(&Method::HEAD, wanted, &name, hear).await?;
+        let head = self.session.manifest(&Method::HEAD, wanted, &name, hear).await?;
         // Where HEAD is not known, or a registry does not tell it more, GET says what there is, if
         // only why there is nothing.
         if !matches!(head.status, 200 | 404 | 405 | 501) {
@@ -238,8 +238,8 @@ impl Registries {
         expected: Option<OciDigest>,
         known: Option<&Resolved>,
         hear: Hear<'_>,
-    ) -> Result<Resolved, Failure> {
-        let answer = self.asker.manifest(&Method::GET, wanted, name, hear).await?;
+    ) -> Result<Resolved, RegistryFailure> {
+        let answer = self.session.manifest(&Method::GET, wanted, name, hear).await?;
         if answer.status != 200 {
             return Err(not_had(&answer, wanted));
         }
@@ -251,11 +251,11 @@ impl Registries {
         if let Some(known) = known.filter(|known| known.digest == digest) {
             return Ok(known.clone());
         }
-        let platforms = manifest::platforms(&answer.body).map_err(Failure::odd)?;
+        let platforms = manifest::platforms(&answer.body).map_err(RegistryFailure::odd)?;
         if platforms.is_empty() && manifest::is_foreign(&answer.body) {
             let message = "it has images for other platforms only than linux/amd64 and linux/arm64";
             let help = "name an image that has one of these";
-            return Err(Failure::new(RegistryErrorKind::NotFound, message, help));
+            return Err(RegistryFailure::new(RegistryErrorKind::NotFound, message, help));
         }
         Ok(Resolved { digest, platforms })
     }
@@ -269,9 +269,9 @@ impl Registries {
         tell: &(dyn Fn(Notice) + Sync),
     ) -> Option<Platform> {
         let get = &Method::GET;
-        let manifest = self.asker.manifest(get, wanted, &image.to_string(), tell).await.ok()?;
+        let manifest = self.session.manifest(get, wanted, &image.to_string(), tell).await.ok()?;
         let config = manifest::config(&whole(manifest, image)?)?;
-        let answer = self.asker.blob(wanted, config, tell).await.ok()?;
+        let answer = self.session.blob(wanted, config, tell).await.ok()?;
         manifest::platform(&whole(answer, config)?)
     }
 }
@@ -281,12 +281,12 @@ fn whole(answer: Answer, digest: OciDigest) -> Option<Bytes> {
     (answer.status == 200 && OciDigest::of(&answer.body) == digest).then_some(answer.body)
 }
 
-fn lied() -> Failure {
-    Failure::odd("what the registry sent does not have the digest that it should have")
+fn lied() -> RegistryFailure {
+    RegistryFailure::odd("what the registry sent does not have the digest that it should have")
 }
 
 /// The failure for an answer without a manifest.
-fn not_had(answer: &Answer, wanted: &RegistryRef) -> Failure {
+fn not_had(answer: &Answer, wanted: &RegistryRef) -> RegistryFailure {
     let said = error::said(&answer.body);
     let code = said.as_ref().and_then(|said| said.code.as_deref());
     let what = match (answer.status, code) {
@@ -296,9 +296,13 @@ fn not_had(answer: &Answer, wanted: &RegistryRef) -> Failure {
         (404, Some(_)) => "tag, or no such repository",
         _ => {
             let said = error::answer(answer.status, &answer.body, &[]);
-            return Failure::odd(format!("the registry answers with {said}"));
+            return RegistryFailure::odd(format!("the registry answers with {said}"));
         }
     };
     let message = format!("the registry has no such {what}");
-    Failure::new(RegistryErrorKind::NotFound, message, "see that the name and the tag are right")
+    RegistryFailure::new(
+        RegistryErrorKind::NotFound,
+        message,
+        "see that the name and the tag are right",
+    )
 }

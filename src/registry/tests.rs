@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::fake::{Asked, Fake, INDEX, LATENCY, MANIFEST, Reply};
-use super::{Config, Credentials, Notice, Registries, RegistryError, RegistryErrorKind, Resolved};
+use super::{
+    Credentials, Notice, Registries, RegistryConfig, RegistryError, RegistryErrorKind, Resolved,
+};
 use crate::base::limit::Limit;
 use crate::base::name::Platform;
 use crate::base::reference::{OciDigest, RegistryRef};
@@ -48,7 +50,7 @@ async fn one_head_and_a_get_where_there_is_an_index() {
     ]});
     let digest = OciDigest::of(index.to_string().as_bytes());
     let fake = Fake::new(move |_| Reply::manifest(INDEX, &index));
-    let registries = fake.registries(Config::default());
+    let registries = fake.registries(RegistryConfig::default());
     let found = resolve(&registries, "redis:7").await.unwrap();
     assert_eq!(found.digest, digest);
     assert_eq!(found.on(Platform::Arm64), Some(digest_of("b")));
@@ -69,7 +71,8 @@ async fn one_head_and_a_get_where_there_is_an_index() {
 async fn many_are_asked_politely_and_answered_in_their_order() {
     let fake = Fake::new(willing);
     let budget = Limit { count: 10, window: Duration::from_secs(10) };
-    let registries = fake.registries(Config { budget, concurrency: 4, ..Config::default() });
+    let registries =
+        fake.registries(RegistryConfig { budget, concurrency: 4, ..RegistryConfig::default() });
     let mut wanted = many("a.example", 25);
     wanted.push((reference("a.example/image3:1"), None));
     let told = std::sync::Mutex::new(Vec::new());
@@ -101,7 +104,8 @@ async fn a_429_pauses_the_whole_host_and_no_other() {
         }
         willing(asked)
     });
-    let registries = fake.registries(Config { concurrency: 3, ..Config::default() });
+    let registries =
+        fake.registries(RegistryConfig { concurrency: 3, ..RegistryConfig::default() });
     let wanted = [many("a.example", 6), many("b.example", 1)].concat();
     let told = std::sync::Mutex::new(Vec::new());
     let answers =
@@ -122,7 +126,8 @@ async fn who_asks_to_wait_for_hours_is_told_to_the_user() {
             let refused = Reply::error(429, "TOOMANYREQUESTS");
             after.map_or(refused.clone(), |after| refused.header("retry-after", after))
         });
-        let registries = fake.registries(Config { concurrency: 3, ..Config::default() });
+        let registries =
+            fake.registries(RegistryConfig { concurrency: 3, ..RegistryConfig::default() });
         let answers = registries.resolve_all(&many("a.example", 50), &|_| ()).await;
         for answer in &answers {
             assert_eq!(answer.as_ref().unwrap_err().kind, RegistryErrorKind::RateLimited);
@@ -140,7 +145,8 @@ async fn a_host_that_cannot_be_reached_fails_all_that_is_asked_of_it_at_once() {
         let fake = Fake::new(move |asked| {
             if asked.line.contains("//dead.example") { dead.clone() } else { willing(asked) }
         });
-        let registries = fake.registries(Config { concurrency: 2, ..Config::default() });
+        let registries =
+            fake.registries(RegistryConfig { concurrency: 2, ..RegistryConfig::default() });
         let wanted = [many("dead.example", 500), many("a.example", 5)].concat();
         let answers = registries.resolve_all(&wanted, &|_| ()).await;
         for (place, answer) in answers.iter().enumerate() {
@@ -162,7 +168,7 @@ async fn a_host_that_cannot_be_reached_fails_all_that_is_asked_of_it_at_once() {
 async fn trouble_passes() {
     let mut replies = vec![Reply::Broken(true), Reply::error(503, "X").header("retry-after", "5")];
     let fake = Fake::new(move |asked| replies.pop().unwrap_or_else(|| willing(asked)));
-    let registries = fake.registries(Config::default());
+    let registries = fake.registries(RegistryConfig::default());
     assert!(resolve(&registries, "a.example/b:1").await.is_ok());
     let asked = fake.asked();
     let waits: Vec<_> = asked.windows(2).map(|two| two[1].at - (two[0].at + LATENCY)).collect();
@@ -197,7 +203,7 @@ fn fetches(fake: &Fake) -> usize {
 #[tokio::test(start_paused = true)]
 async fn one_token_serves_all_tags_of_a_repository() {
     let fake = Fake::new(guarded("300"));
-    let registries = fake.registries(Config::default());
+    let registries = fake.registries(RegistryConfig::default());
     let wanted: Vec<_> = (0..6).map(|n| (reference(&format!("a.example/b:{n}")), None)).collect();
     let answers = registries.resolve_all(&wanted, &|_| ()).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
@@ -226,7 +232,7 @@ async fn a_token_that_is_no_longer_taken_is_fetched_anew() {
         }
         inner(asked)
     });
-    let registries = fake.registries(Config::default());
+    let registries = fake.registries(RegistryConfig::default());
     resolve(&registries, "a.example/b:1").await.unwrap();
     resolve(&registries, "a.example/b:2").await.unwrap();
     assert_eq!((fake.lines().len(), fetches(&fake)), (6, 2));
@@ -241,7 +247,7 @@ async fn what_may_not_be_read_is_said_to_be_so() {
         let demand = r#"Bearer realm="https://auth.example/token",service="s""#;
         Reply::error(401, "UNAUTHORIZED").header("www-authenticate", demand)
     });
-    let registries = fake.registries(Config::default());
+    let registries = fake.registries(RegistryConfig::default());
     let error = resolve(&registries, "a.example/b:1").await.unwrap_err();
     assert_eq!(error.kind, RegistryErrorKind::Denied);
     let said = "a.example/b:1: it does not exist, or may not be read by us (HTTP 401)";
@@ -259,7 +265,7 @@ async fn a_token_that_is_refused_is_refused_to_all_who_wait() {
         let demand = r#"Bearer realm="https://auth.example/token",service="s""#;
         Reply::error(401, "UNAUTHORIZED").header("www-authenticate", demand)
     });
-    let registries = fake.registries(Config::default());
+    let registries = fake.registries(RegistryConfig::default());
     let wanted: Vec<_> = (0..8).map(|n| (reference(&format!("a.example/b:{n}")), None)).collect();
     for answer in registries.resolve_all(&wanted, &|_| ()).await {
         let error = answer.unwrap_err();
@@ -285,7 +291,7 @@ fn credentials() -> (tempfile::TempDir, Credentials) {
 async fn credentials_go_where_their_registry_says_and_nowhere_else() {
     let (_dir, credentials) = credentials();
     let fake = Fake::new(guarded("300"));
-    let registries = fake.registries(Config { credentials, ..Config::default() });
+    let registries = fake.registries(RegistryConfig { credentials, ..RegistryConfig::default() });
     // Another registry names the same service: it gets a token of its own.
     for image in ["a.example/x:1", "c.example/x:1", "b.example/x:1"] {
         resolve(&registries, image).await.unwrap();
@@ -340,7 +346,8 @@ async fn nobody_gets_credentials_by_sending_us_elsewhere() {
                 }
                 Reply::error(401, "UNAUTHORIZED").header("www-authenticate", &demand)
             });
-            let registries = fake.registries(Config { credentials, ..Config::default() });
+            let registries =
+                fake.registries(RegistryConfig { credentials, ..RegistryConfig::default() });
             let error = resolve(&registries, image).await.unwrap_err();
             assert_eq!(error.kind, RegistryErrorKind::Odd, "{error}");
             assert!(error.message.contains(said), "{realm} {location}: {error}");
@@ -365,7 +372,7 @@ async fn a_manifest_may_be_elsewhere_but_the_token_stays() {
             reply => reply,
         }
     });
-    let registries = fake.registries(Config { credentials, ..Config::default() });
+    let registries = fake.registries(RegistryConfig { credentials, ..RegistryConfig::default() });
     let found = resolve(&registries, "a.example/x:1").await.unwrap();
     assert_eq!(found.digest, digest_of("it"));
     let asked = fake.asked();
@@ -389,7 +396,7 @@ async fn whoever_sends_us_back_home_does_not_choose_what_the_token_is_for() {
             reply => reply,
         }
     });
-    let registries = fake.registries(Config::default());
+    let registries = fake.registries(RegistryConfig::default());
     let error = resolve(&registries, "a.example/x:1").await.unwrap_err();
     assert_eq!(error.kind, RegistryErrorKind::Denied);
     let asked = fake.asked();
@@ -414,7 +421,7 @@ async fn redirects_end_and_do_not_leave_the_secure_world() {
             let reply = Reply::json(307, &json!({}));
             if location.is_empty() { reply } else { reply.header("location", location) }
         });
-        let registries = fake.registries(Config::default());
+        let registries = fake.registries(RegistryConfig::default());
         let error = resolve(&registries, "a.example/x:1").await.unwrap_err();
         assert_eq!(error.kind, RegistryErrorKind::Odd);
         assert!(error.message.contains(said) && !error.message.contains("p4ss"), "{error}");
@@ -434,8 +441,10 @@ async fn errors_hold_no_secret_no_control_and_are_short() {
             let demand = r#"Bearer realm="https://auth.example/token",service="s""#;
             Reply::error(401, "UNAUTHORIZED").header("www-authenticate", demand)
         });
-        let registries =
-            fake.registries(Config { credentials: credentials.clone(), ..Config::default() });
+        let registries = fake.registries(RegistryConfig {
+            credentials: credentials.clone(),
+            ..RegistryConfig::default()
+        });
         let error = resolve(&registries, "a.example/x:1").await.unwrap_err();
         let all = format!("{error} {error:?} {}", error.help);
         assert!(all.contains("[hidden]") && !all.contains(echo), "{all}");
@@ -460,14 +469,14 @@ async fn answers_that_cannot_be_right_are_refused() {
     ];
     for (reply, said) in table {
         let fake = Fake::new(move |_| reply.clone());
-        let registries = fake.registries(Config::default());
+        let registries = fake.registries(RegistryConfig::default());
         let error = resolve(&registries, "a.example/x:1").await.unwrap_err();
         assert_eq!(error.kind, RegistryErrorKind::Odd, "{error}");
         assert!(error.message.contains(said), "{error}");
     }
     // A registry that has something else under a digest, and says so.
     let fake = Fake::new(willing);
-    let registries = fake.registries(Config::default());
+    let registries = fake.registries(RegistryConfig::default());
     let held = reference("a.example/x").with_digest(digest_of("mine"));
     let error = resolve(&registries, &held).await.unwrap_err();
     assert!(error.message.contains("does not have the digest"), "{error}");
@@ -482,7 +491,7 @@ async fn what_is_not_there_is_not_found() {
     ];
     for (code, image, said) in table {
         let fake = Fake::new(move |_| Reply::error(404, code));
-        let registries = fake.registries(Config::default());
+        let registries = fake.registries(RegistryConfig::default());
         let error = resolve(&registries, image).await.unwrap_err();
         assert_eq!(error.kind, RegistryErrorKind::NotFound);
         assert!(error.message.contains(said), "{error}");
@@ -493,7 +502,7 @@ async fn what_is_not_there_is_not_found() {
 #[tokio::test(start_paused = true)]
 async fn many_threads_may_ask() {
     let fake = Fake::new(guarded("300"));
-    let registries = fake.registries(Config::default());
+    let registries = fake.registries(RegistryConfig::default());
     let clone = registries.clone();
     let task = tokio::spawn(async move {
         let wanted = many("a.example", 3);

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::credentials::Lookup;
 use super::docker_config::Credential;
-use super::error::{self, Failure, RegistryErrorKind};
-use super::host::lock;
+use super::error::{self, RegistryErrorKind, RegistryFailure};
+use super::throttle::lock;
 use super::wire::{Authorization, Hear, Wanted, Wire};
 
 /// How long a token holds that does not say so.
@@ -59,7 +59,7 @@ pub(super) struct Tokens {
 struct Slot {
     /// Fetches that have ended.
     fetches: AtomicU64,
-    last: tokio::sync::Mutex<Option<Result<Token, Failure>>>,
+    last: tokio::sync::Mutex<Option<Result<Token, RegistryFailure>>>,
 }
 
 impl Tokens {
@@ -68,8 +68,8 @@ impl Tokens {
         &self,
         purpose: &Purpose,
         rejected: Option<u64>,
-        fetch: impl AsyncFnOnce() -> Result<Grant, Failure>,
-    ) -> Result<(Token, bool), Failure> {
+        fetch: impl AsyncFnOnce() -> Result<Grant, RegistryFailure>,
+    ) -> Result<(Token, bool), RegistryFailure> {
         let slot = Arc::clone(lock(&self.slots).entry(purpose.clone()).or_default());
         let seen = slot.fetches.load(Ordering::Acquire);
         let mut last = slot.last.lock().await;
@@ -112,7 +112,7 @@ pub(super) async fn fetch(
     purpose: &Purpose,
     lookup: &Lookup,
     hear: Hear<'_>,
-) -> Result<Grant, Failure> {
+) -> Result<Grant, RegistryFailure> {
     let mut url = purpose.realm.clone();
     let mut authorization = None;
     let mut form = None;
@@ -144,8 +144,9 @@ pub(super) async fn fetch(
     let answer = wire.send(&wanted, hear).await?;
     let host = purpose.realm.host_str().unwrap_or_default();
     match answer.status {
-        200..=299 => grant(&answer.body, asked)
-            .ok_or_else(|| Failure::odd(format!("{host} was asked for a token and gave none"))),
+        200..=299 => grant(&answer.body, asked).ok_or_else(|| {
+            RegistryFailure::odd(format!("{host} was asked for a token and gave none"))
+        }),
         status @ (400 | 401 | 403 | 404) => {
             let said = error::answer(status, &answer.body, &secrets);
             let whom = if lookup.credential.is_some() { "these credentials" } else { "nobody" };
@@ -157,13 +158,15 @@ pub(super) async fn fetch(
         }
         status => {
             let said = error::answer(status, &answer.body, &secrets);
-            Err(Failure::odd(format!("{host} was asked for a token and gave none ({said})")))
+            Err(RegistryFailure::odd(format!(
+                "{host} was asked for a token and gave none ({said})"
+            )))
         }
     }
 }
 
 /// The failure for what may not be read, with what can be done about it.
-pub(super) fn denied(lookup: &Lookup, message: &str, registry: &str) -> Failure {
+pub(super) fn denied(lookup: &Lookup, message: &str, registry: &str) -> RegistryFailure {
     let help = match (&lookup.trouble, &lookup.credential) {
         (Some(trouble), _) => format!("no credentials were found: {trouble}"),
         (None, Some(_)) => {
@@ -173,7 +176,7 @@ pub(super) fn denied(lookup: &Lookup, message: &str, registry: &str) -> Failure 
             format!("see that the name is right, or log in with `docker login {registry}`")
         }
     };
-    Failure::new(RegistryErrorKind::Denied, message, help)
+    RegistryFailure::new(RegistryErrorKind::Denied, message, help)
 }
 
 /// A user and a password as a header has them.

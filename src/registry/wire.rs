@@ -11,11 +11,11 @@ use reqwest::{Method, Request, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::error::{self, Failure, RegistryErrorKind, without};
-use super::host::{Hosts, Turn};
-use super::place::{may_send, origin};
+use super::error::{self, RegistryErrorKind, RegistryFailure, without};
 use super::registries::Notice;
 use super::retry;
+use super::throttle::{HostThrottles, SendPermit};
+use super::url::{may_send, origin};
 use crate::http::backoff::{Jitter, LONGEST_ASKED};
 use crate::http::header;
 use crate::http::{Transport, TransportError};
@@ -87,7 +87,7 @@ pub(super) struct Answer {
 /// All that sends requests.
 pub(super) struct Wire {
     pub(super) transport: Arc<dyn Transport>,
-    pub(super) hosts: Hosts,
+    pub(super) hosts: HostThrottles,
     /// Tries at one request, at most.
     pub(super) tries: u32,
     pub(super) jitter: Jitter,
@@ -99,16 +99,16 @@ enum Miss {
     Refused,
     /// It may pass. Whether there is no way to the host at all.
     Trouble {
-        why: Failure,
+        why: RegistryFailure,
         asked: Option<Duration>,
         no_way: bool,
         origin: String,
     },
-    Final(Failure),
+    Final(RegistryFailure),
 }
 
-impl From<Failure> for Miss {
-    fn from(failure: Failure) -> Self {
+impl From<RegistryFailure> for Miss {
+    fn from(failure: RegistryFailure) -> Self {
         Self::Final(failure)
     }
 }
@@ -119,7 +119,7 @@ impl Wire {
         &self,
         wanted: &Wanted<'_>,
         hear: Hear<'_>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, RegistryFailure> {
         let host = self.hosts.get(origin(&wanted.url));
         let _seat = host.seat().await?;
         let (mut failed, mut refusals) = (0, 0);
@@ -132,7 +132,7 @@ impl Wire {
                     if refusals >= MOST_REFUSALS {
                         let message = format!("{} refuses again and again", host.name);
                         let (kind, help) = (RegistryErrorKind::RateLimited, "try again later");
-                        return Err(Failure::new(kind, message, help));
+                        return Err(RegistryFailure::new(kind, message, help));
                     }
                 }
                 Err(Miss::Trouble { why, asked, no_way, origin }) => {
@@ -167,7 +167,7 @@ impl Wire {
                 let message =
                     format!("{}: {}", host.name, error::shorten(&without(&why, &secrets)));
                 let help = "see that the registry's name is right and the network is up";
-                let why = Failure::new(RegistryErrorKind::Unreachable, message, help);
+                let why = RegistryFailure::new(RegistryErrorKind::Unreachable, message, help);
                 Miss::Trouble { why, asked, no_way, origin: origin.clone() }
             };
             let answer = match timeout(HEAD, self.transport.send(request)).await {
@@ -190,7 +190,7 @@ impl Wire {
                 Err(Cut::TooLong) => {
                     let most = MOST_BYTES >> 20;
                     let message = format!("{} sends more than {most} MiB", host.name);
-                    return Err(Failure::odd(message).into());
+                    return Err(RegistryFailure::odd(message).into());
                 }
                 Err(Cut::Broken(why)) if status.is_success() => {
                     return Err(trouble(why, None, false));
@@ -209,29 +209,36 @@ impl Wire {
             turn.accepted();
             return Ok(Answer { status: status.as_u16(), headers, body, at_home });
         }
-        Err(Failure::odd(format!("it is redirected on and on, at last by {}", origin(&url))).into())
+        Err(RegistryFailure::odd(format!(
+            "it is redirected on and on, at last by {}",
+            origin(&url)
+        ))
+        .into())
     }
 }
 
 /// Where an answer sends a request on to, if it may go there.
-fn next(wanted: &Wanted<'_>, from: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
+fn next(wanted: &Wanted<'_>, from: &Url, headers: &HeaderMap) -> Result<Url, RegistryFailure> {
     let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
     let by = origin(from);
     let Some(to) = location.and_then(|to| from.join(to).ok()) else {
-        return Err(Failure::odd(format!("{by} redirects, and does not say where")));
+        return Err(RegistryFailure::odd(format!("{by} redirects, and does not say where")));
     };
-    may_send(from, &to).map_err(|place| Failure::odd(format!("{by} redirects to {place}")))?;
+    may_send(from, &to)
+        .map_err(|place| RegistryFailure::odd(format!("{by} redirects to {place}")))?;
     let leaves = to.origin() != from.origin();
     if wanted.form.is_some() || (leaves && !wanted.roams) {
         let to = origin(&to);
-        return Err(Failure::odd(format!("{by} redirects to {to}, where no secret may go")));
+        return Err(RegistryFailure::odd(format!(
+            "{by} redirects to {to}, where no secret may go"
+        )));
     }
     Ok(to)
 }
 
 /// Takes in a 429.
 fn refused(
-    turn: &Turn<'_>,
+    turn: &SendPermit<'_>,
     host: &str,
     asked: Option<Duration>,
     said: &str,

@@ -11,7 +11,7 @@ use std::fmt::Write;
 use serde::Deserialize;
 
 use super::State;
-use super::json::{self, Keys};
+use super::fast_path::{self, KeyCounts};
 use super::lockfile::{Built, Entry, Failed, Inputs, Pending, Pin, Submission};
 use super::merge;
 use crate::base::digest::Fingerprint;
@@ -212,7 +212,7 @@ pub fn decode(text: &str) -> Result<Decoded, DecodeError> {
 
 /// Reads a lockfile that nobody has edited.
 fn read_fast(text: &str) -> Option<File> {
-    let (json, keys) = json::of(text)?;
+    let (json, keys) = fast_path::to_json(text)?;
     let file: File = serde_json::from_str(&json).ok()?;
     let inputs = |block: &EntryBlock| {
         let built = block.built.as_ref().map(|built| &built.inputs);
@@ -225,7 +225,7 @@ fn read_fast(text: &str) -> Option<File> {
             .sum::<usize>()
     };
     let units = file.units.len() + file.pins.len();
-    let found = Keys { units, inputs: file.units.values().map(inputs).sum() };
+    let found = KeyCounts { units, inputs: file.units.values().map(inputs).sum() };
     // One that is there twice, as after a merge that went wrong, is YAML's to report.
     (found == keys).then_some(file)
 }

@@ -5,8 +5,8 @@
 //! recovery is not a second way through the program.
 
 pub mod encode;
+mod fast_path;
 pub mod journal;
-mod json;
 pub mod lockfile;
 mod merge;
 mod replay;

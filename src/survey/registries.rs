@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::note;
 use crate::base::reference::RegistryRef;
 use crate::plan::Facts;
-use crate::registry::{Memory, Notice, Registries, RegistryError, Resolved};
+use crate::registry::{Notice, Registries, RegistryCache, RegistryError, Resolved};
 use crate::state::{Pin, State};
 
 /// Whom to ask, and what is remembered of their answers.
@@ -16,7 +16,7 @@ pub struct RegistryLookup<'a> {
     /// The registries.
     pub registries: &'a Registries,
     /// Answers of before.
-    pub memory: &'a mut Memory,
+    pub cache: &'a mut RegistryCache,
     /// How old an answer may be.
     pub max_age: Duration,
 }
@@ -30,12 +30,12 @@ pub async fn resolve_references(
     facts: &mut Facts,
     tell: &(dyn Fn(Notice) + Sync),
 ) -> Vec<RegistryError> {
-    let RegistryLookup { registries, memory, max_age } = lookup;
+    let RegistryLookup { registries, cache, max_age } = lookup;
     let now = Timestamp::now();
     let mut unknown = Vec::new();
     for (key, reference) in wanted {
-        if let Some(remembered) = memory.get(&reference, max_age, now) {
-            let age = memory.age(&reference, now).unwrap_or_default();
+        if let Some(remembered) = cache.get(&reference, max_age, now) {
+            let age = cache.age(&reference, now).unwrap_or_default();
             let (count, oldest) = facts.remembered.unwrap_or_default();
             facts.remembered = Some((count + 1, oldest.max(age)));
             facts.pins.insert(key, pin(&remembered));
@@ -60,7 +60,7 @@ pub async fn resolve_references(
             Ok(mut resolved) => {
                 let digest = resolved.digest;
                 resolved.platforms.extend(platform.map(|platform| (platform, digest)));
-                memory.remember(reference, &resolved, now);
+                cache.remember(reference, &resolved, now);
                 facts.pins.insert(reference.to_string(), pin(&resolved));
             }
             Err(error) => errors.push(error),

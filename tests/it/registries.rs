@@ -10,7 +10,7 @@ use axum::response::Response;
 use imgplan::base::name::Platform;
 use imgplan::base::reference::{OciDigest, RegistryRef};
 use imgplan::registry::{
-    Config, Credentials, Notice, Registries, RegistryError, RegistryErrorKind, Resolved,
+    Credentials, Notice, Registries, RegistryConfig, RegistryError, RegistryErrorKind, Resolved,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -30,7 +30,8 @@ impl Asking {
 
     fn with(credentials: Credentials) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let registries = Registries::new(Config { credentials, ..Config::default() }).unwrap();
+        let registries =
+            Registries::new(RegistryConfig { credentials, ..RegistryConfig::default() }).unwrap();
         Self { runtime, registries }
     }
 

@@ -247,7 +247,10 @@ fn a_plan_has_the_pins_that_it_was_made_with() {
         let asked = jiff::Timestamp::now().to_string();
         let answer = json!({ "digest": digest, "platforms": {}, "asked": asked });
         let answers = json!({ "docker.io/library/redis:7": answer });
-        env.write(".imgplan/upstreams", json!({ "version": 1, "answers": answers }).to_string());
+        env.write(
+            ".imgplan/registry-cache",
+            json!({ "version": 1, "answers": answers }).to_string(),
+        );
     };
     answered(&one);
     env.ok(["plan", "--upgrade", "--max-age", "1h", "--out", "p"]);
@@ -272,7 +275,10 @@ fn a_saved_plan_takes_no_newer_pin_back() {
         let asked = jiff::Timestamp::now().to_string();
         let answer = json!({ "digest": digest, "platforms": {}, "asked": asked });
         let answers = json!({ "docker.io/library/redis:7": answer });
-        env.write(".imgplan/upstreams", json!({ "version": 1, "answers": answers }).to_string());
+        env.write(
+            ".imgplan/registry-cache",
+            json!({ "version": 1, "answers": answers }).to_string(),
+        );
         digest
     };
     env.apply();

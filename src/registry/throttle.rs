@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::error::{Failure, RegistryErrorKind};
+use super::error::{RegistryErrorKind, RegistryFailure};
 use super::window::{HostWindow, Refused};
 use crate::base::limit::Limit;
 use crate::http::window::Admit;
@@ -22,23 +22,23 @@ const CLOSED: Duration = Duration::from_secs(30);
 const MOST_GIVEN_UP: u32 = 3;
 
 /// All hosts that were asked, each for itself.
-pub(super) struct Hosts {
+pub(super) struct HostThrottles {
     budget: Limit,
     seats: usize,
-    known: Mutex<HashMap<String, Arc<Host>>>,
+    known: Mutex<HashMap<String, Arc<HostThrottle>>>,
 }
 
-impl Hosts {
+impl HostThrottles {
     pub(super) fn new(budget: Limit, seats: usize) -> Self {
         Self { budget, seats, known: Mutex::default() }
     }
 
     /// The host with this origin: `https://ghcr.io`.
-    pub(super) fn get(&self, origin: String) -> Arc<Host> {
+    pub(super) fn get(&self, origin: String) -> Arc<HostThrottle> {
         let mut known = lock(&self.known);
         let host = known.entry(origin).or_insert_with_key(|origin| {
             let name = origin.split_once("://").map_or(origin.as_str(), |(_, name)| name);
-            Arc::new(Host {
+            Arc::new(HostThrottle {
                 name: name.to_owned(),
                 seats: Semaphore::new(self.seats.max(1)),
                 state: Mutex::new(State {
@@ -54,7 +54,7 @@ impl Hosts {
 }
 
 /// One host: `ghcr.io`, `localhost:5000`.
-pub(super) struct Host {
+pub(super) struct HostThrottle {
     pub(super) name: String,
     seats: Semaphore,
     state: Mutex<State>,
@@ -66,24 +66,24 @@ struct State {
     /// Requests in a row that were given up.
     given_up: u32,
     /// Until when, and why.
-    closed: Option<(Instant, Failure)>,
+    closed: Option<(Instant, RegistryFailure)>,
 }
 
 /// The right to send one request, until dropped.
-pub(super) struct Turn<'a> {
-    host: &'a Host,
+pub(super) struct SendPermit<'a> {
+    host: &'a HostThrottle,
     admitted: Instant,
 }
 
-impl Host {
+impl HostThrottle {
     /// Waits for one of the seats, which is held over all tries at a request: were it given back while
     /// one waits for its next try, all others would meet the same trouble for themselves meanwhile.
-    pub(super) async fn seat(&self) -> Result<SemaphorePermit<'_>, Failure> {
-        self.seats.acquire().await.map_err(|_| Failure::odd("nobody is asked any more"))
+    pub(super) async fn seat(&self) -> Result<SemaphorePermit<'_>, RegistryFailure> {
+        self.seats.acquire().await.map_err(|_| RegistryFailure::odd("nobody is asked any more"))
     }
 
     /// Waits until a request may leave. Fails at once where, or when, the host is closed.
-    pub(super) async fn turn(&self) -> Result<Turn<'_>, Failure> {
+    pub(super) async fn turn(&self) -> Result<SendPermit<'_>, RegistryFailure> {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -96,7 +96,7 @@ impl Host {
                 state.window.admit(now)
             };
             match admit {
-                Admit::Now(_) => return Ok(Turn { host: self, admitted: now }),
+                Admit::Now(_) => return Ok(SendPermit { host: self, admitted: now }),
                 Admit::At(at) => {
                     tokio::select! {
                         () = tokio::time::sleep_until(at) => {}
@@ -110,7 +110,7 @@ impl Host {
 
     /// Takes in that a request was given up. Where that is because there is no way to the host, or
     /// it is not the first one, all others are given up too.
-    pub(super) fn gave_up(&self, why: &Failure, no_way: bool) {
+    pub(super) fn gave_up(&self, why: &RegistryFailure, no_way: bool) {
         let mut state = self.state();
         state.given_up += 1;
         if no_way || state.given_up >= MOST_GIVEN_UP {
@@ -126,13 +126,13 @@ impl Host {
 }
 
 impl State {
-    fn close(&mut self, length: Duration, why: &Failure) {
+    fn close(&mut self, length: Duration, why: &RegistryFailure) {
         self.given_up = 0;
         self.closed = Some((Instant::now() + length, why.clone()));
     }
 }
 
-impl Turn<'_> {
+impl SendPermit<'_> {
     /// Takes in that an answer came, and not that the host is in trouble.
     pub(super) fn accepted(&self) {
         let mut state = self.host.state();
@@ -146,7 +146,7 @@ impl Turn<'_> {
         &self,
         asked: Option<Duration>,
         said: &str,
-    ) -> Result<Option<Duration>, Failure> {
+    ) -> Result<Option<Duration>, RegistryFailure> {
         let mut state = self.host.state();
         match state.window.refused(self.admitted, asked, Instant::now()) {
             Refused::Pause(pause, new) => Ok(new.then_some(pause)),
@@ -159,7 +159,7 @@ impl Turn<'_> {
                     format!("{} has had too many requests and {wait}: {said}", self.host.name);
                 let help = "try again later, or log in to the registry (docker login): it lets those \
                             whom it knows ask more";
-                let why = Failure::new(RegistryErrorKind::RateLimited, message, help);
+                let why = RegistryFailure::new(RegistryErrorKind::RateLimited, message, help);
                 state.close(asked.unwrap_or(CLOSED).clamp(CLOSED, 20 * CLOSED), &why);
                 Err(why)
             }
@@ -167,7 +167,7 @@ impl Turn<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for SendPermit<'_> {
     fn drop(&mut self) {
         self.host.state().window.answered(Instant::now());
         self.host.changed.notify_waiters();

@@ -1,5 +1,5 @@
 //! Keeps what references pointed to, and when that was asked, so that it need not be asked again soon:
-//! `.imgplan/upstreams`, JSON. A cache: without it, all is asked.
+//! `.imgplan/registry-cache`, JSON. A cache: without it, all is asked.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -14,7 +14,7 @@ use crate::base::file::{self, PathError};
 use crate::base::reference::RegistryRef;
 
 /// The file's name in `.imgplan`.
-const FILE: &str = "upstreams";
+const FILE: &str = "registry-cache";
 
 /// Raised when older programs would misread the file; they ask anew then, as we do of theirs.
 const VERSION: u32 = 1;
@@ -27,7 +27,7 @@ const FORGOTTEN: Duration = Duration::from_secs(90 * 86_400);
 
 /// Answers of registries, by the full form of what was asked.
 #[derive(Debug)]
-pub struct Memory {
+pub struct RegistryCache {
     path: PathBuf,
     answers: BTreeMap<String, Remembered>,
     changed: bool,
@@ -46,7 +46,7 @@ struct Text<Answers> {
     answers: Answers,
 }
 
-impl Memory {
+impl RegistryCache {
     /// Reads the file in the folder `dir`, which is `.imgplan`. One that is broken, or of another
     /// version, is as none.
     pub fn read(dir: &Path) -> Self {
@@ -134,7 +134,7 @@ mod tests {
         let dir = dir.path().join(".imgplan");
         let now: Timestamp = "2026-08-01T10:00:00Z".parse().unwrap();
         let [redis, other] = ["redis:7", "ghcr.io/a/b"].map(|text| text.parse().unwrap());
-        let mut memory = Memory::read(&dir);
+        let mut memory = RegistryCache::read(&dir);
         memory.save(now).unwrap();
         assert!(!dir.exists(), "nothing to say");
         memory.remember(&redis, &resolved("1"), now);
@@ -142,7 +142,7 @@ mod tests {
         memory.save(now).unwrap();
         assert_eq!(fs::read_to_string(dir.join(".gitignore")).unwrap(), "*\n");
 
-        let memory = Memory::read(&dir);
+        let memory = RegistryCache::read(&dir);
         let same: RegistryRef = "docker.io/library/redis:7".parse().unwrap();
         assert_eq!(memory.get(&same, HOUR, now + HOUR), Some(resolved("2")));
         assert_eq!(memory.get(&redis, HOUR, now + HOUR + Duration::from_secs(1)), None);
@@ -157,11 +157,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let now: Timestamp = "2026-08-01T10:00:00Z".parse().unwrap();
         let [old, new] = ["old", "new"].map(|text| text.parse::<RegistryRef>().unwrap());
-        let mut memory = Memory::read(dir.path());
+        let mut memory = RegistryCache::read(dir.path());
         memory.remember(&old, &resolved("1"), now - FORGOTTEN - HOUR);
         memory.remember(&new, &resolved("1"), now - FORGOTTEN + HOUR);
         memory.save(now).unwrap();
-        let memory = Memory::read(dir.path());
+        let memory = RegistryCache::read(dir.path());
         let known = |reference| memory.get(reference, Duration::MAX, now);
         assert_eq!((known(&old), known(&new)), (None, Some(resolved("1"))));
     }
@@ -171,12 +171,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let now: Timestamp = "2026-08-01T10:00:00Z".parse().unwrap();
         let redis: RegistryRef = "redis".parse().unwrap();
-        let mut memory = Memory::read(dir.path());
+        let mut memory = RegistryCache::read(dir.path());
         memory.remember(&redis, &resolved("1"), now);
         memory.save(now).unwrap();
         let path = dir.path().join(FILE);
         let good = fs::read_to_string(&path).unwrap();
-        let known = || Memory::read(dir.path()).get(&redis, HOUR, now);
+        let known = || RegistryCache::read(dir.path()).get(&redis, HOUR, now);
         assert!(known().is_some());
         for bad in [
             good.replacen(":1", ":2", 1),

@@ -8,16 +8,16 @@ use reqwest::{Method, Url};
 
 use super::challenge::{self, Challenge};
 use super::credentials::{Credentials, Keyring};
-use super::error::{Failure, RegistryErrorKind};
-use super::host::lock;
+use super::error::{RegistryErrorKind, RegistryFailure};
 use super::manifest::ACCEPT;
-use super::place::{blob_url, manifest_url, may_send};
+use super::throttle::lock;
 use super::token::{self, Purpose, Tokens};
+use super::url::{blob_url, manifest_url, may_send};
 use super::wire::{Answer, Authorization, Hear, Wanted, Wire};
 use crate::base::reference::{OciDigest, RegistryRef};
 
 /// Whoever asks.
-pub(super) struct Asker {
+pub(super) struct RegistrySession {
     wire: Wire,
     keyring: Keyring,
     tokens: Tokens,
@@ -34,7 +34,7 @@ struct Shown {
     new: bool,
 }
 
-impl Asker {
+impl RegistrySession {
     pub(super) fn new(wire: Wire, credentials: Credentials) -> Self {
         let keyring = Keyring::new(credentials);
         Self { wire, keyring, tokens: Tokens::default(), demands: Mutex::default() }
@@ -47,7 +47,7 @@ impl Asker {
         image: &RegistryRef,
         name: &str,
         hear: Hear<'_>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, RegistryFailure> {
         self.ask(method, image, manifest_url(image, name), ACCEPT, hear).await
     }
 
@@ -57,7 +57,7 @@ impl Asker {
         image: &RegistryRef,
         digest: OciDigest,
         hear: Hear<'_>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, RegistryFailure> {
         self.ask(&Method::GET, image, blob_url(image, digest), "*/*", hear).await
     }
 
@@ -68,8 +68,8 @@ impl Asker {
         url: Option<Url>,
         accept: &'static str,
         hear: Hear<'_>,
-    ) -> Result<Answer, Failure> {
-        let url = url.ok_or_else(|| Failure::odd(format!("{image} has no URL")))?;
+    ) -> Result<Answer, RegistryFailure> {
+        let url = url.ok_or_else(|| RegistryFailure::odd(format!("{image} has no URL")))?;
         let demand = lock(&self.demands).get(image.registry()).cloned();
         let mut shown = match demand {
             Some(demand) => Some(self.meet(&demand, image, &url, None, hear).await?),
@@ -113,7 +113,7 @@ impl Asker {
         url: &Url,
         rejected: Option<u64>,
         hear: Hear<'_>,
-    ) -> Result<Shown, Failure> {
+    ) -> Result<Shown, RegistryFailure> {
         let (realm, service) = match demand {
             Challenge::Bearer { realm, service } => (realm, service.clone()),
             Challenge::Basic => return self.password(image).await,
@@ -122,7 +122,9 @@ impl Asker {
         let realm = Url::parse(realm)
             .map_err(|_| "a place that is no URL".to_owned())
             .and_then(|realm| may_send(url, &realm).map(|()| realm))
-            .map_err(|place| Failure::odd(format!("{registry} has its tokens at {place}")))?;
+            .map_err(|place| {
+                RegistryFailure::odd(format!("{registry} has its tokens at {place}"))
+            })?;
         let scope = format!("repository:{}:pull", image.repository());
         let purpose = Purpose { registry, realm, service, scope };
         let fetch = async || {
@@ -133,7 +135,7 @@ impl Asker {
         Ok(Shown { authorization: token.shown, fetch: Some(token.fetch), new })
     }
 
-    async fn password(&self, image: &RegistryRef) -> Result<Shown, Failure> {
+    async fn password(&self, image: &RegistryRef) -> Result<Shown, RegistryFailure> {
         let lookup = self.keyring.find(image).await;
         let shown = lookup.credential.as_ref().and_then(token::basic);
         let authorization = shown.ok_or_else(|| {
@@ -145,11 +147,11 @@ impl Asker {
 }
 
 /// What a registry demands that has answered 401.
-fn demanded(answer: &Answer, image: &RegistryRef) -> Result<Challenge, Failure> {
+fn demanded(answer: &Answer, image: &RegistryRef) -> Result<Challenge, RegistryFailure> {
     let headers = answer.headers.get_all(WWW_AUTHENTICATE).iter();
     challenge::read(headers.filter_map(|value| value.to_str().ok())).ok_or_else(|| {
         let message = format!("{} does not say how to log in to it", image.registry());
         let help = "only tokens (Bearer) and passwords (Basic) are known here";
-        Failure::new(RegistryErrorKind::Denied, message, help)
+        RegistryFailure::new(RegistryErrorKind::Denied, message, help)
     })
 }

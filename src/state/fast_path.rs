@@ -6,9 +6,9 @@
 
 /// The same document as JSON, and how many keys its innermost and its outermost maps have: a reader
 /// that finds fewer has met one twice. `None` where the text is not just what `encode` writes.
-pub(super) fn of(text: &str) -> Option<(String, Keys)> {
+pub(super) fn to_json(text: &str) -> Option<(String, KeyCounts)> {
     let mut json = String::with_capacity(text.len() + text.len() / 8);
-    let mut keys = Keys::default();
+    let mut keys = KeyCounts::default();
     // Maps that are open, and whether the last line opened one.
     let (mut depth, mut opened) = (0usize, true);
     json.push('{');
@@ -50,12 +50,12 @@ pub(super) fn of(text: &str) -> Option<(String, Keys)> {
 
 /// How many keys there are where a map has keys of any name.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Keys {
+pub(super) struct KeyCounts {
     pub(super) units: usize,
     pub(super) inputs: usize,
 }
 
-impl Keys {
+impl KeyCounts {
     fn count(&mut self, level: usize) {
         match level {
             1 => self.units += 1,
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn json(text: &str) -> Option<serde_json::Value> {
-        of(text).map(|(json, _)| serde_json::from_str(&json).unwrap())
+        to_json(text).map(|(json, _)| serde_json::from_str(&json).unwrap())
     }
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
             },
         });
         assert_eq!(json(text), Some(expected));
-        assert_eq!(of(text).unwrap().1, Keys { units: 2, inputs: 2 });
+        assert_eq!(to_json(text).unwrap().1, KeyCounts { units: 2, inputs: 2 });
         assert_eq!(
             json("version: 1\nunits: {}\n"),
             Some(serde_json::json!({ "version": 1, "units": {} }))
@@ -145,7 +145,7 @@ mod tests {
             "a: 1.5",
             "{a: 1}",
         ] {
-            assert_eq!(of(text), None, "{text:?}");
+            assert_eq!(to_json(text), None, "{text:?}");
         }
     }
 }
