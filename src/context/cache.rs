@@ -19,8 +19,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::cache_file::{self, Payload};
 use super::path::as_os_str;
-use super::sealed::{self, Payload};
 use super::stat::{Moment, STAT, Stat, moment_of};
 use crate::base::digest::Digest;
 use crate::base::file::work_folder;
@@ -123,13 +123,13 @@ pub(super) struct StatCache<'b> {
 
 /// The bytes of a stored cache; none where there is none to be believed.
 pub(super) fn read(file: &Path) -> Payload {
-    sealed::read(file, KIND).unwrap_or_default()
+    cache_file::read(file, KIND).unwrap_or_default()
 }
 
 /// Stores the bytes of a cache. Where that fails, the next scan takes longer.
 pub(super) fn write(file: &Path, bytes: &[u8]) {
     if work_folder(folder_of(file)).is_ok() {
-        let _ = sealed::write(file, KIND, bytes);
+        let _ = cache_file::write(file, KIND, bytes);
     }
 }
 

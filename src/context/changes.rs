@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::folder::{DIR, FILES, PRESENT, Stamp, digest_of_folder, digest_of_tree, stamp};
+use super::listing::{DIR, FILES, PRESENT, Stamp, digest_of_folder, digest_of_tree, stamp};
 use super::tree::{Entry, RelPath, Tree};
 use crate::base::digest::Digest;
 

@@ -9,8 +9,9 @@ use rayon::prelude::*;
 
 use super::cache::{Known, Row, StatCache, known};
 use super::content;
-use super::dir::{Dir, ItemKind};
-use super::folder::{EntryKind, Names};
+use super::dir::Dir;
+use super::listing::EntryKind;
+use super::names::{ItemKind, Names};
 use super::stat::Stat;
 use crate::base::digest::Digest;
 

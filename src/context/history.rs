@@ -11,8 +11,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::cache_file;
 use super::changes::FileList;
-use super::sealed;
 use super::tree::Tree;
 use crate::base::digest::Digest;
 use crate::base::file::work_folder;
@@ -46,7 +46,7 @@ impl History {
     /// The list of the context with this digest, if it is here.
     pub fn load(&self, digest: Digest) -> Option<FileList> {
         let path = self.path(digest);
-        let list = sealed::read(&path, KIND).and_then(|bytes| FileList::decode(&bytes));
+        let list = cache_file::read(&path, KIND).and_then(|bytes| FileList::decode(&bytes));
         let list = list.filter(|list| list.digest() == digest);
         if list.is_none() && fs::read(&path).is_ok() {
             // What was read and cannot be believed is in the way of one that can.
@@ -71,7 +71,7 @@ impl History {
         }
         for Kept { digest, tree, dockerfile } in missing {
             let Some(bytes) = FileList::of(tree, dockerfile).encode() else { continue };
-            if sealed::write(&self.path(digest), KIND, &bytes).is_err() {
+            if cache_file::write(&self.path(digest), KIND, &bytes).is_err() {
                 return;
             }
         }
@@ -170,7 +170,7 @@ mod tests {
         assert!(history.load(kept(&one).digest).is_some());
         fs::write(&path, "garbage").unwrap();
         assert_eq!(history.load(kept(&one).digest), None);
-        sealed::write(&path, KIND, b"\xff\xff").unwrap();
+        cache_file::write(&path, KIND, b"\xff\xff").unwrap();
         assert_eq!(history.load(kept(&one).digest), None);
     }
 

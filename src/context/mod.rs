@@ -11,24 +11,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod advice;
 mod cache;
+mod cache_file;
 mod changes;
 mod content;
 mod dir;
 mod error;
 mod files;
-mod folder;
 mod history;
-pub mod hygiene;
 pub mod ignore;
+pub mod lint;
+mod listing;
+mod names;
 mod pack;
 mod path;
 mod pattern;
 mod placement;
 mod rules;
 mod scan;
-mod sealed;
 mod source;
 mod stat;
 mod tree;

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::cache::{Cache, StatCache};
 use super::dir::{Dir, NativeDir};
 use super::error::{ScanError, ScanProblem, unreadable};
-use super::folder::Folder;
+use super::listing::Folder;
 use super::path::RelPath;
 use super::rules::{Parsed, Rules};
 use super::tree::Tree;

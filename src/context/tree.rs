@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-pub use super::folder::EntryKind;
-use super::folder::{Folder, digest_of_tree};
+pub use super::listing::EntryKind;
+use super::listing::{Folder, digest_of_tree};
 pub use super::path::RelPath;
 use crate::base::digest::Digest;
 
@@ -134,8 +134,8 @@ impl Tree {
         use std::collections::BTreeMap;
         use std::sync::Arc;
 
-        use super::dir::ItemKind;
-        use super::folder::{Listing, Names};
+        use super::listing::Listing;
+        use super::names::{ItemKind, Names};
 
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         let mut listings: BTreeMap<Option<RelPath>, Listing> = BTreeMap::new();

@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::Scope;
 
 use super::cache::StatCache;
-use super::dir::{Dir, ItemKind};
+use super::dir::Dir;
 use super::error::{MOST_PROBLEMS, ScanProblem, unreadable};
 use super::files;
-use super::folder::{EntryKind, Folder, Listing, Names};
 use super::ignore::Matched;
+use super::listing::{EntryKind, Folder, Listing};
+use super::names::{ItemKind, Names};
 use super::path::{RelPath, lossy};
 use super::rules::{Rules, is_own};
 

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 use super::{ContextError, SurveyError};
 use crate::base::size::bytes;
-use crate::context::hygiene::{self, Findings, Limits};
-use crate::context::{self, Cache, Tree, Wanted, advice};
+use crate::context::lint::{self, Findings, Limits, warnings};
+use crate::context::{self, Cache, Tree, Wanted};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Origin, ServiceSettings, Unit};
 use crate::plan::Facts;
@@ -59,7 +59,7 @@ pub(super) async fn scan(workspace: &Workspace, cache: Cache) -> Result<Facts, S
     for (unit, context) in found {
         contexts[unit] = Some(context);
     }
-    let warnings = advice::warnings(&findings, limits);
+    let warnings = warnings::warnings(&findings, limits);
     Ok(Facts { contexts, warnings, ..Facts::default() })
 }
 
@@ -75,12 +75,12 @@ fn look(trees: &[Arc<Tree>], limits: Limits) -> Result<Vec<Findings>, SurveyErro
     let distinct: Vec<&Arc<Tree>> =
         trees.iter().filter(|tree| seen.insert(Arc::as_ptr(tree))).collect();
     let findings: Vec<Findings> =
-        distinct.par_iter().map(|tree| hygiene::look(tree, limits)).collect();
+        distinct.par_iter().map(|tree| lint::look(tree, limits)).collect();
     let too_large = |found: &Findings| {
         let (large, max) = (found.large.as_ref()?, limits.max?);
         (large.size > max).then(|| ContextError::TooLarge {
             root: found.root.clone(),
-            size: advice::size(large),
+            size: warnings::size(large),
             max: bytes(max),
             ignore: found.ignore.clone(),
         })

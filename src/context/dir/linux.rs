@@ -13,8 +13,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{Dir, ItemKind, Opened};
-use crate::context::folder::Names;
+use super::{Dir, Opened};
+use crate::context::names::{ItemKind, Names};
 use crate::context::path::as_os_str;
 use crate::context::stat::{Moment, Stat};
 

@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::folder::Names;
+use super::names::Names;
 use super::stat::Stat;
 
 /// The fastest way that this system has.
@@ -23,16 +23,6 @@ pub(super) type NativeDir = linux::LinuxDir;
 /// The fastest way that this system has.
 #[cfg(not(target_os = "linux"))]
 pub(super) type NativeDir = portable::PortableDir;
-
-/// What a name stands for; a link is not followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ItemKind {
-    File,
-    Dir,
-    Link,
-    /// Neither: in words, with an article.
-    Special(&'static str),
-}
 
 /// A regular file of a context, open.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::fs::{self, File, FileType, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Dir, ItemKind, Opened};
-use crate::context::folder::Names;
+use super::{Dir, Opened};
+use crate::context::names::{ItemKind, Names};
 use crate::context::stat::Stat;
 
 /// A folder's path, without links.

@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::hygiene::{Findings, Kind, Large, Limits};
-use super::tree::RelPath;
+use super::{Findings, Kind, Large, Limits};
 use crate::base::size::bytes;
 use crate::base::span::Problem;
+use crate::context::tree::RelPath;
 
 /// How many of many are named.
 const FEW: usize = 3;
@@ -159,9 +159,9 @@ fn pattern(kind: Kind, path: &RelPath) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hygiene::Part;
-    use super::super::ignore::Ignore;
+    use super::super::Part;
     use super::*;
+    use crate::context::ignore::Ignore;
 
     fn path(text: &str) -> RelPath {
         RelPath::new(text).unwrap()

@@ -2,6 +2,8 @@
 //! than was meant. All of it is read off the tree; only of a file that is named like a key is the
 //! head looked at, since a certificate is named so too.
 
+pub mod warnings;
+
 use std::path::{Path, PathBuf};
 
 use super::source;
