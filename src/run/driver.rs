@@ -10,10 +10,10 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::base_paths::BasePaths;
 use super::dispatch::{Dispatcher, Done, Effect, Input, StepFailure};
-use super::lanes::{lanes, owner_of};
-use super::paths::Paths;
 use super::poll::Poller;
+use super::pools::{lanes, owner_of};
 use super::step::{self, BasePath, Content, Job, Links, MakeJob, StepMessage, Work};
 use super::transfers::Transfers;
 use super::updates::Updates;
@@ -155,7 +155,7 @@ fn links(run: &Run<'_>, state: &State, messages: mpsc::UnboundedSender<StepMessa
     Links {
         poller: Poller::start(client.clone()),
         updates: Updates::start(client.clone(), stopping.clone()),
-        paths: Paths::new(client.clone()),
+        paths: BasePaths::new(client.clone()),
         transfers: Transfers::new(client, messages.clone(), stopping.clone(), known),
         client: run.client.clone(),
         messages,

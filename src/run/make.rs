@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ask::Ask;
 use super::dispatch::{Done, StepFailure};
 use super::step::{
     BasePath, Content, Links, MakeJob, UnitRun, api_failure, failure, not_begun, wire_visibility,
 };
+use super::transfers::Ask;
 use crate::api::wire::BuildImageRequest;
 use crate::api::{Accepted, ApiError, ErrorKind, Repeat, Tries};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};

@@ -12,16 +12,13 @@
 //! `transfers` (an `ask` each; `booking` says whose the parts of an answer are, and `doubt` finds out
 //! where it does not), `updates`, and `poll`, which looks at pending builds as often as `pace` says.
 
-mod ask;
-mod booking;
+mod base_paths;
 mod dispatch;
-mod doubt;
 mod driver;
-mod lanes;
 mod make;
 mod pace;
-mod paths;
 mod poll;
+mod pools;
 mod progress;
 mod schedule;
 mod step;

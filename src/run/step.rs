@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::base_paths::BasePaths;
 use super::dispatch::{Done, StepFailure};
-use super::paths::Paths;
 use super::poll::{Lost, Poller};
 use super::transfers::Transfers;
 use super::updates::{Changed, Updates};
@@ -87,7 +87,7 @@ pub(super) struct Links {
     pub(super) poller: Poller,
     pub(super) transfers: Transfers,
     pub(super) updates: Updates,
-    pub(super) paths: Paths,
+    pub(super) paths: BasePaths,
     pub(super) messages: mpsc::UnboundedSender<StepMessage>,
     /// Cancelled when nothing new may be sent.
     pub(super) stopping: CancellationToken,

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::app::App;
 use super::body::{page, paging, query, reply};
 use super::error::Refusal;
-use super::place::{USER_ID, USER_SLUG};
+use super::location::{USER_ID, USER_SLUG};
 
 const NAME: &str = "Local user";
 const EMAIL: &str = "local@localhost";

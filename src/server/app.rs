@@ -23,7 +23,7 @@ use super::error::{Refusal, ServerError};
 use super::fault::Faults;
 use super::store::Store;
 use super::traffic::{Arrival, Payer, Traffic};
-use super::{BulkShape, Config, account, body, builds, images, initiate, strike, update, upload};
+use super::{BulkShape, Config, account, body, builds, images, initiate, inject, update, upload};
 use crate::base::file::AtPath;
 
 /// The URL of a server that listens nowhere: a name that no resolver knows.
@@ -158,7 +158,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
     Router::new().fallback(handle).with_state(app)
 }
 
-/// Answers a request, or cuts it off: [`strike::is_cut`] tells which.
+/// Answers a request, or cuts it off: [`inject::is_cut`] tells which.
 pub(super) async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
     let endpoint = Endpoint::of(request.method(), request.uri().path());
     let class = endpoint.as_ref().ok().and_then(Endpoint::class);
@@ -172,9 +172,9 @@ pub(super) async fn handle(State(app): State<Arc<App>>, request: Request) -> Res
     };
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
     if let Some(strike) = arrival.strike {
-        response = strike::afterwards(&app, strike, response).await;
+        response = inject::afterwards(&app, strike, response).await;
     }
-    if !strike::is_cut(&response) {
+    if !inject::is_cut(&response) {
         app.traffic().answered(arrival.ticket, response.status().as_u16());
     }
     response
@@ -199,17 +199,17 @@ async fn answer(
     if let Some(response) = instead(app, arrival, &payload) {
         return Ok(response);
     }
-    let Some(time) = strike::lateness(arrival.strike) else {
+    let Some(time) = inject::lateness(arrival.strike) else {
         return serve(app, endpoint, arrival, &parts, &payload);
     };
-    Ok(strike::serve_later(app, arrival.strike, time, move |app| {
+    Ok(inject::serve_later(app, arrival.strike, time, move |app| {
         // Whoever asked has its answer.
         let _ = serve(app, endpoint, arrival, &parts, &payload);
     }))
 }
 
 fn instead(app: &App, arrival: Arrival, payload: &[u8]) -> Option<Response> {
-    strike::instead(arrival.strike?, app.clock.now(), payload)
+    inject::instead(arrival.strike?, app.clock.now(), payload)
 }
 
 async fn store_upload(
@@ -220,16 +220,16 @@ async fn store_upload(
     payload: Body,
 ) -> Result<Response, Refusal> {
     if let Some(response) = instead(app, arrival, &[]) {
-        if !strike::is_cut(&response) {
+        if !inject::is_cut(&response) {
             upload::drain(payload).await;
         }
         return Ok(response);
     }
     let received = upload::receive(app, &id, parts, payload).await?;
-    let Some(time) = strike::lateness(arrival.strike) else {
+    let Some(time) = inject::lateness(arrival.strike) else {
         return upload::keep(app, &id, received);
     };
-    Ok(strike::serve_later(app, arrival.strike, time, move |app| {
+    Ok(inject::serve_later(app, arrival.strike, time, move |app| {
         // Whoever sent it has its answer.
         let _ = upload::keep(app, &id, received);
     }))

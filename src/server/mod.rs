@@ -24,14 +24,15 @@ mod endpoint;
 mod error;
 mod fault;
 mod images;
+mod index;
 mod initiate;
+mod inject;
 mod limits;
+mod location;
 mod model;
-mod place;
-mod site;
+
 mod state;
 mod store;
-mod strike;
 mod traffic;
 mod update;
 mod upload;
@@ -53,7 +54,7 @@ pub use self::builds::BuildSeen;
 pub use self::config::{BulkShape, Config};
 pub use self::error::ServerError;
 pub use self::fault::{Fault, FaultClass, FaultKind, check_faults};
-pub use self::strike::Cut;
+pub use self::inject::Cut;
 pub use self::traffic::{ClassCounts, Counts, Seen};
 use crate::base::limit::Class;
 
@@ -125,7 +126,7 @@ impl Server {
         let answer = app::handle(State(Arc::clone(&self.app)), request);
         async move {
             let response = answer.await;
-            if strike::is_cut(&response) { Err(Cut) } else { Ok(response) }
+            if inject::is_cut(&response) { Err(Cut) } else { Ok(response) }
         }
     }
 

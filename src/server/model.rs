@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::ServerError;
-use super::place::Place;
+use super::location::Place;
 use crate::api::wire::{Artifact, BuildStatusResponse, ImageResponse};
 use crate::base::name::{Owner, Platform};
 

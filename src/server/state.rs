@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::index::{Site, Sites};
+use super::location::Place;
 use super::model::{Build, Image, Stamp, Status, Visibility};
-use super::place::Place;
-use super::site::{Site, Sites};
 use crate::api::wire::ImageResponse;
 use crate::base::name::Owner;
 

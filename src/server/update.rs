@@ -9,8 +9,8 @@ use super::app::App;
 use super::body::{object, reply, typed};
 use super::error::Refusal;
 use super::initiate::quota_text;
+use super::location::{Place, from_wire, resolve, resolve_reference, scope, to_wire};
 use super::model::{Build, Image, Visibility};
-use super::place::{Place, from_wire, resolve, resolve_reference, scope, to_wire};
 use super::state::{Change, State};
 use crate::api::wire::{
     ImageState, ImageUpdate, UpdateError, UpdateImagesRequest, UpdateImagesResponse, UpdateResult,

@@ -8,8 +8,8 @@
 mod archive;
 
 use super::app::App;
+use super::location::{DockerfileRef, Place, dockerfile_ref};
 use super::model::{Build, Origin};
-use super::place::{DockerfileRef, Place, dockerfile_ref};
 use super::state::State;
 use super::upload::context_path;
 use crate::base::name::Platform;

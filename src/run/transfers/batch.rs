@@ -11,13 +11,13 @@ const LONGEST_LIST: usize = 4000;
 
 /// What transfers have in common that go into one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Group {
-    pub(super) platform: Platform,
-    pub(super) visibility: Option<Visibility>,
+pub(in crate::run) struct Group {
+    pub(in crate::run) platform: Platform,
+    pub(in crate::run) visibility: Option<Visibility>,
 }
 
 /// What the queue has to know of a transfer.
-pub(super) trait Queued {
+pub(in crate::run) trait Queued {
     /// What it has in common with others; `None` where it has to go alone.
     fn group(&self) -> Option<Group>;
     /// How long its source is.
@@ -26,7 +26,7 @@ pub(super) trait Queued {
 
 /// Transfers that wait, in the order in which they came.
 #[derive(Debug)]
-pub(super) struct Queue<T> {
+pub(in crate::run) struct Queue<T> {
     waiting: VecDeque<T>,
 }
 
@@ -37,20 +37,20 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T: Queued> Queue<T> {
-    pub(super) fn push(&mut self, transfer: T) {
+    pub(in crate::run) fn push(&mut self, transfer: T) {
         self.waiting.push_back(transfer);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::run) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = T> {
+    pub(in crate::run) fn drain(&mut self) -> impl Iterator<Item = T> {
         self.waiting.drain(..)
     }
 
     /// How many the next request could have at most.
-    pub(super) fn next_size(&self) -> u32 {
+    pub(in crate::run) fn next_size(&self) -> u32 {
         let Some(first) = self.waiting.front() else { return 0 };
         let Some(group) = first.group() else { return 1 };
         let alike = self.waiting.iter().filter(|transfer| transfer.group() == Some(group));
@@ -63,7 +63,7 @@ impl<T: Queued> Queue<T> {
     }
 
     /// Takes the first and what can go with it, at most `most`.
-    pub(super) fn take(&mut self, most: u32) -> Vec<T> {
+    pub(in crate::run) fn take(&mut self, most: u32) -> Vec<T> {
         let size = self.next_size().min(most.max(1)) as usize;
         let group = self.waiting.front().and_then(Queued::group);
         let mut taken = Vec::with_capacity(size);
@@ -82,21 +82,21 @@ impl<T: Queued> Queue<T> {
 }
 
 /// A part of an answer: a build, or why there is none.
-pub(super) type Part = Result<Accepted, Refused>;
+pub(in crate::run) type Part = Result<Accepted, Refused>;
 
 /// Whose the parts of an answer are.
 #[derive(Debug, Default)]
-pub(super) struct Booked {
+pub(in crate::run) struct Booked {
     /// In the order of the sources; `None` where the answer says nothing of one.
-    pub(super) parts: Vec<Option<Part>>,
+    pub(in crate::run) parts: Vec<Option<Part>>,
     /// Builds that are nobody's by what the answer says.
-    pub(super) spare: Vec<BuildId>,
+    pub(in crate::run) spare: Vec<BuildId>,
 }
 
 /// Books the parts of an answer: by the sources that they name, and those that name another, or
 /// none, by their order, which is only believed where there are as many parts as sources. A part
 /// that was booked by its order names no source any more.
-pub(super) fn book(sources: &[String], answer: Vec<Part>) -> Booked {
+pub(in crate::run) fn book(sources: &[String], answer: Vec<Part>) -> Booked {
     let mut parts: Vec<Option<Part>> = sources.iter().map(|_| None).collect();
     let mut rest = Vec::new();
     for part in answer {
@@ -124,7 +124,7 @@ pub(super) fn book(sources: &[String], answer: Vec<Part>) -> Booked {
 
 /// Which build is whose, by the names that the service gives the builds of one answer. The answer
 /// holds them in an order that nobody promised. `None` where it names none of them otherwise.
-pub(super) fn by_name(
+pub(in crate::run) fn by_name(
     units: &[(ImageRef, BuildId)],
     named: &HashMap<BuildId, ImageRef>,
 ) -> Option<Vec<BuildId>> {

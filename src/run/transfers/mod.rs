@@ -3,6 +3,10 @@
 //! One task an owner, since each owner has a budget of its own. It waits for a part of the budget,
 //! takes as many transfers as that has room for, and leaves the request to a task of its own.
 
+mod batch;
+mod recover;
+mod request;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,14 +15,15 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::ask::{Answer, Ask, Sorted};
-use super::booking::{self, Queue};
-use super::dispatch::StepFailure;
-use super::make::request;
-use super::step::{StepMessage, failure, keep, not_begun};
+use self::batch::Queue;
+pub(in crate::run) use self::request::Ask;
+use self::request::{Answer, Sorted};
 use crate::api::{Accepted, Client, Permit, Refused, Repeat, Tries};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, Owner};
+use crate::run::dispatch::StepFailure;
+use crate::run::make::request;
+use crate::run::step::{StepMessage, failure, keep, not_begun};
 use crate::state::Record;
 
 /// How long the first transfer waits for others to go with it.
@@ -26,15 +31,15 @@ const GATHER: Duration = Duration::from_millis(20);
 
 /// Takes what is asked for, from any step.
 #[derive(Clone)]
-pub(super) struct Transfers {
+pub(in crate::run) struct Transfers {
     desk: Desk,
     owners: Arc<Mutex<HashMap<Owner, mpsc::UnboundedSender<Ask>>>>,
 }
 
 /// What the requests share.
 #[derive(Clone)]
-pub(super) struct Desk {
-    pub(super) client: Client,
+pub(in crate::run) struct Desk {
+    pub(in crate::run) client: Client,
     messages: mpsc::UnboundedSender<StepMessage>,
     stopping: CancellationToken,
     /// Builds that are somebody's: one that is found is another.
@@ -43,7 +48,7 @@ pub(super) struct Desk {
 
 impl Transfers {
     /// `known` are the builds that units have.
-    pub(super) fn new(
+    pub(in crate::run) fn new(
         client: Client,
         messages: mpsc::UnboundedSender<StepMessage>,
         stopping: CancellationToken,
@@ -54,7 +59,7 @@ impl Transfers {
     }
 
     /// Returns once the transfer was accepted and that is on record.
-    pub(super) async fn ask(&self, mut ask: Ask) -> Answer {
+    pub(in crate::run) async fn ask(&self, mut ask: Ask) -> Answer {
         let (reply, answer) = oneshot::channel();
         ask.reply = Some(reply);
         ask.most = self.desk.client.most_tries();
@@ -192,7 +197,7 @@ impl Desk {
                 if let (Some(permit), true) = (permit, refused.any(Refused::is_rate)) {
                     permit.refused(None);
                 }
-                Sorted::of(batch, booking::book(&sources, answer))
+                Sorted::of(batch, batch::book(&sources, answer))
             }
             Err(error) => self.not_answered(batch, &error).await,
         }
@@ -227,7 +232,7 @@ impl Desk {
     }
 
     /// The builds that are somebody's.
-    pub(super) fn known(&self) -> HashSet<BuildId> {
+    pub(in crate::run) fn known(&self) -> HashSet<BuildId> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

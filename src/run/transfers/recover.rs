@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ask::{Ask, Sorted};
-use super::booking;
-use super::dispatch::StepFailure;
-use super::step::{api_failure, failure};
-use super::transfers::Desk;
+use super::Desk;
+use super::batch;
+use super::request::{Ask, Sorted};
 use crate::api::look::{self, Listing, Lookup, Wanted};
 use crate::api::{Accepted, ApiError, BuildView, ErrorKind};
 use crate::base::name::{BuildId, ImageRef};
+use crate::run::dispatch::StepFailure;
+use crate::run::step::{api_failure, failure};
 
 /// Waits before further looks, where a gateway answered in the service's place or nobody did: what it
 /// gave up on may yet take effect.
@@ -36,7 +36,7 @@ struct Looked {
 
 impl Desk {
     /// What an error means for each of a request's transfers.
-    pub(super) async fn not_answered(&self, batch: Vec<Ask>, error: &ApiError) -> Sorted {
+    pub(in crate::run) async fn not_answered(&self, batch: Vec<Ask>, error: &ApiError) -> Sorted {
         let bulk = batch.len() > 1;
         match error.kind {
             ErrorKind::Lost | ErrorKind::Server | ErrorKind::BadAnswer => {
@@ -86,7 +86,7 @@ impl Desk {
     }
 
     /// Looks for transfers that an earlier run asked for, and that it could not find out about.
-    pub(super) async fn of_earlier(&self, batch: Vec<Ask>) -> Sorted {
+    pub(in crate::run) async fn of_earlier(&self, batch: Vec<Ask>) -> Sorted {
         let looked = self.look(batch, None).await;
         let mut sorted = Sorted::default();
         for (ask, accepted) in looked.found {
@@ -116,7 +116,7 @@ impl Desk {
 
     /// Finds out about transfers of which an answer that was a success does not speak. `spare` are
     /// the builds in it that are nobody's yet. They are not asked for again: they may be there.
-    pub(super) async fn unsaid(&self, batch: Vec<Ask>, spare: Vec<BuildId>) -> Sorted {
+    pub(in crate::run) async fn unsaid(&self, batch: Vec<Ask>, spare: Vec<BuildId>) -> Sorted {
         let named = self.names(&spare).await;
         let of: HashMap<&ImageRef, &BuildId> =
             named.iter().map(|(build, unit)| (unit, build)).collect();
@@ -187,7 +187,7 @@ impl Desk {
     /// Checks whose builds those of one list are, where the answer did not say: by the names that
     /// the service gives them. The first and the last tell whether its order is ours; only where it
     /// is not, all are asked for. What cannot be asked is checked when the build has ended.
-    pub(super) async fn by_name(&self, accepted: &mut [(Ask, Accepted)]) {
+    pub(in crate::run) async fn by_name(&self, accepted: &mut [(Ask, Accepted)]) {
         let guessed = |part: &&(Ask, Accepted)| part.1.source.is_none();
         let all: Vec<&(Ask, Accepted)> = accepted.iter().filter(guessed).collect();
         let [first, .., last] = all[..] else { return };
@@ -202,7 +202,7 @@ impl Desk {
             all.iter().map(|(ask, part)| (ask.unit.clone(), part.build.clone())).collect();
         let builds: Vec<BuildId> = units.iter().map(|(_, build)| build.clone()).collect();
         let named = self.names(&builds).await;
-        let Some(right) = booking::by_name(&units, &named) else { return };
+        let Some(right) = batch::by_name(&units, &named) else { return };
         let guessed = accepted.iter_mut().filter(|part| part.1.source.is_none());
         for ((_, part), build) in guessed.zip(right) {
             if part.build != build {

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::location::Place;
 use super::model::{Image, Status};
-use super::place::Place;
 use crate::base::name::Owner;
 
 /// The builds and the image at one place.

@@ -4,44 +4,44 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::booking::{Booked, Group, Queued};
-use super::dispatch::StepFailure;
-use super::step::{MakeJob, api_failure};
+use super::batch::{Booked, Group, Queued};
 use crate::api::{Accepted, ApiError, ErrorKind};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Platform, Visibility};
 use crate::plan::{StepId, Unanswered};
+use crate::run::dispatch::StepFailure;
+use crate::run::step::{MakeJob, api_failure};
 use crate::state::{BuildStage, Record, Submission};
 
 /// The longest wait before a transfer is asked for again.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// One transfer that is asked for.
-pub(super) struct Ask {
-    pub(super) step: StepId,
-    pub(super) unit: ImageRef,
-    pub(super) platform: Platform,
-    pub(super) source: String,
-    pub(super) visibility: Option<Visibility>,
-    pub(super) submission: Submission,
+pub(in crate::run) struct Ask {
+    pub(in crate::run) step: StepId,
+    pub(in crate::run) unit: ImageRef,
+    pub(in crate::run) platform: Platform,
+    pub(in crate::run) source: String,
+    pub(in crate::run) visibility: Option<Visibility>,
+    pub(in crate::run) submission: Submission,
     /// It does not land where its source says.
-    pub(super) own_name: bool,
+    pub(in crate::run) own_name: bool,
     /// A request of an earlier run of which there may be a build.
-    pub(super) unanswered: Option<Unanswered>,
+    pub(in crate::run) unanswered: Option<Unanswered>,
     /// How often it was asked for in vain. To wait for a rate is not counted.
-    pub(super) failures: u32,
+    pub(in crate::run) failures: u32,
     /// How often it is asked for at most.
-    pub(super) most: u32,
+    pub(in crate::run) most: u32,
     /// A request with others was refused: it may not be this one's fault.
-    pub(super) alone: bool,
-    pub(super) reply: Option<oneshot::Sender<Answer>>,
+    pub(in crate::run) alone: bool,
+    pub(in crate::run) reply: Option<oneshot::Sender<Answer>>,
 }
 
 /// What whoever asked is told: the build, once it is on record.
-pub(super) type Answer = Result<Accepted, StepFailure>;
+pub(in crate::run) type Answer = Result<Accepted, StepFailure>;
 
 impl Ask {
-    pub(super) fn new(
+    pub(in crate::run) fn new(
         step: StepId,
         unit: &ImageRef,
         job: &MakeJob,
@@ -65,22 +65,22 @@ impl Ask {
     }
 
     /// Whether it may be asked for once more after another failure.
-    pub(super) fn may_fail_again(&self) -> bool {
+    pub(in crate::run) fn may_fail_again(&self) -> bool {
         self.failures + 1 < self.most
     }
 
     /// The same after another failure.
-    pub(super) fn failed(self) -> Self {
+    pub(in crate::run) fn failed(self) -> Self {
         Self { failures: self.failures + 1, ..self }
     }
 
     /// How long it waits before it is asked for again: a second, and twice as long with each failure.
-    pub(super) fn backoff(&self) -> Duration {
+    pub(in crate::run) fn backoff(&self) -> Duration {
         Duration::from_secs(1 << self.failures.min(6)).min(LONGEST)
     }
 
     /// Tells whoever asked.
-    pub(super) fn answer(self, answer: Answer) {
+    pub(in crate::run) fn answer(self, answer: Answer) {
         if let Some(reply) = self.reply {
             // Whoever asked may have left; what happened is on record.
             let _ = reply.send(answer);
@@ -88,7 +88,7 @@ impl Ask {
     }
 
     /// The record of a build that was accepted for it.
-    pub(super) fn created(&self, accepted: &Accepted) -> Record {
+    pub(in crate::run) fn created(&self, accepted: &Accepted) -> Record {
         let (build, path) = (accepted.build.clone(), accepted.path.clone());
         let submission = self.submission.clone();
         // A transfer has all that it needs.
@@ -111,19 +111,19 @@ impl Queued for Ask {
 
 /// What became of each of a request's transfers.
 #[derive(Default)]
-pub(super) struct Sorted {
-    pub(super) accepted: Vec<(Ask, Accepted)>,
-    pub(super) failed: Vec<(Ask, StepFailure)>,
-    pub(super) again: Vec<Ask>,
+pub(in crate::run) struct Sorted {
+    pub(in crate::run) accepted: Vec<(Ask, Accepted)>,
+    pub(in crate::run) failed: Vec<(Ask, StepFailure)>,
+    pub(in crate::run) again: Vec<Ask>,
     /// The answer does not speak of them.
-    pub(super) unsaid: Vec<Ask>,
+    pub(in crate::run) unsaid: Vec<Ask>,
     /// Builds of the answer that are nobody's so far.
-    pub(super) spare: Vec<BuildId>,
+    pub(in crate::run) spare: Vec<BuildId>,
 }
 
 impl Sorted {
     /// What each part of an answer means for its transfer.
-    pub(super) fn of(batch: Vec<Ask>, booked: Booked) -> Self {
+    pub(in crate::run) fn of(batch: Vec<Ask>, booked: Booked) -> Self {
         let mut sorted = Self { spare: booked.spare, ..Self::default() };
         for (ask, part) in batch.into_iter().zip(booked.parts) {
             match part {

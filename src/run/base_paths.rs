@@ -13,7 +13,7 @@ const FEW: usize = 20;
 
 /// The paths of bases that were moved, each looked up once.
 #[derive(Clone)]
-pub(super) struct Paths {
+pub(super) struct BasePaths {
     client: Client,
     known: Arc<tokio::sync::Mutex<HashMap<Owner, Known>>>,
     /// What this run has moved since the images of its owner were listed.
@@ -28,7 +28,7 @@ struct Known {
     listing: Option<HashMap<ImageRef, String>>,
 }
 
-impl Paths {
+impl BasePaths {
     pub(super) fn new(client: Client) -> Self {
         Self { client, known: Arc::default(), moved: Arc::default() }
     }
