@@ -8,12 +8,12 @@ use reqwest::Method;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{self, Accepted, BuildView, Progress, Refused};
 use super::call::{Answer, Call, stopped};
 use super::endpoint::Endpoint;
 use super::error::{ApiError, ErrorKind, shorten};
 use super::gate::{Gate, Permit};
 use super::notice::{Notice, Observer};
+use super::response::{self, Accepted, BuildView, Progress, Refused};
 use super::retry::{Repeat, TRIES, Tries};
 use super::wire::{BuildImageRequest, StartBuildRequest};
 use crate::base::limit::{Class, Limit};
@@ -151,7 +151,7 @@ impl Client {
         let call = Call::send(Class::Initiate, INITIATE, Method::POST, path, request)?;
         let call = Call { stop: Some(stop), looks: true, ..call };
         let read = |answer: &Answer<'_>| {
-            answer::initiated(&answer.json()?)
+            response::initiated(&answer.json()?)
                 .ok_or_else(|| answer.odd("the answer has no build ID"))
         };
         let mut results = self.call(&call, tries, transfer, read).await?;
@@ -221,7 +221,7 @@ impl Client {
     }
 
     fn view(&self, answer: &Value) -> Option<BuildView> {
-        let mut view = answer::build_view(answer)?;
+        let mut view = response::build_view(answer)?;
         if let Progress::Failed(reason) = &mut view.progress {
             *reason = self.clean(reason);
         }

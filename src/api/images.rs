@@ -5,11 +5,11 @@ use reqwest::Method;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{self, ImageView, Progress};
 use super::call::{Answer, Call};
 use super::client::{Client, next, total};
 use super::error::{ApiError, DELETE, ErrorKind};
 use super::inventory::Seen;
+use super::response::{self, ImageView, Progress};
 use super::retry::{Repeat, Tries};
 use crate::base::limit::Class;
 use crate::base::name::{ImageRef, Owner};
@@ -71,7 +71,7 @@ impl Client {
     }
 
     fn row(&self, row: &Value) -> Option<ImageView> {
-        let mut view = answer::image_view(row)?;
+        let mut view = response::image_view(row)?;
         if let Progress::Failed(reason) = &mut view.progress {
             *reason = self.clean(reason);
         }

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::answer::{ImageView, Progress};
 use super::client::Client;
 use super::error::{ApiError, ErrorKind};
 use super::images::IMAGES_PER_PAGE;
+use super::response::{ImageView, Progress};
 use crate::base::name::{ImageRef, Owner, Visibility};
 
 /// Pages that are read at most: a hundred thousand images. A listing longer than this has no end.
@@ -305,7 +305,7 @@ mod tests {
 
     /// `name:tag state id minute` of each image that rows make.
     fn images(rows: &[&str]) -> Vec<String> {
-        let views = rows.iter().filter_map(|text| crate::api::answer::image_view(&row(text)));
+        let views = rows.iter().filter_map(|text| crate::api::response::image_view(&row(text)));
         merged(views.collect(), &Owner::Personal).iter().map(said).collect()
     }
 
@@ -350,7 +350,7 @@ mod tests {
             bare[field] = Value::Null;
         }
         let views = [bare, row("r1 a:1 COMPLETED 05")];
-        let views = views.iter().filter_map(crate::api::answer::image_view).collect();
+        let views = views.iter().filter_map(crate::api::response::image_view).collect();
         let image = merged(views, &Owner::Personal).remove(0);
         assert_eq!(
             (said(&image).as_str(), image.path.as_deref()),
@@ -368,7 +368,7 @@ mod tests {
             for (field, minute) in fields {
                 row[*field] = json!(format!("2026-08-01T10:{minute}:00"));
             }
-            let views = crate::api::answer::image_view(&row).into_iter().collect();
+            let views = crate::api::response::image_view(&row).into_iter().collect();
             let ended = merged(views, &Owner::Personal).remove(0).ended;
             ended.map(|at| at.as_second() / 60 % 60)
         };
@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn an_owner_may_stand_before_a_name() {
         let found = |owner: Owner, rows: &[&str], wanted: &str| {
-            let rows = rows.iter().filter_map(|text| crate::api::answer::image_view(&row(text)));
+            let rows = rows.iter().filter_map(|text| crate::api::response::image_view(&row(text)));
             let inventory = Inventory { images: merged(rows.collect(), &owner), whole: true };
             let wanted: Vec<ImageRef> =
                 wanted.split(' ').map(|wanted| wanted.parse().unwrap()).collect();

@@ -1,21 +1,21 @@
 //! The client of the images API: [`endpoint`] says where and as whom, [`client`] has one method an
 //! endpoint, each of which passes the [`gate`] and takes a [`transport`](crate::http::transport); what comes back is read by
-//! [`answer`], and what fails is judged by [`retry`]. Nobody takes a wait for a standstill: [`notice`].
+//! [`response`], and what fails is judged by [`retry`]. Nobody takes a wait for a standstill: [`notice`].
 
-pub mod answer;
 mod call;
 pub mod client;
 pub mod endpoint;
 pub mod error;
 #[cfg(test)]
 mod fake;
-mod find;
 pub mod gate;
 mod images;
 pub mod inventory;
-pub mod look;
 pub mod notice;
+pub mod poll;
+mod recover;
 mod redirect;
+pub mod response;
 pub mod retry;
 mod updates;
 mod upload;
@@ -23,7 +23,6 @@ pub mod window;
 pub mod wire;
 
 pub use crate::http::transport::{Transport, TransportError};
-pub use answer::{Accepted, BuildView, ImageView, Progress, Refused};
 pub use client::Client;
 pub use endpoint::Endpoint;
 pub use error::{ApiError, ErrorKind};
@@ -31,8 +30,9 @@ pub use gate::{Gate, Permit};
 pub use images::ImagesPage;
 pub(crate) use inventory::bare;
 pub use inventory::{Image, ImageState, Inventory, inventory};
-pub use look::Listing;
 pub use notice::{Notice, Observer};
+pub use poll::Listing;
+pub use response::{Accepted, BuildView, ImageView, Progress, Refused};
 pub use retry::{Repeat, Tries, Verdict};
 pub(crate) use updates::UPDATES_PER_REQUEST;
 pub use updates::Updated;

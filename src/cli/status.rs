@@ -13,7 +13,7 @@ use super::settings::Settings;
 use super::signals;
 use super::ui::Ui;
 use super::writer::EventWriter;
-use crate::api::look::{self, Listing};
+use crate::api::poll::{self, Listing};
 use crate::api::{BuildView, Client, Progress};
 use crate::base::name::BuildId;
 use crate::event::Signal;
@@ -90,7 +90,7 @@ async fn units(
     let builds: Vec<BuildId> = pending.map(|pending| pending.build.clone()).collect();
     let (mut views, mut notes) = (HashMap::new(), Vec::new());
     if let Some(client) = client {
-        match tokio::time::timeout(PATIENCE, look::look(client, &builds, listing)).await {
+        match tokio::time::timeout(PATIENCE, poll::look(client, &builds, listing)).await {
             Ok(looks) => {
                 for (build, answer) in looks {
                     match answer {

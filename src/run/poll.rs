@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::pace::Pace;
-use crate::api::look::{self, Listing};
+use crate::api::poll::{self, Listing};
 use crate::api::{ApiError, BuildView, Client, ErrorKind, Progress};
 use crate::base::name::BuildId;
 
@@ -126,7 +126,7 @@ async fn poll(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
         }
         last_look = Some(Instant::now());
         let builds: Vec<BuildId> = pending.watches.keys().cloned().collect();
-        for (build, answer) in look::look(&client, &builds, &mut listing).await {
+        for (build, answer) in poll::look(&client, &builds, &mut listing).await {
             match answer {
                 Ok(view) => pending.seen(&build, view),
                 Err(error) => pending.failed(&build, &error, Instant::now()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::note;
-use crate::api::look::{self, Listing, Lookup, Wanted};
+use crate::api::poll::{self, Listing, Lookup, Wanted};
 use crate::api::{BuildView, Client, ErrorKind, Progress};
 use crate::base::name::{BuildId, ImageRef};
 use crate::plan::Facts;
@@ -23,7 +23,7 @@ pub(super) async fn ask(state: &State, client: &Client, facts: &mut Facts) {
         .map(|pending| (&pending.build, pending))
         .collect();
     let builds: Vec<BuildId> = pending.keys().map(|&build| build.clone()).collect();
-    let looks = look::look(client, &builds, &mut Listing::default()).await;
+    let looks = poll::look(client, &builds, &mut Listing::default()).await;
     for (build, answer) in looks {
         let known = match answer {
             Ok(view) => known(&view, pending.get(&build).map(|pending| pending.stage)),
@@ -52,7 +52,7 @@ async fn find(state: &State, client: &Client, facts: &mut Facts) {
         state.entries.values().flat_map(|entry| entry.builds().cloned()).collect();
     let wanted: Vec<Wanted> =
         lost.iter().map(|(unit, submission)| wanted(unit, submission)).collect();
-    match look::find(client, &wanted, &known).await {
+    match poll::find(client, &wanted, &known).await {
         Ok(answers) => {
             for ((unit, _), answer) in lost.into_iter().zip(answers) {
                 let found = match answer {

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Desk;
 use super::batch;
 use super::request::{Ask, Sorted};
-use crate::api::look::{self, Listing, Lookup, Wanted};
+use crate::api::poll::{self, Listing, Lookup, Wanted};
 use crate::api::{Accepted, ApiError, BuildView, ErrorKind};
 use crate::base::name::{BuildId, ImageRef};
 use crate::run::dispatch::StepFailure;
@@ -157,7 +157,7 @@ impl Desk {
                 since: ask.unanswered.map_or(ask.submission.at, |earlier| earlier.at),
             })
             .collect();
-        let answers = match look::find(&self.client, &wanted, &self.known()).await {
+        let answers = match poll::find(&self.client, &wanted, &self.known()).await {
             Ok(answers) => answers,
             Err(looking) => {
                 let why = unknown(api_failure(error.unwrap_or(&looking), None));
@@ -218,7 +218,7 @@ impl Desk {
             let (name, tag) = answer.ok()?.image?;
             Some((build, ImageRef { name: name.parse().ok()?, tag: tag.parse().ok()? }))
         };
-        let looks = look::look(&self.client, builds, &mut Listing::quick()).await;
+        let looks = poll::look(&self.client, builds, &mut Listing::quick()).await;
         looks.into_iter().filter_map(name).collect()
     }
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
 
-use super::answer::BuildView;
 use super::client::{BUILDS_PER_PAGE, Client};
 use super::error::{ApiError, ErrorKind};
+use super::response::BuildView;
 use super::retry::{Repeat, Tries};
 use crate::base::name::BuildId;
 
-pub use super::find::{Lookup, Wanted, find};
+pub use super::recover::{Lookup, Wanted, find};
 
 /// Up to this many builds are asked for one by one; more, by the listing.
 const FEW: usize = 3;

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::answer::{BuildView, Progress};
 use super::client::Client;
 use super::error::ApiError;
-use super::look::most_pages;
+use super::poll::most_pages;
+use super::response::{BuildView, Progress};
 use crate::base::name::{BuildId, Owner};
 
 /// How much older than the request a build may seem, by a service that tells its time to the second:
