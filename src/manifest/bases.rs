@@ -3,9 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::draft::{Content, Draft};
-use super::expand::{Notes, Scope};
+use super::diagnostics::Notes;
+use super::expand::Scope;
 use super::graph::Edge;
+use super::image::{Content, Draft};
 use super::workspace::{BaseUse, ExternalBase, Unit, UnitId};
 use crate::base::name::Platform;
 use crate::base::nearest::nearest;

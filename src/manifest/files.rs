@@ -1,6 +1,6 @@
 //! Finds the folders and Dockerfiles that a manifest names, and reads each Dockerfile once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -9,7 +9,6 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::Sp;
-use super::lower::LoweredOf;
 use crate::base::span::{Problem, SourceSet, Span};
 use crate::dockerfile::{Dockerfile, DockerfileError};
 
@@ -31,6 +30,9 @@ pub(super) struct Files {
     /// Those that were made of others.
     pub(super) lowered: HashMap<LoweredOf, DockerfileSource>,
 }
+
+/// What a lowered Dockerfile is made of: images that agree on it share it.
+pub(super) type LoweredOf = (PathBuf, BTreeMap<String, String>, Option<String>);
 
 /// A Dockerfile's text and what it says; `None` where it is no text.
 type Loaded = io::Result<Option<(String, Result<Dockerfile, Vec<DockerfileError>>)>>;

@@ -1,8 +1,8 @@
 //! Puts units into the groups whose patterns they match. Pure.
 
-use super::draft::Draft;
+use super::image::Draft;
 use super::resolve::Resolver;
-use super::texts::group_name;
+use super::scalars::group_name;
 use super::workspace::Unit;
 use crate::base::glob::Glob;
 use crate::base::span::Problem;

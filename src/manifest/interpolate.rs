@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::given::{SECRET, Variable};
+use super::invocation::{SECRET, Variable};
 use super::node::{Kind, Node, Value};
 use crate::base::nearest::nearest;
 use crate::base::span::Problem;

@@ -1,23 +1,19 @@
 //! Reads a manifest and the Dockerfiles that it names, and finds everything that is wrong with
 //! them before anything else happens.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use miette::Diagnostic;
 
 use super::expand::{Found, expand};
-use super::given::Given;
-use super::node::{Kind, Node, Value};
+use super::header::{root_of, shown};
+use super::invocation::Given;
 use super::resolve::{self, Resolver};
 use super::workspace::Workspace;
-use crate::base::span::{Problem, SourceSet, Span};
+use crate::base::span::{Problem, SourceSet};
 
 /// More problems than this are not worth reading.
 const MOST_SHOWN: usize = 100;
-
-/// The version of the manifest's format that this imgplan reads.
-const VERSION: u64 = 1;
 
 /// Everything that is wrong with a manifest and the files that it names.
 #[derive(Debug, thiserror::Error)]
@@ -100,51 +96,5 @@ fn from_files(
             Ok(Workspace { warnings, skipped, ..workspace })
         }
         Err(problems) => Err(notes.tell_problems(problems)),
-    }
-}
-
-/// The folder that a manifest's paths are relative to; of standard input the working directory.
-pub fn root_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
-
-/// The manifest's path, as people know it.
-pub(super) fn shown(path: &Path) -> String {
-    if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() }
-}
-
-/// The version comes first: of a later one nothing else can be judged.
-pub(super) fn check_version(root: &Node, start: usize) -> Result<(), Problem> {
-    let help = format!("begin the file with `version: {VERSION}`");
-    let Value::Map(entries) = &root.value else {
-        let message = match &root.value {
-            Value::Scalar { kind: Kind::Null, .. } => "the manifest is empty",
-            _ => "a manifest is a mapping of keys",
-        };
-        let span = Span::new(start, root.span.len);
-        return Err(Problem::new(message, span, "").help(help + " and list `images:`"));
-    };
-    let Some((_, version)) = entries.iter().find(|(key, _)| key.text == "version") else {
-        let span = entries.first().map_or(Span::new(start, 0), |(key, _)| key.span);
-        let problem = Problem::new("the manifest has no version", span, "before this");
-        return Err(problem.help(help));
-    };
-    match &version.value {
-        Value::Scalar { text, kind: Kind::Number } => match text.parse::<u64>() {
-            Ok(VERSION) => Ok(()),
-            Ok(later) if later > VERSION => Err(Problem::new(
-                format!("this manifest has version {later}, and this imgplan reads {VERSION}"),
-                version.span,
-                "later than this imgplan",
-            )
-            .help("use a newer imgplan")),
-            _ => Err(Problem::new(format!("there is no version {text}"), version.span, "here")
-                .help(format!("write `version: {VERSION}`"))),
-        },
-        // What is not a number at all is the decoder's to report, with all else.
-        _ => Ok(()),
     }
 }

@@ -1,11 +1,10 @@
 //! Puts a build's arguments and target into its Dockerfile, since the service knows neither.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Sp;
-use super::files::{DockerfileSource, Files};
+use super::files::{DockerfileSource, Files, LoweredOf};
 use super::model::Image;
 use super::resolve::Resolver;
 use crate::base::span::Span;
@@ -16,9 +15,6 @@ pub(super) struct Lowering<'m> {
     pub(super) args: BTreeMap<String, String>,
     pub(super) target: Option<&'m Sp<String>>,
 }
-
-/// What a lowered Dockerfile is made of: images that agree on it share it.
-pub(super) type LoweredOf = (PathBuf, BTreeMap<String, String>, Option<String>);
 
 impl<'a> Resolver<'a> {
     /// The arguments and target of a build. `None` where something is wrong with them.

@@ -6,30 +6,32 @@
 
 mod bases;
 mod decode;
-mod draft;
+mod diagnostics;
 mod expand;
 mod fields;
 mod files;
-mod given;
 mod graph;
 mod groups;
+mod header;
+mod image;
 mod interpolate;
+mod invocation;
 mod load;
 mod lower;
 pub mod model;
 mod moves;
 mod node;
-mod pairs;
 mod pattern;
 mod resolve;
+mod scalars;
 mod schema;
 mod settings;
 mod sp;
-mod texts;
 pub mod workspace;
 
-pub use given::{Given, Override, Variable};
-pub use load::{ManifestError, root_of};
+pub use header::root_of;
+pub use invocation::{Given, Override, Variable};
+pub use load::ManifestError;
 pub use schema::schema;
 pub use sp::Sp;
 pub use workspace::Workspace;

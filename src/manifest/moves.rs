@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::Sp;
 use super::bases::near_name;
-use super::draft::Draft;
 use super::expand::Scope;
+use super::image::Draft;
 use super::model::{MovedEntry, PatternText, RemovedEntry};
 use super::pattern::UnitPattern;
 use super::resolve::Resolver;

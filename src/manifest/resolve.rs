@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::bases::{self, Named};
-use super::draft::{Content, Draft};
-use super::expand::{Note, Notes, Scope};
+use super::diagnostics::{Note, Notes};
+use super::expand::Scope;
 use super::files;
 use super::graph;
+use super::image::{Content, Draft};
 use super::model::Manifest;
 use super::workspace::{BuildOrigin, Origin, Unit, Workspace};
 use crate::base::name::{ImageName, ImageRef, NameError, Platform, TagTemplate};

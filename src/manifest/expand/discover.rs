@@ -3,17 +3,17 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use super::Notes;
+use super::cache::{Folders, Search};
 use super::entry::{self, fill_templates, get, put, text, text_node};
 use super::folders::{self, Unfound, Want};
 use super::glob::Glob;
 use super::images::{Expander, InRow, note};
-use super::memory::{Folders, Search};
 use super::template::{self, Makes};
 use crate::base::nearest::nearest;
 use crate::base::span::{Problem, Span};
 use crate::manifest::Sp;
-use crate::manifest::decode::decode;
+use crate::manifest::decode::{decode, is_damaged};
+use crate::manifest::diagnostics::Notes;
 use crate::manifest::files::clean;
 use crate::manifest::model::Discover;
 use crate::manifest::node::{Node, Value};
@@ -47,7 +47,7 @@ impl Expander<'_> {
                 let problem = problem.and(glob.span(), "here");
                 self.found.problems.push(problem.help("make two entries of it"));
             }
-            (None, None) if super::is_damaged(&said) => {}
+            (None, None) if is_damaged(&said) => {}
             (None, None) => {
                 let help = "write `glob: \"services/*\"` or `harbor: tasks`";
                 self.report("this discovers nothing", key.span, help);

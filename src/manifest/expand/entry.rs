@@ -1,8 +1,8 @@
 //! Reads and changes one image's entry while it is still a mapping of nodes. Pure.
 
-use super::notes::Note;
 use super::template::{self, Makes, Words};
 use crate::base::span::{Problem, Span};
+use crate::manifest::diagnostics::Note;
 use crate::manifest::node::{Key, Kind, Node, Value};
 
 /// One image, as keys and values, and where it comes from if it was not written as one.

@@ -7,12 +7,13 @@ use std::rc::Rc;
 
 use toml::de::{DeTable, DeValue};
 
-use super::Notes;
+use super::cache::Task;
 use super::entry::{fill_templates, get, put, take, text_node};
 use super::images::{Expander, InRow, note};
 use super::include::read_to;
 use crate::base::span::{Problem, Span};
 use crate::manifest::Sp;
+use crate::manifest::diagnostics::Notes;
 use crate::manifest::files::clean;
 use crate::manifest::model::Discover;
 use crate::manifest::node::Node;
@@ -22,15 +23,6 @@ const LARGEST: u64 = 1 << 20;
 
 /// Keys that mean something to a build alone.
 const OF_BUILDS: [&str; 4] = ["dockerfile", "args", "target", "infer_bases"];
-
-/// What a task says about its image.
-#[derive(Debug, Default)]
-pub(super) struct Task {
-    name: Option<String>,
-    image: Option<(String, Span)>,
-    /// In milliseconds.
-    timeout: Option<(u64, Span)>,
-}
 
 impl Expander<'_> {
     /// Makes an entry with `discover: { harbor: .. }` into images.

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use super::cache::Memory;
 use super::entry::{self, Entry};
 use super::matrix::{self, Row};
-use super::memory::Memory;
-use super::{Found, Note, Notes, too_many};
+use super::scope::{Found, too_many};
 use crate::base::span::{Problem, SourceSet, Span};
+use crate::manifest::diagnostics::{Mark, Note, Notes};
 use crate::manifest::interpolate::{Variables, warn_of_bare_names};
 use crate::manifest::node::{Node, Value};
 
@@ -139,7 +140,7 @@ impl Expander<'_> {
     }
 
     /// Notes what was found since the mark.
-    pub(super) fn since(&mut self, mark: super::notes::Mark, note: Option<&Note>) {
+    pub(super) fn since(&mut self, mark: Mark, note: Option<&Note>) {
         let Found { problems, warnings, notes, .. } = &mut *self.found;
         notes.since(mark, problems, warnings, note);
     }

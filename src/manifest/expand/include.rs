@@ -5,15 +5,16 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::cache::Memory;
 use super::folders::{self, Unfound, Want};
 use super::images::Expander;
-use super::memory::Memory;
-use super::{Found, MOST_IMAGES, Raw, entry, glob};
+use super::scope::{Found, MOST_IMAGES, Raw};
+use super::{entry, glob};
 use crate::base::span::{Problem, SourceSet, Span};
 use crate::manifest::files::clean;
-use crate::manifest::given::Given;
+use crate::manifest::header::{check_version, root_of, shown};
 use crate::manifest::interpolate::{Variables, warn_of_bare_names};
-use crate::manifest::load::{check_version, root_of, shown};
+use crate::manifest::invocation::Given;
 use crate::manifest::node::{self, Kind, Node, Value};
 
 /// A file above this many bytes is no manifest, and no list of references.

@@ -4,7 +4,8 @@ use crate::base::nearest::nearest;
 use crate::base::span::{Problem, Span};
 use crate::manifest::node::{self, Key, Node, Value};
 
-use super::{MOST_IMAGES, entry};
+use super::entry;
+use super::scope::MOST_IMAGES;
 
 /// One line that names a source.
 #[derive(Debug, Clone)]

@@ -1,9 +1,10 @@
 //! Turns a `matrix` into its rows. Pure.
 
+use super::scope::too_many;
 use crate::base::nearest::nearest;
 use crate::base::span::{Problem, Span};
-use crate::manifest::given::is_variable_name;
 use crate::manifest::interpolate::Variables;
+use crate::manifest::invocation::is_variable_name;
 use crate::manifest::node::{Key, Kind, Node, Value};
 
 /// The key that is no variable.
@@ -59,7 +60,7 @@ pub(super) fn rows(
     if let Some(span) = columns.first().map(|column| column.key.span)
         && product.is_none_or(|product| product > most)
     {
-        problems.push(super::too_many(span));
+        problems.push(too_many(span));
     }
     if problems.len() > before {
         return None;
@@ -240,7 +241,7 @@ pub(super) fn in_words(row: &Row) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::given::Variable;
+    use crate::manifest::invocation::Variable;
     use crate::manifest::node;
 
     fn check(text: &str) -> (Vec<String>, Vec<String>, Vec<String>) {

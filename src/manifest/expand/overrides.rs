@@ -1,12 +1,12 @@
 //! Carries out `--set`: puts what the command line says into the images that it names. Pure.
 
 use super::entry::{self, Entry, text_node};
-use super::{Found, Raw};
+use super::scope::{Found, Raw};
 use crate::base::name::{Platform, Tag, TagTemplate};
 use crate::base::nearest::nearest;
 use crate::base::source_ref::SourceRef;
 use crate::base::span::{Problem, SourceSet, Span};
-use crate::manifest::given::Override;
+use crate::manifest::invocation::Override;
 use crate::manifest::node::{Kind, Node, Value};
 
 /// Fields that hold a list, written with commas.

@@ -7,14 +7,14 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
-use super::Notes;
+use super::cache::List;
 use super::entry::{self, fill_templates, put};
 use super::images::{Expander, InRow, note};
 use super::include::{LARGEST, read_to};
 use super::lines::{self, Line};
-use super::memory::List;
 use crate::base::source_ref::SourceRef;
 use crate::base::span::{Problem, Span};
+use crate::manifest::diagnostics::Notes;
 use crate::manifest::files::clean;
 use crate::manifest::node::{Kind, Node, Value};
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::Sp;
-use super::expand::{Note, Notes};
+use super::diagnostics::{Note, Notes};
 use super::fields::Fields;
 use super::files::{DockerfileSource, Files};
 use super::model::{Image, OwnerSetting, SourceText};

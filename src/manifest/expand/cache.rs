@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::harbor::Task;
 use super::lines::Line;
-use crate::base::span::Problem;
+use crate::base::span::{Problem, Span};
 
 /// What was read and found so far.
 #[derive(Debug, Default)]
@@ -45,4 +44,13 @@ pub(super) struct Folders {
     pub(super) found: Vec<String>,
     /// How many have none.
     pub(super) without: usize,
+}
+
+/// What a task says about its image.
+#[derive(Debug, Default)]
+pub(super) struct Task {
+    pub(super) name: Option<String>,
+    pub(super) image: Option<(String, Span)>,
+    /// In milliseconds.
+    pub(super) timeout: Option<(u64, Span)>,
 }
