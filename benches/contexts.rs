@@ -17,7 +17,7 @@ use imgplan::base::name::{BuildId, Owner, Visibility};
 use imgplan::context::ignore::Ignore;
 use imgplan::context::{self, Cache, History, Placement, Wanted};
 use imgplan::manifest::workspace::UnitId;
-use imgplan::manifest::{Given, Workspace};
+use imgplan::manifest::{Invocation, Workspace};
 use imgplan::plan::{self, Action, Facts, Make};
 use imgplan::state::{Built, Entry, State, encode};
 use imgplan::survey::{self, Caches};
@@ -144,7 +144,7 @@ fn repository() -> TempDir {
 }
 
 fn workspace(dir: &Path) -> Workspace {
-    Workspace::load(&Given::file(dir.join("imgplan.yaml")), &|_| None).unwrap()
+    Workspace::load(&Invocation::file(dir.join("imgplan.yaml")), &|_| None).unwrap()
 }
 
 /// Everything that a plan is made from, as after an apply.

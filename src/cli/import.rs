@@ -10,7 +10,6 @@ use super::session::check_settled;
 use super::settings::Settings;
 use super::ui::Ui;
 use crate::api::{Client, Image, ImageState, inventory};
-use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::context::Cache;
 use crate::manifest::Workspace;
@@ -61,7 +60,7 @@ pub(super) async fn run(
         visibility: image.visibility.unwrap_or(Visibility::Private),
         completed: Some(image.changed.unwrap_or_else(Timestamp::now)),
     };
-    let kind = kind(unit);
+    let kind = unit.kind();
     let (platform, key) = (unit.platform, remote.clone());
     store.record(&[Record::Known { unit: key, kind, platform, built: Some(built) }])?;
     store.commit()?;
@@ -148,11 +147,4 @@ async fn find(client: &Client, owner: &Owner, remote: &ImageRef) -> Result<Image
 fn build_id(image: &Image) -> Result<BuildId, Failure> {
     let id = image.id.as_deref().and_then(BuildId::new);
     id.ok_or_else(|| Failure::user("the service gives the image no ID, so that it cannot be kept"))
-}
-
-fn kind(unit: &Unit) -> ImageKind {
-    match unit.origin {
-        crate::manifest::workspace::Origin::Build(_) => ImageKind::Build,
-        crate::manifest::workspace::Origin::Mirror(_) => ImageKind::Mirror,
-    }
 }

@@ -8,7 +8,7 @@ use super::args::{ApplyArgs, DEFAULT_RETRY_TIMES, SelectionArgs};
 use super::settings::Settings;
 use crate::base::name::ImageRef;
 use crate::event::Summary;
-use crate::manifest::{Given, Workspace};
+use crate::manifest::{Invocation, Workspace};
 use crate::plan::{Plan, Reason, Step};
 
 /// The command that does a saved plan, as a shell takes it.
@@ -26,7 +26,7 @@ fn beginning(settings: &Settings) -> String {
     if let Some(dir) = &settings.chdir {
         add("-C", &dir.to_string_lossy());
     }
-    let Given { files, vars, sets } = &settings.manifest;
+    let Invocation { files, vars, sets } = &settings.manifest;
     for file in files.iter().filter(|file| files.len() > 1 || **file != Path::new("imgplan.yaml")) {
         add("-f", &file.to_string_lossy());
     }

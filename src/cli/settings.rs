@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::args::{GlobalArgs, When};
 use super::env::env;
-use crate::manifest::Given;
+use crate::manifest::Invocation;
 use crate::report::{self, Talk};
 use crate::state::StatePaths;
 
@@ -20,7 +20,7 @@ pub(super) const DEFAULT_TRANSFERS: u32 = 1000;
 /// What holds for every command.
 #[derive(Debug)]
 pub(super) struct Settings {
-    pub(super) manifest: Given,
+    pub(super) manifest: Invocation,
     pub(super) chdir: Option<PathBuf>,
     pub(super) json: bool,
     pub(super) report: report::Options,
@@ -46,7 +46,7 @@ impl Settings {
         let out = std::io::stdout();
         let size = || Some(usize::from(terminal_size::terminal_size_of(&out)?.0.0));
         Self {
-            manifest: Given {
+            manifest: Invocation {
                 files,
                 vars: vars.filter(|var| !var.is_secret()).collect(),
                 sets: sets.into_iter().flat_map(|lines| lines.0).collect(),

@@ -9,7 +9,7 @@ use crate::base::name::NameError;
 
 /// The manifest's files, and what is said over them.
 #[derive(Debug, Clone)]
-pub struct Given {
+pub struct Invocation {
     /// The files; `-` is standard input. The first is read as if it included the others.
     pub files: Vec<PathBuf>,
     /// Variables that win over all others; of two with one name the last.
@@ -18,7 +18,7 @@ pub struct Given {
     pub sets: Vec<Override>,
 }
 
-impl Given {
+impl Invocation {
     /// One file, and nothing said over it.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self { files: vec![path.into()], vars: Vec::new(), sets: Vec::new() }

@@ -7,7 +7,7 @@ use miette::Diagnostic;
 
 use super::expand::{Found, expand};
 use super::header::{root_of, shown};
-use super::invocation::Given;
+use super::invocation::Invocation;
 use super::resolve::{self, Resolver};
 use super::workspace::Workspace;
 use crate::base::span::{Problem, SourceSet};
@@ -51,7 +51,7 @@ impl Workspace {
     /// Reads the manifest that the command line names, with all that it includes, and makes it
     /// complete. `env` answers for the environment's variables.
     pub fn load(
-        given: &Given,
+        given: &Invocation,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Workspace, ManifestError> {
         let mut sources = SourceSet::default();
@@ -72,7 +72,7 @@ impl Workspace {
 }
 
 fn from_files(
-    given: &Given,
+    given: &Invocation,
     env: &dyn Fn(&str) -> Option<String>,
     sources: &mut SourceSet,
 ) -> Result<Workspace, Vec<Problem>> {

@@ -30,7 +30,7 @@ mod sp;
 pub mod workspace;
 
 pub use header::root_of;
-pub use invocation::{Given, Override, Variable};
+pub use invocation::{Invocation, Override, Variable};
 pub use load::ManifestError;
 pub use schema::schema;
 pub use sp::Sp;

@@ -12,7 +12,7 @@ pub use super::scalars::{
     DurationText, GlobText, GroupText, LimitText, NameText, OwnerSetting, PatternText, SizeText,
     SourceText, TagText, VisibilitySetting,
 };
-use super::{Sp, schema};
+use super::{Sp, scalars};
 use crate::base::name::Platform;
 
 /// The images that should exist in an image service.
@@ -31,20 +31,20 @@ use crate::base::name::Platform;
 )]
 pub struct Manifest {
     /// The version of this format: 1.
-    #[schemars(schema_with = "schema::version")]
+    #[schemars(schema_with = "scalars::version")]
     pub version: Option<Sp<u64>>,
     /// Other manifests that are read with this one, relative to this file: paths or patterns, as
     /// `teams/*/imgplan.yaml`. What this file says under `vars`, `defaults` and `owner` holds in
     /// them where they say nothing themselves; `settings` are said in the first file only.
     #[schemars(
-        with = "Option<Vec<schema::IncludeText>>",
+        with = "Option<Vec<scalars::IncludeText>>",
         extend("examples" = [["teams/*/imgplan.yaml"]])
     )]
     pub include: Option<Vec<Sp<String>>>,
     /// Variables for `${VAR}`; they win over the environment, and `--var` over them. Each may use
     /// those above it.
     #[schemars(
-        with = "Option<BTreeMap<String, schema::VarText>>",
+        with = "Option<BTreeMap<String, scalars::VarText>>",
         extend("examples" = [{ "PYTHON": "3.12", "TAG": "${NIGHT:-latest}" }])
     )]
     pub vars: Option<BTreeMap<String, Sp<String>>>,
@@ -58,7 +58,7 @@ pub struct Manifest {
     /// Groups by their names, each with the patterns of the images in it. An image may name its
     /// groups itself as well.
     #[schemars(
-        with = "Option<BTreeMap<String, schema::GroupPatterns>>",
+        with = "Option<BTreeMap<String, scalars::GroupPatterns>>",
         extend(
             "propertyNames" = { "pattern": r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$" },
             "examples" = [{ "nightly": ["etl-*", "report:v1"] }]
@@ -87,7 +87,7 @@ pub struct Defaults {
     pub dockerfile: Option<Sp<String>>,
     /// The platforms; one build each.
     #[schemars(
-        with = "Option<Vec<schema::PlatformText>>",
+        with = "Option<Vec<scalars::PlatformText>>",
         extend("minItems" = 1, "uniqueItems" = true, "default" = ["linux/amd64"])
     )]
     pub platforms: Option<Sp<Vec<Sp<Platform>>>>,
@@ -99,7 +99,7 @@ pub struct Defaults {
     pub timeout: Option<Sp<DurationText>>,
     /// How old what was built may become before it is made again: a minute at least. Without it, it
     /// is made again only when something changed.
-    #[schemars(extend("pattern" = schema::AGE, "examples" = ["7d", "24h"]))]
+    #[schemars(extend("pattern" = scalars::AGE, "examples" = ["7d", "24h"]))]
     pub max_age: Option<Sp<DurationText>>,
     /// Whether it is safe from being deleted, by whatever command.
     #[schemars(extend("default" = false))]
@@ -107,8 +107,8 @@ pub struct Defaults {
     /// Notes to tell images apart by, such as who looks after them. An image's own are
     /// added, and win.
     #[schemars(
-        with = "Option<BTreeMap<String, schema::LabelText>>",
-        extend("propertyNames" = { "pattern": schema::LABEL }, "examples" = [{ "team": "search" }])
+        with = "Option<BTreeMap<String, scalars::LabelText>>",
+        extend("propertyNames" = { "pattern": scalars::LABEL }, "examples" = [{ "team": "search" }])
     )]
     pub labels: Option<Pairs<Sp<String>>>,
     /// The groups that it belongs to. An image's own are added.
@@ -198,7 +198,7 @@ pub struct Image {
     pub dockerfile: Option<Sp<String>>,
     /// The platforms; one build each.
     #[schemars(
-        with = "Option<Vec<schema::PlatformText>>",
+        with = "Option<Vec<scalars::PlatformText>>",
         extend("minItems" = 1, "uniqueItems" = true, "default" = ["linux/amd64"])
     )]
     pub platforms: Option<Sp<Vec<Sp<Platform>>>>,
@@ -207,7 +207,7 @@ pub struct Image {
     pub visibility: Option<Sp<VisibilitySetting>>,
     /// Images of this manifest that must exist first, by `name` or `name:tag`, besides those that
     /// the Dockerfile names.
-    #[schemars(with = "Option<Vec<schema::NeedText>>")]
+    #[schemars(with = "Option<Vec<scalars::NeedText>>")]
     pub needs: Option<Vec<Sp<String>>>,
     /// A public image to mirror, instead of a `context` to build from; as `docker pull` takes it.
     pub source: Option<Sp<SourceText>>,
@@ -218,7 +218,7 @@ pub struct Image {
     pub timeout: Option<Sp<DurationText>>,
     /// Values for `ARG`s of the Dockerfile, which stand in for their defaults in what is sent.
     #[schemars(
-        with = "Option<BTreeMap<String, schema::ArgText>>",
+        with = "Option<BTreeMap<String, scalars::ArgText>>",
         extend(
             "propertyNames" = { "pattern": r"^[A-Za-z_][A-Za-z0-9_]*$" },
             "examples" = [{ "PYTHON": "3.12" }]
@@ -230,15 +230,15 @@ pub struct Image {
     pub target: Option<Sp<String>>,
     /// How old what was built may become before it is made again: a minute at least. Without it, it
     /// is made again only when something changed.
-    #[schemars(extend("pattern" = schema::AGE, "examples" = ["7d", "24h"]))]
+    #[schemars(extend("pattern" = scalars::AGE, "examples" = ["7d", "24h"]))]
     pub max_age: Option<Sp<DurationText>>,
     /// Whether it is safe from being deleted, by whatever command.
     #[schemars(extend("default" = false))]
     pub protect: Option<bool>,
     /// Notes to tell images apart by, such as who looks after them. Those of `defaults` are added.
     #[schemars(
-        with = "Option<BTreeMap<String, schema::LabelText>>",
-        extend("propertyNames" = { "pattern": schema::LABEL }, "examples" = [{ "team": "search" }])
+        with = "Option<BTreeMap<String, scalars::LabelText>>",
+        extend("propertyNames" = { "pattern": scalars::LABEL }, "examples" = [{ "team": "search" }])
     )]
     pub labels: Option<Pairs<Sp<String>>>,
     /// The groups that it belongs to. Those of `defaults` are added.
@@ -250,7 +250,7 @@ pub struct Image {
     pub infer_bases: Option<Sp<bool>>,
     /// Variables with their values: the image is made once for each combination, in which its
     /// values use them as `${NAME}`.
-    #[schemars(with = "Option<schema::MatrixSchema>")]
+    #[schemars(with = "Option<scalars::MatrixSchema>")]
     pub matrix: Option<IgnoredAny>,
     /// Folders that are found instead of written: an image for each. `name` and `tag` may hold
     /// `{dir}` (the folder's name), `{parent}` (the name of the one above), `{path}` and, of a
@@ -258,7 +258,7 @@ pub struct Image {
     pub discover: Option<Sp<Discover>>,
     /// Public images to mirror, each as its own image. `name` and `tag` may hold `{registry}`,
     /// `{path}`, `{name}` (the path's last segment), `{tag}` and `{digest}` (12 digits).
-    #[schemars(with = "Option<Vec<schema::SourceItem>>", extend("minItems" = 1))]
+    #[schemars(with = "Option<Vec<scalars::SourceItem>>", extend("minItems" = 1))]
     pub sources: Option<Vec<Sp<SourceText>>>,
     /// A file of public images to mirror, relative to this file: one reference a line, `#` begins a
     /// comment; or with a name that ends in `.jsonl`, an object a line with `source` and maybe
@@ -281,7 +281,7 @@ pub struct Discover {
     #[schemars(extend("minLength" = 1, "examples" = ["tasks"]))]
     pub harbor: Option<Sp<String>>,
     /// Patterns of folders that are left out, with all that is in them.
-    #[schemars(with = "Option<Vec<schema::ExcludeText>>")]
+    #[schemars(with = "Option<Vec<scalars::ExcludeText>>")]
     pub exclude: Option<Vec<Sp<String>>>,
 }
 

@@ -273,3 +273,127 @@ impl JsonSchema for OwnerSetting {
         })
     }
 }
+
+/// The version of the format, for the schema alone.
+pub(super) fn version(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "const": 1 })
+}
+
+/// A length of time from a minute on.
+pub(super) const AGE: &str = r"\$|^0*[1-9][0-9]*(m|h|d)$|^0*([6-9][0-9]|[1-9][0-9]{2,})s$|^0*([6-9][0-9]{4}|[1-9][0-9]{5,})ms$";
+
+/// The key of a label.
+pub(super) const LABEL: &str = r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,126}[A-Za-z0-9])?$";
+
+/// The patterns of a group, for the schema alone.
+pub(super) struct GroupPatterns;
+
+impl JsonSchema for GroupPatterns {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "GroupPatterns".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let patterns = generator.subschema_for::<Vec<GlobText>>();
+        let mut schema = patterns;
+        schema.insert("description".to_owned(), "The patterns of its images.".into());
+        schema
+    }
+}
+
+/// Describes a text in a list or a mapping, for the schema alone.
+macro_rules! described {
+    ($name:ident, $schema:tt) => {
+        pub(super) struct $name;
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+described!(VarText, {
+    "type": "string",
+    "description": "The variable's value: a text. Quote what looks like a number.",
+});
+described!(ArgText, {
+    "type": "string",
+    "description": "The argument's value: a text. Quote what looks like a number.",
+});
+described!(LabelText, {
+    "type": "string",
+    "pattern": r"\$|^[^\x00-\x1f\x7f]*$",
+    "description": "The label's value: a text of one line. Quote what looks like a number.",
+});
+described!(IncludeText, {
+    "type": "string",
+    "minLength": 1,
+    "description": "A manifest, or a pattern of manifests.",
+});
+described!(ExcludeText, {
+    "type": "string",
+    "minLength": 1,
+    "description": "A pattern of folders, written as `glob` is.",
+});
+described!(MatrixSchema, {
+    "type": "object",
+    "description": "Variables with their values.",
+    "minProperties": 1,
+    "properties": {
+        "exclude": {
+            "type": "array",
+            "description": "Rows that are left out: those that have all of these values.",
+            "items": {
+                "type": "object",
+                "description": "Some variables with their values.",
+                "additionalProperties": {
+                    "type": "string",
+                    "description": "The variable's value in these rows."
+                },
+            },
+        },
+    },
+    "patternProperties": {
+        "^(?!exclude$)[A-Za-z_][A-Za-z0-9_]*$": {
+            "type": "array",
+            "description": "The variable's values: texts. Quote what looks like a number.",
+            "items": { "type": "string", "description": "A value." },
+            "minItems": 1,
+            "uniqueItems": true,
+        },
+    },
+    "additionalProperties": false,
+    "examples": [{ "PY": ["3.11", "3.12"], "OS": ["slim", "alpine"] }],
+});
+described!(SourceItem, {
+    "type": "string",
+    "pattern": r"\$|^\s*[^,\s]+\s*$",
+    "description": "A public image to mirror.",
+    "examples": ["docker.io/library/ubuntu:22.04"],
+});
+described!(NeedText, {
+    "type": "string",
+    "description": "An image of this manifest: `name` or `name:tag`. One with `{fingerprint}` in its tag: `name`.",
+    "examples": ["base", "base:3.12"],
+});
+described!(PlatformText, {
+    "anyOf": [
+        { "const": "linux/amd64", "description": "64-bit x86." },
+        { "const": "linux/arm64", "description": "64-bit ARM." },
+        { "type": "string", "pattern": r"\$", "description": "As a variable says." },
+    ],
+    "description": "A platform that the service builds for.",
+});

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::kind::ImageKind;
 use crate::base::limit::{Class, Limit};
 use crate::base::name::{ImageName, ImageRef, Owner, Platform, TagTemplate, Visibility};
 use crate::base::source_ref::SourceRef;
@@ -126,6 +127,14 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// Returns the kind of the unit: built or mirrored.
+    pub fn kind(&self) -> ImageKind {
+        match self.origin {
+            Origin::Build(_) => ImageKind::Build,
+            Origin::Mirror(_) => ImageKind::Mirror,
+        }
+    }
+
     /// Its `name:tag` for people: with `{fingerprint}` where its tag is open.
     pub fn shown(&self) -> String {
         match &self.content_tag {

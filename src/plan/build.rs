@@ -10,9 +10,8 @@ use super::options::Options;
 use super::previous::{Link, Previous};
 use super::select;
 use super::{Action, Change, Make, Plan, Reason, Step, StepId, Unanswered};
-use crate::base::kind::ImageKind;
 use crate::base::name::ImageRef;
-use crate::manifest::workspace::{Origin, Unit, UnitId, Workspace};
+use crate::manifest::workspace::{Unit, UnitId, Workspace};
 use crate::state::{BuildStage, Entry, State};
 
 /// Compares what should exist with what is known to exist. The tags of the workspace are settled
@@ -58,7 +57,7 @@ pub(super) fn whole(
     plan.renamed = leftovers::renamed(workspace, state, &news, &plan);
     plan.drift = drift(workspace, facts, state);
     let kept = (0..workspace.units.len()).map(UnitId).filter(|id| !step_of.contains_key(id));
-    plan.unchanged = kept.map(|id| kind_of(workspace.unit(id))).collect();
+    plan.unchanged = kept.map(|id| workspace.unit(id).kind()).collect();
     plan
 }
 
@@ -87,7 +86,7 @@ impl<'a> Planner<'a> {
     fn add(&mut self, id: UnitId, action: Action, reasons: Vec<Reason>) {
         let unit = self.workspace.unit(id);
         let needs = unit.needs.iter().filter_map(|need| self.step_of.get(need).copied());
-        let (key, kind) = (unit.key.clone(), kind_of(unit));
+        let (key, kind) = (unit.key.clone(), unit.kind());
         let step = Step { key, kind, action, reasons, needs: needs.collect(), added: false };
         self.step_of.insert(id, StepId(self.steps.len()));
         self.steps.push(step);
@@ -148,7 +147,7 @@ impl<'a> Planner<'a> {
         }
         let make = Make {
             unit: id,
-            kind: kind_of(unit),
+            kind: unit.kind(),
             owner: unit.owner.clone(),
             visibility: unit.visibility,
             replaces: stranger || self.is_there(unit, entry),
@@ -290,12 +289,4 @@ fn unanswered(entry: Option<&Entry>, identity: &Identity<'_>) -> Option<Unanswer
     let unanswered = entry?.submitted.as_ref()?;
     let same = unanswered.fingerprint == identity.fingerprint;
     Some(Unanswered { at: unanswered.at, same })
-}
-
-/// Built or mirrored.
-pub(super) fn kind_of(unit: &Unit) -> ImageKind {
-    match unit.origin {
-        Origin::Build(_) => ImageKind::Build,
-        Origin::Mirror(_) => ImageKind::Mirror,
-    }
 }

@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::build::kind_of;
 use super::facts::{Drift, Facts};
 use super::identify::Identifier;
 use super::options::{Options, Selection};
@@ -43,7 +42,7 @@ pub(super) fn noted(
         let is = entry.is_some_and(|entry| entry.protect);
         // Without a word in the manifest it stays as it is: what was there before is no way to lift it.
         if let Some(protect) = unit.protect.filter(|protect| *protect != is) {
-            let kind = entry.map_or_else(|| kind_of(unit), |entry| entry.kind);
+            let kind = entry.map_or_else(|| unit.kind(), |entry| entry.kind);
             let (platform, unit) = (unit.platform, key.clone());
             records.push(Record::Protected { unit, kind, platform, protect });
         }

@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 
-use super::build::kind_of;
 use super::options::Selection;
 use super::{Partial, Plan, Step, StepId};
 use crate::manifest::workspace::{UnitId, Workspace};
@@ -41,7 +40,7 @@ pub(super) fn select(plan: &mut Plan, workspace: &Workspace, selection: &Selecti
     let changed: HashSet<UnitId> = plan.steps.iter().filter_map(Step::unit).collect();
     let mut unchanged: Vec<UnitId> = selected.difference(&changed).copied().collect();
     unchanged.sort_unstable();
-    plan.unchanged = unchanged.into_iter().map(|id| kind_of(workspace.unit(id))).collect();
+    plan.unchanged = unchanged.into_iter().map(|id| workspace.unit(id).kind()).collect();
     let left = keep.iter().filter(|keep| !**keep).count();
     keep_only(plan, &keep);
     plan.partial = Some(Partial { selected: selected.len(), left });

@@ -2,7 +2,7 @@
 //! it is complete.
 
 use imgplan::manifest::workspace::{Origin, UnitId};
-use imgplan::manifest::{Given, Workspace};
+use imgplan::manifest::{Invocation, Workspace};
 
 use crate::support::TestEnv;
 
@@ -11,7 +11,7 @@ fn load(images: &str, dockerfile: &str) -> Result<Workspace, Vec<String>> {
     let env = TestEnv::at("http://127.0.0.1:1");
     env.context("app", dockerfile).context("base", "FROM scratch\n");
     env.write("imgplan.yaml", format!("version: 1\nimages:\n{images}"));
-    Workspace::load(&Given::file(env.path("imgplan.yaml")), &|_| None)
+    Workspace::load(&Invocation::file(env.path("imgplan.yaml")), &|_| None)
         .map_err(|error| error.problems.iter().map(|problem| problem.message.clone()).collect())
 }
 

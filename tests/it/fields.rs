@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use imgplan::base::digest::{Digest, Fingerprint};
 use imgplan::manifest::workspace::{BuildOrigin, Origin, Unit};
-use imgplan::manifest::{Given, Workspace};
+use imgplan::manifest::{Invocation, Workspace};
 use insta::assert_snapshot;
 
 use crate::support::TestEnv;
@@ -25,7 +25,7 @@ fn beside() -> TestEnv {
 fn load(manifest: &str) -> Workspace {
     let env = beside();
     env.write("imgplan.yaml", format!("version: 1\n{manifest}"));
-    Workspace::load(&Given::file(env.path("imgplan.yaml")), &|_| None)
+    Workspace::load(&Invocation::file(env.path("imgplan.yaml")), &|_| None)
         .unwrap_or_else(|error| panic!("{manifest}: {:#?}", error.problems))
 }
 
@@ -121,7 +121,7 @@ fn an_open_tag_is_a_base_by_its_name_alone() {
             "imgplan.yaml",
             "version: 1\nimages:\n  - {name: web, context: web}\n  - {name: base, context: base, tag: \"v1-{fingerprint}\"}\n",
         );
-        Workspace::load(&Given::file(env.path("imgplan.yaml")), &|_| None).unwrap()
+        Workspace::load(&Invocation::file(env.path("imgplan.yaml")), &|_| None).unwrap()
     };
     assert_eq!(named(&images("FROM base\n"), "web"), ["base -> base:v1-{fingerprint}"]);
     // The zeros are no tag that anything has.

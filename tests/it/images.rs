@@ -18,7 +18,7 @@ use imgplan::base::secret::ApiKey;
 use imgplan::context::{Cache, History};
 use imgplan::event::{Phase, RunEvent, Summary};
 use imgplan::manifest::workspace::UnitId;
-use imgplan::manifest::{Given, Workspace};
+use imgplan::manifest::{Invocation, Workspace};
 use imgplan::plan::{self, Action, Change, Plan, Step};
 use imgplan::run::{self, Options, Run};
 use imgplan::server::{self, Config, Server};
@@ -145,7 +145,7 @@ impl Project {
 
     async fn carry_out(&mut self, plan: Option<Plan>) -> Summary {
         let manifest = self.dir.path().join("imgplan.yaml");
-        let workspace = Workspace::load(&Given::file(manifest), &|_| None).unwrap();
+        let workspace = Workspace::load(&Invocation::file(manifest), &|_| None).unwrap();
         let mut store = self.store();
         let work = StatePaths::beside(self.dir.path()).work;
         let caches = Caches { stat: Cache::read(&work), history: History::at(&work) };

@@ -4,14 +4,14 @@
 use std::fmt::Write as _;
 
 use imgplan::manifest::workspace::{Origin, Unit};
-use imgplan::manifest::{Given, ManifestError, Workspace};
+use imgplan::manifest::{Invocation, ManifestError, Workspace};
 use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::support::TestEnv;
 
 fn load(env: &TestEnv) -> Result<Workspace, ManifestError> {
-    Workspace::load(&Given::file(env.path("imgplan.yaml")), &|_| None)
+    Workspace::load(&Invocation::file(env.path("imgplan.yaml")), &|_| None)
 }
 
 /// All units as `name:tag`, in their order.
@@ -829,7 +829,7 @@ images:
     );
     env.context("app", "ARG PY=1\nFROM scratch\n");
     let loaded = |vars: &[&str], sets: &[&str]| {
-        let given = Given {
+        let given = Invocation {
             files: vec![env.path("imgplan.yaml")],
             vars: vars.iter().map(|var| var.parse().unwrap()).collect(),
             sets: sets.iter().map(|set| set.parse().unwrap()).collect(),

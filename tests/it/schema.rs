@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use imgplan::manifest::{Given, Workspace, schema};
+use imgplan::manifest::{Invocation, Workspace, schema};
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -223,7 +223,7 @@ fn it_agrees_with_the_program() {
         let complaints = complaints(&validator, document);
         assert_eq!(complaints.is_empty(), *right, "the schema on\n{document}\n{complaints:?}");
         env.write("imgplan.yaml", document);
-        let loaded = Workspace::load(&Given::file(env.path("imgplan.yaml")), &|_| None);
+        let loaded = Workspace::load(&Invocation::file(env.path("imgplan.yaml")), &|_| None);
         let problems = loaded.err().map_or_else(Vec::new, |error| error.problems);
         assert_eq!(problems.is_empty(), *right, "the program on\n{document}\n{problems:?}");
     }

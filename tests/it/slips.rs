@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use imgplan::manifest::workspace::{Origin, Unit};
-use imgplan::manifest::{Given, Workspace};
+use imgplan::manifest::{Invocation, Workspace};
 
 use super::support::TestEnv;
 
-fn given(env: &TestEnv) -> Given {
-    Given::file(env.path("imgplan.yaml"))
+fn given(env: &TestEnv) -> Invocation {
+    Invocation::file(env.path("imgplan.yaml"))
 }
 
 fn load(env: &TestEnv) -> Workspace {
@@ -16,7 +16,7 @@ fn load(env: &TestEnv) -> Workspace {
 }
 
 /// Each problem or warning in one line: `message | help`.
-fn told(env: &TestEnv, given: &Given) -> Vec<String> {
+fn told(env: &TestEnv, given: &Invocation) -> Vec<String> {
     let problems = match Workspace::load(given, &|_| None) {
         Ok(workspace) => workspace.warnings,
         Err(error) => error.problems,
@@ -236,7 +236,7 @@ fn a_variable_of_the_command_line_that_nothing_uses_is_told() {
         ),
     ] {
         let vars = vars.iter().map(|var| var.parse().unwrap()).collect();
-        assert_eq!(told(&env, &Given { vars, ..given(&env) }), says);
+        assert_eq!(told(&env, &Invocation { vars, ..given(&env) }), says);
     }
     let shown = env.run(["validate", "--var", "OTHER=secret"]);
     shown.code(0).says("nothing uses the variable `OTHER`");
@@ -258,7 +258,7 @@ fn set_knows_images_by_their_tags() {
         ("*:?.protect=true", &["a:1-amd64", "a:1-arm64", "a:2"]),
         ("a.protect=true", &["a:1-amd64", "a:1-arm64", "a:2"]),
     ] {
-        let given = Given { sets: vec![set.parse().unwrap()], ..given(&env) };
+        let given = Invocation { sets: vec![set.parse().unwrap()], ..given(&env) };
         let workspace = Workspace::load(&given, &|_| None).unwrap();
         let found = workspace.units.iter().filter(|unit| unit.protect == Some(true));
         let found: Vec<String> = found.map(|unit| unit.key.to_string()).collect();

@@ -14,7 +14,7 @@ use crate::base::span::{Problem, SourceSet, Span};
 use crate::manifest::files::clean;
 use crate::manifest::header::{check_version, root_of, shown};
 use crate::manifest::interpolate::{Variables, warn_of_bare_names};
-use crate::manifest::invocation::Given;
+use crate::manifest::invocation::Invocation;
 use crate::manifest::node::{self, Kind, Node, Value};
 
 /// A file above this many bytes is no manifest, and no list of references.
@@ -25,7 +25,7 @@ const DEEPEST: usize = 100;
 
 /// Reads files, each once.
 pub(super) struct Loader<'a> {
-    given: &'a Given,
+    given: &'a Invocation,
     env: &'a dyn Fn(&str) -> Option<String>,
     sources: &'a mut SourceSet,
     raws: Vec<Raw>,
@@ -57,7 +57,7 @@ struct Outer<'a> {
 
 impl<'a> Loader<'a> {
     pub(super) fn new(
-        given: &'a Given,
+        given: &'a Invocation,
         env: &'a dyn Fn(&str) -> Option<String>,
         sources: &'a mut SourceSet,
     ) -> Self {

@@ -27,7 +27,7 @@ use self::scope::{ImageOrigin, Raw};
 use super::Sp;
 use super::decode::{decode, is_damaged};
 use super::diagnostics::Notes;
-use super::invocation::Given;
+use super::invocation::Invocation;
 use super::model::{Image, Manifest};
 use super::node::Value;
 use crate::base::span::{SourceSet, Spanned};
@@ -35,7 +35,7 @@ use crate::base::span::{SourceSet, Spanned};
 /// Reads the files of a manifest, the first one first. Where that one cannot be read, nothing else
 /// is known, and there is no scope.
 pub(super) fn expand(
-    given: &Given,
+    given: &Invocation,
     env: &dyn Fn(&str) -> Option<String>,
     sources: &mut SourceSet,
 ) -> (Vec<Scope>, Found) {

@@ -15,7 +15,7 @@ use imgplan::base::name::Owner;
 use imgplan::base::secret::ApiKey;
 use imgplan::context::{Cache, History};
 use imgplan::event::{RunEvent, Summary};
-use imgplan::manifest::{Given, Workspace};
+use imgplan::manifest::{Invocation, Workspace};
 use imgplan::plan::{self, Decision, Plan};
 use imgplan::run::{self, Options, Run};
 use imgplan::server::{self, BuildSeen, Config, Server};
@@ -199,7 +199,7 @@ impl World {
     }
 
     fn workspace(&self) -> Workspace {
-        Workspace::load(&Given::file(self.root().join("imgplan.yaml")), &|_| None).unwrap()
+        Workspace::load(&Invocation::file(self.root().join("imgplan.yaml")), &|_| None).unwrap()
     }
 
     async fn facts(
