@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use imgplan::base::name::{BuildId, Owner, Visibility};
-use imgplan::context::ignore::Ignore;
-use imgplan::context::{self, Cache, History, Placement, Wanted};
+use imgplan::context::ignore::IgnorePatterns;
+use imgplan::context::{self, History, Placement, ScanRequest, StatCache};
 use imgplan::manifest::workspace::UnitId;
 use imgplan::manifest::{Invocation, Workspace};
 use imgplan::plan::{self, Action, Facts, Make};
@@ -46,7 +46,7 @@ fn verdicts(bencher: Bencher) {
         format!("{}/module_{number}.{}", folders[number % 5], endings[number / 5 % 4])
     };
     let paths: Vec<String> = (0..10_000).map(path).collect();
-    let ignore = Ignore::parse(PATTERNS).unwrap();
+    let ignore = IgnorePatterns::parse(PATTERNS).unwrap();
     bencher.counter(ItemsCount::new(paths.len())).bench_local(|| {
         paths.iter().filter(|path| ignore.verdict(black_box(path)).ignored).count()
     });
@@ -66,11 +66,11 @@ fn scan_cached(bencher: Bencher) {
     let work = dir.path().join(".imgplan");
     // A file is not believed in the very moment that it was written, so the second writes it too.
     for _ in 0..2 {
-        scanned(&wanted, Some(Cache::read(&work)));
+        scanned(&wanted, Some(StatCache::read(&work)));
     }
     bencher
         .counter(ItemsCount::new(10_000_usize))
-        .bench_local(|| scanned(&wanted, Some(Cache::read(&work))));
+        .bench_local(|| scanned(&wanted, Some(StatCache::read(&work))));
 }
 
 /// 20 MB of text as an archive, written to nowhere.
@@ -125,14 +125,14 @@ fn lockfile_decode(bencher: Bencher) {
 }
 
 /// A repository with one context, which is wanted.
-fn context_of(files: usize) -> (TempDir, [Wanted; 1]) {
+fn context_of(files: usize) -> (TempDir, [ScanRequest; 1]) {
     let dir = tempfile::tempdir().unwrap();
     contexts(dir.path(), 1, files).unwrap();
     let root = dir.path().join("services/image-00000");
-    (dir, [Wanted { root, dockerfile: None }])
+    (dir, [ScanRequest { root, dockerfile: None }])
 }
 
-fn scanned(wanted: &[Wanted], cache: Option<Cache>) -> usize {
+fn scanned(wanted: &[ScanRequest], cache: Option<StatCache>) -> usize {
     context::scan_all(wanted, cache).unwrap()[0].files()
 }
 
@@ -159,7 +159,7 @@ impl Applied {
         let dir = repository();
         let workspace = workspace(dir.path());
         let work: PathBuf = dir.path().join(".imgplan");
-        let caches = Caches { stat: Cache::read(&work), history: History::at(&work) };
+        let caches = Caches { stat: StatCache::read(&work), history: History::at(&work) };
         let empty = State::default();
         let facts = survey::facts(&workspace, &empty, caches, None);
         let facts = tokio::runtime::Runtime::new().unwrap().block_on(facts).unwrap();

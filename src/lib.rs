@@ -38,7 +38,7 @@
 //! | `imgplan.lock` | [`state::encode`] | the lockfile: what is known to exist; committed to git |
 //! | `.imgplan/journal.jsonl` | [`state::journal`] | what happened since the lockfile was written |
 //! | `.imgplan/lock` | [`base::file`] | held by a run; the kernel frees it |
-//! | `.imgplan/stat-cache` | [`context::Cache`] | digests of files, for as long as the file system says that they are as they were |
+//! | `.imgplan/stat-cache` | [`context::StatCache`] | digests of files, for as long as the file system says that they are as they were |
 //! | `.imgplan/contexts/` | [`context::History`] | the files of what was built, so that a plan can name those that changed |
 //! | `.imgplan/registry-cache` | [`registry::cache`] | what references pointed to when registries were asked last |
 //! | `.imgplan/local/` | [`server`] | the state and the lockfile of `--local` |

@@ -13,7 +13,7 @@ use super::ui::Ui;
 use super::writer::EventWriter;
 use super::{history, refresh, rerun, saved_plan, selection, signals};
 use crate::cli::memory::small_pages;
-use crate::context::Cache;
+use crate::context::StatCache;
 use crate::event::{Phase, RunEvent, Signal, Stop, Summary};
 use crate::manifest::Workspace;
 use crate::plan::{self, Action, Decision, Facts, Plan, SavedPlan};
@@ -41,7 +41,7 @@ pub(super) async fn run(
     };
     let service = target.connect().await?;
     let (history, client) = (target.history(), service.client.trying(args.retry_times + 1));
-    let caches = Caches { stat: Cache::read(&settings.work()), history: history.clone() };
+    let caches = Caches { stat: StatCache::read(&settings.work()), history: history.clone() };
     let asking = Asking {
         settings,
         look: &args.look,
@@ -220,7 +220,7 @@ async fn carry_out(
     let committed = store.commit();
     if summary.failures.iter().any(|failure| failure.phase == Phase::Package) {
         // It may be that a digest was believed that is not true: the next plan reads all again.
-        Cache::forget(&settings.work());
+        StatCache::forget(&settings.work());
     }
     let closed = service.close().await;
     let failure = broken.or(committed.err().map(Failure::from)).or(closed.err());

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::base::digest::Digest;
-use crate::context::{History, Kept};
+use crate::context::{BuiltContext, History};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::UnitId;
 use crate::plan::{Action, Facts, Plan};
@@ -47,8 +47,8 @@ fn contexts(entry: &Entry) -> impl Iterator<Item = Digest> {
     built.into_iter().chain(pending).filter_map(Inputs::context)
 }
 
-fn kept<'a>(workspace: &'a Workspace, facts: &'a Facts, id: UnitId) -> Option<Kept<'a>> {
+fn kept<'a>(workspace: &'a Workspace, facts: &'a Facts, id: UnitId) -> Option<BuiltContext<'a>> {
     let context = facts.context(id)?;
     let dockerfile = workspace.unit(id).dockerfile_inside().as_bytes();
-    Some(Kept { digest: context.digest, tree: &context.tree, dockerfile })
+    Some(BuiltContext { digest: context.digest, tree: &context.tree, dockerfile })
 }

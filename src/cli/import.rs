@@ -11,7 +11,7 @@ use super::settings::Settings;
 use super::ui::Ui;
 use crate::api::{Client, Image, ImageState, inventory};
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
-use crate::context::Cache;
+use crate::context::StatCache;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Unit, UnitId};
 use crate::plan::{self, Decision, Options};
@@ -28,7 +28,7 @@ pub(super) async fn run(
     let target = Target::find(&settings.root(), &workspace, &args.service)?;
     let mut store = Store::open(target.paths.clone(), &target.name)?;
     check_settled(store.state(), true, &target.paths.lockfile)?;
-    let caches = Caches { stat: Cache::read(&settings.work()), history: target.history() };
+    let caches = Caches { stat: StatCache::read(&settings.work()), history: target.history() };
     let facts = survey::facts(&workspace, store.state(), caches, None).await?;
     let state = store.state();
     let options = Options::default();

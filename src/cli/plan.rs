@@ -15,7 +15,7 @@ use super::settings::Settings;
 use super::ui::Ui;
 use super::{history, refresh, rerun};
 use crate::base::file;
-use crate::context::Cache;
+use crate::context::StatCache;
 use crate::manifest::Workspace;
 use crate::plan::{self, Decision, Facts, Plan, SavedPlan};
 use crate::report::PlanView;
@@ -80,7 +80,7 @@ impl Planned {
         look.check(offline)?;
         // What lies on the disk is read on one core while another reads the manifest.
         let (paths, work) = (service.paths(&settings.root()), settings.work());
-        let read = move || (Snapshot::read(&paths), Cache::read(&work));
+        let read = move || (Snapshot::read(&paths), StatCache::read(&work));
         let reading = tokio::task::spawn_blocking(read);
         let workspace = Workspace::load(&settings.manifest, &env)?;
         ui.warn(&workspace.warnings, &workspace.sources)?;

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cache_file::{self, Payload};
 use super::path::as_os_str;
-use super::stat::{Moment, STAT, Stat, moment_of};
+use super::stat::{STAT, Stat, UnixNanos, unix_nanos};
 use crate::base::digest::Digest;
 use crate::base::file::work_folder;
 
@@ -37,28 +37,28 @@ const MARGIN: Duration = Duration::from_secs(2);
 
 /// One file of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Row<'b> {
+pub(super) struct CacheRow<'b> {
     #[serde(borrow)]
-    name: Bytes<'b>,
+    name: RawBytes<'b>,
     /// What the system said of it, then its digest.
     #[serde(borrow)]
-    known: Bytes<'b>,
+    known: RawBytes<'b>,
 }
 
 /// A row's second half, to be borrowed from.
-pub(super) type Known = [u8; STAT + 32];
+pub(super) type CachedValue = [u8; STAT + 32];
 
 /// What is known of a file.
-pub(super) fn known(stat: &Stat, digest: &Digest) -> Known {
+pub(super) fn known(stat: &Stat, digest: &Digest) -> CachedValue {
     let mut known = [0; STAT + 32];
     known[..STAT].copy_from_slice(&stat.to_bytes());
     known[STAT..].copy_from_slice(digest.as_bytes());
     known
 }
 
-impl<'b> Row<'b> {
-    pub(super) fn new(name: &'b [u8], known: &'b Known) -> Self {
-        Self { name: Bytes(name), known: Bytes(known) }
+impl<'b> CacheRow<'b> {
+    pub(super) fn new(name: &'b [u8], known: &'b CachedValue) -> Self {
+        Self { name: RawBytes(name), known: RawBytes(known) }
     }
 
     pub(super) fn name(&self) -> &'b [u8] {
@@ -74,13 +74,13 @@ impl<'b> Row<'b> {
 
 /// The stat cache in a work folder.
 #[derive(Debug)]
-pub struct Cache {
+pub struct StatCache {
     file: PathBuf,
     rows: Payload,
     margin: Duration,
 }
 
-impl Cache {
+impl StatCache {
     /// Reads the cache, which need not exist.
     pub fn read(work: &Path) -> Self {
         let file = work.join(NAME);
@@ -105,20 +105,20 @@ impl Cache {
     }
 
     /// What it says, for a scan that begins now.
-    pub(super) fn rows(&self) -> StatCache<'_> {
-        let margin = Moment::try_from(self.margin.as_nanos()).unwrap_or(Moment::MAX);
-        StatCache::new(&self.rows, now(&self.file).saturating_sub(margin))
+    pub(super) fn rows(&self) -> ScanCache<'_> {
+        let margin = UnixNanos::try_from(self.margin.as_nanos()).unwrap_or(UnixNanos::MAX);
+        ScanCache::new(&self.rows, now(&self.file).saturating_sub(margin))
     }
 }
 
 /// What was known before a scan, and what the scan adds to it.
 #[derive(Default)]
-pub(super) struct StatCache<'b> {
+pub(super) struct ScanCache<'b> {
     /// The rows of each folder, still encoded, by its path.
     known: HashMap<&'b [u8], &'b [u8]>,
     changed: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
     /// Since when nothing may have happened to a file that is remembered.
-    before: Moment,
+    before: UnixNanos,
 }
 
 /// The bytes of a stored cache; none where there is none to be believed.
@@ -135,27 +135,28 @@ pub(super) fn write(file: &Path, bytes: &[u8]) {
 
 /// The time by the clock of the file system that the cache lies on, which is most likely that of
 /// the contexts as well.
-pub(super) fn now(file: &Path) -> Moment {
+pub(super) fn now(file: &Path) -> UnixNanos {
     // A file without a name leaves no trace.
     let probe =
         tempfile::tempfile_in(folder_of(file)).and_then(|probe| probe.metadata()?.modified());
-    moment_of(probe.unwrap_or_else(|_| SystemTime::now()))
+    unix_nanos(probe.unwrap_or_else(|_| SystemTime::now()))
 }
 
 fn folder_of(file: &Path) -> &Path {
     file.parent().unwrap_or(Path::new("."))
 }
 
-impl<'b> StatCache<'b> {
+impl<'b> ScanCache<'b> {
     /// What the bytes of a cache say, for a scan that remembers what is older than `before`.
-    fn new(bytes: &'b [u8], before: Moment) -> Self {
-        let folders: Vec<(Bytes<'b>, Bytes<'b>)> = postcard::from_bytes(bytes).unwrap_or_default();
+    fn new(bytes: &'b [u8], before: UnixNanos) -> Self {
+        let folders: Vec<(RawBytes<'b>, RawBytes<'b>)> =
+            postcard::from_bytes(bytes).unwrap_or_default();
         let known = folders.into_iter().map(|(path, rows)| (path.0, rows.0)).collect();
         Self { known, changed: Mutex::default(), before }
     }
 
     /// The rows of a folder, sorted by name.
-    pub(super) fn rows(&self, folder: &Path) -> Vec<Row<'b>> {
+    pub(super) fn rows(&self, folder: &Path) -> Vec<CacheRow<'b>> {
         let bytes = self.known.get(folder.as_os_str().as_encoded_bytes());
         bytes.and_then(|bytes| postcard::from_bytes(bytes).ok()).unwrap_or_default()
     }
@@ -167,7 +168,7 @@ impl<'b> StatCache<'b> {
     }
 
     /// Takes in the rows of a folder, sorted by name, where they are not what they were.
-    pub(super) fn put(&self, folder: &Path, rows: &[Row<'_>]) {
+    pub(super) fn put(&self, folder: &Path, rows: &[CacheRow<'_>]) {
         let Ok(bytes) = postcard::to_stdvec(rows) else { return };
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         changed.insert(folder.to_owned(), bytes);
@@ -185,9 +186,10 @@ impl<'b> StatCache<'b> {
             !changed.contains_key(path) && fs::symlink_metadata(path).is_ok()
         };
         let kept = self.known.iter().filter(|(path, _)| is_kept(path));
-        let kept = kept.map(|(path, rows)| (Bytes(path), Bytes(rows)));
+        let kept = kept.map(|(path, rows)| (RawBytes(path), RawBytes(rows)));
         let new = changed.iter().filter(|(_, rows)| rows.len() > 1);
-        let new = new.map(|(path, rows)| (Bytes(path.as_os_str().as_encoded_bytes()), Bytes(rows)));
+        let new =
+            new.map(|(path, rows)| (RawBytes(path.as_os_str().as_encoded_bytes()), RawBytes(rows)));
         let folders: Vec<_> = kept.chain(new).collect();
         if let Ok(bytes) = postcard::to_stdvec(&folders) {
             write(file, &bytes);
@@ -195,11 +197,11 @@ impl<'b> StatCache<'b> {
     }
 }
 
-/// Bytes that are read in place and written in one go.
+/// RawBytes that are read in place and written in one go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-struct Bytes<'b>(&'b [u8]);
+struct RawBytes<'b>(&'b [u8]);
 
-impl Serialize for Bytes<'_> {
+impl Serialize for RawBytes<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(self.0)
     }

@@ -50,12 +50,12 @@ impl World {
         self.dir.path().join("cache/stat-cache")
     }
 
-    fn open(&self) -> Cache {
-        Cache::without_margin(&self.dir.path().join("cache"))
+    fn open(&self) -> StatCache {
+        StatCache::without_margin(&self.dir.path().join("cache"))
     }
 
-    fn wanted(&self, roots: &[&str]) -> Vec<Wanted> {
-        roots.iter().map(|root| Wanted { root: self.path(root), dockerfile: None }).collect()
+    fn wanted(&self, roots: &[&str]) -> Vec<ScanRequest> {
+        roots.iter().map(|root| ScanRequest { root: self.path(root), dockerfile: None }).collect()
     }
 
     fn scan_by<D: Dir>(&self, roots: &[&str]) -> Vec<Arc<Tree>> {
@@ -198,7 +198,7 @@ fn a_damaged_cache_is_as_good_as_none() {
 fn without_a_place_for_the_cache_all_is_found_as_well() {
     let world = World::new(&[("a", "1")]);
     fs::write(world.dir.path().join("file"), "").unwrap();
-    let nowhere = Cache::read(&world.dir.path().join("file"));
+    let nowhere = StatCache::read(&world.dir.path().join("file"));
     let tree = scan_all(&world.wanted(&["."]), Some(nowhere)).unwrap().remove(0);
     assert_eq!(tree.files(), 1);
 }
@@ -219,7 +219,7 @@ fn contexts_that_share_folders_each_get_what_is_theirs() {
     let roots = [".", "services/api", "services/web", "services/web/x", "lib", "services"];
     let mut wanted = world.wanted(&roots);
     let dockerfile = Some(world.path("docker/Web.Dockerfile"));
-    wanted.push(Wanted { root: world.path("."), dockerfile: dockerfile.clone() });
+    wanted.push(ScanRequest { root: world.path("."), dockerfile: dockerfile.clone() });
     let one_by_one: Vec<Tree> =
         wanted.iter().map(|w| scan(&w.root, w.dockerfile.as_deref()).unwrap()).collect();
     for cached in [false, true, true] {
@@ -259,12 +259,12 @@ fn a_time_to_come_is_not_believed() {
 #[test]
 fn a_file_that_was_written_lately_is_not_remembered() {
     let world = World::new(&[("a", "1")]);
-    let real = || Cache::read(&world.dir.path().join("cache"));
+    let real = || StatCache::read(&world.dir.path().join("cache"));
     scan_all(&world.wanted(&["."]), Some(real())).unwrap();
     assert!(!world.cache().exists(), "it may still be written to");
     world.scan(&["."]);
     assert!(world.cache().exists());
-    let now = stat::moment_of(SystemTime::now());
+    let now = stat::unix_nanos(SystemTime::now());
     let at = |time| stat::Stat { size: 1, mtime: time, ctime: time, inode: 1, mode: 0 };
     let cache = real();
     let rows = cache.rows();

@@ -5,26 +5,26 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::listing::{DIR, FILES, PRESENT, Stamp, digest_of_folder, digest_of_tree, stamp};
-use super::tree::{Entry, RelPath, Tree};
+use super::listing::{DIR, EntryStamp, FILES, PRESENT, digest_of_folder, digest_of_tree, stamp};
+use super::tree::{RelPath, Tree, TreeEntry};
 use crate::base::digest::Digest;
 
 /// Every path of a context and what of it counts: enough to tell another context from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileList {
     /// Sorted by path.
-    entries: Vec<Listed>,
+    entries: Vec<ListedPath>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Listed {
+struct ListedPath {
     path: RelPath,
     kind: u8,
     value: Vec<u8>,
 }
 
-impl Listed {
-    fn stamp(&self) -> Stamp<'_> {
+impl ListedPath {
+    fn stamp(&self) -> EntryStamp<'_> {
         (self.path.as_bytes(), self.kind, &self.value)
     }
 
@@ -42,20 +42,20 @@ impl FileList {
     /// The files of a tree. `dockerfile` is the path of one whose content is an input of its own, as
     /// it is of [`Tree::digest_without`]: that it is there is all that counts.
     pub fn of(tree: &Tree, dockerfile: &[u8]) -> Self {
-        let listed = |entry: &Entry| {
+        let listed = |entry: &TreeEntry| {
             let path = entry.path.as_bytes();
             Self::listed(stamp(path, &entry.kind, path == dockerfile))
         };
         Self { entries: tree.entries().iter().filter_map(listed).collect() }
     }
 
-    fn listed((path, kind, value): Stamp<'_>) -> Option<Listed> {
-        Some(Listed { path: RelPath::new(path)?, kind, value: value.to_vec() })
+    fn listed((path, kind, value): EntryStamp<'_>) -> Option<ListedPath> {
+        Some(ListedPath { path: RelPath::new(path)?, kind, value: value.to_vec() })
     }
 
     /// The digest of the context: what [`Tree::digest_without`] said of it.
     pub fn digest(&self) -> Digest {
-        let mut folders: BTreeMap<&[u8], Vec<Stamp<'_>>> = BTreeMap::new();
+        let mut folders: BTreeMap<&[u8], Vec<EntryStamp<'_>>> = BTreeMap::new();
         for entry in &self.entries {
             let (path, kind, value) = entry.stamp();
             let slash = path.iter().rposition(|byte| *byte == b'/');
@@ -70,18 +70,18 @@ impl FileList {
 
     /// The list as bytes.
     pub(super) fn encode(&self) -> Option<Vec<u8>> {
-        let stamps: Vec<Stamp<'_>> = self.entries.iter().map(Listed::stamp).collect();
+        let stamps: Vec<EntryStamp<'_>> = self.entries.iter().map(ListedPath::stamp).collect();
         postcard::to_stdvec(&stamps).ok()
     }
 
     /// The list that was made into these bytes. `None` where they are none.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let stamps: Vec<Stamp<'_>> = postcard::from_bytes(bytes).ok()?;
+        let stamps: Vec<EntryStamp<'_>> = postcard::from_bytes(bytes).ok()?;
         let entries = stamps.into_iter().map(Self::listed).collect::<Option<_>>()?;
         Some(Self { entries })
     }
 
-    fn get(&self, path: &[u8]) -> Option<&Listed> {
+    fn get(&self, path: &[u8]) -> Option<&ListedPath> {
         let found = self.entries.binary_search_by(|entry| entry.path.as_bytes().cmp(path));
         found.ok().map(|index| &self.entries[index])
     }
@@ -145,10 +145,10 @@ pub fn changes(old: &FileList, new: &FileList) -> Vec<FileChange> {
 fn differences(
     old: &FileList,
     new: &FileList,
-    counts: &dyn Fn(&FileList, &Listed) -> bool,
+    counts: &dyn Fn(&FileList, &ListedPath) -> bool,
 ) -> Vec<FileChange> {
     let mut found = Vec::new();
-    let mut tell = |entry: &Listed, change| {
+    let mut tell = |entry: &ListedPath, change| {
         let slash = if entry.is_dir() { "/" } else { "" };
         let told = FileChange { path: format!("{}{slash}", entry.path), change };
         found.push((entry.path.as_bytes().to_vec(), told));
@@ -170,7 +170,7 @@ fn differences(
     found.into_iter().map(|(_, change)| change).collect()
 }
 
-fn differs(was: &Listed, is: &Listed) -> bool {
+fn differs(was: &ListedPath, is: &ListedPath) -> bool {
     let unknown = [was, is].iter().any(|entry| entry.kind == PRESENT);
     !(unknown && was.is_file() && is.is_file()) && was.stamp() != is.stamp()
 }
@@ -204,12 +204,12 @@ mod tests {
             }
             entries.insert(path.to_owned(), (kind, value));
         }
-        let listed = |(path, (kind, value)): (String, (u8, Vec<u8>))| Listed {
+        let listed = |(path, (kind, value)): (String, (u8, Vec<u8>))| ListedPath {
             path: RelPath::new(path).unwrap(),
             kind,
             value,
         };
-        let mut entries: Vec<Listed> = entries.into_iter().map(listed).collect();
+        let mut entries: Vec<ListedPath> = entries.into_iter().map(listed).collect();
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         FileList { entries }
     }
@@ -307,9 +307,9 @@ mod tests {
     }
 
     fn listed(tree: &BTreeMap<String, (u8, Vec<u8>)>) -> FileList {
-        let mut entries: Vec<Listed> = tree
+        let mut entries: Vec<ListedPath> = tree
             .iter()
-            .map(|(path, (kind, value))| Listed {
+            .map(|(path, (kind, value))| ListedPath {
                 path: RelPath::new(path.as_str()).unwrap(),
                 kind: *kind,
                 value: value.clone(),
@@ -321,8 +321,8 @@ mod tests {
 
     /// The paths in which nothing lies: files, links and empty folders, which end in `/`.
     fn leaves(list: &FileList) -> BTreeMap<String, (u8, Vec<u8>)> {
-        let leaf = |entry: &&Listed| !entry.is_dir() || list.is_empty(&entry.path);
-        let told = |entry: &Listed| {
+        let leaf = |entry: &&ListedPath| !entry.is_dir() || list.is_empty(&entry.path);
+        let told = |entry: &ListedPath| {
             let slash = if entry.is_dir() { "/" } else { "" };
             (format!("{}{slash}", entry.path), (entry.kind, entry.value.clone()))
         };

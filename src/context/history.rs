@@ -28,7 +28,7 @@ pub struct History {
 
 /// A context whose list is to be kept.
 #[derive(Debug, Clone, Copy)]
-pub struct Kept<'t> {
+pub struct BuiltContext<'t> {
     /// Its digest, such as the lockfile has it.
     pub digest: Digest,
     /// Its files.
@@ -56,7 +56,7 @@ impl History {
     }
 
     /// Keeps the lists of these contexts, but for those that are here.
-    pub fn keep<'t>(&self, contexts: impl IntoIterator<Item = Kept<'t>>) {
+    pub fn keep<'t>(&self, contexts: impl IntoIterator<Item = BuiltContext<'t>>) {
         let mut contexts = contexts.into_iter().peekable();
         if contexts.peek().is_none() {
             return;
@@ -69,7 +69,7 @@ impl History {
         if missing.peek().is_none() || work_folder(&self.work).is_err() {
             return;
         }
-        for Kept { digest, tree, dockerfile } in missing {
+        for BuiltContext { digest, tree, dockerfile } in missing {
             let Some(bytes) = FileList::of(tree, dockerfile).encode() else { continue };
             if cache_file::write(&self.path(digest), KIND, &bytes).is_err() {
                 return;
@@ -123,9 +123,9 @@ mod tests {
         scan(&root, None).unwrap()
     }
 
-    fn kept(tree: &Tree) -> Kept<'_> {
+    fn kept(tree: &Tree) -> BuiltContext<'_> {
         let dockerfile = b"Dockerfile";
-        Kept { digest: tree.digest_without(dockerfile), tree, dockerfile }
+        BuiltContext { digest: tree.digest_without(dockerfile), tree, dockerfile }
     }
 
     #[test]

@@ -11,15 +11,15 @@ use super::pattern::{Matcher, clean};
 /// The patterns of one `.dockerignore`.
 ///
 /// ```
-/// use imgplan::context::ignore::Ignore;
+/// use imgplan::context::ignore::IgnorePatterns;
 ///
-/// let ignore = Ignore::parse("*\n!src\nsrc/**/*.md\n").unwrap();
+/// let ignore = IgnorePatterns::parse("*\n!src\nsrc/**/*.md\n").unwrap();
 /// assert!(ignore.verdict("README.md").ignored);
 /// assert!(!ignore.verdict("src/a/main.rs").ignored);
 /// assert_eq!(ignore.verdict("src/a/b.md").line, Some(3));
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct Ignore {
+pub struct IgnorePatterns {
     rules: Vec<Rule>,
     /// Whether the folders that an exception may concern can be told from its text alone.
     plain_exceptions: bool,
@@ -38,7 +38,7 @@ struct Rule {
 
 /// What a `.dockerignore` says of a path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct PathMatch {
     /// Whether the path stays out of the context.
     pub ignored: bool,
     /// The line of the pattern that decided, counted from 1; `None` where no pattern matched.
@@ -62,15 +62,15 @@ pub struct IgnoreError {
 /// Which patterns matched a folder, handed down to what is below it; nothing where none did. Most
 /// folders share it with the one that holds them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Matched(Option<Arc<[bool]>>);
+pub(super) struct ParentMatches(Option<Arc<[bool]>>);
 
-impl Matched {
+impl ParentMatches {
     fn has(&self, index: usize) -> bool {
         self.0.as_ref().is_some_and(|all| all[index])
     }
 }
 
-impl Ignore {
+impl IgnorePatterns {
     /// Reads the text of a `.dockerignore`, or says which lines are no patterns.
     pub fn parse(text: &str) -> Result<Self, Vec<IgnoreError>> {
         let mut rules = Vec::new();
@@ -101,8 +101,8 @@ impl Ignore {
     }
 
     /// What becomes of a path, given relative to the context and separated by `/`.
-    pub fn verdict(&self, path: &str) -> Verdict {
-        let mut matched = Matched::default();
+    pub fn verdict(&self, path: &str) -> PathMatch {
+        let mut matched = ParentMatches::default();
         for (end, _) in path.match_indices('/') {
             let folder = &path[..end];
             let (verdict, of_folder) = self.of_folder(folder, &matched);
@@ -122,12 +122,16 @@ impl Ignore {
 
     /// The verdict on a path that has nothing below it, given which patterns matched the folder that
     /// holds it.
-    pub(super) fn of_file(&self, path: &str, parent: &Matched) -> Verdict {
+    pub(super) fn of_file(&self, path: &str, parent: &ParentMatches) -> PathMatch {
         self.decide(path, parent, |_| ())
     }
 
     /// The verdict on a folder, and which patterns matched it.
-    pub(super) fn of_folder(&self, path: &str, parent: &Matched) -> (Verdict, Matched) {
+    pub(super) fn of_folder(
+        &self,
+        path: &str,
+        parent: &ParentMatches,
+    ) -> (PathMatch, ParentMatches) {
         let mut matched = parent.clone();
         let verdict = self.decide(path, parent, |index| {
             if !matched.has(index) {
@@ -139,15 +143,20 @@ impl Ignore {
     }
 
     /// Goes through the rules and tells of each that matches.
-    fn decide(&self, path: &str, parent: &Matched, mut matches: impl FnMut(usize)) -> Verdict {
-        let mut verdict = Verdict::default();
+    fn decide(
+        &self,
+        path: &str,
+        parent: &ParentMatches,
+        mut matches: impl FnMut(usize),
+    ) -> PathMatch {
+        let mut verdict = PathMatch::default();
         for (index, rule) in self.rules.iter().enumerate() {
             // As in moby, a pattern is only asked where its answer could change something, and is
             // taken to have matched nothing where it is not asked: this decides what is below.
             let asked = rule.exception == verdict.ignored;
             if parent.has(index) || (asked && rule.matcher.matches(path)) {
                 matches(index);
-                verdict = Verdict { ignored: !rule.exception, line: Some(rule.line) };
+                verdict = PathMatch { ignored: !rule.exception, line: Some(rule.line) };
             }
         }
         verdict

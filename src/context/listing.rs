@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::names::Names;
+use super::names::FolderNames;
 use super::path::RelPath;
 use crate::base::digest::{Digest, FieldHasher};
 
@@ -33,26 +33,26 @@ pub enum EntryKind {
 /// What lies in a folder: the names, sorted, and what is known of each. Contexts that share the
 /// folder share it.
 #[derive(Debug)]
-pub(super) struct Listing {
-    pub(super) names: Names,
+pub(super) struct FolderListing {
+    pub(super) names: FolderNames,
     /// What each name is; `None` where nobody wanted to know.
     pub(super) kinds: Vec<Option<EntryKind>>,
 }
 
 /// A folder as one context sends it.
 #[derive(Debug, Clone)]
-pub(super) struct Folder {
+pub(super) struct ContextFolder {
     /// Where it is; `None` for the root.
     pub(super) path: Option<RelPath>,
-    pub(super) listing: Arc<Listing>,
+    pub(super) listing: Arc<FolderListing>,
     /// The names that are sent, by their places in the listing, in order.
     pub(super) kept: Vec<u32>,
     /// The digest of what is sent of it.
     pub(super) digest: Digest,
 }
 
-impl Folder {
-    pub(super) fn new(path: Option<RelPath>, listing: Arc<Listing>, kept: Vec<u32>) -> Self {
+impl ContextFolder {
+    pub(super) fn new(path: Option<RelPath>, listing: Arc<FolderListing>, kept: Vec<u32>) -> Self {
         let mut folder = Self { path, listing, kept, digest: Digest::from_bytes([0; 32]) };
         folder.digest = folder.digest_without(None);
         folder
@@ -60,7 +60,7 @@ impl Folder {
 
     /// What is sent of it: each name, and what it is.
     pub(super) fn items(&self) -> impl Iterator<Item = (&[u8], &EntryKind)> {
-        let Listing { names, kinds } = &*self.listing;
+        let FolderListing { names, kinds } = &*self.listing;
         self.kept.iter().filter_map(|&index| {
             let index = index as usize;
             Some((names.name(index), kinds[index].as_ref()?))
@@ -92,9 +92,9 @@ impl Folder {
 }
 
 /// What of a path counts: its name, a letter for its kind, and its content's digest or its target.
-pub(super) type Stamp<'e> = (&'e [u8], u8, &'e [u8]);
+pub(super) type EntryStamp<'e> = (&'e [u8], u8, &'e [u8]);
 
-/// The letter of a folder in a [`Stamp`].
+/// The letter of a folder in a [`EntryStamp`].
 pub(super) const DIR: u8 = b'd';
 
 /// The letter of a file whose content does not count.
@@ -104,7 +104,7 @@ pub(super) const PRESENT: u8 = b'-';
 pub(super) const FILES: [u8; 2] = [b'f', b'x'];
 
 /// What of an entry counts; where `present`, of a file only that it is there.
-pub(super) fn stamp<'e>(name: &'e [u8], kind: &'e EntryKind, present: bool) -> Stamp<'e> {
+pub(super) fn stamp<'e>(name: &'e [u8], kind: &'e EntryKind, present: bool) -> EntryStamp<'e> {
     match kind {
         EntryKind::File { .. } if present => (name, PRESENT, b""),
         EntryKind::File { executable, digest, .. } => {
@@ -116,7 +116,7 @@ pub(super) fn stamp<'e>(name: &'e [u8], kind: &'e EntryKind, present: bool) -> S
 }
 
 /// The digest of a folder, from what counts of each name in it, sorted.
-pub(super) fn digest_of_folder<'e>(stamps: impl Iterator<Item = Stamp<'e>>) -> Digest {
+pub(super) fn digest_of_folder<'e>(stamps: impl Iterator<Item = EntryStamp<'e>>) -> Digest {
     let mut hasher = FieldHasher::new("folder");
     for (name, kind, value) in stamps {
         hasher.field(name).field(&[kind]).field(value);

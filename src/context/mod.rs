@@ -29,9 +29,9 @@ mod pattern;
 mod placement;
 mod rules;
 mod scan;
-mod source;
 mod stat;
 mod tree;
+mod tree_reader;
 mod walk;
 
 #[cfg(test)]
@@ -43,15 +43,15 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use self::cache::Cache;
+pub use self::cache::StatCache;
 pub use self::changes::{ChangeKind, FileChange, FileList, changes};
 pub use self::error::{PackError, ScanError, ScanProblem};
-pub use self::history::{History, Kept};
+pub use self::history::{BuiltContext, History};
 pub use self::pack::Spool;
 pub use self::placement::{PlacedFile, Placement};
-pub use self::rules::{Rules, Why};
-pub use self::scan::Wanted;
-pub use self::tree::{Entry, EntryKind, RelPath, Tree};
+pub use self::rules::{Explanation, IgnoreRules};
+pub use self::scan::ScanRequest;
+pub use self::tree::{EntryKind, RelPath, Tree, TreeEntry};
 
 /// Reads a context: every path that Docker would send, and the digest of every file.
 ///
@@ -60,7 +60,7 @@ pub use self::tree::{Entry, EntryKind, RelPath, Tree};
 /// followed. Files of imgplan itself (`.imgplan/`, `imgplan.lock`) are left out wherever they
 /// are, and no `!` brings them back: they change with every run.
 pub fn scan(root: &Path, dockerfile: Option<&Path>) -> Result<Tree, ScanError> {
-    let wanted = Wanted { root: root.to_owned(), dockerfile: dockerfile.map(Path::to_owned) };
+    let wanted = ScanRequest { root: root.to_owned(), dockerfile: dockerfile.map(Path::to_owned) };
     let mut trees = scan_all(&[wanted], None).map_err(|mut errors| errors.remove(0))?;
     Ok(Arc::unwrap_or_clone(trees.remove(0)))
 }
@@ -71,13 +71,16 @@ pub fn scan(root: &Path, dockerfile: Option<&Path>) -> Result<Tree, ScanError> {
 /// What has not changed since the `cache` was written is not read. It is written anew where something
 /// changed. It only ever saves time: one that is missing or
 /// damaged is as good as none, and one that cannot be written is done without.
-pub fn scan_all(wanted: &[Wanted], cache: Option<Cache>) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
+pub fn scan_all(
+    wanted: &[ScanRequest],
+    cache: Option<StatCache>,
+) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
     scan::scan_all(wanted, cache)
 }
 
 /// The rules that a context follows, without a look at what is in it.
-pub fn rules(root: &Path, dockerfile: Option<&Path>) -> Result<Rules, ScanError> {
-    Rules::find(root, dockerfile, &rules::Parsed::default())
+pub fn rules(root: &Path, dockerfile: Option<&Path>) -> Result<IgnoreRules, ScanError> {
+    IgnoreRules::find(root, dockerfile, &rules::RulesCache::default())
         .map_err(|all| ScanError::new(root, all))
 }
 

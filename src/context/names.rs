@@ -16,25 +16,25 @@ pub(super) enum ItemKind {
 
 /// The names in a folder, in one run of bytes.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct FolderNames {
     bytes: Vec<u8>,
-    all: Vec<Name>,
+    all: Vec<NameRange>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Name {
+struct NameRange {
     start: u32,
     end: u32,
     kind: ItemKind,
 }
 
-impl Names {
+impl FolderNames {
     /// Adds a name. What does not fit into 4 GB is no folder that anyone sends.
     pub(super) fn push(&mut self, name: &[u8], kind: ItemKind) {
         let start = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         self.bytes.extend_from_slice(name);
         let end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        self.all.push(Name { start, end, kind });
+        self.all.push(NameRange { start, end, kind });
     }
 
     /// Sorts by the bytes of the names.
@@ -65,6 +65,6 @@ impl Names {
     }
 }
 
-fn slice(bytes: &[u8], name: Name) -> &[u8] {
+fn slice(bytes: &[u8], name: NameRange) -> &[u8] {
     &bytes[name.start as usize..name.end as usize]
 }

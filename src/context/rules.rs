@@ -10,22 +10,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use miette::NamedSource;
 
 use super::error::{ScanProblem, unreadable};
-use super::ignore::{Ignore, IgnoreError};
+use super::ignore::{IgnoreError, IgnorePatterns};
 use super::tree::RelPath;
 use crate::base::file::TEMPORARY;
 
 /// The rules that a context follows.
 #[derive(Debug, Clone, Default)]
-pub struct Rules {
+pub struct IgnoreRules {
     /// The rules; none where there is no file that gives some.
-    pub ignore: Arc<Ignore>,
+    pub ignore: Arc<IgnorePatterns>,
     /// The `.dockerignore` that gave them.
     pub file: Option<PathBuf>,
 }
 
-/// Why a path of a context is sent or is not.
+/// Explanation a path of a context is sent or is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why<'r> {
+pub enum Explanation<'r> {
     /// It belongs to imgplan itself, or lies in what does: it is never sent.
     Own,
     /// The last pattern that matches it, or a folder above it, decides.
@@ -41,7 +41,7 @@ pub enum Why<'r> {
     NoPattern,
 }
 
-impl Why<'_> {
+impl Explanation<'_> {
     /// Whether the path is sent.
     pub fn sent(&self) -> bool {
         !matches!(self, Self::Own | Self::Pattern { ignored: true, .. })
@@ -51,26 +51,26 @@ impl Why<'_> {
 /// Texts that were parsed: the contexts of one repository tend to have the same rules, and it takes
 /// longer to make a matcher than to ask it about a small context.
 #[derive(Default)]
-pub(super) struct Parsed(Mutex<HashMap<String, Arc<Ignore>>>);
+pub(super) struct RulesCache(Mutex<HashMap<String, Arc<IgnorePatterns>>>);
 
-impl Parsed {
-    fn parse(&self, text: &str) -> Result<Arc<Ignore>, Vec<IgnoreError>> {
+impl RulesCache {
+    fn parse(&self, text: &str) -> Result<Arc<IgnorePatterns>, Vec<IgnoreError>> {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lock().get(text) {
             return Ok(Arc::clone(known));
         }
-        let ignore = Arc::new(Ignore::parse(text)?);
+        let ignore = Arc::new(IgnorePatterns::parse(text)?);
         lock().insert(text.to_owned(), Arc::clone(&ignore));
         Ok(ignore)
     }
 }
 
-impl Rules {
+impl IgnoreRules {
     /// The rules of the first `.dockerignore` there is: the Dockerfile's own, then the context's.
     pub(super) fn find(
         root: &Path,
         dockerfile: Option<&Path>,
-        parsed: &Parsed,
+        parsed: &RulesCache,
     ) -> Result<Self, Vec<ScanProblem>> {
         let own = dockerfile.map(|path| {
             let mut name = OsString::from(path);
@@ -94,8 +94,8 @@ impl Rules {
         Ok(Self::default())
     }
 
-    /// Why a path is sent or is not, whether or not it is there; `is_dir` where it is.
-    pub fn why(&self, path: &RelPath, is_dir: Option<bool>) -> Why<'_> {
+    /// Explanation a path is sent or is not, whether or not it is there; `is_dir` where it is.
+    pub fn why(&self, path: &RelPath, is_dir: Option<bool>) -> Explanation<'_> {
         let mut parts = path.as_bytes().rsplit(|byte| *byte == b'/');
         let last = parts.next().unwrap_or_default();
         let own = match is_dir {
@@ -103,12 +103,14 @@ impl Rules {
             None => is_own(last, true) || is_own(last, false),
         };
         if own || parts.any(|part| is_own(part, true)) {
-            return Why::Own;
+            return Explanation::Own;
         }
         let verdict = self.ignore.verdict(&path.lossy());
         match verdict.line.and_then(|line| Some((line, self.ignore.pattern(line)?))) {
-            Some((line, pattern)) => Why::Pattern { ignored: verdict.ignored, line, pattern },
-            None => Why::NoPattern,
+            Some((line, pattern)) => {
+                Explanation::Pattern { ignored: verdict.ignored, line, pattern }
+            }
+            None => Explanation::NoPattern,
         }
     }
 

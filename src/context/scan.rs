@@ -9,18 +9,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::cache::{Cache, StatCache};
+use super::cache::{ScanCache, StatCache};
 use super::dir::{Dir, NativeDir};
 use super::error::{ScanError, ScanProblem, unreadable};
-use super::listing::Folder;
+use super::listing::ContextFolder;
 use super::path::RelPath;
-use super::rules::{Parsed, Rules};
+use super::rules::{IgnoreRules, RulesCache};
 use super::tree::Tree;
-use super::walk::{Found, View, walk};
+use super::walk::{PreparedContext, WalkResult, walk};
 
 /// A context that somebody wants to know.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Wanted {
+pub struct ScanRequest {
     /// The folder.
     pub root: PathBuf,
     /// The full path of the Dockerfile, which may have a `.dockerignore` of its own.
@@ -29,22 +29,22 @@ pub struct Wanted {
 
 /// See [`scan_all`](super::scan_all).
 pub(super) fn scan_all(
-    wanted: &[Wanted],
-    cache: Option<Cache>,
+    wanted: &[ScanRequest],
+    cache: Option<StatCache>,
 ) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
     scan_with::<NativeDir>(wanted, cache)
 }
 
 /// The same, by a given way to read folders.
 pub(super) fn scan_with<D: Dir>(
-    wanted: &[Wanted],
-    cache: Option<Cache>,
+    wanted: &[ScanRequest],
+    cache: Option<StatCache>,
 ) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
-    let common = Common::default();
-    let prepared: Vec<Result<View, ScanError>> =
+    let common = SharedLookups::default();
+    let prepared: Vec<Result<PreparedContext, ScanError>> =
         wanted.par_iter().map(|wanted| prepare(wanted, &common)).collect();
-    let known = cache.as_ref().map_or_else(StatCache::default, Cache::rows);
-    let (mut views, mut errors) = (Vec::<View>::new(), Vec::new());
+    let known = cache.as_ref().map_or_else(ScanCache::default, StatCache::rows);
+    let (mut views, mut errors) = (Vec::<PreparedContext>::new(), Vec::new());
     // Contexts with one root and one set of rules are one.
     let mut index_of: HashMap<(OsString, Option<OsString>), usize> = HashMap::new();
     let mut places = Vec::with_capacity(wanted.len());
@@ -62,7 +62,7 @@ pub(super) fn scan_with<D: Dir>(
         }
     }
     let found = walk::<D>(&views, &known);
-    let pairs: Vec<(View, Found)> = views.into_iter().zip(found).collect();
+    let pairs: Vec<(PreparedContext, WalkResult)> = views.into_iter().zip(found).collect();
     let trees: Vec<Result<Arc<Tree>, ScanError>> =
         pairs.into_par_iter().map(|(view, found)| tree(view, found)).collect();
     if let Some(cache) = &cache {
@@ -83,13 +83,13 @@ pub(super) fn scan_with<D: Dir>(
 
 /// What contexts have in common, looked up once.
 #[derive(Default)]
-struct Common {
-    rules: Parsed,
+struct SharedLookups {
+    rules: RulesCache,
     /// Folders without links, by their paths as they were given.
     folders: Mutex<HashMap<PathBuf, PathBuf>>,
 }
 
-impl Common {
+impl SharedLookups {
     /// A folder's path without links. Most contexts lie beside others: the way to them is known.
     fn real(&self, folder: &Path) -> io::Result<PathBuf> {
         let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
@@ -110,7 +110,7 @@ impl Common {
 }
 
 /// Finds a context's folder and its rules.
-fn prepare(wanted: &Wanted, common: &Common) -> Result<View, ScanError> {
+fn prepare(wanted: &ScanRequest, common: &SharedLookups) -> Result<PreparedContext, ScanError> {
     let root = &wanted.root;
     let fail = |problem| ScanError::new(root, vec![problem]);
     let unresolved = |error| fail(unreadable("resolve", root.clone(), error));
@@ -125,12 +125,12 @@ fn prepare(wanted: &Wanted, common: &Common) -> Result<View, ScanError> {
         }
         Err(error) => return Err(fail(unreadable("read", root.clone(), error))),
     };
-    let rules = Rules::find(root, wanted.dockerfile.as_deref(), &common.rules)
+    let rules = IgnoreRules::find(root, wanted.dockerfile.as_deref(), &common.rules)
         .map_err(|problems| ScanError::new(root, problems))?;
-    Ok(View { shown: root.clone(), root: real, rules })
+    Ok(PreparedContext { shown: root.clone(), root: real, rules })
 }
 
-fn tree(view: View, found: Found) -> Result<Arc<Tree>, ScanError> {
+fn tree(view: PreparedContext, found: WalkResult) -> Result<Arc<Tree>, ScanError> {
     if !found.problems.is_empty() {
         return Err(ScanError::new(&view.shown, found.problems));
     }
@@ -142,13 +142,13 @@ fn tree(view: View, found: Found) -> Result<Arc<Tree>, ScanError> {
 }
 
 /// What is kept keeps the ignored folders above it.
-fn keep_above(folders: &mut [Folder]) {
+fn keep_above(folders: &mut [ContextFolder]) {
     // What lies deeper comes first: a folder that something is kept in is then kept itself.
     folders.sort_unstable_by(|a, b| b.path.cmp(&a.path));
     let places: HashMap<Option<RelPath>, usize> =
         folders.iter().enumerate().map(|(place, folder)| (folder.path.clone(), place)).collect();
     for index in 0..folders.len() {
-        let Folder { path: Some(path), kept, .. } = &folders[index] else { continue };
+        let ContextFolder { path: Some(path), kept, .. } = &folders[index] else { continue };
         if kept.is_empty() {
             continue;
         }

@@ -4,9 +4,9 @@
 use std::fs::Metadata;
 
 /// A moment, in nanoseconds since 1970, as file systems note it.
-pub(super) type Moment = i64;
+pub(super) type UnixNanos = i64;
 
-const SECOND: Moment = 1_000_000_000;
+const SECOND: UnixNanos = 1_000_000_000;
 
 /// What is compared to tell whether a file is still the one that was read. A field that the system
 /// does not have is zero.
@@ -15,9 +15,9 @@ pub(super) struct Stat {
     /// Bytes.
     pub(super) size: u64,
     /// When the content changed.
-    pub(super) mtime: Moment,
+    pub(super) mtime: UnixNanos,
     /// When anything about the file changed; unlike `mtime`, nobody can set it.
-    pub(super) ctime: Moment,
+    pub(super) ctime: UnixNanos,
     /// Which file of its file system it is.
     pub(super) inode: u64,
     /// Kind and permissions, as Unix has them.
@@ -45,7 +45,7 @@ impl Stat {
     }
 
     /// Whether nothing happened to the file since `before`.
-    pub(super) fn is_older_than(&self, before: Moment) -> bool {
+    pub(super) fn is_older_than(&self, before: UnixNanos) -> bool {
         self.mtime < before && self.ctime < before
     }
 
@@ -64,13 +64,13 @@ impl Stat {
 
     #[cfg(not(unix))]
     pub(super) fn of(meta: &Metadata) -> Self {
-        let mtime = meta.modified().map_or(0, moment_of);
+        let mtime = meta.modified().map_or(0, unix_nanos);
         Self { size: meta.len(), mtime, ctime: 0, inode: 0, mode: 0 }
     }
 }
 
 /// The moment of a time of the system's clock.
-pub(super) fn moment_of(time: std::time::SystemTime) -> Moment {
+pub(super) fn unix_nanos(time: std::time::SystemTime) -> UnixNanos {
     let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Moment::try_from(since.as_nanos()).unwrap_or(Moment::MAX)
+    UnixNanos::try_from(since.as_nanos()).unwrap_or(UnixNanos::MAX)
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::dir::portable::PortableDir;
-use super::ignore::Ignore;
+use super::ignore::IgnorePatterns;
 use super::*;
 
 /// A folder with these files, each holding its own name; `x/` is an empty folder.
@@ -30,7 +30,7 @@ fn folder(paths: &[&str]) -> TempDir {
 /// By both ways to read folders, which must find the same.
 fn tree(dir: &TempDir) -> Tree {
     let tree = scan(dir.path(), None).unwrap();
-    let wanted = Wanted { root: dir.path().to_owned(), dockerfile: None };
+    let wanted = ScanRequest { root: dir.path().to_owned(), dockerfile: None };
     let portable = scan::scan_with::<PortableDir>(&[wanted], None).unwrap();
     assert_eq!(portable[0].entries(), tree.entries());
     tree
@@ -38,7 +38,7 @@ fn tree(dir: &TempDir) -> Tree {
 
 /// The paths of a tree, a `/` after those of folders.
 fn paths(tree: &Tree) -> Vec<String> {
-    let slash = |entry: &Entry| if entry.kind == EntryKind::Dir { "/" } else { "" };
+    let slash = |entry: &TreeEntry| if entry.kind == EntryKind::Dir { "/" } else { "" };
     tree.entries().iter().map(|entry| format!("{}{}", entry.path, slash(entry))).collect()
 }
 
@@ -166,7 +166,7 @@ const VERDICTS: &[(&str, &[&str], &[&str])] = &[
 #[test]
 fn docker_decides_what_is_ignored() {
     for (text, sent, ignored) in VERDICTS {
-        let ignore = Ignore::parse(text).unwrap();
+        let ignore = IgnorePatterns::parse(text).unwrap();
         for (paths, expected) in [(sent, false), (ignored, true)] {
             for path in *paths {
                 assert_eq!(ignore.verdict(path).ignored, expected, "{text:?} on {path}");
@@ -177,17 +177,17 @@ fn docker_decides_what_is_ignored() {
 
 #[test]
 fn the_deciding_line_is_told() {
-    let ignore = Ignore::parse("# c\n*\n\n!src\nsrc/*.md\n").unwrap();
+    let ignore = IgnorePatterns::parse("# c\n*\n\n!src\nsrc/*.md\n").unwrap();
     let lines =
         ["a", "src", "src/x", "src/x.md", "src/y/z.md"].map(|path| ignore.verdict(path).line);
     assert_eq!(lines, [Some(2), Some(4), Some(4), Some(5), Some(4)]);
-    assert_eq!(Ignore::parse("x").unwrap().verdict("a").line, None);
+    assert_eq!(IgnorePatterns::parse("x").unwrap().verdict("a").line, None);
 }
 
 #[test]
 fn what_is_no_pattern_is_refused() {
     let text = "ok\n[\na[]\n[a\n\\\n[-a]\n[a-]\n!\n[b-a]\n! /\n\\p\n[[:no:]]\n";
-    let errors = Ignore::parse(text).unwrap_err();
+    let errors = IgnorePatterns::parse(text).unwrap_err();
     let lines: Vec<_> = errors.iter().map(|error| error.line).collect();
     assert_eq!(lines, (2..=12).collect::<Vec<_>>());
     assert_eq!(errors[0].to_string(), "line 2: `[` is not a pattern: a `[` is not closed");
@@ -557,7 +557,7 @@ proptest! {
         let own = tempfile::tempdir().unwrap();
         fs::write(own.path().join("D.dockerignore"), &text).unwrap();
         let tree = scan(dir.path(), Some(&own.path().join("D"))).unwrap();
-        let ignore = Ignore::parse(&text).unwrap();
+        let ignore = IgnorePatterns::parse(&text).unwrap();
         made.retain(|path| !ignore.verdict(path).ignored);
         made.sort();
         let found: Vec<_> = paths(&tree).into_iter().filter(|path| !path.ends_with('/')).collect();

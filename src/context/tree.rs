@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 pub use super::listing::EntryKind;
-use super::listing::{Folder, digest_of_tree};
+use super::listing::{ContextFolder, digest_of_tree};
 pub use super::path::RelPath;
 use crate::base::digest::Digest;
 
 /// One path of a context.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct TreeEntry {
     /// Where.
     pub path: RelPath,
     /// What.
@@ -24,16 +24,16 @@ pub struct Tree {
     /// The root without links, which every file that is opened must lie under.
     pub(super) real_root: PathBuf,
     /// Sorted by path; those that hold nothing are left out.
-    folders: Vec<Folder>,
+    folders: Vec<ContextFolder>,
     pub(super) ignored_by: Option<PathBuf>,
-    entries: OnceLock<Vec<Entry>>,
+    entries: OnceLock<Vec<TreeEntry>>,
 }
 
 impl Tree {
     pub(super) fn new(
         root: PathBuf,
         real_root: PathBuf,
-        mut folders: Vec<Folder>,
+        mut folders: Vec<ContextFolder>,
         ignored_by: Option<PathBuf>,
     ) -> Self {
         folders.retain(|folder| !folder.kept.is_empty());
@@ -47,13 +47,13 @@ impl Tree {
     }
 
     /// The entries, sorted by the bytes of their paths: a folder comes before what it holds.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[TreeEntry] {
         self.entries.get_or_init(|| {
-            let entries = self.items().map(|(folder, name, kind)| Entry {
+            let entries = self.items().map(|(folder, name, kind)| TreeEntry {
                 path: RelPath::child(folder, name),
                 kind: kind.clone(),
             });
-            let mut entries: Vec<Entry> = entries.collect();
+            let mut entries: Vec<TreeEntry> = entries.collect();
             entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
             entries
         })
@@ -119,7 +119,7 @@ impl Tree {
     }
 }
 
-fn bytes(folder: &Folder) -> &[u8] {
+fn bytes(folder: &ContextFolder) -> &[u8] {
     folder.path.as_ref().map_or(b"", |path| path.as_bytes())
 }
 
@@ -128,27 +128,28 @@ impl Tree {
     /// A tree of these entries, which lie nowhere.
     pub(super) fn of_entries(
         root: PathBuf,
-        mut entries: Vec<Entry>,
+        mut entries: Vec<TreeEntry>,
         ignored_by: Option<PathBuf>,
     ) -> Self {
         use std::collections::BTreeMap;
         use std::sync::Arc;
 
-        use super::listing::Listing;
-        use super::names::{ItemKind, Names};
+        use super::listing::FolderListing;
+        use super::names::{FolderNames, ItemKind};
 
         entries.sort_by(|a, b| a.path.cmp(&b.path));
-        let mut listings: BTreeMap<Option<RelPath>, Listing> = BTreeMap::new();
-        for Entry { path, kind } in entries {
-            let listing = listings
-                .entry(path.parent())
-                .or_insert_with(|| Listing { names: Names::default(), kinds: Vec::new() });
+        let mut listings: BTreeMap<Option<RelPath>, FolderListing> = BTreeMap::new();
+        for TreeEntry { path, kind } in entries {
+            let listing = listings.entry(path.parent()).or_insert_with(|| FolderListing {
+                names: FolderNames::default(),
+                kinds: Vec::new(),
+            });
             listing.names.push(path.name().as_encoded_bytes(), ItemKind::File);
             listing.kinds.push(Some(kind));
         }
-        let folder = |(path, listing): (Option<RelPath>, Listing)| {
+        let folder = |(path, listing): (Option<RelPath>, FolderListing)| {
             let kept = (0..).take(listing.kinds.len()).collect();
-            Folder::new(path, Arc::new(listing), kept)
+            ContextFolder::new(path, Arc::new(listing), kept)
         };
         let folders = listings.into_iter().map(folder).collect();
         Self::new(root.clone(), root, folders, ignored_by)

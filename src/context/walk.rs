@@ -11,29 +11,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::Scope;
 
-use super::cache::StatCache;
+use super::cache::ScanCache;
 use super::dir::Dir;
 use super::error::{MOST_PROBLEMS, ScanProblem, unreadable};
 use super::files;
-use super::ignore::Matched;
-use super::listing::{EntryKind, Folder, Listing};
-use super::names::{ItemKind, Names};
+use super::ignore::ParentMatches;
+use super::listing::{ContextFolder, EntryKind, FolderListing};
+use super::names::{FolderNames, ItemKind};
 use super::path::{RelPath, lossy};
-use super::rules::{Rules, is_own};
+use super::rules::{IgnoreRules, is_own};
 
 /// One context to be walked.
-pub(super) struct View {
+pub(super) struct PreparedContext {
     /// The folder as it was given.
     pub(super) shown: PathBuf,
     /// The folder without links.
     pub(super) root: PathBuf,
-    pub(super) rules: Rules,
+    pub(super) rules: IgnoreRules,
 }
 
 /// What a walk found of one context, in no order.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) folders: Vec<Folder>,
+pub(super) struct WalkResult {
+    pub(super) folders: Vec<ContextFolder>,
     pub(super) problems: Vec<ScanProblem>,
     /// Whether an ignored folder was entered for an exception: it is a part of the context only if
     /// something in it is.
@@ -41,8 +41,8 @@ pub(super) struct Found {
 }
 
 /// Walks all contexts at once. What was read is put into the cache.
-pub(super) fn walk<D: Dir>(views: &[View], cache: &StatCache<'_>) -> Vec<Found> {
-    let mut roots: HashMap<&OsStr, Root> = HashMap::new();
+pub(super) fn walk<D: Dir>(views: &[PreparedContext], cache: &ScanCache<'_>) -> Vec<WalkResult> {
+    let mut roots: HashMap<&OsStr, WalkRoot> = HashMap::new();
     for (index, view) in views.iter().enumerate() {
         roots.entry(view.root.as_os_str()).or_default().views.push(index);
     }
@@ -71,7 +71,7 @@ pub(super) fn walk<D: Dir>(views: &[View], cache: &StatCache<'_>) -> Vec<Found> 
 
 /// A folder that contexts begin with.
 #[derive(Default)]
-struct Root {
+struct WalkRoot {
     views: Vec<usize>,
     reached: AtomicBool,
 }
@@ -81,16 +81,16 @@ struct Visit {
     view: usize,
     /// The folder's path in the context; `None` for its root.
     path: Option<RelPath>,
-    matched: Matched,
+    matched: ParentMatches,
     ignored: bool,
 }
 
 struct Walk<'w, D> {
-    views: &'w [View],
+    views: &'w [PreparedContext],
     /// By their paths, as bytes: those are compared much faster, and all are in one form.
-    roots: HashMap<&'w OsStr, Root>,
-    found: Vec<Mutex<Found>>,
-    cache: &'w StatCache<'w>,
+    roots: HashMap<&'w OsStr, WalkRoot>,
+    found: Vec<Mutex<WalkResult>>,
+    cache: &'w ScanCache<'w>,
     dir: PhantomData<fn() -> D>,
 }
 
@@ -115,8 +115,12 @@ impl<'w, D: Dir> Walk<'w, D> {
     ) {
         if let Some(root) = self.roots.get(at.as_os_str()) {
             root.reached.store(true, Ordering::Relaxed);
-            let begin =
-                |&view| Visit { view, path: None, matched: Matched::default(), ignored: false };
+            let begin = |&view| Visit {
+                view,
+                path: None,
+                matched: ParentMatches::default(),
+                ignored: false,
+            };
             visits.extend(root.views.iter().map(begin));
         }
         let listed = dir.and_then(|dir| {
@@ -135,7 +139,7 @@ impl<'w, D: Dir> Walk<'w, D> {
             wanted[index as usize] = true;
         }
         let (kinds, failed) = look(&dir, &at, &names, &wanted, self.cache);
-        let listing = Arc::new(Listing { names, kinds });
+        let listing = Arc::new(FolderListing { names, kinds });
         for (visit, kept) in visits.into_iter().zip(kept) {
             self.note(visit, kept, &listing, &failed);
         }
@@ -159,7 +163,7 @@ impl<'w, D: Dir> Walk<'w, D> {
     }
 
     /// What a context keeps of a folder. Of each folder in it that it goes on with, it says so.
-    fn judge(&self, names: &Names, visit: &Visit, below: &mut [Vec<Visit>]) -> Vec<u32> {
+    fn judge(&self, names: &FolderNames, visit: &Visit, below: &mut [Vec<Visit>]) -> Vec<u32> {
         let ignore = &self.views[visit.view].rules.ignore;
         let mut kept = Vec::with_capacity(names.len());
         let mut path = visit.path.as_ref().map_or_else(Vec::new, |path| path.as_bytes().to_vec());
@@ -200,7 +204,7 @@ impl<'w, D: Dir> Walk<'w, D> {
         &self,
         visit: Visit,
         mut kept: Vec<u32>,
-        listing: &Arc<Listing>,
+        listing: &Arc<FolderListing>,
         failed: &[(usize, io::Error)],
     ) {
         let Visit { view, path, ignored, .. } = visit;
@@ -226,7 +230,7 @@ impl<'w, D: Dir> Walk<'w, D> {
             }
         }
         // Digested here, where all of it is still at hand.
-        let folder = Folder::new(path, Arc::clone(listing), kept);
+        let folder = ContextFolder::new(path, Arc::clone(listing), kept);
         let mut found = self.found(view);
         for problem in problems {
             found.problem(problem);
@@ -251,12 +255,12 @@ impl<'w, D: Dir> Walk<'w, D> {
         }
     }
 
-    fn found(&self, view: usize) -> std::sync::MutexGuard<'_, Found> {
+    fn found(&self, view: usize) -> std::sync::MutexGuard<'_, WalkResult> {
         self.found[view].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Found {
+impl WalkResult {
     /// Notes a problem. Of too many the first by path stay, whichever was found first.
     fn problem(&mut self, problem: ScanProblem) {
         let place = self.problems.partition_point(|other| other.path() <= problem.path());
@@ -278,9 +282,9 @@ type Looked = (Vec<Option<EntryKind>>, Vec<(usize, io::Error)>);
 fn look<D: Dir>(
     dir: &D,
     at: &Path,
-    names: &Names,
+    names: &FolderNames,
     wanted: &[bool],
-    cache: &StatCache<'_>,
+    cache: &ScanCache<'_>,
 ) -> Looked {
     let mut files = files::look(dir, at, names, wanted, cache).into_iter();
     let mut failed = Vec::new();

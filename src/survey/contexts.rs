@@ -8,30 +8,30 @@ use rayon::prelude::*;
 
 use super::{ContextError, SurveyError};
 use crate::base::size::bytes;
-use crate::context::lint::{self, Findings, Limits, warnings};
-use crate::context::{self, Cache, Tree, Wanted};
+use crate::context::lint::{self, LintFindings, SizeLimits, warnings};
+use crate::context::{self, ScanRequest, StatCache, Tree};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Origin, ServiceSettings, Unit};
 use crate::plan::Facts;
 use crate::plan::facts::Context;
 
 /// A unit that is built, the context that it wants, and the path of its Dockerfile in there.
-type Build = (usize, Wanted, Vec<u8>);
+type Build = (usize, ScanRequest, Vec<u8>);
 
 /// Scans every context once, however many units share it.
-pub(super) async fn scan(workspace: &Workspace, cache: Cache) -> Result<Facts, SurveyError> {
+pub(super) async fn scan(workspace: &Workspace, cache: StatCache) -> Result<Facts, SurveyError> {
     let build = |(unit, of): (usize, &Unit)| {
         let Origin::Build(build) = &of.origin else { return None };
         let (root, dockerfile) = (build.context.clone(), Some(build.dockerfile_path.clone()));
         let inside = build.dockerfile_inside.clone().unwrap_or_default().into_bytes();
-        Some((unit, Wanted { root, dockerfile }, inside))
+        Some((unit, ScanRequest { root, dockerfile }, inside))
     };
     let builds: Vec<Build> = workspace.units.iter().enumerate().filter_map(build).collect();
     let limits = limits(&workspace.settings);
     let scan = tokio::task::spawn_blocking(move || {
         // The units of one image want the same.
         let mut place_of: HashMap<(&OsStr, Option<&OsStr>), usize> = HashMap::new();
-        let mut wanted: Vec<Wanted> = Vec::new();
+        let mut wanted: Vec<ScanRequest> = Vec::new();
         let places: Vec<usize> = builds
             .iter()
             .map(|(_, of, _)| {
@@ -64,19 +64,19 @@ pub(super) async fn scan(workspace: &Workspace, cache: Cache) -> Result<Facts, S
 }
 
 /// How large a context may be, by what the manifest says.
-fn limits(settings: &ServiceSettings) -> Limits {
-    let default = Limits::default();
-    Limits { warn: settings.context_warn.unwrap_or(default.warn), max: settings.context_max }
+fn limits(settings: &ServiceSettings) -> SizeLimits {
+    let default = SizeLimits::default();
+    SizeLimits { warn: settings.context_warn.unwrap_or(default.warn), max: settings.context_max }
 }
 
 /// Looks for what should not be sent, once in each tree.
-fn look(trees: &[Arc<Tree>], limits: Limits) -> Result<Vec<Findings>, SurveyError> {
+fn look(trees: &[Arc<Tree>], limits: SizeLimits) -> Result<Vec<LintFindings>, SurveyError> {
     let mut seen = HashSet::new();
     let distinct: Vec<&Arc<Tree>> =
         trees.iter().filter(|tree| seen.insert(Arc::as_ptr(tree))).collect();
-    let findings: Vec<Findings> =
+    let findings: Vec<LintFindings> =
         distinct.par_iter().map(|tree| lint::look(tree, limits)).collect();
-    let too_large = |found: &Findings| {
+    let too_large = |found: &LintFindings| {
         let (large, max) = (found.large.as_ref()?, limits.max?);
         (large.size > max).then(|| ContextError::TooLarge {
             root: found.root.clone(),

@@ -18,7 +18,7 @@ use miette::Diagnostic;
 pub use self::registries::{RegistryLookup, note_unknown, resolve_references};
 use crate::api::Client;
 use crate::base::name::ImageRef;
-use crate::context::{Cache, History, ScanError};
+use crate::context::{History, ScanError, StatCache};
 use crate::manifest::Workspace;
 use crate::plan::Facts;
 use crate::state::State;
@@ -67,7 +67,7 @@ pub enum ContextError {
 #[derive(Debug)]
 pub struct Caches {
     /// The digests of files.
-    pub stat: Cache,
+    pub stat: StatCache,
     /// The files that contexts had.
     pub history: History,
 }

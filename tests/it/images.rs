@@ -15,7 +15,7 @@ use imgplan::base::kind::ImageKind;
 use imgplan::base::limit::{Class, Limit};
 use imgplan::base::name::{ImageRef, Owner, Visibility};
 use imgplan::base::secret::ApiKey;
-use imgplan::context::{Cache, History};
+use imgplan::context::{History, StatCache};
 use imgplan::event::{Phase, RunEvent, Summary};
 use imgplan::manifest::workspace::UnitId;
 use imgplan::manifest::{Invocation, Workspace};
@@ -148,7 +148,7 @@ impl Project {
         let workspace = Workspace::load(&Invocation::file(manifest), &|_| None).unwrap();
         let mut store = self.store();
         let work = StatePaths::beside(self.dir.path()).work;
-        let caches = Caches { stat: Cache::read(&work), history: History::at(&work) };
+        let caches = Caches { stat: StatCache::read(&work), history: History::at(&work) };
         let client = self.client.clone();
         let facts = survey::facts(&workspace, store.state(), caches, Some(&client)).await.unwrap();
         let plan = plan.unwrap_or_else(|| {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use imgplan::context::ignore::{Ignore, IgnoreError};
+use imgplan::context::ignore::{IgnoreError, IgnorePatterns};
 use proptest::collection::vec;
 use proptest::prop_oneof;
 use proptest::sample::select;
@@ -109,13 +109,13 @@ fn compare(judge: &Path, cases: Vec<Case>) -> (Tally, Vec<String>) {
     let (mut tally, mut wrong) = (Tally::default(), Vec::new());
     let mut sound = Vec::new();
     for (case, answer) in cases.iter().zip(ask(judge, &cases)) {
-        let errors = Ignore::parse(&case.text).err().unwrap_or_default();
+        let errors = IgnorePatterns::parse(&case.text).err().unwrap_or_default();
         lines(case, &answer, &errors, &mut tally, &mut wrong);
         let bad: Vec<usize> = errors.iter().map(|error| error.line).collect();
         sound.push(Case { text: without(&case.text, &bad), paths: case.paths.clone() });
     }
     for (case, answer) in sound.iter().zip(ask(judge, &sound)) {
-        let ignore = Ignore::parse(&case.text).unwrap();
+        let ignore = IgnorePatterns::parse(&case.text).unwrap();
         if !answer.error.is_empty() {
             wrong.push(format!("{:?}: moby alone refuses it: {}", case.text, answer.error));
             continue;

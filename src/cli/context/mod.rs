@@ -14,7 +14,7 @@ use super::failure::{Exit, Failure};
 use super::service::LOCAL;
 use super::settings::Settings;
 use super::ui::Ui;
-use crate::context::{self, Cache, ScanError, Tree, Wanted};
+use crate::context::{self, ScanError, ScanRequest, StatCache, Tree};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
 use crate::state::{State, StatePaths, Store};
@@ -92,13 +92,13 @@ fn find<'w>(workspace: &'w Workspace, image: &str) -> Result<(&'w Unit, &'w Buil
 
 /// Reads the contexts of these units, each once.
 fn scan(settings: &Settings, builds: &[&BuildOrigin]) -> Result<Vec<Arc<Tree>>, Failure> {
-    let wanted = |build: &&BuildOrigin| Wanted {
+    let wanted = |build: &&BuildOrigin| ScanRequest {
         root: build.context.clone(),
         dockerfile: Some(build.dockerfile_path.clone()),
     };
-    let wanted: Vec<Wanted> = builds.iter().map(wanted).collect();
+    let wanted: Vec<ScanRequest> = builds.iter().map(wanted).collect();
     let errors = |errors: Vec<ScanError>| SurveyError::from(errors);
-    Ok(context::scan_all(&wanted, Some(Cache::read(&settings.work()))).map_err(errors)?)
+    Ok(context::scan_all(&wanted, Some(StatCache::read(&settings.work()))).map_err(errors)?)
 }
 
 /// Reads the context of one unit.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::failure::Failure;
 use crate::cli::ui::Ui;
-use crate::context::{self, RelPath, Rules, Why};
+use crate::context::{self, Explanation, IgnoreRules, RelPath};
 use crate::manifest::workspace::{BuildOrigin, Unit};
 
 /// Tells it in one line of data; whatever may mislead about that line is told beside it.
@@ -38,7 +38,7 @@ pub(super) fn why(
             "note: there is no {path} in {root}; this is what would become of it"
         ))?;
     }
-    if why.sent() || why == Why::Own {
+    if why.sent() || why == Explanation::Own {
         return Ok(());
     }
     if build.dockerfile_inside.as_deref().is_some_and(|inside| inside.as_bytes() == path.as_bytes())
@@ -51,11 +51,13 @@ pub(super) fn why(
     Ok(())
 }
 
-fn reason(rules: &Rules, why: Why<'_>) -> String {
+fn reason(rules: &IgnoreRules, why: Explanation<'_>) -> String {
     let file = rules.file.as_deref().map(Path::display);
     match (why, file) {
-        (Why::Own, _) => "it belongs to imgplan itself, and changes with every run".to_owned(),
-        (Why::Pattern { ignored, line, pattern }, Some(file)) => {
+        (Explanation::Own, _) => {
+            "it belongs to imgplan itself, and changes with every run".to_owned()
+        }
+        (Explanation::Pattern { ignored, line, pattern }, Some(file)) => {
             let pattern = pattern.replace(char::is_control, "\u{fffd}");
             let back = if ignored { "" } else { " brings it back" };
             format!("{file}, line {line}: {pattern}{back}")
@@ -65,10 +67,15 @@ fn reason(rules: &Rules, why: Why<'_>) -> String {
     }
 }
 
-fn as_json(path: &RelPath, exists: bool, rules: &Rules, why: Why<'_>) -> serde_json::Value {
+fn as_json(
+    path: &RelPath,
+    exists: bool,
+    rules: &IgnoreRules,
+    why: Explanation<'_>,
+) -> serde_json::Value {
     let (line, pattern) = match why {
-        Why::Pattern { line, pattern, .. } => (Some(line), Some(pattern)),
-        Why::Own | Why::NoPattern => (None, None),
+        Explanation::Pattern { line, pattern, .. } => (Some(line), Some(pattern)),
+        Explanation::Own | Explanation::NoPattern => (None, None),
     };
     json!({
         "path": path.to_string(),

@@ -13,10 +13,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{Dir, Opened};
-use crate::context::names::{ItemKind, Names};
+use super::{Dir, OpenFile};
+use crate::context::names::{FolderNames, ItemKind};
 use crate::context::path::as_os_str;
-use crate::context::stat::{Moment, Stat};
+use crate::context::stat::{Stat, UnixNanos};
 
 /// A folder's descriptor.
 #[derive(Debug)]
@@ -43,10 +43,10 @@ impl Dir for LinuxDir {
         }
     }
 
-    fn names(&self) -> io::Result<Names> {
+    fn names(&self) -> io::Result<FolderNames> {
         let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
         let mut entries = RawDir::new(self.0.as_fd(), &mut buffer);
-        let mut names = Names::default();
+        let mut names = FolderNames::default();
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
@@ -73,7 +73,7 @@ impl Dir for LinuxDir {
             .union(StatxFlags::CTIME);
         let meta = statx(&self.0, name, AtFlags::SYMLINK_NOFOLLOW, WANTED)?;
         let moment = |secs: i64, nanos: u32| {
-            secs.saturating_mul(1_000_000_000).saturating_add(Moment::from(nanos))
+            secs.saturating_mul(1_000_000_000).saturating_add(UnixNanos::from(nanos))
         };
         Ok(Stat {
             size: meta.stx_size,
@@ -88,7 +88,7 @@ impl Dir for LinuxDir {
         Ok(readlinkat(&self.0, name, Vec::new())?.into_bytes())
     }
 
-    fn open(&self, name: &OsStr) -> io::Result<Option<Opened>> {
+    fn open(&self, name: &OsStr) -> io::Result<Option<OpenFile>> {
         let file = match openat(&self.0, name, FILE, Mode::empty()) {
             Ok(file) => File::from(file),
             // A link; a socket.
@@ -96,7 +96,7 @@ impl Dir for LinuxDir {
             Err(error) => return Err(error.into()),
         };
         let meta = file.metadata()?;
-        Ok(meta.is_file().then(|| Opened { stat: Stat::of(&meta), file }))
+        Ok(meta.is_file().then(|| OpenFile { stat: Stat::of(&meta), file }))
     }
 }
 

@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::names::Names;
+use super::names::FolderNames;
 use super::stat::Stat;
 
 /// The fastest way that this system has.
@@ -26,7 +26,7 @@ pub(super) type NativeDir = portable::PortableDir;
 
 /// A regular file of a context, open.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct OpenFile {
     pub(super) file: File,
     pub(super) stat: Stat,
 }
@@ -40,11 +40,11 @@ pub(super) trait Dir: Sized + Send + Sync {
     /// Opens a folder in this one.
     fn child(&self, name: &OsStr) -> io::Result<Self>;
     /// All names, sorted.
-    fn names(&self) -> io::Result<Names>;
+    fn names(&self) -> io::Result<FolderNames>;
     /// What the system says of a name.
     fn stat(&self, name: &OsStr) -> io::Result<Stat>;
     /// What a link points to, as it was written.
     fn link(&self, name: &OsStr) -> io::Result<Vec<u8>>;
     /// Opens a regular file; `None` where the name stands for none.
-    fn open(&self, name: &OsStr) -> io::Result<Option<Opened>>;
+    fn open(&self, name: &OsStr) -> io::Result<Option<OpenFile>>;
 }

@@ -5,8 +5,8 @@ use std::fs::{self, File, FileType, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Dir, Opened};
-use crate::context::names::{ItemKind, Names};
+use super::{Dir, OpenFile};
+use crate::context::names::{FolderNames, ItemKind};
 use crate::context::stat::Stat;
 
 /// A folder's path, without links.
@@ -27,8 +27,8 @@ impl Dir for PortableDir {
         Self::at(&self.0.join(name))
     }
 
-    fn names(&self) -> io::Result<Names> {
-        let mut names = Names::default();
+    fn names(&self) -> io::Result<FolderNames> {
+        let mut names = FolderNames::default();
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
             names.push(entry.file_name().as_encoded_bytes(), kind_of(entry.file_type()?));
@@ -47,7 +47,7 @@ impl Dir for PortableDir {
 
     /// The file is what the path names without following links, both before it is opened and as
     /// the open file sees itself; and its folder is where its path says.
-    fn open(&self, name: &OsStr) -> io::Result<Option<Opened>> {
+    fn open(&self, name: &OsStr) -> io::Result<Option<OpenFile>> {
         let path = self.0.join(name);
         let before = fs::symlink_metadata(&path)?;
         // A FIFO would block whoever opens it, so it is not tried.
@@ -60,7 +60,7 @@ impl Dir for PortableDir {
             return Ok(None);
         }
         self.still_here()?;
-        Ok(Some(Opened { stat: Stat::of(&meta), file }))
+        Ok(Some(OpenFile { stat: Stat::of(&meta), file }))
     }
 }
 

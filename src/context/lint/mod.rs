@@ -6,8 +6,8 @@ pub mod warnings;
 
 use std::path::{Path, PathBuf};
 
-use super::source;
-use super::tree::{Entry, EntryKind, RelPath, Tree};
+use super::tree::{EntryKind, RelPath, Tree, TreeEntry};
+use super::tree_reader;
 
 /// A folder of so few files needs no `.dockerignore`: one glance shows all that is sent.
 const FEW_FILES: usize = 10;
@@ -20,14 +20,14 @@ const HEAD: usize = 16 * 1024;
 
 /// How large a context may be, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct SizeLimits {
     /// Above this it is worth a warning.
     pub warn: u64,
     /// Above this it is an error.
     pub max: Option<u64>,
 }
 
-impl Default for Limits {
+impl Default for SizeLimits {
     fn default() -> Self {
         Self { warn: 500_000_000, max: None }
     }
@@ -35,7 +35,7 @@ impl Default for Limits {
 
 /// A kind of path that is rarely meant to be sent; the most dangerous first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum LintKind {
     /// A private key.
     Key,
     /// A file of variables, as `.env` and `.env.local`, which often holds passwords.
@@ -48,7 +48,7 @@ pub enum Kind {
 
 /// What of a context is worth a second look.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Findings {
+pub struct LintFindings {
     /// The context's folder.
     pub root: PathBuf,
     /// The `.dockerignore` that was followed, or else the one that would be, as people write it.
@@ -56,24 +56,24 @@ pub struct Findings {
     /// Whether there is no `.dockerignore` at all, and there are so many files that one would help.
     pub unignored: bool,
     /// Paths that are rarely meant to be sent, in their order.
-    pub paths: Vec<(Kind, RelPath)>,
+    pub paths: Vec<(LintKind, RelPath)>,
     /// Set where the context is above a limit.
-    pub large: Option<Large>,
+    pub large: Option<LargeContext>,
 }
 
 /// The size of a large context, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Large {
+pub struct LargeContext {
     /// The bytes of all files.
     pub size: u64,
     /// Its largest files and folders, the largest first, without those that hardly count: a folder
     /// that holds little but one thing gives way to it.
-    pub parts: Vec<Part>,
+    pub parts: Vec<LargePart>,
 }
 
 /// A file or folder and the bytes in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct LargePart {
     /// Where it is.
     pub path: RelPath,
     /// Its bytes.
@@ -81,15 +81,15 @@ pub struct Part {
 }
 
 /// Looks at a tree, and into those of its files that are named like keys.
-pub fn look(tree: &Tree, limits: Limits) -> Findings {
+pub fn look(tree: &Tree, limits: SizeLimits) -> LintFindings {
     find(tree, limits, |path| {
-        source::head(tree, path, HEAD).is_ok_and(|head| holds_private_key(&head))
+        tree_reader::head(tree, path, HEAD).is_ok_and(|head| holds_private_key(&head))
     })
 }
 
 /// Looks at a tree. `holds_key` is asked about files whose name alone does not tell; whatever is
 /// inside of a `.git` or `node_modules` is not, since that is reported as a whole.
-pub fn find(tree: &Tree, limits: Limits, holds_key: impl Fn(&RelPath) -> bool) -> Findings {
+pub fn find(tree: &Tree, limits: SizeLimits, holds_key: impl Fn(&RelPath) -> bool) -> LintFindings {
     let mut paths = Vec::new();
     let (mut files, mut size) = (0, 0u64);
     for (folder, name, kind) in tree.items() {
@@ -103,44 +103,44 @@ pub fn find(tree: &Tree, limits: Limits, holds_key: impl Fn(&RelPath) -> bool) -
         }
         let path = RelPath::child(folder, name);
         let kind = match suspect {
-            Suspect::Is(Kind::Git) if is_picked(tree, &path, kind) => continue,
-            Suspect::Is(kind) => kind,
-            Suspect::MayBeKey if holds_key(&path) => Kind::Key,
-            Suspect::MayBeKey => continue,
+            NameMatch::Is(LintKind::Git) if is_picked(tree, &path, kind) => continue,
+            NameMatch::Is(kind) => kind,
+            NameMatch::MayBeKey if holds_key(&path) => LintKind::Key,
+            NameMatch::MayBeKey => continue,
         };
         paths.push((kind, path));
     }
     paths.sort_unstable_by(|a, b| a.1.cmp(&b.1));
     let limit = limits.max.map_or(limits.warn, |max| max.min(limits.warn));
     let ignore = tree.ignored_by.clone().unwrap_or_else(|| tree.root.join(".dockerignore"));
-    Findings {
+    LintFindings {
         root: tree.root.clone(),
         ignore: ignore.strip_prefix(".").map(Path::to_owned).unwrap_or(ignore),
         unignored: tree.ignored_by.is_none() && files > FEW_FILES,
         paths,
-        large: (size > limit).then(|| Large { size, parts: largest(tree.entries()) }),
+        large: (size > limit).then(|| LargeContext { size, parts: largest(tree.entries()) }),
     }
 }
 
 /// What a name says.
-enum Suspect {
-    Is(Kind),
+enum NameMatch {
+    Is(LintKind),
     MayBeKey,
 }
 
 /// A link is nothing to regret: what is sent is its own text, never what it points to.
-fn suspect(name: &[u8], kind: &EntryKind) -> Option<Suspect> {
+fn suspect(name: &[u8], kind: &EntryKind) -> Option<NameMatch> {
     match (kind, name) {
-        (EntryKind::File { .. } | EntryKind::Dir, b".git") => Some(Suspect::Is(Kind::Git)),
-        (EntryKind::Dir, b"node_modules") => Some(Suspect::Is(Kind::NodeModules)),
-        (EntryKind::File { .. }, name) if is_env(name) => Some(Suspect::Is(Kind::Env)),
+        (EntryKind::File { .. } | EntryKind::Dir, b".git") => Some(NameMatch::Is(LintKind::Git)),
+        (EntryKind::Dir, b"node_modules") => Some(NameMatch::Is(LintKind::NodeModules)),
+        (EntryKind::File { .. }, name) if is_env(name) => Some(NameMatch::Is(LintKind::Env)),
         (EntryKind::File { .. }, b"id_rsa" | b"id_dsa" | b"id_ecdsa" | b"id_ed25519") => {
-            Some(Suspect::MayBeKey)
+            Some(NameMatch::MayBeKey)
         }
         (EntryKind::File { .. }, [.., b'.', a, b, c]) => {
             match &[*a, *b, *c].map(|byte| byte.to_ascii_lowercase()) {
-                b"pem" | b"key" | b"ppk" => Some(Suspect::MayBeKey),
-                b"p12" | b"pfx" => Some(Suspect::Is(Kind::Key)),
+                b"pem" | b"key" | b"ppk" => Some(NameMatch::MayBeKey),
+                b"p12" | b"pfx" => Some(NameMatch::Is(LintKind::Key)),
                 _ => None,
             }
         }
@@ -182,7 +182,7 @@ fn holds_private_key(head: &[u8]) -> bool {
     })
 }
 
-fn largest(entries: &[Entry]) -> Vec<Part> {
+fn largest(entries: &[TreeEntry]) -> Vec<LargePart> {
     let mut parts = children(entries, b"");
     // The sort is stable, so that among equals the order is that of the paths.
     parts.sort_by_key(|part| std::cmp::Reverse(part.size));
@@ -198,7 +198,7 @@ fn largest(entries: &[Entry]) -> Vec<Part> {
 }
 
 /// What holds nearly all of a folder.
-fn most_of(entries: &[Entry], folder: &Part) -> Option<Part> {
+fn most_of(entries: &[TreeEntry], folder: &LargePart) -> Option<LargePart> {
     let prefix = [folder.path.as_bytes(), b"/"].concat();
     let children = children(entries, &prefix);
     let most = children.into_iter().max_by_key(|child| child.size)?;
@@ -206,10 +206,10 @@ fn most_of(entries: &[Entry], folder: &Part) -> Option<Part> {
 }
 
 /// The children of the folder `prefix`, which ends with `/` or is empty, each with its bytes.
-fn children(entries: &[Entry], prefix: &[u8]) -> Vec<Part> {
+fn children(entries: &[TreeEntry], prefix: &[u8]) -> Vec<LargePart> {
     let start = entries.partition_point(|entry| entry.path.as_bytes() < prefix);
-    let mut children: Vec<Part> = Vec::new();
-    for Entry { path, kind } in &entries[start..] {
+    let mut children: Vec<LargePart> = Vec::new();
+    for TreeEntry { path, kind } in &entries[start..] {
         let Some(rest) = path.as_bytes().strip_prefix(prefix) else { break };
         let EntryKind::File { size, .. } = kind else { continue };
         let len = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
@@ -219,7 +219,7 @@ fn children(entries: &[Entry], prefix: &[u8]) -> Vec<Part> {
             Some(last) if last.path.as_bytes() == child => {
                 last.size = last.size.saturating_add(*size);
             }
-            _ => children.extend(RelPath::new(child).map(|path| Part { path, size: *size })),
+            _ => children.extend(RelPath::new(child).map(|path| LargePart { path, size: *size })),
         }
     }
     children
@@ -239,7 +239,7 @@ mod tests {
                 Some(b'@') => EntryKind::Link { target: b"x".to_vec() },
                 _ => EntryKind::File { size: *size, executable: false, digest },
             };
-            Entry { path: RelPath::new(path.trim_end_matches(['/', '@'])).unwrap(), kind }
+            TreeEntry { path: RelPath::new(path.trim_end_matches(['/', '@'])).unwrap(), kind }
         };
         let root = PathBuf::from("ctx");
         let ignore = ignored.then(|| root.join("Dockerfile.dockerignore"));
@@ -249,7 +249,7 @@ mod tests {
     /// What is found, where every candidate holds a key.
     fn found(files: &[&str], ignored: bool) -> Vec<String> {
         let files: Vec<(&str, u64)> = files.iter().map(|path| (*path, 1)).collect();
-        let findings = find(&tree(&files, ignored), Limits::default(), |_| true);
+        let findings = find(&tree(&files, ignored), SizeLimits::default(), |_| true);
         findings.paths.iter().map(|(kind, path)| format!("{kind:?} {path}")).collect()
     }
 
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn a_name_alone_makes_no_key() {
         let tree = tree(&[("a.pem", 1), ("b.pem", 1), ("c.p12", 1), ("d.txt", 1)], false);
-        let findings = find(&tree, Limits::default(), |path| path.as_bytes() == b"b.pem");
+        let findings = find(&tree, SizeLimits::default(), |path| path.as_bytes() == b"b.pem");
         let paths: Vec<String> = findings.paths.iter().map(|(_, path)| path.to_string()).collect();
         assert_eq!(paths, ["b.pem", "c.p12"]);
     }
@@ -348,7 +348,7 @@ mod tests {
         let unignored = |count: usize, ignored| {
             let mut files = files[..count].to_vec();
             files.push(("src/", 0));
-            find(&tree(&files, ignored), Limits::default(), |_| true).unignored
+            find(&tree(&files, ignored), SizeLimits::default(), |_| true).unignored
         };
         assert!(!unignored(FEW_FILES, false));
         assert!(unignored(FEW_FILES + 1, false));
@@ -370,7 +370,7 @@ mod tests {
             ],
             true,
         );
-        let large = |warn, max| find(&tree, Limits { warn, max }, |_| true).large;
+        let large = |warn, max| find(&tree, SizeLimits { warn, max }, |_| true).large;
         let parts = large(100, None).unwrap();
         assert_eq!(parts.size, 209);
         let shown: Vec<String> =
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn the_ignore_file_is_the_one_that_counts() {
-        let ignore = |ignored| find(&tree(&[], ignored), Limits::default(), |_| true).ignore;
+        let ignore = |ignored| find(&tree(&[], ignored), SizeLimits::default(), |_| true).ignore;
         assert_eq!(ignore(true), Path::new("ctx/Dockerfile.dockerignore"));
         assert_eq!(ignore(false), Path::new("ctx/.dockerignore"));
     }

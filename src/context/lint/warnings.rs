@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{Findings, Kind, Large, Limits};
+use super::{LargeContext, LintFindings, LintKind, SizeLimits};
 use crate::base::size::bytes;
 use crate::base::span::Problem;
 use crate::context::tree::RelPath;
@@ -14,19 +14,19 @@ const FEW: usize = 3;
 
 /// The warnings about contexts, the most dangerous first. Several images may share a context, and
 /// one path is then found more than once: it is named once.
-pub fn warnings(findings: &[Findings], limits: Limits) -> Vec<Problem> {
-    let kinds = [Kind::Key, Kind::Env, Kind::Git, Kind::NodeModules];
+pub fn warnings(findings: &[LintFindings], limits: SizeLimits) -> Vec<Problem> {
+    let kinds = [LintKind::Key, LintKind::Env, LintKind::Git, LintKind::NodeModules];
     let paths = kinds.into_iter().filter_map(|kind| paths(findings, kind));
     paths.chain(large(findings, limits)).chain(unignored(findings)).collect()
 }
 
 /// The size of a context and its largest parts: `1.2 GB (data 1.0 GB, x.bin 150 MB)`.
-pub fn size(large: &Large) -> String {
+pub fn size(large: &LargeContext) -> String {
     let parts = large.parts.iter().map(|part| format!("{} {}", part.path, bytes(part.size)));
     format!("{} ({})", bytes(large.size), parts.collect::<Vec<_>>().join(", "))
 }
 
-fn paths(findings: &[Findings], kind: Kind) -> Option<Problem> {
+fn paths(findings: &[LintFindings], kind: LintKind) -> Option<Problem> {
     // The path as people see it, and the lines that ignore it, each in its file.
     let mut found: BTreeMap<String, BTreeSet<(String, String)>> = BTreeMap::new();
     for one in findings {
@@ -39,14 +39,14 @@ fn paths(findings: &[Findings], kind: Kind) -> Option<Problem> {
         return None;
     }
     let what = match (kind, found.len()) {
-        (Kind::Key, 1) => "a private key is sent to the build".to_owned(),
-        (Kind::Key, many) => format!("{many} private keys are sent to builds"),
-        (Kind::Env, 1) => "a `.env` file is sent to the build".to_owned(),
-        (Kind::Env, many) => format!("{many} `.env` files are sent to builds"),
-        (Kind::Git, 1) => "a `.git` is sent to the build".to_owned(),
-        (Kind::Git, many) => format!("{many} `.git` are sent to builds"),
-        (Kind::NodeModules, 1) => "a `node_modules` is sent to the build".to_owned(),
-        (Kind::NodeModules, many) => format!("{many} `node_modules` are sent to builds"),
+        (LintKind::Key, 1) => "a private key is sent to the build".to_owned(),
+        (LintKind::Key, many) => format!("{many} private keys are sent to builds"),
+        (LintKind::Env, 1) => "a `.env` file is sent to the build".to_owned(),
+        (LintKind::Env, many) => format!("{many} `.env` files are sent to builds"),
+        (LintKind::Git, 1) => "a `.git` is sent to the build".to_owned(),
+        (LintKind::Git, many) => format!("{many} `.git` are sent to builds"),
+        (LintKind::NodeModules, 1) => "a `node_modules` is sent to the build".to_owned(),
+        (LintKind::NodeModules, many) => format!("{many} `node_modules` are sent to builds"),
     };
     let message = format!("{what}: {}", few(found.keys()));
     let lines: BTreeSet<(String, String)> = found.values().take(FEW).flatten().cloned().collect();
@@ -72,9 +72,10 @@ fn additions(lines: BTreeSet<(String, String)>) -> String {
     sentences.collect::<Vec<_>>().join(", ")
 }
 
-fn large(findings: &[Findings], limits: Limits) -> Option<Problem> {
-    let above = |one: &&Findings| one.large.as_ref().is_some_and(|large| large.size > limits.warn);
-    let mut all: Vec<&Findings> = findings.iter().filter(above).collect();
+fn large(findings: &[LintFindings], limits: SizeLimits) -> Option<Problem> {
+    let above =
+        |one: &&LintFindings| one.large.as_ref().is_some_and(|large| large.size > limits.warn);
+    let mut all: Vec<&LintFindings> = findings.iter().filter(above).collect();
     all.sort_by_key(|one| Reverse(one.large.as_ref().map(|large| large.size)));
     // Each Dockerfile may leave out other files of one context: it is named once, at its largest.
     let mut seen = BTreeSet::new();
@@ -87,8 +88,9 @@ fn large(findings: &[Findings], limits: Limits) -> Option<Problem> {
             (format!("{} contexts are above {limit}", many.len()), "their .dockerignore".to_owned())
         }
     };
-    let text =
-        |one: &&Findings| Some(format!("{}, {}", one.root.display(), size(one.large.as_ref()?)));
+    let text = |one: &&LintFindings| {
+        Some(format!("{}, {}", one.root.display(), size(one.large.as_ref()?)))
+    };
     let shown: Vec<String> = all.iter().take(FEW).filter_map(text).collect();
     let more = match all.len().saturating_sub(FEW) {
         0 => String::new(),
@@ -99,7 +101,7 @@ fn large(findings: &[Findings], limits: Limits) -> Option<Problem> {
     Some(warning(format!("{what}: {}{more}", shown.join("; ")), help))
 }
 
-fn unignored(findings: &[Findings]) -> Option<Problem> {
+fn unignored(findings: &[LintFindings]) -> Option<Problem> {
     let roots = findings.iter().filter(|one| one.unignored);
     let roots: BTreeSet<String> = roots.map(|one| one.root.display().to_string()).collect();
     let (what, make) = match roots.len() {
@@ -141,7 +143,7 @@ fn shown(root: &Path, path: &RelPath) -> String {
 
 /// The line of a `.dockerignore` that leaves a path out. What is always named the same is left out
 /// wherever it is.
-fn pattern(kind: Kind, path: &RelPath) -> String {
+fn pattern(kind: LintKind, path: &RelPath) -> String {
     let mut line = String::new();
     for c in path.to_string().chars() {
         if matches!(c, '*' | '?' | '[' | ']' | '\\') {
@@ -150,7 +152,7 @@ fn pattern(kind: Kind, path: &RelPath) -> String {
         line.push(c);
     }
     match line.rsplit_once('/') {
-        Some((_, name)) if kind != Kind::Key => format!("**/{name}"),
+        Some((_, name)) if kind != LintKind::Key => format!("**/{name}"),
         // What begins so is a comment or an exception.
         _ if line.starts_with(['#', '!']) => format!("\\{line}"),
         _ => line,
@@ -159,16 +161,16 @@ fn pattern(kind: Kind, path: &RelPath) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Part;
+    use super::super::LargePart;
     use super::*;
-    use crate::context::ignore::Ignore;
+    use crate::context::ignore::IgnorePatterns;
 
     fn path(text: &str) -> RelPath {
         RelPath::new(text).unwrap()
     }
 
-    fn clean(root: &str) -> Findings {
-        Findings {
+    fn clean(root: &str) -> LintFindings {
+        LintFindings {
             root: root.into(),
             ignore: format!("{root}/.dockerignore").trim_start_matches("./").into(),
             unignored: false,
@@ -177,14 +179,14 @@ mod tests {
         }
     }
 
-    fn with(root: &str, paths: &[(Kind, &str)]) -> Findings {
+    fn with(root: &str, paths: &[(LintKind, &str)]) -> LintFindings {
         let paths = paths.iter().map(|(kind, text)| (*kind, path(text))).collect();
-        Findings { paths, ..clean(root) }
+        LintFindings { paths, ..clean(root) }
     }
 
     /// The warnings, each with its help in a line below.
-    fn said(findings: &[Findings]) -> Vec<String> {
-        let limits = Limits { warn: 1_000_000, max: None };
+    fn said(findings: &[LintFindings]) -> Vec<String> {
+        let limits = SizeLimits { warn: 1_000_000, max: None };
         let all = warnings(findings, limits);
         assert!(all.iter().all(|problem| problem.warning));
         all.iter().flat_map(|one| [one.message.clone(), one.help.clone().unwrap()]).collect()
@@ -201,15 +203,15 @@ mod tests {
         let mut one = with(
             ".",
             &[
-                (Kind::Git, ".git"),
-                (Kind::Env, ".env"),
-                (Kind::NodeModules, "web/node_modules"),
-                (Kind::Key, "tls/a.pem"),
+                (LintKind::Git, ".git"),
+                (LintKind::Env, ".env"),
+                (LintKind::NodeModules, "web/node_modules"),
+                (LintKind::Key, "tls/a.pem"),
             ],
         );
         one.unignored = true;
-        let parts = vec![Part { path: path("data"), size: 2_000_000 }];
-        one.large = Some(Large { size: 2_100_000, parts });
+        let parts = vec![LargePart { path: path("data"), size: 2_000_000 }];
+        one.large = Some(LargeContext { size: 2_100_000, parts });
         assert_eq!(
             said(&[one]),
             [
@@ -233,7 +235,7 @@ mod tests {
 
     #[test]
     fn many_contexts_are_one_warning() {
-        let alike = ["a", "b", "c", "d", "e"].map(|root| with(root, &[(Kind::Env, ".env")]));
+        let alike = ["a", "b", "c", "d", "e"].map(|root| with(root, &[(LintKind::Env, ".env")]));
         assert_eq!(
             said(&alike),
             [
@@ -242,8 +244,8 @@ mod tests {
             ]
         );
         let unlike = [
-            with("a", &[(Kind::Key, "id_rsa"), (Kind::Key, "x.key")]),
-            with("b", &[(Kind::Key, "y.p12")]),
+            with("a", &[(LintKind::Key, "id_rsa"), (LintKind::Key, "x.key")]),
+            with("b", &[(LintKind::Key, "y.p12")]),
         ];
         assert_eq!(
             said(&unlike),
@@ -252,12 +254,12 @@ mod tests {
                 "add `id_rsa` and `x.key` to a/.dockerignore, `y.p12` to b/.dockerignore",
             ]
         );
-        let unignored = |root| Findings { unignored: true, ..clean(root) };
+        let unignored = |root| LintFindings { unignored: true, ..clean(root) };
         let four = ["c", "a", "d", "b"].map(unignored);
         assert_eq!(said(&four)[0], "4 contexts have no .dockerignore: a, b, c and 1 more");
         let large = |root, size| {
-            let parts = vec![Part { path: path("x"), size: 1 }];
-            Findings { large: Some(Large { size, parts }), ..clean(root) }
+            let parts = vec![LargePart { path: path("x"), size: 1 }];
+            LintFindings { large: Some(LargeContext { size, parts }), ..clean(root) }
         };
         let sizes = [large("a", 1), large("b", 2_000_000), large("c", 3_000_000)];
         let message = "2 contexts are above 1.0 MB: c, 3.0 MB (x 1 B); b, 2.0 MB (x 1 B)";
@@ -266,12 +268,13 @@ mod tests {
 
     #[test]
     fn what_images_share_is_said_once() {
-        let mut one = with(".", &[(Kind::Env, "a/.env")]);
+        let mut one = with(".", &[(LintKind::Env, "a/.env")]);
         one.unignored = true;
-        one.large = Some(Large { size: 5_000_000, parts: Vec::new() });
-        let other = Findings { ignore: "b.Dockerfile.dockerignore".into(), ..one.clone() };
-        let less = Some(Large { size: 4_000_000, parts: Vec::new() });
-        let said = said(&[Findings { unignored: false, large: less, ..other }, one.clone(), one]);
+        one.large = Some(LargeContext { size: 5_000_000, parts: Vec::new() });
+        let other = LintFindings { ignore: "b.Dockerfile.dockerignore".into(), ..one.clone() };
+        let less = Some(LargeContext { size: 4_000_000, parts: Vec::new() });
+        let said =
+            said(&[LintFindings { unignored: false, large: less, ..other }, one.clone(), one]);
         assert_eq!(said.len(), 6, "{said:?}");
         assert_eq!(said[0], "a `.env` file is sent to the build: a/.env");
         assert_eq!(said[2], "a context is above 1.0 MB: ., 5.0 MB ()");
@@ -281,17 +284,17 @@ mod tests {
     #[test]
     fn the_line_that_is_named_leaves_the_path_out() {
         for (kind, text) in [
-            (Kind::Key, "a.pem"),
-            (Kind::Key, "app/[slug]/what?/*/x.pem"),
-            (Kind::Key, "back\\slash.key"),
-            (Kind::Env, ".env"),
-            (Kind::Env, "deep/er/.env.[x]"),
-            (Kind::Git, ".git"),
-            (Kind::Git, "vendor/x/.git"),
-            (Kind::NodeModules, "web/node_modules"),
+            (LintKind::Key, "a.pem"),
+            (LintKind::Key, "app/[slug]/what?/*/x.pem"),
+            (LintKind::Key, "back\\slash.key"),
+            (LintKind::Env, ".env"),
+            (LintKind::Env, "deep/er/.env.[x]"),
+            (LintKind::Git, ".git"),
+            (LintKind::Git, "vendor/x/.git"),
+            (LintKind::NodeModules, "web/node_modules"),
         ] {
             let line = pattern(kind, &path(text));
-            let ignore = Ignore::parse(&format!("*.md\n{line}\n")).unwrap();
+            let ignore = IgnorePatterns::parse(&format!("*.md\n{line}\n")).unwrap();
             assert!(ignore.verdict(text).ignored, "{line} on {text}");
             assert!(!ignore.verdict("app/s/what1/2/x.pem").ignored, "{line}");
         }
@@ -300,8 +303,8 @@ mod tests {
     #[test]
     fn a_line_is_no_comment_and_no_exception() {
         for name in ["#k.p12", "!k.p12", "a/#k.p12", "[k].p12"] {
-            let line = pattern(Kind::Key, &path(name));
-            assert!(Ignore::parse(&line).unwrap().verdict(name).ignored, "{line}");
+            let line = pattern(LintKind::Key, &path(name));
+            assert!(IgnorePatterns::parse(&line).unwrap().verdict(name).ignored, "{line}");
         }
     }
 }

@@ -9,20 +9,20 @@ use std::io::Write;
 
 use self::gzip::Gzip;
 pub use self::spool::Spool;
-use self::spool::Spooler;
-use self::tar::{Member, Tar};
+use self::spool::SpoolWriter;
+use self::tar::{TarMember, TarWriter};
 use super::dir::{Dir, NativeDir};
 use super::error::PackError;
 use super::placement::{PlacedFile, Placement};
-use super::source::Source;
-use super::tree::{Entry, EntryKind, Tree};
+use super::tree::{EntryKind, Tree, TreeEntry};
+use super::tree_reader::TreeReader;
 
 /// Bytes that are read of a file at once.
 const PART: usize = 128 * 1024;
 
 /// See [`spool`](super::spool).
 pub(super) fn spool(tree: &Tree, placement: &Placement) -> Result<Spool, PackError> {
-    let spooler = pack(tree, placement, Spooler::new()?)?;
+    let spooler = pack(tree, placement, SpoolWriter::new()?)?;
     Ok(spooler.finish())
 }
 
@@ -38,8 +38,8 @@ pub(super) fn pack_with<D: Dir, W: Write>(
     out: W,
 ) -> Result<W, PackError> {
     let mut packer = Packer {
-        source: Source::<D>::new(tree)?,
-        tar: Tar::new(Gzip::new(out)?),
+        source: TreeReader::<D>::new(tree)?,
+        tar: TarWriter::new(Gzip::new(out)?),
         buffer: vec![0; PART],
     };
     let mut placed = placement.files.iter().peekable();
@@ -60,21 +60,21 @@ pub(super) fn pack_with<D: Dir, W: Write>(
 }
 
 struct Packer<'t, D, W: Write> {
-    source: Source<'t, D>,
-    tar: Tar<Gzip<W>>,
+    source: TreeReader<'t, D>,
+    tar: TarWriter<Gzip<W>>,
     buffer: Vec<u8>,
 }
 
 impl<D: Dir, W: Write> Packer<'_, D, W> {
-    fn entry(&mut self, entry: &Entry) -> Result<(), PackError> {
+    fn entry(&mut self, entry: &TreeEntry) -> Result<(), PackError> {
         self.source.check(entry)?;
         let path = entry.path.as_bytes();
         match &entry.kind {
-            EntryKind::Dir => self.tar.begin(path, Member::Dir)?,
-            EntryKind::Link { target } => self.tar.begin(path, Member::Link { target })?,
+            EntryKind::Dir => self.tar.begin(path, TarMember::Dir)?,
+            EntryKind::Link { target } => self.tar.begin(path, TarMember::Link { target })?,
             &EntryKind::File { size, executable, digest } => {
                 let Self { source, tar, buffer } = self;
-                tar.begin(path, Member::File { size, executable })?;
+                tar.begin(path, TarMember::File { size, executable })?;
                 let expected = (size, executable, digest);
                 source.copy(&entry.path, expected, buffer, |part| tar.content(part))?;
                 tar.end(size)?;
@@ -85,7 +85,7 @@ impl<D: Dir, W: Write> Packer<'_, D, W> {
 
     fn placed(&mut self, file: &PlacedFile) -> Result<(), PackError> {
         let size = file.text.len() as u64;
-        self.tar.begin(file.path.as_bytes(), Member::File { size, executable: false })?;
+        self.tar.begin(file.path.as_bytes(), TarMember::File { size, executable: false })?;
         self.tar.content(file.text.as_bytes())?;
         self.tar.end(size)?;
         Ok(())

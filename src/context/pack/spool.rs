@@ -29,20 +29,20 @@ const STRIDE: u64 = 8 << 20;
 
 /// Writes a spool, and stops before the file system is full: whoever else needs it should not have
 /// to suffer.
-pub(super) struct Spooler<F = fn(&File) -> Option<u64>> {
+pub(super) struct SpoolWriter<F = fn(&File) -> Option<u64>> {
     file: File,
     len: u64,
     looked_at: u64,
     free: F,
 }
 
-impl Spooler {
+impl SpoolWriter {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self::with(tempfile::tempfile()?, free))
     }
 }
 
-impl<F: Fn(&File) -> Option<u64>> Spooler<F> {
+impl<F: Fn(&File) -> Option<u64>> SpoolWriter<F> {
     /// The first look comes after the first stride: what is smaller fits, or the system says so.
     fn with(file: File, free: F) -> Self {
         Self { file, len: 0, looked_at: 0, free }
@@ -66,7 +66,7 @@ impl<F: Fn(&File) -> Option<u64>> Spooler<F> {
     }
 }
 
-impl<F: Fn(&File) -> Option<u64>> Write for Spooler<F> {
+impl<F: Fn(&File) -> Option<u64>> Write for SpoolWriter<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.len - self.looked_at >= STRIDE {
             self.look()?;
@@ -105,7 +105,7 @@ mod tests {
     fn it_stops_before_the_disk_is_full() {
         let left = Cell::new(RESERVE + 3 * STRIDE);
         let free = |file: &File| Some(left.get() - file.metadata().unwrap().len());
-        let mut spooler = Spooler::with(tempfile::tempfile().unwrap(), free);
+        let mut spooler = SpoolWriter::with(tempfile::tempfile().unwrap(), free);
         let mut written = 0;
         let error = loop {
             match spooler.write(&vec![0; 1 << 20]) {
@@ -115,13 +115,13 @@ mod tests {
         };
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert!(written <= 3 * STRIDE, "{written}");
-        let mut small = Spooler::with(tempfile::tempfile().unwrap(), |_| Some(0));
+        let mut small = SpoolWriter::with(tempfile::tempfile().unwrap(), |_| Some(0));
         assert!(small.write_all(&vec![0; 1 << 20]).is_ok(), "little needs no look");
     }
 
     #[test]
     fn what_was_written_is_read_from_the_start_each_time() {
-        let mut spooler = Spooler::with(tempfile::tempfile().unwrap(), |_| None);
+        let mut spooler = SpoolWriter::with(tempfile::tempfile().unwrap(), |_| None);
         spooler.write_all(b"archive").unwrap();
         let spool = spooler.finish();
         for _ in 0..2 {

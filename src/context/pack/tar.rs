@@ -9,20 +9,20 @@ use tar::{EntryType, Header};
 const BLOCK: usize = 512;
 
 /// Writes a tar to `out`. Times and owners are nobody's; all modes that there are: see
-/// [`Member::mode`].
-pub(super) struct Tar<W: Write> {
+/// [`TarMember::mode`].
+pub(super) struct TarWriter<W: Write> {
     out: W,
 }
 
 /// What a member is.
 #[derive(Clone, Copy)]
-pub(super) enum Member<'m> {
+pub(super) enum TarMember<'m> {
     File { size: u64, executable: bool },
     Link { target: &'m [u8] },
     Dir,
 }
 
-impl Member<'_> {
+impl TarMember<'_> {
     fn mode(&self) -> u32 {
         match self {
             Self::File { executable: false, .. } => 0o644,
@@ -32,17 +32,17 @@ impl Member<'_> {
     }
 }
 
-impl<W: Write> Tar<W> {
+impl<W: Write> TarWriter<W> {
     pub(super) fn new(out: W) -> Self {
         Self { out }
     }
 
     /// Begins a member. The content of a file follows, and then [`end`](Self::end).
-    pub(super) fn begin(&mut self, path: &[u8], member: Member<'_>) -> io::Result<()> {
+    pub(super) fn begin(&mut self, path: &[u8], member: TarMember<'_>) -> io::Result<()> {
         let (kind, size, link) = match member {
-            Member::File { size, .. } => (EntryType::Regular, size, &b""[..]),
-            Member::Link { target } => (EntryType::Symlink, 0, target),
-            Member::Dir => (EntryType::Directory, 0, &b""[..]),
+            TarMember::File { size, .. } => (EntryType::Regular, size, &b""[..]),
+            TarMember::Link { target } => (EntryType::Symlink, 0, target),
+            TarMember::Dir => (EntryType::Directory, 0, &b""[..]),
         };
         let slash: &[u8] = if kind == EntryType::Directory { b"/" } else { b"" };
         let name = [path, slash].concat();

@@ -13,7 +13,7 @@ use imgplan::api::{Client, Endpoint, Gate, Transport, TransportError};
 use imgplan::base::limit::{Class, Limit};
 use imgplan::base::name::Owner;
 use imgplan::base::secret::ApiKey;
-use imgplan::context::{Cache, History};
+use imgplan::context::{History, StatCache};
 use imgplan::event::{RunEvent, Summary};
 use imgplan::manifest::{Invocation, Workspace};
 use imgplan::plan::{self, Decision, Plan};
@@ -209,7 +209,7 @@ impl World {
         client: Option<&Client>,
     ) -> plan::Facts {
         let work = self.paths().work;
-        let caches = Caches { stat: Cache::read(&work), history: History::at(&work) };
+        let caches = Caches { stat: StatCache::read(&work), history: History::at(&work) };
         survey::facts(workspace, state, caches, client).await.unwrap()
     }
 

@@ -5,27 +5,27 @@ use std::io;
 use std::path::Path;
 
 use super::content::fill;
-use super::dir::{Dir, NativeDir, Opened};
+use super::dir::{Dir, NativeDir, OpenFile};
 use super::error::PackError;
-use super::tree::{Entry, EntryKind, RelPath, Tree};
+use super::tree::{EntryKind, RelPath, Tree, TreeEntry};
 use crate::base::digest::Digest;
 use crate::base::file::PathError;
 
 /// Opens what lies in a tree; one folder after another stays open.
-pub(super) struct Source<'t, D> {
+pub(super) struct TreeReader<'t, D> {
     tree: &'t Tree,
     root: D,
     folder: Option<(RelPath, D)>,
 }
 
-impl<'t, D: Dir> Source<'t, D> {
+impl<'t, D: Dir> TreeReader<'t, D> {
     pub(super) fn new(tree: &'t Tree) -> Result<Self, PackError> {
         let root = D::at(&tree.real_root).map_err(|error| failed(tree.root(), error))?;
         Ok(Self { tree, root, folder: None })
     }
 
     /// That a folder or a link is as it was; a file is read by [`copy`](Self::copy).
-    pub(super) fn check(&mut self, entry: &Entry) -> Result<(), PackError> {
+    pub(super) fn check(&mut self, entry: &TreeEntry) -> Result<(), PackError> {
         let (tree, path) = (self.tree, &entry.path);
         let same = self.lookup(path, |dir, name| match &entry.kind {
             EntryKind::Dir => dir.child(name).map(|_| true),
@@ -52,7 +52,7 @@ impl<'t, D: Dir> Source<'t, D> {
         let full = path.under(self.tree.root());
         let opened = self.lookup(path, D::open);
         let opened = opened.map_err(|error| failed(&full, error))?;
-        let Some(Opened { mut file, .. }) =
+        let Some(OpenFile { mut file, .. }) =
             opened.filter(|opened| opened.stat.executable() == executable)
         else {
             return Err(changed(&full));
@@ -102,7 +102,7 @@ impl<'t, D: Dir> Source<'t, D> {
 
 /// The first bytes of a file of a tree, at most `most`; none where it is not that file any more.
 pub(super) fn head(tree: &Tree, path: &RelPath, most: usize) -> io::Result<Vec<u8>> {
-    let mut source = Source { tree, root: NativeDir::at(&tree.real_root)?, folder: None };
+    let mut source = TreeReader { tree, root: NativeDir::at(&tree.real_root)?, folder: None };
     let Some(mut opened) = source.lookup(path, NativeDir::open)? else { return Ok(Vec::new()) };
     let mut head = vec![0; most];
     let read = fill(&mut opened.file, &mut head)?;
