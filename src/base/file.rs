@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How the names of temporary files begin; six letters and digits follow.
-pub const TEMPORARY: &str = ".imgplan.new-";
+pub const TEMP_FILE_PREFIX: &str = ".imgplan.new-";
 
 /// A failure at a path: what was tried, where, and what the system said.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -67,7 +67,7 @@ fn replace_as<T>(
         _ => Path::new("."),
     };
     let write = || -> io::Result<T> {
-        let mut temp = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(dir)?;
+        let mut temp = tempfile::Builder::new().prefix(TEMP_FILE_PREFIX).tempfile_in(dir)?;
         let filled = fill(temp.as_file_mut())?;
         set_mode(temp.as_file())?;
         temp.as_file().sync_all()?;
@@ -96,7 +96,7 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
 
 /// Makes the folder of what is not committed, which takes itself out of git before anything else is
 /// written there, so that nobody has to.
-pub fn work_folder(dir: &Path) -> Result<(), PathError> {
+pub fn create_work_dir(dir: &Path) -> Result<(), PathError> {
     fs::create_dir_all(dir).at("create the folder", dir)?;
     let path = dir.join(".gitignore");
     if path.exists() { Ok(()) } else { fs::write(&path, "*\n").at("write", &path) }
@@ -109,6 +109,21 @@ pub fn read_if_exists(path: &Path) -> Result<Option<String>, PathError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).at("read", path),
     }
+}
+
+/// Reads a file of at most `max_bytes`: a path may lead to a device without an end.
+///
+/// # Errors
+///
+/// Fails if the file cannot be read, and with [`io::ErrorKind::FileTooLarge`] if it is larger.
+pub fn read_limited(file: impl Read, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max_bytes {
+        let message = format!("it has more than {max_bytes} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(bytes)
 }
 
 /// A lock on a file, held until dropped or until the process dies: the kernel frees it.
@@ -130,7 +145,7 @@ pub enum LockError {
 
 impl FileLock {
     /// Takes the lock or fails at once; `holder` is left in the file for whoever comes next.
-    pub fn take(path: &Path, holder: &str) -> Result<Self, LockError> {
+    pub fn acquire(path: &Path, holder: &str) -> Result<Self, LockError> {
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -222,12 +237,12 @@ mod tests {
     fn a_second_taker_learns_who_has_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        let held = FileLock::take(&path, "me@here, process 1").unwrap();
-        let Err(LockError::Held(who)) = FileLock::take(&path, "you") else { panic!("not held") };
+        let held = FileLock::acquire(&path, "me@here, process 1").unwrap();
+        let Err(LockError::Held(who)) = FileLock::acquire(&path, "you") else { panic!("not held") };
         assert_eq!(who, "me@here, process 1");
         assert_eq!(FileLock::holder(&path), Some(who));
         drop(held);
         assert_eq!(FileLock::holder(&path), None);
-        assert!(FileLock::take(&path, "you").is_ok());
+        assert!(FileLock::acquire(&path, "you").is_ok());
     }
 }

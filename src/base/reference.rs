@@ -75,7 +75,7 @@ impl fmt::Debug for OciDigest {
 
 /// What a platform gets of a reference: the image that it has for it, or, where it is not known for
 /// which it has one, what it names itself. `None` where it has images for others only.
-pub fn on_platform(
+pub fn digest_for_platform(
     itself: OciDigest,
     platforms: &BTreeMap<Platform, OciDigest>,
     platform: Platform,
@@ -85,7 +85,7 @@ pub fn on_platform(
 
 /// A reference in its full form, so that two ways of writing one image agree; as it is written where
 /// Docker would not take it, which the service might.
-pub fn in_full(text: &str) -> String {
+pub fn full_form(text: &str) -> String {
     let reference: Result<RegistryRef, _> = text.parse();
     reference.map_or_else(|_| text.to_owned(), |reference| reference.to_string())
 }

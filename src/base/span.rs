@@ -6,7 +6,7 @@ use miette::{
     SourceSpan, SpanContents,
 };
 
-/// A place in a [`SourceSet`]: an offset in bytes over all of its texts, and a length.
+/// A place in a [`SourceMap`]: an offset in bytes over all of its texts, and a length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Span {
     /// Where it begins, in bytes from the start of the set.
@@ -46,7 +46,7 @@ impl<T> Spanned<T> {
 
 /// Every text read so far: manifests and Dockerfiles, each at an offset of its own.
 #[derive(Debug, Clone, Default)]
-pub struct SourceSet {
+pub struct SourceMap {
     files: Vec<SourceFile>,
     end: usize,
 }
@@ -70,7 +70,7 @@ pub struct Position {
     pub byte: usize,
 }
 
-impl SourceSet {
+impl SourceMap {
     /// Adds a text under the name that errors will show, and returns the offset of its start.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> usize {
         let (name, text, start) = (name.into(), text.into(), self.end);
@@ -111,7 +111,7 @@ impl SourceSet {
     }
 }
 
-impl SourceCode for SourceSet {
+impl SourceCode for SourceMap {
     fn read_span<'a>(
         &'a self,
         span: &SourceSpan,
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn finds_words_in_the_right_file() {
-        let mut set = SourceSet::default();
+        let mut set = SourceMap::default();
         let a = set.add("a.yaml", "one\ntwö three");
         let b = set.add("b.yaml", "four");
         let span = Span::new(a + 9, 5);

@@ -14,7 +14,7 @@ use super::name::{NameError, Platform, Tag};
 /// ```
 /// use imgplan::base::name::{Platform, TagTemplate};
 /// let template: TagTemplate = "v1-{arch}".parse()?;
-/// assert_eq!(template.for_platform(Platform::Arm64).open_tag().as_str(), "v1-arm64");
+/// assert_eq!(template.for_platform(Platform::Arm64).placeholder_tag().as_str(), "v1-arm64");
 /// # Ok::<(), imgplan::base::name::NameError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,7 +64,7 @@ impl TagTemplate {
 
     /// The tag while the content is not known: zeros stand for its fingerprint. An architecture
     /// that is still open is the default platform's.
-    pub fn open_tag(&self) -> Tag {
+    pub fn placeholder_tag(&self) -> Tag {
         self.filled(&"0".repeat(DIGITS))
     }
 
@@ -164,7 +164,7 @@ mod tests {
         ] {
             let arm64 = template(text).for_platform(Platform::Arm64);
             assert_eq!(arm64.as_str(), arm, "{text}");
-            assert_eq!(arm64.open_tag().as_str(), open, "{text}");
+            assert_eq!(arm64.placeholder_tag().as_str(), open, "{text}");
             assert_eq!(arm64.with_fingerprint(&fingerprint).as_str(), known, "{text}");
         }
         assert_eq!(template("v1").with_suffix(Platform::Amd64).unwrap().as_str(), "v1-amd64");
@@ -218,7 +218,7 @@ mod tests {
             let fingerprint = Fingerprint(Digest::from_bytes(bytes));
             for platform in Platform::ALL {
                 let template = template.for_platform(platform);
-                for tag in [template.open_tag(), template.with_fingerprint(&fingerprint)] {
+                for tag in [template.placeholder_tag(), template.with_fingerprint(&fingerprint)] {
                     prop_assert_eq!(tag.as_str().parse::<Tag>(), Ok(tag.clone()));
                     prop_assert!(template.matches(&tag));
                 }

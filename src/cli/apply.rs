@@ -50,7 +50,7 @@ pub(super) async fn run(
         owner: &target.owner,
         offline: saved.is_some(),
         paths: &target.paths,
-        merged: store.has_marks(),
+        merged: store.has_conflict_markers(),
         saved: saved.as_ref(),
     };
     let mut facts = asking.facts(ui, &workspace, store.state(), caches).await?;

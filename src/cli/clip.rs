@@ -281,12 +281,12 @@ impl Diagnostic for Clipped<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::span::{Problem, SourceSet, Span};
+    use crate::base::span::{Problem, SourceMap, Span};
     use miette::{GraphicalReportHandler, GraphicalTheme, Report};
     use std::sync::Arc;
 
     fn drawn(text: &str, labels: &[(usize, usize)]) -> String {
-        let mut sources = SourceSet::default();
+        let mut sources = SourceMap::default();
         sources.add("first", "one\n");
         let start = sources.add("long", text);
         let mut problem = Problem::new("it is wrong", Span::new(start, 0), "");
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn short_lines_stay_as_they_are() {
-        let mut sources = SourceSet::default();
+        let mut sources = SourceMap::default();
         sources.add("short", "x".repeat(LONGEST));
         let problem = Problem::new("it is wrong", Span::new(3, 2), "here");
         let report = Report::new(problem).with_source_code(Arc::new(sources));

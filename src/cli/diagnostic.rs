@@ -4,11 +4,11 @@ use miette::{Diagnostic, Severity};
 use serde_json::{Value, json};
 
 use super::failure;
-use crate::base::span::{Problem, SourceSet};
+use crate::base::span::{Problem, SourceMap};
 use crate::manifest::ManifestError;
 
 /// A problem of the manifest, with its place.
-pub(super) fn of_problem(problem: &Problem, sources: &SourceSet) -> Value {
+pub(super) fn of_problem(problem: &Problem, sources: &SourceMap) -> Value {
     let place = problem.labels.first().and_then(|(span, _)| {
         let (file, start, end) = sources.locate(*span)?;
         let range = json!({ "filename": file, "start": start, "end": end });

@@ -21,7 +21,7 @@ use crate::plan::reason::short;
 use crate::plan::unpinned::{some_of, unpinned, uses};
 use crate::plan::{Facts, pins};
 use crate::registry::RegistryError;
-use crate::state::{Pin, Record, Snapshot, State, Store};
+use crate::state::{Pin, Record, State, StateSnapshot, Store};
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: LockArgs) -> Result<Exit, Failure> {
     let images = !args.upgrade_image.is_empty();
@@ -33,8 +33,8 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: LockArgs) -> Res
     let target = Target::find(&settings.root(), &workspace, &args.service)?;
     let lockfile = &target.paths.lockfile;
     if args.check || args.dry_run {
-        let snapshot = Snapshot::read(&target.paths)?.of(&target.name)?;
-        let (marks, state) = (snapshot.has_marks(), snapshot.state);
+        let snapshot = StateSnapshot::read(&target.paths)?.of(&target.name)?;
+        let (marks, state) = (snapshot.has_conflict_markers(), snapshot.state);
         if args.check {
             check_merged(marks, &state, "--check was given", lockfile)?;
             check_locked(&workspace, &state, "--check was given", lockfile)?;
@@ -46,7 +46,7 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: LockArgs) -> Res
     let mut store = Store::open(target.paths.clone(), &target.name)?;
     // Which side is right of a unit is known once the contexts are: not here.
     check_settled(store.state(), false, lockfile)?;
-    if store.has_marks() {
+    if store.has_conflict_markers() {
         ui.notes(&merged(lockfile, store.state()))?;
     }
     let mut found = find(ui, settings, &args, &workspace, store.state()).await?;

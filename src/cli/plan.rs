@@ -19,7 +19,7 @@ use crate::context::StatCache;
 use crate::manifest::Workspace;
 use crate::plan::{self, Decision, Facts, Plan, SavedPlan};
 use crate::report::PlanView;
-use crate::state::{Snapshot, State};
+use crate::state::{StateSnapshot, State};
 use crate::survey::Caches;
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Result<Exit, Failure> {
@@ -80,7 +80,7 @@ impl Planned {
         look.check(offline)?;
         // What lies on the disk is read on one core while another reads the manifest.
         let (paths, work) = (service.paths(&settings.root()), settings.work());
-        let read = move || (Snapshot::read(&paths), StatCache::read(&work));
+        let read = move || (StateSnapshot::read(&paths), StatCache::read(&work));
         let reading = tokio::task::spawn_blocking(read);
         let workspace = Workspace::load(&settings.manifest, &env)?;
         ui.warn(&workspace.warnings, &workspace.sources)?;
@@ -94,7 +94,7 @@ impl Planned {
         let read = reading.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic()));
         let (snapshot, stat) = read;
         let snapshot = snapshot?.of(&target.name)?;
-        let (merged, mut state) = (snapshot.has_marks(), snapshot.state);
+        let (merged, mut state) = (snapshot.has_conflict_markers(), snapshot.state);
         let options = choice.options(&workspace, &state)?;
         let client = if offline { None } else { target.client_to_ask() };
         let caches = Caches { stat, history: target.history() };

@@ -138,7 +138,7 @@ impl Asking<'_> {
 
 /// What is made of a lockfile that git could not merge.
 pub(super) fn merged(lockfile: &Path, state: &State) -> Vec<String> {
-    let taken = match state.rivals.len() {
+    let taken = match state.entry_conflicts.len() {
         0 => "all of both sides is taken".to_owned(),
         1 => "1 unit differs, and its later build is taken".to_owned(),
         many => format!("{many} units differ, and the later build of each is taken"),
@@ -147,7 +147,7 @@ pub(super) fn merged(lockfile: &Path, state: &State) -> Vec<String> {
     let mut notes = vec![format!(
         "{name} has conflict markers of a merge: {taken}; `imgplan apply` writes it without them"
     )];
-    notes.extend(state.rivals.iter().filter_map(|(key, theirs)| {
+    notes.extend(state.entry_conflicts.iter().filter_map(|(key, theirs)| {
         let (ours, theirs) = (state.entries.get(key)?.pending.as_ref()?, theirs.pending.as_ref()?);
         let (ours, theirs) = (&ours.build, &theirs.build);
         (ours != theirs).then(|| {
@@ -157,7 +157,7 @@ pub(super) fn merged(lockfile: &Path, state: &State) -> Vec<String> {
             )
         })
     }));
-    notes.extend(state.rival_pins.iter().map(|(reference, theirs)| {
+    notes.extend(state.pin_conflicts.iter().map(|(reference, theirs)| {
         let digest = |pin: &Pin| short(&pin.digest.to_string()).to_owned();
         let ours = state.pins.get(reference).map(digest).unwrap_or_default();
         let theirs = digest(theirs);
@@ -183,7 +183,7 @@ pub(super) fn check_merged(
         return Ok(());
     }
     let message = format!("{} has conflict markers of a merge, and {why}", lockfile.display());
-    if state.rivals.is_empty() {
+    if state.entry_conflicts.is_empty() {
         return Err(Failure::with_help(message, "run `imgplan lock`, and commit the lockfile"));
     }
     Err(Failure::with_help(message, format!("{SETTLE}; then commit the lockfile")))
@@ -192,9 +192,9 @@ pub(super) fn check_merged(
 /// Fails where the sides of a merge do not agree on units, or on pins where these count: a command that
 /// does not look at the contexts, or at what the service has, would drop one side unseen.
 pub(super) fn check_settled(state: &State, pins: bool, lockfile: &Path) -> Result<(), Failure> {
-    let mut names: Vec<String> = state.rivals.keys().map(ToString::to_string).collect();
+    let mut names: Vec<String> = state.entry_conflicts.keys().map(ToString::to_string).collect();
     if pins {
-        names.extend(state.rival_pins.keys().cloned());
+        names.extend(state.pin_conflicts.keys().cloned());
     }
     if names.is_empty() {
         return Ok(());

@@ -19,7 +19,7 @@ use crate::base::name::BuildId;
 use crate::event::Signal;
 use crate::manifest::Workspace;
 use crate::report::status::{StatusView, UnitProgress, UnitStatus};
-use crate::state::{BuildStage, Entry, Snapshot, State, Store};
+use crate::state::{BuildStage, Entry, State, StateSnapshot, Store};
 
 /// The time between two looks of somebody who watches, for each request that one takes.
 const PACE: Duration = Duration::from_secs(2);
@@ -47,7 +47,7 @@ pub(super) async fn run(
         let mut listing = Listing::quick();
         let mut lines = 0;
         loop {
-            let state = Snapshot::read(&target.paths)?.of(&target.name)?.state;
+            let state = StateSnapshot::read(&target.paths)?.of(&target.name)?.state;
             let (mut units, notes) = units(&state, client.as_ref(), &mut listing).await;
             // What runs longest first; what is over last.
             units.sort_by_key(|unit| (unit.progress.is_over(), std::cmp::Reverse(unit.age)));
@@ -163,7 +163,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_service_that_does_not_answer_is_not_waited_for() {
-        let state = State::of_one_pending();
+        let state = State::with_one_pending_build();
         let client = Client::carried_by(Silent);
         let (began, mut listing) = (tokio::time::Instant::now(), Listing::quick());
         let (units, notes) = units(&state, Some(&client), &mut listing).await;

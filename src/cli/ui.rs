@@ -13,7 +13,7 @@ use super::clip;
 use super::diagnostic;
 use super::failure::{self, Exit, Failure};
 use super::settings::Settings;
-use crate::base::span::{Problem, SourceSet};
+use crate::base::span::{Problem, SourceMap};
 use crate::event::{RunEvent, Summary};
 use crate::manifest::ManifestError;
 use crate::manifest::workspace::Skipped;
@@ -168,7 +168,7 @@ impl Ui {
     pub(super) fn warn(
         &mut self,
         problems: &[Problem],
-        sources: &Arc<SourceSet>,
+        sources: &Arc<SourceMap>,
     ) -> io::Result<()> {
         for problem in problems {
             if self.json {

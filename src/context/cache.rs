@@ -23,7 +23,7 @@ use super::cache_file::{self, Payload};
 use super::path::as_os_str;
 use super::stat::{STAT, Stat, UnixNanos, unix_nanos};
 use crate::base::digest::Digest;
-use crate::base::file::work_folder;
+use crate::base::file::create_work_dir;
 
 /// What the sealed file is called inside. What the times and modes mean differs by system.
 const KIND: &str = if cfg!(target_os = "linux") { "stat 1 linux" } else { "stat 1" };
@@ -128,7 +128,7 @@ pub(super) fn read(file: &Path) -> Payload {
 
 /// Stores the bytes of a cache. Where that fails, the next scan takes longer.
 pub(super) fn write(file: &Path, bytes: &[u8]) {
-    if work_folder(folder_of(file)).is_ok() {
+    if create_work_dir(folder_of(file)).is_ok() {
         let _ = cache_file::write(file, KIND, bytes);
     }
 }

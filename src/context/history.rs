@@ -15,7 +15,7 @@ use super::cache_file;
 use super::changes::FileList;
 use super::tree::Tree;
 use crate::base::digest::Digest;
-use crate::base::file::work_folder;
+use crate::base::file::create_work_dir;
 
 /// What is in a file, with the version of its form.
 const KIND: &str = "files 1";
@@ -66,7 +66,7 @@ impl History {
         let mut missing = contexts.filter(|context| here.insert(context.digest)).peekable();
         // A folder that cannot be written, such as that of a checkout made for reading, only means
         // that later plans name no files.
-        if missing.peek().is_none() || work_folder(&self.work).is_err() {
+        if missing.peek().is_none() || create_work_dir(&self.work).is_err() {
             return;
         }
         for BuiltContext { digest, tree, dockerfile } in missing {

@@ -12,7 +12,7 @@ use miette::NamedSource;
 use super::error::{ScanProblem, unreadable};
 use super::ignore::{IgnoreError, IgnorePatterns};
 use super::tree::RelPath;
-use crate::base::file::TEMPORARY;
+use crate::base::file::TEMP_FILE_PREFIX;
 
 /// The rules that a context follows.
 #[derive(Debug, Clone, Default)]
@@ -139,7 +139,7 @@ fn is_absent(kind: io::ErrorKind) -> bool {
 /// the lockfile. They change with every run, so a context that held them would never be up to date.
 pub(super) fn is_own(name: &[u8], is_dir: bool) -> bool {
     let temporary = |name: &[u8]| {
-        name.strip_prefix(TEMPORARY.as_bytes())
+        name.strip_prefix(TEMP_FILE_PREFIX.as_bytes())
             .is_some_and(|rest| rest.len() == 6 && rest.iter().all(u8::is_ascii_alphanumeric))
     };
     if is_dir { name == b".imgplan" } else { name == b"imgplan.lock" || temporary(name) }

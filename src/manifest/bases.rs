@@ -10,7 +10,7 @@ use super::image::{Content, Draft};
 use super::workspace::{BaseUse, ExternalBase, Unit, UnitId};
 use crate::base::name::Platform;
 use crate::base::nearest::nearest;
-use crate::base::reference::{RegistryRef, in_full};
+use crate::base::reference::{RegistryRef, full_form};
 use crate::base::span::{Problem, Span};
 use crate::dockerfile::{Reference, ReferenceKind, ReferencePlatform, UnresolvedArg};
 
@@ -118,7 +118,7 @@ impl Finder<'_> {
             for &base in &named {
                 for &unit in &draft.units {
                     let platform = self.units[unit].platform;
-                    for other in self.on_platform(base, platform) {
+                    for other in self.digest_for_platform(base, platform) {
                         found.edges.push(Edge { dependent: unit, base: other, span: need.span() });
                     }
                 }
@@ -134,7 +134,7 @@ impl Finder<'_> {
     }
 
     /// The unit of an image on one platform, or all of them where it has none on that.
-    fn on_platform(&self, draft: usize, platform: Platform) -> Vec<usize> {
+    fn digest_for_platform(&self, draft: usize, platform: Platform) -> Vec<usize> {
         let units = &self.drafts[draft].units;
         match units.iter().find(|&&unit| self.units[unit].platform == platform) {
             Some(&unit) => vec![unit],
@@ -207,7 +207,7 @@ impl Finder<'_> {
         let named: Vec<usize> = self.named(name, tag).into_iter().filter(is_base).collect();
         let by_source = || {
             needs.iter().copied().find(|&other| match &self.drafts[other].content {
-                Content::Mirror(source) => in_full(source.as_str()) == in_full(image),
+                Content::Mirror(source) => full_form(source.as_str()) == full_form(image),
                 Content::Build { .. } => false,
             })
         };
@@ -376,9 +376,9 @@ mod tests {
             // None that Docker takes.
             ("app:v1:v2", "app:v1:v2"),
         ] {
-            assert_eq!(in_full(a), in_full(b));
+            assert_eq!(full_form(a), full_form(b));
         }
-        assert_ne!(in_full("app:v1:v2"), in_full("app:v1:v3"));
+        assert_ne!(full_form("app:v1:v2"), full_form("app:v1:v3"));
         assert_eq!(split_reference("localhost:5000/x"), ("localhost:5000/x", None));
         assert_eq!(split_reference("base:3.12"), ("base", Some("3.12")));
     }

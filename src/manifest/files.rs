@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::Sp;
-use crate::base::span::{Problem, SourceSet, Span};
+use crate::base::span::{Problem, SourceMap, Span};
 use crate::dockerfile::{Dockerfile, DockerfileError};
 
 /// A Dockerfile that was read, and where its text lies among all texts.
@@ -85,7 +85,7 @@ impl Files {
         context: &Path,
         name: &str,
         span: Span,
-        sources: &mut SourceSet,
+        sources: &mut SourceMap,
     ) -> Result<DockerfileSource, Vec<Problem>> {
         let path = clean(&context.join(name));
         if let Some(known) = self.dockerfiles.get(&path) {

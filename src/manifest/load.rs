@@ -10,7 +10,7 @@ use super::header::{root_of, shown};
 use super::invocation::Invocation;
 use super::resolve::{self, Resolver};
 use super::workspace::Workspace;
-use crate::base::span::{Problem, SourceSet};
+use crate::base::span::{Problem, SourceMap};
 
 /// More problems than this are not worth reading.
 const MOST_SHOWN: usize = 100;
@@ -24,7 +24,7 @@ pub struct ManifestError {
     /// How many more there are.
     pub unshown: usize,
     /// The texts that they point into.
-    pub sources: Arc<SourceSet>,
+    pub sources: Arc<SourceMap>,
     /// The manifest's path, as it was given.
     pub name: String,
 }
@@ -54,7 +54,7 @@ impl Workspace {
         given: &Invocation,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Workspace, ManifestError> {
-        let mut sources = SourceSet::default();
+        let mut sources = SourceMap::default();
         match from_files(given, env, &mut sources) {
             Ok(mut workspace) => {
                 workspace.sources = Arc::new(sources);
@@ -74,7 +74,7 @@ impl Workspace {
 fn from_files(
     given: &Invocation,
     env: &dyn Fn(&str) -> Option<String>,
-    sources: &mut SourceSet,
+    sources: &mut SourceMap,
 ) -> Result<Workspace, Vec<Problem>> {
     let (scopes, found) = expand(given, env, sources);
     let Found { problems, warnings, mut notes, skipped, incomplete } = found;

@@ -47,7 +47,7 @@ pub(crate) struct Key {
 }
 
 /// Reads one YAML document. `start` is the text's offset in its
-/// [`SourceSet`](crate::base::span::SourceSet).
+/// [`SourceMap`](crate::base::span::SourceMap).
 pub(crate) fn parse(text: &str, start: usize) -> Result<Node, Problem> {
     // The defaults refuse manifests of our own size (10,000 images, one anchor for all of their
     // defaults). With these a bomb is still refused: its events are counted.
@@ -295,9 +295,9 @@ impl<'de> Visitor<'de> for RawVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::span::SourceSet;
+    use crate::base::span::SourceMap;
 
-    fn walk(node: &Node, set: &SourceSet, seen: &mut Vec<String>) {
+    fn walk(node: &Node, set: &SourceMap, seen: &mut Vec<String>) {
         match &node.value {
             Value::Scalar { text, kind } => {
                 seen.push(format!("{text}|{kind:?}|{}", set.text(node.span)));
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn every_value_knows_its_place_and_how_it_was_written() {
         let text = "é: 1\nimages:\n  - name: api\n    tag: 1.10\n    q: \"1.10\"\n    n:\n    b: yes\n    t: true\n    x: 020\n";
-        let mut set = SourceSet::default();
+        let mut set = SourceMap::default();
         set.add("other", "xyz");
         let start = set.add("m", text);
         let node = parse(text, start).unwrap();

@@ -14,7 +14,7 @@ use super::image::{Content, Draft};
 use super::model::Manifest;
 use super::workspace::{BuildOrigin, Origin, Unit, Workspace};
 use crate::base::name::{ImageName, ImageRef, NameError, Platform, TagTemplate};
-use crate::base::span::{Problem, SourceSet, Span};
+use crate::base::span::{Problem, SourceMap, Span};
 
 /// What resolving works on, and what it finds.
 pub(super) struct Resolver<'a> {
@@ -29,7 +29,7 @@ pub(super) struct Resolver<'a> {
     /// Whether images are missing for a reason that was reported.
     pub(super) incomplete: bool,
     /// All texts; Dockerfiles are added.
-    pub(super) sources: &'a mut SourceSet,
+    pub(super) sources: &'a mut SourceMap,
     /// What was found so far.
     pub(super) problems: Vec<Problem>,
     /// What is worth a look.
@@ -179,7 +179,7 @@ impl Resolver<'_> {
 
 fn unit(draft: &Draft<'_>, tag: TagTemplate, platform: Platform) -> Unit {
     Unit {
-        key: ImageRef { name: draft.name.clone(), tag: tag.open_tag() },
+        key: ImageRef { name: draft.name.clone(), tag: tag.placeholder_tag() },
         content_tag: Some(tag).filter(TagTemplate::has_fingerprint),
         image: draft.name.clone(),
         platform,

@@ -11,7 +11,7 @@ use crate::base::kind::ImageKind;
 use crate::base::limit::{Class, Limit};
 use crate::base::name::{ImageName, ImageRef, Owner, Platform, TagTemplate, Visibility};
 use crate::base::source_ref::SourceRef;
-use crate::base::span::{Problem, SourceSet, Span};
+use crate::base::span::{Problem, SourceMap, Span};
 use crate::dockerfile::Dockerfile;
 
 pub use super::pattern::UnitPattern;
@@ -40,7 +40,7 @@ pub struct Workspace {
     /// What `discover` found and left out, in order.
     pub skipped: Vec<Skipped>,
     /// All texts, for errors that are found later.
-    pub sources: Arc<SourceSet>,
+    pub sources: Arc<SourceMap>,
 }
 
 /// A folder that was found and made into no image.

@@ -7,7 +7,7 @@ use super::facts::Facts;
 use super::pins;
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::{ImageRef, Platform};
-use crate::base::reference::{OciDigest, in_full};
+use crate::base::reference::{OciDigest, full_form};
 use crate::manifest::workspace::{Origin, UnitId, Workspace};
 use crate::state::{Inputs, State};
 
@@ -36,7 +36,7 @@ impl Sources<'_> {
         }
         match &of.origin {
             Origin::Mirror(source) => {
-                inputs.set("source", in_full(source.as_str()));
+                inputs.set("source", full_form(source.as_str()));
                 if let Some(digest) = self.pinned(source.as_str(), Some(of.platform)) {
                     inputs.set("digest", digest);
                 }
@@ -73,6 +73,6 @@ impl Sources<'_> {
 
     /// The digest that a reference is pinned to on one platform; without one, of all that it names.
     fn pinned(&self, reference: &str, platform: Option<Platform>) -> Option<OciDigest> {
-        self.facts.pin_in(self.state, reference)?.held(platform)
+        self.facts.pin_in(self.state, reference)?.digest_for(platform)
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::facts::{Facts, Found, Known};
 use super::{Action, Plan, Step};
 use crate::base::name::{BuildId, ImageRef};
-use crate::state::{BuildStage, Entry, Outcome, Record, State};
+use crate::state::{BuildOutcome, BuildStage, Entry, Record, State};
 
 /// What the survey learned that the state does not know: builds that were found, and builds that
 /// are over.
@@ -18,7 +18,7 @@ pub(super) fn learned(state: &State, facts: &Facts) -> Vec<Record> {
             (Some(submission), Some(Some(found))) => {
                 let Found { build, path } = found.clone();
                 pending = Some(build.clone());
-                let found = submission.clone().accepted(build, path, None, BuildStage::Started);
+                let found = submission.clone().into_pending(build, path, None, BuildStage::Started);
                 let (kind, platform) = (entry.kind, entry.platform);
                 records.push(Record::Created {
                     unit: unit.clone(),
@@ -32,7 +32,7 @@ pub(super) fn learned(state: &State, facts: &Facts) -> Vec<Record> {
         }
         let over = |build: &BuildId| facts.builds.get(build) == Some(&Known::Dead);
         if let Some(build) = pending.filter(over) {
-            let (unit, outcome) = (unit.clone(), Outcome::Failed);
+            let (unit, outcome) = (unit.clone(), BuildOutcome::Failed);
             records.push(Record::Ended { unit, build, outcome, path: None, at: None });
         }
     }
@@ -49,7 +49,7 @@ pub(super) fn superseded(plan: &Plan, state: &State, facts: &Facts) -> Vec<Recor
     let ended = |(unit, entry): (&ImageRef, &Entry)| {
         let build = entry.pending.as_ref()?.build.clone();
         let unstarted = facts.builds.get(&build) == Some(&Known::Unstarted);
-        let (unit, outcome) = (unit.clone(), Outcome::Cancelled);
+        let (unit, outcome) = (unit.clone(), BuildOutcome::Cancelled);
         (unstarted && !adopted.contains(&build)).then_some(Record::Ended {
             unit,
             build,

@@ -100,7 +100,7 @@ pub fn reconciled(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Re
     let mut records = Vec::new();
     // What a unit is to contain depends on how often its bases were made, and so on the side that
     // these are of: each look settles one more floor of bases.
-    for _ in 0..state.rivals.len() {
+    for _ in 0..state.entry_conflicts.len() {
         let mut taken = state.clone();
         for record in &records {
             taken.apply(record);
@@ -123,7 +123,8 @@ fn right_sides(workspace: &Workspace, facts: &Facts, state: &State, taken: &Stat
         let id = UnitId(index);
         let wanted = identifier.next(workspace, id).inputs;
         let key = identifier.settled.get(&id).unwrap_or(&workspace.unit(id).key);
-        let (Some(ours), Some(theirs)) = (state.entries.get(key), state.rivals.get(key)) else {
+        let (Some(ours), Some(theirs)) = (state.entries.get(key), state.entry_conflicts.get(key))
+        else {
             continue;
         };
         // A merge that took some lines of each side leaves a fingerprint that is not that of its
@@ -133,7 +134,8 @@ fn right_sides(workspace: &Workspace, facts: &Facts, state: &State, taken: &Stat
             let whole = built.filter(|built| built.fingerprint == built.inputs.fingerprint());
             let owner = workspace.unit(id).owner.as_ref();
             whole.is_some_and(|built| {
-                built.inputs.is_like(&wanted) && owner.is_none_or(|owner| *owner == built.owner)
+                built.inputs.equals_ignoring_replace_count(&wanted)
+                    && owner.is_none_or(|owner| *owner == built.owner)
             })
         };
         let take = match later(ours, theirs) {
@@ -150,7 +152,7 @@ fn right_sides(workspace: &Workspace, facts: &Facts, state: &State, taken: &Stat
         told.insert(key.clone());
     }
     // Of what the manifest does not have, nothing but the times says which side is right.
-    for (key, theirs) in state.rivals.iter().filter(|(key, _)| !told.contains(*key)) {
+    for (key, theirs) in state.entry_conflicts.iter().filter(|(key, _)| !told.contains(*key)) {
         let Some(ours) = state.entries.get(key) else { continue };
         let none = ours.built.is_none() && theirs.built.is_some();
         let take = none || later(ours, theirs) == Some(Ordering::Greater);

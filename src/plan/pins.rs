@@ -8,7 +8,7 @@ use super::unpinned::{Unpinned, unpinned};
 use super::{Facts, Lookup};
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::{ImageRef, Platform};
-use crate::base::reference::{RegistryRef, in_full, pin_key, pinnable};
+use crate::base::reference::{RegistryRef, full_form, pin_key, pinnable};
 use crate::base::source_ref::SourceRef;
 use crate::manifest::workspace::{BuildOrigin, ExternalBase, Origin, Unit, Workspace};
 use crate::state::{Built, Entry, Inputs, Pending, Pin, Record, State, Submission};
@@ -192,11 +192,11 @@ impl Adoption<'_> {
     /// Adds the pins that inputs have not, where they are of what the unit is made from.
     fn pin(&self, unit: &Unit, inputs: &mut Inputs) {
         let pinned = |text: &str, platform: Option<Platform>| {
-            self.first.get(pin_key(text)?.as_str())?.held(platform)
+            self.first.get(pin_key(text)?.as_str())?.digest_for(platform)
         };
         match &unit.origin {
             Origin::Mirror(source) => {
-                let same = inputs.get("source") == Some(in_full(source.as_str()).as_str());
+                let same = inputs.get("source") == Some(full_form(source.as_str()).as_str());
                 let digest = pinned(source.as_str(), Some(unit.platform));
                 if let (None, true, Some(digest)) = (inputs.get("digest"), same, digest) {
                     inputs.set("digest", digest);

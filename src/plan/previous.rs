@@ -101,7 +101,8 @@ impl<'s> Lookup<'s> {
             let asked = entry.submitted.as_ref().map(|submitted| &submitted.inputs);
             let begun = entry.pending.as_ref().map(|pending| &pending.inputs);
             let inputs = last.into_iter().chain(asked).chain(begun);
-            same_tag(unit, key) && inputs.into_iter().any(|inputs| inputs.is_like(content))
+            same_tag(unit, key)
+                && inputs.into_iter().any(|inputs| inputs.equals_ignoring_replace_count(content))
         });
         let newest = found.max_by_key(|(key, entry)| age(key, entry));
         newest.map(|&(key, entry)| Previous { key, entry, link: Link::Content })

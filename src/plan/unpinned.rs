@@ -104,7 +104,7 @@ pub fn unpinned(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Unpi
             (Ok(_), None) => add(names(), Why::Unknown),
             (Ok(_), Some(pin)) => {
                 let platforms: BTreeSet<Platform> = by.iter().filter_map(|(_, on)| *on).collect();
-                for platform in platforms.into_iter().filter(|on| pin.on(*on).is_none()) {
+                for platform in platforms.into_iter().filter(|on| pin.for_platform(*on).is_none()) {
                     let of = by.iter().filter(|(_, on)| *on == Some(platform));
                     let has = pin.platforms.keys().copied().collect();
                     add(of.map(|(name, _)| name.clone()).collect(), Why::Absent { platform, has });

@@ -89,7 +89,7 @@ impl RegistryCache {
         let age = |asked| Duration::try_from(now.duration_since(asked)).unwrap_or_default();
         self.answers.retain(|_, remembered| age(remembered.asked) <= FORGOTTEN);
         if let Some(dir) = self.path.parent() {
-            file::work_folder(dir)?;
+            file::create_work_dir(dir)?;
         }
         let text = Text { version: VERSION, answers: &self.answers };
         file::replace_with(&self.path, |file| {

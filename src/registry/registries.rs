@@ -21,7 +21,7 @@ use super::throttle::HostThrottles;
 use super::wire::{Answer, Hear, Wire};
 use crate::base::limit::Limit;
 use crate::base::name::Platform;
-use crate::base::reference::{OciDigest, RegistryRef, on_platform};
+use crate::base::reference::{OciDigest, RegistryRef};
 use crate::http::backoff::Jitter;
 use crate::http::transport::{Network, Transport, TransportError};
 
@@ -66,13 +66,6 @@ pub struct Resolved {
     /// is not known, or an index that does not say for which its manifests are.
     #[serde(default)]
     pub platforms: BTreeMap<Platform, OciDigest>,
-}
-
-impl Resolved {
-    /// What a platform gets: its manifest, or, where nothing else is known, what the tag names.
-    pub fn on(&self, platform: Platform) -> Option<OciDigest> {
-        on_platform(self.digest, &self.platforms, platform)
-    }
 }
 
 /// What may be told while registries are asked.

@@ -53,7 +53,7 @@ async fn one_head_and_a_get_where_there_is_an_index() {
     let registries = fake.registries(RegistryConfig::default());
     let found = resolve(&registries, "redis:7").await.unwrap();
     assert_eq!(found.digest, digest);
-    assert_eq!(found.on(Platform::Arm64), Some(digest_of("b")));
+    assert_eq!(found.platforms.get(&Platform::Arm64).copied(), Some(digest_of("b")));
     assert_eq!(found.platforms.len(), 2);
     let hub = "https://registry-1.docker.io/v2/library/redis/manifests";
     assert_eq!(fake.lines(), [format!("HEAD {hub}/7"), format!("GET {hub}/{digest}")]);

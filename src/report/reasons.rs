@@ -77,7 +77,7 @@ impl PlanView<'_> {
     }
 
     /// All that there is to say of a reason, in lines; all but the first say more of it.
-    pub(super) fn in_full(&self, step: &Step, reason: &Reason) -> Vec<String> {
+    pub(super) fn full_form(&self, step: &Step, reason: &Reason) -> Vec<String> {
         match reason {
             Reason::New => vec!["new: the lockfile has no build of it".to_owned()],
             Reason::ContextChanged { files } if self.was_and_is_built(step) => {

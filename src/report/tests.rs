@@ -13,7 +13,7 @@ use super::why::WhyView;
 use super::{Options, PlanView, Reporter, Talk};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
-use crate::base::span::{SourceSet, Span};
+use crate::base::span::{SourceMap, Span};
 use crate::context::{ChangeKind, FileChange};
 use crate::event::Summary;
 use crate::manifest::Workspace;
@@ -166,7 +166,7 @@ impl World {
             skipped: Vec::new(),
             sources: Arc::default(),
         };
-        let mut sources = SourceSet::default();
+        let mut sources = SourceMap::default();
         sources.add(
             "imgplan.yaml",
             "version: 1\nmoved:\n  - {from: old, to: new}\nremoved:\n  - {}\n",

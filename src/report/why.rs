@@ -111,7 +111,7 @@ impl Human<'_> {
         told: &mut HashSet<&'v ImageRef>,
     ) -> io::Result<()> {
         for reason in &step.reasons {
-            for line in view.plan.in_full(step, reason) {
+            for line in view.plan.full_form(step, reason) {
                 writeln!(self.out, "{indent}{}", printable(&line))?;
             }
             if let Some(cause) = path(reason).next_back() {

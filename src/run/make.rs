@@ -18,7 +18,7 @@ use crate::base::source_ref::SourceRef;
 use crate::context::{self, Placement, Spool, Tree};
 use crate::dockerfile::Dockerfile;
 use crate::event::Phase;
-use crate::state::{BuildStage, Outcome, Record};
+use crate::state::{BuildOutcome, BuildStage, Record};
 
 /// A context that is ready to be sent.
 struct Packed {
@@ -150,7 +150,7 @@ impl UnitRun {
             }
             if matches!(error.kind, ErrorKind::Rejected | ErrorKind::NotFound) {
                 // It will not begin any more: the next plan has it made again.
-                let (unit, outcome) = (self.key.clone(), Outcome::Failed);
+                let (unit, outcome) = (self.key.clone(), BuildOutcome::Failed);
                 let gone = build.clone();
                 let ended = Record::Ended { unit, build: gone, outcome, path: None, at: None };
                 self.record(ended).await?;
@@ -251,7 +251,7 @@ impl UnitRun {
             Ok(Some(Ok(accepted))) => {
                 let (build, path) = (accepted.build.clone(), accepted.path.clone());
                 let pending =
-                    submission.accepted(build, path, accepted.visibility, BuildStage::Created);
+                    submission.into_pending(build, path, accepted.visibility, BuildStage::Created);
                 self.record(Record::Created { unit, kind, platform, pending }).await?;
                 return Ok(accepted);
             }

@@ -20,7 +20,7 @@ use crate::context::Tree;
 use crate::dockerfile::Dockerfile;
 use crate::event::Phase;
 use crate::plan::{Change, Make, StepId};
-use crate::state::{Outcome, Record, Submission};
+use crate::state::{BuildOutcome, Record, Submission};
 
 /// Everything that a step needs to know, for itself.
 pub(super) struct Job {
@@ -170,7 +170,7 @@ impl UnitRun {
     ) -> Result<Done, StepFailure> {
         let view = self.ended(build, timeout).await?;
         if let Some(other) = self.other_image(&view) {
-            let (unit, outcome) = (self.key.clone(), Outcome::Failed);
+            let (unit, outcome) = (self.key.clone(), BuildOutcome::Failed);
             let gone = build.clone();
             let ended = Record::Ended { unit, build: gone, outcome, path: None, at: None };
             self.record(ended).await?;
@@ -182,9 +182,13 @@ impl UnitRun {
             self.phase(Phase::Building, Some(build));
         }
         let (outcome, message) = match view.progress {
-            Progress::Completed => (Outcome::Completed, None),
-            Progress::Failed(why) => (Outcome::Failed, Some(format!("the build failed: {why}"))),
-            Progress::Cancelled => (Outcome::Cancelled, Some("the build was cancelled".to_owned())),
+            Progress::Completed => (BuildOutcome::Completed, None),
+            Progress::Failed(why) => {
+                (BuildOutcome::Failed, Some(format!("the build failed: {why}")))
+            }
+            Progress::Cancelled => {
+                (BuildOutcome::Cancelled, Some("the build was cancelled".to_owned()))
+            }
             Progress::Running(_) => {
                 return Err(failure("the build has not ended", None, Some(build)));
             }

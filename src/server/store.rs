@@ -53,7 +53,7 @@ impl Store {
     pub(super) fn open(dir: &Path) -> Result<Self, ServerError> {
         create_private(dir).at("create the folder", dir)?;
         let holder = format!("the server with process ID {}", std::process::id());
-        let lock = FileLock::take(&dir.join("lock"), &holder).map_err(|error| match error {
+        let lock = FileLock::acquire(&dir.join("lock"), &holder).map_err(|error| match error {
             LockError::Held(holder) => ServerError::Held { dir: dir.to_owned(), holder },
             LockError::Path(error) => ServerError::State(error),
         })?;

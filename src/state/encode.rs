@@ -37,7 +37,7 @@ pub struct Decoded {
 
 /// Why a lockfile cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
+pub enum LockfileError {
     /// Written by a later imgplan.
     #[error("it has version {0}, and this imgplan reads {VERSION}")]
     Newer(u64),
@@ -178,7 +178,7 @@ struct FailedBlock {
 }
 
 /// Reads the text of a lockfile.
-pub fn decode(text: &str) -> Result<Decoded, DecodeError> {
+pub fn decode(text: &str) -> Result<Decoded, LockfileError> {
     #[derive(Deserialize)]
     struct VersionOnly {
         version: u64,
@@ -189,11 +189,11 @@ pub fn decode(text: &str) -> Result<Decoded, DecodeError> {
             .map(|(ours, theirs)| Ok(merge::merge(decode(&ours)?, decode(&theirs)?)));
         return match merged.transpose() {
             Ok(Some(Some(merged))) => Ok(merged),
-            Err(error @ DecodeError::Newer(_)) => Err(error),
-            Ok(_) | Err(_) => Err(DecodeError::Conflict(line)),
+            Err(error @ LockfileError::Newer(_)) => Err(error),
+            Ok(_) | Err(_) => Err(LockfileError::Conflict(line)),
         };
     }
-    let newer = |version: u64| (version > VERSION).then_some(DecodeError::Newer(version));
+    let newer = |version: u64| (version > VERSION).then_some(LockfileError::Newer(version));
     let file: File = match read_fast(text).map_or_else(|| read(text), Ok) {
         Ok(file) => file,
         // What a later version has may make no sense here: that is then what to say.
@@ -230,7 +230,7 @@ fn read_fast(text: &str) -> Option<File> {
     (found == keys).then_some(file)
 }
 
-fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, DecodeError> {
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, LockfileError> {
     // Sized for far more units than anyone has; a lockfile has no aliases to count.
     let options = serde_saphyr::options! {
         with_snippet: false,
@@ -238,7 +238,7 @@ fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, DecodeError> {
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let words = error.to_string();
-        DecodeError::Malformed(words.lines().next().unwrap_or_default().to_owned())
+        LockfileError::Malformed(words.lines().next().unwrap_or_default().to_owned())
     })
 }
 
@@ -318,8 +318,8 @@ mod tests {
         State {
             entries: keys.iter().map(|key| (key.parse().unwrap(), entry.clone())).collect(),
             pins: BTreeMap::from([("docker.io/library/redis:7".to_owned(), pin)]),
-            rivals: BTreeMap::new(),
-            rival_pins: BTreeMap::new(),
+            entry_conflicts: BTreeMap::new(),
+            pin_conflicts: BTreeMap::new(),
         }
     }
 
@@ -352,7 +352,7 @@ mod tests {
         let first = text.find("  \"a--b").unwrap();
         let twice = format!("{text}{}", &text[first..]);
         assert!(read_fast(&twice).is_none(), "a unit that is there twice");
-        assert!(matches!(decode(&twice), Err(DecodeError::Malformed(_))));
+        assert!(matches!(decode(&twice), Err(LockfileError::Malformed(_))));
     }
 
     #[test]
@@ -367,9 +367,9 @@ mod tests {
         let merged = decode(&conflict).unwrap().state;
         assert_eq!(merged.entries.len(), 4, "what only one side has is there");
         assert_eq!(merged.entries[&api], ours.entries[&api]);
-        assert_eq!(merged.rivals.keys().collect::<Vec<_>>(), [&api]);
-        assert_eq!(merged.rivals[&api], theirs.entries[&api]);
-        assert_eq!(merged.rival_pins, BTreeMap::new(), "they agree on pins");
+        assert_eq!(merged.entry_conflicts.keys().collect::<Vec<_>>(), [&api]);
+        assert_eq!(merged.entry_conflicts[&api], theirs.entries[&api]);
+        assert_eq!(merged.pin_conflicts, BTreeMap::new(), "they agree on pins");
         let reference = "docker.io/library/redis:7";
         let digest = OciDigest::of(b"other");
         let pin = Pin { digest, platforms: BTreeMap::new() };
@@ -377,21 +377,21 @@ mod tests {
         let pinned = conflict.replace(&other, &encode("x", &theirs));
         let pinned = decode(&pinned).unwrap().state;
         assert_eq!(pinned.pins, ours.pins);
-        assert_eq!(pinned.rival_pins, BTreeMap::from([(reference.to_owned(), pin)]));
+        assert_eq!(pinned.pin_conflicts, BTreeMap::from([(reference.to_owned(), pin)]));
         let elsewhere = conflict.replacen("service: \"x\"", "service: \"y\"", 1);
-        assert_eq!(decode(&elsewhere), Err(DecodeError::Conflict(1)));
+        assert_eq!(decode(&elsewhere), Err(LockfileError::Conflict(1)));
         let newer = conflict.replace("version: 2", "version: 9");
-        assert_eq!(decode(&newer), Err(DecodeError::Newer(9)));
+        assert_eq!(decode(&newer), Err(LockfileError::Newer(9)));
     }
 
     #[test]
     fn refusals() {
         let text = encode("x", &sample());
-        assert_eq!(decode(&text.replace("version: 2", "version: 3")), Err(DecodeError::Newer(3)));
+        assert_eq!(decode(&text.replace("version: 2", "version: 3")), Err(LockfileError::Newer(3)));
         let conflict = format!("{text}<<<<<<< HEAD\n");
-        assert!(matches!(decode(&conflict), Err(DecodeError::Conflict(_))));
+        assert!(matches!(decode(&conflict), Err(LockfileError::Conflict(_))));
         for bad in ["", "[]", "version: x", "version: 1\n", "version: 1\nservice: a\nunits: 3\n"] {
-            assert!(matches!(decode(bad), Err(DecodeError::Malformed(_))), "{bad:?}");
+            assert!(matches!(decode(bad), Err(LockfileError::Malformed(_))), "{bad:?}");
         }
         let later = text.replace("revision: 0", "revision: 7\nnews: [1, 2]");
         assert_eq!(decode(&later).unwrap().state, sample());

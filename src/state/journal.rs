@@ -62,7 +62,7 @@ pub enum Record {
         /// The build.
         build: BuildId,
         /// Which end.
-        outcome: Outcome,
+        outcome: BuildOutcome,
         /// Where the image is, where only the end said so.
         path: Option<String>,
         /// When, by the service's clock, where it said so: by another it would look replaced.
@@ -129,7 +129,7 @@ pub enum Record {
 /// How a build ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum BuildOutcome {
     /// The image is there.
     Completed,
     /// It is not.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::digest::{Digest, FieldHasher, Fingerprint};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, Owner, Platform, Visibility};
-use crate::base::reference::{OciDigest, on_platform};
+use crate::base::reference::{OciDigest, digest_for_platform};
 
 /// The version of what enters a fingerprint. A change of it makes every fingerprint new, so it
 /// only moves with the rules of [`Inputs`].
@@ -97,14 +97,14 @@ pub struct Pin {
 
 impl Pin {
     /// The digest of the image for a platform; `None` where it has only others.
-    pub fn on(&self, platform: Platform) -> Option<OciDigest> {
-        on_platform(self.digest, &self.platforms, platform)
+    pub fn for_platform(&self, platform: Platform) -> Option<OciDigest> {
+        digest_for_platform(self.digest, &self.platforms, platform)
     }
 
     /// The digest for a place that takes the image for one platform; without one, of all that the
     /// reference names.
-    pub fn held(&self, platform: Option<Platform>) -> Option<OciDigest> {
-        platform.map_or(Some(self.digest), |platform| self.on(platform))
+    pub fn digest_for(&self, platform: Option<Platform>) -> Option<OciDigest> {
+        platform.map_or(Some(self.digest), |platform| self.for_platform(platform))
     }
 }
 
@@ -126,7 +126,7 @@ pub struct Submission {
 
 impl Submission {
     /// What is pending where the service took it. What it did not say of it is as was asked.
-    pub fn accepted(
+    pub fn into_pending(
         self,
         build: BuildId,
         path: Option<String>,
@@ -251,7 +251,7 @@ impl Inputs {
     }
 
     /// Whether these decide the same but for how often it was made.
-    pub fn is_like(&self, other: &Self) -> bool {
+    pub fn equals_ignoring_replace_count(&self, other: &Self) -> bool {
         let counts = |(key, _): &(&String, &String)| *key != "again" && decides(key);
         self.0.iter().filter(counts).eq(other.0.iter().filter(counts))
     }

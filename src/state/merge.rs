@@ -76,7 +76,7 @@ pub(super) fn merge(ours: Decoded, theirs: Decoded) -> Option<Decoded> {
         return None;
     }
     let Decoded { service, state: State { mut entries, mut pins, .. } } = ours;
-    let (mut rivals, mut rival_pins) = (BTreeMap::new(), BTreeMap::new());
+    let (mut entry_conflicts, mut pin_conflicts) = (BTreeMap::new(), BTreeMap::new());
     for (key, theirs) in theirs.state.entries {
         match entries.get_mut(&key) {
             None => {
@@ -85,7 +85,7 @@ pub(super) fn merge(ours: Decoded, theirs: Decoded) -> Option<Decoded> {
             Some(ours) if *ours != theirs => {
                 // To be protected by one side is to be protected.
                 ours.protect |= theirs.protect;
-                rivals.insert(key, theirs);
+                entry_conflicts.insert(key, theirs);
             }
             Some(_) => {}
         }
@@ -96,12 +96,12 @@ pub(super) fn merge(ours: Decoded, theirs: Decoded) -> Option<Decoded> {
                 pins.insert(reference, pin);
             }
             Some(ours) if *ours != pin => {
-                rival_pins.insert(reference, pin);
+                pin_conflicts.insert(reference, pin);
             }
             Some(_) => {}
         }
     }
-    Some(Decoded { service, state: State { entries, pins, rivals, rival_pins } })
+    Some(Decoded { service, state: State { entries, pins, entry_conflicts, pin_conflicts } })
 }
 
 #[cfg(test)]

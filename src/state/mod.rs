@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-pub use journal::{Outcome, Record};
+pub use journal::{BuildOutcome, Record};
 pub use lockfile::{BuildStage, Built, Entry, Failed, Inputs, Pending, Pin, Submission};
-pub use snapshot::Snapshot;
+pub use snapshot::StateSnapshot;
 pub use store::{StateError, StatePaths, Store};
 
 use crate::base::kind::ImageKind;
@@ -34,9 +34,9 @@ pub struct State {
     pub pins: BTreeMap<String, Pin>,
     /// What the other side of a merge has of units that git could not merge; not in a lockfile that
     /// imgplan wrote.
-    pub rivals: BTreeMap<ImageRef, Entry>,
+    pub entry_conflicts: BTreeMap<ImageRef, Entry>,
     /// The same of pins.
-    pub rival_pins: BTreeMap<String, Pin>,
+    pub pin_conflicts: BTreeMap<String, Pin>,
 }
 
 impl State {
@@ -126,7 +126,7 @@ impl State {
         &mut self,
         unit: &ImageRef,
         build: &BuildId,
-        outcome: Outcome,
+        outcome: BuildOutcome,
         path: Option<&str>,
         at: Option<Timestamp>,
     ) {
@@ -135,7 +135,7 @@ impl State {
             return;
         };
         match outcome {
-            Outcome::Completed => {
+            BuildOutcome::Completed => {
                 entry.failed = None;
                 entry.built = Some(Built {
                     fingerprint: pending.fingerprint,
@@ -150,7 +150,7 @@ impl State {
                     completed: at,
                 });
             }
-            Outcome::Failed | Outcome::Cancelled => {
+            BuildOutcome::Failed | BuildOutcome::Cancelled => {
                 entry.failed =
                     Some(Failed { fingerprint: pending.fingerprint, build: pending.build });
             }
@@ -161,7 +161,7 @@ impl State {
 #[cfg(test)]
 impl State {
     /// A unit `a:1` whose build `b-1` is under way, for tests of whoever asks for it.
-    pub(crate) fn of_one_pending() -> Self {
+    pub(crate) fn with_one_pending_build() -> Self {
         let inputs = Inputs::default();
         let pending = Pending {
             fingerprint: inputs.fingerprint(),

@@ -98,7 +98,7 @@ fn build_of(record: &Record) -> Option<&BuildId> {
 #[cfg(test)]
 mod tests {
     use super::super::encode::encode;
-    use super::super::{Inputs, Outcome, Submission};
+    use super::super::{BuildOutcome, Inputs, Submission};
     use super::*;
     use crate::base::kind::ImageKind;
     use crate::base::name::{Owner, Platform};
@@ -119,14 +119,15 @@ mod tests {
             visibility: None,
         };
         let (kind, platform) = (ImageKind::Mirror, Platform::Amd64);
-        let pending = submission.clone().accepted(build.clone(), None, None, BuildStage::Started);
+        let pending =
+            submission.clone().into_pending(build.clone(), None, None, BuildStage::Started);
         vec![
             Record::Submitting { unit: unit(), kind, platform, submission },
             Record::Created { unit: unit(), kind, platform, pending },
             Record::Ended {
                 unit: unit(),
                 build,
-                outcome: Outcome::Completed,
+                outcome: BuildOutcome::Completed,
                 path: None,
                 at: None,
             },

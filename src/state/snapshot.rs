@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::State;
-use super::encode::{self, DecodeError};
+use super::encode::{self, LockfileError};
 use super::journal::{self, JournalError};
 use super::merge;
 use super::store::{StateError, StatePaths};
@@ -12,7 +12,7 @@ use crate::base::file::{AtPath, PathError, read_if_exists};
 
 /// What the files of a state say, of whatever service.
 #[derive(Debug)]
-pub struct Snapshot {
+pub struct StateSnapshot {
     /// What is known.
     pub state: State,
     /// The text of the lockfile; `None` where there is none.
@@ -21,7 +21,7 @@ pub struct Snapshot {
     services: Vec<(PathBuf, String)>,
 }
 
-impl Snapshot {
+impl StateSnapshot {
     /// Reads both files.
     pub fn read(paths: &StatePaths) -> Result<Self, StateError> {
         let (lockfile, journal) = read_both(paths)?;
@@ -44,7 +44,7 @@ impl Snapshot {
     }
 
     /// Whether git left the marks of a merge in the lockfile.
-    pub fn has_marks(&self) -> bool {
+    pub fn has_conflict_markers(&self) -> bool {
         self.lockfile.as_deref().and_then(merge::first_mark).is_some()
     }
 
@@ -61,11 +61,11 @@ impl Snapshot {
     }
 }
 
-fn unread_lockfile(paths: &StatePaths, error: DecodeError) -> StateError {
+fn unread_lockfile(paths: &StatePaths, error: LockfileError) -> StateError {
     let help = match error {
-        DecodeError::Newer(_) => "use a newer imgplan",
-        DecodeError::Conflict(_) => "finish the merge: keep for each unit the block of one side",
-        DecodeError::Malformed(_) => {
+        LockfileError::Newer(_) => "use a newer imgplan",
+        LockfileError::Conflict(_) => "finish the merge: keep for each unit the block of one side",
+        LockfileError::Malformed(_) => {
             "restore it from git; without it, imgplan would build everything again"
         }
     };

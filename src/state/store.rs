@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 
 use super::State;
-use super::encode::{self, DecodeError};
+use super::encode::{self, LockfileError};
 use super::journal::{self, Header, JournalError, Record};
 use super::merge;
-use super::snapshot::{Snapshot, read_whole_lines};
+use super::snapshot::{StateSnapshot, read_whole_lines};
 use crate::base::digest::Digest;
-use crate::base::file::{AtPath, FileLock, LockError, PathError, replace, sync_dir, work_folder};
+use crate::base::file::{
+    AtPath, FileLock, LockError, PathError, create_work_dir, replace, sync_dir,
+};
 
 /// Where state lies on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +57,7 @@ pub enum StateError {
         /// Its path.
         path: PathBuf,
         /// Why.
-        error: DecodeError,
+        error: LockfileError,
         /// What to do.
         #[help]
         help: &'static str,
@@ -123,12 +125,12 @@ pub struct Store {
 impl Store {
     /// Reads the state without taking the lock and without writing anything.
     pub fn read(paths: &StatePaths, service: &str) -> Result<State, StateError> {
-        Ok(Snapshot::read(paths)?.of(service)?.state)
+        Ok(StateSnapshot::read(paths)?.of(service)?.state)
     }
 
     /// Reads the state of whatever service it speaks of.
     pub fn read_any(paths: &StatePaths) -> Result<State, StateError> {
-        Ok(Snapshot::read(paths)?.state)
+        Ok(StateSnapshot::read(paths)?.state)
     }
 
     /// Who works here now, by what they wrote about themselves.
@@ -138,12 +140,13 @@ impl Store {
 
     /// Takes the lock, reads the lockfile and replays the journal.
     pub fn open(paths: StatePaths, service: &str) -> Result<Self, StateError> {
-        work_folder(&paths.work)?;
-        let lock = FileLock::take(&paths.work.join("lock"), &holder()).map_err(|e| match e {
+        create_work_dir(&paths.work)?;
+        let lock = FileLock::acquire(&paths.work.join("lock"), &holder()).map_err(|e| match e {
             LockError::Held(holder) => StateError::Locked { holder },
             LockError::Path(error) => StateError::Path(error),
         })?;
-        let Snapshot { state, lockfile: on_disk, .. } = Snapshot::read(&paths)?.of(service)?;
+        let StateSnapshot { state, lockfile: on_disk, .. } =
+            StateSnapshot::read(&paths)?.of(service)?;
         let service = service.to_owned();
         Ok(Self { paths, service, state, on_disk, journal: None, _lock: lock })
     }
@@ -154,7 +157,7 @@ impl Store {
     }
 
     /// Whether git left the marks of a merge in the lockfile.
-    pub fn has_marks(&self) -> bool {
+    pub fn has_conflict_markers(&self) -> bool {
         self.on_disk.as_deref().and_then(merge::first_mark).is_some()
     }
 
@@ -240,7 +243,7 @@ mod tests {
     use super::*;
     use crate::base::kind::ImageKind;
     use crate::base::name::{BuildId, Owner, Platform, Visibility};
-    use crate::state::{BuildStage, Inputs, Outcome, Pending};
+    use crate::state::{BuildOutcome, BuildStage, Inputs, Pending};
 
     fn created(unit: &str) -> [Record; 2] {
         let inputs = Inputs::default();
@@ -257,7 +260,10 @@ mod tests {
         };
         let (kind, platform) = (ImageKind::Build, Platform::Amd64);
         let created = Record::Created { unit: unit.clone(), kind, platform, pending };
-        [created, Record::Ended { unit, build, outcome: Outcome::Completed, path: None, at: None }]
+        [
+            created,
+            Record::Ended { unit, build, outcome: BuildOutcome::Completed, path: None, at: None },
+        ]
     }
 
     #[test]
@@ -333,7 +339,7 @@ mod tests {
         let mut store = Store::open(paths.clone(), "s").unwrap();
         let failed = created("a:1").map(|record| match record {
             Record::Ended { unit, build, path, at, .. } => {
-                Record::Ended { unit, build, path, at, outcome: Outcome::Failed }
+                Record::Ended { unit, build, path, at, outcome: BuildOutcome::Failed }
             }
             other => other,
         });
@@ -344,7 +350,7 @@ mod tests {
         let build = BuildId::new("b-2").unwrap();
         let pending = Pending { build: build.clone(), ..pending };
         store.record(&[Record::Created { unit: unit.clone(), kind, platform, pending }]).unwrap();
-        let (outcome, path) = (Outcome::Completed, None);
+        let (outcome, path) = (BuildOutcome::Completed, None);
         store.record(&[Record::Ended { unit, build, outcome, path, at: None }]).unwrap();
         drop(store);
         // As if the process was killed before the journal was removed.

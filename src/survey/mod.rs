@@ -152,7 +152,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_busy_service_is_asked_for_a_minute_and_the_plan_goes_on() {
-        let state = State::of_one_pending();
+        let state = State::with_one_pending_build();
         let client = Client::carried_by(Busy);
         let (began, mut facts) = (Instant::now(), Facts::default());
         ask(&state, &client, &mut facts).await;

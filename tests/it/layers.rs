@@ -87,7 +87,7 @@ const FLOORS: &[Floor] = &[
             "state::Inputs",
             "state::BuildStage",
             "state::State",
-            "state::Outcome",
+            "state::BuildOutcome",
             "state::Pending",
             "state::Pin",
             "state::Record",

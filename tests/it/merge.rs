@@ -77,7 +77,7 @@ fn merge(env: &TestEnv, ours: &[(&str, &str, &str)], theirs: &[(&str, &str, &str
     try_git(env, &["merge", "-q", "theirs"])
 }
 
-fn has_marks(env: &TestEnv) -> bool {
+fn has_conflict_markers(env: &TestEnv) -> bool {
     env.read("imgplan.lock").contains("<<<<<<<")
 }
 
@@ -87,7 +87,7 @@ fn steps(output: &Output) -> String {
 
 /// After an apply nothing is left of the merge.
 fn is_clean(env: &TestEnv) {
-    assert!(!has_marks(env));
+    assert!(!has_conflict_markers(env));
     env.plans_nothing();
     let lockfile = env.read("imgplan.lock");
     env.apply();
@@ -99,7 +99,7 @@ fn is_clean(env: &TestEnv) {
 fn branches_that_build_different_images_merge_by_themselves() {
     let env = repository();
     assert!(merge(&env, &[("app/data", "1", "one")], &[("zoo/data", "1", "one")]));
-    assert!(!has_marks(&env));
+    assert!(!has_conflict_markers(&env));
     env.plans_nothing();
 }
 
@@ -119,13 +119,13 @@ fn neighbours_that_git_cannot_merge_are_both_taken() {
     git(&env, &["checkout", "-q", "-"]);
     add("new-one");
     assert!(!try_git(&env, &["merge", "-q", "theirs"]));
-    assert!(has_marks(&env));
+    assert!(has_conflict_markers(&env));
     let added =
         ["new-one", "new-two"].map(|name| format!("  - {{name: {name}, context: {name}}}\n"));
     env.write("imgplan.yaml", format!("{MANIFEST}{}", added.concat()));
     let plan = env.ok(["plan"]);
     plan.says("No changes.");
-    assert!(has_marks(&env), "a plan changes nothing");
+    assert!(has_conflict_markers(&env), "a plan changes nothing");
     let before = env.server().initiated().len();
     env.apply();
     assert_eq!(env.server().initiated().len(), before);
@@ -149,7 +149,7 @@ fn of_two_builds_of_one_image_the_later_one_is_what_is_there() {
                 git(&env, &["checkout", "-q", "-"]);
                 try_git(&env, &["merge", "-q", "theirs"])
             };
-            assert!(!merged && has_marks(&env));
+            assert!(!merged && has_conflict_markers(&env));
             git(&env, &["checkout", &format!("--{wanted}"), "app/data"]);
             assert!(env.read("app/data").contains(wanted));
             let plan = env.run(["plan", "--detailed-exitcode"]);
@@ -187,7 +187,7 @@ fn a_refresh_of_a_merge_keeps_what_is_there() {
 fn where_the_manifest_wants_neither_it_is_built_anew() {
     let env = repository();
     let merged = merge(&env, &[("app/data", "2", "ours")], &[("app/data", "8", "theirs")]);
-    assert!(!merged && has_marks(&env));
+    assert!(!merged && has_conflict_markers(&env));
     // The files themselves could be merged.
     assert!(env.read("app/data").contains("ours") && env.read("app/data").contains("theirs"));
     let plan = env.ok(["plan"]);
@@ -208,7 +208,7 @@ fn the_reason_is_told_though_git_mixed_the_lines() {
         &[("app/Dockerfile", "# app", "# ours")],
         &[("app/data", "8", "theirs"), ("base/data", "5", "theirs")],
     );
-    assert!(!merged && has_marks(&env));
+    assert!(!merged && has_conflict_markers(&env));
     let plan = env.ok(["plan"]);
     assert_snapshot!(steps(&plan), @"-/+ app:v1 build context: ~ data");
     env.apply();

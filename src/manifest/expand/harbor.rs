@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::cache::Task;
 use super::entry::{fill_templates, get, put, take, text_node};
 use super::images::{Expander, InRow, note};
-use super::include::read_to;
+use crate::base::file::read_limited;
 use crate::base::span::{Problem, Span};
 use crate::manifest::Sp;
 use crate::manifest::diagnostics::Notes;
@@ -160,7 +160,7 @@ impl Expander<'_> {
 }
 
 fn read(file: &Path) -> Result<String, String> {
-    let read = fs::File::open(file).and_then(|open| read_to(open, LARGEST));
+    let read = fs::File::open(file).and_then(|open| read_limited(open, LARGEST));
     let bytes = read.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", file.display()))
 }

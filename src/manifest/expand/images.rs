@@ -6,7 +6,7 @@ use super::cache::Memory;
 use super::entry::{self, Entry};
 use super::matrix::{self, Row};
 use super::scope::{Found, too_many};
-use crate::base::span::{Problem, SourceSet, Span};
+use crate::base::span::{Problem, SourceMap, Span};
 use crate::manifest::diagnostics::{Mark, Note, Notes};
 use crate::manifest::interpolate::{Variables, warn_of_bare_names};
 use crate::manifest::node::{Node, Value};
@@ -21,7 +21,7 @@ pub(super) struct Expander<'e> {
     pub(super) variables: &'e Variables<'e>,
     /// The Dockerfile's name by the file's defaults.
     pub(super) dockerfile: Option<&'e str>,
-    pub(super) sources: &'e mut SourceSet,
+    pub(super) sources: &'e mut SourceMap,
     pub(super) found: &'e mut Found,
     /// How many images expansions may still make.
     pub(super) room: &'e mut usize,

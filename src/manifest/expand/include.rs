@@ -10,7 +10,7 @@ use super::folders::{self, Unfound, Want};
 use super::images::Expander;
 use super::scope::{Found, MOST_IMAGES, Raw};
 use super::{entry, glob};
-use crate::base::span::{Problem, SourceSet, Span};
+use crate::base::span::{Problem, SourceMap, Span};
 use crate::manifest::files::clean;
 use crate::manifest::header::{check_version, root_of, shown};
 use crate::manifest::interpolate::{Variables, warn_of_bare_names};
@@ -27,7 +27,7 @@ const DEEPEST: usize = 100;
 pub(super) struct Loader<'a> {
     given: &'a Invocation,
     env: &'a dyn Fn(&str) -> Option<String>,
-    sources: &'a mut SourceSet,
+    sources: &'a mut SourceMap,
     raws: Vec<Raw>,
     found: Found,
     read: HashSet<PathBuf>,
@@ -59,7 +59,7 @@ impl<'a> Loader<'a> {
     pub(super) fn new(
         given: &'a Invocation,
         env: &'a dyn Fn(&str) -> Option<String>,
-        sources: &'a mut SourceSet,
+        sources: &'a mut SourceMap,
     ) -> Self {
         Self {
             given,

@@ -30,14 +30,14 @@ use super::diagnostics::Notes;
 use super::invocation::Invocation;
 use super::model::{Image, Manifest};
 use super::node::Value;
-use crate::base::span::{SourceSet, Spanned};
+use crate::base::span::{SourceMap, Spanned};
 
 /// Reads the files of a manifest, the first one first. Where that one cannot be read, nothing else
 /// is known, and there is no scope.
 pub(super) fn expand(
     given: &Invocation,
     env: &dyn Fn(&str) -> Option<String>,
-    sources: &mut SourceSet,
+    sources: &mut SourceMap,
 ) -> (Vec<Scope>, Found) {
     let (mut raws, mut found) = Loader::new(given, env, sources).load();
     overrides::apply(&given.sets, &mut raws, sources, &mut found);

@@ -5,7 +5,7 @@ use super::scope::{Found, Raw};
 use crate::base::name::{Platform, Tag, TagTemplate};
 use crate::base::nearest::nearest;
 use crate::base::source_ref::SourceRef;
-use crate::base::span::{Problem, SourceSet, Span};
+use crate::base::span::{Problem, SourceMap, Span};
 use crate::manifest::invocation::Override;
 use crate::manifest::node::{Kind, Node, Value};
 
@@ -22,7 +22,7 @@ const EXPANDED: [&str; 4] = ["matrix", "discover", "sources", "sources_from"];
 pub(super) fn apply(
     sets: &[Override],
     raws: &mut [Raw],
-    sources: &mut SourceSet,
+    sources: &mut SourceMap,
     found: &mut Found,
 ) {
     if sets.is_empty() {
@@ -226,7 +226,7 @@ mod tests {
 
     /// The image after these were set, as flow YAML, and the problems.
     fn set(image: &str, sets: &[&str]) -> (String, Vec<String>) {
-        let mut sources = SourceSet::default();
+        let mut sources = SourceMap::default();
         let root = "defaults: { platforms: [linux/arm64], args: { D: d } }";
         let root = node::parse(root, sources.add("m", root)).unwrap();
         let entry =

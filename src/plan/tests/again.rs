@@ -7,7 +7,7 @@ use super::model::{COMPLETE, Done, Model, check, lines};
 use super::world::{WEEK, built, world};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::Unit;
-use crate::state::Outcome;
+use crate::state::BuildOutcome;
 
 fn units() -> Workspace {
     let base = Unit { max_age: Some(WEEK), ..built("a", "", &[]) };
@@ -85,7 +85,9 @@ fn one_that_is_under_way_is_adopted_and_not_made_once_more() {
 
 #[test]
 fn one_that_died_is_neither_adopted_nor_kept_as_made() {
-    for done in [Done::Created, Done::Ended(Outcome::Failed), Done::Ended(Outcome::Cancelled)] {
+    for done in
+        [Done::Created, Done::Ended(BuildOutcome::Failed), Done::Ended(BuildOutcome::Cancelled)]
+    {
         let mut model = begin();
         let decision = decide(&model, "a");
         model.apply(&decision, |_| done);

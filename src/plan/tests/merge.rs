@@ -71,16 +71,16 @@ proptest! {
             let entry = &state.entries[key];
             let (mine, yours) = (ours.get(key), theirs.get(key));
             prop_assert!(mine == yours || mine.is_none() || yours.is_none()
-                || state.rivals.get(key) == yours);
+                || state.entry_conflicts.get(key) == yours);
             let either = mine.or(yours).unwrap();
             let protect = either.protect || yours.is_some_and(|yours| yours.protect);
             prop_assert_eq!((&entry.built, &entry.pending), (&either.built, &either.pending));
             prop_assert_eq!(entry.protect, protect);
         }
-        prop_assert!(state.rivals.keys().all(|key| ours.get(key) != theirs.get(key)));
+        prop_assert!(state.entry_conflicts.keys().all(|key| ours.get(key) != theirs.get(key)));
         prop_assert!(state.entries.keys().all(|key| ours.contains_key(key) || theirs.contains_key(key)));
         // One side alone is read as it is.
-        prop_assert!(read(&state, &state).rivals.is_empty());
+        prop_assert!(read(&state, &state).entry_conflicts.is_empty());
     }
 
     /// Whichever side made what the manifest wants: nothing of it is made again, unless the other side

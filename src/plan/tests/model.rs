@@ -13,7 +13,7 @@ use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::base::reference::OciDigest;
 use crate::manifest::Workspace;
-use crate::state::{BuildStage, Outcome, Pin, Record, State, Submission};
+use crate::state::{BuildOutcome, BuildStage, Pin, Record, State, Submission};
 
 /// How far a step is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,10 +24,10 @@ pub(super) enum Done {
     Created,
     Uploaded,
     Started,
-    Ended(Outcome),
+    Ended(BuildOutcome),
 }
 
-pub(super) const COMPLETE: Done = Done::Ended(Outcome::Completed);
+pub(super) const COMPLETE: Done = Done::Ended(BuildOutcome::Completed);
 
 pub(super) fn done() -> impl Strategy<Value = Done> {
     prop_oneof![
@@ -37,8 +37,8 @@ pub(super) fn done() -> impl Strategy<Value = Done> {
         1 => Just(Done::Uploaded),
         1 => Just(Done::Started),
         5 => Just(COMPLETE),
-        1 => Just(Done::Ended(Outcome::Failed)),
-        1 => Just(Done::Ended(Outcome::Cancelled)),
+        1 => Just(Done::Ended(BuildOutcome::Failed)),
+        1 => Just(Done::Ended(BuildOutcome::Cancelled)),
     ]
 }
 
@@ -80,7 +80,7 @@ struct Build {
 enum Progress {
     Waits,
     Runs,
-    Ended(Outcome),
+    Ended(BuildOutcome),
 }
 
 /// The lockfile, the service, and the time.
@@ -177,7 +177,7 @@ impl Model {
     fn known(&self, build: &BuildId, stage: BuildStage) -> Known {
         match self.builds.get(build).map(|build| build.progress) {
             Some(Progress::Waits) if stage == BuildStage::Uploaded => Known::Unstarted,
-            Some(Progress::Runs | Progress::Ended(Outcome::Completed)) => {
+            Some(Progress::Runs | Progress::Ended(BuildOutcome::Completed)) => {
                 Known::Alive { age: None }
             }
             Some(Progress::Waits | Progress::Ended(_)) | None => Known::Dead,
@@ -258,13 +258,13 @@ impl Model {
                         .apply(&Record::Started { unit: step.key.clone(), build: build.clone() });
                 }
                 let outcome = self.end(&step.key, build, outcome);
-                let completed = outcome == Outcome::Completed;
+                let completed = outcome == BuildOutcome::Completed;
                 completed && then.as_ref().is_none_or(|change| self.update(&step.key, change))
             }
             Action::Update { change, .. } => done == COMPLETE && self.update(&step.key, change),
             Action::Forget { after } | Action::Remove { after, .. } => {
                 if let Some(build) = after {
-                    self.end(&step.key, build, Outcome::Completed);
+                    self.end(&step.key, build, BuildOutcome::Completed);
                 }
                 if let Action::Remove { owner, .. } = &step.action {
                     if let [Reason::Superseded { by, .. }] = &step.reasons[..] {
@@ -283,7 +283,7 @@ impl Model {
         let of = workspace.unit(make.unit);
         self.check_make(unit, make, workspace);
         if let Some(build) = &make.after {
-            self.end(unit, build, Outcome::Completed);
+            self.end(unit, build, BuildOutcome::Completed);
         }
         let before = self.state.entries.get(unit).and_then(|entry| entry.built.clone());
         let owner = before.as_ref().map_or(Owner::Personal, |built| built.owner.clone());
@@ -323,7 +323,7 @@ impl Model {
         let stage =
             if kind == ImageKind::Mirror { BuildStage::Started } else { BuildStage::Created };
         let path = Some(format!("prime/local/{unit}"));
-        let pending = submission.accepted(id.clone(), path, None, stage);
+        let pending = submission.into_pending(id.clone(), path, None, stage);
         self.state.apply(&Record::Created { unit: unit.clone(), kind, platform, pending });
         if done == Done::Created {
             return false;
@@ -334,7 +334,7 @@ impl Model {
         }
         self.state.apply(&Record::Started { unit: unit.clone(), build: id.clone() });
         match done {
-            Done::Ended(outcome) => self.end(unit, &id, outcome) == Outcome::Completed,
+            Done::Ended(outcome) => self.end(unit, &id, outcome) == BuildOutcome::Completed,
             _ => false,
         }
     }
@@ -350,7 +350,7 @@ impl Model {
         }
         let pending = self.state.entries.get(unit).and_then(|entry| entry.pending.as_ref());
         let runs = |build: &BuildId| match self.builds.get(build).map(|build| build.progress) {
-            Some(Progress::Runs | Progress::Ended(Outcome::Completed)) => true,
+            Some(Progress::Runs | Progress::Ended(BuildOutcome::Completed)) => true,
             Some(Progress::Waits | Progress::Ended(_)) | None => false,
         };
         let running = pending.map(|pending| &pending.build).filter(|build| runs(build));
@@ -358,20 +358,20 @@ impl Model {
     }
 
     /// Ends a build, if it has not ended another way.
-    fn end(&mut self, unit: &ImageRef, build: &BuildId, outcome: Outcome) -> Outcome {
+    fn end(&mut self, unit: &ImageRef, build: &BuildId, outcome: BuildOutcome) -> BuildOutcome {
         let outcome = self.land(build, outcome);
         let (unit, build, at) = (unit.clone(), build.clone(), Some(self.now));
         self.state.apply(&Record::Ended { unit, build, outcome, path: None, at });
         outcome
     }
 
-    fn land(&mut self, id: &BuildId, outcome: Outcome) -> Outcome {
-        let Some(build) = self.builds.get_mut(id) else { return Outcome::Failed };
+    fn land(&mut self, id: &BuildId, outcome: BuildOutcome) -> BuildOutcome {
+        let Some(build) = self.builds.get_mut(id) else { return BuildOutcome::Failed };
         if let Progress::Ended(outcome) = build.progress {
             return outcome;
         }
         build.progress = Progress::Ended(outcome);
-        if outcome == Outcome::Completed {
+        if outcome == BuildOutcome::Completed {
             let Submission { owner, visibility, fingerprint, .. } = &build.submission;
             let key = (owner.clone(), build.unit.clone());
             self.images.insert(
@@ -412,7 +412,7 @@ impl Model {
         running.sort_unstable_by_key(ToString::to_string);
         running.retain(|id| self.builds[id].progress == Progress::Runs);
         for (id, completes) in running.iter().zip(outcomes) {
-            let outcome = if *completes { Outcome::Completed } else { Outcome::Failed };
+            let outcome = if *completes { BuildOutcome::Completed } else { BuildOutcome::Failed };
             self.land(id, outcome);
         }
     }

@@ -190,7 +190,7 @@ fn a_content_tag_changes_with_the_content_and_nothing_else() {
 fn a_content_tag_can_be_made_again() {
     let again = || Options { replace: vec!["a".parse().unwrap()], ..Options::default() };
     let mut model = begin(tagged("one"));
-    for done in [Done::Not, Done::Ended(crate::state::Outcome::Failed), Done::Uploaded] {
+    for done in [Done::Not, Done::Ended(crate::state::BuildOutcome::Failed), Done::Uploaded] {
         let decision = decide(&model, world(tagged("one")), &again());
         let plan = &decision.plan;
         assert_eq!(plan.counts(None).create, 1, "{:?}", lines(plan));

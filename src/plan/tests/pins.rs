@@ -172,9 +172,9 @@ fn an_image_for_other_platforms_is_none_for_this_one() {
         platforms: BTreeMap::from([(Platform::Arm64, OciDigest::of(b"arm64"))]),
         ..pinned.clone()
     };
-    assert_eq!(pinned.on(Platform::Amd64), Some(pinned.digest));
-    assert_eq!(arm.on(Platform::Amd64), None);
-    assert_eq!(arm.on(Platform::Arm64), Some(OciDigest::of(b"arm64")));
+    assert_eq!(pinned.for_platform(Platform::Amd64), Some(pinned.digest));
+    assert_eq!(arm.for_platform(Platform::Amd64), None);
+    assert_eq!(arm.for_platform(Platform::Arm64), Some(OciDigest::of(b"arm64")));
     model.state.apply(&Record::Pinned { reference, pin: Some(arm) });
     let plan = decided(&model, world(units())).plan;
     let Action::Make(make) = &plan.steps[0].action else { panic!() };

@@ -10,7 +10,7 @@ use super::world::{WEEK, build_of, built, mirrored, moving, on, open, world};
 use crate::base::name::{Owner, Visibility};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::Unit;
-use crate::state::{Outcome, Record, State};
+use crate::state::{BuildOutcome, Record, State};
 
 /// A world that nothing is known of.
 fn begin(units: Vec<Unit>) -> Model {
@@ -130,7 +130,7 @@ fn of_the_service() -> Vec<Told> {
     let mut replaced = begin(one());
     replaced.meddle(&[(0, super::model::Meddling::Replace)]);
     let mut failed = Model::default();
-    apply(&mut failed, world(one()), Done::Ended(Outcome::Failed));
+    apply(&mut failed, world(one()), Done::Ended(BuildOutcome::Failed));
     let mut pending = Model::default();
     apply(&mut pending, world(one()), Done::Started);
     let mirror = || vec![mirrored("a", "redis:7")];

@@ -8,7 +8,7 @@ use crate::base::name::{Owner, Platform, Visibility};
 use crate::context::{ChangeKind, FileChange};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Unit, UnitId};
-use crate::state::{Outcome, State};
+use crate::state::{BuildOutcome, State};
 
 fn plan(world: &Workspace, state: &State) -> Plan {
     build(world, &Facts::default(), state, &Options::default())
@@ -211,7 +211,7 @@ fn a_base_with_a_new_owner_is_made_anew() {
 
 #[test]
 fn what_failed_is_made_again() {
-    for outcome in [Outcome::Failed, Outcome::Cancelled] {
+    for outcome in [BuildOutcome::Failed, BuildOutcome::Cancelled] {
         let (world, state) = half(Done::Ended(outcome));
         let again = ["build api:v1: the last build did not succeed"];
         assert_eq!(lines(&plan(&world, &state)), again);

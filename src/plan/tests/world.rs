@@ -56,7 +56,7 @@ pub(super) fn mirrored(name: &str, source: &str) -> Unit {
 pub(super) fn open(template: &str, unit: Unit) -> Unit {
     let template: TagTemplate = template.parse().unwrap();
     let mut key = unit.key.clone();
-    key.tag = template.open_tag();
+    key.tag = template.placeholder_tag();
     Unit { key, content_tag: Some(template), ..unit }
 }
 
@@ -301,7 +301,7 @@ fn units(like: &Like) -> Vec<Unit> {
             [_] => template,
             _ => template.with_suffix(*platform).unwrap(),
         };
-        let name = format!("u{}:{}", like.name, template.open_tag());
+        let name = format!("u{}:{}", like.name, template.placeholder_tag());
         let mut unit = if like.mirror {
             mirrored(&name, &format!("redis:{}", like.words))
         } else {

@@ -92,7 +92,8 @@ impl Ask {
         let (build, path) = (accepted.build.clone(), accepted.path.clone());
         let submission = self.submission.clone();
         // A transfer has all that it needs.
-        let pending = submission.accepted(build, path, accepted.visibility, BuildStage::Started);
+        let pending =
+            submission.into_pending(build, path, accepted.visibility, BuildStage::Started);
         let (unit, platform) = (self.unit.clone(), self.platform);
         Record::Created { unit, kind: ImageKind::Mirror, platform, pending }
     }
