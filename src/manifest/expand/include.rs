@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::cache::Memory;
@@ -10,6 +10,7 @@ use super::folders::{self, Unfound, Want};
 use super::images::Expander;
 use super::scope::{Found, MOST_IMAGES, Raw};
 use super::{entry, glob};
+use crate::base::file::read_limited;
 use crate::base::span::{Problem, SourceMap, Span};
 use crate::manifest::files::clean;
 use crate::manifest::header::{check_version, root_of, shown};
@@ -332,17 +333,6 @@ fn includes(root: &Node) -> Vec<(String, Span)> {
     items.iter().filter_map(text).collect()
 }
 
-/// All bytes of a file, if there are no more than `most`: a path may lead to a device without end.
-pub(super) fn read_to(file: impl Read, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > most {
-        let words = format!("it has more than {most} bytes");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, words));
-    }
-    Ok(bytes)
-}
-
 /// The text of a manifest; `-` is standard input.
 fn read(path: &Path) -> Result<String, Problem> {
     let problem = |message: String, help: &str| Problem {
@@ -352,9 +342,9 @@ fn read(path: &Path) -> Result<String, Problem> {
         warning: false,
     };
     let read = if path == Path::new("-") {
-        read_to(io::stdin().lock(), LARGEST)
+        read_limited(io::stdin().lock(), LARGEST)
     } else {
-        fs::File::open(path).and_then(|file| read_to(file, LARGEST))
+        fs::File::open(path).and_then(|file| read_limited(file, LARGEST))
     };
     let bytes = read.map_err(|error| {
         let message = match error.kind() {

@@ -10,8 +10,9 @@ use std::rc::Rc;
 use super::cache::List;
 use super::entry::{self, fill_templates, put};
 use super::images::{Expander, InRow, note};
-use super::include::{LARGEST, read_to};
+use super::include::LARGEST;
 use super::lines::{self, Line};
+use crate::base::file::read_limited;
 use crate::base::source_ref::SourceRef;
 use crate::base::span::{Problem, Span};
 use crate::manifest::diagnostics::Notes;
@@ -172,7 +173,7 @@ impl Expander<'_> {
 }
 
 fn read(file: &Path) -> Result<String, String> {
-    let read = fs::File::open(file).and_then(|file| read_to(file, LARGEST));
+    let read = fs::File::open(file).and_then(|file| read_limited(file, LARGEST));
     match read.map(String::from_utf8) {
         Ok(Ok(text)) => Ok(text),
         Ok(Err(_)) => Err(format!("{} is not UTF-8", file.display())),
