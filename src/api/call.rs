@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use super::client::Client;
 use super::error::{ApiError, ErrorKind, looks_like_html, shorten};
 use super::gate::Permit;
-use super::notice::Notice;
 use super::redirect::{Redirect, redirect};
 use super::retry::{Tries, Verdict};
 use crate::base::limit::Class;
 use crate::base::secret::scrub;
 use crate::http::header;
+use crate::http::notice::Notice;
 use crate::http::transport::TransportError;
 
 /// No answer of the service is near this; a body that goes on and on is not read to its end.
@@ -211,6 +211,7 @@ impl Client {
             Verdict::Look(_) | Verdict::GiveUp => return Verdict::GiveUp,
         };
         self.tell(Notice::Retry {
+            registry: None,
             action: error.action,
             class,
             attempt,

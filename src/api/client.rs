@@ -12,7 +12,6 @@ use super::call::{Answer, Call, stopped};
 use super::endpoint::Endpoint;
 use super::error::{ApiError, ErrorKind, shorten};
 use super::gate::{Gate, Permit};
-use super::notice::{Notice, Observer};
 use super::response::{self, Accepted, BuildView, Progress, Refused};
 use super::retry::{Repeat, TRIES, Tries};
 use super::wire::{BuildImageRequest, StartBuildRequest};
@@ -20,6 +19,7 @@ use crate::base::limit::{Class, Limit};
 use crate::base::name::{BuildId, Owner};
 use crate::base::secret::{ApiKey, scrub};
 use crate::http::backoff::Jitter;
+use crate::http::notice::{Notice, Observer};
 use crate::http::transport::{Network, Transport};
 
 /// Builds a page of the listing holds.

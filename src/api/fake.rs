@@ -11,9 +11,10 @@ use reqwest::{Body, Request, Response};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Client, Endpoint, Gate, Notice, Transport, TransportError};
+use super::{Client, Endpoint, Gate, Transport, TransportError};
 use crate::base::name::Owner;
 use crate::base::secret::ApiKey;
+use crate::http::Notice;
 
 /// What becomes of a request.
 #[derive(Debug, Clone)]

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::notice::Notice;
 use super::window::ClassWindow;
 use crate::base::limit::{self, Class, Limit};
 use crate::base::name::Owner;
+use crate::http::notice::{Notice, ObserverRef};
 use crate::http::window::Admit;
 
 /// A wait shorter than this is not told of.
@@ -48,8 +48,6 @@ pub struct Permit {
     admitted: Instant,
 }
 
-type Tell<'a> = &'a (dyn Fn(Notice) + Send + Sync);
-
 impl Gate {
     /// Budgets with the given limits, and the defaults for all other classes.
     pub fn new(limits: &[(Class, Limit)]) -> Self {
@@ -70,7 +68,7 @@ impl Gate {
         self.request_told(class, &|_| {}).await
     }
 
-    pub(super) async fn request_told(&self, class: Class, tell: Tell<'_>) -> Permit {
+    pub(super) async fn request_told(&self, class: Class, tell: ObserverRef<'_>) -> Permit {
         Lane::take(Arc::clone(&self.lanes[&class]), 1, tell).await
     }
 
@@ -92,7 +90,7 @@ impl Gate {
         &self,
         owner: &Owner,
         most: u32,
-        tell: Tell<'_>,
+        tell: ObserverRef<'_>,
     ) -> (u32, Option<Permit>) {
         let Some(limit) = self.transfer_limit(owner) else { return (most, None) };
         let lane = {
@@ -116,11 +114,11 @@ impl Lane {
         }
     }
 
-    async fn take(lane: Arc<Self>, slots: u32, tell: Tell<'_>) -> Permit {
+    async fn take(lane: Arc<Self>, slots: u32, tell: ObserverRef<'_>) -> Permit {
         Self::first(lane, tell, |window, now| window.admit(slots, now)).await
     }
 
-    async fn take_up_to(lane: Arc<Self>, most: u32, tell: Tell<'_>) -> Permit {
+    async fn take_up_to(lane: Arc<Self>, most: u32, tell: ObserverRef<'_>) -> Permit {
         let mut since = None;
         Self::first(lane, tell, move |window, now| window.admit_up_to(most, &mut since, now)).await
     }
@@ -129,7 +127,7 @@ impl Lane {
     /// no slot is lost with whoever leaves.
     async fn first(
         lane: Arc<Self>,
-        tell: Tell<'_>,
+        tell: ObserverRef<'_>,
         mut admit: impl FnMut(&mut ClassWindow, Instant) -> Admit,
     ) -> Permit {
         let (slots, admitted) = {
@@ -155,7 +153,7 @@ impl Lane {
 
     /// Tells of a wait, once in a window: slots that free one by one are one wait. One that is twice
     /// as long as what was told is another, as when a pause ends before a full window.
-    fn tell_wait(&self, until: Instant, now: Instant, tell: Tell<'_>) {
+    fn tell_wait(&self, until: Instant, now: Instant, tell: ObserverRef<'_>) {
         let wait = until.saturating_duration_since(now);
         if wait < WORTH_TELLING {
             return;
@@ -203,7 +201,7 @@ impl Permit {
     }
 
     /// Waits for as many slots anew: those it has are used up by a request that was refused.
-    pub(super) async fn renew(&mut self, tell: Tell<'_>) {
+    pub(super) async fn renew(&mut self, tell: ObserverRef<'_>) {
         let slots = self.slots;
         self.release();
         *self = Lane::take(Arc::clone(&self.lane), slots, tell).await;

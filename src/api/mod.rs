@@ -1,6 +1,6 @@
 //! The client of the images API: [`endpoint`] says where and as whom, [`client`] has one method an
 //! endpoint, each of which passes the [`gate`] and takes a [`transport`](crate::http::transport); what comes back is read by
-//! [`response`], and what fails is judged by [`retry`]. Nobody takes a wait for a standstill: [`notice`].
+//! [`response`], and what fails is judged by [`retry`]. Waits are reported as [`Notice`](crate::http::Notice)s.
 
 mod call;
 pub mod client;
@@ -11,7 +11,6 @@ mod fake;
 pub mod gate;
 mod images;
 pub mod inventory;
-pub mod notice;
 pub mod poll;
 mod recover;
 mod redirect;
@@ -30,7 +29,6 @@ pub use gate::{Gate, Permit};
 pub use images::ImagesPage;
 pub(crate) use inventory::bare;
 pub use inventory::{Image, ImageState, Inventory, inventory};
-pub use notice::{Notice, Observer};
 pub use poll::Listing;
 pub use response::{Accepted, BuildView, ImageView, Progress, Refused};
 pub use retry::{Repeat, Tries, Verdict};

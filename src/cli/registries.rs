@@ -11,10 +11,9 @@ use super::settings::Settings;
 use super::ui::Ui;
 use super::writer::EventWriter;
 use crate::base::reference::RegistryRef;
+use crate::http::Notice;
 use crate::plan::Facts;
-use crate::registry::{
-    Credentials, Notice, Registries, RegistryCache, RegistryConfig, RegistryError,
-};
+use crate::registry::{Credentials, Registries, RegistryCache, RegistryConfig, RegistryError};
 use crate::report::elapsed;
 use crate::state::State;
 use crate::survey::{self, RegistryLookup};
@@ -98,21 +97,21 @@ impl Waiting {
     /// Takes in what happened, and says what people want to know of it.
     fn hear(&mut self, notice: &Notice) -> Option<String> {
         match notice {
-            Notice::Answered { registry, done, of } => {
+            Notice::LookupDone { registry, done, total } => {
                 if let Some(left) = self.left.get_mut(registry) {
                     *left = left.saturating_sub(1);
                 }
-                (self.done, self.of) = (*done, *of);
-                (done % 500 == 0 && done < of)
-                    .then(|| format!("Asked registries for {done} of {of} references"))
+                (self.done, self.of) = (*done, *total);
+                (done % 500 == 0 && done < total)
+                    .then(|| format!("Asked registries for {done} of {total} references"))
             }
-            Notice::Paused { host, wait } if *wait >= LONG => {
-                Some(format!("{host} asks for a pause of {}", elapsed(*wait)))
+            Notice::RegistryPaused { registry, wait } if *wait >= LONG => {
+                Some(format!("{registry} asks for a pause of {}", elapsed(*wait)))
             }
-            Notice::Retry { host, why, wait } if *wait >= LONG => {
-                Some(format!("{host}: {why}; asked again in {}", elapsed(*wait)))
+            Notice::Retry { registry: Some(registry), why, wait, .. } if *wait >= LONG => {
+                Some(format!("{registry}: {why}; asked again in {}", elapsed(*wait)))
             }
-            Notice::Paused { .. } | Notice::Retry { .. } => None,
+            _ => None,
         }
     }
 
@@ -136,13 +135,20 @@ mod tests {
         let wanted = texts.map(|text| text.parse().unwrap());
         let mut waiting = Waiting::of(wanted.iter());
         assert_eq!(waiting.line().unwrap(), "0 of 3 references, waiting for ghcr.io");
-        let answered =
-            |registry: &str, done| Notice::Answered { registry: registry.to_owned(), done, of: 3 };
+        let answered = |registry: &str, done| Notice::LookupDone {
+            registry: registry.to_owned(),
+            done,
+            total: 3,
+        };
         assert_eq!(waiting.hear(&answered("ghcr.io", 1)), None);
         assert_eq!(waiting.hear(&answered("ghcr.io", 2)), None);
         assert_eq!(waiting.line().unwrap(), "2 of 3 references, waiting for docker.io");
         let retry = |secs| Notice::Retry {
-            host: "docker.io".to_owned(),
+            registry: Some("docker.io".to_owned()),
+            action: "query the registry",
+            class: None,
+            attempt: 1,
+            status: Some(503),
             why: "HTTP 503".to_owned(),
             wait: Duration::from_secs(secs),
         };

@@ -87,7 +87,11 @@ impl Asking<'_> {
         let writer = EventWriter::start(ui)?;
         let client = client.observed(Arc::new({
             let writer = writer.clone();
-            move |notice| writer.event(run::told(None, notice))
+            move |notice| {
+                if let Some(event) = run::told(None, notice) {
+                    writer.event(event);
+                }
+            }
         }));
         let mut facts = survey::facts(workspace, state, caches, Some(&client)).await?;
         facts.owner = Some(self.owner.clone());

@@ -4,7 +4,9 @@
 pub mod backoff;
 pub mod header;
 pub mod loopback;
+pub mod notice;
 pub mod transport;
 pub mod window;
 
+pub use notice::{Notice, Observer, ObserverRef};
 pub use transport::{Transport, TransportError};

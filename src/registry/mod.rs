@@ -32,4 +32,4 @@ pub use crate::http::transport::{Transport, TransportError};
 pub use cache::RegistryCache;
 pub use credentials::Credentials;
 pub use error::{RegistryError, RegistryErrorKind};
-pub use registries::{Notice, Registries, RegistryConfig, Resolved};
+pub use registries::{Registries, RegistryConfig, Resolved};

@@ -18,11 +18,12 @@ use super::header;
 use super::manifest::{self, Kind};
 use super::session::RegistrySession;
 use super::throttle::HostThrottles;
-use super::wire::{Answer, Hear, Wire};
+use super::wire::{Answer, Wire};
 use crate::base::limit::Limit;
 use crate::base::name::Platform;
 use crate::base::reference::{OciDigest, RegistryRef};
 use crate::http::backoff::Jitter;
+use crate::http::notice::{Notice, ObserverRef};
 use crate::http::transport::{Network, Transport, TransportError};
 
 /// How registries are asked.
@@ -68,36 +69,6 @@ pub struct Resolved {
     pub platforms: BTreeMap<Platform, OciDigest>,
 }
 
-/// What may be told while registries are asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
-    /// So many references of so many have their answer.
-    Answered {
-        /// The registry that the last of them is of: `ghcr.io`.
-        registry: String,
-        /// With an answer, which may be an error.
-        done: usize,
-        /// In all, each counted once.
-        of: usize,
-    },
-    /// A host has had too many requests: none leaves for so long.
-    Paused {
-        /// `ghcr.io`.
-        host: String,
-        /// From now.
-        wait: Duration,
-    },
-    /// A request failed and is sent again.
-    Retry {
-        /// `ghcr.io`.
-        host: String,
-        /// One line, without secrets.
-        why: String,
-        /// From now.
-        wait: Duration,
-    },
-}
-
 /// All foreign registries, with what was learned of them so far. Cheap to clone; one a process.
 #[derive(Clone)]
 pub struct Registries {
@@ -140,7 +111,7 @@ impl Registries {
     pub async fn resolve_all(
         &self,
         wanted: &[(RegistryRef, Option<Resolved>)],
-        tell: &(dyn Fn(Notice) + Sync),
+        tell: ObserverRef<'_>,
     ) -> Vec<Result<Resolved, RegistryError>> {
         let mut once: Vec<(&RegistryRef, Option<&Resolved>)> = Vec::new();
         let mut places: HashMap<String, usize> = HashMap::new();
@@ -166,9 +137,9 @@ impl Registries {
             if let Some(free) = answers.get_mut(place) {
                 *free = Some(answer);
             }
-            let of = once.len();
+            let total = once.len();
             if let Some((reference, _)) = once.get(place) {
-                tell(Notice::Answered { registry: reference.registry().to_owned(), done, of });
+                tell(Notice::LookupDone { registry: reference.registry().to_owned(), done, total });
             }
         }
         // Each place has its answer by now, so none is left out.
@@ -179,7 +150,7 @@ impl Registries {
         &self,
         wanted: &RegistryRef,
         known: Option<&Resolved>,
-        hear: Hear<'_>,
+        hear: ObserverRef<'_>,
     ) -> Result<Resolved, RegistryError> {
         if let Some(known) = known.filter(|known| wanted.digest() == Some(known.digest)) {
             return Ok(known.clone());
@@ -191,7 +162,7 @@ impl Registries {
         &self,
         wanted: &RegistryRef,
         known: Option<&Resolved>,
-        hear: Hear<'_>,
+        hear: ObserverRef<'_>,
     ) -> Result<Resolved, RegistryFailure> {
         let name = match (wanted.digest(), wanted.tag()) {
             (Some(digest), _) => digest.to_string(),
@@ -230,7 +201,7 @@ impl Registries {
         name: &str,
         expected: Option<OciDigest>,
         known: Option<&Resolved>,
-        hear: Hear<'_>,
+        hear: ObserverRef<'_>,
     ) -> Result<Resolved, RegistryFailure> {
         let answer = self.session.manifest(&Method::GET, wanted, name, hear).await?;
         if answer.status != 200 {
@@ -259,7 +230,7 @@ impl Registries {
         &self,
         wanted: &RegistryRef,
         image: OciDigest,
-        tell: &(dyn Fn(Notice) + Sync),
+        tell: ObserverRef<'_>,
     ) -> Option<Platform> {
         let get = &Method::GET;
         let manifest = self.session.manifest(get, wanted, &image.to_string(), tell).await.ok()?;

@@ -13,8 +13,9 @@ use super::manifest::ACCEPT;
 use super::throttle::lock;
 use super::token::{self, Purpose, Tokens};
 use super::url::{blob_url, manifest_url, may_send};
-use super::wire::{Answer, Authorization, Hear, Wanted, Wire};
+use super::wire::{Answer, Authorization, Wanted, Wire};
 use crate::base::reference::{OciDigest, RegistryRef};
+use crate::http::notice::ObserverRef;
 
 /// Whoever asks.
 pub(super) struct RegistrySession {
@@ -46,7 +47,7 @@ impl RegistrySession {
         method: &Method,
         image: &RegistryRef,
         name: &str,
-        hear: Hear<'_>,
+        hear: ObserverRef<'_>,
     ) -> Result<Answer, RegistryFailure> {
         self.ask(method, image, manifest_url(image, name), ACCEPT, hear).await
     }
@@ -56,7 +57,7 @@ impl RegistrySession {
         &self,
         image: &RegistryRef,
         digest: OciDigest,
-        hear: Hear<'_>,
+        hear: ObserverRef<'_>,
     ) -> Result<Answer, RegistryFailure> {
         self.ask(&Method::GET, image, blob_url(image, digest), "*/*", hear).await
     }
@@ -67,7 +68,7 @@ impl RegistrySession {
         image: &RegistryRef,
         url: Option<Url>,
         accept: &'static str,
-        hear: Hear<'_>,
+        hear: ObserverRef<'_>,
     ) -> Result<Answer, RegistryFailure> {
         let url = url.ok_or_else(|| RegistryFailure::odd(format!("{image} has no URL")))?;
         let demand = lock(&self.demands).get(image.registry()).cloned();
@@ -112,7 +113,7 @@ impl RegistrySession {
         image: &RegistryRef,
         url: &Url,
         rejected: Option<u64>,
-        hear: Hear<'_>,
+        hear: ObserverRef<'_>,
     ) -> Result<Shown, RegistryFailure> {
         let (realm, service) = match demand {
             Challenge::Bearer { realm, service } => (realm, service.clone()),

@@ -5,12 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::fake::{Asked, Fake, INDEX, LATENCY, MANIFEST, Reply};
-use super::{
-    Credentials, Notice, Registries, RegistryConfig, RegistryError, RegistryErrorKind, Resolved,
-};
+use super::{Credentials, Registries, RegistryConfig, RegistryError, RegistryErrorKind, Resolved};
 use crate::base::limit::Limit;
 use crate::base::name::Platform;
 use crate::base::reference::{OciDigest, RegistryRef};
+use crate::http::Notice;
 
 fn reference(text: &str) -> RegistryRef {
     text.parse().unwrap()
@@ -90,7 +89,7 @@ async fn many_are_asked_politely_and_answered_in_their_order() {
     }
     let told = told.into_inner().unwrap();
     let last = told.last();
-    assert!(matches!(last, Some(Notice::Answered { done: 25, of: 25, .. })), "{last:?}");
+    assert!(matches!(last, Some(Notice::LookupDone { done: 25, total: 25, .. })), "{last:?}");
     assert_eq!(told.len(), 25);
 }
 
@@ -114,9 +113,14 @@ async fn a_429_pauses_the_whole_host_and_no_other() {
     // Three leave, are refused together, and nothing leaves for 7 s.
     assert_eq!(times(&fake), [0, 0, 0, 0, 7, 7, 7, 7, 7, 7]);
     let told = told.into_inner().unwrap();
-    let pauses: Vec<_> = told.iter().filter(|n| matches!(n, Notice::Paused { .. })).collect();
+    let pauses: Vec<_> =
+        told.iter().filter(|n| matches!(n, Notice::RegistryPaused { .. })).collect();
     let wait = Duration::from_secs(7);
-    assert_eq!(pauses, [&Notice::Paused { host: "a.example".to_owned(), wait }], "told once");
+    assert_eq!(
+        pauses,
+        [&Notice::RegistryPaused { registry: "a.example".to_owned(), wait }],
+        "told once"
+    );
 }
 
 #[tokio::test(start_paused = true)]

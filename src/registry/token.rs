@@ -17,7 +17,8 @@ use super::credentials::Lookup;
 use super::docker_config::Credential;
 use super::error::{self, RegistryErrorKind, RegistryFailure};
 use super::throttle::lock;
-use super::wire::{Authorization, Hear, Wanted, Wire};
+use super::wire::{Authorization, Wanted, Wire};
+use crate::http::notice::ObserverRef;
 
 /// How long a token holds that does not say so.
 const DEFAULT_LIFE: u64 = 60;
@@ -111,7 +112,7 @@ pub(super) async fn fetch(
     wire: &Wire,
     purpose: &Purpose,
     lookup: &Lookup,
-    hear: Hear<'_>,
+    hear: ObserverRef<'_>,
 ) -> Result<Grant, RegistryFailure> {
     let mut url = purpose.realm.clone();
     let mut authorization = None;

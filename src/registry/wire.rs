@@ -12,12 +12,12 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::{self, RegistryErrorKind, RegistryFailure, without};
-use super::registries::Notice;
 use super::retry;
 use super::throttle::{HostThrottles, SendPermit};
 use super::url::{may_send, origin};
 use crate::http::backoff::{Jitter, LONGEST_ASKED};
 use crate::http::header;
+use crate::http::notice::{Notice, ObserverRef};
 use crate::http::{Transport, TransportError};
 
 /// How long the head of an answer may take.
@@ -35,9 +35,6 @@ const MOST_HOPS: u32 = 5;
 
 /// So often one request may meet a 429, whatever the others meet.
 const MOST_REFUSALS: u32 = 10;
-
-/// Hears of what takes time.
-pub(super) type Hear<'a> = &'a (dyn Fn(Notice) + Sync);
 
 /// One request.
 pub(super) struct Wanted<'a> {
@@ -100,6 +97,7 @@ enum Miss {
     /// It may pass. Whether there is no way to the host at all.
     Trouble {
         why: RegistryFailure,
+        status: Option<u16>,
         asked: Option<Duration>,
         no_way: bool,
         origin: String,
@@ -118,7 +116,7 @@ impl Wire {
     pub(super) async fn send(
         &self,
         wanted: &Wanted<'_>,
-        hear: Hear<'_>,
+        hear: ObserverRef<'_>,
     ) -> Result<Answer, RegistryFailure> {
         let host = self.hosts.get(origin(&wanted.url));
         let _seat = host.seat().await?;
@@ -135,7 +133,7 @@ impl Wire {
                         return Err(RegistryFailure::new(kind, message, help));
                     }
                 }
-                Err(Miss::Trouble { why, asked, no_way, origin }) => {
+                Err(Miss::Trouble { why, status, asked, no_way, origin }) => {
                     failed += 1;
                     let too_long = asked.is_some_and(|asked| asked > LONGEST_ASKED);
                     if failed >= self.tries || too_long {
@@ -143,8 +141,15 @@ impl Wire {
                         return Err(why);
                     }
                     let wait = retry::wait(failed, asked, self.jitter.draw());
-                    let host = host.name.clone();
-                    hear(Notice::Retry { host, why: why.message, wait });
+                    hear(Notice::Retry {
+                        registry: Some(host.name.clone()),
+                        action: "query the registry",
+                        class: None,
+                        attempt: failed,
+                        status,
+                        why: why.message,
+                        wait,
+                    });
                     tokio::time::sleep(wait).await;
                 }
             }
@@ -152,7 +157,7 @@ impl Wire {
     }
 
     /// Sends a request once, and on to wherever it is sent on to.
-    async fn once(&self, wanted: &Wanted<'_>, hear: Hear<'_>) -> Result<Answer, Miss> {
+    async fn once(&self, wanted: &Wanted<'_>, hear: ObserverRef<'_>) -> Result<Answer, Miss> {
         let (home, mut url) = (wanted.url.origin(), wanted.url.clone());
         // Once it has left home, it does not get back what is secret about it.
         let mut at_home = true;
@@ -163,19 +168,20 @@ impl Wire {
             let deadline = Instant::now() + HEAD + REST;
             let request = request(wanted, &url, at_home);
             let secrets = Authorization::secrets(wanted.authorization);
-            let trouble = |why: String, asked, no_way| {
+            let trouble = |why: String, status: Option<StatusCode>, asked, no_way| {
+                let status = status.map(|status| status.as_u16());
                 let message =
                     format!("{}: {}", host.name, error::shorten(&without(&why, &secrets)));
                 let help = "see that the registry's name is right and the network is up";
                 let why = RegistryFailure::new(RegistryErrorKind::Unreachable, message, help);
-                Miss::Trouble { why, asked, no_way, origin: origin.clone() }
+                Miss::Trouble { why, status, asked, no_way, origin: origin.clone() }
             };
             let answer = match timeout(HEAD, self.transport.send(request)).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(TransportError { sent, message })) => {
-                    return Err(trouble(message, None, !sent));
+                    return Err(trouble(message, None, None, !sent));
                 }
-                Err(_) => return Err(trouble(silent(HEAD), None, false)),
+                Err(_) => return Err(trouble(silent(HEAD), None, None, false)),
             };
             let (status, headers) = (answer.status(), answer.headers().clone());
             if is_redirect(status) {
@@ -193,7 +199,7 @@ impl Wire {
                     return Err(RegistryFailure::odd(message).into());
                 }
                 Err(Cut::Broken(why)) if status.is_success() => {
-                    return Err(trouble(why, None, false));
+                    return Err(trouble(why, Some(status), None, false));
                 }
                 // Of an error the status is enough.
                 Err(Cut::Broken(_)) => Bytes::new(),
@@ -204,7 +210,7 @@ impl Wire {
                 return Err(refused(&turn, &host.name, asked, &said(), hear));
             }
             if retry::is_trouble(status.as_u16()) {
-                return Err(trouble(said(), asked, false));
+                return Err(trouble(said(), Some(status), asked, false));
             }
             turn.accepted();
             return Ok(Answer { status: status.as_u16(), headers, body, at_home });
@@ -242,12 +248,12 @@ fn refused(
     host: &str,
     asked: Option<Duration>,
     said: &str,
-    hear: Hear<'_>,
+    hear: ObserverRef<'_>,
 ) -> Miss {
     match turn.refused(asked, said) {
         Ok(new) => {
             if let Some(wait) = new {
-                hear(Notice::Paused { host: host.to_owned(), wait });
+                hear(Notice::RegistryPaused { registry: host.to_owned(), wait });
             }
             Miss::Refused
         }

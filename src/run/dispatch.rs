@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::progress::{self, Progress, Working};
 use super::schedule::Schedule;
-use crate::api::Notice;
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef};
 use crate::event::{Because, Failure, Phase, RunEvent, Signal, Stop, Summary};
+use crate::http::Notice;
 use crate::plan::{Plan, StepId};
 use crate::state::Record;
 
@@ -87,13 +87,15 @@ pub(super) struct Dispatcher {
 }
 
 /// What is told of a client's notice; for one unit, or for all.
-pub(crate) fn told(unit: Option<ImageRef>, notice: Notice) -> RunEvent {
-    match notice {
-        Notice::Retry { action, class, attempt, status, why, wait } => {
+pub(crate) fn told(unit: Option<ImageRef>, notice: Notice) -> Option<RunEvent> {
+    Some(match notice {
+        Notice::Retry { action, class, attempt, status, why, wait, registry: _ } => {
             RunEvent::Retry { unit, action, class, attempt, status, why, wait }
         }
         Notice::RateWait { class, limit, wait } => RunEvent::RateWait { class, limit, wait },
-    }
+        // A run queries no registry.
+        Notice::RegistryPaused { .. } | Notice::LookupDone { .. } => return None,
+    })
 }
 
 /// How long a run that is left waits for the answers that are under way: an accepted build whose
@@ -154,7 +156,9 @@ impl Dispatcher {
                 self.leave_if_ready(&mut effects);
             }
             Input::Tick => self.tick(now, &mut effects),
-            Input::Notice { unit, notice } => effects.push(Effect::Tell(self.notice(unit, notice))),
+            Input::Notice { unit, notice } => {
+                effects.extend(self.notice(unit, notice).map(Effect::Tell))
+            }
             Input::NotKept => {
                 if self.leaving.is_none() {
                     self.leaving = Some(now);
@@ -333,7 +337,7 @@ impl Dispatcher {
         effects.push(Effect::Tell(RunEvent::Skipped { unit, because }));
     }
 
-    fn notice(&mut self, unit: Option<ImageRef>, notice: Notice) -> RunEvent {
+    fn notice(&mut self, unit: Option<ImageRef>, notice: Notice) -> Option<RunEvent> {
         self.summary.retries += usize::from(matches!(notice, Notice::Retry { .. }));
         told(unit, notice)
     }

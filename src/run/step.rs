@@ -13,12 +13,13 @@ use super::dispatch::{Done, StepFailure};
 use super::poll::{Lost, Poller};
 use super::transfers::Transfers;
 use super::updates::{Changed, Updates};
-use crate::api::{ApiError, BuildView, Client, ErrorKind, Notice, Progress, bare};
+use crate::api::{ApiError, BuildView, Client, ErrorKind, Progress, bare};
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::source_ref::SourceRef;
 use crate::context::Tree;
 use crate::dockerfile::Dockerfile;
 use crate::event::Phase;
+use crate::http::Notice;
 use crate::plan::{Change, Make, StepId};
 use crate::state::{BuildOutcome, Record, Submission};
 

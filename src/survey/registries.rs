@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use super::note;
 use crate::base::reference::RegistryRef;
+use crate::http::ObserverRef;
 use crate::plan::Facts;
-use crate::registry::{Notice, Registries, RegistryCache, RegistryError, Resolved};
+use crate::registry::{Registries, RegistryCache, RegistryError, Resolved};
 use crate::state::{Pin, State};
 
 /// Whom to ask, and what is remembered of their answers.
@@ -28,7 +29,7 @@ pub async fn resolve_references(
     state: &State,
     lookup: RegistryLookup<'_>,
     facts: &mut Facts,
-    tell: &(dyn Fn(Notice) + Sync),
+    tell: ObserverRef<'_>,
 ) -> Vec<RegistryError> {
     let RegistryLookup { registries, cache, max_age } = lookup;
     let now = Timestamp::now();

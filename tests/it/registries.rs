@@ -9,8 +9,9 @@ use std::sync::Mutex;
 use axum::response::Response;
 use imgplan::base::name::Platform;
 use imgplan::base::reference::{OciDigest, RegistryRef};
+use imgplan::http::Notice;
 use imgplan::registry::{
-    Credentials, Notice, Registries, RegistryConfig, RegistryError, RegistryErrorKind, Resolved,
+    Credentials, Registries, RegistryConfig, RegistryError, RegistryErrorKind, Resolved,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -186,7 +187,7 @@ fn many_are_answered_in_their_order_each_asked_once() {
     assert_eq!(ones, 1);
     let told = told.into_inner().unwrap();
     let last = told.last();
-    assert!(matches!(last, Some(Notice::Answered { done: 3, of: 3, .. })), "{last:?}");
+    assert!(matches!(last, Some(Notice::LookupDone { done: 3, total: 3, .. })), "{last:?}");
 }
 
 #[test]
@@ -262,7 +263,8 @@ fn a_429_is_waited_for_as_long_as_the_registry_asks() {
     let answers = asking.runtime.block_on(asking.registries.resolve_all(&wanted, &tell));
     filled.is_app(answers[0].as_ref().unwrap());
     let told = told.into_inner().unwrap();
-    let pauses = told.iter().filter(|notice| matches!(notice, Notice::Paused { .. })).count();
+    let pauses =
+        told.iter().filter(|notice| matches!(notice, Notice::RegistryPaused { .. })).count();
     assert_eq!((pauses, front.lines().len()), (2, 4));
 
     let closed = filled.front().instead(|_| Some(answer(429, &[("retry-after", "3600")], "")));
