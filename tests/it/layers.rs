@@ -3,6 +3,8 @@
 //!
 //! Where a rule fails, the code moves, or the design does: then the table here follows it.
 
+mod circles;
+mod language;
 mod scan;
 
 use std::path::Path;
@@ -290,6 +292,12 @@ fn every_file_keeps_to_its_floor() {
     assert!(sources.len() > 50, "{} files: are these all?", sources.len());
     let problems: Vec<String> = sources.iter().flat_map(check).collect();
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let circles = circles::circles(&sources());
+    assert!(circles.is_empty(), "\n{}\n", circles.join("\n"));
 }
 
 /// A file of tests that nobody names is not run, and nobody notices.

@@ -28,9 +28,10 @@ mod merge;
 mod moby;
 #[cfg(target_os = "linux")]
 mod packs;
+mod pages;
 mod pins;
 mod prime;
-mod readme;
+mod reference;
 mod refresh;
 #[cfg(target_os = "linux")]
 mod registries;

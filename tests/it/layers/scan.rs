@@ -1,6 +1,7 @@
 //! Reads Rust source as far as the rules of `layers` need it: words with their lines, without
 //! comments and texts, with or without what only tests see.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// A word or a mark of the source. Of a text, only the quote is left.
@@ -8,6 +9,15 @@ use std::ops::Range;
 pub(super) struct Token {
     pub(super) text: String,
     pub(super) line: usize,
+}
+
+/// One name that a `use` brings in.
+pub(super) struct Import {
+    pub(super) name: String,
+    /// The path from the crate's root.
+    pub(super) path: Vec<String>,
+    /// True for a re-export.
+    pub(super) public: bool,
 }
 
 /// A source file, read.
@@ -86,6 +96,111 @@ impl Source {
             found.extend(paths.into_iter().map(|path| (line, path)));
         }
         found
+    }
+
+    /// The types that the file defines, each with whether other files see it.
+    pub(super) fn types(&self) -> Vec<(&str, bool)> {
+        let keyword = |at: &usize| matches!(self.text(*at), "struct" | "enum" | "trait" | "union");
+        let found = (0..self.tokens.len()).filter(keyword);
+        found
+            .map(|at| {
+                let before = at.checked_sub(1).map_or("", |before| self.text(before));
+                (self.text(at + 1), matches!(before, "pub" | ")"))
+            })
+            .collect()
+    }
+
+    /// The child modules that have a file of their own: `mod name;`.
+    fn children(&self) -> BTreeSet<&str> {
+        let named = |at: usize| self.text(at) == "mod" && self.text(at + 2) == ";";
+        (0..self.tokens.len()).filter(|at| named(*at)).map(|at| self.text(at + 1)).collect()
+    }
+
+    /// Every `use` of a path into the crate.
+    pub(super) fn imports(&self) -> Vec<Import> {
+        let mut imports = Vec::new();
+        let mut at = 0;
+        while at < self.tokens.len() {
+            if self.text(at) != "use" {
+                at += 1;
+                continue;
+            }
+            let before = at.checked_sub(1).map_or("", |before| self.text(before));
+            let public = matches!(before, "pub" | ")");
+            at = self.import(at + 1, None, public, &mut imports);
+        }
+        imports
+    }
+
+    /// Reads one tree of a `use`; returns where it ends. `root` is `None` at its beginning.
+    fn import(
+        &self,
+        mut at: usize,
+        root: Option<&[String]>,
+        public: bool,
+        imports: &mut Vec<Import>,
+    ) -> usize {
+        let mut path = root.map(<[String]>::to_vec);
+        loop {
+            match (self.text(at), &mut path) {
+                ("{", _) => {
+                    while !matches!(self.text(at), "}" | "") {
+                        at = self.import(at + 1, path.as_deref(), public, imports);
+                    }
+                    return at + 1;
+                }
+                ("}" | "" | ";", _) => return at,
+                ("crate", None) => path = Some(Vec::new()),
+                ("self", None) => path = Some(self.module()),
+                ("super", None) => {
+                    path = Some(self.module());
+                    path.as_mut().map(Vec::pop);
+                }
+                ("super", Some(path)) => drop(path.pop()),
+                ("self", Some(_)) => {}
+                (word, None) if self.children().contains(word) => {
+                    path = Some([self.module(), vec![word.to_owned()]].concat());
+                }
+                // Another crate.
+                (_, None) => {}
+                (word, Some(path)) => path.push(word.to_owned()),
+            }
+            at += 1;
+            if self.text(at) != "::" {
+                break;
+            }
+            at += 1;
+        }
+        let mut name = path.as_ref().and_then(|path| path.last().cloned());
+        if self.text(at) == "as" {
+            name = Some(self.text(at + 1).to_owned());
+            at += 2;
+        }
+        if let (Some(path), Some(name)) = (path, name) {
+            imports.push(Import { name, path, public });
+        }
+        at
+    }
+
+    /// The paths into the crate that the code depends on: all but re-exports.
+    pub(super) fn uses(&self) -> BTreeSet<Vec<String>> {
+        let imports = self.imports();
+        let public: BTreeSet<&Vec<String>> =
+            imports.iter().filter(|import| import.public).map(|import| &import.path).collect();
+        let mut uses: BTreeSet<Vec<String>> =
+            self.paths().into_iter().map(|(_, path)| path).collect();
+        uses.retain(|path| !public.contains(path));
+        uses.extend(imports.iter().filter(|i| !i.public).map(|import| import.path.clone()));
+        let children = self.children();
+        for at in 0..self.tokens.len() {
+            let before = at.checked_sub(1).map_or("", |before| self.text(before));
+            let bare = !matches!(before, "::" | "use" | "mod" | "{" | ",");
+            if bare && self.text(at + 1) == "::" && children.contains(self.text(at)) {
+                let name = [self.text(at).to_owned(), self.text(at + 2).to_owned()];
+                uses.insert([self.module().as_slice(), &name].concat());
+            }
+        }
+        uses
     }
 
     /// Reads what follows a `::`; returns where it ends.

@@ -1,14 +1,15 @@
-//! Every command that README.md shows is run, and says what README.md has it say.
+//! Every command in README.md and in the guide is run, and prints what the page says.
 //!
-//! - In a `console` block, lines that begin with `$ ` are commands; they are run in order, in a
-//!   copy of the examples of their own. What follows one is what it says, where something follows:
-//!   times, build IDs and digests may differ, and a line `...` stands for any number of lines.
-//!   A command succeeds, unless `[exit N]` is the last line that follows it.
-//! - In an `sh` block, each line is a command that succeeds. `imgplan serve` is stopped once it
-//!   serves; `cargo test`, which is what runs this, is looked up in `.ci/run`; `cargo install` is
-//!   believed.
-//! - A `yaml` block that begins with `version:` is a manifest that is valid.
-//! - What looks like a command of ours in the text is at least one that we have.
+//! - In a `console` block, lines that begin with `$ ` are commands. The lines after a command are its
+//!   expected output, if there are any: times, build IDs and digests may differ, and a line `...`
+//!   stands for any number of lines. A command succeeds, unless `[exit N]` is the last of its lines.
+//! - In an `sh` block, each line is a command that succeeds; a heredoc belongs to its command.
+//!   `imgplan serve` is stopped once it serves; `cargo test`, which runs this test, must be in
+//!   `.ci/run`; `cargo install` is not tried.
+//! - The blocks of a page are run in order in one folder, which is empty at first. A block that
+//!   names `examples/` starts in a new folder with a copy of the repository's examples.
+//! - A `yaml` block that begins with `version:` is a valid manifest.
+//! - Text in backquotes that begins with `imgplan ` is a command that exists.
 
 mod blocks;
 
@@ -27,24 +28,41 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// README.md and every page of the guide.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = vec![root().join("README.md"), root().join("docs/src/introduction.md")];
+    let guide = std::fs::read_dir(root().join("docs/src/guide")).unwrap();
+    pages.extend(guide.map(|entry| entry.unwrap().path()));
+    pages.sort();
+    pages
+}
+
 #[test]
-fn every_command_of_the_readme_does_what_it_says() {
-    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let blocks = blocks(&text);
-    let of = |language| blocks.iter().filter(|block| block.language == language).count();
-    assert!(of("console") > 1 && of("sh") > 1 && of("yaml") > 1, "are these all?");
-    let problems = check(&text);
+fn every_command_of_the_readme_and_the_guide_does_what_the_page_says() {
+    let pages = pages();
+    assert!(pages.len() > 10, "{pages:?}: are these all?");
+    let mut problems = Vec::new();
+    for page in pages {
+        let name = page.strip_prefix(root()).unwrap().display().to_string();
+        problems.extend(check(&name, &std::fs::read_to_string(page).unwrap()));
+    }
     assert!(problems.is_empty(), "{}", problems.join("\n\n"));
 }
 
-/// Everything that is not as the text says, each with its line.
-fn check(text: &str) -> Vec<String> {
+/// Everything on a page that is not true, with its line.
+fn check(page: &str, text: &str) -> Vec<String> {
     let mut problems = Vec::new();
+    let mut shell = Shell::new();
     for block in blocks(text) {
         match block.language.as_str() {
-            "console" | "sh" => Shell::new().block(&block, &mut problems),
+            "console" | "sh" => {
+                if block.text().contains("examples/") {
+                    shell = Shell::with_examples();
+                }
+                shell.block(page, &block, &mut problems);
+            }
             "yaml" if block.lines.first().is_some_and(|(_, line)| line.starts_with("version:")) => {
-                problems.extend(manifest(&block));
+                problems.extend(manifest(page, &block));
             }
             _ => {}
         }
@@ -53,15 +71,15 @@ fn check(text: &str) -> Vec<String> {
         if let Some(arguments) = span.strip_prefix("imgplan ") {
             let output = Shell::new().run(&format!("imgplan {arguments} --help"));
             if output.code != Some(0) {
-                problems.push(format!("README.md:{line}: `{span}` is no command of ours"));
+                problems.push(format!("{page}:{line}: `{span}` is not a command"));
             }
         }
     }
     problems
 }
 
-/// What is wrong with a manifest, whose folders and Dockerfiles are made for it.
-fn manifest(block: &Block) -> Option<String> {
+/// Validates a manifest, whose folders and Dockerfiles are created first.
+fn manifest(page: &str, block: &Block) -> Option<String> {
     let text = block.text();
     let env = TestEnv::new();
     env.write("imgplan.yaml", &text);
@@ -73,38 +91,45 @@ fn manifest(block: &Block) -> Option<String> {
             env.write(&format!("{context}/{dockerfile}"), "FROM scratch\n");
         }
     }
-    let mut said = complaints(&validator(), &text).join("\n");
+    let mut problems = complaints(&validator(), &text).join("\n");
     let output = env.run(["validate"]);
     if output.code != Some(0) {
-        said.push_str(&output.all());
+        problems.push_str(&output.all());
     }
-    (!said.is_empty()).then(|| format!("README.md:{}: not a manifest:\n{said}", block.line()))
+    (!problems.is_empty()).then(|| format!("{page}:{}: not a manifest:\n{problems}", block.line()))
 }
 
-/// Somebody who types what the README says, in a copy of the repository's examples.
+/// A reader who types the commands of a page.
 struct Shell {
     env: TestEnv,
     dir: PathBuf,
 }
 
-struct Said {
+struct Outcome {
     text: String,
     code: Option<i32>,
 }
 
 impl Shell {
+    /// Starts in an empty folder.
     fn new() -> Self {
         let env = TestEnv::at("http://127.0.0.1:9");
         let dir = env.path("");
         Self { env, dir }
     }
 
-    fn block(mut self, block: &Block, problems: &mut Vec<String>) {
-        copy(&root().join("examples"), &self.env.path("examples"));
+    /// Starts in a folder that holds a copy of the repository's examples.
+    fn with_examples() -> Self {
+        let shell = Self::new();
+        copy(&root().join("examples"), &shell.env.path("examples"));
+        shell
+    }
+
+    fn block(&mut self, page: &str, block: &Block, problems: &mut Vec<String>) {
         for step in block.steps() {
             if let Some(problem) = self.step(&step) {
-                problems.push(format!("README.md:{}: $ {}\n{problem}", step.line, step.command));
-                // What follows builds on it.
+                problems.push(format!("{page}:{}: $ {}\n{problem}", step.line, step.command));
+                // The remaining commands depend on this one.
                 return;
             }
         }
@@ -112,11 +137,6 @@ impl Shell {
 
     fn step(&mut self, step: &Step) -> Option<String> {
         let command = step.command.as_str();
-        if let Some(folder) = command.strip_prefix("cd ") {
-            self.dir.push(folder);
-            let there = self.dir.is_dir();
-            return (!there).then(|| "there is no such folder".to_owned());
-        }
         if command == "cargo test" {
             let ci = std::fs::read_to_string(root().join(".ci/run")).unwrap_or_default();
             let run = ci.lines().any(|line| line.trim().trim_start_matches("run ") == command);
@@ -128,24 +148,31 @@ impl Shell {
         if command.starts_with("imgplan serve") {
             return self.serve(command);
         }
-        let said = self.run(command);
-        if said.code != Some(step.code) {
-            return Some(format!("exit {:?}\n{}", said.code, said.text));
+        let outcome = self.run(command);
+        if outcome.code != Some(step.code) {
+            return Some(format!("exit {:?}\n{}", outcome.code, outcome.text));
         }
-        let (expected, text) = (redact(&step.expected), redact(&said.text));
+        let (expected, text) = (redact(&step.expected), redact(&outcome.text));
         let same = step.expected.is_empty() || matches(&expected, &text);
-        (!same).then(|| format!("--- README.md\n{expected}\n--- it says\n{text}"))
+        (!same).then(|| format!("--- the page says\n{expected}\n--- it prints\n{text}"))
     }
 
-    /// Runs a line as a shell does, both streams in one.
-    fn run(&self, command: &str) -> Said {
-        let output = self.shell(command).output().unwrap();
+    /// Runs a command line, both output streams in one. The next one starts in the folder in which
+    /// it ended.
+    fn run(&mut self, command: &str) -> Outcome {
+        let folder = self.env.home().join("pwd");
+        let command =
+            format!("{{ {command}\n}}; code=$?; pwd > '{}'; exit $code", folder.display());
+        let output = self.shell(&command).output().unwrap();
+        if let Ok(dir) = std::fs::read_to_string(folder) {
+            self.dir = PathBuf::from(dir.trim_end());
+        }
         let text = String::from_utf8(output.stdout).unwrap();
-        Said { text: text.trim_end().to_owned(), code: output.status.code() }
+        Outcome { text: text.trim_end().to_owned(), code: output.status.code() }
     }
 
     fn shell(&self, command: &str) -> Command {
-        // An `imgplan` and a `cargo run --release --` that are the program under test.
+        // `imgplan` and `cargo run --release --` are the program under test.
         let program = env!("CARGO_BIN_EXE_imgplan");
         let cargo =
             r#"cargo() { [ "$1 $2 $3" = "run --release --" ] && shift 3 && imgplan "$@"; }"#;
@@ -157,7 +184,8 @@ impl Shell {
         shell
     }
 
-    /// Starts a server on a free port, with its state in our folder, and waits until it serves.
+    /// Starts a server on a free port, with its state in the reader's folder, and waits until it
+    /// serves.
     fn serve(&self, command: &str) -> Option<String> {
         static PORT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"127\.0\.0\.1:\d+").unwrap());
         let url_file = self.env.path("url");
@@ -167,18 +195,18 @@ impl Shell {
             command.replacen("imgplan", &format!("exec '{}'", env!("CARGO_BIN_EXE_imgplan")), 1);
         let mut child = self.shell(&command).stdout(Stdio::piped()).spawn().unwrap();
         let mut ended = None;
-        wait_until("it serves", || {
+        wait_until("the server listens", || {
             ended = child.try_wait().unwrap();
             ended.is_some() || url_file.exists()
         });
-        // Whoever has ended needs no end.
+        // Fails only if the process has ended by itself.
         let _ = child.kill();
         let output = child.wait_with_output().unwrap();
         ended.map(|status| format!("{status}\n{}", String::from_utf8_lossy(&output.stdout)))
     }
 }
 
-/// A text without what may differ from run to run.
+/// Replaces IDs, digests and times, which differ from run to run.
 fn redact(text: &str) -> String {
     static ID: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b[0-9a-f]{32}\b").unwrap());
     static DIGEST: LazyLock<Regex> =
@@ -190,9 +218,9 @@ fn redact(text: &str) -> String {
     TIME.replace_all(&text, "$1 TIME").into_owned()
 }
 
-/// A README that is right, and what makes it wrong: the check is one that can fail.
+/// A page that is true, and changes that make it false: shows that the check can fail.
 #[test]
-fn what_is_wrong_is_found() {
+fn false_pages_are_found() {
     let right = "\
 Text with `imgplan plan --local`.
 ```sh
@@ -225,9 +253,9 @@ images:
 name: other
 ```
 ";
-    assert_eq!(check(right), [""; 0]);
+    assert_eq!(check("README.md", right), [""; 0]);
     let wrong = [
-        ("`imgplan plan --local`", "`imgplan plane`", "README.md:1: `imgplan plane` is no"),
+        ("`imgplan plan --local`", "`imgplan plane`", "README.md:1: `imgplan plane` is not"),
         ("-- validate", "-- valid", "README.md:3: $ cargo run"),
         ("--listen", "--listens", "README.md:4: $ imgplan serve"),
         ("cd examples/mirror", "cd examples/none", "no such folder"),
@@ -244,7 +272,7 @@ name: other
     for (from, to, expected) in wrong {
         let text = right.replacen(from, to, 1);
         assert_ne!(text, right, "{from}");
-        let problems = check(&text);
+        let problems = check("README.md", &text);
         assert_eq!(problems.len(), 1, "{from} -> {to}: {problems:?}");
         assert!(problems[0].contains(expected), "{from} -> {to}: {problems:?}");
     }

@@ -30,12 +30,22 @@ impl Block {
     /// The commands of a `console` or `sh` block.
     pub(super) fn steps(&self) -> Vec<Step> {
         let mut steps: Vec<Step> = Vec::new();
+        // The word that ends the heredoc of the last command.
+        let mut heredoc: Option<String> = None;
         for (line, text) in &self.lines {
+            if let (Some(_), Some(step)) = (&heredoc, steps.last_mut()) {
+                step.command.push('\n');
+                step.command.push_str(text);
+                heredoc = heredoc.filter(|end| end != text);
+                continue;
+            }
             let command = match self.language.as_str() {
                 "console" => text.strip_prefix("$ "),
                 _ => Some(text.as_str()).filter(|text| !text.is_empty() && !text.starts_with('#')),
             };
             if let Some(command) = command {
+                let end = command.split_once("<<").map(|(_, end)| end.trim().trim_matches('\''));
+                heredoc = end.map(str::to_owned);
                 let command = command.to_owned();
                 steps.push(Step { line: *line, command, expected: String::new(), code: 0 });
                 continue;
