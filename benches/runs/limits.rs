@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use imgplan::base::limit::{Class, ClassLimit, Limit};
-use imgplan::server::{BulkShape, Config, Counts};
+use imgplan::server::{BulkShape, RequestCounts, ServerConfig};
 
 use crate::program::{Done, Failed, Manifest, apply, verdict};
 use crate::service::{Service, all_made, requests, span};
@@ -25,7 +25,8 @@ pub(crate) fn window() -> Done {
     }
     manifest.write(dir.path())?;
     let given: ClassLimit = LIMIT.parse()?;
-    let config = Config { limits: vec![given], build_time: BUILD_TIME, ..Config::default() };
+    let config =
+        ServerConfig { limits: vec![given], build_time: BUILD_TIME, ..ServerConfig::default() };
     let service = Service::start(config)?;
     let args = ["--limit", LIMIT, "--concurrency", &BUILDS.to_string()];
     let wall = apply(dir.path(), &service.url(), &args)?;
@@ -48,7 +49,8 @@ pub(crate) fn mirrors() -> Done {
         (0..MIRRORS).try_for_each(|number| manifest.mirror(number))?;
         manifest.write(dir.path())?;
         let limits = vec![given];
-        let config = Config { limits, build_time: BUILD_TIME, bulk, ..Config::default() };
+        let config =
+            ServerConfig { limits, build_time: BUILD_TIME, bulk, ..ServerConfig::default() };
         let service = Service::start(config)?;
         let wall = apply(dir.path(), &service.url(), &["--limit", LIMIT])?;
         let counts = service.stop()?;
@@ -65,7 +67,12 @@ pub(crate) fn mirrors() -> Done {
 }
 
 /// Prints how much of a limit was used by so many that could have gone at once.
-fn of_the_limit(counts: &Counts, limit: Limit, class: Class, wanted: u32) -> Result<(), Failed> {
+fn of_the_limit(
+    counts: &RequestCounts,
+    limit: Limit,
+    class: Class,
+    wanted: u32,
+) -> Result<(), Failed> {
     let seen = counts.of(class);
     all_made(seen.accepted, wanted.into())?;
     // Of 300 at 50 in 2 s, the first of the sixth 50 may come 10 s after the very first.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use imgplan::base::limit::{Class, ClassLimit};
-use imgplan::server::Config;
+use imgplan::server::ServerConfig;
 
 use crate::program::{Done, Failed, IMGPLAN, Manifest, Stream, command, listen, verdict};
 use crate::service::{Service, all_made, requests};
@@ -35,7 +35,8 @@ fn one(what: &str, stream: Stream, args: &[&str]) -> Done {
     let dir = tempfile::tempdir()?;
     manifest(dir.path())?;
     let limits: Vec<ClassLimit> = LIMITS.split(',').map(str::parse).collect::<Result<_, _>>()?;
-    let service = Service::start(Config { limits, build_time: BUILD_TIME, ..Config::default() })?;
+    let service =
+        Service::start(ServerConfig { limits, build_time: BUILD_TIME, ..ServerConfig::default() })?;
     let used = dir.path().join("used");
     // Not this process's own child: what it had resident would count as the child's.
     let mut time = command("time", dir.path(), &service.url());

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use imgplan::base::limit::{Class, Limit};
-use imgplan::server::Config;
+use imgplan::server::ServerConfig;
 
 use crate::program::{Done, Manifest, apply, verdict};
 use crate::service::{Service, accepted, all_made, requests};
@@ -25,7 +25,8 @@ pub(crate) fn polling() -> Done {
         manifest.build(dir.path(), &format!("image-{number}"), "scratch")?;
     }
     manifest.write(dir.path())?;
-    let service = Service::start(Config { build_time: BUILD_TIME, ..Config::default() })?;
+    let service =
+        Service::start(ServerConfig { build_time: BUILD_TIME, ..ServerConfig::default() })?;
     apply(dir.path(), &service.url(), &[])?;
     let ended = service.elapsed();
     let counts = service.stop()?;

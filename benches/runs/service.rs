@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use imgplan::base::limit::{Class, ClassLimit, Limit};
-use imgplan::server::{Config, Counts, Seen, Server};
+use imgplan::server::{LoggedRequest, RequestCounts, Server, ServerConfig};
 use tokio::runtime::Runtime;
 
 use crate::program::{Done, Failed};
@@ -17,7 +17,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn start(config: Config) -> Result<Self, Failed> {
+    pub(crate) fn start(config: ServerConfig) -> Result<Self, Failed> {
         let limits = config.limits.clone();
         let runtime = Runtime::new()?;
         let started = Instant::now();
@@ -35,7 +35,7 @@ impl Service {
     }
 
     /// Stops it, and returns what it counted. An error where a limit was not kept.
-    pub(crate) fn stop(self) -> Result<Counts, Failed> {
+    pub(crate) fn stop(self) -> Result<RequestCounts, Failed> {
         let counts = self.server.counts();
         self.runtime.block_on(self.server.stop())?;
         for (class, counted) in &counts.classes {
@@ -56,19 +56,19 @@ fn limit_of(limits: &[ClassLimit], class: Class) -> Limit {
 }
 
 /// The requests that were let through as builds or transfers, in the order in which they came.
-pub(crate) fn accepted(counts: &Counts) -> impl DoubleEndedIterator<Item = &Seen> {
+pub(crate) fn accepted(counts: &RequestCounts) -> impl DoubleEndedIterator<Item = &LoggedRequest> {
     counts.log.iter().filter(|seen| seen.class == Some(Class::Initiate) && seen.image.is_some())
 }
 
 /// From the first of those requests to the last.
-pub(crate) fn span(counts: &Counts) -> Result<Duration, Failed> {
+pub(crate) fn span(counts: &RequestCounts) -> Result<Duration, Failed> {
     let mut times = accepted(counts).map(|seen| seen.at);
     let first = times.next().ok_or("nothing was asked for")?;
     Ok(times.next_back().unwrap_or(first).saturating_sub(first))
 }
 
 /// All requests, without the uploads, and how many there were of each class.
-pub(crate) fn requests(counts: &Counts) -> (u64, String) {
+pub(crate) fn requests(counts: &RequestCounts) -> (u64, String) {
     // Images are what some of the others were for.
     let classes = counts.classes.iter().filter(|(class, _)| **class != Class::Images);
     let classes: Vec<(Class, u64)> = classes

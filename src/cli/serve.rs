@@ -7,7 +7,7 @@ use super::ui::Ui;
 use crate::base::file;
 use crate::base::secret::ApiKey;
 use crate::event::Signal;
-use crate::server::{self, Config};
+use crate::server::{self, ServerConfig};
 
 pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
     let ServeArgs { listen, url_file, token, state, limits, build_time, upload_ttl, .. } = args;
@@ -22,7 +22,7 @@ pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
         })?),
     };
     let mut signals = signals::listen();
-    let config = Config {
+    let config = ServerConfig {
         listen: Some(listen),
         token,
         state,
@@ -34,7 +34,7 @@ pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
         faults: args.faults,
         seed: args.seed,
         fail: args.fail,
-        ..Config::default()
+        ..ServerConfig::default()
     };
     let server = server::start(config).await?;
     let url = server.url();

@@ -132,13 +132,13 @@ impl Target {
             return Ok(Service { client, local: None });
         }
         let limits = self.limits.iter();
-        let server = server::start(server::Config {
+        let server = server::start(server::ServerConfig {
             state: Some(self.paths.work.join("server")),
             limits: limits
                 .map(|&(class, limit)| crate::base::limit::ClassLimit { class, limit })
                 .collect(),
             build_time: LOCAL_BUILD_TIME,
-            ..server::Config::default()
+            ..server::ServerConfig::default()
         })
         .await?;
         let endpoint =

@@ -17,13 +17,15 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::clock::Clock;
-use super::endpoint::Endpoint;
+use super::clock::ServerClock;
+use super::endpoint::ServerEndpoint;
 use super::error::{Refusal, ServerError};
 use super::fault::Faults;
-use super::store::Store;
-use super::traffic::{Arrival, Payer, Traffic};
-use super::{BulkShape, Config, account, body, builds, images, initiate, inject, update, upload};
+use super::store::ServerStore;
+use super::traffic::{Arrival, BudgetKey, Traffic};
+use super::{
+    BulkShape, ServerConfig, account, body, builds, images, initiate, inject, update, upload,
+};
 use crate::base::file::AtPath;
 
 /// The URL of a server that listens nowhere: a name that no resolver knows.
@@ -31,7 +33,7 @@ const IN_PROCESS: &str = "http://in-process";
 
 /// What all requests and builds share.
 pub(super) struct App {
-    pub(super) clock: Clock,
+    pub(super) clock: ServerClock,
     /// `None`: it listens nowhere.
     addr: Option<SocketAddr>,
     /// The digest of the one token that is accepted.
@@ -45,7 +47,7 @@ pub(super) struct App {
     pub(super) uploads: PathBuf,
     /// Removes the uploads of a server without a state's folder.
     _temp: Option<tempfile::TempDir>,
-    store: Mutex<Store>,
+    store: Mutex<ServerStore>,
     traffic: Mutex<Traffic>,
     pub(super) running: watch::Sender<usize>,
     pub(super) tasks: TaskTracker,
@@ -55,20 +57,23 @@ pub(super) struct App {
 }
 
 impl App {
-    pub(super) fn new(config: &Config, addr: Option<SocketAddr>) -> Result<Self, ServerError> {
+    pub(super) fn new(
+        config: &ServerConfig,
+        addr: Option<SocketAddr>,
+    ) -> Result<Self, ServerError> {
         let faults = Faults::new(&config.faults, config.seed).map_err(ServerError::Faults)?;
         let (store, uploads, temp) = if let Some(dir) = &config.state {
-            (Store::open(dir)?, dir.join("uploads"), None)
+            (ServerStore::open(dir)?, dir.join("uploads"), None)
         } else {
             let system = std::env::temp_dir();
             let temp = tempfile::Builder::new().prefix("imgplan-server-").tempdir();
             let temp = temp.at("create a folder in", &system)?;
-            (Store::in_memory()?, temp.path().to_owned(), Some(temp))
+            (ServerStore::in_memory()?, temp.path().to_owned(), Some(temp))
         };
         std::fs::create_dir_all(&uploads).at("create the folder", &uploads)?;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
-            clock: Clock::start(),
+            clock: ServerClock::start(),
             addr,
             token: config.token.as_ref().map(|key| blake3::hash(key.expose().as_bytes())),
             quota: Mutex::new(config.quota),
@@ -89,7 +94,7 @@ impl App {
     }
 
     /// The state. Never held across an await, so a plain lock will do.
-    pub(super) fn store(&self) -> MutexGuard<'_, Store> {
+    pub(super) fn store(&self) -> MutexGuard<'_, ServerStore> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -129,7 +134,7 @@ impl App {
     }
 
     /// Whose budgets a request draws on, or 401.
-    fn authenticate(&self, headers: &HeaderMap) -> Result<Payer, Refusal> {
+    fn authenticate(&self, headers: &HeaderMap) -> Result<BudgetKey, Refusal> {
         let token = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
@@ -143,7 +148,7 @@ impl App {
         if self.token.is_some_and(|expected| expected != digest) {
             return Err(Refusal::unauthorized());
         }
-        Ok(Payer::Token(*digest.as_bytes()))
+        Ok(BudgetKey::Token(*digest.as_bytes()))
     }
 }
 
@@ -160,8 +165,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
 
 /// Answers a request, or cuts it off: [`inject::is_cut`] tells which.
 pub(super) async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
-    let endpoint = Endpoint::of(request.method(), request.uri().path());
-    let class = endpoint.as_ref().ok().and_then(Endpoint::class);
+    let endpoint = ServerEndpoint::of(request.method(), request.uri().path());
+    let class = endpoint.as_ref().ok().and_then(ServerEndpoint::class);
     let method = request.method().as_str();
     let token = app.authenticate(request.headers());
     let path = request.uri().path();
@@ -171,8 +176,8 @@ pub(super) async fn handle(State(app): State<Arc<App>>, request: Request) -> Res
         Err(refusal) => Err(refusal),
     };
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
-    if let Some(strike) = arrival.strike {
-        response = inject::afterwards(&app, strike, response).await;
+    if let Some(fault) = arrival.fault {
+        response = inject::afterwards(&app, fault, response).await;
     }
     if !inject::is_cut(&response) {
         app.traffic().answered(arrival.ticket, response.status().as_u16());
@@ -182,13 +187,13 @@ pub(super) async fn handle(State(app): State<Arc<App>>, request: Request) -> Res
 
 async fn answer(
     app: &Arc<App>,
-    endpoint: Endpoint,
+    endpoint: ServerEndpoint,
     admitted: Result<(), Refusal>,
     arrival: Arrival,
     request: Request,
 ) -> Result<Response, Refusal> {
     let (parts, payload) = request.into_parts();
-    if let Endpoint::Upload { id } = endpoint {
+    if let ServerEndpoint::Upload { id } = endpoint {
         return store_upload(app, id, arrival, &parts, payload).await;
     }
     // The body is read even where the request is refused, or the client would see its connection
@@ -199,17 +204,17 @@ async fn answer(
     if let Some(response) = instead(app, arrival, &payload) {
         return Ok(response);
     }
-    let Some(time) = inject::lateness(arrival.strike) else {
+    let Some(time) = inject::lateness(arrival.fault) else {
         return serve(app, endpoint, arrival, &parts, &payload);
     };
-    Ok(inject::serve_later(app, arrival.strike, time, move |app| {
+    Ok(inject::serve_later(app, arrival.fault, time, move |app| {
         // Whoever asked has its answer.
         let _ = serve(app, endpoint, arrival, &parts, &payload);
     }))
 }
 
 fn instead(app: &App, arrival: Arrival, payload: &[u8]) -> Option<Response> {
-    inject::instead(arrival.strike?, app.clock.now(), payload)
+    inject::instead(arrival.fault?, app.clock.now(), payload)
 }
 
 async fn store_upload(
@@ -226,10 +231,10 @@ async fn store_upload(
         return Ok(response);
     }
     let received = upload::receive(app, &id, parts, payload).await?;
-    let Some(time) = inject::lateness(arrival.strike) else {
+    let Some(time) = inject::lateness(arrival.fault) else {
         return upload::keep(app, &id, received);
     };
-    Ok(inject::serve_later(app, arrival.strike, time, move |app| {
+    Ok(inject::serve_later(app, arrival.fault, time, move |app| {
         // Whoever sent it has its answer.
         let _ = upload::keep(app, &id, received);
     }))
@@ -237,24 +242,24 @@ async fn store_upload(
 
 fn serve(
     app: &Arc<App>,
-    endpoint: Endpoint,
+    endpoint: ServerEndpoint,
     arrival: Arrival,
     parts: &Parts,
     payload: &[u8],
 ) -> Result<Response, Refusal> {
     match endpoint {
-        Endpoint::Initiate => initiate::initiate(app, &parts.headers, payload, arrival),
-        Endpoint::Start { id } => builds::start(app, &id, payload),
-        Endpoint::Status { id } => builds::status(app, &id),
-        Endpoint::Builds => builds::list(app, &parts.uri),
-        Endpoint::Images => images::list(app, &parts.uri),
-        Endpoint::Delete { name, tag } => images::delete(app, &name, &tag, &parts.uri),
-        Endpoint::Update => update::update(app, payload),
-        Endpoint::BulkVisibility => update::bulk_visibility(app, payload),
-        Endpoint::Visibility { name, tag } => update::visibility(app, &name, &tag, payload),
-        Endpoint::Whoami => account::whoami(),
-        Endpoint::Teams => account::teams(app, &parts.uri),
-        Endpoint::Members { team } => account::members(&team),
-        Endpoint::Upload { .. } => Err(Refusal::internal("an upload was not received")),
+        ServerEndpoint::Initiate => initiate::initiate(app, &parts.headers, payload, arrival),
+        ServerEndpoint::Start { id } => builds::start(app, &id, payload),
+        ServerEndpoint::Status { id } => builds::status(app, &id),
+        ServerEndpoint::Builds => builds::list(app, &parts.uri),
+        ServerEndpoint::Images => images::list(app, &parts.uri),
+        ServerEndpoint::Delete { name, tag } => images::delete(app, &name, &tag, &parts.uri),
+        ServerEndpoint::Update => update::update(app, payload),
+        ServerEndpoint::BulkVisibility => update::bulk_visibility(app, payload),
+        ServerEndpoint::Visibility { name, tag } => update::visibility(app, &name, &tag, payload),
+        ServerEndpoint::Whoami => account::whoami(),
+        ServerEndpoint::Teams => account::teams(app, &parts.uri),
+        ServerEndpoint::Members { team } => account::members(&team),
+        ServerEndpoint::Upload { .. } => Err(Refusal::internal("an upload was not received")),
     }
 }

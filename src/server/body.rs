@@ -38,9 +38,9 @@ pub(super) fn object(payload: &[u8]) -> Result<Map<String, Value>, Refusal> {
 /// another one. Where both are given the documented one counts.
 pub(super) fn typed<T: DeserializeOwned>(
     mut map: Map<String, Value>,
-    nicknames: &[(&str, &str)],
+    aliases: &[(&str, &str)],
 ) -> Result<T, Refusal> {
-    for (documented, other) in nicknames {
+    for (documented, other) in aliases {
         if map.get(*documented).is_some_and(|value| !value.is_null()) {
             map.shift_remove(*other);
         } else if map.contains_key(*other) {

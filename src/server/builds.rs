@@ -8,14 +8,14 @@ use axum::response::Response;
 use super::app::App;
 use super::body::{object, page, paging, query, reply, typed};
 use super::error::Refusal;
-use super::model::{Build, Origin, Status};
-use super::state::Change;
+use super::model::{BuildOrigin, BuildStatus, StoredBuild};
+use super::state::StateChange;
 use super::worker;
 use crate::api::wire::StartBuildRequest;
 
 /// A build as the server knows it, for tests to hold against what a client believes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildSeen {
+pub struct ServerBuild {
     /// Which in the order of all builds and transfers, from 0; a deleted one leaves a gap.
     pub order: u64,
     /// Its ID.
@@ -32,18 +32,18 @@ pub struct BuildSeen {
     pub source: Option<String>,
 }
 
-impl From<&Build> for BuildSeen {
-    fn from(build: &Build) -> Self {
+impl From<&StoredBuild> for ServerBuild {
+    fn from(build: &StoredBuild) -> Self {
         Self {
             order: build.seq,
             id: build.id.clone(),
-            image: build.place.short(),
-            owner: build.place.owner.to_string(),
+            image: build.location.short(),
+            owner: build.location.owner.to_string(),
             status: build.status.as_str().to_owned(),
             started: build.started_at.is_some(),
             source: match &build.origin {
-                Origin::Transfer { source } => Some(source.clone()),
-                Origin::Context { .. } => None,
+                BuildOrigin::Transfer { source } => Some(source.clone()),
+                BuildOrigin::Context { .. } => None,
             },
         }
     }
@@ -56,22 +56,23 @@ pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response
         typed(object(payload)?, &[("context_uploaded", "contextUploaded")])?;
     let mut store = app.store();
     let build = store.state().build(id).ok_or_else(|| unknown(id))?.clone();
-    let Origin::Context { uploaded, .. } = &build.origin else {
+    let BuildOrigin::Context { uploaded, .. } = &build.origin else {
         return Err(Refusal::bad("A transfer starts by itself"));
     };
     match build.status {
-        Status::Cancelled => return Err(Refusal::conflict("The build was cancelled")),
-        Status::Pending | Status::Uploading => {}
-        Status::Building | Status::Completed | Status::Failed => {
+        BuildStatus::Cancelled => return Err(Refusal::conflict("The build was cancelled")),
+        BuildStatus::Pending | BuildStatus::Uploading => {}
+        BuildStatus::Building | BuildStatus::Completed | BuildStatus::Failed => {
             return reply(StatusCode::OK, &build.to_wire());
         }
     }
     if !request.context_uploaded || uploaded.is_none() {
         return Err(Refusal::bad("Build context has not been uploaded"));
     }
-    let build = Build { status: Status::Building, started_at: Some(app.clock.now()), ..build };
+    let build =
+        StoredBuild { status: BuildStatus::Building, started_at: Some(app.clock.now()), ..build };
     let answer = build.to_wire();
-    store.commit(vec![Change::Build(build)])?;
+    store.commit(vec![StateChange::Build(build)])?;
     drop(store);
     worker::spawn(app, id);
     reply(StatusCode::OK, &answer)
@@ -79,7 +80,7 @@ pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response
 
 /// `GET /images/build/{id}`.
 pub(super) fn status(app: &App, id: &str) -> Result<Response, Refusal> {
-    let answer = app.store().state().build(id).map(Build::to_wire);
+    let answer = app.store().state().build(id).map(StoredBuild::to_wire);
     reply(StatusCode::OK, &answer.ok_or_else(|| unknown(id))?)
 }
 
@@ -87,7 +88,7 @@ pub(super) fn status(app: &App, id: &str) -> Result<Response, Refusal> {
 pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
     let paging = paging(&query(uri)?)?;
     let store = app.store();
-    let answer = page(store.state().builds(), paging, Build::to_wire);
+    let answer = page(store.state().builds(), paging, StoredBuild::to_wire);
     drop(store);
     reply(StatusCode::OK, &answer)
 }

@@ -5,24 +5,24 @@
 
 use tokio::time::Instant;
 
-use super::model::Stamp;
+use super::model::UnixMillis;
 
 /// Tells the time. All of one server's times come from one clock.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
-    wall: Stamp,
+pub(super) struct ServerClock {
+    wall: UnixMillis,
     started: Instant,
 }
 
-impl Clock {
+impl ServerClock {
     /// A clock that starts now.
     pub(super) fn start() -> Self {
-        let wall = Stamp::from_millis(jiff::Timestamp::now().as_millisecond());
+        let wall = UnixMillis::from_millis(jiff::Timestamp::now().as_millisecond());
         Self { wall, started: Instant::now() }
     }
 
     /// What time it is.
-    pub(super) fn now(&self) -> Stamp {
+    pub(super) fn now(&self) -> UnixMillis {
         self.wall.after(self.started.elapsed())
     }
 }

@@ -14,7 +14,7 @@ use crate::base::secret::ApiKey;
 
 /// What a server should be like.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct ServerConfig {
     /// Where to listen; port 0 takes any free one. `None` listens nowhere: all requests come by
     /// [`Server::call`](super::Server::call).
     pub listen: Option<SocketAddr>,
@@ -43,7 +43,7 @@ pub struct Config {
     pub fail: Option<Regex>,
 }
 
-impl Default for Config {
+impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),

@@ -11,7 +11,7 @@ use crate::base::limit::Class;
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Endpoint {
+pub(super) enum ServerEndpoint {
     Initiate,
     Start { id: String },
     Status { id: String },
@@ -27,7 +27,7 @@ pub(super) enum Endpoint {
     Upload { id: String },
 }
 
-impl Endpoint {
+impl ServerEndpoint {
     /// The endpoint at `path`, or 404 or 405.
     pub(super) fn of(method: &Method, path: &str) -> Result<Self, Refusal> {
         let not_found = || Refusal::not_found("Not Found");
@@ -112,8 +112,8 @@ fn percent_decode(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn named(name: &str, tag: &str) -> Endpoint {
-        Endpoint::Delete { name: name.to_owned(), tag: tag.to_owned() }
+    fn named(name: &str, tag: &str) -> ServerEndpoint {
+        ServerEndpoint::Delete { name: name.to_owned(), tag: tag.to_owned() }
     }
 
     #[test]
@@ -125,16 +125,18 @@ mod tests {
             ("/api/v1/images/a%2Fb/v1", named("a/b", "v1")),
         ];
         for (path, expected) in table {
-            assert_eq!(Endpoint::of(&Method::DELETE, path), Ok(expected), "{path}");
+            assert_eq!(ServerEndpoint::of(&Method::DELETE, path), Ok(expected), "{path}");
         }
-        let visibility = Endpoint::Visibility { name: "org/ubuntu".into(), tag: "22.04".into() };
+        let visibility =
+            ServerEndpoint::Visibility { name: "org/ubuntu".into(), tag: "22.04".into() };
         let path = "/api/v1/images/org/ubuntu/22.04/visibility";
-        assert_eq!(Endpoint::of(&Method::PATCH, path), Ok(visibility));
+        assert_eq!(ServerEndpoint::of(&Method::PATCH, path), Ok(visibility));
     }
 
     #[test]
     fn unknown_paths_and_methods() {
-        let status = |method, path| Endpoint::of(&method, path).map_err(|e| e.status.as_u16());
+        let status =
+            |method, path| ServerEndpoint::of(&method, path).map_err(|e| e.status.as_u16());
         assert_eq!(status(Method::GET, "/api/v1/nothing"), Err(404));
         assert_eq!(status(Method::GET, "/api/v1/images//v1"), Err(404));
         assert_eq!(status(Method::GET, "/api/v1/images/%zz"), Err(404));

@@ -199,7 +199,7 @@ impl Fault {
         self.rate
     }
 
-    fn strikes(&self, class: FaultClass) -> bool {
+    fn applies_to(&self, class: FaultClass) -> bool {
         self.class.is_none_or(|own| own == class)
     }
 }
@@ -238,10 +238,10 @@ fn not_a_rate(text: &str) -> NameError {
 
 /// What a request is struck with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Strike {
+pub(super) struct InjectedFault {
     pub(super) kind: FaultKind,
     /// Which of a kind's two forms.
-    pub(super) heads: bool,
+    pub(super) alternate: bool,
 }
 
 /// All faults of a server.
@@ -255,8 +255,8 @@ impl Faults {
     /// Takes faults whose rates do not exceed 1 for any class.
     pub(super) fn new(faults: &[Fault], seed: u64) -> Result<Self, NameError> {
         for class in FaultClass::all() {
-            let strikes = faults.iter().filter(|fault| fault.strikes(class));
-            let sum: f64 = strikes.map(|fault| fault.rate).sum();
+            let applying = faults.iter().filter(|fault| fault.applies_to(class));
+            let sum: f64 = applying.map(|fault| fault.rate).sum();
             if sum > 1.0 + ROUNDING {
                 let message = format!("the faults of `{class}` add up to {sum}, more than 1");
                 let help = "each request meets one fault at most: lower the rates";
@@ -267,19 +267,19 @@ impl Faults {
     }
 
     /// What the request with a number within its class is struck with, if anything.
-    pub(super) fn strike(&self, class: FaultClass, number: u64) -> Option<Strike> {
+    pub(super) fn pick(&self, class: FaultClass, number: u64) -> Option<InjectedFault> {
         if self.faults.is_empty() {
             return None;
         }
-        let (share, heads) = draw(self.seed, class, number);
+        let (share, alternate) = draw(self.seed, class, number);
         let mut sum = 0.0;
-        let mut faults = self.faults.iter().filter(|fault| fault.strikes(class));
+        let mut faults = self.faults.iter().filter(|fault| fault.applies_to(class));
         let fault = faults.find(|fault| {
             sum += fault.rate;
             // What is almost 1 is 1: a rounding must not let a request through.
             share < if sum > 1.0 - ROUNDING { 1.0 } else { sum }
         })?;
-        Some(Strike { kind: fault.kind, heads })
+        Some(InjectedFault { kind: fault.kind, alternate })
     }
 }
 
@@ -311,11 +311,11 @@ mod tests {
     fn what_is_written() {
         let slow: Fault = "list:slow=200ms:25%".parse().unwrap();
         assert_eq!(slow.kind, FaultKind::Slow(Duration::from_millis(200)));
-        assert!((slow.rate - 0.25).abs() < 1e-12 && !slow.strikes(START));
+        assert!((slow.rate - 0.25).abs() < 1e-12 && !slow.applies_to(START));
         let late = |text: &str| text.parse::<Fault>().unwrap().kind;
         assert_eq!(late("initiate:late=2m:1"), FaultKind::Late(Duration::from_secs(120)));
         assert_eq!(late("all:late:1"), FaultKind::Late(LATE));
-        assert!("all:html:1".parse::<Fault>().unwrap().strikes(FaultClass::Upload));
+        assert!("all:html:1".parse::<Fault>().unwrap().applies_to(FaultClass::Upload));
         let bad = [
             ("start", "`start` is not a fault"),
             ("start:500:1:1", "`start:500:1:1` is not a fault"),
@@ -344,7 +344,7 @@ mod tests {
         let error = faults(&["all:500:0.5", "start:html:0.75"], 0).unwrap_err();
         assert_eq!(error.message, "the faults of `start` add up to 1.25, more than 1");
         let certain = faults(&tenths, 0).unwrap();
-        assert!((0..1000).all(|number| certain.strike(START, number).is_some()));
+        assert!((0..1000).all(|number| certain.pick(START, number).is_some()));
     }
 
     #[test]
@@ -352,14 +352,14 @@ mod tests {
         let texts = ["start:500:20%", "all:html:0.1"];
         let struck = |seed| {
             let faults = faults(&texts, seed).unwrap();
-            (0..10_000).map(|number| faults.strike(START, number)).collect::<Vec<_>>()
+            (0..10_000).map(|number| faults.pick(START, number)).collect::<Vec<_>>()
         };
         assert_eq!(struck(7), struck(7));
         assert_ne!(struck(7), struck(8));
         let count = |kind| struck(7).iter().flatten().filter(|s| s.kind == kind).count();
         assert!((1_840..2_160).contains(&count(FaultKind::InternalError)));
         assert!((880..1_120).contains(&count(FaultKind::Html)));
-        let heads = struck(7).iter().flatten().filter(|strike| strike.heads).count();
-        assert!((1_390..1_610).contains(&heads), "{heads}");
+        let alternate = struck(7).iter().flatten().filter(|fault| fault.alternate).count();
+        assert!((1_390..1_610).contains(&alternate), "{alternate}");
     }
 }

@@ -7,9 +7,9 @@ use serde_json::json;
 use super::app::App;
 use super::body::{page, paging, query, reply};
 use super::error::Refusal;
-use super::location::{Place, resolve, scope};
-use super::model::{Build, Stamp, Status};
-use super::state::{Change, State};
+use super::location::{Location, resolve, scope};
+use super::model::{BuildStatus, StoredBuild, UnixMillis};
+use super::state::{ServerState, StateChange};
 use super::upload::context_path;
 use crate::api::wire::Page;
 use crate::base::name::Owner;
@@ -23,7 +23,7 @@ pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
     let store = app.store();
     let state = store.state();
     let groups = state.listing(&owner, search).into_iter();
-    let page = page(groups, paging, |place| state.rows(place));
+    let page = page(groups, paging, |location| state.rows(location));
     drop(store);
     let Page { data, total_count, offset, limit } = page;
     let rows = Page { data: data.into_iter().flatten().collect(), total_count, offset, limit };
@@ -43,13 +43,13 @@ fn owner(query: &std::collections::HashMap<String, String>) -> Result<Owner, Ref
 /// `DELETE /images/{name}/{tag}`: the image goes, and so do its finished builds; those that are
 /// under way are cancelled.
 pub(super) fn delete(app: &App, name: &str, tag: &str, uri: &Uri) -> Result<Response, Refusal> {
-    let place = resolve(name, tag, &owner(&query(uri)?)?)?;
+    let location = resolve(name, tag, &owner(&query(uri)?)?)?;
     let mut store = app.store();
-    let changes = deletion(store.state(), &place, app.clock.now());
+    let changes = deletion(store.state(), &location, app.clock.now());
     if changes.is_empty() {
         return Err(Refusal::not_found(format!("Image {name}:{tag} not found")));
     }
-    let waiting = store.state().builds_at(&place).filter(|b| b.status == Status::Uploading);
+    let waiting = store.state().builds_at(&location).filter(|b| b.status == BuildStatus::Uploading);
     let contexts: Vec<_> = waiting.map(|build| context_path(app, &build.id)).collect();
     store.commit(changes)?;
     drop(store);
@@ -61,16 +61,16 @@ pub(super) fn delete(app: &App, name: &str, tag: &str, uri: &Uri) -> Result<Resp
     reply(StatusCode::OK, &json!({ "success": true, "message": message }))
 }
 
-fn deletion(state: &State, place: &Place, now: Stamp) -> Vec<Change> {
-    let image = state.image(place).map(|image| Change::ForgetImage(image.place.clone()));
-    let builds = state.builds_at(place).filter_map(|build| match build.status {
-        Status::Cancelled => None,
-        status if status.is_active() => Some(Change::Build(Build {
-            status: Status::Cancelled,
+fn deletion(state: &ServerState, location: &Location, now: UnixMillis) -> Vec<StateChange> {
+    let image = state.image(location).map(|image| StateChange::ForgetImage(image.location.clone()));
+    let builds = state.builds_at(location).filter_map(|build| match build.status {
+        BuildStatus::Cancelled => None,
+        status if status.is_active() => Some(StateChange::Build(StoredBuild {
+            status: BuildStatus::Cancelled,
             completed_at: Some(now),
             ..build.clone()
         })),
-        _ => Some(Change::ForgetBuild { seq: build.seq }),
+        _ => Some(StateChange::ForgetBuild { seq: build.seq }),
     });
     image.into_iter().chain(builds).collect()
 }

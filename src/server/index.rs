@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::location::Place;
-use super::model::{Image, Status};
+use super::location::Location;
+use super::model::{BuildStatus, StoredImage};
 use crate::base::name::Owner;
 
 /// The builds and the image at one place.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Site {
-    pub(super) image: Option<Image>,
+pub(super) struct LocationEntry {
+    pub(super) image: Option<StoredImage>,
     /// The build that made the image, while it is remembered.
     made_by: Option<u64>,
     builds: BTreeSet<u64>,
@@ -18,7 +18,7 @@ pub(super) struct Site {
     failed: BTreeSet<u64>,
 }
 
-impl Site {
+impl LocationEntry {
     /// Whether something is here or will be.
     pub(super) fn is_taken(&self) -> bool {
         self.image.is_some() || !self.active.is_empty()
@@ -48,12 +48,12 @@ impl Site {
     }
 
     /// Takes a build in, or its new status.
-    fn put(&mut self, seq: u64, status: Status) {
+    fn put(&mut self, seq: u64, status: BuildStatus) {
         self.take(seq);
         self.builds.insert(seq);
         if status.is_active() {
             self.active.insert(seq);
-        } else if status == Status::Failed {
+        } else if status == BuildStatus::Failed {
             self.failed.insert(seq);
         }
     }
@@ -67,8 +67,8 @@ impl Site {
 
 /// All places where something is, was or will be, and what each owner has.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sites {
-    sites: HashMap<Place, Site>,
+pub(super) struct LocationIndex {
+    entries: HashMap<Location, LocationEntry>,
     owners: HashMap<Owner, Holdings>,
 }
 
@@ -81,17 +81,17 @@ struct Holdings {
     listed: BTreeSet<u64>,
 }
 
-impl Sites {
-    pub(super) fn at(&self, place: &Place) -> Option<&Site> {
-        self.sites.get(place)
+impl LocationIndex {
+    pub(super) fn at(&self, location: &Location) -> Option<&LocationEntry> {
+        self.entries.get(location)
     }
 
-    pub(super) fn images(&self) -> impl Iterator<Item = &Image> {
-        self.sites.values().filter_map(|site| site.image.as_ref())
+    pub(super) fn images(&self) -> impl Iterator<Item = &StoredImage> {
+        self.entries.values().filter_map(|entry| entry.image.as_ref())
     }
 
     pub(super) fn owners(&self) -> impl Iterator<Item = &Owner> {
-        self.sites.keys().map(|place| &place.owner)
+        self.entries.keys().map(|location| &location.owner)
     }
 
     /// How many places an owner has taken.
@@ -105,45 +105,45 @@ impl Sites {
     }
 
     /// Takes a build in, or its new status.
-    pub(super) fn put_build(&mut self, place: &Place, seq: u64, status: Status) {
-        self.change(place, |site| site.put(seq, status));
+    pub(super) fn put_build(&mut self, location: &Location, seq: u64, status: BuildStatus) {
+        self.change(location, |entry| entry.put(seq, status));
     }
 
     /// Forgets that a build is at a place.
-    pub(super) fn take_build(&mut self, place: &Place, seq: u64) {
-        self.change(place, |site| {
-            site.take(seq);
-            site.made_by = site.made_by.filter(|made_by| *made_by != seq);
+    pub(super) fn take_build(&mut self, location: &Location, seq: u64) {
+        self.change(location, |entry| {
+            entry.take(seq);
+            entry.made_by = entry.made_by.filter(|made_by| *made_by != seq);
         });
     }
 
     /// Takes an image in, and which build made it.
-    pub(super) fn put_image(&mut self, image: Image, made_by: Option<u64>) {
-        let place = image.place.clone();
-        self.change(&place, |site| {
-            site.made_by = made_by.filter(|seq| site.builds.contains(seq));
-            site.image = Some(image);
+    pub(super) fn put_image(&mut self, image: StoredImage, made_by: Option<u64>) {
+        let location = image.location.clone();
+        self.change(&location, |entry| {
+            entry.made_by = made_by.filter(|seq| entry.builds.contains(seq));
+            entry.image = Some(image);
         });
     }
 
     /// Forgets an image.
-    pub(super) fn take_image(&mut self, place: &Place) {
-        self.change(place, |site| (site.image, site.made_by) = (None, None));
+    pub(super) fn take_image(&mut self, location: &Location) {
+        self.change(location, |entry| (entry.image, entry.made_by) = (None, None));
     }
 
     /// Changes what is at a place, and what is known of its owner with it.
-    fn change(&mut self, place: &Place, change: impl FnOnce(&mut Site)) {
-        let site = self.sites.entry(place.clone()).or_default();
-        let before = (site.is_taken(), site.newest_shown());
-        change(site);
-        let after = (site.is_taken(), site.newest_shown());
-        if site.builds.is_empty() && site.image.is_none() {
-            self.sites.remove(place);
+    fn change(&mut self, location: &Location, change: impl FnOnce(&mut LocationEntry)) {
+        let entry = self.entries.entry(location.clone()).or_default();
+        let before = (entry.is_taken(), entry.newest_shown());
+        change(entry);
+        let after = (entry.is_taken(), entry.newest_shown());
+        if entry.builds.is_empty() && entry.image.is_none() {
+            self.entries.remove(location);
         }
         if before == after {
             return;
         }
-        let holdings = self.owners.entry(place.owner.clone()).or_default();
+        let holdings = self.owners.entry(location.owner.clone()).or_default();
         holdings.taken = holdings.taken + usize::from(after.0) - usize::from(before.0);
         if let Some(seq) = before.1 {
             holdings.listed.remove(&seq);

@@ -6,18 +6,18 @@ use axum::response::Response;
 use super::app::App;
 use super::body::{object, reply, typed};
 use super::error::{Refusal, ServerError};
-use super::fault::{FaultKind, Strike};
-use super::location::{Place, scope};
-use super::model::{Build, Origin, Stamp, Status, Visibility, new_id};
-use super::state::{Change, State};
-use super::traffic::{Arrival, Payer, Ticket};
+use super::fault::{FaultKind, InjectedFault};
+use super::location::{Location, scope};
+use super::model::{BuildOrigin, BuildStatus, StoredBuild, StoredVisibility, UnixMillis, new_id};
+use super::state::{ServerState, StateChange};
+use super::traffic::{Arrival, BudgetKey, Ticket};
 use super::{BulkShape, upload, worker};
 use crate::api::wire::{BuildImageRequest, BuildImageResponse, TransferResult, TransferResults};
 use crate::base::name::{ImageName, NameError, Owner, Platform, Tag};
 use crate::base::source_ref::SourceRef;
 
 /// Documented names, and those that the provider's own client sends.
-const NICKNAMES: [(&str, &str); 6] = [
+const ALIASES: [(&str, &str); 6] = [
     ("image_name", "imageName"),
     ("image_tag", "imageTag"),
     ("dockerfile_path", "dockerfilePath"),
@@ -28,12 +28,12 @@ const NICKNAMES: [(&str, &str); 6] = [
 
 /// A request whose every field makes sense.
 struct Order {
-    at: Stamp,
+    at: UnixMillis,
     owner: Owner,
     name: Option<ImageName>,
     tag: Option<Tag>,
     platform: Platform,
-    visibility: Option<Visibility>,
+    visibility: Option<StoredVisibility>,
     dockerfile_path: String,
     source: Option<String>,
 }
@@ -44,7 +44,7 @@ pub(super) fn initiate(
     payload: &[u8],
     arrival: Arrival,
 ) -> Result<Response, Refusal> {
-    let mut order = Order::read(typed(object(payload)?, &NICKNAMES)?, app.clock.now())?;
+    let mut order = Order::read(typed(object(payload)?, &ALIASES)?, app.clock.now())?;
     let Some(list) = order.source.take() else {
         return context_build(app, &order, headers, arrival);
     };
@@ -58,7 +58,7 @@ pub(super) fn initiate(
 }
 
 impl Order {
-    fn read(wire: BuildImageRequest, at: Stamp) -> Result<Self, Refusal> {
+    fn read(wire: BuildImageRequest, at: UnixMillis) -> Result<Self, Refusal> {
         let named = |param| move |error: NameError| Refusal::invalid(param, explain(&error));
         let platform_scope = match wire.owner_scope.as_deref() {
             None => false,
@@ -68,14 +68,14 @@ impl Order {
         let owner = scope(wire.team_id.as_deref(), platform_scope)?;
         let visibility = match wire.visibility.as_deref() {
             None | Some("INHERIT") => None,
-            Some("PRIVATE") => Some(Visibility::Private),
-            Some("PUBLIC") => Some(Visibility::Public),
+            Some("PRIVATE") => Some(StoredVisibility::Private),
+            Some("PUBLIC") => Some(StoredVisibility::Public),
             Some(_) => {
                 let details = "must be INHERIT, PRIVATE or PUBLIC";
                 return Err(Refusal::invalid("visibility", details));
             }
         };
-        if owner == Owner::Platform && visibility != Some(Visibility::Public) {
+        if owner == Owner::Platform && visibility != Some(StoredVisibility::Public) {
             return Err(Refusal::bad("Platform images must set visibility to PUBLIC"));
         }
         let name: Option<ImageName> =
@@ -99,7 +99,7 @@ impl Order {
     }
 
     /// Where a source lands: as it was asked, else as its reference says.
-    fn destination(&self, source: &str) -> Result<Place, Refusal> {
+    fn destination(&self, source: &str) -> Result<Location, Refusal> {
         let invalid =
             |error: NameError| Refusal::bad(format!("Invalid transfer source: {}", error.message));
         let source: SourceRef = source.parse().map_err(invalid)?;
@@ -111,28 +111,33 @@ impl Order {
                 (name.clone().unwrap_or(derived.0), tag.clone().unwrap_or(derived.1))
             }
         };
-        Ok(Place { owner: self.owner.clone(), name, tag })
+        Ok(Location { owner: self.owner.clone(), name, tag })
     }
 
-    fn transfer(&self, source: &str, state: &State, ahead: u64) -> Result<Build, Refusal> {
-        let place = self.destination(source)?;
-        let origin = Origin::Transfer { source: source.to_owned() };
-        self.build(place, origin, Status::Pending, state.next_seq() + ahead)
+    fn transfer(
+        &self,
+        source: &str,
+        state: &ServerState,
+        ahead: u64,
+    ) -> Result<StoredBuild, Refusal> {
+        let location = self.destination(source)?;
+        let origin = BuildOrigin::Transfer { source: source.to_owned() };
+        self.build(location, origin, BuildStatus::Pending, state.next_seq() + ahead)
     }
 
     fn build(
         &self,
-        place: Place,
-        origin: Origin,
-        status: Status,
+        location: Location,
+        origin: BuildOrigin,
+        status: BuildStatus,
         seq: u64,
-    ) -> Result<Build, Refusal> {
+    ) -> Result<StoredBuild, Refusal> {
         let id = || new_id().map_err(|error: ServerError| Refusal::internal(error.to_string()));
-        Ok(Build {
+        Ok(StoredBuild {
             seq,
             id: id()?,
             artifact: id()?,
-            place,
+            location,
             platform: self.platform,
             origin,
             visibility: self.visibility,
@@ -145,10 +150,10 @@ impl Order {
     }
 
     /// Whose budget of transfers is drawn on. Transfers by the platform's admins draw on none.
-    fn payer(&self) -> Option<Payer> {
+    fn payer(&self) -> Option<BudgetKey> {
         match &self.owner {
-            Owner::Personal => Some(Payer::Personal),
-            Owner::Team(id) => Some(Payer::Team(id.clone())),
+            Owner::Personal => Some(BudgetKey::Personal),
+            Owner::Team(id) => Some(BudgetKey::Team(id.clone())),
             Owner::Platform => None,
         }
     }
@@ -177,27 +182,30 @@ fn context_build(
     arrival: Arrival,
 ) -> Result<Response, Refusal> {
     let required = |param| Refusal::invalid(param, "is required for builds from a context");
-    let place = Place {
+    let location = Location {
         owner: order.owner.clone(),
         name: order.name.clone().ok_or_else(|| required("image_name"))?,
         tag: order.tag.clone().ok_or_else(|| required("image_tag"))?,
     };
     let mut store = app.store();
-    check_quota(app, store.state(), &[&place])?;
-    let origin = Origin::Context { dockerfile_path: order.dockerfile_path.clone(), uploaded: None };
-    let build = order.build(place, origin, Status::Uploading, store.state().next_seq())?;
+    check_quota(app, store.state(), &[&location])?;
+    let origin =
+        BuildOrigin::Context { dockerfile_path: order.dockerfile_path.clone(), uploaded: None };
+    let build = order.build(location, origin, BuildStatus::Uploading, store.state().next_seq())?;
     let mut answer = response(&build, store.state());
     let ttl = app.upload_ttl.as_secs().cast_signed();
-    let (ttl, expires_in) = match arrival.strike {
-        Some(Strike { kind: FaultKind::Expired, heads }) => (0, if heads { 0 } else { ttl }),
+    let (ttl, expires_in) = match arrival.fault {
+        Some(InjectedFault { kind: FaultKind::Expired, alternate }) => {
+            (0, if alternate { 0 } else { ttl })
+        }
         _ => (ttl, ttl),
     };
     let expires = order.at.seconds().saturating_add(ttl);
     let path = upload::signed_path(store.key(), &build.id, expires);
     answer.upload_url = Some(format!("{}{path}", app.url_for(headers)));
     answer.expires_in = Some(expires_in);
-    let short = build.place.short();
-    store.commit(vec![Change::Build(build)])?;
+    let short = build.location.short();
+    store.commit(vec![StateChange::Build(build)])?;
     drop(store);
     app.traffic().initiated(arrival.ticket, short);
     reply(StatusCode::CREATED, &answer)
@@ -213,11 +221,11 @@ fn all_or_none(
     no_shared_destination(order, sources)?;
     let mut store = app.store();
     let transfers = sources.iter().zip(0..);
-    let builds: Vec<Build> = transfers
+    let builds: Vec<StoredBuild> = transfers
         .map(|(source, ahead)| order.transfer(source, store.state(), ahead))
         .collect::<Result<_, _>>()?;
-    let places: Vec<&Place> = builds.iter().map(|build| &build.place).collect();
-    check_quota(app, store.state(), &places)?;
+    let locations: Vec<&Location> = builds.iter().map(|build| &build.location).collect();
+    check_quota(app, store.state(), &locations)?;
     if let Some(payer) = order.payer() {
         let images = u32::try_from(builds.len()).unwrap_or(u32::MAX);
         let at_most = app.traffic().images_at_most(&payer);
@@ -230,8 +238,8 @@ fn all_or_none(
     let first = builds.first().ok_or_else(|| Refusal::internal("a transfer without a source"))?;
     let mut answer = response(first, store.state());
     answer.build_ids = Some(builds.iter().map(|build| build.id.clone()).collect());
-    let short: Vec<String> = builds.iter().map(|build| build.place.short()).collect();
-    store.commit(builds.into_iter().map(Change::Build).collect())?;
+    let short: Vec<String> = builds.iter().map(|build| build.location.short()).collect();
+    store.commit(builds.into_iter().map(StateChange::Build).collect())?;
     drop(store);
     app.traffic().initiated(ticket, short.join(","));
     for id in answer.build_ids.iter().flatten() {
@@ -271,12 +279,12 @@ fn one_by_one(
 fn take_one(app: &App, order: &Order, source: &str) -> Result<BuildImageResponse, Refusal> {
     let mut store = app.store();
     let build = order.transfer(source, store.state(), 0)?;
-    check_quota(app, store.state(), &[&build.place])?;
+    check_quota(app, store.state(), &[&build.location])?;
     if let Some(payer) = order.payer() {
         app.traffic().draw_images(payer, 1)?;
     }
     let answer = response(&build, store.state());
-    store.commit(vec![Change::Build(build)])?;
+    store.commit(vec![StateChange::Build(build)])?;
     Ok(answer)
 }
 
@@ -316,13 +324,13 @@ fn no_shared_destination(order: &Order, sources: &[&str]) -> Result<(), Refusal>
 }
 
 /// Whether an owner may have images at all of `places`.
-fn check_quota(app: &App, state: &State, places: &[&Place]) -> Result<(), Refusal> {
-    let (Some(quota), Some(first)) = (app.quota(), places.first()) else { return Ok(()) };
+fn check_quota(app: &App, state: &ServerState, locations: &[&Location]) -> Result<(), Refusal> {
+    let (Some(quota), Some(first)) = (app.quota(), locations.first()) else { return Ok(()) };
     if first.owner == Owner::Platform {
         return Ok(());
     }
     let new: std::collections::HashSet<_> =
-        places.iter().filter(|place| !state.is_taken(place)).collect();
+        locations.iter().filter(|location| !state.is_taken(location)).collect();
     if new.is_empty() {
         return Ok(());
     }
@@ -339,11 +347,11 @@ pub(super) fn quota_text(owner: &Owner, count: usize, quota: u32) -> String {
     format!("Image limit exceeded. {who} has {count} images. Maximum allowed is {quota}.")
 }
 
-fn response(build: &Build, state: &State) -> BuildImageResponse {
-    let visibility = state.effective(&build.place, build.visibility);
+fn response(build: &StoredBuild, state: &ServerState) -> BuildImageResponse {
+    let visibility = state.effective(&build.location, build.visibility);
     BuildImageResponse {
         build_id: build.id.clone(),
-        full_image_path: Some(build.place.full_path()),
+        full_image_path: Some(build.location.full_path()),
         build_ids: Some(vec![build.id.clone()]),
         upload_url: None,
         expires_in: None,

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::app::App;
 use super::error::Refusal;
-use super::fault::{FaultKind, Strike};
-use super::model::Stamp;
+use super::fault::{FaultKind, InjectedFault};
+use super::model::UnixMillis;
 use super::traffic::{IMAGE_LIMIT, TOKEN_LIMIT};
 use super::worker;
 
@@ -34,13 +34,13 @@ const INCOMPLETE: &str = "<?xml version='1.0' encoding='UTF-8'?><Error><Code>Inc
 /// Why a request got no answer: a fault closed its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection was closed without an answer")]
-pub struct Cut;
+pub struct ConnectionCut;
 
 /// The answer to a request that a fault keeps from having an effect. `None` where it has its effect
 /// first. `payload` is an initiate's body.
-pub(super) fn instead(strike: Strike, now: Stamp, payload: &[u8]) -> Option<Response> {
+pub(super) fn instead(fault: InjectedFault, now: UnixMillis, payload: &[u8]) -> Option<Response> {
     let refusal = |status, detail: &str| Refusal::detail(status, detail);
-    let response = match strike.kind {
+    let response = match fault.kind {
         FaultKind::InternalError => Refusal::internal("Internal Server Error").into_response(),
         FaultKind::Unavailable => {
             let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
@@ -48,7 +48,7 @@ pub(super) fn instead(strike: Strike, now: Stamp, payload: &[u8]) -> Option<Resp
         }
         FaultKind::RateLimit => {
             let refusal = refusal(StatusCode::TOO_MANY_REQUESTS, rate_text(payload));
-            let retry_after = strike.heads.then_some(STAY_AWAY);
+            let retry_after = fault.alternate.then_some(STAY_AWAY);
             Refusal { retry_after, ..refusal }.into_response()
         }
         FaultKind::RateLimitDate => {
@@ -71,8 +71,8 @@ pub(super) fn instead(strike: Strike, now: Stamp, payload: &[u8]) -> Option<Resp
 }
 
 /// What becomes of the answer to a request that was served.
-pub(super) async fn afterwards(app: &App, strike: Strike, response: Response) -> Response {
-    match strike.kind {
+pub(super) async fn afterwards(app: &App, fault: InjectedFault, response: Response) -> Response {
+    match fault.kind {
         FaultKind::CutAfter => cut(),
         FaultKind::HtmlAfter => (StatusCode::BAD_GATEWAY, Html(BAD_GATEWAY)).into_response(),
         FaultKind::Slow(time) => {
@@ -85,8 +85,8 @@ pub(super) async fn afterwards(app: &App, strike: Strike, response: Response) ->
 }
 
 /// How long after its answer a request is to be served, where that is its fault.
-pub(super) fn lateness(strike: Option<Strike>) -> Option<Duration> {
-    match strike?.kind {
+pub(super) fn lateness(fault: Option<InjectedFault>) -> Option<Duration> {
+    match fault?.kind {
         FaultKind::Late(time) => Some(time),
         _ => None,
     }
@@ -95,7 +95,7 @@ pub(super) fn lateness(strike: Option<Strike>) -> Option<Duration> {
 /// Lets a request take effect later, and answers it at once. A server that stops keeps nothing back.
 pub(super) fn serve_later(
     app: &Arc<App>,
-    strike: Option<Strike>,
+    fault: Option<InjectedFault>,
     time: Duration,
     serve: impl FnOnce(&Arc<App>) + Send + 'static,
 ) -> Response {
@@ -106,7 +106,7 @@ pub(super) fn serve_later(
         serve(&late);
         drop(running);
     });
-    if strike.is_some_and(|strike| strike.heads) {
+    if fault.is_some_and(|fault| fault.alternate) {
         (StatusCode::GATEWAY_TIMEOUT, Html(GATEWAY_TIMEOUT)).into_response()
     } else {
         cut()
@@ -115,14 +115,14 @@ pub(super) fn serve_later(
 
 /// Whether a response is none: its connection closes before a byte of it is written.
 pub(super) fn is_cut(response: &Response) -> bool {
-    response.extensions().get::<Cut>().is_some()
+    response.extensions().get::<ConnectionCut>().is_some()
 }
 
 /// The body fails before hyper has sent the head, and hyper then closes the connection.
 fn cut() -> Response {
-    let body = futures::stream::iter([Err::<Bytes, _>(Cut)]);
+    let body = futures::stream::iter([Err::<Bytes, _>(ConnectionCut)]);
     let mut response = Response::new(Body::from_stream(body));
-    response.extensions_mut().insert(Cut);
+    response.extensions_mut().insert(ConnectionCut);
     response
 }
 
@@ -134,7 +134,7 @@ fn rate_text(payload: &[u8]) -> &'static str {
 }
 
 /// Asks for another try at a date, and says what date it is: the clocks may differ.
-fn dated(mut response: Response, now: Stamp) -> Response {
+fn dated(mut response: Response, now: UnixMillis) -> Response {
     // A date has whole seconds: of one that is cut off, most of the time may be gone already.
     let then = now.after(STAY_AWAY * 2);
     for (name, stamp) in [(header::DATE, now), (header::RETRY_AFTER, then)] {
@@ -150,15 +150,15 @@ fn dated(mut response: Response, now: Stamp) -> Response {
 mod tests {
     use super::*;
 
-    fn struck(kind: FaultKind, heads: bool, payload: &str) -> Response {
-        let now = Stamp::from_millis(1_700_000_000_120);
-        instead(Strike { kind, heads }, now, payload.as_bytes()).unwrap()
+    fn struck(kind: FaultKind, alternate: bool, payload: &str) -> Response {
+        let now = UnixMillis::from_millis(1_700_000_000_120);
+        instead(InjectedFault { kind, alternate }, now, payload.as_bytes()).unwrap()
     }
 
     #[test]
     fn retry_after_in_all_its_forms() {
-        let after = |kind, heads| {
-            let response = struck(kind, heads, "");
+        let after = |kind, alternate| {
+            let response = struck(kind, alternate, "");
             response.headers().get(header::RETRY_AFTER).map(|v| v.to_str().unwrap().to_owned())
         };
         assert_eq!(after(FaultKind::RateLimit, true).as_deref(), Some("1"));

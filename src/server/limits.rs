@@ -10,7 +10,7 @@ use crate::base::limit::Limit;
 
 /// Why a window let something not through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Full {
+pub(super) struct LimitExceeded {
     /// How much of the limit is used now.
     pub(super) used: u32,
     /// When the same would be let through.
@@ -59,7 +59,7 @@ impl Window {
 
     /// Lets `weight` through, or says when to come again. What is refused uses nothing up, but is
     /// seen.
-    pub(super) fn admit(&mut self, now: Instant, weight: u32) -> Result<(), Full> {
+    pub(super) fn admit(&mut self, now: Instant, weight: u32) -> Result<(), LimitExceeded> {
         self.see(now, weight);
         self.admitted.forget_before(now, self.limit.window);
         let used = self.admitted.sum;
@@ -67,7 +67,7 @@ impl Window {
             self.admitted.push(now, weight);
             return Ok(());
         }
-        Err(Full { used, retry_after: self.room_after(now, weight) })
+        Err(LimitExceeded { used, retry_after: self.room_after(now, weight) })
     }
 
     /// The most that was seen, let through or not, in any window.
@@ -111,7 +111,7 @@ mod tests {
         let mut window = window("2/1s");
         assert_eq!(window.admit(at(0), 1), Ok(()));
         assert_eq!(window.admit(at(900), 1), Ok(()));
-        let full = Full { used: 2, retry_after: Duration::from_millis(1) };
+        let full = LimitExceeded { used: 2, retry_after: Duration::from_millis(1) };
         assert_eq!(window.admit(at(999), 1), Err(full));
         assert_eq!(window.admit(at(1000), 1), Ok(()));
         assert_eq!(window.admit(at(1001), 1).unwrap_err().retry_after.as_millis(), 899);

@@ -14,14 +14,14 @@ pub(super) const USER_SLUG: &str = "local";
 
 /// One logical image: at most one content is behind it at any time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct Place {
+pub(super) struct Location {
     #[serde(with = "owner_text")]
     pub(super) owner: Owner,
     pub(super) name: ImageName,
     pub(super) tag: Tag,
 }
 
-impl Place {
+impl Location {
     /// The place as people and Dockerfiles write it: `prime/<owner>/name:tag`, bare for the
     /// platform.
     pub(super) fn full_path(&self) -> String {
@@ -58,10 +58,10 @@ fn team_owner(id: &str) -> Option<Owner> {
 
 /// The place that `name` and `tag` mean: the name may carry an owner in front, else it is looked
 /// for in `scope`.
-pub(super) fn resolve(name: &str, tag: &str, scope: &Owner) -> Result<Place, Refusal> {
+pub(super) fn resolve(name: &str, tag: &str, scope: &Owner) -> Result<Location, Refusal> {
     let (owner, bare) = split_owner(name, scope)?;
     let unknown = || Refusal::not_found(format!("Image {name}:{tag} not found"));
-    Ok(Place {
+    Ok(Location {
         owner,
         name: bare.parse().map_err(|_| unknown())?,
         tag: tag.parse().map_err(|_| unknown())?,
@@ -69,7 +69,7 @@ pub(super) fn resolve(name: &str, tag: &str, scope: &Owner) -> Result<Place, Ref
 }
 
 /// The place that `name:tag` means; see [`resolve`].
-pub(super) fn resolve_reference(reference: &str, scope: &Owner) -> Result<Place, Refusal> {
+pub(super) fn resolve_reference(reference: &str, scope: &Owner) -> Result<Location, Refusal> {
     let (name, tag) = reference
         .rsplit_once(':')
         .filter(|(name, tag)| !name.is_empty() && !tag.is_empty() && !tag.contains('/'))
@@ -111,11 +111,11 @@ fn named_owner(segment: &str) -> Option<Owner> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum DockerfileRef {
     /// It starts with `prime/`: it must be here.
-    Own(Place),
+    Own(Location),
     /// It starts with `prime/` and cannot be here.
     Malformed,
     /// A platform image if there is one of that name; else somebody else's.
-    Bare(Place),
+    Bare(Location),
     /// A reference into another registry.
     Foreign,
 }
@@ -131,7 +131,7 @@ pub(super) fn dockerfile_ref(text: &str) -> DockerfileRef {
     }
     match reference.parse::<ImageRef>() {
         Ok(ImageRef { name, tag }) => {
-            DockerfileRef::Bare(Place { owner: Owner::Platform, name, tag })
+            DockerfileRef::Bare(Location { owner: Owner::Platform, name, tag })
         }
         Err(_) => DockerfileRef::Foreign,
     }
@@ -173,23 +173,23 @@ mod owner_text {
 mod tests {
     use super::*;
 
-    fn place(owner: Owner, name: &str, tag: &str) -> Place {
-        Place { owner, name: name.parse().unwrap(), tag: tag.parse().unwrap() }
+    fn location(owner: Owner, name: &str, tag: &str) -> Location {
+        Location { owner, name: name.parse().unwrap(), tag: tag.parse().unwrap() }
     }
 
     #[test]
     fn every_form_of_a_reference() {
         let team = || Owner::Team("t1".to_owned());
         let table = [
-            ("app:v1", Owner::Personal, place(Owner::Personal, "app", "v1")),
-            ("app:v1", team(), place(team(), "app", "v1")),
-            ("ns/app:v1", Owner::Platform, place(Owner::Platform, "ns/app", "v1")),
-            ("prime/local/app:v1", team(), place(Owner::Personal, "app", "v1")),
-            ("prime/local-account/app:v1", team(), place(Owner::Personal, "app", "v1")),
-            ("prime/team-t1/app:v1", Owner::Personal, place(team(), "app", "v1")),
-            ("team-t1/app:v1", Owner::Personal, place(team(), "app", "v1")),
-            ("local-account/app:v1", Owner::Personal, place(Owner::Personal, "app", "v1")),
-            ("org/ubuntu:22.04", Owner::Personal, place(Owner::Platform, "org/ubuntu", "22.04")),
+            ("app:v1", Owner::Personal, location(Owner::Personal, "app", "v1")),
+            ("app:v1", team(), location(team(), "app", "v1")),
+            ("ns/app:v1", Owner::Platform, location(Owner::Platform, "ns/app", "v1")),
+            ("prime/local/app:v1", team(), location(Owner::Personal, "app", "v1")),
+            ("prime/local-account/app:v1", team(), location(Owner::Personal, "app", "v1")),
+            ("prime/team-t1/app:v1", Owner::Personal, location(team(), "app", "v1")),
+            ("team-t1/app:v1", Owner::Personal, location(team(), "app", "v1")),
+            ("local-account/app:v1", Owner::Personal, location(Owner::Personal, "app", "v1")),
+            ("org/ubuntu:22.04", Owner::Personal, location(Owner::Platform, "org/ubuntu", "22.04")),
         ];
         for (text, scope, expected) in table {
             assert_eq!(resolve_reference(text, &scope).unwrap(), expected, "{text}");
@@ -201,10 +201,10 @@ mod tests {
 
     #[test]
     fn references_of_dockerfiles() {
-        let own = place(Owner::Personal, "base", "latest");
+        let own = location(Owner::Personal, "base", "latest");
         assert_eq!(dockerfile_ref("prime/local/base"), DockerfileRef::Own(own));
         assert_eq!(dockerfile_ref("prime/base"), DockerfileRef::Malformed);
-        let bare = place(Owner::Platform, "ubuntu", "22.04");
+        let bare = location(Owner::Platform, "ubuntu", "22.04");
         assert_eq!(dockerfile_ref("ubuntu:22.04"), DockerfileRef::Bare(bare));
         assert_eq!(dockerfile_ref("localhost:5000/app:v1"), DockerfileRef::Foreign);
     }
@@ -212,8 +212,11 @@ mod tests {
     #[test]
     fn paths_resolve_to_their_place() {
         for owner in [Owner::Personal, Owner::Team("x-1".to_owned())] {
-            let place = place(owner, "app", "v1");
-            assert_eq!(resolve_reference(&place.full_path(), &Owner::Personal).unwrap(), place);
+            let location = location(owner, "app", "v1");
+            assert_eq!(
+                resolve_reference(&location.full_path(), &Owner::Personal).unwrap(),
+                location
+            );
         }
     }
 }

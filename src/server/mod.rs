@@ -50,12 +50,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
 
 use self::app::App;
-pub use self::builds::BuildSeen;
-pub use self::config::{BulkShape, Config};
+pub use self::builds::ServerBuild;
+pub use self::config::{BulkShape, ServerConfig};
 pub use self::error::ServerError;
 pub use self::fault::{Fault, FaultClass, FaultKind, check_faults};
-pub use self::inject::Cut;
-pub use self::traffic::{ClassCounts, Counts, Seen};
+pub use self::inject::ConnectionCut;
+pub use self::traffic::{ClassCounts, LoggedRequest, RequestCounts};
 use crate::base::limit::Class;
 
 /// How long [`Server::stop`] waits for requests that are being answered.
@@ -74,16 +74,16 @@ pub struct Server {
 ///
 /// ```
 /// use imgplan::base::limit::Class;
-/// use imgplan::server::{self, Config};
+/// use imgplan::server::{self, ServerConfig};
 ///
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-/// let server = server::start(Config::default()).await.unwrap();
+/// let server = server::start(ServerConfig::default()).await.unwrap();
 /// assert!(server.url().starts_with("http://127.0.0.1:"));
 /// assert_eq!(server.counts_of(Class::Initiate).peak, 0);
 /// server.stop().await.unwrap();
 /// # });
 /// ```
-pub async fn start(config: Config) -> Result<Server, ServerError> {
+pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
     let listener = match config.listen {
         None => None,
         Some(addr) => {
@@ -118,7 +118,7 @@ impl Server {
     pub fn call(
         &self,
         mut request: Request,
-    ) -> impl Future<Output = Result<Response, Cut>> + Send + use<> {
+    ) -> impl Future<Output = Result<Response, ConnectionCut>> + Send + use<> {
         if let Some(length) = request.body().size_hint().exact() {
             let headers = request.headers_mut();
             headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
@@ -126,12 +126,12 @@ impl Server {
         let answer = app::handle(State(Arc::clone(&self.app)), request);
         async move {
             let response = answer.await;
-            if inject::is_cut(&response) { Err(Cut) } else { Ok(response) }
+            if inject::is_cut(&response) { Err(ConnectionCut) } else { Ok(response) }
         }
     }
 
     /// What the server itself counted, and its log: a copy, which takes its time.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> RequestCounts {
         self.app.traffic().counts()
     }
 
@@ -142,8 +142,8 @@ impl Server {
 
     /// All builds and transfers that were accepted and not deleted, in the order in which they
     /// were.
-    pub fn builds(&self) -> Vec<BuildSeen> {
-        self.app.store().state().builds().rev().map(BuildSeen::from).collect()
+    pub fn builds(&self) -> Vec<ServerBuild> {
+        self.app.store().state().builds().rev().map(ServerBuild::from).collect()
     }
 
     /// Changes how many images the account, and each team, may have.

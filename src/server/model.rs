@@ -7,16 +7,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::ServerError;
-use super::location::Place;
+use super::location::Location;
 use crate::api::wire::{Artifact, BuildStatusResponse, ImageResponse};
 use crate::base::name::{Owner, Platform};
 
 /// A moment, to the millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Stamp(i64);
+pub(super) struct UnixMillis(i64);
 
-impl Stamp {
+impl UnixMillis {
     /// So many milliseconds after 1970 began.
     pub(super) const fn from_millis(millis: i64) -> Self {
         Self(millis)
@@ -38,7 +38,7 @@ impl Stamp {
     }
 }
 
-impl fmt::Display for Stamp {
+impl fmt::Display for UnixMillis {
     /// RFC 3339, in UTC.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.3}", self.timestamp())
@@ -55,7 +55,7 @@ pub(super) fn new_id() -> Result<String, ServerError> {
 /// Where a build stands, as the wire writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub(super) enum Status {
+pub(super) enum BuildStatus {
     Pending,
     Uploading,
     Building,
@@ -64,7 +64,7 @@ pub(super) enum Status {
     Cancelled,
 }
 
-impl Status {
+impl BuildStatus {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
@@ -85,12 +85,12 @@ impl Status {
 /// Who may see an image, as the wire writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub(super) enum Visibility {
+pub(super) enum StoredVisibility {
     Private,
     Public,
 }
 
-impl Visibility {
+impl StoredVisibility {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Private => "PRIVATE",
@@ -102,7 +102,7 @@ impl Visibility {
 /// What a build starts from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Origin {
+pub(super) enum BuildOrigin {
     /// An archive, with the Dockerfile's path inside it; its size once it is here.
     Context { dockerfile_path: String, uploaded: Option<u64> },
     /// An image of another registry.
@@ -111,47 +111,49 @@ pub(super) enum Origin {
 
 /// One build or transfer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Build {
+pub(super) struct StoredBuild {
     /// The order in which builds were initiated.
     pub(super) seq: u64,
     pub(super) id: String,
     /// The ID of the one artifact that it makes.
     pub(super) artifact: String,
-    pub(super) place: Place,
+    #[serde(rename = "place")]
+    pub(super) location: Location,
     pub(super) platform: Platform,
-    pub(super) origin: Origin,
+    pub(super) origin: BuildOrigin,
     /// What was asked for; `None` is `INHERIT`.
-    pub(super) visibility: Option<Visibility>,
-    pub(super) status: Status,
-    pub(super) created_at: Stamp,
+    pub(super) visibility: Option<StoredVisibility>,
+    pub(super) status: BuildStatus,
+    pub(super) created_at: UnixMillis,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(super) started_at: Option<Stamp>,
+    pub(super) started_at: Option<UnixMillis>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(super) completed_at: Option<Stamp>,
+    pub(super) completed_at: Option<UnixMillis>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) error: Option<String>,
 }
 
 /// An image that can be pulled: what the last completed build at its place made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Image {
-    pub(super) place: Place,
+pub(super) struct StoredImage {
+    #[serde(rename = "place")]
+    pub(super) location: Location,
     /// The build whose artifact it is.
     pub(super) build: String,
-    pub(super) visibility: Visibility,
-    pub(super) pushed_at: Stamp,
+    pub(super) visibility: StoredVisibility,
+    pub(super) pushed_at: UnixMillis,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) size: Option<u64>,
 }
 
-impl Build {
+impl StoredBuild {
     /// The build as `GET /images/build/{id}` shows it.
     pub(super) fn to_wire(&self) -> BuildStatusResponse {
-        let text = |stamp: Option<Stamp>| stamp.map(|stamp| stamp.to_string());
+        let text = |stamp: Option<UnixMillis>| stamp.map(|stamp| stamp.to_string());
         BuildStatusResponse {
             id: self.id.clone(),
-            image_name: Some(self.place.name.to_string()),
-            image_tag: Some(self.place.tag.to_string()),
+            image_name: Some(self.location.name.to_string()),
+            image_tag: Some(self.location.tag.to_string()),
             status: self.status.as_str().to_owned(),
             created_at: Some(self.created_at.to_string()),
             started_at: text(self.started_at),
@@ -160,7 +162,7 @@ impl Build {
                 id: Some(self.artifact.clone()),
                 artifact_type: Some("CONTAINER_IMAGE".to_owned()),
                 status: Some(self.status.as_str().to_owned()),
-                full_image_path: Some(self.place.full_path()),
+                full_image_path: Some(self.location.full_path()),
                 error_message: self.error.clone(),
                 created_at: Some(self.created_at.to_string()),
                 started_at: text(self.started_at),
@@ -172,9 +174,13 @@ impl Build {
     }
 
     /// The build as a row of `GET /images`. `image` where it is what that image holds.
-    pub(super) fn to_row(&self, visibility: Visibility, image: Option<&Image>) -> ImageResponse {
-        let text = |stamp: Option<Stamp>| stamp.map(|stamp| stamp.to_string());
-        let (team_id, owner_type) = match &self.place.owner {
+    pub(super) fn to_row(
+        &self,
+        visibility: StoredVisibility,
+        image: Option<&StoredImage>,
+    ) -> ImageResponse {
+        let text = |stamp: Option<UnixMillis>| stamp.map(|stamp| stamp.to_string());
+        let (team_id, owner_type) = match &self.location.owner {
             Owner::Personal => (None, "personal"),
             Owner::Team(id) => (Some(id.clone()), "team"),
             Owner::Platform => (None, "platform"),
@@ -182,10 +188,10 @@ impl Build {
         ImageResponse {
             id: self.artifact.clone(),
             artifact_type: Some("CONTAINER_IMAGE".to_owned()),
-            image_name: self.place.name.to_string(),
-            image_tag: self.place.tag.to_string(),
+            image_name: self.location.name.to_string(),
+            image_tag: self.location.tag.to_string(),
             status: self.status.as_str().to_owned(),
-            full_image_path: Some(self.place.full_path()),
+            full_image_path: Some(self.location.full_path()),
             error_message: self.error.clone(),
             size_bytes: image.and_then(|image| image.size),
             visibility: Some(visibility.as_str().to_owned()),
@@ -195,7 +201,7 @@ impl Build {
             pushed_at: image.map(|image| image.pushed_at.to_string()),
             team_id,
             owner_type: Some(owner_type.to_owned()),
-            display_ref: Some(self.place.full_path()),
+            display_ref: Some(self.location.full_path()),
         }
     }
 }
@@ -206,7 +212,7 @@ mod tests {
 
     #[test]
     fn stamps_are_rfc_3339() {
-        assert_eq!(Stamp(1_700_000_000_120).to_string(), "2023-11-14T22:13:20.120Z");
+        assert_eq!(UnixMillis(1_700_000_000_120).to_string(), "2023-11-14T22:13:20.120Z");
     }
 
     #[test]

@@ -5,61 +5,61 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::index::{Site, Sites};
-use super::location::Place;
-use super::model::{Build, Image, Stamp, Status, Visibility};
+use super::index::{LocationEntry, LocationIndex};
+use super::location::Location;
+use super::model::{BuildStatus, StoredBuild, StoredImage, StoredVisibility, UnixMillis};
 use crate::api::wire::ImageResponse;
 use crate::base::name::Owner;
 
 /// A change of the state: always the whole new value, so that applying it twice is harmless.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Change {
-    Build(Build),
-    Image(Image),
+pub(super) enum StateChange {
+    Build(StoredBuild),
+    Image(StoredImage),
     ForgetBuild { seq: u64 },
-    ForgetImage(Place),
+    ForgetImage(Location),
 }
 
 /// All builds and images.
 #[derive(Debug, Clone, Default)]
-pub(super) struct State {
+pub(super) struct ServerState {
     /// In the order of their numbers, so that a page is found without walking to it.
-    builds: Vec<Build>,
+    builds: Vec<StoredBuild>,
     ids: HashMap<String, u64>,
-    sites: Sites,
+    index: LocationIndex,
     next: u64,
 }
 
-impl State {
-    pub(super) fn apply(&mut self, change: Change) {
+impl ServerState {
+    pub(super) fn apply(&mut self, change: StateChange) {
         match change {
-            Change::Build(build) => self.put_build(build),
-            Change::Image(image) => {
+            StateChange::Build(build) => self.put_build(build),
+            StateChange::Image(image) => {
                 let made_by = self.ids.get(&image.build).copied();
-                self.sites.put_image(image, made_by);
+                self.index.put_image(image, made_by);
             }
-            Change::ForgetBuild { seq } => {
+            StateChange::ForgetBuild { seq } => {
                 if let Ok(at) = self.position(seq) {
                     let build = self.builds.remove(at);
                     self.ids.remove(&build.id);
-                    self.sites.take_build(&build.place, seq);
+                    self.index.take_build(&build.location, seq);
                 }
             }
-            Change::ForgetImage(place) => self.sites.take_image(&place),
+            StateChange::ForgetImage(location) => self.index.take_image(&location),
         }
     }
 
-    fn put_build(&mut self, build: Build) {
+    fn put_build(&mut self, build: StoredBuild) {
         self.next = self.next.max(build.seq + 1);
         self.ids.insert(build.id.clone(), build.seq);
         let known = self.position(build.seq);
         if let Ok(at) = known
-            && self.builds[at].place != build.place
+            && self.builds[at].location != build.location
         {
-            self.sites.take_build(&self.builds[at].place, build.seq);
+            self.index.take_build(&self.builds[at].location, build.seq);
         }
-        self.sites.put_build(&build.place, build.seq, build.status);
+        self.index.put_build(&build.location, build.seq, build.status);
         match known {
             Ok(at) => self.builds[at] = build,
             Err(at) => self.builds.insert(at, build),
@@ -71,14 +71,14 @@ impl State {
         self.builds.binary_search_by_key(&seq, |build| build.seq)
     }
 
-    fn numbered(&self, seq: u64) -> Option<&Build> {
+    fn numbered(&self, seq: u64) -> Option<&StoredBuild> {
         self.builds.get(self.position(seq).ok()?)
     }
 
     /// The changes that make this state out of an empty one.
-    pub(super) fn changes(&self) -> impl Iterator<Item = Change> + '_ {
-        let builds = self.builds.iter().cloned().map(Change::Build);
-        builds.chain(self.sites.images().cloned().map(Change::Image))
+    pub(super) fn changes(&self) -> impl Iterator<Item = StateChange> + '_ {
+        let builds = self.builds.iter().cloned().map(StateChange::Build);
+        builds.chain(self.index.images().cloned().map(StateChange::Image))
     }
 
     /// The number of the next build.
@@ -86,38 +86,40 @@ impl State {
         self.next
     }
 
-    pub(super) fn build(&self, id: &str) -> Option<&Build> {
+    pub(super) fn build(&self, id: &str) -> Option<&StoredBuild> {
         self.numbered(*self.ids.get(id)?)
     }
 
     /// All builds, the newest first.
-    pub(super) fn builds(&self) -> impl DoubleEndedIterator<Item = &Build> + ExactSizeIterator {
+    pub(super) fn builds(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = &StoredBuild> + ExactSizeIterator {
         self.builds.iter().rev()
     }
 
     /// The builds at one place, the newest first.
-    pub(super) fn builds_at(&self, place: &Place) -> impl Iterator<Item = &Build> {
-        let site = self.sites.at(place);
-        site.into_iter().flat_map(Site::builds).filter_map(|seq| self.numbered(seq))
+    pub(super) fn builds_at(&self, location: &Location) -> impl Iterator<Item = &StoredBuild> {
+        let entry = self.index.at(location);
+        entry.into_iter().flat_map(LocationEntry::builds).filter_map(|seq| self.numbered(seq))
     }
 
-    pub(super) fn image(&self, place: &Place) -> Option<&Image> {
-        self.sites.at(place)?.image.as_ref()
+    pub(super) fn image(&self, location: &Location) -> Option<&StoredImage> {
+        self.index.at(location)?.image.as_ref()
     }
 
     /// Whether something is at a place or will be.
-    pub(super) fn is_taken(&self, place: &Place) -> bool {
-        self.sites.at(place).is_some_and(Site::is_taken)
+    pub(super) fn is_taken(&self, location: &Location) -> bool {
+        self.index.at(location).is_some_and(LocationEntry::is_taken)
     }
 
     /// How many images an owner has, those that are being built among them.
     pub(super) fn owned(&self, owner: &Owner) -> usize {
-        self.sites.taken(owner)
+        self.index.taken(owner)
     }
 
     /// The teams that own something, sorted.
     pub(super) fn teams(&self) -> Vec<String> {
-        let teams = self.sites.owners().filter_map(|owner| match owner {
+        let teams = self.index.owners().filter_map(|owner| match owner {
             Owner::Team(id) => Some(id.clone()),
             Owner::Personal | Owner::Platform => None,
         });
@@ -126,62 +128,67 @@ impl State {
 
     /// The visibility that a build's image will have: what was asked for, else what the image has,
     /// else private. Platform images are public whatever was asked.
-    pub(super) fn effective(&self, place: &Place, asked: Option<Visibility>) -> Visibility {
-        if place.owner == Owner::Platform {
-            return Visibility::Public;
+    pub(super) fn effective(
+        &self,
+        location: &Location,
+        asked: Option<StoredVisibility>,
+    ) -> StoredVisibility {
+        if location.owner == Owner::Platform {
+            return StoredVisibility::Public;
         }
-        let current = || self.image(place).map(|image| image.visibility);
-        asked.or_else(current).unwrap_or(Visibility::Private)
+        let current = || self.image(location).map(|image| image.visibility);
+        asked.or_else(current).unwrap_or(StoredVisibility::Private)
     }
 
     /// What the end of a build changes: the build itself and, where it went well, its image.
     pub(super) fn finish(
         &self,
-        build: &Build,
+        build: &StoredBuild,
         verdict: Result<Option<u64>, String>,
-        now: Stamp,
-    ) -> Vec<Change> {
-        let mut build = Build { completed_at: Some(now), ..build.clone() };
+        now: UnixMillis,
+    ) -> Vec<StateChange> {
+        let mut build = StoredBuild { completed_at: Some(now), ..build.clone() };
         match verdict {
             Ok(size) => {
-                build.status = Status::Completed;
-                let image = Image {
-                    place: build.place.clone(),
+                build.status = BuildStatus::Completed;
+                let image = StoredImage {
+                    location: build.location.clone(),
                     build: build.id.clone(),
-                    visibility: self.effective(&build.place, build.visibility),
+                    visibility: self.effective(&build.location, build.visibility),
                     pushed_at: now,
                     size,
                 };
-                vec![Change::Build(build), Change::Image(image)]
+                vec![StateChange::Build(build), StateChange::Image(image)]
             }
             Err(message) => {
-                build.status = Status::Failed;
+                build.status = BuildStatus::Failed;
                 build.error = Some(message);
-                vec![Change::Build(build)]
+                vec![StateChange::Build(build)]
             }
         }
     }
 
     /// The logical images of an owner that a search finds, the newest first. What to show of one
     /// is for [`State::rows`] to say.
-    pub(super) fn listing(&self, owner: &Owner, search: Option<&str>) -> Vec<&Place> {
+    pub(super) fn listing(&self, owner: &Owner, search: Option<&str>) -> Vec<&Location> {
         let search = search.unwrap_or_default().to_lowercase();
-        let found =
-            |place: &Place| search.is_empty() || place.full_path().to_lowercase().contains(&search);
-        let newest = self.sites.listed(owner).filter_map(|seq| self.numbered(seq));
-        newest.map(|build| &build.place).filter(|place| found(place)).collect()
+        let found = |location: &Location| {
+            search.is_empty() || location.full_path().to_lowercase().contains(&search)
+        };
+        let newest = self.index.listed(owner).filter_map(|seq| self.numbered(seq));
+        newest.map(|build| &build.location).filter(|location| found(location)).collect()
     }
 
     /// The rows of `GET /images` for one image, the newest first: what can be pulled, what is under
     /// way, and the last failure if nothing went well since.
-    pub(super) fn rows(&self, place: &Place) -> Vec<ImageResponse> {
-        let image = self.image(place);
-        let row = |build: &Build| {
+    pub(super) fn rows(&self, location: &Location) -> Vec<ImageResponse> {
+        let image = self.image(location);
+        let row = |build: &StoredBuild| {
             let image = image.filter(|image| image.build == build.id);
-            let effective = || self.effective(place, build.visibility);
+            let effective = || self.effective(location, build.visibility);
             build.to_row(image.map_or_else(effective, |image| image.visibility), image)
         };
-        let shown = self.sites.at(place).map(Site::shown).unwrap_or_default();
+        let shown = self.index.at(location).map(LocationEntry::shown).unwrap_or_default();
         shown.into_iter().filter_map(|seq| self.numbered(seq)).map(row).collect()
     }
 }
@@ -192,22 +199,22 @@ mod tests {
 
     use super::*;
     use crate::base::name::Platform;
-    use crate::server::model::Origin;
+    use crate::server::model::BuildOrigin;
 
-    const NOW: Stamp = Stamp::from_millis(0);
+    const NOW: UnixMillis = UnixMillis::from_millis(0);
 
-    fn build(seq: u64, name: &str, status: Status) -> Build {
-        Build {
+    fn build(seq: u64, name: &str, status: BuildStatus) -> StoredBuild {
+        StoredBuild {
             seq,
             id: format!("b{seq}"),
             artifact: format!("a{seq}"),
-            place: Place {
+            location: Location {
                 owner: Owner::Personal,
                 name: name.parse().unwrap(),
                 tag: "v1".parse().unwrap(),
             },
             platform: Platform::Amd64,
-            origin: Origin::Transfer { source: name.to_owned() },
+            origin: BuildOrigin::Transfer { source: name.to_owned() },
             visibility: None,
             status,
             created_at: NOW,
@@ -217,23 +224,23 @@ mod tests {
         }
     }
 
-    fn statuses(state: &State, search: Option<&str>) -> Vec<Vec<String>> {
+    fn statuses(state: &ServerState, search: Option<&str>) -> Vec<Vec<String>> {
         let listing = state.listing(&Owner::Personal, search);
         let status = |row: ImageResponse| format!("{} {}", row.image_name, row.status);
-        let rows = |place: &&Place| state.rows(place).into_iter().map(status).collect();
+        let rows = |location: &&Location| state.rows(location).into_iter().map(status).collect();
         listing.iter().map(rows).collect()
     }
 
     #[test]
     fn a_page_counts_logical_images() {
-        let mut state = State::default();
-        let first = build(0, "app", Status::Building);
-        state.apply(Change::Build(first.clone()));
+        let mut state = ServerState::default();
+        let first = build(0, "app", BuildStatus::Building);
+        state.apply(StateChange::Build(first.clone()));
         for change in state.finish(&first, Ok(Some(7)), NOW) {
             state.apply(change);
         }
-        state.apply(Change::Build(build(1, "other", Status::Failed)));
-        state.apply(Change::Build(build(2, "app", Status::Building)));
+        state.apply(StateChange::Build(build(1, "other", BuildStatus::Failed)));
+        state.apply(StateChange::Build(build(2, "app", BuildStatus::Building)));
         let expected = vec![vec!["app BUILDING", "app COMPLETED"], vec!["other FAILED"]];
         assert_eq!(statuses(&state, None), expected);
         assert_eq!(statuses(&state, Some("OTH")), vec![vec!["other FAILED"]]);
@@ -243,15 +250,15 @@ mod tests {
 
     #[test]
     fn a_failure_is_listed_until_something_goes_well() {
-        let mut state = State::default();
+        let mut state = ServerState::default();
         for seq in 0..2 {
-            let next = build(seq, "app", Status::Building);
+            let next = build(seq, "app", BuildStatus::Building);
             for change in state.finish(&next, Err("no".to_owned()), NOW) {
                 state.apply(change);
             }
         }
         assert_eq!(statuses(&state, None), vec![vec!["app FAILED"]]);
-        let good = build(2, "app", Status::Building);
+        let good = build(2, "app", BuildStatus::Building);
         for change in state.finish(&good, Ok(None), NOW) {
             state.apply(change);
         }
@@ -260,61 +267,65 @@ mod tests {
 
     #[test]
     fn visibility_is_inherited() {
-        let mut state = State::default();
-        let mut first = build(0, "app", Status::Building);
-        assert_eq!(state.effective(&first.place, None), Visibility::Private);
-        first.visibility = Some(Visibility::Public);
+        let mut state = ServerState::default();
+        let mut first = build(0, "app", BuildStatus::Building);
+        assert_eq!(state.effective(&first.location, None), StoredVisibility::Private);
+        first.visibility = Some(StoredVisibility::Public);
         for change in state.finish(&first, Ok(None), NOW) {
             state.apply(change);
         }
-        assert_eq!(state.effective(&first.place, None), Visibility::Public);
-        assert_eq!(state.effective(&first.place, Some(Visibility::Private)), Visibility::Private);
+        assert_eq!(state.effective(&first.location, None), StoredVisibility::Public);
+        assert_eq!(
+            state.effective(&first.location, Some(StoredVisibility::Private)),
+            StoredVisibility::Private
+        );
     }
 
     #[test]
     fn changes_rebuild_the_state() {
-        let mut state = State::default();
+        let mut state = ServerState::default();
         for seq in 0..3 {
-            let next = build(seq, "app", Status::Building);
+            let next = build(seq, "app", BuildStatus::Building);
             for change in state.finish(&next, Ok(None), NOW) {
                 state.apply(change);
             }
         }
-        state.apply(Change::ForgetBuild { seq: 0 });
-        let mut copy = State::default();
+        state.apply(StateChange::ForgetBuild { seq: 0 });
+        let mut copy = ServerState::default();
         state.changes().for_each(|change| copy.apply(change));
         assert_eq!(statuses(&copy, None), statuses(&state, None));
         assert_eq!((copy.next_seq(), copy.build("b0")), (3, None));
     }
 
     /// What the state says of its places, found by looking through everything.
-    fn by_scan(state: &State) -> (usize, Vec<String>) {
-        let image = |place: &Place| state.sites.images().find(|image| image.place == *place);
+    fn by_scan(state: &ServerState) -> (usize, Vec<String>) {
+        let image =
+            |location: &Location| state.index.images().find(|image| image.location == *location);
         let seq = |id: &str| state.builds.iter().find(|build| build.id == id).map(|b| b.seq);
         let mut taken: Vec<String> =
-            state.sites.images().map(|image| image.place.short()).collect();
+            state.index.images().map(|image| image.location.short()).collect();
         let active = state.builds.iter().filter(|build| build.status.is_active());
-        taken.extend(active.map(|build| build.place.short()));
+        taken.extend(active.map(|build| build.location.short()));
         taken.sort();
         taken.dedup();
-        let mut rows: Vec<(String, Vec<&Build>)> = Vec::new();
+        let mut rows: Vec<(String, Vec<&StoredBuild>)> = Vec::new();
         for build in state.builds.iter().rev() {
-            let group = rows.iter().position(|(place, _)| *place == build.place.short());
+            let group = rows.iter().position(|(location, _)| *location == build.location.short());
             let newer = group.map_or(&[][..], |at| &rows[at].1);
-            let image = image(&build.place);
-            let failure = build.status == Status::Failed
+            let image = image(&build.location);
+            let failure = build.status == BuildStatus::Failed
                 && newer.iter().all(|newer| newer.status.is_active())
                 && image.is_none_or(|image| seq(&image.build) < Some(build.seq));
             let made = image.is_some_and(|image| image.build == build.id);
             if build.status.is_active() || made || failure {
                 match group {
                     Some(at) => rows[at].1.push(build),
-                    None => rows.push((build.place.short(), vec![build])),
+                    None => rows.push((build.location.short(), vec![build])),
                 }
             }
         }
-        let text = |(_, builds): (String, Vec<&Build>)| {
-            let rows = builds.iter().map(|b| format!("{} {}", b.place.name, b.status.as_str()));
+        let text = |(_, builds): (String, Vec<&StoredBuild>)| {
+            let rows = builds.iter().map(|b| format!("{} {}", b.location.name, b.status.as_str()));
             rows.collect::<Vec<_>>().join(", ")
         };
         (taken.len(), rows.into_iter().map(text).collect())
@@ -327,29 +338,29 @@ mod tests {
         fn what_is_kept_of_places_is_right(
             steps in prop::collection::vec((0u8..6, 0u64..12, 0u8..3), 1..60),
         ) {
-            let mut state = State::default();
+            let mut state = ServerState::default();
             for (step, number, name) in steps {
                 let known = state.numbered(number).cloned();
                 let changes = match (step, known) {
                     (0 | 1, _) => {
                         let name = format!("i{name}");
-                        vec![Change::Build(build(state.next_seq(), &name, Status::Building))]
+                        vec![StateChange::Build(build(state.next_seq(), &name, BuildStatus::Building))]
                     }
                     (2, Some(b)) if b.status.is_active() => state.finish(&b, Ok(None), NOW),
                     (3, Some(b)) if b.status.is_active() => {
                         state.finish(&b, Err(String::new()), NOW)
                     }
                     (4, Some(b)) => {
-                        vec![Change::ForgetImage(b.place.clone()), Change::ForgetBuild { seq: b.seq }]
+                        vec![StateChange::ForgetImage(b.location.clone()), StateChange::ForgetBuild { seq: b.seq }]
                     }
-                    (5, Some(b)) => match state.image(&b.place).cloned() {
+                    (5, Some(b)) => match state.image(&b.location).cloned() {
                         Some(mut image) => {
-                            image.place.name = "moved".parse().unwrap();
-                            let done = state.builds_at(&b.place).filter(|b| !b.status.is_active());
+                            image.location.name = "moved".parse().unwrap();
+                            let done = state.builds_at(&b.location).filter(|b| !b.status.is_active());
                             let moved =
-                                done.map(|b| Build { place: image.place.clone(), ..b.clone() });
-                            let moved: Vec<_> = moved.map(Change::Build).collect();
-                            [vec![Change::ForgetImage(b.place)], moved, vec![Change::Image(image)]]
+                                done.map(|b| StoredBuild { location: image.location.clone(), ..b.clone() });
+                            let moved: Vec<_> = moved.map(StateChange::Build).collect();
+                            [vec![StateChange::ForgetImage(b.location)], moved, vec![StateChange::Image(image)]]
                                 .concat()
                         }
                         None => Vec::new(),
@@ -364,13 +375,13 @@ mod tests {
                 let listed: Vec<_> =
                     statuses(&state, None).into_iter().map(|rows| rows.join(", ")).collect();
                 prop_assert_eq!(listed, rows);
-                let at = |name: u8| Place { owner: Owner::Personal, name: format!("i{name}").parse().unwrap(), tag: "v1".parse().unwrap() };
-                for place in (0..3).map(at) {
-                    let found: Vec<_> = state.builds_at(&place).map(|b| b.seq).collect();
-                    let all = state.builds().filter(|b| b.place == place).map(|b| b.seq);
+                let at = |name: u8| Location { owner: Owner::Personal, name: format!("i{name}").parse().unwrap(), tag: "v1".parse().unwrap() };
+                for location in (0..3).map(at) {
+                    let found: Vec<_> = state.builds_at(&location).map(|b| b.seq).collect();
+                    let all = state.builds().filter(|b| b.location == location).map(|b| b.seq);
                     prop_assert_eq!(found, all.collect::<Vec<_>>());
                 }
-                let mut copy = State::default();
+                let mut copy = ServerState::default();
                 state.changes().for_each(|change| copy.apply(change));
                 prop_assert_eq!(statuses(&copy, None), statuses(&state, None));
                 prop_assert_eq!(copy.owned(&Owner::Personal), taken);

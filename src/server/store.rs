@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::ServerError;
-use super::state::{Change, State};
+use super::state::{ServerState, StateChange};
 use crate::base::file::{self, AtPath, FileLock, LockError, PathError};
 
 const VERSION: u64 = 1;
@@ -21,8 +21,8 @@ const VERSION: u64 = 1;
 const LOG_LINES: usize = 50_000;
 
 /// The state, and the files that hold it, if any do.
-pub(super) struct Store {
-    state: State,
+pub(super) struct ServerStore {
+    state: ServerState,
     key: [u8; 32],
     disk: Option<Disk>,
 }
@@ -36,17 +36,17 @@ struct Disk {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Snapshot {
+struct SnapshotFile {
     version: u64,
     /// What upload URLs are signed with, in hex.
     key: String,
-    changes: Vec<Change>,
+    changes: Vec<StateChange>,
 }
 
-impl Store {
+impl ServerStore {
     /// A state that ends with the process.
     pub(super) fn in_memory() -> Result<Self, ServerError> {
-        Ok(Self { state: State::default(), key: new_key()?, disk: None })
+        Ok(Self { state: ServerState::default(), key: new_key()?, disk: None })
     }
 
     /// Opens the state in a folder, which is made where there is none.
@@ -59,7 +59,7 @@ impl Store {
         })?;
         let (mut state, key) = match read_snapshot(&dir.join("state.json"))? {
             Some(found) => found,
-            None => (State::default(), new_key()?),
+            None => (ServerState::default(), new_key()?),
         };
         let path = dir.join("changes.jsonl");
         replay(&path, &mut state)?;
@@ -70,7 +70,7 @@ impl Store {
         Ok(store)
     }
 
-    pub(super) fn state(&self) -> &State {
+    pub(super) fn state(&self) -> &ServerState {
         &self.state
     }
 
@@ -80,7 +80,7 @@ impl Store {
     }
 
     /// Writes changes down, then makes them: all or none.
-    pub(super) fn commit(&mut self, changes: Vec<Change>) -> Result<(), PathError> {
+    pub(super) fn commit(&mut self, changes: Vec<StateChange>) -> Result<(), PathError> {
         if let Some(disk) = &mut self.disk {
             disk.append(&changes)?;
         }
@@ -101,7 +101,8 @@ impl Store {
     pub(super) fn fold(&mut self) -> Result<(), PathError> {
         let Some(disk) = &mut self.disk else { return Ok(()) };
         let key = blake3::Hash::from_bytes(self.key).to_hex().to_string();
-        let snapshot = Snapshot { version: VERSION, key, changes: self.state.changes().collect() };
+        let snapshot =
+            SnapshotFile { version: VERSION, key, changes: self.state.changes().collect() };
         let path = disk.dir.join("state.json");
         let text = serde_json::to_vec(&snapshot).map_err(Into::into).at("write", &path)?;
         file::replace(&path, &text)?;
@@ -112,7 +113,7 @@ impl Store {
 }
 
 impl Disk {
-    fn append(&mut self, changes: &[Change]) -> Result<(), PathError> {
+    fn append(&mut self, changes: &[StateChange]) -> Result<(), PathError> {
         let path = self.dir.join("changes.jsonl");
         let mut line = serde_json::to_vec(changes).map_err(Into::into).at("write", &path)?;
         line.push(b'\n');
@@ -143,7 +144,7 @@ fn create_private(dir: &Path) -> std::io::Result<()> {
     builder.create(dir)
 }
 
-fn read_snapshot(path: &Path) -> Result<Option<(State, [u8; 32])>, ServerError> {
+fn read_snapshot(path: &Path) -> Result<Option<(ServerState, [u8; 32])>, ServerError> {
     let Some(text) = file::read_if_exists(path)? else { return Ok(None) };
     let corrupt = |line: usize, message: String| ServerError::Corrupt {
         path: path.to_owned(),
@@ -160,15 +161,15 @@ fn read_snapshot(path: &Path) -> Result<Option<(State, [u8; 32])>, ServerError> 
         }
         _ => return Err(corrupt(1, "the version is missing".to_owned())),
     }
-    let snapshot: Snapshot = serde_json::from_value(value).map_err(json)?;
+    let snapshot: SnapshotFile = serde_json::from_value(value).map_err(json)?;
     let key = blake3::Hash::from_hex(&snapshot.key)
         .map_err(|_| corrupt(1, "the key is not 64 hex digits".to_owned()))?;
-    let mut state = State::default();
+    let mut state = ServerState::default();
     snapshot.changes.into_iter().for_each(|change| state.apply(change));
     Ok(Some((state, *key.as_bytes())))
 }
 
-fn replay(path: &Path, state: &mut State) -> Result<(), ServerError> {
+fn replay(path: &Path, state: &mut ServerState) -> Result<(), ServerError> {
     let bytes = match fs::read(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         bytes => bytes.at("read", path)?,
@@ -176,7 +177,7 @@ fn replay(path: &Path, state: &mut State) -> Result<(), ServerError> {
     for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         // A line without its end was cut off by a crash; nobody was told of what it says.
         let Some(line) = line.strip_suffix(b"\n") else { break };
-        let changes: Vec<Change> = serde_json::from_slice(line).map_err(|error| {
+        let changes: Vec<StateChange> = serde_json::from_slice(line).map_err(|error| {
             let path = path.to_owned();
             ServerError::Corrupt { path, line: index + 1, message: error.to_string() }
         })?;
@@ -191,42 +192,44 @@ fn replay(path: &Path, state: &mut State) -> Result<(), ServerError> {
 mod tests {
     use super::*;
 
-    fn forget(seq: u64) -> Vec<Change> {
-        vec![Change::ForgetBuild { seq }]
+    fn forget(seq: u64) -> Vec<StateChange> {
+        vec![StateChange::ForgetBuild { seq }]
     }
 
     #[test]
     fn a_torn_line_is_dropped_and_a_damaged_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::open(dir.path()).unwrap();
+        let mut store = ServerStore::open(dir.path()).unwrap();
         let key = *store.key();
         store.commit(forget(1)).unwrap();
         drop(store);
         let log = dir.path().join("changes.jsonl");
         let whole = fs::read_to_string(&log).unwrap();
         fs::write(&log, format!("{whole}[{{\"forget")).unwrap();
-        assert_eq!(*Store::open(dir.path()).unwrap().key(), key);
+        assert_eq!(*ServerStore::open(dir.path()).unwrap().key(), key);
         assert_eq!(fs::read_to_string(&log).unwrap(), "");
 
         fs::write(&log, format!("{whole}nonsense\n{whole}")).unwrap();
-        let Err(ServerError::Corrupt { line, .. }) = Store::open(dir.path()) else { panic!() };
+        let Err(ServerError::Corrupt { line, .. }) = ServerStore::open(dir.path()) else {
+            panic!()
+        };
         assert_eq!(line, 2);
     }
 
     #[test]
     fn one_server_a_folder() {
         let dir = tempfile::tempdir().unwrap();
-        let _store = Store::open(dir.path()).unwrap();
-        assert!(matches!(Store::open(dir.path()), Err(ServerError::Held { .. })));
+        let _store = ServerStore::open(dir.path()).unwrap();
+        assert!(matches!(ServerStore::open(dir.path()), Err(ServerError::Held { .. })));
     }
 
     #[test]
     fn a_newer_state_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("state.json"), r#"{"version": 9, "what": "ever"}"#).unwrap();
-        let error = Store::open(dir.path()).map(|_| ()).unwrap_err();
+        let error = ServerStore::open(dir.path()).map(|_| ()).unwrap_err();
         assert!(matches!(error, ServerError::Newer { found: 9, .. }), "{error}");
         fs::write(dir.path().join("state.json"), "{").unwrap();
-        assert!(matches!(Store::open(dir.path()), Err(ServerError::Corrupt { .. })));
+        assert!(matches!(ServerStore::open(dir.path()), Err(ServerError::Corrupt { .. })));
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::error::Refusal;
-use super::fault::{FaultClass, FaultKind, Faults, Strike};
-use super::limits::{Full, Window};
+use super::fault::{FaultClass, FaultKind, Faults, InjectedFault};
+use super::limits::{LimitExceeded, Window};
 use crate::base::limit::{Class, ClassLimit, Limit, TEAM_TRANSFERS};
 
 /// How many requests are remembered one by one. A server may run for months.
@@ -19,16 +19,16 @@ pub(super) const IMAGE_LIMIT: &str = "Image transfer rate limit exceeded: 10/10 
 
 /// What the server itself counted since it started.
 #[derive(Debug, Clone, Default)]
-pub struct Counts {
+pub struct RequestCounts {
     /// By class of request; a class that saw nothing is not here, see [`Counts::of`].
     pub classes: BTreeMap<Class, ClassCounts>,
     /// Of the uploads, which have no limit: all are let through.
     pub uploads: ClassCounts,
     /// The requests in the order in which they came; the last hundred thousand.
-    pub log: Vec<Seen>,
+    pub log: Vec<LoggedRequest>,
 }
 
-impl Counts {
+impl RequestCounts {
     /// What was counted of one class.
     pub fn of(&self, class: Class) -> ClassCounts {
         self.classes.get(&class).copied().unwrap_or_default()
@@ -51,7 +51,7 @@ pub struct ClassCounts {
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct LoggedRequest {
     /// The budget it drew on; `None` for uploads, the account's endpoints and unknown paths.
     pub class: Option<Class>,
     /// `GET`, `POST`, ...
@@ -77,12 +77,12 @@ pub(super) struct Ticket(u64);
 pub(super) struct Arrival {
     pub(super) ticket: Ticket,
     /// What goes wrong with it.
-    pub(super) strike: Option<Strike>,
+    pub(super) fault: Option<InjectedFault>,
 }
 
 /// Who draws on a budget.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Payer {
+pub(super) enum BudgetKey {
     /// A token, by its digest: the token itself is not kept.
     Token([u8; 32]),
     /// The account itself.
@@ -95,13 +95,13 @@ pub(super) enum Payer {
 pub(super) struct Traffic {
     started: Instant,
     overrides: HashMap<Class, Limit>,
-    windows: HashMap<(Class, Payer), Window>,
+    windows: HashMap<(Class, BudgetKey), Window>,
     counts: BTreeMap<Class, ClassCounts>,
     uploads: ClassCounts,
     faults: Faults,
     /// How many requests of a class came.
     numbers: HashMap<FaultClass, u64>,
-    log: VecDeque<Seen>,
+    log: VecDeque<LoggedRequest>,
     dropped: u64,
 }
 
@@ -125,7 +125,7 @@ impl Traffic {
     pub(super) fn arrived(
         &mut self,
         class: Option<FaultClass>,
-        token: Option<&Payer>,
+        token: Option<&BudgetKey>,
         method: &str,
         path: &str,
     ) -> (Arrival, Result<(), Refusal>) {
@@ -140,38 +140,38 @@ impl Traffic {
             *number += 1;
             (class, *number - 1)
         });
-        let (admitted, strike) = match (number, token) {
+        let (admitted, fault) = match (number, token) {
             (Some((FaultClass::Class(class), number)), Some(token)) => {
                 let admitted = self.admit(class, token.clone(), now, 1);
                 let admitted =
                     admitted.map_err(|full| Refusal::too_many(TOKEN_LIMIT, full.retry_after));
-                let strike = admitted.is_ok().then(|| self.strike(class, number)).flatten();
-                (admitted, strike)
+                let fault = admitted.is_ok().then(|| self.pick_fault(class, number)).flatten();
+                (admitted, fault)
             }
             (Some((FaultClass::Upload, number)), _) => {
-                let strike = self.faults.strike(FaultClass::Upload, number);
+                let fault = self.faults.pick(FaultClass::Upload, number);
                 self.uploads.accepted += 1;
-                self.uploads.faulted += u64::from(strike.is_some());
-                (Ok(()), strike)
+                self.uploads.faulted += u64::from(fault.is_some());
+                (Ok(()), fault)
             }
             _ => (Ok(()), None),
         };
-        self.log.push_back(Seen {
+        self.log.push_back(LoggedRequest {
             class: class.and_then(FaultClass::api),
             method: method.to_owned(),
             path: path.to_owned(),
             at: now.duration_since(self.started),
             image: None,
             status: 0,
-            fault: strike.map(|strike| strike.kind),
+            fault: fault.map(|fault| fault.kind),
         });
-        (Arrival { ticket, strike }, admitted)
+        (Arrival { ticket, fault }, admitted)
     }
 
-    fn strike(&mut self, class: Class, number: u64) -> Option<Strike> {
-        let strike = self.faults.strike(FaultClass::Class(class), number)?;
+    fn pick_fault(&mut self, class: Class, number: u64) -> Option<InjectedFault> {
+        let fault = self.faults.pick(FaultClass::Class(class), number)?;
         self.counts.entry(class).or_default().faulted += 1;
-        Some(strike)
+        Some(fault)
     }
 
     /// Notes how a request was answered.
@@ -188,13 +188,13 @@ impl Traffic {
         }
     }
 
-    fn entry(&mut self, ticket: Ticket) -> Option<&mut Seen> {
+    fn entry(&mut self, ticket: Ticket) -> Option<&mut LoggedRequest> {
         let index = ticket.0.checked_sub(self.dropped)?;
         self.log.get_mut(usize::try_from(index).ok()?)
     }
 
     /// Draws images on an account's budget of transfers: all of them or none.
-    pub(super) fn draw_images(&mut self, account: Payer, images: u32) -> Result<(), Refusal> {
+    pub(super) fn draw_images(&mut self, account: BudgetKey, images: u32) -> Result<(), Refusal> {
         let count = self.limit(Class::Images, &account).count;
         self.admit(Class::Images, account, Instant::now(), images).map_err(|full| {
             let used = full.used;
@@ -204,11 +204,17 @@ impl Traffic {
     }
 
     /// How many images an account's budget of transfers can ever hold.
-    pub(super) fn images_at_most(&self, account: &Payer) -> u32 {
+    pub(super) fn images_at_most(&self, account: &BudgetKey) -> u32 {
         self.limit(Class::Images, account).count
     }
 
-    fn admit(&mut self, class: Class, payer: Payer, now: Instant, weight: u32) -> Result<(), Full> {
+    fn admit(
+        &mut self,
+        class: Class,
+        payer: BudgetKey,
+        now: Instant,
+        weight: u32,
+    ) -> Result<(), LimitExceeded> {
         let window = self.window(class, payer);
         let verdict = window.admit(now, weight);
         let peak = window.peak();
@@ -221,21 +227,21 @@ impl Traffic {
         verdict
     }
 
-    fn window(&mut self, class: Class, payer: Payer) -> &mut Window {
+    fn window(&mut self, class: Class, payer: BudgetKey) -> &mut Window {
         let limit = self.limit(class, &payer);
         self.windows.entry((class, payer)).or_insert_with(|| Window::new(limit))
     }
 
-    fn limit(&self, class: Class, payer: &Payer) -> Limit {
+    fn limit(&self, class: Class, payer: &BudgetKey) -> Limit {
         let default = match payer {
-            Payer::Team(_) => TEAM_TRANSFERS,
-            Payer::Token(_) | Payer::Personal => class.default_limit(),
+            BudgetKey::Team(_) => TEAM_TRANSFERS,
+            BudgetKey::Token(_) | BudgetKey::Personal => class.default_limit(),
         };
         self.overrides.get(&class).copied().unwrap_or(default)
     }
 
-    pub(super) fn counts(&self) -> Counts {
-        Counts {
+    pub(super) fn counts(&self) -> RequestCounts {
+        RequestCounts {
             classes: self.counts.clone(),
             uploads: self.uploads,
             log: self.log.iter().cloned().collect(),
@@ -256,7 +262,7 @@ mod tests {
     fn budgets_are_apart() {
         let limits = ["status=1/60s".parse().unwrap()];
         let mut traffic = Traffic::new(&limits, Faults::default());
-        let (one, two) = (Payer::Token([1; 32]), Payer::Token([2; 32]));
+        let (one, two) = (BudgetKey::Token([1; 32]), BudgetKey::Token([2; 32]));
         let mut draw = |class, token| {
             traffic.arrived(Some(FaultClass::Class(class)), Some(token), "GET", "/").1
         };
@@ -272,10 +278,10 @@ mod tests {
     #[test]
     fn transfers_count_images() {
         let mut traffic = Traffic::new(&[], Faults::default());
-        assert!(traffic.draw_images(Payer::Personal, 10).is_ok());
-        let refusal = traffic.draw_images(Payer::Personal, 1).unwrap_err();
+        assert!(traffic.draw_images(BudgetKey::Personal, 10).is_ok());
+        let refusal = traffic.draw_images(BudgetKey::Personal, 1).unwrap_err();
         assert_eq!(refusal.message(), IMAGE_LIMIT);
-        assert!(traffic.draw_images(Payer::Team("t".to_owned()), 60).is_ok());
-        assert!(traffic.draw_images(Payer::Team("t".to_owned()), 1).is_err());
+        assert!(traffic.draw_images(BudgetKey::Team("t".to_owned()), 60).is_ok());
+        assert!(traffic.draw_images(BudgetKey::Team("t".to_owned()), 1).is_err());
     }
 }

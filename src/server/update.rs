@@ -9,9 +9,9 @@ use super::app::App;
 use super::body::{object, reply, typed};
 use super::error::Refusal;
 use super::initiate::quota_text;
-use super::location::{Place, from_wire, resolve, resolve_reference, scope, to_wire};
-use super::model::{Build, Image, Visibility};
-use super::state::{Change, State};
+use super::location::{Location, from_wire, resolve, resolve_reference, scope, to_wire};
+use super::model::{StoredBuild, StoredImage, StoredVisibility};
+use super::state::{ServerState, StateChange};
 use crate::api::wire::{
     ImageState, ImageUpdate, UpdateError, UpdateImagesRequest, UpdateImagesResponse, UpdateResult,
     UpdateSet, UpdateSource, WireOwner,
@@ -22,10 +22,10 @@ use crate::base::name::{ImageName, NameError, Owner};
 const LARGEST_BATCH: usize = 100;
 
 /// What an update makes of an image.
-struct Step {
-    before: Image,
-    after: Image,
-    changes: Vec<Change>,
+struct PlannedUpdate {
+    before: StoredImage,
+    after: StoredImage,
+    changes: Vec<StateChange>,
 }
 
 /// `PATCH /images`. Each update stands for itself, in order, so that one may take the place that
@@ -44,7 +44,7 @@ pub(super) fn update(app: &App, payload: &[u8]) -> Result<Response, Refusal> {
         let state = copy.as_ref().unwrap_or_else(|| store.state());
         let step = plan(state, app.quota(), &source, &set);
         let result = match step {
-            Ok(Step { before, after, changes }) => {
+            Ok(PlannedUpdate { before, after, changes }) => {
                 match &mut copy {
                     Some(copy) => changes.into_iter().for_each(|change| copy.apply(change)),
                     None => store.commit(changes)?,
@@ -99,49 +99,49 @@ fn check_shape(updates: Option<&Value>) -> Result<(), Refusal> {
 }
 
 fn plan(
-    state: &State,
+    state: &ServerState,
     quota: Option<u32>,
     source: &UpdateSource,
     set: &UpdateSet,
-) -> Result<Step, UpdateError> {
-    let place = source_place(source)?;
-    let before = state.image(&place).ok_or_else(|| missing(source))?.clone();
+) -> Result<PlannedUpdate, UpdateError> {
+    let location = source_location(source)?;
+    let before = state.image(&location).ok_or_else(|| missing(source))?.clone();
     let mut after = before.clone();
     if let Some(name) = &set.name {
-        after.place.name = name.parse().map_err(|error: NameError| invalid(&error.message))?;
+        after.location.name = name.parse().map_err(|error: NameError| invalid(&error.message))?;
     }
     if let Some(tag) = &set.tag {
-        after.place.tag = tag.parse().map_err(|error: NameError| invalid(&error.message))?;
+        after.location.tag = tag.parse().map_err(|error: NameError| invalid(&error.message))?;
     }
     if let Some(owner) = &set.owner {
-        after.place.owner = from_wire(owner).ok_or_else(|| invalid("malformed teamId"))?;
+        after.location.owner = from_wire(owner).ok_or_else(|| invalid("malformed teamId"))?;
     }
-    if after.place.owner != Owner::Platform && ImageName::has_namespace(&after.place.name) {
+    if after.location.owner != Owner::Platform && ImageName::has_namespace(&after.location.name) {
         return Err(invalid("only a platform image may have a `/` in its name"));
     }
     if let Some(visibility) = &set.visibility {
         after.visibility = parse_visibility(visibility)
             .ok_or_else(|| invalid("visibility must be PRIVATE or PUBLIC"))?;
     }
-    if after.place.owner == Owner::Platform {
+    if after.location.owner == Owner::Platform {
         if set.visibility.as_deref() == Some("PRIVATE") {
             return Err(invalid("platform images are always PUBLIC"));
         }
-        after.visibility = Visibility::Public;
+        after.visibility = StoredVisibility::Public;
     }
-    if after.place != before.place {
-        check_room(state, quota, &before.place, &after.place)?;
+    if after.location != before.location {
+        check_room(state, quota, &before.location, &after.location)?;
     }
     let changes = changes(state, &before, &after);
-    Ok(Step { before, after, changes })
+    Ok(PlannedUpdate { before, after, changes })
 }
 
 /// Whether an image may move to a place.
 fn check_room(
-    state: &State,
+    state: &ServerState,
     quota: Option<u32>,
-    from: &Place,
-    to: &Place,
+    from: &Location,
+    to: &Location,
 ) -> Result<(), UpdateError> {
     if state.is_taken(to) {
         let message = format!("Image {} already exists", to.short());
@@ -161,31 +161,31 @@ fn check_room(
 
 /// The image, and the finished builds that belong to it, get their new place. What is being built
 /// still lands where it was asked to.
-fn changes(state: &State, before: &Image, after: &Image) -> Vec<Change> {
+fn changes(state: &ServerState, before: &StoredImage, after: &StoredImage) -> Vec<StateChange> {
     let mut changes = Vec::new();
-    if before.place != after.place {
-        changes.push(Change::ForgetImage(before.place.clone()));
-        let finished = state.builds_at(&before.place).filter(|build| !build.status.is_active());
-        changes.extend(
-            finished.map(|b| Change::Build(Build { place: after.place.clone(), ..b.clone() })),
-        );
+    if before.location != after.location {
+        changes.push(StateChange::ForgetImage(before.location.clone()));
+        let finished = state.builds_at(&before.location).filter(|build| !build.status.is_active());
+        changes.extend(finished.map(|b| {
+            StateChange::Build(StoredBuild { location: after.location.clone(), ..b.clone() })
+        }));
     }
-    changes.push(Change::Image(after.clone()));
+    changes.push(StateChange::Image(after.clone()));
     changes
 }
 
-fn source_place(source: &UpdateSource) -> Result<Place, UpdateError> {
-    let place = match (&source.reference, &source.owner, &source.name, &source.tag) {
+fn source_location(source: &UpdateSource) -> Result<Location, UpdateError> {
+    let location = match (&source.reference, &source.owner, &source.name, &source.tag) {
         (Some(reference), ..) => resolve_reference(reference, &Owner::Personal),
         (None, Some(owner), Some(name), Some(tag)) => {
             let owner = from_wire(owner).ok_or_else(|| invalid("malformed teamId"))?;
             let parse = || Some((name.parse().ok()?, tag.parse().ok()?));
             let (name, tag) = parse().ok_or_else(|| missing(source))?;
-            Ok(Place { owner, name, tag })
+            Ok(Location { owner, name, tag })
         }
         _ => return Err(invalid("source must be owner, name and tag, or a reference")),
     };
-    place.map_err(|_| missing(source))
+    location.map_err(|_| missing(source))
 }
 
 fn missing(source: &UpdateSource) -> UpdateError {
@@ -199,19 +199,19 @@ fn invalid(message: &str) -> UpdateError {
     UpdateError { code: "invalid_update".to_owned(), message: message.to_owned() }
 }
 
-fn parse_visibility(text: &str) -> Option<Visibility> {
+fn parse_visibility(text: &str) -> Option<StoredVisibility> {
     match text {
-        "PRIVATE" => Some(Visibility::Private),
-        "PUBLIC" => Some(Visibility::Public),
+        "PRIVATE" => Some(StoredVisibility::Private),
+        "PUBLIC" => Some(StoredVisibility::Public),
         _ => None,
     }
 }
 
-fn shown(image: &Image) -> ImageState {
+fn shown(image: &StoredImage) -> ImageState {
     ImageState {
-        owner: to_wire(&image.place.owner),
-        name: image.place.name.to_string(),
-        tag: image.place.tag.to_string(),
+        owner: to_wire(&image.location.owner),
+        name: image.location.name.to_string(),
+        tag: image.location.tag.to_string(),
         visibility: image.visibility.as_str().to_owned(),
     }
 }
@@ -224,11 +224,11 @@ pub(super) fn visibility(
     payload: &[u8],
 ) -> Result<Response, Refusal> {
     let request = VisibilityRequest::read(payload)?;
-    let place = resolve(name, tag, &request.owner)?;
-    request.apply(app, &place)?;
+    let location = resolve(name, tag, &request.owner)?;
+    request.apply(app, &location)?;
     let visibility = request.visibility.as_str();
     let store = app.store();
-    let images = store.state().rows(&place);
+    let images = store.state().rows(&location);
     drop(store);
     let answer = json!({
         "success": true,
@@ -247,16 +247,16 @@ pub(super) fn bulk_visibility(app: &App, payload: &[u8]) -> Result<Response, Ref
         (None, Some(search)) => {
             let store = app.store();
             let found = store.state().listing(&request.owner, Some(search)).into_iter();
-            let complete = found.filter(|place| store.state().image(place).is_some());
-            complete.map(|place| (place.name.to_string(), place.tag.to_string())).collect()
+            let complete = found.filter(|location| store.state().image(location).is_some());
+            complete.map(|location| (location.name.to_string(), location.tag.to_string())).collect()
         }
         _ => return Err(Refusal::invalid("images", "give either images or search")),
     };
     let (mut succeeded, mut failed) = (Vec::new(), Vec::new());
     for (name, tag) in named {
         let short = format!("{name}:{tag}");
-        let place = resolve(&name, &tag, &request.owner);
-        match place.and_then(|place| request.apply(app, &place)) {
+        let location = resolve(&name, &tag, &request.owner);
+        match location.and_then(|location| request.apply(app, &location)) {
             Ok(()) => succeeded.push(short),
             Err(refusal) => failed.push(json!({ "image": short, "error": refusal.message() })),
         }
@@ -266,7 +266,7 @@ pub(super) fn bulk_visibility(app: &App, payload: &[u8]) -> Result<Response, Ref
 
 /// What the two older endpoints take.
 struct VisibilityRequest {
-    visibility: Visibility,
+    visibility: StoredVisibility,
     owner: Owner,
     images: Option<Vec<(String, String)>>,
     search: Option<String>,
@@ -294,11 +294,11 @@ impl VisibilityRequest {
         Ok(Self { visibility, owner, images, search: text("search").map(str::to_owned) })
     }
 
-    fn apply(&self, app: &App, place: &Place) -> Result<(), Refusal> {
+    fn apply(&self, app: &App, location: &Location) -> Result<(), Refusal> {
         let source = UpdateSource {
-            owner: Some(WireOwner::clone(&to_wire(&place.owner))),
-            name: Some(place.name.to_string()),
-            tag: Some(place.tag.to_string()),
+            owner: Some(WireOwner::clone(&to_wire(&location.owner))),
+            name: Some(location.name.to_string()),
+            tag: Some(location.tag.to_string()),
             reference: None,
         };
         let visibility = Some(self.visibility.as_str().to_owned());

@@ -12,8 +12,8 @@ use tokio::io::AsyncWriteExt;
 use super::app::App;
 use super::body::query;
 use super::error::Refusal;
-use super::model::{Build, Origin, Status};
-use super::state::Change;
+use super::model::{BuildOrigin, BuildStatus, StoredBuild};
+use super::state::StateChange;
 use crate::base::file::AtPath;
 
 /// How much of a refused upload is read, so that the client sees the answer and not a broken pipe.
@@ -96,10 +96,10 @@ fn admit(app: &App, id: &str, parts: &Parts) -> Result<u64, Refusal> {
 }
 
 /// The build, if it still waits for its context: what is being read must not be replaced.
-fn awaited(build: Option<&Build>) -> Result<&Build, Refusal> {
+fn awaited(build: Option<&StoredBuild>) -> Result<&StoredBuild, Refusal> {
     match build {
         None => Err(Refusal::not_found("no build waits for this upload")),
-        Some(build) if build.status == Status::Uploading => Ok(build),
+        Some(build) if build.status == BuildStatus::Uploading => Ok(build),
         Some(build) => {
             let status = build.status.as_str();
             Err(Refusal::conflict(format!("the build no longer waits for its context: {status}")))
@@ -134,10 +134,10 @@ pub(super) fn keep(app: &App, id: &str, received: Received) -> Result<Response, 
     let mut build = awaited(store.state().build(id))?.clone();
     let path = context_path(app, id);
     temp.persist(&path).map_err(|error| error.error).at("write", &path)?;
-    if let Origin::Context { uploaded, .. } = &mut build.origin {
+    if let BuildOrigin::Context { uploaded, .. } = &mut build.origin {
         *uploaded = Some(length);
     }
-    store.commit(vec![Change::Build(build)])?;
+    store.commit(vec![StateChange::Build(build)])?;
     Ok(StatusCode::OK.into_response())
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::app::App;
-use super::model::{Build, Origin, Status};
-use super::state::Change;
+use super::model::{BuildOrigin, BuildStatus, StoredBuild};
+use super::state::StateChange;
 use super::{builder, upload};
 
 /// How long to wait before a verdict that could not be written is written again.
@@ -13,7 +13,8 @@ const WRITE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Goes on with the builds that were running when the server stopped.
 pub(super) fn resume(app: &Arc<App>) {
-    let running = |build: &&Build| matches!(build.status, Status::Pending | Status::Building);
+    let running =
+        |build: &&StoredBuild| matches!(build.status, BuildStatus::Pending | BuildStatus::Building);
     let store = app.store();
     let ids: Vec<String> = store.state().builds().filter(running).map(|b| b.id.clone()).collect();
     sweep(app, |id| store.state().build(id).is_some_and(|build| build.status.is_active()));
@@ -49,45 +50,49 @@ async fn run(app: &Arc<App>, id: &str) {
     let Some(build) = begin(app, id).await else { return };
     let verdict = match (asked_to_fail(app, &build), &build.origin) {
         (Some(message), _) => Err(message),
-        (None, Origin::Transfer { .. }) => Ok(None),
-        (None, Origin::Context { uploaded, .. }) => {
+        (None, BuildOrigin::Transfer { .. }) => Ok(None),
+        (None, BuildOrigin::Context { uploaded, .. }) => {
             builder::check(app, &build).await.map(|()| *uploaded)
         }
     };
     tokio::time::sleep(app.build_time).await;
     commit(app, id, |store, build| store.finish(build, verdict.clone(), app.clock.now())).await;
-    if matches!(build.origin, Origin::Context { .. }) {
+    if matches!(build.origin, BuildOrigin::Context { .. }) {
         // A context that stays costs room and nothing else.
         let _ = tokio::fs::remove_file(upload::context_path(app, id)).await;
     }
 }
 
 /// Why a build fails whatever it is, where whoever runs the server wants that.
-fn asked_to_fail(app: &App, build: &Build) -> Option<String> {
-    let image = build.place.short();
+fn asked_to_fail(app: &App, build: &StoredBuild) -> Option<String> {
+    let image = build.location.short();
     let pattern = app.fail.as_ref().filter(|pattern| pattern.is_match(&image))?;
     Some(format!("this server is told to fail `{image}`, which matches `{pattern}`"))
 }
 
 /// The build once it is BUILDING, which a transfer is not at first.
-async fn begin(app: &App, id: &str) -> Option<Build> {
+async fn begin(app: &App, id: &str) -> Option<StoredBuild> {
     commit(app, id, |_, build| match build.status {
-        Status::Pending => {
+        BuildStatus::Pending => {
             let started_at = Some(app.clock.now());
-            vec![Change::Build(Build { status: Status::Building, started_at, ..build.clone() })]
+            vec![StateChange::Build(StoredBuild {
+                status: BuildStatus::Building,
+                started_at,
+                ..build.clone()
+            })]
         }
         _ => Vec::new(),
     })
     .await;
     let build = app.store().state().build(id).cloned();
-    build.filter(|build| build.status == Status::Building)
+    build.filter(|build| build.status == BuildStatus::Building)
 }
 
 /// Changes a build that is still running, however often the disk says no.
 async fn commit(
     app: &App,
     id: &str,
-    changes: impl Fn(&super::state::State, &Build) -> Vec<Change>,
+    changes: impl Fn(&super::state::ServerState, &StoredBuild) -> Vec<StateChange>,
 ) {
     loop {
         {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::time::Duration;
 
-use imgplan::server::Config;
+use imgplan::server::ServerConfig;
 use insta::assert_snapshot;
 use serde_json::Value;
 
@@ -438,7 +438,10 @@ fn json_has_errors_too() {
 
 #[test]
 fn json_counts_an_adopted_build_once() {
-    let env = TestEnv::with(Config { build_time: Duration::from_secs(3600), ..Config::default() });
+    let env = TestEnv::with(ServerConfig {
+        build_time: Duration::from_secs(3600),
+        ..ServerConfig::default()
+    });
     env.write("imgplan.yaml", ONE.replace("context: app", "context: app, timeout: 1s"));
     env.context("app", "FROM scratch\n");
     env.run(["apply", "--auto-approve"]).code(1);
@@ -555,7 +558,7 @@ fn offline_asks_nobody() {
 #[test]
 fn limits_are_kept_as_the_server_counts_them() {
     let limits = vec!["initiate=3/1s".parse().unwrap()];
-    let env = TestEnv::with(Config { limits, ..Config::default() });
+    let env = TestEnv::with(ServerConfig { limits, ..ServerConfig::default() });
     let images: Vec<String> =
         (0..8).map(|number| format!("  - {{name: app{number}, context: app}}\n")).collect();
     env.write("imgplan.yaml", format!("version: 1\nimages:\n{}", images.concat()));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
-use imgplan::server::{BuildSeen, BulkShape, Fault};
+use imgplan::server::{BulkShape, Fault, ServerBuild};
 use proptest::prelude::*;
 
 use crate::support::{Death, Life, World};
@@ -32,8 +32,8 @@ fn world() -> World {
 }
 
 /// The builds of each image that were started, in order, and how each is.
-fn started(builds: &[BuildSeen]) -> BTreeMap<&str, Vec<&BuildSeen>> {
-    let mut started: BTreeMap<&str, Vec<&BuildSeen>> = BTreeMap::new();
+fn started(builds: &[ServerBuild]) -> BTreeMap<&str, Vec<&ServerBuild>> {
+    let mut started: BTreeMap<&str, Vec<&ServerBuild>> = BTreeMap::new();
     for build in builds.iter().filter(|build| build.started) {
         started.entry(&build.image).or_default().push(build);
     }
@@ -253,14 +253,14 @@ proptest! {
             prop_assert!(lives < 6, "{:?}", life.summary);
         };
         let started = started(&last.builds);
-        let at = |build: &BuildSeen| last.builds.iter().position(|b| b.id == build.id).unwrap();
+        let at = |build: &ServerBuild| last.builds.iter().position(|b| b.id == build.id).unwrap();
         for (unit, entry) in &world.state().entries {
             let unit = unit.to_string();
             let all = &started[unit.as_str()];
             // A mirror never changes.
             let number = unit.strip_prefix('b').and_then(|rest| rest.strip_suffix(":v1"));
             let changes = number.map_or(&[0][..], |number| &changes[number.parse::<usize>().unwrap()]);
-            let epoch = |build: &BuildSeen| changes.iter().filter(|change| **change <= at(build)).count();
+            let epoch = |build: &ServerBuild| changes.iter().filter(|change| **change <= at(build)).count();
             let epochs: Vec<usize> = all.iter().map(|build| epoch(build)).collect();
             prop_assert!(
                 epochs.windows(2).all(|pair| pair[0] < pair[1]),

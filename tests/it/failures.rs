@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use imgplan::base::limit::Class;
-use imgplan::server::Config;
+use imgplan::server::ServerConfig;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -348,7 +348,7 @@ fn a_rate_limit_on_other_requests_is_waited_out_too() {
 
 #[test]
 fn a_full_quota_stops_submissions() {
-    let env = TestEnv::with(Config { quota: Some(2), ..Config::default() });
+    let env = TestEnv::with(ServerConfig { quota: Some(2), ..ServerConfig::default() });
     let images =
         ["a", "b", "c", "d", "e"].map(|name| format!("  - {{name: {name}, context: app}}\n"));
     env.write("imgplan.yaml", format!("version: 1\nimages:\n{}", images.concat()));
@@ -406,7 +406,10 @@ fn an_upload_that_stumbles_is_sent_again_whole() {
 
 #[test]
 fn a_timeout_leaves_the_build_for_the_next_run() {
-    let env = TestEnv::with(Config { build_time: Duration::from_secs(3), ..Config::default() });
+    let env = TestEnv::with(ServerConfig {
+        build_time: Duration::from_secs(3),
+        ..ServerConfig::default()
+    });
     env.write("imgplan.yaml", format!("{ONE}    timeout: 1s\n")).context("app", "FROM scratch\n");
     let left = apply(&env);
     left.code(1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use imgplan::base::limit::Class;
-use imgplan::server::{Config, Cut, Fault, FaultKind, Server, start};
+use imgplan::server::{ConnectionCut, Fault, FaultKind, Server, ServerConfig, start};
 use regex::Regex;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -16,9 +16,9 @@ use super::support::{TestEnv, wait_until};
 
 const INITIATE: &str = "/images/build";
 
-fn with(faults: &[&str]) -> Config {
+fn with(faults: &[&str]) -> ServerConfig {
     let faults = faults.iter().map(|text| text.parse().unwrap()).collect();
-    Config { faults, ..Config::default() }
+    ServerConfig { faults, ..ServerConfig::default() }
 }
 
 fn image(name: &str) -> Value {
@@ -35,7 +35,7 @@ async fn call(
     method: Method,
     url: &str,
     body: impl Into<Body>,
-) -> Result<(u16, Value), Cut> {
+) -> Result<(u16, Value), ConnectionCut> {
     let request = Request::builder().method(method).uri(url).header("authorization", "Bearer key");
     let response = server.call(request.body(body.into()).unwrap()).await?;
     let status = response.status().as_u16();
@@ -43,7 +43,7 @@ async fn call(
     Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
 }
 
-async fn initiate(server: &Server, body: Value) -> Result<(u16, Value), Cut> {
+async fn initiate(server: &Server, body: Value) -> Result<(u16, Value), ConnectionCut> {
     let url = format!("{}/api/v1/images/build", server.url());
     call(server, Method::POST, &url, body.to_string()).await
 }
@@ -63,7 +63,8 @@ async fn a_fault_has_its_answer_and_its_effect() {
     ];
     for (kind, status, effect) in table {
         let fault: Fault = format!("initiate:{kind}:1").parse().unwrap();
-        let service = Service::start(Config { faults: vec![fault], ..Config::default() }).await;
+        let service =
+            Service::start(ServerConfig { faults: vec![fault], ..ServerConfig::default() }).await;
         let url = format!("{}/api/v1{INITIATE}", service.server.url());
         let answer = service.http.post(url).bearer_auth("key").json(&image("a")).send().await;
         match (&answer, status) {
@@ -147,7 +148,7 @@ async fn an_url_may_have_expired_when_it_is_given_out() {
 async fn the_same_seed_strikes_the_same_requests() {
     let run = async |seed| {
         let faults = ["initiate:500:10%", "initiate:cut-after:10%", "all:429:0.1"];
-        let server = start(Config { listen: None, seed, ..with(&faults) }).await.unwrap();
+        let server = start(ServerConfig { listen: None, seed, ..with(&faults) }).await.unwrap();
         let mut statuses = Vec::new();
         for number in 0..100 {
             let answer = initiate(&server, image(&format!("a{number}"))).await;
@@ -169,7 +170,7 @@ async fn the_same_seed_strikes_the_same_requests() {
 #[tokio::test]
 async fn what_a_limit_refuses_meets_no_fault() {
     let limits = vec!["initiate=1/60s".parse().unwrap()];
-    let config = Config { listen: None, limits, ..with(&["initiate:500:1"]) };
+    let config = ServerConfig { listen: None, limits, ..with(&["initiate:500:1"]) };
     let server = start(config).await.unwrap();
     for expected in [500, 429] {
         assert_eq!(initiate(&server, image("a")).await.unwrap().0, expected);
@@ -181,7 +182,8 @@ async fn what_a_limit_refuses_meets_no_fault() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_answer_is_held_back() {
-    let server = start(Config { listen: None, ..with(&["initiate:slow=1h:1"]) }).await.unwrap();
+    let server =
+        start(ServerConfig { listen: None, ..with(&["initiate:slow=1h:1"]) }).await.unwrap();
     let began = tokio::time::Instant::now();
     assert_eq!(initiate(&server, image("a")).await.unwrap().0, 201);
     assert_eq!(began.elapsed().as_secs(), 3600);
@@ -203,7 +205,11 @@ async fn shown(server: &Server) -> Vec<Value> {
 const CHANGES: [&str; 5] = ["initiate", "upload", "start", "update", "delete"];
 
 /// Makes the request for a change, given the answer to the initiate before it.
-async fn change(server: &Server, class: &str, build: &Value) -> Result<(u16, Value), Cut> {
+async fn change(
+    server: &Server,
+    class: &str,
+    build: &Value,
+) -> Result<(u16, Value), ConnectionCut> {
     let api = format!("{}/api/v1", server.url());
     let text = |field: &str| build[field].as_str().unwrap();
     match class {
@@ -231,7 +237,7 @@ async fn what_is_late_is_answered_at_once_and_done_later() {
     {
         let upload_ttl = Duration::from_secs(7200);
         let faults = with(&[&format!("{class}:late=1h:1")]);
-        let config = Config { listen: None, upload_ttl, seed, ..faults };
+        let config = ServerConfig { listen: None, upload_ttl, seed, ..faults };
         let server = start(config).await.unwrap();
         let mut build = Value::Null;
         for before in CHANGES.into_iter().take_while(|before| *before != class) {
@@ -265,7 +271,7 @@ async fn a_late_transfer_is_taken_after_its_answer_or_when_the_server_stops() {
     let state = tempfile::tempdir().unwrap();
     for (late, stop) in [("200ms", false), ("1h", true)] {
         let config = with(&[&format!("initiate:late={late}:1")]);
-        let config = Config { state: Some(state.path().join(late)), ..config };
+        let config = ServerConfig { state: Some(state.path().join(late)), ..config };
         let service = Service::start(config.clone()).await;
         let url = format!("{}/api/v1{INITIATE}", service.server.url());
         let body = json!({ "sourceImage": "ghcr.io/org/app:v1" });
@@ -293,7 +299,8 @@ async fn a_late_transfer_is_taken_after_its_answer_or_when_the_server_stops() {
 #[tokio::test(start_paused = true)]
 async fn hours_pass_without_a_network() {
     let build_time = Duration::from_secs(600);
-    let server = start(Config { listen: None, build_time, ..Config::default() }).await.unwrap();
+    let server =
+        start(ServerConfig { listen: None, build_time, ..ServerConfig::default() }).await.unwrap();
     assert_eq!(server.url(), "http://in-process");
     let (_, late) = initiate(&server, image("late")).await.unwrap();
     let (_, build) = initiate(&server, image("a")).await.unwrap();
@@ -327,7 +334,8 @@ async fn hours_pass_without_a_network() {
 #[tokio::test(start_paused = true)]
 async fn a_day_of_transfers_passes_in_a_moment() {
     let build_time = Duration::from_secs(90);
-    let server = start(Config { listen: None, build_time, ..Config::default() }).await.unwrap();
+    let server =
+        start(ServerConfig { listen: None, build_time, ..ServerConfig::default() }).await.unwrap();
     let began = tokio::time::Instant::now();
     for number in 0..14_000 {
         let source = format!("ghcr.io/org/image{number}:v1");
@@ -345,7 +353,7 @@ async fn a_day_of_transfers_passes_in_a_moment() {
 #[tokio::test]
 async fn builds_and_transfers_fail_where_they_are_told_to() {
     let fail = Some(Regex::new("^bad.*:v1$").unwrap());
-    let service = Service::start(Config { fail, ..Config::default() }).await;
+    let service = Service::start(ServerConfig { fail, ..ServerConfig::default() }).await;
     let failed = service.push("bad-one").await;
     assert_eq!(failed["status"], "FAILED");
     let text = "this server is told to fail `bad-one:v1`, which matches `^bad.*:v1$`";
@@ -362,7 +370,7 @@ async fn builds_and_transfers_fail_where_they_are_told_to() {
 
 #[tokio::test]
 async fn a_quota_may_change_while_the_server_runs() {
-    let service = Service::start(Config { quota: Some(1), ..Config::default() }).await;
+    let service = Service::start(ServerConfig { quota: Some(1), ..ServerConfig::default() }).await;
     service.initiate(image("a")).await;
     assert_eq!(service.post(INITIATE, image("b")).await.0, 429);
     service.server.set_quota(Some(2));

@@ -21,7 +21,7 @@ use imgplan::manifest::workspace::UnitId;
 use imgplan::manifest::{Invocation, Workspace};
 use imgplan::plan::{self, Action, Change, Plan, Step};
 use imgplan::run::{self, Options, Run};
-use imgplan::server::{self, Config, Server};
+use imgplan::server::{self, Server, ServerConfig};
 use imgplan::state::{Record, StatePaths, Store};
 use imgplan::survey::{self, Caches};
 use tempfile::TempDir;
@@ -52,7 +52,10 @@ impl Transport for Inside {
         async move {
             let request: axum::http::Request<reqwest::Body> = request.try_into().unwrap();
             let answer = self.0.call(request.map(axum::body::Body::new)).await;
-            let cut = |cut: server::Cut| TransportError { sent: true, message: cut.to_string() };
+            let cut = |cut: server::ConnectionCut| TransportError {
+                sent: true,
+                message: cut.to_string(),
+            };
             let (head, body) = answer.map_err(cut)?.into_parts();
             let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
             Ok(axum::http::Response::from_parts(head, body).into())
@@ -63,7 +66,7 @@ impl Transport for Inside {
 
 impl Project {
     /// Limits that both sides keep, instead of plenty, and what else the server is like.
-    async fn with(limits: &[&str], config: Config) -> Self {
+    async fn with(limits: &[&str], config: ServerConfig) -> Self {
         let mut all: BTreeMap<Class, Limit> =
             Class::ALL.into_iter().map(|class| (class, PLENTY)).collect();
         for text in limits {
@@ -71,7 +74,7 @@ impl Project {
             all.insert(class.parse().unwrap(), limit.parse().unwrap());
         }
         let texts = all.iter().map(|(class, limit)| format!("{class}={limit}").parse().unwrap());
-        let config = Config { listen: None, limits: texts.collect(), ..config };
+        let config = ServerConfig { listen: None, limits: texts.collect(), ..config };
         let server = Arc::new(server::start(config).await.unwrap());
         let key = ApiKey::new("key");
         let endpoint = Endpoint { url: server.url(), key, owner: Owner::Personal };
@@ -83,7 +86,7 @@ impl Project {
     }
 
     async fn new() -> Self {
-        Self::with(&[], Config::default()).await
+        Self::with(&[], ServerConfig::default()).await
     }
 
     /// Has an owner's images transferred: by their names, with the tag `latest`.
@@ -392,7 +395,8 @@ async fn a_lost_answer_ends_right() {
     for (seed, kind) in (0..42).flat_map(|seed| faults.map(|kind| (seed, kind))).step_by(7 + 1) {
         let each = |class: &str| format!("{class}:{kind}:0.4").parse().unwrap();
         let faults = vec![each("update"), each("delete")];
-        let mut project = Project::with(&[], Config { faults, seed, ..Config::default() }).await;
+        let mut project =
+            Project::with(&[], ServerConfig { faults, seed, ..ServerConfig::default() }).await;
         project.apply(&mirrors(&names(6))).await;
         let public = Change { visibility: Some(Visibility::Public), ..change() };
         let steps = vec![
@@ -417,7 +421,7 @@ async fn a_lost_answer_ends_right() {
 
 #[tokio::test(start_paused = true)]
 async fn deletions_wait_for_nothing_but_what_would_bring_the_image_back() {
-    let config = Config { build_time: Duration::from_secs(60), ..Config::default() };
+    let config = ServerConfig { build_time: Duration::from_secs(60), ..ServerConfig::default() };
     let mut project = Project::with(&[], config).await;
     project.timeout = Some(Duration::from_secs(5));
     project.apply(&mirrors(&names(2))).await;
@@ -447,7 +451,7 @@ async fn deletions_wait_for_nothing_but_what_would_bring_the_image_back() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_renamed_while_it_was_built_is_renamed_when_it_is_done() {
-    let config = Config { build_time: Duration::from_secs(60), ..Config::default() };
+    let config = ServerConfig { build_time: Duration::from_secs(60), ..ServerConfig::default() };
     let mut project = Project::with(&[], config).await;
     project.timeout = Some(Duration::from_secs(5));
     project.apply(&mirrors(&names(1))).await;
@@ -466,7 +470,7 @@ async fn what_was_renamed_while_it_was_built_is_renamed_when_it_is_done() {
 #[tokio::test(start_paused = true)]
 async fn the_limits_of_updates_and_deletions_hold() {
     let limits = ["update=2/60s", "delete=2/60s"];
-    let mut project = Project::with(&limits, Config::default()).await;
+    let mut project = Project::with(&limits, ServerConfig::default()).await;
     project.apply(&mirrors(&names(505))).await;
     let keys: Vec<String> = names(505).iter().map(|name| format!("{name}:1")).collect();
     let public = Change { visibility: Some(Visibility::Public), ..change() };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-use imgplan::server::{BuildSeen, Config};
+use imgplan::server::{ServerBuild, ServerConfig};
 
 use crate::support::{Output, Running, TestEnv};
 
@@ -75,7 +75,12 @@ impl Project {
     fn new(seed: u64, faults: &[&str]) -> Self {
         let build_time = Duration::from_millis(150);
         let faults = faults.iter().map(|fault| fault.parse().unwrap()).collect();
-        let env = TestEnv::unlimited(Config { build_time, faults, seed, ..Config::default() });
+        let env = TestEnv::unlimited(ServerConfig {
+            build_time,
+            faults,
+            seed,
+            ..ServerConfig::default()
+        });
         let contents = UNITS.iter().map(|(image, _)| (*image, (0, 0))).collect();
         let begun = HashMap::new();
         let project = Self { env, dice: Dice(seed), units: FIRST, contents, begun };
@@ -167,7 +172,7 @@ impl Project {
 }
 
 /// A transfer begins by itself.
-fn has_begun(build: &BuildSeen) -> bool {
+fn has_begun(build: &ServerBuild) -> bool {
     let is_build = |(image, origin): &(&str, Origin)| {
         *image == build.image && matches!(origin, Origin::Build(_))
     };

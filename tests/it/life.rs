@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::time::Duration;
 
-use imgplan::server::Config;
+use imgplan::server::ServerConfig;
 use insta::assert_snapshot;
 
 use crate::support::{Output, THREE, TestEnv, World, wait_until, write_three};
@@ -111,7 +111,7 @@ fn a_rename_with_other_content_is_a_build_and_the_old_is_let_go() {
 /// The old one is what the tag has until the new one is there.
 #[test]
 fn what_takes_the_place_of_another_is_there_before_that_goes() {
-    let config = Config { fail: Some("^solo".parse().unwrap()), ..Config::default() };
+    let config = ServerConfig { fail: Some("^solo".parse().unwrap()), ..ServerConfig::default() };
     let env = TestEnv::with(config);
     write_three(&env);
     env.apply();
@@ -160,7 +160,7 @@ fn whoever_forgot_to_declare_a_rename_is_told_how() {
 fn what_stands_on_a_renamed_base_gets_its_new_path() {
     let dir = tempfile::tempdir().unwrap();
     let state = Some(dir.path().join("state"));
-    let env = TestEnv::with(Config { state, ..Config::default() });
+    let env = TestEnv::with(ServerConfig { state, ..ServerConfig::default() });
     write_three(&env);
     env.apply();
     let renamed = THREE.replace("name: base", "name: core");
@@ -319,11 +319,12 @@ fn a_protected_image_is_let_go_where_the_manifest_says_just_that() {
 #[test]
 fn a_rename_that_failed_is_still_a_rename() {
     let dir = tempfile::tempdir().unwrap();
-    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let config =
+        || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
     let mut env = TestEnv::with(config());
     write_three(&env);
     env.apply();
-    env.restart(Config { faults: vec!["update:500:1".parse().unwrap()], ..config() });
+    env.restart(ServerConfig { faults: vec!["update:500:1".parse().unwrap()], ..config() });
     env.write("imgplan.yaml", RENAMED.replace("name: solo,", "name: solo, protect: true,"));
     env.run(["apply", "--auto-approve", "--retry-times", "0"]).code(1);
     env.restart(config());
@@ -374,11 +375,12 @@ fn what_is_asked_for_is_made_once_more() {
 #[test]
 fn what_failed_after_a_base_was_replaced_is_all_that_is_left() {
     let dir = tempfile::tempdir().unwrap();
-    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let config =
+        || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
     let mut env = TestEnv::with(config());
     write_three(&env);
     env.apply();
-    env.restart(Config { fail: Some("^top".parse().unwrap()), ..config() });
+    env.restart(ServerConfig { fail: Some("^top".parse().unwrap()), ..config() });
     let failed = env.run(["apply", "--auto-approve", "--replace", "base"]);
     failed.code(1).says("failed while building: top:v1");
     env.restart(config());
@@ -391,11 +393,12 @@ fn what_failed_after_a_base_was_replaced_is_all_that_is_left() {
 #[test]
 fn what_was_asked_for_and_failed_is_asked_for_again() {
     let dir = tempfile::tempdir().unwrap();
-    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let config =
+        || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
     let mut env = TestEnv::with(config());
     write_three(&env);
     env.apply();
-    env.restart(Config { fail: Some("^base".parse().unwrap()), ..config() });
+    env.restart(ServerConfig { fail: Some("^base".parse().unwrap()), ..config() });
     let failed = env.run(["apply", "--auto-approve", "--replace", "base"]);
     failed.code(1).says("skipped: top:v1, for it needs base:v1");
     failed.says("then `imgplan apply --replace base:v1` does what is left.");
@@ -409,11 +412,12 @@ fn what_was_asked_for_and_failed_is_asked_for_again() {
 #[test]
 fn what_is_killed_while_it_replaces_goes_on_from_there() {
     let dir = tempfile::tempdir().unwrap();
-    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let config =
+        || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
     let mut env = TestEnv::with(config());
     write_three(&env);
     env.apply();
-    env.restart(Config { build_time: Duration::from_millis(500), ..config() });
+    env.restart(ServerConfig { build_time: Duration::from_millis(500), ..config() });
     let run = env.call(["apply", "--auto-approve", "--replace", "base"]).start();
     wait_until("the base is begun", || {
         let journal = std::fs::read_to_string(env.path(".imgplan/journal.jsonl"));
@@ -430,11 +434,12 @@ fn what_is_killed_while_it_replaces_goes_on_from_there() {
 #[test]
 fn what_was_asked_for_and_not_begun_is_in_the_command_that_goes_on() {
     let dir = tempfile::tempdir().unwrap();
-    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let config =
+        || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
     let mut env = TestEnv::with(config());
     write_three(&env);
     env.apply();
-    env.restart(Config { build_time: Duration::from_secs(3600), ..config() });
+    env.restart(ServerConfig { build_time: Duration::from_secs(3600), ..config() });
     let args = ["--auto-approve", "--concurrency", "1", "--timeout", "1s", "--replace", "*"];
     let stopped = env.run(["apply"].into_iter().chain(args));
     stopped.code(1);
@@ -544,14 +549,15 @@ fn content_that_is_asked_for_again_has_another_tag_once() {
 #[test]
 fn content_that_failed_keeps_the_tag_that_it_was_to_have() {
     let dir = tempfile::tempdir().unwrap();
-    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let config =
+        || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
     let mut env = TestEnv::with(config());
     env.write("imgplan.yaml", CONTENT).context("app", "FROM scratch\n# 1\n");
     env.context("top", "FROM app\n").context("web", "FROM scratch\n");
     env.apply();
     env.ok(["apply", "--auto-approve", "--replace", "app"]);
     env.edit("app/Dockerfile", "# 1", "# 2");
-    env.restart(Config { fail: Some("^app".parse().unwrap()), ..config() });
+    env.restart(ServerConfig { fail: Some("^app".parse().unwrap()), ..config() });
     env.run(["apply", "--auto-approve"]).code(1);
     env.restart(config());
     env.apply();
@@ -578,7 +584,8 @@ fn dockerfile_in(archive: &std::path::Path) -> String {
 #[test]
 fn the_dockerfile_that_is_shown_is_the_one_that_is_sent() {
     let dir = tempfile::tempdir().unwrap();
-    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let config =
+        || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
     let mut env = TestEnv::with(config());
     env.write(
         "imgplan.yaml",
@@ -617,7 +624,7 @@ RUN test
     std::fs::remove_file(env.path("app.tar.gz")).unwrap();
     // What the server got, while it builds from it.
     let build_time = Duration::from_secs(3600);
-    env.restart(Config { build_time, ..config() });
+    env.restart(ServerConfig { build_time, ..config() });
     let run = env.call(["apply", "--auto-approve"]).start();
     wait_until("it builds", || {
         env.server().builds().iter().any(|build| build.status == "BUILDING")

@@ -2,7 +2,7 @@
 //! booked to its unit, and none is asked for twice.
 
 use imgplan::base::limit::Class;
-use imgplan::server::{BulkShape, Config};
+use imgplan::server::{BulkShape, ServerConfig};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -80,7 +80,8 @@ fn end(output: &Output) -> String {
 fn a_transfer_whose_answer_was_lost_is_found_and_not_asked_for_twice() {
     let faults = vec!["initiate:cut-after:1".parse().unwrap()];
     for shape in [BulkShape::BuildIds, BulkShape::Results, BulkShape::Builds] {
-        let config = Config { faults: faults.clone(), bulk: shape, ..Config::default() };
+        let config =
+            ServerConfig { faults: faults.clone(), bulk: shape, ..ServerConfig::default() };
         let env = TestEnv::with(config);
         let named = "  - {source: docker.io/library/redis:8, name: cache, tag: v1}\n";
         env.write("imgplan.yaml", format!("{THREE}{named}"));
@@ -210,7 +211,8 @@ fn one_bad_source_in_a_list_fails_alone() {
 #[test]
 fn a_full_quota_within_an_answer_stops_submissions() {
     for shape in [BulkShape::Results, BulkShape::Builds] {
-        let env = TestEnv::with(Config { quota: Some(2), bulk: shape, ..Config::default() });
+        let env =
+            TestEnv::with(ServerConfig { quota: Some(2), bulk: shape, ..ServerConfig::default() });
         let more = "  - {source: quay.io/org/two:v2}\n  - {source: quay.io/org/x:v2}\n";
         env.write("imgplan.yaml", format!("{THREE}{more}"));
         let full = env.run(["apply", "--auto-approve", "--concurrency", "3"]);
@@ -291,7 +293,7 @@ fn an_image_that_is_not_the_one_asked_for_fails_its_unit_and_no_other() {
 #[test]
 fn an_upload_whose_url_has_expired_begins_anew_with_another() {
     let faults = vec!["initiate:expired:0.5".parse().unwrap()];
-    let env = TestEnv::with(Config { faults, seed: 3, ..Config::default() });
+    let env = TestEnv::with(ServerConfig { faults, seed: 3, ..ServerConfig::default() });
     let units = ["a", "b", "c", "d", "e", "f"];
     let images = units.map(|name| format!("  - {{name: {name}, tag: v1, context: app}}\n"));
     env.write("imgplan.yaml", format!("version: 1\nimages:\n{}", images.concat()));

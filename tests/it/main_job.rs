@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use imgplan::base::limit::Class;
-use imgplan::server::Config;
+use imgplan::server::ServerConfig;
 use insta::assert_snapshot;
 use serde_json::json;
 
@@ -14,7 +14,7 @@ const ONE: &str = "version: 1\nimages:\n  - name: app\n    tag: v1\n    context:
 
 /// One build, its context, and a server whose builds take this long.
 fn one(build_time: Duration) -> TestEnv {
-    let env = TestEnv::with(Config { build_time, ..Config::default() });
+    let env = TestEnv::with(ServerConfig { build_time, ..ServerConfig::default() });
     env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
     env
 }
@@ -62,7 +62,7 @@ fn a_plan_of_the_monorepo() {
 #[test]
 fn bases_are_complete_before_what_is_built_on_them_begins() {
     let build_time = Duration::from_millis(200);
-    let env = TestEnv::with(Config { build_time, ..Config::default() });
+    let env = TestEnv::with(ServerConfig { build_time, ..ServerConfig::default() });
     env.copy_example("monorepo");
     env.apply();
     let log = env.server().log();
@@ -110,7 +110,7 @@ fn every_build_id_is_in_the_lockfile() {
 
 #[test]
 fn what_needs_nothing_goes_at_once() {
-    let env = TestEnv::with(Config { build_time: FOR_EVER, ..Config::default() });
+    let env = TestEnv::with(ServerConfig { build_time: FOR_EVER, ..ServerConfig::default() });
     env.copy_example("nightly");
     env.write("imgplan.yaml", "version: 1\nimages: [{name: a, context: jobs/etl}, {name: b, context: jobs/etl}, {name: c, context: jobs/report}]\n");
     let run = env.call(["apply", "--auto-approve"]).start();
@@ -120,7 +120,10 @@ fn what_needs_nothing_goes_at_once() {
 
 #[test]
 fn no_more_are_in_flight_than_concurrency_says() {
-    let env = TestEnv::with(Config { build_time: Duration::from_millis(100), ..Config::default() });
+    let env = TestEnv::with(ServerConfig {
+        build_time: Duration::from_millis(100),
+        ..ServerConfig::default()
+    });
     env.copy_example("nightly");
     env.write("imgplan.yaml", "version: 1\nimages: [{name: a, context: jobs/etl}, {name: b, context: jobs/etl}, {name: c, context: jobs/report}]\n");
     env.ok(["apply", "--auto-approve", "--concurrency", "1"]);

@@ -1,7 +1,7 @@
 //! What the service shows of images on record, and what a plan makes of it: images that are gone,
 //! were replaced or changed behind our back, and how few requests it takes to know.
 
-use imgplan::server::Config;
+use imgplan::server::ServerConfig;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ fn where_nothing_is_on_record_only_the_places_of_new_images_are_asked_about() {
 #[test]
 fn six_hundred_images_are_three_requests() {
     use std::fmt::Write;
-    let env = TestEnv::unlimited(Config::default());
+    let env = TestEnv::unlimited(ServerConfig::default());
     let mut manifest = "version: 1\nimages:\n".to_owned();
     for number in 0..600 {
         writeln!(manifest, "  - {{source: docker.io/library/redis:{number}}}").unwrap();
@@ -177,12 +177,13 @@ fn a_visibility_that_nobody_wants_otherwise_is_only_told() {
 fn an_image_whose_build_failed_behind_our_back_is_gone() {
     // The listing shows a failed build where nothing else is of that name.
     let dir = tempfile::tempdir().unwrap();
-    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let config =
+        || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
     let mut env = TestEnv::with(config());
     env.write("imgplan.yaml", "version: 1\nimages: [{source: \"docker.io/library/redis:7\"}]\n");
     env.apply();
     delete(&env, "redis:7");
-    env.restart(Config { fail: Some("redis".parse().unwrap()), ..config() });
+    env.restart(ServerConfig { fail: Some("redis".parse().unwrap()), ..config() });
     let other = TestEnv::at(&env.server().url());
     other.write("imgplan.yaml", env.read("imgplan.yaml"));
     other.run(["apply", "--auto-approve"]).code(1);
@@ -196,11 +197,12 @@ fn an_image_whose_build_failed_behind_our_back_is_gone() {
 #[test]
 fn a_listing_that_fails_is_a_note_and_the_plan_goes_on() {
     let dir = tempfile::tempdir().unwrap();
-    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let config =
+        || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
     let mut env = TestEnv::with(config());
     write_three(&env);
     env.apply();
-    env.restart(Config { faults: vec!["list:500:1".parse().unwrap()], ..config() });
+    env.restart(ServerConfig { faults: vec!["list:500:1".parse().unwrap()], ..config() });
     env.edit("lone/Dockerfile", "# lone", "# other");
     let plan = env.ok(["plan"]);
     assert_snapshot!(steps(&plan), @"-/+ lone:v1 build Dockerfile changed");
@@ -345,13 +347,14 @@ fn drift_is_seen_for_each_owner_by_itself() {
 #[test]
 fn what_our_own_build_replaced_is_not_blamed_on_others() {
     let dir = tempfile::tempdir().unwrap();
-    let config = || Config { state: Some(dir.path().join("state")), ..Config::default() };
+    let config =
+        || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
     let mut env = TestEnv::with(config());
     write_three(&env);
     env.apply();
     env.age(1);
     env.edit("lone/Dockerfile", "# lone", "# other");
-    env.restart(Config { build_time: std::time::Duration::from_secs(1), ..config() });
+    env.restart(ServerConfig { build_time: std::time::Duration::from_secs(1), ..config() });
     let flags = ["apply", "--auto-approve", "--refresh=false", "--target", "lone"];
     let run = env.call(flags).start();
     wait_until("it is begun", || {

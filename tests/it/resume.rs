@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use imgplan::server::Config;
+use imgplan::server::ServerConfig;
 use insta::assert_snapshot;
 use serde_json::json;
 
@@ -18,7 +18,7 @@ const FOR_EVER: Duration = Duration::from_secs(3600);
 const JOURNAL: &str = ".imgplan/journal.jsonl";
 
 fn one(build_time: Duration) -> TestEnv {
-    let env = TestEnv::with(Config { build_time, ..Config::default() });
+    let env = TestEnv::with(ServerConfig { build_time, ..ServerConfig::default() });
     env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
     env
 }
@@ -57,7 +57,10 @@ fn nothing_twice(env: &TestEnv, images: &[&str]) {
 
 #[test]
 fn a_run_past_its_timeout_leaves_the_rest_to_the_next() {
-    let env = TestEnv::with(Config { build_time: Duration::from_secs(4), ..Config::default() });
+    let env = TestEnv::with(ServerConfig {
+        build_time: Duration::from_secs(4),
+        ..ServerConfig::default()
+    });
     env.write(
         "ci/imgplan.yaml",
         format!(

@@ -1,6 +1,6 @@
 //! Plans in files: what was agreed to is what is done, once, or nothing is.
 
-use imgplan::server::Config;
+use imgplan::server::ServerConfig;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -342,7 +342,7 @@ fn a_plan_for_the_local_server_is_for_that_alone() {
 fn a_plan_file_that_cannot_be_written_is_an_error() {
     let env = project();
     env.run(["plan", "--out", "no/such/folder/p"]).code(1).says("no/such/folder");
-    let env = TestEnv::with(Config::default());
+    let env = TestEnv::with(ServerConfig::default());
     env.write("imgplan.yaml", THREE.replace("images:", "images: []\nx:"));
     env.run(["plan", "--out", "p"]).code(1);
     assert!(!env.exists("p"));

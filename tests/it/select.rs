@@ -161,7 +161,7 @@ fn the_environment_chooses_too() {
 #[test]
 fn what_goes_on_keeps_to_the_choice() {
     let config =
-        imgplan::server::Config { fail: Some("^api".parse().unwrap()), ..Default::default() };
+        imgplan::server::ServerConfig { fail: Some("^api".parse().unwrap()), ..Default::default() };
     let env = TestEnv::with(config);
     env.write("imgplan.yaml", MANIFEST);
     env.context("base", "FROM scratch\n").context("api", "FROM base\n# api\n");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use imgplan::base::limit::Class;
 use imgplan::base::secret::ApiKey;
-use imgplan::server::{BulkShape, Config, Server, ServerError, start};
+use imgplan::server::{BulkShape, Server, ServerConfig, ServerError, start};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) async fn start(config: Config) -> Self {
+    pub(crate) async fn start(config: ServerConfig) -> Self {
         let server = start(config).await.unwrap();
         Self { server, http: reqwest::Client::new(), token: "key" }
     }
@@ -96,8 +96,8 @@ pub(crate) fn archive(files: &[(&str, &str)]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-fn slow() -> Config {
-    Config { build_time: Duration::from_secs(3600), ..Config::default() }
+fn slow() -> ServerConfig {
+    ServerConfig { build_time: Duration::from_secs(3600), ..ServerConfig::default() }
 }
 
 pub(crate) fn reason(build: &Value) -> &str {
@@ -106,7 +106,7 @@ pub(crate) fn reason(build: &Value) -> &str {
 
 #[tokio::test]
 async fn a_build_from_first_to_last() {
-    let service = Service::start(Config::default()).await;
+    let service = Service::start(ServerConfig::default()).await;
     let build = service.initiate(json!({ "image_name": "app", "image_tag": "v1" })).await;
     assert_eq!(build["fullImagePath"], "prime/local/app:v1");
     assert_eq!(build["visibility"], "PRIVATE");
@@ -140,7 +140,7 @@ async fn a_build_from_first_to_last() {
 
 #[tokio::test]
 async fn requests_without_the_token() {
-    let config = Config { token: ApiKey::new("right"), ..Config::default() };
+    let config = ServerConfig { token: ApiKey::new("right"), ..ServerConfig::default() };
     let mut service = Service::start(config).await;
     let response = service.send(Method::GET, "/images", None).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
@@ -153,7 +153,7 @@ async fn requests_without_the_token() {
 
 #[tokio::test]
 async fn both_spellings_and_bad_fields() {
-    let service = Service::start(Config::default()).await;
+    let service = Service::start(ServerConfig::default()).await;
     let snake = json!({ "image_name": "a", "image_tag": "1", "team_id": "t1" });
     assert_eq!(service.initiate(snake).await["fullImagePath"], "prime/team-t1/a:1");
     let both = json!({ "image_name": "a", "image_tag": "1", "team_id": "t1", "teamId": "t2" });
@@ -191,7 +191,7 @@ async fn both_spellings_and_bad_fields() {
 
 #[tokio::test]
 async fn uploads_need_a_good_url_and_a_length() {
-    let config = Config { max_upload: 1000, ..Config::default() };
+    let config = ServerConfig { max_upload: 1000, ..ServerConfig::default() };
     let service = Service::start(config).await;
     let build = service.initiate(json!({ "image_name": "a", "image_tag": "1" })).await;
     let (id, url) = (build["build_id"].as_str().unwrap(), build["upload_url"].as_str().unwrap());
@@ -209,7 +209,7 @@ async fn uploads_need_a_good_url_and_a_length() {
     assert_eq!(service.finish(id).await["status"], "COMPLETED");
     assert_eq!(service.post("/images/build/none/start", json!({})).await.0, 404);
 
-    let config = Config { upload_ttl: Duration::ZERO, ..Config::default() };
+    let config = ServerConfig { upload_ttl: Duration::ZERO, ..ServerConfig::default() };
     let service = Service::start(config).await;
     let build = service.initiate(json!({ "image_name": "a", "image_tag": "1" })).await;
     assert_eq!(service.put(build["upload_url"].as_str().unwrap(), vec![0]).await, 403);
@@ -217,7 +217,7 @@ async fn uploads_need_a_good_url_and_a_length() {
 
 #[tokio::test]
 async fn transfers_and_their_shapes() {
-    let service = Service::start(Config::default()).await;
+    let service = Service::start(ServerConfig::default()).await;
     let one = service.initiate(json!({ "sourceImage": "ghcr.io/Org/My-App:v1" })).await;
     assert_eq!(one["fullImagePath"], "prime/local/my-app:v1");
     assert_eq!((&one["upload_url"], &one["expires_in"]), (&Value::Null, &Value::Null));
@@ -237,7 +237,7 @@ async fn transfers_and_their_shapes() {
     assert_eq!(service.get("/images?ownerScope=platform").await["total_count"], 1);
 
     for (shape, list) in [(BulkShape::Results, "a:1,a:"), (BulkShape::Builds, "a:1,a:")] {
-        let service = Service::start(Config { bulk: shape, ..Config::default() }).await;
+        let service = Service::start(ServerConfig { bulk: shape, ..ServerConfig::default() }).await;
         let answer = service.initiate(json!({ "sourceImage": list })).await;
         let (good, bad) = (&answer["results"][0], &answer["results"][1]);
         assert!(bad["error"].as_str().unwrap().starts_with("Invalid transfer source"));
@@ -255,7 +255,8 @@ async fn transfers_and_their_shapes() {
 #[tokio::test]
 async fn limits_of_requests_images_and_quotas() {
     let limits = vec!["status=2/60s".parse().unwrap()];
-    let mut service = Service::start(Config { limits, quota: Some(12), ..Config::default() }).await;
+    let mut service =
+        Service::start(ServerConfig { limits, quota: Some(12), ..ServerConfig::default() }).await;
     for expected in [404, 404, 429] {
         assert_eq!(service.call(Method::GET, "/images/build/x", None).await.0, expected);
     }
@@ -295,7 +296,7 @@ async fn limits_of_requests_images_and_quotas() {
 
 #[tokio::test]
 async fn the_builder_says_what_a_build_would_trip_over() {
-    let service = Service::start(Config::default()).await;
+    let service = Service::start(ServerConfig::default()).await;
     service.push("base").await;
     let app = json!({ "image_name": "app", "image_tag": "v1", "dockerfile_path": "d/Df" });
     let good = "FROM prime/local/base:v1 AS b\nFROM ubuntu\nCOPY --from=b /x /x\nCOPY src *.md /\n";
@@ -321,7 +322,7 @@ async fn the_builder_says_what_a_build_would_trip_over() {
 
 #[tokio::test]
 async fn listing_pages_searches_and_scopes() {
-    let service = Service::start(Config::default()).await;
+    let service = Service::start(ServerConfig::default()).await;
     for name in ["one", "two", "three"] {
         service.push(name).await;
     }
@@ -354,7 +355,7 @@ async fn listing_pages_searches_and_scopes() {
 
 #[tokio::test]
 async fn visibility_is_kept_by_inherit() {
-    let service = Service::start(Config::default()).await;
+    let service = Service::start(ServerConfig::default()).await;
     let public = json!({ "image_name": "a", "image_tag": "v1", "visibility": "PUBLIC" });
     service.build(public, &[("Dockerfile", "FROM scratch")]).await;
     let again = json!({ "image_name": "a", "image_tag": "v1", "visibility": "INHERIT" });
@@ -373,7 +374,7 @@ async fn visibility_is_kept_by_inherit() {
 
 #[tokio::test]
 async fn updates_rename_move_and_collide() {
-    let service = Service::start(Config::default()).await;
+    let service = Service::start(ServerConfig::default()).await;
     for name in ["a", "b"] {
         service.push(name).await;
     }
@@ -420,7 +421,7 @@ async fn updates_rename_move_and_collide() {
 
 #[tokio::test]
 async fn a_move_may_not_exceed_the_quota() {
-    let service = Service::start(Config { quota: Some(1), ..Config::default() }).await;
+    let service = Service::start(ServerConfig { quota: Some(1), ..ServerConfig::default() }).await;
     service.push("a").await;
     service.initiate(json!({ "image_name": "b", "image_tag": "v1", "teamId": "t1" })).await;
     let to = |owner: Value| {
@@ -439,7 +440,7 @@ async fn a_move_may_not_exceed_the_quota() {
 
 #[tokio::test]
 async fn deletion_takes_all_forms_and_cancels() {
-    let service = Service::start(Config::default()).await;
+    let service = Service::start(ServerConfig::default()).await;
     for (name, path) in [
         ("a", "/images/a/v1"),
         ("build", "/images/build/v1"),
@@ -463,7 +464,7 @@ async fn deletion_takes_all_forms_and_cancels() {
 #[tokio::test]
 async fn state_survives_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let config = || Config { state: Some(dir.path().to_owned()), ..slow() };
+    let config = || ServerConfig { state: Some(dir.path().to_owned()), ..slow() };
     let service = Service::start(config()).await;
     let waiting = service.initiate(json!({ "image_name": "a", "image_tag": "v1" })).await;
     let running = service.initiate(json!({ "sourceImage": "ubuntu" })).await;
@@ -477,7 +478,7 @@ async fn state_survives_a_restart() {
     let port = service.server.url();
     service.server.stop().await.unwrap();
 
-    let quick = Config { build_time: Duration::ZERO, ..config() };
+    let quick = ServerConfig { build_time: Duration::ZERO, ..config() };
     let service = Service::start(quick).await;
     service.server.idle().await;
     let path = format!("/images/build/{}", running["build_id"].as_str().unwrap());
@@ -495,7 +496,7 @@ async fn state_survives_a_restart() {
 #[tokio::test]
 async fn the_server_counts_what_a_greedy_client_does() {
     let limits = vec!["initiate=20/60s".parse().unwrap()];
-    let service = Service::start(Config { limits, ..Config::default() }).await;
+    let service = Service::start(ServerConfig { limits, ..ServerConfig::default() }).await;
     let body = json!({ "image_name": "a", "image_tag": "v1" });
     let posts = (0..50).map(|_| service.post("/images/build", body.clone()));
     let answers = futures::future::join_all(posts).await;
@@ -509,8 +510,9 @@ async fn the_server_counts_what_a_greedy_client_does() {
 
 #[tokio::test]
 async fn a_port_in_use_is_said_plainly() {
-    let service = Service::start(Config::default()).await;
+    let service = Service::start(ServerConfig::default()).await;
     let taken = service.server.url().replace("http://", "").parse().unwrap();
-    let error = start(Config { listen: Some(taken), ..Config::default() }).await.unwrap_err();
+    let error =
+        start(ServerConfig { listen: Some(taken), ..ServerConfig::default() }).await.unwrap_err();
     assert!(error.to_string().starts_with("cannot listen on 127.0.0.1:"), "{error}");
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use imgplan::server::Config;
+use imgplan::server::ServerConfig;
 use insta::assert_snapshot;
 use serde_json::json;
 
@@ -68,7 +68,7 @@ fn whoever_plans_at_a_busy_service_is_told_so_and_can_leave() {
 #[test]
 fn a_reader_that_does_not_read_stops_neither_the_run_nor_whoever_ends_it() {
     const IMAGES: usize = 150;
-    let env = TestEnv::unlimited(Config { build_time: FOR_EVER, ..Config::default() });
+    let env = TestEnv::unlimited(ServerConfig { build_time: FOR_EVER, ..ServerConfig::default() });
     let mut manifest = "version: 1\nimages:\n".to_owned();
     for image in 0..IMAGES {
         writeln!(manifest, "  - {{name: app-{image}, tag: v1, context: app}}").unwrap();
@@ -95,7 +95,10 @@ fn a_reader_that_does_not_read_stops_neither_the_run_nor_whoever_ends_it() {
 
 #[test]
 fn what_ended_is_told_even_where_the_rest_cannot_be_kept() {
-    let env = TestEnv::with(Config { build_time: Duration::from_secs(3), ..Config::default() });
+    let env = TestEnv::with(ServerConfig {
+        build_time: Duration::from_secs(3),
+        ..ServerConfig::default()
+    });
     env.write("imgplan.yaml", format!("{ONE}  - {{name: on-top, tag: v1, context: on-top}}\n"));
     env.context("app", "FROM scratch\n").context("on-top", "FROM app:v1\n");
     let journal = env.path(".imgplan/journal.jsonl");
@@ -135,7 +138,7 @@ fn what_ended_is_told_even_where_the_rest_cannot_be_kept() {
 
 #[test]
 fn programs_are_told_the_command_that_goes_on() {
-    let env = TestEnv::with(Config { build_time: FOR_EVER, ..Config::default() });
+    let env = TestEnv::with(ServerConfig { build_time: FOR_EVER, ..ServerConfig::default() });
     env.write("my apps/imgplan.yaml", ONE).context("my apps/app", "FROM scratch\n");
     let args = ["apply", "-C", "my apps", "--auto-approve", "--json", "--timeout", "1s"];
     let left = env.run(args);

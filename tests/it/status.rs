@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use imgplan::server::Config;
+use imgplan::server::ServerConfig;
 use insta::assert_snapshot;
 use regex::Regex;
 use serde_json::json;
@@ -24,7 +24,7 @@ const FOR_EVER: Duration = Duration::from_secs(3600);
 
 /// The three, and a server whose builds take this long.
 fn three(build_time: Duration) -> TestEnv {
-    let env = TestEnv::with(Config { build_time, ..Config::default() });
+    let env = TestEnv::with(ServerConfig { build_time, ..ServerConfig::default() });
     env.write("imgplan.yaml", THREE);
     env.context("app", "FROM scratch\n").context("on-top", "FROM app:v1\n");
     env

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use imgplan::base::limit::Class;
-use imgplan::server::{ClassCounts, Config};
+use imgplan::server::{ClassCounts, ServerConfig};
 
 use crate::support::TestEnv;
 
@@ -57,11 +57,11 @@ fn project(env: &TestEnv) {
 fn every_kind_of_trouble_at_once_changes_nothing_of_the_end() {
     let mut faults: Vec<_> = ANYWHERE.iter().map(|kind| format!("all:{kind}:{RATE}")).collect();
     faults.extend(["initiate:expired:4%".to_owned(), "upload:length:4%".to_owned()]);
-    let env = TestEnv::unlimited(Config {
+    let env = TestEnv::unlimited(ServerConfig {
         build_time: Duration::from_millis(100),
         faults: faults.iter().map(|fault| fault.parse().unwrap()).collect(),
         seed: std::env::var("IMGPLAN_TEST_SEED").map_or(5, |seed| seed.parse().unwrap()),
-        ..Config::default()
+        ..ServerConfig::default()
     });
     project(&env);
     let apply = env.run(["apply", "--auto-approve", "--json"]);

@@ -8,9 +8,9 @@
 mod archive;
 
 use super::app::App;
-use super::location::{DockerfileRef, Place, dockerfile_ref};
-use super::model::{Build, Origin};
-use super::state::State;
+use super::location::{DockerfileRef, Location, dockerfile_ref};
+use super::model::{BuildOrigin, StoredBuild};
+use super::state::ServerState;
 use super::upload::context_path;
 use crate::base::name::Platform;
 use crate::dockerfile::Dockerfile;
@@ -19,8 +19,8 @@ use crate::dockerfile::Dockerfile;
 type Said = (usize, String);
 
 /// Why a build fails, or nothing.
-pub(super) async fn check(app: &App, build: &Build) -> Result<(), String> {
-    let Origin::Context { dockerfile_path, .. } = &build.origin else { return Ok(()) };
+pub(super) async fn check(app: &App, build: &StoredBuild) -> Result<(), String> {
+    let BuildOrigin::Context { dockerfile_path, .. } = &build.origin else { return Ok(()) };
     let _core = app.cores.acquire().await;
     let (path, stop) = (context_path(app, &build.id), app.stopping.clone());
     let (platform, dockerfile) = (build.platform, dockerfile_path.clone());
@@ -74,27 +74,27 @@ fn check_dockerfile(
 }
 
 /// Why an image cannot be built on. `None` where it can, or where it is not ours to know.
-fn check_base(state: &State, image: &str) -> Option<String> {
-    let place = match dockerfile_ref(image) {
+fn check_base(state: &ServerState, image: &str) -> Option<String> {
+    let location = match dockerfile_ref(image) {
         DockerfileRef::Foreign => return None,
-        DockerfileRef::Bare(place) if !state.is_taken(&place) => return None,
-        DockerfileRef::Own(place) | DockerfileRef::Bare(place) => place,
+        DockerfileRef::Bare(location) if !state.is_taken(&location) => return None,
+        DockerfileRef::Own(location) | DockerfileRef::Bare(location) => location,
         DockerfileRef::Malformed => {
             return Some(format!(
                 "`{image}` is not an image of this server: they are prime/<owner>/<name>:<tag>"
             ));
         }
     };
-    let state = standing(state, &place)?;
+    let state = standing(state, &location)?;
     Some(format!("the base image `{image}` {state}"))
 }
 
 /// How it stands with an image that cannot be pulled.
-fn standing(state: &State, place: &Place) -> Option<String> {
-    if state.image(place).is_some() {
+fn standing(state: &ServerState, location: &Location) -> Option<String> {
+    if state.image(location).is_some() {
         return None;
     }
-    Some(state.builds_at(place).next().map_or_else(
+    Some(state.builds_at(location).next().map_or_else(
         || "does not exist".to_owned(),
         |build| format!("is not COMPLETED: its last build is {}", build.status.as_str()),
     ))

@@ -18,7 +18,7 @@ use imgplan::event::{RunEvent, Summary};
 use imgplan::manifest::{Invocation, Workspace};
 use imgplan::plan::{self, Decision, Plan};
 use imgplan::run::{self, Options, Run};
-use imgplan::server::{self, BuildSeen, Config, Server};
+use imgplan::server::{self, Server, ServerBuild, ServerConfig};
 use imgplan::state::{State, StatePaths, Store};
 use imgplan::survey::{self, Caches};
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct World {
     dir: TempDir,
     /// What each life's server is like.
-    pub(crate) config: Config,
+    pub(crate) config: ServerConfig,
     /// The budgets that the program keeps.
     pub(crate) limits: Vec<(Class, Limit)>,
     /// How long a run may take.
@@ -69,7 +69,7 @@ pub(crate) struct Life {
     /// How long it took, by the clock that jumps.
     pub(crate) time: Duration,
     /// All builds that the service has accepted by now.
-    pub(crate) builds: Vec<BuildSeen>,
+    pub(crate) builds: Vec<ServerBuild>,
     /// What the service counted of transfers: accepted and refused.
     pub(crate) images: (u64, u64),
 }
@@ -78,10 +78,10 @@ impl World {
     pub(crate) fn new(manifest: &str) -> Self {
         let world = Self {
             dir: memory().unwrap_or_else(|| tempfile::tempdir().unwrap()),
-            config: Config {
+            config: ServerConfig {
                 listen: None,
                 build_time: Duration::from_secs(60),
-                ..Config::default()
+                ..ServerConfig::default()
             },
             limits: Vec::new(),
             timeout: None,
@@ -133,7 +133,8 @@ impl World {
 
     async fn process(&self, death: Option<Death>, prepare: impl FnOnce(&Server)) -> Life {
         let began = tokio::time::Instant::now();
-        let config = Config { state: Some(self.dir.path().join("service")), ..self.config.clone() };
+        let config =
+            ServerConfig { state: Some(self.dir.path().join("service")), ..self.config.clone() };
         let server = Arc::new(server::start(config).await.unwrap());
         prepare(&server);
         let journal = self.paths().work.join("journal.jsonl");

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use imgplan::base::limit::Class;
 use imgplan::base::secret::ApiKey;
-use imgplan::server::{BuildSeen, Config, Counts, Seen, Server};
+use imgplan::server::{LoggedRequest, RequestCounts, Server, ServerBuild, ServerConfig};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -52,13 +52,13 @@ pub(crate) struct TestEnv {
 impl TestEnv {
     /// With a server that builds at once.
     pub(crate) fn new() -> Self {
-        Self::with(Config::default())
+        Self::with(ServerConfig::default())
     }
 
     /// With a server as it is told to be. It accepts [`KEY`] alone.
-    pub(crate) fn with(config: Config) -> Self {
+    pub(crate) fn with(config: ServerConfig) -> Self {
         let token = config.token.clone().or_else(|| ApiKey::new(KEY));
-        let server = LocalServer::start(Config { token, ..config });
+        let server = LocalServer::start(ServerConfig { token, ..config });
         let mut env = Self::at(&server.url());
         env.server = Some(server);
         env
@@ -66,10 +66,10 @@ impl TestEnv {
 
     /// With a server as it is told to be, and so large a budget of every class, on both sides, that
     /// nothing waits for one.
-    pub(crate) fn unlimited(config: Config) -> Self {
+    pub(crate) fn unlimited(config: ServerConfig) -> Self {
         let limits = Class::ALL.map(|class| format!("{class}=10000/60s"));
         let parsed = limits.iter().map(|limit| limit.parse().unwrap()).collect();
-        let mut env = Self::with(Config { limits: parsed, ..config });
+        let mut env = Self::with(ServerConfig { limits: parsed, ..config });
         env.set("IMGPLAN_LIMIT", &limits.join(","));
         env
     }
@@ -221,10 +221,10 @@ impl TestEnv {
     }
 
     /// Puts another server in the place of the one so far: with the same `state`, it goes on from there.
-    pub(crate) fn restart(&mut self, config: Config) {
+    pub(crate) fn restart(&mut self, config: ServerConfig) {
         let old = self.server.take().expect("there is one").url();
         let token = ApiKey::new(KEY);
-        let server = LocalServer::start(Config { token, ..config });
+        let server = LocalServer::start(ServerConfig { token, ..config });
         self.write("imgplan.lock", self.read("imgplan.lock").replace(&old, &server.url()));
         self.set("PRIME_API_BASE_URL", &server.url());
         self.server = Some(server);
@@ -298,7 +298,7 @@ pub(crate) struct LocalServer {
 
 impl LocalServer {
     /// Starts one.
-    pub(crate) fn start(config: Config) -> Self {
+    pub(crate) fn start(config: ServerConfig) -> Self {
         let runtime = runtime();
         let server = runtime.block_on(imgplan::server::start(config)).unwrap();
         Self { server: Some(server), runtime: Some(runtime) }
@@ -314,17 +314,17 @@ impl LocalServer {
     }
 
     /// What it counted.
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> RequestCounts {
         self.inner().counts()
     }
 
     /// Every request so far, in order.
-    pub(crate) fn log(&self) -> Vec<Seen> {
+    pub(crate) fn log(&self) -> Vec<LoggedRequest> {
         self.counts().log
     }
 
     /// Every build and transfer that was accepted, in order.
-    pub(crate) fn builds(&self) -> Vec<BuildSeen> {
+    pub(crate) fn builds(&self) -> Vec<ServerBuild> {
         self.inner().builds()
     }
 
@@ -389,7 +389,7 @@ impl LocalServer {
     }
 }
 
-fn request(seen: &Seen) -> String {
+fn request(seen: &LoggedRequest) -> String {
     let path = seen.path.strip_prefix("/api/v1").unwrap_or(&seen.path);
     let path = output::redact_builds(path);
     format!("{} {path}", seen.method)
