@@ -20,18 +20,18 @@ pub enum RunEvent {
         action: &'static str,
     },
     /// A unit came to another phase.
-    Progress(Active),
+    Progress(ActiveTarget),
     /// The run lives: told every ten seconds.
-    Alive {
+    Heartbeat {
         /// The units of which the service has a build, the longest first; where there are only a
         /// few at work, all of these.
-        units: Vec<Active>,
+        units: Vec<ActiveTarget>,
         /// How many are at work in each phase.
         phases: Vec<(Phase, usize)>,
         /// How many wait for a turn of the service's limit of transfers.
         waiting: usize,
         /// Units that ended, well or not.
-        ended: usize,
+        done: usize,
         /// Units in all.
         total: usize,
     },
@@ -51,7 +51,7 @@ pub enum RunEvent {
     /// A unit could not be done.
     Failed {
         /// The failure.
-        failure: Failure,
+        failure: TargetFailure,
         /// The plan's word for what was tried.
         action: &'static str,
         /// Since work on the unit began.
@@ -62,7 +62,7 @@ pub enum RunEvent {
         /// The unit.
         unit: ImageRef,
         /// Why.
-        because: Because,
+        reason: SkipReason,
     },
     /// A request is sent again after a while.
     Retry {
@@ -77,7 +77,7 @@ pub enum RunEvent {
         /// The answer's status, where there was one.
         status: Option<u16>,
         /// What went wrong.
-        why: String,
+        error: String,
         /// How long until the next try.
         wait: Duration,
     },
@@ -93,7 +93,7 @@ pub enum RunEvent {
     /// No new work is begun from here on.
     Stopping {
         /// Why.
-        because: Stop,
+        reason: StopReason,
         /// How many units are still being worked on.
         active: usize,
     },
@@ -101,7 +101,7 @@ pub enum RunEvent {
 
 /// A unit that is being worked on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Active {
+pub struct ActiveTarget {
     /// The unit.
     pub unit: ImageRef,
     /// The plan's word for what is done.
@@ -137,7 +137,7 @@ pub enum Phase {
 /// Why a unit was not begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "because", rename_all = "snake_case")]
-pub enum Because {
+pub enum SkipReason {
     /// One that it needs failed.
     DependencyFailed {
         /// The one that failed by itself.
@@ -151,7 +151,7 @@ pub enum Because {
 
 /// Why no new work is begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stop {
+pub enum StopReason {
     /// The user asked for it: Ctrl-C, or SIGTERM.
     Interrupted(Signal),
     /// An error that every other unit would meet as well.
@@ -171,7 +171,7 @@ pub enum Signal {
 
 /// A unit that could not be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct TargetFailure {
     /// The unit.
     pub unit: ImageRef,
     /// In which phase.
@@ -200,13 +200,13 @@ pub struct Summary {
     /// Units forgotten.
     pub forgotten: usize,
     /// Units whose image was deleted.
-    pub removed: usize,
+    pub deleted: usize,
     /// Units that could not be done, in the order in which they failed.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<TargetFailure>,
     /// Units that were not begun, and why, in the plan's order.
-    pub skipped: Vec<(ImageRef, Because)>,
+    pub skipped: Vec<(ImageRef, SkipReason)>,
     /// Why the run began no new work, where it did not.
-    pub stopped: Option<Stop>,
+    pub stopped: Option<StopReason>,
     /// Requests that were sent again.
     pub retries: usize,
     /// What of the whole plan was to be done, where that was a part.
@@ -216,7 +216,7 @@ pub struct Summary {
 impl Summary {
     /// Units that were done.
     pub fn done(&self) -> usize {
-        self.built + self.mirrored + self.adopted + self.updated + self.forgotten + self.removed
+        self.built + self.mirrored + self.adopted + self.updated + self.forgotten + self.deleted
     }
 
     /// Whether everything was done.

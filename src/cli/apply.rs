@@ -14,7 +14,7 @@ use super::writer::EventWriter;
 use super::{history, refresh, rerun, saved_plan, selection, signals};
 use crate::cli::memory::small_pages;
 use crate::context::StatCache;
-use crate::event::{Phase, RunEvent, Signal, Stop, Summary};
+use crate::event::{Phase, RunEvent, Signal, StopReason, Summary};
 use crate::manifest::Workspace;
 use crate::plan::{self, Action, Decision, Facts, Plan, SavedPlan};
 use crate::report::PlanView;
@@ -225,7 +225,7 @@ async fn carry_out(
     let closed = service.close().await;
     let failure = broken.or(committed.err().map(Failure::from)).or(closed.err());
     let exit = failure.as_ref().map_or_else(|| exit(&summary, args.detailed_exitcode), |f| f.exit);
-    let stopped = matches!(summary.stopped, Some(Stop::Interrupted(_)));
+    let stopped = matches!(summary.stopped, Some(StopReason::Interrupted(_)));
     let next = (!summary.is_complete()).then(|| {
         rerun::command(settings, args, &rerun::still_asked_for(plan, workspace, &summary))
     });
@@ -259,9 +259,9 @@ fn approved(ui: &mut Ui) -> Result<bool, Failure> {
 
 fn exit(summary: &Summary, detailed: bool) -> Exit {
     match &summary.stopped {
-        Some(Stop::Interrupted(Signal::Interrupt)) => return Exit::Interrupted,
-        Some(Stop::Interrupted(Signal::Terminate)) => return Exit::Terminated,
-        Some(Stop::Error(_) | Stop::TimedOut(_)) | None => {}
+        Some(StopReason::Interrupted(Signal::Interrupt)) => return Exit::Interrupted,
+        Some(StopReason::Interrupted(Signal::Terminate)) => return Exit::Terminated,
+        Some(StopReason::Error(_) | StopReason::TimedOut(_)) | None => {}
     }
     match (summary.is_complete(), detailed) {
         (true, true) => Exit::Changes,

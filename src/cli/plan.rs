@@ -19,7 +19,7 @@ use crate::context::StatCache;
 use crate::manifest::Workspace;
 use crate::plan::{self, Decision, Facts, Plan, SavedPlan};
 use crate::report::PlanView;
-use crate::state::{StateSnapshot, State};
+use crate::state::{State, StateSnapshot};
 use crate::survey::Caches;
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Result<Exit, Failure> {

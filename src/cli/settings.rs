@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::args::{GlobalArgs, When};
 use super::env::env;
 use crate::manifest::Invocation;
-use crate::report::{self, Talk};
+use crate::report::{self, Verbosity};
 use crate::state::StatePaths;
 
 /// Builds in flight where nothing is said. The pending ones share a listing, so that many cost no
@@ -23,7 +23,7 @@ pub(super) struct Settings {
     pub(super) manifest: Invocation,
     pub(super) chdir: Option<PathBuf>,
     pub(super) json: bool,
-    pub(super) report: report::Options,
+    pub(super) report: report::ReportOptions,
 }
 
 impl Settings {
@@ -38,9 +38,9 @@ impl Settings {
             When::Auto => terminal && env("NO_COLOR").is_none_or(|text| text.is_empty()),
         };
         let talk = match (verbose, quiet) {
-            (true, _) => Talk::Verbose,
-            (false, true) => Talk::Quiet,
-            (false, false) => Talk::Normal,
+            (true, _) => Verbosity::Verbose,
+            (false, true) => Verbosity::Quiet,
+            (false, false) => Verbosity::Normal,
         };
         let columns = env("COLUMNS").and_then(|text| text.parse().ok());
         let out = std::io::stdout();
@@ -53,7 +53,7 @@ impl Settings {
             },
             chdir,
             json,
-            report: report::Options {
+            report: report::ReportOptions {
                 color: wanted(std::io::stdout().is_terminal()),
                 color_talk: wanted(std::io::stderr().is_terminal()),
                 width: columns.unwrap_or(100),

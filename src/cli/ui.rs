@@ -21,7 +21,7 @@ use crate::report::human::Human;
 use crate::report::json::Json;
 use crate::report::status::StatusView;
 use crate::report::why::WhyView;
-use crate::report::{Options, PlanView, Reporter, Talk};
+use crate::report::{PlanView, ReportOptions, Reporter, Verbosity};
 
 /// Where output goes, and in which form. All clones write to the same streams.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub(super) struct Ui {
     json: bool,
     /// Whether the stream of JSON lines has begun.
     started: Arc<AtomicBool>,
-    options: Options,
+    options: ReportOptions,
 }
 
 impl Ui {
@@ -39,7 +39,7 @@ impl Ui {
 
     /// Whether to tell more.
     pub(super) fn is_verbose(&self) -> bool {
-        self.options.talk >= Talk::Verbose
+        self.options.talk >= Verbosity::Verbose
     }
 
     /// Whether output is for programs.
@@ -56,7 +56,7 @@ impl Ui {
     /// Writes a line of talk, unless it is to be quiet.
     pub(super) fn talk(&mut self, line: impl std::fmt::Display) -> io::Result<()> {
         match self.options.talk {
-            Talk::Quiet => Ok(()),
+            Verbosity::Quiet => Ok(()),
             _ => unless_closed(writeln!(io::stderr().lock(), "{line}")),
         }
     }

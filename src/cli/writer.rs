@@ -48,7 +48,7 @@ impl EventWriter {
     /// Tells of something that happened. A closed stream must not stop what is under way: what is
     /// told is lost, nothing else.
     pub(super) fn event(&self, event: RunEvent) {
-        let passing = matches!(event, RunEvent::Alive { .. } | RunEvent::Progress(_));
+        let passing = matches!(event, RunEvent::Heartbeat { .. } | RunEvent::Progress(_));
         if !(passing && self.waiting() > MOST) {
             self.tell(move |ui| drop(ui.event(&event)));
         }

@@ -11,7 +11,7 @@ use super::{PlanView, Reporter};
 use crate::base::kind::ImageKind;
 use crate::base::limit::{Class, Limit};
 use crate::base::name::ImageRef;
-use crate::event::{Active, Because, Failure, RunEvent, Stop, Summary};
+use crate::event::{ActiveTarget, RunEvent, SkipReason, StopReason, Summary, TargetFailure};
 use crate::plan::{Action, Reason, Step};
 
 /// The version of the events: the minor grows when something is added, the major when a reader
@@ -72,8 +72,8 @@ impl<'w> Json<'w> {
         writeln!(self.out, "{object}")
     }
 
-    fn progress(&mut self, active: &Active) -> io::Result<()> {
-        let Active { unit, action, phase, build, elapsed } = active;
+    fn progress(&mut self, active: &ActiveTarget) -> io::Result<()> {
+        let ActiveTarget { unit, action, phase, build, elapsed } = active;
         let hook = json!({
             "image": unit,
             "action": action,
@@ -94,7 +94,12 @@ impl<'w> Json<'w> {
         self.line("info", "rate_wait", waiting(class, limit, wait), payload)
     }
 
-    fn failed(&mut self, failure: &Failure, action: &str, elapsed: Duration) -> io::Result<()> {
+    fn failed(
+        &mut self,
+        failure: &TargetFailure,
+        action: &str,
+        elapsed: Duration,
+    ) -> io::Result<()> {
         let hook = json!({
             "image": failure.unit,
             "action": action,
@@ -109,16 +114,16 @@ impl<'w> Json<'w> {
         self.line("error", "apply_errored", message, json!({ "hook": hook }))
     }
 
-    fn skipped(&mut self, unit: &ImageRef, because: &Because) -> io::Result<()> {
+    fn skipped(&mut self, unit: &ImageRef, reason: &SkipReason) -> io::Result<()> {
         let mut payload = json!({ "image": unit });
         if let (Value::Object(object), Ok(Value::Object(why))) =
-            (&mut payload, serde_json::to_value(because))
+            (&mut payload, serde_json::to_value(reason))
         {
             object.extend(why);
         }
-        let message = match because {
-            Because::DependencyFailed { failed } => format!("{unit}: needs {failed}"),
-            Because::Interrupted | Because::Stopped => format!("{unit}: not begun"),
+        let message = match reason {
+            SkipReason::DependencyFailed { failed } => format!("{unit}: needs {failed}"),
+            SkipReason::Interrupted | SkipReason::Stopped => format!("{unit}: not begun"),
         };
         self.line("warn", "apply_skipped", message, payload)
     }
@@ -175,7 +180,7 @@ pub(super) fn action_word(step: &Step) -> &'static str {
         Action::Adopt { .. } => "adopt",
         Action::Update { .. } => "update",
         Action::Forget { .. } => "forget",
-        Action::Remove { .. } => "destroy",
+        Action::Remove { .. } => "delete",
     }
 }
 
@@ -219,24 +224,25 @@ impl Reporter for Json<'_> {
                 )
             }
             RunEvent::Progress(unit) => self.progress(unit),
-            RunEvent::Alive { units, phases, waiting, ended, total } => {
-                let at_work: usize = phases.iter().map(|(_, count)| count).sum();
-                let message = format!("{ended} of {total} ended, {at_work} at work");
-                let run = json!({ "at_work": at_work, "waiting": waiting, "ended": ended, "total": total });
-                self.line("info", "apply_alive", message, json!({ "run": run }))?;
+            RunEvent::Heartbeat { units, phases, waiting, done, total } => {
+                let active: usize = phases.iter().map(|(_, count)| count).sum();
+                let message = format!("{done}/{total} done, {active} active");
+                let run =
+                    json!({ "active": active, "waiting": waiting, "done": done, "total": total });
+                self.line("info", "apply_heartbeat", message, json!({ "run": run }))?;
                 units.iter().try_for_each(|unit| self.progress(unit))
             }
-            RunEvent::Retry { unit, action, class, attempt, status, why, wait } => {
+            RunEvent::Retry { unit, action, class, attempt, status, error, wait } => {
                 let payload = json!({
                     "image": unit,
                     "request": action,
                     "class": class.map(Class::as_str),
                     "attempt": attempt,
                     "status": status,
-                    "error": why,
+                    "error": error,
                     "wait_ms": milliseconds(*wait),
                 });
-                self.line("warn", "retry", format!("cannot {action}: {why}"), payload)
+                self.line("warn", "retry", format!("cannot {action}: {error}"), payload)
             }
             RunEvent::RateWait { class, limit, wait } => self.rate_wait(*class, *limit, *wait),
             RunEvent::Completed { unit, action, build, path, elapsed } => {
@@ -251,12 +257,14 @@ impl Reporter for Json<'_> {
                 self.line("info", "apply_complete", message, json!({ "hook": hook }))
             }
             RunEvent::Failed { failure, action, elapsed } => self.failed(failure, action, *elapsed),
-            RunEvent::Skipped { unit, because } => self.skipped(unit, because),
-            RunEvent::Stopping { because, active } => {
-                let (word, message) = match because {
-                    Stop::Interrupted(_) => ("interrupted", "stopping: interrupted".to_owned()),
-                    Stop::Error(error) => ("error", format!("stopping: {error}")),
-                    Stop::TimedOut(timeout) => {
+            RunEvent::Skipped { unit, reason } => self.skipped(unit, reason),
+            RunEvent::Stopping { reason, active } => {
+                let (word, message) = match reason {
+                    StopReason::Interrupted(_) => {
+                        ("interrupted", "stopping: interrupted".to_owned())
+                    }
+                    StopReason::Error(error) => ("error", format!("stopping: {error}")),
+                    StopReason::TimedOut(timeout) => {
                         ("timeout", format!("stopping: {timeout:?} are over"))
                     }
                 };
@@ -280,7 +288,7 @@ impl Reporter for Json<'_> {
             "adopted": summary.adopted,
             "updated": summary.updated,
             "forgotten": summary.forgotten,
-            "destroyed": summary.removed,
+            "deleted": summary.deleted,
             "failed": summary.failures.len() - pending,
             "pending": pending,
             "skipped": summary.skipped.len(),

@@ -1,7 +1,7 @@
 //! Puts plans, events and summaries into words ([`human`]) or JSON lines ([`json`]), and what would
 //! be done to one image into all there is to say of it ([`why`]), what is under way into a table
 //! ([`status`]), and what needs what into the languages of graphs ([`graph`]). Everything is written
-//! to the streams that are given; what may be shown is settled once, in [`Options`].
+//! to the streams that are given; what may be shown is settled once, in [`ReportOptions`].
 
 mod cost;
 mod fit;
@@ -29,7 +29,7 @@ use crate::state::State;
 
 /// How to show things, settled once from flags and terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
+pub struct ReportOptions {
     /// Whether to colour data.
     pub color: bool,
     /// Whether to colour talk, which may go elsewhere.
@@ -39,14 +39,14 @@ pub struct Options {
     /// Columns of the terminal that data goes to; `None` where it goes elsewhere, and no line is cut.
     pub columns: Option<usize>,
     /// How much to tell.
-    pub talk: Talk,
+    pub talk: Verbosity,
     /// Whether to name the command that would come next.
     pub hints: bool,
 }
 
 /// How much to tell of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Talk {
+pub enum Verbosity {
     /// Failures and the end.
     Quiet,
     /// Each unit's start and end, and that it lives.

@@ -152,16 +152,16 @@ impl Json<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Options, Talk};
+    use super::super::{ReportOptions, Verbosity};
     use super::*;
 
     fn shown(view: &StatusView<'_>) -> String {
-        let options = Options {
+        let options = ReportOptions {
             color: false,
             color_talk: false,
             width: 80,
             columns: None,
-            talk: Talk::Normal,
+            talk: Verbosity::Normal,
             hints: true,
         };
         let (mut out, mut err) = (Vec::new(), Vec::new());

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::human::Human;
 use super::json::Json;
 use super::why::WhyView;
-use super::{Options, PlanView, Reporter, Talk};
+use super::{PlanView, ReportOptions, Reporter, Verbosity};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::span::{SourceMap, Span};
@@ -187,7 +187,7 @@ impl World {
     }
 
     /// The plan for people; colour with its escapes to be seen.
-    fn shown(&self, columns: Option<usize>, color: bool, talk: Talk) -> String {
+    fn shown(&self, columns: Option<usize>, color: bool, talk: Verbosity) -> String {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let options = options(columns, color, talk);
         self.with(|view| Human::new(&mut out, &mut err, options).plan(view)).unwrap();
@@ -196,7 +196,7 @@ impl World {
     }
 
     fn at(&self, columns: usize) -> String {
-        let shown = self.shown(Some(columns), false, Talk::Normal);
+        let shown = self.shown(Some(columns), false, Verbosity::Normal);
         let long = shown.lines().find(|line| line.chars().count() > columns);
         assert_eq!(long, None, "fits in {columns} columns");
         shown
@@ -231,8 +231,8 @@ fn copy(unit: &Unit) -> Unit {
     }
 }
 
-fn options(columns: Option<usize>, color: bool, talk: Talk) -> Options {
-    Options { color, color_talk: false, width: 100, columns, talk, hints: true }
+fn options(columns: Option<usize>, color: bool, talk: Verbosity) -> ReportOptions {
+    ReportOptions { color, color_talk: false, width: 100, columns, talk, hints: true }
 }
 
 fn files(count: usize) -> Reason {
@@ -414,7 +414,7 @@ fn every_action_and_reason_at_80_columns() {
     Order: python-base:3.12 first, then what needs them (1 image). Longest chain 2.
     Cost: 15 builds with 0 B of context to pack, 2 transfers, 3 updates, 2
       deletions, about 35 requests (transfers: 2 of 10/60s).
-    Plan: 3 to create, 14 to rebuild, 1 to adopt, 3 to update, 2 to destroy, 2 to
+    Plan: 3 to create, 14 to rebuild, 1 to adopt, 3 to update, 2 to delete, 2 to
       forget. 412 unchanged.
     ");
 }
@@ -464,13 +464,13 @@ fn every_action_and_reason_at_120_columns() {
     Order: python-base:3.12 first, then what needs them (1 image). Longest chain 2.
     Cost: 15 builds with 0 B of context to pack, 2 transfers, 3 updates, 2 deletions, about 35 requests (transfers: 2 of
       10/60s).
-    Plan: 3 to create, 14 to rebuild, 1 to adopt, 3 to update, 2 to destroy, 2 to forget. 412 unchanged.
+    Plan: 3 to create, 14 to rebuild, 1 to adopt, 3 to update, 2 to delete, 2 to forget. 412 unchanged.
     ");
 }
 
 #[test]
 fn colours_stand_beside_symbols_and_words() {
-    insta::assert_snapshot!(everything().shown(Some(80), true, Talk::Normal), @r#"
+    insta::assert_snapshot!(everything().shown(Some(80), true, Verbosity::Normal), @r#"
     imgplan: 21 images, lockfile imgplan.lock, service https://api.example.com
 
       \e[33m-/+\e[0m python-base:3.12  build   Dockerfile changed; context: 5 files
@@ -521,7 +521,7 @@ fn colours_stand_beside_symbols_and_words() {
     Order: python-base:3.12 first, then what needs them (1 image). Longest chain 2.
     Cost: 15 builds with 0 B of context to pack, 2 transfers, 3 updates, 2
       deletions, about 35 requests (transfers: 2 of 10/60s).
-    \e[1mPlan: 3 to create, 14 to rebuild, 1 to adopt, 3 to update, 2 to destroy, 2 to
+    \e[1mPlan: 3 to create, 14 to rebuild, 1 to adopt, 3 to update, 2 to delete, 2 to
       forget. 412 unchanged.\e[0m
     "#);
 }
@@ -531,8 +531,8 @@ fn colour_changes_no_text() {
     let escapes = regex::Regex::new(r"\\e\[[0-9;]*m").unwrap();
     for world in [everything(), crowd()] {
         for columns in [None, Some(40), Some(80), Some(120)] {
-            let plain = world.shown(columns, false, Talk::Normal);
-            let coloured = world.shown(columns, true, Talk::Normal);
+            let plain = world.shown(columns, false, Verbosity::Normal);
+            let coloured = world.shown(columns, true, Verbosity::Normal);
             assert_ne!(plain, coloured);
             assert_eq!(escapes.replace_all(&coloured, ""), plain);
         }
@@ -542,7 +542,7 @@ fn colour_changes_no_text() {
 /// A log is searched, and may be as wide as it likes.
 #[test]
 fn what_is_piped_is_not_cut() {
-    let shown = everything().shown(None, false, Talk::Normal);
+    let shown = everything().shown(None, false, Verbosity::Normal);
     assert!(!shown.contains('…'), "{shown}");
     for step in &everything().plan.steps {
         let line = shown.lines().find(|line| line.contains(&format!(" {} ", step.key)));
@@ -559,7 +559,7 @@ fn what_is_piped_is_not_cut() {
 fn names_and_actions_are_never_cut() {
     for columns in [20, 33, 60, 80, 100, 200] {
         let world = everything();
-        let shown = world.shown(Some(columns), false, Talk::Normal);
+        let shown = world.shown(Some(columns), false, Verbosity::Normal);
         for step in &world.plan.steps {
             let name = format!(" {}", step.key);
             let place =
@@ -599,7 +599,7 @@ fn a_large_plan_is_told_by_its_causes() {
     + create   - delete   -/+ rebuild, over the existing tag
     Cost: 45 builds with 0 B of context to pack, 120 transfers, 2 deletions, about
       212 requests (transfers: 120 at 10/60s, at least 11m00s).
-    Plan: 120 to create, 45 to rebuild, 0 to update, 2 to destroy, 0 to forget. 0
+    Plan: 120 to create, 45 to rebuild, 0 to update, 2 to delete, 0 to forget. 0
       unchanged.
     ");
 }
@@ -607,7 +607,7 @@ fn a_large_plan_is_told_by_its_causes() {
 #[test]
 fn all_of_a_large_plan_is_there_for_who_asks() {
     let world = crowd();
-    let shown = world.shown(None, false, Talk::Verbose);
+    let shown = world.shown(None, false, Verbosity::Verbose);
     for step in &world.plan.steps {
         assert!(shown.contains(&format!(" {} ", step.key)), "{}", step.key);
     }
@@ -616,7 +616,7 @@ fn all_of_a_large_plan_is_there_for_who_asks() {
     for (steps, grouped) in [(super::group::MANY, false), (super::group::MANY + 1, true)] {
         let mut world = crowd();
         world.plan.steps.truncate(steps);
-        assert_eq!(world.shown(None, false, Talk::Normal).contains(" 37 images "), grouped);
+        assert_eq!(world.shown(None, false, Verbosity::Normal).contains(" 37 images "), grouped);
     }
 }
 
@@ -648,7 +648,7 @@ fn causes_that_are_each_ones_own_are_put_together() {
         let reasons = vec![Reason::BaseChanged { reference, old, new }];
         world.make(&format!("service-{index}:v1"), ImageKind::Build, true, reasons);
     }
-    let shown = world.shown(None, false, Talk::Normal);
+    let shown = world.shown(None, false, Verbosity::Normal);
     let line = "  -/+ 60 images  build   a base outside of the manifest moved\n        service-0:v1, service-1:v1, service-2:v1 and 57 more\n";
     assert!(shown.contains(line), "{shown}");
 }
@@ -674,7 +674,7 @@ fn a_part_of_a_plan_says_so() {
     Order: base:v1 first, then what needs them (1 image). Longest chain 2.
     Cost: 2 builds with 0 B of context to pack, about 4 requests (initiate: 2 of
       150/60s).
-    Plan: 0 to create, 2 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0
+    Plan: 0 to create, 2 to rebuild, 0 to update, 0 to delete, 0 to forget. 0
       unchanged.
     ");
     world.plan.steps.clear();
@@ -690,10 +690,10 @@ fn a_run_of_a_part_says_so_at_its_end() {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let partial = Some(Partial { selected: 3, left: 1 });
     let summary = Summary { built: 2, partial, ..Summary::default() };
-    let mut human = Human::new(&mut out, &mut err, options(None, false, Talk::Normal));
+    let mut human = Human::new(&mut out, &mut err, options(None, false, Verbosity::Normal));
     human.summary(&summary, Duration::from_secs(65), None).unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"
-    Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 0 failed, 0 skipped, in 1m05s.
+    Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, in 1m05s.
     Note: this was a part of the plan: 3 units were asked for, 1 step was left out.
     ");
 }
@@ -740,7 +740,7 @@ fn nothing_of_a_plan_moves_the_cursor() {
     let change = FileChange { path: "a\u{1b}[2J\nb".to_owned(), change: ChangeKind::Added };
     let files = Some([change].into_iter().collect());
     world.make("api:v1", ImageKind::Build, true, vec![Reason::ContextChanged { files }]);
-    let shown = world.shown(None, false, Talk::Normal);
+    let shown = world.shown(None, false, Verbosity::Normal);
     assert!(shown.contains(r"context: + a\u{1b}[2J\nb"), "{shown}");
 }
 
@@ -759,7 +759,7 @@ fn each_reason_is_told_in_full() {
     let mut units: Vec<ImageRef> = world.plan.steps.iter().map(|step| step.key.clone()).collect();
     units.push(key("keep:v1"));
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let human = options(None, false, Talk::Normal);
+    let human = options(None, false, Verbosity::Normal);
     world
         .with(|view| {
             Human::new(&mut out, &mut err, human).why(&WhyView { plan: *view, units: &units })
@@ -926,7 +926,7 @@ fn what_is_new_is_in_the_lines_for_programs() {
     assert_eq!(change("python-base:3.12")["protected"], true);
     assert_eq!(change("api:v4")["protected"], false);
     let app = change("app:0000");
-    assert_eq!((&app["action"], &app["platform"]), (&"destroy".into(), &"linux/arm64".into()));
+    assert_eq!((&app["action"], &app["platform"]), (&"delete".into(), &"linux/arm64".into()));
     assert_eq!(app["owner"], "team:t");
     let summary = &lines.last().unwrap()["changes"];
     assert_eq!(summary["protected"], serde_json::json!(["keep:v1"]));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::elapsed;
 use crate::base::limit::{Class, Limit};
 use crate::base::name::BuildId;
-use crate::event::{Phase, Signal, Stop};
+use crate::event::{Phase, Signal, StopReason};
 use crate::plan::{Counts, Partial};
 
 /// The line that comes last, with all counts always.
@@ -17,7 +17,7 @@ pub(super) fn plan_line(counts: &Counts) -> String {
     };
     format!(
         "Plan: {create} to create, {rebuild} to rebuild, {adopt}{update} to update, {destroy} to \
-         destroy, {forget} to forget. {unchanged} unchanged."
+         delete, {forget} to forget. {unchanged} unchanged."
     )
 }
 
@@ -30,23 +30,23 @@ pub(super) fn going_on(command: &str, failed: bool) -> String {
     }
 }
 
-pub(super) fn stopping(because: &Stop, active: usize) -> String {
+pub(super) fn stopping(reason: &StopReason, active: usize) -> String {
     let active = match active {
         0 => String::new(),
         active => format!("; {} under way will be waited for", count(active, "unit")),
     };
-    match because {
-        Stop::Interrupted(Signal::Interrupt) => {
+    match reason {
+        StopReason::Interrupted(Signal::Interrupt) => {
             format!("Stopping: nothing new is begun{active}. Ctrl-C again leaves at once.")
         }
-        Stop::Interrupted(Signal::Terminate) => {
+        StopReason::Interrupted(Signal::Terminate) => {
             format!("Stopping on SIGTERM: nothing new is begun{active}.")
         }
-        Stop::Error(_) => {
+        StopReason::Error(_) => {
             format!("Stopping: every other unit would meet the same error{active}.")
         }
         // Nothing is waited for: that is what a timeout is.
-        Stop::TimedOut(timeout) => format!("Stopping: the run's {timeout:?} are over."),
+        StopReason::TimedOut(timeout) => format!("Stopping: the run's {timeout:?} are over."),
     }
 }
 

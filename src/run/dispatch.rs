@@ -8,7 +8,7 @@ use super::progress::{self, Progress, Working};
 use super::schedule::Schedule;
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef};
-use crate::event::{Because, Failure, Phase, RunEvent, Signal, Stop, Summary};
+use crate::event::{Phase, RunEvent, Signal, SkipReason, StopReason, Summary, TargetFailure};
 use crate::http::Notice;
 use crate::plan::{Plan, StepId};
 use crate::state::Record;
@@ -90,7 +90,7 @@ pub(super) struct Dispatcher {
 pub(crate) fn told(unit: Option<ImageRef>, notice: Notice) -> Option<RunEvent> {
     Some(match notice {
         Notice::Retry { action, class, attempt, status, why, wait, registry: _ } => {
-            RunEvent::Retry { unit, action, class, attempt, status, why, wait }
+            RunEvent::Retry { unit, action, class, attempt, status, error: why, wait }
         }
         Notice::RateWait { class, limit, wait } => RunEvent::RateWait { class, limit, wait },
         // A run queries no registry.
@@ -163,16 +163,16 @@ impl Dispatcher {
                 if self.leaving.is_none() {
                     self.leaving = Some(now);
                     let why = "what happened cannot be kept".to_owned();
-                    self.stop(Stop::Error(why), &mut effects);
+                    self.stop(StopReason::Error(why), &mut effects);
                 }
                 self.leave_if_ready(&mut effects);
             }
             Input::Signal(signal) => match &self.summary.stopped {
-                Some(Stop::Interrupted(_)) => {
+                Some(StopReason::Interrupted(_)) => {
                     self.leaving.get_or_insert(now);
                     self.leave_if_ready(&mut effects);
                 }
-                _ => self.stop(Stop::Interrupted(signal), &mut effects),
+                _ => self.stop(StopReason::Interrupted(signal), &mut effects),
             },
         }
         effects
@@ -186,22 +186,22 @@ impl Dispatcher {
     /// How it ended.
     pub(super) fn into_summary(mut self) -> Summary {
         let message = match &self.summary.stopped {
-            Some(Stop::TimedOut(timeout)) => {
+            Some(StopReason::TimedOut(timeout)) => {
                 format!("not done when the run's {timeout:?} were over")
             }
             _ => "left before its end".to_owned(),
         };
-        let because = self.stop_reason();
+        let reason = self.stop_reason();
         // Those that were left in the middle are neither done nor failed: they stay pending. What
         // the service knows nothing of was not begun.
         for step in self.steps.into_iter().filter(|step| step.state != Working::No) {
             let asked = self.submitting.contains(&step.key);
             if step.build.is_none() && !asked {
-                self.summary.skipped.push((step.key, because.clone()));
+                self.summary.skipped.push((step.key, reason.clone()));
                 continue;
             }
             let help = asked.then_some("the service had not answered; the next apply asks for it");
-            self.summary.failures.push(Failure {
+            self.summary.failures.push(TargetFailure {
                 unit: step.key,
                 phase: step.phase,
                 message: message.clone(),
@@ -275,7 +275,7 @@ impl Dispatcher {
                     (Some(ImageKind::Mirror), _) => self.summary.mirrored += 1,
                     (None, "adopt") => self.summary.adopted += 1,
                     (None, "update") => self.summary.updated += 1,
-                    (None, "remove") => self.summary.removed += 1,
+                    (None, "remove") => self.summary.deleted += 1,
                     (None, _) => self.summary.forgotten += 1,
                 }
                 effects.push(Effect::Tell(RunEvent::Completed {
@@ -288,8 +288,8 @@ impl Dispatcher {
                 self.schedule.finish(step, true);
             }
             Err(failure) if failure.not_begun => {
-                let because = self.stop_reason();
-                self.skip(unit, because, effects);
+                let reason = self.stop_reason();
+                self.skip(unit, reason, effects);
                 // What stands above it was skipped when the run stopped.
                 self.schedule.finish(step, false);
             }
@@ -298,43 +298,43 @@ impl Dispatcher {
                 let phase = progress.phase;
                 let root = unit.clone();
                 let told = message.clone();
-                let failure = Failure { unit, phase, message, help, build, pending };
+                let failure = TargetFailure { unit, phase, message, help, build, pending };
                 self.summary.failures.push(failure.clone());
                 effects.push(Effect::Tell(RunEvent::Failed { failure, action, elapsed }));
                 for skipped in self.schedule.finish(step, false) {
-                    let because = Because::DependencyFailed { failed: root.clone() };
+                    let reason = SkipReason::DependencyFailed { failed: root.clone() };
                     let unit = self.steps[skipped.0].key.clone();
-                    self.skip(unit, because, effects);
+                    self.skip(unit, reason, effects);
                 }
                 if stops_run && self.summary.stopped.is_none() {
-                    self.stop(Stop::Error(told), effects);
+                    self.stop(StopReason::Error(told), effects);
                 }
             }
         }
     }
 
-    fn stop(&mut self, because: Stop, effects: &mut Vec<Effect>) {
-        self.summary.stopped = Some(because.clone());
+    fn stop(&mut self, reason: StopReason, effects: &mut Vec<Effect>) {
+        self.summary.stopped = Some(reason.clone());
         let active = self.schedule.active();
-        effects.push(Effect::Tell(RunEvent::Stopping { because, active }));
+        effects.push(Effect::Tell(RunEvent::Stopping { reason, active }));
         effects.push(Effect::StopSubmitting);
         for step in self.schedule.stop() {
-            let because = self.stop_reason();
+            let reason = self.stop_reason();
             let unit = self.steps[step.0].key.clone();
-            self.skip(unit, because, effects);
+            self.skip(unit, reason, effects);
         }
     }
 
-    fn stop_reason(&self) -> Because {
+    fn stop_reason(&self) -> SkipReason {
         match &self.summary.stopped {
-            Some(Stop::Interrupted(_)) => Because::Interrupted,
-            Some(Stop::Error(_) | Stop::TimedOut(_)) | None => Because::Stopped,
+            Some(StopReason::Interrupted(_)) => SkipReason::Interrupted,
+            Some(StopReason::Error(_) | StopReason::TimedOut(_)) | None => SkipReason::Stopped,
         }
     }
 
-    fn skip(&mut self, unit: ImageRef, because: Because, effects: &mut Vec<Effect>) {
-        self.summary.skipped.push((unit.clone(), because.clone()));
-        effects.push(Effect::Tell(RunEvent::Skipped { unit, because }));
+    fn skip(&mut self, unit: ImageRef, reason: SkipReason, effects: &mut Vec<Effect>) {
+        self.summary.skipped.push((unit.clone(), reason.clone()));
+        effects.push(Effect::Tell(RunEvent::Skipped { unit, reason }));
     }
 
     fn notice(&mut self, unit: Option<ImageRef>, notice: Notice) -> Option<RunEvent> {
@@ -348,7 +348,7 @@ impl Dispatcher {
         {
             self.leaving = Some(now);
             if self.summary.stopped.is_none() {
-                self.stop(Stop::TimedOut(timeout), effects);
+                self.stop(StopReason::TimedOut(timeout), effects);
             }
             self.leave_if_ready(effects);
         }
@@ -422,10 +422,10 @@ mod tests {
         starts.collect()
     }
 
-    fn skipped(effects: &[Effect]) -> Vec<(String, Because)> {
+    fn skipped(effects: &[Effect]) -> Vec<(String, SkipReason)> {
         let skips = effects.iter().filter_map(|effect| match effect {
-            Effect::Tell(RunEvent::Skipped { unit, because }) => {
-                Some((unit.to_string(), because.clone()))
+            Effect::Tell(RunEvent::Skipped { unit, reason }) => {
+                Some((unit.to_string(), reason.clone()))
             }
             _ => None,
         });
@@ -460,10 +460,10 @@ mod tests {
         let mut dispatcher = dispatcher(CHAIN, 8);
         assert_eq!(begin(&mut dispatcher), [0, 3]);
         let effects = dispatcher.handle(failed(0, StepFailure::default()), secs(1));
-        let because = || Because::DependencyFailed { failed: key("base") };
+        let reason = || SkipReason::DependencyFailed { failed: key("base") };
         assert_eq!(
             skipped(&effects),
-            [("api:v1".to_owned(), because()), ("on-api:v1".to_owned(), because())]
+            [("api:v1".to_owned(), reason()), ("on-api:v1".to_owned(), reason())]
         );
         assert!(!dispatcher.is_done(), "the other goes on");
         dispatcher.handle(done(3), secs(2));
@@ -492,12 +492,12 @@ mod tests {
         let failure = StepFailure { stops_run: true, ..StepFailure::default() };
         let effects = dispatcher.handle(failed(0, failure), secs(1));
         assert!(effects.contains(&Effect::StopSubmitting));
-        assert_eq!(skipped(&effects), [("c:v1".to_owned(), Because::Stopped)]);
+        assert_eq!(skipped(&effects), [("c:v1".to_owned(), SkipReason::Stopped)]);
         assert_eq!(started(&effects), [0; 0]);
         // What had not sent anything yet is skipped, not failed.
         let failure = StepFailure { not_begun: true, ..StepFailure::default() };
         let effects = dispatcher.handle(failed(1, failure), secs(1));
-        assert_eq!(skipped(&effects), [("b:v1".to_owned(), Because::Stopped)]);
+        assert_eq!(skipped(&effects), [("b:v1".to_owned(), SkipReason::Stopped)]);
         assert!(dispatcher.is_done());
         assert_eq!(dispatcher.into_summary().failures.len(), 1);
     }
@@ -517,7 +517,7 @@ mod tests {
         let effects = dispatcher.handle(Input::Signal(Signal::Interrupt), secs(3));
         assert_eq!(effects, [Effect::Leave]);
         let summary = dispatcher.into_summary();
-        assert_eq!(summary.stopped, Some(Stop::Interrupted(Signal::Interrupt)));
+        assert_eq!(summary.stopped, Some(StopReason::Interrupted(Signal::Interrupt)));
         assert_eq!(summary.failures.len(), 1);
         assert!(summary.failures[0].pending, "its build goes on");
     }
@@ -550,7 +550,7 @@ mod tests {
         assert_eq!(dispatcher.handle(Input::Tick, secs(9)), []);
         dispatcher.handle(done(0), secs(9));
         let told = dispatcher.handle(Input::Tick, secs(10));
-        let [Effect::Tell(RunEvent::Alive { units, ended: 1, total: 2, .. })] = &told[..] else {
+        let [Effect::Tell(RunEvent::Heartbeat { units, done: 1, total: 2, .. })] = &told[..] else {
             panic!("{told:?}");
         };
         assert_eq!((units.len(), units[0].elapsed), (1, secs(10)));
@@ -564,6 +564,6 @@ mod tests {
         begin(&mut dispatcher);
         let effects = dispatcher.handle(Input::NotKept, secs(1));
         assert!(effects.contains(&Effect::StopSubmitting) && effects.contains(&Effect::Leave));
-        assert!(matches!(dispatcher.into_summary().stopped, Some(Stop::Error(_))));
+        assert!(matches!(dispatcher.into_summary().stopped, Some(StopReason::Error(_))));
     }
 }

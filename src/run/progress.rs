@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef};
-use crate::event::{Active, Phase, RunEvent};
+use crate::event::{ActiveTarget, Phase, RunEvent};
 use crate::plan::{Action, Step};
 
 /// Up to this many units at work are told of one by one.
@@ -50,8 +50,8 @@ impl Progress {
         }
     }
 
-    pub(super) fn active_at(&self, now: Duration) -> Active {
-        Active {
+    pub(super) fn active_at(&self, now: Duration) -> ActiveTarget {
+        ActiveTarget {
             unit: self.key.clone(),
             action: self.verb,
             phase: self.phase,
@@ -61,8 +61,8 @@ impl Progress {
     }
 }
 
-/// That a run goes on, and how: `ended` of its steps are at their end.
-pub(super) fn alive(steps: &[Progress], ended: usize, now: Duration) -> RunEvent {
+/// That a run goes on, and how: `done` of its steps are at their end.
+pub(super) fn alive(steps: &[Progress], done: usize, now: Duration) -> RunEvent {
     let at_work = || steps.iter().filter(|step| step.state == Working::Yes);
     let mut phases: BTreeMap<Phase, usize> = BTreeMap::new();
     for step in at_work() {
@@ -70,9 +70,9 @@ pub(super) fn alive(steps: &[Progress], ended: usize, now: Duration) -> RunEvent
     }
     let few = at_work().count() <= FEW;
     let shown = at_work().filter(|step| few || step.build.is_some());
-    let mut units: Vec<Active> = shown.map(|step| step.active_at(now)).collect();
+    let mut units: Vec<ActiveTarget> = shown.map(|step| step.active_at(now)).collect();
     units.sort_by_key(|active| std::cmp::Reverse(active.elapsed));
     let waiting = steps.iter().filter(|step| step.state == Working::Waiting).count();
     let (phases, total) = (phases.into_iter().collect(), steps.len());
-    RunEvent::Alive { units, phases, waiting, ended, total }
+    RunEvent::Heartbeat { units, phases, waiting, done, total }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use imgplan::base::limit::{Class, ClassLimit};
-use imgplan::event::{Failure, RunEvent, Stop};
+use imgplan::event::{RunEvent, StopReason, TargetFailure};
 
 use crate::support::World;
 
@@ -50,9 +50,9 @@ fn a_day_ends_in_the_right_state() {
     world.config.quota = Some(1000);
     let morning = world.live(None);
     let summary = morning.summary.unwrap();
-    let Some(Stop::Error(why)) = &summary.stopped else { panic!("{:?}", summary.stopped) };
+    let Some(StopReason::Error(why)) = &summary.stopped else { panic!("{:?}", summary.stopped) };
     assert!(why.contains("Image limit exceeded"), "{why}");
-    let quota = |failure: &&Failure| failure.message.contains("Image limit exceeded");
+    let quota = |failure: &&TargetFailure| failure.message.contains("Image limit exceeded");
     let others: Vec<_> = summary.failures.iter().filter(|failure| !quota(failure)).collect();
     assert!(others.is_empty(), "{others:?}");
     assert!(summary.failures.iter().all(|failure| failure.help.is_some()));
@@ -90,6 +90,6 @@ fn a_day_ends_in_the_right_state() {
     assert!(told(|event| matches!(event, RunEvent::Retry { .. })) > 50);
     let waits = told(|event| matches!(event, RunEvent::RateWait { class: Class::Images, .. }));
     assert!((20..200).contains(&waits), "a wait for each window, not for each unit: {waits}");
-    let alive = told(|event| matches!(event, RunEvent::Alive { .. }));
+    let alive = told(|event| matches!(event, RunEvent::Heartbeat { .. }));
     assert!(alive as u64 > evening.time.as_secs() / 11, "it is never silent: {alive}");
 }

@@ -65,7 +65,7 @@ images:
       the build failed: .imgplan.Dockerfile: line 2: `src/missing.py` is not in the build context
     skipped: on-api:v1, for it needs api:v1
 
-    Apply: 2 built, 1 mirrored, 0 updated, 0 forgotten, 0 destroyed, 1 failed, 1 skipped, in [time].
+    Apply: 2 built, 1 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 1 skipped, in [time].
     ");
     assert!(failed.stderr.contains("on-api:v1: Skipped"), "{failed}");
     let lockfile = env.read("imgplan.lock");
@@ -122,7 +122,7 @@ fn a_bad_key_is_refused_with_a_way_out() {
       cannot initiate the build (HTTP 401)
       help: the key is not accepted: see that PRIME_API_KEY is right and not revoked
 
-    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 1 failed, 0 skipped, in [time].
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
     assert_eq!(env.server().initiated(), [""; 0]);
 }
@@ -162,7 +162,7 @@ fn an_unpaid_account_stops_the_run_at_once() {
       help: the account has to be paid first
     skipped: 2 units not begun, for the run was stopped
 
-    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 1 failed, 2 skipped, in [time].
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 2 skipped, in [time].
     ");
     assert_eq!(scripted.count("POST", "/images/build"), 1, "the others would meet the same");
 }
@@ -180,7 +180,7 @@ fn an_unreachable_service_is_named() {
       cannot reach the service: [service]/api/v1: error sending request: client error (Connect): tcp connect error: Connection refused (os error 111)
       help: see that PRIME_API_BASE_URL is right and the network is up
 
-    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 1 failed, 0 skipped, in [time].
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
     env.ok(["plan"]);
 }
@@ -200,7 +200,7 @@ fn a_page_for_people_is_not_taken_for_an_answer() {
       cannot initiate the build: the service answered with an HTML page instead of JSON
       help: this is not the images API: see that PRIME_API_BASE_URL is right and no proxy answers in its place
 
-    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 1 failed, 0 skipped, in [time].
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
     // A build that nobody sends a context to never begins: there may be three of them.
     assert_eq!(scripted.count("POST", "/images/build"), 3, "a wrong URL is told within seconds");
@@ -231,7 +231,7 @@ fn a_status_that_stays_nonsense_leaves_the_build_pending() {
       not done within 1s
       help: its build goes on, and the next apply waits for it
 
-    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 0 failed, 0 skipped, 1 pending, in [time].
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, 1 pending, in [time].
     ");
     assert!(records(&env).contains("b-1"), "the build ID is lost");
 }
@@ -313,7 +313,7 @@ fn a_refusal_says_what_the_service_said() {
     failed while submitting: app:v1
       cannot initiate the build (HTTP 422): body.image_tag: tag is reserved
 
-    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 1 failed, 0 skipped, in [time].
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
     assert_snapshot!(steps(&env), @"+ app:v1 build new");
 }
@@ -361,7 +361,7 @@ fn a_full_quota_stops_submissions() {
       help: delete images that are no longer needed, or ask for a larger quota
     skipped: 2 units not begun, for the run was stopped
 
-    Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 1 failed, 2 skipped, in [time].
+    Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 2 skipped, in [time].
     ");
     assert_eq!(
         env.server().counts().of(Class::Initiate).accepted,
@@ -387,7 +387,7 @@ fn a_failed_upload_loses_no_build() {
     failed while uploading: app:v1 [build b-1]
       cannot upload the context (HTTP 403): AccessDenied
 
-    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 1 failed, 0 skipped, in [time].
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
     assert!(records(&env).contains("b-1"));
     assert_eq!(scripted.count("POST", "/images/build/*/start"), 0, "nothing to start");
@@ -418,7 +418,7 @@ fn a_timeout_leaves_the_build_for_the_next_run() {
       not done within 1s
       help: its build goes on, and the next apply waits for it
 
-    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 0 failed, 0 skipped, 1 pending, in [time].
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, 1 pending, in [time].
     ");
     assert_snapshot!(steps(&env), @"<= app:v1 adopt its build is under way, started [age] ago [build ID]");
     env.edit("imgplan.yaml", "timeout: 1s", "timeout: 1m");
@@ -440,7 +440,7 @@ fn an_update_that_fails_is_told_and_planned_again() {
     failed while updating: app:v1
       cannot update the image: a build is under way
 
-    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 1 failed, 0 skipped, in [time].
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
     assert_snapshot!(steps(&env), @"~ app:v1 update visibility private -> public");
 }

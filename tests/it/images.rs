@@ -408,7 +408,7 @@ async fn a_lost_answer_ends_right() {
         ];
         let summary = project.run(steps).await;
         let context = format!("{kind} {seed}: {:?}", summary.failures);
-        assert!(summary.is_complete() && summary.removed == 1 && summary.updated == 4, "{context}");
+        assert!(summary.is_complete() && summary.deleted == 1 && summary.updated == 4, "{context}");
         project.server.idle().await;
         let personal = project.has(&Owner::Personal).await;
         assert_eq!(personal, ["app:1", "i001:2", "i003:1", "i005:1"], "{context}");
@@ -438,7 +438,7 @@ async fn deletions_wait_for_nothing_but_what_would_bring_the_image_back() {
         ("other:1", remove()),
     ];
     let summary = project.run(steps).await;
-    assert_eq!((summary.removed, summary.failures.len()), (2, 0), "{:?}", summary.failures);
+    assert_eq!((summary.deleted, summary.failures.len()), (2, 0), "{:?}", summary.failures);
     assert!((50..90).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     assert_eq!(project.has(&Owner::Personal).await, ["i001:1"]);
     assert!(!project.store().state().entries.contains_key(&"i000:1".parse::<ImageRef>().unwrap()));
@@ -478,7 +478,7 @@ async fn the_limits_of_updates_and_deletions_hold() {
     let steps = keys.iter().enumerate().map(|(at, key)| (key.as_str(), action(at))).collect();
     let began = Instant::now();
     let summary = project.run(steps).await;
-    assert_eq!((summary.removed, summary.updated, summary.failures.len()), (5, 500, 0));
+    assert_eq!((summary.deleted, summary.updated, summary.failures.len()), (5, 500, 0));
     for class in [Class::Update, Class::Delete] {
         let counts = project.server.counts_of(class);
         assert_eq!((counts.accepted, counts.refused, counts.peak), (5, 0, 2), "{class}");

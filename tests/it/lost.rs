@@ -202,7 +202,7 @@ fn one_bad_source_in_a_list_fails_alone() {
     failed while submitting: redis:7
       cannot initiate the build (HTTP 400): Invalid transfer source: docker.io/library/redis:7
 
-    Apply: 0 built, 2 mirrored, 0 updated, 0 forgotten, 0 destroyed, 1 failed, 0 skipped, in [time].
+    Apply: 0 built, 2 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
     assert_eq!(asked(&scripted).len(), 4, "the list, and each by itself, once");
     assert_eq!(env.ok(["plan"]).steps(), ["+ redis:7 mirror new"]);
@@ -285,7 +285,7 @@ fn an_image_that_is_not_the_one_asked_for_fails_its_unit_and_no_other() {
     failed while queued: app:v1 [build b-app]
       the service made app:latest of what was asked for
 
-    Apply: 0 built, 2 mirrored, 0 updated, 0 forgotten, 0 destroyed, 1 failed, 0 skipped, in [time].
+    Apply: 0 built, 2 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
     assert_eq!(env.ok(["plan"]).steps(), ["+ app:v1 mirror the last build did not succeed"]);
 }

@@ -54,7 +54,7 @@ fn a_plan_of_the_monorepo() {
     + create
     Order: python-base:3.12-amd64, python-base:3.12-arm64 first, then what needs them (4 units). Longest chain 2.
     Cost: 6 builds with 1.1 kB of context to pack, 1 transfer, about 13 requests (transfers: 1 of 10/60s).
-    Plan: 7 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
+    Plan: 7 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
     ");
     assert_eq!(env.server().writes(), [""; 0]);
 }
@@ -235,7 +235,7 @@ fn an_image_that_left_the_manifest_is_forgotten_and_stays() {
     let plan = env.ok(["plan"]);
     assert_snapshot!(steps(&plan), @". redis:7-alpine forget removed from the manifest, image kept");
     let apply = env.apply();
-    assert_snapshot!(apply.last_line(), @"Apply: 0 built, 0 mirrored, 0 updated, 1 forgotten, 0 destroyed, 0 failed, 0 skipped, in [time].");
+    assert_snapshot!(apply.last_line(), @"Apply: 0 built, 0 mirrored, 0 updated, 1 forgotten, 0 deleted, 0 failed, 0 skipped, in [time].");
     assert_eq!(env.server().writes().len(), before, "forgetting sends nothing");
     assert!(!env.read("imgplan.lock").contains("redis"));
     let images = env.server().get("images?search=redis");
@@ -280,8 +280,8 @@ fn only_yes_applies() {
 
     + create
     Cost: 1 build with 13 B of context to pack, about 2 requests (initiate: 1 of 150/60s).
-    Plan: 1 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
-    Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 0 failed, 0 skipped, in [time].
+    Plan: 1 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
+    Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, in [time].
     --- stderr
 
     Apply these changes? Only `yes` goes on: 
@@ -375,10 +375,10 @@ fn a_build_that_outlived_its_run_is_adopted() {
        <= app:v1  adopt   its build is under way, started [age] ago [build ID]
 
     <= wait for a build under way
-    Plan: 0 to create, 0 to rebuild, 1 to adopt, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
+    Plan: 0 to create, 0 to rebuild, 1 to adopt, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
     ");
     let apply = env.apply();
-    assert_snapshot!(apply.last_line(), @"Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 0 failed, 0 skipped, in [time].");
+    assert_snapshot!(apply.last_line(), @"Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, in [time].");
     assert_eq!(env.server().initiated(), ["app:v1"], "it was submitted again");
     env.plans_nothing();
 }
@@ -477,10 +477,10 @@ fn a_first_ctrl_c_waits_for_what_runs_and_begins_nothing_new() {
     + create
     Order: app:v1 first, then what needs them (1 image). Longest chain 2.
     Cost: 2 builds with 25 B of context to pack, about 4 requests (initiate: 2 of 150/60s).
-    Plan: 2 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
+    Plan: 2 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
     skipped: 1 unit not begun, for the run was stopped
 
-    Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 0 failed, 1 skipped, in [time].
+    Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 1 skipped, in [time].
     --- stderr
     app:v1: Building...
     Stopping: nothing new is begun; 1 unit under way will be waited for. Ctrl-C again leaves at once.
@@ -519,12 +519,12 @@ fn a_second_ctrl_c_leaves_at_once_and_loses_nothing() {
 
     + create
     Cost: 1 build with 13 B of context to pack, about 2 requests (initiate: 1 of 150/60s).
-    Plan: 1 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
+    Plan: 1 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
 
     pending while queued: app:v1 [build ID]
       left before its end
 
-    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 0 failed, 0 skipped, 1 pending, in [time].
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, 1 pending, in [time].
     --- stderr
     app:v1: Building...
     Stopping: nothing new is begun; 1 unit under way will be waited for. Ctrl-C again leaves at once.
@@ -647,5 +647,5 @@ fn the_local_service_needs_no_account() {
     // Its state survives: a base built by one run serves the next.
     env.write("services/api/src/app.py", "print('changed')\n");
     let again = env.ok(["apply", "--local", "--auto-approve"]);
-    assert_snapshot!(again.last_line(), @"Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 0 failed, 0 skipped, in [time].");
+    assert_snapshot!(again.last_line(), @"Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, in [time].");
 }

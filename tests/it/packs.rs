@@ -503,7 +503,7 @@ fn what_changes_before_it_is_packed_is_not_sent() {
     for name in names {
         apply.says(&format!("{name}/file changed while its context was packed"));
     }
-    let ended = "Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 6 failed, 1 skipped, in [time].";
+    let ended = "Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 6 failed, 1 skipped, in [time].";
     assert_eq!(apply.last_line(), ended, "{apply}");
     // Nothing was even begun for what failed, or for what stands on it.
     let initiated = |from: usize| {

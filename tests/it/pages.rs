@@ -233,11 +233,11 @@ $ imgplan validate
 imgplan.yaml is valid: 5 images, 6 units.
 $ imgplan plan --local --detailed-exitcode
 ...
-Plan: 6 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
+Plan: 6 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
 [exit 2]
 $ imgplan apply --local --auto-approve --quiet
 ...
-Apply: 0 built, 6 mirrored, 0 updated, 0 forgotten, 0 destroyed, 0 failed, 0 skipped, in 5h12m.
+Apply: 0 built, 6 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, in 5h12m.
 $ imgplan show --local redis
 ...
 [exit 1]

@@ -28,7 +28,7 @@ fn a_large_plan_is_short() {
     assert_eq!(env.ok(["plan", "--json"]).events("planned_change").len(), 120);
     assert_eq!(
         plan.last_line(),
-        "Plan: 120 to create, 0 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged."
+        "Plan: 120 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged."
     );
 }
 
@@ -87,7 +87,7 @@ fn what_is_deleted_and_what_is_kept_is_seen() {
     + create   - delete   -/+ rebuild, over the existing tag   ~ change, without a build
     Order: base:v1 first, then what needs them (1 image). Longest chain 2.
     Cost: 4 builds with 72 B of context to pack, 1 update, 2 deletions, about 11 requests (initiate: 4 of 150/60s).
-    Plan: 1 to create, 3 to rebuild, 1 to update, 2 to destroy, 0 to forget. 0 unchanged.
+    Plan: 1 to create, 3 to rebuild, 1 to update, 2 to delete, 0 to forget. 0 unchanged.
     ");
     assert_snapshot!(env.ok(["why", "kept"]).shown(), @"
     exit 0
@@ -121,7 +121,7 @@ fn a_part_says_so_before_and_after() {
     -/+ rebuild, over the existing tag
     Order: base:v1 first, then what needs them (1 image). Longest chain 2.
     Cost: 2 builds with 26 B of context to pack, about 4 requests (initiate: 2 of 150/60s).
-    Plan: 0 to create, 2 to rebuild, 0 to update, 0 to destroy, 0 to forget. 0 unchanged.
+    Plan: 0 to create, 2 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
     ");
     let apply = env.ok(["apply", "--auto-approve", "--target", "api", "--quiet"]);
     apply.says("Note: this was a part of the plan: 1 unit was asked for, ");

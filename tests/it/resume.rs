@@ -76,7 +76,7 @@ fn a_run_past_its_timeout_leaves_the_rest_to_the_next() {
       not done when the run's 2s were over
     skipped: 1 unit not begun, for the run was stopped
 
-    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 0 failed, 1 skipped, 2 pending, in [time].
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 1 skipped, 2 pending, in [time].
     --- stderr
     app:v1: Building...
     redis:7: Mirroring...

@@ -118,7 +118,7 @@ fn what_ended_is_told_even_where_the_rest_cannot_be_kept() {
     pending while building: on-top:v1 [build ID]
       left before its end
 
-    Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 destroyed, 0 failed, 0 skipped, 1 pending, in [time].
+    Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, 1 pending, in [time].
     --- stderr
     app:v1: Building...
     app:v1: Built after [time] [build ID]

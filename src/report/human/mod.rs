@@ -10,19 +10,19 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 
 pub(super) use self::plan::symbol;
-use super::{Options, PlanView, Reporter};
+use super::{PlanView, ReportOptions, Reporter};
 use crate::event::{RunEvent, Summary};
 
 /// Writes data to one stream and talk to another.
 pub struct Human<'w> {
     pub(super) out: &'w mut dyn Write,
     err: &'w mut dyn Write,
-    options: Options,
+    options: ReportOptions,
 }
 
 impl<'w> Human<'w> {
     /// `out` takes plans and summaries, `err` what is told on the way.
-    pub fn new(out: &'w mut dyn Write, err: &'w mut dyn Write, options: Options) -> Self {
+    pub fn new(out: &'w mut dyn Write, err: &'w mut dyn Write, options: ReportOptions) -> Self {
         Self { out, err, options }
     }
 

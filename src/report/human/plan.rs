@@ -9,7 +9,7 @@ use super::super::cost::Cost;
 use super::super::fit::{columns, cut, printable, wrap};
 use super::super::group::{Group, MANY, groups};
 use super::super::words::{count, names, part, plan_line, tail};
-use super::super::{PlanView, Talk};
+use super::super::{PlanView, Verbosity};
 use super::protection::kept;
 use super::{BOLD, DIM, Human, color};
 use crate::base::name::{ImageRef, Owner};
@@ -173,7 +173,7 @@ impl Human<'_> {
 
     /// The steps, in groups where they are many.
     fn table(&self, steps: &[&Step], noun: &str) -> String {
-        if steps.len() <= MANY || self.options.talk >= Talk::Verbose {
+        if steps.len() <= MANY || self.options.talk >= Verbosity::Verbose {
             return self.rows(&steps.iter().map(|step| Row::of(step)).collect::<Vec<_>>());
         }
         let groups = groups(steps);
@@ -204,7 +204,7 @@ impl Human<'_> {
             return String::new();
         }
         let head = format!("Replaces {}:", count(over.len(), "protected image"));
-        let most = if self.options.talk >= Talk::Verbose { usize::MAX } else { MOST_NAMES };
+        let most = if self.options.talk >= Verbosity::Verbose { usize::MAX } else { MOST_NAMES };
         let text = self.prose(&format!("{head} {}", names(&over, most)));
         text.replacen(&head, &self.paint(color(AnsiColor::Yellow).bold(), &head), 1)
     }

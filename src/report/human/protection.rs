@@ -3,7 +3,7 @@
 use anstyle::AnsiColor;
 
 use super::super::words::{count, names};
-use super::super::{PlanView, Talk};
+use super::super::{PlanView, Verbosity};
 use super::plan::{FEW, MOST_NAMES};
 use super::{Human, color};
 use crate::base::name::ImageRef;
@@ -11,7 +11,7 @@ use crate::base::name::ImageRef;
 impl Human<'_> {
     /// Which images are protected from now on, and which are not any more.
     pub(super) fn protection(&self, view: &PlanView<'_>) -> Vec<String> {
-        let most = if self.options.talk >= Talk::Verbose { usize::MAX } else { MOST_NAMES };
+        let most = if self.options.talk >= Verbosity::Verbose { usize::MAX } else { MOST_NAMES };
         let line = |(word, keys): (&str, &Vec<ImageRef>)| {
             let head = format!("{word} {}:", count(keys.len(), "image"));
             let text = self.prose(&format!("{head} {}", names(keys, most)));

@@ -9,26 +9,30 @@ use anstyle::AnsiColor;
 use super::super::words::{
     count, doing, done, going_on, part, phase_word, stopping, tail, waiting,
 };
-use super::super::{Talk, elapsed};
+use super::super::{Verbosity, elapsed};
 use super::{BOLD, Human, color};
-use crate::event::{Active, Because, Failure, Phase, RunEvent, Summary};
+use crate::event::{ActiveTarget, Phase, RunEvent, SkipReason, Summary, TargetFailure};
 
 impl Human<'_> {
     /// Tells one thing that happened.
     pub(super) fn tell(&mut self, event: &RunEvent) -> io::Result<()> {
         let talk = self.options.talk;
         match event {
-            RunEvent::Started { unit, action } if talk >= Talk::Normal => {
+            RunEvent::Started { unit, action } if talk >= Verbosity::Normal => {
                 writeln!(self.err, "{unit}: {}...", doing(action))
             }
-            RunEvent::Progress(Active { unit, phase, build, .. }) if talk >= Talk::Verbose => {
+            RunEvent::Progress(ActiveTarget { unit, phase, build, .. })
+                if talk >= Verbosity::Verbose =>
+            {
                 writeln!(self.err, "{unit}: {}{}", phase_word(*phase), tail(build.as_ref()))
             }
-            RunEvent::Alive { units, phases, waiting, ended, total } if talk >= Talk::Normal => {
-                self.alive(units, phases, *waiting, (*ended, *total))
+            RunEvent::Heartbeat { units, phases, waiting, done, total }
+                if talk >= Verbosity::Normal =>
+            {
+                self.heartbeat(units, phases, *waiting, (*done, *total))
             }
             RunEvent::Completed { unit, action, build, elapsed: time, .. }
-                if talk >= Talk::Normal =>
+                if talk >= Verbosity::Normal =>
             {
                 let word = self.paint_talk(color(AnsiColor::Green), done(action));
                 writeln!(
@@ -47,20 +51,20 @@ impl Human<'_> {
                 let build = tail(failure.build.as_ref());
                 writeln!(self.err, "{}: {word} after {}{build}", failure.unit, elapsed(*time))
             }
-            RunEvent::Skipped { unit, because: Because::DependencyFailed { failed } }
-                if talk >= Talk::Normal =>
+            RunEvent::Skipped { unit, reason: SkipReason::DependencyFailed { failed } }
+                if talk >= Verbosity::Normal =>
             {
                 writeln!(self.err, "{unit}: Skipped, for it needs {failed}")
             }
-            RunEvent::Retry { unit, action, why, wait, .. } if talk >= Talk::Verbose => {
+            RunEvent::Retry { unit, action, error, wait, .. } if talk >= Verbosity::Verbose => {
                 let unit = unit.as_ref().map(|unit| format!("{unit}: ")).unwrap_or_default();
-                writeln!(self.err, "{unit}cannot {action}: {why}; again in {}", elapsed(*wait))
+                writeln!(self.err, "{unit}cannot {action}: {error}; again in {}", elapsed(*wait))
             }
-            RunEvent::RateWait { class, limit, wait } if talk >= Talk::Normal => {
+            RunEvent::RateWait { class, limit, wait } if talk >= Verbosity::Normal => {
                 writeln!(self.err, "{}", waiting(*class, *limit, *wait))
             }
-            RunEvent::Stopping { because, active } => {
-                writeln!(self.err, "{}", self.paint_talk(BOLD, &stopping(because, *active)))
+            RunEvent::Stopping { reason, active } => {
+                writeln!(self.err, "{}", self.paint_talk(BOLD, &stopping(reason, *active)))
             }
             _ => Ok(()),
         }
@@ -80,20 +84,20 @@ impl Human<'_> {
             self.failures(&group)?;
         }
         self.skipped(summary)?;
-        if summary.retries > 0 && self.options.talk >= Talk::Normal {
+        if summary.retries > 0 && self.options.talk >= Verbosity::Normal {
             let again = count(summary.retries, "request");
             writeln!(self.err, "{again} had to be sent again; --verbose and --json say which")?;
         }
         let pending = summary.failures.iter().filter(|failure| failure.pending).count();
         let failed = summary.failures.len() - pending;
         let mut line = format!(
-            "Apply: {} built, {} mirrored, {} updated, {} forgotten, {} destroyed, {failed} failed, \
+            "Apply: {} built, {} mirrored, {} updated, {} forgotten, {} deleted, {failed} failed, \
              {} skipped",
             summary.built + summary.adopted,
             summary.mirrored,
             summary.updated,
             summary.forgotten,
-            summary.removed,
+            summary.deleted,
             summary.skipped.len()
         );
         if pending > 0 {
@@ -106,7 +110,7 @@ impl Human<'_> {
             writeln!(self.out, "{} this was {}", self.note(), part(partial, "were"))?;
         }
         match next {
-            Some(command) if self.options.hints && self.options.talk >= Talk::Normal => {
+            Some(command) if self.options.hints && self.options.talk >= Verbosity::Normal => {
                 writeln!(self.err, "{}", going_on(command, failed > 0))
             }
             _ => Ok(()),
@@ -114,16 +118,16 @@ impl Human<'_> {
     }
 
     /// A line each for a few units; one line for many.
-    fn alive(
+    fn heartbeat(
         &mut self,
-        units: &[Active],
+        units: &[ActiveTarget],
         phases: &[(Phase, usize)],
         waiting: usize,
-        (ended, total): (usize, usize),
+        (done, total): (usize, usize),
     ) -> io::Result<()> {
         let at_work: usize = phases.iter().map(|(_, count)| count).sum();
         if waiting == 0 && at_work == units.len() && at_work <= FEW {
-            for Active { unit, phase, build, elapsed: time, .. } in units {
+            for ActiveTarget { unit, phase, build, elapsed: time, .. } in units {
                 let (word, time) = (phase_word(*phase), elapsed(*time));
                 writeln!(self.err, "{unit}: still {word} after {time}{}", tail(build.as_ref()))?;
             }
@@ -134,15 +138,16 @@ impl Human<'_> {
         if waiting > 0 {
             parts.push(format!("{waiting} waiting for a turn"));
         }
-        let longest =
-            units.first().map_or_else(String::new, |Active { unit, elapsed: time, .. }| {
+        let longest = units
+            .first()
+            .map_or_else(String::new, |ActiveTarget { unit, elapsed: time, .. }| {
                 format!("; {unit} for {}", elapsed(*time))
             });
-        writeln!(self.err, "{ended} of {total} ended; {}{longest}", parts.join(", "))
+        writeln!(self.err, "{done}/{total} done; {}{longest}", parts.join(", "))
     }
 
     /// Failures of one kind, told once with the names of all.
-    fn failures(&mut self, group: &[&Failure]) -> io::Result<()> {
+    fn failures(&mut self, group: &[&TargetFailure]) -> io::Result<()> {
         let [failure, ..] = group else { return Ok(()) };
         let (word, style) = if failure.pending {
             ("pending", AnsiColor::Yellow)
@@ -151,7 +156,7 @@ impl Human<'_> {
         };
         let word = self.paint(color(style).bold(), word);
         let named =
-            |failure: &&Failure| format!("{}{}", failure.unit, tail(failure.build.as_ref()));
+            |failure: &&TargetFailure| format!("{}{}", failure.unit, tail(failure.build.as_ref()));
         let mut names: Vec<String> = group.iter().take(MOST_NAMES).map(named).collect();
         if let more @ 1.. = group.len() - names.len() {
             names.push(format!("and {more} more"));
@@ -167,12 +172,12 @@ impl Human<'_> {
     fn skipped(&mut self, summary: &Summary) -> io::Result<()> {
         let word = self.paint(color(AnsiColor::Yellow).bold(), "skipped");
         let mut stopped = 0;
-        for (unit, because) in &summary.skipped {
-            match because {
-                Because::DependencyFailed { failed } => {
+        for (unit, reason) in &summary.skipped {
+            match reason {
+                SkipReason::DependencyFailed { failed } => {
                     writeln!(self.out, "{word}: {unit}, for it needs {failed}")?;
                 }
-                Because::Interrupted | Because::Stopped => stopped += 1,
+                SkipReason::Interrupted | SkipReason::Stopped => stopped += 1,
             }
         }
         if stopped > 0 {
@@ -196,10 +201,10 @@ const FEW: usize = 4;
 const MOST_NAMES: usize = 12;
 
 /// Failures with one message, phase and outcome, in the order of the first of each.
-fn alike(failures: &[Failure]) -> Vec<Vec<&Failure>> {
-    let mut groups: Vec<Vec<&Failure>> = Vec::new();
+fn alike(failures: &[TargetFailure]) -> Vec<Vec<&TargetFailure>> {
+    let mut groups: Vec<Vec<&TargetFailure>> = Vec::new();
     for failure in failures {
-        let same = |group: &&mut Vec<&Failure>| {
+        let same = |group: &&mut Vec<&TargetFailure>| {
             let first = group[0];
             first.message == failure.message
                 && first.phase == failure.phase
