@@ -1,4 +1,4 @@
-//! What imgplan alone takes: the memory for a context of 4 GB, and the processor for 10,000 images.
+//! Resources that imgplan uses without a peer: memory for a context of 4 GB, CPU time for 10,000 images.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,23 +9,23 @@ use crate::Bench;
 use crate::measure::{Done, Failed, IMGPLAN, command, is_here, median, run, timed, verdict};
 use crate::support::{Random, contexts, text};
 
-/// What GNU time says of a process.
+/// Measurements of one process by GNU time.
 struct Used {
     /// Bytes.
     peak: f64,
-    /// Seconds, of all cores together.
+    /// Seconds, summed over all cores.
     processor: f64,
 }
 
-/// Peak memory while 4 GB are packed.
+/// Peak memory while packing 4 GB.
 pub(crate) fn memory(bench: &Bench) -> Done {
-    const NEEDED: u64 = 6 << 30;
-    const MOST: f64 = 64e6;
+    const NEEDED_BYTES: u64 = 6 << 30;
+    const MAX_MEMORY_BYTES: f64 = 64e6;
     if !has_time() {
         return Ok(());
     }
-    if let Some(free) = free(&bench.dir).filter(|free| *free < NEEDED) {
-        println!("  left out: {free} bytes are free for temporary files, and it takes {NEEDED}");
+    if let Some(free) = free(&bench.dir).filter(|free| *free < NEEDED_BYTES) {
+        println!("  left out: {free} bytes are free for temporary files, and it takes {NEEDED_BYTES}");
         return Ok(());
     }
     let dir = bench.dir.join("memory");
@@ -33,11 +33,11 @@ pub(crate) fn memory(bench: &Bench) -> Done {
     let used = used(&dir, &["context", "pack", "large", "-o", "/dev/null", "--quiet"])?;
     fs::remove_dir_all(&dir)?;
     println!("  peak resident memory {:.1} MB", used.peak / 1e6);
-    println!("  under {} MB: {}", MOST / 1e6, verdict(used.peak < MOST));
+    println!("  under {} MB: {}", MAX_MEMORY_BYTES / 1e6, verdict(used.peak < MAX_MEMORY_BYTES));
     Ok(())
 }
 
-/// Processor time for a plan of 10,000 images.
+/// CPU time of a plan with 10,000 images.
 pub(crate) fn many(bench: &Bench) -> Done {
     if !has_time() {
         return Ok(());
@@ -57,8 +57,8 @@ pub(crate) fn many(bench: &Bench) -> Done {
     Ok(())
 }
 
-/// Processor time and memory for plans of what one entry of a manifest makes: 5,000 mirrors of a list,
-/// and 1,000 folders that were found.
+/// CPU time and memory of plans with generated images: 5,000 mirrors from a list, and 1,000 discovered
+/// folders.
 pub(crate) fn expanded(bench: &Bench) -> Done {
     if !has_time() {
         return Ok(());
@@ -80,21 +80,20 @@ pub(crate) fn expanded(bench: &Bench) -> Done {
     within(bench, "1,000 discovered contexts", &dir)
 }
 
-/// Holds a plan of all of a manifest, which was never applied, against what it may take. The scan of
-/// its contexts is within it.
+/// Compares the first plan of a manifest with its targets. The time includes the scan of the contexts.
 fn within(bench: &Bench, what: &str, dir: &Path) -> Done {
-    const SECONDS: f64 = 0.3;
-    const MEMORY: f64 = 100e6;
+    const MAX_CPU_SECONDS: f64 = 0.3;
+    const MAX_MEMORY_BYTES: f64 = 100e6;
     println!("  {what}");
     let seconds = processor(bench, dir, &["plan", "--offline"])?;
     let peak = used(dir, &["plan", "--offline"])?.peak;
     println!("  peak resident memory {:.1} MB", peak / 1e6);
-    let holds = seconds < SECONDS && peak < MEMORY;
-    println!("  under {SECONDS} s and {} MB: {}", MEMORY / 1e6, verdict(holds));
+    let holds = seconds < MAX_CPU_SECONDS && peak < MAX_MEMORY_BYTES;
+    println!("  under {MAX_CPU_SECONDS} s and {} MB: {}", MAX_MEMORY_BYTES / 1e6, verdict(holds));
     Ok(())
 }
 
-/// The median of the processor time, which is printed too.
+/// Prints and returns the median CPU time.
 fn processor(bench: &Bench, dir: &Path, args: &[&str]) -> Result<f64, Failed> {
     used(dir, args)?;
     let runs = (0..bench.runs).map(|_| Ok(used(dir, args)?.processor));
@@ -120,8 +119,8 @@ fn used(dir: &Path, args: &[&str]) -> Result<Used, Failed> {
     Ok(Used { peak: kilobytes * 1024.0, processor: user + system })
 }
 
-/// A context of four files of 1 GiB each. The text comes again after 16 MB, which no compressor of
-/// this kind looks back to.
+/// Creates a context of four files of 1 GiB each. The text repeats after 16 MB, further back than the
+/// window of the compressor.
 fn large(dir: &Path) -> Done {
     let context = dir.join("large");
     fs::create_dir_all(&context)?;
@@ -140,7 +139,7 @@ fn large(dir: &Path) -> Done {
     Ok(())
 }
 
-/// The bytes that are free where a folder lies, where the system says so.
+/// Free bytes on the file system of a folder, if the system reports them.
 #[cfg(unix)]
 fn free(dir: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(dir).ok()?;

@@ -1,17 +1,17 @@
-//! The least that any program does which wants to know whether a tree has changed: it reads the
-//! names of every folder and asks the system about every file, by descriptor, on all cores.
+//! The minimum work of any program that detects changes in a tree: read the names in every folder and
+//! `statx` every file, by descriptor, on all cores.
 
 use std::path::Path;
 
 use crate::measure::Failed;
 
-/// How many files there are below a folder, all of them asked about.
+/// Counts the files below a folder and stats each of them.
 #[cfg(target_os = "linux")]
 pub(crate) fn count(dir: &Path) -> Result<usize, Failed> {
     linux::count(dir)
 }
 
-/// Other systems have no such calls, and so no such floor.
+/// Other systems lack these calls, so the comparison is skipped.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn count(_dir: &Path) -> Result<usize, Failed> {
     Err("the floor needs Linux".into())
@@ -35,7 +35,7 @@ mod linux {
     const FOLDER: OFlags =
         OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-    /// What tells a changed file: what imgplan and git look at as well.
+    /// The attributes that reveal a changed file, as imgplan and git use them.
     const WANTED: StatxFlags = StatxFlags::TYPE
         .union(StatxFlags::MODE)
         .union(StatxFlags::SIZE)

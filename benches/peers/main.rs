@@ -1,9 +1,9 @@
-//! imgplan against programs that do a part of the same: git, b3sum, tar and pigz, and the bare floor
-//! of what the system has to be asked.
+//! Compares imgplan with programs that do a part of its work: git, b3sum, tar with pigz, and the
+//! minimum of system calls.
 //!
-//! Everything is a whole process, run in turn with its peer over the same files, which the bench
-//! makes in the folder for temporary files. Whether a target holds is printed and for a person to
-//! judge: a busy machine is no failure. Exits with 1 where a command fails.
+//! Every measurement is a whole process, run alternately with its peer over the same files, which the
+//! bench creates in the temporary folder. Targets are printed for a person to judge, because a busy
+//! machine is not a failure. Exits with 1 only if a command fails.
 
 #![allow(clippy::print_stdout, reason = "what it measured is what it is for")]
 #![allow(clippy::unwrap_used, reason = "a bench that panics says where")]
@@ -43,7 +43,7 @@ Options:
 
 TMPDIR says where the files go: about 2 GB, and 6 GB for `memory`.";
 
-/// The name of a comparison, what it is, and how it is done.
+/// The name, description and function of a comparison.
 type Comparison = (&'static str, &'static str, fn(&Bench) -> Done);
 
 const COMPARISONS: [Comparison; 7] = [
@@ -56,13 +56,13 @@ const COMPARISONS: [Comparison; 7] = [
     ("expand", "planning what a list and a pattern stand for", costs::expanded),
 ];
 
-/// What was asked for.
+/// The requested comparisons and settings.
 pub(crate) struct Bench {
-    /// Where files may be made.
+    /// Folder for the files of the bench.
     pub(crate) dir: PathBuf,
     pub(crate) runs: usize,
     pub(crate) source: Option<PathBuf>,
-    /// Whether the repository that plans are about is there.
+    /// True once the repository for the plans exists.
     pub(crate) applied: Cell<bool>,
     wanted: Vec<Comparison>,
 }
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says whether every command succeeded.
+/// Returns true if every command succeeded.
 fn start() -> Result<bool, Failed> {
     let mut args: Vec<String> = env::args().skip(1).collect();
     // Cargo's own.

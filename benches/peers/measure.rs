@@ -1,4 +1,4 @@
-//! Two commands in turn, as whole processes by the clock on the wall, and what came of it.
+//! Runs two commands alternately as whole processes and compares their wall-clock times.
 
 use std::env;
 use std::error::Error;
@@ -10,7 +10,7 @@ use std::time::Instant;
 pub(crate) type Failed = Box<dyn Error + Send + Sync>;
 pub(crate) type Done = Result<(), Failed>;
 
-/// A command to run again and again.
+/// A command to run repeatedly.
 pub(crate) struct Job<'a> {
     name: &'a str,
     command: Command,
@@ -22,7 +22,7 @@ impl<'a> Job<'a> {
         Self { name, command, before: None }
     }
 
-    /// Something to do before each run, which is not measured.
+    /// Preparation before each run, which is not measured.
     pub(crate) fn before(self, before: &'a dyn Fn() -> Done) -> Self {
         Self { before: Some(before), ..self }
     }
@@ -37,8 +37,8 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Measures a peer and imgplan in turn, so that whatever else the machine does meets both, and
-/// prints it. `most` is the target for imgplan over the peer.
+/// Measures a peer and imgplan alternately, so that other load affects both, and prints the result.
+/// `most` is the target for the ratio of imgplan to the peer.
 pub(crate) fn compare(peer: Job<'_>, ours: Job<'_>, runs: usize, most: Option<f64>) -> Done {
     let mut jobs = [peer, ours];
     // The first run of each is not counted: it fills the caches.
@@ -63,7 +63,7 @@ pub(crate) fn compare(peer: Job<'_>, ours: Job<'_>, runs: usize, most: Option<f6
     Ok(())
 }
 
-/// Whether a target was reached, in words.
+/// Words for whether a target holds.
 pub(crate) fn verdict(holds: bool) -> &'static str {
     if holds { "holds" } else { "does not hold" }
 }
@@ -79,15 +79,14 @@ fn shown(seconds: f64) -> String {
     if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { format!("{seconds:.3} s") }
 }
 
-/// The one in the middle, or what lies between the two there.
+/// The median.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2])
 }
 
-/// A command that is told nothing of the machine but where programs and temporary files are: no
-/// user's settings can matter.
+/// A command whose environment holds only `PATH` and `TMPDIR`, so that no user settings matter.
 pub(crate) fn command(program: impl AsRef<OsStr>, dir: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(dir).env_clear().env("HOME", dir).env("TMPDIR", env::temp_dir());
@@ -98,30 +97,30 @@ pub(crate) fn command(program: impl AsRef<OsStr>, dir: &Path) -> Command {
     command
 }
 
-/// The program, as released.
+/// The program, built with the release profile.
 pub(crate) const IMGPLAN: &str = env!("CARGO_BIN_EXE_imgplan");
 
-/// imgplan in a folder, with these arguments.
+/// imgplan, run in a folder with these arguments.
 pub(crate) fn imgplan(dir: &Path, args: &[&str]) -> Command {
     let mut command = command(IMGPLAN, dir);
     command.args(args);
     command
 }
 
-/// A line of the shell; what it is given besides is `$1` and so on.
+/// A shell command; further arguments are `$1` and so on.
 pub(crate) fn shell(dir: &Path, line: &str, args: &[&str]) -> Command {
     let mut command = command("sh", dir);
     command.args(["-c", line, "sh"]).args(args);
     command
 }
 
-/// Runs a command that has to succeed.
+/// Runs a command that must succeed.
 pub(crate) fn run(command: &mut Command) -> Done {
     let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}").into()) }
 }
 
-/// What a command that has to succeed writes to standard output.
+/// Standard output of a command that must succeed.
 pub(crate) fn output(command: &mut Command) -> Result<String, Failed> {
     let output = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
@@ -130,7 +129,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String, Failed> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Whether a peer is here; where it is not, says how to get it.
+/// True if a peer is installed; otherwise prints how to install it.
 pub(crate) fn is_here(program: &str, install: &str) -> bool {
     let asked = Command::new(program).arg("--version").stdin(Stdio::null()).output();
     let version = asked.ok().filter(|output| output.status.success()).map(|output| output.stdout);
@@ -143,7 +142,7 @@ pub(crate) fn is_here(program: &str, install: &str) -> bool {
     version.is_some()
 }
 
-/// Says what takes a while, and how long it took.
+/// Announces a slow preparation and its duration.
 pub(crate) fn timed<T>(what: &str, work: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
     let began = Instant::now();
     let value = work()?;

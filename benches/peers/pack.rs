@@ -1,4 +1,4 @@
-//! Packing a folder of source, against tar and pigz at the level that makes it as small.
+//! Packs a folder of source code, compared with tar and pigz at the level that gives the same size.
 
 use std::collections::VecDeque;
 use std::env;
@@ -10,13 +10,13 @@ use std::thread;
 use crate::Bench;
 use crate::measure::{Done, Failed, Job, compare, imgplan, is_here, output, run, shell, timed};
 
-/// How much is packed, about.
-const MOST: u64 = 300_000_000;
+/// Approximate size of the packed files.
+const PACKED_BYTES: u64 = 300_000_000;
 
-/// A file above this is no source.
-const LARGE: u64 = 16_000_000;
+/// Larger files are not source code.
+const MAX_FILE_BYTES: u64 = 16_000_000;
 
-/// Folders that are no source, though they lie among it.
+/// Folders without source code.
 const NO_SOURCE: [&str; 2] = [".git", "__pycache__"];
 
 pub(crate) fn pack(bench: &Bench) -> Done {
@@ -40,7 +40,7 @@ pub(crate) fn pack(bench: &Bench) -> Done {
     compare(peer, Job::new("imgplan context pack", ours), bench.runs, Some(0.5))
 }
 
-/// The lowest level of pigz whose archive is no larger.
+/// The lowest pigz level whose archive is not larger than imgplan's.
 fn level(dir: &Path, size: u64) -> Result<u32, Failed> {
     for level in 1..=9 {
         run(&mut pigz(dir, level)?)?;
@@ -60,7 +60,7 @@ fn pigz(dir: &Path, level: u32) -> Result<Command, Failed> {
     Ok(shell(dir, line, &[&cores, &level.to_string()]))
 }
 
-/// Copies about [`MOST`] bytes of source, and says how many files and bytes there are.
+/// Copies about [`PACKED_BYTES`] bytes of source code and returns the numbers of files and bytes.
 fn source(bench: &Bench, to: &Path) -> Result<(usize, u64), Failed> {
     let from = bench.source.clone().map_or_else(sources_here, |source| vec![source]);
     let mut copied = Copied { files: 0, bytes: 0 };
@@ -80,7 +80,7 @@ struct Copied {
 }
 
 impl Copied {
-    /// Copies the regular files of a folder and of those in it, as long as there is room.
+    /// Copies the regular files of a folder, recursively, until the size is reached.
     fn folder(&mut self, from: &Path, to: &Path) -> Done {
         let mut folders = VecDeque::from([(from.to_owned(), to.to_owned())]);
         while let Some((from, to)) = folders.pop_front() {
@@ -91,7 +91,7 @@ impl Copied {
                 let (kind, name) = (entry.file_type()?, entry.file_name());
                 if kind.is_dir() && !NO_SOURCE.iter().any(|no| *no == name) {
                     folders.push_back((entry.path(), to.join(name)));
-                } else if kind.is_file() && self.bytes < MOST && entry.metadata()?.len() <= LARGE {
+                } else if kind.is_file() && self.bytes < PACKED_BYTES && entry.metadata()?.len() <= MAX_FILE_BYTES {
                     self.bytes += fs::copy(entry.path(), to.join(name))?;
                     self.files += 1;
                 }
@@ -101,7 +101,7 @@ impl Copied {
     }
 }
 
-/// The source that comes with languages, as far as it is here.
+/// Folders with the source code of installed languages.
 fn sources_here() -> Vec<PathBuf> {
     let ask = |program: &str, args: &[&str]| {
         let answer = output(Command::new(program).args(args)).ok()?;

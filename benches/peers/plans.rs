@@ -1,5 +1,5 @@
-//! Plans with nothing to do, over a repository of 1,000 contexts: against `git status`, against
-//! the floor, and without a stat cache against a program that only digests.
+//! Plans without changes over a repository of 1,000 contexts: compared with `git status`, with the
+//! floor, and, without a stat cache, with a program that only digests.
 
 use std::env;
 use std::fs;
@@ -15,11 +15,11 @@ use crate::measure::{
 };
 use crate::support::contexts;
 
-const IMAGES: usize = 1000;
-const FILES: usize = 100;
+const IMAGE_COUNT: usize = 1000;
+const FILES_PER_IMAGE: usize = 100;
 const PLAN: &[&str] = &["plan", "--local"];
 
-/// Against `git status --porcelain`, which answers the same question about the same files.
+/// Compared with `git status --porcelain`, which answers the same question about the same files.
 pub(crate) fn plan(bench: &Bench) -> Done {
     if !is_here("git", "apt install git") {
         return Ok(());
@@ -38,7 +38,7 @@ pub(crate) fn plan(bench: &Bench) -> Done {
     compare(peer, ours(&dir), bench.runs, Some(0.8))
 }
 
-/// Against the least that has to be done.
+/// Compared with the floor.
 pub(crate) fn floor(bench: &Bench) -> Done {
     if !cfg!(target_os = "linux") {
         println!("  left out: the floor needs Linux");
@@ -46,7 +46,7 @@ pub(crate) fn floor(bench: &Bench) -> Done {
     }
     let dir = applied(bench)?;
     // The manifest and .gitignore are files too.
-    let (files, expected) = (floor::count(&dir)?, IMAGES * FILES + 2);
+    let (files, expected) = (floor::count(&dir)?, IMAGE_COUNT * FILES_PER_IMAGE + 2);
     if files != expected {
         return Err(format!("the floor saw {files} files instead of {expected}").into());
     }
@@ -55,7 +55,7 @@ pub(crate) fn floor(bench: &Bench) -> Done {
     compare(Job::new("names and stat, all cores", floor), ours(&dir), bench.runs, Some(1.6))
 }
 
-/// Without a stat cache, against b3sum over the same files.
+/// Without a stat cache, compared with b3sum over the same files.
 pub(crate) fn cold(bench: &Bench) -> Done {
     let b3sum = env::var("B3SUM").unwrap_or_else(|_| "b3sum".to_owned());
     if !is_here(&b3sum, "cargo install b3sum, or set B3SUM to its path") {
@@ -84,14 +84,14 @@ fn ours(dir: &Path) -> Job<'static> {
     Job::new("imgplan plan --local", imgplan(dir, PLAN))
 }
 
-/// The repository, with everything in it applied; made by whoever needs it first, and again where
-/// that failed halfway.
+/// The repository with every target applied. Created on first use, and again if an earlier creation
+/// failed.
 fn applied(bench: &Bench) -> Result<PathBuf, Failed> {
     let dir = bench.dir.join("contexts");
     if bench.applied.get() {
         return Ok(dir);
     }
-    timed("made 1,000 contexts of 100 files each", || Ok(contexts(&dir, IMAGES, FILES)?))?;
+    timed("made 1,000 contexts of 100 files each", || Ok(contexts(&dir, IMAGE_COUNT, FILES_PER_IMAGE)?))?;
     fs::write(dir.join(".gitignore"), ".imgplan/\n")?;
     let limits = "initiate=100000/60s,start=100000/60s,status=100000/60s,list=100000/60s";
     let args = ["apply", "--local", "--auto-approve", "--quiet", "--limit", limits];
