@@ -27,7 +27,7 @@ pub(super) async fn run(
     settings: &Settings,
     mut args: ApplyArgs,
 ) -> Result<Exit, Failure> {
-    args.look.check(false)?;
+    args.lookup.check(false)?;
     let saved = agreed(ui, &args)?;
     small_pages();
     let workspace = Workspace::load(&settings.manifest, &env)?;
@@ -37,14 +37,14 @@ pub(super) async fn run(
     let mut store = Store::open(target.paths.clone(), &target.name)?;
     let options = &match &saved {
         Some(saved) => saved_plan::options(saved, &target)?,
-        None => args.choice.options(&workspace, store.state())?,
+        None => args.selection.options(&workspace, store.state())?,
     };
     let service = target.connect().await?;
     let (history, client) = (target.history(), service.client.trying(args.retry_times + 1));
     let caches = Caches { stat: StatCache::read(&settings.work()), history: history.clone() };
     let asking = Asking {
         settings,
-        look: &args.look,
+        look: &args.lookup,
         options,
         client: Some(&client),
         owner: &target.owner,
@@ -58,7 +58,7 @@ pub(super) async fn run(
     failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
     let Decision { workspace, plan, learned, noted } =
         decide(workspace, &facts, store.state(), options, saved.as_ref())?;
-    note_remembered(&args.look, &plan, &mut facts);
+    note_remembered(&args.lookup, &plan, &mut facts);
     store.record(&learned)?;
     if args.refresh_only {
         let exit = refresh::apply(ui, &facts, &mut store, args.detailed_exitcode)?;
@@ -78,7 +78,7 @@ pub(super) async fn run(
     history::keep_planned(&history, &workspace, &facts, &plan);
     // What is left is of what was planned, and so is the command that does it.
     if saved.is_some() {
-        args.choice = SelectionArgs::of(options);
+        args.selection = SelectionArgs::of(options);
     }
     let options = how(&args, &workspace, &target);
     let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
@@ -146,7 +146,7 @@ fn how(args: &ApplyArgs, workspace: &Workspace, target: &Target) -> Options {
 /// The saved plan that is to be done, if one is; and whether what was typed makes sense.
 fn agreed(ui: &Ui, args: &ApplyArgs) -> Result<Option<SavedPlan>, Failure> {
     if args.refresh_only {
-        refresh::check(&args.look, &args.choice)?;
+        refresh::check(&args.lookup, &args.selection)?;
     }
     let Some(path) = &args.saved else {
         if ui.is_json() && !args.auto_approve && !args.refresh_only {
@@ -155,8 +155,8 @@ fn agreed(ui: &Ui, args: &ApplyArgs) -> Result<Option<SavedPlan>, Failure> {
         }
         return Ok(None);
     };
-    let LookupArgs { upgrade, upgrade_image, .. } = &args.look;
-    if args.choice != SelectionArgs::default() || *upgrade || !upgrade_image.is_empty() {
+    let LookupArgs { upgrade, upgrade_image, .. } = &args.lookup;
+    if args.selection != SelectionArgs::default() || *upgrade || !upgrade_image.is_empty() {
         let message = "a saved plan takes no flags that say what to plan";
         let set = selection::variables();
         if !set.is_empty() {

@@ -34,8 +34,6 @@ mod writer;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use self::args::{Cli, Command};
 use self::failure::{Exit, Failure};
 use self::settings::Settings;
@@ -43,7 +41,7 @@ use self::ui::Ui;
 
 /// Runs the program and says how it ended (the table of exit codes is at `failure::Exit`).
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::parse_args() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors; clap itself would end bad usage with 2, which here
@@ -54,7 +52,7 @@ pub fn main() -> ExitCode {
             return exit.into();
         }
     };
-    let settings = Settings::resolve(cli.global);
+    let settings = Settings::resolve(cli.global, cli.command.take_common());
     let mut ui = Ui::new(&settings);
     let result = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {

@@ -23,7 +23,7 @@ use crate::state::{State, StateSnapshot};
 use crate::survey::Caches;
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Result<Exit, Failure> {
-    let PlanArgs { service, choice, look, offline, .. } = &args;
+    let PlanArgs { service, selection: choice, lookup: look, offline, .. } = &args;
     apart(("--refresh-only", args.refresh_only), &[("--offline", *offline)])?;
     if args.refresh_only {
         refresh::check(look, choice)?;

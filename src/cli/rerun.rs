@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::{ApplyArgs, DEFAULT_RETRY_TIMES, SelectionArgs};
+use super::args::{ApplyArgs, DEFAULT_RETRIES, SelectionArgs};
 use super::settings::Settings;
 use crate::base::name::ImageRef;
 use crate::event::Summary;
@@ -68,7 +68,7 @@ pub(super) fn command(settings: &Settings, args: &ApplyArgs, replace: &[String])
         command = format!("{command} {flag} {}", quoted(value));
     };
     let SelectionArgs { targets, target_file, groups, excludes, exclude_file, replace: _, prune } =
-        &args.choice;
+        &args.selection;
     for pattern in targets {
         add("--target", &pattern.to_string());
     }
@@ -96,7 +96,7 @@ pub(super) fn command(settings: &Settings, args: &ApplyArgs, replace: &[String])
     if let Some(concurrency) = args.concurrency {
         add("--concurrency", &concurrency.to_string());
     }
-    if args.retry_times != DEFAULT_RETRY_TIMES {
+    if args.retry_times != DEFAULT_RETRIES {
         add("--retry-times", &args.retry_times.to_string());
     }
     if let Some(timeout) = args.timeout {
@@ -142,9 +142,10 @@ mod tests {
     use super::*;
 
     fn next(typed: &[&str]) -> String {
-        let cli = Cli::try_parse_from(["imgplan", "apply"].iter().chain(typed)).unwrap();
+        let mut cli = Cli::try_parse_from(["imgplan", "apply"].iter().chain(typed)).unwrap();
+        let settings = Settings::resolve(cli.global, cli.command.take_common());
         let Command::Apply(args) = cli.command else { panic!("no apply") };
-        command(&Settings::resolve(cli.global), &args, &[])
+        command(&settings, &args, &[])
     }
 
     #[test]

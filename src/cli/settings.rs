@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use super::args::{GlobalArgs, When};
+use super::args::{ColorChoice, CommonArgs, GlobalArgs, ManifestArgs};
 use super::env::env;
 use crate::manifest::Invocation;
 use crate::report::{self, Verbosity};
@@ -28,14 +28,15 @@ pub(super) struct Settings {
 
 impl Settings {
     /// Nothing that was typed may be forgotten here: the pattern has no `..`.
-    pub(super) fn resolve(args: GlobalArgs) -> Self {
-        let GlobalArgs { files, vars, sets, chdir, json, color, verbose, quiet } = args;
+    pub(super) fn resolve(global: GlobalArgs, common: CommonArgs) -> Self {
+        let GlobalArgs { chdir, color, verbose, quiet, help: _ } = global;
+        let CommonArgs { json, manifest: ManifestArgs { file, vars, sets } } = common;
         // The key has its own door; a manifest that asks for it is refused.
         let vars = vars.into_iter().flat_map(|lines| lines.0);
         let wanted = |terminal: bool| match color {
-            When::Always => true,
-            When::Never => false,
-            When::Auto => terminal && env("NO_COLOR").is_none_or(|text| text.is_empty()),
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => terminal && env("NO_COLOR").is_none_or(|text| text.is_empty()),
         };
         let talk = match (verbose, quiet) {
             (true, _) => Verbosity::Verbose,
@@ -47,12 +48,12 @@ impl Settings {
         let size = || Some(usize::from(terminal_size::terminal_size_of(&out)?.0.0));
         Self {
             manifest: Invocation {
-                files,
+                files: file.files,
                 vars: vars.filter(|var| !var.is_secret()).collect(),
                 sets: sets.into_iter().flat_map(|lines| lines.0).collect(),
             },
             chdir,
-            json,
+            json: json.json,
             report: report::ReportOptions {
                 color: wanted(std::io::stdout().is_terminal()),
                 color_talk: wanted(std::io::stderr().is_terminal()),

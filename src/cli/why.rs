@@ -10,7 +10,7 @@ use crate::base::nearest::nearest;
 use crate::report::why::WhyView;
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: WhyArgs) -> Result<Exit, Failure> {
-    let WhyArgs { service, look, offline, .. } = &args;
+    let WhyArgs { service, lookup: look, offline, .. } = &args;
     let choice = SelectionArgs::default();
     let ask = Ask { service, choice: &choice, look, offline: *offline };
     let planned = Planned::load(ui, settings, ask).await?;

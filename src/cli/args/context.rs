@@ -1,8 +1,10 @@
-//! What was typed after `imgplan context`. The comments are the help.
+//! Arguments of `imgplan context`. The doc comments are the help texts.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+
+use super::common::{CommonArgs, ManifestArgs};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ContextArgs {
@@ -12,51 +14,65 @@ pub(in crate::cli) struct ContextArgs {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ContextCommand {
-    /// Print the digest of everything that decides what the image contains, and the fingerprint
+    /// Print the fingerprint of an image and everything that it covers
     Digest {
         /// `name` or `name:tag`
         #[arg(value_name = "IMAGE")]
         image: String,
+        #[command(flatten)]
+        common: CommonArgs,
     },
-    /// Print the Dockerfile that is sent: with build arguments, the target, the paths of bases and
-    /// pinned digests put in
+    /// Print the Dockerfile that is sent
+    ///
+    /// Build arguments, the target stage, the full paths of bases and pinned digests are filled in.
     Dockerfile {
         /// `name` or `name:tag`
         #[arg(value_name = "IMAGE")]
         image: String,
-        /// Take the paths of bases from the lockfile that `--local` keeps
-        #[arg(long, env = "IMGPLAN_LOCAL")]
+        /// Take the paths of bases from the lockfile of `--local`
+        #[arg(long, env = "IMGPLAN_LOCAL", help_heading = "Service")]
         local: bool,
+        #[command(flatten)]
+        manifest: ManifestArgs,
     },
-    /// List the files that are sent, one a line
+    /// List the files that are sent, one per line
     List {
         /// `name` or `name:tag`
         #[arg(value_name = "IMAGE")]
         image: String,
-        /// List the folders instead, those that weigh most first
-        #[arg(long)]
+        /// List directories instead, the largest first
+        #[arg(long, help_heading = "Output")]
         by_size: bool,
+        #[command(flatten)]
+        common: CommonArgs,
     },
-    /// Tell whether a path is sent, and the pattern of .dockerignore that decided it
+    /// Explain why a path is sent or ignored
+    ///
+    /// Names the pattern of .dockerignore that decides.
     Why {
         /// `name` or `name:tag`
         #[arg(value_name = "IMAGE")]
         image: String,
-        /// Relative to the context, as `context list` prints it, or from here into the context; it
-        /// need not exist
+        /// Path relative to the context or to the current directory
+        ///
+        /// The path need not exist.
         #[arg(value_name = "PATH")]
         path: PathBuf,
+        #[command(flatten)]
+        common: CommonArgs,
     },
     /// Write the archive that is sent
     Pack {
         /// `name` or `name:tag`
         #[arg(value_name = "IMAGE")]
         image: String,
-        /// Where to; `-` is standard output
-        #[arg(short, long, value_name = "FILE")]
-        output: PathBuf,
-        /// Take the paths of bases from the lockfile that `--local` keeps
-        #[arg(long, env = "IMGPLAN_LOCAL")]
+        /// Take the paths of bases from the lockfile of `--local`
+        #[arg(long, env = "IMGPLAN_LOCAL", help_heading = "Service")]
         local: bool,
+        /// File to write; `-` is standard output
+        #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+        output: PathBuf,
+        #[command(flatten)]
+        manifest: ManifestArgs,
     },
 }

@@ -1,82 +1,102 @@
-//! What was typed. The comments are the help; nothing here does anything.
+//! Arguments of all commands. The doc comments are the help texts: the first line is shown by `-h`,
+//! all of it by `--help`.
 
+mod common;
 mod context;
 mod selection;
+mod serve;
 mod values;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use regex::Regex;
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use self::common::FileArgs;
+pub(super) use self::common::{CommonArgs, JsonArgs, ManifestArgs, ServiceArgs, StrictArgs};
 pub(super) use self::context::{ContextArgs, ContextCommand};
 pub(super) use self::selection::{LookupArgs, SelectionArgs};
-use self::values::{Lines, duration, lines, named};
-use crate::base::limit::ClassLimit;
+pub(super) use self::serve::ServeArgs;
+use self::values::{duration, named};
 use crate::base::name::ImageRef;
-use crate::manifest::{Override, Variable};
 use crate::plan::Pattern;
-use crate::server::{BulkShape, Fault};
 
-/// How often a request is sent again where nothing is said.
-pub(in crate::cli) const DEFAULT_RETRY_TIMES: u32 = 9;
+/// Default of `--retry-times`.
+pub(super) const DEFAULT_RETRIES: u32 = 9;
 
-/// Terraform for container images: say in a manifest which images should exist, see what would
-/// change, and apply it
+/// Terraform for container images: declare images in a manifest, see what would change, apply it
 #[derive(Debug, Parser)]
 #[command(name = "imgplan", version, max_term_width = 100)]
-pub(in crate::cli) struct Cli {
+#[command(disable_help_flag = true, disable_version_flag = true)]
+pub(super) struct Cli {
     #[command(flatten)]
-    pub(in crate::cli) global: GlobalArgs,
+    pub(super) global: GlobalArgs,
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version, display_order = 105,
+          help_heading = "Global")]
+    version: Option<bool>,
     #[command(subcommand)]
-    pub(in crate::cli) command: Command,
+    pub(super) command: Command,
 }
 
+/// Flags of every command.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct GlobalArgs {
-    /// The manifest; its paths are relative to its own folder. `-` reads standard input. May be
-    /// repeated: the first is read as if it included the others
+    /// Run in this directory
+    #[arg(
+        short = 'C',
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "IMGPLAN_CHDIR",
+        display_order = 100,
+        help_heading = "Global"
+    )]
+    pub(in crate::cli) chdir: Option<PathBuf>,
+    /// When to use colors: auto, always or never
+    ///
+    /// `auto` uses colors on a terminal, unless `NO_COLOR` is set.
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        env = "IMGPLAN_COLOR",
+        display_order = 101,
+        help_heading = "Global",
+        hide_short_help = true,
+        hide_possible_values = true
+    )]
+    pub(in crate::cli) color: ColorChoice,
+    /// Verbose output: every phase of every target
     #[arg(
         short,
-        long = "file",
+        long,
         global = true,
-        value_name = "FILE",
-        default_value = "imgplan.yaml",
-        env = "IMGPLAN_FILE",
-        value_delimiter = '\n'
+        env = "IMGPLAN_VERBOSE",
+        conflicts_with = "quiet",
+        display_order = 102,
+        help_heading = "Global"
     )]
-    pub(in crate::cli) files: Vec<PathBuf>,
-    /// A variable for `${NAME}` in the manifest, over all others; may be repeated. In the
-    /// environment one a line
-    #[arg(long = "var", global = true, value_name = "NAME=VALUE", env = "IMGPLAN_VAR",
-          hide_env_values = true, value_parser = lines::<Variable>)]
-    pub(in crate::cli) vars: Vec<Lines<Variable>>,
-    /// Let images whose name matches say something else, as '*.visibility=public' or
-    /// 'api*.args.PY=3.13'; `+=` adds to a list. May be repeated; in the environment one a line
-    #[arg(long = "set", global = true, value_name = "PATTERN.FIELD[+]=V", env = "IMGPLAN_SET",
-          hide_env_values = true, value_parser = lines::<Override>)]
-    pub(in crate::cli) sets: Vec<Lines<Override>>,
-    /// Run as if started in this folder
-    #[arg(short = 'C', long, global = true, value_name = "DIR", env = "IMGPLAN_CHDIR")]
-    pub(in crate::cli) chdir: Option<PathBuf>,
-    /// Write JSON lines to standard output, and nothing else there
-    #[arg(long, global = true, env = "IMGPLAN_JSON")]
-    pub(in crate::cli) json: bool,
-    /// When to colour; `auto` does on a terminal, unless `NO_COLOR` is set
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "IMGPLAN_COLOR")]
-    pub(in crate::cli) color: When,
-    /// Tell more: each phase of each image
-    #[arg(short, long, global = true, env = "IMGPLAN_VERBOSE", conflicts_with = "quiet")]
     pub(in crate::cli) verbose: bool,
-    /// Tell less: failures and the end
-    #[arg(short, long, global = true, env = "IMGPLAN_QUIET")]
+    /// Print only failures and the summary
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "IMGPLAN_QUIET",
+        display_order = 103,
+        help_heading = "Global"
+    )]
     pub(in crate::cli) quiet: bool,
+    /// Print help; `--help` shows more than `-h`
+    #[arg(short, long, global = true, action = ArgAction::Help, display_order = 104,
+          help_heading = "Global")]
+    pub(in crate::cli) help: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum When {
+pub(in crate::cli) enum ColorChoice {
     Auto,
     Always,
     Never,
@@ -84,261 +104,305 @@ pub(in crate::cli) enum When {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
-    /// Check the manifest and the Dockerfiles that it names, without asking anyone
+    /// Check the manifest and its Dockerfiles without network access
     Validate(ValidateArgs),
-    /// Show what would be done, and why; changes nothing
+    /// Show what would change, and why
     Plan(PlanArgs),
-    /// Explain one image in full: every reason and file, and its bases down to the cause
+    /// Explain the plan for one image
     Why(WhyArgs),
-    /// Do what the plan says, after asking
+    /// Carry out the plan after confirmation
     Apply(ApplyArgs),
-    /// Pin what sources and bases stand for, in the lockfile; builds nothing
+    /// Pin sources and bases to digests in the lockfile
     Lock(LockArgs),
-    /// Take an image that exists into the lockfile, as what the manifest says it is
+    /// Record an existing image in the lockfile
     Import(ImportArgs),
-    /// Show the builds that are under way, by the lockfile, the journal and the service
+    /// Show builds in progress
     Status(StatusArgs),
-    /// Show what the lockfile knows
+    /// Show the lockfile
     Show(ShowArgs),
-    /// Draw what needs what, from the manifest alone
+    /// Print the dependency graph of the manifest
     Graph(GraphArgs),
-    /// Show, explain or pack the files that an image is built from
+    /// Inspect or pack the files that an image is built from
     Context(ContextArgs),
-    /// Print the JSON Schema of the manifest, for editors
+    /// Print the JSON Schema of the manifest
     Schema(SchemaArgs),
-    /// Serve the images API on this machine, to try and test against
+    /// Run a local server with the images API
     Serve(ServeArgs),
-}
-
-/// Which service, and how fast.
-#[derive(Debug, Args)]
-pub(in crate::cli) struct ServiceArgs {
-    /// Use a server inside this process, with its state and a lockfile of its own under
-    /// `.imgplan/local/`; needs no account
-    #[arg(long, env = "IMGPLAN_LOCAL")]
-    pub(in crate::cli) local: bool,
-    /// The budget of a class of requests, as initiate=150/60s; may be repeated. Classes: initiate,
-    /// start, status, list, images (transfers, counted in images), update, delete
-    #[arg(long = "limit", value_name = "CLASS=N/Ds", env = "IMGPLAN_LIMIT", value_delimiter = ',')]
-    pub(in crate::cli) limits: Vec<ClassLimit>,
-}
-
-/// What is an error.
-#[derive(Debug, Args)]
-pub(in crate::cli) struct StrictArgs {
-    /// Take a warning, of the manifest or of a context, for an error: nothing is sent or written
-    #[arg(long, env = "IMGPLAN_DENY_WARNINGS")]
-    pub(in crate::cli) deny_warnings: bool,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ValidateArgs {
     #[command(flatten)]
     pub(in crate::cli) strict: StrictArgs,
+    #[command(flatten)]
+    pub(in crate::cli) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PlanArgs {
     #[command(flatten)]
-    pub(in crate::cli) service: ServiceArgs,
+    pub(in crate::cli) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(in crate::cli) lookup: LookupArgs,
+    /// Plan without network access
+    #[arg(long, env = "IMGPLAN_OFFLINE", help_heading = "Planning")]
+    pub(in crate::cli) offline: bool,
+    /// Show only drift between the lockfile and the service
+    #[arg(long, env = "IMGPLAN_REFRESH_ONLY", help_heading = "Planning")]
+    pub(in crate::cli) refresh_only: bool,
     #[command(flatten)]
     pub(in crate::cli) strict: StrictArgs,
     #[command(flatten)]
-    pub(in crate::cli) choice: SelectionArgs,
-    #[command(flatten)]
-    pub(in crate::cli) look: LookupArgs,
-    /// Ask nobody: plan from the lockfile alone
-    #[arg(long, env = "IMGPLAN_OFFLINE")]
-    pub(in crate::cli) offline: bool,
-    /// Show only how the service differs from the lockfile
-    #[arg(long, env = "IMGPLAN_REFRESH_ONLY")]
-    pub(in crate::cli) refresh_only: bool,
-    /// Save the plan, for `imgplan apply FILE` to do just this
-    #[arg(long, value_name = "FILE", env = "IMGPLAN_OUT", conflicts_with = "refresh_only")]
+    pub(in crate::cli) service: ServiceArgs,
+    /// Save the plan for `imgplan apply FILE`
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "IMGPLAN_OUT",
+        conflicts_with = "refresh_only",
+        help_heading = "Output"
+    )]
     pub(in crate::cli) out: Option<PathBuf>,
     /// Exit with 2 if there are changes
-    #[arg(long, env = "IMGPLAN_DETAILED_EXITCODE")]
+    #[arg(long, env = "IMGPLAN_DETAILED_EXITCODE", help_heading = "Output")]
     pub(in crate::cli) detailed_exitcode: bool,
+    #[command(flatten)]
+    pub(in crate::cli) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct WhyArgs {
-    /// `name:tag`, or `name` for all that the image is made as
+    /// `name:tag`, or `name` for all targets of the image
     #[arg(value_name = "IMAGE")]
     pub(in crate::cli) image: String,
     #[command(flatten)]
+    pub(in crate::cli) lookup: LookupArgs,
+    /// Explain without network access
+    #[arg(long, env = "IMGPLAN_OFFLINE", help_heading = "Planning")]
+    pub(in crate::cli) offline: bool,
+    #[command(flatten)]
     pub(in crate::cli) service: ServiceArgs,
     #[command(flatten)]
-    pub(in crate::cli) look: LookupArgs,
-    /// Ask nobody: explain from the lockfile alone
-    #[arg(long, env = "IMGPLAN_OFFLINE")]
-    pub(in crate::cli) offline: bool,
+    pub(in crate::cli) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ApplyArgs {
-    /// A plan that `imgplan plan --out` saved: just that is done, without asking
+    /// Plan saved by `imgplan plan --out`; applied without a prompt
     #[arg(value_name = "PLAN")]
     pub(in crate::cli) saved: Option<PathBuf>,
     #[command(flatten)]
-    pub(in crate::cli) service: ServiceArgs,
+    pub(in crate::cli) selection: SelectionArgs,
     #[command(flatten)]
-    pub(in crate::cli) choice: SelectionArgs,
-    #[command(flatten)]
-    pub(in crate::cli) look: LookupArgs,
-    /// Only bring the lockfile in line with the service: images that are gone, and who may pull them
-    #[arg(long, env = "IMGPLAN_REFRESH_ONLY", conflicts_with = "saved")]
+    pub(in crate::cli) lookup: LookupArgs,
+    /// Only update the lockfile to match the service
+    ///
+    /// Records which images are missing and who may pull them.
+    #[arg(long, env = "IMGPLAN_REFRESH_ONLY", conflicts_with = "saved", help_heading = "Planning")]
     pub(in crate::cli) refresh_only: bool,
-    /// How many images may be deleted at most [default: any number that was agreed to; 0 with
-    /// --auto-approve]
-    #[arg(long, value_name = "N", env = "IMGPLAN_MAX_DESTROY")]
-    pub(in crate::cli) max_destroy: Option<usize>,
     #[command(flatten)]
     pub(in crate::cli) strict: StrictArgs,
-    /// Do not ask
-    #[arg(long, env = "IMGPLAN_AUTO_APPROVE")]
+    /// Skip the prompt
+    ///
+    /// Deletes nothing unless `--max-destroy N` allows it.
+    #[arg(long, env = "IMGPLAN_AUTO_APPROVE", help_heading = "Planning")]
     pub(in crate::cli) auto_approve: bool,
-    /// Exit with 2 if something was changed, and with 3 if only a part of it could be
-    #[arg(long, env = "IMGPLAN_DETAILED_EXITCODE")]
-    pub(in crate::cli) detailed_exitcode: bool,
-    /// Builds in flight at once, and transfers of each owner; the request budget is apart from it
-    /// [default: 64 builds, and as many transfers as their budget allows]
+    /// Maximum number of images to delete
+    ///
+    /// The default is no limit with a prompt or a saved plan, and 0 with `--auto-approve`.
+    #[arg(long, value_name = "N", env = "IMGPLAN_MAX_DESTROY", help_heading = "Planning")]
+    pub(in crate::cli) max_destroy: Option<usize>,
+    #[command(flatten)]
+    pub(in crate::cli) service: ServiceArgs,
+    /// Builds, and transfers of each owner, in flight at once
+    ///
+    /// Independent of the rate limits. The default is 64 builds, and as many transfers as their
+    /// rate limit allows.
     #[arg(long, alias = "parallelism", value_name = "N", env = "IMGPLAN_CONCURRENCY",
-          value_parser = clap::value_parser!(u32).range(1..=1000))]
+          value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Service")]
     pub(in crate::cli) concurrency: Option<u32>,
-    /// How often a request that met trouble that passes is sent again; a limit of the service is
-    /// waited for however often
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_RETRY_TIMES, env = "IMGPLAN_RETRY_TIMES",
-          value_parser = clap::value_parser!(u32).range(0..=100))]
+    /// Retries for a request that fails with a transient error
+    ///
+    /// Waiting for a rate limit of the service does not count as a retry.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_RETRIES, env = "IMGPLAN_RETRY_TIMES",
+          value_parser = clap::value_parser!(u32).range(0..=100), help_heading = "Service",
+          hide_short_help = true)]
     pub(in crate::cli) retry_times: u32,
-    /// End after this long: 45m, 2h. What is not done then stays pending, and the next apply goes on
-    #[arg(long, value_name = "D", env = "IMGPLAN_TIMEOUT", value_parser = duration)]
+    /// Stop waiting after this time: 45m, 2h
+    ///
+    /// Unfinished builds stay recorded as pending, and the next apply continues with them.
+    #[arg(long, value_name = "D", env = "IMGPLAN_TIMEOUT", value_parser = duration,
+          help_heading = "Service", hide_short_help = true)]
     pub(in crate::cli) timeout: Option<Duration>,
+    /// Exit with 2 if there were changes, 3 if some failed
+    #[arg(long, env = "IMGPLAN_DETAILED_EXITCODE", help_heading = "Output")]
+    pub(in crate::cli) detailed_exitcode: bool,
+    #[command(flatten)]
+    pub(in crate::cli) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LockArgs {
-    #[command(flatten)]
-    pub(in crate::cli) service: ServiceArgs,
-    /// Ask again for what is pinned already
-    #[arg(long, env = "IMGPLAN_UPGRADE")]
-    pub(in crate::cli) upgrade: bool,
-    /// The same for some images only; may be repeated
-    #[arg(long, value_name = "PATTERN", env = "IMGPLAN_UPGRADE_IMAGE", value_delimiter = ',',
-          value_parser = named::<Pattern>)]
-    pub(in crate::cli) upgrade_image: Vec<Pattern>,
-    /// How old an answer of a registry may be: 1h, 0s
-    #[arg(long, value_name = "D", default_value = "0s", env = "IMGPLAN_MAX_AGE",
-          value_parser = duration)]
-    pub(in crate::cli) max_age: Duration,
-    /// Only see whether each reference is pinned, and nothing besides; asks nobody
-    #[arg(long)]
+    /// Only check that the pins in the lockfile are up to date
+    ///
+    /// Works without network access and fails if a pin is missing or unused.
+    #[arg(long, help_heading = "Planning")]
     pub(in crate::cli) check: bool,
     /// Show what would be pinned, and write nothing
-    #[arg(long)]
+    #[arg(long, help_heading = "Planning")]
     pub(in crate::cli) dry_run: bool,
+    /// Move existing pins to the current digests
+    #[arg(long, env = "IMGPLAN_UPGRADE", help_heading = "Registry")]
+    pub(in crate::cli) upgrade: bool,
+    /// Move only the pins of matching images
+    ///
+    /// May be repeated.
+    #[arg(long, value_name = "PATTERN", env = "IMGPLAN_UPGRADE_IMAGE", value_delimiter = ',',
+          value_parser = named::<Pattern>, help_heading = "Registry")]
+    pub(in crate::cli) upgrade_image: Vec<Pattern>,
+    /// Maximum age of cached registry lookups
+    ///
+    /// A number and a unit: 0s, 5m, 1h.
+    #[arg(long, value_name = "D", default_value = "0s", env = "IMGPLAN_MAX_AGE",
+          value_parser = duration, help_heading = "Registry")]
+    pub(in crate::cli) max_age: Duration,
+    #[command(flatten)]
+    pub(in crate::cli) service: ServiceArgs,
+    #[command(flatten)]
+    pub(in crate::cli) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ImportArgs {
-    /// The image of the manifest: `name:tag`, or `name` where there is one of that name
+    /// Image of the manifest: `name:tag`, or `name` if it has one target
     #[arg(value_name = "IMAGE")]
     pub(in crate::cli) image: String,
-    /// What it is called in the service, where that is something else: `name:tag`
+    /// `name:tag` in the service, if it differs
     #[arg(value_name = "REMOTE")]
     pub(in crate::cli) remote: Option<ImageRef>,
     #[command(flatten)]
     pub(in crate::cli) service: ServiceArgs,
+    #[command(flatten)]
+    pub(in crate::cli) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct StatusArgs {
+    /// Show the recorded state without network access
+    #[arg(long, env = "IMGPLAN_OFFLINE", conflicts_with = "watch", help_heading = "Planning")]
+    pub(in crate::cli) offline: bool,
     #[command(flatten)]
     pub(in crate::cli) service: ServiceArgs,
-    /// Look again and again until nothing is under way
-    #[arg(short, long, env = "IMGPLAN_WATCH")]
+    /// Repeat until no build is in progress
+    #[arg(short, long, env = "IMGPLAN_WATCH", help_heading = "Output")]
     pub(in crate::cli) watch: bool,
-    /// Ask nobody: show what is on record
-    #[arg(long, env = "IMGPLAN_OFFLINE", conflicts_with = "watch")]
-    pub(in crate::cli) offline: bool,
+    #[command(flatten)]
+    pub(in crate::cli) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ShowArgs {
-    /// Only these: `name` or `name:tag`
+    /// Only these images: `name` or `name:tag`
     #[arg(value_name = "IMAGE")]
     pub(in crate::cli) images: Vec<String>,
-    /// Of the lockfile that `--local` keeps
-    #[arg(long, env = "IMGPLAN_LOCAL")]
+    /// Show the lockfile of `--local`
+    #[arg(long, env = "IMGPLAN_LOCAL", help_heading = "Service")]
     pub(in crate::cli) local: bool,
+    #[command(flatten)]
+    json: JsonArgs,
+    #[command(flatten)]
+    file: FileArgs,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct GraphArgs {
-    /// Only these and what they need: `name`, `name:tag` or a pattern of them; all by default
+    /// Only these images and their bases: `name`, `name:tag` or a pattern
     #[arg(value_name = "IMAGE")]
     pub(in crate::cli) images: Vec<String>,
-    /// The language of the drawing; an arrow goes from an image to what it needs
-    #[arg(long, value_name = "FORMAT", default_value = "dot", env = "IMGPLAN_GRAPH_FORMAT")]
+    /// Output format: dot, mermaid or json
+    ///
+    /// An edge leads from an image to its base. `dot` is for Graphviz (`imgplan graph | dot
+    /// -Tsvg`), `mermaid` for Markdown on most code hosts.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "dot",
+        env = "IMGPLAN_GRAPH_FORMAT",
+        help_heading = "Output",
+        hide_possible_values = true
+    )]
     pub(in crate::cli) format: GraphFormat,
+    #[command(flatten)]
+    pub(in crate::cli) common: CommonArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum GraphFormat {
-    /// For Graphviz: `imgplan graph | dot -Tsvg`
     Dot,
-    /// For Mermaid, which Markdown shows as a picture on most code hosts
     Mermaid,
-    /// As data
     Json,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SchemaArgs {
-    /// Write it to a file
-    #[arg(short, long, value_name = "FILE")]
+    /// Write the schema to a file
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub(in crate::cli) output: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
-pub(in crate::cli) struct ServeArgs {
-    /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", env = "IMGPLAN_LISTEN")]
-    pub(in crate::cli) listen: SocketAddr,
-    /// Write the URL to this file once the server listens
-    #[arg(long, value_name = "FILE")]
-    pub(in crate::cli) url_file: Option<PathBuf>,
-    /// The one key that is accepted; without it, any is
-    #[arg(long, env = "IMGPLAN_TOKEN", hide_env_values = true)]
-    pub(in crate::cli) token: Option<String>,
-    /// Keep the state in this folder; without it, it is gone with the server
-    #[arg(long, value_name = "DIR", env = "IMGPLAN_STATE")]
-    pub(in crate::cli) state: Option<PathBuf>,
-    /// The limit of a class of requests, as initiate=150/60s; may be repeated
-    #[arg(long = "limit", value_name = "CLASS=N/Ds")]
-    pub(in crate::cli) limits: Vec<ClassLimit>,
-    /// How long a build takes: 5s, 200ms
-    #[arg(long, value_name = "D", default_value = "0s", value_parser = duration)]
-    pub(in crate::cli) build_time: Duration,
-    /// How long an upload URL is good
-    #[arg(long, value_name = "D", default_value = "1h", value_parser = duration)]
-    pub(in crate::cli) upload_ttl: Duration,
-    /// How many images the account, and each team, may have
-    #[arg(long, value_name = "N")]
-    pub(in crate::cli) quota: Option<u32>,
-    /// How a comma list of transfers is answered: build-ids, results or builds
-    #[arg(long, value_name = "SHAPE", default_value = "build-ids", value_parser = named::<BulkShape>)]
-    pub(in crate::cli) bulk_shape: BulkShape,
-    /// Let builds and transfers fail whose `name:tag` matches
-    #[arg(long, value_name = "REGEX")]
-    pub(in crate::cli) fail: Option<Regex>,
-    /// Let something go wrong with a share of the requests, as initiate:500:0.2 or
-    /// all:cut-after:5%; may be repeated. Classes: initiate, start, status, list, update, delete,
-    /// upload, all. Kinds: 500, 503, 429, 429-date, cut-before, cut-after, html, html-after, slow
-    /// (or slow=3s), late (or late=5s), expired, length
-    #[arg(long = "fault", value_name = "CLASS:KIND:RATE", value_parser = named::<Fault>)]
-    pub(in crate::cli) faults: Vec<Fault>,
-    /// Which requests the faults strike; the same ones for the same seed
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(in crate::cli) seed: u64,
+impl Cli {
+    /// Parses the command line and the environment.
+    ///
+    /// # Errors
+    ///
+    /// Fails on bad usage, and for `--help` and `--version`, whose output is the error's text.
+    pub(super) fn parse_args() -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&help_with_env(Self::command()).try_get_matches()?)
+    }
+}
+
+/// Moves the names of environment variables from `-h` to `--help`, so that `-h` fits a screen.
+fn help_with_env(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let Some(variable) = arg.get_env().map(|name| name.to_string_lossy().into_owned()) else {
+            return arg;
+        };
+        let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string);
+        let help = help.unwrap_or_default();
+        arg.hide_env(true).long_help(format!("{help}\n\n[env: {variable}]"))
+    });
+    command.mut_subcommands(help_with_env)
+}
+
+impl Command {
+    /// Takes the manifest flags and `--json` out of the command; defaults where it has none.
+    pub(super) fn take_common(&mut self) -> CommonArgs {
+        let common = match self {
+            Self::Validate(args) => &mut args.common,
+            Self::Plan(args) => &mut args.common,
+            Self::Why(args) => &mut args.common,
+            Self::Apply(args) => &mut args.common,
+            Self::Lock(args) => &mut args.common,
+            Self::Import(args) => &mut args.common,
+            Self::Status(args) => &mut args.common,
+            Self::Graph(args) => &mut args.common,
+            Self::Context(ContextArgs { command }) => match command {
+                ContextCommand::Digest { common, .. }
+                | ContextCommand::List { common, .. }
+                | ContextCommand::Why { common, .. } => common,
+                ContextCommand::Dockerfile { manifest, .. }
+                | ContextCommand::Pack { manifest, .. } => {
+                    let manifest = std::mem::take(manifest);
+                    return CommonArgs { manifest, ..CommonArgs::default() };
+                }
+            },
+            Self::Show(ShowArgs { json, file, .. }) => {
+                let file = std::mem::take(file);
+                let manifest = ManifestArgs { file, ..ManifestArgs::default() };
+                return CommonArgs { json: *json, manifest };
+            }
+            Self::Schema(_) | Self::Serve(_) => return CommonArgs::default(),
+        };
+        std::mem::take(common)
+    }
 }

@@ -1,4 +1,4 @@
-//! Flags that select images and say what is looked up, shared by `plan`, `why` and `apply`.
+//! Flags shared by `plan`, `why` and `apply`: which images to plan, and what to look up for it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,64 +8,111 @@ use clap::Args;
 use super::values::{duration, named};
 use crate::plan::Pattern;
 
-/// Which units, and what of them.
+/// The images to plan, and the actions allowed on them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(in crate::cli) struct SelectionArgs {
-    /// Only these and what they need that is not current: a name, `name:tag` or `label=value`, with
-    /// `*` for any run of characters; may be repeated
+    /// Only matching images and the bases they need
+    ///
+    /// A pattern is `name`, `name:tag` or `label=value`; `*` matches any characters. Bases are
+    /// included only if they are not up to date. May be repeated.
     #[arg(long = "target", value_name = "PATTERN", env = "IMGPLAN_TARGET", value_delimiter = ',',
-          value_parser = named::<Pattern>)]
+          value_parser = named::<Pattern>, help_heading = "Selection")]
     pub(in crate::cli) targets: Vec<Pattern>,
-    /// The same from a file: one a line, `#` begins a comment
-    #[arg(long, value_name = "FILE", env = "IMGPLAN_TARGET_FILE")]
+    /// Read `--target` patterns from a file, one per line
+    ///
+    /// Text after `#` is a comment.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "IMGPLAN_TARGET_FILE",
+        help_heading = "Selection",
+        hide_short_help = true
+    )]
     pub(in crate::cli) target_file: Vec<PathBuf>,
-    /// Only the images of this group, likewise; may be repeated
-    #[arg(long = "group", value_name = "GROUP", env = "IMGPLAN_GROUP", value_delimiter = ',')]
+    /// Only images of this group and the bases they need
+    ///
+    /// May be repeated.
+    #[arg(
+        long = "group",
+        value_name = "GROUP",
+        env = "IMGPLAN_GROUP",
+        value_delimiter = ',',
+        help_heading = "Selection"
+    )]
     pub(in crate::cli) groups: Vec<String>,
-    /// Not these, and nothing that needs them; may be repeated
+    /// Leave out matching images and their dependents
+    ///
+    /// May be repeated, and used together with `--target` and `--group`.
     #[arg(long = "exclude", value_name = "PATTERN", env = "IMGPLAN_EXCLUDE", value_delimiter = ',',
-          value_parser = named::<Pattern>)]
+          value_parser = named::<Pattern>, help_heading = "Selection")]
     pub(in crate::cli) excludes: Vec<Pattern>,
-    /// The same from a file
-    #[arg(long, value_name = "FILE", env = "IMGPLAN_EXCLUDE_FILE")]
+    /// Read `--exclude` patterns from a file, one per line
+    ///
+    /// Text after `#` is a comment.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "IMGPLAN_EXCLUDE_FILE",
+        help_heading = "Selection",
+        hide_short_help = true
+    )]
     pub(in crate::cli) exclude_file: Vec<PathBuf>,
-    /// Make these again though nothing changed, and what is built on them; may be repeated
+    /// Force a rebuild of matching images
+    ///
+    /// Images built on them are rebuilt too. May be repeated.
     #[arg(long = "replace", value_name = "PATTERN", env = "IMGPLAN_REPLACE", value_delimiter = ',',
-          value_parser = named::<Pattern>)]
+          value_parser = named::<Pattern>, help_heading = "Selection")]
     pub(in crate::cli) replace: Vec<Pattern>,
-    /// Delete images that the manifest no longer has; without it they are only forgotten
-    #[arg(long, env = "IMGPLAN_PRUNE")]
+    /// Delete images that the manifest no longer has
+    ///
+    /// Without this flag, imgplan only forgets them: they are dropped from the lockfile and stay
+    /// in the service.
+    #[arg(long, env = "IMGPLAN_PRUNE", help_heading = "Planning")]
     pub(in crate::cli) prune: bool,
 }
 
-/// Who is asked, and what for.
-// Each is a flag of its own on the command line.
+/// Requests to the service and to registries before planning.
+// One flag of the command line each.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct LookupArgs {
-    /// Whether to ask the service what became of the images on record
+    /// Compare the lockfile with the service first
     #[arg(long, value_name = "BOOL", default_value_t = true, default_missing_value = "true",
           num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set,
-          env = "IMGPLAN_REFRESH")]
+          env = "IMGPLAN_REFRESH", help_heading = "Planning", hide_possible_values = true)]
     pub(in crate::cli) refresh: bool,
-    /// Ask the service only about images that are to be changed anyway
-    #[arg(long, env = "IMGPLAN_MINIMAL_REFRESH")]
+    /// Refresh only images that are about to change
+    #[arg(
+        long,
+        env = "IMGPLAN_MINIMAL_REFRESH",
+        help_heading = "Planning",
+        hide_short_help = true
+    )]
     pub(in crate::cli) minimal_refresh: bool,
-    /// Ask registries what sources and bases stand for now, and go by that
-    #[arg(long, env = "IMGPLAN_UPGRADE")]
+    /// Move all pins to the current digests
+    ///
+    /// Registries are asked for the current digest of every source and external base. Without
+    /// this flag, existing pins do not move.
+    #[arg(long, env = "IMGPLAN_UPGRADE", help_heading = "Registry")]
     pub(in crate::cli) upgrade: bool,
-    /// The same for some images only; may be repeated
+    /// Move only the pins of matching images
+    ///
+    /// May be repeated.
     #[arg(long, value_name = "PATTERN", env = "IMGPLAN_UPGRADE_IMAGE", value_delimiter = ',',
-          value_parser = named::<Pattern>)]
+          value_parser = named::<Pattern>, help_heading = "Registry", hide_short_help = true)]
     pub(in crate::cli) upgrade_image: Vec<Pattern>,
-    /// How old an answer of a registry may be: 1h, 0s
+    /// Maximum age of cached registry lookups
+    ///
+    /// A number and a unit: 0s, 5m, 1h.
     #[arg(long, value_name = "D", default_value = "5m", env = "IMGPLAN_MAX_AGE",
-          value_parser = duration)]
+          value_parser = duration, help_heading = "Registry", hide_short_help = true)]
     pub(in crate::cli) max_age: Duration,
-    /// Fail where the lockfile has not just the pins that the manifest needs
-    #[arg(long, env = "IMGPLAN_LOCKED")]
+    /// Fail if the pins in the lockfile are out of date
+    #[arg(long, env = "IMGPLAN_LOCKED", help_heading = "Registry")]
     pub(in crate::cli) locked: bool,
-    /// Take the pins of the lockfile as they are, and ask no registry; there has to be a lockfile
-    #[arg(long, env = "IMGPLAN_FROZEN")]
+    /// Use the pins in the lockfile without asking registries
+    ///
+    /// Fails if there is no lockfile.
+    #[arg(long, env = "IMGPLAN_FROZEN", help_heading = "Registry", hide_short_help = true)]
     pub(in crate::cli) frozen: bool,
 }

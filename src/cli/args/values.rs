@@ -1,4 +1,4 @@
-//! Parsers of the values of flags.
+//! Parsers for the values of flags. Pure.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -6,24 +6,26 @@ use std::time::Duration;
 use crate::base::limit::parse_duration;
 use crate::base::name::NameError;
 
-/// What a variable of the environment holds where a flag may be repeated: one a line.
+/// Values of a repeatable flag: the environment variable holds one per line.
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct Lines<T>(pub(in crate::cli) Vec<T>);
 
-/// Empty lines say nothing.
+/// Parses one value per line; blank lines are ignored.
 pub(super) fn lines<T: FromStr<Err = NameError>>(text: &str) -> Result<Lines<T>, String> {
     let lines = text.lines().filter(|line| !line.trim().is_empty());
-    let all: Vec<T> = lines.map(named).collect::<Result<_, _>>()?;
-    if all.is_empty() && !text.is_empty() {
-        return Err("there is nothing in it".to_owned());
+    let values: Vec<T> = lines.map(named).collect::<Result<_, _>>()?;
+    if values.is_empty() && !text.is_empty() {
+        return Err("the value is blank".to_owned());
     }
-    Ok(Lines(all))
+    Ok(Lines(values))
 }
 
+/// Parses a value whose error has a message and a help text.
 pub(super) fn named<T: FromStr<Err = NameError>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|NameError { message, help }| format!("{message}: {help}"))
 }
 
+/// Parses a duration, such as `5s`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a number and a unit: 5s, 200ms, 2m".to_owned())
 }

@@ -23,7 +23,7 @@ use crate::survey::SurveyError;
 pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result<Exit, Failure> {
     let workspace = Workspace::load(&settings.manifest, &env)?;
     match args.command {
-        ContextCommand::List { image, by_size } => {
+        ContextCommand::List { image, by_size, .. } => {
             let (_, build) = find(&workspace, &image)?;
             let tree = scan_one(settings, build)?;
             if by_size {
@@ -32,22 +32,22 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result
                 list::list(ui, &tree, build)?;
             }
         }
-        ContextCommand::Digest { image } => {
+        ContextCommand::Digest { image, .. } => {
             let (unit, _) = find(&workspace, &image)?;
             digest::digest(ui, settings, &workspace, unit)?;
         }
-        ContextCommand::Dockerfile { image, local } => {
+        ContextCommand::Dockerfile { image, local, .. } => {
             let (unit, build) = find(&workspace, &image)?;
             let state = state(settings, local)?;
             let bases = pack::put_in(ui, &workspace, unit, build, &state)?;
             let text = build.dockerfile.with_replaced(&bases);
             ui.bytes().write_all(text.as_bytes())?;
         }
-        ContextCommand::Why { image, path } => {
+        ContextCommand::Why { image, path, .. } => {
             let (unit, build) = find(&workspace, &image)?;
             why::why(ui, unit, build, &path)?;
         }
-        ContextCommand::Pack { image, output, local } => {
+        ContextCommand::Pack { image, output, local, .. } => {
             let (unit, build) = find(&workspace, &image)?;
             let state = state(settings, local)?;
             let bases = pack::put_in(ui, &workspace, unit, build, &state)?;

@@ -1,0 +1,102 @@
+//! Flags that several commands share: the manifest, the output format and the service.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::values::{Lines, lines};
+use crate::base::limit::ClassLimit;
+use crate::manifest::{Override, Variable};
+
+/// Location of the manifest, which is also that of the lockfile.
+#[derive(Debug, Default, Args)]
+pub(in crate::cli) struct FileArgs {
+    /// Manifest; `-` is standard input
+    ///
+    /// Paths in a manifest are relative to its own directory. May be repeated: the first file is
+    /// read as if it included the others. The environment variable holds one path per line.
+    #[arg(
+        short,
+        long = "file",
+        value_name = "FILE",
+        default_value = "imgplan.yaml",
+        env = "IMGPLAN_FILE",
+        value_delimiter = '\n',
+        help_heading = "Global"
+    )]
+    pub(in crate::cli) files: Vec<PathBuf>,
+}
+
+/// The manifest and values that override it.
+#[derive(Debug, Default, Args)]
+pub(in crate::cli) struct ManifestArgs {
+    #[command(flatten)]
+    pub(in crate::cli) file: FileArgs,
+    /// Set the variable `${NAME}` of the manifest
+    ///
+    /// Wins over variables of the manifest and of the environment. May be repeated. The
+    /// environment variable holds one per line.
+    #[arg(long = "var", value_name = "NAME=VALUE", env = "IMGPLAN_VAR", hide_env_values = true,
+          value_parser = lines::<Variable>, help_heading = "Global")]
+    pub(in crate::cli) vars: Vec<Lines<Variable>>,
+    /// Override a field of matching images
+    ///
+    /// For example '*.visibility=public' or 'api*.args.PY=3.13'; `+=` adds to a list. May be
+    /// repeated. The environment variable holds one per line.
+    #[arg(long = "set", value_name = "PATTERN.FIELD[+]=V", env = "IMGPLAN_SET",
+          hide_env_values = true, value_parser = lines::<Override>, help_heading = "Global",
+          hide_short_help = true)]
+    pub(in crate::cli) sets: Vec<Lines<Override>>,
+}
+
+/// Output for programs.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(in crate::cli) struct JsonArgs {
+    /// Write JSON lines to standard output
+    ///
+    /// Nothing else is written there.
+    #[arg(long, env = "IMGPLAN_JSON", help_heading = "Output")]
+    pub(in crate::cli) json: bool,
+}
+
+/// Flags of a command that reads the manifest and can write JSON.
+#[derive(Debug, Default, Args)]
+pub(in crate::cli) struct CommonArgs {
+    #[command(flatten)]
+    pub(in crate::cli) json: JsonArgs,
+    #[command(flatten)]
+    pub(in crate::cli) manifest: ManifestArgs,
+}
+
+/// The image service and its rate limits.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ServiceArgs {
+    /// Use a server inside this process; needs no account
+    ///
+    /// It keeps its state, and a lockfile of its own, in `.imgplan/local/`.
+    #[arg(long, env = "IMGPLAN_LOCAL", help_heading = "Service")]
+    pub(in crate::cli) local: bool,
+    /// Rate limit of a class of requests, as initiate=150/60s
+    ///
+    /// May be repeated. Classes: initiate, start, status, list, images (transfers, counted in
+    /// images), update, delete.
+    #[arg(
+        long = "limit",
+        value_name = "CLASS=N/Ds",
+        env = "IMGPLAN_LIMIT",
+        value_delimiter = ',',
+        help_heading = "Service",
+        hide_short_help = true
+    )]
+    pub(in crate::cli) limits: Vec<ClassLimit>,
+}
+
+/// Warnings as errors.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct StrictArgs {
+    /// Treat warnings as errors
+    ///
+    /// Applies to warnings of the manifest and of contexts. Nothing is sent or written then.
+    #[arg(long, env = "IMGPLAN_DENY_WARNINGS", help_heading = "Planning")]
+    pub(in crate::cli) deny_warnings: bool,
+}
