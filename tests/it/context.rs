@@ -76,8 +76,8 @@ fn a_path_may_be_typed_in_several_ways() {
         assert_eq!(told.stdout, "src/app.py is sent: no pattern matches it\n", "{path}: {told}");
     }
     // From within the context: what is there from here, else what is relative to the context.
-    let place = ["-C", "services/api/src", "-f", "../../../imgplan.yaml"];
-    let from = |path| env.run(place.into_iter().chain(["context", "why", "api", path]));
+    let flags = ["-C", "services/api/src", "-f", "../../../imgplan.yaml"];
+    let from = |path| env.run(["context", "why", "api", path].into_iter().chain(flags));
     assert_eq!(from("app.py").stdout, "src/app.py is sent: no pattern matches it\n");
     assert_eq!(from("src/app.py").stdout, "src/app.py is sent: no pattern matches it\n");
     assert!(from("none.py").stdout.starts_with("none.py is sent"));

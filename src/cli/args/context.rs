@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::common::{CommonArgs, ManifestArgs};
+use super::manifest::{CommonArgs, ManifestArgs};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ContextArgs {

@@ -1,10 +1,12 @@
 //! Arguments of all commands. The doc comments are the help texts: the first line is shown by `-h`,
 //! all of it by `--help`.
 
-mod common;
+mod apply;
 mod context;
+mod manifest;
 mod selection;
 mod serve;
+mod service;
 mod values;
 
 use std::path::PathBuf;
@@ -12,17 +14,16 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use self::common::FileArgs;
-pub(super) use self::common::{CommonArgs, JsonArgs, ManifestArgs, ServiceArgs, StrictArgs};
+pub(super) use self::apply::{ApplyArgs, DEFAULT_RETRIES};
 pub(super) use self::context::{ContextArgs, ContextCommand};
+pub(super) use self::manifest::{CommonArgs, ManifestArgs, StrictArgs};
+use self::manifest::{FileArgs, JsonArgs};
 pub(super) use self::selection::{LookupArgs, SelectionArgs};
 pub(super) use self::serve::ServeArgs;
+pub(super) use self::service::ServiceArgs;
 use self::values::{duration, named};
 use crate::base::name::ImageRef;
 use crate::plan::Pattern;
-
-/// Default of `--retry-times`.
-pub(super) const DEFAULT_RETRIES: u32 = 9;
 
 /// Terraform for container images: declare images in a manifest, see what would change, apply it
 #[derive(Debug, Parser)]
@@ -182,61 +183,6 @@ pub(in crate::cli) struct WhyArgs {
     pub(in crate::cli) offline: bool,
     #[command(flatten)]
     pub(in crate::cli) service: ServiceArgs,
-    #[command(flatten)]
-    pub(in crate::cli) common: CommonArgs,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct ApplyArgs {
-    /// Plan saved by `imgplan plan --out`; applied without a prompt
-    #[arg(value_name = "PLAN")]
-    pub(in crate::cli) saved: Option<PathBuf>,
-    #[command(flatten)]
-    pub(in crate::cli) selection: SelectionArgs,
-    #[command(flatten)]
-    pub(in crate::cli) lookup: LookupArgs,
-    /// Only update the lockfile to match the service
-    ///
-    /// Records which images are missing and who may pull them.
-    #[arg(long, env = "IMGPLAN_REFRESH_ONLY", conflicts_with = "saved", help_heading = "Planning")]
-    pub(in crate::cli) refresh_only: bool,
-    #[command(flatten)]
-    pub(in crate::cli) strict: StrictArgs,
-    /// Skip the prompt
-    ///
-    /// Deletes nothing unless `--max-destroy N` allows it.
-    #[arg(long, env = "IMGPLAN_AUTO_APPROVE", help_heading = "Planning")]
-    pub(in crate::cli) auto_approve: bool,
-    /// Maximum number of images to delete
-    ///
-    /// The default is no limit with a prompt or a saved plan, and 0 with `--auto-approve`.
-    #[arg(long, value_name = "N", env = "IMGPLAN_MAX_DESTROY", help_heading = "Planning")]
-    pub(in crate::cli) max_destroy: Option<usize>,
-    #[command(flatten)]
-    pub(in crate::cli) service: ServiceArgs,
-    /// Builds, and transfers of each owner, in flight at once
-    ///
-    /// Independent of the rate limits. The default is 64 builds, and as many transfers as their
-    /// rate limit allows.
-    #[arg(long, alias = "parallelism", value_name = "N", env = "IMGPLAN_CONCURRENCY",
-          value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Service")]
-    pub(in crate::cli) concurrency: Option<u32>,
-    /// Retries for a request that fails with a transient error
-    ///
-    /// Waiting for a rate limit of the service does not count as a retry.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_RETRIES, env = "IMGPLAN_RETRY_TIMES",
-          value_parser = clap::value_parser!(u32).range(0..=100), help_heading = "Service",
-          hide_short_help = true)]
-    pub(in crate::cli) retry_times: u32,
-    /// Stop waiting after this time: 45m, 2h
-    ///
-    /// Unfinished builds stay recorded as pending, and the next apply continues with them.
-    #[arg(long, value_name = "D", env = "IMGPLAN_TIMEOUT", value_parser = duration,
-          help_heading = "Service", hide_short_help = true)]
-    pub(in crate::cli) timeout: Option<Duration>,
-    /// Exit with 2 if there were changes, 3 if some failed
-    #[arg(long, env = "IMGPLAN_DETAILED_EXITCODE", help_heading = "Output")]
-    pub(in crate::cli) detailed_exitcode: bool,
     #[command(flatten)]
     pub(in crate::cli) common: CommonArgs,
 }

@@ -1,11 +1,10 @@
-//! Flags that several commands share: the manifest, the output format and the service.
+//! Flags of commands that read the manifest.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::values::{Lines, lines};
-use crate::base::limit::ClassLimit;
 use crate::manifest::{Override, Variable};
 
 /// Location of the manifest, which is also that of the lockfile.
@@ -66,29 +65,6 @@ pub(in crate::cli) struct CommonArgs {
     pub(in crate::cli) json: JsonArgs,
     #[command(flatten)]
     pub(in crate::cli) manifest: ManifestArgs,
-}
-
-/// The image service and its rate limits.
-#[derive(Debug, Args)]
-pub(in crate::cli) struct ServiceArgs {
-    /// Use a server inside this process; needs no account
-    ///
-    /// It keeps its state, and a lockfile of its own, in `.imgplan/local/`.
-    #[arg(long, env = "IMGPLAN_LOCAL", help_heading = "Service")]
-    pub(in crate::cli) local: bool,
-    /// Rate limit of a class of requests, as initiate=150/60s
-    ///
-    /// May be repeated. Classes: initiate, start, status, list, images (transfers, counted in
-    /// images), update, delete.
-    #[arg(
-        long = "limit",
-        value_name = "CLASS=N/Ds",
-        env = "IMGPLAN_LIMIT",
-        value_delimiter = ',',
-        help_heading = "Service",
-        hide_short_help = true
-    )]
-    pub(in crate::cli) limits: Vec<ClassLimit>,
 }
 
 /// Warnings as errors.
