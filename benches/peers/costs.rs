@@ -25,7 +25,9 @@ pub(crate) fn memory(bench: &Bench) -> Done {
         return Ok(());
     }
     if let Some(free) = free(&bench.dir).filter(|free| *free < NEEDED_BYTES) {
-        println!("  left out: {free} bytes are free for temporary files, and it takes {NEEDED_BYTES}");
+        println!(
+            "  left out: {free} bytes are free for temporary files, and it takes {NEEDED_BYTES}"
+        );
         return Ok(());
     }
     let dir = bench.dir.join("memory");

@@ -91,7 +91,10 @@ impl Copied {
                 let (kind, name) = (entry.file_type()?, entry.file_name());
                 if kind.is_dir() && !NO_SOURCE.iter().any(|no| *no == name) {
                     folders.push_back((entry.path(), to.join(name)));
-                } else if kind.is_file() && self.bytes < PACKED_BYTES && entry.metadata()?.len() <= MAX_FILE_BYTES {
+                } else if kind.is_file()
+                    && self.bytes < PACKED_BYTES
+                    && entry.metadata()?.len() <= MAX_FILE_BYTES
+                {
                     self.bytes += fs::copy(entry.path(), to.join(name))?;
                     self.files += 1;
                 }

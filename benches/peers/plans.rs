@@ -91,7 +91,9 @@ fn applied(bench: &Bench) -> Result<PathBuf, Failed> {
     if bench.applied.get() {
         return Ok(dir);
     }
-    timed("made 1,000 contexts of 100 files each", || Ok(contexts(&dir, IMAGE_COUNT, FILES_PER_IMAGE)?))?;
+    timed("made 1,000 contexts of 100 files each", || {
+        Ok(contexts(&dir, IMAGE_COUNT, FILES_PER_IMAGE)?)
+    })?;
     fs::write(dir.join(".gitignore"), ".imgplan/\n")?;
     let limits = "initiate=100000/60s,start=100000/60s,status=100000/60s,list=100000/60s";
     let args = ["apply", "--local", "--auto-approve", "--quiet", "--limit", limits];
