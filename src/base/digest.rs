@@ -1,26 +1,26 @@
-//! Turns bytes into digests: BLAKE3, written `b3:` and 64 hex digits. Pure.
+//! BLAKE3 digests, written as `b3:` and 64 hex digits. Pure.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The BLAKE3 digest of some bytes.
+/// A BLAKE3 digest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of `bytes`.
+    /// Returns the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
-    /// A digest from its 32 bytes.
+    /// Creates a digest from its 32 raw bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The raw 32 bytes.
+    /// Returns the 32 raw bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// The digest of everything that decides what a unit contains.
+/// Digest of everything that decides what a unit contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(pub Digest);
@@ -79,50 +79,50 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Digests a sequence of fields so that no two sequences share their bytes: each field is
-/// preceded by its length.
+/// Digests a sequence of fields. Each field is preceded by its length, so two different sequences
+/// never produce the same bytes.
 pub struct FieldHasher {
-    /// Fields are short, and digesting is fast only on long runs.
-    waiting: Vec<u8>,
-    /// What was digested before; nothing as long as all of it waits.
+    /// Bytes not yet passed to `hasher`: BLAKE3 is fast only on long inputs, and fields are short.
+    buffer: Vec<u8>,
+    /// `None` until the buffer has been flushed once.
     hasher: Option<Box<blake3::Hasher>>,
 }
 
-/// Bytes that are gathered before they are digested.
-const RUN: usize = 16 * 1024;
+/// Size at which the buffer of a [`FieldHasher`] is flushed.
+const MAX_BUFFER_BYTES: usize = 16 * 1024;
 
 impl FieldHasher {
-    /// Starts a digest of its own kind: digests of different kinds never agree.
+    /// Starts a digest. `kind` separates domains: digests of different kinds are never equal.
     pub fn new(kind: &str) -> Self {
-        let mut hasher = Self { waiting: Vec::with_capacity(1024), hasher: None };
+        let mut hasher = Self { buffer: Vec::with_capacity(1024), hasher: None };
         hasher.field(kind.as_bytes());
         hasher
     }
 
     /// Adds one field.
     pub fn field(&mut self, bytes: &[u8]) -> &mut Self {
-        // Most fields are short: one byte says how long.
+        // A length below 255 takes one byte, since most fields are short.
         match u8::try_from(bytes.len()) {
-            Ok(len) if len < u8::MAX => self.waiting.push(len),
+            Ok(len) if len < u8::MAX => self.buffer.push(len),
             _ => {
-                self.waiting.push(u8::MAX);
-                self.waiting.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+                self.buffer.push(u8::MAX);
+                self.buffer.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
             }
         }
-        if self.waiting.len() + bytes.len() < RUN {
-            self.waiting.extend_from_slice(bytes);
+        if self.buffer.len() + bytes.len() < MAX_BUFFER_BYTES {
+            self.buffer.extend_from_slice(bytes);
         } else {
-            self.hasher.get_or_insert_default().update(&self.waiting).update(bytes);
-            self.waiting.clear();
+            self.hasher.get_or_insert_default().update(&self.buffer).update(bytes);
+            self.buffer.clear();
         }
         self
     }
 
-    /// The digest of all fields.
+    /// Returns the digest of all fields.
     pub fn finish(self) -> Digest {
         match self.hasher {
-            Some(mut hasher) => hasher.update(&self.waiting).finalize().into(),
-            None => blake3::hash(&self.waiting).into(),
+            Some(mut hasher) => hasher.update(&self.buffer).finalize().into(),
+            None => blake3::hash(&self.buffer).into(),
         }
     }
 }
@@ -132,21 +132,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_do_not_run_together() {
-        let of = |fields: &[&str]| {
+    fn field_boundaries_change_the_digest() {
+        let digest = |fields: &[&str]| {
             let mut hasher = FieldHasher::new("test");
             for field in fields {
                 hasher.field(field.as_bytes());
             }
             hasher.finish()
         };
-        assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
-        assert_ne!(of(&["ab"]), of(&["ab", ""]));
-        assert_eq!(of(&["ab", "c"]), of(&["ab", "c"]));
+        assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
+        assert_ne!(digest(&["ab"]), digest(&["ab", ""]));
+        assert_eq!(digest(&["ab", "c"]), digest(&["ab", "c"]));
     }
 
     #[test]
-    fn text_and_back() {
+    fn a_digest_round_trips_through_text() {
         let digest = Digest::of(b"x");
         assert_eq!(digest.to_string().parse::<Digest>(), Ok(digest));
         assert!("b3:12".parse::<Digest>().is_err());

@@ -1,29 +1,29 @@
-//! Replaces files in one step and holds locks that die with the process.
+//! Atomic file replacement, bounded reads, and file locks.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How the names of temporary files begin; six letters and digits follow.
+/// Prefix of the names of temporary files; six letters and digits follow.
 pub const TEMP_FILE_PREFIX: &str = ".imgplan.new-";
 
-/// A failure at a path: what was tried, where, and what the system said.
+/// An I/O error with the operation and the path.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("cannot {action} {}", path.display())]
 pub struct PathError {
-    /// The verb and its object: `read`, `create the folder`.
+    /// The operation, as it follows "cannot": `read`, `create the folder`.
     pub action: &'static str,
-    /// Where.
+    /// The file or folder.
     pub path: PathBuf,
-    /// What the system said.
+    /// The error of the operating system.
     #[source]
     pub source: io::Error,
 }
 
-/// Adds the path to an [`io::Error`].
+/// Adds an operation and a path to an [`io::Error`].
 pub trait AtPath<T> {
-    /// Says what was tried, and where.
+    /// Converts the error to a [`PathError`].
     fn at(self, action: &'static str, path: &Path) -> Result<T, PathError>;
 }
 
@@ -33,26 +33,40 @@ impl<T> AtPath<T> for io::Result<T> {
     }
 }
 
-/// Writes a file so that a reader, or a crash, sees the old text or the new one and nothing else:
-/// a temporary file beside it, synced, renamed over it, and the folder synced.
+/// Replaces a file atomically: after a crash it has either the old content or the new one.
+///
+/// The new content is written to a temporary file in the same folder, synced and renamed over
+/// `path`; then the folder is synced. An existing file keeps its permissions.
+///
+/// # Errors
+///
+/// Fails if a file cannot be created, written or renamed in the folder. The old content then stays.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
     replace_with(path, |file| file.write_all(bytes))
 }
 
-/// The same for what is too large for the memory: `fill` writes it. Where that fails, the file is as
-/// it was.
+/// Like [`replace`], for content that `fill` writes piece by piece.
+///
+/// # Errors
+///
+/// Fails as [`replace`] does, or if `fill` fails. The old content then stays.
 pub fn replace_with<T>(
     path: &Path,
     fill: impl FnOnce(&mut File) -> io::Result<T>,
 ) -> Result<T, PathError> {
     replace_as(path, fill, |file| {
-        // A temporary file is readable by its owner alone; a committed file should not be.
+        // A temporary file is readable only by its owner; a file that is committed to git should
+        // have ordinary permissions.
         let mode = fs::metadata(path).map(|meta| meta.permissions()).ok();
         set_mode(file, mode)
     })
 }
 
-/// The same as [`replace`], for what only its owner is to read.
+/// Like [`replace`], for a file that only its owner may read.
+///
+/// # Errors
+///
+/// Fails as [`replace`] does.
 pub fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
     replace_as(path, |file| file.write_all(bytes), |_| Ok(()))
 }
@@ -68,12 +82,12 @@ fn replace_as<T>(
     };
     let write = || -> io::Result<T> {
         let mut temp = tempfile::Builder::new().prefix(TEMP_FILE_PREFIX).tempfile_in(dir)?;
-        let filled = fill(temp.as_file_mut())?;
+        let value = fill(temp.as_file_mut())?;
         set_mode(temp.as_file())?;
         temp.as_file().sync_all()?;
         temp.persist(path).map_err(|error| error.error)?;
         sync_dir(dir)?;
-        Ok(filled)
+        Ok(value)
     };
     write().at("write", path)
 }
@@ -89,20 +103,21 @@ fn set_mode(_file: &File, _existing: Option<fs::Permissions>) -> io::Result<()> 
     Ok(())
 }
 
-/// Makes the names inside a folder survive a power cut; a no-op where folders cannot be opened.
+/// Syncs a folder, so that the names in it survive a power cut. Does nothing on Windows, where
+/// folders cannot be opened as files.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
-/// Makes the folder of what is not committed, which takes itself out of git before anything else is
-/// written there, so that nobody has to.
+/// Creates the work folder (`.imgplan`) with a `.gitignore` that excludes the whole folder, so that
+/// users need not exclude it from git themselves.
 pub fn create_work_dir(dir: &Path) -> Result<(), PathError> {
     fs::create_dir_all(dir).at("create the folder", dir)?;
     let path = dir.join(".gitignore");
     if path.exists() { Ok(()) } else { fs::write(&path, "*\n").at("write", &path) }
 }
 
-/// Reads a file of text. `None` where there is none.
+/// Reads a text file. `None` if the file does not exist.
 pub fn read_if_exists(path: &Path) -> Result<Option<String>, PathError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -126,16 +141,16 @@ pub fn read_limited(file: impl Read, max_bytes: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A lock on a file, held until dropped or until the process dies: the kernel frees it.
+/// An exclusive lock on a file, held until it is dropped. The kernel releases it if the process dies.
 #[derive(Debug)]
 pub struct FileLock {
     _file: File,
 }
 
-/// Why a lock was not had.
+/// An error of [`FileLock::acquire`].
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Somebody else has it; what they wrote about themselves.
+    /// Another process holds the lock; its description of itself.
     #[error("held by {0}")]
     Held(String),
     /// The file cannot be opened or locked.
@@ -144,7 +159,13 @@ pub enum LockError {
 }
 
 impl FileLock {
-    /// Takes the lock or fails at once; `holder` is left in the file for whoever comes next.
+    /// Acquires the lock, and writes `holder` into the file, for the error message of the next
+    /// process that tries.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`LockError::Held`], without waiting, if another process holds the lock, and with
+    /// [`LockError::Path`] if the file cannot be opened, locked or written.
     pub fn acquire(path: &Path, holder: &str) -> Result<Self, LockError> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -153,18 +174,18 @@ impl FileLock {
             .truncate(false)
             .open(path)
             .at("open", path)?;
-        let mut tried = file.try_lock();
-        for _ in 0..GLANCES {
-            if !matches!(tried, Err(TryLockError::WouldBlock)) {
+        let mut result = file.try_lock();
+        for _ in 0..MAX_LOCK_RETRIES {
+            if !matches!(result, Err(TryLockError::WouldBlock)) {
                 break;
             }
-            std::thread::sleep(GLANCE);
-            tried = file.try_lock();
+            std::thread::sleep(LOCK_RETRY_INTERVAL);
+            result = file.try_lock();
         }
-        match tried {
+        match result {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(LockError::Held(said(&file)));
+                return Err(LockError::Held(read_holder(&file)));
             }
             Err(TryLockError::Error(error)) => return Err(error).at("lock", path)?,
         }
@@ -172,25 +193,27 @@ impl FileLock {
         Ok(Self { _file: file })
     }
 
-    /// What the holder of a lock wrote about itself, if somebody holds it.
+    /// Returns the description of the process that holds the lock. `None` if no process holds it.
     pub fn holder(path: &Path) -> Option<String> {
         let file = File::open(path).ok()?;
         match file.try_lock_shared() {
-            // Only to see that nobody has it: given back at once, with the file.
+            // Closing the file releases the shared lock again.
             Ok(()) => None,
-            Err(_) => Some(said(&file)),
+            Err(_) => Some(read_holder(&file)),
         }
     }
 }
 
-/// How often a taken lock is tried again, since [`FileLock::holder`] takes it for a moment.
-const GLANCES: u32 = 3;
+/// Retries of [`FileLock::acquire`]: [`FileLock::holder`] in another process takes the lock for a
+/// moment, which must not make a run fail.
+const MAX_LOCK_RETRIES: u32 = 3;
 
-/// How long to wait before that.
-const GLANCE: Duration = Duration::from_millis(20);
+/// Wait between two tries at a lock.
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What a holder wrote is a courtesy: the lock says enough without it.
-fn said(file: &File) -> String {
+/// Reads the description of a lock's holder. Errors are ignored: the lock itself is the information,
+/// the description is a courtesy.
+fn read_holder(file: &File) -> String {
     let mut text = String::new();
     let _ = file.take(4096).read_to_string(&mut text);
     let text = text.trim();
@@ -202,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replaces_whole_and_keeps_the_mode() {
+    fn replace_leaves_one_file_with_the_default_mode() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         replace(&path, b"one").unwrap();
@@ -217,32 +240,34 @@ mod tests {
     }
 
     #[test]
-    fn a_file_stays_as_it_was_where_the_new_one_is_not_whole() {
+    fn a_failed_replace_keeps_the_old_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
-        let half = |file: &mut File| {
+        let fail_half_way = |file: &mut File| {
             file.write_all(b"ha")?;
             Err::<(), _>(io::ErrorKind::StorageFull.into())
         };
-        let error = replace_with(&path, half).unwrap_err();
+        let error = replace_with(&path, fail_half_way).unwrap_err();
         assert_eq!(error.source.kind(), io::ErrorKind::StorageFull);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-        replace(&path, b"whole").unwrap();
-        replace_with(&path, half).unwrap_err();
-        assert_eq!(fs::read(&path).unwrap(), b"whole");
+        replace(&path, b"old").unwrap();
+        replace_with(&path, fail_half_way).unwrap_err();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
-    fn a_second_taker_learns_who_has_it() {
+    fn a_held_lock_names_its_holder() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        let held = FileLock::acquire(&path, "me@here, process 1").unwrap();
-        let Err(LockError::Held(who)) = FileLock::acquire(&path, "you") else { panic!("not held") };
-        assert_eq!(who, "me@here, process 1");
-        assert_eq!(FileLock::holder(&path), Some(who));
-        drop(held);
+        let lock = FileLock::acquire(&path, "PID 1 on host a").unwrap();
+        let Err(LockError::Held(holder)) = FileLock::acquire(&path, "PID 2") else {
+            panic!("not held")
+        };
+        assert_eq!(holder, "PID 1 on host a");
+        assert_eq!(FileLock::holder(&path), Some(holder));
+        drop(lock);
         assert_eq!(FileLock::holder(&path), None);
-        assert!(FileLock::acquire(&path, "you").is_ok());
+        assert!(FileLock::acquire(&path, "PID 2").is_ok());
     }
 }

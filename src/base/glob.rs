@@ -1,13 +1,13 @@
-//! Patterns over the names of images: `api*`, `*:nightly-?`. Pure.
+//! Glob patterns for image names and tags: `api*`, `*:nightly-?`. Pure.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::name::{ImageRef, NameError};
 
-/// A pattern in which `*` stands for any run of characters, none included, and `?` for any one.
+/// A pattern in which `*` matches any number of characters, also none, and `?` exactly one.
 ///
-/// There is nothing that `*` stops at: not `-`, `.`, `/` or `:`.
+/// Unlike in file globs, both also match `/` and `:`.
 ///
 /// ```
 /// use imgplan::base::glob::Glob;
@@ -19,20 +19,21 @@ use super::name::{ImageRef, NameError};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Glob(String);
 
-/// Characters of a pattern: more than a name and a tag have together.
-const LONGEST: usize = 512;
+/// Maximum length of a pattern: more than a name and a tag can have together.
+const MAX_PATTERN_CHARS: usize = 512;
 
 impl Glob {
-    /// The pattern as text.
+    /// Returns the pattern as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the whole text is one that this pattern stands for.
+    /// True if the pattern matches the whole text.
     pub fn matches(&self, text: &str) -> bool {
         let (pattern, text) = (self.0.as_bytes(), text.as_bytes());
         let (mut p, mut t) = (0, 0);
-        // Where the last `*` stands, and how far it reaches: what fails after it, it takes.
+        // Index of the last `*`, and the end of the text that it matches so far. After a mismatch it
+        // takes one more byte.
         let mut star: Option<(usize, usize)> = None;
         while let Some(byte) = text.get(t) {
             match pattern.get(p) {
@@ -45,17 +46,17 @@ impl Glob {
                     t += 1;
                 }
                 _ => {
-                    let Some((at, reach)) = star else { return false };
-                    star = Some((at, reach + 1));
+                    let Some((at, end)) = star else { return false };
+                    star = Some((at, end + 1));
                     p = at + 1;
-                    t = reach + 1;
+                    t = end + 1;
                 }
             }
         }
-        pattern.get(p..).unwrap_or_default().iter().all(|rest| *rest == b'*')
+        pattern.get(p..).unwrap_or_default().iter().all(|byte| *byte == b'*')
     }
 
-    /// Whether a unit is meant: by its `name:tag` where the pattern has a `:`, else by its name.
+    /// True if the pattern matches an image: its `name:tag` if the pattern has a `:`, else its name.
     pub fn matches_image(&self, key: &ImageRef) -> bool {
         if self.0.contains(':') {
             self.matches(&key.to_string())
@@ -70,22 +71,23 @@ impl FromStr for Glob {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         const HELP: &str =
-            "write a name or `name:tag`, in which `*` is any run of characters and `?` any one";
+            "write a name or `name:tag`; `*` matches any characters, `?` matches one character";
         if text.is_empty() {
             return Err(NameError::new("a pattern cannot be empty", HELP));
         }
-        if text.len() > LONGEST {
-            let message = format!("a pattern has at most {LONGEST} characters");
+        if text.len() > MAX_PATTERN_CHARS {
+            let message = format!("a pattern has at most {MAX_PATTERN_CHARS} characters");
             return Err(NameError::new(message, "shorten the pattern"));
         }
-        // What no name and no tag has would match nothing, ever.
-        let known = |c: char| {
+        // A pattern with any other character could never match.
+        let is_allowed = |c: char| {
             c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '*' | '?')
         };
-        match text.chars().find(|c| !known(*c)) {
+        match text.chars().find(|c| !is_allowed(*c)) {
             Some(c) => {
                 let shown = c.escape_debug();
-                Err(NameError::new(format!("no image has a `{shown}` in its name or tag"), HELP))
+                let message = format!("`{shown}` cannot be part of an image name or tag");
+                Err(NameError::new(message, HELP))
             }
             None => Ok(Self(text.to_owned())),
         }
@@ -104,7 +106,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn patterns() {
+    fn a_pattern_matches_the_whole_text() {
         for (pattern, text, expected) in [
             ("api", "api", true),
             ("api", "apis", false),
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_colon_brings_the_tag_in() {
+    fn a_pattern_with_a_colon_matches_name_and_tag() {
         for (pattern, expected) in [
             ("api", true),
             ("*", true),
@@ -145,13 +147,13 @@ mod tests {
     }
 
     #[test]
-    fn what_no_name_has_is_refused() {
+    fn patterns_that_cannot_match_are_rejected() {
         for bad in ["", "a b", "a[bc]", "é", "a\n", &"x".repeat(513)] {
             assert!(bad.parse::<Glob>().is_err(), "{bad}");
         }
     }
 
-    /// The definition, which tries everything.
+    /// Reference implementation, with full backtracking.
     fn slow(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern, text) {
             ([], []) => true,
@@ -166,7 +168,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_what_it_is_defined_to_be(pattern in "[ab*?]{1,7}", text in "[ab]{0,9}") {
+        fn matches_agrees_with_the_reference_implementation(pattern in "[ab*?]{1,7}", text in "[ab]{0,9}") {
             let glob: Glob = pattern.parse().unwrap();
             prop_assert_eq!(glob.matches(&text), slow(pattern.as_bytes(), text.as_bytes()));
         }

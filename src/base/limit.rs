@@ -1,4 +1,4 @@
-//! Words for request budgets: the classes of the service's endpoints and `N/Ds` limits. Pure.
+//! Rate limits: the endpoint classes of the service, and limits of the form `N/Ds`. Pure.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::name::{NameError, Owner};
 
-/// A group of requests that share one budget.
+/// A class of endpoints whose requests share one rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
     /// `POST /images/build`.
@@ -17,7 +17,7 @@ pub enum Class {
     Status,
     /// The listings: `GET /images/builds` and `GET /images`.
     List,
-    /// Transfers, counted in images and not in requests (`api.md` §3).
+    /// Transfers, counted in images and not in requests (API contract, section 3).
     Images,
     /// `PATCH /images` and the older visibility endpoints.
     Update,
@@ -26,7 +26,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// All classes, in the order in which they are shown.
+    /// All classes, in display order.
     pub const ALL: [Self; 7] = [
         Self::Initiate,
         Self::Start,
@@ -37,7 +37,7 @@ impl Class {
         Self::Delete,
     ];
 
-    /// The class as flags and the manifest write it.
+    /// Returns the class as flags and the manifest write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Initiate => "initiate",
@@ -50,8 +50,9 @@ impl Class {
         }
     }
 
-    /// The limit that the service publishes, or 300 in 60 s where it publishes none (`api.md` §1,
-    /// §3). Transfers: 10 images a minute for a personal account; [`TEAM_TRANSFERS`] for a team.
+    /// Returns the limit that the service documents, or 300 requests in 60 s if it documents none
+    /// (API contract, sections 1 and 3). For transfers: the limit of a personal account; a team has
+    /// [`TEAM_TRANSFER_LIMIT`].
     pub fn default_limit(self) -> Limit {
         let count = match self {
             Self::Initiate => 150,
@@ -64,15 +65,16 @@ impl Class {
     }
 }
 
-/// Transfers a team may make: 60 images in 60 s (`api.md` §3).
-pub const TEAM_TRANSFERS: Limit = Limit { count: 60, window: Duration::from_secs(60) };
+/// Transfer limit of a team, counted in images (API contract, section 3).
+pub const TEAM_TRANSFER_LIMIT: Limit = Limit { count: 60, window: Duration::from_secs(60) };
 
-/// How many images an owner may transfer in how long: `given`, else 10 a minute for an account and
-/// 60 for a team. Transfers of the platform are not counted (`api.md` §3), unless a limit was given.
-pub fn transfer_limit(owner: &Owner, given: Option<Limit>) -> Option<Limit> {
-    given.or(match owner {
+/// Returns the transfer limit of an owner, counted in images: the configured one, else the
+/// documented one. `None` means unlimited: the service does not count transfers of the platform
+/// (API contract, section 3).
+pub fn transfer_limit(owner: &Owner, configured: Option<Limit>) -> Option<Limit> {
+    configured.or(match owner {
         Owner::Personal => Some(Class::Images.default_limit()),
-        Owner::Team(_) => Some(TEAM_TRANSFERS),
+        Owner::Team(_) => Some(TEAM_TRANSFER_LIMIT),
         Owner::Platform => None,
     })
 }
@@ -90,7 +92,7 @@ impl FromStr for Class {
         Self::ALL.into_iter().find(|class| class.as_str() == text).ok_or_else(|| {
             let known = Self::ALL.map(Self::as_str).join(", ");
             NameError::new(
-                format!("`{text}` is not a class of requests"),
+                format!("`{text}` is not an endpoint class"),
                 format!("the classes are {known}"),
             )
         })
@@ -100,9 +102,9 @@ impl FromStr for Class {
 /// At most `count` requests (or images) in any `window`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// How many.
+    /// Maximum number of requests (or images) in one window.
     pub count: u32,
-    /// In how long.
+    /// Length of the sliding window.
     pub window: Duration,
 }
 
@@ -115,7 +117,7 @@ impl fmt::Display for Limit {
 impl FromStr for Limit {
     type Err = NameError;
 
-    /// Reads `150/60s`, `50/2s`, `10/1m` or `10/500ms`.
+    /// Parses `150/60s`, `50/2s`, `10/1m` or `10/500ms`.
     fn from_str(text: &str) -> Result<Self, NameError> {
         let bad = || {
             NameError::new(
@@ -128,7 +130,7 @@ impl FromStr for Limit {
         let window = parse_duration(window.trim()).ok_or_else(bad)?;
         if count == 0 || window.is_zero() {
             return Err(NameError::new(
-                format!("`{text}` would let nothing through"),
+                format!("`{text}` would allow no request"),
                 "write a count and a window above zero: 150/60s",
             ));
         }
@@ -136,12 +138,12 @@ impl FromStr for Limit {
     }
 }
 
-/// A `CLASS=N/Ds` flag.
+/// A limit of one endpoint class, as in the flag value `CLASS=N/Ds`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClassLimit {
-    /// Which requests.
+    /// The class.
     pub class: Class,
-    /// How many in how long.
+    /// Its limit.
     pub limit: Limit,
 }
 
@@ -151,7 +153,7 @@ impl FromStr for ClassLimit {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let (class, limit) = text.split_once('=').ok_or_else(|| {
             NameError::new(
-                format!("`{text}` is not a limit of a class"),
+                format!("`{text}` is not a limit for an endpoint class"),
                 "write CLASS=N/Ds: initiate=150/60s",
             )
         })?;
@@ -159,8 +161,11 @@ impl FromStr for ClassLimit {
     }
 }
 
-/// Reads a duration of one number and one unit: `500ms`, `30s`, `30m`, `6h`, `7d`. At most a
-/// hundred years, so that sums with a clock cannot overflow.
+/// Maximum of [`parse_duration`]: 100 years.
+const MAX_DURATION_MILLIS: u64 = 100 * 365 * 86_400_000;
+
+/// Parses a duration of one whole number and one unit: `500ms`, `30s`, `30m`, `6h`, `7d`. `None` if
+/// the text has another form, or is more than 100 years, which could overflow when added to a time.
 ///
 /// ```
 /// use imgplan::base::limit::parse_duration;
@@ -172,7 +177,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     let split = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(split);
     let number: u64 = number.parse().ok()?;
-    let millis = match unit {
+    let millis_per_unit = match unit {
         "ms" => 1,
         "s" => 1_000,
         "m" => 60_000,
@@ -181,8 +186,8 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         _ => return None,
     };
     number
-        .checked_mul(millis)
-        .filter(|millis| *millis <= 100 * 365 * 86_400_000)
+        .checked_mul(millis_per_unit)
+        .filter(|millis| *millis <= MAX_DURATION_MILLIS)
         .map(Duration::from_millis)
 }
 
@@ -191,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits() {
+    fn limits_are_parsed() {
         let limit: ClassLimit = "initiate=50/2s".parse().unwrap();
         assert_eq!(limit.class, Class::Initiate);
         assert_eq!(limit.limit, Limit { count: 50, window: Duration::from_secs(2) });

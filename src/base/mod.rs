@@ -1,5 +1,6 @@
-//! Names, references, digests, spans of source text, limits and secrets: values that are parsed once
-//! and never passed on as bare strings. Pure, except for [`mod@file`], which replaces and locks files.
+//! Values that every module uses: names, references, digests, source spans, limits and secrets. A text
+//! is validated once, when it is parsed into one of these types. Pure, except for [`mod@file`], which
+//! replaces and locks files.
 
 pub mod digest;
 pub mod file;

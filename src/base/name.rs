@@ -1,4 +1,4 @@
-//! Turns the texts that name an image into values: names, tags, platforms, owners, build IDs. Pure.
+//! Names, tags, platforms, owners, visibilities and build IDs, validated when parsed. Pure.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::template::TagTemplate;
 
-/// What is wrong with a text that should name something, and what would be right.
+/// An error for a text that is not a valid name, with the correction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct NameError {
@@ -23,20 +23,27 @@ impl NameError {
     }
 }
 
+/// Maximum length of an image name, as in Docker.
+const MAX_NAME_CHARS: usize = 255;
+
+/// Maximum length of a tag (OCI distribution specification).
+const MAX_TAG_CHARS: usize = 128;
+
 /// The name of an image without its tag: `api`, or `team/api` where the owner is the platform.
 ///
-/// Lower case letters, digits and `.`, `_`, `-` inside; segments between `/`. A `/` is only
-/// allowed for platform images (`api.md` §5), which is checked where the owner is known.
+/// Segments of lower case letters, digits, `.`, `_` and `-`, which begin and end with a letter or a
+/// digit, separated by `/`. Only platform images may have a `/` (API contract, section 5); the
+/// manifest checks that, because only there the owner is known.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageName(String);
 
 impl ImageName {
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the name holds a namespace, which only platform images may have.
+    /// True if the name has a namespace (a `/`), which only platform images may have.
     pub fn has_namespace(&self) -> bool {
         self.0.contains('/')
     }
@@ -47,24 +54,22 @@ impl FromStr for ImageName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         const HELP: &str = "use lower case letters, digits, and `.`, `_` or `-` between them";
-        let segment_ok = |segment: &str| {
-            let alnum = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-            segment.starts_with(alnum)
-                && segment.ends_with(alnum)
-                && segment.chars().all(|c| alnum(c) || matches!(c, '.' | '_' | '-'))
+        let is_segment = |segment: &str| {
+            let is_alnum = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+            segment.starts_with(is_alnum)
+                && segment.ends_with(is_alnum)
+                && segment.chars().all(|c| is_alnum(c) || matches!(c, '.' | '_' | '-'))
         };
         if text.is_empty() {
             return Err(NameError::new("an image name cannot be empty", HELP));
         }
-        if text.len() > 255 {
-            return Err(NameError::new(
-                "an image name has at most 255 characters",
-                "shorten the name",
-            ));
+        if text.len() > MAX_NAME_CHARS {
+            let message = format!("an image name has at most {MAX_NAME_CHARS} characters");
+            return Err(NameError::new(message, "shorten the name"));
         }
-        if !text.split('/').all(segment_ok) {
+        if !text.split('/').all(is_segment) {
             let lower = text.to_lowercase();
-            let help = if lower != text && lower.split('/').all(segment_ok) {
+            let help = if lower != text && lower.split('/').all(is_segment) {
                 format!("write `{lower}`")
             } else if text.contains(':') {
                 "write the tag under its own key, `tag:`".to_owned()
@@ -77,23 +82,23 @@ impl FromStr for ImageName {
     }
 }
 
-/// The tag of an image: `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`, the rule of the provider's client.
+/// The tag of an image: `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`, the rule of the service's own client.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(String);
 
 impl Tag {
-    /// The tag of an image that names none, as Docker has it.
+    /// Returns `latest`, the tag of a reference without a tag, as in Docker.
     pub fn latest() -> Self {
         Self("latest".to_owned())
     }
 
-    /// The tag as text.
+    /// Returns the tag as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// A tag that was checked in parts.
-    pub(super) fn trusted(text: String) -> Self {
+    /// Creates a tag without checking it again.
+    pub(super) fn new_unchecked(text: String) -> Self {
         Self(text)
     }
 }
@@ -107,18 +112,20 @@ impl FromStr for Tag {
         if text.is_empty() {
             return Err(NameError::new("a tag cannot be empty", HELP));
         }
-        if text.len() > 128 {
-            return Err(NameError::new("a tag has at most 128 characters", "shorten the tag"));
+        if text.len() > MAX_TAG_CHARS {
+            let message = format!("a tag has at most {MAX_TAG_CHARS} characters");
+            return Err(NameError::new(message, "shorten the tag"));
         }
-        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if !text.starts_with(word) || !text.chars().all(|c| word(c) || matches!(c, '.' | '-')) {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if !text.starts_with(is_word) || !text.chars().all(|c| is_word(c) || matches!(c, '.' | '-'))
+        {
             return Err(NameError::new(format!("`{text}` is not a tag"), HELP));
         }
         Ok(Self(text.to_owned()))
     }
 }
 
-/// Where a unit lands in the service: `name:tag`. The key of a unit everywhere.
+/// The destination of a unit in the service, `name:tag`. It identifies the unit everywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageRef {
     /// The image's name.
@@ -138,7 +145,8 @@ impl FromStr for ImageRef {
     }
 }
 
-/// Reads a value through its [`FromStr`]. The way out follows the message on a line of its own.
+/// Deserializes a value through its [`FromStr`]. In an error, the help follows the message on the
+/// next line.
 pub(crate) fn deserialize_text<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: FromStr<Err = NameError>,
@@ -198,10 +206,10 @@ pub enum Platform {
 }
 
 impl Platform {
-    /// All platforms, in the order in which they are shown.
+    /// All platforms, in display order.
     pub const ALL: [Self; 2] = [Self::Amd64, Self::Arm64];
 
-    /// The platform as the service and Docker write it.
+    /// Returns the platform as the service and Docker write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Amd64 => "linux/amd64",
@@ -209,7 +217,7 @@ impl Platform {
         }
     }
 
-    /// The architecture alone, as Docker's `TARGETARCH` has it.
+    /// Returns the architecture alone, as in Docker's `TARGETARCH`.
     pub fn arch(self) -> &'static str {
         match self {
             Self::Amd64 => "amd64",
@@ -239,7 +247,7 @@ impl fmt::Display for Platform {
     }
 }
 
-/// Who owns an image.
+/// The owner of an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Owner {
     /// The account whose key is used.
@@ -247,7 +255,7 @@ pub enum Owner {
     Personal,
     /// A team, by its ID.
     Team(String),
-    /// The platform itself: an image without an owner, always public, for admins only.
+    /// The platform itself. Such images are always public, and only admins can write them.
     Platform,
 }
 
@@ -279,12 +287,12 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Who may pull an image: the two states that the service knows once a build is complete.
+/// The visibility of an image whose build is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Visibility {
-    /// Only its owner.
+    /// Only the owner can pull the image.
     Private,
-    /// Everyone.
+    /// Everyone can pull the image.
     Public,
 }
 
@@ -312,22 +320,24 @@ impl FromStr for Visibility {
     }
 }
 
-/// The ID that the service gave a build. Opaque.
+/// A build ID, assigned by the service. Opaque.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct BuildId(String);
 
 impl BuildId {
-    /// Takes an ID as the service gave it. `None` where the text is empty or holds characters
-    /// that could not stand in a URL's path: what comes from a server is not trusted.
+    /// Checks an ID of the service. `None` if it is longer than 256 characters, consists of dots, or
+    /// has a character that is not safe in a URL's path: responses of a server are not trusted.
     pub fn new(text: impl Into<String>) -> Option<Self> {
         let text = text.into();
-        let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | ':');
-        let dots = text.chars().all(|c| c == '.');
-        (!dots && text.len() <= 256 && text.chars().all(ok)).then_some(Self(text))
+        let is_safe =
+            |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | ':');
+        // Also true of an empty text.
+        let only_dots = text.chars().all(|c| c == '.');
+        (!only_dots && text.len() <= 256 && text.chars().all(is_safe)).then_some(Self(text))
     }
 
-    /// The ID as text.
+    /// Returns the ID as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -358,7 +368,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names() {
+    fn image_names_are_validated() {
         for ok in ["api", "a", "a--b", "ns__x", "my.app-1", "ns/app"] {
             assert!(ok.parse::<ImageName>().is_ok(), "{ok}");
         }
@@ -369,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn tags() {
+    fn tags_are_validated() {
         for ok in ["latest", "1.10", "_x", "V1", "a-b.c", &"x".repeat(128)] {
             assert!(ok.parse::<Tag>().is_ok(), "{ok}");
         }

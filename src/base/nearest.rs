@@ -1,6 +1,7 @@
-//! Finds the known word that a wrong one was most likely meant to be. Pure.
+//! Suggestions for misspelled words. Pure.
 
-/// The nearest known word, in whatever case `word` is, if one is near enough to be what was meant.
+/// Returns the known word that is most similar to `word`, ignoring case. `None` if no known word is
+/// similar enough to be a plausible suggestion.
 ///
 /// ```
 /// use imgplan::base::nearest::nearest;

@@ -1,23 +1,24 @@
-//! Makes texts that come from elsewhere fit to be shown: one line of bounded length. Pure.
+//! Makes untrusted texts safe to print: one line of bounded length, without control characters.
+//! Pure.
 
 use std::fmt::Write;
 
-/// One line of printable characters, of at most the first `most` of a text: what comes from elsewhere
-/// is not trusted.
-pub fn one_line(text: &str, most: usize) -> String {
-    // Controls move the cursor; the others turn the direction of what follows. What ends a line or a
-    // paragraph in Unicode (U+2028, U+2029) is white space.
-    let hidden = |c: char| {
+/// Returns the first `max_chars` characters of an untrusted text as one line of printable characters.
+pub fn one_line(text: &str, max_chars: usize) -> String {
+    // Control characters can move the cursor; the others change the direction of the text after
+    // them. The line separators of Unicode (U+2028, U+2029) are white space to split_whitespace.
+    let is_unsafe = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    let line: String = text.chars().map(|c| if hidden(c) { ' ' } else { c }).take(most).collect();
+    let line: String =
+        text.chars().map(|c| if is_unsafe(c) { ' ' } else { c }).take(max_chars).collect();
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// An error and its causes, not yet made one line; reqwest's own text stops at "error sending
-/// request".
-pub fn chain(error: &dyn std::error::Error) -> String {
+/// Returns the text of an error followed by the texts of its causes. The text of a reqwest error
+/// alone says no more than "error sending request". The result may have several lines.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_moves_the_cursor_or_turns_the_text() {
+    fn control_characters_are_removed() {
         for (text, expected) in [
             ("", ""),
             (" plain \t words\n", "plain words"),
@@ -52,13 +53,13 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("{0}")]
-    struct Cause(&'static str, #[source] Option<Box<Self>>);
+    struct TestError(&'static str, #[source] Option<Box<Self>>);
 
     #[test]
-    fn causes_are_told_once() {
-        let deepest = Cause("no route", None);
-        let same = Cause("connect: no route", Some(Box::new(deepest)));
-        let error = Cause("cannot send", Some(Box::new(same)));
-        assert_eq!(chain(&error), "cannot send: connect: no route");
+    fn each_cause_is_named_once() {
+        let root = TestError("no route", None);
+        let middle = TestError("connect: no route", Some(Box::new(root)));
+        let error = TestError("cannot send", Some(Box::new(middle)));
+        assert_eq!(error_chain(&error), "cannot send: connect: no route");
     }
 }

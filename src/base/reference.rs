@@ -1,30 +1,28 @@
-//! Reads references to images in registries as Docker does, and the digests that registries give
-//! their contents. Pure.
+//! References to images in registries, parsed by Docker's rules, and OCI digests. Pure.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::name::{NameError, Platform, Tag, deserialize_text, text_value};
+use super::name::{NameError, Tag, deserialize_text, text_value};
 
-/// The registry that a reference means which names none.
+/// The default registry: that of a reference without a registry.
 pub const DOCKER_HUB: &str = "docker.io";
 
-/// Other names of the same registry: of its old API, and of the host that serves it.
-const DOCKER_HUB_TOO: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
+/// Other names of Docker Hub: its old API, and the host of its registry.
+const DOCKER_HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
 
-/// Most characters of a registry and a repository together, as Docker has it.
-const LONGEST: usize = 255;
+/// Maximum length of registry and repository together, as in Docker.
+const MAX_NAME_CHARS: usize = 255;
 
-/// The SHA-256 digest by which registries name what they hold: `sha256:` and 64 hex digits.
+/// The SHA-256 digest of a manifest or blob in a registry: `sha256:` and 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OciDigest([u8; 32]);
 
 impl OciDigest {
-    /// The digest of `bytes`.
+    /// Returns the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
@@ -34,26 +32,26 @@ impl FromStr for OciDigest {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let read = || {
+        let parse = || {
             let hex = text.strip_prefix("sha256:")?.as_bytes();
-            let digit = |c: u8| match c {
+            let value = |c: u8| match c {
                 b'0'..=b'9' => Some(c - b'0'),
                 b'a'..=b'f' => Some(c - b'a' + 10),
                 _ => None,
             };
             let mut bytes = [0; 32];
-            let (pairs, rest) = hex.as_chunks::<2>();
-            if pairs.len() != bytes.len() || !rest.is_empty() {
+            let (pairs, remainder) = hex.as_chunks::<2>();
+            if pairs.len() != bytes.len() || !remainder.is_empty() {
                 return None;
             }
             for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-                *byte = digit(*high)? << 4 | digit(*low)?;
+                *byte = value(*high)? << 4 | value(*low)?;
             }
             Some(Self(bytes))
         };
-        read().ok_or_else(|| {
+        parse().ok_or_else(|| {
             NameError::new(
-                format!("`{}` is not a digest", shown(text)),
+                format!("`{}` is not a digest", printable(text)),
                 "write `sha256:` and 64 digits 0-9a-f",
             )
         })
@@ -73,18 +71,8 @@ impl fmt::Debug for OciDigest {
     }
 }
 
-/// What a platform gets of a reference: the image that it has for it, or, where it is not known for
-/// which it has one, what it names itself. `None` where it has images for others only.
-pub fn digest_for_platform(
-    itself: OciDigest,
-    platforms: &BTreeMap<Platform, OciDigest>,
-    platform: Platform,
-) -> Option<OciDigest> {
-    if platforms.is_empty() { Some(itself) } else { platforms.get(&platform).copied() }
-}
-
-/// A reference in its full form, so that two ways of writing one image agree; as it is written where
-/// Docker would not take it, which the service might.
+/// Returns the full form of a reference, which is the same for all spellings of one image. Text that
+/// Docker rejects is returned unchanged: the service may accept it.
 pub fn full_form(text: &str) -> String {
     let reference: Result<RegistryRef, _> = text.parse();
     reference.map_or_else(|_| text.to_owned(), |reference| reference.to_string())
@@ -102,11 +90,12 @@ pub fn pinnable(text: &str) -> Option<RegistryRef> {
     reference.digest().is_none().then_some(reference)
 }
 
-/// A reference to an image in a registry, complete: `docker.io/library/redis:7`.
+/// A reference to an image in a registry. Its `Display` is the full form:
+/// `docker.io/library/redis:7`.
 ///
-/// Read by the rules of Docker's `distribution/reference`, but for two things. The registry's name
-/// is in lower case, since all ways to write a host mean one. And a first part in upper case without
-/// a dot or a port, which Docker takes for a host, is refused: it is a slip.
+/// Parsed by the rules of Docker's `distribution/reference`, with two differences. The registry is
+/// converted to lower case, since host names are case-insensitive. And a first segment in upper case
+/// without a dot or port, which Docker reads as a host, is rejected as a typing error.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RegistryRef {
     registry: String,
@@ -116,35 +105,30 @@ pub struct RegistryRef {
 }
 
 impl RegistryRef {
-    /// The registry, with its port where it has one: `docker.io`, `localhost:5000`, `[::1]:5000`.
+    /// Returns the registry, with its port if it has one: `docker.io`, `localhost:5000`,
+    /// `[::1]:5000`.
     pub fn registry(&self) -> &str {
         &self.registry
     }
 
-    /// The path inside the registry: `library/redis`.
+    /// Returns the path inside the registry: `library/redis`.
     pub fn repository(&self) -> &str {
         &self.repository
     }
 
-    /// The tag. Without one, and without a digest, `latest` is meant.
+    /// Returns the tag, if the reference has one. A reference without tag and digest means `latest`.
     pub fn tag(&self) -> Option<&Tag> {
         self.tag.as_ref()
     }
 
-    /// The digest, which counts for more than the tag.
+    /// Returns the digest, if the reference has one. It takes precedence over the tag.
     pub fn digest(&self) -> Option<OciDigest> {
         self.digest
     }
 
-    /// The reference without tag and digest: `docker.io/library/redis`.
+    /// Returns the reference without tag and digest: `docker.io/library/redis`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.registry, self.repository)
-    }
-
-    /// The same image, held to a digest: `docker.io/library/redis:7@sha256:...`, or without the tag
-    /// where none is written.
-    pub fn with_digest(&self, digest: OciDigest) -> String {
-        Self { digest: Some(digest), ..self.clone() }.to_string()
     }
 }
 
@@ -166,20 +150,22 @@ impl FromStr for RegistryRef {
     fn from_str(text: &str) -> Result<Self, NameError> {
         const HELP: &str = "write it as docker pull takes it: docker.io/library/ubuntu:22.04";
         if text.is_empty() {
-            return Err(NameError::new("a reference to an image cannot be empty", HELP));
+            return Err(NameError::new("an image reference cannot be empty", HELP));
         }
         if text.contains("://") {
-            let message = format!("`{}` is a URL, not a reference to an image", shown(text));
-            return Err(NameError::new(message, "leave out `https://`"));
+            let message = format!("`{}` is a URL, not an image reference", printable(text));
+            return Err(NameError::new(message, "remove `https://`"));
         }
-        let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) => (rest, Some(digest.parse()?)),
+        let (tagged, digest) = match text.split_once('@') {
+            Some((tagged, digest)) => (tagged, Some(digest.parse()?)),
             None => (text, None),
         };
-        // A `:` before a `/` belongs to a registry's port.
-        let (name, tag) = match rest.rsplit_once(':') {
-            Some((name, tag)) if !tag.contains('/') => (name, Some(tag.parse().map_err(safe)?)),
-            _ => (rest, None),
+        // A `:` before a `/` begins the port of the registry.
+        let (name, tag) = match tagged.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => {
+                (name, Some(tag.parse().map_err(printable_error)?))
+            }
+            _ => (tagged, None),
         };
         let (registry, path) = match name.split_once('/') {
             Some((first, path)) if first.contains(['.', ':']) || first == "localhost" => {
@@ -188,19 +174,20 @@ impl FromStr for RegistryRef {
             _ => (DOCKER_HUB.to_owned(), name),
         };
         let repository = repository(path, &registry)?;
-        if registry.len() + 1 + repository.len() > LONGEST {
-            let message = format!("`{}` is too long", shown(name));
-            let help = format!("a registry and a path have at most {LONGEST} characters");
+        if registry.len() + 1 + repository.len() > MAX_NAME_CHARS {
+            let message = format!("`{}` is too long", printable(name));
+            let help = format!("registry and path have at most {MAX_NAME_CHARS} characters");
             return Err(NameError::new(message, help));
         }
         Ok(Self { registry, repository, tag, digest })
     }
 }
 
-/// A registry's host and port, in their one form.
+/// Parses the host and port of a registry. Returns them in lower case, with [`DOCKER_HUB`] for its
+/// aliases.
 fn registry(text: &str) -> Result<String, NameError> {
-    let bad =
-        |help: &str| Err(NameError::new(format!("`{}` is not a registry", shown(text)), help));
+    let error =
+        |help: &str| Err(NameError::new(format!("`{}` is not a registry", printable(text)), help));
     let lower = text.to_ascii_lowercase();
     // The port comes after the `]` of an IPv6 address.
     let (host, port) = match lower.rsplit_once(':') {
@@ -208,24 +195,23 @@ fn registry(text: &str) -> Result<String, NameError> {
         _ => (lower.as_str(), None),
     };
     if port.is_some_and(|port| !is_port(port)) {
-        return bad("after the `:` comes a port, from 1 to 65535");
+        return error("write a port from 1 to 65535 after the `:`");
     }
-    let label = |label: &str| {
-        let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let is_label = |label: &str| {
         !label.is_empty()
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.chars().all(inner)
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
     };
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let ok = match address {
+    let is_host = match address {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => host.split('.').all(label),
+        None => host.split('.').all(is_label),
     };
-    if !ok {
-        return bad("write a host, and its port where it has one: registry.example:5000");
+    if !is_host {
+        return error("write a host, with its port if it has one: registry.example:5000");
     }
-    if DOCKER_HUB_TOO.contains(&lower.as_str()) {
+    if DOCKER_HUB_ALIASES.contains(&lower.as_str()) {
         return Ok(DOCKER_HUB.to_owned());
     }
     Ok(lower)
@@ -235,45 +221,45 @@ fn is_port(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-/// A path inside a registry, in its one form.
+/// Parses a path inside a registry. On Docker Hub, `redis` becomes `library/redis`.
 fn repository(path: &str, registry: &str) -> Result<String, NameError> {
     const HELP: &str = "use lower case letters and digits, with `.`, `_`, `__` or `-` between them, \
                         and `/` between the parts";
-    let bad = |help: String| {
-        let message = format!("`{}` is not the path of an image", shown(path));
+    let error = |help: String| {
+        let message = format!("`{}` is not an image path", printable(path));
         Err(NameError::new(message, help))
     };
-    let ok = |path: &str| !path.is_empty() && path.split('/').all(is_component);
-    if !ok(path) {
+    let is_path = |path: &str| !path.is_empty() && path.split('/').all(is_component);
+    if !is_path(path) {
         let lower = path.to_ascii_lowercase();
-        return bad(if ok(&lower) { format!("write `{lower}`") } else { HELP.to_owned() });
+        return error(if is_path(&lower) { format!("write `{lower}`") } else { HELP.to_owned() });
     }
-    // Docker keeps these for the IDs of images.
+    // Docker reserves 64 hex digits for image IDs.
     if path.len() == 64 && path.chars().all(|c| c.is_ascii_hexdigit()) {
-        return bad("64 hex digits are the ID of an image: name its repository".to_owned());
+        return error("64 hex digits are an image ID: write the repository instead".to_owned());
     }
-    let official = registry == DOCKER_HUB && !path.contains('/');
-    Ok(if official { format!("library/{path}") } else { path.to_owned() })
+    let is_official = registry == DOCKER_HUB && !path.contains('/');
+    Ok(if is_official { format!("library/{path}") } else { path.to_owned() })
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
 fn is_component(text: &str) -> bool {
-    let alnum = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let separates = |between: &str| {
+    let is_alnum = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_separator = |between: &str| {
         matches!(between, "" | "." | "_" | "__") || between.bytes().all(|c| c == b'-')
     };
-    text.starts_with(alnum) && text.ends_with(alnum) && text.split(alnum).all(separates)
+    text.starts_with(is_alnum) && text.ends_with(is_alnum) && text.split(is_alnum).all(is_separator)
 }
 
-/// A text for an error: printable, and not endless.
-fn shown(text: &str) -> String {
-    let shown: String = text.escape_debug().take(LONGEST).collect();
-    if shown.len() < text.len() { format!("{shown}...") } else { shown }
+/// Escapes and shortens a text for an error message.
+fn printable(text: &str) -> String {
+    let printable: String = text.escape_debug().take(MAX_NAME_CHARS).collect();
+    if printable.len() < text.len() { format!("{printable}...") } else { printable }
 }
 
-/// A [`Tag`]'s own error shows the text as it is.
-fn safe(error: NameError) -> NameError {
-    NameError { message: shown(&error.message), ..error }
+/// Escapes the message of a [`Tag`]'s error, which contains the text unchanged.
+fn printable_error(error: NameError) -> NameError {
+    NameError { message: printable(&error.message), ..error }
 }
 
 text_value!(OciDigest, RegistryRef);
@@ -284,9 +270,9 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn references_have_one_full_form() {
+    fn all_spellings_of_an_image_have_one_full_form() {
         let digest = format!("sha256:{}", "0f".repeat(32));
-        let held = |text: &str| format!("{text}@{digest}");
+        let by_digest = |text: &str| format!("{text}@{digest}");
         let table = [
             ("redis", "docker.io/library/redis:latest"),
             ("redis:7", "docker.io/library/redis:7"),
@@ -306,17 +292,17 @@ mod tests {
             ("[::1]:5000/app", "[::1]:5000/app:latest"),
             ("[2001:db8::1]/app:2", "[2001:db8::1]/app:2"),
             ("my-registry.example/a__b/c--d/e.f_g", "my-registry.example/a__b/c--d/e.f_g:latest"),
-            (&held("redis"), &held("docker.io/library/redis")),
-            (&held("redis:7"), &held("docker.io/library/redis:7")),
-            (&held("localhost:5000/x"), &held("localhost:5000/x")),
+            (&by_digest("redis"), &by_digest("docker.io/library/redis")),
+            (&by_digest("redis:7"), &by_digest("docker.io/library/redis:7")),
+            (&by_digest("localhost:5000/x"), &by_digest("localhost:5000/x")),
         ];
         for (text, full) in table {
-            let read: RegistryRef = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
-            assert_eq!(read.to_string(), full, "{text}");
+            let reference: RegistryRef = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert_eq!(reference.to_string(), full, "{text}");
         }
     }
 
-    const REFUSED: &[&str] = &[
+    const INVALID: &[&str] = &[
         "",
         " ",
         "a b",
@@ -369,7 +355,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_docker_refuses_is_refused() {
+    fn references_that_docker_rejects_are_rejected() {
         let long = "a".repeat(256);
         let id = "0".repeat(64);
         let short = format!("a@sha256:{}", "0".repeat(63));
@@ -377,42 +363,37 @@ mod tests {
         let other = format!("a@sha512:{}", "0".repeat(128));
         let twice = format!("a@sha256:{id}@sha256:{id}");
         let tag = format!("a:{}", "x".repeat(129));
-        let made = [&*long, &id, &short, &upper, &other, &twice, &tag];
-        for text in REFUSED.iter().copied().chain(made) {
+        let generated = [&*long, &id, &short, &upper, &other, &twice, &tag];
+        for text in INVALID.iter().copied().chain(generated) {
             let error = text.parse::<RegistryRef>().expect_err(text);
-            let odd = error.message.chars().any(char::is_control);
-            assert!(!odd && error.message.len() < 700 && !error.help.is_empty(), "{error:?}");
+            assert!(!error.message.chars().any(char::is_control), "{error:?}");
+            assert!(error.message.len() < 700 && !error.help.is_empty(), "{error:?}");
         }
-        let slip = "Ns/App:1".parse::<RegistryRef>().unwrap_err();
-        assert_eq!(slip.help, "write `ns/app`");
+        let upper_case = "Ns/App:1".parse::<RegistryRef>().unwrap_err();
+        assert_eq!(upper_case.help, "write `ns/app`");
     }
 
     #[test]
-    fn a_digest_holds_it() {
+    fn a_digest_round_trips_through_text_and_json() {
         let digest = OciDigest::of(b"");
         let text = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(digest.to_string(), text);
         assert_eq!(text.parse(), Ok(digest));
-        let with = |text: &str| text.parse::<RegistryRef>().unwrap().with_digest(digest);
-        assert_eq!(with("redis:7"), format!("docker.io/library/redis:7@{text}"));
-        assert_eq!(with("redis"), format!("docker.io/library/redis@{text}"));
-        let other = format!("ghcr.io/a:1@sha256:{}", "0".repeat(64));
-        assert_eq!(with(&other), format!("ghcr.io/a:1@{text}"));
+
         let json = serde_json::to_string(&digest).unwrap();
         assert_eq!(serde_json::from_str::<OciDigest>(&json).unwrap(), digest);
         assert!(serde_json::from_str::<OciDigest>("\"sha256:00\"").is_err());
     }
 
     proptest! {
-        /// What is read is written in its full form, which reads as the same.
         #[test]
-        fn text_and_back(
+        fn the_full_form_parses_to_the_same_reference(
             registry in prop::option::of("[a-z0-9]{1,8}(\\.[a-zA-Z0-9]{1,8}){1,2}(:[1-9][0-9]{0,3})?"),
             path in prop::collection::vec("[a-z0-9]{1,6}((\\.|_|__|-{1,3})[a-z0-9]{1,6}){0,2}", 1..4),
             tag in prop::option::of("[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}"),
             bytes in prop::option::of(any::<[u8; 32]>()),
         ) {
-            // A first part with a dot is a registry.
+            // Without a registry, a first segment with a dot would be read as one.
             let ns = if registry.is_none() && path.len() > 1 { "ns/" } else { "" };
             let path = format!("{ns}{}", path.join("/"));
             let mut text = registry.map_or(path.clone(), |registry| format!("{registry}/{path}"));
@@ -422,19 +403,21 @@ mod tests {
             if let Some(bytes) = bytes {
                 text = format!("{text}@{}", OciDigest(bytes));
             }
-            let read: RegistryRef = text.parse().unwrap();
-            prop_assert_eq!(read.tag().map(Tag::as_str), tag.as_deref());
-            prop_assert_eq!(read.digest(), bytes.map(OciDigest));
-            let full = read.to_string();
-            let again: RegistryRef = full.parse().unwrap();
-            prop_assert_eq!(again.to_string(), full);
-            prop_assert_eq!((again.registry(), again.repository()), (read.registry(), read.repository()));
+            let reference: RegistryRef = text.parse().unwrap();
+            prop_assert_eq!(reference.tag().map(Tag::as_str), tag.as_deref());
+            prop_assert_eq!(reference.digest(), bytes.map(OciDigest));
+            let full = reference.to_string();
+            let reparsed: RegistryRef = full.parse().unwrap();
+            prop_assert_eq!(reparsed.to_string(), full);
+            prop_assert_eq!(reparsed.registry(), reference.registry());
+            prop_assert_eq!(reparsed.repository(), reference.repository());
         }
 
         #[test]
-        fn nothing_panics(text in "\\PC{0,40}|[a-z:/@.\\[\\]-]{0,20}") {
-            if let Ok(read) = text.parse::<RegistryRef>() {
-                prop_assert!(read.to_string().parse::<RegistryRef>().is_ok(), "{}", read);
+        fn parsing_never_panics(text in "\\PC{0,40}|[a-z:/@.\\[\\]-]{0,20}") {
+            if let Ok(reference) = text.parse::<RegistryRef>() {
+                let full = reference.to_string();
+                prop_assert!(full.parse::<RegistryRef>().is_ok(), "{full}");
             }
         }
     }

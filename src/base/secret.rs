@@ -1,37 +1,40 @@
-//! Keeps what must not be seen: the key, and URLs that carry a signature. Pure.
+//! Secret values: the API key and signed URLs, and their removal from texts. Pure.
 
 use secrecy::{ExposeSecret, SecretString};
-use url_parts::without_query;
 
-/// An API key. Its text is not in `Debug`, has no `Display`, and is wiped when dropped.
+/// Replaces a secret in a text.
+const HIDDEN: &str = "[hidden]";
+
+/// An API key. Has no `Display`, its `Debug` hides it, and its memory is zeroed on drop.
 #[derive(Clone, Debug)]
 pub struct ApiKey(SecretString);
 
 impl ApiKey {
-    /// Takes a key. `None` where it is blank or cannot stand in a header.
+    /// Creates a key, without surrounding white space. `None` if it is blank or has characters that
+    /// an HTTP header cannot carry.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
-        let ok = !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
-        ok.then(|| Self(text.into()))
+        let is_valid = !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
+        is_valid.then(|| Self(text.into()))
     }
 
-    /// The key itself, for the one header that carries it.
+    /// Returns the key, for the `Authorization` header.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 }
 
-/// A presigned URL: whoever has it may write. Its query never shows.
+/// A presigned URL: anyone who has it can upload. Its `Debug` hides the query.
 #[derive(Clone)]
 pub struct SignedUrl(String);
 
 impl SignedUrl {
-    /// Takes a URL as the service gave it.
+    /// Wraps a URL of the service.
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// The whole URL, for the one request that uses it.
+    /// Returns the complete URL, for the upload.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -39,18 +42,13 @@ impl SignedUrl {
 
 impl std::fmt::Debug for SignedUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}?[hidden]", without_query(&self.0))
+        let without_query = self.0.split(['?', '#']).next().unwrap_or_default();
+        write!(f, "{without_query}?{HIDDEN}")
     }
 }
 
-mod url_parts {
-    pub(super) fn without_query(url: &str) -> &str {
-        url.split(['?', '#']).next().unwrap_or_default()
-    }
-}
-
-/// Takes secrets out of a text that came from elsewhere (a server's message, say) before it is
-/// shown or stored: the key itself, and the query of every URL.
+/// Replaces `key` and the query of every URL by `[hidden]`. Used on texts of servers (error
+/// messages, for example) before they are shown or stored.
 ///
 /// ```
 /// use imgplan::base::secret::scrub;
@@ -59,7 +57,7 @@ mod url_parts {
 /// ```
 pub fn scrub(text: &str, key: Option<&str>) -> String {
     let mut text = match key {
-        Some(key) if !key.is_empty() => text.replace(key, "[hidden]"),
+        Some(key) if !key.is_empty() => text.replace(key, HIDDEN),
         _ => text.to_owned(),
     };
     let mut from = 0;
@@ -69,8 +67,8 @@ pub fn scrub(text: &str, key: Option<&str>) -> String {
             .map_or(text.len(), |at| start + at);
         from = end;
         if let Some(query) = text[start..end].find('?').map(|at| start + at + 1) {
-            text.replace_range(query..end, "[hidden]");
-            from = query + "[hidden]".len();
+            text.replace_range(query..end, HIDDEN);
+            from = query + HIDDEN.len();
         }
     }
     text
@@ -81,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_shows() {
+    fn debug_hides_secrets() {
         let key = ApiKey::new(" secret-key ").unwrap();
         assert!(!format!("{key:?}").contains("secret"));
         assert_eq!(key.expose(), "secret-key");
@@ -92,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn scrubs_every_url() {
+    fn the_query_of_every_url_is_scrubbed() {
         assert_eq!(
             scrub("a http://x/?a=1 b \"http://y/z?b=2\" c?d=e", None),
             "a http://x/?[hidden] b \"http://y/z?[hidden]\" c?d=e"

@@ -1,7 +1,7 @@
-//! Sizes in bytes, as people write and read them. Pure.
+//! Parses and formats sizes in bytes. Pure.
 
-/// Reads a size of one whole number and one unit: `800B`, `64kB`, `500MB`, `2GB`, or by powers of
-/// two `64KiB`, `500MiB`, `2GiB`. A blank may stand between the two, as where sizes are shown.
+/// Parses a size of one whole number and one unit: `800B`, `64kB`, `500MB`, `2GB`, `64KiB`,
+/// `500MiB`, `2GiB`. One blank between them is allowed, since [`bytes`] writes one.
 ///
 /// ```
 /// use imgplan::base::size::parse_size;
@@ -13,7 +13,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(split);
     let number: u64 = number.parse().ok()?;
-    let bytes = match unit.strip_prefix(' ').unwrap_or(unit) {
+    let bytes_per_unit = match unit.strip_prefix(' ').unwrap_or(unit) {
         "B" => 1,
         "kB" | "KB" => 1_000,
         "MB" => 1_000_000,
@@ -23,10 +23,10 @@ pub fn parse_size(text: &str) -> Option<u64> {
         "GiB" => 1 << 30,
         _ => return None,
     };
-    number.checked_mul(bytes)
+    number.checked_mul(bytes_per_unit)
 }
 
-/// A number of bytes as people read it: `212 MB`.
+/// Formats a number of bytes with a decimal unit: `212 MB`, `1.5 kB`.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let mut value = count;
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read() {
+    fn sizes_are_parsed() {
         for (text, size) in [
             ("0B", 0),
             ("007B", 7),
@@ -71,9 +71,9 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_shown() {
-        let shown: Vec<String> =
+    fn sizes_are_formatted() {
+        let texts: Vec<String> =
             [0, 999, 1000, 1_550, 12_345, 212_000_000, u64::MAX].map(bytes).into();
-        assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "1.5 kB", "12 kB", "212 MB", "18446744 TB"]);
+        assert_eq!(texts, ["0 B", "999 B", "1.0 kB", "1.5 kB", "12 kB", "212 MB", "18446744 TB"]);
     }
 }

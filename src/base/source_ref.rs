@@ -1,9 +1,8 @@
-//! Turns a mirror's source into the name and tag under which it lands, as the service does when a
-//! transfer names none (`api.md` §2). Pure.
+//! Derives the name and tag of a mirror from its source, as the service does for a transfer without
+//! a name (API contract, section 2). Pure.
 //!
-//! Its rules are the service's own, and not Docker's: it takes `app:v1:v2` and upper case, and a tag
-//! counts for more than a digest. Which image a reference means in its registry is Docker's to say:
-//! that is [`RegistryRef`].
+//! The service's rules differ from Docker's: it accepts upper case, and the tag takes precedence over
+//! the digest. [`RegistryRef`] follows Docker's rules, and says which image a registry returns.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,31 +10,31 @@ use std::str::FromStr;
 use super::name::{ImageName, NameError, Tag};
 use super::reference::RegistryRef;
 
-/// A public image to mirror, kept as it was written.
+/// The source of a mirror, kept as the manifest writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceRef(String);
 
 impl SourceRef {
-    /// The reference as text.
+    /// Returns the reference as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The reference as a registry could know it, where it is not as it was written: the service puts
-    /// names into lower case, and registries know no others.
-    pub fn in_lower_case(&self) -> Option<String> {
+    /// Returns the reference with registry and path in lower case. `None` if the text is a valid
+    /// reference already. The service accepts upper case, but no registry has such a repository.
+    pub fn corrected_case(&self) -> Option<String> {
         if self.0.parse::<RegistryRef>().is_ok() { None } else { Some(lower_case(&self.0)) }
     }
 
-    /// The parts that the service takes the reference apart into.
+    /// Splits the reference by the service's rules.
     pub fn parts(&self) -> SourceParts<'_> {
-        let (rest, digest) = match self.0.rsplit_once('@') {
-            Some((rest, digest)) => (rest, Some(digest)),
+        let (tagged, digest) = match self.0.rsplit_once('@') {
+            Some((tagged, digest)) => (tagged, Some(digest)),
             None => (self.0.as_str(), None),
         };
-        let (registry, path) = match rest.split_once('/') {
+        let (registry, path) = match tagged.split_once('/') {
             Some((first, path)) if is_registry(first) => (Some(first), path),
-            _ => (None, rest),
+            _ => (None, tagged),
         };
         let (path, tag) = match path.rsplit_once(':') {
             Some((path, tag)) => (path, Some(tag)),
@@ -44,9 +43,13 @@ impl SourceRef {
         SourceParts { registry, path: path.trim_matches('/'), tag, digest }
     }
 
-    /// The name and tag that the service derives: the last segment of the path (or, with
-    /// `keep_namespace`, the whole path, as for platform images) in lower case; the tag, else
-    /// `sha256-` and sixteen digits of the digest, else `latest`.
+    /// Returns the name and tag that the service derives. The name is the last segment of the path in
+    /// lower case, or the whole path with `keep_namespace` (platform images). For the tag, see
+    /// [`SourceParts::tag_or_digest`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if the result is not a valid name or tag.
     pub fn destination(&self, keep_namespace: bool) -> Result<(ImageName, Tag), NameError> {
         let parts = self.parts();
         let path = parts.path.to_lowercase();
@@ -57,7 +60,7 @@ impl SourceRef {
         let tag = parts.tag_or_digest();
         let explain = |error: NameError| {
             NameError::new(
-                format!("`{self}` does not give a name and a tag: {error}"),
+                format!("cannot derive a name and a tag from `{self}`: {error}"),
                 "write `name:` and `tag:` for this mirror",
             )
         };
@@ -65,26 +68,26 @@ impl SourceRef {
     }
 }
 
-/// What a reference is made of.
+/// The parts of a [`SourceRef`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceParts<'a> {
-    /// The registry, where one is written.
+    /// The registry, if the reference has one.
     pub registry: Option<&'a str>,
-    /// All segments after the registry, without the tag.
+    /// The path after the registry, without the tag.
     pub path: &'a str,
-    /// The tag, where one is written.
+    /// The tag, if the reference has one.
     pub tag: Option<&'a str>,
-    /// The digest with `sha256:`, where one is written.
+    /// The digest with its `sha256:`, if the reference has one.
     pub digest: Option<&'a str>,
 }
 
 impl<'a> SourceParts<'a> {
-    /// The sixty-four digits of the digest.
+    /// Returns the 64 hex digits of the digest.
     pub fn hex(&self) -> Option<&'a str> {
         self.digest.and_then(|digest| digest.strip_prefix("sha256:"))
     }
 
-    /// The tag, else `sha256-` and sixteen digits of the digest, else `latest`.
+    /// Returns the tag, else `sha256-` and 16 digits of the digest, else `latest`.
     pub fn tag_or_digest(&self) -> String {
         match (self.tag, self.hex().and_then(|hex| hex.get(..16))) {
             (Some(tag), _) => tag.to_owned(),
@@ -106,13 +109,13 @@ impl FromStr for SourceRef {
         if text.is_empty() {
             return Err(NameError::new(
                 "a source cannot be empty",
-                "write a public image: docker.io/library/ubuntu:22.04",
+                "write an image reference: docker.io/library/ubuntu:22.04",
             ));
         }
         if text.contains(',') {
             return Err(NameError::new(
-                "a source is one reference, without a comma",
-                "write an entry for each image",
+                "a source is one reference and has no comma",
+                "write one entry per image",
             ));
         }
         if text.contains(|c: char| c.is_whitespace() || c.is_control()) || text.contains("://") {
@@ -123,8 +126,8 @@ impl FromStr for SourceRef {
         }
         if let Some((_, digest)) = text.rsplit_once('@') {
             let hex = digest.strip_prefix("sha256:").unwrap_or_default();
-            let digit = |c: char| c.is_ascii_digit() || matches!(c, 'a'..='f');
-            if hex.len() != 64 || !hex.chars().all(digit) {
+            let is_digit = |c: char| c.is_ascii_digit() || matches!(c, 'a'..='f');
+            if hex.len() != 64 || !hex.chars().all(is_digit) {
                 return Err(NameError::new(
                     format!("`{digest}` is not a digest"),
                     "write `@sha256:` and 64 digits 0-9a-f",
@@ -141,7 +144,7 @@ impl FromStr for SourceRef {
     }
 }
 
-/// A reference with its registry and path in lower case; tag and digest keep theirs.
+/// Converts the registry and path of a reference to lower case; tag and digest stay as they are.
 fn lower_case(text: &str) -> String {
     let name = text.split_once('@').map_or(text, |(name, _)| name);
     let path = name.rfind('/').map_or(0, |slash| slash + 1);
@@ -159,9 +162,9 @@ impl fmt::Display for SourceRef {
 mod tests {
     use super::*;
 
-    /// The table of `api.md` §2, row by row.
+    /// The table of the API contract, section 2.
     #[test]
-    fn destinations() {
+    fn names_and_tags_are_derived_as_the_service_does() {
         let a = "a".repeat(64);
         let digest = format!("quay.io/org/app@sha256:{a}");
         let both = format!("quay.io/org/app:v2@sha256:{a}");
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn refused() {
+    fn invalid_sources_are_rejected() {
         for text in ["", " ", "a,b", "a b", "https://x/y", "ubuntu@sha512:00", "ubuntu@sha256:AA"] {
             assert!(text.parse::<SourceRef>().is_err(), "{text}");
         }
@@ -201,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn upper_case_is_known_for_a_slip() {
+    fn upper_case_is_corrected() {
         for (text, lower) in [
             ("ghcr.io/Org/My-App:V1", Some("ghcr.io/org/my-app:V1")),
             ("localhost:5000/library/Redis:1", Some("localhost:5000/library/redis:1")),
@@ -210,7 +213,7 @@ mod tests {
             ("org/app:V1", None),
         ] {
             let source: SourceRef = text.parse().unwrap();
-            assert_eq!(source.in_lower_case().as_deref(), lower, "{text}");
+            assert_eq!(source.corrected_case().as_deref(), lower, "{text}");
             assert_eq!(source.as_str(), text);
         }
     }

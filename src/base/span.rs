@@ -1,22 +1,22 @@
-//! All texts that the user wrote, in one space of offsets, so that an error needs only a span to
-//! know its file, line and words. Pure.
+//! Source files in one space of byte offsets, so that a span alone identifies file, line and text; and
+//! the diagnostics that point into them. Pure.
 
 use miette::{
     Diagnostic, LabeledSpan, MietteError, MietteSpanContents, Severity, SourceCode, SourceOffset,
     SourceSpan, SpanContents,
 };
 
-/// A place in a [`SourceMap`]: an offset in bytes over all of its texts, and a length.
+/// A range of bytes in a [`SourceMap`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Span {
-    /// Where it begins, in bytes from the start of the set.
+    /// Offset of the first byte, from the start of the source map.
     pub start: usize,
-    /// How many bytes it covers.
+    /// Length in bytes.
     pub len: usize,
 }
 
 impl Span {
-    /// A span from its start and length, in bytes.
+    /// Creates a span from its start and length in bytes.
     pub fn new(start: usize, len: usize) -> Self {
         Self { start, len }
     }
@@ -28,23 +28,23 @@ impl From<Span> for SourceSpan {
     }
 }
 
-/// A value and the place that said it.
+/// A value and its span in the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spanned<T> {
     /// The value.
     pub value: T,
-    /// Where it stands.
+    /// The span of its text.
     pub span: Span,
 }
 
 impl<T> Spanned<T> {
-    /// Pairs a value with its place.
+    /// Pairs a value with its span.
     pub fn new(value: T, span: Span) -> Self {
         Self { value, span }
     }
 }
 
-/// Every text read so far: manifests and Dockerfiles, each at an offset of its own.
+/// The text of every source file read so far (manifests and Dockerfiles), each at its own offset.
 #[derive(Debug, Clone, Default)]
 pub struct SourceMap {
     files: Vec<SourceFile>,
@@ -58,36 +58,35 @@ struct SourceFile {
     start: usize,
 }
 
-/// Where a span lies, for people and for JSON: lines and columns count from 1, columns in
-/// characters, bytes from 0.
+/// A position in a source file, as diagnostics and JSON show it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Position {
-    /// The line.
+    /// Line, from 1.
     pub line: usize,
-    /// The column, in characters.
+    /// Column in characters, from 1.
     pub column: usize,
-    /// The offset in the file, in bytes.
+    /// Offset in the file in bytes, from 0.
     pub byte: usize,
 }
 
 impl SourceMap {
-    /// Adds a text under the name that errors will show, and returns the offset of its start.
+    /// Adds a file under the name that diagnostics show. Returns the offset of its first byte.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> usize {
         let (name, text, start) = (name.into(), text.into(), self.end);
-        // One byte between two texts, so that the end of one is not the start of the next.
+        // One byte of distance, so that the end of a file is not the start of the next one.
         self.end += text.len() + 1;
         self.files.push(SourceFile { name, text, start });
         start
     }
 
-    /// The words under a span; empty where the span is not inside one text.
+    /// Returns the text of a span. Empty if the span is not inside one file.
     pub fn text(&self, span: Span) -> &str {
         self.file(span.start)
             .and_then(|file| file.text.get(span.start - file.start..)?.get(..span.len))
             .unwrap_or_default()
     }
 
-    /// The file that a span lies in, and the places where it begins and ends.
+    /// Returns the file name of a span and the positions of its start and end.
     pub fn locate(&self, span: Span) -> Option<(&str, Position, Position)> {
         let file = self.file(span.start)?;
         let at = |offset: usize| {
@@ -120,8 +119,8 @@ impl SourceCode for SourceMap {
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let file = self.file(span.offset()).ok_or(MietteError::OutOfBounds)?;
         let local = SourceSpan::new((span.offset() - file.start).into(), span.len());
-        // A span that crosses into another text is out of bounds here, as it must be: miette asks
-        // for one span over two labels to see whether they share a snippet.
+        // miette asks for one span over two labels to see whether they share a snippet. A span that
+        // crosses into another file has to be out of bounds.
         let inner = file.text.read_span(&local, lines_before, lines_after)?;
         let read = inner.span();
         let shifted = SourceSpan::new((read.offset() + file.start).into(), read.len());
@@ -136,22 +135,22 @@ impl SourceCode for SourceMap {
     }
 }
 
-/// One thing that is wrong with what the user wrote: what, where, and what to do.
+/// A diagnostic about the user's input: an error or a warning with its spans and a correction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Problem {
-    /// What is wrong, in one sentence without a full stop.
+    /// The problem, in one sentence without a full stop.
     pub message: String,
-    /// What to do about it.
+    /// The correction, in the imperative.
     pub help: Option<String>,
-    /// The places, the one to blame first; each with a word on it.
+    /// Spans with a label each (empty for none); the first one is the cause.
     pub labels: Vec<(Span, String)>,
-    /// Whether it stops the work or is only worth a look.
+    /// True for a warning, false for an error.
     pub warning: bool,
 }
 
 impl Problem {
-    /// An error at one place.
+    /// Creates an error with one span. The label may be empty.
     pub fn new(message: impl Into<String>, span: Span, label: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -161,21 +160,21 @@ impl Problem {
         }
     }
 
-    /// Adds what to do about it.
+    /// Sets the help.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Adds another place.
+    /// Adds a span.
     #[must_use]
     pub fn and(mut self, span: Span, label: impl Into<String>) -> Self {
         self.labels.push((span, label.into()));
         self
     }
 
-    /// Makes it a warning.
+    /// Turns the error into a warning.
     #[must_use]
     pub fn warning(mut self) -> Self {
         self.warning = true;
@@ -212,17 +211,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_words_in_the_right_file() {
-        let mut set = SourceMap::default();
-        let a = set.add("a.yaml", "one\ntwö three");
-        let b = set.add("b.yaml", "four");
+    fn spans_are_located_in_their_file() {
+        let mut map = SourceMap::default();
+        let a = map.add("a.yaml", "one\ntwö three");
+        let b = map.add("b.yaml", "four");
         let span = Span::new(a + 9, 5);
-        assert_eq!(set.text(span), "three");
-        let (name, start, end) = set.locate(span).unwrap();
+        assert_eq!(map.text(span), "three");
+        let (name, start, end) = map.locate(span).unwrap();
         assert_eq!((name, start.line, start.column, end.column), ("a.yaml", 2, 5, 10));
-        assert_eq!(set.text(Span::new(b, 4)), "four");
-        assert_eq!(set.text(Span::new(a + 9, 50)), "");
-        assert!(set.locate(Span::new(b + 99, 1)).is_none());
-        assert!(set.read_span(&Span::new(a + 9, 9).into(), 0, 0).is_err());
+        assert_eq!(map.text(Span::new(b, 4)), "four");
+        assert_eq!(map.text(Span::new(a + 9, 50)), "");
+        assert!(map.locate(Span::new(b + 99, 1)).is_none());
+        assert!(map.read_span(&Span::new(a + 9, 9).into(), 0, 0).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Tags with a part that is known later: `v1-{arch}`, `{fingerprint}`. Pure.
+//! Tags with placeholders: `v1-{arch}`, `{fingerprint}`. Pure.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,10 +6,10 @@ use std::str::FromStr;
 use super::digest::Fingerprint;
 use super::name::{NameError, Platform, Tag};
 
-/// A tag as a manifest writes it: a [`Tag`] in which `{arch}` stands for the architecture of the
-/// platform, and `{fingerprint}` for the first 12 hex digits of the fingerprint of the content.
+/// A [`Tag`] with placeholders: `{arch}` is the architecture of the platform, `{fingerprint}` the
+/// first 12 hex digits of the unit's fingerprint.
 ///
-/// Whatever is put in, the result is a valid tag.
+/// Parsing guarantees that every substitution gives a valid tag.
 ///
 /// ```
 /// use imgplan::base::name::{Platform, TagTemplate};
@@ -23,68 +23,75 @@ pub struct TagTemplate(String);
 const ARCH: &str = "{arch}";
 const FINGERPRINT: &str = "{fingerprint}";
 
-/// Hex digits of a fingerprint in a tag: 48 bits, with which two contents of one image meet by
-/// chance once in millions of builds.
-const DIGITS: usize = 12;
+/// Number of hex digits of the fingerprint in a tag. 48 bits make a collision between two builds of
+/// one image unlikely below millions of builds.
+const FINGERPRINT_DIGITS: usize = 12;
 
 impl TagTemplate {
-    /// The template as text.
+    /// Returns the template as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the architecture is a part of it.
+    /// True if the template has the placeholder `{arch}`.
     pub fn has_arch(&self) -> bool {
         self.0.contains(ARCH)
     }
 
-    /// Whether the fingerprint is a part of it.
+    /// True if the template has the placeholder `{fingerprint}`.
     pub fn has_fingerprint(&self) -> bool {
         self.0.contains(FINGERPRINT)
     }
 
-    /// The template with the platform's architecture put in.
+    /// Returns the template with `{arch}` replaced.
     #[must_use]
     pub fn for_platform(&self, platform: Platform) -> Self {
         Self(self.0.replace(ARCH, platform.arch()))
     }
 
-    /// The template of one platform of several where the architecture is no part of it: `3.12` on
-    /// `linux/arm64` is `3.12-arm64`. An error where that is too long for a tag.
+    /// Returns the template with the architecture as a suffix, for an image on several platforms
+    /// whose tag has no `{arch}`: `3.12` becomes `3.12-arm64`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the result is too long for a tag.
     pub fn with_suffix(&self, platform: Platform) -> Result<Self, NameError> {
         format!("{}-{}", self.0, platform.arch()).parse()
     }
 
-    /// The tag for some content. An architecture that is still open is the default platform's.
+    /// Returns the tag for a fingerprint. A remaining `{arch}` becomes the default platform's.
     pub fn with_fingerprint(&self, fingerprint: &Fingerprint) -> Tag {
         let text = fingerprint.to_string();
         let hex = text.rsplit(':').next().unwrap_or_default();
-        self.filled(hex.get(..DIGITS).unwrap_or(hex))
+        self.filled(hex.get(..FINGERPRINT_DIGITS).unwrap_or(hex))
     }
 
-    /// The tag while the content is not known: zeros stand for its fingerprint. An architecture
-    /// that is still open is the default platform's.
+    /// Returns the tag to show while the fingerprint is not known: it has zeros instead. A remaining
+    /// `{arch}` becomes the default platform's.
     pub fn placeholder_tag(&self) -> Tag {
-        self.filled(&"0".repeat(DIGITS))
+        self.filled(&"0".repeat(FINGERPRINT_DIGITS))
     }
 
-    /// Whether the tag could be one of this template's, for some content. An architecture that is
-    /// still open may be any.
+    /// True if the tag is the result of this template for some fingerprint and, if the template still
+    /// has `{arch}`, some platform.
     pub fn matches(&self, tag: &Tag) -> bool {
         if self.has_arch() {
-            return Platform::ALL.into_iter().any(|one| self.for_platform(one).matches(tag));
+            return Platform::ALL
+                .into_iter()
+                .any(|platform| self.for_platform(platform).matches(tag));
         }
         let Some(at) = self.0.find(FINGERPRINT) else { return self.0 == tag.as_str() };
         let hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
-        match tag.as_str().get(at..at + DIGITS).filter(|digits| digits.chars().all(hex)) {
+        match tag.as_str().get(at..at + FINGERPRINT_DIGITS).filter(|digits| digits.chars().all(hex))
+        {
             Some(digits) => self.0.replace(FINGERPRINT, digits) == tag.as_str(),
             None => false,
         }
     }
 
     fn filled(&self, digits: &str) -> Tag {
-        let whole = self.for_platform(Platform::default()).0.replace(FINGERPRINT, digits);
-        Tag::trusted(whole)
+        let text = self.for_platform(Platform::default()).0.replace(FINGERPRINT, digits);
+        Tag::new_unchecked(text)
     }
 }
 
@@ -92,7 +99,7 @@ impl FromStr for TagTemplate {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        const HELP: &str = "a tag may hold {arch} and {fingerprint}";
+        const HELP: &str = "the placeholders of a tag are {arch} and {fingerprint}";
         if !text.contains(['{', '}']) {
             return text.parse().map(|tag: Tag| Self(tag.as_str().to_owned()));
         }
@@ -100,27 +107,27 @@ impl FromStr for TagTemplate {
         while let Some(open) = rest.find(['{', '}']) {
             let (_, from) = rest.split_at(open);
             let Some(end) = from.find('}').filter(|_| from.starts_with('{')) else {
-                let lone = if from.starts_with('{') {
+                let unbalanced = if from.starts_with('{') {
                     "a `{` without its `}`"
                 } else {
                     "a `}` without its `{`"
                 };
-                return Err(NameError::new(format!("`{text}` has {lone}"), HELP));
+                return Err(NameError::new(format!("`{text}` has {unbalanced}"), HELP));
             };
             let placeholder = &from[..=end];
             if placeholder != ARCH && placeholder != FINGERPRINT {
-                let message = format!("`{placeholder}` stands for nothing in a tag");
+                let message = format!("`{placeholder}` is not a placeholder of a tag");
                 return Err(NameError::new(message, HELP));
             }
             rest = &from[end + 1..];
         }
-        // The longest that it can become: no other is less of a tag.
+        // Check the longest possible result: if it is a valid tag, all others are.
         let arch = Platform::ALL.map(Platform::arch).into_iter().max_by_key(|arch| arch.len());
         let filled = text.replace(ARCH, arch.unwrap_or_default());
-        let filled = filled.replace(FINGERPRINT, &"0".repeat(DIGITS));
+        let filled = filled.replace(FINGERPRINT, &"0".repeat(FINGERPRINT_DIGITS));
         match filled.parse::<Tag>() {
             Ok(_) => Ok(Self(text.to_owned())),
-            // What was written is what is wrong.
+            // Show the user's text, not the result of the substitution.
             Err(error) => Err(NameError::new(error.message.replace(&filled, text), error.help)),
         }
     }
@@ -149,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_in() {
+    fn placeholders_are_replaced() {
         let fingerprint = Fingerprint(Digest::from_bytes([0xab; 32]));
         for (text, arm, open, known) in [
             ("v1", "v1", "v1", "v1"),
@@ -171,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_matches() {
+    fn matching_tags_are_recognized() {
         for (text, tag, expected) in [
             ("v1", "v1", true),
             ("v1", "v2", false),
@@ -192,11 +199,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused() {
-        for (text, words) in [
-            ("v1-{os}", "`{os}` stands for nothing in a tag"),
-            ("v1-{}", "`{}` stands for nothing in a tag"),
-            ("{{arch}}", "`{{arch}` stands for nothing in a tag"),
+    fn invalid_templates_are_rejected() {
+        for (text, message) in [
+            ("v1-{os}", "`{os}` is not a placeholder of a tag"),
+            ("v1-{}", "`{}` is not a placeholder of a tag"),
+            ("{{arch}}", "`{{arch}` is not a placeholder of a tag"),
             ("v1-{arch", "`v1-{arch` has a `{` without its `}`"),
             ("v1-arch}", "`v1-arch}` has a `}` without its `{`"),
             ("-{arch}", "`-{arch}` is not a tag"),
@@ -204,14 +211,14 @@ mod tests {
             (&format!("{}{{fingerprint}}", "x".repeat(117)), "a tag has at most 128 characters"),
             ("", "a tag cannot be empty"),
         ] {
-            assert_eq!(text.parse::<TagTemplate>().unwrap_err().message, words, "{text}");
+            assert_eq!(text.parse::<TagTemplate>().unwrap_err().message, message, "{text}");
         }
         assert!(format!("{}{{fingerprint}}", "x".repeat(116)).parse::<TagTemplate>().is_ok());
     }
 
     proptest! {
         #[test]
-        fn whatever_is_put_in_is_a_tag(
+        fn every_substitution_is_a_valid_tag(
             text in r"([a-c._-]|\{arch\}|\{fingerprint\}){0,9}", bytes in any::<[u8; 32]>()
         ) {
             let Ok(template) = text.parse::<TagTemplate>() else { return Ok(()) };

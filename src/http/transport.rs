@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use reqwest::{Client, Request, Response};
 
 use super::loopback::is_loopback;
-use crate::base::one_line::chain;
+use crate::base::one_line::error_chain;
 
 /// Time limit for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ impl From<reqwest::Error> for TransportError {
     fn from(error: reqwest::Error) -> Self {
         // Without a connection nothing was sent; a request that could not be built was not sent either.
         let sent = !error.is_connect() && !error.is_builder();
-        Self { sent, message: chain(&error.without_url()) }
+        Self { sent, message: error_chain(&error.without_url()) }
     }
 }
 
@@ -61,7 +61,7 @@ impl Network {
             Client::builder().user_agent(user_agent).redirect(none).connect_timeout(CONNECT_TIMEOUT)
         };
         let failed = |error: reqwest::Error| {
-            let why = chain(&error);
+            let why = error_chain(&error);
             let help =
                 "install the system's CA certificates (ca-certificates) or set SSL_CERT_FILE";
             TransportError { sent: false, message: format!("{why}; {help}") }

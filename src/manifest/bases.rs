@@ -118,7 +118,7 @@ impl Finder<'_> {
             for &base in &named {
                 for &unit in &draft.units {
                     let platform = self.units[unit].platform;
-                    for other in self.digest_for_platform(base, platform) {
+                    for other in self.on_platform(base, platform) {
                         found.edges.push(Edge { dependent: unit, base: other, span: need.span() });
                     }
                 }
@@ -134,7 +134,7 @@ impl Finder<'_> {
     }
 
     /// The unit of an image on one platform, or all of them where it has none on that.
-    fn digest_for_platform(&self, draft: usize, platform: Platform) -> Vec<usize> {
+    fn on_platform(&self, draft: usize, platform: Platform) -> Vec<usize> {
         let units = &self.drafts[draft].units;
         match units.iter().find(|&&unit| self.units[unit].platform == platform) {
             Some(&unit) => vec![unit],

@@ -199,7 +199,7 @@ impl<'a> Resolver<'a> {
     /// The service takes such a source and puts its name into lower case: it may arrive, but nobody
     /// else finds it.
     fn warn_of_upper_case(&mut self, source: &Sp<SourceText>) {
-        let Some(lower) = source.0.value.0.in_lower_case() else { return };
+        let Some(lower) = source.0.value.0.corrected_case() else { return };
         let message = "registries know only lower-case names, so this cannot be pinned";
         let problem = Problem::new(message, source.span(), "here");
         self.warnings.push(problem.help(format!("write {lower}")).warning());

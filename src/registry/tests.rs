@@ -61,7 +61,7 @@ async fn one_head_and_a_get_where_there_is_an_index() {
     // Known: one HEAD. By its digest: nothing.
     assert_eq!(registries.resolve(&reference("redis:7"), Some(&found)).await, Ok(found.clone()));
     assert_eq!(fake.lines().len(), 3);
-    let held = reference(&reference("redis:7").with_digest(digest));
+    let held = reference(&format!("redis:7@{digest}"));
     assert_eq!(registries.resolve(&held, Some(&found)).await, Ok(found));
     assert_eq!(fake.lines().len(), 3);
 }
@@ -481,7 +481,7 @@ async fn answers_that_cannot_be_right_are_refused() {
     // A registry that has something else under a digest, and says so.
     let fake = Fake::new(willing);
     let registries = fake.registries(RegistryConfig::default());
-    let held = reference("a.example/x").with_digest(digest_of("mine"));
+    let held = format!("a.example/x@{}", digest_of("mine"));
     let error = resolve(&registries, &held).await.unwrap_err();
     assert!(error.message.contains("does not have the digest"), "{error}");
 }

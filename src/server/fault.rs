@@ -319,7 +319,7 @@ mod tests {
         let bad = [
             ("start", "`start` is not a fault"),
             ("start:500:1:1", "`start:500:1:1` is not a fault"),
-            ("begin:500:1", "`begin` is not a class of requests"),
+            ("begin:500:1", "`begin` is not an endpoint class"),
             ("images:500:1", "`images` counts images, and no requests"),
             ("start:501:1", "`501` is not a kind of fault"),
             ("start:slow=3:1", "`3` is not a duration"),

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::error::Refusal;
 use super::fault::{FaultClass, FaultKind, Faults, InjectedFault};
 use super::limits::{LimitExceeded, Window};
-use crate::base::limit::{Class, ClassLimit, Limit, TEAM_TRANSFERS};
+use crate::base::limit::{Class, ClassLimit, Limit, TEAM_TRANSFER_LIMIT};
 
 /// How many requests are remembered one by one. A server may run for months.
 const LOG_LENGTH: usize = 100_000;
@@ -234,7 +234,7 @@ impl Traffic {
 
     fn limit(&self, class: Class, payer: &BudgetKey) -> Limit {
         let default = match payer {
-            BudgetKey::Team(_) => TEAM_TRANSFERS,
+            BudgetKey::Team(_) => TEAM_TRANSFER_LIMIT,
             BudgetKey::Token(_) | BudgetKey::Personal => class.default_limit(),
         };
         self.overrides.get(&class).copied().unwrap_or(default)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::digest::{Digest, FieldHasher, Fingerprint};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, Owner, Platform, Visibility};
-use crate::base::reference::{OciDigest, digest_for_platform};
+use crate::base::reference::OciDigest;
 
 /// The version of what enters a fingerprint. A change of it makes every fingerprint new, so it
 /// only moves with the rules of [`Inputs`].
@@ -98,7 +98,8 @@ pub struct Pin {
 impl Pin {
     /// The digest of the image for a platform; `None` where it has only others.
     pub fn for_platform(&self, platform: Platform) -> Option<OciDigest> {
-        digest_for_platform(self.digest, &self.platforms, platform)
+        let is_known = !self.platforms.is_empty();
+        if is_known { self.platforms.get(&platform).copied() } else { Some(self.digest) }
     }
 
     /// The digest for a place that takes the image for one platform; without one, of all that the

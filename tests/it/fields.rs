@@ -509,7 +509,7 @@ groups:
        ╰────
       help: write a minute or more: 1m, 24h, 7d
 
-      × `{os}` stands for nothing in a tag
+      × `{os}` is not a placeholder of a tag
        ╭─[imgplan.yaml:7:10]
      6 │     context: stages
      7 │     tag: v1-{os}
@@ -517,7 +517,7 @@ groups:
        ·             ╰── here
      8 │     args: {1B: x}
        ╰────
-      help: a tag may hold {arch} and {fingerprint}
+      help: the placeholders of a tag are {arch} and {fingerprint}
 
       × `1B` is not the name of an ARG
        ╭─[imgplan.yaml:8:12]

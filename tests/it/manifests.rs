@@ -479,14 +479,14 @@ fn table() -> Vec<Bad> {
             "version: 1\nimages:\n  - {name: app, context: app}\ngroups: {a: [\"[ab]\"]}\n",
             "imgplan.yaml:4:14",
             "\"[ab]\"",
-            ["no image has a `[` in its name or tag", "`*` is any run of characters"]
+            ["`[` cannot be part of an image name or tag", "`*` matches any characters"]
         ),
         bad!(
             "an unknown placeholder in a tag",
             "version: 1\nimages:\n  - {name: app, context: app, tag: \"v1-{os}\"}\n",
             "imgplan.yaml:3:36",
             "\"v1-{os}\"",
-            ["`{os}` stands for nothing in a tag", "{arch} and {fingerprint}"]
+            ["`{os}` is not a placeholder of a tag", "{arch} and {fingerprint}"]
         ),
         bad!(
             "a brace in a tag",
@@ -801,14 +801,14 @@ images:
         ╰────
       help: did you mean `web`?
 
-      × a source is one reference, without a comma
+      × a source is one reference and has no comma
         ╭─[imgplan.yaml:16:13]
      15 │     needs: [api, webb]
      16 │   - source: "redis:7,redis:8"
         ·             ────────┬────────
         ·                     ╰── here
         ╰────
-      help: write an entry for each image
+      help: write one entry per image
 
       × unknown instruction `COPPY`
        ╭─[web/Dockerfile:2:1]

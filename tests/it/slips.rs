@@ -209,7 +209,7 @@ fn slips_are_told() {
         (
             "images: [{name: a, context: upper}]",
             &[
-                "no registry could have `localhost:5000/UPPER:1`: `UPPER` is not the path of an image | write `upper`",
+                "no registry could have `localhost:5000/UPPER:1`: `UPPER` is not an image path | write `upper`",
             ],
         ),
         ("images: [{source: 'ghcr.io//x:1'}]", &["`ghcr.io//x:1` is not an image reference"]),
