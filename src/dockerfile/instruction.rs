@@ -1,43 +1,65 @@
-//! The instructions that matter here, and the stages that hold them.
+//! The instructions that decide what a build reads, and the stages that contain them. Pure.
 
 use std::ops::Range;
 
-/// A text and its place in the file.
+/// The keywords of all instructions in Docker's reference.
+pub(super) const KEYWORDS: [&str; 18] = [
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
+/// A text and its byte range in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    /// The text, quotes of flags and JSON undone.
+pub(super) struct SpannedText {
+    /// The text, without the quotes of flags and JSON strings.
     pub(super) value: String,
     pub(super) span: Range<usize>,
 }
 
-/// A name and perhaps a value, both not yet expanded.
+/// `NAME` or `NAME=value` in an `ARG` or `ENV`, with variables not yet expanded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pair {
+pub(super) struct Assignment {
     pub(super) name: String,
     pub(super) value: Option<String>,
     pub(super) span: Range<usize>,
 }
 
-/// An instruction, as far as it decides what a build reads.
+/// The parts of an instruction that decide what a build reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Instruction {
-    Arg(Vec<Pair>),
-    Env(Vec<Pair>),
-    Copy { add: bool, from: Option<Place>, sources: Vec<Place> },
-    Run { mounts: Vec<Place> },
+    Arg(Vec<Assignment>),
+    Env(Vec<Assignment>),
+    Copy { add: bool, from: Option<SpannedText>, sources: Vec<SpannedText> },
+    Run { mounts: Vec<SpannedText> },
     Onbuild(Box<Instruction>),
     Other,
 }
 
-/// What one FROM begins.
+/// A build stage: one `FROM` and the instructions after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
-    /// The name after `AS`, in lower case, as Docker compares it.
+    /// The name after `AS`, in lower case, because Docker ignores the case of stage names.
     pub name: Option<String>,
-    /// From the first byte of FROM to the next stage, or to the end.
+    /// The byte range from the `FROM` to the next stage, or to the end of the file.
     pub span: Range<usize>,
-    pub(super) base: Place,
-    /// What `--platform` says, not yet expanded.
+    pub(super) base: SpannedText,
+    /// The value of `--platform`, with variables not yet expanded.
     pub(super) platform: Option<String>,
     pub(super) instructions: Vec<Instruction>,
 }

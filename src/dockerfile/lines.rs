@@ -1,99 +1,102 @@
-//! Turns a text into logical lines: parser directives read, comments dropped, continuations joined,
-//! every byte still knowing its place in the text. Pure.
+//! Splits a Dockerfile into logical lines: reads parser directives, drops comments and joins
+//! continued lines. Every byte of a logical line keeps its position in the file. Pure.
 
 use std::ops::Range;
 
-use super::DockerfileError;
+use super::model::DockerfileError;
 
-/// Continued lines joined into one, and where each piece of it came from.
+/// The parser directives of Dockerfiles.
+const DIRECTIVES: [&str; 3] = ["syntax", "escape", "check"];
+
+/// One or more continued lines, joined into one.
 #[derive(Debug, Default)]
-pub(super) struct Line {
-    /// The joined text, without line ends.
+pub(super) struct LogicalLine {
+    /// The joined text, without line breaks.
     pub(super) text: String,
-    /// Offsets in `text` and in the file at which each piece begins.
+    /// The start of each joined piece: its offset in `text`, and its offset in the file.
     pieces: Vec<(usize, usize)>,
 }
 
-impl Line {
-    fn push(&mut self, at: usize, piece: &str) {
-        self.pieces.push((self.text.len(), at));
+impl LogicalLine {
+    fn push(&mut self, file_offset: usize, piece: &str) {
+        self.pieces.push((self.text.len(), file_offset));
         self.text.push_str(piece);
     }
 
-    /// The place in the file of one byte of the line.
-    fn source(&self, offset: usize) -> usize {
+    /// Returns the offset in the file of a byte of the line.
+    fn file_offset(&self, offset: usize) -> usize {
         let index = self.pieces.partition_point(|(start, _)| *start <= offset).saturating_sub(1);
-        self.pieces.get(index).map_or(0, |(start, source)| source + (offset - start))
+        self.pieces.get(index).map_or(0, |(start, file_offset)| file_offset + (offset - start))
     }
 
-    /// The place in the file of a part of the line. Where the part was continued over lines, the
-    /// place covers the continuation too.
+    /// Returns the byte range in the file of a part of the line. If the part was continued over
+    /// several lines, the range includes the line breaks.
     pub(super) fn span(&self, part: Range<usize>) -> Range<usize> {
-        let start = self.source(part.start);
-        if part.is_empty() { start..start } else { start..self.source(part.end - 1) + 1 }
+        let start = self.file_offset(part.start);
+        if part.is_empty() { start..start } else { start..self.file_offset(part.end - 1) + 1 }
     }
 
-    /// The part of the line without white space around it.
+    /// Returns the part of the line between leading and trailing whitespace.
     pub(super) fn trimmed(&self) -> Range<usize> {
         trim(&self.text, 0..self.text.len())
     }
 }
 
-/// A part of a text without white space around it.
+/// Returns `part` without leading and trailing whitespace.
 pub(super) fn trim(text: &str, part: Range<usize>) -> Range<usize> {
     let inner = &text[part.clone()];
     let start = part.start + (inner.len() - inner.trim_start().len());
     start..start + inner.trim().len()
 }
 
-/// Reads a text line by line.
-pub(super) struct Reader<'t> {
+/// Reads the logical lines of a text.
+pub(super) struct LineReader<'t> {
     text: &'t str,
-    at: usize,
+    position: usize,
     /// The character that continues a line and escapes within it.
     pub(super) escape: char,
-    /// The directives seen; `None` once something else was, since they only count at the top.
+    /// The directives read so far; `None` after the first other line, which ends the directives.
     directives: Option<Vec<String>>,
 }
 
-impl<'t> Reader<'t> {
+impl<'t> LineReader<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         // BuildKit drops a byte order mark before the first line.
-        let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        Self { text, at, escape: '\\', directives: Some(Vec::new()) }
+        let position = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        Self { text, position, escape: '\\', directives: Some(Vec::new()) }
     }
 
-    /// How far the text was read.
+    /// Returns the offset of the next unread byte.
     pub(super) fn position(&self) -> usize {
-        self.at
+        self.position
     }
 
-    /// The next line of the file: where it begins, and its text without the line end.
-    fn raw(&mut self) -> Option<(usize, &'t str)> {
-        let rest = &self.text[self.at..];
+    /// Reads the next line of the file: its offset, and its text without the line break.
+    fn physical_line(&mut self) -> Option<(usize, &'t str)> {
+        let rest = &self.text[self.position..];
         if rest.is_empty() {
             return None;
         }
-        let start = self.at;
+        let start = self.position;
         let line = rest.split_inclusive('\n').next().unwrap_or(rest);
-        self.at += line.len();
+        self.position += line.len();
         Some((start, line.trim_end_matches(['\r', '\n'])))
     }
 
-    /// The next logical line that is not empty and not a comment.
-    pub(super) fn line(&mut self, errors: &mut Vec<DockerfileError>) -> Option<Line> {
+    /// Reads the next logical line that is neither empty nor a comment.
+    pub(super) fn line(&mut self, errors: &mut Vec<DockerfileError>) -> Option<LogicalLine> {
         loop {
-            let (start, raw) = self.raw()?;
+            let (start, text) = self.physical_line()?;
             // Only the first line of an instruction loses its indentation: continuation lines
             // keep theirs.
-            let first = raw.trim_start();
-            let start = start + (raw.len() - first.len());
+            let first = text.trim_start();
+            let start = start + (text.len() - first.len());
             self.directive(start, first, errors);
             if first.starts_with('#') || first.is_empty() {
                 continue;
             }
-            let mut line = Line::default();
-            let Some(head) = continued(first, self.escape) else {
+            let mut line = LogicalLine::default();
+            let Some(head) = strip_continuation(first, self.escape) else {
                 line.push(start, first);
                 return Some(line);
             };
@@ -106,50 +109,51 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn continuation(&mut self, line: &mut Line) {
-        while let Some((start, raw)) = self.raw() {
-            // Comments and empty lines do not end a continuation (BuildKit warns of the latter).
-            if raw.trim_start().starts_with('#') || raw.trim().is_empty() {
+    fn continuation(&mut self, line: &mut LogicalLine) {
+        while let Some((start, text)) = self.physical_line() {
+            // Comments and empty lines do not end a continuation. (BuildKit warns about empty
+            // lines.)
+            if text.trim_start().starts_with('#') || text.trim().is_empty() {
                 continue;
             }
-            if let Some(head) = continued(raw, self.escape) {
+            if let Some(head) = strip_continuation(text, self.escape) {
                 line.push(start, head);
             } else {
-                line.push(start, raw);
+                line.push(start, text);
                 return;
             }
         }
     }
 
-    /// Skips a here-document up to its end mark. Answers whether the mark was found.
-    pub(super) fn heredoc(&mut self, name: &str, strip_tabs: bool) -> bool {
-        while let Some((_, raw)) = self.raw() {
-            let mark = if strip_tabs { raw.trim_start_matches('\t') } else { raw };
-            if mark == name {
+    /// Skips a here-document, including its delimiter. Returns false if the delimiter is missing.
+    pub(super) fn skip_heredoc(&mut self, delimiter: &str, strip_tabs: bool) -> bool {
+        while let Some((_, text)) = self.physical_line() {
+            let text = if strip_tabs { text.trim_start_matches('\t') } else { text };
+            if text == delimiter {
                 return true;
             }
         }
         false
     }
 
-    /// `# name=value`, at the top only: the first line that is anything else ends them, even an
-    /// empty one or a comment.
+    /// Reads a directive, `# name=value`. Directives must be the first lines of the file: any
+    /// other line ends them, even an empty line or a comment.
     fn directive(&mut self, start: usize, line: &str, errors: &mut Vec<DockerfileError>) {
-        let Some(seen) = &mut self.directives else { return };
-        let found = line.strip_prefix('#').and_then(|rest| rest.split_once('='));
-        let (name, value) = match found {
+        let Some(directives) = &mut self.directives else { return };
+        let assignment = line.strip_prefix('#').and_then(|rest| rest.split_once('='));
+        let (name, value) = match assignment {
             Some((name, value)) => (name.trim().to_ascii_lowercase(), value.trim()),
             None => (String::new(), ""),
         };
-        if value.is_empty() || !["syntax", "escape", "check"].contains(&name.as_str()) {
+        if value.is_empty() || !DIRECTIVES.contains(&name.as_str()) {
             self.directives = None;
             return;
         }
         let span = start..start + line.len();
-        if seen.contains(&name) {
+        if directives.contains(&name) {
             errors.push(DockerfileError::new(
-                format!("the directive `{name}` is given twice"),
-                "keep one of the two",
+                format!("duplicate directive `{name}`"),
+                "remove one of them",
                 span,
             ));
         } else if name == "escape" {
@@ -157,19 +161,20 @@ impl<'t> Reader<'t> {
                 "\\" => self.escape = '\\',
                 "`" => self.escape = '`',
                 _ => errors.push(DockerfileError::new(
-                    format!("`{value}` cannot be the escape character"),
+                    format!("invalid escape character `{value}`"),
                     "write `# escape=\\` or `# escape=` followed by a backtick",
                     span,
                 )),
             }
         }
-        seen.push(name);
+        directives.push(name);
     }
 }
 
-/// The line without its continuation mark, if it has one: the escape character, alone or after any
-/// other character, then blanks. Two of them are an escaped one and continue nothing.
-fn continued(line: &str, escape: char) -> Option<&str> {
+/// Returns the line without its continuation mark, or `None` if it has none. The mark is a single
+/// escape character, which only spaces and tabs may follow. Two of them are an escaped escape
+/// character and continue nothing.
+fn strip_continuation(line: &str, escape: char) -> Option<&str> {
     let head = line.trim_end_matches([' ', '\t']).strip_suffix(escape)?;
     (!head.ends_with(escape)).then_some(head)
 }

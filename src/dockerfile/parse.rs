@@ -1,129 +1,114 @@
-//! Turns logical lines into stages and instructions, and says all that is wrong with them. Pure.
+//! Parses a Dockerfile into stages and instructions, and collects every error in it. Pure.
 
-use crate::base::nearest::nearest;
 use std::ops::Range;
 
-use super::instruction::{Instruction, Pair, Stage};
-use super::lines::{Line, Reader};
-use super::read::{Parsed, Reading};
+use super::instruction::{Assignment, Instruction, KEYWORDS, Stage};
+use super::lines::{LineReader, LogicalLine};
+use super::model::{Dockerfile, DockerfileError};
+use super::read::{InstructionReader, ParsedInstruction};
 use super::words;
-use super::{Dockerfile, DockerfileError};
+use crate::base::nearest::nearest;
 
-/// Every instruction of Docker's reference.
-pub(super) const INSTRUCTIONS: [&str; 18] = [
-    "ADD",
-    "ARG",
-    "CMD",
-    "COPY",
-    "ENTRYPOINT",
-    "ENV",
-    "EXPOSE",
-    "FROM",
-    "HEALTHCHECK",
-    "LABEL",
-    "MAINTAINER",
-    "ONBUILD",
-    "RUN",
-    "SHELL",
-    "STOPSIGNAL",
-    "USER",
-    "VOLUME",
-    "WORKDIR",
-];
-
-/// Reads a whole Dockerfile.
-pub(super) fn parse(text: &str) -> Result<Dockerfile, Vec<DockerfileError>> {
-    let mut parser = Parser {
-        reader: Reader::new(text),
-        globals: Vec::new(),
-        stages: Vec::new(),
-        errors: Vec::new(),
-        lost: false,
-        before_from: false,
-    };
-    while let Some(line) = parser.reader.line(&mut parser.errors) {
-        parser.line(&line);
+impl Dockerfile {
+    /// Parses a Dockerfile.
+    ///
+    /// # Errors
+    ///
+    /// Fails with every problem in the text, in order.
+    pub fn parse(text: &str) -> Result<Self, Vec<DockerfileError>> {
+        let mut parser = Parser {
+            lines: LineReader::new(text),
+            globals: Vec::new(),
+            stages: Vec::new(),
+            errors: Vec::new(),
+            after_unknown: false,
+            from_error_reported: false,
+        };
+        while let Some(line) = parser.lines.line(&mut parser.errors) {
+            parser.line(&line);
+        }
+        let Parser { lines, globals, stages, mut errors, from_error_reported, .. } = parser;
+        if stages.is_empty() && !from_error_reported {
+            errors.push(DockerfileError::new(
+                "the Dockerfile has no FROM",
+                "start it with `FROM <image>`; only ARG may come before",
+                0..0,
+            ));
+        }
+        let dockerfile = Self { text: text.to_owned(), escape: lines.escape, globals, stages };
+        dockerfile.check_stages(&mut errors);
+        errors.sort_by_key(|error| error.span.start);
+        if errors.is_empty() { Ok(dockerfile) } else { Err(errors) }
     }
-    let Parser { reader, globals, stages, mut errors, before_from, .. } = parser;
-    if stages.is_empty() && !before_from {
-        errors.push(DockerfileError::new(
-            "there is no FROM",
-            "a Dockerfile begins with `FROM <image>`, after any ARG",
-            0..0,
-        ));
-    }
-    let dockerfile = Dockerfile { text: text.to_owned(), escape: reader.escape, globals, stages };
-    dockerfile.check_stages(&mut errors);
-    errors.sort_by_key(|error| error.span.start);
-    if errors.is_empty() { Ok(dockerfile) } else { Err(errors) }
 }
 
 struct Parser<'t> {
-    reader: Reader<'t>,
-    globals: Vec<Pair>,
+    lines: LineReader<'t>,
+    globals: Vec<Assignment>,
     stages: Vec<Stage>,
     errors: Vec<DockerfileError>,
-    /// The last line was no instruction at all: the lines after it are likely part of the same
-    /// mistake, such as a lost continuation, and are not each worth an error.
-    lost: bool,
-    /// An error already says why there is no FROM.
-    before_from: bool,
+    /// True if the last line had an unknown keyword that resembles none. The lines after it are
+    /// probably part of the same mistake, such as a missing continuation mark, so they get no
+    /// error of their own.
+    after_unknown: bool,
+    /// True if an error already explains the missing FROM.
+    from_error_reported: bool,
 }
 
 impl Parser<'_> {
-    fn line(&mut self, line: &Line) {
-        let whole = line.trimmed();
-        let (keyword, rest) = words::first(&line.text, whole.clone());
+    fn line(&mut self, line: &LogicalLine) {
+        let trimmed = line.trimmed();
+        let (keyword, rest) = words::first(&line.text, trimmed.clone());
         let name = line.text[keyword.clone()].to_ascii_uppercase();
-        if !INSTRUCTIONS.contains(&name.as_str()) {
+        if !KEYWORDS.contains(&name.as_str()) {
             self.unknown(line, keyword);
             return;
         }
-        self.lost = false;
-        let start = line.span(whole).start;
+        self.after_unknown = false;
+        let start = line.span(trimmed).start;
         let parsed = self.instruction(line, &name, keyword.clone(), rest);
         if let Some(stage) = parsed.stage {
             self.stages.push(Stage { span: start..start, ..stage });
         } else if let Some(instruction) = parsed.instruction {
             match (self.stages.last_mut(), instruction) {
                 (Some(stage), instruction) => stage.instructions.push(instruction),
-                (None, Instruction::Arg(pairs)) => self.globals.extend(pairs),
-                (None, _) if self.before_from => {}
+                (None, Instruction::Arg(args)) => self.globals.extend(args),
+                (None, _) if self.from_error_reported => {}
                 (None, _) => {
-                    self.before_from = true;
+                    self.from_error_reported = true;
                     self.errors.push(DockerfileError::new(
-                        format!("{name} stands before the first FROM"),
+                        format!("{name} comes before the first FROM"),
                         "only ARG may come before FROM",
                         line.span(keyword),
                     ));
                 }
             }
         }
-        // A FROM without an image was an error of its own.
-        self.before_from |= name == "FROM";
-        // A stage reaches to the next FROM, with the comments that stand before that.
-        let end = self.reader.position();
+        // A FROM without an image has an error of its own.
+        self.from_error_reported |= name == "FROM";
+        // A stage ends at the next FROM, and includes the comments before that.
+        let end = self.lines.position();
         if let Some(stage) = self.stages.last_mut() {
             stage.span.end = end;
         }
     }
 
-    fn unknown(&mut self, line: &Line, keyword: Range<usize>) {
+    fn unknown(&mut self, line: &LogicalLine, keyword: Range<usize>) {
         let word = &line.text[keyword.clone()];
-        let near = nearest(&word.to_ascii_uppercase(), &INSTRUCTIONS);
-        let was_lost = std::mem::replace(&mut self.lost, near.is_none());
+        let near = nearest(&word.to_ascii_uppercase(), &KEYWORDS);
+        let after_unknown = std::mem::replace(&mut self.after_unknown, near.is_none());
         if near == Some("FROM") {
-            self.before_from = true;
+            self.from_error_reported = true;
         }
-        if was_lost && near.is_none() {
+        if after_unknown && near.is_none() {
             return;
         }
-        let escape = self.reader.escape;
+        let escape = self.lines.escape;
         let help = match near {
             Some(near) => format!("did you mean {near}?"),
             None => format!(
-                "if this belongs to the line above, end that line with `{escape}`, or put these \
-                 lines into a here-document"
+                "if this continues the line above, end that line with `{escape}`, or use a \
+                 here-document"
             ),
         };
         self.errors.push(DockerfileError::new(
@@ -135,27 +120,28 @@ impl Parser<'_> {
 
     fn instruction(
         &mut self,
-        line: &Line,
+        line: &LogicalLine,
         name: &str,
         keyword: Range<usize>,
         rest: Range<usize>,
-    ) -> Parsed {
-        let (flags, rest) = words::flags(&line.text, rest, self.reader.escape);
-        let mut reading = Reading {
+    ) -> ParsedInstruction {
+        let (flags, rest) = words::flags(&line.text, rest, self.lines.escape);
+        let mut reader = InstructionReader {
             line,
-            escape: self.reader.escape,
+            escape: self.lines.escape,
             keyword,
             name,
             flags,
             rest,
             errors: &mut self.errors,
         };
-        let parsed = reading.parse();
-        for heredoc in parsed.heredocs.iter().flatten() {
-            if !self.reader.heredoc(&heredoc.name, heredoc.strip_tabs) {
+        let parsed = reader.parse();
+        for heredoc in &parsed.heredocs {
+            if !self.lines.skip_heredoc(&heredoc.delimiter, heredoc.strip_tabs) {
+                let delimiter = heredoc.delimiter.escape_debug();
                 self.errors.push(DockerfileError::new(
-                    format!("the here-document `{}` does not end", heredoc.name.escape_debug()),
-                    "put its end mark on a line of its own",
+                    format!("the here-document `{delimiter}` is not closed"),
+                    format!("write `{delimiter}` on a line of its own after it"),
                     line.span(line.trimmed()),
                 ));
             }

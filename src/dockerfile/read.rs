@@ -1,65 +1,67 @@
-//! Reads one instruction: its flags and arguments, and what is wrong with them. Pure.
+//! Reads one instruction: its flags, its arguments and the errors in them. Pure.
 
 use std::ops::Range;
 
-use super::DockerfileError;
 use super::heredoc::{self, Heredoc};
-use super::instruction::{Instruction, Pair, Place, Stage};
-use super::lines::Line;
-use super::parse::INSTRUCTIONS;
-use super::shell::{Shell, Value};
-use super::words::{self, Json, Word};
+use super::instruction::{Assignment, Instruction, KEYWORDS, SpannedText, Stage};
+use super::lines::LogicalLine;
+use super::model::DockerfileError;
+use super::shell::{Shell, VariableValue};
+use super::words::{self, JsonForm, UnquotedWord};
 use crate::base::nearest::nearest;
 
-/// What a line turned out to be.
+/// The result of reading one instruction: a stage for `FROM`, else an instruction.
 #[derive(Default)]
-pub(super) struct Parsed {
+pub(super) struct ParsedInstruction {
     pub(super) stage: Option<Stage>,
     pub(super) instruction: Option<Instruction>,
-    pub(super) heredocs: Option<Vec<Heredoc>>,
+    /// The here-documents that begin on the next line.
+    pub(super) heredocs: Vec<Heredoc>,
 }
 
-impl From<Instruction> for Parsed {
+impl From<Instruction> for ParsedInstruction {
     fn from(instruction: Instruction) -> Self {
         Self { instruction: Some(instruction), ..Self::default() }
     }
 }
 
-/// One instruction being read.
-pub(super) struct Reading<'a> {
-    pub(super) line: &'a Line,
+/// Reads one instruction from a logical line.
+pub(super) struct InstructionReader<'a> {
+    pub(super) line: &'a LogicalLine,
     pub(super) escape: char,
+    /// The part of the line that is the keyword.
     pub(super) keyword: Range<usize>,
+    /// The keyword in upper case.
     pub(super) name: &'a str,
-    pub(super) flags: Vec<Word>,
+    pub(super) flags: Vec<UnquotedWord>,
+    /// The part of the line after the flags.
     pub(super) rest: Range<usize>,
     pub(super) errors: &'a mut Vec<DockerfileError>,
 }
 
-impl Reading<'_> {
+impl InstructionReader<'_> {
     fn error(&mut self, part: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
         self.errors.push(DockerfileError::new(message, help, self.line.span(part)));
     }
 
-    fn place(&self, part: Range<usize>) -> Place {
-        Place { value: self.line.text[part.clone()].to_owned(), span: self.line.span(part) }
-    }
-
-    pub(super) fn parse(&mut self) -> Parsed {
+    pub(super) fn parse(&mut self) -> ParsedInstruction {
         self.check_flags();
         let may_be_empty = ["RUN", "CMD", "ENTRYPOINT"].contains(&self.name);
         if self.rest.is_empty() && !may_be_empty {
             let (keyword, name) = (self.keyword.clone(), self.name);
-            self.error(keyword, format!("{name} has no argument"), format!("complete {name}"));
+            let help = format!("add the arguments of {name}, or remove the line");
+            self.error(keyword, format!("{name} has no arguments"), help);
             return match self.name {
-                "FROM" => Parsed::default(),
+                "FROM" => ParsedInstruction::default(),
                 _ => Instruction::Other.into(),
             };
         }
         match self.name {
-            "FROM" => Parsed { stage: Some(self.from()), ..Parsed::default() },
+            "FROM" => {
+                ParsedInstruction { stage: Some(self.from()), ..ParsedInstruction::default() }
+            }
             "ARG" => Instruction::Arg(self.arg()).into(),
-            "ENV" | "LABEL" => self.pairs(),
+            "ENV" | "LABEL" => self.assignments(),
             "COPY" | "ADD" => self.copy(),
             "RUN" => self.run(),
             "ONBUILD" => self.onbuild(),
@@ -67,8 +69,8 @@ impl Reading<'_> {
         }
     }
 
-    /// Finds misspelt flags. A flag that is far from every known one may be newer than this list,
-    /// and is left to the build.
+    /// Reports misspelt flags. A flag that resembles no known flag may be newer than this list,
+    /// so the build decides about it.
     fn check_flags(&mut self) {
         let known: &[&str] = match self.name {
             "FROM" => &["platform"],
@@ -90,11 +92,11 @@ impl Reading<'_> {
         }
     }
 
-    fn flag(&self, name: &str) -> impl Iterator<Item = Word> {
+    fn flag_values(&self, name: &str) -> impl Iterator<Item = UnquotedWord> {
         let name = format!("--{name}");
         self.flags.iter().filter_map(move |flag| {
-            let (found, value) = flag.split_at_equals();
-            if found == name { value } else { None }
+            let (flag_name, value) = flag.split_at_equals();
+            if flag_name == name { value } else { None }
         })
     }
 
@@ -103,49 +105,50 @@ impl Reading<'_> {
         let text = |index: usize| &self.line.text[words[index].clone()];
         let mut name = None;
         if words.len() == 3 && text(1).eq_ignore_ascii_case("as") {
-            // Names are compared in lower case, so that is how they are kept.
+            // Docker compares stage names in lower case.
             let lower = text(2).to_lowercase();
-            let ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
-            if !lower.starts_with(|c: char| c.is_ascii_lowercase()) || !lower.chars().all(ok) {
-                let message = format!("`{}` cannot name a stage", text(2).escape_debug());
-                let help = "a name is a letter, then letters, digits, `-`, `_` and `.`";
+            let allowed =
+                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+            if !lower.starts_with(|c: char| c.is_ascii_lowercase()) || !lower.chars().all(allowed) {
+                let message = format!("invalid stage name `{}`", text(2).escape_debug());
+                let help = "start the name with a letter; then use letters, digits, `-`, `_`, `.`";
                 self.error(words[2].clone(), message, help);
             }
             name = Some(lower);
         } else if words.len() != 1 {
             let help = if words.len() > 1 && text(1).starts_with('#') {
-                "a comment stands on a line of its own"
+                "put the comment on a line of its own"
             } else {
                 "write `FROM <image>` or `FROM <image> AS <name>`"
             };
-            self.error(words[1].start..self.rest.end, "FROM takes an image and `AS` a name", help);
+            let part = words[1].start..self.rest.end;
+            self.error(part, "unexpected text after the image of FROM", help);
         }
-        let base = self.place(words[0].clone());
+        let image = words[0].clone();
+        let value = self.line.text[image.clone()].to_owned();
+        let base = SpannedText { value, span: self.line.span(image.clone()) };
         if base.value.trim_matches(['"', '\'']).is_empty() {
-            self.error(words[0].clone(), "FROM names no image", "write `FROM <image>`");
+            self.error(image.clone(), "FROM has no image", "write `FROM <image>`");
         }
-        self.check_expansion(words[0].clone());
-        // Where the stage stands is known to the parser, once its end is.
-        let platform = self.flag("platform").last().map(|word| word.text());
+        self.check_expansion(image);
+        let platform = self.flag_values("platform").last().map(|word| word.text());
         let platform = platform.filter(|platform| !platform.is_empty());
+        // The parser sets the span: it knows where the stage ends.
         Stage { name, span: 0..0, base, platform, instructions: Vec::new() }
     }
 
-    /// Finds substitutions that Docker would refuse whatever the values.
+    /// Reports substitutions that Docker rejects whatever the values of the variables.
     fn check_expansion(&mut self, part: Range<usize>) {
-        let lookup = |_: &str| Value::Unset;
-        let shell = Shell { escape: self.escape, raw: false, lookup: &lookup };
+        let lookup = |_: &str| VariableValue::Unset;
+        let shell = Shell { escape: self.escape, keep_quotes: false, lookup: &lookup };
         if let Err(message) = shell.expand(&self.line.text[part.clone()]) {
-            self.error(
-                part,
-                message,
-                "write variables as `$NAME`, `${NAME}` or `${NAME:-default}`",
-            );
+            let help = "write variables as `$NAME`, `${NAME}` or `${NAME:-default}`";
+            self.error(part, message, help);
         }
     }
 
-    fn arg(&mut self) -> Vec<Pair> {
-        let mut pairs = Vec::new();
+    fn arg(&mut self) -> Vec<Assignment> {
+        let mut args = Vec::new();
         for part in words::quoted(&self.line.text, self.rest.clone(), self.escape) {
             let word = &self.line.text[part.clone()];
             let (name, value) = match word.split_once('=') {
@@ -154,18 +157,19 @@ impl Reading<'_> {
             };
             self.check_expansion(part.clone());
             if name.is_empty() {
-                self.error(part, "an ARG has no name", "write `ARG NAME=value`");
+                self.error(part, "ARG has no name", "write `ARG NAME=value`");
             } else {
-                pairs.push(Pair { name, value, span: self.line.span(part) });
+                args.push(Assignment { name, value, span: self.line.span(part) });
             }
         }
-        pairs
+        args
     }
 
-    /// `ENV a=1 b=2`, or of old `ENV a 1`, where the value is all that follows.
-    fn pairs(&mut self) -> Parsed {
+    /// Reads `ENV a=1 b=2`, or the legacy form `ENV a 1`, in which the value is the rest of the
+    /// line. `LABEL` has the same two forms.
+    fn assignments(&mut self) -> ParsedInstruction {
         let words = words::quoted(&self.line.text, self.rest.clone(), self.escape);
-        let mut pairs = Vec::new();
+        let mut assignments = Vec::new();
         let line = self.line;
         if words.first().is_some_and(|word| !line.text[word.clone()].contains('=')) {
             let (name, value) = words::first(&line.text, self.rest.clone());
@@ -175,32 +179,32 @@ impl Reading<'_> {
             }
             let span = line.span(self.rest.clone());
             let (name, value) = (line.text[name].to_owned(), line.text[value].to_owned());
-            pairs.push(Pair { name, value: Some(value), span });
+            assignments.push(Assignment { name, value: Some(value), span });
         } else {
             for part in words {
                 let Some((name, value)) = line.text[part.clone()].split_once('=') else {
-                    let message = format!("{} lacks a `=` here", self.name);
-                    self.error(part, message, "write `name=value`, with quotes around blanks");
+                    let message = format!("this argument of {} has no `=`", self.name);
+                    self.error(part, message, "write `name=value`, and quote values with spaces");
                     continue;
                 };
                 let (name, value) = (name.to_owned(), Some(value.to_owned()));
-                pairs.push(Pair { name, value, span: line.span(part) });
+                assignments.push(Assignment { name, value, span: line.span(part) });
             }
         }
         match self.name {
-            "ENV" => Instruction::Env(pairs).into(),
+            "ENV" => Instruction::Env(assignments).into(),
             _ => Instruction::Other.into(),
         }
     }
 
-    fn copy(&mut self) -> Parsed {
+    fn copy(&mut self) -> ParsedInstruction {
         let line = self.line;
         let (mut words, is_json) = match words::json(&line.text, self.rest.clone()) {
-            Json::Strings(strings) => (strings, true),
-            json => {
-                if matches!(json, Json::NotStrings) {
-                    let message = format!("the list of {} may hold strings only", self.name);
-                    self.error(self.rest.clone(), message, "put every item between double quotes");
+            JsonForm::Strings(strings) => (strings, true),
+            form => {
+                if matches!(form, JsonForm::NotStrings) {
+                    let message = format!("the JSON array of {} may hold strings only", self.name);
+                    self.error(self.rest.clone(), message, "put every item in double quotes");
                 }
                 let words = words::blank_separated(&line.text, self.rest.clone());
                 (words.into_iter().map(|p| (line.text[p.clone()].to_owned(), p)).collect(), false)
@@ -213,68 +217,72 @@ impl Reading<'_> {
         }
         words.pop();
         let mut from = None;
-        if let Some(word) = self.flag("from").last().filter(|_| self.name == "COPY") {
-            from = word
-                .part(&line.text)
-                .map(|part| Place { value: word.text(), span: line.span(part) });
+        if let Some(word) = self.flag_values("from").last().filter(|_| self.name == "COPY") {
+            from = self.spanned(&word);
         }
         let heredocs = if is_json { Vec::new() } else { self.heredocs() };
-        let here = |word: &str| !heredocs.is_empty() && heredoc::heredoc(word).is_some();
+        let is_heredoc = |word: &str| !heredocs.is_empty() && heredoc::heredoc(word).is_some();
         let sources = words
             .into_iter()
-            .filter(|(word, _)| is_json || !here(word))
-            .map(|(value, part)| Place { value, span: line.span(part) })
+            .filter(|(word, _)| is_json || !is_heredoc(word))
+            .map(|(value, part)| SpannedText { value, span: line.span(part) })
             .collect();
         let instruction = Instruction::Copy { add: self.name == "ADD", from, sources };
-        Parsed { instruction: Some(instruction), heredocs: Some(heredocs), stage: None }
+        ParsedInstruction { instruction: Some(instruction), heredocs, stage: None }
+    }
+
+    /// Returns a word with its byte range in the file, or `None` for an empty word.
+    fn spanned(&self, word: &UnquotedWord) -> Option<SpannedText> {
+        let part = word.part(&self.line.text)?;
+        Some(SpannedText { value: word.text(), span: self.line.span(part) })
     }
 
     fn heredocs(&self) -> Vec<Heredoc> {
         if self.line.text.contains("<<") { heredoc::heredocs(&self.line.text) } else { Vec::new() }
     }
 
-    fn run(&mut self) -> Parsed {
-        let is_json = matches!(words::json(&self.line.text, self.rest.clone()), Json::Strings(_));
+    fn run(&mut self) -> ParsedInstruction {
+        let form = words::json(&self.line.text, self.rest.clone());
+        let is_json = matches!(form, JsonForm::Strings(_));
         let heredocs = if is_json { Vec::new() } else { self.heredocs() };
-        let mut mounts = Vec::new();
-        for mount in self.flag("mount") {
-            // Keys are read in any case, and the last of two equal ones counts.
+        // Keys are read in any case, and the last of two equal keys counts.
+        let from = |mount: UnquotedWord| {
             let from = mount.fields().into_iter().rev().find_map(|field| {
                 let (key, value) = field.split_at_equals();
                 value.filter(|_| key.eq_ignore_ascii_case("from"))
             });
-            if let Some((word, part)) = from.and_then(|w| w.part(&self.line.text).map(|p| (w, p))) {
-                mounts.push(Place { value: word.text(), span: self.line.span(part) });
-            }
-        }
+            self.spanned(&from?)
+        };
+        let mounts = self.flag_values("mount").filter_map(from).collect();
         let instruction = Instruction::Run { mounts };
-        Parsed { instruction: Some(instruction), heredocs: Some(heredocs), stage: None }
+        ParsedInstruction { instruction: Some(instruction), heredocs, stage: None }
     }
 
-    fn onbuild(&mut self) -> Parsed {
+    fn onbuild(&mut self) -> ParsedInstruction {
         let (keyword, rest) = words::first(&self.line.text, self.rest.clone());
         let name = self.line.text[keyword.clone()].to_ascii_uppercase();
         if ["ONBUILD", "FROM", "MAINTAINER"].contains(&name.as_str()) {
-            let message = format!("{name} cannot be a trigger");
-            self.error(keyword, message, "ONBUILD takes any instruction but these three");
+            let message = format!("ONBUILD cannot be followed by {name}");
+            self.error(keyword, message, "use any instruction but ONBUILD, FROM and MAINTAINER");
             return Instruction::Other.into();
         }
-        if !INSTRUCTIONS.contains(&name.as_str()) {
+        if !KEYWORDS.contains(&name.as_str()) {
             let message = format!("unknown instruction `{}`", name.escape_debug());
-            let help = match nearest(&name, &INSTRUCTIONS) {
+            let help = match nearest(&name, &KEYWORDS) {
                 Some(near) => format!("did you mean {near}?"),
-                None => "ONBUILD takes an instruction".to_owned(),
+                None => "write an instruction after ONBUILD".to_owned(),
             };
             self.error(keyword, message, help);
             return Instruction::Other.into();
         }
         let (flags, rest) = words::flags(&self.line.text, rest, self.escape);
         let (line, escape) = (self.line, self.escape);
-        let mut inner =
-            Reading { line, escape, keyword, name: &name, flags, rest, errors: self.errors };
-        let parsed = inner.parse();
-        let trigger = parsed.instruction.unwrap_or(Instruction::Other);
-        let instruction = Some(Instruction::Onbuild(Box::new(trigger)));
-        Parsed { instruction, stage: None, heredocs: parsed.heredocs }
+        let errors = &mut *self.errors;
+        let mut trigger =
+            InstructionReader { line, escape, keyword, name: &name, flags, rest, errors };
+        let parsed = trigger.parse();
+        let instruction = parsed.instruction.unwrap_or(Instruction::Other);
+        let instruction = Some(Instruction::Onbuild(Box::new(instruction)));
+        ParsedInstruction { instruction, ..parsed }
     }
 }

@@ -1,79 +1,85 @@
-//! Expands variables and splits words as Docker's own small shell does: quotes, escapes, `$X`,
-//! `${X:-d}` and their kin, and `<<` of here-documents. Pure.
+//! Expands variables and splits words as BuildKit's own small shell does: quotes, escapes, `$X`,
+//! `${X:-d}` and similar, and the `<<` of here-documents. Pure.
 
-use regex::Regex;
+use super::shell_pattern;
 
-/// What is known of a variable.
-pub(super) enum Value {
-    /// Its value.
+/// The result of looking up a variable.
+pub(super) enum VariableValue {
     Set(String),
-    /// It has none.
     Unset,
-    /// It may have one that only the build will know, such as the environment of a base image.
+    /// The variable may have a value that is known only during the build, such as one from the
+    /// environment of the base image.
     Unknown,
-    /// Variables are not expanded at all: here-documents are found before any has a value.
-    Keep,
+    /// The variable must stay as it is written. Here-documents are found before any variable has
+    /// a value.
+    Unexpanded,
 }
 
-/// How a text is read.
+/// The settings for reading a text.
 pub(super) struct Shell<'e> {
-    /// The character that takes the next one literally.
+    /// The character that makes the next character literal.
     pub(super) escape: char,
-    /// Whether quotes and escapes stay in the result.
-    pub(super) raw: bool,
+    /// True if quotes and escapes stay in the result.
+    pub(super) keep_quotes: bool,
     /// Looks up a variable.
-    pub(super) lookup: &'e dyn Fn(&str) -> Value,
+    pub(super) lookup: &'e dyn Fn(&str) -> VariableValue,
 }
 
-/// What became of a text.
+/// A text after expansion.
 #[derive(Debug, Default)]
-pub(super) struct Expanded {
-    /// The whole, with its white space.
+pub(super) struct Expansion {
+    /// The whole text, including its whitespace.
     pub(super) text: String,
-    /// The same, split at white space that is not quoted.
+    /// The same text, split at whitespace that is not quoted.
     pub(super) words: Vec<String>,
-    /// A variable that had no value where one was needed.
+    /// The first variable that had no value.
     pub(super) unset: Option<String>,
-    /// A variable whose value is not known here.
+    /// The first variable whose value is unknown.
     pub(super) unknown: Option<String>,
-    /// Whether `${X?}` asked for a variable that has no value, which ends a build.
-    pub(super) demanded: bool,
+    /// True if a variable in `${X?}` has no value, which makes the build fail.
+    pub(super) required_unset: bool,
 }
 
-/// Substitutions may stand within substitutions; deeper than this is not a Dockerfile but an attack.
-const MAX_DEPTH: usize = 50;
+/// Maximum depth of nested substitutions. No real Dockerfile needs more; the limit protects the
+/// stack.
+const MAX_SUBSTITUTION_DEPTH: usize = 50;
 
-/// Variables that hold each other double in length with each line; no path or image is this long.
-const MAX_VALUES: usize = 1 << 20;
+/// Maximum length of all values in one text together, in bytes. Variables that use each other can
+/// double in length with each line; no path or image name is this long.
+const MAX_VALUE_BYTES: usize = 1 << 20;
 
 impl Shell<'_> {
-    /// Reads `text`; the error is a sentence without a full stop.
-    pub(super) fn expand(&self, text: &str) -> Result<Expanded, String> {
-        let mut scan =
-            Scan { shell: self, rest: text, out: Expanded::default(), depth: 0, spent: 0 };
-        let (text, words) = scan.until(None, self.raw)?;
-        Ok(Expanded { text, words, ..scan.out })
+    /// Expands the variables in `text`. Fails on a syntax error, with a sentence without a full
+    /// stop.
+    pub(super) fn expand(&self, text: &str) -> Result<Expansion, String> {
+        let expansion = Expansion::default();
+        let mut expander =
+            Expander { shell: self, rest: text, expansion, depth: 0, value_bytes: 0 };
+        let (text, words) = expander.until(None, self.keep_quotes)?;
+        Ok(Expansion { text, words, ..expander.expansion })
     }
 }
 
-struct Scan<'s, 'e> {
+struct Expander<'s, 'e> {
     shell: &'s Shell<'e>,
+    /// The text that is not read yet.
     rest: &'s str,
-    out: Expanded,
+    expansion: Expansion,
+    /// The number of substitutions around the current position.
     depth: usize,
     /// The length of all values so far.
-    spent: usize,
+    value_bytes: usize,
 }
 
-/// Collects words: white space ends one, unless it is quoted.
+/// Collects words, which end at whitespace that is not quoted.
 #[derive(Default)]
-struct Words {
+struct WordCollector {
     done: Vec<String>,
     current: String,
 }
 
-impl Words {
-    fn plain(&mut self, text: &str) {
+impl WordCollector {
+    fn unquoted(&mut self, text: &str) {
         for c in text.chars() {
             if c.is_whitespace() {
                 self.end();
@@ -90,7 +96,7 @@ impl Words {
     }
 }
 
-impl Scan<'_, '_> {
+impl Expander<'_, '_> {
     fn peek(&self) -> Option<char> {
         self.rest.chars().next()
     }
@@ -102,10 +108,14 @@ impl Scan<'_, '_> {
         c
     }
 
-    /// Reads up to `stop`, or to the end.
-    fn until(&mut self, stop: Option<char>, raw: bool) -> Result<(String, Vec<String>), String> {
+    /// Reads up to `stop`, or to the end of the text.
+    fn until(
+        &mut self,
+        stop: Option<char>,
+        keep_quotes: bool,
+    ) -> Result<(String, Vec<String>), String> {
         let mut text = String::new();
-        let mut words = Words::default();
+        let mut words = WordCollector::default();
         while let Some(c) = self.peek() {
             if stop == Some(c) {
                 self.next();
@@ -115,21 +125,21 @@ impl Scan<'_, '_> {
             let piece = match c {
                 '$' => {
                     let value = self.dollar()?;
-                    words.plain(&value);
+                    words.unquoted(&value);
                     text.push_str(&value);
                     continue;
                 }
-                '\'' | '"' => self.quoted(c, raw)?,
-                '<' => self.less(),
+                '\'' | '"' => self.quoted(c, keep_quotes)?,
+                '<' => self.less_than(),
                 _ => {
                     self.next();
                     if c != self.shell.escape {
-                        words.plain(c.encode_utf8(&mut [0; 4]));
+                        words.unquoted(c.encode_utf8(&mut [0; 4]));
                         text.push(c);
                         continue;
                     }
                     let mut piece = String::new();
-                    if raw {
+                    if keep_quotes {
                         piece.push(c);
                     }
                     piece.extend(self.next());
@@ -140,14 +150,14 @@ impl Scan<'_, '_> {
             text.push_str(&piece);
         }
         if let Some(stop) = stop {
-            return Err(format!("`{stop}` is missing"));
+            return Err(format!("missing `{stop}`"));
         }
         words.end();
         Ok((text, words.done))
     }
 
-    /// A `<`, or `<<` with the blanks behind it, which belong to the word of a here-document.
-    fn less(&mut self) -> String {
+    /// Reads `<`, or `<<` and the blanks after it, which belong to the word of a here-document.
+    fn less_than(&mut self) -> String {
         self.next();
         let Some(rest) = self.rest.strip_prefix('<') else { return "<".to_owned() };
         let word = rest.trim_start_matches(['\t', '\r', ' ']);
@@ -156,18 +166,18 @@ impl Scan<'_, '_> {
         format!("<<{blanks}")
     }
 
-    fn quoted(&mut self, quote: char, raw: bool) -> Result<String, String> {
+    fn quoted(&mut self, quote: char, keep_quotes: bool) -> Result<String, String> {
         let mut text = String::new();
         self.next();
-        if self.shell.raw {
+        if self.shell.keep_quotes {
             text.push(quote);
         }
         loop {
             match self.peek() {
-                None => return Err(format!("the closing {quote} is missing")),
+                None => return Err(format!("missing closing {quote}")),
                 Some(c) if c == quote => {
                     self.next();
-                    if self.shell.raw {
+                    if self.shell.keep_quotes {
                         text.push(quote);
                     }
                     return Ok(text);
@@ -176,7 +186,7 @@ impl Scan<'_, '_> {
                 Some(c) => {
                     self.next();
                     if c == self.shell.escape && quote == '"' {
-                        self.escape_in_quotes(c, raw, &mut text);
+                        self.escape_in_quotes(c, keep_quotes, &mut text);
                     } else {
                         text.push(c);
                     }
@@ -185,9 +195,10 @@ impl Scan<'_, '_> {
         }
     }
 
-    /// Between double quotes, only a quote, a dollar and the escape itself can be escaped.
-    fn escape_in_quotes(&mut self, escape: char, raw: bool, text: &mut String) {
-        if raw {
+    /// Reads the character after an escape in double quotes, where only a quote, a dollar and the
+    /// escape character itself can be escaped.
+    fn escape_in_quotes(&mut self, escape: char, keep_quotes: bool, text: &mut String) {
+        if keep_quotes {
             text.push(escape);
         }
         match self.peek() {
@@ -208,12 +219,12 @@ impl Scan<'_, '_> {
                 return Ok("$".to_owned());
             }
             return Ok(match self.lookup(&name)? {
-                Value::Keep => format!("${name}"),
-                value => self.plain(&name, value),
+                VariableValue::Unexpanded => format!("${name}"),
+                value => self.text_of(&name, value),
             });
         }
         self.next();
-        if self.depth >= MAX_DEPTH {
+        if self.depth >= MAX_SUBSTITUTION_DEPTH {
             return Err("substitutions are nested too deeply".to_owned());
         }
         self.depth += 1;
@@ -222,142 +233,132 @@ impl Scan<'_, '_> {
         value
     }
 
-    fn lookup(&mut self, name: &str) -> Result<Value, String> {
+    fn lookup(&mut self, name: &str) -> Result<VariableValue, String> {
         let value = (self.shell.lookup)(name);
-        if let Value::Set(value) = &value {
-            self.spent += value.len();
+        if let VariableValue::Set(value) = &value {
+            self.value_bytes += value.len();
         }
-        if self.spent > MAX_VALUES {
+        if self.value_bytes > MAX_VALUE_BYTES {
             return Err("the values of the variables are too long".to_owned());
         }
         Ok(value)
     }
 
-    /// The value of a variable without a modifier: an unset one is empty.
-    fn plain(&mut self, name: &str, value: Value) -> String {
+    /// Returns the value of a variable without a modifier, which is empty if the variable is unset.
+    fn text_of(&mut self, name: &str, value: VariableValue) -> String {
         match value {
-            Value::Set(value) => value,
-            Value::Unknown => {
-                self.out.unknown.get_or_insert_with(|| name.to_owned());
+            VariableValue::Set(value) => value,
+            VariableValue::Unknown => {
+                self.expansion.unknown.get_or_insert_with(|| name.to_owned());
                 String::new()
             }
-            Value::Unset | Value::Keep => {
-                self.out.unset.get_or_insert_with(|| name.to_owned());
+            VariableValue::Unset | VariableValue::Unexpanded => {
+                self.expansion.unset.get_or_insert_with(|| name.to_owned());
                 String::new()
             }
         }
     }
 
+    /// Reads a substitution after its `${`.
     fn braces(&mut self) -> Result<String, String> {
         let name = self.name();
         let operator = match self.next() {
-            None => return Err("`}` is missing".to_owned()),
-            Some('{') => return Err("this substitution is not one of Docker's".to_owned()),
+            None => return Err("missing `}`".to_owned()),
+            Some('{') => return Err("Docker has no substitution `${{`".to_owned()),
             Some(_) if name.is_empty() => {
-                return Err("a name is missing between `${` and `}`".to_owned());
+                return Err("missing variable name after `${`".to_owned());
             }
             Some(c) => c,
         };
         let value = self.lookup(&name)?;
         match operator {
             '}' => Ok(match value {
-                Value::Keep => format!("${{{name}}}"),
-                value => self.plain(&name, value),
+                VariableValue::Unexpanded => format!("${{{name}}}"),
+                value => self.text_of(&name, value),
             }),
             '/' => self.replace(&name, value),
             ':' => match self.next() {
                 Some(c @ ('-' | '+' | '?')) => self.choose(&name, value, c, true),
-                _ => Err("after `:` comes one of `-`, `+` and `?`".to_owned()),
+                _ => Err("expected `-`, `+` or `?` after `:`".to_owned()),
             },
             '-' | '+' | '?' => self.choose(&name, value, operator, false),
             '#' | '%' => self.strip(&name, value, operator),
-            _ => Err(format!("`{operator}` is not a modifier that Docker knows")),
+            _ => Err(format!("Docker has no modifier `{operator}`")),
         }
     }
 
-    /// `${X-d}`, `${X+d}`, `${X?m}`; with a colon, an empty value counts as none.
+    /// Reads `${X-d}`, `${X+d}` or `${X?m}`. After a colon, an empty value counts as unset.
     fn choose(
         &mut self,
         name: &str,
-        value: Value,
+        value: VariableValue,
         op: char,
         colon: bool,
     ) -> Result<String, String> {
-        let (unset, unknown) = (self.out.unset.clone(), self.out.unknown.clone());
+        let (unset, unknown) = (self.expansion.unset.clone(), self.expansion.unknown.clone());
         let (word, _) = self.until(Some('}'), false)?;
         let value = match value {
-            Value::Keep => {
+            VariableValue::Unexpanded => {
                 let colon = if colon { ":" } else { "" };
                 return Ok(format!("${{{name}{colon}{op}{word}}}"));
             }
-            Value::Unknown => {
-                self.out.unknown.get_or_insert_with(|| name.to_owned());
+            VariableValue::Unknown => {
+                self.expansion.unknown.get_or_insert_with(|| name.to_owned());
                 return Ok(String::new());
             }
-            Value::Set(value) if !(colon && value.is_empty()) => Some(value),
-            Value::Set(_) | Value::Unset => None,
+            VariableValue::Set(value) if !(colon && value.is_empty()) => Some(value),
+            VariableValue::Set(_) | VariableValue::Unset => None,
         };
         if value.is_some() != (op == '+') {
-            // The word is not used, and neither is what it lacked.
-            (self.out.unset, self.out.unknown) = (unset, unknown);
+            // The word is not used, so it does not matter if its variables have values.
+            (self.expansion.unset, self.expansion.unknown) = (unset, unknown);
         }
         Ok(match (op, value) {
             ('-', value) => value.unwrap_or(word),
             ('+', value) => value.map(|_| word).unwrap_or_default(),
             (_, Some(value)) => value,
             (_, None) => {
-                self.out.demanded = true;
-                self.out.unset = Some(name.to_owned());
+                self.expansion.required_unset = true;
+                self.expansion.unset = Some(name.to_owned());
                 String::new()
             }
         })
     }
 
-    /// `${X#p}` and `${X%p}` take the shortest match of a pattern from the start or the end, `##`
-    /// and `%%` the longest.
-    fn strip(&mut self, name: &str, value: Value, op: char) -> Result<String, String> {
+    /// Reads `${X#p}` or `${X%p}`, which remove the shortest match of a pattern at the start or the
+    /// end. `##` and `%%` remove the longest match.
+    fn strip(&mut self, name: &str, value: VariableValue, op: char) -> Result<String, String> {
         let (word, _) = self.until(Some('}'), true)?;
-        if matches!(value, Value::Keep) {
+        if matches!(value, VariableValue::Unexpanded) {
             return Ok(format!("${{{name}{op}{word}}}"));
         }
-        let value = self.plain(name, value);
+        let value = self.text_of(name, value);
         let (pattern, longest) = match word.strip_prefix(op) {
             Some(pattern) => (pattern, true),
             None => (word.as_str(), false),
         };
-        let glob = glob(pattern, longest)?;
-        let regex = match (op, longest) {
-            ('#', _) => format!("(?s)^{glob}()"),
-            (_, true) => format!("(?s)^(.*?){glob}$"),
-            (_, false) => format!("(?s)^(.*){glob}$"),
-        };
-        let regex = Regex::new(&regex).map_err(|_| format!("`{pattern}` is not a pattern"))?;
-        Ok(match regex.captures(&value).and_then(|found| Some((found.get(0)?, found.get(1)?))) {
-            Some((whole, _)) if op == '#' => value[whole.end()..].to_owned(),
-            Some((_, kept)) => kept.as_str().to_owned(),
-            None => value,
-        })
+        match op {
+            '#' => shell_pattern::strip_start(value, pattern, longest),
+            _ => shell_pattern::strip_end(value, pattern, longest),
+        }
     }
 
-    /// `${X/p/r}` replaces the first match of a pattern, `${X//p/r}` every one.
-    fn replace(&mut self, name: &str, value: Value) -> Result<String, String> {
+    /// Reads `${X/p/r}`, which replaces the first match of a pattern, or `${X//p/r}`, which
+    /// replaces every match.
+    fn replace(&mut self, name: &str, value: VariableValue) -> Result<String, String> {
         let all = self.peek() == Some('/');
         if all {
             self.next();
         }
         let (pattern, _) = self.until(Some('/'), true)?;
-        let (with, _) = self.until(Some('}'), true)?;
-        if matches!(value, Value::Keep) {
-            return Ok(format!("${{{name}/{pattern}/{with}}}"));
+        let (replacement, _) = self.until(Some('}'), true)?;
+        if matches!(value, VariableValue::Unexpanded) {
+            return Ok(format!("${{{name}/{pattern}/{replacement}}}"));
         }
-        let value = self.plain(name, value);
-        let regex = Regex::new(&format!("(?s){}", glob(&pattern, true)?))
-            .map_err(|_| format!("`{pattern}` is not a pattern"))?;
-        let limit = usize::from(!all);
-        Ok(regex.replacen(&value, limit, regex::NoExpand(&with)).into_owned())
+        shell_pattern::replace(&self.text_of(name, value), &pattern, &replacement, all)
     }
 
-    /// A name: letters, digits and `_`; digits alone; or one of the shell's special characters.
+    /// Reads a name: letters, digits and `_`; digits alone; or one special character of the shell.
     fn name(&mut self) -> String {
         let special = |c: char| matches!(c, '@' | '*' | '#' | '?' | '-' | '$' | '!');
         let word = |c: char| c.is_alphanumeric() || c == '_';
@@ -370,29 +371,4 @@ impl Scan<'_, '_> {
         self.rest = rest;
         name.to_owned()
     }
-}
-
-/// A pattern of `*` and `?` as a regular expression.
-fn glob(pattern: &str, longest: bool) -> Result<String, String> {
-    let mut regex = String::new();
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        let literal = match c {
-            '*' => {
-                regex.push_str(if longest { ".*" } else { ".*?" });
-                continue;
-            }
-            '?' => {
-                regex.push('.');
-                continue;
-            }
-            '\\' => match chars.next() {
-                Some(c @ ('*' | '?' | '\\' | '}' | '/')) => c,
-                _ => return Err(format!("`{pattern}` escapes what needs no escape")),
-            },
-            c => c,
-        };
-        regex.push_str(&regex::escape(literal.encode_utf8(&mut [0; 4])));
-    }
-    Ok(regex)
 }

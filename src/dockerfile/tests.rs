@@ -1,14 +1,17 @@
-//! The tables that hold the parser to Docker's behaviour.
+//! Tables that compare the parser with the behaviour of Docker.
 
 use proptest::prelude::*;
 
+use std::ops::Range;
+
 use super::*;
+use crate::base::name::Platform;
 
 fn parse(text: &str) -> Dockerfile {
     Dockerfile::parse(text).unwrap_or_else(|errors| panic!("{text:?}: {errors:?}"))
 }
 
-/// The references as `kind image`, `?NAME` where unresolved.
+/// Returns the references as `kind image`, or `kind ?VARIABLE` if unresolved.
 fn images(text: &str) -> Vec<String> {
     let file = parse(text);
     let show = |reference: Reference| {
@@ -24,12 +27,12 @@ fn images(text: &str) -> Vec<String> {
     file.references(Platform::Arm64).into_iter().map(show).collect()
 }
 
-/// The references as written.
+/// Returns the text of each reference.
 fn written(text: &str) -> Vec<String> {
     parse(text).references(Platform::Amd64).into_iter().map(|reference| reference.text).collect()
 }
 
-/// The copied paths, `?` before those with unknown variables.
+/// Returns the copied paths, with a `?` before paths with unknown variables.
 fn sources(text: &str) -> Vec<String> {
     parse(text)
         .copy_sources(Platform::Arm64)
@@ -38,7 +41,7 @@ fn sources(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The errors as `message @ the words underlined`.
+/// Returns the errors as `message @ underlined text`.
 fn errors(text: &str) -> Vec<String> {
     let errors = Dockerfile::parse(text).expect_err(text);
     errors.iter().map(|error| format!("{error} @ {}", &text[error.span.clone()])).collect()
@@ -60,7 +63,7 @@ fn references() {
             "FROM a@sha256:00\nFROM h:5000/x/y:1.2@sha256:11",
             &["F a@sha256:00", "F h:5000/x/y:1.2@sha256:11"],
         ),
-        // Directives: only at the top, only the first lines; an escape changes continuations.
+        // Directives must be the first lines; an escape directive changes continuations.
         (
             "# syntax=docker/dockerfile:1\n# escape=`\nFROM a\nRUN x `\nFROM y\nFROM b",
             &["F a", "F b"],
@@ -68,7 +71,7 @@ fn references() {
         ("#Escape = `\nFROM a`\nb", &["F ab"]),
         ("# note\n# escape=`\nFROM a\nRUN x \\\nFROM y\nFROM b", &["F a", "F b"]),
         ("\n# escape=`\nFROM a\nRUN x \\\nFROM y\nFROM b", &["F a", "F b"]),
-        // Continuations: comments and empty lines inside, blanks after the mark, two marks.
+        // Continuations with comments and empty lines inside, blanks after the mark, and two marks.
         ("FROM \\\n# comment \\\n\n   # other\n  a \\  \n AS b\nFROM b", &["F a"]),
         ("FROM a\nRUN x \\\\\nFROM b", &["F a", "F b"]),
         ("FROM a\nRUN x \\", &["F a"]),
@@ -113,7 +116,7 @@ fn references() {
             &["F a", "F b", "M i", "M 0"],
         ),
         ("FROM a\nRUN --mount=from=i,from=j x", &["F a", "M j"]),
-        // ONBUILD: carried out by stages of this file only.
+        // ONBUILD triggers count only if a stage of this file runs them.
         ("FROM a\nONBUILD COPY --from=i s d", &["F a"]),
         (
             "FROM a AS x\nONBUILD COPY --from=i s d\nONBUILD RUN --mount=from=j y\nFROM x",
@@ -127,7 +130,7 @@ fn references() {
 }
 
 #[test]
-fn spans_can_be_replaced() {
+fn reference_spans_can_be_replaced() {
     let table = [
         ("FROM \"a\" AS x", vec!["\"a\""]),
         ("FROM a\\\nb", vec!["a\\\nb"]),
@@ -185,7 +188,7 @@ fn heredocs() {
         all.push("F b");
         if *expected == ["error"] {
             let errors = errors(&text);
-            assert!(errors.len() == 1 && errors[0].contains("does not end"), "{line}: {errors:?}");
+            assert!(errors.len() == 1 && errors[0].contains("is not closed"), "{line}: {errors:?}");
         } else {
             assert_eq!(images(&text), all, "{line}");
         }
@@ -234,12 +237,12 @@ fn copies() {
 }
 
 #[test]
-fn refused() {
+fn syntax_errors() {
     let table: &[(&str, &[&str])] = &[
-        ("", &["there is no FROM @ "]),
-        ("# only\n\n", &["there is no FROM @ "]),
-        ("ARG X=1", &["there is no FROM @ "]),
-        ("RUN x\nCOPY a b\nFROM a", &["RUN stands before the first FROM @ RUN"]),
+        ("", &["the Dockerfile has no FROM @ "]),
+        ("# only\n\n", &["the Dockerfile has no FROM @ "]),
+        ("ARG X=1", &["the Dockerfile has no FROM @ "]),
+        ("RUN x\nCOPY a b\nFROM a", &["RUN comes before the first FROM @ RUN"]),
         (
             "FROM a\nRUM x\nCOYP a b",
             &["unknown instruction `RUM` @ RUM", "unknown instruction `COYP` @ COYP"],
@@ -249,25 +252,28 @@ fn refused() {
             "FROM a\nRUN x &&\napt-get update\nsomething-else\nRUN y\n",
             &["unknown instruction `apt-get` @ apt-get"],
         ),
-        ("FROM", &["FROM has no argument @ FROM"]),
-        ("FROM \"\"", &["FROM names no image @ \"\""]),
-        ("FROM a b", &["FROM takes an image and `AS` a name @ b"]),
-        ("FROM a # x", &["FROM takes an image and `AS` a name @ # x"]),
-        ("FROM a AS 1x", &["`1x` cannot name a stage @ 1x"]),
-        ("FROM ${", &["`}` is missing @ ${"]),
-        ("FROM ${a^}", &["`^` is not a modifier that Docker knows @ ${a^}"]),
-        ("# escape=x\nFROM a", &["`x` cannot be the escape character @ # escape=x"]),
-        ("# syntax=a\n# syntax=b\nFROM a", &["the directive `syntax` is given twice @ # syntax=b"]),
+        ("FROM", &["FROM has no arguments @ FROM"]),
+        ("FROM \"\"", &["FROM has no image @ \"\""]),
+        ("FROM a b", &["unexpected text after the image of FROM @ b"]),
+        ("FROM a # x", &["unexpected text after the image of FROM @ # x"]),
+        ("FROM a AS 1x", &["invalid stage name `1x` @ 1x"]),
+        ("FROM ${", &["missing `}` @ ${"]),
+        ("FROM ${a^}", &["Docker has no modifier `^` @ ${a^}"]),
+        ("# escape=x\nFROM a", &["invalid escape character `x` @ # escape=x"]),
+        ("# syntax=a\n# syntax=b\nFROM a", &["duplicate directive `syntax` @ # syntax=b"]),
         ("FROM a\nCOPY x", &["COPY needs a source and a destination @ x"]),
-        ("FROM a\nCOPY [\"a\", 1]", &["the list of COPY may hold strings only @ [\"a\", 1]"]),
+        ("FROM a\nCOPY [\"a\", 1]", &["the JSON array of COPY may hold strings only @ [\"a\", 1]"]),
         ("FROM a\nCOPY --form=x a b", &["COPY has no flag `--form` @ --form=x"]),
-        ("FROM a AS x\nCOPY --from=x a b", &["the stage `x` is not complete here @ x"]),
-        ("FROM a\nCOPY --from=y a b\nFROM b AS y", &["the stage `y` is not complete here @ y"]),
+        ("FROM a AS x\nCOPY --from=x a b", &["the stage `x` is not built before this one @ x"]),
+        (
+            "FROM a\nCOPY --from=y a b\nFROM b AS y",
+            &["the stage `y` is not built before this one @ y"],
+        ),
         ("FROM a\nCOPY --from=3 a b", &["there is no stage 3 @ 3"]),
         ("FROM a\nENV x", &["ENV needs a name and a value @ x"]),
-        ("FROM a\nENV x=1 y", &["ENV lacks a `=` here @ y"]),
-        ("ARG =x\nFROM a", &["an ARG has no name @ =x"]),
-        ("FROM a\nONBUILD FROM b", &["FROM cannot be a trigger @ FROM"]),
+        ("FROM a\nENV x=1 y", &["this argument of ENV has no `=` @ y"]),
+        ("ARG =x\nFROM a", &["ARG has no name @ =x"]),
+        ("FROM a\nONBUILD FROM b", &["ONBUILD cannot be followed by FROM @ FROM"]),
         ("FROM a\nONBUILD ROM b", &["unknown instruction `ROM` @ ROM"]),
     ];
     for (text, expected) in table {
@@ -309,20 +315,20 @@ fn stages_and_args() {
 }
 
 #[test]
-fn replaces_nothing_else() {
+fn with_replaced_changes_only_the_given_ranges() {
     let file = parse("FROM a\r\nFROM b");
     let with = |spans: &[(Range<usize>, &str)]| {
         let spans: Vec<_> = spans.iter().map(|(s, w)| (s.clone(), (*w).to_owned())).collect();
         file.with_replaced(&spans)
     };
     assert_eq!(with(&[(13..14, "yy"), (5..6, "xx")]), "FROM xx\r\nFROM yy");
-    #[expect(clippy::reversed_empty_ranges, reason = "no range may panic")]
-    let odd = [(5..6, "x"), (5..7, "no"), (99..100, "no"), (9..3, "no")];
-    assert_eq!(with(&odd), "FROM x\r\nFROM b");
+    #[expect(clippy::reversed_empty_ranges, reason = "an invalid range must not panic")]
+    let invalid = [(5..6, "x"), (5..7, "no"), (99..100, "no"), (9..3, "no")];
+    assert_eq!(with(&invalid), "FROM x\r\nFROM b");
 }
 
-/// What parse-dockerfile finds, in the shape of `images` without expansion.
-fn oracle(text: &str) -> Vec<String> {
+/// Returns the images that the crate parse-dockerfile finds, without expansion.
+fn images_by_parse_dockerfile(text: &str) -> Vec<String> {
     use parse_dockerfile::Instruction;
     let file = parse_dockerfile::parse(text).unwrap();
     let mut found = Vec::new();
@@ -350,7 +356,7 @@ fn oracle(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn agrees_with_another_parser() {
+fn agrees_with_parse_dockerfile() {
     let inputs = [
         "FROM a\nRUN x\nFROM b AS c\nCOPY --from=d --chown=1 x y\n",
         "# syntax=x\n# escape=`\nFROM a`\n:1\nRUN `\n  x\nFROM c",
@@ -363,12 +369,12 @@ fn agrees_with_another_parser() {
     ];
     for text in inputs {
         let ours: Vec<_> = images(text).iter().map(|image| image[2..].to_owned()).collect();
-        assert_eq!(ours, oracle(text), "{text}");
+        assert_eq!(ours, images_by_parse_dockerfile(text), "{text}");
     }
 }
 
-/// Pieces that a Dockerfile could be made of, and some that it could not.
-fn soup() -> impl Strategy<Value = String> {
+/// Texts made of pieces of Dockerfiles, and of some pieces that no Dockerfile contains.
+fn random_text() -> impl Strategy<Value = String> {
     let pieces = [
         "FROM ",
         "COPY ",
@@ -430,7 +436,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..<_>::default() })]
 
     #[test]
-    fn never_panics_and_never_lies(tail in soup(), begin in any::<bool>()) {
+    fn any_text_gives_valid_spans_and_no_panic(tail in random_text(), begin in any::<bool>()) {
         let text = if begin { format!("ARG X=1\nFROM a\n{tail}") } else { tail };
         match Dockerfile::parse(&text) {
             Ok(file) => {
@@ -486,7 +492,7 @@ fn platforms_of_references() {
         for (unit, expected) in [(Platform::Amd64, on_amd64), (Platform::Arm64, on_arm64)] {
             let found = parse(&text).references(unit);
             assert_eq!(found[0].platform, expected, "{flag} for {unit}");
-            assert_eq!(found[1].platform, Unit, "{flag} says nothing of a COPY");
+            assert_eq!(found[1].platform, Unit, "{flag} does not apply to COPY");
         }
     }
     assert_eq!(images("ARG N\nFROM --platform=$N x"), ["F ?N"]);

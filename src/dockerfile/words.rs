@@ -1,24 +1,24 @@
-//! Splits a logical line into flags, words and JSON strings, each knowing its place. Pure.
+//! Splits a logical line into flags, words and JSON strings, each with its position. Pure.
 
 use std::ops::Range;
 
 use super::lines::trim;
 
-/// The blanks that separate words. BuildKit counts these and no other white space.
+/// The characters that separate words. BuildKit accepts these and no other whitespace.
 const BLANKS: [char; 5] = ['\t', '\u{b}', '\u{c}', '\r', ' '];
 
-/// A text without its quotes, and the part of the line that each character came from.
+/// A word without its quotes; each character has the part of the line that it came from.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Word {
+pub(super) struct UnquotedWord {
     chars: Vec<(char, Range<usize>)>,
 }
 
-impl Word {
+impl UnquotedWord {
     pub(super) fn text(&self) -> String {
         self.chars.iter().map(|(c, _)| *c).collect()
     }
 
-    /// What stands before and after the first `=`.
+    /// Splits the word at its first `=`. Without one, returns the whole word and `None`.
     pub(super) fn split_at_equals(&self) -> (String, Option<Self>) {
         match self.chars.iter().position(|(c, _)| *c == '=') {
             Some(at) => {
@@ -29,17 +29,17 @@ impl Word {
         }
     }
 
-    /// The fields of a comma separated value, as in `--mount=type=bind,from=x`.
+    /// Returns the fields of a comma-separated value, as in `--mount=type=bind,from=x`.
     pub(super) fn fields(&self) -> Vec<Self> {
         let mut fields = vec![Self::default()];
         let mut quoted = false;
-        for (c, at) in &self.chars {
+        for (c, part) in &self.chars {
             match c {
                 '"' => quoted = !quoted,
                 ',' if !quoted => fields.push(Self::default()),
                 _ => {
                     if let Some(field) = fields.last_mut() {
-                        field.chars.push((*c, at.clone()));
+                        field.chars.push((*c, part.clone()));
                     }
                 }
             }
@@ -47,8 +47,9 @@ impl Word {
         fields
     }
 
-    /// The part of the line that the word came from. Quotes around it are left out; where quotes
-    /// begin or end within it, they are taken in, so that the part can be replaced as a whole.
+    /// Returns the part of the line that the word came from, or `None` for an empty word. Quotes
+    /// around the word are left out. If quotes begin or end within the word, the part includes
+    /// them, so that it can be replaced as a whole.
     pub(super) fn part(&self, line: &str) -> Option<Range<usize>> {
         let mut part = self.chars.first()?.1.start..self.chars.last()?.1.end;
         for quote in ['"', '\''] {
@@ -64,10 +65,14 @@ impl Word {
     }
 }
 
-/// Takes the `--flags` from the start of `part`; gives them and what follows.
+/// Reads the `--flags` at the start of `part`. Returns them and the rest of the part.
 ///
-/// Quotes and escapes are undone here for flags alone, and `--` ends them, as in BuildKit.
-pub(super) fn flags(line: &str, part: Range<usize>, escape: char) -> (Vec<Word>, Range<usize>) {
+/// As in BuildKit, quotes and escapes are removed from flags only, and `--` ends the flags.
+pub(super) fn flags(
+    line: &str,
+    part: Range<usize>,
+    escape: char,
+) -> (Vec<UnquotedWord>, Range<usize>) {
     let mut flags = Vec::new();
     let mut rest = trim(line, part);
     while line[rest.clone()].starts_with("--") {
@@ -81,8 +86,8 @@ pub(super) fn flags(line: &str, part: Range<usize>, escape: char) -> (Vec<Word>,
     (flags, rest)
 }
 
-fn flag(line: &str, part: Range<usize>, escape: char) -> (Word, usize) {
-    let mut word = Word::default();
+fn flag(line: &str, part: Range<usize>, escape: char) -> (UnquotedWord, usize) {
+    let mut word = UnquotedWord::default();
     let mut quote = None;
     let mut chars = line[part.clone()].char_indices();
     while let Some((at, c)) = chars.next() {
@@ -104,7 +109,7 @@ fn flag(line: &str, part: Range<usize>, escape: char) -> (Word, usize) {
     (word, part.end)
 }
 
-/// The words between blanks; quotes have no meaning here.
+/// Returns the words between blanks. Quotes have no meaning here.
 pub(super) fn blank_separated(line: &str, part: Range<usize>) -> Vec<Range<usize>> {
     let mut words = Vec::new();
     let mut start = None;
@@ -123,15 +128,15 @@ pub(super) fn blank_separated(line: &str, part: Range<usize>) -> Vec<Range<usize
     words
 }
 
-/// The first word between blanks, and the trimmed rest.
+/// Returns the first word, and the trimmed rest of the part.
 pub(super) fn first(line: &str, part: Range<usize>) -> (Range<usize>, Range<usize>) {
     let part = trim(line, part);
     let end = line[part.clone()].find(BLANKS).map_or(part.end, |at| part.start + at);
     (part.start..end, trim(line, end..part.end))
 }
 
-/// The words between white space, where quotes keep white space inside a word. Quotes and escapes
-/// stay in the words: they are undone when variables are expanded.
+/// Returns the words between whitespace that is not quoted. Quotes and escapes stay in the words:
+/// expanding the variables removes them.
 pub(super) fn quoted(line: &str, part: Range<usize>, escape: char) -> Vec<Range<usize>> {
     let mut words = Vec::new();
     let mut start = None;
@@ -156,36 +161,40 @@ pub(super) fn quoted(line: &str, part: Range<usize>, escape: char) -> Vec<Range<
     words
 }
 
-/// What a JSON form turned out to be.
-pub(super) enum Json {
-    /// Not JSON: Docker then reads the words as they are.
-    No,
-    /// An array that holds something else than strings, which Docker refuses.
+/// Arguments that may be in JSON form.
+pub(super) enum JsonForm {
+    /// Not a JSON array: Docker then reads the text as plain words.
+    NotJson,
+    /// A JSON array that contains something else than strings, which Docker rejects.
     NotStrings,
     /// The strings, each with the part of the line between its quotes.
     Strings(Vec<(String, Range<usize>)>),
 }
 
 /// Reads a JSON array of strings.
-pub(super) fn json(line: &str, part: Range<usize>) -> Json {
+pub(super) fn json(line: &str, part: Range<usize>) -> JsonForm {
     let text = &line[part.clone()];
     if !text.starts_with('[') {
-        return Json::No;
+        return JsonForm::NotJson;
     }
-    let Ok(values) = serde_json::from_str::<Vec<serde_json::Value>>(text) else { return Json::No };
+    let Ok(values) = serde_json::from_str::<Vec<serde_json::Value>>(text) else {
+        return JsonForm::NotJson;
+    };
     let mut strings = Vec::new();
-    let mut from = part.start;
+    let mut end_of_last = part.start;
     for value in values {
-        let serde_json::Value::String(value) = value else { return Json::NotStrings };
-        // The text is known to be an array of strings so far: the next quote opens this one.
-        let Some(open) = line[from..part.end].find('"').map(|at| from + at + 1) else {
-            return Json::No;
+        let serde_json::Value::String(value) = value else { return JsonForm::NotStrings };
+        // The text is valid JSON and contains only strings so far, so the next quote opens this
+        // string.
+        let Some(open) = line[end_of_last..part.end].find('"').map(|at| end_of_last + at + 1)
+        else {
+            return JsonForm::NotJson;
         };
         let close = closing_quote(line, open..part.end);
         strings.push((value, open..close));
-        from = close + 1;
+        end_of_last = close + 1;
     }
-    Json::Strings(strings)
+    JsonForm::Strings(strings)
 }
 
 fn closing_quote(line: &str, part: Range<usize>) -> usize {

@@ -155,7 +155,7 @@ fn args_and_a_target_are_in_the_dockerfile_before_its_bases_are_looked_for() {
     }
     let lowered = images(", target: one, args: {B: x}");
     let build = build(&lowered, "app");
-    assert!(!build.dockerfile.text().contains("alpine"), "{}", build.dockerfile);
+    assert!(!build.dockerfile.text().contains("alpine"), "{}", build.dockerfile.text());
     assert_eq!(build.args.get("B").map(String::as_str), Some("x"));
     assert_eq!(build.target.as_deref(), Some("one"));
     let (name, start, _) = lowered.sources.locate(build.externals[0].span).unwrap();
@@ -324,7 +324,7 @@ fn what_cannot_be_lowered_is_told_where_the_manifest_says_it() {
        ·             ──┬──
        ·               ╰── here
        ╰────
-      help: its stages are `one`, `two`
+      help: the named stages are `one`, `two`
 
     error: 2 problems in imgplan.yaml; nothing was sent
     ");
@@ -337,7 +337,7 @@ fn what_is_wrong_in_a_lowered_dockerfile_is_shown_there() {
 "), @"
     exit 1
     --- stderr
-      × `$B` cannot be known: `$B` names no image, since `B` has no value
+      × `$B` cannot be known: `$B` is not an image name, because `B` has no value
        ╭─[unset/Dockerfile, with args:2:6]
      1 │ ARG B=
      2 │ FROM $B

@@ -819,7 +819,7 @@ images:
        ╰────
       help: did you mean COPY?
 
-      × `$NOWHERE` cannot be known: `$NOWHERE` names no image, since `NOWHERE` has no value
+      × `$NOWHERE` cannot be known: `$NOWHERE` is not an image name, because `NOWHERE` has no value
        ╭─[worker/Dockerfile:1:6]
      1 │ FROM $NOWHERE
        ·      ────┬───

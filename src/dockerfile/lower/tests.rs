@@ -1,4 +1,5 @@
-//! What a build with arguments and a target reads is what a build of the lowered text reads.
+//! Checks that a build of the lowered text reads the same as a build of the original text with
+//! arguments and a target.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,18 +8,18 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::super::shell::{Shell, Value};
+use super::super::shell::{Shell, VariableValue};
 use super::*;
 
 fn parse(text: &str) -> Dockerfile {
     Dockerfile::parse(text).unwrap_or_else(|errors| panic!("{text:?}: {errors:?}"))
 }
 
-fn given(args: &[(&str, &str)]) -> BTreeMap<String, String> {
+fn map(args: &[(&str, &str)]) -> BTreeMap<String, String> {
     args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// The lowered text, or each error as `subject: message: help`.
+/// Returns the lowered text, or each error as `subject: message: help`.
 fn lower(text: &str, args: &[(&str, &str)], target: Option<&str>) -> Result<String, Vec<String>> {
     let shown = |error: LowerError| {
         let subject = match error.subject {
@@ -27,7 +28,7 @@ fn lower(text: &str, args: &[(&str, &str)], target: Option<&str>) -> Result<Stri
         };
         format!("{subject}: {}: {}", error.message, error.help)
     };
-    match parse(text).lowered(&given(args), target) {
+    match parse(text).lowered(&map(args), target) {
         Ok(file) => Ok(file.text().to_owned()),
         Err(errors) => Err(errors.into_iter().map(shown).collect()),
     }
@@ -41,13 +42,13 @@ fn arguments() {
     let table: &[Row] = &[
         ("ARG A\nFROM a", &[("A", "1")], "ARG A=1\nFROM a"),
         ("arg A=x B=\"y z\"\tC\nFROM a", &[("B", ""), ("C", "2")], "arg A=x B=\tC=2\nFROM a"),
-        // Every declaration, those behind ENV and those redeclared too.
+        // Every declaration counts, also after an ENV and when repeated.
         (
             "ARG A=1\nFROM a\nENV A=2\nARG A=3 A\nARG A=$A\nFROM b\nARG A\n",
             &[("A", "v")],
             "ARG A=v\nFROM a\nENV A=2\nARG A=v A=v\nARG A=v\nFROM b\nARG A=v\n",
         ),
-        // Names are compared as they are, and found nowhere else.
+        // Names are case-sensitive, and only ARG declares them.
         ("ARG a=1 A=2\nFROM A=2", &[("A", "3")], "ARG a=1 A=3\nFROM A=2"),
         (
             "FROM a\nARG A=1\nRUN <<E\nARG A=1\nE\n",
@@ -59,7 +60,7 @@ fn arguments() {
             &[("A", "2")],
             "FROM a\n#ARG A=1\nARG A=2\nENV ARG A=1",
         ),
-        // Values that mean something to the shell.
+        // Values with special characters of the shell.
         ("ARG A\nFROM a", &[("A", "a b")], "ARG A='a b'\nFROM a"),
         ("ARG A\nFROM a", &[("A", "$B${C}")], "ARG A='$B${C}'\nFROM a"),
         ("ARG A\nFROM a", &[("A", "it's")], "ARG A='it'\"'\"'s'\nFROM a"),
@@ -68,7 +69,7 @@ fn arguments() {
         ("ARG A\nFROM a", &[("A", "# \"x\"")], "ARG A='# \"x\"'\nFROM a"),
         ("ARG A\nFROM a", &[("A", "a=b,c@d:1/2.3")], "ARG A=a=b,c@d:1/2.3\nFROM a"),
         ("ARG A\nFROM a", &[("A", "é")], "ARG A='é'\nFROM a"),
-        // Continuations, line ends and what else is odd in the text.
+        // Continuations, line breaks and other special text.
         (
             "\u{feff}# é\r\nARG A=\\\r\n # c\r\n 1 \\\r\n\r\n B\r\nFROM a",
             &[("B", "2")],
@@ -78,7 +79,7 @@ fn arguments() {
         ("ARG A\\\n=1\nFROM a", &[("A", "z")], "ARG A=z\nFROM a"),
         ("FROM a\nARG A=1 \\", &[("A", "2")], "FROM a\nARG A=2 \\"),
         ("FROM a\nARG A=1\\", &[("A", "2")], "FROM a\nARG A=2\\"),
-        // A trigger is carried out by a later stage, or is part of the image.
+        // A trigger runs in a later stage, or is part of the image.
         (
             "FROM a AS x\nONBUILD ARG A=1\nFROM x\nONBUILD ARG A=1\n",
             &[("A", "2 3")],
@@ -117,25 +118,25 @@ fn targets() {
 }
 
 /// A text, the arguments, the target, and each error as `subject: message: help`.
-type Refused<'r> = (&'r str, &'r [(&'r str, &'r str)], Option<&'r str>, &'r [&'r str]);
+type ErrorCase<'r> = (&'r str, &'r [(&'r str, &'r str)], Option<&'r str>, &'r [&'r str]);
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn refused() {
-    let long = "x".repeat(MAX_LINE);
+fn errors() {
+    let long = "x".repeat(MAX_LINE_BYTES);
     let names: Vec<_> = (0..12).map(|number| format!("FROM a AS stage-{number:02}")).collect();
     let names = names.join("\n");
-    let table: &[Refused] = &[
+    let table: &[ErrorCase] = &[
         (
             "ARG VERSION\nFROM a",
             &[("VERSOIN", "1"), ("OTHER", "1"), ("version", "2")],
             Some("b"),
             &[
-                "OTHER: the Dockerfile does not declare `OTHER`: declare it: `ARG OTHER`",
+                "OTHER: the Dockerfile does not declare `OTHER`: declare it with `ARG OTHER`",
                 "VERSOIN: the Dockerfile does not declare `VERSOIN`: did you mean `VERSION`?",
                 "version: the Dockerfile does not declare `version`: did you mean `VERSION`?",
-                "target: the Dockerfile has no stage `b`: no stage has a name: give it one, `FROM \
-                 <image> AS <name>`",
+                "target: the Dockerfile has no stage `b`: no stage has a name: add one with \
+                 `FROM <image> AS <name>`",
             ],
         ),
         (
@@ -143,8 +144,8 @@ fn refused() {
             &[("A", "1")],
             Some("x"),
             &[
-                "A: the Dockerfile does not declare `A`: its ARG stands after the target, and is not \
-               part of the build: leave it out",
+                "A: the Dockerfile does not declare `A`: its ARG comes after the target stage and is \
+               not built: remove the value",
             ],
         ),
         (
@@ -152,23 +153,21 @@ fn refused() {
             &[("A", "1\n2"), ("B", "\0"), ("C", "\n")],
             None,
             &[
-                "A: the value of `A` has a line end, which no ARG can hold: put it into a file that \
-                 the Dockerfile copies",
-                "B: the value of `B` has a NUL, which no ARG can hold: put it into a file that the \
-                 Dockerfile copies",
+                "A: the value of `A` contains a line break, which no ARG can hold: put the value into \
+                 a file that the Dockerfile copies",
+                "B: the value of `B` contains a NUL byte, which no ARG can hold: put the value into a \
+                 file that the Dockerfile copies",
                 "C: the Dockerfile does not declare `C`: did you mean `A`?",
-                "C: the value of `C` has a line end, which no ARG can hold: put it into a file that \
-                 the Dockerfile copies",
+                "C: the value of `C` contains a line break, which no ARG can hold: put the value into \
+                 a file that the Dockerfile copies",
             ],
         ),
         (
             "ARG A\nFROM a",
             &[("A", &long)],
             None,
-            &[
-                "A: the value of `A` is too long: put it into a file that the Dockerfile copies: no \
-               line of a Dockerfile may be longer than 64 KiB",
-            ],
+            &["A: the value of `A` is too long: a line of a Dockerfile may have 64 KiB: put the \
+               value into a file that the Dockerfile copies"],
         ),
         (
             "ARG HTTP_PROXY TARGETARCH\nFROM a",
@@ -183,21 +182,21 @@ fn refused() {
             ],
             None,
             &[
-                "BUILDKIT_INLINE_CACHE: `BUILDKIT_INLINE_CACHE` is a setting of Docker's builder, \
-                 and no ARG: leave it out: the service sets its builder up by itself",
-                "BUILDKIT_SYNTAX: `BUILDKIT_SYNTAX` is a setting of Docker's builder, and no ARG: \
-                 write it as the first line: `# syntax=<image>`",
-                "HTTP_PROXY: `HTTP_PROXY` is a proxy, which Docker gives to every RUN and no ARG \
-                 can: write `ARG HTTP_PROXY=<url>` into each stage that needs it",
-                "No_Proxy: `No_Proxy` is a proxy, which Docker gives to every RUN and no ARG can: \
-                 write `ARG No_Proxy=<url>` into each stage that needs it",
-                "SOURCE_DATE_EPOCH: the Dockerfile does not declare `SOURCE_DATE_EPOCH`: the times \
-                 of the image are the service's; for a RUN to read it, declare it: `ARG \
+                "BUILDKIT_INLINE_CACHE: `BUILDKIT_INLINE_CACHE` is a setting of BuildKit, not an \
+                 ARG: remove it: the service configures its builder",
+                "BUILDKIT_SYNTAX: `BUILDKIT_SYNTAX` is a setting of BuildKit, not an ARG: write it in \
+                 the first line of the Dockerfile: `# syntax=<image>`",
+                "HTTP_PROXY: `HTTP_PROXY` is a proxy setting, which no ARG can pass to every \
+                 RUN: write `ARG HTTP_PROXY=<url>` in each stage that needs it",
+                "No_Proxy: `No_Proxy` is a proxy setting, which no ARG can pass to every RUN: \
+                 write `ARG No_Proxy=<url>` in each stage that needs it",
+                "SOURCE_DATE_EPOCH: the Dockerfile does not declare `SOURCE_DATE_EPOCH`: the \
+                 service sets the times of the image; to read the value in a RUN, declare `ARG \
                  SOURCE_DATE_EPOCH`",
-                "TARGETARCH: `TARGETARCH` is set by the builder, from the platform: leave it out: \
-                 `platforms:` decides",
-                "TARGETSTAGE: `TARGETSTAGE` is set by the builder, from the stage that is built: \
-                 leave it out: `target:` decides",
+                "TARGETARCH: the builder sets `TARGETARCH` from the platform: remove it, and set \
+                 `platforms:`",
+                "TARGETSTAGE: the builder sets `TARGETSTAGE` to the stage that is built: remove it, \
+                 and set `target:`",
             ],
         ),
         (
@@ -205,29 +204,29 @@ fn refused() {
             &[("", "1"), ("A ", "1")],
             None,
             &[
-                ": `` cannot be the name of an ARG: a name is made of letters, digits and `_`",
-                "A : `A ` cannot be the name of an ARG: a name is made of letters, digits and `_`",
+                ": invalid ARG name ``: use letters, digits and `_`",
+                "A : invalid ARG name `A `: use letters, digits and `_`",
             ],
         ),
         (
             "FROM a AS build\nFROM b AS Runtime\nFROM c AS test\nFROM d AS test\n",
             &[],
             Some("RUNTIM"),
-            &["target: the Dockerfile has no stage `RUNTIM`: its stages are `runtime`, `build`, \
-               `test`"],
+            &["target: the Dockerfile has no stage `RUNTIM`: the named stages are `runtime`, \
+               `build`, `test`"],
         ),
         (
             "FROM a AS x\nFROM b",
             &[],
             Some("2"),
-            &["target: the Dockerfile has no stage `2`: the only stage with a name is `x`"],
+            &["target: the Dockerfile has no stage `2`: the only named stage is `x`"],
         ),
         (
             &names,
             &[],
             Some("stage-11x"),
-            &["target: the Dockerfile has no stage `stage-11x`: its stages are `stage-11`, \
-               `stage-01`, `stage-10`, `stage-00`, `stage-02`, `stage-03`, `stage-04`, `stage-05`, \
+            &["target: the Dockerfile has no stage `stage-11x`: the named stages are \
+               `stage-11`, `stage-01`, `stage-10`, `stage-00`, `stage-02`, `stage-03`, `stage-04`, `stage-05`, \
                `stage-06`, `stage-07` and 2 more"],
         ),
     ];
@@ -235,12 +234,12 @@ fn refused() {
         let errors = lower(text, args, *target).unwrap_err();
         assert_eq!(errors, *expected, "{text:?}");
     }
-    // Lines of just the right length; two values that only together are too long; and a line that
-    // was too long before is nobody's fault.
-    let text = format!("ARG A B\nARG C=\\\n1\nFROM {}", "a".repeat(MAX_LINE));
-    let half = "x".repeat(MAX_LINE / 2);
-    let fits = |name: &str, taken: &str| {
-        let value = "x".repeat(MAX_LINE - taken.len());
+    // Lines of exactly the maximum length, two values that are too long only together, and a line
+    // that was too long before, which is not an error.
+    let text = format!("ARG A B\nARG C=\\\n1\nFROM {}", "a".repeat(MAX_LINE_BYTES));
+    let half = "x".repeat(MAX_LINE_BYTES / 2);
+    let fits = |name: &str, line: &str| {
+        let value = "x".repeat(MAX_LINE_BYTES - line.len());
         assert!(lower(&text, &[(name, &value)], None).is_ok());
         let errors = lower(&text, &[(name, &format!("{value}x"))], None).err().unwrap_or_default();
         assert!(errors.len() == 1 && errors[0].contains("is too long"), "{name}: {errors:?}");
@@ -252,35 +251,37 @@ fn refused() {
     assert!(lower(&text, &[("A", &half), ("C", &half)], None).is_ok());
 }
 
-/// What a stage comes to: its base, what its copies read, and its variables at the end.
+/// The effect of a stage: its base, the paths that it copies, and its variables at the end.
 #[derive(Debug, PartialEq)]
-struct Meant {
+struct StageEffect {
     base: Result<String, String>,
-    read: Vec<Result<String, String>>,
+    copied: Vec<Result<String, String>>,
     variables: BTreeMap<String, String>,
 }
 
 type Variables = BTreeMap<String, String>;
 
-/// Says what `docker build --build-arg` would make of the first stages: a second reading of
-/// BuildKit's `buildMetaArgs`, `buildDispatchStates`, `initOnBuildTriggers` and `dispatchArg`.
-fn meant(file: &Dockerfile, args: &Variables, kept: usize) -> Vec<Meant> {
+/// Computes the effects of the first `kept` stages as `docker build --build-arg` does: a second
+/// implementation of BuildKit's `buildMetaArgs`, `buildDispatchStates`, `initOnBuildTriggers` and
+/// `dispatchArg`.
+fn effects(file: &Dockerfile, args: &Variables, kept: usize) -> Vec<StageEffect> {
     let expand = |text: &str, known: &Variables| {
-        let lookup = |name: &str| known.get(name).cloned().map_or(Value::Unset, Value::Set);
-        let shell = Shell { escape: file.escape, raw: false, lookup: &lookup };
+        let lookup =
+            |name: &str| known.get(name).cloned().map_or(VariableValue::Unset, VariableValue::Set);
+        let shell = Shell { escape: file.escape, keep_quotes: false, lookup: &lookup };
         let expanded = shell.expand(text)?;
-        if expanded.demanded { Err("demanded".to_owned()) } else { Ok(expanded.text) }
+        if expanded.required_unset { Err("required".to_owned()) } else { Ok(expanded.text) }
     };
     let mut globals = Variables::new();
-    for Pair { name, value, .. } in &file.globals {
+    for Assignment { name, value, .. } in &file.globals {
         let value = match (args.get(name), value) {
-            (Some(given), _) => Some(given.clone()),
+            (Some(value), _) => Some(value.clone()),
             (None, Some(value)) => expand(value, &globals).ok(),
             (None, None) => None,
         };
         globals.extend(value.map(|value| (name.clone(), value)));
     }
-    let mut stages: Vec<Meant> = Vec::new();
+    let mut stages: Vec<StageEffect> = Vec::new();
     for (index, stage) in file.stages.iter().take(kept).enumerate() {
         let base = expand(&stage.base.value, &globals);
         let parent = base.as_ref().ok().and_then(|base| {
@@ -293,13 +294,13 @@ fn meant(file: &Dockerfile, args: &Variables, kept: usize) -> Vec<Meant> {
             Instruction::Onbuild(trigger) => Some(&**trigger),
             _ => None,
         });
-        let mut read = Vec::new();
+        let mut copied = Vec::new();
         for instruction in triggers.chain(&stage.instructions) {
             match instruction {
-                Instruction::Arg(pairs) => {
-                    for Pair { name, value, .. } in pairs {
+                Instruction::Arg(args_of) => {
+                    for Assignment { name, value, .. } in args_of {
                         let value = match (args.get(name), value) {
-                            (Some(given), _) => Some(given.clone()),
+                            (Some(value), _) => Some(value.clone()),
                             (None, Some(value)) => expand(value, &variables).ok(),
                             (None, None) => globals.get(name).cloned(),
                         };
@@ -308,23 +309,23 @@ fn meant(file: &Dockerfile, args: &Variables, kept: usize) -> Vec<Meant> {
                 }
                 Instruction::Env(pairs) => {
                     let before = variables.clone();
-                    for Pair { name, value, .. } in pairs {
+                    for Assignment { name, value, .. } in pairs {
                         let value = value.as_deref().and_then(|v| expand(v, &before).ok());
                         variables.extend(value.map(|value| (name.clone(), value)));
                     }
                 }
                 Instruction::Copy { sources, .. } => {
-                    read.extend(sources.iter().map(|place| expand(&place.value, &variables)));
+                    copied.extend(sources.iter().map(|place| expand(&place.value, &variables)));
                 }
                 _ => {}
             }
         }
-        stages.push(Meant { base, read, variables });
+        stages.push(StageEffect { base, copied, variables });
     }
     stages
 }
 
-/// A text in which the declarations of these arguments are their names alone.
+/// Returns the text with each declaration of these arguments replaced by the name alone.
 fn masked(file: &Dockerfile, args: &Variables, kept: usize) -> String {
     let mut replaced = Vec::new();
     for pair in file.declared(kept) {
@@ -335,7 +336,7 @@ fn masked(file: &Dockerfile, args: &Variables, kept: usize) -> String {
     file.with_replaced(&replaced)
 }
 
-/// All that must hold of a lowered file.
+/// Checks every property of a lowered file.
 fn check(file: &Dockerfile, args: &Variables, target: Option<&str>) -> Result<(), TestCaseError> {
     let lowered = match file.lowered(args, target) {
         Ok(lowered) => lowered,
@@ -344,7 +345,12 @@ fn check(file: &Dockerfile, args: &Variables, target: Option<&str>) -> Result<()
     let kept = lowered.stages().len();
     prop_assert!(target.is_some() || kept == file.stages().len());
     let none = Variables::new();
-    prop_assert_eq!(meant(file, args, kept), meant(&lowered, &none, kept), "{}", lowered.text());
+    prop_assert_eq!(
+        effects(file, args, kept),
+        effects(&lowered, &none, kept),
+        "{}",
+        lowered.text()
+    );
     let (before, after) = (masked(file, args, kept), masked(&lowered, args, kept));
     let same = before.strip_prefix(&after);
     prop_assert!(same.is_some_and(|rest| target.is_some() || rest.is_empty()), "{}", after);
@@ -357,11 +363,11 @@ fn check(file: &Dockerfile, args: &Variables, target: Option<&str>) -> Result<()
     Ok(())
 }
 
-/// Any value that can be written, most of them nasty.
+/// Values that a line can hold, most of them with special characters.
 fn value() -> impl Strategy<Value = String> {
-    let odd = "'\"\\`$#{}<=-:\r\t a\u{feff}\u{a0}\u{85}\u{2028}é*?/AB";
+    let special = "'\"\\`$#{}<=-:\r\t a\u{feff}\u{a0}\u{85}\u{2028}é*?/AB";
     let c = prop_oneof![
-        9 => select(odd.chars().collect::<Vec<_>>()),
+        9 => select(special.chars().collect::<Vec<_>>()),
         1 => any::<char>().prop_filter("can be written", |c| !matches!(c, '\n' | '\0')),
     ];
     proptest::collection::vec(c, 0..8).prop_map(|chars| chars.into_iter().collect())
@@ -417,8 +423,8 @@ fn dockerfile() -> impl Strategy<Value = String> {
     })
 }
 
-/// Those of the arguments that the file declares before the end of the target.
-fn known(file: &Dockerfile, args: Variables, target: Option<usize>) -> Variables {
+/// Returns the arguments that the file declares before the end of the target.
+fn declared_args(file: &Dockerfile, args: Variables, target: Option<usize>) -> Variables {
     let declared = file.declared(target.map_or(file.stages().len(), |target| target + 1));
     args.into_iter().filter(|(name, _)| declared.iter().any(|pair| pair.name == *name)).collect()
 }
@@ -427,7 +433,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..<_>::default() })]
 
     #[test]
-    fn lowered_means_the_same(
+    fn lowering_keeps_the_effects_of_generated_files(
         text in dockerfile(),
         args in proptest::collection::btree_map(select(vec!["A", "B", "C"]).prop_map(str::to_owned), value(), 0..4),
         target in proptest::option::of(0usize..4),
@@ -436,12 +442,12 @@ proptest! {
         prop_assert!(file.is_ok(), "{}: {:?}", text, file);
         let file = file.unwrap();
         let target = target.filter(|target| *target < file.stages().len());
-        let args = known(&file, args, target);
+        let args = declared_args(&file, args, target);
         check(&file, &args, target.map(|target| target.to_string()).as_deref())?;
     }
 
     #[test]
-    fn lowered_means_the_same_in_the_corpus(
+    fn lowering_keeps_the_effects_of_the_test_files(
         pick in any::<proptest::sample::Index>(),
         values in proptest::collection::vec(proptest::option::of(value()), 8),
         target in proptest::option::of(any::<proptest::sample::Index>()),
@@ -449,14 +455,14 @@ proptest! {
         let file = &CORPUS[pick.index(CORPUS.len())];
         let target = target.map(|target| target.index(file.stages().len()));
         let names = file.declared(file.stages().len()).into_iter().map(|pair| pair.name.clone());
-        let names = names.filter(|name| reserved(name).or_else(|| bad_name(name)).is_none());
+        let names = names.filter(|name| reserved(name).or_else(|| invalid_name(name)).is_none());
         let pairs = names.zip(values).filter_map(|(name, value)| Some((name, value?)));
-        let args = known(file, pairs.collect(), target);
+        let args = declared_args(file, pairs.collect(), target);
         check(file, &args, target.map(|target| target.to_string()).as_deref())?;
     }
 
     #[test]
-    fn an_error_is_one_of_what_was_given(
+    fn errors_name_an_argument_or_the_target(
         text in dockerfile(),
         names in proptest::collection::vec(select(vec!["A", "B", "", "TARGETOS", "D", "http_proxy"]), 0..4),
         value in any::<String>(),
@@ -467,11 +473,11 @@ proptest! {
         if let Err(errors) = Dockerfile::parse(&text).unwrap().lowered(&args, target) {
             prop_assert!(!errors.is_empty());
             for error in errors {
-                let of_ours = match &error.subject {
+                let known = match &error.subject {
                     LowerSubject::Arg(name) => args.contains_key(name),
                     LowerSubject::Target => target.is_some(),
                 };
-                prop_assert!(of_ours && !error.message.contains("put in"), "{:?}", error);
+                prop_assert!(known && !error.message.contains("after writing"), "{:?}", error);
             }
         }
     }
@@ -484,7 +490,7 @@ static CORPUS: LazyLock<Vec<Dockerfile>> = LazyLock::new(|| {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "Dockerfile") {
-            // A few are there to be refused.
+            // Some of the files have syntax errors.
             files.extend(Dockerfile::parse(&std::fs::read_to_string(&path).unwrap()));
         }
     }
