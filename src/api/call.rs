@@ -10,7 +10,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Request, Response, Url};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
@@ -20,12 +20,13 @@ use super::redirect::{Redirect, redirect};
 use super::retry::{Tries, Verdict};
 use crate::base::limit::Class;
 use crate::base::secret::scrub;
+use crate::http::body::{BodyError, BodyLimits, read_body};
 use crate::http::header;
 use crate::http::notice::Notice;
 use crate::http::transport::TransportError;
 
 /// No answer of the service is near this; a body that goes on and on is not read to its end.
-const MAX_BODY: usize = 16 << 20;
+const MAX_BODY_BYTES: usize = 16 << 20;
 
 /// How long the head of an answer may take.
 const HEAD: Duration = Duration::from_secs(60);
@@ -35,7 +36,7 @@ const HEAD: Duration = Duration::from_secs(60);
 const HEAD_OF_POST: Duration = Duration::from_secs(180);
 
 /// How long a body may bring nothing.
-const SILENCE: Duration = Duration::from_secs(30);
+const MAX_SILENCE: Duration = Duration::from_secs(30);
 
 /// How long one request to the API may take in all, after the time for its head.
 const REST: Duration = Duration::from_secs(60);
@@ -297,40 +298,35 @@ impl Client {
         Ok(request)
     }
 
-    /// Reads a body to its end, but not for ever.
+    /// Reads a body. If the body of an error response is incomplete, returns the received part: the
+    /// status says enough.
     pub(super) async fn body(
         &self,
         action: &'static str,
-        mut answer: Response,
+        response: Response,
         deadline: Instant,
     ) -> Result<Bytes, ApiError> {
-        let success = answer.status().is_success();
+        let is_success = response.status().is_success();
+        let limits = BodyLimits { max_bytes: MAX_BODY_BYTES, max_silence: MAX_SILENCE, deadline };
         let mut body = Vec::new();
-        loop {
-            let patience = deadline.min(Instant::now() + SILENCE);
-            let error = match timeout_at(patience, answer.chunk()).await {
-                Ok(Ok(Some(chunk))) if body.len() + chunk.len() <= MAX_BODY => {
-                    body.extend_from_slice(&chunk);
-                    continue;
-                }
-                Ok(Ok(Some(_))) => {
-                    let message = "the answer is longer than any of the service's";
-                    return Err(ApiError::new(action, ErrorKind::BadAnswer, message));
-                }
-                Ok(Ok(None)) => return Ok(body.into()),
-                Ok(Err(error)) => {
-                    let broken = TransportError { sent: true, ..TransportError::from(error) };
-                    self.broken(action, &self.inner.base, &broken)
-                }
-                Err(_) if patience == deadline => {
-                    let message = "it was not at its end in time";
-                    ApiError::new(action, ErrorKind::Lost, message)
-                }
-                Err(_) => silent(action, SILENCE),
-            };
-            // Of an error the status is enough; of a success the answer is what was asked for.
-            return if success { Err(error) } else { Ok(body.into()) };
-        }
+        let error = match read_body(response, limits, &mut body).await {
+            Err(BodyError::TooLarge) => {
+                let message = "the answer is longer than any of the service's";
+                return Err(ApiError::new(action, ErrorKind::BadAnswer, message));
+            }
+            Err(error) if is_success => error,
+            _ => return Ok(body.into()),
+        };
+        Err(match error {
+            BodyError::Broken(error) => {
+                let error = TransportError { sent: true, ..error };
+                self.broken(action, &self.inner.base, &error)
+            }
+            BodyError::Silent => silent(action, MAX_SILENCE),
+            BodyError::TimedOut | BodyError::TooLarge => {
+                ApiError::new(action, ErrorKind::Lost, "it was not at its end in time")
+            }
+        })
     }
 
     pub(super) fn broken(

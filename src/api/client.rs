@@ -258,4 +258,22 @@ pub(super) fn next(
 }
 
 #[cfg(test)]
+impl Client {
+    /// Creates a client whose requests `transport` answers.
+    pub(crate) fn carried_by(transport: impl Transport + 'static) -> Self {
+        Self::in_test(Arc::new(transport), Gate::new(&[]))
+    }
+
+    /// Creates a client of a fake server, which also receives its notices.
+    pub(super) fn fake(server: &Arc<crate::http::fake::FakeServer>, gate: Gate) -> Self {
+        Self::in_test(Arc::clone(server) as _, gate).observed(server.observer())
+    }
+
+    fn in_test(transport: Arc<dyn Transport>, gate: Gate) -> Self {
+        let (url, key) = ("https://fake".to_owned(), ApiKey::new("k-123"));
+        Self::over(&Endpoint { url, key, owner: Owner::Personal }, gate, transport).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests;

@@ -131,8 +131,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::fake::{Fake, Reply};
     use crate::api::gate::Gate;
+    use crate::http::fake::{FakeServer, Reply};
 
     fn team() -> Owner {
         Owner::Team("t&x=1".to_owned())
@@ -159,14 +159,14 @@ mod tests {
             (json!({ "limit": 0, "data": [] }), None),
             (json!({ "data": [], "total_count": 9 }), None),
         ] {
-            let fake = Fake::script([page(extra.clone())]);
-            let client = fake.client(Gate::new(&[]));
+            let fake = FakeServer::script([page(extra.clone())]);
+            let client = Client::fake(&fake, Gate::new(&[]));
             let page = client.images(&Owner::Personal, None, 4).await.unwrap();
             assert_eq!(page.next, expected, "{extra}");
             assert_eq!(fake.lines(), ["GET /images?offset=4&limit=250"]);
         }
-        let fake = Fake::script([page(json!({}))]);
-        let client = fake.client(Gate::new(&[]));
+        let fake = FakeServer::script([page(json!({}))]);
+        let client = Client::fake(&fake, Gate::new(&[]));
         for (owner, search) in
             [(team(), Some("a b/ä")), (Owner::Platform, Some("")), (Owner::Personal, Some("x"))]
         {
@@ -185,17 +185,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deletion_may_come_twice() {
         let gone = Reply::detail(404, "Image ns/app:v1 not found");
-        let (lost, busy) = (Reply::Broken(true), Reply::detail(503, "busy"));
-        let page = Reply::Answer(404, Vec::new(), "default backend - 404".to_owned());
+        let (lost, busy) = (Reply::Broken { sent: true }, Reply::detail(503, "busy"));
+        let page = Reply::new(404, "default backend - 404");
         for (replies, requests) in [
             (vec![Reply::json(200, &json!({ "success": true }))], 1),
-            (vec![Reply::Answer(204, Vec::new(), String::new())], 1),
+            (vec![Reply::new(204, "")], 1),
             (vec![gone.clone()], 1),
             (vec![lost, busy, gone.clone()], 3),
             (vec![page, Reply::html(), gone], 3),
         ] {
-            let fake = Fake::script(replies);
-            let client = fake.client(Gate::new(&[]));
+            let fake = FakeServer::script(replies);
+            let client = Client::fake(&fake, Gate::new(&[]));
             let stop = CancellationToken::new();
             client.delete(&team(), &"ns/app:v1".parse().unwrap(), &stop).await.unwrap();
             assert_eq!(fake.lines(), vec!["DELETE /images/ns/app/v1?teamId=t%26x%3D1"; requests]);
@@ -204,8 +204,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_service_that_cannot_delete_has_deleted_nothing() {
-        let fake = Fake::script([Reply::detail(404, "Not Found")]);
-        let client = fake.client(Gate::new(&[]));
+        let fake = FakeServer::script([Reply::detail(404, "Not Found")]);
+        let client = Client::fake(&fake, Gate::new(&[]));
         let (stop, image) = (CancellationToken::new(), "app:v1".parse().unwrap());
         let error = client.delete(&Owner::Personal, &image, &stop).await.unwrap_err();
         assert_eq!(error.to_string(), "cannot delete the image (HTTP 404): Not Found");
@@ -215,8 +215,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_may_not_delete_one_image_may_delete_others() {
-        let fake = Fake::script([Reply::detail(403, "Not the creator")]);
-        let client = fake.client(Gate::new(&[]));
+        let fake = FakeServer::script([Reply::detail(403, "Not the creator")]);
+        let client = Client::fake(&fake, Gate::new(&[]));
         let (stop, image) = (CancellationToken::new(), "app:v1".parse().unwrap());
         let error = client.delete(&Owner::Platform, &image, &stop).await.unwrap_err();
         assert_eq!(error.to_string(), "cannot delete the image (HTTP 403): Not the creator");

@@ -284,8 +284,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::fake::{Fake, Reply};
     use crate::api::gate::Gate;
+    use crate::http::fake::{FakeServer, Reply};
 
     /// `id name:tag status minute`, where a `!` before the ID says that it is for virtual machines.
     fn row(text: &str) -> Value {
@@ -417,10 +417,10 @@ mod tests {
         names: &[&str],
         with_total: bool,
         mut change: impl FnMut(usize, &mut Vec<String>) + Send + 'static,
-    ) -> Arc<Fake> {
+    ) -> Arc<FakeServer> {
         let names = Mutex::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
         let mut asked = 0;
-        Fake::new(move |request| {
+        FakeServer::new(move |request| {
             let mut names = names.lock().unwrap();
             change(asked, &mut names);
             asked += 1;
@@ -436,8 +436,8 @@ mod tests {
         })
     }
 
-    async fn names(fake: &Arc<Fake>) -> String {
-        let client = fake.client(Gate::new(&[]));
+    async fn names(fake: &Arc<FakeServer>) -> String {
+        let client = Client::fake(&fake, Gate::new(&[]));
         let images = inventory(&client, &Owner::Personal, None).await.unwrap().images;
         images.iter().map(|image| image.name.as_str()).collect()
     }
@@ -454,7 +454,11 @@ mod tests {
             let each: Vec<String> = all.chars().map(String::from).collect();
             let each: Vec<&str> = each.iter().map(String::as_str).collect();
             let fake = paged(&each, with_total, |_, _| {});
-            assert_eq!((&*names(&fake).await, fake.asked().len()), (all, requests), "{with_total}");
+            assert_eq!(
+                (&*names(&fake).await, fake.requests().len()),
+                (all, requests),
+                "{with_total}"
+            );
         }
     }
 
@@ -466,19 +470,19 @@ mod tests {
                 names.rotate_right(1);
             }
         });
-        assert_eq!((&*names(&fake).await, fake.asked().len()), ("eabcd", 6));
+        assert_eq!((&*names(&fake).await, fake.requests().len()), ("eabcd", 6));
         // Before the second page the first is deleted, and all others move up.
         let fake = paged(&["a", "b", "c", "d", "e"], true, |asked, names| {
             if asked == 1 {
                 names.remove(0);
             }
         });
-        assert_eq!((&*names(&fake).await, fake.asked().len()), ("bcde", 4));
+        assert_eq!((&*names(&fake).await, fake.requests().len()), ("bcde", 4));
         // A service that is never still.
         let fake = paged(&["a", "b", "c", "d", "e"], true, |_, names| names.rotate_right(1));
         let mut all: Vec<char> = names(&fake).await.chars().collect();
         all.sort_unstable();
-        assert!(all.len() >= 4 && fake.asked().len() <= 9, "{all:?}");
+        assert!(all.len() >= 4 && fake.requests().len() <= 9, "{all:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -504,8 +508,8 @@ mod tests {
             (page(one, json!({ "limit": 1 })), false),
             (odd, false),
         ] {
-            let fake = Fake::script([Reply::json(200, &page)]);
-            let client = fake.client(Gate::new(&[]));
+            let fake = FakeServer::script([Reply::json(200, &page)]);
+            let client = Client::fake(&fake, Gate::new(&[]));
             let inventory = inventory(&client, &Owner::Personal, None).await.unwrap();
             assert_eq!(inventory.whole, whole, "{page}");
         }
@@ -515,7 +519,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pages_smaller_than_asked_for_are_all_read() {
         for with_total in [true, false] {
-            let fake = Fake::new(move |request| {
+            let fake = FakeServer::new(move |request| {
                 let offset = request.line.split("offset=").nth(1).unwrap();
                 let offset: usize = offset.split('&').next().unwrap().parse().unwrap();
                 let names = (offset..250).take(100);
@@ -527,7 +531,7 @@ mod tests {
                 }
                 Reply::json(200, &page)
             });
-            let client = fake.client(Gate::new(&[]));
+            let client = Client::fake(&fake, Gate::new(&[]));
             let inventory = inventory(&client, &Owner::Personal, None).await.unwrap();
             assert_eq!((inventory.images.len(), inventory.whole), (250, true), "{with_total}");
         }
@@ -549,8 +553,9 @@ mod tests {
             of("e", team("t")),
             of("f", team("the-team")),
         ]);
-        let fake = Fake::script([Reply::json(200, &json!({ "data": data, "total_count": 6 }))]);
-        let client = fake.client(Gate::new(&[]));
+        let fake =
+            FakeServer::script([Reply::json(200, &json!({ "data": data, "total_count": 6 }))]);
+        let client = Client::fake(&fake, Gate::new(&[]));
         for (owner, expected) in [
             (Owner::Personal, "abd"),
             (Owner::Platform, "acd"),
@@ -567,16 +572,16 @@ mod tests {
     async fn a_listing_without_an_end_is_left() {
         let same =
             json!({ "data": [row("r1 a:1 COMPLETED")], "total_count": 1_000_000, "limit": 1 });
-        let fake = Fake::script([Reply::json(200, &same)]);
-        assert_eq!((&*names(&fake).await, fake.asked().len()), ("a", 2 * PASSES));
+        let fake = FakeServer::script([Reply::json(200, &same)]);
+        assert_eq!((&*names(&fake).await, fake.requests().len()), ("a", 2 * PASSES));
         let mut count = 0;
-        let fake = Fake::new(move |_| {
+        let fake = FakeServer::new(move |_| {
             count += 1;
             let data = [row(&format!("r{count} n{count}:1 COMPLETED"))];
             Reply::json(200, &json!({ "data": data, "limit": 1 }))
         });
-        let client = fake.client(Gate::new(&[]));
+        let client = Client::fake(&fake, Gate::new(&[]));
         let error = inventory(&client, &Owner::Personal, Some("n")).await.unwrap_err();
-        assert_eq!((error.kind, fake.asked().len()), (ErrorKind::BadAnswer, MOST_PAGES));
+        assert_eq!((error.kind, fake.requests().len()), (ErrorKind::BadAnswer, MOST_PAGES));
     }
 }

@@ -6,8 +6,6 @@ mod call;
 pub mod client;
 pub mod endpoint;
 pub mod error;
-#[cfg(test)]
-mod fake;
 pub mod gate;
 mod images;
 pub mod inventory;

@@ -2,6 +2,9 @@
 //! backoff between attempts. [`api`](crate::api) and [`registry`](crate::registry) build on it.
 
 pub mod backoff;
+pub mod body;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod header;
 pub mod loopback;
 pub mod notice;

@@ -11,8 +11,6 @@ mod credential_helper;
 pub mod credentials;
 mod docker_config;
 pub mod error;
-#[cfg(test)]
-mod fake;
 mod header;
 mod manifest;
 pub mod registries;

@@ -1,15 +1,48 @@
 //! Registries inside the process, with a clock that runs as fast as it may.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::fake::{Asked, Fake, INDEX, LATENCY, MANIFEST, Reply};
 use super::{Credentials, Registries, RegistryConfig, RegistryError, RegistryErrorKind, Resolved};
 use crate::base::limit::Limit;
 use crate::base::name::Platform;
 use crate::base::reference::{OciDigest, RegistryRef};
-use crate::http::Notice;
+use crate::http::fake::{FakeRequest, FakeServer, Reply};
+use crate::http::notice::Notice;
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// Time that every response takes.
+const LATENCY: Duration = Duration::from_millis(100);
+
+fn server(responder: impl FnMut(&FakeRequest) -> Reply + Send + 'static) -> Arc<FakeServer> {
+    FakeServer::with_latency(LATENCY, responder)
+}
+
+/// Returns a client whose requests `server` answers.
+fn registries(server: &Arc<FakeServer>, config: RegistryConfig) -> Registries {
+    Registries::new(RegistryConfig { transport: Some(Arc::clone(server) as _), ..config }).unwrap()
+}
+
+/// A manifest as a registry sends it.
+fn manifest(media_type: &str, body: &Value) -> Reply {
+    let digest = OciDigest::of(body.to_string().as_bytes());
+    Reply::json(200, body)
+        .header("content-type", media_type)
+        .header("docker-content-digest", &digest.to_string())
+}
+
+/// A manifest that contains its name and nothing else.
+fn image(name: &str) -> Reply {
+    manifest(MANIFEST, &json!({"schemaVersion": 2, "config": {}, "name": name}))
+}
+
+fn error_reply(status: u16, code: &str) -> Reply {
+    Reply::json(status, &json!({"errors": [{"code": code, "message": "so it is"}]}))
+}
 
 fn reference(text: &str) -> RegistryRef {
     text.parse().unwrap()
@@ -26,18 +59,12 @@ fn digest_of(name: &str) -> OciDigest {
 }
 
 /// The answer of a registry that has every image, each with its own content.
-fn willing(asked: &Asked) -> Reply {
-    Reply::image(asked.line.split_once(' ').unwrap().1)
+fn willing(asked: &FakeRequest) -> Reply {
+    image(asked.line.split_once(' ').unwrap().1)
 }
 
 fn many(registry: &str, count: usize) -> Vec<(RegistryRef, Option<Resolved>)> {
     (0..count).map(|n| (reference(&format!("{registry}/image{n}:1")), None)).collect()
-}
-
-/// Seconds between each request and the first.
-fn times(fake: &Fake) -> Vec<u64> {
-    let asked = fake.asked();
-    asked.iter().map(|one| (one.at - asked[0].at).as_secs()).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -48,15 +75,15 @@ async fn one_head_and_a_get_where_there_is_an_index() {
         {"digest": digest_of("c"), "platform": {"os": "unknown", "architecture": "unknown"}},
     ]});
     let digest = OciDigest::of(index.to_string().as_bytes());
-    let fake = Fake::new(move |_| Reply::manifest(INDEX, &index));
-    let registries = fake.registries(RegistryConfig::default());
+    let fake = server(move |_| manifest(INDEX, &index));
+    let registries = registries(&fake, RegistryConfig::default());
     let found = resolve(&registries, "redis:7").await.unwrap();
     assert_eq!(found.digest, digest);
     assert_eq!(found.platforms.get(&Platform::Arm64).copied(), Some(digest_of("b")));
     assert_eq!(found.platforms.len(), 2);
     let hub = "https://registry-1.docker.io/v2/library/redis/manifests";
     assert_eq!(fake.lines(), [format!("HEAD {hub}/7"), format!("GET {hub}/{digest}")]);
-    let accept = fake.asked()[0].headers["accept"].to_str().unwrap().to_owned();
+    let accept = fake.requests()[0].headers["accept"].to_str().unwrap().to_owned();
     assert!(accept.contains(INDEX) && accept.contains(MANIFEST), "{accept}");
     // Known: one HEAD. By its digest: nothing.
     assert_eq!(registries.resolve(&reference("redis:7"), Some(&found)).await, Ok(found.clone()));
@@ -68,10 +95,10 @@ async fn one_head_and_a_get_where_there_is_an_index() {
 
 #[tokio::test(start_paused = true)]
 async fn many_are_asked_politely_and_answered_in_their_order() {
-    let fake = Fake::new(willing);
+    let fake = server(willing);
     let budget = Limit { count: 10, window: Duration::from_secs(10) };
     let registries =
-        fake.registries(RegistryConfig { budget, concurrency: 4, ..RegistryConfig::default() });
+        registries(&fake, RegistryConfig { budget, concurrency: 4, ..RegistryConfig::default() });
     let mut wanted = many("a.example", 25);
     wanted.push((reference("a.example/image3:1"), None));
     let told = std::sync::Mutex::new(Vec::new());
@@ -82,8 +109,8 @@ async fn many_are_asked_politely_and_answered_in_their_order() {
         assert_eq!(answer.as_ref().unwrap().digest, digest_of(&url));
     }
     assert_eq!((answers.len(), fake.lines().len()), (26, 25), "each once");
-    assert_eq!(fake.most_under_way(), 4);
-    let asked = fake.asked();
+    assert_eq!(fake.max_in_flight(), 4);
+    let asked = fake.requests();
     for pair in asked.windows(11) {
         assert!(pair[10].at - pair[0].at >= budget.window, "11 in a window of 10");
     }
@@ -96,22 +123,22 @@ async fn many_are_asked_politely_and_answered_in_their_order() {
 #[tokio::test(start_paused = true)]
 async fn a_429_pauses_the_whole_host_and_no_other() {
     let mut refusals = 3;
-    let fake = Fake::new(move |asked| {
+    let fake = server(move |asked| {
         if asked.line.contains("//a.example") && refusals > 0 {
             refusals -= 1;
-            return Reply::error(429, "TOOMANYREQUESTS").header("retry-after", "7");
+            return error_reply(429, "TOOMANYREQUESTS").header("retry-after", "7");
         }
         willing(asked)
     });
     let registries =
-        fake.registries(RegistryConfig { concurrency: 3, ..RegistryConfig::default() });
+        registries(&fake, RegistryConfig { concurrency: 3, ..RegistryConfig::default() });
     let wanted = [many("a.example", 6), many("b.example", 1)].concat();
     let told = std::sync::Mutex::new(Vec::new());
     let answers =
         registries.resolve_all(&wanted, &|notice| told.lock().unwrap().push(notice)).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     // Three leave, are refused together, and nothing leaves for 7 s.
-    assert_eq!(times(&fake), [0, 0, 0, 0, 7, 7, 7, 7, 7, 7]);
+    assert_eq!(fake.times(), [0, 0, 0, 0, 7, 7, 7, 7, 7, 7]);
     let told = told.into_inner().unwrap();
     let pauses: Vec<_> =
         told.iter().filter(|n| matches!(n, Notice::RegistryPaused { .. })).collect();
@@ -126,31 +153,35 @@ async fn a_429_pauses_the_whole_host_and_no_other() {
 #[tokio::test(start_paused = true)]
 async fn who_asks_to_wait_for_hours_is_told_to_the_user() {
     for (after, most) in [(Some("21600"), 3), (None, 20)] {
-        let fake = Fake::new(move |_| {
-            let refused = Reply::error(429, "TOOMANYREQUESTS");
+        let fake = server(move |_| {
+            let refused = error_reply(429, "TOOMANYREQUESTS");
             after.map_or(refused.clone(), |after| refused.header("retry-after", after))
         });
         let registries =
-            fake.registries(RegistryConfig { concurrency: 3, ..RegistryConfig::default() });
+            registries(&fake, RegistryConfig { concurrency: 3, ..RegistryConfig::default() });
         let answers = registries.resolve_all(&many("a.example", 50), &|_| ()).await;
         for answer in &answers {
             assert_eq!(answer.as_ref().unwrap_err().kind, RegistryErrorKind::RateLimited);
         }
         assert!(fake.lines().len() <= most, "{} requests", fake.lines().len());
-        assert!(*times(&fake).last().unwrap() <= 63, "{:?}", times(&fake));
+        assert!(*fake.times().last().unwrap() <= 63, "{:?}", fake.times());
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_host_that_cannot_be_reached_fails_all_that_is_asked_of_it_at_once() {
-    for reply in [Reply::Broken(false), Reply::Broken(true), Reply::Silence, Reply::error(503, "X")]
-    {
+    for reply in [
+        Reply::Broken { sent: false },
+        Reply::Broken { sent: true },
+        Reply::Silence,
+        error_reply(503, "X"),
+    ] {
         let dead = reply.clone();
-        let fake = Fake::new(move |asked| {
+        let fake = server(move |asked| {
             if asked.line.contains("//dead.example") { dead.clone() } else { willing(asked) }
         });
         let registries =
-            fake.registries(RegistryConfig { concurrency: 2, ..RegistryConfig::default() });
+            registries(&fake, RegistryConfig { concurrency: 2, ..RegistryConfig::default() });
         let wanted = [many("dead.example", 500), many("a.example", 5)].concat();
         let answers = registries.resolve_all(&wanted, &|_| ()).await;
         for (place, answer) in answers.iter().enumerate() {
@@ -170,11 +201,12 @@ async fn a_host_that_cannot_be_reached_fails_all_that_is_asked_of_it_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn trouble_passes() {
-    let mut replies = vec![Reply::Broken(true), Reply::error(503, "X").header("retry-after", "5")];
-    let fake = Fake::new(move |asked| replies.pop().unwrap_or_else(|| willing(asked)));
-    let registries = fake.registries(RegistryConfig::default());
+    let mut replies =
+        vec![Reply::Broken { sent: true }, error_reply(503, "X").header("retry-after", "5")];
+    let fake = server(move |asked| replies.pop().unwrap_or_else(|| willing(asked)));
+    let registries = registries(&fake, RegistryConfig::default());
     assert!(resolve(&registries, "a.example/b:1").await.is_ok());
-    let asked = fake.asked();
+    let asked = fake.requests();
     let waits: Vec<_> = asked.windows(2).map(|two| two[1].at - (two[0].at + LATENCY)).collect();
     assert_eq!(waits[0], Duration::from_secs(5));
     let backoff = Duration::from_millis(500)..=Duration::from_secs(1);
@@ -182,13 +214,13 @@ async fn trouble_passes() {
 }
 
 /// A registry that demands a token, and a service that gives them, with a number each.
-fn guarded(lives: &'static str) -> impl FnMut(&Asked) -> Reply + Send {
+fn guarded(lives: &'static str) -> impl FnMut(&FakeRequest) -> Reply + Send {
     let mut given = 0;
     move |asked| {
         if asked.line.contains("//auth.example/") {
             given += 1;
             let body = format!(r#"{{"token":"t{given}","expires_in":{lives}}}"#);
-            return Reply::Answer(200, Vec::new(), body.into());
+            return Reply::new(200, body);
         }
         let number =
             asked.authorization().and_then(|shown| shown.strip_prefix("Bearer t")?.parse().ok());
@@ -196,18 +228,18 @@ fn guarded(lives: &'static str) -> impl FnMut(&Asked) -> Reply + Send {
             return willing(asked);
         }
         let demand = r#"Bearer realm="https://auth.example/token?x=1",service="s""#;
-        Reply::error(401, "UNAUTHORIZED").header("www-authenticate", demand)
+        error_reply(401, "UNAUTHORIZED").header("www-authenticate", demand)
     }
 }
 
-fn fetches(fake: &Fake) -> usize {
+fn fetches(fake: &FakeServer) -> usize {
     fake.lines().iter().filter(|line| line.contains("//auth.example/")).count()
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_token_serves_all_tags_of_a_repository() {
-    let fake = Fake::new(guarded("300"));
-    let registries = fake.registries(RegistryConfig::default());
+    let fake = server(guarded("300"));
+    let registries = registries(&fake, RegistryConfig::default());
     let wanted: Vec<_> = (0..6).map(|n| (reference(&format!("a.example/b:{n}")), None)).collect();
     let answers = registries.resolve_all(&wanted, &|_| ()).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
@@ -227,16 +259,16 @@ async fn one_token_serves_all_tags_of_a_repository() {
 async fn a_token_that_is_no_longer_taken_is_fetched_anew() {
     let mut inner = guarded("300");
     let mut asks = 0;
-    let fake = Fake::new(move |asked| {
+    let fake = server(move |asked| {
         asks += 1;
         // The fourth request is the first with the old token.
         if asks == 4 {
             let demand = r#"Bearer realm="https://auth.example/token",service="s""#;
-            return Reply::error(401, "UNAUTHORIZED").header("www-authenticate", demand);
+            return error_reply(401, "UNAUTHORIZED").header("www-authenticate", demand);
         }
         inner(asked)
     });
-    let registries = fake.registries(RegistryConfig::default());
+    let registries = registries(&fake, RegistryConfig::default());
     resolve(&registries, "a.example/b:1").await.unwrap();
     resolve(&registries, "a.example/b:2").await.unwrap();
     assert_eq!((fake.lines().len(), fetches(&fake)), (6, 2));
@@ -244,14 +276,14 @@ async fn a_token_that_is_no_longer_taken_is_fetched_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn what_may_not_be_read_is_said_to_be_so() {
-    let fake = Fake::new(|asked| {
+    let fake = server(|asked| {
         if asked.line.contains("//auth.example/") {
             return Reply::json(200, &json!({"token": "t"}));
         }
         let demand = r#"Bearer realm="https://auth.example/token",service="s""#;
-        Reply::error(401, "UNAUTHORIZED").header("www-authenticate", demand)
+        error_reply(401, "UNAUTHORIZED").header("www-authenticate", demand)
     });
-    let registries = fake.registries(RegistryConfig::default());
+    let registries = registries(&fake, RegistryConfig::default());
     let error = resolve(&registries, "a.example/b:1").await.unwrap_err();
     assert_eq!(error.kind, RegistryErrorKind::Denied);
     let said = "a.example/b:1: it does not exist, or may not be read by us (HTTP 401)";
@@ -262,14 +294,14 @@ async fn what_may_not_be_read_is_said_to_be_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_refused_is_refused_to_all_who_wait() {
-    let fake = Fake::new(|asked| {
+    let fake = server(|asked| {
         if asked.line.contains("//auth.example/") {
             return Reply::json(401, &json!({"details": "no such account"}));
         }
         let demand = r#"Bearer realm="https://auth.example/token",service="s""#;
-        Reply::error(401, "UNAUTHORIZED").header("www-authenticate", demand)
+        error_reply(401, "UNAUTHORIZED").header("www-authenticate", demand)
     });
-    let registries = fake.registries(RegistryConfig::default());
+    let registries = registries(&fake, RegistryConfig::default());
     let wanted: Vec<_> = (0..8).map(|n| (reference(&format!("a.example/b:{n}")), None)).collect();
     for answer in registries.resolve_all(&wanted, &|_| ()).await {
         let error = answer.unwrap_err();
@@ -294,18 +326,22 @@ fn credentials() -> (tempfile::TempDir, Credentials) {
 #[tokio::test(start_paused = true)]
 async fn credentials_go_where_their_registry_says_and_nowhere_else() {
     let (_dir, credentials) = credentials();
-    let fake = Fake::new(guarded("300"));
-    let registries = fake.registries(RegistryConfig { credentials, ..RegistryConfig::default() });
+    let fake = server(guarded("300"));
+    let registries = registries(&fake, RegistryConfig { credentials, ..RegistryConfig::default() });
     // Another registry names the same service: it gets a token of its own.
     for image in ["a.example/x:1", "c.example/x:1", "b.example/x:1"] {
         resolve(&registries, image).await.unwrap();
     }
     let shown: Vec<_> = fake
-        .asked()
+        .requests()
         .iter()
         .map(|asked| {
             let host = asked.line.split('/').nth(2).unwrap();
-            format!("{host} {} {}", asked.authorization().unwrap_or("-"), asked.body)
+            format!(
+                "{host} {} {}",
+                asked.authorization().unwrap_or("-"),
+                String::from_utf8_lossy(&asked.body)
+            )
         })
         .collect();
     let form = "grant_type=refresh_token&service=s&scope=repository%3Ax%3Apull&client_id=imgplan&\
@@ -344,14 +380,14 @@ async fn nobody_gets_credentials_by_sending_us_elsewhere() {
         for (realm, location, said) in table {
             let (_dir, credentials) = credentials();
             let demand = bearer(realm);
-            let fake = Fake::new(move |asked| {
+            let fake = server(move |asked| {
                 if asked.line.contains("//auth.example/") {
                     return Reply::json(307, &json!({})).header("location", location);
                 }
-                Reply::error(401, "UNAUTHORIZED").header("www-authenticate", &demand)
+                error_reply(401, "UNAUTHORIZED").header("www-authenticate", &demand)
             });
             let registries =
-                fake.registries(RegistryConfig { credentials, ..RegistryConfig::default() });
+                registries(&fake, RegistryConfig { credentials, ..RegistryConfig::default() });
             let error = resolve(&registries, image).await.unwrap_err();
             assert_eq!(error.kind, RegistryErrorKind::Odd, "{error}");
             assert!(error.message.contains(said), "{realm} {location}: {error}");
@@ -364,22 +400,22 @@ async fn nobody_gets_credentials_by_sending_us_elsewhere() {
 async fn a_manifest_may_be_elsewhere_but_the_token_stays() {
     let (_dir, credentials) = credentials();
     let mut inner = guarded("300");
-    let fake = Fake::new(move |asked| {
+    let fake = server(move |asked| {
         if asked.line.contains("//mirror.example/") {
-            return Reply::image("it");
+            return image("it");
         }
         match inner(asked) {
-            Reply::Answer(200, ..) if asked.line.starts_with("HEAD") => {
+            Reply::Response { status: 200, .. } if asked.line.starts_with("HEAD") => {
                 let to = "https://mirror.example/it?sig=s3cret";
                 Reply::json(307, &json!({})).header("location", to)
             }
             reply => reply,
         }
     });
-    let registries = fake.registries(RegistryConfig { credentials, ..RegistryConfig::default() });
+    let registries = registries(&fake, RegistryConfig { credentials, ..RegistryConfig::default() });
     let found = resolve(&registries, "a.example/x:1").await.unwrap();
     assert_eq!(found.digest, digest_of("it"));
-    let asked = fake.asked();
+    let asked = fake.requests();
     let last = asked.last().unwrap();
     assert_eq!(last.line, "HEAD https://mirror.example/it?sig=s3cret");
     assert_eq!(last.authorization(), None);
@@ -388,22 +424,22 @@ async fn a_manifest_may_be_elsewhere_but_the_token_stays() {
 #[tokio::test(start_paused = true)]
 async fn whoever_sends_us_back_home_does_not_choose_what_the_token_is_for() {
     let mut inner = guarded("300");
-    let fake = Fake::new(move |asked| {
+    let fake = server(move |asked| {
         let to = |place| Reply::json(307, &json!({})).header("location", place);
         if asked.line.contains("//mirror.example/") {
             return to("https://a.example/v2/secret/manifests/1");
         }
         match inner(asked) {
-            Reply::Answer(200, ..) if asked.line.ends_with("/x/manifests/1") => {
+            Reply::Response { status: 200, .. } if asked.line.ends_with("/x/manifests/1") => {
                 to("https://mirror.example/")
             }
             reply => reply,
         }
     });
-    let registries = fake.registries(RegistryConfig::default());
+    let registries = registries(&fake, RegistryConfig::default());
     let error = resolve(&registries, "a.example/x:1").await.unwrap_err();
     assert_eq!(error.kind, RegistryErrorKind::Denied);
-    let asked = fake.asked();
+    let asked = fake.requests();
     let last = asked.last().unwrap();
     assert_eq!(last.line, "HEAD https://a.example/v2/secret/manifests/1");
     assert_eq!(last.authorization(), None);
@@ -421,11 +457,11 @@ async fn redirects_end_and_do_not_leave_the_secure_world() {
         ("", "does not say where"),
     ];
     for (location, said) in table {
-        let fake = Fake::new(move |_| {
+        let fake = server(move |_| {
             let reply = Reply::json(307, &json!({}));
             if location.is_empty() { reply } else { reply.header("location", location) }
         });
-        let registries = fake.registries(RegistryConfig::default());
+        let registries = registries(&fake, RegistryConfig::default());
         let error = resolve(&registries, "a.example/x:1").await.unwrap_err();
         assert_eq!(error.kind, RegistryErrorKind::Odd);
         assert!(error.message.contains(said) && !error.message.contains("p4ss"), "{error}");
@@ -437,18 +473,18 @@ async fn redirects_end_and_do_not_leave_the_secure_world() {
 async fn errors_hold_no_secret_no_control_and_are_short() {
     let (_dir, credentials) = credentials();
     for echo in ["YW5uOnA0c3MtYQ==", "p4ss-a"] {
-        let fake = Fake::new(move |asked| {
+        let fake = server(move |asked| {
             if asked.line.contains("//auth.example/") {
                 let said = format!("\u{1b}[2J{echo}\n{}", "x".repeat(100_000));
                 return Reply::json(403, &json!({"message": said}));
             }
             let demand = r#"Bearer realm="https://auth.example/token",service="s""#;
-            Reply::error(401, "UNAUTHORIZED").header("www-authenticate", demand)
+            error_reply(401, "UNAUTHORIZED").header("www-authenticate", demand)
         });
-        let registries = fake.registries(RegistryConfig {
-            credentials: credentials.clone(),
-            ..RegistryConfig::default()
-        });
+        let registries = registries(
+            &fake,
+            RegistryConfig { credentials: credentials.clone(), ..RegistryConfig::default() },
+        );
         let error = resolve(&registries, "a.example/x:1").await.unwrap_err();
         let all = format!("{error} {error:?} {}", error.help);
         assert!(all.contains("[hidden]") && !all.contains(echo), "{all}");
@@ -462,25 +498,25 @@ async fn answers_that_cannot_be_right_are_refused() {
     let lie = Reply::json(200, &json!({"manifests": []}))
         .header("content-type", INDEX)
         .header("docker-content-digest", &wrong);
-    let long = Reply::Answer(200, vec![], vec![b' '; (4 << 20) + 1]);
-    let page = Reply::Answer(200, vec![], b"<html>".to_vec());
+    let long = Reply::new(200, vec![b' '; (4 << 20) + 1]);
+    let page = Reply::new(200, b"<html>".to_vec());
     let table = [
         (lie, "does not have the digest"),
         (long, "more than 4 MiB"),
         (page, "not a manifest"),
-        (Reply::Answer(404, vec![], b"default backend".to_vec()), "HTTP 404"),
+        (Reply::new(404, b"default backend".to_vec()), "HTTP 404"),
         (Reply::json(418, &json!({})), "HTTP 418"),
     ];
     for (reply, said) in table {
-        let fake = Fake::new(move |_| reply.clone());
-        let registries = fake.registries(RegistryConfig::default());
+        let fake = server(move |_| reply.clone());
+        let registries = registries(&fake, RegistryConfig::default());
         let error = resolve(&registries, "a.example/x:1").await.unwrap_err();
         assert_eq!(error.kind, RegistryErrorKind::Odd, "{error}");
         assert!(error.message.contains(said), "{error}");
     }
     // A registry that has something else under a digest, and says so.
-    let fake = Fake::new(willing);
-    let registries = fake.registries(RegistryConfig::default());
+    let fake = server(willing);
+    let registries = registries(&fake, RegistryConfig::default());
     let held = format!("a.example/x@{}", digest_of("mine"));
     let error = resolve(&registries, &held).await.unwrap_err();
     assert!(error.message.contains("does not have the digest"), "{error}");
@@ -494,8 +530,8 @@ async fn what_is_not_there_is_not_found() {
         ("NAME_UNKNOWN", "a.example/x:1", "no such repository"),
     ];
     for (code, image, said) in table {
-        let fake = Fake::new(move |_| Reply::error(404, code));
-        let registries = fake.registries(RegistryConfig::default());
+        let fake = server(move |_| error_reply(404, code));
+        let registries = registries(&fake, RegistryConfig::default());
         let error = resolve(&registries, image).await.unwrap_err();
         assert_eq!(error.kind, RegistryErrorKind::NotFound);
         assert!(error.message.contains(said), "{error}");
@@ -505,8 +541,8 @@ async fn what_is_not_there_is_not_found() {
 
 #[tokio::test(start_paused = true)]
 async fn many_threads_may_ask() {
-    let fake = Fake::new(guarded("300"));
-    let registries = fake.registries(RegistryConfig::default());
+    let fake = server(guarded("300"));
+    let registries = registries(&fake, RegistryConfig::default());
     let clone = registries.clone();
     let task = tokio::spawn(async move {
         let wanted = many("a.example", 3);

@@ -7,15 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Method, Request, Response, StatusCode, Url};
+use reqwest::{Method, Request, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::error::{self, RegistryErrorKind, RegistryFailure, without};
 use super::retry;
 use super::throttle::{HostThrottles, SendPermit};
 use super::url::{may_send, origin};
 use crate::http::backoff::{Jitter, LONGEST_ASKED};
+use crate::http::body::{BodyError, BodyLimits, read_body};
 use crate::http::header;
 use crate::http::notice::{Notice, ObserverRef};
 use crate::http::{Transport, TransportError};
@@ -191,19 +192,23 @@ impl Wire {
                 url = next;
                 continue;
             }
-            let body = match body(answer, deadline).await {
-                Ok(body) => body,
-                Err(Cut::TooLong) => {
+            let limits = BodyLimits { max_bytes: MOST_BYTES, max_silence: HEAD + REST, deadline };
+            let mut body = Vec::new();
+            match read_body(answer, limits, &mut body).await {
+                Err(BodyError::TooLarge) => {
                     let most = MOST_BYTES >> 20;
                     let message = format!("{} sends more than {most} MiB", host.name);
                     return Err(RegistryFailure::odd(message).into());
                 }
-                Err(Cut::Broken(why)) if status.is_success() => {
-                    return Err(trouble(why, Some(status), None, false));
+                Err(BodyError::Broken(error)) if status.is_success() => {
+                    return Err(trouble(error.message, Some(status), None, false));
                 }
-                // Of an error the status is enough.
-                Err(Cut::Broken(_)) => Bytes::new(),
-            };
+                Err(BodyError::Silent | BodyError::TimedOut) if status.is_success() => {
+                    return Err(trouble(silent(HEAD + REST), Some(status), None, false));
+                }
+                // The status of an error response says enough.
+                Ok(()) | Err(_) => {}
+            }
             let asked = header::retry_after(&headers, Timestamp::now());
             let said = || error::answer(status.as_u16(), &body, &secrets);
             if status == StatusCode::TOO_MANY_REQUESTS {
@@ -213,7 +218,7 @@ impl Wire {
                 return Err(trouble(said(), Some(status), asked, false));
             }
             turn.accepted();
-            return Ok(Answer { status: status.as_u16(), headers, body, at_home });
+            return Ok(Answer { status: status.as_u16(), headers, body: body.into(), at_home });
         }
         Err(RegistryFailure::odd(format!(
             "it is redirected on and on, at last by {}",
@@ -278,28 +283,6 @@ fn request(wanted: &Wanted<'_>, url: &Url, at_home: bool) -> Request {
 
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-/// Why there is no whole body.
-enum Cut {
-    TooLong,
-    Broken(String),
-}
-
-/// Reads a body to its end, but not for ever.
-async fn body(mut answer: Response, deadline: Instant) -> Result<Bytes, Cut> {
-    let mut body = Vec::new();
-    loop {
-        match timeout_at(deadline, answer.chunk()).await {
-            Ok(Ok(Some(chunk))) if body.len() + chunk.len() <= MOST_BYTES => {
-                body.extend_from_slice(&chunk);
-            }
-            Ok(Ok(Some(_))) => return Err(Cut::TooLong),
-            Ok(Ok(None)) => return Ok(body.into()),
-            Ok(Err(error)) => return Err(Cut::Broken(TransportError::from(error).message)),
-            Err(_) => return Err(Cut::Broken(silent(HEAD + REST))),
-        }
-    }
 }
 
 fn silent(waited: Duration) -> String {

@@ -8,8 +8,8 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::api::fake::{Fake, Reply};
 use crate::base::secret::SignedUrl;
+use crate::http::fake::{FakeServer, Reply};
 
 const SEC: Duration = Duration::from_secs(1);
 
@@ -28,13 +28,13 @@ fn limit(class: Class, count: u32) -> Gate {
 #[tokio::test(start_paused = true)]
 async fn a_request_goes_out_and_comes_back_without_a_network() {
     let accepted = json!({ "build_id": "b-1", "expires_in": 60 });
-    let fake = Fake::script([Reply::json(201, &accepted)]);
-    let client = fake.client(Gate::new(&[]));
+    let fake = FakeServer::script([Reply::json(201, &accepted)]);
+    let client = Client::fake(&fake, Gate::new(&[]));
     let request = BuildImageRequest { image_name: Some("api".to_owned()), ..Default::default() };
     let (mut tries, stop) = (Tries::new(Repeat::Safe), CancellationToken::new());
     let results = client.initiate(&request, &mut tries, None, &stop).await.unwrap();
     assert_eq!(results[0].as_ref().unwrap().expires_in, Some(60 * SEC));
-    let asked = &fake.asked()[0];
+    let asked = &fake.requests()[0];
     assert_eq!(asked.line, "POST /images/build");
     assert_eq!(asked.headers["authorization"], "Bearer k-123");
     assert_eq!(asked.headers["content-type"], "application/json");
@@ -47,15 +47,15 @@ async fn a_date_to_come_back_at_is_by_the_services_own_clock() {
     let busy = Reply::detail(503, "busy")
         .header("date", "Sat, 01 Aug 2026 12:00:00 GMT")
         .header("retry-after", "Sat, 01 Aug 2026 12:00:09 GMT");
-    let fake = Fake::script([busy, building()]);
-    fake.client(Gate::new(&[])).status(&id()).await.unwrap();
+    let fake = FakeServer::script([busy, building()]);
+    Client::fake(&fake, Gate::new(&[])).status(&id()).await.unwrap();
     assert_eq!(fake.times(), [0, 9]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_page_for_people_passes() {
-    let fake = Fake::script([Reply::html(), Reply::html(), building()]);
-    fake.client(Gate::new(&[])).status(&id()).await.unwrap();
+    let fake = FakeServer::script([Reply::html(), Reply::html(), building()]);
+    Client::fake(&fake, Gate::new(&[])).status(&id()).await.unwrap();
     let notices: Vec<String> = fake.notices().iter().map(|notice| format!("{notice:?}")).collect();
     assert_eq!(notices.len(), 2);
     assert!(notices[1].contains("attempt: 2"), "{notices:?}");
@@ -65,11 +65,11 @@ async fn a_page_for_people_passes() {
 #[tokio::test(start_paused = true)]
 async fn a_service_that_was_never_reached_is_given_up_within_seconds() {
     for (reply, requests) in
-        [(Reply::Broken(false), 4), (Reply::Broken(true), 4), (Reply::html(), 3)]
+        [(Reply::Broken { sent: false }, 4), (Reply::Broken { sent: true }, 4), (Reply::html(), 3)]
     {
-        let fake = Fake::script([reply]);
-        let error = fake.client(Gate::new(&[])).status(&id()).await.unwrap_err();
-        assert_eq!(fake.asked().len(), requests, "{error}");
+        let fake = FakeServer::script([reply]);
+        let error = Client::fake(&fake, Gate::new(&[])).status(&id()).await.unwrap_err();
+        assert_eq!(fake.requests().len(), requests, "{error}");
         assert!(*fake.times().last().unwrap() < 4, "{error}");
         assert_eq!(error.stops_run(), error.kind != ErrorKind::Lost, "{error}");
     }
@@ -80,17 +80,17 @@ async fn an_outage_is_waited_out_but_not_for_ever() {
     let busy = |after: &str| Reply::detail(503, "busy").header("retry-after", after);
     for (reply, requests, longest) in [
         // Waits of half to the whole of 184 s.
-        (Reply::Broken(false), 1 + 10, 184),
+        (Reply::Broken { sent: false }, 1 + 10, 184),
         // Each a minute in coming.
         (Reply::Silence, 1 + 10, 184 + 9 * 60),
         (busy("120"), 1 + 8, 840),
         (busy("86400"), 1 + 8, 840),
     ] {
-        let fake = Fake::script([building(), reply.clone()]);
-        let client = fake.client(Gate::new(&[]));
+        let fake = FakeServer::script([building(), reply.clone()]);
+        let client = Client::fake(&fake, Gate::new(&[]));
         client.status(&id()).await.unwrap();
         let error = client.status(&id()).await.unwrap_err();
-        assert_eq!(fake.asked().len(), requests, "{reply:?} {error}");
+        assert_eq!(fake.requests().len(), requests, "{reply:?} {error}");
         let took = *fake.times().last().unwrap();
         assert!((longest / 2..=longest).contains(&took), "{reply:?} {took}");
     }
@@ -103,10 +103,10 @@ async fn an_answer_that_does_not_end_is_lost() {
         (Reply::Trickle(31 * SEC), 30, "nothing came for 30 s"),
         (Reply::Trickle(29 * SEC), 120, "it was not at its end in time"),
     ] {
-        let fake = Fake::script([reply]);
+        let fake = FakeServer::script([reply]);
         let began = tokio::time::Instant::now();
         let tries = Tries::new(Repeat::Safe).at_most(1);
-        let client = fake.client(Gate::new(&[]));
+        let client = Client::fake(&fake, Gate::new(&[]));
         let error = client.status_within(&id(), tries).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Lost);
         assert_eq!((began.elapsed().as_secs(), &*error.message), (after, message));
@@ -116,8 +116,8 @@ async fn an_answer_that_does_not_end_is_lost() {
 #[tokio::test(start_paused = true)]
 async fn what_asks_for_something_new_may_take_longer() {
     for (reply, after) in [(Reply::Silence, 180), (Reply::Trickle(29 * SEC), 240)] {
-        let fake = Fake::script([reply]);
-        let client = fake.client(Gate::new(&[])).trying(1);
+        let fake = FakeServer::script([reply]);
+        let client = Client::fake(&fake, Gate::new(&[])).trying(1);
         for build in [true, false] {
             let (mut tries, stop) = (Tries::new(Repeat::Safe), CancellationToken::new());
             let began = tokio::time::Instant::now();
@@ -134,12 +134,12 @@ async fn what_asks_for_something_new_may_take_longer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_read_that_is_sent_on_within_the_service_takes_two_turns() {
-    let on = Reply::Answer(307, Vec::new(), String::new());
-    let fake = Fake::script([on.header("location", "/api/v1/moved?to=1"), building()]);
-    let client = fake.client(limit(Class::Status, 3));
+    let on = Reply::new(307, "");
+    let fake = FakeServer::script([on.header("location", "/api/v1/moved?to=1"), building()]);
+    let client = Client::fake(&fake, limit(Class::Status, 3));
     client.status(&id()).await.unwrap();
     assert_eq!(fake.lines(), ["GET /images/build/b-1", "GET /moved?to=1"]);
-    assert_eq!(fake.asked()[1].headers["authorization"], "Bearer k-123");
+    assert_eq!(fake.requests()[1].headers["authorization"], "Bearer k-123");
     for _ in 0..2 {
         client.status(&id()).await.unwrap();
     }
@@ -149,35 +149,40 @@ async fn a_read_that_is_sent_on_within_the_service_takes_two_turns() {
 #[tokio::test(start_paused = true)]
 async fn what_is_sent_elsewhere_does_not_go_there() {
     let elsewhere = "https://u:p@eu.example/api/v1/images/build?sig=s3cr3t&key=k-123";
-    let away = Reply::Answer(301, Vec::new(), "<html>Moved</html>".to_owned());
+    let away = Reply::new(301, "<html>Moved</html>");
     let away = away.header("location", elsewhere);
-    let fake = Fake::script([away]);
-    let client = fake.client(Gate::new(&[]));
+    let fake = FakeServer::script([away]);
+    let client = Client::fake(&fake, Gate::new(&[]));
     let (mut tries, stop) = (Tries::new(Repeat::LookFirst), CancellationToken::new());
     let request = BuildImageRequest::default();
     let error = client.initiate(&request, &mut tries, None, &stop).await.unwrap_err();
-    assert_eq!((error.kind, fake.asked().len()), (ErrorKind::Rejected, 1));
+    assert_eq!((error.kind, fake.requests().len()), (ErrorKind::Rejected, 1));
     assert_snapshot!(error, @"cannot initiate the build (HTTP 301): it is redirected to https://eu.example/api/v1/images/build: set PRIME_API_BASE_URL to https://eu.example");
     let error = client.status(&id()).await.unwrap_err();
     assert_snapshot!(error, @"cannot ask for the build's status (HTTP 301): it is redirected to https://eu.example/api/v1/images/build: set PRIME_API_BASE_URL to where the service is");
-    let on = Reply::Answer(302, Vec::new(), String::new()).header("location", "/on");
-    let fake = Fake::script([on]);
-    let error = fake.client(Gate::new(&[])).status(&id()).await.unwrap_err();
-    assert_eq!(fake.asked().len(), 6, "{error}");
+    let on = Reply::new(302, "").header("location", "/on");
+    let fake = FakeServer::script([on]);
+    let error = Client::fake(&fake, Gate::new(&[])).status(&id()).await.unwrap_err();
+    assert_eq!(fake.requests().len(), 6, "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_asks_for_something_new_is_looked_up_first() {
     let no = Reply::detail(500, "oh");
-    let fake =
-        Fake::script([Reply::Broken(false), Reply::Broken(true), no, Reply::html(), building()]);
-    let client = fake.client(Gate::new(&[]));
+    let fake = FakeServer::script([
+        Reply::Broken { sent: false },
+        Reply::Broken { sent: true },
+        no,
+        Reply::html(),
+        building(),
+    ]);
+    let client = Client::fake(&fake, Gate::new(&[]));
     let mut tries = Tries::new(Repeat::LookFirst);
     let mut looks = Vec::new();
     let mut requests = Vec::new();
     while let Err(error) = client.start(&id(), &mut tries).await {
         looks.push(error.look_after.unwrap().as_millis());
-        requests.push(fake.asked().len());
+        requests.push(fake.requests().len());
     }
     // What was never sent is sent again at once; of the rest each is returned.
     assert_eq!(requests, [2, 3, 4]);
@@ -190,8 +195,8 @@ async fn what_asks_for_something_new_is_looked_up_first() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_class_waits_and_learns_and_tells() {
     let too_many = Reply::detail(429, "Too Many Requests (per-token limit)");
-    let fake = Fake::script([building(), too_many.clone(), too_many, building()]);
-    let client = fake.client(limit(Class::Status, 10));
+    let fake = FakeServer::script([building(), too_many.clone(), too_many, building()]);
+    let client = Client::fake(&fake, limit(Class::Status, 10));
     for _ in 0..14 {
         client.status(&id()).await.unwrap();
     }
@@ -200,9 +205,9 @@ async fn a_refused_class_waits_and_learns_and_tells() {
     assert_eq!(fake.times(), [0, 0, 2, 6, 60, 60, 62, 62, 66, 120, 120, 122, 122, 122, 126, 180]);
     let notices: Vec<String> = fake.notices().iter().map(|notice| format!("{notice:?}")).collect();
     assert_snapshot!(notices.join("\n"), @r#"
-    Retry { action: "ask for the build's status", class: Some(Status), attempt: 1, status: Some(429), why: "HTTP 429: Too Many Requests (per-token limit)", wait: 2s }
+    Retry { registry: None, action: "ask for the build's status", class: Some(Status), attempt: 1, status: Some(429), why: "HTTP 429: Too Many Requests (per-token limit)", wait: 2s }
     RateWait { class: Status, limit: Limit { count: 7, window: 60s }, wait: 2s }
-    Retry { action: "ask for the build's status", class: Some(Status), attempt: 2, status: Some(429), why: "HTTP 429: Too Many Requests (per-token limit)", wait: 4s }
+    Retry { registry: None, action: "ask for the build's status", class: Some(Status), attempt: 2, status: Some(429), why: "HTTP 429: Too Many Requests (per-token limit)", wait: 4s }
     RateWait { class: Status, limit: Limit { count: 4, window: 60s }, wait: 4s }
     RateWait { class: Status, limit: Limit { count: 4, window: 60s }, wait: 54s }
     RateWait { class: Status, limit: Limit { count: 5, window: 60s }, wait: 54s }
@@ -215,8 +220,8 @@ async fn a_refused_transfer_holds_back_the_transfers_of_its_owner() {
     let text = "Image transfer rate limit exceeded: 10/10 images";
     let refused = Reply::detail(429, text).header("retry-after", "30");
     let accepted = Reply::json(201, &json!({ "build_id": "b-1" }));
-    let fake = Fake::script([refused, accepted]);
-    let client = fake.client(Gate::new(&[]));
+    let fake = FakeServer::script([refused, accepted]);
+    let client = Client::fake(&fake, Gate::new(&[]));
     let stop = CancellationToken::new();
     let (count, mut turn) = client.transfer_turn(&Owner::Personal, 3, &stop).await.unwrap();
     assert_eq!(count, 3);
@@ -240,8 +245,8 @@ async fn a_refused_transfer_holds_back_the_transfers_of_its_owner() {
 #[tokio::test(start_paused = true)]
 async fn to_stop_ends_waits() {
     let too_many = Reply::detail(429, "slow down").header("retry-after", "100");
-    let fake = Fake::script([too_many]);
-    let client = fake.client(Gate::new(&[]));
+    let fake = FakeServer::script([too_many]);
+    let client = Client::fake(&fake, Gate::new(&[]));
     let stop = CancellationToken::new();
     let stopper = stop.clone();
     tokio::spawn(async move {
@@ -259,19 +264,24 @@ async fn to_stop_ends_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn what_never_left_uses_nothing_up() {
-    let fake = Fake::script([building(), Reply::Broken(false), Reply::Broken(false), building()]);
-    let client = fake.client(limit(Class::Status, 3));
+    let fake = FakeServer::script([
+        building(),
+        Reply::Broken { sent: false },
+        Reply::Broken { sent: false },
+        building(),
+    ]);
+    let client = Client::fake(&fake, limit(Class::Status, 3));
     for _ in 0..3 {
         client.status(&id()).await.unwrap();
     }
-    assert_eq!(fake.asked().len(), 5);
+    assert_eq!(fake.requests().len(), 5);
     assert!(*fake.times().last().unwrap() < 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_upload_that_stands_still_is_lost_and_begun_anew() {
-    let fake = Fake::script([Reply::Silence, Reply::detail(429, ""), Reply::detail(200, "")]);
-    let client = fake.client(Gate::new(&[]));
+    let fake = FakeServer::script([Reply::Silence, Reply::detail(429, ""), Reply::detail(200, "")]);
+    let client = Client::fake(&fake, Gate::new(&[]));
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"context").unwrap();
     let url = SignedUrl::new("https://storage/up?sig=s3cr3t".to_owned());
@@ -285,7 +295,7 @@ async fn an_upload_that_stands_still_is_lost_and_begun_anew() {
     let wait = client.upload_again(&busy, &mut tries).unwrap();
     assert!(wait >= SEC / 4, "no budget paces uploads: {wait:?}");
     upload().await.unwrap();
-    assert_eq!(fake.asked()[2].headers["content-length"], "7");
+    assert_eq!(fake.requests()[2].headers["content-length"], "7");
     assert!(!format!("{:?}", fake.notices()).contains("s3cr3t"));
     let none = client.upload(&SignedUrl::new("none".to_owned()), file, 7).await.unwrap_err();
     assert_eq!((none.kind, client.upload_again(&none, &mut tries)), (ErrorKind::Rejected, None));

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::fake::{Fake, Reply};
 use crate::api::{Gate, Progress};
 use crate::base::name::Owner;
+use crate::http::fake::{FakeServer, Reply};
 
 fn id(number: usize) -> BuildId {
     BuildId::new(format!("b-{number}")).unwrap()
@@ -20,8 +20,8 @@ fn row(number: usize) -> Value {
 }
 
 /// A service that has builds of these numbers, newest first, and lists only some of them.
-fn service(builds: usize, listed: fn(usize) -> bool) -> std::sync::Arc<Fake> {
-    Fake::new(move |asked| {
+fn service(builds: usize, listed: fn(usize) -> bool) -> std::sync::Arc<FakeServer> {
+    FakeServer::new(move |asked| {
         if let Some(number) = asked.line.strip_prefix("GET /images/build/b-") {
             let number: usize = number.parse().unwrap();
             let known = number < builds;
@@ -38,12 +38,12 @@ fn service(builds: usize, listed: fn(usize) -> bool) -> std::sync::Arc<Fake> {
 
 /// What a look at builds found, and the requests it took: pages and single ones.
 async fn counted(
-    fake: &std::sync::Arc<Fake>,
+    fake: &std::sync::Arc<FakeServer>,
     builds: &[BuildId],
     listing: &mut Listing,
 ) -> (usize, usize, usize) {
     let before = fake.lines().len();
-    let found = look(&fake.client(Gate::new(&[])), builds, listing).await;
+    let found = look(&Client::fake(&fake, Gate::new(&[])), builds, listing).await;
     assert!(found.iter().map(|(build, _)| build).eq(builds), "in their order");
     let lines = fake.lines().split_off(before);
     let pages = lines.iter().filter(|line| line.contains("offset")).count();
@@ -112,16 +112,16 @@ fn rests_double_to_ten_minutes() {
 
 #[tokio::test(start_paused = true)]
 async fn one_odd_answer_of_the_listing_is_soon_forgotten() {
-    let stranger = Reply::Answer(404, Vec::new(), "default backend - 404".to_owned());
+    let stranger = Reply::new(404, "default backend - 404");
     for odd in [Reply::detail(404, "no"), stranger, Reply::html()] {
         let (began, reply) = (Instant::now(), odd.clone());
         let rows: Vec<Value> = (0..9).map(row).collect();
-        let fake = Fake::new(move |asked| match asked.line.contains("offset") {
+        let fake = FakeServer::new(move |asked| match asked.line.contains("offset") {
             true if began.elapsed() < Duration::from_secs(3) => reply.clone(),
             true => Reply::json(200, &json!({ "data": rows })),
             false => Reply::json(200, &row(1)),
         });
-        let client = fake.client(Gate::new(&[]));
+        let client = Client::fake(&fake, Gate::new(&[]));
         let mut listing = Listing::quick();
         for (advance, requests) in [(0, 10), (4, 9), (1, 1)] {
             tokio::time::advance(Duration::from_secs(advance)).await;
@@ -142,7 +142,7 @@ fn pages_grow_with_what_is_looked_for() {
 #[tokio::test(start_paused = true)]
 async fn a_service_without_a_listing_is_asked_one_by_one() {
     for status in [403, 404, 405, 422] {
-        let fake = Fake::new(move |asked| {
+        let fake = FakeServer::new(move |asked| {
             let page = asked.line.contains("offset");
             if page { Reply::detail(status, "no such thing") } else { Reply::json(200, &row(1)) }
         });
@@ -154,11 +154,13 @@ async fn a_service_without_a_listing_is_asked_one_by_one() {
 
 #[tokio::test(start_paused = true)]
 async fn trouble_of_the_listing_is_trouble_of_all() {
-    for (reply, tries) in
-        [(Reply::Broken(true), 3), (Reply::detail(503, ""), 3), (Reply::detail(401, ""), 1)]
-    {
-        let fake = Fake::script([reply]);
-        let client = fake.client(Gate::new(&[]));
+    for (reply, tries) in [
+        (Reply::Broken { sent: true }, 3),
+        (Reply::detail(503, ""), 3),
+        (Reply::detail(401, ""), 1),
+    ] {
+        let fake = FakeServer::script([reply]);
+        let client = Client::fake(&fake, Gate::new(&[]));
         let found = look(&client, &ids(0..50), &mut Listing::quick()).await;
         assert_eq!((found.len(), fake.lines().len()), (50, tries));
         assert!(found.iter().all(|(_, view)| view == &found[0].1));
@@ -167,11 +169,11 @@ async fn trouble_of_the_listing_is_trouble_of_all() {
 
 #[tokio::test(start_paused = true)]
 async fn one_build_in_trouble_is_no_trouble_for_the_others() {
-    let fake = Fake::new(|asked| match asked.line.as_str() {
+    let fake = FakeServer::new(|asked| match asked.line.as_str() {
         "GET /images/build/b-1" => Reply::detail(500, "oh"),
         _ => Reply::json(200, &json!({ "status": "COMPLETED" })),
     });
-    let found = look(&fake.client(Gate::new(&[])), &ids(0..3), &mut Listing::quick()).await;
+    let found = look(&Client::fake(&fake, Gate::new(&[])), &ids(0..3), &mut Listing::quick()).await;
     let ended =
         |at: usize| matches!(&found[at].1, Ok(view) if view.progress == Progress::Completed);
     assert!(ended(0) && !ended(1) && ended(2));
@@ -190,8 +192,8 @@ async fn builds_whose_answer_was_lost_are_found_by_the_services_clock() {
         { "id": "new", "status": "BUILDING", "imageName": "api", "imageTag": "1", "createdAt": theirs(30) },
         { "id": "old", "status": "COMPLETED", "imageName": "api", "imageTag": "1", "createdAt": theirs(182) },
     ], "total_count": 300 });
-    let fake = Fake::script([Reply::json(200, &page).header("date", &date.unwrap())]);
-    let client = fake.client(Gate::new(&[]));
+    let fake = FakeServer::script([Reply::json(200, &page).header("date", &date.unwrap())]);
+    let client = Client::fake(&fake, Gate::new(&[]));
     let wanted = |tag: &str| Wanted {
         name: "api".to_owned(),
         tag: tag.to_owned(),
@@ -205,6 +207,8 @@ async fn builds_whose_answer_was_lost_are_found_by_the_services_clock() {
     assert_eq!(fake.lines(), ["GET /images/builds?offset=0&limit=100"]);
     assert_eq!(find(&client, &[], &HashSet::new()).await, Ok(Vec::new()));
     assert_eq!(fake.lines().len(), 1, "nothing to look for");
-    let fake = Fake::script([Reply::detail(404, "no")]);
-    assert!(find(&fake.client(Gate::new(&[])), &[wanted("1")], &HashSet::new()).await.is_err());
+    let fake = FakeServer::script([Reply::detail(404, "no")]);
+    assert!(
+        find(&Client::fake(&fake, Gate::new(&[])), &[wanted("1")], &HashSet::new()).await.is_err()
+    );
 }

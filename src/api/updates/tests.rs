@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 
 use super::*;
-use crate::api::fake::{Asked, Fake, Reply};
 use crate::api::gate::Gate;
+use crate::http::fake::{FakeRequest, FakeServer, Reply};
 
 /// `a:1 > b:2` renames, `a:1 > t/a:1` gives it to a team, `a:1 PUBLIC` changes who can pull it, and
 /// `a:1 > b:2 PUBLIC` does both.
@@ -40,7 +40,7 @@ fn updates(texts: &[&str]) -> Vec<ImageUpdate> {
     texts.iter().map(|text| update(text)).collect()
 }
 
-fn request(asked: &Asked) -> UpdateImagesRequest {
+fn request(asked: &FakeRequest) -> UpdateImagesRequest {
     serde_json::from_slice(&asked.body).unwrap()
 }
 
@@ -80,10 +80,10 @@ fn apply(images: &mut BTreeSet<String>, request: &UpdateImagesRequest) -> Vec<Va
 fn service(
     images: &[&str],
     mut answer: impl FnMut(usize, &mut dyn FnMut() -> Vec<Value>) -> Reply + Send + 'static,
-) -> Arc<Fake> {
+) -> Arc<FakeServer> {
     let images = Mutex::new(images.iter().map(|image| (*image).to_owned()).collect());
     let mut number = 0;
-    Fake::new(move |asked| {
+    FakeServer::new(move |asked| {
         let (request, mut images) = (request(asked), images.lock().unwrap());
         if request.dry_run {
             return said(apply(&mut images, &request));
@@ -97,8 +97,8 @@ fn said(results: Vec<Value>) -> Reply {
     Reply::json(200, &json!({ "results": results }))
 }
 
-async fn outcomes(fake: &Arc<Fake>, texts: &[&str]) -> Vec<String> {
-    let client = fake.client(Gate::new(&[]));
+async fn outcomes(fake: &Arc<FakeServer>, texts: &[&str]) -> Vec<String> {
+    let client = Client::fake(&fake, Gate::new(&[]));
     let results = client.update_all(&updates(texts), &CancellationToken::new()).await;
     let word = |result: Outcome| match result {
         Ok(_) => "ok".to_owned(),
@@ -108,8 +108,8 @@ async fn outcomes(fake: &Arc<Fake>, texts: &[&str]) -> Vec<String> {
 }
 
 /// The requests that came: how many updates each held, a dry run below zero.
-fn sizes(fake: &Fake) -> Vec<i64> {
-    let requests = fake.asked().iter().map(request).collect::<Vec<_>>();
+fn sizes(fake: &FakeServer) -> Vec<i64> {
+    let requests = fake.requests().iter().map(request).collect::<Vec<_>>();
     let size = |request: &UpdateImagesRequest| {
         let size = i64::try_from(request.updates.len()).unwrap();
         if request.dry_run { -size } else { size }
@@ -144,7 +144,7 @@ async fn an_earlier_run_may_have_done_it() {
     // It may have been hidden then.
     let fake = service(&["b:1"], |_, apply| said(apply()));
     assert_eq!(outcomes(&fake, &["a:1 > b:1 PUBLIC"]).await, ["ok"]);
-    let last = request(fake.asked().last().unwrap()).updates.remove(0);
+    let last = request(fake.requests().last().unwrap()).updates.remove(0);
     assert_eq!((sizes(&fake), last), (vec![1, -2, 1], update("b:1 PUBLIC")));
     // What stands at the new place while the image is at the old one is another image.
     let fake = service(&["a:1", "b:1"], |_, apply| said(apply()));
@@ -159,7 +159,7 @@ async fn a_lost_answer_is_looked_up_before_it_is_asked_for_again() {
         let fake = service(&THERE, move |number, apply| match number {
             0 if effect => {
                 apply();
-                Reply::Broken(true)
+                Reply::Broken { sent: true }
             }
             0 => Reply::detail(502, "Bad Gateway"),
             _ => said(apply()),
@@ -171,7 +171,7 @@ async fn a_lost_answer_is_looked_up_before_it_is_asked_for_again() {
     // It takes effect after it was looked for, and is refused then.
     let fake = service(&["a:1"], |number, apply| {
         if number == 0 {
-            return Reply::Broken(true);
+            return Reply::Broken { sent: true };
         }
         apply();
         said(apply())
@@ -208,12 +208,12 @@ async fn what_an_answer_does_not_speak_of_is_looked_up() {
         said(results)
     });
     assert_eq!(outcomes(&short, &FOUR).await, ["ok", "ok", "ok", "Lost"].map(str::to_owned));
-    assert_eq!(short.asked().len(), 10, "it is not asked for ever");
+    assert_eq!(short.requests().len(), 10, "it is not asked for ever");
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_that_spoils_a_request_spoils_no_other() {
-    let strict = Fake::new(move |asked| {
+    let strict = FakeServer::new(move |asked| {
         let request = request(asked);
         let bad = |update: &ImageUpdate| update.set.visibility.as_deref() == Some("BAD");
         if request.updates.iter().any(bad) {
@@ -232,27 +232,27 @@ async fn one_that_spoils_a_request_spoils_no_other() {
     let expected = ["ok", "ok", "Rejected", "ok"].map(str::to_owned);
     assert_eq!(outcomes(&strict, &texts).await, expected);
     assert_eq!(sizes(&strict), [4, 2, 2, 1, 1]);
-    let none = Fake::script([Reply::detail(404, "Not Found")]);
+    let none = FakeServer::script([Reply::detail(404, "Not Found")]);
     assert_eq!(outcomes(&none, &["a:1 PUBLIC", "b:1 PUBLIC"]).await, ["NotFound"; 2]);
-    assert_eq!(none.asked().len(), 1, "there is no such endpoint");
-    let key = Fake::script([Reply::detail(401, "no")]);
+    assert_eq!(none.requests().len(), 1, "there is no such endpoint");
+    let key = FakeServer::script([Reply::detail(401, "no")]);
     assert_eq!(outcomes(&key, &FOUR).await, ["Unauthorized"; 4]);
-    assert_eq!(key.asked().len(), 1);
+    assert_eq!(key.requests().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_looked_up_is_not_known() {
-    let fake = Fake::new(|asked| {
+    let fake = FakeServer::new(|asked| {
         let dry_run = request(asked).dry_run;
-        if dry_run { Reply::detail(400, "no dry runs") } else { Reply::Broken(true) }
+        if dry_run { Reply::detail(400, "no dry runs") } else { Reply::Broken { sent: true } }
     });
     assert_eq!(outcomes(&fake, &["a:1 > b:1"]).await, ["Lost"]);
     assert_eq!(sizes(&fake), [1, -2]);
     // What is at the new place may be another image, where it is not told what is at the old one.
-    let fake = Fake::new(|asked| {
+    let fake = FakeServer::new(|asked| {
         let no = json!({ "success": false, "error": { "code": "forbidden" } });
         let yes = json!({ "success": true });
-        if request(asked).dry_run { said(vec![no, yes]) } else { Reply::Broken(true) }
+        if request(asked).dry_run { said(vec![no, yes]) } else { Reply::Broken { sent: true } }
     });
     assert_eq!(outcomes(&fake, &["a:1 > b:1"]).await, ["Lost"]);
 }
@@ -261,7 +261,7 @@ async fn what_cannot_be_looked_up_is_not_known() {
 async fn a_run_that_stops_asks_for_nothing_new() {
     let fake = service(&THERE, |_, apply| said(apply()));
     let gate = Gate::new(&[(Class::Update, "1/60s".parse().unwrap())]);
-    let (client, stop) = (fake.client(gate), CancellationToken::new());
+    let (client, stop) = (Client::fake(&fake, gate), CancellationToken::new());
     let texts: Vec<String> = (0..101).map(|n| format!("i{n}:1 PUBLIC")).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let stopper = stop.clone();
@@ -284,7 +284,7 @@ async fn refusals_say_why_without_the_key() {
         (json!(null), ErrorKind::Rejected, "the service gave no reason"),
         (json!({ "message": "Image limit exceeded" }), ErrorKind::Quota, "Image limit exceeded"),
     ] {
-        let client = Fake::script([refuse(error)]).client(Gate::new(&[]));
+        let client = Client::fake(&FakeServer::script([refuse(error)]), Gate::new(&[]));
         let stop = CancellationToken::new();
         let result = client.update_all(&updates(&["a:1 PUBLIC"]), &stop).await.remove(0);
         let error = result.unwrap_err();

@@ -1,0 +1,90 @@
+//! Reads response bodies within limits of size and time.
+
+use std::time::Duration;
+
+use reqwest::Response;
+use tokio::time::{Instant, timeout_at};
+
+use super::transport::TransportError;
+
+/// Limits for reading one response body.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    /// Maximum size in bytes.
+    pub max_bytes: usize,
+    /// Maximum time without any data.
+    pub max_silence: Duration,
+    /// Time by which the whole body must have arrived.
+    pub deadline: Instant,
+}
+
+/// A body that could not be read to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BodyError {
+    /// The body is larger than [`BodyLimits::max_bytes`].
+    TooLarge,
+    /// No data arrived for [`BodyLimits::max_silence`].
+    Silent,
+    /// The body was incomplete at [`BodyLimits::deadline`].
+    TimedOut,
+    /// The connection failed.
+    Broken(TransportError),
+}
+
+/// Reads a response body to its end and appends it to `body`.
+///
+/// # Errors
+///
+/// Fails if the body exceeds one of the `limits` or the connection breaks. `body` then holds the data
+/// received so far.
+pub async fn read_body(
+    mut response: Response,
+    limits: BodyLimits,
+    body: &mut Vec<u8>,
+) -> Result<(), BodyError> {
+    loop {
+        let until = limits.deadline.min(Instant::now() + limits.max_silence);
+        match timeout_at(until, response.chunk()).await {
+            Ok(Ok(Some(chunk))) if body.len() + chunk.len() <= limits.max_bytes => {
+                body.extend_from_slice(&chunk);
+            }
+            Ok(Ok(Some(_))) => return Err(BodyError::TooLarge),
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(error)) => return Err(BodyError::Broken(error.into())),
+            Err(_) if until == limits.deadline => return Err(BodyError::TimedOut),
+            Err(_) => return Err(BodyError::Silent),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{FakeServer, Reply};
+    use super::super::transport::Transport;
+    use super::*;
+
+    const SEC: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn limits_of_size_and_time_are_kept() {
+        let text = |length: usize| Reply::new(200, "x".repeat(length));
+        for (reply, expected, received, after) in [
+            (text(0), Ok(()), 0, 0),
+            (text(10), Ok(()), 10, 0),
+            (text(11), Err(BodyError::TooLarge), 0, 0),
+            (Reply::Trickle(2 * SEC), Err(BodyError::TimedOut), 4, 9),
+            (Reply::Trickle(4 * SEC), Err(BodyError::Silent), 0, 3),
+        ] {
+            let server = FakeServer::script([reply.clone()]);
+            let url = reqwest::Url::parse("https://fake/").unwrap();
+            let request = reqwest::Request::new(reqwest::Method::GET, url);
+            let response = server.send(request).await.unwrap();
+            let start = Instant::now();
+            let deadline = start + 9 * SEC;
+            let limits = BodyLimits { max_bytes: 10, max_silence: 3 * SEC, deadline };
+            let mut body = Vec::new();
+            assert_eq!(read_body(response, limits, &mut body).await, expected, "{reply:?}");
+            assert_eq!((body.len(), start.elapsed().as_secs()), (received, after), "{reply:?}");
+        }
+    }
+}
