@@ -18,7 +18,7 @@ use imgplan::context::ignore::IgnorePatterns;
 use imgplan::context::{self, History, Placement, ScanRequest, StatCache};
 use imgplan::manifest::workspace::UnitId;
 use imgplan::manifest::{Invocation, Workspace};
-use imgplan::plan::{self, Action, Facts, Make};
+use imgplan::plan::{self, Action, Create, Facts};
 use imgplan::state::{Built, Entry, State, encode};
 use imgplan::survey::{self, Caches};
 use tempfile::TempDir;
@@ -100,10 +100,10 @@ fn load(bencher: Bencher) {
 #[divan::bench]
 fn plan_nothing(bencher: Bencher) {
     let Applied { workspace, facts, state } = Applied::new();
-    assert!(plan::build(&workspace, &facts, &state, &plan::Options::default()).is_noop());
+    assert!(plan::build(&workspace, &facts, &state, &plan::PlanOptions::default()).is_noop());
     bencher
         .counter(ItemsCount::new(IMAGES))
-        .bench_local(|| plan::build(&workspace, &facts, &state, &plan::Options::default()));
+        .bench_local(|| plan::build(&workspace, &facts, &state, &plan::PlanOptions::default()));
 }
 
 /// A lockfile of 1,000 units, written.
@@ -164,8 +164,8 @@ impl Applied {
         let facts = survey::facts(&workspace, &empty, caches, None);
         let facts = tokio::runtime::Runtime::new().unwrap().block_on(facts).unwrap();
         let mut state = State::default();
-        for step in plan::build(&workspace, &facts, &empty, &plan::Options::default()).steps {
-            if let Action::Make(make) = step.action {
+        for step in plan::build(&workspace, &facts, &empty, &plan::PlanOptions::default()).steps {
+            if let Action::Create(make) = step.action {
                 state.entries.insert(step.key, made(&workspace, make));
             }
         }
@@ -174,8 +174,8 @@ impl Applied {
 }
 
 /// What is known of a unit once it was built.
-fn made(workspace: &Workspace, make: Make) -> Entry {
-    let Make { unit: UnitId(number), kind, fingerprint, inputs, .. } = make;
+fn made(workspace: &Workspace, make: Create) -> Entry {
+    let Create { unit: UnitId(number), kind, fingerprint, inputs, .. } = make;
     let unit = &workspace.units[number];
     let built = Built {
         fingerprint,

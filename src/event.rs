@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::base::limit::{Class, Limit};
 use crate::base::name::{BuildId, ImageRef};
-use crate::plan::Partial;
+use crate::plan::PartialPlan;
 
 /// Something worth telling.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,7 +210,7 @@ pub struct Summary {
     /// Requests that were sent again.
     pub retries: usize,
     /// What of the whole plan was to be done, where that was a part.
-    pub partial: Option<Partial>,
+    pub partial: Option<PartialPlan>,
 }
 
 impl Summary {

@@ -56,10 +56,10 @@ pub(super) async fn run(
     let mut facts = asking.facts(ui, &workspace, store.state(), caches).await?;
     ui.warn(&facts.warnings, &workspace.sources)?;
     failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
-    let Decision { workspace, plan, learned, noted } =
+    let Decision { workspace, plan, refreshed, bookkeeping } =
         decide(workspace, &facts, store.state(), options, saved.as_ref())?;
     note_remembered(&args.lookup, &plan, &mut facts);
-    store.record(&learned)?;
+    store.record(&refreshed)?;
     if args.refresh_only {
         let exit = refresh::apply(ui, &facts, &mut store, args.detailed_exitcode)?;
         service.close().await?;
@@ -70,7 +70,7 @@ pub(super) async fn run(
     if !agreed_to(ui, &plan, &args)? {
         return Ok(Exit::Declined);
     }
-    store.record(&noted)?;
+    store.record(&bookkeeping)?;
     if plan.is_noop() {
         history::prune(&history, store.state());
         return noted_alone(&plan, &args, &mut store, service).await;
@@ -113,7 +113,7 @@ fn decide(
     workspace: Workspace,
     facts: &Facts,
     state: &State,
-    options: &plan::Options,
+    options: &plan::PlanOptions,
     saved: Option<&SavedPlan>,
 ) -> Result<Decision, Failure> {
     let decision = plan::decide(workspace, facts, state, options);
@@ -178,11 +178,11 @@ const NAMED: usize = 3;
 fn check_deletions(plan: &Plan, args: &ApplyArgs) -> Result<(), Failure> {
     let unasked = args.auto_approve && args.saved.is_none();
     let most = args.max_destroy.unwrap_or(if unasked { 0 } else { usize::MAX });
-    let count = plan.counts(None).destroy;
+    let count = plan.counts(None).delete;
     if count <= most {
         return Ok(());
     }
-    let removed = plan.steps.iter().filter(|step| matches!(step.action, Action::Remove { .. }));
+    let removed = plan.steps.iter().filter(|step| matches!(step.action, Action::Delete { .. }));
     let mut names: Vec<String> = removed.take(NAMED).map(|step| step.key.to_string()).collect();
     if let more @ 1.. = count.saturating_sub(NAMED) {
         names.push(format!("{more} more"));

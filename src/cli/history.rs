@@ -28,7 +28,7 @@ pub(super) fn keep_recorded(
 /// Keeps the lists of contexts that are about to be built.
 pub(super) fn keep_planned(history: &History, workspace: &Workspace, facts: &Facts, plan: &Plan) {
     let made = plan.steps.iter().filter_map(|step| match &step.action {
-        Action::Make(make) => kept(workspace, facts, make.unit),
+        Action::Create(make) => kept(workspace, facts, make.unit),
         _ => None,
     });
     history.keep(made);

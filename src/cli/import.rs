@@ -14,7 +14,7 @@ use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::context::StatCache;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Unit, UnitId};
-use crate::plan::{self, Decision, Options};
+use crate::plan::{self, Decision, PlanOptions};
 use crate::state::{Built, Record, State, Store};
 use crate::survey::{self, Caches};
 
@@ -31,7 +31,7 @@ pub(super) async fn run(
     let caches = Caches { stat: StatCache::read(&settings.work()), history: target.history() };
     let facts = survey::facts(&workspace, store.state(), caches, None).await?;
     let state = store.state();
-    let options = Options::default();
+    let options = PlanOptions::default();
     let Decision { workspace, .. } = plan::decide(workspace, &facts, state, &options);
     let id = named(&workspace, &args.image)?;
     let unit = workspace.unit(id);

@@ -105,14 +105,14 @@ impl Planned {
             Asking { settings, look, options, client, owner, offline, paths, merged, saved };
         let mut facts = asking.facts(ui, &workspace, &state, caches).await?;
         ui.warn(&facts.warnings, &workspace.sources)?;
-        let Decision { workspace, plan, learned, .. } =
+        let Decision { workspace, plan, refreshed, .. } =
             plan::decide(workspace, &facts, &state, options);
         note_remembered(look, &plan, &mut facts);
         let pins = &facts.pins;
         let now = Timestamp::now();
         let saved = SavedPlan::new(&plan, &state, &target.name, options, pins, now);
         // What `apply` would keep is here only known.
-        for record in learned {
+        for record in refreshed {
             state.apply(&record);
         }
         let (asked, warnings) = (client.is_some(), workspace.warnings.len() + facts.warnings.len());

@@ -82,7 +82,7 @@ pub(super) fn apply(
         let drift = entry.built.as_ref().and_then(|built| facts.drift(key, built));
         drift == Some(Drift::Replaced) && entry.pending.is_none() && entry.submitted.is_none()
     });
-    let records: Vec<Record> = plan::seen(facts, store.state());
+    let records: Vec<Record> = plan::refresh_records(facts, store.state());
     store.record(&records)?;
     store.commit()?;
     if !records.is_empty() {

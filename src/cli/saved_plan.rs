@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::service::Target;
 use crate::manifest::Workspace;
 use crate::plan::saved::VERSION;
-use crate::plan::{Options, Plan, SavedPlan};
+use crate::plan::{Plan, PlanOptions, SavedPlan};
 use crate::state::State;
 
 /// Units named where a plan is stale.
@@ -43,7 +43,7 @@ pub(super) fn read(path: &Path) -> Result<SavedPlan, Failure> {
 }
 
 /// What a saved plan was asked to be, if it is for this service.
-pub(super) fn options(saved: &SavedPlan, target: &Target) -> Result<Options, Failure> {
+pub(super) fn options(saved: &SavedPlan, target: &Target) -> Result<PlanOptions, Failure> {
     if saved.service != target.name {
         let message =
             format!("the plan is for {}, and this run goes to {}", saved.service, target.name);

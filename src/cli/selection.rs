@@ -72,7 +72,7 @@ pub(super) fn check_upgrades(
 
 impl SelectionArgs {
     /// The flags that say what these options are, but for what was to be made again: of that only some may be left.
-    pub(super) fn of(options: &plan::Options) -> Self {
+    pub(super) fn of(options: &plan::PlanOptions) -> Self {
         let Selection { targets, groups, excludes } = options.selection.clone();
         let groups = groups.into_iter().collect();
         Self { targets, groups, excludes, prune: options.prune, ..Self::default() }
@@ -83,7 +83,7 @@ impl SelectionArgs {
         &self,
         workspace: &Workspace,
         state: &State,
-    ) -> Result<plan::Options, Failure> {
+    ) -> Result<plan::PlanOptions, Failure> {
         let mut targets = self.targets.clone();
         let mut excludes = self.excludes.clone();
         for path in &self.target_file {
@@ -103,7 +103,7 @@ impl SelectionArgs {
         known.check_groups(&self.groups)?;
         let groups: BTreeSet<String> = self.groups.iter().cloned().collect();
         let selection = Selection { targets, groups, excludes };
-        Ok(plan::Options { replace: self.replace.clone(), prune: self.prune, selection })
+        Ok(plan::PlanOptions { replace: self.replace.clone(), prune: self.prune, selection })
     }
 }
 

@@ -17,7 +17,7 @@ use crate::base::reference::RegistryRef;
 use crate::manifest::Workspace;
 use crate::plan::reason::short;
 use crate::plan::unpinned::{Unpinned, unpinned};
-use crate::plan::{self, Facts, Options, Plan, SavedPlan, pins};
+use crate::plan::{self, Facts, Plan, PlanOptions, SavedPlan, pins};
 use crate::report::elapsed;
 use crate::run;
 use crate::state::{Pin, State, StatePaths};
@@ -27,7 +27,7 @@ use crate::survey::{self, Caches};
 pub(super) struct Asking<'a> {
     pub(super) settings: &'a Settings,
     pub(super) look: &'a LookupArgs,
-    pub(super) options: &'a Options,
+    pub(super) options: &'a PlanOptions,
     /// The service; `None` where it is not to be asked.
     pub(super) client: Option<&'a Client>,
     /// Who owns a new unit of which the manifest does not say.

@@ -3,20 +3,20 @@
 use std::collections::{HashMap, HashSet};
 
 use super::differences::{Differences, change};
-use super::facts::{Drift, Facts, Known, RemoteState};
+use super::facts::{Drift, Facts, PendingBuild, RemoteState};
 use super::identify::{Identifier, Identity, alive, under_way};
-use super::leftovers::{self, Leftovers};
-use super::options::Options;
-use super::previous::{Link, Previous};
+use super::options::PlanOptions;
+use super::orphans::{self, Orphans};
+use super::previous::{Previous, PreviousKind};
 use super::select;
-use super::{Action, Change, Make, Plan, Reason, Step, StepId, Unanswered};
+use super::{Action, Change, Create, Plan, Reason, RequestInDoubt, Step, StepId};
 use crate::base::name::ImageRef;
 use crate::manifest::workspace::{Unit, UnitId, Workspace};
 use crate::state::{BuildStage, Entry, State};
 
 /// Compares what should exist with what is known to exist. The tags of the workspace are settled
 /// by `settle`.
-pub fn build(workspace: &Workspace, facts: &Facts, state: &State, options: &Options) -> Plan {
+pub fn build(workspace: &Workspace, facts: &Facts, state: &State, options: &PlanOptions) -> Plan {
     let mut plan = whole(workspace, facts, state, options);
     select::select(&mut plan, workspace, &options.selection);
     plan
@@ -27,7 +27,7 @@ pub(super) fn whole(
     workspace: &Workspace,
     facts: &Facts,
     state: &State,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Plan {
     let mut planner = Planner {
         workspace,
@@ -53,8 +53,8 @@ pub(super) fn whole(
     }
     let Planner { steps, step_of, taken, .. } = planner;
     let mut plan = Plan { steps, units: workspace.units.len(), ..Plan::default() };
-    Leftovers { workspace, facts, state, options }.add(&mut plan, &taken, &step_of);
-    plan.renamed = leftovers::renamed(workspace, state, &news, &plan);
+    Orphans { workspace, facts, state, options }.add(&mut plan, &taken, &step_of);
+    plan.renamed = orphans::renamed(workspace, state, &news, &plan);
     plan.drift = drift(workspace, facts, state);
     let kept = (0..workspace.units.len()).map(UnitId).filter(|id| !step_of.contains_key(id));
     plan.unchanged = kept.map(|id| workspace.unit(id).kind()).collect();
@@ -109,7 +109,7 @@ impl<'a> Planner<'a> {
         match self.keep(id, unit, &identity) {
             Keep::As => return None,
             Keep::Update(change, reasons) => {
-                if let Some(previous) = identity.previous.filter(|p| p.link != Link::Own) {
+                if let Some(previous) = identity.previous.filter(|p| p.link != PreviousKind::Own) {
                     self.taken.insert(previous.key);
                 }
                 return Some((Action::Update { unit: id, change }, reasons));
@@ -129,23 +129,23 @@ impl<'a> Planner<'a> {
         let failed = entry.and_then(|entry| entry.failed.as_ref());
         let tried = failed.is_some_and(|failed| failed.fingerprint == fingerprint)
             || unfinished.is_some_and(|unfinished| unfinished.fingerprint == fingerprint);
-        let unanswered = unanswered(entry, &identity);
+        let in_doubt = in_doubt(entry, &identity);
         let pending = entry.and_then(|entry| under_way(entry, self.facts));
         let (link, must) = (identity.link(), identity.must);
         reasons.extend(must);
-        if let (Some(Link::Moved), Some(previous)) = (link, identity.previous) {
+        if let (Some(PreviousKind::Moved), Some(previous)) = (link, identity.previous) {
             reasons.push(Reason::Moved { from: previous.key.clone() });
         }
         if tried || (unfinished.is_some() && reasons.is_empty()) {
             reasons.push(Reason::PreviousFailed);
         }
-        if unanswered.is_some() {
-            reasons.push(Reason::Unanswered);
+        if in_doubt.is_some() {
+            reasons.push(Reason::InDoubt);
         }
         if reasons.is_empty() {
             reasons.push(Reason::New);
         }
-        let make = Make {
+        let make = Create {
             unit: id,
             kind: unit.kind(),
             owner: unit.owner.clone(),
@@ -154,9 +154,9 @@ impl<'a> Planner<'a> {
             fingerprint,
             inputs: identity.inputs,
             after: pending.map(|pending| pending.build.clone()),
-            unanswered,
+            in_doubt,
         };
-        Some((Action::Make(make), reasons))
+        Some((Action::Create(make), reasons))
     }
 
     /// In what a unit differs from what was built last; where nothing was, from what is under way: that
@@ -183,8 +183,8 @@ impl<'a> Planner<'a> {
             .filter(|pending| pending.fingerprint == identity.fingerprint)?;
         let (then, mut reasons) = change(unit, &pending.owner, pending.visibility);
         let age = match self.facts.builds.get(&pending.build) {
-            Some(Known::Alive { age }) => *age,
-            Some(Known::Unstarted | Known::Dead) | None => None,
+            Some(PendingBuild::Running { age }) => *age,
+            Some(PendingBuild::NotStarted | PendingBuild::Ended) | None => None,
         };
         reasons.insert(0, Reason::Pending { age_seconds: age.map(|age| age.as_secs()) });
         let (build, start) = (pending.build.clone(), pending.stage == BuildStage::Uploaded);
@@ -196,7 +196,7 @@ impl<'a> Planner<'a> {
         let Some(Previous { key, entry, link }) = identity.previous else { return Keep::Not(None) };
         // A pending build of something else may yet land on the tag: what is there now cannot be
         // kept, even if it is just what is wanted.
-        let free = link == Link::Own || !self.taken.contains(key);
+        let free = link == PreviousKind::Own || !self.taken.contains(key);
         let settled = free && under_way(entry, self.facts).is_none() && entry.submitted.is_none();
         let (true, Some(built)) = (settled, &entry.built) else { return Keep::Not(None) };
         let drift = self.facts.drift(key, built);
@@ -209,7 +209,7 @@ impl<'a> Planner<'a> {
         let visibility = self.facts.visibility(key, built);
         let (change, mut reasons) = change(unit, &built.owner, visibility);
         // A tag of another content with just this content: it was on record as made of less.
-        let renamed = (link != Link::Own).then(|| key.clone());
+        let renamed = (link != PreviousKind::Own).then(|| key.clone());
         match change {
             // What is built on a base needs to know where it is, and the service does not say of one
             // that has moved to another owner: it is made anew there.
@@ -285,8 +285,8 @@ enum Keep {
 }
 
 /// A request for the unit that was never answered.
-fn unanswered(entry: Option<&Entry>, identity: &Identity<'_>) -> Option<Unanswered> {
-    let unanswered = entry?.submitted.as_ref()?;
-    let same = unanswered.fingerprint == identity.fingerprint;
-    Some(Unanswered { at: unanswered.at, same })
+fn in_doubt(entry: Option<&Entry>, identity: &Identity<'_>) -> Option<RequestInDoubt> {
+    let in_doubt = entry?.submitted.as_ref()?;
+    let same = in_doubt.fingerprint == identity.fingerprint;
+    Some(RequestInDoubt { at: in_doubt.at, same })
 }

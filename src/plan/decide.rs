@@ -4,13 +4,13 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use super::bookkeeping::{bookkeeping, reconciled};
 use super::build::whole;
 use super::facts::Facts;
 use super::identify::settle;
-use super::learned::{learned, superseded};
-use super::noted::{noted, reconciled};
-use super::options::Options;
-use super::previous::Lookup;
+use super::options::PlanOptions;
+use super::previous::PreviousLookup;
+use super::refresh::{refreshed, superseded};
 use super::select::select;
 use super::{Plan, Step, build, pins};
 use crate::base::name::ImageRef;
@@ -25,20 +25,25 @@ pub struct Decision {
     /// What to do.
     pub plan: Plan,
     /// What is known now and was not before. To keep it does no harm, whatever becomes of the plan.
-    pub learned: Vec<Record>,
+    pub refreshed: Vec<Record>,
     /// What goes on record with the plan, once it is agreed to.
-    pub noted: Vec<Record>,
+    pub bookkeeping: Vec<Record>,
 }
 
 /// Plans from the facts.
-pub fn decide(workspace: Workspace, facts: &Facts, state: &State, options: &Options) -> Decision {
-    let mut records = learned(state, facts);
+pub fn decide(
+    workspace: Workspace,
+    facts: &Facts,
+    state: &State,
+    options: &PlanOptions,
+) -> Decision {
+    let mut records = refreshed(state, facts);
     let mut state = Cow::Borrowed(state);
     take_in(&mut state, &records);
     let reconciled = reconciled(&workspace, facts, &state);
     take_in(&mut state, &reconciled);
     records.extend(reconciled);
-    // Not with what is learned: where the plan is declined, nothing is pinned either.
+    // Not with what is refreshed: where the plan is declined, nothing is pinned either.
     let mut adopted = pins::adopted(&workspace, facts, &state);
     take_in(&mut state, &adopted);
     let workspace = settle(workspace, facts, &state, options);
@@ -49,7 +54,7 @@ pub fn decide(workspace: Workspace, facts: &Facts, state: &State, options: &Opti
     records.extend(superseded);
     select(&mut plan, &workspace, &options.selection);
     // The pins come last: with them on record, nothing is taken for made from them any more.
-    adopted.extend(noted(&workspace, facts, &state, &plan, &options.selection));
+    adopted.extend(bookkeeping(&workspace, facts, &state, &plan, &options.selection));
     for record in &adopted {
         let Record::Protected { unit, protect, .. } = record else { continue };
         let entry = state.entries.get(unit);
@@ -59,7 +64,7 @@ pub fn decide(workspace: Workspace, facts: &Facts, state: &State, options: &Opti
             plan.protects.push(unit.clone());
         }
     }
-    Decision { workspace, plan, learned: records, noted: adopted }
+    Decision { workspace, plan, refreshed: records, bookkeeping: adopted }
 }
 
 /// The units that a plan has a step for, and what these go on from, as far as is known by now.
@@ -67,9 +72,9 @@ pub fn marked(
     workspace: &Workspace,
     facts: &Facts,
     state: &State,
-    options: &Options,
+    options: &PlanOptions,
 ) -> HashSet<ImageRef> {
-    let lookup = Lookup::new(workspace, state);
+    let lookup = PreviousLookup::new(workspace, state);
     let of = |step: &Step| {
         let unit = step.unit().map(|unit| workspace.unit(unit));
         let previous = unit.and_then(|unit| lookup.of(workspace, unit));

@@ -23,10 +23,10 @@ pub struct Facts {
     /// which that is not known any more is missing, as is one that has nothing new.
     pub changes: HashMap<UnitId, Arc<[FileChange]>>,
     /// How the service says pending builds are. A build that it was not asked about is missing.
-    pub builds: HashMap<BuildId, Known>,
+    pub builds: HashMap<BuildId, PendingBuild>,
     /// What was asked for and never answered: the build that the service has of it, or `None` where
     /// it has none. A unit that the service could not be asked about is missing.
-    pub submissions: HashMap<ImageRef, Option<Found>>,
+    pub submissions: HashMap<ImageRef, Option<RecoveredBuild>>,
     /// The images of each owner that the service was asked about.
     pub images: HashMap<Owner, HashMap<ImageRef, Remote>>,
     /// Those of them that it did not show all images of: of one that is missing nothing is known.
@@ -60,17 +60,17 @@ pub struct Context {
 
 /// What the service says of a pending build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
+pub enum PendingBuild {
     /// It may still succeed, or has.
-    Alive {
+    Running {
         /// Since it was started, or created where that is all that is known.
         age: Option<Duration>,
     },
     /// Its context is there, and it waits to be started: until then nothing comes of it.
-    Unstarted,
+    NotStarted,
     /// Nothing will come of it: it failed, was cancelled, does not exist, or waits for a context
     /// that nobody will send.
-    Dead,
+    Ended,
 }
 
 /// An image as the service lists it.
@@ -117,7 +117,7 @@ const PUSH_SLACK: SignedDuration = SignedDuration::from_mins(15);
 
 /// A build that was found by its name and tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct RecoveredBuild {
     /// The build.
     pub build: BuildId,
     /// Where the image is or will be, where the service says so.

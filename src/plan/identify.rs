@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::facts::{Facts, Known};
+use super::facts::{Facts, PendingBuild};
 use super::inputs::Sources;
-use super::options::Options;
-use super::previous::{Link, Lookup, Previous};
+use super::options::PlanOptions;
+use super::previous::{Previous, PreviousKind, PreviousLookup};
 use super::reason::Reason;
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::ImageRef;
@@ -28,8 +28,8 @@ pub(super) struct Identity<'s> {
 pub(super) struct Identifier<'a> {
     pub(super) facts: &'a Facts,
     pub(super) state: &'a State,
-    pub(super) options: &'a Options,
-    pub(super) lookup: Lookup<'a>,
+    pub(super) options: &'a PlanOptions,
+    pub(super) lookup: PreviousLookup<'a>,
     /// Of all units so far.
     pub(super) fingerprints: Vec<Fingerprint>,
     /// The names of those whose tag holds the fingerprint of their content.
@@ -41,9 +41,9 @@ impl<'a> Identifier<'a> {
         workspace: &Workspace,
         facts: &'a Facts,
         state: &'a State,
-        options: &'a Options,
+        options: &'a PlanOptions,
     ) -> Self {
-        let lookup = Lookup::new(workspace, state);
+        let lookup = PreviousLookup::new(workspace, state);
         let fingerprints = Vec::with_capacity(workspace.units.len());
         Self { facts, state, options, lookup, fingerprints, settled: HashMap::new() }
     }
@@ -104,7 +104,7 @@ pub fn identities(
     workspace: &Workspace,
     facts: &Facts,
     state: &State,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Vec<(Inputs, Fingerprint)> {
     let mut identifier = Identifier::new(workspace, facts, state, options);
     let identity = |index| {
@@ -119,7 +119,7 @@ pub(super) fn settle(
     mut workspace: Workspace,
     facts: &Facts,
     state: &State,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Workspace {
     if workspace.units.iter().all(|unit| unit.content_tag.is_none()) {
         return workspace;
@@ -158,7 +158,7 @@ fn again(previous: Option<Previous<'_>>, facts: &Facts, must: bool) -> u32 {
 /// The build of a unit that comes to something, if it is waited for, or started first.
 pub(super) fn alive<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
     entry.pending.as_ref().filter(|pending| match facts.builds.get(&pending.build) {
-        Some(known) => *known != Known::Dead,
+        Some(known) => *known != PendingBuild::Ended,
         None => pending.stage > BuildStage::Created,
     })
 }
@@ -166,7 +166,8 @@ pub(super) fn alive<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> 
 /// The build of a unit that may yet land on its tag. What died, or was never started, lands on
 /// none: it is as if it were not there.
 pub(super) fn under_way<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
-    let unstarted = |pending: &Pending| facts.builds.get(&pending.build) == Some(&Known::Unstarted);
+    let unstarted =
+        |pending: &Pending| facts.builds.get(&pending.build) == Some(&PendingBuild::NotStarted);
     alive(entry, facts).filter(|pending| !unstarted(pending))
 }
 
@@ -185,7 +186,7 @@ fn expired(name: &str, completed: Timestamp, now: Timestamp, max: Duration) -> b
 
 impl Identity<'_> {
     /// Whether it goes on from an entry of another name.
-    pub(super) fn link(&self) -> Option<Link> {
+    pub(super) fn link(&self) -> Option<PreviousKind> {
         self.previous.map(|previous| previous.link)
     }
 }

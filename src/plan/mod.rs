@@ -4,32 +4,32 @@
 //! [`Workspace`]: crate::manifest::Workspace
 //! [`State`]: crate::state::State
 
+mod bookkeeping;
 mod build;
 mod decide;
 mod differences;
 pub mod facts;
 mod identify;
 mod inputs;
-mod learned;
-mod leftovers;
-mod noted;
 pub mod options;
+mod orphans;
 pub mod pins;
 mod previous;
 pub mod reason;
+mod refresh;
 pub mod saved;
 mod select;
 #[cfg(test)]
 mod tests;
 pub mod unpinned;
 
+pub use bookkeeping::{reconciled, refresh_records};
 pub use build::build;
 pub use decide::{Decision, decide, marked};
 pub use facts::Facts;
 pub use identify::identities;
-pub use noted::{reconciled, seen};
-pub use options::{Options, Pattern, Selection};
-pub use previous::Lookup;
+pub use options::{Pattern, PlanOptions, Selection};
+pub use previous::PreviousLookup;
 pub use reason::Reason;
 pub use saved::SavedPlan;
 
@@ -63,7 +63,7 @@ pub struct Plan {
     /// How many images the service shows otherwise than the lockfile, where that changes nothing.
     pub drift: usize,
     /// What of the whole it is, where it is a part.
-    pub partial: Option<Partial>,
+    pub partial: Option<PartialPlan>,
 }
 
 /// A new unit with the content of one that is gone.
@@ -77,7 +77,7 @@ pub struct Renamed {
 
 /// A plan of some units only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Partial {
+pub struct PartialPlan {
     /// How many units were asked for.
     pub selected: usize,
     /// How many steps were left out.
@@ -109,7 +109,7 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Build it from its context, or mirror it from its source.
-    Make(Make),
+    Create(Create),
     /// Wait for a build that is under way already.
     Adopt {
         /// The unit.
@@ -134,7 +134,7 @@ pub enum Action {
         after: Option<BuildId>,
     },
     /// Delete it.
-    Remove {
+    Delete {
         /// Whose it is.
         owner: Owner,
         /// A build of it that is under way: it has to end first, or it would come back.
@@ -147,7 +147,7 @@ pub enum Action {
 
 /// A unit to build or mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Make {
+pub struct Create {
     /// The unit.
     pub unit: UnitId,
     /// Built or mirrored.
@@ -165,12 +165,12 @@ pub struct Make {
     /// A build of something else that is under way for the same tag: it has to end first.
     pub after: Option<BuildId>,
     /// There may be a build of it that nobody knows: it has to be looked for first.
-    pub unanswered: Option<Unanswered>,
+    pub in_doubt: Option<RequestInDoubt>,
 }
 
 /// A request for a unit that was never answered, and that the service could not be asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unanswered {
+pub struct RequestInDoubt {
     /// When it was made.
     pub at: Timestamp,
     /// Whether it was for what the unit is to contain now.
@@ -201,27 +201,27 @@ impl Step {
     /// The word for the action, as the plan and the events write it.
     pub fn verb(&self) -> &'static str {
         match &self.action {
-            Action::Make(make) => make.kind.as_str(),
+            Action::Create(make) => make.kind.as_str(),
             Action::Adopt { .. } => "adopt",
             Action::Update { .. } => "update",
             Action::Forget { .. } => "forget",
-            Action::Remove { .. } => "remove",
+            Action::Delete { .. } => "delete",
         }
     }
 
     /// The unit, where the manifest still has it.
     pub fn unit(&self) -> Option<UnitId> {
         match &self.action {
-            Action::Make(make) => Some(make.unit),
+            Action::Create(make) => Some(make.unit),
             Action::Adopt { unit, .. } | Action::Update { unit, .. } => Some(*unit),
-            Action::Forget { .. } | Action::Remove { .. } => None,
+            Action::Forget { .. } | Action::Delete { .. } => None,
         }
     }
 }
 
 /// How many steps of each kind a plan has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Counts {
+pub struct ActionCounts {
     /// First builds and first mirrors.
     pub create: usize,
     /// Builds and mirrors over an existing tag.
@@ -231,7 +231,7 @@ pub struct Counts {
     /// Changes without a build.
     pub update: usize,
     /// Images deleted.
-    pub destroy: usize,
+    pub delete: usize,
     /// Units no longer looked after.
     pub forget: usize,
     /// Units that stay as they are.
@@ -250,18 +250,18 @@ impl Plan {
     }
 
     /// How many steps of each kind there are; of one kind of content only, if one is given.
-    pub fn counts(&self, kind: Option<ImageKind>) -> Counts {
+    pub fn counts(&self, kind: Option<ImageKind>) -> ActionCounts {
         let wanted = |of: ImageKind| kind.is_none_or(|kind| kind == of);
         let unchanged = self.unchanged.iter().filter(|&&of| wanted(of)).count();
-        let mut counts = Counts { unchanged, ..Counts::default() };
+        let mut counts = ActionCounts { unchanged, ..ActionCounts::default() };
         for step in self.steps.iter().filter(|step| wanted(step.kind)) {
             match &step.action {
-                Action::Make(make) if make.replaces => counts.rebuild += 1,
-                Action::Make(_) => counts.create += 1,
+                Action::Create(make) if make.replaces => counts.rebuild += 1,
+                Action::Create(_) => counts.create += 1,
                 Action::Adopt { .. } => counts.adopt += 1,
                 Action::Update { .. } => counts.update += 1,
                 Action::Forget { .. } => counts.forget += 1,
-                Action::Remove { .. } => counts.destroy += 1,
+                Action::Delete { .. } => counts.delete += 1,
             }
         }
         counts

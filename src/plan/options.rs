@@ -11,7 +11,7 @@ use crate::manifest::workspace::Unit;
 
 /// What a plan is to be besides a comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct PlanOptions {
     /// Units to make again though nothing changed.
     pub replace: Vec<Pattern>,
     /// Delete what the manifest no longer has, instead of only forgetting it.

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::ops::Range;
 
 use super::unpinned::{Unpinned, unpinned};
-use super::{Facts, Lookup};
+use super::{Facts, PreviousLookup};
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::{ImageRef, Platform};
 use crate::base::reference::{RegistryRef, full_form, pin_key, pinnable};
@@ -106,7 +106,7 @@ pub fn adopted(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Recor
     if first.is_empty() || state.entries.is_empty() {
         return Vec::new();
     }
-    let lookup = Lookup::new(workspace, state);
+    let lookup = PreviousLookup::new(workspace, state);
     let mut adoption = Adoption { first, renamed: HashMap::new(), records: Vec::new() };
     let mut seen = HashSet::new();
     for unit in &workspace.units {

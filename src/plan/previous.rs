@@ -15,12 +15,12 @@ pub struct Previous<'s> {
     /// What is known of it.
     pub entry: &'s Entry,
     /// How it came to be another than the unit's own.
-    pub link: Link,
+    pub link: PreviousKind,
 }
 
 /// How an entry belongs to a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
+pub enum PreviousKind {
     /// It has the unit's `name:tag`.
     Own,
     /// `moved:` says so.
@@ -32,14 +32,14 @@ pub enum Link {
 type Named<'s> = (&'s ImageRef, &'s Entry);
 
 /// The entries of a state, by what units may look for.
-pub struct Lookup<'s> {
+pub struct PreviousLookup<'s> {
     state: &'s State,
     /// But for those that a unit with a fixed tag goes by: these are nobody else's.
     by_name: HashMap<&'s ImageName, Vec<Named<'s>>>,
     moves: Moves,
 }
 
-impl<'s> Lookup<'s> {
+impl<'s> PreviousLookup<'s> {
     /// Over all entries of a state. What only few manifests need is gathered for those alone.
     pub fn new(workspace: &Workspace, state: &'s State) -> Self {
         let moves = Moves::of(workspace);
@@ -72,7 +72,11 @@ impl<'s> Lookup<'s> {
             let named = self.by_name.get(&unit.key.name).into_iter().flatten();
             let fits =
                 named.filter(|(key, entry)| same_tag(unit, key) && entry.platform == unit.platform);
-            all.extend(fits.map(|&(key, entry)| Previous { key, entry, link: Link::Content }));
+            all.extend(fits.map(|&(key, entry)| Previous {
+                key,
+                entry,
+                link: PreviousKind::Content,
+            }));
         }
         all
     }
@@ -80,7 +84,7 @@ impl<'s> Lookup<'s> {
     /// The entry with this `name:tag`.
     pub(super) fn own(&self, key: &ImageRef) -> Option<Previous<'s>> {
         let (key, entry) = self.state.entries.get_key_value(key)?;
-        Some(Previous { key, entry, link: Link::Own })
+        Some(Previous { key, entry, link: PreviousKind::Own })
     }
 
     /// The newest entry of just this content, however often it was made: by that a unit with an open
@@ -105,7 +109,7 @@ impl<'s> Lookup<'s> {
                 && inputs.into_iter().any(|inputs| inputs.equals_ignoring_replace_count(content))
         });
         let newest = found.max_by_key(|(key, entry)| age(key, entry));
-        newest.map(|&(key, entry)| Previous { key, entry, link: Link::Content })
+        newest.map(|&(key, entry)| Previous { key, entry, link: PreviousKind::Content })
     }
 
     /// The entry of the name that a unit had before, where that can be renamed.
@@ -128,7 +132,7 @@ impl<'s> Lookup<'s> {
             };
             let best = |(key, entry): &&Named<'s>| (key.tag == unit.key.tag, age(key, entry));
             if let Some(&(key, entry)) = named.iter().filter(fits).max_by_key(best) {
-                return Some(Previous { key, entry, link: Link::Moved });
+                return Some(Previous { key, entry, link: PreviousKind::Moved });
             }
         }
         None
@@ -143,7 +147,7 @@ impl<'s> Lookup<'s> {
             alike && entry.built.is_some()
         };
         let newest = named.iter().filter(fits).max_by_key(|(key, entry)| age(key, entry));
-        newest.map(|&(key, entry)| Previous { key, entry, link: Link::Content })
+        newest.map(|&(key, entry)| Previous { key, entry, link: PreviousKind::Content })
     }
 }
 

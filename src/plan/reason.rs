@@ -78,7 +78,7 @@ pub enum Reason {
     /// The last build failed, or its end was never seen.
     PreviousFailed,
     /// It was asked for, and whether the service took it is not known.
-    Unanswered,
+    InDoubt,
     /// imgplan digests in a new way; nothing else is known to differ.
     FingerprintFormatChanged,
     /// A build of just this is under way.
@@ -155,7 +155,7 @@ impl fmt::Display for Reason {
             Self::Requested => f.write_str("asked for"),
             Self::Expired { age_seconds } => write!(f, "{} old", roughly(*age_seconds)),
             Self::PreviousFailed => f.write_str("the last build did not succeed"),
-            Self::Unanswered => f.write_str("whether the service took it is not known"),
+            Self::InDoubt => f.write_str("whether the service took it is not known"),
             Self::FingerprintFormatChanged => f.write_str("imgplan digests in a new way"),
             Self::Pending { age_seconds: None } => f.write_str("its build is under way"),
             Self::Pending { age_seconds: Some(age) } => {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::options::{Options, Pattern, Selection};
-use super::{Action, Change, Make, Plan, Step};
+use super::options::{Pattern, PlanOptions, Selection};
+use super::{Action, Change, Create, Plan, Step};
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, NameError, Owner, Visibility};
@@ -15,7 +15,7 @@ use crate::state::encode::encode;
 use crate::state::{Entry, Pin, State};
 
 /// The version of the file: readers refuse a later one.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A plan as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ pub struct SavedStep {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 enum SavedAction {
-    Make {
+    Create {
         fingerprint: Fingerprint,
         owner: Option<Owner>,
         visibility: Option<Visibility>,
@@ -79,7 +79,7 @@ enum SavedAction {
     },
     Update(SavedChange),
     Forget,
-    Remove {
+    Delete {
         owner: Owner,
         #[serde(default)]
         changed: Option<Timestamp>,
@@ -118,12 +118,12 @@ impl SavedPlan {
         plan: &Plan,
         state: &State,
         service: &str,
-        options: &Options,
+        options: &PlanOptions,
         pins: &BTreeMap<String, Pin>,
         created: Timestamp,
     ) -> Self {
         let texts = |patterns: &[Pattern]| patterns.iter().map(ToString::to_string).collect();
-        let Options { replace, prune, selection: Selection { targets, groups, excludes } } =
+        let PlanOptions { replace, prune, selection: Selection { targets, groups, excludes } } =
             options;
         let options = SavedOptions {
             targets: texts(targets),
@@ -157,7 +157,7 @@ impl SavedPlan {
     }
 
     /// What the plan was asked to be.
-    pub fn options(&self) -> Result<Options, NameError> {
+    pub fn options(&self) -> Result<PlanOptions, NameError> {
         let parse = |texts: &[String]| -> Result<Vec<Pattern>, NameError> {
             texts.iter().map(|text| text.parse()).collect()
         };
@@ -167,7 +167,7 @@ impl SavedPlan {
             groups: groups.clone(),
             excludes: parse(excludes)?,
         };
-        Ok(Options { replace: parse(replace)?, prune: *prune, selection })
+        Ok(PlanOptions { replace: parse(replace)?, prune: *prune, selection })
     }
 
     /// The pins that move with it.
@@ -238,10 +238,10 @@ impl SavedPlan {
         }
         if !SavedAction::of(&step.action).is(&saved.action) {
             let what = match (&saved.action, &step.action) {
-                (SavedAction::Remove { .. }, Action::Remove { .. }) => {
+                (SavedAction::Delete { .. }, Action::Delete { .. }) => {
                     "what the service has there is another image now".to_owned()
                 }
-                (SavedAction::Make { .. }, Action::Make(_)) => {
+                (SavedAction::Create { .. }, Action::Create(_)) => {
                     "what it is made of changed".to_owned()
                 }
                 _ => format!("it is to be another step now, {}", step.verb()),
@@ -258,8 +258,8 @@ impl SavedStep {
     /// Why there is no such step any more.
     fn unneeded(&self, workspace: &Workspace) -> &'static str {
         let of_unit = match &self.action {
-            SavedAction::Make { .. } | SavedAction::Adopt { .. } | SavedAction::Update(_) => true,
-            SavedAction::Forget | SavedAction::Remove { .. } => false,
+            SavedAction::Create { .. } | SavedAction::Adopt { .. } | SavedAction::Update(_) => true,
+            SavedAction::Forget | SavedAction::Delete { .. } => false,
         };
         let mut units = workspace.units.iter();
         if !of_unit || units.clone().any(|unit| unit.key == self.image) {
@@ -281,10 +281,10 @@ impl SavedAction {
     /// Whether it is the same. Where one of two moments is not known, nothing tells two images apart.
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Remove { owner, changed: Some(at) }, Self::Remove { owner: whose, changed }) => {
+            (Self::Delete { owner, changed: Some(at) }, Self::Delete { owner: whose, changed }) => {
                 owner == whose && changed.is_none_or(|changed| changed == *at)
             }
-            (Self::Remove { owner, changed: None }, Self::Remove { owner: whose, .. }) => {
+            (Self::Delete { owner, changed: None }, Self::Delete { owner: whose, .. }) => {
                 owner == whose
             }
             (one, other) => one == other,
@@ -293,7 +293,7 @@ impl SavedAction {
 
     fn of(action: &Action) -> Self {
         match action {
-            Action::Make(Make { fingerprint, owner, visibility, .. }) => Self::Make {
+            Action::Create(Create { fingerprint, owner, visibility, .. }) => Self::Create {
                 fingerprint: *fingerprint,
                 owner: owner.clone(),
                 visibility: *visibility,
@@ -303,8 +303,8 @@ impl SavedAction {
             }
             Action::Update { change, .. } => Self::Update(SavedChange::of(change)),
             Action::Forget { .. } => Self::Forget,
-            Action::Remove { owner, changed, .. } => {
-                Self::Remove { owner: owner.clone(), changed: *changed }
+            Action::Delete { owner, changed, .. } => {
+                Self::Delete { owner: owner.clone(), changed: *changed }
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::options::Selection;
-use super::{Partial, Plan, Step, StepId};
+use super::{PartialPlan, Plan, Step, StepId};
 use crate::manifest::workspace::{UnitId, Workspace};
 
 /// Drops what the selection leaves out of a plan of all units.
@@ -43,7 +43,7 @@ pub(super) fn select(plan: &mut Plan, workspace: &Workspace, selection: &Selecti
     plan.unchanged = unchanged.into_iter().map(|id| workspace.unit(id).kind()).collect();
     let left = keep.iter().filter(|keep| !**keep).count();
     keep_only(plan, &keep);
-    plan.partial = Some(Partial { selected: selected.len(), left });
+    plan.partial = Some(PartialPlan { selected: selected.len(), left });
 }
 
 /// The units that are asked for.

@@ -12,7 +12,7 @@ use crate::base::name::{ImageRef, Owner};
 use crate::base::size::bytes;
 use crate::base::source_ref::SourceRef;
 use crate::manifest::workspace::Origin;
-use crate::plan::{Action, Make, Step};
+use crate::plan::{Action, Create, Step};
 
 /// What a plan asks of the service.
 #[derive(Debug, Default)]
@@ -81,20 +81,20 @@ impl Cost {
         let mut cost = Self::default();
         for step in &view.plan.steps {
             match &step.action {
-                Action::Make(make) => cost.make(view, step, make),
+                Action::Create(make) => cost.make(view, step, make),
                 Action::Adopt { start, then, .. } => {
                     cost.starts += usize::from(*start);
                     cost.updates += usize::from(then.is_some());
                 }
                 Action::Update { .. } => cost.updates += 1,
                 Action::Forget { .. } => {}
-                Action::Remove { .. } => cost.deletions += 1,
+                Action::Delete { .. } => cost.deletions += 1,
             }
         }
         cost
     }
 
-    fn make(&mut self, view: &PlanView<'_>, step: &Step, make: &Make) {
+    fn make(&mut self, view: &PlanView<'_>, step: &Step, make: &Create) {
         match make.kind {
             ImageKind::Build => {
                 self.builds += 1;

@@ -80,7 +80,7 @@ fn kind(reason: &Reason) -> &'static str {
         Reason::Requested => "asked for",
         Reason::Expired { .. } => "older than the manifest allows",
         Reason::PreviousFailed => "the last build did not succeed",
-        Reason::Unanswered => "whether the service took it is not known",
+        Reason::InDoubt => "whether the service took it is not known",
         Reason::FingerprintFormatChanged => "imgplan digests in a new way",
         Reason::Pending { .. } => "its build is under way",
         Reason::VisibilityChanged { .. } => "another visibility",

@@ -153,7 +153,7 @@ pub(super) fn change(view: &PlanView<'_>, step: &Step) -> Value {
         _ => None,
     });
     let owner = match &step.action {
-        Action::Remove { owner, .. } => Some(owner),
+        Action::Delete { owner, .. } => Some(owner),
         _ => None,
     };
     let needs: Vec<&ImageRef> =
@@ -175,12 +175,12 @@ pub(super) fn change(view: &PlanView<'_>, step: &Step) -> Value {
 
 pub(super) fn action_word(step: &Step) -> &'static str {
     match &step.action {
-        Action::Make(make) if make.replaces => "rebuild",
-        Action::Make(_) => "create",
+        Action::Create(make) if make.replaces => "rebuild",
+        Action::Create(_) => "create",
         Action::Adopt { .. } => "adopt",
         Action::Update { .. } => "update",
         Action::Forget { .. } => "forget",
-        Action::Remove { .. } => "delete",
+        Action::Delete { .. } => "delete",
     }
 }
 

@@ -101,7 +101,7 @@ impl PlanView<'_> {
     /// Protected images over which another is put.
     fn overwritten(&self) -> Vec<&ImageRef> {
         let over = |step: &&Step| match &step.action {
-            Action::Make(make) => make.replaces && self.protects(step),
+            Action::Create(make) => make.replaces && self.protects(step),
             _ => false,
         };
         self.plan.steps.iter().filter(over).map(|step| &step.key).collect()

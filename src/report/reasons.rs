@@ -129,7 +129,7 @@ impl PlanView<'_> {
             | Reason::DockerfileChanged
             | Reason::ConfigChanged { .. }
             | Reason::DependencyChanged { .. }
-            | Reason::Unanswered
+            | Reason::InDoubt
             | Reason::Pending { .. }
             | Reason::VisibilityChanged { .. }
             | Reason::OwnerChanged { .. }

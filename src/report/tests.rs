@@ -19,7 +19,7 @@ use crate::event::Summary;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Moved, Origin, Removed, ServiceSettings, Unit, UnitId};
 use crate::plan::facts::{Facts, Remote, RemoteState};
-use crate::plan::{Action, Change, Make, Partial, Plan, Reason, Renamed, Step, StepId};
+use crate::plan::{Action, Change, Create, PartialPlan, Plan, Reason, Renamed, Step, StepId};
 use crate::state::{Built, Entry, Failed, Inputs, State};
 
 #[test]
@@ -121,7 +121,7 @@ impl World {
             entry.built = Some(built());
             self.state.entries.insert(key(name), entry);
         }
-        let make = Make {
+        let make = Create {
             unit,
             kind,
             owner: None,
@@ -130,9 +130,9 @@ impl World {
             fingerprint: inputs.fingerprint(),
             inputs,
             after: None,
-            unanswered: None,
+            in_doubt: None,
         };
-        self.step(name, kind, Action::Make(make), reasons)
+        self.step(name, kind, Action::Create(make), reasons)
     }
 
     fn update(&mut self, name: &str, reasons: Vec<Reason>) -> StepId {
@@ -270,7 +270,7 @@ fn makes(world: &mut World) -> (StepId, StepId) {
     world.make("wanted:v1", Build, true, vec![Reason::Requested]);
     world.make("old-age:v1", Build, true, vec![Reason::Expired { age_seconds: 700_000 }]);
     world.make("failed:v1", Build, false, vec![Reason::PreviousFailed]);
-    world.make("asked:v1", Mirror, false, vec![Reason::Unanswered]);
+    world.make("asked:v1", Mirror, false, vec![Reason::InDoubt]);
     world.make("format:v1", Build, true, vec![Reason::FingerprintFormatChanged]);
     let field = |field: &str, old: &str, new: &str| Reason::ConfigChanged {
         field: field.to_owned(),
@@ -311,11 +311,11 @@ fn everything() -> World {
     world.gone("legacy:v1", Action::Forget { after: None }, kept);
     let forget = Action::Forget { after: Some(build_id("7e1d")) };
     world.gone("app:1111", forget, Reason::Superseded { by: key("app:2222"), kept: true });
-    let remove = |owner, after| Action::Remove { owner, after, changed: None };
+    let delete = |owner, after| Action::Delete { owner, after, changed: None };
     let dropped = Reason::RemovedFromManifest { kept: false };
-    world.gone("dropped:v1", remove(Owner::Personal, None), dropped);
+    world.gone("dropped:v1", delete(Owner::Personal, None), dropped);
     let instead = Reason::Superseded { by: key("app:2222"), kept: false };
-    world.gone("app:0000", remove(team(), Some(build_id("6d0e"))), instead);
+    world.gone("app:0000", delete(team(), Some(build_id("6d0e"))), instead);
     world.plan.steps[api.0].needs = vec![base];
     world.plan.steps[base.0].added = true;
     world.units[base.0].protect = Some(true);
@@ -352,7 +352,7 @@ fn crowd() -> World {
     world.make("root:v1", ImageKind::Build, true, vec![Reason::DockerfileChanged, files(1)]);
     let dropped = || Reason::RemovedFromManifest { kept: false };
     for index in 0..2 {
-        let action = Action::Remove { owner: Owner::Personal, after: None, changed: None };
+        let action = Action::Delete { owner: Owner::Personal, after: None, changed: None };
         world.gone(&format!("dropped-{index}:v1"), action, dropped());
     }
     for index in 0..12 {
@@ -395,8 +395,8 @@ fn every_action_and_reason_at_80_columns() {
                                     (once build 7e1d has ended)
 
     Deletes 2 images:
-        - dropped:v1  remove  removed from the manifest
-        - app:0000    remove  app:2222 has its place
+        - dropped:v1  delete  removed from the manifest
+        - app:0000    delete  app:2222 has its place
                               (team:t) (once build 6d0e has ended)
 
     Replaces 2 protected images: python-base:3.12, redis:7
@@ -450,8 +450,8 @@ fn every_action_and_reason_at_120_columns() {
         . app:1111          forget  app:2222 has its place, image kept (once build 7e1d has ended)
 
     Deletes 2 images:
-        - dropped:v1  remove  removed from the manifest
-        - app:0000    remove  app:2222 has its place (team:t) (once build 6d0e has ended)
+        - dropped:v1  delete  removed from the manifest
+        - app:0000    delete  app:2222 has its place (team:t) (once build 6d0e has ended)
 
     Replaces 2 protected images: python-base:3.12, redis:7
 
@@ -502,8 +502,8 @@ fn colours_stand_beside_symbols_and_words() {
                                     (once build 7e1d has ended)
 
     \e[1m\e[31mDeletes 2 images:\e[0m
-      \e[31m  -\e[0m dropped:v1  remove  removed from the manifest
-      \e[31m  -\e[0m app:0000    remove  app:2222 has its place
+      \e[31m  -\e[0m dropped:v1  delete  removed from the manifest
+      \e[31m  -\e[0m app:0000    delete  app:2222 has its place
                               (team:t) (once build 6d0e has ended)
 
     \e[1m\e[33mReplaces 2 protected images:\e[0m python-base:3.12, redis:7
@@ -589,8 +589,8 @@ fn a_large_plan_is_told_by_its_causes() {
     `imgplan why NAME` explains one; `--verbose` lists all of them.
 
     Deletes 2 images:
-        - dropped-0:v1  remove  removed from the manifest
-        - dropped-1:v1  remove  removed from the manifest
+        - dropped-0:v1  delete  removed from the manifest
+        - dropped-1:v1  delete  removed from the manifest
 
     Replaces 12 protected images: service-0:v1, service-1:v1, service-2:v1,
       service-3:v1, service-4:v1, service-5:v1, service-6:v1, service-7:v1,
@@ -661,7 +661,7 @@ fn a_part_of_a_plan_says_so() {
     let api = world.make("api:v1", ImageKind::Build, true, reasons);
     world.plan.steps[api.0].needs = vec![base];
     world.plan.steps[base.0].added = true;
-    world.plan.partial = Some(Partial { selected: 1, left: 7 });
+    world.plan.partial = Some(PartialPlan { selected: 1, left: 7 });
     insta::assert_snapshot!(world.at(80), @"
     imgplan: 2 images, lockfile imgplan.lock, service https://api.example.com
 
@@ -688,7 +688,7 @@ fn a_part_of_a_plan_says_so() {
 #[test]
 fn a_run_of_a_part_says_so_at_its_end() {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let partial = Some(Partial { selected: 3, left: 1 });
+    let partial = Some(PartialPlan { selected: 3, left: 1 });
     let summary = Summary { built: 2, partial, ..Summary::default() };
     let mut human = Human::new(&mut out, &mut err, options(None, false, Verbosity::Normal));
     human.summary(&summary, Duration::from_secs(65), None).unwrap();
@@ -881,11 +881,11 @@ fn each_reason_is_told_in_full() {
 
     app:2222 has its place, image kept
 
-    - dropped:v1  remove
+    - dropped:v1  delete
 
     removed from the manifest: `removed` says so (imgplan.yaml:5)
 
-    - app:0000  remove
+    - app:0000  delete
 
     app:2222 has its place
 
@@ -903,7 +903,7 @@ fn schema() -> jsonschema::Validator {
 fn lines_for_programs_are_as_the_schema_says() {
     let schema = schema();
     let mut partial = everything();
-    partial.plan.partial = Some(Partial { selected: 1, left: 7 });
+    partial.plan.partial = Some(PartialPlan { selected: 1, left: 7 });
     for world in [everything(), crowd(), partial, World::default()] {
         for line in world.json() {
             let wrong: Vec<String> =
@@ -931,6 +931,6 @@ fn what_is_new_is_in_the_lines_for_programs() {
     let summary = &lines.last().unwrap()["changes"];
     assert_eq!(summary["protected"], serde_json::json!(["keep:v1"]));
     assert_eq!(summary["renamed"], serde_json::json!([{ "from": "was:v1", "to": "cron:v1" }]));
-    assert_eq!((&summary["drift"], &summary["destroy"]), (&2.into(), &2.into()));
+    assert_eq!((&summary["drift"], &summary["delete"]), (&2.into(), &2.into()));
     assert_eq!(summary["partial"], serde_json::Value::Null);
 }

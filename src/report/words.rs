@@ -6,17 +6,17 @@ use super::elapsed;
 use crate::base::limit::{Class, Limit};
 use crate::base::name::BuildId;
 use crate::event::{Phase, Signal, StopReason};
-use crate::plan::{Counts, Partial};
+use crate::plan::{ActionCounts, PartialPlan};
 
 /// The line that comes last, with all counts always.
-pub(super) fn plan_line(counts: &Counts) -> String {
-    let Counts { create, rebuild, adopt, update, destroy, forget, unchanged } = counts;
+pub(super) fn plan_line(counts: &ActionCounts) -> String {
+    let ActionCounts { create, rebuild, adopt, update, delete, forget, unchanged } = counts;
     let adopt = match adopt {
         0 => String::new(),
         adopt => format!("{adopt} to adopt, "),
     };
     format!(
-        "Plan: {create} to create, {rebuild} to rebuild, {adopt}{update} to update, {destroy} to \
+        "Plan: {create} to create, {rebuild} to rebuild, {adopt}{update} to update, {delete} to \
          delete, {forget} to forget. {unchanged} unchanged."
     )
 }
@@ -82,8 +82,8 @@ pub(super) fn names<T: ToString>(all: &[T], most: usize) -> String {
 }
 
 /// That a plan is not the whole of it; `are` is the verb for what is left out.
-pub(super) fn part(partial: Partial, are: &str) -> String {
-    let Partial { selected, left } = partial;
+pub(super) fn part(partial: PartialPlan, are: &str) -> String {
+    let PartialPlan { selected, left } = partial;
     let (was, is) = (
         if selected == 1 { "was" } else { "were" },
         match (left, are) {
@@ -105,7 +105,7 @@ pub(super) fn doing(action: &str) -> &'static str {
         "mirror" => "Mirroring",
         "adopt" => "Waiting for its build",
         "update" => "Updating",
-        "remove" => "Deleting",
+        "delete" => "Deleting",
         _ => "Forgetting",
     }
 }
@@ -115,7 +115,7 @@ pub(super) fn done(action: &str) -> &'static str {
         "build" | "adopt" => "Built",
         "mirror" => "Mirrored",
         "update" => "Updated",
-        "remove" => "Deleted",
+        "delete" => "Deleted",
         _ => "Forgotten",
     }
 }

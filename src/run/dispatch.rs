@@ -275,7 +275,7 @@ impl Dispatcher {
                     (Some(ImageKind::Mirror), _) => self.summary.mirrored += 1,
                     (None, "adopt") => self.summary.adopted += 1,
                     (None, "update") => self.summary.updated += 1,
-                    (None, "remove") => self.summary.deleted += 1,
+                    (None, "delete") => self.summary.deleted += 1,
                     (None, _) => self.summary.forgotten += 1,
                 }
                 effects.push(Effect::Tell(RunEvent::Completed {
@@ -371,7 +371,7 @@ mod tests {
     use crate::base::digest::Fingerprint;
     use crate::base::name::{Owner, Platform};
     use crate::manifest::workspace::UnitId;
-    use crate::plan::{Action, Make, Step};
+    use crate::plan::{Action, Create, Step};
     use crate::state::{Inputs, Submission};
 
     fn key(name: &str) -> ImageRef {
@@ -387,7 +387,7 @@ mod tests {
         let steps = units.iter().enumerate().map(|(index, (name, needs))| Step {
             key: key(name),
             kind: ImageKind::Build,
-            action: Action::Make(Make {
+            action: Action::Create(Create {
                 unit: UnitId(index),
                 kind: ImageKind::Build,
                 owner: None,
@@ -396,7 +396,7 @@ mod tests {
                 fingerprint: fingerprint(),
                 inputs: Inputs::default(),
                 after: None,
-                unanswered: None,
+                in_doubt: None,
             }),
             reasons: Vec::new(),
             needs: needs.iter().map(|&need| StepId(need)).collect(),

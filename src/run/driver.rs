@@ -22,7 +22,7 @@ use crate::base::name::Owner;
 use crate::event::{RunEvent, Signal, Summary};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Origin, UnitId};
-use crate::plan::{Action, Facts, Make, Plan, StepId, pins};
+use crate::plan::{Action, Create, Facts, Plan, StepId, pins};
 use crate::state::{Record, State, StateError, Store};
 
 /// What a run works on.
@@ -317,7 +317,7 @@ impl Driver<'_> {
     fn start(&mut self, step: StepId) {
         let planned = &self.run.plan.steps[step.0];
         let work = match &planned.action {
-            Action::Make(make) => self.make(make),
+            Action::Create(make) => self.make(make),
             Action::Adopt { unit, build, start, then } => Ok(Work::Adopt {
                 build: build.clone(),
                 start: *start,
@@ -326,7 +326,7 @@ impl Driver<'_> {
             }),
             Action::Update { change, .. } => Ok(Work::Update(change.clone())),
             Action::Forget { after } => Ok(Work::Forget(after.clone())),
-            Action::Remove { owner, after, .. } => {
+            Action::Delete { owner, after, .. } => {
                 Ok(Work::Remove { owner: owner.clone(), after: after.clone() })
             }
         };
@@ -337,7 +337,7 @@ impl Driver<'_> {
         self.step_of.insert(task.id(), step);
     }
 
-    fn make(&self, make: &Make) -> Result<Work, StepFailure> {
+    fn make(&self, make: &Create) -> Result<Work, StepFailure> {
         let unit = self.run.workspace.unit(make.unit);
         let content = match &unit.origin {
             Origin::Mirror(source) => Content::Mirror(pins::held_source(source, &make.inputs)),

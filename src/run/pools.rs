@@ -6,7 +6,7 @@ use super::driver::Run;
 use crate::base::kind::ImageKind;
 use crate::base::name::Owner;
 use crate::manifest::workspace::UnitId;
-use crate::plan::{Action, Make, Step};
+use crate::plan::{Action, Create, Step};
 use crate::state::State;
 
 /// Steps of a lane at once that neither build nor transfer: they only wait.
@@ -19,8 +19,8 @@ pub(super) fn lanes(run: &Run<'_>, state: &State) -> (Vec<usize>, Vec<usize>) {
     let mut limits = vec![OTHERS, run.options.builds, OTHERS, OTHERS];
     let mut owners: HashMap<Owner, usize> = HashMap::new();
     let lane = |step: &Step| match &step.action {
-        Action::Make(Make { kind: ImageKind::Build, .. }) => 1,
-        Action::Make(make) => {
+        Action::Create(Create { kind: ImageKind::Build, .. }) => 1,
+        Action::Create(make) => {
             let owner = owner_of(run, make.unit, state);
             *owners.entry(owner).or_insert_with(|| {
                 limits.push(run.options.transfers);
@@ -28,7 +28,7 @@ pub(super) fn lanes(run: &Run<'_>, state: &State) -> (Vec<usize>, Vec<usize>) {
             })
         }
         Action::Update { .. } => 2,
-        Action::Remove { .. } => 3,
+        Action::Delete { .. } => 3,
         Action::Adopt { .. } | Action::Forget { .. } => 0,
     };
     (run.plan.steps.iter().map(lane).collect(), limits)

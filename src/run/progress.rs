@@ -40,7 +40,7 @@ impl Progress {
             key: step.key.clone(),
             verb: step.verb(),
             kind: match &step.action {
-                Action::Make(make) => Some(make.kind),
+                Action::Create(make) => Some(make.kind),
                 _ => None,
             },
             since: Duration::ZERO,

@@ -20,7 +20,7 @@ use crate::context::Tree;
 use crate::dockerfile::Dockerfile;
 use crate::event::Phase;
 use crate::http::Notice;
-use crate::plan::{Change, Make, StepId};
+use crate::plan::{Change, Create, StepId};
 use crate::state::{BuildOutcome, Record, Submission};
 
 /// Everything that a step needs to know, for itself.
@@ -41,7 +41,7 @@ pub(super) enum Work {
 
 /// A unit to build or mirror.
 pub(super) struct MakeJob {
-    pub(super) make: Make,
+    pub(super) make: Create,
     pub(super) platform: Platform,
     pub(super) owner: Owner,
     pub(super) visibility: Option<Visibility>,

@@ -10,7 +10,7 @@ use crate::api::poll::{self, Listing, Lookup, Wanted};
 use crate::api::{BuildView, Client, ErrorKind, Progress};
 use crate::base::name::{BuildId, ImageRef};
 use crate::plan::Facts;
-use crate::plan::facts::{Found, Known};
+use crate::plan::facts::{PendingBuild, RecoveredBuild};
 use crate::state::{BuildStage, Pending, State, Submission};
 
 /// Asks how pending builds are, so that a plan does not adopt one that has failed. Where the
@@ -27,7 +27,7 @@ pub(super) async fn ask(state: &State, client: &Client, facts: &mut Facts) {
     for (build, answer) in looks {
         let known = match answer {
             Ok(view) => known(&view, pending.get(&build).map(|pending| pending.stage)),
-            Err(error) if error.kind == ErrorKind::NotFound => Known::Dead,
+            Err(error) if error.kind == ErrorKind::NotFound => PendingBuild::Ended,
             Err(error) => {
                 note(facts, format!("cannot ask for a pending build: {error}"));
                 continue;
@@ -62,7 +62,7 @@ async fn find(state: &State, client: &Client, facts: &mut Facts) {
                         let Some(build) = view.build.clone() else { continue };
                         let known = self::known(&view, Some(BuildStage::Started));
                         facts.builds.insert(build.clone(), known);
-                        Some(Found { build, path: view.path })
+                        Some(RecoveredBuild { build, path: view.path })
                     }
                 };
                 facts.submissions.insert(unit.clone(), found);
@@ -82,19 +82,23 @@ fn wanted(unit: &ImageRef, submission: &Submission) -> Wanted {
 }
 
 /// What an answer means for a build that was at this stage.
-fn known(view: &BuildView, stage: Option<BuildStage>) -> Known {
+fn known(view: &BuildView, stage: Option<BuildStage>) -> PendingBuild {
     match view.progress {
         // A death between the start and the record of it leaves a build that runs.
-        _ if stage == Some(BuildStage::Created) && view.waits_for_start() => Known::Dead,
+        _ if stage == Some(BuildStage::Created) && view.waits_for_start() => PendingBuild::Ended,
         // One that is pending may be in line after its start. To start it once more does no harm,
         // and to wait for it, where it was not, would never end.
-        _ if stage == Some(BuildStage::Uploaded) && view.waits_for_start() => Known::Unstarted,
+        _ if stage == Some(BuildStage::Uploaded) && view.waits_for_start() => {
+            PendingBuild::NotStarted
+        }
         Progress::Running(_) | Progress::Completed => {
             let since = view.started.or(view.created);
             let age = since.map(|since| Timestamp::now().duration_since(since));
             // The service's clock may be ahead of ours.
-            Known::Alive { age: age.map(|age| Duration::try_from(age).unwrap_or_default()) }
+            PendingBuild::Running {
+                age: age.map(|age| Duration::try_from(age).unwrap_or_default()),
+            }
         }
-        Progress::Failed(_) | Progress::Cancelled => Known::Dead,
+        Progress::Failed(_) | Progress::Cancelled => PendingBuild::Ended,
     }
 }

@@ -7,7 +7,7 @@ use crate::base::digest::Digest;
 use crate::context::{self, FileChange, FileList, History};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::UnitId;
-use crate::plan::Lookup;
+use crate::plan::PreviousLookup;
 use crate::plan::facts::Context;
 use crate::state::State;
 
@@ -19,7 +19,7 @@ pub(super) async fn find(
     history: &History,
     contexts: &[Option<Context>],
 ) -> HashMap<UnitId, Arc<[FileChange]>> {
-    let lookup = Lookup::new(workspace, state);
+    let lookup = PreviousLookup::new(workspace, state);
     let question = |(index, context): (usize, &Option<Context>)| {
         let (id, context) = (UnitId(index), context.as_ref()?);
         let unit = workspace.unit(id);

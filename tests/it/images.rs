@@ -155,7 +155,7 @@ impl Project {
         let client = self.client.clone();
         let facts = survey::facts(&workspace, store.state(), caches, Some(&client)).await.unwrap();
         let plan = plan.unwrap_or_else(|| {
-            plan::build(&workspace, &facts, store.state(), &plan::Options::default())
+            plan::build(&workspace, &facts, store.state(), &plan::PlanOptions::default())
         });
         let options =
             Options { builds: 64, transfers: 1000, owner: Owner::Personal, timeout: self.timeout };
@@ -199,7 +199,7 @@ fn rename(from: &str) -> Action {
 }
 
 fn remove() -> Action {
-    Action::Remove { owner: Owner::Personal, after: None, changed: None }
+    Action::Delete { owner: Owner::Personal, after: None, changed: None }
 }
 
 fn team() -> Owner {
@@ -433,7 +433,7 @@ async fn deletions_wait_for_nothing_but_what_would_bring_the_image_back() {
     let after = build("i000:1");
     let began = Instant::now();
     let steps = vec![
-        ("i000:1", Action::Remove { owner: Owner::Personal, after, changed: None }),
+        ("i000:1", Action::Delete { owner: Owner::Personal, after, changed: None }),
         // Nobody has it: that is what was wanted.
         ("other:1", remove()),
     ];

@@ -98,7 +98,7 @@ fn a_rename_with_other_content_is_a_build_and_the_old_is_let_go() {
         } else {
             assert_snapshot!(steps(&env.ok(["plan", "--prune"])), @"
             + solo:v1 build Dockerfile changed; was lone:v1
-            - lone:v1 remove solo:v1 has its place
+            - lone:v1 delete solo:v1 has its place
             ");
         }
         assert_eq!(made(&env, flags), ["solo:v1"]);

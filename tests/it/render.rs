@@ -76,8 +76,8 @@ fn what_is_deleted_and_what_is_kept_is_seen() {
       -/+ api:v1   build   base base:v1 changes
 
     Deletes 2 images:
-        - dropped:v1  remove  removed from the manifest
-        - was:v1      remove  removed from the manifest
+        - dropped:v1  delete  removed from the manifest
+        - was:v1      delete  removed from the manifest
 
     Replaces 1 protected image: base:v1
 

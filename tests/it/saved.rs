@@ -206,10 +206,10 @@ fn what_is_no_plan_is_refused() {
     plan["version"] = json!(999);
     let newer = plan.to_string();
     for (text, says) in [
-        (newer.as_str(), "has version 999, and this imgplan reads 2"),
+        (newer.as_str(), "has version 999, and this imgplan reads 3"),
         ("", "is no saved plan"),
         ("images: []", "is no saved plan"),
-        ("{\"version\": 2}", "is no saved plan"),
+        ("{\"version\": 3}", "is no saved plan"),
         ("{\"version\": 1}", "is of an earlier imgplan"),
         (&text[..text.len() / 2], "is no saved plan"),
         ("\u{0}\u{1}", "is no saved plan"),

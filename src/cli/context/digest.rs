@@ -11,7 +11,7 @@ use crate::cli::ui::Ui;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit, UnitId};
 use crate::plan::facts::Context;
-use crate::plan::{self, Facts, Options};
+use crate::plan::{self, Facts, PlanOptions};
 use crate::state::{StatePaths, Store};
 
 /// Prints what decides the content of a unit, and the fingerprint of all of it.
@@ -39,7 +39,7 @@ pub(super) fn digest(
     }
     let facts = Facts { contexts, ..Facts::default() };
     let state = Store::read_any(&StatePaths::beside(&settings.root()))?;
-    let identities = plan::identities(workspace, &facts, &state, &Options::default());
+    let identities = plan::identities(workspace, &facts, &state, &PlanOptions::default());
     let Some((inputs, fingerprint)) = identities.into_iter().nth(id) else {
         return Err(Failure::internal(format!("{} was not identified", unit.key)));
     };

@@ -11,7 +11,7 @@ use crate::cli::ui::Ui;
 use crate::context::{self, PackError, Spool, Tree};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Unit};
-use crate::plan::{Facts, Lookup, pins};
+use crate::plan::{Facts, PreviousLookup, pins};
 use crate::run::place;
 use crate::state::State;
 
@@ -24,7 +24,7 @@ pub(super) fn put_in(
     build: &BuildOrigin,
     state: &State,
 ) -> Result<Vec<(Range<usize>, String)>, Failure> {
-    let (lookup, mut bases) = (Lookup::new(workspace, state), Vec::new());
+    let (lookup, mut bases) = (PreviousLookup::new(workspace, state), Vec::new());
     for base in &build.bases {
         // Its tag may hold the fingerprint, which nobody has taken here: what is on record will do.
         let base_unit = workspace.unit(base.unit);

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::super::{Decision, Options};
+use super::super::{Decision, PlanOptions};
 use super::model::{COMPLETE, Done, Model, check, lines};
 use super::world::{WEEK, built, world};
 use crate::manifest::Workspace;
@@ -16,7 +16,7 @@ fn units() -> Workspace {
 
 fn decide(model: &Model, replace: &str) -> Decision {
     let replace = replace.split_whitespace().map(|one| one.parse().unwrap()).collect();
-    let options = Options { replace, ..Options::default() };
+    let options = PlanOptions { replace, ..PlanOptions::default() };
     let facts = model.facts(&units());
     let decision = super::super::decide(units(), &facts, &model.state, &options);
     check(&decision, &model.state);
@@ -107,7 +107,7 @@ fn one_that_waits_to_be_started_is_only_started_where_it_is_wanted() {
     assert!(planned(&model, "a")[0].starts_with("adopt a:v1"));
     let left = decide(&model, "");
     assert!(left.plan.is_noop());
-    assert_eq!(left.learned.len(), 1, "it is over: {:?}", left.learned);
+    assert_eq!(left.refreshed.len(), 1, "it is over: {:?}", left.refreshed);
 }
 
 #[test]

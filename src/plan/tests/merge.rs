@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{Action, Facts, Options, decide};
+use super::super::{Action, Facts, PlanOptions, decide};
 use super::model::{COMPLETE, Model, done};
 use super::properties::{past, whole};
 use super::world::manifest;
@@ -61,9 +61,9 @@ proptest! {
     ) {
         let base = past.model();
         let (mut ours, mut theirs) = (base.clone(), base);
-        let decision = ours.decide(&manifest, &Options::default());
+        let decision = ours.decide(&manifest, &PlanOptions::default());
         ours.apply(&decision, |step| done.get(step).map_or(COMPLETE, |done| done.0));
-        let decision = theirs.decide(&other, &Options::default());
+        let decision = theirs.decide(&other, &PlanOptions::default());
         theirs.apply(&decision, |step| done.get(step).map_or(COMPLETE, |done| done.1));
         let state = read(&ours.state, &theirs.state);
         let (ours, theirs) = (&ours.state.entries, &theirs.state.entries);
@@ -94,10 +94,10 @@ proptest! {
         let mut other = other;
         other.likes.iter_mut().for_each(|like| like.aging = false);
         let mut ours = past.model();
-        whole(&mut ours, &other, &Options::default());
+        whole(&mut ours, &other, &PlanOptions::default());
         let mut theirs = past.model();
         theirs.now = ours.now;
-        whole(&mut theirs, &manifest, &Options::default());
+        whole(&mut theirs, &manifest, &PlanOptions::default());
         // What is pending on one side may yet land, whatever the other made since.
         let mut entries = ours.state.entries.values().chain(theirs.state.entries.values());
         prop_assume!(entries.all(|entry| entry.pending.is_none()));
@@ -113,10 +113,10 @@ proptest! {
         let (one, other) = if swap { (&ours, &theirs) } else { (&theirs, &ours) };
         let state = read(&one.state, &other.state);
         let facts = Facts { now: Some(theirs.now), ..Facts::default() };
-        let decision = decide(manifest.workspace(), &facts, &state, &Options::default());
+        let decision = decide(manifest.workspace(), &facts, &state, &PlanOptions::default());
         super::model::check(&decision, &state);
         for step in &decision.plan.steps {
-            prop_assert!(!matches!(step.action, Action::Make(_)), "{}: {:?}", step.key, step.reasons);
+            prop_assert!(!matches!(step.action, Action::Create(_)), "{}: {:?}", step.key, step.reasons);
         }
     }
 
@@ -127,7 +127,7 @@ proptest! {
     ) {
         let mut ours = past.model();
         let before = ours.state.clone();
-        whole(&mut ours, &manifest, &Options::default());
+        whole(&mut ours, &manifest, &PlanOptions::default());
         let text = merged(&encode("s", &before), &encode("s", &ours.state));
         let mut lines: Vec<&str> = text.lines().collect();
         for (place, mark) in marks {
@@ -144,7 +144,7 @@ fn a_base_that_one_side_made_again_goes_with_what_is_built_on_it() {
     let units = || vec![built("a", "", &[]), built("b", "", &[0]), built("c", "", &[1])];
     let apply = |model: &mut Model, replace: &str| {
         let replace = if replace.is_empty() { vec![] } else { vec![replace.parse().unwrap()] };
-        let options = Options { replace, ..Options::default() };
+        let options = PlanOptions { replace, ..PlanOptions::default() };
         let facts = model.facts(&world(units()));
         let decision = decide(world(units()), &facts, &model.state, &options);
         model.apply(&decision, |_| COMPLETE);
@@ -158,7 +158,7 @@ fn a_base_that_one_side_made_again_goes_with_what_is_built_on_it() {
     for (one, other) in [(&ours.state, &theirs.state), (&theirs.state, &ours.state)] {
         let state = read(one, other);
         let facts = Facts { now: Some(theirs.now), ..Facts::default() };
-        let decision = decide(world(units()), &facts, &state, &Options::default());
+        let decision = decide(world(units()), &facts, &state, &PlanOptions::default());
         assert!(decision.plan.is_noop(), "{:?}", super::model::lines(&decision.plan));
     }
 }
@@ -171,7 +171,7 @@ fn of_what_the_manifest_does_not_have_the_later_build_is_taken() {
     let mut states = Vec::new();
     for words in ["one", "two"] {
         let facts = model.facts(&of(words));
-        let decision = decide(of(words), &facts, &model.state, &Options::default());
+        let decision = decide(of(words), &facts, &model.state, &PlanOptions::default());
         model.apply(&decision, |_| COMPLETE);
         states.push(model.state.clone());
     }
@@ -179,7 +179,7 @@ fn of_what_the_manifest_does_not_have_the_later_build_is_taken() {
     for (ours, theirs) in [(0, 1), (1, 0)] {
         let mut state = read(&states[ours], &states[theirs]);
         let empty = super::world::world(Vec::new());
-        for record in decide(empty, &facts, &state, &Options::default()).learned {
+        for record in decide(empty, &facts, &state, &PlanOptions::default()).refreshed {
             state.apply(&record);
         }
         assert_eq!(state.entries, states[1].entries);

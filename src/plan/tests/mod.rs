@@ -1,10 +1,10 @@
 //! The planner on worlds made by hand and on random ones.
 
 mod again;
-mod leftovers;
 mod merge;
 mod model;
 mod moves;
+mod orphans;
 mod pins;
 mod places;
 mod properties;

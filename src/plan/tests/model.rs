@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use super::super::facts::{Facts, Found, Known, Remote, RemoteState};
-use super::super::{Action, Change, Decision, Make, Options, Plan, Reason, Step, decide, pins};
+use super::super::facts::{Facts, PendingBuild, RecoveredBuild, Remote, RemoteState};
+use super::super::{
+    Action, Change, Create, Decision, Plan, PlanOptions, Reason, Step, decide, pins,
+};
 use super::world::Manifest;
 use crate::base::digest::Fingerprint;
 use crate::base::kind::ImageKind;
@@ -152,7 +154,7 @@ impl Model {
             if let Some((id, _)) = lost {
                 facts.builds.insert(id.clone(), self.known(id, BuildStage::Started));
             }
-            let found = lost.map(|(id, _)| Found { build: id.clone(), path: None });
+            let found = lost.map(|(id, _)| RecoveredBuild { build: id.clone(), path: None });
             facts.submissions.insert(unit.clone(), found);
         }
         for ((owner, unit), image) in &self.images {
@@ -174,18 +176,18 @@ impl Model {
         facts
     }
 
-    fn known(&self, build: &BuildId, stage: BuildStage) -> Known {
+    fn known(&self, build: &BuildId, stage: BuildStage) -> PendingBuild {
         match self.builds.get(build).map(|build| build.progress) {
-            Some(Progress::Waits) if stage == BuildStage::Uploaded => Known::Unstarted,
+            Some(Progress::Waits) if stage == BuildStage::Uploaded => PendingBuild::NotStarted,
             Some(Progress::Runs | Progress::Ended(BuildOutcome::Completed)) => {
-                Known::Alive { age: None }
+                PendingBuild::Running { age: None }
             }
-            Some(Progress::Waits | Progress::Ended(_)) | None => Known::Dead,
+            Some(Progress::Waits | Progress::Ended(_)) | None => PendingBuild::Ended,
         }
     }
 
     /// Plans what a manifest says, and checks what every plan has to be.
-    pub(super) fn decide(&self, manifest: &Manifest, options: &Options) -> Decision {
+    pub(super) fn decide(&self, manifest: &Manifest, options: &PlanOptions) -> Decision {
         let workspace = manifest.workspace();
         let facts = self.facts(&workspace);
         let decision = decide(workspace, &facts, &self.state, options);
@@ -195,7 +197,7 @@ impl Model {
 
     /// Carries out a plan as a run would: what needs something that did not succeed is skipped.
     pub(super) fn apply(&mut self, decision: &Decision, done: impl Fn(usize) -> Done) {
-        for record in decision.learned.iter().chain(&decision.noted) {
+        for record in decision.refreshed.iter().chain(&decision.bookkeeping) {
             self.take_for(record);
             self.state.apply(record);
         }
@@ -250,7 +252,7 @@ impl Model {
         }
         self.now += SignedDuration::from_secs(1);
         match &step.action {
-            Action::Make(make) => self.make(&step.key, make, workspace, done),
+            Action::Create(make) => self.make(&step.key, make, workspace, done),
             Action::Adopt { build, start, then, .. } => {
                 let Done::Ended(outcome) = done else { return false };
                 if *start && self.builds[build].progress == Progress::Waits {
@@ -262,11 +264,11 @@ impl Model {
                 completed && then.as_ref().is_none_or(|change| self.update(&step.key, change))
             }
             Action::Update { change, .. } => done == COMPLETE && self.update(&step.key, change),
-            Action::Forget { after } | Action::Remove { after, .. } => {
+            Action::Forget { after } | Action::Delete { after, .. } => {
                 if let Some(build) = after {
                     self.end(&step.key, build, BuildOutcome::Completed);
                 }
-                if let Action::Remove { owner, .. } = &step.action {
+                if let Action::Delete { owner, .. } = &step.action {
                     if let [Reason::Superseded { by, .. }] = &step.reasons[..] {
                         let entry = &self.state.entries[by];
                         assert!(entry.built.is_some(), "{by} is there before {} goes", step.key);
@@ -279,7 +281,7 @@ impl Model {
         }
     }
 
-    fn make(&mut self, unit: &ImageRef, make: &Make, workspace: &Workspace, done: Done) -> bool {
+    fn make(&mut self, unit: &ImageRef, make: &Create, workspace: &Workspace, done: Done) -> bool {
         let of = workspace.unit(make.unit);
         self.check_make(unit, make, workspace);
         if let Some(build) = &make.after {
@@ -340,7 +342,7 @@ impl Model {
     }
 
     /// What it is built on is there, and what may yet land on its tag ends first.
-    fn check_make(&self, unit: &ImageRef, make: &Make, workspace: &Workspace) {
+    fn check_make(&self, unit: &ImageRef, make: &Create, workspace: &Workspace) {
         for base in &workspace.unit(make.unit).needs {
             let base = &workspace.unit(*base).key;
             let entry = &self.state.entries[base];
@@ -476,13 +478,13 @@ pub(super) fn pin(reference: &str, epoch: u8) -> Pin {
 
 /// What every plan has to be.
 pub(super) fn check(decision: &Decision, state: &State) {
-    let Decision { workspace, plan, learned, noted, .. } = decision;
+    let Decision { workspace, plan, refreshed, bookkeeping, .. } = decision;
     let mut state = state.clone();
-    for record in learned {
+    for record in refreshed {
         state.apply(record);
     }
     let mut noting = state.clone();
-    for record in noted {
+    for record in bookkeeping {
         noting.apply(record);
     }
     let mut keys = BTreeSet::new();
@@ -501,7 +503,7 @@ pub(super) fn check(decision: &Decision, state: &State) {
         }
         let entry = state.entries.get(&step.key);
         match &step.action {
-            Action::Make(make) => {
+            Action::Create(make) => {
                 let unit = workspace.unit(make.unit);
                 if let Some(template) = &unit.content_tag {
                     let given = unit.key.tag == template.with_fingerprint(&make.fingerprint);
@@ -515,7 +517,7 @@ pub(super) fn check(decision: &Decision, state: &State) {
                     entry.is_some_and(|entry| entry.built.is_some() || entry.pending.is_some());
                 assert!(!busy, "{} is free", step.key);
             }
-            Action::Forget { .. } | Action::Remove { .. } => {
+            Action::Forget { .. } | Action::Delete { .. } => {
                 let entry = entry.expect("there is something to let go");
                 let let_go = |removed: &crate::manifest::workspace::Removed| {
                     removed.from.matches(&step.key) && !removed.destroy
@@ -529,7 +531,7 @@ pub(super) fn check(decision: &Decision, state: &State) {
                     by.is_some_and(|by| unit.key.name == by.name) && unit.protect == Some(false)
                 });
                 let safe = entry.protect && (entry.built.is_some() || entry.pending.is_some());
-                let removes = matches!(step.action, Action::Remove { .. });
+                let removes = matches!(step.action, Action::Delete { .. });
                 assert!(!safe || lifted || (said && !removes), "{} is protected", step.key);
             }
             Action::Update { .. } | Action::Adopt { .. } => {}

@@ -1,16 +1,16 @@
 //! Names that change: `moved`, `removed`, tags that hold the fingerprint, and protection.
 
 use super::super::facts::Facts;
-use super::super::{Action, Decision, Options};
+use super::super::{Action, Decision, PlanOptions};
 use super::model::{COMPLETE, Done, Model, check, lines};
 use super::world::{built, mirrored, moving, open, removing, world};
 use crate::base::name::{Owner, Platform, Visibility};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::Unit;
 
-const PRUNE: fn() -> Options = || Options { prune: true, ..Options::default() };
+const PRUNE: fn() -> PlanOptions = || PlanOptions { prune: true, ..PlanOptions::default() };
 
-fn decide(model: &Model, workspace: Workspace, options: &Options) -> Decision {
+fn decide(model: &Model, workspace: Workspace, options: &PlanOptions) -> Decision {
     let facts = model.facts(&workspace);
     let decision = super::super::decide(workspace, &facts, &model.state, options);
     check(&decision, &model.state);
@@ -18,17 +18,17 @@ fn decide(model: &Model, workspace: Workspace, options: &Options) -> Decision {
 }
 
 fn planned(model: &Model, workspace: Workspace) -> Vec<String> {
-    lines(&decide(model, workspace, &Options::default()).plan)
+    lines(&decide(model, workspace, &PlanOptions::default()).plan)
 }
 
-fn apply(model: &mut Model, workspace: Workspace, options: &Options) {
+fn apply(model: &mut Model, workspace: Workspace, options: &PlanOptions) {
     let decision = decide(model, workspace, options);
     model.apply(&decision, |_| COMPLETE);
 }
 
 fn begin(units: Vec<Unit>) -> Model {
     let mut model = Model::default();
-    apply(&mut model, world(units), &Options::default());
+    apply(&mut model, world(units), &PlanOptions::default());
     model
 }
 
@@ -73,7 +73,7 @@ fn what_names_one_tag_is_meant_before_what_names_them_all() {
             planned(&model, removing(&gone, world(Vec::new()))),
             [
                 "forget a:v1: removed from the manifest, image kept",
-                "remove a:v2: removed from the manifest"
+                "delete a:v2: removed from the manifest"
             ]
         );
     }
@@ -94,19 +94,19 @@ fn a_name_and_who_may_pull_it_change_at_once() {
         ["update b:v1: was a:v1; visibility private -> public; owner personal -> team:t"]
     );
     // A run that dies before it is done leaves no new name that hides the old one.
-    let decision = decide(&model, new(), &Options::default());
+    let decision = decide(&model, new(), &PlanOptions::default());
     model.apply(&decision, |_| Done::Not);
     assert!(planned(&model, new())[0].starts_with("update b:v1: was a:v1"));
-    apply(&mut model, new(), &Options::default());
-    let left = decide(&model, new(), &Options::default());
-    assert!(left.plan.is_noop() && left.noted.is_empty(), "{:?}", left.noted);
+    apply(&mut model, new(), &PlanOptions::default());
+    let left = decide(&model, new(), &PlanOptions::default());
+    assert!(left.plan.is_noop() && left.bookkeeping.is_empty(), "{:?}", left.bookkeeping);
     assert!(model.state.entries[&"b:v1".parse().unwrap()].protect);
     // And a name that is no more protected takes none along.
     let bare = || Unit { protect: Some(false), ..built("c", "", &[]) };
     let last = || moving(&[("b", "c")], world(vec![bare()]));
-    apply(&mut model, last(), &Options::default());
+    apply(&mut model, last(), &PlanOptions::default());
     assert!(!model.state.entries[&"c:v1".parse().unwrap()].protect);
-    assert!(decide(&model, last(), &Options::default()).noted.is_empty());
+    assert!(decide(&model, last(), &PlanOptions::default()).bookkeeping.is_empty());
 }
 
 /// A name that was protected before anything had it.
@@ -114,11 +114,11 @@ fn a_name_and_who_may_pull_it_change_at_once() {
 fn protection_waits_for_what_it_is_for() {
     let mut model = begin(vec![built("a", "", &[])]);
     let safe = || Unit { protect: Some(true), ..built("b", "", &[]) };
-    let decision = decide(&model, world(vec![safe()]), &Options::default());
+    let decision = decide(&model, world(vec![safe()]), &PlanOptions::default());
     model.apply(&decision, |_| Done::Not);
     let new = || moving(&[("a", "b")], world(vec![built("b", "", &[])]));
     assert_eq!(planned(&model, new()), ["update b:v1: was a:v1"]);
-    apply(&mut model, new(), &Options::default());
+    apply(&mut model, new(), &PlanOptions::default());
     assert!(model.state.entries[&"b:v1".parse().unwrap()].protect);
 }
 
@@ -133,7 +133,7 @@ fn what_changes_while_it_moves_is_made_before_the_old_one_goes() {
         [
             "update b:v1: was a:v1",
             "build b:v2: Dockerfile changed; was a:v2",
-            "remove a:v2: b:v2 has its place"
+            "delete a:v2: b:v2 has its place"
         ]
     );
     assert_eq!(plan.steps[2].needs, [super::super::StepId(1)]);
@@ -169,7 +169,7 @@ fn a_content_tag_changes_with_the_content_and_nothing_else() {
         [
             format!("build {new}: Dockerfile changed"),
             format!("build b:v1: base {new} changes"),
-            format!("remove {first}: {new} has its place"),
+            format!("delete {first}: {new} has its place"),
         ]
     );
     assert_eq!(plan.steps[2].needs, [super::super::StepId(0)]);
@@ -188,7 +188,7 @@ fn a_content_tag_changes_with_the_content_and_nothing_else() {
 /// What is made again has a new tag, whatever became of an earlier try.
 #[test]
 fn a_content_tag_can_be_made_again() {
-    let again = || Options { replace: vec!["a".parse().unwrap()], ..Options::default() };
+    let again = || PlanOptions { replace: vec!["a".parse().unwrap()], ..PlanOptions::default() };
     let mut model = begin(tagged("one"));
     for done in [Done::Not, Done::Ended(crate::state::BuildOutcome::Failed), Done::Uploaded] {
         let decision = decide(&model, world(tagged("one")), &again());
@@ -226,8 +226,8 @@ fn a_protected_image_only_goes_where_the_manifest_says_so() {
     assert_eq!(gone(&[("a", false)]), (vec![forget], 0));
     // Who leaves the word out does not take it back, and who says the opposite does.
     let with = |protect| world(vec![Unit { protect, ..built("a", "", &[]) }]);
-    assert!(decide(&model, with(None), &Options::default()).noted.is_empty());
-    assert_eq!(decide(&model, with(Some(false)), &Options::default()).noted.len(), 1);
+    assert!(decide(&model, with(None), &PlanOptions::default()).bookkeeping.is_empty());
+    assert_eq!(decide(&model, with(Some(false)), &PlanOptions::default()).bookkeeping.len(), 1);
 }
 
 /// What is protected while it is built for the first time is there in the end.
@@ -236,7 +236,7 @@ fn what_is_protected_and_under_way_is_kept() {
     let safe = || vec![Unit { protect: Some(true), ..built("a", "", &[]) }];
     for (done, kept) in [(Done::Started, true), (Done::Created, false)] {
         let mut model = Model::default();
-        let decision = decide(&model, world(safe()), &Options::default());
+        let decision = decide(&model, world(safe()), &PlanOptions::default());
         model.apply(&decision, |_| done);
         let plan = decide(&model, world(Vec::new()), &PRUNE()).plan;
         assert_eq!((plan.is_noop(), plan.protected.len()), (kept, usize::from(kept)));
@@ -256,7 +256,7 @@ fn old_tags_are_protected_until_that_is_lifted() {
     }
     let counts = |protect| {
         let plan = decide(&model, of("two", protect), &PRUNE()).plan;
-        (plan.counts(None).destroy, plan.protected.len())
+        (plan.counts(None).delete, plan.protected.len())
     };
     assert_eq!(counts(Some(true)), (0, 1));
     assert_eq!(counts(None), (0, 1));
@@ -268,7 +268,7 @@ fn old_tags_are_protected_until_that_is_lifted() {
 fn what_may_yet_be_under_way_is_not_let_go() {
     let mut model = Model::default();
     let mirror = || world(vec![mirrored("a", "redis:7")]);
-    let decision = decide(&model, mirror(), &Options::default());
+    let decision = decide(&model, mirror(), &PlanOptions::default());
     model.apply(&decision, |_| Done::Asked(true));
     let silent = |minutes: i64| {
         let later = model.now + jiff::SignedDuration::from_mins(minutes);
@@ -280,8 +280,8 @@ fn what_may_yet_be_under_way_is_not_let_go() {
     // Once the service says that it has it, its end is waited for, and what comes of it is deleted
     // where that is wanted.
     let plan = decide(&model, world(Vec::new()), &PRUNE()).plan;
-    assert!(matches!(&plan.steps[0].action, Action::Remove { after: Some(_), .. }));
-    let plan = decide(&model, world(Vec::new()), &Options::default()).plan;
+    assert!(matches!(&plan.steps[0].action, Action::Delete { after: Some(_), .. }));
+    let plan = decide(&model, world(Vec::new()), &PlanOptions::default()).plan;
     assert!(matches!(&plan.steps[0].action, Action::Forget { after: Some(_) }));
 }
 
@@ -294,7 +294,10 @@ fn what_the_service_was_not_asked_about_is_not_gone() {
     let plan = |only: Option<&str>| {
         let mut facts = model.facts(&world(units()));
         facts.only = only.map(|only| [only.parse().unwrap()].into());
-        lines(&super::super::decide(world(units()), &facts, &model.state, &Options::default()).plan)
+        lines(
+            &super::super::decide(world(units()), &facts, &model.state, &PlanOptions::default())
+                .plan,
+        )
     };
     assert_eq!(plan(None).len(), 2);
     assert_eq!(plan(Some("a:v1")), ["build a:v1: the service does not have it any more"]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::{Action, Decision, Facts, Options, Plan, Reason, build, decide, pins};
+use super::super::{Action, Decision, Facts, Plan, PlanOptions, Reason, build, decide, pins};
 use super::model::{COMPLETE, Done, Model, done, lines, pin};
 use super::properties::{past, whole};
 use super::world::{build_of, built, mirrored, on, open, world};
@@ -16,7 +16,7 @@ use crate::state::{Pin, Record, State};
 
 fn fresh(plan: &Plan) -> Result<(), TestCaseError> {
     for step in &plan.steps {
-        prop_assert!(!matches!(step.action, Action::Make(_)), "{}: {:?}", step.key, step.reasons);
+        prop_assert!(!matches!(step.action, Action::Create(_)), "{}: {:?}", step.key, step.reasons);
         let pinned = |reason: &Reason| {
             matches!(reason, Reason::BaseChanged { .. } | Reason::SourceChanged { .. })
         };
@@ -34,31 +34,31 @@ proptest! {
         all in any::<bool>(),
     ) {
         let mut model = past.unpinned().model();
-        whole(&mut model, &manifest, &Options::default());
+        whole(&mut model, &manifest, &PlanOptions::default());
         if !all {
-            let decision = model.decide(&manifest, &Options::default());
+            let decision = model.decide(&manifest, &PlanOptions::default());
             model.apply(&decision, |step| done.get(step).copied().unwrap_or(COMPLETE));
         }
-        let before = model.decide(&manifest, &Options::default());
+        let before = model.decide(&manifest, &PlanOptions::default());
         prop_assert!(before.plan.is_noop());
         model.upgrade = true;
-        let after = model.decide(&manifest, &Options::default());
+        let after = model.decide(&manifest, &PlanOptions::default());
         fresh(&after.plan)?;
         // A plan that is declined keeps nothing.
-        prop_assert!(after.learned.is_empty(), "{:?}", after.learned);
+        prop_assert!(after.refreshed.is_empty(), "{:?}", after.refreshed);
         model.apply(&after, |_| COMPLETE);
-        let again = model.decide(&manifest, &Options::default());
+        let again = model.decide(&manifest, &PlanOptions::default());
         prop_assert!(again.plan.is_noop(), "{:?}", lines(&again.plan));
-        prop_assert_eq!(again.noted, []);
+        prop_assert_eq!(again.bookkeeping, []);
         model.upgrade = false;
-        let later = model.decide(&manifest, &Options::default());
+        let later = model.decide(&manifest, &PlanOptions::default());
         prop_assert!(later.plan.is_noop(), "{:?}", lines(&later.plan));
     }
 }
 
 fn decided(model: &Model, workspace: Workspace) -> Decision {
     let facts = model.facts(&workspace);
-    decide(workspace, &facts, &model.state, &Options::default())
+    decide(workspace, &facts, &model.state, &PlanOptions::default())
 }
 
 fn of(units: &dyn Fn() -> Vec<Unit>, model: &Model) -> Vec<String> {
@@ -177,7 +177,7 @@ fn an_image_for_other_platforms_is_none_for_this_one() {
     assert_eq!(arm.for_platform(Platform::Arm64), Some(OciDigest::of(b"arm64")));
     model.state.apply(&Record::Pinned { reference, pin: Some(arm) });
     let plan = decided(&model, world(units())).plan;
-    let Action::Make(make) = &plan.steps[0].action else { panic!() };
+    let Action::Create(make) = &plan.steps[0].action else { panic!() };
     assert_eq!(make.inputs.get("digest"), None);
 }
 /// One reference stands for another image on each platform, and each place gets its own.
@@ -197,8 +197,8 @@ fn a_base_is_held_to_the_platform_for_which_it_is_taken() {
     }
     unit.platform = Platform::Arm64;
     let workspace = world(vec![unit]);
-    let plan = build(&workspace, &Facts::default(), &state, &Options::default());
-    let Action::Make(make) = &plan.steps[0].action else { panic!("{:?}", plan.steps[0]) };
+    let plan = build(&workspace, &Facts::default(), &state, &PlanOptions::default());
+    let Action::Create(make) = &plan.steps[0].action else { panic!("{:?}", plan.steps[0]) };
     let inputs = |key: &str| make.inputs.get(key).map(str::to_owned);
     assert_eq!(inputs("from golang:1"), Some(digest("arm64").to_string()));
     assert_eq!(inputs("from golang:1 on linux/amd64"), Some(digest("amd64").to_string()));
@@ -229,7 +229,7 @@ fn a_build_that_a_plan_has_no_use_for_is_over() {
     let mut model = begun(&units("Dockerfile"), Done::Uploaded);
     model.upgrade = true;
     let decision = decided(&model, world(units("other")()));
-    assert!(matches!(decision.plan.steps[0].action, Action::Make(_)));
+    assert!(matches!(decision.plan.steps[0].action, Action::Create(_)));
     model.apply(&decision, |_| Done::Not);
     let entry = model.state.entries.values().next().unwrap();
     assert!(entry.pending.is_none() && entry.failed.is_some(), "{entry:?}");

@@ -1,7 +1,7 @@
 //! What the service shows where the lockfile has nothing: what a run that died did, or somebody else.
 
 use super::super::facts::{Remote, RemoteState};
-use super::super::{Decision, Options, Plan};
+use super::super::{Decision, Plan, PlanOptions};
 use super::model::{COMPLETE, Meddling, Model, check, lines};
 use super::world::{built, moving, world};
 use crate::base::name::Owner;
@@ -11,7 +11,7 @@ use crate::state::State;
 
 fn decide(model: &Model, workspace: Workspace) -> Decision {
     let facts = model.facts(&workspace);
-    let decision = super::super::decide(workspace, &facts, &model.state, &Options::default());
+    let decision = super::super::decide(workspace, &facts, &model.state, &PlanOptions::default());
     check(&decision, &model.state);
     decision
 }
@@ -104,7 +104,7 @@ fn what_shows_a_build_that_failed_is_replaced_and_not_created() {
     let units = || world(vec![built("a", "", &[])]);
     let mut facts = model.facts(&units());
     let rebuilt = |facts: &_| {
-        let plan = super::super::decide(units(), facts, &model.state, &Options::default()).plan;
+        let plan = super::super::decide(units(), facts, &model.state, &PlanOptions::default()).plan;
         (plan.counts(None).create, plan.counts(None).rebuild)
     };
     let images = facts.images.get_mut(&Owner::Personal).unwrap();

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
-use super::super::{Action, Options, Pattern};
+use super::super::{Action, Pattern, PlanOptions};
 use super::model::{COMPLETE, Done, Meddling, Model, done, lines, meddling};
 use super::world::{Manifest, manifest, two_manifests};
 
@@ -47,7 +47,7 @@ impl Past {
         let mut model = Model::default();
         for (manifest, done, rest, upgrade) in &self.applied {
             model.upgrade = *upgrade;
-            let decision = model.decide(manifest, &Options::default());
+            let decision = model.decide(manifest, &PlanOptions::default());
             model.apply(&decision, |step| done.get(step).copied().unwrap_or(COMPLETE));
             model.rest(rest);
         }
@@ -59,17 +59,17 @@ impl Past {
     }
 }
 
-pub(super) fn whole(model: &mut Model, manifest: &Manifest, options: &Options) {
+pub(super) fn whole(model: &mut Model, manifest: &Manifest, options: &PlanOptions) {
     let decision = model.decide(manifest, options);
     model.apply(&decision, |_| COMPLETE);
 }
 
 /// Fails unless there is nothing left to do, nor to note.
 fn assert_done(model: &Model, manifest: &Manifest, prune: bool) {
-    let left = model.decide(manifest, &Options { prune, ..Options::default() });
+    let left = model.decide(manifest, &PlanOptions { prune, ..PlanOptions::default() });
     assert_eq!(lines(&left.plan), [""; 0]);
-    assert_eq!(left.learned, []);
-    assert_eq!(left.noted, []);
+    assert_eq!(left.refreshed, []);
+    assert_eq!(left.bookkeeping, []);
     assert_eq!(left.plan.unchanged.len(), left.workspace.units.len());
     // What the lockfile has is what the service has.
     for unit in &left.workspace.units {
@@ -98,10 +98,10 @@ proptest! {
     ) {
         let mut model = past.model();
         model.upgrade = upgrade;
-        whole(&mut model, &manifest, &Options { replace, prune, ..Options::default() });
+        whole(&mut model, &manifest, &PlanOptions { replace, prune, ..PlanOptions::default() });
         assert_done(&model, &manifest, prune);
         // A plan is a function: the same again.
-        let again = |model: &Model| model.decide(&manifest, &Options::default()).plan;
+        let again = |model: &Model| model.decide(&manifest, &PlanOptions::default()).plan;
         prop_assert_eq!(again(&model), again(&model));
     }
 
@@ -118,11 +118,11 @@ proptest! {
     ) {
         let mut model = past.model();
         model.made.clear();
-        let mut options = Options { replace, prune, ..Options::default() };
+        let mut options = PlanOptions { replace, prune, ..PlanOptions::default() };
         for (done, rest) in rounds {
             let decision = model.decide(&manifest, &options);
             for step in &decision.plan.steps {
-                if let Action::Make(make) = &step.action {
+                if let Action::Create(make) = &step.action {
                     let known = model.made.contains(&(step.key.clone(), make.fingerprint));
                     prop_assert!(!known, "{} is made twice", step.key);
                 }
@@ -146,12 +146,12 @@ proptest! {
     ) {
         let mut model = past.model();
         model.refresh = false;
-        let decision = model.decide(&manifest, &Options::default());
+        let decision = model.decide(&manifest, &PlanOptions::default());
         model.apply(&decision, |step| done.get(step).copied().unwrap_or(COMPLETE));
         model.refresh = true;
         model.now += SignedDuration::from_hours(1);
         for _ in 0..2 {
-            whole(&mut model, &manifest, &Options::default());
+            whole(&mut model, &manifest, &PlanOptions::default());
         }
         assert_done(&model, &manifest, false);
     }
@@ -167,7 +167,7 @@ proptest! {
         let mut other = manifest.clone();
         let mut keys = shuffled.iter();
         other.likes.sort_by_cached_key(|_| *keys.next().unwrap());
-        let options = Options::default();
+        let options = PlanOptions::default();
         prop_assert_eq!(
             model.decide(&manifest, &options).plan,
             model.decide(&other, &options).plan

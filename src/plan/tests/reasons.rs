@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use super::super::{Decision, Facts, Options, Reason, decide};
+use super::super::{Decision, Facts, PlanOptions, Reason, decide};
 use super::model::{COMPLETE, Done, Model, lines, pin};
 use super::world::{WEEK, build_of, built, mirrored, moving, on, open, world};
 use crate::base::name::{Owner, Visibility};
@@ -19,7 +19,7 @@ fn begin(units: Vec<Unit>) -> Model {
     model
 }
 
-fn planned(model: &Model, workspace: Workspace, facts: &Facts, options: &Options) -> Decision {
+fn planned(model: &Model, workspace: Workspace, facts: &Facts, options: &PlanOptions) -> Decision {
     let decision = decide(workspace, facts, &model.state, options);
     super::model::check(&decision, &model.state);
     decision
@@ -27,7 +27,7 @@ fn planned(model: &Model, workspace: Workspace, facts: &Facts, options: &Options
 
 fn apply(model: &mut Model, workspace: Workspace, done: Done) {
     let facts = model.facts(&workspace);
-    let decision = planned(model, workspace, &facts, &Options::default());
+    let decision = planned(model, workspace, &facts, &PlanOptions::default());
     model.apply(&decision, |_| done);
 }
 
@@ -46,7 +46,7 @@ fn place(reason: &Reason) -> usize {
         Reason::Requested => 9,
         Reason::Expired { .. } => 10,
         Reason::PreviousFailed => 11,
-        Reason::Unanswered => 12,
+        Reason::InDoubt => 12,
         Reason::FingerprintFormatChanged => 13,
         Reason::Pending { .. } => 14,
         Reason::VisibilityChanged { .. } => 15,
@@ -62,12 +62,12 @@ const REASONS: usize = 21;
 /// A plan of one step: its line, and its one reason.
 struct Told(String, Reason);
 
-fn told(model: &Model, workspace: Workspace, options: &Options) -> Told {
+fn told(model: &Model, workspace: Workspace, options: &PlanOptions) -> Told {
     let facts = model.facts(&workspace);
     told_of(model, workspace, &facts, options)
 }
 
-fn told_of(model: &Model, workspace: Workspace, facts: &Facts, options: &Options) -> Told {
+fn told_of(model: &Model, workspace: Workspace, facts: &Facts, options: &PlanOptions) -> Told {
     let plan = planned(model, workspace, facts, options).plan;
     let [line] = &lines(&plan)[..] else { panic!("{:?}", lines(&plan)) };
     let [reason] = &plan.steps[0].reasons[..] else { panic!("{line}") };
@@ -75,7 +75,7 @@ fn told_of(model: &Model, workspace: Workspace, facts: &Facts, options: &Options
 }
 
 fn plain(model: &Model, workspace: Workspace) -> Told {
-    told(model, workspace, &Options::default())
+    told(model, workspace, &PlanOptions::default())
 }
 
 fn one() -> Vec<Unit> {
@@ -100,7 +100,7 @@ fn of_content() -> Vec<Told> {
     let base = |words: &str| vec![built("a", words, &[]), built("b", "", &[0])];
     let mut half = begin(base("one"));
     let two = world(base("two"));
-    let decision = planned(&half, two, &half.facts(&world(Vec::new())), &Options::default());
+    let decision = planned(&half, two, &half.facts(&world(Vec::new())), &PlanOptions::default());
     half.apply(&decision, |step| if step == 0 { COMPLETE } else { Done::Not });
     vec![
         plain(&Model::default(), world(one())),
@@ -141,14 +141,14 @@ fn of_the_service() -> Vec<Told> {
         plain(&gone, world(one())),
         plain(&replaced, world(one())),
         plain(&failed, world(one())),
-        told_of(&asked, world(mirror()), &silent, &Options::default()),
+        told_of(&asked, world(mirror()), &silent, &PlanOptions::default()),
         plain(&pending, world(one())),
         plain(&unknown, world(one())),
     ]
 }
 
 fn of_wishes() -> Vec<Told> {
-    let replace = Options { replace: vec!["a".parse().unwrap()], ..Options::default() };
+    let replace = PlanOptions { replace: vec!["a".parse().unwrap()], ..PlanOptions::default() };
     let mut old = begin(one());
     old.now += SignedDuration::from_hours(24 * 8);
     let aging = Unit { max_age: Some(WEEK), ..built("a", "", &[]) };
@@ -157,7 +157,7 @@ fn of_wishes() -> Vec<Told> {
     let tagged = |words: &str| vec![open("{fingerprint}", built("a", words, &[]))];
     let mut half = begin(tagged("one"));
     let facts = half.facts(&world(Vec::new()));
-    let decision = planned(&half, world(tagged("two")), &facts, &Options::default());
+    let decision = planned(&half, world(tagged("two")), &facts, &PlanOptions::default());
     half.apply(&decision, |step| if step == 0 { COMPLETE } else { Done::Not });
     let renamed = moving(&[("a", "b")], world(vec![built("b", "", &[])]));
     vec![
@@ -204,15 +204,19 @@ fn each_reason_alone() {
     ");
 }
 
-/// Who may pull it is in the fingerprint of nothing: it is noted, and no reason.
+/// Who may pull it is in the fingerprint of nothing: it is bookkeeping, and no reason.
 #[test]
 fn what_the_manifest_does_not_say_is_no_reason() {
     let mut model = begin(one());
     model.meddle(&[(0, super::model::Meddling::Show(Visibility::Public))]);
     let facts = model.facts(&world(one()));
-    let decision = planned(&model, world(one()), &facts, &Options::default());
+    let decision = planned(&model, world(one()), &facts, &PlanOptions::default());
     assert!(decision.plan.is_noop() && decision.plan.drift == 1);
-    assert!(matches!(&decision.noted[..], [Record::Known { .. }]), "{:?}", decision.noted);
+    assert!(
+        matches!(&decision.bookkeeping[..], [Record::Known { .. }]),
+        "{:?}",
+        decision.bookkeeping
+    );
 }
 
 /// A registry that stands still moves no pin.
@@ -228,6 +232,6 @@ fn a_pin_that_stays_is_no_reason() {
     for upgrade in [true, false] {
         model.upgrade = upgrade;
         let facts = model.facts(&world(unit()));
-        assert!(planned(&model, world(unit()), &facts, &Options::default()).plan.is_noop());
+        assert!(planned(&model, world(unit()), &facts, &PlanOptions::default()).plan.is_noop());
     }
 }

@@ -1,7 +1,7 @@
 //! What the planner does, rule by rule, on worlds made by hand.
 
-use super::super::facts::{Facts, Known};
-use super::super::{Action, Make, Options, Plan, build};
+use super::super::facts::{Facts, PendingBuild};
+use super::super::{Action, Create, Plan, PlanOptions, build};
 use super::model::{COMPLETE, Done, Model, lines};
 use super::world::{built, mirrored, world};
 use crate::base::name::{Owner, Platform, Visibility};
@@ -11,7 +11,7 @@ use crate::manifest::workspace::{Unit, UnitId};
 use crate::state::{BuildOutcome, State};
 
 fn plan(world: &Workspace, state: &State) -> Plan {
-    build(world, &Facts::default(), state, &Options::default())
+    build(world, &Facts::default(), state, &PlanOptions::default())
 }
 
 /// The state after as much was done of each unit of a world.
@@ -120,7 +120,7 @@ fn context_changed(changes: Option<&str>, dockerfile: bool) -> Vec<String> {
     };
     let changes = changes.map(|text| text.split_whitespace().map(change).collect());
     let changes = changes.into_iter().map(|files| (UnitId(0), files)).collect();
-    lines(&build(&world, &Facts { changes, ..Facts::default() }, &state, &Options::default()))
+    lines(&build(&world, &Facts { changes, ..Facts::default() }, &state, &PlanOptions::default()))
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn the_first_files_that_changed_are_named() {
     }
 }
 
-const ALIVE: Known = Known::Alive { age: None };
+const ALIVE: PendingBuild = PendingBuild::Running { age: None };
 
 /// The state in which one unit got just so far.
 fn half(done: Done) -> (Workspace, State) {
@@ -159,17 +159,20 @@ fn what_is_pending_is_adopted_unless_nothing_can_come_of_it() {
     assert_eq!(lines(&plan(&world, &state)), ["adopt api:v1: its build is under way"]);
     let knowing = |state: &State, known| {
         let builds = [(pending(state), known)].into();
-        lines(&build(&world, &Facts { builds, ..Facts::default() }, state, &Options::default()))
+        lines(&build(&world, &Facts { builds, ..Facts::default() }, state, &PlanOptions::default()))
     };
     assert_eq!(knowing(&state, ALIVE), ["adopt api:v1: its build is under way"]);
-    assert_eq!(knowing(&state, Known::Dead), ["build api:v1: the last build did not succeed"]);
+    assert_eq!(
+        knowing(&state, PendingBuild::Ended),
+        ["build api:v1: the last build did not succeed"]
+    );
     // One whose start is on no record is only adopted if the service says that it runs.
     let (_, state) = half(Done::Created);
     let again = ["build api:v1: the last build did not succeed"];
     assert_eq!(lines(&plan(&world, &state)), again);
-    assert_eq!(knowing(&state, Known::Dead), again);
+    assert_eq!(knowing(&state, PendingBuild::Ended), again);
     assert_eq!(knowing(&state, ALIVE), ["adopt api:v1: its build is under way"]);
-    let three_minutes = Known::Alive { age: Some(std::time::Duration::from_secs(200)) };
+    let three_minutes = PendingBuild::Running { age: Some(std::time::Duration::from_secs(200)) };
     let told = ["adopt api:v1: its build is under way, started 3 min ago"];
     assert_eq!(knowing(&state, three_minutes), told);
 }
@@ -178,11 +181,12 @@ fn what_is_pending_is_adopted_unless_nothing_can_come_of_it() {
 fn what_waits_to_be_started_is_adopted_and_in_nobodys_way() {
     let (world, state) = half(Done::Created);
     let waits = state.entries.values().next().unwrap().pending.as_ref().unwrap().build.clone();
-    let facts = Facts { builds: [(waits, Known::Unstarted)].into(), ..Facts::default() };
-    let action = |world| build(world, &facts, &state, &Options::default()).steps.remove(0).action;
+    let facts = Facts { builds: [(waits, PendingBuild::NotStarted)].into(), ..Facts::default() };
+    let action =
+        |world| build(world, &facts, &state, &PlanOptions::default()).steps.remove(0).action;
     assert!(matches!(action(&world), Action::Adopt { .. }));
     let changed = self::world(vec![built("api", "other", &[])]);
-    assert!(matches!(action(&changed), Action::Make(Make { after: None, .. })));
+    assert!(matches!(action(&changed), Action::Create(Create { after: None, .. })));
     let gone = self::world(Vec::new());
     assert!(matches!(action(&gone), Action::Forget { after: None }));
 }

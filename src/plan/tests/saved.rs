@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::{Action, Change, Decision, Options, SavedPlan};
+use super::super::{Action, Change, Decision, PlanOptions, SavedPlan};
 use super::model::{COMPLETE, Done, Model, done};
 use super::properties::{past, replace};
 use super::world::{Manifest, build_of};
@@ -13,7 +13,7 @@ use crate::manifest::Workspace;
 use crate::manifest::workspace::Origin;
 use crate::state::{Failed, Inputs, State};
 
-fn save(model: &Model, decision: &Decision, options: &Options) -> SavedPlan {
+fn save(model: &Model, decision: &Decision, options: &PlanOptions) -> SavedPlan {
     let pins = BTreeMap::new();
     let saved = SavedPlan::new(&decision.plan, &model.state, "service", options, &pins, model.now);
     let text = serde_json::to_string(&saved).unwrap();
@@ -54,7 +54,7 @@ proptest! {
         all in any::<bool>(),
     ) {
         let mut model = if fresh { Model::default() } else { past.model() };
-        let options = Options { replace, prune, ..Options::default() };
+        let options = PlanOptions { replace, prune, ..PlanOptions::default() };
         let decision = model.decide(&manifest, &options);
         let saved = save(&model, &decision, &options);
         let same = recheck(&saved, &model, manifest.workspace(), &model.state);
@@ -78,7 +78,7 @@ proptest! {
         prune in any::<bool>(),
     ) {
         let model = past.model();
-        let options = Options { replace, prune, ..Options::default() };
+        let options = PlanOptions { replace, prune, ..PlanOptions::default() };
         let decision = model.decide(&manifest, &options);
         let saved = save(&model, &decision, &options);
         for step in &decision.plan.steps {
@@ -107,7 +107,7 @@ proptest! {
             }
             // What the manifest says of it.
             let Some(id) = step.unit() else { continue };
-            if let Action::Make(_) = &step.action {
+            if let Action::Create(_) = &step.action {
                 stale(&model.state, of(&manifest, |workspace| {
                     let unit = &mut workspace.units[id.0];
                     unit.visibility = match unit.visibility {

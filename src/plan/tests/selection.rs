@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::super::{Options, Pattern, Plan, Selection, Step};
+use super::super::{Pattern, Plan, PlanOptions, Selection, Step};
 use super::model::{COMPLETE, Done, Model, lines};
 use super::properties::{past, replace, whole};
 use super::world::{built, open, world};
@@ -48,18 +48,18 @@ proptest! {
         ),
     ) {
         let model = past.model();
-        let all = Options { replace, prune, ..Options::default() };
+        let all = PlanOptions { replace, prune, ..PlanOptions::default() };
         let selection = Selection {
             targets: patterns(&targets),
             excludes: patterns(&excludes),
             ..Selection::default()
         };
-        let some = Options { selection: selection.clone(), ..all.clone() };
+        let some = PlanOptions { selection: selection.clone(), ..all.clone() };
         let full = model.decide(&manifest, &all);
         let part = model.decide(&manifest, &some);
-        // What is learned, and noted, does not depend on what was asked for: a build that waits to be
+        // What is refreshed, and bookkeeping, does not depend on what was asked for: a build that waits to be
         // started is not given up because the plan leaves it out.
-        prop_assert_eq!(&part.learned, &full.learned);
+        prop_assert_eq!(&part.refreshed, &full.refreshed);
         let of_full = by_key(&full.plan);
         let wanted = selected(&part.workspace, &selection);
         for step in &part.plan.steps {
@@ -108,9 +108,9 @@ proptest! {
     ) {
         let mut at_once = past.model();
         let mut in_two = at_once.clone();
-        let all = Options { prune, ..Options::default() };
+        let all = PlanOptions { prune, ..PlanOptions::default() };
         let selection = Selection { targets: patterns(&targets), ..Selection::default() };
-        let some = Options { selection, ..all.clone() };
+        let some = PlanOptions { selection, ..all.clone() };
         whole(&mut at_once, &manifest, &all);
         whole(&mut in_two, &manifest, &some);
         whole(&mut in_two, &manifest, &all);
@@ -133,7 +133,7 @@ fn an_old_tag_goes_with_the_unit_that_has_its_place() {
     let mut plan = |words: &str, target: &str, done: Option<Done>| {
         let targets = vec![target.parse().unwrap()];
         let selection = Selection { targets, ..Selection::default() };
-        let options = Options { prune: true, selection, ..Options::default() };
+        let options = PlanOptions { prune: true, selection, ..PlanOptions::default() };
         let facts = model.facts(&world(Vec::new()));
         let decision = super::super::decide(world(units(words)), &facts, &model.state, &options);
         if let Some(done) = done {
@@ -143,8 +143,8 @@ fn an_old_tag_goes_with_the_unit_that_has_its_place() {
     };
     assert_eq!(plan("one", "*", Some(COMPLETE)), ["build a:", "build b:"]);
     assert_eq!(plan("two", "b", None), ["build b:"]);
-    assert_eq!(plan("two", "a", None), ["build a:", "remove a"]);
-    assert_eq!(plan("two", "a", Some(COMPLETE)), ["build a:", "remove a"]);
+    assert_eq!(plan("two", "a", None), ["build a:", "delete a"]);
+    assert_eq!(plan("two", "a", Some(COMPLETE)), ["build a:", "delete a"]);
     assert_eq!(plan("two", "*", None), ["build b:"]);
 }
 
@@ -154,12 +154,12 @@ fn what_may_have_had_an_excluded_label_is_left_out() {
     let mut model = Model::default();
     let facts = model.facts(&world(Vec::new()));
     let both = || world(vec![built("a", "", &[]), built("b", "", &[])]);
-    let decision = super::super::decide(both(), &facts, &model.state, &Options::default());
+    let decision = super::super::decide(both(), &facts, &model.state, &PlanOptions::default());
     model.apply(&decision, |_| COMPLETE);
     let plan = |exclude: &str| {
         let excludes = vec![exclude.parse().unwrap()];
         let selection = Selection { excludes, ..Selection::default() };
-        let options = Options { prune: true, selection, ..Options::default() };
+        let options = PlanOptions { prune: true, selection, ..PlanOptions::default() };
         let facts = model.facts(&world(Vec::new()));
         let plan = super::super::decide(world(Vec::new()), &facts, &model.state, &options).plan;
         (plan.steps.len(), plan.partial.unwrap().left)

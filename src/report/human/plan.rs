@@ -13,7 +13,7 @@ use super::super::{PlanView, Verbosity};
 use super::protection::kept;
 use super::{BOLD, DIM, Human, color};
 use crate::base::name::{ImageRef, Owner};
-use crate::plan::{Action, Partial, Reason, Renamed, Step};
+use crate::plan::{Action, PartialPlan, Reason, Renamed, Step};
 
 /// Names that stand for all of a group.
 pub(super) const FEW: usize = 3;
@@ -37,14 +37,14 @@ pub(in super::super) struct Symbol {
 /// The symbol of a step.
 pub(in super::super) fn symbol(step: &Step) -> Symbol {
     let (text, color, meaning) = match &step.action {
-        Action::Make(make) if make.replaces => {
+        Action::Create(make) if make.replaces => {
             ("-/+", AnsiColor::Yellow, "rebuild, over the existing tag")
         }
-        Action::Make(_) => ("  +", AnsiColor::Green, "create"),
+        Action::Create(_) => ("  +", AnsiColor::Green, "create"),
         Action::Adopt { .. } => (" <=", AnsiColor::Cyan, "wait for a build under way"),
         Action::Update { .. } => ("  ~", AnsiColor::Yellow, "change, without a build"),
         Action::Forget { .. } => ("  .", AnsiColor::Red, "forget, the image stays"),
-        Action::Remove { .. } => ("  -", AnsiColor::Red, "delete"),
+        Action::Delete { .. } => ("  -", AnsiColor::Red, "delete"),
     };
     Symbol { text, color, meaning }
 }
@@ -68,10 +68,10 @@ impl Row {
         let reasons: Vec<String> = step.reasons.iter().map(ToString::to_string).collect();
         let mut end = match &step.action {
             Action::Adopt { build, .. } => tail(Some(build)),
-            Action::Remove { owner, .. } if *owner != Owner::Personal => format!(" ({owner})"),
+            Action::Delete { owner, .. } if *owner != Owner::Personal => format!(" ({owner})"),
             _ => String::new(),
         };
-        if let Action::Forget { after: Some(build) } | Action::Remove { after: Some(build), .. } =
+        if let Action::Forget { after: Some(build) } | Action::Delete { after: Some(build), .. } =
             &step.action
         {
             end = format!("{end} (once build {build} has ended)");
@@ -116,7 +116,7 @@ impl Human<'_> {
     /// All of a plan, as paragraphs.
     pub(super) fn plan_text(&self, view: &PlanView<'_>) -> String {
         let (gone, steps): (Vec<&Step>, Vec<&Step>) =
-            view.plan.steps.iter().partition(|step| matches!(step.action, Action::Remove { .. }));
+            view.plan.steps.iter().partition(|step| matches!(step.action, Action::Delete { .. }));
         let partial = view.plan.partial.map(|partial| {
             let note = format!("Note: this is {}", part(partial, "are"));
             self.prose(&note).replacen("Note:", &self.note(), 1)
@@ -160,7 +160,9 @@ impl Human<'_> {
             }
         };
         let all = match (view.plan.partial, view.plan.units) {
-            (Some(Partial { selected: 1, .. }), _) => "The unit that was asked for is".to_owned(),
+            (Some(PartialPlan { selected: 1, .. }), _) => {
+                "The unit that was asked for is".to_owned()
+            }
             (Some(partial), _) => format!("All {} units that were asked for are", partial.selected),
             (None, 1) => "The only unit is".to_owned(),
             (None, units) => format!("All {units} units are"),

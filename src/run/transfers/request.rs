@@ -8,7 +8,7 @@ use super::batch::{Booked, Group, Queued};
 use crate::api::{Accepted, ApiError, ErrorKind};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Platform, Visibility};
-use crate::plan::{StepId, Unanswered};
+use crate::plan::{RequestInDoubt, StepId};
 use crate::run::dispatch::StepFailure;
 use crate::run::step::{MakeJob, api_failure};
 use crate::state::{BuildStage, Record, Submission};
@@ -27,7 +27,7 @@ pub(in crate::run) struct Ask {
     /// It does not land where its source says.
     pub(in crate::run) own_name: bool,
     /// A request of an earlier run of which there may be a build.
-    pub(in crate::run) unanswered: Option<Unanswered>,
+    pub(in crate::run) unanswered: Option<RequestInDoubt>,
     /// How often it was asked for in vain. To wait for a rate is not counted.
     pub(in crate::run) failures: u32,
     /// How often it is asked for at most.
@@ -56,7 +56,7 @@ impl Ask {
             visibility: job.visibility,
             submission: job.submission(),
             own_name,
-            unanswered: job.make.unanswered,
+            unanswered: job.make.in_doubt,
             failures: 0,
             most: 1,
             alone: false,

@@ -181,10 +181,10 @@ impl World {
         let mut store = Store::open(self.paths(), "service").unwrap();
         let mut facts = self.facts(&workspace, store.state(), Some(&client)).await;
         survey::refresh(&workspace, store.state(), &client, None, &mut facts).await;
-        let Decision { workspace, plan, learned, noted } =
-            plan::decide(workspace, &facts, store.state(), &plan::Options::default());
-        store.record(&learned).unwrap();
-        store.record(&noted).unwrap();
+        let Decision { workspace, plan, refreshed, bookkeeping } =
+            plan::decide(workspace, &facts, store.state(), &plan::PlanOptions::default());
+        store.record(&refreshed).unwrap();
+        store.record(&bookkeeping).unwrap();
         if plan.is_noop() {
             store.commit().unwrap();
             return None;
@@ -219,7 +219,7 @@ impl World {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (workspace, state) = (self.workspace(), self.state());
         let facts = runtime.block_on(self.facts(&workspace, &state, None));
-        plan::decide(workspace, &facts, &state, &plan::Options::default()).plan
+        plan::decide(workspace, &facts, &state, &plan::PlanOptions::default()).plan
     }
 }
 

@@ -1,16 +1,16 @@
 //! What becomes of images that the manifest no longer has, whatever somebody else did to them.
 
-use super::super::{Action, Decision, Options, SavedPlan};
+use super::super::{Action, Decision, PlanOptions, SavedPlan};
 use super::model::{COMPLETE, Done, Meddling, Model, check, lines};
 use super::world::{built, open, removing, world};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::Unit;
 
-fn prune() -> Options {
-    Options { prune: true, ..Options::default() }
+fn prune() -> PlanOptions {
+    PlanOptions { prune: true, ..PlanOptions::default() }
 }
 
-fn decide(model: &Model, workspace: Workspace, options: &Options) -> Decision {
+fn decide(model: &Model, workspace: Workspace, options: &PlanOptions) -> Decision {
     let facts = model.facts(&workspace);
     let decision = super::super::decide(workspace, &facts, &model.state, options);
     check(&decision, &model.state);
@@ -35,11 +35,11 @@ fn only_what_we_made_is_deleted() {
         model.meddle(meddling);
         let pruned = decide(&model, world(Vec::new()), &prune()).plan;
         let said = removing(&[("a", true)], world(Vec::new()));
-        let said = decide(&model, said, &Options::default()).plan;
+        let said = decide(&model, said, &PlanOptions::default()).plan;
         assert_eq!(lines(&pruned), lines(&said));
-        (lines(&pruned).remove(0), pruned.counts(None).destroy)
+        (lines(&pruned).remove(0), pruned.counts(None).delete)
     };
-    assert_eq!(of(&[]), ("remove a:v1: removed from the manifest".to_owned(), 1));
+    assert_eq!(of(&[]), ("delete a:v1: removed from the manifest".to_owned(), 1));
     let gone = "forget a:v1: removed from the manifest; the service does not have it any more";
     assert_eq!(of(&[(0, Meddling::Delete)]), (gone.to_owned(), 0));
     let (line, destroyed) = of(&[(0, Meddling::Replace)]);
@@ -88,13 +88,13 @@ fn protection_that_comes_with_a_new_content_holds_for_the_old_one() {
     let mut model = Model::default();
     apply(&mut model, of("one", None), COMPLETE);
     let plan = decide(&model, of("two", Some(true)), &prune()).plan;
-    assert_eq!((plan.counts(None).destroy, plan.protected.len()), (0, 1));
+    assert_eq!((plan.counts(None).delete, plan.protected.len()), (0, 1));
     // Once it came, to leave the word out does not lift it.
     apply(&mut model, of("two", Some(true)), COMPLETE);
     let plan = decide(&model, of("two", None), &prune()).plan;
-    assert_eq!((plan.counts(None).destroy, plan.protected.len()), (0, 1));
+    assert_eq!((plan.counts(None).delete, plan.protected.len()), (0, 1));
     let plan = decide(&model, of("two", Some(false)), &prune()).plan;
-    assert_eq!((plan.counts(None).destroy, plan.protected.len()), (1, 0));
+    assert_eq!((plan.counts(None).delete, plan.protected.len()), (1, 0));
 }
 
 #[test]
@@ -102,9 +102,9 @@ fn what_is_built_for_the_first_time_is_deleted_once_it_is_there() {
     let mut model = Model::default();
     apply(&mut model, world(vec![built("a", "", &[])]), Done::Started);
     let removed = || removing(&[("a", true)], world(Vec::new()));
-    let decision = decide(&model, removed(), &Options::default());
+    let decision = decide(&model, removed(), &PlanOptions::default());
     assert!(
-        matches!(&decision.plan.steps[0].action, Action::Remove { after: Some(_), .. }),
+        matches!(&decision.plan.steps[0].action, Action::Delete { after: Some(_), .. }),
         "{:?}",
         lines(&decision.plan)
     );

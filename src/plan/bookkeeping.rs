@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::facts::{Drift, Facts};
 use super::identify::Identifier;
-use super::options::{Options, Selection};
+use super::options::{PlanOptions, Selection};
 use super::select::selected;
 use super::{Action, Change, Plan, Step};
 use crate::base::name::ImageRef;
@@ -16,7 +16,7 @@ use crate::manifest::workspace::{UnitId, Workspace};
 use crate::state::{Built, Entry, Pin, Record, State};
 
 /// What goes with every apply, whether it has a step or none.
-pub(super) fn noted(
+pub(super) fn bookkeeping(
     workspace: &Workspace,
     facts: &Facts,
     state: &State,
@@ -84,7 +84,7 @@ fn visibilities(facts: &Facts, state: &State) -> Vec<Record> {
 
 /// How the service shows the images on record, to bring the lockfile in line with it and nothing else.
 /// One that was replaced stays on record as it was, since what is there now is not known.
-pub fn seen(facts: &Facts, state: &State) -> Vec<Record> {
+pub fn refresh_records(facts: &Facts, state: &State) -> Vec<Record> {
     let gone = |(key, entry): (&ImageRef, &Entry)| {
         let built = entry.built.as_ref()?;
         (facts.drift(key, built) == Some(Drift::Gone)).then(|| known(key, entry, None))
@@ -116,7 +116,7 @@ pub fn reconciled(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Re
 
 /// The same, where the bases are as `taken` has them.
 fn right_sides(workspace: &Workspace, facts: &Facts, state: &State, taken: &State) -> Vec<Record> {
-    let options = Options::default();
+    let options = PlanOptions::default();
     let mut identifier = Identifier::new(workspace, facts, taken, &options);
     let (mut records, mut told) = (Vec::new(), HashSet::new());
     for index in 0..workspace.units.len() {

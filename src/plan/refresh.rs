@@ -3,20 +3,20 @@
 
 use std::collections::HashSet;
 
-use super::facts::{Facts, Found, Known};
+use super::facts::{Facts, PendingBuild, RecoveredBuild};
 use super::{Action, Plan, Step};
 use crate::base::name::{BuildId, ImageRef};
 use crate::state::{BuildOutcome, BuildStage, Entry, Record, State};
 
-/// What the survey learned that the state does not know: builds that were found, and builds that
+/// What the survey refreshed that the state does not know: builds that were found, and builds that
 /// are over.
-pub(super) fn learned(state: &State, facts: &Facts) -> Vec<Record> {
+pub(super) fn refreshed(state: &State, facts: &Facts) -> Vec<Record> {
     let mut records = Vec::new();
     for (unit, entry) in &state.entries {
         let mut pending = entry.pending.as_ref().map(|pending| pending.build.clone());
         match (&entry.submitted, facts.submissions.get(unit)) {
             (Some(submission), Some(Some(found))) => {
-                let Found { build, path } = found.clone();
+                let RecoveredBuild { build, path } = found.clone();
                 pending = Some(build.clone());
                 let found = submission.clone().into_pending(build, path, None, BuildStage::Started);
                 let (kind, platform) = (entry.kind, entry.platform);
@@ -30,7 +30,7 @@ pub(super) fn learned(state: &State, facts: &Facts) -> Vec<Record> {
             (Some(_), Some(None)) => records.push(Record::NotAccepted { unit: unit.clone() }),
             (Some(_) | None, _) => {}
         }
-        let over = |build: &BuildId| facts.builds.get(build) == Some(&Known::Dead);
+        let over = |build: &BuildId| facts.builds.get(build) == Some(&PendingBuild::Ended);
         if let Some(build) = pending.filter(over) {
             let (unit, outcome) = (unit.clone(), BuildOutcome::Failed);
             records.push(Record::Ended { unit, build, outcome, path: None, at: None });
@@ -48,7 +48,7 @@ pub(super) fn superseded(plan: &Plan, state: &State, facts: &Facts) -> Vec<Recor
     let adopted: HashSet<BuildId> = plan.steps.iter().filter_map(adopted).collect();
     let ended = |(unit, entry): (&ImageRef, &Entry)| {
         let build = entry.pending.as_ref()?.build.clone();
-        let unstarted = facts.builds.get(&build) == Some(&Known::Unstarted);
+        let unstarted = facts.builds.get(&build) == Some(&PendingBuild::NotStarted);
         let (unit, outcome) = (unit.clone(), BuildOutcome::Cancelled);
         (unstarted && !adopted.contains(&build)).then_some(Record::Ended {
             unit,

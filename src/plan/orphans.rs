@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::facts::{Drift, Facts};
 use super::identify::under_way;
-use super::options::Options;
+use super::options::PlanOptions;
 use super::previous::{Moves, same_tag};
 use super::{Action, Plan, Reason, Renamed, Step, StepId};
 use crate::base::digest::Fingerprint;
@@ -19,14 +19,14 @@ use crate::state::{Entry, State, Submission};
 const DOUBT: SignedDuration = SignedDuration::from_mins(15);
 
 /// What is known where it is decided what becomes of them.
-pub(super) struct Leftovers<'a> {
+pub(super) struct Orphans<'a> {
     pub(super) workspace: &'a Workspace,
     pub(super) facts: &'a Facts,
     pub(super) state: &'a State,
-    pub(super) options: &'a Options,
+    pub(super) options: &'a PlanOptions,
 }
 
-impl Leftovers<'_> {
+impl Orphans<'_> {
     /// Adds a step for each entry that no unit goes by, except for those that are `taken` over.
     pub(super) fn add(
         &self,
@@ -77,7 +77,7 @@ impl Leftovers<'_> {
     }
 }
 
-impl Leftovers<'_> {
+impl Orphans<'_> {
     /// What becomes of an entry, whether the image stays, and what the service shows of it. Only what we
     /// made is deleted: what somebody else put in its place is not ours.
     fn let_go(
@@ -108,7 +108,7 @@ impl Leftovers<'_> {
         match owner.filter(|_| destroy) {
             Some(owner) => {
                 let (owner, changed) = (owner.clone(), changed(owner));
-                (Action::Remove { owner, after, changed }, false, None)
+                (Action::Delete { owner, after, changed }, false, None)
             }
             None => (Action::Forget { after }, true, None),
         }
