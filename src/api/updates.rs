@@ -24,7 +24,7 @@ pub(crate) const UPDATES_PER_REQUEST: usize = 100;
 const ACTION: &str = "update the image";
 
 /// An image that was changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Updated {
     /// Who can pull it now, where that is known.
     pub visibility: Option<Visibility>,

@@ -18,7 +18,7 @@ use crate::event::{Phase, RunEvent, Signal, StopReason, Summary};
 use crate::manifest::Workspace;
 use crate::plan::{self, Action, Decision, Facts, Plan, SavedPlan};
 use crate::report::PlanView;
-use crate::run::{self, Options, Run, RunError};
+use crate::run::{self, Run, RunError, RunOptions};
 use crate::state::{State, Store};
 use crate::survey::Caches;
 
@@ -133,9 +133,9 @@ fn show(ui: &mut Ui, saved: Option<&SavedPlan>, view: &PlanView<'_>) -> std::io:
 }
 
 /// How a run goes about it.
-fn how(args: &ApplyArgs, workspace: &Workspace, target: &Target) -> Options {
+fn how(args: &ApplyArgs, workspace: &Workspace, target: &Target) -> RunOptions {
     let given = args.concurrency.or(workspace.settings.concurrency);
-    Options {
+    RunOptions {
         builds: given.unwrap_or(DEFAULT_BUILDS) as usize,
         transfers: given.unwrap_or(DEFAULT_TRANSFERS) as usize,
         owner: target.owner.clone(),

@@ -88,7 +88,7 @@ impl Asking<'_> {
         let client = client.observed(Arc::new({
             let writer = writer.clone();
             move |notice| {
-                if let Some(event) = run::told(None, notice) {
+                if let Some(event) = run::event_of(None, notice) {
                     writer.event(event);
                 }
             }

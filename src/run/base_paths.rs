@@ -1,28 +1,28 @@
-//! Looks up where bases are that were renamed or moved: the answer to that does not say it.
+//! Looks up the paths of bases that were renamed or moved. The service's response to a rename does
+//! not contain the new path.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::dispatch::StepFailure;
-use super::step::{api_failure, failure};
-use crate::api::{ApiError, Client, inventory};
+use super::outcome::StepFailure;
+use crate::api::{ApiError, Client, Image, inventory};
 use crate::base::name::{ImageRef, Owner};
 
-/// So many bases of one owner are searched for one by one; for more, all its images are listed, once.
-const FEW: usize = 20;
+/// Maximum number of searches by name for one owner. After that, the owner's images are listed once.
+const MAX_SEARCHES: usize = 20;
 
-/// The paths of bases that were moved, each looked up once.
+/// The paths of moved bases. Each is looked up once.
 #[derive(Clone)]
 pub(super) struct BasePaths {
     client: Client,
-    known: Arc<tokio::sync::Mutex<HashMap<Owner, Known>>>,
-    /// What this run has moved since the images of its owner were listed.
+    owners: Arc<tokio::sync::Mutex<HashMap<Owner, OwnerPaths>>>,
+    /// Units moved by this run since their owner's images were listed.
     moved: Arc<Mutex<HashSet<(Owner, ImageRef)>>>,
 }
 
-/// What was found out of one owner.
+/// The paths that are known for one owner.
 #[derive(Default)]
-struct Known {
+struct OwnerPaths {
     bases: HashMap<ImageRef, String>,
     searches: usize,
     listing: Option<HashMap<ImageRef, String>>,
@@ -30,60 +30,62 @@ struct Known {
 
 impl BasePaths {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, known: Arc::default(), moved: Arc::default() }
+        Self { client, owners: Arc::default(), moved: Arc::default() }
     }
 
-    /// Says that an image is where it was not before: what was listed says nothing of it.
-    pub(super) fn has_moved(&self, owner: &Owner, unit: &ImageRef) {
+    /// Notes that a unit was moved, so that an earlier listing is not used for it.
+    pub(super) fn note_move(&self, owner: &Owner, unit: &ImageRef) {
         self.moved().insert((owner.clone(), unit.clone()));
     }
 
-    /// Where a base is, and whether that is news.
-    pub(super) async fn of(
+    /// Returns the path of a base, and true if this call looked it up.
+    ///
+    /// # Errors
+    /// Fails if a request fails, or if the service does not show the base.
+    pub(super) async fn path_of(
         &self,
         owner: &Owner,
         base: &ImageRef,
     ) -> Result<(String, bool), StepFailure> {
-        // Held all the while: whoever needs the same base waits for the one answer.
-        let mut known = self.known.lock().await;
-        let known = known.entry(owner.clone()).or_default();
+        // Locked during the lookup, so that several dependents of a base share one lookup.
+        let mut owners = self.owners.lock().await;
+        let known = owners.entry(owner.clone()).or_default();
         if let Some(path) = known.bases.get(base) {
             return Ok((path.clone(), false));
         }
-        let found = self.look(known, owner, base).await;
-        let path = found.map_err(|error| api_failure(&error, None))?.ok_or_else(|| {
-            let message = format!("the service does not say where its base {base} is");
-            let help = format!(
-                "{base} was renamed or moved, and the listing of the images of `{owner}` does not \
-                 show it: see whether it is still there; building it again gives it a new place"
-            );
-            failure(&message, Some(help), None)
+        let path = self.look_up(known, owner, base).await;
+        let path = path.map_err(|error| StepFailure::of(&error))?.ok_or_else(|| {
+            StepFailure::new(format!("the service does not show the path of its base {base}"))
+                .with_help(format!(
+                    "{base} was renamed or moved, and the listing of images of `{owner}` does not \
+                     show it: check that it still exists; rebuilding it gives it a new path"
+                ))
         })?;
         known.bases.insert(base.clone(), path.clone());
         Ok((path, true))
     }
 
-    async fn look(
+    async fn look_up(
         &self,
-        known: &mut Known,
+        known: &mut OwnerPaths,
         owner: &Owner,
         base: &ImageRef,
     ) -> Result<Option<String>, ApiError> {
-        if known.listing.is_none() && known.searches >= FEW {
-            // What was moved until now is listed at its new place.
-            self.moved().retain(|(of, _)| of != owner);
+        if known.listing.is_none() && known.searches >= MAX_SEARCHES {
+            // The listing shows the new paths of all moves made before it.
+            self.moved().retain(|(moved_owner, _)| moved_owner != owner);
             let images = inventory(&self.client, owner, None).await?.by_key(owner, []);
-            let path = |(key, image): (ImageRef, crate::api::Image)| Some((key, image.path?));
+            let path = |(key, image): (ImageRef, Image)| Some((key, image.path?));
             known.listing = Some(images.into_iter().filter_map(path).collect());
         }
         let moved = self.moved().contains(&(owner.clone(), base.clone()));
-        let listed = known.listing.as_ref().filter(|_| !moved).and_then(|all| all.get(base));
+        let listed = known.listing.as_ref().filter(|_| !moved).and_then(|paths| paths.get(base));
         if listed.is_some() {
             return Ok(listed.cloned());
         }
         known.searches += 1;
-        let found = inventory(&self.client, owner, Some(base.name.as_str())).await?;
-        Ok(found.by_key(owner, [base]).remove(base).and_then(|image| image.path))
+        let images = inventory(&self.client, owner, Some(base.name.as_str())).await?;
+        Ok(images.by_key(owner, [base]).remove(base).and_then(|image| image.path))
     }
 
     fn moved(&self) -> MutexGuard<'_, HashSet<(Owner, ImageRef)>> {

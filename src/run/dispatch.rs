@@ -1,93 +1,74 @@
-//! Decides what follows from what happened: which records to keep, what to tell, which steps to
-//! start. A plain function of its inputs: time is given, nothing is done. Pure.
+//! Decides what follows from an input: which records to write, what to report, which steps to start.
+//! Pure: the caller passes the time and carries out the effects.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::progress::{self, Progress, Working};
+use super::outcome::{StepError, StepFailure, StepOutput};
+use super::progress::{self, Activity, StepProgress};
 use super::schedule::Schedule;
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef};
+use crate::base::text::exact_duration;
 use crate::event::{Phase, RunEvent, Signal, SkipReason, StopReason, Summary, TargetFailure};
 use crate::http::Notice;
 use crate::plan::{Plan, StepId};
 use crate::state::Record;
 
-/// Something that happened.
+/// An input of the dispatcher.
 #[derive(Debug)]
 pub(super) enum Input {
     /// The run begins.
     Begin,
-    /// A step asks for something to be kept.
+    /// A step wants a record to be written.
     Record(Record),
-    /// A step that waited for its turn has it.
+    /// A waiting step has been given a part of the transfer limit.
     Begun { step: StepId },
-    /// A step came to another phase.
+    /// A step entered a phase.
     Phase { step: StepId, phase: Phase, build: Option<BuildId> },
     /// A step ended.
-    Ended { step: StepId, result: Result<Done, StepFailure> },
-    /// Some time has passed.
+    Ended { step: StepId, result: Result<StepOutput, StepFailure> },
+    /// About a second has passed.
     Tick,
-    /// A client has something to say of its requests; for one unit, or for all.
+    /// A request is retried or waits; `unit` is `None` if it was made for several units.
     Notice { unit: Option<ImageRef>, notice: Notice },
-    /// The user asks to stop.
+    /// The user wants to stop.
     Signal(Signal),
-    /// What happened could not be kept.
-    NotKept,
+    /// The journal could not be written.
+    NotRecorded,
 }
 
-/// What a step that succeeded leaves behind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Done {
-    pub(super) build: Option<BuildId>,
-    pub(super) path: Option<String>,
-}
-
-/// Why a step did not succeed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct StepFailure {
-    pub(super) message: String,
-    pub(super) help: Option<String>,
-    pub(super) build: Option<BuildId>,
-    /// Its build goes on.
-    pub(super) pending: bool,
-    /// It ended before anything was sent, because the run stops.
-    pub(super) not_begun: bool,
-    /// Every other unit would meet the same.
-    pub(super) stops_run: bool,
-}
-
-/// Something to do.
+/// An effect for the driver to carry out.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Keep this.
+    /// Write this record.
     Persist(Record),
-    /// Tell this.
+    /// Report this event.
     Tell(RunEvent),
-    /// Work on this step.
+    /// Start this step.
     Start(StepId),
-    /// Let no step send anything new.
+    /// Let no step send a new request.
     StopSubmitting,
-    /// Leave now, whatever still runs.
+    /// End the run now, even with active steps.
     Leave,
 }
 
 /// The state of a run.
 pub(super) struct Dispatcher {
-    steps: Vec<Progress>,
+    steps: Vec<StepProgress>,
     schedule: Schedule,
     summary: Summary,
-    told: Duration,
-    /// Units whose build was asked for and whose answer is not here.
+    last_heartbeat: Duration,
+    /// Units whose request was sent and whose response has not arrived.
     submitting: HashSet<ImageRef>,
-    /// Since when the run only waits for those answers.
+    /// Time since when the run only waits for those responses.
     leaving: Option<Duration>,
-    /// How long the run may take.
+    /// Time limit of the run.
     timeout: Option<Duration>,
 }
 
-/// What is told of a client's notice; for one unit, or for all.
-pub(crate) fn told(unit: Option<ImageRef>, notice: Notice) -> Option<RunEvent> {
+/// Returns the event for a notice of a client. `unit` is `None` if the request was for several units.
+pub(crate) fn event_of(unit: Option<ImageRef>, notice: Notice) -> Option<RunEvent> {
     Some(match notice {
         Notice::Retry { action, class, attempt, status, why, wait, registry: _ } => {
             RunEvent::Retry { unit, action, class, attempt, status, error: why, wait }
@@ -98,36 +79,36 @@ pub(crate) fn told(unit: Option<ImageRef>, notice: Notice) -> Option<RunEvent> {
     })
 }
 
-/// How long a run that is left waits for the answers that are under way: an accepted build whose
-/// ID is not on record would be lost.
-const GRACE: Duration = Duration::from_secs(3);
+/// Time that an aborted run waits for outstanding responses. Without it, a build that the service has
+/// accepted but whose ID is not recorded would be lost.
+const RESPONSE_GRACE: Duration = Duration::from_secs(3);
 
-/// How often a run that goes on is told of: with every tenth tick of a second, which may come a
+/// Minimum time between two heartbeats. They come with every tenth tick of a second; a tick may be a
 /// moment early.
-const HEARTBEAT: Duration = Duration::from_millis(9_500);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(9_500);
 
 impl Dispatcher {
-    /// `lanes[i]` is the lane of the plan's step `i`, and `limits[l]` how many steps of lane `l` are
-    /// worked on at once.
+    /// `pools[i]` is the pool of the plan's step `i`, and `limits[p]` the number of steps of pool `p`
+    /// that may run at once.
     pub(super) fn new(
         plan: &Plan,
-        lanes: &[usize],
+        pools: &[usize],
         limits: &[usize],
         timeout: Option<Duration>,
     ) -> Self {
         let needs: Vec<&[StepId]> = plan.steps.iter().map(|step| step.needs.as_slice()).collect();
         Self {
-            steps: plan.steps.iter().map(Progress::of).collect(),
-            schedule: Schedule::new(&needs, lanes, limits),
+            steps: plan.steps.iter().map(StepProgress::of).collect(),
+            schedule: Schedule::new(&needs, pools, limits),
             summary: Summary { partial: plan.partial, ..Summary::default() },
-            told: Duration::ZERO,
+            last_heartbeat: Duration::ZERO,
             submitting: HashSet::new(),
             leaving: None,
             timeout,
         }
     }
 
-    /// Takes in what happened at `now`, counted from the start of the run.
+    /// Returns the effects of an input at `now`, counted from the start of the run.
     pub(super) fn handle(&mut self, input: Input, now: Duration) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
@@ -159,11 +140,11 @@ impl Dispatcher {
             Input::Notice { unit, notice } => {
                 effects.extend(self.notice(unit, notice).map(Effect::Tell))
             }
-            Input::NotKept => {
+            Input::NotRecorded => {
                 if self.leaving.is_none() {
                     self.leaving = Some(now);
-                    let why = "what happened cannot be kept".to_owned();
-                    self.stop(StopReason::Error(why), &mut effects);
+                    let message = "the journal cannot be written".to_owned();
+                    self.stop(StopReason::Error(message), &mut effects);
                 }
                 self.leave_if_ready(&mut effects);
             }
@@ -178,29 +159,30 @@ impl Dispatcher {
         effects
     }
 
-    /// Whether nothing is being worked on and nothing will be.
+    /// True if no step is active and none will start.
     pub(super) fn is_done(&self) -> bool {
         self.schedule.active() == 0
     }
 
-    /// How it ended.
+    /// Returns the results of the run.
     pub(super) fn into_summary(mut self) -> Summary {
         let message = match &self.summary.stopped {
             Some(StopReason::TimedOut(timeout)) => {
-                format!("not done when the run's {timeout:?} were over")
+                format!("not done when the time limit of {} ended", exact_duration(*timeout))
             }
-            _ => "left before its end".to_owned(),
+            _ => "the run was aborted before it ended".to_owned(),
         };
         let reason = self.stop_reason();
-        // Those that were left in the middle are neither done nor failed: they stay pending. What
-        // the service knows nothing of was not begun.
-        for step in self.steps.into_iter().filter(|step| step.state != Working::No) {
-            let asked = self.submitting.contains(&step.key);
-            if step.build.is_none() && !asked {
+        // Steps that were still active stay pending if the service may know of them, and are skipped
+        // otherwise.
+        for step in self.steps.into_iter().filter(|step| step.activity != Activity::Idle) {
+            let in_doubt = self.submitting.contains(&step.key);
+            if step.build.is_none() && !in_doubt {
                 self.summary.skipped.push((step.key, reason.clone()));
                 continue;
             }
-            let help = asked.then_some("the service had not answered; the next apply asks for it");
+            let help = in_doubt
+                .then_some("the service had not responded; the next apply checks for the build");
             self.summary.failures.push(TargetFailure {
                 unit: step.key,
                 phase: step.phase,
@@ -222,8 +204,8 @@ impl Dispatcher {
     fn start(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         for step in self.schedule.start() {
             if self.steps[step.0].kind == Some(ImageKind::Mirror) {
-                // There may be a thousand of them, and an hour until it is asked for.
-                self.steps[step.0].state = Working::Waiting;
+                // With a thousand transfers, an hour may pass until the limit has room for this one.
+                self.steps[step.0].activity = Activity::Waiting;
                 self.steps[step.0].since = now;
             } else {
                 self.begun(step, now, effects);
@@ -234,10 +216,10 @@ impl Dispatcher {
 
     fn begun(&mut self, step: StepId, now: Duration, effects: &mut Vec<Effect>) {
         let progress = &mut self.steps[step.0];
-        if progress.state == Working::Yes {
+        if progress.activity == Activity::Active {
             return;
         }
-        progress.state = Working::Yes;
+        progress.activity = Activity::Active;
         progress.since = now;
         let (unit, action) = (progress.key.clone(), progress.verb);
         effects.push(Effect::Tell(RunEvent::Started { unit, action }));
@@ -260,16 +242,16 @@ impl Dispatcher {
     fn ended(
         &mut self,
         step: StepId,
-        result: Result<Done, StepFailure>,
+        result: Result<StepOutput, StepFailure>,
         now: Duration,
         effects: &mut Vec<Effect>,
     ) {
         let progress = &mut self.steps[step.0];
-        progress.state = Working::No;
+        progress.activity = Activity::Idle;
         let (unit, action, elapsed) =
             (progress.key.clone(), progress.verb, now.saturating_sub(progress.since));
         match result {
-            Ok(Done { build, path }) => {
+            Ok(StepOutput { build, path }) => {
                 match (progress.kind, action) {
                     (Some(ImageKind::Build), _) => self.summary.built += 1,
                     (Some(ImageKind::Mirror), _) => self.summary.mirrored += 1,
@@ -287,29 +269,39 @@ impl Dispatcher {
                 }));
                 self.schedule.finish(step, true);
             }
-            Err(failure) if failure.not_begun => {
+            Err(StepFailure::NotStarted) => {
                 let reason = self.stop_reason();
                 self.skip(unit, reason, effects);
-                // What stands above it was skipped when the run stopped.
+                // Its dependents were skipped when the run stopped.
                 self.schedule.finish(step, false);
             }
-            Err(failure) => {
-                let StepFailure { message, help, build, pending, stops_run, .. } = failure;
-                let phase = progress.phase;
-                let root = unit.clone();
-                let told = message.clone();
-                let failure = TargetFailure { unit, phase, message, help, build, pending };
-                self.summary.failures.push(failure.clone());
-                effects.push(Effect::Tell(RunEvent::Failed { failure, action, elapsed }));
-                for skipped in self.schedule.finish(step, false) {
-                    let reason = SkipReason::DependencyFailed { failed: root.clone() };
-                    let unit = self.steps[skipped.0].key.clone();
-                    self.skip(unit, reason, effects);
-                }
-                if stops_run && self.summary.stopped.is_none() {
-                    self.stop(StopReason::Error(told), effects);
-                }
-            }
+            Err(StepFailure::Failed(error)) => self.failed(step, error, false, elapsed, effects),
+            Err(StepFailure::Pending(error)) => self.failed(step, error, true, elapsed, effects),
+        }
+    }
+
+    fn failed(
+        &mut self,
+        step: StepId,
+        error: StepError,
+        pending: bool,
+        elapsed: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
+        let StepError { message, help, build, stops_run } = error;
+        let StepProgress { key, verb, phase, .. } = &self.steps[step.0];
+        let (unit, action, phase) = (key.clone(), *verb, *phase);
+        let failed = unit.clone();
+        let failure = TargetFailure { unit, phase, message: message.clone(), help, build, pending };
+        self.summary.failures.push(failure.clone());
+        effects.push(Effect::Tell(RunEvent::Failed { failure, action, elapsed }));
+        for skipped in self.schedule.finish(step, false) {
+            let reason = SkipReason::DependencyFailed { failed: failed.clone() };
+            let unit = self.steps[skipped.0].key.clone();
+            self.skip(unit, reason, effects);
+        }
+        if stops_run && self.summary.stopped.is_none() {
+            self.stop(StopReason::Error(message), effects);
         }
     }
 
@@ -339,7 +331,7 @@ impl Dispatcher {
 
     fn notice(&mut self, unit: Option<ImageRef>, notice: Notice) -> Option<RunEvent> {
         self.summary.retries += usize::from(matches!(notice, Notice::Retry { .. }));
-        told(unit, notice)
+        event_of(unit, notice)
     }
 
     fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
@@ -352,16 +344,18 @@ impl Dispatcher {
             }
             self.leave_if_ready(effects);
         }
-        if self.leaving.is_some_and(|since| now.saturating_sub(since) >= GRACE) {
+        if self.leaving.is_some_and(|since| now.saturating_sub(since) >= RESPONSE_GRACE) {
             effects.push(Effect::Leave);
         }
-        if self.schedule.active() == 0 || now.saturating_sub(self.told) < HEARTBEAT {
+        if self.schedule.active() == 0
+            || now.saturating_sub(self.last_heartbeat) < HEARTBEAT_INTERVAL
+        {
             return;
         }
-        self.told = now;
+        self.last_heartbeat = now;
         let summary = &self.summary;
         let ended = summary.done() + summary.failures.len() + summary.skipped.len();
-        effects.push(Effect::Tell(progress::alive(&self.steps, ended, now)));
+        effects.push(Effect::Tell(progress::heartbeat(&self.steps, ended, now)));
     }
 }
 
@@ -382,7 +376,7 @@ mod tests {
         Inputs::default().fingerprint()
     }
 
-    /// A plan that builds units, each of which may need some before it.
+    /// A dispatcher for a plan that builds units. The numbers are the dependencies of each.
     fn dispatcher(units: &[(&str, &[usize])], concurrency: usize) -> Dispatcher {
         let steps = units.iter().enumerate().map(|(index, (name, needs))| Step {
             key: key(name),
@@ -433,7 +427,7 @@ mod tests {
     }
 
     fn done(step: usize) -> Input {
-        Input::Ended { step: StepId(step), result: Ok(Done { build: None, path: None }) }
+        Input::Ended { step: StepId(step), result: Ok(StepOutput::default()) }
     }
 
     fn failed(step: usize, failure: StepFailure) -> Input {
@@ -456,16 +450,16 @@ mod tests {
         &[("base", &[]), ("api", &[0]), ("on-api", &[1]), ("other", &[])];
 
     #[test]
-    fn a_failure_skips_all_above_it_and_names_itself() {
+    fn a_failure_skips_its_dependents_and_is_named_as_the_cause() {
         let mut dispatcher = dispatcher(CHAIN, 8);
         assert_eq!(begin(&mut dispatcher), [0, 3]);
-        let effects = dispatcher.handle(failed(0, StepFailure::default()), secs(1));
+        let effects = dispatcher.handle(failed(0, StepFailure::new("")), secs(1));
         let reason = || SkipReason::DependencyFailed { failed: key("base") };
         assert_eq!(
             skipped(&effects),
             [("api:v1".to_owned(), reason()), ("on-api:v1".to_owned(), reason())]
         );
-        assert!(!dispatcher.is_done(), "the other goes on");
+        assert!(!dispatcher.is_done(), "the other unit continues");
         dispatcher.handle(done(3), secs(2));
         assert!(dispatcher.is_done());
         let summary = dispatcher.into_summary();
@@ -474,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_free_starts_as_soon_as_there_is_room() {
+    fn ready_steps_start_as_soon_as_the_pool_has_room() {
         let mut dispatcher = dispatcher(CHAIN, 1);
         assert_eq!(begin(&mut dispatcher), [0]);
         assert_eq!(started(&dispatcher.handle(done(0), secs(1))), [1]);
@@ -486,30 +480,29 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_all_would_meet_stops_the_run() {
+    fn an_error_that_affects_all_units_stops_the_run() {
         let mut dispatcher = dispatcher(&[("a", &[]), ("b", &[]), ("c", &[])], 2);
         assert_eq!(begin(&mut dispatcher), [0, 1]);
-        let failure = StepFailure { stops_run: true, ..StepFailure::default() };
+        let failure = StepFailure::Failed(StepError { stops_run: true, ..StepError::default() });
         let effects = dispatcher.handle(failed(0, failure), secs(1));
         assert!(effects.contains(&Effect::StopSubmitting));
         assert_eq!(skipped(&effects), [("c:v1".to_owned(), SkipReason::Stopped)]);
         assert_eq!(started(&effects), [0; 0]);
-        // What had not sent anything yet is skipped, not failed.
-        let failure = StepFailure { not_begun: true, ..StepFailure::default() };
-        let effects = dispatcher.handle(failed(1, failure), secs(1));
+        // A step that has sent nothing is skipped and does not fail.
+        let effects = dispatcher.handle(failed(1, StepFailure::NotStarted), secs(1));
         assert_eq!(skipped(&effects), [("b:v1".to_owned(), SkipReason::Stopped)]);
         assert!(dispatcher.is_done());
         assert_eq!(dispatcher.into_summary().failures.len(), 1);
     }
 
     #[test]
-    fn a_first_signal_stops_and_a_second_one_leaves() {
+    fn the_first_signal_stops_and_the_second_aborts() {
         let mut dispatcher = dispatcher(CHAIN, 8);
         begin(&mut dispatcher);
         let effects = dispatcher.handle(Input::Signal(Signal::Interrupt), secs(1));
         assert!(effects.contains(&Effect::StopSubmitting) && !effects.contains(&Effect::Leave));
         assert_eq!(skipped(&effects).len(), 2);
-        assert!(!dispatcher.is_done(), "what runs is waited for");
+        assert!(!dispatcher.is_done(), "the run waits for active steps");
         let build = BuildId::new("b-1");
         let phase = Input::Phase { step: StepId(0), phase: Phase::Building, build };
         dispatcher.handle(phase, secs(1));
@@ -519,50 +512,51 @@ mod tests {
         let summary = dispatcher.into_summary();
         assert_eq!(summary.stopped, Some(StopReason::Interrupted(Signal::Interrupt)));
         assert_eq!(summary.failures.len(), 1);
-        assert!(summary.failures[0].pending, "its build goes on");
+        assert!(summary.failures[0].pending, "its build continues");
     }
 
     #[test]
-    fn an_answer_under_way_is_waited_for_but_not_for_ever() {
-        let left = || {
+    fn an_aborted_run_waits_a_moment_for_responses() {
+        let aborted = || {
             let mut dispatcher = dispatcher(&[("a", &[])], 1);
             begin(&mut dispatcher);
             dispatcher.handle(submitting("a"), secs(0));
             dispatcher.handle(Input::Signal(Signal::Terminate), secs(1));
             let effects = dispatcher.handle(Input::Signal(Signal::Terminate), secs(1));
-            assert!(!effects.contains(&Effect::Leave), "the answer holds the build's ID");
+            assert!(!effects.contains(&Effect::Leave), "the response holds the build ID");
             dispatcher
         };
-        let mut answered = left();
+        let mut answered = aborted();
         let effects = answered.handle(done(0), secs(2));
         assert!(effects.contains(&Effect::Leave));
-        let mut silent = left();
+        let mut silent = aborted();
         assert_eq!(silent.handle(Input::Tick, secs(2)), []);
         assert_eq!(silent.handle(Input::Tick, secs(4)), [Effect::Leave]);
         let summary = silent.into_summary();
-        assert!(summary.failures[0].help.is_some(), "nobody knows whether there is a build");
+        assert!(summary.failures[0].help.is_some(), "the request is in doubt");
     }
 
     #[test]
-    fn a_run_that_goes_on_tells_so() {
+    fn a_running_run_reports_a_heartbeat() {
         let mut dispatcher = dispatcher(&[("a", &[]), ("b", &[])], 2);
         begin(&mut dispatcher);
         assert_eq!(dispatcher.handle(Input::Tick, secs(9)), []);
         dispatcher.handle(done(0), secs(9));
-        let told = dispatcher.handle(Input::Tick, secs(10));
-        let [Effect::Tell(RunEvent::Heartbeat { units, done: 1, total: 2, .. })] = &told[..] else {
-            panic!("{told:?}");
+        let effects = dispatcher.handle(Input::Tick, secs(10));
+        let [Effect::Tell(RunEvent::Heartbeat { units, done: 1, total: 2, .. })] = &effects[..]
+        else {
+            panic!("{effects:?}");
         };
         assert_eq!((units.len(), units[0].elapsed), (1, secs(10)));
-        assert_eq!(dispatcher.handle(Input::Tick, secs(15)), [], "not more often than needed");
+        assert_eq!(dispatcher.handle(Input::Tick, secs(15)), [], "no more than one in ten seconds");
         assert_eq!(dispatcher.handle(Input::Tick, secs(20)).len(), 1);
     }
 
     #[test]
-    fn what_cannot_be_kept_ends_the_run() {
+    fn a_journal_that_cannot_be_written_ends_the_run() {
         let mut dispatcher = dispatcher(CHAIN, 8);
         begin(&mut dispatcher);
-        let effects = dispatcher.handle(Input::NotKept, secs(1));
+        let effects = dispatcher.handle(Input::NotRecorded, secs(1));
         assert!(effects.contains(&Effect::StopSubmitting) && effects.contains(&Effect::Leave));
         assert!(matches!(dispatcher.into_summary().stopped, Some(StopReason::Error(_))));
     }

@@ -1,21 +1,26 @@
-//! Carries out a plan: many units at once, each base before what needs it, every build ID on
-//! record before anything leans on it.
+//! Carries out a plan: many units at once, each after its bases, each build ID on disk before
+//! anything depends on it.
 //!
 //! ```text
 //!  step::run ──StepMessage──►  driver  ──Input──►  dispatch (pure) ──Effects──►  driver
-//!  (one task a unit)           (select!, store, reporter)                        (records, tells, spawns)
+//!  (a task for each step)      (select!, store, reporter)                        (write, report, spawn)
 //! ```
-//! Tasks only ask and wait; the driver alone writes; what happens next is decided by
-//! `dispatch` and `schedule`, which know neither clock nor network.
+//! A step's task sends requests and waits; only the driver writes; `dispatch` and `schedule` decide
+//! what follows, without clock and network.
 //!
-//! What many units can ask together has a task of its own, which they ask instead of the service:
-//! `transfers` (an `ask` each; `booking` says whose the parts of an answer are, and `doubt` finds out
-//! where it does not), `updates`, and `poll`, which looks at pending builds as often as `pace` says.
+//! Requests that serve several units are sent by tasks that the steps share: `transfers` (batches of
+//! transfers, and the recovery of lost responses), `updates`, and `poll`, which polls pending builds
+//! as often as `pace` allows.
 
 mod base_paths;
+mod create;
 mod dispatch;
 mod driver;
-mod make;
+
+mod job;
+mod link;
+mod options;
+mod outcome;
 mod pace;
 mod poll;
 mod pools;
@@ -23,9 +28,11 @@ mod progress;
 mod schedule;
 mod step;
 mod transfers;
+mod unit;
 mod updates;
 
-pub(crate) use dispatch::told;
-pub(crate) use make::place;
+pub(crate) use dispatch::event_of;
+pub(crate) use job::placement;
 
-pub use driver::{Options, Run, RunError, execute};
+pub use driver::{RunError, execute};
+pub use options::{Run, RunOptions};

@@ -1,4 +1,4 @@
-//! Waits for builds to end: one task asks for all of them.
+//! Waits for builds to end. One task polls the service on behalf of all steps.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,193 +12,192 @@ use crate::api::poll::{self, Listing};
 use crate::api::{ApiError, BuildView, Client, ErrorKind, Progress};
 use crate::base::name::BuildId;
 
-/// Looks in a row at one build that fail at least before whoever waits is told.
-const DOUBT: u32 = 3;
+/// Minimum number of failed polls of one build in a row before its step is told.
+const MIN_FAILED_POLLS: u32 = 3;
 
-/// The time since the first of them that passes at least: the first looks come within a second, and
-/// one part of the service may not know for a while what another took.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Minimum time since the first of those failed polls. The first polls come within a second, and
+/// one part of the service may not know for a while what another has accepted.
+const MAX_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Asks for builds on behalf of all steps.
+/// The handle to the polling task.
 #[derive(Clone)]
 pub(super) struct Poller {
     watches: mpsc::UnboundedSender<Watch>,
 }
 
-/// Why a build's end is not known.
+/// Why the end of a build is not known.
 #[derive(Debug, Clone)]
-pub(super) enum Lost {
+pub(super) enum UnknownEnd {
     /// The service does not know the build.
-    Gone(ApiError),
-    /// The service could not be asked; the build may go on.
-    Unknown(ApiError),
+    NoSuchBuild(ApiError),
+    /// The service gave no usable response; the build may continue.
+    NoAnswer(ApiError),
 }
 
-type Ended = Result<BuildView, Lost>;
+type Ended = Result<BuildView, UnknownEnd>;
 
 struct Watch {
     build: BuildId,
     since: Instant,
-    /// Looks in a row that failed, and when the first of them did.
+    /// Failed polls in a row.
     failures: u32,
+    /// Time of the first of them.
     failing_since: Option<Instant>,
-    reply: oneshot::Sender<Ended>,
-    /// The service's word for how it is.
-    word: mpsc::UnboundedSender<String>,
-    /// Others who wait for the same build: a service may make one of two requests.
+    ended: oneshot::Sender<Ended>,
+    /// Receives the service's word for the status: `BUILDING`.
+    status: mpsc::UnboundedSender<String>,
+    /// Other steps that wait for the same build: the service may answer two requests with one build.
     also: Vec<Watch>,
 }
 
 impl Watch {
-    fn is_over(&self) -> bool {
-        self.reply.is_closed() && self.also.iter().all(Watch::is_over)
+    /// True if no step waits any more.
+    fn is_abandoned(&self) -> bool {
+        self.ended.is_closed() && self.also.iter().all(Watch::is_abandoned)
     }
 
-    fn tell(&self, word: &str) {
-        // Whoever waits may have left; then nobody needs the word.
-        let _ = self.word.send(word.to_owned());
-        self.also.iter().for_each(|also| also.tell(word));
+    fn send_status(&self, status: &str) {
+        // Fails only if the step no longer waits.
+        let _ = self.status.send(status.to_owned());
+        self.also.iter().for_each(|also| also.send_status(status));
     }
 
-    fn answer(self, ended: Ended) {
+    fn finish(self, ended: Ended) {
         for also in self.also {
-            also.answer(ended.clone());
+            also.finish(ended.clone());
         }
-        // Whoever waited may have left.
-        let _ = self.reply.send(ended);
+        // Fails only if the step no longer waits.
+        let _ = self.ended.send(ended);
     }
 }
 
 impl Poller {
-    /// Starts the task; it ends when the last `Poller` is gone.
+    /// Starts the task. It ends when the last `Poller` is dropped.
     pub(super) fn start(client: Client) -> Self {
         let (watches, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(poll(client, receiver));
+        tokio::spawn(run(client, receiver));
         Self { watches }
     }
 
-    /// Waits until a build has ended; tells `word` how the service says it is meanwhile.
+    /// Waits until a build has ended, and sends its status to `status` meanwhile.
+    ///
+    /// # Errors
+    /// Fails if the service does not know the build, or gives no usable response for a while.
     pub(super) async fn ended(
         &self,
         build: &BuildId,
-        word: mpsc::UnboundedSender<String>,
+        status: mpsc::UnboundedSender<String>,
     ) -> Ended {
-        let (reply, answer) = oneshot::channel();
-        let since = Instant::now();
-        let build = build.clone();
+        let (ended, result) = oneshot::channel();
+        let (build, since) = (build.clone(), Instant::now());
         let (failures, failing_since, also) = (0, None, Vec::new());
-        let watch = Watch { build, since, failures, failing_since, reply, word, also };
-        let left = |()| {
-            let message = "the run was left";
-            Lost::Unknown(ApiError::new("wait for the build", ErrorKind::Stopped, message))
-        };
-        if self.watches.send(watch).is_err() {
-            return Err(left(()));
-        }
-        answer.await.unwrap_or_else(|_| Err(left(())))
+        let watch = Watch { build, since, failures, failing_since, ended, status, also };
+        // Both fail only if the task is gone, which drops the sender of the result.
+        let _ = self.watches.send(watch);
+        result.await.unwrap_or_else(|_| {
+            let message = "the run was aborted";
+            let error = ApiError::new("wait for the build", ErrorKind::Stopped, message);
+            Err(UnknownEnd::NoAnswer(error))
+        })
     }
 }
 
-async fn poll(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
-    let mut pending = Pending::new(patience(client.most_tries()));
+async fn run(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
+    let mut watches = Watches::new(patience(client.most_tries()));
     let mut listing = Listing::quick();
     let mut pace = Pace::new(Instant::now());
-    let mut last_look = None;
+    let mut last_poll = None;
     loop {
-        if pending.watches.is_empty() {
+        if watches.by_build.is_empty() {
             match receiver.recv().await {
-                Some(watch) => pending.add(watch),
+                Some(watch) => watches.add(watch),
                 None => return,
             }
         }
         while let Ok(watch) = receiver.try_recv() {
-            pending.add(watch);
+            watches.add(watch);
         }
-        // Whoever gave up waiting is not asked for any more.
-        pending.watches.retain(|_, watch| !watch.is_over());
-        let Some(next) = pending.next_look(&mut pace, last_look) else { continue };
+        watches.by_build.retain(|_, watch| !watch.is_abandoned());
+        let Some(next) = watches.next_poll(&mut pace, last_poll) else { continue };
         tokio::select! {
             () = tokio::time::sleep_until(next) => {}
             Some(watch) = receiver.recv() => {
-                pending.add(watch);
+                watches.add(watch);
                 continue;
             }
         }
-        last_look = Some(Instant::now());
-        let builds: Vec<BuildId> = pending.watches.keys().cloned().collect();
-        for (build, answer) in poll::look(&client, &builds, &mut listing).await {
-            match answer {
-                Ok(view) => pending.seen(&build, view),
-                Err(error) => pending.failed(&build, &error, Instant::now()),
+        last_poll = Some(Instant::now());
+        let builds: Vec<BuildId> = watches.by_build.keys().cloned().collect();
+        for (build, result) in poll::look(&client, &builds, &mut listing).await {
+            match result {
+                Ok(view) => watches.succeeded(&build, view),
+                Err(error) => watches.failed(&build, &error, Instant::now()),
             }
         }
         pace.spent(listing.cost(), Instant::now());
     }
 }
 
-/// How long failing looks are borne with. Who wants things tried less often than others do has less
-/// patience too: as much as so many tries take, each wait twice as long as the one before.
-fn patience(most_tries: u32) -> Duration {
-    (Duration::from_millis(250) * (1 << most_tries.min(16))).min(PATIENCE)
+/// Returns how long polls of a build may fail. Fewer retries mean less patience: as long as that
+/// many tries take, with a delay that doubles each time.
+fn patience(max_tries: u32) -> Duration {
+    (Duration::from_millis(250) * (1 << max_tries.min(16))).min(MAX_PATIENCE)
 }
 
-/// Builds that someone waits for. What an answer means for whom is decided here, without waiting.
-struct Pending {
-    watches: HashMap<BuildId, Watch>,
+/// The builds that steps wait for. Decides what a poll means for them, without waiting.
+struct Watches {
+    by_build: HashMap<BuildId, Watch>,
     patience: Duration,
 }
 
-impl Pending {
+impl Watches {
     fn new(patience: Duration) -> Self {
-        Self { watches: HashMap::new(), patience }
+        Self { by_build: HashMap::new(), patience }
     }
 
     fn add(&mut self, watch: Watch) {
-        match self.watches.entry(watch.build.clone()) {
+        match self.by_build.entry(watch.build.clone()) {
             Entry::Occupied(mut first) => first.get_mut().also.push(watch),
             Entry::Vacant(free) => drop(free.insert(watch)),
         }
     }
 
-    fn next_look(&self, pace: &mut Pace, last_look: Option<Instant>) -> Option<Instant> {
-        let youngest = self.watches.values().map(|watch| watch.since).max()?;
-        let failures = self.watches.values().map(|watch| watch.failures).min().unwrap_or(0);
-        Some(pace.next(self.watches.len(), youngest, last_look, failures, Instant::now()))
+    /// Returns the time of the next poll, or `None` without builds.
+    fn next_poll(&self, pace: &mut Pace, last_poll: Option<Instant>) -> Option<Instant> {
+        let youngest = self.by_build.values().map(|watch| watch.since).max()?;
+        let failures = self.by_build.values().map(|watch| watch.failures).min().unwrap_or(0);
+        Some(pace.next(self.by_build.len(), youngest, last_poll, failures, Instant::now()))
     }
 
-    /// Takes in what the service says of a build.
-    fn seen(&mut self, build: &BuildId, view: BuildView) {
-        let Some(watch) = self.watches.get_mut(build) else { return };
+    fn succeeded(&mut self, build: &BuildId, view: BuildView) {
+        let Some(watch) = self.by_build.get_mut(build) else { return };
         (watch.failures, watch.failing_since) = (0, None);
-        if let Progress::Running(word) = view.progress {
-            watch.tell(&word);
+        if let Progress::Running(status) = view.progress {
+            watch.send_status(&status);
         } else {
-            self.reply(build, Ok(view));
+            self.finish(build, Ok(view));
         }
     }
 
-    /// Takes in that the service could not be asked for a build.
     fn failed(&mut self, build: &BuildId, error: &ApiError, now: Instant) {
-        let Some(watch) = self.watches.get_mut(build) else { return };
+        let Some(watch) = self.by_build.get_mut(build) else { return };
         watch.failures += 1;
         let first = *watch.failing_since.get_or_insert(now);
-        let borne = now.saturating_duration_since(first) < self.patience;
-        let hopeless = matches!(error.kind, ErrorKind::Unauthorized | ErrorKind::PaymentRequired);
-        if !hopeless && (watch.failures < DOUBT || borne) {
+        let may_recover = now.saturating_duration_since(first) < self.patience;
+        let permanent = matches!(error.kind, ErrorKind::Unauthorized | ErrorKind::PaymentRequired);
+        if !permanent && (watch.failures < MIN_FAILED_POLLS || may_recover) {
             return;
         }
-        self.reply(
-            build,
-            Err(match error.kind {
-                ErrorKind::NotFound => Lost::Gone(error.clone()),
-                _ => Lost::Unknown(error.clone()),
-            }),
-        );
+        let unknown = match error.kind {
+            ErrorKind::NotFound => UnknownEnd::NoSuchBuild(error.clone()),
+            _ => UnknownEnd::NoAnswer(error.clone()),
+        };
+        self.finish(build, Err(unknown));
     }
 
-    fn reply(&mut self, build: &BuildId, ended: Ended) {
-        if let Some(watch) = self.watches.remove(build) {
-            watch.answer(ended);
+    fn finish(&mut self, build: &BuildId, ended: Ended) {
+        if let Some(watch) = self.by_build.remove(build) {
+            watch.finish(ended);
         }
     }
 }
@@ -211,13 +210,13 @@ mod tests {
         BuildId::new(text).unwrap()
     }
 
-    fn watch(pending: &mut Pending, build: &str, since: Instant) -> oneshot::Receiver<Ended> {
-        let (reply, answer) = oneshot::channel();
-        let (word, _) = mpsc::unbounded_channel();
+    fn watch(watches: &mut Watches, build: &str, since: Instant) -> oneshot::Receiver<Ended> {
+        let (ended, result) = oneshot::channel();
+        let (status, _) = mpsc::unbounded_channel();
         let build = id(build);
         let (failures, failing_since, also) = (0, None, Vec::new());
-        pending.add(Watch { build, since, failures, failing_since, reply, word, also });
-        answer
+        watches.add(Watch { build, since, failures, failing_since, ended, status, also });
+        result
     }
 
     fn view(progress: Progress) -> BuildView {
@@ -236,8 +235,8 @@ mod tests {
         ApiError::new("ask", kind, "")
     }
 
-    fn pending() -> Pending {
-        Pending::new(PATIENCE)
+    fn watches() -> Watches {
+        Watches::new(MAX_PATIENCE)
     }
 
     fn secs(secs: u64) -> Duration {
@@ -245,74 +244,77 @@ mod tests {
     }
 
     #[test]
-    fn all_who_wait_for_one_build_are_answered() {
-        let mut pending = Pending::new(PATIENCE);
-        let mut answers = ["a", "b", "a"].map(|build| watch(&mut pending, build, Instant::now()));
-        pending.seen(&id("a"), view(Progress::Completed));
-        let told = answers.each_mut().map(|answer| matches!(answer.try_recv(), Ok(Ok(_))));
+    fn all_steps_that_wait_for_one_build_are_told() {
+        let mut watches = Watches::new(MAX_PATIENCE);
+        let mut results = ["a", "b", "a"].map(|build| watch(&mut watches, build, Instant::now()));
+        watches.succeeded(&id("a"), view(Progress::Completed));
+        let told = results.each_mut().map(|result| matches!(result.try_recv(), Ok(Ok(_))));
         assert_eq!(told, [true, false, true]);
     }
 
     #[test]
-    fn one_build_in_trouble_is_no_trouble_for_the_others() {
-        let mut pending = pending();
+    fn failing_polls_of_one_build_leave_the_others_alone() {
+        let mut watches = watches();
         let start = Instant::now();
-        let mut odd = watch(&mut pending, "odd", start);
-        let mut gone = watch(&mut pending, "gone", start);
-        let mut good = watch(&mut pending, "good", start);
-        // A build that was just accepted may not be known everywhere yet.
+        let mut unreadable = watch(&mut watches, "unreadable", start);
+        let mut gone = watch(&mut watches, "gone", start);
+        let mut good = watch(&mut watches, "good", start);
+        // Not every part of the service knows a new build at once.
         for after in [0, 1, 2, 4, 8, 16, 32, 59] {
-            pending.failed(&id("odd"), &error(ErrorKind::BadAnswer), start + secs(after));
-            pending.failed(&id("gone"), &error(ErrorKind::NotFound), start + secs(after));
-            let told = odd.try_recv().is_ok() || gone.try_recv().is_ok();
-            assert!(!told, "patience is not at its end after {after} s");
+            watches.failed(&id("unreadable"), &error(ErrorKind::BadAnswer), start + secs(after));
+            watches.failed(&id("gone"), &error(ErrorKind::NotFound), start + secs(after));
+            let told = unreadable.try_recv().is_ok() || gone.try_recv().is_ok();
+            assert!(!told, "told after {after} s, before the patience ended");
         }
-        pending.failed(&id("odd"), &error(ErrorKind::BadAnswer), start + secs(60));
-        pending.failed(&id("gone"), &error(ErrorKind::NotFound), start + secs(60));
-        assert!(matches!(odd.try_recv(), Ok(Err(Lost::Unknown(_)))));
-        assert!(matches!(gone.try_recv(), Ok(Err(Lost::Gone(_)))));
-        pending.seen(&id("good"), view(Progress::Running("QUANTUM".to_owned())));
+        watches.failed(&id("unreadable"), &error(ErrorKind::BadAnswer), start + secs(60));
+        watches.failed(&id("gone"), &error(ErrorKind::NotFound), start + secs(60));
+        assert!(matches!(unreadable.try_recv(), Ok(Err(UnknownEnd::NoAnswer(_)))));
+        assert!(matches!(gone.try_recv(), Ok(Err(UnknownEnd::NoSuchBuild(_)))));
+        watches.succeeded(&id("good"), view(Progress::Running("QUANTUM".to_owned())));
         assert!(good.try_recv().is_err());
-        pending.seen(&id("good"), view(Progress::Completed));
+        watches.succeeded(&id("good"), view(Progress::Completed));
         assert!(matches!(good.try_recv(), Ok(Ok(_))));
-        assert!(pending.watches.is_empty());
+        assert!(watches.by_build.is_empty());
     }
 
     #[test]
-    fn few_looks_are_no_proof_however_long_they_take() {
-        let mut pending = pending();
+    fn two_failed_polls_are_not_enough_however_long_they_take() {
+        let mut watches = watches();
         let start = Instant::now();
-        let mut answer = watch(&mut pending, "a", start);
+        let mut result = watch(&mut watches, "a", start);
         for after in [0, 600] {
-            pending.failed(&id("a"), &error(ErrorKind::NotFound), start + secs(after));
-            assert!(answer.try_recv().is_err(), "{after}");
+            watches.failed(&id("a"), &error(ErrorKind::NotFound), start + secs(after));
+            assert!(result.try_recv().is_err(), "{after}");
         }
-        pending.failed(&id("a"), &error(ErrorKind::NotFound), start + secs(601));
-        assert!(matches!(answer.try_recv(), Ok(Err(Lost::Gone(_)))));
+        watches.failed(&id("a"), &error(ErrorKind::NotFound), start + secs(601));
+        assert!(matches!(result.try_recv(), Ok(Err(UnknownEnd::NoSuchBuild(_)))));
     }
 
     #[test]
-    fn an_answer_renews_the_patience() {
-        let mut pending = pending();
+    fn a_response_renews_the_patience() {
+        let mut watches = watches();
         let start = Instant::now();
-        let mut answer = watch(&mut pending, "a", start);
+        let mut result = watch(&mut watches, "a", start);
         for after in [0, 30, 59] {
-            pending.failed(&id("a"), &error(ErrorKind::Unreachable), start + secs(after));
+            watches.failed(&id("a"), &error(ErrorKind::Unreachable), start + secs(after));
         }
-        pending.seen(&id("a"), view(Progress::Running(String::new())));
+        watches.succeeded(&id("a"), view(Progress::Running(String::new())));
         for after in [61, 62, 120] {
-            pending.failed(&id("a"), &error(ErrorKind::Unreachable), start + secs(after));
+            watches.failed(&id("a"), &error(ErrorKind::Unreachable), start + secs(after));
         }
-        assert!(answer.try_recv().is_err());
+        assert!(result.try_recv().is_err());
         for kind in [ErrorKind::Unauthorized, ErrorKind::PaymentRequired] {
-            let mut hopeless = watch(&mut pending, "b", start);
-            pending.failed(&id("b"), &error(kind), start);
-            assert!(matches!(hopeless.try_recv(), Ok(Err(Lost::Unknown(_)))), "it would stay so");
+            let mut permanent = watch(&mut watches, "b", start);
+            watches.failed(&id("b"), &error(kind), start);
+            assert!(
+                matches!(permanent.try_recv(), Ok(Err(UnknownEnd::NoAnswer(_)))),
+                "the error is permanent"
+            );
         }
     }
 
     #[test]
-    fn who_wants_fewer_tries_has_less_patience() {
+    fn fewer_tries_mean_less_patience() {
         let table = [(1, 500), (2, 1000), (6, 16_000), (8, 60_000), (10, 60_000), (99, 60_000)];
         for (tries, expected) in table {
             assert_eq!(patience(tries).as_millis(), expected, "{tries}");

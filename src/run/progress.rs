@@ -1,4 +1,4 @@
-//! How far each step is, and what is told of all of them while a run goes on. Pure.
+//! Tracks how far each step is, and builds the heartbeat event. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,45 +8,45 @@ use crate::base::name::{BuildId, ImageRef};
 use crate::event::{ActiveTarget, Phase, RunEvent};
 use crate::plan::{Action, Step};
 
-/// Up to this many units at work are told of one by one.
-const FEW: usize = 4;
+/// Up to this many active units, the heartbeat lists all of them.
+const MAX_UNITS_LISTED: usize = 4;
 
-/// A step and how far it is.
-pub(super) struct Progress {
+/// The progress of a step.
+pub(super) struct StepProgress {
     pub(super) key: ImageRef,
     pub(super) verb: &'static str,
     pub(super) kind: Option<ImageKind>,
     pub(super) since: Duration,
     pub(super) phase: Phase,
     pub(super) build: Option<BuildId>,
-    pub(super) state: Working,
+    pub(super) activity: Activity,
 }
 
-/// Whether a step is worked on.
+/// The activity of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Working {
-    /// Not yet, or no more.
-    No,
-    /// It waits for its turn to be asked for.
+pub(super) enum Activity {
+    /// The step has not begun, or has ended.
+    Idle,
+    /// The step waits for the service's transfer limit.
     Waiting,
-    /// Yes.
-    Yes,
+    /// The step is at work.
+    Active,
 }
 
-impl Progress {
-    /// A step that nobody works on yet.
+impl StepProgress {
+    /// The progress of a step that has not begun.
     pub(super) fn of(step: &Step) -> Self {
         Self {
             key: step.key.clone(),
             verb: step.verb(),
             kind: match &step.action {
-                Action::Create(make) => Some(make.kind),
+                Action::Create(create) => Some(create.kind),
                 _ => None,
             },
             since: Duration::ZERO,
             phase: Phase::Submit,
             build: None,
-            state: Working::No,
+            activity: Activity::Idle,
         }
     }
 
@@ -61,18 +61,18 @@ impl Progress {
     }
 }
 
-/// That a run goes on, and how: `done` of its steps are at their end.
-pub(super) fn alive(steps: &[Progress], done: usize, now: Duration) -> RunEvent {
-    let at_work = || steps.iter().filter(|step| step.state == Working::Yes);
+/// Returns the heartbeat event of a run of which `done` steps have ended.
+pub(super) fn heartbeat(steps: &[StepProgress], done: usize, now: Duration) -> RunEvent {
+    let active = || steps.iter().filter(|step| step.activity == Activity::Active);
     let mut phases: BTreeMap<Phase, usize> = BTreeMap::new();
-    for step in at_work() {
+    for step in active() {
         *phases.entry(step.phase).or_default() += 1;
     }
-    let few = at_work().count() <= FEW;
-    let shown = at_work().filter(|step| few || step.build.is_some());
-    let mut units: Vec<ActiveTarget> = shown.map(|step| step.active_at(now)).collect();
-    units.sort_by_key(|active| std::cmp::Reverse(active.elapsed));
-    let waiting = steps.iter().filter(|step| step.state == Working::Waiting).count();
+    let list_all = active().count() <= MAX_UNITS_LISTED;
+    let listed = active().filter(|step| list_all || step.build.is_some());
+    let mut units: Vec<ActiveTarget> = listed.map(|step| step.active_at(now)).collect();
+    units.sort_by_key(|unit| std::cmp::Reverse(unit.elapsed));
+    let waiting = steps.iter().filter(|step| step.activity == Activity::Waiting).count();
     let (phases, total) = (phases.into_iter().collect(), steps.len());
     RunEvent::Heartbeat { units, phases, waiting, done, total }
 }

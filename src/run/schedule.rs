@@ -1,37 +1,36 @@
-//! A ready queue: which steps may start, given what has ended. Pure.
+//! Decides which steps may start: a ready queue for each pool. Pure.
 
 use std::collections::BTreeSet;
 
 use crate::plan::StepId;
 
-/// Steps, what they need, how far each is, and how many may be worked on at once.
+/// The dependencies and states of all steps, and their pools.
 ///
-/// Steps of one lane share a limit. What waits in one lane, for a budget say, keeps nothing in
-/// another one from going.
+/// The steps of a pool share a limit on how many run at once. A full pool does not hold up another.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    nodes: Vec<Node>,
-    lanes: Vec<Lane>,
+    nodes: Vec<ScheduledStep>,
+    pools: Vec<Pool>,
     stopped: bool,
 }
 
 #[derive(Debug)]
-struct Node {
-    lane: usize,
+struct ScheduledStep {
+    pool: usize,
     waits_for: usize,
     dependents: Vec<StepId>,
-    state: NodeState,
+    state: ScheduleState,
 }
 
 #[derive(Debug)]
-struct Lane {
+struct Pool {
     ready: BTreeSet<StepId>,
     active: usize,
     limit: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NodeState {
+enum ScheduleState {
     Waiting,
     Active,
     Done,
@@ -39,37 +38,37 @@ enum NodeState {
 }
 
 impl Schedule {
-    /// `needs[i]` are the steps that step `i` waits for, `lanes[i]` is its lane, and `limits[l]` how
-    /// many steps of lane `l` are worked on at once.
-    pub(super) fn new(needs: &[&[StepId]], lanes: &[usize], limits: &[usize]) -> Self {
-        let node = |(needs, &lane): (&&[StepId], &usize)| Node {
-            lane,
+    /// `needs[i]` are the steps that step `i` waits for, `pools[i]` is its pool, and `limits[p]` the
+    /// number of steps of pool `p` that may run at once.
+    pub(super) fn new(needs: &[&[StepId]], pools: &[usize], limits: &[usize]) -> Self {
+        let node = |(needs, &pool): (&&[StepId], &usize)| ScheduledStep {
+            pool,
             waits_for: needs.len(),
             dependents: Vec::new(),
-            state: NodeState::Waiting,
+            state: ScheduleState::Waiting,
         };
-        let mut nodes: Vec<Node> = needs.iter().zip(lanes).map(node).collect();
-        let lane = |&limit: &usize| Lane { ready: BTreeSet::new(), active: 0, limit: limit.max(1) };
-        let mut lanes: Vec<Lane> = limits.iter().map(lane).collect();
+        let mut nodes: Vec<ScheduledStep> = needs.iter().zip(pools).map(node).collect();
+        let pool = |&limit: &usize| Pool { ready: BTreeSet::new(), active: 0, limit: limit.max(1) };
+        let mut pools: Vec<Pool> = limits.iter().map(pool).collect();
         for (index, needs) in needs.iter().enumerate() {
             for need in *needs {
                 nodes[need.0].dependents.push(StepId(index));
             }
             if needs.is_empty() {
-                lanes[nodes[index].lane].ready.insert(StepId(index));
+                pools[nodes[index].pool].ready.insert(StepId(index));
             }
         }
-        Self { nodes, lanes, stopped: false }
+        Self { nodes, pools, stopped: false }
     }
 
-    /// Takes the steps that may start now, in the plan's order.
+    /// Marks the steps that may start now as active, and returns them in the plan's order.
     pub(super) fn start(&mut self) -> Vec<StepId> {
         let mut started = Vec::new();
-        for lane in self.lanes.iter_mut().filter(|_| !self.stopped) {
-            while lane.active < lane.limit {
-                let Some(step) = lane.ready.pop_first() else { break };
-                self.nodes[step.0].state = NodeState::Active;
-                lane.active += 1;
+        for pool in self.pools.iter_mut().filter(|_| !self.stopped) {
+            while pool.active < pool.limit {
+                let Some(step) = pool.ready.pop_first() else { break };
+                self.nodes[step.0].state = ScheduleState::Active;
+                pool.active += 1;
                 started.push(step);
             }
         }
@@ -77,55 +76,56 @@ impl Schedule {
         started
     }
 
-    /// Says that a started step ended. Where it did not succeed, returns all that can now never
-    /// start.
+    /// Marks an active step as ended. If it did not succeed, returns all steps that depend on it,
+    /// which are skipped.
     pub(super) fn finish(&mut self, step: StepId, succeeded: bool) -> Vec<StepId> {
-        if self.nodes[step.0].state != NodeState::Active {
+        if self.nodes[step.0].state != ScheduleState::Active {
             return Vec::new();
         }
-        self.nodes[step.0].state = NodeState::Done;
-        self.lanes[self.nodes[step.0].lane].active -= 1;
+        self.nodes[step.0].state = ScheduleState::Done;
+        self.pools[self.nodes[step.0].pool].active -= 1;
         if !succeeded {
-            return self.skip_above(step);
+            return self.skip_dependents(step);
         }
         for dependent in self.nodes[step.0].dependents.clone() {
             let node = &mut self.nodes[dependent.0];
             node.waits_for -= 1;
-            if node.waits_for == 0 && node.state == NodeState::Waiting {
-                self.lanes[node.lane].ready.insert(dependent);
+            if node.waits_for == 0 && node.state == ScheduleState::Waiting {
+                self.pools[node.pool].ready.insert(dependent);
             }
         }
         Vec::new()
     }
 
-    /// Starts nothing any more, and returns all that was not started.
+    /// Skips all steps that have not started, and returns them.
     pub(super) fn stop(&mut self) -> Vec<StepId> {
         self.stopped = true;
-        self.lanes.iter_mut().for_each(|lane| lane.ready.clear());
-        let waiting = |(_, node): &(usize, &mut Node)| node.state == NodeState::Waiting;
+        self.pools.iter_mut().for_each(|pool| pool.ready.clear());
+        let waiting =
+            |(_, node): &(usize, &mut ScheduledStep)| node.state == ScheduleState::Waiting;
         self.nodes
             .iter_mut()
             .enumerate()
             .filter(waiting)
             .map(|(index, node)| {
-                node.state = NodeState::Skipped;
+                node.state = ScheduleState::Skipped;
                 StepId(index)
             })
             .collect()
     }
 
-    /// How many steps are being worked on.
+    /// Returns the number of active steps.
     pub(super) fn active(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.active).sum()
+        self.pools.iter().map(|pool| pool.active).sum()
     }
 
-    fn skip_above(&mut self, step: StepId) -> Vec<StepId> {
+    fn skip_dependents(&mut self, step: StepId) -> Vec<StepId> {
         let mut skipped = BTreeSet::new();
         let mut queue = self.nodes[step.0].dependents.clone();
         while let Some(next) = queue.pop() {
             let node = &mut self.nodes[next.0];
-            if node.state == NodeState::Waiting {
-                node.state = NodeState::Skipped;
+            if node.state == ScheduleState::Waiting {
+                node.state = ScheduleState::Skipped;
                 skipped.insert(next);
                 queue.extend(&node.dependents);
             }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_comes_first_and_its_failure_skips_what_needs_it() {
+    fn a_failed_base_skips_its_dependents() {
         let needs = [&[][..], &steps(&[0]), &steps(&[1]), &[]];
         let mut schedule = Schedule::new(&needs, &[0; 4], &[10]);
         assert_eq!(schedule.start(), steps(&[0, 3]));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_lane_keeps_nothing_in_another_from_going() {
+    fn a_full_pool_does_not_hold_up_another() {
         let mut schedule = Schedule::new(&[&[][..]; 6], &[0, 0, 0, 1, 1, 2], &[1, 2, 9]);
         assert_eq!(schedule.start(), steps(&[0, 3, 4, 5]));
         schedule.finish(StepId(3), true);
@@ -165,14 +165,14 @@ mod tests {
     }
 
     proptest! {
-        /// Every step ends exactly once, none before what it needs, never too many at once; and
-        /// exactly those are skipped that stand above a failure.
+        /// Every step ends exactly once and after its dependencies, no pool exceeds its limit, and
+        /// exactly the dependents of failed steps are skipped.
         #[test]
-        fn each_ends_once_and_in_order(
+        fn each_step_ends_once_and_in_order(
             edges in prop::collection::vec((0usize..14, 0usize..14), 0..40),
             fails in prop::collection::vec(any::<bool>(), 14),
             limits in (1usize..4, 1usize..4),
-            lanes in prop::collection::vec(0usize..2, 14),
+            pools in prop::collection::vec(0usize..2, 14),
             picks in prop::collection::vec(any::<prop::sample::Index>(), 14),
         ) {
             let mut needs = vec![Vec::new(); 14];
@@ -184,7 +184,7 @@ mod tests {
             }
             let by_step: Vec<&[StepId]> = needs.iter().map(Vec::as_slice).collect();
             let limits = [limits.0, limits.1];
-            let mut schedule = Schedule::new(&by_step, &lanes, &limits);
+            let mut schedule = Schedule::new(&by_step, &pools, &limits);
             let mut active: Vec<StepId> = Vec::new();
             let mut done = [None; 14];
             for pick in picks {
@@ -195,9 +195,9 @@ mod tests {
                     prop_assert!(done[step.0].is_none());
                     active.push(step);
                 }
-                for (lane, limit) in limits.iter().enumerate() {
-                    let in_lane = active.iter().filter(|step| lanes[step.0] == lane).count();
-                    prop_assert!(in_lane <= *limit);
+                for (pool, limit) in limits.iter().enumerate() {
+                    let in_pool = active.iter().filter(|step| pools[step.0] == pool).count();
+                    prop_assert!(in_pool <= *limit);
                 }
                 prop_assert_eq!(active.len(), schedule.active());
                 if active.is_empty() { break; }

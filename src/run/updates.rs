@@ -1,5 +1,5 @@
-//! Changes images without building them: what waits goes together with one request, each answered
-//! for itself.
+//! Updates images without a build. Updates that wait are sent in one request, each with a result of
+//! its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,105 +7,98 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::dispatch::StepFailure;
-use super::step::{api_failure, failure, wire_visibility};
+use super::link::wire_visibility;
+use super::outcome::StepFailure;
 use crate::api::wire::{ImageUpdate, UpdateSet, UpdateSource, WireOwner};
 use crate::api::{ApiError, Client, ErrorKind, UPDATES_PER_REQUEST, Updated};
-use crate::base::name::{ImageRef, Owner, Visibility};
+use crate::base::name::{ImageRef, Owner};
 use crate::plan::Change;
 
-/// How long the first update waits for others to go with it.
-const GATHER: Duration = Duration::from_millis(20);
+/// Time that the first update of a batch waits for others to join it.
+const BATCH_DELAY: Duration = Duration::from_millis(20);
 
-/// Requests at once. While these are on their way, or wait for their turn, others gather.
-const AT_ONCE: usize = 4;
+/// Maximum number of concurrent requests. While they are under way, further updates gather.
+const MAX_CONCURRENT_REQUESTS: usize = 4;
 
-/// Takes what is asked for, from any step.
+/// The handle to the task that sends updates.
 #[derive(Clone)]
 pub(super) struct Updates {
-    asks: mpsc::UnboundedSender<Ask>,
+    requests: mpsc::UnboundedSender<UpdateRequest>,
 }
 
-/// What an image is after its update.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Changed {
-    /// Who can pull it, where that is known.
-    pub(super) visibility: Option<Visibility>,
-}
-
-type Answer = Result<Changed, StepFailure>;
-
-/// One update that is asked for: `unit` is what the image is called after it.
-struct Ask {
+/// One requested update. `unit` is the image's name and tag after the update.
+struct UpdateRequest {
     unit: ImageRef,
     change: Change,
-    reply: oneshot::Sender<Answer>,
+    result: oneshot::Sender<Result<Updated, StepFailure>>,
 }
 
 impl Updates {
-    /// Starts the task that serves all; it ends when the last `Updates` is gone.
+    /// Starts the task. It ends when the last `Updates` is dropped.
     pub(super) fn start(client: Client, stopping: CancellationToken) -> Self {
-        let (asks, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(serve(client, stopping, receiver));
-        Self { asks }
+        let (requests, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(run(client, stopping, receiver));
+        Self { requests }
     }
 
     /// Returns once the service has made the change.
-    pub(super) async fn ask(&self, unit: &ImageRef, change: &Change) -> Answer {
+    ///
+    /// # Errors
+    /// Fails if the service refuses the change, if its response was lost, or if the run is stopping.
+    pub(super) async fn request(
+        &self,
+        unit: &ImageRef,
+        change: &Change,
+    ) -> Result<Updated, StepFailure> {
         if update(unit, change).set == UpdateSet::default() {
-            return Ok(Changed::default());
+            return Ok(Updated::default());
         }
-        let (reply, answer) = oneshot::channel();
-        let ask = Ask { unit: unit.clone(), change: change.clone(), reply };
-        // An answer that never comes tells that nobody is there.
-        let _ = self.asks.send(ask);
-        answer.await.unwrap_or_else(|_| {
-            let message = "a bug in imgplan: nobody said what became of the update";
-            Err(failure(message, Some("please report it".to_owned()), None))
-        })
+        let (result, response) = oneshot::channel();
+        let request = UpdateRequest { unit: unit.clone(), change: change.clone(), result };
+        // Fails only if the task is gone, which drops the sender of the result.
+        let _ = self.requests.send(request);
+        response
+            .await
+            .unwrap_or_else(|_| Err(StepFailure::bug("the update was dropped without a result")))
     }
 }
 
-async fn serve(
+async fn run(
     client: Client,
     stopping: CancellationToken,
-    mut asks: mpsc::UnboundedReceiver<Ask>,
+    mut requests: mpsc::UnboundedReceiver<UpdateRequest>,
 ) {
-    let turns = Arc::new(Semaphore::new(AT_ONCE));
-    while let Some(first) = asks.recv().await {
-        tokio::time::sleep(GATHER).await;
-        // It is never closed.
-        let turn = Arc::clone(&turns).acquire_owned().await;
+    let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_REQUESTS));
+    while let Some(first) = requests.recv().await {
+        tokio::time::sleep(BATCH_DELAY).await;
+        // The semaphore is never closed, so this does not fail.
+        let permit = Arc::clone(&permits).acquire_owned().await;
         let mut batch = vec![first];
         while batch.len() < UPDATES_PER_REQUEST
-            && let Ok(ask) = asks.try_recv()
+            && let Ok(request) = requests.try_recv()
         {
-            batch.push(ask);
+            batch.push(request);
         }
         let (client, stopping) = (client.clone(), stopping.clone());
         tokio::spawn(async move {
-            carry(&client, &stopping, batch).await;
-            drop(turn);
+            send(&client, &stopping, batch).await;
+            drop(permit);
         });
     }
 }
 
-/// Sends one batch, and tells whoever asked.
-async fn carry(client: &Client, stopping: &CancellationToken, batch: Vec<Ask>) {
+/// Sends one batch and distributes the results.
+async fn send(client: &Client, stopping: &CancellationToken, batch: Vec<UpdateRequest>) {
     let updates: Vec<ImageUpdate> =
-        batch.iter().map(|ask| update(&ask.unit, &ask.change)).collect();
+        batch.iter().map(|request| update(&request.unit, &request.change)).collect();
     let results = client.update_all(&updates, stopping).await;
-    for (ask, result) in batch.into_iter().zip(results) {
-        let answer = match result {
-            Ok(Updated { visibility }) => Ok(Changed { visibility }),
-            Err(error) => Err(why(&error)),
-        };
-        // Whoever asked may have left; the next plan asks again.
-        let _ = ask.reply.send(answer);
+    for (request, result) in batch.into_iter().zip(results) {
+        // Fails only if the step is gone; the next plan compares with the service again.
+        let _ = request.result.send(result.map_err(|error| failure(&error)));
     }
 }
 
-/// The update as it is sent.
+/// Returns the update as it is sent.
 fn update(unit: &ImageRef, change: &Change) -> ImageUpdate {
     let Change { of, from, visibility, owner } = change;
     let old = from.as_ref().unwrap_or(unit);
@@ -124,21 +117,18 @@ fn update(unit: &ImageRef, change: &Change) -> ImageUpdate {
     ImageUpdate { source, set }
 }
 
-/// Why an update was not made. A quota is that of one owner, and no reason to stop the others.
-fn why(error: &ApiError) -> StepFailure {
-    let failure = api_failure(error, None);
+fn failure(error: &ApiError) -> StepFailure {
+    let failure = StepFailure::of(error);
     match error.kind {
-        ErrorKind::Quota => StepFailure { stops_run: false, ..failure },
+        // The quota is that of one owner, so the updates of other owners continue.
+        ErrorKind::Quota => failure.of_one_unit(),
         ErrorKind::Lost => {
-            let help = "whether it was changed is not known: the next apply finds out";
-            StepFailure { help: Some(help.to_owned()), ..failure }
+            failure.with_help("it is not known whether the change was made; the next apply checks")
         }
-        // Not where the service has no such endpoint.
-        ErrorKind::NotFound if error.status.is_none() => {
-            let help = "see whether somebody has deleted, renamed or moved the image; building it \
-                        again makes a new one";
-            StepFailure { help: Some(help.to_owned()), ..failure }
-        }
+        // With a status, the endpoint is missing and not the image.
+        ErrorKind::NotFound if error.status.is_none() => failure.with_help(
+            "check whether the image was deleted, renamed or moved; a rebuild creates a new one",
+        ),
         _ => failure,
     }
 }
@@ -154,6 +144,7 @@ fn wire_owner(owner: &Owner) -> WireOwner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::name::Visibility;
 
     fn change(from: Option<&str>, owner: Option<Owner>) -> Change {
         let from = from.map(|from| from.parse().unwrap());
@@ -161,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_is_set() {
+    fn only_the_differences_are_set() {
         let unit: ImageRef = "app:v2".parse().unwrap();
         for (from, name, tag) in [
             (None, None, None),
@@ -183,15 +174,19 @@ mod tests {
     }
 
     #[test]
-    fn what_one_image_meets_stops_no_other() {
+    fn errors_of_one_image_do_not_stop_the_run() {
+        let error = |kind| match failure(&ApiError::new("update the image", kind, "no")) {
+            StepFailure::Failed(error) => error,
+            other => panic!("{other:?}"),
+        };
         for kind in [ErrorKind::Taken, ErrorKind::NotFound, ErrorKind::Lost, ErrorKind::Quota] {
-            let failure = why(&ApiError::new("update the image", kind, "no"));
-            assert!(!failure.stops_run && failure.help.is_some(), "{kind:?}");
+            assert!(!error(kind).stops_run && error(kind).help.is_some(), "{kind:?}");
         }
         let body = br#"{"detail": "Not Found"}"#;
-        let none = why(&ApiError::from_answer("update the image", 404, None, body, "key-123"));
-        assert!(none.help.unwrap().contains("this service has no such endpoint"));
-        assert!(why(&ApiError::new("update the image", ErrorKind::Unauthorized, "no")).stops_run);
-        assert!(why(&ApiError::new("update the image", ErrorKind::Stopped, "no")).not_begun);
+        let missing = ApiError::from_answer("update the image", 404, None, body, "key-123");
+        assert!(format!("{:?}", failure(&missing)).contains("this service has no such endpoint"));
+        assert!(error(ErrorKind::Unauthorized).stops_run);
+        let stopped = ApiError::new("update the image", ErrorKind::Stopped, "no");
+        assert_eq!(failure(&stopped), StepFailure::NotStarted);
     }
 }

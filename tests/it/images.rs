@@ -20,7 +20,7 @@ use imgplan::event::{Phase, RunEvent, Summary};
 use imgplan::manifest::workspace::UnitId;
 use imgplan::manifest::{Invocation, Workspace};
 use imgplan::plan::{self, Action, Change, Plan, Step};
-use imgplan::run::{self, Options, Run};
+use imgplan::run::{self, Run, RunOptions};
 use imgplan::server::{self, Server, ServerConfig};
 use imgplan::state::{Record, StatePaths, Store};
 use imgplan::survey::{self, Caches};
@@ -157,8 +157,12 @@ impl Project {
         let plan = plan.unwrap_or_else(|| {
             plan::build(&workspace, &facts, store.state(), &plan::PlanOptions::default())
         });
-        let options =
-            Options { builds: 64, transfers: 1000, owner: Owner::Personal, timeout: self.timeout };
+        let options = RunOptions {
+            builds: 64,
+            transfers: 1000,
+            owner: Owner::Personal,
+            timeout: self.timeout,
+        };
         let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
         let (_keep, mut signals) = tokio::sync::mpsc::unbounded_channel();
         let mut tell = |event: &RunEvent| self.events.push(event.clone());

@@ -9,7 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::ui::Ui;
 use crate::context::{EntryKind, Placement, RelPath, Tree};
 use crate::manifest::workspace::BuildOrigin;
-use crate::run::place;
+use crate::run;
 
 /// Lists every path that is sent but for folders, one a line, sorted by bytes.
 pub(super) fn list(ui: &mut Ui, tree: &Tree, build: &BuildOrigin) -> Result<(), Failure> {
@@ -34,7 +34,7 @@ fn placement(tree: &Tree, build: &BuildOrigin) -> Placement {
     let as_written = |range: &std::ops::Range<usize>| text[range.clone()].to_owned();
     let bases: Vec<_> =
         build.bases.iter().map(|base| (base.range.clone(), as_written(&base.range))).collect();
-    place(tree, &build.dockerfile, build.as_written(), &bases)
+    run::placement(tree, &build.dockerfile, build.as_written(), &bases)
 }
 
 fn object(path: &RelPath, kind: &EntryKind) -> Value {

@@ -12,7 +12,7 @@ use crate::context::{self, PackError, Spool, Tree};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Unit};
 use crate::plan::{Facts, PreviousLookup, pins};
-use crate::run::place;
+use crate::run::placement;
 use crate::state::State;
 
 /// What goes into a Dockerfile, and where: the paths of bases, as far as they are known, and the
@@ -54,7 +54,7 @@ pub(super) fn pack(
     bases: &[(Range<usize>, String)],
     output: &Path,
 ) -> Result<(), Failure> {
-    let placed = place(tree, &build.dockerfile, build.as_written(), bases);
+    let placed = placement(tree, &build.dockerfile, build.as_written(), bases);
     if output == Path::new("-") {
         return match context::pack(tree, &placed, ui.bytes()) {
             Ok(mut out) => Ok(out.flush()?),

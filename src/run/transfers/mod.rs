@@ -1,7 +1,7 @@
-//! Asks for transfers: many with one request where that can be, each answered for itself.
+//! Requests transfers: many in one request where possible, each with a result of its own.
 //!
-//! One task an owner, since each owner has a budget of its own. It waits for a part of the budget,
-//! takes as many transfers as that has room for, and leaves the request to a task of its own.
+//! There is a task for each owner, because each owner has a transfer limit of its own. The task waits
+//! until the limit has room, takes as many transfers as fit, and sends them in a task of their own.
 
 mod batch;
 mod recover;
@@ -15,224 +15,230 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use self::batch::Queue;
-pub(in crate::run) use self::request::Ask;
-use self::request::{Answer, Sorted};
+use self::batch::TransferQueue;
+use self::recover::Recovery;
+pub(super) use self::request::TransferRequest;
+use self::request::{BatchOutcome, TransferOutcome};
+use super::link::{StepMessage, record_all, request};
+use super::outcome::StepFailure;
 use crate::api::{Accepted, Client, Permit, Refused, Repeat, Tries};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, Owner};
-use crate::run::dispatch::StepFailure;
-use crate::run::make::request;
-use crate::run::step::{StepMessage, failure, keep, not_begun};
 use crate::state::Record;
 
-/// How long the first transfer waits for others to go with it.
-const GATHER: Duration = Duration::from_millis(20);
+/// Time that the first transfer of a batch waits for others to join it.
+const BATCH_DELAY: Duration = Duration::from_millis(20);
 
-/// Takes what is asked for, from any step.
+/// The handle to the tasks that send transfers.
 #[derive(Clone)]
-pub(in crate::run) struct Transfers {
-    desk: Desk,
-    owners: Arc<Mutex<HashMap<Owner, mpsc::UnboundedSender<Ask>>>>,
+pub(super) struct Transfers {
+    sender: BatchSender,
+    queues: Arc<Mutex<HashMap<Owner, mpsc::UnboundedSender<TransferRequest>>>>,
 }
 
-/// What the requests share.
+/// Sends batches, and settles their transfers.
 #[derive(Clone)]
-pub(in crate::run) struct Desk {
-    pub(in crate::run) client: Client,
+struct BatchSender {
+    client: Client,
     messages: mpsc::UnboundedSender<StepMessage>,
     stopping: CancellationToken,
-    /// Builds that are somebody's: one that is found is another.
+    /// Builds that belong to a unit: a lost response cannot have been about one of them.
     known: Arc<Mutex<HashSet<BuildId>>>,
 }
 
 impl Transfers {
-    /// `known` are the builds that units have.
-    pub(in crate::run) fn new(
+    /// `known` are the builds that units already have.
+    pub(super) fn new(
         client: Client,
         messages: mpsc::UnboundedSender<StepMessage>,
         stopping: CancellationToken,
         known: HashSet<BuildId>,
     ) -> Self {
         let known = Arc::new(Mutex::new(known));
-        Self { desk: Desk { client, messages, stopping, known }, owners: Arc::default() }
+        let sender = BatchSender { client, messages, stopping, known };
+        Self { sender, queues: Arc::default() }
     }
 
-    /// Returns once the transfer was accepted and that is on record.
-    pub(in crate::run) async fn ask(&self, mut ask: Ask) -> Answer {
-        let (reply, answer) = oneshot::channel();
-        ask.reply = Some(reply);
-        ask.most = self.desk.client.most_tries();
-        let owner = ask.submission.owner.clone();
+    /// Returns once the transfer is accepted and its build is on record.
+    ///
+    /// # Errors
+    /// Fails if the service refuses the transfer, if it remains in doubt, or if the run is stopping.
+    pub(super) async fn request(&self, mut transfer: TransferRequest) -> TransferOutcome {
+        let (result, outcome) = oneshot::channel();
+        transfer.result = Some(result);
+        transfer.max_tries = self.sender.client.most_tries();
+        let owner = transfer.submission.owner.clone();
         let queue = {
-            let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-            let serve = || {
-                let (asks, receiver) = mpsc::unbounded_channel();
-                let again = asks.downgrade();
-                tokio::spawn(serve(self.desk.clone(), owner.clone(), receiver, again));
-                asks
+            let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+            let start = || {
+                let (queue, receiver) = mpsc::unbounded_channel();
+                tokio::spawn(serve(
+                    self.sender.clone(),
+                    owner.clone(),
+                    receiver,
+                    queue.downgrade(),
+                ));
+                queue
             };
-            owners.entry(owner.clone()).or_insert_with(serve).clone()
+            queues.entry(owner.clone()).or_insert_with(start).clone()
         };
-        // An answer that never comes tells that nobody is there.
-        let _ = queue.send(ask);
+        // Fails only if the task is gone, which drops the sender of the result.
+        let _ = queue.send(transfer);
         drop(queue);
-        // Whoever serves answers everybody, unless it is at its end itself.
-        answer.await.unwrap_or_else(|_| {
-            let message = "a bug in imgplan: nobody said what became of the transfer";
-            Err(failure(message, Some("please report it".to_owned()), None))
-        })
+        outcome
+            .await
+            .unwrap_or_else(|_| Err(StepFailure::bug("the transfer was dropped without a result")))
     }
 }
 
-/// Serves one owner until nobody can ask any more.
+/// Sends the transfers of one owner until the last sender is dropped.
 async fn serve(
-    desk: Desk,
+    sender: BatchSender,
     owner: Owner,
-    mut asks: mpsc::UnboundedReceiver<Ask>,
-    again: mpsc::WeakUnboundedSender<Ask>,
+    mut requests: mpsc::UnboundedReceiver<TransferRequest>,
+    retries: mpsc::WeakUnboundedSender<TransferRequest>,
 ) {
-    let mut queue = Queue::default();
+    let mut queue = TransferQueue::default();
     loop {
         if queue.is_empty() {
-            let Some(ask) = asks.recv().await else { return };
-            queue.push(ask);
-            tokio::time::sleep(GATHER).await;
+            let Some(transfer) = requests.recv().await else { return };
+            queue.push(transfer);
+            tokio::time::sleep(BATCH_DELAY).await;
         }
-        while let Ok(ask) = asks.try_recv() {
-            queue.push(ask);
+        while let Ok(transfer) = requests.try_recv() {
+            queue.push(transfer);
         }
-        let turn = desk.client.transfer_turn(&owner, queue.next_size(), &desk.stopping).await;
-        let Ok((most, permit)) = turn else {
-            queue.drain().for_each(|ask| ask.answer(Err(not_begun())));
+        let turn = sender.client.transfer_turn(&owner, queue.next_size(), &sender.stopping).await;
+        let Ok((max, permit)) = turn else {
+            queue.drain().for_each(|transfer| transfer.finish(Err(StepFailure::NotStarted)));
             continue;
         };
-        let batch = queue.take(most);
-        for ask in &batch {
-            // The driver is only gone when the run is left at once.
-            let _ = desk.messages.send(StepMessage::Begun { step: ask.step });
+        let batch = queue.take(max);
+        for transfer in &batch {
+            // Fails only if the driver is gone; nobody listens then.
+            let _ = sender.messages.send(StepMessage::Begun { step: transfer.step });
         }
-        let (desk, owner, again) = (desk.clone(), owner.clone(), again.clone());
+        let (sender, owner, retries) = (sender.clone(), owner.clone(), retries.clone());
         tokio::spawn(async move {
-            // Whoever has to ask again waits in line like all others.
-            for ask in desk.carry(&owner, batch, permit).await {
-                match again.upgrade() {
-                    Some(queue) => drop(queue.send(ask)),
-                    None => ask.answer(Err(not_begun())),
+            // A retry goes to the end of the queue.
+            for transfer in sender.send_and_settle(&owner, batch, permit).await {
+                match retries.upgrade() {
+                    Some(queue) => drop(queue.send(transfer)),
+                    None => transfer.finish(Err(StepFailure::NotStarted)),
                 }
             }
         });
     }
 }
 
-impl Desk {
-    /// Sends one request, and returns the transfers that have to be asked for again.
-    async fn carry(
+impl BatchSender {
+    /// Sends one batch, settles its transfers, and returns those to request again.
+    async fn send_and_settle(
         &self,
         owner: &Owner,
-        mut batch: Vec<Ask>,
+        mut batch: Vec<TransferRequest>,
         mut permit: Option<Permit>,
-    ) -> Vec<Ask> {
-        if batch.iter().any(|ask| ask.unanswered.is_some()) {
-            let Sorted { accepted, failed, again, .. } = self.of_earlier(batch).await;
-            self.settle(accepted, failed, &[]).await;
-            batch = again;
+    ) -> Vec<TransferRequest> {
+        if batch.iter().any(|transfer| transfer.in_doubt.is_some()) {
+            let outcome = self.recovery().of_earlier_run(batch).await;
+            self.settle(outcome.accepted, outcome.failed, &[]).await;
+            batch = outcome.retry;
         }
         if batch.is_empty() {
             return batch;
         }
-        if let Err(left) = self.submitting(&mut batch).await {
-            for ask in batch {
-                ask.answer(Err(left.clone()));
+        if let Err(failure) = self.record_submitting(&mut batch).await {
+            for transfer in batch {
+                transfer.finish(Err(failure.clone()));
             }
             return Vec::new();
         }
-        let sorted = self.send(owner, batch, permit.as_mut()).await;
+        let outcome = self.send(owner, batch, permit.as_mut()).await;
         drop(permit);
-        let Sorted { mut accepted, mut failed, again, unsaid, spare } = sorted;
-        if !unsaid.is_empty() {
-            let found = self.unsaid(unsaid, spare).await;
-            accepted.extend(found.accepted);
-            failed.extend(found.failed);
+        let BatchOutcome { mut accepted, mut failed, retry, unreported, unassigned } = outcome;
+        if !unreported.is_empty() {
+            let recovered = self.recovery().of_unreported(unreported, unassigned).await;
+            accepted.extend(recovered.accepted);
+            failed.extend(recovered.failed);
         }
-        self.settle(accepted, failed, &again).await;
-        let wait = again.iter().map(Ask::backoff).max().unwrap_or_default();
-        // Whoever stops the run tells them so.
-        self.stopping.run_until_cancelled(tokio::time::sleep(wait)).await;
-        again
+        self.settle(accepted, failed, &retry).await;
+        let delay = retry.iter().map(TransferRequest::backoff).max().unwrap_or_default();
+        // If the run stops meanwhile, the queue finishes them.
+        self.stopping.run_until_cancelled(tokio::time::sleep(delay)).await;
+        retry
     }
 
-    /// Keeps that a request is about to leave.
-    async fn submitting(&self, batch: &mut [Ask]) -> Result<(), StepFailure> {
+    /// Records that a request is about to be sent.
+    async fn record_submitting(&self, batch: &mut [TransferRequest]) -> Result<(), StepFailure> {
         let at = Timestamp::now();
-        let record = |ask: &mut Ask| {
-            ask.submission.at = at;
+        let record = |transfer: &mut TransferRequest| {
+            transfer.submission.at = at;
             Record::Submitting {
-                unit: ask.unit.clone(),
+                unit: transfer.unit.clone(),
                 kind: ImageKind::Mirror,
-                platform: ask.platform,
-                submission: ask.submission.clone(),
+                platform: transfer.platform,
+                submission: transfer.submission.clone(),
             }
         };
-        keep(&self.messages, batch.iter_mut().map(record).collect()).await
+        record_all(&self.messages, batch.iter_mut().map(record).collect()).await
     }
 
     async fn send(
         &self,
         owner: &Owner,
-        batch: Vec<Ask>,
+        batch: Vec<TransferRequest>,
         mut permit: Option<&mut Permit>,
-    ) -> Sorted {
-        let sources: Vec<String> = batch.iter().map(|ask| ask.source.clone()).collect();
-        let [first, ..] = &batch[..] else { return Sorted::default() };
-        // A name is for one source alone.
+    ) -> BatchOutcome {
+        let sources: Vec<String> = batch.iter().map(|transfer| transfer.source.clone()).collect();
+        let [first, ..] = &batch[..] else { return BatchOutcome::default() };
+        // A request with several sources cannot have a name.
         let name = (batch.len() == 1).then_some(&first.unit);
         let mut request = request(name, first.platform, owner, first.visibility);
         request.source_image = Some(sources.join(","));
         let mut tries = Tries::new(Repeat::LookFirst);
         let turn = permit.as_deref_mut();
         match self.client.initiate(&request, &mut tries, turn, &self.stopping).await {
-            Ok(answer) => {
-                let mut refused = answer.iter().filter_map(|part| part.as_ref().err());
+            Ok(response) => {
+                let mut refused = response.iter().filter_map(|result| result.as_ref().err());
                 if let (Some(permit), true) = (permit, refused.any(Refused::is_rate)) {
                     permit.refused(None);
                 }
-                Sorted::of(batch, batch::book(&sources, answer))
+                BatchOutcome::new(batch, batch::assign(&sources, response))
             }
-            Err(error) => self.not_answered(batch, &error).await,
+            Err(error) => self.recovery().of_failed_request(batch, &error).await,
         }
     }
 
-    /// Keeps what became of transfers, and tells whoever asked. Those that are asked for `again` were
-    /// not taken.
+    /// Records the outcomes of transfers, then sends them to the steps. Transfers in `retry` are
+    /// recorded as not accepted.
     async fn settle(
         &self,
-        mut accepted: Vec<(Ask, Accepted)>,
-        failed: Vec<(Ask, StepFailure)>,
-        again: &[Ask],
+        mut accepted: Vec<(TransferRequest, Accepted)>,
+        failed: Vec<(TransferRequest, StepFailure)>,
+        retry: &[TransferRequest],
     ) {
-        self.by_name(&mut accepted).await;
+        self.recovery().check_names(&mut accepted).await;
         {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             known.extend(accepted.iter().map(|(_, accepted)| accepted.build.clone()));
         }
-        let created = accepted.iter().map(|(ask, accepted)| ask.created(accepted));
-        // What may have been taken stays on record as asked for.
-        let refused = failed.iter().filter(|(_, failure)| !failure.pending).map(|(ask, _)| ask);
-        let refused = refused.chain(again);
-        let refused = refused.map(|ask| Record::NotAccepted { unit: ask.unit.clone() });
+        let created = accepted.iter().map(|(transfer, accepted)| transfer.created(accepted));
+        // A transfer in doubt stays on record as submitted, so that the next run looks for it.
+        let refused = failed.iter().filter(|(_, failure)| !failure.is_pending());
+        let refused = refused.map(|(transfer, _)| transfer).chain(retry);
+        let refused = refused.map(|transfer| Record::NotAccepted { unit: transfer.unit.clone() });
         let records: Vec<Record> = created.chain(refused).collect();
-        let kept = if records.is_empty() { Ok(()) } else { keep(&self.messages, records).await };
-        for (ask, accepted) in accepted {
-            ask.answer(kept.clone().map(|()| accepted));
+        let recorded =
+            if records.is_empty() { Ok(()) } else { record_all(&self.messages, records).await };
+        for (transfer, accepted) in accepted {
+            transfer.finish(recorded.clone().map(|()| accepted));
         }
-        for (ask, failure) in failed {
-            ask.answer(Err(failure));
+        for (transfer, failure) in failed {
+            transfer.finish(Err(failure));
         }
     }
 
-    /// The builds that are somebody's.
-    pub(in crate::run) fn known(&self) -> HashSet<BuildId> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn recovery(&self) -> Recovery<'_> {
+        Recovery { client: &self.client, known: &self.known }
     }
 }

@@ -1,237 +1,265 @@
-//! Finds out what became of transfers of which the answer does not say it: it was lost, or speaks of
-//! something else. The service has no key by which it would know a request that comes twice, so it
-//! is looked for by name and time before it is asked for again.
+//! Finds the builds of transfers whose response was lost or does not mention them.
+//!
+//! The service has no idempotency key, so a transfer that may have been accepted is looked for by name
+//! and time before it is requested again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Desk;
 use super::batch;
-use super::request::{Ask, Sorted};
+use super::request::{BatchOutcome, TransferRequest};
 use crate::api::poll::{self, Listing, Lookup, Wanted};
-use crate::api::{Accepted, ApiError, BuildView, ErrorKind};
+use crate::api::{Accepted, ApiError, BuildView, Client, ErrorKind};
 use crate::base::name::{BuildId, ImageRef};
-use crate::run::dispatch::StepFailure;
-use crate::run::step::{api_failure, failure};
+use crate::run::outcome::StepFailure;
 
-/// Waits before further looks, where a gateway answered in the service's place or nobody did: what it
-/// gave up on may yet take effect.
-const FURTHER: [Duration; 3] =
+/// Delays before further lookups if a gateway responded instead of the service, or nothing did: a
+/// request that a gateway gave up on may still take effect.
+const LOOKUP_DELAYS: [Duration; 3] =
     [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(12)];
 
-/// After so long a request of an earlier run is taken for lost where the service shows no builds that
-/// would tell. A transfer that is made twice lands on its tag twice, and no more.
-const FORGOTTEN: SignedDuration = SignedDuration::from_mins(15);
+/// Age after which a request of an earlier run counts as lost if the service lists no builds to
+/// compare with. A transfer that is then made twice pushes the same image to its tag twice.
+const LOST_AFTER: SignedDuration = SignedDuration::from_mins(15);
 
-/// What a look found.
-#[derive(Default)]
-struct Looked {
-    found: Vec<(Ask, Accepted)>,
-    not_there: Vec<Ask>,
-    /// Transfers that it cannot tell of, and why.
-    unknown: Vec<(Ask, StepFailure)>,
+/// Looks for transfers at the service.
+pub(super) struct Recovery<'a> {
+    pub(super) client: &'a Client,
+    /// Builds that belong to a unit already.
+    pub(super) known: &'a Mutex<HashSet<BuildId>>,
 }
 
-impl Desk {
-    /// What an error means for each of a request's transfers.
-    pub(in crate::run) async fn not_answered(&self, batch: Vec<Ask>, error: &ApiError) -> Sorted {
+/// The result of a lookup.
+#[derive(Default)]
+struct LookupOutcome {
+    found: Vec<(TransferRequest, Accepted)>,
+    not_there: Vec<TransferRequest>,
+    /// Transfers that remain in doubt.
+    in_doubt: Vec<(TransferRequest, StepFailure)>,
+}
+
+impl Recovery<'_> {
+    /// Sorts a batch whose request failed. Looks for its transfers if the request may have taken
+    /// effect.
+    pub(super) async fn of_failed_request(
+        &self,
+        batch: Vec<TransferRequest>,
+        error: &ApiError,
+    ) -> BatchOutcome {
         let bulk = batch.len() > 1;
         match error.kind {
             ErrorKind::Lost | ErrorKind::Server | ErrorKind::BadAnswer => {
                 tokio::time::sleep(error.look_after.unwrap_or_default()).await;
-                self.look_for(batch, error).await
+                self.of_lost_response(batch, error).await
             }
-            // One may be at fault, or the service takes no lists.
+            // One of them may be at fault, or the service may not support lists.
             ErrorKind::Rejected | ErrorKind::NotFound if bulk => {
-                let again = batch.into_iter().map(|ask| Ask { alone: true, ..ask }).collect();
-                Sorted { again, ..Sorted::default() }
+                let alone = |transfer| TransferRequest { alone: true, ..transfer };
+                let retry = batch.into_iter().map(alone).collect();
+                BatchOutcome { retry, ..BatchOutcome::default() }
             }
             _ => {
-                let failed = batch.into_iter().map(|ask| (ask, api_failure(error, None)));
-                Sorted { failed: failed.collect(), ..Sorted::default() }
+                let failed = |transfer| (transfer, StepFailure::of(error));
+                let failed = batch.into_iter().map(failed).collect();
+                BatchOutcome { failed, ..BatchOutcome::default() }
             }
         }
     }
 
-    /// Looks for transfers whose answer was lost; those that are not there are asked for again.
-    async fn look_for(&self, batch: Vec<Ask>, error: &ApiError) -> Sorted {
-        // The service itself knows what it did not do.
-        let own = error.kind == ErrorKind::Server && !matches!(error.status, Some(502 | 504));
-        let further = if own { &[][..] } else { &FURTHER };
-        let mut looked = self.look(batch, Some(error)).await;
-        let mut sorted = Sorted::default();
-        for wait in further {
-            sorted.accepted.append(&mut looked.found);
-            sorted.failed.append(&mut looked.unknown);
-            if looked.not_there.is_empty() {
+    /// Looks for transfers whose response was lost. Those that are not there are requested again.
+    async fn of_lost_response(
+        &self,
+        batch: Vec<TransferRequest>,
+        error: &ApiError,
+    ) -> BatchOutcome {
+        // After an error of the service itself (not of a gateway), nothing takes effect later.
+        let by_service =
+            error.kind == ErrorKind::Server && !matches!(error.status, Some(502 | 504));
+        let delays = if by_service { &[][..] } else { &LOOKUP_DELAYS };
+        let mut lookup = self.look_up(batch, Some(error)).await;
+        let mut outcome = BatchOutcome::default();
+        for delay in delays {
+            outcome.accepted.append(&mut lookup.found);
+            outcome.failed.append(&mut lookup.in_doubt);
+            if lookup.not_there.is_empty() {
                 break;
             }
-            tokio::time::sleep(*wait).await;
-            looked = self.look(looked.not_there, Some(error)).await;
+            tokio::time::sleep(*delay).await;
+            lookup = self.look_up(lookup.not_there, Some(error)).await;
         }
-        sorted.accepted.append(&mut looked.found);
-        sorted.failed.append(&mut looked.unknown);
-        for ask in looked.not_there {
-            if !ask.may_fail_again() {
-                sorted.failed.push((ask, api_failure(error, None)));
+        outcome.accepted.append(&mut lookup.found);
+        outcome.failed.append(&mut lookup.in_doubt);
+        for transfer in lookup.not_there {
+            if !transfer.may_retry() {
+                outcome.failed.push((transfer, StepFailure::of(error)));
                 continue;
             }
-            // A list whose answer is lost twice may be what the service is in trouble with.
-            let alone = ask.alone || ask.failures > 0;
-            sorted.again.push(Ask { alone, ..ask.failed() });
+            // A list that is lost twice may be what the service cannot handle.
+            let alone = transfer.alone || transfer.failures > 0;
+            outcome.retry.push(TransferRequest { alone, ..transfer.failed() });
         }
-        sorted
+        outcome
     }
 
-    /// Looks for transfers that an earlier run asked for, and that it could not find out about.
-    pub(in crate::run) async fn of_earlier(&self, batch: Vec<Ask>) -> Sorted {
-        let looked = self.look(batch, None).await;
-        let mut sorted = Sorted::default();
-        for (ask, accepted) in looked.found {
-            if ask.unanswered.is_some_and(|earlier| !earlier.same) {
-                // It stays on record as asked for: the next plan finds it.
-                let message =
-                    format!("build {} of what it was before is under way", accepted.build);
-                let help = "the next apply waits for its end, and asks then".to_owned();
-                let failure = failure(&message, Some(help), None);
-                sorted.failed.push((ask, StepFailure { pending: true, ..failure }));
+    /// Looks for transfers that an earlier run requested and that are still in doubt.
+    pub(super) async fn of_earlier_run(&self, batch: Vec<TransferRequest>) -> BatchOutcome {
+        let lookup = self.look_up(batch, None).await;
+        let mut outcome = BatchOutcome::default();
+        for (transfer, accepted) in lookup.found {
+            if transfer.in_doubt.is_some_and(|earlier| !earlier.same) {
+                // It stays on record as submitted, so that the next plan finds it.
+                let build = &accepted.build;
+                let failure =
+                    StepFailure::new(format!("build {build} of earlier content is still running"))
+                        .with_help("the next apply waits for its end, then requests the transfer");
+                outcome.failed.push((transfer, failure.pending()));
             } else {
-                sorted.accepted.push((ask, accepted));
+                outcome.accepted.push((transfer, accepted));
             }
         }
-        sorted.again.extend(looked.not_there);
-        for (ask, failure) in looked.unknown {
-            let age = ask.unanswered.map(|earlier| Timestamp::now().duration_since(earlier.at));
-            if age.is_some_and(|age| age > FORGOTTEN) {
-                sorted.again.push(ask);
+        outcome.retry.extend(lookup.not_there);
+        for (transfer, failure) in lookup.in_doubt {
+            let age = transfer.in_doubt.map(|earlier| Timestamp::now().duration_since(earlier.at));
+            if age.is_some_and(|age| age > LOST_AFTER) {
+                outcome.retry.push(transfer);
             } else {
-                sorted.failed.push((ask, failure));
+                outcome.failed.push((transfer, failure));
             }
         }
-        sorted.again.iter_mut().for_each(|ask| ask.unanswered = None);
-        sorted
+        outcome.retry.iter_mut().for_each(|transfer| transfer.in_doubt = None);
+        outcome
     }
 
-    /// Finds out about transfers of which an answer that was a success does not speak. `spare` are
-    /// the builds in it that are nobody's yet. They are not asked for again: they may be there.
-    pub(in crate::run) async fn unsaid(&self, batch: Vec<Ask>, spare: Vec<BuildId>) -> Sorted {
-        let named = self.names(&spare).await;
-        let of: HashMap<&ImageRef, &BuildId> =
-            named.iter().map(|(build, unit)| (unit, build)).collect();
-        let mut sorted = Sorted::default();
-        let mut rest = Vec::new();
-        for ask in batch {
-            match of.get(&ask.unit) {
+    /// Looks for transfers that a successful response does not mention. `unassigned` are builds of
+    /// that response without a transfer. The transfers may exist, so they are not requested again.
+    pub(super) async fn of_unreported(
+        &self,
+        batch: Vec<TransferRequest>,
+        unassigned: Vec<BuildId>,
+    ) -> BatchOutcome {
+        let names = self.names_of(&unassigned).await;
+        let build_of: HashMap<&ImageRef, &BuildId> =
+            names.iter().map(|(build, unit)| (unit, build)).collect();
+        let mut outcome = BatchOutcome::default();
+        let mut remaining = Vec::new();
+        for transfer in batch {
+            match build_of.get(&transfer.unit) {
                 Some(&build) => {
-                    let accepted = bare(build.clone(), None, &ask.source);
-                    sorted.accepted.push((ask, accepted));
+                    let accepted = accepted(build.clone(), None, &transfer.source);
+                    outcome.accepted.push((transfer, accepted));
                 }
-                None => rest.push(ask),
+                None => remaining.push(transfer),
             }
         }
-        let looked = self.look(rest, None).await;
-        sorted.accepted.extend(looked.found);
-        sorted.failed.extend(looked.unknown);
-        let unsaid = |ask| {
-            let message = "the service's answer does not say what became of it";
-            (ask, unknown(failure(message, None, None)))
-        };
-        sorted.failed.extend(looked.not_there.into_iter().map(unsaid));
-        sorted
+        let lookup = self.look_up(remaining, None).await;
+        outcome.accepted.extend(lookup.found);
+        outcome.failed.extend(lookup.in_doubt);
+        let failure = in_doubt(StepFailure::new("the service's response does not mention it"));
+        let failed = lookup.not_there.into_iter().map(|transfer| (transfer, failure.clone()));
+        outcome.failed.extend(failed);
+        outcome
     }
 
-    /// One look for transfers; `error` is what their request met.
-    async fn look(&self, batch: Vec<Ask>, error: Option<&ApiError>) -> Looked {
-        let mut looked = Looked::default();
+    /// Looks for transfers once. `error` is the error of their request.
+    async fn look_up(
+        &self,
+        batch: Vec<TransferRequest>,
+        error: Option<&ApiError>,
+    ) -> LookupOutcome {
+        let mut outcome = LookupOutcome::default();
         if batch.is_empty() {
-            return looked;
+            return outcome;
         }
         let wanted: Vec<Wanted> = batch
             .iter()
-            .map(|ask| Wanted {
-                name: ask.unit.name.to_string(),
-                tag: ask.unit.tag.to_string(),
-                owner: ask.submission.owner.clone(),
-                since: ask.unanswered.map_or(ask.submission.at, |earlier| earlier.at),
+            .map(|transfer| Wanted {
+                name: transfer.unit.name.to_string(),
+                tag: transfer.unit.tag.to_string(),
+                owner: transfer.submission.owner.clone(),
+                since: transfer.in_doubt.map_or(transfer.submission.at, |earlier| earlier.at),
             })
             .collect();
-        let answers = match poll::find(&self.client, &wanted, &self.known()).await {
-            Ok(answers) => answers,
-            Err(looking) => {
-                let why = unknown(api_failure(error.unwrap_or(&looking), None));
-                looked.unknown = batch.into_iter().map(|ask| (ask, why.clone())).collect();
-                return looked;
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lookups = match poll::find(self.client, &wanted, &known).await {
+            Ok(lookups) => lookups,
+            Err(lookup_error) => {
+                let failure = in_doubt(StepFailure::of(error.unwrap_or(&lookup_error)));
+                let failed = batch.into_iter().map(|transfer| (transfer, failure.clone()));
+                outcome.in_doubt = failed.collect();
+                return outcome;
             }
         };
-        for (ask, answer) in batch.into_iter().zip(answers) {
-            match answer {
+        for (transfer, lookup) in batch.into_iter().zip(lookups) {
+            match lookup {
                 Lookup::Found(BuildView { build: Some(build), path, .. }) => {
-                    let accepted = bare(build, path, &ask.source);
-                    looked.found.push((ask, accepted));
+                    let accepted = accepted(build, path, &transfer.source);
+                    outcome.found.push((transfer, accepted));
                 }
                 Lookup::Found(_) | Lookup::Unknown => {
-                    let message = "the listing of builds does not show what became of it";
-                    let listing = || failure(message, None, None);
-                    let why = error.map_or_else(listing, |error| api_failure(error, None));
-                    // That one transfer is in doubt says nothing of the others.
-                    looked.unknown.push((ask, StepFailure { stops_run: false, ..unknown(why) }));
+                    let message = "the listing of builds does not show whether it was accepted";
+                    let failure = error.map_or_else(|| StepFailure::new(message), StepFailure::of);
+                    // One transfer in doubt says nothing about the others.
+                    outcome.in_doubt.push((transfer, in_doubt(failure).of_one_unit()));
                 }
-                Lookup::NotThere => looked.not_there.push(ask),
+                Lookup::NotThere => outcome.not_there.push(transfer),
             }
         }
-        looked
+        outcome
     }
 
-    /// Checks whose builds those of one list are, where the answer did not say: by the names that
-    /// the service gives them. The first and the last tell whether its order is ours; only where it
-    /// is not, all are asked for. What cannot be asked is checked when the build has ended.
-    pub(in crate::run) async fn by_name(&self, accepted: &mut [(Ask, Accepted)]) {
-        let guessed = |part: &&(Ask, Accepted)| part.1.source.is_none();
-        let all: Vec<&(Ask, Accepted)> = accepted.iter().filter(guessed).collect();
+    /// Checks the builds that were assigned to transfers by their order in the response, against the
+    /// names that the service shows. The first and the last are checked; only if one differs, all
+    /// are. A build whose name cannot be read is checked when it has ended.
+    pub(super) async fn check_names(&self, accepted: &mut [(TransferRequest, Accepted)]) {
+        let by_order = |part: &&(TransferRequest, Accepted)| part.1.source.is_none();
+        let all: Vec<&(TransferRequest, Accepted)> = accepted.iter().filter(by_order).collect();
         let [first, .., last] = all[..] else { return };
-        let named = self.names(&[first.1.build.clone(), last.1.build.clone()]).await;
-        let is_right = |(ask, part): &(Ask, Accepted)| {
-            named.get(&part.build).is_none_or(|name| *name == ask.unit)
+        let names = self.names_of(&[first.1.build.clone(), last.1.build.clone()]).await;
+        let agrees = |(transfer, accepted): &(TransferRequest, Accepted)| {
+            names.get(&accepted.build).is_none_or(|name| *name == transfer.unit)
         };
-        if is_right(first) && is_right(last) {
+        if agrees(first) && agrees(last) {
             return;
         }
-        let units: Vec<(ImageRef, BuildId)> =
-            all.iter().map(|(ask, part)| (ask.unit.clone(), part.build.clone())).collect();
+        let units: Vec<(ImageRef, BuildId)> = all
+            .iter()
+            .map(|(transfer, accepted)| (transfer.unit.clone(), accepted.build.clone()))
+            .collect();
         let builds: Vec<BuildId> = units.iter().map(|(_, build)| build.clone()).collect();
-        let named = self.names(&builds).await;
-        let Some(right) = batch::by_name(&units, &named) else { return };
-        let guessed = accepted.iter_mut().filter(|part| part.1.source.is_none());
-        for ((_, part), build) in guessed.zip(right) {
-            if part.build != build {
-                // The one path of such an answer belongs to whichever build came first.
-                *part = Accepted { build, path: None, ..part.clone() };
+        let names = self.names_of(&builds).await;
+        let Some(reassigned) = batch::by_name(&units, &names) else { return };
+        let by_order = accepted.iter_mut().filter(|part| part.1.source.is_none());
+        for ((_, accepted), build) in by_order.zip(reassigned) {
+            if accepted.build != build {
+                // The only path in such a response is that of the build that comes first in it.
+                *accepted = Accepted { build, path: None, ..accepted.clone() };
             }
         }
     }
 
-    /// What the service calls the images of some builds.
-    async fn names(&self, builds: &[BuildId]) -> HashMap<BuildId, ImageRef> {
-        let name = |(build, answer): (BuildId, Result<BuildView, ApiError>)| {
-            let (name, tag) = answer.ok()?.image?;
+    /// Returns the image names that the service shows for builds.
+    async fn names_of(&self, builds: &[BuildId]) -> HashMap<BuildId, ImageRef> {
+        let name = |(build, result): (BuildId, Result<BuildView, ApiError>)| {
+            let (name, tag) = result.ok()?.image?;
             Some((build, ImageRef { name: name.parse().ok()?, tag: tag.parse().ok()? }))
         };
-        let looks = poll::look(&self.client, builds, &mut Listing::quick()).await;
-        looks.into_iter().filter_map(name).collect()
+        let views = poll::look(self.client, builds, &mut Listing::quick()).await;
+        views.into_iter().filter_map(name).collect()
     }
 }
 
-/// A build of which only this much is known.
-fn bare(build: BuildId, path: Option<String>, source: &str) -> Accepted {
+/// An accepted transfer of which only the build and perhaps the path are known.
+fn accepted(build: BuildId, path: Option<String>, source: &str) -> Accepted {
     let (upload, expires_in, visibility) = (None, None, None);
     Accepted { build, path, upload, expires_in, visibility, source: Some(source.to_owned()) }
 }
 
-/// It stays on record as asked for: the next apply looks for it first.
-fn unknown(failure: StepFailure) -> StepFailure {
-    let help = "whether the service took it is not known: the next apply looks for it first, and \
-                asks again after a quarter of an hour";
-    StepFailure { pending: true, help: Some(help.to_owned()), ..failure }
+/// A failure that leaves the transfer on record as submitted, so that the next run looks for it.
+fn in_doubt(failure: StepFailure) -> StepFailure {
+    let help = "it is not known whether the service accepted the transfer: the next apply looks for \
+                it, and requests it again after 15 minutes";
+    failure.with_help(help).pending()
 }

@@ -1,52 +1,53 @@
-//! One transfer on its way through the line, and what became of it. Does nothing itself.
+//! Describes one requested transfer, and sorts a batch of them by its results. Sends nothing.
 
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::batch::{Booked, Group, Queued};
+use super::batch::{Assigned, BatchKey, Batchable};
 use crate::api::{Accepted, ApiError, ErrorKind};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Platform, Visibility};
 use crate::plan::{RequestInDoubt, StepId};
-use crate::run::dispatch::StepFailure;
-use crate::run::step::{MakeJob, api_failure};
+use crate::run::job::CreateJob;
+use crate::run::outcome::StepFailure;
 use crate::state::{BuildStage, Record, Submission};
 
-/// The longest wait before a transfer is asked for again.
-const LONGEST: Duration = Duration::from_secs(60);
+/// Maximum delay before a transfer is requested again.
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
-/// One transfer that is asked for.
-pub(in crate::run) struct Ask {
-    pub(in crate::run) step: StepId,
-    pub(in crate::run) unit: ImageRef,
-    pub(in crate::run) platform: Platform,
-    pub(in crate::run) source: String,
-    pub(in crate::run) visibility: Option<Visibility>,
-    pub(in crate::run) submission: Submission,
-    /// It does not land where its source says.
-    pub(in crate::run) own_name: bool,
-    /// A request of an earlier run of which there may be a build.
-    pub(in crate::run) unanswered: Option<RequestInDoubt>,
-    /// How often it was asked for in vain. To wait for a rate is not counted.
-    pub(in crate::run) failures: u32,
-    /// How often it is asked for at most.
-    pub(in crate::run) most: u32,
-    /// A request with others was refused: it may not be this one's fault.
-    pub(in crate::run) alone: bool,
-    pub(in crate::run) reply: Option<oneshot::Sender<Answer>>,
+/// One requested transfer.
+pub(in crate::run) struct TransferRequest {
+    pub(super) step: StepId,
+    pub(super) unit: ImageRef,
+    pub(super) platform: Platform,
+    pub(super) source: String,
+    pub(super) visibility: Option<Visibility>,
+    pub(super) submission: Submission,
+    /// True if the name or tag is not the one that the service derives from the source.
+    pub(super) custom_name: bool,
+    /// A request of an earlier run whose response was lost.
+    pub(super) in_doubt: Option<RequestInDoubt>,
+    /// Failed requests so far. Waiting for a rate limit does not count.
+    pub(super) failures: u32,
+    /// Maximum number of requests.
+    pub(super) max_tries: u32,
+    /// True if it is sent alone because a batch with it was refused or lost.
+    pub(super) alone: bool,
+    /// Receives the build once it is on record. `None` until the request is queued.
+    pub(super) result: Option<oneshot::Sender<TransferOutcome>>,
 }
 
-/// What whoever asked is told: the build, once it is on record.
-pub(in crate::run) type Answer = Result<Accepted, StepFailure>;
+/// The build of a transfer, or the failure of its step.
+pub(super) type TransferOutcome = Result<Accepted, StepFailure>;
 
-impl Ask {
+impl TransferRequest {
     pub(in crate::run) fn new(
         step: StepId,
         unit: &ImageRef,
-        job: &MakeJob,
+        job: &CreateJob,
         source: String,
-        own_name: bool,
+        custom_name: bool,
     ) -> Self {
         Self {
             step,
@@ -55,43 +56,43 @@ impl Ask {
             source,
             visibility: job.visibility,
             submission: job.submission(),
-            own_name,
-            unanswered: job.make.in_doubt,
+            custom_name,
+            in_doubt: job.create.in_doubt,
             failures: 0,
-            most: 1,
+            max_tries: 1,
             alone: false,
-            reply: None,
+            result: None,
         }
     }
 
-    /// Whether it may be asked for once more after another failure.
-    pub(in crate::run) fn may_fail_again(&self) -> bool {
-        self.failures + 1 < self.most
+    /// True if it may be requested again after one more failure.
+    pub(super) fn may_retry(&self) -> bool {
+        self.failures + 1 < self.max_tries
     }
 
-    /// The same after another failure.
-    pub(in crate::run) fn failed(self) -> Self {
+    /// The same request after one more failure.
+    pub(super) fn failed(self) -> Self {
         Self { failures: self.failures + 1, ..self }
     }
 
-    /// How long it waits before it is asked for again: a second, and twice as long with each failure.
-    pub(in crate::run) fn backoff(&self) -> Duration {
-        Duration::from_secs(1 << self.failures.min(6)).min(LONGEST)
+    /// Returns the delay before the next request: one second, doubled with each failure.
+    pub(super) fn backoff(&self) -> Duration {
+        Duration::from_secs(1 << self.failures.min(6)).min(MAX_BACKOFF)
     }
 
-    /// Tells whoever asked.
-    pub(in crate::run) fn answer(self, answer: Answer) {
-        if let Some(reply) = self.reply {
-            // Whoever asked may have left; what happened is on record.
-            let _ = reply.send(answer);
+    /// Sends the outcome to the step.
+    pub(super) fn finish(self, outcome: TransferOutcome) {
+        if let Some(result) = self.result {
+            // Fails only if the step is gone; the outcome is on record.
+            let _ = result.send(outcome);
         }
     }
 
-    /// The record of a build that was accepted for it.
-    pub(in crate::run) fn created(&self, accepted: &Accepted) -> Record {
+    /// Returns the record of a build that was accepted for it.
+    pub(super) fn created(&self, accepted: &Accepted) -> Record {
         let (build, path) = (accepted.build.clone(), accepted.path.clone());
         let submission = self.submission.clone();
-        // A transfer has all that it needs.
+        // A transfer needs no upload and no start.
         let pending =
             submission.into_pending(build, path, accepted.visibility, BuildStage::Started);
         let (unit, platform) = (self.unit.clone(), self.platform);
@@ -99,51 +100,52 @@ impl Ask {
     }
 }
 
-impl Queued for Ask {
-    fn group(&self) -> Option<Group> {
-        let alone = self.own_name || self.alone || self.unanswered.is_some();
-        (!alone).then_some(Group { platform: self.platform, visibility: self.visibility })
+impl Batchable for TransferRequest {
+    fn batch_key(&self) -> Option<BatchKey> {
+        let alone = self.custom_name || self.alone || self.in_doubt.is_some();
+        (!alone).then_some(BatchKey { platform: self.platform, visibility: self.visibility })
     }
 
-    fn length(&self) -> usize {
+    fn source_len(&self) -> usize {
         self.source.len()
     }
 }
 
-/// What became of each of a request's transfers.
+/// The transfers of a batch, sorted by their results.
 #[derive(Default)]
-pub(in crate::run) struct Sorted {
-    pub(in crate::run) accepted: Vec<(Ask, Accepted)>,
-    pub(in crate::run) failed: Vec<(Ask, StepFailure)>,
-    pub(in crate::run) again: Vec<Ask>,
-    /// The answer does not speak of them.
-    pub(in crate::run) unsaid: Vec<Ask>,
-    /// Builds of the answer that are nobody's so far.
-    pub(in crate::run) spare: Vec<BuildId>,
+pub(super) struct BatchOutcome {
+    pub(super) accepted: Vec<(TransferRequest, Accepted)>,
+    pub(super) failed: Vec<(TransferRequest, StepFailure)>,
+    /// Not accepted; to be requested again.
+    pub(super) retry: Vec<TransferRequest>,
+    /// The response has no result for them.
+    pub(super) unreported: Vec<TransferRequest>,
+    /// Builds of the response that are assigned to no transfer.
+    pub(super) unassigned: Vec<BuildId>,
 }
 
-impl Sorted {
-    /// What each part of an answer means for its transfer.
-    pub(in crate::run) fn of(batch: Vec<Ask>, booked: Booked) -> Self {
-        let mut sorted = Self { spare: booked.spare, ..Self::default() };
-        for (ask, part) in batch.into_iter().zip(booked.parts) {
-            match part {
-                Some(Ok(accepted)) => sorted.accepted.push((ask, accepted)),
-                None => sorted.unsaid.push(ask),
-                Some(Err(refused)) if refused.is_rate() => sorted.again.push(ask),
+impl BatchOutcome {
+    /// Sorts a batch by the results in its response.
+    pub(super) fn new(batch: Vec<TransferRequest>, assigned: Assigned) -> Self {
+        let mut outcome = Self { unassigned: assigned.unassigned, ..Self::default() };
+        for (transfer, result) in batch.into_iter().zip(assigned.results) {
+            match result {
+                Some(Ok(accepted)) => outcome.accepted.push((transfer, accepted)),
+                None => outcome.unreported.push(transfer),
+                Some(Err(refused)) if refused.is_rate() => outcome.retry.push(transfer),
                 Some(Err(refused))
-                    if refused.retryable && !refused.is_quota() && ask.may_fail_again() =>
+                    if refused.retryable && !refused.is_quota() && transfer.may_retry() =>
                 {
-                    sorted.again.push(ask.failed());
+                    outcome.retry.push(transfer.failed());
                 }
                 Some(Err(refused)) => {
                     let kind =
                         if refused.is_quota() { ErrorKind::Quota } else { ErrorKind::Rejected };
                     let error = ApiError::new("transfer the image", kind, refused.message);
-                    sorted.failed.push((ask, api_failure(&error, None)));
+                    outcome.failed.push((transfer, StepFailure::of(&error)));
                 }
             }
         }
-        sorted
+        outcome
     }
 }

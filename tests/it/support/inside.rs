@@ -17,7 +17,7 @@ use imgplan::context::{History, StatCache};
 use imgplan::event::{RunEvent, Summary};
 use imgplan::manifest::{Invocation, Workspace};
 use imgplan::plan::{self, Decision, Plan};
-use imgplan::run::{self, Options, Run};
+use imgplan::run::{self, Run, RunOptions};
 use imgplan::server::{self, Server, ServerBuild, ServerConfig};
 use imgplan::state::{State, StatePaths, Store};
 use imgplan::survey::{self, Caches};
@@ -189,8 +189,12 @@ impl World {
             store.commit().unwrap();
             return None;
         }
-        let options =
-            Options { builds: 64, transfers: 1000, owner: Owner::Personal, timeout: self.timeout };
+        let options = RunOptions {
+            builds: 64,
+            transfers: 1000,
+            owner: Owner::Personal,
+            timeout: self.timeout,
+        };
         let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
         let (_keep, mut signals) = tokio::sync::mpsc::unbounded_channel();
         let mut tell = |event: &RunEvent| events.push(event.clone());

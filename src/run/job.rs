@@ -1,0 +1,83 @@
+//! Describes the work of one step, complete in itself: a task needs nothing else of the plan.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
+use crate::base::source_ref::SourceRef;
+use crate::context::{Placement, Tree};
+use crate::dockerfile::Dockerfile;
+use crate::plan::{Change, Create, StepId};
+use crate::state::Submission;
+
+/// One step of the plan, ready to be carried out.
+pub(super) struct StepJob {
+    pub(super) step: StepId,
+    pub(super) key: ImageRef,
+    pub(super) work: Work,
+}
+
+/// The action of a step.
+pub(super) enum Work {
+    Create(Box<CreateJob>),
+    Adopt { build: BuildId, start: bool, timeout: Option<Duration>, then: Option<Change> },
+    Update(Change),
+    Forget(Option<BuildId>),
+    Delete { owner: Owner, after: Option<BuildId> },
+}
+
+/// A unit to build or mirror.
+pub(super) struct CreateJob {
+    pub(super) create: Create,
+    pub(super) platform: Platform,
+    pub(super) owner: Owner,
+    pub(super) visibility: Option<Visibility>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) content: JobContent,
+}
+
+/// The files or the source of a unit.
+pub(super) enum JobContent {
+    Build {
+        tree: Arc<Tree>,
+        dockerfile: Arc<Dockerfile>,
+        /// Path of the Dockerfile in the context, if it is sent as it was written.
+        inside: Option<String>,
+        bases: Vec<(Range<usize>, BasePath)>,
+    },
+    Mirror(SourceRef),
+}
+
+/// The full path of a base, or the key to look it up by.
+pub(super) enum BasePath {
+    /// The path is in the lockfile.
+    Known(String),
+    /// The base was renamed or moved, and the service did not return its new path.
+    Moved { base: ImageRef, owner: Owner },
+}
+
+impl CreateJob {
+    /// Returns the record of a request that is sent now.
+    pub(super) fn submission(&self) -> Submission {
+        Submission {
+            at: jiff::Timestamp::now(),
+            fingerprint: self.create.fingerprint,
+            inputs: self.create.inputs.clone(),
+            owner: self.owner.clone(),
+            visibility: self.visibility,
+        }
+    }
+}
+
+/// Returns the Dockerfile as it is sent, with the full paths of its bases, and its path in the
+/// archive. `inside` is its path in the context, if it is sent as it was written.
+pub(crate) fn placement(
+    tree: &Tree,
+    dockerfile: &Dockerfile,
+    inside: Option<&str>,
+    bases: &[(Range<usize>, String)],
+) -> Placement {
+    let as_written = inside.filter(|_| bases.is_empty());
+    Placement::of(tree, as_written, dockerfile.with_replaced(bases))
+}

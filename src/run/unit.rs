@@ -1,0 +1,235 @@
+//! Offers the operations of one unit's task: report a phase, write a record, wait for a build,
+//! update, delete. Each change is on disk before the next operation relies on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::base_paths::BasePaths;
+use super::link::{StepMessage, record_all};
+use super::outcome::{StepError, StepFailure, StepOutput};
+use super::poll::{Poller, UnknownEnd};
+use super::transfers::Transfers;
+use super::updates::Updates;
+use crate::api::{BuildView, Client, ErrorKind, Progress, Updated, bare};
+use crate::base::name::{BuildId, ImageRef, Owner};
+use crate::base::text::exact_duration;
+use crate::event::Phase;
+use crate::plan::{Change, StepId};
+use crate::state::{BuildOutcome, Record};
+
+/// Handles that all tasks of a run share.
+#[derive(Clone)]
+pub(super) struct Links {
+    pub(super) client: Client,
+    pub(super) poller: Poller,
+    pub(super) transfers: Transfers,
+    pub(super) updates: Updates,
+    pub(super) base_paths: BasePaths,
+    pub(super) messages: mpsc::UnboundedSender<StepMessage>,
+    /// Cancelled when the run may send nothing new.
+    pub(super) stopping: CancellationToken,
+    /// Permits to pack a context.
+    pub(super) packers: Arc<Semaphore>,
+    /// Permits to keep a packed context on disk, which has no room for all of them at once.
+    pub(super) archives: Arc<Semaphore>,
+    /// Permits to upload a context.
+    pub(super) uploads: Arc<Semaphore>,
+}
+
+/// One unit, and the handles to work on it.
+pub(super) struct UnitRun {
+    pub(super) step: StepId,
+    pub(super) key: ImageRef,
+    pub(super) links: Links,
+}
+
+impl UnitRun {
+    pub(super) fn phase(&self, phase: Phase, build: Option<&BuildId>) {
+        let message = StepMessage::Phase { step: self.step, phase, build: build.cloned() };
+        // Fails only if the driver is gone; nobody listens then.
+        let _ = self.links.messages.send(message);
+    }
+
+    /// Returns once the record is on disk.
+    ///
+    /// # Errors
+    /// Fails if the driver is gone or could not write it: the caller must not go on.
+    pub(super) async fn record(&self, record: Record) -> Result<(), StepFailure> {
+        record_all(&self.links.messages, vec![record]).await
+    }
+
+    /// Runs a future unless the run is stopping.
+    pub(super) async fn unless_stopping<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, StepFailure> {
+        let result = self.links.stopping.run_until_cancelled(work).await;
+        result.ok_or(StepFailure::NotStarted)
+    }
+
+    /// Waits for a build to end, and records how it ended.
+    pub(super) async fn wait(
+        &self,
+        build: &BuildId,
+        timeout: Option<Duration>,
+    ) -> Result<StepOutput, StepFailure> {
+        let view = self.wait_for_end(build, timeout).await?;
+        if let Some(other) = self.other_image(&view) {
+            self.record_end(build, BuildOutcome::Failed, None).await?;
+            let message = format!("the service built {other} instead");
+            return Err(StepFailure::new(message).with_build(build));
+        }
+        if !matches!(view.progress, Progress::Completed) {
+            // A short build ends before a poll has seen it run.
+            self.phase(Phase::Building, Some(build));
+        }
+        let (outcome, message) = match &view.progress {
+            Progress::Completed => (BuildOutcome::Completed, None),
+            Progress::Failed(cause) => {
+                (BuildOutcome::Failed, Some(format!("the build failed: {cause}")))
+            }
+            Progress::Cancelled => {
+                (BuildOutcome::Cancelled, Some("the build was cancelled".to_owned()))
+            }
+            Progress::Running(_) => {
+                return Err(StepFailure::new("the build has not ended").with_build(build));
+            }
+        };
+        self.record_end(build, outcome, Some(&view)).await?;
+        match message {
+            None => Ok(StepOutput { build: Some(build.clone()), path: view.path }),
+            Some(message) => Err(StepFailure::new(message).with_build(build)),
+        }
+    }
+
+    /// Records the end of a build, with the path and time that the service shows.
+    pub(super) async fn record_end(
+        &self,
+        build: &BuildId,
+        outcome: BuildOutcome,
+        view: Option<&BuildView>,
+    ) -> Result<(), StepFailure> {
+        self.record(Record::Ended {
+            unit: self.key.clone(),
+            build: build.clone(),
+            outcome,
+            path: view.and_then(|view| view.path.clone()),
+            at: view.and_then(|view| view.completed),
+        })
+        .await
+    }
+
+    /// Returns the image that a build makes, if it is not this unit's.
+    fn other_image(&self, view: &BuildView) -> Option<String> {
+        let (name, tag) = view.image.as_ref()?;
+        // The service may put an owner before the name, and may change its case.
+        let same = bare(name) == bare(self.key.name.as_str()) && *tag == self.key.tag.as_str();
+        (!same).then(|| format!("{name}:{tag}"))
+    }
+
+    async fn wait_for_end(
+        &self,
+        build: &BuildId,
+        timeout: Option<Duration>,
+    ) -> Result<BuildView, StepFailure> {
+        let (status, mut statuses) = mpsc::unbounded_channel();
+        let ended = self.links.poller.ended(build, status);
+        let deadline = async {
+            match timeout {
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(ended, deadline);
+        let mut building = false;
+        loop {
+            tokio::select! {
+                ended = &mut ended => {
+                    return ended.map_err(|unknown| match unknown {
+                        UnknownEnd::NoSuchBuild(error) => StepFailure::of(&error).with_build(build),
+                        UnknownEnd::NoAnswer(error) => {
+                            let failure = StepFailure::of(&error).with_build(build).pending();
+                            // An unreadable response about one build says nothing about others.
+                            let one = error.kind == ErrorKind::BadAnswer;
+                            if one { failure.of_one_unit() } else { failure }
+                        }
+                    });
+                }
+                () = &mut deadline => {
+                    let limit = exact_duration(timeout.unwrap_or_default());
+                    return Err(StepFailure::new(format!("not done within {limit}"))
+                        .with_help("the build continues, and the next apply waits for it")
+                        .with_build(build)
+                        .pending());
+                }
+                Some(status) = statuses.recv(), if !building => {
+                    if status == "BUILDING" {
+                        building = true;
+                        self.phase(Phase::Building, Some(build));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until a build of other content has ended. Both would push to the same tag, and the
+    /// last one to push would win.
+    pub(super) async fn wait_for_earlier(
+        &self,
+        build: &BuildId,
+        timeout: Option<Duration>,
+    ) -> Result<(), StepFailure> {
+        self.phase(Phase::Queued, None);
+        // The build is on record already, so a run that stops need not wait for it.
+        match self.unless_stopping(self.wait(build, timeout)).await? {
+            // The build is over; how it ended does not matter.
+            Ok(_) | Err(StepFailure::Failed(StepError { stops_run: false, .. })) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Changes the image without a build. The record is of its old name. Its new path is looked up
+    /// when a dependent needs it.
+    pub(super) async fn update(&self, change: &Change) -> Result<StepOutput, StepFailure> {
+        self.phase(Phase::Update, None);
+        let Updated { visibility } = self.links.updates.request(&self.key, change).await?;
+        if change.moves() {
+            let owner = change.owner.as_ref().unwrap_or(&change.of);
+            self.links.base_paths.note_move(owner, &self.key);
+        }
+        self.record(Record::Updated {
+            unit: change.from.clone().unwrap_or_else(|| self.key.clone()),
+            to: change.from.is_some().then(|| self.key.clone()),
+            visibility: visibility.or(change.visibility),
+            owner: change.owner.clone(),
+            path: None,
+        })
+        .await?;
+        Ok(StepOutput::default())
+    }
+
+    /// Deletes the image. First waits for a build of it, which would bring the image back.
+    pub(super) async fn delete(
+        &self,
+        owner: &Owner,
+        after: Option<&BuildId>,
+    ) -> Result<StepOutput, StepFailure> {
+        if let Some(build) = after {
+            self.wait_for_earlier(build, None).await?;
+        }
+        self.phase(Phase::Delete, None);
+        let Links { client, stopping, .. } = &self.links;
+        let deleted = client.delete(owner, &self.key, stopping).await;
+        deleted.map_err(|error| StepFailure::of(&error))?;
+        self.forget().await
+    }
+
+    /// Removes the unit from the lockfile.
+    pub(super) async fn forget(&self) -> Result<StepOutput, StepFailure> {
+        self.record(Record::Forgotten { unit: self.key.clone() }).await?;
+        Ok(StepOutput::default())
+    }
+}
