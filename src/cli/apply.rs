@@ -8,11 +8,11 @@ use super::session::{Asking, note_remembered};
 use super::env::env;
 use super::failure::{self, Exit, Failure};
 use super::service::{Service, Target};
-use super::settings::{DEFAULT_BUILDS, DEFAULT_TRANSFERS, Settings};
+use super::settings::Settings;
 use super::ui::Ui;
-use super::writer::EventWriter;
+use super::writer::BackgroundWriter;
 use super::{history, refresh, rerun, saved_plan, selection, signals};
-use crate::cli::memory::small_pages;
+use crate::cli::memory::disable_huge_pages;
 use crate::context::StatCache;
 use crate::event::{Phase, RunEvent, Signal, StopReason, Summary};
 use crate::manifest::Workspace;
@@ -22,6 +22,14 @@ use crate::run::{self, Run, RunError, RunOptions};
 use crate::state::{State, Store};
 use crate::survey::Caches;
 
+/// Builds in flight where nothing is said. The pending ones share a listing, so that many cost no
+/// more requests than few.
+const DEFAULT_BUILDS: u32 = 64;
+
+/// Transfers in flight, for each owner, where nothing is said: more than a budget of 60 in a minute
+/// ever has, even if each takes a quarter of an hour. The service does them without us.
+const DEFAULT_TRANSFERS: u32 = 1000;
+
 pub(super) async fn run(
     ui: &mut Ui,
     settings: &Settings,
@@ -29,11 +37,11 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     args.lookup.check(false)?;
     let saved = agreed(ui, &args)?;
-    small_pages();
+    disable_huge_pages();
     let workspace = Workspace::load(&settings.manifest, &env)?;
-    ui.warn(&workspace.warnings, &workspace.sources)?;
+    ui.warnings(&workspace.warnings, &workspace.sources)?;
     let target = Target::find(&settings.root(), &workspace, &args.service)?;
-    target.warning().map_or(Ok(()), |warning| ui.talk(warning))?;
+    target.warning().map_or(Ok(()), |warning| ui.message(warning))?;
     let mut store = Store::open(target.paths.clone(), &target.name)?;
     let options = &match &saved {
         Some(saved) => saved_plan::options(saved, &target)?,
@@ -41,7 +49,7 @@ pub(super) async fn run(
     };
     let service = target.connect().await?;
     let (history, client) = (target.history(), service.client.trying(args.retry_times + 1));
-    let caches = Caches { stat: StatCache::read(&settings.work()), history: history.clone() };
+    let caches = Caches { stat: StatCache::read(&settings.work_dir()), history: history.clone() };
     let asking = Asking {
         settings,
         look: &args.lookup,
@@ -54,8 +62,11 @@ pub(super) async fn run(
         saved: saved.as_ref(),
     };
     let mut facts = asking.facts(ui, &workspace, store.state(), caches).await?;
-    ui.warn(&facts.warnings, &workspace.sources)?;
-    failure::deny(args.strict.deny_warnings, workspace.warnings.len() + facts.warnings.len())?;
+    ui.warnings(&facts.warnings, &workspace.sources)?;
+    failure::deny_warnings(
+        args.strict.deny_warnings,
+        workspace.warnings.len() + facts.warnings.len(),
+    )?;
     let Decision { workspace, plan, refreshed, bookkeeping } =
         decide(workspace, &facts, store.state(), options, saved.as_ref())?;
     note_remembered(&args.lookup, &plan, &mut facts);
@@ -207,7 +218,8 @@ async fn carry_out(
     service: Service,
 ) -> Result<Exit, Failure> {
     let (plan, workspace) = (run.plan, run.workspace);
-    let (began, mut signals, writer) = (Instant::now(), signals::listen(), EventWriter::start(ui)?);
+    let (began, mut signals, writer) =
+        (Instant::now(), signals::listen(), BackgroundWriter::start(ui)?);
     let mut tell = |event: &RunEvent| writer.event(event.clone());
     let (summary, broken) = match run::execute(run, store, &mut tell, &mut signals).await {
         Ok(summary) => (summary, None),
@@ -220,7 +232,7 @@ async fn carry_out(
     let committed = store.commit();
     if summary.failures.iter().any(|failure| failure.phase == Phase::Package) {
         // It may be that a digest was believed that is not true: the next plan reads all again.
-        StatCache::forget(&settings.work());
+        StatCache::forget(&settings.work_dir());
     }
     let closed = service.close().await;
     let failure = broken.or(committed.err().map(Failure::from)).or(closed.err());
@@ -234,24 +246,24 @@ async fn carry_out(
         // Told even where the lockfile could not be written: the journal has it.
         ui.summary(&summary, elapsed, next.as_deref())?;
         if let Some(failure) = &failure {
-            ui.fail(failure);
+            ui.failure(failure);
         }
         Ok(())
     };
-    writer.end(end, stopped, &mut signals).await?;
+    writer.finish(end, stopped, &mut signals).await?;
     Ok(exit)
 }
 
 fn approved(ui: &mut Ui) -> Result<bool, Failure> {
     let question = "Apply these changes? Only `yes` goes on:";
-    let answer = ui.ask(question).map_err(|error| {
+    let answer = ui.prompt(question).map_err(|error| {
         Failure::with_help(format!("cannot read the answer: {error}"), "use --auto-approve")
     })?;
     let yes = answer.trim() == "yes";
     if !yes {
-        ui.talk("Nothing was changed.")?;
-        if answer.is_empty() && ui.hints() {
-            ui.talk("Where nobody can answer, use --auto-approve.")?;
+        ui.message("Nothing was changed.")?;
+        if answer.is_empty() && ui.shows_hints() {
+            ui.message("Where nobody can answer, use --auto-approve.")?;
         }
     }
     Ok(yes)

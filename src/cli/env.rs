@@ -1,6 +1,6 @@
-//! Reads the environment.
+//! Reads environment variables.
 
-/// Returns the value of an environment variable; `None` where it is unset or not UTF-8.
+/// Returns the value of an environment variable, if it is set and UTF-8.
 pub(super) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

@@ -1,9 +1,11 @@
-//! How a command ends: the exit codes, and the errors that lead to them.
+//! Exit codes, and the errors that lead to them.
 
 use std::process::ExitCode;
 
 use miette::{Diagnostic, Report};
 
+use crate::api::ApiError;
+use crate::base::text::plural;
 use crate::context::{PackError, ScanError};
 use crate::manifest::ManifestError;
 use crate::run::RunError;
@@ -11,22 +13,22 @@ use crate::server::ServerError;
 use crate::state::StateError;
 use crate::survey::{ContextError, SurveyError};
 
-/// How the program ends; one table for every command.
+/// Exit codes of all commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// All went well. A plan ends so even with changes.
+    /// Success. Without `--detailed-exitcode` a plan with changes is a success too.
     Success = 0,
-    /// Any error, and any image that failed.
+    /// Any error, and any failed target.
     Error = 1,
-    /// With `--detailed-exitcode`: there are changes, or all of them were made.
+    /// With `--detailed-exitcode`: the plan has changes, or all changes were made.
     Changes = 2,
-    /// With `--detailed-exitcode`: a part of the changes was made.
+    /// With `--detailed-exitcode`: some of the changes were made.
     Partial = 3,
-    /// The user said no.
+    /// The user declined the prompt.
     Declined = 4,
     /// Another run holds the lock.
     Locked = 5,
-    /// What was typed makes no sense.
+    /// Bad usage of the command line.
     Usage = 64,
     /// Stopped by Ctrl-C.
     Interrupted = 130,
@@ -40,7 +42,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error on its way to the user.
+/// An error that ends a command, and the exit code.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) exit: Exit,
@@ -48,24 +50,19 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// An error that the user can do something about.
-    pub(super) fn user(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Error, report: Plain::report(message, None) }
+    /// Returns an error without a help text.
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Error, report: MessageError::report(message, None) }
     }
 
-    /// An error that the user can do something about, and what.
+    /// Returns an error with a help text.
     pub(super) fn with_help(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { exit: Exit::Error, report: Plain::report(message, Some(help.into())) }
+        Self { exit: Exit::Error, report: MessageError::report(message, Some(help.into())) }
     }
 
-    /// What was typed makes no sense.
+    /// Returns an error about the arguments.
     pub(super) fn usage(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, report: Plain::report(message, Some(help.into())) }
-    }
-
-    /// Something that should not happen.
-    pub(super) fn internal(message: impl Into<String>) -> Self {
-        Self::user(message)
+        Self { exit: Exit::Usage, ..Self::with_help(message, help) }
     }
 
     fn of(error: impl Diagnostic + Send + Sync + 'static) -> Self {
@@ -73,44 +70,45 @@ impl Failure {
     }
 }
 
-/// Fails where there are warnings and they are to be errors.
-pub(super) fn deny(deny: bool, warnings: usize) -> Result<(), Failure> {
-    let what = match (deny, warnings) {
-        (false, _) | (_, 0) => return Ok(()),
-        (true, 1) => "1 warning is an error".to_owned(),
-        (true, many) => format!("{many} warnings are errors"),
-    };
-    Err(Failure::user(format!("{what}, since --deny-warnings was given; nothing was sent")))
+/// Fails if there are warnings and `deny` says that they are errors.
+pub(super) fn deny_warnings(deny: bool, warnings: usize) -> Result<(), Failure> {
+    if !deny || warnings == 0 {
+        return Ok(());
+    }
+    let warnings = plural(warnings, "warning");
+    let message = format!("found {warnings}, and --deny-warnings was given; nothing was sent");
+    Err(Failure::new(message))
 }
 
-/// What an error is made of, where it only says how much of it there is.
+/// Returns the errors of which an error consists, if it only says how many there are.
 pub(super) fn parts(report: &Report) -> Option<Vec<&dyn Diagnostic>> {
     if let Some(error) = report.downcast_ref::<SurveyError>() {
-        return Some(error.errors.iter().flat_map(of_context).collect());
+        return Some(error.errors.iter().flat_map(context_parts).collect());
     }
-    report.downcast_ref::<ScanError>().map(of_scan)
+    report.downcast_ref::<ScanError>().map(scan_parts)
 }
 
-fn of_context(error: &ContextError) -> Vec<&dyn Diagnostic> {
+fn context_parts(error: &ContextError) -> Vec<&dyn Diagnostic> {
     match error {
-        ContextError::Unreadable(error) => of_scan(error),
+        ContextError::Unreadable(error) => scan_parts(error),
         ContextError::TooLarge { .. } => vec![error],
     }
 }
 
-fn of_scan(error: &ScanError) -> Vec<&dyn Diagnostic> {
+fn scan_parts(error: &ScanError) -> Vec<&dyn Diagnostic> {
     error.all.iter().map(|problem| problem as &dyn Diagnostic).collect()
 }
 
+/// An error that consists of a message and a help text.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("{message}")]
-struct Plain {
+struct MessageError {
     message: String,
     #[help]
     help: Option<String>,
 }
 
-impl Plain {
+impl MessageError {
     fn report(message: impl Into<String>, help: Option<String>) -> Report {
         Report::new(Self { message: message.into(), help })
     }
@@ -137,15 +135,15 @@ impl From<StateError> for Failure {
     }
 }
 
-impl From<crate::api::ApiError> for Failure {
-    fn from(error: crate::api::ApiError) -> Self {
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
         let help = error.help().map(str::to_owned);
-        Self { exit: Exit::Error, report: Plain::report(error.to_string(), help) }
+        Self { exit: Exit::Error, report: MessageError::report(error.to_string(), help) }
     }
 }
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::user(format!("cannot write the output: {error}"))
+        Self::new(format!("cannot write the output: {error}"))
     }
 }

@@ -24,11 +24,11 @@ pub(super) async fn run(
     args: ImportArgs,
 ) -> Result<Exit, Failure> {
     let workspace = Workspace::load(&settings.manifest, &env)?;
-    ui.warn(&workspace.warnings, &workspace.sources)?;
+    ui.warnings(&workspace.warnings, &workspace.sources)?;
     let target = Target::find(&settings.root(), &workspace, &args.service)?;
     let mut store = Store::open(target.paths.clone(), &target.name)?;
     check_settled(store.state(), true, &target.paths.lockfile)?;
-    let caches = Caches { stat: StatCache::read(&settings.work()), history: target.history() };
+    let caches = Caches { stat: StatCache::read(&settings.work_dir()), history: target.history() };
     let facts = survey::facts(&workspace, store.state(), caches, None).await?;
     let state = store.state();
     let options = PlanOptions::default();
@@ -45,7 +45,7 @@ pub(super) async fn run(
     check_free(remote, unit, &workspace, state)?;
     let identities = plan::identities(&workspace, &facts, state, &options);
     let Some((inputs, fingerprint)) = identities.into_iter().nth(id.0) else {
-        return Err(Failure::internal(format!("{} was not identified", unit.key)));
+        return Err(Failure::new(format!("{} was not identified", unit.key)));
     };
     let owner = unit.owner.clone().unwrap_or_else(|| target.owner.clone());
     let service = target.connect().await?;
@@ -68,7 +68,7 @@ pub(super) async fn run(
         ui.data(format_args!("Imported {remote}: it is taken for what the manifest says now."))?;
     }
     if *remote != unit.key {
-        ui.talk(format_args!(
+        ui.message(format_args!(
             "It has another name: add `moved: [{{from: \"{remote}\", to: \"{}\"}}]` to rename it.",
             unit.key
         ))?;
@@ -146,5 +146,5 @@ async fn find(client: &Client, owner: &Owner, remote: &ImageRef) -> Result<Image
 /// The service lists no build of an image: the ID of its row stands for it.
 fn build_id(image: &Image) -> Result<BuildId, Failure> {
     let id = image.id.as_deref().and_then(BuildId::new);
-    id.ok_or_else(|| Failure::user("the service gives the image no ID, so that it cannot be kept"))
+    id.ok_or_else(|| Failure::new("the service gives the image no ID, so that it cannot be kept"))
 }

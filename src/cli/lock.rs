@@ -29,7 +29,7 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: LockArgs) -> Res
         [("--upgrade", args.upgrade), ("--upgrade-image", images), ("--dry-run", args.dry_run)];
     apart(("--check", args.check), &asks)?;
     let workspace = Workspace::load(&settings.manifest, &env)?;
-    ui.warn(&workspace.warnings, &workspace.sources)?;
+    ui.warnings(&workspace.warnings, &workspace.sources)?;
     let target = Target::find(&settings.root(), &workspace, &args.service)?;
     let lockfile = &target.paths.lockfile;
     if args.check || args.dry_run {
@@ -181,7 +181,7 @@ fn tell(
             1 => ("1 unit was", "it is"),
             many => (&*format!("{many} units were"), "they are"),
         };
-        ui.talk(format_args!(
+        ui.message(format_args!(
             "{units} made before that; {they} taken for made from these. \
              `imgplan apply --replace NAME` makes one anew."
         ))?;
@@ -197,11 +197,11 @@ fn tell(
         format!("{word} {new} new, {moved} moved, {dropped} dropped."),
         counts,
     )?;
-    ui.warn(&errors, &workspace.sources)?;
+    ui.warnings(&errors, &workspace.sources)?;
     match errors.len() {
         0 => Ok(Exit::Success),
-        1 => Err(Failure::user("1 reference could not be pinned")),
-        many => Err(Failure::user(format!("{many} references could not be pinned"))),
+        1 => Err(Failure::new("1 reference could not be pinned")),
+        many => Err(Failure::new(format!("{many} references could not be pinned"))),
     }
 }
 

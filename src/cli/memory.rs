@@ -1,11 +1,12 @@
-//! How the process takes memory from the system.
+//! Settings of the process's memory.
 
-/// Takes small pages from here on, where the allocator asks the system for huge ones.
+/// Turns off huge pages for the allocations that follow.
 ///
-/// Huge pages make a plan over many files a little faster, but each is kept whole for the least
-/// that lives in it: an apply of 10,000 images kept 180 MB instead of 125, and may go on for hours.
-pub(super) fn small_pages() {
+/// Huge pages make a plan over many files a little faster, but one stays allocated as long as
+/// anything in it does: an apply of 10,000 images, which may run for hours, kept 180 MB with them
+/// and keeps 125 MB without.
+pub(super) fn disable_huge_pages() {
     #[cfg(target_os = "linux")]
-    // A system that cannot is as before.
+    // Only an optimization: a kernel without this call works as before.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }

@@ -3,7 +3,6 @@
 
 mod apply;
 mod args;
-mod clip;
 mod context;
 mod diagnostic;
 mod env;
@@ -61,18 +60,18 @@ pub fn main() -> ExitCode {
             runtime.shutdown_background();
             result
         }
-        Err(error) => Err(Failure::internal(format!("cannot start the runtime: {error}"))),
+        Err(error) => Err(Failure::new(format!("cannot start the runtime: {error}"))),
     };
     match result {
         Ok(exit) => exit.into(),
-        Err(failure) => ui.fail(&failure).into(),
+        Err(failure) => ui.failure(&failure).into(),
     }
 }
 
 async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit, Failure> {
     if let Some(dir) = &settings.chdir {
         std::env::set_current_dir(dir)
-            .map_err(|error| Failure::user(format!("cannot enter {}: {error}", dir.display())))?;
+            .map_err(|error| Failure::new(format!("cannot enter {}: {error}", dir.display())))?;
     }
     match command {
         Command::Validate(args) => validate::run(ui, settings, args),

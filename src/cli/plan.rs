@@ -30,7 +30,7 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Res
     }
     let ask = Ask { service, choice, look, offline: *offline };
     let planned = Planned::load(ui, settings, ask).await?;
-    failure::deny(args.strict.deny_warnings, planned.warnings)?;
+    failure::deny_warnings(args.strict.deny_warnings, planned.warnings)?;
     let changes = if args.refresh_only {
         refresh::show(ui, &planned.facts, &planned.state)?
     } else {
@@ -79,17 +79,17 @@ impl Planned {
         let Ask { service, choice, look, offline } = ask;
         look.check(offline)?;
         // What lies on the disk is read on one core while another reads the manifest.
-        let (paths, work) = (service.paths(&settings.root()), settings.work());
+        let (paths, work) = (service.paths(&settings.root()), settings.work_dir());
         let read = move || (StateSnapshot::read(&paths), StatCache::read(&work));
         let reading = tokio::task::spawn_blocking(read);
         let workspace = Workspace::load(&settings.manifest, &env)?;
-        ui.warn(&workspace.warnings, &workspace.sources)?;
+        ui.warnings(&workspace.warnings, &workspace.sources)?;
         if ui.is_verbose() && !ui.is_json() {
             ui.skipped(&workspace.skipped)?;
         }
         let target = Target::find(&settings.root(), &workspace, service)?;
         if let Some(warning) = target.warning() {
-            ui.talk(warning)?;
+            ui.message(warning)?;
         }
         let read = reading.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic()));
         let (snapshot, stat) = read;
@@ -104,7 +104,7 @@ impl Planned {
         let asking =
             Asking { settings, look, options, client, owner, offline, paths, merged, saved };
         let mut facts = asking.facts(ui, &workspace, &state, caches).await?;
-        ui.warn(&facts.warnings, &workspace.sources)?;
+        ui.warnings(&facts.warnings, &workspace.sources)?;
         let Decision { workspace, plan, refreshed, .. } =
             plan::decide(workspace, &facts, &state, options);
         note_remembered(look, &plan, &mut facts);
@@ -122,13 +122,13 @@ impl Planned {
     /// Writes the plan to a file that only its owner reads.
     fn save(&self, ui: &mut Ui, settings: &Settings, path: &Path) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(&self.saved)
-            .map_err(|error| Failure::internal(format!("cannot write the plan: {error}")))?;
+            .map_err(|error| Failure::new(format!("cannot write the plan: {error}")))?;
         file::replace_private(path, text.as_bytes())
-            .map_err(|error| Failure::user(error.to_string()))?;
-        ui.talk(format_args!("Saved the plan to {}.", path.display()))?;
-        if ui.hints() && self.plan.has_changes() {
+            .map_err(|error| Failure::new(error.to_string()))?;
+        ui.message(format_args!("Saved the plan to {}.", path.display()))?;
+        if ui.shows_hints() && self.plan.has_changes() {
             let command = rerun::saved(settings, self.target.is_local(), path);
-            ui.talk(format_args!("To do just this: {command}"))?;
+            ui.message(format_args!("To do just this: {command}"))?;
         }
         Ok(())
     }

@@ -86,10 +86,10 @@ pub(super) fn apply(
     store.record(&records)?;
     store.commit()?;
     if !records.is_empty() {
-        ui.talk(format_args!("Brought the lockfile in line for {}.", images(records.len())))?;
+        ui.message(format_args!("Brought the lockfile in line for {}.", images(records.len())))?;
     }
-    if replaced && ui.hints() {
-        ui.talk("What was replaced stays on record as it was: `imgplan apply` makes it again.")?;
+    if replaced && ui.shows_hints() {
+        ui.message("What was replaced stays on record as it was: `imgplan apply` makes it again.")?;
     }
     let changed = detailed_exitcode && !records.is_empty();
     Ok(if changed { Exit::Changes } else { Exit::Success })

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::failure::Failure;
 use super::settings::Settings;
 use super::ui::Ui;
-use super::writer::EventWriter;
+use super::writer::BackgroundWriter;
 use crate::base::reference::RegistryRef;
 use crate::http::Notice;
 use crate::plan::Facts;
@@ -35,31 +35,30 @@ pub(super) async fn ask(
 ) -> Result<Vec<RegistryError>, Failure> {
     let home = std::env::home_dir();
     let credentials = Credentials::from_env(&|name| std::env::var_os(name), home.as_deref());
-    let registries = Registries::new(RegistryConfig { credentials, ..RegistryConfig::default() })
-        .map_err(|broken| {
-        Failure::user(format!("cannot ask registries: {}", broken.message))
-    })?;
-    let mut cache = RegistryCache::read(&settings.work());
-    let writer = EventWriter::start(ui)?;
+    let registries =
+        Registries::new(RegistryConfig { credentials, ..RegistryConfig::default() })
+            .map_err(|broken| Failure::new(format!("cannot ask registries: {}", broken.message)))?;
+    let mut cache = RegistryCache::read(&settings.work_dir());
+    let writer = BackgroundWriter::start(ui)?;
     let now = Timestamp::now();
     let unknown = wanted.values().filter(|wanted| cache.get(wanted, max_age, now).is_none());
     let waiting = Mutex::new(Waiting::of(unknown));
     let tell = |notice| {
         let Ok(mut waiting) = waiting.lock() else { return };
         if let Some(line) = waiting.hear(&notice) {
-            writer.say(line);
+            writer.message(line);
         }
     };
     let from = RegistryLookup { registries: &registries, cache: &mut cache, max_age };
     let still = || {
         let line = waiting.lock().ok().and_then(|waiting| waiting.line());
         if let Some(line) = line {
-            writer.say(line);
+            writer.message(line);
         }
     };
     let errors =
         telling(survey::resolve_references(wanted, state, from, facts, &tell), still).await;
-    writer.write(|_| Ok(())).await?;
+    writer.flush().await?;
     // It only saves time: a folder that cannot be written is no reason not to plan.
     let _ = cache.save(Timestamp::now());
     Ok(errors)

@@ -1,4 +1,4 @@
-//! `imgplan schema`: the JSON Schema of the manifest.
+//! `imgplan schema`: prints the JSON Schema of the manifest.
 
 use super::args::SchemaArgs;
 use super::failure::{Exit, Failure};
@@ -10,7 +10,7 @@ pub(super) fn run(ui: &mut Ui, args: SchemaArgs) -> Result<Exit, Failure> {
     let text = manifest::schema();
     match args.output {
         Some(path) => file::replace(&path, text.as_bytes())
-            .map_err(|error| Failure::user(format!("{error}: {}", error.source)))?,
+            .map_err(|error| Failure::new(format!("{error}: {}", error.source)))?,
         None => ui.data(text.trim_end())?,
     }
     Ok(Exit::Success)

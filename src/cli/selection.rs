@@ -110,7 +110,7 @@ impl SelectionArgs {
 /// Patterns of a file, one a line.
 fn read(path: &Path) -> Result<Vec<Pattern>, Failure> {
     let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::user(format!("cannot read {}: {error}", path.display())))?;
+        .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
     let mut patterns = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default().trim();

@@ -40,10 +40,10 @@ pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
     let url = server.url();
     if let Some(path) = url_file {
         file::replace(&path, format!("{url}\n").as_bytes())
-            .map_err(|error| Failure::user(format!("{error}: {}", error.source)))?;
+            .map_err(|error| Failure::new(format!("{error}: {}", error.source)))?;
     }
     ui.data(format_args!("Serving the images API on {url}"))?;
-    ui.talk(format_args!(
+    ui.message(format_args!(
         "Use it with PRIME_API_BASE_URL={url} and any PRIME_API_KEY that it accepts. Ctrl-C stops it."
     ))?;
     let signal = signals.recv().await;

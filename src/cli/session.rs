@@ -10,7 +10,7 @@ use super::registries;
 use super::selection::check_upgrades;
 use super::settings::Settings;
 use super::ui::Ui;
-use super::writer::EventWriter;
+use super::writer::BackgroundWriter;
 use crate::api::Client;
 use crate::base::name::Owner;
 use crate::base::reference::RegistryRef;
@@ -84,7 +84,7 @@ impl Asking<'_> {
         let Some(client) = self.client else {
             return Ok(survey::facts(workspace, state, caches, None).await?);
         };
-        let writer = EventWriter::start(ui)?;
+        let writer = BackgroundWriter::start(ui)?;
         let client = client.observed(Arc::new({
             let writer = writer.clone();
             move |notice| {
@@ -102,7 +102,7 @@ impl Asking<'_> {
             survey::refresh(workspace, state, &client, None, &mut facts).await;
         }
         // What comes next is told after that.
-        writer.write(|_| Ok(())).await?;
+        writer.flush().await?;
         Ok(facts)
     }
 

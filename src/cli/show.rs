@@ -42,7 +42,7 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Ex
         ui.data(line(key, entry, wide))?;
     }
     if entries.is_empty() {
-        ui.talk("The lockfile knows of no images.")?;
+        ui.message("The lockfile knows of no images.")?;
     }
     Ok(Exit::Success)
 }

@@ -1,10 +1,10 @@
-//! Hears Ctrl-C and SIGTERM, as often as they come.
+//! Receives Ctrl-C and SIGTERM.
 
 use tokio::sync::mpsc;
 
 use crate::event::Signal;
 
-/// Listens from here on; until then the signals do what they always do.
+/// Starts to listen for signals. Before this call, a signal ends the process.
 #[cfg(unix)]
 pub(super) fn listen() -> mpsc::UnboundedReceiver<Signal> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -15,7 +15,7 @@ pub(super) fn listen() -> mpsc::UnboundedReceiver<Signal> {
         (SignalKind::terminate(), Signal::Terminate),
     ];
     for (kind, meaning) in kinds {
-        // One stream for all that come: a new one for each could miss what comes between.
+        // One stream for all signals of a kind: a new stream per signal could miss one in between.
         let Ok(mut signals) = signal(kind) else { continue };
         let sender = sender.clone();
         tokio::spawn(async move {
@@ -25,7 +25,7 @@ pub(super) fn listen() -> mpsc::UnboundedReceiver<Signal> {
     receiver
 }
 
-/// Listens from here on; until then the signals do what they always do.
+/// Starts to listen for Ctrl-C. Before this call, it ends the process.
 #[cfg(not(unix))]
 pub(super) fn listen() -> mpsc::UnboundedReceiver<Signal> {
     let (sender, receiver) = mpsc::unbounded_channel();

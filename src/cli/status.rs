@@ -12,7 +12,7 @@ use super::service::Target;
 use super::settings::Settings;
 use super::signals;
 use super::ui::Ui;
-use super::writer::EventWriter;
+use super::writer::BackgroundWriter;
 use crate::api::poll::{self, Listing};
 use crate::api::{BuildView, Client, Progress};
 use crate::base::name::BuildId;
@@ -42,7 +42,7 @@ pub(super) async fn run(
     let client = if args.offline { None } else { target.client_to_ask() };
     let most = if args.watch { A_SCREEN } else { usize::MAX };
     let mut signals = signals::listen();
-    let writer = EventWriter::start(ui)?;
+    let writer = BackgroundWriter::start(ui)?;
     let watch = async {
         let mut listing = Listing::quick();
         let mut lines = 0;

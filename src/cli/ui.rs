@@ -1,5 +1,6 @@
-//! The one door for output: data to stdout, talk and errors to stderr.
+//! Writes all output: data to stdout, messages and errors to stderr.
 
+use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,6 @@ use anstyle::{AnsiColor, Style};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, Report};
 use serde_json::{Value, json};
 
-use super::clip;
 use super::diagnostic;
 use super::failure::{self, Exit, Failure};
 use super::settings::Settings;
@@ -23,61 +23,66 @@ use crate::report::status::StatusView;
 use crate::report::why::WhyView;
 use crate::report::{PlanView, ReportOptions, Reporter, Verbosity};
 
-/// Where output goes, and in which form. All clones write to the same streams.
+/// The output streams and their format. All clones write to the same streams.
 #[derive(Clone)]
 pub(super) struct Ui {
     json: bool,
-    /// Whether the stream of JSON lines has begun.
-    started: Arc<AtomicBool>,
+    /// True once the header of the JSON lines is written.
+    json_started: Arc<AtomicBool>,
     options: ReportOptions,
 }
 
 impl Ui {
     pub(super) fn new(settings: &Settings) -> Self {
-        Self { json: settings.json, started: Arc::default(), options: settings.report }
+        Self { json: settings.json, json_started: Arc::default(), options: settings.report }
     }
 
-    /// Whether to tell more.
+    /// Returns true with `--verbose`.
     pub(super) fn is_verbose(&self) -> bool {
         self.options.talk >= Verbosity::Verbose
     }
 
-    /// Whether output is for programs.
+    /// Returns true with `--json`.
     pub(super) fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Writes a line of data.
-    #[expect(clippy::unused_self, reason = "all output goes through one door")]
-    pub(super) fn data(&mut self, line: impl std::fmt::Display) -> io::Result<()> {
-        unless_closed(writeln!(io::stdout().lock(), "{line}"))
+    /// Returns true if output may suggest the next command.
+    pub(super) fn shows_hints(&self) -> bool {
+        self.options.hints
     }
 
-    /// Writes a line of talk, unless it is to be quiet.
-    pub(super) fn talk(&mut self, line: impl std::fmt::Display) -> io::Result<()> {
+    /// Writes a line of data.
+    #[expect(clippy::unused_self, reason = "all output goes through this type")]
+    pub(super) fn data(&mut self, line: impl Display) -> io::Result<()> {
+        ignore_closed_pipe(writeln!(io::stdout().lock(), "{line}"))
+    }
+
+    /// Writes a line for people, unless `--quiet` is set.
+    pub(super) fn message(&mut self, line: impl Display) -> io::Result<()> {
         match self.options.talk {
             Verbosity::Quiet => Ok(()),
-            _ => unless_closed(writeln!(io::stderr().lock(), "{line}")),
+            _ => ignore_closed_pipe(writeln!(io::stderr().lock(), "{line}")),
         }
     }
 
-    /// Tells what was found and made into no image, as a line of talk each.
+    /// Writes a message for each manifest entry that was discovered and is no image.
     pub(super) fn skipped(&mut self, skipped: &[Skipped]) -> io::Result<()> {
         for Skipped { path, reason } in skipped {
-            self.talk(format_args!("skipped {}: {reason}", path.display()))?;
+            self.message(format_args!("skipped {}: {reason}", path.display()))?;
         }
         Ok(())
     }
 
-    /// Standard output, for data that is no text.
-    #[expect(clippy::unused_self, reason = "all output goes through one door")]
+    /// Returns standard output, for binary data.
+    #[expect(clippy::unused_self, reason = "all output goes through this type")]
     pub(super) fn bytes(&mut self) -> impl Write + use<> {
         io::stdout().lock()
     }
 
-    /// Asks, and returns the line that was answered; an empty one where nobody is there.
-    #[expect(clippy::unused_self, reason = "all output goes through one door")]
-    pub(super) fn ask(&mut self, question: &str) -> io::Result<String> {
+    /// Asks a question and returns the line that was typed; empty at the end of the input.
+    #[expect(clippy::unused_self, reason = "all output goes through this type")]
+    pub(super) fn prompt(&mut self, question: &str) -> io::Result<String> {
         let mut err = io::stderr().lock();
         write!(err, "\n{question} ")?;
         err.flush()?;
@@ -85,75 +90,77 @@ impl Ui {
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer)?;
         if !io::stdin().is_terminal() {
-            // On a terminal the answer itself ended the line.
-            unless_closed(writeln!(io::stderr().lock()))?;
+            // On a terminal, the Enter key has ended the line already.
+            ignore_closed_pipe(writeln!(io::stderr().lock()))?;
         }
         Ok(answer)
     }
 
-    /// Whether to say what may help.
-    pub(super) fn hints(&self) -> bool {
-        self.options.hints
-    }
-
+    /// Writes a plan.
     pub(super) fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()> {
-        self.reporter(|reporter| reporter.plan(view))
+        self.report(|reporter| reporter.plan(view))
     }
 
+    /// Writes the explanation of an image.
     pub(super) fn why(&mut self, view: &WhyView<'_>) -> io::Result<()> {
         let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-        let told = if self.json {
+        ignore_closed_pipe(if self.json {
             self.json(&mut out).and_then(|mut json| json.why(view))
         } else {
             Human::new(&mut out, &mut err, self.options).why(view)
-        };
-        unless_closed(told)
+        })
     }
 
-    /// Shows what is under way; over what was shown before, on a terminal.
-    pub(super) fn status(&mut self, view: &StatusView<'_>, before: usize) -> io::Result<usize> {
+    /// Writes the builds in progress and returns the number of lines. On a terminal, they replace
+    /// the last `lines_before` lines.
+    pub(super) fn status(
+        &mut self,
+        view: &StatusView<'_>,
+        lines_before: usize,
+    ) -> io::Result<usize> {
         let mut out = io::stdout().lock();
         if self.json {
-            let told = self.json(&mut out).and_then(|mut json| json.status(view));
-            return unless_closed(told).map(|()| 0);
+            let result = self.json(&mut out).and_then(|mut json| json.status(view));
+            return ignore_closed_pipe(result).map(|()| 0);
         }
-        let (mut shown, mut err) = (Vec::new(), io::stderr().lock());
-        Human::new(&mut shown, &mut err, self.options).status(view)?;
-        if before > 0 && io::stdout().is_terminal() {
-            // Up to where it began, and away with what is there.
-            unless_closed(write!(out, "\x1b[{before}A\x1b[J"))?;
+        let (mut text, mut err) = (Vec::new(), io::stderr().lock());
+        Human::new(&mut text, &mut err, self.options).status(view)?;
+        if lines_before > 0 && io::stdout().is_terminal() {
+            // Moves the cursor up and clears the screen below it.
+            ignore_closed_pipe(write!(out, "\x1b[{lines_before}A\x1b[J"))?;
         }
-        let shown = String::from_utf8_lossy(&shown);
-        unless_closed(write!(out, "{shown}")).map(|()| shown.lines().count())
+        let text = String::from_utf8_lossy(&text);
+        ignore_closed_pipe(write!(out, "{text}")).map(|()| text.lines().count())
     }
 
+    /// Writes an event of a run.
     pub(super) fn event(&mut self, event: &RunEvent) -> io::Result<()> {
-        self.reporter(|reporter| reporter.event(event))
+        self.report(|reporter| reporter.event(event))
     }
 
-    /// Tells how a run ended, and the command that goes on from there.
+    /// Writes the summary of a run; `next` is the command that continues it.
     pub(super) fn summary(
         &mut self,
         summary: &Summary,
         elapsed: Duration,
         next: Option<&str>,
     ) -> io::Result<()> {
-        self.reporter(|reporter| reporter.summary(summary, elapsed, next))
+        self.report(|reporter| reporter.summary(summary, elapsed, next))
     }
 
-    /// Shows what could not be asked.
+    /// Writes notes, even with `--quiet`.
     pub(super) fn notes(&mut self, notes: &[String]) -> io::Result<()> {
         for note in notes {
             if self.json {
                 self.json_diagnostic(&json!({ "severity": "warning", "summary": note }))?;
             } else {
-                unless_closed(writeln!(io::stderr().lock(), "note: {note}"))?;
+                ignore_closed_pipe(writeln!(io::stderr().lock(), "note: {note}"))?;
             }
         }
         Ok(())
     }
 
-    /// Writes a line for programs.
+    /// Writes a JSON line.
     pub(super) fn json_line(
         &mut self,
         kind: &str,
@@ -161,63 +168,62 @@ impl Ui {
         payload: Value,
     ) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        unless_closed(self.json(&mut out)?.line("info", kind, message, payload))
+        ignore_closed_pipe(self.json(&mut out)?.line("info", kind, message, payload))
     }
 
-    /// Shows what is worth a look but stops nothing.
-    pub(super) fn warn(
+    /// Writes warnings, even with `--quiet`.
+    pub(super) fn warnings(
         &mut self,
         problems: &[Problem],
         sources: &Arc<SourceMap>,
     ) -> io::Result<()> {
         for problem in problems {
             if self.json {
-                let value = diagnostic::of_problem(problem, sources);
-                self.json_diagnostic(&value)?;
+                self.json_diagnostic(&diagnostic::problem_json(problem, sources))?;
             } else {
                 let report = Report::new(problem.clone()).with_source_code(Arc::clone(sources));
-                self.print(&report);
+                self.print_report(&report);
             }
         }
         Ok(())
     }
 
-    /// Shows why a command failed, and returns how to end.
-    pub(super) fn fail(&mut self, failure: &Failure) -> Exit {
+    /// Writes the error of a command and returns the exit code.
+    pub(super) fn failure(&mut self, failure: &Failure) -> Exit {
         if self.json {
-            for value in diagnostic::of_report(&failure.report) {
-                // A closed stream leaves nobody to tell.
+            for value in diagnostic::report_json(&failure.report) {
+                // If stdout is closed, the exit code still says that the command failed.
                 let _ = self.json_diagnostic(&value);
             }
         } else {
-            self.print(&failure.report);
+            self.print_report(&failure.report);
         }
         failure.exit
     }
 
-    /// What is wrong first, and what that means last: the last lines are those that are read.
-    fn print(&self, report: &Report) {
+    /// Prints an error. Of several problems the summary comes last: people read the last line.
+    fn print_report(&self, report: &Report) {
         if let Some(error) = report.downcast_ref::<ManifestError>() {
             for problem in &error.problems {
-                let one = Report::new(problem.clone()).with_source_code(error.sources.clone());
-                self.render(one.as_ref());
-                // What is one, and what the next, should be seen at a glance.
+                let report = Report::new(problem.clone()).with_source_code(error.sources.clone());
+                self.print_diagnostic(report.as_ref());
                 let _ = writeln!(io::stderr().lock());
             }
-            let word = self.error_word();
-            let _ = writeln!(io::stderr().lock(), "{word} {error}; nothing was sent");
-            return;
+            let label = self.error_label();
+            let _ = writeln!(io::stderr().lock(), "{label} {error}; nothing was sent");
+        } else if let Some(parts) = failure::parts(report) {
+            for part in parts {
+                self.print_diagnostic(part);
+                let _ = writeln!(io::stderr().lock());
+            }
+            let label = self.error_label();
+            let _ = writeln!(io::stderr().lock(), "{label} {report}");
+        } else {
+            self.print_diagnostic(report.as_ref());
         }
-        let Some(parts) = failure::parts(report) else { return self.render(report.as_ref()) };
-        for part in parts {
-            self.render(part);
-            let _ = writeln!(io::stderr().lock());
-        }
-        let word = self.error_word();
-        let _ = writeln!(io::stderr().lock(), "{word} {report}");
     }
 
-    fn error_word(&self) -> String {
+    fn error_label(&self) -> String {
         if self.options.color_talk {
             let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
             format!("{style}error:{style:#}")
@@ -226,7 +232,7 @@ impl Ui {
         }
     }
 
-    fn render(&self, error: &dyn Diagnostic) {
+    fn print_diagnostic(&self, error: &dyn Diagnostic) {
         let theme = if self.options.color_talk {
             GraphicalTheme::unicode()
         } else {
@@ -236,8 +242,8 @@ impl Ui {
             .with_width(self.options.width)
             .with_links(false);
         let mut text = String::new();
-        let clipped = clip::clipped(error);
-        let error = clipped.as_ref().map_or(error, |clipped| clipped as &dyn Diagnostic);
+        let excerpt = diagnostic::with_excerpt(error);
+        let error = excerpt.as_ref().map_or(error, |report| report.as_ref());
         if handler.render_report(&mut text, error).is_ok() {
             let _ = write!(io::stderr().lock(), "{text}");
         }
@@ -249,26 +255,25 @@ impl Ui {
     }
 
     fn json<'w>(&mut self, out: &'w mut dyn Write) -> io::Result<Json<'w>> {
-        let first = !self.started.swap(true, Ordering::Relaxed);
-        if first { Json::start(out) } else { Ok(Json::resume(out)) }
+        let started = self.json_started.swap(true, Ordering::Relaxed);
+        if started { Ok(Json::resume(out)) } else { Json::start(out) }
     }
 
-    fn reporter(
+    fn report(
         &mut self,
-        tell: impl FnOnce(&mut dyn Reporter) -> io::Result<()>,
+        write: impl FnOnce(&mut dyn Reporter) -> io::Result<()>,
     ) -> io::Result<()> {
         let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-        let told = if self.json {
-            self.json(&mut out).and_then(|mut json| tell(&mut json))
+        ignore_closed_pipe(if self.json {
+            self.json(&mut out).and_then(|mut json| write(&mut json))
         } else {
-            tell(&mut Human::new(&mut out, &mut err, self.options))
-        };
-        unless_closed(told)
+            write(&mut Human::new(&mut out, &mut err, self.options))
+        })
     }
 }
 
-/// A reader that has seen enough, as in `imgplan plan | head`, is no error.
-fn unless_closed(result: io::Result<()>) -> io::Result<()> {
+/// Treats a closed pipe as success: in `imgplan plan | head`, the reader stops early on purpose.
+fn ignore_closed_pipe(result: io::Result<()>) -> io::Result<()> {
     result.or_else(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Ok(()),
         _ => Err(error),

@@ -27,10 +27,10 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ValidateArgs) -> Resul
             .map(|skipped| json!({ "path": skipped.path.to_string_lossy(), "reason": skipped.reason }))
             .collect();
         let all = errors.iter().chain(warnings);
-        let mut diagnostics: Vec<_> = all.map(|p| diagnostic::of_problem(p, sources)).collect();
-        let denied = failure::deny(args.strict.deny_warnings, warnings.len()).err();
+        let mut diagnostics: Vec<_> = all.map(|p| diagnostic::problem_json(p, sources)).collect();
+        let denied = failure::deny_warnings(args.strict.deny_warnings, warnings.len()).err();
         diagnostics
-            .extend(denied.iter().flat_map(|failure| diagnostic::of_report(&failure.report)));
+            .extend(denied.iter().flat_map(|failure| diagnostic::report_json(&failure.report)));
         let errors = errors.len() + usize::from(denied.is_some());
         ui.data(json!({
             "format_version": FORMAT_VERSION,
@@ -43,8 +43,8 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ValidateArgs) -> Resul
         return Ok(if errors == 0 { Exit::Success } else { Exit::Error });
     }
     let workspace = loaded?;
-    ui.warn(&workspace.warnings, &workspace.sources)?;
-    failure::deny(args.strict.deny_warnings, workspace.warnings.len())?;
+    ui.warnings(&workspace.warnings, &workspace.sources)?;
+    failure::deny_warnings(args.strict.deny_warnings, workspace.warnings.len())?;
     ui.skipped(&workspace.skipped)?;
     let (images, units) = (workspace.images, workspace.units.len());
     ui.data(format_args!(

@@ -1,5 +1,4 @@
-//! Writes on a thread of its own what is told meanwhile: a reader who stops reading holds up nobody
-//! but that thread.
+//! Writes output on a thread of its own, so that a reader who stops reading does not stop a run.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,28 +11,32 @@ use tokio::sync::oneshot;
 use super::ui::Ui;
 use crate::event::{RunEvent, Signal};
 
-/// So much may wait to be written before what only says that a run goes on is left out.
-const MOST: usize = 4000;
+/// Maximum length of the queue; beyond it, events that only show progress are dropped.
+const MAX_QUEUED_JOBS: usize = 4000;
 
-/// A writer that has written nothing for so long does not get on.
-const STUCK: Duration = Duration::from_secs(1);
+/// Time without progress after which the reader counts as stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
 
-/// Hands what is told to the thread that writes it, in order. Cheap to clone; the thread ends with
-/// the last of them.
+/// Handle to the writing thread, which writes in order. Cheap to clone; the thread ends with the
+/// last handle.
 #[derive(Clone)]
-pub(super) struct EventWriter {
-    jobs: mpsc::Sender<Job>,
-    told: Arc<AtomicUsize>,
+pub(super) struct BackgroundWriter {
+    jobs: mpsc::Sender<WriteJob>,
+    queued: Arc<AtomicUsize>,
     written: Arc<AtomicUsize>,
 }
 
-type Job = Box<dyn FnOnce(&mut Ui) + Send>;
+type WriteJob = Box<dyn FnOnce(&mut Ui) + Send>;
 
-impl EventWriter {
-    /// Starts the thread. Until it is through, nobody else should write.
+impl BackgroundWriter {
+    /// Starts the thread. Until [`flush`](Self::flush) returns, nothing else should write.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the system cannot start a thread.
     pub(super) fn start(ui: &Ui) -> io::Result<Self> {
-        let (jobs, queue) = mpsc::channel::<Job>();
-        let (told, written) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
+        let (jobs, queue) = mpsc::channel::<WriteJob>();
+        let (queued, written) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
         let (mut ui, count) = (ui.clone(), Arc::clone(&written));
         let write = move || {
             for job in queue {
@@ -42,46 +45,62 @@ impl EventWriter {
             }
         };
         std::thread::Builder::new().name("writer".to_owned()).spawn(write)?;
-        Ok(Self { jobs, told, written })
+        Ok(Self { jobs, queued, written })
     }
 
-    /// Tells of something that happened. A closed stream must not stop what is under way: what is
-    /// told is lost, nothing else.
+    /// Writes an event. Write errors are ignored: a closed stream must not stop the run.
     pub(super) fn event(&self, event: RunEvent) {
-        let passing = matches!(event, RunEvent::Heartbeat { .. } | RunEvent::Progress(_));
-        if !(passing && self.waiting() > MOST) {
-            self.tell(move |ui| drop(ui.event(&event)));
+        let is_progress = matches!(event, RunEvent::Heartbeat { .. } | RunEvent::Progress(_));
+        if !(is_progress && self.queue_length() > MAX_QUEUED_JOBS) {
+            self.push(move |ui| drop(ui.event(&event)));
         }
     }
 
-    /// Tells people something.
-    pub(super) fn say(&self, line: String) {
-        self.tell(move |ui| drop(ui.talk(line)));
+    /// Writes a line for people.
+    pub(super) fn message(&self, line: String) {
+        self.push(move |ui| drop(ui.message(line)));
     }
 
-    /// Writes this after all that was told before; returns once it is written.
+    /// Writes after everything queued before, and returns the result once it is written.
+    ///
+    /// # Errors
+    ///
+    /// Fails as `write` does, or if the writing thread panicked.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         write: impl FnOnce(&mut Ui) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let (answer, written) = oneshot::channel();
-        // Whoever waited for it may have left.
-        self.tell(move |ui| drop(answer.send(write(ui))));
-        written.await.unwrap_or_else(|_| Err(io::Error::other("the writer is gone")))
+        let (sender, result) = oneshot::channel();
+        // The caller may have been cancelled.
+        self.push(move |ui| drop(sender.send(write(ui))));
+        result.await.unwrap_or_else(|_| Err(io::Error::other("the writing thread has ended")))
     }
 
-    /// The same, for the last that is told. It is waited for as long as the writer gets on; where it
-    /// does not, since nobody reads, as long as nobody asks to stop, or has.
-    pub(super) async fn end(
+    /// Waits until everything queued is written.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the writing thread panicked.
+    pub(super) async fn flush(&self) -> io::Result<()> {
+        self.write(|_| Ok(())).await
+    }
+
+    /// Writes the last output of a run. If the reader is stuck, the wait ends as soon as a signal
+    /// arrives; `stopped` is true if one has arrived before.
+    ///
+    /// # Errors
+    ///
+    /// Fails as `write` does, or if the writing thread panicked.
+    pub(super) async fn finish(
         &self,
         write: impl FnOnce(&mut Ui) -> io::Result<()> + Send + 'static,
         mut stopped: bool,
         signals: &mut UnboundedReceiver<Signal>,
     ) -> io::Result<()> {
-        let mut written = std::pin::pin!(self.write(write));
+        let mut result = std::pin::pin!(self.write(write));
         let mut before = self.written.load(Ordering::Relaxed);
         loop {
-            if let Ok(result) = tokio::time::timeout(STUCK, &mut written).await {
+            if let Ok(result) = tokio::time::timeout(STUCK_AFTER, &mut result).await {
                 return result;
             }
             stopped |= signals.try_recv().is_ok();
@@ -93,14 +112,14 @@ impl EventWriter {
         }
     }
 
-    fn tell(&self, job: impl FnOnce(&mut Ui) + Send + 'static) {
-        self.told.fetch_add(1, Ordering::Relaxed);
-        // The thread is only gone where writing panicked: then there is nothing to tell with.
+    fn push(&self, job: impl FnOnce(&mut Ui) + Send + 'static) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        // Sending fails only if the thread panicked, and then no output is possible.
         let _ = self.jobs.send(Box::new(job));
     }
 
-    fn waiting(&self) -> usize {
-        let told = self.told.load(Ordering::Relaxed);
-        told.saturating_sub(self.written.load(Ordering::Relaxed))
+    fn queue_length(&self) -> usize {
+        let queued = self.queued.load(Ordering::Relaxed);
+        queued.saturating_sub(self.written.load(Ordering::Relaxed))
     }
 }

@@ -178,7 +178,7 @@ fn deny_warnings_sends_and_writes_nothing() {
         denied.code(1).never_says(SECRET).says("tls.key").says("app/.env");
         assert_eq!(denied.stdout, "", "{denied}");
         let last = denied.stderr.lines().last().unwrap();
-        let expected = "2 warnings are errors, since --deny-warnings was given; nothing was sent";
+        let expected = "found 2 warnings, and --deny-warnings was given; nothing was sent";
         assert!(last.ends_with(expected), "{denied}");
         untouched(&env);
     }
@@ -202,7 +202,7 @@ fn deny_warnings_counts_those_of_the_manifest() {
     );
     env.context("base", "FROM scratch\n").context("app", "FROM base:3.11\n");
     let validate = env.run(["validate", "--deny-warnings"]);
-    validate.code(1).says("1 warning is an error, since --deny-warnings was given");
+    validate.code(1).says("found 1 warning, and --deny-warnings was given");
     assert_eq!(validate.stdout, "", "{validate}");
     let json = env.run(["validate", "--deny-warnings", "--json"]);
     json.code(1);

@@ -269,7 +269,7 @@ fn a_registry_that_was_down_makes_nothing_again() {
     env.run(["lock"]).code(1).says("1 new, 0 moved").says("base:1 could not be pinned");
     let applied = env.apply();
     applied.says("base:1 has no pin: tool:latest is made of whatever it stands for");
-    env.run(["plan", "--deny-warnings"]).code(1).says("since --deny-warnings was given");
+    env.run(["plan", "--deny-warnings"]).code(1).says("and --deny-warnings was given");
     let builds = env.server().builds().len();
     set(false);
     env.ok(["plan"]).says("No changes");

@@ -22,7 +22,7 @@ pub(super) fn digest(
     unit: &Unit,
 ) -> Result<(), Failure> {
     let Some(id) = workspace.units.iter().position(|other| other.key == unit.key) else {
-        return Err(Failure::internal(format!("{} is not in the manifest", unit.key)));
+        return Err(Failure::new(format!("{} is not in the manifest", unit.key)));
     };
     // Units that do not count have no context here and a fingerprint that nobody looks at.
     let counts = bases(workspace, UnitId(id));
@@ -41,7 +41,7 @@ pub(super) fn digest(
     let state = Store::read_any(&StatePaths::beside(&settings.root()))?;
     let identities = plan::identities(workspace, &facts, &state, &PlanOptions::default());
     let Some((inputs, fingerprint)) = identities.into_iter().nth(id) else {
-        return Err(Failure::internal(format!("{} was not identified", unit.key)));
+        return Err(Failure::new(format!("{} was not identified", unit.key)));
     };
     if ui.is_json() {
         let object = json!({ "image": unit.key, "inputs": inputs, "fingerprint": fingerprint });

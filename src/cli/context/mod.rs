@@ -84,7 +84,7 @@ fn find<'w>(workspace: &'w Workspace, image: &str) -> Result<(&'w Unit, &'w Buil
         Some(unit) => match &unit.origin {
             Origin::Build(build) => Ok((unit, build)),
             Origin::Mirror(_) => {
-                Err(Failure::user(format!("{} is a mirror: it has no context", unit.key)))
+                Err(Failure::new(format!("{} is a mirror: it has no context", unit.key)))
             }
         },
     }
@@ -98,7 +98,7 @@ fn scan(settings: &Settings, builds: &[&BuildOrigin]) -> Result<Vec<Arc<Tree>>, 
     };
     let wanted: Vec<ScanRequest> = builds.iter().map(wanted).collect();
     let errors = |errors: Vec<ScanError>| SurveyError::from(errors);
-    Ok(context::scan_all(&wanted, Some(StatCache::read(&settings.work()))).map_err(errors)?)
+    Ok(context::scan_all(&wanted, Some(StatCache::read(&settings.work_dir()))).map_err(errors)?)
 }
 
 /// Reads the context of one unit.

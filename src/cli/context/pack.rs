@@ -31,7 +31,7 @@ pub(super) fn put_in(
         let known = lookup.of(workspace, base_unit).and_then(|known| known.entry.built.as_ref());
         match known {
             Some(built) => bases.push((base.range.clone(), built.path.clone())),
-            None => ui.talk(format_args!(
+            None => ui.message(format_args!(
                 "note: {} is not built yet; {} has its name as written",
                 base_unit.shown(),
                 unit.key
@@ -65,8 +65,8 @@ pub(super) fn pack(
     }
     let spool = context::spool(tree, &placed)?;
     let written = write(&spool, output)
-        .map_err(|error| Failure::user(format!("cannot write {}: {error}", output.display())))?;
-    ui.talk(format_args!(
+        .map_err(|error| Failure::new(format!("cannot write {}: {error}", output.display())))?;
+    ui.message(format_args!(
         "{}: {} files in {written} bytes, its Dockerfile at {}",
         output.display(),
         tree.files(),

@@ -34,7 +34,7 @@ pub(super) fn why(
     }
     if kind.is_none() {
         let root = build.context.display();
-        ui.talk(format_args!(
+        ui.message(format_args!(
             "note: there is no {path} in {root}; this is what would become of it"
         ))?;
     }
@@ -43,10 +43,10 @@ pub(super) fn why(
     }
     if build.dockerfile_inside.as_deref().is_some_and(|inside| inside.as_bytes() == path.as_bytes())
     {
-        ui.talk("note: it is the Dockerfile, which is sent all the same")?;
+        ui.message("note: it is the Dockerfile, which is sent all the same")?;
     }
     if kind.is_some_and(|kind| kind.is_dir()) && rules.may_bring_back_below(&path) {
-        ui.talk("note: it is a folder, and a pattern with `!` may bring back what is below it")?;
+        ui.message("note: it is a folder, and a pattern with `!` may bring back what is below it")?;
     }
     Ok(())
 }
@@ -92,9 +92,9 @@ fn as_json(
 /// is, and of two that do not, the first.
 fn locate(root: &Path, typed: &Path) -> Result<Option<RelPath>, Failure> {
     let here = std::env::current_dir()
-        .map_err(|error| Failure::user(format!("cannot tell the current folder: {error}")))?;
+        .map_err(|error| Failure::new(format!("cannot tell the current folder: {error}")))?;
     let real_root = fs::canonicalize(root).map_err(|error| {
-        Failure::user(format!("cannot read the context {}: {error}", root.display()))
+        Failure::new(format!("cannot read the context {}: {error}", root.display()))
     })?;
     let full = clean(&here.join(typed));
     let roots = [clean(&here.join(root)), real_root];
