@@ -192,12 +192,18 @@ impl Source {
         uses.retain(|path| !public.contains(path));
         uses.extend(imports.iter().filter(|i| !i.public).map(|import| import.path.clone()));
         let children = self.children();
+        let mut in_use = false;
         for at in 0..self.tokens.len() {
-            let before = at.checked_sub(1).map_or("", |before| self.text(before));
-            let bare = !matches!(before, "::" | "use" | "mod" | "{" | ",");
-            if bare && self.text(at + 1) == "::" && children.contains(self.text(at)) {
-                let name = [self.text(at).to_owned(), self.text(at + 2).to_owned()];
-                uses.insert([self.module().as_slice(), &name].concat());
+            match self.text(at) {
+                "use" => in_use = true,
+                ";" => in_use = false,
+                name if in_use || !children.contains(name) || self.text(at + 1) != "::" => {}
+                // `name::` after `::` is the end of a longer path.
+                _ if at > 0 && self.text(at - 1) == "::" => {}
+                name => {
+                    let path = [name.to_owned(), self.text(at + 2).to_owned()];
+                    uses.insert([self.module().as_slice(), &path].concat());
+                }
             }
         }
         uses
