@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
 use super::error::{ApiError, ErrorKind, looks_like_html, shorten};
-use super::gate::Permit;
+use super::rate_limiter::Permit;
 use super::redirect::{Redirect, redirect};
-use super::retry::{Tries, Verdict};
+use super::retry::{Attempts, RetryDecision};
 use crate::base::limit::Class;
 use crate::base::secret::scrub;
 use crate::http::body::{BodyError, BodyLimits, read_body};
@@ -117,7 +117,7 @@ impl Answer<'_> {
 
     /// The error for an answer that has not what it should have.
     pub(super) fn odd(&self, message: &str) -> ApiError {
-        ApiError::new(self.action, ErrorKind::BadAnswer, message)
+        ApiError::new(self.action, ErrorKind::BadResponse, message)
     }
 
     fn stranger(&self) -> ApiError {
@@ -140,7 +140,7 @@ impl Client {
     pub(super) async fn call<T>(
         &self,
         call: &Call<'_>,
-        tries: &mut Tries,
+        tries: &mut Attempts,
         mut transfer: Option<&mut Permit>,
         read: impl Fn(&Answer<'_>) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
@@ -163,7 +163,7 @@ impl Client {
             if error.kind == ErrorKind::Unreachable {
                 permit.keep(0);
             }
-            if error.kind == ErrorKind::Rate {
+            if error.kind == ErrorKind::RateLimited {
                 // It is the class that is over its budget, not this request: all of it waits, and
                 // this request with it.
                 let of_transfers = error.message.to_lowercase().contains("transfer");
@@ -181,12 +181,12 @@ impl Client {
             }
             drop(permit);
             match self.judge(Some(call.class), &error, tries, None, call.looks) {
-                Verdict::Again(wait) => call.unless_stopped(tokio::time::sleep(wait)).await?,
-                Verdict::Look(wait) => {
-                    error.look_after = Some(wait);
+                RetryDecision::Again(wait) => call.unless_stopped(tokio::time::sleep(wait)).await?,
+                RetryDecision::Look(wait) => {
+                    error.look_up_after = Some(wait);
                     return Err(error);
                 }
-                Verdict::GiveUp => return Err(error),
+                RetryDecision::GiveUp => return Err(error),
             }
         }
     }
@@ -197,19 +197,19 @@ impl Client {
         &self,
         class: Option<Class>,
         error: &ApiError,
-        tries: &mut Tries,
+        tries: &mut Attempts,
         paused: Option<Duration>,
         looks: bool,
-    ) -> Verdict {
+    ) -> RetryDecision {
         let reached = self.inner.reached.load(Ordering::Relaxed);
-        tries.cap(self.most_tries);
+        tries.cap(self.max_attempts);
         let (attempt, verdict) =
             tries.failed(error, reached, self.inner.jitter.draw(), Instant::now());
         let wait = match verdict {
-            Verdict::Again(wait) => wait,
-            Verdict::Look(wait) if looks => wait,
+            RetryDecision::Again(wait) => wait,
+            RetryDecision::Look(wait) if looks => wait,
             // Nobody looks it up: whether it took effect stays unknown.
-            Verdict::Look(_) | Verdict::GiveUp => return Verdict::GiveUp,
+            RetryDecision::Look(_) | RetryDecision::GiveUp => return RetryDecision::GiveUp,
         };
         self.tell(Notice::Retry {
             registry: None,
@@ -225,10 +225,10 @@ impl Client {
 
     /// Judges a failed upload: the wait before it may be sent again whole, to the same place.
     /// `None` where it should not. Tells of it.
-    pub fn upload_again(&self, error: &ApiError, tries: &mut Tries) -> Option<Duration> {
+    pub fn retry_upload_after(&self, error: &ApiError, tries: &mut Attempts) -> Option<Duration> {
         match self.judge(None, error, tries, None, true) {
-            Verdict::Again(wait) | Verdict::Look(wait) => Some(wait),
-            Verdict::GiveUp => None,
+            RetryDecision::Again(wait) | RetryDecision::Look(wait) => Some(wait),
+            RetryDecision::GiveUp => None,
         }
     }
 
@@ -312,7 +312,7 @@ impl Client {
         let error = match read_body(response, limits, &mut body).await {
             Err(BodyError::TooLarge) => {
                 let message = "the answer is longer than any of the service's";
-                return Err(ApiError::new(action, ErrorKind::BadAnswer, message));
+                return Err(ApiError::new(action, ErrorKind::BadResponse, message));
             }
             Err(error) if is_success => error,
             _ => return Ok(body.into()),
@@ -324,7 +324,7 @@ impl Client {
             }
             BodyError::Silent => silent(action, MAX_SILENCE),
             BodyError::TimedOut | BodyError::TooLarge => {
-                ApiError::new(action, ErrorKind::Lost, "it was not at its end in time")
+                ApiError::new(action, ErrorKind::ResponseLost, "it was not at its end in time")
             }
         })
     }
@@ -337,7 +337,7 @@ impl Client {
     ) -> ApiError {
         let message = shorten(&scrub(&broken.message, Some(self.inner.key.expose())));
         if broken.sent {
-            return ApiError::new(action, ErrorKind::Lost, message);
+            return ApiError::new(action, ErrorKind::ResponseLost, message);
         }
         ApiError::new(action, ErrorKind::Unreachable, format!("{place}: {message}"))
     }
@@ -346,5 +346,5 @@ impl Client {
 /// The error for an answer that does not come.
 fn silent(action: &'static str, waited: Duration) -> ApiError {
     let message = format!("nothing came for {} s", waited.as_secs());
-    ApiError::new(action, ErrorKind::Lost, message)
+    ApiError::new(action, ErrorKind::ResponseLost, message)
 }

@@ -1,4 +1,4 @@
-//! Talks to the service: one method an endpoint, each behind the [`Gate`].
+//! Talks to the service: one method an endpoint, each behind the [`RateLimiter`].
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::call::{Answer, Call, stopped};
 use super::endpoint::Endpoint;
 use super::error::{ApiError, ErrorKind, shorten};
-use super::gate::{Gate, Permit};
-use super::response::{self, Accepted, BuildView, Progress, Refused};
-use super::retry::{Repeat, TRIES, Tries};
+use super::rate_limiter::{Permit, RateLimiter};
+use super::response::{self, AcceptedBuild, BuildProgress, RefusedSource, RemoteBuild};
+use super::retry::{Attempts, Repeat, TRIES};
 use super::wire::{BuildImageRequest, StartBuildRequest};
 use crate::base::limit::{Class, Limit};
 use crate::base::name::{BuildId, Owner};
@@ -33,14 +33,14 @@ const INITIATE: &str = "initiate the build";
 pub struct Client {
     pub(super) inner: Arc<Inner>,
     observer: Option<Observer>,
-    pub(super) most_tries: u32,
+    pub(super) max_attempts: u32,
 }
 
 pub(super) struct Inner {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) base: String,
     pub(super) key: ApiKey,
-    pub(super) gate: Gate,
+    pub(super) gate: RateLimiter,
     pub(super) jitter: Jitter,
     /// Whether the service has ever answered sensibly.
     pub(super) reached: AtomicBool,
@@ -50,7 +50,7 @@ pub(super) struct Inner {
 #[derive(Debug, Clone)]
 pub struct BuildsPage {
     /// The builds that could be read.
-    pub builds: Vec<BuildView>,
+    pub builds: Vec<RemoteBuild>,
     /// How many there are in all, where the service says.
     pub total: Option<u64>,
     /// Where the next page begins; none where this is the last.
@@ -61,22 +61,22 @@ pub struct BuildsPage {
 
 impl Client {
     /// A client for an endpoint. Fails without a key, or where no connection can be made secure.
-    pub fn new(endpoint: &Endpoint, gate: Gate) -> Result<Self, ApiError> {
+    pub fn new(endpoint: &Endpoint, gate: RateLimiter) -> Result<Self, ApiError> {
         let network = Network::new(concat!("imgplan/", env!("CARGO_PKG_VERSION")))
             .map_err(|broken| ApiError::new(CONNECT, ErrorKind::Rejected, broken.message))?;
-        Self::over(endpoint, gate, Arc::new(network))
+        Self::with_transport(endpoint, gate, Arc::new(network))
     }
 
     /// A client whose requests something else carries: for tests that answer inside the process.
-    pub fn over(
+    pub fn with_transport(
         endpoint: &Endpoint,
-        gate: Gate,
+        gate: RateLimiter,
         transport: Arc<dyn Transport>,
     ) -> Result<Self, ApiError> {
         let key = endpoint.key.clone().ok_or_else(|| {
             ApiError::new(CONNECT, ErrorKind::Unauthorized, "there is no API key")
         })?;
-        if let Some(problem) = endpoint.url_problem() {
+        if let Some(problem) = endpoint.invalid_url_reason() {
             return Err(ApiError::new(CONNECT, ErrorKind::Unreachable, problem));
         }
         let inner = Inner {
@@ -88,24 +88,24 @@ impl Client {
             jitter: Jitter::new(getrandom::u64().unwrap_or_default()),
             reached: AtomicBool::new(false),
         };
-        Ok(Self { inner: Arc::new(inner), observer: None, most_tries: TRIES })
+        Ok(Self { inner: Arc::new(inner), observer: None, max_attempts: TRIES })
     }
 
     /// The same client, of which `observer` hears why requests made through it take time.
     #[must_use]
-    pub fn observed(&self, observer: Observer) -> Self {
+    pub fn with_observer(&self, observer: Observer) -> Self {
         Self { observer: Some(observer), ..self.clone() }
     }
 
     /// The same client, which tries each thing so often at most, and at least once.
     #[must_use]
-    pub fn trying(&self, most: u32) -> Self {
-        Self { most_tries: most.max(1), ..self.clone() }
+    pub fn with_max_attempts(&self, most: u32) -> Self {
+        Self { max_attempts: most.max(1), ..self.clone() }
     }
 
     /// How often it tries a thing at most.
-    pub fn most_tries(&self) -> u32 {
-        self.most_tries
+    pub fn max_attempts(&self) -> u32 {
+        self.max_attempts
     }
 
     pub(super) fn tell(&self, notice: Notice) {
@@ -117,7 +117,7 @@ impl Client {
     /// Waits for a turn to transfer images: as many of `most` as fit, at least one. Nothing limits
     /// some transfers of the platform; then there is no permit. It is held until the answer to the
     /// request came. `stop` ends the wait.
-    pub async fn transfer_turn(
+    pub async fn transfer_permit(
         &self,
         owner: &Owner,
         most: u32,
@@ -137,16 +137,16 @@ impl Client {
     /// source in the answer. `stop` ends the wait for a turn, never a request that has left.
     ///
     /// A build of a context is [`Repeat::Safe`]: one whose upload URL was lost is never started. A
-    /// transfer is [`Repeat::LookFirst`]: where the error says `look_after`, the caller waits so
+    /// transfer is [`Repeat::LookUpFirst`]: where the error says `look_up_after`, the caller waits so
     /// long, looks for the builds, and asks again for what is not there, with the same `tries` and a
     /// new turn: the lost request may have been counted.
     pub async fn initiate(
         &self,
         request: &BuildImageRequest,
-        tries: &mut Tries,
+        tries: &mut Attempts,
         transfer: Option<&mut Permit>,
         stop: &CancellationToken,
-    ) -> Result<Vec<Result<Accepted, Refused>>, ApiError> {
+    ) -> Result<Vec<Result<AcceptedBuild, RefusedSource>>, ApiError> {
         let path = "/images/build".to_owned();
         let call = Call::send(Class::Initiate, INITIATE, Method::POST, path, request)?;
         let call = Call { stop: Some(stop), looks: true, ..call };
@@ -164,9 +164,9 @@ impl Client {
     /// `POST /images/build/{id}/start`: the context is there. Any success is one, a body or none,
     /// but for a page for people.
     ///
-    /// It is [`Repeat::LookFirst`]: where the error says `look_after`, the caller waits so long, asks
+    /// It is [`Repeat::LookUpFirst`]: where the error says `look_up_after`, the caller waits so long, asks
     /// for the build's status, and starts it again with the same `tries` if it still waits for it.
-    pub async fn start(&self, build: &BuildId, tries: &mut Tries) -> Result<(), ApiError> {
+    pub async fn start(&self, build: &BuildId, tries: &mut Attempts) -> Result<(), ApiError> {
         let path = format!("/images/build/{build}/start");
         let body = StartBuildRequest { context_uploaded: true };
         let call = Call::send(Class::Start, "start the build", Method::POST, path, &body)?;
@@ -175,15 +175,15 @@ impl Client {
     }
 
     /// `GET /images/build/{id}`.
-    pub async fn status(&self, build: &BuildId) -> Result<BuildView, ApiError> {
-        self.status_within(build, Tries::new(Repeat::Safe)).await
+    pub async fn status(&self, build: &BuildId) -> Result<RemoteBuild, ApiError> {
+        self.status_within(build, Attempts::new(Repeat::Safe)).await
     }
 
     pub(super) async fn status_within(
         &self,
         build: &BuildId,
-        mut tries: Tries,
-    ) -> Result<BuildView, ApiError> {
+        mut tries: Attempts,
+    ) -> Result<RemoteBuild, ApiError> {
         let path = format!("/images/build/{build}");
         let call = Call::get(Class::Status, "ask for the build's status", path);
         let read = |answer: &Answer<'_>| {
@@ -194,14 +194,14 @@ impl Client {
 
     /// `GET /images/builds`: a page of builds.
     pub async fn builds(&self, offset: u64) -> Result<BuildsPage, ApiError> {
-        self.builds_within(offset, BUILDS_PER_PAGE, Tries::new(Repeat::Safe)).await
+        self.builds_within(offset, BUILDS_PER_PAGE, Attempts::new(Repeat::Safe)).await
     }
 
     pub(super) async fn builds_within(
         &self,
         offset: u64,
         limit: u64,
-        mut tries: Tries,
+        mut tries: Attempts,
     ) -> Result<BuildsPage, ApiError> {
         let path = format!("/images/builds?offset={offset}&limit={limit}");
         let call = Call::get(Class::List, "list the builds", path);
@@ -220,9 +220,9 @@ impl Client {
         self.call(&call, &mut tries, None, read).await
     }
 
-    fn view(&self, answer: &Value) -> Option<BuildView> {
+    fn view(&self, answer: &Value) -> Option<RemoteBuild> {
         let mut view = response::build_view(answer)?;
-        if let Progress::Failed(reason) = &mut view.progress {
+        if let BuildProgress::Failed(reason) = &mut view.progress {
             *reason = self.clean(reason);
         }
         Some(view)
@@ -259,19 +259,21 @@ pub(super) fn next(
 
 #[cfg(test)]
 impl Client {
-    /// Creates a client whose requests `transport` answers.
-    pub(crate) fn carried_by(transport: impl Transport + 'static) -> Self {
-        Self::in_test(Arc::new(transport), Gate::new(&[]))
-    }
-
     /// Creates a client of a fake server, which also receives its notices.
-    pub(super) fn fake(server: &Arc<crate::http::fake::FakeServer>, gate: Gate) -> Self {
-        Self::in_test(Arc::clone(server) as _, gate).observed(server.observer())
+    pub(crate) fn fake(server: &Arc<crate::http::fake::FakeServer>) -> Self {
+        Self::fake_with_limits(server, &[])
     }
 
-    fn in_test(transport: Arc<dyn Transport>, gate: Gate) -> Self {
+    /// Creates a client of a fake server with these rate limits.
+    pub(super) fn fake_with_limits(
+        server: &Arc<crate::http::fake::FakeServer>,
+        limits: &[(Class, Limit)],
+    ) -> Self {
         let (url, key) = ("https://fake".to_owned(), ApiKey::new("k-123"));
-        Self::over(&Endpoint { url, key, owner: Owner::Personal }, gate, transport).unwrap()
+        let endpoint = Endpoint { url, key, owner: Owner::Personal };
+        let limiter = RateLimiter::new(limits);
+        let client = Self::with_transport(&endpoint, limiter, Arc::clone(server) as _).unwrap();
+        client.with_observer(server.observer())
     }
 }
 

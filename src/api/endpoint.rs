@@ -59,7 +59,7 @@ impl Endpoint {
 
 impl Endpoint {
     /// What is wrong with the URL, if anything is; never the URL itself, which may hold a password.
-    pub fn url_problem(&self) -> Option<&'static str> {
+    pub fn invalid_url_reason(&self) -> Option<&'static str> {
         let url = match reqwest::Url::parse(&self.url) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
             _ => return Some("the service's URL is not one: begin it with https://"),
@@ -77,7 +77,7 @@ impl Endpoint {
     }
 
     /// Whether the key would cross a network for everyone to read.
-    pub fn is_in_the_clear(&self) -> bool {
+    pub fn sends_key_unencrypted(&self) -> bool {
         self.url.starts_with("http://") && !self.is_loopback()
     }
 }
@@ -101,8 +101,9 @@ mod tests {
 
     #[test]
     fn urls_that_cannot_be_right() {
-        let problem =
-            |url: &str| resolve(&[("PRIME_API_BASE_URL", url)], None, None).url_problem().is_some();
+        let problem = |url: &str| {
+            resolve(&[("PRIME_API_BASE_URL", url)], None, None).invalid_url_reason().is_some()
+        };
         for bad in [
             "x",
             "ftp://h",

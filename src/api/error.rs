@@ -27,7 +27,7 @@ pub struct ApiError {
     pub retry_after: Option<Duration>,
     /// Set where it may have taken effect and asks for something new: wait so long, look whether it
     /// did, and only then send it again.
-    pub look_after: Option<Duration>,
+    pub look_up_after: Option<Duration>,
 }
 
 /// The kinds of failure, by what they mean for the run.
@@ -42,21 +42,21 @@ pub enum ErrorKind {
     /// 404, in the API's own words.
     NotFound,
     /// Another image has the name and tag already.
-    Taken,
+    NameTaken,
     /// 429 for lack of quota: waiting does not help.
-    Quota,
+    QuotaExceeded,
     /// 429 for too many requests: waiting helps.
-    Rate,
+    RateLimited,
     /// Any other 4xx: this request is wrong. Or a 3xx that is not followed: it is for elsewhere.
     Rejected,
     /// 5xx, and 408 and 425: the service is in trouble.
-    Server,
+    ServerError,
     /// No connection: nothing was sent.
     Unreachable,
     /// The answer was lost: whether the request took effect is not known.
-    Lost,
+    ResponseLost,
     /// An answer that cannot be what the service means.
-    BadAnswer,
+    BadResponse,
     /// Not sent: the run was stopped while it waited for its turn.
     Stopped,
 }
@@ -77,7 +77,7 @@ impl ApiError {
         let error = Self::from_storage(action, status, retry_after, body, key);
         let own = serde_json::from_slice::<Value>(body).is_ok_and(|body| body.is_object());
         match error.kind {
-            ErrorKind::NotFound if !own => Self { kind: ErrorKind::BadAnswer, ..error },
+            ErrorKind::NotFound if !own => Self { kind: ErrorKind::BadResponse, ..error },
             _ => error,
         }
     }
@@ -97,21 +97,21 @@ impl ApiError {
             402 => ErrorKind::PaymentRequired,
             403 => ErrorKind::Forbidden,
             404 => ErrorKind::NotFound,
-            429 if is_quota(&message) => ErrorKind::Quota,
-            429 => ErrorKind::Rate,
+            429 if is_quota(&message) => ErrorKind::QuotaExceeded,
+            429 => ErrorKind::RateLimited,
             // A timeout, and a connection that may be replayed: neither blames the request.
-            408 | 425 | 500.. => ErrorKind::Server,
+            408 | 425 | 500.. => ErrorKind::ServerError,
             // It would be redirected again.
             300.. => ErrorKind::Rejected,
-            _ => ErrorKind::BadAnswer,
+            _ => ErrorKind::BadResponse,
         };
-        Self { action, kind, status: Some(status), message, retry_after, look_after: None }
+        Self { action, kind, status: Some(status), message, retry_after, look_up_after: None }
     }
 
     /// An error without an answer.
     pub fn new(action: &'static str, kind: ErrorKind, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { action, kind, status: None, message, retry_after: None, look_after: None }
+        Self { action, kind, status: None, message, retry_after: None, look_up_after: None }
     }
 
     /// Whether every other request would meet the same: the run should send no new work. Whoever
@@ -123,9 +123,9 @@ impl ApiError {
             ErrorKind::Forbidden => self.action != DELETE,
             ErrorKind::Unauthorized
             | ErrorKind::PaymentRequired
-            | ErrorKind::Quota
+            | ErrorKind::QuotaExceeded
             | ErrorKind::Unreachable
-            | ErrorKind::BadAnswer => true,
+            | ErrorKind::BadResponse => true,
             _ => false,
         }
     }
@@ -138,16 +138,16 @@ impl ApiError {
 
     /// Whether the same request may well succeed later, whatever it is for: it is the service or
     /// the way to it that is in trouble.
-    pub fn is_passing(&self) -> bool {
-        use ErrorKind::{Lost, Rate, Server, Unreachable};
-        matches!(self.kind, Server | Lost | Unreachable | Rate)
+    pub fn is_transient(&self) -> bool {
+        use ErrorKind::{RateLimited, ResponseLost, ServerError, Unreachable};
+        matches!(self.kind, ServerError | ResponseLost | Unreachable | RateLimited)
     }
 
     /// What went wrong, without what was tried.
     pub fn reason(&self) -> String {
         let kind = match (self.kind, self.status) {
             (_, Some(status)) => format!("HTTP {status}"),
-            (ErrorKind::Lost, None) => "the answer was lost".to_owned(),
+            (ErrorKind::ResponseLost, None) => "the answer was lost".to_owned(),
             (ErrorKind::Unreachable, None) => "no connection".to_owned(),
             (_, None) => String::new(),
         };
@@ -165,8 +165,10 @@ impl ApiError {
         };
         match (self.kind, self.status) {
             (ErrorKind::Unreachable, _) => format!("cannot reach the service{said}"),
-            (ErrorKind::Lost, _) => format!("lost the answer when trying to {action}{said}"),
-            (ErrorKind::BadAnswer, None) => format!("cannot {action}: {message}"),
+            (ErrorKind::ResponseLost, _) => {
+                format!("lost the answer when trying to {action}{said}")
+            }
+            (ErrorKind::BadResponse, None) => format!("cannot {action}: {message}"),
             (_, Some(status)) => format!("cannot {action} (HTTP {status}){said}"),
             (_, None) => format!("cannot {action}{said}"),
         }
@@ -187,26 +189,26 @@ impl ApiError {
                  theirs",
             ),
             ErrorKind::Forbidden => Some("this key may not do that: see its scopes and its team"),
-            ErrorKind::Quota => {
+            ErrorKind::QuotaExceeded => {
                 Some("delete images that are no longer needed, or ask for a larger quota")
             }
             ErrorKind::Unreachable => {
                 Some("see that PRIME_API_BASE_URL is right and the network is up")
             }
-            ErrorKind::BadAnswer => Some(
+            ErrorKind::BadResponse => Some(
                 "this is not the images API: see that PRIME_API_BASE_URL is right and no proxy \
                  answers in its place",
             ),
-            ErrorKind::Lost => Some(
+            ErrorKind::ResponseLost => Some(
                 "whether it took effect is not known: see whether the service has it before \
                  applying again",
             ),
-            ErrorKind::Taken => Some(
+            ErrorKind::NameTaken => Some(
                 "nothing is overwritten: delete or rename the image that has the name, or choose \
                  another one",
             ),
-            ErrorKind::Rate => Some("lower the budget of these requests with --limit"),
-            ErrorKind::Server => Some("the service is in trouble: try again later"),
+            ErrorKind::RateLimited => Some("lower the budget of these requests with --limit"),
+            ErrorKind::ServerError => Some("the service is in trouble: try again later"),
             ErrorKind::NotFound if self.is_of_endpoint() => Some(
                 "this service has no such endpoint: see that PRIME_API_BASE_URL is right, or do it \
                  by other means",
@@ -327,11 +329,17 @@ mod tests {
             let body = format!(r#"{{"detail": "{text}"}}"#);
             ApiError::from_answer("try", 429, None, body.as_bytes(), "k").kind
         };
-        assert_eq!(kind("Image limit exceeded. Personal has 100 images."), ErrorKind::Quota);
-        assert_eq!(kind("image STORAGE limit exceeded"), ErrorKind::Quota);
-        assert_eq!(kind("Too Many Requests (per-token limit)"), ErrorKind::Rate);
-        assert_eq!(kind("Image transfer rate limit exceeded: 10/10 images"), ErrorKind::Rate);
-        assert_eq!(kind("Rate limit exceeded"), ErrorKind::Rate);
+        assert_eq!(
+            kind("Image limit exceeded. Personal has 100 images."),
+            ErrorKind::QuotaExceeded
+        );
+        assert_eq!(kind("image STORAGE limit exceeded"), ErrorKind::QuotaExceeded);
+        assert_eq!(kind("Too Many Requests (per-token limit)"), ErrorKind::RateLimited);
+        assert_eq!(
+            kind("Image transfer rate limit exceeded: 10/10 images"),
+            ErrorKind::RateLimited
+        );
+        assert_eq!(kind("Rate limit exceeded"), ErrorKind::RateLimited);
     }
 
     #[test]
@@ -342,7 +350,7 @@ mod tests {
             assert_eq!(kind(own), ErrorKind::NotFound, "{own}");
         }
         for other in ["default backend - 404", "<html>404</html>", "", "[]", "null", "\"no\""] {
-            assert_eq!(kind(other), ErrorKind::BadAnswer, "{other}");
+            assert_eq!(kind(other), ErrorKind::BadResponse, "{other}");
         }
         let xml = b"<Error><Code>NoSuchBucket</Code></Error>";
         let stored = ApiError::from_storage("try", 404, None, xml, "key-123");

@@ -9,8 +9,8 @@ use super::call::{Answer, Call};
 use super::client::{Client, next, total};
 use super::error::{ApiError, DELETE, ErrorKind};
 use super::inventory::Seen;
-use super::response::{self, ImageView, Progress};
-use super::retry::{Repeat, Tries};
+use super::response::{self, BuildProgress, ImageRow};
+use super::retry::{Attempts, Repeat};
 use crate::base::limit::Class;
 use crate::base::name::{ImageRef, Owner};
 
@@ -22,7 +22,7 @@ pub(super) const IMAGES_PER_PAGE: u64 = 250;
 #[derive(Debug, Clone)]
 pub struct ImagesPage {
     /// The rows that could be read, in the service's order.
-    pub rows: Vec<ImageView>,
+    pub rows: Vec<ImageRow>,
     /// How many rows could not be read. Each may be of an image of its own.
     pub unread: usize,
     /// How many images are on it at most, where the service says.
@@ -50,12 +50,12 @@ impl Client {
         let limit = IMAGES_PER_PAGE;
         let path = format!("/images?offset={offset}&limit={limit}{scope}{search}");
         let call = Call::get(Class::List, "list the images", path);
-        let mut tries = Tries::new(Repeat::Safe);
+        let mut tries = Attempts::new(Repeat::Safe);
         let read = |answer: &Answer<'_>| {
             let value = answer.json()?;
             let rows = value.get("data").and_then(Value::as_array);
             let rows = rows.ok_or_else(|| answer.odd("the answer has no `data`"))?;
-            let views: Vec<ImageView> = rows.iter().filter_map(|row| self.row(row)).collect();
+            let views: Vec<ImageRow> = rows.iter().filter_map(|row| self.row(row)).collect();
             let unread = rows.len() - views.len();
             let images = (Seen::of(&views).images() + unread) as u64;
             let granted = value.get("limit").and_then(Value::as_u64).filter(|limit| *limit > 0);
@@ -70,9 +70,9 @@ impl Client {
         self.call(&call, &mut tries, None, read).await
     }
 
-    fn row(&self, row: &Value) -> Option<ImageView> {
+    fn row(&self, row: &Value) -> Option<ImageRow> {
         let mut view = response::image_view(row)?;
-        if let Progress::Failed(reason) = &mut view.progress {
+        if let BuildProgress::Failed(reason) = &mut view.progress {
             *reason = self.clean(reason);
         }
         Some(view)
@@ -97,7 +97,7 @@ impl Client {
         let path = format!("/images/{}/{tag}{scope}", name.join("/"));
         let call = Call { method: Method::DELETE, ..Call::get(Class::Delete, DELETE, path) };
         let call = Call { stop: Some(stop), ..call };
-        let mut tries = Tries::new(Repeat::Safe);
+        let mut tries = Attempts::new(Repeat::Safe);
         let read = |answer: &Answer<'_>| answer.not_html();
         match self.call(&call, &mut tries, None, read).await {
             Err(error) if error.kind == ErrorKind::NotFound && !error.is_of_endpoint() => Ok(()),
@@ -131,7 +131,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::gate::Gate;
     use crate::http::fake::{FakeServer, Reply};
 
     fn team() -> Owner {
@@ -160,13 +159,13 @@ mod tests {
             (json!({ "data": [], "total_count": 9 }), None),
         ] {
             let fake = FakeServer::script([page(extra.clone())]);
-            let client = Client::fake(&fake, Gate::new(&[]));
+            let client = Client::fake(&fake);
             let page = client.images(&Owner::Personal, None, 4).await.unwrap();
             assert_eq!(page.next, expected, "{extra}");
             assert_eq!(fake.lines(), ["GET /images?offset=4&limit=250"]);
         }
         let fake = FakeServer::script([page(json!({}))]);
-        let client = Client::fake(&fake, Gate::new(&[]));
+        let client = Client::fake(&fake);
         for (owner, search) in
             [(team(), Some("a b/ä")), (Owner::Platform, Some("")), (Owner::Personal, Some("x"))]
         {
@@ -195,7 +194,7 @@ mod tests {
             (vec![page, Reply::html(), gone], 3),
         ] {
             let fake = FakeServer::script(replies);
-            let client = Client::fake(&fake, Gate::new(&[]));
+            let client = Client::fake(&fake);
             let stop = CancellationToken::new();
             client.delete(&team(), &"ns/app:v1".parse().unwrap(), &stop).await.unwrap();
             assert_eq!(fake.lines(), vec!["DELETE /images/ns/app/v1?teamId=t%26x%3D1"; requests]);
@@ -205,7 +204,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_service_that_cannot_delete_has_deleted_nothing() {
         let fake = FakeServer::script([Reply::detail(404, "Not Found")]);
-        let client = Client::fake(&fake, Gate::new(&[]));
+        let client = Client::fake(&fake);
         let (stop, image) = (CancellationToken::new(), "app:v1".parse().unwrap());
         let error = client.delete(&Owner::Personal, &image, &stop).await.unwrap_err();
         assert_eq!(error.to_string(), "cannot delete the image (HTTP 404): Not Found");
@@ -216,7 +215,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_may_not_delete_one_image_may_delete_others() {
         let fake = FakeServer::script([Reply::detail(403, "Not the creator")]);
-        let client = Client::fake(&fake, Gate::new(&[]));
+        let client = Client::fake(&fake);
         let (stop, image) = (CancellationToken::new(), "app:v1".parse().unwrap());
         let error = client.delete(&Owner::Platform, &image, &stop).await.unwrap_err();
         assert_eq!(error.to_string(), "cannot delete the image (HTTP 403): Not the creator");

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::client::Client;
 use super::error::{ApiError, ErrorKind};
 use super::images::IMAGES_PER_PAGE;
-use super::response::{ImageView, Progress};
+use super::response::{BuildProgress, ImageRow};
 use crate::base::name::{ImageRef, Owner, Visibility};
 
 /// Pages that are read at most: a hundred thousand images. A listing longer than this has no end.
@@ -19,13 +19,13 @@ const PASSES: usize = 3;
 
 /// An image that the service knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
+pub struct RemoteImage {
     /// Its name, as the service has it: maybe none that we would give.
     pub name: String,
     /// Its tag, likewise.
     pub tag: String,
     /// Whether it can be pulled.
-    pub state: ImageState,
+    pub state: RemoteImageState,
     /// Who can pull it, where the service says so.
     pub visibility: Option<Visibility>,
     /// Where it is, where the service says so.
@@ -42,16 +42,16 @@ pub struct Image {
 
 /// Whether an image can be pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ImageState {
+pub enum RemoteImageState {
     /// It can; there may be another build of it under way all the same.
-    Complete,
+    Available,
     /// It is being made for the first time.
-    UnderWay,
+    Building,
     /// It could not be made.
     Failed,
 }
 
-impl Image {
+impl RemoteImage {
     /// The image as units are called; none where no unit can be called so.
     pub fn key(&self) -> Option<ImageRef> {
         Some(ImageRef { name: self.name.parse().ok()?, tag: self.tag.parse().ok()? })
@@ -62,10 +62,10 @@ impl Image {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inventory {
     /// Those that were listed, in the service's order.
-    pub images: Vec<Image>,
+    pub images: Vec<RemoteImage>,
     /// Whether these are all. Where the listing says itself that there are more, or not all of it can
     /// be read, an image that is missing may be there all the same.
-    pub whole: bool,
+    pub complete: bool,
 }
 
 impl Inventory {
@@ -76,26 +76,32 @@ impl Inventory {
         self,
         owner: &Owner,
         wanted: impl IntoIterator<Item = &'k ImageRef>,
-    ) -> HashMap<ImageRef, Image> {
+    ) -> HashMap<ImageRef, RemoteImage> {
         let own = self.images.iter().filter_map(|image| Some((image.key()?, image.clone())));
-        let mut images: HashMap<ImageRef, Image> = own.collect();
+        let mut images: HashMap<ImageRef, RemoteImage> = own.collect();
         let mut wanted: Vec<&ImageRef> = wanted.into_iter().collect();
         let taken: HashSet<&ImageRef> = wanted.iter().copied().collect();
-        let mut alike: HashMap<(String, &str), Vec<&Image>> = HashMap::new();
-        let named = |image: &&Image| image.key().is_none_or(|key| !taken.contains(&key));
+        let mut alike: HashMap<(String, &str), Vec<&RemoteImage>> = HashMap::new();
+        let named = |image: &&RemoteImage| image.key().is_none_or(|key| !taken.contains(&key));
         for image in self.images.iter().filter(named) {
-            alike.entry((bare(&image.name), &image.tag)).or_default().push(image);
+            alike.entry((name_without_owner(&image.name), &image.tag)).or_default().push(image);
         }
         wanted.retain(|key| *owner != Owner::Platform && !images.contains_key(*key));
         for key in wanted {
-            let place = (bare(key.name.as_str()), key.tag.as_str());
+            let place = (name_without_owner(key.name.as_str()), key.tag.as_str());
             let found = alike.get(&place).map_or(&[][..], Vec::as_slice);
-            let complete = found.iter().find(|image| image.state == ImageState::Complete);
+            let complete = found.iter().find(|image| image.state == RemoteImageState::Available);
             let Some(&image) = complete.or(found.first()) else { continue };
             let mut image = image.clone();
             if found.len() > 1 {
                 // One of them is it, but nobody can tell which.
-                image = Image { visibility: None, path: None, changed: None, ended: None, ..image };
+                image = RemoteImage {
+                    visibility: None,
+                    path: None,
+                    changed: None,
+                    ended: None,
+                    ..image
+                };
             }
             if let Some(own) = image.key() {
                 images.remove(&own);
@@ -107,7 +113,7 @@ impl Inventory {
 }
 
 /// A name without the owner that a service may write before it, and in one case.
-pub(crate) fn bare(name: &str) -> String {
+pub(crate) fn name_without_owner(name: &str) -> String {
     name.rsplit('/').next().unwrap_or_default().to_lowercase()
 }
 
@@ -116,7 +122,7 @@ pub(crate) fn bare(name: &str) -> String {
 ///
 /// A listing that changes while it is read shows some images twice and others not at all. It is read
 /// again then, so that none is taken for gone; and so is one that shows fewer than it counts.
-pub async fn inventory(
+pub async fn list_images(
     client: &Client,
     owner: &Owner,
     search: Option<&str>,
@@ -126,7 +132,7 @@ pub async fn inventory(
     for _ in 0..PASSES {
         let Pass { rows, whole, unread, total } = pass(client, owner, search).await?;
         if whole {
-            return Ok(Inventory { images: merged(rows, owner), whole });
+            return Ok(Inventory { images: merged(rows, owner), complete: true });
         }
         read &= !unread;
         most = most.max(total);
@@ -134,13 +140,13 @@ pub async fn inventory(
         all.splice(0..0, rows);
     }
     let seen = Seen::of(&all).images() as u64;
-    let whole = read && most.is_some_and(|total| seen >= total);
-    Ok(Inventory { images: merged(all, owner), whole })
+    let complete = read && most.is_some_and(|total| seen >= total);
+    Ok(Inventory { images: merged(all, owner), complete })
 }
 
 /// What one reading of all pages showed.
 struct Pass {
-    rows: Vec<ImageView>,
+    rows: Vec<ImageRow>,
     /// Nothing moved while it was read, or all were seen nevertheless.
     whole: bool,
     /// There were rows that could not be read.
@@ -176,7 +182,7 @@ async fn pass(client: &Client, owner: &Owner, search: Option<&str>) -> Result<Pa
             }
         }
     }
-    Err(ApiError::new("list the images", ErrorKind::BadAnswer, "the listing does not end"))
+    Err(ApiError::new("list the images", ErrorKind::BadResponse, "the listing does not end"))
 }
 
 /// The images that rows are of, whoever owns them: what a listing counts (`api.md` §3).
@@ -184,13 +190,13 @@ async fn pass(client: &Client, owner: &Owner, search: Option<&str>) -> Result<Pa
 pub(super) struct Seen(HashMap<(String, String), HashSet<Owner>>);
 
 impl Seen {
-    pub(super) fn of(rows: &[ImageView]) -> Self {
+    pub(super) fn of(rows: &[ImageRow]) -> Self {
         let mut seen = Self::default();
         seen.add(rows);
         seen
     }
 
-    fn add(&mut self, rows: &[ImageView]) {
+    fn add(&mut self, rows: &[ImageRow]) {
         for row in rows {
             let owners = self.0.entry((row.name.clone(), row.tag.clone())).or_default();
             owners.extend(row.owner.clone());
@@ -205,15 +211,15 @@ impl Seen {
 
 /// Whether a row is of an image of another kind of owner: of the same name, it would pass for ours.
 /// In which form a team is named is the service's to choose.
-fn is_of_another(row: &ImageView, owner: &Owner) -> bool {
+fn is_of_another(row: &ImageRow, owner: &Owner) -> bool {
     let kind = std::mem::discriminant;
     row.owner.as_ref().is_some_and(|of| kind(of) != kind(owner))
 }
 
 /// One image of an owner for all rows of one name and tag, in the order of the first of each. Pure.
-fn merged(rows: Vec<ImageView>, owner: &Owner) -> Vec<Image> {
+fn merged(rows: Vec<ImageRow>, owner: &Owner) -> Vec<RemoteImage> {
     let mut order: Vec<(String, String)> = Vec::new();
-    let mut of: HashMap<(String, String), Vec<ImageView>> = HashMap::new();
+    let mut of: HashMap<(String, String), Vec<ImageRow>> = HashMap::new();
     for row in rows.into_iter().filter(|row| !is_of_another(row, owner)) {
         let key = (row.name.clone(), row.tag.clone());
         let rows = of.entry(key.clone()).or_default();
@@ -236,36 +242,37 @@ fn merged(rows: Vec<ImageView>, owner: &Owner) -> Vec<Image> {
 
 /// What the rows of one image say together. One that is complete wins: a row of an older failure may
 /// stay, and so may one of a build that nobody goes on with (`api.md` §2).
-fn image((name, tag): (String, String), rows: Vec<ImageView>) -> Option<Image> {
+fn image((name, tag): (String, String), rows: Vec<ImageRow>) -> Option<RemoteImage> {
     // What is made for virtual machines says nothing of what can be pulled, unless there is nothing
     // else: but it is made of an image, so that a failure beside it is one of another day.
-    let failed =
-        |row: &ImageView| matches!(row.progress, Progress::Failed(_) | Progress::Cancelled);
+    let failed = |row: &ImageRow| {
+        matches!(row.progress, BuildProgress::Failed(_) | BuildProgress::Cancelled)
+    };
     let of_containers = rows.iter().any(|row| row.container && !failed(row));
     let counted = || rows.iter().filter(|row| row.container || !of_containers);
-    let rank = |row: &ImageView| match row.progress {
-        Progress::Completed => 2,
-        Progress::Running(_) => 1,
-        Progress::Failed(_) | Progress::Cancelled => 0,
+    let rank = |row: &ImageRow| match row.progress {
+        BuildProgress::Completed => 2,
+        BuildProgress::Running(_) => 1,
+        BuildProgress::Failed(_) | BuildProgress::Cancelled => 0,
     };
-    let time = |row: &ImageView| {
+    let time = |row: &ImageRow| {
         let ended = row.pushed.or(row.completed);
         ended.or(row.started).or(row.created)
     };
-    let rank_and_time = |row: &ImageView| (rank(row), time(row));
+    let rank_and_time = |row: &ImageRow| (rank(row), time(row));
     // The first of those alike: the newest come first in all likelihood.
     let better = |best, row| if rank_and_time(row) > rank_and_time(best) { row } else { best };
     let chosen = counted().reduce(better)?;
     let state = match chosen.progress {
-        Progress::Completed => ImageState::Complete,
-        Progress::Running(_) => ImageState::UnderWay,
-        Progress::Failed(_) | Progress::Cancelled => ImageState::Failed,
+        BuildProgress::Completed => RemoteImageState::Available,
+        BuildProgress::Running(_) => RemoteImageState::Building,
+        BuildProgress::Failed(_) | BuildProgress::Cancelled => RemoteImageState::Failed,
     };
-    let complete = state == ImageState::Complete;
+    let complete = state == RemoteImageState::Available;
     // Of one for virtual machines beside others, the times are not those of the image.
     let timely = chosen.container || rows.iter().all(|row| !row.container);
-    let begun = chosen.started.or(chosen.created).filter(|_| state == ImageState::Failed);
-    Some(Image {
+    let begun = chosen.started.or(chosen.created).filter(|_| state == RemoteImageState::Failed);
+    Some(RemoteImage {
         name,
         tag,
         state,
@@ -284,7 +291,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::gate::Gate;
     use crate::http::fake::{FakeServer, Reply};
 
     /// `id name:tag status minute`, where a `!` before the ID says that it is for virtual machines.
@@ -309,7 +315,7 @@ mod tests {
         merged(views.collect(), &Owner::Personal).iter().map(said).collect()
     }
 
-    fn said(image: &Image) -> String {
+    fn said(image: &RemoteImage) -> String {
         let minute = image
             .changed
             .map_or_else(|| "-".to_owned(), |at| (at.as_second() / 60 % 60).to_string());
@@ -320,23 +326,23 @@ mod tests {
     #[test]
     fn rows_of_one_image_are_one() {
         for (rows, expected) in [
-            (&["r1 a:1 COMPLETED 05"][..], &["a:1 Complete r1 5"][..]),
+            (&["r1 a:1 COMPLETED 05"][..], &["a:1 Available r1 5"][..]),
             // A failure that is old news, and a build that goes on above what is there.
-            (&["r2 a:1 FAILED 09", "r1 a:1 COMPLETED 05"], &["a:1 Complete r1 5"]),
-            (&["r2 a:1 BUILDING 09", "r1 a:1 COMPLETED 05"], &["a:1 Complete r1 5"]),
-            (&["r1 a:1 COMPLETED 05", "r2 a:1 COMPLETED 09"], &["a:1 Complete r2 9"]),
-            (&["r1 a:1 COMPLETED", "r2 a:1 COMPLETED 09"], &["a:1 Complete r2 9"]),
-            (&["r1 a:1 FAILED 05", "r2 a:1 QUANTUM 04"], &["a:1 UnderWay r2 -"]),
+            (&["r2 a:1 FAILED 09", "r1 a:1 COMPLETED 05"], &["a:1 Available r1 5"]),
+            (&["r2 a:1 BUILDING 09", "r1 a:1 COMPLETED 05"], &["a:1 Available r1 5"]),
+            (&["r1 a:1 COMPLETED 05", "r2 a:1 COMPLETED 09"], &["a:1 Available r2 9"]),
+            (&["r1 a:1 COMPLETED", "r2 a:1 COMPLETED 09"], &["a:1 Available r2 9"]),
+            (&["r1 a:1 FAILED 05", "r2 a:1 QUANTUM 04"], &["a:1 Building r2 -"]),
             (&["r1 a:1 CANCELLED 05", "r2 a:1 FAILED 04"], &["a:1 Failed r1 -"]),
             // What is for virtual machines is another thing, unless there is nothing else.
-            (&["!v a:1 COMPLETED 09", "r1 a:1 COMPLETED 05"], &["a:1 Complete r1 5"]),
-            (&["!v a:1 COMPLETED 09", "r1 a:1 FAILED 05"], &["a:1 Complete !v -"]),
+            (&["!v a:1 COMPLETED 09", "r1 a:1 COMPLETED 05"], &["a:1 Available r1 5"]),
+            (&["!v a:1 COMPLETED 09", "r1 a:1 FAILED 05"], &["a:1 Available !v -"]),
             (&["!v a:1 FAILED 09", "r1 a:1 FAILED 05"], &["a:1 Failed !v -"]),
-            (&["!v a:1 COMPLETED 09", "r1 a:1 BUILDING 05"], &["a:1 UnderWay r1 -"]),
-            (&["!v a:1 COMPLETED 09"], &["a:1 Complete !v 9"]),
+            (&["!v a:1 COMPLETED 09", "r1 a:1 BUILDING 05"], &["a:1 Building r1 -"]),
+            (&["!v a:1 COMPLETED 09"], &["a:1 Available !v 9"]),
             (
                 &["r1 a:1 COMPLETED 05", "r2 b:1 BUILDING", "r3 a:2 FAILED", "r1 a:1 COMPLETED 05"],
-                &["a:1 Complete r1 5", "b:1 UnderWay r2 -", "a:2 Failed r3 -"],
+                &["a:1 Available r1 5", "b:1 Building r2 -", "a:2 Failed r3 -"],
             ),
         ] {
             assert_eq!(images(rows), expected, "{rows:?}");
@@ -354,11 +360,11 @@ mod tests {
         let image = merged(views, &Owner::Personal).remove(0);
         assert_eq!(
             (said(&image).as_str(), image.path.as_deref()),
-            ("a:1 Complete - 9", Some("prime/r1"))
+            ("a:1 Available - 9", Some("prime/r1"))
         );
         assert_eq!(image.visibility, Some(Visibility::Public));
         assert_eq!(image.key().unwrap().to_string(), "a:1");
-        assert_eq!(Image { name: "Not Ours".to_owned(), ..image }.key(), None);
+        assert_eq!(RemoteImage { name: "Not Ours".to_owned(), ..image }.key(), None);
     }
 
     #[test]
@@ -385,7 +391,7 @@ mod tests {
     fn an_owner_may_stand_before_a_name() {
         let found = |owner: Owner, rows: &[&str], wanted: &str| {
             let rows = rows.iter().filter_map(|text| crate::api::response::image_view(&row(text)));
-            let inventory = Inventory { images: merged(rows.collect(), &owner), whole: true };
+            let inventory = Inventory { images: merged(rows.collect(), &owner), complete: true };
             let wanted: Vec<ImageRef> =
                 wanted.split(' ').map(|wanted| wanted.parse().unwrap()).collect();
             let mut found: Vec<String> = inventory
@@ -437,8 +443,8 @@ mod tests {
     }
 
     async fn names(fake: &Arc<FakeServer>) -> String {
-        let client = Client::fake(&fake, Gate::new(&[]));
-        let images = inventory(&client, &Owner::Personal, None).await.unwrap().images;
+        let client = Client::fake(&fake);
+        let images = list_images(&client, &Owner::Personal, None).await.unwrap().images;
         images.iter().map(|image| image.name.as_str()).collect()
     }
 
@@ -509,9 +515,9 @@ mod tests {
             (odd, false),
         ] {
             let fake = FakeServer::script([Reply::json(200, &page)]);
-            let client = Client::fake(&fake, Gate::new(&[]));
-            let inventory = inventory(&client, &Owner::Personal, None).await.unwrap();
-            assert_eq!(inventory.whole, whole, "{page}");
+            let client = Client::fake(&fake);
+            let inventory = list_images(&client, &Owner::Personal, None).await.unwrap();
+            assert_eq!(inventory.complete, whole, "{page}");
         }
     }
 
@@ -531,9 +537,9 @@ mod tests {
                 }
                 Reply::json(200, &page)
             });
-            let client = Client::fake(&fake, Gate::new(&[]));
-            let inventory = inventory(&client, &Owner::Personal, None).await.unwrap();
-            assert_eq!((inventory.images.len(), inventory.whole), (250, true), "{with_total}");
+            let client = Client::fake(&fake);
+            let inventory = list_images(&client, &Owner::Personal, None).await.unwrap();
+            assert_eq!((inventory.images.len(), inventory.complete), (250, true), "{with_total}");
         }
     }
 
@@ -555,14 +561,14 @@ mod tests {
         ]);
         let fake =
             FakeServer::script([Reply::json(200, &json!({ "data": data, "total_count": 6 }))]);
-        let client = Client::fake(&fake, Gate::new(&[]));
+        let client = Client::fake(&fake);
         for (owner, expected) in [
             (Owner::Personal, "abd"),
             (Owner::Platform, "acd"),
             (Owner::Team("t".to_owned()), "adef"),
         ] {
-            let Inventory { images, whole } = inventory(&client, &owner, None).await.unwrap();
-            assert!(whole, "what is counted is what is listed, whoever owns it");
+            let Inventory { images, complete } = list_images(&client, &owner, None).await.unwrap();
+            assert!(complete, "what is counted is what is listed, whoever owns it");
             let names: String = images.iter().map(|image| image.name.as_str()).collect();
             assert_eq!(names, expected, "{owner}");
         }
@@ -580,8 +586,8 @@ mod tests {
             let data = [row(&format!("r{count} n{count}:1 COMPLETED"))];
             Reply::json(200, &json!({ "data": data, "limit": 1 }))
         });
-        let client = Client::fake(&fake, Gate::new(&[]));
-        let error = inventory(&client, &Owner::Personal, Some("n")).await.unwrap_err();
-        assert_eq!((error.kind, fake.requests().len()), (ErrorKind::BadAnswer, MOST_PAGES));
+        let client = Client::fake(&fake);
+        let error = list_images(&client, &Owner::Personal, Some("n")).await.unwrap_err();
+        assert_eq!((error.kind, fake.requests().len()), (ErrorKind::BadResponse, MOST_PAGES));
     }
 }

@@ -1,16 +1,16 @@
 //! The client of the images API: [`endpoint`] says where and as whom, [`client`] has one method an
-//! endpoint, each of which passes the [`gate`] and takes a [`transport`](crate::http::transport); what comes back is read by
+//! endpoint, each of which passes the [`rate_limiter`] and takes a [`transport`](crate::http::transport); what comes back is read by
 //! [`response`], and what fails is judged by [`retry`]. Waits are reported as [`Notice`](crate::http::Notice)s.
 
 mod call;
 pub mod client;
 pub mod endpoint;
 pub mod error;
-pub mod gate;
 mod images;
 pub mod inventory;
 pub mod poll;
-mod recover;
+pub mod rate_limiter;
+pub mod recover;
 mod redirect;
 pub mod response;
 pub mod retry;
@@ -23,12 +23,12 @@ pub use crate::http::transport::{Transport, TransportError};
 pub use client::Client;
 pub use endpoint::Endpoint;
 pub use error::{ApiError, ErrorKind};
-pub use gate::{Gate, Permit};
 pub use images::ImagesPage;
-pub(crate) use inventory::bare;
-pub use inventory::{Image, ImageState, Inventory, inventory};
-pub use poll::Listing;
-pub use response::{Accepted, BuildView, ImageView, Progress, Refused};
-pub use retry::{Repeat, Tries, Verdict};
+pub(crate) use inventory::name_without_owner;
+pub use inventory::{Inventory, RemoteImage, RemoteImageState, list_images};
+pub use poll::PollState;
+pub use rate_limiter::{Permit, RateLimiter};
+pub use response::{AcceptedBuild, BuildProgress, ImageRow, RefusedSource, RemoteBuild};
+pub use retry::{Attempts, Repeat, RetryDecision};
 pub(crate) use updates::UPDATES_PER_REQUEST;
-pub use updates::Updated;
+pub use updates::UpdatedImage;

@@ -9,11 +9,9 @@ use tokio::time::Instant;
 
 use super::client::{BUILDS_PER_PAGE, Client};
 use super::error::{ApiError, ErrorKind};
-use super::response::BuildView;
-use super::retry::{Repeat, Tries};
+use super::response::RemoteBuild;
+use super::retry::{Attempts, Repeat};
 use crate::base::name::BuildId;
-
-pub use super::recover::{Lookup, Wanted, find};
 
 /// Up to this many builds are asked for one by one; more, by the listing.
 const FEW: usize = 3;
@@ -47,12 +45,12 @@ const LONGEST_REST: Duration = Duration::from_secs(600);
 /// Status requests at once.
 const AT_ONCE: usize = 8;
 
-/// Tries at one request for whoever looks again soon anyway.
+/// Attempts at one request for whoever looks again soon anyway.
 const QUICK: u32 = 3;
 
 /// What is known of the service's listing of builds, from look to look.
 #[derive(Debug, Clone, Default)]
-pub struct Listing {
+pub struct PollState {
     quick: bool,
     /// Of no use, until then.
     resting: Option<Instant>,
@@ -63,7 +61,7 @@ pub struct Listing {
     cost: u32,
 }
 
-impl Listing {
+impl PollState {
     /// Nothing is known, and each request is tried as often as the rules allow.
     pub fn new() -> Self {
         Self::default()
@@ -80,8 +78,8 @@ impl Listing {
         self.cost
     }
 
-    fn tries(&self) -> Tries {
-        let tries = Tries::new(Repeat::Safe);
+    fn tries(&self) -> Attempts {
+        let tries = Attempts::new(Repeat::Safe);
         if self.quick { tries.at_most(QUICK) } else { tries }
     }
 
@@ -115,11 +113,11 @@ pub(super) fn most_pages(builds: usize) -> usize {
 
 /// Asks how builds are; the answers are in the order of `builds`. Where the listing fails for
 /// trouble that passes, or for the key, that is the answer for all: it is not about any of them.
-pub async fn look(
+pub async fn poll_builds(
     client: &Client,
     builds: &[BuildId],
-    listing: &mut Listing,
-) -> Vec<(BuildId, Result<BuildView, ApiError>)> {
+    listing: &mut PollState,
+) -> Vec<(BuildId, Result<RemoteBuild, ApiError>)> {
     listing.cost = 0;
     let mut seen = HashMap::new();
     if builds.len() > FEW && listing.is_worth_asking(Instant::now()) {
@@ -157,8 +155,8 @@ pub async fn look(
 async fn list(
     client: &Client,
     builds: &[BuildId],
-    listing: &mut Listing,
-) -> Result<HashMap<BuildId, BuildView>, ApiError> {
+    listing: &mut PollState,
+) -> Result<HashMap<BuildId, RemoteBuild>, ApiError> {
     let wanted: HashSet<&BuildId> = builds.iter().collect();
     let mut seen = HashMap::new();
     let (mut offset, mut barren) = (0, 0);
@@ -188,7 +186,8 @@ async fn list(
 
 /// Whether each single build would meet the same.
 fn concerns_all(error: &ApiError) -> bool {
-    error.is_passing() || matches!(error.kind, ErrorKind::Unauthorized | ErrorKind::PaymentRequired)
+    error.is_transient()
+        || matches!(error.kind, ErrorKind::Unauthorized | ErrorKind::PaymentRequired)
 }
 
 #[cfg(test)]

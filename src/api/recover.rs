@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::client::Client;
 use super::error::ApiError;
 use super::poll::most_pages;
-use super::response::{BuildView, Progress};
+use super::response::{BuildProgress, RemoteBuild};
 use crate::base::name::{BuildId, Owner};
 
 /// How much older than the request a build may seem, by a service that tells its time to the second:
@@ -25,7 +25,7 @@ const DISORDER: SignedDuration = SignedDuration::from_secs(5);
 
 /// A build that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct LostRequest {
     /// The image's name.
     pub name: String,
     /// Its tag.
@@ -39,11 +39,11 @@ pub struct Wanted {
 
 /// What the listing says of a build that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lookup {
+pub enum RecoveryResult {
     /// It was accepted: this is it.
-    Found(BuildView),
+    Accepted(RemoteBuild),
     /// It was not accepted: the listing would show it.
-    NotThere,
+    NotAccepted,
     /// It is not in what was read, and may be there all the same.
     Unknown,
 }
@@ -52,11 +52,11 @@ pub enum Lookup {
 /// older than the request for them, by the service's clock, nor than any that is known. Answers in
 /// the order of `wanted`. Fails where the listing cannot be read: then nothing is known of any.
 #[expect(clippy::implicit_hasher, reason = "there is one kind of set in the program")]
-pub async fn find(
+pub async fn recover_builds(
     client: &Client,
-    wanted: &[Wanted],
+    wanted: &[LostRequest],
     known: &HashSet<BuildId>,
-) -> Result<Vec<Lookup>, ApiError> {
+) -> Result<Vec<RecoveryResult>, ApiError> {
     let mut seen = Seen::default();
     if wanted.is_empty() {
         return Ok(Vec::new());
@@ -70,7 +70,7 @@ pub async fn find(
         seen.rows.extend(page.builds);
         seen.whole = page.next.is_none();
         let open = seen.lookups(wanted, known).into_iter().zip(wanted);
-        let mut open = open.filter(|(lookup, _)| !matches!(lookup, Lookup::Found(_)));
+        let mut open = open.filter(|(lookup, _)| !matches!(lookup, RecoveryResult::Accepted(_)));
         match page.next {
             Some(next) if open.any(|(_, wanted)| !seen.is_past(wanted.since)) => offset = next,
             _ => break,
@@ -102,14 +102,14 @@ impl Clock {
 /// What was read of the listing.
 #[derive(Debug, Default)]
 struct Seen {
-    rows: Vec<BuildView>,
+    rows: Vec<RemoteBuild>,
     clock: Clock,
     /// There is no more of it.
     whole: bool,
 }
 
 impl Seen {
-    fn lookups(&self, wanted: &[Wanted], known: &HashSet<BuildId>) -> Vec<Lookup> {
+    fn lookups(&self, wanted: &[LostRequest], known: &HashSet<BuildId>) -> Vec<RecoveryResult> {
         let rows = matching(wanted, known, &self.rows, self.clock);
         // One of ours in it shows that what belongs to others than the user is listed too.
         let shows_known = self.rows.iter().any(|row| is_known(row, known));
@@ -117,11 +117,11 @@ impl Seen {
         let shown: HashSet<&Owner> = found.map(|(wanted, _)| &wanted.owner).collect();
         let is_listed =
             |owner: &Owner| *owner == Owner::Personal || shows_known || shown.contains(owner);
-        let lookup = |(wanted, row): (&Wanted, &Option<usize>)| match row {
-            Some(row) => Lookup::Found(self.rows[*row].clone()),
-            None if !is_listed(&wanted.owner) => Lookup::Unknown,
-            None if self.whole || self.is_past(wanted.since) => Lookup::NotThere,
-            None => Lookup::Unknown,
+        let lookup = |(wanted, row): (&LostRequest, &Option<usize>)| match row {
+            Some(row) => RecoveryResult::Accepted(self.rows[*row].clone()),
+            None if !is_listed(&wanted.owner) => RecoveryResult::Unknown,
+            None if self.whole || self.is_past(wanted.since) => RecoveryResult::NotAccepted,
+            None => RecoveryResult::Unknown,
         };
         wanted.iter().zip(&rows).map(lookup).collect()
     }
@@ -143,36 +143,36 @@ impl Seen {
     }
 }
 
-fn is_known(row: &BuildView, known: &HashSet<BuildId>) -> bool {
+fn is_known(row: &RemoteBuild, known: &HashSet<BuildId>) -> bool {
     row.build.as_ref().is_some_and(|id| known.contains(id))
 }
 
 /// For each of `wanted` its row, if it has one: the newest. No row is given twice.
 fn matching(
-    wanted: &[Wanted],
+    wanted: &[LostRequest],
     known: &HashSet<BuildId>,
-    rows: &[BuildView],
+    rows: &[RemoteBuild],
     clock: Clock,
 ) -> Vec<Option<usize>> {
     let mut used: HashSet<&BuildId> = HashSet::new();
     // The newest come first in all likelihood: so the first of two without a date, or of one.
-    let age = |at: usize, row: &BuildView| (row.created, Reverse(at));
-    let find = |wanted: &Wanted| {
-        let is_of = |row: &BuildView| {
+    let age = |at: usize, row: &RemoteBuild| (row.created, Reverse(at));
+    let find = |wanted: &LostRequest| {
+        let is_of = |row: &RemoteBuild| {
             row.image.as_ref().is_some_and(|(name, tag)| *name == wanted.name && *tag == wanted.tag)
         };
         // What was asked for last is newer than all that is known of the image.
         let dated = rows.iter().enumerate().filter(|(_, row)| row.created.is_some());
         let newest = dated.filter(|(_, row)| is_of(row) && is_known(row, known));
         let newest = newest.map(|(at, row)| age(at, row)).max();
-        let fits = |at: usize, row: &BuildView| {
+        let fits = |at: usize, row: &RemoteBuild| {
             let unused = row.build.as_ref().is_some_and(|id| !used.contains(id));
             let recent = match row.created {
                 Some(created) => {
                     let superseded = newest.is_some_and(|newest| age(at, row) < newest);
                     !superseded && !clock.is_before(created, wanted.since)
                 }
-                None => matches!(row.progress, Progress::Running(_)),
+                None => matches!(row.progress, BuildProgress::Running(_)),
             };
             unused && !is_known(row, known) && recent && is_of(row)
         };
@@ -186,23 +186,26 @@ fn matching(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::http::fake::{FakeServer, Reply};
 
     fn time(minute: i64) -> Timestamp {
         Timestamp::from_second(1_785_000_000 + 60 * minute).unwrap()
     }
 
     /// `id name:tag created`, where a `!` before the ID says that it has ended.
-    fn row(text: &str) -> BuildView {
+    fn row(text: &str) -> RemoteBuild {
         let mut words = text.split(' ');
         let (id, image) = (words.next().unwrap(), words.next().unwrap());
         let ended = id.starts_with('!');
-        BuildView {
+        RemoteBuild {
             build: BuildId::new(id.trim_start_matches('!')),
             progress: if ended {
-                Progress::Completed
+                BuildProgress::Completed
             } else {
-                Progress::Running("PENDING".to_owned())
+                BuildProgress::Running("PENDING".to_owned())
             },
             path: None,
             image: image.split_once(':').map(|(name, tag)| (name.to_owned(), tag.to_owned())),
@@ -212,23 +215,24 @@ mod tests {
         }
     }
 
-    fn wanted(image: &str, owner: Owner) -> Wanted {
+    fn wanted(image: &str, owner: Owner) -> LostRequest {
         let (name, tag) = image.split_once(':').unwrap();
-        Wanted { name: name.to_owned(), tag: tag.to_owned(), owner, since: time(10) }
+        LostRequest { name: name.to_owned(), tag: tag.to_owned(), owner, since: time(10) }
     }
 
     /// What a listing of these rows says of images that were asked for in minute 10: an ID, `-` for
     /// what is not there, `?` for what is not known. The service tells its time.
     fn look(images: &[&str], owner: &Owner, rows: &[&str], whole: bool) -> Vec<String> {
         let known = HashSet::from([BuildId::new("known").unwrap()]);
-        let wanted: Vec<Wanted> = images.iter().map(|one| wanted(one, owner.clone())).collect();
+        let wanted: Vec<LostRequest> =
+            images.iter().map(|one| wanted(one, owner.clone())).collect();
         let clock = Clock { margin: MARGIN, ..Clock::default() };
         let seen = Seen { rows: rows.iter().map(|text| row(text)).collect(), clock, whole };
         let lookups = seen.lookups(&wanted, &known).into_iter();
         let word = |lookup| match lookup {
-            Lookup::Found(view) => view.build.unwrap().to_string(),
-            Lookup::NotThere => "-".to_owned(),
-            Lookup::Unknown => "?".to_owned(),
+            RecoveryResult::Accepted(view) => view.build.unwrap().to_string(),
+            RecoveryResult::NotAccepted => "-".to_owned(),
+            RecoveryResult::Unknown => "?".to_owned(),
         };
         lookups.map(word).collect()
     }
@@ -300,5 +304,41 @@ mod tests {
         for (after, expected) in [(-600, false), (-601, true)] {
             assert_eq!(before(Clock::default(), after), expected, "{after}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn builds_whose_answer_was_lost_are_found_by_the_services_clock() {
+        let now = Timestamp::now();
+        // The service is an hour behind us.
+        let theirs = |ago: i64| (now - SignedDuration::from_secs(3600 + ago)).to_string();
+        let date = jiff::fmt::rfc2822::DateTimePrinter::new();
+        let date = date.timestamp_to_rfc9110_string(&(now - SignedDuration::from_secs(3600)));
+        let page = json!({ "data": [
+            { "id": "other", "status": "PENDING", "imageName": "x", "imageTag": "1", "createdAt": theirs(1) },
+            { "id": "new", "status": "BUILDING", "imageName": "api", "imageTag": "1", "createdAt": theirs(30) },
+            { "id": "old", "status": "COMPLETED", "imageName": "api", "imageTag": "1", "createdAt": theirs(182) },
+        ], "total_count": 300 });
+        let fake = FakeServer::script([Reply::json(200, &page).header("date", &date.unwrap())]);
+        let client = Client::fake(&fake);
+        let wanted = |tag: &str| LostRequest {
+            name: "api".to_owned(),
+            tag: tag.to_owned(),
+            owner: Owner::Personal,
+            since: now - SignedDuration::from_secs(60),
+        };
+        let found =
+            recover_builds(&client, &[wanted("2"), wanted("1")], &HashSet::new()).await.unwrap();
+        assert_eq!(found[0], RecoveryResult::NotAccepted);
+        assert!(
+            matches!(&found[1], RecoveryResult::Accepted(view) if view.build == BuildId::new("new"))
+        );
+        // All that follows is older.
+        assert_eq!(fake.lines(), ["GET /images/builds?offset=0&limit=100"]);
+        assert_eq!(recover_builds(&client, &[], &HashSet::new()).await, Ok(Vec::new()));
+        assert_eq!(fake.lines().len(), 1, "nothing to look for");
+        let fake = FakeServer::script([Reply::detail(404, "no")]);
+        assert!(
+            recover_builds(&Client::fake(&fake), &[wanted("1")], &HashSet::new()).await.is_err()
+        );
     }
 }

@@ -16,7 +16,7 @@ const LONGEST_URL: Duration = Duration::from_secs(7 * 86_400);
 
 /// A build that the service accepted.
 #[derive(Debug, Clone)]
-pub struct Accepted {
+pub struct AcceptedBuild {
     /// Its ID.
     pub build: BuildId,
     /// Where the image will be.
@@ -33,7 +33,7 @@ pub struct Accepted {
 
 /// A source that the service did not take, out of a bulk answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedSource {
     /// Why.
     pub message: String,
     /// Whether asking again may help.
@@ -42,7 +42,7 @@ pub struct Refused {
     pub source: Option<String>,
 }
 
-impl Refused {
+impl RefusedSource {
     /// Whether it was refused for a rate of the service, and waiting is all that is asked. What a
     /// registry says of a rate of its own is a refusal like any other.
     pub fn is_rate(&self) -> bool {
@@ -57,7 +57,7 @@ impl Refused {
 
 /// Reads an answer to `POST /images/build`: one result for each build or source in it, in its
 /// order. `None` where there is no build ID and no refusal in it at all.
-pub fn initiated(answer: &Value) -> Option<Vec<Result<Accepted, Refused>>> {
+pub fn initiated(answer: &Value) -> Option<Vec<Result<AcceptedBuild, RefusedSource>>> {
     let list = |key: &&str| answer.get(*key)?.as_array().filter(|list| !list.is_empty());
     if let Some(results) = list(&"results") {
         return Some(results.iter().map(result).collect());
@@ -76,7 +76,7 @@ pub fn initiated(answer: &Value) -> Option<Vec<Result<Accepted, Refused>>> {
                     let visibility = single.as_ref().and_then(|single| single.visibility);
                     let path = first.and_then(|first| first.path.clone());
                     let (upload, expires_in, source) = (None, None, None);
-                    Ok(Accepted { build, path, upload, expires_in, visibility, source })
+                    Ok(AcceptedBuild { build, path, upload, expires_in, visibility, source })
                 })
                 .collect(),
         ),
@@ -84,12 +84,12 @@ pub fn initiated(answer: &Value) -> Option<Vec<Result<Accepted, Refused>>> {
     }
 }
 
-fn result(item: &Value) -> Result<Accepted, Refused> {
+fn result(item: &Value) -> Result<AcceptedBuild, RefusedSource> {
     let failed = item.get("success").and_then(Value::as_bool) == Some(false);
     let source = text(item, &["sourceImage", "source_image"]).map(shorten);
     match item.get("build").and_then(accepted).or_else(|| accepted(item)) {
-        Some(accepted) if !failed => Ok(Accepted { source, ..accepted }),
-        _ => Err(Refused {
+        Some(accepted) if !failed => Ok(AcceptedBuild { source, ..accepted }),
+        _ => Err(RefusedSource {
             message: text(item, &["error"]).unwrap_or("the service gave no reason").to_owned(),
             retryable: item.get("retryable").and_then(Value::as_bool).unwrap_or(false),
             source,
@@ -97,9 +97,9 @@ fn result(item: &Value) -> Result<Accepted, Refused> {
     }
 }
 
-fn accepted(answer: &Value) -> Option<Accepted> {
+fn accepted(answer: &Value) -> Option<AcceptedBuild> {
     let build = first_id(answer, &["build_id", "buildId"])?;
-    Some(Accepted {
+    Some(AcceptedBuild {
         build,
         path: text(answer, &["fullImagePath", "full_image_path"]).and_then(image_path),
         upload: text(answer, &["upload_url", "uploadUrl"])
@@ -136,7 +136,7 @@ fn text<'a>(value: &'a Value, keys: &[&str]) -> Option<&'a str> {
 
 /// How far a build is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
+pub enum BuildProgress {
     /// Not at its end; the service's own word for it, known to us or not.
     Running(String),
     /// The image is there.
@@ -149,11 +149,11 @@ pub enum Progress {
 
 /// What the service says of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildView {
+pub struct RemoteBuild {
     /// The build.
     pub build: Option<BuildId>,
     /// How far it is.
-    pub progress: Progress,
+    pub progress: BuildProgress,
     /// Where the image is, where it says so.
     pub path: Option<String>,
     /// The image's name and tag, where it says so.
@@ -166,7 +166,7 @@ pub struct BuildView {
     pub completed: Option<Timestamp>,
 }
 
-impl BuildView {
+impl RemoteBuild {
     /// Whether the build waits for its context, or to be started (`api.md` §2).
     pub fn waits_for_start(&self) -> bool {
         self.is("PENDING") || self.waits_for_context()
@@ -178,14 +178,14 @@ impl BuildView {
     }
 
     fn is(&self, status: &str) -> bool {
-        matches!(&self.progress, Progress::Running(word) if word.eq_ignore_ascii_case(status))
+        matches!(&self.progress, BuildProgress::Running(word) if word.eq_ignore_ascii_case(status))
     }
 }
 
 /// What the service says in a row of its listing of images: of one build of an image, for one use
 /// of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageView {
+pub struct ImageRow {
     /// The row's ID, which is not that of a build.
     pub id: Option<String>,
     /// The image's name.
@@ -193,7 +193,7 @@ pub struct ImageView {
     /// Its tag.
     pub tag: String,
     /// How far its build is.
-    pub progress: Progress,
+    pub progress: BuildProgress,
     /// Where the image is, where it says so.
     pub path: Option<String>,
     /// Who can pull it.
@@ -213,11 +213,11 @@ pub struct ImageView {
 }
 
 /// Reads a row of the listing of images. `None` where it names no image, or has no status.
-pub fn image_view(row: &Value) -> Option<ImageView> {
+pub fn image_view(row: &Value) -> Option<ImageRow> {
     let progress = progress(row)?;
     let (name, tag) = image(row)?;
     let kind = text(row, &["artifactType", "artifact_type"]);
-    Some(ImageView {
+    Some(ImageRow {
         id: text(row, &["id"]).map(shorten),
         name,
         tag,
@@ -244,23 +244,23 @@ fn owner(row: &Value) -> Option<Owner> {
     }
 }
 
-fn progress(answer: &Value) -> Option<Progress> {
+fn progress(answer: &Value) -> Option<BuildProgress> {
     let status = text(answer, &["status"])?;
     Some(match status.to_ascii_uppercase().as_str() {
-        "COMPLETED" => Progress::Completed,
-        "FAILED" => Progress::Failed(failure(answer)),
-        "CANCELLED" | "CANCELED" => Progress::Cancelled,
-        _ => Progress::Running(shorten(status)),
+        "COMPLETED" => BuildProgress::Completed,
+        "FAILED" => BuildProgress::Failed(failure(answer)),
+        "CANCELLED" | "CANCELED" => BuildProgress::Cancelled,
+        _ => BuildProgress::Running(shorten(status)),
     })
 }
 
 /// Reads a build out of a status answer or a listing. `None` where it has no status.
-pub fn build_view(answer: &Value) -> Option<BuildView> {
+pub fn build_view(answer: &Value) -> Option<RemoteBuild> {
     let progress = progress(answer)?;
     let path = artifacts(answer)
         .find_map(|artifact| text(artifact, &["fullImagePath"]))
         .or_else(|| text(answer, &["fullImagePath"]));
-    Some(BuildView {
+    Some(RemoteBuild {
         build: first_id(answer, &["id", "build_id", "buildId"]),
         progress,
         path: path.and_then(image_path),
@@ -398,7 +398,8 @@ mod tests {
             ("Image storage limit exceeded", false),
             ("", false),
         ] {
-            let refused = Refused { message: message.to_owned(), retryable: false, source: None };
+            let refused =
+                RefusedSource { message: message.to_owned(), retryable: false, source: None };
             assert_eq!(refused.is_rate(), expected, "{message}");
         }
     }
@@ -462,7 +463,7 @@ mod tests {
         let times = [read.created, read.started, read.completed, read.pushed].map(second);
         assert_eq!(
             (times, read.container, read.progress),
-            ([0, 1, 2, 3], true, Progress::Completed)
+            ([0, 1, 2, 3], true, BuildProgress::Completed)
         );
         let row = |extra: Value| {
             let mut row = json!({ "imageName": "a\u{1b}[2Jb", "imageTag": "v1", "status": "X\n" });
@@ -471,7 +472,7 @@ mod tests {
         };
         let odd = row(json!({ "visibility": 7, "pushedAt": "soon", "fullImagePath": "a b" }));
         let odd = odd.unwrap();
-        assert_eq!((&*odd.name, odd.progress), ("a [2Jb", Progress::Running("X".to_owned())));
+        assert_eq!((&*odd.name, odd.progress), ("a [2Jb", BuildProgress::Running("X".to_owned())));
         assert_eq!((odd.visibility, odd.pushed, odd.path), (None, None, None));
         assert!(!row(json!({ "artifactType": "VM_SANDBOX" })).unwrap().container);
         for (said, expected) in [
@@ -509,14 +510,14 @@ mod tests {
     #[test]
     fn a_build_says_why_it_failed() {
         let view = |answer: Value| build_view(&answer).map(|view| view.progress);
-        let failed = |text: &str| Some(Progress::Failed(text.to_owned()));
+        let failed = |text: &str| Some(BuildProgress::Failed(text.to_owned()));
         let artifacts = json!([{"status": "FAILED", "errorMessage": "a"}, {"errorMessage": "b"}]);
         assert_eq!(view(json!({"status": "FAILED", "artifacts": artifacts})), failed("a; b"));
         assert_eq!(view(json!({"status": "failed", "errorMessage": "flat"})), failed("flat"));
         assert_eq!(view(json!({"status": "FAILED"})), failed("the service gave no reason"));
-        let odd = Some(Progress::Running("QUANTUM".to_owned()));
+        let odd = Some(BuildProgress::Running("QUANTUM".to_owned()));
         assert_eq!(view(json!({"status": "QUANTUM", "artifacts": 3})), odd);
-        assert_eq!(view(json!({"status": "COMPLETED"})), Some(Progress::Completed));
+        assert_eq!(view(json!({"status": "COMPLETED"})), Some(BuildProgress::Completed));
         assert_eq!(view(json!({"status": 3})), None);
     }
 }

@@ -18,12 +18,12 @@ pub enum Repeat {
     /// behind that does no harm.
     Safe,
     /// It asks for something new: whether that is there must be looked up first.
-    LookFirst,
+    LookUpFirst,
 }
 
 /// What to do after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RetryDecision {
     /// Wait so long and send it again.
     Again(Duration),
     /// Wait so long, look whether it took effect, and send it again if it did not.
@@ -35,10 +35,10 @@ pub enum Verdict {
 /// What a verdict depends on besides the error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Attempt {
-    /// Tries so far, the one that has just failed among them. Of a 429 those that met a 429; of
+    /// Attempts so far, the one that has just failed among them. Of a 429 those that met a 429; of
     /// all else those that met all else.
     pub tries: u32,
-    /// Tries in all, at most.
+    /// Attempts in all, at most.
     pub most: u32,
     /// The time since the first that failed.
     pub since_first: Duration,
@@ -48,10 +48,10 @@ pub struct Attempt {
     pub jitter: f64,
 }
 
-/// Tries at one request: some three minutes of waits.
+/// Attempts at one request: some three minutes of waits.
 pub const TRIES: u32 = 10;
 
-/// Tries where the service was never reached: a wrong URL is told within seconds.
+/// Attempts where the service was never reached: a wrong URL is told within seconds.
 const TRIES_UNREACHED: u32 = 4;
 
 /// The same where something answers that is not the service: that is a wrong URL even more likely.
@@ -67,29 +67,29 @@ const IN_ALL: Duration = Duration::from_secs(15 * 60);
 ///
 /// A rate has no cap, neither on tries nor on time: nothing was done, and waiting is all that is
 /// asked. It never fails a unit.
-pub fn after(error: &ApiError, attempt: &Attempt, repeat: Repeat) -> Verdict {
-    use ErrorKind::{BadAnswer, Lost, Rate, Server, Unreachable};
+pub fn after(error: &ApiError, attempt: &Attempt, repeat: Repeat) -> RetryDecision {
+    use ErrorKind::{BadResponse, RateLimited, ResponseLost, ServerError, Unreachable};
     let wait = backoff::wait(attempt.tries, error.retry_after, LONGEST, attempt.jitter);
     let tries = match error.kind {
-        Rate => return Verdict::Again(wait),
-        BadAnswer if !attempt.reached => TRIES_STRANGER,
-        Unreachable | Server | Lost | BadAnswer if attempt.reached => attempt.most,
-        Unreachable | Server | Lost | BadAnswer => TRIES_UNREACHED,
-        _ => return Verdict::GiveUp,
+        RateLimited => return RetryDecision::Again(wait),
+        BadResponse if !attempt.reached => TRIES_STRANGER,
+        Unreachable | ServerError | ResponseLost | BadResponse if attempt.reached => attempt.most,
+        Unreachable | ServerError | ResponseLost | BadResponse => TRIES_UNREACHED,
+        _ => return RetryDecision::GiveUp,
     };
     if attempt.tries >= tries.min(attempt.most) || attempt.since_first + wait > IN_ALL {
-        return Verdict::GiveUp;
+        return RetryDecision::GiveUp;
     }
     match repeat {
         // Of what was never sent there is nothing to look up.
-        Repeat::LookFirst if error.kind != Unreachable => Verdict::Look(wait),
-        Repeat::LookFirst | Repeat::Safe => Verdict::Again(wait),
+        Repeat::LookUpFirst if error.kind != Unreachable => RetryDecision::Look(wait),
+        Repeat::LookUpFirst | Repeat::Safe => RetryDecision::Again(wait),
     }
 }
 
 /// The tries at one thing, over the look-ups between them.
 #[derive(Debug, Clone)]
-pub struct Tries {
+pub struct Attempts {
     repeat: Repeat,
     most: u32,
     failed: u32,
@@ -97,7 +97,7 @@ pub struct Tries {
     first: Option<Instant>,
 }
 
-impl Tries {
+impl Attempts {
     /// None so far.
     pub fn new(repeat: Repeat) -> Self {
         Self { repeat, most: u32::MAX, failed: 0, rates: 0, first: None }
@@ -121,8 +121,8 @@ impl Tries {
         reached: bool,
         jitter: f64,
         now: Instant,
-    ) -> (u32, Verdict) {
-        let rate = error.kind == ErrorKind::Rate;
+    ) -> (u32, RetryDecision) {
+        let rate = error.kind == ErrorKind::RateLimited;
         let tries = if rate { &mut self.rates } else { &mut self.failed };
         *tries += 1;
         let tries = *tries;
@@ -158,8 +158,8 @@ mod tests {
     fn every_failure_has_its_verdict() {
         let error = |kind| ApiError::new(ACTION, kind, "");
         let mut failures = vec![
-            ("200 and HTML".to_owned(), error(ErrorKind::BadAnswer)),
-            ("201 without a build".to_owned(), error(ErrorKind::BadAnswer)),
+            ("200 and HTML".to_owned(), error(ErrorKind::BadResponse)),
+            ("201 without a build".to_owned(), error(ErrorKind::BadResponse)),
         ];
         for status in [302, 400, 401, 402, 403, 404, 405, 408, 409, 422, 425, 429] {
             failures.push((status.to_string(), answer(status, None, "")));
@@ -175,12 +175,12 @@ mod tests {
         failures.push(("503 asks for a day".to_owned(), answer(503, Some(86_400), "")));
         failures.push(("503 asks for 0 s".to_owned(), answer(503, Some(0), "")));
         failures.push(("not connected".to_owned(), error(ErrorKind::Unreachable)));
-        failures.push(("answer lost".to_owned(), error(ErrorKind::Lost)));
+        failures.push(("answer lost".to_owned(), error(ErrorKind::ResponseLost)));
         failures.push(("stopped".to_owned(), error(ErrorKind::Stopped)));
         let mut table = String::new();
         for (name, error) in &failures {
             let verdict = |repeat| format!("{:?}", after(error, &attempt(1), repeat));
-            let (safe, look) = (verdict(Repeat::Safe), verdict(Repeat::LookFirst));
+            let (safe, look) = (verdict(Repeat::Safe), verdict(Repeat::LookUpFirst));
             writeln!(table, "{name:20}{safe:15}{look}").unwrap();
         }
         assert_snapshot!(table, @"
@@ -219,7 +219,7 @@ mod tests {
         let error = answer(503, None, "");
         let secs =
             [2, 3, 7, 8, 9].map(|tries| match after(&error, &attempt(tries), Repeat::Safe) {
-                Verdict::Again(wait) => wait.as_secs(),
+                RetryDecision::Again(wait) => wait.as_secs(),
                 other => panic!("{other:?}"),
             });
         assert_eq!(secs, [1, 2, 32, 60, 60]);
@@ -230,16 +230,18 @@ mod tests {
         let last = |error: &ApiError, base: Attempt| {
             let stays = |tries: &u32| {
                 let attempt = Attempt { tries: *tries, ..base };
-                after(error, &attempt, Repeat::Safe) != Verdict::GiveUp
+                after(error, &attempt, Repeat::Safe) != RetryDecision::GiveUp
             };
             (1..100).take_while(stays).count() + 1
         };
         let new = Attempt { reached: false, ..attempt(1) };
         let kind = |kind| ApiError::new(ACTION, kind, "");
-        for error in [answer(500, None, ""), kind(ErrorKind::Lost), kind(ErrorKind::Unreachable)] {
+        for error in
+            [answer(500, None, ""), kind(ErrorKind::ResponseLost), kind(ErrorKind::Unreachable)]
+        {
             assert_eq!((last(&error, attempt(1)), last(&error, new)), (10, 4), "{error}");
         }
-        let stranger = kind(ErrorKind::BadAnswer);
+        let stranger = kind(ErrorKind::BadResponse);
         assert_eq!((last(&stranger, attempt(1)), last(&stranger, new)), (10, 3));
         let quick = Attempt { most: 2, ..attempt(1) };
         assert_eq!((last(&stranger, quick), last(&answer(429, None, ""), quick)), (2, 100));
@@ -252,24 +254,24 @@ mod tests {
             after(error, &Attempt { since_first, ..attempt(2) }, Repeat::Safe)
         };
         let error = answer(503, Some(60), "");
-        assert_eq!(after_secs(&error, 840), Verdict::Again(Duration::from_secs(60)));
-        assert_eq!(after_secs(&error, 841), Verdict::GiveUp);
-        assert_ne!(after_secs(&answer(429, Some(60), ""), 86_400), Verdict::GiveUp);
+        assert_eq!(after_secs(&error, 840), RetryDecision::Again(Duration::from_secs(60)));
+        assert_eq!(after_secs(&error, 841), RetryDecision::GiveUp);
+        assert_ne!(after_secs(&answer(429, Some(60), ""), 86_400), RetryDecision::GiveUp);
     }
 
     #[test]
     fn to_wait_a_turn_is_no_try() {
-        let (start, mut tries) = (Instant::now(), Tries::new(Repeat::Safe));
+        let (start, mut tries) = (Instant::now(), Attempts::new(Repeat::Safe));
         let mut fail = |error: &ApiError, secs| {
             tries.failed(error, true, 1.0, start + Duration::from_secs(secs)).1
         };
         for secs in 0..50 {
-            assert_ne!(fail(&answer(429, None, ""), secs * 60), Verdict::GiveUp);
+            assert_ne!(fail(&answer(429, None, ""), secs * 60), RetryDecision::GiveUp);
         }
         let first = fail(&answer(500, None, ""), 3000);
         assert_eq!(
             first,
-            Verdict::Again(Duration::from_millis(500)),
+            RetryDecision::Again(Duration::from_millis(500)),
             "it is the first that failed"
         );
     }

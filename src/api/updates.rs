@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::call::{Answer, Call};
 use super::client::Client;
 use super::error::{ApiError, ErrorKind, is_quota};
-use super::inventory::bare;
-use super::retry::{Repeat, Tries, Verdict};
+use super::inventory::name_without_owner;
+use super::retry::{Attempts, Repeat, RetryDecision};
 use super::wire::{ImageUpdate, UpdateImagesRequest, UpdateSet, UpdateSource, WireOwner};
 use crate::base::limit::Class;
 use crate::base::name::Visibility;
@@ -25,13 +25,13 @@ const ACTION: &str = "update the image";
 
 /// An image that was changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Updated {
+pub struct UpdatedImage {
     /// Who can pull it now, where that is known.
     pub visibility: Option<Visibility>,
 }
 
 /// What became of one update.
-type Outcome = Result<Updated, ApiError>;
+type Outcome = Result<UpdatedImage, ApiError>;
 
 /// What a dry run finds of an update that renames or moves an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,13 +54,13 @@ impl Client {
     /// Where an answer is lost, or does not speak of all, each rename and move is looked up by a dry
     /// run before it is asked for again; so is one that is refused, which may have been done by an
     /// earlier run: it is, where the image has gone from its old place and is at its new one. What
-    /// cannot be found out is [`ErrorKind::Lost`]. Nothing is ever overwritten: see
-    /// [`ErrorKind::Taken`].
-    pub async fn update_all(
+    /// cannot be found out is [`ErrorKind::ResponseLost`]. Nothing is ever overwritten: see
+    /// [`ErrorKind::NameTaken`].
+    pub async fn update_images(
         &self,
         updates: &[ImageUpdate],
         stop: &CancellationToken,
-    ) -> Vec<Result<Updated, ApiError>> {
+    ) -> Vec<Result<UpdatedImage, ApiError>> {
         let mut updates = updates.to_vec();
         let mut results: Vec<Option<Outcome>> = updates.iter().map(|_| None).collect();
         let all: Vec<usize> = (0..updates.len()).collect();
@@ -84,7 +84,7 @@ impl Client {
         results: &mut [Option<Outcome>],
         stop: &CancellationToken,
     ) -> Vec<usize> {
-        let mut tries = Tries::new(Repeat::LookFirst);
+        let mut tries = Attempts::new(Repeat::LookUpFirst);
         while !open.is_empty() {
             let asked = open.iter().map(|&at| updates[at].clone()).collect();
             let mut doubt = Vec::new();
@@ -106,7 +106,7 @@ impl Client {
                 Err(error) if open.len() > 1 && is_of_one(&error) => return open,
                 Err(error) => {
                     doubt.extend(open.into_iter().map(|at| (at, error.clone())));
-                    error.look_after
+                    error.look_up_after
                 }
             };
             // Whoever stops the run waits for nothing, but wants to know.
@@ -117,10 +117,10 @@ impl Client {
     }
 
     /// How long to wait after an answer that does not speak of all; `None` where it is the last.
-    fn after_silence(&self, tries: &mut Tries) -> Option<Duration> {
+    fn after_silence(&self, tries: &mut Attempts) -> Option<Duration> {
         match self.judge(Some(Class::Update), &unsaid(), tries, None, true) {
-            Verdict::Again(wait) | Verdict::Look(wait) => Some(wait),
-            Verdict::GiveUp => None,
+            RetryDecision::Again(wait) | RetryDecision::Look(wait) => Some(wait),
+            RetryDecision::GiveUp => None,
         }
     }
 
@@ -149,7 +149,7 @@ impl Client {
                     open.push(at);
                     continue;
                 }
-                Effect::Done => Ok(Updated { visibility: None }),
+                Effect::Done => Ok(UpdatedImage { visibility: None }),
                 Effect::NotDone if passes && again => {
                     open.push(at);
                     continue;
@@ -170,7 +170,7 @@ impl Client {
             updates.iter().flat_map(|update| [before(update), after(update)]).collect();
         let mut there = Vec::with_capacity(probes.len());
         for probes in probes.chunks(UPDATES_PER_REQUEST) {
-            let mut tries = Tries::new(Repeat::Safe);
+            let mut tries = Attempts::new(Repeat::Safe);
             let answer = self.patch(probes.to_vec(), true, &mut tries, None).await;
             let unknown = |_| vec![None; probes.len()];
             there.extend(answer.unwrap_or_else(unknown).into_iter().map(
@@ -194,7 +194,7 @@ impl Client {
         &self,
         updates: Vec<ImageUpdate>,
         dry_run: bool,
-        tries: &mut Tries,
+        tries: &mut Attempts,
         stop: Option<&CancellationToken>,
     ) -> Result<Vec<Option<Outcome>>, ApiError> {
         let request = UpdateImagesRequest { mode: "explicit".to_owned(), dry_run, updates };
@@ -216,7 +216,7 @@ impl Client {
         match (result.get("success").and_then(Value::as_bool), error) {
             (Some(true), _) => {
                 let text = result.get("after").and_then(|after| after.get("visibility")?.as_str());
-                Some(Ok(Updated { visibility: text.and_then(|text| text.parse().ok()) }))
+                Some(Ok(UpdatedImage { visibility: text.and_then(|text| text.parse().ok()) }))
             }
             (None, None) => None,
             (_, error) => {
@@ -234,15 +234,15 @@ impl Client {
 fn kind(code: &str, message: &str) -> ErrorKind {
     match code {
         "image_not_found" | "not_found" => ErrorKind::NotFound,
-        "destination_exists" => ErrorKind::Taken,
-        _ if code == "quota_exceeded" || is_quota(message) => ErrorKind::Quota,
+        "destination_exists" => ErrorKind::NameTaken,
+        _ if code == "quota_exceeded" || is_quota(message) => ErrorKind::QuotaExceeded,
         _ => ErrorKind::Rejected,
     }
 }
 
 fn unsaid() -> ApiError {
     let message = "the answer does not say whether it was changed";
-    ApiError::new(ACTION, ErrorKind::Lost, message)
+    ApiError::new(ACTION, ErrorKind::ResponseLost, message)
 }
 
 /// Whether an update cannot be sent twice.
@@ -253,13 +253,13 @@ fn moves(update: &ImageUpdate) -> bool {
 
 /// Whether what met the error may have been done all the same.
 fn is_in_doubt(error: &ApiError) -> bool {
-    matches!(error.kind, ErrorKind::Lost | ErrorKind::Server | ErrorKind::BadAnswer)
+    matches!(error.kind, ErrorKind::ResponseLost | ErrorKind::ServerError | ErrorKind::BadResponse)
 }
 
 /// Whether the image may be at its new place already: this request or an earlier one took it there.
 fn is_worth_a_look(error: &ApiError) -> bool {
     let refused =
-        matches!(error.kind, ErrorKind::NotFound | ErrorKind::Taken | ErrorKind::Rejected);
+        matches!(error.kind, ErrorKind::NotFound | ErrorKind::NameTaken | ErrorKind::Rejected);
     refused || is_in_doubt(error)
 }
 
@@ -337,7 +337,8 @@ fn same(named: &UpdateSource, asked: &UpdateSource) -> bool {
 
 /// Whether both may well be the same: a service may write an owner before the name.
 fn alike(named: &UpdateSource, asked: &UpdateSource) -> bool {
-    let last = |source: &UpdateSource| bare(source.name.as_deref().unwrap_or_default());
+    let last =
+        |source: &UpdateSource| name_without_owner(source.name.as_deref().unwrap_or_default());
     named.tag == asked.tag && last(named) == last(asked)
 }
 

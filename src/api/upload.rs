@@ -29,7 +29,7 @@ const BODY: Duration = Duration::from_secs(30);
 
 impl Client {
     /// `PUT` of a context to where the service said, once. Sends exactly `length` bytes, said up
-    /// front. [`Client::upload_again`] says whether to send it again.
+    /// front. [`Client::retry_upload_after`] says whether to send it again.
     pub async fn upload(
         &self,
         url: &SignedUrl,
@@ -56,7 +56,7 @@ impl Client {
             answer = self.inner.transport.upload(request) => answer,
             () = stalled(&sent) => {
                 let message = format!("nothing has moved for {} s", STALL.as_secs());
-                return Err(ApiError::new(ACTION, ErrorKind::Lost, message));
+                return Err(ApiError::new(ACTION, ErrorKind::ResponseLost, message));
             }
         };
         let answer = answer.map_err(|broken| self.broken(ACTION, "where contexts go", &broken))?;
@@ -70,7 +70,7 @@ impl Client {
                 return Ok(());
             }
             let message = "an HTML page answered in the storage's place";
-            return Err(ApiError::new(ACTION, ErrorKind::BadAnswer, message));
+            return Err(ApiError::new(ACTION, ErrorKind::BadResponse, message));
         }
         if status.is_redirection() {
             // It would redirect the next one too.

@@ -354,10 +354,10 @@ pub struct UpdateResult {
     pub success: bool,
     /// What it was.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub before: Option<ImageState>,
+    pub before: Option<ImageSnapshot>,
     /// What it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<ImageState>,
+    pub after: Option<ImageSnapshot>,
     /// Why it was not done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<UpdateError>,
@@ -365,7 +365,7 @@ pub struct UpdateResult {
 
 /// An image before or after an update.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageState {
+pub struct ImageSnapshot {
     /// Whose it is.
     pub owner: WireOwner,
     /// Its name.

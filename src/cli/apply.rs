@@ -48,7 +48,8 @@ pub(super) async fn run(
         None => args.selection.options(&workspace, store.state())?,
     };
     let service = target.connect().await?;
-    let (history, client) = (target.history(), service.client.trying(args.retry_times + 1));
+    let (history, client) =
+        (target.history(), service.client.with_max_attempts(args.retry_times + 1));
     let caches = Caches { stat: StatCache::read(&settings.work_dir()), history: history.clone() };
     let asking = Asking {
         settings,

@@ -9,7 +9,7 @@ use super::service::Target;
 use super::session::check_settled;
 use super::settings::Settings;
 use super::ui::Ui;
-use crate::api::{Client, Image, ImageState, inventory};
+use crate::api::{Client, RemoteImage, RemoteImageState, list_images};
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::context::StatCache;
 use crate::manifest::Workspace;
@@ -128,10 +128,10 @@ fn named(workspace: &Workspace, image: &str) -> Result<UnitId, Failure> {
 }
 
 /// The image in the service, if it can be pulled.
-async fn find(client: &Client, owner: &Owner, remote: &ImageRef) -> Result<Image, Failure> {
-    let inventory = inventory(client, owner, Some(remote.name.as_str())).await?;
+async fn find(client: &Client, owner: &Owner, remote: &ImageRef) -> Result<RemoteImage, Failure> {
+    let inventory = list_images(client, owner, Some(remote.name.as_str())).await?;
     match inventory.by_key(owner, [remote]).remove(remote) {
-        Some(image) if image.state == ImageState::Complete => Ok(image),
+        Some(image) if image.state == RemoteImageState::Available => Ok(image),
         Some(_) => {
             let help = "wait until it is complete, or let `imgplan apply` make it";
             Err(Failure::with_help(format!("{remote} is not complete in the service"), help))
@@ -144,7 +144,7 @@ async fn find(client: &Client, owner: &Owner, remote: &ImageRef) -> Result<Image
 }
 
 /// The service lists no build of an image: the ID of its row stands for it.
-fn build_id(image: &Image) -> Result<BuildId, Failure> {
+fn build_id(image: &RemoteImage) -> Result<BuildId, Failure> {
     let id = image.id.as_deref().and_then(BuildId::new);
     id.ok_or_else(|| Failure::new("the service gives the image no ID, so that it cannot be kept"))
 }

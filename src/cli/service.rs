@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::args::ServiceArgs;
 use super::env::env;
 use super::failure::Failure;
-use crate::api::{Client, Endpoint, Gate};
+use crate::api::{Client, Endpoint, RateLimiter};
 use crate::base::limit::{Class, Limit};
 use crate::base::name::Owner;
 use crate::base::secret::ApiKey;
@@ -74,7 +74,7 @@ impl Target {
         let config = home.and_then(|path| std::fs::read_to_string(path).ok());
         let endpoint =
             Endpoint::resolve(&env, workspace.settings.url.as_deref(), config.as_deref());
-        if let Some(problem) = endpoint.url_problem() {
+        if let Some(problem) = endpoint.invalid_url_reason() {
             let help = "see PRIME_API_BASE_URL, `settings.url` and ~/.prime/config.json";
             return Err(Failure::with_help(problem, help));
         }
@@ -113,7 +113,8 @@ impl Target {
 
     /// What is worth knowing about the way to the service.
     pub(super) fn warning(&self) -> Option<String> {
-        let endpoint = self.endpoint.as_ref().filter(|endpoint| endpoint.is_in_the_clear())?;
+        let endpoint =
+            self.endpoint.as_ref().filter(|endpoint| endpoint.sends_key_unencrypted())?;
         let url = &endpoint.url;
         Some(format!("warning: {url} has no TLS: everyone on the way can read the key"))
     }
@@ -122,13 +123,13 @@ impl Target {
     /// without a key.
     pub(super) fn client_to_ask(&self) -> Option<Client> {
         let endpoint = self.endpoint.as_ref()?;
-        Client::new(endpoint, Gate::new(&self.limits)).ok()
+        Client::new(endpoint, RateLimiter::new(&self.limits)).ok()
     }
 
     /// Connects; starts the local server where that is meant.
     pub(super) async fn connect(&self) -> Result<Service, Failure> {
         if let Some(endpoint) = &self.endpoint {
-            let client = Client::new(endpoint, Gate::new(&self.limits))?;
+            let client = Client::new(endpoint, RateLimiter::new(&self.limits))?;
             return Ok(Service { client, local: None });
         }
         let limits = self.limits.iter();
@@ -143,7 +144,7 @@ impl Target {
         .await?;
         let endpoint =
             Endpoint { url: server.url(), key: ApiKey::new(LOCAL_KEY), owner: Owner::Personal };
-        let client = Client::new(&endpoint, Gate::new(&self.limits))?;
+        let client = Client::new(&endpoint, RateLimiter::new(&self.limits))?;
         Ok(Service { client, local: Some(server) })
     }
 }

@@ -85,7 +85,7 @@ impl Asking<'_> {
             return Ok(survey::facts(workspace, state, caches, None).await?);
         };
         let writer = BackgroundWriter::start(ui)?;
-        let client = client.observed(Arc::new({
+        let client = client.with_observer(Arc::new({
             let writer = writer.clone();
             move |notice| {
                 if let Some(event) = run::event_of(None, notice) {

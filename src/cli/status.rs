@@ -13,8 +13,8 @@ use super::settings::Settings;
 use super::signals;
 use super::ui::Ui;
 use super::writer::BackgroundWriter;
-use crate::api::poll::{self, Listing};
-use crate::api::{BuildView, Client, Progress};
+use crate::api::poll::{PollState, poll_builds};
+use crate::api::{BuildProgress, Client, RemoteBuild};
 use crate::base::name::BuildId;
 use crate::event::Signal;
 use crate::manifest::Workspace;
@@ -44,7 +44,7 @@ pub(super) async fn run(
     let mut signals = signals::listen();
     let writer = BackgroundWriter::start(ui)?;
     let watch = async {
-        let mut listing = Listing::quick();
+        let mut listing = PollState::quick();
         let mut lines = 0;
         loop {
             let state = StateSnapshot::read(&target.paths)?.of(&target.name)?.state;
@@ -84,13 +84,13 @@ fn pace(cost: u32) -> Duration {
 async fn units(
     state: &State,
     client: Option<&Client>,
-    listing: &mut Listing,
+    listing: &mut PollState,
 ) -> (Vec<UnitStatus>, Vec<String>) {
     let pending = state.entries.values().filter_map(|entry| entry.pending.as_ref());
     let builds: Vec<BuildId> = pending.map(|pending| pending.build.clone()).collect();
     let (mut views, mut notes) = (HashMap::new(), Vec::new());
     if let Some(client) = client {
-        match tokio::time::timeout(PATIENCE, poll::look(client, &builds, listing)).await {
+        match tokio::time::timeout(PATIENCE, poll_builds(client, &builds, listing)).await {
             Ok(looks) => {
                 for (build, answer) in looks {
                     match answer {
@@ -114,7 +114,7 @@ async fn units(
 
 type Status = (Option<BuildId>, UnitProgress, Option<Duration>);
 
-fn status(entry: &Entry, views: &HashMap<BuildId, BuildView>) -> Option<Status> {
+fn status(entry: &Entry, views: &HashMap<BuildId, RemoteBuild>) -> Option<Status> {
     if let Some(submitted) = &entry.submitted {
         return Some((None, UnitProgress::Asked, since(submitted.at)));
     }
@@ -128,13 +128,15 @@ fn status(entry: &Entry, views: &HashMap<BuildId, BuildView>) -> Option<Status> 
         return Some((build, progress, None));
     };
     let progress = match &view.progress {
-        Progress::Running(_) if view.waits_for_start() && pending.stage == BuildStage::Created => {
+        BuildProgress::Running(_)
+            if view.waits_for_start() && pending.stage == BuildStage::Created =>
+        {
             UnitProgress::Uploading
         }
-        Progress::Running(word) => UnitProgress::Running(Some(word.clone())),
-        Progress::Completed => UnitProgress::Completed,
-        Progress::Failed(why) => UnitProgress::Failed(why.clone()),
-        Progress::Cancelled => UnitProgress::Failed("it was cancelled".to_owned()),
+        BuildProgress::Running(word) => UnitProgress::Running(Some(word.clone())),
+        BuildProgress::Completed => UnitProgress::Completed,
+        BuildProgress::Failed(why) => UnitProgress::Failed(why.clone()),
+        BuildProgress::Cancelled => UnitProgress::Failed("it was cancelled".to_owned()),
     };
     Some((build, progress, view.started.or(view.created).and_then(since)))
 }
@@ -146,26 +148,14 @@ fn since(time: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use futures::future::BoxFuture;
-    use reqwest::{Request, Response};
-
     use super::*;
-    use crate::api::{Transport, TransportError};
-
-    /// A service that never answers.
-    struct Silent;
-
-    impl Transport for Silent {
-        fn send(&self, _: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
-            Box::pin(std::future::pending())
-        }
-    }
+    use crate::http::fake::{FakeServer, Reply};
 
     #[tokio::test(start_paused = true)]
     async fn a_service_that_does_not_answer_is_not_waited_for() {
         let state = State::with_one_pending_build();
-        let client = Client::carried_by(Silent);
-        let (began, mut listing) = (tokio::time::Instant::now(), Listing::quick());
+        let client = Client::fake(&FakeServer::script([Reply::Silence]));
+        let (began, mut listing) = (tokio::time::Instant::now(), PollState::quick());
         let (units, notes) = units(&state, Some(&client), &mut listing).await;
         assert_eq!(began.elapsed(), PATIENCE);
         assert_eq!(units[0].progress, UnitProgress::Running(None));

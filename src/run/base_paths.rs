@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::outcome::StepFailure;
-use crate::api::{ApiError, Client, Image, inventory};
+use crate::api::{ApiError, Client, RemoteImage, list_images};
 use crate::base::name::{ImageRef, Owner};
 
 /// Maximum number of searches by name for one owner. After that, the owner's images are listed once.
@@ -74,8 +74,8 @@ impl BasePaths {
         if known.listing.is_none() && known.searches >= MAX_SEARCHES {
             // The listing shows the new paths of all moves made before it.
             self.moved().retain(|(moved_owner, _)| moved_owner != owner);
-            let images = inventory(&self.client, owner, None).await?.by_key(owner, []);
-            let path = |(key, image): (ImageRef, Image)| Some((key, image.path?));
+            let images = list_images(&self.client, owner, None).await?.by_key(owner, []);
+            let path = |(key, image): (ImageRef, RemoteImage)| Some((key, image.path?));
             known.listing = Some(images.into_iter().filter_map(path).collect());
         }
         let moved = self.moved().contains(&(owner.clone(), base.clone()));
@@ -84,7 +84,7 @@ impl BasePaths {
             return Ok(listed.cloned());
         }
         known.searches += 1;
-        let images = inventory(&self.client, owner, Some(base.name.as_str())).await?;
+        let images = list_images(&self.client, owner, Some(base.name.as_str())).await?;
         Ok(images.by_key(owner, [base]).remove(base).and_then(|image| image.path))
     }
 

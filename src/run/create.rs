@@ -12,7 +12,7 @@ use super::outcome::{StepFailure, StepOutput};
 use super::transfers::TransferRequest;
 use super::unit::{Links, UnitRun};
 use crate::api::wire::BuildImageRequest;
-use crate::api::{Accepted, ApiError, ErrorKind, Repeat, Tries};
+use crate::api::{AcceptedBuild, ApiError, Attempts, ErrorKind, Repeat};
 use crate::base::name::{BuildId, Owner};
 use crate::base::source_ref::SourceRef;
 use crate::context::{self, Spool};
@@ -64,7 +64,7 @@ impl UnitRun {
         TransferRequest::new(self.step, &self.key, job, source.to_string(), custom_name)
     }
 
-    async fn build(&self, job: &CreateJob) -> Result<Accepted, StepFailure> {
+    async fn build(&self, job: &CreateJob) -> Result<AcceptedBuild, StepFailure> {
         let archive_permit = self.unless_stopping(self.links.archives.acquire()).await?;
         let packed = self.pack(job).await?;
         // Acquired before the upload URL is requested, which expires.
@@ -86,7 +86,7 @@ impl UnitRun {
         &self,
         job: &CreateJob,
         packed: &Packed,
-    ) -> Result<Accepted, StepFailure> {
+    ) -> Result<AcceptedBuild, StepFailure> {
         let mut urls = 0;
         loop {
             urls += 1;
@@ -100,8 +100,8 @@ impl UnitRun {
             // A new URL does not help if the context is too large (413), if the storage is down,
             // or if something other than the storage responded.
             let may_help = error.status != Some(413)
-                && !error.is_passing()
-                && error.kind != ErrorKind::BadAnswer;
+                && !error.is_transient()
+                && error.kind != ErrorKind::BadResponse;
             if !may_help || urls == MAX_UPLOAD_URLS {
                 // The storage's refusal says nothing about the service's API key.
                 let failure = StepFailure::of(&error).with_build(&accepted.build);
@@ -115,22 +115,23 @@ impl UnitRun {
     /// `maybe_started`: an earlier run may have started it.
     async fn start(&self, build: &BuildId, mut maybe_started: bool) -> Result<(), StepFailure> {
         let client = &self.links.client;
-        let mut tries = Tries::new(Repeat::LookFirst);
+        let mut tries = Attempts::new(Repeat::LookUpFirst);
         loop {
             let error = match client.start(build, &mut tries).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
             let failure = || StepFailure::of(&error).with_build(build);
-            maybe_started |= error.look_after.is_some();
-            tokio::time::sleep(error.look_after.unwrap_or_default()).await;
+            maybe_started |= error.look_up_after.is_some();
+            tokio::time::sleep(error.look_up_after.unwrap_or_default()).await;
             let Ok(view) = client.status(build).await else {
                 // The next apply checks whether it runs.
                 return Err(failure().pending());
             };
             // A build is PENDING both before its start and while it is queued after it. If the
             // service refuses a second start of a PENDING build, the first one took effect.
-            let queued = maybe_started && error.look_after.is_none() && !view.waits_for_context();
+            let queued =
+                maybe_started && error.look_up_after.is_none() && !view.waits_for_context();
             if queued || !view.waits_for_start() {
                 return Ok(());
             }
@@ -139,7 +140,7 @@ impl UnitRun {
                 self.record_end(build, BuildOutcome::Failed, None).await?;
                 return Err(failure());
             }
-            if error.look_after.is_none() {
+            if error.look_up_after.is_none() {
                 // The context is uploaded, so the next apply can start the build.
                 return Err(failure().pending());
             }
@@ -207,7 +208,11 @@ impl UnitRun {
         Ok(resolved)
     }
 
-    async fn initiate(&self, job: &CreateJob, dockerfile: &str) -> Result<Accepted, StepFailure> {
+    async fn initiate(
+        &self,
+        job: &CreateJob,
+        dockerfile: &str,
+    ) -> Result<AcceptedBuild, StepFailure> {
         self.phase(Phase::Submit, None);
         let request = BuildImageRequest {
             dockerfile_path: Some(dockerfile.to_owned()),
@@ -223,7 +228,7 @@ impl UnitRun {
         };
         self.record(submitting).await?;
         // Safe to repeat: the extra build gets no context, so it never starts.
-        let mut tries = Tries::new(Repeat::Safe);
+        let mut tries = Attempts::new(Repeat::Safe);
         let Links { client, stopping, .. } = &self.links;
         let response = client.initiate(&request, &mut tries, None, stopping).await;
         let error = match response.map(|results| results.into_iter().next()) {
@@ -235,12 +240,13 @@ impl UnitRun {
                 return Ok(accepted);
             }
             Ok(Some(Err(refused))) => {
-                let kind = if refused.is_quota() { ErrorKind::Quota } else { ErrorKind::Rejected };
+                let kind =
+                    if refused.is_quota() { ErrorKind::QuotaExceeded } else { ErrorKind::Rejected };
                 ApiError::new("initiate the build", kind, refused.message)
             }
             Ok(None) => {
                 let message = "the service's response is empty";
-                ApiError::new("initiate the build", ErrorKind::BadAnswer, message)
+                ApiError::new("initiate the build", ErrorKind::BadResponse, message)
             }
             Err(error) => error,
         };
@@ -251,7 +257,7 @@ impl UnitRun {
     /// Uploads the context, with retries. The inner error is the last response of the storage.
     async fn upload(
         &self,
-        accepted: &Accepted,
+        accepted: &AcceptedBuild,
         spool: &Spool,
         initiated_at: Instant,
     ) -> Result<Result<(), ApiError>, StepFailure> {
@@ -260,7 +266,7 @@ impl UnitRun {
             return Err(StepFailure::new(message).with_build(&accepted.build));
         };
         let usable_for = accepted.expires_in.map(|time| time.saturating_sub(UPLOAD_URL_MARGIN));
-        let mut tries = Tries::new(Repeat::Safe);
+        let mut tries = Attempts::new(Repeat::Safe);
         loop {
             let reader = spool.reader().map_err(|error| {
                 let message = format!("cannot read the packed context: {error}");
@@ -275,7 +281,7 @@ impl UnitRun {
                 return Ok(Err(ApiError::new(error.action, ErrorKind::Rejected, message)));
             }
             // Safe to repeat: the same bytes to the same URL.
-            let delay = self.links.client.upload_again(&error, &mut tries);
+            let delay = self.links.client.retry_upload_after(&error, &mut tries);
             let Some(delay) = delay else { return Ok(Err(error)) };
             tokio::time::sleep(delay).await;
         }

@@ -47,7 +47,7 @@ pub(super) fn observed(
     messages: mpsc::UnboundedSender<StepMessage>,
     unit: Option<ImageRef>,
 ) -> Client {
-    client.observed(Arc::new(move |notice| {
+    client.with_observer(Arc::new(move |notice| {
         // Fails only if the driver is gone; nobody listens then.
         let _ = messages.send(StepMessage::Notice { unit: unit.clone(), notice });
     }))

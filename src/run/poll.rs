@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::pace::Pace;
-use crate::api::poll::{self, Listing};
-use crate::api::{ApiError, BuildView, Client, ErrorKind, Progress};
+use crate::api::poll::{PollState, poll_builds};
+use crate::api::{ApiError, BuildProgress, Client, ErrorKind, RemoteBuild};
 use crate::base::name::BuildId;
 
 /// Minimum number of failed polls of one build in a row before its step is told.
@@ -34,7 +34,7 @@ pub(super) enum UnknownEnd {
     NoAnswer(ApiError),
 }
 
-type Ended = Result<BuildView, UnknownEnd>;
+type Ended = Result<RemoteBuild, UnknownEnd>;
 
 struct Watch {
     build: BuildId,
@@ -103,8 +103,8 @@ impl Poller {
 }
 
 async fn run(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
-    let mut watches = Watches::new(patience(client.most_tries()));
-    let mut listing = Listing::quick();
+    let mut watches = Watches::new(patience(client.max_attempts()));
+    let mut listing = PollState::quick();
     let mut pace = Pace::new(Instant::now());
     let mut last_poll = None;
     loop {
@@ -128,7 +128,7 @@ async fn run(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
         }
         last_poll = Some(Instant::now());
         let builds: Vec<BuildId> = watches.by_build.keys().cloned().collect();
-        for (build, result) in poll::look(&client, &builds, &mut listing).await {
+        for (build, result) in poll_builds(&client, &builds, &mut listing).await {
             match result {
                 Ok(view) => watches.succeeded(&build, view),
                 Err(error) => watches.failed(&build, &error, Instant::now()),
@@ -169,10 +169,10 @@ impl Watches {
         Some(pace.next(self.by_build.len(), youngest, last_poll, failures, Instant::now()))
     }
 
-    fn succeeded(&mut self, build: &BuildId, view: BuildView) {
+    fn succeeded(&mut self, build: &BuildId, view: RemoteBuild) {
         let Some(watch) = self.by_build.get_mut(build) else { return };
         (watch.failures, watch.failing_since) = (0, None);
-        if let Progress::Running(status) = view.progress {
+        if let BuildProgress::Running(status) = view.progress {
             watch.send_status(&status);
         } else {
             self.finish(build, Ok(view));
@@ -219,8 +219,8 @@ mod tests {
         result
     }
 
-    fn view(progress: Progress) -> BuildView {
-        BuildView {
+    fn view(progress: BuildProgress) -> RemoteBuild {
+        RemoteBuild {
             build: None,
             progress,
             path: None,
@@ -247,7 +247,7 @@ mod tests {
     fn all_steps_that_wait_for_one_build_are_told() {
         let mut watches = Watches::new(MAX_PATIENCE);
         let mut results = ["a", "b", "a"].map(|build| watch(&mut watches, build, Instant::now()));
-        watches.succeeded(&id("a"), view(Progress::Completed));
+        watches.succeeded(&id("a"), view(BuildProgress::Completed));
         let told = results.each_mut().map(|result| matches!(result.try_recv(), Ok(Ok(_))));
         assert_eq!(told, [true, false, true]);
     }
@@ -261,18 +261,18 @@ mod tests {
         let mut good = watch(&mut watches, "good", start);
         // Not every part of the service knows a new build at once.
         for after in [0, 1, 2, 4, 8, 16, 32, 59] {
-            watches.failed(&id("unreadable"), &error(ErrorKind::BadAnswer), start + secs(after));
+            watches.failed(&id("unreadable"), &error(ErrorKind::BadResponse), start + secs(after));
             watches.failed(&id("gone"), &error(ErrorKind::NotFound), start + secs(after));
             let told = unreadable.try_recv().is_ok() || gone.try_recv().is_ok();
             assert!(!told, "told after {after} s, before the patience ended");
         }
-        watches.failed(&id("unreadable"), &error(ErrorKind::BadAnswer), start + secs(60));
+        watches.failed(&id("unreadable"), &error(ErrorKind::BadResponse), start + secs(60));
         watches.failed(&id("gone"), &error(ErrorKind::NotFound), start + secs(60));
         assert!(matches!(unreadable.try_recv(), Ok(Err(UnknownEnd::NoAnswer(_)))));
         assert!(matches!(gone.try_recv(), Ok(Err(UnknownEnd::NoSuchBuild(_)))));
-        watches.succeeded(&id("good"), view(Progress::Running("QUANTUM".to_owned())));
+        watches.succeeded(&id("good"), view(BuildProgress::Running("QUANTUM".to_owned())));
         assert!(good.try_recv().is_err());
-        watches.succeeded(&id("good"), view(Progress::Completed));
+        watches.succeeded(&id("good"), view(BuildProgress::Completed));
         assert!(matches!(good.try_recv(), Ok(Ok(_))));
         assert!(watches.by_build.is_empty());
     }
@@ -298,7 +298,7 @@ mod tests {
         for after in [0, 30, 59] {
             watches.failed(&id("a"), &error(ErrorKind::Unreachable), start + secs(after));
         }
-        watches.succeeded(&id("a"), view(Progress::Running(String::new())));
+        watches.succeeded(&id("a"), view(BuildProgress::Running(String::new())));
         for after in [61, 62, 120] {
             watches.failed(&id("a"), &error(ErrorKind::Unreachable), start + secs(after));
         }

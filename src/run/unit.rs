@@ -13,7 +13,7 @@ use super::outcome::{StepError, StepFailure, StepOutput};
 use super::poll::{Poller, UnknownEnd};
 use super::transfers::Transfers;
 use super::updates::Updates;
-use crate::api::{BuildView, Client, ErrorKind, Progress, Updated, bare};
+use crate::api::{BuildProgress, Client, ErrorKind, RemoteBuild, UpdatedImage, name_without_owner};
 use crate::base::name::{BuildId, ImageRef, Owner};
 use crate::base::text::exact_duration;
 use crate::event::Phase;
@@ -82,19 +82,19 @@ impl UnitRun {
             let message = format!("the service built {other} instead");
             return Err(StepFailure::new(message).with_build(build));
         }
-        if !matches!(view.progress, Progress::Completed) {
+        if !matches!(view.progress, BuildProgress::Completed) {
             // A short build ends before a poll has seen it run.
             self.phase(Phase::Building, Some(build));
         }
         let (outcome, message) = match &view.progress {
-            Progress::Completed => (BuildOutcome::Completed, None),
-            Progress::Failed(cause) => {
+            BuildProgress::Completed => (BuildOutcome::Completed, None),
+            BuildProgress::Failed(cause) => {
                 (BuildOutcome::Failed, Some(format!("the build failed: {cause}")))
             }
-            Progress::Cancelled => {
+            BuildProgress::Cancelled => {
                 (BuildOutcome::Cancelled, Some("the build was cancelled".to_owned()))
             }
-            Progress::Running(_) => {
+            BuildProgress::Running(_) => {
                 return Err(StepFailure::new("the build has not ended").with_build(build));
             }
         };
@@ -110,7 +110,7 @@ impl UnitRun {
         &self,
         build: &BuildId,
         outcome: BuildOutcome,
-        view: Option<&BuildView>,
+        view: Option<&RemoteBuild>,
     ) -> Result<(), StepFailure> {
         self.record(Record::Ended {
             unit: self.key.clone(),
@@ -123,10 +123,11 @@ impl UnitRun {
     }
 
     /// Returns the image that a build makes, if it is not this unit's.
-    fn other_image(&self, view: &BuildView) -> Option<String> {
+    fn other_image(&self, view: &RemoteBuild) -> Option<String> {
         let (name, tag) = view.image.as_ref()?;
         // The service may put an owner before the name, and may change its case.
-        let same = bare(name) == bare(self.key.name.as_str()) && *tag == self.key.tag.as_str();
+        let same = name_without_owner(name) == name_without_owner(self.key.name.as_str())
+            && *tag == self.key.tag.as_str();
         (!same).then(|| format!("{name}:{tag}"))
     }
 
@@ -134,7 +135,7 @@ impl UnitRun {
         &self,
         build: &BuildId,
         timeout: Option<Duration>,
-    ) -> Result<BuildView, StepFailure> {
+    ) -> Result<RemoteBuild, StepFailure> {
         let (status, mut statuses) = mpsc::unbounded_channel();
         let ended = self.links.poller.ended(build, status);
         let deadline = async {
@@ -153,7 +154,7 @@ impl UnitRun {
                         UnknownEnd::NoAnswer(error) => {
                             let failure = StepFailure::of(&error).with_build(build).pending();
                             // An unreadable response about one build says nothing about others.
-                            let one = error.kind == ErrorKind::BadAnswer;
+                            let one = error.kind == ErrorKind::BadResponse;
                             if one { failure.of_one_unit() } else { failure }
                         }
                     });
@@ -195,7 +196,7 @@ impl UnitRun {
     /// when a dependent needs it.
     pub(super) async fn update(&self, change: &Change) -> Result<StepOutput, StepFailure> {
         self.phase(Phase::Update, None);
-        let Updated { visibility } = self.links.updates.request(&self.key, change).await?;
+        let UpdatedImage { visibility } = self.links.updates.request(&self.key, change).await?;
         if change.moves() {
             let owner = change.owner.as_ref().unwrap_or(&change.of);
             self.links.base_paths.note_move(owner, &self.key);

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::link::wire_visibility;
 use super::outcome::StepFailure;
 use crate::api::wire::{ImageUpdate, UpdateSet, UpdateSource, WireOwner};
-use crate::api::{ApiError, Client, ErrorKind, UPDATES_PER_REQUEST, Updated};
+use crate::api::{ApiError, Client, ErrorKind, UPDATES_PER_REQUEST, UpdatedImage};
 use crate::base::name::{ImageRef, Owner};
 use crate::plan::Change;
 
@@ -30,7 +30,7 @@ pub(super) struct Updates {
 struct UpdateRequest {
     unit: ImageRef,
     change: Change,
-    result: oneshot::Sender<Result<Updated, StepFailure>>,
+    result: oneshot::Sender<Result<UpdatedImage, StepFailure>>,
 }
 
 impl Updates {
@@ -49,9 +49,9 @@ impl Updates {
         &self,
         unit: &ImageRef,
         change: &Change,
-    ) -> Result<Updated, StepFailure> {
+    ) -> Result<UpdatedImage, StepFailure> {
         if update(unit, change).set == UpdateSet::default() {
-            return Ok(Updated::default());
+            return Ok(UpdatedImage::default());
         }
         let (result, response) = oneshot::channel();
         let request = UpdateRequest { unit: unit.clone(), change: change.clone(), result };
@@ -91,7 +91,7 @@ async fn run(
 async fn send(client: &Client, stopping: &CancellationToken, batch: Vec<UpdateRequest>) {
     let updates: Vec<ImageUpdate> =
         batch.iter().map(|request| update(&request.unit, &request.change)).collect();
-    let results = client.update_all(&updates, stopping).await;
+    let results = client.update_images(&updates, stopping).await;
     for (request, result) in batch.into_iter().zip(results) {
         // Fails only if the step is gone; the next plan compares with the service again.
         let _ = request.result.send(result.map_err(|error| failure(&error)));
@@ -121,8 +121,8 @@ fn failure(error: &ApiError) -> StepFailure {
     let failure = StepFailure::of(error);
     match error.kind {
         // The quota is that of one owner, so the updates of other owners continue.
-        ErrorKind::Quota => failure.of_one_unit(),
-        ErrorKind::Lost => {
+        ErrorKind::QuotaExceeded => failure.of_one_unit(),
+        ErrorKind::ResponseLost => {
             failure.with_help("it is not known whether the change was made; the next apply checks")
         }
         // With a status, the endpoint is missing and not the image.
@@ -179,7 +179,12 @@ mod tests {
             StepFailure::Failed(error) => error,
             other => panic!("{other:?}"),
         };
-        for kind in [ErrorKind::Taken, ErrorKind::NotFound, ErrorKind::Lost, ErrorKind::Quota] {
+        for kind in [
+            ErrorKind::NameTaken,
+            ErrorKind::NotFound,
+            ErrorKind::ResponseLost,
+            ErrorKind::QuotaExceeded,
+        ] {
             assert!(!error(kind).stops_run && error(kind).help.is_some(), "{kind:?}");
         }
         let body = br#"{"detail": "Not Found"}"#;

@@ -13,8 +13,8 @@ use super::location::{Location, from_wire, resolve, resolve_reference, scope, to
 use super::model::{StoredBuild, StoredImage, StoredVisibility};
 use super::state::{ServerState, StateChange};
 use crate::api::wire::{
-    ImageState, ImageUpdate, UpdateError, UpdateImagesRequest, UpdateImagesResponse, UpdateResult,
-    UpdateSet, UpdateSource, WireOwner,
+    ImageSnapshot, ImageUpdate, UpdateError, UpdateImagesRequest, UpdateImagesResponse,
+    UpdateResult, UpdateSet, UpdateSource, WireOwner,
 };
 use crate::base::name::{ImageName, NameError, Owner};
 
@@ -207,8 +207,8 @@ fn parse_visibility(text: &str) -> Option<StoredVisibility> {
     }
 }
 
-fn shown(image: &StoredImage) -> ImageState {
-    ImageState {
+fn shown(image: &StoredImage) -> ImageSnapshot {
+    ImageSnapshot {
         owner: to_wire(&image.location.owner),
         name: image.location.name.to_string(),
         tag: image.location.tag.to_string(),

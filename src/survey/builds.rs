@@ -6,8 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::note;
-use crate::api::poll::{self, Listing, Lookup, Wanted};
-use crate::api::{BuildView, Client, ErrorKind, Progress};
+use crate::api::poll::{PollState, poll_builds};
+use crate::api::recover::{LostRequest, RecoveryResult, recover_builds};
+use crate::api::{BuildProgress, Client, ErrorKind, RemoteBuild};
 use crate::base::name::{BuildId, ImageRef};
 use crate::plan::Facts;
 use crate::plan::facts::{PendingBuild, RecoveredBuild};
@@ -23,7 +24,7 @@ pub(super) async fn ask(state: &State, client: &Client, facts: &mut Facts) {
         .map(|pending| (&pending.build, pending))
         .collect();
     let builds: Vec<BuildId> = pending.keys().map(|&build| build.clone()).collect();
-    let looks = poll::look(client, &builds, &mut Listing::default()).await;
+    let looks = poll_builds(client, &builds, &mut PollState::default()).await;
     for (build, answer) in looks {
         let known = match answer {
             Ok(view) => known(&view, pending.get(&build).map(|pending| pending.stage)),
@@ -50,15 +51,15 @@ async fn find(state: &State, client: &Client, facts: &mut Facts) {
     }
     let known: HashSet<BuildId> =
         state.entries.values().flat_map(|entry| entry.builds().cloned()).collect();
-    let wanted: Vec<Wanted> =
+    let wanted: Vec<LostRequest> =
         lost.iter().map(|(unit, submission)| wanted(unit, submission)).collect();
-    match poll::find(client, &wanted, &known).await {
+    match recover_builds(client, &wanted, &known).await {
         Ok(answers) => {
             for ((unit, _), answer) in lost.into_iter().zip(answers) {
                 let found = match answer {
-                    Lookup::NotThere => None,
-                    Lookup::Unknown => continue,
-                    Lookup::Found(view) => {
+                    RecoveryResult::NotAccepted => None,
+                    RecoveryResult::Unknown => continue,
+                    RecoveryResult::Accepted(view) => {
                         let Some(build) = view.build.clone() else { continue };
                         let known = self::known(&view, Some(BuildStage::Started));
                         facts.builds.insert(build.clone(), known);
@@ -72,8 +73,8 @@ async fn find(state: &State, client: &Client, facts: &mut Facts) {
     }
 }
 
-fn wanted(unit: &ImageRef, submission: &Submission) -> Wanted {
-    Wanted {
+fn wanted(unit: &ImageRef, submission: &Submission) -> LostRequest {
+    LostRequest {
         name: unit.name.to_string(),
         tag: unit.tag.to_string(),
         owner: submission.owner.clone(),
@@ -82,7 +83,7 @@ fn wanted(unit: &ImageRef, submission: &Submission) -> Wanted {
 }
 
 /// What an answer means for a build that was at this stage.
-fn known(view: &BuildView, stage: Option<BuildStage>) -> PendingBuild {
+fn known(view: &RemoteBuild, stage: Option<BuildStage>) -> PendingBuild {
     match view.progress {
         // A death between the start and the record of it leaves a build that runs.
         _ if stage == Some(BuildStage::Created) && view.waits_for_start() => PendingBuild::Ended,
@@ -91,7 +92,7 @@ fn known(view: &BuildView, stage: Option<BuildStage>) -> PendingBuild {
         _ if stage == Some(BuildStage::Uploaded) && view.waits_for_start() => {
             PendingBuild::NotStarted
         }
-        Progress::Running(_) | Progress::Completed => {
+        BuildProgress::Running(_) | BuildProgress::Completed => {
             let since = view.started.or(view.created);
             let age = since.map(|since| Timestamp::now().duration_since(since));
             // The service's clock may be ahead of ours.
@@ -99,6 +100,6 @@ fn known(view: &BuildView, stage: Option<BuildStage>) -> PendingBuild {
                 age: age.map(|age| Duration::try_from(age).unwrap_or_default()),
             }
         }
-        Progress::Failed(_) | Progress::Cancelled => PendingBuild::Ended,
+        BuildProgress::Failed(_) | BuildProgress::Cancelled => PendingBuild::Ended,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::note;
-use crate::api::{self, ApiError, Client, ImageState, Inventory, inventory};
+use crate::api::{self, ApiError, Client, Inventory, RemoteImageState, list_images};
 use crate::base::name::{ImageRef, Owner};
 use crate::manifest::Workspace;
 use crate::plan::Facts;
@@ -116,7 +116,7 @@ struct Listed {
 
 impl Listed {
     fn of(inventory: Inventory, owner: &Owner, keys: &[&ImageRef]) -> Self {
-        let whole = inventory.whole;
+        let whole = inventory.complete;
         let images = inventory.by_key(owner, keys.iter().copied());
         Self {
             images: images.into_iter().map(|(key, image)| (key, remote(image))).collect(),
@@ -135,7 +135,7 @@ async fn of_owner(
     let Owned { keys, places } = of;
     let wanted: Vec<&ImageRef> = keys.iter().chain(places).copied().collect();
     let listed = async |search: Option<&str>| {
-        let inventory = inventory(client, owner, search).await?;
+        let inventory = list_images(client, owner, search).await?;
         Ok::<Listed, ApiError>(Listed::of(inventory, owner, &wanted))
     };
     let names: BTreeSet<&str> = wanted.iter().map(|key| key.name.as_str()).collect();
@@ -164,12 +164,12 @@ async fn of_owner(
     Ok(Some(all))
 }
 
-fn remote(image: api::Image) -> Remote {
+fn remote(image: api::RemoteImage) -> Remote {
     let state = match image.state {
-        ImageState::Complete => RemoteState::Complete,
-        ImageState::UnderWay => RemoteState::UnderWay,
-        ImageState::Failed => RemoteState::Failed,
+        RemoteImageState::Available => RemoteState::Complete,
+        RemoteImageState::Building => RemoteState::UnderWay,
+        RemoteImageState::Failed => RemoteState::Failed,
     };
-    let api::Image { visibility, changed, ended, path, .. } = image;
+    let api::RemoteImage { visibility, changed, ended, path, .. } = image;
     Remote { state, visibility, changed, ended, path }
 }

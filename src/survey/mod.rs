@@ -76,7 +76,7 @@ pub struct Caches {
 /// again for what it needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Tries at a listing of images: a plan without it says so, and nobody should wait a minute for that.
+/// Attempts at a listing of images: a plan without it says so, and nobody should wait a minute for that.
 const TRIES: u32 = 4;
 
 /// Looks at everything that planning needs. Without a client the service is not asked.
@@ -112,7 +112,7 @@ pub async fn refresh(
     only: Option<HashSet<ImageRef>>,
     facts: &mut Facts,
 ) {
-    let client = client.trying(client.most_tries().min(TRIES));
+    let client = client.with_max_attempts(client.max_attempts().min(TRIES));
     let asking = images::images(workspace, state, &client, only, facts);
     let asked = tokio::time::timeout(PATIENCE, asking).await;
     if asked.is_err() {
@@ -133,27 +133,15 @@ async fn ask(state: &State, client: &Client, facts: &mut Facts) {
 
 #[cfg(test)]
 mod tests {
-    use futures::future::BoxFuture;
-    use reqwest::{Request, Response};
     use tokio::time::Instant;
 
     use super::*;
-    use crate::api::{Transport, TransportError};
-
-    /// A service that answers nothing but that it has no time.
-    struct Busy;
-
-    impl Transport for Busy {
-        fn send(&self, _: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
-            let answer = axum::http::Response::builder().status(429).body("{}").unwrap();
-            Box::pin(async { Ok(answer.into()) })
-        }
-    }
+    use crate::http::fake::{FakeServer, Reply};
 
     #[tokio::test(start_paused = true)]
     async fn a_busy_service_is_asked_for_a_minute_and_the_plan_goes_on() {
         let state = State::with_one_pending_build();
-        let client = Client::carried_by(Busy);
+        let client = Client::fake(&FakeServer::script([Reply::new(429, "{}")]));
         let (began, mut facts) = (Instant::now(), Facts::default());
         ask(&state, &client, &mut facts).await;
         assert_eq!(began.elapsed(), PATIENCE);

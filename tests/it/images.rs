@@ -9,7 +9,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use imgplan::api::wire::BuildImageRequest;
 use imgplan::api::{
-    Client, Endpoint, Gate, ImageState, Repeat, Transport, TransportError, Tries, inventory,
+    Attempts, Client, Endpoint, RateLimiter, RemoteImageState, Repeat, Transport, TransportError,
+    list_images,
 };
 use imgplan::base::kind::ImageKind;
 use imgplan::base::limit::{Class, Limit};
@@ -80,7 +81,7 @@ impl Project {
         let endpoint = Endpoint { url: server.url(), key, owner: Owner::Personal };
         let limits: Vec<(Class, Limit)> = all.into_iter().collect();
         let inside = Arc::new(Inside(Arc::clone(&server)));
-        let client = Client::over(&endpoint, Gate::new(&limits), inside).unwrap();
+        let client = Client::with_transport(&endpoint, RateLimiter::new(&limits), inside).unwrap();
         let dir = tempfile::tempdir().unwrap();
         Self { dir, server, client, timeout: None, events: Vec::new() }
     }
@@ -100,7 +101,7 @@ impl Project {
                 },
                 ..BuildImageRequest::default()
             };
-            let (mut tries, stop) = (Tries::new(Repeat::LookFirst), CancellationToken::new());
+            let (mut tries, stop) = (Attempts::new(Repeat::LookUpFirst), CancellationToken::new());
             self.client.initiate(&request, &mut tries, None, &stop).await.unwrap();
         }
         self.server.idle().await;
@@ -108,7 +109,7 @@ impl Project {
 
     /// What the service has of an owner, sorted.
     async fn has(&self, owner: &Owner) -> Vec<String> {
-        let images = inventory(&self.client, owner, None).await.unwrap().images;
+        let images = list_images(&self.client, owner, None).await.unwrap().images;
         let mut names: Vec<String> =
             images.iter().map(|image| image.key().unwrap().to_string()).collect();
         names.sort();
@@ -217,19 +218,19 @@ async fn all_images_of_two_owners_are_listed_by_pages() {
     project.transfer(&team(), &names(3)).await;
     let lists = || project.server.counts_of(Class::List).accepted;
     let before = lists();
-    let images = inventory(&project.client, &Owner::Personal, None).await.unwrap().images;
+    let images = list_images(&project.client, &Owner::Personal, None).await.unwrap().images;
     assert_eq!((images.len(), lists() - before), (600, 3));
-    assert!(images.iter().all(|image| image.state == ImageState::Complete));
+    assert!(images.iter().all(|image| image.state == RemoteImageState::Available));
     let image = images.iter().find(|image| image.name == "i042").unwrap();
     assert_eq!(image.path.as_deref(), Some("prime/local/i042:latest"));
     assert_eq!(image.visibility, Some(Visibility::Private));
     assert!(image.changed.is_some() && image.id.is_some());
-    let of_team = inventory(&project.client, &team(), Some("I00")).await.unwrap().images;
+    let of_team = list_images(&project.client, &team(), Some("I00")).await.unwrap().images;
     assert_eq!(of_team[0].path.as_deref(), Some("prime/team-t1/i002:latest"));
     assert_eq!(of_team.len(), 3);
-    let one = inventory(&project.client, &Owner::Personal, Some("i599")).await.unwrap().images;
+    let one = list_images(&project.client, &Owner::Personal, Some("i599")).await.unwrap().images;
     assert_eq!(one.len(), 1);
-    assert_eq!(inventory(&project.client, &Owner::Platform, None).await.unwrap().images, []);
+    assert_eq!(list_images(&project.client, &Owner::Platform, None).await.unwrap().images, []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -266,7 +267,7 @@ async fn many_updates_of_one_run_share_requests() {
             if key.to_string() == gone { Visibility::Private } else { Visibility::Public };
         assert_eq!(entry.built.as_ref().unwrap().visibility, expected, "{key}");
     }
-    let images = inventory(&project.client, &Owner::Personal, None).await.unwrap().images;
+    let images = list_images(&project.client, &Owner::Personal, None).await.unwrap().images;
     assert!(images.iter().all(|image| image.visibility == Some(Visibility::Public)));
 }
 

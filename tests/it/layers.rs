@@ -346,8 +346,8 @@ fn each_rule_can_fail() {
         ("src/report/x.rs", "//! D.\nuse crate::run::Run;", "`report` must not use `run::Run`"),
         (
             "src/server/x.rs",
-            "//! D.\nuse crate::api::{wire::Page, Gate};",
-            "`server` must not use `api::Gate`",
+            "//! D.\nuse crate::api::{wire::Page, RateLimiter};",
+            "`server` must not use `api::RateLimiter`",
         ),
         (
             "src/server/x.rs",

@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::{Gate, Progress};
-use crate::base::name::Owner;
+use crate::api::BuildProgress;
 use crate::http::fake::{FakeServer, Reply};
 
 fn id(number: usize) -> BuildId {
@@ -40,10 +39,10 @@ fn service(builds: usize, listed: fn(usize) -> bool) -> std::sync::Arc<FakeServe
 async fn counted(
     fake: &std::sync::Arc<FakeServer>,
     builds: &[BuildId],
-    listing: &mut Listing,
+    listing: &mut PollState,
 ) -> (usize, usize, usize) {
     let before = fake.lines().len();
-    let found = look(&Client::fake(&fake, Gate::new(&[])), builds, listing).await;
+    let found = poll_builds(&Client::fake(&fake), builds, listing).await;
     assert!(found.iter().map(|(build, _)| build).eq(builds), "in their order");
     let lines = fake.lines().split_off(before);
     let pages = lines.iter().filter(|line| line.contains("offset")).count();
@@ -54,7 +53,7 @@ async fn counted(
 #[tokio::test(start_paused = true)]
 async fn few_are_asked_for_one_by_one_and_many_by_the_listing() {
     let fake = service(1000, |_| true);
-    let mut listing = Listing::new();
+    let mut listing = PollState::new();
     assert_eq!(counted(&fake, &ids(0..3), &mut listing).await, (3, 0, 3));
     assert_eq!(counted(&fake, &ids(900..1000), &mut listing).await, (100, 1, 0));
     assert_eq!(counted(&fake, &ids(750..1000), &mut listing).await, (250, 3, 0));
@@ -70,7 +69,7 @@ async fn few_are_asked_for_one_by_one_and_many_by_the_listing() {
 #[tokio::test(start_paused = true)]
 async fn many_behind_newer_builds_of_others_are_still_found_by_the_listing() {
     let fake = service(1000, |_| true);
-    let mut listing = Listing::new();
+    let mut listing = PollState::new();
     assert_eq!(counted(&fake, &ids(300..500), &mut listing).await, (200, 7, 0));
     assert_eq!(counted(&fake, &ids(300..305), &mut listing).await, (5, 5, 5), "not for so few");
 }
@@ -78,7 +77,7 @@ async fn many_behind_newer_builds_of_others_are_still_found_by_the_listing() {
 #[tokio::test(start_paused = true)]
 async fn a_listing_without_ours_is_not_asked_for_ever() {
     let fake = service(1000, |number| number < 500);
-    let mut listing = Listing::new();
+    let mut listing = PollState::new();
     let team = ids(500..510);
     for _ in 0..2 {
         assert_eq!(counted(&fake, &team, &mut listing).await, (10, 6, 10));
@@ -98,7 +97,7 @@ async fn a_listing_without_ours_is_not_asked_for_ever() {
 
 #[test]
 fn rests_double_to_ten_minutes() {
-    let (mut listing, start) = (Listing::new(), Instant::now());
+    let (mut listing, start) = (PollState::new(), Instant::now());
     let mut rest = || {
         listing.rest(start);
         (listing.resting.unwrap() - start).as_secs()
@@ -121,11 +120,11 @@ async fn one_odd_answer_of_the_listing_is_soon_forgotten() {
             true => Reply::json(200, &json!({ "data": rows })),
             false => Reply::json(200, &row(1)),
         });
-        let client = Client::fake(&fake, Gate::new(&[]));
-        let mut listing = Listing::quick();
+        let client = Client::fake(&fake);
+        let mut listing = PollState::quick();
         for (advance, requests) in [(0, 10), (4, 9), (1, 1)] {
             tokio::time::advance(Duration::from_secs(advance)).await;
-            look(&client, &ids(0..9), &mut listing).await;
+            poll_builds(&client, &ids(0..9), &mut listing).await;
             assert_eq!(listing.cost(), requests, "{odd:?}");
         }
     }
@@ -146,7 +145,7 @@ async fn a_service_without_a_listing_is_asked_one_by_one() {
             let page = asked.line.contains("offset");
             if page { Reply::detail(status, "no such thing") } else { Reply::json(200, &row(1)) }
         });
-        let mut listing = Listing::new();
+        let mut listing = PollState::new();
         assert_eq!(counted(&fake, &ids(0..9), &mut listing).await, (9, 1, 9), "{status}");
         assert_eq!(counted(&fake, &ids(0..9), &mut listing).await, (9, 0, 9), "{status}");
     }
@@ -160,8 +159,8 @@ async fn trouble_of_the_listing_is_trouble_of_all() {
         (Reply::detail(401, ""), 1),
     ] {
         let fake = FakeServer::script([reply]);
-        let client = Client::fake(&fake, Gate::new(&[]));
-        let found = look(&client, &ids(0..50), &mut Listing::quick()).await;
+        let client = Client::fake(&fake);
+        let found = poll_builds(&client, &ids(0..50), &mut PollState::quick()).await;
         assert_eq!((found.len(), fake.lines().len()), (50, tries));
         assert!(found.iter().all(|(_, view)| view == &found[0].1));
     }
@@ -173,42 +172,9 @@ async fn one_build_in_trouble_is_no_trouble_for_the_others() {
         "GET /images/build/b-1" => Reply::detail(500, "oh"),
         _ => Reply::json(200, &json!({ "status": "COMPLETED" })),
     });
-    let found = look(&Client::fake(&fake, Gate::new(&[])), &ids(0..3), &mut Listing::quick()).await;
+    let found = poll_builds(&Client::fake(&fake), &ids(0..3), &mut PollState::quick()).await;
     let ended =
-        |at: usize| matches!(&found[at].1, Ok(view) if view.progress == Progress::Completed);
+        |at: usize| matches!(&found[at].1, Ok(view) if view.progress == BuildProgress::Completed);
     assert!(ended(0) && !ended(1) && ended(2));
     assert_eq!(fake.lines().len(), 2 + 3);
-}
-
-#[tokio::test(start_paused = true)]
-async fn builds_whose_answer_was_lost_are_found_by_the_services_clock() {
-    let now = jiff::Timestamp::now();
-    // The service is an hour behind us.
-    let theirs = |ago: i64| (now - jiff::SignedDuration::from_secs(3600 + ago)).to_string();
-    let date = jiff::fmt::rfc2822::DateTimePrinter::new();
-    let date = date.timestamp_to_rfc9110_string(&(now - jiff::SignedDuration::from_secs(3600)));
-    let page = json!({ "data": [
-        { "id": "other", "status": "PENDING", "imageName": "x", "imageTag": "1", "createdAt": theirs(1) },
-        { "id": "new", "status": "BUILDING", "imageName": "api", "imageTag": "1", "createdAt": theirs(30) },
-        { "id": "old", "status": "COMPLETED", "imageName": "api", "imageTag": "1", "createdAt": theirs(182) },
-    ], "total_count": 300 });
-    let fake = FakeServer::script([Reply::json(200, &page).header("date", &date.unwrap())]);
-    let client = Client::fake(&fake, Gate::new(&[]));
-    let wanted = |tag: &str| Wanted {
-        name: "api".to_owned(),
-        tag: tag.to_owned(),
-        owner: Owner::Personal,
-        since: now - jiff::SignedDuration::from_secs(60),
-    };
-    let found = find(&client, &[wanted("2"), wanted("1")], &HashSet::new()).await.unwrap();
-    assert_eq!(found[0], Lookup::NotThere);
-    assert!(matches!(&found[1], Lookup::Found(view) if view.build == BuildId::new("new")));
-    // All that follows is older.
-    assert_eq!(fake.lines(), ["GET /images/builds?offset=0&limit=100"]);
-    assert_eq!(find(&client, &[], &HashSet::new()).await, Ok(Vec::new()));
-    assert_eq!(fake.lines().len(), 1, "nothing to look for");
-    let fake = FakeServer::script([Reply::detail(404, "no")]);
-    assert!(
-        find(&Client::fake(&fake, Gate::new(&[])), &[wanted("1")], &HashSet::new()).await.is_err()
-    );
 }

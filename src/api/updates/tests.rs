@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 
 use super::*;
-use crate::api::gate::Gate;
 use crate::http::fake::{FakeRequest, FakeServer, Reply};
 
 /// `a:1 > b:2` renames, `a:1 > t/a:1` gives it to a team, `a:1 PUBLIC` changes who can pull it, and
@@ -98,8 +97,8 @@ fn said(results: Vec<Value>) -> Reply {
 }
 
 async fn outcomes(fake: &Arc<FakeServer>, texts: &[&str]) -> Vec<String> {
-    let client = Client::fake(&fake, Gate::new(&[]));
-    let results = client.update_all(&updates(texts), &CancellationToken::new()).await;
+    let client = Client::fake(&fake);
+    let results = client.update_images(&updates(texts), &CancellationToken::new()).await;
     let word = |result: Outcome| match result {
         Ok(_) => "ok".to_owned(),
         Err(error) => format!("{:?}", error.kind),
@@ -131,7 +130,7 @@ async fn many_go_with_one_request_and_each_stands_for_itself() {
     let outcomes = outcomes(&fake, &texts).await;
     let odd: Vec<(usize, &String)> =
         outcomes.iter().enumerate().filter(|(_, word)| *word != "ok").collect();
-    let expected = [(7, &"NotFound".to_owned()), (120, &"Taken".to_owned())];
+    let expected = [(7, &"NotFound".to_owned()), (120, &"NameTaken".to_owned())];
     assert_eq!(odd, expected);
     // What is refused may have been done before: it is looked for.
     assert_eq!(sizes(&fake), [100, -2, 100, -2, 50]);
@@ -148,7 +147,7 @@ async fn an_earlier_run_may_have_done_it() {
     assert_eq!((sizes(&fake), last), (vec![1, -2, 1], update("b:1 PUBLIC")));
     // What stands at the new place while the image is at the old one is another image.
     let fake = service(&["a:1", "b:1"], |_, apply| said(apply()));
-    assert_eq!(outcomes(&fake, &["a:1 > b:1"]).await, ["Taken"]);
+    assert_eq!(outcomes(&fake, &["a:1 > b:1"]).await, ["NameTaken"]);
     let fake = service(&[], |_, apply| said(apply()));
     assert_eq!(outcomes(&fake, &FOUR).await, ["NotFound"; 4]);
 }
@@ -207,7 +206,7 @@ async fn what_an_answer_does_not_speak_of_is_looked_up() {
         results.pop();
         said(results)
     });
-    assert_eq!(outcomes(&short, &FOUR).await, ["ok", "ok", "ok", "Lost"].map(str::to_owned));
+    assert_eq!(outcomes(&short, &FOUR).await, ["ok", "ok", "ok", "ResponseLost"].map(str::to_owned));
     assert_eq!(short.requests().len(), 10, "it is not asked for ever");
 }
 
@@ -246,7 +245,7 @@ async fn what_cannot_be_looked_up_is_not_known() {
         let dry_run = request(asked).dry_run;
         if dry_run { Reply::detail(400, "no dry runs") } else { Reply::Broken { sent: true } }
     });
-    assert_eq!(outcomes(&fake, &["a:1 > b:1"]).await, ["Lost"]);
+    assert_eq!(outcomes(&fake, &["a:1 > b:1"]).await, ["ResponseLost"]);
     assert_eq!(sizes(&fake), [1, -2]);
     // What is at the new place may be another image, where it is not told what is at the old one.
     let fake = FakeServer::new(|asked| {
@@ -254,14 +253,14 @@ async fn what_cannot_be_looked_up_is_not_known() {
         let yes = json!({ "success": true });
         if request(asked).dry_run { said(vec![no, yes]) } else { Reply::Broken { sent: true } }
     });
-    assert_eq!(outcomes(&fake, &["a:1 > b:1"]).await, ["Lost"]);
+    assert_eq!(outcomes(&fake, &["a:1 > b:1"]).await, ["ResponseLost"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_stops_asks_for_nothing_new() {
     let fake = service(&THERE, |_, apply| said(apply()));
-    let gate = Gate::new(&[(Class::Update, "1/60s".parse().unwrap())]);
-    let (client, stop) = (Client::fake(&fake, gate), CancellationToken::new());
+    let limits = [(Class::Update, "1/60s".parse().unwrap())];
+    let (client, stop) = (Client::fake_with_limits(&fake, &limits), CancellationToken::new());
     let texts: Vec<String> = (0..101).map(|n| format!("i{n}:1 PUBLIC")).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let stopper = stop.clone();
@@ -269,7 +268,7 @@ async fn a_run_that_stops_asks_for_nothing_new() {
         tokio::time::sleep(Duration::from_secs(5)).await;
         stopper.cancel();
     });
-    let mut results = client.update_all(&updates(&texts), &stop).await;
+    let mut results = client.update_images(&updates(&texts), &stop).await;
     assert_eq!(results.pop().unwrap().unwrap_err().kind, ErrorKind::Stopped);
     assert!(results.iter().all(|one| one.as_ref().unwrap_err().kind == ErrorKind::NotFound));
 }
@@ -282,11 +281,15 @@ async fn refusals_say_why_without_the_key() {
         (json!({ "code": "x_y" }), ErrorKind::Rejected, "x_y"),
         (json!("words"), ErrorKind::Rejected, "words"),
         (json!(null), ErrorKind::Rejected, "the service gave no reason"),
-        (json!({ "message": "Image limit exceeded" }), ErrorKind::Quota, "Image limit exceeded"),
+        (
+            json!({ "message": "Image limit exceeded" }),
+            ErrorKind::QuotaExceeded,
+            "Image limit exceeded",
+        ),
     ] {
-        let client = Client::fake(&FakeServer::script([refuse(error)]), Gate::new(&[]));
+        let client = Client::fake(&FakeServer::script([refuse(error)]));
         let stop = CancellationToken::new();
-        let result = client.update_all(&updates(&["a:1 PUBLIC"]), &stop).await.remove(0);
+        let result = client.update_images(&updates(&["a:1 PUBLIC"]), &stop).await.remove(0);
         let error = result.unwrap_err();
         assert_eq!((error.kind, &*error.message), (kind, text));
     }

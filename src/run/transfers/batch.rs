@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::api::{Accepted, Refused};
+use crate::api::{AcceptedBuild, RefusedSource};
 use crate::base::name::{BuildId, ImageRef, Platform, Visibility};
 
 /// Maximum length of a list of sources, in characters. A gateway may limit bodies to the size of a
@@ -82,7 +82,7 @@ impl<T: Batchable> TransferQueue<T> {
 }
 
 /// The result for one source: a build, or the reason for which there is none.
-pub(super) type SourceResult = Result<Accepted, Refused>;
+pub(super) type SourceResult = Result<AcceptedBuild, RefusedSource>;
 
 /// The results of a response, assigned to the sources of its request.
 #[derive(Debug, Default)]
@@ -94,7 +94,7 @@ pub(super) struct Assigned {
 }
 
 /// Assigns the results of a response to sources: by the source that a result names, and the others
-/// by their order, if there are as many of them as remaining sources. `Accepted::source` of a result
+/// by their order, if there are as many of them as remaining sources. `AcceptedBuild::source` of a result
 /// assigned by its order is cleared.
 pub(super) fn assign(sources: &[String], response: Vec<SourceResult>) -> Assigned {
     let mut results: Vec<Option<SourceResult>> = sources.iter().map(|_| None).collect();
@@ -114,7 +114,8 @@ pub(super) fn assign(sources: &[String], response: Vec<SourceResult>) -> Assigne
     // With one source, every result belongs to it. A second build makes the image for another use.
     if others.len() == open.len() || (sources.len() == 1 && !others.is_empty()) {
         for (index, result) in open.into_iter().zip(others.drain(..)) {
-            results[index] = Some(result.map(|accepted| Accepted { source: None, ..accepted }));
+            results[index] =
+                Some(result.map(|accepted| AcceptedBuild { source: None, ..accepted }));
         }
     }
     let unassigned = others.into_iter().filter_map(|result| Some(result.ok()?.build)).collect();
@@ -188,8 +189,8 @@ mod tests {
         assert_eq!(queue.take(9).len(), 1, "a source that is too long is sent alone");
     }
 
-    fn accepted(build: &str, source: Option<&str>) -> Accepted {
-        Accepted {
+    fn accepted(build: &str, source: Option<&str>) -> AcceptedBuild {
+        AcceptedBuild {
             build: BuildId::new(build).unwrap(),
             path: None,
             upload: None,
@@ -200,7 +201,7 @@ mod tests {
     }
 
     /// The builds assigned to the sources, and the number of unassigned builds.
-    fn assigned(sources: &[&str], response: Vec<Accepted>) -> (Vec<Option<String>>, usize) {
+    fn assigned(sources: &[&str], response: Vec<AcceptedBuild>) -> (Vec<Option<String>>, usize) {
         let response = response.into_iter().map(Ok).collect();
         let sources: Vec<String> = sources.iter().map(|&source| source.to_owned()).collect();
         let build = |result: Option<SourceResult>| Some(result?.ok()?.build.to_string());

@@ -21,7 +21,7 @@ pub(super) use self::request::TransferRequest;
 use self::request::{BatchOutcome, TransferOutcome};
 use super::link::{StepMessage, record_all, request};
 use super::outcome::StepFailure;
-use crate::api::{Accepted, Client, Permit, Refused, Repeat, Tries};
+use crate::api::{AcceptedBuild, Attempts, Client, Permit, RefusedSource, Repeat};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, Owner};
 use crate::state::Record;
@@ -66,7 +66,7 @@ impl Transfers {
     pub(super) async fn request(&self, mut transfer: TransferRequest) -> TransferOutcome {
         let (result, outcome) = oneshot::channel();
         transfer.result = Some(result);
-        transfer.max_tries = self.sender.client.most_tries();
+        transfer.max_tries = self.sender.client.max_attempts();
         let owner = transfer.submission.owner.clone();
         let queue = {
             let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,7 +108,7 @@ async fn serve(
         while let Ok(transfer) = requests.try_recv() {
             queue.push(transfer);
         }
-        let turn = sender.client.transfer_turn(&owner, queue.next_size(), &sender.stopping).await;
+        let turn = sender.client.transfer_permit(&owner, queue.next_size(), &sender.stopping).await;
         let Ok((max, permit)) = turn else {
             queue.drain().for_each(|transfer| transfer.finish(Err(StepFailure::NotStarted)));
             continue;
@@ -195,12 +195,12 @@ impl BatchSender {
         let name = (batch.len() == 1).then_some(&first.unit);
         let mut request = request(name, first.platform, owner, first.visibility);
         request.source_image = Some(sources.join(","));
-        let mut tries = Tries::new(Repeat::LookFirst);
+        let mut tries = Attempts::new(Repeat::LookUpFirst);
         let turn = permit.as_deref_mut();
         match self.client.initiate(&request, &mut tries, turn, &self.stopping).await {
             Ok(response) => {
                 let mut refused = response.iter().filter_map(|result| result.as_ref().err());
-                if let (Some(permit), true) = (permit, refused.any(Refused::is_rate)) {
+                if let (Some(permit), true) = (permit, refused.any(RefusedSource::is_rate)) {
                     permit.refused(None);
                 }
                 BatchOutcome::new(batch, batch::assign(&sources, response))
@@ -213,7 +213,7 @@ impl BatchSender {
     /// recorded as not accepted.
     async fn settle(
         &self,
-        mut accepted: Vec<(TransferRequest, Accepted)>,
+        mut accepted: Vec<(TransferRequest, AcceptedBuild)>,
         failed: Vec<(TransferRequest, StepFailure)>,
         retry: &[TransferRequest],
     ) {

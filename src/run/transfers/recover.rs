@@ -11,8 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::batch;
 use super::request::{BatchOutcome, TransferRequest};
-use crate::api::poll::{self, Listing, Lookup, Wanted};
-use crate::api::{Accepted, ApiError, BuildView, Client, ErrorKind};
+use crate::api::poll::{PollState, poll_builds};
+use crate::api::recover::{LostRequest, RecoveryResult, recover_builds};
+use crate::api::{AcceptedBuild, ApiError, Client, ErrorKind, RemoteBuild};
 use crate::base::name::{BuildId, ImageRef};
 use crate::run::outcome::StepFailure;
 
@@ -35,7 +36,7 @@ pub(super) struct Recovery<'a> {
 /// The result of a lookup.
 #[derive(Default)]
 struct LookupOutcome {
-    found: Vec<(TransferRequest, Accepted)>,
+    found: Vec<(TransferRequest, AcceptedBuild)>,
     not_there: Vec<TransferRequest>,
     /// Transfers that remain in doubt.
     in_doubt: Vec<(TransferRequest, StepFailure)>,
@@ -51,8 +52,8 @@ impl Recovery<'_> {
     ) -> BatchOutcome {
         let bulk = batch.len() > 1;
         match error.kind {
-            ErrorKind::Lost | ErrorKind::Server | ErrorKind::BadAnswer => {
-                tokio::time::sleep(error.look_after.unwrap_or_default()).await;
+            ErrorKind::ResponseLost | ErrorKind::ServerError | ErrorKind::BadResponse => {
+                tokio::time::sleep(error.look_up_after.unwrap_or_default()).await;
                 self.of_lost_response(batch, error).await
             }
             // One of them may be at fault, or the service may not support lists.
@@ -77,7 +78,7 @@ impl Recovery<'_> {
     ) -> BatchOutcome {
         // After an error of the service itself (not of a gateway), nothing takes effect later.
         let by_service =
-            error.kind == ErrorKind::Server && !matches!(error.status, Some(502 | 504));
+            error.kind == ErrorKind::ServerError && !matches!(error.status, Some(502 | 504));
         let delays = if by_service { &[][..] } else { &LOOKUP_DELAYS };
         let mut lookup = self.look_up(batch, Some(error)).await;
         let mut outcome = BatchOutcome::default();
@@ -173,9 +174,9 @@ impl Recovery<'_> {
         if batch.is_empty() {
             return outcome;
         }
-        let wanted: Vec<Wanted> = batch
+        let wanted: Vec<LostRequest> = batch
             .iter()
-            .map(|transfer| Wanted {
+            .map(|transfer| LostRequest {
                 name: transfer.unit.name.to_string(),
                 tag: transfer.unit.tag.to_string(),
                 owner: transfer.submission.owner.clone(),
@@ -183,7 +184,7 @@ impl Recovery<'_> {
             })
             .collect();
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let lookups = match poll::find(self.client, &wanted, &known).await {
+        let lookups = match recover_builds(self.client, &wanted, &known).await {
             Ok(lookups) => lookups,
             Err(lookup_error) => {
                 let failure = in_doubt(StepFailure::of(error.unwrap_or(&lookup_error)));
@@ -194,17 +195,17 @@ impl Recovery<'_> {
         };
         for (transfer, lookup) in batch.into_iter().zip(lookups) {
             match lookup {
-                Lookup::Found(BuildView { build: Some(build), path, .. }) => {
+                RecoveryResult::Accepted(RemoteBuild { build: Some(build), path, .. }) => {
                     let accepted = accepted(build, path, &transfer.source);
                     outcome.found.push((transfer, accepted));
                 }
-                Lookup::Found(_) | Lookup::Unknown => {
+                RecoveryResult::Accepted(_) | RecoveryResult::Unknown => {
                     let message = "the listing of builds does not show whether it was accepted";
                     let failure = error.map_or_else(|| StepFailure::new(message), StepFailure::of);
                     // One transfer in doubt says nothing about the others.
                     outcome.in_doubt.push((transfer, in_doubt(failure).of_one_unit()));
                 }
-                Lookup::NotThere => outcome.not_there.push(transfer),
+                RecoveryResult::NotAccepted => outcome.not_there.push(transfer),
             }
         }
         outcome
@@ -213,12 +214,13 @@ impl Recovery<'_> {
     /// Checks the builds that were assigned to transfers by their order in the response, against the
     /// names that the service shows. The first and the last are checked; only if one differs, all
     /// are. A build whose name cannot be read is checked when it has ended.
-    pub(super) async fn check_names(&self, accepted: &mut [(TransferRequest, Accepted)]) {
-        let by_order = |part: &&(TransferRequest, Accepted)| part.1.source.is_none();
-        let all: Vec<&(TransferRequest, Accepted)> = accepted.iter().filter(by_order).collect();
+    pub(super) async fn check_names(&self, accepted: &mut [(TransferRequest, AcceptedBuild)]) {
+        let by_order = |part: &&(TransferRequest, AcceptedBuild)| part.1.source.is_none();
+        let all: Vec<&(TransferRequest, AcceptedBuild)> =
+            accepted.iter().filter(by_order).collect();
         let [first, .., last] = all[..] else { return };
         let names = self.names_of(&[first.1.build.clone(), last.1.build.clone()]).await;
-        let agrees = |(transfer, accepted): &(TransferRequest, Accepted)| {
+        let agrees = |(transfer, accepted): &(TransferRequest, AcceptedBuild)| {
             names.get(&accepted.build).is_none_or(|name| *name == transfer.unit)
         };
         if agrees(first) && agrees(last) {
@@ -235,26 +237,26 @@ impl Recovery<'_> {
         for ((_, accepted), build) in by_order.zip(reassigned) {
             if accepted.build != build {
                 // The only path in such a response is that of the build that comes first in it.
-                *accepted = Accepted { build, path: None, ..accepted.clone() };
+                *accepted = AcceptedBuild { build, path: None, ..accepted.clone() };
             }
         }
     }
 
     /// Returns the image names that the service shows for builds.
     async fn names_of(&self, builds: &[BuildId]) -> HashMap<BuildId, ImageRef> {
-        let name = |(build, result): (BuildId, Result<BuildView, ApiError>)| {
+        let name = |(build, result): (BuildId, Result<RemoteBuild, ApiError>)| {
             let (name, tag) = result.ok()?.image?;
             Some((build, ImageRef { name: name.parse().ok()?, tag: tag.parse().ok()? }))
         };
-        let views = poll::look(self.client, builds, &mut Listing::quick()).await;
+        let views = poll_builds(self.client, builds, &mut PollState::quick()).await;
         views.into_iter().filter_map(name).collect()
     }
 }
 
 /// An accepted transfer of which only the build and perhaps the path are known.
-fn accepted(build: BuildId, path: Option<String>, source: &str) -> Accepted {
+fn accepted(build: BuildId, path: Option<String>, source: &str) -> AcceptedBuild {
     let (upload, expires_in, visibility) = (None, None, None);
-    Accepted { build, path, upload, expires_in, visibility, source: Some(source.to_owned()) }
+    AcceptedBuild { build, path, upload, expires_in, visibility, source: Some(source.to_owned()) }
 }
 
 /// A failure that leaves the transfer on record as submitted, so that the next run looks for it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::batch::{Assigned, BatchKey, Batchable};
-use crate::api::{Accepted, ApiError, ErrorKind};
+use crate::api::{AcceptedBuild, ApiError, ErrorKind};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Platform, Visibility};
 use crate::plan::{RequestInDoubt, StepId};
@@ -39,7 +39,7 @@ pub(in crate::run) struct TransferRequest {
 }
 
 /// The build of a transfer, or the failure of its step.
-pub(super) type TransferOutcome = Result<Accepted, StepFailure>;
+pub(super) type TransferOutcome = Result<AcceptedBuild, StepFailure>;
 
 impl TransferRequest {
     pub(in crate::run) fn new(
@@ -89,7 +89,7 @@ impl TransferRequest {
     }
 
     /// Returns the record of a build that was accepted for it.
-    pub(super) fn created(&self, accepted: &Accepted) -> Record {
+    pub(super) fn created(&self, accepted: &AcceptedBuild) -> Record {
         let (build, path) = (accepted.build.clone(), accepted.path.clone());
         let submission = self.submission.clone();
         // A transfer needs no upload and no start.
@@ -114,7 +114,7 @@ impl Batchable for TransferRequest {
 /// The transfers of a batch, sorted by their results.
 #[derive(Default)]
 pub(super) struct BatchOutcome {
-    pub(super) accepted: Vec<(TransferRequest, Accepted)>,
+    pub(super) accepted: Vec<(TransferRequest, AcceptedBuild)>,
     pub(super) failed: Vec<(TransferRequest, StepFailure)>,
     /// Not accepted; to be requested again.
     pub(super) retry: Vec<TransferRequest>,
@@ -139,8 +139,11 @@ impl BatchOutcome {
                     outcome.retry.push(transfer.failed());
                 }
                 Some(Err(refused)) => {
-                    let kind =
-                        if refused.is_quota() { ErrorKind::Quota } else { ErrorKind::Rejected };
+                    let kind = if refused.is_quota() {
+                        ErrorKind::QuotaExceeded
+                    } else {
+                        ErrorKind::Rejected
+                    };
                     let error = ApiError::new("transfer the image", kind, refused.message);
                     outcome.failed.push((transfer, StepFailure::of(&error)));
                 }

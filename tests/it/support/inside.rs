@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use imgplan::api::{Client, Endpoint, Gate, Transport, TransportError};
+use imgplan::api::{Client, Endpoint, RateLimiter, Transport, TransportError};
 use imgplan::base::limit::{Class, Limit};
 use imgplan::base::name::Owner;
 use imgplan::base::secret::ApiKey;
@@ -150,7 +150,9 @@ impl World {
         });
         let endpoint =
             Endpoint { url: server.url(), key: ApiKey::new("key"), owner: Owner::Personal };
-        let client = Client::over(&endpoint, Gate::new(&self.limits), wire.clone()).unwrap();
+        let client =
+            Client::with_transport(&endpoint, RateLimiter::new(&self.limits), wire.clone())
+                .unwrap();
         let mut events = Vec::new();
         let ended = {
             let apply = self.apply(client, &mut events);

@@ -18,7 +18,7 @@ const WORTH_TELLING: Duration = Duration::from_secs(1);
 
 /// The budgets of all classes, shared by everything that talks to the service.
 #[derive(Debug)]
-pub struct Gate {
+pub struct RateLimiter {
     lanes: HashMap<Class, Arc<Lane>>,
     /// Transfers are counted by account; the limit of all accounts where one was given.
     transfers: Mutex<HashMap<Owner, Arc<Lane>>>,
@@ -48,7 +48,7 @@ pub struct Permit {
     admitted: Instant,
 }
 
-impl Gate {
+impl RateLimiter {
     /// Budgets with the given limits, and the defaults for all other classes.
     pub fn new(limits: &[(Class, Limit)]) -> Self {
         let given =

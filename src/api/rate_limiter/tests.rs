@@ -4,8 +4,8 @@ use super::*;
 
 const SEC: Duration = Duration::from_secs(1);
 
-fn gate(class: Class, count: u32) -> Arc<Gate> {
-    Arc::new(Gate::new(&[(class, Limit { count, window: 60 * SEC })]))
+fn gate(class: Class, count: u32) -> Arc<RateLimiter> {
+    Arc::new(RateLimiter::new(&[(class, Limit { count, window: 60 * SEC })]))
 }
 
 #[tokio::test(start_paused = true)]
@@ -33,7 +33,7 @@ async fn all_that_wait_go_as_soon_as_they_may() {
 
 #[tokio::test(start_paused = true)]
 async fn accounts_transfer_apart() {
-    let gate = Gate::new(&[]);
+    let gate = RateLimiter::new(&[]);
     let (personal, team) = (Owner::Personal, Owner::Team("t".to_owned()));
     let start = Instant::now();
     let (count, ten) = gate.transfer_up_to(&personal, 100).await;
@@ -47,7 +47,7 @@ async fn accounts_transfer_apart() {
     assert_eq!(gate.transfer_limit(&team).map(|limit| limit.count), Some(60));
     assert_eq!(gate.transfer_limit(&Owner::Platform), None);
     // A limit that was given is one for all.
-    let given = Gate::new(&[(Class::Images, Limit { count: 5, window: SEC })]);
+    let given = RateLimiter::new(&[(Class::Images, Limit { count: 5, window: SEC })]);
     for owner in [personal, team, Owner::Platform] {
         assert_eq!(given.transfer_up_to(&owner, 100).await.0, 5);
     }
