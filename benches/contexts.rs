@@ -46,9 +46,9 @@ fn verdicts(bencher: Bencher) {
         format!("{}/module_{number}.{}", folders[number % 5], endings[number / 5 % 4])
     };
     let paths: Vec<String> = (0..10_000).map(path).collect();
-    let ignore = IgnorePatterns::parse(PATTERNS).unwrap();
+    let patterns = IgnorePatterns::parse(PATTERNS).unwrap();
     bencher.counter(ItemsCount::new(paths.len())).bench_local(|| {
-        paths.iter().filter(|path| ignore.verdict(black_box(path)).ignored).count()
+        paths.iter().filter(|path| patterns.match_path(black_box(path)).ignored).count()
     });
 }
 
@@ -83,7 +83,7 @@ fn pack(bencher: Bencher) {
         fs::write(file, text(&mut random, 100_000)).unwrap();
     }
     let tree = context::scan(dir.path(), None).unwrap();
-    let placed = Placement::of(&tree, None, "FROM scratch\nCOPY . /\n".to_owned());
+    let placed = Placement::new(&tree, None, "FROM scratch\nCOPY . /\n".to_owned());
     bencher
         .counter(BytesCount::new(tree.size()))
         .bench_local(|| context::pack(&tree, &placed, io::sink()).unwrap());

@@ -96,7 +96,7 @@ fn context_parts(error: &ContextError) -> Vec<&dyn Diagnostic> {
 }
 
 fn scan_parts(error: &ScanError) -> Vec<&dyn Diagnostic> {
-    error.all.iter().map(|problem| problem as &dyn Diagnostic).collect()
+    error.problems.iter().map(|problem| problem as &dyn Diagnostic).collect()
 }
 
 /// An error that consists of a message and a help text.

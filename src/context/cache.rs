@@ -1,15 +1,16 @@
-//! The stat cache: digests of files that were read before, believed for as long as the file system
-//! says nothing else of them. So a plan with nothing to do reads no file for its digest.
+//! The stat cache: digests of files that were read before. A digest is valid as long as the
+//! file's metadata is unchanged, so a plan without changes reads no file contents.
 //!
-//! A row is one file: its name, what the system said of it, and its digest; rows lie together by
-//! folder. Nothing depends on the cache but time: one that is missing, damaged, of another version
-//! or of another system is as good as an empty one, and one that cannot be written is done without.
+//! A row holds one file: its name, its metadata and its digest. Rows are grouped by folder. The
+//! cache only saves time: if it is missing, damaged, or of another version or system, it counts as
+//! empty, and failures to write it are ignored.
 //!
-//! A file that is written while it is read may look the same before and after: its times are those
-//! of the beginning of a write, and two writes within one tick of the clock have the same. So a file
-//! is only remembered if nothing happened to it for [`MARGIN`] before the scan. What still escapes
-//! is a single write that takes longer than that, or a memory map that goes on after its first store,
-//! while a plan reads the file, and that keeps its size: the system tells nobody of those.
+//! A file that is written while it is read can have the same metadata before and after: its times
+//! are those of the start of the write, and two writes within one tick of the clock get the same
+//! time. So a file is cached only if it has not changed for [`MIN_AGE`] before the scan. Two cases
+//! are still missed, because the system reports neither: a single write that takes longer than
+//! that, and a memory map that is written to after its first store. Both matter only if a plan
+//! reads the file meanwhile and its size does not change.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -19,122 +20,121 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::cache_file::{self, Payload};
+use super::cache_file::{self, CacheContent};
 use super::path::as_os_str;
-use super::stat::{STAT, Stat, UnixNanos, unix_nanos};
+use super::stat::{STAT_BYTES, Stat, UnixNanos, unix_nanos};
 use crate::base::digest::Digest;
 use crate::base::file::create_work_dir;
 
-/// What the sealed file is called inside. What the times and modes mean differs by system.
-const KIND: &str = if cfg!(target_os = "linux") { "stat 1 linux" } else { "stat 1" };
+/// The kind of the cache file. Systems differ in the meaning of times and modes.
+const FILE_KIND: &str = if cfg!(target_os = "linux") { "stat 1 linux" } else { "stat 1" };
 
-/// The name of the file.
-const NAME: &str = "stat-cache";
+const FILE_NAME: &str = "stat-cache";
 
-/// How long a file must have been left alone to be remembered: longer than the tick of any file
-/// system's clock (FAT counts in twos), than most writes take, and than clocks differ.
-const MARGIN: Duration = Duration::from_secs(2);
+/// Minimum time since the last change of a file, for the file to be cached. It is longer than a
+/// tick of any file system's clock (2 seconds on FAT), than most writes take, and than clocks
+/// differ.
+const MIN_AGE: Duration = Duration::from_secs(2);
 
 /// One file of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CacheRow<'b> {
     #[serde(borrow)]
     name: RawBytes<'b>,
-    /// What the system said of it, then its digest.
+    /// The metadata, followed by the digest.
     #[serde(borrow)]
-    known: RawBytes<'b>,
+    value: RawBytes<'b>,
 }
 
-/// A row's second half, to be borrowed from.
-pub(super) type CachedValue = [u8; STAT + 32];
+/// The metadata of a file, followed by its digest.
+pub(super) type RowValue = [u8; STAT_BYTES + 32];
 
-/// What is known of a file.
-pub(super) fn known(stat: &Stat, digest: &Digest) -> CachedValue {
-    let mut known = [0; STAT + 32];
-    known[..STAT].copy_from_slice(&stat.to_bytes());
-    known[STAT..].copy_from_slice(digest.as_bytes());
-    known
+pub(super) fn row_value(stat: &Stat, digest: &Digest) -> RowValue {
+    let mut value = [0; STAT_BYTES + 32];
+    value[..STAT_BYTES].copy_from_slice(&stat.to_bytes());
+    value[STAT_BYTES..].copy_from_slice(digest.as_bytes());
+    value
 }
 
 impl<'b> CacheRow<'b> {
-    pub(super) fn new(name: &'b [u8], known: &'b CachedValue) -> Self {
-        Self { name: RawBytes(name), known: RawBytes(known) }
+    pub(super) fn new(name: &'b [u8], value: &'b RowValue) -> Self {
+        Self { name: RawBytes(name), value: RawBytes(value) }
     }
 
     pub(super) fn name(&self) -> &'b [u8] {
         self.name.0
     }
 
-    /// The digest, if the system still says of the file what it said then.
+    /// Returns the digest if the file's metadata is unchanged.
     pub(super) fn digest(&self, stat: &Stat) -> Option<Digest> {
-        let digest = self.known.0.strip_prefix(&stat.to_bytes())?;
+        let digest = self.value.0.strip_prefix(&stat.to_bytes())?;
         Some(Digest::from_bytes(digest.try_into().ok()?))
     }
 }
 
-/// The stat cache in a work folder.
+/// The stat cache of a work folder.
 #[derive(Debug)]
 pub struct StatCache {
     file: PathBuf,
-    rows: Payload,
-    margin: Duration,
+    content: CacheContent,
+    min_age: Duration,
 }
 
 impl StatCache {
-    /// Reads the cache, which need not exist.
+    /// Reads the cache. A missing cache is empty.
     pub fn read(work: &Path) -> Self {
-        let file = work.join(NAME);
-        Self { rows: read(&file), file, margin: MARGIN }
+        let file = work.join(FILE_NAME);
+        Self { content: read(&file), file, min_age: MIN_AGE }
     }
 
-    /// The same, for tests that cannot wait: a file need only be older than the scan.
+    /// Reads the cache for tests that cannot wait: a file need only be older than the scan.
     #[cfg(test)]
-    pub(super) fn without_margin(work: &Path) -> Self {
-        Self { margin: Duration::ZERO, ..Self::read(work) }
+    pub(super) fn without_min_age(work: &Path) -> Self {
+        Self { min_age: Duration::ZERO, ..Self::read(work) }
     }
 
-    /// Removes the cache of a work folder: a file was not what it said, whatever the system told.
+    /// Deletes the cache of a work folder, after a file had another digest than the cache says.
     pub fn forget(work: &Path) {
-        // One that cannot be removed cannot be replaced either, and was not written by this run.
-        let _ = fs::remove_file(work.join(NAME));
+        // If the file cannot be deleted, it cannot be replaced either, so this run did not write
+        // the wrong digest.
+        let _ = fs::remove_file(work.join(FILE_NAME));
     }
 
-    /// The file.
     pub(super) fn file(&self) -> &Path {
         &self.file
     }
 
-    /// What it says, for a scan that begins now.
-    pub(super) fn rows(&self) -> ScanCache<'_> {
-        let margin = UnixNanos::try_from(self.margin.as_nanos()).unwrap_or(UnixNanos::MAX);
-        ScanCache::new(&self.rows, now(&self.file).saturating_sub(margin))
+    /// Starts a scan now.
+    pub(super) fn start_scan(&self) -> ScanCache<'_> {
+        let min_age = UnixNanos::try_from(self.min_age.as_nanos()).unwrap_or(UnixNanos::MAX);
+        ScanCache::new(&self.content, now(&self.file).saturating_sub(min_age))
     }
 }
 
-/// What was known before a scan, and what the scan adds to it.
+/// The cache during a scan: the rows from before, and the changes of the scan.
 #[derive(Default)]
 pub(super) struct ScanCache<'b> {
-    /// The rows of each folder, still encoded, by its path.
-    known: HashMap<&'b [u8], &'b [u8]>,
+    /// The rows of each folder by its path, still encoded.
+    cached: HashMap<&'b [u8], &'b [u8]>,
     changed: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
-    /// Since when nothing may have happened to a file that is remembered.
-    before: UnixNanos,
+    /// The time before which a file must have changed last, for the file to be cached.
+    max_time: UnixNanos,
 }
 
-/// The bytes of a stored cache; none where there is none to be believed.
-pub(super) fn read(file: &Path) -> Payload {
-    cache_file::read(file, KIND).unwrap_or_default()
+/// Reads the content of a cache file; it is empty if there is no valid file.
+pub(super) fn read(file: &Path) -> CacheContent {
+    cache_file::read(file, FILE_KIND).unwrap_or_default()
 }
 
-/// Stores the bytes of a cache. Where that fails, the next scan takes longer.
+/// Writes the content of a cache file. If that fails, only the next scan takes longer.
 pub(super) fn write(file: &Path, bytes: &[u8]) {
     if create_work_dir(folder_of(file)).is_ok() {
-        let _ = cache_file::write(file, KIND, bytes);
+        let _ = cache_file::write(file, FILE_KIND, bytes);
     }
 }
 
-/// The time by the clock of the file system that the cache lies on, which is most likely that of
-/// the contexts as well.
+/// Returns the current time by the clock of the cache's file system, which is probably that of the
+/// contexts too.
 pub(super) fn now(file: &Path) -> UnixNanos {
     // A file without a name leaves no trace.
     let probe =
@@ -147,46 +147,46 @@ fn folder_of(file: &Path) -> &Path {
 }
 
 impl<'b> ScanCache<'b> {
-    /// What the bytes of a cache say, for a scan that remembers what is older than `before`.
-    fn new(bytes: &'b [u8], before: UnixNanos) -> Self {
+    fn new(bytes: &'b [u8], max_time: UnixNanos) -> Self {
         let folders: Vec<(RawBytes<'b>, RawBytes<'b>)> =
             postcard::from_bytes(bytes).unwrap_or_default();
-        let known = folders.into_iter().map(|(path, rows)| (path.0, rows.0)).collect();
-        Self { known, changed: Mutex::default(), before }
+        let cached = folders.into_iter().map(|(path, rows)| (path.0, rows.0)).collect();
+        Self { cached, changed: Mutex::default(), max_time }
     }
 
-    /// The rows of a folder, sorted by name.
+    /// Returns the rows of a folder, sorted by name.
     pub(super) fn rows(&self, folder: &Path) -> Vec<CacheRow<'b>> {
-        let bytes = self.known.get(folder.as_os_str().as_encoded_bytes());
+        let bytes = self.cached.get(folder.as_os_str().as_encoded_bytes());
         bytes.and_then(|bytes| postcard::from_bytes(bytes).ok()).unwrap_or_default()
     }
 
-    /// Whether what was read of a file during this scan may be believed later.
-    pub(super) fn may_keep(&self, stat: &Stat) -> bool {
-        // Where the system says too little of a file, nothing is remembered.
-        cfg!(unix) && stat.is_older_than(self.before)
+    /// Returns true if the digest of a file that this scan has read may be cached.
+    pub(super) fn may_cache(&self, stat: &Stat) -> bool {
+        // Other systems report too little metadata to detect each change.
+        cfg!(unix) && stat.is_older_than(self.max_time)
     }
 
-    /// Takes in the rows of a folder, sorted by name, where they are not what they were.
+    /// Sets the rows of a folder, which must be sorted by name.
     pub(super) fn put(&self, folder: &Path, rows: &[CacheRow<'_>]) {
         let Ok(bytes) = postcard::to_stdvec(rows) else { return };
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         changed.insert(folder.to_owned(), bytes);
     }
 
-    /// Writes the cache, if anything in it changed.
+    /// Writes the cache if it has changed.
     pub(super) fn save(self, file: &Path) {
         let changed = self.changed.into_inner().unwrap_or_else(PoisonError::into_inner);
         if changed.is_empty() {
             return;
         }
-        // Folders of other manifests, which this scan did not visit, stay as long as they exist.
+        // The folders of other manifests, which this scan did not visit, stay while they exist.
         let is_kept = |path: &&[u8]| {
             let path = Path::new(as_os_str(path));
             !changed.contains_key(path) && fs::symlink_metadata(path).is_ok()
         };
-        let kept = self.known.iter().filter(|(path, _)| is_kept(path));
+        let kept = self.cached.iter().filter(|(path, _)| is_kept(path));
         let kept = kept.map(|(path, rows)| (RawBytes(path), RawBytes(rows)));
+        // One byte is the encoding of no rows.
         let new = changed.iter().filter(|(_, rows)| rows.len() > 1);
         let new =
             new.map(|(path, rows)| (RawBytes(path.as_os_str().as_encoded_bytes()), RawBytes(rows)));
@@ -197,7 +197,7 @@ impl<'b> ScanCache<'b> {
     }
 }
 
-/// RawBytes that are read in place and written in one go.
+/// Bytes that are decoded without a copy, and encoded as one slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 struct RawBytes<'b>(&'b [u8]);
 

@@ -1,8 +1,9 @@
-//! The stat cache, and contexts that share folders: what is found must be what is there, whatever
-//! was known before.
+//! Tests of the stat cache, and of contexts that share folders: whatever the cache contains, a scan
+//! must return what is on disk.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
@@ -10,8 +11,7 @@ use tempfile::TempDir;
 use super::dir::{Dir, NativeDir, portable::PortableDir};
 use super::*;
 
-/// A folder of contexts, and one for the cache. What is made in it is older than now, so that it
-/// may be remembered.
+/// A folder for contexts, and one for the cache.
 struct World {
     dir: TempDir,
 }
@@ -22,7 +22,7 @@ impl World {
         for (path, text) in files {
             world.write(path, text);
         }
-        world.let_time_pass();
+        world.wait_for_clock();
         world
     }
 
@@ -36,8 +36,8 @@ impl World {
         fs::write(path, text).unwrap();
     }
 
-    /// Waits until the file system's clock has moved.
-    fn let_time_pass(&self) {
+    /// Waits until the clock of the file system advances, so that the files may be cached.
+    fn wait_for_clock(&self) {
         let time = || cache::now(&self.cache());
         fs::create_dir_all(self.dir.path().join("cache")).unwrap();
         let before = time();
@@ -51,33 +51,33 @@ impl World {
     }
 
     fn open(&self) -> StatCache {
-        StatCache::without_margin(&self.dir.path().join("cache"))
+        StatCache::without_min_age(&self.dir.path().join("cache"))
     }
 
-    fn wanted(&self, roots: &[&str]) -> Vec<ScanRequest> {
+    fn requests(&self, roots: &[&str]) -> Vec<ScanRequest> {
         roots.iter().map(|root| ScanRequest { root: self.path(root), dockerfile: None }).collect()
     }
 
     fn scan_by<D: Dir>(&self, roots: &[&str]) -> Vec<Arc<Tree>> {
-        scan::scan_with::<D>(&self.wanted(roots), Some(self.open())).unwrap()
+        scan::scan_with::<D>(&self.requests(roots), Some(self.open())).unwrap()
     }
 
     fn scan(&self, roots: &[&str]) -> Vec<Arc<Tree>> {
         self.scan_by::<NativeDir>(roots)
     }
 
-    /// That a scan with the cache finds what one without finds.
+    /// Checks that scans with and without the cache return the same.
     #[track_caller]
-    fn agrees(&self, roots: &[&str], what: &str) {
+    fn check_scan(&self, roots: &[&str], what: &str) {
         let with = self.scan(roots);
-        let without = scan_all(&self.wanted(roots), None).unwrap();
+        let without = scan_all(&self.requests(roots), None).unwrap();
         for (with, without) in with.iter().zip(&without) {
             assert_eq!(with.entries(), without.entries(), "{what}");
         }
     }
 
-    /// Puts other digests into the cache, all of them wrong.
-    fn falsify(&self) {
+    /// Changes every digest in the cache.
+    fn forge_digests(&self) {
         let tree = self.scan(&["."]).remove(0);
         let mut forged = cache::read(&self.cache()).to_vec();
         for entry in tree.entries() {
@@ -97,34 +97,38 @@ fn digest_of(tree: &Tree, path: &str) -> String {
 }
 
 #[test]
-fn what_is_known_is_not_read_again() {
+fn cached_files_are_not_read() {
     let world = World::new(&[("a", "1"), ("d/b", "2")]);
-    let honest = world.scan(&["."]).remove(0);
-    world.falsify();
+    let correct = world.scan(&["."]).remove(0);
+    world.forge_digests();
     let tree = world.scan(&["."]).remove(0);
-    assert_ne!(digest_of(&tree, "a"), digest_of(&honest, "a"), "the cache is believed");
-    // By the other way to read folders as well: both see the same.
+    assert_ne!(digest_of(&tree, "a"), digest_of(&correct, "a"), "the digest comes from the cache");
+    // The other implementation of `Dir` sees the same metadata.
     let portable = world.scan_by::<PortableDir>(&["."]).remove(0);
     assert_eq!(portable.entries(), tree.entries());
     world.write("a", "3");
     let tree = world.scan(&["."]).remove(0);
     assert_eq!(digest_of(&tree, "a"), crate::base::digest::Digest::of(b"3").to_string());
-    assert_ne!(digest_of(&tree, "d/b"), digest_of(&honest, "d/b"), "the rest still is");
+    assert_ne!(
+        digest_of(&tree, "d/b"),
+        digest_of(&correct, "d/b"),
+        "the digest still comes from the cache"
+    );
 }
 
 #[test]
-fn a_cache_that_says_all_there_is_stays_as_it_is() {
+fn a_complete_cache_is_not_written() {
     let world = World::new(&[("a", "1"), ("d/b", "2"), ("d/.dockerignore", "")]);
     world.scan(&[".", "d"]);
     let written = fs::metadata(world.cache()).unwrap().modified().unwrap();
-    world.let_time_pass();
+    world.wait_for_clock();
     world.scan(&[".", "d"]);
     world.scan(&["d"]);
     assert_eq!(fs::metadata(world.cache()).unwrap().modified().unwrap(), written);
 }
 
 #[test]
-fn every_change_is_seen() {
+fn every_change_is_detected() {
     type Change = fn(&World);
     let changes: [(&str, Change); 9] = [
         ("content", |world| world.write("a", "2")),
@@ -153,17 +157,17 @@ fn every_change_is_seen() {
         let world = World::new(&[("a", "1"), ("d/b", "2"), ("d/c/f", "3")]);
         world.scan(&["."]);
         change(&world);
-        world.agrees(&["."], what);
-        world.let_time_pass();
-        world.agrees(&["."], what);
-        world.agrees(&["."], what);
+        world.check_scan(&["."], what);
+        world.wait_for_clock();
+        world.check_scan(&["."], what);
+        world.check_scan(&["."], what);
     }
 }
 
-/// Written, digested and written again within one tick of the clock, a file has the same size and
-/// times after both; unless the system counts more finely than it ticks.
+/// If a file is written, hashed and written again within one tick of the clock, its size and times
+/// are the same, unless the times are finer than a tick.
 #[test]
-fn a_file_written_twice_within_a_tick_is_seen() {
+fn two_writes_within_a_clock_tick_are_detected() {
     let world = World::new(&[("a", "0")]);
     for round in 0..300 {
         world.write("a", "x");
@@ -176,35 +180,35 @@ fn a_file_written_twice_within_a_tick_is_seen() {
 }
 
 #[test]
-fn a_damaged_cache_is_as_good_as_none() {
+fn a_damaged_cache_is_ignored() {
     let world = World::new(&[("a", "1"), ("d/b", "2")]);
     world.scan(&["."]);
-    let whole = fs::read(world.cache()).unwrap();
-    for at in 0..whole.len() {
-        let mut damaged = whole.clone();
+    let valid = fs::read(world.cache()).unwrap();
+    for at in 0..valid.len() {
+        let mut damaged = valid.clone();
         damaged[at] ^= 0x40;
         fs::write(world.cache(), &damaged).unwrap();
         assert!(cache::read(&world.cache()).is_empty(), "byte {at}");
-        fs::write(world.cache(), &whole[..at]).unwrap();
+        fs::write(world.cache(), &valid[..at]).unwrap();
         assert!(cache::read(&world.cache()).is_empty(), "cut at {at}");
     }
-    world.agrees(&["."], "cut short");
-    // One that is whole but makes no sense: of a version that forgot to change its name.
+    world.check_scan(&["."], "cut short");
+    // A valid file with invalid content, as of a version that forgot to change the kind.
     cache::write(&world.cache(), b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff");
-    world.agrees(&["."], "nonsense");
+    world.check_scan(&["."], "nonsense");
 }
 
 #[test]
-fn without_a_place_for_the_cache_all_is_found_as_well() {
+fn scans_work_without_a_cache_folder() {
     let world = World::new(&[("a", "1")]);
     fs::write(world.dir.path().join("file"), "").unwrap();
-    let nowhere = StatCache::read(&world.dir.path().join("file"));
-    let tree = scan_all(&world.wanted(&["."]), Some(nowhere)).unwrap().remove(0);
+    let cache = StatCache::read(&world.dir.path().join("file"));
+    let tree = scan_all(&world.requests(&["."]), Some(cache)).unwrap().remove(0);
     assert_eq!(tree.files(), 1);
 }
 
 #[test]
-fn contexts_that_share_folders_each_get_what_is_theirs() {
+fn contexts_that_share_folders_keep_their_own_rules() {
     let world = World::new(&[
         (".dockerignore", "services\n!services/api/src\nlib/*.md"),
         ("lib/a.md", ""),
@@ -217,56 +221,56 @@ fn contexts_that_share_folders_each_get_what_is_theirs() {
         ("docker/Web.Dockerfile.dockerignore", "*\n!lib"),
     ]);
     let roots = [".", "services/api", "services/web", "services/web/x", "lib", "services"];
-    let mut wanted = world.wanted(&roots);
+    let mut requests = world.requests(&roots);
     let dockerfile = Some(world.path("docker/Web.Dockerfile"));
-    wanted.push(ScanRequest { root: world.path("."), dockerfile: dockerfile.clone() });
-    let one_by_one: Vec<Tree> =
-        wanted.iter().map(|w| scan(&w.root, w.dockerfile.as_deref()).unwrap()).collect();
+    requests.push(ScanRequest { root: world.path("."), dockerfile: dockerfile.clone() });
+    let separate: Vec<Tree> =
+        requests.iter().map(|r| scan(&r.root, r.dockerfile.as_deref()).unwrap()).collect();
     for cached in [false, true, true] {
-        let together = scan_all(&wanted, cached.then(|| world.open())).unwrap();
-        for (one, other) in one_by_one.iter().zip(&together) {
+        let together = scan_all(&requests, cached.then(|| world.open())).unwrap();
+        for (one, other) in separate.iter().zip(&together) {
             assert_eq!(one.entries(), other.entries());
-            assert_eq!((one.root(), one.ignored_by()), (other.root(), other.ignored_by()));
+            assert_eq!((one.root(), one.ignore_file()), (other.root(), other.ignore_file()));
         }
     }
-    let shared = scan_all(&[wanted[0].clone(), wanted[0].clone()], None).unwrap();
+    let shared = scan_all(&[requests[0].clone(), requests[0].clone()], None).unwrap();
     assert!(Arc::ptr_eq(&shared[0], &shared[1]));
-    let paths: Vec<String> = one_by_one[6].entries().iter().map(|e| e.path.to_string()).collect();
+    let paths: Vec<String> = separate[6].entries().iter().map(|e| e.path.to_string()).collect();
     assert_eq!(paths, ["lib", "lib/a.md", "lib/b"]);
 }
 
 #[test]
-fn all_that_is_wrong_with_any_is_told_at_once() {
+fn the_errors_of_all_contexts_are_returned() {
     let world = World::new(&[("a/x", ""), ("b/.dockerignore", "["), ("file", "")]);
-    let wanted = world.wanted(&["a", "b", "file", "none"]);
-    let errors = scan_all(&wanted, None).unwrap_err();
+    let requests = world.requests(&["a", "b", "file", "none"]);
+    let errors = scan_all(&requests, None).unwrap_err();
     let mut roots: Vec<_> = errors.iter().map(|error| error.root.clone()).collect();
     roots.sort();
     assert_eq!(roots, ["b", "file", "none"].map(|root| world.path(root)));
 }
 
 #[test]
-fn a_time_to_come_is_not_believed() {
+fn a_file_with_a_time_in_the_future_is_not_cached() {
     let world = World::new(&[("a", "1")]);
     let later = SystemTime::now() + Duration::from_secs(3600);
     let file = fs::File::options().write(true).open(world.path("a")).unwrap();
     file.set_modified(later).unwrap();
-    world.let_time_pass();
+    world.wait_for_clock();
     world.scan(&["."]);
-    assert!(!Path::new(&world.cache()).exists(), "there is nothing to remember");
+    assert!(!Path::new(&world.cache()).exists(), "no file may be cached");
 }
 
 #[test]
-fn a_file_that_was_written_lately_is_not_remembered() {
+fn a_recently_written_file_is_not_cached() {
     let world = World::new(&[("a", "1")]);
-    let real = || StatCache::read(&world.dir.path().join("cache"));
-    scan_all(&world.wanted(&["."]), Some(real())).unwrap();
-    assert!(!world.cache().exists(), "it may still be written to");
+    let cache = || StatCache::read(&world.dir.path().join("cache"));
+    scan_all(&world.requests(&["."]), Some(cache())).unwrap();
+    assert!(!world.cache().exists(), "the file is too new");
     world.scan(&["."]);
     assert!(world.cache().exists());
     let now = stat::unix_nanos(SystemTime::now());
     let at = |time| stat::Stat { size: 1, mtime: time, ctime: time, inode: 1, mode: 0 };
-    let cache = real();
-    let rows = cache.rows();
-    assert!(!rows.may_keep(&at(now - 1_900_000_000)) && rows.may_keep(&at(now - 3_000_000_000)));
+    let cache = cache();
+    let scan = cache.start_scan();
+    assert!(!scan.may_cache(&at(now - 1_900_000_000)) && scan.may_cache(&at(now - 3_000_000_000)));
 }

@@ -1,4 +1,4 @@
-//! Reads the content of open files: as much as fits, or all of it for its digest.
+//! Reads the content of open files.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -6,7 +6,10 @@ use std::io::{self, Read};
 
 use crate::base::digest::Digest;
 
-/// Reads into `buffer` until it is full or the file ends.
+/// Size of the buffer for computing digests.
+const DIGEST_BUFFER_BYTES: usize = 128 * 1024;
+
+/// Reads into `buffer` until it is full or the file ends. Returns the number of bytes read.
 pub(super) fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -20,11 +23,11 @@ pub(super) fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// The length of a file's content and its digest.
+/// Returns the length in bytes and the digest of a file's content.
 pub(super) fn digest(file: &mut File) -> io::Result<(u64, Digest)> {
     thread_local! {
-        // A buffer for each file would cost more than a small file itself.
-        static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 128 * 1024]);
+        // Allocating a buffer for each file would take longer than reading a small file.
+        static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; DIGEST_BUFFER_BYTES]);
     }
     BUFFER.with_borrow_mut(|buffer| {
         let mut hasher = blake3::Hasher::new();

@@ -1,4 +1,4 @@
-//! What can go wrong with a context.
+//! Errors of scanning and packing a context.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,113 +10,114 @@ use thiserror::Error;
 use super::ignore::IgnoreError;
 use crate::base::file::PathError;
 
-/// A folder without any rights has as many problems as files: more than this help nobody.
-pub(super) const MOST_PROBLEMS: usize = 50;
+/// Maximum number of problems in an error. A folder without read permission can have as many
+/// problems as files.
+pub(super) const MAX_PROBLEMS: usize = 50;
 
-/// A context that cannot be sent as it is, and everything that is in the way.
+/// A context that cannot be sent, with every reason.
 #[derive(Debug, Error, Diagnostic)]
 #[error("cannot read the context {}", root.display())]
 pub struct ScanError {
-    /// The context's folder.
+    /// The folder of the context.
     pub root: PathBuf,
-    /// What is wrong, sorted by path; no more than fifty.
+    /// The problems, sorted by path; at most [`MAX_PROBLEMS`].
     #[related]
-    pub all: Vec<ScanProblem>,
+    pub problems: Vec<ScanProblem>,
 }
 
 impl ScanError {
-    pub(super) fn new(root: &Path, mut all: Vec<ScanProblem>) -> Self {
-        all.sort_by(|a, b| a.path().cmp(b.path()));
-        all.truncate(MOST_PROBLEMS);
-        Self { root: root.to_owned(), all }
+    pub(super) fn new(root: &Path, mut problems: Vec<ScanProblem>) -> Self {
+        problems.sort_by(|a, b| a.path().cmp(b.path()));
+        problems.truncate(MAX_PROBLEMS);
+        Self { root: root.to_owned(), problems }
     }
 }
 
-/// A path of which the system says why it cannot be read.
+/// Returns the problem for a path that the system cannot read.
 pub(super) fn unreadable(action: &'static str, path: PathBuf, source: io::Error) -> ScanProblem {
     ScanProblem::Unreadable(PathError { action, path, source })
 }
 
-/// One thing that is wrong with a context.
+/// One problem of a context.
 #[derive(Debug, Error, Diagnostic)]
 pub enum ScanProblem {
-    /// There is no such folder.
+    /// The folder does not exist.
     #[error("{} does not exist", path.display())]
-    #[diagnostic(help("`context:` is relative to the file that says it"))]
+    #[diagnostic(help("`context:` is relative to the manifest file that contains it"))]
     Missing {
         /// The folder.
         path: PathBuf,
     },
     /// The context is a file.
     #[error("{} is not a folder", path.display())]
-    #[diagnostic(help("`context:` names the folder that holds what the Dockerfile copies"))]
+    #[diagnostic(help("`context:` must be the folder with the files that the Dockerfile copies"))]
     NotAFolder {
         /// The path.
         path: PathBuf,
     },
-    /// A file or folder that cannot be read.
+    /// A file or folder cannot be read.
     #[error("{}: {}", .0, .0.source)]
     #[diagnostic(help("make it readable, or add it to .dockerignore"))]
     Unreadable(PathError),
-    /// Something that an archive cannot carry.
+    /// A special file cannot be part of an archive.
     #[error("{} is {kind}, which cannot be sent", path.display())]
     Special {
-        /// Where it is.
+        /// The path of the file.
         path: PathBuf,
-        /// What it is.
+        /// The kind of file, with its article.
         kind: &'static str,
-        /// What to do about it.
+        /// The way to fix it.
         #[help]
         help: String,
     },
-    /// A `.dockerignore` that is not UTF-8.
-    #[error("{} is not UTF-8 text: see line {line}", path.display())]
+    /// A `.dockerignore` is not UTF-8.
+    #[error("{} is not UTF-8: invalid bytes in line {line}", path.display())]
     #[diagnostic(help("save the file as UTF-8"))]
-    NotText {
+    NotUtf8 {
         /// The file.
         path: PathBuf,
-        /// The first line that is not, counted from 1.
+        /// The first invalid line, counted from 1.
         line: usize,
     },
-    /// A line of a `.dockerignore` that is no pattern.
+    /// A line of a `.dockerignore` is not a valid pattern.
     #[error("{}, {error}", path.display())]
-    #[diagnostic(help("the rules are those of Docker's .dockerignore files"))]
+    #[diagnostic(help("use the pattern syntax of Docker's .dockerignore files"))]
     Pattern {
         /// The file.
         path: PathBuf,
-        /// The line and what is wrong with it.
+        /// The line and the problem.
         error: IgnoreError,
-        /// The file's text.
+        /// The text of the file.
         #[source_code]
         text: NamedSource<Arc<str>>,
-        /// Where in it the line's pattern stands.
-        #[label("here")]
-        place: SourceSpan,
+        /// The range of the pattern in the text.
+        #[label]
+        span: SourceSpan,
     },
 }
 
 impl ScanProblem {
-    /// The path to blame.
+    /// Returns the path of the file or folder with the problem.
     pub fn path(&self) -> &Path {
         match self {
             Self::Unreadable(error) => &error.path,
             Self::Missing { path }
             | Self::NotAFolder { path }
             | Self::Special { path, .. }
-            | Self::NotText { path, .. }
+            | Self::NotUtf8 { path, .. }
             | Self::Pattern { path, .. } => path,
         }
     }
 }
 
-/// A context that could not be packed.
+/// A context that cannot be packed.
 #[derive(Debug, Error, Diagnostic)]
 pub enum PackError {
-    /// The context is not any more what was scanned.
+    /// The context has changed since it was scanned.
     #[error("{} changed while its context was packed", path.display())]
-    #[diagnostic(help("plan again, once nothing writes to the context"))]
+    #[diagnostic(help("run the command again when nothing writes to the context"))]
     Changed {
-        /// The first path that differs.
+        /// The first path that has changed.
         path: PathBuf,
     },
     /// A file cannot be read.
@@ -125,7 +126,7 @@ pub enum PackError {
     /// The archive cannot be written.
     #[error("cannot write the archive of a context: {0}")]
     #[diagnostic(help(
-        "archives wait for their upload in the folder that TMPDIR names: it needs room for them"
+        "archives are stored in the temporary folder: free space there, or set TMPDIR to another one"
     ))]
     Write(#[from] io::Error),
 }

@@ -1,5 +1,5 @@
-//! Finds out what the files of one folder are: from the stat cache where nothing changed, else by
-//! reading them, several at a time.
+//! Finds the digests of the files in one folder: in the stat cache if a file is unchanged, else by
+//! reading it, several files at a time.
 
 use std::ffi::OsStr;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::cache::{CacheRow, CachedValue, ScanCache, known};
+use super::cache::{CacheRow, RowValue, ScanCache, row_value};
 use super::content;
 use super::dir::Dir;
 use super::listing::EntryKind;
@@ -15,104 +15,105 @@ use super::names::{FolderNames, ItemKind};
 use super::stat::Stat;
 use crate::base::digest::Digest;
 
-/// Files that a thread takes at least: to hand over costs as much as to read a small file.
-const FEW: usize = 16;
+/// Minimum number of files per thread: starting a thread's work takes as long as reading a small
+/// file.
+const MIN_FILES_PER_THREAD: usize = 16;
 
-/// A file, as far as it is known.
+/// The state of a file before it is read.
 enum FileState {
-    /// As it was when its digest was found out.
+    /// The file is unchanged, and the cache has its digest.
     Cached(Stat, Digest),
-    /// What the system says of it now; it has to be read.
+    /// The file must be read.
     Unread(Stat),
     Failed(io::Error),
 }
 
-/// What was read of a file.
+/// A file that was read.
 struct HashedFile {
     kind: EntryKind,
     digest: Digest,
-    /// What the system said of it before and after, if that was the same.
+    /// The metadata, if it was the same before and after reading.
     stat: Option<Stat>,
 }
 
-/// The wanted files of a folder, in order.
-pub(super) fn look<D: Dir>(
+/// Returns the kinds of the requested files of a folder, in order. `at` is the path of the folder.
+pub(super) fn hash<D: Dir>(
     dir: &D,
     at: &Path,
     names: &FolderNames,
-    wanted: &[bool],
+    requested: &[bool],
     cache: &ScanCache<'_>,
 ) -> Vec<io::Result<EntryKind>> {
-    let is_file = |&index: &usize| wanted[index] && names.kind(index) == ItemKind::File;
+    let is_file = |&index: &usize| requested[index] && names.kind(index) == ItemKind::File;
     let files: Vec<usize> = (0..names.len()).filter(is_file).collect();
     let rows = cache.rows(at);
-    let looks = compare(dir, names, &files, &rows);
+    let states = compare(dir, names, &files, &rows);
     let unread: Vec<(usize, Stat)> = files
         .iter()
-        .zip(&looks)
-        .filter_map(|(&index, look)| match look {
+        .zip(&states)
+        .filter_map(|(&index, state)| match state {
             FileState::Unread(stat) => Some((index, *stat)),
             FileState::Cached(..) | FileState::Failed(_) => None,
         })
         .collect();
-    let read: Vec<io::Result<HashedFile>> = unread
+    let hashed: Vec<io::Result<HashedFile>> = unread
         .par_iter()
-        .with_min_len(FEW)
-        .map(|(index, stat)| read(dir, names.os(*index), stat))
+        .with_min_len(MIN_FILES_PER_THREAD)
+        .map(|(index, stat)| hash_file(dir, names.os(*index), stat))
         .collect();
-    remember(at, names, (&files, &looks, &read), &rows, cache);
-    let mut read = read.into_iter();
-    let found = looks.into_iter().map(|look| match look {
+    update_cache(at, names, (&files, &states, &hashed), &rows, cache);
+    let mut hashed = hashed.into_iter();
+    let kinds = states.into_iter().map(|state| match state {
         FileState::Failed(error) => Err(error),
-        FileState::Cached(stat, digest) => Ok(file(&stat, stat.size, digest)),
+        FileState::Cached(stat, digest) => Ok(file_kind(&stat, stat.size, digest)),
         FileState::Unread(_) => {
-            read.next().unwrap_or_else(|| Err(replaced())).map(|read| read.kind)
+            hashed.next().unwrap_or_else(|| Err(replaced())).map(|file| file.kind)
         }
     });
-    found.collect()
+    kinds.collect()
 }
 
-/// Puts the rows of a folder into the cache, where they are not what they were.
-fn remember(
+/// Updates the rows of a folder in the cache if they have changed.
+fn update_cache(
     at: &Path,
     names: &FolderNames,
-    (files, looks, read): (&[usize], &[FileState], &[io::Result<HashedFile>]),
+    (files, states, hashed): (&[usize], &[FileState], &[io::Result<HashedFile>]),
     rows: &[CacheRow<'_>],
     cache: &ScanCache<'_>,
 ) {
-    // What another context keeps of this folder stays known.
-    let is_here = |row: &CacheRow<'_>| names.find(row.name()).is_some();
-    let as_it_was = looks.iter().filter(|look| matches!(look, FileState::Cached(..))).count();
-    if read.is_empty() && (as_it_was == rows.len() || rows.iter().all(is_here)) {
+    // Rows of files that only another context sends are kept.
+    let exists = |row: &CacheRow<'_>| names.find(row.name()).is_some();
+    let cached = states.iter().filter(|state| matches!(state, FileState::Cached(..))).count();
+    if hashed.is_empty() && (cached == rows.len() || rows.iter().all(exists)) {
         return;
     }
-    let mut read = read.iter();
-    let mut all: Vec<(usize, CachedValue)> = Vec::with_capacity(files.len());
-    for (&index, look) in files.iter().zip(looks) {
-        let found = match look {
+    let mut hashed = hashed.iter();
+    let mut values: Vec<(usize, RowValue)> = Vec::with_capacity(files.len());
+    for (&index, state) in files.iter().zip(states) {
+        let value = match state {
             FileState::Failed(_) => None,
-            FileState::Cached(stat, digest) => Some(known(stat, digest)),
-            FileState::Unread(_) => read.next().and_then(|read| {
-                let read = read.as_ref().ok()?;
-                let stat = read.stat.filter(|stat| cache.may_keep(stat))?;
-                Some(known(&stat, &read.digest))
+            FileState::Cached(stat, digest) => Some(row_value(stat, digest)),
+            FileState::Unread(_) => hashed.next().and_then(|file| {
+                let file = file.as_ref().ok()?;
+                let stat = file.stat.filter(|stat| cache.may_cache(stat))?;
+                Some(row_value(&stat, &file.digest))
             }),
         };
-        all.extend(found.map(|known| (index, known)));
+        values.extend(value.map(|value| (index, value)));
     }
-    let mut fresh: Vec<CacheRow<'_>> =
-        all.iter().map(|(index, known)| CacheRow::new(names.name(*index), known)).collect();
-    let asked = |row: &CacheRow<'_>| {
+    let mut new_rows: Vec<CacheRow<'_>> =
+        values.iter().map(|(index, value)| CacheRow::new(names.name(*index), value)).collect();
+    let requested = |row: &CacheRow<'_>| {
         names.find(row.name()).is_some_and(|index| files.binary_search(&index).is_ok())
     };
-    fresh.extend(rows.iter().filter(|row| is_here(row) && !asked(row)));
-    fresh.sort_by(|a, b| a.name().cmp(b.name()));
-    if fresh != rows {
-        cache.put(at, &fresh);
+    new_rows.extend(rows.iter().filter(|row| exists(row) && !requested(row)));
+    new_rows.sort_by(|a, b| a.name().cmp(b.name()));
+    if new_rows != rows {
+        cache.put(at, &new_rows);
     }
 }
 
-/// Asks the system about each file, and compares with what it said before.
+/// Compares the metadata of each file with its row in the cache. Both are sorted by name.
 fn compare<D: Dir>(
     dir: &D,
     names: &FolderNames,
@@ -120,7 +121,7 @@ fn compare<D: Dir>(
     rows: &[CacheRow<'_>],
 ) -> Vec<FileState> {
     let mut rows = rows.iter().peekable();
-    let look = |&index: &usize| {
+    let state = |&index: &usize| {
         let name = names.name(index);
         while rows.next_if(|row| row.name() < name).is_some() {}
         let row = rows.next_if(|row| row.name() == name);
@@ -131,18 +132,18 @@ fn compare<D: Dir>(
         let digest = row.and_then(|row| row.digest(&stat));
         digest.map_or(FileState::Unread(stat), |digest| FileState::Cached(stat, digest))
     };
-    files.iter().map(look).collect()
+    files.iter().map(state).collect()
 }
 
-fn read<D: Dir>(dir: &D, name: &OsStr, before: &Stat) -> io::Result<HashedFile> {
+fn hash_file<D: Dir>(dir: &D, name: &OsStr, before: &Stat) -> io::Result<HashedFile> {
     let mut opened = dir.open(name)?.ok_or_else(replaced)?;
     let (size, digest) = content::digest(&mut opened.file)?;
     let after = Stat::of(&opened.file.metadata()?);
     let stat = (after == *before && size == after.size).then_some(after);
-    Ok(HashedFile { kind: file(&after, size, digest), digest, stat })
+    Ok(HashedFile { kind: file_kind(&after, size, digest), digest, stat })
 }
 
-fn file(stat: &Stat, size: u64, digest: Digest) -> EntryKind {
+fn file_kind(stat: &Stat, size: u64, digest: Digest) -> EntryKind {
     EntryKind::File { size, executable: stat.executable(), digest }
 }
 

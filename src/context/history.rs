@@ -1,10 +1,10 @@
-//! Keeps the file list of every context that was built, so that a plan can name the files that
-//! changed since.
+//! Stores the file list of every context that was built, so that a plan can list the files that
+//! have changed since.
 //!
-//! A list is a file in `contexts/`, under the work folder, named by the digest that the lockfile
-//! has for the context: units that are sent the same share one, and where the lockfile came from
-//! another machine there is none. It is a cache. What cannot be written is only missed by plans
-//! that say less for it, so nothing here fails.
+//! A list is a file in `contexts/`, in the work folder. Its name is the digest of the context in
+//! the lockfile, so units with equal contexts share a list. If the lockfile came from another
+//! machine, there is no list. The lists are a cache: if one cannot be written, plans only show
+//! less, so nothing here fails.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -17,77 +17,76 @@ use super::tree::Tree;
 use crate::base::digest::Digest;
 use crate::base::file::create_work_dir;
 
-/// What is in a file, with the version of its form.
-const KIND: &str = "files 1";
+/// The kind of the cache files, with the version of their format.
+const FILE_KIND: &str = "files 1";
 
-/// The lists of a work folder.
+/// The file lists in a work folder.
 #[derive(Debug, Clone)]
 pub struct History {
     work: PathBuf,
 }
 
-/// A context whose list is to be kept.
+/// A context that was built.
 #[derive(Debug, Clone, Copy)]
 pub struct BuiltContext<'t> {
-    /// Its digest, such as the lockfile has it.
+    /// The digest of the context in the lockfile.
     pub digest: Digest,
-    /// Its files.
+    /// The files of the context.
     pub tree: &'t Tree,
-    /// The path in it of the Dockerfile, whose content is no part of the digest.
+    /// The path of the Dockerfile in the context. Its content is not part of the digest.
     pub dockerfile: &'t [u8],
 }
 
 impl History {
-    /// The lists under a work folder, which need not exist.
+    /// Returns the history in a work folder, which need not exist.
     pub fn at(work: &Path) -> Self {
         Self { work: work.to_owned() }
     }
 
-    /// The list of the context with this digest, if it is here.
+    /// Returns the list of the context with this digest, if there is one.
     pub fn load(&self, digest: Digest) -> Option<FileList> {
         let path = self.path(digest);
-        let list = cache_file::read(&path, KIND).and_then(|bytes| FileList::decode(&bytes));
+        let list = cache_file::read(&path, FILE_KIND).and_then(|bytes| FileList::decode(&bytes));
         let list = list.filter(|list| list.digest() == digest);
         if list.is_none() && fs::read(&path).is_ok() {
-            // What was read and cannot be believed is in the way of one that can.
+            // A damaged file would prevent `keep` from writing a new one.
             let _ = fs::remove_file(&path);
         }
         list
     }
 
-    /// Keeps the lists of these contexts, but for those that are here.
+    /// Stores the lists of these contexts, unless they are stored already.
     pub fn keep<'t>(&self, contexts: impl IntoIterator<Item = BuiltContext<'t>>) {
         let mut contexts = contexts.into_iter().peekable();
         if contexts.peek().is_none() {
             return;
         }
-        let mut here: HashSet<Digest> =
+        let mut stored: HashSet<Digest> =
             self.names().filter_map(|name| digest_of(&name.to_string_lossy())).collect();
-        let mut missing = contexts.filter(|context| here.insert(context.digest)).peekable();
-        // A folder that cannot be written, such as that of a checkout made for reading, only means
-        // that later plans name no files.
+        let mut missing = contexts.filter(|context| stored.insert(context.digest)).peekable();
+        // If the work folder is read-only, later plans only list no files.
         if missing.peek().is_none() || create_work_dir(&self.work).is_err() {
             return;
         }
         for BuiltContext { digest, tree, dockerfile } in missing {
-            let Some(bytes) = FileList::of(tree, dockerfile).encode() else { continue };
-            if cache_file::write(&self.path(digest), KIND, &bytes).is_err() {
+            let Some(bytes) = FileList::new(tree, dockerfile).encode() else { continue };
+            if cache_file::write(&self.path(digest), FILE_KIND, &bytes).is_err() {
                 return;
             }
         }
     }
 
-    /// Removes what is none of these lists.
-    pub fn prune(&self, named: &HashSet<Digest>) {
+    /// Deletes all files except the lists of these contexts.
+    pub fn prune(&self, kept: &HashSet<Digest>) {
         for name in self.names() {
-            if digest_of(&name.to_string_lossy()).is_none_or(|of| !named.contains(&of)) {
-                // It costs a little room, and the next apply tries again.
+            if digest_of(&name.to_string_lossy()).is_none_or(|digest| !kept.contains(&digest)) {
+                // A failure costs little disk space, and the next apply tries again.
                 let _ = fs::remove_file(self.folder().join(name));
             }
         }
     }
 
-    /// The names of what lies in the folder of lists, which may not be there.
+    /// Returns the names of all files in the folder of lists, which need not exist.
     fn names(&self) -> impl Iterator<Item = OsString> + use<> {
         let entries = fs::read_dir(self.folder()).into_iter().flatten();
         entries.flatten().map(|entry| entry.file_name())
@@ -97,7 +96,7 @@ impl History {
         self.work.join("contexts")
     }
 
-    /// Without the `b3:`, since not every file system takes a `:` in a name.
+    /// Returns the path of a list. It has no `b3:`, because some file systems allow no `:` in names.
     fn path(&self, digest: Digest) -> PathBuf {
         self.folder().join(digest.to_string().trim_start_matches("b3:"))
     }
@@ -112,7 +111,7 @@ mod tests {
     use super::*;
     use crate::context::{changes, scan};
 
-    /// A context with a Dockerfile, and what is kept of it.
+    /// Writes and scans a context with these files.
     fn context(dir: &Path, files: &[(&str, &str)]) -> Tree {
         let root = dir.join("context");
         let _ = fs::remove_dir_all(&root);
@@ -123,71 +122,72 @@ mod tests {
         scan(&root, None).unwrap()
     }
 
-    fn kept(tree: &Tree) -> BuiltContext<'_> {
+    fn built(tree: &Tree) -> BuiltContext<'_> {
         let dockerfile = b"Dockerfile";
         BuiltContext { digest: tree.digest_without(dockerfile), tree, dockerfile }
     }
 
     #[test]
-    fn a_list_is_kept_until_nothing_names_it() {
+    fn a_list_is_stored_until_it_is_pruned() {
         let dir = tempfile::tempdir().unwrap();
         let work = dir.path().join("work");
         let history = History::at(&work);
         history.keep([]);
         history.prune(&HashSet::new());
-        assert!(!work.exists(), "there is nothing to keep");
+        assert!(!work.exists(), "there is nothing to store");
 
         let old = context(dir.path(), &[("Dockerfile", "one"), ("a", "1"), ("b", "1")]);
         let new = context(dir.path(), &[("Dockerfile", "two"), ("a", "2"), ("c", "1")]);
-        assert!(history.load(kept(&old).digest).is_none());
-        history.keep([kept(&old), kept(&old)]);
+        assert!(history.load(built(&old).digest).is_none());
+        history.keep([built(&old), built(&old)]);
         assert_eq!(fs::read_to_string(work.join(".gitignore")).unwrap(), "*\n");
-        let list = history.load(kept(&old).digest).unwrap();
-        let now = FileList::of(&new, b"Dockerfile");
-        let told: Vec<String> = changes(&list, &now).iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["~ a", "- b", "+ c"]);
+        let list = history.load(built(&old).digest).unwrap();
+        let current = FileList::new(&new, b"Dockerfile");
+        let changes: Vec<String> =
+            changes(&list, &current).iter().map(ToString::to_string).collect();
+        assert_eq!(changes, ["~ a", "- b", "+ c"]);
 
-        history.keep([kept(&new)]);
+        history.keep([built(&new)]);
         fs::write(work.join("contexts/.new-left"), "").unwrap();
-        history.prune(&[kept(&new).digest].into());
+        history.prune(&[built(&new).digest].into());
         assert_eq!(history.names().count(), 1);
-        assert!(history.load(kept(&new).digest).is_some());
+        assert!(history.load(built(&new).digest).is_some());
     }
 
     #[test]
-    fn what_cannot_be_believed_is_dropped() {
+    fn invalid_lists_are_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let history = History::at(&dir.path().join("work"));
         let one = context(dir.path(), &[("a", "1")]);
         let two = context(dir.path(), &[("a", "2")]);
-        let path = history.path(kept(&one).digest);
-        history.keep([kept(&one), kept(&two)]);
-        // The list of another context under this one's name.
-        fs::copy(history.path(kept(&two).digest), &path).unwrap();
-        assert_eq!(history.load(kept(&one).digest), None);
+        let path = history.path(built(&one).digest);
+        history.keep([built(&one), built(&two)]);
+        // The list of another context, under the name of this one.
+        fs::copy(history.path(built(&two).digest), &path).unwrap();
+        assert_eq!(history.load(built(&one).digest), None);
         assert!(!path.exists());
-        history.keep([kept(&one)]);
-        assert!(history.load(kept(&one).digest).is_some());
+        history.keep([built(&one)]);
+        assert!(history.load(built(&one).digest).is_some());
         fs::write(&path, "garbage").unwrap();
-        assert_eq!(history.load(kept(&one).digest), None);
-        cache_file::write(&path, KIND, b"\xff\xff").unwrap();
-        assert_eq!(history.load(kept(&one).digest), None);
+        assert_eq!(history.load(built(&one).digest), None);
+        cache_file::write(&path, FILE_KIND, b"\xff\xff").unwrap();
+        assert_eq!(history.load(built(&one).digest), None);
     }
 
     #[test]
-    fn what_cannot_be_written_is_not_kept() {
+    fn failures_to_write_are_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let tree = context(dir.path(), &[("a", "1")]);
         let work = dir.path().join("work");
-        fs::write(&work, "a file where the folder would be").unwrap();
+        fs::write(&work, "a file in the place of the folder").unwrap();
         let history = History::at(&work);
-        history.keep([kept(&tree)]);
+        history.keep([built(&tree)]);
         history.prune(&HashSet::new());
-        assert_eq!(history.load(kept(&tree).digest), None);
+        assert_eq!(history.load(built(&tree).digest), None);
         fs::remove_file(&work).unwrap();
         fs::create_dir(&work).unwrap();
-        fs::write(work.join("contexts"), "here too").unwrap();
-        history.keep([kept(&tree)]);
-        assert_eq!(history.load(kept(&tree).digest), None);
+        fs::write(work.join("contexts"), "a file in the place of the folder").unwrap();
+        history.keep([built(&tree)]);
+        assert_eq!(history.load(built(&tree).digest), None);
     }
 }

@@ -1,8 +1,10 @@
-//! Turns a `.dockerignore` into verdicts on paths. Pure.
+//! Parses a `.dockerignore` and decides which paths it ignores. Pure.
 //!
-//! The rules are those that Docker carries out: patterns are anchored at the root of the context
-//! and cleaned as paths, a pattern that matches a folder matches all below it, `!` makes an
-//! exception, and the last pattern that matches wins.
+//! Follows the rules that Docker implements: patterns are anchored at the root of the context and
+//! cleaned like paths; a pattern that matches a folder matches everything below it; `!` marks an
+//! exception; and the last pattern that matches decides.
+//!
+//! Written by hand, because the crate `globset` follows other rules than Docker.
 
 use std::sync::Arc;
 
@@ -13,81 +15,81 @@ use super::pattern::{Matcher, clean};
 /// ```
 /// use imgplan::context::ignore::IgnorePatterns;
 ///
-/// let ignore = IgnorePatterns::parse("*\n!src\nsrc/**/*.md\n").unwrap();
-/// assert!(ignore.verdict("README.md").ignored);
-/// assert!(!ignore.verdict("src/a/main.rs").ignored);
-/// assert_eq!(ignore.verdict("src/a/b.md").line, Some(3));
+/// let patterns = IgnorePatterns::parse("*\n!src\nsrc/**/*.md\n").unwrap();
+/// assert!(patterns.match_path("README.md").ignored);
+/// assert!(!patterns.match_path("src/a/main.rs").ignored);
+/// assert_eq!(patterns.match_path("src/a/b.md").line, Some(3));
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct IgnorePatterns {
-    rules: Vec<Rule>,
-    /// Whether the folders that an exception may concern can be told from its text alone.
+    patterns: Vec<IgnorePattern>,
+    /// True if no exception has special characters before its trailing stars, so that its text
+    /// shows which folders it may concern.
     plain_exceptions: bool,
 }
 
 #[derive(Debug, Clone)]
-struct Rule {
+struct IgnorePattern {
     matcher: Matcher,
-    /// The pattern as it was written.
+    /// The pattern as written.
     written: String,
-    /// The pattern as it is matched: cleaned, and without its `!`.
-    pattern: String,
+    /// The pattern as matched: cleaned, and without its `!`.
+    cleaned: String,
     exception: bool,
     line: usize,
 }
 
-/// What a `.dockerignore` says of a path.
+/// The result of matching a path against all patterns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PathMatch {
-    /// Whether the path stays out of the context.
+    /// True if the path is not sent.
     pub ignored: bool,
-    /// The line of the pattern that decided, counted from 1; `None` where no pattern matched.
+    /// The line of the pattern that decided, counted from 1; `None` if no pattern matched.
     pub line: Option<usize>,
 }
 
-/// A line of a `.dockerignore` that is no pattern.
+/// A line of a `.dockerignore` with an invalid pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: `{}` is not a pattern: {message}", pattern.replace(char::is_control, "\u{fffd}"))]
+#[error("line {line}: invalid pattern `{}`: {message}", pattern.replace(char::is_control, "\u{fffd}"))]
 pub struct IgnoreError {
-    /// The line, counted from 1.
+    /// The line number, counted from 1.
     pub line: usize,
-    /// What stands there.
+    /// The pattern.
     pub pattern: String,
-    /// Where it begins, in bytes of the text.
+    /// The start of the pattern, in bytes of the text.
     pub offset: usize,
-    /// What is wrong with it.
+    /// The problem.
     pub message: String,
 }
 
-/// Which patterns matched a folder, handed down to what is below it; nothing where none did. Most
-/// folders share it with the one that holds them.
+/// For each pattern, true if it matched a folder. It is passed down to the entries of the folder.
+/// Most folders share it with their parent, and it is `None` if no pattern matched.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ParentMatches(Option<Arc<[bool]>>);
 
 impl ParentMatches {
-    fn has(&self, index: usize) -> bool {
+    fn contains(&self, index: usize) -> bool {
         self.0.as_ref().is_some_and(|all| all[index])
     }
 }
 
 impl IgnorePatterns {
-    /// Reads the text of a `.dockerignore`, or says which lines are no patterns.
+    /// Parses the text of a `.dockerignore`. Fails with an error for each invalid pattern.
     pub fn parse(text: &str) -> Result<Self, Vec<IgnoreError>> {
-        let mut rules = Vec::new();
+        let mut patterns = Vec::new();
         let mut errors = Vec::new();
-        let whole = text;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        for (index, line) in text.split('\n').enumerate() {
+        let without_bom = text.strip_prefix('\u{feff}').unwrap_or(text);
+        for (index, line) in without_bom.split('\n').enumerate() {
             // A comment begins in the first column: ` #x` is a pattern.
             if line.starts_with('#') || line.trim().is_empty() {
                 continue;
             }
-            match Rule::parse(line.trim(), index + 1) {
-                Ok(rule) => rules.push(rule),
+            match IgnorePattern::parse(line.trim(), index + 1) {
+                Ok(pattern) => patterns.push(pattern),
                 Err(message) => errors.push(IgnoreError {
                     line: index + 1,
                     pattern: line.trim().to_owned(),
-                    offset: line.trim_start().as_ptr().addr() - whole.as_ptr().addr(),
+                    offset: line.trim_start().as_ptr().addr() - text.as_ptr().addr(),
                     message,
                 }),
             }
@@ -95,115 +97,116 @@ impl IgnorePatterns {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let plain = |rule: &Rule| !rule.trunk().contains(['*', '[', ']', '?', '^', '\\']);
-        let plain_exceptions = rules.iter().filter(|rule| rule.exception).all(plain);
-        Ok(Self { rules, plain_exceptions })
+        let is_plain =
+            |pattern: &IgnorePattern| !pattern.prefix().contains(['*', '[', ']', '?', '^', '\\']);
+        let plain_exceptions = patterns.iter().filter(|pattern| pattern.exception).all(is_plain);
+        Ok(Self { patterns, plain_exceptions })
     }
 
-    /// What becomes of a path, given relative to the context and separated by `/`.
-    pub fn verdict(&self, path: &str) -> PathMatch {
-        let mut matched = ParentMatches::default();
+    /// Matches a path, which is relative to the context and separated by `/`.
+    pub fn match_path(&self, path: &str) -> PathMatch {
+        let mut matches = ParentMatches::default();
         for (end, _) in path.match_indices('/') {
             let folder = &path[..end];
-            let (verdict, of_folder) = self.of_folder(folder, &matched);
-            if verdict.ignored && !self.may_bring_back_below(folder) {
-                return verdict;
+            let (result, folder_matches) = self.match_folder(folder, &matches);
+            if result.ignored && !self.may_include_below(folder) {
+                return result;
             }
-            matched = of_folder;
+            matches = folder_matches;
         }
-        self.of_file(path, &matched)
+        self.match_file(path, &matches)
     }
 
-    /// The pattern on a line, as it was written.
+    /// Returns the pattern on a line, as written.
     pub fn pattern(&self, line: usize) -> Option<&str> {
-        let rule = self.rules.iter().find(|rule| rule.line == line);
-        rule.map(|rule| rule.written.as_str())
+        let pattern = self.patterns.iter().find(|pattern| pattern.line == line);
+        pattern.map(|pattern| pattern.written.as_str())
     }
 
-    /// The verdict on a path that has nothing below it, given which patterns matched the folder that
-    /// holds it.
-    pub(super) fn of_file(&self, path: &str, parent: &ParentMatches) -> PathMatch {
+    /// Matches a path that is not a folder. `parent` are the matches of its folder.
+    pub(super) fn match_file(&self, path: &str, parent: &ParentMatches) -> PathMatch {
         self.decide(path, parent, |_| ())
     }
 
-    /// The verdict on a folder, and which patterns matched it.
-    pub(super) fn of_folder(
+    /// Matches a folder, and returns the matches for its entries.
+    pub(super) fn match_folder(
         &self,
         path: &str,
         parent: &ParentMatches,
     ) -> (PathMatch, ParentMatches) {
-        let mut matched = parent.clone();
-        let verdict = self.decide(path, parent, |index| {
-            if !matched.has(index) {
-                let all = matched.0.get_or_insert_with(|| vec![false; self.rules.len()].into());
+        let mut matches = parent.clone();
+        let result = self.decide(path, parent, |index| {
+            if !matches.contains(index) {
+                let all = matches.0.get_or_insert_with(|| vec![false; self.patterns.len()].into());
                 Arc::make_mut(all)[index] = true;
             }
         });
-        (verdict, matched)
+        (result, matches)
     }
 
-    /// Goes through the rules and tells of each that matches.
+    /// Applies all patterns in order, and calls `on_match` with the index of each that matches.
     fn decide(
         &self,
         path: &str,
         parent: &ParentMatches,
-        mut matches: impl FnMut(usize),
+        mut on_match: impl FnMut(usize),
     ) -> PathMatch {
-        let mut verdict = PathMatch::default();
-        for (index, rule) in self.rules.iter().enumerate() {
-            // As in moby, a pattern is only asked where its answer could change something, and is
-            // taken to have matched nothing where it is not asked: this decides what is below.
-            let asked = rule.exception == verdict.ignored;
-            if parent.has(index) || (asked && rule.matcher.matches(path)) {
-                matches(index);
-                verdict = PathMatch { ignored: !rule.exception, line: Some(rule.line) };
+        let mut result = PathMatch::default();
+        for (index, pattern) in self.patterns.iter().enumerate() {
+            // As in moby, a pattern is tried only if it could change the result. Otherwise it
+            // counts as not matching, which also affects the entries of a folder.
+            let can_change = pattern.exception == result.ignored;
+            if parent.contains(index) || (can_change && pattern.matcher.matches(path)) {
+                on_match(index);
+                result = PathMatch { ignored: !pattern.exception, line: Some(pattern.line) };
             }
         }
-        verdict
+        result
     }
 
-    /// Whether an exception may bring back something below an ignored folder. Where it may not, the
-    /// folder is not entered: after `*` and `!a/*/**`, Docker does not send `a/b/c`.
-    pub(super) fn may_bring_back_below(&self, folder: &str) -> bool {
+    /// Returns true if an exception may include something below an ignored folder. If not, Docker
+    /// does not enter the folder: after `*` and `!a/*/**`, it does not send `a/b/c`.
+    pub(super) fn may_include_below(&self, folder: &str) -> bool {
         if !self.plain_exceptions {
             return true;
         }
-        let below = |rule: &Rule| {
-            let rest = rule.trunk().strip_prefix(folder);
+        let concerns = |pattern: &IgnorePattern| {
+            let rest = pattern.prefix().strip_prefix(folder);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        self.rules.iter().filter(|rule| rule.exception).any(below)
+        self.patterns.iter().filter(|pattern| pattern.exception).any(concerns)
     }
 }
 
-impl Rule {
+impl IgnorePattern {
     fn parse(line: &str, number: usize) -> Result<Self, String> {
-        // Docker cleans a pattern twice: without its `!` when it reads the file, and with it when it
-        // builds the matcher. So `/!x` is an exception, and a blank before a last slash is dropped.
+        // Docker cleans a pattern twice: without its `!` when it reads the file, and with it when
+        // it builds the matcher. So `/!x` is an exception, and a blank before a final slash is
+        // dropped.
         let read = match line.strip_prefix('!').map(str::trim) {
             Some("") => "!".to_owned(),
-            Some(pattern) => format!("!{}", unrooted(clean(pattern))),
-            None => unrooted(clean(line)),
+            Some(pattern) => format!("!{}", without_leading_slash(clean(pattern))),
+            None => without_leading_slash(clean(line)),
         };
         let pattern = clean(read.trim());
-        let (exception, pattern) = match pattern.strip_prefix('!') {
-            Some("") => return Err("a `!` needs a pattern after it".to_owned()),
+        let (exception, cleaned) = match pattern.strip_prefix('!') {
+            Some("") => return Err("`!` needs a pattern after it".to_owned()),
             Some(pattern) => (true, pattern.to_owned()),
             None => (false, pattern),
         };
-        let matcher = Matcher::new(&pattern)?;
-        Ok(Self { matcher, written: line.to_owned(), pattern, exception, line: number })
+        let matcher = Matcher::new(&cleaned)?;
+        Ok(Self { matcher, written: line.to_owned(), cleaned, exception, line: number })
     }
 
-    /// The pattern without the stars at its end.
-    fn trunk(&self) -> &str {
-        let trunk = self.pattern.strip_suffix("/**").unwrap_or(&self.pattern);
-        trunk.strip_suffix("/*").unwrap_or(trunk)
+    /// Returns the pattern without its trailing `/**` and `/*`.
+    fn prefix(&self) -> &str {
+        let prefix = self.cleaned.strip_suffix("/**").unwrap_or(&self.cleaned);
+        prefix.strip_suffix("/*").unwrap_or(prefix)
     }
 }
 
-/// A leading slash means the root of the context, where every pattern begins anyway.
-fn unrooted(pattern: String) -> String {
+/// Drops a leading slash. It means the root of the context, where every pattern is anchored anyway.
+fn without_leading_slash(pattern: String) -> String {
     match pattern.strip_prefix('/') {
         Some(rest) if !rest.is_empty() => rest.to_owned(),
         _ => pattern,

@@ -1,7 +1,7 @@
-//! One folder of a context: what lies in it, what of that is sent, and the digest of it. Pure.
+//! One folder of a context: its entries, the entries that are sent, and the digest of those. Pure.
 //!
-//! Most contexts are as they were, and of those nobody wants more than the digest. So paths are only
-//! made where somebody asks for them.
+//! Usually nothing has changed in a context, and only its digest is needed. So the full paths of
+//! the entries are built only on request.
 
 use std::sync::Arc;
 
@@ -9,113 +9,118 @@ use super::names::FolderNames;
 use super::path::RelPath;
 use crate::base::digest::{Digest, FieldHasher};
 
-/// What a path is.
+/// The kind of an entry, with everything that its digest depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file.
     File {
-        /// Its length in bytes.
+        /// The length in bytes.
         size: u64,
-        /// Whether its owner may execute it; all of the mode that is kept, as git has it.
+        /// True if the owner may execute the file. As in git, no other mode bits are kept.
         executable: bool,
-        /// The digest of its content.
+        /// The digest of the content.
         digest: Digest,
     },
-    /// A symbolic link, never followed.
+    /// A symbolic link, which is never followed.
     Link {
-        /// What it points to, as it was written.
+        /// The target as written in the link.
         target: Vec<u8>,
     },
-    /// A folder, listed even if it is empty.
+    /// A folder. Empty folders are entries too.
     Dir,
 }
 
-/// What lies in a folder: the names, sorted, and what is known of each. Contexts that share the
-/// folder share it.
+/// The entries of a folder on disk. Contexts that share the folder share its listing.
 #[derive(Debug)]
 pub(super) struct FolderListing {
     pub(super) names: FolderNames,
-    /// What each name is; `None` where nobody wanted to know.
+    /// The kind of each name; `None` if no context sends the entry.
     pub(super) kinds: Vec<Option<EntryKind>>,
 }
 
-/// A folder as one context sends it.
+/// The part of a folder that one context sends.
 #[derive(Debug, Clone)]
 pub(super) struct ContextFolder {
-    /// Where it is; `None` for the root.
+    /// The path in the context; `None` for the root.
     pub(super) path: Option<RelPath>,
     pub(super) listing: Arc<FolderListing>,
-    /// The names that are sent, by their places in the listing, in order.
-    pub(super) kept: Vec<u32>,
-    /// The digest of what is sent of it.
+    /// The sorted indexes in the listing of the entries that are sent.
+    pub(super) sent: Vec<u32>,
+    /// The digest of the entries that are sent.
     pub(super) digest: Digest,
 }
 
 impl ContextFolder {
-    pub(super) fn new(path: Option<RelPath>, listing: Arc<FolderListing>, kept: Vec<u32>) -> Self {
-        let mut folder = Self { path, listing, kept, digest: Digest::from_bytes([0; 32]) };
+    pub(super) fn new(path: Option<RelPath>, listing: Arc<FolderListing>, sent: Vec<u32>) -> Self {
+        let mut folder = Self { path, listing, sent, digest: Digest::from_bytes([0; 32]) };
         folder.digest = folder.digest_without(None);
         folder
     }
 
-    /// What is sent of it: each name, and what it is.
+    /// Returns the name and the kind of each entry that is sent.
     pub(super) fn items(&self) -> impl Iterator<Item = (&[u8], &EntryKind)> {
         let FolderListing { names, kinds } = &*self.listing;
-        self.kept.iter().filter_map(|&index| {
+        self.sent.iter().filter_map(|&index| {
             let index = index as usize;
             Some((names.name(index), kinds[index].as_ref()?))
         })
     }
 
-    /// What a name is that is sent.
+    /// Returns the kind of an entry, or `None` if there is no such entry or it is not sent.
     pub(super) fn get(&self, name: &[u8]) -> Option<&EntryKind> {
         let index = self.listing.names.find(name)?;
-        let sent = self.kept.binary_search_by(|&kept| (kept as usize).cmp(&index)).is_ok();
-        self.listing.kinds[index].as_ref().filter(|_| sent)
+        let is_sent = self.sent.binary_search_by(|&sent| (sent as usize).cmp(&index)).is_ok();
+        self.listing.kinds[index].as_ref().filter(|_| is_sent)
     }
 
-    /// Has a name sent that was not.
-    pub(super) fn keep(&mut self, name: &[u8]) {
+    /// Adds an entry to those that are sent.
+    pub(super) fn send(&mut self, name: &[u8]) {
         let Some(index) = self.listing.names.find(name) else { return };
-        let place = self.kept.partition_point(|&kept| (kept as usize) < index);
-        let known = self.kept.get(place).is_some_and(|&kept| kept as usize == index);
-        if let (false, Ok(index)) = (known, u32::try_from(index)) {
-            self.kept.insert(place, index);
+        let position = self.sent.partition_point(|&sent| (sent as usize) < index);
+        let is_sent = self.sent.get(position).is_some_and(|&sent| sent as usize == index);
+        if let (false, Ok(index)) = (is_sent, u32::try_from(index)) {
+            self.sent.insert(position, index);
             self.digest = self.digest_without(None);
         }
     }
 
-    /// The digest of what is sent of it; of a file called `without`, only that it is there.
+    /// Returns the digest of the entries that are sent. It does not depend on the content of the
+    /// file `without`.
     pub(super) fn digest_without(&self, without: Option<&[u8]>) -> Digest {
         digest_of_folder(self.items().map(|(name, kind)| stamp(name, kind, Some(name) == without)))
     }
 }
 
-/// What of a path counts: its name, a letter for its kind, and its content's digest or its target.
+/// The parts of an entry that its digest depends on: the name, a byte for the kind, and the digest
+/// of the content or the target of the link.
 pub(super) type EntryStamp<'e> = (&'e [u8], u8, &'e [u8]);
 
-/// The letter of a folder in a [`EntryStamp`].
-pub(super) const DIR: u8 = b'd';
+/// The kind of a folder in an [`EntryStamp`].
+pub(super) const DIR_KIND: u8 = b'd';
 
-/// The letter of a file whose content does not count.
-pub(super) const PRESENT: u8 = b'-';
+/// The kind of a file whose content does not count.
+pub(super) const FILE_WITHOUT_CONTENT_KIND: u8 = b'-';
 
-/// The letters of a file, and of one that may be executed.
-pub(super) const FILES: [u8; 2] = [b'f', b'x'];
+/// The kinds of a file that is not executable, and of one that is.
+pub(super) const FILE_KINDS: [u8; 2] = [b'f', b'x'];
 
-/// What of an entry counts; where `present`, of a file only that it is there.
-pub(super) fn stamp<'e>(name: &'e [u8], kind: &'e EntryKind, present: bool) -> EntryStamp<'e> {
+/// Returns the stamp of an entry. With `without_content`, the content of a file does not count.
+pub(super) fn stamp<'e>(
+    name: &'e [u8],
+    kind: &'e EntryKind,
+    without_content: bool,
+) -> EntryStamp<'e> {
     match kind {
-        EntryKind::File { .. } if present => (name, PRESENT, b""),
+        EntryKind::File { .. } if without_content => (name, FILE_WITHOUT_CONTENT_KIND, b""),
         EntryKind::File { executable, digest, .. } => {
-            (name, FILES[usize::from(*executable)], digest.as_bytes())
+            (name, FILE_KINDS[usize::from(*executable)], digest.as_bytes())
         }
         EntryKind::Link { target } => (name, b'l', target),
-        EntryKind::Dir => (name, DIR, b""),
+        EntryKind::Dir => (name, DIR_KIND, b""),
     }
 }
 
-/// The digest of a folder, from what counts of each name in it, sorted.
+/// Returns the digest of a folder from the sorted stamps of its entries.
 pub(super) fn digest_of_folder<'e>(stamps: impl Iterator<Item = EntryStamp<'e>>) -> Digest {
     let mut hasher = FieldHasher::new("folder");
     for (name, kind, value) in stamps {
@@ -124,7 +129,8 @@ pub(super) fn digest_of_folder<'e>(stamps: impl Iterator<Item = EntryStamp<'e>>)
     hasher.finish()
 }
 
-/// The digest of a tree, from those of its folders that hold something, sorted by path.
+/// Returns the digest of a tree from the digests of its folders, sorted by path. Empty folders are
+/// left out.
 pub(super) fn digest_of_tree<'e>(folders: impl Iterator<Item = (&'e [u8], Digest)>) -> Digest {
     let mut hasher = FieldHasher::new("tree");
     for (path, digest) in folders {

@@ -1,26 +1,27 @@
-//! The names in a folder, sorted, and the kind of each. Pure.
+//! The sorted names in a folder, and the kind of each. Pure.
 
 use std::ffi::OsStr;
 
 use super::path::as_os_str;
 
-/// What a name stands for; a link is not followed.
+/// The kind of file that a name stands for. Links are not followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ItemKind {
     File,
     Dir,
     Link,
-    /// Neither: in words, with an article.
+    /// Any other kind, as a noun with its article: "a socket".
     Special(&'static str),
 }
 
-/// The names in a folder, in one run of bytes.
+/// The names in a folder, stored in one buffer.
 #[derive(Debug, Default)]
 pub(super) struct FolderNames {
     bytes: Vec<u8>,
-    all: Vec<NameRange>,
+    ranges: Vec<NameRange>,
 }
 
+/// The range of one name in the buffer, and its kind.
 #[derive(Debug, Clone, Copy)]
 struct NameRange {
     start: u32,
@@ -29,26 +30,26 @@ struct NameRange {
 }
 
 impl FolderNames {
-    /// Adds a name. What does not fit into 4 GB is no folder that anyone sends.
+    /// Adds a name. The names of one folder may have 4 GB together; no real folder has more.
     pub(super) fn push(&mut self, name: &[u8], kind: ItemKind) {
         let start = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         self.bytes.extend_from_slice(name);
         let end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        self.all.push(NameRange { start, end, kind });
+        self.ranges.push(NameRange { start, end, kind });
     }
 
-    /// Sorts by the bytes of the names.
+    /// Sorts the names by their bytes.
     pub(super) fn sort(&mut self) {
-        let Self { bytes, all } = self;
-        all.sort_unstable_by(|a, b| slice(bytes, *a).cmp(slice(bytes, *b)));
+        let Self { bytes, ranges } = self;
+        ranges.sort_unstable_by(|a, b| slice(bytes, *a).cmp(slice(bytes, *b)));
     }
 
     pub(super) fn len(&self) -> usize {
-        self.all.len()
+        self.ranges.len()
     }
 
     pub(super) fn name(&self, index: usize) -> &[u8] {
-        slice(&self.bytes, self.all[index])
+        slice(&self.bytes, self.ranges[index])
     }
 
     pub(super) fn os(&self, index: usize) -> &OsStr {
@@ -56,15 +57,15 @@ impl FolderNames {
     }
 
     pub(super) fn kind(&self, index: usize) -> ItemKind {
-        self.all[index].kind
+        self.ranges[index].kind
     }
 
-    /// The place of a name among the sorted.
+    /// Returns the index of a name. The names must be sorted.
     pub(super) fn find(&self, name: &[u8]) -> Option<usize> {
-        self.all.binary_search_by(|other| slice(&self.bytes, *other).cmp(name)).ok()
+        self.ranges.binary_search_by(|other| slice(&self.bytes, *other).cmp(name)).ok()
     }
 }
 
-fn slice(bytes: &[u8], name: NameRange) -> &[u8] {
-    &bytes[name.start as usize..name.end as usize]
+fn slice(bytes: &[u8], range: NameRange) -> &[u8] {
+    &bytes[range.start as usize..range.end as usize]
 }

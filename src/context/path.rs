@@ -5,25 +5,25 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A path inside a context: `/` between its parts, never absolute, never `..`. Bytes, since a name
-/// need not be UTF-8.
+/// A path inside a context: separated by `/`, never absolute, without `..`. It is made of bytes,
+/// because file names need not be UTF-8.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelPath(Vec<u8>);
 
 impl RelPath {
-    /// Takes a path as it stands. `None` where it is absolute or empty, or a part of it is empty,
-    /// `.` or `..`.
+    /// Returns the path, or `None` if it is absolute or empty, or if a part of it is empty, `.` or
+    /// `..`.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Option<Self> {
         let bytes = bytes.into();
-        let ok =
+        let is_valid =
             |part: &[u8]| !part.is_empty() && part != b"." && part != b".." && !part.contains(&0);
-        bytes.split(|byte| *byte == b'/').all(ok).then_some(Self(bytes))
+        bytes.split(|byte| *byte == b'/').all(is_valid).then_some(Self(bytes))
     }
 
-    /// The entry `name` in the folder `parent`; at the root without one.
+    /// Returns the path of `name` in the folder `parent`, or at the root if there is none.
     pub(super) fn child(parent: Option<&Self>, name: &[u8]) -> Self {
-        let above = parent.map_or(0, |parent| parent.0.len() + 1);
-        let mut bytes = Vec::with_capacity(above + name.len());
+        let prefix_len = parent.map_or(0, |parent| parent.0.len() + 1);
+        let mut bytes = Vec::with_capacity(prefix_len + name.len());
         if let Some(parent) = parent {
             bytes.extend_from_slice(&parent.0);
             bytes.push(b'/');
@@ -32,62 +32,63 @@ impl RelPath {
         Self(bytes)
     }
 
-    /// A name at the root, which holds no `/`.
-    pub(super) fn of_name(name: String) -> Self {
+    /// Returns the path of a name at the root. The name must not contain a `/`.
+    pub(super) fn from_name(name: String) -> Self {
         Self(name.into_bytes())
     }
 
-    /// Its last part.
+    /// Returns the last part.
     pub(super) fn name(&self) -> &OsStr {
         let slash = self.0.iter().rposition(|byte| *byte == b'/');
         as_os_str(&self.0[slash.map_or(0, |slash| slash + 1)..])
     }
 
-    /// All of its parts.
+    /// Returns all parts.
     pub(super) fn parts(&self) -> impl Iterator<Item = &OsStr> {
         self.0.split(|byte| *byte == b'/').map(as_os_str)
     }
 
-    /// The folders that it lies in, the outermost first.
+    /// Returns the folders above the path, the outermost first.
     pub fn folders(&self) -> impl Iterator<Item = Self> {
         let slashes = self.0.iter().enumerate().filter(|(_, byte)| **byte == b'/');
         slashes.map(|(at, _)| Self(self.0[..at].to_vec()))
     }
 
-    /// Whether it lies in a folder, or in one below that.
+    /// Returns true if the path is in `folder`, at any depth.
     pub(super) fn is_below(&self, folder: &Self) -> bool {
         let rest = self.0.strip_prefix(&folder.0[..]);
         rest.is_some_and(|rest| rest.first() == Some(&b'/'))
     }
 
-    /// Its parts after a folder that it lies below.
+    /// Returns the parts after `folder`, which must be above the path.
     pub(super) fn parts_below(&self, folder: &Self) -> impl Iterator<Item = &OsStr> {
         self.parts().skip(folder.parts().count())
     }
 
-    /// The folder that holds it; `None` where that is the root.
+    /// Returns the folder that contains the path; `None` for the root.
     pub(super) fn parent(&self) -> Option<Self> {
         let slash = self.0.iter().rposition(|byte| *byte == b'/')?;
         Some(Self(self.0[..slash].to_vec()))
     }
 
-    /// The path as bytes.
+    /// Returns the path as bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The path as text, as Go's matcher sees it.
+    /// Returns the path as text, as Go's matcher sees it.
     pub(super) fn lossy(&self) -> Cow<'_, str> {
         lossy(&self.0)
     }
 
-    /// The path under a root of the file system.
+    /// Returns the path on disk, below `root`.
     pub fn under(&self, root: &Path) -> PathBuf {
         root.join(as_os_str(&self.0))
     }
 }
 
-/// A path as text, each byte that is not UTF-8 replaced as Go's matcher sees it.
+/// Returns a path as text. Each invalid byte becomes one replacement character, as Go's matcher
+/// sees it.
 pub(super) fn lossy(path: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(path) {
         return Cow::Borrowed(text);
@@ -105,13 +106,13 @@ pub(super) fn as_os_str(bytes: &[u8]) -> &OsStr {
     std::os::unix::ffi::OsStrExt::from_bytes(bytes)
 }
 
-/// What is no text there is in no path that came from the system.
+/// Converts a name that came from the system, which is always valid text here.
 #[cfg(not(unix))]
 pub(super) fn as_os_str(bytes: &[u8]) -> &OsStr {
     OsStr::new(std::str::from_utf8(bytes).unwrap_or_default())
 }
 
-/// Readable whatever the name: control characters escaped, and bytes that are no text as `\xNN`.
+/// Writes the path with control characters escaped, and invalid bytes as `\xNN`.
 impl fmt::Display for RelPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {

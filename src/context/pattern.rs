@@ -1,41 +1,42 @@
-//! Turns one pattern of a `.dockerignore` into something that matches paths. Pure.
+//! Compiles one pattern of a `.dockerignore` into a matcher for paths. Pure.
 //!
-//! Docker's documentation names Go's `filepath.Match` and `**`; what decides in practice is the
-//! matcher of moby, which makes a regular expression of a pattern. Both show here: a pattern must
-//! be one that `filepath.Match` accepts, and then means what moby's expression means, which for
-//! stars within brackets or `\d` is not the same.
+//! Docker documents the syntax of Go's `filepath.Match` and `**`, but its matcher (in moby)
+//! translates a pattern into a regular expression. So a pattern must be one that `filepath.Match`
+//! accepts, and its meaning is that of moby's regular expression. The two differ, for example for
+//! stars within brackets and for `\d`.
 
 use std::fmt::Write;
 
 use regex::Regex;
 
-/// What a pattern has become.
+/// A compiled pattern.
 #[derive(Debug, Clone)]
 pub(super) enum Matcher {
-    /// The path itself.
+    /// Matches exactly this path.
     Exact(String),
-    /// What begins so: `dir/**`.
+    /// Matches paths with this prefix: `dir/**`.
     Prefix(String),
-    /// What ends so: `**/name`, `**.md`.
+    /// Matches paths with this suffix: `**/name`, `**.md`.
     Suffix(Vec<u8>),
-    /// Anything else; the text is what every path that matches ends with, if that can be told.
+    /// Matches a regular expression. The text is the end of every path that matches, or empty if
+    /// it is not known.
     Regex(String, Regex),
 }
 
 impl Matcher {
-    /// Reads a pattern that was cleaned. The error is a sentence without a full stop.
+    /// Compiles a cleaned pattern. Fails with a sentence without a full stop.
     pub(super) fn new(pattern: &str) -> Result<Self, String> {
         check(pattern)?;
-        let (kind, go) = translate(pattern);
+        let (kind, go_regex) = translate(pattern);
         Ok(match kind {
-            Kind::Exact => Self::Exact(pattern.to_owned()),
-            Kind::Prefix => Self::Prefix(pattern[..pattern.len() - 2].to_owned()),
-            Kind::Suffix => Self::Suffix(pattern.as_bytes()[2..].to_owned()),
-            Kind::Regex => {
-                let regex = Dialect::new(&go).convert()?;
+            MatcherKind::Exact => Self::Exact(pattern.to_owned()),
+            MatcherKind::Prefix => Self::Prefix(pattern[..pattern.len() - 2].to_owned()),
+            MatcherKind::Suffix => Self::Suffix(pattern.as_bytes()[2..].to_owned()),
+            MatcherKind::Regex => {
+                let regex = GoRegexConverter::new(&go_regex).convert()?;
                 let regex =
                     Regex::new(&regex).map_err(|_| "the pattern is too large".to_owned())?;
-                Self::Regex(tail(pattern).to_owned(), regex)
+                Self::Regex(literal_suffix(pattern).to_owned(), regex)
             }
         })
     }
@@ -44,20 +45,20 @@ impl Matcher {
         match self {
             Self::Exact(exact) => path == exact,
             Self::Prefix(prefix) => path.starts_with(prefix),
-            // `**/name` is also the name alone, at the root.
+            // `**/name` also matches the name at the root.
             Self::Suffix(suffix) => {
                 let path = path.as_bytes();
                 path.ends_with(suffix) || suffix.strip_prefix(b"/") == Some(path)
             }
-            // Few paths end so, and to look is much cheaper than to run the expression.
-            Self::Regex(tail, regex) => {
-                (tail.is_empty() || path.ends_with(tail)) && regex.is_match(path)
+            // Comparing the suffix first is much faster than running the expression on each path.
+            Self::Regex(suffix, regex) => {
+                (suffix.is_empty() || path.ends_with(suffix)) && regex.is_match(path)
             }
         }
     }
 }
 
-/// The shortest path that names the same, without asking a file system: Go's `filepath.Clean`.
+/// Returns the shortest equivalent path without using the file system, as Go's `filepath.Clean`.
 pub(super) fn clean(path: &str) -> String {
     let rooted = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
@@ -81,10 +82,10 @@ pub(super) fn clean(path: &str) -> String {
     }
 }
 
-/// Whether `filepath.Match` accepts a pattern: brackets that close and hold well-formed ranges,
-/// and a character after every backslash.
+/// Fails if `filepath.Match` rejects the pattern: brackets must be closed and contain well-formed
+/// ranges, and a character must follow every backslash.
 fn check(pattern: &str) -> Result<(), String> {
-    const ESCAPE: &str = "a backslash stands at the end, with nothing to escape";
+    const ESCAPE: &str = "a backslash at the end escapes nothing";
     let mut chars = pattern.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
@@ -96,15 +97,15 @@ fn check(pattern: &str) -> Result<(), String> {
                 let mut any = false;
                 loop {
                     let mut bound = || match chars.next() {
-                        None => Err("a `[` is not closed"),
-                        Some('-') => Err("a `-` within brackets stands between two characters"),
+                        None => Err("missing `]`"),
+                        Some('-') => Err("`-` in brackets must be between two characters"),
                         Some('\\') => chars.next().ok_or(ESCAPE).map(Some),
                         Some(']') => Ok(None),
                         Some(c) => Ok(Some(c)),
                     };
                     match bound()? {
                         None if any => break,
-                        None => return Err("there is nothing between `[` and `]`".to_owned()),
+                        None => return Err("the brackets are empty".to_owned()),
                         Some(_) => any = true,
                     }
                     if chars.next_if_eq(&'-').is_some() {
@@ -113,7 +114,7 @@ fn check(pattern: &str) -> Result<(), String> {
                             Some('-' | ']') => None,
                             high => high,
                         };
-                        high.ok_or("a range within brackets has no end")?;
+                        high.ok_or("a range in brackets has no end")?;
                     }
                 }
             }
@@ -123,9 +124,9 @@ fn check(pattern: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The plain text that a pattern ends with. An alternative need not end like the whole pattern, and
-/// what follows a backslash need not be plain.
-fn tail(pattern: &str) -> &str {
+/// Returns the literal text at the end of a pattern. It is empty if the pattern has alternatives,
+/// which can end in different ways, or escapes, which need not be literal.
+fn literal_suffix(pattern: &str) -> &str {
     if pattern.contains(['|', '\\']) {
         return "";
     }
@@ -134,54 +135,55 @@ fn tail(pattern: &str) -> &str {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum MatcherKind {
     Exact,
     Prefix,
     Suffix,
     Regex,
 }
 
-/// Makes a regular expression in Go's dialect, as moby does, and says whether it is needed.
-fn translate(pattern: &str) -> (Kind, String) {
-    let mut kind = Kind::Exact;
+/// Translates a pattern to a regular expression in Go's syntax, as moby does, and returns the
+/// simplest kind of matcher for it.
+fn translate(pattern: &str) -> (MatcherKind, String) {
+    let mut kind = MatcherKind::Exact;
     let mut regex = String::from("^");
-    // moby's reader passes over a byte order mark; its comparisons of text do not.
+    // moby skips a byte order mark here, but not when it compares text.
     let mut chars = pattern.strip_prefix('\u{feff}').unwrap_or(pattern).chars().peekable();
     let mut first = true;
     while let Some(c) = chars.next() {
         match c {
             '*' if chars.next_if_eq(&'*').is_some() => {
-                // `**/` is `**`: it stands for any number of folders, and for none.
+                // `**/` means `**`: any number of folders, including none.
                 chars.next_if_eq(&'/');
                 if chars.peek().is_some() {
                     regex.push_str("(.*/)?");
-                    kind = Kind::Regex;
-                } else if kind == Kind::Exact {
-                    kind = Kind::Prefix;
+                    kind = MatcherKind::Regex;
+                } else if kind == MatcherKind::Exact {
+                    kind = MatcherKind::Prefix;
                 } else {
                     regex.push_str(".*");
-                    kind = Kind::Regex;
+                    kind = MatcherKind::Regex;
                 }
                 if first {
-                    kind = Kind::Suffix;
+                    kind = MatcherKind::Suffix;
                 }
             }
             '*' | '?' => {
                 regex.push_str(if c == '*' { "[^/]*" } else { "[^/]" });
-                kind = Kind::Regex;
+                kind = MatcherKind::Regex;
             }
-            // moby means to escape `{`, `|` and `}` as well, but its table has no room for them.
+            // moby intends to escape `{`, `|` and `}` too, but its table is too short for them.
             '.' | '+' | '(' | ')' | '$' => regex.extend(['\\', c]),
             '\\' => {
                 regex.push(c);
                 if let Some(escaped) = chars.next() {
                     regex.push(escaped);
-                    kind = Kind::Regex;
+                    kind = MatcherKind::Regex;
                 }
             }
             '[' | ']' => {
                 regex.push(c);
-                kind = Kind::Regex;
+                kind = MatcherKind::Regex;
             }
             c => regex.push(c),
         }
@@ -191,25 +193,25 @@ fn translate(pattern: &str) -> (Kind, String) {
     (kind, regex)
 }
 
-/// Writes an expression of Go's dialect, as [`translate`] makes them, in that of the `regex` crate:
-/// there `[[` and `&&` within brackets are set algebra, and `\d` knows all of Unicode.
-struct Dialect<'p> {
+/// Converts a regular expression of [`translate`] from Go's syntax to that of the crate `regex`, in
+/// which `[[` and `&&` in brackets are set operations, and `\d` matches all Unicode digits.
+struct GoRegexConverter<'p> {
     rest: &'p str,
-    out: String,
-    before: Before,
+    converted: String,
+    preceding: PrecedingItem,
 }
 
-/// What a repetition would repeat.
+/// The kind of item before the current position: only an atom can be repeated.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Before {
+enum PrecedingItem {
     Nothing,
     Atom,
     Repetition,
 }
 
-impl<'p> Dialect<'p> {
+impl<'p> GoRegexConverter<'p> {
     fn new(rest: &'p str) -> Self {
-        Self { rest, out: String::new(), before: Before::Nothing }
+        Self { rest, converted: String::new(), preceding: PrecedingItem::Nothing }
     }
 
     fn next(&mut self) -> Option<char> {
@@ -221,51 +223,51 @@ impl<'p> Dialect<'p> {
 
     fn literal(&mut self, c: char) {
         // Writing to a string cannot fail.
-        let _ = write!(self.out, "\\x{{{:x}}}", u32::from(c));
+        let _ = write!(self.converted, "\\x{{{:x}}}", u32::from(c));
     }
 
     fn convert(mut self) -> Result<String, String> {
         while let Some(c) = self.next() {
-            let mut before = Before::Atom;
+            let mut preceding = PrecedingItem::Atom;
             match c {
                 '\\' => match self.escape()? {
-                    Escape::Char(c) => self.literal(c),
-                    Escape::Class(class) => {
-                        self.out.push('[');
-                        self.out.push_str(class);
-                        self.out.push(']');
+                    EscapeSequence::Char(c) => self.literal(c),
+                    EscapeSequence::Class(class) => {
+                        self.converted.push('[');
+                        self.converted.push_str(class);
+                        self.converted.push(']');
                     }
                 },
                 '[' => self.class()?,
                 '{' => {
                     if self.repetition()? {
-                        before = Before::Repetition;
+                        preceding = PrecedingItem::Repetition;
                     } else {
                         self.literal('{');
                     }
                 }
-                // These are the translation's own, since a pattern's are escaped; but for `^` and
-                // `|`, which moby lets through.
-                '^' | '$' | '.' | ')' => self.out.push(c),
+                // `translate` wrote these: it escapes those of the pattern, except for `^` and
+                // `|`, which moby does not escape.
+                '^' | '$' | '.' | ')' => self.converted.push(c),
                 '(' | '|' => {
-                    self.out.push(c);
-                    before = Before::Nothing;
+                    self.converted.push(c);
+                    preceding = PrecedingItem::Nothing;
                 }
                 '*' | '?' => {
-                    self.out.push(c);
-                    before = Before::Repetition;
+                    self.converted.push(c);
+                    preceding = PrecedingItem::Repetition;
                 }
                 c => self.literal(c),
             }
-            self.before = before;
+            self.preceding = preceding;
         }
-        Ok(self.out)
+        Ok(self.converted)
     }
 
-    /// `{2}`, `{2,}` or `{2,3}`; any other brace is a character.
+    /// Reads `{2}`, `{2,}` or `{2,3}`. Returns false for any other brace, which is a literal.
     fn repetition(&mut self) -> Result<bool, String> {
         let Some((inner, rest)) = self.rest.split_once('}') else { return Ok(false) };
-        // Go reads no number that begins with a needless zero.
+        // Go does not accept leading zeros.
         let number = |text: &str| {
             let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
             (digits && (text == "0" || !text.starts_with('0')))
@@ -278,46 +280,50 @@ impl<'p> Dialect<'p> {
         };
         let (Some(low), Some(high)) = (low, high) else { return Ok(false) };
         if low > 1000 || high > 1000 || low > high {
-            return Err(format!("`{{{inner}}}` is read as a repetition that is out of bounds"));
+            return Err(format!("`{{{inner}}}` means a repetition, and its count is out of range"));
         }
-        if self.before != Before::Atom {
-            return Err(format!("`{{{inner}}}` is read as a repetition, of nothing"));
+        if self.preceding != PrecedingItem::Atom {
+            return Err(format!(
+                "`{{{inner}}}` means a repetition, but nothing before it can be repeated"
+            ));
         }
         self.rest = rest;
-        let _ = write!(self.out, "{{{inner}}}");
+        let _ = write!(self.converted, "{{{inner}}}");
         Ok(true)
     }
 
-    fn escape(&mut self) -> Result<Escape, String> {
-        let refused = |c: char| {
-            format!("`\\{c}` is read as a part of a regular expression: drop the backslash")
+    fn escape(&mut self) -> Result<EscapeSequence, String> {
+        let unsupported = |c: char| {
+            format!(
+                "remove the backslash of `\\{c}`: Docker reads it as an escape of regular expressions"
+            )
         };
         Ok(match self.next() {
-            None => return Err("a backslash stands at the end".to_owned()),
-            Some('d') => Escape::Class("0-9"),
-            Some('D') => Escape::Class("^0-9"),
-            Some('s') => Escape::Class("\\t\\n\\x0c\\r\\x20"),
-            Some('S') => Escape::Class("^\\t\\n\\x0c\\r\\x20"),
-            Some('w') => Escape::Class("0-9A-Za-z_"),
-            Some('W') => Escape::Class("^0-9A-Za-z_"),
-            Some('a') => Escape::Char('\u{7}'),
-            Some('f') => Escape::Char('\u{c}'),
-            Some('n') => Escape::Char('\n'),
-            Some('r') => Escape::Char('\r'),
-            Some('t') => Escape::Char('\t'),
-            Some('v') => Escape::Char('\u{b}'),
-            Some(c) if c.is_ascii() && !c.is_ascii_alphanumeric() => Escape::Char(c),
-            Some(c) => return Err(refused(c)),
+            None => return Err("a backslash at the end escapes nothing".to_owned()),
+            Some('d') => EscapeSequence::Class("0-9"),
+            Some('D') => EscapeSequence::Class("^0-9"),
+            Some('s') => EscapeSequence::Class("\\t\\n\\x0c\\r\\x20"),
+            Some('S') => EscapeSequence::Class("^\\t\\n\\x0c\\r\\x20"),
+            Some('w') => EscapeSequence::Class("0-9A-Za-z_"),
+            Some('W') => EscapeSequence::Class("^0-9A-Za-z_"),
+            Some('a') => EscapeSequence::Char('\u{7}'),
+            Some('f') => EscapeSequence::Char('\u{c}'),
+            Some('n') => EscapeSequence::Char('\n'),
+            Some('r') => EscapeSequence::Char('\r'),
+            Some('t') => EscapeSequence::Char('\t'),
+            Some('v') => EscapeSequence::Char('\u{b}'),
+            Some(c) if c.is_ascii() && !c.is_ascii_alphanumeric() => EscapeSequence::Char(c),
+            Some(c) => return Err(unsupported(c)),
         })
     }
 
-    /// What stands between brackets. A `]` right after the opening is a character.
+    /// Reads a class in brackets. A `]` directly after the opening bracket is a literal.
     fn class(&mut self) -> Result<(), String> {
-        const OPEN: &str = "a `[` is not closed";
-        self.out.push('[');
+        const UNCLOSED: &str = "missing `]`";
+        self.converted.push('[');
         if let Some(rest) = self.rest.strip_prefix('^') {
             self.rest = rest;
-            self.out.push('^');
+            self.converted.push('^');
         }
         let mut first = true;
         loop {
@@ -325,20 +331,20 @@ impl<'p> Dialect<'p> {
                 && !first
             {
                 self.rest = rest;
-                self.out.push(']');
+                self.converted.push(']');
                 return Ok(());
             }
             first = false;
             if self.named_class()? {
                 continue;
             }
-            let low = match self.next().ok_or(OPEN)? {
+            let low = match self.next().ok_or(UNCLOSED)? {
                 '\\' => match self.escape()? {
-                    Escape::Char(c) => c,
-                    Escape::Class(class) => {
-                        self.out.push('[');
-                        self.out.push_str(class);
-                        self.out.push(']');
+                    EscapeSequence::Char(c) => c,
+                    EscapeSequence::Class(class) => {
+                        self.converted.push('[');
+                        self.converted.push_str(class);
+                        self.converted.push(']');
                         continue;
                     }
                 },
@@ -350,22 +356,24 @@ impl<'p> Dialect<'p> {
                 continue;
             };
             self.rest = high;
-            let high = match self.next().ok_or(OPEN)? {
+            let high = match self.next().ok_or(UNCLOSED)? {
                 '\\' => match self.escape()? {
-                    Escape::Char(c) => c,
-                    Escape::Class(_) => return Err("a range has a class for its end".to_owned()),
+                    EscapeSequence::Char(c) => c,
+                    EscapeSequence::Class(_) => {
+                        return Err("a range cannot end with a class of characters".to_owned());
+                    }
                 },
                 c => c,
             };
             if high < low {
-                return Err(format!("the range `{low}-{high}` runs backwards"));
+                return Err(format!("the range `{low}-{high}` is reversed"));
             }
-            self.out.push('-');
+            self.converted.push('-');
             self.literal(high);
         }
     }
 
-    /// `[:alpha:]` and its kin, which exist within brackets only.
+    /// Reads a named class such as `[:alpha:]`, which is allowed only in brackets.
     fn named_class(&mut self) -> Result<bool, String> {
         const NAMES: [&str; 14] = [
             "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print",
@@ -377,15 +385,15 @@ impl<'p> Dialect<'p> {
             return Ok(false);
         };
         if !NAMES.contains(&inner.strip_prefix('^').unwrap_or(inner)) {
-            return Err(format!("`[:{inner}:]` is not a class of characters"));
+            return Err(format!("unknown class of characters `[:{inner}:]`"));
         }
         self.rest = rest;
-        let _ = write!(self.out, "[:{inner}:]");
+        let _ = write!(self.converted, "[:{inner}:]");
         Ok(true)
     }
 }
 
-enum Escape {
+enum EscapeSequence {
     Char(char),
     Class(&'static str),
 }

@@ -1,46 +1,48 @@
-//! Decides under which name a Dockerfile is sent. Pure.
+//! Decides the path at which a Dockerfile is sent. Pure.
 //!
-//! One that is sent as it was written stays where it lies. One from outside of the context, with
-//! paths of bases put in, or that the context's `.dockerignore` leaves out, goes in as
-//! `.imgplan.Dockerfile`, or a name like it that the context does not have; and with it goes
-//! `.imgplan.Dockerfile.dockerignore`, which names just these two. BuildKit and kaniko, as they say,
-//! and Buildah, as a test sees, read such a file before they read `.dockerignore`, so that
+//! A Dockerfile that is sent unchanged keeps its path. It is sent as `.imgplan.Dockerfile`, or under
+//! a similar name that is free, if it is outside of the context, if references in it were replaced,
+//! or if the context's `.dockerignore` ignores it. `.imgplan.Dockerfile.dockerignore` is sent with
+//! it, and ignores exactly these two files. BuildKit and kaniko (by their documentation) and Buildah
+//! (by a test) prefer such a file to `.dockerignore`. So
 //!
-//! - a `COPY . .` does not pick the two up, as it would not pick up a Dockerfile from elsewhere;
-//! - the context's own `.dockerignore`, which was followed already or which a
-//!   `<Dockerfile>.dockerignore` has overruled, is not applied to what was sent.
+//! - `COPY . .` does not copy the two files, just as it copies no Dockerfile from elsewhere;
+//! - the context's own `.dockerignore` is not applied to the sent files. It was already applied, or
+//!   a `<Dockerfile>.dockerignore` was used instead.
 //!
-//! A builder that reads no such file copies both: some hundred bytes in the image's working folder.
-//! So does Buildah where it is given the Dockerfile by a relative path that does not begin at the
-//! context (seen with 1.28.2: `-f sent/.imgplan.Dockerfile sent`): it looks for the rules at that
-//! path below the context, and falls back on the `.dockerignore` at the root.
-//! No rule of the service's gives it another place to look for a Dockerfile than the archive.
+//! A builder without support for such files copies both, which adds some hundred bytes to the
+//! image. Buildah does so too if the Dockerfile is given as a relative path that does not begin at
+//! the context (`-f sent/.imgplan.Dockerfile sent` in version 1.28.2): it looks for the rules at
+//! that path below the context, and falls back to the `.dockerignore` at the root.
+//! The Dockerfile must be in the archive, because the service looks for it nowhere else.
 
-use super::tree::{EntryKind, RelPath, Tree};
+use super::listing::EntryKind;
+use super::path::RelPath;
+use super::tree::Tree;
 
-/// A file that goes into an archive besides those of the tree, or in the place of one.
+/// A file that is added to the archive, or that replaces a file of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacedFile {
-    /// Its path in the archive.
+    /// The path in the archive.
     pub path: RelPath,
-    /// Its text.
+    /// The content.
     pub text: String,
 }
 
-/// The Dockerfile as it is sent, and what goes with it.
+/// The Dockerfile as it is sent, and the file that hides it from `COPY`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
-    /// The Dockerfile's path in the archive.
+    /// The path of the Dockerfile in the archive.
     pub dockerfile: RelPath,
-    /// The Dockerfile, and the file that hides it, sorted by path.
+    /// The added files, sorted by path.
     pub files: Vec<PlacedFile>,
 }
 
 impl Placement {
-    /// Finds a place for a Dockerfile with this `text`. `inside` is its path in the context where it
-    /// lies there and is sent as it was written.
-    pub fn of(tree: &Tree, inside: Option<&str>, text: String) -> Self {
-        match inside.and_then(RelPath::new).filter(|path| may_stay(tree, path)) {
+    /// Returns the placement of a Dockerfile with this `text`. `inside` is its path in the context,
+    /// if it is in the context and is sent unchanged.
+    pub fn new(tree: &Tree, inside: Option<&str>, text: String) -> Self {
+        match inside.and_then(RelPath::new).filter(|path| can_keep_path(tree, path)) {
             Some(path) => {
                 let files = vec![PlacedFile { path: path.clone(), text }];
                 Self { dockerfile: path, files }
@@ -54,25 +56,26 @@ impl Placement {
             1 => ".imgplan.Dockerfile".to_owned(),
             number => format!(".imgplan.{number}.Dockerfile"),
         });
-        let hiding = |name: &str| format!("{name}.dockerignore");
+        let ignore_file = |name: &str| format!("{name}.dockerignore");
         let is_free = |path: &str| tree.get(path.as_bytes()).is_none();
-        let mut free = names.filter(|name| is_free(name) && is_free(&hiding(name)));
+        let mut free = names.filter(|name| is_free(name) && is_free(&ignore_file(name)));
         let name = free.next().unwrap_or_default();
-        let hiding = hiding(&name);
-        let rules = format!("{name}\n{hiding}\n");
-        let file = |name: String, text| PlacedFile { path: RelPath::of_name(name), text };
-        let files = vec![file(name.clone(), text), file(hiding, rules)];
-        Self { dockerfile: RelPath::of_name(name), files }
+        let ignore_file = ignore_file(&name);
+        let rules = format!("{name}\n{ignore_file}\n");
+        let file = |name: String, text| PlacedFile { path: RelPath::from_name(name), text };
+        let files = vec![file(name.clone(), text), file(ignore_file, rules)];
+        Self { dockerfile: RelPath::from_name(name), files }
     }
 }
 
-/// Whether a Dockerfile is among what is sent, and a builder that looks for a `.dockerignore` finds
-/// the one that was followed. The one at the root may be gone: what it names is not there.
-fn may_stay(tree: &Tree, path: &RelPath) -> bool {
-    let sent = |path: &[u8]| tree.get(path).is_some_and(|kind| *kind != EntryKind::Dir);
+/// Returns true if the Dockerfile at `path` is sent, and if the builder finds the ignore file that
+/// was applied. The one at the root need not be sent, because the files that it ignores are not
+/// sent either.
+fn can_keep_path(tree: &Tree, path: &RelPath) -> bool {
+    let is_sent = |path: &[u8]| tree.get(path).is_some_and(|kind| *kind != EntryKind::Dir);
     let own = [path.as_bytes(), b".dockerignore"].concat();
-    let followed = tree.ignored_by().and_then(|file| file.strip_prefix(tree.root()).ok());
-    let at_root = followed.is_some_and(|file| file.as_os_str() == ".dockerignore");
-    let by_own = tree.ignored_by().is_some() && !at_root;
-    sent(path.as_bytes()) && (!by_own || sent(&own))
+    let applied = tree.ignore_file().and_then(|file| file.strip_prefix(tree.root()).ok());
+    let is_at_root = applied.is_some_and(|file| file.as_os_str() == ".dockerignore");
+    let is_own = tree.ignore_file().is_some() && !is_at_root;
+    is_sent(path.as_bytes()) && (!is_own || is_sent(&own))
 }

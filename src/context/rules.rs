@@ -1,4 +1,4 @@
-//! Finds the rules that a context follows, and says of one path what they make of it.
+//! Finds the ignore rules of a context, and explains how they apply to a path.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -9,68 +9,78 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use miette::NamedSource;
 
-use super::error::{ScanProblem, unreadable};
+use super::error::{ScanError, ScanProblem, unreadable};
 use super::ignore::{IgnoreError, IgnorePatterns};
-use super::tree::RelPath;
+use super::path::RelPath;
 use crate::base::file::TEMP_FILE_PREFIX;
 
-/// The rules that a context follows.
+/// The ignore rules of a context.
 #[derive(Debug, Clone, Default)]
 pub struct IgnoreRules {
-    /// The rules; none where there is no file that gives some.
-    pub ignore: Arc<IgnorePatterns>,
-    /// The `.dockerignore` that gave them.
+    pub(super) patterns: Arc<IgnorePatterns>,
+    /// The `.dockerignore` that contains the patterns, if there is one.
     pub file: Option<PathBuf>,
 }
 
-/// Explanation a path of a context is sent or is not.
+/// The reason why a path of a context is sent or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Explanation<'r> {
-    /// It belongs to imgplan itself, or lies in what does: it is never sent.
+    /// It is a file of imgplan itself, or in a folder of imgplan. It is never sent.
     Own,
-    /// The last pattern that matches it, or a folder above it, decides.
+    /// The last pattern that matches the path, or a folder above it, decides.
     Pattern {
-        /// Whether the pattern keeps it out, or brings it back.
+        /// True if the pattern ignores the path, false if it is an exception.
         ignored: bool,
-        /// The line, counted from 1.
+        /// The line number, counted from 1.
         line: usize,
-        /// The pattern, as it was written.
+        /// The pattern as written.
         pattern: &'r str,
     },
-    /// No pattern matches it: it is sent.
+    /// No pattern matches the path. It is sent.
     NoPattern,
 }
 
 impl Explanation<'_> {
-    /// Whether the path is sent.
+    /// Returns true if the path is sent.
     pub fn sent(&self) -> bool {
         !matches!(self, Self::Own | Self::Pattern { ignored: true, .. })
     }
 }
 
-/// Texts that were parsed: the contexts of one repository tend to have the same rules, and it takes
-/// longer to make a matcher than to ask it about a small context.
+/// The patterns of ignore files by their text. The contexts of a repository often have equal ignore
+/// files, and compiling the patterns takes longer than matching a small context.
 #[derive(Default)]
-pub(super) struct RulesCache(Mutex<HashMap<String, Arc<IgnorePatterns>>>);
+pub(super) struct PatternsCache(Mutex<HashMap<String, Arc<IgnorePatterns>>>);
 
-impl RulesCache {
+impl PatternsCache {
     fn parse(&self, text: &str) -> Result<Arc<IgnorePatterns>, Vec<IgnoreError>> {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().get(text) {
-            return Ok(Arc::clone(known));
+        if let Some(patterns) = lock().get(text) {
+            return Ok(Arc::clone(patterns));
         }
-        let ignore = Arc::new(IgnorePatterns::parse(text)?);
-        lock().insert(text.to_owned(), Arc::clone(&ignore));
-        Ok(ignore)
+        let patterns = Arc::new(IgnorePatterns::parse(text)?);
+        lock().insert(text.to_owned(), Arc::clone(&patterns));
+        Ok(patterns)
     }
 }
 
 impl IgnoreRules {
-    /// The rules of the first `.dockerignore` there is: the Dockerfile's own, then the context's.
+    /// Reads the ignore rules of the context in `root`. `dockerfile` is the full path of the
+    /// Dockerfile.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the ignore file cannot be read, is not UTF-8, or contains invalid patterns.
+    pub fn read(root: &Path, dockerfile: Option<&Path>) -> Result<Self, ScanError> {
+        Self::find(root, dockerfile, &PatternsCache::default())
+            .map_err(|problems| ScanError::new(root, problems))
+    }
+
+    /// Reads the first ignore file that exists: the Dockerfile's own, then the context's.
     pub(super) fn find(
         root: &Path,
         dockerfile: Option<&Path>,
-        parsed: &RulesCache,
+        cache: &PatternsCache,
     ) -> Result<Self, Vec<ScanProblem>> {
         let own = dockerfile.map(|path| {
             let mut name = OsString::from(path);
@@ -86,46 +96,47 @@ impl IgnoreRules {
             let text = String::from_utf8(bytes).map_err(|error| {
                 let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
                 let line = valid.split(|byte| *byte == b'\n').count();
-                vec![ScanProblem::NotText { path: path.clone(), line }]
+                vec![ScanProblem::NotUtf8 { path: path.clone(), line }]
             })?;
-            let ignore = parsed.parse(&text).map_err(|errors| no_patterns(&path, &text, errors))?;
-            return Ok(Self { ignore, file: Some(path) });
+            let patterns =
+                cache.parse(&text).map_err(|errors| invalid_patterns(&path, &text, errors))?;
+            return Ok(Self { patterns, file: Some(path) });
         }
         Ok(Self::default())
     }
 
-    /// Explanation a path is sent or is not, whether or not it is there; `is_dir` where it is.
-    pub fn why(&self, path: &RelPath, is_dir: Option<bool>) -> Explanation<'_> {
+    /// Explains why a path is sent or not. The path need not exist: `is_dir` is `None` then.
+    pub fn explain(&self, path: &RelPath, is_dir: Option<bool>) -> Explanation<'_> {
         let mut parts = path.as_bytes().rsplit(|byte| *byte == b'/');
-        let last = parts.next().unwrap_or_default();
+        let name = parts.next().unwrap_or_default();
         let own = match is_dir {
-            Some(is_dir) => is_own(last, is_dir),
-            None => is_own(last, true) || is_own(last, false),
+            Some(is_dir) => is_own(name, is_dir),
+            None => is_own(name, true) || is_own(name, false),
         };
         if own || parts.any(|part| is_own(part, true)) {
             return Explanation::Own;
         }
-        let verdict = self.ignore.verdict(&path.lossy());
-        match verdict.line.and_then(|line| Some((line, self.ignore.pattern(line)?))) {
+        let result = self.patterns.match_path(&path.lossy());
+        match result.line.and_then(|line| Some((line, self.patterns.pattern(line)?))) {
             Some((line, pattern)) => {
-                Explanation::Pattern { ignored: verdict.ignored, line, pattern }
+                Explanation::Pattern { ignored: result.ignored, line, pattern }
             }
             None => Explanation::NoPattern,
         }
     }
 
-    /// Whether an exception may bring back something below an ignored folder.
-    pub fn may_bring_back_below(&self, folder: &RelPath) -> bool {
-        self.ignore.may_bring_back_below(&folder.lossy())
+    /// Returns true if an exception may include something below an ignored folder.
+    pub fn may_include_below(&self, folder: &RelPath) -> bool {
+        self.patterns.may_include_below(&folder.lossy())
     }
 }
 
-fn no_patterns(path: &Path, text: &str, errors: Vec<IgnoreError>) -> Vec<ScanProblem> {
+fn invalid_patterns(path: &Path, text: &str, errors: Vec<IgnoreError>) -> Vec<ScanProblem> {
     let text: Arc<str> = text.into();
     let problem = |error: IgnoreError| ScanProblem::Pattern {
         path: path.to_owned(),
         text: NamedSource::new(path.display().to_string(), Arc::clone(&text)),
-        place: (error.offset, error.pattern.len()).into(),
+        span: (error.offset, error.pattern.len()).into(),
         error,
     };
     errors.into_iter().map(problem).collect()
@@ -135,8 +146,9 @@ fn is_absent(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Whether a name belongs to imgplan itself: its folder, its lockfile, and the file that becomes
-/// the lockfile. They change with every run, so a context that held them would never be up to date.
+/// Returns true if a name belongs to imgplan itself: its folder, its lockfile, or a temporary file
+/// that becomes the lockfile. They change with every run, so a context that included them would
+/// never be up to date.
 pub(super) fn is_own(name: &[u8], is_dir: bool) -> bool {
     let temporary = |name: &[u8]| {
         name.strip_prefix(TEMP_FILE_PREFIX.as_bytes())

@@ -1,4 +1,4 @@
-//! Makes trees of many contexts at once.
+//! Scans one or many contexts at once, and returns a tree for each.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -14,11 +14,11 @@ use super::dir::{Dir, NativeDir};
 use super::error::{ScanError, ScanProblem, unreadable};
 use super::listing::ContextFolder;
 use super::path::RelPath;
-use super::rules::{IgnoreRules, RulesCache};
+use super::rules::{IgnoreRules, PatternsCache};
 use super::tree::Tree;
 use super::walk::{PreparedContext, WalkResult, walk};
 
-/// A context that somebody wants to know.
+/// A context to be scanned.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ScanRequest {
     /// The folder.
@@ -27,79 +27,106 @@ pub struct ScanRequest {
     pub dockerfile: Option<PathBuf>,
 }
 
-/// See [`scan_all`](super::scan_all).
-pub(super) fn scan_all(
-    wanted: &[ScanRequest],
-    cache: Option<StatCache>,
-) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
-    scan_with::<NativeDir>(wanted, cache)
+/// Scans a context: returns every path that Docker would send, and the digest of every file.
+///
+/// `dockerfile` is the full path of the Dockerfile. If it has a `.dockerignore` of its own,
+/// `<Dockerfile>.dockerignore`, that file is used instead of the one at the root. Links are kept as
+/// links and never followed. The files of imgplan itself (`.imgplan/`, `imgplan.lock`) are never
+/// sent, not even if a `!` pattern includes them: they change with every run.
+///
+/// # Errors
+///
+/// Fails if the folder, its `.dockerignore` or anything that would be sent cannot be read, if a
+/// pattern is invalid, or if a socket, a FIFO or a device would be sent.
+pub fn scan(root: &Path, dockerfile: Option<&Path>) -> Result<Tree, ScanError> {
+    let request = ScanRequest { root: root.to_owned(), dockerfile: dockerfile.map(Path::to_owned) };
+    let mut trees = scan_all(&[request], None).map_err(|mut errors| errors.remove(0))?;
+    Ok(Arc::unwrap_or_clone(trees.remove(0)))
 }
 
-/// The same, by a given way to read folders.
-pub(super) fn scan_with<D: Dir>(
-    wanted: &[ScanRequest],
+/// Scans many contexts at once, and reads each folder and each file only once even if contexts
+/// share it.
+///
+/// Files that have not changed since the `cache` was written are not read. The cache is updated if
+/// something has changed.
+///
+/// # Errors
+///
+/// Fails with an error for each context that [`scan`] fails for.
+pub fn scan_all(
+    requests: &[ScanRequest],
     cache: Option<StatCache>,
 ) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
-    let common = SharedLookups::default();
+    scan_with::<NativeDir>(requests, cache)
+}
+
+/// Does the same as [`scan_all`] with a given way to read folders.
+pub(super) fn scan_with<D: Dir>(
+    requests: &[ScanRequest],
+    cache: Option<StatCache>,
+) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
+    let shared = SharedLookups::default();
     let prepared: Vec<Result<PreparedContext, ScanError>> =
-        wanted.par_iter().map(|wanted| prepare(wanted, &common)).collect();
-    let known = cache.as_ref().map_or_else(ScanCache::default, StatCache::rows);
-    let (mut views, mut errors) = (Vec::<PreparedContext>::new(), Vec::new());
-    // Contexts with one root and one set of rules are one.
+        requests.par_iter().map(|request| prepare(request, &shared)).collect();
+    let scan_cache = cache.as_ref().map_or_else(ScanCache::default, StatCache::start_scan);
+    let (mut contexts, mut errors) = (Vec::<PreparedContext>::new(), Vec::new());
+    // Requests with the same root and the same ignore file are one context.
     let mut index_of: HashMap<(OsString, Option<OsString>), usize> = HashMap::new();
-    let mut places = Vec::with_capacity(wanted.len());
-    for view in prepared {
-        match view {
-            Ok(view) => {
-                let rules = view.rules.file.as_ref().map(|file| file.clone().into_os_string());
-                let key = (view.root.clone().into_os_string(), rules);
-                places.push(*index_of.entry(key).or_insert(views.len()));
-                if places.last() == Some(&views.len()) {
-                    views.push(view);
+    let mut indexes = Vec::with_capacity(requests.len());
+    for context in prepared {
+        match context {
+            Ok(context) => {
+                let ignore_file = context.rules.file.clone().map(PathBuf::into_os_string);
+                let key = (context.real_root.clone().into_os_string(), ignore_file);
+                let index = *index_of.entry(key).or_insert(contexts.len());
+                indexes.push(index);
+                if index == contexts.len() {
+                    contexts.push(context);
                 }
             }
             Err(error) => errors.push(error),
         }
     }
-    let found = walk::<D>(&views, &known);
-    let pairs: Vec<(PreparedContext, WalkResult)> = views.into_iter().zip(found).collect();
-    let trees: Vec<Result<Arc<Tree>, ScanError>> =
-        pairs.into_par_iter().map(|(view, found)| tree(view, found)).collect();
+    let results = walk::<D>(&contexts, &scan_cache);
+    let pairs: Vec<(PreparedContext, WalkResult)> = contexts.into_iter().zip(results).collect();
+    let built: Vec<Result<Arc<Tree>, ScanError>> =
+        pairs.into_par_iter().map(|(context, result)| build_tree(context, result)).collect();
     if let Some(cache) = &cache {
-        known.save(cache.file());
+        scan_cache.save(cache.file());
     }
-    let mut whole = Vec::with_capacity(trees.len());
-    for tree in trees {
+    let mut trees = Vec::with_capacity(built.len());
+    for tree in built {
         match tree {
-            Ok(tree) => whole.push(tree),
+            Ok(tree) => trees.push(tree),
             Err(error) => errors.push(error),
         }
     }
     if !errors.is_empty() {
         return Err(errors);
     }
-    Ok(places.into_iter().map(|index| Arc::clone(&whole[index])).collect())
+    Ok(indexes.into_iter().map(|index| Arc::clone(&trees[index])).collect())
 }
 
-/// What contexts have in common, looked up once.
+/// Results that several contexts need and that are computed once.
 #[derive(Default)]
 struct SharedLookups {
-    rules: RulesCache,
-    /// Folders without links, by their paths as they were given.
-    folders: Mutex<HashMap<PathBuf, PathBuf>>,
+    patterns: PatternsCache,
+    /// The paths of folders without links, by the paths as requested.
+    real_paths: Mutex<HashMap<PathBuf, PathBuf>>,
 }
 
 impl SharedLookups {
-    /// A folder's path without links. Most contexts lie beside others: the way to them is known.
-    fn real(&self, folder: &Path) -> io::Result<PathBuf> {
+    /// Returns a folder's path without links. The folder itself must not be a link. Most contexts
+    /// are next to others, so their parent has been resolved before.
+    fn real_path(&self, folder: &Path) -> io::Result<PathBuf> {
         let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
             return fs::canonicalize(folder);
         };
-        // Elsewhere a name may be written in more than one way.
+        // On other systems, a name can be written in several ways, for example in another case.
         if parent.as_os_str().is_empty() || !cfg!(target_os = "linux") {
             return fs::canonicalize(folder);
         }
-        let lock = || self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || self.real_paths.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(real) = lock().get(parent) {
             return Ok(real.join(name));
         }
@@ -109,13 +136,13 @@ impl SharedLookups {
     }
 }
 
-/// Finds a context's folder and its rules.
-fn prepare(wanted: &ScanRequest, common: &SharedLookups) -> Result<PreparedContext, ScanError> {
-    let root = &wanted.root;
+/// Resolves the folder of a context and reads its ignore file.
+fn prepare(request: &ScanRequest, shared: &SharedLookups) -> Result<PreparedContext, ScanError> {
+    let root = &request.root;
     let fail = |problem| ScanError::new(root, vec![problem]);
     let unresolved = |error| fail(unreadable("resolve", root.clone(), error));
-    let real = match fs::symlink_metadata(root) {
-        Ok(meta) if meta.is_dir() => common.real(root).map_err(unresolved)?,
+    let real_root = match fs::symlink_metadata(root) {
+        Ok(meta) if meta.is_dir() => shared.real_path(root).map_err(unresolved)?,
         Ok(meta) if meta.is_symlink() && root.is_dir() => {
             fs::canonicalize(root).map_err(unresolved)?
         }
@@ -125,36 +152,36 @@ fn prepare(wanted: &ScanRequest, common: &SharedLookups) -> Result<PreparedConte
         }
         Err(error) => return Err(fail(unreadable("read", root.clone(), error))),
     };
-    let rules = IgnoreRules::find(root, wanted.dockerfile.as_deref(), &common.rules)
+    let rules = IgnoreRules::find(root, request.dockerfile.as_deref(), &shared.patterns)
         .map_err(|problems| ScanError::new(root, problems))?;
-    Ok(PreparedContext { shown: root.clone(), root: real, rules })
+    Ok(PreparedContext { root: root.clone(), real_root, rules })
 }
 
-fn tree(view: PreparedContext, found: WalkResult) -> Result<Arc<Tree>, ScanError> {
-    if !found.problems.is_empty() {
-        return Err(ScanError::new(&view.shown, found.problems));
+fn build_tree(context: PreparedContext, result: WalkResult) -> Result<Arc<Tree>, ScanError> {
+    if !result.problems.is_empty() {
+        return Err(ScanError::new(&context.root, result.problems));
     }
-    let mut folders = found.folders;
-    if found.entered_ignored {
-        keep_above(&mut folders);
+    let mut folders = result.folders;
+    if result.entered_ignored {
+        send_parents(&mut folders);
     }
-    Ok(Arc::new(Tree::new(view.shown, view.root, folders, view.rules.file)))
+    Ok(Arc::new(Tree::new(context.root, context.real_root, folders, context.rules.file)))
 }
 
-/// What is kept keeps the ignored folders above it.
-fn keep_above(folders: &mut [ContextFolder]) {
-    // What lies deeper comes first: a folder that something is kept in is then kept itself.
+/// Sends each ignored folder that contains something that is sent.
+fn send_parents(folders: &mut [ContextFolder]) {
+    // The deepest folders come first, so that a folder that is added here adds its own parent.
     folders.sort_unstable_by(|a, b| b.path.cmp(&a.path));
-    let places: HashMap<Option<RelPath>, usize> =
-        folders.iter().enumerate().map(|(place, folder)| (folder.path.clone(), place)).collect();
+    let index_of: HashMap<Option<RelPath>, usize> =
+        folders.iter().enumerate().map(|(index, folder)| (folder.path.clone(), index)).collect();
     for index in 0..folders.len() {
-        let ContextFolder { path: Some(path), kept, .. } = &folders[index] else { continue };
-        if kept.is_empty() {
+        let ContextFolder { path: Some(path), sent, .. } = &folders[index] else { continue };
+        if sent.is_empty() {
             continue;
         }
         let name = path.name().as_encoded_bytes().to_vec();
-        if let Some(&above) = places.get(&path.parent()) {
-            folders[above].keep(&name);
+        if let Some(&parent) = index_of.get(&path.parent()) {
+            folders[parent].send(&name);
         }
     }
 }

@@ -1,36 +1,35 @@
-//! What a file system says of a file without reading it, and when that can be trusted. Pure, but
-//! for the conversions from what the system gives.
+//! File metadata that shows if a file has changed since it was read.
+//! Pure, except for the conversions from the system's types.
 
 use std::fs::Metadata;
 
-/// A moment, in nanoseconds since 1970, as file systems note it.
+/// A time in nanoseconds since 1970, as file systems store it.
 pub(super) type UnixNanos = i64;
 
-const SECOND: UnixNanos = 1_000_000_000;
+pub(super) const NANOS_PER_SECOND: UnixNanos = 1_000_000_000;
 
-/// What is compared to tell whether a file is still the one that was read. A field that the system
-/// does not have is zero.
+/// The metadata that is compared to tell if a file has changed. A field that the system does not
+/// have is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stat {
-    /// Bytes.
+    /// The length in bytes.
     pub(super) size: u64,
-    /// When the content changed.
+    /// The time of the last change of the content.
     pub(super) mtime: UnixNanos,
-    /// When anything about the file changed; unlike `mtime`, nobody can set it.
+    /// The time of the last change of content or metadata. Unlike `mtime`, no program can set it.
     pub(super) ctime: UnixNanos,
-    /// Which file of its file system it is.
     pub(super) inode: u64,
-    /// Kind and permissions, as Unix has them.
+    /// The file type and the permissions, as in Unix.
     pub(super) mode: u32,
 }
 
-/// Bytes of a [`Stat`].
-pub(super) const STAT: usize = 36;
+/// Length of an encoded [`Stat`].
+pub(super) const STAT_BYTES: usize = 36;
 
 impl Stat {
-    /// All of it, to be compared and kept.
-    pub(super) fn to_bytes(self) -> [u8; STAT] {
-        let mut bytes = [0; STAT];
+    /// Encodes all fields, to be compared and stored.
+    pub(super) fn to_bytes(self) -> [u8; STAT_BYTES] {
+        let mut bytes = [0; STAT_BYTES];
         bytes[..8].copy_from_slice(&self.size.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.mtime.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.ctime.to_le_bytes());
@@ -39,24 +38,25 @@ impl Stat {
         bytes
     }
 
-    /// Whether the owner may execute it.
+    /// Returns true if the owner may execute the file.
     pub(super) fn executable(&self) -> bool {
         self.mode & 0o100 != 0
     }
 
-    /// Whether nothing happened to the file since `before`.
-    pub(super) fn is_older_than(&self, before: UnixNanos) -> bool {
-        self.mtime < before && self.ctime < before
+    /// Returns true if the file was last changed before `time`.
+    pub(super) fn is_older_than(&self, time: UnixNanos) -> bool {
+        self.mtime < time && self.ctime < time
     }
 
     #[cfg(unix)]
     pub(super) fn of(meta: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
-        let moment = |secs: i64, nanos: i64| secs.saturating_mul(SECOND).saturating_add(nanos);
+        let time =
+            |secs: i64, nanos: i64| secs.saturating_mul(NANOS_PER_SECOND).saturating_add(nanos);
         Self {
             size: meta.size(),
-            mtime: moment(meta.mtime(), meta.mtime_nsec()),
-            ctime: moment(meta.ctime(), meta.ctime_nsec()),
+            mtime: time(meta.mtime(), meta.mtime_nsec()),
+            ctime: time(meta.ctime(), meta.ctime_nsec()),
             inode: meta.ino(),
             mode: meta.mode(),
         }
@@ -69,7 +69,7 @@ impl Stat {
     }
 }
 
-/// The moment of a time of the system's clock.
+/// Converts a time of the system's clock.
 pub(super) fn unix_nanos(time: std::time::SystemTime) -> UnixNanos {
     let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     UnixNanos::try_from(since.as_nanos()).unwrap_or(UnixNanos::MAX)

@@ -1,4 +1,4 @@
-//! Contexts in temporary folders, and the tables that hold `.dockerignore` to Docker's behaviour.
+//! Tests of contexts in temporary folders, and tables that compare `.dockerignore` with Docker.
 
 use std::fs;
 use std::io::Read;
@@ -12,7 +12,7 @@ use super::dir::portable::PortableDir;
 use super::ignore::IgnorePatterns;
 use super::*;
 
-/// A folder with these files, each holding its own name; `x/` is an empty folder.
+/// Returns a folder with these files, each with its path as content; `x/` is an empty folder.
 fn folder(paths: &[&str]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for path in paths {
@@ -27,29 +27,29 @@ fn folder(paths: &[&str]) -> TempDir {
     dir
 }
 
-/// By both ways to read folders, which must find the same.
+/// Scans a context with both implementations of `Dir`, which must return the same.
 fn tree(dir: &TempDir) -> Tree {
     let tree = scan(dir.path(), None).unwrap();
-    let wanted = ScanRequest { root: dir.path().to_owned(), dockerfile: None };
-    let portable = scan::scan_with::<PortableDir>(&[wanted], None).unwrap();
+    let request = ScanRequest { root: dir.path().to_owned(), dockerfile: None };
+    let portable = scan::scan_with::<PortableDir>(&[request], None).unwrap();
     assert_eq!(portable[0].entries(), tree.entries());
     tree
 }
 
-/// The paths of a tree, a `/` after those of folders.
+/// Returns the paths of a tree, with a `/` after those of folders.
 fn paths(tree: &Tree) -> Vec<String> {
     let slash = |entry: &TreeEntry| if entry.kind == EntryKind::Dir { "/" } else { "" };
     tree.entries().iter().map(|entry| format!("{}{}", entry.path, slash(entry))).collect()
 }
 
-/// A Dockerfile at any path.
+/// Returns the placement of a Dockerfile at a path.
 fn dockerfile(path: &str) -> Placement {
     let path = RelPath::new(path).unwrap();
     let file = PlacedFile { path: path.clone(), text: "FROM scratch\n".to_owned() };
     Placement { dockerfile: path, files: vec![file] }
 }
 
-/// By both ways to read folders, which must come to the same bytes.
+/// Packs a tree with both implementations of `Dir`, which must write the same bytes.
 fn packed(tree: &Tree) -> Vec<u8> {
     let dockerfile = dockerfile("Dockerfile");
     let out = pack(tree, &dockerfile, Vec::new()).unwrap();
@@ -58,24 +58,24 @@ fn packed(tree: &Tree) -> Vec<u8> {
     out
 }
 
-/// What packing comes to by either way.
-fn pack_to_nowhere(tree: &Tree, path: &str) -> [Result<(), PackError>; 2] {
+/// Packs a tree with both implementations of `Dir`, and discards the archives.
+fn pack_results(tree: &Tree, path: &str) -> [Result<(), PackError>; 2] {
     let dockerfile = dockerfile(path);
     let native = pack(tree, &dockerfile, std::io::sink()).map(drop);
     [native, pack::pack_with::<PortableDir, _>(tree, &dockerfile, std::io::sink()).map(drop)]
 }
 
 #[track_caller]
-fn is_changed(tree: &Tree, what: &str) {
-    for result in pack_to_nowhere(tree, "D") {
+fn check_changed(tree: &Tree, what: &str) {
+    for result in pack_results(tree, "D") {
         assert!(matches!(result, Err(PackError::Changed { .. })), "{what}: {result:?}");
     }
 }
 
-/// A member as `path mode kind content-or-target`.
+/// Returns each member as `path mode content`; the content of a link is its target.
 fn members(archive: &[u8]) -> Vec<String> {
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(archive));
-    let show = |entry: std::io::Result<tar::Entry<'_, _>>| {
+    let describe = |entry: std::io::Result<tar::Entry<'_, _>>| {
         let mut entry = entry.unwrap();
         let header = entry.header().clone();
         assert_eq!(header.mtime().unwrap(), 0);
@@ -87,12 +87,12 @@ fn members(archive: &[u8]) -> Vec<String> {
         entry.read_to_string(&mut content).unwrap();
         format!("{path} {:o} {content}", header.mode().unwrap())
     };
-    archive.entries().unwrap().map(show).collect()
+    archive.entries().unwrap().map(describe).collect()
 }
 
-/// The `.dockerignore`, paths that are sent, paths that are not.
-const VERDICTS: &[(&str, &[&str], &[&str])] = &[
-    // Where the service's own client, which follows git's rules, is wrong.
+/// A `.dockerignore`, paths that are sent, and paths that are ignored.
+const IGNORE_CASES: &[(&str, &[&str], &[&str])] = &[
+    // Cases in which the service's own client is wrong, because it follows git's rules.
     ("*\n!src", &["src", "src/a", "src/a/b"], &["a", "a/b", "Dockerfile"]),
     ("*\n!src/a", &["src/a", "src/a/b"], &["src", "src/b"]),
     ("vendor\n!vendor/keep", &["vendor/keep", "vendor/keep/x"], &["vendor", "vendor/x"]),
@@ -104,7 +104,7 @@ const VERDICTS: &[(&str, &[&str], &[&str])] = &[
     ("./foo\nbar/../baz\nqux/.", &["bar"], &["foo", "baz", "qux"]),
     ("\u{feff}foo  \n  bar\t\n", &["x"], &["foo", "bar"]),
     ("Dockerfile\n.dockerignore", &[], &["Dockerfile", ".dockerignore"]),
-    // Where it is right.
+    // Cases in which it is right.
     (
         "/foo\n**/x\ny/**\na/b",
         &["y", "a", "a/c", "q/foo", "q/y/z"],
@@ -112,7 +112,7 @@ const VERDICTS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("#foo\n #bar\n\r\nbaz\r\n", &["#foo", "foo"], &["#bar", "baz"]),
     ("a*\n!ab\nab/c", &["ab", "ab/d"], &["aa", "ab/c"]),
-    // What Docker's documentation shows.
+    // The examples of Docker's documentation.
     (
         "# comment\n*/temp*\n*/*/temp*\ntemp?",
         &["temp", "tempest", "a/b/c/temp"],
@@ -147,16 +147,16 @@ const VERDICTS: &[(&str, &[&str], &[&str])] = &[
     ("a.c\na+\n(x)\n$y", &["abc", "aa"], &["a.c", "a+", "(x)", "$y"]),
     ("a**/b\n***c", &["a/d", "xab"], &["a/b", "ab", "ax/b", "a/x/b", "c", "x/yc"]),
     ("é?\n[à-ü]x", &["é", "e1", "ax"], &["éa", "éé", "ôx"]),
-    // Where Docker's matcher and its documentation differ: a part of it is an expression.
+    // Differences between Docker's matcher and its documentation: parts of regular expressions.
     ("a|b*", &["xa"], &["a", "ax", "b", "bx"]),
     ("*a{2}", &["a", "ba", "a{2}"], &["aa", "baa"]),
     ("a{2}", &["aa"], &["a{2}"]),
     ("[*]y", &["*y", "ay"], &["]y", "^]y"]),
     ("?\\d", &["xd"], &["x7"]),
-    // A byte order mark is not seen but where text is compared.
+    // A byte order mark counts only where text is compared.
     ("x\n\u{feff}a*", &["\u{feff}ab"], &["a", "ab"]),
     ("x\n\u{feff}**/y", &["y", "a/y"], &["\u{feff}**/y"]),
-    // What is cleaned, and what is left of it.
+    // Cleaned patterns.
     ("/\n.\n..\n../x\n/../y", &["a", "x"], &["y"]),
     ("//a//b/", &["a"], &["a/b"]),
     ("*\n! a", &["a"], &["b"]),
@@ -164,48 +164,48 @@ const VERDICTS: &[(&str, &[&str], &[&str])] = &[
 ];
 
 #[test]
-fn docker_decides_what_is_ignored() {
-    for (text, sent, ignored) in VERDICTS {
-        let ignore = IgnorePatterns::parse(text).unwrap();
+fn patterns_ignore_what_docker_ignores() {
+    for (text, sent, ignored) in IGNORE_CASES {
+        let patterns = IgnorePatterns::parse(text).unwrap();
         for (paths, expected) in [(sent, false), (ignored, true)] {
             for path in *paths {
-                assert_eq!(ignore.verdict(path).ignored, expected, "{text:?} on {path}");
+                assert_eq!(patterns.match_path(path).ignored, expected, "{text:?} on {path}");
             }
         }
     }
 }
 
 #[test]
-fn the_deciding_line_is_told() {
-    let ignore = IgnorePatterns::parse("# c\n*\n\n!src\nsrc/*.md\n").unwrap();
+fn the_deciding_line_is_returned() {
+    let patterns = IgnorePatterns::parse("# c\n*\n\n!src\nsrc/*.md\n").unwrap();
     let lines =
-        ["a", "src", "src/x", "src/x.md", "src/y/z.md"].map(|path| ignore.verdict(path).line);
+        ["a", "src", "src/x", "src/x.md", "src/y/z.md"].map(|path| patterns.match_path(path).line);
     assert_eq!(lines, [Some(2), Some(4), Some(4), Some(5), Some(4)]);
-    assert_eq!(IgnorePatterns::parse("x").unwrap().verdict("a").line, None);
+    assert_eq!(IgnorePatterns::parse("x").unwrap().match_path("a").line, None);
 }
 
 #[test]
-fn what_is_no_pattern_is_refused() {
+fn invalid_patterns_are_errors() {
     let text = "ok\n[\na[]\n[a\n\\\n[-a]\n[a-]\n!\n[b-a]\n! /\n\\p\n[[:no:]]\n";
     let errors = IgnorePatterns::parse(text).unwrap_err();
     let lines: Vec<_> = errors.iter().map(|error| error.line).collect();
     assert_eq!(lines, (2..=12).collect::<Vec<_>>());
-    assert_eq!(errors[0].to_string(), "line 2: `[` is not a pattern: a `[` is not closed");
+    assert_eq!(errors[0].to_string(), "line 2: invalid pattern `[`: missing `]`");
 }
 
 #[test]
-fn lists_what_is_there_in_the_order_of_bytes() {
+fn entries_are_sorted_by_bytes() {
     let dir = folder(&["b", "a/x", "a-b", "a/empty/", "a.c", "é", ".imgplan/journal.jsonl"]);
     fs::write(dir.path().join("imgplan.lock"), "").unwrap();
     fs::write(dir.path().join("a/.imgplan.new-Ab12yZ"), "").unwrap();
     let tree = tree(&dir);
     assert_eq!(paths(&tree), ["a/", "a-b", "a.c", "a/empty/", "a/x", "b", "é"]);
     assert_eq!((tree.files(), tree.size()), (5, 3 + 3 + 3 + 1 + 2));
-    assert_eq!((tree.root(), tree.ignored_by()), (dir.path(), None));
+    assert_eq!((tree.root(), tree.ignore_file()), (dir.path(), None));
 }
 
 #[test]
-fn ignored_folders_come_back_with_what_is_kept_in_them() {
+fn an_ignored_folder_is_sent_with_its_exceptions() {
     let dir = folder(&["v/a/keep", "v/a/x", "v/b/x", "w/y", "src/e/", ".imgplan/x"]);
     let ignore = dir.path().join(".dockerignore");
     let table: &[(&str, &[&str])] = &[
@@ -220,27 +220,27 @@ fn ignored_folders_come_back_with_what_is_kept_in_them() {
         fs::write(&ignore, text).unwrap();
         let tree = tree(&dir);
         assert_eq!(paths(&tree), *expected, "{text:?}");
-        assert_eq!(tree.ignored_by(), Some(ignore.as_path()));
+        assert_eq!(tree.ignore_file(), Some(ignore.as_path()));
     }
 }
 
 #[test]
-fn the_dockerfiles_own_ignore_file_wins() {
+fn the_own_ignore_file_of_a_dockerfile_wins() {
     let dir = folder(&["a", "b", "Api.Dockerfile"]);
     fs::write(dir.path().join(".dockerignore"), "a\n.*").unwrap();
     let api = dir.path().join("Api.Dockerfile");
-    let seen = |dockerfile: &Path| paths(&scan(dir.path(), Some(dockerfile)).unwrap());
-    assert_eq!(seen(&api), ["Api.Dockerfile", "b"]);
+    let sent = |dockerfile: &Path| paths(&scan(dir.path(), Some(dockerfile)).unwrap());
+    assert_eq!(sent(&api), ["Api.Dockerfile", "b"]);
     fs::write(dir.path().join("Api.Dockerfile.dockerignore"), "b\n*.*").unwrap();
-    assert_eq!(seen(&api), ["a"]);
-    assert_eq!(seen(&dir.path().join("none/Dockerfile")).len(), 3);
+    assert_eq!(sent(&api), ["a"]);
+    assert_eq!(sent(&dir.path().join("none/Dockerfile")).len(), 3);
 }
 
 #[test]
-fn problems_are_told_together() {
+fn all_problems_are_returned() {
     let problems = |root: &Path| {
         let error = scan(root, None).unwrap_err();
-        let shown = error.all.iter().map(ToString::to_string);
+        let shown = error.problems.iter().map(ToString::to_string);
         shown.map(|text| text.replace(&*root.to_string_lossy(), "R")).collect::<Vec<_>>()
     };
     let dir = folder(&["f"]);
@@ -251,17 +251,16 @@ fn problems_are_told_together() {
     assert_eq!(
         problems(dir.path()),
         [
-            "R/.dockerignore, line 2: `[` is not a pattern: a `[` is not closed",
-            "R/.dockerignore, line 3: `\\` is not a pattern: a backslash stands at the end, with \
-         nothing to escape",
+            "R/.dockerignore, line 2: invalid pattern `[`: missing `]`",
+            "R/.dockerignore, line 3: invalid pattern `\\`: a backslash at the end escapes nothing",
         ]
     );
     fs::write(&ignore, b"a\nb\xff").unwrap();
-    assert_eq!(problems(dir.path()), ["R/.dockerignore is not UTF-8 text: see line 2"]);
+    assert_eq!(problems(dir.path()), ["R/.dockerignore is not UTF-8: invalid bytes in line 2"]);
 }
 
 #[test]
-fn the_digest_is_of_what_is_sent() {
+fn the_digest_depends_on_what_is_sent() {
     let dir = folder(&["a/f", "b"]);
     let first = tree(&dir);
     let old = SystemTime::now() - Duration::from_secs(1_000_000);
@@ -270,7 +269,7 @@ fn the_digest_is_of_what_is_sent() {
     assert_eq!(first.digest(), second.digest());
     assert_eq!(packed(&first), packed(&second));
 
-    // Another place, made in another order: the same tree.
+    // The same tree in another folder, created in another order.
     let elsewhere = folder(&["b", "a/f"]);
     assert_eq!(tree(&elsewhere).digest(), first.digest());
     assert_eq!(packed(&tree(&elsewhere)), packed(&first));
@@ -290,7 +289,7 @@ fn the_digest_is_of_what_is_sent() {
 }
 
 #[test]
-fn packs_in_sorted_place() {
+fn the_dockerfile_is_packed_in_sorted_order() {
     let dir = folder(&["a/f", "Dockerfile", "z"]);
     let tree = tree(&dir);
     assert_eq!(
@@ -313,7 +312,7 @@ fn an_empty_context_can_be_packed() {
 }
 
 #[test]
-fn what_changed_is_not_sent() {
+fn packing_fails_after_a_change() {
     type Change = fn(&Path);
     let changes: [(&str, Change); 8] = [
         ("shorter", |dir| fs::write(dir.join("d/f"), "").unwrap()),
@@ -332,52 +331,60 @@ fn what_changed_is_not_sent() {
         let dir = folder(&["d/f", "e/"]);
         let tree = tree(&dir);
         change(dir.path());
-        is_changed(&tree, what);
+        check_changed(&tree, what);
     }
 }
 
-/// The paths of what is placed, for a Dockerfile that is sent as it was written.
+/// Returns the paths of the placed files, for a Dockerfile that is sent unchanged.
 fn placed(dir: &TempDir, inside: Option<&str>) -> Vec<String> {
     let dockerfile = inside.map(|inside| dir.path().join(inside));
     let tree = scan(dir.path(), dockerfile.as_deref()).unwrap();
-    let placement = Placement::of(&tree, inside, "FROM scratch\n".to_owned());
+    let placement = Placement::new(&tree, inside, "FROM scratch\n".to_owned());
     assert_eq!(placement.dockerfile, placement.files[0].path);
     placement.files.iter().map(|file| file.path.to_string()).collect()
 }
 
 #[test]
-fn a_dockerfile_stays_where_a_builder_finds_it_and_its_rules() {
+fn a_dockerfile_keeps_its_path_if_the_builder_finds_it_and_its_ignore_file() {
     const ELSEWHERE: [&str; 2] = [".imgplan.Dockerfile", ".imgplan.Dockerfile.dockerignore"];
     let dir = folder(&["a", "d/Dockerfile"]);
     let write = |path: &str, text: &str| fs::write(dir.path().join(path), text).unwrap();
-    let here = ["d/Dockerfile"];
-    assert_eq!(placed(&dir, Some("d/Dockerfile")), here);
+    let unchanged = ["d/Dockerfile"];
+    assert_eq!(placed(&dir, Some("d/Dockerfile")), unchanged);
     assert_eq!(placed(&dir, None), ELSEWHERE);
     write(".dockerignore", "a");
-    assert_eq!(placed(&dir, Some("d/Dockerfile")), here);
+    assert_eq!(placed(&dir, Some("d/Dockerfile")), unchanged);
     write(".dockerignore", "a\n.dockerignore");
-    assert_eq!(placed(&dir, Some("d/Dockerfile")), here, "what is gone need not be named");
+    assert_eq!(
+        placed(&dir, Some("d/Dockerfile")),
+        unchanged,
+        "the ignore file at the root need not be sent"
+    );
     write(".dockerignore", "d");
-    assert_eq!(placed(&dir, Some("d/Dockerfile")), ELSEWHERE, "it is ignored itself");
+    assert_eq!(placed(&dir, Some("d/Dockerfile")), ELSEWHERE, "the Dockerfile is ignored");
     write("d/Dockerfile.dockerignore", "a");
-    assert_eq!(placed(&dir, Some("d/Dockerfile")), here, "its own rules are found again");
+    assert_eq!(placed(&dir, Some("d/Dockerfile")), unchanged, "its own ignore file is sent");
     write("d/Dockerfile.dockerignore", "a\n**/*.dockerignore");
-    assert_eq!(placed(&dir, Some("d/Dockerfile")), ELSEWHERE, "the root's would be found instead");
+    assert_eq!(
+        placed(&dir, Some("d/Dockerfile")),
+        ELSEWHERE,
+        "the builder would use the ignore file at the root"
+    );
 
     write(".imgplan.Dockerfile.dockerignore", "");
     let next = [".imgplan.2.Dockerfile", ".imgplan.2.Dockerfile.dockerignore"];
     assert_eq!(placed(&dir, None), next);
-    let placement = Placement::of(&tree(&dir), None, String::new());
+    let placement = Placement::new(&tree(&dir), None, String::new());
     assert_eq!(placement.files[1].text, next.map(|name| format!("{name}\n")).concat());
 }
 
 #[test]
-fn paths_stay_inside() {
+fn paths_cannot_leave_the_context() {
     for bad in ["", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\0"] {
         assert!(RelPath::new(bad).is_none(), "{bad:?}");
     }
-    let odd = RelPath::new(b"a\n\xff\xc3/\xc3\xa9".to_vec()).unwrap();
-    assert_eq!(odd.to_string(), "a\\n\\xff\\xc3/é");
+    let path = RelPath::new(b"a\n\xff\xc3/\xc3\xa9".to_vec()).unwrap();
+    assert_eq!(path.to_string(), "a\\n\\xff\\xc3/é");
 }
 
 #[cfg(unix)]
@@ -395,7 +402,7 @@ mod unix {
     }
 
     #[test]
-    fn keeps_links_and_the_executable_bit_alone() {
+    fn only_links_and_the_executable_bit_are_kept() {
         let outside = folder(&["secret"]);
         let dir = folder(&["run", "plain"]);
         let at = |name: &str| dir.path().join(name);
@@ -422,11 +429,11 @@ mod unix {
         assert_eq!(tree(&dir).digest(), first.digest());
         chmod(&at("plain"), 0o755);
         assert_ne!(tree(&dir).digest(), first.digest());
-        is_changed(&first, "the executable bit");
+        check_changed(&first, "the executable bit");
     }
 
     #[test]
-    fn a_context_may_be_reached_by_a_link() {
+    fn the_root_may_be_a_link() {
         let dir = folder(&["real/f"]);
         symlink("real", dir.path().join("link")).unwrap();
         let tree = scan(&dir.path().join("link"), None).unwrap();
@@ -434,7 +441,7 @@ mod unix {
     }
 
     #[test]
-    fn a_link_in_the_place_of_a_file_or_folder_is_not_followed() {
+    fn a_link_that_replaces_a_file_or_folder_is_not_followed() {
         let outside = folder(&["d/f", "f"]);
         for (name, target) in [("d", "d"), ("d/f", "d/f")] {
             let dir = folder(&["d/f"]);
@@ -446,28 +453,28 @@ mod unix {
                 fs::remove_file(&path).unwrap();
             }
             symlink(outside.path().join(target), &path).unwrap();
-            // What it points to has the very same content.
-            is_changed(&tree, name);
+            // The target has the same content.
+            check_changed(&tree, name);
         }
     }
 
     #[test]
-    fn a_changed_link_is_not_sent() {
+    fn packing_fails_after_a_link_changed() {
         let dir = folder(&[]);
         let link = dir.path().join("l");
         symlink("a", &link).unwrap();
         let tree = tree(&dir);
         fs::remove_file(&link).unwrap();
         symlink("b", &link).unwrap();
-        is_changed(&tree, "a link");
+        check_changed(&tree, "a link");
     }
 
     #[test]
-    fn what_no_archive_carries_is_refused_unless_it_is_ignored() {
+    fn special_files_are_errors_unless_ignored() {
         let dir = folder(&["a"]);
         let _socket = UnixListener::bind(dir.path().join("s.sock")).unwrap();
         let error = scan(dir.path(), None).unwrap_err();
-        let [ScanProblem::Special { kind: "a socket", help, .. }] = &error.all[..] else {
+        let [ScanProblem::Special { kind: "a socket", help, .. }] = &error.problems[..] else {
             panic!("{error:?}")
         };
         assert_eq!(help, "add `s.sock` to .dockerignore");
@@ -476,7 +483,7 @@ mod unix {
     }
 
     #[test]
-    fn long_names_and_names_that_are_no_text_arrive() {
+    fn long_names_and_invalid_utf8_are_packed() {
         let dir = tempfile::tempdir().unwrap();
         let mut names = Vec::new();
         for len in [99, 100, 101, 155, 200, 255] {
@@ -500,11 +507,11 @@ mod unix {
         tar::Archive::new(flate2::read::GzDecoder::new(&archive[..])).unpack(out.path()).unwrap();
         fs::remove_file(out.path().join("Dockerfile")).unwrap();
         assert_eq!(scan(out.path(), None).unwrap().digest(), tree.digest());
-        unpack_elsewhere(&archive, &tree);
+        unpack_with_other_programs(&archive, &tree);
     }
 
-    /// GNU tar and Python must find the same tree in the archive, where they are installed.
-    fn unpack_elsewhere(archive: &[u8], tree: &Tree) {
+    /// Checks that GNU tar and Python unpack the same tree, if they are installed.
+    fn unpack_with_other_programs(archive: &[u8], tree: &Tree) {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.tgz");
         fs::write(&file, archive).unwrap();
@@ -525,7 +532,7 @@ mod unix {
     }
 
     #[test]
-    fn deep_folders_are_no_problem() {
+    fn deep_folders_are_supported() {
         let dir = tempfile::tempdir().unwrap();
         let deep: PathBuf = std::iter::repeat_n("d", 1500).collect();
         fs::create_dir_all(dir.path().join(&deep)).unwrap();
@@ -539,28 +546,28 @@ mod unix {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..<_>::default() })]
 
-    /// Leaving out folders that no exception concerns must not change what is sent.
+    /// Not entering folders that no exception concerns must not change what is sent.
     #[test]
-    fn the_walk_agrees_with_the_verdicts(
+    fn the_walk_agrees_with_the_patterns(
         lines in proptest::collection::vec("!?(a|b|\\*|\\*\\*|\\?)(/(a|b|c|\\*|\\*\\*|[ab]*)){0,2}", 1..6),
         files in proptest::collection::btree_set("[abc](/[def]){0,3}", 1..12),
     ) {
         let dir = folder(&[]);
-        let mut made = Vec::new();
+        let mut expected = Vec::new();
         for file in &files {
             let path = dir.path().join(format!("{file}x"));
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
-            made.push(format!("{file}x"));
+            expected.push(format!("{file}x"));
         }
         let text = lines.join("\n");
         let own = tempfile::tempdir().unwrap();
         fs::write(own.path().join("D.dockerignore"), &text).unwrap();
         let tree = scan(dir.path(), Some(&own.path().join("D"))).unwrap();
-        let ignore = IgnorePatterns::parse(&text).unwrap();
-        made.retain(|path| !ignore.verdict(path).ignored);
-        made.sort();
-        let found: Vec<_> = paths(&tree).into_iter().filter(|path| !path.ends_with('/')).collect();
-        prop_assert_eq!(found, made);
+        let patterns = IgnorePatterns::parse(&text).unwrap();
+        expected.retain(|path| !patterns.match_path(path).ignored);
+        expected.sort();
+        let files: Vec<_> = paths(&tree).into_iter().filter(|path| !path.ends_with('/')).collect();
+        prop_assert_eq!(files, expected);
     }
 }

@@ -1,31 +1,30 @@
-//! The tree of a context: everything that it sends.
+//! The tree of a context: everything that is sent to the build.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-pub use super::listing::EntryKind;
-use super::listing::{ContextFolder, digest_of_tree};
-pub use super::path::RelPath;
+use super::listing::{ContextFolder, EntryKind, digest_of_tree};
+use super::path::RelPath;
 use crate::base::digest::Digest;
 
-/// One path of a context.
+/// One entry of a context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeEntry {
-    /// Where.
+    /// The path in the context.
     pub path: RelPath,
-    /// What.
+    /// The kind, with everything that the digest depends on.
     pub kind: EntryKind,
 }
 
-/// Everything that a context sends, as it was when it was scanned.
+/// Everything that a context sends, as of the time of the scan.
 #[derive(Debug, Clone)]
 pub struct Tree {
     pub(super) root: PathBuf,
-    /// The root without links, which every file that is opened must lie under.
+    /// The path of the root without links. Every file that is opened must be below it.
     pub(super) real_root: PathBuf,
-    /// Sorted by path; those that hold nothing are left out.
+    /// Sorted by path, without the folders from which nothing is sent.
     folders: Vec<ContextFolder>,
-    pub(super) ignored_by: Option<PathBuf>,
+    pub(super) ignore_file: Option<PathBuf>,
     entries: OnceLock<Vec<TreeEntry>>,
 }
 
@@ -34,19 +33,19 @@ impl Tree {
         root: PathBuf,
         real_root: PathBuf,
         mut folders: Vec<ContextFolder>,
-        ignored_by: Option<PathBuf>,
+        ignore_file: Option<PathBuf>,
     ) -> Self {
-        folders.retain(|folder| !folder.kept.is_empty());
+        folders.retain(|folder| !folder.sent.is_empty());
         folders.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        Self { root, real_root, folders, ignored_by, entries: OnceLock::new() }
+        Self { root, real_root, folders, ignore_file, entries: OnceLock::new() }
     }
 
-    /// The folder that was scanned, as it was given.
+    /// Returns the root folder as requested.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The entries, sorted by the bytes of their paths: a folder comes before what it holds.
+    /// Returns the entries, sorted by the bytes of their paths: a folder comes before its entries.
     pub fn entries(&self) -> &[TreeEntry] {
         self.entries.get_or_init(|| {
             let entries = self.items().map(|(folder, name, kind)| TreeEntry {
@@ -59,30 +58,30 @@ impl Tree {
         })
     }
 
-    /// Everything that is sent, folder by folder: the folder's path, `None` for the root; a name in
-    /// it; and what that is.
+    /// Returns every entry, folder by folder: the folder's path (`None` for the root), the name and
+    /// the kind.
     pub(super) fn items(&self) -> impl Iterator<Item = (Option<&RelPath>, &[u8], &EntryKind)> {
         self.folders.iter().flat_map(|folder| {
             folder.items().map(|(name, kind)| (folder.path.as_ref(), name, kind))
         })
     }
 
-    /// What lies at a path.
+    /// Returns the kind of the entry at a path.
     pub fn get(&self, path: &[u8]) -> Option<&EntryKind> {
-        let (index, name) = self.place(path)?;
+        let (index, name) = self.locate(path)?;
         self.folders[index].get(name)
     }
 
-    /// The digest of every path, its kind, its executable bit and its content or target. Neither
-    /// times nor owners nor other bits of the mode are a part of it.
+    /// Returns the digest of all entries: their paths, kinds, executable bits, contents and link
+    /// targets. It does not depend on times, owners or other mode bits.
     pub fn digest(&self) -> Digest {
         digest_of_tree(self.folders.iter().map(|folder| (bytes(folder), folder.digest)))
     }
 
-    /// The same without the content of one file, if the tree has it: for a file that is an input
-    /// of its own. That it is there still counts.
+    /// Returns the digest without the content of the file at `path`, if there is one. Its existence
+    /// still counts. This is for the Dockerfile, whose content is an input of its own.
     pub fn digest_without(&self, path: &[u8]) -> Digest {
-        let without = self.place(path);
+        let without = self.locate(path);
         digest_of_tree(self.folders.iter().enumerate().map(|(index, folder)| {
             let digest = match without {
                 Some((at, name)) if at == index => folder.digest_without(Some(name)),
@@ -92,15 +91,15 @@ impl Tree {
         }))
     }
 
-    /// The place of the folder that holds a path, and the path's last part.
-    fn place<'p>(&self, path: &'p [u8]) -> Option<(usize, &'p [u8])> {
+    /// Returns the index of the folder that contains a path, and the last part of the path.
+    fn locate<'p>(&self, path: &'p [u8]) -> Option<(usize, &'p [u8])> {
         let slash = path.iter().rposition(|byte| *byte == b'/');
         let (folder, name) = slash.map_or((&b""[..], path), |at| (&path[..at], &path[at + 1..]));
-        let found = self.folders.binary_search_by(|other| bytes(other).cmp(folder));
-        found.ok().map(|index| (index, name))
+        let index = self.folders.binary_search_by(|other| bytes(other).cmp(folder));
+        Some((index.ok()?, name))
     }
 
-    /// The bytes of all files.
+    /// Returns the total size of all files, in bytes.
     pub fn size(&self) -> u64 {
         self.items().fold(0, |sum: u64, (_, _, kind)| match kind {
             EntryKind::File { size, .. } => sum.saturating_add(*size),
@@ -108,14 +107,14 @@ impl Tree {
         })
     }
 
-    /// The number of files.
+    /// Returns the number of files.
     pub fn files(&self) -> usize {
         self.items().filter(|(_, _, kind)| matches!(kind, EntryKind::File { .. })).count()
     }
 
-    /// The `.dockerignore` that was followed.
-    pub fn ignored_by(&self) -> Option<&Path> {
-        self.ignored_by.as_deref()
+    /// Returns the `.dockerignore` that was applied.
+    pub fn ignore_file(&self) -> Option<&Path> {
+        self.ignore_file.as_deref()
     }
 }
 
@@ -125,11 +124,11 @@ fn bytes(folder: &ContextFolder) -> &[u8] {
 
 #[cfg(test)]
 impl Tree {
-    /// A tree of these entries, which lie nowhere.
-    pub(super) fn of_entries(
+    /// Returns a tree of these entries, without files on disk.
+    pub(super) fn from_entries(
         root: PathBuf,
         mut entries: Vec<TreeEntry>,
-        ignored_by: Option<PathBuf>,
+        ignore_file: Option<PathBuf>,
     ) -> Self {
         use std::collections::BTreeMap;
         use std::sync::Arc;
@@ -148,10 +147,10 @@ impl Tree {
             listing.kinds.push(Some(kind));
         }
         let folder = |(path, listing): (Option<RelPath>, FolderListing)| {
-            let kept = (0..).take(listing.kinds.len()).collect();
-            ContextFolder::new(path, Arc::new(listing), kept)
+            let sent = (0..).take(listing.kinds.len()).collect();
+            ContextFolder::new(path, Arc::new(listing), sent)
         };
         let folders = listings.into_iter().map(folder).collect();
-        Self::new(root.clone(), root, folders, ignored_by)
+        Self::new(root.clone(), root, folders, ignore_file)
     }
 }

@@ -1,4 +1,4 @@
-//! Reads the entries of a tree once more, each of which must still be what the tree says.
+//! Reads the entries of a tree again, and checks that they have not changed since the scan.
 
 use std::ffi::OsStr;
 use std::io;
@@ -7,11 +7,13 @@ use std::path::Path;
 use super::content::fill;
 use super::dir::{Dir, NativeDir, OpenFile};
 use super::error::PackError;
-use super::tree::{EntryKind, RelPath, Tree, TreeEntry};
+use super::listing::EntryKind;
+use super::path::RelPath;
+use super::tree::{Tree, TreeEntry};
 use crate::base::digest::Digest;
 use crate::base::file::PathError;
 
-/// Opens what lies in a tree; one folder after another stays open.
+/// Opens the entries of a tree. Keeps the last folder open, because the next entry is usually in it.
 pub(super) struct TreeReader<'t, D> {
     tree: &'t Tree,
     root: D,
@@ -24,30 +26,36 @@ impl<'t, D: Dir> TreeReader<'t, D> {
         Ok(Self { tree, root, folder: None })
     }
 
-    /// That a folder or a link is as it was; a file is read by [`copy`](Self::copy).
+    /// Fails if a folder or a link has changed. Files are checked by [`copy`](Self::copy).
     pub(super) fn check(&mut self, entry: &TreeEntry) -> Result<(), PackError> {
         let (tree, path) = (self.tree, &entry.path);
-        let same = self.lookup(path, |dir, name| match &entry.kind {
+        let unchanged = self.lookup(path, |dir, name| match &entry.kind {
             EntryKind::Dir => dir.child(name).map(|_| true),
-            // What is a link no more fails with an error that differs by system.
-            EntryKind::Link { target } => Ok(dir.link(name).is_ok_and(|now| now == *target)),
+            // Reading something else than a link fails, with an error that differs by system.
+            EntryKind::Link { target } => {
+                Ok(dir.link(name).is_ok_and(|current| current == *target))
+            }
             EntryKind::File { .. } => Ok(true),
         });
-        match same {
+        match unchanged {
             Ok(true) => Ok(()),
             Ok(false) => Err(changed(&path.under(tree.root()))),
             Err(error) => Err(failed(&path.under(tree.root()), error)),
         }
     }
 
-    /// Hands the content of a file over in parts. It must still be what the tree says: as long, as
-    /// executable, and of the same digest; where it is not, what was handed over is of no use.
+    /// Reads a file in parts and passes each to `write`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read, if `write` fails, or if size, executable bit or digest have
+    /// changed. In the last case, the parts that were written must not be used.
     pub(super) fn copy(
         &mut self,
         path: &RelPath,
         (size, executable, digest): (u64, bool, Digest),
         buffer: &mut [u8],
-        mut take: impl FnMut(&[u8]) -> io::Result<()>,
+        mut write: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<(), PackError> {
         let full = path.under(self.tree.root());
         let opened = self.lookup(path, D::open);
@@ -58,25 +66,25 @@ impl<'t, D: Dir> TreeReader<'t, D> {
             return Err(changed(&full));
         };
         let mut hasher = blake3::Hasher::new();
-        let mut left = size;
+        let mut remaining = size;
         loop {
             let read = fill(&mut file, buffer).map_err(|error| failed(&full, error))?;
-            left = left.checked_sub(read as u64).ok_or_else(|| changed(&full))?;
+            remaining = remaining.checked_sub(read as u64).ok_or_else(|| changed(&full))?;
             hasher.update(&buffer[..read]);
-            take(&buffer[..read])?;
+            write(&buffer[..read])?;
             if read < buffer.len() {
                 break;
             }
         }
-        if left == 0 && Digest::from(hasher.finalize()) == digest {
+        if remaining == 0 && Digest::from(hasher.finalize()) == digest {
             Ok(())
         } else {
             Err(changed(&full))
         }
     }
 
-    /// Does something with a name in its folder, which is reached from the root without following
-    /// a link.
+    /// Opens the folder of `path`, from the root and without following a link, and calls `then` with
+    /// it and the name.
     fn lookup<T>(
         &mut self,
         path: &RelPath,
@@ -86,7 +94,7 @@ impl<'t, D: Dir> TreeReader<'t, D> {
         let Some(parent) = parent else { return then(&self.root, name) };
         let dir = match self.folder.take() {
             Some((open, dir)) if open == parent => dir,
-            // Most often it lies right below the one before.
+            // Usually the folder is directly below the last one.
             Some((open, dir)) if parent.is_below(&open) => descend(dir, parent.parts_below(&open))?,
             _ => {
                 let mut parts = parent.parts();
@@ -100,11 +108,12 @@ impl<'t, D: Dir> TreeReader<'t, D> {
     }
 }
 
-/// The first bytes of a file of a tree, at most `most`; none where it is not that file any more.
-pub(super) fn head(tree: &Tree, path: &RelPath, most: usize) -> io::Result<Vec<u8>> {
+/// Returns the first bytes of a file, at most `max_bytes`. They are empty if there is no regular
+/// file at the path any more.
+pub(super) fn head(tree: &Tree, path: &RelPath, max_bytes: usize) -> io::Result<Vec<u8>> {
     let mut source = TreeReader { tree, root: NativeDir::at(&tree.real_root)?, folder: None };
     let Some(mut opened) = source.lookup(path, NativeDir::open)? else { return Ok(Vec::new()) };
-    let mut head = vec![0; most];
+    let mut head = vec![0; max_bytes];
     let read = fill(&mut opened.file, &mut head)?;
     head.truncate(read);
     Ok(head)
@@ -118,7 +127,7 @@ fn changed(path: &Path) -> PackError {
     PackError::Changed { path: path.to_owned() }
 }
 
-/// A path that is gone has changed; anything else that the system says is told.
+/// Turns an error of the system into a packing error. A missing path has changed.
 fn failed(path: &Path, error: io::Error) -> PackError {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => changed(path),

@@ -1,5 +1,5 @@
-//! Walks folders on all cores and finds what is left in by the rules of each context. Contexts that
-//! share a folder share the walk through it: it is read once, and so is every file in it.
+//! Walks folders on all cores and selects the entries that each context sends. Contexts that share
+//! a folder share the walk through it: the folder and each file in it are read once.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -13,7 +13,7 @@ use rayon::Scope;
 
 use super::cache::ScanCache;
 use super::dir::Dir;
-use super::error::{MOST_PROBLEMS, ScanProblem, unreadable};
+use super::error::{MAX_PROBLEMS, ScanProblem, unreadable};
 use super::files;
 use super::ignore::ParentMatches;
 use super::listing::{ContextFolder, EntryKind, FolderListing};
@@ -21,34 +21,35 @@ use super::names::{FolderNames, ItemKind};
 use super::path::{RelPath, lossy};
 use super::rules::{IgnoreRules, is_own};
 
-/// One context to be walked.
+/// A context that is ready to be walked.
 pub(super) struct PreparedContext {
-    /// The folder as it was given.
-    pub(super) shown: PathBuf,
-    /// The folder without links.
+    /// The folder as requested, for messages.
     pub(super) root: PathBuf,
+    /// The folder's path without links.
+    pub(super) real_root: PathBuf,
     pub(super) rules: IgnoreRules,
 }
 
-/// What a walk found of one context, in no order.
+/// The result of a walk for one context, in no particular order.
 #[derive(Debug, Default)]
 pub(super) struct WalkResult {
     pub(super) folders: Vec<ContextFolder>,
     pub(super) problems: Vec<ScanProblem>,
-    /// Whether an ignored folder was entered for an exception: it is a part of the context only if
-    /// something in it is.
+    /// True if the walk entered an ignored folder because an exception may apply below it. Such a
+    /// folder is sent only if something in it is.
     pub(super) entered_ignored: bool,
 }
 
-/// Walks all contexts at once. What was read is put into the cache.
-pub(super) fn walk<D: Dir>(views: &[PreparedContext], cache: &ScanCache<'_>) -> Vec<WalkResult> {
+/// Walks all contexts at once. The digests of the files that were read go to the cache.
+pub(super) fn walk<D: Dir>(contexts: &[PreparedContext], cache: &ScanCache<'_>) -> Vec<WalkResult> {
     let mut roots: HashMap<&OsStr, WalkRoot> = HashMap::new();
-    for (index, view) in views.iter().enumerate() {
-        roots.entry(view.root.as_os_str()).or_default().views.push(index);
+    for (index, context) in contexts.iter().enumerate() {
+        roots.entry(context.real_root.as_os_str()).or_default().contexts.push(index);
     }
-    let found = views.iter().map(|_| Mutex::default()).collect();
-    let walk: Walk<'_, D> = Walk { views, roots, found, cache, dir: PhantomData };
-    // A context that lies in another is met on the way, unless the way there is ignored.
+    let results = contexts.iter().map(|_| Mutex::default()).collect();
+    let walk: Walk<'_, D> = Walk { contexts, roots, results, cache, dir: PhantomData };
+    // The walk through one context reaches the contexts inside it, unless an ignored folder is in
+    // between: then these are walked in the next round.
     loop {
         let outermost = walk.outermost();
         if outermost.is_empty() {
@@ -63,49 +64,54 @@ pub(super) fn walk<D: Dir>(views: &[PreparedContext], cache: &ScanCache<'_>) -> 
             }
         });
     }
-    walk.found
+    walk.results
         .into_iter()
-        .map(|found| found.into_inner().unwrap_or_else(PoisonError::into_inner))
+        .map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner))
         .collect()
 }
 
-/// A folder that contexts begin with.
+/// A folder that is the root of contexts.
 #[derive(Default)]
 struct WalkRoot {
-    views: Vec<usize>,
+    /// The indexes of these contexts.
+    contexts: Vec<usize>,
     reached: AtomicBool,
 }
 
-/// One context inside of one folder.
+/// The walk of one context through one folder.
 struct Visit {
-    view: usize,
-    /// The folder's path in the context; `None` for its root.
+    /// The index of the context.
+    context: usize,
+    /// The folder's path in the context; `None` for the root.
     path: Option<RelPath>,
-    matched: ParentMatches,
+    matches: ParentMatches,
     ignored: bool,
 }
 
 struct Walk<'w, D> {
-    views: &'w [PreparedContext],
-    /// By their paths, as bytes: those are compared much faster, and all are in one form.
+    contexts: &'w [PreparedContext],
+    /// By path. The keys are plain strings, because they are compared much faster than paths, and
+    /// all of them are in canonical form.
     roots: HashMap<&'w OsStr, WalkRoot>,
-    found: Vec<Mutex<WalkResult>>,
+    results: Vec<Mutex<WalkResult>>,
     cache: &'w ScanCache<'w>,
     dir: PhantomData<fn() -> D>,
 }
 
 impl<'w, D: Dir> Walk<'w, D> {
-    /// The roots that were not reached yet and lie in no other such.
+    /// Returns the unreached roots that are not inside another unreached root.
     fn outermost(&self) -> Vec<&'w Path> {
-        let waits = |path: &Path| {
+        let is_unreached = |path: &Path| {
             let root = self.roots.get(path.as_os_str());
             root.is_some_and(|root| !root.reached.load(Ordering::Relaxed))
         };
-        let roots = self.roots.keys().map(|root| Path::new(*root)).filter(|path| waits(path));
-        roots.filter(|path| !path.ancestors().skip(1).any(waits)).collect()
+        let roots = self.roots.keys().map(|root| Path::new(*root));
+        roots
+            .filter(|path| is_unreached(path) && !path.ancestors().skip(1).any(is_unreached))
+            .collect()
     }
 
-    /// Reads one folder, and all below it.
+    /// Reads one folder and everything below it. `at` is the path of the folder.
     fn folder<'s>(
         &'s self,
         scope: &Scope<'s>,
@@ -115,36 +121,36 @@ impl<'w, D: Dir> Walk<'w, D> {
     ) {
         if let Some(root) = self.roots.get(at.as_os_str()) {
             root.reached.store(true, Ordering::Relaxed);
-            let begin = |&view| Visit {
-                view,
+            let visit = |&context| Visit {
+                context,
                 path: None,
-                matched: ParentMatches::default(),
+                matches: ParentMatches::default(),
                 ignored: false,
             };
-            visits.extend(root.views.iter().map(begin));
+            visits.extend(root.contexts.iter().map(visit));
         }
-        let listed = dir.and_then(|dir| {
+        let opened = dir.and_then(|dir| {
             let names = dir.names()?;
             Ok((dir, names))
         });
-        let (dir, names) = match listed {
-            Ok(listed) => listed,
-            Err(error) => return self.unread(&visits, &error),
+        let (dir, names) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.report_unreadable(&visits, &error),
         };
-        let mut below: Vec<Vec<Visit>> = (0..names.len()).map(|_| Vec::new()).collect();
-        let kept: Vec<Vec<u32>> =
-            visits.iter().map(|visit| self.judge(&names, visit, &mut below)).collect();
-        let mut wanted = vec![false; names.len()];
-        for &index in kept.iter().flatten() {
-            wanted[index as usize] = true;
+        let mut subvisits: Vec<Vec<Visit>> = (0..names.len()).map(|_| Vec::new()).collect();
+        let sent: Vec<Vec<u32>> =
+            visits.iter().map(|visit| self.select(&names, visit, &mut subvisits)).collect();
+        let mut requested = vec![false; names.len()];
+        for &index in sent.iter().flatten() {
+            requested[index as usize] = true;
         }
-        let (kinds, failed) = look(&dir, &at, &names, &wanted, self.cache);
+        let (kinds, failed) = entry_kinds(&dir, &at, &names, &requested, self.cache);
         let listing = Arc::new(FolderListing { names, kinds });
-        for (visit, kept) in visits.into_iter().zip(kept) {
-            self.note(visit, kept, &listing, &failed);
+        for (visit, sent) in visits.into_iter().zip(sent) {
+            self.finish(visit, sent, &listing, &failed);
         }
         let dir = Arc::new(dir);
-        for (index, visits) in below.into_iter().enumerate() {
+        for (index, visits) in subvisits.into_iter().enumerate() {
             if listing.names.kind(index) != ItemKind::Dir {
                 continue;
             }
@@ -155,149 +161,150 @@ impl<'w, D: Dir> Walk<'w, D> {
             let (parent, listing) = (Arc::clone(&dir), Arc::clone(&listing));
             scope.spawn(move |scope| {
                 let dir = parent.child(listing.names.os(index));
-                // One descriptor less is open while what is below is read.
+                // Close the parent as early as possible: descriptors are limited.
                 drop(parent);
                 self.folder(scope, dir, at, visits);
             });
         }
     }
 
-    /// What a context keeps of a folder. Of each folder in it that it goes on with, it says so.
-    fn judge(&self, names: &FolderNames, visit: &Visit, below: &mut [Vec<Visit>]) -> Vec<u32> {
-        let ignore = &self.views[visit.view].rules.ignore;
-        let mut kept = Vec::with_capacity(names.len());
+    /// Returns the indexes of the entries that a context sends. Adds a visit to `subvisits` for
+    /// each subfolder that the context's walk must enter.
+    fn select(&self, names: &FolderNames, visit: &Visit, subvisits: &mut [Vec<Visit>]) -> Vec<u32> {
+        let patterns = &self.contexts[visit.context].rules.patterns;
+        let mut sent = Vec::with_capacity(names.len());
         let mut path = visit.path.as_ref().map_or_else(Vec::new, |path| path.as_bytes().to_vec());
         if !path.is_empty() {
             path.push(b'/');
         }
-        let above = path.len();
+        let folder_len = path.len();
         for (index, number) in (0..names.len()).zip(0u32..) {
             let name = names.name(index);
             let is_dir = names.kind(index) == ItemKind::Dir;
             if is_own(name, is_dir) {
                 continue;
             }
-            path.truncate(above);
+            path.truncate(folder_len);
             path.extend_from_slice(name);
             let text = lossy(&path);
             if !is_dir {
-                if !ignore.of_file(&text, &visit.matched).ignored {
-                    kept.push(number);
+                if !patterns.match_file(&text, &visit.matches).ignored {
+                    sent.push(number);
                 }
                 continue;
             }
-            let (verdict, matched) = ignore.of_folder(&text, &visit.matched);
-            let ignored = verdict.ignored;
+            let (result, matches) = patterns.match_folder(&text, &visit.matches);
+            let ignored = result.ignored;
             if !ignored {
-                kept.push(number);
-            } else if !ignore.may_bring_back_below(&text) {
+                sent.push(number);
+            } else if !patterns.may_include_below(&text) {
                 continue;
             }
             let path = Some(RelPath::child(visit.path.as_ref(), name));
-            below[index].push(Visit { view: visit.view, path, matched, ignored });
+            subvisits[index].push(Visit { context: visit.context, path, matches, ignored });
         }
-        kept
+        sent
     }
 
-    /// Keeps what was found of a folder for one context.
-    fn note(
+    /// Adds a folder and its problems to the result of one context.
+    fn finish(
         &self,
         visit: Visit,
-        mut kept: Vec<u32>,
+        mut sent: Vec<u32>,
         listing: &Arc<FolderListing>,
         failed: &[(usize, io::Error)],
     ) {
-        let Visit { view, path, ignored, .. } = visit;
-        let shown = &self.views[view].shown;
-        let inside = |index| RelPath::child(path.as_ref(), listing.names.name(index));
+        let Visit { context, path, ignored, .. } = visit;
+        let root = &self.contexts[context].root;
+        let entry_path = |index| RelPath::child(path.as_ref(), listing.names.name(index));
         let mut problems = Vec::new();
         for (index, error) in failed {
-            let Ok(place) = kept.binary_search_by(|&kept| (kept as usize).cmp(index)) else {
+            let Ok(position) = sent.binary_search_by(|&sent| (sent as usize).cmp(index)) else {
                 continue;
             };
             if error.kind() == io::ErrorKind::NotFound {
-                // It is gone since its folder was read: as good as never there.
-                kept.remove(place);
+                // The entry was deleted after the folder was read.
+                sent.remove(position);
             } else {
-                problems.push(unreadable("read", inside(*index).under(shown), again(error)));
+                problems.push(unreadable("read", entry_path(*index).under(root), copy_of(error)));
             }
         }
-        for index in kept.iter().map(|&index| index as usize) {
+        for index in sent.iter().map(|&index| index as usize) {
             if let ItemKind::Special(kind) = listing.names.kind(index) {
-                let path = inside(index);
+                let path = entry_path(index);
                 let help = format!("add `{path}` to .dockerignore");
-                problems.push(ScanProblem::Special { path: path.under(shown), kind, help });
+                problems.push(ScanProblem::Special { path: path.under(root), kind, help });
             }
         }
-        // Digested here, where all of it is still at hand.
-        let folder = ContextFolder::new(path, Arc::clone(listing), kept);
-        let mut found = self.found(view);
+        // Computes the digest here, while the folder's data is in the CPU caches.
+        let folder = ContextFolder::new(path, Arc::clone(listing), sent);
+        let mut result = self.result(context);
         for problem in problems {
-            found.problem(problem);
+            result.add_problem(problem);
         }
-        found.entered_ignored |= ignored;
-        found.folders.push(folder);
+        result.entered_ignored |= ignored;
+        result.folders.push(folder);
     }
 
-    /// Tells everyone who needs a folder that it cannot be read.
-    fn unread(&self, visits: &[Visit], error: &io::Error) {
-        let tells = |visit: &&Visit| match error.kind() {
-            // It is gone since the folder above was read; whoever packs it will see.
+    /// Reports an unreadable folder to every context that needs it.
+    fn report_unreadable(&self, visits: &[Visit], error: &io::Error) {
+        let is_problem = |visit: &&Visit| match error.kind() {
+            // A subfolder was deleted after its parent was read. Packing detects it if it matters.
             io::ErrorKind::NotFound => visit.path.is_none(),
-            // Docker passes over an ignored folder that it may not read.
+            // Docker skips an ignored folder that it has no permission to read.
             io::ErrorKind::PermissionDenied => !visit.ignored,
             _ => true,
         };
-        for visit in visits.iter().filter(tells) {
-            let shown = &self.views[visit.view].shown;
-            let path = visit.path.as_ref().map_or_else(|| shown.clone(), |path| path.under(shown));
-            self.found(visit.view).problem(unreadable("read the folder", path, again(error)));
+        for visit in visits.iter().filter(is_problem) {
+            let root = &self.contexts[visit.context].root;
+            let path = visit.path.as_ref().map_or_else(|| root.clone(), |path| path.under(root));
+            let problem = unreadable("read the folder", path, copy_of(error));
+            self.result(visit.context).add_problem(problem);
         }
     }
 
-    fn found(&self, view: usize) -> std::sync::MutexGuard<'_, WalkResult> {
-        self.found[view].lock().unwrap_or_else(PoisonError::into_inner)
+    fn result(&self, context: usize) -> std::sync::MutexGuard<'_, WalkResult> {
+        self.results[context].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl WalkResult {
-    /// Notes a problem. Of too many the first by path stay, whichever was found first.
-    fn problem(&mut self, problem: ScanProblem) {
-        let place = self.problems.partition_point(|other| other.path() <= problem.path());
-        self.problems.insert(place, problem);
-        self.problems.truncate(MOST_PROBLEMS);
+    /// Adds a problem. If there are too many, the first ones by path are kept, so that the result
+    /// does not depend on the order of the walk.
+    fn add_problem(&mut self, problem: ScanProblem) {
+        let position = self.problems.partition_point(|other| other.path() <= problem.path());
+        self.problems.insert(position, problem);
+        self.problems.truncate(MAX_PROBLEMS);
     }
 }
 
-/// The same error for someone else: it cannot be cloned.
-fn again(error: &io::Error) -> io::Error {
+/// Returns an equal error for another context: `io::Error` has no `Clone`.
+fn copy_of(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), error.to_string())
 }
 
-/// What of a folder is known: of each name, what it is, and of which that could not be found out.
-type Looked = (Vec<Option<EntryKind>>, Vec<(usize, io::Error)>);
-
-/// Looks at the names that somebody wants. Nothing is known of the others, but for folders, nor of
-/// what no archive carries.
-fn look<D: Dir>(
+/// Returns the kinds of the requested entries, and the index and error of each that failed. The
+/// kind of an entry that was not requested is `None`, unless it is a folder; so is the kind of a
+/// special file.
+fn entry_kinds<D: Dir>(
     dir: &D,
     at: &Path,
     names: &FolderNames,
-    wanted: &[bool],
+    requested: &[bool],
     cache: &ScanCache<'_>,
-) -> Looked {
-    let mut files = files::look(dir, at, names, wanted, cache).into_iter();
+) -> (Vec<Option<EntryKind>>, Vec<(usize, io::Error)>) {
+    let mut files = files::hash(dir, at, names, requested, cache).into_iter();
     let mut failed = Vec::new();
-    let look = |(index, wanted): (usize, &bool)| {
+    let kind = |(index, requested): (usize, &bool)| {
         let kind = match names.kind(index) {
             ItemKind::Dir => return Some(EntryKind::Dir),
-            _ if !wanted => return None,
+            _ if !requested => return None,
             ItemKind::File => files.next()?,
             ItemKind::Link => dir.link(names.os(index)).map(|target| EntryKind::Link { target }),
             ItemKind::Special(_) => return None,
         };
         kind.map_err(|error| failed.push((index, error))).ok()
     };
-    let kinds = wanted.iter().enumerate().map(look).collect();
+    let kinds = requested.iter().enumerate().map(kind).collect();
     (kinds, failed)
 }

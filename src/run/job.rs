@@ -79,5 +79,5 @@ pub(crate) fn placement(
     bases: &[(Range<usize>, String)],
 ) -> Placement {
     let as_written = inside.filter(|_| bases.is_empty());
-    Placement::of(tree, as_written, dockerfile.with_replaced(bases))
+    Placement::new(tree, as_written, dockerfile.with_replaced(bases))
 }

@@ -37,7 +37,7 @@ pub(super) async fn find(
         let mut known: HashMap<_, Option<Arc<[FileChange]>>> = HashMap::new();
         let answer = |(id, old, new, dockerfile): (UnitId, Digest, Context, Vec<u8>)| {
             let compared = known.entry((old, new.digest)).or_insert_with(|| {
-                let new = FileList::of(&new.tree, &dockerfile);
+                let new = FileList::new(&new.tree, &dockerfile);
                 Some(context::changes(&history.load(old)?, &new).into())
             });
             Some((id, compared.clone()?))

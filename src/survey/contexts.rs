@@ -75,14 +75,14 @@ fn look(trees: &[Arc<Tree>], limits: SizeLimits) -> Result<Vec<LintFindings>, Su
     let distinct: Vec<&Arc<Tree>> =
         trees.iter().filter(|tree| seen.insert(Arc::as_ptr(tree))).collect();
     let findings: Vec<LintFindings> =
-        distinct.par_iter().map(|tree| lint::look(tree, limits)).collect();
+        distinct.par_iter().map(|tree| lint::check(tree, limits)).collect();
     let too_large = |found: &LintFindings| {
         let (large, max) = (found.large.as_ref()?, limits.max?);
         (large.size > max).then(|| ContextError::TooLarge {
             root: found.root.clone(),
             size: warnings::size(large),
             max: bytes(max),
-            ignore: found.ignore.clone(),
+            ignore: found.ignore_file.clone(),
         })
     };
     let errors: Vec<ContextError> = findings.iter().filter_map(too_large).collect();

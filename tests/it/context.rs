@@ -1,11 +1,13 @@
-//! `imgplan context why`: the sentence for each reason, and each way to type a path.
+//! Tests of `imgplan context why` and `context list`: the text for each reason, and each form of
+//! a path.
 
 use insta::assert_snapshot;
 use serde_json::json;
 
 use crate::support::{Output, TestEnv};
 
-/// A service two folders down, with a bit of everything in its context.
+/// Returns a project with a service in `services/api`, and ignored and included files in its
+/// context.
 fn service() -> TestEnv {
     let env = TestEnv::at("http://127.0.0.1:9");
     env.write(
@@ -15,7 +17,7 @@ fn service() -> TestEnv {
     env.context("services/api", "FROM scratch\n");
     env.write(
         "services/api/.dockerignore",
-        "# What no build needs.\ntests\n*/*.md\n!src/keep.md\n",
+        "# Files that no build needs.\ntests\n*/*.md\n!src/keep.md\n",
     );
     for path in ["src/app.py", "src/keep.md", "src/x.md", "tests/a.py", "tests/deep/b.py"] {
         env.write(&format!("services/api/{path}"), "");
@@ -28,12 +30,12 @@ fn why(env: &TestEnv, path: &str) -> Output {
 }
 
 #[test]
-fn each_reason_has_its_sentence() {
+fn each_reason_has_a_text() {
     let env = service();
     let paths = ["tests/a.py", "tests/deep/b.py", "tests", "src/x.md", "src/keep.md", "src/app.py"];
-    let told: Vec<String> =
+    let texts: Vec<String> =
         paths.iter().map(|path| why(&env, path).success().stdout.clone()).collect();
-    assert_snapshot!(told.concat(), @"
+    assert_snapshot!(texts.concat(), @"
     tests/a.py is not sent: services/api/.dockerignore, line 2: tests
     tests/deep/b.py is not sent: services/api/.dockerignore, line 2: tests
     tests is not sent: services/api/.dockerignore, line 2: tests
@@ -51,7 +53,7 @@ fn each_reason_has_its_sentence() {
 }
 
 #[test]
-fn what_is_told_is_what_is_listed() {
+fn why_agrees_with_list() {
     let env = service();
     let listed = env.ok(["context", "list", "api"]).stdout;
     assert!(listed.contains("src/keep.md"), "{listed}");
@@ -62,7 +64,7 @@ fn what_is_told_is_what_is_listed() {
 }
 
 #[test]
-fn a_path_may_be_typed_in_several_ways() {
+fn a_path_may_have_several_forms() {
     let env = service();
     let absolute = env.path("services/api/src/app.py").into_os_string().into_string().unwrap();
     for path in [
@@ -72,16 +74,20 @@ fn a_path_may_be_typed_in_several_ways() {
         "./services/api/src/app.py",
         &absolute,
     ] {
-        let told = why(&env, path);
-        assert_eq!(told.stdout, "src/app.py is sent: no pattern matches it\n", "{path}: {told}");
+        let output = why(&env, path);
+        assert_eq!(
+            output.stdout, "src/app.py is sent: no pattern matches it\n",
+            "{path}: {output}"
+        );
     }
-    // From within the context: what is there from here, else what is relative to the context.
+    // From inside the context, a path is relative to the current folder if it exists there, else
+    // to the context.
     let flags = ["-C", "services/api/src", "-f", "../../../imgplan.yaml"];
     let from = |path| env.run(["context", "why", "api", path].into_iter().chain(flags));
     assert_eq!(from("app.py").stdout, "src/app.py is sent: no pattern matches it\n");
     assert_eq!(from("src/app.py").stdout, "src/app.py is sent: no pattern matches it\n");
     assert!(from("none.py").stdout.starts_with("none.py is sent"));
-    // Where nothing is, too.
+    // A path need not exist.
     assert!(why(&env, "services/api/none.py").stdout.starts_with("none.py is sent"));
     assert_snapshot!(why(&env, "services/none.py").shown(), @"
     exit 0
@@ -105,16 +111,16 @@ fn a_path_may_be_typed_in_several_ways() {
 }
 
 #[test]
-fn imgplans_own_files_are_never_sent() {
+fn own_files_are_never_sent() {
     let env = service();
     env.write("services/api/.dockerignore", "!**/.imgplan\n!imgplan.lock\n");
     env.write("services/api/.imgplan/journal.jsonl", "");
     env.write("services/api/x/imgplan.lock", "");
-    env.write("services/api/y/.imgplan", "a file of somebody else");
+    env.write("services/api/y/.imgplan", "a file that is not imgplan's");
     let paths = [".imgplan/journal.jsonl", ".imgplan", "x/imgplan.lock", "y/.imgplan"];
-    let told: Vec<String> =
+    let texts: Vec<String> =
         paths.iter().map(|path| why(&env, path).success().stdout.clone()).collect();
-    assert_snapshot!(told.concat(), @"
+    assert_snapshot!(texts.concat(), @"
     .imgplan/journal.jsonl is not sent: it belongs to imgplan itself, and changes with every run
     .imgplan is not sent: it belongs to imgplan itself, and changes with every run
     x/imgplan.lock is not sent: it belongs to imgplan itself, and changes with every run
@@ -125,7 +131,7 @@ fn imgplans_own_files_are_never_sent() {
 }
 
 #[test]
-fn what_the_line_does_not_tell_is_told_beside_it() {
+fn notes_explain_special_cases() {
     let env = service();
     env.write("services/api/.dockerignore", "*\n!src/app.py\n");
     assert_snapshot!(why(&env, "src").shown(), @"
@@ -152,7 +158,7 @@ fn what_the_line_does_not_tell_is_told_beside_it() {
     assert!(why(&env, "tests").stderr.is_empty());
     #[cfg(unix)]
     {
-        // A link is never followed: nothing is below it.
+        // A link is never followed, so nothing is below it.
         std::os::unix::fs::symlink("src", env.path("services/api/link")).unwrap();
         assert!(
             why(&env, "link/app.py").says("there is no link/app.py").stdout.contains("line 1: *")
@@ -162,7 +168,7 @@ fn what_the_line_does_not_tell_is_told_beside_it() {
 }
 
 #[test]
-fn the_dockerfiles_own_rules_are_those_that_are_told() {
+fn the_own_ignore_file_of_a_dockerfile_is_used() {
     let env = service();
     env.write("services/api/Dockerfile.dockerignore", "src\n");
     assert_snapshot!(why(&env, "src/app.py").stdout, @"src/app.py is not sent: services/api/Dockerfile.dockerignore, line 1: src");
@@ -171,14 +177,13 @@ fn the_dockerfiles_own_rules_are_those_that_are_told() {
     assert_snapshot!(why(&env, "src/app.py").shown(), @"
     exit 1
     --- stderr
-      × services/api/Dockerfile.dockerignore, line 2: `[` is not a pattern: a `[` is not closed
+      × services/api/Dockerfile.dockerignore, line 2: invalid pattern `[`: missing `]`
        ╭─[services/api/Dockerfile.dockerignore:2:1]
      1 │ ok
      2 │ [
-       · ┬
-       · ╰── here
+       · ─
        ╰────
-      help: the rules are those of Docker's .dockerignore files
+      help: use the pattern syntax of Docker's .dockerignore files
 
     error: cannot read the context services/api
     ");
@@ -187,7 +192,7 @@ fn the_dockerfiles_own_rules_are_those_that_are_told() {
 }
 
 #[test]
-fn json_tells_the_same() {
+fn json_has_the_same_facts() {
     let env = service();
     let json = |path| env.ok(["context", "why", "api", path, "--json"]).json().remove(0);
     let file = "services/api/.dockerignore";
@@ -205,7 +210,7 @@ fn json_tells_the_same() {
 }
 
 #[test]
-fn the_heaviest_folders_come_first() {
+fn the_largest_folders_come_first() {
     let env = service();
     env.write("services/api/src/big.bin", vec![7; 3000]);
     env.write("services/api/data/deep/down/x", vec![7; 1500]);

@@ -1,5 +1,5 @@
-//! What people regret to have sent: each kind is a warning, once, with the way out; `--deny-warnings`
-//! makes an error of it; and nothing that a key or a `.env` holds is ever shown.
+//! Lints of contexts: one warning for each kind, with the way to fix it. `--deny-warnings` turns it
+//! into an error. The content of a key or a `.env` file is never shown.
 
 use std::fmt::Write;
 
@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use crate::support::{Output, TestEnv};
 
-const ONE: &str = "version: 1\nimages:\n  - {name: app, tag: v1, context: app}\n";
+const MANIFEST: &str = "version: 1\nimages:\n  - {name: app, tag: v1, context: app}\n";
 
-/// What stands in keys and `.env` files here.
+/// The content of keys and `.env` files in these tests.
 const SECRET: &str = "c2VjcmV0LWluLWEtY29udGV4dA";
 
-fn one() -> TestEnv {
-    let env = TestEnv::manifest(ONE);
+fn project() -> TestEnv {
+    let env = TestEnv::manifest(MANIFEST);
     env.context("app", "FROM scratch\n");
     env
 }
@@ -27,7 +27,7 @@ fn certificate() -> String {
     format!("-----BEGIN CERTIFICATE-----\n{SECRET}\n-----END CERTIFICATE-----\n")
 }
 
-/// A manifest of these contexts, an image each, and what settings it has.
+/// Returns a project with these settings, and one image for each of these contexts.
 fn manifest(settings: &str, contexts: &[&str]) -> TestEnv {
     let mut text = format!("version: 1\nsettings: {{{settings}}}\nimages:\n");
     for (number, context) in contexts.iter().enumerate() {
@@ -40,22 +40,22 @@ fn manifest(settings: &str, contexts: &[&str]) -> TestEnv {
     env
 }
 
-/// The lines of a run that warn, and their ways out.
-fn warned(output: &Output) -> String {
+/// Returns the warnings of a run and their help, one line each.
+fn warnings(output: &Output) -> String {
     let flat = output.stderr.replace("\n        ", " ").replace("\n    ", " ");
     let lines = flat.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Nothing was sent, and neither lockfile nor journal was written.
-fn untouched(env: &TestEnv) {
+/// Checks that nothing was sent, and that neither lockfile nor journal was written.
+fn check_untouched(env: &TestEnv) {
     assert_eq!(env.server().writes(), [""; 0]);
     assert!(!env.exists("imgplan.lock") && !env.exists(".imgplan/journal.jsonl"));
 }
 
 #[test]
-fn a_clean_context_is_no_warning() {
-    let env = one();
+fn a_clean_context_gets_no_warning() {
+    let env = project();
     env.write("app/run.sh", "echo\n").write("app/certs/ca.pem", certificate());
     env.write("app/.env.example", "KEY=\n").write("app/id_rsa.pub", "ssh-rsa AAAA\n");
     env.write("app/.gitignore", "x\n");
@@ -63,9 +63,8 @@ fn a_clean_context_is_no_warning() {
     env.ok(["apply", "--auto-approve", "--deny-warnings"]).never_says("⚠");
 }
 
-/// Everything at once, as it looks.
 #[test]
-fn each_kind_is_said_once_with_its_way_out() {
+fn each_kind_gets_one_warning_with_help() {
     let env = manifest("context_warn: 1MB", &["api", "web", "."]);
     env.write("Dockerfile", "FROM scratch\n");
     env.write("api/deploy/id_ed25519", key()).write("api/tls.pem", certificate() + &key());
@@ -78,43 +77,43 @@ fn each_kind_is_said_once_with_its_way_out() {
     }
     env.write(".dockerignore", "api\nweb\n");
     let plan = env.ok(["plan"]);
-    assert_snapshot!(warned(&plan), @"
-    ⚠ 2 private keys are sent to builds: api/deploy/id_ed25519, api/tls.pem
+    assert_snapshot!(warnings(&plan), @"
+    ⚠ contexts contain 2 private keys: api/deploy/id_ed25519, api/tls.pem
     help: add `deploy/id_ed25519` and `tls.pem` to api/.dockerignore
-    ⚠ 2 `.env` files are sent to builds: api/.env, web/.env.local
+    ⚠ contexts contain 2 `.env` files: api/.env, web/.env.local
     help: add `.env` to api/.dockerignore, `.env.local` to web/.dockerignore
-    ⚠ 2 `.git` are sent to builds: api/.git, web/vendor/x/.git
+    ⚠ contexts contain 2 `.git` folders: api/.git, web/vendor/x/.git
     help: add `.git` to api/.dockerignore, `**/.git` to web/.dockerignore
-    ⚠ a `node_modules` is sent to the build: web/node_modules
+    ⚠ a context contains `node_modules`: web/node_modules
     help: add `node_modules` to web/.dockerignore
-    ⚠ a context is above 1.0 MB: web, 1.7 MB (data/big.bin 1.5 MB, small.bin 200 kB)
-    help: add what the build does not need to web/.dockerignore, or raise `settings.context_warn`
+    ⚠ a context is larger than 1.0 MB: web, 1.7 MB (data/big.bin 1.5 MB, small.bin 200 kB)
+    help: add the files that the build does not need to web/.dockerignore, or raise `settings.context_warn`
     ⚠ a context has no .dockerignore: web
-    help: make web/.dockerignore and list in it what the build does not need; an empty one says that it needs all
+    help: create web/.dockerignore, with the files that the build does not need; an empty file stops this warning
     ");
     assert_eq!(plan.steps().len(), 3, "{plan}");
     plan.never_says(SECRET);
-    // An apply says the same, and goes on.
+    // An apply prints the same warnings, and continues.
     let apply = env.ok(["apply", "--auto-approve"]);
     assert!(apply.stderr.starts_with(&plan.stderr), "{apply}");
     apply.never_says(SECRET);
-    // So it does where it is told to say little: as with the manifest's own warnings.
+    // `--quiet` keeps the warnings, as it does those of the manifest.
     let quiet = env.ok(["plan", "-q"]);
     assert_eq!(quiet.stderr, plan.stderr);
 }
 
 #[test]
-fn following_the_advice_silences_it() {
-    let env = one();
+fn following_the_help_removes_the_warnings() {
+    let env = project();
     for number in 0..20 {
         env.write(&format!("app/src/{number}.js"), "x");
     }
     env.write("app/deploy/id_rsa", key()).write("app/a/.env", SECRET).write("app/.env", SECRET);
     env.write("app/.git/HEAD", "ref: x\n").write("app/x/node_modules/y", "z");
     let plan = env.ok(["plan"]);
-    let said = plan.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-    // Whatever stands between backticks before ` to app/.dockerignore` is a line to add.
-    let lines: Vec<&str> = said
+    let stderr = plan.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    // Each text in backticks before ` to app/.dockerignore` is a line to add.
+    let lines: Vec<&str> = stderr
         .split("help: add ")
         .skip(1)
         .filter_map(|help| Some(help.split_once(" to app/.dockerignore")?.0))
@@ -137,7 +136,7 @@ fn many_contexts_are_one_warning() {
     let plan = env.ok(["plan"]);
     plan.says("5 contexts have no .dockerignore: a, b, c and 2 more");
     assert_eq!(plan.stderr.matches('⚠').count(), 1, "{plan}");
-    // An empty one says that all is needed.
+    // An empty file means that the build needs all files.
     for name in ["a", "b", "c", "d"] {
         env.write(&format!("{name}/.dockerignore"), "");
     }
@@ -145,23 +144,23 @@ fn many_contexts_are_one_warning() {
     assert_eq!(env.ok(["plan"]).stderr, "");
 }
 
-/// Many images of a monorepo are built from one folder.
+/// Several images of a monorepo can be built from one folder.
 #[test]
-fn images_of_one_context_are_warned_of_once() {
+fn a_shared_context_gets_one_warning() {
     let env = TestEnv::manifest(
         "version: 1\nimages:\n  - {name: a, context: ., dockerfile: a.Dockerfile, platforms: [linux/amd64, linux/arm64]}\n  - {name: b, context: ., dockerfile: b.Dockerfile}\n",
     );
     env.write("a.Dockerfile", "FROM scratch\n").write("b.Dockerfile", "FROM scratch\n");
     env.write("src/.env", SECRET).write("b.Dockerfile.dockerignore", "a.Dockerfile\n");
-    assert_snapshot!(warned(&env.ok(["plan"])), @"
-    ⚠ a `.env` file is sent to the build: src/.env
+    assert_snapshot!(warnings(&env.ok(["plan"])), @"
+    ⚠ a context contains a `.env` file: src/.env
     help: add `**/.env` to .dockerignore and b.Dockerfile.dockerignore
     ");
 }
 
 #[test]
 fn a_link_is_not_followed() {
-    let env = one();
+    let env = project();
     env.write("outside/id_rsa", key()).write("outside/.env", SECRET);
     std::os::unix::fs::symlink("../outside/id_rsa", env.path("app/id_rsa")).unwrap();
     std::os::unix::fs::symlink("../outside/.env", env.path("app/.env")).unwrap();
@@ -171,7 +170,7 @@ fn a_link_is_not_followed() {
 
 #[test]
 fn deny_warnings_sends_and_writes_nothing() {
-    let env = one();
+    let env = project();
     env.write("app/.env", SECRET).write("app/tls.key", key());
     for command in [&["plan"][..], &["apply", "--auto-approve"], &["apply"]] {
         let denied = env.run(command.iter().chain(&["--deny-warnings"]).copied());
@@ -180,12 +179,12 @@ fn deny_warnings_sends_and_writes_nothing() {
         let last = denied.stderr.lines().last().unwrap();
         let expected = "found 2 warnings, and --deny-warnings was given; nothing was sent";
         assert!(last.ends_with(expected), "{denied}");
-        untouched(&env);
+        check_untouched(&env);
     }
     let by_variable = env.call(["plan"]).env("IMGPLAN_DENY_WARNINGS", "true").run();
     by_variable.code(1).says("2 warnings are errors");
     env.call(["plan"]).env("IMGPLAN_DENY_WARNINGS", "false").run().success();
-    // The lockfile stays as it is, too.
+    // An existing lockfile does not change.
     env.apply();
     let lockfile = env.read("imgplan.lock");
     env.write("app/more", "more");
@@ -196,7 +195,7 @@ fn deny_warnings_sends_and_writes_nothing() {
 }
 
 #[test]
-fn deny_warnings_counts_those_of_the_manifest() {
+fn deny_warnings_counts_the_warnings_of_the_manifest() {
     let env = TestEnv::manifest(
         "version: 1\nimages:\n  - {name: base, tag: \"3.12\", context: base}\n  - {name: app, tag: v1, context: app}\n",
     );
@@ -206,28 +205,32 @@ fn deny_warnings_counts_those_of_the_manifest() {
     assert_eq!(validate.stdout, "", "{validate}");
     let json = env.run(["validate", "--deny-warnings", "--json"]);
     json.code(1);
-    let told: Value = serde_json::from_str(&json.stdout).unwrap();
-    assert_eq!((&told["valid"], &told["warning_count"]), (&false.into(), &1.into()), "{told:#}");
+    let report: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(
-        (&told["error_count"], &told["diagnostics"][1]["severity"]),
+        (&report["valid"], &report["warning_count"]),
+        (&false.into(), &1.into()),
+        "{report:#}"
+    );
+    assert_eq!(
+        (&report["error_count"], &report["diagnostics"][1]["severity"]),
         (&1.into(), &"error".into())
     );
     env.write("app/.env", SECRET);
     env.run(["plan", "--deny-warnings"]).code(1).says("2 warnings are errors");
-    untouched(&env);
+    check_untouched(&env);
 }
 
 #[test]
-fn a_context_above_the_most_is_an_error() {
+fn a_context_above_the_maximum_is_an_error() {
     let env = manifest("context_warn: 1kB, context_max: 1MB", &["api", "docs", "web"]);
     env.write("api/data/big.bin", vec![0; 1_200_000]).write("api/other.bin", vec![0; 300_000]);
     env.write("web/big.bin", vec![0; 1_000_001]).write("web/Dockerfile.dockerignore", "x\n");
     env.write("docs/small.bin", vec![0; 2_000]);
     for command in [&["plan"][..], &["apply", "--auto-approve"]] {
-        let refused = env.run(command.iter().copied());
-        refused.code(1);
-        assert_eq!(refused.stdout, "");
-        untouched(&env);
+        let output = env.run(command.iter().copied());
+        output.code(1);
+        assert_eq!(output.stdout, "");
+        check_untouched(&env);
     }
     assert_snapshot!(env.run(["plan"]).shown(), @"
     exit 1
@@ -243,32 +246,35 @@ fn a_context_above_the_most_is_an_error() {
     error: 2 contexts cannot be sent; nothing was sent
     ");
     let json = env.run(["plan", "--json"]);
-    let told: Vec<String> = json
+    let summaries: Vec<String> = json
         .events("diagnostic")
         .iter()
-        .map(|told| told["diagnostic"]["summary"].as_str().unwrap().to_owned())
+        .map(|event| event["diagnostic"]["summary"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(told.len(), 2, "{json}");
+    assert_eq!(summaries.len(), 2, "{json}");
     env.write("api/.dockerignore", "data\n").edit("web/Dockerfile.dockerignore", "x", "*.bin");
     env.ok(["plan"])
-        .says("2 contexts are above 1.0 kB: api, 300 kB (other.bin 300 kB); docs, 2.0 kB");
-    untouched(&env);
+        .says("2 contexts are larger than 1.0 kB: api, 300 kB (other.bin 300 kB); docs, 2.0 kB");
+    check_untouched(&env);
 }
 
 #[test]
-fn programs_are_told_in_diagnostics() {
-    let env = one();
+fn json_has_the_warnings_as_diagnostics() {
+    let env = project();
     env.write("app/.env", SECRET).write("app/id_rsa", key());
     for args in [&["plan", "--json"][..], &["apply", "--auto-approve", "--json"]] {
         let output = env.ok(args.iter().copied());
         output.never_says(SECRET);
-        let told = output.events("diagnostic");
-        let told: Vec<&Value> = told.iter().map(|event| &event["diagnostic"]).collect();
-        assert_eq!(told.len(), 2, "{output}");
-        assert!(told.iter().all(|one| one["severity"] == "warning"), "{output}");
-        assert_eq!(told[0]["summary"], "a private key is sent to the build: app/id_rsa");
-        assert_eq!(told[1]["summary"], "a `.env` file is sent to the build: app/.env");
-        assert_eq!(told[1]["detail"], "add `.env` to app/.dockerignore");
+        let events = output.events("diagnostic");
+        let diagnostics: Vec<&Value> = events.iter().map(|event| &event["diagnostic"]).collect();
+        assert_eq!(diagnostics.len(), 2, "{output}");
+        assert!(
+            diagnostics.iter().all(|diagnostic| diagnostic["severity"] == "warning"),
+            "{output}"
+        );
+        assert_eq!(diagnostics[0]["summary"], "a context contains a private key: app/id_rsa");
+        assert_eq!(diagnostics[1]["summary"], "a context contains a `.env` file: app/.env");
+        assert_eq!(diagnostics[1]["detail"], "add `.env` to app/.dockerignore");
         assert_eq!(output.stderr, "");
     }
     let denied = env.run(["plan", "--json", "--deny-warnings"]);

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::failure::Failure;
 use crate::cli::ui::Ui;
-use crate::context::{self, Explanation, IgnoreRules, RelPath};
+use crate::context::{Explanation, IgnoreRules, RelPath};
 use crate::manifest::workspace::{BuildOrigin, Unit};
 
 /// Tells it in one line of data; whatever may mislead about that line is told beside it.
@@ -18,14 +18,14 @@ pub(super) fn why(
     build: &BuildOrigin,
     typed: &Path,
 ) -> Result<(), Failure> {
-    let rules = context::rules(&build.context, Some(&build.dockerfile_path))?;
+    let rules = IgnoreRules::read(&build.context, Some(&build.dockerfile_path))?;
     let path = locate(&build.context, typed)?.ok_or_else(|| {
         let message = format!("{} is no path in the context of {}", typed.display(), unit.key);
         let root = build.context.display();
         Failure::with_help(message, format!("name one relative to its context, which is {root}"))
     })?;
     let kind = kind_of(&build.context, &path);
-    let why = rules.why(&path, kind.map(|kind| kind.is_dir()));
+    let why = rules.explain(&path, kind.map(|kind| kind.is_dir()));
     if ui.is_json() {
         ui.data(as_json(&path, kind.is_some(), &rules, why))?;
     } else {
@@ -45,7 +45,7 @@ pub(super) fn why(
     {
         ui.message("note: it is the Dockerfile, which is sent all the same")?;
     }
-    if kind.is_some_and(|kind| kind.is_dir()) && rules.may_bring_back_below(&path) {
+    if kind.is_some_and(|kind| kind.is_dir()) && rules.may_include_below(&path) {
         ui.message("note: it is a folder, and a pattern with `!` may bring back what is below it")?;
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! Reads folders by descriptor: `getdents64` for the names and `statx` relative to the folder, which
-//! spares the kernel the way from the root for each name.
+//! Reads folders by descriptor: `getdents64` for the names, and `statx` relative to the folder, so
+//! that the kernel need not resolve the path from the root for each name.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -16,16 +16,16 @@ use rustix::io::Errno;
 use super::{Dir, OpenFile};
 use crate::context::names::{FolderNames, ItemKind};
 use crate::context::path::as_os_str;
-use crate::context::stat::{Stat, UnixNanos};
+use crate::context::stat::{NANOS_PER_SECOND, Stat, UnixNanos};
 
-/// A folder's descriptor.
+/// The descriptor of a folder.
 #[derive(Debug)]
 pub(in crate::context) struct LinuxDir(OwnedFd);
 
 const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// A FIFO would block whoever opens it, so nothing waits.
+/// Flags for opening a file. `NONBLOCK`, because opening a FIFO would block otherwise.
 const FILE: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
@@ -37,7 +37,7 @@ impl Dir for LinuxDir {
     fn child(&self, name: &OsStr) -> io::Result<Self> {
         match openat(&self.0, name, FOLDER, Mode::empty()) {
             Ok(dir) => Ok(Self(dir)),
-            // A link is none, whichever way the system says it.
+            // The errors for a link differ between file systems.
             Err(Errno::LOOP) => Err(io::ErrorKind::NotADirectory.into()),
             Err(error) => Err(error.into()),
         }
@@ -54,7 +54,7 @@ impl Dir for LinuxDir {
                 continue;
             }
             let kind = match entry.file_type() {
-                // Some file systems do not keep the kind with the name.
+                // Some file systems do not store the kind with the name.
                 FileType::Unknown => FileType::from_raw_mode(self.stat(as_os_str(name))?.mode),
                 kind => kind,
             };
@@ -65,20 +65,20 @@ impl Dir for LinuxDir {
     }
 
     fn stat(&self, name: &OsStr) -> io::Result<Stat> {
-        const WANTED: StatxFlags = StatxFlags::TYPE
+        const FIELDS: StatxFlags = StatxFlags::TYPE
             .union(StatxFlags::MODE)
             .union(StatxFlags::SIZE)
             .union(StatxFlags::INO)
             .union(StatxFlags::MTIME)
             .union(StatxFlags::CTIME);
-        let meta = statx(&self.0, name, AtFlags::SYMLINK_NOFOLLOW, WANTED)?;
-        let moment = |secs: i64, nanos: u32| {
-            secs.saturating_mul(1_000_000_000).saturating_add(UnixNanos::from(nanos))
+        let meta = statx(&self.0, name, AtFlags::SYMLINK_NOFOLLOW, FIELDS)?;
+        let time = |secs: i64, nanos: u32| {
+            secs.saturating_mul(NANOS_PER_SECOND).saturating_add(UnixNanos::from(nanos))
         };
         Ok(Stat {
             size: meta.stx_size,
-            mtime: moment(meta.stx_mtime.tv_sec, meta.stx_mtime.tv_nsec),
-            ctime: moment(meta.stx_ctime.tv_sec, meta.stx_ctime.tv_nsec),
+            mtime: time(meta.stx_mtime.tv_sec, meta.stx_mtime.tv_nsec),
+            ctime: time(meta.stx_ctime.tv_sec, meta.stx_ctime.tv_nsec),
             inode: meta.stx_ino,
             mode: u32::from(meta.stx_mode),
         })
@@ -91,7 +91,7 @@ impl Dir for LinuxDir {
     fn open(&self, name: &OsStr) -> io::Result<Option<OpenFile>> {
         let file = match openat(&self.0, name, FILE, Mode::empty()) {
             Ok(file) => File::from(file),
-            // A link; a socket.
+            // The name is a link, or a socket.
             Err(Errno::LOOP | Errno::NXIO) => return Ok(None),
             Err(error) => return Err(error.into()),
         };

@@ -1,8 +1,7 @@
-//! Folders as the walk and the packer read them: what is in one, and its files, without ever
-//! following a link.
+//! Reads the names and the files of folders without ever following a link.
 //!
-//! Linux gets a way of its own, by descriptors (`linux`); `portable` uses what std has everywhere, and
-//! is tested on Linux too.
+//! There are two implementations: `linux` uses descriptors, and `portable` uses std. Both are tested
+//! on Linux.
 
 #[cfg(target_os = "linux")]
 pub(super) mod linux;
@@ -17,34 +16,34 @@ use std::path::Path;
 use super::names::FolderNames;
 use super::stat::Stat;
 
-/// The fastest way that this system has.
+/// The fastest implementation for this system.
 #[cfg(target_os = "linux")]
-pub(super) type NativeDir = linux::LinuxDir;
-/// The fastest way that this system has.
+pub(super) use self::linux::LinuxDir as NativeDir;
+/// The fastest implementation for this system.
 #[cfg(not(target_os = "linux"))]
-pub(super) type NativeDir = portable::PortableDir;
+pub(super) use self::portable::PortableDir as NativeDir;
 
-/// A regular file of a context, open.
+/// An open regular file.
 #[derive(Debug)]
 pub(super) struct OpenFile {
     pub(super) file: File,
     pub(super) stat: Stat,
 }
 
-/// An open folder. Its place was reached without following a link, and nothing that is asked of it
-/// follows one: a link that takes the place of a file or a folder cannot have what it points to
-/// read. By descriptor that holds at any moment; by path, unless it is undone again in between.
+/// An open folder. It was reached without following a link, and its methods follow none. So if a
+/// link replaces a file or a folder, its target is not read. By descriptor, this holds at any time;
+/// by path, it holds unless the link is removed again in between.
 pub(super) trait Dir: Sized + Send + Sync {
-    /// Opens a folder by a path without links in it.
+    /// Opens a folder. The path must not contain links.
     fn at(path: &Path) -> io::Result<Self>;
-    /// Opens a folder in this one.
+    /// Opens a subfolder.
     fn child(&self, name: &OsStr) -> io::Result<Self>;
-    /// All names, sorted.
+    /// Returns all names, sorted.
     fn names(&self) -> io::Result<FolderNames>;
-    /// What the system says of a name.
+    /// Returns the metadata of a name.
     fn stat(&self, name: &OsStr) -> io::Result<Stat>;
-    /// What a link points to, as it was written.
+    /// Returns the target of a link as written.
     fn link(&self, name: &OsStr) -> io::Result<Vec<u8>>;
-    /// Opens a regular file; `None` where the name stands for none.
+    /// Opens a regular file. Returns `None` if the name is something else.
     fn open(&self, name: &OsStr) -> io::Result<Option<OpenFile>>;
 }

@@ -1,4 +1,4 @@
-//! Reads folders with what std has on every system: by path, and looking twice.
+//! Reads folders with std, which works on every system: by path, and with checks before and after.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, FileType, Metadata};
@@ -9,13 +9,13 @@ use super::{Dir, OpenFile};
 use crate::context::names::{FolderNames, ItemKind};
 use crate::context::stat::Stat;
 
-/// A folder's path, without links.
+/// The path of a folder, without links.
 #[derive(Debug)]
 pub(in crate::context) struct PortableDir(PathBuf);
 
 impl Dir for PortableDir {
     fn at(path: &Path) -> io::Result<Self> {
-        // What is not a folder is found out here, as it is by descriptor.
+        // Opening by descriptor detects here that the path is not a folder, so do the same.
         if fs::symlink_metadata(path)?.is_dir() {
             Ok(Self(path.to_owned()))
         } else {
@@ -45,28 +45,28 @@ impl Dir for PortableDir {
         Ok(fs::read_link(self.0.join(name))?.into_os_string().into_encoded_bytes())
     }
 
-    /// The file is what the path names without following links, both before it is opened and as
-    /// the open file sees itself; and its folder is where its path says.
+    /// Checks that the path was the opened file, without following links, before it was opened, and
+    /// that its folder is still at its path.
     fn open(&self, name: &OsStr) -> io::Result<Option<OpenFile>> {
         let path = self.0.join(name);
         let before = fs::symlink_metadata(&path)?;
-        // A FIFO would block whoever opens it, so it is not tried.
+        // Opening a FIFO would block.
         if !before.is_file() {
             return Ok(None);
         }
         let file = File::open(&path)?;
         let meta = file.metadata()?;
-        if !meta.is_file() || !same(&before, &meta) {
+        if !meta.is_file() || !is_same_file(&before, &meta) {
             return Ok(None);
         }
-        self.still_here()?;
+        self.check_path()?;
         Ok(Some(OpenFile { stat: Stat::of(&meta), file }))
     }
 }
 
 impl PortableDir {
-    /// Fails where a link has taken the place of a folder on the way.
-    fn still_here(&self) -> io::Result<()> {
+    /// Fails if a link has replaced a folder in the path.
+    fn check_path(&self) -> io::Result<()> {
         if fs::canonicalize(&self.0)? == self.0 {
             Ok(())
         } else {
@@ -76,13 +76,13 @@ impl PortableDir {
 }
 
 #[cfg(unix)]
-fn same(a: &Metadata, b: &Metadata) -> bool {
+fn is_same_file(a: &Metadata, b: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
 #[cfg(not(unix))]
-fn same(a: &Metadata, b: &Metadata) -> bool {
+fn is_same_file(a: &Metadata, b: &Metadata) -> bool {
     a.len() == b.len()
 }
 
@@ -94,12 +94,12 @@ fn kind_of(kind: FileType) -> ItemKind {
     } else if kind.is_symlink() {
         ItemKind::Link
     } else {
-        ItemKind::Special(special(kind))
+        ItemKind::Special(special_kind(kind))
     }
 }
 
 #[cfg(unix)]
-fn special(kind: FileType) -> &'static str {
+fn special_kind(kind: FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
     if kind.is_socket() {
         "a socket"
@@ -111,6 +111,6 @@ fn special(kind: FileType) -> &'static str {
 }
 
 #[cfg(not(unix))]
-fn special(_: FileType) -> &'static str {
+fn special_kind(_: FileType) -> &'static str {
     "neither a file nor a folder nor a link"
 }

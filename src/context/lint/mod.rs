@@ -1,29 +1,31 @@
-//! Finds what people regret to have sent: keys, `.env` files, what git and npm keep, and far more
-//! than was meant. All of it is read off the tree; only of a file that is named like a key is the
-//! head looked at, since a certificate is named so too.
+//! Checks a context for files that are rarely meant to be sent: private keys, `.env` files, the
+//! data of git and npm, and very large files. The checks need only the tree, except that a file
+//! with the name of a key is searched for one, because certificates have such names too.
 
 pub mod warnings;
 
 use std::path::{Path, PathBuf};
 
-use super::tree::{EntryKind, RelPath, Tree, TreeEntry};
+use super::listing::EntryKind;
+use super::path::RelPath;
+use super::tree::{Tree, TreeEntry};
 use super::tree_reader;
 
-/// A folder of so few files needs no `.dockerignore`: one glance shows all that is sent.
-const FEW_FILES: usize = 10;
+/// Maximum number of files in a context that needs no `.dockerignore`: they are easy to check.
+const MAX_FILES_WITHOUT_IGNORE_FILE: usize = 10;
 
-/// How many of the largest parts of a context are named.
-const MOST_PARTS: usize = 3;
+/// Maximum number of parts that are listed for a large context.
+const MAX_PARTS_SHOWN: usize = 3;
 
-/// How much of a file is searched for a key: one may follow a chain of certificates.
-const HEAD: usize = 16 * 1024;
+/// Number of bytes that are searched for a key, which may follow a chain of certificates.
+const SEARCHED_BYTES: usize = 16 * 1024;
 
-/// How large a context may be, in bytes.
+/// Limits for the size of a context, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SizeLimits {
-    /// Above this it is worth a warning.
+    /// A larger context gets a warning.
     pub warn: u64,
-    /// Above this it is an error.
+    /// A larger context is an error.
     pub max: Option<u64>,
 }
 
@@ -33,103 +35,111 @@ impl Default for SizeLimits {
     }
 }
 
-/// A kind of path that is rarely meant to be sent; the most dangerous first.
+/// A kind of file that is rarely meant to be sent; the most dangerous first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LintKind {
     /// A private key.
     Key,
-    /// A file of variables, as `.env` and `.env.local`, which often holds passwords.
+    /// A file of variables, such as `.env` and `.env.local`, which often contains passwords.
     Env,
-    /// What git keeps: its folder, or the file that stands for it in a worktree or submodule.
+    /// The folder `.git`, or the file of that name in a worktree or submodule.
     Git,
-    /// What npm installed.
+    /// The folder `node_modules`.
     NodeModules,
 }
 
-/// What of a context is worth a second look.
+/// The findings in one context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LintFindings {
-    /// The context's folder.
+    /// The folder of the context.
     pub root: PathBuf,
-    /// The `.dockerignore` that was followed, or else the one that would be, as people write it.
-    pub ignore: PathBuf,
-    /// Whether there is no `.dockerignore` at all, and there are so many files that one would help.
-    pub unignored: bool,
-    /// Paths that are rarely meant to be sent, in their order.
+    /// The `.dockerignore` that was applied, or the path at which to create one. It has no leading
+    /// `./`.
+    pub ignore_file: PathBuf,
+    /// True if there is no `.dockerignore`, and enough files that one would help.
+    pub needs_ignore_file: bool,
+    /// Files and folders that are rarely meant to be sent, sorted by path.
     pub paths: Vec<(LintKind, RelPath)>,
-    /// Set where the context is above a limit.
+    /// Set if the context is larger than a limit.
     pub large: Option<LargeContext>,
 }
 
-/// The size of a large context, and where it comes from.
+/// The size of a large context, and its largest parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LargeContext {
-    /// The bytes of all files.
+    /// The total size of all files, in bytes.
     pub size: u64,
-    /// Its largest files and folders, the largest first, without those that hardly count: a folder
-    /// that holds little but one thing gives way to it.
+    /// The largest files and folders, the largest first, without those that are much smaller than
+    /// the largest. A folder is replaced by its largest entry if that makes up most of it.
     pub parts: Vec<LargePart>,
 }
 
-/// A file or folder and the bytes in it.
+/// A file or folder of a large context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LargePart {
-    /// Where it is.
+    /// The path in the context.
     pub path: RelPath,
-    /// Its bytes.
+    /// The size in bytes.
     pub size: u64,
 }
 
-/// Looks at a tree, and into those of its files that are named like keys.
-pub fn look(tree: &Tree, limits: SizeLimits) -> LintFindings {
-    find(tree, limits, |path| {
-        tree_reader::head(tree, path, HEAD).is_ok_and(|head| holds_private_key(&head))
+/// Checks a context. Reads the files whose names are those of keys; a file that cannot be read
+/// counts as one without a key.
+pub fn check(tree: &Tree, limits: SizeLimits) -> LintFindings {
+    check_tree(tree, limits, |path| {
+        tree_reader::head(tree, path, SEARCHED_BYTES).is_ok_and(|head| contains_private_key(&head))
     })
 }
 
-/// Looks at a tree. `holds_key` is asked about files whose name alone does not tell; whatever is
-/// inside of a `.git` or `node_modules` is not, since that is reported as a whole.
-pub fn find(tree: &Tree, limits: SizeLimits, holds_key: impl Fn(&RelPath) -> bool) -> LintFindings {
+/// Checks a tree. `contains_key` is called for files whose name does not decide. Entries inside a
+/// `.git` or `node_modules` are not checked, because the folder as a whole is reported.
+fn check_tree(
+    tree: &Tree,
+    limits: SizeLimits,
+    contains_key: impl Fn(&RelPath) -> bool,
+) -> LintFindings {
     let mut paths = Vec::new();
-    let (mut files, mut size) = (0, 0u64);
+    let (mut files, mut total_size) = (0, 0u64);
     for (folder, name, kind) in tree.items() {
-        if let EntryKind::File { size: more, .. } = kind {
+        if let EntryKind::File { size, .. } = kind {
             files += 1;
-            size = size.saturating_add(*more);
+            total_size = total_size.saturating_add(*size);
         }
-        let Some(suspect) = suspect(name, kind) else { continue };
-        if folder.is_some_and(is_inside_another) {
+        let Some(name_match) = match_name(name, kind) else { continue };
+        if folder.is_some_and(is_in_reported_folder) {
             continue;
         }
         let path = RelPath::child(folder, name);
-        let kind = match suspect {
-            NameMatch::Is(LintKind::Git) if is_picked(tree, &path, kind) => continue,
+        let kind = match name_match {
+            NameMatch::Is(LintKind::Git) if is_intended_git(tree, &path, kind) => continue,
             NameMatch::Is(kind) => kind,
-            NameMatch::MayBeKey if holds_key(&path) => LintKind::Key,
+            NameMatch::MayBeKey if contains_key(&path) => LintKind::Key,
             NameMatch::MayBeKey => continue,
         };
         paths.push((kind, path));
     }
     paths.sort_unstable_by(|a, b| a.1.cmp(&b.1));
     let limit = limits.max.map_or(limits.warn, |max| max.min(limits.warn));
-    let ignore = tree.ignored_by.clone().unwrap_or_else(|| tree.root.join(".dockerignore"));
+    let ignore_file = tree.ignore_file.clone().unwrap_or_else(|| tree.root.join(".dockerignore"));
     LintFindings {
         root: tree.root.clone(),
-        ignore: ignore.strip_prefix(".").map(Path::to_owned).unwrap_or(ignore),
-        unignored: tree.ignored_by.is_none() && files > FEW_FILES,
+        ignore_file: ignore_file.strip_prefix(".").map(Path::to_owned).unwrap_or(ignore_file),
+        needs_ignore_file: tree.ignore_file.is_none() && files > MAX_FILES_WITHOUT_IGNORE_FILE,
         paths,
-        large: (size > limit).then(|| LargeContext { size, parts: largest(tree.entries()) }),
+        large: (total_size > limit)
+            .then(|| LargeContext { size: total_size, parts: largest(tree.entries()) }),
     }
 }
 
-/// What a name says.
+/// The result of checking a name.
 enum NameMatch {
     Is(LintKind),
+    /// The content must be checked.
     MayBeKey,
 }
 
-/// A link is nothing to regret: what is sent is its own text, never what it points to.
-fn suspect(name: &[u8], kind: &EntryKind) -> Option<NameMatch> {
+/// Checks a name. Links match nothing, because only the text of a link is sent, not its target.
+fn match_name(name: &[u8], kind: &EntryKind) -> Option<NameMatch> {
     match (kind, name) {
         (EntryKind::File { .. } | EntryKind::Dir, b".git") => Some(NameMatch::Is(LintKind::Git)),
         (EntryKind::Dir, b"node_modules") => Some(NameMatch::Is(LintKind::NodeModules)),
@@ -148,7 +158,7 @@ fn suspect(name: &[u8], kind: &EntryKind) -> Option<NameMatch> {
     }
 }
 
-/// Whether a file is named `.env` or `.env.something`, and is not an example to start from.
+/// Returns true if a file is named `.env` or `.env.something`, unless it is an example.
 fn is_env(name: &[u8]) -> bool {
     match name.strip_prefix(b".env") {
         Some([]) => true,
@@ -160,20 +170,21 @@ fn is_env(name: &[u8]) -> bool {
     }
 }
 
-fn is_inside_another(folder: &RelPath) -> bool {
+/// Returns true if a folder is, or is inside, a `.git` or `node_modules`.
+fn is_in_reported_folder(folder: &RelPath) -> bool {
     let mut parts = folder.as_bytes().split(|byte| *byte == b'/');
     parts.any(|part| part == b".git" || part == b"node_modules")
 }
 
-/// Whether somebody has left in a few files of a `.git`, such as `!.git/HEAD`: a whole one has its
-/// objects and its settings.
-fn is_picked(tree: &Tree, git: &RelPath, kind: &EntryKind) -> bool {
+/// Returns true if an exception such as `!.git/HEAD` selects a few files of a `.git`. A whole
+/// `.git` has its objects and its configuration.
+fn is_intended_git(tree: &Tree, git: &RelPath, kind: &EntryKind) -> bool {
     let has = |name: &[u8]| tree.get(&[git.as_bytes(), name].concat()).is_some();
-    *kind == EntryKind::Dir && tree.ignored_by.is_some() && !has(b"/objects") && !has(b"/config")
+    *kind == EntryKind::Dir && tree.ignore_file.is_some() && !has(b"/objects") && !has(b"/config")
 }
 
-/// Whether the head of a file says that a private key is in it.
-fn holds_private_key(head: &[u8]) -> bool {
+/// Returns true if the start of a file contains the first line of a private key.
+fn contains_private_key(head: &[u8]) -> bool {
     let mut lines = head.split(|byte| matches!(byte, b'\n' | b'\r'));
     lines.any(|line| {
         let line = line.trim_ascii();
@@ -184,28 +195,29 @@ fn holds_private_key(head: &[u8]) -> bool {
 
 fn largest(entries: &[TreeEntry]) -> Vec<LargePart> {
     let mut parts = children(entries, b"");
-    // The sort is stable, so that among equals the order is that of the paths.
+    // The sort is stable, so parts of equal size are sorted by path.
     parts.sort_by_key(|part| std::cmp::Reverse(part.size));
-    parts.truncate(MOST_PARTS);
-    let most = parts.first().map_or(0, |part| part.size);
-    parts.retain(|part| part.size >= most / 20);
+    parts.truncate(MAX_PARTS_SHOWN);
+    let max = parts.first().map_or(0, |part| part.size);
+    parts.retain(|part| part.size >= max / 20);
     for part in &mut parts {
-        while let Some(child) = most_of(entries, part) {
+        while let Some(child) = dominant_child(entries, part) {
             *part = child;
         }
     }
     parts
 }
 
-/// What holds nearly all of a folder.
-fn most_of(entries: &[TreeEntry], folder: &LargePart) -> Option<LargePart> {
+/// Returns the child that makes up more than nine tenths of a folder.
+fn dominant_child(entries: &[TreeEntry], folder: &LargePart) -> Option<LargePart> {
     let prefix = [folder.path.as_bytes(), b"/"].concat();
     let children = children(entries, &prefix);
-    let most = children.into_iter().max_by_key(|child| child.size)?;
-    (most.size > folder.size / 10 * 9).then_some(most)
+    let largest = children.into_iter().max_by_key(|child| child.size)?;
+    (largest.size > folder.size / 10 * 9).then_some(largest)
 }
 
-/// The children of the folder `prefix`, which ends with `/` or is empty, each with its bytes.
+/// Returns the children of a folder with their sizes. `prefix` is the path of the folder and `/`,
+/// or empty for the root.
 fn children(entries: &[TreeEntry], prefix: &[u8]) -> Vec<LargePart> {
     let start = entries.partition_point(|entry| entry.path.as_bytes() < prefix);
     let mut children: Vec<LargePart> = Vec::new();
@@ -214,7 +226,7 @@ fn children(entries: &[TreeEntry], prefix: &[u8]) -> Vec<LargePart> {
         let EntryKind::File { size, .. } = kind else { continue };
         let len = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
         let child = &path.as_bytes()[..prefix.len() + len];
-        // What a folder holds stands together, since its path and a `/` begin all of it.
+        // The entries of a folder are adjacent, because their paths begin with its path and `/`.
         match children.last_mut() {
             Some(last) if last.path.as_bytes() == child => {
                 last.size = last.size.saturating_add(*size);
@@ -230,8 +242,8 @@ mod tests {
     use super::*;
     use crate::base::digest::FieldHasher;
 
-    /// A tree of files, each with a size; a path that ends with `/` is a folder, `@` a link.
-    fn tree(files: &[(&str, u64)], ignored: bool) -> Tree {
+    /// Returns a tree of files with sizes. A path that ends with `/` is a folder, with `@` a link.
+    fn tree(files: &[(&str, u64)], has_ignore_file: bool) -> Tree {
         let digest = FieldHasher::new("test").finish();
         let entry = |(path, size): &(&str, u64)| {
             let kind = match path.as_bytes().last() {
@@ -242,20 +254,20 @@ mod tests {
             TreeEntry { path: RelPath::new(path.trim_end_matches(['/', '@'])).unwrap(), kind }
         };
         let root = PathBuf::from("ctx");
-        let ignore = ignored.then(|| root.join("Dockerfile.dockerignore"));
-        Tree::of_entries(root, files.iter().map(entry).collect(), ignore)
+        let ignore_file = has_ignore_file.then(|| root.join("Dockerfile.dockerignore"));
+        Tree::from_entries(root, files.iter().map(entry).collect(), ignore_file)
     }
 
-    /// What is found, where every candidate holds a key.
-    fn found(files: &[&str], ignored: bool) -> Vec<String> {
+    /// Returns the findings, if every file that may be a key is one.
+    fn lint(files: &[&str], has_ignore_file: bool) -> Vec<String> {
         let files: Vec<(&str, u64)> = files.iter().map(|path| (*path, 1)).collect();
-        let findings = find(&tree(&files, ignored), SizeLimits::default(), |_| true);
+        let findings = check_tree(&tree(&files, has_ignore_file), SizeLimits::default(), |_| true);
         findings.paths.iter().map(|(kind, path)| format!("{kind:?} {path}")).collect()
     }
 
     #[test]
     #[rustfmt::skip]
-    fn names_are_told_apart() {
+    fn names_decide() {
         for (path, expected) in [
             (".git/", "Git .git"),
             (".git", "Git .git"),
@@ -279,12 +291,12 @@ mod tests {
             ("pem", ""), ("a.pem.txt", ""), ("a.keys", ""), ("monkey", ""), ("a.pem/", ""),
         ] {
             let expected: Vec<&str> = Some(expected).filter(|text| !text.is_empty()).into_iter().collect();
-            assert_eq!(found(&[path], false), expected, "{path}");
+            assert_eq!(lint(&[path], false), expected, "{path}");
         }
     }
 
     #[test]
-    fn what_is_reported_as_a_whole_is_not_searched() {
+    fn reported_folders_are_not_searched() {
         let files = [
             ".git/",
             ".git/config",
@@ -298,29 +310,29 @@ mod tests {
             "node_modules/a/test/id_rsa",
         ];
         let expected = ["Git .git", "NodeModules node_modules", "Env node_modules-old/.env"];
-        assert_eq!(found(&files, false), expected);
+        assert_eq!(lint(&files, false), expected);
     }
 
     #[test]
-    fn a_git_of_which_a_little_is_left_in_is_meant() {
+    fn a_few_files_of_git_are_intended() {
         let picked = [".git/", ".git/HEAD", ".git/refs/", ".git/refs/heads/main"];
-        assert_eq!(found(&picked, true), [""; 0]);
-        assert_eq!(found(&picked, false), ["Git .git"]);
-        assert_eq!(found(&[".git/", ".git/config"], true), ["Git .git"]);
-        assert_eq!(found(&[".git/", ".git/objects/"], true), ["Git .git"]);
-        assert_eq!(found(&[".git"], true), ["Git .git"]);
+        assert_eq!(lint(&picked, true), [""; 0]);
+        assert_eq!(lint(&picked, false), ["Git .git"]);
+        assert_eq!(lint(&[".git/", ".git/config"], true), ["Git .git"]);
+        assert_eq!(lint(&[".git/", ".git/objects/"], true), ["Git .git"]);
+        assert_eq!(lint(&[".git"], true), ["Git .git"]);
     }
 
     #[test]
-    fn a_name_alone_makes_no_key() {
+    fn files_named_like_keys_are_read() {
         let tree = tree(&[("a.pem", 1), ("b.pem", 1), ("c.p12", 1), ("d.txt", 1)], false);
-        let findings = find(&tree, SizeLimits::default(), |path| path.as_bytes() == b"b.pem");
+        let findings = check_tree(&tree, SizeLimits::default(), |path| path.as_bytes() == b"b.pem");
         let paths: Vec<String> = findings.paths.iter().map(|(_, path)| path.to_string()).collect();
         assert_eq!(paths, ["b.pem", "c.p12"]);
     }
 
     #[test]
-    fn heads_are_told_apart() {
+    fn private_keys_are_recognized() {
         for (head, expected) in [
             ("-----BEGIN PRIVATE KEY-----\nMIIE", true),
             ("-----BEGIN RSA PRIVATE KEY-----\r\nMIIE", true),
@@ -337,26 +349,28 @@ mod tests {
             ("say -----BEGIN PRIVATE KEY-----", false),
             ("", false),
         ] {
-            assert_eq!(holds_private_key(head.as_bytes()), expected, "{head}");
+            assert_eq!(contains_private_key(head.as_bytes()), expected, "{head}");
         }
     }
 
     #[test]
     fn few_files_need_no_ignore_file() {
-        let names: Vec<String> = (0..=FEW_FILES).map(|number| format!("src/{number}")).collect();
+        let names: Vec<String> =
+            (0..=MAX_FILES_WITHOUT_IGNORE_FILE).map(|number| format!("src/{number}")).collect();
         let files: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
-        let unignored = |count: usize, ignored| {
+        let needs_ignore_file = |count: usize, has_ignore_file| {
             let mut files = files[..count].to_vec();
             files.push(("src/", 0));
-            find(&tree(&files, ignored), SizeLimits::default(), |_| true).unignored
+            check_tree(&tree(&files, has_ignore_file), SizeLimits::default(), |_| true)
+                .needs_ignore_file
         };
-        assert!(!unignored(FEW_FILES, false));
-        assert!(unignored(FEW_FILES + 1, false));
-        assert!(!unignored(FEW_FILES + 1, true));
+        assert!(!needs_ignore_file(MAX_FILES_WITHOUT_IGNORE_FILE, false));
+        assert!(needs_ignore_file(MAX_FILES_WITHOUT_IGNORE_FILE + 1, false));
+        assert!(!needs_ignore_file(MAX_FILES_WITHOUT_IGNORE_FILE + 1, true));
     }
 
     #[test]
-    fn the_largest_parts_are_named() {
+    fn the_largest_parts_are_listed() {
         let tree = tree(
             &[
                 ("a/", 0),
@@ -370,7 +384,7 @@ mod tests {
             ],
             true,
         );
-        let large = |warn, max| find(&tree, SizeLimits { warn, max }, |_| true).large;
+        let large = |warn, max| check_tree(&tree, SizeLimits { warn, max }, |_| true).large;
         let parts = large(100, None).unwrap();
         assert_eq!(parts.size, 209);
         let shown: Vec<String> =
@@ -381,9 +395,10 @@ mod tests {
     }
 
     #[test]
-    fn the_ignore_file_is_the_one_that_counts() {
-        let ignore = |ignored| find(&tree(&[], ignored), SizeLimits::default(), |_| true).ignore;
-        assert_eq!(ignore(true), Path::new("ctx/Dockerfile.dockerignore"));
-        assert_eq!(ignore(false), Path::new("ctx/.dockerignore"));
+    fn the_ignore_file_is_the_applied_one() {
+        let ignore_file =
+            |exists| check_tree(&tree(&[], exists), SizeLimits::default(), |_| true).ignore_file;
+        assert_eq!(ignore_file(true), Path::new("ctx/Dockerfile.dockerignore"));
+        assert_eq!(ignore_file(false), Path::new("ctx/.dockerignore"));
     }
 }

@@ -1,9 +1,9 @@
-//! Compresses on all cores, to the same bytes for any number of them.
+//! Compresses on all cores, with the same output for any number of cores.
 //!
-//! What is written is cut into blocks of one size, and each is compressed for itself, with the end
-//! of the block before it as its dictionary; together they are one gzip member, since there are
-//! readers that stop after the first. The bytes depend on nothing but what is written: not on how
-//! it was cut into writes, nor on who compressed which block.
+//! The input is cut into blocks of one size. Each block is compressed separately, with the end of
+//! the previous block as its dictionary. The blocks form one gzip member, because some readers stop
+//! after the first member. The output depends only on the input: not on the sizes of the writes, and
+//! not on the thread that compresses a block.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -11,81 +11,82 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use flate2::{Compress, Compression, Crc, FlushCompress};
 
-/// Close to the best ratio at several times the speed. Its bytes depend on how much is handed over
-/// in one call, which is always a whole block.
+/// Compression level: close to the best ratio at several times the speed. The output depends on the
+/// size of the input of one call, which is always a whole block.
 const LEVEL: Compression = Compression::new(5);
 
-/// Bytes of a block.
-const BLOCK: usize = 1 << 20;
+/// Size of a block.
+const BLOCK_BYTES: usize = 1 << 20;
 
-/// Bytes of the block before that a block may refer to: all that the format allows.
-const WINDOW: usize = 32 << 10;
+/// Size of the dictionary from the previous block: the maximum of the format.
+const WINDOW_BYTES: usize = 32 << 10;
 
-/// Blocks of one archive that are compressed at once, at most, however many cores there are: each
-/// costs two megabytes, and one reader fills no more.
-const MOST_WAITING: usize = 16;
+/// Maximum number of blocks that are compressed at once. Each takes two megabytes of memory, and
+/// one reader does not fill more.
+const MAX_PENDING_BLOCKS: usize = 16;
 
-/// The magic, no name, no time, no flags, and no system.
+/// The header of the member: the magic number, without name, time, flags and system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// Writes a gzip member to `out`. Waits for the threads of the pool, and so is none of them.
+/// Writes a gzip member to `out`. It waits for rayon's pool, so it must not run in that pool.
 pub(super) struct Gzip<W: Write> {
     out: W,
     block: Vec<u8>,
-    /// The end of the block before.
+    /// The end of the previous block.
     window: Vec<u8>,
     crc: Crc,
-    /// Blocks that are being compressed, in order.
-    waiting: VecDeque<Receiver<io::Result<Vec<u8>>>>,
-    most_waiting: usize,
+    /// The blocks that are being compressed, in order.
+    pending: VecDeque<Receiver<io::Result<Vec<u8>>>>,
+    max_pending: usize,
 }
 
 impl<W: Write> Gzip<W> {
-    /// Begins a member.
+    /// Starts a member.
     pub(super) fn new(mut out: W) -> io::Result<Self> {
         out.write_all(&HEADER)?;
         Ok(Self {
             out,
-            block: Vec::with_capacity(BLOCK),
+            block: Vec::with_capacity(BLOCK_BYTES),
             window: Vec::new(),
             crc: Crc::new(),
-            waiting: VecDeque::new(),
-            // Enough for no thread to wait for the writer, and a bound on the memory.
-            most_waiting: (rayon::current_num_threads() + 1).min(MOST_WAITING),
+            pending: VecDeque::new(),
+            // No thread waits for the writer, and memory is limited.
+            max_pending: (rayon::current_num_threads() + 1).min(MAX_PENDING_BLOCKS),
         })
     }
 
-    /// Ends the member.
+    /// Ends the member, and returns the writer.
     pub(super) fn finish(mut self) -> io::Result<W> {
-        self.hand_over(FlushCompress::Finish)?;
-        while let Some(block) = self.waiting.pop_front() {
-            self.take(&block)?;
+        self.compress_block(FlushCompress::Finish)?;
+        while let Some(block) = self.pending.pop_front() {
+            self.write_block(&block)?;
         }
         self.out.write_all(&self.crc.sum().to_le_bytes())?;
         self.out.write_all(&self.crc.amount().to_le_bytes())?;
         Ok(self.out)
     }
 
-    /// Has the block compressed that was filled so far.
-    fn hand_over(&mut self, flush: FlushCompress) -> io::Result<()> {
-        if self.waiting.len() >= self.most_waiting
-            && let Some(first) = self.waiting.pop_front()
+    /// Starts compressing the current block.
+    fn compress_block(&mut self, flush: FlushCompress) -> io::Result<()> {
+        if self.pending.len() >= self.max_pending
+            && let Some(first) = self.pending.pop_front()
         {
-            self.take(&first)?;
+            self.write_block(&first)?;
         }
-        let block = std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK));
-        let end = block[block.len().saturating_sub(WINDOW)..].to_vec();
+        let block = std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK_BYTES));
+        let end = block[block.len().saturating_sub(WINDOW_BYTES)..].to_vec();
         let window = std::mem::replace(&mut self.window, end);
-        let (done, compressed) = sync_channel(1);
+        let (sender, receiver) = sync_channel(1);
         rayon::spawn(move || {
-            // Nobody waits any more where the writer has failed.
-            let _ = done.send(compress(&window, &block, flush));
+            // If the writer has failed, the receiver is gone.
+            let _ = sender.send(compress(&window, &block, flush));
         });
-        self.waiting.push_back(compressed);
+        self.pending.push_back(receiver);
         Ok(())
     }
 
-    fn take(&mut self, block: &Receiver<io::Result<Vec<u8>>>) -> io::Result<()> {
+    /// Waits for a compressed block, and writes it.
+    fn write_block(&mut self, block: &Receiver<io::Result<Vec<u8>>>) -> io::Result<()> {
         let block = block.recv().map_err(io::Error::other)?;
         self.out.write_all(&block?)
     }
@@ -93,35 +94,35 @@ impl<W: Write> Gzip<W> {
 
 impl<W: Write> Write for Gzip<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.block.len() == BLOCK {
-            self.hand_over(FlushCompress::Sync)?;
+        if self.block.len() == BLOCK_BYTES {
+            self.compress_block(FlushCompress::Sync)?;
         }
-        let taken = bytes.len().min(BLOCK - self.block.len());
-        self.block.extend_from_slice(&bytes[..taken]);
-        self.crc.update(&bytes[..taken]);
-        Ok(taken)
+        let accepted = bytes.len().min(BLOCK_BYTES - self.block.len());
+        self.block.extend_from_slice(&bytes[..accepted]);
+        self.crc.update(&bytes[..accepted]);
+        Ok(accepted)
     }
 
-    /// Does nothing: a block that is cut short would change the bytes.
+    /// Does nothing: ending a block early would change the output.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// Compresses one block. Always by a compressor of its own, in one call with room for all that may
-/// come of it: this is what makes the bytes depend on nothing else.
+/// Compresses one block with a new compressor, in one call with enough space for any output. So the
+/// output depends only on the arguments.
 fn compress(window: &[u8], block: &[u8], flush: FlushCompress) -> io::Result<Vec<u8>> {
     let mut compressor = Compress::new(LEVEL, false);
     if !window.is_empty() {
         compressor.set_dictionary(window).map_err(io::Error::other)?;
     }
-    // Data that does not compress grows by a few bytes each 16 KiB.
+    // Incompressible data grows by a few bytes per 16 KiB.
     let mut out = Vec::with_capacity(block.len() + block.len() / 64 + 1024);
     compressor.compress_vec(block, &mut out, flush).map_err(io::Error::other)?;
     if compressor.total_in() != block.len() as u64 || out.len() == out.capacity() {
-        return Err(io::Error::other("a block did not compress into the room that it needs"));
+        return Err(io::Error::other("a compressed block did not fit into its buffer"));
     }
-    // The room is for the worst; what waits should not hold it.
+    // Pending blocks must not keep the space that they do not need.
     out.shrink_to_fit();
     Ok(out)
 }
@@ -145,12 +146,12 @@ mod tests {
 
     fn gunzip(bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        // A decoder that stops after the first member.
+        // This decoder stops after the first member.
         GzDecoder::new(bytes).read_to_end(&mut out).unwrap();
         out
     }
 
-    /// Bytes that do not compress, the same each time.
+    /// Returns incompressible bytes, the same each time.
     fn noise(len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
         blake3::Hasher::new().finalize_xof().fill(&mut bytes);
@@ -165,8 +166,17 @@ mod tests {
     }
 
     #[test]
-    fn blocks_make_one_member() {
-        for len in [0, 1, WINDOW, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 5 * BLOCK + 7] {
+    fn all_blocks_are_in_one_member() {
+        for len in [
+            0,
+            1,
+            WINDOW_BYTES,
+            BLOCK_BYTES - 1,
+            BLOCK_BYTES,
+            BLOCK_BYTES + 1,
+            3 * BLOCK_BYTES,
+            5 * BLOCK_BYTES + 7,
+        ] {
             for data in [noise(len), text(len), vec![0; len]] {
                 assert_eq!(gunzip(&gzip([&data[..]])), data, "{len}");
             }
@@ -174,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_fails_is_told_of() {
+    fn an_error_of_the_writer_is_returned() {
         struct Full;
         impl Write for Full {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -189,7 +199,7 @@ mod tests {
             }
         }
         let mut gzip = Gzip::new(Full).unwrap();
-        let error = match gzip.write_all(&noise(64 * BLOCK)) {
+        let error = match gzip.write_all(&noise(64 * BLOCK_BYTES)) {
             Ok(()) => gzip.finish().map(|_| ()).unwrap_err(),
             Err(error) => error,
         };
@@ -200,10 +210,10 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..<_>::default() })]
 
         #[test]
-        fn how_it_was_cut_into_writes_does_not_show(
-            cuts in proptest::collection::vec(1usize..2 * BLOCK, 1..20),
+        fn the_output_does_not_depend_on_the_sizes_of_the_writes(
+            cuts in proptest::collection::vec(1usize..2 * BLOCK_BYTES, 1..20),
         ) {
-            let data = [text(2 * BLOCK), noise(BLOCK / 2), text(BLOCK)].concat();
+            let data = [text(2 * BLOCK_BYTES), noise(BLOCK_BYTES / 2), text(BLOCK_BYTES)].concat();
             let mut rest = &data[..];
             let mut parts = Vec::new();
             for cut in cuts {

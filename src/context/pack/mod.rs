@@ -1,5 +1,5 @@
-//! Turns a tree into an archive: a tar of the GNU kind in one gzip member. Its bytes depend on the
-//! tree and the Dockerfile alone. Nothing is held of it but a few blocks, however large it is.
+//! Packs a tree into an archive: a GNU tar in one gzip member. Its bytes depend only on the tree and
+//! the Dockerfile. Only a few blocks are in memory at a time, whatever the size of the archive.
 
 mod gzip;
 mod spool;
@@ -13,25 +13,34 @@ use self::spool::SpoolWriter;
 use self::tar::{TarMember, TarWriter};
 use super::dir::{Dir, NativeDir};
 use super::error::PackError;
+use super::listing::EntryKind;
 use super::placement::{PlacedFile, Placement};
-use super::tree::{EntryKind, Tree, TreeEntry};
+use super::tree::{Tree, TreeEntry};
 use super::tree_reader::TreeReader;
 
-/// Bytes that are read of a file at once.
-const PART: usize = 128 * 1024;
+/// Size of the buffer for reading files.
+const READ_BUFFER_BYTES: usize = 128 * 1024;
 
-/// See [`spool`](super::spool).
-pub(super) fn spool(tree: &Tree, placement: &Placement) -> Result<Spool, PackError> {
+/// Packs a context into a temporary file without a name. Fails as [`pack()`] does.
+pub fn spool(tree: &Tree, placement: &Placement) -> Result<Spool, PackError> {
     let spooler = pack(tree, placement, SpoolWriter::new()?)?;
     Ok(spooler.finish())
 }
 
-/// See [`pack`](super::pack()).
-pub(super) fn pack<W: Write>(tree: &Tree, placement: &Placement, out: W) -> Result<W, PackError> {
+/// Packs a tree and its Dockerfile as a `tar.gz`, writes it to `out`, and returns `out`. Every file
+/// is read again.
+///
+/// Must not be called from a thread of rayon's pool: it waits for work in that pool.
+///
+/// # Errors
+///
+/// Fails if a file cannot be read, if anything has changed since the scan, or if `out` fails. The
+/// bytes that were written must not be used then.
+pub fn pack<W: Write>(tree: &Tree, placement: &Placement, out: W) -> Result<W, PackError> {
     pack_with::<NativeDir, W>(tree, placement, out)
 }
 
-/// The same, by a given way to read folders.
+/// Does the same as [`pack()`] with a given way to read folders.
 pub(super) fn pack_with<D: Dir, W: Write>(
     tree: &Tree,
     placement: &Placement,
@@ -40,14 +49,14 @@ pub(super) fn pack_with<D: Dir, W: Write>(
     let mut packer = Packer {
         source: TreeReader::<D>::new(tree)?,
         tar: TarWriter::new(Gzip::new(out)?),
-        buffer: vec![0; PART],
+        buffer: vec![0; READ_BUFFER_BYTES],
     };
     let mut placed = placement.files.iter().peekable();
     for entry in tree.entries() {
         while let Some(file) = placed.next_if(|file| file.path < entry.path) {
             packer.placed(file)?;
         }
-        // What is placed takes the place of what lies there.
+        // A placed file replaces the entry at its path.
         match placed.next_if(|file| file.path == entry.path) {
             Some(file) => packer.placed(file)?,
             None => packer.entry(entry)?,

@@ -1,19 +1,21 @@
-//! Keeps an archive in a file until it is sent: its length must be known before, and it is too large
-//! for the memory.
+//! Stores an archive in a temporary file until it is uploaded: its length must be known before the
+//! upload, and it can be too large for memory.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
 
-/// An archive in a file without a name, which is gone with the process, however that ends.
+/// An archive in a file without a name. The system deletes it when the process ends, even after a
+/// crash.
 #[derive(Debug)]
 pub struct Spool {
     file: File,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub len: u64,
 }
 
 impl Spool {
-    /// The file from its start. All readers share one place in it: use one at a time.
+    /// Returns a reader from the start of the file. All readers share one position: use one at a
+    /// time.
     pub fn reader(&self) -> io::Result<File> {
         let mut file = self.file.try_clone()?;
         file.rewind()?;
@@ -21,40 +23,41 @@ impl Spool {
     }
 }
 
-/// Room that is left to others on the file system of temporary files.
-const RESERVE: u64 = 16 << 20;
+/// Disk space that an archive must leave free for other programs.
+const RESERVED_BYTES: u64 = 16 << 20;
 
-/// Bytes that are written between two looks at the room that is left.
-const STRIDE: u64 = 8 << 20;
+/// Number of bytes between two checks of the free disk space.
+const CHECK_INTERVAL_BYTES: u64 = 8 << 20;
 
-/// Writes a spool, and stops before the file system is full: whoever else needs it should not have
-/// to suffer.
+/// Writes a spool, and fails before the file system is full, because other programs need space too.
 pub(super) struct SpoolWriter<F = fn(&File) -> Option<u64>> {
     file: File,
     len: u64,
-    looked_at: u64,
+    checked_at: u64,
+    /// Returns the free disk space in bytes, if it is known.
     free: F,
 }
 
 impl SpoolWriter {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self::with(tempfile::tempfile()?, free))
+        Ok(Self::with(tempfile::tempfile()?, free_bytes))
     }
 }
 
 impl<F: Fn(&File) -> Option<u64>> SpoolWriter<F> {
-    /// The first look comes after the first stride: what is smaller fits, or the system says so.
+    /// Starts a spool. The first check comes after the first interval: if a smaller archive does not
+    /// fit, writing it fails.
     fn with(file: File, free: F) -> Self {
-        Self { file, len: 0, looked_at: 0, free }
+        Self { file, len: 0, checked_at: 0, free }
     }
 
     pub(super) fn finish(self) -> Spool {
         Spool { file: self.file, len: self.len }
     }
 
-    fn look(&self) -> io::Result<()> {
+    fn check_free_space(&self) -> io::Result<()> {
         match (self.free)(&self.file) {
-            Some(free) if free < RESERVE + STRIDE => {
+            Some(free) if free < RESERVED_BYTES + CHECK_INTERVAL_BYTES => {
                 let folder = std::env::temp_dir();
                 Err(io::Error::new(
                     io::ErrorKind::StorageFull,
@@ -68,9 +71,9 @@ impl<F: Fn(&File) -> Option<u64>> SpoolWriter<F> {
 
 impl<F: Fn(&File) -> Option<u64>> Write for SpoolWriter<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.len - self.looked_at >= STRIDE {
-            self.look()?;
-            self.looked_at = self.len;
+        if self.len - self.checked_at >= CHECK_INTERVAL_BYTES {
+            self.check_free_space()?;
+            self.checked_at = self.len;
         }
         let written = self.file.write(bytes)?;
         self.len += written as u64;
@@ -82,15 +85,15 @@ impl<F: Fn(&File) -> Option<u64>> Write for SpoolWriter<F> {
     }
 }
 
-/// Bytes that are free on a file's file system; `None` where the system does not say.
+/// Returns the free space of a file's file system in bytes, or `None` if it is not known.
 #[cfg(unix)]
-fn free(file: &File) -> Option<u64> {
+fn free_bytes(file: &File) -> Option<u64> {
     let stat = rustix::fs::fstatvfs(file).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 #[cfg(not(unix))]
-fn free(_: &File) -> Option<u64> {
+fn free_bytes(_: &File) -> Option<u64> {
     None
 }
 
@@ -102,9 +105,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_stops_before_the_disk_is_full() {
-        let left = Cell::new(RESERVE + 3 * STRIDE);
-        let free = |file: &File| Some(left.get() - file.metadata().unwrap().len());
+    fn writing_fails_before_the_disk_is_full() {
+        let available = Cell::new(RESERVED_BYTES + 3 * CHECK_INTERVAL_BYTES);
+        let free = |file: &File| Some(available.get() - file.metadata().unwrap().len());
         let mut spooler = SpoolWriter::with(tempfile::tempfile().unwrap(), free);
         let mut written = 0;
         let error = loop {
@@ -114,13 +117,13 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert!(written <= 3 * STRIDE, "{written}");
+        assert!(written <= 3 * CHECK_INTERVAL_BYTES, "{written}");
         let mut small = SpoolWriter::with(tempfile::tempfile().unwrap(), |_| Some(0));
-        assert!(small.write_all(&vec![0; 1 << 20]).is_ok(), "little needs no look");
+        assert!(small.write_all(&vec![0; 1 << 20]).is_ok(), "a small archive is not checked");
     }
 
     #[test]
-    fn what_was_written_is_read_from_the_start_each_time() {
+    fn each_reader_starts_at_the_beginning() {
         let mut spooler = SpoolWriter::with(tempfile::tempfile().unwrap(), |_| None);
         spooler.write_all(b"archive").unwrap();
         let spool = spooler.finish();

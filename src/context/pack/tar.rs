@@ -1,20 +1,23 @@
-//! Writes the members of a tar of the GNU kind, by hand for the bytes' sake: the crate's own way to
-//! set names tidies them up, but a link to `./a//b` must arrive as that.
+//! Writes a GNU tar. Names are written by hand, because the crate `tar` normalizes them, but the
+//! target of a link such as `./a//b` must not change.
 
 use std::io::{self, Write};
 
 use tar::{EntryType, Header};
 
-/// Bytes of a block of a tar.
-const BLOCK: usize = 512;
+/// Size of a block in a tar.
+const BLOCK_BYTES: usize = 512;
 
-/// Writes a tar to `out`. Times and owners are nobody's; all modes that there are: see
-/// [`TarMember::mode`].
+/// Size of the fields for names and link targets in a header.
+const NAME_FIELD_BYTES: usize = 100;
+
+/// Writes a tar to `out`. All times, owners and groups are zero, and modes depend only on the kind
+/// of member.
 pub(super) struct TarWriter<W: Write> {
     out: W,
 }
 
-/// What a member is.
+/// The kind of a member of the tar.
 #[derive(Clone, Copy)]
 pub(super) enum TarMember<'m> {
     File { size: u64, executable: bool },
@@ -37,7 +40,8 @@ impl<W: Write> TarWriter<W> {
         Self { out }
     }
 
-    /// Begins a member. The content of a file follows, and then [`end`](Self::end).
+    /// Writes the header of a member. For a file, [`content`](Self::content) and then
+    /// [`end`](Self::end) must follow.
     pub(super) fn begin(&mut self, path: &[u8], member: TarMember<'_>) -> io::Result<()> {
         let (kind, size, link) = match member {
             TarMember::File { size, .. } => (EntryType::Regular, size, &b""[..]),
@@ -46,9 +50,9 @@ impl<W: Write> TarWriter<W> {
         };
         let slash: &[u8] = if kind == EntryType::Directory { b"/" } else { b"" };
         let name = [path, slash].concat();
-        // A name or a link that is too long for its field comes first, as a member of its own.
+        // A name or a link that is too long for its field is written before, as an extra member.
         for (field, kind) in [(link, EntryType::GNULongLink), (&name, EntryType::GNULongName)] {
-            if field.len() > 100 {
+            if field.len() > NAME_FIELD_BYTES {
                 let size = field.len() as u64 + 1;
                 self.header(kind, 0o644, size, b"././@LongLink", b"")?;
                 self.content(field)?;
@@ -59,21 +63,21 @@ impl<W: Write> TarWriter<W> {
         self.header(kind, member.mode(), size, &name, link)
     }
 
-    /// A part of a file's content.
+    /// Writes a part of a file's content.
     pub(super) fn content(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.out.write_all(bytes)
     }
 
-    /// Ends a file of `size` bytes.
+    /// Ends a file of `size` bytes: fills its last block with zeros.
     pub(super) fn end(&mut self, size: u64) -> io::Result<()> {
-        const ZEROS: [u8; BLOCK] = [0; BLOCK];
-        let used = usize::try_from(size % BLOCK as u64).unwrap_or(0);
+        const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+        let used = usize::try_from(size % BLOCK_BYTES as u64).unwrap_or(0);
         if used == 0 { Ok(()) } else { self.out.write_all(&ZEROS[used..]) }
     }
 
-    /// Ends the tar.
+    /// Ends the tar, and returns the writer.
     pub(super) fn finish(mut self) -> io::Result<W> {
-        self.out.write_all(&[0; 2 * BLOCK])?;
+        self.out.write_all(&[0; 2 * BLOCK_BYTES])?;
         Ok(self.out)
     }
 
@@ -93,7 +97,8 @@ impl<W: Write> TarWriter<W> {
         header.set_gid(0);
         header.set_mtime(0);
         let old = header.as_old_mut();
-        let (name, link) = (&name[..name.len().min(100)], &link[..link.len().min(100)]);
+        let (name, link) =
+            (&name[..name.len().min(NAME_FIELD_BYTES)], &link[..link.len().min(NAME_FIELD_BYTES)]);
         old.name[..name.len()].copy_from_slice(name);
         old.linkname[..link.len()].copy_from_slice(link);
         header.set_cksum();
