@@ -35,9 +35,9 @@ fn main() {
     divan::main();
 }
 
-/// Ten patterns of the usual kinds, asked about 10,000 paths.
+/// Matches 10,000 paths against ten common patterns.
 #[divan::bench]
-fn verdicts(bencher: Bencher) {
+fn ignore_patterns(bencher: Bencher) {
     const PATTERNS: &str = "tests\n!tests/keep\n**/*.pyc\n**/__pycache__\n.env\n*.md\n\
         node_modules\n**/.git\ndocs/**/*.png\n!README.md\n";
     let folders = ["src", "src/handlers", "tests", "tests/keep", "docs/images/large"];
@@ -52,28 +52,28 @@ fn verdicts(bencher: Bencher) {
     });
 }
 
-/// One context of 10,000 files, each of which is read.
+/// Scans a context of 10,000 files without a cache.
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn scan_reading(bencher: Bencher) {
-    let (_dir, wanted) = context_of(10_000);
-    bencher.counter(ItemsCount::new(10_000_usize)).bench_local(|| scanned(&wanted, None));
+    let (_dir, requests) = context_of(10_000);
+    bencher.counter(ItemsCount::new(10_000_usize)).bench_local(|| scanned(&requests, None));
 }
 
-/// The same with all of them in the stat cache.
+/// Scans the same context with all files in the stat cache.
 #[divan::bench(sample_count = 50, sample_size = 1)]
 fn scan_cached(bencher: Bencher) {
-    let (dir, wanted) = context_of(10_000);
+    let (dir, requests) = context_of(10_000);
     let work = dir.path().join(".imgplan");
-    // A file is not believed in the very moment that it was written, so the second writes it too.
+    // New files are not cached, so the first scan may write an empty cache.
     for _ in 0..2 {
-        scanned(&wanted, Some(StatCache::read(&work)));
+        scanned(&requests, Some(StatCache::read(&work)));
     }
     bencher
         .counter(ItemsCount::new(10_000_usize))
-        .bench_local(|| scanned(&wanted, Some(StatCache::read(&work))));
+        .bench_local(|| scanned(&requests, Some(StatCache::read(&work))));
 }
 
-/// 20 MB of text as an archive, written to nowhere.
+/// Packs 20 MB of text, and discards the archive.
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn pack(bencher: Bencher) {
     let dir = tempfile::tempdir().unwrap();
@@ -124,7 +124,7 @@ fn lockfile_decode(bencher: Bencher) {
         .bench_local(|| encode::decode(black_box(&lockfile)).unwrap());
 }
 
-/// A repository with one context, which is wanted.
+/// Returns a repository with one context, and the request to scan it.
 fn context_of(files: usize) -> (TempDir, [ScanRequest; 1]) {
     let dir = tempfile::tempdir().unwrap();
     contexts(dir.path(), 1, files).unwrap();
@@ -132,8 +132,8 @@ fn context_of(files: usize) -> (TempDir, [ScanRequest; 1]) {
     (dir, [ScanRequest { root, dockerfile: None }])
 }
 
-fn scanned(wanted: &[ScanRequest], cache: Option<StatCache>) -> usize {
-    context::scan_all(wanted, cache).unwrap()[0].files()
+fn scanned(requests: &[ScanRequest], cache: Option<StatCache>) -> usize {
+    context::scan_all(requests, cache).unwrap()[0].files()
 }
 
 /// 1,000 small contexts and their manifest.
@@ -166,15 +166,15 @@ impl Applied {
         let mut state = State::default();
         for step in plan::build(&workspace, &facts, &empty, &plan::PlanOptions::default()).steps {
             if let Action::Create(make) = step.action {
-                state.entries.insert(step.key, made(&workspace, make));
+                state.entries.insert(step.key, recorded(&workspace, make));
             }
         }
         Self { workspace, facts, state }
     }
 }
 
-/// What is known of a unit once it was built.
-fn made(workspace: &Workspace, make: Create) -> Entry {
+/// Returns the state of a unit after it was built.
+fn recorded(workspace: &Workspace, make: Create) -> Entry {
     let Create { unit: UnitId(number), kind, fingerprint, inputs, .. } = make;
     let unit = &workspace.units[number];
     let built = Built {

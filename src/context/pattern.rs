@@ -293,11 +293,8 @@ impl<'p> GoRegexConverter<'p> {
     }
 
     fn escape(&mut self) -> Result<EscapeSequence, String> {
-        let unsupported = |c: char| {
-            format!(
-                "remove the backslash of `\\{c}`: Docker reads it as an escape of regular expressions"
-            )
-        };
+        let unsupported =
+            |c: char| format!("`\\{c}` is an escape of regular expressions: remove the backslash");
         Ok(match self.next() {
             None => return Err("a backslash at the end escapes nothing".to_owned()),
             Some('d') => EscapeSequence::Class("0-9"),

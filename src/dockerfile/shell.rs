@@ -54,13 +54,13 @@ impl Shell<'_> {
     pub(super) fn expand(&self, text: &str) -> Result<Expansion, String> {
         let expansion = Expansion::default();
         let mut expander =
-            Expander { shell: self, rest: text, expansion, depth: 0, value_bytes: 0 };
+            ShellExpander { shell: self, rest: text, expansion, depth: 0, value_bytes: 0 };
         let (text, words) = expander.until(None, self.keep_quotes)?;
         Ok(Expansion { text, words, ..expander.expansion })
     }
 }
 
-struct Expander<'s, 'e> {
+struct ShellExpander<'s, 'e> {
     shell: &'s Shell<'e>,
     /// The text that is not read yet.
     rest: &'s str,
@@ -96,7 +96,7 @@ impl WordCollector {
     }
 }
 
-impl Expander<'_, '_> {
+impl ShellExpander<'_, '_> {
     fn peek(&self) -> Option<char> {
         self.rest.chars().next()
     }

@@ -1,11 +1,11 @@
-//! What an engine makes of an archive, by Buildah where it is: that a `COPY . .` finds what was sent
-//! and nothing of ours.
+//! Builds archives with Buildah, if it is installed: `COPY . .` must copy the sent files, and none
+//! that imgplan added.
 
 use std::fs;
 
 use crate::support::{Buildah, TestEnv};
 
-/// Packs an image and unpacks the archive into a folder of that name, as a service would.
+/// Packs the context of an image, and unpacks the archive as a service does.
 fn unpack(env: &TestEnv, image: &str) {
     env.ok(["context", "pack", image, "-o", "packed.tar.gz"]);
     let archive = fs::File::open(env.path("packed.tar.gz")).unwrap();
@@ -14,51 +14,51 @@ fn unpack(env: &TestEnv, image: &str) {
 }
 
 #[test]
-fn copying_everything_copies_what_was_sent_and_nothing_of_ours() {
+fn copying_everything_copies_no_added_files() {
     let env = TestEnv::at("http://127.0.0.1:9");
     let Some(buildah) = Buildah::find(env.everything().join("buildah")) else { return };
     env.write(
         "imgplan.yaml",
         "version: 1\nimages:\n\
          \x20 - {name: outside, tag: v1, context: app, dockerfile: ../docker/app.Dockerfile}\n\
-         \x20 - {name: left-out, tag: v1, context: left-out}\n\
+         \x20 - {name: ignored, tag: v1, context: ignored}\n\
          \x20 - {name: inside, tag: v1, context: inside}\n",
     );
     let copy = "FROM scratch\nCOPY . /app\n";
-    // The rules of the Dockerfile win over those at the root, which would leave the notes out.
+    // The ignore file of the Dockerfile wins over the one at the root, which ignores the notes.
     env.write("docker/app.Dockerfile", copy);
     env.write("docker/app.Dockerfile.dockerignore", "*.log\n");
     env.write("app/.dockerignore", "*.md\n");
-    // The Dockerfile itself is left out, and with it the file that says so.
-    env.context("left-out", copy)
-        .write("left-out/.dockerignore", "Dockerfile\n.dockerignore\n*.log\n");
-    // Sent as it was written, by its own rules.
+    // The ignore file ignores the Dockerfile and itself.
+    env.context("ignored", copy)
+        .write("ignored/.dockerignore", "Dockerfile\n.dockerignore\n*.log\n");
+    // Sent unchanged, with an ignore file of its own.
     env.context("inside", copy).write("inside/Dockerfile.dockerignore", "*.log\n");
     env.write("inside/.dockerignore", "*.md\n");
-    for context in ["app", "left-out", "inside"] {
+    for context in ["app", "ignored", "inside"] {
         for name in ["notes.md", "src/main.py", "run.log"] {
             env.write(&format!("{context}/{name}"), name);
         }
     }
-    for image in ["outside", "left-out", "inside"] {
+    for image in ["outside", "ignored", "inside"] {
         unpack(&env, image);
     }
     let here = env.path("unpacked");
     let built = |dockerfile: &str, context: &str| buildah.build(&here, dockerfile, context);
 
-    let theirs = ["app/.dockerignore", "app/notes.md", "app/src/main.py"];
+    let expected = ["app/.dockerignore", "app/notes.md", "app/src/main.py"];
     let hidden = ".imgplan.Dockerfile";
     assert!(env.exists(&format!("unpacked/outside/{hidden}")));
-    assert_eq!(built(hidden, "outside"), theirs);
+    assert_eq!(built(hidden, "outside"), expected);
     let full = here.join("outside").join(hidden);
-    assert_eq!(built(full.to_str().unwrap(), "outside"), theirs);
+    assert_eq!(built(full.to_str().unwrap(), "outside"), expected);
 
-    assert!(env.exists(&format!("unpacked/left-out/{hidden}")));
-    assert_eq!(built(hidden, "left-out"), ["app/notes.md", "app/src/main.py"]);
+    assert!(env.exists(&format!("unpacked/ignored/{hidden}")));
+    assert_eq!(built(hidden, "ignored"), ["app/notes.md", "app/src/main.py"]);
 
     assert!(!env.exists(&format!("unpacked/inside/{hidden}")));
     let inside = built("Dockerfile", "inside");
-    let theirs =
+    let expected =
         [".dockerignore", "Dockerfile", "Dockerfile.dockerignore", "notes.md", "src/main.py"];
-    assert_eq!(inside, theirs.map(|name| format!("app/{name}")));
+    assert_eq!(inside, expected.map(|name| format!("app/{name}")));
 }

@@ -1,9 +1,10 @@
-//! What is read in the Dockerfiles of `tests/data/dockerfiles`, each nasty in its own way.
+//! Parses and lowers the Dockerfiles of `tests/data/dockerfiles`; each covers a special case.
 //!
-//! Beside each lies an `.expect` file. Its first lines are written by hand: after `#` what is nasty,
-//! after `buildah:` a `yes` or why Buildah is not asked, and a `lower` line for each set of
-//! arguments and target (which may say for itself why Buildah is not asked). The rest is what is read, and what is read once that is lowered.
-//! `IMGPLAN_EXPECT=write` writes the rest anew, for `git diff` to show.
+//! Each has an `.expect` file. The lines that begin with `#`, `buildah:` or `lower` are written by
+//! hand: a description, `yes` or the reason why Buildah does not build the file, and sets of
+//! arguments and targets to lower (each may have a reason of its own). The other lines are the
+//! facts that must be read from the file, before and after lowering. `IMGPLAN_EXPECT=write` updates
+//! them, so that `git diff` shows the changes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,29 +14,29 @@ use imgplan::base::name::Platform;
 use imgplan::dockerfile::{Dockerfile, LowerError, LowerSubject, ReferenceKind, ReferencePlatform};
 use serde::Deserialize;
 
-/// A Dockerfile of the folder and what is expected of it.
+/// A Dockerfile and its `.expect` file.
 struct Case {
     name: String,
     text: String,
     expected: String,
     lowers: Vec<(String, Lower)>,
-    /// Whether Buildah is asked.
-    asked: bool,
+    /// True if Buildah builds the file.
+    is_built: bool,
 }
 
-/// What is put into a Dockerfile.
+/// Arguments and a target to lower.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Lower {
     #[serde(default)]
     args: BTreeMap<String, String>,
     target: Option<String>,
-    /// Why Buildah is not asked for this, if it is for the rest.
+    /// The reason why Buildah does not build this set, if it builds the others.
     buildah: Option<String>,
 }
 
 impl Lower {
-    fn of(&self, file: &Dockerfile) -> Result<Dockerfile, Vec<LowerError>> {
+    fn apply(&self, file: &Dockerfile) -> Result<Dockerfile, Vec<LowerError>> {
         file.lowered(&self.args, self.target.as_deref())
     }
 }
@@ -44,7 +45,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dockerfiles")
 }
 
-/// All of the folder, in order.
+/// Returns all cases, sorted by name.
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for entry in std::fs::read_dir(folder()).unwrap() {
@@ -52,8 +53,10 @@ fn cases() -> Vec<Case> {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("Dockerfile") => cases.push(case(name, &path)),
-            Some("expect") => assert!(path.with_extension("Dockerfile").exists(), "{name} is gone"),
-            _ => assert_eq!(name, ".gitattributes", "what is {}?", path.display()),
+            Some("expect") => {
+                assert!(path.with_extension("Dockerfile").exists(), "{name} has no Dockerfile")
+            }
+            _ => assert_eq!(name, ".gitattributes", "unexpected file {}", path.display()),
         }
     }
     cases.sort_by(|a, b| a.name.cmp(&b.name));
@@ -63,19 +66,19 @@ fn cases() -> Vec<Case> {
 fn case(name: String, path: &Path) -> Case {
     let text = std::fs::read_to_string(path).unwrap();
     let expected = std::fs::read_to_string(path.with_extension("expect"));
-    let expected = expected.unwrap_or_else(|error| panic!("{name} expects nothing: {error}"));
+    let expected = expected.unwrap_or_else(|error| panic!("{name} has no .expect file: {error}"));
     let lowers = expected.lines().filter_map(|line| line.strip_prefix("lower ")).map(|line| {
         let lower = serde_json::from_str(line).unwrap_or_else(|e| panic!("{name}: {line}: {e}"));
         (line.to_owned(), lower)
     });
     let lowers = lowers.collect();
     let buildah = expected.lines().find_map(|line| line.strip_prefix("buildah: "));
-    let buildah = buildah.unwrap_or_else(|| panic!("{name} says nothing of Buildah"));
-    let asked = buildah == "yes";
-    Case { name, text, expected, lowers, asked }
+    let buildah = buildah.unwrap_or_else(|| panic!("{name} has no `buildah:` line"));
+    let is_built = buildah == "yes";
+    Case { name, text, expected, lowers, is_built }
 }
 
-/// A text on one line.
+/// Returns a text on one line, with special characters escaped.
 fn shown(text: &str) -> String {
     text.chars()
         .flat_map(|c| match c {
@@ -86,7 +89,7 @@ fn shown(text: &str) -> String {
         .collect()
 }
 
-/// What is read in a file, a line a fact.
+/// Returns the facts that are read from a file, one per line.
 fn facts(file: &Dockerfile, indent: &str) -> String {
     let mut out = String::new();
     for (index, stage) in file.stages().iter().enumerate() {
@@ -111,7 +114,9 @@ fn facts(file: &Dockerfile, indent: &str) -> String {
             ReferencePlatform::Unit => String::new(),
             ReferencePlatform::Fixed(platform) => format!(" on {platform}"),
             ReferencePlatform::Builder => " on the builder's platform".to_owned(),
-            ReferencePlatform::Other(other) => format!(" on {other}, which is none of ours"),
+            ReferencePlatform::Other(other) => {
+                format!(" on {other}, which the service does not build for")
+            }
         };
         writeln!(out, "{indent}image {kind} {image}{on}{written}").unwrap();
     }
@@ -122,7 +127,7 @@ fn facts(file: &Dockerfile, indent: &str) -> String {
     out
 }
 
-/// What the `.expect` file has to say.
+/// Returns the expected content of the `.expect` file.
 fn report(case: &Case) -> String {
     let by_hand = |line: &&str| line.starts_with('#') || line.starts_with("buildah: ");
     let mut out = String::new();
@@ -142,7 +147,7 @@ fn report(case: &Case) -> String {
     out.push_str(&facts(&file, ""));
     for (line, lower) in &case.lowers {
         writeln!(out, "lower {line}").unwrap();
-        match lower.of(&file) {
+        match lower.apply(&file) {
             Ok(lowered) => {
                 let new = |line: &&str| !case.text.lines().any(|old| old == *line);
                 for line in lowered.text().lines().filter(new) {
@@ -165,14 +170,19 @@ fn report(case: &Case) -> String {
 }
 
 #[test]
-fn every_file_is_read_as_expected() {
+fn every_file_gives_the_expected_facts() {
     let cases = cases();
     assert!(cases.len() >= 45, "{} files: are these all?", cases.len());
     let write = std::env::var_os("IMGPLAN_EXPECT").is_some_and(|how| how == "write");
     let mut wrong = Vec::new();
     for case in &cases {
-        let moot = !case.asked && case.lowers.iter().any(|(_, lower)| lower.buildah.is_some());
-        assert!(!moot, "{}: Buildah is asked for none of it, so why say it of one?", case.name);
+        let needless =
+            !case.is_built && case.lowers.iter().any(|(_, lower)| lower.buildah.is_some());
+        assert!(
+            !needless,
+            "{}: Buildah does not build the file, so a set needs no reason",
+            case.name
+        );
         let report = report(case);
         if report == case.expected {
             continue;
@@ -187,8 +197,8 @@ fn every_file_is_read_as_expected() {
 
 #[cfg(target_os = "linux")]
 mod built {
-    //! That Buildah makes the same image of a lowered file as of the original with the arguments
-    //! and the target that were lowered.
+    //! Checks that Buildah builds the same image from a lowered file as from the original with the
+    //! same arguments and target.
 
     use std::collections::BTreeSet;
     use std::fs;
@@ -197,8 +207,8 @@ mod built {
     use super::{Case, Dockerfile, Lower, Path, PathBuf, Platform, cases};
     use crate::support::{Buildah, Image, TestEnv, skip};
 
-    /// What stands in for every program of a base: it writes down how it was called, and what it
-    /// finds where the Dockerfiles mount something. So the image tells what each RUN saw.
+    /// The source of the only program in the bases. It records its arguments, its environment and
+    /// the mounted files, so that the image shows what each RUN saw.
     const RECORDER: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
@@ -228,31 +238,33 @@ int main(int count, char **args) {
 }
 "#;
 
-    /// It runs where there is nothing else, no library either. The error is what the compiler said.
+    /// Compiles the recorder statically, because the bases contain no libraries. Fails with the output
+    /// of the compiler.
     fn compile_recorder(to: &Path) -> Result<(), String> {
         let source = to.with_extension("c");
         fs::write(&source, RECORDER).unwrap();
         let mut cc = Command::new("cc");
         let output = cc.args(["-static", "-O1", "-o"]).args([to, &source]).output();
         let output = output.map_err(|error| error.to_string())?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        if output.status.success() { Ok(()) } else { Err(said) }
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(()) } else { Err(stderr) }
     }
 
-    /// One builder with its storage, and the bases that it has.
+    /// One builder with its own storage.
     struct Builder<'e> {
         buildah: Buildah,
         dir: PathBuf,
         recorder: &'e Path,
+        /// The bases in the storage.
         bases: BTreeSet<String>,
-        /// The files of which something was built, both ways.
+        /// The cases that were built at least once, original and lowered.
         built: BTreeSet<String>,
     }
 
     impl Builder<'_> {
-        /// Makes an image that says its own name.
-        fn base(&mut self, name: &str) -> Result<(), String> {
-            // Only images of this machine have no host in their name.
+        /// Builds a base that contains its own name.
+        fn build_base(&mut self, name: &str) -> Result<(), String> {
+            // A name without a host means an image of this machine.
             let (first, rest) = name.split_once('/').unwrap_or(("", name));
             let host = first.contains(['.', ':']);
             let host = host || first == "localhost" && !rest.is_empty();
@@ -269,7 +281,7 @@ int main(int count, char **args) {
             self.buildah.store(&context, &full)
         }
 
-        /// A context with what the files copy.
+        /// Creates a context with everything that the files copy.
         fn context(&self, files: [&Dockerfile; 2]) -> PathBuf {
             let context = self.dir.join("context");
             let _ = fs::remove_dir_all(&context);
@@ -283,12 +295,12 @@ int main(int count, char **args) {
             context
         }
 
-        /// Compares the two ways to build; the answer is what is wrong.
+        /// Builds the original and the lowered file, and returns the difference, if there is one.
         fn compare(&mut self, case: &Case, file: &Dockerfile, lower: &Lower) -> Option<String> {
-            let lowered = lower.of(file).ok()?;
+            let lowered = lower.apply(file).ok()?;
             for reference in lowered.references(Platform::Amd64) {
                 let image = reference.image.map_err(|error| error.to_string());
-                if let Err(problem) = image.and_then(|image| self.base(&image)) {
+                if let Err(problem) = image.and_then(|image| self.build_base(&image)) {
                     return Some(problem);
                 }
             }
@@ -312,34 +324,34 @@ int main(int count, char **args) {
                     (!same).then(|| difference(&original, &lowered))
                 }
                 (original, lowered) => {
-                    let said = [original.err(), lowered.err()];
-                    Some(said.map(|said| said.unwrap_or_else(|| "built".to_owned())).join("\n"))
+                    let errors = [original.err(), lowered.err()];
+                    Some(errors.map(|error| error.unwrap_or_else(|| "built".to_owned())).join("\n"))
                 }
             }
         }
     }
 
-    /// The lines that differ.
+    /// Returns the lines that differ.
     fn difference(a: &Image, b: &Image) -> String {
         let (a, b) = (format!("{a:#?}"), format!("{b:#?}"));
-        let of = |a: &str, b: &str, mark: &str| {
+        let only_in = |a: &str, b: &str, mark: &str| {
             let other: BTreeSet<&str> = b.lines().collect();
             let lines = a.lines().filter(|line| !other.contains(line));
             lines.map(|line| format!("{mark} {line}")).collect::<Vec<_>>()
         };
-        [of(&a, &b, "-"), of(&b, &a, "+")].concat().join("\n")
+        [only_in(&a, &b, "-"), only_in(&b, &a, "+")].concat().join("\n")
     }
 
     #[test]
-    fn lowered_is_built_as_with_arguments_and_target() {
+    fn lowered_files_build_the_same_images() {
         let env = TestEnv::at("http://127.0.0.1:9");
         let recorder = env.everything().join("recorder");
-        let cases: Vec<Case> = cases().into_iter().filter(|case| case.asked).collect();
-        // Each thread has a storage of its own: one is locked while it is written.
+        let cases: Vec<Case> = cases().into_iter().filter(|case| case.is_built).collect();
+        // Each thread has its own storage, because a storage is locked while it is written.
         let Some(first) = Buildah::find(env.everything().join("storage-0")) else { return };
         let second = Buildah::find(env.everything().join("storage-1")).unwrap();
-        if let Err(why) = compile_recorder(&recorder) {
-            return skip(&format!("no static program can be made: {why}"));
+        if let Err(error) = compile_recorder(&recorder) {
+            return skip(&format!("cannot compile a static program: {error}"));
         }
         let (env, recorder, cases) = (&env, &recorder, &cases);
         let work = |(index, buildah): (usize, Buildah)| {
@@ -350,14 +362,14 @@ int main(int count, char **args) {
             let mut wrong = Vec::new();
             for case in cases.iter().skip(index).step_by(2) {
                 let file = Dockerfile::parse(&case.text).unwrap();
-                let asked = |(_, lower): &&(String, Lower)| lower.buildah.is_none();
-                for (line, lower) in case.lowers.iter().filter(asked) {
+                let is_built = |(_, lower): &&(String, Lower)| lower.buildah.is_none();
+                for (line, lower) in case.lowers.iter().filter(is_built) {
                     if let Some(problem) = builder.compare(case, &file, lower) {
                         wrong.push(format!("== {} {line}\n{problem}", case.name));
                     }
                 }
                 if !builder.built.contains(&case.name) {
-                    wrong.push(format!("== {}: nothing of it was built", case.name));
+                    wrong.push(format!("== {}: no set was built", case.name));
                 }
             }
             wrong

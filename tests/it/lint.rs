@@ -182,7 +182,7 @@ fn deny_warnings_sends_and_writes_nothing() {
         check_untouched(&env);
     }
     let by_variable = env.call(["plan"]).env("IMGPLAN_DENY_WARNINGS", "true").run();
-    by_variable.code(1).says("2 warnings are errors");
+    by_variable.code(1).says("found 2 warnings");
     env.call(["plan"]).env("IMGPLAN_DENY_WARNINGS", "false").run().success();
     // An existing lockfile does not change.
     env.apply();
@@ -216,7 +216,7 @@ fn deny_warnings_counts_the_warnings_of_the_manifest() {
         (&1.into(), &"error".into())
     );
     env.write("app/.env", SECRET);
-    env.run(["plan", "--deny-warnings"]).code(1).says("2 warnings are errors");
+    env.run(["plan", "--deny-warnings"]).code(1).says("found 2 warnings");
     check_untouched(&env);
 }
 

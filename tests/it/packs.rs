@@ -1,6 +1,5 @@
-//! Archives end to end: one tree is one file byte for byte, every reader finds the same in it, and
-//! whatever goes wrong while one is made, nobody is handed half of it. The trees have names and
-//! files that are made for Linux.
+//! Archives end to end: equal trees give equal bytes, every reader finds the same content, and a
+//! failure never leaves a partial archive. The trees have names and files that only Linux supports.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -14,55 +13,56 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
-use crate::moby::judge;
+use crate::moby::moby_program;
 use crate::support::{TestEnv, wait_until};
 
 const MANIFEST: &str = "version: 1\nimages:\n  - {name: app, tag: v1, context: app}\n";
 
-/// What lies at a path of the tree that is packed.
+/// An entry of a test tree.
 enum Item {
     Dir,
     File(Vec<u8>),
     Program(Vec<u8>),
     Link(&'static [u8]),
-    /// A second name of another file.
-    SameAs(&'static str),
-    /// This long, with something at its start and its end and a hole between.
-    Hole(usize),
+    /// A hard link to another file.
+    HardLink(&'static str),
+    /// A sparse file of this length, with data at its start and its end.
+    Sparse(usize),
 }
 
-/// How a tree is put on a disk, none of which is content.
+/// The properties of a tree on disk that must not affect the archive.
 #[derive(Clone, Copy)]
-struct Style {
-    backwards: bool,
-    file: u32,
-    program: u32,
-    folder: u32,
-    /// A second name and a hole as what they are to a reader: files of their own, of zeros.
+struct DiskStyle {
+    /// Create the files in reverse order.
+    reversed: bool,
+    file_mode: u32,
+    program_mode: u32,
+    folder_mode: u32,
+    /// Write hard links as copies, and sparse files without holes.
     plain: bool,
-    /// When it was changed last, in seconds since 1970.
-    changed: u64,
+    /// The time of the last change, in seconds since 1970.
+    mtime: u64,
 }
 
-const FIRST: Style = Style {
-    backwards: false,
-    file: 0o644,
-    program: 0o755,
-    folder: 0o755,
+const FIRST: DiskStyle = DiskStyle {
+    reversed: false,
+    file_mode: 0o644,
+    program_mode: 0o755,
+    folder_mode: 0o755,
     plain: false,
-    changed: 1_000_000_000,
+    mtime: 1_000_000_000,
 };
 
-const SECOND: Style = Style {
-    backwards: true,
-    file: 0o600,
-    program: 0o700,
-    folder: 0o700,
+const SECOND: DiskStyle = DiskStyle {
+    reversed: true,
+    file_mode: 0o600,
+    program_mode: 0o700,
+    folder_mode: 0o700,
     plain: true,
-    changed: 1_700_000_000,
+    mtime: 1_700_000_000,
 };
 
-/// Bytes that do not compress, the same each time.
+/// Returns incompressible bytes, the same each time.
 fn noise(len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new().finalize_xof().fill(&mut bytes);
@@ -81,23 +81,23 @@ fn sparse(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A tree with whatever has its own way into an archive.
+/// Returns a tree with every kind of entry that archives store in a special way.
 fn items() -> BTreeMap<Vec<u8>, Item> {
     let long = |part: &str, times: usize| [part].repeat(times).join("/").into_bytes();
     let items: Vec<(Vec<u8>, Item)> = vec![
         (b"Dockerfile".to_vec(), Item::File(b"FROM scratch\nCOPY . /\n".to_vec())),
         (b"text.log".to_vec(), Item::File(text(3 << 20))),
-        // An odd length: the last block is none of the usual size, and neither is the padding.
+        // The last block of gzip and of tar is not full.
         (b"noise.bin".to_vec(), Item::File(noise((3 << 20) + 4321))),
         (b"nothing".to_vec(), Item::File(Vec::new())),
         (b"block".to_vec(), Item::File(text(512))),
         (b"run.sh".to_vec(), Item::Program(b"#!/bin/sh\n".to_vec())),
-        (b"twin".to_vec(), Item::SameAs("run.sh")),
-        (b"hole".to_vec(), Item::Hole(2 << 20)),
+        (b"twin".to_vec(), Item::HardLink("run.sh")),
+        (b"hole".to_vec(), Item::Sparse(2 << 20)),
         (b"empty".to_vec(), Item::Dir),
         (b"deep/er/empty".to_vec(), Item::Dir),
         (b"deep/file".to_vec(), Item::File(b"deep".to_vec())),
-        // Sorted by bytes, this is between a folder and what is in it.
+        // Sorted by bytes, this path is between a folder and its entries.
         (b"deep.txt".to_vec(), Item::File(b"not deep".to_vec())),
         (b"links/dangling".to_vec(), Item::Link(b"../nowhere")),
         (b"links/absolute".to_vec(), Item::Link(b"/etc/passwd")),
@@ -108,27 +108,27 @@ fn items() -> BTreeMap<Vec<u8>, Item> {
         (vec![b'n'; 100], Item::File(b"100".to_vec())),
         (vec![b'n'; 101], Item::File(b"101".to_vec())),
         (vec![b'n'; 255], Item::File(b"255".to_vec())),
-        // With its slash a folder's name is a byte longer.
+        // With its slash, the name of a folder is one byte longer.
         (vec![b'd'; 100], Item::Dir),
         (long("a-folder-in-a-folder", 15), Item::File(b"far down".to_vec())),
         ("naïve/日本語 𝄞.txt".into(), Item::File(b"text".to_vec())),
         (b"raw\xff\xc3(.bin".to_vec(), Item::File(b"raw".to_vec())),
-        (b"two\nlines\t\"quoted\"".to_vec(), Item::File(b"odd".to_vec())),
-        (b" blank ".to_vec(), Item::File(b"odd".to_vec())),
-        (b"-dash".to_vec(), Item::File(b"odd".to_vec())),
+        (b"two\nlines\t\"quoted\"".to_vec(), Item::File(b"name".to_vec())),
+        (b" blank ".to_vec(), Item::File(b"name".to_vec())),
+        (b"-dash".to_vec(), Item::File(b"name".to_vec())),
     ];
     items.into_iter().collect()
 }
 
-/// Puts a tree on the disk.
-fn plant(root: &Path, items: &BTreeMap<Vec<u8>, Item>, style: Style) {
+/// Writes a tree to disk.
+fn write_tree(root: &Path, items: &BTreeMap<Vec<u8>, Item>, style: DiskStyle) {
     let at = |path: &[u8]| root.join(OsStr::from_bytes(path));
     let mut order: Vec<_> = items.iter().collect();
-    if style.backwards {
+    if style.reversed {
         order.reverse();
     }
-    // The second name of a file comes after the file.
-    order.sort_by_key(|(_, item)| matches!(item, Item::SameAs(_)));
+    // A hard link comes after its file.
+    order.sort_by_key(|(_, item)| matches!(item, Item::HardLink(_)));
     let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     for (path, item) in order {
         let path = at(path);
@@ -136,50 +136,52 @@ fn plant(root: &Path, items: &BTreeMap<Vec<u8>, Item>, style: Style) {
         match item {
             Item::Dir => fs::create_dir_all(&path).unwrap(),
             Item::Link(target) => symlink(OsStr::from_bytes(target), &path).unwrap(),
-            Item::SameAs(other) if !style.plain => fs::hard_link(root.join(other), &path).unwrap(),
-            Item::SameAs(other) => fs::copy(root.join(other), &path).map(drop).unwrap(),
-            Item::Hole(len) if !style.plain => {
+            Item::HardLink(other) if !style.plain => {
+                fs::hard_link(root.join(other), &path).unwrap()
+            }
+            Item::HardLink(other) => fs::copy(root.join(other), &path).map(drop).unwrap(),
+            Item::Sparse(len) if !style.plain => {
                 let file = File::create(&path).unwrap();
                 file.write_all_at(b"start", 0).unwrap();
                 file.write_all_at(b"end", *len as u64 - 3).unwrap();
             }
-            Item::Hole(len) => fs::write(&path, sparse(*len)).unwrap(),
+            Item::Sparse(len) => fs::write(&path, sparse(*len)).unwrap(),
             Item::File(content) | Item::Program(content) => fs::write(&path, content).unwrap(),
         }
         match item {
             Item::Dir | Item::Link(_) => {}
-            Item::Program(_) | Item::SameAs(_) => mode(&path, style.program),
-            Item::File(_) | Item::Hole(_) => mode(&path, style.file),
+            Item::Program(_) | Item::HardLink(_) => mode(&path, style.program_mode),
+            Item::File(_) | Item::Sparse(_) => mode(&path, style.file_mode),
         }
     }
-    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(style.changed);
+    let mtime = SystemTime::UNIX_EPOCH + Duration::from_secs(style.mtime);
     crate::support::list(root, &mut |path, meta| {
         if meta.is_dir() {
-            mode(path, style.folder);
+            mode(path, style.folder_mode);
         }
         if !meta.is_symlink() {
-            File::open(path).unwrap().set_modified(changed).unwrap();
+            File::open(path).unwrap().set_modified(mtime).unwrap();
         }
     });
-    mode(root, style.folder);
+    mode(root, style.folder_mode);
 }
 
-/// A manifest whose image is built from a tree of [`items`].
-fn planted() -> TestEnv {
+/// Returns a project with one image, whose context is the tree of [`items`].
+fn project() -> TestEnv {
     let env = TestEnv::at("http://127.0.0.1:9");
     env.write("imgplan.yaml", MANIFEST);
-    plant(&env.path("app"), &items(), FIRST);
+    write_tree(&env.path("app"), &items(), FIRST);
     env
 }
 
 #[test]
-fn one_tree_is_one_file_byte_for_byte() {
-    let env = planted();
+fn equal_trees_give_equal_archives() {
+    let env = project();
     let began = SystemTime::now();
     let sparse = env.path("app/hole").metadata().unwrap();
     assert!(sparse.blocks() * 512 < sparse.len(), "the file system has no holes");
     env.write("elsewhere/and/deeper/imgplan.yaml", MANIFEST);
-    plant(&env.path("elsewhere/and/deeper/app"), &items(), SECOND);
+    write_tree(&env.path("elsewhere/and/deeper/app"), &items(), SECOND);
 
     let out = |name: &str| env.path(name).into_os_string().into_string().unwrap();
     let pack = |name: &str, threads: &str, place: &[&str]| {
@@ -189,9 +191,9 @@ fn one_tree_is_one_file_byte_for_byte() {
         fs::read(env.path(name)).unwrap()
     };
     let one = pack("one.tar.gz", "1", &[]);
-    assert!(one.len() > 3 << 20, "{} bytes are less than the noise in it", one.len());
+    assert!(one.len() > 3 << 20, "{} bytes are less than the incompressible content", one.len());
     let two = pack("two.tar.gz", "2", &["-C", "elsewhere/and/deeper"]);
-    assert!(one == two, "two threads, another place and other modes make another archive");
+    assert!(one == two, "the archive depends on threads, folder or modes");
     let script = "umask 077 && cd / && exec \"$@\"";
     let masked = Command::new("sh")
         .args(["-c", script, "sh", env!("CARGO_BIN_EXE_imgplan"), "-f"])
@@ -201,14 +203,14 @@ fn one_tree_is_one_file_byte_for_byte() {
         .output()
         .unwrap();
     assert!(masked.status.success(), "{}", String::from_utf8_lossy(&masked.stderr));
-    assert!(one == masked.stdout, "standard output, and eight threads, make another archive");
-    // Times of archives are whole seconds.
-    wait_until("it is later", || began.elapsed().unwrap() > Duration::from_millis(1100));
-    assert!(one == pack("one.tar.gz", "8", &[]), "a second later it is another archive");
+    assert!(one == masked.stdout, "the archive depends on the output or the threads");
+    // Times in archives are in whole seconds.
+    wait_until("a second has passed", || began.elapsed().unwrap() > Duration::from_millis(1100));
+    assert!(one == pack("one.tar.gz", "8", &[]), "the archive depends on the time");
     assert_eq!(fs::read_dir(env.everything().join("tmp")).unwrap().count(), 0);
 }
 
-/// A member of an archive as a reader finds it. Names are bytes; a folder's has no slash at its end.
+/// A member of an archive as a reader returns it. The names of folders have no final slash.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Member {
     path: Vec<u8>,
@@ -220,9 +222,9 @@ struct Member {
     digest: String,
 }
 
-/// What Python prints of a member; names in hex.
+/// A member as Python prints it, with hex names.
 #[derive(Deserialize)]
-struct Told {
+struct PrintedMember {
     path: String,
     kind: char,
     mode: u32,
@@ -230,15 +232,15 @@ struct Told {
     digest: String,
 }
 
-/// Reads an archive, or the folder that one was unpacked into; and an archive more strictly than
-/// `tarfile` does, which takes a broken member for the end.
+/// Prints the members of an archive, or the entries of a folder. Checks the archive more strictly
+/// than `tarfile`, which takes an invalid member for the end.
 const PYTHON: &str = r#"
 import hashlib, io, json, os, stat, sys, tarfile, zlib
 
-def tell(path, kind, mode, target=b"", content=b""):
+def show(path, kind, mode, target=b"", content=b""):
     digest = hashlib.sha256(content).hexdigest()
-    told = {"path": path.hex(), "kind": kind, "mode": mode, "target": target.hex(), "digest": digest}
-    print(json.dumps(told))
+    member = {"path": path.hex(), "kind": kind, "mode": mode, "target": target.hex(), "digest": digest}
+    print(json.dumps(member))
 
 def folder(at, below=b""):
     for name in sorted(os.listdir(at)):
@@ -246,19 +248,19 @@ def folder(at, below=b""):
         meta = os.lstat(full)
         mode = stat.S_IMODE(meta.st_mode)
         if stat.S_ISLNK(meta.st_mode):
-            tell(path, "l", mode, os.readlink(full))
+            show(path, "l", mode, os.readlink(full))
         elif stat.S_ISDIR(meta.st_mode):
-            tell(path, "d", mode)
+            show(path, "d", mode)
             folder(full, path)
         else:
             with open(full, "rb") as file:
-                tell(path, "f", mode, b"", file.read())
+                show(path, "f", mode, b"", file.read())
 
 def archive(path):
     with open(path, "rb") as file:
         unzip = zlib.decompressobj(31)
         whole = unzip.decompress(file.read()) + unzip.flush()
-    assert unzip.eof and not unzip.unused_data, "not one member of gzip"
+    assert unzip.eof and not unzip.unused_data, "not exactly one gzip member"
     with tarfile.open(fileobj=io.BytesIO(whole), mode="r:", errorlevel=2) as members:
         for member in members:
             kind = {tarfile.REGTYPE: "f", tarfile.SYMTYPE: "l", tarfile.DIRTYPE: "d"}[member.type]
@@ -267,25 +269,25 @@ def archive(path):
             assert (member.mtime, member.uid, member.gid) == (0, 0, 0), member
             assert (member.uname, member.gname) == ("", ""), member
             name, target = os.fsencode(member.name), os.fsencode(member.linkname)
-            tell(name, kind, member.mode, target, content)
+            show(name, kind, member.mode, target, content)
         end = whole[member.offset_data + (member.size + 511) // 512 * 512:]
     assert len(end) >= 1024 and not end.strip(b"\0"), "no end of the archive after the last member"
 
 {"folder": folder, "archive": archive}[sys.argv[1]](os.fsencode(sys.argv[2]))
 "#;
 
-/// Runs a program that the machine may not have.
+/// Runs a program, or returns `None` if it is not installed.
 fn run(command: &mut Command) -> Option<Output> {
     let result = command.output();
     let name = command.get_program().display();
     match result {
         Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{name}: {said}");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{name}: {stderr}");
             Some(output)
         }
         Err(error) => {
-            // Unlike `eprintln!`, this is not kept from whoever runs the tests.
+            // The test harness captures the output of `eprintln!`, but not this.
             let _ = writeln!(std::io::stderr(), "SKIPPED: packs.rs: cannot run {name}: {error}");
             None
         }
@@ -294,22 +296,22 @@ fn run(command: &mut Command) -> Option<Output> {
 
 fn by_python(what: &str, path: &Path) -> Option<Vec<Member>> {
     let mut python = Command::new("python3");
-    // Names of files are bytes, whatever the locale of the tests.
+    // File names are bytes, whatever the locale of the tests.
     let output = run(python.args(["-X", "utf8", "-c", PYTHON, what]).arg(path))?;
     let unhex = |hex: &str| {
         let byte =
             |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
         hex.as_bytes().chunks(2).map(byte).collect()
     };
-    let told = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
-    let member = |Told { path, kind, mode, target, digest }| {
+    let members = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
+    let member = |PrintedMember { path, kind, mode, target, digest }| {
         let (path, target) = (unhex(&path), unhex(&target));
         Member { path, kind, mode, target, digest }
     };
-    Some(told.map(Result::unwrap).map(member).collect())
+    Some(members.map(Result::unwrap).map(member).collect())
 }
 
-/// By GNU tar, whose work is read from the disk.
+/// Unpacks an archive with GNU tar, and reads the result from disk.
 fn by_tar(archive: &Path, into: &Path) -> Option<Vec<Member>> {
     fs::create_dir(into).unwrap();
     let mut tar = Command::new("tar");
@@ -321,14 +323,14 @@ fn by_tar(archive: &Path, into: &Path) -> Option<Vec<Member>> {
     let mut tar = Command::new("tar");
     let list = ["--list", "--quoting-style=escape", "--gzip", "--file"];
     let listed = run(tar.args(list).arg(archive))?.stdout;
-    let found = by_python("folder", into)?;
+    let members = by_python("folder", into)?;
     let lines = listed.split_inclusive(|byte| *byte == b'\n').count();
-    assert_eq!(lines, found.len(), "a member lies over another: {}", listed.escape_ascii());
-    Some(found)
+    assert_eq!(lines, members.len(), "two members have one path: {}", listed.escape_ascii());
+    Some(members)
 }
 
 fn by_go(archive: &Path) -> Option<Vec<Member>> {
-    let mut go = Command::new(judge()?);
+    let mut go = Command::new(moby_program()?);
     let output = run(go.arg("untar").stdin(File::open(archive).unwrap()))?;
     let text = String::from_utf8(output.stdout).unwrap();
     let member = |line: &str| {
@@ -351,7 +353,7 @@ fn by_go(archive: &Path) -> Option<Vec<Member>> {
     Some(text.lines().map(member).collect())
 }
 
-/// Takes a text as Go quotes it from a line's start.
+/// Reads a text that Go has quoted from the start of a line. Returns it and the rest of the line.
 fn unquote(line: &str) -> (Vec<u8>, &str) {
     let mut chars = line.strip_prefix('"').unwrap().chars();
     let mut bytes = Vec::new();
@@ -364,7 +366,7 @@ fn unquote(line: &str) -> (Vec<u8>, &str) {
     }
 }
 
-/// Takes what follows a backslash, as Go and `context list` have it.
+/// Reads an escape after its backslash, as Go and `context list` write it.
 fn unescape(chars: &mut std::str::Chars<'_>, bytes: &mut Vec<u8>) {
     match chars.next().unwrap() {
         'n' => bytes.push(b'\n'),
@@ -379,7 +381,7 @@ fn unescape(chars: &mut std::str::Chars<'_>, bytes: &mut Vec<u8>) {
     }
 }
 
-/// The paths of a listing, as `context list` writes them.
+/// Returns the paths in the output of `context list`.
 fn listed(text: &str) -> Vec<Vec<u8>> {
     let path = |line: &str| {
         let (mut chars, mut bytes) = (line.chars(), Vec::new());
@@ -394,27 +396,27 @@ fn listed(text: &str) -> Vec<Vec<u8>> {
     text.lines().map(path).collect()
 }
 
-/// What must be found of the [`items`], by path: kind, mode and target.
+/// Returns the expected kind, mode and target of each of the [`items`], by path.
 fn expected() -> BTreeMap<Vec<u8>, (char, u32, Vec<u8>)> {
     let mut all = BTreeMap::new();
     for (path, item) in items() {
         for (slash, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
             all.insert(path[..slash].to_vec(), ('d', 0o755, Vec::new()));
         }
-        let found = match item {
+        let member = match item {
             Item::Dir => ('d', 0o755, Vec::new()),
-            Item::File(_) | Item::Hole(_) => ('f', 0o644, Vec::new()),
-            Item::Program(_) | Item::SameAs(_) => ('f', 0o755, Vec::new()),
+            Item::File(_) | Item::Sparse(_) => ('f', 0o644, Vec::new()),
+            Item::Program(_) | Item::HardLink(_) => ('f', 0o755, Vec::new()),
             Item::Link(target) => ('l', 0o777, target.to_vec()),
         };
-        all.insert(path, found);
+        all.insert(path, member);
     }
     all
 }
 
 #[test]
-fn every_reader_finds_what_is_listed() {
-    let env = planted();
+fn every_reader_finds_the_listed_files() {
+    let env = project();
     env.ok(["context", "pack", "app", "-o", "app.tar.gz"]);
     let archive = env.path("app.tar.gz");
     let _ = run(Command::new("gzip").arg("-t").arg(&archive));
@@ -424,27 +426,27 @@ fn every_reader_finds_what_is_listed() {
     let go = by_go(&archive);
     let readers = [("Python", python), ("GNU tar", tar), ("Go", go)];
     let readers: Vec<_> =
-        readers.into_iter().filter_map(|(name, found)| Some((name, found?))).collect();
-    for (name, found) in &readers {
-        let told = found.iter().map(|member| {
+        readers.into_iter().filter_map(|(name, members)| Some((name, members?))).collect();
+    for (name, members) in &readers {
+        let by_path = members.iter().map(|member| {
             let Member { path, kind, mode, target, .. } = member.clone();
             (path, (kind, mode, target))
         });
-        assert_eq!(told.collect::<BTreeMap<_, _>>(), expected(), "{name}");
-        assert_eq!(found.len(), expected().len(), "{name}");
-        let (first, others) = &readers[0];
+        assert_eq!(by_path.collect::<BTreeMap<_, _>>(), expected(), "{name}");
+        assert_eq!(members.len(), expected().len(), "{name}");
+        let (first, first_members) = &readers[0];
         let sorted = |all: &[Member]| {
             let mut all = all.to_vec();
             all.sort();
             all
         };
-        assert_eq!(sorted(found), sorted(others), "{name} differs from {first}");
+        assert_eq!(sorted(members), sorted(first_members), "{name} differs from {first}");
     }
     for (path, item) in items() {
         let content = match item {
             Item::File(content) | Item::Program(content) => content,
-            Item::Hole(len) => sparse(len),
-            Item::SameAs(_) | Item::Dir | Item::Link(_) => continue,
+            Item::Sparse(len) => sparse(len),
+            Item::HardLink(_) | Item::Dir | Item::Link(_) => continue,
         };
         let unpacked = env.path("unpacked").join(OsStr::from_bytes(&path));
         assert!(fs::read(&unpacked).unwrap() == content, "{}", unpacked.display());
@@ -458,11 +460,11 @@ fn every_reader_finds_what_is_listed() {
     assert_eq!(listed(&paths.join("\n")), files);
 }
 
-/// A way to change a context after it was scanned: its name, and the change to `file` in it.
+/// A change of a context after the scan: its name, and the change of `file` in the context.
 type Change = (&'static str, fn(&Path));
 
 const CHANGES: [Change; 6] = [
-    // As long as before, and said to be as old.
+    // The size and the time of the last change stay the same.
     ("content", |file| {
         let changed = file.metadata().unwrap().modified().unwrap();
         fs::write(file, "NEW").unwrap();
@@ -479,7 +481,7 @@ const CHANGES: [Change; 6] = [
 ];
 
 #[test]
-fn what_changes_before_it_is_packed_is_not_sent() {
+fn a_context_that_changes_before_packing_is_not_sent() {
     let env = TestEnv::new();
     let mut manifest = "version: 1\nimages:\n".to_owned();
     let names = CHANGES.map(|(name, _)| name);
@@ -495,7 +497,7 @@ fn what_changes_before_it_is_packed_is_not_sent() {
     for (name, change) in CHANGES {
         change(&env.path(name).join("file"));
     }
-    env.write("more/new", "nobody has seen this yet");
+    env.write("more/new", "a new file");
     apply.say("yes\n");
     let apply = apply.wait();
 
@@ -505,7 +507,7 @@ fn what_changes_before_it_is_packed_is_not_sent() {
     }
     let ended = "Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 6 failed, 1 skipped, in [time].";
     assert_eq!(apply.last_line(), ended, "{apply}");
-    // Nothing was even begun for what failed, or for what stands on it.
+    // No build was started for the failed images, or for the image based on one.
     let initiated = |from: usize| {
         let mut all = env.server().initiated().split_off(from);
         all.sort();
@@ -514,7 +516,7 @@ fn what_changes_before_it_is_packed_is_not_sent() {
     assert_eq!(initiated(0), ["more:v1", "same:v1"]);
     assert_eq!(fs::read_dir(env.everything().join("tmp")).unwrap().count(), 0);
 
-    // The tree as it is now is another one than what was planned, and than what was sent.
+    // The new trees differ from the planned ones, and from those that were sent.
     let again = ["above", "content", "gone", "link", "longer", "mode", "more", "shorter"];
     let plan = env.ok(["plan"]);
     assert_eq!(plan.steps().len(), again.len(), "{plan}");
@@ -523,8 +525,8 @@ fn what_changes_before_it_is_packed_is_not_sent() {
     env.plans_nothing();
 }
 
-/// How many bytes of files without a name a process has open in a folder.
-fn spooled(process: u32, folder: &Path) -> u64 {
+/// Returns the size of the unnamed files in a folder that a process has open.
+fn spooled_bytes(process: u32, folder: &Path) -> u64 {
     let Ok(open) = fs::read_dir(format!("/proc/{process}/fd")) else { return 0 };
     let sizes = open.filter_map(|fd| {
         let fd = fd.ok()?.path();
@@ -542,11 +544,11 @@ fn names_in(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn death_leaves_nothing() {
+fn a_killed_run_leaves_no_files() {
     let env = TestEnv::new();
     env.write("imgplan.yaml", MANIFEST);
     env.context("app", "FROM scratch\n").write("app/noise", noise(96 << 20));
-    env.write("out/old.tar.gz", "what was there before");
+    env.write("out/old.tar.gz", "the old archive");
     let temp = env.everything().join("tmp");
     let calls: [&[&str]; 3] = [
         &["context", "pack", "app", "-o", "out/new.tar.gz"],
@@ -556,27 +558,29 @@ fn death_leaves_nothing() {
     for args in calls {
         let mut running = env.call(args.iter().copied()).start();
         let process = running.id();
-        wait_until("it packs", || spooled(process, &temp) > 1 << 20 || running.has_ended());
+        wait_until("packing has started", || {
+            spooled_bytes(process, &temp) > 1 << 20 || running.has_ended()
+        });
         running.signal("KILL");
         let output = running.wait();
-        assert_eq!(output.code, None, "it ended before it was killed: {output}");
+        assert_eq!(output.code, None, "the run ended before it was killed: {output}");
         assert!(names_in(&temp).is_empty(), "{:?}: {output}", names_in(&temp));
         assert_eq!(names_in(&env.path("out")), [env.path("out/old.tar.gz")], "{output}");
-        assert_eq!(env.read("out/old.tar.gz"), "what was there before");
+        assert_eq!(env.read("out/old.tar.gz"), "the old archive");
     }
     assert_eq!(env.server().writes(), [""; 0]);
 }
 
 #[test]
-fn a_file_is_put_where_it_was_asked_for_only_when_it_is_whole() {
-    let env = planted();
+fn an_archive_replaces_its_file_only_when_complete() {
+    let env = project();
     let pack = |out: &str| env.run(["context", "pack", "app", "-o", out]);
     let read = |path: &str| fs::read(env.path(path)).unwrap();
     pack("new.tar.gz").success();
     let mode = |path: &str| env.path(path).symlink_metadata().unwrap().mode() & 0o777;
-    assert_eq!(mode("new.tar.gz"), 0o644, "whoever uploads it must be able to read it");
+    assert_eq!(mode("new.tar.gz"), 0o644, "other users must be able to upload it");
 
-    // A link stays one, to a file that is new and has the rights of the old one.
+    // A link stays a link. Its target is replaced, and keeps its mode.
     env.write("shelf/kept.tar.gz", "old");
     fs::set_permissions(env.path("shelf/kept.tar.gz"), Permissions::from_mode(0o640)).unwrap();
     symlink("shelf/kept.tar.gz", env.path("link.tar.gz")).unwrap();
@@ -585,7 +589,7 @@ fn a_file_is_put_where_it_was_asked_for_only_when_it_is_whole() {
     assert!(env.path("link.tar.gz").is_symlink());
     assert_eq!(mode("shelf/kept.tar.gz"), 0o640);
 
-    // What is no file is written as it is: a file in its place would be in everybody's way.
+    // A pipe or device is written to, not replaced by a file.
     assert!(Command::new("mkfifo").arg(env.path("pipe")).status().unwrap().success());
     let pipe = env.path("pipe");
     let reader = std::thread::spawn(move || {
@@ -601,7 +605,7 @@ fn a_file_is_put_where_it_was_asked_for_only_when_it_is_whole() {
     pack("/dev/full").code(1).says("cannot write /dev/full");
     pack("shelf").code(1).says("cannot write shelf");
 
-    // Standard output is told from a file of that name, and that it is closed is no panic.
+    // `-` is standard output, not a file of that name. A closed output does not cause a panic.
     let mut child = Command::new(env!("CARGO_BIN_EXE_imgplan"))
         .args(["context", "pack", "app", "-o", "-"])
         .current_dir(env.path(""))
@@ -613,12 +617,12 @@ fn a_file_is_put_where_it_was_asked_for_only_when_it_is_whole() {
     child.stdout.take().unwrap().read_exact(&mut start).unwrap();
     assert_eq!(start, [0x1f, 0x8b]);
     let ended = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert!(!ended.status.success() && !said.contains("panicked"), "{said}");
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && !stderr.contains("panicked"), "{stderr}");
 
-    let left = names_in(&env.path(""));
-    let names = left.iter().filter_map(|path| path.file_name()?.to_str());
-    // On a slow machine the files are old enough by now to be remembered.
+    let paths = names_in(&env.path(""));
+    let names = paths.iter().filter_map(|path| path.file_name()?.to_str());
+    // On a slow machine, the files are old enough by now for the stat cache.
     let names: Vec<_> = names.filter(|name| *name != ".imgplan").collect();
     let expected = ["app", "imgplan.yaml", "link.tar.gz", "new.tar.gz", "pipe", "shelf"];
     assert_eq!(names, expected);

@@ -1,14 +1,14 @@
-// Docker's own matcher as a judge of ours, and Go's own reader of archives as a judge of our packer.
+// Runs Docker's own matcher and Go's own archive reader, to compare ours with them.
 //
-//	main judge   reads JSON lines {"text": "...", "paths": [...]} and answers each with
-//	             {"ignored": [...], "bad": [...], "error": "..."}
-//	main untar   reads a tar.gz and prints a line a member:
+//	main match   reads JSON lines {"text": "...", "paths": [...]} and writes for each
+//	             {"ignored": [...], "invalid": [...], "error": "..."}
+//	main untar   reads a tar.gz and prints one line for each member:
 //	             type, octal mode, quoted name, quoted link target, sha256 of the content
 //
-// Debian's package of the matcher is older than its reader of .dockerignore files, so the few rules
-// of that file are written here as Docker's documentation has them: a comment has its # in the first
-// column, blanks around a pattern are trimmed, a pattern is cleaned as a path, a leading slash means
-// nothing, and a byte order mark before the first line is dropped.
+// Debian's package of the matcher has no reader of .dockerignore files, so the rules of Docker's
+// documentation are implemented here: a comment has its # in the first column, blanks around a
+// pattern are trimmed, a pattern is cleaned like a path, a leading slash is ignored, and a byte order
+// mark before the first line is dropped.
 package main
 
 import (
@@ -26,17 +26,17 @@ import (
 	"github.com/moby/patternmatcher"
 )
 
-type question struct {
+type request struct {
 	Text  string   `json:"text"`
 	Paths []string `json:"paths"`
 }
 
-type answer struct {
-	// One a path: whether Docker leaves it out.
+type result struct {
+	// For each path, true if Docker ignores it.
 	Ignored []bool `json:"ignored"`
-	// The lines that are no patterns, whether or not Docker finds out.
-	Bad []int `json:"bad"`
-	// Why Docker refuses to send anything.
+	// The lines with invalid patterns, even if Docker does not detect them.
+	Invalid []int `json:"invalid"`
+	// The error with which Docker rejects the whole file.
 	Error string `json:"error,omitempty"`
 }
 
@@ -70,10 +70,10 @@ func read(text string) (lines []line) {
 	return lines
 }
 
-// Whether a pattern is none. The matcher finds out when it is made, but for what follows a star, which
-// path.Match checks and filepath.Match does not; or when it first asks the pattern, which is an
-// exception about what is ignored and any other about what is not.
-func refused(pattern string) bool {
+// Returns true if a pattern is invalid. The matcher detects most errors when it is created, but not
+// those after a star, which path.Match checks and filepath.Match does not. It detects others when it
+// first uses the pattern: an exception for an ignored path, any other pattern for one that is not.
+func invalid(pattern string) bool {
 	if _, err := path.Match(path.Clean(strings.TrimPrefix(pattern, "!")), "."); err != nil {
 		return true
 	}
@@ -89,41 +89,41 @@ func refused(pattern string) bool {
 	return false
 }
 
-func judge(asked question) (told answer) {
-	told = answer{Ignored: []bool{}, Bad: []int{}}
+func match(req request) (res result) {
+	res = result{Ignored: []bool{}, Invalid: []int{}}
 	patterns := []string{}
-	for _, line := range read(asked.Text) {
+	for _, line := range read(req.Text) {
 		patterns = append(patterns, line.pattern)
-		if refused(line.pattern) {
-			told.Bad = append(told.Bad, line.number)
+		if invalid(line.pattern) {
+			res.Invalid = append(res.Invalid, line.number)
 		}
 	}
 	matcher, err := patternmatcher.New(patterns)
 	if err != nil {
-		told.Error = err.Error()
-		return told
+		res.Error = err.Error()
+		return res
 	}
 	context := &context{matcher: matcher, plain: true, folders: map[string]folder{"": {}}}
 	for _, pattern := range matcher.Patterns() {
 		if pattern.Exclusion() {
-			context.exceptions = append(context.exceptions, trunk(pattern)+"/")
-			context.plain = context.plain && !strings.ContainsAny(trunk(pattern), "*[]?^\\")
+			context.exceptions = append(context.exceptions, prefix(pattern)+"/")
+			context.plain = context.plain && !strings.ContainsAny(prefix(pattern), "*[]?^\\")
 		}
 	}
-	for _, name := range asked.Paths {
-		ignored, _, err := context.judge(name)
+	for _, name := range req.Paths {
+		ignored, _, err := context.match(name)
 		if err != nil {
-			told.Error = err.Error()
-			return told
+			res.Error = err.Error()
+			return res
 		}
-		told.Ignored = append(told.Ignored, ignored)
+		res.Ignored = append(res.Ignored, ignored)
 	}
-	return told
+	return res
 }
 
-// A context as Docker's sender walks it: folders first. What matched a folder is handed down, and an
-// ignored folder is not entered unless the text of an exception begins with its path; or at all, where
-// an exception has more than stars at its end.
+// A context as Docker walks it: folders first. The matches of a folder are passed down to its entries.
+// An ignored folder is entered only if the text of an exception begins with its path, or if any
+// exception has special characters before its trailing stars.
 type context struct {
 	matcher    *patternmatcher.PatternMatcher
 	exceptions []string
@@ -136,13 +136,13 @@ type folder struct {
 	skipped bool
 }
 
-func (c *context) judge(name string) (bool, patternmatcher.MatchInfo, error) {
+func (c *context) match(name string) (bool, patternmatcher.MatchInfo, error) {
 	above := ""
 	if at := strings.LastIndexByte(name, '/'); at >= 0 {
 		above = name[:at]
 	}
 	if _, known := c.folders[above]; !known {
-		ignored, matches, err := c.judge(above)
+		ignored, matches, err := c.match(above)
 		if err != nil {
 			return false, matches, err
 		}
@@ -163,21 +163,21 @@ func (c *context) entered(ignored string) bool {
 	return !c.plain
 }
 
-// A pattern without the stars at its end.
-func trunk(pattern *patternmatcher.Pattern) string {
+// Returns a pattern without its trailing stars.
+func prefix(pattern *patternmatcher.Pattern) string {
 	return strings.TrimSuffix(strings.TrimSuffix(pattern.String(), "/**"), "/*")
 }
 
-func judgeAll(in io.Reader, out io.Writer) error {
-	questions, answers := json.NewDecoder(in), json.NewEncoder(out)
+func matchAll(in io.Reader, out io.Writer) error {
+	requests, results := json.NewDecoder(in), json.NewEncoder(out)
 	for {
-		var asked question
-		if err := questions.Decode(&asked); err == io.EOF {
+		var req request
+		if err := requests.Decode(&req); err == io.EOF {
 			return nil
 		} else if err != nil {
 			return err
 		}
-		if err := answers.Encode(judge(asked)); err != nil {
+		if err := results.Encode(match(req)); err != nil {
 			return err
 		}
 	}
@@ -192,7 +192,7 @@ func untar(in io.Reader, out io.Writer) error {
 	for {
 		member, err := members.Next()
 		if err == io.EOF {
-			// What follows the archive must still be well-formed.
+			// The bytes after the archive must be valid gzip too.
 			_, err := io.Copy(io.Discard, unzipped)
 			return err
 		} else if err != nil {
@@ -208,13 +208,13 @@ func untar(in io.Reader, out io.Writer) error {
 
 func main() {
 	out := bufio.NewWriter(os.Stdout)
-	mode, err := "judge", error(nil)
+	mode, err := "match", error(nil)
 	if len(os.Args) > 1 {
 		mode = os.Args[1]
 	}
 	switch mode {
-	case "judge":
-		err = judgeAll(bufio.NewReader(os.Stdin), out)
+	case "match":
+		err = matchAll(bufio.NewReader(os.Stdin), out)
 	case "untar":
 		err = untar(bufio.NewReader(os.Stdin), out)
 	default:

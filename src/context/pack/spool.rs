@@ -15,7 +15,7 @@ pub struct Spool {
 
 impl Spool {
     /// Returns a reader from the start of the file. All readers share one position: use one at a
-    /// time.
+    /// time. Fails if the system cannot duplicate the descriptor.
     pub fn reader(&self) -> io::Result<File> {
         let mut file = self.file.try_clone()?;
         file.rewind()?;
