@@ -33,7 +33,7 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: LockArgs) -> Res
     let target = Target::find(&settings.root(), &workspace, &args.service)?;
     let lockfile = &target.paths.lockfile;
     if args.check || args.dry_run {
-        let snapshot = StateSnapshot::read(&target.paths)?.of(&target.name)?;
+        let snapshot = StateSnapshot::read(&target.paths)?.for_service(&target.name)?;
         let (marks, state) = (snapshot.has_conflict_markers(), snapshot.state);
         if args.check {
             check_merged(marks, &state, "--check was given", lockfile)?;

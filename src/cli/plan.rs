@@ -93,7 +93,7 @@ impl Planned {
         }
         let read = reading.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic()));
         let (snapshot, stat) = read;
-        let snapshot = snapshot?.of(&target.name)?;
+        let snapshot = snapshot?.for_service(&target.name)?;
         let (merged, mut state) = (snapshot.has_conflict_markers(), snapshot.state);
         let options = choice.options(&workspace, &state)?;
         let client = if offline { None } else { target.client_to_ask() };

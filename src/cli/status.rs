@@ -47,7 +47,7 @@ pub(super) async fn run(
         let mut listing = PollState::quick();
         let mut lines = 0;
         loop {
-            let state = StateSnapshot::read(&target.paths)?.of(&target.name)?.state;
+            let state = StateSnapshot::read(&target.paths)?.for_service(&target.name)?.state;
             let (mut units, notes) = units(&state, client.as_ref(), &mut listing).await;
             // What runs longest first; what is over last.
             units.sort_by_key(|unit| (unit.progress.is_over(), std::cmp::Reverse(unit.age)));

@@ -1,20 +1,21 @@
-//! What happened since the lockfile was last written: one JSON object a line, each synced before
-//! the next step leans on it. Reading it back is pure.
+//! The journal: all changes since the lockfile was last written, one JSON object per line. A record is
+//! on disk before any step depends on it. Reading it is pure.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::error::JournalError;
 use super::lockfile::{Built, Pending, Pin, Submission};
 use crate::base::digest::Digest;
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 
-/// Something that must survive the death of the process.
+/// A change of the state. It survives the death of the process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub enum Record {
-    /// A build is about to be asked for. Without a `Created` or `NotAccepted` after it, whether the
-    /// service took it is not known.
+    /// A request for a build is about to be sent. Unless a `Created` or `NotAccepted` follows, the
+    /// request is in doubt: the service may have accepted it.
     Submitting {
         /// The unit.
         unit: ImageRef,
@@ -22,10 +23,10 @@ pub enum Record {
         kind: ImageKind,
         /// The platform.
         platform: Platform,
-        /// What is asked for.
+        /// The request.
         submission: Submission,
     },
-    /// The service did not take what was asked for.
+    /// The service rejected the request.
     NotAccepted {
         /// The unit.
         unit: ImageRef,
@@ -41,7 +42,7 @@ pub enum Record {
         /// The build.
         pending: Pending,
     },
-    /// The context is with the service.
+    /// The context was uploaded.
     Uploaded {
         /// The unit.
         unit: ImageRef,
@@ -55,42 +56,43 @@ pub enum Record {
         /// The build.
         build: BuildId,
     },
-    /// The build came to its end.
+    /// The build ended.
     Ended {
         /// The unit.
         unit: ImageRef,
         /// The build.
         build: BuildId,
-        /// Which end.
+        /// Its outcome.
         outcome: BuildOutcome,
-        /// Where the image is, where only the end said so.
+        /// Path of the image, if the service reported it only now.
         path: Option<String>,
-        /// When, by the service's clock, where it said so: by another it would look replaced.
+        /// End time by the service's clock, if the service reported it. A time of another clock would
+        /// later look as if the image had been replaced.
         #[serde(default)]
         at: Option<Timestamp>,
     },
-    /// An image was changed without a build.
+    /// An image was changed without a build. Unchanged properties are `None`.
     Updated {
-        /// The unit, as it was called before.
+        /// The unit, by its old `name:tag`.
         unit: ImageRef,
-        /// Its `name:tag` now, where that changed.
+        /// The new `name:tag`.
         #[serde(default)]
         to: Option<ImageRef>,
-        /// Its visibility now, where that changed.
+        /// The new visibility.
         visibility: Option<Visibility>,
-        /// Its owner now, where that changed.
+        /// The new owner.
         owner: Option<Owner>,
-        /// Where it is now, where it moved and the service said so.
+        /// The new path, if the image moved and the service reported it.
         #[serde(default)]
         path: Option<String>,
     },
-    /// A unit is no longer looked after: the image stays, or was deleted.
+    /// A unit was dropped from the lockfile. Its image stays, or was deleted.
     Forgotten {
         /// The unit.
         unit: ImageRef,
     },
-    /// What is now known of a unit's last build, by other ways than building it: it was imported, the
-    /// service shows it changed, or not at all.
+    /// The last build of a unit was recorded without building it: by an import, or because a refresh
+    /// found it changed or missing.
     Known {
         /// The unit.
         unit: ImageRef,
@@ -98,10 +100,10 @@ pub enum Record {
         kind: ImageKind,
         /// The platform.
         platform: Platform,
-        /// The last build; `None` where there is none any more.
+        /// The last build. `None` if the image no longer exists.
         built: Option<Built>,
     },
-    /// Whether a unit is protected from deletion.
+    /// The protection of a unit from deletion changed.
     Protected {
         /// The unit.
         unit: ImageRef,
@@ -109,68 +111,64 @@ pub enum Record {
         kind: ImageKind,
         /// The platform.
         platform: Platform,
-        /// Whether it is.
+        /// True if the unit is now protected.
         protect: bool,
     },
-    /// A public reference was pinned, its pin moved, or it is not pinned any more.
+    /// The pin of a reference was added, moved or removed.
     Pinned {
         /// The reference, in its full form.
         reference: String,
-        /// What it stands for from now on.
+        /// The new pin.
         pin: Option<Pin>,
     },
-    /// All that is above is in the lockfile with this digest.
+    /// All records above are contained in the lockfile with this digest.
     Committed {
-        /// Of the lockfile's text.
+        /// Digest of the lockfile's text.
         lockfile: Digest,
     },
 }
 
-/// How a build ended.
+/// The outcome of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BuildOutcome {
-    /// The image is there.
+    /// The image was built.
     Completed,
-    /// It is not.
+    /// The build failed.
     Failed,
-    /// Somebody stopped it.
+    /// A user or the service cancelled the build.
     Cancelled,
 }
 
 /// The first line of a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Header {
+    /// Version of the format.
     pub(super) journal: u64,
+    /// URL of the service, or `local`.
     pub(super) service: String,
-    /// Of the lockfile that the journal goes on from; `None` where there was none.
+    /// Digest of the lockfile that the journal continues. `None` if there was no lockfile.
     pub(super) lockfile: Option<Digest>,
 }
 
 /// The version of the journal's format.
-pub(super) const VERSION: u64 = 1;
+pub(super) const JOURNAL_VERSION: u64 = 1;
 
-/// Why a journal cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum JournalError {
-    /// Written by a later imgplan.
-    #[error("it has version {0}, and this imgplan reads {VERSION}")]
-    Newer(u64),
-    /// A line that is not the last makes no sense.
-    #[error("line {0} is damaged")]
-    Damaged(usize),
-}
-
-/// Reads a journal: its header, and the records in order. A torn last line is what a death in
-/// the middle of a write leaves behind: nothing leaned on it, so it is dropped. `None` where not
-/// even the first line is whole.
+/// Reads a journal: its header and its records in order. `None` if there is no complete line.
+///
+/// An incomplete last line is dropped: the process died while it wrote it, so no step depends on it.
+///
+/// # Errors
+///
+/// Fails if a complete line is damaged, or if a later imgplan wrote the journal.
 pub(super) fn decode(text: &str) -> Result<Option<(Header, Vec<Record>)>, JournalError> {
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let mut lines = whole.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+    let mut lines = complete.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let Some((_, first)) = lines.next() else { return Ok(None) };
     let header: Header = serde_json::from_str(first).map_err(|_| JournalError::Damaged(1))?;
-    if header.journal > VERSION {
-        return Err(JournalError::Newer(header.journal));
+    if header.journal > JOURNAL_VERSION {
+        let (version, supported) = (header.journal, JOURNAL_VERSION);
+        return Err(JournalError::Newer { version, supported });
     }
     let records = lines
         .map(|(index, line)| {
@@ -180,7 +178,7 @@ pub(super) fn decode(text: &str) -> Result<Option<(Header, Vec<Record>)>, Journa
     Ok(Some((header, records)))
 }
 
-/// One line of a journal.
+/// Returns a header or a record as a line of a journal.
 pub(super) fn line(value: &impl Serialize) -> String {
     let mut text = serde_json::to_string(value).unwrap_or_default();
     text.push('\n');
@@ -192,19 +190,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_torn_last_line_is_dropped_and_a_damaged_one_is_not() {
-        let header = line(&Header { journal: VERSION, service: "s".to_owned(), lockfile: None });
+    fn an_incomplete_last_line_is_dropped_but_a_damaged_line_is_an_error() {
+        let header =
+            line(&Header { journal: JOURNAL_VERSION, service: "s".to_owned(), lockfile: None });
         let record = Record::Forgotten { unit: "a:b".parse().unwrap() };
         let one = line(&record);
-        let whole = format!("{header}{one}{one}");
-        for end in 0..whole.len() {
-            let read = decode(&whole[..end]).unwrap();
-            let records = whole[..end].matches('\n').count().saturating_sub(1);
-            assert_eq!(read.map_or(0, |(_, read)| read.len()), records, "{end}");
+        let journal = format!("{header}{one}{one}");
+        for end in 0..journal.len() {
+            let decoded = decode(&journal[..end]).unwrap();
+            let expected = journal[..end].matches('\n').count().saturating_sub(1);
+            assert_eq!(decoded.map_or(0, |(_, records)| records.len()), expected, "{end}");
         }
         let damaged = format!("{header}{{\"rec\n{one}");
         assert_eq!(decode(&damaged), Err(JournalError::Damaged(2)));
         let newer = line(&Header { journal: 2, service: "s".to_owned(), lockfile: None });
-        assert_eq!(decode(&newer), Err(JournalError::Newer(2)));
+        assert_eq!(decode(&newer), Err(JournalError::Newer { version: 2, supported: 1 }));
     }
 }

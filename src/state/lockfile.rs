@@ -1,4 +1,4 @@
-//! The types of the lockfile: a block a unit, and what is known of it. Pure.
+//! The types of the lockfile: one entry per unit. Pure.
 
 use std::collections::BTreeMap;
 
@@ -10,34 +10,39 @@ use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, Owner, Platform, Visibility};
 use crate::base::reference::OciDigest;
 
-/// The version of what enters a fingerprint. A change of it makes every fingerprint new, so it
-/// only moves with the rules of [`Inputs`].
+/// Highest version of the lockfile that this imgplan reads.
+pub(super) const MAX_LOCKFILE_VERSION: u64 = 2;
+
+/// Version of the rules of [`Inputs`]. Raising it changes every fingerprint, and so rebuilds every
+/// image.
 ///
-/// 3: sources are in full, and what only tells what changed is not in the fingerprint.
+/// Version 3: sources are in their full form, and inputs that only explain changes are not part of the
+/// fingerprint.
 pub const FINGERPRINT_FORMAT: u32 = 3;
 
-/// What is known of one unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The recorded state of one unit.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Entry {
     /// Built or mirrored.
     pub kind: ImageKind,
-    /// The platform that it is made for.
+    /// The platform.
     pub platform: Platform,
-    /// The last build that completed.
+    /// The last completed build.
     pub built: Option<Built>,
-    /// A transfer that was asked for and whose answer is not known.
+    /// A transfer in doubt: it was requested, and its response is not known.
     pub submitted: Option<Submission>,
-    /// A build that was accepted and whose end is not known.
+    /// A build that was accepted, and has not ended as far as is recorded.
     pub pending: Option<Pending>,
-    /// The last build, where it failed.
+    /// The last build, if it failed.
     pub failed: Option<Failed>,
-    /// Whether it is protected from deletion. Kept here, so that to take it out of the manifest does
-    /// not lift the protection.
+    /// True if the image is protected from deletion. It is recorded here so that removing the image
+    /// from the manifest does not remove its protection.
+    #[serde(default)]
     pub protect: bool,
 }
 
 impl Entry {
-    /// A unit of which nothing is known yet.
+    /// Creates an entry without builds.
     pub fn new(kind: ImageKind, platform: Platform) -> Self {
         Self {
             kind,
@@ -50,13 +55,13 @@ impl Entry {
         }
     }
 
-    /// Whether nothing is known of it.
+    /// True if the entry has no build and no protection, and so needs no place in the lockfile.
     pub fn is_empty(&self) -> bool {
         let Self { built, submitted, pending, failed, protect, .. } = self;
         built.is_none() && submitted.is_none() && pending.is_none() && failed.is_none() && !protect
     }
 
-    /// The builds that it has, or had last.
+    /// Returns the IDs of all builds in the entry.
     pub fn builds(&self) -> impl Iterator<Item = &BuildId> {
         let built = self.built.as_ref().map(|built| &built.build);
         let pending = self.pending.as_ref().map(|pending| &pending.build);
@@ -65,68 +70,70 @@ impl Entry {
     }
 }
 
-/// A build that completed.
+/// A completed build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Built {
-    /// Of everything that decided its content.
+    /// Fingerprint of the inputs.
     pub fingerprint: Fingerprint,
-    /// What the fingerprint is made of.
+    /// The inputs of the image.
     pub inputs: Inputs,
-    /// The service's ID of it.
+    /// ID of the build.
     pub build: BuildId,
-    /// Where the service put it. Opaque.
+    /// Path of the image in the service. Opaque.
     pub path: String,
-    /// Whose it is.
+    /// Owner of the image.
     pub owner: Owner,
-    /// Who may pull it.
+    /// Visibility of the image.
     pub visibility: Visibility,
-    /// When it was complete; a lockfile of an earlier imgplan does not say.
+    /// End time of the build by the service's clock. Lockfiles of earlier versions do not have it.
     #[serde(default)]
     pub completed: Option<Timestamp>,
 }
 
-/// What a public reference stands for, until it is moved: so a plan is the same tomorrow.
+/// The pin of a reference: the digest that it had when it was pinned. Plans use the pin, so that they
+/// do not change when the registry moves the tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
-    /// The digest of what the reference names: an image, or an index of images.
+    /// Digest of the manifest or index that the reference names.
     pub digest: OciDigest,
-    /// The digest of the image for each platform that it has; empty where that is not known.
+    /// Digest of the manifest for each platform. Empty if the platforms are not known.
     #[serde(default)]
     pub platforms: BTreeMap<Platform, OciDigest>,
 }
 
 impl Pin {
-    /// The digest of the image for a platform; `None` where it has only others.
+    /// Returns the digest of the image for a platform. `None` if the reference has images for other
+    /// platforms only. If its platforms are not known, returns the digest of the reference itself.
     pub fn for_platform(&self, platform: Platform) -> Option<OciDigest> {
         let is_known = !self.platforms.is_empty();
         if is_known { self.platforms.get(&platform).copied() } else { Some(self.digest) }
     }
 
-    /// The digest for a place that takes the image for one platform; without one, of all that the
-    /// reference names.
+    /// Returns the digest of the image for a platform; without a platform, that of the reference.
     pub fn digest_for(&self, platform: Option<Platform>) -> Option<OciDigest> {
         platform.map_or(Some(self.digest), |platform| self.for_platform(platform))
     }
 }
 
-/// Something that was asked for. Until the answer is on record, whether the service took it is not
-/// known: it has no key by which a request that came twice is told from two.
+/// A request for a build. Until its response is recorded the request is in doubt: the API has no
+/// idempotency key, so it cannot be repeated safely.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submission {
-    /// When, by the clock of whoever asked.
+    /// Time of the request by the local clock.
     pub at: Timestamp,
-    /// Of everything that decides its content.
+    /// Fingerprint of the inputs.
     pub fingerprint: Fingerprint,
-    /// What the fingerprint is made of.
+    /// The inputs of the image.
     pub inputs: Inputs,
-    /// Whose it will be.
+    /// Requested owner.
     pub owner: Owner,
-    /// Who may pull it once it is complete, where that was said.
+    /// Requested visibility. `None` leaves it to the service.
     pub visibility: Option<Visibility>,
 }
 
 impl Submission {
-    /// What is pending where the service took it. What it did not say of it is as was asked.
+    /// Returns the pending build of an accepted request. Properties that the response does not have
+    /// are taken from the request.
     pub fn into_pending(
         self,
         build: BuildId,
@@ -146,39 +153,40 @@ impl Submission {
     }
 }
 
-/// A build that was accepted and whose end is not known.
+/// A build that the service accepted, and that has not ended as far as is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
-    /// Of everything that decides its content.
+    /// Fingerprint of the inputs.
     pub fingerprint: Fingerprint,
-    /// What the fingerprint is made of.
+    /// The inputs of the image.
     pub inputs: Inputs,
-    /// The service's ID of it.
+    /// ID of the build.
     pub build: BuildId,
-    /// Where the service will put it. Opaque.
+    /// Path of the image in the service; empty if the service has not reported it. Opaque.
     pub path: String,
-    /// Whose it will be.
+    /// Owner of the image.
     pub owner: Owner,
-    /// Who may pull it once it is complete.
+    /// Visibility of the image.
     pub visibility: Visibility,
-    /// How far it was when that was last on record.
+    /// Last recorded stage.
     pub stage: BuildStage,
 }
 
-/// How far a build is on its way to the service.
+/// Progress of a build's submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BuildStage {
-    /// It was accepted, and waits for its context. Nobody else can send it, for the URL is not kept.
+    /// Accepted; the context is not uploaded. Only the process that created the build can upload it,
+    /// because the upload URL is not stored.
     Created,
-    /// Its context is there; whether it was told to start is not known.
+    /// The context is uploaded; it is not recorded that the build was started.
     Uploaded,
-    /// The service has all that it needs.
+    /// Started.
     Started,
 }
 
 impl BuildStage {
-    /// The stage as the lockfile writes it.
+    /// Returns the stage as the lockfile writes it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -189,81 +197,82 @@ impl BuildStage {
 }
 
 /// A build that failed or was cancelled.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Failed {
-    /// Of what was tried.
+    /// Fingerprint of the inputs.
     pub fingerprint: Fingerprint,
-    /// The service's ID of it.
+    /// ID of the build.
     pub build: BuildId,
 }
 
-/// One digest, or text, for each thing that decides what a unit contains: a plan can name the one
-/// that changed.
+/// Everything that decides what a unit contains, as one text or digest per input. Since inputs are
+/// recorded one by one, a plan can name the one that changed.
 ///
 /// | key | value |
 /// |---|---|
 /// | `format` | [`FINGERPRINT_FORMAT`] |
-/// | `context` | digest of the files that are sent: path, kind, executable bit, content; but for the Dockerfile's content |
-/// | `dockerfile` | digest of the Dockerfile, before base paths are put in |
-/// | `dockerfile_path` | where it lies in the context; absent where it lies outside |
+/// | `context` | digest of the files that are sent: path, kind, executable bit and content, without the Dockerfile's content |
+/// | `dockerfile` | digest of the Dockerfile, before references to bases are replaced |
+/// | `dockerfile_path` | path of the Dockerfile in the context; absent if it lies outside |
 /// | `platform` | the platform |
-/// | `base NAME:TAG` | fingerprint of a unit that it needs |
+/// | `base NAME:TAG` | fingerprint of a base in the manifest |
 /// | `arg NAME` | two digits of the digest of a build argument's value; not in the fingerprint |
-/// | `target` | the stage that is built, where the manifest says one; not in the fingerprint |
-/// | `from REFERENCE` | digest of a base outside of the manifest; absent where it is not pinned |
-/// | `from REFERENCE on PLATFORM` | likewise, where `FROM --platform` takes it for another platform than the unit's; `on any` where only the builder knows which, and the digest is of all |
-/// | `source` | a mirror's source, in full |
-/// | `digest` | digest of a mirror's source; absent where it is not pinned |
-/// | `again` | how often it was made though nothing had changed; absent where never |
+/// | `target` | the target stage, if the manifest sets one; not in the fingerprint |
+/// | `from REFERENCE` | pinned digest of an external reference; absent if it is not pinned |
+/// | `from REFERENCE on PLATFORM` | the same for `FROM --platform` with another platform than the unit's; `on any` if only the builder knows the platform: then the digest is that of the index |
+/// | `source` | source of a mirror, in its full form |
+/// | `digest` | pinned digest of a mirror's source; absent if it is not pinned |
+/// | `again` | number of forced rebuilds (`--replace`); absent if there was none |
 ///
-/// Arguments and the target are in the Dockerfile that is sent, and so in its digest: they only serve
-/// to tell what changed. Two digits do that, and by them nobody finds a short secret by trying.
+/// Arguments and the target stage are part of the Dockerfile that is sent, and so of its digest. Their
+/// own keys only explain what changed. For that two digits are enough, and too few to find a short
+/// secret by trial.
 ///
-/// Not in it: times, owners, the image's own name, tag and visibility, the archive's bytes, the host.
+/// Not part of the inputs: times, owners, the image's name, tag and visibility, the archive, the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Inputs(pub BTreeMap<String, String>);
 
 impl Inputs {
-    /// Inputs of the format of this imgplan, and nothing else yet.
+    /// Creates inputs that have only the `format`.
     pub fn new() -> Self {
         let mut inputs = Self::default();
         inputs.set("format", FINGERPRINT_FORMAT);
         inputs
     }
 
-    /// The digest of all inputs that decide something, which are sorted by key.
+    /// Returns the digest of all inputs, without those that only explain changes.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hasher = FieldHasher::new("imgplan unit");
-        for (key, value) in self.0.iter().filter(|(key, _)| decides(key)) {
+        for (key, value) in self.0.iter().filter(|(key, _)| is_in_fingerprint(key)) {
             hasher.field(key.as_bytes()).field(value.as_bytes());
         }
         Fingerprint(hasher.finish())
     }
 
-    /// Adds one input.
+    /// Sets an input.
     pub fn set(&mut self, key: impl Into<String>, value: impl ToString) {
         self.0.insert(key.into(), value.to_string());
     }
 
-    /// The digest of the files that were sent; a mirror has none.
+    /// Returns the digest of the files that were sent. `None` for a mirror.
     pub fn context(&self) -> Option<Digest> {
         self.get("context")?.parse().ok()
     }
 
-    /// Whether these decide the same but for how often it was made.
+    /// True if both have the same fingerprint apart from the number of forced rebuilds.
     pub fn equals_ignoring_replace_count(&self, other: &Self) -> bool {
-        let counts = |(key, _): &(&String, &String)| *key != "again" && decides(key);
+        let counts = |(key, _): &(&String, &String)| *key != "again" && is_in_fingerprint(key);
         self.0.iter().filter(counts).eq(other.0.iter().filter(counts))
     }
 
-    /// One input.
+    /// Returns an input.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
     }
 }
 
-/// Whether an input decides anything, or only tells what changed.
-fn decides(key: &str) -> bool {
+/// False for an input that only explains changes.
+fn is_in_fingerprint(key: &str) -> bool {
     key != "target" && !key.starts_with("arg ")
 }

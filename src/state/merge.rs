@@ -1,47 +1,47 @@
-//! Reads a lockfile that git could not merge: what both sides agree on is taken, and of what they do
-//! not, both are kept until the manifest decides. Pure.
+//! Merges the two sides of a lockfile that has conflict markers of git. Entries that differ between
+//! the sides are kept twice; the planner chooses one of them by the manifest. Pure.
 
 use std::collections::BTreeMap;
 
 use super::State;
-use super::encode::Decoded;
+use super::decoded::Decoded;
 
-/// The marks that git puts around what it could not merge; but for that in the middle, each may
-/// have the name of a side behind it.
+// The conflict markers of git. The name of a side may follow each but the separator.
 const OURS: &str = "<<<<<<<";
 const BASE: &str = "|||||||";
-const BETWEEN: &str = "=======";
+const SEPARATOR: &str = "=======";
 const THEIRS: &str = ">>>>>>>";
 
-/// Which lines are read.
+/// The part of a conflict that a line belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Both,
     Ours,
-    /// What both came from, which a merge in the style of diff3 shows as well.
+    /// The common ancestor, which git writes if `merge.conflictStyle` is `diff3`.
     Base,
     Theirs,
 }
 
-/// The text as each side has it; `None` where there are no marks, or not in their order.
+/// Splits a text with conflict markers into the texts of both sides. `None` if there are no markers,
+/// or not in the right order.
 pub(super) fn sides(text: &str) -> Option<(String, String)> {
     let (mut ours, mut theirs) = (String::new(), String::new());
-    let (mut side, mut marks) = (Side::Both, 0);
+    let (mut side, mut markers) = (Side::Both, 0);
     for line in text.split_inclusive('\n') {
         let bare = line.trim_end_matches(['\r', '\n']);
         let next = match side {
-            Side::Both if is(OURS, bare) => Some(Side::Ours),
-            Side::Ours if is(BASE, bare) => Some(Side::Base),
-            Side::Ours | Side::Base if bare == BETWEEN => Some(Side::Theirs),
-            Side::Theirs if is(THEIRS, bare) => Some(Side::Both),
+            Side::Both if has_marker(OURS, bare) => Some(Side::Ours),
+            Side::Ours if has_marker(BASE, bare) => Some(Side::Base),
+            Side::Ours | Side::Base if bare == SEPARATOR => Some(Side::Theirs),
+            Side::Theirs if has_marker(THEIRS, bare) => Some(Side::Both),
             _ => None,
         };
         if let Some(next) = next {
             side = next;
-            marks += 1;
+            markers += 1;
             continue;
         }
-        if is_mark(bare) {
+        if is_conflict_marker(bare) {
             return None;
         }
         if matches!(side, Side::Both | Side::Ours) {
@@ -51,26 +51,26 @@ pub(super) fn sides(text: &str) -> Option<(String, String)> {
             theirs.push_str(line);
         }
     }
-    (marks > 0 && side == Side::Both).then_some((ours, theirs))
+    (markers > 0 && side == Side::Both).then_some((ours, theirs))
 }
 
-/// Whether a line is this mark. Longer ones are those of a merge of what both came from.
-fn is(mark: &str, line: &str) -> bool {
-    line.strip_prefix(mark).is_some_and(|name| name.is_empty() || name.starts_with(' '))
+/// True if the line is this marker. A longer run of the character is not: git writes it for conflicts
+/// inside the common ancestor.
+fn has_marker(marker: &str, line: &str) -> bool {
+    line.strip_prefix(marker).is_some_and(|name| name.is_empty() || name.starts_with(' '))
 }
 
-/// Whether a line is one of the marks.
-fn is_mark(line: &str) -> bool {
-    line == BETWEEN || [OURS, BASE, THEIRS].iter().any(|mark| is(mark, line))
+fn is_conflict_marker(line: &str) -> bool {
+    line == SEPARATOR || [OURS, BASE, THEIRS].iter().any(|marker| has_marker(marker, line))
 }
 
-/// The first line with a mark, counted from 1.
-pub(super) fn first_mark(text: &str) -> Option<usize> {
-    text.lines().position(is_mark).map(|index| index + 1)
+/// Returns the number of the first line with a conflict marker, from 1.
+pub(super) fn first_conflict_marker(text: &str) -> Option<usize> {
+    text.lines().position(is_conflict_marker).map(|index| index + 1)
 }
 
-/// Both sides in one. Of an entry that they do not agree on, ours is in its place and theirs is its
-/// rival. Sides that speak of two services have nothing in common.
+/// Merges both sides. If an entry differs, ours is used, and theirs is kept in
+/// [`State::entry_conflicts`]. `None` if the sides belong to different services.
 pub(super) fn merge(ours: Decoded, theirs: Decoded) -> Option<Decoded> {
     if ours.service != theirs.service {
         return None;
@@ -83,7 +83,7 @@ pub(super) fn merge(ours: Decoded, theirs: Decoded) -> Option<Decoded> {
                 entries.insert(key, theirs);
             }
             Some(ours) if *ours != theirs => {
-                // To be protected by one side is to be protected.
+                // Protection by one side is enough.
                 ours.protect |= theirs.protect;
                 entry_conflicts.insert(key, theirs);
             }
@@ -109,13 +109,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_side_is_read_whole() {
+    fn a_conflict_is_split_into_two_sides() {
         let text = "a\n<<<<<<< HEAD\nb\n=======\nc\nd\n>>>>>>> branch\ne\n";
         assert_eq!(sides(text), Some(("a\nb\ne\n".into(), "a\nc\nd\ne\n".into())));
-        let three = "<<<<<<< x\r\nb\r\n||||||| y\r\nz\r\n=======\r\n>>>>>>> x\r\n";
-        assert_eq!(sides(three), Some(("b\r\n".into(), String::new())));
-        assert_eq!(first_mark(text), Some(2));
-        for odd in [
+        let diff3 = "<<<<<<< x\r\nb\r\n||||||| y\r\nz\r\n=======\r\n>>>>>>> x\r\n";
+        assert_eq!(sides(diff3), Some(("b\r\n".into(), String::new())));
+        assert_eq!(first_conflict_marker(text), Some(2));
+        for unbalanced in [
             "a\n",
             "<<<<<<< x\na\n",
             "=======\n",
@@ -123,7 +123,7 @@ mod tests {
             "<<<<<<< x\n=======\n=======\n>>>>>>> y\n",
             "<<<<<<< x\n<<<<<<< x\n=======\n>>>>>>> y\n",
         ] {
-            assert_eq!(sides(odd), None, "{odd}");
+            assert_eq!(sides(unbalanced), None, "{unbalanced}");
         }
     }
 }

@@ -1,14 +1,18 @@
-//! What is known to exist: the lockfile ([`lockfile`], [`encode`]), the journal of what happened
-//! since it was last written ([`journal`]), and the store that keeps both ([`store`]).
+//! The recorded state: the lockfile ([`lockfile`], [`encode`], [`decode`]), the journal of changes
+//! since the lockfile was written ([`journal`]), and the store that keeps both on disk ([`store`]).
 //!
-//! One reducer, [`State::apply`], serves the live run and the replay after a death, so that
-//! recovery is not a second way through the program.
+//! The one reducer, [`State::apply`], serves the running process and the replay after a crash, so that
+//! recovery has no code of its own.
 
+pub mod decode;
+pub mod decoded;
 pub mod encode;
+pub mod error;
 mod fast_path;
 pub mod journal;
 pub mod lockfile;
 mod merge;
+pub mod paths;
 mod replay;
 pub mod snapshot;
 pub mod store;
@@ -17,35 +21,39 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+pub use error::StateError;
 pub use journal::{BuildOutcome, Record};
 pub use lockfile::{BuildStage, Built, Entry, Failed, Inputs, Pending, Pin, Submission};
+pub use paths::StatePaths;
 pub use snapshot::StateSnapshot;
-pub use store::{StateError, StatePaths, Store};
+pub use store::Store;
 
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Platform};
 
-/// Everything that is known of the units, by `name:tag`.
+/// The recorded state of all units.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
-    /// What is known of each unit.
+    /// The entry of each unit.
     pub entries: BTreeMap<ImageRef, Entry>,
-    /// What public references stand for, by their full form.
+    /// The pin of each reference, by its full form.
     pub pins: BTreeMap<String, Pin>,
-    /// What the other side of a merge has of units that git could not merge; not in a lockfile that
-    /// imgplan wrote.
+    /// If the lockfile has conflict markers of git: the other side's entries that differ from those in
+    /// `entries`.
     pub entry_conflicts: BTreeMap<ImageRef, Entry>,
-    /// The same of pins.
+    /// If the lockfile has conflict markers of git: the other side's pins that differ from those in
+    /// `pins`.
     pub pin_conflicts: BTreeMap<String, Pin>,
 }
 
 impl State {
-    /// Takes in one thing that happened. A record that fits nothing known (of a build that was
-    /// superseded, say) changes nothing.
+    /// Applies a change. A record that no longer applies (of a superseded build, for example) changes
+    /// nothing.
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::Submitting { unit, kind, platform, submission } => {
-                // A build whose context nobody can send never begins: it is nothing to look for.
+                // A build in doubt needs no recovery: without its upload URL nobody can send the
+                // context, so it never starts.
                 if *kind == ImageKind::Mirror {
                     self.entry(unit, *kind, *platform).submitted = Some(submission.clone());
                 }
@@ -77,7 +85,7 @@ impl State {
                 if let Some(to) = to
                     && let Some(mut entry) = self.entries.remove(unit)
                 {
-                    // What was protected before it was there stays so.
+                    // The protection of an entry that the moved one replaces stays.
                     entry.protect |= self.entries.get(to).is_some_and(|before| before.protect);
                     self.entries.insert(to.clone(), entry);
                 }
@@ -160,7 +168,7 @@ impl State {
 
 #[cfg(test)]
 impl State {
-    /// A unit `a:1` whose build `b-1` is under way, for tests of whoever asks for it.
+    /// Returns a state with one unit, `a:1`, whose build `b-1` is running.
     pub(crate) fn with_one_pending_build() -> Self {
         let inputs = Inputs::default();
         let pending = Pending {

@@ -1,42 +1,47 @@
-//! Puts a journal on top of the lockfile that lies beside it. Pure.
+//! Applies a journal to the state of a lockfile. Pure.
 //!
-//! As a rule that is the lockfile that the journal goes on from, or the one that it was committed
-//! to. After a `git pull`, say, it is another: then what the lockfile says of a unit may be newer
-//! than what the journal says, and who is right only the service knows.
+//! Usually it is the lockfile that the journal continues, or the one that it was committed to. After a
+//! `git pull`, for example, it is a different one. Then the lockfile may be newer than the journal, and
+//! only the service knows which of them is right.
 
 use std::collections::HashSet;
 
-use super::{BuildStage, Record, State};
+use super::State;
+use super::journal::Record;
+use super::lockfile::{BuildStage, Pending};
 use crate::base::digest::Digest;
 use crate::base::name::{BuildId, ImageRef};
 
 impl State {
-    /// Takes in a journal. `lockfile` is the text that this state was read from, `base` the digest
-    /// of the one that the journal goes on from.
+    /// Applies the records of a journal. `lockfile` is the text that this state was read from, `base`
+    /// the digest of the lockfile that the journal continues.
     pub(super) fn replay(
         &mut self,
         lockfile: Option<&str>,
         base: Option<Digest>,
         records: &[Record],
     ) {
-        let here = lockfile.map(|text| Digest::of(text.as_bytes()));
+        let current = lockfile.map(|text| Digest::of(text.as_bytes()));
         let committed = records.iter().rposition(
-            |record| matches!(record, Record::Committed { lockfile } if Some(*lockfile) == here),
+            |record| matches!(record, Record::Committed { lockfile } if Some(*lockfile) == current),
         );
         match committed {
             Some(index) => records[index..].iter().for_each(|record| self.apply(record)),
-            None if here == base => records.iter().for_each(|record| self.apply(record)),
-            None => self.replay_elsewhere(records),
+            None if current == base => records.iter().for_each(|record| self.apply(record)),
+            None => self.replay_on_other_lockfile(records),
         }
     }
 
-    /// Takes in a journal that goes on from another lockfile than this. Builds that the lockfile
-    /// knows are as it says; others are pending until the service was asked, however they ended. A
-    /// build that is pending there and was never heard of here is the newer one.
-    fn replay_elsewhere(&mut self, records: &[Record]) {
+    /// Applies a journal that continues a different lockfile.
+    ///
+    /// Builds in the lockfile stay as the lockfile has them. Builds only in the journal become pending,
+    /// even if the journal has their end: the next refresh asks the service. If the lockfile has a
+    /// pending build that the journal does not mention, another machine started it, and it is newer
+    /// than the journal's builds of that unit.
+    fn replay_on_other_lockfile(&mut self, records: &[Record]) {
         let known: HashSet<BuildId> =
             self.entries.values().flat_map(|entry| entry.builds().cloned()).collect();
-        let theirs = self.pending_elsewhere(records);
+        let pending_elsewhere = self.pending_elsewhere(records);
         for record in records {
             match record {
                 Record::Submitting { unit, .. }
@@ -44,9 +49,9 @@ impl State {
                 | Record::Created { unit, .. }
                 | Record::Uploaded { unit, .. }
                 | Record::Started { unit, .. }
-                    if theirs.contains(unit) => {}
+                    if pending_elsewhere.contains(unit) => {}
                 Record::Created { unit, pending, .. } if known.contains(&pending.build) => {
-                    // It is the answer to what was asked for, all the same.
+                    // The build is known, but the record still resolves the request in doubt.
                     self.apply(&Record::NotAccepted { unit: unit.clone() });
                 }
                 Record::Submitting { .. }
@@ -65,16 +70,16 @@ impl State {
         }
     }
 
-    /// Units with a pending build that the records do not speak of: somebody else has begun it. One
-    /// that waits for its context is not among them: most likely nobody sends that any more.
+    /// Returns the units with a pending build that the records do not mention: another machine started
+    /// it. Builds without a context do not count, because most likely nobody will upload it.
     fn pending_elsewhere(&self, records: &[Record]) -> HashSet<ImageRef> {
-        let spoken_of: HashSet<&BuildId> = records.iter().filter_map(build_of).collect();
-        let theirs = self.entries.iter().filter(|(_, entry)| {
-            entry.pending.as_ref().is_some_and(|pending| {
-                pending.stage > BuildStage::Created && !spoken_of.contains(&pending.build)
-            })
-        });
-        theirs.map(|(unit, _)| unit.clone()).collect()
+        let mentioned: HashSet<&BuildId> = records.iter().filter_map(build_of).collect();
+        let is_elsewhere = |pending: &Pending| {
+            pending.stage > BuildStage::Created && !mentioned.contains(&pending.build)
+        };
+        let units = self.entries.iter();
+        let units = units.filter(|(_, entry)| entry.pending.as_ref().is_some_and(is_elsewhere));
+        units.map(|(unit, _)| unit.clone()).collect()
     }
 }
 
@@ -107,8 +112,8 @@ mod tests {
         "a:1".parse().unwrap()
     }
 
-    /// What is recorded of a build of the unit, from its beginning to its end.
-    fn life(build: &str) -> Vec<Record> {
+    /// Returns the records of a build of the unit: submitted, created, ended.
+    fn records(build: &str) -> Vec<Record> {
         let build = BuildId::new(build).unwrap();
         let inputs = Inputs::default();
         let submission = Submission {
@@ -134,7 +139,7 @@ mod tests {
         ]
     }
 
-    fn after(records: &[Record]) -> State {
+    fn state_after(records: &[Record]) -> State {
         let mut state = State::default();
         for record in records {
             state.apply(record);
@@ -147,9 +152,9 @@ mod tests {
     }
 
     #[test]
-    fn a_death_at_any_moment_of_a_commit_changes_nothing() {
-        let old = after(&life("b-0"));
-        let mut records = life("b-1");
+    fn a_crash_at_any_moment_of_a_commit_loses_nothing() {
+        let old = state_after(&records("b-0"));
+        let mut records = records("b-1");
         let mut new = old.clone();
         for record in &records {
             new.apply(record);
@@ -165,43 +170,47 @@ mod tests {
     }
 
     #[test]
-    fn what_another_lockfile_knows_is_believed_and_the_rest_is_asked_for() {
+    fn builds_that_another_lockfile_does_not_have_become_pending() {
         let base = digest(&State::default());
-        // Somebody else built the unit meanwhile.
-        let mut state = after(&life("b-9"));
+        // Another machine built the unit in the meantime.
+        let mut state = state_after(&records("b-9"));
         let text = encode("s", &state);
-        state.replay(Some(&text), Some(base), &life("b-1"));
+        state.replay(Some(&text), Some(base), &records("b-1"));
         let entry = &state.entries[&unit()];
         assert_eq!(entry.built.as_ref().unwrap().build.as_str(), "b-9");
-        assert_eq!(entry.pending.as_ref().unwrap().build.as_str(), "b-1", "the service knows");
-        // The same build, of which the lockfile knows the end.
-        let mut state = after(&life("b-1"));
+        assert_eq!(
+            entry.pending.as_ref().unwrap().build.as_str(),
+            "b-1",
+            "resolved by the next refresh"
+        );
+        // The lockfile has the end of the same build.
+        let mut state = state_after(&records("b-1"));
         let (text, before) = (encode("s", &state), state.clone());
-        state.replay(Some(&text), Some(base), &life("b-1"));
+        state.replay(Some(&text), Some(base), &records("b-1"));
         assert_eq!(state, before);
     }
 
     #[test]
-    fn what_somebody_else_has_under_way_is_newer_than_what_the_journal_has() {
+    fn a_pending_build_of_another_machine_is_newer_than_the_journal() {
         let base = digest(&State::default());
         let replayed = |mut state: State, records: &[Record]| {
             let text = encode("s", &state);
             state.replay(Some(&text), Some(base), records);
             state
         };
-        let theirs = after(&life("b-9")[..2]);
+        let theirs = state_after(&records("b-9")[..2]);
         for end in 1..=3 {
-            assert_eq!(replayed(theirs.clone(), &life("b-1")[..end]), theirs, "{end}");
+            assert_eq!(replayed(theirs.clone(), &records("b-1")[..end]), theirs, "{end}");
         }
-        // What this machine knew of, and went on from, is older.
-        let mut ours = life("b-9");
-        ours.extend(life("b-1"));
+        // A build that the journal mentions is older than the journal's next build.
+        let mut ours = records("b-9");
+        ours.extend(records("b-1"));
         let pending = |state: &State| state.entries[&unit()].pending.clone().unwrap().build;
         assert_eq!(pending(&replayed(theirs.clone(), &ours[2..])).as_str(), "b-1");
-        // And what waits for a context is in nobody's way.
-        let mut waits = theirs;
-        let entry = waits.entries.get_mut(&unit()).unwrap();
+        // A build of another machine that waits for its context does not count.
+        let mut without_context = theirs;
+        let entry = without_context.entries.get_mut(&unit()).unwrap();
         entry.pending.as_mut().unwrap().stage = BuildStage::Created;
-        assert_eq!(pending(&replayed(waits, &life("b-1"))).as_str(), "b-1");
+        assert_eq!(pending(&replayed(without_context, &records("b-1"))).as_str(), "b-1");
     }
 }

@@ -1,117 +1,19 @@
-//! Keeps the lockfile and the journal on disk: opens them, appends, and writes them anew.
+//! The store: holds the lock, appends to the journal, and writes the lockfile.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
-
-use miette::Diagnostic;
 
 use super::State;
-use super::encode::{self, LockfileError};
-use super::journal::{self, Header, JournalError, Record};
+use super::encode::encode;
+use super::error::StateError;
+use super::journal::{self, Header, Record};
 use super::merge;
-use super::snapshot::{StateSnapshot, read_whole_lines};
+use super::paths::StatePaths;
+use super::snapshot::{StateSnapshot, read_complete_lines};
 use crate::base::digest::Digest;
-use crate::base::file::{
-    AtPath, FileLock, LockError, PathError, create_work_dir, replace, sync_dir,
-};
+use crate::base::file::{AtPath, FileLock, LockError, create_work_dir, replace, sync_dir};
 
-/// Where state lies on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatePaths {
-    /// The lockfile.
-    pub lockfile: PathBuf,
-    /// The folder of everything that is not committed.
-    pub work: PathBuf,
-}
-
-impl StatePaths {
-    /// Beside a manifest in `root`.
-    pub fn beside(root: &Path) -> Self {
-        let root = shown(root);
-        Self { lockfile: root.join("imgplan.lock"), work: root.join(".imgplan") }
-    }
-
-    /// For the local server: a lockfile of its own, under `.imgplan/local/`.
-    pub fn local(root: &Path) -> Self {
-        let work = shown(root).join(".imgplan").join("local");
-        Self { lockfile: work.join("imgplan.lock"), work }
-    }
-
-    pub(super) fn journal(&self) -> PathBuf {
-        self.work.join("journal.jsonl")
-    }
-}
-
-/// The current folder needs no `./` before what lies in it.
-fn shown(root: &Path) -> &Path {
-    root.strip_prefix(".").unwrap_or(root)
-}
-
-/// Why state cannot be read or written.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum StateError {
-    /// The lockfile is not one that this imgplan reads.
-    #[error("cannot read {}: {error}", path.display())]
-    Lockfile {
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        error: LockfileError,
-        /// What to do.
-        #[help]
-        help: &'static str,
-    },
-    /// The journal is not one that this imgplan reads.
-    #[error("cannot read {}: {error}", path.display())]
-    Journal {
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        error: JournalError,
-        /// What to do.
-        #[help]
-        help: &'static str,
-    },
-    /// The state speaks of another service.
-    #[error("{} belongs to {theirs}, and this run goes to {ours}", path.display())]
-    #[diagnostic(help(
-        "set PRIME_API_BASE_URL or `settings.url` to {theirs}; or, to begin anew with {ours}, move \
-         the file away"
-    ))]
-    OtherService {
-        /// The lockfile or journal.
-        path: PathBuf,
-        /// The service that it speaks of.
-        theirs: String,
-        /// The service of this run.
-        ours: String,
-    },
-    /// Another run works here.
-    #[error("another run works here: {holder}")]
-    #[diagnostic(help("wait for it to end; the lock is freed when its process is gone"))]
-    Locked {
-        /// What it said of itself.
-        holder: String,
-    },
-    /// A file cannot be read or written.
-    #[error(transparent)]
-    Path(#[from] PathError),
-    /// The lockfile could not be written; the journal has all of it.
-    #[error("cannot write the lockfile; nothing is lost: {} has what happened", journal.display())]
-    #[diagnostic(help("make {} writable and run `imgplan apply` again", lockfile.display()))]
-    NotCommitted {
-        /// The lockfile.
-        lockfile: PathBuf,
-        /// The journal.
-        journal: PathBuf,
-        /// Why.
-        #[source]
-        source: PathError,
-    },
-}
-
-/// The state on disk, held by one run at a time.
+/// The state on disk, locked by this process.
 #[derive(Debug)]
 pub struct Store {
     paths: StatePaths,
@@ -123,51 +25,71 @@ pub struct Store {
 }
 
 impl Store {
-    /// Reads the state without taking the lock and without writing anything.
+    /// Reads the state without locking or writing anything.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file cannot be read, or belongs to another service.
     pub fn read(paths: &StatePaths, service: &str) -> Result<State, StateError> {
-        Ok(StateSnapshot::read(paths)?.of(service)?.state)
+        Ok(StateSnapshot::read(paths)?.for_service(service)?.state)
     }
 
-    /// Reads the state of whatever service it speaks of.
+    /// Reads the state without locking or writing anything, of any service.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file cannot be read.
     pub fn read_any(paths: &StatePaths) -> Result<State, StateError> {
         Ok(StateSnapshot::read(paths)?.state)
     }
 
-    /// Who works here now, by what they wrote about themselves.
+    /// Returns the process that holds the lock, as it described itself. `None` if it is free.
     pub fn holder(paths: &StatePaths) -> Option<String> {
-        FileLock::holder(&paths.work.join("lock"))
+        FileLock::holder(&paths.lock())
     }
 
-    /// Takes the lock, reads the lockfile and replays the journal.
+    /// Acquires the lock, reads the lockfile and replays the journal.
+    ///
+    /// # Errors
+    ///
+    /// Fails if another process holds the lock, if a file cannot be read, and if a file belongs to
+    /// another service.
     pub fn open(paths: StatePaths, service: &str) -> Result<Self, StateError> {
         create_work_dir(&paths.work)?;
-        let lock = FileLock::acquire(&paths.work.join("lock"), &holder()).map_err(|e| match e {
-            LockError::Held(holder) => StateError::Locked { holder },
-            LockError::Path(error) => StateError::Path(error),
-        })?;
+        let lock =
+            FileLock::acquire(&paths.lock(), &describe_process()).map_err(|error| match error {
+                LockError::Held(holder) => StateError::Locked { holder },
+                LockError::Path(error) => StateError::Path(error),
+            })?;
         let StateSnapshot { state, lockfile: on_disk, .. } =
-            StateSnapshot::read(&paths)?.of(service)?;
+            StateSnapshot::read(&paths)?.for_service(service)?;
         let service = service.to_owned();
         Ok(Self { paths, service, state, on_disk, journal: None, _lock: lock })
     }
 
-    /// What is known.
+    /// Returns the current state.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Whether git left the marks of a merge in the lockfile.
+    /// True if the lockfile on disk has conflict markers of git.
     pub fn has_conflict_markers(&self) -> bool {
-        self.on_disk.as_deref().and_then(merge::first_mark).is_some()
+        self.on_disk.as_deref().and_then(merge::first_conflict_marker).is_some()
     }
 
-    /// Takes in what happened and makes it survive: all records are on disk when this returns.
+    /// Applies records, and appends them to the journal. They are on disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the journal cannot be written. The state then has the records, but they are not on
+    /// disk until the next [`Store::commit`].
     pub fn record(&mut self, records: &[Record]) -> Result<(), StateError> {
         if records.is_empty() {
             return Ok(());
         }
         let mut text = String::new();
-        // Taken out meanwhile: where a write fails, what it left behind is cut off by the next.
+        // After a failed write the journal stays closed. The next call opens it again, and so cuts off
+        // the incomplete line.
         let mut file = match self.journal.take() {
             Some(file) => file,
             None => self.open_journal(&mut text)?,
@@ -184,13 +106,13 @@ impl Store {
 
     fn open_journal(&self, text: &mut String) -> Result<File, StateError> {
         let path = self.paths.journal();
-        // A torn last line is cut off, or the next record would be glued to it.
-        let whole = read_whole_lines(&path)?.map_or(0, |lines| lines.len());
+        // Cut off an incomplete last line: the next record would become a part of it.
+        let len = read_complete_lines(&path)?.map_or(0, |lines| lines.len());
         let file = OpenOptions::new().append(true).create(true).open(&path).at("open", &path)?;
-        file.set_len(whole as u64).at("write", &path)?;
-        if whole == 0 {
+        file.set_len(len as u64).at("write", &path)?;
+        if len == 0 {
             let header = Header {
-                journal: journal::VERSION,
+                journal: journal::JOURNAL_VERSION,
                 service: self.service.clone(),
                 lockfile: self.on_disk.as_deref().map(|text| Digest::of(text.as_bytes())),
             };
@@ -200,16 +122,22 @@ impl Store {
         Ok(file)
     }
 
-    /// Writes the lockfile, where that changed, and drops the journal. A death at any moment leaves
-    /// files that say the same: the journal says first that the lockfile will hold all of it.
+    /// Writes the lockfile if its content changed, and removes the journal.
+    ///
+    /// A crash at any moment leaves a consistent state: before the lockfile is replaced, a record of
+    /// its digest in the journal says that the journal's other records are contained in it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the lockfile or the journal cannot be written. No record is lost then.
     pub fn commit(&mut self) -> Result<(), StateError> {
-        let text = encode::encode(&self.service, &self.state);
-        let unwritten = match &self.on_disk {
+        let text = encode(&self.service, &self.state);
+        let is_changed = match &self.on_disk {
             Some(on_disk) => *on_disk != text,
             None => self.state != State::default(),
         };
-        if unwritten {
-            // Of this life or an earlier one.
+        if is_changed {
+            // The journal may be one of an earlier process.
             if self.paths.journal().exists() {
                 self.record(&[Record::Committed { lockfile: Digest::of(text.as_bytes()) }])?;
             }
@@ -232,10 +160,20 @@ impl Store {
     }
 }
 
-fn holder() -> String {
-    let user = std::env::var("USER").unwrap_or_else(|_| "someone".to_owned());
+/// Describes this process for the error message of another one.
+fn describe_process() -> String {
     let since = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%SZ");
-    format!("{user}, process {}, since {since}", std::process::id())
+    format!("PID {}{}, since {since}", std::process::id(), on_host())
+}
+
+#[cfg(unix)]
+fn on_host() -> String {
+    format!(" on host {}", rustix::system::uname().nodename().to_string_lossy())
+}
+
+#[cfg(not(unix))]
+fn on_host() -> String {
+    std::env::var("COMPUTERNAME").map(|host| format!(" on host {host}")).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -267,14 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_recorded_survives_without_a_commit() {
+    fn records_survive_without_a_commit() {
         let dir = tempfile::tempdir().unwrap();
         let paths = StatePaths::beside(dir.path());
         let mut store = Store::open(paths.clone(), "s").unwrap();
         store.record(&created("a:1")[..1]).unwrap();
-        let seen = store.state().clone();
+        let expected = store.state().clone();
         drop(store);
-        assert_eq!(Store::read(&paths, "s").unwrap(), seen);
+        assert_eq!(Store::read(&paths, "s").unwrap(), expected);
         OpenOptions::new()
             .append(true)
             .open(paths.journal())
@@ -284,56 +222,61 @@ mod tests {
         let mut store = Store::open(paths.clone(), "s").unwrap();
         store.record(&created("a:1")[1..]).unwrap();
         store.record(&created("b:1")).unwrap();
-        let seen = store.state().clone();
-        assert!(seen.entries.values().all(|entry| entry.built.is_some()));
+        let expected = store.state().clone();
+        assert!(expected.entries.values().all(|entry| entry.built.is_some()));
         store.commit().unwrap();
         assert!(!paths.journal().exists());
         drop(store);
-        assert_eq!(Store::read(&paths, "s").unwrap(), seen);
+        assert_eq!(Store::read(&paths, "s").unwrap(), expected);
     }
 
-    /// The part of the test below that runs where no file may grow beyond 4 KiB (8 in `bash`).
+    /// Run by the next test in a process in which no file can grow beyond 4 KiB (8 KiB in `bash`).
     #[cfg(unix)]
     #[test]
-    #[ignore = "it needs a limit, and is run by another test"]
-    fn in_a_full_disk() {
+    #[ignore = "needs a limit of the file size; another test runs it"]
+    fn with_limited_file_size() {
         let dir = tempfile::tempdir().unwrap();
         let paths = StatePaths::beside(dir.path());
         let mut store = Store::open(paths.clone(), "s").unwrap();
         store.record(&created("a:1")[..1]).unwrap();
         let size = || fs::metadata(paths.journal()).unwrap().len();
-        let good = size();
+        let size_before = size();
         let long = format!("{}:1", "b".repeat(120));
         let many: Vec<Record> = std::iter::repeat_n(created(&long), 9).flatten().collect();
         store.record(&many).unwrap_err();
-        assert!(size() > good, "the write failed half way");
+        assert!(size() > size_before, "the write failed half way");
         store.record(&created("a:1")[1..]).unwrap();
         assert!(Store::read(&paths, "s").unwrap().entries[&"a:1".parse().unwrap()].built.is_some());
-        // What did not get into the journal gets into the lockfile, as soon as there is room.
-        let known = store.state().clone();
+        // Records that are missing in the journal are still written to the lockfile.
+        let expected = store.state().clone();
         store.commit().unwrap();
         drop(store);
-        assert_eq!(Store::read(&paths, "s").unwrap(), known);
+        assert_eq!(Store::read(&paths, "s").unwrap(), expected);
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_write_that_failed_half_way_leaves_nothing_to_be_glued_to() {
+    fn an_incomplete_write_is_cut_off() {
         let test = std::env::current_exe().unwrap();
         let output = std::process::Command::new("sh")
-            // A limit that is met by a signal would end the process.
+            // Without the trap, SIGXFSZ would end the process.
             .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"])
             .arg(test)
-            .args(["--exact", "state::store::tests::in_a_full_disk", "--ignored", "--nocapture"])
+            .args([
+                "--exact",
+                "state::store::tests::with_limited_file_size",
+                "--ignored",
+                "--nocapture",
+            ])
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}{errors}");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}{stderr}");
     }
 
     #[test]
-    fn a_journal_of_an_earlier_life_says_as_well_that_it_was_committed() {
+    fn committing_the_journal_of_an_earlier_process_is_recorded_in_it() {
         let dir = tempfile::tempdir().unwrap();
         let paths = StatePaths::beside(dir.path());
         let mut store = Store::open(paths.clone(), "s").unwrap();
@@ -353,19 +296,19 @@ mod tests {
         let (outcome, path) = (BuildOutcome::Completed, None);
         store.record(&[Record::Ended { unit, build, outcome, path, at: None }]).unwrap();
         drop(store);
-        // As if the process was killed before the journal was removed.
+        // As if the process had died before it removed the journal.
         let kept = dir.path().join("kept");
         fs::hard_link(paths.journal(), &kept).unwrap();
         let mut store = Store::open(paths.clone(), "s").unwrap();
         store.commit().unwrap();
-        let seen = store.state().clone();
+        let expected = store.state().clone();
         drop(store);
         fs::rename(kept, paths.journal()).unwrap();
-        assert_eq!(Store::read(&paths, "s").unwrap(), seen);
+        assert_eq!(Store::read(&paths, "s").unwrap(), expected);
     }
 
     #[test]
-    fn nothing_is_written_when_nothing_changed() {
+    fn an_unchanged_lockfile_is_not_written() {
         let dir = tempfile::tempdir().unwrap();
         let paths = StatePaths::beside(dir.path());
         let mut store = Store::open(paths.clone(), "s").unwrap();
@@ -379,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn another_service_and_another_run_are_refused() {
+    fn another_service_and_a_held_lock_are_errors() {
         let dir = tempfile::tempdir().unwrap();
         let paths = StatePaths::beside(dir.path());
         let mut store = Store::open(paths.clone(), "s").unwrap();

@@ -489,8 +489,8 @@ fn a_lockfile_with_a_conflict() {
     assert_snapshot!(env.run(["plan"]).shown(), @"
     exit 1
     --- stderr
-      × cannot read imgplan.lock: it holds conflict markers of a merge, on line 2
-      help: finish the merge: keep for each unit the block of one side
+      × cannot read imgplan.lock: it has conflict markers of a merge, on line 2
+      help: finish the merge: for each target, keep the block of one side
     ");
     env.write("imgplan.lock", "version: 9\n");
     assert_snapshot!(env.run(["plan"]).shown(), @"

@@ -309,8 +309,8 @@ fn one_run_at_a_time() {
     assert_snapshot!(second.shown(), @"
     exit 5
     --- stderr
-      × another run works here: someone, process [number], since [stamp]
-      help: wait for it to end; the lock is freed when its process is gone
+      × another apply is running in this directory (PID [number] on host [host], since [stamp])
+      help: wait for it to end; the lock is released when its process ends
     ");
     // To plan takes no lock.
     assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way, started [age] ago [build ID]");

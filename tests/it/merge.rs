@@ -234,7 +234,7 @@ fn marks_in_an_order_that_means_nothing_are_refused() {
     let lockfile = env.read("imgplan.lock");
     env.write("imgplan.lock", format!("{lockfile}<<<<<<< HEAD\n"));
     let refused = env.run(["plan"]);
-    refused.code(1).says("it holds conflict markers of a merge, on line").says("finish the merge");
+    refused.code(1).says("it has conflict markers of a merge, on line").says("finish the merge");
     assert!(env.run(["apply", "--auto-approve"]).code(1).all().contains("conflict markers"));
 }
 

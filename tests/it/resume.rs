@@ -200,7 +200,7 @@ fn a_damaged_line_in_the_middle_of_the_journal_is_an_error_with_a_way_out() {
     exit 1
     --- stderr
       × cannot read .imgplan/journal.jsonl: line 4 is damaged
-      help: the lines above are good: remove this line, and see by `imgplan plan` what is left to do
+      help: the lines above it are good: remove this line, then run `imgplan plan` to see what is left to do
     ");
     // The way out works.
     env.write(JOURNAL, &journal);

@@ -67,7 +67,7 @@ fn a_run_that_goes_on_is_seen_from_beside_it() {
     --- stdout
       app:v1  [age]  building [build ID]
       redis:7  [age]  building [build ID]
-    2 builds under way. A run works here: someone, process [number], since [stamp].
+    2 builds under way. A run works here: PID [number] on host [host], since [stamp].
     ");
     assert_eq!(env.listing(), files, "it changes nothing");
     drop(run);
@@ -206,7 +206,7 @@ fn a_second_run_is_told_who_works_and_leaves_all_to_it() {
     let id = run.id();
     let told = &second.events("diagnostic")[0]["diagnostic"];
     let summary = told["summary"].as_str().unwrap();
-    assert!(summary.contains(&format!("process {id}, since")), "{second}");
+    assert!(summary.contains(&format!("PID {id} on host ")), "{second}");
     assert_eq!(env.server().initiated().len(), 2, "{second}");
     run.wait().success();
     env.plans_nothing();

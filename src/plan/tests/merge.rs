@@ -6,7 +6,8 @@ use super::super::{Action, Facts, PlanOptions, decide};
 use super::model::{COMPLETE, Model, done};
 use super::properties::{past, whole};
 use super::world::manifest;
-use crate::state::encode::{decode, encode};
+use crate::state::decode::decode;
+use crate::state::encode::encode;
 use crate::state::{Entry, State};
 
 /// What git leaves of two texts: lines that differ stand between marks.

@@ -100,7 +100,8 @@ impl Output {
             LazyLock::new(|| Regex::new(r"\d{4}-\d\d-\d\d[T ][0-9:.]+Z").unwrap());
         static AGE: LazyLock<Regex> =
             LazyLock::new(|| Regex::new(r"started \d+ (s|min|h) ago").unwrap());
-        static PROCESS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"process \d+").unwrap());
+        static PROCESS: LazyLock<Regex> =
+            LazyLock::new(|| Regex::new(r"PID \d+ on host [^,]+").unwrap());
         let mut text = text.to_owned();
         for (what, stand_in) in &self.redactions {
             text = text.replace(what, stand_in);
@@ -108,7 +109,7 @@ impl Output {
         let text = TIME.replace_all(&text, "$1 [time]");
         let text = STAMP.replace_all(&text, "[stamp]");
         let text = AGE.replace_all(&text, "started [age] ago");
-        let text = PROCESS.replace_all(&text, "process [number]");
+        let text = PROCESS.replace_all(&text, "PID [number] on host [host]");
         redact_builds(&text)
     }
 }

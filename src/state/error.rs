@@ -1,0 +1,132 @@
+//! Errors of reading and writing the state.
+
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+
+use super::paths::StatePaths;
+use crate::base::file::PathError;
+
+/// An error of reading or writing the state.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum StateError {
+    /// The lockfile cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Lockfile {
+        /// The lockfile.
+        path: PathBuf,
+        /// The problem.
+        error: LockfileError,
+        /// The correction.
+        #[help]
+        help: &'static str,
+    },
+    /// The journal cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Journal {
+        /// The journal.
+        path: PathBuf,
+        /// The problem.
+        error: JournalError,
+        /// The correction.
+        #[help]
+        help: &'static str,
+    },
+    /// The state belongs to another service.
+    #[error("{} belongs to {theirs}, but this run uses {ours}", path.display())]
+    #[diagnostic(help(
+        "set PRIME_API_BASE_URL or `settings.url` to {theirs}; to start over with {ours}, move the \
+         file away"
+    ))]
+    OtherService {
+        /// The lockfile or journal.
+        path: PathBuf,
+        /// The service in the file.
+        theirs: String,
+        /// The service of this run.
+        ours: String,
+    },
+    /// Another process holds the lock.
+    #[error("another apply is running in this directory ({holder})")]
+    #[diagnostic(help("wait for it to end; the lock is released when its process ends"))]
+    Locked {
+        /// The other process, as it described itself.
+        holder: String,
+    },
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The lockfile cannot be written. The journal still has all records.
+    #[error("cannot write the lockfile; all changes are kept in {}", journal.display())]
+    #[diagnostic(help("make {} writable, then run `imgplan apply` again", lockfile.display()))]
+    NotCommitted {
+        /// The lockfile.
+        lockfile: PathBuf,
+        /// The journal.
+        journal: PathBuf,
+        /// The error of the operating system.
+        #[source]
+        source: PathError,
+    },
+}
+
+impl StateError {
+    pub(super) fn lockfile(paths: &StatePaths, error: LockfileError) -> Self {
+        let help = match error {
+            LockfileError::Newer { .. } => "use a newer imgplan",
+            LockfileError::Conflict(_) => {
+                "finish the merge: for each target, keep the block of one side"
+            }
+            LockfileError::Malformed(_) => {
+                "restore it from git; without it, imgplan would build everything again"
+            }
+        };
+        Self::Lockfile { path: paths.lockfile.clone(), error, help }
+    }
+
+    pub(super) fn journal(paths: &StatePaths, error: JournalError) -> Self {
+        let help = match error {
+            JournalError::Newer { .. } => "use a newer imgplan",
+            JournalError::Damaged(_) => {
+                "the lines above it are good: remove this line, then run `imgplan plan` to see what \
+                 is left to do"
+            }
+        };
+        Self::Journal { path: paths.journal(), error, help }
+    }
+}
+
+/// A problem of the content of a lockfile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LockfileError {
+    /// A later imgplan wrote the file.
+    #[error("it has version {version}, and this imgplan reads {supported}")]
+    Newer {
+        /// Version of the file.
+        version: u64,
+        /// Highest version that this imgplan reads.
+        supported: u64,
+    },
+    /// The file has conflict markers of git that cannot be resolved; the number of the first such line.
+    #[error("it has conflict markers of a merge, on line {0}")]
+    Conflict(usize),
+    /// The file is not a lockfile; the message of the parser.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+/// A problem of the content of a journal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// A later imgplan wrote the file.
+    #[error("it has version {version}, and this imgplan reads {supported}")]
+    Newer {
+        /// Version of the file.
+        version: u64,
+        /// Highest version that this imgplan reads.
+        supported: u64,
+    },
+    /// A line other than the last one is not a record; its number.
+    #[error("line {0} is damaged")]
+    Damaged(usize),
+}

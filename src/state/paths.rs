@@ -1,0 +1,39 @@
+//! Paths of the lockfile and the work folder. Pure.
+
+use std::path::{Path, PathBuf};
+
+/// Paths of the state on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatePaths {
+    /// The lockfile.
+    pub lockfile: PathBuf,
+    /// The work folder (`.imgplan`): journal, lock and caches, which are not committed to git.
+    pub work: PathBuf,
+}
+
+impl StatePaths {
+    /// Returns the paths for a manifest in the folder `root`.
+    pub fn beside(root: &Path) -> Self {
+        let root = without_dot(root);
+        Self { lockfile: root.join("imgplan.lock"), work: root.join(".imgplan") }
+    }
+
+    /// Returns the paths for the local server, which has its own lockfile in `.imgplan/local/`.
+    pub fn local(root: &Path) -> Self {
+        let work = without_dot(root).join(".imgplan").join("local");
+        Self { lockfile: work.join("imgplan.lock"), work }
+    }
+
+    pub(super) fn journal(&self) -> PathBuf {
+        self.work.join("journal.jsonl")
+    }
+
+    pub(super) fn lock(&self) -> PathBuf {
+        self.work.join("lock")
+    }
+}
+
+/// Removes a leading `./`, so that messages show `imgplan.lock`.
+fn without_dot(root: &Path) -> &Path {
+    root.strip_prefix(".").unwrap_or(root)
+}
