@@ -19,7 +19,7 @@ use imgplan::context::{self, History, Placement, ScanRequest, StatCache};
 use imgplan::manifest::workspace::UnitId;
 use imgplan::manifest::{Invocation, Workspace};
 use imgplan::plan::{self, Action, Create, Facts};
-use imgplan::state::{Built, Entry, State, encode};
+use imgplan::state::{Built, Entry, State, decode, encode};
 use imgplan::survey::{self, Caches};
 use tempfile::TempDir;
 
@@ -118,10 +118,10 @@ fn lockfile_encode(bencher: Bencher) {
 fn lockfile_decode(bencher: Bencher) {
     let Applied { state, .. } = Applied::new();
     let lockfile = encode::encode("local", &state);
-    assert_eq!(encode::decode(&lockfile).unwrap().state, state);
+    assert_eq!(decode::decode(&lockfile).unwrap().state, state);
     bencher
         .counter(ItemsCount::new(IMAGES))
-        .bench_local(|| encode::decode(black_box(&lockfile)).unwrap());
+        .bench_local(|| decode::decode(black_box(&lockfile)).unwrap());
 }
 
 /// Returns a repository with one context, and the request to scan it.

@@ -88,8 +88,7 @@ impl StateError {
         let help = match error {
             JournalError::Newer { .. } => "use a newer imgplan",
             JournalError::Damaged(_) => {
-                "the lines above it are good: remove this line, then run `imgplan plan` to see what \
-                 is left to do"
+                "remove this line: the lines above it are good; then run `imgplan plan`"
             }
         };
         Self::Journal { path: paths.journal(), error, help }

@@ -200,7 +200,7 @@ fn a_damaged_line_in_the_middle_of_the_journal_is_an_error_with_a_way_out() {
     exit 1
     --- stderr
       × cannot read .imgplan/journal.jsonl: line 4 is damaged
-      help: the lines above it are good: remove this line, then run `imgplan plan` to see what is left to do
+      help: remove this line: the lines above it are good; then run `imgplan plan`
     ");
     // The way out works.
     env.write(JOURNAL, &journal);

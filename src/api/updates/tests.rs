@@ -206,7 +206,10 @@ async fn what_an_answer_does_not_speak_of_is_looked_up() {
         results.pop();
         said(results)
     });
-    assert_eq!(outcomes(&short, &FOUR).await, ["ok", "ok", "ok", "ResponseLost"].map(str::to_owned));
+    assert_eq!(
+        outcomes(&short, &FOUR).await,
+        ["ok", "ok", "ok", "ResponseLost"].map(str::to_owned)
+    );
     assert_eq!(short.requests().len(), 10, "it is not asked for ever");
 }
 
