@@ -1,5 +1,5 @@
-//! The account's endpoints: whoami, teams and their members. There is one account, which is in
-//! every team.
+//! The account's endpoints: whoami, teams and their members. The only account is a member of every
+//! team.
 
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
@@ -12,29 +12,29 @@ use super::location::{USER_ID, USER_SLUG};
 
 const NAME: &str = "Local user";
 const EMAIL: &str = "local@localhost";
-/// The account is as old as any; a fixed date keeps answers the same from run to run.
-const SINCE: &str = "2026-01-01T00:00:00.000Z";
+/// Creation date of every team and membership: fixed, so that responses are the same in every run.
+const CREATED_AT: &str = "2026-01-01T00:00:00.000Z";
 
 pub(super) fn whoami() -> Result<Response, Refusal> {
-    let all = json!({ "read": true, "write": true });
+    let full = json!({ "read": true, "write": true });
     let account = json!({
         "id": USER_ID,
         "slug": USER_SLUG,
         "name": NAME,
         "email": EMAIL,
         "role": "ADMIN",
-        "scope": { "images": all, "sandboxes": all },
+        "scope": { "images": full, "sandboxes": full },
     });
     reply(StatusCode::OK, &json!({ "data": account, "status": "success" }))
 }
 
-/// The teams that own something here: teams are made by using them.
+/// Lists the teams that own an image. A team exists as soon as it is used.
 pub(super) fn teams(app: &App, uri: &Uri) -> Result<Response, Refusal> {
     let paging = paging(&query(uri)?)?;
     let teams = app.store().state().teams();
     let row = |id: String| {
         json!({
-            "teamId": id, "name": id, "slug": null, "role": "ADMIN", "createdAt": SINCE,
+            "teamId": id, "name": id, "slug": null, "role": "ADMIN", "createdAt": CREATED_AT,
         })
     };
     reply(StatusCode::OK, &page(teams.into_iter(), paging, row))
@@ -46,7 +46,7 @@ pub(super) fn members(_team: &str) -> Result<Response, Refusal> {
         "userName": NAME,
         "userEmail": EMAIL,
         "role": "ADMIN",
-        "joinedAt": SINCE,
+        "joinedAt": CREATED_AT,
     });
     reply(StatusCode::OK, &page([member].into_iter(), (0, 100), |row| row))
 }

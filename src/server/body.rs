@@ -1,4 +1,4 @@
-//! Reads requests' bodies and queries, and writes answers.
+//! Reads the bodies and queries of requests, and writes JSON responses.
 
 use std::collections::HashMap;
 
@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::Query;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -13,19 +14,41 @@ use serde_json::{Map, Value};
 use super::error::Refusal;
 use crate::api::wire::Page;
 
-/// No request of the API, other than an upload, comes near.
-const LARGEST: usize = 4 << 20;
-/// The largest page; the provider's own client asks for no more.
-const LARGEST_PAGE: u64 = 250;
+/// Maximum size of a request other than an upload. No request of the API comes near it.
+const MAX_BODY_BYTES: usize = 4 << 20;
+/// Maximum number of bytes read of a body that is not used.
+const MAX_DRAINED_BYTES: usize = 64 << 20;
+/// Maximum page size; the provider's own client requests no more.
+const MAX_PAGE_SIZE: u64 = 250;
 
-/// The whole body.
+/// Returns the body.
+///
+/// # Errors
+/// Fails with 413 if the body is too large.
 pub(super) async fn read(body: Body) -> Result<Bytes, Refusal> {
-    axum::body::to_bytes(body, LARGEST).await.map_err(|_| {
+    axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| {
         Refusal::detail(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large")
     })
 }
 
-/// The body as a JSON object.
+/// Reads a body that is not used, up to 64 MiB: otherwise the client would see a broken connection
+/// instead of the response. Returns its beginning.
+pub(super) async fn drain(body: Body) -> Vec<u8> {
+    let mut beginning = Vec::new();
+    let mut chunks = body.into_data_stream();
+    let mut drained = 0;
+    while let Some(Ok(chunk)) = chunks.next().await {
+        drained += chunk.len();
+        if drained <= MAX_BODY_BYTES {
+            beginning.extend_from_slice(&chunk);
+        } else if drained > MAX_DRAINED_BYTES {
+            break;
+        }
+    }
+    beginning
+}
+
+/// Returns the body as a JSON object.
 pub(super) fn object(payload: &[u8]) -> Result<Map<String, Value>, Refusal> {
     match serde_json::from_slice(payload) {
         Ok(Value::Object(map)) => Ok(map),
@@ -49,27 +72,27 @@ pub(super) fn typed<T: DeserializeOwned>(
     }
     let parse = |map: &Map<String, Value>| serde_json::from_value(Value::Object(map.clone()));
     parse(&map).map_err(|error| {
-        // The field at fault is the one without which the rest can be read.
+        // The invalid field is the one without which the others can be read.
         let fits_without = |key: &&String| {
-            let mut rest = map.clone();
-            rest.shift_remove(*key);
-            parse(&rest).is_ok()
+            let mut others = map.clone();
+            others.shift_remove(*key);
+            parse(&others).is_ok()
         };
-        // No request has this many fields; to try them all would be slow.
+        // Limits the work for a body with very many fields; no real request has that many.
         let mut fields = map.keys().take(32);
         let param = fields.find(fits_without).map_or("body", String::as_str);
         Refusal::invalid(param, error.to_string())
     })
 }
 
-/// The query's parameters.
+/// Returns the parameters of a query.
 pub(super) fn query(uri: &Uri) -> Result<HashMap<String, String>, Refusal> {
     let Query(query) = Query::try_from_uri(uri)
         .map_err(|_| Refusal::invalid("query", "must be pairs of names and values"))?;
     Ok(query)
 }
 
-/// `offset` and `limit` of a listing.
+/// Returns `offset` and `limit` of a listing.
 pub(super) fn paging(query: &HashMap<String, String>) -> Result<(u64, u64), Refusal> {
     let number = |name: &str, default: u64| match query.get(name) {
         None => Ok(default),
@@ -78,13 +101,13 @@ pub(super) fn paging(query: &HashMap<String, String>) -> Result<(u64, u64), Refu
             .map_err(|_| Refusal::invalid(name, "must be a whole number, and not negative")),
     };
     let (offset, limit) = (number("offset", 0)?, number("limit", 100)?);
-    if !(1..=LARGEST_PAGE).contains(&limit) {
-        return Err(Refusal::invalid("limit", format!("must be from 1 to {LARGEST_PAGE}")));
+    if !(1..=MAX_PAGE_SIZE).contains(&limit) {
+        return Err(Refusal::invalid("limit", format!("must be from 1 to {MAX_PAGE_SIZE}")));
     }
     Ok((offset, limit))
 }
 
-/// One page out of all rows; only its own rows are put into words.
+/// Returns one page of all rows. Only the rows of the page are converted.
 pub(super) fn page<T, U>(
     rows: impl ExactSizeIterator<Item = T>,
     (offset, limit): (u64, u64),
@@ -97,7 +120,7 @@ pub(super) fn page<T, U>(
     Page { data, total_count, offset, limit }
 }
 
-/// An answer with a JSON body.
+/// Returns a response with a JSON body.
 pub(super) fn reply<T: Serialize>(status: StatusCode, body: &T) -> Result<Response, Refusal> {
     let text = serde_json::to_vec(body).map_err(|error| Refusal::internal(error.to_string()))?;
     let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
@@ -110,7 +133,7 @@ mod tests {
     use crate::api::wire::BuildImageRequest;
 
     #[test]
-    fn the_documented_name_wins() {
+    fn the_documented_name_takes_precedence() {
         let read = |text: &str| {
             let map = object(text.as_bytes()).unwrap();
             typed::<BuildImageRequest>(map, &[("teamId", "team_id")]).unwrap().team_id

@@ -1,4 +1,4 @@
-//! The builds' endpoints: start, status, listing.
+//! The endpoints of builds: start, status, listing.
 
 use std::sync::Arc;
 
@@ -13,22 +13,22 @@ use super::state::StateChange;
 use super::worker;
 use crate::api::wire::StartBuildRequest;
 
-/// A build as the server knows it, for tests to hold against what a client believes.
+/// A build as the server knows it, for tests to compare with a client's view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerBuild {
-    /// Which in the order of all builds and transfers, from 0; a deleted one leaves a gap.
+    /// Position in the order of all builds and transfers, from 0. A deleted one leaves a gap.
     pub order: u64,
-    /// Its ID.
+    /// Build ID.
     pub id: String,
     /// `name:tag`.
     pub image: String,
     /// `personal`, `team:<id>` or `platform`.
     pub owner: String,
-    /// How it stands, as the API writes it.
+    /// Status, as the API writes it.
     pub status: String,
-    /// Whether it has begun to build: its start was accepted, or it is a transfer.
+    /// True if its start was accepted, or if it is a transfer.
     pub started: bool,
-    /// What is transferred, as it was asked for; a build has none.
+    /// Source of a transfer, as it was requested; `None` for a build.
     pub source: Option<String>,
 }
 
@@ -49,8 +49,8 @@ impl From<&StoredBuild> for ServerBuild {
     }
 }
 
-/// `POST /images/build/{id}/start`. A second start changes nothing and says how the build stands,
-/// so that a client whose first answer was lost may ask again.
+/// `POST /images/build/{id}/start`. A second start changes nothing and returns the status, so that a
+/// client may repeat it after a lost response.
 pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response, Refusal> {
     let request: StartBuildRequest =
         typed(object(payload)?, &[("context_uploaded", "contextUploaded")])?;
@@ -71,26 +71,26 @@ pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response
     }
     let build =
         StoredBuild { status: BuildStatus::Building, started_at: Some(app.clock.now()), ..build };
-    let answer = build.to_wire();
+    let response = build.to_wire();
     store.commit(vec![StateChange::Build(build)])?;
     drop(store);
     worker::spawn(app, id);
-    reply(StatusCode::OK, &answer)
+    reply(StatusCode::OK, &response)
 }
 
 /// `GET /images/build/{id}`.
 pub(super) fn status(app: &App, id: &str) -> Result<Response, Refusal> {
-    let answer = app.store().state().build(id).map(StoredBuild::to_wire);
-    reply(StatusCode::OK, &answer.ok_or_else(|| unknown(id))?)
+    let response = app.store().state().build(id).map(StoredBuild::to_wire);
+    reply(StatusCode::OK, &response.ok_or_else(|| unknown(id))?)
 }
 
-/// `GET /images/builds`: all builds that the account started, for teams too, the newest first.
+/// `GET /images/builds`: all builds of the account and of teams, the newest first.
 pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
     let paging = paging(&query(uri)?)?;
     let store = app.store();
-    let answer = page(store.state().builds(), paging, StoredBuild::to_wire);
+    let response = page(store.state().builds(), paging, StoredBuild::to_wire);
     drop(store);
-    reply(StatusCode::OK, &answer)
+    reply(StatusCode::OK, &response)
 }
 
 fn unknown(id: &str) -> Refusal {

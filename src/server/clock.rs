@@ -1,28 +1,28 @@
-//! The server's clock: the wall's time when the server started, and tokio's from there on.
+//! The server's clock: the system time at the start of the server, plus tokio's clock since then.
 //!
-//! So stamps and the ends of upload URLs never jump, agree with the limits, and follow a test that
-//! pauses tokio's clock and lets hours pass at once.
+//! Timestamps therefore never jump, agree with the rate limits, and follow tests that pause tokio's
+//! clock and advance it by hours.
 
 use tokio::time::Instant;
 
 use super::model::UnixMillis;
 
-/// Tells the time. All of one server's times come from one clock.
+/// The clock of a server. All times of a server come from it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ServerClock {
-    wall: UnixMillis,
+    start: UnixMillis,
     started: Instant,
 }
 
 impl ServerClock {
-    /// A clock that starts now.
+    /// Starts a clock.
     pub(super) fn start() -> Self {
-        let wall = UnixMillis::from_millis(jiff::Timestamp::now().as_millisecond());
-        Self { wall, started: Instant::now() }
+        let start = UnixMillis::from_millis(jiff::Timestamp::now().as_millisecond());
+        Self { start, started: Instant::now() }
     }
 
-    /// What time it is.
+    /// Returns the time.
     pub(super) fn now(&self) -> UnixMillis {
-        self.wall.after(self.started.elapsed())
+        self.start.after(self.started.elapsed())
     }
 }

@@ -1,4 +1,4 @@
-//! What a server should be like.
+//! The settings of a server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -12,34 +12,34 @@ use crate::base::limit::ClassLimit;
 use crate::base::name::NameError;
 use crate::base::secret::ApiKey;
 
-/// What a server should be like.
+/// The settings of a server.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Where to listen; port 0 takes any free one. `None` listens nowhere: all requests come by
+    /// Address to listen on; port 0 takes any free port. `None` listens nowhere: requests come through
     /// [`Server::call`](super::Server::call).
     pub listen: Option<SocketAddr>,
-    /// The one token that is accepted; `None` accepts any.
+    /// Only accepted token; `None` accepts any.
     pub token: Option<ApiKey>,
-    /// Where the state is kept; `None` keeps it in memory, and uploads in a temporary folder.
+    /// Folder of the state; `None` keeps it in memory, and uploads in a temporary folder.
     pub state: Option<PathBuf>,
-    /// Limits other than the published ones. One for `images` holds for teams too.
+    /// Rate limits that differ from the published ones. One for `images` also applies to teams.
     pub limits: Vec<ClassLimit>,
-    /// How long a build or a transfer takes.
+    /// Duration of a build or a transfer.
     pub build_time: Duration,
-    /// How many images the account, and each team, may have.
+    /// Maximum number of images of the account and of each team.
     pub quota: Option<u32>,
-    /// How a comma list of transfers is answered.
+    /// Shape of the response to a list of transfers.
     pub bulk: BulkShape,
-    /// For how long an upload URL is good.
+    /// Lifetime of an upload URL.
     pub upload_ttl: Duration,
-    /// How large an uploaded context may be, in bytes.
+    /// Maximum size of an uploaded context, in bytes.
     pub max_upload: u64,
-    /// What goes wrong on purpose, and how often; for no class above 1 in sum.
+    /// Faults to inject. The rates of a class add up to at most 1.
     pub faults: Vec<Fault>,
-    /// Which requests the faults strike: the same ones for the same seed, counted in the order in
-    /// which those of a class arrive.
+    /// Seed for the choice of the requests that get a fault. The same seed chooses the same ones, by
+    /// their number within their class.
     pub seed: u64,
-    /// Builds and transfers whose `name:tag` matches end as failed.
+    /// Pattern of `name:tag`; matching builds and transfers fail.
     pub fail: Option<Regex>,
 }
 
@@ -62,15 +62,16 @@ impl Default for ServerConfig {
     }
 }
 
-/// How a comma list of transfers is answered: three shapes were seen (`api.md` §1).
+/// The shape of the response to a list of transfers. The service has used three (API contract,
+/// section 1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum BulkShape {
-    /// a: one object with `buildIds`; all sources are taken or none.
+    /// Shape a: one object with `buildIds`. All sources are accepted or none.
     #[default]
     BuildIds,
-    /// b: `results`, each flat, and `failed`; each source stands for itself.
+    /// Shape b: flat `results`, and `failed`. Each source is accepted or refused by itself.
     Results,
-    /// c: `results`, each with a `build` inside; each source stands for itself.
+    /// Shape c: `results` with a `build` inside. Each source is accepted or refused by itself.
     Builds,
 }
 
@@ -84,7 +85,7 @@ impl FromStr for BulkShape {
             "builds" => Ok(Self::Builds),
             _ => {
                 let help = "the shapes are build-ids, results, builds";
-                Err(NameError::new(format!("`{text}` is not a shape of an answer"), help))
+                Err(NameError::new(format!("unknown response shape `{text}`"), help))
             }
         }
     }

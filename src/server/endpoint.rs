@@ -1,7 +1,7 @@
-//! Turns a method and a path into an endpoint. Pure.
+//! Parses a method and a path into an endpoint. Pure.
 //!
-//! By hand and not with a router: an image's name may hold slashes and may be `build`, so the last
-//! segment before the verb is the tag and all before it the name.
+//! Not a router of axum: an image's name may contain slashes and may be `build`. The last segment
+//! before the verb is the tag, and all segments before that are the name.
 
 use axum::http::Method;
 
@@ -9,7 +9,7 @@ use super::error::Refusal;
 use super::fault::FaultClass;
 use crate::base::limit::Class;
 
-/// What a request asks for.
+/// An endpoint of the API and its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ServerEndpoint {
     Initiate,
@@ -28,7 +28,10 @@ pub(super) enum ServerEndpoint {
 }
 
 impl ServerEndpoint {
-    /// The endpoint at `path`, or 404 or 405.
+    /// Returns the endpoint at `path`.
+    ///
+    /// # Errors
+    /// Fails with 404 for an unknown path, and with 405 for an unknown method of a known path.
     pub(super) fn of(method: &Method, path: &str) -> Result<Self, Refusal> {
         let not_found = || Refusal::not_found("Not Found");
         let path = percent_decode(path).ok_or_else(not_found)?;
@@ -48,25 +51,25 @@ impl ServerEndpoint {
     }
 
     fn at(method: &Method, segments: &[&str]) -> Option<Self> {
-        let own = |text: &str| text.to_owned();
+        let owned = |text: &str| text.to_owned();
         Some(match (method.as_str(), segments) {
-            ("PUT", ["uploads", id]) => Self::Upload { id: own(id) },
+            ("PUT", ["uploads", id]) => Self::Upload { id: owned(id) },
             ("GET", ["api", "v1", "user", "whoami"]) => Self::Whoami,
             ("GET", ["api", "v1", "user", "teams"]) => Self::Teams,
-            ("GET", ["api", "v1", "teams", team, "members"]) => Self::Members { team: own(team) },
+            ("GET", ["api", "v1", "teams", team, "members"]) => Self::Members { team: owned(team) },
             (method, ["api", "v1", "images", rest @ ..]) => match (method, rest) {
                 ("GET", []) => Self::Images,
                 ("GET", ["builds"]) => Self::Builds,
-                ("GET", ["build", id]) => Self::Status { id: own(id) },
+                ("GET", ["build", id]) => Self::Status { id: owned(id) },
                 ("POST", ["build"]) => Self::Initiate,
-                ("POST", ["build", id, "start"]) => Self::Start { id: own(id) },
+                ("POST", ["build", id, "start"]) => Self::Start { id: owned(id) },
                 ("PATCH", []) => Self::Update,
                 ("PATCH", ["visibility"]) => Self::BulkVisibility,
                 ("PATCH", [name @ .., tag, "visibility"]) if !name.is_empty() => {
-                    Self::Visibility { name: name.join("/"), tag: own(tag) }
+                    Self::Visibility { name: name.join("/"), tag: owned(tag) }
                 }
                 ("DELETE", [name @ .., tag]) if !name.is_empty() => {
-                    Self::Delete { name: name.join("/"), tag: own(tag) }
+                    Self::Delete { name: name.join("/"), tag: owned(tag) }
                 }
                 _ => return None,
             },
@@ -74,7 +77,7 @@ impl ServerEndpoint {
         })
     }
 
-    /// The class that the endpoint's requests are counted in, if any.
+    /// Returns the class that the endpoint's requests are counted in.
     pub(super) fn class(&self) -> Option<FaultClass> {
         let class = match self {
             Self::Initiate => Some(Class::Initiate),
@@ -92,18 +95,18 @@ impl ServerEndpoint {
 
 fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
+    let mut remaining = text.as_bytes();
+    while let [first, tail @ ..] = remaining {
+        remaining = tail;
         if *first != b'%' {
             bytes.push(*first);
             continue;
         }
-        let (hex, tail) = rest.split_at_checked(2)?;
+        let (hex, tail) = remaining.split_at_checked(2)?;
         let digit = |byte: u8| char::from(byte).to_digit(16);
         let byte = digit(hex[0])? * 16 + digit(hex[1])?;
         bytes.push(u8::try_from(byte).ok()?);
-        rest = tail;
+        remaining = tail;
     }
     String::from_utf8(bytes).ok()
 }
@@ -117,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_taken_greedily() {
+    fn a_name_has_all_segments_before_the_tag() {
         let table = [
             ("/api/v1/images/app/v1", named("app", "v1")),
             ("/api/v1/images/prime/alice/rehl/latest", named("prime/alice/rehl", "latest")),

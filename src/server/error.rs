@@ -1,4 +1,4 @@
-//! Why the server does not start, and why it refuses a request.
+//! The errors of the server, and its refusals of requests.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::base::file::PathError;
 use crate::base::name::NameError;
 
-/// Why the local server does not start, or cannot save its state.
+/// Why the local server does not start, or cannot write its state.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ServerError {
     /// The address cannot be listened on.
@@ -21,88 +21,88 @@ pub enum ServerError {
         help("choose another address, or port 0 for any free one")
     )]
     Listen {
-        /// The address asked for.
+        /// The requested address.
         addr: SocketAddr,
-        /// What the system said.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// Another server works in the state's folder.
+    /// Another server uses the state folder.
     #[error("the state in {} is in use by {holder}", dir.display())]
     #[diagnostic(
         code(imgplan::server::held),
-        help("stop that server, or give this one a folder of its own")
+        help("stop that server, or choose another folder for this one")
     )]
     Held {
-        /// The state's folder.
+        /// The state folder.
         dir: PathBuf,
-        /// What the other server wrote about itself.
+        /// Description that the other server left.
         holder: String,
     },
     /// The state cannot be read or written.
-    #[error("the server's state is out of reach")]
+    #[error("cannot read or write the server's state")]
     #[diagnostic(
         code(imgplan::server::state),
         help(
-            "check that the state's folder exists and may be written, and that the disk has room"
+            "check that the state folder exists and is writable, and that the disk has free space"
         )
     )]
     State(#[from] PathError),
-    /// The state was read and makes no sense.
+    /// A file of the state has invalid content.
     #[error("the server's state is damaged: {} line {line}: {message}", path.display())]
     #[diagnostic(
         code(imgplan::server::corrupt),
         help("restore the file from a backup, or move the folder away to start empty")
     )]
     Corrupt {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Which line of it.
+        /// The line, from 1.
         line: usize,
-        /// What does not fit.
+        /// What is invalid.
         message: String,
     },
-    /// The state was written by a newer version of the program.
-    #[error("{} has version {found}, and this imgplan knows versions up to {known}", path.display())]
+    /// The state was written by a newer imgplan.
+    #[error("{} has version {found}; this imgplan supports versions up to {known}", path.display())]
     #[diagnostic(
         code(imgplan::server::newer),
         help("update imgplan, or move the folder away to start empty")
     )]
     Newer {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Its version.
+        /// The version of the file.
         found: u64,
-        /// The newest version that is known.
+        /// The newest supported version.
         known: u64,
     },
-    /// The faults asked for add up to more than all requests of a class.
+    /// The fault rates of a class add up to more than 1.
     #[error("{0}")]
     #[diagnostic(code(imgplan::server::faults), help("{}", .0.help))]
     Faults(NameError),
-    /// The system gave no random numbers for keys and IDs.
-    #[error("the system gives no random numbers: {0}")]
+    /// The operating system provided no random numbers for keys and IDs.
+    #[error("the operating system provides no random numbers: {0}")]
     #[diagnostic(code(imgplan::server::random))]
     Random(getrandom::Error),
 }
 
-/// An answer that is not the one asked for: a status and a body in a shape of `api.md` §1.
+/// A refusal of a request: a status, and a body in a shape of the API contract, section 1.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
-    /// `None`: no body at all, as with 401.
+    /// `None` sends no body, as with 401.
     pub(super) body: Option<Value>,
     pub(super) retry_after: Option<Duration>,
 }
 
 impl Refusal {
-    /// `{"detail": "..."}` with a status of choice.
+    /// A body of the form `{"detail": "..."}`.
     pub(super) fn detail(status: StatusCode, detail: impl Into<String>) -> Self {
         let body = Some(json!({ "detail": detail.into() }));
         Self { status, body, retry_after: None }
     }
 
-    /// 400: well-formed, and not possible.
+    /// 400: well-formed but not possible.
     pub(super) fn bad(detail: impl Into<String>) -> Self {
         Self::detail(StatusCode::BAD_REQUEST, detail)
     }
@@ -122,29 +122,29 @@ impl Refusal {
         Self { status: StatusCode::UNAUTHORIZED, body: None, retry_after: None }
     }
 
-    /// 422 in its documented shape: which parameter, and what is wrong with it.
+    /// 422 in its documented shape, with the parameter and what is wrong with it.
     pub(super) fn invalid(param: &str, details: impl Into<String>) -> Self {
         let body = json!({ "errors": [{ "param": param, "details": details.into() }] });
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, body: Some(body), retry_after: None }
     }
 
-    /// 429 for a rate, which passes.
+    /// 429 of a rate limit, which passes.
     pub(super) fn too_many(detail: impl Into<String>, retry_after: Duration) -> Self {
         let refusal = Self::detail(StatusCode::TOO_MANY_REQUESTS, detail);
         Self { retry_after: Some(retry_after), ..refusal }
     }
 
-    /// 429 for a quota, which does not pass by waiting.
+    /// 429 of a quota, which does not pass.
     pub(super) fn quota(detail: impl Into<String>) -> Self {
         Self::detail(StatusCode::TOO_MANY_REQUESTS, detail)
     }
 
-    /// 500: ours to mend.
+    /// 500: a bug of this server, or a failed write.
     pub(super) fn internal(detail: impl Into<String>) -> Self {
         Self::detail(StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
 
-    /// The sentence inside, where another answer has to carry it.
+    /// Returns the text of the refusal, for a response that contains it.
     pub(super) fn message(&self) -> String {
         let body = self.body.as_ref();
         let text = body.and_then(|body| {
@@ -156,7 +156,7 @@ impl Refusal {
 
 impl From<PathError> for Refusal {
     fn from(error: PathError) -> Self {
-        // The path and the cause are for whoever runs the server, who is also who asks.
+        // A client may see the path: client and server run on the same machine.
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         Self::internal(format!("{error}: {}", cause.unwrap_or_default()))
     }
@@ -169,7 +169,7 @@ impl IntoResponse for Refusal {
             None => self.status.into_response(),
         };
         if let Some(after) = self.retry_after {
-            // Whole seconds, rounded up: a client that obeys is never refused twice.
+            // Whole seconds, rounded up, so that a client that waits is not refused again.
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }

@@ -1,5 +1,5 @@
-//! Faults on purpose: which requests are struck, and how. Pure: whether a request is struck follows
-//! from a seed and its number within its class, so that a run can be repeated.
+//! Fault injection: which requests get a fault, and which one. Pure: a fault follows from a seed and
+//! the number of the request within its class, so that a run can be repeated.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,19 +8,19 @@ use std::time::Duration;
 use crate::base::limit::{Class, parse_duration};
 use crate::base::name::NameError;
 
-/// How long a `slow` answer is held back where nobody says how long.
-const SLOW: Duration = Duration::from_secs(3);
-/// How long after its answer a `late` request takes effect where nobody says how long.
-const LATE: Duration = Duration::from_secs(5);
-/// Sums of rates that people write, such as ten times 10%, miss 1 by this much at most.
-const ROUNDING: f64 = 1e-9;
+/// Default delay of a `slow` response.
+const DEFAULT_SLOW: Duration = Duration::from_secs(3);
+/// Default time between the response to a `late` request and its effect.
+const DEFAULT_LATE: Duration = Duration::from_secs(5);
+/// Tolerance for sums of rates, such as ten times 10 %.
+const RATE_TOLERANCE: f64 = 1e-9;
 
-/// The requests that faults are counted among.
+/// The class of requests that a fault applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultClass {
-    /// Those of one class of the API.
+    /// Requests of one class of the API.
     Class(Class),
-    /// The uploads of contexts.
+    /// Uploads of contexts.
     Upload,
 }
 
@@ -32,7 +32,7 @@ impl FaultClass {
         }
     }
 
-    /// The class of the API, if it is one.
+    /// Returns the class of the API, or `None` for uploads.
     pub(super) fn api(self) -> Option<Class> {
         match self {
             Self::Class(class) => Some(class),
@@ -40,7 +40,7 @@ impl FaultClass {
         }
     }
 
-    /// All of them. Transfers are asked for by initiates, and their budget is not one of requests.
+    /// Returns all classes of requests. [`Class::Images`] counts images and not requests.
     fn all() -> impl Iterator<Item = Self> {
         let classes = Class::ALL.into_iter().filter(|class| *class != Class::Images);
         classes.map(Self::Class).chain([Self::Upload])
@@ -53,38 +53,35 @@ impl fmt::Display for FaultClass {
     }
 }
 
-/// What happens to a request that is struck.
+/// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
-    /// `500`: nothing is done, and the answer is 500.
+    /// `500`: no effect; responds with 500.
     InternalError,
-    /// `503`: nothing is done, and the answer is 503 with a `Retry-After` of a second.
+    /// `503`: no effect; responds with 503 and a `Retry-After` of one second.
     Unavailable,
-    /// `429`: nothing is done, and the answer is the 429 of a rate; every other one, more or less,
-    /// has a `Retry-After` in seconds.
+    /// `429`: no effect; responds with the 429 of a rate limit, about half of them with a `Retry-After`
+    /// in seconds.
     RateLimit,
-    /// `429-date`: nothing is done, and the answer is the 429 of a rate, with a `Retry-After` that
-    /// is a date.
+    /// `429-date`: no effect; responds with the 429 of a rate limit, with a date as `Retry-After`.
     RateLimitDate,
-    /// `cut-before`: nothing is done, and the connection closes without an answer.
+    /// `cut-before`: no effect; closes the connection without a response.
     CutBefore,
-    /// `cut-after`: the request takes effect, and the connection closes without an answer.
+    /// `cut-after`: takes effect; closes the connection without a response.
     CutAfter,
-    /// `html`: nothing is done, and the answer is 200 with a page for people.
+    /// `html`: no effect; responds with 200 and an HTML page.
     Html,
-    /// `html-after`: the request takes effect, and the answer is 502 with a page for people.
+    /// `html-after`: takes effect; responds with 502 and an HTML page.
     HtmlAfter,
-    /// `slow`, `slow=3s`: the request takes effect, and its answer is held back.
+    /// `slow`, `slow=3s`: takes effect; the response is delayed.
     Slow(Duration),
-    /// `late`, `late=5s`: the answer comes at once, a gateway's 504 with a page for people or, for
-    /// about half of them, none at all; the request takes effect only after that time, or when the
-    /// server stops, if that is sooner.
+    /// `late`, `late=5s`: takes effect after that time, or when the server stops. Responds at once with
+    /// a gateway's 504 and an HTML page; about half of the connections are closed instead.
     Late(Duration),
-    /// `expired`: the upload URL of a build has expired when it is given out; half of the answers
-    /// or so say it, in `expires_in`. Initiates only; a transfer has no URL and notices nothing.
+    /// `expired`: takes effect; the returned upload URL has expired. About half of the responses say so
+    /// in `expires_in`. Only for initiates; a transfer has no upload URL.
     Expired,
-    /// `length`: the upload ends early, the answer is a storage's 400, and nothing is kept.
-    /// Uploads only.
+    /// `length`: no effect; responds with a storage's 400 for an incomplete body. Only for uploads.
     Length,
 }
 
@@ -98,20 +95,20 @@ impl FaultKind {
         ("cut-after", Self::CutAfter),
         ("html", Self::Html),
         ("html-after", Self::HtmlAfter),
-        ("slow", Self::Slow(SLOW)),
-        ("late", Self::Late(LATE)),
+        ("slow", Self::Slow(DEFAULT_SLOW)),
+        ("late", Self::Late(DEFAULT_LATE)),
         ("expired", Self::Expired),
         ("length", Self::Length),
     ];
 
-    /// The kind as flags write it, without a duration.
+    /// Returns the kind as `--fault` writes it, without a duration.
     pub fn as_str(self) -> &'static str {
-        let is_it =
+        let same =
             |(_, kind): &&(_, Self)| std::mem::discriminant(kind) == std::mem::discriminant(&self);
-        Self::NAMES.iter().find(is_it).map_or("", |(name, _)| name)
+        Self::NAMES.iter().find(same).map_or("", |(name, _)| name)
     }
 
-    /// The only requests that it can happen to, if it cannot happen to all.
+    /// Returns the only class that the kind applies to, or `None` if it applies to all.
     fn only(self) -> Option<FaultClass> {
         match self {
             Self::Expired => Some(FaultClass::Class(Class::Initiate)),
@@ -132,17 +129,14 @@ impl FromStr for FaultKind {
         let known = Self::NAMES.iter().find(|(known, _)| *known == name);
         let known = known.map(|(_, kind)| *kind).ok_or_else(|| {
             let names = Self::NAMES.map(|(name, _)| name).join(", ");
-            NameError::new(
-                format!("`{name}` is not a kind of fault"),
-                format!("the kinds are {names}"),
-            )
+            NameError::new(format!("unknown fault kind `{name}`"), format!("the kinds are {names}"))
         })?;
         let Some(time) = time else { return Ok(known) };
         let timed: fn(Duration) -> Self = match known {
             Self::Slow(_) => Self::Slow,
             Self::Late(_) => Self::Late,
             _ => {
-                let help = "only `slow` and `late` take how long: slow=3s, late=5s";
+                let help = "only `slow` and `late` take a duration: slow=3s, late=5s";
                 return Err(NameError::new(format!("`{name}` takes no duration"), help));
             }
         };
@@ -153,7 +147,7 @@ impl FromStr for FaultKind {
     }
 }
 
-/// What happens to which requests, and how often: `CLASS:KIND:RATE`.
+/// A fault, its class and its rate: `CLASS:KIND:RATE`.
 ///
 /// ```
 /// use imgplan::server::{Fault, FaultKind};
@@ -163,38 +157,41 @@ impl FromStr for FaultKind {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fault {
-    /// `None`: all of them.
+    /// `None` applies to all classes.
     class: Option<FaultClass>,
     kind: FaultKind,
     rate: f64,
 }
 
 impl Fault {
-    /// A fault that strikes `rate` (0 to 1) of the requests of one class, or of each.
+    /// Creates a fault for a share of `rate` (0 to 1) of the requests of one class, or of each class.
+    ///
+    /// # Errors
+    /// Fails if the rate is out of range, or if the kind does not apply to the class.
     pub fn new(class: Option<FaultClass>, kind: FaultKind, rate: f64) -> Result<Self, NameError> {
         if !(0.0..=1.0).contains(&rate) {
             return Err(not_a_rate(&rate.to_string()));
         }
         if class == Some(FaultClass::Class(Class::Images)) {
-            let help = "transfers are asked for by the requests of `initiate`";
-            return Err(NameError::new("`images` counts images, and no requests", help));
+            let help = "use `initiate`, the class of the requests for transfers";
+            return Err(NameError::new("`images` counts images and not requests", help));
         }
         match kind.only() {
             Some(only) if class != Some(only) => {
                 let help = format!("write {only}:{}:RATE", kind.as_str());
-                let message = format!("`{}` can only happen to `{only}`", kind.as_str());
+                let message = format!("`{}` applies only to `{only}`", kind.as_str());
                 Err(NameError::new(message, help))
             }
             _ => Ok(Self { class, kind, rate }),
         }
     }
 
-    /// What happens.
+    /// Returns the kind.
     pub fn kind(&self) -> FaultKind {
         self.kind
     }
 
-    /// To how many of the requests, from 0 to 1.
+    /// Returns the share of requests, from 0 to 1.
     pub fn rate(&self) -> f64 {
         self.rate
     }
@@ -236,15 +233,15 @@ fn not_a_rate(text: &str) -> NameError {
     NameError::new(format!("`{text}` is not a rate"), "write a number from 0 to 1, or 0% to 100%")
 }
 
-/// What a request is struck with.
+/// A fault that was picked for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct InjectedFault {
     pub(super) kind: FaultKind,
-    /// Which of a kind's two forms.
+    /// True selects the second of a kind's two forms.
     pub(super) alternate: bool,
 }
 
-/// All faults of a server.
+/// The faults of a server.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     faults: Vec<Fault>,
@@ -252,21 +249,22 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// Takes faults whose rates do not exceed 1 for any class.
+    /// Checks that the rates of each class add up to at most 1.
     pub(super) fn new(faults: &[Fault], seed: u64) -> Result<Self, NameError> {
         for class in FaultClass::all() {
             let applying = faults.iter().filter(|fault| fault.applies_to(class));
             let sum: f64 = applying.map(|fault| fault.rate).sum();
-            if sum > 1.0 + ROUNDING {
-                let message = format!("the faults of `{class}` add up to {sum}, more than 1");
-                let help = "each request meets one fault at most: lower the rates";
+            if sum > 1.0 + RATE_TOLERANCE {
+                let message =
+                    format!("the fault rates of `{class}` add up to {sum}, which is more than 1");
+                let help = "a request gets at most one fault: lower the rates";
                 return Err(NameError::new(message, help));
             }
         }
         Ok(Self { faults: faults.to_vec(), seed })
     }
 
-    /// What the request with a number within its class is struck with, if anything.
+    /// Returns the fault of a request, by its number within its class.
     pub(super) fn pick(&self, class: FaultClass, number: u64) -> Option<InjectedFault> {
         if self.faults.is_empty() {
             return None;
@@ -276,19 +274,22 @@ impl Faults {
         let mut faults = self.faults.iter().filter(|fault| fault.applies_to(class));
         let fault = faults.find(|fault| {
             sum += fault.rate;
-            // What is almost 1 is 1: a rounding must not let a request through.
-            share < if sum > 1.0 - ROUNDING { 1.0 } else { sum }
+            // A sum of almost 1 counts as 1, so that rounding does not spare a request.
+            share < if sum > 1.0 - RATE_TOLERANCE { 1.0 } else { sum }
         })?;
         Some(InjectedFault { kind: fault.kind, alternate })
     }
 }
 
-/// Whether a server can be started with these faults.
+/// Checks that a server can be started with these faults.
+///
+/// # Errors
+/// Fails if the rates of a class add up to more than 1.
 pub fn check_faults(faults: &[Fault]) -> Result<(), NameError> {
     Faults::new(faults, 0).map(|_| ())
 }
 
-/// A number from 0 to just below 1, and a coin: the same for the same request of the same seed.
+/// Returns a number from 0 to just below 1, and a coin flip, that depend on the arguments only.
 fn draw(seed: u64, class: FaultClass, number: u64) -> (f64, bool) {
     let hash = blake3::hash(format!("{seed} {class} {number}").as_bytes());
     let [a, b, c, d, coin, ..] = *hash.as_bytes();
@@ -308,20 +309,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written() {
+    fn faults_are_parsed() {
         let slow: Fault = "list:slow=200ms:25%".parse().unwrap();
         assert_eq!(slow.kind, FaultKind::Slow(Duration::from_millis(200)));
         assert!((slow.rate - 0.25).abs() < 1e-12 && !slow.applies_to(START));
         let late = |text: &str| text.parse::<Fault>().unwrap().kind;
         assert_eq!(late("initiate:late=2m:1"), FaultKind::Late(Duration::from_secs(120)));
-        assert_eq!(late("all:late:1"), FaultKind::Late(LATE));
+        assert_eq!(late("all:late:1"), FaultKind::Late(DEFAULT_LATE));
         assert!("all:html:1".parse::<Fault>().unwrap().applies_to(FaultClass::Upload));
         let bad = [
             ("start", "`start` is not a fault"),
             ("start:500:1:1", "`start:500:1:1` is not a fault"),
             ("begin:500:1", "`begin` is not an endpoint class"),
-            ("images:500:1", "`images` counts images, and no requests"),
-            ("start:501:1", "`501` is not a kind of fault"),
+            ("images:500:1", "`images` counts images and not requests"),
+            ("start:501:1", "unknown fault kind `501`"),
             ("start:slow=3:1", "`3` is not a duration"),
             ("start:late=x:1", "`x` is not a duration"),
             ("start:500=3s:1", "`500` takes no duration"),
@@ -329,8 +330,8 @@ mod tests {
             ("start:500:-1", "`-1` is not a rate"),
             ("start:500:NaN", "`NaN` is not a rate"),
             ("start:500:x", "`x` is not a rate"),
-            ("all:expired:1", "`expired` can only happen to `initiate`"),
-            ("start:length:1", "`length` can only happen to `upload`"),
+            ("all:expired:1", "`expired` applies only to `initiate`"),
+            ("start:length:1", "`length` applies only to `upload`"),
         ];
         for (text, message) in bad {
             assert_eq!(text.parse::<Fault>().unwrap_err().message, message, "{text}");
@@ -338,28 +339,31 @@ mod tests {
     }
 
     #[test]
-    fn rates_add_up_to_one_at_most() {
+    fn rates_add_up_to_at_most_one() {
         let tenths = ["start:500:10%"; 10];
         assert!(faults(&tenths, 0).is_ok());
         let error = faults(&["all:500:0.5", "start:html:0.75"], 0).unwrap_err();
-        assert_eq!(error.message, "the faults of `start` add up to 1.25, more than 1");
+        assert_eq!(
+            error.message,
+            "the fault rates of `start` add up to 1.25, which is more than 1"
+        );
         let certain = faults(&tenths, 0).unwrap();
         assert!((0..1000).all(|number| certain.pick(START, number).is_some()));
     }
 
     #[test]
-    fn a_seed_decides() {
+    fn the_seed_decides() {
         let texts = ["start:500:20%", "all:html:0.1"];
-        let struck = |seed| {
+        let injected = |seed| {
             let faults = faults(&texts, seed).unwrap();
             (0..10_000).map(|number| faults.pick(START, number)).collect::<Vec<_>>()
         };
-        assert_eq!(struck(7), struck(7));
-        assert_ne!(struck(7), struck(8));
-        let count = |kind| struck(7).iter().flatten().filter(|s| s.kind == kind).count();
+        assert_eq!(injected(7), injected(7));
+        assert_ne!(injected(7), injected(8));
+        let count = |kind| injected(7).iter().flatten().filter(|s| s.kind == kind).count();
         assert!((1_840..2_160).contains(&count(FaultKind::InternalError)));
         assert!((880..1_120).contains(&count(FaultKind::Html)));
-        let alternate = struck(7).iter().flatten().filter(|fault| fault.alternate).count();
+        let alternate = injected(7).iter().flatten().filter(|fault| fault.alternate).count();
         assert!((1_390..1_610).contains(&alternate), "{alternate}");
     }
 }

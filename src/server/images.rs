@@ -1,4 +1,4 @@
-//! The images' listing, and their deletion.
+//! The endpoints of images: listing and deletion.
 
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
@@ -14,7 +14,7 @@ use super::upload::context_path;
 use crate::api::wire::Page;
 use crate::base::name::Owner;
 
-/// `GET /images`: pages of logical images, each with all of its rows.
+/// `GET /images`: pages of logical images, each with all its rows.
 pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
     let query = query(uri)?;
     let owner = owner(&query)?;
@@ -30,7 +30,7 @@ pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
     reply(StatusCode::OK, &rows)
 }
 
-/// The owner that a query names.
+/// Returns the owner that a query selects.
 fn owner(query: &std::collections::HashMap<String, String>) -> Result<Owner, Refusal> {
     let platform = match query.get("ownerScope").map(String::as_str) {
         None => false,
@@ -40,8 +40,7 @@ fn owner(query: &std::collections::HashMap<String, String>) -> Result<Owner, Ref
     scope(query.get("teamId").map(String::as_str), platform)
 }
 
-/// `DELETE /images/{name}/{tag}`: the image goes, and so do its finished builds; those that are
-/// under way are cancelled.
+/// `DELETE /images/{name}/{tag}`: deletes the image and its ended builds, and cancels active builds.
 pub(super) fn delete(app: &App, name: &str, tag: &str, uri: &Uri) -> Result<Response, Refusal> {
     let location = resolve(name, tag, &owner(&query(uri)?)?)?;
     let mut store = app.store();
@@ -54,7 +53,7 @@ pub(super) fn delete(app: &App, name: &str, tag: &str, uri: &Uri) -> Result<Resp
     store.commit(changes)?;
     drop(store);
     for context in contexts {
-        // Most were never uploaded, and one that stays costs room and nothing else.
+        // Most were never uploaded; one that remains only takes disk space.
         let _ = std::fs::remove_file(context);
     }
     let message = format!("Image {name}:{tag} deleted");

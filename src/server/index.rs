@@ -1,5 +1,5 @@
-//! What is at one place, by number: kept so that no question about a place, or about an owner, has
-//! to look through all builds. Pure.
+//! An index of builds and images by location and by owner, so that no request has to scan all builds.
+//! Builds are named by their `seq`. Pure.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,11 +7,11 @@ use super::location::Location;
 use super::model::{BuildStatus, StoredImage};
 use crate::base::name::Owner;
 
-/// The builds and the image at one place.
+/// The builds and the image at one location.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LocationEntry {
     pub(super) image: Option<StoredImage>,
-    /// The build that made the image, while it is remembered.
+    /// Build that made the image, unless it was forgotten.
     made_by: Option<u64>,
     builds: BTreeSet<u64>,
     active: BTreeSet<u64>,
@@ -19,18 +19,18 @@ pub(super) struct LocationEntry {
 }
 
 impl LocationEntry {
-    /// Whether something is here or will be.
+    /// True if there is an image or an active build.
     pub(super) fn is_taken(&self) -> bool {
         self.image.is_some() || !self.active.is_empty()
     }
 
-    /// The numbers of all builds, the newest first.
+    /// Returns all builds, the newest first.
     pub(super) fn builds(&self) -> impl Iterator<Item = u64> + '_ {
         self.builds.iter().rev().copied()
     }
 
-    /// The numbers of the builds to show, the newest first: what is under way, what made the
-    /// image, and the last failure if nothing went well since.
+    /// Returns the builds to list, the newest first: active ones, the one that made the image, and the
+    /// last failed one if it is newer than the image.
     pub(super) fn shown(&self) -> Vec<u64> {
         let mut shown: Vec<u64> = self.active.iter().copied().collect();
         shown.extend(self.made_by);
@@ -47,9 +47,9 @@ impl LocationEntry {
         self.failed.last().copied().filter(|failure| Some(*failure) > self.made_by)
     }
 
-    /// Takes a build in, or its new status.
+    /// Adds a build, or changes its status.
     fn put(&mut self, seq: u64, status: BuildStatus) {
-        self.take(seq);
+        self.remove(seq);
         self.builds.insert(seq);
         if status.is_active() {
             self.active.insert(seq);
@@ -58,26 +58,26 @@ impl LocationEntry {
         }
     }
 
-    fn take(&mut self, seq: u64) {
+    fn remove(&mut self, seq: u64) {
         for set in [&mut self.builds, &mut self.active, &mut self.failed] {
             set.remove(&seq);
         }
     }
 }
 
-/// All places where something is, was or will be, and what each owner has.
+/// The builds and images of all locations, and the counts of each owner.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LocationIndex {
     entries: HashMap<Location, LocationEntry>,
-    owners: HashMap<Owner, Holdings>,
+    owners: HashMap<Owner, OwnerIndex>,
 }
 
-/// What one owner has.
+/// The locations of one owner.
 #[derive(Debug, Clone, Default)]
-struct Holdings {
-    /// How many places are taken.
+struct OwnerIndex {
+    /// Number of taken locations.
     taken: usize,
-    /// The newest build to show of each place that has one.
+    /// The newest build to list of each location.
     listed: BTreeSet<u64>,
 }
 
@@ -94,30 +94,30 @@ impl LocationIndex {
         self.entries.keys().map(|location| &location.owner)
     }
 
-    /// How many places an owner has taken.
+    /// Returns the number of locations that an owner has taken.
     pub(super) fn taken(&self, owner: &Owner) -> usize {
         self.owners.get(owner).map_or(0, |holdings| holdings.taken)
     }
 
-    /// The newest build to show of each of an owner's places, the newest first.
+    /// Returns the newest build to list of each location of an owner, the newest first.
     pub(super) fn listed(&self, owner: &Owner) -> impl Iterator<Item = u64> + '_ {
         self.owners.get(owner).into_iter().flat_map(|h| h.listed.iter().rev().copied())
     }
 
-    /// Takes a build in, or its new status.
+    /// Adds a build, or changes its status.
     pub(super) fn put_build(&mut self, location: &Location, seq: u64, status: BuildStatus) {
         self.change(location, |entry| entry.put(seq, status));
     }
 
-    /// Forgets that a build is at a place.
-    pub(super) fn take_build(&mut self, location: &Location, seq: u64) {
+    /// Removes a build from a location.
+    pub(super) fn remove_build(&mut self, location: &Location, seq: u64) {
         self.change(location, |entry| {
-            entry.take(seq);
+            entry.remove(seq);
             entry.made_by = entry.made_by.filter(|made_by| *made_by != seq);
         });
     }
 
-    /// Takes an image in, and which build made it.
+    /// Adds or replaces an image that the build `made_by` has made.
     pub(super) fn put_image(&mut self, image: StoredImage, made_by: Option<u64>) {
         let location = image.location.clone();
         self.change(&location, |entry| {
@@ -126,12 +126,12 @@ impl LocationIndex {
         });
     }
 
-    /// Forgets an image.
-    pub(super) fn take_image(&mut self, location: &Location) {
+    /// Removes an image.
+    pub(super) fn remove_image(&mut self, location: &Location) {
         self.change(location, |entry| (entry.image, entry.made_by) = (None, None));
     }
 
-    /// Changes what is at a place, and what is known of its owner with it.
+    /// Changes the entry of a location, and updates the counts of its owner.
     fn change(&mut self, location: &Location, change: impl FnOnce(&mut LocationEntry)) {
         let entry = self.entries.entry(location.clone()).or_default();
         let before = (entry.is_taken(), entry.newest_shown());

@@ -1,22 +1,22 @@
-//! `POST /images/build`: takes a context build or transfers, and gives their IDs.
+//! `POST /images/build`: accepts a build of a context, or transfers.
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::app::App;
 use super::body::{object, reply, typed};
+use super::config::BulkShape;
 use super::error::{Refusal, ServerError};
-use super::fault::{FaultKind, InjectedFault};
 use super::location::{Location, scope};
 use super::model::{BuildOrigin, BuildStatus, StoredBuild, StoredVisibility, UnixMillis, new_id};
 use super::state::{ServerState, StateChange};
-use super::traffic::{Arrival, BudgetKey, Ticket};
-use super::{BulkShape, upload, worker};
+use super::traffic::{BudgetKey, Ticket};
+use super::{upload, worker};
 use crate::api::wire::{BuildImageRequest, BuildImageResponse, TransferResult, TransferResults};
 use crate::base::name::{ImageName, NameError, Owner, Platform, Tag};
 use crate::base::source_ref::SourceRef;
 
-/// Documented names, and those that the provider's own client sends.
+/// Documented field names, and the names that the provider's own client sends.
 const ALIASES: [(&str, &str); 6] = [
     ("image_name", "imageName"),
     ("image_tag", "imageTag"),
@@ -26,7 +26,7 @@ const ALIASES: [(&str, &str); 6] = [
     ("ownerScope", "owner_scope"),
 ];
 
-/// A request whose every field makes sense.
+/// A validated request.
 struct Order {
     at: UnixMillis,
     owner: Owner,
@@ -42,14 +42,13 @@ pub(super) fn initiate(
     app: &std::sync::Arc<App>,
     headers: &HeaderMap,
     payload: &[u8],
-    arrival: Arrival,
+    ticket: Ticket,
 ) -> Result<Response, Refusal> {
     let mut order = Order::read(typed(object(payload)?, &ALIASES)?, app.clock.now())?;
     let Some(list) = order.source.take() else {
-        return context_build(app, &order, headers, arrival);
+        return context_build(app, &order, headers, ticket);
     };
     let sources: Vec<&str> = list.split(',').map(str::trim).filter(|s| !s.is_empty()).collect();
-    let ticket = arrival.ticket;
     match (sources.as_slice(), app.bulk) {
         ([], _) => Err(Refusal::bad("Invalid transfer source: no image is named")),
         ([_], _) | (_, BulkShape::BuildIds) => all_or_none(app, &order, &sources, ticket),
@@ -98,7 +97,8 @@ impl Order {
         })
     }
 
-    /// Where a source lands: as it was asked, else as its reference says.
+    /// Returns the location of a source's image: the requested name and tag, else those of the
+    /// reference.
     fn destination(&self, source: &str) -> Result<Location, Refusal> {
         let invalid =
             |error: NameError| Refusal::bad(format!("Invalid transfer source: {}", error.message));
@@ -149,8 +149,8 @@ impl Order {
         })
     }
 
-    /// Whose budget of transfers is drawn on. Transfers by the platform's admins draw on none.
-    fn payer(&self) -> Option<BudgetKey> {
+    /// Returns the owner of the rate limit of transfers. Platform admins have no limit.
+    fn budget_key(&self) -> Option<BudgetKey> {
         match &self.owner {
             Owner::Personal => Some(BudgetKey::Personal),
             Owner::Team(id) => Some(BudgetKey::Team(id.clone())),
@@ -163,7 +163,7 @@ fn explain(error: &NameError) -> String {
     format!("{}; {}", error.message, error.help)
 }
 
-/// A path inside the archive, without the `./` that it may start with.
+/// Returns a path inside the archive, without a leading `./`.
 fn dockerfile_path(path: Option<String>) -> Result<String, Refusal> {
     let path = path.unwrap_or_else(|| "Dockerfile".to_owned());
     let plain = path.trim_start_matches("./");
@@ -179,7 +179,7 @@ fn context_build(
     app: &App,
     order: &Order,
     headers: &HeaderMap,
-    arrival: Arrival,
+    ticket: Ticket,
 ) -> Result<Response, Refusal> {
     let required = |param| Refusal::invalid(param, "is required for builds from a context");
     let location = Location {
@@ -194,24 +194,18 @@ fn context_build(
     let build = order.build(location, origin, BuildStatus::Uploading, store.state().next_seq())?;
     let mut answer = response(&build, store.state());
     let ttl = app.upload_ttl.as_secs().cast_signed();
-    let (ttl, expires_in) = match arrival.fault {
-        Some(InjectedFault { kind: FaultKind::Expired, alternate }) => {
-            (0, if alternate { 0 } else { ttl })
-        }
-        _ => (ttl, ttl),
-    };
     let expires = order.at.seconds().saturating_add(ttl);
     let path = upload::signed_path(store.key(), &build.id, expires);
     answer.upload_url = Some(format!("{}{path}", app.url_for(headers)));
-    answer.expires_in = Some(expires_in);
+    answer.expires_in = Some(ttl);
     let short = build.location.short();
     store.commit(vec![StateChange::Build(build)])?;
     drop(store);
-    app.traffic().initiated(arrival.ticket, short);
+    app.traffic().initiated(ticket, short);
     reply(StatusCode::CREATED, &answer)
 }
 
-/// One source, or a list that is answered in shape a, which has no place for a source's failure.
+/// Handles one source, or a list whose response has no room for the failure of a single source.
 fn all_or_none(
     app: &std::sync::Arc<App>,
     order: &Order,
@@ -226,14 +220,14 @@ fn all_or_none(
         .collect::<Result<_, _>>()?;
     let locations: Vec<&Location> = builds.iter().map(|build| &build.location).collect();
     check_quota(app, store.state(), &locations)?;
-    if let Some(payer) = order.payer() {
+    if let Some(key) = order.budget_key() {
         let images = u32::try_from(builds.len()).unwrap_or(u32::MAX);
-        let at_most = app.traffic().images_at_most(&payer);
-        if images > at_most {
-            let detail = format!("{images} images at once; at most {at_most} may be transferred");
+        let max = app.traffic().max_images(&key);
+        if images > max {
+            let detail = format!("{images} images at once; at most {max} may be transferred");
             return Err(Refusal::bad(detail));
         }
-        app.traffic().draw_images(payer, images)?;
+        app.traffic().draw_images(key, images)?;
     }
     let first = builds.first().ok_or_else(|| Refusal::internal("a transfer without a source"))?;
     let mut answer = response(first, store.state());
@@ -248,7 +242,7 @@ fn all_or_none(
     reply(StatusCode::CREATED, &answer)
 }
 
-/// A list that is answered in shape b or c: each source is taken or not, for itself.
+/// Handles a list whose response has a result for each source.
 fn one_by_one(
     app: &std::sync::Arc<App>,
     order: &Order,
@@ -258,16 +252,16 @@ fn one_by_one(
 ) -> Result<Response, Refusal> {
     no_shared_destination(order, sources)?;
     let mut results = Vec::new();
-    let mut taken = Vec::new();
+    let mut paths = Vec::new();
     for source in sources {
-        let outcome = take_one(app, order, source);
+        let outcome = accept_one(app, order, source);
         if let Ok(build) = &outcome {
             worker::spawn(app, &build.build_id);
-            taken.extend(build.full_image_path.clone());
+            paths.extend(build.full_image_path.clone());
         }
         results.push(result(source, outcome, shape));
     }
-    app.traffic().initiated(ticket, taken.join(","));
+    app.traffic().initiated(ticket, paths.join(","));
     let failing = |result: &&TransferResult| result.error.is_some();
     let failed = match shape {
         BulkShape::Results => Some(results.iter().filter(failing).cloned().collect()),
@@ -276,12 +270,12 @@ fn one_by_one(
     reply(StatusCode::CREATED, &TransferResults { results, failed })
 }
 
-fn take_one(app: &App, order: &Order, source: &str) -> Result<BuildImageResponse, Refusal> {
+fn accept_one(app: &App, order: &Order, source: &str) -> Result<BuildImageResponse, Refusal> {
     let mut store = app.store();
     let build = order.transfer(source, store.state(), 0)?;
     check_quota(app, store.state(), &[&build.location])?;
-    if let Some(payer) = order.payer() {
-        app.traffic().draw_images(payer, 1)?;
+    if let Some(key) = order.budget_key() {
+        app.traffic().draw_images(key, 1)?;
     }
     let answer = response(&build, store.state());
     store.commit(vec![StateChange::Build(build)])?;
@@ -308,7 +302,7 @@ fn result(
         Ok(build) => result.build = Some(build),
         Err(refusal) => {
             result.error = Some(refusal.message());
-            // A rate passes by itself; a quota and a bad reference do not.
+            // Only a refusal with Retry-After passes: a quota or a bad reference does not.
             result.retryable = refusal.retry_after.is_some();
         }
     }
@@ -323,7 +317,7 @@ fn no_shared_destination(order: &Order, sources: &[&str]) -> Result<(), Refusal>
     Ok(())
 }
 
-/// Whether an owner may have images at all of `places`.
+/// Checks that the owner of `locations` may have images at all of them.
 fn check_quota(app: &App, state: &ServerState, locations: &[&Location]) -> Result<(), Refusal> {
     let (Some(quota), Some(first)) = (app.quota(), locations.first()) else { return Ok(()) };
     if first.owner == Owner::Platform {
@@ -341,10 +335,10 @@ fn check_quota(app: &App, state: &ServerState, locations: &[&Location]) -> Resul
     Ok(())
 }
 
-/// What the service says where an owner has as many images as it may.
+/// Returns the service's text for an owner who has reached the quota.
 pub(super) fn quota_text(owner: &Owner, count: usize, quota: u32) -> String {
-    let who = if *owner == Owner::Personal { "Personal" } else { "Team" };
-    format!("Image limit exceeded. {who} has {count} images. Maximum allowed is {quota}.")
+    let kind = if *owner == Owner::Personal { "Personal" } else { "Team" };
+    format!("Image limit exceeded. {kind} has {count} images. Maximum allowed is {quota}.")
 }
 
 fn response(build: &StoredBuild, state: &ServerState) -> BuildImageResponse {

@@ -1,59 +1,108 @@
-//! Answers the requests that a fault strikes: instead of serving them, or after that, or before.
+//! Injects faults into requests: a middleware, so that the endpoints do not know of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::Value;
+use tokio_util::io::ReaderStream;
 
 use super::app::App;
+use super::body;
+use super::endpoint::ServerEndpoint;
 use super::error::Refusal;
 use super::fault::{FaultKind, InjectedFault};
 use super::model::UnixMillis;
 use super::traffic::{IMAGE_LIMIT, TOKEN_LIMIT};
-use super::worker;
+use super::{upload, worker};
+use crate::api::wire::BuildImageResponse;
 
-/// For how long a fault's 429 or 503 asks a client to stay away.
-const STAY_AWAY: Duration = Duration::from_secs(1);
+/// `Retry-After` of an injected 429 or 503.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What a gateway shows in front of an application that is up, and behind one that is not.
+/// A page that a gateway serves instead of the application.
 const PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Just a moment...</title></head>\
     <body><h1>Checking your browser</h1></body></html>\n";
+/// A gateway's page for an application that fails.
 const BAD_GATEWAY: &str = "<html>\n<head><title>502 Bad Gateway</title></head>\n\
     <body><center><h1>502 Bad Gateway</h1></center></body>\n</html>\n";
+/// A gateway's page for an application that does not respond in time.
 const GATEWAY_TIMEOUT: &str = "<html>\n<head><title>504 Gateway Time-out</title></head>\n\
     <body><center><h1>504 Gateway Time-out</h1></center></body>\n</html>\n";
-/// What a storage says of an upload that ended before its `Content-Length`.
+/// A storage's response to an upload that ends before its `Content-Length`.
 const INCOMPLETE: &str = "<?xml version='1.0' encoding='UTF-8'?><Error><Code>IncompleteBody</Code>\
     <Message>You did not provide the number of bytes specified by the Content-Length HTTP header.\
     </Message></Error>";
 
-/// Why a request got no answer: a fault closed its connection.
+/// An injected fault that closes the connection without a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection was closed without an answer")]
 pub struct ConnectionCut;
 
-/// The answer to a request that a fault keeps from having an effect. `None` where it has its effect
-/// first. `payload` is an initiate's body.
-pub(super) fn instead(fault: InjectedFault, now: UnixMillis, payload: &[u8]) -> Option<Response> {
+/// Serves a request with its fault, if it has one.
+pub(super) async fn inject(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let Some(fault) = request.extensions().get::<InjectedFault>().copied() else {
+        return next.run(request).await;
+    };
+    match fault.kind {
+        FaultKind::CutAfter => {
+            next.run(request).await;
+            cut()
+        }
+        FaultKind::HtmlAfter => {
+            next.run(request).await;
+            (StatusCode::BAD_GATEWAY, Html(BAD_GATEWAY)).into_response()
+        }
+        FaultKind::Slow(time) => {
+            let response = next.run(request).await;
+            // A stopping server does not wait.
+            app.stopping.run_until_cancelled(tokio::time::sleep(time)).await;
+            response
+        }
+        FaultKind::Late(time) => {
+            let served = serve_later(&app, fault, time, request, next).await;
+            served.unwrap_or_else(IntoResponse::into_response)
+        }
+        FaultKind::Expired => expire(&app, fault, next.run(request).await).await,
+        FaultKind::CutBefore if is_upload(&request) => cut(),
+        FaultKind::InternalError
+        | FaultKind::Unavailable
+        | FaultKind::RateLimit
+        | FaultKind::RateLimitDate
+        | FaultKind::CutBefore
+        | FaultKind::Html
+        | FaultKind::Length => {
+            let payload = body::drain(request.into_body()).await;
+            response_without_effect(fault, app.clock.now(), &payload)
+        }
+    }
+}
+
+fn is_upload(request: &Request) -> bool {
+    matches!(request.extensions().get(), Some(ServerEndpoint::Upload { .. }))
+}
+
+/// Returns the response to a request that is not served. `payload` is the beginning of its body.
+fn response_without_effect(fault: InjectedFault, now: UnixMillis, payload: &[u8]) -> Response {
     let refusal = |status, detail: &str| Refusal::detail(status, detail);
-    let response = match fault.kind {
-        FaultKind::InternalError => Refusal::internal("Internal Server Error").into_response(),
+    match fault.kind {
         FaultKind::Unavailable => {
             let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
-            Refusal { retry_after: Some(STAY_AWAY), ..refusal }.into_response()
+            Refusal { retry_after: Some(RETRY_AFTER), ..refusal }.into_response()
         }
         FaultKind::RateLimit => {
             let refusal = refusal(StatusCode::TOO_MANY_REQUESTS, rate_text(payload));
-            let retry_after = fault.alternate.then_some(STAY_AWAY);
+            let retry_after = fault.alternate.then_some(RETRY_AFTER);
             Refusal { retry_after, ..refusal }.into_response()
         }
         FaultKind::RateLimitDate => {
             let refusal = refusal(StatusCode::TOO_MANY_REQUESTS, rate_text(payload));
-            dated(refusal.into_response(), now)
+            with_dates(refusal.into_response(), now)
         }
         FaultKind::CutBefore => cut(),
         FaultKind::Html => Html(PAGE).into_response(),
@@ -61,64 +110,68 @@ pub(super) fn instead(fault: InjectedFault, now: UnixMillis, payload: &[u8]) -> 
             let xml = [(header::CONTENT_TYPE, "application/xml; charset=UTF-8")];
             (StatusCode::BAD_REQUEST, xml, INCOMPLETE).into_response()
         }
-        FaultKind::CutAfter
-        | FaultKind::HtmlAfter
-        | FaultKind::Slow(_)
-        | FaultKind::Late(_)
-        | FaultKind::Expired => return None,
-    };
-    Some(response)
-}
-
-/// What becomes of the answer to a request that was served.
-pub(super) async fn afterwards(app: &App, fault: InjectedFault, response: Response) -> Response {
-    match fault.kind {
-        FaultKind::CutAfter => cut(),
-        FaultKind::HtmlAfter => (StatusCode::BAD_GATEWAY, Html(BAD_GATEWAY)).into_response(),
-        FaultKind::Slow(time) => {
-            // A server that stops waits for nobody.
-            app.stopping.run_until_cancelled(tokio::time::sleep(time)).await;
-            response
-        }
-        _ => response,
+        _ => Refusal::internal("Internal Server Error").into_response(),
     }
 }
 
-/// How long after its answer a request is to be served, where that is its fault.
-pub(super) fn lateness(fault: Option<InjectedFault>) -> Option<Duration> {
-    match fault?.kind {
-        FaultKind::Late(time) => Some(time),
-        _ => None,
-    }
-}
-
-/// Lets a request take effect later, and answers it at once. A server that stops keeps nothing back.
-pub(super) fn serve_later(
+/// Responds at once, and serves the request after `time` or when the server stops.
+async fn serve_later(
     app: &Arc<App>,
-    fault: Option<InjectedFault>,
+    fault: InjectedFault,
     time: Duration,
-    serve: impl FnOnce(&Arc<App>) + Send + 'static,
-) -> Response {
-    let running = worker::Counted::new(app);
-    let late = Arc::clone(app);
-    app.tasks.spawn(async move {
-        late.stopping.run_until_cancelled(tokio::time::sleep(time)).await;
-        serve(&late);
-        drop(running);
-    });
-    if fault.is_some_and(|fault| fault.alternate) {
-        (StatusCode::GATEWAY_TIMEOUT, Html(GATEWAY_TIMEOUT)).into_response()
+    request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    // The body is read now, because the connection does not live that long.
+    let (parts, payload) = request.into_parts();
+    let mut request = Request::from_parts(parts, Body::empty());
+    let mut spool = None;
+    if is_upload(&request) {
+        let (temp, file) = upload::spool(app, payload).await?;
+        *request.body_mut() = Body::from_stream(ReaderStream::new(file));
+        spool = Some(temp);
     } else {
-        cut()
+        *request.body_mut() = body::read(payload).await?.into();
+    }
+    let running = worker::RunningGuard::new(app);
+    let stopping = app.stopping.clone();
+    app.tasks.spawn(async move {
+        stopping.run_until_cancelled(tokio::time::sleep(time)).await;
+        next.run(request).await;
+        drop((running, spool));
+    });
+    if fault.alternate {
+        Ok((StatusCode::GATEWAY_TIMEOUT, Html(GATEWAY_TIMEOUT)).into_response())
+    } else {
+        Ok(cut())
     }
 }
 
-/// Whether a response is none: its connection closes before a byte of it is written.
+/// Replaces the upload URL in the response to an initiate with one that has expired.
+async fn expire(app: &App, fault: InjectedFault, response: Response) -> Response {
+    let (parts, payload) = response.into_parts();
+    let payload = body::drain(payload).await;
+    let build = serde_json::from_slice::<BuildImageResponse>(&payload).ok();
+    let url = build.as_ref().and_then(|build| build.upload_url.as_ref()?.split_once("/uploads/"));
+    let (Some(mut build), Some((server, _))) = (build.clone(), url) else {
+        return Response::from_parts(parts, payload.into());
+    };
+    let now = app.clock.now().seconds();
+    let path = upload::signed_path(app.store().key(), &build.build_id, now);
+    build.upload_url = Some(format!("{server}{path}"));
+    if fault.alternate {
+        build.expires_in = Some(0);
+    }
+    body::reply(parts.status, &build).unwrap_or_else(IntoResponse::into_response)
+}
+
+/// True if the connection is closed instead of sending this response.
 pub(super) fn is_cut(response: &Response) -> bool {
     response.extensions().get::<ConnectionCut>().is_some()
 }
 
-/// The body fails before hyper has sent the head, and hyper then closes the connection.
+/// Returns a response whose body fails before hyper has sent the head, so that hyper closes the
+/// connection.
 fn cut() -> Response {
     let body = futures::stream::iter([Err::<Bytes, _>(ConnectionCut)]);
     let mut response = Response::new(Body::from_stream(body));
@@ -126,17 +179,17 @@ fn cut() -> Response {
     response
 }
 
-/// The service has two limits of a rate, and a text for each.
+/// Returns the text of a 429. The service has a text for transfers and one for other requests.
 fn rate_text(payload: &[u8]) -> &'static str {
     let request: Value = serde_json::from_slice(payload).unwrap_or_default();
     let transfer = ["sourceImage", "source_image"].iter().any(|key| request[*key].is_string());
     if transfer { IMAGE_LIMIT } else { TOKEN_LIMIT }
 }
 
-/// Asks for another try at a date, and says what date it is: the clocks may differ.
-fn dated(mut response: Response, now: UnixMillis) -> Response {
-    // A date has whole seconds: of one that is cut off, most of the time may be gone already.
-    let then = now.after(STAY_AWAY * 2);
+/// Adds `Retry-After` as a date, and `Date` for clients whose clock differs.
+fn with_dates(mut response: Response, now: UnixMillis) -> Response {
+    // Dates have whole seconds, so that up to a second is cut off.
+    let then = now.after(RETRY_AFTER * 2);
     for (name, stamp) in [(header::DATE, now), (header::RETRY_AFTER, then)] {
         let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&stamp.timestamp());
         if let Some(value) = text.ok().and_then(|text| HeaderValue::try_from(text).ok()) {
@@ -150,15 +203,15 @@ fn dated(mut response: Response, now: UnixMillis) -> Response {
 mod tests {
     use super::*;
 
-    fn struck(kind: FaultKind, alternate: bool, payload: &str) -> Response {
+    fn injected(kind: FaultKind, alternate: bool, payload: &str) -> Response {
         let now = UnixMillis::from_millis(1_700_000_000_120);
-        instead(InjectedFault { kind, alternate }, now, payload.as_bytes()).unwrap()
+        response_without_effect(InjectedFault { kind, alternate }, now, payload.as_bytes())
     }
 
     #[test]
-    fn retry_after_in_all_its_forms() {
+    fn retry_after_is_seconds_or_a_date_or_missing() {
         let after = |kind, alternate| {
-            let response = struck(kind, alternate, "");
+            let response = injected(kind, alternate, "");
             response.headers().get(header::RETRY_AFTER).map(|v| v.to_str().unwrap().to_owned())
         };
         assert_eq!(after(FaultKind::RateLimit, true).as_deref(), Some("1"));
@@ -169,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn each_limit_has_its_text() {
+    fn each_rate_limit_has_its_text() {
         assert_eq!(rate_text(b"{\"sourceImage\": \"a\"}"), IMAGE_LIMIT);
         assert_eq!(rate_text(b"{\"sourceImage\": null}"), TOKEN_LIMIT);
         assert_eq!(rate_text(b""), TOKEN_LIMIT);

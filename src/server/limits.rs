@@ -1,5 +1,5 @@
-//! The server's own sliding window: exact, and no code shared with the client's. Pure: the caller
-//! brings the time.
+//! The server's sliding window. It is exact, and shares no code with the client's, so that each tests
+//! the other. Pure: the caller passes the time.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,18 +8,18 @@ use tokio::time::Instant;
 
 use crate::base::limit::Limit;
 
-/// Why a window let something not through.
+/// A refusal by a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LimitExceeded {
-    /// How much of the limit is used now.
+    /// Number that is counted now.
     pub(super) used: u32,
-    /// When the same would be let through.
+    /// Time until the same request would be admitted.
     pub(super) retry_after: Duration,
 }
 
-/// What happened within the last window's length, newest at the back.
+/// The events within the window, the newest at the back.
 ///
-/// A thing at `t` counts until just before `t + window`: the interval is half-open.
+/// An event at `t` counts until just before `t + window`: the interval is half-open.
 #[derive(Debug, Default)]
 struct Recent {
     entries: VecDeque<(Instant, u32)>,
@@ -43,24 +43,24 @@ impl Recent {
     }
 }
 
-/// One budget of one token or account.
+/// One rate limit of one token or account.
 #[derive(Debug)]
 pub(super) struct Window {
     limit: Limit,
     admitted: Recent,
-    seen: Recent,
+    arrived: Recent,
     peak: u32,
 }
 
 impl Window {
     pub(super) fn new(limit: Limit) -> Self {
-        Self { limit, admitted: Recent::default(), seen: Recent::default(), peak: 0 }
+        Self { limit, admitted: Recent::default(), arrived: Recent::default(), peak: 0 }
     }
 
-    /// Lets `weight` through, or says when to come again. What is refused uses nothing up, but is
-    /// seen.
+    /// Admits `weight`, or returns when to try again. A refused request does not use the limit, but
+    /// counts for the peak.
     pub(super) fn admit(&mut self, now: Instant, weight: u32) -> Result<(), LimitExceeded> {
-        self.see(now, weight);
+        self.count_arrival(now, weight);
         self.admitted.forget_before(now, self.limit.window);
         let used = self.admitted.sum;
         if used.saturating_add(weight) <= self.limit.count {
@@ -70,18 +70,18 @@ impl Window {
         Err(LimitExceeded { used, retry_after: self.room_after(now, weight) })
     }
 
-    /// The most that was seen, let through or not, in any window.
+    /// Returns the maximum that arrived within any window, admitted or not.
     pub(super) fn peak(&self) -> u32 {
         self.peak
     }
 
-    fn see(&mut self, now: Instant, weight: u32) {
-        self.seen.forget_before(now, self.limit.window);
-        self.seen.push(now, weight);
-        self.peak = self.peak.max(self.seen.sum);
+    fn count_arrival(&mut self, now: Instant, weight: u32) {
+        self.arrived.forget_before(now, self.limit.window);
+        self.arrived.push(now, weight);
+        self.peak = self.peak.max(self.arrived.sum);
     }
 
-    /// How long until enough of what was admitted has left the window.
+    /// Returns the time until enough of the admitted weight has left the window.
     fn room_after(&self, now: Instant, weight: u32) -> Duration {
         let mut used = self.admitted.sum;
         for (at, freed) in &self.admitted.entries {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn slides_and_does_not_jump() {
+    fn the_window_slides() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut window = window("2/1s");
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_requests_are_seen_but_use_nothing() {
+    fn refused_requests_count_for_the_peak_only() {
         let start = Instant::now();
         let mut window = window("1/1s");
         assert!(window.admit(start, 1).is_ok());
@@ -143,8 +143,7 @@ mod tests {
     }
 
     proptest! {
-        /// No window of the limit's length holds more than the limit, and a request is only
-        /// refused where one would.
+        /// No window holds more than the limit, and a request is refused only if one would.
         #[test]
         fn is_exact(gaps in prop::collection::vec(0u64..400, 1..80)) {
             let start = Instant::now();

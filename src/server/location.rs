@@ -1,5 +1,5 @@
-//! Where an image lives: an owner, a name and a tag; and every way to refer to one (`api.md` §5).
-//! Pure.
+//! The location of an image (owner, name and tag), and all forms of references to it (API contract,
+//! section 5). Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,12 +7,12 @@ use super::error::Refusal;
 use crate::api::wire::WireOwner;
 use crate::base::name::{ImageName, ImageRef, Owner, Tag};
 
-/// The ID of the one account that this server knows.
+/// ID of the only account of this server.
 pub(super) const USER_ID: &str = "local-account";
-/// The account's slug, which stands in the paths of its images.
+/// Slug of the account, part of the paths of its images.
 pub(super) const USER_SLUG: &str = "local";
 
-/// One logical image: at most one content is behind it at any time.
+/// The location of a logical image, which has at most one content at any time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Location {
     #[serde(with = "owner_text")]
@@ -22,7 +22,7 @@ pub(super) struct Location {
 }
 
 impl Location {
-    /// The place as people and Dockerfiles write it: `prime/<owner>/name:tag`, bare for the
+    /// Returns the path that Dockerfiles use: `prime/<owner>/name:tag`, or `name:tag` for the
     /// platform.
     pub(super) fn full_path(&self) -> String {
         let Self { owner, name, tag } = self;
@@ -33,13 +33,13 @@ impl Location {
         }
     }
 
-    /// `name:tag`, without the owner.
+    /// Returns `name:tag`, without the owner.
     pub(super) fn short(&self) -> String {
         format!("{}:{}", self.name, self.tag)
     }
 }
 
-/// The owner whose scope a request names: nobody, a team, or the platform.
+/// Returns the owner that a request selects.
 pub(super) fn scope(team: Option<&str>, platform: bool) -> Result<Owner, Refusal> {
     match (team.filter(|id| !id.is_empty()), platform) {
         (Some(_), true) => Err(Refusal::bad("teamId cannot be set for platform images")),
@@ -50,14 +50,13 @@ pub(super) fn scope(team: Option<&str>, platform: bool) -> Result<Owner, Refusal
     }
 }
 
-/// The owner of a team's ID. `None` where the ID could not stand in a path.
+/// Returns the owner for a team ID, or `None` if the ID cannot be part of a path.
 fn team_owner(id: &str) -> Option<Owner> {
     let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     (!id.is_empty() && id.len() <= 128 && id.chars().all(ok)).then(|| Owner::Team(id.to_owned()))
 }
 
-/// The place that `name` and `tag` mean: the name may carry an owner in front, else it is looked
-/// for in `scope`.
+/// Returns the location of `name` and `tag`. The owner is that in front of the name, else `scope`.
 pub(super) fn resolve(name: &str, tag: &str, scope: &Owner) -> Result<Location, Refusal> {
     let (owner, bare) = split_owner(name, scope)?;
     let unknown = || Refusal::not_found(format!("Image {name}:{tag} not found"));
@@ -68,7 +67,7 @@ pub(super) fn resolve(name: &str, tag: &str, scope: &Owner) -> Result<Location, 
     })
 }
 
-/// The place that `name:tag` means; see [`resolve`].
+/// Returns the location of `name:tag`; see [`resolve`].
 pub(super) fn resolve_reference(reference: &str, scope: &Owner) -> Result<Location, Refusal> {
     let (name, tag) = reference
         .rsplit_once(':')
@@ -95,11 +94,11 @@ fn split_owner<'a>(name: &'a str, scope: &Owner) -> Result<(Owner, &'a str), Ref
     if first == "team-" {
         return Err(malformed());
     }
-    // What is not an owner's prefix is the namespace of a platform image.
+    // Any other prefix is the namespace of a platform image.
     Ok(named_owner(first).map_or((Owner::Platform, name), |owner| (owner, rest)))
 }
 
-/// The owner of a path's segment: the account's slug or ID, or `team-<id>`.
+/// Returns the owner of a path segment: the account's slug or ID, or `team-<id>`.
 fn named_owner(segment: &str) -> Option<Owner> {
     match segment.strip_prefix("team-") {
         Some(id) => team_owner(id),
@@ -107,25 +106,25 @@ fn named_owner(segment: &str) -> Option<Owner> {
     }
 }
 
-/// What a Dockerfile's reference means to this server.
+/// A reference in a Dockerfile, as this server sees it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum DockerfileRef {
-    /// It starts with `prime/`: it must be here.
+    /// It starts with `prime/`, so it must be an image of this server.
     Own(Location),
-    /// It starts with `prime/` and cannot be here.
+    /// It starts with `prime/` and is malformed.
     Malformed,
-    /// A platform image if there is one of that name; else somebody else's.
+    /// A platform image if one of that name exists, else an image of another registry.
     Bare(Location),
-    /// A reference into another registry.
+    /// An image of another registry.
     Foreign,
 }
 
-/// Reads the reference of a `FROM` or a `--from`.
+/// Parses the reference of a `FROM` or a `--from`.
 pub(super) fn dockerfile_ref(text: &str) -> DockerfileRef {
-    let own = text.starts_with("prime/");
+    let is_own = text.starts_with("prime/");
     let last = text.rsplit('/').next().unwrap_or(text);
     let reference = if last.contains(':') { text.to_owned() } else { format!("{text}:latest") };
-    if own {
+    if is_own {
         return resolve_reference(&reference, &Owner::Personal)
             .map_or(DockerfileRef::Malformed, DockerfileRef::Own);
     }
@@ -137,7 +136,7 @@ pub(super) fn dockerfile_ref(text: &str) -> DockerfileRef {
     }
 }
 
-/// The owner as `PATCH /images` writes it.
+/// Returns the owner as `PATCH /images` writes it.
 pub(super) fn to_wire(owner: &Owner) -> WireOwner {
     match owner {
         Owner::Personal => WireOwner::Personal,
@@ -146,7 +145,7 @@ pub(super) fn to_wire(owner: &Owner) -> WireOwner {
     }
 }
 
-/// The owner that `PATCH /images` wrote. `None` where the team's ID is malformed.
+/// Returns the owner of a `PATCH /images`, or `None` if the team ID is malformed.
 pub(super) fn from_wire(owner: &WireOwner) -> Option<Owner> {
     match owner {
         WireOwner::Personal => Some(Owner::Personal),

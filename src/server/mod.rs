@@ -1,16 +1,15 @@
-//! The local server: our own implementation of the image service, over real HTTP, or called in the
-//! same process.
+//! The local server: an implementation of the image service, over HTTP or called in the same process.
 //!
-//! One account, `local`, which is an admin and a member of every team; its images, builds, limits,
-//! signed upload URLs and quotas are as `api.md` has them. Nothing is really built or pulled: a
-//! builder checks what a real build would trip over. What goes wrong on purpose is in `fault`. Only
-//! the structs of the wire are shared with the client.
+//! It has one account, `local`, which is an admin and a member of every team. Images, builds, limits,
+//! signed upload URLs and quotas follow the API contract. Nothing is built or pulled: `builder` checks
+//! for the errors that a real build would have. The server shares only the types of the API with the
+//! client.
 //!
 //! ```text
-//! request ─► app (token, budgets, faults, log) ─► endpoint ─► initiate │ builds │ images │ update │ account │ upload
-//!                                                         │            ▲
-//!                            store (state + its files) ◄──┴─ worker ───┘  one task a running build
-//!                                                              └► builder (archive, Dockerfile, bases)
+//! request ─► routes (log, token, limits) ─► inject (faults) ─► initiate │ builds │ images │ update │ account │ upload
+//!                                                                 │            ▲
+//!                                    store (state + its files) ◄──┴─ worker ───┘  a task for each running build
+//!                                                                      └► builder (archive, Dockerfile, bases)
 //! ```
 
 mod account;
@@ -30,6 +29,7 @@ mod inject;
 mod limits;
 mod location;
 mod model;
+mod routes;
 
 mod state;
 mod store;
@@ -41,13 +41,15 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::HttpBody;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header;
 use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
+use tower::ServiceExt;
 
 use self::app::App;
 pub use self::builds::ServerBuild;
@@ -58,19 +60,24 @@ pub use self::inject::ConnectionCut;
 pub use self::traffic::{ClassCounts, LoggedRequest, RequestCounts};
 use crate::base::limit::Class;
 
-/// How long [`Server::stop`] waits for requests that are being answered.
-const GRACE: Duration = Duration::from_secs(10);
+/// Maximum time that [`Server::stop`] waits for active requests.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// A running server. Dropping it stops it without waiting.
 #[derive(Debug)]
 pub struct Server {
     app: Arc<App>,
-    /// `None`: it listens nowhere.
+    router: Router,
+    /// `None` without a network.
     serving: Option<JoinHandle<std::io::Result<()>>>,
     _stop: DropGuard,
 }
 
-/// Binds, restores the state, goes on with builds that were running, and serves.
+/// Starts a server: binds, restores the state, and resumes the builds that were running.
+///
+/// # Errors
+/// Fails if the address cannot be bound, if the state cannot be read or written or is used by another
+/// server, or if the fault rates of a class add up to more than 1.
 ///
 /// ```
 /// use imgplan::base::limit::Class;
@@ -94,27 +101,29 @@ pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
     };
     let app = Arc::new(App::new(&config, listener.as_ref().map(|(addr, _)| *addr))?);
     worker::resume(&app);
+    let router = routes::router(Arc::clone(&app));
     let serving = listener.map(|(_, listener)| {
-        let (router, stopping) = (app::router(Arc::clone(&app)), app.stopping.clone());
+        let (router, stopping) = (router.clone(), app.stopping.clone());
         tokio::spawn(async move {
             let signal = stopping.cancelled_owned();
             axum::serve(listener, router).with_graceful_shutdown(signal).await
         })
     });
     let stop = app.stopping.clone().drop_guard();
-    Ok(Server { app, serving, _stop: stop })
+    Ok(Server { app, router, serving, _stop: stop })
 }
 
 impl Server {
-    /// The URL to give to a client: `http://127.0.0.1:PORT`, or `http://in-process` where it
-    /// listens nowhere.
+    /// Returns the URL for clients: `http://127.0.0.1:PORT`, or `http://in-process` without a network.
     pub fn url(&self) -> String {
         self.app.url()
     }
 
-    /// Answers one request without a network, in the caller's task: as over HTTP, but that nothing
-    /// waits for a socket, which lets a paused clock run ahead. Fails where a fault cuts the
-    /// request off. The request's `Content-Length` is added where the body has one.
+    /// Answers a request without a network, in the caller's task. Nothing waits for a socket, so that a
+    /// paused clock can run ahead. Adds `Content-Length` if the length of the body is known.
+    ///
+    /// # Errors
+    /// Fails if an injected fault closes the connection.
     pub fn call(
         &self,
         mut request: Request,
@@ -123,48 +132,50 @@ impl Server {
             let headers = request.headers_mut();
             headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
         }
-        let answer = app::handle(State(Arc::clone(&self.app)), request);
+        let response = self.router.clone().oneshot(request);
         async move {
-            let response = answer.await;
+            let Ok(response) = response.await;
             if inject::is_cut(&response) { Err(ConnectionCut) } else { Ok(response) }
         }
     }
 
-    /// What the server itself counted, and its log: a copy, which takes its time.
+    /// Returns a copy of the server's counts and its log.
     pub fn counts(&self) -> RequestCounts {
         self.app.traffic().counts()
     }
 
-    /// What the server itself counted of one class; costs nothing.
+    /// Returns the server's counts of one class, without copying the log.
     pub fn counts_of(&self, class: Class) -> ClassCounts {
         self.app.traffic().counts_of(class)
     }
 
-    /// All builds and transfers that were accepted and not deleted, in the order in which they
-    /// were.
+    /// Returns all accepted builds and transfers that were not deleted, in order of acceptance.
     pub fn builds(&self) -> Vec<ServerBuild> {
         self.app.store().state().builds().rev().map(ServerBuild::from).collect()
     }
 
-    /// Changes how many images the account, and each team, may have.
+    /// Changes the maximum number of images of the account and of each team.
     pub fn set_quota(&self, quota: Option<u32>) {
         self.app.set_quota(quota);
     }
 
-    /// Waits until no build is running, nor any request on its way that was answered before it took
-    /// effect. Builds that wait for their context do not run.
+    /// Waits until no build is running and every `late` request has taken effect. A build that waits for
+    /// its context is not running.
     pub async fn idle(&self) {
         let mut running = self.app.running.subscribe();
-        // The sender lives in the app, which lives in this server.
+        // Does not fail: the sender is in the app, which this server owns.
         let _ = running.wait_for(|running| *running == 0).await;
     }
 
-    /// Stops: takes no more requests, finishes those that it has, saves the state. Builds that
-    /// run go on at the next start.
+    /// Stops the server: accepts no more requests, finishes the active ones, and writes the state.
+    /// Running builds are resumed at the next start.
+    ///
+    /// # Errors
+    /// Fails if the state cannot be written.
     pub async fn stop(self) -> Result<(), ServerError> {
         self.app.stopping.cancel();
         if let Some(mut serving) = self.serving
-            && tokio::time::timeout(GRACE, &mut serving).await.is_err()
+            && tokio::time::timeout(STOP_GRACE, &mut serving).await.is_err()
         {
             serving.abort();
         }

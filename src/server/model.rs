@@ -1,5 +1,4 @@
-//! What the server remembers: builds and the images that they made. Pure but for the random numbers
-//! of new IDs.
+//! The stored builds and images. Pure except for the random numbers of new IDs.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,28 +10,27 @@ use super::location::Location;
 use crate::api::wire::{Artifact, BuildStatusResponse, ImageResponse};
 use crate::base::name::{Owner, Platform};
 
-/// A moment, to the millisecond.
+/// A point in time, in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct UnixMillis(i64);
 
 impl UnixMillis {
-    /// So many milliseconds after 1970 began.
     pub(super) const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// The moment that comes so much later.
+    /// Returns the time `time` later.
     pub(super) fn after(self, time: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// Whole seconds since 1970.
+    /// Returns whole seconds since 1970.
     pub(super) fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
 
-    /// The moment for those who write it their own way.
+    /// Returns the time as a timestamp of jiff.
     pub(super) fn timestamp(self) -> jiff::Timestamp {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or_default()
     }
@@ -45,14 +43,17 @@ impl fmt::Display for UnixMillis {
     }
 }
 
-/// An ID that nobody guesses and that may stand in a URL.
+/// Returns an ID that cannot be guessed and that may be part of a URL.
+///
+/// # Errors
+/// Fails if the operating system provides no random numbers.
 pub(super) fn new_id() -> Result<String, ServerError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(ServerError::Random)?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
-/// Where a build stands, as the wire writes it.
+/// The status of a build, as the API writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(super) enum BuildStatus {
@@ -76,13 +77,13 @@ impl BuildStatus {
         }
     }
 
-    /// Whether more is to come.
+    /// True if the build has not ended.
     pub(super) fn is_active(self) -> bool {
         matches!(self, Self::Pending | Self::Uploading | Self::Building)
     }
 }
 
-/// Who may see an image, as the wire writes it.
+/// The visibility of an image, as the API writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(super) enum StoredVisibility {
@@ -99,29 +100,29 @@ impl StoredVisibility {
     }
 }
 
-/// What a build starts from.
+/// The content of a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum BuildOrigin {
-    /// An archive, with the Dockerfile's path inside it; its size once it is here.
+    /// An archive, with the path of the Dockerfile inside it, and its size once it is uploaded.
     Context { dockerfile_path: String, uploaded: Option<u64> },
     /// An image of another registry.
     Transfer { source: String },
 }
 
-/// One build or transfer.
+/// A build or transfer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredBuild {
-    /// The order in which builds were initiated.
+    /// Position in the order in which builds were initiated.
     pub(super) seq: u64,
     pub(super) id: String,
-    /// The ID of the one artifact that it makes.
+    /// ID of its only artifact.
     pub(super) artifact: String,
     #[serde(rename = "place")]
     pub(super) location: Location,
     pub(super) platform: Platform,
     pub(super) origin: BuildOrigin,
-    /// What was asked for; `None` is `INHERIT`.
+    /// Requested visibility; `None` is `INHERIT`.
     pub(super) visibility: Option<StoredVisibility>,
     pub(super) status: BuildStatus,
     pub(super) created_at: UnixMillis,
@@ -133,12 +134,12 @@ pub(super) struct StoredBuild {
     pub(super) error: Option<String>,
 }
 
-/// An image that can be pulled: what the last completed build at its place made.
+/// An image that can be pulled: the result of the last completed build at its location.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredImage {
     #[serde(rename = "place")]
     pub(super) location: Location,
-    /// The build whose artifact it is.
+    /// ID of the build that made it.
     pub(super) build: String,
     pub(super) visibility: StoredVisibility,
     pub(super) pushed_at: UnixMillis,
@@ -147,7 +148,7 @@ pub(super) struct StoredImage {
 }
 
 impl StoredBuild {
-    /// The build as `GET /images/build/{id}` shows it.
+    /// Returns the build as `GET /images/build/{id}` shows it.
     pub(super) fn to_wire(&self) -> BuildStatusResponse {
         let text = |stamp: Option<UnixMillis>| stamp.map(|stamp| stamp.to_string());
         BuildStatusResponse {
@@ -173,7 +174,7 @@ impl StoredBuild {
         }
     }
 
-    /// The build as a row of `GET /images`. `image` where it is what that image holds.
+    /// Returns the build as a row of `GET /images`. `image` is the image if this build made it.
     pub(super) fn to_row(
         &self,
         visibility: StoredVisibility,
@@ -211,12 +212,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stamps_are_rfc_3339() {
+    fn times_are_written_in_rfc_3339() {
         assert_eq!(UnixMillis(1_700_000_000_120).to_string(), "2023-11-14T22:13:20.120Z");
     }
 
     #[test]
-    fn ids_stand_in_a_url() {
+    fn ids_are_valid_in_a_url() {
         let id = new_id().unwrap();
         assert_eq!(id.len(), 32);
         assert!(crate::base::name::BuildId::new(&id).is_some());

@@ -1,5 +1,5 @@
-//! All builds and images, and the one way to change them: [`State::apply`], which serves a running
-//! server and the replay of its log alike. Pure.
+//! The state of the server: all builds and images. It changes only through [`ServerState::apply`], both
+//! in a running server and in the replay of its log. Pure.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::model::{BuildStatus, StoredBuild, StoredImage, StoredVisibility, Unix
 use crate::api::wire::ImageResponse;
 use crate::base::name::Owner;
 
-/// A change of the state: always the whole new value, so that applying it twice is harmless.
+/// A change of the state. It contains the complete new value, so that applying it twice is harmless.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum StateChange {
@@ -24,7 +24,7 @@ pub(super) enum StateChange {
 /// All builds and images.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ServerState {
-    /// In the order of their numbers, so that a page is found without walking to it.
+    /// Sorted by `seq`, so that a page is found without a scan.
     builds: Vec<StoredBuild>,
     ids: HashMap<String, u64>,
     index: LocationIndex,
@@ -43,10 +43,10 @@ impl ServerState {
                 if let Ok(at) = self.position(seq) {
                     let build = self.builds.remove(at);
                     self.ids.remove(&build.id);
-                    self.index.take_build(&build.location, seq);
+                    self.index.remove_build(&build.location, seq);
                 }
             }
-            StateChange::ForgetImage(location) => self.index.take_image(&location),
+            StateChange::ForgetImage(location) => self.index.remove_image(&location),
         }
     }
 
@@ -57,7 +57,7 @@ impl ServerState {
         if let Ok(at) = known
             && self.builds[at].location != build.location
         {
-            self.index.take_build(&self.builds[at].location, build.seq);
+            self.index.remove_build(&self.builds[at].location, build.seq);
         }
         self.index.put_build(&build.location, build.seq, build.status);
         match known {
@@ -66,7 +66,7 @@ impl ServerState {
         }
     }
 
-    /// Where a build is, or would be.
+    /// Returns the index of a build, or the index at which to insert it.
     fn position(&self, seq: u64) -> Result<usize, usize> {
         self.builds.binary_search_by_key(&seq, |build| build.seq)
     }
@@ -75,13 +75,13 @@ impl ServerState {
         self.builds.get(self.position(seq).ok()?)
     }
 
-    /// The changes that make this state out of an empty one.
+    /// Returns the changes that turn an empty state into this one.
     pub(super) fn changes(&self) -> impl Iterator<Item = StateChange> + '_ {
         let builds = self.builds.iter().cloned().map(StateChange::Build);
         builds.chain(self.index.images().cloned().map(StateChange::Image))
     }
 
-    /// The number of the next build.
+    /// Returns the `seq` of the next build.
     pub(super) fn next_seq(&self) -> u64 {
         self.next
     }
@@ -90,14 +90,14 @@ impl ServerState {
         self.numbered(*self.ids.get(id)?)
     }
 
-    /// All builds, the newest first.
+    /// Returns all builds, the newest first.
     pub(super) fn builds(
         &self,
     ) -> impl DoubleEndedIterator<Item = &StoredBuild> + ExactSizeIterator {
         self.builds.iter().rev()
     }
 
-    /// The builds at one place, the newest first.
+    /// Returns the builds at one location, the newest first.
     pub(super) fn builds_at(&self, location: &Location) -> impl Iterator<Item = &StoredBuild> {
         let entry = self.index.at(location);
         entry.into_iter().flat_map(LocationEntry::builds).filter_map(|seq| self.numbered(seq))
@@ -107,17 +107,17 @@ impl ServerState {
         self.index.at(location)?.image.as_ref()
     }
 
-    /// Whether something is at a place or will be.
+    /// True if a location has an image or an active build.
     pub(super) fn is_taken(&self, location: &Location) -> bool {
         self.index.at(location).is_some_and(LocationEntry::is_taken)
     }
 
-    /// How many images an owner has, those that are being built among them.
+    /// Returns the number of images of an owner, including those that are being built.
     pub(super) fn owned(&self, owner: &Owner) -> usize {
         self.index.taken(owner)
     }
 
-    /// The teams that own something, sorted.
+    /// Returns the teams that own a build or an image, sorted.
     pub(super) fn teams(&self) -> Vec<String> {
         let teams = self.index.owners().filter_map(|owner| match owner {
             Owner::Team(id) => Some(id.clone()),
@@ -126,29 +126,29 @@ impl ServerState {
         teams.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The visibility that a build's image will have: what was asked for, else what the image has,
-    /// else private. Platform images are public whatever was asked.
+    /// Returns the visibility of a build's image: the requested one, else that of the current image,
+    /// else private. Platform images are always public.
     pub(super) fn effective(
         &self,
         location: &Location,
-        asked: Option<StoredVisibility>,
+        requested: Option<StoredVisibility>,
     ) -> StoredVisibility {
         if location.owner == Owner::Platform {
             return StoredVisibility::Public;
         }
         let current = || self.image(location).map(|image| image.visibility);
-        asked.or_else(current).unwrap_or(StoredVisibility::Private)
+        requested.or_else(current).unwrap_or(StoredVisibility::Private)
     }
 
-    /// What the end of a build changes: the build itself and, where it went well, its image.
+    /// Returns the changes at the end of a build: the build itself and, if it succeeded, its image.
     pub(super) fn finish(
         &self,
         build: &StoredBuild,
-        verdict: Result<Option<u64>, String>,
+        result: Result<Option<u64>, String>,
         now: UnixMillis,
     ) -> Vec<StateChange> {
         let mut build = StoredBuild { completed_at: Some(now), ..build.clone() };
-        match verdict {
+        match result {
             Ok(size) => {
                 build.status = BuildStatus::Completed;
                 let image = StoredImage {
@@ -168,19 +168,19 @@ impl ServerState {
         }
     }
 
-    /// The logical images of an owner that a search finds, the newest first. What to show of one
-    /// is for [`State::rows`] to say.
+    /// Returns the locations of an owner that match a search, the newest first. [`ServerState::rows`]
+    /// returns the rows of each.
     pub(super) fn listing(&self, owner: &Owner, search: Option<&str>) -> Vec<&Location> {
         let search = search.unwrap_or_default().to_lowercase();
-        let found = |location: &Location| {
+        let matches = |location: &&Location| {
             search.is_empty() || location.full_path().to_lowercase().contains(&search)
         };
         let newest = self.index.listed(owner).filter_map(|seq| self.numbered(seq));
-        newest.map(|build| &build.location).filter(|location| found(location)).collect()
+        newest.map(|build| &build.location).filter(matches).collect()
     }
 
-    /// The rows of `GET /images` for one image, the newest first: what can be pulled, what is under
-    /// way, and the last failure if nothing went well since.
+    /// Returns the rows of `GET /images` for one location, the newest first: the image, active builds,
+    /// and the last failed build if it is newer than the image.
     pub(super) fn rows(&self, location: &Location) -> Vec<ImageResponse> {
         let image = self.image(location);
         let row = |build: &StoredBuild| {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_listed_until_something_goes_well() {
+    fn a_failed_build_is_listed_until_a_later_one_succeeds() {
         let mut state = ServerState::default();
         for seq in 0..2 {
             let next = build(seq, "app", BuildStatus::Building);
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!((copy.next_seq(), copy.build("b0")), (3, None));
     }
 
-    /// What the state says of its places, found by looking through everything.
+    /// Computes the taken locations and the rows by scanning all builds.
     fn by_scan(state: &ServerState) -> (usize, Vec<String>) {
         let image =
             |location: &Location| state.index.images().find(|image| image.location == *location);
@@ -332,10 +332,9 @@ mod tests {
     }
 
     proptest! {
-        /// However builds come, end, move and go: what is kept says the same as looking through
-        /// everything.
+        /// After any sequence of changes, the index agrees with a scan of all builds.
         #[test]
-        fn what_is_kept_of_places_is_right(
+        fn the_index_agrees_with_a_scan(
             steps in prop::collection::vec((0u8..6, 0u64..12, 0u8..3), 1..60),
         ) {
             let mut state = ServerState::default();
@@ -377,9 +376,9 @@ mod tests {
                 prop_assert_eq!(listed, rows);
                 let at = |name: u8| Location { owner: Owner::Personal, name: format!("i{name}").parse().unwrap(), tag: "v1".parse().unwrap() };
                 for location in (0..3).map(at) {
-                    let found: Vec<_> = state.builds_at(&location).map(|b| b.seq).collect();
+                    let indexed: Vec<_> = state.builds_at(&location).map(|b| b.seq).collect();
                     let all = state.builds().filter(|b| b.location == location).map(|b| b.seq);
-                    prop_assert_eq!(found, all.collect::<Vec<_>>());
+                    prop_assert_eq!(indexed, all.collect::<Vec<_>>());
                 }
                 let mut copy = ServerState::default();
                 state.changes().for_each(|change| copy.apply(change));

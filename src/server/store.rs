@@ -1,10 +1,10 @@
-//! Keeps the state on disk: `state.json`, a snapshot, and `changes.jsonl`, what changed since.
+//! Stores the state on disk: a snapshot `state.json`, and a log `changes.jsonl` of later changes.
 //!
-//! A change is written to the log before it is applied or answered, one line a commit, so that a
-//! build whose ID was given out survives the death of the process. The log is not synced to the
-//! disk: the server is for development and tests, and a power cut may cost its last moments. At
-//! the next start, and every [`LOG_LINES`], the log is folded into the snapshot. A crash between
-//! the two is harmless, since the log holds whole values.
+//! A change is written to the log before it is applied, one line for each commit, so that a build
+//! whose ID was returned to a client survives a crash of the process. The log is not synced to disk:
+//! the server is for development and tests, and a power failure may lose its last changes. At the
+//! next start, and after every [`MAX_LOG_LINES`] commits, the log is folded into the snapshot. A
+//! crash between the two writes is harmless, because the log contains complete values.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -17,10 +17,10 @@ use super::state::{ServerState, StateChange};
 use crate::base::file::{self, AtPath, FileLock, LockError, PathError};
 
 const VERSION: u64 = 1;
-/// How many commits the log holds before it is folded into the snapshot.
-const LOG_LINES: usize = 50_000;
+/// Maximum number of commits in the log before it is folded into the snapshot.
+const MAX_LOG_LINES: usize = 50_000;
 
-/// The state, and the files that hold it, if any do.
+/// The state, and its files if it is stored on disk.
 pub(super) struct ServerStore {
     state: ServerState,
     key: [u8; 32],
@@ -38,18 +38,25 @@ struct Disk {
 #[derive(Serialize, Deserialize)]
 struct SnapshotFile {
     version: u64,
-    /// What upload URLs are signed with, in hex.
+    /// Key that signs upload URLs, in hex.
     key: String,
     changes: Vec<StateChange>,
 }
 
 impl ServerStore {
-    /// A state that ends with the process.
+    /// Creates a state that is not stored on disk.
+    ///
+    /// # Errors
+    /// Fails if the operating system provides no random numbers.
     pub(super) fn in_memory() -> Result<Self, ServerError> {
         Ok(Self { state: ServerState::default(), key: new_key()?, disk: None })
     }
 
-    /// Opens the state in a folder, which is made where there is none.
+    /// Opens the state in a folder, which is created if it does not exist.
+    ///
+    /// # Errors
+    /// Fails if another server uses the folder, if a file cannot be read or written, or if its content
+    /// is invalid or of a newer version.
     pub(super) fn open(dir: &Path) -> Result<Self, ServerError> {
         create_private(dir).at("create the folder", dir)?;
         let holder = format!("the server with process ID {}", std::process::id());
@@ -58,7 +65,7 @@ impl ServerStore {
             LockError::Path(error) => ServerError::State(error),
         })?;
         let (mut state, key) = match read_snapshot(&dir.join("state.json"))? {
-            Some(found) => found,
+            Some(snapshot) => snapshot,
             None => (ServerState::default(), new_key()?),
         };
         let path = dir.join("changes.jsonl");
@@ -74,12 +81,12 @@ impl ServerStore {
         &self.state
     }
 
-    /// The key that upload URLs are signed with.
+    /// Returns the key that signs upload URLs.
     pub(super) fn key(&self) -> &[u8; 32] {
         &self.key
     }
 
-    /// Writes changes down, then makes them: all or none.
+    /// Writes changes to the log, then applies them: all or none.
     pub(super) fn commit(&mut self, changes: Vec<StateChange>) -> Result<(), PathError> {
         if let Some(disk) = &mut self.disk {
             disk.append(&changes)?;
@@ -88,16 +95,16 @@ impl ServerStore {
             self.state.apply(change);
         }
         if let Some(disk) = &mut self.disk
-            && disk.lines >= LOG_LINES
+            && disk.lines >= MAX_LOG_LINES
         {
             disk.lines = 0;
-            // The log holds what the snapshot could not take: the next time will do.
+            // An error is no loss: the log still has all changes, and the next fold tries again.
             let _ = self.fold();
         }
         Ok(())
     }
 
-    /// Folds the log into the snapshot.
+    /// Writes a new snapshot and empties the log.
     pub(super) fn fold(&mut self) -> Result<(), PathError> {
         let Some(disk) = &mut self.disk else { return Ok(()) };
         let key = blake3::Hash::from_bytes(self.key).to_hex().to_string();
@@ -118,8 +125,8 @@ impl Disk {
         let mut line = serde_json::to_vec(changes).map_err(Into::into).at("write", &path)?;
         line.push(b'\n');
         if let Err(error) = self.log.write_all(&line) {
-            // Half a line must not stay: the next commit would be glued to it. If this fails
-            // too, the disk is gone, and the next start says what is damaged.
+            // Remove a partial line, or the next commit would be appended to it. If this fails too,
+            // the next start reports the damaged line.
             let _ = self.log.set_len(self.length);
             return Err(error).at("write", &path);
         }
@@ -135,7 +142,7 @@ fn new_key() -> Result<[u8; 32], ServerError> {
     Ok(key)
 }
 
-/// The signing key and the uploads are nobody else's to read.
+/// Creates a folder that only its owner can read: it contains the signing key and the uploads.
 fn create_private(dir: &Path) -> std::io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -152,7 +159,7 @@ fn read_snapshot(path: &Path) -> Result<Option<(ServerState, [u8; 32])>, ServerE
         message,
     };
     let json = |error: serde_json::Error| corrupt(error.line(), error.to_string());
-    // The version first: what a newer version wrote is not damaged.
+    // The version is checked first: a file of a newer version is not corrupt.
     let value: serde_json::Value = serde_json::from_str(&text).map_err(json)?;
     match value["version"].as_u64() {
         Some(VERSION) => {}
@@ -175,7 +182,7 @@ fn replay(path: &Path, state: &mut ServerState) -> Result<(), ServerError> {
         bytes => bytes.at("read", path)?,
     };
     for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        // A line without its end was cut off by a crash; nobody was told of what it says.
+        // A line without its end was cut off by a crash, before the response to its request.
         let Some(line) = line.strip_suffix(b"\n") else { break };
         let changes: Vec<StateChange> = serde_json::from_slice(line).map_err(|error| {
             let path = path.to_owned();
@@ -197,19 +204,19 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_line_is_dropped_and_a_damaged_one_is_not() {
+    fn a_partial_last_line_is_ignored_and_an_invalid_line_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = ServerStore::open(dir.path()).unwrap();
         let key = *store.key();
         store.commit(forget(1)).unwrap();
         drop(store);
         let log = dir.path().join("changes.jsonl");
-        let whole = fs::read_to_string(&log).unwrap();
-        fs::write(&log, format!("{whole}[{{\"forget")).unwrap();
+        let intact = fs::read_to_string(&log).unwrap();
+        fs::write(&log, format!("{intact}[{{\"forget")).unwrap();
         assert_eq!(*ServerStore::open(dir.path()).unwrap().key(), key);
         assert_eq!(fs::read_to_string(&log).unwrap(), "");
 
-        fs::write(&log, format!("{whole}nonsense\n{whole}")).unwrap();
+        fs::write(&log, format!("{intact}nonsense\n{intact}")).unwrap();
         let Err(ServerError::Corrupt { line, .. }) = ServerStore::open(dir.path()) else {
             panic!()
         };
@@ -217,16 +224,16 @@ mod tests {
     }
 
     #[test]
-    fn one_server_a_folder() {
+    fn a_folder_is_used_by_one_server() {
         let dir = tempfile::tempdir().unwrap();
         let _store = ServerStore::open(dir.path()).unwrap();
         assert!(matches!(ServerStore::open(dir.path()), Err(ServerError::Held { .. })));
     }
 
     #[test]
-    fn a_newer_state_is_refused() {
+    fn a_state_of_a_newer_version_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("state.json"), r#"{"version": 9, "what": "ever"}"#).unwrap();
+        fs::write(dir.path().join("state.json"), r#"{"version": 9, "other": "field"}"#).unwrap();
         let error = ServerStore::open(dir.path()).map(|_| ()).unwrap_err();
         assert!(matches!(error, ServerError::Newer { found: 9, .. }), "{error}");
         fs::write(dir.path().join("state.json"), "{").unwrap();

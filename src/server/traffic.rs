@@ -1,5 +1,5 @@
-//! What the server saw: every request in order, and its budgets. Tests and benches ask it, not the
-//! client, whether a limit was kept.
+//! Counts requests: the log and the rate limits. Tests and benches read a client's use of the limits
+//! from here, and not from the client.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -11,87 +11,88 @@ use super::fault::{FaultClass, FaultKind, Faults, InjectedFault};
 use super::limits::{LimitExceeded, Window};
 use crate::base::limit::{Class, ClassLimit, Limit, TEAM_TRANSFER_LIMIT};
 
-/// How many requests are remembered one by one. A server may run for months.
-const LOG_LENGTH: usize = 100_000;
-/// How the service words the two limits of a rate.
+/// Maximum number of requests in the log. A server may run for months.
+const MAX_LOG_ENTRIES: usize = 100_000;
+/// The service's text for a request over the rate limit of a token.
 pub(super) const TOKEN_LIMIT: &str = "Too Many Requests (per-token limit)";
+/// The service's text for a transfer over the rate limit of an account.
 pub(super) const IMAGE_LIMIT: &str = "Image transfer rate limit exceeded: 10/10 images";
 
-/// What the server itself counted since it started.
+/// The server's counts since its start.
 #[derive(Debug, Clone, Default)]
 pub struct RequestCounts {
-    /// By class of request; a class that saw nothing is not here, see [`Counts::of`].
+    /// Counts by class of request; a class that saw nothing is not here, see [`Counts::of`].
     pub classes: BTreeMap<Class, ClassCounts>,
-    /// Of the uploads, which have no limit: all are let through.
+    /// Counts of the uploads, which have no rate limit.
     pub uploads: ClassCounts,
-    /// The requests in the order in which they came; the last hundred thousand.
+    /// The last 100,000 requests, in order of arrival.
     pub log: Vec<LoggedRequest>,
 }
 
 impl RequestCounts {
-    /// What was counted of one class.
+    /// Returns the counts of one class.
     pub fn of(&self, class: Class) -> ClassCounts {
         self.classes.get(&class).copied().unwrap_or_default()
     }
 }
 
-/// What was counted of one class: requests, or images for [`Class::Images`].
+/// The counts of one class: requests, or images for [`Class::Images`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ClassCounts {
-    /// How many the limit let through.
+    /// Number within the rate limit.
     pub accepted: u64,
-    /// How many it did not: each got a 429. The 429 of a fault is not one of these.
+    /// Number over the rate limit, each answered with 429. Does not count injected 429s.
     pub refused: u64,
-    /// How many of the accepted ones a fault struck.
+    /// Number of accepted ones with an injected fault.
     pub faulted: u64,
-    /// The most that came, let through or not, in any window of the limit's length, for any one
-    /// token (or account, for images). Above the limit's count: a client did not keep it.
+    /// Maximum number that arrived within any window of the limit's length, for one token (or one
+    /// account, for images). If it exceeds the limit, a client did not respect the limit.
     pub peak: u32,
 }
 
-/// One request.
+/// One request in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedRequest {
-    /// The budget it drew on; `None` for uploads, the account's endpoints and unknown paths.
+    /// Class whose rate limit it used; `None` for uploads, the account's endpoints and unknown paths.
     pub class: Option<Class>,
-    /// `GET`, `POST`, ...
+    /// HTTP method.
     pub method: String,
-    /// The path, without a query: no signature is kept.
+    /// Path without the query, which may have a signature.
     pub path: String,
-    /// When it came, counted from the server's start.
+    /// Time of arrival since the server's start.
     pub at: Duration,
-    /// For an accepted initiate, `name:tag`; several between commas.
+    /// `name:tag` of an accepted initiate; several are separated by commas.
     pub image: Option<String>,
-    /// How it was answered; 0 while it is not, or where a fault cut it off.
+    /// Status of the response; 0 before it is sent, or if a fault closed the connection.
     pub status: u16,
-    /// What it was struck with.
+    /// Injected fault.
     pub fault: Option<FaultKind>,
 }
 
-/// A request's place in the log.
+/// The position of a request in the log.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ticket(u64);
 
-/// A request that came.
+/// A request that has arrived.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival {
     pub(super) ticket: Ticket,
-    /// What goes wrong with it.
+    /// The fault to inject.
     pub(super) fault: Option<InjectedFault>,
 }
 
-/// Who draws on a budget.
+/// The owner of a rate limit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum BudgetKey {
-    /// A token, by its digest: the token itself is not kept.
+    /// A token, by its digest, so that the token is not kept.
     Token([u8; 32]),
-    /// The account itself.
+    /// The account, for transfers.
     Personal,
-    /// A team.
+    /// A team, for transfers.
     Team(String),
 }
 
-/// The log and all budgets; behind one lock, so that their order is one.
+/// The log and all rate limits, behind one lock, so that both see the same order of requests.
 pub(super) struct Traffic {
     started: Instant,
     overrides: HashMap<Class, Limit>,
@@ -99,7 +100,7 @@ pub(super) struct Traffic {
     counts: BTreeMap<Class, ClassCounts>,
     uploads: ClassCounts,
     faults: Faults,
-    /// How many requests of a class came.
+    /// Number of requests of each class.
     numbers: HashMap<FaultClass, u64>,
     log: VecDeque<LoggedRequest>,
     dropped: u64,
@@ -120,8 +121,8 @@ impl Traffic {
         }
     }
 
-    /// Notes that a request came, draws it on the budget of its token, and says what it is struck
-    /// with. All at one moment, so that the log, the windows and the faults tell the same story.
+    /// Logs a request, draws it on the rate limit of its token, and picks a fault for it. All in one
+    /// call, so that the log, the limits and the faults see the same order.
     pub(super) fn arrived(
         &mut self,
         class: Option<FaultClass>,
@@ -130,7 +131,7 @@ impl Traffic {
         path: &str,
     ) -> (Arrival, Result<(), Refusal>) {
         let now = Instant::now();
-        if self.log.len() == LOG_LENGTH {
+        if self.log.len() == MAX_LOG_ENTRIES {
             self.log.pop_front();
             self.dropped += 1;
         }
@@ -174,14 +175,14 @@ impl Traffic {
         Some(fault)
     }
 
-    /// Notes how a request was answered.
+    /// Logs the status of a response.
     pub(super) fn answered(&mut self, ticket: Ticket, status: u16) {
         if let Some(seen) = self.entry(ticket) {
             seen.status = status;
         }
     }
 
-    /// Notes which image a request initiated.
+    /// Logs the image that a request initiated.
     pub(super) fn initiated(&mut self, ticket: Ticket, image: String) {
         if let Some(seen) = self.entry(ticket) {
             seen.image = Some(image);
@@ -193,7 +194,10 @@ impl Traffic {
         self.log.get_mut(usize::try_from(index).ok()?)
     }
 
-    /// Draws images on an account's budget of transfers: all of them or none.
+    /// Draws images on an account's rate limit of transfers: all of them or none.
+    ///
+    /// # Errors
+    /// Fails with 429 if the limit has no room for all of them.
     pub(super) fn draw_images(&mut self, account: BudgetKey, images: u32) -> Result<(), Refusal> {
         let count = self.limit(Class::Images, &account).count;
         self.admit(Class::Images, account, Instant::now(), images).map_err(|full| {
@@ -203,8 +207,8 @@ impl Traffic {
         })
     }
 
-    /// How many images an account's budget of transfers can ever hold.
-    pub(super) fn images_at_most(&self, account: &BudgetKey) -> u32 {
+    /// Returns the maximum number of images of one request to transfer.
+    pub(super) fn max_images(&self, account: &BudgetKey) -> u32 {
         self.limit(Class::Images, account).count
     }
 
@@ -248,7 +252,7 @@ impl Traffic {
         }
     }
 
-    /// What was counted of one class, without the log.
+    /// Returns the counts of one class, without copying the log.
     pub(super) fn counts_of(&self, class: Class) -> ClassCounts {
         self.counts.get(&class).copied().unwrap_or_default()
     }
@@ -259,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn budgets_are_apart() {
+    fn each_token_has_its_own_rate_limit() {
         let limits = ["status=1/60s".parse().unwrap()];
         let mut traffic = Traffic::new(&limits, Faults::default());
         let (one, two) = (BudgetKey::Token([1; 32]), BudgetKey::Token([2; 32]));

@@ -1,5 +1,5 @@
-//! `PATCH /images`: renames, moves and visibility of logical images; and the two older endpoints
-//! that change only the visibility.
+//! `PATCH /images`: renames, moves and visibility of images; and the two older endpoints that change
+//! only the visibility.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -18,18 +18,18 @@ use crate::api::wire::{
 };
 use crate::base::name::{ImageName, NameError, Owner};
 
-/// The most updates that one request may hold.
-const LARGEST_BATCH: usize = 100;
+/// Maximum number of updates in one request.
+const MAX_UPDATES: usize = 100;
 
-/// What an update makes of an image.
+/// The effect of an update on an image.
 struct PlannedUpdate {
     before: StoredImage,
     after: StoredImage,
     changes: Vec<StateChange>,
 }
 
-/// `PATCH /images`. Each update stands for itself, in order, so that one may take the place that
-/// an earlier one left. A dry run goes the same way over a copy.
+/// `PATCH /images`. Each update is made or refused by itself, in order, so that an image may move to a
+/// location that an earlier update has left. A dry run does the same on a copy of the state.
 pub(super) fn update(app: &App, payload: &[u8]) -> Result<Response, Refusal> {
     let map = object(payload)?;
     check_shape(map.get("updates"))?;
@@ -42,8 +42,8 @@ pub(super) fn update(app: &App, payload: &[u8]) -> Result<Response, Refusal> {
     let mut results = Vec::new();
     for ImageUpdate { source, set } in request.updates {
         let state = copy.as_ref().unwrap_or_else(|| store.state());
-        let step = plan(state, app.quota(), &source, &set);
-        let result = match step {
+        let planned = plan(state, app.quota(), &source, &set);
+        let result = match planned {
             Ok(PlannedUpdate { before, after, changes }) => {
                 match &mut copy {
                     Some(copy) => changes.into_iter().for_each(|change| copy.apply(change)),
@@ -67,13 +67,13 @@ pub(super) fn update(app: &App, payload: &[u8]) -> Result<Response, Refusal> {
     reply(StatusCode::OK, &answer)
 }
 
-/// Checks what a malformed request is refused for as a whole.
+/// Checks the errors for which a request is refused as a whole.
 fn check_shape(updates: Option<&Value>) -> Result<(), Refusal> {
     let invalid = |details: &str| Err(Refusal::invalid("updates", details));
     let Some(Value::Array(updates)) = updates else {
         return invalid("must be a list of updates");
     };
-    if updates.is_empty() || updates.len() > LARGEST_BATCH {
+    if updates.is_empty() || updates.len() > MAX_UPDATES {
         return invalid("must hold 1 to 100 updates");
     }
     for (index, update) in updates.iter().enumerate() {
@@ -136,7 +136,7 @@ fn plan(
     Ok(PlannedUpdate { before, after, changes })
 }
 
-/// Whether an image may move to a place.
+/// Checks that an image may move to a location.
 fn check_room(
     state: &ServerState,
     quota: Option<u32>,
@@ -159,8 +159,7 @@ fn check_room(
     }
 }
 
-/// The image, and the finished builds that belong to it, get their new place. What is being built
-/// still lands where it was asked to.
+/// Returns the changes that move an image and its ended builds. An active build keeps its location.
 fn changes(state: &ServerState, before: &StoredImage, after: &StoredImage) -> Vec<StateChange> {
     let mut changes = Vec::new();
     if before.location != after.location {
@@ -191,8 +190,8 @@ fn source_location(source: &UpdateSource) -> Result<Location, UpdateError> {
 fn missing(source: &UpdateSource) -> UpdateError {
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
     let coordinates = || format!("{}:{}", text(&source.name), text(&source.tag));
-    let what = source.reference.clone().unwrap_or_else(coordinates);
-    UpdateError { code: "image_not_found".to_owned(), message: format!("Image {what} not found") }
+    let image = source.reference.clone().unwrap_or_else(coordinates);
+    UpdateError { code: "image_not_found".to_owned(), message: format!("Image {image} not found") }
 }
 
 fn invalid(message: &str) -> UpdateError {
@@ -239,15 +238,15 @@ pub(super) fn visibility(
     reply(StatusCode::OK, &answer)
 }
 
-/// `PATCH /images/visibility`: the images named, or all that a search finds.
+/// `PATCH /images/visibility`: changes the listed images, or all that match a search.
 pub(super) fn bulk_visibility(app: &App, payload: &[u8]) -> Result<Response, Refusal> {
     let request = VisibilityRequest::read(payload)?;
     let named: Vec<(String, String)> = match (&request.images, &request.search) {
         (Some(images), None) => images.clone(),
         (None, Some(search)) => {
             let store = app.store();
-            let found = store.state().listing(&request.owner, Some(search)).into_iter();
-            let complete = found.filter(|location| store.state().image(location).is_some());
+            let matching = store.state().listing(&request.owner, Some(search)).into_iter();
+            let complete = matching.filter(|location| store.state().image(location).is_some());
             complete.map(|location| (location.name.to_string(), location.tag.to_string())).collect()
         }
         _ => return Err(Refusal::invalid("images", "give either images or search")),
@@ -264,7 +263,7 @@ pub(super) fn bulk_visibility(app: &App, payload: &[u8]) -> Result<Response, Ref
     reply(StatusCode::OK, &json!({ "succeeded": succeeded, "failed": failed }))
 }
 
-/// What the two older endpoints take.
+/// The request of the two older endpoints.
 struct VisibilityRequest {
     visibility: StoredVisibility,
     owner: Owner,
@@ -287,8 +286,8 @@ impl VisibilityRequest {
             None | Some(Value::Null) => None,
             Some(list) => {
                 let pairs = list.as_array().and_then(|list| list.iter().map(pair).collect());
-                let wrong = || Refusal::invalid("images", "must be a list of names and tags");
-                Some(pairs.ok_or_else(wrong)?)
+                let invalid = || Refusal::invalid("images", "must be a list of names and tags");
+                Some(pairs.ok_or_else(invalid)?)
             }
         };
         Ok(Self { visibility, owner, images, search: text("search").map(str::to_owned) })
@@ -305,7 +304,7 @@ impl VisibilityRequest {
         let set = UpdateSet { visibility, ..UpdateSet::default() };
         let mut store = app.store();
         match plan(store.state(), None, &source, &set) {
-            Ok(step) => Ok(store.commit(step.changes)?),
+            Ok(planned) => Ok(store.commit(planned.changes)?),
             Err(error) if error.code == "image_not_found" => Err(Refusal::not_found(error.message)),
             Err(error) => Err(Refusal::bad(error.message)),
         }

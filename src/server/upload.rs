@@ -1,4 +1,4 @@
-//! Upload URLs: signs them, checks them, and streams what is put there into a file.
+//! Uploads: signs URLs, checks them, and streams contexts to files.
 
 use std::path::PathBuf;
 
@@ -7,20 +7,18 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use tokio::io::AsyncWriteExt;
+use tempfile::NamedTempFile;
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
 use super::app::App;
-use super::body::query;
+use super::body::{drain, query};
 use super::error::Refusal;
 use super::model::{BuildOrigin, BuildStatus, StoredBuild};
 use super::state::StateChange;
 use crate::base::file::AtPath;
 
-/// How much of a refused upload is read, so that the client sees the answer and not a broken pipe.
-const DRAIN: u64 = 64 << 20;
-
-/// The path and query of a URL that lets its holder put build `id`'s context until `expires`, in
-/// seconds since 1970.
+/// Returns the path and query of a URL that permits to upload the context of build `id` until
+/// `expires`, in seconds since 1970.
 pub(super) fn signed_path(key: &[u8; 32], id: &str, expires: i64) -> String {
     format!("/uploads/{id}?expires={expires}&signature={}", signature(key, id, expires).to_hex())
 }
@@ -29,14 +27,14 @@ fn signature(key: &[u8; 32], id: &str, expires: i64) -> blake3::Hash {
     blake3::keyed_hash(key, format!("PUT\n{id}\n{expires}").as_bytes())
 }
 
-fn check(key: &[u8; 32], id: &str, parts: &Parts, now: i64) -> Result<(), Refusal> {
+fn check_signature(key: &[u8; 32], id: &str, parts: &Parts, now: i64) -> Result<(), Refusal> {
     let denied = |detail| Refusal::detail(StatusCode::FORBIDDEN, detail);
     let wrong = || denied("the upload URL's signature is wrong");
     let query = query(&parts.uri).map_err(|_| wrong())?;
     let expires: i64 = query.get("expires").and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
-    let given = query.get("signature").and_then(|text| blake3::Hash::from_hex(text).ok());
+    let received = query.get("signature").and_then(|text| blake3::Hash::from_hex(text).ok());
     // Digests compare in constant time.
-    if given != Some(signature(key, id, expires)) {
+    if received != Some(signature(key, id, expires)) {
         return Err(wrong());
     }
     if now >= expires {
@@ -45,39 +43,38 @@ fn check(key: &[u8; 32], id: &str, parts: &Parts, now: i64) -> Result<(), Refusa
     Ok(())
 }
 
-/// Where a build's context is kept until the build ends.
+/// Returns the file of a build's context, which is deleted when the build ends.
 pub(super) fn context_path(app: &App, id: &str) -> PathBuf {
     app.uploads.join(format!("{id}.tar.gz"))
 }
 
-/// A context that was received whole, and is not any build's yet.
-pub(super) struct Received {
-    temp: tempfile::NamedTempFile,
-    length: u64,
-}
-
-/// `PUT /uploads/{id}`, up to the point where it has an effect.
-pub(super) async fn receive(
+/// `PUT /uploads/{id}`.
+pub(super) async fn store(
     app: &App,
     id: &str,
     parts: &Parts,
     body: Body,
-) -> Result<Received, Refusal> {
-    match admit(app, id, parts) {
-        Ok(length) => save(app, length, body).await,
+) -> Result<Response, Refusal> {
+    let length = match check_upload(app, id, parts) {
+        Ok(length) => length,
         Err(refusal) => {
             drain(body).await;
-            Err(refusal)
+            return Err(refusal);
         }
+    };
+    let (temp, file) = spool(app, body).await?;
+    if file.metadata().await.at("read", temp.path())?.len() != length {
+        return Err(Refusal::bad("the upload broke off"));
     }
+    assign(app, id, temp, length)
 }
 
-/// The length of an upload that may be taken.
-fn admit(app: &App, id: &str, parts: &Parts) -> Result<u64, Refusal> {
+/// Checks that an upload may be accepted, and returns its length.
+fn check_upload(app: &App, id: &str, parts: &Parts) -> Result<u64, Refusal> {
     let now = app.clock.now().seconds();
     let store = app.store();
-    check(store.key(), id, parts, now)?;
-    awaited(store.state().build(id))?;
+    check_signature(store.key(), id, parts, now)?;
+    waiting_build(store.state().build(id))?;
     let length = parts
         .headers
         .get(header::CONTENT_LENGTH)
@@ -89,14 +86,14 @@ fn admit(app: &App, id: &str, parts: &Parts) -> Result<u64, Refusal> {
         })?;
     if length > app.max_upload {
         let detail =
-            format!("the context has {length} bytes, and at most {} are taken", app.max_upload);
+            format!("the context has {length} bytes, and at most {} are accepted", app.max_upload);
         return Err(Refusal::detail(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
     Ok(length)
 }
 
-/// The build, if it still waits for its context: what is being read must not be replaced.
-fn awaited(build: Option<&StoredBuild>) -> Result<&StoredBuild, Refusal> {
+/// Returns the build if it still waits for its context: a file that is in use must not be replaced.
+fn waiting_build(build: Option<&StoredBuild>) -> Result<&StoredBuild, Refusal> {
     match build {
         None => Err(Refusal::not_found("no build waits for this upload")),
         Some(build) if build.status == BuildStatus::Uploading => Ok(build),
@@ -107,31 +104,31 @@ fn awaited(build: Option<&StoredBuild>) -> Result<&StoredBuild, Refusal> {
     }
 }
 
-async fn save(app: &App, length: u64, body: Body) -> Result<Received, Refusal> {
-    // A file of its own for each attempt: of two at once, one wins whole.
+/// Streams a body to a temporary file, and returns the file at its start.
+///
+/// Each upload has a file of its own, so that of two uploads for one build, one wins as a whole.
+pub(super) async fn spool(
+    app: &App,
+    body: Body,
+) -> Result<(NamedTempFile, tokio::fs::File), Refusal> {
     let temp = tempfile::Builder::new().prefix(".upload-").tempfile_in(&app.uploads);
     let temp = temp.at("create a file in", &app.uploads)?;
     let file = temp.reopen().at("open", temp.path())?;
     let mut file = tokio::fs::File::from_std(file);
-    let mut written = 0;
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Refusal::bad("the upload broke off"))?;
-        written += chunk.len() as u64;
         file.write_all(&chunk).await.at("write", temp.path())?;
     }
     file.flush().await.at("write", temp.path())?;
-    if written != length {
-        return Err(Refusal::bad("the upload broke off"));
-    }
-    Ok(Received { temp, length })
+    file.rewind().await.at("read", temp.path())?;
+    Ok((temp, file))
 }
 
-/// Gives a build its context.
-pub(super) fn keep(app: &App, id: &str, received: Received) -> Result<Response, Refusal> {
-    let Received { temp, length } = received;
+/// Assigns a context to its build.
+fn assign(app: &App, id: &str, temp: NamedTempFile, length: u64) -> Result<Response, Refusal> {
     let mut store = app.store();
-    let mut build = awaited(store.state().build(id))?.clone();
+    let mut build = waiting_build(store.state().build(id))?.clone();
     let path = context_path(app, id);
     temp.persist(&path).map_err(|error| error.error).at("write", &path)?;
     if let BuildOrigin::Context { uploaded, .. } = &mut build.origin {
@@ -139,18 +136,6 @@ pub(super) fn keep(app: &App, id: &str, received: Received) -> Result<Response, 
     }
     store.commit(vec![StateChange::Build(build)])?;
     Ok(StatusCode::OK.into_response())
-}
-
-/// Reads what nobody wants, so that the client sees the answer.
-pub(super) async fn drain(body: Body) {
-    let mut chunks = body.into_data_stream();
-    let mut left = DRAIN;
-    while let Some(Ok(chunk)) = chunks.next().await {
-        match left.checked_sub(chunk.len() as u64) {
-            Some(less) => left = less,
-            None => break,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -161,11 +146,11 @@ mod tests {
 
     fn status(uri: &str, id: &str, now: i64) -> Option<u16> {
         let (parts, ()) = Request::put(uri).body(()).unwrap().into_parts();
-        check(&[7; 32], id, &parts, now).err().map(|refusal| refusal.status.as_u16())
+        check_signature(&[7; 32], id, &parts, now).err().map(|refusal| refusal.status.as_u16())
     }
 
     #[test]
-    fn a_signature_holds_for_one_build_and_a_while() {
+    fn a_signature_is_valid_for_one_build_until_it_expires() {
         let url = signed_path(&[7; 32], "b1", 1000);
         assert_eq!(status(&url, "b1", 999), None);
         assert_eq!(status(&url, "b1", 1000), Some(403));

@@ -1,17 +1,17 @@
-//! One task a running build: asks the builder, lets the time pass, writes the verdict down.
+//! Runs builds, each in a task: checks the build, waits for the build time, and stores the result.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::app::App;
 use super::model::{BuildOrigin, BuildStatus, StoredBuild};
-use super::state::StateChange;
+use super::state::{ServerState, StateChange};
 use super::{builder, upload};
 
-/// How long to wait before a verdict that could not be written is written again.
-const WRITE_AGAIN: Duration = Duration::from_secs(1);
+/// Delay before a failed write of a result is repeated.
+const WRITE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Goes on with the builds that were running when the server stopped.
+/// Resumes the builds that were running when the server stopped.
 pub(super) fn resume(app: &Arc<App>) {
     let running =
         |build: &&StoredBuild| matches!(build.status, BuildStatus::Pending | BuildStatus::Building);
@@ -19,28 +19,28 @@ pub(super) fn resume(app: &Arc<App>) {
     let ids: Vec<String> = store.state().builds().filter(running).map(|b| b.id.clone()).collect();
     sweep(app, |id| store.state().build(id).is_some_and(|build| build.status.is_active()));
     drop(store);
-    // The oldest first, as they came.
+    // The oldest first.
     ids.iter().rev().for_each(|id| spawn(app, id));
 }
 
-/// Removes the contexts that no build waits for, and uploads that a crash broke off.
+/// Deletes contexts that no build needs, and uploads that a crash interrupted.
 fn sweep(app: &App, needed: impl Fn(&str) -> bool) {
     for entry in std::fs::read_dir(&app.uploads).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let id = name.to_str().and_then(|name| name.strip_suffix(".tar.gz"));
         if !id.is_some_and(&needed) {
-            // What stays costs room and nothing else.
+            // A file that remains only takes disk space.
             let _ = std::fs::remove_file(entry.path());
         }
     }
 }
 
-/// Runs a build to its end, or until the server stops: then the next start runs it again.
+/// Runs a build to its end, or until the server stops; then the next start resumes it.
 pub(super) fn spawn(app: &Arc<App>, id: &str) {
-    let counted = Counted::new(app);
+    let guard = RunningGuard::new(app);
     let (app, id) = (Arc::clone(app), id.to_owned());
     app.tasks.clone().spawn(async move {
-        let _counted = counted;
+        let _guard = guard;
         let stopping = app.stopping.clone();
         stopping.run_until_cancelled(run(&app, &id)).await;
     });
@@ -48,7 +48,7 @@ pub(super) fn spawn(app: &Arc<App>, id: &str) {
 
 async fn run(app: &Arc<App>, id: &str) {
     let Some(build) = begin(app, id).await else { return };
-    let verdict = match (asked_to_fail(app, &build), &build.origin) {
+    let result = match (configured_failure(app, &build), &build.origin) {
         (Some(message), _) => Err(message),
         (None, BuildOrigin::Transfer { .. }) => Ok(None),
         (None, BuildOrigin::Context { uploaded, .. }) => {
@@ -56,21 +56,21 @@ async fn run(app: &Arc<App>, id: &str) {
         }
     };
     tokio::time::sleep(app.build_time).await;
-    commit(app, id, |store, build| store.finish(build, verdict.clone(), app.clock.now())).await;
+    commit(app, id, |store, build| store.finish(build, result.clone(), app.clock.now())).await;
     if matches!(build.origin, BuildOrigin::Context { .. }) {
-        // A context that stays costs room and nothing else.
+        // A file that remains only takes disk space.
         let _ = tokio::fs::remove_file(upload::context_path(app, id)).await;
     }
 }
 
-/// Why a build fails whatever it is, where whoever runs the server wants that.
-fn asked_to_fail(app: &App, build: &StoredBuild) -> Option<String> {
+/// Returns the failure of a build whose image matches the pattern of `--fail`.
+fn configured_failure(app: &App, build: &StoredBuild) -> Option<String> {
     let image = build.location.short();
     let pattern = app.fail.as_ref().filter(|pattern| pattern.is_match(&image))?;
-    Some(format!("this server is told to fail `{image}`, which matches `{pattern}`"))
+    Some(format!("this server is configured to fail images that match `{pattern}`"))
 }
 
-/// The build once it is BUILDING, which a transfer is not at first.
+/// Returns the build once it is BUILDING. A transfer is PENDING at first.
 async fn begin(app: &App, id: &str) -> Option<StoredBuild> {
     commit(app, id, |_, build| match build.status {
         BuildStatus::Pending => {
@@ -88,11 +88,11 @@ async fn begin(app: &App, id: &str) -> Option<StoredBuild> {
     build.filter(|build| build.status == BuildStatus::Building)
 }
 
-/// Changes a build that is still running, however often the disk says no.
+/// Changes a build that is still active. Repeats a failed write until it succeeds.
 async fn commit(
     app: &App,
     id: &str,
-    changes: impl Fn(&super::state::ServerState, &StoredBuild) -> Vec<StateChange>,
+    changes: impl Fn(&ServerState, &StoredBuild) -> Vec<StateChange>,
 ) {
     loop {
         {
@@ -105,21 +105,21 @@ async fn commit(
                 return;
             }
         }
-        tokio::time::sleep(WRITE_AGAIN).await;
+        tokio::time::sleep(WRITE_RETRY_DELAY).await;
     }
 }
 
-/// Counts a build, or a request that may begin one, as running until dropped.
-pub(super) struct Counted(Arc<App>);
+/// Counts a build, or a request that may start one, as running until dropped.
+pub(super) struct RunningGuard(Arc<App>);
 
-impl Counted {
+impl RunningGuard {
     pub(super) fn new(app: &Arc<App>) -> Self {
         app.running.send_modify(|running| *running += 1);
         Self(Arc::clone(app))
     }
 }
 
-impl Drop for Counted {
+impl Drop for RunningGuard {
     fn drop(&mut self) {
         self.0.running.send_modify(|running| *running -= 1);
     }

@@ -229,7 +229,7 @@ fn a_status_that_stays_nonsense_leaves_the_build_pending() {
     assert_snapshot!(end(&left), @"
     pending while queued: app:v1 [build b-1]
       not done within 1s
-      help: its build goes on, and the next apply waits for it
+      help: the build continues, and the next apply waits for it
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, 1 pending, in [time].
     ");
@@ -416,7 +416,7 @@ fn a_timeout_leaves_the_build_for_the_next_run() {
     assert_snapshot!(end(&left), @"
     pending while building: app:v1 [build ID]
       not done within 1s
-      help: its build goes on, and the next apply waits for it
+      help: the build continues, and the next apply waits for it
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, 1 pending, in [time].
     ");

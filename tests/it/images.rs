@@ -389,7 +389,7 @@ async fn a_base_that_was_moved_is_found() {
     project.client.delete(&Owner::Personal, &base, &stop).await.unwrap();
     project.write("app/Dockerfile", "FROM base\nCOPY Dockerfile /\n");
     let summary = project.apply(&all).await;
-    let message = "the service does not say where its base base:v1 is";
+    let message = "the service does not show the path of its base base:v1";
     assert_eq!(summary.failures[0].message, message);
     assert!(summary.failures[0].help.as_ref().unwrap().contains("renamed or moved"));
 }

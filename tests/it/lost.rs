@@ -117,7 +117,7 @@ fn what_was_taken_of_an_earlier_source_is_not_taken_for_the_new_one() {
     let manifest = "version: 1\nimages: [{source: \"redis:8\", name: cache, tag: v1}]\n";
     env.write("imgplan.yaml", manifest);
     let apply = || env.run(["apply", "--auto-approve", "--retry-times", "0"]);
-    apply().code(1).says("whether the service took it is not known");
+    apply().code(1).says("it is not known whether the service accepted the transfer");
     env.edit("imgplan.yaml", "redis:8", "redis:9");
     for _ in 0..2 {
         if apply().code == Some(0) {
@@ -283,7 +283,7 @@ fn an_image_that_is_not_the_one_asked_for_fails_its_unit_and_no_other() {
     failed.code(1);
     assert_snapshot!(end(&failed), @"
     failed while queued: app:v1 [build b-app]
-      the service made app:latest of what was asked for
+      the service built app:latest instead
 
     Apply: 0 built, 2 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
@@ -418,7 +418,7 @@ fn what_an_answer_does_not_speak_of_is_not_asked_for_again() {
     let empty = json!({ "data": [], "total_count": 0, "offset": 0, "limit": 100 });
     scripted.on("GET", "/images/builds", [Answer::json(200, &empty)]);
     let env = three(&scripted);
-    env.run(["apply", "--auto-approve"]).code(1).says("does not say what became of it");
+    env.run(["apply", "--auto-approve"]).code(1).says("does not mention it");
     assert_eq!(env.build_of("app:v1"), "b-app", "the names tell whose the one is");
     assert_eq!(asked(&scripted).len(), 1);
     assert!(env.read("imgplan.lock").contains("submitted:"), "the next apply looks for them");

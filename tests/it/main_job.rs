@@ -522,7 +522,7 @@ fn a_second_ctrl_c_leaves_at_once_and_loses_nothing() {
     Plan: 1 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
 
     pending while queued: app:v1 [build ID]
-      left before its end
+      the run was aborted before it ended
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, 1 pending, in [time].
     --- stderr

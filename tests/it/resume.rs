@@ -73,7 +73,7 @@ fn a_run_past_its_timeout_leaves_the_rest_to_the_next() {
     assert_snapshot!(end(&left), @"
 
     pending while building: app:v1 [build ID], redis:7 [build ID]
-      not done when the run's 2s were over
+      not done when the time limit of 2s ended
     skipped: 1 unit not begun, for the run was stopped
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 1 skipped, 2 pending, in [time].

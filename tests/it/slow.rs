@@ -116,7 +116,7 @@ fn what_ended_is_told_even_where_the_rest_cannot_be_kept() {
     let end = shown.find("pending while").unwrap();
     assert_snapshot!(shown[end..], @"
     pending while building: on-top:v1 [build ID]
-      left before its end
+      the run was aborted before it ended
 
     Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, 1 pending, in [time].
     --- stderr
@@ -125,10 +125,10 @@ fn what_ended_is_told_even_where_the_rest_cannot_be_kept() {
     on-top:v1: Building...
     Stopping: every other unit would meet the same error; 1 unit under way will be waited for.
     Next: `imgplan apply --retry-times 3` goes on from here.
-      × what happened cannot be kept, so the run was left
+      × cannot write the journal, so the run was aborted
       ├─▶ cannot read .imgplan/journal.jsonl
       ╰─▶ Is a directory (os error 21)
-      help: make room or give write access to the folder .imgplan, then apply again
+      help: free disk space or make the folder .imgplan writable, then run `imgplan apply` again
     ");
     std::fs::remove_dir(&journal).unwrap();
     env.apply();
