@@ -1,7 +1,7 @@
-//! Turns an uploaded archive into the list of what is in it, and the text of its Dockerfile.
+//! Reads an uploaded archive: the list of its entries, and the text of its Dockerfile.
 //!
-//! The archive comes from anyone who has a token: nothing is unpacked to the disk, and what it
-//! costs to read is bounded, however small it is.
+//! The archive may come from anyone with a token, so nothing is unpacked to disk, and the cost of
+//! reading it is bounded.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -14,36 +14,39 @@ use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType};
 use tokio_util::sync::CancellationToken;
 
-/// The most that an archive may unpack to: 64 GiB.
-const LARGEST: u64 = 64 << 30;
-/// The most that may stand before one entry's data: its header and its long names. 1 MiB.
-const LARGEST_HEADER: u64 = 1 << 20;
-/// The most entries.
-const MOST_ENTRIES: usize = 500_000;
-/// The longest path, as Linux has it.
-const LONGEST_PATH: usize = 4096;
-/// The largest Dockerfile: 4 MiB.
-const LARGEST_DOCKERFILE: u64 = 4 << 20;
-/// The most links on the way to one file, as Linux has it.
-const MOST_LINKS: usize = 40;
+/// Maximum size of an unpacked archive.
+const MAX_UNPACKED_BYTES: u64 = 64 << 30;
+/// Maximum size of what comes before the data of an entry: its header and its long names.
+const MAX_HEADER_BYTES: u64 = 1 << 20;
+/// Maximum number of entries.
+const MAX_ENTRIES: usize = 500_000;
+/// Maximum length of a path, as on Linux.
+const MAX_PATH_BYTES: usize = 4096;
+/// Maximum size of a Dockerfile.
+const MAX_DOCKERFILE_BYTES: u64 = 4 << 20;
+/// Maximum number of links on the way to one file, as on Linux.
+const MAX_LINKS: usize = 40;
 
-/// What is in an archive.
+/// The entries of an archive.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
-    entries: HashMap<String, Kind>,
-    /// The bytes of the file that was asked for, if it is there and no link.
-    wanted: Option<Vec<u8>>,
+    entries: HashMap<String, ArchiveEntry>,
+    /// Content of the requested file, if it exists and is not a link.
+    file: Option<Vec<u8>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Kind {
+enum ArchiveEntry {
     File,
     Folder,
-    /// A link, with its target; a hard link's starts with `/`, which is the context's root.
+    /// A link and its target. The target of a hard link starts with `/`, the root of the context.
     Link(String),
 }
 
 /// Reads the archive at `path`, and the Dockerfile inside it.
+///
+/// # Errors
+/// Fails if the archive is damaged or exceeds a limit, or if it has no such Dockerfile.
 pub(super) fn read(
     path: &Path,
     dockerfile: &str,
@@ -53,58 +56,57 @@ pub(super) fn read(
     let mut contents = list(path, dockerfile, stop)?;
     let real = contents.resolve(dockerfile).ok_or_else(missing)?;
     if real != dockerfile {
-        // A link: what it leads to may have come before it.
+        // The Dockerfile is a link, whose target may come before it in the archive.
         contents = list(path, &real, stop)?;
     }
-    if contents.entries.get(&real) == Some(&Kind::Folder) {
+    if contents.entries.get(&real) == Some(&ArchiveEntry::Folder) {
         return Err(format!("the Dockerfile at `{dockerfile}` is a folder"));
     }
-    let bytes = contents.wanted.take().ok_or_else(missing)?;
+    let bytes = contents.file.take().ok_or_else(missing)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| format!("the Dockerfile at `{dockerfile}` is not UTF-8 text"))?;
     Ok((contents, text))
 }
 
 impl Contents {
-    /// Whether a `COPY` finds something at `path`. A pattern may find nothing: `BuildKit` copies
-    /// nothing then.
+    /// True if a `COPY` of `path` succeeds. A pattern may match nothing: `BuildKit` then copies nothing.
     pub(super) fn has(&self, path: &str) -> bool {
         path.contains(['*', '?', '[']) || self.resolve(path).is_some()
     }
 
-    /// Where a path leads, through the links on its way. `..` does not leave the root.
+    /// Follows the links of a path, and returns the path they lead to. `..` does not leave the root.
     fn resolve(&self, path: &str) -> Option<String> {
-        let mut done: Vec<String> = Vec::new();
-        let mut todo: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
+        let mut resolved: Vec<String> = Vec::new();
+        let mut remaining: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
         let mut links = 0;
-        while let Some(segment) = todo.pop() {
+        while let Some(segment) = remaining.pop() {
             match segment.as_str() {
                 "" | "." => continue,
                 ".." => {
-                    done.pop();
+                    resolved.pop();
                     continue;
                 }
-                _ => done.push(segment),
+                _ => resolved.push(segment),
             }
-            if let Kind::Link(target) = self.entries.get(&done.join("/"))? {
+            if let ArchiveEntry::Link(target) = self.entries.get(&resolved.join("/"))? {
                 links += 1;
-                if links > MOST_LINKS {
+                if links > MAX_LINKS {
                     return None;
                 }
-                done.pop();
+                resolved.pop();
                 if target.starts_with('/') {
-                    done.clear();
+                    resolved.clear();
                 }
-                todo.extend(target.split('/').rev().map(str::to_owned));
+                remaining.extend(target.split('/').rev().map(str::to_owned));
             }
         }
-        Some(done.join("/"))
+        Some(resolved.join("/"))
     }
 
-    fn insert(&mut self, path: String, kind: Kind) {
+    fn insert(&mut self, path: String, kind: ArchiveEntry) {
         for (at, _) in path.match_indices('/') {
             if !self.entries.contains_key(&path[..at]) {
-                self.entries.insert(path[..at].to_owned(), Kind::Folder);
+                self.entries.insert(path[..at].to_owned(), ArchiveEntry::Folder);
             }
         }
         if !path.is_empty() {
@@ -113,80 +115,83 @@ impl Contents {
     }
 }
 
-fn list(path: &Path, wanted: &str, stop: &CancellationToken) -> Result<Contents, String> {
+fn list(path: &Path, requested: &str, stop: &CancellationToken) -> Result<Contents, String> {
     let file = File::open(path)
-        .map_err(|error| format!("the server has lost the uploaded context: {error}"))?;
+        .map_err(|error| format!("the server cannot read the uploaded context: {error}"))?;
     let meter = Rc::new(Meter::default());
     let unpacked = MultiGzDecoder::new(BufReader::with_capacity(1 << 17, file));
     let reader = Metered { inner: unpacked, meter: Rc::clone(&meter), stop: stop.clone() };
-    list_entries(reader, wanted, &meter).map_err(|problem| match (meter.limit.get(), problem) {
+    list_entries(reader, requested, &meter).map_err(|error| match (meter.limit.get(), error) {
         (Some(limit), _) => limit.to_owned(),
-        (None, Problem::Entry(message)) => message,
-        (None, Problem::Read(error)) => {
-            format!("the uploaded context is not a whole tar.gz archive: {error}")
+        (None, ArchiveError::Entry(message)) => message,
+        (None, ArchiveError::Read(error)) => {
+            format!("the uploaded context is not a complete tar.gz archive: {error}")
         }
     })
 }
 
-enum Problem {
+enum ArchiveError {
     Read(io::Error),
     Entry(String),
 }
 
-impl From<io::Error> for Problem {
+impl From<io::Error> for ArchiveError {
     fn from(error: io::Error) -> Self {
         Self::Read(error)
     }
 }
 
-fn list_entries(reader: Metered, wanted: &str, meter: &Meter) -> Result<Contents, Problem> {
+fn list_entries(reader: Metered, requested: &str, meter: &Meter) -> Result<Contents, ArchiveError> {
     let mut archive = Archive::new(reader);
     let mut contents = Contents::default();
     let mut entries = archive.entries()?;
     loop {
-        meter.header_left.set(Some(LARGEST_HEADER));
+        meter.header_left.set(Some(MAX_HEADER_BYTES));
         let Some(entry) = entries.next() else { break };
         let mut entry = entry?;
         meter.header_left.set(None);
-        if contents.entries.len() >= MOST_ENTRIES {
-            let message = format!("the context has more than {MOST_ENTRIES} entries");
-            return Err(Problem::Entry(message));
+        if contents.entries.len() >= MAX_ENTRIES {
+            let message = format!("the context has more than {MAX_ENTRIES} entries");
+            return Err(ArchiveError::Entry(message));
         }
-        let path = inside(&entry.path_bytes()).map_err(Problem::Entry)?;
+        let path = context_path(&entry.path_bytes()).map_err(ArchiveError::Entry)?;
         let link = |root: &str, target: Option<std::borrow::Cow<'_, [u8]>>| {
             let target = target.unwrap_or_default();
-            Kind::Link(format!("{root}{}", String::from_utf8_lossy(&target)))
+            ArchiveEntry::Link(format!("{root}{}", String::from_utf8_lossy(&target)))
         };
         let kind = match entry.header().entry_type() {
-            EntryType::Directory => Kind::Folder,
+            EntryType::Directory => ArchiveEntry::Folder,
             EntryType::Symlink => link("", entry.link_name_bytes()),
             EntryType::Link => link("/", entry.link_name_bytes()),
             EntryType::XGlobalHeader => continue,
-            _ => Kind::File,
+            _ => ArchiveEntry::File,
         };
-        if kind == Kind::File && path == wanted {
+        if kind == ArchiveEntry::File && path == requested {
             let mut bytes = Vec::new();
-            (&mut entry).take(LARGEST_DOCKERFILE + 1).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 > LARGEST_DOCKERFILE {
-                let message = format!("the Dockerfile at `{wanted}` is larger than 4 MiB");
-                return Err(Problem::Entry(message));
+            (&mut entry).take(MAX_DOCKERFILE_BYTES + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > MAX_DOCKERFILE_BYTES {
+                let message = format!("the Dockerfile at `{requested}` is larger than 4 MiB");
+                return Err(ArchiveError::Entry(message));
             }
-            contents.wanted = Some(bytes);
+            contents.file = Some(bytes);
         }
         contents.insert(path, kind);
-        // The data goes by here, and not in `next`, where it would count as a header.
+        // Read the data here: in `next`, it would count as a header.
         io::copy(&mut entry, &mut io::sink())?;
     }
     meter.header_left.set(None);
-    // To the very end: only there the checksum is compared.
+    // Read to the end, where the checksum is compared.
     io::copy(&mut archive.into_inner(), &mut io::sink())?;
     Ok(contents)
 }
 
-/// An entry's path without `./`, or why it may not be in a context.
-fn inside(bytes: &[u8]) -> Result<String, String> {
-    if bytes.len() > LONGEST_PATH {
-        return Err(format!("the context has a path of more than {LONGEST_PATH} bytes"));
+/// Returns the path of an entry without `./`.
+///
+/// # Errors
+/// Fails if the path is too long or leaves the context.
+fn context_path(bytes: &[u8]) -> Result<String, String> {
+    if bytes.len() > MAX_PATH_BYTES {
+        return Err(format!("the context has a path of more than {MAX_PATH_BYTES} bytes"));
     }
     let path = String::from_utf8_lossy(bytes);
     let segments = || path.split('/').filter(|segment| !matches!(*segment, "" | "."));
@@ -196,11 +201,11 @@ fn inside(bytes: &[u8]) -> Result<String, String> {
     Ok(segments().collect::<Vec<_>>().join("/"))
 }
 
-/// What was read so far, and which bound stopped it.
+/// The amount read so far, and the limit that was exceeded.
 #[derive(Default)]
 struct Meter {
     total: Cell<u64>,
-    /// How much more may be read until the next entry; `None` inside an entry's data.
+    /// Bytes that may be read before the next entry; `None` inside the data of an entry.
     header_left: Cell<Option<u64>>,
     limit: Cell<Option<&'static str>>,
 }
@@ -223,7 +228,7 @@ impl Read for Metered {
         let count = self.inner.read(buffer)?;
         let total = self.meter.total.get() + count as u64;
         self.meter.total.set(total);
-        if total > LARGEST {
+        if total > MAX_UNPACKED_BYTES {
             return refuse("the context unpacks to more than 64 GiB");
         }
         if let Some(left) = self.meter.header_left.get() {
@@ -327,15 +332,15 @@ mod tests {
         assert_eq!(read_bytes(&members, "Dockerfile").unwrap().1, "FROM scratch");
         let broken = &members[..members.len() - 4];
         let error = read_bytes(broken, "Dockerfile").unwrap_err();
-        assert!(error.contains("not a whole tar.gz archive"), "{error}");
-        for nonsense in [&b""[..], b"not gzip", &gzip(b"not tar, though it is long enough")] {
-            let error = read_bytes(nonsense, "Dockerfile").unwrap_err();
-            assert!(error.contains("not a whole tar.gz archive"), "{error}");
+        assert!(error.contains("not a complete tar.gz archive"), "{error}");
+        for invalid in [&b""[..], b"not gzip", &gzip(b"not tar, though it is long enough")] {
+            let error = read_bytes(invalid, "Dockerfile").unwrap_err();
+            assert!(error.contains("not a complete tar.gz archive"), "{error}");
         }
     }
 
     #[test]
-    fn hostile_archives_cost_little() {
+    fn hostile_archives_are_refused_at_little_cost() {
         let escaping = |tar: &mut Tar| {
             let mut header = tar::Header::new_gnu();
             header.as_gnu_mut().unwrap().name[..4].copy_from_slice(b"../x");

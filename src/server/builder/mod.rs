@@ -1,9 +1,7 @@
-//! Stands in for a real build: checks what one would trip over, and says it so that a person
-//! understands.
+//! Checks a build for the errors that a real one would have.
 //!
-//! The archive unpacks; the Dockerfile is inside and parses; what it copies is there; and what it
-//! builds on is there too, if it is an image of this server. All images are visible to the one
-//! account that there is.
+//! The archive must unpack; it must contain the Dockerfile, which must parse; the copied files must
+//! exist; and base images of this server must exist. The only account can see all images.
 
 mod archive;
 
@@ -15,10 +13,13 @@ use super::upload::context_path;
 use crate::base::name::Platform;
 use crate::dockerfile::Dockerfile;
 
-/// Something that a line of the Dockerfile says: an image that it names, or what is wrong with it.
-type Said = (usize, String);
+/// A line of the Dockerfile, and an image or an error in it.
+type AtLine = (usize, String);
 
-/// Why a build fails, or nothing.
+/// Checks a build.
+///
+/// # Errors
+/// Fails with the errors of the build, in the words of a build log.
 pub(super) async fn check(app: &App, build: &StoredBuild) -> Result<(), String> {
     let BuildOrigin::Context { dockerfile_path, .. } = &build.origin else { return Ok(()) };
     let _core = app.cores.acquire().await;
@@ -31,21 +32,19 @@ pub(super) async fn check(app: &App, build: &StoredBuild) -> Result<(), String> 
     let (bases, mut problems) =
         read.await.map_err(|_| "the server could not read the context".to_owned())??;
     let store = app.store();
-    let missing = bases.iter().filter_map(|base| {
-        let (line, image) = base;
-        Some((*line, check_base(store.state(), image)?))
-    });
+    let missing =
+        bases.iter().filter_map(|(line, image)| Some((*line, check_base(store.state(), image)?)));
     problems.extend(missing);
     problems.sort_by_key(|(line, _)| *line);
     if problems.is_empty() { Ok(()) } else { Err(report(dockerfile_path, &problems)) }
 }
 
-/// What the Dockerfile builds on, and what is wrong with it so far.
+/// Returns the base images of a Dockerfile, and its errors.
 fn check_dockerfile(
     text: &str,
     platform: Platform,
     contents: &archive::Contents,
-) -> (Vec<Said>, Vec<Said>) {
+) -> (Vec<AtLine>, Vec<AtLine>) {
     let line = |at: usize| 1 + text.get(..at).unwrap_or(text).matches('\n').count();
     let dockerfile = match Dockerfile::parse(text) {
         Ok(dockerfile) => dockerfile,
@@ -73,7 +72,7 @@ fn check_dockerfile(
     (bases, problems)
 }
 
-/// Why an image cannot be built on. `None` where it can, or where it is not ours to know.
+/// Returns the error of a base image, or `None` if it is usable or of another registry.
 fn check_base(state: &ServerState, image: &str) -> Option<String> {
     let location = match dockerfile_ref(image) {
         DockerfileRef::Foreign => return None,
@@ -81,16 +80,16 @@ fn check_base(state: &ServerState, image: &str) -> Option<String> {
         DockerfileRef::Own(location) | DockerfileRef::Bare(location) => location,
         DockerfileRef::Malformed => {
             return Some(format!(
-                "`{image}` is not an image of this server: they are prime/<owner>/<name>:<tag>"
+                "`{image}` is not an image of this server: use prime/<owner>/<name>:<tag>"
             ));
         }
     };
-    let state = standing(state, &location)?;
-    Some(format!("the base image `{image}` {state}"))
+    let problem = pull_problem(state, &location)?;
+    Some(format!("the base image `{image}` {problem}"))
 }
 
-/// How it stands with an image that cannot be pulled.
-fn standing(state: &ServerState, location: &Location) -> Option<String> {
+/// Returns why an image cannot be pulled, or `None` if it can.
+fn pull_problem(state: &ServerState, location: &Location) -> Option<String> {
     if state.image(location).is_some() {
         return None;
     }
@@ -100,7 +99,7 @@ fn standing(state: &ServerState, location: &Location) -> Option<String> {
     ))
 }
 
-fn report(dockerfile: &str, problems: &[Said]) -> String {
+fn report(dockerfile: &str, problems: &[AtLine]) -> String {
     let lines = problems.iter().map(|(line, problem)| format!("line {line}: {problem}"));
     format!("{dockerfile}: {}", lines.collect::<Vec<_>>().join("; "))
 }
