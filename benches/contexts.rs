@@ -1,6 +1,7 @@
 //! The parts that a plan and an archive are made of, each for itself, within one process.
 //!
-//! Not what a user waits for, which `peers` measures: these tell which part a change has made slower.
+//! Not what a user waits for, which `peers` measures: these tell which part a change has made
+//! slower.
 
 #![allow(clippy::unwrap_used, reason = "a bench that panics says where")]
 
@@ -82,7 +83,8 @@ fn pack(bencher: Bencher) {
         let file = dir.path().join(format!("file-{number:03}"));
         fs::write(file, text(&mut random, 100_000)).unwrap();
     }
-    let tree = context::scan(dir.path(), None).unwrap();
+    let request = ScanRequest { root: dir.path().to_owned(), dockerfile: None };
+    let tree = context::scan_all(&[request], None).unwrap().remove(0);
     let placed = Placement::new(&tree, None, "FROM scratch\nCOPY . /\n".to_owned());
     bencher
         .counter(BytesCount::new(tree.size()))

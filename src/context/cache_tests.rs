@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use super::dir::{Dir, NativeDir, portable::PortableDir};
+use super::tests::scan;
 use super::*;
 
 /// A folder for contexts, and one for the cache.

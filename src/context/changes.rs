@@ -101,7 +101,8 @@ impl FileList {
 /// A change of one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileChange {
-    /// The path in the context, with special characters escaped. The path of a folder ends with `/`.
+    /// The path in the context, with special characters escaped. The path of a folder ends with
+    /// `/`.
     pub path: String,
     /// The kind of the change.
     pub change: ChangeKind,
@@ -332,7 +333,8 @@ mod tests {
     }
 
     proptest! {
-        /// Applying the changes to the old context gives the new one, and no change is listed twice.
+        /// Applying the changes to the old context gives the new one, and no change is listed
+        /// twice.
         #[test]
         fn changes_lead_from_the_old_to_the_new(old in tree(), new in tree()) {
             let (old, new) = (listed(&old), listed(&new));
@@ -341,11 +343,13 @@ mod tests {
             let (mut changed, expected) = (leaves(&old), leaves(&new));
             for FileChange { path, change } in &changes_found {
                 let leaf = expected.get(path).cloned();
-                match change {
-                    ChangeKind::Added => prop_assert!(changed.insert(path.clone(), leaf.unwrap()).is_none()),
-                    ChangeKind::Changed => prop_assert!(changed.insert(path.clone(), leaf.unwrap()).is_some()),
-                    ChangeKind::Removed => prop_assert!(changed.remove(path).is_some()),
-                }
+                let old_leaf = match change {
+                    ChangeKind::Added | ChangeKind::Changed => {
+                        changed.insert(path.clone(), leaf.unwrap())
+                    }
+                    ChangeKind::Removed => changed.remove(path),
+                };
+                prop_assert_eq!(old_leaf.is_some(), *change != ChangeKind::Added);
             }
             // An empty folder that got entries is not listed, and neither is the reverse.
             changed.retain(|path, _| !path.ends_with('/') || expected.contains_key(path));

@@ -96,7 +96,8 @@ impl History {
         self.work.join("contexts")
     }
 
-    /// Returns the path of a list. It has no `b3:`, because some file systems allow no `:` in names.
+    /// Returns the path of a list. It has no `b3:`, because some file systems allow no `:` in
+    /// names.
     fn path(&self, digest: Digest) -> PathBuf {
         self.folder().join(digest.to_string().trim_start_matches("b3:"))
     }
@@ -109,7 +110,8 @@ fn digest_of(name: &str) -> Option<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::{changes, scan};
+    use crate::context::changes;
+    use crate::context::tests::scan;
 
     /// Writes and scans a context with these files.
     fn context(dir: &Path, files: &[(&str, &str)]) -> Tree {

@@ -2,14 +2,13 @@
 //! packs them into an archive.
 //!
 //! ```no_run
-//! use std::path::Path;
-//! use imgplan::context::{self, Placement};
+//! use imgplan::context::{self, Placement, ScanRequest};
 //!
-//! let tree = context::scan(Path::new("services/api"), None)?;
-//! println!("{} files, {} bytes, {}", tree.files(), tree.size(), tree.digest());
+//! let request = ScanRequest { root: "services/api".into(), dockerfile: None };
+//! let tree = context::scan_all(&[request], None).unwrap().remove(0);
+//! println!("{} files, {} bytes", tree.files(), tree.size());
 //! let dockerfile = Placement::new(&tree, Some("Dockerfile"), "FROM scratch\n".to_owned());
-//! let archive = context::spool(&tree, &dockerfile)?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! let archive = context::spool(&tree, &dockerfile).unwrap();
 //! ```
 
 mod cache;
@@ -49,5 +48,5 @@ pub use self::pack::{Spool, pack, spool};
 pub use self::path::RelPath;
 pub use self::placement::{PlacedFile, Placement};
 pub use self::rules::{Explanation, IgnoreRules};
-pub use self::scan::{ScanRequest, scan, scan_all};
+pub use self::scan::{ScanRequest, scan_all};
 pub use self::tree::{Tree, TreeEntry};

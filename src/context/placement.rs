@@ -1,10 +1,10 @@
 //! Decides the path at which a Dockerfile is sent. Pure.
 //!
-//! A Dockerfile that is sent unchanged keeps its path. It is sent as `.imgplan.Dockerfile`, or under
-//! a similar name that is free, if it is outside of the context, if references in it were replaced,
-//! or if the context's `.dockerignore` ignores it. `.imgplan.Dockerfile.dockerignore` is sent with
-//! it, and ignores exactly these two files. BuildKit and kaniko (by their documentation) and Buildah
-//! (by a test) prefer such a file to `.dockerignore`. So
+//! A Dockerfile that is sent unchanged keeps its path. It is sent as `.imgplan.Dockerfile`, or
+//! under a similar name that is free, if it is outside of the context, if references in it were
+//! replaced, or if the context's `.dockerignore` ignores it. `.imgplan.Dockerfile.dockerignore` is
+//! sent with it, and ignores exactly these two files. BuildKit and kaniko (by their documentation)
+//! and Buildah (by a test) prefer such a file to `.dockerignore`. So
 //!
 //! - `COPY . .` does not copy the two files, just as it copies no Dockerfile from elsewhere;
 //! - the context's own `.dockerignore` is not applied to the sent files. It was already applied, or

@@ -23,36 +23,24 @@ use super::walk::{PreparedContext, WalkResult, walk};
 pub struct ScanRequest {
     /// The folder.
     pub root: PathBuf,
-    /// The full path of the Dockerfile, which may have a `.dockerignore` of its own.
+    /// The full path of the Dockerfile. If `<Dockerfile>.dockerignore` exists, it is used instead
+    /// of the `.dockerignore` at the root.
     pub dockerfile: Option<PathBuf>,
 }
 
-/// Scans a context: returns every path that Docker would send, and the digest of every file.
+/// Scans contexts: returns every path that Docker would send, and the digest of every file. If
+/// contexts share folders and files, each is read once.
 ///
-/// `dockerfile` is the full path of the Dockerfile. If it has a `.dockerignore` of its own,
-/// `<Dockerfile>.dockerignore`, that file is used instead of the one at the root. Links are kept as
-/// links and never followed. The files of imgplan itself (`.imgplan/`, `imgplan.lock`) are never
-/// sent, not even if a `!` pattern includes them: they change with every run.
-///
-/// # Errors
-///
-/// Fails if the folder, its `.dockerignore` or anything that would be sent cannot be read, if a
-/// pattern is invalid, or if a socket, a FIFO or a device would be sent.
-pub fn scan(root: &Path, dockerfile: Option<&Path>) -> Result<Tree, ScanError> {
-    let request = ScanRequest { root: root.to_owned(), dockerfile: dockerfile.map(Path::to_owned) };
-    let mut trees = scan_all(&[request], None).map_err(|mut errors| errors.remove(0))?;
-    Ok(Arc::unwrap_or_clone(trees.remove(0)))
-}
-
-/// Scans many contexts at once, and reads each folder and each file only once even if contexts
-/// share it.
-///
-/// Files that have not changed since the `cache` was written are not read. The cache is updated if
-/// something has changed.
+/// Links are kept as links and never followed. The files of imgplan itself (`.imgplan/`,
+/// `imgplan.lock`) are never sent, not even if a `!` pattern includes them: they change with every
+/// run. Files that have not changed since the `cache` was written are not read; the cache is
+/// updated if something has changed.
 ///
 /// # Errors
 ///
-/// Fails with an error for each context that [`scan`] fails for.
+/// Fails with an error for each context that cannot be sent: its folder, its `.dockerignore` or
+/// something that would be sent cannot be read, a pattern is invalid, or a socket, a FIFO or a
+/// device would be sent.
 pub fn scan_all(
     requests: &[ScanRequest],
     cache: Option<StatCache>,

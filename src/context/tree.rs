@@ -73,13 +73,8 @@ impl Tree {
     }
 
     /// Returns the digest of all entries: their paths, kinds, executable bits, contents and link
-    /// targets. It does not depend on times, owners or other mode bits.
-    pub fn digest(&self) -> Digest {
-        digest_of_tree(self.folders.iter().map(|folder| (bytes(folder), folder.digest)))
-    }
-
-    /// Returns the digest without the content of the file at `path`, if there is one. Its existence
-    /// still counts. This is for the Dockerfile, whose content is an input of its own.
+    /// targets. It does not depend on times, owners or other mode bits, nor on the content of the
+    /// file at `path`: this is for the Dockerfile, whose content is an input of its own.
     pub fn digest_without(&self, path: &[u8]) -> Digest {
         let without = self.locate(path);
         digest_of_tree(self.folders.iter().enumerate().map(|(index, folder)| {

@@ -13,7 +13,8 @@ use super::tree::{Tree, TreeEntry};
 use crate::base::digest::Digest;
 use crate::base::file::PathError;
 
-/// Opens the entries of a tree. Keeps the last folder open, because the next entry is usually in it.
+/// Opens the entries of a tree. Keeps the last folder open, because the next entry is usually in
+/// it.
 pub(super) struct TreeReader<'t, D> {
     tree: &'t Tree,
     root: D,
@@ -48,8 +49,8 @@ impl<'t, D: Dir> TreeReader<'t, D> {
     ///
     /// # Errors
     ///
-    /// Fails if the file cannot be read, if `write` fails, or if size, executable bit or digest have
-    /// changed. In the last case, the parts that were written must not be used.
+    /// Fails if the file cannot be read, if `write` fails, or if size, executable bit or digest
+    /// have changed. In the last case, the parts that were written must not be used.
     pub(super) fn copy(
         &mut self,
         path: &RelPath,
@@ -83,8 +84,8 @@ impl<'t, D: Dir> TreeReader<'t, D> {
         }
     }
 
-    /// Opens the folder of `path`, from the root and without following a link, and calls `then` with
-    /// it and the name.
+    /// Opens the folder of `path`, from the root and without following a link, and calls `then`
+    /// with it and the name.
     fn lookup<T>(
         &mut self,
         path: &RelPath,

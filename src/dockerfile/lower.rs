@@ -256,7 +256,8 @@ fn reserved(name: &str) -> Option<(String, String)> {
     let shown = name.escape_debug();
     let lower = name.to_ascii_lowercase();
     if PROXY_ARGS.contains(&lower.as_str()) {
-        // Docker sets it in every RUN of every stage, in upper and lower case, but not in the image.
+        // Docker sets it in every RUN of every stage, in upper and lower case, but not in the
+        // image.
         return Some((
             format!("`{shown}` is a proxy setting, which no ARG can pass to every RUN"),
             format!("write `ARG {shown}=<url>` in each stage that needs it"),

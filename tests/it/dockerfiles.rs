@@ -238,8 +238,8 @@ int main(int count, char **args) {
 }
 "#;
 
-    /// Compiles the recorder statically, because the bases contain no libraries. Fails with the output
-    /// of the compiler.
+    /// Compiles the recorder statically, because the bases contain no libraries. Fails with the
+    /// output of the compiler.
     fn compile_recorder(to: &Path) -> Result<(), String> {
         let source = to.with_extension("c");
         fs::write(&source, RECORDER).unwrap();

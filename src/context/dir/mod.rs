@@ -1,7 +1,7 @@
 //! Reads the names and the files of folders without ever following a link.
 //!
-//! There are two implementations: `linux` uses descriptors, and `portable` uses std. Both are tested
-//! on Linux.
+//! There are two implementations: `linux` uses descriptors, and `portable` uses std. Both are
+//! tested on Linux.
 
 #[cfg(target_os = "linux")]
 pub(super) mod linux;

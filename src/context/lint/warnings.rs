@@ -1,4 +1,5 @@
-//! Turns the findings of all contexts into warnings: one for each kind, with the way to fix it. Pure.
+//! Turns the findings of all contexts into warnings: one for each kind, with the way to fix it.
+//! Pure.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,8 +14,8 @@ use crate::context::path::RelPath;
 /// Maximum number of paths that a warning lists.
 const MAX_PATHS_SHOWN: usize = 3;
 
-/// Returns the warnings, the most dangerous first. Images can share a context; a path that was found
-/// several times is listed once.
+/// Returns the warnings, the most dangerous first. Images can share a context; a path that was
+/// found several times is listed once.
 pub fn warnings(findings: &[LintFindings], limits: SizeLimits) -> Vec<Problem> {
     let kinds = [LintKind::Key, LintKind::Env, LintKind::Git, LintKind::NodeModules];
     let paths = kinds.into_iter().filter_map(|kind| paths(findings, kind));

@@ -2,8 +2,8 @@
 //!
 //! The input is cut into blocks of one size. Each block is compressed separately, with the end of
 //! the previous block as its dictionary. The blocks form one gzip member, because some readers stop
-//! after the first member. The output depends only on the input: not on the sizes of the writes, and
-//! not on the thread that compresses a block.
+//! after the first member. The output depends only on the input: not on the sizes of the writes,
+//! and not on the thread that compresses a block.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};

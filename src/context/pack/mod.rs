@@ -1,5 +1,5 @@
-//! Packs a tree into an archive: a GNU tar in one gzip member. Its bytes depend only on the tree and
-//! the Dockerfile. Only a few blocks are in memory at a time, whatever the size of the archive.
+//! Packs a tree into an archive: a GNU tar in one gzip member. Its bytes depend only on the tree
+//! and the Dockerfile. Only a few blocks are in memory at a time, whatever the size of the archive.
 
 mod gzip;
 mod spool;

@@ -45,8 +45,8 @@ impl SpoolWriter {
 }
 
 impl<F: Fn(&File) -> Option<u64>> SpoolWriter<F> {
-    /// Starts a spool. The first check comes after the first interval: if a smaller archive does not
-    /// fit, writing it fails.
+    /// Starts a spool. The first check comes after the first interval: if a smaller archive does
+    /// not fit, writing it fails.
     fn with(file: File, free: F) -> Self {
         Self { file, len: 0, checked_at: 0, free }
     }
