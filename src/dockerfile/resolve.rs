@@ -35,7 +35,7 @@ impl Dockerfile {
         let mut references = Vec::new();
         for (index, stage) in self.stages.iter().enumerate() {
             if let Some(image) = &bases.images[index] {
-                let (image, platform) = match self.from_platform(stage, platform) {
+                let (image, platform) = match self.platform_of_base(stage, platform) {
                     Ok(on) => (image.clone(), on),
                     Err(unset) => (image.clone().and(Err(unset)), ReferencePlatform::Unit),
                 };
@@ -50,7 +50,7 @@ impl Dockerfile {
                     Instruction::Onbuild(trigger) if triggered => trigger,
                     instruction => instruction,
                 };
-                for (kind, name) in instruction.from_names() {
+                for (kind, name) in instruction.source_names() {
                     if matches!(self.resolve_name(kind, &name.value), NameTarget::Image) {
                         references.push(self.reference(kind, name, literal(&name.value)));
                     }
@@ -102,7 +102,7 @@ impl Dockerfile {
     /// Reports each copy and mount from a stage that is not built before it.
     pub(super) fn check_stages(&self, errors: &mut Vec<DockerfileError>) {
         for (index, stage) in self.stages.iter().enumerate() {
-            for (kind, name) in stage.instructions.iter().flat_map(Instruction::from_names) {
+            for (kind, name) in stage.instructions.iter().flat_map(Instruction::source_names) {
                 let message = match self.resolve_name(kind, &name.value) {
                     NameTarget::Stage(used) if used >= index => {
                         format!("the stage `{}` is not built before this one", name.value)
@@ -144,7 +144,7 @@ impl Dockerfile {
 
     /// Returns the platform for which a `FROM` uses its image. Fails if `--platform` expands to an
     /// empty text, which BuildKit rejects.
-    fn from_platform(
+    fn platform_of_base(
         &self,
         stage: &Stage,
         unit: Platform,
@@ -183,7 +183,7 @@ fn stage_or_image(stages: &[Stage], name: &str) -> NameTarget {
 
 impl Instruction {
     /// Returns the names after `from=`.
-    fn from_names(&self) -> Vec<(ReferenceKind, &SpannedText)> {
+    fn source_names(&self) -> Vec<(ReferenceKind, &SpannedText)> {
         match self {
             Self::Copy { from: Some(from), .. } => vec![(ReferenceKind::CopyFrom, from)],
             Self::Run { mounts } => {

@@ -54,7 +54,7 @@ fn cases() -> Vec<Case> {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("Dockerfile") => cases.push(case(name, &path)),
             Some("expect") => {
-                assert!(path.with_extension("Dockerfile").exists(), "{name} has no Dockerfile")
+                assert!(path.with_extension("Dockerfile").exists(), "{name} has no Dockerfile");
             }
             _ => assert_eq!(name, ".gitattributes", "unexpected file {}", path.display()),
         }

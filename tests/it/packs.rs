@@ -137,7 +137,7 @@ fn write_tree(root: &Path, items: &BTreeMap<Vec<u8>, Item>, style: DiskStyle) {
             Item::Dir => fs::create_dir_all(&path).unwrap(),
             Item::Link(target) => symlink(OsStr::from_bytes(target), &path).unwrap(),
             Item::HardLink(other) if !style.plain => {
-                fs::hard_link(root.join(other), &path).unwrap()
+                fs::hard_link(root.join(other), &path).unwrap();
             }
             Item::HardLink(other) => fs::copy(root.join(other), &path).map(drop).unwrap(),
             Item::Sparse(len) if !style.plain => {
@@ -196,9 +196,9 @@ fn equal_trees_give_equal_archives() {
     assert!(one == two, "the archive depends on threads, folder or modes");
     let script = "umask 077 && cd / && exec \"$@\"";
     let masked = Command::new("sh")
-        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_imgplan"), "-f"])
+        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_imgplan")])
+        .args(["context", "pack", "app", "-o", "-", "-f"])
         .arg(env.path("elsewhere/and/deeper/imgplan.yaml"))
-        .args(["context", "pack", "app", "-o", "-"])
         .envs([("RAYON_NUM_THREADS", "8"), ("TZ", "Asia/Tokyo"), ("LC_ALL", "C")])
         .output()
         .unwrap();
