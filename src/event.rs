@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::base::limit::{Class, Limit};
 use crate::base::name::{BuildId, ImageRef};
+use crate::http::Notice;
 use crate::plan::PartialPlan;
 
 /// Something worth telling.
@@ -64,31 +64,12 @@ pub enum RunEvent {
         /// Why.
         reason: SkipReason,
     },
-    /// A request is sent again after a while.
-    Retry {
-        /// The unit, where the request was for one.
+    /// A request is retried or waits for a rate limit.
+    Notice {
+        /// The unit that the request is for; `None` if it is for several.
         unit: Option<ImageRef>,
-        /// What was tried: `start the build`.
-        action: &'static str,
-        /// The budget of the request; an upload has none.
-        class: Option<Class>,
-        /// How many tries there were.
-        attempt: u32,
-        /// The answer's status, where there was one.
-        status: Option<u16>,
-        /// What went wrong.
-        error: String,
-        /// How long until the next try.
-        wait: Duration,
-    },
-    /// Requests wait for one of the service's limits.
-    RateWait {
-        /// Which requests.
-        class: Class,
-        /// Their limit.
-        limit: Limit,
-        /// How long until the next may leave.
-        wait: Duration,
+        /// The notice.
+        notice: Notice,
     },
     /// No new work is begun from here on.
     Stopping {

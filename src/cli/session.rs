@@ -14,12 +14,12 @@ use super::writer::BackgroundWriter;
 use crate::api::Client;
 use crate::base::name::Owner;
 use crate::base::reference::RegistryRef;
+use crate::event::RunEvent;
 use crate::manifest::Workspace;
 use crate::plan::reason::short;
 use crate::plan::unpinned::{Unpinned, unpinned};
 use crate::plan::{self, Facts, Plan, PlanOptions, SavedPlan, pins};
 use crate::report::elapsed;
-use crate::run;
 use crate::state::{Pin, State, StatePaths};
 use crate::survey::{self, Caches};
 
@@ -87,11 +87,7 @@ impl Asking<'_> {
         let writer = BackgroundWriter::start(ui)?;
         let client = client.with_observer(Arc::new({
             let writer = writer.clone();
-            move |notice| {
-                if let Some(event) = run::event_of(None, notice) {
-                    writer.event(event);
-                }
-            }
+            move |notice| writer.event(RunEvent::Notice { unit: None, notice })
         }));
         let mut facts = survey::facts(workspace, state, caches, Some(&client)).await?;
         facts.owner = Some(self.owner.clone());

@@ -12,6 +12,7 @@ use crate::base::kind::ImageKind;
 use crate::base::limit::{Class, Limit};
 use crate::base::name::ImageRef;
 use crate::event::{ActiveTarget, RunEvent, SkipReason, StopReason, Summary, TargetFailure};
+use crate::http::Notice;
 use crate::plan::{Action, Reason, Step};
 
 /// The version of the events: the minor grows when something is added, the major when a reader
@@ -232,19 +233,29 @@ impl Reporter for Json<'_> {
                 self.line("info", "apply_heartbeat", message, json!({ "run": run }))?;
                 units.iter().try_for_each(|unit| self.progress(unit))
             }
-            RunEvent::Retry { unit, action, class, attempt, status, error, wait } => {
+            RunEvent::Notice {
+                unit,
+                notice: Notice::Retry { action, class, attempt, status, why, wait, .. },
+            } => {
                 let payload = json!({
                     "image": unit,
                     "request": action,
                     "class": class.map(Class::as_str),
                     "attempt": attempt,
                     "status": status,
-                    "error": error,
+                    "error": why,
                     "wait_ms": milliseconds(*wait),
                 });
-                self.line("warn", "retry", format!("cannot {action}: {error}"), payload)
+                self.line("warn", "retry", format!("cannot {action}: {why}"), payload)
             }
-            RunEvent::RateWait { class, limit, wait } => self.rate_wait(*class, *limit, *wait),
+            RunEvent::Notice { notice: Notice::RateWait { class, limit, wait }, .. } => {
+                self.rate_wait(*class, *limit, *wait)
+            }
+            // A run queries no registry.
+            RunEvent::Notice {
+                notice: Notice::RegistryPaused { .. } | Notice::LookupDone { .. },
+                ..
+            } => Ok(()),
             RunEvent::Completed { unit, action, build, path, elapsed } => {
                 let hook = json!({
                     "image": unit,

@@ -67,18 +67,6 @@ pub(super) struct Dispatcher {
     timeout: Option<Duration>,
 }
 
-/// Returns the event for a notice of a client. `unit` is `None` if the request was for several units.
-pub(crate) fn event_of(unit: Option<ImageRef>, notice: Notice) -> Option<RunEvent> {
-    Some(match notice {
-        Notice::Retry { action, class, attempt, status, why, wait, registry: _ } => {
-            RunEvent::Retry { unit, action, class, attempt, status, error: why, wait }
-        }
-        Notice::RateWait { class, limit, wait } => RunEvent::RateWait { class, limit, wait },
-        // A run queries no registry.
-        Notice::RegistryPaused { .. } | Notice::LookupDone { .. } => return None,
-    })
-}
-
 /// Time that an aborted run waits for outstanding responses. Without it, a build that the service has
 /// accepted but whose ID is not recorded would be lost.
 const RESPONSE_GRACE: Duration = Duration::from_secs(3);
@@ -138,7 +126,8 @@ impl Dispatcher {
             }
             Input::Tick => self.tick(now, &mut effects),
             Input::Notice { unit, notice } => {
-                effects.extend(self.notice(unit, notice).map(Effect::Tell))
+                self.summary.retries += usize::from(matches!(notice, Notice::Retry { .. }));
+                effects.push(Effect::Tell(RunEvent::Notice { unit, notice }));
             }
             Input::NotRecorded => {
                 if self.leaving.is_none() {
@@ -327,11 +316,6 @@ impl Dispatcher {
     fn skip(&mut self, unit: ImageRef, reason: SkipReason, effects: &mut Vec<Effect>) {
         self.summary.skipped.push((unit.clone(), reason.clone()));
         effects.push(Effect::Tell(RunEvent::Skipped { unit, reason }));
-    }
-
-    fn notice(&mut self, unit: Option<ImageRef>, notice: Notice) -> Option<RunEvent> {
-        self.summary.retries += usize::from(matches!(notice, Notice::Retry { .. }));
-        event_of(unit, notice)
     }
 
     fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {

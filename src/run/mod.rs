@@ -31,7 +31,6 @@ mod transfers;
 mod unit;
 mod updates;
 
-pub(crate) use dispatch::event_of;
 pub(crate) use job::placement;
 
 pub use driver::{RunError, execute};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use imgplan::base::limit::{Class, ClassLimit};
 use imgplan::event::{RunEvent, StopReason, TargetFailure};
+use imgplan::http::Notice;
 
 use crate::support::World;
 
@@ -87,8 +88,15 @@ fn a_day_ends_in_the_right_state() {
 
     let told =
         |wanted: fn(&RunEvent) -> bool| evening.events.iter().filter(|event| wanted(event)).count();
-    assert!(told(|event| matches!(event, RunEvent::Retry { .. })) > 50);
-    let waits = told(|event| matches!(event, RunEvent::RateWait { class: Class::Images, .. }));
+    assert!(
+        told(|event| matches!(event, RunEvent::Notice { notice: Notice::Retry { .. }, .. })) > 50
+    );
+    let waits = told(|event| {
+        matches!(
+            event,
+            RunEvent::Notice { notice: Notice::RateWait { class: Class::Images, .. }, .. }
+        )
+    });
     assert!((20..200).contains(&waits), "a wait for each window, not for each unit: {waits}");
     let alive = told(|event| matches!(event, RunEvent::Heartbeat { .. }));
     assert!(alive as u64 > evening.time.as_secs() / 11, "it is never silent: {alive}");

@@ -12,6 +12,7 @@ use super::super::words::{
 use super::super::{Verbosity, elapsed};
 use super::{BOLD, Human, color};
 use crate::event::{ActiveTarget, Phase, RunEvent, SkipReason, Summary, TargetFailure};
+use crate::http::Notice;
 
 impl Human<'_> {
     /// Tells one thing that happened.
@@ -56,11 +57,15 @@ impl Human<'_> {
             {
                 writeln!(self.err, "{unit}: Skipped, for it needs {failed}")
             }
-            RunEvent::Retry { unit, action, error, wait, .. } if talk >= Verbosity::Verbose => {
+            RunEvent::Notice { unit, notice: Notice::Retry { action, why, wait, .. } }
+                if talk >= Verbosity::Verbose =>
+            {
                 let unit = unit.as_ref().map(|unit| format!("{unit}: ")).unwrap_or_default();
-                writeln!(self.err, "{unit}cannot {action}: {error}; again in {}", elapsed(*wait))
+                writeln!(self.err, "{unit}cannot {action}: {why}; again in {}", elapsed(*wait))
             }
-            RunEvent::RateWait { class, limit, wait } if talk >= Verbosity::Normal => {
+            RunEvent::Notice { notice: Notice::RateWait { class, limit, wait }, .. }
+                if talk >= Verbosity::Normal =>
+            {
                 writeln!(self.err, "{}", waiting(*class, *limit, *wait))
             }
             RunEvent::Stopping { reason, active } => {
