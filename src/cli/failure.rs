@@ -1,7 +1,9 @@
 //! Exit codes, and the errors that lead to them.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use clap::ValueEnum;
 use miette::{Diagnostic, Report};
 
 use crate::api::ApiError;
@@ -13,27 +15,42 @@ use crate::server::ServerError;
 use crate::state::StateError;
 use crate::survey::{ContextError, SurveyError};
 
-/// Exit codes of all commands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Exit codes of all commands. The doc comments are shown by `imgplan --help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Exit {
-    /// Success. Without `--detailed-exitcode` a plan with changes is a success too.
+    /// Success; without `--detailed-exitcode` also a plan with changes
     Success = 0,
-    /// Any error, and any failed target.
+    /// An error, or a failed target
     Error = 1,
-    /// With `--detailed-exitcode`: the plan has changes, or all changes were made.
+    /// With `--detailed-exitcode`: the plan has changes, or all changes were made
     Changes = 2,
-    /// With `--detailed-exitcode`: some of the changes were made.
+    /// With `--detailed-exitcode`: some of the changes were made
     Partial = 3,
-    /// The user declined the prompt.
+    /// The prompt was declined
     Declined = 4,
-    /// Another run holds the lock.
+    /// Another run holds the lock
     Locked = 5,
-    /// Bad usage of the command line.
+    /// Bad usage of the command line
     Usage = 64,
-    /// Stopped by Ctrl-C.
+    /// Stopped by Ctrl-C
     Interrupted = 130,
-    /// Stopped by SIGTERM.
+    /// Stopped by SIGTERM
     Terminated = 143,
+}
+
+impl Exit {
+    /// Returns the table of exit codes for the help.
+    pub(super) fn table() -> String {
+        let mut table = "Exit codes:".to_owned();
+        for exit in Self::value_variants() {
+            let value = exit.to_possible_value();
+            let help = value.as_ref().and_then(clap::builder::PossibleValue::get_help);
+            // Writing into a String cannot fail.
+            let _ = write!(table, "\n  {:>3}  ", *exit as u8);
+            let _ = help.map_or(Ok(()), |help| write!(table, "{help}"));
+        }
+        table
+    }
 }
 
 impl From<Exit> for ExitCode {

@@ -1,5 +1,5 @@
 //! The reference pages are generated: the manifest page from its JSON Schema, the commands page from
-//! `--help`. To update them, run `UPDATE_DOCS=1 cargo test --test it reference`.
+//! `--help`, the exit codes from `imgplan --help`. To update them, run `UPDATE_DOCS=1 cargo test --test it reference`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -35,6 +35,18 @@ fn the_commands_page_is_what_help_prints() {
         }
     }
     check("commands.md", &page);
+}
+
+#[test]
+fn the_exit_codes_page_is_what_help_prints() {
+    let help = TestEnv::at("http://127.0.0.1:9").ok(["--help"]).stdout;
+    let codes = help.lines().skip_while(|line| *line != "Exit codes:").skip(1);
+    let mut page = String::from("# Exit codes\n\n| code | meaning |\n|---|---|\n");
+    for line in codes {
+        let (code, meaning) = line.trim().split_once("  ").unwrap();
+        writeln!(page, "| {code} | {} |", cell(meaning)).unwrap();
+    }
+    check("exit-codes.md", &page);
 }
 
 /// Adds the section of one command and returns the names of its subcommands.

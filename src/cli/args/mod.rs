@@ -22,6 +22,7 @@ pub(super) use self::selection::{LookupArgs, SelectionArgs};
 pub(super) use self::serve::ServeArgs;
 pub(super) use self::service::ServiceArgs;
 use self::values::{duration, named};
+use super::failure::Exit;
 use crate::base::name::ImageRef;
 use crate::plan::Pattern;
 
@@ -29,6 +30,7 @@ use crate::plan::Pattern;
 #[derive(Debug, Parser)]
 #[command(name = "imgplan", version, max_term_width = 100)]
 #[command(disable_help_flag = true, disable_version_flag = true)]
+#[command(after_long_help = Exit::table())]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) global: GlobalArgs,
