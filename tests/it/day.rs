@@ -1,5 +1,5 @@
-//! A day in the life of a nightly job, under a clock that jumps: thousands of requests, faults of
-//! every kind, upload URLs that expire, and a quota that is met half way.
+//! A day of a nightly job, with a paused clock: thousands of requests, faults of every kind, expired
+//! upload URLs, and a quota that is reached half way.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -13,10 +13,10 @@ use crate::support::World;
 
 const MIRRORS: usize = 1440;
 const BUILDS: usize = 40;
-/// Ten in ten minutes: what there is to mirror takes a day.
+/// Ten images in ten minutes, so that the mirrors take a day.
 const LIMIT: &str = "images=10/600s";
 
-/// A project of builds, every fourth of which is a base of the three after it, and of mirrors.
+/// A project of mirrors and builds. Every fourth build is the base of the next three.
 fn world() -> World {
     let mut manifest = "version: 1\ndefaults: {tag: v1}\nimages:\n".to_owned();
     for build in 0..BUILDS {
@@ -58,18 +58,18 @@ fn a_day_ends_in_the_right_state() {
     assert!(others.is_empty(), "{others:?}");
     assert!(summary.failures.iter().all(|failure| failure.help.is_some()));
     assert_eq!(summary.done() + summary.failures.len() + summary.skipped.len(), BUILDS + MIRRORS);
-    assert!(summary.done() >= 990, "what runs is waited for: {}", summary.done());
-    assert_eq!(morning.images.1, 0, "the window of transfers was kept");
+    assert!(summary.done() >= 990, "the run waits for active transfers: {}", summary.done());
+    assert_eq!(morning.images.1, 0, "no transfer exceeded the limit");
 
-    // Somebody made room.
+    // The quota is raised.
     world.config.quota = None;
     world.config.seed += 1;
     let evening = world.live(None);
     let summary = evening.summary.unwrap();
     assert!(summary.is_complete(), "{:?}", summary.failures);
-    assert_eq!(evening.images.1, 0, "the window of transfers was kept");
+    assert_eq!(evening.images.1, 0, "no transfer exceeded the limit");
     let hours = (morning.time + evening.time).as_secs_f64() / 3600.0;
-    // Of the windows, what was lost to faults: each counted for images that did not come of it.
+    // A request with a fault still uses the limit, so the run takes longer than the ideal day.
     assert!((23.5..27.0).contains(&hours), "{hours} hours");
 
     let mut started: HashMap<&str, usize> = HashMap::new();
@@ -86,18 +86,18 @@ fn a_day_ends_in_the_right_state() {
     }
     assert!(world.live(None).idle && !world.has_journal());
 
-    let told =
-        |wanted: fn(&RunEvent) -> bool| evening.events.iter().filter(|event| wanted(event)).count();
+    let count =
+        |kind: fn(&RunEvent) -> bool| evening.events.iter().filter(|event| kind(event)).count();
     assert!(
-        told(|event| matches!(event, RunEvent::Notice { notice: Notice::Retry { .. }, .. })) > 50
+        count(|event| matches!(event, RunEvent::Notice { notice: Notice::Retry { .. }, .. })) > 50
     );
-    let waits = told(|event| {
+    let waits = count(|event| {
         matches!(
             event,
             RunEvent::Notice { notice: Notice::RateWait { class: Class::Images, .. }, .. }
         )
     });
     assert!((20..200).contains(&waits), "a wait for each window, not for each unit: {waits}");
-    let alive = told(|event| matches!(event, RunEvent::Heartbeat { .. }));
-    assert!(alive as u64 > evening.time.as_secs() / 11, "it is never silent: {alive}");
+    let heartbeats = count(|event| matches!(event, RunEvent::Heartbeat { .. }));
+    assert!(heartbeats as u64 > evening.time.as_secs() / 11, "it is never silent: {heartbeats}");
 }

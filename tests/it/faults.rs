@@ -231,7 +231,7 @@ async fn change(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_late_is_answered_at_once_and_done_later() {
+async fn a_late_request_gets_its_response_at_once_and_its_effect_later() {
     let mut answers = std::collections::BTreeSet::new();
     for (class, seed) in CHANGES.into_iter().flat_map(|class| (0..4).map(move |seed| (class, seed)))
     {
@@ -256,18 +256,18 @@ async fn what_is_late_is_answered_at_once_and_done_later() {
             assert_eq!(change(&server, "start", &build).await.unwrap().0, 400);
         }
         server.idle().await;
-        assert_eq!(began.elapsed().as_secs(), 3600, "{class}: what is on its way is waited for");
+        assert_eq!(began.elapsed().as_secs(), 3600, "{class}: idle() waits for the late request");
         if class == "upload" {
             assert_eq!(change(&server, "start", &build).await.unwrap().0, 200);
         } else {
             assert_ne!(shown(&server).await, before, "{class}");
         }
     }
-    assert_eq!(answers.into_iter().collect::<Vec<_>>(), [0, 504], "an answer or none");
+    assert_eq!(answers.into_iter().collect::<Vec<_>>(), [0, 504], "a 504 or no response");
 }
 
 #[tokio::test]
-async fn a_late_transfer_is_taken_after_its_answer_or_when_the_server_stops() {
+async fn a_late_transfer_takes_effect_later_or_when_the_server_stops() {
     let state = tempfile::tempdir().unwrap();
     for (late, stop) in [("200ms", false), ("1h", true)] {
         let config = with(&[&format!("initiate:late={late}:1")]);
@@ -291,7 +291,7 @@ async fn a_late_transfer_is_taken_after_its_answer_or_when_the_server_stops() {
             service.server.idle().await;
             assert_eq!(service.server.builds()[0].status, "COMPLETED");
             let seen = &service.server.counts().log[0];
-            assert_eq!(seen.image.as_deref(), Some("app:v1"), "the log has it all the same");
+            assert_eq!(seen.image.as_deref(), Some("app:v1"), "the log has the image");
         }
     }
 }
@@ -312,7 +312,7 @@ async fn hours_pass_without_a_network() {
     let started = json!({ "context_uploaded": true }).to_string();
     call(&server, Method::POST, &format!("{status}/start"), started).await.unwrap();
 
-    // The build's end is awaited from here on, and no file that is written lets the clock run to it.
+    // From here on, the next timer is the end of the build: writing a file must not advance the clock.
     let began = tokio::time::Instant::now();
     let (_, large) = initiate(&server, image("large")).await.unwrap();
     let put = call(&server, Method::PUT, &url(&large), vec![0; 8 << 20]).await;
@@ -330,9 +330,9 @@ async fn hours_pass_without_a_network() {
     server.stop().await.unwrap();
 }
 
-/// A day's worth of transfers, as fast as the limit lets them through.
+/// The transfers of a day, as fast as the limit allows.
 #[tokio::test(start_paused = true)]
-async fn a_day_of_transfers_passes_in_a_moment() {
+async fn a_day_of_transfers_takes_a_moment_with_a_paused_clock() {
     let build_time = Duration::from_secs(90);
     let server =
         start(ServerConfig { listen: None, build_time, ..ServerConfig::default() }).await.unwrap();
@@ -351,12 +351,12 @@ async fn a_day_of_transfers_passes_in_a_moment() {
 }
 
 #[tokio::test]
-async fn builds_and_transfers_fail_where_they_are_told_to() {
+async fn builds_and_transfers_that_match_the_fail_pattern_fail() {
     let fail = Some(Regex::new("^bad.*:v1$").unwrap());
     let service = Service::start(ServerConfig { fail, ..ServerConfig::default() }).await;
     let failed = service.push("bad-one").await;
     assert_eq!(failed["status"], "FAILED");
-    let text = "this server is told to fail `bad-one:v1`, which matches `^bad.*:v1$`";
+    let text = "this server is configured to fail images that match `^bad.*:v1$`";
     assert_eq!(reason(&failed), text);
     assert_eq!(service.push("not-bad").await["status"], "COMPLETED");
     service.initiate(json!({ "sourceImage": "ghcr.io/org/bad:v1" })).await;
@@ -369,7 +369,7 @@ async fn builds_and_transfers_fail_where_they_are_told_to() {
 }
 
 #[tokio::test]
-async fn a_quota_may_change_while_the_server_runs() {
+async fn the_quota_can_change_while_the_server_runs() {
     let service = Service::start(ServerConfig { quota: Some(1), ..ServerConfig::default() }).await;
     service.initiate(image("a")).await;
     assert_eq!(service.post(INITIATE, image("b")).await.0, 429);
@@ -409,12 +409,15 @@ async fn ask_the_served(url: &str) {
 }
 
 #[test]
-fn faults_that_make_no_sense_are_refused() {
+fn invalid_faults_are_refused() {
     let env = TestEnv::new();
     let table: [(&[&str], &str); 5] = [
-        (&["--fault", "start:501:1"], "`501` is not a kind of fault: the kinds are 500, 503,"),
-        (&["--fault", "start:length:1"], "`length` can only happen to `upload`: write upload:"),
-        (&["--fault", "all:500:0.5", "--fault", "list:html:75%"], "the faults of `list` add up"),
+        (&["--fault", "start:501:1"], "unknown fault kind `501`: the kinds are 500, 503,"),
+        (&["--fault", "start:length:1"], "`length` applies only to `upload`: write upload:"),
+        (
+            &["--fault", "all:500:0.5", "--fault", "list:html:75%"],
+            "the fault rates of `list` add up",
+        ),
         (&["--fail", "["], "regex parse error"),
         (&["--bulk-shape", "d"], "the shapes are build-ids, results, builds"),
     ];

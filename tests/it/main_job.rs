@@ -9,20 +9,20 @@ use serde_json::json;
 
 use crate::support::{Answer, Output, Scripted, TestEnv, wait_until};
 
-/// One build that needs nothing.
+/// A manifest of one build without a base.
 const ONE: &str = "version: 1\nimages:\n  - name: app\n    tag: v1\n    context: app\n";
 
-/// One build, its context, and a server whose builds take this long.
+/// A project with one build, and a server whose builds take `build_time`.
 fn one(build_time: Duration) -> TestEnv {
     let env = TestEnv::with(ServerConfig { build_time, ..ServerConfig::default() });
     env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
     env
 }
 
-/// Longer than any test.
-const FOR_EVER: Duration = Duration::from_secs(3600);
+/// A build time longer than any test.
+const ENDLESS: Duration = Duration::from_secs(3600);
 
-/// Waits until a run has written down that a build was started.
+/// Waits until the journal records the start of a build.
 fn wait_until_started(env: &TestEnv) {
     wait_until("the journal says that a build was started", || {
         let journal = std::fs::read_to_string(env.path(".imgplan/journal.jsonl"));
@@ -60,14 +60,14 @@ fn a_plan_of_the_monorepo() {
 }
 
 #[test]
-fn bases_are_complete_before_what_is_built_on_them_begins() {
+fn bases_are_complete_before_their_dependents_begin() {
     let build_time = Duration::from_millis(200);
     let env = TestEnv::with(ServerConfig { build_time, ..ServerConfig::default() });
     env.copy_example("monorepo");
     env.apply();
     let log = env.server().log();
     let initiated = env.server().initiated();
-    // What needs nothing goes first, all of it, whatever the bases take.
+    // Builds without a base all start first, however long the bases take.
     let mut first = initiated[..3].to_vec();
     first.sort();
     assert_eq!(first, ["python-base:3.12-amd64", "python-base:3.12-arm64", "redis:7-alpine"]);
@@ -109,8 +109,8 @@ fn every_build_id_is_in_the_lockfile() {
 }
 
 #[test]
-fn what_needs_nothing_goes_at_once() {
-    let env = TestEnv::with(ServerConfig { build_time: FOR_EVER, ..ServerConfig::default() });
+fn builds_without_a_base_start_at_once() {
+    let env = TestEnv::with(ServerConfig { build_time: ENDLESS, ..ServerConfig::default() });
     env.copy_example("nightly");
     env.write("imgplan.yaml", "version: 1\nimages: [{name: a, context: jobs/etl}, {name: b, context: jobs/etl}, {name: c, context: jobs/report}]\n");
     let run = env.call(["apply", "--auto-approve"]).start();
@@ -119,7 +119,7 @@ fn what_needs_nothing_goes_at_once() {
 }
 
 #[test]
-fn no_more_are_in_flight_than_concurrency_says() {
+fn concurrency_limits_the_active_builds() {
     let env = TestEnv::with(ServerConfig {
         build_time: Duration::from_millis(100),
         ..ServerConfig::default()
@@ -139,7 +139,7 @@ fn no_more_are_in_flight_than_concurrency_says() {
 }
 
 #[test]
-fn a_second_plan_is_empty_and_sends_nothing_that_writes() {
+fn a_second_plan_is_empty_and_sends_no_writes() {
     let env = TestEnv::example("monorepo");
     env.apply();
     let (writes, files) = (env.server().writes(), env.listing());
@@ -155,7 +155,7 @@ fn a_second_plan_is_empty_and_sends_nothing_that_writes() {
 }
 
 #[test]
-fn touching_a_service_plans_that_service_alone() {
+fn a_changed_context_plans_that_image_only() {
     let env = TestEnv::example("monorepo");
     env.apply();
     env.write("services/api/src/app.py", "print('changed')\n");
@@ -168,7 +168,7 @@ fn touching_a_service_plans_that_service_alone() {
 }
 
 #[test]
-fn touching_what_is_not_sent_plans_nothing() {
+fn a_changed_file_that_is_not_sent_plans_nothing() {
     let env = TestEnv::example("monorepo");
     env.apply();
     env.write("services/api/NOTES.md", "other notes\n");
@@ -179,7 +179,7 @@ fn touching_what_is_not_sent_plans_nothing() {
 }
 
 #[test]
-fn touching_the_base_plans_it_and_all_that_is_built_on_it() {
+fn a_changed_base_plans_it_and_its_dependents() {
     let env = TestEnv::example("monorepo");
     env.apply();
     env.write("base/requirements.txt", "requests==2.32.4\n");
@@ -198,7 +198,7 @@ fn touching_the_base_plans_it_and_all_that_is_built_on_it() {
 }
 
 #[test]
-fn a_changed_dockerfile_outside_of_the_context_is_seen() {
+fn a_changed_dockerfile_outside_of_the_context_plans_a_rebuild() {
     let env = TestEnv::example("monorepo");
     env.apply();
     env.edit("services/worker.Dockerfile", "WORKDIR /app", "WORKDIR /srv");
@@ -221,13 +221,13 @@ fn a_new_visibility_is_an_update_without_a_build() {
     let images = env.server().get("images?search=api");
     assert_eq!(images["data"][0]["visibility"], "PRIVATE", "{images:#}");
     env.plans_nothing();
-    // What the manifest no longer says stays as it is.
+    // A field that is removed from the manifest keeps its value at the service.
     env.edit("imgplan.yaml", "    visibility: private\n", "");
     env.plans_nothing();
 }
 
 #[test]
-fn an_image_that_left_the_manifest_is_forgotten_and_stays() {
+fn an_image_removed_from_the_manifest_is_forgotten_and_not_deleted() {
     let env = TestEnv::example("monorepo");
     env.apply();
     let before = env.server().writes().len();
@@ -252,7 +252,7 @@ fn detailed_exit_codes() {
     env.run(["plan", "--detailed-exitcode"]).code(0);
     env.run(["apply", "--auto-approve", "--detailed-exitcode"]).code(0);
 
-    // One that cannot be built, and one that can.
+    // One image that cannot be built, and one that can.
     env.write("imgplan.yaml", format!("{ONE}  - name: bad\n    context: bad\n"));
     env.context("bad", "FROM scratch\nCOPY missing /\n").context("app", "FROM scratch\nUSER 1\n");
     env.run(["apply", "--auto-approve", "--detailed-exitcode"]).code(3);
@@ -292,7 +292,7 @@ fn only_yes_applies() {
 }
 
 #[test]
-fn nobody_to_ask_is_told_how_to_go_on() {
+fn without_a_terminal_the_prompt_says_how_to_continue() {
     let env = one(Duration::ZERO);
     env.call(["apply"]).stdin("").run().code(4).says("use --auto-approve");
     let silent = env.call(["apply"]).env("IMGPLAN_IN_AUTOMATION", "1").stdin("").run();
@@ -300,8 +300,8 @@ fn nobody_to_ask_is_told_how_to_go_on() {
 }
 
 #[test]
-fn one_run_at_a_time() {
-    let env = one(FOR_EVER);
+fn only_one_apply_runs_at_a_time() {
+    let env = one(ENDLESS);
     let first = env.call(["apply", "--auto-approve"]).start();
     wait_until_started(&env);
     let second = env.run(["apply", "--auto-approve"]);
@@ -312,9 +312,9 @@ fn one_run_at_a_time() {
       × another apply is running in this directory (PID [number] on host [host], since [stamp])
       help: wait for it to end; the lock is released when its process ends
     ");
-    // To plan takes no lock.
+    // A plan takes no lock.
     assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way, started [age] ago [build ID]");
-    // The lock goes with its process.
+    // The lock is released when its process ends.
     drop(first);
     let third = env.call(["apply"]).stdin("no\n").run();
     third.code(4);
@@ -358,7 +358,7 @@ fn a_lockfile_of_another_service_is_refused() {
 }
 
 #[test]
-fn a_build_that_outlived_its_run_is_adopted() {
+fn a_build_that_outlives_its_run_is_adopted() {
     let env = one(Duration::from_secs(2));
     let run = env.call(["apply", "--auto-approve"]).start();
     wait_until_started(&env);
@@ -383,10 +383,10 @@ fn a_build_that_outlived_its_run_is_adopted() {
     env.plans_nothing();
 }
 
-/// Dies between the service's answer to the start and the record of it.
+/// The run is killed between the response to the start and its record.
 #[test]
 fn a_build_whose_start_was_not_recorded_is_adopted() {
-    let env = one(FOR_EVER);
+    let env = one(ENDLESS);
     let run = env.call(["apply", "--auto-approve"]).start();
     wait_until_started(&env);
     drop(run);
@@ -397,7 +397,7 @@ fn a_build_whose_start_was_not_recorded_is_adopted() {
     assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way, started [age] ago [build ID]");
 }
 
-/// Its context is there, and nothing but the start is missing.
+/// The context is uploaded, and only the start is missing.
 #[test]
 fn a_build_that_could_not_be_started_is_started_by_the_next_apply() {
     let scripted = Scripted::willing();
@@ -424,9 +424,9 @@ fn a_build_that_could_not_be_started_is_started_by_the_next_apply() {
     assert_eq!(scripted.count("POST", "/images/build"), 1);
 }
 
-/// Its context will not be asked for any more: there is nothing to adopt.
+/// The service will never start the build, so it is not adopted.
 #[test]
-fn a_build_whose_start_is_refused_is_made_again() {
+fn a_build_whose_start_is_refused_is_built_again() {
     let scripted = Scripted::willing();
     scripted.on("POST", "/images/build/*/start", [Answer::detail(400, "too late")]);
     let uploading = json!({ "id": "b-1", "status": "UPLOADING" });
@@ -439,7 +439,7 @@ fn a_build_whose_start_is_refused_is_made_again() {
 
 #[test]
 fn a_changed_context_is_built_although_another_build_is_pending() {
-    let env = one(FOR_EVER);
+    let env = one(ENDLESS);
     let run = env.call(["apply", "--auto-approve"]).start();
     wait_until_started(&env);
     drop(run);
@@ -447,7 +447,7 @@ fn a_changed_context_is_built_although_another_build_is_pending() {
     assert_snapshot!(steps(&env.ok(["plan"])), @"+ app:v1 build context changed");
 }
 
-/// Stops a run while its first build goes on and another waits for it.
+/// Stops a run while its first build is active and another waits for it.
 fn stop_once(signal: &str) -> (TestEnv, Output) {
     let env = one(Duration::from_secs(1));
     env.write("imgplan.yaml", format!("{ONE}  - name: on-top\n    context: on-top\n"));
@@ -463,7 +463,7 @@ fn stop_once(signal: &str) -> (TestEnv, Output) {
 }
 
 #[test]
-fn a_first_ctrl_c_waits_for_what_runs_and_begins_nothing_new() {
+fn the_first_ctrl_c_waits_for_active_builds_and_starts_nothing_new() {
     let (env, stopped) = stop_once("INT");
     stopped.code(130);
     assert_snapshot!(stopped.shown(), @"
@@ -491,15 +491,15 @@ fn a_first_ctrl_c_waits_for_what_runs_and_begins_nothing_new() {
 }
 
 #[test]
-fn a_request_to_end_is_heard_like_a_ctrl_c() {
+fn sigterm_stops_a_run_like_ctrl_c() {
     let (_env, stopped) = stop_once("TERM");
     stopped.code(143).says("Stopping on SIGTERM");
     stopped.says("Next: `imgplan apply` goes on from here.");
 }
 
 #[test]
-fn a_second_ctrl_c_leaves_at_once_and_loses_nothing() {
-    let env = one(FOR_EVER);
+fn the_second_ctrl_c_aborts_at_once_and_loses_nothing() {
+    let env = one(ENDLESS);
     let mut run = env.call(["apply", "--auto-approve"]).start();
     wait_until_started(&env);
     wait_until("it leaves", || {
@@ -561,7 +561,7 @@ fn mirrors_are_transferred_without_a_context() {
 }
 
 #[test]
-fn a_mirror_whose_source_changes_is_made_again() {
+fn a_mirror_whose_source_changes_is_mirrored_again() {
     let env =
         TestEnv::manifest("version: 1\nimages:\n  - {source: redis:7, name: cache, tag: v1}\n");
     env.apply();
@@ -582,26 +582,26 @@ fn a_new_platform_adds_a_unit() {
 }
 
 #[test]
-fn the_team_of_the_environment_owns_what_the_manifest_gives_nobody() {
+fn the_team_of_the_environment_owns_images_without_an_owner() {
     let mut env = one(Duration::ZERO);
     env.set("PRIME_TEAM_ID", "t1");
     env.apply();
     assert_eq!(env.server().get("images")["total_count"], 0);
     assert_eq!(env.server().get("images?teamId=t1")["total_count"], 1);
     assert!(env.read("imgplan.lock").contains("prime/team-t1/app:v1"));
-    // An image stays with its owner, whoever looks after it.
+    // An existing image keeps its owner.
     env.unset("PRIME_TEAM_ID");
     env.plans_nothing();
 }
 
 #[test]
-fn the_manifest_says_who_owns_an_image() {
+fn the_manifest_sets_the_owner_of_an_image() {
     let env = one(Duration::ZERO);
     env.write("imgplan.yaml", ONE.replace("images:", "owner: {team: t2}\nimages:"));
     env.apply();
     assert_eq!(env.server().get("images?teamId=t2")["total_count"], 1);
     env.plans_nothing();
-    // Another owner is a move, not a build.
+    // A new owner moves the image without a build.
     env.edit("imgplan.yaml", "{team: t2}", "personal");
     let before = env.server().writes().len();
     assert_snapshot!(steps(&env.ok(["plan"])), @"~ app:v1 update owner team:t2 -> personal");
@@ -625,7 +625,7 @@ fn a_platform_image_is_public_and_may_have_a_namespace() {
 }
 
 #[test]
-fn key_and_address_may_come_from_the_home() {
+fn key_and_url_can_come_from_the_home_directory() {
     let mut env = one(Duration::ZERO);
     let config =
         serde_json::json!({ "api_key": crate::support::KEY, "base_url": env.server().url() });
@@ -644,7 +644,7 @@ fn the_local_service_needs_no_account() {
     env.ok(["apply", "--local", "--auto-approve"]);
     assert!(!env.exists("imgplan.lock"), "its lockfile is its own");
     env.run(["plan", "--local", "--detailed-exitcode"]).success();
-    // Its state survives: a base built by one run serves the next.
+    // Its state is kept: the base built by one run is used by the next.
     env.write("services/api/src/app.py", "print('changed')\n");
     let again = env.ok(["apply", "--local", "--auto-approve"]);
     assert_snapshot!(again.last_line(), @"Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, in [time].");

@@ -1,6 +1,6 @@
-//! The provider's own client against `imgplan serve`: `tests/prime/check.sh`, where the client is
-//! there. `.ci/run` installs it; to do so by hand: `pip install prime==0.6.26
-//! prime-sandboxes==0.2.39` into a virtual environment, and `IMGPLAN_PRIME` set to its `bin`.
+//! The provider's own client against `imgplan serve`: runs `tests/prime/check.sh` if the client is
+//! installed. `.ci/run` installs it. By hand: `pip install prime==0.6.26 prime-sandboxes==0.2.39` in a
+//! virtual environment, and set `IMGPLAN_PRIME` to its `bin` folder.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use super::support::{TestEnv, wait_until};
 
-/// The version that the check was made with: another one prints other words.
+/// Version that the check was written for. The output of another version may differ.
 const VERSION: &str = "0.6.26";
 
 #[test]
@@ -16,7 +16,7 @@ fn the_providers_own_client_works_against_our_server() {
     let Some(path) = path_with_client() else { return };
     let env = TestEnv::at("http://127.0.0.1:9");
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--url-file", "url", "--token", "local"];
-    // The client makes more transfers in a minute than a real account may.
+    // The check makes more transfers per minute than a real account may.
     let limits = ["--limit", "images=1000/60s", "--build-time", "20ms"];
     let mut server = env.call(arguments.into_iter().chain(limits)).start();
     wait_until("the server listens", || env.exists("url") || server.has_ended());
@@ -30,23 +30,23 @@ fn the_providers_own_client_works_against_our_server() {
     server.signal("TERM");
     let served = server.wait();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    let said = format!("{}{}\n{served}", text(output.stdout), text(output.stderr));
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("all well"), "{said}");
+    let shown = format!("{}{}\n{served}", text(output.stdout), text(output.stderr));
+    assert!(output.status.success(), "{shown}");
+    assert!(shown.contains("all well"), "{shown}");
 }
 
-/// A `PATH` on which the client is, if it is anywhere.
+/// Returns a `PATH` with the client, or `None` if it is not installed.
 fn path_with_client() -> Option<OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let given = std::env::var_os("IMGPLAN_PRIME").filter(|given| !given.is_empty());
-    let dirs = given.iter().map(PathBuf::from).chain(std::env::split_paths(&path));
+    let configured = std::env::var_os("IMGPLAN_PRIME").filter(|dir| !dir.is_empty());
+    let dirs = configured.iter().map(PathBuf::from).chain(std::env::split_paths(&path));
     let path = std::env::join_paths(dirs).unwrap();
     let version = Command::new("prime").arg("--version").env("PATH", &path).output();
     let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    match (version, given) {
+    match (version, configured) {
         (Ok(version), _) if version.contains(VERSION) => Some(path),
-        (version, Some(given)) => {
-            panic!("IMGPLAN_PRIME={}: no prime {VERSION} there: {version:?}", given.display())
+        (version, Some(dir)) => {
+            panic!("IMGPLAN_PRIME={}: no prime {VERSION} there: {version:?}", dir.display())
         }
         (_, None) => {
             skipped(&format!("prime {VERSION} is not on the PATH, and IMGPLAN_PRIME is not set"));
@@ -55,9 +55,9 @@ fn path_with_client() -> Option<OsString> {
     }
 }
 
-/// Says so where it is seen although the test is none that failed.
-fn skipped(why: &str) {
+/// Reports a skipped test.
+fn skipped(reason: &str) {
     use std::io::Write;
-    // Unlike `eprintln!`, this is not kept from whoever runs the tests.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: tests/prime/check.sh: {why}");
+    // Unlike `eprintln!`, this is not captured in tests that succeed.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: tests/prime/check.sh: {reason}");
 }

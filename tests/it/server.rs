@@ -1,4 +1,4 @@
-//! The local server over real HTTP: what `api.md` says of each endpoint.
+//! The local server over HTTP: each endpoint of the API contract.
 
 use std::io::Write;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use imgplan::server::{BulkShape, Server, ServerConfig, ServerError, start};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-/// A server and somebody who asks it.
+/// A server and a client of it.
 pub(crate) struct Service {
     pub(crate) server: Server,
     pub(crate) http: reqwest::Client,
@@ -133,7 +133,7 @@ async fn a_build_from_first_to_last() {
     assert_eq!((&row["status"], &row["ownerType"]), (&json!("COMPLETED"), &json!("personal")));
     assert_eq!(row["displayRef"], "prime/local/app:v1");
     assert!(row["sizeBytes"].as_u64().unwrap() > 0 && row["pushedAt"].is_string());
-    // Asked again, a start changes nothing; and nothing more is taken.
+    // A second start changes nothing, and a second upload is refused.
     assert_eq!(service.finish(id).await["status"], "COMPLETED");
     assert_eq!(service.put(url, Vec::new()).await, 409);
 }
@@ -152,7 +152,7 @@ async fn requests_without_the_token() {
 }
 
 #[tokio::test]
-async fn both_spellings_and_bad_fields() {
+async fn both_spellings_are_accepted_and_invalid_fields_are_not() {
     let service = Service::start(ServerConfig::default()).await;
     let snake = json!({ "image_name": "a", "image_tag": "1", "team_id": "t1" });
     assert_eq!(service.initiate(snake).await["fullImagePath"], "prime/team-t1/a:1");
@@ -190,7 +190,7 @@ async fn both_spellings_and_bad_fields() {
 }
 
 #[tokio::test]
-async fn uploads_need_a_good_url_and_a_length() {
+async fn uploads_need_a_valid_url_and_a_length() {
     let config = ServerConfig { max_upload: 1000, ..ServerConfig::default() };
     let service = Service::start(config).await;
     let build = service.initiate(json!({ "image_name": "a", "image_tag": "1" })).await;
@@ -295,7 +295,7 @@ async fn limits_of_requests_images_and_quotas() {
 }
 
 #[tokio::test]
-async fn the_builder_says_what_a_build_would_trip_over() {
+async fn the_builder_reports_the_errors_of_a_real_build() {
     let service = Service::start(ServerConfig::default()).await;
     service.push("base").await;
     let app = json!({ "image_name": "app", "image_tag": "v1", "dockerfile_path": "d/Df" });
@@ -326,7 +326,7 @@ async fn listing_pages_searches_and_scopes() {
     for name in ["one", "two", "three"] {
         service.push(name).await;
     }
-    // A second build of an image is a second row of it, and not a second image.
+    // A second build of an image adds a row and not an image.
     let again = json!({ "image_name": "three", "image_tag": "v1" });
     service.initiate(again.clone()).await;
     service.build(json!({ "image_name": "t", "image_tag": "v1", "teamId": "t1" }), &[]).await;
@@ -420,7 +420,7 @@ async fn updates_rename_move_and_collide() {
 }
 
 #[tokio::test]
-async fn a_move_may_not_exceed_the_quota() {
+async fn a_move_must_not_exceed_the_quota() {
     let service = Service::start(ServerConfig { quota: Some(1), ..ServerConfig::default() }).await;
     service.push("a").await;
     service.initiate(json!({ "image_name": "b", "image_tag": "v1", "teamId": "t1" })).await;
@@ -432,7 +432,7 @@ async fn a_move_may_not_exceed_the_quota() {
     assert_eq!(answer["results"][0]["error"]["code"], "quota_exceeded");
     let (_, answer) = service.patch("/images", to(json!({ "type": "platform" }))).await;
     assert_eq!(answer["results"][0]["after"]["visibility"], "PUBLIC");
-    // A platform image is a base by its bare path.
+    // A platform image can be a base by its path without an owner.
     let app = json!({ "image_name": "app", "image_tag": "v1" });
     let build = service.build(app, &[("Dockerfile", "FROM a:v1")]).await;
     assert_eq!(build["status"], "COMPLETED", "{}", reason(&build));
@@ -486,7 +486,7 @@ async fn state_survives_a_restart() {
     let path = format!("/images/build/{}", building["build_id"].as_str().unwrap());
     let failed = service.get(&path).await;
     assert_eq!(reason(&failed), "Dockerfile: line 2: `none` is not in the build context");
-    // The signature holds across the restart; only the port is another one.
+    // The signature is still valid after the restart; only the port differs.
     let url = waiting["upload_url"].as_str().unwrap().replace(&port, &service.server.url());
     assert_eq!(service.put(&url, archive(&[("Dockerfile", "FROM scratch")])).await, 200);
     let done = service.finish(waiting["build_id"].as_str().unwrap()).await;
@@ -494,7 +494,7 @@ async fn state_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn the_server_counts_what_a_greedy_client_does() {
+async fn the_server_counts_requests_over_the_limit() {
     let limits = vec!["initiate=20/60s".parse().unwrap()];
     let service = Service::start(ServerConfig { limits, ..ServerConfig::default() }).await;
     let body = json!({ "image_name": "a", "image_tag": "v1" });
@@ -509,7 +509,7 @@ async fn the_server_counts_what_a_greedy_client_does() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_said_plainly() {
+async fn a_port_in_use_is_reported() {
     let service = Service::start(ServerConfig::default()).await;
     let taken = service.server.url().replace("http://", "").parse().unwrap();
     let error =

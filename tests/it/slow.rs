@@ -1,5 +1,5 @@
-//! A service that does not answer, a reader that does not read, a disk that takes nothing: who waits
-//! is told why, can leave, and loses nothing.
+//! A service that does not respond, a reader that does not read, a disk that cannot be written: the
+//! user is told why, can stop the program, and loses nothing.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -10,15 +10,15 @@ use serde_json::json;
 
 use crate::support::{Answer, Scripted, TestEnv, wait_until};
 
-/// Longer than any test.
-const FOR_EVER: Duration = Duration::from_secs(3600);
+/// A build time longer than any test.
+const ENDLESS: Duration = Duration::from_secs(3600);
 
 const ONE: &str = "version: 1\nimages:\n  - {name: app, tag: v1, context: app}\n";
 
-/// Long before any time at which the program would give up by itself.
-const SOON: Duration = Duration::from_secs(15);
+/// Shorter than any time after which the program would give up by itself.
+const STOP_DEADLINE: Duration = Duration::from_secs(15);
 
-/// A service that has no time for questions, and a build on record that it is to be asked for.
+/// A service that refuses status requests with 429, and a project with a pending build.
 fn busy() -> (Scripted, TestEnv) {
     let scripted = Scripted::willing();
     scripted.on("GET", "/images/build/*", [Answer::detail(404, "no such build")]);
@@ -32,43 +32,43 @@ fn busy() -> (Scripted, TestEnv) {
 }
 
 #[test]
-fn whoever_looks_at_a_busy_service_can_leave() {
+fn status_can_be_interrupted_while_the_service_is_busy() {
     let (scripted, env) = busy();
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let before = scripted.asked().len();
         let began = Instant::now();
         let run = env.call(["status"]).start();
-        wait_until("it asks", || scripted.asked().len() > before);
+        wait_until("it sends a request", || scripted.asked().len() > before);
         run.signal(signal);
         run.wait().code(code);
-        assert!(began.elapsed() < SOON);
+        assert!(began.elapsed() < STOP_DEADLINE);
     }
 }
 
 #[test]
-fn whoever_plans_at_a_busy_service_is_told_so_and_can_leave() {
+fn plan_reports_a_busy_service_and_can_be_interrupted() {
     let (_scripted, env) = busy();
     let commands: [&[&str]; 3] = [&["plan"], &["why", "app"], &["apply", "--auto-approve"]];
     for command in commands {
         let began = Instant::now();
         let run = env.call(command.iter().copied()).start();
-        wait_until("it tells of the wait", || run.has_said("for the limit of"));
+        wait_until("it reports the wait", || run.has_said("for the limit of"));
         run.signal("INT");
         let left = run.wait();
         assert_eq!(left.code, None, "{left}");
-        assert!(began.elapsed() < SOON);
+        assert!(began.elapsed() < STOP_DEADLINE);
     }
     let run = env.call(["plan", "--json"]).start();
-    wait_until("it tells of the wait", || run.has_written(r#""type":"rate_wait""#));
+    wait_until("it reports the wait", || run.has_written(r#""type":"rate_wait""#));
     run.signal("INT");
-    let told = run.wait().events("retry");
-    assert_eq!((&told[0]["status"], &told[0]["image"]), (&json!(429), &json!(null)));
+    let retries = run.wait().events("retry");
+    assert_eq!((&retries[0]["status"], &retries[0]["image"]), (&json!(429), &json!(null)));
 }
 
 #[test]
-fn a_reader_that_does_not_read_stops_neither_the_run_nor_whoever_ends_it() {
+fn a_reader_that_does_not_read_blocks_neither_the_run_nor_its_end() {
     const IMAGES: usize = 150;
-    let env = TestEnv::unlimited(ServerConfig { build_time: FOR_EVER, ..ServerConfig::default() });
+    let env = TestEnv::unlimited(ServerConfig { build_time: ENDLESS, ..ServerConfig::default() });
     let mut manifest = "version: 1\nimages:\n".to_owned();
     for image in 0..IMAGES {
         writeln!(manifest, "  - {{name: app-{image}, tag: v1, context: app}}").unwrap();
@@ -84,7 +84,7 @@ fn a_reader_that_does_not_read_stops_neither_the_run_nor_whoever_ends_it() {
         std::thread::sleep(Duration::from_millis(300));
     }
     wait_until("it ends", || run.has_ended());
-    assert!(began.elapsed() < SOON);
+    assert!(began.elapsed() < STOP_DEADLINE);
     run.wait().code(130);
     let lockfile = env.read("imgplan.lock");
     for build in env.server().builds() {
@@ -94,7 +94,7 @@ fn a_reader_that_does_not_read_stops_neither_the_run_nor_whoever_ends_it() {
 }
 
 #[test]
-fn what_ended_is_told_even_where_the_rest_cannot_be_kept() {
+fn results_are_reported_even_if_the_journal_cannot_be_written() {
     let env = TestEnv::with(ServerConfig {
         build_time: Duration::from_secs(3),
         ..ServerConfig::default()
@@ -108,7 +108,7 @@ fn what_ended_is_told_even_where_the_rest_cannot_be_kept() {
         let both = lockfile.contains("built:") && lockfile.contains("stage: started");
         both && !journal.exists()
     });
-    // Nothing can be written there any more.
+    // A directory in its place: the journal cannot be written any more.
     std::fs::create_dir(&journal).unwrap();
     let broken = run.wait();
     broken.code(1);
@@ -137,8 +137,8 @@ fn what_ended_is_told_even_where_the_rest_cannot_be_kept() {
 }
 
 #[test]
-fn programs_are_told_the_command_that_goes_on() {
-    let env = TestEnv::with(ServerConfig { build_time: FOR_EVER, ..ServerConfig::default() });
+fn the_json_summary_has_the_command_that_continues() {
+    let env = TestEnv::with(ServerConfig { build_time: ENDLESS, ..ServerConfig::default() });
     env.write("my apps/imgplan.yaml", ONE).context("my apps/app", "FROM scratch\n");
     let args = ["apply", "-C", "my apps", "--auto-approve", "--json", "--timeout", "1s"];
     let left = env.run(args);

@@ -1,5 +1,5 @@
-//! Foul weather: a large apply through a service in which every kind of trouble strikes every kind
-//! of request, and which ends as if the sun had shone.
+//! A large apply against a service with every kind of fault on every kind of request. It must end in
+//! the same state as without faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -17,8 +17,8 @@ const IN_LISTS: usize = 60;
 const NAMED: usize = 20;
 const IMAGES: usize = BASES + ON_BASES + ALONE + IN_LISTS + NAMED;
 
-/// What may strike any request.
-const ANYWHERE: [&str; 10] = [
+/// Faults that apply to any request.
+const GENERAL_FAULTS: [&str; 10] = [
     "500",
     "503",
     "429",
@@ -31,10 +31,10 @@ const ANYWHERE: [&str; 10] = [
     "late=2s",
 ];
 
-/// How often each does: 14 of 100 requests are struck, and a few more where a kind is its own.
+/// Rate of each fault: 14 % of the requests, and a few more in classes with faults of their own.
 const RATE: &str = "1.4%";
 
-/// A project of all that there is: bases, builds on them, builds on nothing, and mirrors.
+/// A project of bases, builds on them, builds without a base, and mirrors.
 fn project(env: &TestEnv) {
     let mut manifest = "version: 1\ndefaults: {tag: v1}\nimages:\n".to_owned();
     let builds = (0..BASES).map(|n| (format!("base{n}"), "scratch".to_owned()));
@@ -54,8 +54,9 @@ fn project(env: &TestEnv) {
 }
 
 #[test]
-fn every_kind_of_trouble_at_once_changes_nothing_of_the_end() {
-    let mut faults: Vec<_> = ANYWHERE.iter().map(|kind| format!("all:{kind}:{RATE}")).collect();
+fn faults_of_every_kind_do_not_change_the_final_state() {
+    let mut faults: Vec<_> =
+        GENERAL_FAULTS.iter().map(|kind| format!("all:{kind}:{RATE}")).collect();
     faults.extend(["initiate:expired:4%".to_owned(), "upload:length:4%".to_owned()]);
     let env = TestEnv::unlimited(ServerConfig {
         build_time: Duration::from_millis(100),
@@ -70,26 +71,30 @@ fn every_kind_of_trouble_at_once_changes_nothing_of_the_end() {
 
     let mut started: BTreeMap<String, usize> = BTreeMap::new();
     for build in env.server().builds() {
-        // Of one whose answer or whose URL was lost, no context ever came.
+        // A build whose response was lost or whose URL expired never gets a context.
         let mirror = build.image.starts_with("listed") || build.image.starts_with("named");
-        let begun = build.started || mirror;
-        assert_eq!(build.status, if begun { "COMPLETED" } else { "UPLOADING" }, "{build:?}");
-        *started.entry(build.image).or_default() += usize::from(begun);
+        let started_or_mirror = build.started || mirror;
+        assert_eq!(
+            build.status,
+            if started_or_mirror { "COMPLETED" } else { "UPLOADING" },
+            "{build:?}"
+        );
+        *started.entry(build.image).or_default() += usize::from(started_or_mirror);
     }
     assert_eq!(started.len(), IMAGES);
     let wrong: Vec<_> = started.iter().filter(|(_, times)| **times != 1).collect();
-    assert!(wrong.is_empty(), "not begun exactly once: {wrong:?}");
+    assert!(wrong.is_empty(), "not started exactly once: {wrong:?}");
     env.plans_nothing();
 
     let counts = env.server().counts();
-    let struck: BTreeSet<&str> =
-        counts.log.iter().filter_map(|seen| Some(seen.fault?.as_str())).collect();
+    let injected: BTreeSet<&str> =
+        counts.log.iter().filter_map(|request| Some(request.fault?.as_str())).collect();
     let kinds = faults.iter().map(|fault| fault.split([':', '=']).nth(1).unwrap());
-    assert_eq!(struck, kinds.collect(), "every kind of trouble struck");
+    assert_eq!(injected, kinds.collect(), "every kind of fault was injected");
     let each = [Class::Initiate, Class::Start, Class::List].map(|class| counts.of(class));
     let all = [&each[..], &[counts.of(Class::Status), counts.uploads]].concat();
     assert!(each.iter().chain([&counts.uploads]).all(|of| of.faulted > 0), "{all:?}");
     let sum = |count: fn(&ClassCounts) -> u64| all.iter().map(count).sum::<u64>();
     let (faulted, accepted) = (sum(|of| of.faulted), sum(|of| of.accepted));
-    assert!(faulted * 10 >= accepted, "{faulted} of {accepted} were struck");
+    assert!(faulted * 10 >= accepted, "{faulted} of {accepted} had a fault");
 }

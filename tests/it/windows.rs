@@ -1,6 +1,5 @@
-//! How well whole runs use the limits, by the clock that jumps: nothing is refused, no slot stays
-//! empty while work waits, and asking how builds are costs little. The benches measure the same by
-//! the clock on the wall.
+//! Use of the rate limits by whole runs, with a paused clock: nothing is refused, no slot stays unused
+//! while work waits, and polling costs little. The benches measure the same in real time.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use imgplan::server::BulkShape;
 use crate::support::World;
 
 #[test]
-fn two_thousand_mirrors_take_what_the_window_allows_in_few_requests() {
+fn two_thousand_mirrors_use_the_limit_with_few_requests() {
     let mut manifest = "version: 1\nimages:\n".to_owned();
     for mirror in 0..2000 {
         writeln!(manifest, "  - source: docker.io/library/image-{mirror}:v1").unwrap();
@@ -26,8 +25,8 @@ fn two_thousand_mirrors_take_what_the_window_allows_in_few_requests() {
         let life = world.live(None);
         assert!(life.summary.unwrap().is_complete());
         assert_eq!(life.images, (2000, 0), "{shape:?}: none was refused");
-        // Of 2,000 at 500 in 3 s the last may leave 9 s after the first; it takes a second, and it is
-        // some until its end is seen.
+        // With 500 in 3 s, the last of 2,000 is sent 9 s after the first and takes a second; its end
+        // is seen by a later poll.
         let ideal = 9.0 + 1.0;
         let time = life.time.as_secs_f64();
         assert!(time <= ideal / 0.95 + 2.0, "{shape:?}: {time} s");
@@ -36,7 +35,7 @@ fn two_thousand_mirrors_take_what_the_window_allows_in_few_requests() {
 }
 
 #[test]
-fn five_hundred_builds_take_little_longer_than_they_must() {
+fn five_hundred_builds_take_at_most_five_percent_longer_than_ideal() {
     let mut manifest = "version: 1\nimages:\n".to_owned();
     for build in 0..500 {
         writeln!(manifest, "  - {{name: b{build}, context: c}}").unwrap();
@@ -46,10 +45,10 @@ fn five_hundred_builds_take_little_longer_than_they_must() {
     world.config.build_time = Duration::from_secs(20);
     let life = world.live(None);
     assert!(life.summary.unwrap().is_complete());
-    // 150 in 60 s and 64 at once: the last 50 begin after three minutes.
+    // With 150 in 60 s, the last 50 of 500 begin after three minutes.
     let time = life.time.as_secs_f64();
     assert!((200.0..=1.05 * 200.0).contains(&time), "{time} s");
-    // An initiate, an upload and a start for each; the rest asks how they are.
-    let asking = life.requests - 3 * 500;
-    assert!((asking as u64) < life.time.as_secs(), "{asking} requests in {time} s");
+    // An initiate, an upload and a start for each; all other requests are polls.
+    let polls = life.requests - 3 * 500;
+    assert!((polls as u64) < life.time.as_secs(), "{polls} polls in {time} s");
 }

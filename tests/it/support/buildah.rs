@@ -1,5 +1,5 @@
-//! Buildah, where it is: what an engine makes of a context, and of a Dockerfile. `.ci/run` installs
-//! it; by hand: `apt-get install buildah`.
+//! Runs Buildah, if it is installed, to see how an engine reads a context and a Dockerfile. `.ci/run`
+//! installs it. By hand: `apt-get install buildah`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,23 +11,23 @@ use serde_json::Value;
 
 use super::list;
 
-/// Buildah, with a storage of its own in a temporary folder. For root, it keeps its cache of where
-/// blobs were seen where the system has it, whatever it is told.
+/// Buildah with a storage in a temporary folder. If run as root, it ignores that folder for its cache
+/// of blob locations.
 pub(crate) struct Buildah {
     dir: PathBuf,
 }
 
-/// What an image holds and says, without what differs from one build to the next.
+/// The content of an image, without values that differ from build to build.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Image {
-    /// Each file: its kind, mode, link target, and content if it is text.
+    /// The kind, mode, link target and content of each file.
     pub(crate) files: BTreeMap<String, String>,
-    /// The part of the configuration that a container is run by.
+    /// The part of the configuration that containers use.
     pub(crate) config: Value,
 }
 
 impl Buildah {
-    /// `None`, and a word about it, where there is none, or where it may not do its work.
+    /// Returns `None`, with a message, if Buildah is missing or unusable.
     pub(crate) fn find(dir: PathBuf) -> Option<Self> {
         let buildah = Self { dir };
         fs::create_dir_all(buildah.dir.join("temp")).unwrap();
@@ -35,7 +35,7 @@ impl Buildah {
         let (graph, run) = (storage("graphroot"), storage("runroot"));
         let files = [
             ("storage.conf", &*format!("[storage]\ndriver = \"vfs\"\n{graph}{run}")),
-            // Nobody is asked for an image, and nobody has to have signed what is built here.
+            // No registry is used, and no signature is required.
             ("registries.conf", ""),
             ("policy.json", r#"{"default":[{"type":"insecureAcceptAnything"}]}"#),
         ];
@@ -43,12 +43,12 @@ impl Buildah {
             fs::write(buildah.dir.join(name), text).unwrap();
         }
         let usable = buildah.command(&buildah.dir, &["from", "scratch"]).output();
-        let why = match usable {
+        let reason = match usable {
             Ok(output) if output.status.success() => return Some(buildah),
             Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
             Err(error) => error.to_string(),
         };
-        skip(&format!("no usable buildah: {why}"));
+        skip(&format!("no usable buildah: {reason}"));
         None
     }
 
@@ -63,14 +63,14 @@ impl Buildah {
         command
     }
 
-    /// Builds with more options; the error is what Buildah said.
+    /// Builds with more options; the error is Buildah's output.
     fn bud(&self, from: &Path, options: &[&str], context: &str) -> Result<(), String> {
         let policy = self.dir.join("policy.json").display().to_string();
         let always = ["bud", "--layers=false", "--signature-policy", &policy];
         let args = [&always[..], options, &[context]].concat();
         let output = self.command(from, &args).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        if output.status.success() { Ok(()) } else { Err(format!("buildah {args:?}: {said}")) }
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() { Ok(()) } else { Err(format!("buildah {args:?}: {stderr}")) }
     }
 
     /// Builds, and lists every file of the image.
@@ -90,13 +90,12 @@ impl Buildah {
         files
     }
 
-    /// Builds into the storage, for a FROM to find; the error is what Buildah said.
+    /// Builds into the storage, for later use in a FROM; the error is Buildah's output.
     pub(crate) fn store(&self, context: &Path, name: &str) -> Result<(), String> {
         self.bud(context, &["-t", name], ".")
     }
 
-    /// Builds from what is in the storage alone, and reads the image; the error is what Buildah
-    /// said.
+    /// Builds from images in the storage only, and reads the result; the error is Buildah's output.
     pub(crate) fn image(
         &self,
         context: &Path,
@@ -106,7 +105,7 @@ impl Buildah {
         let out = self.dir.join("image");
         let _ = fs::remove_dir_all(&out);
         let to = format!("dir:{}", out.display());
-        // One layer that holds everything; and Docker's format, which has more to say than OCI's.
+        // One layer with all files; and Docker's format, whose configuration has more fields.
         let always =
             ["--squash", "--pull-never", "--format", "docker", "-t", &to, "-f", dockerfile];
         self.bud(context, &[&always[..], options].concat(), ".")?;
@@ -124,23 +123,23 @@ impl Buildah {
         for layer in manifest["layers"].as_array().unwrap() {
             let mut archive = tar::Archive::new(fs::File::open(blob(layer)).unwrap());
             for entry in archive.entries().unwrap() {
-                let (path, says) = describe(entry.unwrap());
-                files.insert(path, says);
+                let (path, description) = describe(entry.unwrap());
+                files.insert(path, description);
             }
         }
         Ok(Image { files, config })
     }
 }
 
-/// Says that a test is skipped, and why; with `IMGPLAN_BUILDAH=required` it fails instead.
-pub(crate) fn skip(why: &str) {
-    let required = std::env::var_os("IMGPLAN_BUILDAH").is_some_and(|how| how == "required");
-    assert!(!required, "IMGPLAN_BUILDAH=required: {why}");
-    // Unlike `eprintln!`, this is not kept from whoever runs the tests.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+/// Reports a skipped test. With `IMGPLAN_BUILDAH=required`, the test fails instead.
+pub(crate) fn skip(reason: &str) {
+    let required = std::env::var_os("IMGPLAN_BUILDAH").is_some_and(|value| value == "required");
+    assert!(!required, "IMGPLAN_BUILDAH=required: {reason}");
+    // Unlike `eprintln!`, this is not captured in tests that succeed.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
 }
 
-/// A member of a layer, without its times.
+/// Returns the path and a description of a layer's entry, without times.
 fn describe(mut entry: tar::Entry<'_, fs::File>) -> (String, String) {
     let path = entry.path().unwrap().display().to_string();
     let header = entry.header().clone();
@@ -148,7 +147,7 @@ fn describe(mut entry: tar::Entry<'_, fs::File>) -> (String, String) {
     let mut content = Vec::new();
     entry.read_to_end(&mut content).unwrap();
     let content = String::from_utf8(content).unwrap_or_else(|binary| {
-        // A program: its length and the sum of its bytes say enough.
+        // A binary file: its length and the sum of its bytes are enough to compare.
         let bytes = binary.as_bytes();
         format!("{} bytes, sum {}", bytes.len(), bytes.iter().map(|b| u64::from(*b)).sum::<u64>())
     });

@@ -1,6 +1,6 @@
-//! What the end-to-end tests stand on: a folder with an empty home ([`TestEnv`]), the program run
-//! in it as a process of its own ([`Call`], [`Running`], [`Output`]), and a service to run it
-//! against: our local server in this process, or answers that it never gives ([`Scripted`]).
+//! Support for the end-to-end tests: a folder with an empty home ([`TestEnv`]), the program as a process
+//! in it ([`Call`], [`Running`], [`Output`]), and a service: the local server in this process, or a
+//! service with scripted responses ([`Scripted`]).
 
 #[cfg(target_os = "linux")]
 mod buildah;
@@ -36,13 +36,13 @@ pub(crate) use self::registry::{Registry, digest};
 pub(crate) use self::scripted::{Answer, Scripted};
 pub(crate) use self::three::{THREE, write_three};
 
-/// The one key that the server of a [`TestEnv`] accepts.
+/// The only key that the server of a [`TestEnv`] accepts.
 pub(crate) const KEY: &str = "key-c2VjcmV0LWFzLWNhbi1iZQ";
 
-/// How long anything may take before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time that a test waits for a condition.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// A folder to work in, an empty home, and a service.
+/// A working folder, an empty home, and a service.
 pub(crate) struct TestEnv {
     dir: TempDir,
     vars: BTreeMap<String, String>,
@@ -50,12 +50,12 @@ pub(crate) struct TestEnv {
 }
 
 impl TestEnv {
-    /// With a server that builds at once.
+    /// An environment whose server completes builds at once.
     pub(crate) fn new() -> Self {
         Self::with(ServerConfig::default())
     }
 
-    /// With a server as it is told to be. It accepts [`KEY`] alone.
+    /// An environment with a configured server, which accepts only [`KEY`].
     pub(crate) fn with(config: ServerConfig) -> Self {
         let token = config.token.clone().or_else(|| ApiKey::new(KEY));
         let server = LocalServer::start(ServerConfig { token, ..config });
@@ -64,8 +64,7 @@ impl TestEnv {
         env
     }
 
-    /// With a server as it is told to be, and so large a budget of every class, on both sides, that
-    /// nothing waits for one.
+    /// An environment with a configured server, and rate limits so high that nothing waits for them.
     pub(crate) fn unlimited(config: ServerConfig) -> Self {
         let limits = Class::ALL.map(|class| format!("{class}=10000/60s"));
         let parsed = limits.iter().map(|limit| limit.parse().unwrap()).collect();
@@ -74,7 +73,7 @@ impl TestEnv {
         env
     }
 
-    /// With a service that is somewhere else, or nowhere.
+    /// An environment with another service, or with none at `url`.
     pub(crate) fn at(url: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for folder in ["home", "tmp", "work"] {
@@ -93,54 +92,54 @@ impl TestEnv {
         Self { dir, vars, server: None }
     }
 
-    /// With a manifest.
+    /// An environment with a manifest.
     pub(crate) fn manifest(text: &str) -> Self {
         let env = Self::new();
         env.write("imgplan.yaml", text);
         env
     }
 
-    /// With one of the examples in the folder.
+    /// An environment with one of the examples.
     pub(crate) fn example(name: &str) -> Self {
         let env = Self::new();
         env.copy_example(name);
         env
     }
 
-    /// Copies an example, such as it is in this repository, into the folder.
+    /// Copies an example of this repository into the folder.
     pub(crate) fn copy_example(&self, name: &str) {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
         copy(&from, &self.path(""));
     }
 
-    /// Sets a variable of the environment for all that is run from now on.
+    /// Sets an environment variable for later calls.
     pub(crate) fn set(&mut self, name: &str, value: &str) -> &mut Self {
         self.vars.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// Takes a variable out of the environment.
+    /// Removes an environment variable.
     pub(crate) fn unset(&mut self, name: &str) -> &mut Self {
         self.vars.remove(name);
         self
     }
 
-    /// A path in the folder.
+    /// Returns a path in the folder.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.dir.path().join("work").join(path)
     }
 
-    /// The empty home.
+    /// Returns the home folder.
     pub(crate) fn home(&self) -> PathBuf {
         self.dir.path().join("home")
     }
 
-    /// Everything of this environment: the folder, the home, and where temporary files go.
+    /// Returns the parent of the folder, the home and the temporary files.
     pub(crate) fn everything(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Writes a file, and the folders that it lies in.
+    /// Writes a file, and creates its folders.
     pub(crate) fn write(&self, path: &str, text: impl AsRef<[u8]>) -> &Self {
         let path = self.path(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -148,7 +147,7 @@ impl TestEnv {
         self
     }
 
-    /// Writes a build's folder: a Dockerfile of these lines.
+    /// Writes a context with a Dockerfile.
     pub(crate) fn context(&self, path: &str, dockerfile: &str) -> &Self {
         self.write(&format!("{path}/Dockerfile"), dockerfile)
     }
@@ -159,60 +158,60 @@ impl TestEnv {
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// Whether there is such a file or folder.
+    /// True if the file or folder exists.
     pub(crate) fn exists(&self, path: &str) -> bool {
         self.path(path).exists()
     }
 
-    /// Changes what a file has once.
+    /// Replaces a text that occurs once in a file.
     pub(crate) fn edit(&self, path: &str, from: &str, to: &str) -> &Self {
         let text = self.read(path);
-        assert_eq!(text.matches(from).count(), 1, "{path} has {from:?} not once:\n{text}");
+        assert_eq!(text.matches(from).count(), 1, "{path} must have {from:?} once:\n{text}");
         self.write(path, text.replace(from, to))
     }
 
-    /// Every file below the folder, with its size and the moment of its last change.
+    /// Returns every file in the folder, with its size and modification time.
     pub(crate) fn listing(&self) -> Vec<String> {
-        let mut all = Vec::new();
+        let mut files = Vec::new();
         list(&self.path(""), &mut |path, meta| {
-            let changed = meta.modified().unwrap();
-            all.push(format!("{} {} {changed:?}", path.display(), meta.len()));
+            let modified = meta.modified().unwrap();
+            files.push(format!("{} {} {modified:?}", path.display(), meta.len()));
         });
-        all.sort();
-        all
+        files.sort();
+        files
     }
 
-    /// The program with these arguments, to be told more and then run.
+    /// Prepares a call of the program.
     pub(crate) fn call<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Call {
         Call::new(&self.path(""), &self.vars, args)
     }
 
-    /// Runs the program with these arguments.
+    /// Runs the program.
     #[must_use]
     pub(crate) fn run<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Output {
         self.call(args).run()
     }
 
-    /// Runs the program, which must succeed.
+    /// Runs the program and asserts that it succeeds.
     pub(crate) fn ok<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Output {
         let output = self.run(args);
         output.success();
         output
     }
 
-    /// Applies without asking, which must succeed.
+    /// Applies without a prompt and asserts that it succeeds.
     pub(crate) fn apply(&self) -> Output {
         self.ok(["apply", "--auto-approve"])
     }
 
-    /// Plans, which must find nothing to do.
+    /// Asserts that the plan is empty.
     pub(crate) fn plans_nothing(&self) {
         let output = self.run(["plan", "--detailed-exitcode"]);
         output.success();
         assert!(output.stdout.starts_with("No changes."), "{output}");
     }
 
-    /// The build ID that the lockfile has for a unit.
+    /// Returns the build ID of a unit in the lockfile.
     pub(crate) fn build_of(&self, unit: &str) -> String {
         let shown = self.ok(["show", "--json", unit]);
         let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
@@ -220,9 +219,9 @@ impl TestEnv {
         build.unwrap_or_else(|| panic!("the lockfile has no build of {unit}: {shown:#}")).to_owned()
     }
 
-    /// Puts another server in the place of the one so far: with the same `state`, it goes on from there.
+    /// Replaces the server by another one, which continues with the state of `config.state`.
     pub(crate) fn restart(&mut self, config: ServerConfig) {
-        let old = self.server.take().expect("there is one").url();
+        let old = self.server.take().expect("this environment has no server of its own").url();
         let token = ApiKey::new(KEY);
         let server = LocalServer::start(ServerConfig { token, ..config });
         self.write("imgplan.lock", self.read("imgplan.lock").replace(&old, &server.url()));
@@ -230,7 +229,7 @@ impl TestEnv {
         self.server = Some(server);
     }
 
-    /// Lets all that is on record be so many hours older than it is.
+    /// Makes all times in the lockfile `hours` older.
     pub(crate) fn age(&self, hours: i64) -> &Self {
         let line = |line: &str| match line.split_once("completed: ") {
             Some((indent, at)) => {
@@ -244,20 +243,20 @@ impl TestEnv {
         self.write("imgplan.lock", aged)
     }
 
-    /// The local server.
+    /// Returns the local server.
     pub(crate) fn server(&self) -> &LocalServer {
         self.server.as_ref().expect("this environment has no server of its own")
     }
 }
 
-/// Walks all that is below a folder.
-pub(crate) fn list(dir: &Path, found: &mut dyn FnMut(&Path, &std::fs::Metadata)) {
+/// Calls `visit` for every file and folder below a folder.
+pub(crate) fn list(dir: &Path, visit: &mut dyn FnMut(&Path, &std::fs::Metadata)) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         let meta = path.symlink_metadata().unwrap();
-        found(&path, &meta);
+        visit(&path, &meta);
         if meta.is_dir() {
-            list(&path, found);
+            list(&path, visit);
         }
     }
 }
@@ -268,7 +267,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap();
-        // What an apply by hand left behind is no part of the example.
+        // Files of a manual apply are not part of the example.
         if name == ".imgplan" || name == "imgplan.lock" {
             continue;
         }
@@ -280,24 +279,24 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Waits until something holds, and says what if it never does.
+/// Waits until a condition holds. Panics with its description otherwise.
 #[track_caller]
-pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(condition: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
+        assert!(began.elapsed() < MAX_WAIT, "did not happen in time: {condition}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Our server, on threads of its own, so that tests are plain functions.
+/// The local server on its own threads, so that tests need not be async.
 pub(crate) struct LocalServer {
     server: Option<Server>,
     runtime: Option<Runtime>,
 }
 
 impl LocalServer {
-    /// Starts one.
+    /// Starts a server.
     pub(crate) fn start(config: ServerConfig) -> Self {
         let runtime = runtime();
         let server = runtime.block_on(imgplan::server::start(config)).unwrap();
@@ -308,48 +307,48 @@ impl LocalServer {
         self.server.as_ref().unwrap()
     }
 
-    /// Its URL.
+    /// Returns its URL.
     pub(crate) fn url(&self) -> String {
         self.inner().url()
     }
 
-    /// What it counted.
+    /// Returns its counts.
     pub(crate) fn counts(&self) -> RequestCounts {
         self.inner().counts()
     }
 
-    /// Every request so far, in order.
+    /// Returns all requests so far, in order.
     pub(crate) fn log(&self) -> Vec<LoggedRequest> {
         self.counts().log
     }
 
-    /// Every build and transfer that was accepted, in order.
+    /// Returns all accepted builds and transfers, in order.
     pub(crate) fn builds(&self) -> Vec<ServerBuild> {
         self.inner().builds()
     }
 
-    /// Every request so far as `POST /images/build`, without the API's prefix, build IDs as `ID`.
+    /// Returns all requests so far, such as `POST /images/build`, with `ID` for build IDs.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.log().iter().map(request).collect()
     }
 
-    /// The requests that asked for a change: all but those that read.
+    /// Returns all requests so far that are not GET.
     pub(crate) fn writes(&self) -> Vec<String> {
-        self.log().iter().filter(|seen| seen.method != "GET").map(request).collect()
+        self.log().iter().filter(|request| request.method != "GET").map(request).collect()
     }
 
-    /// The images whose builds or transfers were accepted, in order.
+    /// Returns the images whose builds or transfers were accepted, in order.
     pub(crate) fn initiated(&self) -> Vec<String> {
-        let images = self.log().into_iter().filter_map(|seen| seen.image);
+        let images = self.log().into_iter().filter_map(|request| request.image);
         images.flat_map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 
-    /// Asks it what it has: `images?teamId=t`.
+    /// Sends a GET, such as `images?teamId=t`.
     pub(crate) fn get(&self, path: &str) -> serde_json::Value {
         self.send("GET", path, &serde_json::Value::Null)
     }
 
-    /// Sends it what another client could, which it has to take.
+    /// Sends a request as another client would, and asserts that it succeeds.
     pub(crate) fn send(
         &self,
         method: &str,
@@ -362,21 +361,21 @@ impl LocalServer {
         if !body.is_null() {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
-        let answer = async {
-            let answer = request.send().await.unwrap();
-            let (status, text) = (answer.status(), answer.text().await.unwrap());
+        let response = async {
+            let response = request.send().await.unwrap();
+            let (status, text) = (response.status(), response.text().await.unwrap());
             assert!(status.is_success(), "{method} {path}: {status} {text}");
             serde_json::from_str(&text).unwrap()
         };
-        self.runtime.as_ref().unwrap().block_on(answer)
+        self.runtime.as_ref().unwrap().block_on(response)
     }
 
-    /// How often images were listed, or searched for, so far.
+    /// Returns the number of listings and searches of images so far.
     pub(crate) fn listings(&self) -> usize {
         self.requests().iter().filter(|request| *request == "GET /images").count()
     }
 
-    /// The images that an owner has, as `app:v1 PUBLIC`, by a query such as `teamId=t`.
+    /// Returns the images of an owner, such as `app:v1 PUBLIC`, by a query such as `teamId=t`.
     pub(crate) fn images(&self, query: &str) -> Vec<String> {
         let listed = self.get(&format!("images?limit=250&{query}"));
         let row = |row: &serde_json::Value| {
@@ -389,10 +388,10 @@ impl LocalServer {
     }
 }
 
-fn request(seen: &LoggedRequest) -> String {
-    let path = seen.path.strip_prefix("/api/v1").unwrap_or(&seen.path);
+fn request(request: &LoggedRequest) -> String {
+    let path = request.path.strip_prefix("/api/v1").unwrap_or(&request.path);
     let path = output::redact_builds(path);
-    format!("{} {path}", seen.method)
+    format!("{} {path}", request.method)
 }
 
 impl Drop for LocalServer {

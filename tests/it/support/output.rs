@@ -1,4 +1,4 @@
-//! What a run of the program left: its two streams and how it ended.
+//! The output of a run of the program: both streams and the exit code.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -6,25 +6,25 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::Value;
 
-/// How the program ended and what it said.
+/// The output of a run of the program.
 pub(crate) struct Output {
     pub(crate) command: String,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    /// `None` where a signal ended it.
+    /// Exit code; `None` if a signal ended it.
     pub(crate) code: Option<i32>,
-    /// What differs from run to run and is the same everywhere: what, and what stands for it.
+    /// Texts that differ from run to run, and their replacements.
     pub(crate) redactions: Vec<(String, &'static str)>,
 }
 
 impl Output {
-    /// It ended well.
+    /// Asserts exit code 0.
     #[track_caller]
     pub(crate) fn success(&self) -> &Self {
         self.code(0)
     }
 
-    /// It ended with this code.
+    /// Asserts the exit code.
     #[track_caller]
     pub(crate) fn code(&self, code: i32) -> &Self {
         assert_eq!(self.code, Some(code), "{self}");
@@ -32,7 +32,7 @@ impl Output {
         self
     }
 
-    /// It said this, on one of its streams, whatever the width of the line.
+    /// Asserts that a stream contains a text, wherever its lines are wrapped.
     #[track_caller]
     pub(crate) fn says(&self, text: &str) -> &Self {
         let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -41,32 +41,32 @@ impl Output {
         self
     }
 
-    /// It did not say this.
+    /// Asserts that no stream contains a text.
     #[track_caller]
     pub(crate) fn never_says(&self, text: &str) -> &Self {
         assert!(!self.all().contains(text), "says {text:?}\n{self}");
         self
     }
 
-    /// Both streams.
+    /// Returns both streams.
     pub(crate) fn all(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
 
-    /// The JSON lines of standard output, which has nothing else.
+    /// Returns the JSON lines of standard output, which must contain nothing else.
     #[track_caller]
     pub(crate) fn json(&self) -> Vec<Value> {
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}\n{self}"));
         self.stdout.lines().map(parse).collect()
     }
 
-    /// The JSON lines of one type.
+    /// Returns the JSON lines of one type.
     #[track_caller]
     pub(crate) fn events(&self, kind: &str) -> Vec<Value> {
         self.json().into_iter().filter(|event| event["type"] == kind).collect()
     }
 
-    /// The lines of standard output that plan a step: `+ api:v1 build new`.
+    /// Returns the lines of a plan's steps, such as `+ api:v1 build new`.
     pub(crate) fn steps(&self) -> Vec<String> {
         let marks = ["+ ", "-/+ ", "<= ", "~ ", ". ", "- "];
         let step = |line: &&str| {
@@ -76,12 +76,12 @@ impl Output {
         self.redacted(&self.stdout).lines().filter(step).map(flat).collect()
     }
 
-    /// The last line of standard output, without what differs from run to run.
+    /// Returns the last line of standard output, redacted.
     pub(crate) fn last_line(&self) -> String {
         self.redacted(self.stdout.lines().last().unwrap_or_default())
     }
 
-    /// Both streams and the code, without what differs from run to run: for snapshots.
+    /// Returns both streams and the code, redacted, for snapshots.
     pub(crate) fn shown(&self) -> String {
         let mut text = format!("exit {}\n", self.code.unwrap_or(-1));
         for (name, stream) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
@@ -92,7 +92,7 @@ impl Output {
         text
     }
 
-    /// A text without what differs from run to run.
+    /// Replaces everything in a text that differs from run to run.
     pub(crate) fn redacted(&self, text: &str) -> String {
         static TIME: LazyLock<Regex> =
             LazyLock::new(|| Regex::new(r"\b(after|in) [\d.]+(h\d+m|m\d+s|ms|s)\b").unwrap());
@@ -103,8 +103,8 @@ impl Output {
         static PROCESS: LazyLock<Regex> =
             LazyLock::new(|| Regex::new(r"PID \d+ on host [^,]+").unwrap());
         let mut text = text.to_owned();
-        for (what, stand_in) in &self.redactions {
-            text = text.replace(what, stand_in);
+        for (original, replacement) in &self.redactions {
+            text = text.replace(original, replacement);
         }
         let text = TIME.replace_all(&text, "$1 [time]");
         let text = STAMP.replace_all(&text, "[stamp]");
@@ -114,7 +114,7 @@ impl Output {
     }
 }
 
-/// A text with `ID` for every build ID.
+/// Replaces every build ID in a text by `ID`.
 pub(crate) fn redact_builds(text: &str) -> String {
     static BUILD: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b[0-9a-f]{32}\b").unwrap());
     BUILD.replace_all(text, "ID").into_owned()

@@ -1,4 +1,4 @@
-//! The program as a process: told what to do, and watched while it does it.
+//! Runs the program as a process, and observes it.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -9,10 +9,10 @@ use std::thread::JoinHandle;
 
 use super::output::Output;
 
-/// A run of the program that is still being described.
+/// A prepared call of the program.
 pub(crate) struct Call {
     command: Command,
-    said: String,
+    line: String,
     stdin: Vec<u8>,
     redactions: Vec<(String, &'static str)>,
 }
@@ -28,44 +28,44 @@ impl Call {
         command.args(&args).current_dir(dir).env_clear().envs(vars);
         let mut redactions = vec![(dir.display().to_string(), "[dir]")];
         redactions.extend(vars.get("PRIME_API_BASE_URL").map(|url| (url.clone(), "[service]")));
-        let said = format!("imgplan {}", args.join(" "));
-        Self { command, said, stdin: Vec::new(), redactions }
+        let line = format!("imgplan {}", args.join(" "));
+        Self { command, line, stdin: Vec::new(), redactions }
     }
 
-    /// With a variable of the environment.
+    /// Sets an environment variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// With this on standard input, which ends after it.
+    /// Sets the whole of standard input.
     pub(crate) fn stdin(mut self, text: &str) -> Self {
         self.stdin = text.into();
         self
     }
 
-    /// Runs it to its end.
+    /// Runs the program to its end.
     #[must_use]
     pub(crate) fn run(self) -> Output {
         self.start().wait()
     }
 
-    /// Starts it.
+    /// Starts the program.
     pub(crate) fn start(self) -> Running {
-        let mut running = self.start_to_talk();
+        let mut running = self.start_interactive();
         running.stdin = None;
         running
     }
 
-    /// Starts it, and reads nothing of what it writes to standard output.
+    /// Starts the program, and does not read its standard output.
     pub(crate) fn start_unread(self) -> Running {
         let mut running = self.spawn(false);
         running.stdin = None;
         running
     }
 
-    /// Starts it, and leaves its standard input open for what is to be [said](Running::say).
-    pub(crate) fn start_to_talk(self) -> Running {
+    /// Starts the program, and keeps its standard input open for [`Running::type_in`].
+    pub(crate) fn start_interactive(self) -> Running {
         self.spawn(true)
     }
 
@@ -73,39 +73,39 @@ impl Call {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        // Who reads nothing may be gone before it is written.
+        // Fails if the program ends before it reads its input.
         let _ = stdin.write_all(&self.stdin);
-        let stdout = if read { gather(child.stdout.take().unwrap()) } else { Gathering::default() };
-        let stderr = gather(child.stderr.take().unwrap());
-        let (command, redactions) = (self.said, self.redactions);
+        let stdout = if read { capture(child.stdout.take().unwrap()) } else { Capture::default() };
+        let stderr = capture(child.stderr.take().unwrap());
+        let (command, redactions) = (self.line, self.redactions);
         Running { child: Some(child), stdin: Some(stdin), stdout, stderr, command, redactions }
     }
 }
 
-/// What came on a stream so far.
+/// The text of a stream so far.
 #[derive(Default)]
-struct Gathering {
+struct Capture {
     bytes: Arc<Mutex<Vec<u8>>>,
     thread: Option<JoinHandle<()>>,
 }
 
-fn gather(mut from: impl Read + Send + 'static) -> Gathering {
+fn capture(mut from: impl Read + Send + 'static) -> Capture {
     let bytes = Arc::new(Mutex::new(Vec::new()));
-    let gathered = Arc::clone(&bytes);
+    let shared = Arc::clone(&bytes);
     let thread = std::thread::spawn(move || {
         let mut part = vec![0; 64 * 1024];
         loop {
             match from.read(&mut part).unwrap() {
                 0 => break,
-                read => gathered.lock().unwrap().extend_from_slice(&part[..read]),
+                read => shared.lock().unwrap().extend_from_slice(&part[..read]),
             }
         }
     });
-    Gathering { bytes, thread: Some(thread) }
+    Capture { bytes, thread: Some(thread) }
 }
 
-impl Gathering {
-    /// All of it.
+impl Capture {
+    /// Returns the whole text, once the stream has ended.
     fn text(mut self) -> String {
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
@@ -114,12 +114,12 @@ impl Gathering {
     }
 }
 
-/// A run of the program that goes on; killed where a test forgets it.
+/// A running program. It is killed when dropped.
 pub(crate) struct Running {
     child: Option<Child>,
     stdin: Option<ChildStdin>,
-    stdout: Gathering,
-    stderr: Gathering,
+    stdout: Capture,
+    stderr: Capture,
     command: String,
     redactions: Vec<(String, &'static str)>,
 }
@@ -132,37 +132,37 @@ impl Running {
         assert!(sent.success(), "cannot send {name}");
     }
 
-    /// Kills it at once, by SIGKILL, unless it has ended.
+    /// Sends SIGKILL, unless the program has ended.
     pub(crate) fn kill(&mut self) {
         self.child.as_mut().unwrap().kill().unwrap();
     }
 
-    /// Whether it has ended.
+    /// True if the program has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.as_mut().unwrap().try_wait().unwrap().is_some()
     }
 
-    /// Its number among the processes.
+    /// Returns the process ID.
     pub(crate) fn id(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }
 
-    /// Whether it has written this to standard error so far.
+    /// True if standard error contains a text so far.
     pub(crate) fn has_said(&self, text: &str) -> bool {
         String::from_utf8_lossy(&self.stderr.bytes.lock().unwrap()).contains(text)
     }
 
-    /// Whether it has written this to standard output so far.
+    /// True if standard output contains a text so far.
     pub(crate) fn has_written(&self, text: &str) -> bool {
         String::from_utf8_lossy(&self.stdout.bytes.lock().unwrap()).contains(text)
     }
 
-    /// Says this on its standard input, which ends after it.
-    pub(crate) fn say(&mut self, text: &str) {
+    /// Writes a text to standard input, and closes it.
+    pub(crate) fn type_in(&mut self, text: &str) {
         self.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits for the program to end.
     #[must_use]
     pub(crate) fn wait(mut self) -> Output {
         self.stdin = None;
