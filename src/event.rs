@@ -1,5 +1,5 @@
-//! What is told while a run goes on, and how it ended. Plain values: the runner makes them, the
-//! reporters put them into words or JSON.
+//! Events of a run while it goes on, and its summary. Plain values: the runner creates them, the
+//! reporters turn them into text or JSON.
 
 use std::time::Duration;
 
@@ -9,198 +9,198 @@ use crate::base::name::{BuildId, ImageRef};
 use crate::http::Notice;
 use crate::plan::PartialPlan;
 
-/// Something worth telling.
+/// One event of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunEvent {
-    /// Work on a unit began.
+    /// Work on a target began.
     Started {
-        /// The unit.
+        /// The target.
         unit: ImageRef,
-        /// The plan's word for what is done.
+        /// The plan's verb for the step: `build`, `mirror`, `adopt`, `update`, `forget`, `delete`.
         action: &'static str,
     },
-    /// A unit came to another phase.
+    /// A target entered another phase.
     Progress(ActiveTarget),
-    /// The run lives: told every ten seconds.
+    /// The run is alive: sent every ten seconds.
     Heartbeat {
-        /// The units of which the service has a build, the longest first; where there are only a
-        /// few at work, all of these.
+        /// The active targets with a build at the service, the longest running first. If only a
+        /// few targets are active, all of them.
         units: Vec<ActiveTarget>,
-        /// How many are at work in each phase.
+        /// Number of active targets in each phase.
         phases: Vec<(Phase, usize)>,
-        /// How many wait for a turn of the service's limit of transfers.
+        /// Number of targets that wait for the rate limit of transfers.
         waiting: usize,
-        /// Units that ended, well or not.
+        /// Number of finished targets, failed and skipped ones included.
         done: usize,
-        /// Units in all.
+        /// Number of targets of the run.
         total: usize,
     },
-    /// A unit is done.
+    /// A target is done.
     Completed {
-        /// The unit.
+        /// The target.
         unit: ImageRef,
-        /// The plan's word for what was done.
+        /// The plan's verb for the step.
         action: &'static str,
-        /// The build, where there was one.
+        /// The build, if the step had one.
         build: Option<BuildId>,
-        /// Where the image is, where that is known.
+        /// Full path of the image, if the service named it.
         path: Option<String>,
-        /// Since work on the unit began.
+        /// Time since work on the target began.
         elapsed: Duration,
     },
-    /// A unit could not be done.
+    /// A target failed.
     Failed {
         /// The failure.
         failure: TargetFailure,
-        /// The plan's word for what was tried.
+        /// The plan's verb for the step.
         action: &'static str,
-        /// Since work on the unit began.
+        /// Time since work on the target began.
         elapsed: Duration,
     },
-    /// A unit was not begun.
+    /// A target was not started.
     Skipped {
-        /// The unit.
+        /// The target.
         unit: ImageRef,
-        /// Why.
+        /// The cause.
         reason: SkipReason,
     },
     /// A request is retried or waits for a rate limit.
     Notice {
-        /// The unit that the request is for; `None` if it is for several.
+        /// The target that the request is for; `None` if it is for several.
         unit: Option<ImageRef>,
         /// The notice.
         notice: Notice,
     },
-    /// No new work is begun from here on.
+    /// From here on, no new work starts.
     Stopping {
-        /// Why.
+        /// The cause.
         reason: StopReason,
-        /// How many units are still being worked on.
+        /// Number of targets that are still active.
         active: usize,
     },
 }
 
-/// A unit that is being worked on.
+/// A target that is being worked on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveTarget {
-    /// The unit.
+    /// The target.
     pub unit: ImageRef,
-    /// The plan's word for what is done.
+    /// The plan's verb for the step.
     pub action: &'static str,
-    /// The phase.
+    /// The current phase.
     pub phase: Phase,
-    /// The build, once there is one.
+    /// The build, once the service has accepted one.
     pub build: Option<BuildId>,
-    /// Since work on the unit began.
+    /// Time since work on the target began.
     pub elapsed: Duration,
 }
 
-/// Where a unit is on its way.
+/// Phase of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// Its context is packed.
+    /// The context is packed.
     Package,
-    /// It waits for its turn at the service, or the service answers.
+    /// The request waits for the rate limit or for the service's response.
     Submit,
-    /// Its context is sent.
+    /// The context is uploaded.
     Upload,
-    /// The service has it and has not begun.
+    /// The service has the build queued.
     Queued,
-    /// The service builds or transfers it.
+    /// The service builds or transfers the image.
     Building,
-    /// It is changed without a build.
+    /// The image is changed without a build.
     Update,
-    /// It is deleted.
+    /// The image is deleted.
     Delete,
 }
 
-/// Why a unit was not begun.
+/// Cause of a target that was not started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "because", rename_all = "snake_case")]
 pub enum SkipReason {
-    /// One that it needs failed.
+    /// A target that it depends on failed.
     DependencyFailed {
-        /// The one that failed by itself.
+        /// The target that failed itself; between the two there may be others that were skipped.
         failed: ImageRef,
     },
-    /// The run was stopped by the user.
+    /// The user stopped the run.
     Interrupted,
-    /// The run was stopped by an error that all would meet, or by its timeout.
+    /// The run stopped because of an error that every target would meet, or at its timeout.
     Stopped,
 }
 
-/// Why no new work is begun.
+/// Cause of a stop: no new work starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopReason {
-    /// The user asked for it: Ctrl-C, or SIGTERM.
+    /// The user sent a signal.
     Interrupted(Signal),
-    /// An error that every other unit would meet as well.
+    /// An error that every other target would meet as well.
     Error(String),
-    /// The run was given this long.
+    /// The timeout of the run, which is this long.
     TimedOut(Duration),
 }
 
-/// How the user asked to stop.
+/// Signal that stops a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Signal {
-    /// Ctrl-C.
+    /// Ctrl-C, SIGINT.
     Interrupt,
     /// SIGTERM.
     Terminate,
 }
 
-/// A unit that could not be done.
+/// A target that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetFailure {
-    /// The unit.
+    /// The target.
     pub unit: ImageRef,
-    /// In which phase.
+    /// The phase in which it failed.
     pub phase: Phase,
-    /// What went wrong.
+    /// The error.
     pub message: String,
-    /// What to do about it.
+    /// Advice to fix it.
     pub help: Option<String>,
-    /// The build, where there is one.
+    /// The build, if the service accepted one.
     pub build: Option<BuildId>,
-    /// Whether its build goes on and the next run waits for it.
+    /// True if the build continues at the service, so that the next run adopts it.
     pub pending: bool,
 }
 
-/// How a run ended.
+/// Result of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Units built.
+    /// Number of targets built.
     pub built: usize,
-    /// Units mirrored.
+    /// Number of targets mirrored.
     pub mirrored: usize,
-    /// Units that were adopted and completed.
+    /// Number of targets adopted whose build completed.
     pub adopted: usize,
-    /// Units changed without a build.
+    /// Number of targets changed without a build.
     pub updated: usize,
-    /// Units forgotten.
+    /// Number of targets forgotten.
     pub forgotten: usize,
-    /// Units whose image was deleted.
+    /// Number of targets whose image was deleted.
     pub deleted: usize,
-    /// Units that could not be done, in the order in which they failed.
+    /// Targets that failed, in the order of their failures.
     pub failures: Vec<TargetFailure>,
-    /// Units that were not begun, and why, in the plan's order.
+    /// Targets that were not started, in the plan's order.
     pub skipped: Vec<(ImageRef, SkipReason)>,
-    /// Why the run began no new work, where it did not.
+    /// Cause of the stop, if the run stopped before the end of the plan.
     pub stopped: Option<StopReason>,
-    /// Requests that were sent again.
+    /// Number of requests that were retried.
     pub retries: usize,
-    /// What of the whole plan was to be done, where that was a part.
+    /// Size of the selection, if the plan was partial.
     pub partial: Option<PartialPlan>,
 }
 
 impl Summary {
-    /// Units that were done.
+    /// Number of targets that are done.
     pub fn done(&self) -> usize {
         self.built + self.mirrored + self.adopted + self.updated + self.forgotten + self.deleted
     }
 
-    /// Whether everything was done.
+    /// True if every target is done.
     pub fn is_complete(&self) -> bool {
         self.failures.is_empty() && self.skipped.is_empty()
     }

@@ -11,10 +11,10 @@ use super::settings::Settings;
 use super::ui::Ui;
 use super::writer::BackgroundWriter;
 use crate::base::reference::RegistryRef;
+use crate::base::text::duration;
 use crate::http::Notice;
 use crate::plan::Facts;
 use crate::registry::{Credentials, Registries, RegistryCache, RegistryConfig, RegistryError};
-use crate::report::elapsed;
 use crate::state::State;
 use crate::survey::{self, RegistryLookup};
 
@@ -105,10 +105,10 @@ impl Waiting {
                     .then(|| format!("Asked registries for {done} of {total} references"))
             }
             Notice::RegistryPaused { registry, wait } if *wait >= LONG => {
-                Some(format!("{registry} asks for a pause of {}", elapsed(*wait)))
+                Some(format!("{registry} asks for a pause of {}", duration(*wait)))
             }
             Notice::Retry { registry: Some(registry), why, wait, .. } if *wait >= LONG => {
-                Some(format!("{registry}: {why}; asked again in {}", elapsed(*wait)))
+                Some(format!("{registry}: {why}; asked again in {}", duration(*wait)))
             }
             _ => None,
         }

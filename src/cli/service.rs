@@ -98,7 +98,17 @@ impl Target {
     ) -> PlanView<'a> {
         let (lockfile, service) = (self.paths.lockfile.as_path(), self.name.as_str());
         let (limits, owner) = (self.limits.as_slice(), &self.owner);
-        PlanView { plan, workspace, facts, state, limits, owner, lockfile, service, asked }
+        PlanView {
+            plan,
+            workspace,
+            facts,
+            state,
+            limits,
+            owner,
+            lockfile,
+            service,
+            refreshed: asked,
+        }
     }
 
     /// Whether it is the server inside this process.

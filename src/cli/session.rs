@@ -14,12 +14,12 @@ use super::writer::BackgroundWriter;
 use crate::api::Client;
 use crate::base::name::Owner;
 use crate::base::reference::RegistryRef;
+use crate::base::text::duration;
 use crate::event::RunEvent;
 use crate::manifest::Workspace;
 use crate::plan::reason::short;
 use crate::plan::unpinned::{Unpinned, unpinned};
 use crate::plan::{self, Facts, Plan, PlanOptions, SavedPlan, pins};
-use crate::report::elapsed;
 use crate::state::{Pin, State, StatePaths};
 use crate::survey::{self, Caches};
 
@@ -221,7 +221,7 @@ fn some(names: &[String]) -> String {
 pub(super) fn note_remembered(look: &LookupArgs, plan: &Plan, facts: &mut Facts) {
     let upgrades = look.upgrade || !look.upgrade_image.is_empty();
     if let Some((count, age)) = facts.remembered.filter(|_| upgrades && plan.is_noop()) {
-        let age = elapsed(age);
+        let age = duration(age);
         let answers = if count == 1 { "1 answer" } else { &format!("{count} answers") };
         facts.notes.push(format!(
             "{answers} of registries up to {age} old; `--max-age 0s` asks them anew"

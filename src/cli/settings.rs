@@ -29,7 +29,7 @@ impl Settings {
             ColorChoice::Never => false,
             ColorChoice::Auto => terminal && env("NO_COLOR").is_none_or(|text| text.is_empty()),
         };
-        let talk = match (verbose, quiet) {
+        let verbosity = match (verbose, quiet) {
             (true, _) => Verbosity::Verbose,
             (false, true) => Verbosity::Quiet,
             (false, false) => Verbosity::Normal,
@@ -47,12 +47,12 @@ impl Settings {
             chdir,
             json: json.json,
             report: ReportOptions {
-                color: has_color(out.is_terminal()),
-                color_talk: has_color(std::io::stderr().is_terminal()),
+                color_stdout: has_color(out.is_terminal()),
+                color_stderr: has_color(std::io::stderr().is_terminal()),
                 width: columns.unwrap_or(100),
                 // Lines are cut for a screen only.
                 columns: columns.or_else(size).filter(|_| out.is_terminal()),
-                talk,
+                verbosity,
                 hints: env("IMGPLAN_IN_AUTOMATION").is_none(),
             },
         }

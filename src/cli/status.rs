@@ -40,7 +40,7 @@ pub(super) async fn run(
     let workspace = Workspace::load(&settings.manifest, &env)?;
     let target = Target::find(&settings.root(), &workspace, &args.service)?;
     let client = if args.offline { None } else { target.client_to_ask() };
-    let most = if args.watch { A_SCREEN } else { usize::MAX };
+    let max_lines = if args.watch { A_SCREEN } else { usize::MAX };
     let mut signals = signals::listen();
     let writer = BackgroundWriter::start(ui)?;
     let watch = async {
@@ -50,13 +50,13 @@ pub(super) async fn run(
             let state = StateSnapshot::read(&target.paths)?.for_service(&target.name)?.state;
             let (mut units, notes) = units(&state, client.as_ref(), &mut listing).await;
             // What runs longest first; what is over last.
-            units.sort_by_key(|unit| (unit.progress.is_over(), std::cmp::Reverse(unit.age)));
+            units.sort_by_key(|unit| (unit.progress.has_ended(), std::cmp::Reverse(unit.age)));
             let holder = Store::holder(&target.paths);
             // A run that works here may have more to come.
-            let more = holder.is_some() || units.iter().any(|unit| !unit.progress.is_over());
+            let more = holder.is_some() || units.iter().any(|unit| !unit.progress.has_ended());
             let show = move |ui: &mut Ui| {
                 let holder = holder.as_deref();
-                ui.status(&StatusView { units: &units, most, holder, notes: &notes }, lines)
+                ui.status(&StatusView { units: &units, max_lines, holder, notes: &notes }, lines)
             };
             lines = writer.write(show).await?;
             if !args.watch || !more {
@@ -116,7 +116,7 @@ type Status = (Option<BuildId>, UnitProgress, Option<Duration>);
 
 fn status(entry: &Entry, views: &HashMap<BuildId, RemoteBuild>) -> Option<Status> {
     if let Some(submitted) = &entry.submitted {
-        return Some((None, UnitProgress::Asked, since(submitted.at)));
+        return Some((None, UnitProgress::InDoubt, since(submitted.at)));
     }
     let pending = entry.pending.as_ref()?;
     let build = Some(pending.build.clone());

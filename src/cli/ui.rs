@@ -17,8 +17,8 @@ use crate::base::span::{Problem, SourceMap};
 use crate::event::{RunEvent, Summary};
 use crate::manifest::ManifestError;
 use crate::manifest::workspace::Skipped;
-use crate::report::human::Human;
-use crate::report::json::Json;
+use crate::report::human::HumanReporter;
+use crate::report::json::JsonReporter;
 use crate::report::status::StatusView;
 use crate::report::why::WhyView;
 use crate::report::{PlanView, ReportOptions, Reporter, Verbosity};
@@ -39,7 +39,7 @@ impl Ui {
 
     /// Returns true with `--verbose`.
     pub(super) fn is_verbose(&self) -> bool {
-        self.options.talk >= Verbosity::Verbose
+        self.options.verbosity >= Verbosity::Verbose
     }
 
     /// Returns true with `--json`.
@@ -60,7 +60,7 @@ impl Ui {
 
     /// Writes a line for people, unless `--quiet` is set.
     pub(super) fn message(&mut self, line: impl Display) -> io::Result<()> {
-        match self.options.talk {
+        match self.options.verbosity {
             Verbosity::Quiet => Ok(()),
             _ => ignore_closed_pipe(writeln!(io::stderr().lock(), "{line}")),
         }
@@ -107,7 +107,7 @@ impl Ui {
         ignore_closed_pipe(if self.json {
             self.json(&mut out).and_then(|mut json| json.why(view))
         } else {
-            Human::new(&mut out, &mut err, self.options).why(view)
+            HumanReporter::new(&mut out, &mut err, self.options).why(view)
         })
     }
 
@@ -124,7 +124,7 @@ impl Ui {
             return ignore_closed_pipe(result).map(|()| 0);
         }
         let (mut text, mut err) = (Vec::new(), io::stderr().lock());
-        Human::new(&mut text, &mut err, self.options).status(view)?;
+        HumanReporter::new(&mut text, &mut err, self.options).status(view)?;
         if lines_before > 0 && io::stdout().is_terminal() {
             // Moves the cursor up and clears the screen below it.
             ignore_closed_pipe(write!(out, "\x1b[{lines_before}A\x1b[J"))?;
@@ -224,7 +224,7 @@ impl Ui {
     }
 
     fn error_label(&self) -> String {
-        if self.options.color_talk {
+        if self.options.color_stderr {
             let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
             format!("{style}error:{style:#}")
         } else {
@@ -233,7 +233,7 @@ impl Ui {
     }
 
     fn print_diagnostic(&self, error: &dyn Diagnostic) {
-        let theme = if self.options.color_talk {
+        let theme = if self.options.color_stderr {
             GraphicalTheme::unicode()
         } else {
             GraphicalTheme::unicode_nocolor()
@@ -254,9 +254,9 @@ impl Ui {
         self.json(&mut out)?.diagnostic(value)
     }
 
-    fn json<'w>(&mut self, out: &'w mut dyn Write) -> io::Result<Json<'w>> {
+    fn json<'w>(&mut self, out: &'w mut dyn Write) -> io::Result<JsonReporter<'w>> {
         let started = self.json_started.swap(true, Ordering::Relaxed);
-        if started { Ok(Json::resume(out)) } else { Json::start(out) }
+        if started { Ok(JsonReporter::resume(out)) } else { JsonReporter::start(out) }
     }
 
     fn report(
@@ -267,7 +267,7 @@ impl Ui {
         ignore_closed_pipe(if self.json {
             self.json(&mut out).and_then(|mut json| write(&mut json))
         } else {
-            write(&mut Human::new(&mut out, &mut err, self.options))
+            write(&mut HumanReporter::new(&mut out, &mut err, self.options))
         })
     }
 }

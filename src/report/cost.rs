@@ -1,26 +1,26 @@
-//! Counts what a plan asks of the service, and for how long the service's limits alone hold it up.
+//! Counts the requests of a plan, and the least time that the service's rate limits allow for them.
 //! Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::words::count;
-use super::{PlanView, elapsed};
+use super::PlanView;
 use crate::base::kind::ImageKind;
 use crate::base::limit::{Class, Limit, transfer_limit};
 use crate::base::name::{ImageRef, Owner};
 use crate::base::size::bytes;
 use crate::base::source_ref::SourceRef;
+use crate::base::text::{duration, plural};
 use crate::manifest::workspace::Origin;
 use crate::plan::{Action, Create, Step};
 
-/// What a plan asks of the service.
+/// Work of a plan at the service.
 #[derive(Debug, Default)]
 pub(super) struct Cost {
     builds: usize,
-    /// Bytes of files to pack.
-    context: u64,
-    transfers: BTreeMap<Owner, Transfers>,
+    /// Size of all contexts to pack.
+    context_bytes: u64,
+    transfers: BTreeMap<Owner, TransferCounts>,
     starts: usize,
     updates: usize,
     deletions: usize,
@@ -28,47 +28,47 @@ pub(super) struct Cost {
 
 /// Transfers of one owner.
 #[derive(Debug, Clone, Copy, Default)]
-struct Transfers {
-    /// Those that go alone, since a list of sources has no place for names.
-    alone: usize,
-    /// Those that share requests.
-    shared: usize,
+struct TransferCounts {
+    /// Transfers with a request each: a list of sources cannot carry names.
+    single: usize,
+    /// Transfers that share requests.
+    batched: usize,
 }
 
-/// Updates that one request has at most (`api.md` §1), and transfers, roughly: their list may be as
-/// long as a URL.
-const SHARED: usize = 100;
+/// Maximum number of updates in one request (API contract, section 1). Transfers share it as an
+/// estimate: their list is limited by its length.
+const MAX_BATCH_SIZE: usize = 100;
 
-impl Transfers {
+impl TransferCounts {
     fn count(self) -> usize {
-        self.alone + self.shared
+        self.single + self.batched
     }
 
-    /// The fewest requests: none asks for more than may leave at once.
+    /// Smallest number of requests. No batch is larger than the rate limit.
     fn requests(self, limit: Option<Limit>) -> usize {
-        let most = limit.map_or(SHARED, |limit| SHARED.min(limit.count.max(1) as usize));
-        self.alone + self.shared.div_ceil(most)
+        let batch =
+            limit.map_or(MAX_BATCH_SIZE, |limit| MAX_BATCH_SIZE.min(limit.count.max(1) as usize));
+        self.single + self.batched.div_ceil(batch)
     }
 }
 
-/// Requests of one budget.
+/// Requests under one rate limit.
 #[derive(Debug)]
 struct Load {
-    what: String,
+    name: String,
     count: usize,
     limit: Limit,
 }
 
 impl Load {
-    /// How long it takes at least until the last of them may leave: each window lets so many
-    /// through, the first at once.
-    fn least(&self) -> Duration {
+    /// Least time until the last request may be sent: the first window is sent at once.
+    fn min_duration(&self) -> Duration {
         let windows = self.count.div_ceil(self.limit.count.max(1) as usize).saturating_sub(1);
         self.limit.window.saturating_mul(u32::try_from(windows).unwrap_or(u32::MAX))
     }
 
-    /// How long they take at the pace of the limit.
-    fn pace(&self) -> f64 {
+    /// Seconds that the requests take at the average rate of the limit.
+    fn seconds_at_rate(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "only compared")]
         let count = self.count as f64;
         self.limit.window.as_secs_f64() * count / f64::from(self.limit.count.max(1))
@@ -76,12 +76,12 @@ impl Load {
 }
 
 impl Cost {
-    /// What a plan asks for.
+    /// Counts the work of a plan.
     pub(super) fn of(view: &PlanView<'_>) -> Self {
         let mut cost = Self::default();
         for step in &view.plan.steps {
             match &step.action {
-                Action::Create(make) => cost.make(view, step, make),
+                Action::Create(create) => cost.add(view, step, create),
                 Action::Adopt { start, then, .. } => {
                     cost.starts += usize::from(*start);
                     cost.updates += usize::from(then.is_some());
@@ -94,25 +94,25 @@ impl Cost {
         cost
     }
 
-    fn make(&mut self, view: &PlanView<'_>, step: &Step, make: &Create) {
-        match make.kind {
+    fn add(&mut self, view: &PlanView<'_>, step: &Step, create: &Create) {
+        match create.kind {
             ImageKind::Build => {
                 self.builds += 1;
                 self.starts += 1;
-                let context = view.facts.context(make.unit);
-                self.context += context.map_or(0, |context| context.tree.size());
+                let context = view.facts.context(create.unit);
+                self.context_bytes += context.map_or(0, |context| context.tree.size());
             }
             ImageKind::Mirror => {
                 let built = view.state.entries.get(&step.key).and_then(|it| it.built.as_ref());
                 let recorded = built.map(|built| &built.owner);
-                let said = view.workspace.unit(make.unit).owner.as_ref();
-                let owner = said.or(recorded).unwrap_or(view.owner);
+                let unit = view.workspace.unit(create.unit);
+                let owner = unit.owner.as_ref().or(recorded).unwrap_or(view.owner);
                 let transfers = self.transfers.entry(owner.clone()).or_default();
-                match &view.workspace.unit(make.unit).origin {
-                    Origin::Mirror(source) if lands(source, owner, &step.key) => {
-                        transfers.shared += 1;
+                match &unit.origin {
+                    Origin::Mirror(source) if has_default_name(source, owner, &step.key) => {
+                        transfers.batched += 1;
                     }
-                    _ => transfers.alone += 1,
+                    _ => transfers.single += 1,
                 }
             }
         }
@@ -122,73 +122,77 @@ impl Cost {
         self.transfers.values().map(|transfers| transfers.count()).sum()
     }
 
-    /// How many requests of each budget, but for the listings that show how things get on.
+    /// Number of requests of each class, without the listings that poll for progress.
     fn requests(&self, images: Option<Limit>) -> [(Class, usize); 4] {
         let transfers = self.transfers.iter();
-        let asked =
+        let transfers =
             transfers.map(|(owner, it)| it.requests(transfer_limit(owner, images))).sum::<usize>();
         [
-            (Class::Initiate, self.builds + asked),
+            (Class::Initiate, self.builds + transfers),
             (Class::Start, self.starts),
-            (Class::Update, self.updates.div_ceil(SHARED)),
+            (Class::Update, self.updates.div_ceil(MAX_BATCH_SIZE)),
             (Class::Delete, self.deletions),
         ]
     }
 
-    /// The budget that holds up the plan for longest.
+    /// The rate limit that delays the plan for longest.
     fn tightest(&self, limits: &[(Class, Limit)]) -> Option<Load> {
-        let given = |class| given(limits, class);
+        let given = |class| limit_of(limits, class);
         let load = |(class, count): (Class, usize)| {
             let limit = given(class).unwrap_or_else(|| class.default_limit());
-            Load { what: class.to_string(), count, limit }
+            Load { name: class.to_string(), count, limit }
         };
         let requests = self.requests(given(Class::Images));
-        let transfers = self.transfers.iter().filter_map(|(owner, of)| {
+        let transfers = self.transfers.iter().filter_map(|(owner, counts)| {
             let limit = transfer_limit(owner, given(Class::Images))?;
-            let what = match (self.transfers.len(), owner) {
-                (1, _) => "transfers".to_owned(),
-                (_, owner) => format!("transfers of {owner}"),
+            let name = match self.transfers.len() {
+                1 => "transfers".to_owned(),
+                _ => format!("transfers of {owner}"),
             };
-            Some(Load { what, count: of.count(), limit })
+            Some(Load { name, count: counts.count(), limit })
         });
         let all = requests.into_iter().map(load).chain(transfers);
         let all = all.filter(|load| load.count > 0);
-        all.max_by(|a, b| a.least().cmp(&b.least()).then(a.pace().total_cmp(&b.pace())))
+        all.max_by(|a, b| {
+            a.min_duration()
+                .cmp(&b.min_duration())
+                .then(a.seconds_at_rate().total_cmp(&b.seconds_at_rate()))
+        })
     }
 
-    /// All of it in words; `None` where the service is asked for nothing.
-    pub(super) fn words(&self, limits: &[(Class, Limit)]) -> Option<String> {
+    /// Returns the cost as a line of text; `None` if the plan sends nothing to the service.
+    pub(super) fn text(&self, limits: &[(Class, Limit)]) -> Option<String> {
         let tightest = self.tightest(limits)?;
         let mut parts = Vec::new();
         if self.builds > 0 {
-            let size = bytes(self.context);
-            parts.push(format!("{} with {size} of context to pack", count(self.builds, "build")));
+            let size = bytes(self.context_bytes);
+            parts.push(format!("{} with {size} of context to pack", plural(self.builds, "build")));
         }
-        let others = [
+        let rest = [
             (self.transferred(), "transfer"),
             (self.updates, "update"),
             (self.deletions, "deletion"),
         ];
-        parts.extend(others.iter().filter(|(n, _)| *n > 0).map(|(n, word)| count(*n, word)));
-        let Load { what, count: load, limit } = &tightest;
-        let requests = self.requests(given(limits, Class::Images)).map(|(_, count)| count);
-        let requests = count(requests.iter().sum(), "request");
-        let tightest = match tightest.least() {
-            Duration::ZERO => format!("{what}: {load} of {limit}"),
-            least => format!("{what}: {load} at {limit}, at least {}", elapsed(least)),
+        parts.extend(rest.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| plural(*n, noun)));
+        let Load { name, count, limit } = &tightest;
+        let requests = self.requests(limit_of(limits, Class::Images)).map(|(_, count)| count);
+        let requests = plural(requests.iter().sum(), "request");
+        let tightest = match tightest.min_duration() {
+            Duration::ZERO => format!("{name}: {count} of {limit}"),
+            least => format!("{name}: {count} at {limit}, at least {}", duration(least)),
         };
         parts.push(format!("about {requests} ({tightest})"));
         Some(format!("Cost: {}.", parts.join(", ")))
     }
 }
 
-/// The limit that was given for a class.
-fn given(limits: &[(Class, Limit)], class: Class) -> Option<Limit> {
-    limits.iter().rev().find(|(of, _)| *of == class).map(|(_, limit)| *limit)
+/// The limit that the user gave for a class.
+fn limit_of(limits: &[(Class, Limit)], class: Class) -> Option<Limit> {
+    limits.iter().rev().find(|(limited, _)| *limited == class).map(|(_, limit)| *limit)
 }
 
-/// Whether the service itself gives a transfer its name.
-fn lands(source: &SourceRef, owner: &Owner, key: &ImageRef) -> bool {
+/// True if the service derives the name of a target from its source.
+fn has_default_name(source: &SourceRef, owner: &Owner, key: &ImageRef) -> bool {
     let derived = source.destination(*owner == Owner::Platform);
     derived.is_ok_and(|(name, tag)| name == key.name && tag == key.tag)
 }
@@ -197,25 +201,25 @@ fn lands(source: &SourceRef, owner: &Owner, key: &ImageRef) -> bool {
 mod tests {
     use super::*;
 
-    fn words(cost: &Cost, limits: &[&str]) -> String {
+    fn text(cost: &Cost, limits: &[&str]) -> String {
         let limit = |text: &&str| {
-            let given: crate::base::limit::ClassLimit = text.parse().unwrap();
-            (given.class, given.limit)
+            let limit: crate::base::limit::ClassLimit = text.parse().unwrap();
+            (limit.class, limit.limit)
         };
-        cost.words(&limits.iter().map(limit).collect::<Vec<_>>()).unwrap_or_default()
+        cost.text(&limits.iter().map(limit).collect::<Vec<_>>()).unwrap_or_default()
     }
 
     fn transfers(counts: &[(Owner, usize)]) -> Cost {
-        let of = |(owner, shared): &(Owner, usize)| {
-            (owner.clone(), Transfers { alone: 0, shared: *shared })
-        };
-        Cost { transfers: counts.iter().map(of).collect(), ..Cost::default() }
+        let counts = counts.iter().map(|(owner, batched)| {
+            (owner.clone(), TransferCounts { single: 0, batched: *batched })
+        });
+        Cost { transfers: counts.collect(), ..Cost::default() }
     }
 
     #[test]
     fn the_tightest_limit_is_named() {
         let team = Owner::Team("t".to_owned());
-        let mixed = Cost { builds: 3, context: 1_200_000, starts: 3, ..Cost::default() };
+        let mixed = Cost { builds: 3, context_bytes: 1_200_000, starts: 3, ..Cost::default() };
         let table: &[(Cost, &[&str], &str)] = &[
             (Cost::default(), &[], ""),
             (
@@ -228,14 +232,14 @@ mod tests {
                 &[],
                 "10 transfers, about 1 request (transfers: 10 of 10/60s)",
             ),
-            // The first ten leave at once, the last after eleven windows.
+            // The first ten are sent at once, the last after eleven windows.
             (
                 transfers(&[(Owner::Personal, 120)]),
                 &[],
                 "120 transfers, about 12 requests (transfers: 120 at 10/60s, at least 11m00s)",
             ),
-            // The platform's are not counted, but the requests are, and those with a name of their
-            // own share none.
+            // Transfers of the platform are not limited, but their requests are; transfers with
+            // names of their own share none.
             (
                 transfers(&[(Owner::Platform, 301)]),
                 &[],
@@ -243,7 +247,8 @@ mod tests {
             ),
             (
                 Cost {
-                    transfers: [(Owner::Platform, Transfers { alone: 301, shared: 0 })].into(),
+                    transfers: [(Owner::Platform, TransferCounts { single: 301, batched: 0 })]
+                        .into(),
                     ..Cost::default()
                 },
                 &[],
@@ -267,8 +272,8 @@ mod tests {
             ),
         ];
         for (cost, limits, expected) in table {
-            let words = words(cost, limits);
-            assert_eq!(words.trim_start_matches("Cost: ").trim_end_matches('.'), *expected);
+            let text = text(cost, limits);
+            assert_eq!(text.trim_start_matches("Cost: ").trim_end_matches('.'), *expected);
         }
     }
 }

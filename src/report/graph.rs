@@ -1,4 +1,4 @@
-//! Draws what needs what: for Graphviz, for Mermaid, or as data. Pure.
+//! Draws the dependency graph for Graphviz, for Mermaid, or as JSON. Pure.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
@@ -10,102 +10,102 @@ use crate::base::name::Platform;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Origin, Unit, UnitId};
 
-/// The version of the JSON: the major grows when a reader could be misled.
+/// Version of the JSON format. The major version grows with incompatible changes.
 const FORMAT_VERSION: &str = "1.0";
 
-/// Images, and what each needs.
+/// Images and their dependencies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Graph {
-    /// Units first, bases before what is built on them, then what is outside of the manifest.
-    pub nodes: Vec<Node>,
-    /// From what needs something to what it needs, in the order of the nodes.
-    pub edges: Vec<Edge>,
+    /// Targets first, bases before their dependents; then images outside the manifest.
+    pub nodes: Vec<GraphNode>,
+    /// Edges from dependents to their dependencies, in the order of the nodes.
+    pub edges: Vec<GraphEdge>,
 }
 
 /// An image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Node {
-    /// What edges call it: an image outside of the manifest may have the name of one in it.
+pub struct GraphNode {
+    /// ID for edges. An image outside the manifest may have the name of a target.
     pub id: String,
-    /// Its `name:tag`; of one outside of the manifest, the reference as it is written.
+    /// `name:tag` of a target; outside the manifest, the reference as it is written.
     pub image: String,
-    /// How it comes to be.
+    /// Origin of the image.
     pub kind: NodeKind,
-    /// The platform that it is made for; what is outside of the manifest has none.
+    /// Platform of a target; images outside the manifest have none.
     pub platform: Option<Platform>,
 }
 
-/// How an image comes to be.
+/// Origin of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeKind {
-    /// It is built.
+    /// Built from a context.
     Build,
-    /// It is mirrored.
+    /// Mirrored from a source.
     Mirror,
-    /// It is there: a base that is not of the manifest, or a mirror's source.
+    /// Outside the manifest: a base, or the source of a mirror.
     External,
 }
 
-/// That one image needs another.
+/// Dependency of one image on another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Edge {
-    /// The ID of the one that needs.
+pub struct GraphEdge {
+    /// ID of the dependent.
     pub from: String,
-    /// The ID of the one that is needed.
+    /// ID of the dependency.
     pub to: String,
 }
 
 impl Graph {
-    /// The units that are wanted, all that they need, and what these are made from.
-    pub fn of(workspace: &Workspace, wanted: impl Fn(&Unit) -> bool) -> Self {
+    /// Returns the graph of the selected targets with all their dependencies.
+    pub fn of(workspace: &Workspace, is_selected: impl Fn(&Unit) -> bool) -> Self {
         let units = &workspace.units;
         let mut shown: HashSet<UnitId> = HashSet::new();
-        // What a unit needs comes before it: one pass from the end finds all.
+        // Dependencies stand before their dependents: one pass from the end finds all.
         for (index, unit) in units.iter().enumerate().rev() {
-            if shown.contains(&UnitId(index)) || wanted(unit) {
+            if shown.contains(&UnitId(index)) || is_selected(unit) {
                 shown.insert(UnitId(index));
                 shown.extend(unit.needs.iter().copied());
             }
         }
         let mut graph = Self::default();
-        let mut outside = BTreeMap::new();
+        let mut externals = BTreeMap::new();
         for (index, unit) in units.iter().enumerate() {
             if !shown.contains(&UnitId(index)) {
                 continue;
             }
             let (image, platform) = (name(unit), Some(unit.platform));
             let (kind, sources) = sources(unit);
-            let mut ends = HashSet::new();
+            let mut targets = HashSet::new();
             let mut edge = |to: String| {
                 // A Dockerfile may name a base twice.
-                if ends.insert(to.clone()) {
-                    graph.edges.push(Edge { from: image.clone(), to });
+                if targets.insert(to.clone()) {
+                    graph.edges.push(GraphEdge { from: image.clone(), to });
                 }
             };
             unit.needs.iter().for_each(|&need| edge(name(workspace.unit(need))));
             for source in sources {
                 let id = format!("external {source}");
                 edge(id.clone());
-                outside.insert(id, source);
+                externals.insert(id, source);
             }
-            graph.nodes.push(Node { id: image.clone(), image, kind, platform });
+            graph.nodes.push(GraphNode { id: image.clone(), image, kind, platform });
         }
-        let outside = outside.into_iter().map(|(id, image)| Node {
+        let externals = externals.into_iter().map(|(id, image)| GraphNode {
             id,
             image: image.to_owned(),
             kind: NodeKind::External,
             platform: None,
         });
-        graph.nodes.extend(outside);
+        graph.nodes.extend(externals);
         graph
     }
 
-    /// For Graphviz: `dot -Tsvg`.
+    /// Returns the graph in the DOT language of Graphviz.
     pub fn dot(&self) -> String {
         let mut text =
             "digraph imgplan {\n  rankdir = \"LR\"\n  node [shape = \"box\"]\n".to_owned();
-        for Node { id, image, kind, platform } in &self.nodes {
+        for GraphNode { id, image, kind, platform } in &self.nodes {
             let style = match kind {
                 NodeKind::Build => "",
                 NodeKind::Mirror => ", style = \"rounded\"",
@@ -118,14 +118,14 @@ impl Graph {
             let (id, label) = (in_dot(id), in_dot(&label));
             let _ = writeln!(text, "  {id} [label = {label}{style}]");
         }
-        for Edge { from, to } in &self.edges {
+        for GraphEdge { from, to } in &self.edges {
             let _ = writeln!(text, "  {} -> {}", in_dot(from), in_dot(to));
         }
         text.push('}');
         text
     }
 
-    /// For Mermaid, which Markdown on most code hosts shows as a picture.
+    /// Returns the graph in the language of Mermaid, which most code hosts draw in Markdown.
     pub fn mermaid(&self) -> String {
         let ids: HashMap<&str, String> = self
             .nodes
@@ -133,7 +133,7 @@ impl Graph {
             .enumerate()
             .map(|(index, node)| (node.id.as_str(), format!("n{index}")))
             .collect();
-        let id = |of: &str| ids.get(of).map(String::as_str).unwrap_or_default();
+        let id = |node: &str| ids.get(node).map(String::as_str).unwrap_or_default();
         let mut text = "flowchart LR\n".to_owned();
         for node in &self.nodes {
             let (id, label) = (id(&node.id), in_mermaid(&node.image));
@@ -143,20 +143,21 @@ impl Graph {
                 _ => writeln!(text, "  {id}[\"{label}\"]:::external"),
             };
         }
-        for Edge { from, to } in &self.edges {
+        for GraphEdge { from, to } in &self.edges {
             let _ = writeln!(text, "  {} --> {}", id(from), id(to));
         }
         text.push_str("  classDef external stroke-dasharray: 5 5");
         text
     }
 
-    /// As data.
+    /// Returns the graph as JSON.
     pub fn json(&self) -> serde_json::Value {
         json!({ "format_version": FORMAT_VERSION, "nodes": self.nodes, "edges": self.edges })
     }
 }
 
-/// What a unit is called; where its tag is not known before it is planned, as the manifest has it.
+/// Returns the `name:tag` of a target. A tag that contains the fingerprint is known only after
+/// planning, so it is returned as the manifest has it.
 fn name(unit: &Unit) -> String {
     match &unit.content_tag {
         Some(tag) => format!("{}:{tag}", unit.key.name),
@@ -164,7 +165,7 @@ fn name(unit: &Unit) -> String {
     }
 }
 
-/// How a unit comes to be, and what it is made from that is not of the manifest.
+/// Returns the origin of a target, and the images outside the manifest that it uses.
 fn sources(unit: &Unit) -> (NodeKind, Vec<&str>) {
     match &unit.origin {
         Origin::Build(build) => {
@@ -174,7 +175,7 @@ fn sources(unit: &Unit) -> (NodeKind, Vec<&str>) {
     }
 }
 
-/// A quoted ID of the DOT language. A line's end is written as the two characters that mean it.
+/// Quotes an ID for the DOT language, with line ends as `\\n`.
 fn in_dot(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {
@@ -190,7 +191,7 @@ fn in_dot(text: &str) -> String {
     quoted
 }
 
-/// A label of Mermaid: what could end it or be taken for markup is written as its number.
+/// Escapes a label for Mermaid: characters that end it or start markup are written as numbers.
 fn in_mermaid(text: &str) -> String {
     let mut quoted = String::new();
     for c in text.chars() {
@@ -209,23 +210,26 @@ fn in_mermaid(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn node(id: &str, kind: NodeKind) -> Node {
+    fn node(id: &str, kind: NodeKind) -> GraphNode {
         let platform = (kind != NodeKind::External).then_some(Platform::Amd64);
         let image = id.trim_start_matches("external ").to_owned();
-        Node { id: id.to_owned(), image, kind, platform }
+        GraphNode { id: id.to_owned(), image, kind, platform }
     }
 
-    /// References come from Dockerfiles, which may say anything.
+    /// References come from Dockerfiles, which may contain anything.
     #[test]
-    fn odd_names_stay_names() {
-        let odd = "external a\"b\\c]<d>\n#e&`f";
+    fn special_characters_are_escaped() {
+        let reference = "external a\"b\\c]<d>\n#e&`f";
         let graph = Graph {
             nodes: vec![
                 node("api:{fingerprint}", NodeKind::Build),
                 node("redis:7", NodeKind::Mirror),
-                node(odd, NodeKind::External),
+                node(reference, NodeKind::External),
             ],
-            edges: vec![Edge { from: "api:{fingerprint}".to_owned(), to: odd.to_owned() }],
+            edges: vec![GraphEdge {
+                from: "api:{fingerprint}".to_owned(),
+                to: reference.to_owned(),
+            }],
         };
         insta::assert_snapshot!(graph.dot(), @r#"
         digraph imgplan {
@@ -246,8 +250,8 @@ mod tests {
           classDef external stroke-dasharray: 5 5
         "#);
         let json = graph.json();
-        assert_eq!(json["nodes"][2]["id"], odd);
-        assert_eq!(json["edges"][0]["to"], odd);
+        assert_eq!(json["nodes"][2]["id"], reference);
+        assert_eq!(json["edges"][0]["to"], reference);
         assert_eq!(json["nodes"][2]["platform"], serde_json::Value::Null);
     }
 }

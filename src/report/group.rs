@@ -1,94 +1,95 @@
-//! Puts the steps of a large plan into groups of one cause, so that a thousand are read as five.
-//! Pure.
+//! Groups the steps of a large plan by cause, so that a thousand steps are read as five lines. Pure.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::human::symbol;
+use super::symbol::symbol;
 use crate::plan::{Reason, Step};
 
-/// Steps, and groups, that are shown one by one at most.
-pub(super) const MANY: usize = 40;
+/// Largest number of steps, and of groups, that are shown one by one.
+pub(super) const MAX_ROWS: usize = 40;
 
 /// Steps of one action and one cause, in the plan's order.
-pub(super) struct Group<'p> {
-    /// What they have in common.
+pub(super) struct StepGroup<'p> {
+    /// The reason that the steps have in common.
     pub(super) cause: String,
-    /// The steps; there is one at least.
+    /// The steps; at least one.
     pub(super) steps: Vec<&'p Step>,
 }
 
-/// The groups, the largest first; those of one size in the plan's order.
-pub(super) fn groups<'p>(steps: &[&'p Step]) -> Vec<Group<'p>> {
-    let fine = by(steps, cause);
-    // Where each has a cause of its own, that they have one is what they have in common.
-    if fine.len() > MANY { by(steps, |reason| kind(reason).to_owned()) } else { fine }
+/// Groups steps by cause, the largest group first. If that gives too many groups, groups them by
+/// the kind of the reason alone.
+pub(super) fn groups<'p>(steps: &[&'p Step]) -> Vec<StepGroup<'p>> {
+    let groups = group_by(steps, cause);
+    if groups.len() > MAX_ROWS { group_by(steps, kind) } else { groups }
 }
 
-fn by<'p>(steps: &[&'p Step], cause: impl Fn(&Reason) -> String) -> Vec<Group<'p>> {
-    let mut places = HashMap::new();
-    let mut groups: Vec<Group<'p>> = Vec::new();
+fn group_by<'p>(steps: &[&'p Step], cause: fn(&Reason) -> String) -> Vec<StepGroup<'p>> {
+    let mut indexes = HashMap::new();
+    let mut groups: Vec<StepGroup<'p>> = Vec::new();
     for &step in steps {
-        let cause = step.reasons.first().map(&cause).unwrap_or_default();
-        let place =
-            *places.entry((symbol(step).text, step.verb(), cause.clone())).or_insert(groups.len());
-        match groups.get_mut(place) {
+        let cause = step.reasons.first().map(cause).unwrap_or_default();
+        let index =
+            *indexes.entry((symbol(step).text, step.verb(), cause.clone())).or_insert(groups.len());
+        match groups.get_mut(index) {
             Some(group) => group.steps.push(step),
-            None => groups.push(Group { cause, steps: vec![step] }),
+            None => groups.push(StepGroup { cause, steps: vec![step] }),
         }
     }
     for group in &mut groups {
-        // What is the same for all is told as fully as it is for one.
-        let full = |step: &&Step| step.reasons.first().map(ToString::to_string);
-        let first = group.steps.first().and_then(full);
-        if let Some(first) =
-            first.filter(|first| group.steps.iter().all(|s| full(s).as_ref() == Some(first)))
+        // A reason that is equal for all steps is shown in full.
+        let mut reasons =
+            group.steps.iter().map(|step| step.reasons.first().map(ToString::to_string));
+        if let Some(Some(first)) = reasons.next()
+            && reasons.all(|reason| reason.as_ref() == Some(&first))
         {
             group.cause = first;
         }
     }
-    groups.sort_by_key(|group| std::cmp::Reverse(group.steps.len()));
+    groups.sort_by_key(|group| Reverse(group.steps.len()));
     groups
 }
 
-/// What many steps may have in common: what moved, but not each one's files.
+/// Returns the part of a reason that many steps may share: the base that changed, but not the files
+/// of each context.
 fn cause(reason: &Reason) -> String {
     match reason {
         Reason::DependencyChanged { base, via } => {
-            format!("base {} changes", via.last().unwrap_or(base))
+            format!("its base {} changes", via.last().unwrap_or(base))
         }
         Reason::ConfigChanged { field, .. } => format!("{field} changed"),
         Reason::BaseChanged { .. }
         | Reason::VisibilityChanged { .. }
         | Reason::OwnerChanged { .. } => reason.to_string(),
-        reason => kind(reason).to_owned(),
+        reason => kind(reason),
     }
 }
 
-/// The kind of a reason, without what is each one's own.
-fn kind(reason: &Reason) -> &'static str {
-    match reason {
-        Reason::New => "new",
+/// Returns the kind of a reason, without the values that differ from step to step.
+fn kind(reason: &Reason) -> String {
+    let kind = match reason {
         Reason::ContextChanged { .. } => "context changed",
-        Reason::DockerfileChanged => "Dockerfile changed",
-        Reason::ConfigChanged { .. } => "the manifest says otherwise",
-        Reason::DependencyChanged { .. } => "a base changes",
-        Reason::BaseChanged { .. } => "a base outside of the manifest moved",
-        Reason::SourceChanged { .. } => "upstream moved",
-        Reason::MissingRemote => "the service does not have it any more",
+        Reason::ConfigChanged { .. } => "the manifest changed",
+        Reason::DependencyChanged { .. } => "its base changes",
+        Reason::BaseChanged { .. } => "a base outside the manifest moved",
+        Reason::SourceChanged { .. } => "its source moved",
         Reason::RemoteChanged { .. } => "somebody else replaced it",
-        Reason::ExistsRemote => "the service has one that is not in the lockfile",
-        Reason::Requested => "asked for",
-        Reason::Expired { .. } => "older than the manifest allows",
-        Reason::PreviousFailed => "the last build did not succeed",
-        Reason::InDoubt => "whether the service took it is not known",
-        Reason::FingerprintFormatChanged => "imgplan digests in a new way",
-        Reason::Pending { .. } => "its build is under way",
+        Reason::Expired { .. } => "older than its max_age",
+        Reason::Pending { .. } => "a build is in progress",
         Reason::VisibilityChanged { .. } => "another visibility",
         Reason::OwnerChanged { .. } => "another owner",
-        Reason::Moved { .. } => "another name",
-        Reason::Superseded { kept: true, .. } => "another tag has its place, image kept",
-        Reason::Superseded { kept: false, .. } => "another tag has its place",
-        Reason::RemovedFromManifest { kept: true } => "removed from the manifest, image kept",
-        Reason::RemovedFromManifest { kept: false } => "removed from the manifest",
-    }
+        Reason::Moved { .. } => "renamed",
+        Reason::Superseded { kept: true, .. } => "replaced by another tag, image kept",
+        Reason::Superseded { kept: false, .. } => "replaced by another tag",
+        Reason::New
+        | Reason::DockerfileChanged
+        | Reason::MissingRemote
+        | Reason::ExistsRemote
+        | Reason::Requested
+        | Reason::PreviousFailed
+        | Reason::InDoubt
+        | Reason::FingerprintFormatChanged
+        | Reason::RemovedFromManifest { .. } => return reason.to_string(),
+    };
+    kind.to_owned()
 }

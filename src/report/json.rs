@@ -1,31 +1,32 @@
-//! For programs: one JSON object a line, with Terraform's common keys. Readers ignore keys that
-//! they do not know and show `@message` of types that they do not know.
+//! The reporter for programs: one JSON object per line, with the common keys of Terraform's output.
+//! Readers ignore unknown keys, and show `@message` of unknown types.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::words::waiting;
+use super::words::{rate_wait, timed_out};
 use super::{PlanView, Reporter};
 use crate::base::kind::ImageKind;
 use crate::base::limit::{Class, Limit};
 use crate::base::name::ImageRef;
+use crate::base::text::plural;
 use crate::event::{ActiveTarget, RunEvent, SkipReason, StopReason, Summary, TargetFailure};
 use crate::http::Notice;
 use crate::plan::{Action, Reason, Step};
 
-/// The version of the events: the minor grows when something is added, the major when a reader
-/// could be misled.
+/// Version of the events. The minor version grows with additions, the major version with
+/// incompatible changes.
 pub const UI_VERSION: &str = "1.0";
 
 /// Writes JSON lines.
-pub struct Json<'w> {
+pub struct JsonReporter<'w> {
     out: &'w mut dyn Write,
 }
 
-impl<'w> Json<'w> {
-    /// Begins the stream with its version.
+impl<'w> JsonReporter<'w> {
+    /// Starts a stream with the line of its version. Fails if the stream cannot be written to.
     pub fn start(out: &'w mut dyn Write) -> io::Result<Self> {
         let mut json = Self { out };
         let version = env!("CARGO_PKG_VERSION");
@@ -41,18 +42,18 @@ impl<'w> Json<'w> {
         Ok(json)
     }
 
-    /// Goes on with a stream that was begun.
+    /// Continues a stream that was started.
     pub fn resume(out: &'w mut dyn Write) -> Self {
         Self { out }
     }
 
-    /// What could not be asked.
+    /// Writes the notes on facts that could not be gathered.
     pub(super) fn notes(&mut self, view: &PlanView<'_>) -> io::Result<()> {
         let warning = |note| json!({ "severity": "warning", "summary": note });
         view.facts.notes.iter().try_for_each(|note| self.diagnostic(&warning(note)))
     }
 
-    /// Writes one line, with what all have.
+    /// Writes one line with the common keys. Fails if the stream cannot be written to.
     pub fn line(
         &mut self,
         level: &str,
@@ -82,7 +83,7 @@ impl<'w> Json<'w> {
             "build_id": build,
             "elapsed_seconds": elapsed.as_secs(),
         });
-        let message = format!("{unit}: {action} goes on");
+        let message = format!("{unit}: {action} in progress");
         self.line("info", "apply_progress", message, json!({ "hook": hook }))
     }
 
@@ -92,7 +93,7 @@ impl<'w> Json<'w> {
             "limit": limit.to_string(),
             "wait_ms": milliseconds(wait),
         });
-        self.line("info", "rate_wait", waiting(class, limit, wait), payload)
+        self.line("info", "rate_wait", rate_wait(class, limit, wait), payload)
     }
 
     fn failed(
@@ -123,13 +124,15 @@ impl<'w> Json<'w> {
             object.extend(why);
         }
         let message = match reason {
-            SkipReason::DependencyFailed { failed } => format!("{unit}: needs {failed}"),
-            SkipReason::Interrupted | SkipReason::Stopped => format!("{unit}: not begun"),
+            SkipReason::DependencyFailed { failed } => {
+                format!("{unit}: depends on {failed}, which failed")
+            }
+            SkipReason::Interrupted | SkipReason::Stopped => format!("{unit}: not started"),
         };
         self.line("warn", "apply_skipped", message, payload)
     }
 
-    /// Tells of an error or a warning.
+    /// Writes an error or a warning. Fails if the stream cannot be written to.
     pub fn diagnostic(&mut self, diagnostic: &Value) -> io::Result<()> {
         let level = if diagnostic["severity"] == "warning" { "warn" } else { "error" };
         let message = diagnostic["summary"].as_str().unwrap_or_default().to_owned();
@@ -141,10 +144,10 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A step as `planned_change` and `why` tell it.
+/// Returns a step as `planned_change` and `why` contain it.
 pub(super) fn change(view: &PlanView<'_>, step: &Step) -> Value {
-    let unit = step.unit().map(|unit| view.workspace.unit(unit).platform);
-    let platform = unit.or_else(|| view.entry(&step.key).map(|entry| entry.platform));
+    let declared = step.unit().map(|unit| view.workspace.unit(unit).platform);
+    let platform = declared.or_else(|| view.entry(&step.key).map(|entry| entry.platform));
     let build = match &step.action {
         Action::Adopt { build, .. } => Some(build),
         _ => None,
@@ -167,7 +170,7 @@ pub(super) fn change(view: &PlanView<'_>, step: &Step) -> Value {
         "action": action_word(step),
         "build_id": build,
         "owner": owner,
-        "protected": view.protects(step),
+        "protected": view.is_protected(step),
         "reasons": step.reasons,
         "needs": needs,
         "added": step.added,
@@ -176,7 +179,7 @@ pub(super) fn change(view: &PlanView<'_>, step: &Step) -> Value {
 
 pub(super) fn action_word(step: &Step) -> &'static str {
     match &step.action {
-        Action::Create(make) if make.replaces => "rebuild",
+        Action::Create(create) if create.replaces => "rebuild",
         Action::Create(_) => "create",
         Action::Adopt { .. } => "adopt",
         Action::Update { .. } => "update",
@@ -185,7 +188,7 @@ pub(super) fn action_word(step: &Step) -> &'static str {
     }
 }
 
-impl Reporter for Json<'_> {
+impl Reporter for JsonReporter<'_> {
     fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()> {
         self.notes(view)?;
         for step in &view.plan.steps {
@@ -208,7 +211,7 @@ impl Reporter for Json<'_> {
         let message = if view.plan.is_noop() {
             "no changes".to_owned()
         } else {
-            format!("{} steps", view.plan.steps.len())
+            plural(view.plan.steps.len(), "step")
         };
         self.line("info", "change_summary", message, json!({ "changes": changes }))
     }
@@ -264,7 +267,7 @@ impl Reporter for Json<'_> {
                     "path": path,
                     "elapsed_seconds": elapsed.as_secs(),
                 });
-                let message = format!("{unit}: {action} is done");
+                let message = format!("{unit}: {action} complete");
                 self.line("info", "apply_complete", message, json!({ "hook": hook }))
             }
             RunEvent::Failed { failure, action, elapsed } => self.failed(failure, action, *elapsed),
@@ -272,12 +275,10 @@ impl Reporter for Json<'_> {
             RunEvent::Stopping { reason, active } => {
                 let (word, message) = match reason {
                     StopReason::Interrupted(_) => {
-                        ("interrupted", "stopping: interrupted".to_owned())
+                        ("interrupted", "Stopping: interrupted".to_owned())
                     }
-                    StopReason::Error(error) => ("error", format!("stopping: {error}")),
-                    StopReason::TimedOut(timeout) => {
-                        ("timeout", format!("stopping: {timeout:?} are over"))
-                    }
+                    StopReason::Error(error) => ("error", format!("Stopping: {error}")),
+                    StopReason::TimedOut(timeout) => ("timeout", timed_out(*timeout)),
                 };
                 let payload = json!({ "because": word, "active": active });
                 self.line("warn", "apply_stopping", message, payload)
@@ -309,7 +310,7 @@ impl Reporter for Json<'_> {
             "next": next,
         });
         let message = format!(
-            "{} done, {} not",
+            "{} done, {} failed or skipped",
             summary.done(),
             summary.failures.len() + summary.skipped.len()
         );

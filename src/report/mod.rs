@@ -1,7 +1,6 @@
-//! Puts plans, events and summaries into words ([`human`]) or JSON lines ([`json`]), and what would
-//! be done to one image into all there is to say of it ([`why`]), what is under way into a table
-//! ([`status`]), and what needs what into the languages of graphs ([`graph`]). Everything is written
-//! to the streams that are given; what may be shown is settled once, in [`ReportOptions`].
+//! Reporters: turn plans, run events and summaries into text ([`human`]) or JSON lines ([`json`]).
+//! [`why`] explains single targets, [`status`] lists the builds in progress, and [`graph`] draws the
+//! dependencies. Reporters write to the streams that they are given, as [`ReportOptions`] says.
 
 mod cost;
 mod fit;
@@ -11,6 +10,7 @@ pub mod human;
 pub mod json;
 mod reasons;
 pub mod status;
+mod symbol;
 #[cfg(test)]
 mod tests;
 pub mod why;
@@ -27,109 +27,95 @@ use crate::manifest::Workspace;
 use crate::plan::{Action, Facts, Plan, Step};
 use crate::state::State;
 
-/// How to show things, settled once from flags and terminal.
+/// Options of the output, decided once from flags, environment and terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReportOptions {
-    /// Whether to colour data.
-    pub color: bool,
-    /// Whether to colour talk, which may go elsewhere.
-    pub color_talk: bool,
-    /// Columns that a line may have.
+    /// True if standard output is coloured.
+    pub color_stdout: bool,
+    /// True if standard error is coloured.
+    pub color_stderr: bool,
+    /// Columns of a line of an error message.
     pub width: usize,
-    /// Columns of the terminal that data goes to; `None` where it goes elsewhere, and no line is cut.
+    /// Columns of the terminal that standard output goes to. `None` without a terminal: no line is
+    /// cut.
     pub columns: Option<usize>,
-    /// How much to tell.
-    pub talk: Verbosity,
-    /// Whether to name the command that would come next.
+    /// Amount of output.
+    pub verbosity: Verbosity,
+    /// True if the output suggests commands to run next.
     pub hints: bool,
 }
 
-/// How much to tell of a run.
+/// Amount of output of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
-    /// Failures and the end.
+    /// Failures and the summary.
     Quiet,
-    /// Each unit's start and end, and that it lives.
+    /// Start and end of each target, and the heartbeat.
     Normal,
-    /// Each phase as well.
+    /// Each phase of each target, too.
     Verbose,
 }
 
-/// A plan and what is said around it.
+/// A plan with everything that its presentation needs.
 #[derive(Debug, Clone, Copy)]
 pub struct PlanView<'a> {
     /// The plan.
     pub plan: &'a Plan,
-    /// What it is about.
+    /// The manifest of the plan.
     pub workspace: &'a Workspace,
-    /// What it was made from.
+    /// The facts that the plan was computed from.
     pub facts: &'a Facts,
-    /// What is known to exist.
+    /// The recorded state.
     pub state: &'a State,
-    /// The request budgets that were given; the last of a class wins.
+    /// Rate limits given by the user; the last one of a class wins.
     pub limits: &'a [(Class, Limit)],
-    /// Who owns a new unit of which the manifest does not say.
+    /// Owner of a new target whose manifest entry names none.
     pub owner: &'a Owner,
-    /// Where the lockfile is.
+    /// Path of the lockfile.
     pub lockfile: &'a Path,
-    /// The service's URL, or `local`.
+    /// URL of the service, or `local`.
     pub service: &'a str,
-    /// Whether the service was asked for anything.
-    pub asked: bool,
+    /// True if the plan includes a refresh from the service.
+    pub refreshed: bool,
 }
 
 impl PlanView<'_> {
-    /// Whether an image is not to be deleted: as the manifest says, else as is on record.
-    fn protects(&self, step: &Step) -> bool {
-        let said = step.unit().and_then(|unit| self.workspace.unit(unit).protect);
+    /// True if the manifest protects the image of a step from deletion or, where the manifest does
+    /// not say, the lockfile does.
+    fn is_protected(&self, step: &Step) -> bool {
+        let declared = step.unit().and_then(|unit| self.workspace.unit(unit).protect);
         let recorded = || self.state.entries.get(&step.key).is_some_and(|entry| entry.protect);
-        said.unwrap_or_else(recorded)
+        declared.unwrap_or_else(recorded)
     }
 
-    /// Whether the manifest says of an image that is gone that it is to be deleted.
-    fn is_to_go(&self, key: &ImageRef) -> bool {
-        let said = self.workspace.removed.iter().filter(|said| said.from.matches(key));
-        let closest = said.max_by_key(|said| said.from.tag.is_some());
-        closest.is_some_and(|said| said.destroy)
+    /// True if the manifest lists an orphan for deletion: the most specific entry decides.
+    fn is_listed_for_deletion(&self, key: &ImageRef) -> bool {
+        let entries = self.workspace.removed.iter().filter(|entry| entry.from.matches(key));
+        let closest = entries.max_by_key(|entry| entry.from.tag.is_some());
+        closest.is_some_and(|entry| entry.destroy)
     }
 
-    /// What one of the things is called that the plan is about.
-    fn noun(&self) -> &'static str {
-        if self.workspace.images == self.plan.units { "image" } else { "unit" }
-    }
-
-    /// Protected images over which another is put.
-    fn overwritten(&self) -> Vec<&ImageRef> {
-        let over = |step: &&Step| match &step.action {
-            Action::Create(make) => make.replaces && self.protects(step),
+    /// Protected images that the plan replaces.
+    fn replaced_protected(&self) -> Vec<&ImageRef> {
+        let is_replaced = |step: &&Step| match &step.action {
+            Action::Create(create) => create.replaces && self.is_protected(step),
             _ => false,
         };
-        self.plan.steps.iter().filter(over).map(|step| &step.key).collect()
+        self.plan.steps.iter().filter(is_replaced).map(|step| &step.key).collect()
     }
 }
 
-/// Tells people or programs what goes on.
+/// Writes plans, events and summaries. Every method fails if its stream cannot be written to.
 pub trait Reporter {
-    /// Shows a plan.
+    /// Writes a plan.
     fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()>;
-    /// Tells one thing that happened in a run.
+    /// Writes one event of a run.
     fn event(&mut self, event: &RunEvent) -> io::Result<()>;
-    /// Tells how a run ended, and the command that goes on where it ended too early.
+    /// Writes the summary of a run, and the command that continues a run that ended early.
     fn summary(
         &mut self,
         summary: &Summary,
         elapsed: Duration,
         next: Option<&str>,
     ) -> io::Result<()>;
-}
-
-/// A length of time as people read it: `0.4s`, `14s`, `2m05s`, `1h02m`.
-pub(crate) fn elapsed(time: Duration) -> String {
-    let secs = time.as_secs();
-    match (secs / 3600, secs / 60 % 60, secs % 60) {
-        (0, 0, s @ 0..10) => format!("{s}.{}s", time.subsec_millis() / 100),
-        (0, 0, s) => format!("{s}s"),
-        (0, m, s) => format!("{m}m{s:02}s"),
-        (h, m, _) => format!("{h}h{m:02}m"),
-    }
 }

@@ -1,35 +1,33 @@
-//! A reason in full: both digests to the last digit, when it happened, and where the manifest says
-//! it. Pure.
-
-use std::time::Duration;
+//! Reasons in full, for `why`: whole digests, times, and lines of the manifest. Pure.
 
 use jiff::Timestamp;
 
 use super::PlanView;
-use super::words::tail;
+use super::words::build_tail;
 use crate::base::name::ImageRef;
 use crate::base::span::Span;
+use crate::base::text::exact_duration;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
 use crate::plan::{FileChange, Reason, Step};
 use crate::state::{Built, Entry};
 
 impl PlanView<'_> {
+    /// Returns the lockfile entry of a target.
     pub(super) fn entry(&self, key: &ImageRef) -> Option<&Entry> {
         self.state.entries.get(key)
     }
 
-    /// The last build of a unit that completed: of a name that it had before, where it has a new
-    /// one.
+    /// Returns the last completed build of a target, if need be under its former name.
     fn built(&self, step: &Step) -> Option<&Built> {
-        let before = step.reasons.iter().find_map(|reason| match reason {
+        let former = step.reasons.iter().find_map(|reason| match reason {
             Reason::Moved { from } => Some(from),
             _ => None,
         });
         let own = self.entry(&step.key).and_then(|entry| entry.built.as_ref());
-        own.or_else(|| self.entry(before?)?.built.as_ref())
+        own.or_else(|| self.entry(former?)?.built.as_ref())
     }
 
-    /// What the manifest has a unit built from.
+    /// Returns the context and Dockerfile of a target that is built.
     fn build(&self, step: &Step) -> Option<&BuildOrigin> {
         match &self.unit(step)?.origin {
             Origin::Build(build) => Some(build),
@@ -41,22 +39,22 @@ impl PlanView<'_> {
         step.unit().map(|unit| self.workspace.unit(unit))
     }
 
-    /// Whether there are two contexts to compare: a mirror that became a build had none, nor has a
-    /// build that became a mirror.
-    fn was_and_is_built(&self, step: &Step) -> bool {
+    /// True if both the last build and the manifest have a context, so that they can be compared. A
+    /// mirror has none.
+    fn has_two_contexts(&self, step: &Step) -> bool {
         let built = self.built(step);
         built.is_some_and(|built| built.inputs.context().is_some()) && self.build(step).is_some()
     }
 
-    /// Where the manifest says something: ` (imgplan.yaml:7)`.
+    /// Returns a place in the manifest: ` (imgplan.yaml:7)`.
     fn place(&self, span: Option<Span>) -> String {
         let place = span.and_then(|span| self.workspace.sources.locate(span));
         place.map(|(file, start, _)| format!(" ({file}:{})", start.line)).unwrap_or_default()
     }
 
-    /// What became of the last build of a unit.
-    fn became(&self, step: &Step, reason: &Reason) -> Vec<String> {
-        let (first, more) = match reason {
+    /// Returns the lines on a reason that concerns the last build.
+    fn last_build(&self, step: &Step, reason: &Reason) -> Vec<String> {
+        let (first, detail) = match reason {
             Reason::MissingRemote => {
                 let path = self.built(step).filter(|built| !built.path.is_empty());
                 (reason.to_string(), path.map(|built| format!("  it was {}", built.path)))
@@ -66,24 +64,23 @@ impl PlanView<'_> {
                 ("somebody else replaced it".to_owned(), when)
             }
             reason => {
-                let most = self.unit(step).and_then(|unit| unit.max_age);
-                (
-                    reason.to_string(),
-                    most.map(|most| format!("  the manifest allows {}", age(most))),
-                )
+                let max_age = self.unit(step).and_then(|unit| unit.max_age);
+                let max_age = max_age.map(|age| format!("  max_age: {}", exact_duration(age)));
+                (reason.to_string(), max_age)
             }
         };
-        [Some(first), more].into_iter().flatten().collect()
+        let last = self.built(step).map(last_build);
+        [Some(first), detail, last].into_iter().flatten().collect()
     }
 
-    /// All that there is to say of a reason, in lines; all but the first say more of it.
+    /// Returns a reason in full, as lines. The lines after the first are details.
     pub(super) fn full_form(&self, step: &Step, reason: &Reason) -> Vec<String> {
         match reason {
-            Reason::New => vec!["new: the lockfile has no build of it".to_owned()],
-            Reason::ContextChanged { files } if self.was_and_is_built(step) => {
+            Reason::New => vec!["new: the lockfile records no build".to_owned()],
+            Reason::ContextChanged { files } if self.has_two_contexts(step) => {
                 context(files.as_deref())
             }
-            Reason::DockerfileChanged if self.was_and_is_built(step) => {
+            Reason::DockerfileChanged if self.has_two_contexts(step) => {
                 let path = self.build(step).map(|build| build.dockerfile_path.display());
                 let path = path.map(|path| format!(": {path}")).unwrap_or_default();
                 vec![format!("{reason}{path}")]
@@ -92,38 +89,35 @@ impl PlanView<'_> {
                 pins(&format!("base {reference}"), old.as_deref(), new.as_deref())
             }
             Reason::SourceChanged { reference, old, new } => {
-                pins(&format!("upstream {reference}"), old.as_deref(), new.as_deref())
+                pins(&format!("source {reference}"), old.as_deref(), new.as_deref())
             }
             Reason::PreviousFailed => {
                 let entry = self.entry(&step.key);
                 let pending = entry.and_then(|entry| Some(&entry.pending.as_ref()?.build));
                 let failed = entry.and_then(|entry| Some(&entry.failed.as_ref()?.build));
-                vec![format!("{reason}{}", tail(pending.or(failed)))]
+                vec![format!("{reason}{}", build_tail(pending.or(failed)))]
             }
             Reason::MissingRemote | Reason::RemoteChanged { .. } | Reason::Expired { .. } => {
-                let mut lines = self.became(step, reason);
-                lines.extend(self.built(step).map(last_build));
-                lines
+                self.last_build(step, reason)
             }
             Reason::ExistsRemote => vec![reason.to_string(), import(&step.key)],
-            Reason::Requested => vec!["asked for, whether anything changed or not".to_owned()],
+            Reason::Requested => vec!["requested by `--replace`".to_owned()],
             Reason::FingerprintFormatChanged => vec![
                 reason.to_string(),
-                "  so what it was made of cannot be compared; nothing else is known to differ"
-                    .to_owned(),
+                "  its inputs cannot be compared with those of the last build".to_owned(),
             ],
             Reason::Moved { from } => {
                 let moved = &self.workspace.moved;
                 let moved = moved.iter().find(|moved| moved.from.matches(from));
                 let place = self.place(moved.map(|moved| moved.span));
-                vec![format!("{from} is called {} now: `moved` says so{place}", step.key)]
+                vec![format!("renamed from {from} by `moved`{place}")]
             }
             Reason::RemovedFromManifest { .. } => {
                 let removed = &self.workspace.removed;
                 let removed = removed.iter().find(|removed| removed.from.matches(&step.key));
-                let said = removed.map(|removed| self.place(Some(removed.span)));
-                let said = said.map(|place| format!(": `removed` says so{place}"));
-                vec![format!("{reason}{}", said.unwrap_or_default())]
+                let place = removed.map(|removed| self.place(Some(removed.span)));
+                let place = place.map(|place| format!(", listed under `removed`{place}"));
+                vec![format!("{reason}{}", place.unwrap_or_default())]
             }
             Reason::ContextChanged { .. }
             | Reason::DockerfileChanged
@@ -138,34 +132,27 @@ impl PlanView<'_> {
     }
 }
 
-/// What to do where an image is not to be replaced.
+/// Returns the advice for an image that should not be replaced.
 fn import(key: &ImageRef) -> String {
-    format!("  `imgplan import {key}` takes it as it is, instead of replacing it")
+    format!("  to record it instead of replacing it, run `imgplan import {key}`")
 }
 
-/// Both digests in full, one below the other.
-fn pins(what: &str, old: Option<&str>, new: Option<&str>) -> Vec<String> {
-    let was = format!("  was  {}", old.unwrap_or("not pinned"));
-    match new {
-        Some(new) => vec![format!("{what} stands for another image"), was, format!("  is   {new}")],
-        None => vec![format!("{what} is not pinned any more"), was],
-    }
+/// Returns both digests of a reference in full, one below the other.
+fn pins(reference: &str, old: Option<&str>, new: Option<&str>) -> Vec<String> {
+    let line =
+        |verb: &str, digest: Option<&str>| digest.map(|digest| format!("  {verb}  {digest}"));
+    let first = match (old, new) {
+        (Some(_), Some(_)) => format!("{reference} moved"),
+        (None, _) => format!("{reference} is now pinned"),
+        (_, None) => format!("{reference} is no longer pinned"),
+    };
+    [Some(first), line("was", old), line("is ", new)].into_iter().flatten().collect()
 }
 
 fn last_build(built: &Built) -> String {
-    let when = built.completed.map(|at| format!(" was complete on {}", moment(at)));
-    let when = when.unwrap_or_else(|| ", of which it is not on record when it was complete".into());
-    format!("  its last build{}{when}", tail(Some(&built.build)))
-}
-
-/// An age as the manifest writes it.
-fn age(age: Duration) -> String {
-    let secs = age.as_secs();
-    let units = [(86_400, 'd'), (3600, 'h'), (60, 'm')];
-    match units.into_iter().find(|(unit, _)| secs > 0 && secs.is_multiple_of(*unit)) {
-        Some((unit, letter)) => format!("{}{letter}", secs / unit),
-        None => format!("{age:?}"),
-    }
+    let completed = built.completed.map(|at| format!("completed on {}", moment(at)));
+    let completed = completed.unwrap_or_else(|| "completed at an unknown time".to_owned());
+    format!("  the last build{} {completed}", build_tail(Some(&built.build)))
 }
 
 fn moment(at: Timestamp) -> impl std::fmt::Display {
@@ -179,14 +166,14 @@ fn context(files: Option<&[FileChange]>) -> Vec<String> {
             ["context changed:".to_owned()].into_iter().chain(files).collect()
         }
         Some([]) => {
-            let text = "context changed: its files are as they were, another is the Dockerfile";
+            let text = "context changed: the files are the same, but another one is the Dockerfile";
             vec![text.to_owned()]
         }
         None => [
             "context changed",
-            "  which files is not known: the list of what the last build was sent is not on this",
-            "  machine. It was built elsewhere, or .imgplan/ was removed. The next plan after an",
-            "  apply will know.",
+            "  The changed files are unknown: this machine has no list of the files of the last",
+            "  build. It ran elsewhere, or .imgplan/ was removed. After the next apply, plans name",
+            "  the files.",
         ]
         .map(str::to_owned)
         .into(),

@@ -1,77 +1,77 @@
-//! Shows what is under way: one line a unit, with how far it is and for how long.
+//! Lists the builds in progress: a line per target with its progress and duration.
 
 use std::io;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::elapsed;
-use super::human::{BOLD, Human, color};
-use super::json::Json;
-use super::words::{count, tail};
+use super::human::{BOLD, HumanReporter, color};
+use super::json::JsonReporter;
+use super::words::build_tail;
 use crate::base::name::{BuildId, ImageRef};
+use crate::base::text::{duration, plural};
 
-/// All that is under way, and who works on it.
+/// Builds in progress, and the apply that works on them.
 #[derive(Debug, Clone, Copy)]
 pub struct StatusView<'a> {
-    /// The units, in the order in which they are shown.
+    /// The targets, in the order in which they are shown.
     pub units: &'a [UnitStatus],
-    /// How many are shown to people, of what may be thousands.
-    pub most: usize,
-    /// What the run that works here wrote about itself.
+    /// Maximum number of lines for people; there may be thousands of targets.
+    pub max_lines: usize,
+    /// Description of the apply that runs in this directory, as its lock file has it.
     pub holder: Option<&'a str>,
-    /// What could not be asked, for people.
+    /// Notes on facts that could not be gathered.
     pub notes: &'a [String],
 }
 
-/// One unit that is under way.
+/// One target in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitStatus {
-    /// The unit.
+    /// The target.
     pub unit: ImageRef,
-    /// Its build; none where a request was not answered.
+    /// The build; `None` for a request in doubt.
     pub build: Option<BuildId>,
-    /// How far it is.
+    /// The progress.
     pub progress: UnitProgress,
-    /// Since it was started, or asked for.
+    /// Time since the build was started or requested.
     pub age: Option<Duration>,
 }
 
-/// How far a unit is.
+/// Progress of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitProgress {
-    /// It was asked for, and no answer is on record.
-    Asked,
-    /// The service has not its context yet.
+    /// The request is in doubt: it was sent, and no response is recorded.
+    InDoubt,
+    /// The context is not completely uploaded.
     Uploading,
-    /// The service has all of it; its own word for how it is, where it said one.
+    /// The service works on the build; its own word for the status, if it sent one.
     Running(Option<String>),
-    /// The image is there; the next apply takes that in.
+    /// The build is complete; the next apply records it.
     Completed,
-    /// It failed, for this reason; the next apply takes that in.
+    /// The build failed with this error; the next apply records it.
     Failed(String),
 }
 
 impl UnitProgress {
-    /// Whether nothing more comes of it.
-    pub fn is_over(&self) -> bool {
+    /// True if the build has ended.
+    pub fn has_ended(&self) -> bool {
         matches!(self, Self::Completed | Self::Failed(_))
     }
 
     fn word(&self) -> String {
         match self {
-            Self::Asked => "asked for".to_owned(),
+            Self::InDoubt => "in doubt".to_owned(),
             Self::Uploading => "uploading".to_owned(),
-            Self::Running(None) => "under way".to_owned(),
+            Self::Running(None) => "in progress".to_owned(),
             Self::Running(Some(word)) => word.to_lowercase(),
             Self::Completed => "completed".to_owned(),
-            Self::Failed(why) => format!("failed: {why}"),
+            Self::Failed(error) => format!("failed: {error}"),
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Asked => "asked",
+            Self::InDoubt => "asked",
             Self::Uploading => "uploading",
             Self::Running(_) => "running",
             Self::Completed => "completed",
@@ -81,52 +81,49 @@ impl UnitProgress {
 }
 
 impl StatusView<'_> {
-    /// How many are not over.
+    /// Number of builds that have not ended.
     pub fn running(&self) -> usize {
-        self.units.iter().filter(|unit| !unit.progress.is_over()).count()
+        self.units.iter().filter(|unit| !unit.progress.has_ended()).count()
     }
 
     fn summary(&self) -> String {
-        let (running, over) = (self.running(), self.units.len() - self.running());
-        let over = match over {
+        let running = self.running();
+        let ended = match self.units.len() - running {
             0 => String::new(),
-            over => format!(", {over} ended since"),
+            ended => format!(", {ended} ended"),
         };
-        let then = match (self.holder, self.units.is_empty()) {
-            (Some(holder), _) => format!(" A run works here: {holder}."),
-            (None, true) => String::new(),
-            (None, false) => " `imgplan apply` goes on from here.".to_owned(),
+        let next = match self.holder {
+            Some(holder) => format!(" An apply is running in this directory: {holder}."),
+            None if self.units.is_empty() => String::new(),
+            None => " Run `imgplan apply` to continue.".to_owned(),
         };
-        if self.units.is_empty() {
-            return format!("Nothing is under way.{then}");
-        }
-        format!("{} under way{over}.{then}", count(running, "build"))
+        format!("{} in progress{ended}.{next}", plural(running, "build"))
     }
 }
 
-impl Human<'_> {
-    /// Shows what is under way.
+impl HumanReporter<'_> {
+    /// Writes the builds in progress. Fails if the stream cannot be written to.
     pub fn status(&mut self, view: &StatusView<'_>) -> io::Result<()> {
         for note in view.notes {
             let word = self.paint(color(anstyle::AnsiColor::Yellow), "note:");
             writeln!(self.out, "{word} {note}")?;
         }
-        let wide = view.units.iter().map(|unit| unit.unit.to_string().len()).max().unwrap_or(0);
-        for UnitStatus { unit, build, progress, age } in view.units.iter().take(view.most) {
-            let age = age.map(elapsed).unwrap_or_default();
+        let width = view.units.iter().map(|unit| unit.unit.to_string().len()).max().unwrap_or(0);
+        for UnitStatus { unit, build, progress, age } in view.units.iter().take(view.max_lines) {
+            let age = age.map(duration).unwrap_or_default();
             let (unit, word) = (unit.to_string(), progress.word());
-            let line = format!("  {unit:wide$}  {age:>6}  {word}{}", tail(build.as_ref()));
+            let line = format!("  {unit:width$}  {age:>6}  {word}{}", build_tail(build.as_ref()));
             writeln!(self.out, "{}", line.trim_end())?;
         }
-        if let more @ 1.. = view.units.len().saturating_sub(view.most) {
+        if let more @ 1.. = view.units.len().saturating_sub(view.max_lines) {
             writeln!(self.out, "  and {more} more")?;
         }
         writeln!(self.out, "{}", self.paint(BOLD, &view.summary()))
     }
 }
 
-impl Json<'_> {
-    /// Tells what is under way.
+impl JsonReporter<'_> {
+    /// Writes the builds in progress. Fails if the stream cannot be written to.
     pub fn status(&mut self, view: &StatusView<'_>) -> io::Result<()> {
         let unit = |unit: &UnitStatus| {
             json!({
@@ -138,7 +135,7 @@ impl Json<'_> {
                     _ => None,
                 },
                 "error": match &unit.progress {
-                    UnitProgress::Failed(why) => Some(why),
+                    UnitProgress::Failed(error) => Some(error),
                     _ => None,
                 },
                 "elapsed_seconds": unit.age.map(|age| age.as_secs()),
@@ -155,22 +152,22 @@ mod tests {
     use super::super::{ReportOptions, Verbosity};
     use super::*;
 
-    fn shown(view: &StatusView<'_>) -> String {
+    fn text(view: &StatusView<'_>) -> String {
         let options = ReportOptions {
-            color: false,
-            color_talk: false,
+            color_stdout: false,
+            color_stderr: false,
             width: 80,
             columns: None,
-            talk: Verbosity::Normal,
+            verbosity: Verbosity::Normal,
             hints: true,
         };
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        Human::new(&mut out, &mut err, options).status(view).unwrap();
+        HumanReporter::new(&mut out, &mut err, options).status(view).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn a_line_a_unit_and_what_it_means() {
+    fn status_has_a_line_per_target() {
         let unit = |unit: &str, build: Option<&str>, progress, secs: Option<u64>| UnitStatus {
             unit: unit.parse().unwrap(),
             build: build.and_then(BuildId::new),
@@ -179,25 +176,26 @@ mod tests {
         };
         let units = [
             unit("api:v1", Some("b-1"), UnitProgress::Running(Some("BUILDING".into())), Some(125)),
-            unit("redis:7", None, UnitProgress::Asked, Some(3)),
+            unit("redis:7", None, UnitProgress::InDoubt, Some(3)),
             unit("web:v1-arm64", Some("b-2"), UnitProgress::Failed("no disk".into()), None),
         ];
         let notes = ["cannot ask".to_owned()];
-        let view = StatusView { units: &units, most: 9, holder: None, notes: &notes };
-        insta::assert_snapshot!(shown(&view), @"
+        let view = StatusView { units: &units, max_lines: 9, holder: None, notes: &notes };
+        insta::assert_snapshot!(text(&view), @"
         note: cannot ask
           api:v1         2m05s  building [build b-1]
-          redis:7         3.0s  asked for
+          redis:7         3.0s  in doubt
           web:v1-arm64          failed: no disk [build b-2]
-        2 builds under way, 1 ended since. `imgplan apply` goes on from here.
+        2 builds in progress, 1 ended. Run `imgplan apply` to continue.
         ");
-        let short = StatusView { most: 1, notes: &[], ..view };
-        insta::assert_snapshot!(shown(&short), @"
+        let short = StatusView { max_lines: 1, notes: &[], ..view };
+        insta::assert_snapshot!(text(&short), @"
           api:v1         2m05s  building [build b-1]
           and 2 more
-        2 builds under way, 1 ended since. `imgplan apply` goes on from here.
+        2 builds in progress, 1 ended. Run `imgplan apply` to continue.
         ");
-        let idle = StatusView { units: &[], most: 9, holder: Some("me, process 7"), notes: &[] };
-        insta::assert_snapshot!(shown(&idle), @"Nothing is under way. A run works here: me, process 7.");
+        let idle =
+            StatusView { units: &[], max_lines: 9, holder: Some("me, process 7"), notes: &[] };
+        insta::assert_snapshot!(text(&idle), @"0 builds in progress. An apply is running in this directory: me, process 7.");
     }
 }

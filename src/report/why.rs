@@ -1,5 +1,5 @@
-//! Explains what is to be done to single units: every reason in full, and the bases down to where a
-//! change began.
+//! Explains the steps of single targets: every reason in full, and the bases down to the cause of a
+//! change.
 
 use std::collections::HashSet;
 use std::io;
@@ -8,40 +8,41 @@ use serde_json::{Value, json};
 
 use super::PlanView;
 use super::fit::printable;
-use super::human::{BOLD, Human, color, symbol};
-use super::json::{Json, action_word, change};
-use super::words::tail;
+use super::human::{BOLD, HumanReporter, color};
+use super::json::{JsonReporter, action_word, change};
+use super::symbol::symbol;
+use super::words::build_tail;
 use crate::base::name::ImageRef;
 use crate::plan::{Action, Plan, Reason, Step};
 
-/// Units of which everything is to be said.
+/// Targets to explain.
 #[derive(Debug, Clone, Copy)]
 pub struct WhyView<'a> {
-    /// The plan that they are a part of.
+    /// The plan that contains the targets.
     pub plan: PlanView<'a>,
-    /// The units: of the manifest, or of the lockfile alone.
+    /// The targets, of the manifest or only of the lockfile.
     pub units: &'a [ImageRef],
 }
 
 impl WhyView<'_> {
-    /// What the unit's last build was made of, as people call it, the likeliest cause first.
+    /// Names of the inputs of the last build, the most likely cause of a change first.
     fn compared(&self, key: &ImageRef) -> Vec<&str> {
         let Some(built) = self.plan.entry(key).and_then(|entry| entry.built.as_ref()) else {
             return Vec::new();
         };
-        let words = [
+        let names = [
             ("context", "context"),
             ("dockerfile", "Dockerfile"),
             ("source", "source"),
-            ("digest", "its digest"),
+            ("digest", "pinned digest"),
             ("platform", "platform"),
         ];
-        let has = |(key, word)| built.inputs.get(key).map(|_| word);
+        let recorded = |(key, name)| built.inputs.get(key).map(|_| name);
         let keys = || built.inputs.0.keys().map(String::as_str);
         let bases = keys().filter(|key| key.starts_with("base "));
-        // A pinned base outside of the manifest.
+        // Bases outside the manifest that are pinned.
         let pinned = keys().filter(|key| key.starts_with("from "));
-        words.into_iter().filter_map(has).chain(bases).chain(pinned).collect()
+        names.into_iter().filter_map(recorded).chain(bases).chain(pinned).collect()
     }
 }
 
@@ -49,7 +50,7 @@ fn step<'p>(plan: &'p Plan, key: &ImageRef) -> Option<&'p Step> {
     plan.steps.iter().find(|step| step.key == *key)
 }
 
-/// The bases that a reason names, the one that changes by itself last.
+/// Returns the bases that a reason names, the cause of the change last.
 fn path(reason: &Reason) -> impl DoubleEndedIterator<Item = &ImageRef> {
     let (base, via) = match reason {
         Reason::DependencyChanged { base, via } => (Some(base), via.as_slice()),
@@ -58,22 +59,22 @@ fn path(reason: &Reason) -> impl DoubleEndedIterator<Item = &ImageRef> {
     base.into_iter().chain(via)
 }
 
-/// The steps of all bases on the paths from a step to where its changes began.
-fn causes<'p>(plan: &'p Plan, of: &Step) -> Vec<&'p Step> {
-    let mut found: Vec<&Step> = Vec::new();
-    let mut told = HashSet::new();
-    let mut next: Vec<&ImageRef> = of.reasons.iter().flat_map(path).collect();
+/// Returns the steps of all bases between a step and the causes of its changes.
+fn causes<'p>(plan: &'p Plan, explained: &Step) -> Vec<&'p Step> {
+    let mut steps: Vec<&Step> = Vec::new();
+    let mut visited = HashSet::new();
+    let mut next: Vec<&ImageRef> = explained.reasons.iter().flat_map(path).collect();
     next.reverse();
     while let Some(key) = next.pop() {
-        let Some(step) = step(plan, key).filter(|_| told.insert(key)) else { continue };
-        found.push(step);
+        let Some(step) = step(plan, key).filter(|_| visited.insert(key)) else { continue };
+        steps.push(step);
         next.extend(step.reasons.iter().flat_map(path).collect::<Vec<_>>().into_iter().rev());
     }
-    found
+    steps
 }
 
-impl Human<'_> {
-    /// Explains units, with an empty line between any two.
+impl HumanReporter<'_> {
+    /// Explains targets, separated by empty lines. Fails if the stream cannot be written to.
     pub fn why(&mut self, view: &WhyView<'_>) -> io::Result<()> {
         self.notes(&view.plan)?;
         for (index, key) in view.units.iter().enumerate() {
@@ -86,101 +87,101 @@ impl Human<'_> {
                     writeln!(self.out)?;
                     self.reasons(view, step, "", &mut HashSet::from([key]))?;
                 }
-                None => self.nothing(view, key)?,
+                None => self.no_changes_to(view, key)?,
             }
         }
         Ok(())
     }
 
     fn head(&mut self, step: &Step, indent: &str) -> io::Result<()> {
-        let mark = symbol(step);
-        let mark = self.paint(color(mark.color), mark.text.trim());
+        let symbol = symbol(step);
+        let symbol = self.paint(color(symbol.color), symbol.text.trim());
         let build = match &step.action {
-            Action::Adopt { build, .. } => tail(Some(build)),
+            Action::Adopt { build, .. } => build_tail(Some(build)),
             _ => String::new(),
         };
-        writeln!(self.out, "{indent}{mark} {}  {}{build}", step.key, step.verb())
+        writeln!(self.out, "{indent}{symbol} {}  {}{build}", step.key, step.verb())
     }
 
-    /// Tells every reason of a step. A base is explained where it is named first.
+    /// Writes every reason of a step. A base is explained once, where it is named first.
     fn reasons<'v>(
         &mut self,
         view: &'v WhyView<'_>,
         step: &'v Step,
         indent: &str,
-        told: &mut HashSet<&'v ImageRef>,
+        explained: &mut HashSet<&'v ImageRef>,
     ) -> io::Result<()> {
         for reason in &step.reasons {
             for line in view.plan.full_form(step, reason) {
                 writeln!(self.out, "{indent}{}", printable(&line))?;
             }
             if let Some(cause) = path(reason).next_back() {
-                self.cause(view, cause, &format!("{indent}  "), told)?;
+                self.cause(view, cause, &format!("{indent}  "), explained)?;
             }
         }
         Ok(())
     }
 
-    /// Tells why a base changes.
+    /// Explains the step of a base.
     fn cause<'v>(
         &mut self,
         view: &'v WhyView<'_>,
         key: &'v ImageRef,
         indent: &str,
-        told: &mut HashSet<&'v ImageRef>,
+        explained: &mut HashSet<&'v ImageRef>,
     ) -> io::Result<()> {
         match step(view.plan.plan, key) {
             None => {
-                writeln!(self.out, "{indent}{key} was made anew since; nothing is left to do to it")
+                writeln!(self.out, "{indent}{key} has been rebuilt since; no changes")
             }
-            Some(_) if !told.insert(key) => writeln!(self.out, "{indent}{key}: see above"),
+            Some(_) if !explained.insert(key) => writeln!(self.out, "{indent}{key}: see above"),
             Some(step) => {
                 self.head(step, indent)?;
-                self.reasons(view, step, indent, told)
+                self.reasons(view, step, indent, explained)
             }
         }
     }
 
-    /// Tells that there is nothing to do, and how that is known.
-    fn nothing(&mut self, view: &WhyView<'_>, key: &ImageRef) -> io::Result<()> {
+    /// Writes that a target has no changes, and the comparisons that show it.
+    fn no_changes_to(&mut self, view: &WhyView<'_>, key: &ImageRef) -> io::Result<()> {
         let head = self.paint(BOLD, "No changes");
         if view.plan.plan.protected.contains(key) {
-            let advice = if view.plan.is_to_go(key) {
+            let advice = if view.plan.is_listed_for_deletion(key) {
                 "to delete it, apply `protect: false` first"
             } else {
-                "list it under `removed:` to let go of it"
+                "to forget or delete it, list it under `removed:`"
             };
             return writeln!(
                 self.out,
-                "{head} to {key}. It is not in the manifest and is kept, for it is protected; {advice}."
+                "{head} to {key}. It is not in the manifest and is kept because it is protected; {advice}."
             );
         }
         let built = view.plan.entry(key).and_then(|entry| entry.built.as_ref());
         writeln!(
             self.out,
             "{head} to {key}. Compared with its last build{}: {}; with the manifest: visibility, owner.",
-            tail(built.map(|built| &built.build)),
+            build_tail(built.map(|built| &built.build)),
             view.compared(key).join(", ")
         )
     }
 }
 
-impl Json<'_> {
-    /// Explains units, a line each.
+impl JsonReporter<'_> {
+    /// Explains targets, a line each. Fails if the stream cannot be written to.
     pub fn why(&mut self, view: &WhyView<'_>) -> io::Result<()> {
         self.notes(&view.plan)?;
         for key in view.units {
             let step = step(view.plan.plan, key);
             let word = step.map_or("noop", action_word);
-            let change = step.map_or_else(|| noop(view, key), |step| explained(view, step));
+            let change = step.map_or_else(|| noop(view, key), |step| with_causes(view, step));
             self.line("info", "why", format!("{key}: {word}"), json!({ "change": change }))?;
         }
         Ok(())
     }
 }
 
-/// A step, and those of the bases on the way to where its changes began.
-fn explained(view: &WhyView<'_>, step: &Step) -> Value {
+/// Returns a step with the steps of the bases that cause it.
+fn with_causes(view: &WhyView<'_>, step: &Step) -> Value {
     let causes = causes(view.plan.plan, step);
     let mut object = change(&view.plan, step);
     object["via"] = causes.into_iter().map(|step| change(&view.plan, step)).collect();

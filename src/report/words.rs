@@ -1,14 +1,14 @@
-//! The words for people: phases, actions, counts. Pure.
+//! Sentences that both reporters or several parts of one need. Pure.
 
 use std::time::Duration;
 
-use super::elapsed;
 use crate::base::limit::{Class, Limit};
 use crate::base::name::BuildId;
+use crate::base::text::{duration, exact_duration, plural};
 use crate::event::{Phase, Signal, StopReason};
 use crate::plan::{ActionCounts, PartialPlan};
 
-/// The line that comes last, with all counts always.
+/// Returns the last line of a plan. It has all counts, zeros too, so that scripts can read it.
 pub(super) fn plan_line(counts: &ActionCounts) -> String {
     let ActionCounts { create, rebuild, adopt, update, delete, forget, unchanged } = counts;
     let adopt = match adopt {
@@ -21,84 +21,73 @@ pub(super) fn plan_line(counts: &ActionCounts) -> String {
     )
 }
 
-/// What comes next, where a run ended too early.
-pub(super) fn going_on(command: &str, failed: bool) -> String {
-    if failed {
-        format!("Next: mend what failed; then `{command}` does what is left.")
+/// Returns the size of a manifest: `7 targets`, or `5 images, 7 targets` if some images have
+/// several platforms.
+pub(super) fn size(images: usize, units: usize) -> String {
+    let targets = plural(units, "target");
+    if images == units { targets } else { format!("{}, {targets}", plural(images, "image")) }
+}
+
+/// Returns the line that names the next command after a run that ended early.
+pub(super) fn next_command(command: &str, has_failures: bool) -> String {
+    if has_failures {
+        format!("Next: fix the failures, then run `{command}` to continue")
     } else {
-        format!("Next: `{command}` goes on from here.")
+        format!("Next: run `{command}` to continue")
     }
 }
 
+/// Returns the line that says that no new work starts; `active` targets are in progress.
 pub(super) fn stopping(reason: &StopReason, active: usize) -> String {
-    let active = match active {
+    let wait = match active {
         0 => String::new(),
-        active => format!("; {} under way will be waited for", count(active, "unit")),
+        active => format!("; waiting for {} in progress", plural(active, "target")),
     };
     match reason {
         StopReason::Interrupted(Signal::Interrupt) => {
-            format!("Stopping: nothing new is begun{active}. Ctrl-C again leaves at once.")
+            format!("Stopping: no new work starts{wait}. Press Ctrl-C again to exit at once.")
         }
         StopReason::Interrupted(Signal::Terminate) => {
-            format!("Stopping on SIGTERM: nothing new is begun{active}.")
+            format!("Stopping on SIGTERM: no new work starts{wait}")
         }
         StopReason::Error(_) => {
-            format!("Stopping: every other unit would meet the same error{active}.")
+            format!("Stopping: every other target would fail with the same error{wait}")
         }
-        // Nothing is waited for: that is what a timeout is.
-        StopReason::TimedOut(timeout) => format!("Stopping: the run's {timeout:?} are over."),
+        // After its timeout, a run waits for nothing.
+        StopReason::TimedOut(timeout) => timed_out(*timeout),
     }
 }
 
-/// That requests wait for a limit of the service.
-pub(super) fn waiting(class: Class, limit: Limit, wait: Duration) -> String {
-    let what = match class {
+pub(super) fn timed_out(timeout: Duration) -> String {
+    format!("Stopping: the timeout of {} is over", exact_duration(timeout))
+}
+
+pub(super) fn rate_wait(class: Class, limit: Limit, wait: Duration) -> String {
+    let requests = match class {
         Class::Images => "transfers".to_owned(),
         class => format!("{class} requests"),
     };
     let Limit { count, window } = limit;
-    format!("Waiting {} for the limit of {count} {what} in {window:?}", elapsed(wait))
+    let (wait, window) = (duration(wait), exact_duration(window));
+    format!("Waiting {wait} for the rate limit of {count} {requests} per {window}")
 }
 
-pub(super) fn tail(build: Option<&BuildId>) -> String {
+/// Returns the build in brackets for the end of a line; empty without a build.
+pub(super) fn build_tail(build: Option<&BuildId>) -> String {
     build.map(|build| format!(" [build {build}]")).unwrap_or_default()
 }
 
-pub(super) fn count(number: usize, word: &str) -> String {
-    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
-}
-
-/// The first names, and how many more there are.
-pub(super) fn names<T: ToString>(all: &[T], most: usize) -> String {
-    let mut names: Vec<String> = all.iter().take(most).map(ToString::to_string).collect();
-    let more = all.len() - names.len();
-    let last = names.pop().unwrap_or_default();
-    match (names.is_empty(), more) {
-        (true, 0) => last,
-        (false, 0) => format!("{}, {last}", names.join(", ")),
-        (true, more) => format!("{last} and {more} more"),
-        (false, more) => format!("{}, {last} and {more} more", names.join(", ")),
-    }
-}
-
-/// That a plan is not the whole of it; `are` is the verb for what is left out.
-pub(super) fn part(partial: PartialPlan, are: &str) -> String {
+/// Returns the note on a partial plan or run.
+pub(super) fn partial_note(kind: &str, partial: PartialPlan) -> String {
     let PartialPlan { selected, left } = partial;
-    let (was, is) = (
-        if selected == 1 { "was" } else { "were" },
-        match (left, are) {
-            (1, "are") => "is",
-            (1, _) => "was",
-            (_, are) => are,
-        },
-    );
-    let (units, steps) = (count(selected, "unit"), count(left, "step"));
-    if left == 0 {
-        return format!("about a part: {units} {was} asked for; nothing else would change.");
-    }
-    format!("a part of the plan: {units} {was} asked for, {steps} {is} left out.")
+    let left = match left {
+        0 => "; nothing else would change".to_owned(),
+        left => format!(", {} left out", plural(left, "step")),
+    };
+    format!("partial {kind}: {} selected{left}", plural(selected, "target"))
 }
 
+/// Returns the verb of an action in progress.
 pub(super) fn doing(action: &str) -> &'static str {
     match action {
         "build" => "Building",
@@ -110,6 +99,7 @@ pub(super) fn doing(action: &str) -> &'static str {
     }
 }
 
+/// Returns the verb of a finished action.
 pub(super) fn done(action: &str) -> &'static str {
     match action {
         "build" | "adopt" => "Built",

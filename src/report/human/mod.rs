@@ -1,63 +1,83 @@
-//! For people: the plan as a table (`plan`), and what is told of a run (`run`).
+//! The reporter for people: the plan as a table (`plan`, `table`), events and summaries (`run`).
 
 mod plan;
 mod protection;
 mod run;
+mod table;
 
 use std::io::{self, Write};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-pub(super) use self::plan::symbol;
-use super::{PlanView, ReportOptions, Reporter};
+use super::{PlanView, ReportOptions, Reporter, Verbosity};
 use crate::event::{RunEvent, Summary};
 
-/// Writes data to one stream and talk to another.
-pub struct Human<'w> {
+/// Names that stand for a long list.
+const MAX_NAMES_SHOWN: usize = 3;
+
+/// Names of a list that should be read before the plan is approved.
+const MAX_PROTECTED_SHOWN: usize = 10;
+
+pub(super) const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// Writes plans and summaries to one stream, and progress to another.
+pub struct HumanReporter<'w> {
     pub(super) out: &'w mut dyn Write,
     err: &'w mut dyn Write,
     options: ReportOptions,
 }
 
-impl<'w> Human<'w> {
-    /// `out` takes plans and summaries, `err` what is told on the way.
+impl<'w> HumanReporter<'w> {
+    /// Returns a reporter that writes plans and summaries to `out`, and progress to `err`.
     pub fn new(out: &'w mut dyn Write, err: &'w mut dyn Write, options: ReportOptions) -> Self {
         Self { out, err, options }
     }
 
-    /// What could not be asked.
+    /// Writes the notes on facts that could not be gathered.
     pub(super) fn notes(&mut self, view: &PlanView<'_>) -> io::Result<()> {
-        let word = self.paint_talk(color(AnsiColor::Yellow), "note:");
+        let word = self.paint_err(color(AnsiColor::Yellow), "note:");
         view.facts.notes.iter().try_for_each(|note| writeln!(self.err, "{word} {note}"))
     }
 
     pub(super) fn paint(&self, style: Style, text: &str) -> String {
-        paint(self.options.color, style, text)
+        paint(self.options.color_stdout, style, text)
     }
 
-    fn paint_talk(&self, style: Style, text: &str) -> String {
-        paint(self.options.color_talk, style, text)
+    fn paint_err(&self, style: Style, text: &str) -> String {
+        paint(self.options.color_stderr, style, text)
     }
 
-    /// The word before what should not be missed.
-    fn note(&self) -> String {
-        self.paint(color(AnsiColor::Yellow).bold(), "Note:")
+    /// Colours the first words of a text, which may have been wrapped.
+    fn paint_head(&self, style: Style, head: &str, text: &str) -> String {
+        text.replacen(head, &self.paint(style, head), 1)
+    }
+
+    fn is_verbose(&self) -> bool {
+        self.options.verbosity >= Verbosity::Verbose
+    }
+
+    /// Number of protected images to name.
+    fn max_protected(&self) -> usize {
+        if self.is_verbose() { usize::MAX } else { MAX_PROTECTED_SHOWN }
     }
 }
 
-fn paint(color: bool, style: Style, text: &str) -> String {
-    if color { format!("{style}{text}{style:#}") } else { text.to_owned() }
+fn paint(is_colored: bool, style: Style, text: &str) -> String {
+    if is_colored { format!("{style}{text}{style:#}") } else { text.to_owned() }
 }
 
 pub(super) fn color(color: AnsiColor) -> Style {
     Style::new().fg_color(Some(color.into()))
 }
 
-pub(super) const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
+/// Style of a heading that should not be missed.
+fn warning() -> Style {
+    color(AnsiColor::Yellow).bold()
+}
 
-impl Reporter for Human<'_> {
+impl Reporter for HumanReporter<'_> {
     fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()> {
         self.notes(view)?;
         let text = self.plan_text(view);
@@ -65,10 +85,15 @@ impl Reporter for Human<'_> {
     }
 
     fn event(&mut self, event: &RunEvent) -> io::Result<()> {
-        self.tell(event)
+        self.write_event(event)
     }
 
-    fn summary(&mut self, summary: &Summary, time: Duration, next: Option<&str>) -> io::Result<()> {
-        self.tell_end(summary, time, next)
+    fn summary(
+        &mut self,
+        summary: &Summary,
+        elapsed: Duration,
+        next: Option<&str>,
+    ) -> io::Result<()> {
+        self.write_summary(summary, elapsed, next)
     }
 }

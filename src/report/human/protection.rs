@@ -1,51 +1,55 @@
-//! What a plan says of protection: what comes and goes, and what is kept for it.
+//! The paragraphs of a plan about protected images.
 
-use anstyle::AnsiColor;
-
-use super::super::words::{count, names};
-use super::super::{PlanView, Verbosity};
-use super::plan::{FEW, MOST_NAMES};
-use super::{Human, color};
+use super::super::PlanView;
+use super::{HumanReporter, MAX_NAMES_SHOWN, warning};
 use crate::base::name::ImageRef;
+use crate::base::text::{list, plural};
 
-impl Human<'_> {
-    /// Which images are protected from now on, and which are not any more.
+impl HumanReporter<'_> {
+    /// Returns the lines on images that become protected, and on those that cease to be.
     pub(super) fn protection(&self, view: &PlanView<'_>) -> Vec<String> {
-        let most = if self.options.talk >= Verbosity::Verbose { usize::MAX } else { MOST_NAMES };
-        let line = |(word, keys): (&str, &Vec<ImageRef>)| {
-            let head = format!("{word} {}:", count(keys.len(), "image"));
-            let text = self.prose(&format!("{head} {}", names(keys, most)));
-            let painted = self.paint(color(AnsiColor::Yellow).bold(), &head);
-            (!keys.is_empty()).then(|| text.replacen(&head, &painted, 1))
-        };
-        let (on, off) = (&view.plan.protects, &view.plan.unprotects);
-        [("Protects", on), ("Unprotects", off)].into_iter().filter_map(line).collect()
+        let lines = [("Protects", &view.plan.protects), ("Unprotects", &view.plan.unprotects)];
+        let lines = lines.into_iter().filter(|(_, keys)| !keys.is_empty());
+        lines.map(|(verb, keys)| self.named_images(verb, "image", keys)).collect()
+    }
+
+    /// Returns the paragraph on protected images that are replaced.
+    pub(super) fn replaced_protected(&self, view: &PlanView<'_>) -> String {
+        let keys = view.replaced_protected();
+        if keys.is_empty() {
+            return String::new();
+        }
+        self.named_images("Replaces", "protected image", &keys)
+    }
+
+    fn named_images<T: ToString>(&self, verb: &str, noun: &str, keys: &[T]) -> String {
+        let head = format!("{verb} {}:", plural(keys.len(), noun));
+        let names = list(keys.iter().map(ToString::to_string), self.max_protected());
+        self.paint_head(warning(), &head, &self.prose(&format!("{head} {names}")))
     }
 }
 
-/// What the manifest no longer has and is kept, and how to let go of it.
-pub(super) fn kept(view: &PlanView<'_>) -> Vec<String> {
-    let mut lines = Vec::new();
-    let all = view.plan.protected.iter();
-    let (doomed, protected): (Vec<&ImageRef>, Vec<&ImageRef>) =
-        all.partition(|key| view.is_to_go(key));
-    if !doomed.is_empty() {
-        let (is, it) = if doomed.len() == 1 { ("is", "it is") } else { ("are", "they are") };
-        lines.push(format!(
-            "{} {is} to be deleted and {is} kept: {} ({it} protected: apply `protect: false` \
-             first)",
-            count(doomed.len(), "protected image"),
-            names(&doomed, FEW)
-        ));
-    }
-    if !protected.is_empty() {
-        let (is, them) = if protected.len() == 1 { ("is", "it") } else { ("are", "them") };
-        lines.push(format!(
-            "{} {is} not in the manifest and {is} kept: {} (to let go of {them}, list {them} \
-             under `removed:`)",
-            count(protected.len(), "protected image"),
-            names(&protected, FEW)
-        ));
-    }
-    lines
+/// Returns the lines on orphans that are kept because they are protected.
+pub(super) fn protected_orphans(view: &PlanView<'_>) -> Vec<String> {
+    let orphans = view.plan.protected.iter();
+    let (listed, unlisted): (Vec<&ImageRef>, Vec<&ImageRef>) =
+        orphans.partition(|key| view.is_listed_for_deletion(key));
+    let line = |keys: &[&ImageRef], state: &str, advice: &str| {
+        let (is, them) = if keys.len() == 1 { ("is", "it") } else { ("are", "them") };
+        let (count, names) = (plural(keys.len(), "protected image"), list(keys, MAX_NAMES_SHOWN));
+        let advice = advice.replace("{them}", them);
+        (!keys.is_empty())
+            .then(|| format!("{count} {is} {state} and {is} kept: {names} ({advice})"))
+    };
+    [
+        line(&listed, "listed for deletion", "to delete {them}, apply `protect: false` first"),
+        line(
+            &unlisted,
+            "not in the manifest",
+            "to forget or delete {them}, list {them} under `removed:`",
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -1,97 +1,131 @@
-//! What is told of a run: a line for each unit that starts and ends, and at the end what someone
-//! needs who reads nothing else.
+//! Progress of a run, a line per start and end of a target, and the summary, which says everything
+//! that a reader of nothing else needs.
 
 use std::io;
 use std::time::Duration;
 
 use anstyle::AnsiColor;
 
+use super::super::Verbosity;
 use super::super::words::{
-    count, doing, done, going_on, part, phase_word, stopping, tail, waiting,
+    build_tail, doing, done, next_command, partial_note, phase_word, rate_wait, stopping,
 };
-use super::super::{Verbosity, elapsed};
-use super::{BOLD, Human, color};
+use super::{BOLD, HumanReporter, color, warning};
+use crate::base::name::ImageRef;
+use crate::base::text::{duration, list, plural};
 use crate::event::{ActiveTarget, Phase, RunEvent, SkipReason, Summary, TargetFailure};
 use crate::http::Notice;
 
-impl Human<'_> {
-    /// Tells one thing that happened.
-    pub(super) fn tell(&mut self, event: &RunEvent) -> io::Result<()> {
-        let talk = self.options.talk;
+/// Largest number of active targets that get a line each in a heartbeat.
+const MAX_HEARTBEAT_LINES: usize = 4;
+
+/// Names shown of one kind of failure; each failure was also reported when it happened.
+const MAX_FAILURES_NAMED: usize = 12;
+
+impl HumanReporter<'_> {
+    /// Writes one event of a run.
+    pub(super) fn write_event(&mut self, event: &RunEvent) -> io::Result<()> {
+        let verbosity = self.options.verbosity;
+        let (is_normal, is_verbose) = (verbosity >= Verbosity::Normal, self.is_verbose());
         match event {
-            RunEvent::Started { unit, action } if talk >= Verbosity::Normal => {
+            RunEvent::Started { unit, action } if is_normal => {
                 writeln!(self.err, "{unit}: {}...", doing(action))
             }
-            RunEvent::Progress(ActiveTarget { unit, phase, build, .. })
-                if talk >= Verbosity::Verbose =>
-            {
-                writeln!(self.err, "{unit}: {}{}", phase_word(*phase), tail(build.as_ref()))
+            RunEvent::Progress(ActiveTarget { unit, phase, build, .. }) if is_verbose => {
+                writeln!(self.err, "{unit}: {}{}", phase_word(*phase), build_tail(build.as_ref()))
             }
-            RunEvent::Heartbeat { units, phases, waiting, done, total }
-                if talk >= Verbosity::Normal =>
-            {
+            RunEvent::Heartbeat { units, phases, waiting, done, total } if is_normal => {
                 self.heartbeat(units, phases, *waiting, (*done, *total))
             }
-            RunEvent::Completed { unit, action, build, elapsed: time, .. }
-                if talk >= Verbosity::Normal =>
-            {
-                let word = self.paint_talk(color(AnsiColor::Green), done(action));
-                writeln!(
-                    self.err,
-                    "{unit}: {word} after {}{}",
-                    elapsed(*time),
-                    tail(build.as_ref())
-                )
+            RunEvent::Completed { unit, action, build, elapsed, .. } if is_normal => {
+                let word = self.paint_err(color(AnsiColor::Green), done(action));
+                self.ended(unit, &word, *elapsed, &build_tail(build.as_ref()))
             }
-            RunEvent::Failed { failure, elapsed: time, .. } => {
-                let word = if failure.pending {
-                    self.paint_talk(color(AnsiColor::Yellow), "Left pending")
+            RunEvent::Failed { failure, elapsed, .. } => {
+                let (word, style) = if failure.pending {
+                    ("Left pending", AnsiColor::Yellow)
                 } else {
-                    self.paint_talk(color(AnsiColor::Red), "Failed")
+                    ("Failed", AnsiColor::Red)
                 };
-                let build = tail(failure.build.as_ref());
-                writeln!(self.err, "{}: {word} after {}{build}", failure.unit, elapsed(*time))
+                let word = self.paint_err(color(style), word);
+                self.ended(&failure.unit, &word, *elapsed, &build_tail(failure.build.as_ref()))
             }
             RunEvent::Skipped { unit, reason: SkipReason::DependencyFailed { failed } }
-                if talk >= Verbosity::Normal =>
+                if is_normal =>
             {
-                writeln!(self.err, "{unit}: Skipped, for it needs {failed}")
+                writeln!(self.err, "{unit}: skipped: depends on {failed}, which failed")
             }
             RunEvent::Notice { unit, notice: Notice::Retry { action, why, wait, .. } }
-                if talk >= Verbosity::Verbose =>
+                if is_verbose =>
             {
                 let unit = unit.as_ref().map(|unit| format!("{unit}: ")).unwrap_or_default();
-                writeln!(self.err, "{unit}cannot {action}: {why}; again in {}", elapsed(*wait))
+                let wait = duration(*wait);
+                writeln!(self.err, "{unit}cannot {action}: {why}; retrying in {wait}")
             }
             RunEvent::Notice { notice: Notice::RateWait { class, limit, wait }, .. }
-                if talk >= Verbosity::Normal =>
+                if is_normal =>
             {
-                writeln!(self.err, "{}", waiting(*class, *limit, *wait))
+                writeln!(self.err, "{}", rate_wait(*class, *limit, *wait))
             }
             RunEvent::Stopping { reason, active } => {
-                writeln!(self.err, "{}", self.paint_talk(BOLD, &stopping(reason, *active)))
+                writeln!(self.err, "{}", self.paint_err(BOLD, &stopping(reason, *active)))
             }
             _ => Ok(()),
         }
     }
 
-    /// Tells how a run ended.
-    pub(super) fn tell_end(
+    fn ended(&mut self, unit: &ImageRef, word: &str, time: Duration, tail: &str) -> io::Result<()> {
+        writeln!(self.err, "{unit}: {word} after {}{tail}", duration(time))
+    }
+
+    /// Writes a line each for a few active targets, or one line for many.
+    fn heartbeat(
+        &mut self,
+        units: &[ActiveTarget],
+        phases: &[(Phase, usize)],
+        waiting: usize,
+        (done, total): (usize, usize),
+    ) -> io::Result<()> {
+        let active: usize = phases.iter().map(|(_, count)| count).sum();
+        if waiting == 0 && active == units.len() && active <= MAX_HEARTBEAT_LINES {
+            for ActiveTarget { unit, phase, build, elapsed, .. } in units {
+                let (word, time) = (phase_word(*phase), duration(*elapsed));
+                let build = build_tail(build.as_ref());
+                writeln!(self.err, "{unit}: still {word} after {time}{build}")?;
+            }
+            return Ok(());
+        }
+        let phases = phases.iter().map(|(phase, count)| format!("{count} {}", phase_word(*phase)));
+        let waiting = (waiting > 0).then(|| format!("{waiting} waiting for the rate limit"));
+        let counts: Vec<String> = phases.chain(waiting).collect();
+        let longest =
+            units.first().map_or_else(String::new, |ActiveTarget { unit, elapsed, .. }| {
+                format!("; longest: {unit} ({})", duration(*elapsed))
+            });
+        writeln!(self.err, "{done}/{total} done; {}{longest}", counts.join(", "))
+    }
+
+    /// Writes the summary of a run, and the command that continues it.
+    pub(super) fn write_summary(
         &mut self,
         summary: &Summary,
-        time: Duration,
+        elapsed: Duration,
         next: Option<&str>,
     ) -> io::Result<()> {
+        let is_normal = self.options.verbosity >= Verbosity::Normal;
         if !summary.failures.is_empty() {
             writeln!(self.out)?;
         }
-        for group in alike(&summary.failures) {
+        for group in group_failures(&summary.failures) {
             self.failures(&group)?;
         }
         self.skipped(summary)?;
-        if summary.retries > 0 && self.options.talk >= Verbosity::Normal {
-            let again = count(summary.retries, "request");
-            writeln!(self.err, "{again} had to be sent again; --verbose and --json say which")?;
+        if summary.retries > 0 && is_normal {
+            let (requests, were) = match summary.retries {
+                1 => ("1 request was".to_owned(), "it"),
+                retries => (format!("{retries} requests were"), "them"),
+            };
+            writeln!(self.err, "{requests} retried; --verbose and --json show {were}")?;
         }
         let pending = summary.failures.iter().filter(|failure| failure.pending).count();
         let failed = summary.failures.len() - pending;
@@ -108,50 +142,22 @@ impl Human<'_> {
         if pending > 0 {
             line = format!("{line}, {pending} pending");
         }
-        line = format!("{line}, in {}.", elapsed(time));
+        line = format!("{line}, in {}.", duration(elapsed));
         let style = if summary.is_complete() { AnsiColor::Green } else { AnsiColor::Red };
         writeln!(self.out, "{}", self.paint(color(style).bold(), &line))?;
         if let Some(partial) = summary.partial {
-            writeln!(self.out, "{} this was {}", self.note(), part(partial, "were"))?;
+            let note = self.paint(warning(), "Note:");
+            writeln!(self.out, "{note} this was a {}.", partial_note("run", partial))?;
         }
         match next {
-            Some(command) if self.options.hints && self.options.talk >= Verbosity::Normal => {
-                writeln!(self.err, "{}", going_on(command, failed > 0))
+            Some(command) if self.options.hints && is_normal => {
+                writeln!(self.err, "{}", next_command(command, failed > 0))
             }
             _ => Ok(()),
         }
     }
 
-    /// A line each for a few units; one line for many.
-    fn heartbeat(
-        &mut self,
-        units: &[ActiveTarget],
-        phases: &[(Phase, usize)],
-        waiting: usize,
-        (done, total): (usize, usize),
-    ) -> io::Result<()> {
-        let at_work: usize = phases.iter().map(|(_, count)| count).sum();
-        if waiting == 0 && at_work == units.len() && at_work <= FEW {
-            for ActiveTarget { unit, phase, build, elapsed: time, .. } in units {
-                let (word, time) = (phase_word(*phase), elapsed(*time));
-                writeln!(self.err, "{unit}: still {word} after {time}{}", tail(build.as_ref()))?;
-            }
-            return Ok(());
-        }
-        let mut parts: Vec<String> =
-            phases.iter().map(|(phase, count)| format!("{count} {}", phase_word(*phase))).collect();
-        if waiting > 0 {
-            parts.push(format!("{waiting} waiting for a turn"));
-        }
-        let longest = units
-            .first()
-            .map_or_else(String::new, |ActiveTarget { unit, elapsed: time, .. }| {
-                format!("; {unit} for {}", elapsed(*time))
-            });
-        writeln!(self.err, "{done}/{total} done; {}{longest}", parts.join(", "))
-    }
-
-    /// Failures of one kind, told once with the names of all.
+    /// Writes failures of one kind: the error once, with the names of all targets.
     fn failures(&mut self, group: &[&TargetFailure]) -> io::Result<()> {
         let [failure, ..] = group else { return Ok(()) };
         let (word, style) = if failure.pending {
@@ -160,13 +166,9 @@ impl Human<'_> {
             ("failed", AnsiColor::Red)
         };
         let word = self.paint(color(style).bold(), word);
-        let named =
-            |failure: &&TargetFailure| format!("{}{}", failure.unit, tail(failure.build.as_ref()));
-        let mut names: Vec<String> = group.iter().take(MOST_NAMES).map(named).collect();
-        if let more @ 1.. = group.len() - names.len() {
-            names.push(format!("and {more} more"));
-        }
-        writeln!(self.out, "{word} while {}: {}", phase_word(failure.phase), names.join(", "))?;
+        let names = group.iter().map(|it| format!("{}{}", it.unit, build_tail(it.build.as_ref())));
+        let (phase, names) = (phase_word(failure.phase), list(names, MAX_FAILURES_NAMED));
+        writeln!(self.out, "{word} while {phase}: {names}")?;
         writeln!(self.out, "  {}", failure.message)?;
         if let Some(help) = &failure.help {
             writeln!(self.out, "  {} {help}", self.paint(color(AnsiColor::Cyan), "help:"))?;
@@ -175,22 +177,19 @@ impl Human<'_> {
     }
 
     fn skipped(&mut self, summary: &Summary) -> io::Result<()> {
-        let word = self.paint(color(AnsiColor::Yellow).bold(), "skipped");
-        let mut stopped = 0;
+        let word = self.paint(warning(), "skipped");
+        let mut not_started = 0;
         for (unit, reason) in &summary.skipped {
             match reason {
                 SkipReason::DependencyFailed { failed } => {
-                    writeln!(self.out, "{word}: {unit}, for it needs {failed}")?;
+                    writeln!(self.out, "{word}: {unit} depends on {failed}, which failed")?;
                 }
-                SkipReason::Interrupted | SkipReason::Stopped => stopped += 1,
+                SkipReason::Interrupted | SkipReason::Stopped => not_started += 1,
             }
         }
-        if stopped > 0 {
-            writeln!(
-                self.out,
-                "{word}: {} not begun, for the run was stopped",
-                count(stopped, "unit")
-            )?;
+        if not_started > 0 {
+            let targets = plural(not_started, "target");
+            writeln!(self.out, "{word}: {targets} not started because the run stopped")?;
         }
         if !summary.skipped.is_empty() || !summary.failures.is_empty() {
             writeln!(self.out)?;
@@ -199,23 +198,17 @@ impl Human<'_> {
     }
 }
 
-/// Units that get a line each when the run tells that it lives.
-const FEW: usize = 4;
-
-/// Names told of one kind of failure; each was told when it happened.
-const MOST_NAMES: usize = 12;
-
-/// Failures with one message, phase and outcome, in the order of the first of each.
-fn alike(failures: &[TargetFailure]) -> Vec<Vec<&TargetFailure>> {
+/// Groups failures with equal message, phase and outcome, in the order of their first members.
+fn group_failures(failures: &[TargetFailure]) -> Vec<Vec<&TargetFailure>> {
     let mut groups: Vec<Vec<&TargetFailure>> = Vec::new();
     for failure in failures {
-        let same = |group: &&mut Vec<&TargetFailure>| {
+        let is_same = |group: &&mut Vec<&TargetFailure>| {
             let first = group[0];
             first.message == failure.message
                 && first.phase == failure.phase
                 && first.pending == failure.pending
         };
-        match groups.iter_mut().find(same) {
+        match groups.iter_mut().find(is_same) {
             Some(group) => group.push(failure),
             None => groups.push(vec![failure]),
         }

@@ -1,0 +1,158 @@
+//! The text of explanations.
+
+use super::super::human::HumanReporter;
+use super::super::why::WhyView;
+use super::*;
+use crate::manifest::workspace::{Moved, Removed};
+use crate::state::Failed;
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "most of it is the snapshot")]
+fn every_reason_is_explained_in_full() {
+    let mut fixture = full_plan();
+    let pattern = |text: &str| text.parse().unwrap();
+    fixture.workspace.moved =
+        vec![Moved { from: pattern("old"), to: pattern("new"), span: Span::new(20, 1) }];
+    let from = pattern("dropped");
+    fixture.workspace.removed = vec![Removed { from, destroy: true, span: Span::new(55, 1) }];
+    let failed = Failed { fingerprint: built().fingerprint, build: build_id("b-failed") };
+    let mut entry = Entry::new(ImageKind::Build, Platform::Amd64);
+    entry.failed = Some(failed);
+    fixture.state.entries.insert(key("failed:v1"), entry);
+    let mut units: Vec<ImageRef> = fixture.plan.steps.iter().map(|step| step.key.clone()).collect();
+    units.push(key("keep:v1"));
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let human = options(None, false, Verbosity::Normal);
+    fixture
+        .with(|view| {
+            HumanReporter::new(&mut out, &mut err, human)
+                .why(&WhyView { plan: *view, units: &units })
+        })
+        .unwrap();
+    insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"
+    -/+ python-base:3.12  build
+
+    Dockerfile changed
+    context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py, and 2 more
+
+    -/+ api:v4  build
+
+    base python-base:3.12 changes
+      -/+ python-base:3.12  build
+      Dockerfile changed
+      context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py, and 2 more
+
+    + cron:v1  build
+
+    new: the lockfile records no build
+
+    -/+ deb:v1  build
+
+    base docker.io/library/debian:12 moved
+      was  sha256:9999999999999999999999999999999999999999999999999999999999999999
+      is   sha256:2222222222222222222222222222222222222222222222222222222222222222
+
+    -/+ deb-pinned:v1  build
+
+    base docker.io/library/debian:12 moved
+      was  not pinned
+      is   sha256:2222222222222222222222222222222222222222222222222222222222222222
+
+    -/+ deb-unpinned:v1  build
+
+    base docker.io/library/debian:12 is no longer pinned
+      was  sha256:2222222222222222222222222222222222222222222222222222222222222222
+
+    -/+ redis:7  mirror
+
+    source redis:7 moved
+      was  sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+      is   sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
+
+    -/+ missing:v1  build
+
+    the service does not have it any more
+      it was prime/me/image:1
+      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC
+
+    -/+ replaced:v1  build
+
+    somebody else replaced it
+      on 2026-07-03 10:11:12 UTC
+      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC
+
+    -/+ replaced-earlier:v1  build
+
+    somebody else replaced it
+      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC
+
+    -/+ requested:v1  build
+
+    requested by `--replace`
+
+    -/+ old-age:v1  build
+
+    8 days old
+      max_age: 7d
+      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC
+
+    + failed:v1  build
+
+    the last build did not succeed [build b-failed]
+
+    + in-doubt:v1  mirror
+
+    whether the service took it is not known
+
+    -/+ format:v1  build
+
+    imgplan digests in a new way
+      its inputs cannot be compared with those of the last build
+
+    -/+ args:v1  build
+
+    args.PYTHON changed
+    target the last stage -> runtime
+
+    -/+ a-name-that-is-longer-than-half-of-what-a-terminal-has:v1  build
+
+    base api:v4 changes < middle:v1 < python-base:3.12
+      -/+ python-base:3.12  build
+      Dockerfile changed
+      context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py, and 2 more
+
+    <= running:v1  adopt [build 8f2c]
+
+    its build is under way, started 3 min ago
+
+    ~ docs:v2  update
+
+    visibility private -> public
+
+    ~ owned:v1  update
+
+    owner personal -> team:t
+
+    ~ new:v1  update
+
+    renamed from old:v1 by `moved` (imgplan.yaml:3)
+
+    . legacy:v1  forget
+
+    removed from the manifest, image kept
+
+    . app:1111  forget
+
+    app:2222 has its place, image kept
+
+    - dropped:v1  delete
+
+    removed from the manifest, listed under `removed` (imgplan.yaml:5)
+
+    - app:0000  delete
+
+    app:2222 has its place
+
+    No changes to keep:v1. It is not in the manifest and is kept because it is protected; to forget or delete it, list it under `removed:`.
+    ");
+}
