@@ -97,6 +97,9 @@ impl StatusView<'_> {
             None if self.units.is_empty() => String::new(),
             None => " Run `imgplan apply` to continue.".to_owned(),
         };
+        if self.units.is_empty() {
+            return format!("No builds in progress.{next}");
+        }
         format!("{} in progress{ended}.{next}", plural(running, "build"))
     }
 }
@@ -196,6 +199,6 @@ mod tests {
         ");
         let idle =
             StatusView { units: &[], max_lines: 9, holder: Some("me, process 7"), notes: &[] };
-        insta::assert_snapshot!(text(&idle), @"0 builds in progress. An apply is running in this directory: me, process 7.");
+        insta::assert_snapshot!(text(&idle), @"No builds in progress. An apply is running in this directory: me, process 7.");
     }
 }

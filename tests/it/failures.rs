@@ -63,7 +63,7 @@ images:
     assert_snapshot!(end(&failed), @"
     failed while building: api:v1 [build ID]
       the build failed: .imgplan.Dockerfile: line 2: `src/missing.py` is not in the build context
-    skipped: on-api:v1, for it needs api:v1
+    skipped: on-api:v1 depends on api:v1, which failed
 
     Apply: 2 built, 1 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 1 skipped, in [time].
     ");
@@ -160,7 +160,7 @@ fn an_unpaid_account_stops_the_run_at_once() {
     failed while submitting: app:v1
       cannot initiate the build (HTTP 402): Payment required
       help: the account has to be paid first
-    skipped: 2 units not begun, for the run was stopped
+    skipped: 2 targets not started because the run stopped
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 2 skipped, in [time].
     ");
@@ -359,7 +359,7 @@ fn a_full_quota_stops_submissions() {
     failed while submitting: c:latest
       cannot initiate the build (HTTP 429): Image limit exceeded. Personal has 2 images. Maximum allowed is 2.
       help: delete images that are no longer needed, or ask for a larger quota
-    skipped: 2 units not begun, for the run was stopped
+    skipped: 2 targets not started because the run stopped
 
     Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 2 skipped, in [time].
     ");

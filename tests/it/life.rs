@@ -400,7 +400,7 @@ fn what_was_asked_for_and_failed_is_asked_for_again() {
     env.apply();
     env.restart(ServerConfig { fail: Some("^base".parse().unwrap()), ..config() });
     let failed = env.run(["apply", "--auto-approve", "--replace", "base"]);
-    failed.code(1).says("skipped: top:v1, for it needs base:v1");
+    failed.code(1).says("skipped: top:v1 depends on base:v1, which failed");
     failed.says("then `imgplan apply --replace base:v1` does what is left.");
     env.restart(config());
     // Without a word the image of before is as good as it was.
@@ -666,7 +666,7 @@ fn what_exists_and_is_not_on_record_is_told_before_it_is_replaced() {
     -/+ lone:v1 build the service has one that is not in the lockfile
     -/+ top:v1 build the service has one that is not in the lockfile
     ");
-    env.ok(["why", "lone"]).says("`imgplan import lone:v1` takes it as it is");
+    env.ok(["why", "lone"]).says("run `imgplan import lone:v1`");
     assert_eq!(steps(&env.ok(["plan", "--minimal-refresh"])), steps(&env.ok(["plan"])));
     env.ok(["import", "lone"]);
     assert!(!steps(&env.ok(["plan"])).contains("lone"));

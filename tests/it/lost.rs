@@ -219,7 +219,7 @@ fn a_full_quota_within_an_answer_stops_submissions() {
         full.code(1);
         full.says("Image limit exceeded. Personal has 2 images. Maximum allowed is 2.");
         full.says("help: delete images that are no longer needed, or ask for a larger quota");
-        full.says("skipped: 2 units not begun, for the run was stopped");
+        full.says("skipped: 2 targets not started because the run stopped");
         let initiate = env.server().counts().of(Class::Initiate);
         assert_eq!(initiate.accepted, 1, "no request after the refusal");
         assert_eq!(env.read("imgplan.lock").matches("path: ").count(), 2);

@@ -41,7 +41,7 @@ fn a_plan_of_the_monorepo() {
     assert_snapshot!(plan.shown(), @"
     exit 0
     --- stdout
-    imgplan: 5 images, 7 units, lockfile imgplan.lock, service [service]
+    imgplan: 5 images, 7 targets, lockfile imgplan.lock, service [service]
 
         + python-base:3.12-amd64  build   new
         + python-base:3.12-arm64  build   new
@@ -52,7 +52,7 @@ fn a_plan_of_the_monorepo() {
         + worker:v1               build   new
 
     + create
-    Order: python-base:3.12-amd64, python-base:3.12-arm64 first, then what needs them (4 units). Longest chain 2.
+    Order: python-base:3.12-amd64, python-base:3.12-arm64 first, then what depends on them (4 targets). Longest chain: 2.
     Cost: 6 builds with 1.1 kB of context to pack, 1 transfer, about 13 requests (transfers: 1 of 10/60s).
     Plan: 7 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
     ");
@@ -148,7 +148,7 @@ fn a_second_plan_is_empty_and_sends_no_writes() {
     assert_snapshot!(plan.shown(), @"
     exit 0
     --- stdout
-    No changes. All 7 units are as the manifest says. Compared with the lockfile and the service (7 images listed).
+    No changes. All 7 targets match the manifest. Compared with the lockfile and the service (7 images listed).
     ");
     assert_eq!(env.server().writes(), writes);
     assert_eq!(env.listing(), files);
@@ -274,7 +274,7 @@ fn only_yes_applies() {
     assert_snapshot!(asked.shown(), @"
     exit 0
     --- stdout
-    imgplan: 1 image, lockfile imgplan.lock, service [service]
+    imgplan: 1 target, lockfile imgplan.lock, service [service]
 
         + app:v1  build   new
 
@@ -370,11 +370,11 @@ fn a_build_that_outlives_its_run_is_adopted() {
     assert_snapshot!(plan.shown(), @"
     exit 2
     --- stdout
-    imgplan: 1 image, lockfile imgplan.lock, service [service]
+    imgplan: 1 target, lockfile imgplan.lock, service [service]
 
        <= app:v1  adopt   its build is under way, started [age] ago [build ID]
 
-    <= wait for a build under way
+    <= adopt a build in progress
     Plan: 0 to create, 0 to rebuild, 1 to adopt, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
     ");
     let apply = env.apply();
@@ -469,23 +469,23 @@ fn the_first_ctrl_c_waits_for_active_builds_and_starts_nothing_new() {
     assert_snapshot!(stopped.shown(), @"
     exit 130
     --- stdout
-    imgplan: 2 images, lockfile imgplan.lock, service [service]
+    imgplan: 2 targets, lockfile imgplan.lock, service [service]
 
         + app:v1         build   new
         + on-top:latest  build   new
 
     + create
-    Order: app:v1 first, then what needs them (1 image). Longest chain 2.
+    Order: app:v1 first, then what depends on them (1 target). Longest chain: 2.
     Cost: 2 builds with 25 B of context to pack, about 4 requests (initiate: 2 of 150/60s).
     Plan: 2 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
-    skipped: 1 unit not begun, for the run was stopped
+    skipped: 1 target not started because the run stopped
 
     Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 1 skipped, in [time].
     --- stderr
     app:v1: Building...
-    Stopping: nothing new is begun; 1 unit under way will be waited for. Ctrl-C again leaves at once.
+    Stopping: no new work starts; waiting for 1 target in progress. Press Ctrl-C again to exit at once.
     app:v1: Built after [time] [build ID]
-    Next: `imgplan apply` goes on from here.
+    Next: run `imgplan apply` to continue
     ");
     assert_snapshot!(steps(&env.ok(["plan"])), @"+ on-top:latest build new");
 }
@@ -494,7 +494,7 @@ fn the_first_ctrl_c_waits_for_active_builds_and_starts_nothing_new() {
 fn sigterm_stops_a_run_like_ctrl_c() {
     let (_env, stopped) = stop_once("TERM");
     stopped.code(143).says("Stopping on SIGTERM");
-    stopped.says("Next: `imgplan apply` goes on from here.");
+    stopped.says("Next: run `imgplan apply` to continue");
 }
 
 #[test]
@@ -513,7 +513,7 @@ fn the_second_ctrl_c_aborts_at_once_and_loses_nothing() {
     assert_snapshot!(left.shown(), @"
     exit 130
     --- stdout
-    imgplan: 1 image, lockfile imgplan.lock, service [service]
+    imgplan: 1 target, lockfile imgplan.lock, service [service]
 
         + app:v1  build   new
 
@@ -527,8 +527,8 @@ fn the_second_ctrl_c_aborts_at_once_and_loses_nothing() {
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, 1 pending, in [time].
     --- stderr
     app:v1: Building...
-    Stopping: nothing new is begun; 1 unit under way will be waited for. Ctrl-C again leaves at once.
-    Next: `imgplan apply` goes on from here.
+    Stopping: no new work starts; waiting for 1 target in progress. Press Ctrl-C again to exit at once.
+    Next: run `imgplan apply` to continue
     ");
     assert!(env.read("imgplan.lock").contains("pending"));
     assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way, started [age] ago [build ID]");

@@ -20,9 +20,9 @@ fn mirrors(count: usize) -> TestEnv {
 fn a_large_plan_is_short() {
     let env = mirrors(120);
     let plan = env.ok(["plan"]);
-    plan.says("+ 120 images mirror new image-0:1.0, image-1:1.0, image-10:1.0 and 117 more");
+    plan.says("+ 120 targets mirror new image-0:1.0, image-1:1.0, image-10:1.0 and 117 more");
     plan.says("about 12 requests (transfers: 120 at 10/60s, at least 11m00s)");
-    plan.says("`imgplan why NAME` explains one; `--verbose` lists all of them.");
+    plan.says("`imgplan why NAME` explains one target; `--verbose` lists all.");
     assert_eq!(plan.steps().len(), 1, "{plan}");
     assert_eq!(env.ok(["plan", "--verbose"]).steps().len(), 120);
     assert_eq!(env.ok(["plan", "--json"]).events("planned_change").len(), 120);
@@ -67,7 +67,7 @@ fn what_is_deleted_and_what_is_kept_is_seen() {
     assert_snapshot!(env.ok(["plan", "--prune"]).shown(), @"
     exit 0
     --- stdout
-    imgplan: 5 images, lockfile imgplan.lock, service [service]
+    imgplan: 5 targets, lockfile imgplan.lock, service [service]
 
       -/+ base:v1  build   context: + new
         + is:v1    build   new
@@ -81,25 +81,25 @@ fn what_is_deleted_and_what_is_kept_is_seen() {
 
     Replaces 1 protected image: base:v1
 
-    1 protected image is not in the manifest and is kept: kept:v1 (to let go of it, list it under `removed:`)
-    `is:v1` has just the content of `was:v1`, which is gone: if it was renamed, add `moved: [{from: was:v1, to: is:v1}]`
+    1 protected image is not in the manifest and is kept: kept:v1 (to forget or delete it, list it under `removed:`)
+    `is:v1` has the same content as `was:v1`, which is no longer in the manifest: if it was renamed, add `moved: [{from: was:v1, to: is:v1}]`
 
-    + create   - delete   -/+ rebuild, over the existing tag   ~ change, without a build
-    Order: base:v1 first, then what needs them (1 image). Longest chain 2.
+    + create   - delete   -/+ rebuild over the existing tag   ~ update without a build
+    Order: base:v1 first, then what depends on them (1 target). Longest chain: 2.
     Cost: 4 builds with 72 B of context to pack, 1 update, 2 deletions, about 11 requests (initiate: 4 of 150/60s).
     Plan: 1 to create, 3 to rebuild, 1 to update, 2 to delete, 0 to forget. 0 unchanged.
     ");
     assert_snapshot!(env.ok(["why", "kept"]).shown(), @"
     exit 0
     --- stdout
-    No changes to kept:v1. It is not in the manifest and is kept, for it is protected; list it under `removed:` to let go of it.
+    No changes to kept:v1. It is not in the manifest and is kept because it is protected; to forget or delete it, list it under `removed:`.
     ");
     assert_snapshot!(env.ok(["why", "new"]).shown(), @"
     exit 0
     --- stdout
     ~ new:v1  update
 
-    old:v1 is called new:v1 now: `moved` says so (imgplan.yaml:9)
+    renamed from old:v1 by `moved` (imgplan.yaml:9)
     ");
 }
 
@@ -109,25 +109,25 @@ fn a_part_says_so_before_and_after() {
     assert_snapshot!(env.ok(["plan", "--target", "api"]).shown(), @"
     exit 0
     --- stdout
-    imgplan: 5 images, lockfile imgplan.lock, service [service]
+    imgplan: 5 targets, lockfile imgplan.lock, service [service]
 
-    Note: this is a part of the plan: 1 unit was asked for, 5 steps are left out.
+    Note: this is a partial plan: 1 target selected, 5 steps left out.
 
-      -/+ base:v1  build   context: + new (needed by what was asked for)
+      -/+ base:v1  build   context: + new (needed by the selection)
       -/+ api:v1   build   base base:v1 changes
 
     Replaces 1 protected image: base:v1
 
-    -/+ rebuild, over the existing tag
-    Order: base:v1 first, then what needs them (1 image). Longest chain 2.
+    -/+ rebuild over the existing tag
+    Order: base:v1 first, then what depends on them (1 target). Longest chain: 2.
     Cost: 2 builds with 26 B of context to pack, about 4 requests (initiate: 2 of 150/60s).
     Plan: 0 to create, 2 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
     ");
     let apply = env.ok(["apply", "--auto-approve", "--target", "api", "--quiet"]);
-    apply.says("Note: this was a part of the plan: 1 unit was asked for, ");
+    apply.says("Note: this was a partial run: 1 target selected, ");
     let summaries = env.ok(["plan", "--target", "api", "--json"]).events("change_summary");
     assert_eq!(summaries[0]["changes"]["partial"]["selected"], 1);
-    env.ok(["plan", "--target", "api"]).says("No changes. The unit that was asked for is as");
+    env.ok(["plan", "--target", "api"]).says("No changes. The selected target matches the");
 }
 
 /// Whatever `COLUMNS` says: a pipe has none.

@@ -86,12 +86,12 @@ fn a_base_that_is_not_current_goes_along_and_the_rest_is_left() {
     env.edit("base/Dockerfile", "FROM scratch\n", "FROM scratch\n# new\n");
     let plan = env.ok(["plan", "--target", "api"]);
     assert_snapshot!(plan.steps().join("\n"), @"
-    -/+ base:v1 build Dockerfile changed (needed by what was asked for)
+    -/+ base:v1 build Dockerfile changed (needed by the selection)
     -/+ api:v1 build base base:v1 changes
     ");
-    plan.says("this is a part of the plan: 1 unit was asked for, 2 steps are left out");
+    plan.says("this is a partial plan: 1 target selected, 2 steps left out");
     let before = env.server().initiated().len();
-    env.ok(["apply", "--auto-approve", "--target", "api"]).says("this was a part of the plan");
+    env.ok(["apply", "--auto-approve", "--target", "api"]).says("this was a partial run");
     assert_eq!(env.server().initiated().split_off(before), ["base:v1", "api:v1"]);
     // What stands on the base as well is still to come, and says why.
     assert_snapshot!(env.ok(["plan"]).steps().join("\n"), @"

@@ -208,9 +208,9 @@ fn the_path_to_a_cause_is_told_once() {
     context changed:
       + new
     base a:v1 changes
-      a:v1 was made anew since; nothing is left to do to it
+      a:v1 has been rebuilt since; no changes
     base c:v1 changes < b:v1 < a:v1
-      a:v1 was made anew since; nothing is left to do to it
+      a:v1 has been rebuilt since; no changes
     ");
 }
 
