@@ -67,7 +67,7 @@ images:
 
     Apply: 2 built, 1 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 1 skipped, in [time].
     ");
-    assert!(failed.stderr.contains("on-api:v1: Skipped"), "{failed}");
+    assert!(failed.stderr.contains("on-api:v1: skipped"), "{failed}");
     let lockfile = env.read("imgplan.lock");
     for done in ["base:v1", "other:v1", "copy:7"] {
         assert!(lockfile.contains(&format!("path: \"prime/local/{done}\"")), "{lockfile}");

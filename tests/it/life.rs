@@ -196,7 +196,7 @@ fn what_the_manifest_wants_deleted_is_deleted_once_it_is_allowed() {
     without(&env, &["lone"]);
     let text = env.read("imgplan.yaml");
     env.write("imgplan.yaml", format!("{text}removed:\n  - {{name: lone, destroy: true}}\n"));
-    assert_snapshot!(steps(&env.ok(["plan"])), @"- lone:v1 remove removed from the manifest");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"- lone:v1 delete removed from the manifest");
     let before = (env.server().writes().len(), env.read("imgplan.lock"));
     let refused = env.run(["apply", "--auto-approve"]);
     refused.code(1);
@@ -219,8 +219,8 @@ fn no_more_is_deleted_than_is_allowed() {
     . top:v1 forget removed from the manifest, image kept
     ");
     assert_snapshot!(steps(&env.ok(["plan", "--prune"])), @"
-    - lone:v1 remove removed from the manifest
-    - top:v1 remove removed from the manifest
+    - lone:v1 delete removed from the manifest
+    - top:v1 delete removed from the manifest
     ");
     let before = (env.server().writes().len(), env.read("imgplan.lock"));
     let prune = ["apply", "--auto-approve", "--prune"];
@@ -307,7 +307,7 @@ fn a_protected_image_is_let_go_where_the_manifest_says_just_that() {
     assert_eq!(writes(&env, &["--max-destroy", "1"]), [""; 0]);
     assert!(env.read("imgplan.lock").contains("lone:v1"));
     let advice = "apply `protect: false` first";
-    env.ok(["plan"]).says("1 protected image is to be deleted and is kept: lone:v1").says(advice);
+    env.ok(["plan"]).says("1 protected image is listed for deletion and is kept: lone:v1").says(advice);
     env.ok(["why", "lone:v1"]).says(advice);
     env.write("imgplan.yaml", format!("{text}removed: [{{name: lone}}]\n"));
     assert_eq!(writes(&env, &[]), [""; 0]);
@@ -401,7 +401,7 @@ fn what_was_asked_for_and_failed_is_asked_for_again() {
     env.restart(ServerConfig { fail: Some("^base".parse().unwrap()), ..config() });
     let failed = env.run(["apply", "--auto-approve", "--replace", "base"]);
     failed.code(1).says("skipped: top:v1 depends on base:v1, which failed");
-    failed.says("then `imgplan apply --replace base:v1` does what is left.");
+    failed.says("then run `imgplan apply --replace base:v1` to continue");
     env.restart(config());
     // Without a word the image of before is as good as it was.
     env.plans_nothing();

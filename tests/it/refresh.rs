@@ -162,7 +162,7 @@ fn a_visibility_that_nobody_wants_otherwise_is_only_told() {
     publish(&env, "lone:v1");
     let files = env.listing();
     let plan = env.run(["plan", "--detailed-exitcode"]);
-    plan.success().says("1 image has another visibility in the service than the lockfile says");
+    plan.success().says("1 image has another visibility at the service than the lockfile records");
     assert_eq!(env.listing(), files);
     let before = env.server().writes().len();
     let apply = env.apply();

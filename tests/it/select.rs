@@ -167,8 +167,8 @@ fn what_goes_on_keeps_to_the_choice() {
     env.context("base", "FROM scratch\n").context("api", "FROM base\n# api\n");
     env.context("web", "FROM base\n# web\n").context("cron", "FROM scratch\n# cron\n");
     let failed = env.run(["apply", "--auto-approve", "--target", "team=web", "--exclude", "web"]);
-    failed.code(1).says("`imgplan apply --target team=web --exclude web` does what is left");
+    failed.code(1).says("`imgplan apply --target team=web --exclude web` to continue");
     env.ok(["plan", "--out", "p", "--target", "team=web", "--exclude", "web"]);
     let failed = env.run(["apply", "p"]);
-    failed.code(1).says("`imgplan apply --target team=web --exclude web` does what is left");
+    failed.code(1).says("`imgplan apply --target team=web --exclude web` to continue");
 }

@@ -241,11 +241,11 @@ fn every_other_reason_is_told_in_full() {
     --- stdout
     + web:v1-amd64  build
 
-    new: the lockfile has no build of it
+    new: the lockfile records no build
 
     + web:v1-arm64  build
 
-    new: the lockfile has no build of it
+    new: the lockfile records no build
     ");
     env.apply();
     env.edit(
@@ -360,9 +360,9 @@ fn a_list_that_is_not_here_is_not_made_up() {
     -/+ api:v1  build
 
     context changed
-      which files is not known: the list of what the last build was sent is not on this
-      machine. It was built elsewhere, or .imgplan/ was removed. The next plan after an
-      apply will know.
+      The changed files are unknown: this machine has no list of the files of the last
+      build. It ran elsewhere, or .imgplan/ was removed. After the next apply, plans name
+      the files.
     ");
     // With the list, the same plan names them.
     fs::write(env.path(&path), &whole).unwrap();
