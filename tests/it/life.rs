@@ -307,7 +307,9 @@ fn a_protected_image_is_let_go_where_the_manifest_says_just_that() {
     assert_eq!(writes(&env, &["--max-destroy", "1"]), [""; 0]);
     assert!(env.read("imgplan.lock").contains("lone:v1"));
     let advice = "apply `protect: false` first";
-    env.ok(["plan"]).says("1 protected image is listed for deletion and is kept: lone:v1").says(advice);
+    env.ok(["plan"])
+        .says("1 protected image is listed for deletion and is kept: lone:v1")
+        .says(advice);
     env.ok(["why", "lone:v1"]).says(advice);
     env.write("imgplan.yaml", format!("{text}removed: [{{name: lone}}]\n"));
     assert_eq!(writes(&env, &[]), [""; 0]);

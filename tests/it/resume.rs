@@ -74,14 +74,14 @@ fn a_run_past_its_timeout_leaves_the_rest_to_the_next() {
 
     pending while building: app:v1 [build ID], redis:7 [build ID]
       not done when the time limit of 2s ended
-    skipped: 1 unit not begun, for the run was stopped
+    skipped: 1 target not started because the run stopped
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 1 skipped, 2 pending, in [time].
     --- stderr
     app:v1: Building...
     redis:7: Mirroring...
-    Stopping: the run's 2s are over.
-    Next: `imgplan apply -f ci/imgplan.yaml --timeout 2s` goes on from here.
+    Stopping: the timeout of 2s is over
+    Next: run `imgplan apply -f ci/imgplan.yaml --timeout 2s` to continue
     ");
     let again = env.ok(["apply", "-f", "ci/imgplan.yaml", "--auto-approve", "--json"]);
     let adopted = &again.events("change_summary").pop().unwrap()["changes"];
@@ -166,7 +166,7 @@ fn a_build_that_was_never_started_is_over_once_what_is_there_is_wanted_again() {
     env.run(["apply", "--auto-approve", "--retry-times", "0"]).code(1);
     env.context("app", "FROM scratch\n");
     env.apply();
-    assert_eq!(env.ok(["status"]).stdout, "Nothing is under way.\n");
+    assert_eq!(env.ok(["status"]).stdout, "No builds in progress.\n");
     assert_eq!(env.build_of("app:v1"), "b-1");
     env.plans_nothing();
 }

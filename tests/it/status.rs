@@ -67,7 +67,7 @@ fn a_run_that_goes_on_is_seen_from_beside_it() {
     --- stdout
       app:v1  [age]  building [build ID]
       redis:7  [age]  building [build ID]
-    2 builds under way. A run works here: PID [number] on host [host], since [stamp].
+    2 builds in progress. An apply is running in this directory: PID [number] on host [host], since [stamp].
     ");
     assert_eq!(env.listing(), files, "it changes nothing");
     drop(run);
@@ -82,16 +82,16 @@ fn what_outlived_its_run_is_shown_with_its_build() {
     --- stdout
       app:v1  [age]  building [build ID]
       redis:7  [age]  building [build ID]
-    2 builds under way. `imgplan apply` goes on from here.
+    2 builds in progress. Run `imgplan apply` to continue.
     ");
     let before = env.server().log().len();
     assert_snapshot!(shown(&env.ok(["status", "--offline"])), @"
     exit 0
     --- stdout
     note: the service was not asked; this is what is on record
-      app:v1           under way [build ID]
-      redis:7          under way [build ID]
-    2 builds under way. `imgplan apply` goes on from here.
+      app:v1           in progress [build ID]
+      redis:7          in progress [build ID]
+    2 builds in progress. Run `imgplan apply` to continue.
     ");
     assert_eq!(env.server().log().len(), before, "nobody was asked");
 }
@@ -121,7 +121,7 @@ fn whoever_watches_is_told_until_nothing_is_under_way() {
     assert!(!watched.stdout.contains('\u{1b}'), "this is no terminal: {watched}");
     let lines: Vec<&str> = watched.stdout.lines().collect();
     assert!(lines.len() >= 3, "{watched}");
-    assert_snapshot!(lines.last().unwrap(), @"0 builds under way, 2 ended since. `imgplan apply` goes on from here.");
+    assert_snapshot!(lines.last().unwrap(), @"0 builds in progress, 2 ended. Run `imgplan apply` to continue.");
     // What ended is taken in by the next apply.
     let again = env.ok(["status", "--watch"]);
     assert_eq!(again.last_line(), watched.last_line());
@@ -129,7 +129,7 @@ fn whoever_watches_is_told_until_nothing_is_under_way() {
     assert_snapshot!(env.ok(["status"]).shown(), @"
     exit 0
     --- stdout
-    Nothing is under way.
+    No builds in progress.
     ");
     let initiated = env.server().initiated();
     assert_eq!(initiated.len(), 3, "{initiated:?}");
@@ -154,12 +154,12 @@ fn nothing_is_under_way() {
     assert_snapshot!(env.ok(["status"]).shown(), @"
     exit 0
     --- stdout
-    Nothing is under way.
+    No builds in progress.
     ");
     env.apply();
     let before = env.server().log().len();
     for args in [&["status"][..], &["status", "--watch"], &["status", "--offline"]] {
-        assert_eq!(env.ok(args.iter().copied()).stdout, "Nothing is under way.\n");
+        assert_eq!(env.ok(args.iter().copied()).stdout, "No builds in progress.\n");
     }
     assert_eq!(env.server().log().len(), before, "there is nothing to ask for");
     env.run(["status", "--watch", "--offline"]).code(64);
@@ -177,8 +177,8 @@ fn what_was_never_answered_is_shown_as_asked_for() {
     assert_snapshot!(shown(&env.ok(["status"])), @"
     exit 0
     --- stdout
-      redis:7  [age]  asked for
-    1 build under way. `imgplan apply` goes on from here.
+      redis:7  [age]  in doubt
+    1 build in progress. Run `imgplan apply` to continue.
     ");
 }
 
@@ -191,9 +191,9 @@ fn a_service_that_cannot_be_asked_is_a_note() {
     exit 0
     --- stdout
     note: cannot ask for the build's status (HTTP 401)
-      app:v1           under way [build ID]
-      redis:7          under way [build ID]
-    2 builds under way. `imgplan apply` goes on from here.
+      app:v1           in progress [build ID]
+      redis:7          in progress [build ID]
+    2 builds in progress. Run `imgplan apply` to continue.
     ");
 }
 
