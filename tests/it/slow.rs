@@ -52,7 +52,7 @@ fn plan_reports_a_busy_service_and_can_be_interrupted() {
     for command in commands {
         let began = Instant::now();
         let run = env.call(command.iter().copied()).start();
-        wait_until("it reports the wait", || run.has_said("for the limit of"));
+        wait_until("it reports the wait", || run.has_said("for the rate limit of"));
         run.signal("INT");
         let left = run.wait();
         assert_eq!(left.code, None, "{left}");
@@ -123,8 +123,8 @@ fn results_are_reported_even_if_the_journal_cannot_be_written() {
     app:v1: Building...
     app:v1: Built after [time] [build ID]
     on-top:v1: Building...
-    Stopping: every other unit would meet the same error; 1 unit under way will be waited for.
-    Next: `imgplan apply --retry-times 3` goes on from here.
+    Stopping: every other target would fail with the same error; waiting for 1 target in progress
+    Next: run `imgplan apply --retry-times 3` to continue
       × cannot write the journal, so the run was aborted
       ├─▶ cannot read .imgplan/journal.jsonl
       ╰─▶ Is a directory (os error 21)
