@@ -21,7 +21,7 @@ use imgplan::manifest::workspace::UnitId;
 use imgplan::manifest::{Invocation, Workspace};
 use imgplan::plan::{self, Action, Create, Facts};
 use imgplan::state::{Built, Entry, State, decode, encode};
-use imgplan::survey::{self, Caches};
+use imgplan::survey::{self, Caches, Query};
 use tempfile::TempDir;
 
 use self::support::{Random, contexts, text};
@@ -163,7 +163,7 @@ impl Applied {
         let work: PathBuf = dir.path().join(".imgplan");
         let caches = Caches { stat: StatCache::read(&work), history: History::at(&work) };
         let empty = State::default();
-        let facts = survey::facts(&workspace, &empty, caches, None);
+        let facts = survey::facts(Query::offline(&workspace, &empty, caches));
         let facts = tokio::runtime::Runtime::new().unwrap().block_on(facts).unwrap();
         let mut state = State::default();
         for step in plan::build(&workspace, &facts, &empty, &plan::PlanOptions::default()).steps {

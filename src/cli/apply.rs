@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::args::{ApplyArgs, LookupArgs, SelectionArgs};
-use super::session::{Asking, note_remembered};
+use super::session::Asking;
 
 use super::env::env;
 use super::failure::{self, Exit, Failure};
@@ -62,7 +62,7 @@ pub(super) async fn run(
         merged: store.has_conflict_markers(),
         saved: saved.as_ref(),
     };
-    let mut facts = asking.facts(ui, &workspace, store.state(), caches).await?;
+    let facts = asking.facts(ui, &workspace, store.state(), caches).await?;
     ui.warnings(&facts.warnings, &workspace.sources)?;
     failure::deny_warnings(
         args.strict.deny_warnings,
@@ -70,7 +70,6 @@ pub(super) async fn run(
     )?;
     let Decision { workspace, plan, refreshed, bookkeeping } =
         decide(workspace, &facts, store.state(), options, saved.as_ref())?;
-    note_remembered(&args.lookup, &plan, &mut facts);
     store.record(&refreshed)?;
     if args.refresh_only {
         let exit = refresh::apply(ui, &facts, &mut store, args.detailed_exitcode)?;

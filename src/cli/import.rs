@@ -16,7 +16,7 @@ use crate::manifest::Workspace;
 use crate::manifest::workspace::{Unit, UnitId};
 use crate::plan::{self, Decision, PlanOptions};
 use crate::state::{Built, Record, State, Store};
-use crate::survey::{self, Caches};
+use crate::survey::{self, Caches, Query};
 
 pub(super) async fn run(
     ui: &mut Ui,
@@ -29,7 +29,7 @@ pub(super) async fn run(
     let mut store = Store::open(target.paths.clone(), &target.name)?;
     check_settled(store.state(), true, &target.paths.lockfile)?;
     let caches = Caches { stat: StatCache::read(&settings.work_dir()), history: target.history() };
-    let facts = survey::facts(&workspace, store.state(), caches, None).await?;
+    let facts = survey::facts(Query::offline(&workspace, store.state(), caches)).await?;
     let state = store.state();
     let options = PlanOptions::default();
     let Decision { workspace, .. } = plan::decide(workspace, &facts, state, &options);

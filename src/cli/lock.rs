@@ -22,6 +22,7 @@ use crate::plan::unpinned::{some_of, unpinned, uses};
 use crate::plan::{Facts, pins};
 use crate::registry::RegistryError;
 use crate::state::{Pin, Record, State, StateSnapshot, Store};
+use crate::survey::Lookups;
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: LockArgs) -> Result<Exit, Failure> {
     let images = !args.upgrade_image.is_empty();
@@ -98,8 +99,9 @@ async fn find(
     wanted.retain(|key, _| {
         args.upgrade || upgraded.contains_key(key) || !state.pins.contains_key(key)
     });
-    let mut facts = Facts::default();
-    let failed = registries::ask(ui, settings, args.max_age, wanted, state, &mut facts).await?;
+    let Lookups { pins, errors: failed, .. } =
+        registries::look_up(ui, settings, args.max_age, wanted, state).await?;
+    let facts = Facts { pins, ..Facts::default() };
     let moved = |(key, pin): (&String, &Pin)| {
         (state.pins.get(key) != Some(pin)).then(|| (key.clone(), pin.clone()))
     };

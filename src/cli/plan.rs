@@ -10,7 +10,7 @@ use super::env::env;
 use super::failure::{self, Exit, Failure};
 use super::selection::apart;
 use super::service::Target;
-use super::session::{Asking, note_remembered};
+use super::session::Asking;
 use super::settings::Settings;
 use super::ui::Ui;
 use super::{history, refresh, rerun};
@@ -103,11 +103,10 @@ impl Planned {
         let (options, saved, owner) = (&options, None, &target.owner);
         let asking =
             Asking { settings, look, options, client, owner, offline, paths, merged, saved };
-        let mut facts = asking.facts(ui, &workspace, &state, caches).await?;
+        let facts = asking.facts(ui, &workspace, &state, caches).await?;
         ui.warnings(&facts.warnings, &workspace.sources)?;
         let Decision { workspace, plan, refreshed, .. } =
             plan::decide(workspace, &facts, &state, options);
-        note_remembered(look, &plan, &mut facts);
         let pins = &facts.pins;
         let now = Timestamp::now();
         let saved = SavedPlan::new(&plan, &state, &target.name, options, pins, now);

@@ -1,126 +1,84 @@
-//! Asks foreign registries for what references stand for, and keeps their answers.
+//! Looks up references in their registries, and prints the progress.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::time::Duration;
-
-use jiff::Timestamp;
 
 use super::failure::Failure;
 use super::settings::Settings;
 use super::ui::Ui;
 use super::writer::BackgroundWriter;
 use crate::base::reference::RegistryRef;
-use crate::base::text::duration;
+use crate::base::text::{duration, plural};
 use crate::http::Notice;
-use crate::plan::Facts;
-use crate::registry::{Credentials, Registries, RegistryCache, RegistryConfig, RegistryError};
+use crate::registry::{Credentials, Registries, RegistryCache, RegistryConfig};
 use crate::state::State;
-use crate::survey::{self, RegistryLookup};
+use crate::survey::{self, LookupProgress, Lookups, RegistryLookup};
 
-/// A wait that people want to know of.
-const LONG: Duration = Duration::from_secs(2);
+/// Shortest wait that is printed.
+const MIN_PRINTED_WAIT: Duration = Duration::from_secs(2);
 
-/// How often it is told that something is still waited for.
-const EVERY: Duration = Duration::from_secs(10);
+/// A line is printed after every so many lookups.
+const LOOKUPS_PER_LINE: usize = 500;
 
-/// Finds out what references stand for now. What could not be found out is returned.
-pub(super) async fn ask(
+/// Creates the client of all registries, with the user's credentials.
+pub(super) fn connect() -> Result<Registries, Failure> {
+    let home = std::env::home_dir();
+    let credentials = Credentials::from_env(&|name| std::env::var_os(name), home.as_deref());
+    Registries::new(RegistryConfig { credentials, ..RegistryConfig::default() })
+        .map_err(|error| Failure::new(format!("cannot connect to registries: {}", error.message)))
+}
+
+/// Looks up references and prints the progress.
+pub(super) async fn look_up(
     ui: &Ui,
     settings: &Settings,
     max_age: Duration,
-    wanted: BTreeMap<String, RegistryRef>,
+    references: BTreeMap<String, RegistryRef>,
     state: &State,
-    facts: &mut Facts,
-) -> Result<Vec<RegistryError>, Failure> {
-    let home = std::env::home_dir();
-    let credentials = Credentials::from_env(&|name| std::env::var_os(name), home.as_deref());
-    let registries =
-        Registries::new(RegistryConfig { credentials, ..RegistryConfig::default() })
-            .map_err(|broken| Failure::new(format!("cannot ask registries: {}", broken.message)))?;
-    let mut cache = RegistryCache::read(&settings.work_dir());
+) -> Result<Lookups, Failure> {
+    let registries = connect()?;
     let writer = BackgroundWriter::start(ui)?;
-    let now = Timestamp::now();
-    let unknown = wanted.values().filter(|wanted| cache.get(wanted, max_age, now).is_none());
-    let waiting = Mutex::new(Waiting::of(unknown));
-    let tell = |notice| {
-        let Ok(mut waiting) = waiting.lock() else { return };
-        if let Some(line) = waiting.hear(&notice) {
-            writer.message(line);
-        }
+    let lookup = RegistryLookup {
+        references,
+        upgrade: false,
+        registries: &registries,
+        cache: RegistryCache::read(&settings.work_dir()),
+        max_age,
+        progress: &|progress| print(&writer, progress),
     };
-    let from = RegistryLookup { registries: &registries, cache: &mut cache, max_age };
-    let still = || {
-        let line = waiting.lock().ok().and_then(|waiting| waiting.line());
-        if let Some(line) = line {
-            writer.message(line);
-        }
-    };
-    let errors =
-        telling(survey::resolve_references(wanted, state, from, facts, &tell), still).await;
+    let lookups = survey::look_up(lookup, state).await;
     writer.flush().await?;
-    // It only saves time: a folder that cannot be written is no reason not to plan.
-    let _ = cache.save(Timestamp::now());
-    Ok(errors)
+    Ok(lookups)
 }
 
-/// Waits for what is asked, and tells now and then that it does.
-async fn telling<T>(asked: impl Future<Output = T>, still: impl Fn()) -> T {
-    let mut asked = std::pin::pin!(asked);
-    loop {
-        match tokio::time::timeout(EVERY, &mut asked).await {
-            Ok(answers) => return answers,
-            Err(_) => still(),
-        }
+/// Prints the progress of the lookups, as far as users want to know it.
+pub(super) fn print(writer: &BackgroundWriter, progress: LookupProgress<'_>) {
+    if let Some(line) = line(progress) {
+        writer.message(line);
     }
 }
 
-/// Who is waited for.
-struct Waiting {
-    /// By registry, the references that have no answer yet.
-    left: BTreeMap<String, usize>,
-    done: usize,
-    of: usize,
-}
-
-impl Waiting {
-    fn of<'r>(wanted: impl Iterator<Item = &'r RegistryRef>) -> Self {
-        let mut left = BTreeMap::new();
-        for reference in wanted {
-            *left.entry(reference.registry().to_owned()).or_insert(0) += 1;
+fn line(progress: LookupProgress<'_>) -> Option<String> {
+    match progress {
+        LookupProgress::Waiting { registry, done, total } => {
+            let references = if total == 1 { "reference" } else { "references" };
+            Some(format!("{done}/{total} {references} done, waiting for {registry}"))
         }
-        let of = left.values().sum();
-        Self { left, done: 0, of }
-    }
-
-    /// Takes in what happened, and says what people want to know of it.
-    fn hear(&mut self, notice: &Notice) -> Option<String> {
-        match notice {
-            Notice::LookupDone { registry, done, total } => {
-                if let Some(left) = self.left.get_mut(registry) {
-                    *left = left.saturating_sub(1);
-                }
-                (self.done, self.of) = (*done, *total);
-                (done % 500 == 0 && done < total)
-                    .then(|| format!("Asked registries for {done} of {total} references"))
-            }
-            Notice::RegistryPaused { registry, wait } if *wait >= LONG => {
-                Some(format!("{registry} asks for a pause of {}", duration(*wait)))
-            }
-            Notice::Retry { registry: Some(registry), why, wait, .. } if *wait >= LONG => {
-                Some(format!("{registry}: {why}; asked again in {}", duration(*wait)))
-            }
-            _ => None,
+        LookupProgress::Notice(Notice::LookupDone { done, total, .. }) => {
+            (done % LOOKUPS_PER_LINE == 0 && done < total)
+                .then(|| format!("{done}/{} done", plural(*total, "reference")))
         }
-    }
-
-    /// How far it is, and whom most of what is left is asked of.
-    fn line(&self) -> Option<String> {
-        let (host, _) =
-            self.left.iter().filter(|(_, left)| **left > 0).max_by_key(|(_, left)| **left)?;
-        let Self { done, of, .. } = self;
-        let references = if *of == 1 { "reference" } else { "references" };
-        Some(format!("{done} of {of} {references}, waiting for {host}"))
+        LookupProgress::Notice(Notice::RegistryPaused { registry, wait })
+            if *wait >= MIN_PRINTED_WAIT =>
+        {
+            Some(format!("{registry} limits requests: paused for {}", duration(*wait)))
+        }
+        LookupProgress::Notice(Notice::Retry { registry: Some(registry), why, wait, .. })
+            if *wait >= MIN_PRINTED_WAIT =>
+        {
+            Some(format!("{registry}: {why}; retry in {}", duration(*wait)))
+        }
+        LookupProgress::Notice(_) => None,
     }
 }
 
@@ -129,19 +87,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_waited_for_is_told() {
-        let texts = ["ghcr.io/a/b:1", "ghcr.io/a/c:1", "redis:7"];
-        let wanted = texts.map(|text| text.parse().unwrap());
-        let mut waiting = Waiting::of(wanted.iter());
-        assert_eq!(waiting.line().unwrap(), "0 of 3 references, waiting for ghcr.io");
-        let answered = |registry: &str, done| Notice::LookupDone {
-            registry: registry.to_owned(),
-            done,
-            total: 3,
-        };
-        assert_eq!(waiting.hear(&answered("ghcr.io", 1)), None);
-        assert_eq!(waiting.hear(&answered("ghcr.io", 2)), None);
-        assert_eq!(waiting.line().unwrap(), "2 of 3 references, waiting for docker.io");
+    fn lookups_print_their_progress_and_long_waits() {
+        let line = |notice| line(LookupProgress::Notice(&notice));
+        let done = |done| Notice::LookupDone { registry: "ghcr.io".to_owned(), done, total: 600 };
+        assert_eq!(line(done(499)), None);
+        assert_eq!(line(done(500)).unwrap(), "500/600 references done");
         let retry = |secs| Notice::Retry {
             registry: Some("docker.io".to_owned()),
             action: "query the registry",
@@ -151,9 +101,9 @@ mod tests {
             why: "HTTP 503".to_owned(),
             wait: Duration::from_secs(secs),
         };
-        assert_eq!(waiting.hear(&retry(1)), None);
-        assert_eq!(waiting.hear(&retry(12)).unwrap(), "docker.io: HTTP 503; asked again in 12s");
-        waiting.hear(&answered("docker.io", 3));
-        assert_eq!(waiting.line(), None);
+        assert_eq!(line(retry(1)), None);
+        assert_eq!(line(retry(12)).unwrap(), "docker.io: HTTP 503; retry in 12s");
+        let waiting = LookupProgress::Waiting { registry: "ghcr.io", done: 0, total: 3 };
+        assert_eq!(super::line(waiting).unwrap(), "0/3 references done, waiting for ghcr.io");
     }
 }

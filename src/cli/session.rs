@@ -14,14 +14,14 @@ use super::writer::BackgroundWriter;
 use crate::api::Client;
 use crate::base::name::Owner;
 use crate::base::reference::RegistryRef;
-use crate::base::text::duration;
 use crate::event::RunEvent;
 use crate::manifest::Workspace;
 use crate::plan::reason::short;
-use crate::plan::unpinned::{Unpinned, unpinned};
-use crate::plan::{self, Facts, Plan, PlanOptions, SavedPlan, pins};
+use crate::plan::unpinned::Unpinned;
+use crate::plan::{Facts, PlanOptions, SavedPlan, pins};
+use crate::registry::RegistryCache;
 use crate::state::{Pin, State, StatePaths};
-use crate::survey::{self, Caches};
+use crate::survey::{self, Caches, PinSource, Query, Refresh, RegistryLookup, ServiceQuery};
 
 /// Who is asked, and for what.
 pub(super) struct Asking<'a> {
@@ -52,59 +52,41 @@ impl Asking<'_> {
     ) -> Result<Facts, Failure> {
         check_upgrades(&self.look.upgrade_image, workspace, state)?;
         self.check_pins(workspace, state)?;
-        let mut facts = self.survey(ui, workspace, state, caches).await?;
-        if self.merged {
-            facts.notes.extend(merged(&self.paths.lockfile, state));
-        }
-        let wanted = self.wanted(workspace, state);
-        if !wanted.is_empty() {
-            let errors =
-                registries::ask(ui, self.settings, self.look.max_age, wanted, state, &mut facts)
-                    .await?;
-            survey::note_unknown(&errors, &mut facts);
-        }
-        if let Some(saved) = self.saved {
-            facts.pins = saved.pins();
-        }
-        // Where some things are pinned, it is a surprise that others are not.
-        if !(state.pins.is_empty() && facts.pins.is_empty()) {
-            let unpinned = unpinned(workspace, &facts, state);
-            facts.warnings.extend(unpinned.iter().map(Unpinned::warning));
-        }
-        Ok(facts)
-    }
-
-    async fn survey(
-        &self,
-        ui: &Ui,
-        workspace: &Workspace,
-        state: &State,
-        caches: Caches,
-    ) -> Result<Facts, Failure> {
-        let Some(client) = self.client else {
-            return Ok(survey::facts(workspace, state, caches, None).await?);
-        };
+        let references = self.references(workspace, state);
+        let registries = if references.is_empty() { None } else { Some(registries::connect()?) };
         let writer = BackgroundWriter::start(ui)?;
-        let client = client.with_observer(Arc::new({
-            let writer = writer.clone();
-            move |notice| writer.event(RunEvent::Notice { unit: None, notice })
-        }));
-        let mut facts = survey::facts(workspace, state, caches, Some(&client)).await?;
-        facts.owner = Some(self.owner.clone());
-        if self.look.minimal_refresh {
-            let marked = plan::marked(workspace, &facts, state, self.options);
-            survey::refresh(workspace, state, &client, Some(marked), &mut facts).await;
-        } else if self.look.refresh {
-            survey::refresh(workspace, state, &client, None, &mut facts).await;
-        }
-        // What comes next is told after that.
+        let pins = match (self.saved, &registries) {
+            (Some(saved), _) => PinSource::Saved(saved.pins()),
+            (None, None) => PinSource::Lockfile,
+            (None, Some(registries)) => PinSource::Registries(RegistryLookup {
+                references,
+                upgrade: self.look.upgrade || !self.look.upgrade_image.is_empty(),
+                registries,
+                cache: RegistryCache::read(&self.settings.work_dir()),
+                max_age: self.look.max_age,
+                progress: &|progress| registries::print(&writer, progress),
+            }),
+        };
+        let client = self.client.map(|client| observed(client, &writer));
+        let service = client.as_ref().map(|client| ServiceQuery {
+            client,
+            default_owner: self.owner,
+            refresh: match self.look {
+                LookupArgs { minimal_refresh: true, .. } => Refresh::Minimal(self.options),
+                LookupArgs { refresh: true, .. } => Refresh::Full,
+                _ => Refresh::None,
+            },
+        });
+        let notes = if self.merged { merged(&self.paths.lockfile, state) } else { Vec::new() };
+        let query = Query { workspace, state, caches, service, pins, notes };
+        let facts = survey::facts(query).await?;
         writer.flush().await?;
         Ok(facts)
     }
 
     /// The references that registries are asked about: those that are to move, and, where a project
     /// has pins, those that have none yet.
-    fn wanted(&self, workspace: &Workspace, state: &State) -> BTreeMap<String, RegistryRef> {
+    fn references(&self, workspace: &Workspace, state: &State) -> BTreeMap<String, RegistryRef> {
         let LookupArgs { upgrade, upgrade_image, locked, frozen, .. } = self.look;
         let units = workspace.units.iter();
         let mut wanted = if *upgrade {
@@ -217,16 +199,12 @@ fn some(names: &[String]) -> String {
     }
 }
 
-/// Says how old the answers are by which nothing is to be done, where some were not asked for anew.
-pub(super) fn note_remembered(look: &LookupArgs, plan: &Plan, facts: &mut Facts) {
-    let upgrades = look.upgrade || !look.upgrade_image.is_empty();
-    if let Some((count, age)) = facts.remembered.filter(|_| upgrades && plan.is_noop()) {
-        let age = duration(age);
-        let answers = if count == 1 { "1 answer" } else { &format!("{count} answers") };
-        facts.notes.push(format!(
-            "{answers} of registries up to {age} old; `--max-age 0s` asks them anew"
-        ));
-    }
+/// Returns the client with an observer that prints retries and waits.
+fn observed(client: &Client, writer: &BackgroundWriter) -> Client {
+    let writer = writer.clone();
+    client.with_observer(Arc::new(move |notice| {
+        writer.event(RunEvent::Notice { unit: None, notice });
+    }))
 }
 
 /// Fails where the pins are not just those that the manifest needs, and names them.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::differences::{Differences, change};
 use super::facts::{Drift, Facts, PendingBuild, RemoteState};
-use super::identify::{Identifier, Identity, alive, under_way};
+use super::identify::{Identifier, Identity};
 use super::options::PlanOptions;
 use super::orphans::{self, Orphans};
 use super::previous::{Previous, PreviousKind};
@@ -124,13 +124,13 @@ impl<'a> Planner<'a> {
             reasons.insert(0, Reason::ExistsRemote);
         }
         // One that is alive did not fail.
-        let unfinished = entry.filter(|entry| alive(entry, self.facts).is_none());
+        let unfinished = entry.filter(|entry| self.facts.adoptable(entry).is_none());
         let unfinished = unfinished.and_then(|entry| entry.pending.as_ref());
         let failed = entry.and_then(|entry| entry.failed.as_ref());
         let tried = failed.is_some_and(|failed| failed.fingerprint == fingerprint)
             || unfinished.is_some_and(|unfinished| unfinished.fingerprint == fingerprint);
         let in_doubt = in_doubt(entry, &identity);
-        let pending = entry.and_then(|entry| under_way(entry, self.facts));
+        let pending = entry.and_then(|entry| self.facts.running(entry));
         let (link, must) = (identity.link(), identity.must);
         reasons.extend(must);
         if let (Some(PreviousKind::Moved), Some(previous)) = (link, identity.previous) {
@@ -164,7 +164,7 @@ impl<'a> Planner<'a> {
     fn differences(&self, id: UnitId, identity: &Identity<'_>) -> Vec<Reason> {
         let entry = identity.previous.map(|previous| previous.entry);
         let built = entry.and_then(|entry| Some(&entry.built.as_ref()?.inputs));
-        let running = entry.and_then(|entry| Some(&alive(entry, self.facts)?.inputs));
+        let running = entry.and_then(|entry| Some(&self.facts.adoptable(entry)?.inputs));
         let Some(before) = built.or(running) else { return Vec::new() };
         let (workspace, facts, steps) = (self.workspace, self.facts, self.steps.as_slice());
         let differences = Differences { workspace, facts, steps };
@@ -179,7 +179,9 @@ impl<'a> Planner<'a> {
         entry: &Entry,
         identity: &Identity<'_>,
     ) -> Option<(Action, Vec<Reason>)> {
-        let pending = alive(entry, self.facts)
+        let pending = self
+            .facts
+            .adoptable(entry)
             .filter(|pending| pending.fingerprint == identity.fingerprint)?;
         let (then, mut reasons) = change(unit, &pending.owner, pending.visibility);
         let age = match self.facts.builds.get(&pending.build) {
@@ -197,7 +199,7 @@ impl<'a> Planner<'a> {
         // A pending build of something else may yet land on the tag: what is there now cannot be
         // kept, even if it is just what is wanted.
         let free = link == PreviousKind::Own || !self.taken.contains(key);
-        let settled = free && under_way(entry, self.facts).is_none() && entry.submitted.is_none();
+        let settled = free && self.facts.running(entry).is_none() && entry.submitted.is_none();
         let (true, Some(built)) = (settled, &entry.built) else { return Keep::Not(None) };
         let drift = self.facts.drift(key, built);
         // What a run that died has renamed, or given away, is not gone.

@@ -68,7 +68,7 @@ pub fn decide(
 }
 
 /// The units that a plan has a step for, and what these go on from, as far as is known by now.
-pub fn marked(
+pub fn changing(
     workspace: &Workspace,
     facts: &Facts,
     state: &State,

@@ -1,4 +1,4 @@
-//! What was found out about the world before planning. Plain values.
+//! Facts that a plan is made from, gathered by the survey. Pure.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -12,179 +12,188 @@ use crate::base::reference::pin_key;
 use crate::base::span::Problem;
 use crate::context::{FileChange, Tree};
 use crate::manifest::workspace::{Unit, UnitId};
-use crate::state::{Built, Entry, Pin, State};
+use crate::state::{BuildStage, Built, Entry, Pending, Pin, State};
 
-/// What the survey found, by unit and by build.
+/// Results of a survey: of the contexts, the service and the registries. Complete once it is made;
+/// nothing changes it afterwards.
 #[derive(Debug, Default)]
 pub struct Facts {
-    /// The context of each unit; `None` for mirrors.
+    /// Context of each unit; `None` for mirrors.
     pub contexts: Vec<Option<Context>>,
-    /// The files in which a unit's context differs from what its last build was sent. A unit of
-    /// which that is not known any more is missing, as is one that has nothing new.
+    /// Files of a unit's context that changed since its last build. Missing for a unit whose context
+    /// did not change, or whose earlier files are not known.
     pub changes: HashMap<UnitId, Arc<[FileChange]>>,
-    /// How the service says pending builds are. A build that it was not asked about is missing.
+    /// State of pending builds in the service. A build that was not queried is missing.
     pub builds: HashMap<BuildId, PendingBuild>,
-    /// What was asked for and never answered: the build that the service has of it, or `None` where
-    /// it has none. A unit that the service could not be asked about is missing.
-    pub submissions: HashMap<ImageRef, Option<RecoveredBuild>>,
-    /// The images of each owner that the service was asked about.
+    /// Requests in doubt: the build that the service has for one, or `None` if it has none. A request
+    /// that could not be looked up is missing.
+    pub recovered: HashMap<ImageRef, Option<RecoveredBuild>>,
+    /// Images of each owner whose images were listed.
     pub images: HashMap<Owner, HashMap<ImageRef, Remote>>,
-    /// Those of them that it did not show all images of: of one that is missing nothing is known.
-    pub partly: HashSet<Owner>,
-    /// Whose a new image is where the manifest does not say: by that its place is known.
-    pub owner: Option<Owner>,
-    /// The units on record that it was asked about, where not about all: of others nothing is known.
-    pub only: Option<HashSet<ImageRef>>,
-    /// What public references stand for now, where registries were asked; these win over the pins of
-    /// the lockfile.
+    /// Owners whose listing is incomplete: its entries count, but absent entries are not taken as
+    /// deleted.
+    pub incomplete: HashSet<Owner>,
+    /// Images that were refreshed, if not all were. Nothing is known about other images.
+    pub refreshed: Option<HashSet<ImageRef>>,
+    /// Owner of a new image for which the manifest names none; `None` if the service was not queried.
+    pub default_owner: Option<Owner>,
+    /// Digests that registries gave, by the full form of the reference. They win over the pins of the
+    /// lockfile.
     pub pins: BTreeMap<String, Pin>,
-    /// How many of these were remembered and not asked for, and how old the oldest is.
-    pub remembered: Option<(usize, Duration)>,
-    /// What time it is; without it nothing is too old.
+    /// Registry lookups of an upgrade that were answered from the cache.
+    pub cached_lookups: Option<CachedLookups>,
+    /// Current time; without it, no image is too old.
     pub now: Option<Timestamp>,
-    /// What of the contexts is worth a look but stops nothing, for people.
+    /// Warnings about contexts and pins.
     pub warnings: Vec<Problem>,
-    /// What could not be asked, for people.
+    /// Notes about what could not be queried.
     pub notes: Vec<String>,
 }
 
-/// What a unit is built from.
+/// Registry lookups that were answered from the cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CachedLookups {
+    /// Number of lookups.
+    pub count: usize,
+    /// Age of the oldest.
+    pub oldest: Duration,
+}
+
+/// Files that a unit is built from.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The files; units that are sent the same share them.
+    /// The files; units with the same context share them.
     pub tree: Arc<Tree>,
-    /// The digest of the files, but for the content of the unit's own Dockerfile, which is an input
-    /// of its own: a change of it should not look like two.
+    /// Digest of the files, except the content of the unit's own Dockerfile: that is an input of its
+    /// own, and one change must not be reported twice.
     pub digest: Digest,
 }
 
-/// What the service says of a pending build.
+/// State of a pending build in the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PendingBuild {
-    /// It may still succeed, or has.
+    /// The build may still complete, or has.
     Running {
-        /// Since it was started, or created where that is all that is known.
+        /// Time since the build was started, or since it was created if that is all that is known.
         age: Option<Duration>,
     },
-    /// Its context is there, and it waits to be started: until then nothing comes of it.
+    /// The context is uploaded, and the build waits for its start.
     NotStarted,
-    /// Nothing will come of it: it failed, was cancelled, does not exist, or waits for a context
-    /// that nobody will send.
+    /// Nothing will come of the build: it failed, was cancelled, does not exist, or waits for a context
+    /// that nobody will upload.
     Ended,
 }
 
 /// An image as the service lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
-    /// Whether it can be pulled.
+    /// True state of the image.
     pub state: RemoteState,
-    /// Who may pull it.
+    /// Visibility, if listed.
     pub visibility: Option<Visibility>,
-    /// When what is there now came to be there.
+    /// Time of the last push, if listed.
     pub changed: Option<Timestamp>,
-    /// When the build ended that it is of, or that failed, where the service says.
+    /// Time at which the image's build completed or failed, if listed.
     pub ended: Option<Timestamp>,
-    /// Where it is.
+    /// Full path of the image, if listed.
     pub path: Option<String>,
 }
 
-/// What the service says of an image.
+/// State of an image in the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemoteState {
-    /// It is there.
+    /// The image can be pulled.
     Complete,
-    /// It is being made, and nothing of it is there yet.
-    UnderWay,
-    /// Nothing of it is there, for its build failed.
+    /// A build is running and there is no image yet.
+    Pending,
+    /// The build failed and there is no image.
     Failed,
 }
 
-/// What became of an image that was built, as the service shows it.
+/// Difference between a recorded image and the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drift {
-    /// It is not there any more.
+    /// The image is missing from the service.
     Gone,
-    /// Somebody else put another one in its place.
+    /// The image was replaced outside of imgplan.
     Replaced,
 }
 
-/// How much later than our own build another one must have ended.
-const SLACK: SignedDuration = SignedDuration::from_mins(1);
+/// Minimum time between the end of our build and that of another build for them to count as two.
+const BUILD_END_TOLERANCE: SignedDuration = SignedDuration::from_mins(1);
 
-/// The same where the service says only when the image was pushed: that may take long after a build
-/// ended.
-const PUSH_SLACK: SignedDuration = SignedDuration::from_mins(15);
+/// Tolerance if the service lists only the time of the push, which may follow long after the build.
+const PUSH_TOLERANCE: SignedDuration = SignedDuration::from_mins(15);
 
-/// A build that was found by its name and tag.
+/// A build of a request in doubt, found by its name and tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecoveredBuild {
     /// The build.
     pub build: BuildId,
-    /// Where the image is or will be, where the service says so.
+    /// Full path of the image, if listed.
     pub path: Option<String>,
 }
 
 impl Facts {
-    /// The image of a unit as the service lists it; the outer `None` where it was not asked, or did
-    /// not show all.
-    pub fn remote(&self, owner: &Owner, unit: &ImageRef) -> Option<Option<&Remote>> {
-        let asked = self.only.as_ref().is_none_or(|only| only.contains(unit));
-        let image = self.images.get(owner).filter(|_| asked)?.get(unit);
-        (image.is_some() || !self.partly.contains(owner)).then_some(image)
+    /// Returns an image as the service lists it. The outer `None` means that nothing is known: it was
+    /// not refreshed, or its owner's listing is incomplete.
+    pub fn remote(&self, owner: &Owner, key: &ImageRef) -> Option<Option<&Remote>> {
+        let refreshed = self.refreshed.as_ref().is_none_or(|keys| keys.contains(key));
+        let image = self.images.get(owner).filter(|_| refreshed)?.get(key);
+        (image.is_some() || !self.incomplete.contains(owner)).then_some(image)
     }
 
-    /// What became of an image since it was built, where that is known and not as it should be.
-    pub fn drift(&self, unit: &ImageRef, built: &Built) -> Option<Drift> {
-        let Some(remote) = self.remote(&built.owner, unit)? else { return Some(Drift::Gone) };
-        let (at, slack, drift) = match remote.state {
-            // What is being made may be a new one over it, of which the old is still there.
-            RemoteState::UnderWay => return None,
-            // A failure from before our build may stay in the listing (`api.md` §2).
+    /// Returns the drift of a recorded image, if any is known.
+    pub fn drift(&self, key: &ImageRef, built: &Built) -> Option<Drift> {
+        let Some(remote) = self.remote(&built.owner, key)? else { return Some(Drift::Gone) };
+        let (at, tolerance, drift) = match remote.state {
+            // A running build may be about to replace our image, which still exists.
+            RemoteState::Pending => return None,
+            // A failure from before our build may stay listed (API contract, section 2).
             RemoteState::Failed => (remote.ended, SignedDuration::ZERO, Drift::Gone),
-            // Every build has an end of its own; a push of ours is no other image.
+            // Every build has its own end; a later push may be that of our own build.
             RemoteState::Complete if remote.ended.is_some() => {
-                (remote.ended, SLACK, Drift::Replaced)
+                (remote.ended, BUILD_END_TOLERANCE, Drift::Replaced)
             }
-            RemoteState::Complete => (remote.changed, PUSH_SLACK, Drift::Replaced),
+            RemoteState::Complete => (remote.changed, PUSH_TOLERANCE, Drift::Replaced),
         };
-        (at?.duration_since(built.completed?) > slack).then_some(drift)
+        (at?.duration_since(built.completed?) > tolerance).then_some(drift)
     }
 
-    /// Whether an image that was to be called or owned otherwise is so already: it is there, of the
-    /// time of our own build. One of another time, or of none, may be somebody else's.
-    pub fn arrived(&self, owner: &Owner, unit: &ImageRef, built: &Built) -> bool {
-        let there = self.remote(owner, unit).flatten();
-        let there = there.filter(|remote| remote.state == RemoteState::Complete);
-        let at = there.and_then(|remote| match remote.ended {
-            Some(ended) => Some((ended, SLACK)),
-            None => Some((remote.changed?, PUSH_SLACK)),
+    /// True if a rename or a change of owner has taken effect already: an image of the time of our build
+    /// exists under the new name. An image of another time, or of none, may be somebody else's.
+    pub fn arrived(&self, owner: &Owner, key: &ImageRef, built: &Built) -> bool {
+        let remote = self.remote(owner, key).flatten();
+        let remote = remote.filter(|remote| remote.state == RemoteState::Complete);
+        let at = remote.and_then(|remote| match remote.ended {
+            Some(ended) => Some((ended, BUILD_END_TOLERANCE)),
+            None => Some((remote.changed?, PUSH_TOLERANCE)),
         });
-        let (Some((at, slack)), Some(completed)) = (at, built.completed) else { return false };
-        at.duration_since(completed).abs() <= slack
+        let (Some((at, tolerance)), Some(completed)) = (at, built.completed) else { return false };
+        at.duration_since(completed).abs() <= tolerance
     }
 
-    /// Where the image of a unit is to be looked for, though the lockfile has none there: that of a
-    /// unit that is new, or is to have another name or owner. `None` where the place is on record or
-    /// not known, or where something is under way to it.
+    /// Returns the owner whose listing may hold an unrecorded image for this unit, which is new, renamed
+    /// or moved. `None` if the image is recorded, its owner is not known, or a build is running.
     pub fn unrecorded<'a>(&'a self, unit: &'a Unit, entry: Option<&Entry>) -> Option<&'a Owner> {
         let owner = unit.owner.as_ref();
-        let Some(entry) = entry else { return owner.or(self.owner.as_ref()) };
+        let Some(entry) = entry else { return owner.or(self.default_owner.as_ref()) };
         if entry.pending.is_some() || entry.submitted.is_some() {
             return None;
         }
         match &entry.built {
-            None => owner.or(self.owner.as_ref()),
+            None => owner.or(self.default_owner.as_ref()),
             Some(built) => owner.filter(|owner| **owner != built.owner),
         }
     }
 
-    /// Who may pull an image now: as the service says, else as is on record.
-    pub fn visibility(&self, unit: &ImageRef, built: &Built) -> Visibility {
-        let remote = self.remote(&built.owner, unit).flatten();
+    /// Returns the visibility of an image: as listed, or else as recorded.
+    pub fn visibility(&self, key: &ImageRef, built: &Built) -> Visibility {
+        let remote = self.remote(&built.owner, key).flatten();
         remote.and_then(|remote| remote.visibility).unwrap_or(built.visibility)
     }
 
-    /// What a public reference is pinned to.
+    /// Returns the pin of an external reference.
     pub fn pin_in<'a>(&'a self, state: &'a State, reference: &str) -> Option<&'a Pin> {
         if self.pins.is_empty() && state.pins.is_empty() {
             return None;
@@ -193,9 +202,25 @@ impl Facts {
         self.pins.get(&key).or_else(|| state.pins.get(&key))
     }
 
-    /// The context of a unit.
+    /// Returns the context of a unit; `None` for mirrors.
     pub fn context(&self, unit: UnitId) -> Option<&Context> {
         self.contexts.get(unit.0)?.as_ref()
+    }
+
+    /// Returns the entry's pending build if it can still complete. It may have to be started first.
+    pub(super) fn adoptable<'s>(&self, entry: &'s Entry) -> Option<&'s Pending> {
+        entry.pending.as_ref().filter(|pending| match self.builds.get(&pending.build) {
+            Some(state) => *state != PendingBuild::Ended,
+            None => pending.stage > BuildStage::Created,
+        })
+    }
+
+    /// Returns the entry's pending build if it may still write its tag. A build that ended, or was never
+    /// started, writes none.
+    pub(super) fn running<'s>(&self, entry: &'s Entry) -> Option<&'s Pending> {
+        let not_started =
+            |pending: &&Pending| self.builds.get(&pending.build) == Some(&PendingBuild::NotStarted);
+        self.adoptable(entry).filter(|pending| !not_started(pending))
     }
 }
 
@@ -205,8 +230,8 @@ mod tests {
     use crate::state::Inputs;
 
     #[test]
-    fn drift_is_told_by_the_end_of_a_build() {
-        use RemoteState::{Complete, Failed, UnderWay};
+    fn drift_is_detected_by_the_end_of_a_build() {
+        use RemoteState::{Complete, Failed, Pending};
         let completed: Timestamp = "2026-08-01T10:00:00Z".parse().unwrap();
         let unit: ImageRef = "a:1".parse().unwrap();
         let built = Built {
@@ -224,15 +249,15 @@ mod tests {
         let (gone, replaced) = (Some(Drift::Gone), Some(Drift::Replaced));
         for (state, ended, changed, expected) in [
             (Complete, None, None, None),
-            // It says when its build ended: a push takes as long as it takes.
+            // With the end of the build known, the time of the push does not count.
             (Complete, Some(0), Some(36_000), None),
             (Complete, Some(60), Some(60), None),
             (Complete, Some(61), Some(61), replaced),
             (Complete, Some(-36_000), Some(36_000), None),
             (Complete, None, Some(900), None),
             (Complete, None, Some(901), replaced),
-            (UnderWay, Some(36_000), None, None),
-            // A failure of hours ago is not that of our image.
+            (Pending, Some(36_000), None, None),
+            // A failure from before our build.
             (Failed, Some(-36_000), None, None),
             (Failed, None, None, None),
             (Failed, Some(1), None, gone),
@@ -242,14 +267,14 @@ mod tests {
             let images = [(unit.clone(), remote)].into();
             let facts = Facts { images: [(Owner::Personal, images)].into(), ..Facts::default() };
             assert_eq!(facts.drift(&unit, &built), expected, "{state:?} {ended:?} {changed:?}");
-            // Without an end of ours there is nothing to go by.
+            // Without the end of our build, nothing can be compared.
             let endless = Built { completed: None, ..built.clone() };
             assert_eq!(facts.drift(&unit, &endless), None);
         }
         let images = HashMap::from([(Owner::Personal, HashMap::new())]);
         let facts = Facts { images, ..Facts::default() };
         assert_eq!(facts.drift(&unit, &built), gone);
-        let facts = Facts { partly: [Owner::Personal].into(), ..facts };
+        let facts = Facts { incomplete: [Owner::Personal].into(), ..facts };
         assert_eq!(facts.drift(&unit, &built), None);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::facts::{Facts, PendingBuild};
+use super::facts::Facts;
 use super::inputs::Sources;
 use super::options::PlanOptions;
 use super::previous::{Previous, PreviousKind, PreviousLookup};
@@ -13,7 +13,7 @@ use super::reason::Reason;
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::ImageRef;
 use crate::manifest::workspace::{Unit, UnitId, Workspace};
-use crate::state::{BuildStage, Entry, Inputs, Pending, State};
+use crate::state::{Entry, Inputs, State};
 
 /// A unit, what it goes on from, and its content.
 pub(super) struct Identity<'s> {
@@ -150,25 +150,9 @@ fn again(previous: Option<Previous<'_>>, facts: &Facts, must: bool) -> u32 {
     let of = |inputs: &Inputs| inputs.get("again").and_then(|n| n.parse().ok()).unwrap_or(0);
     let built = entry.built.as_ref().map_or(0, |built| of(&built.inputs));
     let submitted = entry.submitted.as_ref().map(|submitted| of(&submitted.inputs));
-    let pending = under_way(entry, facts).map(|pending| of(&pending.inputs));
+    let pending = facts.running(entry).map(|pending| of(&pending.inputs));
     let begun = submitted.into_iter().chain(pending).fold(built, u32::max);
     if must && begun == built { built.saturating_add(1) } else { begun }
-}
-
-/// The build of a unit that comes to something, if it is waited for, or started first.
-pub(super) fn alive<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
-    entry.pending.as_ref().filter(|pending| match facts.builds.get(&pending.build) {
-        Some(known) => *known != PendingBuild::Ended,
-        None => pending.stage > BuildStage::Created,
-    })
-}
-
-/// The build of a unit that may yet land on its tag. What died, or was never started, lands on
-/// none: it is as if it were not there.
-pub(super) fn under_way<'s>(entry: &'s Entry, facts: &Facts) -> Option<&'s Pending> {
-    let unstarted =
-        |pending: &Pending| facts.builds.get(&pending.build) == Some(&PendingBuild::NotStarted);
-    alive(entry, facts).filter(|pending| !unstarted(pending))
 }
 
 /// Whether an image is too old. Each has a moment of its own, by its name, that comes round once in

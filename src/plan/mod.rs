@@ -25,7 +25,7 @@ pub mod unpinned;
 
 pub use bookkeeping::{reconciled, refresh_records};
 pub use build::build;
-pub use decide::{Decision, decide, marked};
+pub use decide::{Decision, changing, decide};
 pub use facts::Facts;
 pub use identify::identities;
 pub use options::{Pattern, PlanOptions, Selection};

@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::facts::{Drift, Facts};
-use super::identify::under_way;
 use super::options::PlanOptions;
 use super::previous::{Moves, same_tag};
 use super::{Action, Plan, Reason, Renamed, Step, StepId};
@@ -46,7 +45,7 @@ impl Orphans<'_> {
             }
             let said = removed.find(key);
             let successors = successors.find(key, entry);
-            let after = under_way(entry, facts).map(|pending| pending.build.clone());
+            let after = facts.running(entry).map(|pending| pending.build.clone());
             let built = entry.built.as_ref();
             // To forget an image because the manifest says just that is no way to lose it.
             let lifted = said.is_some_and(|removed| !removed.destroy)

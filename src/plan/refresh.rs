@@ -14,7 +14,7 @@ pub(super) fn refreshed(state: &State, facts: &Facts) -> Vec<Record> {
     let mut records = Vec::new();
     for (unit, entry) in &state.entries {
         let mut pending = entry.pending.as_ref().map(|pending| pending.build.clone());
-        match (&entry.submitted, facts.submissions.get(unit)) {
+        match (&entry.submitted, facts.recovered.get(unit)) {
             (Some(submission), Some(Some(found))) => {
                 let RecoveredBuild { build, path } = found.clone();
                 pending = Some(build.clone());

@@ -49,8 +49,8 @@ impl<'w> JsonReporter<'w> {
 
     /// Writes the notes on facts that could not be gathered.
     pub(super) fn notes(&mut self, view: &PlanView<'_>) -> io::Result<()> {
-        let warning = |note| json!({ "severity": "warning", "summary": note });
-        view.facts.notes.iter().try_for_each(|note| self.diagnostic(&warning(note)))
+        let warning = |note: &str| json!({ "severity": "warning", "summary": note });
+        view.notes().try_for_each(|note| self.diagnostic(&warning(&note)))
     }
 
     /// Writes one line with the common keys. Fails if the stream cannot be written to.

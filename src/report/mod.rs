@@ -16,12 +16,14 @@ mod tests;
 pub mod why;
 mod words;
 
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::base::limit::{Class, Limit};
 use crate::base::name::{ImageRef, Owner};
+use crate::base::text::{duration, plural};
 use crate::event::{RunEvent, Summary};
 use crate::manifest::Workspace;
 use crate::plan::{Action, Facts, Plan, Step};
@@ -80,6 +82,18 @@ pub struct PlanView<'a> {
 }
 
 impl PlanView<'_> {
+    /// Returns the notes to show with the plan: those of the facts, and, if an upgrade changes
+    /// nothing, the age of the cached lookups behind that.
+    fn notes(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let cached = self.facts.cached_lookups.filter(|_| self.plan.is_noop()).map(|cached| {
+            let lookups = plural(cached.count, "registry lookup");
+            let age = duration(cached.oldest);
+            format!("{lookups} from the cache, up to {age} old; --max-age 0s repeats them")
+        });
+        let notes = self.facts.notes.iter().map(|note| Cow::Borrowed(note.as_str()));
+        notes.chain(cached.map(Cow::Owned))
+    }
+
     /// True if the manifest protects the image of a step from deletion or, where the manifest does
     /// not say, the lockfile does.
     fn is_protected(&self, step: &Step) -> bool {

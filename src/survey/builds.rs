@@ -1,4 +1,4 @@
-//! Asks the service how pending builds are, and whether it took requests that it never answered.
+//! Queries the service for pending builds and for requests in doubt.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::plan::Facts;
 use crate::plan::facts::{PendingBuild, RecoveredBuild};
 use crate::state::{BuildStage, Pending, State, Submission};
 
-/// Asks how pending builds are, so that a plan does not adopt one that has failed. Where the
-/// service cannot be asked, the plan says so and goes on with what the lockfile has.
-pub(super) async fn ask(state: &State, client: &Client, facts: &mut Facts) {
+/// Adds the state of pending builds to the facts, so that a plan adopts no build that has failed. If
+/// the service does not respond, the facts have a note and the plan relies on the lockfile.
+pub(super) async fn query(state: &State, client: &Client, facts: &mut Facts) {
     let pending: HashMap<&BuildId, &Pending> = state
         .entries
         .values()
@@ -24,56 +24,56 @@ pub(super) async fn ask(state: &State, client: &Client, facts: &mut Facts) {
         .map(|pending| (&pending.build, pending))
         .collect();
     let builds: Vec<BuildId> = pending.keys().map(|&build| build.clone()).collect();
-    let looks = poll_builds(client, &builds, &mut PollState::default()).await;
-    for (build, answer) in looks {
-        let known = match answer {
-            Ok(view) => known(&view, pending.get(&build).map(|pending| pending.stage)),
+    let answers = poll_builds(client, &builds, &mut PollState::default()).await;
+    for (build, answer) in answers {
+        let pending = match answer {
+            Ok(view) => classify(&view, pending.get(&build).map(|pending| pending.stage)),
             Err(error) if error.kind == ErrorKind::NotFound => PendingBuild::Ended,
             Err(error) => {
-                note(facts, format!("cannot ask for a pending build: {error}"));
+                note(facts, format!("cannot query a pending build: {error}"));
                 continue;
             }
         };
-        facts.builds.insert(build, known);
+        facts.builds.insert(build, pending);
     }
-    find(state, client, facts).await;
+    recover(state, client, facts).await;
 }
 
-/// Looks for builds of what was asked for and never answered.
-async fn find(state: &State, client: &Client, facts: &mut Facts) {
-    let lost: Vec<(&ImageRef, &Submission)> = state
+/// Looks for the builds of requests in doubt.
+async fn recover(state: &State, client: &Client, facts: &mut Facts) {
+    let in_doubt: Vec<(&ImageRef, &Submission)> = state
         .entries
         .iter()
         .filter_map(|(unit, entry)| Some((unit, entry.submitted.as_ref()?)))
         .collect();
-    if lost.is_empty() {
+    if in_doubt.is_empty() {
         return;
     }
-    let known: HashSet<BuildId> =
+    let recorded: HashSet<BuildId> =
         state.entries.values().flat_map(|entry| entry.builds().cloned()).collect();
-    let wanted: Vec<LostRequest> =
-        lost.iter().map(|(unit, submission)| wanted(unit, submission)).collect();
-    match recover_builds(client, &wanted, &known).await {
+    let requests: Vec<LostRequest> =
+        in_doubt.iter().map(|(unit, submission)| lost_request(unit, submission)).collect();
+    match recover_builds(client, &requests, &recorded).await {
         Ok(answers) => {
-            for ((unit, _), answer) in lost.into_iter().zip(answers) {
-                let found = match answer {
+            for ((unit, _), answer) in in_doubt.into_iter().zip(answers) {
+                let recovered = match answer {
                     RecoveryResult::NotAccepted => None,
                     RecoveryResult::Unknown => continue,
                     RecoveryResult::Accepted(view) => {
                         let Some(build) = view.build.clone() else { continue };
-                        let known = self::known(&view, Some(BuildStage::Started));
-                        facts.builds.insert(build.clone(), known);
+                        let pending = classify(&view, Some(BuildStage::Started));
+                        facts.builds.insert(build.clone(), pending);
                         Some(RecoveredBuild { build, path: view.path })
                     }
                 };
-                facts.submissions.insert(unit.clone(), found);
+                facts.recovered.insert(unit.clone(), recovered);
             }
         }
-        Err(error) => note(facts, format!("cannot look for what was asked for: {error}")),
+        Err(error) => note(facts, format!("cannot look up requests in doubt: {error}")),
     }
 }
 
-fn wanted(unit: &ImageRef, submission: &Submission) -> LostRequest {
+fn lost_request(unit: &ImageRef, submission: &Submission) -> LostRequest {
     LostRequest {
         name: unit.name.to_string(),
         tag: unit.tag.to_string(),
@@ -82,13 +82,13 @@ fn wanted(unit: &ImageRef, submission: &Submission) -> LostRequest {
     }
 }
 
-/// What an answer means for a build that was at this stage.
-fn known(view: &RemoteBuild, stage: Option<BuildStage>) -> PendingBuild {
+/// Returns the state of a build that was recorded at this stage.
+fn classify(view: &RemoteBuild, stage: Option<BuildStage>) -> PendingBuild {
     match view.progress {
-        // A death between the start and the record of it leaves a build that runs.
+        // A build that died between its start and the record of the start is running.
         _ if stage == Some(BuildStage::Created) && view.waits_for_start() => PendingBuild::Ended,
-        // One that is pending may be in line after its start. To start it once more does no harm,
-        // and to wait for it, where it was not, would never end.
+        // A pending build may be queued after its start. Starting it again does no harm; waiting for
+        // one that was never started would not end.
         _ if stage == Some(BuildStage::Uploaded) && view.waits_for_start() => {
             PendingBuild::NotStarted
         }

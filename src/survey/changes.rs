@@ -1,4 +1,4 @@
-//! Finds the files in which a context differs from what its unit's last build was sent.
+//! Finds the files of each context that changed since the last build.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::plan::PreviousLookup;
 use crate::plan::facts::Context;
 use crate::state::State;
 
-/// Compares each context that is not what its unit's last build was sent with the list of that,
-/// where the list is here.
+/// Compares each changed context with the file list of the unit's last build. Units whose list is
+/// not in the history are left out.
 pub(super) async fn find(
     workspace: &Workspace,
     state: &State,
@@ -20,29 +20,29 @@ pub(super) async fn find(
     contexts: &[Option<Context>],
 ) -> HashMap<UnitId, Arc<[FileChange]>> {
     let lookup = PreviousLookup::new(workspace, state);
-    let question = |(index, context): (usize, &Option<Context>)| {
+    let changed = |(index, context): (usize, &Option<Context>)| {
         let (id, context) = (UnitId(index), context.as_ref()?);
         let unit = workspace.unit(id);
         let built = lookup.of(workspace, unit)?.entry.built.as_ref()?;
         let old = built.inputs.context().filter(|old| *old != context.digest)?;
         Some((id, old, context.clone(), unit.dockerfile_inside().as_bytes().to_vec()))
     };
-    let questions: Vec<_> = contexts.iter().enumerate().filter_map(question).collect();
-    if questions.is_empty() {
+    let changed: Vec<_> = contexts.iter().enumerate().filter_map(changed).collect();
+    if changed.is_empty() {
         return HashMap::new();
     }
     let history = history.clone();
     let compare = move || {
-        // Units that were sent the same, and would be again, have the same changes.
+        // Units with the same old and new digest have the same changes.
         let mut known: HashMap<_, Option<Arc<[FileChange]>>> = HashMap::new();
-        let answer = |(id, old, new, dockerfile): (UnitId, Digest, Context, Vec<u8>)| {
-            let compared = known.entry((old, new.digest)).or_insert_with(|| {
+        let compare = |(id, old, new, dockerfile): (UnitId, Digest, Context, Vec<u8>)| {
+            let changes = known.entry((old, new.digest)).or_insert_with(|| {
                 let new = FileList::new(&new.tree, &dockerfile);
                 Some(context::changes(&history.load(old)?, &new).into())
             });
-            Some((id, compared.clone()?))
+            Some((id, changes.clone()?))
         };
-        questions.into_iter().filter_map(answer).collect()
+        changed.into_iter().filter_map(compare).collect()
     };
     match tokio::task::spawn_blocking(compare).await {
         Ok(changes) => changes,

@@ -1,6 +1,6 @@
-//! Asks the service which images it has, to see what became of those on record.
+//! Lists the service's images and compares the recorded images with them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use super::note;
 use crate::api::{self, ApiError, Client, Inventory, RemoteImageState, list_images};
@@ -10,96 +10,90 @@ use crate::plan::Facts;
 use crate::plan::facts::{Remote, RemoteState};
 use crate::state::State;
 
-/// Images that are looked for by name before a listing that does not show them is believed.
-const CONFIRMED: usize = 5;
+/// Maximum number of missing images that are searched by name to confirm that a listing is complete.
+const MAX_CONFIRMED_IMAGES: usize = 5;
 
-/// Images that are searched for one by one; for more than that, all are listed.
-const SEARCHED: usize = 10;
+/// Maximum number of images that are searched by name; for more, all are listed.
+const MAX_SEARCHED_IMAGES: usize = 10;
 
-/// So many images that are gone at once are worth a word.
-const MANY: usize = 3;
+/// Minimum number of missing images for a warning that the service or the API key may be wrong.
+const MIN_MISSING_FOR_ALARM: usize = 3;
 
-/// What an owner is asked about.
+/// End of a note on images that could not be listed.
+pub(super) const ASSUMED_UNCHANGED: &str = "are assumed to match the lockfile";
+
+/// Images to look for in the listing of one owner.
 #[derive(Default)]
-struct Owned<'a> {
-    /// Images on record.
-    keys: Vec<&'a ImageRef>,
-    /// Units that have none there on record.
-    places: Vec<&'a ImageRef>,
+struct OwnedImages<'a> {
+    /// Recorded images.
+    recorded: Vec<&'a ImageRef>,
+    /// Units without a recorded image.
+    unrecorded: Vec<&'a ImageRef>,
 }
 
-/// Asks for the images of everyone who owns one on record, or whose image a unit is to be; or only for
-/// some of them.
-pub(super) async fn images(
+/// Adds the images of every owner of a recorded image or of a unit to the facts; only those of
+/// [`Facts::refreshed`] if the facts name some.
+pub(super) async fn query(
     workspace: &Workspace,
     state: &State,
     client: &Client,
-    only: Option<HashSet<ImageRef>>,
     facts: &mut Facts,
 ) {
-    facts.only = only;
-    let wanted = |key| facts.only.as_ref().is_none_or(|only| only.contains(key));
-    let mut owned: HashMap<Owner, Owned<'_>> = HashMap::new();
-    // Those whose tag is not settled yet can only be found in a list of all.
+    let selected = |key| facts.refreshed.as_ref().is_none_or(|keys| keys.contains(key));
+    let mut owned: HashMap<Owner, OwnedImages<'_>> = HashMap::new();
+    // Units whose tag is not resolved yet are only found in a listing of all images.
     for unit in &workspace.units {
         let owner = facts.unrecorded(unit, state.entries.get(&unit.key));
-        if let Some(owner) = owner.filter(|_| wanted(&unit.key)) {
-            owned.entry(owner.clone()).or_default().places.push(&unit.key);
+        if let Some(owner) = owner.filter(|_| selected(&unit.key)) {
+            owned.entry(owner.clone()).or_default().unrecorded.push(&unit.key);
         }
     }
     for (key, entry) in &state.entries {
-        if let Some(built) = entry.built.as_ref().filter(|_| wanted(key)) {
-            owned.entry(built.owner.clone()).or_default().keys.push(key);
+        if let Some(built) = entry.built.as_ref().filter(|_| selected(key)) {
+            owned.entry(built.owner.clone()).or_default().recorded.push(key);
         }
     }
-    let few = facts.only.is_some();
-    let asked =
-        owned.iter().map(async |(owner, of)| (owner, of_owner(client, owner, of, few).await));
-    for (owner, answer) in futures::future::join_all(asked).await {
-        match answer {
-            Ok(Some(Listed { images, whole })) => {
-                let keys = owned.get(owner).map_or(&[][..], |of| &of.keys);
-                if whole {
-                    if let Some(words) = alarm(keys, &images) {
-                        note(facts, words);
+    let search = facts.refreshed.is_some();
+    let listings =
+        owned.iter().map(async |(owner, of)| (owner, list(client, owner, of, search).await));
+    for (owner, listing) in futures::future::join_all(listings).await {
+        let images_of = images_of(owner);
+        match listing {
+            Ok(Some(OwnerListing { images, complete })) => {
+                let recorded = owned.get(owner).map_or(&[][..], |of| &of.recorded);
+                if complete {
+                    if let Some(alarm) = alarm(recorded, &images) {
+                        note(facts, alarm);
                     }
                 } else {
-                    let why = "the service's listing does not show all images that it counts";
-                    note(facts, format!("{why}; of {}, those missing {AS_BEFORE}", whose(owner)));
-                    facts.partly.insert(owner.clone());
+                    let cause = format!("the service's listing of {images_of} is incomplete");
+                    note(facts, format!("{cause}; images missing from it {ASSUMED_UNCHANGED}"));
+                    facts.incomplete.insert(owner.clone());
                 }
                 facts.images.insert(owner.clone(), images);
             }
             Ok(None) => {
-                let why = "the service's listing does not show images that it has";
-                note(facts, format!("{why}; {}", believed(owner)));
+                let cause = "the service's listing leaves out existing images";
+                note(facts, format!("{cause}; {images_of} {ASSUMED_UNCHANGED}"));
             }
-            Err(error) => note(facts, format!("{error}; {}", believed(owner))),
+            Err(error) => note(facts, format!("{error}; {images_of} {ASSUMED_UNCHANGED}")),
         }
     }
 }
 
-/// What to say where so many images are gone that it may be the service, or who asks it, that is not
-/// what it was.
-fn alarm(keys: &[&ImageRef], images: &HashMap<ImageRef, Remote>) -> Option<String> {
-    let missing = keys.iter().filter(|key| !images.contains_key(**key)).count();
-    (missing >= MANY && missing > keys.len() / 2).then(|| {
+/// Returns a warning if so many images are missing that the service or the API key may be wrong.
+fn alarm(recorded: &[&ImageRef], images: &HashMap<ImageRef, Remote>) -> Option<String> {
+    let missing = recorded.iter().filter(|key| !images.contains_key(**key)).count();
+    (missing >= MIN_MISSING_FOR_ALARM && missing > recorded.len() / 2).then(|| {
         format!(
-            "{missing} of {} images on record are not in the service's listing: if that cannot be, \
-             do not apply; --refresh=false goes by the lockfile",
-            keys.len()
+            "{missing} of {} recorded images are missing from the service's listing; if you did \
+             not expect this, do not apply: --refresh=false relies on the lockfile",
+            recorded.len()
         )
     })
 }
 
-/// What is made of not knowing.
-const AS_BEFORE: &str = "are taken to be as the lockfile says";
-
-fn believed(owner: &Owner) -> String {
-    format!("{} {AS_BEFORE}", whose(owner))
-}
-
-fn whose(owner: &Owner) -> String {
+fn images_of(owner: &Owner) -> String {
     match owner {
         Owner::Personal => "the personal images".to_owned(),
         Owner::Team(_) => format!("the images of {owner}"),
@@ -107,59 +101,59 @@ fn whose(owner: &Owner) -> String {
     }
 }
 
-/// What the service shows of an owner.
+/// Images of one owner, as the service lists them.
 #[derive(Default)]
-struct Listed {
+struct OwnerListing {
     images: HashMap<ImageRef, Remote>,
-    whole: bool,
+    complete: bool,
 }
 
-impl Listed {
-    fn of(inventory: Inventory, owner: &Owner, keys: &[&ImageRef]) -> Self {
-        let whole = inventory.complete;
+impl OwnerListing {
+    fn new(inventory: Inventory, owner: &Owner, keys: &[&ImageRef]) -> Self {
+        let complete = inventory.complete;
         let images = inventory.by_key(owner, keys.iter().copied());
         Self {
             images: images.into_iter().map(|(key, image)| (key, remote(image))).collect(),
-            whole,
+            complete,
         }
     }
 }
 
-/// The images of an owner; `None` where the listing leaves out what is there.
-async fn of_owner(
+/// Returns the images of an owner; `None` if the listing leaves out an image that a search finds.
+async fn list(
     client: &Client,
     owner: &Owner,
-    of: &Owned<'_>,
-    few: bool,
-) -> Result<Option<Listed>, ApiError> {
-    let Owned { keys, places } = of;
-    let wanted: Vec<&ImageRef> = keys.iter().chain(places).copied().collect();
-    let listed = async |search: Option<&str>| {
+    of: &OwnedImages<'_>,
+    search: bool,
+) -> Result<Option<OwnerListing>, ApiError> {
+    let OwnedImages { recorded, unrecorded } = of;
+    let keys: Vec<&ImageRef> = recorded.iter().chain(unrecorded).copied().collect();
+    let list = async |search: Option<&str>| {
         let inventory = list_images(client, owner, search).await?;
-        Ok::<Listed, ApiError>(Listed::of(inventory, owner, &wanted))
+        Ok::<OwnerListing, ApiError>(OwnerListing::new(inventory, owner, &keys))
     };
-    let names: BTreeSet<&str> = wanted.iter().map(|key| key.name.as_str()).collect();
-    if few && names.len() <= SEARCHED {
-        let mut all = Listed { whole: true, ..Listed::default() };
+    let names: BTreeSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+    if search && names.len() <= MAX_SEARCHED_IMAGES {
+        let mut all = OwnerListing { complete: true, ..OwnerListing::default() };
         for name in names {
-            let Listed { images, whole } = listed(Some(name)).await?;
+            let OwnerListing { images, complete } = list(Some(name)).await?;
             all.images.extend(images);
-            all.whole &= whole;
+            all.complete &= complete;
         }
         return Ok(Some(all));
     }
-    let mut all = listed(None).await?;
-    if !all.whole {
+    let mut all = list(None).await?;
+    if !all.complete {
         return Ok(Some(all));
     }
     let missing: Vec<&ImageRef> =
-        keys.iter().copied().filter(|key| !all.images.contains_key(*key)).collect();
-    for &key in missing.iter().take(CONFIRMED) {
-        let found = listed(Some(key.name.as_str())).await?;
-        if found.images.contains_key(key) {
+        recorded.iter().copied().filter(|key| !all.images.contains_key(*key)).collect();
+    for &key in missing.iter().take(MAX_CONFIRMED_IMAGES) {
+        let search = list(Some(key.name.as_str())).await?;
+        if search.images.contains_key(key) {
             return Ok(None);
         }
-        all.whole &= found.whole;
+        all.complete &= search.complete;
     }
     Ok(Some(all))
 }
@@ -167,7 +161,7 @@ async fn of_owner(
 fn remote(image: api::RemoteImage) -> Remote {
     let state = match image.state {
         RemoteImageState::Available => RemoteState::Complete,
-        RemoteImageState::Building => RemoteState::UnderWay,
+        RemoteImageState::Building => RemoteState::Pending,
         RemoteImageState::Failed => RemoteState::Failed,
     };
     let api::RemoteImage { visibility, changed, ended, path, .. } = image;

@@ -1,7 +1,6 @@
-//! Finds out what planning needs to know: the files of every context (`contexts`), those of them
-//! that changed (`changes`), how the service says pending builds are (`builds`) and what became of
-//! the images on record (`images`), and what public references stand for (`upstreams`). Reads much
-//! and writes nothing but caches.
+//! Gathers the [`Facts`] that a plan is made from: the files of every context (`contexts`) and their
+//! changes (`changes`), the state of pending builds (`builds`) and of the recorded images (`images`)
+//! in the service, and the digests of external references (`registries`). Writes only caches.
 
 mod builds;
 mod changes;
@@ -9,25 +8,28 @@ mod contexts;
 mod images;
 mod registries;
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use miette::Diagnostic;
 
-pub use self::registries::{RegistryLookup, note_unknown, resolve_references};
+pub use self::registries::{LookupProgress, Lookups, RegistryLookup, look_up};
 use crate::api::Client;
-use crate::base::name::ImageRef;
+use crate::base::name::Owner;
+use crate::base::text::plural;
 use crate::context::{History, ScanError, StatCache};
 use crate::manifest::Workspace;
-use crate::plan::Facts;
-use crate::state::State;
+use crate::plan::unpinned::{Unpinned, unpinned};
+use crate::plan::{self, Facts, PlanOptions};
+use crate::state::{Pin, State};
 
 /// Contexts that cannot be sent, all of them.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("{} cannot be sent; nothing was sent", match errors.len() { 1 => "a context".to_owned(), n => format!("{n} contexts") })]
+#[error("{} cannot be sent; nothing was sent", plural(errors.len(), "context"))]
 pub struct SurveyError {
-    /// One for each context.
+    /// One error per context.
     #[related]
     pub errors: Vec<ContextError>,
 }
@@ -38,96 +40,170 @@ impl From<Vec<ScanError>> for SurveyError {
     }
 }
 
-/// Why a context cannot be sent.
+/// A context that cannot be sent.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum ContextError {
-    /// It cannot be read.
+    /// The context cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Unreadable(#[from] ScanError),
-    /// The manifest forbids one of its size.
+    /// The context is larger than the manifest allows.
     #[error("the context {} has {size}, and `settings.context_max` allows {max}", root.display())]
     #[diagnostic(help(
         "add what the build does not need to {}, or raise `settings.context_max`",
         ignore.display()
     ))]
     TooLarge {
-        /// The context's folder.
+        /// Folder of the context.
         root: PathBuf,
-        /// The size of it and of its largest parts, for people.
+        /// Size of the context and of its largest parts, formatted.
         size: String,
-        /// The most that is allowed, for people.
+        /// Maximum size, formatted.
         max: String,
-        /// Where to say what is not to be sent.
+        /// Ignore file in which to exclude files.
         ignore: PathBuf,
     },
 }
 
-/// What is known from before, and only saves time or says more.
+/// Results of earlier runs. They save time and let a plan name the changed files.
 #[derive(Debug)]
 pub struct Caches {
-    /// The digests of files.
+    /// Digests of files, by their metadata.
     pub stat: StatCache,
-    /// The files that contexts had.
+    /// File lists of the contexts that were built.
     pub history: History,
 }
 
-/// How long the service is asked in all: a plan says what it could not find out, and an apply asks
-/// again for what it needs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Everything that a survey reads, and how far it goes.
+pub struct Query<'a> {
+    /// The manifest.
+    pub workspace: &'a Workspace,
+    /// The recorded state.
+    pub state: &'a State,
+    /// Results of earlier runs.
+    pub caches: Caches,
+    /// The service and what to request from it; `None` to send it no request.
+    pub service: Option<ServiceQuery<'a>>,
+    /// Where the digests of external references come from.
+    pub pins: PinSource<'a>,
+    /// Notes of the caller that the plan is to show.
+    pub notes: Vec<String>,
+}
 
-/// Attempts at a listing of images: a plan without it says so, and nobody should wait a minute for that.
-const TRIES: u32 = 4;
+/// The service and what to request from it.
+pub struct ServiceQuery<'a> {
+    /// Client of the service.
+    pub client: &'a Client,
+    /// Owner of a new image for which the manifest names none.
+    pub default_owner: &'a Owner,
+    /// Recorded images to compare with the service.
+    pub refresh: Refresh<'a>,
+}
 
-/// Looks at everything that planning needs. Without a client the service is not asked.
-pub async fn facts(
-    workspace: &Workspace,
-    state: &State,
-    caches: Caches,
-    client: Option<&Client>,
-) -> Result<Facts, SurveyError> {
-    let mut facts = contexts::scan(workspace, caches.stat).await?;
-    facts.now = Some(jiff::Timestamp::now());
-    facts.changes = changes::find(workspace, state, &caches.history, &facts.contexts).await;
-    if let Some(client) = client {
-        ask(state, client, &mut facts).await;
+/// Recorded images to compare with the service. Pending builds are always queried.
+pub enum Refresh<'a> {
+    /// No images.
+    None,
+    /// Images that a plan with these options would change.
+    Minimal(&'a PlanOptions),
+    /// All images.
+    Full,
+}
+
+/// Where the digests of external references come from.
+pub enum PinSource<'a> {
+    /// The lockfile alone.
+    Lockfile,
+    /// A saved plan, whose pins win over those of the lockfile.
+    Saved(BTreeMap<String, Pin>),
+    /// Registries, whose answers win over the lockfile.
+    Registries(RegistryLookup<'a>),
+}
+
+/// Maximum time for the queries of pending builds, and again for those of images. A plan notes what
+/// it could not read, and an apply queries again what it needs.
+const MAX_QUERY_TIME: Duration = Duration::from_secs(60);
+
+/// Maximum attempts per image listing. A plan can do without one, so nobody should wait a minute.
+const MAX_LISTING_ATTEMPTS: u32 = 4;
+
+impl<'a> Query<'a> {
+    /// Returns a query of the contexts alone, without network access.
+    pub fn offline(workspace: &'a Workspace, state: &'a State, caches: Caches) -> Self {
+        let (service, pins, notes) = (None, PinSource::Lockfile, Vec::new());
+        Self { workspace, state, caches, service, pins, notes }
+    }
+}
+
+/// Gathers all facts that a plan needs. A service or registry that does not respond is no error: the
+/// facts have a note of it, and the plan relies on the recorded state.
+///
+/// # Errors
+///
+/// Fails if a context cannot be read or is larger than `settings.context_max`.
+pub async fn facts(query: Query<'_>) -> Result<Facts, SurveyError> {
+    let Query { workspace, state, caches, service, pins, notes } = query;
+    let (contexts, warnings) = contexts::scan(workspace, caches.stat).await?;
+    let changes = changes::find(workspace, state, &caches.history, &contexts).await;
+    let now = Some(Timestamp::now());
+    let mut facts = Facts { contexts, changes, now, warnings, notes, ..Facts::default() };
+    if let Some(service) = service {
+        query_service(workspace, state, service, &mut facts).await;
+    }
+    match pins {
+        PinSource::Lockfile => {}
+        PinSource::Saved(pins) => facts.pins = pins,
+        PinSource::Registries(lookup) => {
+            let Lookups { pins, cached, errors } = look_up(lookup, state).await;
+            facts.notes.extend(registries::notes(&errors));
+            (facts.pins, facts.cached_lookups) = (pins, cached);
+        }
+    }
+    // In a project with pins, an unpinned reference is likely an oversight.
+    if !(state.pins.is_empty() && facts.pins.is_empty()) {
+        let unpinned = unpinned(workspace, &facts, state);
+        facts.warnings.extend(unpinned.iter().map(Unpinned::warning));
     }
     Ok(facts)
 }
 
-/// Adds what the plan should say could not be found out, once.
+/// Adds what the service knows to the facts. Each of the two steps ends after [`MAX_QUERY_TIME`];
+/// what was read until then counts.
+async fn query_service(
+    workspace: &Workspace,
+    state: &State,
+    service: ServiceQuery<'_>,
+    facts: &mut Facts,
+) {
+    let ServiceQuery { client, default_owner, refresh } = service;
+    query_builds(state, client, facts).await;
+    facts.default_owner = Some(default_owner.clone());
+    facts.refreshed = match refresh {
+        Refresh::None => return,
+        Refresh::Minimal(options) => Some(plan::changing(workspace, facts, state, options)),
+        Refresh::Full => None,
+    };
+    let client = client.with_max_attempts(client.max_attempts().min(MAX_LISTING_ATTEMPTS));
+    let query = images::query(workspace, state, &client, facts);
+    if tokio::time::timeout(MAX_QUERY_TIME, query).await.is_err() {
+        let secs = MAX_QUERY_TIME.as_secs();
+        let cause = format!("cannot list images: no response within {secs} s");
+        note(facts, format!("{cause}; all images {}", images::ASSUMED_UNCHANGED));
+    }
+}
+
+async fn query_builds(state: &State, client: &Client, facts: &mut Facts) {
+    let query = builds::query(state, client, facts);
+    if tokio::time::timeout(MAX_QUERY_TIME, query).await.is_err() {
+        let secs = MAX_QUERY_TIME.as_secs();
+        note(facts, format!("cannot query pending builds: no response within {secs} s"));
+    }
+}
+
+/// Adds a note, unless the facts have the same one already.
 fn note(facts: &mut Facts, note: String) {
     if !facts.notes.contains(&note) {
         facts.notes.push(note);
-    }
-}
-
-/// Asks the service what became of the images on record, and what is at the places of units that are
-/// new or are to go elsewhere; or of some of them; but not for ever.
-#[expect(clippy::implicit_hasher, reason = "it is what the facts keep")]
-pub async fn refresh(
-    workspace: &Workspace,
-    state: &State,
-    client: &Client,
-    only: Option<HashSet<ImageRef>>,
-    facts: &mut Facts,
-) {
-    let client = client.with_max_attempts(client.max_attempts().min(TRIES));
-    let asking = images::images(workspace, state, &client, only, facts);
-    let asked = tokio::time::timeout(PATIENCE, asking).await;
-    if asked.is_err() {
-        let secs = PATIENCE.as_secs();
-        let why = format!("cannot list images: no answer within {secs} s");
-        note(facts, format!("{why}; all are taken to be as the lockfile says"));
-    }
-}
-
-/// Asks the service, but not for ever.
-async fn ask(state: &State, client: &Client, facts: &mut Facts) {
-    let asked = tokio::time::timeout(PATIENCE, builds::ask(state, client, facts)).await;
-    if asked.is_err() {
-        let secs = PATIENCE.as_secs();
-        note(facts, format!("cannot ask for pending builds: no answer within {secs} s"));
     }
 }
 
@@ -139,12 +215,12 @@ mod tests {
     use crate::http::fake::{FakeServer, Reply};
 
     #[tokio::test(start_paused = true)]
-    async fn a_busy_service_is_asked_for_a_minute_and_the_plan_goes_on() {
+    async fn a_busy_service_is_queried_for_a_minute_at_most() {
         let state = State::with_one_pending_build();
         let client = Client::fake(&FakeServer::script([Reply::new(429, "{}")]));
         let (began, mut facts) = (Instant::now(), Facts::default());
-        ask(&state, &client, &mut facts).await;
-        assert_eq!(began.elapsed(), PATIENCE);
-        assert_eq!(facts.notes, ["cannot ask for pending builds: no answer within 60 s"]);
+        query_builds(&state, &client, &mut facts).await;
+        assert_eq!(began.elapsed(), MAX_QUERY_TIME);
+        assert_eq!(facts.notes, ["cannot query pending builds: no response within 60 s"]);
     }
 }

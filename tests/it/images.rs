@@ -24,7 +24,7 @@ use imgplan::plan::{self, Action, Change, Plan, Step};
 use imgplan::run::{self, Run, RunOptions};
 use imgplan::server::{self, Server, ServerConfig};
 use imgplan::state::{Record, StatePaths, Store};
-use imgplan::survey::{self, Caches};
+use imgplan::survey::{self, Caches, Query, Refresh, ServiceQuery};
 use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -154,7 +154,11 @@ impl Project {
         let work = StatePaths::beside(self.dir.path()).work;
         let caches = Caches { stat: StatCache::read(&work), history: History::at(&work) };
         let client = self.client.clone();
-        let facts = survey::facts(&workspace, store.state(), caches, Some(&client)).await.unwrap();
+        let default_owner = &Owner::Personal;
+        let service = ServiceQuery { client: &client, default_owner, refresh: Refresh::None };
+        let query =
+            Query { service: Some(service), ..Query::offline(&workspace, store.state(), caches) };
+        let facts = survey::facts(query).await.unwrap();
         let plan = plan.unwrap_or_else(|| {
             plan::build(&workspace, &facts, store.state(), &plan::PlanOptions::default())
         });

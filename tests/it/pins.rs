@@ -129,7 +129,7 @@ fn what_cannot_be_asked_is_said_and_the_plan_goes_on() {
     env.apply();
     drop(project.registry);
     let plan = env.ok(["plan", "--upgrade", "--max-age", "0s"]);
-    plan.says("No changes").says("cannot find out what");
+    plan.says("No changes").says("cannot look up");
     let lock = env.run(["lock", "--upgrade"]);
     lock.code(1).says("2 references could not be pinned");
     env.ok(["lock", "--check"]);
@@ -484,7 +484,9 @@ fn how_old_what_is_remembered_is_is_said() {
     let env = &project.env;
     env.ok(["lock"]);
     env.apply();
-    env.ok(["plan", "--upgrade"]).says("No changes").says("2 answers of registries up to ");
-    env.ok(["plan", "--upgrade", "--max-age", "0s"]).never_says("answers of registries");
-    env.ok(["plan"]).never_says("answers of registries");
+    env.ok(["plan", "--upgrade"])
+        .says("No changes")
+        .says("2 registry lookups from the cache, up to ");
+    env.ok(["plan", "--upgrade", "--max-age", "0s"]).never_says("registry lookups from the cache");
+    env.ok(["plan"]).never_says("registry lookups from the cache");
 }

@@ -206,12 +206,12 @@ fn a_listing_that_fails_is_a_note_and_the_plan_goes_on() {
     env.edit("lone/Dockerfile", "# lone", "# other");
     let plan = env.ok(["plan"]);
     assert_snapshot!(steps(&plan), @"-/+ lone:v1 build Dockerfile changed");
-    plan.says("note: cannot list the images (HTTP 500): Internal Server Error; the personal images are taken to be as the lockfile says");
+    plan.says("note: cannot list the images (HTTP 500): Internal Server Error; the personal images are assumed to match the lockfile");
     let only = env.ok(["plan", "--refresh-only"]);
-    only.says("the personal images are taken to be as the lockfile says")
+    only.says("the personal images are assumed to match the lockfile")
         .says("nothing is known of it");
     let only = env.ok(["apply", "--refresh-only"]);
-    only.says("the personal images are taken to be as the lockfile says")
+    only.says("the personal images are assumed to match the lockfile")
         .says("nothing is known of it");
 }
 
@@ -427,8 +427,8 @@ fn what_a_listing_that_is_not_whole_leaves_out_is_as_it_was() {
         let knows = page.to_string().contains("PUBLIC");
         let plan = listed([page]);
         plan.says("No changes.").says(
-            "note: the service's listing does not show all images that it counts; of the personal \
-             images, those missing are taken to be as the lockfile says",
+            "note: the service's listing of the personal images is incomplete; images missing \
+             from it are assumed to match the lockfile",
         );
         // What is listed is known all the same.
         assert_eq!(plan.shown().contains("has another visibility"), knows, "{plan}");
@@ -472,8 +472,8 @@ fn many_images_that_are_gone_are_told_loudly() {
     let plan = listed([page(&[], 0)]);
     assert_eq!(plan.steps().len(), 3, "{plan}");
     plan.says(
-        "note: 3 of 3 images on record are not in the service's listing: if that cannot be, do not \
-         apply; --refresh=false goes by the lockfile",
+        "note: 3 of 3 recorded images are missing from the service's listing; if you did not expect \
+         this, do not apply: --refresh=false relies on the lockfile",
     );
-    listed([page(&[row("base")], 1)]).never_says("if that cannot be");
+    listed([page(&[row("base")], 1)]).never_says("if you did not expect");
 }

@@ -128,7 +128,7 @@ impl Model {
     /// What a survey finds out.
     pub(super) fn facts(&self, workspace: &Workspace) -> Facts {
         let mut facts = Facts { now: Some(self.now), ..Facts::default() };
-        facts.owner = Some(Owner::Personal);
+        facts.default_owner = Some(Owner::Personal);
         for unit in workspace.units.iter().filter(|_| self.refresh) {
             if let Some(owner) = facts.unrecorded(unit, self.state.entries.get(&unit.key)).cloned()
             {
@@ -155,7 +155,7 @@ impl Model {
                 facts.builds.insert(id.clone(), self.known(id, BuildStage::Started));
             }
             let found = lost.map(|(id, _)| RecoveredBuild { build: id.clone(), path: None });
-            facts.submissions.insert(unit.clone(), found);
+            facts.recovered.insert(unit.clone(), found);
         }
         for ((owner, unit), image) in &self.images {
             let remote = Remote {

@@ -293,7 +293,7 @@ fn what_the_service_was_not_asked_about_is_not_gone() {
     model.images.clear();
     let plan = |only: Option<&str>| {
         let mut facts = model.facts(&world(units()));
-        facts.only = only.map(|only| [only.parse().unwrap()].into());
+        facts.refreshed = only.map(|only| [only.parse().unwrap()].into());
         lines(
             &super::super::decide(world(units()), &facts, &model.state, &PlanOptions::default())
                 .plan,

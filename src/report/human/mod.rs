@@ -38,7 +38,7 @@ impl<'w> HumanReporter<'w> {
     /// Writes the notes on facts that could not be gathered.
     pub(super) fn notes(&mut self, view: &PlanView<'_>) -> io::Result<()> {
         let word = self.paint_err(color(AnsiColor::Yellow), "note:");
-        view.facts.notes.iter().try_for_each(|note| writeln!(self.err, "{word} {note}"))
+        view.notes().try_for_each(|note| writeln!(self.err, "{word} {note}"))
     }
 
     pub(super) fn paint(&self, style: Style, text: &str) -> String {

@@ -20,7 +20,7 @@ use imgplan::plan::{self, Decision, Plan};
 use imgplan::run::{self, Run, RunOptions};
 use imgplan::server::{self, Server, ServerBuild, ServerConfig};
 use imgplan::state::{State, StatePaths, Store};
-use imgplan::survey::{self, Caches};
+use imgplan::survey::{self, Caches, Query, Refresh, ServiceQuery};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -181,8 +181,7 @@ impl World {
     async fn apply(&self, client: Client, events: &mut Vec<RunEvent>) -> Option<Summary> {
         let workspace = self.workspace();
         let mut store = Store::open(self.paths(), "service").unwrap();
-        let mut facts = self.facts(&workspace, store.state(), Some(&client)).await;
-        survey::refresh(&workspace, store.state(), &client, None, &mut facts).await;
+        let facts = self.facts(&workspace, store.state(), Some(&client)).await;
         let Decision { workspace, plan, refreshed, bookkeeping } =
             plan::decide(workspace, &facts, store.state(), &plan::PlanOptions::default());
         store.record(&refreshed).unwrap();
@@ -217,7 +216,13 @@ impl World {
     ) -> plan::Facts {
         let work = self.paths().work;
         let caches = Caches { stat: StatCache::read(&work), history: History::at(&work) };
-        survey::facts(workspace, state, caches, client).await.unwrap()
+        let service = client.map(|client| ServiceQuery {
+            client,
+            default_owner: &Owner::Personal,
+            refresh: Refresh::Full,
+        });
+        let query = Query { service, ..Query::offline(workspace, state, caches) };
+        survey::facts(query).await.unwrap()
     }
 
     /// What would be planned by what is on record.
