@@ -1,13 +1,11 @@
-//! Whole runs of `imgplan apply` against our server: how much of a limit they use, how often they
-//! ask how builds are, and what 10,000 units take.
+//! Measures whole runs of `imgplan apply` against the local server: use of the rate limits, polling, and
+//! the cost of 10,000 targets.
 //!
-//! The program is a process of its own, as users run it, and the server is in this one. What was
-//! sent is read from the server's counts and its log, whose counting shares no code with the
-//! client's. Exits with 1 where the server refused something for its rate, saw more than a limit in
-//! some window, or a unit failed. Whether a target holds is printed and for a person to judge: a
-//! busy machine is no failure.
+//! The program runs in its own process, the server in this one. The results are read from the server's
+//! counts and log, which share no code with the client. Exits with 1 if a request exceeded a rate limit
+//! or a target failed. Whether a goal is met is only printed, because a busy machine is not a failure.
 
-#![allow(clippy::print_stdout, reason = "what it measured is what it is for")]
+#![allow(clippy::print_stdout, reason = "prints its measurements")]
 
 mod limits;
 mod many;
@@ -25,23 +23,23 @@ const USAGE: &str = "\
 Usage: cargo bench --bench runs -- [OPTIONS] [PART]...
 
 Parts, all of them by default:
-  window   300 builds at 50 in 2 s: how much of the limit is used (11 s)
-  mirrors  2,000 mirrors at 500 in 3 s, by each shape of an answer: the same, in images (35 s)
-  polling  500 builds of 20 s at the published limits, against an ideal schedule (210 s)
-  many     10,000 units: memory, processor time and silence (2 min)
+  window   300 builds at 50 in 2 s: used share of the limit (11 s)
+  mirrors  2,000 mirrors at 500 in 3 s, with each shape of response: the same for images (35 s)
+  polling  500 builds of 20 s at the published limits, compared to an ideal schedule (210 s)
+  many     10,000 targets: memory, processor time and longest silence (2 min)
 
 Options:
-  --runs N    runs of each [default: 1]
-  -h, --help  this";
+  --runs N    Runs of each part [default: 1]
+  -h, --help  Print help";
 
-/// The name of a part, what it is, and how it is done.
+/// The name, description and function of a part.
 type Part = (&'static str, &'static str, fn() -> Done);
 
 const PARTS: [Part; 4] = [
-    ("window", "builds, as fast as the limit of requests lets them", limits::window),
-    ("mirrors", "mirrors, as fast as the limit of images lets them", limits::mirrors),
-    ("polling", "builds that take their time, at the published limits", polling::polling),
-    ("many", "one apply of 10,000 units", many::many),
+    ("window", "builds, as fast as the rate limit of requests allows", limits::window),
+    ("mirrors", "mirrors, as fast as the rate limit of images allows", limits::mirrors),
+    ("polling", "long builds, at the published limits", polling::polling),
+    ("many", "one apply of 10,000 targets", many::many),
 ];
 
 fn main() -> ExitCode {
@@ -55,10 +53,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says whether every part did what it must.
+/// Runs the selected parts. Returns true if all succeeded.
 fn start() -> Result<bool, Failed> {
-    let (mut runs, mut wanted) = (1, Vec::new());
-    // The first is the bench itself, and `--bench` is cargo's own.
+    let (mut runs, mut selected) = (1, Vec::new());
+    // The first argument is the program, and cargo adds `--bench`.
     let mut args = env::args().skip(1).filter(|arg| arg != "--bench");
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -71,18 +69,18 @@ fn start() -> Result<bool, Failed> {
                 runs = value.parse::<NonZeroUsize>()?.get();
             }
             name => {
-                let found = PARTS.iter().find(|(known, ..)| *known == name);
-                wanted.push(*found.ok_or_else(|| format!("no part `{name}`\n\n{USAGE}"))?);
+                let part = PARTS.iter().find(|(known, ..)| *known == name);
+                selected.push(*part.ok_or_else(|| format!("no part `{name}`\n\n{USAGE}"))?);
             }
         }
     }
-    if wanted.is_empty() {
-        wanted = PARTS.to_vec();
+    if selected.is_empty() {
+        selected = PARTS.to_vec();
     }
     let mut succeeded = true;
-    for (name, what, part) in wanted {
+    for (name, description, part) in selected {
         for run in 1..=runs {
-            println!("{name}: {what}, run {run} of {runs}");
+            println!("{name}: {description}, run {run} of {runs}");
             if let Err(error) = part() {
                 println!("  failed: {error}");
                 succeeded = false;

@@ -1,4 +1,4 @@
-//! What one apply of 10,000 units takes: memory, the processor, and the patience of whoever watches.
+//! The cost of one apply of 10,000 targets: memory, processor time, and the longest silence.
 
 use std::fs;
 use std::path::Path;
@@ -7,58 +7,58 @@ use std::time::Duration;
 use imgplan::base::limit::{Class, ClassLimit};
 use imgplan::server::ServerConfig;
 
-use crate::program::{Done, Failed, IMGPLAN, Manifest, Stream, command, listen, verdict};
-use crate::service::{Service, all_made, requests};
+use crate::program::{Done, Failed, IMGPLAN, Manifest, Stream, command, measure, verdict};
+use crate::service::{Service, check_accepted, requests};
 
 const MIRRORS: u32 = 9000;
 const BUILDS: u32 = 1000;
-/// So many of the builds are what every second of the others is built on.
+/// Builds that are bases. Every second one of the other builds has a base.
 const BASES: u32 = 20;
 const BUILD_TIME: Duration = Duration::from_secs(1);
-/// Raised, or it would take hours; what asks how builds are keeps to the published limits.
+/// Raised limits, because the run would take hours otherwise. Polling has the published limits.
 const LIMITS: &str = "images=1000/5s,initiate=500/5s,start=500/5s";
 
-/// Bytes.
-const MEMORY: f64 = 150e6;
-/// Seconds.
-const PROCESSOR: f64 = 20.0;
-/// A run that has nothing else to say says so every 10 s.
-const SILENCE: Duration = Duration::from_secs(11);
+/// Maximum resident memory, in bytes.
+const MAX_MEMORY_BYTES: f64 = 150e6;
+/// Maximum processor time, in seconds.
+const MAX_PROCESSOR_SECONDS: f64 = 20.0;
+/// Maximum time without output. A run reports a heartbeat every 10 s.
+const MAX_SILENCE: Duration = Duration::from_secs(11);
 
-/// Once for programs, by the stream of events, and once for people, by what is told on the way.
+/// Measures one run with `--json`, and one with the output for people.
 pub(crate) fn many() -> Done {
-    one("events of --json", Stream::Output, &["--json"])?;
-    one("the screen", Stream::Talk, &[])
+    one("events of --json", Stream::Stdout, &["--json"])?;
+    one("the screen", Stream::Stderr, &[])
 }
 
-fn one(what: &str, stream: Stream, args: &[&str]) -> Done {
+fn one(description: &str, stream: Stream, args: &[&str]) -> Done {
     let dir = tempfile::tempdir()?;
     manifest(dir.path())?;
     let limits: Vec<ClassLimit> = LIMITS.split(',').map(str::parse).collect::<Result<_, _>>()?;
     let service =
         Service::start(ServerConfig { limits, build_time: BUILD_TIME, ..ServerConfig::default() })?;
     let used = dir.path().join("used");
-    // Not this process's own child: what it had resident would count as the child's.
+    // Measured by GNU time: for a direct child, the memory of this process would count too.
     let mut time = command("time", dir.path(), &service.url());
     time.args(["-f", "%M %U %S", "-o"]).arg(&used).arg(IMGPLAN);
     time.args(["apply", "--auto-approve", "--limit", LIMITS]).args(args);
-    let heard = listen(&mut time, stream)
-        .map_err(|error| format!("{error} (it takes GNU time: apt install time)"))?;
+    let measured = measure(&mut time, stream)
+        .map_err(|error| format!("{error} (it needs GNU time: apt install time)"))?;
     let counts = service.stop()?;
-    all_made(counts.of(Class::Images).accepted, MIRRORS.into())?;
-    all_made(counts.of(Class::Start).accepted, BUILDS.into())?;
+    check_accepted(counts.of(Class::Images).accepted, MIRRORS.into())?;
+    check_accepted(counts.of(Class::Start).accepted, BUILDS.into())?;
     let used = fs::read_to_string(&used)?;
     let (peak, processor) = read(&used).ok_or_else(|| format!("GNU time wrote: {used}"))?;
 
-    let (wall, bytes) = (heard.wall.as_secs_f64(), heard.bytes);
+    let (wall, bytes) = (measured.wall.as_secs_f64(), measured.bytes);
     println!("  {MIRRORS} mirrors and {BUILDS} builds, {LIMITS}");
-    println!("  {what}: {bytes} bytes in {wall:.1} s");
+    println!("  {description}: {bytes} bytes in {wall:.1} s");
     println!("  peak resident memory {:.1} MB", peak / 1e6);
-    println!("  under {:.0} MB: {}", MEMORY / 1e6, verdict(peak < MEMORY));
+    println!("  under {:.0} MB: {}", MAX_MEMORY_BYTES / 1e6, verdict(peak < MAX_MEMORY_BYTES));
     println!("  processor time {processor:.2} s");
-    println!("  under {PROCESSOR} s: {}", verdict(processor < PROCESSOR));
-    println!("  longest silence {:.2} s", heard.silence.as_secs_f64());
-    println!("  at most {SILENCE:?}: {}", verdict(heard.silence <= SILENCE));
+    println!("  under {MAX_PROCESSOR_SECONDS} s: {}", verdict(processor < MAX_PROCESSOR_SECONDS));
+    println!("  longest silence {:.2} s", measured.silence.as_secs_f64());
+    println!("  at most {MAX_SILENCE:?}: {}", verdict(measured.silence <= MAX_SILENCE));
     let (sent, words) = requests(&counts);
     println!("  {sent} requests: {words}");
     Ok(())
@@ -79,7 +79,7 @@ fn manifest(dir: &Path) -> Result<(), Failed> {
     manifest.write(dir)
 }
 
-/// Bytes of memory and seconds of all cores together, as GNU time writes them.
+/// Parses bytes of memory and seconds of processor time from the output of GNU time.
 fn read(used: &str) -> Option<(f64, f64)> {
     let numbers: Vec<f64> = used.split_whitespace().map_while(|word| word.parse().ok()).collect();
     let [kilobytes, user, system] = numbers[..] else { return None };

@@ -1,4 +1,4 @@
-//! The program as a process of its own, and what it is given to do.
+//! Runs the program as a process, and writes manifests for it.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 pub(crate) type Failed = Box<dyn Error + Send + Sync>;
 pub(crate) type Done = Result<(), Failed>;
 
-/// The program, as released.
+/// The release build of the program.
 pub(crate) const IMGPLAN: &str = env!("CARGO_BIN_EXE_imgplan");
 
-/// A command that talks to the service at `url` and is told nothing else of the machine or its user.
+/// Returns a command with the service at `url` and no other environment of the user.
 pub(crate) fn command(program: &str, dir: &Path, url: &str) -> Command {
     let mut command = Command::new(program);
     command.current_dir(dir).env_clear().env("HOME", dir).stdin(Stdio::null());
@@ -25,7 +25,7 @@ pub(crate) fn command(program: &str, dir: &Path, url: &str) -> Command {
     command
 }
 
-/// Applies what a folder's manifest says, and returns how long it took.
+/// Applies the manifest in a folder, and returns the duration.
 pub(crate) fn apply(dir: &Path, url: &str, args: &[&str]) -> Result<Duration, Failed> {
     let mut command = command(IMGPLAN, dir, url);
     command.args(["apply", "--auto-approve", "--quiet"]).args(args).stdout(Stdio::null());
@@ -34,32 +34,35 @@ pub(crate) fn apply(dir: &Path, url: &str, args: &[&str]) -> Result<Duration, Fa
     if status.success() { Ok(began.elapsed()) } else { Err(format!("apply: {status}").into()) }
 }
 
-/// What came of a command of which one stream was read.
-pub(crate) struct Heard {
+/// The measurements of a command of which one stream was read.
+pub(crate) struct Measured {
     pub(crate) wall: Duration,
     pub(crate) bytes: u64,
-    /// The longest time between two parts of what it wrote, from its start to its end.
+    /// Longest time without output.
     pub(crate) silence: Duration,
 }
 
-/// Which stream is listened to.
+/// The stream to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
-    Output,
-    Talk,
+    Stdout,
+    Stderr,
 }
 
-/// Runs a command that has to succeed, and listens to it.
-pub(crate) fn listen(command: &mut Command, stream: Stream) -> Result<Heard, Failed> {
-    let (output, talk) = match stream {
-        Stream::Output => (Stdio::piped(), Stdio::inherit()),
-        Stream::Talk => (Stdio::null(), Stdio::piped()),
+/// Runs a command and measures its output.
+///
+/// # Errors
+/// Fails if the command does.
+pub(crate) fn measure(command: &mut Command, stream: Stream) -> Result<Measured, Failed> {
+    let (stdout, stderr) = match stream {
+        Stream::Stdout => (Stdio::piped(), Stdio::inherit()),
+        Stream::Stderr => (Stdio::null(), Stdio::piped()),
     };
     let began = Instant::now();
-    let mut child = command.stdout(output).stderr(talk).spawn()?;
+    let mut child = command.stdout(stdout).stderr(stderr).spawn()?;
     let mut pipe: Box<dyn Read> = match (child.stdout.take(), child.stderr.take()) {
-        (Some(output), None) => Box::new(output),
-        (None, Some(talk)) => Box::new(talk),
+        (Some(stdout), None) => Box::new(stdout),
+        (None, Some(stderr)) => Box::new(stderr),
         _ => return Err("neither stream is a pipe, or both are".into()),
     };
     let (mut bytes, mut silence, mut last) = (0, Duration::ZERO, began);
@@ -78,15 +81,15 @@ pub(crate) fn listen(command: &mut Command, stream: Stream) -> Result<Heard, Fai
     if !status.success() {
         return Err(format!("{command:?}: {status}").into());
     }
-    Ok(Heard { wall: began.elapsed(), bytes, silence })
+    Ok(Measured { wall: began.elapsed(), bytes, silence })
 }
 
-/// Whether a target was reached, in words.
+/// Returns the text for a goal that holds or not.
 pub(crate) fn verdict(holds: bool) -> &'static str {
     if holds { "holds" } else { "does not hold" }
 }
 
-/// A manifest, line by line.
+/// A manifest that is written line by line.
 pub(crate) struct Manifest(String);
 
 impl Manifest {
@@ -94,7 +97,7 @@ impl Manifest {
         Self("version: 1\nimages:\n".to_owned())
     }
 
-    /// An image that is built from a folder of its own, with one file and a Dockerfile.
+    /// Adds an image built from its own folder with one file and a Dockerfile.
     pub(crate) fn build(&mut self, dir: &Path, name: &str, from: &str) -> Done {
         let context = dir.join(name);
         fs::create_dir(&context)?;
@@ -104,7 +107,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// A mirror whose source is about as long as those of real ones.
+    /// Adds a mirror with a source of realistic length.
     pub(crate) fn mirror(&mut self, number: u32) -> Done {
         let source = format!("docker.io/library/mirror-{number:04}:1.{}", number % 50);
         writeln!(self.0, "  - source: {source}")?;

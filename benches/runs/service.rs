@@ -1,4 +1,4 @@
-//! The server that a run talks to, and what it counted.
+//! The local server for a run, and its counts.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 
 use crate::program::{Done, Failed};
 
-/// A server in this process, on threads of its own.
+/// A server in this process, on its own threads.
 pub(crate) struct Service {
     runtime: Runtime,
     server: Server,
@@ -29,12 +29,15 @@ impl Service {
         self.server.url()
     }
 
-    /// How long it runs, by the clock of its log.
+    /// Returns the time since its start, by the clock of its log.
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Stops it, and returns what it counted. An error where a limit was not kept.
+    /// Stops the server and returns its counts.
+    ///
+    /// # Errors
+    /// Fails if a rate limit was exceeded.
     pub(crate) fn stop(self) -> Result<RequestCounts, Failed> {
         let counts = self.server.counts();
         self.runtime.block_on(self.server.stop())?;
@@ -42,7 +45,7 @@ impl Service {
             let limit = limit_of(&self.limits, *class);
             if counted.refused > 0 || counted.peak > limit.count {
                 let (refused, peak) = (counted.refused, counted.peak);
-                let error = format!("{class}={limit} was not kept: {refused} refused, peak {peak}");
+                let error = format!("{class}={limit} was exceeded: {refused} refused, peak {peak}");
                 return Err(error.into());
             }
         }
@@ -51,25 +54,28 @@ impl Service {
 }
 
 fn limit_of(limits: &[ClassLimit], class: Class) -> Limit {
-    let given = limits.iter().rev().find(|given| given.class == class);
-    given.map_or_else(|| class.default_limit(), |given| given.limit)
+    let configured = limits.iter().rev().find(|limit| limit.class == class);
+    configured.map_or_else(|| class.default_limit(), |limit| limit.limit)
 }
 
-/// The requests that were let through as builds or transfers, in the order in which they came.
+/// Returns the accepted requests for builds or transfers, in order of arrival.
 pub(crate) fn accepted(counts: &RequestCounts) -> impl DoubleEndedIterator<Item = &LoggedRequest> {
-    counts.log.iter().filter(|seen| seen.class == Some(Class::Initiate) && seen.image.is_some())
+    counts
+        .log
+        .iter()
+        .filter(|logged| logged.class == Some(Class::Initiate) && logged.image.is_some())
 }
 
-/// From the first of those requests to the last.
+/// Returns the time from the first of those requests to the last.
 pub(crate) fn span(counts: &RequestCounts) -> Result<Duration, Failed> {
-    let mut times = accepted(counts).map(|seen| seen.at);
-    let first = times.next().ok_or("nothing was asked for")?;
+    let mut times = accepted(counts).map(|logged| logged.at);
+    let first = times.next().ok_or("no build was accepted")?;
     Ok(times.next_back().unwrap_or(first).saturating_sub(first))
 }
 
-/// All requests, without the uploads, and how many there were of each class.
+/// Returns the number of requests without uploads, and a text with the number of each class.
 pub(crate) fn requests(counts: &RequestCounts) -> (u64, String) {
-    // Images are what some of the others were for.
+    // `images` counts images and not requests.
     let classes = counts.classes.iter().filter(|(class, _)| **class != Class::Images);
     let classes: Vec<(Class, u64)> = classes
         .map(|(class, counted)| (*class, counted.accepted + counted.refused))
@@ -80,10 +86,10 @@ pub(crate) fn requests(counts: &RequestCounts) -> (u64, String) {
     (classes.iter().map(|(_, requests)| requests).sum(), words.join(", "))
 }
 
-/// An error where not all of so many were made.
-pub(crate) fn all_made(server_saw: u64, wanted: u64) -> Done {
-    if server_saw == wanted {
+/// Checks that the server accepted the expected number.
+pub(crate) fn check_accepted(accepted: u64, expected: u64) -> Done {
+    if accepted == expected {
         return Ok(());
     }
-    Err(format!("the server let {server_saw} through instead of {wanted}").into())
+    Err(format!("the server accepted {accepted} instead of {expected}").into())
 }

@@ -1,4 +1,4 @@
-//! Death at every request and every record, and what the next life makes of it: nothing that was
+//! CrashPoint at every request and every record, and what the next life makes of it: nothing that was
 //! accepted is lost, nothing is started twice, and in the end there is nothing to do.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use imgplan::server::{BulkShape, Fault, ServerBuild};
 use proptest::prelude::*;
 
-use crate::support::{Death, Life, World};
+use crate::support::{CrashPoint, ProcessResult, Simulation};
 
 /// Builds on each other, and mirrors that go in one list and alone.
 const MANIFEST: &str = "version: 1
@@ -22,8 +22,8 @@ images:
   - {name: mine, tag: v2, source: 'docker.io/library/nginx:2'}
 ";
 
-fn world() -> World {
-    let world = World::new(MANIFEST);
+fn world() -> Simulation {
+    let world = Simulation::new(MANIFEST);
     world
         .write("base/Dockerfile", "FROM scratch\n")
         .write("api/Dockerfile", "FROM base:v1\n")
@@ -41,7 +41,7 @@ fn started(builds: &[ServerBuild]) -> BTreeMap<&str, Vec<&ServerBuild>> {
 }
 
 /// What must hold at the end of all lives of a project that never changed.
-fn check(world: &World, last: &Life, what: &str) {
+fn check(world: &Simulation, last: &ProcessResult, what: &str) {
     let started = started(&last.builds);
     let state = world.state();
     for (unit, entry) in &state.entries {
@@ -59,9 +59,9 @@ fn check(world: &World, last: &Life, what: &str) {
 }
 
 /// Lives on until there is nothing to do.
-fn live_on(world: &World, what: &str) -> Life {
+fn live_on(world: &Simulation, what: &str) -> ProcessResult {
     for _ in 0..4 {
-        let life = world.live(None);
+        let life = world.run_process(None);
         if life.idle {
             return life;
         }
@@ -80,16 +80,16 @@ fn death_at_every_request_and_every_record() {
             world
         };
         let undisturbed = fresh();
-        let whole = undisturbed.live(None);
+        let whole = undisturbed.run_process(None);
         assert!(whole.summary.unwrap().is_complete());
-        check(&undisturbed, &undisturbed.live(None), "undisturbed");
+        check(&undisturbed, &undisturbed.run_process(None), "undisturbed");
         let requests = whole.requests;
         assert!(requests > 15, "{requests} requests");
         let die = |death| {
             let what = format!("{shape:?} {death:?}");
             let world = fresh();
-            let life = world.live(Some(death));
-            assert!(!life.survived, "{what}");
+            let life = world.run_process(Some(death));
+            assert!(!life.completed, "{what}");
             // A plan by what is on record can always be made.
             world.plan();
             let last = live_on(&world, &what);
@@ -98,9 +98,10 @@ fn death_at_every_request_and_every_record() {
         };
         let mut torn = 0;
         for at in 0..requests {
-            die(Death::Before(at));
-            die(Death::After(at));
-            torn += (0..99).take_while(|lines| die(Death::Writing(at, *lines)).tore).count();
+            die(CrashPoint::Before(at));
+            die(CrashPoint::After(at));
+            torn +=
+                (0..99).take_while(|lines| die(CrashPoint::DuringWrite(at, *lines)).torn).count();
         }
         assert!(torn > 15, "{torn} records");
     }
@@ -110,8 +111,8 @@ fn death_at_every_request_and_every_record() {
 fn death_after_death() {
     let world = world();
     for at in 0..12 {
-        world.live(Some(Death::After(at)));
-        world.live(Some(Death::Before(at / 2)));
+        world.run_process(Some(CrashPoint::After(at)));
+        world.run_process(Some(CrashPoint::Before(at / 2)));
     }
     let last = live_on(&world, "at last");
     check(&world, &last, "at last");
@@ -137,7 +138,7 @@ impl Project {
         text
     }
 
-    fn write(&self, world: &World, build: usize, version: usize) {
+    fn write(&self, world: &Simulation, build: usize, version: usize) {
         let from = |base: &usize| format!("FROM b{base}:v1 AS s{base}\n");
         let froms: String = self.bases[build].iter().map(from).collect();
         let from = if froms.is_empty() { "FROM scratch\n".to_owned() } else { froms };
@@ -170,15 +171,15 @@ fn projects() -> impl Strategy<Value = Project> {
 #[derive(Debug, Clone)]
 enum Event {
     Edit(usize),
-    Live(Option<Death>),
+    Live(Option<CrashPoint>),
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let at = 0usize..14;
     let death = prop_oneof![
-        at.clone().prop_map(|at| Some(Death::Before(at))),
-        at.clone().prop_map(|at| Some(Death::After(at))),
-        (at, 0usize..3).prop_map(|(at, lines)| Some(Death::Writing(at, lines))),
+        at.clone().prop_map(|at| Some(CrashPoint::Before(at))),
+        at.clone().prop_map(|at| Some(CrashPoint::After(at))),
+        (at, 0usize..3).prop_map(|(at, lines)| Some(CrashPoint::DuringWrite(at, lines))),
         Just(None),
     ];
     let event = prop_oneof![
@@ -219,7 +220,7 @@ proptest! {
         events in events(),
         seed in any::<u64>(),
     ) {
-        let mut world = World::new(&project.manifest());
+        let mut world = Simulation::new(&project.manifest());
         world.config.faults = faults(seed);
         world.config.seed = seed;
         world.config.bulk =
@@ -238,14 +239,14 @@ proptest! {
                 }
                 Event::Live(death) => {
                     world.config.seed = world.config.seed.wrapping_add(1);
-                    seen = world.live(death).builds.len();
+                    seen = world.run_process(death).builds.len();
                 }
             }
         }
         let mut lives = 0;
         let last = loop {
             world.config.seed = world.config.seed.wrapping_add(1);
-            let life = world.live(None);
+            let life = world.run_process(None);
             if life.idle {
                 break life;
             }
@@ -280,7 +281,7 @@ proptest! {
 fn a_timeout_leaves_what_runs_to_the_next_life() {
     let mut world = world();
     world.timeout = Some(Duration::from_secs(30));
-    let life = world.live(None);
+    let life = world.run_process(None);
     let summary = life.summary.unwrap();
     assert!(summary.failures.iter().all(|failure| failure.pending), "{summary:?}");
     assert!((30..35).contains(&life.time.as_secs()), "{:?}", life.time);

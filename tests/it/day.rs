@@ -9,7 +9,7 @@ use imgplan::base::limit::{Class, ClassLimit};
 use imgplan::event::{RunEvent, StopReason, TargetFailure};
 use imgplan::http::Notice;
 
-use crate::support::World;
+use crate::support::Simulation;
 
 const MIRRORS: usize = 1440;
 const BUILDS: usize = 40;
@@ -17,7 +17,7 @@ const BUILDS: usize = 40;
 const LIMIT: &str = "images=10/600s";
 
 /// A project of mirrors and builds. Every fourth build is the base of the next three.
-fn world() -> World {
+fn world() -> Simulation {
     let mut manifest = "version: 1\ndefaults: {tag: v1}\nimages:\n".to_owned();
     for build in 0..BUILDS {
         writeln!(manifest, "  - {{name: b{build}, context: b{build}}}").unwrap();
@@ -25,7 +25,7 @@ fn world() -> World {
     for mirror in 0..MIRRORS {
         writeln!(manifest, "  - source: docker.io/library/m{mirror}:v1").unwrap();
     }
-    let mut world = World::new(&manifest);
+    let mut world = Simulation::new(&manifest);
     for build in 0..BUILDS {
         let base = build / 4 * 4;
         let from = if base == build { "scratch".to_owned() } else { format!("b{base}:v1") };
@@ -49,7 +49,7 @@ fn world() -> World {
 fn a_day_ends_in_the_right_state() {
     let mut world = world();
     world.config.quota = Some(1000);
-    let morning = world.live(None);
+    let morning = world.run_process(None);
     let summary = morning.summary.unwrap();
     let Some(StopReason::Error(why)) = &summary.stopped else { panic!("{:?}", summary.stopped) };
     assert!(why.contains("Image limit exceeded"), "{why}");
@@ -64,7 +64,7 @@ fn a_day_ends_in_the_right_state() {
     // The quota is raised.
     world.config.quota = None;
     world.config.seed += 1;
-    let evening = world.live(None);
+    let evening = world.run_process(None);
     let summary = evening.summary.unwrap();
     assert!(summary.is_complete(), "{:?}", summary.failures);
     assert_eq!(evening.images.1, 0, "no transfer exceeded the limit");
@@ -84,7 +84,7 @@ fn a_day_ends_in_the_right_state() {
         let built = entry.built.as_ref().unwrap_or_else(|| panic!("{unit} is not built"));
         assert!(ids.contains(&built.build.as_str()) && entry.pending.is_none(), "{unit}");
     }
-    assert!(world.live(None).idle && !world.has_journal());
+    assert!(world.run_process(None).idle && !world.has_journal());
 
     let count =
         |kind: fn(&RunEvent) -> bool| evening.events.iter().filter(|event| kind(event)).count();

@@ -147,7 +147,7 @@ fn no_key_at_all_is_refused_with_a_way_out() {
 
 #[test]
 fn an_unpaid_account_stops_the_run_at_once() {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     scripted.on("POST", "/images/build", [Answer::detail(402, "Payment required")]);
     let env = against(&scripted);
     env.write(
@@ -189,7 +189,7 @@ fn an_unreachable_service_is_named() {
 fn a_page_for_people_is_not_taken_for_an_answer() {
     let page = Answer::text(200, "<!doctype html><html><body>Welcome</body></html>")
         .header("content-type", "text/html");
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     scripted.on("POST", "/images/build", [page]);
     let mut env = against(&scripted);
     // A service that has answered before has passing trouble: here it never did.
@@ -211,7 +211,7 @@ fn a_page_in_place_of_a_status_passes() {
     let page = Answer::text(502, "<html>Bad Gateway</html>");
     let ok_page = Answer::text(200, "<html>Maintenance</html>");
     let done = Answer::json(200, &json!({ "id": "b-1", "status": "COMPLETED" }));
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     scripted.on("GET", "/images/build/*", [page, ok_page, done]);
     let env = against(&scripted);
     apply(&env).success();
@@ -220,7 +220,7 @@ fn a_page_in_place_of_a_status_passes() {
 
 #[test]
 fn a_status_that_stays_nonsense_leaves_the_build_pending() {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     scripted.on("GET", "/images/build/*", [Answer::json(200, &json!({ "status": 7 }))]);
     let env = against(&scripted);
     env.write("imgplan.yaml", format!("{ONE}    timeout: 1s\n"));
@@ -238,7 +238,7 @@ fn a_status_that_stays_nonsense_leaves_the_build_pending() {
 
 #[test]
 fn a_start_may_answer_with_nothing() {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     scripted.on("POST", "/images/build/*/start", [Answer::empty(204)]);
     let env = against(&scripted);
     apply(&env).success();
@@ -247,7 +247,7 @@ fn a_start_may_answer_with_nothing() {
 
 #[test]
 fn unknown_fields_and_status_words_are_taken_as_they_come() {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     let mut accepted = scripted.accepted("b-1");
     accepted["news"] = json!([{ "of": "tomorrow" }]);
     accepted["expires_in"] = json!("soon");
@@ -270,7 +270,7 @@ fn unknown_fields_and_status_words_are_taken_as_they_come() {
 
 #[test]
 fn an_answer_without_an_upload_url_is_an_error_and_loses_no_build() {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     for url in [Value::Null, json!(""), json!(5), json!("not a url")] {
         let mut accepted = scripted.accepted("b-1");
         accepted["upload_url"] = url.clone();
@@ -292,7 +292,7 @@ fn an_answer_without_a_build_id_is_an_error() {
         json!({ "build_id": "" }),
         json!({ "build_id": "../x" }),
     ] {
-        let scripted = Scripted::willing();
+        let scripted = Scripted::accepting();
         scripted.on("POST", "/images/build", [Answer::json(201, &answer)]);
         let mut env = against(&scripted);
         let failed = apply(env.set("IMGPLAN_REFRESH", "false"));
@@ -304,7 +304,7 @@ fn an_answer_without_a_build_id_is_an_error() {
 #[test]
 fn a_refusal_says_what_the_service_said() {
     let refusal = json!({ "detail": [{ "loc": ["body", "image_tag"], "msg": "tag is reserved" }] });
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     scripted.on("POST", "/images/build", [Answer::json(422, &refusal)]);
     let env = against(&scripted);
     let refused = apply(&env);
@@ -322,7 +322,7 @@ fn a_refusal_says_what_the_service_said() {
 fn a_rate_limit_is_waited_out() {
     let too_many =
         || Answer::detail(429, "Too Many Requests (per-token limit)").header("retry-after", "1");
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     let accepted = Answer::json(201, &scripted.accepted("b-1"));
     scripted.on("POST", "/images/build", [too_many(), too_many(), accepted]);
     let env = against(&scripted);
@@ -335,7 +335,7 @@ fn a_rate_limit_is_waited_out() {
 #[test]
 fn a_rate_limit_on_other_requests_is_waited_out_too() {
     let too_many = || Answer::detail(429, "Rate limit exceeded").header("retry-after", "0");
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     let done = Answer::json(200, &json!({ "id": "b-1", "status": "COMPLETED" }));
     scripted.on("POST", "/images/build/*/start", [too_many(), Answer::empty(200)]).on(
         "GET",
@@ -374,7 +374,7 @@ fn a_full_quota_stops_submissions() {
 
 #[test]
 fn a_failed_upload_loses_no_build() {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     scripted.on(
         "PUT",
         "/upload/*",
@@ -395,10 +395,10 @@ fn a_failed_upload_loses_no_build() {
 
 #[test]
 fn an_upload_that_stumbles_is_sent_again_whole() {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     scripted.on("PUT", "/upload/*", [Answer::empty(503), Answer::empty(200)]);
     apply(&against(&scripted)).success();
-    let asked = scripted.asked();
+    let asked = scripted.requests();
     let uploads: Vec<_> = asked.iter().filter(|asked| asked.method == "PUT").collect();
     assert_eq!(uploads.len(), 2);
     assert!(!uploads[0].body.is_empty() && uploads[0].body == uploads[1].body);
@@ -428,7 +428,7 @@ fn a_timeout_leaves_the_build_for_the_next_run() {
 
 #[test]
 fn an_update_that_fails_is_told_and_planned_again() {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     let env = against(&scripted);
     env.apply();
     let failed = json!({ "results": [{ "success": false, "error": { "code": "conflict", "message": "a build is under way" } }] });
@@ -447,7 +447,7 @@ fn an_update_that_fails_is_told_and_planned_again() {
 
 #[test]
 fn a_pending_build_that_the_service_forgot_is_built_again() {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     scripted.on("GET", "/images/build/*", [Answer::json(200, &json!({ "status": "BUILDING" }))]);
     let env = against(&scripted);
     env.write("imgplan.yaml", format!("{ONE}    timeout: 1s\n"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use imgplan::server::ServerConfig;
 use insta::assert_snapshot;
 
-use crate::support::{Output, THREE, TestEnv, World, wait_until, write_three};
+use crate::support::{Output, Simulation, THREE, TestEnv, wait_until, write_three};
 
 /// The one that stands alone, under another name.
 const RENAMED: &str = "version: 1
@@ -127,10 +127,10 @@ fn what_takes_the_place_of_another_is_there_before_that_goes() {
 
 #[test]
 fn a_rename_that_nobody_declared_is_seen() {
-    let world = World::new(THREE);
+    let world = Simulation::new(THREE);
     world.write("base/Dockerfile", "FROM scratch\n").write("top/Dockerfile", "FROM base:v1\n");
     world.write("lone/Dockerfile", "FROM scratch\n# lone\n");
-    assert!(world.live(None).summary.unwrap().is_complete());
+    assert!(world.run_process(None).summary.unwrap().is_complete());
     let (text, _) = RENAMED.split_once("moved:").unwrap();
     world.write("imgplan.yaml", text);
     let plan = world.plan();

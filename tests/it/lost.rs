@@ -48,8 +48,8 @@ fn status(unit: &str, build: &str) -> Value {
 }
 
 /// The bodies of all requests for a build or a transfer.
-fn asked(scripted: &Scripted) -> Vec<Value> {
-    let asked = scripted.asked().into_iter();
+fn requests(scripted: &Scripted) -> Vec<Value> {
+    let asked = scripted.requests().into_iter();
     let asked = asked.filter(|asked| asked.method == "POST" && asked.path == "/images/build");
     asked.map(|asked| serde_json::from_slice(&asked.body).unwrap()).collect()
 }
@@ -125,7 +125,7 @@ fn what_was_taken_of_an_earlier_source_is_not_taken_for_the_new_one() {
         }
     }
     assert_eq!(env.build_of("cache:v1"), "b-new", "b-old is of redis:8");
-    assert_eq!(asked(&scripted).len(), 2);
+    assert_eq!(requests(&scripted).len(), 2);
     env.plans_nothing();
 }
 
@@ -160,7 +160,7 @@ fn a_transfer_that_was_superseded_is_not_taken_for_the_one_that_was_lost() {
         let to = from + now[from..].find('"').unwrap();
         env.write("imgplan.yaml", format!("{}{next}{}", &now[..from], &now[to..]));
     }
-    assert_eq!(asked(&scripted).len(), 4);
+    assert_eq!(requests(&scripted).len(), 4);
 }
 
 /// Answers single requests for a source, and refuses lists and the source that is named.
@@ -184,7 +184,7 @@ fn a_list_that_is_refused_falls_apart_into_single_requests() {
     singly(&scripted, "");
     let env = three(&scripted);
     env.apply();
-    let asked = asked(&scripted);
+    let asked = requests(&scripted);
     assert_eq!(asked.len(), 4, "{asked:#?}");
     assert_eq!(sources(&asked[0]).len(), 3);
     assert!(asked[0].get("image_name").is_none(), "a name is for one source: {}", asked[0]);
@@ -204,7 +204,7 @@ fn one_bad_source_in_a_list_fails_alone() {
 
     Apply: 0 built, 2 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
-    assert_eq!(asked(&scripted).len(), 4, "the list, and each by itself, once");
+    assert_eq!(requests(&scripted).len(), 4, "the list, and each by itself, once");
     assert_eq!(env.ok(["plan"]).steps(), ["+ redis:7 mirror new"]);
 }
 
@@ -243,7 +243,7 @@ fn results_in_another_order_are_booked_by_their_source() {
     scripted.on("POST", "/images/build", [answer]);
     let env = three(&scripted);
     env.apply();
-    assert_eq!(asked(&scripted).len(), 1);
+    assert_eq!(requests(&scripted).len(), 1);
     all_are_booked(&env);
 }
 
@@ -263,7 +263,7 @@ fn builds_in_another_order_are_booked_by_their_names() {
     scripted.on("GET", "/images/builds", [Answer::json(200, &page)]);
     let env = three(&scripted);
     env.apply();
-    assert_eq!(asked(&scripted).len(), 1);
+    assert_eq!(requests(&scripted).len(), 1);
     all_are_booked(&env);
 }
 
@@ -313,33 +313,33 @@ fn an_upload_whose_url_has_expired_begins_anew_with_another() {
 
 #[test]
 fn no_retries_means_one_request() {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     scripted.on("POST", "/images/build", [Answer::detail(503, "not now")]);
     let env = TestEnv::at(scripted.url());
     env.write("imgplan.yaml", "version: 1\nimages: [{name: app, tag: v1, context: app}]\n");
     env.context("app", "FROM scratch\n");
     let failed = env.run(["apply", "--auto-approve", "--retry-times", "0", "--json"]);
     failed.code(1);
-    assert_eq!(asked(&scripted).len(), 1);
+    assert_eq!(requests(&scripted).len(), 1);
     assert!(failed.events("retry").is_empty(), "{failed}");
     env.write("imgplan.yaml", THREE);
     let listed = env.run(["apply", "--auto-approve", "--retry-times", "0"]);
     listed.code(1);
-    assert_eq!(asked(&scripted).len(), 2);
+    assert_eq!(requests(&scripted).len(), 2);
     // To wait for a limit is no retry.
     let wait = Answer::detail(429, "Too Many Requests (per-token limit)");
     let accepted = Answer::json(201, &scripted.accepted("b-1"));
     scripted.on("POST", "/images/build", [wait.header("retry-after", "1"), accepted]);
     env.write("imgplan.yaml", "version: 1\nimages: [{name: app, tag: v1, context: app}]\n");
     env.ok(["apply", "--auto-approve", "--retry-times", "0"]);
-    assert_eq!(asked(&scripted).len(), 4);
+    assert_eq!(requests(&scripted).len(), 4);
 }
 
 /// An image that has moved is not found where it was: a request that came through would be refused
 /// ever after.
 #[test]
 fn a_move_whose_answer_was_lost_is_done_all_the_same() {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     let env = TestEnv::at(scripted.url());
     let one = "images: [{name: app, tag: v1, context: app}]\n";
     env.write("imgplan.yaml", format!("version: 1\n{one}")).context("app", "FROM scratch\n");
@@ -362,7 +362,7 @@ fn a_move_whose_answer_was_lost_is_done_all_the_same() {
     env.write("imgplan.yaml", format!("version: 1\nowner: {{team: t}}\n{one}"));
     env.apply();
     let mut asked = Vec::new();
-    for request in scripted.asked().iter().filter(|asked| asked.method == "PATCH") {
+    for request in scripted.requests().iter().filter(|asked| asked.method == "PATCH") {
         let body: Value = serde_json::from_slice(&request.body).unwrap();
         for update in body["updates"].as_array().unwrap() {
             asked.push((body["dryRun"].clone(), update["source"]["owner"].clone()));
@@ -390,7 +390,7 @@ fn sources_that_are_spelt_otherwise_lose_no_build() {
     let env = three(&scripted);
     env.apply();
     all_are_booked(&env);
-    assert_eq!(asked(&scripted).len(), 1);
+    assert_eq!(requests(&scripted).len(), 1);
 }
 
 /// Until the cutover a transfer made an image and one for VMs: its answer may have two builds.
@@ -405,7 +405,7 @@ fn a_second_build_of_one_source_is_no_reason_to_ask_again() {
     env.write("imgplan.yaml", "version: 1\nimages: [{source: \"redis:7\"}]\n");
     env.apply();
     assert_eq!(env.build_of("redis:7"), "b-redis");
-    assert_eq!(asked(&scripted).len(), 1);
+    assert_eq!(requests(&scripted).len(), 1);
     env.plans_nothing();
 }
 
@@ -420,14 +420,14 @@ fn what_an_answer_does_not_speak_of_is_not_asked_for_again() {
     let env = three(&scripted);
     env.run(["apply", "--auto-approve"]).code(1).says("does not mention it");
     assert_eq!(env.build_of("app:v1"), "b-app", "the names tell whose the one is");
-    assert_eq!(asked(&scripted).len(), 1);
+    assert_eq!(requests(&scripted).len(), 1);
     assert!(env.read("imgplan.lock").contains("submitted:"), "the next apply looks for them");
 }
 
 /// A start that came through is not repeated: a service may take the second one ill.
 #[test]
 fn a_start_whose_answer_was_lost_is_not_repeated() {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     let status = |word| Answer::json(200, &json!({ "id": "b-1", "status": word }));
     scripted
         .on("POST", "/images/build/*/start", [Answer::text(502, "<html>Bad Gateway</html>")])

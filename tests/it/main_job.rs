@@ -400,7 +400,7 @@ fn a_build_whose_start_was_not_recorded_is_adopted() {
 /// The context is uploaded, and only the start is missing.
 #[test]
 fn a_build_that_could_not_be_started_is_started_by_the_next_apply() {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     scripted.on("POST", "/images/build/*/start", [Answer::detail(503, "not now")]);
     let uploading = json!({ "id": "b-1", "status": "UPLOADING" });
     scripted.on("GET", "/images/build/*", [Answer::json(200, &uploading)]);
@@ -427,7 +427,7 @@ fn a_build_that_could_not_be_started_is_started_by_the_next_apply() {
 /// The service will never start the build, so it is not adopted.
 #[test]
 fn a_build_whose_start_is_refused_is_built_again() {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     scripted.on("POST", "/images/build/*/start", [Answer::detail(400, "too late")]);
     let uploading = json!({ "id": "b-1", "status": "UPLOADING" });
     scripted.on("GET", "/images/build/*", [Answer::json(200, &uploading)]);

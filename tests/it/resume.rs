@@ -101,7 +101,7 @@ fn a_timeout_that_is_not_reached_changes_nothing() {
 
 /// A service whose build `b-1` has its context and cannot be started, and a run that met that.
 fn unstarted() -> (Scripted, TestEnv) {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     scripted.on("POST", "/images/build/*/start", [Answer::detail(503, "not now")]);
     let uploading = json!({ "id": "b-1", "status": "UPLOADING" });
     scripted.on("GET", "/images/build/b-1", [Answer::json(200, &uploading)]);
@@ -153,7 +153,7 @@ fn a_build_that_was_never_started_is_let_go_with_its_unit() {
 
 #[test]
 fn a_build_that_was_never_started_is_over_once_what_is_there_is_wanted_again() {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     let env = TestEnv::at(scripted.url());
     env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
     env.apply();

@@ -86,7 +86,7 @@ fn a_service_that_babbles_is_not_repeated() {
         ("GET", "/images/build/*", 404),
     ] {
         for more in ["-v", "--json"] {
-            let scripted = Scripted::willing();
+            let scripted = Scripted::accepting();
             scripted.on(method, path, [Answer::detail(status, &babble)]);
             let env = TestEnv::at(scripted.url());
             env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
@@ -101,7 +101,7 @@ fn a_service_that_babbles_is_not_repeated() {
 /// The reason of a failed build is shown and could hold anything.
 #[test]
 fn the_reason_of_a_failed_build_is_cleaned() {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     let reason = format!(
         "fetch https://bucket.example/get?sig={SIGNATURE} with Bearer {KEY} failed\u{1b}[2J"
     );

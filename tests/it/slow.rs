@@ -20,7 +20,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(15);
 
 /// A service that refuses status requests with 429, and a project with a pending build.
 fn busy() -> (Scripted, TestEnv) {
-    let scripted = Scripted::willing();
+    let scripted = Scripted::accepting();
     scripted.on("GET", "/images/build/*", [Answer::detail(404, "no such build")]);
     let env = TestEnv::at(scripted.url());
     env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
@@ -35,10 +35,10 @@ fn busy() -> (Scripted, TestEnv) {
 fn status_can_be_interrupted_while_the_service_is_busy() {
     let (scripted, env) = busy();
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
-        let before = scripted.asked().len();
+        let before = scripted.requests().len();
         let began = Instant::now();
         let run = env.call(["status"]).start();
-        wait_until("it sends a request", || scripted.asked().len() > before);
+        wait_until("it sends a request", || scripted.requests().len() > before);
         run.signal(signal);
         run.wait().code(code);
         assert!(began.elapsed() < STOP_DEADLINE);

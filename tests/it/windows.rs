@@ -7,7 +7,7 @@ use std::time::Duration;
 use imgplan::base::limit::ClassLimit;
 use imgplan::server::BulkShape;
 
-use crate::support::World;
+use crate::support::Simulation;
 
 #[test]
 fn two_thousand_mirrors_use_the_limit_with_few_requests() {
@@ -17,12 +17,12 @@ fn two_thousand_mirrors_use_the_limit_with_few_requests() {
     }
     let ClassLimit { class, limit } = "images=500/3s".parse().unwrap();
     for shape in [BulkShape::BuildIds, BulkShape::Results, BulkShape::Builds] {
-        let mut world = World::new(&manifest);
+        let mut world = Simulation::new(&manifest);
         world.limits = vec![(class, limit)];
         world.config.limits = vec![ClassLimit { class, limit }];
         world.config.bulk = shape;
         world.config.build_time = Duration::from_secs(1);
-        let life = world.live(None);
+        let life = world.run_process(None);
         assert!(life.summary.unwrap().is_complete());
         assert_eq!(life.images, (2000, 0), "{shape:?}: none was refused");
         // With 500 in 3 s, the last of 2,000 is sent 9 s after the first and takes a second; its end
@@ -40,10 +40,10 @@ fn five_hundred_builds_take_at_most_five_percent_longer_than_ideal() {
     for build in 0..500 {
         writeln!(manifest, "  - {{name: b{build}, context: c}}").unwrap();
     }
-    let mut world = World::new(&manifest);
+    let mut world = Simulation::new(&manifest);
     world.write("c/Dockerfile", "FROM scratch\n");
     world.config.build_time = Duration::from_secs(20);
-    let life = world.live(None);
+    let life = world.run_process(None);
     assert!(life.summary.unwrap().is_complete());
     // With 150 in 60 s, the last 50 of 500 begin after three minutes.
     let time = life.time.as_secs_f64();

@@ -1,5 +1,5 @@
-//! Stands in front of a registry: counts what is asked of it, answers some of it itself, changes other
-//! answers, and breaks connections.
+//! A proxy in front of a registry: logs requests, responds to some itself, changes other responses, and
+//! breaks connections.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,49 +13,49 @@ use axum::response::Response;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
-/// A request that came.
+/// A request in the log.
 #[derive(Debug, Clone)]
 pub(crate) struct FrontSeen {
-    /// `HEAD /v2/app/manifests/1`, with the query where there is one.
+    /// Request line with the query, such as `HEAD /v2/app/manifests/1`.
     pub(crate) line: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
 }
 
 impl FrontSeen {
-    /// What it shows so that it is answered; empty where that is nothing.
+    /// Returns the `Authorization` header, or an empty text.
     pub(crate) fn authorization(&self) -> &str {
         self.headers.get("authorization").map_or("", |value| value.to_str().unwrap())
     }
 }
 
-/// An answer in the registry's place, if any.
+/// Returns a response in place of the registry's, if any.
 type Instead = Box<dyn FnMut(&FrontSeen) -> Option<Response> + Send>;
 
-/// Changes the registry's answer.
+/// Changes a response of the registry.
 type Afterwards = Box<dyn Fn(&FrontSeen, Response) -> Response + Send>;
 
 struct Shared {
-    /// The registry behind, `127.0.0.1:40123`.
+    /// Address of the registry, such as `127.0.0.1:40123`.
     behind: String,
     client: reqwest::Client,
     instead: Mutex<Instead>,
     afterwards: Mutex<Afterwards>,
     seen: Mutex<Vec<FrontSeen>>,
-    /// Connections that are still to be broken.
+    /// Number of connections to break.
     breaks: AtomicUsize,
 }
 
-/// A door to a registry.
+/// A proxy in front of a registry.
 pub(crate) struct Front {
-    /// `127.0.0.1:40124`.
+    /// Address of the proxy, such as `127.0.0.1:40124`.
     pub(crate) address: String,
     shared: Arc<Shared>,
     runtime: Option<Runtime>,
 }
 
 impl Front {
-    /// Opens one, which passes on all.
+    /// Starts a proxy that passes on every request.
     pub(crate) fn of(behind: &str) -> Self {
         let runtime = super::runtime();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -74,7 +74,7 @@ impl Front {
         Self { address, shared, runtime: Some(runtime) }
     }
 
-    /// Answers instead of the registry where this has an answer.
+    /// Responds with the result of `instead` if it returns one.
     pub(crate) fn instead(
         self,
         instead: impl FnMut(&FrontSeen) -> Option<Response> + Send + 'static,
@@ -83,7 +83,7 @@ impl Front {
         self
     }
 
-    /// Changes what the registry answers.
+    /// Changes the registry's responses.
     pub(crate) fn afterwards(
         self,
         afterwards: impl Fn(&FrontSeen, Response) -> Response + Send + 'static,
@@ -92,23 +92,23 @@ impl Front {
         self
     }
 
-    /// Breaks so many connections before a word is said.
+    /// Breaks the next connections before their first byte.
     pub(crate) fn breaking(self, connections: usize) -> Self {
         self.shared.breaks.store(connections, Ordering::Relaxed);
         self
     }
 
-    /// What came so far, and forgets it.
+    /// Returns and clears the log.
     pub(crate) fn seen(&self) -> Vec<FrontSeen> {
         std::mem::take(&mut *self.shared.seen.lock().unwrap())
     }
 
-    /// Its lines alone.
+    /// Returns the request lines of the log, and clears it.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.seen().into_iter().map(|seen| seen.line).collect()
     }
 
-    /// The connections that were not yet broken.
+    /// Returns the number of connections still to break.
     pub(crate) fn unbroken(&self) -> usize {
         self.shared.breaks.load(Ordering::Relaxed)
     }
@@ -122,7 +122,7 @@ impl Drop for Front {
     }
 }
 
-/// Takes connections, and drops some.
+/// Accepts connections, and drops some.
 struct Door {
     listener: TcpListener,
     shared: Arc<Shared>,
@@ -176,7 +176,7 @@ async fn pass(
     shared.afterwards.lock().unwrap()(&seen, passed)
 }
 
-/// An answer with these headers.
+/// Returns a response.
 pub(crate) fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Response {
     let mut answer = Response::builder().status(StatusCode::from_u16(status).unwrap());
     for (name, value) in headers {

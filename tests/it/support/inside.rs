@@ -1,6 +1,6 @@
-//! The whole program inside the test: a project is planned and applied through the library, against
-//! our server without a network, under a clock that jumps to the next thing that happens. A life of
-//! the process can be ended at any request; what was on disk then is all that is left.
+//! Runs the whole program inside the test: plans and applies a project through the library, against the
+//! local server without a network, with a paused clock. A process can crash at any request; only the
+//! files on disk remain.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,57 +24,57 @@ use imgplan::survey::{self, Caches, Query, Refresh, ServiceQuery};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-/// A project, and a service whose state outlives its process.
-pub(crate) struct World {
+/// A project, and a service whose state survives its process.
+pub(crate) struct Simulation {
     dir: TempDir,
-    /// What each life's server is like.
+    /// Settings of the server of each process.
     pub(crate) config: ServerConfig,
-    /// The budgets that the program keeps.
+    /// Rate limits that the program respects.
     pub(crate) limits: Vec<(Class, Limit)>,
-    /// How long a run may take.
+    /// Time limit of a run.
     pub(crate) timeout: Option<Duration>,
 }
 
-/// A folder in memory, where there is one: hundreds of lives sync what nobody will pull the plug on.
+/// Returns a folder in memory, if there is one: hundreds of processes sync their files.
 fn memory() -> Option<TempDir> {
     tempfile::tempdir_in("/dev/shm").ok()
 }
 
-/// When a life ends.
+/// The moment at which a process crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Death {
-    /// Before this request leaves.
+pub(crate) enum CrashPoint {
+    /// Before it sends this request.
     Before(usize),
-    /// Before this request leaves, in the middle of the writing that it was to lean on: only so
-    /// many lines of it, and a half, are on disk.
-    Writing(usize, usize),
-    /// After this request took effect, before its answer came.
+    /// Before it sends this request, during the preceding write to the journal: only so many lines of
+    /// it, and half of the next one, are on disk.
+    DuringWrite(usize, usize),
+    /// After this request took effect, and before its response arrives.
     After(usize),
 }
 
-/// What a life left.
-pub(crate) struct Life {
-    /// How the run ended; none where nothing was planned, or death came first.
+/// The result of a process.
+pub(crate) struct ProcessResult {
+    /// Results of the run; `None` if nothing was planned or the process crashed.
     pub(crate) summary: Option<Summary>,
-    /// Whether it lived to its end.
-    pub(crate) survived: bool,
-    /// Whether a line was torn, as [`Death::Writing`] has it.
-    pub(crate) tore: bool,
-    /// Whether there was nothing to do.
+    /// True if the process ended by itself.
+    pub(crate) completed: bool,
+    /// True if [`CrashPoint::DuringWrite`] cut a line in half.
+    pub(crate) torn: bool,
+    /// True if there was nothing to do.
     pub(crate) idle: bool,
-    /// Requests that left.
+    /// Number of requests sent.
     pub(crate) requests: usize,
-    /// What was told.
+    /// Reported events.
     pub(crate) events: Vec<RunEvent>,
-    /// How long it took, by the clock that jumps.
+    /// Duration by the paused clock.
     pub(crate) time: Duration,
-    /// All builds that the service has accepted by now.
+    /// All builds that the service has accepted so far.
     pub(crate) builds: Vec<ServerBuild>,
-    /// What the service counted of transfers: accepted and refused.
+    /// The service's counts of transfers: accepted and refused.
     pub(crate) images: (u64, u64),
 }
 
-impl World {
+impl Simulation {
     pub(crate) fn new(manifest: &str) -> Self {
         let world = Self {
             dir: memory().unwrap_or_else(|| tempfile::tempdir().unwrap()),
@@ -105,48 +105,56 @@ impl World {
         StatePaths::beside(&self.root())
     }
 
-    /// What is on disk.
+    /// Returns the state on disk.
     pub(crate) fn state(&self) -> State {
         Store::read_any(&self.paths()).unwrap()
     }
 
-    /// Whether there is a journal.
+    /// True if there is a journal.
     pub(crate) fn has_journal(&self) -> bool {
         self.paths().work.join("journal.jsonl").exists()
     }
 
-    /// Plans and applies, in a process of its own as it were.
-    pub(crate) fn live(&self, death: Option<Death>) -> Life {
-        self.live_with(death, |_| {})
+    /// Plans and applies, as one process.
+    pub(crate) fn run_process(&self, death: Option<CrashPoint>) -> ProcessResult {
+        self.run_process_with(death, |_| {})
     }
 
-    /// The same, with something done to the server first.
-    pub(crate) fn live_with(&self, death: Option<Death>, prepare: impl FnOnce(&Server)) -> Life {
+    /// The same, after `prepare` has changed the server.
+    pub(crate) fn run_process_with(
+        &self,
+        death: Option<CrashPoint>,
+        prepare: impl FnOnce(&Server),
+    ) -> ProcessResult {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
             .build()
             .unwrap();
-        // What still runs when it is dropped dies with it.
+        // Tasks that still run are dropped with the runtime.
         runtime.block_on(self.process(death, prepare))
     }
 
-    async fn process(&self, death: Option<Death>, prepare: impl FnOnce(&Server)) -> Life {
+    async fn process(
+        &self,
+        death: Option<CrashPoint>,
+        prepare: impl FnOnce(&Server),
+    ) -> ProcessResult {
         let began = tokio::time::Instant::now();
         let config =
             ServerConfig { state: Some(self.dir.path().join("service")), ..self.config.clone() };
         let server = Arc::new(server::start(config).await.unwrap());
         prepare(&server);
         let journal = self.paths().work.join("journal.jsonl");
-        let wire = Arc::new(Wire {
+        let wire = Arc::new(InProcessTransport {
             server: Arc::clone(&server),
-            // What an earlier life wrote was leaned on.
+            // The journal of an earlier process is complete.
             written: Mutex::new(std::fs::metadata(&journal).map_or(0, |meta| meta.len())),
             journal,
             death,
             requests: AtomicUsize::new(0),
             dead: CancellationToken::new(),
-            tore: AtomicBool::new(false),
+            torn: AtomicBool::new(false),
         });
         let endpoint =
             Endpoint { url: server.url(), key: ApiKey::new("key"), owner: Owner::Personal };
@@ -156,7 +164,7 @@ impl World {
         let mut events = Vec::new();
         let ended = {
             let apply = self.apply(client, &mut events);
-            // Death first: nothing is written after it.
+            // Checked first: nothing is written after a crash.
             tokio::select! {
                 biased;
                 () = wire.dead.cancelled() => None,
@@ -164,9 +172,9 @@ impl World {
             }
         };
         let of = server.counts_of(Class::Images);
-        Life {
-            survived: ended.is_some(),
-            tore: wire.tore.load(Ordering::Relaxed),
+        ProcessResult {
+            completed: ended.is_some(),
+            torn: wire.torn.load(Ordering::Relaxed),
             idle: matches!(ended, Some(None)),
             summary: ended.flatten(),
             requests: wire.requests.load(Ordering::Relaxed),
@@ -177,7 +185,7 @@ impl World {
         }
     }
 
-    /// As `imgplan apply` does it; `None` where there is nothing to do.
+    /// Applies like `imgplan apply`. Returns `None` if there is nothing to do.
     async fn apply(&self, client: Client, events: &mut Vec<RunEvent>) -> Option<Summary> {
         let workspace = self.workspace();
         let mut store = Store::open(self.paths(), "service").unwrap();
@@ -225,7 +233,7 @@ impl World {
         survey::facts(query).await.unwrap()
     }
 
-    /// What would be planned by what is on record.
+    /// Returns the plan by the state on disk, without the service.
     pub(crate) fn plan(&self) -> Plan {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (workspace, state) = (self.workspace(), self.state());
@@ -234,22 +242,22 @@ impl World {
     }
 }
 
-/// A run that asks without end is a bug, and a clock that jumps would hide it.
-const FAR_TOO_MANY: usize = 200_000;
+/// Limit that detects an endless loop of requests, which takes no time with a paused clock.
+const MAX_REQUESTS: usize = 200_000;
 
-/// Carries requests to the server in this process, until death.
-struct Wire {
+/// Passes requests to the server in this process until the crash.
+struct InProcessTransport {
     server: Arc<Server>,
     journal: PathBuf,
-    death: Option<Death>,
+    death: Option<CrashPoint>,
     requests: AtomicUsize,
-    /// How long the journal was when the last request left.
+    /// Length of the journal when the last request was sent.
     written: Mutex<u64>,
     dead: CancellationToken,
-    tore: AtomicBool,
+    torn: AtomicBool,
 }
 
-impl Transport for Wire {
+impl Transport for InProcessTransport {
     fn send(
         &self,
         request: reqwest::Request,
@@ -258,20 +266,20 @@ impl Transport for Wire {
     }
 }
 
-impl Wire {
+impl InProcessTransport {
     async fn carry(&self, request: reqwest::Request) -> Result<reqwest::Response, TransportError> {
         if self.dead.is_cancelled() {
-            // A process that is dead sends nothing.
+            // A crashed process sends nothing.
             return std::future::pending().await;
         }
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        assert!(number < FAR_TOO_MANY, "it never ends: {} {}", request.method(), request.url());
+        assert!(number < MAX_REQUESTS, "endless requests: {} {}", request.method(), request.url());
         let length = std::fs::metadata(&self.journal).map_or(0, |meta| meta.len());
         let before = std::mem::replace(&mut *self.written.lock().unwrap(), length);
         match self.death {
-            Some(Death::Before(at)) if at == number => self.die().await,
-            Some(Death::Writing(at, lines)) if at == number => {
-                self.tore.store(tear(&self.journal, before, lines), Ordering::Relaxed);
+            Some(CrashPoint::Before(at)) if at == number => self.die().await,
+            Some(CrashPoint::DuringWrite(at, lines)) if at == number => {
+                self.torn.store(tear(&self.journal, before, lines), Ordering::Relaxed);
                 self.die().await;
             }
             _ => {}
@@ -279,7 +287,7 @@ impl Wire {
         let request: axum::http::Request<reqwest::Body> = request.try_into().unwrap();
         let request = request.map(axum::body::Body::new);
         let answer = self.server.call(request).await;
-        if self.death == Some(Death::After(number)) {
+        if self.death == Some(CrashPoint::After(number)) {
             self.die().await;
         }
         match answer {
@@ -298,11 +306,11 @@ impl Wire {
     }
 }
 
-/// Leaves `lines` of what was written to the journal since it was `before` long, and half of the
-/// next one. Says whether there was a next one.
+/// Truncates the journal after `lines` of the lines written since it had the length `before`, and half
+/// of the next line. Returns false if there is no next line.
 fn tear(journal: &Path, before: u64, lines: usize) -> bool {
     let Ok(text) = std::fs::read_to_string(journal) else { return false };
-    // A checkpoint may have begun it anew.
+    // A checkpoint may have emptied the journal.
     let before = usize::try_from(before).unwrap();
     let before = if before > text.len() { 0 } else { before };
     let mut end = before;

@@ -28,7 +28,7 @@ use tokio::runtime::Runtime;
 pub(crate) use self::buildah::{Buildah, Image, skip};
 #[cfg(target_os = "linux")]
 pub(crate) use self::front::{Front, FrontSeen, answer};
-pub(crate) use self::inside::{Death, Life, World};
+pub(crate) use self::inside::{CrashPoint, ProcessResult, Simulation};
 pub(crate) use self::output::Output;
 pub(crate) use self::process::{Call, Running};
 #[cfg(target_os = "linux")]

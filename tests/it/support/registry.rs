@@ -1,6 +1,5 @@
-//! A real registry, Debian's `docker-registry`, on a free port of this machine, filled by `skopeo` out
-//! of OCI layouts that are written by hand. `.ci/run` installs both; by hand: `apt-get install
-//! docker-registry skopeo`.
+//! A real registry, Debian's `docker-registry`, on a free port, filled by `skopeo` from OCI layouts.
+//! `.ci/run` installs both. By hand: `apt-get install docker-registry skopeo`.
 
 use std::fs;
 use std::io::Write;
@@ -13,16 +12,16 @@ use tempfile::TempDir;
 
 use super::wait_until;
 
-/// A registry, empty at first; killed where it is dropped.
+/// A registry, empty at first. It is killed when dropped.
 pub(crate) struct Registry {
     dir: TempDir,
     child: Child,
-    /// `127.0.0.1:40123`.
+    /// Address, such as `127.0.0.1:40123`.
     pub(crate) address: String,
 }
 
 impl Registry {
-    /// `None`, and a word about it, where there are no tools.
+    /// Returns `None`, with a message, if a tool is missing.
     pub(crate) fn start() -> Option<Self> {
         let missing = ["docker-registry", "skopeo"].into_iter().find(|tool| {
             let version = Command::new(tool).arg("--version").stdout(Stdio::null()).status();
@@ -30,10 +29,10 @@ impl Registry {
         });
         if let Some(tool) = missing {
             let required =
-                std::env::var_os("IMGPLAN_REGISTRY").is_some_and(|how| how == "required");
+                std::env::var_os("IMGPLAN_REGISTRY").is_some_and(|value| value == "required");
             assert!(!required, "IMGPLAN_REGISTRY=required: no usable {tool}");
-            // Unlike `eprintln!`, this is not kept from whoever runs the tests.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: upstream.rs: no usable {tool}");
+            // Unlike `eprintln!`, this is not captured in tests that succeed.
+            let _ = writeln!(std::io::stderr(), "SKIPPED: registries.rs: no usable {tool}");
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -61,10 +60,10 @@ impl Registry {
             .spawn()
             .unwrap();
         let mut registry = Self { dir, child, address: String::new() };
-        // It says which port it was given.
+        // The log contains the port.
         wait_until("the registry listens", || {
-            let said = fs::read_to_string(&log).unwrap();
-            let address = said.split_once("listening on ").and_then(|(_, rest)| {
+            let text = fs::read_to_string(&log).unwrap();
+            let address = text.split_once("listening on ").and_then(|(_, rest)| {
                 let end = rest.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ':'))?;
                 Some(rest[..end].to_owned())
             });
@@ -74,17 +73,17 @@ impl Registry {
         Some(registry)
     }
 
-    /// A folder for layouts.
+    /// Creates an empty layout.
     pub(crate) fn layout(&self, name: &str) -> Layout {
         Layout::new(self.dir.path().join(name))
     }
 
-    /// Puts what a layout has under `name`, as it is, under `repository:tag`.
+    /// Pushes the image `name` of a layout to `repository:tag`, unchanged.
     pub(crate) fn push(&self, layout: &Layout, name: &str, image: &str) {
         self.skopeo(&["--preserve-digests"], layout, name, image);
     }
 
-    /// The same in Docker's own form, of which only the registry knows the digest.
+    /// The same in Docker's format. Returns the digest, which only the registry knows.
     pub(crate) fn push_as_docker(&self, layout: &Layout, name: &str, image: &str) -> OciDigest {
         let file = self.dir.path().join("digest");
         self.skopeo(
@@ -108,8 +107,8 @@ impl Registry {
             command.env_remove(name);
         }
         let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command:?}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}: {stderr}");
     }
 }
 
@@ -120,7 +119,7 @@ impl Drop for Registry {
     }
 }
 
-/// An OCI image layout: a folder of blobs, and names for some of them.
+/// An OCI image layout: a folder of blobs, some with names.
 pub(crate) struct Layout {
     dir: PathBuf,
     names: Vec<Value>,
@@ -133,8 +132,7 @@ impl Layout {
         Self { dir, names: Vec::new() }
     }
 
-    /// An image of one file with this content, for a platform such as `linux/arm64/v8`: its
-    /// descriptor, as an index has it.
+    /// Adds an image with one file, for a platform such as `linux/arm64/v8`. Returns its descriptor.
     pub(crate) fn image(&self, platform: &str, content: &str) -> Value {
         let mut parts = platform.split('/');
         let (os, architecture) = (parts.next().unwrap(), parts.next().unwrap());
@@ -161,7 +159,7 @@ impl Layout {
         image
     }
 
-    /// What `BuildKit` puts beside an image to say how it was built.
+    /// Adds an attestation of an image, as `BuildKit` does.
     pub(crate) fn attestation(&self, of: &Value) -> Value {
         let config = json!({"architecture": "unknown", "os": "unknown", "config": {},
             "rootfs": {"type": "layers", "diff_ids": [OciDigest::of(b"{}")]}});
@@ -177,14 +175,14 @@ impl Layout {
         attestation
     }
 
-    /// An index of these.
+    /// Adds an index of manifests.
     pub(crate) fn index(&self, manifests: &[&Value]) -> Value {
         let kind = "application/vnd.oci.image.index.v1+json";
         let index = json!({"schemaVersion": 2, "mediaType": kind, "manifests": manifests});
         self.blob(kind, index.to_string().as_bytes())
     }
 
-    /// Gives one of these a name.
+    /// Names a manifest or index.
     pub(crate) fn name(&mut self, name: &str, descriptor: &Value) -> OciDigest {
         let mut named = descriptor.clone();
         named["annotations"] = json!({"org.opencontainers.image.ref.name": name});
@@ -209,7 +207,7 @@ impl Layout {
     }
 }
 
-/// The digest of a descriptor.
+/// Returns the digest of a descriptor.
 pub(crate) fn digest(descriptor: &Value) -> OciDigest {
     descriptor["digest"].as_str().unwrap().parse().unwrap()
 }

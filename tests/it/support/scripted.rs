@@ -1,4 +1,4 @@
-//! A service that says what it is told to: answers that the real local server never gives.
+//! A service with scripted responses, for responses that the local server never gives.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-/// One answer.
+/// One scripted response.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     status: u16,
@@ -20,38 +20,38 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Any text, as it is.
+    /// A response with any text.
     pub(crate) fn text(status: u16, body: &str) -> Self {
         Self { status, headers: Vec::new(), body: body.to_owned() }
     }
 
-    /// JSON.
+    /// A response in JSON.
     pub(crate) fn json(status: u16, body: &Value) -> Self {
         Self::text(status, &body.to_string()).header("content-type", "application/json")
     }
 
-    /// An error in the service's words.
+    /// An error response of the service.
     pub(crate) fn detail(status: u16, detail: &str) -> Self {
         Self::json(status, &json!({ "detail": detail }))
     }
 
-    /// Nothing at all.
+    /// A response without a body.
     pub(crate) fn empty(status: u16) -> Self {
         Self::text(status, "")
     }
 
-    /// With a header.
+    /// Adds a header.
     pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
     }
 }
 
-/// A request that came.
+/// A request in the log.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct ScriptedRequest {
     pub(crate) method: String,
-    /// Without the API's prefix and without a query.
+    /// Path without the API's prefix and without the query.
     pub(crate) path: String,
     pub(crate) body: Vec<u8>,
 }
@@ -62,7 +62,7 @@ struct Rule {
     answers: Answers,
 }
 
-/// Makes an answer of a request's body.
+/// Returns the response for a request's body.
 type ByBody = Box<dyn Fn(&[u8]) -> Answer + Send>;
 
 enum Answers {
@@ -83,10 +83,10 @@ impl Answers {
 #[derive(Default)]
 struct Script {
     rules: Vec<Rule>,
-    asked: Vec<Asked>,
+    requests: Vec<ScriptedRequest>,
 }
 
-/// A service that follows a script; what the script does not have is a 404.
+/// A service that follows a script. A request without a rule gets 404.
 pub(crate) struct Scripted {
     url: String,
     script: Arc<Mutex<Script>>,
@@ -94,7 +94,7 @@ pub(crate) struct Scripted {
 }
 
 impl Scripted {
-    /// Starts one without any rule.
+    /// Starts a service without rules.
     pub(crate) fn start() -> Self {
         let runtime = super::runtime();
         let script = Arc::new(Mutex::new(Script::default()));
@@ -105,8 +105,8 @@ impl Scripted {
         Self { url, script, runtime: Some(runtime) }
     }
 
-    /// One that accepts builds named `b-1` and says that they are complete: to be changed from.
-    pub(crate) fn willing() -> Self {
+    /// Starts a service that accepts builds as `b-1` and reports them as complete.
+    pub(crate) fn accepting() -> Self {
         let scripted = Self::start();
         scripted
             .on("POST", "/images/build", [Answer::json(201, &scripted.accepted("b-1"))])
@@ -116,7 +116,7 @@ impl Scripted {
         scripted
     }
 
-    /// The answer to a build that is accepted.
+    /// Returns the response for an accepted build.
     pub(crate) fn accepted(&self, build: &str) -> Value {
         json!({
             "build_id": build,
@@ -127,8 +127,8 @@ impl Scripted {
         })
     }
 
-    /// Says how to answer; a `*` in the path stands for one segment. A later rule wins over an
-    /// earlier one. Answers are given in turn, and the last one ever after.
+    /// Adds a rule. A `*` in the path matches one segment. A later rule overrides an earlier one. The
+    /// responses are sent in order, and the last one is repeated.
     pub(crate) fn on(
         &self,
         method: &str,
@@ -138,7 +138,7 @@ impl Scripted {
         self.rule(method, path, Answers::InTurn(answers.into_iter().collect()))
     }
 
-    /// Says how to answer a request by its body.
+    /// Adds a rule whose response depends on the body of the request.
     pub(crate) fn by_body(
         &self,
         method: &str,
@@ -154,24 +154,24 @@ impl Scripted {
         self
     }
 
-    /// Its URL.
+    /// Returns the URL.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Every request so far, in order.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
-        self.script.lock().unwrap().asked.clone()
+    /// Returns all requests so far, in order.
+    pub(crate) fn requests(&self) -> Vec<ScriptedRequest> {
+        self.script.lock().unwrap().requests.clone()
     }
 
-    /// How many requests came to a path, in which a `*` stands for one segment.
+    /// Returns the number of requests to a path, in which a `*` matches one segment.
     pub(crate) fn count(&self, method: &str, path: &str) -> usize {
-        let asked = self.asked();
-        asked.iter().filter(|a| a.method == method && matches(path, &a.path)).count()
+        let requests = self.requests();
+        requests.iter().filter(|a| a.method == method && matches(path, &a.path)).count()
     }
 }
 
-/// The status of a build that is complete.
+/// Returns the status of a complete build.
 pub(crate) fn completed(build: &str) -> Value {
     json!({ "id": build, "status": "COMPLETED", "fullImagePath": "prime/local/app:v1" })
 }
@@ -193,8 +193,8 @@ async fn answer(
     let method = method.to_string();
     let rule = script.rules.iter_mut().find(|r| r.method == method && matches(&r.path, &path));
     let answer = rule.and_then(|rule| rule.answers.next(&body));
-    script.asked.push(Asked { method, path, body: body.into() });
-    let answer = answer.unwrap_or_else(|| Answer::detail(404, "the script has no such answer"));
+    script.requests.push(ScriptedRequest { method, path, body: body.into() });
+    let answer = answer.unwrap_or_else(|| Answer::detail(404, "the script has no such rule"));
     let mut response = (StatusCode::from_u16(answer.status).unwrap(), answer.body).into_response();
     for (name, value) in answer.headers {
         response.headers_mut().insert(name, value.parse().unwrap());

@@ -1,8 +1,8 @@
-//! A small project, for tests of what becomes of images.
+//! A project of three images.
 
 use super::TestEnv;
 
-/// A base and what stands on it, and one that stands alone.
+/// A base, an image on it, and an independent image.
 pub(crate) const THREE: &str = "version: 1
 defaults: {tag: v1}
 images:
@@ -11,7 +11,7 @@ images:
   - {name: lone, context: lone}
 ";
 
-/// Writes it, and applies nothing.
+/// Writes the project, without applying it.
 pub(crate) fn write_three(env: &TestEnv) {
     env.write("imgplan.yaml", THREE);
     env.context("base", "FROM scratch\n").context("top", "FROM base:v1\n");
