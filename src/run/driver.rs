@@ -20,9 +20,9 @@ use super::outcome::{StepFailure, StepOutput};
 use super::poll::Poller;
 use super::pools::{owner_of, pools};
 use super::step;
-use super::transfers::Transfers;
+use super::transfers::TransferBatcher;
 use super::unit::Links;
-use super::updates::Updates;
+use super::updates::UpdateBatcher;
 use crate::event::{RunEvent, Signal, Summary};
 use crate::manifest::workspace::{Origin, UnitId};
 use crate::plan::{Action, Create, StepId, pins};
@@ -136,9 +136,9 @@ fn links(run: &Run<'_>, state: &State, messages: mpsc::UnboundedSender<StepMessa
     let known = state.entries.values().flat_map(|entry| entry.builds().cloned()).collect();
     Links {
         poller: Poller::start(client.clone()),
-        updates: Updates::start(client.clone(), stopping.clone()),
+        updates: UpdateBatcher::start(client.clone(), stopping.clone()),
         base_paths: BasePaths::new(client.clone()),
-        transfers: Transfers::new(client, messages.clone(), stopping.clone(), known),
+        transfers: TransferBatcher::new(client, messages.clone(), stopping.clone(), known),
         client: run.client.clone(),
         messages,
         stopping,

@@ -10,7 +10,7 @@ pub(super) struct StepOutput {
     pub(super) path: Option<String>,
 }
 
-/// Why a step did not succeed.
+/// The failure of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StepFailure {
     /// The run is stopping, and the step has sent nothing. Reported as skipped.

@@ -25,7 +25,7 @@ pub(super) struct Poller {
     watches: mpsc::UnboundedSender<Watch>,
 }
 
-/// Why the end of a build is not known.
+/// A reason for which the end of a build is not known.
 #[derive(Debug, Clone)]
 pub(super) enum UnknownEnd {
     /// The service does not know the build.

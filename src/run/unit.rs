@@ -11,8 +11,8 @@ use super::base_paths::BasePaths;
 use super::link::{StepMessage, record_all};
 use super::outcome::{StepError, StepFailure, StepOutput};
 use super::poll::{Poller, UnknownEnd};
-use super::transfers::Transfers;
-use super::updates::Updates;
+use super::transfers::TransferBatcher;
+use super::updates::UpdateBatcher;
 use crate::api::{BuildProgress, Client, ErrorKind, RemoteBuild, UpdatedImage, name_without_owner};
 use crate::base::name::{BuildId, ImageRef, Owner};
 use crate::base::text::exact_duration;
@@ -25,8 +25,8 @@ use crate::state::{BuildOutcome, Record};
 pub(super) struct Links {
     pub(super) client: Client,
     pub(super) poller: Poller,
-    pub(super) transfers: Transfers,
-    pub(super) updates: Updates,
+    pub(super) transfers: TransferBatcher,
+    pub(super) updates: UpdateBatcher,
     pub(super) base_paths: BasePaths,
     pub(super) messages: mpsc::UnboundedSender<StepMessage>,
     /// Cancelled when the run may send nothing new.

@@ -22,7 +22,7 @@ const MAX_CONCURRENT_REQUESTS: usize = 4;
 
 /// The handle to the task that sends updates.
 #[derive(Clone)]
-pub(super) struct Updates {
+pub(super) struct UpdateBatcher {
     requests: mpsc::UnboundedSender<UpdateRequest>,
 }
 
@@ -33,8 +33,8 @@ struct UpdateRequest {
     result: oneshot::Sender<Result<UpdatedImage, StepFailure>>,
 }
 
-impl Updates {
-    /// Starts the task. It ends when the last `Updates` is dropped.
+impl UpdateBatcher {
+    /// Starts the task. It ends when the last `UpdateBatcher` is dropped.
     pub(super) fn start(client: Client, stopping: CancellationToken) -> Self {
         let (requests, receiver) = mpsc::unbounded_channel();
         tokio::spawn(run(client, stopping, receiver));

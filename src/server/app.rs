@@ -17,7 +17,7 @@ use super::config::{BulkShape, ServerConfig};
 use super::error::{Refusal, ServerError};
 use super::fault::Faults;
 use super::store::ServerStore;
-use super::traffic::{BudgetKey, Traffic};
+use super::traffic::{RateLimitKey, Traffic};
 use crate::base::file::AtPath;
 
 /// The URL of a server without a network address. No resolver knows the name.
@@ -126,7 +126,7 @@ impl App {
     }
 
     /// Returns the rate limit key of a request's token, or 401.
-    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<BudgetKey, Refusal> {
+    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<RateLimitKey, Refusal> {
         let token = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
@@ -140,7 +140,7 @@ impl App {
         if self.token.is_some_and(|expected| expected != digest) {
             return Err(Refusal::unauthorized());
         }
-        Ok(BudgetKey::Token(*digest.as_bytes()))
+        Ok(RateLimitKey::Token(*digest.as_bytes()))
     }
 }
 

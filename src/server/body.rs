@@ -57,8 +57,8 @@ pub(super) fn object(payload: &[u8]) -> Result<Map<String, Value>, Refusal> {
     }
 }
 
-/// Reads a JSON object as a struct of the wire; `nicknames` are pairs of a documented name and
-/// another one. Where both are given the documented one counts.
+/// Reads a JSON object as a type of the API. `aliases` are pairs of a documented field name and
+/// another one; if both are present, the documented one counts.
 pub(super) fn typed<T: DeserializeOwned>(
     mut map: Map<String, Value>,
     aliases: &[(&str, &str)],

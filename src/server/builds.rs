@@ -8,7 +8,7 @@ use axum::response::Response;
 use super::app::App;
 use super::body::{object, page, paging, query, reply, typed};
 use super::error::Refusal;
-use super::model::{BuildOrigin, BuildStatus, StoredBuild};
+use super::model::{BuildStatus, StoredBuild, StoredOrigin};
 use super::state::StateChange;
 use super::worker;
 use crate::api::wire::StartBuildRequest;
@@ -42,8 +42,8 @@ impl From<&StoredBuild> for ServerBuild {
             status: build.status.as_str().to_owned(),
             started: build.started_at.is_some(),
             source: match &build.origin {
-                BuildOrigin::Transfer { source } => Some(source.clone()),
-                BuildOrigin::Context { .. } => None,
+                StoredOrigin::Transfer { source } => Some(source.clone()),
+                StoredOrigin::Context { .. } => None,
             },
         }
     }
@@ -56,7 +56,7 @@ pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response
         typed(object(payload)?, &[("context_uploaded", "contextUploaded")])?;
     let mut store = app.store();
     let build = store.state().build(id).ok_or_else(|| unknown(id))?.clone();
-    let BuildOrigin::Context { uploaded, .. } = &build.origin else {
+    let StoredOrigin::Context { uploaded, .. } = &build.origin else {
         return Err(Refusal::bad("A transfer starts by itself"));
     };
     match build.status {

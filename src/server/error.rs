@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::base::file::PathError;
 use crate::base::name::NameError;
 
-/// Why the local server does not start, or cannot write its state.
+/// An error that keeps the local server from starting, or from writing its state.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ServerError {
     /// The address cannot be listened on.
@@ -59,7 +59,7 @@ pub enum ServerError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is invalid.
+        /// Description of the error.
         message: String,
     },
     /// The state was written by a newer imgplan.

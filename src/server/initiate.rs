@@ -8,9 +8,9 @@ use super::body::{object, reply, typed};
 use super::config::BulkShape;
 use super::error::{Refusal, ServerError};
 use super::location::{Location, scope};
-use super::model::{BuildOrigin, BuildStatus, StoredBuild, StoredVisibility, UnixMillis, new_id};
+use super::model::{BuildStatus, StoredBuild, StoredOrigin, StoredVisibility, UnixMillis, new_id};
 use super::state::{ServerState, StateChange};
-use super::traffic::{BudgetKey, Ticket};
+use super::traffic::{RateLimitKey, Ticket};
 use super::{upload, worker};
 use crate::api::wire::{BuildImageRequest, BuildImageResponse, TransferResult, TransferResults};
 use crate::base::name::{ImageName, NameError, Owner, Platform, Tag};
@@ -121,14 +121,14 @@ impl Order {
         ahead: u64,
     ) -> Result<StoredBuild, Refusal> {
         let location = self.destination(source)?;
-        let origin = BuildOrigin::Transfer { source: source.to_owned() };
+        let origin = StoredOrigin::Transfer { source: source.to_owned() };
         self.build(location, origin, BuildStatus::Pending, state.next_seq() + ahead)
     }
 
     fn build(
         &self,
         location: Location,
-        origin: BuildOrigin,
+        origin: StoredOrigin,
         status: BuildStatus,
         seq: u64,
     ) -> Result<StoredBuild, Refusal> {
@@ -150,10 +150,10 @@ impl Order {
     }
 
     /// Returns the owner of the rate limit of transfers. Platform admins have no limit.
-    fn budget_key(&self) -> Option<BudgetKey> {
+    fn rate_limit_key(&self) -> Option<RateLimitKey> {
         match &self.owner {
-            Owner::Personal => Some(BudgetKey::Personal),
-            Owner::Team(id) => Some(BudgetKey::Team(id.clone())),
+            Owner::Personal => Some(RateLimitKey::Personal),
+            Owner::Team(id) => Some(RateLimitKey::Team(id.clone())),
             Owner::Platform => None,
         }
     }
@@ -190,7 +190,7 @@ fn context_build(
     let mut store = app.store();
     check_quota(app, store.state(), &[&location])?;
     let origin =
-        BuildOrigin::Context { dockerfile_path: order.dockerfile_path.clone(), uploaded: None };
+        StoredOrigin::Context { dockerfile_path: order.dockerfile_path.clone(), uploaded: None };
     let build = order.build(location, origin, BuildStatus::Uploading, store.state().next_seq())?;
     let mut answer = response(&build, store.state());
     let ttl = app.upload_ttl.as_secs().cast_signed();
@@ -220,7 +220,7 @@ fn all_or_none(
         .collect::<Result<_, _>>()?;
     let locations: Vec<&Location> = builds.iter().map(|build| &build.location).collect();
     check_quota(app, store.state(), &locations)?;
-    if let Some(key) = order.budget_key() {
+    if let Some(key) = order.rate_limit_key() {
         let images = u32::try_from(builds.len()).unwrap_or(u32::MAX);
         let max = app.traffic().max_images(&key);
         if images > max {
@@ -274,7 +274,7 @@ fn accept_one(app: &App, order: &Order, source: &str) -> Result<BuildImageRespon
     let mut store = app.store();
     let build = order.transfer(source, store.state(), 0)?;
     check_quota(app, store.state(), &[&build.location])?;
-    if let Some(key) = order.budget_key() {
+    if let Some(key) = order.rate_limit_key() {
         app.traffic().draw_images(key, 1)?;
     }
     let answer = response(&build, store.state());

@@ -103,7 +103,7 @@ impl StoredVisibility {
 /// The content of a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum BuildOrigin {
+pub(super) enum StoredOrigin {
     /// An archive, with the path of the Dockerfile inside it, and its size once it is uploaded.
     Context { dockerfile_path: String, uploaded: Option<u64> },
     /// An image of another registry.
@@ -121,7 +121,7 @@ pub(super) struct StoredBuild {
     #[serde(rename = "place")]
     pub(super) location: Location,
     pub(super) platform: Platform,
-    pub(super) origin: BuildOrigin,
+    pub(super) origin: StoredOrigin,
     /// Requested visibility; `None` is `INHERIT`.
     pub(super) visibility: Option<StoredVisibility>,
     pub(super) status: BuildStatus,

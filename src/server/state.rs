@@ -199,7 +199,7 @@ mod tests {
 
     use super::*;
     use crate::base::name::Platform;
-    use crate::server::model::BuildOrigin;
+    use crate::server::model::StoredOrigin;
 
     const NOW: UnixMillis = UnixMillis::from_millis(0);
 
@@ -214,7 +214,7 @@ mod tests {
                 tag: "v1".parse().unwrap(),
             },
             platform: Platform::Amd64,
-            origin: BuildOrigin::Transfer { source: name.to_owned() },
+            origin: StoredOrigin::Transfer { source: name.to_owned() },
             visibility: None,
             status,
             created_at: NOW,

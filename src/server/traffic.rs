@@ -83,7 +83,7 @@ pub(super) struct Arrival {
 
 /// The owner of a rate limit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum BudgetKey {
+pub(super) enum RateLimitKey {
     /// A token, by its digest, so that the token is not kept.
     Token([u8; 32]),
     /// The account, for transfers.
@@ -96,7 +96,7 @@ pub(super) enum BudgetKey {
 pub(super) struct Traffic {
     started: Instant,
     overrides: HashMap<Class, Limit>,
-    windows: HashMap<(Class, BudgetKey), Window>,
+    windows: HashMap<(Class, RateLimitKey), Window>,
     counts: BTreeMap<Class, ClassCounts>,
     uploads: ClassCounts,
     faults: Faults,
@@ -126,7 +126,7 @@ impl Traffic {
     pub(super) fn arrived(
         &mut self,
         class: Option<FaultClass>,
-        token: Option<&BudgetKey>,
+        token: Option<&RateLimitKey>,
         method: &str,
         path: &str,
     ) -> (Arrival, Result<(), Refusal>) {
@@ -198,7 +198,11 @@ impl Traffic {
     ///
     /// # Errors
     /// Fails with 429 if the limit has no room for all of them.
-    pub(super) fn draw_images(&mut self, account: BudgetKey, images: u32) -> Result<(), Refusal> {
+    pub(super) fn draw_images(
+        &mut self,
+        account: RateLimitKey,
+        images: u32,
+    ) -> Result<(), Refusal> {
         let count = self.limit(Class::Images, &account).count;
         self.admit(Class::Images, account, Instant::now(), images).map_err(|full| {
             let used = full.used;
@@ -208,14 +212,14 @@ impl Traffic {
     }
 
     /// Returns the maximum number of images of one request to transfer.
-    pub(super) fn max_images(&self, account: &BudgetKey) -> u32 {
+    pub(super) fn max_images(&self, account: &RateLimitKey) -> u32 {
         self.limit(Class::Images, account).count
     }
 
     fn admit(
         &mut self,
         class: Class,
-        payer: BudgetKey,
+        payer: RateLimitKey,
         now: Instant,
         weight: u32,
     ) -> Result<(), LimitExceeded> {
@@ -231,15 +235,15 @@ impl Traffic {
         verdict
     }
 
-    fn window(&mut self, class: Class, payer: BudgetKey) -> &mut Window {
+    fn window(&mut self, class: Class, payer: RateLimitKey) -> &mut Window {
         let limit = self.limit(class, &payer);
         self.windows.entry((class, payer)).or_insert_with(|| Window::new(limit))
     }
 
-    fn limit(&self, class: Class, payer: &BudgetKey) -> Limit {
+    fn limit(&self, class: Class, payer: &RateLimitKey) -> Limit {
         let default = match payer {
-            BudgetKey::Team(_) => TEAM_TRANSFER_LIMIT,
-            BudgetKey::Token(_) | BudgetKey::Personal => class.default_limit(),
+            RateLimitKey::Team(_) => TEAM_TRANSFER_LIMIT,
+            RateLimitKey::Token(_) | RateLimitKey::Personal => class.default_limit(),
         };
         self.overrides.get(&class).copied().unwrap_or(default)
     }
@@ -266,7 +270,7 @@ mod tests {
     fn each_token_has_its_own_rate_limit() {
         let limits = ["status=1/60s".parse().unwrap()];
         let mut traffic = Traffic::new(&limits, Faults::default());
-        let (one, two) = (BudgetKey::Token([1; 32]), BudgetKey::Token([2; 32]));
+        let (one, two) = (RateLimitKey::Token([1; 32]), RateLimitKey::Token([2; 32]));
         let mut draw = |class, token| {
             traffic.arrived(Some(FaultClass::Class(class)), Some(token), "GET", "/").1
         };
@@ -282,10 +286,10 @@ mod tests {
     #[test]
     fn transfers_count_images() {
         let mut traffic = Traffic::new(&[], Faults::default());
-        assert!(traffic.draw_images(BudgetKey::Personal, 10).is_ok());
-        let refusal = traffic.draw_images(BudgetKey::Personal, 1).unwrap_err();
+        assert!(traffic.draw_images(RateLimitKey::Personal, 10).is_ok());
+        let refusal = traffic.draw_images(RateLimitKey::Personal, 1).unwrap_err();
         assert_eq!(refusal.message(), IMAGE_LIMIT);
-        assert!(traffic.draw_images(BudgetKey::Team("t".to_owned()), 60).is_ok());
-        assert!(traffic.draw_images(BudgetKey::Team("t".to_owned()), 1).is_err());
+        assert!(traffic.draw_images(RateLimitKey::Team("t".to_owned()), 60).is_ok());
+        assert!(traffic.draw_images(RateLimitKey::Team("t".to_owned()), 1).is_err());
     }
 }

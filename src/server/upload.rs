@@ -13,7 +13,7 @@ use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use super::app::App;
 use super::body::{drain, query};
 use super::error::Refusal;
-use super::model::{BuildOrigin, BuildStatus, StoredBuild};
+use super::model::{BuildStatus, StoredBuild, StoredOrigin};
 use super::state::StateChange;
 use crate::base::file::AtPath;
 
@@ -131,7 +131,7 @@ fn assign(app: &App, id: &str, temp: NamedTempFile, length: u64) -> Result<Respo
     let mut build = waiting_build(store.state().build(id))?.clone();
     let path = context_path(app, id);
     temp.persist(&path).map_err(|error| error.error).at("write", &path)?;
-    if let BuildOrigin::Context { uploaded, .. } = &mut build.origin {
+    if let StoredOrigin::Context { uploaded, .. } = &mut build.origin {
         *uploaded = Some(length);
     }
     store.commit(vec![StateChange::Build(build)])?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::app::App;
-use super::model::{BuildOrigin, BuildStatus, StoredBuild};
+use super::model::{BuildStatus, StoredBuild, StoredOrigin};
 use super::state::{ServerState, StateChange};
 use super::{builder, upload};
 
@@ -50,14 +50,14 @@ async fn run(app: &Arc<App>, id: &str) {
     let Some(build) = begin(app, id).await else { return };
     let result = match (configured_failure(app, &build), &build.origin) {
         (Some(message), _) => Err(message),
-        (None, BuildOrigin::Transfer { .. }) => Ok(None),
-        (None, BuildOrigin::Context { uploaded, .. }) => {
+        (None, StoredOrigin::Transfer { .. }) => Ok(None),
+        (None, StoredOrigin::Context { uploaded, .. }) => {
             builder::check(app, &build).await.map(|()| *uploaded)
         }
     };
     tokio::time::sleep(app.build_time).await;
     commit(app, id, |store, build| store.finish(build, result.clone(), app.clock.now())).await;
-    if matches!(build.origin, BuildOrigin::Context { .. }) {
+    if matches!(build.origin, StoredOrigin::Context { .. }) {
         // A file that remains only takes disk space.
         let _ = tokio::fs::remove_file(upload::context_path(app, id)).await;
     }

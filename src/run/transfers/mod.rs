@@ -31,7 +31,7 @@ const BATCH_DELAY: Duration = Duration::from_millis(20);
 
 /// The handle to the tasks that send transfers.
 #[derive(Clone)]
-pub(super) struct Transfers {
+pub(super) struct TransferBatcher {
     sender: BatchSender,
     queues: Arc<Mutex<HashMap<Owner, mpsc::UnboundedSender<TransferRequest>>>>,
 }
@@ -46,7 +46,7 @@ struct BatchSender {
     known: Arc<Mutex<HashSet<BuildId>>>,
 }
 
-impl Transfers {
+impl TransferBatcher {
     /// `known` are the builds that units already have.
     pub(super) fn new(
         client: Client,

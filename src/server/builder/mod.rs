@@ -7,7 +7,7 @@ mod archive;
 
 use super::app::App;
 use super::location::{DockerfileRef, Location, dockerfile_ref};
-use super::model::{BuildOrigin, StoredBuild};
+use super::model::{StoredBuild, StoredOrigin};
 use super::state::ServerState;
 use super::upload::context_path;
 use crate::base::name::Platform;
@@ -21,7 +21,7 @@ type AtLine = (usize, String);
 /// # Errors
 /// Fails with the errors of the build, in the words of a build log.
 pub(super) async fn check(app: &App, build: &StoredBuild) -> Result<(), String> {
-    let BuildOrigin::Context { dockerfile_path, .. } = &build.origin else { return Ok(()) };
+    let StoredOrigin::Context { dockerfile_path, .. } = &build.origin else { return Ok(()) };
     let _core = app.cores.acquire().await;
     let (path, stop) = (context_path(app, &build.id), app.stopping.clone());
     let (platform, dockerfile) = (build.platform, dockerfile_path.clone());
