@@ -12,6 +12,7 @@ use super::settings::Settings;
 use super::ui::Ui;
 use super::writer::BackgroundWriter;
 use super::{history, refresh, rerun, saved_plan, selection, signals};
+use crate::base::text::{list, plural};
 use crate::cli::memory::disable_huge_pages;
 use crate::context::StatCache;
 use crate::event::{Phase, RunEvent, Signal, StopReason, Summary};
@@ -194,12 +195,8 @@ fn check_deletions(plan: &Plan, args: &ApplyArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let removed = plan.steps.iter().filter(|step| matches!(step.action, Action::Delete { .. }));
-    let mut names: Vec<String> = removed.take(NAMED).map(|step| step.key.to_string()).collect();
-    if let more @ 1.. = count.saturating_sub(NAMED) {
-        names.push(format!("{more} more"));
-    }
-    let word = if count == 1 { "image" } else { "images" };
-    let images = format!("{count} {word} ({})", names.join(", "));
+    let names = list(removed.map(|step| &step.key), NAMED);
+    let images = format!("{} ({names})", plural(count, "image"));
     let message = match args.max_destroy {
         Some(most) => format!("{images} would be deleted, and --max-destroy allows {most}"),
         None => format!("{images} would be deleted, and --auto-approve allows none by itself"),

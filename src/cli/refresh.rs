@@ -5,6 +5,7 @@ use serde_json::json;
 use super::args::{LookupArgs, SelectionArgs};
 use super::failure::{Exit, Failure};
 use super::ui::Ui;
+use crate::base::text::plural;
 use crate::plan::facts::Drift;
 use crate::plan::{self, Facts};
 use crate::state::{Record, State, Store};
@@ -58,7 +59,7 @@ pub(super) fn show(ui: &mut Ui, facts: &Facts, state: &State) -> Result<bool, Fa
         (true, _) => {
             "The service was not asked, or did not answer: nothing is known of it.".to_owned()
         }
-        (false, 0) => format!("No differences. The service lists {}.", images(listed)),
+        (false, 0) => format!("No differences. The service lists {}.", plural(listed, "image")),
         (false, 1) => "1 image differs from the lockfile.".to_owned(),
         (false, _) => format!("{differs} images differ from the lockfile."),
     };
@@ -86,15 +87,14 @@ pub(super) fn apply(
     store.record(&records)?;
     store.commit()?;
     if !records.is_empty() {
-        ui.message(format_args!("Brought the lockfile in line for {}.", images(records.len())))?;
+        ui.message(format_args!(
+            "Brought the lockfile in line for {}.",
+            plural(records.len(), "image")
+        ))?;
     }
     if replaced && ui.shows_hints() {
         ui.message("What was replaced stays on record as it was: `imgplan apply` makes it again.")?;
     }
     let changed = detailed_exitcode && !records.is_empty();
     Ok(if changed { Exit::Changes } else { Exit::Success })
-}
-
-fn images(count: usize) -> String {
-    if count == 1 { "1 image".to_owned() } else { format!("{count} images") }
 }

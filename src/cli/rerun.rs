@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::time::Duration;
 
 use super::args::{ApplyArgs, DEFAULT_RETRIES, SelectionArgs};
 use super::settings::Settings;
 use crate::base::name::ImageRef;
+use crate::base::text::{exact_duration, shell_word};
 use crate::event::Summary;
 use crate::manifest::{Invocation, Workspace};
 use crate::plan::{Plan, Reason, Step};
@@ -14,14 +14,14 @@ use crate::plan::{Plan, Reason, Step};
 /// The command that does a saved plan, as a shell takes it.
 pub(super) fn saved(settings: &Settings, local: bool, path: &Path) -> String {
     let local = if local { " --local" } else { "" };
-    format!("{}{local} {}", beginning(settings), quoted(&path.to_string_lossy()))
+    format!("{}{local} {}", beginning(settings), shell_word(&path.to_string_lossy()))
 }
 
 /// `imgplan apply` on the same manifest.
 fn beginning(settings: &Settings) -> String {
     let mut command = "imgplan apply".to_owned();
     let mut add = |flag: &str, value: &str| {
-        command = format!("{command} {flag} {}", quoted(value));
+        command = format!("{command} {flag} {}", shell_word(value));
     };
     if let Some(dir) = &settings.chdir {
         add("-C", &dir.to_string_lossy());
@@ -65,7 +65,7 @@ pub(super) fn still_asked_for(
 pub(super) fn command(settings: &Settings, args: &ApplyArgs, replace: &[String]) -> String {
     let mut command = beginning(settings);
     let mut add = |flag: &str, value: &str| {
-        command = format!("{command} {flag} {}", quoted(value));
+        command = format!("{command} {flag} {}", shell_word(value));
     };
     let SelectionArgs { targets, target_file, groups, excludes, exclude_file, replace: _, prune } =
         &args.selection;
@@ -90,7 +90,12 @@ pub(super) fn command(settings: &Settings, args: &ApplyArgs, replace: &[String])
     for given in &args.service.limits {
         add(
             "--limit",
-            &format!("{}={}/{}", given.class, given.limit.count, time(given.limit.window)),
+            &format!(
+                "{}={}/{}",
+                given.class,
+                given.limit.count,
+                exact_duration(given.limit.window)
+            ),
         );
     }
     if let Some(concurrency) = args.concurrency {
@@ -100,10 +105,10 @@ pub(super) fn command(settings: &Settings, args: &ApplyArgs, replace: &[String])
         add("--retry-times", &args.retry_times.to_string());
     }
     if let Some(timeout) = args.timeout {
-        add("--timeout", &time(timeout));
+        add("--timeout", &exact_duration(timeout));
     }
     if !replace.is_empty() {
-        command = format!("{command} --replace {}", quoted(&replace.join(",")));
+        command = format!("{command} --replace {}", shell_word(&replace.join(",")));
     }
     if *prune {
         command.push_str(" --prune");
@@ -112,26 +117,6 @@ pub(super) fn command(settings: &Settings, args: &ApplyArgs, replace: &[String])
         command.push_str(" --local");
     }
     command
-}
-
-/// A time as flags take it: one number and one unit.
-fn time(time: Duration) -> String {
-    match (time.as_secs(), time.subsec_millis()) {
-        (secs, 0) if secs > 0 && secs.is_multiple_of(3600) => format!("{}h", secs / 3600),
-        (secs, 0) if secs > 0 && secs.is_multiple_of(60) => format!("{}m", secs / 60),
-        (secs, 0) => format!("{secs}s"),
-        _ => format!("{}ms", time.as_millis()),
-    }
-}
-
-/// A word of a command. What a shell would read otherwise stands between quotes.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]
@@ -167,7 +152,7 @@ mod tests {
             "--local",
         ];
         let again = next(&flags);
-        insta::assert_snapshot!(again, @r"imgplan apply -C 'my apps' -f 'it'\''s.yaml' --limit initiate=50/2s --limit status=9/1500ms --concurrency 4 --retry-times 0 --timeout 90m --local");
+        insta::assert_snapshot!(again, @r#"imgplan apply -C 'my apps' -f "it's.yaml" --limit initiate=50/2s --limit status=9/1500ms --concurrency 4 --retry-times 0 --timeout 90m --local"#);
         assert_eq!(next(&["--timeout", "2h", "--auto-approve"]), "imgplan apply --timeout 2h");
         let many = ["-f", "imgplan.yaml", "-f", "b.yaml", "--var", "A=x y", "--set", "*.tag=v1"];
         let again = "imgplan apply -f imgplan.yaml -f b.yaml --var 'A=x y' --set '*.tag=v1'";

@@ -14,6 +14,7 @@ use super::writer::BackgroundWriter;
 use crate::api::Client;
 use crate::base::name::Owner;
 use crate::base::reference::RegistryRef;
+use crate::base::text::{list, plural};
 use crate::event::RunEvent;
 use crate::manifest::Workspace;
 use crate::plan::reason::short;
@@ -22,6 +23,9 @@ use crate::plan::{Facts, PlanOptions, SavedPlan, pins};
 use crate::registry::RegistryCache;
 use crate::state::{Pin, State, StatePaths};
 use crate::survey::{self, Caches, PinSource, Query, Refresh, RegistryLookup, ServiceQuery};
+
+/// Names that stand for a long list in a message.
+const MAX_NAMES_SHOWN: usize = 3;
 
 /// Who is asked, and for what.
 pub(super) struct Asking<'a> {
@@ -184,19 +188,9 @@ pub(super) fn check_settled(state: &State, pins: bool, lockfile: &Path) -> Resul
     let message = format!(
         "{} holds the conflicts of a merge ({}); nothing was written",
         lockfile.display(),
-        some(&names)
+        list(&names, MAX_NAMES_SHOWN)
     );
     Err(Failure::with_help(message, SETTLE))
-}
-
-/// The first names, and how many more there are.
-fn some(names: &[String]) -> String {
-    const NAMED: usize = 3;
-    let words = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(NAMED) {
-        0 => words,
-        more => format!("{words}, and {more} more"),
-    }
 }
 
 /// Returns the client with an observer that prints retries and waits.
@@ -221,9 +215,7 @@ pub(super) fn check_locked(
     let missing = outdated.missing.iter().map(Unpinned::message);
     let unused = outdated.unused.iter().map(|key| format!("nothing needs {key}"));
     let all: Vec<String> = missing.chain(unused).collect();
-    let words = some(&all);
-    let entries =
-        if all.len() == 1 { "1 entry".to_owned() } else { format!("{} entries", all.len()) };
+    let (entries, words) = (plural(all.len(), "entry"), list(&all, MAX_NAMES_SHOWN));
     let message = format!("{} is out of date ({entries}), and {why}: {words}", lockfile.display());
     Err(Failure::with_help(message, "run `imgplan lock`, and commit the lockfile"))
 }

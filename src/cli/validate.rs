@@ -8,6 +8,7 @@ use super::env::env;
 use super::failure::{self, Exit, Failure};
 use super::settings::Settings;
 use super::ui::Ui;
+use crate::base::text::plural;
 use crate::manifest::Workspace;
 
 /// The version of the JSON that `--json` prints.
@@ -48,10 +49,10 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ValidateArgs) -> Resul
     ui.skipped(&workspace.skipped)?;
     let (images, units) = (workspace.images, workspace.units.len());
     ui.data(format_args!(
-        "{} is valid: {images} image{}, {units} unit{}.",
+        "{} is valid: {}, {}.",
         settings.manifest.first().display(),
-        if images == 1 { "" } else { "s" },
-        if units == 1 { "" } else { "s" },
+        plural(images, "image"),
+        plural(units, "target"),
     ))?;
     Ok(Exit::Success)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::base::size::bytes;
+use crate::base::text::plural;
 use crate::cli::failure::Failure;
 use crate::cli::ui::Ui;
 use crate::context::{EntryKind, Placement, RelPath, Tree};
@@ -77,12 +78,7 @@ pub(super) fn list_by_size(ui: &mut Ui, tree: &Tree) -> Result<(), Failure> {
         if ui.is_json() {
             ui.data(json!({ "folder": folder, "size": size, "files": files }))?;
         } else {
-            let word = if files == 1 { "file" } else { "files" };
-            ui.data(format_args!(
-                "{:>8}  {:>11}  {folder}",
-                bytes(size),
-                format!("{files} {word}")
-            ))?;
+            ui.data(format_args!("{:>8}  {:>11}  {folder}", bytes(size), plural(files, "file")))?;
         }
     }
     Ok(())
