@@ -11,6 +11,7 @@ use std::ops::Range;
 use super::instruction::{Assignment, Instruction};
 use super::model::{Dockerfile, DockerfileError};
 use crate::base::nearest::nearest;
+use crate::base::text::list;
 
 #[cfg(test)]
 mod tests;
@@ -145,14 +146,10 @@ impl Dockerfile {
             .map(|name| (strsim::damerau_levenshtein(&lower, name), name))
             .collect();
         names.sort_unstable();
-        let shown = names.iter().take(MAX_STAGES_SHOWN).map(|(_, name)| format!("`{name}`"));
-        let list = shown.collect::<Vec<_>>().join(", ");
+        let list = list(names.iter().map(|(_, name)| format!("`{name}`")), MAX_STAGES_SHOWN);
         let help = match names.len() {
             0 => "no stage has a name: add one with `FROM <image> AS <name>`".to_owned(),
             1 => format!("the only named stage is {list}"),
-            count if count > MAX_STAGES_SHOWN => {
-                format!("the named stages are {list} and {} more", count - MAX_STAGES_SHOWN)
-            }
             _ => format!("the named stages are {list}"),
         };
         let message = format!("the Dockerfile has no stage `{}`", target.escape_debug());

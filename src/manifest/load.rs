@@ -11,6 +11,7 @@ use super::invocation::Invocation;
 use super::resolve::{self, Resolver};
 use super::workspace::Workspace;
 use crate::base::span::{Problem, SourceMap};
+use crate::base::text::plural;
 
 /// More problems than this are not worth reading.
 const MOST_SHOWN: usize = 100;
@@ -30,10 +31,9 @@ pub struct ManifestError {
 }
 
 fn headline(shown: usize, unshown: usize, name: &str) -> String {
-    match (shown, unshown) {
-        (1, 0) => format!("1 problem in {name}"),
-        (all, 0) => format!("{all} problems in {name}"),
-        (_, more) => format!("{} problems in {name}, of which {more} are not shown", shown + more),
+    match unshown {
+        0 => format!("{} in {name}", plural(shown, "problem")),
+        more => format!("{} problems in {name}, of which {more} are not shown", shown + more),
     }
 }
 

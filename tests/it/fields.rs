@@ -652,7 +652,7 @@ fn a_pattern_that_matches_nothing_is_a_warning() {
     assert_snapshot!(env.run(["validate"]).shown(), @r#"
     exit 0
     --- stdout
-    imgplan.yaml is valid: 1 image, 1 unit.
+    imgplan.yaml is valid: 1 image, 1 target.
     --- stderr
       ⚠ no image matches `ap`
        ╭─[imgplan.yaml:5:13]

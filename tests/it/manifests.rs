@@ -1024,7 +1024,7 @@ fn a_near_miss_is_a_warning_and_stops_nothing() {
     assert_snapshot!(warned.shown(), @"
     exit 0
     --- stdout
-    imgplan.yaml is valid: 2 images, 2 units.
+    imgplan.yaml is valid: 2 images, 2 targets.
     --- stderr
       ⚠ `base:3.11` is taken from outside of this manifest
        ╭─[app/Dockerfile:1:6]
@@ -1083,7 +1083,7 @@ fn what_validate_says_to_programs() {
     assert_snapshot!(env.ok(["validate"]).shown(), @"
     exit 0
     --- stdout
-    imgplan.yaml is valid: 1 image, 1 unit.
+    imgplan.yaml is valid: 1 image, 1 target.
     ");
     assert_eq!(env.server().requests(), [""; 0]);
 }

@@ -631,7 +631,7 @@ images:
     assert_snapshot!(validated.shown(), @"
     exit 0
     --- stdout
-    imgplan.yaml is valid: 3 images, 3 units.
+    imgplan.yaml is valid: 3 images, 3 targets.
     --- stderr
     skipped apps: it has no Dockerfile
     skipped apps/b: it has no Dockerfile

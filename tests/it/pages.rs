@@ -230,7 +230,7 @@ imgplan serve --listen 127.0.0.1:8080 --state /tmp/images
 ```console
 $ cd examples/mirror
 $ imgplan validate
-imgplan.yaml is valid: 5 images, 6 units.
+imgplan.yaml is valid: 5 images, 6 targets.
 $ imgplan plan --local --detailed-exitcode
 ...
 Plan: 6 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.

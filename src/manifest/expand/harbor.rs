@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
@@ -12,6 +13,7 @@ use super::entry::{fill_templates, get, put, take, text_node};
 use super::images::{Expander, InRow, note};
 use crate::base::file::read_limited;
 use crate::base::span::{Problem, Span};
+use crate::base::text::exact_duration;
 use crate::manifest::Sp;
 use crate::manifest::diagnostics::Notes;
 use crate::manifest::files::clean;
@@ -84,7 +86,12 @@ impl Expander<'_> {
             if let Some((millis, span)) = task.timeout
                 && get(&node, "timeout").is_none()
             {
-                put(&mut node, "timeout", span, text_node(length(millis), span));
+                put(
+                    &mut node,
+                    "timeout",
+                    span,
+                    text_node(exact_duration(Duration::from_millis(millis)), span),
+                );
             }
             self.since(mark, Some(&made));
             self.add(node, made);
@@ -203,18 +210,13 @@ fn millis(value: &DeValue<'_>, span: Span) -> Result<u64, Problem> {
         _ => "",
     };
     let seconds: Option<f64> = text.replace('_', "").parse().ok();
-    match seconds.map(std::time::Duration::try_from_secs_f64) {
+    match seconds.map(Duration::try_from_secs_f64) {
         Some(Ok(length)) if length.as_millis() > 0 => {
             Ok(u64::try_from(length.as_millis()).unwrap_or(u64::MAX))
         }
         _ => Err(Problem::new("this is no number of seconds above zero", span, "here")
             .help("write how long the build may take: build_timeout_sec = 600.0")),
     }
-}
-
-/// A time as the manifest writes it.
-fn length(millis: u64) -> String {
-    if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
 }
 
 #[cfg(test)]
@@ -232,12 +234,12 @@ mod tests {
             (image.as_str(), &text[span.start - 10..][..span.len]),
             ("redis:7", "\"redis:7\"")
         );
-        assert_eq!(length(read.timeout.unwrap().0), "600500ms");
+        assert_eq!(read.timeout.unwrap().0, 600_500);
         for (text, timeout) in
-            [("build_timeout_sec = 90", "90s"), ("build_timeout_sec = 1_800.0", "1800s")]
+            [("build_timeout_sec = 90", 90_000), ("build_timeout_sec = 1_800.0", 1_800_000)]
         {
             let read = task(&format!("[environment]\n{text}"), 0).unwrap();
-            assert_eq!(length(read.timeout.unwrap().0), timeout);
+            assert_eq!(read.timeout.unwrap().0, timeout);
         }
         let empty = task("[environment]\ndocker_image = ''\n", 0).unwrap();
         assert!(empty.name.is_none() && empty.image.is_none() && empty.timeout.is_none());
