@@ -54,8 +54,7 @@ fn every_reason_is_explained_in_full() {
 
     -/+ deb-pinned:v1  build
 
-    base docker.io/library/debian:12 moved
-      was  not pinned
+    base docker.io/library/debian:12 is now pinned
       is   sha256:2222222222222222222222222222222222222222222222222222222222222222
 
     -/+ deb-unpinned:v1  build
