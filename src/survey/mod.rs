@@ -50,7 +50,7 @@ pub enum ContextError {
     /// The context is larger than the manifest allows.
     #[error("the context {} has {size}, and `settings.context_max` allows {max}", root.display())]
     #[diagnostic(help(
-        "add what the build does not need to {}, or raise `settings.context_max`",
+        "add the files that the build does not need to {}, or raise `settings.context_max`",
         ignore.display()
     ))]
     TooLarge {

@@ -237,10 +237,11 @@ fn a_context_above_the_maximum_is_an_error() {
     --- stderr
       × the context api has 1.5 MB (data/big.bin 1.2 MB, other.bin 300 kB), and `settings.context_max`
       │ allows 1.0 MB
-      help: add what the build does not need to api/.dockerignore, or raise `settings.context_max`
+      help: add the files that the build does not need to api/.dockerignore, or raise
+            `settings.context_max`
 
       × the context web has 1.0 MB (big.bin 1.0 MB), and `settings.context_max` allows 1.0 MB
-      help: add what the build does not need to web/Dockerfile.dockerignore, or raise
+      help: add the files that the build does not need to web/Dockerfile.dockerignore, or raise
             `settings.context_max`
 
     error: 2 contexts cannot be sent; nothing was sent
