@@ -1,5 +1,5 @@
-//! The look of a plan in the whole program: grouped where it is large, uncut where it is piped, and
-//! in the columns of the terminal where there is one.
+//! The text of plans in the whole program: grouped if large, uncut in a pipe, and fitted to the
+//! columns of a terminal.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 
 use crate::support::TestEnv;
 
-/// A manifest of many mirrors.
+/// Returns an environment with a manifest of many mirrors.
 fn mirrors(count: usize) -> TestEnv {
     let mut text = "version: 1\nimages:\n".to_owned();
     for index in 0..count {
@@ -17,7 +17,7 @@ fn mirrors(count: usize) -> TestEnv {
 }
 
 #[test]
-fn a_large_plan_is_short() {
+fn a_large_plan_is_grouped() {
     let env = mirrors(120);
     let plan = env.ok(["plan"]);
     plan.says("+ 120 targets mirror new image-0:1.0, image-1:1.0, image-10:1.0 and 117 more");
@@ -33,13 +33,14 @@ fn a_large_plan_is_short() {
 }
 
 #[test]
-fn the_limits_in_use_are_those_that_are_told() {
+fn the_cost_uses_the_limits_of_the_flags() {
     let plan = mirrors(5).ok(["plan", "--limit", "images=2/30s"]);
     plan.says("5 transfers, about 3 requests (transfers: 5 at 2/30s, at least 1m00s).");
 }
 
-/// A base and what is built on it, images that leave, and one that gets another name.
-fn shelf() -> TestEnv {
+/// Returns an environment after an apply whose manifest then loses images, one of them protected, and
+/// renames one.
+fn renames_and_orphans() -> TestEnv {
     let env = TestEnv::manifest(
         "version: 1\ndefaults: {tag: v1}\nimages:\n  - {name: base, context: a, protect: true}\n  \
          - {name: api, context: api}\n  - {name: web, context: web}\n  \
@@ -62,8 +63,8 @@ fn shelf() -> TestEnv {
 }
 
 #[test]
-fn what_is_deleted_and_what_is_kept_is_seen() {
-    let env = shelf();
+fn a_plan_shows_deleted_and_kept_images() {
+    let env = renames_and_orphans();
     assert_snapshot!(env.ok(["plan", "--prune"]).shown(), @"
     exit 0
     --- stdout
@@ -104,8 +105,8 @@ fn what_is_deleted_and_what_is_kept_is_seen() {
 }
 
 #[test]
-fn a_part_says_so_before_and_after() {
-    let env = shelf();
+fn a_partial_run_says_so_before_and_after() {
+    let env = renames_and_orphans();
     assert_snapshot!(env.ok(["plan", "--target", "api"]).shown(), @"
     exit 0
     --- stdout
@@ -130,9 +131,9 @@ fn a_part_says_so_before_and_after() {
     env.ok(["plan", "--target", "api"]).says("No changes. The selected target matches the");
 }
 
-/// Whatever `COLUMNS` says: a pipe has none.
+/// `COLUMNS` does not count in a pipe.
 #[test]
-fn what_is_piped_is_whole() {
+fn piped_output_is_not_cut() {
     let mut env = TestEnv::manifest("version: 1\nimages: [{ name: a, context: a }]\n");
     env.context("a", "FROM scratch\n").apply();
     env.set("COLUMNS", "30");
@@ -141,10 +142,10 @@ fn what_is_piped_is_whole() {
     assert_eq!(env.ok(["plan"]).steps(), [format!("-/+ a:latest build context: + {long}")]);
 }
 
-/// `script`, where there is one, gives the program a terminal.
+/// Runs the program in a terminal that `script` provides; does nothing without `script`.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_terminal_has_columns() {
+fn lines_fit_the_terminal() {
     let env = TestEnv::manifest("version: 1\nimages: [{ name: a, context: a }]\n");
     env.context("a", "FROM scratch\n").apply();
     env.write("a/a-folder-with-a-long-name/and-a-file-in-it-that-is-called-by-one-too.txt", "");

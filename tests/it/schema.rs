@@ -1,5 +1,5 @@
-//! The JSON Schemas: that by which editors check a manifest is up to date, valid, agrees with the
-//! program, and explains every key; those of what the program writes are true of what it writes.
+//! The JSON Schemas. The schema of manifests is up to date, valid, agrees with the program and
+//! describes every key. The schemas of output match the output.
 
 use std::path::Path;
 
@@ -15,16 +15,15 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The schema, to hold documents against.
+/// Returns the validator of manifests.
 pub(crate) fn validator() -> Validator {
     jsonschema::draft202012::new(&serde_json::from_str(&schema()).unwrap()).unwrap()
 }
 
-/// What is wrong with a YAML document; empty where nothing is.
+/// Returns the errors of a YAML document.
 pub(crate) fn complaints(validator: &Validator, yaml: &str) -> Vec<String> {
     let document: Value = serde_saphyr::from_str(yaml).unwrap_or_else(|e| panic!("{e}\n{yaml}"));
-    let said = |error| format!("{error}");
-    validator.iter_errors(&document).map(said).collect()
+    validator.iter_errors(&document).map(|error| error.to_string()).collect()
 }
 
 #[test]
@@ -34,7 +33,7 @@ fn the_file_is_up_to_date() {
 }
 
 #[test]
-fn the_command_writes_the_file() {
+fn the_command_writes_the_schema() {
     let env = TestEnv::new();
     assert_eq!(env.ok(["schema"]).stdout, schema());
     env.ok(["schema", "-o", "written.json"]).never_says("{");
@@ -42,7 +41,7 @@ fn the_command_writes_the_file() {
 }
 
 #[test]
-fn it_is_a_schema_of_its_draft() {
+fn the_schema_is_valid() {
     let schema: Value = serde_json::from_str(&schema()).unwrap();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     if let Err(error) = jsonschema::draft202012::meta::validate(&schema) {
@@ -52,7 +51,7 @@ fn it_is_a_schema_of_its_draft() {
 
 #[test]
 fn every_example_is_valid() {
-    let (validator, mut seen) = (validator(), 0);
+    let (validator, mut count) = (validator(), 0);
     for entry in std::fs::read_dir(root().join("examples")).unwrap() {
         let manifest = entry.unwrap().path().join("imgplan.yaml");
         let text = std::fs::read_to_string(&manifest).unwrap();
@@ -60,12 +59,12 @@ fn every_example_is_valid() {
         let schema = text.lines().next().unwrap().split_once("$schema=").map(|(_, path)| path);
         let schema = manifest.parent().unwrap().join(schema.unwrap_or_default());
         assert!(schema.is_file(), "{}: the first line names no schema", manifest.display());
-        seen += 1;
+        count += 1;
     }
-    assert!(seen > 0);
+    assert!(count > 0);
 }
 
-/// Documents, most with one image `a` to be built, and whether they are right.
+/// Manifests, most with one image `a`, and true for those that are valid.
 #[rustfmt::skip]
 const DOCUMENTS: &[(bool, &str)] = &[
     (true, "version: 1\nimages: []"),
@@ -205,10 +204,10 @@ const DOCUMENTS: &[(bool, &str)] = &[
     (false, "version: 1\nimages: [{ name: a, context: a, platform: linux/amd64 }]"),
 ];
 
-/// What the schema says of a document, the program says too. (The program knows more: whether a
-/// folder exists, for one.)
+/// The schema and the program accept the same documents. (The program checks more, such as whether a
+/// folder exists.)
 #[test]
-fn it_agrees_with_the_program() {
+fn the_schema_agrees_with_the_program() {
     let env = TestEnv::new();
     env.context("a", "FROM scratch\n").context("t/environment", "FROM scratch\n");
     env.write("t/task.toml", "[task]\nname = 'T'\n");
@@ -219,28 +218,28 @@ fn it_agrees_with_the_program() {
     );
     env.write("refs.jsonl", "{\"source\": \"redis:7\"}\n");
     let validator = validator();
-    for (right, document) in DOCUMENTS {
+    for (is_valid, document) in DOCUMENTS {
         let complaints = complaints(&validator, document);
-        assert_eq!(complaints.is_empty(), *right, "the schema on\n{document}\n{complaints:?}");
+        assert_eq!(complaints.is_empty(), *is_valid, "the schema on\n{document}\n{complaints:?}");
         env.write("imgplan.yaml", document);
         let loaded = Workspace::load(&Invocation::file(env.path("imgplan.yaml")), &|_| None);
         let problems = loaded.err().map_or_else(Vec::new, |error| error.problems);
-        assert_eq!(problems.is_empty(), *right, "the program on\n{document}\n{problems:?}");
+        assert_eq!(problems.is_empty(), *is_valid, "the program on\n{document}\n{problems:?}");
     }
 }
 
 #[test]
-fn every_key_is_explained() {
+fn every_key_has_a_description() {
     let schema: Value = serde_json::from_str(&schema()).unwrap();
     let mut keys = 0;
-    explained(&schema, "", &mut keys);
+    check_descriptions(&schema, "", &mut keys);
     assert!(keys > 30, "{keys} keys: are these all?");
 }
 
-/// Goes through all properties and items that are below a schema.
-fn explained(schema: &Value, at: &str, keys: &mut usize) {
+/// Checks all properties and items below a schema.
+fn check_descriptions(schema: &Value, at: &str, keys: &mut usize) {
     let Some(schema) = schema.as_object() else { return };
-    // Where a key is forbidden, another place explains it.
+    // A forbidden key is described where it is allowed.
     let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
     let properties = properties.filter(|(_, schema)| !schema.is_boolean());
     let items = ["items", "additionalProperties"].into_iter();
@@ -249,8 +248,8 @@ fn explained(schema: &Value, at: &str, keys: &mut usize) {
     for (name, below) in properties.map(|(name, schema)| (name.as_str(), schema)).chain(items) {
         *keys += 1;
         let description = below.get("description").and_then(Value::as_str).unwrap_or_default();
-        let explained = description.ends_with('.') || below.get("$ref").is_some();
-        assert!(explained, "{at}/{name} has no description: an editor cannot explain it");
+        let is_described = description.ends_with('.') || below.get("$ref").is_some();
+        assert!(is_described, "{at}/{name} has no description for editors");
         let null = below.get("type").is_some_and(|kind| kind.to_string().contains("null"));
         assert!(!null, "{at}/{name} may be null, which the program refuses");
     }
@@ -258,21 +257,21 @@ fn explained(schema: &Value, at: &str, keys: &mut usize) {
         match below {
             Value::Array(all) => {
                 for one in all {
-                    explained(one, &format!("{at}/{name}"), keys);
+                    check_descriptions(one, &format!("{at}/{name}"), keys);
                 }
             }
             below if matches!(name.as_str(), "properties" | "$defs") => {
                 for (key, below) in below.as_object().unwrap() {
-                    explained(below, &format!("{at}/{key}"), keys);
+                    check_descriptions(below, &format!("{at}/{key}"), keys);
                 }
             }
-            below => explained(below, &format!("{at}/{name}"), keys),
+            below => check_descriptions(below, &format!("{at}/{name}"), keys),
         }
     }
 }
 
-/// A schema of what the program writes.
-fn written(name: &str) -> Validator {
+/// Returns the validator of an output format.
+fn output_schema(name: &str) -> Validator {
     let text = std::fs::read_to_string(root().join("schema").join(name)).unwrap();
     let schema = serde_json::from_str(&text).unwrap();
     if let Err(error) = jsonschema::draft202012::meta::validate(&schema) {
@@ -282,17 +281,18 @@ fn written(name: &str) -> Validator {
 }
 
 #[track_caller]
-fn all_valid(validator: &Validator, values: &[Value]) {
+fn assert_valid(validator: &Validator, values: &[Value]) {
     for value in values {
-        let wrong: Vec<String> = validator.iter_errors(value).map(|it| it.to_string()).collect();
-        assert_eq!(wrong, [""; 0], "{value:#}");
+        let errors: Vec<String> =
+            validator.iter_errors(value).map(|error| error.to_string()).collect();
+        assert_eq!(errors, [""; 0], "{value:#}");
     }
 }
 
-/// A run in which much happens: something is built, mirrored, waits for a limit, fails, is skipped.
+/// Targets are built and mirrored, wait for a rate limit, fail and are skipped.
 #[test]
-fn what_commands_write_is_as_the_schema_of_events_says() {
-    let events = written("plan.schema.json");
+fn events_match_their_schema() {
+    let events = output_schema("plan.schema.json");
     let env = TestEnv::manifest(
         "version: 1\ndefaults: {tag: v1}\nimages:\n  - {name: base, context: base}\n  \
          - {name: api, context: api}\n  - {name: bad, context: bad}\n  \
@@ -325,7 +325,7 @@ fn what_commands_write_is_as_the_schema_of_events_says() {
     let drift = remote.ok(["plan", "--refresh-only", "--json"]);
     let all = [&plan, &first, &second, &why, &status, &nothing, &drift];
     let lines: Vec<Value> = all.into_iter().flat_map(|output| output.json()).collect();
-    all_valid(&events, &lines);
+    assert_valid(&events, &lines);
     let kinds: std::collections::BTreeSet<&str> =
         lines.iter().filter_map(|line| line["type"].as_str()).collect();
     for kind in [
@@ -346,75 +346,74 @@ fn what_commands_write_is_as_the_schema_of_events_says() {
     ] {
         assert!(kinds.contains(kind), "no {kind} among {kinds:?}");
     }
-    // A schema that nothing is wrong by says nothing.
+    // The schema rejects lines with one error.
     for line in &lines {
-        for (at, wrong) in mutations(line) {
-            assert!(!events.is_valid(&wrong), "{at} is not missed in {line}");
+        for (at, invalid) in mutations(line) {
+            assert!(!events.is_valid(&invalid), "the schema accepts a change of {at} in {line}");
         }
     }
 }
 
-/// A line with one thing wrong, of each sort.
+/// Returns copies of a line with one error each, and the place of the error.
 fn mutations(line: &Value) -> Vec<(String, Value)> {
     let mut all = Vec::new();
     for at in ["/type", "/@level", "/@timestamp"] {
-        let mut wrong = line.clone();
-        *wrong.pointer_mut(at).unwrap() = "other".into();
-        all.push((at.to_owned(), wrong));
+        let mut other = line.clone();
+        *other.pointer_mut(at).unwrap() = "other".into();
+        all.push((at.to_owned(), other));
     }
     let payloads = ["change", "changes", "hook", "run", "diagnostic", "status"];
     for name in payloads.into_iter().filter(|name| line.get(name).is_some_and(Value::is_object)) {
         let optional = ["detail", "range", "snippet", "compared"];
         for key in line[name].as_object().unwrap().keys() {
             if optional.contains(&key.as_str())
-                || (line["type"] == "why" && WHY.contains(&key.as_str()))
+                || (line["type"] == "why" && OPTIONAL_IN_WHY.contains(&key.as_str()))
             {
                 continue;
             }
             let mut missing = line.clone();
             missing[name].as_object_mut().unwrap().remove(key);
             all.push((format!("{name}/{key}"), missing));
-            let mut odd = line.clone();
-            odd[name][key] = Value::Array(vec![Value::Bool(true)]);
-            all.push((format!("{name}/{key}"), odd));
+            let mut mistyped = line.clone();
+            mistyped[name][key] = Value::Array(vec![Value::Bool(true)]);
+            all.push((format!("{name}/{key}"), mistyped));
         }
     }
     all
 }
 
-/// What an explanation of a unit that stays as it is leaves out.
-const WHY: [&str; 5] = ["previous_image", "build_id", "owner", "protected", "added"];
+/// Keys that the explanation of a target without changes leaves out.
+const OPTIONAL_IN_WHY: [&str; 5] = ["previous_image", "build_id", "owner", "protected", "added"];
 
 #[test]
-fn what_show_writes_is_as_its_schema_says() {
-    let schema = written("show.schema.json");
+fn show_matches_its_schema() {
+    let schema = output_schema("show.schema.json");
     let env = TestEnv::manifest(
         "version: 1\nimages:\n  - {name: a, context: a}\n  - {source: 'redis:7'}\n",
     );
     env.context("a", "FROM scratch\n");
     let show = || env.ok(["show", "--json"]).json();
-    all_valid(&schema, &show());
+    assert_valid(&schema, &show());
     env.apply();
     let shown = show();
-    all_valid(&schema, &shown);
+    assert_valid(&schema, &shown);
     let unit = &shown[0]["units"][0];
     assert_eq!((&unit["image"], &unit["protect"]), (&"a:latest".into(), &false.into()));
     assert!(unit["built"].get("completed").is_some(), "{unit:#}");
     for key in unit.as_object().unwrap().keys() {
         let mut missing = shown[0].clone();
         missing["units"][0].as_object_mut().unwrap().remove(key);
-        assert!(!schema.is_valid(&missing), "{key} is not missed");
+        assert!(!schema.is_valid(&missing), "{key} is not required");
     }
     for key in unit["built"].as_object().unwrap().keys() {
-        let mut odd = shown[0].clone();
-        odd["units"][0]["built"][key] = Value::Bool(true);
-        assert!(!schema.is_valid(&odd), "{key} may be anything");
+        let mut mistyped = shown[0].clone();
+        mistyped["units"][0]["built"][key] = Value::Bool(true);
+        assert!(!schema.is_valid(&mistyped), "{key} has no type");
     }
 }
 
-/// A lockfile with what a registry was asked for.
 #[test]
-fn show_has_the_pins_of_what_is_shown() {
+fn show_writes_the_pins_of_selected_images() {
     let env = TestEnv::manifest(
         "version: 1\nimages:\n  - {name: a, context: a}\n  - {source: 'redis:7'}\n",
     );
@@ -432,7 +431,7 @@ fn show_has_the_pins_of_what_is_shown() {
     env.write("imgplan.lock", text);
     let pins = |args: &[&str]| {
         let shown = env.ok([&["show", "--json"], args].concat()).json();
-        all_valid(&written("show.schema.json"), &shown);
+        assert_valid(&output_schema("show.schema.json"), &shown);
         let pins = shown[0]["pins"].as_object().unwrap().clone();
         pins.into_iter().map(|(key, pin)| format!("{key} {}", pin["digest"])).collect::<Vec<_>>()
     };
