@@ -12,10 +12,10 @@ use crate::state::State;
 /// Concurrent steps in a pool whose steps only wait for the service.
 const MAX_WAITING_STEPS: usize = 1000;
 
-const WAITING: usize = 0;
-const BUILDS: usize = 1;
-const UPDATES: usize = 2;
-const DELETIONS: usize = 3;
+const WAITING_POOL: usize = 0;
+const BUILD_POOL: usize = 1;
+const UPDATE_POOL: usize = 2;
+const DELETION_POOL: usize = 3;
 
 /// Returns the pool of each step, and the limit of each pool.
 ///
@@ -26,7 +26,7 @@ pub(super) fn pools(run: &Run<'_>, state: &State) -> (Vec<usize>, Vec<usize>) {
         vec![MAX_WAITING_STEPS, run.options.builds, MAX_WAITING_STEPS, MAX_WAITING_STEPS];
     let mut owners: HashMap<Owner, usize> = HashMap::new();
     let pool = |step: &Step| match &step.action {
-        Action::Create(Create { kind: ImageKind::Build, .. }) => BUILDS,
+        Action::Create(Create { kind: ImageKind::Build, .. }) => BUILD_POOL,
         Action::Create(create) => {
             let owner = owner_of(run, create.unit, state);
             *owners.entry(owner).or_insert_with(|| {
@@ -34,9 +34,9 @@ pub(super) fn pools(run: &Run<'_>, state: &State) -> (Vec<usize>, Vec<usize>) {
                 limits.len() - 1
             })
         }
-        Action::Update { .. } => UPDATES,
-        Action::Delete { .. } => DELETIONS,
-        Action::Adopt { .. } | Action::Forget { .. } => WAITING,
+        Action::Update { .. } => UPDATE_POOL,
+        Action::Delete { .. } => DELETION_POOL,
+        Action::Adopt { .. } | Action::Forget { .. } => WAITING_POOL,
     };
     (run.plan.steps.iter().map(pool).collect(), limits)
 }

@@ -107,7 +107,17 @@ const FLOORS: &[Floor] = &[
     },
     Floor {
         module: "survey",
-        may_use: &["api", "base", "context", "dockerfile", "manifest", "plan", "state", "registry"],
+        may_use: &[
+            "api",
+            "base",
+            "context",
+            "dockerfile",
+            "http::Notice",
+            "manifest",
+            "plan",
+            "state",
+            "registry",
+        ],
         may_wait: true,
         way_out: "a survey only looks: what acts or tells is above it",
     },
