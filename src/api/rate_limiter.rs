@@ -11,7 +11,7 @@ use super::window::ClassWindow;
 use crate::base::limit::{self, Class, Limit};
 use crate::base::name::Owner;
 use crate::http::notice::{Notice, ObserverRef};
-use crate::http::window::Admit;
+use crate::http::window::Admission;
 
 /// A wait shorter than this is not told of.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
@@ -128,7 +128,7 @@ impl Lane {
     async fn first(
         lane: Arc<Self>,
         tell: ObserverRef<'_>,
-        mut admit: impl FnMut(&mut ClassWindow, Instant) -> Admit,
+        mut admit: impl FnMut(&mut ClassWindow, Instant) -> Admission,
     ) -> Permit {
         let (slots, admitted) = {
             let _turn = lane.turn.lock().await;
@@ -138,13 +138,13 @@ impl Lane {
                 let now = Instant::now();
                 let admitted = admit(&mut lane.window(), now);
                 match admitted {
-                    Admit::Now(slots) => break (slots, now),
-                    Admit::At(at) => {
+                    Admission::Granted(slots) => break (slots, now),
+                    Admission::At(at) => {
                         lane.tell_wait(at, now, tell);
                         // What was not sent frees its slots at once, so every answer counts.
                         let _ = timeout_at(at, answered).await;
                     }
-                    Admit::AfterAnswer => answered.await,
+                    Admission::AfterResponse => answered.await,
                 }
             }
         };

@@ -69,7 +69,7 @@ const IN_ALL: Duration = Duration::from_secs(15 * 60);
 /// asked. It never fails a unit.
 pub fn after(error: &ApiError, attempt: &Attempt, repeat: Repeat) -> RetryDecision {
     use ErrorKind::{BadResponse, RateLimited, ResponseLost, ServerError, Unreachable};
-    let wait = backoff::wait(attempt.tries, error.retry_after, LONGEST, attempt.jitter);
+    let wait = backoff::delay(attempt.tries, error.retry_after, LONGEST, attempt.jitter);
     let tries = match error.kind {
         RateLimited => return RetryDecision::Again(wait),
         BadResponse if !attempt.reached => TRIES_STRANGER,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::base::limit::Limit;
-use crate::http::window::{Admit, SlidingWindow, pause_after};
+use crate::http::window::{Admission, SlidingWindow, pause_after};
 
 /// The part of a window that a free slot may wait for others, so that a bulk request is not cut
 /// into single images: a twentieth, which costs no more than 5 % of what the limit allows.
@@ -40,9 +40,9 @@ impl ClassWindow {
     }
 
     /// Takes `slots` if they are free. More than the window ever holds count as all of it.
-    pub fn admit(&mut self, slots: u32, now: Instant) -> Admit {
+    pub fn admit(&mut self, slots: u32, now: Instant) -> Admission {
         if let Some(until) = self.turn(now) {
-            return Admit::At(until);
+            return Admission::At(until);
         }
         let slots = slots.min(self.limit.count);
         // What is more than is let through at present goes when nothing else is under way.
@@ -56,9 +56,14 @@ impl ClassWindow {
     /// Takes as many of `most` as are free, at least one. While less than `most` and less than half
     /// of the window are free, it waits for the next to free if that takes no more than a twentieth
     /// of a window since `since`, when whoever asks first found some free. `since` is set then.
-    pub fn admit_up_to(&mut self, most: u32, since: &mut Option<Instant>, now: Instant) -> Admit {
+    pub fn admit_up_to(
+        &mut self,
+        most: u32,
+        since: &mut Option<Instant>,
+        now: Instant,
+    ) -> Admission {
         if let Some(until) = self.turn(now) {
-            return Admit::At(until);
+            return Admission::At(until);
         }
         let used = self.window.used();
         let free = self.allowed.saturating_sub(used);
@@ -69,7 +74,7 @@ impl ClassWindow {
         if free < most.min(self.allowed.div_ceil(2)) {
             let patience = *since.get_or_insert(now) + self.limit.window / PATIENCE;
             if let Some(next) = self.window.frees_at(1).filter(|next| *next <= patience) {
-                return Admit::At(next);
+                return Admission::At(next);
             }
         }
         self.window.take(free.min(most))
@@ -77,12 +82,12 @@ impl ClassWindow {
 
     /// Says that the answer to an admitted request has come, or that there will be none.
     pub fn answered(&mut self, slots: u32, now: Instant) {
-        self.window.answered(slots, now);
+        self.window.complete(slots, now);
     }
 
     /// Gives back slots for which nothing was sent: they are free at once.
     pub fn unused(&mut self, slots: u32) {
-        self.window.unused(slots);
+        self.window.give_back(slots);
     }
 
     /// Takes in a 429 to a request that was admitted at `admitted`: nothing is let through for as
@@ -96,7 +101,7 @@ impl ClassWindow {
     ) -> Duration {
         // That it asks for no wait at all says nothing.
         let asked = retry_after.filter(|asked| !asked.is_zero());
-        let strikes = self.window.struck(admitted, now);
+        let strikes = self.window.record_refusal(admitted, now);
         if strikes.is_some() {
             self.allowed = (self.allowed * 7 / 10).max(1);
         }
@@ -105,12 +110,12 @@ impl ClassWindow {
             self.window.pause(pause, now);
         }
         self.quiet_since = Some(now);
-        self.window.paused(now)
+        self.window.pause_left(now)
     }
 
     /// Takes in that a request which was admitted at `admitted` was let through.
     pub fn accepted(&mut self, admitted: Instant) {
-        self.window.accepted(admitted);
+        self.window.record_success(admitted);
     }
 
     /// Lets time pass. Until when nothing goes, if so.
@@ -120,7 +125,7 @@ impl ClassWindow {
             let more = self.allowed + self.limit.count.div_ceil(10);
             self.allowed = more.min(self.limit.count);
         }
-        self.window.turn(now)
+        self.window.advance(now)
     }
 
     /// When a whole window without a 429 is over, where less than the limit is let through.
@@ -130,9 +135,9 @@ impl ClassWindow {
     }
 
     /// When `slots` more will be free than now, or there may be more of them.
-    fn free_at(&self, slots: u32) -> Admit {
+    fn free_at(&self, slots: u32) -> Admission {
         let at = [self.window.frees_at(slots), self.grows_at()].into_iter().flatten().min();
-        at.map_or(Admit::AfterAnswer, Admit::At)
+        at.map_or(Admission::AfterResponse, Admission::At)
     }
 }
 
@@ -152,17 +157,25 @@ mod tests {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut window = ClassWindow::new(limit(2, 100));
-        assert_eq!(window.admit(1, at(0)), Admit::Now(1));
-        assert_eq!(window.admit(1, at(0)), Admit::Now(1));
-        assert_eq!(window.admit(1, at(0)), Admit::AfterAnswer);
+        assert_eq!(window.admit(1, at(0)), Admission::Granted(1));
+        assert_eq!(window.admit(1, at(0)), Admission::Granted(1));
+        assert_eq!(window.admit(1, at(0)), Admission::AfterResponse);
         window.answered(1, at(30));
-        assert_eq!(window.admit(1, at(100)), Admit::At(at(130)));
-        assert_eq!(window.admit(1, at(130)), Admit::Now(1));
+        assert_eq!(window.admit(1, at(100)), Admission::At(at(130)));
+        assert_eq!(window.admit(1, at(130)), Admission::Granted(1));
         window.answered(2, at(140));
-        assert_eq!(window.admit(5, at(140)), Admit::At(at(240)));
-        assert_eq!(window.admit(5, at(240)), Admit::Now(2), "more than fits is all that fits");
+        assert_eq!(window.admit(5, at(140)), Admission::At(at(240)));
+        assert_eq!(
+            window.admit(5, at(240)),
+            Admission::Granted(2),
+            "more than fits is all that fits"
+        );
         window.unused(2);
-        assert_eq!(window.admit(2, at(241)), Admit::Now(2), "what was not sent is free at once");
+        assert_eq!(
+            window.admit(2, at(241)),
+            Admission::Granted(2),
+            "what was not sent is free at once"
+        );
     }
 
     #[test]
@@ -176,7 +189,7 @@ mod tests {
         };
         let pauses = [0, 10, 20, 40, 80, 160].map(|secs| pause(&mut window, secs));
         assert_eq!(pauses, [2, 4, 8, 16, 32, 60], "doubling, up to a window");
-        assert_eq!(window.admit(1, at(161)), Admit::At(at(220)));
+        assert_eq!(window.admit(1, at(161)), Admission::At(at(220)));
         // One that left before the last refusal says nothing about after it.
         window.accepted(at(159));
         assert_eq!(pause(&mut window, 300), 60);
@@ -192,7 +205,7 @@ mod tests {
         let start = Instant::now();
         let at = |secs| start + SEC * secs;
         let mut window = ClassWindow::new(limit(100, 60_000));
-        assert_eq!(window.admit(100, at(0)), Admit::Now(100));
+        assert_eq!(window.admit(100, at(0)), Admission::Granted(100));
         for _ in 0..50 {
             assert_eq!(window.refused(at(0), None, at(1)), SEC * 2);
         }
@@ -222,7 +235,7 @@ mod tests {
         }
         assert_eq!(window.limit().count, 1, "never nothing");
         // More than is let through at present goes when nothing else is under way.
-        assert_eq!(window.admit(5, at(1100)), Admit::Now(5));
+        assert_eq!(window.admit(5, at(1100)), Admission::Granted(5));
     }
 
     #[test]
@@ -231,22 +244,26 @@ mod tests {
         let at = |millis| start + Duration::from_millis(millis);
         let mut window = ClassWindow::new(limit(10, 60_000));
         let mut since = None;
-        assert_eq!(window.admit_up_to(3, &mut since, at(0)), Admit::Now(3));
-        assert_eq!(window.admit_up_to(30, &mut since, at(0)), Admit::Now(7), "all that fits");
-        assert_eq!(window.admit_up_to(1, &mut since, at(0)), Admit::AfterAnswer);
+        assert_eq!(window.admit_up_to(3, &mut since, at(0)), Admission::Granted(3));
+        assert_eq!(
+            window.admit_up_to(30, &mut since, at(0)),
+            Admission::Granted(7),
+            "all that fits"
+        );
+        assert_eq!(window.admit_up_to(1, &mut since, at(0)), Admission::AfterResponse);
         for answered in [0, 1000, 2000, 2900, 3500, 20_000, 20_000, 20_000, 20_000, 20_000] {
             window.answered(1, at(answered));
         }
-        assert_eq!(window.admit_up_to(10, &mut since, at(3000)), Admit::At(at(60_000)));
-        assert_eq!(window.admit_up_to(10, &mut since, at(60_000)), Admit::At(at(61_000)));
-        assert_eq!(window.admit_up_to(10, &mut since, at(61_000)), Admit::At(at(62_000)));
-        assert_eq!(window.admit_up_to(10, &mut since, at(62_000)), Admit::At(at(62_900)));
+        assert_eq!(window.admit_up_to(10, &mut since, at(3000)), Admission::At(at(60_000)));
+        assert_eq!(window.admit_up_to(10, &mut since, at(60_000)), Admission::At(at(61_000)));
+        assert_eq!(window.admit_up_to(10, &mut since, at(61_000)), Admission::At(at(62_000)));
+        assert_eq!(window.admit_up_to(10, &mut since, at(62_000)), Admission::At(at(62_900)));
         // The next would come 3.5 s after the first: more than a twentieth of the window.
-        assert_eq!(window.admit_up_to(10, &mut since, at(62_900)), Admit::Now(4));
+        assert_eq!(window.admit_up_to(10, &mut since, at(62_900)), Admission::Granted(4));
         // All that is asked for needs no company, nor does half of the window.
         let mut since = None;
-        assert_eq!(window.admit_up_to(1, &mut since, at(63_500)), Admit::Now(1));
-        assert_eq!(window.admit_up_to(10, &mut since, at(80_000)), Admit::Now(5));
+        assert_eq!(window.admit_up_to(1, &mut since, at(63_500)), Admission::Granted(1));
+        assert_eq!(window.admit_up_to(10, &mut since, at(80_000)), Admission::Granted(5));
     }
 
     /// One request: how long it takes there and back, whether it is refused, and for how long.
@@ -296,15 +313,15 @@ mod tests {
                     };
                     prop_assert!((1..=count).contains(&window.limit().count));
                     match admit {
-                        Admit::Now(slots) => break slots,
-                        Admit::At(until) => {
+                        Admission::Granted(slots) => break slots,
+                        Admission::At(until) => {
                             let until = u64::try_from((until - start).as_millis()).unwrap();
                             prop_assert!(until > now);
                             // An answer may come before that and must not be missed.
                             let first = answers.first().map_or(until, |first| until.min(first.0));
                             now = first.max(now + 1);
                         }
-                        Admit::AfterAnswer => now = answers[0].0,
+                        Admission::AfterResponse => now = answers[0].0,
                     }
                 };
                 seen.push((now + there, slots));

@@ -1,40 +1,47 @@
-//! Says how long to wait after a failure, and draws numbers so that those who failed together do not
-//! come back together. Pure: the seed is given.
+//! Computes retry delays, spread by jitter so that clients that failed together do not return
+//! together. Pure: the seed is given.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The first wait; each further one is twice as long.
-const FIRST: Duration = Duration::from_millis(500);
+/// Delay after the first failed attempt; it doubles with each further one.
+const FIRST_DELAY: Duration = Duration::from_millis(500);
 
-/// The longest wait that a server is granted (`api.md` §3: honour it and cap it).
-pub const LONGEST_ASKED: Duration = Duration::from_secs(120);
+/// Maximum delay that a server may request with `Retry-After` (API contract, section 3: honour it and
+/// cap it).
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(120);
 
-/// The wait after so many tries that failed, from 1: what the server asks for, up to
-/// [`LONGEST_ASKED`]; else a backoff up to `longest`. `jitter` is 0 or more and below 1.
+/// Returns the delay after the given number of failed attempts, from 1: the server's `retry_after`,
+/// up to [`MAX_RETRY_AFTER`], or else an exponential backoff up to `max_backoff`. `jitter` is in
+/// `0.0..1.0`.
 ///
-/// A backoff has at least half its length and at most all of it. Full jitter, down to nothing, would
-/// spread as well, but could spend all tries within moments of an outage.
-pub fn wait(failed: u32, asked: Option<Duration>, longest: Duration, jitter: f64) -> Duration {
-    let doublings = failed.saturating_sub(1).min(16);
-    let backoff = (FIRST * (1 << doublings)).min(longest).mul_f64(0.5 + jitter / 2.0);
-    // That it asks for no wait at all says nothing.
-    let asked = asked.filter(|asked| !asked.is_zero());
-    asked.map_or(backoff, |asked| asked.min(LONGEST_ASKED))
+/// A backoff takes between half and all of its full length. Full jitter, down to zero, would spread
+/// requests as well, but could use up all attempts within moments of an outage.
+pub fn delay(
+    failed_attempts: u32,
+    retry_after: Option<Duration>,
+    max_backoff: Duration,
+    jitter: f64,
+) -> Duration {
+    // A `Retry-After` of zero says nothing about the wait.
+    if let Some(requested) = retry_after.filter(|requested| !requested.is_zero()) {
+        return requested.min(MAX_RETRY_AFTER);
+    }
+    let doublings = failed_attempts.saturating_sub(1).min(16);
+    (FIRST_DELAY * (1 << doublings)).min(max_backoff).mul_f64(0.5 + jitter / 2.0)
 }
 
-/// A splitmix64 generator (Steele, Lea and Flood, 2014), which many may draw from at once. Not for
-/// secrets.
+/// A splitmix64 generator (Steele, Lea and Flood, 2014) that threads share. Not for secrets.
 #[derive(Debug)]
 pub struct Jitter(AtomicU64);
 
 impl Jitter {
-    /// A generator whose numbers follow from the seed.
+    /// Creates a generator whose numbers depend on the seed only.
     pub fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }
 
-    /// The next number: 0 or more, below 1.
+    /// Returns the next number, in `0.0..1.0`.
     pub fn draw(&self) -> f64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut z = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
@@ -50,20 +57,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_and_are_spread() {
-        let longest = Duration::from_secs(60);
-        let millis = |failed, jitter| wait(failed, None, longest, jitter).as_millis();
+    fn delays_double_and_are_spread() {
+        let max_backoff = Duration::from_secs(60);
+        let millis = |failed, jitter| delay(failed, None, max_backoff, jitter).as_millis();
         let doubled: Vec<_> = (1..=10).map(|failed| millis(failed, 1.0)).collect();
         assert_eq!(doubled, [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000]);
         assert_eq!((millis(1, 0.0), millis(9, 0.0), millis(u32::MAX, 0.5)), (250, 30_000, 45_000));
     }
 
     #[test]
-    fn what_is_asked_for_counts_for_more() {
-        for (asked, expected) in [(0, 250), (1, 1000), (7, 7000), (120, 120_000), (121, 120_000)] {
-            let asked_for = Some(Duration::from_secs(asked));
-            let wait = wait(1, asked_for, Duration::from_secs(15), 0.0);
-            assert_eq!(wait.as_millis(), expected, "{asked}");
+    fn retry_after_overrides_the_backoff() {
+        for (secs, expected) in [(0, 250), (1, 1000), (7, 7000), (120, 120_000), (121, 120_000)] {
+            let retry_after = Some(Duration::from_secs(secs));
+            let delay = delay(1, retry_after, Duration::from_secs(15), 0.0);
+            assert_eq!(delay.as_millis(), expected, "{secs}");
         }
     }
 
@@ -74,7 +81,7 @@ mod tests {
         assert!(draws.iter().all(|draw| (0.0..1.0).contains(draw)));
         let mean = draws.iter().sum::<f64>() / 1000.0;
         assert!((0.45..0.55).contains(&mean), "{mean}");
-        // The reference's first number for the seed 0 is e220a8397b1dcdaf.
+        // The first number of the reference implementation for seed 0 is e220a8397b1dcdaf.
         assert!((draws[0] * 65536.0 - f64::from(0xe220_u32)).abs() < 1.0, "{}", draws[0]);
         assert!((Jitter::new(1).draw() - Jitter::new(2).draw()).abs() > 0.0);
     }

@@ -1,11 +1,11 @@
-//! Tells this very machine from the world outside. Pure.
+//! Recognizes URLs of the local machine. Pure.
 
 use reqwest::Url;
 
-/// Whether a URL is of this very machine.
+/// Returns true if the host of a URL is `localhost` or a loopback address.
 pub fn is_loopback(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
-    // A URL's host is in its normal form: an IPv4 address is four numbers.
+    // `Url` normalizes IPv4 hosts to four decimal numbers.
     let numbers = host.split('.').all(|part| part.parse::<u8>().is_ok());
     matches!(host, "localhost" | "[::1]") || (numbers && host.starts_with("127."))
 }
@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_is() {
+    fn only_loopback_hosts_are_local() {
         for (url, expected) in [
             ("http://localhost:8080/x", true),
             ("https://LOCALHOST", true),

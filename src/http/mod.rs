@@ -1,5 +1,5 @@
-//! HTTP as both clients need it: the transport, retry headers, the strict sliding window and the
-//! backoff between attempts. [`api`](crate::api) and [`registry`](crate::registry) build on it.
+//! HTTP for both clients: transport, body reader, headers, backoff and the sliding window.
+//! [`api`](crate::api) and [`registry`](crate::registry) build on it.
 
 pub mod backoff;
 pub mod body;

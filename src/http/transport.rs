@@ -1,4 +1,4 @@
-//! Carries HTTP requests: over the network, or in tests to a function inside the process.
+//! Sends HTTP requests: over the network, or in tests to a fake server inside the process.
 
 use std::time::Duration;
 
@@ -11,8 +11,7 @@ use crate::base::one_line::error_chain;
 /// Time limit for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Carries requests and follows no redirect. Every timeout except the connection's is the caller's,
-/// so that it holds for any transport.
+/// Sends requests. Follows no redirects; timeouts, other than for connecting, are up to the caller.
 pub trait Transport: Send + Sync {
     /// Sends a request to the host in its URL.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>>;
@@ -27,7 +26,7 @@ pub trait Transport: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct TransportError {
-    /// Whether a part of the request may have left; `false` if no connection was established.
+    /// True if a part of the request may have been sent; false if no connection was established.
     pub sent: bool,
     /// The cause, without the URL.
     pub message: String,
@@ -56,7 +55,7 @@ impl Network {
     /// Fails if TLS cannot be set up, for example without CA certificates.
     pub fn new(user_agent: &str) -> Result<Self, TransportError> {
         let builder = || {
-            // Redirects are judged by the clients: a presigned URL's target was not signed.
+            // The clients decide about redirects: each has its own rules for secrets.
             let none = reqwest::redirect::Policy::none();
             Client::builder().user_agent(user_agent).redirect(none).connect_timeout(CONNECT_TIMEOUT)
         };

@@ -1,131 +1,135 @@
-//! A strict sliding window over requests, as the *server* sees them, and the pauses that it asks for.
-//! Pure: the time is given.
+//! A strict sliding window over requests, as the server counts them, with pauses after a 429. Pure:
+//! the time is given.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::backoff::LONGEST_ASKED;
+use super::backoff::MAX_RETRY_AFTER;
 
-/// The first pause after a 429 that does not say how long to wait; the next are twice as long each
-/// (`api.md` §3).
+/// Pause after the first 429 without `Retry-After`; it doubles with each further one (API contract,
+/// section 3).
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Which slots are taken, until when nothing goes, and how many 429s came in a row. How many slots
-/// there are, and what a 429 means for that, is up to whoever has the window.
+/// Slots in use, the current pause, and the number of 429s in a row. The capacity, and the effect of
+/// a 429 on it, is up to the owner of the window.
 ///
-/// The server stamps a request somewhere between its departure and its answer. So a slot frees one
-/// window after the answer came, not after the request left: however the network delays either, no
-/// window at the server ever holds more than was let through at once.
+/// The server counts a request at some time between its departure and its response. Therefore a slot
+/// becomes free one window length after the response, not after the request. Whatever the network
+/// delays, no window of the server then holds more requests than the capacity.
 #[derive(Debug)]
 pub struct SlidingWindow {
     length: Duration,
     in_flight: u32,
-    answered: VecDeque<Instant>,
+    responses: VecDeque<Instant>,
     paused_until: Option<Instant>,
-    /// 429s in a row.
-    strikes: u32,
-    /// When the last of them came.
-    struck: Option<Instant>,
+    consecutive_refusals: u32,
+    last_refusal: Option<Instant>,
 }
 
-/// What whoever asks to send a request is told.
+/// Answer to the question whether a request may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admit {
-    /// Go: so many slots are taken.
-    Now(u32),
-    /// Ask again at this time, or when an answer has come.
+pub enum Admission {
+    /// Yes; this number of slots is taken.
+    Granted(u32),
+    /// Ask again at this time, or when a response has arrived.
     At(Instant),
-    /// Ask again when an answer has come.
-    AfterAnswer,
+    /// Ask again when a response has arrived.
+    AfterResponse,
 }
 
 impl SlidingWindow {
-    /// A window of this length in which nothing was sent yet.
+    /// Creates an empty window of this length.
     pub fn new(length: Duration) -> Self {
-        let answered = VecDeque::new();
-        Self { length, in_flight: 0, answered, paused_until: None, strikes: 0, struck: None }
+        Self {
+            length,
+            in_flight: 0,
+            responses: VecDeque::new(),
+            paused_until: None,
+            consecutive_refusals: 0,
+            last_refusal: None,
+        }
     }
 
-    /// Lets time pass. Until when nothing goes, if so.
-    pub fn turn(&mut self, now: Instant) -> Option<Instant> {
-        while self.answered.front().is_some_and(|at| *at + self.length <= now) {
-            self.answered.pop_front();
+    /// Moves the window to `now`. Returns the end of the current pause, if there is one.
+    pub fn advance(&mut self, now: Instant) -> Option<Instant> {
+        while self.responses.front().is_some_and(|at| *at + self.length <= now) {
+            self.responses.pop_front();
         }
         self.paused_until.filter(|until| *until > now)
     }
 
-    /// Slots that are not free.
+    /// Returns the number of slots in use.
     pub fn used(&self) -> u32 {
-        self.in_flight.saturating_add(u32::try_from(self.answered.len()).unwrap_or(u32::MAX))
+        self.in_flight.saturating_add(u32::try_from(self.responses.len()).unwrap_or(u32::MAX))
     }
 
-    /// Takes slots, which whoever has the window knows to be free.
-    pub fn take(&mut self, slots: u32) -> Admit {
+    /// Takes slots without checking the capacity.
+    pub fn take(&mut self, slots: u32) -> Admission {
         self.in_flight += slots;
-        Admit::Now(slots)
+        Admission::Granted(slots)
     }
 
-    /// When `slots` (at least one) more will be free than now, if enough were answered to tell.
+    /// Returns the time at which `slots` (at least one) more than now become free, or `None` if that
+    /// depends on responses that have not arrived yet.
     pub fn frees_at(&self, slots: u32) -> Option<Instant> {
         let last = usize::try_from(slots).unwrap_or(usize::MAX).saturating_sub(1);
-        self.answered.get(last).map(|at| *at + self.length)
+        self.responses.get(last).map(|at| *at + self.length)
     }
 
-    /// Says that the answer to an admitted request has come, or that there will be none.
-    pub fn answered(&mut self, slots: u32, now: Instant) {
+    /// Records that an admitted request got its response, or that there will be none.
+    pub fn complete(&mut self, slots: u32, now: Instant) {
         let slots = slots.min(self.in_flight);
         self.in_flight -= slots;
-        self.answered.extend((0..slots).map(|_| now));
+        self.responses.extend((0..slots).map(|_| now));
     }
 
-    /// Gives back slots for which nothing was sent: they are free at once.
-    pub fn unused(&mut self, slots: u32) {
+    /// Frees slots at once because no request was sent for them.
+    pub fn give_back(&mut self, slots: u32) {
         self.in_flight -= slots.min(self.in_flight);
     }
 
-    /// Takes in that a request which was admitted at `admitted` was let through. One that left
-    /// before the last 429 says nothing about after it.
-    pub fn accepted(&mut self, admitted: Instant) {
-        if self.struck.is_none_or(|struck| admitted >= struck) {
-            self.strikes = 0;
+    /// Records that the server accepted a request that was admitted at `admitted`. Requests that were
+    /// sent before the last 429 do not count.
+    pub fn record_success(&mut self, admitted: Instant) {
+        if self.last_refusal.is_none_or(|refusal| admitted >= refusal) {
+            self.consecutive_refusals = 0;
         }
     }
 
-    /// Takes in a 429 to a request that was admitted at `admitted`. Which in a row it is, from 1;
-    /// `None` where that request left before the last one came: many that left together meet the same
-    /// full window, and that is one 429 and not many.
-    pub fn struck(&mut self, admitted: Instant, now: Instant) -> Option<u32> {
-        if self.struck.is_some_and(|struck| admitted < struck) {
+    /// Records a 429 for a request that was admitted at `admitted`. Returns the number of 429s in a
+    /// row, from 1, or `None` if the request was sent before the last 429: requests that met the same
+    /// full window count as one.
+    pub fn record_refusal(&mut self, admitted: Instant, now: Instant) -> Option<u32> {
+        if self.last_refusal.is_some_and(|refusal| admitted < refusal) {
             return None;
         }
-        self.struck = Some(now);
-        self.strikes += 1;
-        Some(self.strikes)
+        self.last_refusal = Some(now);
+        self.consecutive_refusals += 1;
+        Some(self.consecutive_refusals)
     }
 
-    /// Forgets how many 429s came in a row.
-    pub fn forgive(&mut self) {
-        self.strikes = 0;
+    /// Resets the number of 429s in a row.
+    pub fn reset_refusals(&mut self) {
+        self.consecutive_refusals = 0;
     }
 
-    /// Lets nothing go for so long from now, but for no longer than [`LONGEST_ASKED`]. A longer pause
-    /// stays.
+    /// Pauses for this time, at most [`MAX_RETRY_AFTER`]. Never shortens a pause.
     pub fn pause(&mut self, length: Duration, now: Instant) {
-        self.paused_until = self.paused_until.max(Some(now + length.min(LONGEST_ASKED)));
+        self.paused_until = self.paused_until.max(Some(now + length.min(MAX_RETRY_AFTER)));
     }
 
-    /// For how long from now nothing goes.
-    pub fn paused(&self, now: Instant) -> Duration {
+    /// Returns the remaining time of the current pause.
+    pub fn pause_left(&self, now: Instant) -> Duration {
         self.paused_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 }
 
-/// The pause after so many 429s in a row, from 1, where none of them says how long: 2 s, doubled with
-/// each.
-pub fn pause_after(strikes: u32) -> Duration {
-    FIRST_PAUSE * (1 << strikes.saturating_sub(1).min(8))
+/// Returns the pause after this number of 429s in a row, from 1, without `Retry-After`: 2 s, doubled
+/// with each.
+pub fn pause_after(consecutive_refusals: u32) -> Duration {
+    FIRST_PAUSE * (1 << consecutive_refusals.saturating_sub(1).min(8))
 }
 
 #[cfg(test)]
@@ -135,55 +139,56 @@ mod tests {
     const SEC: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_slot_frees_a_window_after_its_answer() {
+    fn a_slot_frees_a_window_after_its_response() {
         let start = Instant::now();
         let at = |secs| start + SEC * secs;
         let mut window = SlidingWindow::new(SEC * 10);
-        assert_eq!(window.take(3), Admit::Now(3));
-        assert_eq!((window.used(), window.frees_at(1)), (3, None), "nobody knows when");
-        window.answered(1, at(3));
-        window.answered(9, at(5));
-        assert_eq!(window.used(), 3, "none is answered that was not sent");
+        assert_eq!(window.take(3), Admission::Granted(3));
+        assert_eq!((window.used(), window.frees_at(1)), (3, None), "no response yet");
+        window.complete(1, at(3));
+        window.complete(9, at(5));
+        assert_eq!(window.used(), 3, "only requests in flight can complete");
         let frees = [1, 2, 3, 4].map(|slots| window.frees_at(slots));
         assert_eq!(frees, [Some(at(13)), Some(at(15)), Some(at(15)), None]);
         for (now, used) in [(12, 3), (13, 2), (14, 2), (15, 0)] {
-            assert_eq!((window.turn(at(now)), window.used()), (None, used), "{now}");
+            assert_eq!((window.advance(at(now)), window.used()), (None, used), "{now}");
         }
         window.take(2);
-        window.unused(1);
-        assert_eq!(window.used(), 1, "what was not sent is free at once");
-        window.unused(5);
+        window.give_back(1);
+        assert_eq!(window.used(), 1, "an unused slot is free at once");
+        window.give_back(5);
         assert_eq!(window.used(), 0);
     }
 
     #[test]
-    fn many_that_left_together_are_one_strike() {
+    fn requests_in_flight_at_a_429_count_as_one_refusal() {
         let start = Instant::now();
         let at = |secs| start + SEC * secs;
         let mut window = SlidingWindow::new(SEC);
-        assert_eq!([window.struck(at(0), at(1)), window.struck(at(0), at(1))], [Some(1), None]);
-        assert_eq!(window.struck(at(1), at(2)), Some(2));
-        window.accepted(at(1));
-        assert_eq!(window.struck(at(2), at(3)), Some(3), "that one had left before");
-        window.accepted(at(3));
-        assert_eq!(window.struck(at(4), at(5)), Some(1));
-        window.forgive();
-        assert_eq!(window.struck(at(6), at(7)), Some(1));
+        let refusals = [window.record_refusal(at(0), at(1)), window.record_refusal(at(0), at(1))];
+        assert_eq!(refusals, [Some(1), None]);
+        assert_eq!(window.record_refusal(at(1), at(2)), Some(2));
+        window.record_success(at(1));
+        assert_eq!(window.record_refusal(at(2), at(3)), Some(3), "sent before the refusal");
+        window.record_success(at(3));
+        assert_eq!(window.record_refusal(at(4), at(5)), Some(1));
+        window.reset_refusals();
+        assert_eq!(window.record_refusal(at(6), at(7)), Some(1));
     }
 
     #[test]
     fn pauses_double_and_the_longest_stays() {
         let start = Instant::now();
         let at = |secs| start + SEC * secs;
-        let pauses = [0, 1, 2, 3, 9, u32::MAX].map(|strikes| pause_after(strikes).as_secs());
+        let pauses = [0, 1, 2, 3, 9, u32::MAX].map(|refusals| pause_after(refusals).as_secs());
         assert_eq!(pauses, [2, 2, 4, 8, 512, 512]);
         let mut window = SlidingWindow::new(SEC);
-        assert_eq!(window.paused(at(0)), Duration::ZERO);
+        assert_eq!(window.pause_left(at(0)), Duration::ZERO);
         window.pause(SEC * 9, at(0));
         window.pause(SEC * 2, at(1));
-        assert_eq!((window.turn(at(2)), window.paused(at(2))), (Some(at(9)), SEC * 7));
-        assert_eq!((window.turn(at(9)), window.paused(at(9))), (None, Duration::ZERO));
+        assert_eq!((window.advance(at(2)), window.pause_left(at(2))), (Some(at(9)), SEC * 7));
+        assert_eq!((window.advance(at(9)), window.pause_left(at(9))), (None, Duration::ZERO));
         window.pause(SEC * 86_400, at(10));
-        assert_eq!(window.paused(at(10)), LONGEST_ASKED);
+        assert_eq!(window.pause_left(at(10)), MAX_RETRY_AFTER);
     }
 }

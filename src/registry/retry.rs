@@ -18,7 +18,7 @@ pub(super) fn is_trouble(status: u16) -> bool {
 /// The wait after so many tries that failed, from 1: what the registry asks for, or else a backoff.
 /// `jitter` is 0 or more and below 1.
 pub(super) fn wait(failed: u32, asked: Option<Duration>, jitter: f64) -> Duration {
-    backoff::wait(failed, asked, LONGEST, jitter)
+    backoff::delay(failed, asked, LONGEST, jitter)
 }
 
 #[cfg(test)]

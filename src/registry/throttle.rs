@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::error::{RegistryErrorKind, RegistryFailure};
 use super::window::{HostWindow, Refused};
 use crate::base::limit::Limit;
-use crate::http::window::Admit;
+use crate::http::window::Admission;
 
 /// How long a host is not asked after it could not be reached. Long enough for all who wait to hear
 /// of it; short enough that a later question is a new one.
@@ -96,14 +96,14 @@ impl HostThrottle {
                 state.window.admit(now)
             };
             match admit {
-                Admit::Now(_) => return Ok(SendPermit { host: self, admitted: now }),
-                Admit::At(at) => {
+                Admission::Granted(_) => return Ok(SendPermit { host: self, admitted: now }),
+                Admission::At(at) => {
                     tokio::select! {
                         () = tokio::time::sleep_until(at) => {}
                         () = changed => {}
                     }
                 }
-                Admit::AfterAnswer => changed.await,
+                Admission::AfterResponse => changed.await,
             }
         }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::base::limit::Limit;
-use crate::http::backoff::LONGEST_ASKED;
-use crate::http::window::{Admit, SlidingWindow, pause_after};
+use crate::http::backoff::MAX_RETRY_AFTER;
+use crate::http::window::{Admission, SlidingWindow, pause_after};
 
 /// So many 429s in a row, and the host is asked no more.
 const MOST_STRIKES: u32 = 5;
@@ -38,24 +38,24 @@ impl HostWindow {
     }
 
     /// Takes a slot if one is free.
-    pub(super) fn admit(&mut self, now: Instant) -> Admit {
-        if let Some(until) = self.window.turn(now) {
-            return Admit::At(until);
+    pub(super) fn admit(&mut self, now: Instant) -> Admission {
+        if let Some(until) = self.window.advance(now) {
+            return Admission::At(until);
         }
         if self.window.used() < self.most {
             return self.window.take(1);
         }
-        self.window.frees_at(1).map_or(Admit::AfterAnswer, Admit::At)
+        self.window.frees_at(1).map_or(Admission::AfterResponse, Admission::At)
     }
 
     /// Says that the answer to an admitted request has come, or that there will be none.
     pub(super) fn answered(&mut self, now: Instant) {
-        self.window.answered(1, now);
+        self.window.complete(1, now);
     }
 
     /// Takes in that a request which was admitted at `admitted` was let through.
     pub(super) fn accepted(&mut self, admitted: Instant) {
-        self.window.accepted(admitted);
+        self.window.record_success(admitted);
     }
 
     /// Takes in a 429 to a request that was admitted at `admitted`.
@@ -67,18 +67,18 @@ impl HostWindow {
     ) -> Refused {
         // That it asks for no wait at all says nothing.
         let asked = asked.filter(|asked| !asked.is_zero());
-        if asked.is_some_and(|asked| asked > LONGEST_ASKED) {
+        if asked.is_some_and(|asked| asked > MAX_RETRY_AFTER) {
             return Refused::Enough(asked);
         }
-        let strikes = self.window.struck(admitted, now);
+        let strikes = self.window.record_refusal(admitted, now);
         if strikes.is_some_and(|strikes| strikes > MOST_STRIKES) {
-            self.window.forgive();
+            self.window.reset_refusals();
             return Refused::Enough(None);
         }
         if let Some(pause) = asked.or(strikes.map(pause_after)) {
             self.window.pause(pause, now);
         }
-        Refused::Pause(self.window.paused(now), strikes.is_some())
+        Refused::Pause(self.window.pause_left(now), strikes.is_some())
     }
 }
 
@@ -97,11 +97,11 @@ mod tests {
         let start = Instant::now();
         let at = |secs| start + SEC * secs;
         let mut window = window(2, 10);
-        assert_eq!([window.admit(at(0)), window.admit(at(0))], [Admit::Now(1); 2]);
-        assert_eq!(window.admit(at(0)), Admit::AfterAnswer);
+        assert_eq!([window.admit(at(0)), window.admit(at(0))], [Admission::Granted(1); 2]);
+        assert_eq!(window.admit(at(0)), Admission::AfterResponse);
         window.answered(at(3));
-        assert_eq!(window.admit(at(10)), Admit::At(at(13)));
-        assert_eq!(window.admit(at(13)), Admit::Now(1));
+        assert_eq!(window.admit(at(10)), Admission::At(at(13)));
+        assert_eq!(window.admit(at(13)), Admission::Granted(1));
     }
 
     #[test]
@@ -116,8 +116,8 @@ mod tests {
             "left together"
         );
         assert_eq!(window.refused(at(0), Some(SEC * 9), at(1)), Refused::Pause(SEC * 9, false));
-        assert_eq!(window.admit(at(2)), Admit::At(at(10)));
-        assert_eq!(window.admit(at(10)), Admit::Now(1));
+        assert_eq!(window.admit(at(2)), Admission::At(at(10)));
+        assert_eq!(window.admit(at(10)), Admission::Granted(1));
         let pauses = [20, 30, 50, 90].map(|secs| window.refused(at(secs), None, at(secs)));
         assert_eq!(pauses, [4, 8, 16, 32].map(|secs| Refused::Pause(SEC * secs, true)));
         assert_eq!(window.refused(at(200), None, at(200)), Refused::Enough(None));

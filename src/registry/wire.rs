@@ -15,7 +15,7 @@ use super::error::{self, RegistryErrorKind, RegistryFailure, without};
 use super::retry;
 use super::throttle::{HostThrottles, SendPermit};
 use super::url::{may_send, origin};
-use crate::http::backoff::{Jitter, LONGEST_ASKED};
+use crate::http::backoff::{Jitter, MAX_RETRY_AFTER};
 use crate::http::body::{BodyError, BodyLimits, read_body};
 use crate::http::header;
 use crate::http::notice::{Notice, ObserverRef};
@@ -136,7 +136,7 @@ impl Wire {
                 }
                 Err(Miss::Trouble { why, status, asked, no_way, origin }) => {
                     failed += 1;
-                    let too_long = asked.is_some_and(|asked| asked > LONGEST_ASKED);
+                    let too_long = asked.is_some_and(|asked| asked > MAX_RETRY_AFTER);
                     if failed >= self.tries || too_long {
                         self.hosts.get(origin).gave_up(&why, no_way);
                         return Err(why);
