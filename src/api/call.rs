@@ -1,7 +1,8 @@
-//! Sends one request as often as [`retry`](super::retry) allows, each time through the gate, and
-//! reads its answer.
+//! Sends calls to the service: each waits for its rate limit, is retried as [`retry`](super::retry)
+//! decides, and its response is read.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,88 +11,115 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Request, Response, Url};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::client::Client;
 use super::error::{ApiError, ErrorKind, looks_like_html, shorten};
-use super::rate_limiter::Permit;
+use super::rate_limiter::{Permit, RateLimiter};
 use super::redirect::{Redirect, redirect};
 use super::retry::{Attempts, RetryDecision};
 use crate::base::limit::Class;
-use crate::base::secret::scrub;
+use crate::base::secret::{ApiKey, scrub};
+use crate::http::backoff::Jitter;
 use crate::http::body::{BodyError, BodyLimits, read_body};
 use crate::http::header;
-use crate::http::notice::Notice;
-use crate::http::transport::TransportError;
+use crate::http::notice::{Notice, Observer};
+use crate::http::transport::{Transport, TransportError};
 
-/// No answer of the service is near this; a body that goes on and on is not read to its end.
-const MAX_BODY_BYTES: usize = 16 << 20;
+/// Maximum size of a response body. No response of the service comes near it.
+const MAX_BODY_MIB: usize = 16;
 
-/// How long the head of an answer may take.
-const HEAD: Duration = Duration::from_secs(60);
+/// Maximum time until the response headers.
+const MAX_HEADER_WAIT: Duration = Duration::from_secs(60);
 
-/// The same where something new is asked for: the service may have much to do before it answers, and
-/// the provider's own client waits for ever (`api.md` §3).
-const HEAD_OF_POST: Duration = Duration::from_secs(180);
+/// The same for a POST: the service may have much to do before it responds, and the provider's own
+/// client waits forever (API contract, section 3).
+const MAX_POST_HEADER_WAIT: Duration = Duration::from_secs(180);
 
-/// How long a body may bring nothing.
+/// Maximum time without any data of a body.
 const MAX_SILENCE: Duration = Duration::from_secs(30);
 
-/// How long one request to the API may take in all, after the time for its head.
-const REST: Duration = Duration::from_secs(60);
+/// Maximum time for a whole response, in addition to the time until its headers.
+const MAX_BODY_TIME: Duration = Duration::from_secs(60);
 
-/// One request: what it is, and how it may be treated.
+/// Maximum length of an unexpected body in an error message, in characters.
+const MAX_QUOTED_CHARS: usize = 80;
+
+/// The parts that all clones of a client share.
+pub(super) struct Connection {
+    pub(super) transport: Arc<dyn Transport>,
+    /// URL of the service with `/api/v1`.
+    pub(super) base_url: String,
+    pub(super) key: ApiKey,
+    pub(super) limiter: RateLimiter,
+    pub(super) jitter: Jitter,
+    /// True once the service has sent a valid response.
+    pub(super) reached: AtomicBool,
+}
+
+/// Sends calls over a connection.
+#[derive(Clone)]
+pub(super) struct Caller {
+    pub(super) connection: Arc<Connection>,
+    pub(super) observer: Option<Observer>,
+    pub(super) max_attempts: u32,
+}
+
+/// One call of an endpoint.
 pub(super) struct Call<'a> {
-    pub(super) class: Class,
-    pub(super) action: &'static str,
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) body: Option<Bytes>,
-    /// Ends waits, never a request that has left.
-    pub(super) stop: Option<&'a CancellationToken>,
-    /// Whether the caller looks up what it must before it asks again. If not, that is a failure.
-    pub(super) looks: bool,
-}
-
-/// What came back with a success.
-pub(super) struct Answer<'a> {
-    client: &'a Client,
+    class: Class,
     action: &'static str,
-    bytes: Bytes,
-    /// The service's clock.
-    pub(super) now: Option<Timestamp>,
+    method: Method,
+    path: String,
+    body: Option<Bytes>,
+    /// Ends waits, never a request that was sent.
+    stop: Option<&'a CancellationToken>,
+    /// True if the caller looks up the result of a lost call before it repeats the call. If false, a
+    /// lost call fails.
+    can_look_up: bool,
 }
 
-impl Call<'_> {
+/// A successful response to a call.
+pub(super) struct CallResponse<'a> {
+    caller: &'a Caller,
+    action: &'static str,
+    body: Bytes,
+    /// The service's time of the response.
+    pub(super) date: Option<Timestamp>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(class: Class, action: &'static str, method: Method, path: String) -> Self {
+        Self { class, action, method, path, body: None, stop: None, can_look_up: false }
+    }
+
     pub(super) fn get(class: Class, action: &'static str, path: String) -> Self {
-        let method = Method::GET;
-        Self { class, action, method, path, body: None, stop: None, looks: false }
+        Self::new(class, action, Method::GET, path)
     }
 
-    pub(super) fn send(
-        class: Class,
-        action: &'static str,
-        method: Method,
-        path: String,
-        body: &impl Serialize,
-    ) -> Result<Self, ApiError> {
+    /// Adds a JSON body.
+    pub(super) fn with_body(self, body: &impl Serialize) -> Result<Self, ApiError> {
         let body = serde_json::to_vec(body)
-            .map_err(|error| ApiError::new(action, ErrorKind::Rejected, error.to_string()))?;
-        let call = Self::get(class, action, path);
-        Ok(Self { method, body: Some(body.into()), ..call })
+            .map_err(|error| ApiError::new(self.action, ErrorKind::Rejected, error.to_string()))?;
+        Ok(Self { body: Some(body.into()), ..self })
     }
 
-    /// How long the head of its answer may take.
-    fn head(&self) -> Duration {
-        if self.method == Method::POST { HEAD_OF_POST } else { HEAD }
+    /// Ends the waits of the call when `stop` is cancelled.
+    pub(super) fn until(self, stop: Option<&'a CancellationToken>) -> Self {
+        Self { stop, ..self }
     }
 
-    /// Waits for something, unless the run is stopped first.
-    pub(super) async fn unless_stopped<T>(
-        &self,
-        wait: impl Future<Output = T>,
-    ) -> Result<T, ApiError> {
+    /// Returns a lost call to the caller, who looks up its result.
+    pub(super) fn with_look_up(self) -> Self {
+        Self { can_look_up: true, ..self }
+    }
+
+    fn max_header_wait(&self) -> Duration {
+        if self.method == Method::POST { MAX_POST_HEADER_WAIT } else { MAX_HEADER_WAIT }
+    }
+
+    /// Awaits `wait`, unless the run is stopped first.
+    async fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> Result<T, ApiError> {
         match self.stop {
             None => Ok(wait.await),
             Some(stop) => stop.run_until_cancelled(wait).await.ok_or_else(|| stopped(self.action)),
@@ -99,59 +127,65 @@ impl Call<'_> {
     }
 }
 
+/// Creates the error for a request that was not sent because the run was stopped.
 pub(super) fn stopped(action: &'static str) -> ApiError {
     ApiError::new(action, ErrorKind::Stopped, "the run was stopped")
 }
 
-impl Answer<'_> {
-    /// The answer's JSON.
+impl CallResponse<'_> {
+    /// Parses the body as JSON.
     pub(super) fn json(&self) -> Result<Value, ApiError> {
-        serde_json::from_slice(&self.bytes).map_err(|_| self.stranger())
+        serde_json::from_slice(&self.body).map_err(|_| self.not_json())
     }
 
-    /// Fails where a page for people came, and takes all else.
-    pub(super) fn not_html(&self) -> Result<(), ApiError> {
-        let html = looks_like_html(&String::from_utf8_lossy(&self.bytes));
-        if html { Err(self.stranger()) } else { Ok(()) }
+    /// Fails if the body is HTML.
+    pub(super) fn reject_html(&self) -> Result<(), ApiError> {
+        let is_html = looks_like_html(&String::from_utf8_lossy(&self.body));
+        if is_html { Err(self.not_json()) } else { Ok(()) }
     }
 
-    /// The error for an answer that has not what it should have.
-    pub(super) fn odd(&self, message: &str) -> ApiError {
+    /// Creates the error for a response without the expected content.
+    pub(super) fn bad(&self, message: &str) -> ApiError {
         ApiError::new(self.action, ErrorKind::BadResponse, message)
     }
 
-    fn stranger(&self) -> ApiError {
-        let text = String::from_utf8_lossy(&self.bytes);
-        let what = match text.trim() {
-            "" => "an empty answer".to_owned(),
+    fn not_json(&self) -> ApiError {
+        let text = String::from_utf8_lossy(&self.body);
+        let content = match text.trim() {
+            "" => "an empty body".to_owned(),
             html if looks_like_html(html) => "an HTML page".to_owned(),
             other => {
-                // Before anything is cut: half a key is a secret too.
-                let other = self.client.clean(other);
-                format!("`{}`", other.chars().take(80).collect::<String>())
+                // Cleaned before it is cut: half a key is a secret too.
+                let other = self.caller.clean(other);
+                format!("`{}`", other.chars().take(MAX_QUOTED_CHARS).collect::<String>())
             }
         };
-        self.odd(&format!("the service answered with {what} instead of JSON"))
+        self.bad(&format!("the service answered with {content} instead of JSON"))
     }
 }
 
-impl Client {
-    /// Sends a request until its answer can be read, or it should not be sent again.
+impl Caller {
+    /// Sends a call until `read` accepts its response, or until it must not be sent again.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the last error. If that has [`ApiError::look_up_after`], the caller may look up the
+    /// result and then send the call again, with the same `attempts`.
     pub(super) async fn call<T>(
         &self,
         call: &Call<'_>,
-        tries: &mut Attempts,
+        attempts: &mut Attempts,
         mut transfer: Option<&mut Permit>,
-        read: impl Fn(&Answer<'_>) -> Result<T, ApiError>,
+        read: impl Fn(&CallResponse<'_>) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        let tell = |notice| self.tell(notice);
+        let observer = |notice| self.notify(notice);
         loop {
-            let turn = self.inner.gate.request_told(call.class, &tell);
-            let mut permit = call.unless_stopped(turn).await?;
-            let answer = self.once(call, &mut permit).await;
-            let mut error = match answer.and_then(|answer| read(&answer)) {
+            let permit = self.connection.limiter.acquire(call.class, &observer);
+            let mut permit = call.unless_stopped(permit).await?;
+            let response = self.send(call, &mut permit).await;
+            let mut error = match response.and_then(|response| read(&response)) {
                 Ok(value) => {
-                    self.inner.reached.store(true, Ordering::Relaxed);
+                    self.connection.reached.store(true, Ordering::Relaxed);
                     permit.accepted();
                     if let Some(transfer) = transfer {
                         transfer.accepted();
@@ -161,29 +195,27 @@ impl Client {
                 Err(error) => error,
             };
             if error.kind == ErrorKind::Unreachable {
-                permit.keep(0);
+                permit.shrink_to(0);
             }
             if error.kind == ErrorKind::RateLimited {
-                // It is the class that is over its budget, not this request: all of it waits, and
-                // this request with it.
-                let of_transfers = error.message.to_lowercase().contains("transfer");
-                let lane = transfer.as_deref_mut().filter(|_| of_transfers);
-                let paused = lane.map_or_else(
-                    || permit.refused(error.retry_after),
-                    |transfer| transfer.refused(error.retry_after),
-                );
-                self.judge(Some(call.class), &error, tries, Some(paused), false);
+                // The class is over its limit, not this request: the whole class pauses.
+                let transfer = transfer.as_deref_mut().filter(|_| error.is_transfer_limit);
+                let limited = transfer.as_deref().unwrap_or(&permit);
+                let pause = limited.refused(error.retry_after);
+                self.decide(Some(call.class), &error, attempts, Some(pause), false);
                 drop(permit);
-                if let Some(transfer) = transfer.as_deref_mut().filter(|_| of_transfers) {
-                    call.unless_stopped(transfer.renew(&tell)).await?;
+                if let Some(transfer) = transfer {
+                    call.unless_stopped(transfer.renew(&observer)).await?;
                 }
                 continue;
             }
             drop(permit);
-            match self.judge(Some(call.class), &error, tries, None, call.looks) {
-                RetryDecision::Again(wait) => call.unless_stopped(tokio::time::sleep(wait)).await?,
-                RetryDecision::Look(wait) => {
-                    error.look_up_after = Some(wait);
+            match self.decide(Some(call.class), &error, attempts, None, call.can_look_up) {
+                RetryDecision::Retry(delay) => {
+                    call.unless_stopped(tokio::time::sleep(delay)).await?;
+                }
+                RetryDecision::LookUp(delay) => {
+                    error.look_up_after = Some(delay);
                     return Err(error);
                 }
                 RetryDecision::GiveUp => return Err(error),
@@ -191,102 +223,105 @@ impl Client {
         }
     }
 
-    /// Judges a failure by the rules of [`retry`](super::retry), and tells of it where there will
-    /// be another try.
-    pub(super) fn judge(
+    /// Decides about a failed attempt, and reports it if there will be another one. `pause` is the
+    /// length of the pause after a 429.
+    pub(super) fn decide(
         &self,
         class: Option<Class>,
         error: &ApiError,
-        tries: &mut Attempts,
-        paused: Option<Duration>,
-        looks: bool,
+        attempts: &mut Attempts,
+        pause: Option<Duration>,
+        can_look_up: bool,
     ) -> RetryDecision {
-        let reached = self.inner.reached.load(Ordering::Relaxed);
-        tries.cap(self.max_attempts);
-        let (attempt, verdict) =
-            tries.failed(error, reached, self.inner.jitter.draw(), Instant::now());
-        let wait = match verdict {
-            RetryDecision::Again(wait) => wait,
-            RetryDecision::Look(wait) if looks => wait,
-            // Nobody looks it up: whether it took effect stays unknown.
-            RetryDecision::Look(_) | RetryDecision::GiveUp => return RetryDecision::GiveUp,
+        let reached = self.connection.reached.load(Ordering::Relaxed);
+        attempts.limit_to(self.max_attempts);
+        let jitter = self.connection.jitter.draw();
+        let (attempt, decision) = attempts.record_failure(error, reached, jitter, Instant::now());
+        let delay = match decision {
+            RetryDecision::Retry(delay) => delay,
+            RetryDecision::LookUp(delay) if can_look_up => delay,
+            RetryDecision::LookUp(_) | RetryDecision::GiveUp => return RetryDecision::GiveUp,
         };
-        self.tell(Notice::Retry {
+        self.notify(Notice::Retry {
             registry: None,
             action: error.action,
             class,
             attempt,
             status: error.status,
             why: error.reason(),
-            wait: paused.unwrap_or(wait),
+            wait: pause.unwrap_or(delay),
         });
-        verdict
+        decision
     }
 
-    /// Judges a failed upload: the wait before it may be sent again whole, to the same place.
-    /// `None` where it should not. Tells of it.
-    pub fn retry_upload_after(&self, error: &ApiError, tries: &mut Attempts) -> Option<Duration> {
-        match self.judge(None, error, tries, None, true) {
-            RetryDecision::Again(wait) | RetryDecision::Look(wait) => Some(wait),
-            RetryDecision::GiveUp => None,
+    pub(super) fn notify(&self, notice: Notice) {
+        if let Some(observer) = &self.observer {
+            observer(notice);
         }
     }
 
-    /// Sends a request once and takes in the whole answer. Where it is sent on within the service
-    /// that is another request, which waits for a turn of its own.
-    async fn once(&self, call: &Call<'_>, permit: &mut Permit) -> Result<Answer<'_>, ApiError> {
-        let mut url = Url::parse(&format!("{}{}", self.inner.base, call.path)).map_err(|_| {
-            let message = "the service's URL is not one";
-            ApiError::new(call.action, ErrorKind::Unreachable, message)
+    /// Sends a call once and reads the response. A redirect within the service is another request,
+    /// which waits for the rate limit again.
+    async fn send(
+        &self,
+        call: &Call<'_>,
+        permit: &mut Permit,
+    ) -> Result<CallResponse<'_>, ApiError> {
+        let base_url = &self.connection.base_url;
+        let mut url = Url::parse(&format!("{base_url}{}", call.path)).map_err(|_| {
+            ApiError::new(call.action, ErrorKind::Unreachable, "the URL of the service is invalid")
         })?;
-        let mut hops = 0;
+        let mut redirects = 0;
         loop {
-            let deadline = Instant::now() + call.head() + REST;
-            let sent = self.inner.transport.send(self.request(call, url.clone())?);
-            let answer = match tokio::time::timeout(call.head(), sent).await {
-                Ok(answer) => answer.map_err(|e| self.broken(call.action, &self.inner.base, &e))?,
-                Err(_) => return Err(silent(call.action, call.head())),
+            let deadline = Instant::now() + call.max_header_wait() + MAX_BODY_TIME;
+            let response = self.connection.transport.send(self.request(call, url.clone())?);
+            let response = match timeout(call.max_header_wait(), response).await {
+                Ok(response) => {
+                    response.map_err(|error| self.broken(call.action, base_url, &error))?
+                }
+                Err(_) => return Err(no_data(call.action, call.max_header_wait())),
             };
-            let (asked, status) = ((&call.method, &*call.path), answer.status());
-            match redirect(asked, &url, hops, status, answer.headers()) {
-                None => return self.take_in(call, answer, deadline).await,
-                Some(Redirect::Tell(message)) => {
-                    let error =
-                        ApiError::new(call.action, ErrorKind::Rejected, self.clean(&message));
+            let (target, status) = ((&call.method, &*call.path), response.status());
+            match redirect(target, &url, redirects, status, response.headers()) {
+                None => return self.read(call, response, deadline).await,
+                Some(Redirect::Refuse(message)) => {
+                    let message = self.clean(&message);
+                    let error = ApiError::new(call.action, ErrorKind::Rejected, message);
                     return Err(ApiError { status: Some(status.as_u16()), ..error });
                 }
                 Some(Redirect::Follow(next)) => url = next,
             }
-            hops += 1;
-            permit.renew(&|notice| self.tell(notice)).await;
+            redirects += 1;
+            permit.renew(&|notice| self.notify(notice)).await;
         }
     }
 
-    async fn take_in(
+    async fn read(
         &self,
         call: &Call<'_>,
-        answer: Response,
+        response: Response,
         deadline: Instant,
-    ) -> Result<Answer<'_>, ApiError> {
-        let status = answer.status();
-        let now = header::date(answer.headers());
-        let retry_after = header::retry_after(answer.headers(), Timestamp::now());
-        let bytes = self.body(call.action, answer, deadline).await?;
+    ) -> Result<CallResponse<'_>, ApiError> {
+        let status = response.status();
+        let date = header::date(response.headers());
+        let retry_after = header::retry_after(response.headers(), Timestamp::now());
+        let body = self.body(call.action, response, deadline).await?;
         if status.is_success() {
-            return Ok(Answer { client: self, action: call.action, bytes, now });
+            return Ok(CallResponse { caller: self, action: call.action, body, date });
         }
-        if serde_json::from_slice::<Value>(&bytes).is_ok_and(|body| body.is_object()) {
-            self.inner.reached.store(true, Ordering::Relaxed);
+        if serde_json::from_slice::<Value>(&body).is_ok_and(|body| body.is_object()) {
+            self.connection.reached.store(true, Ordering::Relaxed);
         }
-        let key = self.inner.key.expose();
-        Err(ApiError::from_answer(call.action, status.as_u16(), retry_after, &bytes, key))
+        let key = self.connection.key.expose();
+        Err(ApiError::from_response(call.action, status.as_u16(), retry_after, &body, key))
     }
 
     fn request(&self, call: &Call<'_>, url: Url) -> Result<Request, ApiError> {
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", self.inner.key.expose()))
-            .map_err(|_| {
-                ApiError::new(call.action, ErrorKind::Unauthorized, "the key is malformed")
-            })?;
+        let bearer = format!("Bearer {}", self.connection.key.expose());
+        let mut bearer = HeaderValue::from_str(&bearer).map_err(|_| {
+            let message = "the API key contains characters that a header cannot hold";
+            ApiError::new(call.action, ErrorKind::Unauthorized, message)
+        })?;
         bearer.set_sensitive(true);
         let mut request = Request::new(call.method.clone(), url);
         request.headers_mut().insert(AUTHORIZATION, bearer);
@@ -298,7 +333,7 @@ impl Client {
         Ok(request)
     }
 
-    /// Reads a body. If the body of an error response is incomplete, returns the received part: the
+    /// Reads a body. If the body of an error response is incomplete, returns the part that arrived: the
     /// status says enough.
     pub(super) async fn body(
         &self,
@@ -307,44 +342,49 @@ impl Client {
         deadline: Instant,
     ) -> Result<Bytes, ApiError> {
         let is_success = response.status().is_success();
-        let limits = BodyLimits { max_bytes: MAX_BODY_BYTES, max_silence: MAX_SILENCE, deadline };
+        let max_bytes = MAX_BODY_MIB << 20;
+        let limits = BodyLimits { max_bytes, max_silence: MAX_SILENCE, deadline };
         let mut body = Vec::new();
-        let error = match read_body(response, limits, &mut body).await {
+        match read_body(response, limits, &mut body).await {
             Err(BodyError::TooLarge) => {
-                let message = "the answer is longer than any of the service's";
-                return Err(ApiError::new(action, ErrorKind::BadResponse, message));
+                let message = format!("the response is larger than {MAX_BODY_MIB} MiB");
+                Err(ApiError::new(action, ErrorKind::BadResponse, message))
             }
-            Err(error) if is_success => error,
-            _ => return Ok(body.into()),
-        };
-        Err(match error {
-            BodyError::Broken(error) => {
+            Err(BodyError::Broken(error)) if is_success => {
                 let error = TransportError { sent: true, ..error };
-                self.broken(action, &self.inner.base, &error)
+                Err(self.broken(action, &self.connection.base_url, &error))
             }
-            BodyError::Silent => silent(action, MAX_SILENCE),
-            BodyError::TimedOut | BodyError::TooLarge => {
-                ApiError::new(action, ErrorKind::ResponseLost, "it was not at its end in time")
+            Err(BodyError::Silent) if is_success => Err(no_data(action, MAX_SILENCE)),
+            Err(BodyError::TimedOut) if is_success => {
+                let message = "the response was not complete in time";
+                Err(ApiError::new(action, ErrorKind::ResponseLost, message))
             }
-        })
+            Ok(()) | Err(_) => Ok(body.into()),
+        }
     }
 
+    /// Creates the error for a request to `server` that the transport could not deliver.
     pub(super) fn broken(
         &self,
         action: &'static str,
-        place: &str,
-        broken: &TransportError,
+        server: &str,
+        error: &TransportError,
     ) -> ApiError {
-        let message = shorten(&scrub(&broken.message, Some(self.inner.key.expose())));
-        if broken.sent {
+        let message = self.clean(&error.message);
+        if error.sent {
             return ApiError::new(action, ErrorKind::ResponseLost, message);
         }
-        ApiError::new(action, ErrorKind::Unreachable, format!("{place}: {message}"))
+        ApiError::new(action, ErrorKind::Unreachable, format!("{server}: {message}"))
+    }
+
+    /// Returns a text of the service as one line without secrets and control characters.
+    pub(super) fn clean(&self, text: &str) -> String {
+        shorten(&scrub(text, Some(self.connection.key.expose())))
     }
 }
 
-/// The error for an answer that does not come.
-fn silent(action: &'static str, waited: Duration) -> ApiError {
-    let message = format!("nothing came for {} s", waited.as_secs());
+/// Creates the error for a response of which no data arrives.
+fn no_data(action: &'static str, waited: Duration) -> ApiError {
+    let message = format!("no data for {} s", waited.as_secs());
     ApiError::new(action, ErrorKind::ResponseLost, message)
 }

@@ -1,30 +1,31 @@
-//! Finds out which service is meant and with which key, by the provider's own rules (`api.md` §4).
-//! Pure: the environment and the file's text are given.
+//! Resolves the URL, API key and owner of the service, by the rules of the provider's own client (API
+//! contract, section 4). Pure: environment and file content are given.
 
 use crate::base::name::Owner;
 use crate::base::secret::ApiKey;
 use crate::http::loopback::is_loopback;
 
-/// The provider's own address.
+/// URL of the provider's service.
 pub const DEFAULT_URL: &str = "https://api.primeintellect.ai";
 
-/// Where to go, as whom, and for which team.
+/// The service to use, with its API key and default owner.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    /// The service's URL, without `/api/v1` and without a slash at its end.
+    /// URL of the service, without `/api/v1` and without a slash at its end.
     pub url: String,
-    /// The key; without one, nothing can be asked.
+    /// API key. Without one, no request can be sent.
     pub key: Option<ApiKey>,
-    /// Who owns what the manifest gives no owner.
+    /// Owner of images without an owner in the manifest.
     pub owner: Owner,
 }
 
 impl Endpoint {
-    /// Reads the environment first, then the manifest's `settings.url`, then the text of
-    /// `~/.prime/config.json`. A file that is not JSON counts as empty, as in the provider's SDK.
+    /// Resolves the endpoint from the environment, then from `settings.url` of the manifest, then from
+    /// the content of `~/.prime/config.json`. Content that is not JSON counts as empty, as in the
+    /// provider's SDK.
     ///
-    /// A key in the file is for the service in the file: a manifest that names another one, which
-    /// anyone may have written, does not get it.
+    /// The API key of the file is only sent to the service of the file: anyone may have written a
+    /// manifest that names another service.
     pub fn resolve(
         env: &dyn Fn(&str) -> Option<String>,
         manifest_url: Option<&str>,
@@ -34,17 +35,17 @@ impl Endpoint {
             config.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let from_file =
             |key: &str| config.get(key)?.as_str().map(str::trim).filter(|text| !text.is_empty());
-        let full = |name: &str| env(name).filter(|text| !text.trim().is_empty());
-        let own = full("PRIME_API_BASE_URL").or_else(|| full("PRIME_BASE_URL"));
-        let of_file = normalize(from_file("base_url").unwrap_or(DEFAULT_URL));
-        let url = match own.as_deref().or(manifest_url) {
+        let variable = |name: &str| env(name).filter(|text| !text.trim().is_empty());
+        let env_url = variable("PRIME_API_BASE_URL").or_else(|| variable("PRIME_BASE_URL"));
+        let file_url = normalize(from_file("base_url").unwrap_or(DEFAULT_URL));
+        let url = match env_url.as_deref().or(manifest_url) {
             Some(url) => normalize(url),
-            None => of_file.clone(),
+            None => file_url.clone(),
         };
-        let trusted = own.is_some() || url == of_file;
-        let key = full("PRIME_API_KEY");
-        let key = key.as_deref().or_else(|| from_file("api_key").filter(|_| trusted));
-        // Set but empty means the account itself, whatever the file says.
+        let is_trusted = env_url.is_some() || url == file_url;
+        let key = variable("PRIME_API_KEY");
+        let key = key.as_deref().or_else(|| from_file("api_key").filter(|_| is_trusted));
+        // An empty variable selects the personal account, even if the file names a team.
         let team = match env("PRIME_TEAM_ID") {
             Some(team) => Some(team.trim().to_owned()).filter(|team| !team.is_empty()),
             None => from_file("team_id").map(str::to_owned),
@@ -55,34 +56,33 @@ impl Endpoint {
             owner: team.map_or(Owner::Personal, Owner::Team),
         }
     }
-}
 
-impl Endpoint {
-    /// What is wrong with the URL, if anything is; never the URL itself, which may hold a password.
+    /// Returns the reason for which the URL is invalid, or `None` if it is valid. The reason does not
+    /// contain the URL, which may contain a password.
     pub fn invalid_url_reason(&self) -> Option<&'static str> {
         let url = match reqwest::Url::parse(&self.url) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
-            _ => return Some("the service's URL is not one: begin it with https://"),
+            _ => return Some("the URL of the service is invalid: start it with https://"),
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return Some("the service's URL holds a user or password: take it out");
+            return Some("the URL of the service contains a user name or password: remove it");
         }
-        let more = url.query().is_some() || url.fragment().is_some();
-        more.then_some("the service's URL ends in a `?` or `#`: take that out")
+        let has_query = url.query().is_some() || url.fragment().is_some();
+        has_query.then_some("the URL of the service has a query or fragment: remove it")
     }
 
-    /// Whether the service is on this very machine.
+    /// Returns true if the service runs on the local machine.
     pub fn is_loopback(&self) -> bool {
         reqwest::Url::parse(&self.url).is_ok_and(|url| is_loopback(&url))
     }
 
-    /// Whether the key would cross a network for everyone to read.
+    /// Returns true if the API key would be sent over a network without encryption.
     pub fn sends_key_unencrypted(&self) -> bool {
         self.url.starts_with("http://") && !self.is_loopback()
     }
 }
 
-/// One slash at the end goes, then one `/api/v1`.
+/// Removes slashes and one `/api/v1` from the end of a URL.
 fn normalize(url: &str) -> String {
     let url = url.trim().trim_end_matches('/');
     url.strip_suffix("/api/v1").unwrap_or(url).trim_end_matches('/').to_owned()
@@ -100,11 +100,11 @@ mod tests {
     }
 
     #[test]
-    fn urls_that_cannot_be_right() {
-        let problem = |url: &str| {
+    fn invalid_urls_are_recognized() {
+        let is_invalid = |url: &str| {
             resolve(&[("PRIME_API_BASE_URL", url)], None, None).invalid_url_reason().is_some()
         };
-        for bad in [
+        for invalid in [
             "x",
             "ftp://h",
             "https://",
@@ -113,15 +113,15 @@ mod tests {
             "https://h?a=1",
             "https://h#x",
         ] {
-            assert!(problem(bad), "{bad}");
+            assert!(is_invalid(invalid), "{invalid}");
         }
-        for good in ["https://h", "http://127.0.0.1:8080/", "https://h/sub/api/v1"] {
-            assert!(!problem(good), "{good}");
+        for valid in ["https://h", "http://127.0.0.1:8080/", "https://h/sub/api/v1"] {
+            assert!(!is_invalid(valid), "{valid}");
         }
     }
 
     #[test]
-    fn the_environment_wins_over_the_manifest_over_the_file() {
+    fn the_environment_wins_over_the_manifest_and_the_file() {
         let file = Some(r#"{"api_key": "f", "team_id": "tf", "base_url": "https://f/"}"#);
         let all = resolve(
             &[
@@ -144,10 +144,10 @@ mod tests {
 
         let manifest = resolve(&[], Some("https://m"), file);
         assert_eq!(manifest.url, "https://m");
-        assert!(manifest.key.is_none(), "the key of one service is not for another");
+        assert!(manifest.key.is_none(), "the API key of one service is not sent to another");
         assert!(resolve(&[], Some("https://f/api/v1"), file).key.is_some());
-        let asked = resolve(&[("PRIME_API_KEY", "e")], Some("https://m"), file);
-        assert!(asked.key.is_some());
+        let with_key = resolve(&[("PRIME_API_KEY", "e")], Some("https://m"), file);
+        assert!(with_key.key.is_some());
         assert_eq!(
             resolve(&[("PRIME_BASE_URL", "https://b")], Some("https://m"), file).url,
             "https://b"

@@ -1,5 +1,5 @@
-//! What can go wrong between us and the service, in kinds that decide what happens next, and in
-//! words that say what to do. Pure.
+//! Errors of requests to the service: kinds that decide what happens next, and texts that say what to
+//! do. Pure.
 
 use std::time::Duration;
 
@@ -8,66 +8,75 @@ use serde_json::Value;
 use crate::base::one_line::one_line;
 use crate::base::secret::scrub;
 
-/// What is tried where an image is to be deleted.
+/// Action of a request that deletes an image.
 pub(super) const DELETE: &str = "delete the image";
 
-/// A request that did not do what it should.
+/// Reason for a failure that comes without one.
+pub(super) const NO_REASON: &str = "the service gave no reason";
+
+/// Maximum length of a text of the service in messages, in characters.
+const MAX_TEXT_CHARS: usize = 1000;
+
+/// A failed request to the service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.sentence())]
 pub struct ApiError {
-    /// What was tried: `start the build`.
+    /// Purpose of the request, such as `start the build`.
     pub action: &'static str,
-    /// What kind of failure it is.
+    /// Kind of the failure.
     pub kind: ErrorKind,
-    /// The answer's status, where there was one.
+    /// HTTP status of the response, if there was one.
     pub status: Option<u16>,
-    /// What the service or the network said, without secrets.
+    /// Text of the service or the network, without secrets.
     pub message: String,
-    /// How long the service asks to wait.
+    /// Wait that the service asks for.
     pub retry_after: Option<Duration>,
-    /// Set where it may have taken effect and asks for something new: wait so long, look whether it
-    /// did, and only then send it again.
+    /// True if a 429 is of the limit on transfers, which counts images and not requests (API contract,
+    /// section 3).
+    pub is_transfer_limit: bool,
+    /// Set if the request must not be repeated blindly and may have taken effect: wait this long, look
+    /// up whether it did, and only then send it again.
     pub look_up_after: Option<Duration>,
 }
 
-/// The kinds of failure, by what they mean for the run.
+/// Kinds of failures, by their consequence for the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// 401: the key is not accepted.
+    /// 401: the API key is not accepted.
     Unauthorized,
-    /// 402: the account has to pay first.
+    /// 402: the account has to be paid.
     PaymentRequired,
-    /// 403: the key may not do this.
+    /// 403: the API key does not permit the action.
     Forbidden,
-    /// 404, in the API's own words.
+    /// 404, sent by the API itself.
     NotFound,
-    /// Another image has the name and tag already.
+    /// Another image has the name and tag.
     NameTaken,
-    /// 429 for lack of quota: waiting does not help.
+    /// 429 because a quota is used up. Waiting does not help.
     QuotaExceeded,
-    /// 429 for too many requests: waiting helps.
+    /// 429 because of too many requests. Waiting helps.
     RateLimited,
-    /// Any other 4xx: this request is wrong. Or a 3xx that is not followed: it is for elsewhere.
+    /// Any other 4xx, or a redirect that is not followed: the request is wrong.
     Rejected,
-    /// 5xx, and 408 and 425: the service is in trouble.
+    /// 5xx, 408 or 425: the service has a problem.
     ServerError,
-    /// No connection: nothing was sent.
+    /// No connection. Nothing was sent.
     Unreachable,
-    /// The answer was lost: whether the request took effect is not known.
+    /// The response was lost. The request may have taken effect.
     ResponseLost,
-    /// An answer that cannot be what the service means.
+    /// A response that the service cannot have meant.
     BadResponse,
-    /// Not sent: the run was stopped while it waited for its turn.
+    /// Not sent, because the run was stopped while the request waited.
     Stopped,
 }
 
 impl ApiError {
-    /// An error out of an answer of the API that is not a success.
+    /// Creates the error for a response of the API that is not a success.
     ///
-    /// A 404 that is no JSON object is not the API's own: it does not say that a build is unknown,
-    /// but that an ingress has nobody to ask, and passes. A 401 or a 403 of a proxy, with a page for
-    /// people, is left as it is: whoever refuses, to ask again with the same key is of no use.
-    pub fn from_answer(
+    /// A 404 whose body is not a JSON object comes from an ingress without a backend and not from the
+    /// API: it does not mean that a build is unknown, and it may pass. A 401 or 403 of a proxy stays
+    /// what it is: sending the same key again does not help.
+    pub fn from_response(
         action: &'static str,
         status: u16,
         retry_after: Option<Duration>,
@@ -75,14 +84,15 @@ impl ApiError {
         key: &str,
     ) -> Self {
         let error = Self::from_storage(action, status, retry_after, body, key);
-        let own = serde_json::from_slice::<Value>(body).is_ok_and(|body| body.is_object());
+        let is_object = serde_json::from_slice::<Value>(body).is_ok_and(|body| body.is_object());
         match error.kind {
-            ErrorKind::NotFound if !own => Self { kind: ErrorKind::BadResponse, ..error },
+            ErrorKind::NotFound if !is_object => Self { kind: ErrorKind::BadResponse, ..error },
             _ => error,
         }
     }
 
-    /// The same out of an answer of the storage, which speaks XML, if anything.
+    /// Creates the error for a response of the object storage that is not a success. Storages respond
+    /// with XML, or without a body.
     pub(super) fn from_storage(
         action: &'static str,
         status: u16,
@@ -90,8 +100,8 @@ impl ApiError {
         body: &[u8],
         key: &str,
     ) -> Self {
-        // Before anything is cut: half a key is a secret too.
-        let message = answer_text(&scrub(&String::from_utf8_lossy(body), Some(key)));
+        // Scrubbed before it is shortened: half a key is a secret too.
+        let message = error_text(&scrub(&String::from_utf8_lossy(body), Some(key)));
         let kind = match status {
             401 => ErrorKind::Unauthorized,
             402 => ErrorKind::PaymentRequired,
@@ -99,27 +109,37 @@ impl ApiError {
             404 => ErrorKind::NotFound,
             429 if is_quota(&message) => ErrorKind::QuotaExceeded,
             429 => ErrorKind::RateLimited,
-            // A timeout, and a connection that may be replayed: neither blames the request.
+            // 408 is a timeout, and 425 a connection that may be replayed: the request is fine.
             408 | 425 | 500.. => ErrorKind::ServerError,
-            // It would be redirected again.
+            // A redirect would be answered with a redirect again.
             300.. => ErrorKind::Rejected,
             _ => ErrorKind::BadResponse,
         };
-        Self { action, kind, status: Some(status), message, retry_after, look_up_after: None }
+        let is_transfer_limit =
+            kind == ErrorKind::RateLimited && message.to_lowercase().contains("transfer");
+        let status = Some(status);
+        Self { status, retry_after, is_transfer_limit, ..Self::new(action, kind, message) }
     }
 
-    /// An error without an answer.
+    /// Creates an error without a response.
     pub fn new(action: &'static str, kind: ErrorKind, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { action, kind, status: None, message, retry_after: None, look_up_after: None }
+        Self {
+            action,
+            kind,
+            status: None,
+            message: message.into(),
+            retry_after: None,
+            is_transfer_limit: false,
+            look_up_after: None,
+        }
     }
 
-    /// Whether every other request would meet the same: the run should send no new work. Whoever
-    /// sees an error sees it after all tries: an outage that long, or a stranger that answers in the
-    /// service's place, is there for all.
+    /// Returns true if every other request would fail in the same way, so that the run should send no
+    /// new work. All retries are used up at this point: an outage that long, or a wrong server, affects
+    /// all requests.
     pub fn stops_run(&self) -> bool {
         match self.kind {
-            // Another image may well have another creator.
+            // Another image may have another creator.
             ErrorKind::Forbidden => self.action != DELETE,
             ErrorKind::Unauthorized
             | ErrorKind::PaymentRequired
@@ -130,103 +150,100 @@ impl ApiError {
         }
     }
 
-    /// Whether it is the endpoint that is not there, and not what was asked for: the API says so in
-    /// the words of its framework.
-    pub(super) fn is_of_endpoint(&self) -> bool {
+    /// Returns true if the endpoint does not exist, as opposed to the requested object. The framework
+    /// of the API has a fixed text for that.
+    pub(super) fn is_missing_endpoint(&self) -> bool {
         self.kind == ErrorKind::NotFound && self.status == Some(404) && self.message == "Not Found"
     }
 
-    /// Whether the same request may well succeed later, whatever it is for: it is the service or
-    /// the way to it that is in trouble.
+    /// Returns true for a transient error: the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         use ErrorKind::{RateLimited, ResponseLost, ServerError, Unreachable};
         matches!(self.kind, ServerError | ResponseLost | Unreachable | RateLimited)
     }
 
-    /// What went wrong, without what was tried.
+    /// Returns the cause on one line, without the action.
     pub fn reason(&self) -> String {
         let kind = match (self.kind, self.status) {
             (_, Some(status)) => format!("HTTP {status}"),
-            (ErrorKind::ResponseLost, None) => "the answer was lost".to_owned(),
+            (ErrorKind::ResponseLost, None) => "no response".to_owned(),
             (ErrorKind::Unreachable, None) => "no connection".to_owned(),
             (_, None) => String::new(),
         };
         match (kind.as_str(), self.message.as_str()) {
-            (some, "") | ("", some) => some.to_owned(),
+            (text, "") | ("", text) => text.to_owned(),
             (kind, message) => format!("{kind}: {message}"),
         }
     }
 
     fn sentence(&self) -> String {
         let Self { action, message, .. } = self;
-        let said = match message.as_str() {
+        let detail = match message.as_str() {
             "" => String::new(),
             text => format!(": {text}"),
         };
         match (self.kind, self.status) {
-            (ErrorKind::Unreachable, _) => format!("cannot reach the service{said}"),
+            (ErrorKind::Unreachable, _) => format!("cannot reach the service{detail}"),
             (ErrorKind::ResponseLost, _) => {
-                format!("lost the answer when trying to {action}{said}")
+                format!("no response to the request to {action}{detail}")
             }
-            (ErrorKind::BadResponse, None) => format!("cannot {action}: {message}"),
-            (_, Some(status)) => format!("cannot {action} (HTTP {status}){said}"),
-            (_, None) => format!("cannot {action}{said}"),
+            (_, Some(status)) => format!("cannot {action} (HTTP {status}){detail}"),
+            (_, None) => format!("cannot {action}{detail}"),
         }
     }
 
-    /// What to do about it.
+    /// Returns what the user can do about the error.
     pub fn help(&self) -> Option<&'static str> {
         match self.kind {
             ErrorKind::Unauthorized if self.status.is_none() => {
                 Some("set PRIME_API_KEY, or run `prime login`; `--local` needs no key")
             }
-            ErrorKind::Unauthorized => {
-                Some("the key is not accepted: see that PRIME_API_KEY is right and not revoked")
-            }
-            ErrorKind::PaymentRequired => Some("the account has to be paid first"),
+            ErrorKind::Unauthorized => Some(
+                "the API key is not accepted: check that PRIME_API_KEY is correct and not revoked",
+            ),
+            ErrorKind::PaymentRequired => Some("pay the account's outstanding balance"),
             ErrorKind::Forbidden if self.action == DELETE => Some(
-                "only the image's creator, or an admin of its team, may delete it: use a key of \
-                 theirs",
+                "only the image's creator or an admin of its team may delete it: use the API key of \
+                 one of them",
             ),
-            ErrorKind::Forbidden => Some("this key may not do that: see its scopes and its team"),
+            ErrorKind::Forbidden => {
+                Some("the API key does not permit this: check its scopes and its team")
+            }
             ErrorKind::QuotaExceeded => {
-                Some("delete images that are no longer needed, or ask for a larger quota")
+                Some("delete images that are no longer needed, or request a larger quota")
             }
-            ErrorKind::Unreachable => {
-                Some("see that PRIME_API_BASE_URL is right and the network is up")
-            }
+            ErrorKind::Unreachable => Some("check PRIME_API_BASE_URL and the network connection"),
             ErrorKind::BadResponse => Some(
-                "this is not the images API: see that PRIME_API_BASE_URL is right and no proxy \
-                 answers in its place",
+                "this is not the images API: check that PRIME_API_BASE_URL is correct and that no \
+                 proxy responds in its place",
             ),
-            ErrorKind::ResponseLost => Some(
-                "whether it took effect is not known: see whether the service has it before \
-                 applying again",
-            ),
+            ErrorKind::ResponseLost => {
+                Some("the request may have taken effect: check the service before you apply again")
+            }
             ErrorKind::NameTaken => Some(
-                "nothing is overwritten: delete or rename the image that has the name, or choose \
-                 another one",
+                "imgplan does not overwrite images: delete or rename the image that has this name, \
+                 or choose another name",
             ),
-            ErrorKind::RateLimited => Some("lower the budget of these requests with --limit"),
-            ErrorKind::ServerError => Some("the service is in trouble: try again later"),
-            ErrorKind::NotFound if self.is_of_endpoint() => Some(
-                "this service has no such endpoint: see that PRIME_API_BASE_URL is right, or do it \
-                 by other means",
+            ErrorKind::RateLimited => Some("lower the rate limit of these requests with --limit"),
+            ErrorKind::ServerError => Some("the service has a problem: try again later"),
+            ErrorKind::NotFound if self.is_missing_endpoint() => Some(
+                "this service has no such endpoint: check PRIME_API_BASE_URL, or make the change \
+                 without imgplan",
             ),
             ErrorKind::NotFound | ErrorKind::Rejected | ErrorKind::Stopped => None,
         }
     }
 }
 
-/// The two phrases that tell a quota from a rate (`api.md` §3). Any other text is a rate: to wait
-/// needlessly is better than to give up needlessly.
+/// Returns true if the text of a 429 is about a quota. Only two phrases are (API contract, section 3);
+/// any other text is about a rate, because waiting in vain is better than giving up in vain.
 pub fn is_quota(message: &str) -> bool {
     let lower = message.to_lowercase();
     lower.contains("image limit exceeded") || lower.contains("image storage limit exceeded")
 }
 
-/// Whether a text within an answer is the service's own for a rate of its own (`api.md` §3). A
-/// registry has limits too, and words for them that are much alike: those do not pass by our waiting.
+/// Returns true if an error text inside a response is about a rate limit of the service itself (API
+/// contract, section 3). Registries have rate limits with similar texts; waiting does not help there.
 pub fn is_rate(message: &str) -> bool {
     let lower = message.to_lowercase();
     let first = lower.split(['.', ':', ';', '!', '\n']).next().unwrap_or_default();
@@ -235,52 +252,53 @@ pub fn is_rate(message: &str) -> bool {
         || first.trim() == "rate limit exceeded"
 }
 
-/// What an error's body says, in the order of `api.md` §1: a `detail` text, a `detail` list, an
-/// `errors` list, else the body itself, cut short.
-fn answer_text(text: &str) -> String {
-    let Ok(json) = serde_json::from_str::<Value>(text) else {
-        return if let Some(error) = storage_error(text) {
+/// Returns the text of an error body, in the order of the API contract, section 1: a `detail` text, a
+/// `detail` list, an `errors` list, or else the shortened body.
+fn error_text(body: &str) -> String {
+    let Ok(json) = serde_json::from_str::<Value>(body) else {
+        return if let Some(error) = storage_error(body) {
             error
-        } else if looks_like_html(text) {
+        } else if looks_like_html(body) {
             "an HTML page instead of JSON".to_owned()
         } else {
-            shorten(text)
+            shorten(body)
         };
     };
-    let part = |item: &Value, place: &str, words: &str| -> Option<String> {
-        let words = item.get(words)?.as_str()?;
-        Some(match item.get(place) {
-            Some(Value::String(place)) => format!("{place}: {words}"),
-            Some(Value::Array(place)) => {
-                let place: Vec<String> = place
+    let item_text = |item: &Value, location: &str, text: &str| -> Option<String> {
+        let text = item.get(text)?.as_str()?;
+        Some(match item.get(location) {
+            Some(Value::String(location)) => format!("{location}: {text}"),
+            Some(Value::Array(location)) => {
+                let location: Vec<String> = location
                     .iter()
-                    .map(|step| step.as_str().map_or_else(|| step.to_string(), str::to_owned))
+                    .map(|key| key.as_str().map_or_else(|| key.to_string(), str::to_owned))
                     .collect();
-                format!("{}: {words}", place.join("."))
+                format!("{}: {text}", location.join("."))
             }
-            _ => words.to_owned(),
+            _ => text.to_owned(),
         })
     };
-    let list = |items: &Value, place: &str, words: &str| -> Option<String> {
-        let parts: Vec<String> =
-            items.as_array()?.iter().filter_map(|item| part(item, place, words)).collect();
-        (!parts.is_empty()).then(|| parts.join("; "))
+    let list_text = |items: &Value, location: &str, text: &str| -> Option<String> {
+        let texts: Vec<String> =
+            items.as_array()?.iter().filter_map(|item| item_text(item, location, text)).collect();
+        (!texts.is_empty()).then(|| texts.join("; "))
     };
     let detail = json.get("detail");
     detail
         .and_then(Value::as_str)
         .map(str::to_owned)
-        .or_else(|| list(detail?, "loc", "msg"))
-        .or_else(|| list(json.get("errors")?, "param", "details"))
+        .or_else(|| list_text(detail?, "loc", "msg"))
+        .or_else(|| list_text(json.get("errors")?, "param", "details"))
         .or_else(|| json.get("message")?.as_str().map(str::to_owned))
-        .map_or_else(|| shorten(text), |text| shorten(&text))
+        .map_or_else(|| shorten(body), |text| shorten(&text))
 }
 
-/// What object storage says in XML, in its own two elements: the others may hold the signature.
-fn storage_error(text: &str) -> Option<String> {
+/// Returns the code and message of an XML error of the object storage. Its other elements are left
+/// out: they may contain the signature.
+fn storage_error(body: &str) -> Option<String> {
     let element = |name: &str| {
-        let (_, rest) = text.split_once(&format!("<{name}>"))?;
-        Some(rest.split_once(&format!("</{name}>"))?.0)
+        let (_, after) = body.split_once(&format!("<{name}>"))?;
+        Some(after.split_once(&format!("</{name}>"))?.0)
     };
     let error = match (element("Code")?, element("Message")) {
         (code, Some(message)) => format!("{code}: {message}"),
@@ -289,14 +307,14 @@ fn storage_error(text: &str) -> Option<String> {
     Some(shorten(&error))
 }
 
-/// Whether a text is a page for people where JSON should be.
-pub(super) fn looks_like_html(text: &str) -> bool {
-    text.trim_start().starts_with('<')
+/// Returns true if a body is HTML or XML.
+pub(super) fn looks_like_html(body: &str) -> bool {
+    body.trim_start().starts_with('<')
 }
 
-/// One line of printable characters, at most 1000 of them.
+/// Returns one line of printable characters, cut at [`MAX_TEXT_CHARS`].
 pub(super) fn shorten(text: &str) -> String {
-    one_line(text, 1000)
+    one_line(text, MAX_TEXT_CHARS)
 }
 
 #[cfg(test)]
@@ -304,7 +322,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bodies_of_all_shapes_are_read() {
+    fn error_bodies_of_all_shapes_are_read() {
         for (body, expected) in [
             (r#"{"detail": "no such image"}"#, "no such image"),
             (r#"{"detail": [{"loc": ["body", "tag"], "msg": "is bad"}]}"#, "body.tag: is bad"),
@@ -319,15 +337,15 @@ mod tests {
             ("", ""),
             ("[1]", "[1]"),
         ] {
-            assert_eq!(answer_text(body), expected);
+            assert_eq!(error_text(body), expected);
         }
     }
 
     #[test]
-    fn a_quota_is_told_from_a_rate_by_exact_phrases() {
+    fn quotas_and_rates_differ_by_exact_phrases() {
         let kind = |text: &str| {
             let body = format!(r#"{{"detail": "{text}"}}"#);
-            ApiError::from_answer("try", 429, None, body.as_bytes(), "k").kind
+            ApiError::from_response("try", 429, None, body.as_bytes(), "k").kind
         };
         assert_eq!(
             kind("Image limit exceeded. Personal has 100 images."),
@@ -343,11 +361,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_found_is_said_by_the_service_itself() {
+    fn only_the_api_itself_reports_not_found() {
         let kind =
-            |body: &str| ApiError::from_answer("try", 404, None, body.as_bytes(), "key-123").kind;
-        for own in [r#"{"detail": "Build b-1 not found"}"#, r#"{"detail": "Not Found"}"#, "{}"] {
-            assert_eq!(kind(own), ErrorKind::NotFound, "{own}");
+            |body: &str| ApiError::from_response("try", 404, None, body.as_bytes(), "key-123").kind;
+        for of_api in [r#"{"detail": "Build b-1 not found"}"#, r#"{"detail": "Not Found"}"#, "{}"] {
+            assert_eq!(kind(of_api), ErrorKind::NotFound, "{of_api}");
         }
         for other in ["default backend - 404", "<html>404</html>", "", "[]", "null", "\"no\""] {
             assert_eq!(kind(other), ErrorKind::BadResponse, "{other}");
@@ -355,17 +373,31 @@ mod tests {
         let xml = b"<Error><Code>NoSuchBucket</Code></Error>";
         let stored = ApiError::from_storage("try", 404, None, xml, "key-123");
         assert_eq!((stored.kind, &*stored.message), (ErrorKind::NotFound, "NoSuchBucket"));
-        let backend = ApiError::from_answer("try", 404, None, b"default backend - 404", "key-123");
+        let backend =
+            ApiError::from_response("try", 404, None, b"default backend - 404", "key-123");
         assert_eq!(backend.to_string(), "cannot try (HTTP 404): default backend - 404");
         for (status, expected) in [(401, ErrorKind::Unauthorized), (403, ErrorKind::Forbidden)] {
-            let page = ApiError::from_answer("try", status, None, b"<html>no</html>", "key-123");
-            assert_eq!(page.kind, expected, "a proxy's page");
+            let page = ApiError::from_response("try", status, None, b"<html>no</html>", "key-123");
+            assert_eq!(page.kind, expected, "page of a proxy");
         }
     }
 
     #[test]
-    fn the_key_does_not_come_back_in_an_error() {
-        let error = ApiError::from_answer("try", 400, None, b"bad key k-123", "k-123");
+    fn errors_do_not_contain_the_key() {
+        let error = ApiError::from_response("try", 400, None, b"bad key k-123", "k-123");
         assert_eq!(error.to_string(), "cannot try (HTTP 400): bad key [hidden]");
+    }
+
+    #[test]
+    fn a_rate_limit_of_transfers_is_recognized() {
+        for (status, text, expected) in [
+            (429, "Image transfer rate limit exceeded: 10/10 images", true),
+            (429, "Too Many Requests (per-token limit)", false),
+            (500, "the transfer failed", false),
+        ] {
+            let body = format!(r#"{{"detail": "{text}"}}"#);
+            let error = ApiError::from_response("try", status, None, body.as_bytes(), "k");
+            assert_eq!(error.is_transfer_limit, expected, "{text}");
+        }
     }
 }

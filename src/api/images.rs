@@ -1,122 +1,156 @@
-//! The images that the service has: lists them by pages, and deletes one.
+//! Images of the service: lists them page by page, and deletes one.
+
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::call::{Answer, Call};
-use super::client::{Client, next, total};
+use super::call::{Call, CallResponse};
+use super::client::{Client, next_offset, total};
 use super::error::{ApiError, DELETE, ErrorKind};
-use super::inventory::Seen;
 use super::response::{self, BuildProgress, ImageRow};
 use super::retry::{Attempts, Repeat};
 use crate::base::limit::Class;
 use crate::base::name::{ImageRef, Owner};
 
-/// Images a page of the listing holds: the most that the provider's own client asks for.
+/// Requested number of images per page: the maximum that the provider's own client requests.
 pub(super) const IMAGES_PER_PAGE: u64 = 250;
 
-/// A page of the listing of images. What it counts are images, each of which may have several rows
-/// (`api.md` §3).
+/// A page of the listing of images. The service counts images, each of which may have several rows
+/// (API contract, section 3).
 #[derive(Debug, Clone)]
 pub struct ImagesPage {
     /// The rows that could be read, in the service's order.
     pub rows: Vec<ImageRow>,
-    /// How many rows could not be read. Each may be of an image of its own.
-    pub unread: usize,
-    /// How many images are on it at most, where the service says.
+    /// Number of rows that could not be read. Each may belong to another image.
+    pub unreadable: usize,
+    /// Maximum number of images per page, if the service states it.
     pub limit: Option<u64>,
-    /// How many images there are in all, where the service says.
+    /// Total number of images, if the service states it.
     pub total: Option<u64>,
-    /// Where the next page begins; none where this is the last.
+    /// Offset of the next page; `None` on the last page.
     pub next: Option<u64>,
-    /// The service's clock when it answered, to the second.
-    pub now: Option<Timestamp>,
+    /// The service's time of the response, in whole seconds.
+    pub date: Option<Timestamp>,
+}
+
+/// The distinct images of some rows, whoever owns them. This is what the service counts (API contract,
+/// section 3).
+#[derive(Default)]
+pub(super) struct DistinctImages(HashMap<(String, String), HashSet<Owner>>);
+
+impl DistinctImages {
+    pub(super) fn of(rows: &[ImageRow]) -> Self {
+        let mut images = Self::default();
+        images.add(rows);
+        images
+    }
+
+    pub(super) fn add(&mut self, rows: &[ImageRow]) {
+        for row in rows {
+            let owners = self.0.entry((row.name.clone(), row.tag.clone())).or_default();
+            owners.extend(row.owner.clone());
+        }
+    }
+
+    /// Returns the number of images. A row without an owner may belong to any of the named owners.
+    pub(super) fn count(&self) -> usize {
+        self.0.values().map(|owners| owners.len().max(1)).sum()
+    }
 }
 
 impl Client {
-    /// `GET /images`: a page of an owner's images; only those that a search finds, if there is one:
-    /// by a part of their name, tag or reference, in any case.
+    /// `GET /images`: returns the page of an owner's images at an offset. `search` selects images whose
+    /// name, tag or reference contains it, in any case.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the request fails for good.
     pub async fn images(
         &self,
         owner: &Owner,
         search: Option<&str>,
         offset: u64,
     ) -> Result<ImagesPage, ApiError> {
-        let search = search.filter(|search| !search.is_empty()).map(escape);
+        let search = search.filter(|search| !search.is_empty()).map(percent_encode);
         let search = search.map(|search| format!("&search={search}")).unwrap_or_default();
-        let scope = scope(owner).map(|scope| format!("&{scope}")).unwrap_or_default();
+        let scope = owner_query(owner).map(|scope| format!("&{scope}")).unwrap_or_default();
         let limit = IMAGES_PER_PAGE;
         let path = format!("/images?offset={offset}&limit={limit}{scope}{search}");
         let call = Call::get(Class::List, "list the images", path);
-        let mut tries = Attempts::new(Repeat::Safe);
-        let read = |answer: &Answer<'_>| {
-            let value = answer.json()?;
-            let rows = value.get("data").and_then(Value::as_array);
-            let rows = rows.ok_or_else(|| answer.odd("the answer has no `data`"))?;
-            let views: Vec<ImageRow> = rows.iter().filter_map(|row| self.row(row)).collect();
-            let unread = rows.len() - views.len();
-            let images = (Seen::of(&views).images() + unread) as u64;
-            let granted = value.get("limit").and_then(Value::as_u64).filter(|limit| *limit > 0);
-            // Where it does not say what it granted, that is what is there: to go on by what was
-            // asked for would leave images out. Only a page without any is surely the last then.
+        let mut attempts = Attempts::new(Repeat::Safe);
+        let read = |response: &CallResponse<'_>| {
+            let page = response.json()?;
+            let data = page.get("data").and_then(Value::as_array);
+            let data = data.ok_or_else(|| response.bad("the response has no `data`"))?;
+            let rows: Vec<ImageRow> = data.iter().filter_map(|row| self.image_row(row)).collect();
+            let unreadable = data.len() - rows.len();
+            let images = (DistinctImages::of(&rows).count() + unreadable) as u64;
+            let granted = page.get("limit").and_then(Value::as_u64).filter(|limit| *limit > 0);
+            // A service that does not state the granted limit may have granted less than requested.
+            // Then the images on the page are the step, and only an empty page is surely the last.
             let step = if granted.is_some() { limit } else { images.min(limit) };
-            let total = total(&value);
-            let next = next(offset, images, (step, value.get("limit")), total);
+            let total = total(&page);
+            let next = next_offset(offset, images, (step, page.get("limit")), total);
             let next = next.filter(|_| images > 0);
-            Ok(ImagesPage { rows: views, unread, limit: granted, total, next, now: answer.now })
+            Ok(ImagesPage { rows, unreadable, limit: granted, total, next, date: response.date })
         };
-        self.call(&call, &mut tries, None, read).await
+        self.caller.call(&call, &mut attempts, None, read).await
     }
 
-    fn row(&self, row: &Value) -> Option<ImageRow> {
-        let mut view = response::image_view(row)?;
-        if let BuildProgress::Failed(reason) = &mut view.progress {
-            *reason = self.clean(reason);
+    fn image_row(&self, row: &Value) -> Option<ImageRow> {
+        let mut row = response::image_row(row)?;
+        if let BuildProgress::Failed(reason) = &mut row.progress {
+            *reason = self.caller.clean(reason);
         }
-        Some(view)
+        Some(row)
     }
 
-    /// `DELETE /images/{name}/{tag}`: deletes an owner's image, with all its builds. `stop` ends the
-    /// wait for a turn, never a request that has left.
+    /// `DELETE /images/{name}/{tag}`: deletes an owner's image with all its builds. `stop` ends the
+    /// wait for the rate limit, never a request that was sent.
     ///
-    /// It may be sent again as it is. An image that the service does not know is a success, on the
-    /// first try as well: an answer may have been lost in an earlier run, and what was wanted, that
-    /// there is no such image, is so. That there is no such endpoint says nothing of the image.
+    /// An unknown image is a success, on the first attempt as well: an earlier run may have deleted it
+    /// and lost the response.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the request fails for good, and if the service has no such endpoint.
     pub async fn delete(
         &self,
         owner: &Owner,
         image: &ImageRef,
         stop: &CancellationToken,
     ) -> Result<(), ApiError> {
-        // A platform image's name may hold slashes, which stand in the path as they are.
-        let name: Vec<String> = image.name.as_str().split('/').map(escape).collect();
-        let tag = escape(image.tag.as_str());
-        let scope = scope(owner).map(|scope| format!("?{scope}")).unwrap_or_default();
+        // The name of a platform image may contain slashes, which are not encoded.
+        let name: Vec<String> = image.name.as_str().split('/').map(percent_encode).collect();
+        let tag = percent_encode(image.tag.as_str());
+        let scope = owner_query(owner).map(|scope| format!("?{scope}")).unwrap_or_default();
         let path = format!("/images/{}/{tag}{scope}", name.join("/"));
-        let call = Call { method: Method::DELETE, ..Call::get(Class::Delete, DELETE, path) };
-        let call = Call { stop: Some(stop), ..call };
-        let mut tries = Attempts::new(Repeat::Safe);
-        let read = |answer: &Answer<'_>| answer.not_html();
-        match self.call(&call, &mut tries, None, read).await {
-            Err(error) if error.kind == ErrorKind::NotFound && !error.is_of_endpoint() => Ok(()),
-            other => other,
+        let call = Call::new(Class::Delete, DELETE, Method::DELETE, path).until(Some(stop));
+        let mut attempts = Attempts::new(Repeat::Safe);
+        let read = |response: &CallResponse<'_>| response.reject_html();
+        match self.caller.call(&call, &mut attempts, None, read).await {
+            Err(error) if error.kind == ErrorKind::NotFound && !error.is_missing_endpoint() => {
+                Ok(())
+            }
+            result => result,
         }
     }
 }
 
-/// The part of a query that says whose images are meant; a personal account is meant without one.
-fn scope(owner: &Owner) -> Option<String> {
+/// Returns the query parameter that names an owner. The personal account is the default.
+fn owner_query(owner: &Owner) -> Option<String> {
     match owner {
         Owner::Personal => None,
-        Owner::Team(id) => Some(format!("teamId={}", escape(id))),
+        Owner::Team(id) => Some(format!("teamId={}", percent_encode(id))),
         Owner::Platform => Some("ownerScope=platform".to_owned()),
     }
 }
 
-/// A text as it may stand in a URL, whatever is in it.
-fn escape(text: &str) -> String {
+/// Percent-encodes a text for a path segment or query value of a URL.
+fn percent_encode(text: &str) -> String {
     let byte = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
             char::from(byte).to_string()
@@ -138,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pages_count_images_and_not_rows() {
+    async fn pages_count_images_not_rows() {
         let row = |name: &str| json!({ "imageName": name, "imageTag": "1", "status": "COMPLETED" });
         let page = |extra: Value| {
             let mut page = json!({ "data": [row("a"), row("a"), row("b"), 7], "limit": 2 });
@@ -148,10 +182,10 @@ mod tests {
         for (extra, expected) in [
             (json!({ "total_count": 9 }), Some(6)),
             (json!({ "totalCount": 6 }), None),
-            // Two images and one that cannot be read are a page of two, and more.
+            // Two images and an unreadable row fill a page of two.
             (json!({}), Some(6)),
             (json!({ "limit": 250 }), None),
-            // It does not say how many it granted.
+            // The service does not state the granted limit.
             (json!({ "limit": null, "total_count": 9 }), Some(7)),
             (json!({ "limit": null, "total_count": 7 }), None),
             (json!({ "limit": null }), Some(7)),
@@ -182,16 +216,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_deletion_may_come_twice() {
-        let gone = Reply::detail(404, "Image ns/app:v1 not found");
+    async fn deleting_an_unknown_image_succeeds() {
+        let not_found = Reply::detail(404, "Image ns/app:v1 not found");
         let (lost, busy) = (Reply::Broken { sent: true }, Reply::detail(503, "busy"));
         let page = Reply::new(404, "default backend - 404");
         for (replies, requests) in [
             (vec![Reply::json(200, &json!({ "success": true }))], 1),
             (vec![Reply::new(204, "")], 1),
-            (vec![gone.clone()], 1),
-            (vec![lost, busy, gone.clone()], 3),
-            (vec![page, Reply::html(), gone], 3),
+            (vec![not_found.clone()], 1),
+            (vec![lost, busy, not_found.clone()], 3),
+            (vec![page, Reply::html(), not_found], 3),
         ] {
             let fake = FakeServer::script(replies);
             let client = Client::fake(&fake);
@@ -202,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_service_that_cannot_delete_has_deleted_nothing() {
+    async fn a_missing_endpoint_is_not_an_unknown_image() {
         let fake = FakeServer::script([Reply::detail(404, "Not Found")]);
         let client = Client::fake(&fake);
         let (stop, image) = (CancellationToken::new(), "app:v1".parse().unwrap());
@@ -213,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_may_not_delete_one_image_may_delete_others() {
+    async fn a_forbidden_deletion_does_not_stop_the_run() {
         let fake = FakeServer::script([Reply::detail(403, "Not the creator")]);
         let client = Client::fake(&fake);
         let (stop, image) = (CancellationToken::new(), "app:v1".parse().unwrap());

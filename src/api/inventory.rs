@@ -1,4 +1,4 @@
-//! All images of an owner, one value an image, out of the pages and rows of the service's listing.
+//! Lists all images of an owner: one value per image, from the pages and rows of the service.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,53 +6,52 @@ use jiff::Timestamp;
 
 use super::client::Client;
 use super::error::{ApiError, ErrorKind};
-use super::images::IMAGES_PER_PAGE;
+use super::images::{DistinctImages, IMAGES_PER_PAGE};
 use super::response::{BuildProgress, ImageRow};
 use crate::base::name::{ImageRef, Owner, Visibility};
 
-/// Pages that are read at most: a hundred thousand images. A listing longer than this has no end.
-const MOST_PAGES: usize = 400;
+/// Maximum number of pages: a hundred thousand images. A longer listing counts as endless.
+const MAX_PAGES: usize = 400;
 
-/// How often a listing that changed while it was read is read, before what was seen is taken for
-/// all.
-const PASSES: usize = 3;
+/// Maximum number of passes over a listing that changes while it is read.
+const MAX_PASSES: usize = 3;
 
-/// An image that the service knows.
+/// An image at the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteImage {
-    /// Its name, as the service has it: maybe none that we would give.
+    /// Name at the service. It need not be a valid name of a unit.
     pub name: String,
-    /// Its tag, likewise.
+    /// Tag at the service. It need not be a valid tag of a unit.
     pub tag: String,
-    /// Whether it can be pulled.
+    /// Progress of the image.
     pub state: RemoteImageState,
-    /// Who can pull it, where the service says so.
+    /// Visibility, if the service states it.
     pub visibility: Option<Visibility>,
-    /// Where it is, where the service says so.
+    /// Path to pull the image from, if the service states it.
     pub path: Option<String>,
-    /// When its content changed last, by the service's clock: when it was pushed, else when its build
-    /// was completed.
+    /// Time of the last change of the content, by the service's clock: of the push, or else of the end
+    /// of the build.
     pub changed: Option<Timestamp>,
-    /// When its build was completed, likewise; or when it failed, or was begun where that is all that
-    /// is known.
+    /// Time of the end of the build, by the service's clock. For a failed build without one, the time of
+    /// its start or creation.
     pub ended: Option<Timestamp>,
-    /// The ID of the row that all this is from. It changes with the content.
+    /// ID of the row that describes the image. It changes with the content.
     pub id: Option<String>,
 }
 
-/// Whether an image can be pulled.
+/// Progress of an image at the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemoteImageState {
-    /// It can; there may be another build of it under way all the same.
+    /// The image can be pulled. Another build of it may be running.
     Available,
-    /// It is being made for the first time.
+    /// The first build of the image is running.
     Building,
-    /// It could not be made.
+    /// All builds of the image failed.
     Failed,
 }
 
 impl RemoteImage {
-    /// The image as units are called; none where no unit can be called so.
+    /// Returns the name and tag of the image, or `None` if no unit can have them.
     pub fn key(&self) -> Option<ImageRef> {
         Some(ImageRef { name: self.name.parse().ok()?, tag: self.tag.parse().ok()? })
     }
@@ -61,40 +60,45 @@ impl RemoteImage {
 /// The images of an owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inventory {
-    /// Those that were listed, in the service's order.
+    /// The listed images, in the service's order.
     pub images: Vec<RemoteImage>,
-    /// Whether these are all. Where the listing says itself that there are more, or not all of it can
-    /// be read, an image that is missing may be there all the same.
+    /// True if all images are listed. If false, an image that is not listed may exist: the service
+    /// counts more images, or some rows could not be read.
     pub complete: bool,
 }
 
 impl Inventory {
-    /// The images by the names of units; those that none could have are left out. The service may
-    /// write an owner before the name of one that is `wanted` and not there by its own name: never
-    /// one of the platform's, whose names may have several parts.
+    /// Returns the images by name and tag, without those that no unit can have.
+    ///
+    /// The service may write an owner before a name. Therefore each key of `requested` that is not
+    /// listed gets the image that has the same name after its last slash; but not for the platform,
+    /// whose names may have several parts.
     pub fn by_key<'k>(
         self,
         owner: &Owner,
-        wanted: impl IntoIterator<Item = &'k ImageRef>,
+        requested: impl IntoIterator<Item = &'k ImageRef>,
     ) -> HashMap<ImageRef, RemoteImage> {
-        let own = self.images.iter().filter_map(|image| Some((image.key()?, image.clone())));
-        let mut images: HashMap<ImageRef, RemoteImage> = own.collect();
-        let mut wanted: Vec<&ImageRef> = wanted.into_iter().collect();
-        let taken: HashSet<&ImageRef> = wanted.iter().copied().collect();
-        let mut alike: HashMap<(String, &str), Vec<&RemoteImage>> = HashMap::new();
-        let named = |image: &&RemoteImage| image.key().is_none_or(|key| !taken.contains(&key));
-        for image in self.images.iter().filter(named) {
-            alike.entry((name_without_owner(&image.name), &image.tag)).or_default().push(image);
+        let exact = self.images.iter().filter_map(|image| Some((image.key()?, image.clone())));
+        let mut images: HashMap<ImageRef, RemoteImage> = exact.collect();
+        let mut missing: Vec<&ImageRef> = requested.into_iter().collect();
+        let requested: HashSet<&ImageRef> = missing.iter().copied().collect();
+        let mut by_base_name: HashMap<(String, &str), Vec<&RemoteImage>> = HashMap::new();
+        let is_free =
+            |image: &&RemoteImage| image.key().is_none_or(|key| !requested.contains(&key));
+        for image in self.images.iter().filter(is_free) {
+            let key = (name_without_owner(&image.name), &*image.tag);
+            by_base_name.entry(key).or_default().push(image);
         }
-        wanted.retain(|key| *owner != Owner::Platform && !images.contains_key(*key));
-        for key in wanted {
-            let place = (name_without_owner(key.name.as_str()), key.tag.as_str());
-            let found = alike.get(&place).map_or(&[][..], Vec::as_slice);
-            let complete = found.iter().find(|image| image.state == RemoteImageState::Available);
-            let Some(&image) = complete.or(found.first()) else { continue };
+        missing.retain(|key| *owner != Owner::Platform && !images.contains_key(*key));
+        for key in missing {
+            let base_name = (name_without_owner(key.name.as_str()), key.tag.as_str());
+            let candidates = by_base_name.get(&base_name).map_or(&[][..], Vec::as_slice);
+            let available =
+                candidates.iter().find(|image| image.state == RemoteImageState::Available);
+            let Some(&image) = available.or(candidates.first()) else { continue };
             let mut image = image.clone();
-            if found.len() > 1 {
-                // One of them is it, but nobody can tell which.
+            if candidates.len() > 1 {
+                // Any of them may be the image: leave out the details, which may be of another one.
                 image = RemoteImage {
                     visibility: None,
                     path: None,
@@ -103,8 +107,8 @@ impl Inventory {
                     ..image
                 };
             }
-            if let Some(own) = image.key() {
-                images.remove(&own);
+            if let Some(listed_key) = image.key() {
+                images.remove(&listed_key);
             }
             images.insert(key.clone(), image);
         }
@@ -112,144 +116,122 @@ impl Inventory {
     }
 }
 
-/// A name without the owner that a service may write before it, and in one case.
+/// Returns a name in lower case, without the owner that a service may write before it.
 pub(crate) fn name_without_owner(name: &str) -> String {
     name.rsplit('/').next().unwrap_or_default().to_lowercase()
 }
 
-/// All images of an owner, or those that a search finds. Fails where a page cannot be read, and
-/// where the listing has no end.
+/// Returns all images of an owner, or those that `search` selects.
 ///
-/// A listing that changes while it is read shows some images twice and others not at all. It is read
-/// again then, so that none is taken for gone; and so is one that shows fewer than it counts.
+/// A listing that changes while it is read shows some images twice and others not at all. Such a
+/// listing is read again, so that no image is taken as deleted; so is one that shows fewer images than
+/// it counts.
+///
+/// # Errors
+///
+/// Fails if a page cannot be read, or if the listing is endless.
 pub async fn list_images(
     client: &Client,
     owner: &Owner,
     search: Option<&str>,
 ) -> Result<Inventory, ApiError> {
-    let mut all = Vec::new();
-    let (mut read, mut most) = (true, None);
-    for _ in 0..PASSES {
-        let Pass { rows, whole, unread, total } = pass(client, owner, search).await?;
-        if whole {
-            return Ok(Inventory { images: merged(rows, owner), complete: true });
+    let mut all_rows = Vec::new();
+    let (mut all_readable, mut max_total) = (true, None);
+    for _ in 0..MAX_PASSES {
+        let Pass { rows, complete, has_unreadable, total } = pass(client, owner, search).await?;
+        if complete {
+            return Ok(Inventory { images: merge_rows(rows, owner), complete });
         }
-        read &= !unread;
-        most = most.max(total);
-        // What was read last is the newest word.
-        all.splice(0..0, rows);
+        all_readable &= !has_unreadable;
+        max_total = max_total.max(total);
+        // Rows of the last pass come first: they are the newest.
+        all_rows.splice(0..0, rows);
     }
-    let seen = Seen::of(&all).images() as u64;
-    let complete = read && most.is_some_and(|total| seen >= total);
-    Ok(Inventory { images: merged(all, owner), complete })
+    let count = DistinctImages::of(&all_rows).count() as u64;
+    let complete = all_readable && max_total.is_some_and(|total| count >= total);
+    Ok(Inventory { images: merge_rows(all_rows, owner), complete })
 }
 
-/// What one reading of all pages showed.
+/// The result of reading all pages once.
 struct Pass {
     rows: Vec<ImageRow>,
-    /// Nothing moved while it was read, or all were seen nevertheless.
-    whole: bool,
-    /// There were rows that could not be read.
-    unread: bool,
-    /// How many there are in all, where the service says: the most that it said.
+    /// True if the listing did not change while it was read, or if all images were seen nevertheless.
+    complete: bool,
+    has_unreadable: bool,
+    /// Largest total number of images that a page stated.
     total: Option<u64>,
 }
 
 async fn pass(client: &Client, owner: &Owner, search: Option<&str>) -> Result<Pass, ApiError> {
-    let (mut rows, mut seen) = (Vec::new(), Seen::default());
-    let (mut offset, mut totals, mut moved, mut unread) = (0, HashSet::new(), false, false);
-    for _ in 0..MOST_PAGES {
+    let (mut rows, mut seen) = (Vec::new(), DistinctImages::default());
+    let (mut offset, mut totals) = (0, HashSet::new());
+    let (mut changed, mut has_unreadable) = (false, false);
+    for _ in 0..MAX_PAGES {
         let page = client.images(owner, search, offset).await?;
-        let (before, on_page) = (seen.images(), Seen::of(&page.rows).images());
+        let (before, on_page) = (seen.count(), DistinctImages::of(&page.rows).count());
         seen.add(&page.rows);
-        let new = seen.images() - before;
-        moved |= new < on_page;
-        unread |= page.unread > 0;
+        let new = seen.count() - before;
+        changed |= new < on_page;
+        has_unreadable |= page.unreadable > 0;
         totals.extend(page.total);
         rows.extend(page.rows);
-        // A service that knows no offset shows the same page again and again.
-        let circles = new == 0 && page.next.is_some();
+        // A service that ignores the offset sends the same page again and again.
+        let repeats = new == 0 && page.next.is_some();
         match page.next {
-            Some(next) if !circles => offset = next,
+            Some(next) if !repeats => offset = next,
             _ => {
                 let total = totals.iter().max().copied();
-                let all = total.map(|total| seen.images() as u64 >= total);
-                // Of what has no pages, one that is not full is everything.
-                let one = circles && page.limit.is_none() && (on_page as u64) < IMAGES_PER_PAGE;
-                let still = totals.len() <= 1 && (!moved || one || all.is_some());
-                let whole = !unread && still && all.unwrap_or(!circles || one);
-                return Ok(Pass { rows, whole, unread, total });
+                let all_seen = total.map(|total| seen.count() as u64 >= total);
+                // A service without pages has sent everything if that is less than a full page.
+                let single = repeats && page.limit.is_none() && (on_page as u64) < IMAGES_PER_PAGE;
+                let stable = totals.len() <= 1 && (!changed || single || all_seen.is_some());
+                let complete = !has_unreadable && stable && all_seen.unwrap_or(!repeats || single);
+                return Ok(Pass { rows, complete, has_unreadable, total });
             }
         }
     }
     Err(ApiError::new("list the images", ErrorKind::BadResponse, "the listing does not end"))
 }
 
-/// The images that rows are of, whoever owns them: what a listing counts (`api.md` §3).
-#[derive(Default)]
-pub(super) struct Seen(HashMap<(String, String), HashSet<Owner>>);
-
-impl Seen {
-    pub(super) fn of(rows: &[ImageRow]) -> Self {
-        let mut seen = Self::default();
-        seen.add(rows);
-        seen
-    }
-
-    fn add(&mut self, rows: &[ImageRow]) {
-        for row in rows {
-            let owners = self.0.entry((row.name.clone(), row.tag.clone())).or_default();
-            owners.extend(row.owner.clone());
-        }
-    }
-
-    /// How many these are. A row that does not say whose it is may be of any of those that do.
-    pub(super) fn images(&self) -> usize {
-        self.0.values().map(|owners| owners.len().max(1)).sum()
-    }
-}
-
-/// Whether a row is of an image of another kind of owner: of the same name, it would pass for ours.
-/// In which form a team is named is the service's to choose.
-fn is_of_another(row: &ImageRow, owner: &Owner) -> bool {
+/// Returns true if a row belongs to another kind of owner, whose image may have the same name. Team IDs
+/// are not compared: the service may write them in another form.
+fn has_other_owner(row: &ImageRow, owner: &Owner) -> bool {
     let kind = std::mem::discriminant;
-    row.owner.as_ref().is_some_and(|of| kind(of) != kind(owner))
+    row.owner.as_ref().is_some_and(|row_owner| kind(row_owner) != kind(owner))
 }
 
-/// One image of an owner for all rows of one name and tag, in the order of the first of each. Pure.
-fn merged(rows: Vec<ImageRow>, owner: &Owner) -> Vec<RemoteImage> {
+/// Merges the rows of each name and tag into one image, in the order of the first rows. Pure.
+fn merge_rows(rows: Vec<ImageRow>, owner: &Owner) -> Vec<RemoteImage> {
     let mut order: Vec<(String, String)> = Vec::new();
-    let mut of: HashMap<(String, String), Vec<ImageRow>> = HashMap::new();
-    for row in rows.into_iter().filter(|row| !is_of_another(row, owner)) {
+    let mut by_key: HashMap<(String, String), Vec<ImageRow>> = HashMap::new();
+    for row in rows.into_iter().filter(|row| !has_other_owner(row, owner)) {
         let key = (row.name.clone(), row.tag.clone());
-        let rows = of.entry(key.clone()).or_default();
+        let rows = by_key.entry(key.clone()).or_default();
         if rows.is_empty() {
             order.push(key);
         }
-        // Met on two pages, or in two passes, of which the last comes first.
+        // A row may appear on two pages, or in two passes. The first one is the newest.
         if row.id.is_none() || rows.iter().all(|other| other.id != row.id) {
             rows.push(row);
         }
     }
-    order
-        .into_iter()
-        .filter_map(|key| {
-            let rows = of.remove(&key)?;
-            image(key, rows)
-        })
-        .collect()
+    let image = |key| {
+        let rows = by_key.remove(&key)?;
+        merge_image(key, &rows)
+    };
+    order.into_iter().filter_map(image).collect()
 }
 
-/// What the rows of one image say together. One that is complete wins: a row of an older failure may
-/// stay, and so may one of a build that nobody goes on with (`api.md` §2).
-fn image((name, tag): (String, String), rows: Vec<ImageRow>) -> Option<RemoteImage> {
-    // What is made for virtual machines says nothing of what can be pulled, unless there is nothing
-    // else: but it is made of an image, so that a failure beside it is one of another day.
+/// Merges the rows of one image. A completed build wins: rows of older failures may stay in the
+/// listing, and so may rows of abandoned builds (API contract, section 2).
+fn merge_image((name, tag): (String, String), rows: &[ImageRow]) -> Option<RemoteImage> {
     let failed = |row: &ImageRow| {
         matches!(row.progress, BuildProgress::Failed(_) | BuildProgress::Cancelled)
     };
-    let of_containers = rows.iter().any(|row| row.container && !failed(row));
-    let counted = || rows.iter().filter(|row| row.container || !of_containers);
+    // VM rows count only without container rows. A VM image is made from a container image, so that
+    // a failed container row beside it is of another build.
+    let has_container = rows.iter().any(|row| row.container && !failed(row));
+    let counted = || rows.iter().filter(|row| row.container || !has_container);
     let rank = |row: &ImageRow| match row.progress {
         BuildProgress::Completed => 2,
         BuildProgress::Running(_) => 1,
@@ -260,7 +242,7 @@ fn image((name, tag): (String, String), rows: Vec<ImageRow>) -> Option<RemoteIma
         ended.or(row.started).or(row.created)
     };
     let rank_and_time = |row: &ImageRow| (rank(row), time(row));
-    // The first of those alike: the newest come first in all likelihood.
+    // Of equal rows the first one: listings probably have the newest first.
     let better = |best, row| if rank_and_time(row) > rank_and_time(best) { row } else { best };
     let chosen = counted().reduce(better)?;
     let state = match chosen.progress {
@@ -268,9 +250,9 @@ fn image((name, tag): (String, String), rows: Vec<ImageRow>) -> Option<RemoteIma
         BuildProgress::Running(_) => RemoteImageState::Building,
         BuildProgress::Failed(_) | BuildProgress::Cancelled => RemoteImageState::Failed,
     };
-    let complete = state == RemoteImageState::Available;
-    // Of one for virtual machines beside others, the times are not those of the image.
-    let timely = chosen.container || rows.iter().all(|row| !row.container);
+    let is_available = state == RemoteImageState::Available;
+    // A VM row listed beside container rows carries its own timestamps; ignore them.
+    let has_times = chosen.container || rows.iter().all(|row| !row.container);
     let begun = chosen.started.or(chosen.created).filter(|_| state == RemoteImageState::Failed);
     Some(RemoteImage {
         name,
@@ -278,8 +260,8 @@ fn image((name, tag): (String, String), rows: Vec<ImageRow>) -> Option<RemoteIma
         state,
         visibility: chosen.visibility.or_else(|| counted().find_map(|row| row.visibility)),
         path: chosen.path.clone().or_else(|| counted().find_map(|row| row.path.clone())),
-        changed: chosen.pushed.or(chosen.completed).filter(|_| complete && timely),
-        ended: chosen.completed.or(begun).filter(|_| timely),
+        changed: chosen.pushed.or(chosen.completed).filter(|_| is_available && has_times),
+        ended: chosen.completed.or(begun).filter(|_| has_times),
         id: chosen.id.clone(),
     })
 }
@@ -293,7 +275,7 @@ mod tests {
     use super::*;
     use crate::http::fake::{FakeServer, Reply};
 
-    /// `id name:tag status minute`, where a `!` before the ID says that it is for virtual machines.
+    /// Creates a row from `id name:tag status minute`. A `!` before the ID marks a VM row.
     fn row(text: &str) -> Value {
         let words: Vec<&str> = text.split(' ').collect();
         let (name, tag) = words[1].split_once(':').unwrap();
@@ -309,13 +291,13 @@ mod tests {
         row
     }
 
-    /// `name:tag state id minute` of each image that rows make.
+    /// Returns `name:tag state id minute` of each image of these rows.
     fn images(rows: &[&str]) -> Vec<String> {
-        let views = rows.iter().filter_map(|text| crate::api::response::image_view(&row(text)));
-        merged(views.collect(), &Owner::Personal).iter().map(said).collect()
+        let views = rows.iter().filter_map(|text| crate::api::response::image_row(&row(text)));
+        merge_rows(views.collect(), &Owner::Personal).iter().map(describe).collect()
     }
 
-    fn said(image: &RemoteImage) -> String {
+    fn describe(image: &RemoteImage) -> String {
         let minute = image
             .changed
             .map_or_else(|| "-".to_owned(), |at| (at.as_second() / 60 % 60).to_string());
@@ -324,17 +306,17 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_one_image_are_one() {
+    fn rows_of_one_image_are_merged() {
         for (rows, expected) in [
             (&["r1 a:1 COMPLETED 05"][..], &["a:1 Available r1 5"][..]),
-            // A failure that is old news, and a build that goes on above what is there.
+            // An older failure, and a newer build that is still running.
             (&["r2 a:1 FAILED 09", "r1 a:1 COMPLETED 05"], &["a:1 Available r1 5"]),
             (&["r2 a:1 BUILDING 09", "r1 a:1 COMPLETED 05"], &["a:1 Available r1 5"]),
             (&["r1 a:1 COMPLETED 05", "r2 a:1 COMPLETED 09"], &["a:1 Available r2 9"]),
             (&["r1 a:1 COMPLETED", "r2 a:1 COMPLETED 09"], &["a:1 Available r2 9"]),
             (&["r1 a:1 FAILED 05", "r2 a:1 QUANTUM 04"], &["a:1 Building r2 -"]),
             (&["r1 a:1 CANCELLED 05", "r2 a:1 FAILED 04"], &["a:1 Failed r1 -"]),
-            // What is for virtual machines is another thing, unless there is nothing else.
+            // VM rows count only without container rows.
             (&["!v a:1 COMPLETED 09", "r1 a:1 COMPLETED 05"], &["a:1 Available r1 5"]),
             (&["!v a:1 COMPLETED 09", "r1 a:1 FAILED 05"], &["a:1 Available !v -"]),
             (&["!v a:1 FAILED 09", "r1 a:1 FAILED 05"], &["a:1 Failed !v -"]),
@@ -350,16 +332,16 @@ mod tests {
     }
 
     #[test]
-    fn what_a_row_does_not_say_another_may() {
+    fn missing_fields_come_from_other_rows() {
         let mut bare = row("r2 a:1 COMPLETED 09");
         for field in ["fullImagePath", "visibility", "id"] {
             bare[field] = Value::Null;
         }
         let views = [bare, row("r1 a:1 COMPLETED 05")];
-        let views = views.iter().filter_map(crate::api::response::image_view).collect();
-        let image = merged(views, &Owner::Personal).remove(0);
+        let views = views.iter().filter_map(crate::api::response::image_row).collect();
+        let image = merge_rows(views, &Owner::Personal).remove(0);
         assert_eq!(
-            (said(&image).as_str(), image.path.as_deref()),
+            (describe(&image).as_str(), image.path.as_deref()),
             ("a:1 Available - 9", Some("prime/r1"))
         );
         assert_eq!(image.visibility, Some(Visibility::Public));
@@ -368,14 +350,14 @@ mod tests {
     }
 
     #[test]
-    fn an_image_tells_when_its_build_ended() {
+    fn the_end_of_the_build_is_read() {
         let ended = |status: &str, fields: &[(&str, &str)]| {
             let mut row = row(&format!("r1 a:1 {status}"));
             for (field, minute) in fields {
                 row[*field] = json!(format!("2026-08-01T10:{minute}:00"));
             }
-            let views = crate::api::response::image_view(&row).into_iter().collect();
-            let ended = merged(views, &Owner::Personal).remove(0).ended;
+            let views = crate::api::response::image_row(&row).into_iter().collect();
+            let ended = merge_rows(views, &Owner::Personal).remove(0).ended;
             ended.map(|at| at.as_second() / 60 % 60)
         };
         let all = [("completedAt", "03"), ("startedAt", "02"), ("createdAt", "01")];
@@ -388,14 +370,15 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_may_stand_before_a_name() {
-        let found = |owner: Owner, rows: &[&str], wanted: &str| {
-            let rows = rows.iter().filter_map(|text| crate::api::response::image_view(&row(text)));
-            let inventory = Inventory { images: merged(rows.collect(), &owner), complete: true };
-            let wanted: Vec<ImageRef> =
-                wanted.split(' ').map(|wanted| wanted.parse().unwrap()).collect();
+    fn an_owner_before_a_name_is_ignored() {
+        let find = |owner: Owner, rows: &[&str], requested: &str| {
+            let rows = rows.iter().filter_map(|text| crate::api::response::image_row(&row(text)));
+            let inventory =
+                Inventory { images: merge_rows(rows.collect(), &owner), complete: true };
+            let requested: Vec<ImageRef> =
+                requested.split(' ').map(|key| key.parse().unwrap()).collect();
             let mut found: Vec<String> = inventory
-                .by_key(&owner, &wanted)
+                .by_key(&owner, &requested)
                 .into_iter()
                 .map(|(key, image)| format!("{key}={}", image.id.unwrap()))
                 .collect();
@@ -404,36 +387,36 @@ mod tests {
         };
         let team = || Owner::Team("t".to_owned());
         let (alice, own) = ("r1 alice/a:1 COMPLETED", "r2 a:1 COMPLETED");
-        assert_eq!(found(Owner::Personal, &[alice], "a:1"), "a:1=r1");
-        assert_eq!(found(team(), &["r1 Alice/a:1 COMPLETED"], "a:1"), "a:1=r1");
-        assert_eq!(found(team(), &["r1 prime/x/a:1 COMPLETED"], "a:1 b:1"), "a:1=r1");
-        assert_eq!(found(Owner::Personal, &[alice], "a:2 b:1"), "alice/a:1=r1");
-        // What has the very name is it.
-        assert_eq!(found(Owner::Personal, &[alice, own], "a:1"), "a:1=r2 alice/a:1=r1");
-        assert_eq!(found(Owner::Personal, &[alice, own], "a:1 alice/a:1"), "a:1=r2 alice/a:1=r1");
-        assert_eq!(found(Owner::Personal, &[alice], "a:1 alice/a:1"), "alice/a:1=r1");
-        // A name of the platform's has several parts of its own.
-        assert_eq!(found(Owner::Platform, &[alice], "a:1"), "alice/a:1=r1");
+        assert_eq!(find(Owner::Personal, &[alice], "a:1"), "a:1=r1");
+        assert_eq!(find(team(), &["r1 Alice/a:1 COMPLETED"], "a:1"), "a:1=r1");
+        assert_eq!(find(team(), &["r1 prime/x/a:1 COMPLETED"], "a:1 b:1"), "a:1=r1");
+        assert_eq!(find(Owner::Personal, &[alice], "a:2 b:1"), "alice/a:1=r1");
+        // An exact name wins.
+        assert_eq!(find(Owner::Personal, &[alice, own], "a:1"), "a:1=r2 alice/a:1=r1");
+        assert_eq!(find(Owner::Personal, &[alice, own], "a:1 alice/a:1"), "a:1=r2 alice/a:1=r1");
+        assert_eq!(find(Owner::Personal, &[alice], "a:1 alice/a:1"), "alice/a:1=r1");
+        // Platform names may have several parts.
+        assert_eq!(find(Owner::Platform, &[alice], "a:1"), "alice/a:1=r1");
         let other = "r3 bob/a:1 FAILED";
-        assert_eq!(found(team(), &[other, alice], "a:1"), "a:1=r1 bob/a:1=r3");
+        assert_eq!(find(team(), &[other, alice], "a:1"), "a:1=r1 bob/a:1=r3");
     }
 
-    /// A service that shows these names, by pages of two; `change` is done before each page.
+    /// Creates a service that lists these names in pages of two. Calls `change` before each page.
     fn paged(
         names: &[&str],
         with_total: bool,
         mut change: impl FnMut(usize, &mut Vec<String>) + Send + 'static,
     ) -> Arc<FakeServer> {
         let names = Mutex::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-        let mut asked = 0;
+        let mut pages = 0;
         FakeServer::new(move |request| {
             let mut names = names.lock().unwrap();
-            change(asked, &mut names);
-            asked += 1;
+            change(pages, &mut names);
+            pages += 1;
             let offset = request.line.split("offset=").nth(1).unwrap().split('&').next().unwrap();
-            let shown = names.iter().skip(offset.parse().unwrap()).take(2);
+            let page_names = names.iter().skip(offset.parse().unwrap()).take(2);
             let data: Vec<Value> =
-                shown.map(|name| row(&format!("{name} {name}:1 COMPLETED 05"))).collect();
+                page_names.map(|name| row(&format!("{name} {name}:1 COMPLETED 05"))).collect();
             let mut page = json!({ "data": data, "limit": 2 });
             if with_total {
                 page["total_count"] = json!(names.len());
@@ -469,22 +452,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_listing_that_changes_meanwhile_hides_nothing() {
-        // Before the second page a new build brings the last to the front.
-        let fake = paged(&["a", "b", "c", "d", "e"], true, |asked, names| {
-            if asked == 1 {
+    async fn a_listing_that_changes_while_it_is_read_hides_nothing() {
+        // Before the second page, a new build moves the last image to the front.
+        let fake = paged(&["a", "b", "c", "d", "e"], true, |page, names| {
+            if page == 1 {
                 names.rotate_right(1);
             }
         });
         assert_eq!((&*names(&fake).await, fake.requests().len()), ("eabcd", 6));
-        // Before the second page the first is deleted, and all others move up.
-        let fake = paged(&["a", "b", "c", "d", "e"], true, |asked, names| {
-            if asked == 1 {
+        // Before the second page, the first image is deleted, and the others move up.
+        let fake = paged(&["a", "b", "c", "d", "e"], true, |page, names| {
+            if page == 1 {
                 names.remove(0);
             }
         });
         assert_eq!((&*names(&fake).await, fake.requests().len()), ("bcde", 4));
-        // A service that is never still.
+        // A listing that changes before every page.
         let fake = paged(&["a", "b", "c", "d", "e"], true, |_, names| names.rotate_right(1));
         let mut all: Vec<char> = names(&fake).await.chars().collect();
         all.sort_unstable();
@@ -492,38 +475,38 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_listing_that_says_itself_that_it_is_not_whole_is_not() {
+    async fn an_incomplete_listing_is_recognized() {
         let page = |rows: &[&str], extra: Value| {
             let mut page = json!({ "data": rows.iter().map(|text| row(text)).collect::<Vec<_>>() });
             page.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
             page
         };
-        let mut odd = page(&["r1 a:1 COMPLETED"], json!({ "total_count": 1 }));
-        odd["data"][0]["status"] = Value::Null;
+        let mut unreadable = page(&["r1 a:1 COMPLETED"], json!({ "total_count": 1 }));
+        unreadable["data"][0]["status"] = Value::Null;
         let one = &["r1 a:1 COMPLETED"][..];
-        for (page, whole) in [
+        for (page, complete) in [
             (page(&[], json!({})), true),
             (page(&[], json!({ "total_count": 0 })), true),
             (page(one, json!({ "total_count": 1 })), true),
             (page(one, json!({ "limit": 250 })), true),
-            // It knows no pages.
+            // A service without pages.
             (page(one, json!({})), true),
             (page(&[], json!({ "total_count": 2 })), false),
             (page(one, json!({ "total_count": 2, "limit": 250 })), false),
-            // It was as full as it can be, and nothing came after it.
+            // A full page that is repeated.
             (page(one, json!({ "limit": 1 })), false),
-            (odd, false),
+            (unreadable, false),
         ] {
             let fake = FakeServer::script([Reply::json(200, &page)]);
             let client = Client::fake(&fake);
             let inventory = list_images(&client, &Owner::Personal, None).await.unwrap();
-            assert_eq!(inventory.complete, whole, "{page}");
+            assert_eq!(inventory.complete, complete, "{page}");
         }
     }
 
-    /// A service may grant fewer images a page than it was asked for, and not say so.
+    /// A service may grant a smaller page size than requested without stating it.
     #[tokio::test(start_paused = true)]
-    async fn pages_smaller_than_asked_for_are_all_read() {
+    async fn smaller_pages_than_requested_are_all_read() {
         for with_total in [true, false] {
             let fake = FakeServer::new(move |request| {
                 let offset = request.line.split("offset=").nth(1).unwrap();
@@ -544,7 +527,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_belongs_to_others_is_left_out() {
+    async fn images_of_other_owners_are_left_out() {
         let of = |name: &str, owner: Value| {
             let mut row = row(&format!("{name} {name}:1 COMPLETED"));
             row.as_object_mut().unwrap().extend(owner.as_object().unwrap().clone());
@@ -568,18 +551,18 @@ mod tests {
             (Owner::Team("t".to_owned()), "adef"),
         ] {
             let Inventory { images, complete } = list_images(&client, &owner, None).await.unwrap();
-            assert!(complete, "what is counted is what is listed, whoever owns it");
+            assert!(complete, "the service counts the images of all owners");
             let names: String = images.iter().map(|image| image.name.as_str()).collect();
             assert_eq!(names, expected, "{owner}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_listing_without_an_end_is_left() {
+    async fn an_endless_listing_is_given_up() {
         let same =
             json!({ "data": [row("r1 a:1 COMPLETED")], "total_count": 1_000_000, "limit": 1 });
         let fake = FakeServer::script([Reply::json(200, &same)]);
-        assert_eq!((&*names(&fake).await, fake.requests().len()), ("a", 2 * PASSES));
+        assert_eq!((&*names(&fake).await, fake.requests().len()), ("a", 2 * MAX_PASSES));
         let mut count = 0;
         let fake = FakeServer::new(move |_| {
             count += 1;
@@ -588,6 +571,6 @@ mod tests {
         });
         let client = Client::fake(&fake);
         let error = list_images(&client, &Owner::Personal, Some("n")).await.unwrap_err();
-        assert_eq!((error.kind, fake.requests().len()), (ErrorKind::BadResponse, MOST_PAGES));
+        assert_eq!((error.kind, fake.requests().len()), (ErrorKind::BadResponse, MAX_PAGES));
     }
 }

@@ -1,6 +1,8 @@
-//! The client of the images API: [`endpoint`] says where and as whom, [`client`] has one method an
-//! endpoint, each of which passes the [`rate_limiter`] and takes a [`transport`](crate::http::transport); what comes back is read by
-//! [`response`], and what fails is judged by [`retry`]. Waits are reported as [`Notice`](crate::http::Notice)s.
+//! The client of the service.
+//!
+//! [`endpoint`] resolves the URL and API key. [`client`] has one method per endpoint of the API; each
+//! call waits in the [`rate_limiter`] and is sent over a [`transport`](crate::http::transport). Responses
+//! are read by [`response`], and [`retry`] decides about failures.
 
 mod call;
 pub mod client;

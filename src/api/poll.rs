@@ -1,5 +1,5 @@
-//! Asks how builds are, for whoever waits for some or wants to know: few one by one, more by the
-//! listing, which costs one request for a hundred.
+//! Polls builds: a few by single status requests, more by the listing, which costs one request for up
+//! to a hundred builds.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -13,179 +13,183 @@ use super::response::RemoteBuild;
 use super::retry::{Attempts, Repeat};
 use crate::base::name::BuildId;
 
-/// Up to this many builds are asked for one by one; more, by the listing.
-const FEW: usize = 3;
+/// Maximum number of builds that are polled by single requests at first.
+const MAX_SINGLE_POLLS: usize = 3;
 
-/// Pages of a listing read in one look, if not more are needed. A build that is on none of them is
-/// asked for by itself.
-const PAGES: usize = 20;
+/// Minimum for the maximum number of pages of one poll. A build on none of them is polled by a single
+/// request.
+const MIN_MAX_PAGES: usize = 20;
 
-/// Pages beside those that the builds fill that are looked for: somebody else builds as well.
-const SPARE_PAGES: usize = 10;
+/// Pages in addition to those that the polled builds fill: other users build as well.
+const EXTRA_PAGES: usize = 10;
 
-/// Pages in a row that show none of ours, after which no more are read: the newest come first in
-/// all likelihood (`api.md` §8 does not know). Where more builds than these are still looked for, as
-/// many pages as builds: each would be asked for by itself instead, and somebody's thousand newer
-/// ones may stand before them.
-const BARREN: usize = 2;
+/// Number of pages in a row without a polled build after which no further page is read: listings
+/// probably have the newest builds first (unknown, API contract, section 8). If more builds than this
+/// are missing, their number applies instead: each would cost a single request, and many newer builds of
+/// other users may precede them.
+const MIN_BARREN_PAGES: usize = 2;
 
-/// Rows of a first page beside those that are looked for: somebody else builds as well.
-const SPARE: u64 = 20;
+/// Rows of the first page in addition to the polled builds.
+const EXTRA_ROWS: u64 = 20;
 
-/// Looks in a row in which the listing showed none of ours, before it is no longer asked: it may
-/// leave the builds of teams out (`api.md` §8).
-const VAIN: u32 = 2;
+/// Number of polls in a row without a polled build after which the listing is suspended: it may leave
+/// out the builds of teams (unknown, API contract, section 8).
+const MAX_USELESS_POLLS: u32 = 2;
 
-/// After so long a listing that was of no use is asked again: one odd answer says little.
-const FIRST_REST: Duration = Duration::from_secs(5);
+/// First time for which a useless listing is suspended. Short, because a single bad response means
+/// little; it doubles until the listing was useful.
+const FIRST_SUSPENSION: Duration = Duration::from_secs(5);
 
-/// After so long at last: each rest is twice as long as the one before, until it was of use.
-const LONGEST_REST: Duration = Duration::from_secs(600);
+/// Maximum time for which a useless listing is suspended.
+const MAX_SUSPENSION: Duration = Duration::from_secs(600);
 
-/// Status requests at once.
-const AT_ONCE: usize = 8;
+/// Maximum number of concurrent status requests.
+const MAX_CONCURRENT_REQUESTS: usize = 8;
 
-/// Attempts at one request for whoever looks again soon anyway.
-const QUICK: u32 = 3;
+/// Maximum number of attempts per request if the builds are polled again soon anyway.
+const QUICK_ATTEMPTS: u32 = 3;
 
-/// What is known of the service's listing of builds, from look to look.
+/// What earlier polls showed about the service's listing of builds.
 #[derive(Debug, Clone, Default)]
 pub struct PollState {
     quick: bool,
-    /// Of no use, until then.
-    resting: Option<Instant>,
-    /// Rests since it was of use.
-    rests: u32,
-    /// Looks since it was of use.
-    vain: u32,
+    suspended_until: Option<Instant>,
+    /// Number of suspensions since the listing was useful.
+    suspensions: u32,
+    /// Number of polls since the listing was useful.
+    useless_polls: u32,
     cost: u32,
 }
 
 impl PollState {
-    /// Nothing is known, and each request is tried as often as the rules allow.
+    /// Creates a state for requests with all retries.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Nothing is known, and a request is tried three times at most: for whoever looks again soon,
-    /// so that one build in trouble does not hold up the look at the others.
+    /// Creates a state for requests with at most three attempts: for callers that poll again soon, so
+    /// that one failing build does not delay the others.
     pub fn quick() -> Self {
         Self { quick: true, ..Self::default() }
     }
 
-    /// How many requests the last look took, without those that were repeated.
+    /// Returns the number of requests of the last poll, without retries.
     pub fn cost(&self) -> u32 {
         self.cost
     }
 
-    fn tries(&self) -> Attempts {
-        let tries = Attempts::new(Repeat::Safe);
-        if self.quick { tries.at_most(QUICK) } else { tries }
+    fn attempts(&self) -> Attempts {
+        let attempts = Attempts::new(Repeat::Safe);
+        if self.quick { attempts.at_most(QUICK_ATTEMPTS) } else { attempts }
     }
 
-    fn is_worth_asking(&self, now: Instant) -> bool {
-        self.resting.is_none_or(|until| until <= now)
+    fn can_list(&self, now: Instant) -> bool {
+        self.suspended_until.is_none_or(|until| until <= now)
     }
 
-    /// Takes in whether it showed any of the builds that were looked for.
-    fn showed(&mut self, some: bool, now: Instant) {
-        if some {
-            (self.vain, self.rests) = (0, 0);
+    /// Records whether the listing contained a polled build.
+    fn record_listing(&mut self, was_useful: bool, now: Instant) {
+        if was_useful {
+            (self.useless_polls, self.suspensions) = (0, 0);
             return;
         }
-        self.vain = self.vain.saturating_add(1);
-        if self.vain >= VAIN {
-            self.rest(now);
+        self.useless_polls = self.useless_polls.saturating_add(1);
+        if self.useless_polls >= MAX_USELESS_POLLS {
+            self.suspend(now);
         }
     }
 
-    fn rest(&mut self, now: Instant) {
-        self.resting = Some(now + (FIRST_REST * (1 << self.rests.min(16))).min(LONGEST_REST));
-        self.rests += 1;
+    fn suspend(&mut self, now: Instant) {
+        let length = (FIRST_SUSPENSION * (1 << self.suspensions.min(16))).min(MAX_SUSPENSION);
+        self.suspended_until = Some(now + length);
+        self.suspensions += 1;
     }
 }
 
-/// Pages of a listing that are read at most to find so many builds.
-pub(super) fn most_pages(builds: usize) -> usize {
-    let full = builds.div_ceil(usize::try_from(BUILDS_PER_PAGE).unwrap_or(usize::MAX));
-    PAGES.max(full + SPARE_PAGES)
+/// Returns the maximum number of pages that are read to find this number of builds.
+pub(super) fn max_pages(builds: usize) -> usize {
+    let full_pages = builds.div_ceil(usize::try_from(BUILDS_PER_PAGE).unwrap_or(usize::MAX));
+    MIN_MAX_PAGES.max(full_pages + EXTRA_PAGES)
 }
 
-/// Asks how builds are; the answers are in the order of `builds`. Where the listing fails for
-/// trouble that passes, or for the key, that is the answer for all: it is not about any of them.
+/// Returns the status of each build, in order.
+///
+/// # Errors
+///
+/// Each build has its own result. If the listing fails with a transient error, or because of the key,
+/// this error is the result of all builds.
 pub async fn poll_builds(
     client: &Client,
     builds: &[BuildId],
-    listing: &mut PollState,
+    state: &mut PollState,
 ) -> Vec<(BuildId, Result<RemoteBuild, ApiError>)> {
-    listing.cost = 0;
-    let mut seen = HashMap::new();
-    if builds.len() > FEW && listing.is_worth_asking(Instant::now()) {
-        match list(client, builds, listing).await {
-            Ok(shown) => {
-                listing.showed(!shown.is_empty(), Instant::now());
-                seen = shown.into_iter().map(|(build, view)| (build, Ok(view))).collect();
+    state.cost = 0;
+    let mut found = HashMap::new();
+    if builds.len() > MAX_SINGLE_POLLS && state.can_list(Instant::now()) {
+        match list(client, builds, state).await {
+            Ok(listed) => {
+                state.record_listing(!listed.is_empty(), Instant::now());
+                found = listed.into_iter().map(|(id, build)| (id, Ok(build))).collect();
             }
-            Err(error) if concerns_all(&error) => {
+            Err(error) if affects_all(&error) => {
                 return builds.iter().map(|build| (build.clone(), Err(error.clone()))).collect();
             }
-            // A service without this endpoint, or with another idea of it: do without.
-            Err(_) => listing.rest(Instant::now()),
+            // The service has no such endpoint, or one that differs.
+            Err(_) => state.suspend(Instant::now()),
         }
     }
-    let unseen: Vec<&BuildId> = builds.iter().filter(|build| !seen.contains_key(*build)).collect();
-    listing.cost += u32::try_from(unseen.len()).unwrap_or(u32::MAX);
-    let ask = |build: BuildId| {
-        let tries = listing.tries();
+    let missing: Vec<BuildId> =
+        builds.iter().filter(|build| !found.contains_key(*build)).cloned().collect();
+    state.cost += u32::try_from(missing.len()).unwrap_or(u32::MAX);
+    let status = |build: BuildId| {
+        let attempts = state.attempts();
         async move {
-            let answer = client.status_within(&build, tries).await;
-            (build, answer)
+            let status = client.status_within(&build, attempts).await;
+            (build, status)
         }
     };
-    let asked: Vec<_> = stream::iter(unseen.into_iter().cloned())
-        .map(ask)
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
-    seen.extend(asked);
-    builds.iter().filter_map(|build| seen.remove_entry(build)).collect()
+    let statuses: Vec<_> =
+        stream::iter(missing).map(status).buffer_unordered(MAX_CONCURRENT_REQUESTS).collect().await;
+    found.extend(statuses);
+    builds.iter().filter_map(|build| found.remove_entry(build)).collect()
 }
 
-/// What the listing shows of some builds.
+/// Returns the builds that the listing contains.
 async fn list(
     client: &Client,
     builds: &[BuildId],
-    listing: &mut PollState,
+    state: &mut PollState,
 ) -> Result<HashMap<BuildId, RemoteBuild>, ApiError> {
-    let wanted: HashSet<&BuildId> = builds.iter().collect();
-    let mut seen = HashMap::new();
-    let (mut offset, mut barren) = (0, 0);
-    // The newest come first, in all likelihood: a page of a few is enough for a few.
-    let mut limit = (builds.len() as u64 + SPARE).next_multiple_of(SPARE).min(BUILDS_PER_PAGE);
-    for _ in 0..most_pages(builds.len()) {
-        listing.cost += 1;
-        let page = client.builds_within(offset, limit, listing.tries()).await?;
-        let before = seen.len();
-        for view in page.builds {
-            if let Some(build) = view.build.clone().filter(|build| wanted.contains(build)) {
-                // What moves to a later page while it is read was there in its newer form.
-                seen.entry(build).or_insert(view);
+    let requested: HashSet<&BuildId> = builds.iter().collect();
+    let mut found = HashMap::new();
+    let (mut offset, mut barren_pages) = (0, 0);
+    // Listings probably have the newest builds first: a short page is enough for a few builds.
+    let mut limit =
+        (builds.len() as u64 + EXTRA_ROWS).next_multiple_of(EXTRA_ROWS).min(BUILDS_PER_PAGE);
+    for _ in 0..max_pages(builds.len()) {
+        state.cost += 1;
+        let page = client.builds_within(offset, limit, state.attempts()).await?;
+        let before = found.len();
+        for build in page.builds {
+            if let Some(id) = build.build.clone().filter(|id| requested.contains(id)) {
+                // A build that moves to a later page meanwhile was seen in its newer state before.
+                found.entry(id).or_insert(build);
             }
         }
-        barren = if seen.len() > before { 0 } else { barren + 1 };
-        let unseen = wanted.len() - seen.len();
+        barren_pages = if found.len() > before { 0 } else { barren_pages + 1 };
+        let missing = requested.len() - found.len();
         match page.next {
-            Some(next) if unseen > 0 && barren < unseen.max(BARREN) => {
+            Some(next) if missing > 0 && barren_pages < missing.max(MIN_BARREN_PAGES) => {
                 (offset, limit) = (next, BUILDS_PER_PAGE);
             }
             _ => break,
         }
     }
-    Ok(seen)
+    Ok(found)
 }
 
-/// Whether each single build would meet the same.
-fn concerns_all(error: &ApiError) -> bool {
+/// Returns true if every status request would meet the same error.
+fn affects_all(error: &ApiError) -> bool {
     error.is_transient()
         || matches!(error.kind, ErrorKind::Unauthorized | ErrorKind::PaymentRequired)
 }

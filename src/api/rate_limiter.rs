@@ -1,4 +1,4 @@
-//! The one door through which every request leaves: it waits until its class has a free slot.
+//! Rate limits: every request to the service waits here until its class has a free slot.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,166 +8,165 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::window::ClassWindow;
-use crate::base::limit::{self, Class, Limit};
+use crate::base::limit::{Class, Limit, transfer_limit};
 use crate::base::name::Owner;
 use crate::http::notice::{Notice, ObserverRef};
 use crate::http::window::Admission;
 
-/// A wait shorter than this is not told of.
-const WORTH_TELLING: Duration = Duration::from_secs(1);
+/// Minimum length of a reported wait.
+const MIN_REPORTED_WAIT: Duration = Duration::from_secs(1);
 
-/// The budgets of all classes, shared by everything that talks to the service.
+/// The rate limits of all classes. All requests to the service share one.
 #[derive(Debug)]
 pub struct RateLimiter {
-    lanes: HashMap<Class, Arc<Lane>>,
-    /// Transfers are counted by account; the limit of all accounts where one was given.
-    transfers: Mutex<HashMap<Owner, Arc<Lane>>>,
-    transfer_limit: Option<Limit>,
+    queues: HashMap<Class, Arc<RateQueue>>,
+    /// Transfers are counted per owner.
+    transfers: Mutex<HashMap<Owner, Arc<RateQueue>>>,
+    /// Limit on transfers of every owner, if one is configured.
+    configured_transfers: Option<Limit>,
 }
 
-/// One window and those who wait for it, first come, first served.
+/// One window and the requests that wait for it, first come, first served.
 #[derive(Debug)]
-struct Lane {
+struct RateQueue {
     class: Class,
-    /// Held by the first of those who wait, who alone sleeps and tells. One who leaves the queue
-    /// drops it, and the next is the first.
-    turn: tokio::sync::Mutex<()>,
+    /// Held by the first waiting request. Only that one sleeps and reports; if it is cancelled, the
+    /// next one takes its place.
+    first: tokio::sync::Mutex<()>,
     window: Mutex<ClassWindow>,
-    answered: Notify,
-    /// The last wait that was told of, and when.
-    told: Mutex<Option<(Instant, Duration)>>,
+    /// Wakes the first waiting request when slots may have become free.
+    freed: Notify,
+    /// Time and length of the last reported wait.
+    last_reported: Mutex<Option<(Instant, Duration)>>,
 }
 
-/// The right to send one request (or transfer some images); its slots are given back when dropped,
-/// one window later.
+/// Permission to send one request, or to transfer some images. When it is dropped, its requests count
+/// as completed: their slots become free one window later.
 #[derive(Debug)]
-#[must_use = "a dropped permit counts as answered"]
+#[must_use = "a dropped permit counts as a completed request"]
 pub struct Permit {
-    lane: Arc<Lane>,
+    queue: Arc<RateQueue>,
     slots: u32,
     admitted: Instant,
 }
 
 impl RateLimiter {
-    /// Budgets with the given limits, and the defaults for all other classes.
+    /// Creates a limiter with these limits, and with the default limits of all other classes.
     pub fn new(limits: &[(Class, Limit)]) -> Self {
-        let given =
-            |class| limits.iter().rev().find(|(of, _)| *of == class).map(|(_, limit)| *limit);
-        let lanes = Class::ALL
-            .into_iter()
-            .map(|class| {
-                let limit = given(class).unwrap_or_else(|| class.default_limit());
-                (class, Arc::new(Lane::new(class, limit)))
-            })
-            .collect();
-        Self { lanes, transfers: Mutex::default(), transfer_limit: given(Class::Images) }
+        let configured = |class| {
+            limits.iter().rev().find(|(limited, _)| *limited == class).map(|(_, limit)| *limit)
+        };
+        let queue = |class: Class| {
+            let limit = configured(class).unwrap_or_else(|| class.default_limit());
+            (class, Arc::new(RateQueue::new(class, limit)))
+        };
+        Self {
+            queues: Class::ALL.into_iter().map(queue).collect(),
+            transfers: Mutex::default(),
+            configured_transfers: configured(Class::Images),
+        }
     }
 
     /// Waits for a slot of a class.
-    pub async fn request(&self, class: Class) -> Permit {
-        self.request_told(class, &|_| {}).await
+    pub(super) async fn acquire(&self, class: Class, observer: ObserverRef<'_>) -> Permit {
+        RateQueue::take(Arc::clone(&self.queues[&class]), 1, observer).await
     }
 
-    pub(super) async fn request_told(&self, class: Class, tell: ObserverRef<'_>) -> Permit {
-        Lane::take(Arc::clone(&self.lanes[&class]), 1, tell).await
-    }
-
-    /// How many images an owner may transfer in how long.
-    pub fn transfer_limit(&self, owner: &Owner) -> Option<Limit> {
-        limit::transfer_limit(owner, self.transfer_limit)
-    }
-
-    /// Waits until `owner` may transfer images, and takes as many of `most` as fit, at least one.
-    /// Without a limit that is all of them, and no permit.
+    /// Waits until `owner` may transfer images, and takes as many of `max_images` as fit, at least
+    /// one. An owner without a limit gets all of them, without a permit.
     ///
-    /// Slots that free one by one are gathered for a moment: until half of the window or all that
-    /// was asked for is free, but no slot stays idle for more than a twentieth of the window.
-    pub async fn transfer_up_to(&self, owner: &Owner, most: u32) -> (u32, Option<Permit>) {
-        self.transfer_up_to_told(owner, most, &|_| {}).await
-    }
-
-    pub(super) async fn transfer_up_to_told(
+    /// Slots that become free one by one are gathered until half of the window, or all of
+    /// `max_images`, is free; but no slot stays idle for more than 1/20 of the window.
+    pub(super) async fn acquire_transfers(
         &self,
         owner: &Owner,
-        most: u32,
-        tell: ObserverRef<'_>,
+        max_images: u32,
+        observer: ObserverRef<'_>,
     ) -> (u32, Option<Permit>) {
-        let Some(limit) = self.transfer_limit(owner) else { return (most, None) };
-        let lane = {
-            let mut lanes = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
-            let lane = lanes.entry(owner.clone());
-            Arc::clone(lane.or_insert_with(|| Arc::new(Lane::new(Class::Images, limit))))
+        let Some(limit) = transfer_limit(owner, self.configured_transfers) else {
+            return (max_images, None);
         };
-        let permit = Lane::take_up_to(lane, most, tell).await;
+        let queue = {
+            let mut queues = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
+            let queue = queues.entry(owner.clone());
+            Arc::clone(queue.or_insert_with(|| Arc::new(RateQueue::new(Class::Images, limit))))
+        };
+        let permit = RateQueue::take_up_to(queue, max_images, observer).await;
         (permit.slots, Some(permit))
     }
 }
 
-impl Lane {
+impl RateQueue {
     fn new(class: Class, limit: Limit) -> Self {
         Self {
             class,
-            turn: tokio::sync::Mutex::new(()),
+            first: tokio::sync::Mutex::new(()),
             window: Mutex::new(ClassWindow::new(limit)),
-            answered: Notify::new(),
-            told: Mutex::new(None),
+            freed: Notify::new(),
+            last_reported: Mutex::new(None),
         }
     }
 
-    async fn take(lane: Arc<Self>, slots: u32, tell: ObserverRef<'_>) -> Permit {
-        Self::first(lane, tell, |window, now| window.admit(slots, now)).await
+    async fn take(queue: Arc<Self>, slots: u32, observer: ObserverRef<'_>) -> Permit {
+        Self::wait(queue, observer, |window, now| window.admit(slots, now)).await
     }
 
-    async fn take_up_to(lane: Arc<Self>, most: u32, tell: ObserverRef<'_>) -> Permit {
-        let mut since = None;
-        Self::first(lane, tell, move |window, now| window.admit_up_to(most, &mut since, now)).await
+    async fn take_up_to(queue: Arc<Self>, max_slots: u32, observer: ObserverRef<'_>) -> Permit {
+        let mut first_free = None;
+        let admit = move |window: &mut ClassWindow, now| {
+            window.admit_up_to(max_slots, &mut first_free, now)
+        };
+        Self::wait(queue, observer, admit).await
     }
 
-    /// Waits to be the first, and then until the window admits. Nothing is awaited once it did, so
-    /// no slot is lost with whoever leaves.
-    async fn first(
-        lane: Arc<Self>,
-        tell: ObserverRef<'_>,
+    /// Waits to be the first, and then until the window admits the request. Nothing is awaited after
+    /// that, so that a cancelled request loses no slot.
+    async fn wait(
+        queue: Arc<Self>,
+        observer: ObserverRef<'_>,
         mut admit: impl FnMut(&mut ClassWindow, Instant) -> Admission,
     ) -> Permit {
         let (slots, admitted) = {
-            let _turn = lane.turn.lock().await;
+            let _first = queue.first.lock().await;
             loop {
-                // Made before the window is read, so that no answer slips between.
-                let answered = lane.answered.notified();
+                // Created before the window is read, so that no response is missed in between.
+                let freed = queue.freed.notified();
                 let now = Instant::now();
-                let admitted = admit(&mut lane.window(), now);
-                match admitted {
+                let admission = admit(&mut queue.window(), now);
+                match admission {
                     Admission::Granted(slots) => break (slots, now),
                     Admission::At(at) => {
-                        lane.tell_wait(at, now, tell);
-                        // What was not sent frees its slots at once, so every answer counts.
-                        let _ = timeout_at(at, answered).await;
+                        queue.report_wait(at, now, observer);
+                        // Slots that are given back are free before that time.
+                        let _ = timeout_at(at, freed).await;
                     }
-                    Admission::AfterResponse => answered.await,
+                    Admission::AfterResponse => freed.await,
                 }
             }
         };
-        Permit { lane, slots, admitted }
+        Permit { queue, slots, admitted }
     }
 
-    /// Tells of a wait, once in a window: slots that free one by one are one wait. One that is twice
-    /// as long as what was told is another, as when a pause ends before a full window.
-    fn tell_wait(&self, until: Instant, now: Instant, tell: ObserverRef<'_>) {
+    /// Reports a wait, once per window: slots that become free one by one are one wait. A wait twice
+    /// as long as the reported one is reported as well, for example if a pause is followed by a full
+    /// window.
+    fn report_wait(&self, until: Instant, now: Instant, observer: ObserverRef<'_>) {
         let wait = until.saturating_duration_since(now);
-        if wait < WORTH_TELLING {
+        if wait < MIN_REPORTED_WAIT {
             return;
         }
         let limit = self.window().limit();
         {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            let again = |(at, of): (Instant, Duration)| at + limit.window <= now || of * 2 <= wait;
-            if !told.is_none_or(again) {
+            let mut last = self.last_reported.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_new = last.is_none_or(|(at, reported): (Instant, Duration)| {
+                at + limit.window <= now || reported * 2 <= wait
+            });
+            if !is_new {
                 return;
             }
-            *told = Some((now, wait));
+            *last = Some((now, wait));
         }
-        tell(Notice::RateWait { class: self.class, limit, wait });
+        observer(Notice::RateWait { class: self.class, limit, wait });
     }
 
     fn window(&self) -> MutexGuard<'_, ClassWindow> {
@@ -176,41 +175,37 @@ impl Lane {
 }
 
 impl Permit {
-    /// How many requests or images it is for.
-    pub fn slots(&self) -> u32 {
-        self.slots
+    /// Reduces the permit to this number of slots. The others are free at once.
+    pub(super) fn shrink_to(&mut self, slots: u32) {
+        let unused = self.slots.saturating_sub(slots);
+        self.slots -= unused;
+        self.queue.window().give_back(unused);
+        self.queue.freed.notify_one();
     }
 
-    /// Gives back, at once, what is more than so many: nothing will be sent for it.
-    pub fn keep(&mut self, slots: u32) {
-        let spare = self.slots.saturating_sub(slots);
-        self.slots -= spare;
-        self.lane.window().unused(spare);
-        self.lane.answered.notify_one();
-    }
-
-    /// Takes in that the service let it through.
+    /// Records that the service accepted the request.
     pub fn accepted(&self) {
-        self.lane.window().accepted(self.admitted);
+        self.queue.window().record_success(self.admitted);
     }
 
-    /// Takes in that the service refused it for the rate: all of the class waits, as long as the
-    /// service asks, or longer with each further refusal. Says for how long from now.
+    /// Records that the service refused the request with a 429. Returns the length of the pause of the
+    /// whole class: `retry_after`, or else longer with each further refusal.
     pub fn refused(&self, retry_after: Option<Duration>) -> Duration {
-        self.lane.window().refused(self.admitted, retry_after, Instant::now())
+        self.queue.window().record_refusal(self.admitted, retry_after, Instant::now())
     }
 
-    /// Waits for as many slots anew: those it has are used up by a request that was refused.
-    pub(super) async fn renew(&mut self, tell: ObserverRef<'_>) {
+    /// Waits for the same number of new slots. The old ones stay used: their request was refused or
+    /// redirected.
+    pub(super) async fn renew(&mut self, observer: ObserverRef<'_>) {
         let slots = self.slots;
         self.release();
-        *self = Lane::take(Arc::clone(&self.lane), slots, tell).await;
+        *self = RateQueue::take(Arc::clone(&self.queue), slots, observer).await;
     }
 
     fn release(&mut self) {
         let slots = std::mem::take(&mut self.slots);
-        self.lane.window().answered(slots, Instant::now());
-        self.lane.answered.notify_one();
+        self.queue.window().complete(slots, Instant::now());
+        self.queue.freed.notify_one();
     }
 }
 

@@ -1,30 +1,30 @@
-//! Reads where an answer sends us. Pure.
+//! Decides about redirects of the service. Pure.
 //!
-//! A client that follows by itself turns a POST into a GET on its way, as browsers do, and takes the
-//! key along. So nothing is followed but a read within the service: the provider's own client follows
-//! those too (`api.md` §4).
+//! HTTP libraries turn a redirected POST into a GET, as browsers do, and may send the key along.
+//! Therefore only reads within the service are followed; the provider's own client follows them too
+//! (API contract, section 4).
 
 use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode, Url};
 
-/// So often one request may be sent on.
-const MOST: u32 = 5;
+/// Maximum number of redirects of one request.
+const MAX_REDIRECTS: u32 = 5;
 
-/// What to do about an answer that sends us elsewhere.
+/// Decision about a redirect.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Redirect {
-    /// Ask there: it is the same service.
+    /// Send the request to this URL of the same service.
     Follow(Url),
-    /// That is up to the user: what to say, without secrets but for the key.
-    Tell(String),
+    /// Fail with this message. It has no secrets, except for an API key that the URL may contain.
+    Refuse(String),
 }
 
-/// What a request that was made to `from`, for this path of the API, and sent on `hops` times before,
-/// is to do after an answer. `None` where the answer sends it nowhere.
+/// Decides about the response to a request with this method and path of the API, which was sent to
+/// `from` after `redirects` redirects. Returns `None` if the response is not a redirect.
 pub(super) fn redirect(
     (method, path): (&Method, &str),
     from: &Url,
-    hops: u32,
+    redirects: u32,
     status: StatusCode,
     headers: &HeaderMap,
 ) -> Option<Redirect> {
@@ -33,26 +33,27 @@ pub(super) fn redirect(
     }
     let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
     let Some(to) = location.and_then(|to| from.join(to).ok()).filter(Url::has_host) else {
-        return Some(Redirect::Tell("it is redirected, and not told where".to_owned()));
+        return Some(Redirect::Refuse("redirected without a valid URL".to_owned()));
     };
-    let plain = plain(&to);
-    if hops >= MOST {
-        return Some(Redirect::Tell(format!("it is redirected on and on, at last to {plain}")));
+    let shown = without_secrets(&to);
+    if redirects >= MAX_REDIRECTS {
+        return Some(Redirect::Refuse(format!("too many redirects, the last one to {shown}")));
     }
-    let within = to.origin() == from.origin() && to.username().is_empty();
-    if within && *method == Method::GET && matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+    let is_within = to.origin() == from.origin() && to.username().is_empty();
+    if is_within && *method == Method::GET && matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+    {
         return Some(Redirect::Follow(to));
     }
     let path = path.split('?').next().unwrap_or_default();
-    let base = plain.strip_suffix(path).and_then(|base| base.strip_suffix("/api/v1"));
-    let advice = base.unwrap_or("where the service is");
-    Some(Redirect::Tell(format!("it is redirected to {plain}: set PRIME_API_BASE_URL to {advice}")))
+    let base_url = shown.strip_suffix(path).and_then(|base| base.strip_suffix("/api/v1"));
+    let target = base_url.unwrap_or("the URL of the service");
+    Some(Redirect::Refuse(format!("redirected to {shown}: set PRIME_API_BASE_URL to {target}")))
 }
 
-/// A URL without what may be secret: user, password, query.
-fn plain(url: &Url) -> String {
+/// Returns a URL without its user name, password, query and fragment.
+fn without_secrets(url: &Url) -> String {
     let mut url = url.clone();
-    // These fail only for URLs without a host.
+    // The setters fail only for URLs without a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);
@@ -65,12 +66,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_goes_on_within_the_service_and_all_else_is_told() {
+    fn only_reads_within_the_service_are_followed() {
         let from = Url::parse("https://api.example/api/v1/images/build?a=1").unwrap();
-        let told = |text: &str| Redirect::Tell(format!("it is redirected{text}"));
+        let refuse = |text: &str| Redirect::Refuse(text.to_owned());
         let follow = |url: &str| Redirect::Follow(Url::parse(url).unwrap());
         let (get, post) = (Method::GET, Method::POST);
-        let other = " to https://eu.example/api/v1/images/build: set PRIME_API_BASE_URL to \
+        let other = "redirected to https://eu.example/api/v1/images/build: set PRIME_API_BASE_URL to \
                      https://eu.example";
         let table = [
             (
@@ -84,20 +85,20 @@ mod tests {
                 &post,
                 307,
                 "/api/v1/images/build/?sig=s",
-                told(
-                    " to https://api.example/api/v1/images/build/: set PRIME_API_BASE_URL to where \
-                      the service is",
+                refuse(
+                    "redirected to https://api.example/api/v1/images/build/: set PRIME_API_BASE_URL to the \
+                     URL of the service",
                 ),
             ),
-            (&post, 302, "https://eu.example/api/v1/images/build", told(other)),
-            (&get, 302, "https://u:p@eu.example/api/v1/images/build?sig=s#f", told(other)),
-            (&get, 302, "//eu.example/api/v1/images/build", told(other)),
+            (&post, 302, "https://eu.example/api/v1/images/build", refuse(other)),
+            (&get, 302, "https://u:p@eu.example/api/v1/images/build?sig=s#f", refuse(other)),
+            (&get, 302, "//eu.example/api/v1/images/build", refuse(other)),
             (
                 &get,
                 302,
                 "http://api.example/api/v1/images/build",
-                told(
-                    " to http://api.example/api/v1/images/build: set PRIME_API_BASE_URL to \
+                refuse(
+                    "redirected to http://api.example/api/v1/images/build: set PRIME_API_BASE_URL to \
                       http://api.example",
                 ),
             ),
@@ -105,12 +106,12 @@ mod tests {
                 &get,
                 302,
                 "https://api.example:8443/login",
-                told(
-                    " to https://api.example:8443/login: set PRIME_API_BASE_URL to where the \
-                      service is",
+                refuse(
+                    "redirected to https://api.example:8443/login: set PRIME_API_BASE_URL to the URL \
+                     of the service",
                 ),
             ),
-            (&get, 302, "mailto:a@b", told(", and not told where")),
+            (&get, 302, "mailto:a@b", refuse("redirected without a valid URL")),
         ];
         for (method, status, location, expected) in table {
             let status = StatusCode::from_u16(status).unwrap();
@@ -120,11 +121,14 @@ mod tests {
         }
         let none = HeaderMap::new();
         let call = (&get, "/images/build");
-        let nowhere = redirect(call, &from, 0, StatusCode::FOUND, &none);
-        assert_eq!(nowhere, Some(told(", and not told where")));
+        let no_location = redirect(call, &from, 0, StatusCode::FOUND, &none);
+        assert_eq!(no_location, Some(refuse("redirected without a valid URL")));
         assert_eq!(redirect(call, &from, 0, StatusCode::OK, &none), None);
         let circle = HeaderMap::from_iter([(LOCATION, "/x".parse().unwrap())]);
-        let circle = redirect(call, &from, MOST, StatusCode::FOUND, &circle);
-        assert_eq!(circle, Some(told(" on and on, at last to https://api.example/x")));
+        let circle = redirect(call, &from, MAX_REDIRECTS, StatusCode::FOUND, &circle);
+        assert_eq!(
+            circle,
+            Some(refuse("too many redirects, the last one to https://api.example/x"))
+        );
     }
 }

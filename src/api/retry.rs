@@ -1,8 +1,8 @@
-//! Says whether a request may be sent again, and after how long. Pure: the caller sleeps, and
-//! brings the time and the dice.
+//! Decides whether a failed request is sent again, and after which delay. Pure: time and random numbers
+//! are given.
 //!
-//! The service has no idempotency key (`api.md` §4): a request that asks for something new and whose
-//! answer was lost is looked up before it is sent again.
+//! The service has no idempotency key (API contract, section 4). If a request creates something and its
+//! response is lost, the caller looks up the result before it sends the request again.
 
 use std::time::Duration;
 
@@ -11,126 +11,131 @@ use tokio::time::Instant;
 use super::error::{ApiError, ErrorKind};
 use crate::http::backoff;
 
-/// What may be done with a request whose answer was lost, or makes no sense.
+/// How a request may be repeated after its response was lost or made no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
-    /// It may be sent again as it is: it reads, sets what is set already, or leaves something
-    /// behind that does no harm.
+    /// Unchanged: the request reads, sets the same value again, or leaves something harmless behind.
     Safe,
-    /// It asks for something new: whether that is there must be looked up first.
+    /// Only after a lookup: the request creates something that may exist by now.
     LookUpFirst,
 }
 
-/// What to do after a failure.
+/// Decision about a failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryDecision {
-    /// Wait so long and send it again.
-    Again(Duration),
-    /// Wait so long, look whether it took effect, and send it again if it did not.
-    Look(Duration),
-    /// The failure stands.
+    /// Send the request again after this delay.
+    Retry(Duration),
+    /// After this delay, look up whether the request took effect; send it again if it did not.
+    LookUp(Duration),
+    /// Return the error.
     GiveUp,
 }
 
-/// What a verdict depends on besides the error.
+/// State of a request that a decision depends on, besides the error.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Attempt {
-    /// Attempts so far, the one that has just failed among them. Of a 429 those that met a 429; of
-    /// all else those that met all else.
-    pub tries: u32,
-    /// Attempts in all, at most.
-    pub most: u32,
-    /// The time since the first that failed.
+pub struct RetryState {
+    /// Number of failed attempts, including the last one. Rate limits are counted apart from other
+    /// errors.
+    pub attempts: u32,
+    /// Maximum number of attempts.
+    pub max_attempts: u32,
+    /// Time since the first failed attempt.
     pub since_first: Duration,
-    /// Whether the service has ever answered sensibly in this run.
+    /// True if the service has sent a valid response before in this run.
     pub reached: bool,
-    /// 0 or more, below 1: drawn by the caller.
+    /// A random number in `0.0..1.0`.
     pub jitter: f64,
 }
 
-/// Attempts at one request: some three minutes of waits.
-pub const TRIES: u32 = 10;
+/// Maximum number of attempts at one request: about three minutes of delays.
+pub const MAX_ATTEMPTS: u32 = 10;
 
-/// Attempts where the service was never reached: a wrong URL is told within seconds.
-const TRIES_UNREACHED: u32 = 4;
+/// Maximum number of attempts if the service was never reached, so that a wrong URL is reported within
+/// seconds.
+const MAX_ATTEMPTS_UNREACHED: u32 = 4;
 
-/// The same where something answers that is not the service: that is a wrong URL even more likely.
-const TRIES_STRANGER: u32 = 3;
+/// The same if another server responds, which is even more likely a wrong URL.
+const MAX_ATTEMPTS_WRONG_SERVER: u32 = 3;
 
-/// The longest wait of our own accord.
-const LONGEST: Duration = Duration::from_secs(60);
+/// Maximum delay without `Retry-After`.
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
-/// No try begins later than this after the first that failed.
-const IN_ALL: Duration = Duration::from_secs(15 * 60);
+/// Maximum time from the first failed attempt to the start of the last attempt.
+const MAX_TOTAL_TIME: Duration = Duration::from_secs(15 * 60);
 
-/// Judges a failure.
+/// Decides about a failed request.
 ///
-/// A rate has no cap, neither on tries nor on time: nothing was done, and waiting is all that is
-/// asked. It never fails a unit.
-pub fn after(error: &ApiError, attempt: &Attempt, repeat: Repeat) -> RetryDecision {
+/// For a rate limit there is no maximum, neither of attempts nor of time: the request had no effect,
+/// and waiting is all that the service asks for. A rate limit never fails a unit.
+pub fn decide(error: &ApiError, state: &RetryState, repeat: Repeat) -> RetryDecision {
     use ErrorKind::{BadResponse, RateLimited, ResponseLost, ServerError, Unreachable};
-    let wait = backoff::delay(attempt.tries, error.retry_after, LONGEST, attempt.jitter);
-    let tries = match error.kind {
-        RateLimited => return RetryDecision::Again(wait),
-        BadResponse if !attempt.reached => TRIES_STRANGER,
-        Unreachable | ServerError | ResponseLost | BadResponse if attempt.reached => attempt.most,
-        Unreachable | ServerError | ResponseLost | BadResponse => TRIES_UNREACHED,
+    let delay = backoff::delay(state.attempts, error.retry_after, MAX_BACKOFF, state.jitter);
+    let max_attempts = match error.kind {
+        RateLimited => return RetryDecision::Retry(delay),
+        BadResponse if !state.reached => MAX_ATTEMPTS_WRONG_SERVER,
+        Unreachable | ServerError | ResponseLost | BadResponse if state.reached => {
+            state.max_attempts
+        }
+        Unreachable | ServerError | ResponseLost | BadResponse => MAX_ATTEMPTS_UNREACHED,
         _ => return RetryDecision::GiveUp,
     };
-    if attempt.tries >= tries.min(attempt.most) || attempt.since_first + wait > IN_ALL {
+    if state.attempts >= max_attempts.min(state.max_attempts)
+        || state.since_first + delay > MAX_TOTAL_TIME
+    {
         return RetryDecision::GiveUp;
     }
     match repeat {
-        // Of what was never sent there is nothing to look up.
-        Repeat::LookUpFirst if error.kind != Unreachable => RetryDecision::Look(wait),
-        Repeat::LookUpFirst | Repeat::Safe => RetryDecision::Again(wait),
+        // A request that was never sent needs no lookup.
+        Repeat::LookUpFirst if error.kind != Unreachable => RetryDecision::LookUp(delay),
+        Repeat::LookUpFirst | Repeat::Safe => RetryDecision::Retry(delay),
     }
 }
 
-/// The tries at one thing, over the look-ups between them.
+/// Counts the attempts at one request, across the lookups in between.
 #[derive(Debug, Clone)]
 pub struct Attempts {
     repeat: Repeat,
-    most: u32,
+    max_attempts: u32,
     failed: u32,
-    rates: u32,
-    first: Option<Instant>,
+    rate_limited: u32,
+    first_failure: Option<Instant>,
 }
 
 impl Attempts {
-    /// None so far.
+    /// Creates a counter without attempts and without a maximum.
     pub fn new(repeat: Repeat) -> Self {
-        Self { repeat, most: u32::MAX, failed: 0, rates: 0, first: None }
+        Self { repeat, max_attempts: u32::MAX, failed: 0, rate_limited: 0, first_failure: None }
     }
 
-    /// No more than so many, for whoever comes back anyway.
+    /// Sets the maximum number of attempts.
     #[must_use]
-    pub fn at_most(self, most: u32) -> Self {
-        Self { most, ..self }
+    pub fn at_most(self, max_attempts: u32) -> Self {
+        Self { max_attempts, ..self }
     }
 
-    /// No more than so many, if it were more.
-    pub(super) fn cap(&mut self, most: u32) {
-        self.most = self.most.min(most);
+    /// Lowers the maximum number of attempts to this number.
+    pub(super) fn limit_to(&mut self, max_attempts: u32) {
+        self.max_attempts = self.max_attempts.min(max_attempts);
     }
 
-    /// Takes in that another has failed: which one it was, from 1, and the verdict on it.
-    pub fn failed(
+    /// Records a failed attempt. Returns its number, from 1, and the decision about it.
+    pub fn record_failure(
         &mut self,
         error: &ApiError,
         reached: bool,
         jitter: f64,
         now: Instant,
     ) -> (u32, RetryDecision) {
-        let rate = error.kind == ErrorKind::RateLimited;
-        let tries = if rate { &mut self.rates } else { &mut self.failed };
-        *tries += 1;
-        let tries = *tries;
-        // To wait one's turn is no failure, however long it takes.
-        let first = if rate { now } else { *self.first.get_or_insert(now) };
+        let is_rate_limit = error.kind == ErrorKind::RateLimited;
+        let count = if is_rate_limit { &mut self.rate_limited } else { &mut self.failed };
+        *count += 1;
+        let attempts = *count;
+        // Waiting for a rate limit is not a failure, however long it takes.
+        let first = if is_rate_limit { now } else { *self.first_failure.get_or_insert(now) };
         let since_first = now.saturating_duration_since(first);
-        let attempt = Attempt { tries, most: self.most, since_first, reached, jitter };
-        (self.rates + self.failed, after(error, &attempt, self.repeat))
+        let max_attempts = self.max_attempts;
+        let state = RetryState { attempts, max_attempts, since_first, reached, jitter };
+        (self.rate_limited + self.failed, decide(error, &state, self.repeat))
     }
 }
 
@@ -143,136 +148,132 @@ mod tests {
 
     const ACTION: &str = "try";
 
-    fn attempt(tries: u32) -> Attempt {
-        let since_first = Duration::ZERO;
-        Attempt { tries, most: TRIES, since_first, reached: true, jitter: 1.0 }
+    fn state(attempts: u32) -> RetryState {
+        let (max_attempts, since_first) = (MAX_ATTEMPTS, Duration::ZERO);
+        RetryState { attempts, max_attempts, since_first, reached: true, jitter: 1.0 }
     }
 
-    fn answer(status: u16, retry_after: Option<u64>, detail: &str) -> ApiError {
+    fn response(status: u16, retry_after: Option<u64>, detail: &str) -> ApiError {
         let body = format!(r#"{{"detail": "{detail}"}}"#);
         let retry_after = retry_after.map(Duration::from_secs);
-        ApiError::from_answer(ACTION, status, retry_after, body.as_bytes(), "k")
+        ApiError::from_response(ACTION, status, retry_after, body.as_bytes(), "k")
     }
 
     #[test]
-    fn every_failure_has_its_verdict() {
+    fn every_failure_has_a_decision() {
         let error = |kind| ApiError::new(ACTION, kind, "");
         let mut failures = vec![
             ("200 and HTML".to_owned(), error(ErrorKind::BadResponse)),
             ("201 without a build".to_owned(), error(ErrorKind::BadResponse)),
         ];
         for status in [302, 400, 401, 402, 403, 404, 405, 408, 409, 422, 425, 429] {
-            failures.push((status.to_string(), answer(status, None, "")));
+            failures.push((status.to_string(), response(status, None, "")));
         }
-        let stranger = ApiError::from_answer(ACTION, 404, None, b"default backend", "k");
-        failures.push(("404 of a stranger".to_owned(), stranger));
-        failures.push(("429 asks for 7 s".to_owned(), answer(429, Some(7), "")));
-        failures.push(("429 of a quota".to_owned(), answer(429, None, "Image limit exceeded")));
+        let not_found = ApiError::from_response(ACTION, 404, None, b"default backend", "k");
+        failures.push(("404 of another server".to_owned(), not_found));
+        failures.push(("429 asks for 7 s".to_owned(), response(429, Some(7), "")));
+        failures.push(("429 of a quota".to_owned(), response(429, None, "Image limit exceeded")));
         for status in [500, 502, 503, 504] {
-            failures.push((status.to_string(), answer(status, None, "")));
+            failures.push((status.to_string(), response(status, None, "")));
         }
-        failures.push(("503 asks for 7 s".to_owned(), answer(503, Some(7), "")));
-        failures.push(("503 asks for a day".to_owned(), answer(503, Some(86_400), "")));
-        failures.push(("503 asks for 0 s".to_owned(), answer(503, Some(0), "")));
+        failures.push(("503 asks for 7 s".to_owned(), response(503, Some(7), "")));
+        failures.push(("503 asks for a day".to_owned(), response(503, Some(86_400), "")));
+        failures.push(("503 asks for 0 s".to_owned(), response(503, Some(0), "")));
         failures.push(("not connected".to_owned(), error(ErrorKind::Unreachable)));
-        failures.push(("answer lost".to_owned(), error(ErrorKind::ResponseLost)));
+        failures.push(("response lost".to_owned(), error(ErrorKind::ResponseLost)));
         failures.push(("stopped".to_owned(), error(ErrorKind::Stopped)));
         let mut table = String::new();
         for (name, error) in &failures {
-            let verdict = |repeat| format!("{:?}", after(error, &attempt(1), repeat));
-            let (safe, look) = (verdict(Repeat::Safe), verdict(Repeat::LookUpFirst));
-            writeln!(table, "{name:20}{safe:15}{look}").unwrap();
+            let decision = |repeat| format!("{:?}", decide(error, &state(1), repeat));
+            let (safe, look_up) = (decision(Repeat::Safe), decision(Repeat::LookUpFirst));
+            writeln!(table, "{name:22}{safe:15}{look_up}").unwrap();
         }
         assert_snapshot!(table, @"
-        200 and HTML        Again(500ms)   Look(500ms)
-        201 without a build Again(500ms)   Look(500ms)
-        302                 GiveUp         GiveUp
-        400                 GiveUp         GiveUp
-        401                 GiveUp         GiveUp
-        402                 GiveUp         GiveUp
-        403                 GiveUp         GiveUp
-        404                 GiveUp         GiveUp
-        405                 GiveUp         GiveUp
-        408                 Again(500ms)   Look(500ms)
-        409                 GiveUp         GiveUp
-        422                 GiveUp         GiveUp
-        425                 Again(500ms)   Look(500ms)
-        429                 Again(500ms)   Again(500ms)
-        404 of a stranger   Again(500ms)   Look(500ms)
-        429 asks for 7 s    Again(7s)      Again(7s)
-        429 of a quota      GiveUp         GiveUp
-        500                 Again(500ms)   Look(500ms)
-        502                 Again(500ms)   Look(500ms)
-        503                 Again(500ms)   Look(500ms)
-        504                 Again(500ms)   Look(500ms)
-        503 asks for 7 s    Again(7s)      Look(7s)
-        503 asks for a day  Again(120s)    Look(120s)
-        503 asks for 0 s    Again(500ms)   Look(500ms)
-        not connected       Again(500ms)   Again(500ms)
-        answer lost         Again(500ms)   Look(500ms)
-        stopped             GiveUp         GiveUp
+        200 and HTML          Retry(500ms)   LookUp(500ms)
+        201 without a build   Retry(500ms)   LookUp(500ms)
+        302                   GiveUp         GiveUp
+        400                   GiveUp         GiveUp
+        401                   GiveUp         GiveUp
+        402                   GiveUp         GiveUp
+        403                   GiveUp         GiveUp
+        404                   GiveUp         GiveUp
+        405                   GiveUp         GiveUp
+        408                   Retry(500ms)   LookUp(500ms)
+        409                   GiveUp         GiveUp
+        422                   GiveUp         GiveUp
+        425                   Retry(500ms)   LookUp(500ms)
+        429                   Retry(500ms)   Retry(500ms)
+        404 of another server Retry(500ms)   LookUp(500ms)
+        429 asks for 7 s      Retry(7s)      Retry(7s)
+        429 of a quota        GiveUp         GiveUp
+        500                   Retry(500ms)   LookUp(500ms)
+        502                   Retry(500ms)   LookUp(500ms)
+        503                   Retry(500ms)   LookUp(500ms)
+        504                   Retry(500ms)   LookUp(500ms)
+        503 asks for 7 s      Retry(7s)      LookUp(7s)
+        503 asks for a day    Retry(120s)    LookUp(120s)
+        503 asks for 0 s      Retry(500ms)   LookUp(500ms)
+        not connected         Retry(500ms)   Retry(500ms)
+        response lost         Retry(500ms)   LookUp(500ms)
+        stopped               GiveUp         GiveUp
         ");
     }
 
     #[test]
-    fn waits_double_up_to_a_minute() {
-        let error = answer(503, None, "");
+    fn delays_double_up_to_a_minute() {
+        let error = response(503, None, "");
         let secs =
-            [2, 3, 7, 8, 9].map(|tries| match after(&error, &attempt(tries), Repeat::Safe) {
-                RetryDecision::Again(wait) => wait.as_secs(),
+            [2, 3, 7, 8, 9].map(|attempts| match decide(&error, &state(attempts), Repeat::Safe) {
+                RetryDecision::Retry(delay) => delay.as_secs(),
                 other => panic!("{other:?}"),
             });
         assert_eq!(secs, [1, 2, 32, 60, 60]);
     }
 
     #[test]
-    fn tries_end_but_for_those_that_wait_their_turn() {
-        let last = |error: &ApiError, base: Attempt| {
-            let stays = |tries: &u32| {
-                let attempt = Attempt { tries: *tries, ..base };
-                after(error, &attempt, Repeat::Safe) != RetryDecision::GiveUp
+    fn attempts_end_except_for_rate_limits() {
+        let last = |error: &ApiError, base: RetryState| {
+            let goes_on = |attempts: &u32| {
+                let state = RetryState { attempts: *attempts, ..base };
+                decide(error, &state, Repeat::Safe) != RetryDecision::GiveUp
             };
-            (1..100).take_while(stays).count() + 1
+            (1..100).take_while(goes_on).count() + 1
         };
-        let new = Attempt { reached: false, ..attempt(1) };
+        let unreached = RetryState { reached: false, ..state(1) };
         let kind = |kind| ApiError::new(ACTION, kind, "");
         for error in
-            [answer(500, None, ""), kind(ErrorKind::ResponseLost), kind(ErrorKind::Unreachable)]
+            [response(500, None, ""), kind(ErrorKind::ResponseLost), kind(ErrorKind::Unreachable)]
         {
-            assert_eq!((last(&error, attempt(1)), last(&error, new)), (10, 4), "{error}");
+            assert_eq!((last(&error, state(1)), last(&error, unreached)), (10, 4), "{error}");
         }
-        let stranger = kind(ErrorKind::BadResponse);
-        assert_eq!((last(&stranger, attempt(1)), last(&stranger, new)), (10, 3));
-        let quick = Attempt { most: 2, ..attempt(1) };
-        assert_eq!((last(&stranger, quick), last(&answer(429, None, ""), quick)), (2, 100));
+        let bad_response = kind(ErrorKind::BadResponse);
+        assert_eq!((last(&bad_response, state(1)), last(&bad_response, unreached)), (10, 3));
+        let quick = RetryState { max_attempts: 2, ..state(1) };
+        assert_eq!((last(&bad_response, quick), last(&response(429, None, ""), quick)), (2, 100));
     }
 
     #[test]
-    fn no_try_begins_after_a_quarter_of_an_hour() {
-        let after_secs = |error: &ApiError, secs| {
+    fn no_attempt_starts_after_a_quarter_of_an_hour() {
+        let decide_after = |error: &ApiError, secs| {
             let since_first = Duration::from_secs(secs);
-            after(error, &Attempt { since_first, ..attempt(2) }, Repeat::Safe)
+            decide(error, &RetryState { since_first, ..state(2) }, Repeat::Safe)
         };
-        let error = answer(503, Some(60), "");
-        assert_eq!(after_secs(&error, 840), RetryDecision::Again(Duration::from_secs(60)));
-        assert_eq!(after_secs(&error, 841), RetryDecision::GiveUp);
-        assert_ne!(after_secs(&answer(429, Some(60), ""), 86_400), RetryDecision::GiveUp);
+        let error = response(503, Some(60), "");
+        assert_eq!(decide_after(&error, 840), RetryDecision::Retry(Duration::from_secs(60)));
+        assert_eq!(decide_after(&error, 841), RetryDecision::GiveUp);
+        assert_ne!(decide_after(&response(429, Some(60), ""), 86_400), RetryDecision::GiveUp);
     }
 
     #[test]
-    fn to_wait_a_turn_is_no_try() {
-        let (start, mut tries) = (Instant::now(), Attempts::new(Repeat::Safe));
+    fn waiting_for_a_rate_limit_is_not_an_attempt() {
+        let (start, mut attempts) = (Instant::now(), Attempts::new(Repeat::Safe));
         let mut fail = |error: &ApiError, secs| {
-            tries.failed(error, true, 1.0, start + Duration::from_secs(secs)).1
+            attempts.record_failure(error, true, 1.0, start + Duration::from_secs(secs)).1
         };
         for secs in 0..50 {
-            assert_ne!(fail(&answer(429, None, ""), secs * 60), RetryDecision::GiveUp);
+            assert_ne!(fail(&response(429, None, ""), secs * 60), RetryDecision::GiveUp);
         }
-        let first = fail(&answer(500, None, ""), 3000);
-        assert_eq!(
-            first,
-            RetryDecision::Again(Duration::from_millis(500)),
-            "it is the first that failed"
-        );
+        let first = fail(&response(500, None, ""), 3000);
+        assert_eq!(first, RetryDecision::Retry(Duration::from_millis(500)), "the first failure");
     }
 }

@@ -1,7 +1,7 @@
-//! Changes images without building them: many with one request, each answered for itself.
+//! Updates images without building them: many with one request, with one result each.
 //!
-//! A rename or a move cannot be sent twice: the image is not found any more where it was. What
-//! became of one of which no answer tells is found out by a dry run, under both names.
+//! A rename or a move must not be sent twice: the image is no longer found under its old name. If no
+//! response tells the result of one, a dry run looks up the image under both names.
 
 use std::time::Duration;
 
@@ -9,153 +9,158 @@ use reqwest::Method;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::call::{Answer, Call};
+use super::call::{Call, CallResponse};
 use super::client::Client;
-use super::error::{ApiError, ErrorKind, is_quota};
+use super::error::{ApiError, ErrorKind, NO_REASON, is_quota};
 use super::inventory::name_without_owner;
 use super::retry::{Attempts, Repeat, RetryDecision};
 use super::wire::{ImageUpdate, UpdateImagesRequest, UpdateSet, UpdateSource, WireOwner};
 use crate::base::limit::Class;
 use crate::base::name::Visibility;
 
-/// Updates that one request may hold (`api.md` §1).
+/// Maximum number of updates in one request (API contract, section 1).
 pub(crate) const UPDATES_PER_REQUEST: usize = 100;
 
 const ACTION: &str = "update the image";
 
-/// An image that was changed.
+/// The result of a successful update.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpdatedImage {
-    /// Who can pull it now, where that is known.
+    /// Visibility after the update, if it is known.
     pub visibility: Option<Visibility>,
 }
 
-/// What became of one update.
-type Outcome = Result<UpdatedImage, ApiError>;
+type UpdateOutcome = Result<UpdatedImage, ApiError>;
 
-/// What a dry run finds of an update that renames or moves an image.
+/// Location of an image that an update renames or moves, as found by a dry run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
-    /// The image is where it was to go, and not where it was.
-    Done,
-    /// The image is where it was.
-    NotDone,
-    /// It is at neither place.
-    Gone,
+enum MoveState {
+    /// At the new name, and not at the old one.
+    Moved,
+    /// At the old name.
+    NotMoved,
+    /// At neither name.
+    Missing,
     Unknown,
 }
 
 impl Client {
-    /// `PATCH /images`: changes images without building them, a hundred with a request. One result
-    /// for each update, in their order: what one is refused for says nothing of the others, but an
-    /// error that all of a request meet is the result of each. `stop` ends the wait for a turn,
-    /// never a request that has left.
+    /// `PATCH /images`: updates images, up to 100 per request. Returns one result per update, in order.
+    /// An update that is refused does not affect the others; an error of a whole request is the result
+    /// of each of its updates. `stop` ends the wait for the rate limit, never a request that was sent.
     ///
-    /// Where an answer is lost, or does not speak of all, each rename and move is looked up by a dry
-    /// run before it is asked for again; so is one that is refused, which may have been done by an
-    /// earlier run: it is, where the image has gone from its old place and is at its new one. What
-    /// cannot be found out is [`ErrorKind::ResponseLost`]. Nothing is ever overwritten: see
-    /// [`ErrorKind::NameTaken`].
+    /// If a response is lost or incomplete, a dry run looks up each rename and move before it is sent
+    /// again. The same is done for a refused one, which an earlier run may have made: it counts as done
+    /// if the image is at the new name and not at the old one. Nothing is ever overwritten.
+    ///
+    /// # Errors
+    ///
+    /// An update fails with [`ErrorKind::NameTaken`] if another image has the new name, and with
+    /// [`ErrorKind::ResponseLost`] if its result cannot be found out.
     pub async fn update_images(
         &self,
         updates: &[ImageUpdate],
         stop: &CancellationToken,
     ) -> Vec<Result<UpdatedImage, ApiError>> {
         let mut updates = updates.to_vec();
-        let mut results: Vec<Option<Outcome>> = updates.iter().map(|_| None).collect();
+        let mut results: Vec<Option<UpdateOutcome>> = updates.iter().map(|_| None).collect();
         let all: Vec<usize> = (0..updates.len()).collect();
         let batches = all.chunks(UPDATES_PER_REQUEST).rev();
-        let mut left: Vec<Vec<usize>> = batches.map(<[usize]>::to_vec).collect();
-        while let Some(batch) = left.pop() {
-            let mut refused = self.carry(batch, &mut updates, &mut results, stop).await;
-            // One of them is at fault, and the others should not stand in for it.
+        let mut pending: Vec<Vec<usize>> = batches.map(<[usize]>::to_vec).collect();
+        while let Some(batch) = pending.pop() {
+            let mut refused = self.update_batch(batch, &mut updates, &mut results, stop).await;
+            // One update is at fault. Halve the batch until it stands alone.
             let second = refused.split_off(refused.len() / 2);
-            left.extend([second, refused].into_iter().filter(|half| !half.is_empty()));
+            pending.extend([second, refused].into_iter().filter(|half| !half.is_empty()));
         }
-        results.into_iter().map(|result| result.unwrap_or_else(|| Err(unsaid()))).collect()
+        results.into_iter().map(|result| result.unwrap_or_else(|| Err(no_result()))).collect()
     }
 
-    /// Sends one batch until each of its updates has its result. Returns those that were refused
-    /// together, if there are more than one.
-    async fn carry(
+    /// Sends one batch until each of its updates has a result. Returns the updates that were refused
+    /// together, if there is more than one.
+    async fn update_batch(
         &self,
         mut open: Vec<usize>,
         updates: &mut [ImageUpdate],
-        results: &mut [Option<Outcome>],
+        results: &mut [Option<UpdateOutcome>],
         stop: &CancellationToken,
     ) -> Vec<usize> {
-        let mut tries = Attempts::new(Repeat::LookUpFirst);
+        let mut attempts = Attempts::new(Repeat::LookUpFirst);
         while !open.is_empty() {
-            let asked = open.iter().map(|&at| updates[at].clone()).collect();
-            let mut doubt = Vec::new();
-            let again = match self.patch(asked, false, &mut tries, Some(stop)).await {
-                Ok(outcomes) => {
-                    let mut silent = false;
-                    for (at, outcome) in open.into_iter().zip(outcomes) {
-                        match outcome {
-                            Some(Err(error)) if moves(&updates[at]) => doubt.push((at, error)),
-                            None => {
-                                silent = true;
-                                doubt.push((at, unsaid()));
+            let batch = open.iter().map(|&index| updates[index].clone()).collect();
+            let mut in_doubt = Vec::new();
+            let delay = match self.patch(batch, false, &mut attempts, Some(stop)).await {
+                Ok(batch_results) => {
+                    let mut is_incomplete = false;
+                    for (index, result) in open.into_iter().zip(batch_results) {
+                        match result {
+                            Some(Err(error)) if is_move(&updates[index]) => {
+                                in_doubt.push((index, error));
                             }
-                            told => results[at] = told,
+                            None => {
+                                is_incomplete = true;
+                                in_doubt.push((index, no_result()));
+                            }
+                            result => results[index] = result,
                         }
                     }
-                    if silent { self.after_silence(&mut tries) } else { None }
+                    if is_incomplete { self.delay_after_incomplete(&mut attempts) } else { None }
                 }
-                Err(error) if open.len() > 1 && is_of_one(&error) => return open,
+                Err(error) if open.len() > 1 && may_be_of_one(&error) => return open,
                 Err(error) => {
-                    doubt.extend(open.into_iter().map(|at| (at, error.clone())));
+                    in_doubt.extend(open.into_iter().map(|index| (index, error.clone())));
                     error.look_up_after
                 }
             };
-            // Whoever stops the run waits for nothing, but wants to know.
-            stop.run_until_cancelled(tokio::time::sleep(again.unwrap_or_default())).await;
-            open = self.find_out(doubt, again.is_some(), updates, results).await;
+            // A stopped run does not wait, but still looks up the results.
+            stop.run_until_cancelled(tokio::time::sleep(delay.unwrap_or_default())).await;
+            open = self.resolve_in_doubt(in_doubt, delay.is_some(), updates, results).await;
         }
         Vec::new()
     }
 
-    /// How long to wait after an answer that does not speak of all; `None` where it is the last.
-    fn after_silence(&self, tries: &mut Attempts) -> Option<Duration> {
-        match self.judge(Some(Class::Update), &unsaid(), tries, None, true) {
-            RetryDecision::Again(wait) | RetryDecision::Look(wait) => Some(wait),
+    /// Returns the delay after a response without all results, or `None` if there is no further
+    /// attempt.
+    fn delay_after_incomplete(&self, attempts: &mut Attempts) -> Option<Duration> {
+        match self.caller.decide(Some(Class::Update), &no_result(), attempts, None, true) {
+            RetryDecision::Retry(delay) | RetryDecision::LookUp(delay) => Some(delay),
             RetryDecision::GiveUp => None,
         }
     }
 
-    /// Finds out what became of updates that have met an error. Returns those that are to be asked for
-    /// again: they were not done, or do no harm if they were. Of a move that an earlier run has made,
-    /// what is left to do is asked for: it may have had another visibility.
-    async fn find_out(
+    /// Finds out the results of updates that met an error. Returns the updates to send (again): those
+    /// that had no effect, or that may be repeated. If an earlier run has made a move that also sets a
+    /// visibility, the visibility is set at the new name.
+    async fn resolve_in_doubt(
         &self,
-        doubt: Vec<(usize, ApiError)>,
-        again: bool,
+        in_doubt: Vec<(usize, ApiError)>,
+        can_retry: bool,
         updates: &mut [ImageUpdate],
-        results: &mut [Option<Outcome>],
+        results: &mut [Option<UpdateOutcome>],
     ) -> Vec<usize> {
-        let (looked, rest): (Vec<_>, Vec<_>) = doubt
+        let (moves, others): (Vec<_>, Vec<_>) = in_doubt
             .into_iter()
-            .partition(|(at, error)| moves(&updates[*at]) && is_worth_a_look(error));
-        let which: Vec<&ImageUpdate> = looked.iter().map(|(at, _)| &updates[*at]).collect();
-        let effects = self.effects(&which).await;
-        let rest = rest.into_iter().map(|open| (open, Effect::NotDone));
+            .partition(|(index, error)| is_move(&updates[*index]) && may_be_moved(error));
+        let move_updates: Vec<&ImageUpdate> =
+            moves.iter().map(|(index, _)| &updates[*index]).collect();
+        let states = self.move_states(&move_updates).await;
+        let others = others.into_iter().map(|other| (other, MoveState::NotMoved));
         let mut open = Vec::new();
-        for ((at, error), effect) in looked.into_iter().zip(effects).chain(rest) {
-            let passes = is_in_doubt(&error);
-            results[at] = Some(match effect {
-                Effect::Done if updates[at].set.visibility.is_some() => {
-                    updates[at] = after(&updates[at]);
-                    open.push(at);
+        for ((index, error), state) in moves.into_iter().zip(states).chain(others) {
+            let in_doubt = is_in_doubt(&error);
+            results[index] = Some(match state {
+                MoveState::Moved if updates[index].set.visibility.is_some() => {
+                    updates[index] = probe_new(&updates[index]);
+                    open.push(index);
                     continue;
                 }
-                Effect::Done => Ok(UpdatedImage { visibility: None }),
-                Effect::NotDone if passes && again => {
-                    open.push(at);
+                MoveState::Moved => Ok(UpdatedImage::default()),
+                MoveState::NotMoved if in_doubt && can_retry => {
+                    open.push(index);
                     continue;
                 }
-                Effect::Gone if passes => {
-                    let message = "the image is neither where it was nor where it was to go";
+                MoveState::Missing if in_doubt => {
+                    let message = "the image is neither at its old name nor at its new one";
                     Err(ApiError::new(ACTION, ErrorKind::NotFound, message))
                 }
                 _ => Err(error),
@@ -164,54 +169,51 @@ impl Client {
         open
     }
 
-    /// Where images are that were to be renamed or moved. Changes nothing.
-    async fn effects(&self, updates: &[&ImageUpdate]) -> Vec<Effect> {
+    /// Finds out whether images have been renamed or moved, without changing anything.
+    async fn move_states(&self, updates: &[&ImageUpdate]) -> Vec<MoveState> {
         let probes: Vec<ImageUpdate> =
-            updates.iter().flat_map(|update| [before(update), after(update)]).collect();
-        let mut there = Vec::with_capacity(probes.len());
+            updates.iter().flat_map(|update| [probe_old(update), probe_new(update)]).collect();
+        let mut exists = Vec::with_capacity(probes.len());
         for probes in probes.chunks(UPDATES_PER_REQUEST) {
-            let mut tries = Attempts::new(Repeat::Safe);
-            let answer = self.patch(probes.to_vec(), true, &mut tries, None).await;
-            let unknown = |_| vec![None; probes.len()];
-            there.extend(answer.unwrap_or_else(unknown).into_iter().map(
-                |outcome| match outcome? {
-                    Ok(_) => Some(true),
-                    Err(error) => (error.kind == ErrorKind::NotFound).then_some(false),
-                },
-            ));
+            let mut attempts = Attempts::new(Repeat::Safe);
+            let results = self.patch(probes.to_vec(), true, &mut attempts, None).await;
+            let results = results.unwrap_or_else(|_| vec![None; probes.len()]);
+            exists.extend(results.into_iter().map(|result| match result? {
+                Ok(_) => Some(true),
+                Err(error) => (error.kind == ErrorKind::NotFound).then_some(false),
+            }));
         }
-        let effect = |places: &[Option<bool>]| match places {
-            [Some(true), _] => Effect::NotDone,
-            [Some(false), Some(true)] => Effect::Done,
-            [Some(false), Some(false)] => Effect::Gone,
-            _ => Effect::Unknown,
+        let state = |old_and_new: &[Option<bool>]| match old_and_new {
+            [Some(true), _] => MoveState::NotMoved,
+            [Some(false), Some(true)] => MoveState::Moved,
+            [Some(false), Some(false)] => MoveState::Missing,
+            _ => MoveState::Unknown,
         };
-        there.chunks(2).map(effect).collect()
+        exists.chunks(2).map(state).collect()
     }
 
-    /// Sends one request: what its answer says of each update.
+    /// Sends one request. Returns the result of each update, or `None` where the response has none.
     async fn patch(
         &self,
         updates: Vec<ImageUpdate>,
         dry_run: bool,
-        tries: &mut Attempts,
+        attempts: &mut Attempts,
         stop: Option<&CancellationToken>,
-    ) -> Result<Vec<Option<Outcome>>, ApiError> {
+    ) -> Result<Vec<Option<UpdateOutcome>>, ApiError> {
         let request = UpdateImagesRequest { mode: "explicit".to_owned(), dry_run, updates };
-        let path = "/images".to_owned();
-        let call = Call::send(Class::Update, ACTION, Method::PATCH, path, &request)?;
-        let call = Call { stop, looks: true, ..call };
-        let read = |answer: &Answer<'_>| {
-            let value = answer.json()?;
-            let results = value.get("results").and_then(Value::as_array);
-            let results = results.ok_or_else(|| answer.odd("the answer has no `results`"))?;
-            let matched = matched(&request.updates, results);
-            Ok(matched.into_iter().map(|result| self.outcome(result?)).collect())
+        let call = Call::new(Class::Update, ACTION, Method::PATCH, "/images".to_owned());
+        let call = call.with_body(&request)?.until(stop).with_look_up();
+        let read = |response: &CallResponse<'_>| {
+            let body = response.json()?;
+            let results = body.get("results").and_then(Value::as_array);
+            let results = results.ok_or_else(|| response.bad("the response has no `results`"))?;
+            let assigned = assign_results(&request.updates, results);
+            Ok(assigned.into_iter().map(|result| self.read_result(result?)).collect())
         };
-        self.call(&call, tries, None, read).await
+        self.caller.call(&call, attempts, None, read).await
     }
 
-    fn outcome(&self, result: &Value) -> Option<Outcome> {
+    fn read_result(&self, result: &Value) -> Option<UpdateOutcome> {
         let error = result.get("error").filter(|error| !error.is_null());
         match (result.get("success").and_then(Value::as_bool), error) {
             (Some(true), _) => {
@@ -223,14 +225,15 @@ impl Client {
                 let text = |key| error.and_then(|error| error.get(key)?.as_str());
                 let code = text("code").unwrap_or_default();
                 let message = text("message").or(error.and_then(Value::as_str));
-                let message = message.or(text("code")).unwrap_or("the service gave no reason");
-                Some(Err(ApiError::new(ACTION, kind(code, message), self.clean(message))))
+                let message = message.or(text("code")).unwrap_or(NO_REASON);
+                let message_without_secrets = self.caller.clean(message);
+                Some(Err(ApiError::new(ACTION, kind(code, message), message_without_secrets)))
             }
         }
     }
 }
 
-/// The codes that are known; there may be others (`api.md` §1).
+/// Returns the kind of a refusal. The set of codes is open (API contract, section 1).
 fn kind(code: &str, message: &str) -> ErrorKind {
     match code {
         "image_not_found" | "not_found" => ErrorKind::NotFound,
@@ -240,54 +243,58 @@ fn kind(code: &str, message: &str) -> ErrorKind {
     }
 }
 
-fn unsaid() -> ApiError {
-    let message = "the answer does not say whether it was changed";
+/// Creates the error for an update that has no result in the response.
+fn no_result() -> ApiError {
+    let message = "the response does not say whether the image was updated";
     ApiError::new(ACTION, ErrorKind::ResponseLost, message)
 }
 
-/// Whether an update cannot be sent twice.
-fn moves(update: &ImageUpdate) -> bool {
+/// Returns true if an update renames or moves an image, so that it must not be sent twice.
+fn is_move(update: &ImageUpdate) -> bool {
     let UpdateSet { name, tag, owner, visibility: _ } = &update.set;
     name.is_some() || tag.is_some() || owner.is_some()
 }
 
-/// Whether what met the error may have been done all the same.
+/// Returns true if an update with this error may have taken effect.
 fn is_in_doubt(error: &ApiError) -> bool {
-    matches!(error.kind, ErrorKind::ResponseLost | ErrorKind::ServerError | ErrorKind::BadResponse)
+    use ErrorKind::{BadResponse, ResponseLost, ServerError};
+    matches!(error.kind, ResponseLost | ServerError | BadResponse)
 }
 
-/// Whether the image may be at its new place already: this request or an earlier one took it there.
-fn is_worth_a_look(error: &ApiError) -> bool {
+/// Returns true if the image may be at its new name, moved by this request or by an earlier run.
+fn may_be_moved(error: &ApiError) -> bool {
     let refused =
         matches!(error.kind, ErrorKind::NotFound | ErrorKind::NameTaken | ErrorKind::Rejected);
     refused || is_in_doubt(error)
 }
 
-/// Whether one update may be why a whole request was refused. What has no such endpoint refuses all.
-fn is_of_one(error: &ApiError) -> bool {
+/// Returns true if a single update may be the cause of the error of a whole request. A missing endpoint
+/// affects all.
+fn may_be_of_one(error: &ApiError) -> bool {
     match error.status {
         Some(400 | 409 | 413 | 422) => true,
-        Some(404) => error.kind == ErrorKind::NotFound && !error.is_of_endpoint(),
+        Some(404) => error.kind == ErrorKind::NotFound && !error.is_missing_endpoint(),
         _ => false,
     }
 }
 
-/// A dry run that succeeds where the image still is at its old place.
-fn before(update: &ImageUpdate) -> ImageUpdate {
+/// Returns a dry run that succeeds if the image is at its old name.
+fn probe_old(update: &ImageUpdate) -> ImageUpdate {
     probe(update.source.clone(), &update.set)
 }
 
-/// A dry run that succeeds where it is at its new one.
-fn after(update: &ImageUpdate) -> ImageUpdate {
+/// Returns a dry run that succeeds if the image is at its new name.
+fn probe_new(update: &ImageUpdate) -> ImageUpdate {
     let ImageUpdate { source, set } = update;
-    let new = |new: &Option<String>, old: &Option<String>| new.clone().or_else(|| old.clone());
-    let place = UpdateSource {
+    let new_or_old =
+        |new: &Option<String>, old: &Option<String>| new.clone().or_else(|| old.clone());
+    let new = UpdateSource {
         owner: set.owner.clone().or_else(|| source.owner.clone()),
-        name: new(&set.name, &source.name),
-        tag: new(&set.tag, &source.tag),
+        name: new_or_old(&set.name, &source.name),
+        tag: new_or_old(&set.tag, &source.tag),
         reference: source.reference.clone(),
     };
-    probe(place, set)
+    probe(new, set)
 }
 
 fn probe(source: UpdateSource, set: &UpdateSet) -> ImageUpdate {
@@ -298,48 +305,51 @@ fn probe(source: UpdateSource, set: &UpdateSet) -> ImageUpdate {
     ImageUpdate { source, set: UpdateSet { visibility: Some(visibility), ..UpdateSet::default() } }
 }
 
-/// Which result is whose. By the sources that they name; those that name none, or spell one in
-/// another way, by their order, which is only believed where there are as many as updates. `None`
-/// where the answer says nothing of one. Pure.
-fn matched<'a>(updates: &[ImageUpdate], results: &'a [Value]) -> Vec<Option<&'a Value>> {
-    let mut of: Vec<Option<&Value>> = updates.iter().map(|_| None).collect();
-    let mut rest = Vec::new();
+/// Assigns the results of a response to the updates: first by the sources that they name. Results
+/// without a source, or with another spelling of it, are assigned in order, but only if as many
+/// updates are left. An update without a result gets `None`. Pure.
+fn assign_results<'a>(updates: &[ImageUpdate], results: &'a [Value]) -> Vec<Option<&'a Value>> {
+    let mut assigned: Vec<Option<&Value>> = updates.iter().map(|_| None).collect();
+    let mut unassigned = Vec::new();
     for result in results {
-        let named = named(result);
-        let is_it = |update: &ImageUpdate| named.as_ref().is_some_and(|n| same(n, &update.source));
-        let mut places = (0..of.len()).filter(|&at| of[at].is_none() && is_it(&updates[at]));
-        match places.next() {
-            Some(place) => of[place] = Some(result),
-            None => rest.push((result, named)),
+        let source = source(result);
+        let is_same = |update: &ImageUpdate| {
+            source.as_ref().is_some_and(|source| is_same_image(source, &update.source))
+        };
+        let mut matches = (0..updates.len())
+            .filter(|&index| assigned[index].is_none() && is_same(&updates[index]));
+        match matches.next() {
+            Some(index) => assigned[index] = Some(result),
+            None => unassigned.push((result, source)),
         }
     }
-    let open: Vec<usize> = (0..of.len()).filter(|&at| of[at].is_none()).collect();
-    if rest.len() == open.len() {
-        for (at, (result, named)) in open.into_iter().zip(rest) {
-            if named.is_none_or(|named| alike(&named, &updates[at].source)) {
-                of[at] = Some(result);
+    let open: Vec<usize> = (0..updates.len()).filter(|&index| assigned[index].is_none()).collect();
+    if unassigned.len() == open.len() {
+        for (index, (result, source)) in open.into_iter().zip(unassigned) {
+            if source.is_none_or(|source| may_be_same_image(&source, &updates[index].source)) {
+                assigned[index] = Some(result);
             }
         }
     }
-    of
+    assigned
 }
 
-/// The source that a result names, if that can be read.
-fn named(result: &Value) -> Option<UpdateSource> {
+/// Returns the source that a result names, if it can be read.
+fn source(result: &Value) -> Option<UpdateSource> {
     let source: UpdateSource = serde_json::from_value(result.get("source")?.clone()).ok()?;
     (source.name.is_some() && source.tag.is_some()).then_some(source)
 }
 
-fn same(named: &UpdateSource, asked: &UpdateSource) -> bool {
-    let owner = named.owner.is_none() || named.owner == asked.owner;
-    owner && named.name == asked.name && named.tag == asked.tag
+fn is_same_image(named: &UpdateSource, requested: &UpdateSource) -> bool {
+    let same_owner = named.owner.is_none() || named.owner == requested.owner;
+    same_owner && named.name == requested.name && named.tag == requested.tag
 }
 
-/// Whether both may well be the same: a service may write an owner before the name.
-fn alike(named: &UpdateSource, asked: &UpdateSource) -> bool {
-    let last =
+/// Compares without the owner that a service may write before the name.
+fn may_be_same_image(named: &UpdateSource, requested: &UpdateSource) -> bool {
+    let name =
         |source: &UpdateSource| name_without_owner(source.name.as_deref().unwrap_or_default());
-    named.tag == asked.tag && last(named) == last(asked)
+    named.tag == requested.tag && name(named) == name(requested)
 }
 
 #[cfg(test)]

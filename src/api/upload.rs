@@ -1,4 +1,4 @@
-//! Sends a context to where the service said: past the API, into its storage.
+//! Uploads a context to the URL that the service has signed, in its object storage.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,38 +13,47 @@ use tokio_util::io::ReaderStream;
 
 use super::client::Client;
 use super::error::{ApiError, ErrorKind, looks_like_html};
+use super::retry::{Attempts, RetryDecision};
 use crate::base::secret::SignedUrl;
 use crate::http::header;
 
-/// An upload of which nothing has moved for so long is given up. The provider's own client allows
-/// 600 s for one to be read (`api.md` §2), but a connection that stood still for two minutes hardly
-/// comes back, and is better begun anew.
-const STALL: Duration = Duration::from_secs(120);
+/// Maximum time without progress. The provider's own client allows 600 s (API contract, section 2), but
+/// a connection that stood still for two minutes hardly recovers; a new attempt is better.
+const MAX_STALL: Duration = Duration::from_secs(120);
 
-/// How often that is looked at.
-const GLANCE: Duration = Duration::from_secs(5);
+/// Interval at which progress is checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long the answer's body may take.
-const BODY: Duration = Duration::from_secs(30);
+/// Maximum time for the body of the response.
+const MAX_BODY_TIME: Duration = Duration::from_secs(30);
+
+/// Size of the chunks in which the file is read.
+const CHUNK_BYTES: usize = 256 << 10;
+
+const ACTION: &str = "upload the context";
 
 impl Client {
-    /// `PUT` of a context to where the service said, once. Sends exactly `length` bytes, said up
-    /// front. [`Client::retry_upload_after`] says whether to send it again.
+    /// Sends a context of exactly `length` bytes with one `PUT`. After an error,
+    /// [`Client::retry_upload_after`] decides about the next attempt.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the upload stalls, if the storage does not accept it, and if something other than the
+    /// storage responds.
     pub async fn upload(
         &self,
         url: &SignedUrl,
         file: std::fs::File,
         length: u64,
     ) -> Result<(), ApiError> {
-        const ACTION: &str = "upload the context";
         let sent = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&sent);
-        let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(file), 256 << 10)
+        let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK_BYTES)
             .inspect_ok(move |chunk| {
                 counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             });
         let url = Url::parse(url.expose()).map_err(|_| {
-            let message = "the service gave no URL for it";
+            let message = "the service sent an invalid upload URL";
             ApiError::new(ACTION, ErrorKind::Rejected, message)
         })?;
         let mut request = Request::new(Method::PUT, url);
@@ -52,46 +61,60 @@ impl Client {
         request.headers_mut().insert(CONTENT_TYPE, octets);
         request.headers_mut().insert(CONTENT_LENGTH, length.into());
         *request.body_mut() = Some(Body::wrap_stream(stream));
-        let answer = tokio::select! {
-            answer = self.inner.transport.upload(request) => answer,
-            () = stalled(&sent) => {
-                let message = format!("nothing has moved for {} s", STALL.as_secs());
+        let response = tokio::select! {
+            response = self.caller.connection.transport.upload(request) => response,
+            () = stall(&sent) => {
+                let message = format!("no progress for {} s", MAX_STALL.as_secs());
                 return Err(ApiError::new(ACTION, ErrorKind::ResponseLost, message));
             }
         };
-        let answer = answer.map_err(|broken| self.broken(ACTION, "where contexts go", &broken))?;
-        let status = answer.status();
+        let response =
+            response.map_err(|error| self.caller.broken(ACTION, "upload URL", &error))?;
+        let (status, deadline) = (response.status(), Instant::now() + MAX_BODY_TIME);
         if status.is_success() {
-            // The status is enough, unless a page for people came in the storage's place.
-            let body = self.body(ACTION, answer, Instant::now() + BODY).await.unwrap_or_default();
+            // The status is enough, unless the body is the web page of a proxy.
+            let body = self.caller.body(ACTION, response, deadline).await.unwrap_or_default();
             let text = String::from_utf8_lossy(&body);
-            // Storages speak XML.
+            // Storages respond with XML.
             if !looks_like_html(&text) || text.trim_start().starts_with("<?xml") {
                 return Ok(());
             }
-            let message = "an HTML page answered in the storage's place";
+            let message = "an HTML page came instead of the storage's response";
             return Err(ApiError::new(ACTION, ErrorKind::BadResponse, message));
         }
         if status.is_redirection() {
-            // It would redirect the next one too.
-            let message = format!("it is redirected (HTTP {})", status.as_u16());
+            // The next attempt would be redirected as well.
+            let message = format!("redirected (HTTP {})", status.as_u16());
             return Err(ApiError::new(ACTION, ErrorKind::Rejected, message));
         }
-        let asked = header::retry_after(answer.headers(), Timestamp::now());
-        let body = self.body(ACTION, answer, Instant::now() + BODY).await?;
-        let key = self.inner.key.expose();
-        Err(ApiError::from_storage(ACTION, status.as_u16(), asked, &body, key))
+        let retry_after = header::retry_after(response.headers(), Timestamp::now());
+        let body = self.caller.body(ACTION, response, deadline).await?;
+        let key = self.caller.connection.key.expose();
+        Err(ApiError::from_storage(ACTION, status.as_u16(), retry_after, &body, key))
+    }
+
+    /// Returns the delay after which a failed upload is sent again, to the same URL, or `None` if it
+    /// must not be. Reports the retry.
+    pub fn retry_upload_after(
+        &self,
+        error: &ApiError,
+        attempts: &mut Attempts,
+    ) -> Option<Duration> {
+        match self.caller.decide(None, error, attempts, None, true) {
+            RetryDecision::Retry(delay) | RetryDecision::LookUp(delay) => Some(delay),
+            RetryDecision::GiveUp => None,
+        }
     }
 }
 
-/// Ends once a count has stood still.
-async fn stalled(count: &AtomicU64) {
-    let (mut before, mut moved) = (count.load(Ordering::Relaxed), Instant::now());
-    while moved.elapsed() < STALL {
-        tokio::time::sleep(GLANCE).await;
+/// Returns once a count has not changed for [`MAX_STALL`].
+async fn stall(count: &AtomicU64) {
+    let (mut last, mut last_change) = (count.load(Ordering::Relaxed), Instant::now());
+    while last_change.elapsed() < MAX_STALL {
+        tokio::time::sleep(CHECK_INTERVAL).await;
         let now = count.load(Ordering::Relaxed);
-        if now != before {
-            (before, moved) = (now, Instant::now());
+        if now != last {
+            (last, last_change) = (now, Instant::now());
         }
     }
 }

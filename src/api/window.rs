@@ -1,5 +1,5 @@
-//! Says when the next request of a class may leave, so that no window of the service is exceeded, and
-//! finds a share of it where others use it too. Pure: the time is given.
+//! The rate limit of one class of requests: admits requests without exceeding any window of the
+//! service, and finds a fair share if others use the same limit. Pure: the time is given.
 
 use std::time::Duration;
 
@@ -8,133 +8,135 @@ use tokio::time::Instant;
 use crate::base::limit::Limit;
 use crate::http::window::{Admission, SlidingWindow, pause_after};
 
-/// The part of a window that a free slot may wait for others, so that a bulk request is not cut
-/// into single images: a twentieth, which costs no more than 5 % of what the limit allows.
-const PATIENCE: u32 = 20;
+/// Fraction of a window that a free slot may wait for others, so that a bulk request is not cut into
+/// single images: 1/20 costs at most 5 % of what the limit allows.
+const MAX_IDLE_FRACTION: u32 = 20;
 
-/// A strict sliding window over one class of requests.
+/// A sliding window that adapts to other users of the same limit.
 ///
-/// A 429 shows that somebody else uses the same budget. Then the window learns: it lets through
-/// less, and a little more again with each window without a 429, so that two runs that share a token
-/// find their shares. It never lets through more than the limit.
+/// A 429 shows that somebody else uses the limit too. The window then admits 30 % less, and with each
+/// whole window without a 429 it admits 10 % of the limit more, so that two runs that share a token
+/// find their shares. It never admits more than the limit.
 #[derive(Debug)]
 pub struct ClassWindow {
     limit: Limit,
     window: SlidingWindow,
-    /// What is let through of the limit's count.
-    allowed: u32,
-    /// Since when there was no 429, or when `allowed` last grew.
+    /// Number of slots in use at present, at most the count of the limit.
+    capacity: u32,
+    /// Time of the last 429, or of the last growth of `capacity` since.
     quiet_since: Option<Instant>,
 }
 
 impl ClassWindow {
-    /// A window in which nothing was sent yet.
+    /// Creates an empty window with the full capacity.
     pub fn new(limit: Limit) -> Self {
         let window = SlidingWindow::new(limit.window);
-        Self { limit, window, allowed: limit.count, quiet_since: None }
+        Self { limit, window, capacity: limit.count, quiet_since: None }
     }
 
-    /// The limit, with the count that is let through now.
+    /// Returns the limit at its present capacity.
     pub fn limit(&self) -> Limit {
-        Limit { count: self.allowed, ..self.limit }
+        Limit { count: self.capacity, ..self.limit }
     }
 
-    /// Takes `slots` if they are free. More than the window ever holds count as all of it.
+    /// Takes `slots` if they are free; more than the limit counts as the whole limit.
     pub fn admit(&mut self, slots: u32, now: Instant) -> Admission {
-        if let Some(until) = self.turn(now) {
+        if let Some(until) = self.advance(now) {
             return Admission::At(until);
         }
         let slots = slots.min(self.limit.count);
-        // What is more than is let through at present goes when nothing else is under way.
-        let needs = slots.min(self.allowed);
-        match (self.window.used() + needs).saturating_sub(self.allowed) {
+        // A request larger than the present capacity is admitted when nothing else is in flight.
+        let needed = slots.min(self.capacity);
+        match (self.window.used() + needed).saturating_sub(self.capacity) {
             0 => self.window.take(slots),
-            short => self.free_at(short),
+            missing => self.free_at(missing),
         }
     }
 
-    /// Takes as many of `most` as are free, at least one. While less than `most` and less than half
-    /// of the window are free, it waits for the next to free if that takes no more than a twentieth
-    /// of a window since `since`, when whoever asks first found some free. `since` is set then.
+    /// Takes as many of `max_slots` as are free, at least one.
+    ///
+    /// If fewer than `max_slots` and fewer than half of the capacity are free, waits for the next slot,
+    /// for up to 1/20 of the window in all. `first_free` holds the time at which this caller first
+    /// found a free slot, between its calls.
     pub fn admit_up_to(
         &mut self,
-        most: u32,
-        since: &mut Option<Instant>,
+        max_slots: u32,
+        first_free: &mut Option<Instant>,
         now: Instant,
     ) -> Admission {
-        if let Some(until) = self.turn(now) {
+        if let Some(until) = self.advance(now) {
             return Admission::At(until);
         }
         let used = self.window.used();
-        let free = self.allowed.saturating_sub(used);
+        let free = self.capacity.saturating_sub(used);
         if free == 0 {
-            return self.free_at(used + 1 - self.allowed);
+            return self.free_at(used + 1 - self.capacity);
         }
-        let most = most.max(1);
-        if free < most.min(self.allowed.div_ceil(2)) {
-            let patience = *since.get_or_insert(now) + self.limit.window / PATIENCE;
-            if let Some(next) = self.window.frees_at(1).filter(|next| *next <= patience) {
+        let max_slots = max_slots.max(1);
+        if free < max_slots.min(self.capacity.div_ceil(2)) {
+            let deadline = *first_free.get_or_insert(now) + self.limit.window / MAX_IDLE_FRACTION;
+            if let Some(next) = self.window.frees_at(1).filter(|next| *next <= deadline) {
                 return Admission::At(next);
             }
         }
-        self.window.take(free.min(most))
+        self.window.take(free.min(max_slots))
     }
 
-    /// Says that the answer to an admitted request has come, or that there will be none.
-    pub fn answered(&mut self, slots: u32, now: Instant) {
+    /// Records that an admitted request got its response, or that there will be none.
+    pub fn complete(&mut self, slots: u32, now: Instant) {
         self.window.complete(slots, now);
     }
 
-    /// Gives back slots for which nothing was sent: they are free at once.
-    pub fn unused(&mut self, slots: u32) {
+    /// Frees slots at once because no request was sent for them.
+    pub fn give_back(&mut self, slots: u32) {
         self.window.give_back(slots);
     }
 
-    /// Takes in a 429 to a request that was admitted at `admitted`: nothing is let through for as
-    /// long as the service asks, or else as 2 s, doubled with each in a row up to a window. Says how
-    /// long from now.
-    pub fn refused(
+    /// Records a 429 for a request that was admitted at `admitted`, and returns the length of the
+    /// pause that follows: `Retry-After`, or else 2 s, doubled with each 429 in a row up to one window.
+    pub fn record_refusal(
         &mut self,
         admitted: Instant,
         retry_after: Option<Duration>,
         now: Instant,
     ) -> Duration {
-        // That it asks for no wait at all says nothing.
-        let asked = retry_after.filter(|asked| !asked.is_zero());
-        let strikes = self.window.record_refusal(admitted, now);
-        if strikes.is_some() {
-            self.allowed = (self.allowed * 7 / 10).max(1);
+        // A `Retry-After` of zero says nothing about the wait.
+        let requested = retry_after.filter(|requested| !requested.is_zero());
+        let refusals = self.window.record_refusal(admitted, now);
+        if refusals.is_some() {
+            self.capacity = (self.capacity * 7 / 10).max(1);
         }
-        let own = strikes.map(|strikes| pause_after(strikes).min(self.limit.window));
-        if let Some(pause) = asked.or(own) {
+        let default = refusals.map(|refusals| pause_after(refusals).min(self.limit.window));
+        if let Some(pause) = requested.or(default) {
             self.window.pause(pause, now);
         }
         self.quiet_since = Some(now);
         self.window.pause_left(now)
     }
 
-    /// Takes in that a request which was admitted at `admitted` was let through.
-    pub fn accepted(&mut self, admitted: Instant) {
+    /// Records that the service accepted a request that was admitted at `admitted`.
+    pub fn record_success(&mut self, admitted: Instant) {
         self.window.record_success(admitted);
     }
 
-    /// Lets time pass. Until when nothing goes, if so.
-    fn turn(&mut self, now: Instant) -> Option<Instant> {
+    /// Moves the window to `now` and lets the capacity grow. Returns the end of the current pause, if
+    /// there is one.
+    fn advance(&mut self, now: Instant) -> Option<Instant> {
         while let Some(grows) = self.grows_at().filter(|grows| *grows <= now) {
             self.quiet_since = Some(grows);
-            let more = self.allowed + self.limit.count.div_ceil(10);
-            self.allowed = more.min(self.limit.count);
+            let larger = self.capacity + self.limit.count.div_ceil(10);
+            self.capacity = larger.min(self.limit.count);
         }
         self.window.advance(now)
     }
 
-    /// When a whole window without a 429 is over, where less than the limit is let through.
+    /// Returns the end of the current window without a 429, if the capacity is below the limit.
     fn grows_at(&self) -> Option<Instant> {
-        let quiet = self.quiet_since.filter(|_| self.allowed < self.limit.count)?;
+        let quiet = self.quiet_since.filter(|_| self.capacity < self.limit.count)?;
         Some(quiet + self.limit.window)
     }
 
-    /// When `slots` more will be free than now, or there may be more of them.
+    /// Waits for `slots` more to become free, or for the capacity to grow.
     fn free_at(&self, slots: u32) -> Admission {
         let at = [self.window.frees_at(slots), self.grows_at()].into_iter().flatten().min();
         at.map_or(Admission::AfterResponse, Admission::At)
@@ -153,120 +155,119 @@ mod tests {
     const SEC: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_slot_frees_a_window_after_its_answer() {
+    fn a_slot_frees_a_window_after_its_response() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut window = ClassWindow::new(limit(2, 100));
         assert_eq!(window.admit(1, at(0)), Admission::Granted(1));
         assert_eq!(window.admit(1, at(0)), Admission::Granted(1));
         assert_eq!(window.admit(1, at(0)), Admission::AfterResponse);
-        window.answered(1, at(30));
+        window.complete(1, at(30));
         assert_eq!(window.admit(1, at(100)), Admission::At(at(130)));
         assert_eq!(window.admit(1, at(130)), Admission::Granted(1));
-        window.answered(2, at(140));
+        window.complete(2, at(140));
         assert_eq!(window.admit(5, at(140)), Admission::At(at(240)));
         assert_eq!(
             window.admit(5, at(240)),
             Admission::Granted(2),
-            "more than fits is all that fits"
+            "more than the limit is the limit"
         );
-        window.unused(2);
+        window.give_back(2);
         assert_eq!(
             window.admit(2, at(241)),
             Admission::Granted(2),
-            "what was not sent is free at once"
+            "an unused slot is free at once"
         );
     }
 
     #[test]
-    fn a_refusal_holds_back_the_class_and_longer_each_time() {
+    fn each_refusal_pauses_the_class_longer() {
         let start = Instant::now();
         let at = |secs| start + SEC * secs;
         let mut window = ClassWindow::new(limit(10, 60_000));
         let pause = |window: &mut ClassWindow, secs| {
-            // Each left after the last refusal.
-            window.refused(at(secs), None, at(secs)).as_secs()
+            // Sent after the last refusal.
+            window.record_refusal(at(secs), None, at(secs)).as_secs()
         };
         let pauses = [0, 10, 20, 40, 80, 160].map(|secs| pause(&mut window, secs));
-        assert_eq!(pauses, [2, 4, 8, 16, 32, 60], "doubling, up to a window");
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 60], "doubled, up to one window");
         assert_eq!(window.admit(1, at(161)), Admission::At(at(220)));
-        // One that left before the last refusal says nothing about after it.
-        window.accepted(at(159));
+        // A request that was sent before the last refusal does not end the row.
+        window.record_success(at(159));
         assert_eq!(pause(&mut window, 300), 60);
-        window.accepted(at(361));
+        window.record_success(at(361));
         assert_eq!(pause(&mut window, 400), 2);
-        // What the service asks for counts, up to two minutes.
-        assert_eq!(window.refused(at(500), Some(SEC * 7), at(500)), SEC * 7);
-        assert_eq!(window.refused(at(600), Some(SEC * 86_400), at(600)), SEC * 120);
+        // `Retry-After` counts, up to two minutes.
+        assert_eq!(window.record_refusal(at(500), Some(SEC * 7), at(500)), SEC * 7);
+        assert_eq!(window.record_refusal(at(600), Some(SEC * 86_400), at(600)), SEC * 120);
     }
 
     #[test]
-    fn many_that_met_the_same_full_window_are_one_refusal() {
+    fn requests_that_meet_the_same_full_window_are_one_refusal() {
         let start = Instant::now();
         let at = |secs| start + SEC * secs;
         let mut window = ClassWindow::new(limit(100, 60_000));
         assert_eq!(window.admit(100, at(0)), Admission::Granted(100));
         for _ in 0..50 {
-            assert_eq!(window.refused(at(0), None, at(1)), SEC * 2);
+            assert_eq!(window.record_refusal(at(0), None, at(1)), SEC * 2);
         }
-        // One of them says how long.
-        assert_eq!(window.refused(at(0), Some(SEC * 9), at(1)), SEC * 9);
+        // One of them has a `Retry-After`.
+        assert_eq!(window.record_refusal(at(0), Some(SEC * 9), at(1)), SEC * 9);
         assert_eq!(window.limit().count, 70);
     }
 
     #[test]
-    fn what_is_let_through_shrinks_with_each_refusal_and_grows_back() {
+    fn capacity_shrinks_with_each_refusal_and_grows_back() {
         let start = Instant::now();
         let at = |secs| start + SEC * secs;
         let mut window = ClassWindow::new(limit(100, 60_000));
         for secs in [0, 10, 20] {
-            window.refused(at(secs), None, at(secs));
+            window.record_refusal(at(secs), None, at(secs));
         }
         assert_eq!(window.limit().count, 34);
         let mut counts = Vec::new();
         for minute in 1..9 {
-            // Whatever was let through is answered: it only has to be asked.
             window.admit(0, at(20 + 60 * minute));
             counts.push(window.limit().count);
         }
         assert_eq!(counts, [44, 54, 64, 74, 84, 94, 100, 100]);
         for secs in 1000..1020 {
-            window.refused(at(secs), None, at(secs));
+            window.record_refusal(at(secs), None, at(secs));
         }
-        assert_eq!(window.limit().count, 1, "never nothing");
-        // More than is let through at present goes when nothing else is under way.
+        assert_eq!(window.limit().count, 1, "never zero");
+        // A request larger than the capacity is admitted when nothing else is in flight.
         assert_eq!(window.admit(5, at(1100)), Admission::Granted(5));
     }
 
     #[test]
-    fn slots_that_free_one_by_one_are_gathered() {
+    fn single_free_slots_are_gathered() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut window = ClassWindow::new(limit(10, 60_000));
-        let mut since = None;
-        assert_eq!(window.admit_up_to(3, &mut since, at(0)), Admission::Granted(3));
+        let mut first_free = None;
+        assert_eq!(window.admit_up_to(3, &mut first_free, at(0)), Admission::Granted(3));
         assert_eq!(
-            window.admit_up_to(30, &mut since, at(0)),
+            window.admit_up_to(30, &mut first_free, at(0)),
             Admission::Granted(7),
-            "all that fits"
+            "all that is free"
         );
-        assert_eq!(window.admit_up_to(1, &mut since, at(0)), Admission::AfterResponse);
-        for answered in [0, 1000, 2000, 2900, 3500, 20_000, 20_000, 20_000, 20_000, 20_000] {
-            window.answered(1, at(answered));
+        assert_eq!(window.admit_up_to(1, &mut first_free, at(0)), Admission::AfterResponse);
+        for response in [0, 1000, 2000, 2900, 3500, 20_000, 20_000, 20_000, 20_000, 20_000] {
+            window.complete(1, at(response));
         }
-        assert_eq!(window.admit_up_to(10, &mut since, at(3000)), Admission::At(at(60_000)));
-        assert_eq!(window.admit_up_to(10, &mut since, at(60_000)), Admission::At(at(61_000)));
-        assert_eq!(window.admit_up_to(10, &mut since, at(61_000)), Admission::At(at(62_000)));
-        assert_eq!(window.admit_up_to(10, &mut since, at(62_000)), Admission::At(at(62_900)));
-        // The next would come 3.5 s after the first: more than a twentieth of the window.
-        assert_eq!(window.admit_up_to(10, &mut since, at(62_900)), Admission::Granted(4));
-        // All that is asked for needs no company, nor does half of the window.
-        let mut since = None;
-        assert_eq!(window.admit_up_to(1, &mut since, at(63_500)), Admission::Granted(1));
-        assert_eq!(window.admit_up_to(10, &mut since, at(80_000)), Admission::Granted(5));
+        assert_eq!(window.admit_up_to(10, &mut first_free, at(3000)), Admission::At(at(60_000)));
+        assert_eq!(window.admit_up_to(10, &mut first_free, at(60_000)), Admission::At(at(61_000)));
+        assert_eq!(window.admit_up_to(10, &mut first_free, at(61_000)), Admission::At(at(62_000)));
+        assert_eq!(window.admit_up_to(10, &mut first_free, at(62_000)), Admission::At(at(62_900)));
+        // The next slot would come 3.5 s after the first: more than 1/20 of the window.
+        assert_eq!(window.admit_up_to(10, &mut first_free, at(62_900)), Admission::Granted(4));
+        // No wait if the whole request fits, or if half of the capacity is free.
+        let mut first_free = None;
+        assert_eq!(window.admit_up_to(1, &mut first_free, at(63_500)), Admission::Granted(1));
+        assert_eq!(window.admit_up_to(10, &mut first_free, at(80_000)), Admission::Granted(5));
     }
 
-    /// One request: how long it takes there and back, whether it is refused, and for how long.
+    /// A request: latency to the server and back in ms; if refused, `Some(Retry-After in ms)`.
     type Sent = (u64, u64, Option<Option<u64>>);
 
     fn sent() -> impl Strategy<Value = Sent> {
@@ -275,10 +276,10 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever delay each request has on its way there and back, and whatever is refused, the
-        /// server never sees more than the limit in any window, and all is sent in the end.
+        /// Whatever the latencies and refusals, the server never counts more than the limit in any
+        /// window, and every request is sent in the end.
         #[test]
-        fn the_server_never_sees_too_many(
+        fn the_server_never_counts_more_than_the_limit(
             count in 1u32..6,
             bulk in any::<bool>(),
             requests in prop::collection::vec(sent(), 1..60),
@@ -288,26 +289,26 @@ mod tests {
             let at = |millis| start + Duration::from_millis(millis);
             let mut window = ClassWindow::new(limit(count, window_millis));
             let mut now = 0u64;
-            let mut seen: Vec<(u64, u32)> = Vec::new();
-            // When, admitted when, slots, refused.
-            let mut answers: Vec<(u64, u64, u32, Option<Option<u64>>)> = Vec::new();
+            let mut arrivals: Vec<(u64, u32)> = Vec::new();
+            // Time of the response, time of admission, slots, refusal.
+            let mut responses: Vec<(u64, u64, u32, Option<Option<u64>>)> = Vec::new();
             for (there, back, refused) in requests {
-                let mut since = None;
+                let mut first_free = None;
                 let slots = loop {
-                    answers.sort_unstable();
-                    while answers.first().is_some_and(|answer| answer.0 <= now) {
-                        let (when, admitted, slots, refused) = answers.remove(0);
+                    responses.sort_unstable();
+                    while responses.first().is_some_and(|response| response.0 <= now) {
+                        let (when, admitted, slots, refused) = responses.remove(0);
                         match refused {
-                            Some(asked) => {
-                                let asked = asked.map(Duration::from_millis);
-                                window.refused(at(admitted), asked, at(when));
+                            Some(retry_after) => {
+                                let retry_after = retry_after.map(Duration::from_millis);
+                                window.record_refusal(at(admitted), retry_after, at(when));
                             }
-                            None => window.accepted(at(admitted)),
+                            None => window.record_success(at(admitted)),
                         }
-                        window.answered(slots, at(when));
+                        window.complete(slots, at(when));
                     }
                     let admit = if bulk {
-                        window.admit_up_to(3, &mut since, at(now))
+                        window.admit_up_to(3, &mut first_free, at(now))
                     } else {
                         window.admit(1, at(now))
                     };
@@ -317,19 +318,19 @@ mod tests {
                         Admission::At(until) => {
                             let until = u64::try_from((until - start).as_millis()).unwrap();
                             prop_assert!(until > now);
-                            // An answer may come before that and must not be missed.
-                            let first = answers.first().map_or(until, |first| until.min(first.0));
+                            // A response may arrive before that and must not be missed.
+                            let first = responses.first().map_or(until, |first| until.min(first.0));
                             now = first.max(now + 1);
                         }
-                        Admission::AfterResponse => now = answers[0].0,
+                        Admission::AfterResponse => now = responses[0].0,
                     }
                 };
-                seen.push((now + there, slots));
-                answers.push((now + there + back, now, slots, refused));
+                arrivals.push((now + there, slots));
+                responses.push((now + there + back, now, slots, refused));
             }
-            seen.sort_unstable();
-            for (index, (from, _)) in seen.iter().enumerate() {
-                let within = seen[index..].iter().filter(|(later, _)| *later < from + window_millis);
+            arrivals.sort_unstable();
+            for (index, (from, _)) in arrivals.iter().enumerate() {
+                let within = arrivals[index..].iter().filter(|(later, _)| *later < from + window_millis);
                 let within: u32 = within.map(|(_, slots)| slots).sum();
                 prop_assert!(within <= count, "{within} in one window of {count}");
             }

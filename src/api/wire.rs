@@ -1,12 +1,11 @@
-//! The structs exactly as they stand on the wire (`api.md`), shared by the client, which sends what
-//! the seed documents and reads every shape that was ever seen, and by the local server, which
-//! does the opposite. Pure.
+//! The JSON structures of the API (see the API contract). The client sends the documented form and
+//! reads every form that was ever seen; the local server does the opposite. Pure.
 
 use serde::{Deserialize, Serialize};
 
-/// `POST /images/build`: a build from a context, or a transfer where `sourceImage` is set.
+/// Body of `POST /images/build`: a build from a context, or a transfer if `sourceImage` is set.
 ///
-/// Written with the seed's names; read with the snake case names of the provider's own client too.
+/// Written with the documented names; the snake case names of the provider's own client are read too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildImageRequest {
     /// Required for context builds.
@@ -15,10 +14,10 @@ pub struct BuildImageRequest {
     /// Required for context builds.
     #[serde(alias = "imageTag", skip_serializing_if = "Option::is_none", default)]
     pub image_tag: Option<String>,
-    /// The Dockerfile inside the archive; `Dockerfile` where absent.
+    /// Path of the Dockerfile in the archive; `Dockerfile` if absent.
     #[serde(alias = "dockerfilePath", skip_serializing_if = "Option::is_none", default)]
     pub dockerfile_path: Option<String>,
-    /// A public image, or several between commas.
+    /// A public image, or several separated by commas.
     #[serde(
         rename = "sourceImage",
         alias = "source_image",
@@ -26,10 +25,10 @@ pub struct BuildImageRequest {
         default
     )]
     pub source_image: Option<String>,
-    /// `linux/amd64` where absent.
+    /// `linux/amd64` if absent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub platform: Option<String>,
-    /// The team that will own the image.
+    /// ID of the team that will own the image.
     #[serde(
         rename = "teamId",
         alias = "team_id",
@@ -37,10 +36,10 @@ pub struct BuildImageRequest {
         default
     )]
     pub team_id: Option<String>,
-    /// `INHERIT` where absent.
+    /// `INHERIT` if absent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub visibility: Option<String>,
-    /// `platform` for an image without an owner.
+    /// `platform` for a platform image.
     #[serde(
         rename = "ownerScope",
         alias = "owner_scope",
@@ -50,33 +49,33 @@ pub struct BuildImageRequest {
     pub owner_scope: Option<String>,
 }
 
-/// The seed's answer to `POST /images/build` (shape a of `api.md` §2).
+/// Documented response to `POST /images/build` (shape a of the API contract, section 2).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildImageResponse {
-    /// The build, or the first of several.
+    /// ID of the build, or of the first of several.
     #[serde(alias = "buildId")]
     pub build_id: String,
-    /// Where the image will be. Opaque.
+    /// Path of the image once it is built. Opaque.
     #[serde(rename = "fullImagePath", alias = "full_image_path", default)]
     pub full_image_path: Option<String>,
-    /// Every build of a comma list.
+    /// IDs of all builds of a comma-separated list.
     #[serde(rename = "buildIds", alias = "build_ids", default)]
     pub build_ids: Option<Vec<String>>,
-    /// Where the context goes; null for transfers.
+    /// URL for the context; null for transfers.
     #[serde(alias = "uploadUrl", default)]
     pub upload_url: Option<String>,
-    /// For how many seconds the upload URL is good.
+    /// Lifetime of the upload URL, in seconds.
     #[serde(alias = "expiresIn", default)]
     pub expires_in: Option<i64>,
-    /// The effective visibility once the build completes.
+    /// Visibility once the build completes.
     #[serde(default)]
     pub visibility: Option<String>,
 }
 
-/// One source's result in the bulk shapes b (flat) and c (with `build` inside).
+/// Result for one source in the bulk shapes b (flat) and c (with `build`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransferResult {
-    /// The source as it was asked for.
+    /// The source as it was requested.
     #[serde(rename = "sourceImage", alias = "source_image", default)]
     pub source_image: Option<String>,
     /// Shape b only.
@@ -104,98 +103,98 @@ pub struct TransferResult {
     /// Shape c.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<BuildImageResponse>,
-    /// Why this source was not taken.
+    /// Reason of a refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Whether asking again may help.
+    /// True if the request may succeed when it is sent again.
     #[serde(default)]
     pub retryable: bool,
 }
 
-/// The bulk answers b and c: told from a by the key `results`.
+/// Bulk responses b and c, which have the key `results`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransferResults {
-    /// One for each source.
+    /// One result per source.
     pub results: Vec<TransferResult>,
-    /// Shape b repeats the failing ones here.
+    /// The failed results, which shape b repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Vec<TransferResult>>,
 }
 
-/// `POST /images/build/{id}/start`.
+/// Body of `POST /images/build/{id}/start`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartBuildRequest {
-    /// True where absent.
-    #[serde(default = "yes", alias = "contextUploaded")]
+    /// True if absent.
+    #[serde(default = "default_true", alias = "contextUploaded")]
     pub context_uploaded: bool,
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
-/// What the service says of a build.
+/// A build, as in status responses and listings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildStatusResponse {
-    /// The build's ID.
+    /// ID of the build.
     #[serde(default)]
     pub id: String,
-    /// The image's name.
+    /// Name of the image.
     #[serde(default)]
     pub image_name: Option<String>,
-    /// The image's tag.
+    /// Tag of the image.
     #[serde(default)]
     pub image_tag: Option<String>,
-    /// `PENDING`, `UPLOADING`, `BUILDING`, `COMPLETED`, `FAILED`, `CANCELLED`, or a word of later days.
+    /// `PENDING`, `UPLOADING`, `BUILDING`, `COMPLETED`, `FAILED`, `CANCELLED`, or a later addition.
     #[serde(default)]
     pub status: String,
-    /// When it was initiated.
+    /// Time of the creation.
     #[serde(default)]
     pub created_at: Option<String>,
-    /// When it was started.
+    /// Time of the start.
     #[serde(default)]
     pub started_at: Option<String>,
-    /// When it ended.
+    /// Time of the end.
     #[serde(default)]
     pub completed_at: Option<String>,
-    /// What it made, each with a status and an error of its own.
+    /// Artifacts, each with its own status and error.
     #[serde(default)]
     pub artifacts: Option<Vec<Artifact>>,
-    /// Flat in older versions.
+    /// Present in older versions only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_image_path: Option<String>,
-    /// Flat in older versions.
+    /// Present in older versions only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
 }
 
-/// One thing that a build makes.
+/// One result of a build.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Artifact {
-    /// The artifact's ID.
+    /// ID of the artifact.
     #[serde(default)]
     pub id: Option<String>,
     /// `CONTAINER_IMAGE` or `VM_SANDBOX`.
     #[serde(default)]
     pub artifact_type: Option<String>,
-    /// As for a build.
+    /// Same values as for a build.
     #[serde(default)]
     pub status: Option<String>,
-    /// Where it is.
+    /// Path of the image.
     #[serde(default)]
     pub full_image_path: Option<String>,
-    /// Why it failed.
+    /// Reason of a failure.
     #[serde(default)]
     pub error_message: Option<String>,
-    /// When it was made.
+    /// Time of the creation.
     #[serde(default)]
     pub created_at: Option<String>,
-    /// When its build was started.
+    /// Time of the start of the build.
     #[serde(default)]
     pub started_at: Option<String>,
-    /// When its build ended.
+    /// Time of the end of the build.
     #[serde(default)]
     pub completed_at: Option<String>,
 }
@@ -204,37 +203,37 @@ pub struct Artifact {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ImageResponse {
-    /// The row's ID.
+    /// ID of the row.
     pub id: String,
     /// `CONTAINER_IMAGE` or `VM_SANDBOX`.
     pub artifact_type: Option<String>,
-    /// The image's name.
+    /// Name of the image.
     pub image_name: String,
-    /// The image's tag.
+    /// Tag of the image.
     pub image_tag: String,
-    /// As for a build.
+    /// Same values as for a build.
     pub status: String,
-    /// Where it is.
+    /// Path of the image.
     pub full_image_path: Option<String>,
-    /// Why it failed.
+    /// Reason of a failure.
     pub error_message: Option<String>,
-    /// How large it is.
+    /// Size in bytes.
     pub size_bytes: Option<u64>,
     /// `PRIVATE` or `PUBLIC`.
     pub visibility: Option<String>,
-    /// When it was made.
+    /// Time of the creation.
     pub created_at: Option<String>,
-    /// When its build was started.
+    /// Time of the start of the build.
     pub started_at: Option<String>,
-    /// When its build ended.
+    /// Time of the end of the build.
     pub completed_at: Option<String>,
-    /// When it was pushed.
+    /// Time of the push.
     pub pushed_at: Option<String>,
-    /// The team that owns it.
+    /// ID of the team that owns the image.
     pub team_id: Option<String>,
     /// `personal`, `team` or `platform`.
     pub owner_type: Option<String>,
-    /// The form to show to people.
+    /// Reference for display.
     pub display_ref: Option<String>,
 }
 
@@ -243,71 +242,71 @@ pub struct ImageResponse {
 pub struct Page<T> {
     /// The rows.
     pub data: Vec<T>,
-    /// How many there are in all, over all pages.
+    /// Total number of images or builds on all pages.
     #[serde(alias = "totalCount", default)]
     pub total_count: Option<u64>,
-    /// How many were skipped.
+    /// Number of images or builds before this page.
     #[serde(default)]
     pub offset: u64,
-    /// How many were asked for.
+    /// Maximum number of images or builds per page.
     #[serde(default)]
     pub limit: u64,
 }
 
-/// `PATCH /images`.
+/// Body of `PATCH /images`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateImagesRequest {
     /// Always `explicit`.
-    #[serde(default = "explicit")]
+    #[serde(default = "default_mode")]
     pub mode: String,
-    /// Checks all and writes nothing.
+    /// True to check all updates without writing.
     #[serde(default)]
     pub dry_run: bool,
-    /// One to a hundred.
+    /// 1 to 100 updates.
     pub updates: Vec<ImageUpdate>,
 }
 
-fn explicit() -> String {
+fn default_mode() -> String {
     "explicit".to_owned()
 }
 
-/// One image and what it should become.
+/// An update of one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageUpdate {
-    /// Which image.
+    /// The image to update.
     pub source: UpdateSource,
-    /// What changes.
+    /// The new values.
     pub set: UpdateSet,
 }
 
-/// Which image: owner, name and tag, or a reference.
+/// Identifies an image by owner, name and tag, or by a reference.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateSource {
-    /// The owner; with `name` and `tag`.
+    /// Owner; requires `name` and `tag`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub owner: Option<WireOwner>,
-    /// The name.
+    /// Name.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub name: Option<String>,
-    /// The tag.
+    /// Tag.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tag: Option<String>,
-    /// A reference, instead of the three above.
+    /// Reference, instead of owner, name and tag.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reference: Option<String>,
 }
 
-/// What changes; at least one of them.
+/// New values of an image; at least one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateSet {
-    /// A new name.
+    /// New name.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub name: Option<String>,
-    /// A new tag.
+    /// New tag.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tag: Option<String>,
-    /// A new owner.
+    /// New owner.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub owner: Option<WireOwner>,
     /// `PRIVATE` or `PUBLIC`.
@@ -319,46 +318,46 @@ pub struct UpdateSet {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum WireOwner {
-    /// The account.
+    /// The personal account.
     Personal,
     /// A team.
     Team {
-        /// Its ID.
+        /// ID of the team.
         #[serde(rename = "teamId", alias = "team_id")]
         team_id: String,
     },
-    /// Nobody.
+    /// The platform.
     Platform,
 }
 
-/// The answer to `PATCH /images`; 200 even where items failed.
+/// Response to `PATCH /images`. Its status is 200 even if updates fail.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct UpdateImagesResponse {
-    /// Whether all went well.
+    /// True if all updates succeeded.
     pub success: bool,
-    /// Whether nothing was written.
+    /// True if nothing was written.
     pub dry_run: bool,
-    /// In the order of the request.
+    /// Results in the order of the request.
     pub results: Vec<UpdateResult>,
 }
 
-/// One item's result.
+/// Result of one update.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UpdateResult {
-    /// Which image was asked for.
+    /// The image as it was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<UpdateSource>,
-    /// Whether it was done.
+    /// True if the update succeeded.
     pub success: bool,
-    /// What it was.
+    /// The image before the update.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<ImageSnapshot>,
-    /// What it is.
+    /// The image after the update.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<ImageSnapshot>,
-    /// Why it was not done.
+    /// Reason of a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<UpdateError>,
 }
@@ -366,23 +365,23 @@ pub struct UpdateResult {
 /// An image before or after an update.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageSnapshot {
-    /// Whose it is.
+    /// Owner.
     pub owner: WireOwner,
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Its tag.
+    /// Tag.
     pub tag: String,
     /// `PRIVATE` or `PUBLIC`.
     pub visibility: String,
 }
 
-/// Why an update was not done.
+/// Reason of a failed update.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateError {
-    /// `image_not_found`, `destination_exists`, or a word of later days.
+    /// `image_not_found`, `destination_exists`, or a later addition.
     #[serde(default)]
     pub code: String,
-    /// For people.
+    /// Text for people.
     #[serde(default)]
     pub message: String,
 }

@@ -188,7 +188,7 @@ mod tests {
             assert!(!error(kind).stops_run && error(kind).help.is_some(), "{kind:?}");
         }
         let body = br#"{"detail": "Not Found"}"#;
-        let missing = ApiError::from_answer("update the image", 404, None, body, "key-123");
+        let missing = ApiError::from_response("update the image", 404, None, body, "key-123");
         assert!(format!("{:?}", failure(&missing)).contains("this service has no such endpoint"));
         assert!(error(ErrorKind::Unauthorized).stops_run);
         let stopped = ApiError::new("update the image", ErrorKind::Stopped, "no");
