@@ -193,7 +193,7 @@ fn serve_serves() {
     env.apply();
     env.set("PRIME_API_KEY", "another");
     env.write("app/new", "new");
-    env.run(["apply", "--auto-approve"]).code(1).says("the key is not accepted");
+    env.run(["apply", "--auto-approve"]).code(1).says("the API key is not accepted");
     serve.signal("INT");
     let served = serve.wait();
     served.code(130).says(&format!("Serving the images API on {url}")).never_says("t0ken");

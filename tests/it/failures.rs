@@ -120,7 +120,7 @@ fn a_bad_key_is_refused_with_a_way_out() {
     assert_snapshot!(end(&refused), @"
     failed while submitting: app:v1
       cannot initiate the build (HTTP 401)
-      help: the key is not accepted: see that PRIME_API_KEY is right and not revoked
+      help: the API key is not accepted: check that PRIME_API_KEY is correct and not revoked
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
@@ -159,7 +159,7 @@ fn an_unpaid_account_stops_the_run_at_once() {
     assert_snapshot!(end(&refused), @"
     failed while submitting: app:v1
       cannot initiate the build (HTTP 402): Payment required
-      help: the account has to be paid first
+      help: pay the account's outstanding balance
     skipped: 2 targets not started because the run stopped
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 2 skipped, in [time].
@@ -178,7 +178,7 @@ fn an_unreachable_service_is_named() {
     assert_snapshot!(end(&lost), @"
     failed while submitting: app:v1
       cannot reach the service: [service]/api/v1: error sending request: client error (Connect): tcp connect error: Connection refused (os error 111)
-      help: see that PRIME_API_BASE_URL is right and the network is up
+      help: check PRIME_API_BASE_URL and the network connection
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
@@ -198,7 +198,7 @@ fn a_page_for_people_is_not_taken_for_an_answer() {
     assert_snapshot!(end(&refused), @"
     failed while submitting: app:v1
       cannot initiate the build: the service answered with an HTML page instead of JSON
-      help: this is not the images API: see that PRIME_API_BASE_URL is right and no proxy answers in its place
+      help: this is not the images API: check that PRIME_API_BASE_URL is correct and that no proxy responds in its place
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
@@ -358,7 +358,7 @@ fn a_full_quota_stops_submissions() {
     assert_snapshot!(end(&full), @"
     failed while submitting: c:latest
       cannot initiate the build (HTTP 429): Image limit exceeded. Personal has 2 images. Maximum allowed is 2.
-      help: delete images that are no longer needed, or ask for a larger quota
+      help: delete images that are no longer needed, or request a larger quota
     skipped: 2 targets not started because the run stopped
 
     Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 2 skipped, in [time].

@@ -218,7 +218,7 @@ fn a_full_quota_within_an_answer_stops_submissions() {
         let full = env.run(["apply", "--auto-approve", "--concurrency", "3"]);
         full.code(1);
         full.says("Image limit exceeded. Personal has 2 images. Maximum allowed is 2.");
-        full.says("help: delete images that are no longer needed, or ask for a larger quota");
+        full.says("help: delete images that are no longer needed, or request a larger quota");
         full.says("skipped: 2 targets not started because the run stopped");
         let initiate = env.server().counts().of(Class::Initiate);
         assert_eq!(initiate.accepted, 1, "no request after the refusal");
