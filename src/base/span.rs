@@ -28,22 +28,6 @@ impl From<Span> for SourceSpan {
     }
 }
 
-/// A value and its span in the source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spanned<T> {
-    /// The value.
-    pub value: T,
-    /// The span of its text.
-    pub span: Span,
-}
-
-impl<T> Spanned<T> {
-    /// Pairs a value with its span.
-    pub fn new(value: T, span: Span) -> Self {
-        Self { value, span }
-    }
-}
-
 /// The text of every source file read so far (manifests and Dockerfiles), each at its own offset.
 #[derive(Debug, Clone, Default)]
 pub struct SourceMap {

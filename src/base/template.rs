@@ -49,13 +49,16 @@ impl TagTemplate {
         Self(self.0.replace(ARCH, platform.arch()))
     }
 
-    /// Returns the template with the architecture as a suffix, for an image on several platforms
-    /// whose tag has no `{arch}`: `3.12` becomes `3.12-arm64`.
+    /// Returns the tag of one of `count` platforms: with the architecture filled in, or with the
+    /// suffix `-arm64` if there are several platforms and the template has no `{arch}`.
     ///
     /// # Errors
     ///
     /// Fails if the result is too long for a tag.
-    pub fn with_suffix(&self, platform: Platform) -> Result<Self, NameError> {
+    pub fn for_one_of(&self, platform: Platform, count: usize) -> Result<Self, NameError> {
+        if count < 2 || self.has_arch() {
+            return Ok(self.for_platform(platform));
+        }
         format!("{}-{}", self.0, platform.arch()).parse()
     }
 
@@ -174,7 +177,7 @@ mod tests {
             assert_eq!(arm64.placeholder_tag().as_str(), open, "{text}");
             assert_eq!(arm64.with_fingerprint(&fingerprint).as_str(), known, "{text}");
         }
-        assert_eq!(template("v1").with_suffix(Platform::Amd64).unwrap().as_str(), "v1-amd64");
+        assert_eq!(template("v1").for_one_of(Platform::Amd64, 2).unwrap().as_str(), "v1-amd64");
     }
 
     #[test]

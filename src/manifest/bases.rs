@@ -1,359 +1,338 @@
-//! Finds which references of a Dockerfile name an image of the same manifest, and what each image
-//! needs. Pure.
+//! Matches the references of Dockerfiles with images of the manifest, and collects the dependencies
+//! between units. Pure.
 
 use std::collections::{HashMap, HashSet};
 
-use super::diagnostics::Notes;
+use super::diagnostics::Diagnostics;
 use super::expand::Scope;
-use super::graph::Edge;
-use super::image::{Content, Draft};
+use super::graph::Dependency;
+use super::image::{ImageContent, ResolvedImage};
 use super::workspace::{BaseUse, ExternalBase, Unit, UnitId};
-use crate::base::name::Platform;
-use crate::base::nearest::nearest;
+use crate::base::name::{NameError, Platform};
+use crate::base::nearest::did_you_mean;
 use crate::base::reference::{RegistryRef, full_form};
-use crate::base::span::{Problem, Span};
+use crate::base::span::Span;
 use crate::dockerfile::{Reference, ReferenceKind, ReferencePlatform, UnresolvedArg};
 
-/// The images that the Dockerfile of one unit names.
+/// References of the Dockerfile of one unit.
 #[derive(Debug, Default)]
-pub(super) struct Named {
+pub(super) struct UnitReferences {
     pub(super) bases: Vec<BaseUse>,
     pub(super) externals: Vec<ExternalBase>,
 }
 
-/// For every unit the images that its Dockerfile names, and all edges.
+/// Returns the references of each unit, and all dependencies.
 pub(super) fn find(
     scopes: &[Scope],
-    drafts: &[Draft<'_>],
+    images: &[ResolvedImage<'_>],
     units: &[Unit],
-    told: &mut Told<'_>,
-) -> (Vec<Named>, Vec<Edge>) {
+    diagnostics: &mut Diagnostics,
+) -> (Vec<UnitReferences>, Vec<Dependency>) {
     let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
-    for (index, draft) in drafts.iter().enumerate() {
-        by_name.entry(draft.name.as_str()).or_default().push(index);
+    for (index, image) in images.iter().enumerate() {
+        by_name.entry(image.name.as_str()).or_default().push(index);
     }
-    let images = scopes.iter().flat_map(Scope::images);
-    let written = images.filter_map(|(image, _)| Some(image.name.as_ref()?.0.value.0.as_str()));
-    let written: HashSet<&str> = written.chain(by_name.keys().copied()).collect();
-    let finder = Finder { drafts, units, by_name, written };
-    let mut found = Found {
-        named: units.iter().map(|_| Named::default()).collect(),
-        edges: Vec::new(),
-        problems: &mut *told.problems,
-        warnings: &mut *told.warnings,
+    let names = scopes.iter().flat_map(Scope::image_names);
+    let names: HashSet<&str> = names.chain(by_name.keys().copied()).collect();
+    let mut finder = BaseFinder {
+        images,
+        units,
+        by_name,
+        names,
+        references: units.iter().map(|_| UnitReferences::default()).collect(),
+        dependencies: Vec::new(),
+        diagnostics,
     };
-    for (index, draft) in drafts.iter().enumerate() {
-        let mark = Notes::mark(found.problems, found.warnings);
-        let needs = finder.needs(index, &mut found);
-        finder.references(index, &needs, &mut found);
-        told.notes.since(mark, found.problems, found.warnings, draft.note);
+    for (index, image) in images.iter().enumerate() {
+        let outer = finder.diagnostics.enter(image.note);
+        let needs = finder.read_needs(index);
+        finder.read_references(index, &needs);
+        finder.diagnostics.leave(outer);
     }
-    (found.named, found.edges)
+    (finder.references, finder.dependencies)
 }
 
-/// Where problems are told, each with the note of its image.
-pub(super) struct Told<'t> {
-    pub(super) problems: &'t mut Vec<Problem>,
-    pub(super) warnings: &'t mut Vec<Problem>,
-    pub(super) notes: &'t mut Notes,
-}
-
-struct Found<'p> {
-    named: Vec<Named>,
-    edges: Vec<Edge>,
-    problems: &'p mut Vec<Problem>,
-    warnings: &'p mut Vec<Problem>,
-}
-
-struct Finder<'a> {
-    drafts: &'a [Draft<'a>],
+struct BaseFinder<'a, 'd> {
+    images: &'a [ResolvedImage<'a>],
     units: &'a [Unit],
     by_name: HashMap<&'a str, Vec<usize>>,
-    /// Every name in the manifest, also of images that are wrong in some other way.
-    written: HashSet<&'a str>,
+    /// All names in the manifest, including names of images that are left out because of a problem.
+    names: HashSet<&'a str>,
+    references: Vec<UnitReferences>,
+    dependencies: Vec<Dependency>,
+    diagnostics: &'d mut Diagnostics,
 }
 
-impl Finder<'_> {
-    /// The images named by `name` or `name:tag`, where the tag may be that of one platform.
-    fn named(&self, name: &str, tag: Option<&str>) -> Vec<usize> {
-        let all = self.by_name.get(name).map(Vec::as_slice).unwrap_or_default();
+impl BaseFinder<'_, '_> {
+    /// Returns the images with this name and tag. The tag may be the one of a single platform.
+    fn find_images(&self, name: &str, tag: Option<&str>) -> Vec<usize> {
+        let same_name = self.by_name.get(name).map(Vec::as_slice).unwrap_or_default();
         let has_tag = |index: &&usize| {
-            let draft = &self.drafts[**index];
-            // A tag that holds the fingerprint is not known yet: there is only the name.
+            let image = &self.images[**index];
+            // A tag with a fingerprint is not known yet, so such an image has only its name.
             tag.is_none_or(|tag| {
-                !draft.tag.has_fingerprint()
-                    && (draft.tag.as_str() == tag
-                        || draft.units.iter().any(|&unit| self.units[unit].key.tag.as_str() == tag))
+                !image.tag.has_fingerprint()
+                    && (image.tag.as_str() == tag
+                        || image.units.iter().any(|&unit| self.units[unit].key.tag.as_str() == tag))
             })
         };
-        all.iter().filter(has_tag).copied().collect()
+        same_name.iter().filter(has_tag).copied().collect()
     }
 
-    /// Reads an image's `needs`, adds their edges and returns the images that they name.
-    fn needs(&self, index: usize, found: &mut Found<'_>) -> Vec<usize> {
-        let draft = &self.drafts[index];
-        let mut all = Vec::new();
-        for need in draft.image.needs.iter().flatten() {
+    /// Reads the `needs` of an image, adds their dependencies and returns the images.
+    fn read_needs(&mut self, index: usize) -> Vec<usize> {
+        let image = &self.images[index];
+        let mut needs = Vec::new();
+        for need in image.entry.needs.iter().flatten() {
             let (name, tag) = match need.rsplit_once(':') {
                 Some((name, tag)) => (name, Some(tag)),
                 None => (need.as_str(), None),
             };
-            let named = self.named(name, tag);
-            let lost = self.written.contains(name) && !self.by_name.contains_key(name);
-            if named.is_empty() && !lost {
+            let bases = self.find_images(name, tag);
+            let is_left_out = self.names.contains(name) && !self.by_name.contains_key(name);
+            if bases.is_empty() && !is_left_out {
                 let help = match self.by_name.get(name) {
-                    Some(same) if same.iter().any(|&other| self.is_open(other)) => {
-                        format!("name it without its tag, which changes with its content: `{name}`")
+                    Some(same) if same.iter().any(|&other| self.has_content_tag(other)) => {
+                        format!("write `{name}` without a tag: its tag changes with its content")
                     }
                     Some(same) => {
-                        let tags: Vec<String> =
-                            same.iter().map(|&other| self.drafts[other].tag.to_string()).collect();
+                        let tags: Vec<&str> =
+                            same.iter().map(|&other| self.images[other].tag.as_str()).collect();
                         format!("`{name}` has the tag {}", tags.join(", "))
                     }
-                    None => near_name(name, self.written.iter().copied()),
+                    None => near_name(name, self.names.iter().copied()),
                 };
-                let message = format!("no image of this manifest is called `{}`", need.as_str());
-                found.problems.push(Problem::new(message, need.span(), "needed here").help(help));
+                let message = format!("no image of this manifest is named `{}`", need.as_str());
+                self.diagnostics.error(message, need.span(), help);
             }
-            for &base in &named {
-                for &unit in &draft.units {
-                    let platform = self.units[unit].platform;
-                    for other in self.on_platform(base, platform) {
-                        found.edges.push(Edge { dependent: unit, base: other, span: need.span() });
+            for &base in &bases {
+                for &dependent in &image.units {
+                    for base in self.on_platform(base, self.units[dependent].platform) {
+                        let span = need.span();
+                        self.dependencies.push(Dependency { dependent, base, span });
                     }
                 }
             }
-            all.extend(named);
+            needs.extend(bases);
         }
-        all
+        needs
     }
 
-    /// Whether the image's tag changes with its content.
-    fn is_open(&self, draft: usize) -> bool {
-        self.drafts[draft].tag.has_fingerprint()
+    /// Returns true if the tag of the image changes with its content.
+    fn has_content_tag(&self, image: usize) -> bool {
+        self.images[image].tag.has_fingerprint()
     }
 
-    /// The unit of an image on one platform, or all of them where it has none on that.
-    fn on_platform(&self, draft: usize, platform: Platform) -> Vec<usize> {
-        let units = &self.drafts[draft].units;
+    /// Returns the unit of an image on a platform, or all its units if there is none.
+    fn on_platform(&self, image: usize, platform: Platform) -> Vec<usize> {
+        let units = &self.images[image].units;
         match units.iter().find(|&&unit| self.units[unit].platform == platform) {
             Some(&unit) => vec![unit],
             None => units.clone(),
         }
     }
 
-    fn references(&self, index: usize, needs: &[usize], found: &mut Found<'_>) {
-        let draft = &self.drafts[index];
-        let Content::Build { dockerfile, infer_bases: true, .. } = &draft.content else { return };
-        for &unit in &draft.units {
+    /// Reads the references of the Dockerfile of an image.
+    fn read_references(&mut self, index: usize, needs: &[usize]) {
+        let image = &self.images[index];
+        let ImageContent::Build { dockerfile, infer_bases: true, .. } = &image.content else {
+            return;
+        };
+        for &unit in &image.units {
             let platform = self.units[unit].platform;
             for reference in dockerfile.parsed.references(platform) {
                 let span = Span::new(dockerfile.start + reference.span.start, reference.span.len());
-                let image = match &reference.image {
-                    Ok(image) => image,
-                    // The argument may be the one that was wrong.
-                    Err(_) if draft.damaged && draft.image.args.is_some() => continue,
+                let name = match &reference.image {
+                    Ok(name) => name.clone(),
+                    // The rejected value may be the one of this argument.
+                    Err(_) if image.damaged && image.entry.args.is_some() => continue,
                     Err(error) => {
-                        let message = format!("`{}` cannot be known: {error}", reference.text);
-                        let problem = Problem::new(message, span, "here");
-                        found.problems.push(problem.help(way_out(&reference, error)));
+                        let message = format!("cannot resolve `{}`: {error}", reference.text);
+                        let help = unresolved_help(&reference, error);
+                        self.diagnostics.error(message, span, help);
                         continue;
                     }
                 };
-                match self.base(index, needs, image, (platform, &reference.platform)) {
+                match self.find_base(index, needs, &name, (platform, &reference.platform)) {
                     Ok(Some(base)) => {
-                        found.edges.push(Edge { dependent: unit, base, span });
+                        self.dependencies.push(Dependency { dependent: unit, base, span });
                         let base = BaseUse { range: reference.span, unit: UnitId(base) };
-                        found.named[unit].bases.push(base);
+                        self.references[unit].bases.push(base);
                     }
                     Ok(None) => {
-                        self.warn_of_near_miss(index, &reference, image, span, found);
-                        if let Err(error) = image.parse::<RegistryRef>() {
-                            let message =
-                                format!("no registry could have `{image}`: {}", error.message);
-                            let problem = Problem::new(message, span, "here").help(error.help);
-                            found.warnings.push(problem.warning());
+                        self.warn_about_other_tags(index, &reference, &name, span);
+                        if let Err(error) = name.parse::<RegistryRef>() {
+                            let message = format!("no registry can have `{name}`: {error}");
+                            self.diagnostics.warn(message, span, error.help);
                         }
-                        let (range, image) = (reference.span.clone(), image.clone());
                         let platform = match reference.platform {
                             ReferencePlatform::Unit => Some(platform),
                             ReferencePlatform::Fixed(platform) => Some(platform),
                             ReferencePlatform::Builder | ReferencePlatform::Other(_) => None,
                         };
-                        let base = ExternalBase { range, image, platform, span };
-                        found.named[unit].externals.push(base);
+                        let range = reference.span.clone();
+                        let external = ExternalBase { range, image: name, platform, span };
+                        self.references[unit].externals.push(external);
                     }
-                    Err(Miss { message, help }) => {
-                        found.problems.push(Problem::new(message, span, "here").help(help));
-                    }
+                    Err(error) => self.diagnostics.error(error.message, span, error.help),
                 }
             }
         }
     }
 
-    /// The unit that a reference names, if it names one of this manifest.
-    fn base(
+    /// Returns the unit that a reference of the image `own` refers to, or `None` for an image
+    /// outside of the manifest. Fails if the reference is ambiguous, or if the image has no unit on
+    /// the platform.
+    fn find_base(
         &self,
         own: usize,
         needs: &[usize],
-        image: &str,
-        (platform, wanted): (Platform, &ReferencePlatform),
-    ) -> Result<Option<usize>, Miss> {
-        let (name, tag) = split_reference(image);
+        reference: &str,
+        (platform, requested): (Platform, &ReferencePlatform),
+    ) -> Result<Option<usize>, NameError> {
+        let (name, tag) = split_reference(reference);
         let is_base = |&other: &usize| {
-            let mirror = matches!(self.drafts[other].content, Content::Mirror(_));
-            other != own && (!mirror || needs.contains(&other))
+            let is_mirror = matches!(self.images[other].content, ImageContent::Mirror(_));
+            other != own && (!is_mirror || needs.contains(&other))
         };
-        let named: Vec<usize> = self.named(name, tag).into_iter().filter(is_base).collect();
+        let candidates: Vec<usize> =
+            self.find_images(name, tag).into_iter().filter(is_base).collect();
+        // A mirror that is listed under `needs` also matches by its source.
         let by_source = || {
-            needs.iter().copied().find(|&other| match &self.drafts[other].content {
-                Content::Mirror(source) => full_form(source.as_str()) == full_form(image),
-                Content::Build { .. } => false,
+            needs.iter().copied().find(|&other| match &self.images[other].content {
+                ImageContent::Mirror(source) => full_form(source.as_str()) == full_form(reference),
+                ImageContent::Build { .. } => false,
             })
         };
-        let draft = match named[..] {
+        let is_latest = |&&other: &&usize| self.images[other].tag.as_str() == "latest";
+        let image = match candidates[..] {
             [] => match by_source() {
-                Some(draft) => draft,
+                Some(image) => image,
                 None => return Ok(None),
             },
-            [one] => one,
-            // A name without a tag means `latest`, as everywhere in Docker.
-            _ => {
-                if let Some(&latest) =
-                    named.iter().find(|&&other| self.drafts[other].tag.as_str() == "latest")
-                {
-                    latest
-                } else {
-                    let refs: Vec<String> = named
-                        .iter()
-                        .map(|&other| format!("{name}:{}", self.drafts[other].tag))
-                        .collect();
-                    let help = if named.iter().any(|&other| self.is_open(other)) {
-                        "give them names of their own: their tags change with their content"
-                    } else {
-                        "say which, with its tag"
-                    };
-                    return Err(Miss {
-                        message: format!("`{image}` could be any of {}", refs.join(", ")),
-                        help: help.to_owned(),
-                    });
-                }
-            }
+            [image] => image,
+            // As in Docker, a name without a tag means `latest`.
+            _ => match candidates.iter().find(is_latest) {
+                Some(&latest) => latest,
+                None => return Err(self.ambiguous(name, reference, &candidates)),
+            },
         };
-        let units = &self.drafts[draft].units;
-        let exact = units.iter().find(|&&unit| {
-            self.drafts[draft].tag.as_str() != tag.unwrap_or_default()
+        let units = &self.images[image].units;
+        // The tag may be the one of a single platform: `base:v1-arm64`.
+        let with_tag = units.iter().find(|&&unit| {
+            self.images[image].tag.as_str() != tag.unwrap_or_default()
                 && Some(self.units[unit].key.tag.as_str()) == tag
         });
         let on = |platform| units.iter().find(|&&unit| self.units[unit].platform == platform);
-        let same = match wanted {
+        let on_requested = match requested {
             ReferencePlatform::Unit => on(platform),
             ReferencePlatform::Fixed(fixed) => on(*fixed),
-            // Where the build will run is not known here. What runs there needs no emulation, but
-            // what does not is slow at worst: one on the unit's platform is as good as any.
+            // The platform of the builder is not known. The unit's platform works anywhere: at
+            // worst it is emulated, which is slow.
             ReferencePlatform::Builder => on(platform).or(units.first()),
             ReferencePlatform::Other(_) => None,
         };
-        match exact.or(same) {
+        match with_tag.or(on_requested) {
             Some(&unit) => Ok(Some(unit)),
             None if units.is_empty() => Ok(None),
-            None => Err(self.not_built(own, name, image, (platform, wanted))),
+            None => Err(self.not_built(own, name, reference, (platform, requested))),
         }
     }
 
-    /// Words for a base that is not built for the platform on which it is wanted.
+    /// Describes a reference without a tag to an image with several tags.
+    fn ambiguous(&self, name: &str, reference: &str, candidates: &[usize]) -> NameError {
+        let keys: Vec<String> =
+            candidates.iter().map(|&other| format!("{name}:{}", self.images[other].tag)).collect();
+        let help = if candidates.iter().any(|&other| self.has_content_tag(other)) {
+            "give each of them its own name: their tags change with their content"
+        } else {
+            "add the tag"
+        };
+        NameError::new(format!("`{reference}` could be any of {}", keys.join(", ")), help)
+    }
+
+    /// Describes a base that has no unit on the requested platform.
     fn not_built(
         &self,
         own: usize,
         name: &str,
-        image: &str,
-        (platform, wanted): (Platform, &ReferencePlatform),
-    ) -> Miss {
-        let without = "leave out `--platform`";
-        let (message, help) = match wanted {
-            ReferencePlatform::Other(other) => (
-                format!("`{image}` is not built for `{}`", other.escape_debug()),
+        reference: &str,
+        (platform, requested): (Platform, &ReferencePlatform),
+    ) -> NameError {
+        let without = "remove `--platform`";
+        match requested {
+            ReferencePlatform::Other(other) => NameError::new(
+                format!("`{reference}` is not built for `{}`", other.escape_debug()),
                 format!("the service builds for linux/amd64 and linux/arm64: {without}"),
             ),
-            ReferencePlatform::Fixed(fixed) => (
-                format!("`{image}` is not built for {fixed}, which `--platform` asks for"),
+            ReferencePlatform::Fixed(fixed) => NameError::new(
+                format!("`{reference}` is not built for {fixed}, which `--platform` requests"),
                 format!("add {fixed} to the platforms of `{name}`, or {without}"),
             ),
-            ReferencePlatform::Unit | ReferencePlatform::Builder => (
+            ReferencePlatform::Unit | ReferencePlatform::Builder => NameError::new(
                 format!(
-                    "`{image}` is not built for {platform}, for which {} is",
-                    self.drafts[own].name
+                    "`{reference}` is not built for {platform}, but {} is",
+                    self.images[own].name
                 ),
                 format!("add {platform} to the platforms of `{name}`"),
             ),
-        };
-        Miss { message, help }
+        }
     }
 
-    /// `FROM base:3.11` where the manifest has `base:3.12` is most likely a slip.
-    fn warn_of_near_miss(
-        &self,
+    /// Warns about `FROM base:3.11` if the manifest has `base:3.12`: most likely a mistake.
+    fn warn_about_other_tags(
+        &mut self,
         own: usize,
         reference: &Reference,
         image: &str,
         span: Span,
-        found: &mut Found<'_>,
     ) {
         let (name, Some(_)) = split_reference(image) else { return };
-        let others = self.by_name.get(name).into_iter().flatten();
-        let tags: Vec<String> = others
+        let same_name = self.by_name.get(name).into_iter().flatten();
+        let tags: Vec<String> = same_name
             .filter(|&&other| other != own)
-            .filter(|&&other| matches!(self.drafts[other].content, Content::Build { .. }))
+            .filter(|&&other| matches!(self.images[other].content, ImageContent::Build { .. }))
             .map(|&other| {
-                if self.is_open(other) {
-                    format!("`{name}`, which is named without a tag")
+                if self.has_content_tag(other) {
+                    format!("`{name}`, which is referred to without a tag")
                 } else {
-                    format!("{name}:{}", self.drafts[other].tag)
+                    format!("{name}:{}", self.images[other].tag)
                 }
             })
             .collect();
         if !tags.is_empty() {
-            let message = format!("`{}` is taken from outside of this manifest", reference.text);
+            let message = format!("`{}` is not an image of this manifest", reference.text);
             let help = format!("this manifest has {}", tags.join(", "));
-            found.warnings.push(Problem::new(message, span, "here").help(help).warning());
+            self.diagnostics.warn(message, span, help);
         }
     }
 }
 
-/// A reference that names this manifest's images, but not one that can be used.
-struct Miss {
-    message: String,
-    help: String,
-}
-
-/// What to write instead of a name that no image has.
+/// Returns the help for a name that no image has.
 pub(super) fn near_name<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
     let mut known: Vec<&str> = known.collect();
     known.sort_unstable();
-    match nearest(name, &known) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "name an image of this manifest".to_owned(),
-    }
+    did_you_mean(name, &known).unwrap_or_else(|| "name an image of this manifest".to_owned())
 }
 
-/// What to do about a variable that leaves a reference without meaning.
-fn way_out(reference: &Reference, error: &UnresolvedArg) -> String {
-    let otherwise = "set `infer_bases: false` and name its bases under `needs:`";
+/// Returns the help for a reference with a variable that has no value.
+fn unresolved_help(reference: &Reference, error: &UnresolvedArg) -> String {
+    let alternative = "set `infer_bases: false` and list its bases under `needs:`";
     match reference.kind {
         ReferenceKind::From => format!(
-            "give `{}` a value under `args:`, or a default in the Dockerfile before the first FROM; \
-             or {otherwise}",
+            "give `{}` a value under `args:`, or a default in the Dockerfile before the first \
+             FROM; or {alternative}",
             error.name
         ),
-        // No value would help here.
+        // Docker allows no variables here, so no value helps.
         ReferenceKind::CopyFrom | ReferenceKind::MountFrom => {
-            format!("{}; or {otherwise}", error.help)
+            format!("{}; or {alternative}", error.help)
         }
     }
 }
 
-/// A reference's name and tag; a `:` before a `/` belongs to a registry's port, and one with a
-/// digest never names an image of a manifest.
+/// Splits a reference into name and tag. A `:` before a `/` belongs to the port of a registry. A
+/// reference with a digest never refers to an image of the manifest.
 fn split_reference(image: &str) -> (&str, Option<&str>) {
     match image.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
@@ -366,14 +345,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_image_has_one_canonical_form() {
+    fn references_are_compared_in_full() {
         for (a, b) in [
             ("ubuntu", "docker.io/library/ubuntu:latest"),
             ("ns/app:1", "index.docker.io/ns/app:1"),
             ("ghcr.io/x/y:1", "ghcr.io/x/y:1"),
             ("localhost:5000/x", "localhost:5000/x:latest"),
             ("Ghcr.io/x", "ghcr.io/x:latest"),
-            // None that Docker takes.
+            // Docker rejects this one.
             ("app:v1:v2", "app:v1:v2"),
         ] {
             assert_eq!(full_form(a), full_form(b));

@@ -1,121 +1,144 @@
-//! Remembers in which row of a matrix, or for which match, a problem was found, and tells a problem
-//! of many rows once. Pure.
+//! Collects the problems and warnings of a manifest. A problem that many generated images share is
+//! reported once. Pure.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::span::{Problem, Span};
 
-/// Where an image comes from that was not written as one, and how many came with it.
+/// Origin of a generated image, shown with its problems.
 #[derive(Debug, Clone)]
 pub(crate) struct Note {
-    /// As it ends a sentence: `in the matrix row PY=3.11`.
+    /// Words for the end of a label: `in the matrix row PY=3.11`.
     pub(crate) words: Arc<str>,
-    /// How many images its entry became.
-    pub(crate) of: usize,
-    /// The line that said it, where that is not the entry itself.
+    /// Number of images that the same entry generates.
+    pub(crate) siblings: usize,
+    /// Line of the list that the image comes from, if its entry names a list.
     pub(crate) line: Option<Span>,
 }
 
-/// How far two lists of problems had come.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Mark(usize, usize);
-
-/// Which of the problems and warnings were found in an image with a note.
+/// Sink for the problems and warnings of all files of a manifest.
 #[derive(Debug, Default)]
-pub(crate) struct Notes {
-    problems: Vec<(usize, Note)>,
-    warnings: Vec<(usize, Note)>,
+pub(crate) struct Diagnostics {
+    reported: Vec<(Problem, Option<Note>)>,
+    errors: usize,
+    /// Note for everything that is reported from now on.
+    note: Option<Note>,
+    /// True if images are missing because of a problem that was reported.
+    pub(crate) incomplete: bool,
 }
 
-impl Notes {
-    /// Remembers how much was found before an image is looked at.
-    pub(crate) fn mark(problems: &[Problem], warnings: &[Problem]) -> Mark {
-        Mark(problems.len(), warnings.len())
+impl Diagnostics {
+    /// Reports a problem or a warning, with the current note.
+    pub(crate) fn push(&mut self, problem: Problem) {
+        self.errors += usize::from(!problem.warning);
+        self.reported.push((problem, self.note.clone()));
     }
 
-    /// Notes what was found since.
-    pub(crate) fn since(
+    /// Reports an error with one span.
+    pub(crate) fn error(
         &mut self,
-        mark: Mark,
-        problems: &[Problem],
-        warnings: &[Problem],
-        note: Option<&Note>,
+        message: impl Into<String>,
+        span: Span,
+        help: impl Into<String>,
     ) {
-        let Some(note) = note else { return };
-        self.problems.extend((mark.0..problems.len()).map(|at| (at, note.clone())));
-        self.warnings.extend((mark.1..warnings.len()).map(|at| (at, note.clone())));
+        self.push(Problem::new(message, span, "").help(help));
     }
 
-    /// The problems with their notes, each told once.
-    pub(crate) fn tell_problems(&self, found: Vec<Problem>) -> Vec<Problem> {
-        tell(found, &self.problems)
+    /// Reports a warning with one span.
+    pub(crate) fn warn(&mut self, message: impl Into<String>, span: Span, help: impl Into<String>) {
+        self.push(Problem::new(message, span, "").help(help).warning());
     }
 
-    /// The warnings with their notes, each told once.
-    pub(crate) fn tell_warnings(&self, found: Vec<Problem>) -> Vec<Problem> {
-        tell(found, &self.warnings)
+    /// Returns the number of errors so far.
+    pub(crate) fn errors(&self) -> usize {
+        self.errors
     }
-}
 
-/// A problem and in what it was found.
-struct Told<'n> {
-    problem: Problem,
-    notes: Vec<&'n Note>,
-    plain: bool,
-}
-
-/// Of two notes of one problem the first is the nearer one.
-fn tell(found: Vec<Problem>, notes: &[(usize, Note)]) -> Vec<Problem> {
-    let mut told: Vec<Told<'_>> = Vec::new();
-    let mut known: HashMap<(String, Vec<Span>), usize> = HashMap::new();
-    let mut of: HashMap<usize, &Note> = HashMap::with_capacity(notes.len());
-    for (at, note) in notes {
-        of.entry(*at).or_insert(note);
+    /// Returns true if an error starts within this range of the source map.
+    pub(crate) fn has_error_in(&self, range: &Range<usize>) -> bool {
+        let errors = self.reported.iter().filter(|(problem, _)| !problem.warning);
+        errors
+            .filter_map(|(problem, _)| problem.labels.first())
+            .any(|(span, _)| range.contains(&span.start))
     }
-    for (index, problem) in found.into_iter().enumerate() {
-        let own = of.get(&index).copied();
-        let places = problem.labels.iter().map(|(span, _)| *span).collect();
-        match known.entry((problem.message.clone(), places)) {
-            Slot::Occupied(slot) => {
-                let first = &mut told[*slot.get()];
-                first.notes.extend(own);
-                first.plain |= own.is_none();
-            }
-            Slot::Vacant(slot) => {
-                slot.insert(told.len());
-                let plain = own.is_none();
-                told.push(Told { problem, notes: own.into_iter().collect(), plain });
-            }
+
+    /// Adds a note to everything that is reported until [`leave`](Self::leave). Without a note, the
+    /// outer note stays. Returns the outer note, for `leave`.
+    #[must_use = "`leave` needs the outer note"]
+    pub(crate) fn enter(&mut self, note: Option<&Note>) -> Option<Note> {
+        match note {
+            Some(note) => self.note.replace(note.clone()),
+            None => self.note.clone(),
         }
     }
-    told.into_iter().map(Told::in_words).collect()
+
+    /// Ends what [`enter`](Self::enter) began.
+    pub(crate) fn leave(&mut self, outer: Option<Note>) {
+        self.note = outer;
+    }
+
+    /// Returns the errors and the warnings, each once, with their notes added to the labels.
+    pub(crate) fn finish(self) -> (Vec<Problem>, Vec<Problem>) {
+        let mut merged: Vec<Merged> = Vec::new();
+        let mut known: HashMap<(String, Vec<Span>), usize> = HashMap::new();
+        for (problem, note) in self.reported {
+            let spans = problem.labels.iter().map(|(span, _)| *span).collect();
+            match known.entry((problem.message.clone(), spans)) {
+                Slot::Occupied(slot) => {
+                    let first = &mut merged[*slot.get()];
+                    first.without_note |= note.is_none();
+                    first.notes.extend(note);
+                }
+                Slot::Vacant(slot) => {
+                    slot.insert(merged.len());
+                    let without_note = note.is_none();
+                    merged.push(Merged {
+                        problem,
+                        notes: note.into_iter().collect(),
+                        without_note,
+                    });
+                }
+            }
+        }
+        let problems = merged.into_iter().map(Merged::with_notes);
+        problems.partition(|problem| !problem.warning)
+    }
 }
 
-impl Told<'_> {
-    fn in_words(mut self) -> Problem {
+/// A problem and the notes of all images that it was reported for.
+struct Merged {
+    problem: Problem,
+    notes: Vec<Note>,
+    /// True if it was also reported outside of a generated image.
+    without_note: bool,
+}
+
+impl Merged {
+    fn with_notes(mut self) -> Problem {
         let Some((span, label)) = self.problem.labels.first_mut() else { return self.problem };
-        let Some(first) = self.notes.first().filter(|_| !self.plain) else { return self.problem };
-        // What is on a line of its own needs no other word for it.
+        let Some(first) = self.notes.first() else { return self.problem };
+        // The label already points at the line that the note would name.
         let on_line = |line: Span| (line.start..=line.start + line.len).contains(&span.start);
-        if first.line.is_some_and(on_line) {
+        if self.without_note || first.line.is_some_and(on_line) {
             return self.problem;
         }
         let mut words: Vec<&str> = self.notes.iter().map(|note| &*note.words).collect();
         words.dedup();
         let more = words.len() - 1;
-        // What is wrong in all of them is wrong in what they share.
-        if more > 0 && words.len() >= first.of {
+        // A problem of every image of an entry is a problem of the entry.
+        if more > 0 && words.len() >= first.siblings {
             return self.problem;
         }
-        if label.is_empty() {
-            "here".clone_into(label);
+        if !label.is_empty() {
+            label.push_str(", ");
         }
-        *label = match more {
-            0 => format!("{label}, {}", first.words),
-            more => format!("{label}, {} and {more} more", first.words),
-        };
+        label.push_str(&first.words);
+        if more > 0 {
+            label.push_str(&format!(" and {more} more"));
+        }
         self.problem
     }
 }
@@ -124,25 +147,23 @@ impl Told<'_> {
 mod tests {
     use super::*;
 
-    fn note(words: &str, of: usize) -> Note {
-        Note { words: words.into(), of, line: None }
-    }
-
-    fn labels(found: &[(&str, usize, Option<Note>)]) -> Vec<String> {
-        let (mut problems, mut notes) = (Vec::new(), Notes::default());
-        for (message, at, note) in found {
-            let mark = Notes::mark(&problems, &[]);
-            problems.push(Problem::new(*message, Span::new(*at, 1), "here"));
-            notes.since(mark, &problems, &[], note.as_ref());
+    fn labels(reports: &[(&str, usize, Option<Note>)]) -> Vec<String> {
+        let mut diagnostics = Diagnostics::default();
+        for (message, start, note) in reports {
+            let outer = diagnostics.enter(note.as_ref());
+            diagnostics.error(*message, Span::new(*start, 1), "");
+            diagnostics.leave(outer);
         }
-        let told = notes.tell_problems(problems);
-        told.into_iter().map(|p| format!("{}: {}", p.message, p.labels[0].1)).collect()
+        let (problems, _) = diagnostics.finish();
+        problems.into_iter().map(|p| format!("{}: {}", p.message, p.labels[0].1)).collect()
     }
 
     #[test]
-    fn a_problem_is_told_once() {
-        let row = |row: &str| Some(note(&format!("in the row {row}"), 3));
-        let found = [
+    fn a_shared_problem_is_reported_once() {
+        let row = |row: &str| {
+            Some(Note { words: format!("in the row {row}").into(), siblings: 3, line: None })
+        };
+        let reports = [
             ("all", 1, row("a")),
             ("one", 2, row("a")),
             ("all", 1, row("b")),
@@ -153,13 +174,8 @@ mod tests {
             ("plain", 1, row("c")),
             ("two", 4, None),
         ];
-        let expected = [
-            "all: here",
-            "one: here, in the row a",
-            "two: here, in the row b and 1 more",
-            "plain: here",
-            "two: here",
-        ];
-        assert_eq!(labels(&found), expected);
+        let expected =
+            ["all: ", "one: in the row a", "two: in the row b and 1 more", "plain: ", "two: "];
+        assert_eq!(labels(&reports), expected);
     }
 }

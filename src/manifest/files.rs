@@ -1,4 +1,4 @@
-//! Finds the folders and Dockerfiles that a manifest names, and reads each Dockerfile once.
+//! Finds the contexts and Dockerfiles that a manifest names, and reads each Dockerfile once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::Sp;
+use super::diagnostics::Diagnostics;
+use super::spanned::Spanned;
 use crate::base::span::{Problem, SourceMap, Span};
 use crate::dockerfile::{Dockerfile, DockerfileError};
 
-/// A Dockerfile that was read, and where its text lies among all texts.
+/// A parsed Dockerfile, with the offset of its text in the source map.
 #[derive(Clone)]
 pub(super) struct DockerfileSource {
     pub(super) path: PathBuf,
@@ -20,101 +21,143 @@ pub(super) struct DockerfileSource {
     pub(super) start: usize,
 }
 
-/// What was looked up so far.
-#[derive(Default)]
-pub(super) struct Files {
-    /// The folder that contexts are relative to.
+/// Path, arguments and target of a lowered Dockerfile.
+pub(super) type LoweredKey = (PathBuf, BTreeMap<String, String>, Option<String>);
+
+/// Cache of the Dockerfiles of a manifest.
+pub(super) struct Files<'s> {
+    /// Folder that contexts are relative to.
     root: PathBuf,
+    pub(super) sources: &'s mut SourceMap,
+    /// `None` for a Dockerfile with errors, which are reported once.
     dockerfiles: HashMap<PathBuf, Option<DockerfileSource>>,
-    ahead: HashMap<PathBuf, Loaded>,
-    /// Those that were made of others.
-    pub(super) lowered: HashMap<LoweredOf, DockerfileSource>,
+    read_ahead: HashMap<PathBuf, ReadResult>,
+    pub(super) lowered: HashMap<LoweredKey, DockerfileSource>,
 }
 
-/// What a lowered Dockerfile is made of: images that agree on it share it.
-pub(super) type LoweredOf = (PathBuf, BTreeMap<String, String>, Option<String>);
+/// Text and parse result of a Dockerfile; `None` if it is not UTF-8.
+type ReadResult = io::Result<Option<(String, Result<Dockerfile, Vec<DockerfileError>>)>>;
 
-/// A Dockerfile's text and what it says; `None` where it is no text.
-type Loaded = io::Result<Option<(String, Result<Dockerfile, Vec<DockerfileError>>)>>;
+impl<'s> Files<'s> {
+    /// Creates an empty cache. Dockerfiles are added to the source map.
+    pub(super) fn new(sources: &'s mut SourceMap) -> Self {
+        Self {
+            root: PathBuf::new(),
+            sources,
+            dockerfiles: HashMap::new(),
+            read_ahead: HashMap::new(),
+            lowered: HashMap::new(),
+        }
+    }
 
-impl Files {
-    /// Takes contexts as relative to this folder from now on.
+    /// Sets the folder that contexts are relative to.
     pub(super) fn enter(&mut self, root: &Path) {
         root.clone_into(&mut self.root);
     }
 
-    /// Reads Dockerfiles that will be asked for, each by its folder, its context and its name: there
-    /// may be a thousand, and several cores.
-    pub(super) fn read_ahead(&mut self, wanted: &[(&Path, &str, &str)]) {
-        let load = |(root, context, name): &(&Path, &str, &str)| {
+    /// Reads and parses Dockerfiles in parallel, because there may be thousands. Each is given by
+    /// the manifest's folder, its context and its name.
+    pub(super) fn read_ahead(&mut self, dockerfiles: &[(&Path, &str, &str)]) {
+        let read = |(root, context, name): &(&Path, &str, &str)| {
             let path = clean(&clean(&root.join(context)).join(name));
-            let loaded = load(&path);
-            (path, loaded)
+            let result = read(&path);
+            (path, result)
         };
-        self.ahead = wanted.par_iter().map(load).collect();
+        self.read_ahead = dockerfiles.par_iter().map(read).collect();
     }
 
-    /// The folder that a `context:` names.
-    pub(super) fn context(&self, said: &Sp<String>) -> Result<PathBuf, Problem> {
-        let path = clean(&self.root.join(said.as_str()));
-        let problem = |message, help: String| Problem::new(message, said.span(), "here").help(help);
-        if said.trim().is_empty() {
-            let message = "a context cannot be empty".to_owned();
-            return Err(problem(message, "write `.` for the manifest's own folder".to_owned()));
-        }
-        match fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() => Ok(path),
-            Ok(_) => Err(problem(
-                format!("{} is not a folder", path.display()),
-                "a context is a folder; name its Dockerfile under `dockerfile:`".to_owned(),
-            )),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(problem(
-                format!("there is no folder {}", path.display()),
-                format!("contexts are relative to the manifest's folder, {}", self.root.display()),
-            )),
-            Err(error) => {
-                let help = "see that you may read it".to_owned();
-                Err(problem(format!("cannot read {}: {error}", path.display()), help))
+    /// Returns the folder of a `context:`, or reports why there is none.
+    pub(super) fn context(
+        &self,
+        context: &Spanned<String>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<PathBuf> {
+        let path = clean(&self.root.join(context.as_str()));
+        let (message, help) = if context.trim().is_empty() {
+            let help = "write `.` for the folder of the manifest";
+            ("a context cannot be empty".to_owned(), help.to_owned())
+        } else {
+            match fs::metadata(&path) {
+                Ok(meta) if meta.is_dir() => return Some(path),
+                Ok(_) => (
+                    format!("{} is not a folder", path.display()),
+                    "a context is a folder; name its Dockerfile under `dockerfile:`".to_owned(),
+                ),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => (
+                    format!("there is no folder {}", path.display()),
+                    format!(
+                        "contexts are relative to the folder of the manifest, {}",
+                        self.root.display()
+                    ),
+                ),
+                Err(error) => (
+                    format!("cannot read {}: {error}", path.display()),
+                    "check the permissions of the folder".to_owned(),
+                ),
             }
-        }
+        };
+        diagnostics.error(message, context.span(), help);
+        None
     }
 
-    /// The Dockerfile `name` of a context. One that was found wrong before is not reported twice.
+    /// Returns the Dockerfile `name` of a context, or reports what is wrong with it. `span` is where
+    /// the manifest names it.
     pub(super) fn dockerfile(
         &mut self,
         context: &Path,
         name: &str,
         span: Span,
-        sources: &mut SourceMap,
-    ) -> Result<DockerfileSource, Vec<Problem>> {
+        diagnostics: &mut Diagnostics,
+    ) -> Option<DockerfileSource> {
         let path = clean(&context.join(name));
         if let Some(known) = self.dockerfiles.get(&path) {
-            return known.clone().ok_or_else(Vec::new);
+            return known.clone();
         }
-        let loaded = self.ahead.remove(&path).unwrap_or_else(|| load(&path));
-        let (text, parsed) = read(&path, loaded, span).map_err(|problem| vec![problem])?;
-        let start = sources.add(path.display().to_string(), text);
+        let (message, help) = match self.read_ahead.remove(&path).unwrap_or_else(|| read(&path)) {
+            Ok(Some((text, parsed))) => {
+                let source = self.add(&path, text, parsed, diagnostics);
+                self.dockerfiles.insert(path, source.clone());
+                return source;
+            }
+            Ok(None) => (format!("{} is not UTF-8", path.display()), "save the file as UTF-8"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (
+                format!("there is no Dockerfile {}", path.display()),
+                "name it under `dockerfile:`, relative to the context",
+            ),
+            Err(error) => (
+                format!("cannot read {}: {error}", path.display()),
+                "check that it is a file and that you may read it",
+            ),
+        };
+        diagnostics.error(message, span, help);
+        None
+    }
+
+    fn add(
+        &mut self,
+        path: &Path,
+        text: String,
+        parsed: Result<Dockerfile, Vec<DockerfileError>>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<DockerfileSource> {
+        let start = self.sources.add(path.display().to_string(), text);
         match parsed {
             Ok(parsed) => {
-                let source =
-                    DockerfileSource { path: path.clone(), parsed: Arc::new(parsed), start };
-                self.dockerfiles.insert(path, Some(source.clone()));
-                Ok(source)
+                Some(DockerfileSource { path: path.to_owned(), parsed: Arc::new(parsed), start })
             }
             Err(errors) => {
-                self.dockerfiles.insert(path, None);
-                let problem = |error: DockerfileError| {
+                for error in errors {
                     let span = Span::new(start + error.span.start, error.span.len());
-                    let problem = Problem::new(error.message, span, "here");
-                    Problem { help: error.help, ..problem }
-                };
-                Err(errors.into_iter().map(problem).collect())
+                    let problem = Problem::new(error.message, span, "");
+                    diagnostics.push(Problem { help: error.help, ..problem });
+                }
+                None
             }
         }
     }
 }
 
-fn load(path: &Path) -> Loaded {
+fn read(path: &Path) -> ReadResult {
     let text = String::from_utf8(fs::read(path)?).ok();
     Ok(text.map(|text| {
         let parsed = Dockerfile::parse(&text);
@@ -122,30 +165,10 @@ fn load(path: &Path) -> Loaded {
     }))
 }
 
-fn read(
-    path: &Path,
-    loaded: Loaded,
-    span: Span,
-) -> Result<(String, Result<Dockerfile, Vec<DockerfileError>>), Problem> {
-    let problem = |message: String, help: &str| Problem::new(message, span, "here").help(help);
-    match loaded {
-        Ok(text) => text.ok_or_else(|| {
-            problem(format!("{} is not UTF-8", path.display()), "save the file as UTF-8")
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(problem(
-            format!("there is no Dockerfile {}", path.display()),
-            "name it under `dockerfile:`, relative to the context",
-        )),
-        Err(error) => {
-            let message = format!("cannot read {}: {error}", path.display());
-            Err(problem(message, "a Dockerfile is a file that you may read"))
-        }
-    }
-}
-
-/// The path of `path` inside `context`, with `/`; `None` where it lies outside. Both are clean.
-pub(super) fn inside(context: &Path, path: &Path) -> Option<String> {
-    let rest = path.strip_prefix(context).or_else(|error| {
+/// Returns the path of `path` inside `context`, with `/`, or `None` if it lies outside. Both must be
+/// [clean](clean).
+pub(super) fn path_inside(context: &Path, path: &Path) -> Option<String> {
+    let inside = path.strip_prefix(context).or_else(|error| {
         if context == Path::new(".") && path.is_relative() && !path.starts_with("..") {
             Ok(path)
         } else {
@@ -153,11 +176,11 @@ pub(super) fn inside(context: &Path, path: &Path) -> Option<String> {
         }
     });
     let parts: Option<Vec<&str>> =
-        rest.ok()?.components().map(|part| part.as_os_str().to_str()).collect();
+        inside.ok()?.components().map(|part| part.as_os_str().to_str()).collect();
     Some(parts?.join("/"))
 }
 
-/// A path without `.` and, where names allow, `..`: the form that people read.
+/// Returns a path without `.` and, where possible, without `..`.
 pub(super) fn clean(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {
@@ -181,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_cleaned_and_placed() {
+    fn paths_are_cleaned() {
         for (path, expected) in [
             ("./a/../b", "b"),
             ("a/./b/", "a/b"),
@@ -192,10 +215,10 @@ mod tests {
         ] {
             assert_eq!(clean(Path::new(path)), PathBuf::from(expected), "{path}");
         }
-        let place = |context: &str, path: &str| inside(Path::new(context), Path::new(path));
-        assert_eq!(place("a", "a/b/Dockerfile").as_deref(), Some("b/Dockerfile"));
-        assert_eq!(place(".", "Dockerfile").as_deref(), Some("Dockerfile"));
-        assert_eq!(place(".", "../Dockerfile"), None);
-        assert_eq!(place("a", "b/Dockerfile"), None);
+        let inside = |context: &str, path: &str| path_inside(Path::new(context), Path::new(path));
+        assert_eq!(inside("a", "a/b/Dockerfile").as_deref(), Some("b/Dockerfile"));
+        assert_eq!(inside(".", "Dockerfile").as_deref(), Some("Dockerfile"));
+        assert_eq!(inside(".", "../Dockerfile"), None);
+        assert_eq!(inside("a", "b/Dockerfile"), None);
     }
 }

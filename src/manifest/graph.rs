@@ -1,4 +1,4 @@
-//! Orders units by what they need, and finds the circles that cannot be ordered. Pure.
+//! Orders units so that bases come first, and finds dependency cycles. Pure.
 
 use std::collections::BTreeSet;
 
@@ -9,17 +9,21 @@ use petgraph::visit::EdgeRef;
 use super::workspace::{Origin, Unit, UnitId};
 use crate::base::span::{Problem, Span};
 
-/// That one unit needs another, and where it says so.
+/// A dependency of one unit on another, with the span that declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Edge {
+pub(super) struct Dependency {
     pub(super) dependent: usize,
     pub(super) base: usize,
     pub(super) span: Span,
 }
 
-/// For each unit the length of the longest chain of needs below it.
-pub(super) fn depths(units: usize, edges: &[Edge]) -> Result<Vec<usize>, Vec<Vec<Edge>>> {
-    let mut graph: DiGraph<(), &Edge> = DiGraph::with_capacity(units, edges.len());
+/// Returns the length of the longest dependency chain below each unit. Fails with one cycle for each
+/// set of units that depend on one another.
+pub(super) fn depths(
+    units: usize,
+    edges: &[Dependency],
+) -> Result<Vec<usize>, Vec<Vec<Dependency>>> {
+    let mut graph: DiGraph<(), &Dependency> = DiGraph::with_capacity(units, edges.len());
     for _ in 0..units {
         graph.add_node(());
     }
@@ -37,16 +41,16 @@ pub(super) fn depths(units: usize, edges: &[Edge]) -> Result<Vec<usize>, Vec<Vec
     Ok(depths)
 }
 
-/// Sorts units by depth and name, and gives every ID its new meaning.
-pub(super) fn in_order(mut units: Vec<Unit>, edges: &[Edge], depths: &[usize]) -> Vec<Unit> {
+/// Sorts units by depth and key, and updates all IDs to the new order.
+pub(super) fn in_order(mut units: Vec<Unit>, edges: &[Dependency], depths: &[usize]) -> Vec<Unit> {
     let mut order: Vec<usize> = (0..units.len()).collect();
     order.sort_by(|&a, &b| (depths[a], &units[a].key).cmp(&(depths[b], &units[b].key)));
-    let mut place = vec![UnitId(0); units.len()];
+    let mut new_ids = vec![UnitId(0); units.len()];
     for (new, &old) in order.iter().enumerate() {
-        place[old] = UnitId(new);
+        new_ids[old] = UnitId(new);
     }
     for edge in edges {
-        units[edge.dependent].needs.push(place[edge.base]);
+        units[edge.dependent].needs.push(new_ids[edge.base]);
     }
     for (unit, &depth) in units.iter_mut().zip(depths) {
         unit.depth = depth;
@@ -54,7 +58,7 @@ pub(super) fn in_order(mut units: Vec<Unit>, edges: &[Edge], depths: &[usize]) -
         unit.needs.dedup();
         if let Origin::Build(build) = &mut unit.origin {
             for base in &mut build.bases {
-                base.unit = place[base.unit.0];
+                base.unit = new_ids[base.unit.0];
             }
         }
     }
@@ -62,25 +66,25 @@ pub(super) fn in_order(mut units: Vec<Unit>, edges: &[Edge], depths: &[usize]) -
     order.into_iter().filter_map(|old| slots[old].take()).collect()
 }
 
-/// One cycle out of each knot, as its edges in order.
-fn cycles(graph: &DiGraph<(), &Edge>) -> Vec<Vec<Edge>> {
+/// Returns one cycle of each strongly connected component, as its edges in order.
+fn cycles(graph: &DiGraph<(), &Dependency>) -> Vec<Vec<Dependency>> {
     kosaraju_scc(graph)
         .into_iter()
-        .filter_map(|knot| {
-            let start = *knot.iter().min()?;
-            let inside: BTreeSet<NodeIndex> = knot.into_iter().collect();
+        .filter_map(|component| {
+            let start = *component.iter().min()?;
+            let inside: BTreeSet<NodeIndex> = component.into_iter().collect();
             cycle_through(graph, start, &inside)
         })
         .collect()
 }
 
-/// Walks breadth first, so that the cycle shown is the shortest one through `start`.
+/// Searches breadth first, so that the cycle shown is the shortest through `start`.
 fn cycle_through(
-    graph: &DiGraph<(), &Edge>,
+    graph: &DiGraph<(), &Dependency>,
     start: NodeIndex,
     inside: &BTreeSet<NodeIndex>,
-) -> Option<Vec<Edge>> {
-    let mut came_by: Vec<Option<&Edge>> = vec![None; graph.node_count()];
+) -> Option<Vec<Dependency>> {
+    let mut reached_by: Vec<Option<&Dependency>> = vec![None; graph.node_count()];
     let mut queue = std::collections::VecDeque::from([start]);
     while let Some(node) = queue.pop_front() {
         for edge in graph.edges(node).filter(|edge| inside.contains(&edge.target())) {
@@ -89,14 +93,14 @@ fn cycle_through(
                 let mut path = vec![(*edge.weight()).clone()];
                 let mut at = node;
                 while at != start {
-                    let edge = came_by[at.index()]?;
+                    let edge = reached_by[at.index()]?;
                     path.push(edge.clone());
                     at = NodeIndex::new(edge.base);
                 }
                 return Some(path);
             }
-            if came_by[target.index()].is_none() {
-                came_by[target.index()] = Some(edge.weight());
+            if reached_by[target.index()].is_none() {
+                reached_by[target.index()] = Some(edge.weight());
                 queue.push_back(target);
             }
         }
@@ -104,22 +108,22 @@ fn cycle_through(
     None
 }
 
-/// Edges of one cycle that are shown.
-const MOST_EDGES: usize = 12;
+/// Maximum number of edges of a cycle that are shown.
+const MAX_EDGES_SHOWN: usize = 12;
 
-/// Words for a cycle, with a label on each of its edges.
-pub(super) fn cycle_problem(cycle: &[Edge], name: &dyn Fn(usize) -> String) -> Problem {
-    let shown = &cycle[..cycle.len().min(MOST_EDGES)];
+/// Describes a cycle, with a label on each of its edges.
+pub(super) fn cycle_problem(cycle: &[Dependency], name: &dyn Fn(usize) -> String) -> Problem {
+    let shown = &cycle[..cycle.len().min(MAX_EDGES_SHOWN)];
     let mut names: Vec<String> = shown.iter().map(|edge| name(edge.dependent)).collect();
     if let more @ 1.. = cycle.len() - shown.len() {
         names.push(format!("{more} more"));
     }
     names.extend(cycle.first().map(|edge| name(edge.dependent)));
     let mut labels = shown.iter().map(|edge| {
-        let text = format!("{} needs {}", name(edge.dependent), name(edge.base));
+        let text = format!("{} depends on {}", name(edge.dependent), name(edge.base));
         (edge.span, text)
     });
-    let message = format!("these images need each other: {}", names.join(" -> "));
+    let message = format!("dependency cycle: {}", names.join(" -> "));
     let mut problem = match labels.next() {
         Some((span, text)) => Problem::new(message, span, text),
         None => Problem { message, help: None, labels: Vec::new(), warning: false },
@@ -127,7 +131,7 @@ pub(super) fn cycle_problem(cycle: &[Edge], name: &dyn Fn(usize) -> String) -> P
     for (span, text) in labels {
         problem = problem.and(span, text);
     }
-    problem.help("take one of these edges away: one image has to come first")
+    problem.help("remove one of these dependencies")
 }
 
 #[cfg(test)]
@@ -135,30 +139,30 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn edge(dependent: usize, base: usize) -> Edge {
-        Edge { dependent, base, span: Span::new(dependent * 10 + base, 1) }
+    fn edge(dependent: usize, base: usize) -> Dependency {
+        Dependency { dependent, base, span: Span::new(dependent * 10 + base, 1) }
     }
 
     #[test]
-    fn chains_have_depths() {
+    fn depth_is_the_longest_chain() {
         assert_eq!(depths(4, &[edge(1, 0), edge(2, 1), edge(2, 0)]), Ok(vec![0, 1, 2, 0]));
     }
 
     #[test]
-    fn a_cycle_shows_each_edge() {
+    fn a_cycle_shows_each_dependency() {
         let cycles = depths(4, &[edge(0, 1), edge(1, 2), edge(2, 0), edge(3, 0)]).unwrap_err();
         assert_eq!(cycles.len(), 1);
         let problem = cycle_problem(&cycles[0], &|unit| format!("u{unit}"));
         assert_eq!(problem.labels.len(), 3);
-        assert_eq!(problem.message, "these images need each other: u0 -> u1 -> u2 -> u0");
-        let itself = depths(1, &[edge(0, 0)]).unwrap_err();
-        assert_eq!(itself[0].len(), 1);
+        assert_eq!(problem.message, "dependency cycle: u0 -> u1 -> u2 -> u0");
+        let self_cycle = depths(1, &[edge(0, 0)]).unwrap_err();
+        assert_eq!(self_cycle[0].len(), 1);
     }
 
     proptest! {
         #[test]
-        fn what_is_needed_lies_lower(pairs in prop::collection::vec((0usize..12, 0usize..12), 0..40)) {
-            let edges: Vec<Edge> = pairs.iter().map(|&(a, b)| edge(a, b)).collect();
+        fn bases_have_a_smaller_depth(pairs in prop::collection::vec((0usize..12, 0usize..12), 0..40)) {
+            let edges: Vec<Dependency> = pairs.iter().map(|&(a, b)| edge(a, b)).collect();
             match depths(12, &edges) {
                 Ok(depths) => for edge in &edges {
                     prop_assert!(depths[edge.base] < depths[edge.dependent]);

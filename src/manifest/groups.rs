@@ -1,44 +1,50 @@
-//! Puts units into the groups whose patterns they match. Pure.
+//! Adds units to the groups whose patterns match them. Pure.
 
-use super::image::Draft;
-use super::resolve::Resolver;
-use super::scalars::group_name;
+use super::diagnostics::Diagnostics;
+use super::expand::Scope;
+use super::image::ResolvedImage;
+use super::scalars::check_group_name;
 use super::workspace::Unit;
 use crate::base::glob::Glob;
-use crate::base::span::Problem;
 
-impl Resolver<'_> {
-    /// Adds each group of the manifest to the units that its patterns match.
-    pub(super) fn groups(&mut self, drafts: &[Draft<'_>], units: &mut [Unit]) {
-        let said = self.scopes.iter().flat_map(|scope| scope.manifest.groups.iter().flatten());
-        for (name, patterns) in said {
-            if let Err((message, help)) = group_name(name) {
-                self.report(message, name.span(), help);
-                continue;
-            }
-            for pattern in patterns {
-                if !add_matching(name, &pattern.0.value.0, drafts, units) {
-                    let message = format!("no image matches `{}`", pattern.0.value.0);
-                    let help = "a pattern stands for whole names, or for whole `name:tag` where \
-                                it has a `:`; `*` is any run of characters";
-                    let problem = Problem::new(message, pattern.span(), "here").help(help);
-                    self.warnings.push(problem.warning());
-                }
+/// Adds each group of the manifest to the units that its patterns match.
+pub(super) fn add(
+    scopes: &[Scope],
+    images: &[ResolvedImage<'_>],
+    units: &mut [Unit],
+    diagnostics: &mut Diagnostics,
+) {
+    for (name, patterns) in scopes.iter().flat_map(|scope| scope.manifest.groups.iter().flatten()) {
+        if let Err(error) = check_group_name(name) {
+            diagnostics.error(error.message, name.span(), error.help);
+            continue;
+        }
+        for pattern in patterns {
+            if !add_matching(name, pattern, images, units) {
+                let message = format!("no image matches `{}`", **pattern);
+                let help = "a pattern matches whole names, or with a `:` whole `name:tag`; `*` \
+                            matches any characters";
+                diagnostics.warn(message, pattern.span(), help);
             }
         }
     }
 }
 
-/// Adds a group to the units that a pattern matches, by their own tag or by the image's, which
-/// leaves the platform out. Whether there are any.
-fn add_matching(group: &str, pattern: &Glob, drafts: &[Draft<'_>], units: &mut [Unit]) -> bool {
+/// Adds a group to the units that a pattern matches: by the tag of the unit, or by the tag of the
+/// image, which has no platform suffix. Returns false if there are none.
+fn add_matching(
+    group: &str,
+    pattern: &Glob,
+    images: &[ResolvedImage<'_>],
+    units: &mut [Unit],
+) -> bool {
     let mut any = false;
-    for draft in drafts {
-        let whole = pattern.as_str().contains(':')
-            && pattern.matches(&format!("{}:{}", draft.name, draft.tag));
-        for &unit in &draft.units {
+    for image in images {
+        let matches_image = pattern.as_str().contains(':')
+            && pattern.matches(&format!("{}:{}", image.name, image.tag));
+        for &unit in &image.units {
             let unit = &mut units[unit];
-            if whole || pattern.matches_image(&unit.key) {
+            if matches_image || pattern.matches_image(&unit.key) {
                 unit.groups.insert(group.to_owned());
                 any = true;
             }

@@ -1,22 +1,23 @@
-//! One image with its defaults filled in and its files found, before it is split into units.
+//! Resolves one image: fills in defaults, finds its context and reads its Dockerfile.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::Sp;
-use super::diagnostics::{Note, Notes};
-use super::fields::Fields;
+use super::diagnostics::{Diagnostics, Note};
+use super::expand::Scope;
+use super::fields::{self, Fields};
 use super::files::{DockerfileSource, Files};
-use super::model::{Image, OwnerSetting, SourceText};
-use super::resolve::Resolver;
+use super::lower;
+use super::model::{Defaults, Image};
+use super::spanned::Spanned;
 use crate::base::name::{ImageName, Owner, Platform, Tag, TagTemplate, Visibility};
 use crate::base::source_ref::SourceRef;
-use crate::base::span::{Problem, Span};
+use crate::base::span::{Problem, SourceMap, Span};
 
 /// One image with its defaults, before it is split into units.
-pub(super) struct Draft<'a> {
-    pub(super) image: &'a Image,
-    /// The row or match that it comes from.
+pub(super) struct ResolvedImage<'a> {
+    pub(super) entry: &'a Image,
+    /// Note of a generated image.
     pub(super) note: Option<&'a Note>,
     pub(super) span: Span,
     pub(super) name: ImageName,
@@ -25,88 +26,120 @@ pub(super) struct Draft<'a> {
     pub(super) owner: Option<Owner>,
     pub(super) visibility: Option<Visibility>,
     pub(super) fields: Fields,
-    pub(super) content: Content,
-    /// The units made of it.
+    pub(super) content: ImageContent,
+    /// Indexes of its units.
     pub(super) units: Vec<usize>,
-    /// Whether something was reported of it already: its tag may not be the one that was meant.
+    /// True if a problem of the image was reported: its tag may not be the intended one.
     pub(super) damaged: bool,
 }
 
-/// What a draft is made of.
-pub(super) enum Content {
+/// Origin of an image.
+pub(super) enum ImageContent {
     Build {
         context: PathBuf,
-        /// With `args` and `target` lowered into it.
+        /// The Dockerfile, with `args` and `target` lowered into it.
         dockerfile: DockerfileSource,
         args: BTreeMap<String, String>,
         target: Option<String>,
-        /// Whether its references are looked at.
+        /// True if references of the Dockerfile are matched with images of the manifest.
         infer_bases: bool,
     },
     Mirror(SourceRef),
 }
 
-impl<'a> Resolver<'a> {
-    /// Every image that can be understood.
-    pub(super) fn drafts(&mut self) -> Vec<Draft<'a>> {
-        let manifest = self.manifest;
-        // What was reported already, a misspelt key say, may be why.
-        if manifest.images.is_none() && self.problems.is_empty() {
-            let span = manifest.version.as_ref().map_or(Span::new(0, 0), Sp::span);
-            self.report("the manifest lists no images", span, "list them under `images:`");
-        }
-        let mut files = Files::default();
-        files.read_ahead(&self.dockerfiles());
-        let mut drafts = Vec::new();
-        for scope in self.scopes {
-            self.manifest = &scope.manifest;
-            files.enter(&scope.dir);
-            for (image, origin) in scope.images() {
-                let mark = Notes::mark(&self.problems, &self.warnings);
-                self.damaged = origin.damaged;
-                let draft = self.draft(image, &mut files);
-                let note = origin.note.as_ref();
-                self.notes.since(mark, &self.problems, &self.warnings, note);
-                drafts.extend(draft.map(|draft| {
-                    // The tag may be the one that was wrong.
-                    let damaged = draft.damaged || scope.damaged && image.tag.is_none();
-                    Draft { note, damaged, ..draft }
-                }));
+/// Resolves all images. An image without a usable name, tag or origin is left out, and the reason
+/// is reported.
+pub(super) fn resolve<'a>(
+    scopes: &'a [Scope],
+    sources: &mut SourceMap,
+    diagnostics: &mut Diagnostics,
+) -> Vec<ResolvedImage<'a>> {
+    // If there are errors, one of them may be a misspelt `images`.
+    if let Some(Scope { manifest, .. }) = scopes.first()
+        && manifest.images.is_none()
+        && diagnostics.errors() == 0
+    {
+        let span = manifest.version.as_ref().map_or(Span::new(0, 0), Spanned::span);
+        diagnostics.error("the manifest has no images", span, "list them under `images:`");
+    }
+    let mut files = Files::new(sources);
+    files.read_ahead(&dockerfiles(scopes));
+    let mut images = Vec::new();
+    for scope in scopes {
+        files.enter(&scope.dir);
+        for (entry, origin) in scope.images() {
+            let outer = diagnostics.enter(origin.note.as_ref());
+            let defaults = scope.manifest.defaults.as_ref();
+            let owner = entry.owner.as_ref().or(scope.manifest.owner.as_ref());
+            let mut resolver = ImageResolver {
+                entry,
+                defaults,
+                owner,
+                damaged: origin.damaged,
+                files: &mut files,
+                diagnostics,
+            };
+            if let Some(image) = resolver.resolve() {
+                // An image without a tag uses the default, which may be the bad one.
+                let damaged = image.damaged || scope.damaged && entry.tag.is_none();
+                images.push(ResolvedImage { note: origin.note.as_ref(), damaged, ..image });
             }
+            diagnostics.leave(outer);
         }
-        self.manifest = manifest;
-        drafts
     }
+    images
+}
 
-    /// The folder, context and Dockerfile of each image that is built, each once.
-    fn dockerfiles(&self) -> Vec<(&'a Path, &'a str, &'a str)> {
-        let wanted = self.scopes.iter().flat_map(|scope| {
-            let default = scope.manifest.defaults.as_ref().and_then(|d| d.dockerfile.as_ref());
-            scope.images().filter_map(move |(image, _)| {
-                let said = image.dockerfile.as_ref().or(default);
-                let context = image.context.as_ref()?.as_str();
-                Some((scope.dir.as_path(), context, dockerfile_name(said)))
-            })
-        });
-        wanted.collect::<HashSet<_>>().into_iter().collect()
-    }
+/// Returns the manifest's folder, the context and the Dockerfile of each build, each once.
+fn dockerfiles(scopes: &[Scope]) -> Vec<(&Path, &str, &str)> {
+    let builds = scopes.iter().flat_map(|scope| {
+        scope.images().filter_map(move |(entry, _)| {
+            let dockerfile = dockerfile_setting(entry, scope.manifest.defaults.as_ref());
+            let context = entry.context.as_ref()?.as_str();
+            Some((scope.dir.as_path(), context, dockerfile_name(dockerfile)))
+        })
+    });
+    builds.collect::<HashSet<_>>().into_iter().collect()
+}
 
-    fn draft(&mut self, entry: &'a Sp<Image>, files: &mut Files) -> Option<Draft<'a>> {
-        let image: &Image = entry;
-        let owner = image.owner.as_ref().or(self.manifest.owner.as_ref());
-        let visibility = self.visibility(image, owner);
-        let platforms = self.platforms(entry);
-        let fields = self.fields(image);
-        let content = self.content(entry, files);
-        let (name, tag) = self.name_and_tag(entry, owner)?;
-        Some(Draft {
-            image,
+fn dockerfile_setting<'a>(
+    entry: &'a Image,
+    defaults: Option<&'a Defaults>,
+) -> Option<&'a Spanned<String>> {
+    entry.dockerfile.as_ref().or_else(|| defaults?.dockerfile.as_ref())
+}
+
+fn dockerfile_name(setting: Option<&Spanned<String>>) -> &str {
+    setting.map_or("Dockerfile", |name| name.as_str())
+}
+
+/// State while one image is resolved.
+struct ImageResolver<'a, 'f, 's> {
+    entry: &'a Spanned<Image>,
+    defaults: Option<&'a Defaults>,
+    owner: Option<&'a Spanned<Owner>>,
+    /// True if a problem of the entry was reported: what is missing now may be what was wrong.
+    damaged: bool,
+    files: &'f mut Files<'s>,
+    diagnostics: &'f mut Diagnostics,
+}
+
+impl<'a> ImageResolver<'a, '_, '_> {
+    fn resolve(&mut self) -> Option<ResolvedImage<'a>> {
+        let entry = self.entry;
+        let visibility = self.visibility();
+        let platforms = self.platforms();
+        let fields = fields::resolve(entry, self.defaults, self.diagnostics);
+        let content = self.content();
+        let (name, tag) = self.name_and_tag()?;
+        Some(ResolvedImage {
+            entry,
             note: None,
-            span: image.name.as_ref().map_or(entry.span(), Sp::span),
+            span: entry.name.as_ref().map_or(entry.span(), Spanned::span),
             name,
             tag,
             platforms,
-            owner: owner.map(|owner| owner.0.value.0.clone()),
+            owner: self.owner.map(|owner| (**owner).clone()),
             visibility,
             fields,
             content: content?,
@@ -115,171 +148,138 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    /// Whether something was reported in there.
-    fn is_reported(&self, span: Span) -> bool {
-        let within = |at: Span| (span.start..=span.start + span.len).contains(&at.start);
-        self.problems.iter().any(|problem| problem.labels.first().is_some_and(|at| within(at.0)))
+    fn is_owned_by_platform(&self) -> bool {
+        self.owner.is_some_and(|owner| **owner == Owner::Platform)
     }
 
-    fn visibility(
-        &mut self,
-        image: &Image,
-        owner: Option<&Sp<OwnerSetting>>,
-    ) -> Option<Visibility> {
-        let defaults = self.manifest.defaults.as_ref();
-        let said =
-            image.visibility.as_ref().or_else(|| defaults.and_then(|d| d.visibility.as_ref()));
-        let visibility = said.and_then(|said| said.0.value.0);
-        let owner = owner.filter(|owner| owner.0.value.0 == Owner::Platform);
-        match (owner, said) {
-            (Some(owner), Some(said)) if visibility == Some(Visibility::Private) => {
-                let problem = Problem::new(
-                    "an image of the platform cannot be private",
-                    said.span(),
-                    "private here",
-                );
-                let problem = problem.and(owner.span(), "owned by the platform");
-                let help = "write `visibility: public`, or give the image another owner";
-                self.problems.push(problem.help(help));
-                visibility
-            }
-            (Some(_), _) => Some(Visibility::Public),
-            (None, _) => visibility,
+    fn visibility(&mut self) -> Option<Visibility> {
+        let default = self.defaults.and_then(|defaults| defaults.visibility.as_ref());
+        let setting = self.entry.visibility.as_ref().or(default);
+        let visibility = setting.and_then(|setting| setting.0);
+        let Some(owner) = self.owner.filter(|owner| ***owner == Owner::Platform) else {
+            return visibility;
+        };
+        if let Some(setting) = setting
+            && visibility == Some(Visibility::Private)
+        {
+            let message = "an image of the platform cannot be private";
+            let problem = Problem::new(message, setting.span(), "private")
+                .and(owner.span(), "owned by the platform")
+                .help("write `visibility: public`, or change the owner");
+            self.diagnostics.push(problem);
         }
+        Some(Visibility::Public)
     }
 
-    fn platforms(&mut self, entry: &Sp<Image>) -> Vec<Platform> {
-        let defaults = self.manifest.defaults.as_ref().and_then(|d| d.platforms.as_ref());
-        let said = entry.platforms.as_ref().or(defaults);
-        let Some(said) = said else { return vec![Platform::default()] };
+    fn platforms(&mut self) -> Vec<Platform> {
+        let default = self.defaults.and_then(|defaults| defaults.platforms.as_ref());
+        let Some(setting) = self.entry.platforms.as_ref().or(default) else {
+            return vec![Platform::default()];
+        };
         let mut platforms: Vec<Platform> = Vec::new();
-        for platform in said.iter() {
+        for platform in setting.iter() {
             if platforms.contains(platform) {
                 let message = format!("{} is listed twice", **platform);
-                self.report(message, platform.span(), "remove one of them");
+                self.diagnostics.error(message, platform.span(), "remove one of them");
             } else {
                 platforms.push(**platform);
             }
         }
-        if said.is_empty() && !self.is_reported(said.span()) {
+        // The list may be empty because its items were rejected.
+        let Span { start, len } = setting.span();
+        if setting.is_empty() && !self.diagnostics.has_error_in(&(start..start + len + 1)) {
             let help = "list one, or remove the key to build for linux/amd64";
-            self.report("an image needs a platform", said.span(), help);
+            self.diagnostics.error("an image needs a platform", setting.span(), help);
         }
         platforms
     }
 
-    fn content(&mut self, entry: &'a Sp<Image>, files: &mut Files) -> Option<Content> {
+    fn content(&mut self) -> Option<ImageContent> {
+        let entry = self.entry;
         match (&entry.context, &entry.source) {
             (Some(context), Some(source)) => {
-                let problem = Problem::new(
-                    "an image is built from a `context` or mirrored from a `source`, not both",
-                    context.span(),
-                    "built",
-                );
-                let problem = problem.and(source.span(), "mirrored");
-                self.problems.push(problem.help("remove one of the two"));
+                let message = "an image has either a `context` or a `source`, not both";
+                let problem = Problem::new(message, context.span(), "built from a context")
+                    .and(source.span(), "mirrored from a source")
+                    .help("remove one of the two");
+                self.diagnostics.push(problem);
                 None
             }
             (None, None) if self.damaged => None,
             (None, None) => {
+                let message = "this image has neither a context nor a source";
                 let help = "add `context:` with the folder to build from, or `source:` with a \
                             public image to mirror";
-                self.report("this image has neither a context nor a source", entry.span(), help);
+                self.diagnostics.error(message, entry.span(), help);
                 None
             }
-            (Some(context), None) => self.build(entry, context, files),
+            (Some(context), None) => self.build(context),
             (None, Some(source)) => {
-                self.refuse_of_mirror(entry);
-                self.warn_of_upper_case(source);
-                Some(Content::Mirror(source.0.value.0.clone()))
+                fields::reject_build_fields(entry, self.diagnostics);
+                if let Some(lowercase) = source.corrected_case() {
+                    // The service accepts the source and changes it to lowercase. It may be copied,
+                    // but no registry finds it for a pin.
+                    let message = "repositories have lowercase names, so this cannot be pinned";
+                    self.diagnostics.warn(message, source.span(), format!("write {lowercase}"));
+                }
+                Some(ImageContent::Mirror((**source).clone()))
             }
         }
     }
 
-    /// The service takes such a source and puts its name into lower case: it may arrive, but nobody
-    /// else finds it.
-    fn warn_of_upper_case(&mut self, source: &Sp<SourceText>) {
-        let Some(lower) = source.0.value.0.corrected_case() else { return };
-        let message = "registries know only lower-case names, so this cannot be pinned";
-        let problem = Problem::new(message, source.span(), "here");
-        self.warnings.push(problem.help(format!("write {lower}")).warning());
-    }
-
-    fn build(
-        &mut self,
-        image: &'a Image,
-        context: &Sp<String>,
-        files: &mut Files,
-    ) -> Option<Content> {
-        let defaults = self.manifest.defaults.as_ref().and_then(|d| d.dockerfile.as_ref());
-        let said = image.dockerfile.as_ref().or(defaults);
-        let folder = match files.context(context) {
-            Ok(folder) => folder,
-            Err(problem) => {
-                self.problems.push(problem);
-                return None;
-            }
-        };
-        let name = dockerfile_name(said);
-        let span = said.map_or(context.span(), Sp::span);
-        let lowering = self.lowering(image);
-        let read = files.dockerfile(&folder, name, span, self.sources);
-        let read = read.map_err(|problems| self.problems.extend(problems)).ok()?;
+    fn build(&mut self, context: &Spanned<String>) -> Option<ImageContent> {
+        let setting = dockerfile_setting(self.entry, self.defaults);
+        let span = setting.map_or(context.span(), Spanned::span);
+        let folder = self.files.context(context, self.diagnostics)?;
+        let lowering = lower::lowering(self.entry, self.diagnostics);
+        let name = dockerfile_name(setting);
+        let source = self.files.dockerfile(&folder, name, span, self.diagnostics)?;
         let lowering = lowering?;
-        let dockerfile = self.lower(read, image, &lowering, span, files)?;
-        let defaults = self.manifest.defaults.as_ref();
-        let infer_bases = image.infer_bases.as_deref().copied();
-        Some(Content::Build {
+        let dockerfile = lower::lower(source, &lowering, span, self.files, self.diagnostics)?;
+        let default = self.defaults.and_then(|defaults| defaults.infer_bases);
+        Some(ImageContent::Build {
             context: folder,
             dockerfile,
             args: lowering.args,
-            target: lowering.target.map(|target| target.0.value.clone()),
-            infer_bases: infer_bases.or_else(|| defaults?.infer_bases).unwrap_or(true),
+            target: lowering.target.map(|target| target.to_string()),
+            infer_bases: self.entry.infer_bases.as_deref().copied().or(default).unwrap_or(true),
         })
     }
 
-    fn name_and_tag(
-        &mut self,
-        entry: &Sp<Image>,
-        owner: Option<&Sp<OwnerSetting>>,
-    ) -> Option<(ImageName, TagTemplate)> {
-        let of_platform = owner.is_some_and(|owner| owner.0.value.0 == Owner::Platform);
-        let name = entry.name.as_ref().map(|name| name.0.value.0.clone());
-        if let (Some(name), Some(at)) = (&name, &entry.name)
+    fn name_and_tag(&mut self) -> Option<(ImageName, TagTemplate)> {
+        let entry = self.entry;
+        if let Some(name) = &entry.name
             && name.has_namespace()
-            && !of_platform
+            && !self.is_owned_by_platform()
         {
-            let help = "only images of the platform have a namespace: take the `/` out, or write \
+            let message = format!("`{}` contains a `/`", **name);
+            let help = "only images of the platform have a namespace: remove the `/`, or write \
                         `owner: platform`";
-            self.report(format!("`{name}` has a `/`"), at.span(), help);
+            self.diagnostics.error(message, name.span(), help);
         }
-        let tag = entry.tag.as_ref().map(|tag| tag.0.value.0.clone());
-        let default = || {
-            let said = self.manifest.defaults.as_ref().and_then(|d| d.tag.as_ref());
-            said.map_or_else(|| Tag::latest().into(), |tag| tag.0.value.0.clone())
-        };
+        let name = entry.name.as_deref().cloned();
+        let tag = entry.tag.as_deref().cloned();
         match (name, tag, &entry.source) {
             (Some(name), Some(tag), _) => Some((name, tag)),
-            (Some(name), None, None) => Some((name, default())),
+            (Some(name), None, None) => {
+                let default = self.defaults.and_then(|defaults| defaults.tag.as_deref());
+                Some((name, default.cloned().unwrap_or_else(|| Tag::latest().into())))
+            }
             (None, _, None) => {
                 if !self.damaged {
-                    self.report("this image has no name", entry.span(), "add `name:`");
+                    self.diagnostics.error("this image has no name", entry.span(), "add `name:`");
                 }
                 None
             }
-            (name, tag, Some(source)) => match source.0.value.0.destination(of_platform) {
-                Ok((derived, derived_tag)) => {
-                    Some((name.unwrap_or(derived), tag.unwrap_or_else(|| derived_tag.into())))
+            (name, tag, Some(source)) => match source.destination(self.is_owned_by_platform()) {
+                Ok((source_name, source_tag)) => {
+                    Some((name.unwrap_or(source_name), tag.unwrap_or_else(|| source_tag.into())))
                 }
                 Err(error) => {
-                    self.report_name(error, source.span());
+                    self.diagnostics.error(error.message, source.span(), error.help);
                     None
                 }
             },
         }
     }
-}
-
-fn dockerfile_name(said: Option<&Sp<String>>) -> &str {
-    said.map_or("Dockerfile", |said| said.as_str())
 }

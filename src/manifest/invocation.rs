@@ -1,4 +1,4 @@
-//! What the command line says about the manifest: which files, `--var` and `--set`. Pure.
+//! The part of the command line that concerns the manifest: `--file`, `--var` and `--set`. Pure.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -7,49 +7,49 @@ use std::str::FromStr;
 use crate::base::glob::Glob;
 use crate::base::name::NameError;
 
-/// The manifest's files, and what is said over them.
+/// Files of the manifest, with the variables and overrides of the command line.
 #[derive(Debug, Clone)]
 pub struct Invocation {
-    /// The files; `-` is standard input. The first is read as if it included the others.
+    /// The files; `-` is standard input. The first file is read as if it included the others.
     pub files: Vec<PathBuf>,
-    /// Variables that win over all others; of two with one name the last.
+    /// Variables of `--var`, which override all others. The last one of a name counts.
     pub vars: Vec<Variable>,
-    /// What images are told to say, in order.
+    /// Overrides of `--set`, in order.
     pub sets: Vec<Override>,
 }
 
 impl Invocation {
-    /// One file, and nothing said over it.
+    /// Creates an invocation with one file, without variables and overrides.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self { files: vec![path.into()], vars: Vec::new(), sets: Vec::new() }
     }
 
-    /// The first file: the lockfile lies beside it.
+    /// Returns the first file. The lockfile lies in its folder.
     pub fn first(&self) -> &Path {
         self.files.first().map_or(Path::new("imgplan.yaml"), PathBuf::as_path)
     }
 }
 
-/// A variable: `NAME=VALUE`.
+/// A variable of `--var`: `NAME=VALUE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variable {
-    /// Its name: letters, digits and `_`, no digit first.
+    /// The name: letters, digits and `_`; the first character is not a digit.
     pub name: String,
-    /// Its value.
+    /// The value.
     pub value: String,
 }
 
-/// The variable that must not be written anywhere.
-pub(super) const SECRET: &str = "PRIME_API_KEY";
+/// Environment variable with the API key, which must not appear in a manifest or a message.
+pub(super) const API_KEY_VARIABLE: &str = "PRIME_API_KEY";
 
 impl Variable {
-    /// Whether it is the key of the service, which goes into no manifest and no message.
+    /// True if this is the API key, which must not appear in a manifest or a message.
     pub fn is_secret(&self) -> bool {
-        self.name == SECRET
+        self.name == API_KEY_VARIABLE
     }
 }
 
-/// Whether a text can stand in `${...}`.
+/// Returns true if a text is a valid variable name.
 pub(super) fn is_variable_name(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with(|c: char| c.is_ascii_digit())
@@ -66,13 +66,13 @@ impl FromStr for Variable {
             }
             _ => Err(NameError::new(
                 "this is not a variable",
-                "write NAME=VALUE, the name of letters, digits and `_`",
+                "write NAME=VALUE; a name has letters, digits and `_`",
             )),
         }
     }
 }
 
-/// What some images are told to say: `PATTERN.FIELD=V`, or `PATTERN.FIELD+=V` to add to a list.
+/// An override of `--set`: `PATTERN.FIELD=VALUE`, or `PATTERN.FIELD+=VALUE` to add to a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Override {
     text: String,
@@ -80,64 +80,64 @@ pub struct Override {
     pattern: Range<usize>,
     field: Range<usize>,
     inner: Option<Range<usize>>,
-    /// Where the value begins.
+    /// Offset of the value.
     value: usize,
-    /// Whether the value is added to what the image says, and does not replace it.
+    /// True for `+=`: the value is added to the list of the image.
     pub(super) adds: bool,
 }
 
 impl Override {
-    /// All of it, as it was typed.
+    /// Returns the text as typed.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Which images, by name.
+    /// Returns the pattern of the image names.
     pub(super) fn images(&self) -> &Glob {
         &self.images
     }
 
-    /// Where in [`text`](Self::text) the pattern stands.
-    pub(super) fn pattern_place(&self) -> Range<usize> {
+    /// Returns the range of the pattern in [`text`](Self::text).
+    pub(super) fn pattern_range(&self) -> Range<usize> {
         self.pattern.clone()
     }
 
-    /// Where the field stands.
-    pub(super) fn field_place(&self) -> Range<usize> {
+    /// Returns the range of the field.
+    pub(super) fn field_range(&self) -> Range<usize> {
         self.field.clone()
     }
 
-    /// Where the key inside the field stands, as in `args.PY`.
-    pub(super) fn inner_place(&self) -> Option<Range<usize>> {
+    /// Returns the range of the key inside the field: `PY` in `args.PY`.
+    pub(super) fn inner_range(&self) -> Option<Range<usize>> {
         self.inner.clone()
     }
 
-    /// Where the value stands.
-    pub(super) fn value_place(&self) -> Range<usize> {
+    /// Returns the range of the value.
+    pub(super) fn value_range(&self) -> Range<usize> {
         self.value..self.text.len()
     }
 }
 
-/// Fields that have keys of their own.
-const MAPPINGS: [&str; 2] = ["args", "labels"];
+/// Fields that are mappings.
+const MAPPING_FIELDS: [&str; 2] = ["args", "labels"];
 
 impl FromStr for Override {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let wrong = || {
+        let invalid = || {
             NameError::new(
-                "this sets nothing",
-                "write PATTERN.FIELD=VALUE, as '*.visibility=public', 'api*.args.PY=3.13' or \
-                 'api.platforms+=linux/arm64'",
+                "invalid override",
+                "write PATTERN.FIELD=VALUE, for example '*.visibility=public', \
+                 'api*.args.PY=3.13' or 'api.platforms+=linux/arm64'",
             )
         };
-        let equals = text.find('=').ok_or_else(wrong)?;
+        let equals = text.find('=').ok_or_else(invalid)?;
         let adds = text[..equals].ends_with('+');
         let left = if adds { equals - 1 } else { equals };
         let path = &text[..left];
-        // A label's own name has dots, and so may an image's: what decides is the mapping's name.
-        let mapping = MAPPINGS.iter().filter_map(|name| {
+        // Names of images and keys of labels may contain dots, so look for the mapping's name first.
+        let mapping = MAPPING_FIELDS.iter().filter_map(|name| {
             let at = path.find(&format!(".{name}."))?;
             Some((at, at + 1..at + 1 + name.len()))
         });
@@ -146,11 +146,11 @@ impl FromStr for Override {
             let inner = field.end + 1..left;
             (0..at, field, Some(inner))
         } else {
-            let dot = path.rfind('.').ok_or_else(wrong)?;
+            let dot = path.rfind('.').ok_or_else(invalid)?;
             (0..dot, dot + 1..left, None)
         };
         if pattern.is_empty() || field.is_empty() || inner.as_ref().is_some_and(Range::is_empty) {
-            return Err(wrong());
+            return Err(invalid());
         }
         let images: Glob = text[pattern.clone()].parse()?;
         Ok(Self { text: text.to_owned(), images, pattern, field, inner, value: equals + 1, adds })
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn overrides_are_taken_apart() {
+    fn overrides_are_parsed() {
         for (text, pattern, field, inner, value, adds) in [
             ("*.visibility=public", "*", "visibility", "", "public", false),
             ("api*.args.PY=3.13", "api*", "args", "PY", "3.13", false),
@@ -171,12 +171,12 @@ mod tests {
             ("a.labels.org.x=y", "a", "labels", "org.x", "y", false),
             ("a.args.X=", "a", "args", "X", "", false),
         ] {
-            let read: Override = text.parse().unwrap();
-            let at = |place: Range<usize>| &read.text[place];
-            let found = (read.images().as_str(), at(read.field_place()), at(read.value_place()));
-            assert_eq!(found, (pattern, field, value), "{text}");
-            assert_eq!(read.inner_place().map_or("", at), inner, "{text}");
-            assert_eq!(read.adds, adds, "{text}");
+            let set: Override = text.parse().unwrap();
+            let at = |range: Range<usize>| &set.text[range];
+            let parts = (set.images().as_str(), at(set.field_range()), at(set.value_range()));
+            assert_eq!(parts, (pattern, field, value), "{text}");
+            assert_eq!(set.inner_range().map_or("", at), inner, "{text}");
+            assert_eq!(set.adds, adds, "{text}");
         }
         for text in ["", "a", "a=b", "a.tag", ".tag=x", "a.=x", "a.args.=x", "+=x", "a b.tag=x"] {
             assert!(text.parse::<Override>().is_err(), "{text}");
@@ -184,9 +184,9 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_taken_apart() {
-        let read: Variable = "A_1=x=y".parse().unwrap();
-        assert_eq!((read.name.as_str(), read.value.as_str()), ("A_1", "x=y"));
+    fn variables_are_parsed() {
+        let variable: Variable = "A_1=x=y".parse().unwrap();
+        assert_eq!((variable.name.as_str(), variable.value.as_str()), ("A_1", "x=y"));
         for text in ["", "A", "=x", "1A=x", "A-B=x"] {
             assert!(text.parse::<Variable>().is_err(), "{text}");
         }

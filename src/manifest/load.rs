@@ -1,39 +1,41 @@
-//! Reads a manifest and the Dockerfiles that it names, and finds everything that is wrong with
-//! them before anything else happens.
+//! Loads a manifest with all files that it includes and all Dockerfiles that it names, and reports
+//! everything that is wrong with them at once.
 
 use std::sync::Arc;
 
 use miette::Diagnostic;
 
-use super::expand::{Found, expand};
-use super::header::{root_of, shown};
+use super::diagnostics::Diagnostics;
+use super::expand::{Expanded, expand};
+use super::header::display_name;
 use super::invocation::Invocation;
-use super::resolve::{self, Resolver};
+use super::resolve::resolve;
 use super::workspace::Workspace;
 use crate::base::span::{Problem, SourceMap};
 use crate::base::text::plural;
 
-/// More problems than this are not worth reading.
-const MOST_SHOWN: usize = 100;
+/// Maximum number of problems that are shown.
+const MAX_PROBLEMS_SHOWN: usize = 100;
 
 /// Everything that is wrong with a manifest and the files that it names.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", headline(problems.len(), *unshown, name))]
 pub struct ManifestError {
-    /// The problems, in the order of the files; the first of them, where there are very many.
+    /// Problems in the order of the files; only the first ones if there are very many.
     pub problems: Vec<Problem>,
-    /// How many more there are.
+    /// Number of problems that are not in `problems`.
     pub unshown: usize,
-    /// The texts that they point into.
+    /// Source files that the spans point into.
     pub sources: Arc<SourceMap>,
-    /// The manifest's path, as it was given.
+    /// Path of the manifest, as given on the command line.
     pub name: String,
 }
 
 fn headline(shown: usize, unshown: usize, name: &str) -> String {
+    let problems = plural(shown + unshown, "problem");
     match unshown {
-        0 => format!("{} in {name}", plural(shown, "problem")),
-        more => format!("{} problems in {name}, of which {more} are not shown", shown + more),
+        0 => format!("{problems} in {name}"),
+        _ => format!("{problems} in {name}, {unshown} of them not shown"),
     }
 }
 
@@ -48,53 +50,33 @@ impl Diagnostic for ManifestError {
 }
 
 impl Workspace {
-    /// Reads the manifest that the command line names, with all that it includes, and makes it
-    /// complete. `env` answers for the environment's variables.
+    /// Loads the manifest of a command line and resolves it. `env` returns the values of
+    /// environment variables.
+    ///
+    /// # Errors
+    ///
+    /// Fails with all problems if a file cannot be read, or if anything in the files is wrong.
     pub fn load(
-        given: &Invocation,
+        invocation: &Invocation,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Workspace, ManifestError> {
         let mut sources = SourceMap::default();
-        match from_files(given, env, &mut sources) {
-            Ok(mut workspace) => {
-                workspace.sources = Arc::new(sources);
-                Ok(workspace)
+        let mut diagnostics = Diagnostics::default();
+        let Expanded { scopes, skipped } = expand(invocation, env, &mut sources, &mut diagnostics);
+        let workspace = resolve(&scopes, &mut sources, &mut diagnostics);
+        let (mut problems, warnings) = diagnostics.finish();
+        let sources = Arc::new(sources);
+        match workspace {
+            Some(workspace) if problems.is_empty() => {
+                Ok(Workspace { warnings, skipped, sources, ..workspace })
             }
-            Err(mut problems) => {
+            _ => {
                 problems.sort_by_key(|problem| problem.labels.first().map(|label| label.0));
-                let unshown = problems.len().saturating_sub(MOST_SHOWN);
-                problems.truncate(MOST_SHOWN);
-                let name = shown(given.first());
-                Err(ManifestError { problems, unshown, sources: Arc::new(sources), name })
+                let unshown = problems.len().saturating_sub(MAX_PROBLEMS_SHOWN);
+                problems.truncate(MAX_PROBLEMS_SHOWN);
+                let name = display_name(invocation.first());
+                Err(ManifestError { problems, unshown, sources, name })
             }
         }
-    }
-}
-
-fn from_files(
-    given: &Invocation,
-    env: &dyn Fn(&str) -> Option<String>,
-    sources: &mut SourceMap,
-) -> Result<Workspace, Vec<Problem>> {
-    let (scopes, found) = expand(given, env, sources);
-    let Found { problems, warnings, mut notes, skipped, incomplete } = found;
-    let Some(first) = scopes.first() else { return Err(notes.tell_problems(problems)) };
-    let resolver = Resolver {
-        root: root_of(given.first()),
-        manifest: &first.manifest,
-        scopes: &scopes,
-        damaged: false,
-        incomplete,
-        sources,
-        problems,
-        warnings,
-        notes: &mut notes,
-    };
-    match resolve::resolve(resolver) {
-        Ok(workspace) => {
-            let warnings = notes.tell_warnings(workspace.warnings);
-            Ok(Workspace { warnings, skipped, ..workspace })
-        }
-        Err(problems) => Err(notes.tell_problems(problems)),
     }
 }

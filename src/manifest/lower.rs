@@ -1,88 +1,92 @@
-//! Puts a build's arguments and target into its Dockerfile, since the service knows neither.
+//! Lowers the arguments and the target of a build into its Dockerfile, because the service supports
+//! neither.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Sp;
-use super::files::{DockerfileSource, Files, LoweredOf};
+use super::diagnostics::Diagnostics;
+use super::files::{DockerfileSource, Files};
 use super::model::Image;
-use super::resolve::Resolver;
+use super::spanned::Spanned;
 use crate::base::span::Span;
 use crate::dockerfile::LowerSubject;
 
-/// What is lowered into a Dockerfile.
-pub(super) struct Lowering<'m> {
+/// Arguments and target of a build.
+pub(super) struct Lowering<'a> {
+    entry: &'a Image,
     pub(super) args: BTreeMap<String, String>,
-    pub(super) target: Option<&'m Sp<String>>,
+    pub(super) target: Option<&'a Spanned<String>>,
 }
 
-impl<'a> Resolver<'a> {
-    /// The arguments and target of a build. `None` where something is wrong with them.
-    pub(super) fn lowering(&mut self, image: &'a Image) -> Option<Lowering<'a>> {
-        let mut right = true;
-        let mut args = BTreeMap::new();
-        for (name, value) in image.args.iter().flat_map(|args| args.iter()) {
-            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            let digit = name.starts_with(|c: char| c.is_ascii_digit());
-            if name.is_empty() || digit || !name.chars().all(word) {
-                let message = format!("`{}` is not the name of an ARG", name.escape_debug());
-                let help = "use letters, digits and `_`; start with a letter or `_`";
-                self.report(message, name.span(), help);
-                right = false;
-            }
-            args.insert(name.to_string(), value.to_string());
+/// Returns the arguments and the target of a build, or `None` if one of them is rejected.
+pub(super) fn lowering<'a>(
+    entry: &'a Image,
+    diagnostics: &mut Diagnostics,
+) -> Option<Lowering<'a>> {
+    let errors = diagnostics.errors();
+    let mut args = BTreeMap::new();
+    for (name, value) in entry.args.iter().flat_map(|args| args.iter()) {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let is_digit = |c: char| c.is_ascii_digit();
+        if name.is_empty() || name.starts_with(is_digit) || !name.chars().all(is_word) {
+            let message = format!("`{}` is not the name of an ARG", name.escape_debug());
+            let help = "use letters, digits and `_`; start with a letter or `_`";
+            diagnostics.error(message, name.span(), help);
         }
-        if let Some(target) = image.target.as_ref().filter(|target| target.trim().is_empty()) {
-            let help = "name a stage of the Dockerfile, or remove the key to build the last";
-            self.report("a target cannot be empty", target.span(), help);
-            right = false;
-        }
-        right.then_some(Lowering { args, target: image.target.as_ref() })
+        args.insert(name.to_string(), value.to_string());
     }
+    if let Some(target) = entry.target.as_ref().filter(|target| target.trim().is_empty()) {
+        let help = "name a stage of the Dockerfile, or remove the key to build the last stage";
+        diagnostics.error("a target cannot be empty", target.span(), help);
+    }
+    (diagnostics.errors() == errors).then_some(Lowering {
+        entry,
+        args,
+        target: entry.target.as_ref(),
+    })
+}
 
-    /// The Dockerfile that is sent: with arguments and target put in where there are any. `span` says
-    /// where the manifest names the Dockerfile.
-    pub(super) fn lower(
-        &mut self,
-        read: DockerfileSource,
-        image: &Image,
-        lowering: &Lowering<'_>,
-        span: Span,
-        files: &mut Files,
-    ) -> Option<DockerfileSource> {
-        let Lowering { args, target } = lowering;
-        let target = target.map(|target| target.as_str());
-        let what = match (args.is_empty(), target) {
-            (true, None) => return Some(read),
-            (false, None) => "with args",
-            (true, Some(_)) => "with its target",
-            (false, Some(_)) => "with args and target",
-        };
-        let of: LoweredOf = (read.path.clone(), args.clone(), target.map(str::to_owned));
-        if let Some(known) = files.lowered.get(&of) {
-            return Some(known.clone());
+/// Returns the Dockerfile to send. `span` is where the manifest names the Dockerfile. Images with
+/// equal arguments and target share the result.
+pub(super) fn lower(
+    source: DockerfileSource,
+    lowering: &Lowering<'_>,
+    span: Span,
+    files: &mut Files<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<DockerfileSource> {
+    let Lowering { entry, args, target } = lowering;
+    let target_name = target.map(|target| target.as_str());
+    let suffix = match (args.is_empty(), target_name) {
+        (true, None) => return Some(source),
+        (false, None) => "with args",
+        (true, Some(_)) => "with its target",
+        (false, Some(_)) => "with args and target",
+    };
+    let key = (source.path.clone(), args.clone(), target_name.map(str::to_owned));
+    if let Some(known) = files.lowered.get(&key) {
+        return Some(known.clone());
+    }
+    match source.parsed.lowered(args, target_name) {
+        Ok(parsed) => {
+            let name = format!("{}, {suffix}", source.path.display());
+            let start = files.sources.add(name, parsed.text());
+            let lowered = DockerfileSource { path: source.path, parsed: Arc::new(parsed), start };
+            files.lowered.insert(key, lowered.clone());
+            Some(lowered)
         }
-        match read.parsed.lowered(args, target) {
-            Ok(parsed) => {
-                let name = format!("{}, {what}", read.path.display());
-                let start = self.sources.add(name, parsed.text());
-                let source = DockerfileSource { path: read.path, parsed: Arc::new(parsed), start };
-                files.lowered.insert(of, source.clone());
-                Some(source)
+        Err(errors) => {
+            for error in errors {
+                let mut names =
+                    entry.args.iter().flat_map(|args| args.iter()).map(|(name, _)| name);
+                let subject = match &error.subject {
+                    LowerSubject::Arg(arg) => names.find(|name| name.as_str() == arg),
+                    LowerSubject::Target => *target,
+                };
+                let span = subject.map_or(span, Spanned::span);
+                diagnostics.error(error.message, span, error.help);
             }
-            Err(errors) => {
-                let args = || image.args.iter().flat_map(|args| args.iter());
-                for error in errors {
-                    let at = match &error.subject {
-                        LowerSubject::Arg(name) => {
-                            args().map(|(key, _)| key).find(|key| key.as_str() == name)
-                        }
-                        LowerSubject::Target => lowering.target,
-                    };
-                    self.report(error.message, at.map_or(span, Sp::span), error.help);
-                }
-                None
-            }
+            None
         }
     }
 }

@@ -1,8 +1,9 @@
-//! From `imgplan.yaml` and what it includes to a [`Workspace`]: what was written, with variables put
-//! in, entries for many images made into them, and every value's place known ([`model`]); then what
-//! is meant ([`workspace`]), with units, bases and order.
+//! Loads `imgplan.yaml` and the files that it includes into a [`Workspace`]. First the files are
+//! parsed, variables are substituted, generated images are expanded, and the result is decoded into
+//! the types of [`model`], each value with its span. Then defaults, units, bases and their order
+//! are resolved ([`workspace`]).
 //!
-//! All problems of all files are found before anything else happens.
+//! All problems of all files are reported at once.
 
 mod bases;
 mod decode;
@@ -26,12 +27,13 @@ mod resolve;
 mod scalars;
 mod schema;
 mod settings;
-mod sp;
+mod spanned;
+mod units;
 pub mod workspace;
 
 pub use header::root_of;
 pub use invocation::{Invocation, Override, Variable};
 pub use load::ManifestError;
 pub use schema::schema;
-pub use sp::Sp;
+pub use spanned::Spanned;
 pub use workspace::Workspace;

@@ -1,27 +1,30 @@
-//! What a manifest says, as it was written: every value with its place, nothing filled in. The
-//! JSON Schema ([`schema`](super::schema())) comes from these types and their comments. Pure.
+//! Types of a manifest as it is written: each value with its span, no default filled in. The JSON
+//! Schema ([`schema`](super::schema())) is generated from these types and their comments. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 
 use schemars::JsonSchema;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-pub use super::scalars::{
-    DurationText, GlobText, GroupText, LimitText, NameText, OwnerSetting, PatternText, SizeText,
-    SourceText, TagText, VisibilitySetting,
-};
-use super::{Sp, scalars};
-use crate::base::name::Platform;
+use super::decode::{Decode, decode_pairs, decode_struct};
+use super::diagnostics::Diagnostics;
+use super::node::YamlNode;
+use super::scalars::{self, Matrix};
+pub use super::scalars::{DurationSetting, GroupName, SizeSetting, VisibilitySetting};
+use super::spanned::Spanned;
+use crate::base::glob::Glob;
+use crate::base::limit::Limit;
+use crate::base::name::{ImageName, Owner, Platform, TagTemplate};
+use crate::base::source_ref::SourceRef;
 
-/// The images that should exist in an image service.
+pub use super::pattern::UnitPattern;
+
+/// Images that should exist in an image service.
 ///
-/// Texts may hold `${VAR}`, `${VAR:-default}` and `${VAR:?message}`, taken from `--var`, `vars`, a
-/// `matrix` or the environment, in this order; `$$` is a dollar sign.
-#[derive(Debug, Clone, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// Strings may contain the variables `${VAR}`, `${VAR:-default}` and `${VAR:?message}`. Values come
+/// from `--var`, `vars`, `matrix` or the environment, in this order. `$$` is a dollar sign.
+#[derive(Debug, Clone, JsonSchema)]
 #[schemars(
+    deny_unknown_fields,
     title = "imgplan manifest",
     extend(
         "$id" = "urn:imgplan:manifest:1",
@@ -30,33 +33,33 @@ use crate::base::name::Platform;
     )
 )]
 pub struct Manifest {
-    /// The version of this format: 1.
+    /// Version of the manifest format: 1.
     #[schemars(schema_with = "scalars::version")]
-    pub version: Option<Sp<u64>>,
-    /// Other manifests that are read with this one, relative to this file: paths or patterns, as
-    /// `teams/*/imgplan.yaml`. What this file says under `vars`, `defaults` and `owner` holds in
-    /// them where they say nothing themselves; `settings` are said in the first file only.
+    pub version: Option<Spanned<u64>>,
+    /// Other manifests to read together with this one: paths or patterns, relative to this file.
+    /// They inherit `vars`, `defaults` and `owner` of this file; their own values win. `settings`
+    /// are only allowed in the first file.
     #[schemars(
         with = "Option<Vec<scalars::IncludeText>>",
         extend("examples" = [["teams/*/imgplan.yaml"]])
     )]
-    pub include: Option<Vec<Sp<String>>>,
-    /// Variables for `${VAR}`; they win over the environment, and `--var` over them. Each may use
-    /// those above it.
+    pub include: Option<Vec<Spanned<String>>>,
+    /// Variables for `${VAR}`. They override the environment; `--var` overrides them. A variable can
+    /// use the variables above it.
     #[schemars(
-        with = "Option<BTreeMap<String, scalars::VarText>>",
+        with = "Option<BTreeMap<String, scalars::VariableText>>",
         extend("examples" = [{ "PYTHON": "3.12", "TAG": "${NIGHT:-latest}" }])
     )]
-    pub vars: Option<BTreeMap<String, Sp<String>>>,
-    /// What an image says where it says nothing itself.
+    pub vars: Option<Pairs<Spanned<String>>>,
+    /// Default values for all images of this file and of the files that it includes.
     pub defaults: Option<Defaults>,
-    /// Who owns the images, where an image says nothing itself: `personal`, `platform` or
-    /// `team: <id>`. Without it, the team of the credentials, else the account.
-    pub owner: Option<Sp<OwnerSetting>>,
-    /// How to reach the service and how fast to go.
-    pub settings: Option<Settings>,
-    /// Groups by their names, each with the patterns of the images in it. An image may name its
-    /// groups itself as well.
+    /// Default owner of the images: `personal`, `platform` or `team: <id>`. Without it, the team of
+    /// the credentials, or else the account of the API key.
+    pub owner: Option<Spanned<Owner>>,
+    /// Connection to the service, and limits.
+    pub settings: Option<ManifestSettings>,
+    /// Groups of images: the name of each group, with patterns of its images. Images can also list
+    /// their groups themselves.
     #[schemars(
         with = "Option<BTreeMap<String, scalars::GroupPatterns>>",
         extend(
@@ -64,96 +67,127 @@ pub struct Manifest {
             "examples" = [{ "nightly": ["etl-*", "report:v1"] }]
         )
     )]
-    pub groups: Option<Pairs<Vec<Sp<GlobText>>>>,
-    /// Images that have a new name or tag: what is there is kept, instead of being built again
-    /// under the new name.
-    pub moved: Option<Vec<Sp<MovedEntry>>>,
-    /// Images that this manifest does not list any more: to be forgotten, or deleted.
-    pub removed: Option<Vec<Sp<RemovedEntry>>>,
+    pub groups: Option<Pairs<Vec<Spanned<Glob>>>>,
+    /// Images whose name or tag has changed. The existing image is kept and not built again under
+    /// its new name.
+    pub moved: Option<Vec<Spanned<MovedEntry>>>,
+    /// Images that are no longer in this manifest, to be forgotten or deleted.
+    pub removed: Option<Vec<Spanned<RemovedEntry>>>,
     /// The images, in any order.
     #[schemars(with = "Vec<Image>")]
-    pub images: Option<Sp<Vec<Sp<Image>>>>,
+    pub images: Option<Spanned<Vec<Spanned<Image>>>>,
 }
 
-/// What an image says where it says nothing itself.
-#[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+decode_struct!(Manifest {
+    version,
+    include,
+    vars,
+    defaults,
+    owner,
+    settings,
+    groups,
+    moved,
+    removed,
+    images,
+});
+
+/// Default values for images.
+#[derive(Debug, Clone, Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Defaults {
-    /// The tag, which may hold `{arch}` and `{fingerprint}`. A mirror takes its source's tag instead.
+    /// Tag of the image. It may contain `{arch}` and `{fingerprint}`. A mirror uses the tag of its
+    /// source instead.
     #[schemars(extend("default" = "latest"))]
-    pub tag: Option<Sp<TagText>>,
-    /// The Dockerfile, relative to each image's context. Mirrors have none.
+    pub tag: Option<Spanned<TagTemplate>>,
+    /// Path of the Dockerfile, relative to the context of each image. Not used for mirrors.
     #[schemars(extend("default" = "Dockerfile"))]
-    pub dockerfile: Option<Sp<String>>,
-    /// The platforms; one build each.
-    #[schemars(
-        with = "Option<Vec<scalars::PlatformText>>",
-        extend("minItems" = 1, "uniqueItems" = true, "default" = ["linux/amd64"])
-    )]
-    pub platforms: Option<Sp<Vec<Sp<Platform>>>>,
-    /// Who may pull the images.
+    pub dockerfile: Option<Spanned<String>>,
+    /// Platforms of the image. Each platform is built on its own.
+    #[schemars(extend("minItems" = 1, "uniqueItems" = true, "default" = ["linux/amd64"]))]
+    pub platforms: Option<Spanned<Vec<Spanned<Platform>>>>,
+    /// Visibility of the image: who can pull it.
     #[schemars(extend("default" = "inherit"))]
-    pub visibility: Option<Sp<VisibilitySetting>>,
-    /// How long a build may take before imgplan stops waiting for it; the next run goes on
-    /// waiting. Without it, imgplan waits until the service says how the build ended.
-    pub timeout: Option<Sp<DurationText>>,
-    /// How old what was built may become before it is made again: a minute at least. Without it, it
-    /// is made again only when something changed.
-    #[schemars(extend("pattern" = scalars::AGE, "examples" = ["7d", "24h"]))]
-    pub max_age: Option<Sp<DurationText>>,
-    /// Whether it is safe from being deleted, by whatever command.
+    pub visibility: Option<Spanned<VisibilitySetting>>,
+    /// Maximum time to wait for a build of the image. After it, imgplan stops waiting, and the next
+    /// run continues to wait. Without it, there is no time limit.
+    pub timeout: Option<Spanned<DurationSetting>>,
+    /// Maximum age of the image: when it is older, it is rebuilt. At least one minute. Without it,
+    /// the image is rebuilt only if something has changed.
+    #[schemars(extend("pattern" = scalars::AGE_PATTERN, "examples" = ["7d", "24h"]))]
+    pub max_age: Option<Spanned<DurationSetting>>,
+    /// Protects the image: no command deletes it.
     #[schemars(extend("default" = false))]
     pub protect: Option<bool>,
-    /// Notes to tell images apart by, such as who looks after them. An image's own are
-    /// added, and win.
+    /// Labels to select images by, for example with the team that maintains them. Labels of an
+    /// image are added to these and override them.
     #[schemars(
         with = "Option<BTreeMap<String, scalars::LabelText>>",
-        extend("propertyNames" = { "pattern": scalars::LABEL }, "examples" = [{ "team": "search" }])
+        extend("propertyNames" = { "pattern": scalars::LABEL_PATTERN }, "examples" = [{ "team": "search" }])
     )]
-    pub labels: Option<Pairs<Sp<String>>>,
-    /// The groups that it belongs to. An image's own are added.
+    pub labels: Option<Pairs<Spanned<String>>>,
+    /// Groups that the image belongs to. Groups of an image are added to these.
     #[schemars(extend("examples" = [["nightly"]]))]
-    pub groups: Option<Vec<Sp<GroupText>>>,
-    /// Whether a reference of the Dockerfile that names an image of this manifest makes it a base,
-    /// which is built first. With `false`, only `needs` orders images, and no reference is replaced.
+    pub groups: Option<Vec<Spanned<GroupName>>>,
+    /// Treats an image of this manifest that the Dockerfile refers to as a base, which is built
+    /// first. With `false`, only `needs` sets the order, and no reference is replaced.
     #[schemars(extend("default" = true))]
     pub infer_bases: Option<bool>,
 }
 
-/// How to reach the service and how fast to go.
-#[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// The service's URL. `PRIME_API_BASE_URL` wins over it.
+decode_struct!(Defaults {
+    tag,
+    dockerfile,
+    platforms,
+    visibility,
+    timeout,
+    max_age,
+    protect,
+    labels,
+    groups,
+    infer_bases,
+});
+
+/// Connection to the service, and limits.
+#[derive(Debug, Clone, Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ManifestSettings {
+    /// URL of the service. `PRIME_API_BASE_URL` overrides it.
     #[schemars(extend(
         "pattern" = r"\$|^\s*https?://",
         "default" = "https://api.primeintellect.ai"
     ))]
-    pub url: Option<Sp<String>>,
-    /// How many images are worked on at once. `--concurrency` wins over it.
+    pub url: Option<Spanned<String>>,
+    /// Number of images in progress at the same time. `--concurrency` overrides it.
     #[schemars(range(min = 1, max = 1000), extend("default" = 64))]
-    pub concurrency: Option<Sp<u32>>,
-    /// The budgets of the classes of requests, each as `150/60s`: at most 150 in any 60 seconds.
-    /// `--limit` wins over them. Lower one to leave some of the account's budget to others.
-    pub limits: Option<Limits>,
-    /// The size above which a context is worth a warning, as `500MB` or `2GiB`: what is sent, before
-    /// it is compressed.
+    pub concurrency: Option<Spanned<u32>>,
+    /// Rate limits of the request classes: `150/60s` is at most 150 requests in any 60 seconds.
+    /// `--limit` overrides them. Lower a limit to leave a share of the account's limit to others.
+    pub limits: Option<RequestLimits>,
+    /// Size of a context above which a warning is shown: `500MB` or `2GiB`. Counts the files that
+    /// are sent, before compression.
     #[schemars(extend("default" = "500MB"))]
-    pub context_warn: Option<Sp<SizeText>>,
-    /// The size above which a context is an error, so that nothing is planned or sent. Without it,
-    /// any size will do.
-    pub context_max: Option<Sp<SizeText>>,
+    pub context_warn: Option<Spanned<SizeSetting>>,
+    /// Maximum size of a context. A larger one is an error, and nothing is planned or sent.
+    /// Without it, there is no maximum.
+    pub context_max: Option<Spanned<SizeSetting>>,
 }
 
-/// Budgets by class.
-#[derive(Debug, Clone, serde::Deserialize)]
-pub struct Limits(pub Pairs<Sp<LimitText>>);
+decode_struct!(ManifestSettings { url, concurrency, limits, context_warn, context_max });
 
-/// An image that should exist: built from a `context` or mirrored from a `source`; or many of them, by
-/// `matrix`, `discover`, `sources` or `sources_from`, of which none is left once they are known.
-#[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend(
+/// Rate limits by request class.
+#[derive(Debug, Clone)]
+pub struct RequestLimits(pub Pairs<Spanned<Limit>>);
+
+impl Decode for RequestLimits {
+    fn decode(node: &mut YamlNode, diagnostics: &mut Diagnostics) -> Option<Self> {
+        Pairs::decode(node, diagnostics).map(Self)
+    }
+}
+
+/// An image to build from a `context` or to mirror from a `source`; or many images, by `matrix`,
+/// `discover`, `sources` or `sources_from`.
+#[derive(Debug, Clone, Default, JsonSchema)]
+#[schemars(deny_unknown_fields, extend(
     "if" = {
         "anyOf": [
             { "required": ["source"] },
@@ -179,44 +213,42 @@ pub struct Limits(pub Pairs<Sp<LimitText>>);
     },
 ))]
 pub struct Image {
-    /// The name under which it lands: lower case letters, digits, and `.`, `_` or `-` between
-    /// them. Only the platform's images have a `/` in it. A mirror takes the last segment of its
-    /// source's path by default.
-    pub name: Option<Sp<NameText>>,
-    /// The tag under which it lands; quote what looks like a number. `defaults.tag`, else `latest`
-    /// by default; a mirror takes its source's. `{arch}` stands for the platform's `amd64` or
-    /// `arm64`; with several platforms and without `{arch}`, `-amd64` or `-arm64` is added.
-    /// `{fingerprint}` stands for 12 digits that change with the content: what needs such an image
-    /// names it without its tag.
-    pub tag: Option<Sp<TagText>>,
-    /// The folder to build from, relative to this file. What its `.dockerignore` names is not sent.
+    /// Name of the image: lowercase letters, digits, and `.`, `_` or `-` between them. Only images
+    /// of the platform have a `/` in their name. The default for a mirror is the last segment of the
+    /// repository of its source.
+    pub name: Option<Spanned<ImageName>>,
+    /// Tag of the image. Quote a tag that looks like a number. The default is `defaults.tag` or else
+    /// `latest`; for a mirror, the tag of its source. `{arch}` becomes `amd64` or `arm64`; without
+    /// it, images for several platforms get the suffix `-amd64` or `-arm64`. `{fingerprint}` becomes
+    /// 12 digits that change with the content; other images refer to such an image by its name
+    /// without a tag.
+    pub tag: Option<Spanned<TagTemplate>>,
+    /// Folder to build from, relative to this file. Files that `.dockerignore` lists are not sent.
     #[schemars(extend("examples" = ["services/api"]))]
-    pub context: Option<Sp<String>>,
-    /// The Dockerfile, relative to the context; it may lie outside of it. A base that is an image
-    /// of this manifest is built first: `FROM base` or `FROM base:tag`.
+    pub context: Option<Spanned<String>>,
+    /// Path of the Dockerfile, relative to the context. It may lie outside of the context. An image
+    /// of this manifest that it refers to, as in `FROM base` or `FROM base:tag`, is built first.
     #[schemars(extend("default" = "Dockerfile", "examples" = ["../docker/api.Dockerfile"]))]
-    pub dockerfile: Option<Sp<String>>,
-    /// The platforms; one build each.
-    #[schemars(
-        with = "Option<Vec<scalars::PlatformText>>",
-        extend("minItems" = 1, "uniqueItems" = true, "default" = ["linux/amd64"])
-    )]
-    pub platforms: Option<Sp<Vec<Sp<Platform>>>>,
-    /// Who may pull it.
+    pub dockerfile: Option<Spanned<String>>,
+    /// Platforms of the image. Each platform is built on its own.
+    #[schemars(extend("minItems" = 1, "uniqueItems" = true, "default" = ["linux/amd64"]))]
+    pub platforms: Option<Spanned<Vec<Spanned<Platform>>>>,
+    /// Visibility of the image: who can pull it.
     #[schemars(extend("default" = "inherit"))]
-    pub visibility: Option<Sp<VisibilitySetting>>,
-    /// Images of this manifest that must exist first, by `name` or `name:tag`, besides those that
-    /// the Dockerfile names.
+    pub visibility: Option<Spanned<VisibilitySetting>>,
+    /// Images of this manifest that must be built first, by `name` or `name:tag`, in addition to
+    /// those that the Dockerfile refers to.
     #[schemars(with = "Option<Vec<scalars::NeedText>>")]
-    pub needs: Option<Vec<Sp<String>>>,
-    /// A public image to mirror, instead of a `context` to build from; as `docker pull` takes it.
-    pub source: Option<Sp<SourceText>>,
-    /// Who owns it: `personal`, `platform` or `team: <id>`. By default, who owns all.
-    pub owner: Option<Sp<OwnerSetting>>,
-    /// How long its build may take before imgplan stops waiting for it; the next run goes on
-    /// waiting.
-    pub timeout: Option<Sp<DurationText>>,
-    /// Values for `ARG`s of the Dockerfile, which stand in for their defaults in what is sent.
+    pub needs: Option<Vec<Spanned<String>>>,
+    /// Public image to mirror, instead of a `context` to build from. Written as for `docker pull`.
+    pub source: Option<Spanned<SourceRef>>,
+    /// Owner of the image: `personal`, `platform` or `team: <id>`. The default is the `owner` of the
+    /// manifest.
+    pub owner: Option<Spanned<Owner>>,
+    /// Maximum time to wait for a build of the image. After it, imgplan stops waiting, and the next
+    /// run continues to wait.
+    pub timeout: Option<Spanned<DurationSetting>>,
+    /// Values of build arguments (`ARG`), which replace the defaults in the Dockerfile.
     #[schemars(
         with = "Option<BTreeMap<String, scalars::ArgText>>",
         extend(
@@ -224,131 +256,145 @@ pub struct Image {
             "examples" = [{ "PYTHON": "3.12" }]
         )
     )]
-    pub args: Option<Sp<Pairs<Sp<String>>>>,
-    /// The stage of the Dockerfile to build, by its name or number; the last by default.
+    pub args: Option<Spanned<Pairs<Spanned<String>>>>,
+    /// Stage of the Dockerfile to build, by name or number. The default is the last stage.
     #[schemars(extend("pattern" = r"\S", "examples" = ["runtime"]))]
-    pub target: Option<Sp<String>>,
-    /// How old what was built may become before it is made again: a minute at least. Without it, it
-    /// is made again only when something changed.
-    #[schemars(extend("pattern" = scalars::AGE, "examples" = ["7d", "24h"]))]
-    pub max_age: Option<Sp<DurationText>>,
-    /// Whether it is safe from being deleted, by whatever command.
+    pub target: Option<Spanned<String>>,
+    /// Maximum age of the image: when it is older, it is rebuilt. At least one minute. Without it,
+    /// the image is rebuilt only if something has changed.
+    #[schemars(extend("pattern" = scalars::AGE_PATTERN, "examples" = ["7d", "24h"]))]
+    pub max_age: Option<Spanned<DurationSetting>>,
+    /// Protects the image: no command deletes it.
     #[schemars(extend("default" = false))]
     pub protect: Option<bool>,
-    /// Notes to tell images apart by, such as who looks after them. Those of `defaults` are added.
+    /// Labels to select images by, for example with the team that maintains them. Labels of
+    /// `defaults` are added.
     #[schemars(
         with = "Option<BTreeMap<String, scalars::LabelText>>",
-        extend("propertyNames" = { "pattern": scalars::LABEL }, "examples" = [{ "team": "search" }])
+        extend("propertyNames" = { "pattern": scalars::LABEL_PATTERN }, "examples" = [{ "team": "search" }])
     )]
-    pub labels: Option<Pairs<Sp<String>>>,
-    /// The groups that it belongs to. Those of `defaults` are added.
+    pub labels: Option<Pairs<Spanned<String>>>,
+    /// Groups that the image belongs to. Groups of `defaults` are added.
     #[schemars(extend("examples" = [["nightly"]]))]
-    pub groups: Option<Vec<Sp<GroupText>>>,
-    /// Whether a reference of the Dockerfile that names an image of this manifest makes it a base,
-    /// which is built first. With `false`, only `needs` orders images, and no reference is replaced.
+    pub groups: Option<Vec<Spanned<GroupName>>>,
+    /// Treats an image of this manifest that the Dockerfile refers to as a base, which is built
+    /// first. With `false`, only `needs` sets the order, and no reference is replaced.
     #[schemars(extend("default" = true))]
-    pub infer_bases: Option<Sp<bool>>,
-    /// Variables with their values: the image is made once for each combination, in which its
-    /// values use them as `${NAME}`.
-    #[schemars(with = "Option<scalars::MatrixSchema>")]
-    pub matrix: Option<IgnoredAny>,
-    /// Folders that are found instead of written: an image for each. `name` and `tag` may hold
-    /// `{dir}` (the folder's name), `{parent}` (the name of the one above), `{path}` and, of a
-    /// task, `{name}`; the name is `{dir}` by default.
-    pub discover: Option<Sp<Discover>>,
-    /// Public images to mirror, each as its own image. `name` and `tag` may hold `{registry}`,
-    /// `{path}`, `{name}` (the path's last segment), `{tag}` and `{digest}` (12 digits).
-    #[schemars(with = "Option<Vec<scalars::SourceItem>>", extend("minItems" = 1))]
-    pub sources: Option<Vec<Sp<SourceText>>>,
-    /// A file of public images to mirror, relative to this file: one reference a line, `#` begins a
-    /// comment; or with a name that ends in `.jsonl`, an object a line with `source` and maybe
-    /// `name` or `image`, `tag` and `platform`. `name` and `tag` as with `sources`.
+    pub infer_bases: Option<Spanned<bool>>,
+    /// Variables, each with several values. One image is created for each combination of values,
+    /// which the other keys use as `${NAME}`.
+    pub matrix: Option<Matrix>,
+    /// Finds folders and creates an image for each. `name` and `tag` may contain `{dir}` (name of the
+    /// folder), `{parent}` (name of its parent), `{path}` and, for a Harbor task, `{name}`. The
+    /// default name is `{dir}`.
+    pub discover: Option<Spanned<Discover>>,
+    /// Public images to mirror, each as an image of its own. `name` and `tag` may contain
+    /// `{registry}`, `{path}`, `{name}` (last segment of the path), `{tag}` and `{digest}` (12
+    /// digits).
+    #[schemars(extend("minItems" = 1))]
+    pub sources: Option<Vec<Spanned<SourceRef>>>,
+    /// File with public images to mirror, relative to this file. It has one reference per line; `#`
+    /// starts a comment. A `.jsonl` file has one JSON object per line, with `source` and optionally
+    /// `name` or `image`, `tag` and `platform`. `name` and `tag` as for `sources`.
     #[schemars(extend("examples" = ["refs.txt"]))]
-    pub sources_from: Option<Sp<String>>,
+    pub sources_from: Option<Spanned<String>>,
 }
 
-/// Which folders become images.
-#[derive(Debug, Clone, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{ "required": ["glob"] }, { "required": ["harbor"] }]))]
+decode_struct!(Image {
+    name,
+    tag,
+    context,
+    dockerfile,
+    platforms,
+    visibility,
+    needs,
+    source,
+    owner,
+    timeout,
+    args,
+    target,
+    max_age,
+    protect,
+    labels,
+    groups,
+    infer_bases,
+    matrix,
+    discover,
+    sources,
+    sources_from,
+});
+
+/// Folders to create images from.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(
+    deny_unknown_fields,
+    extend("oneOf" = [{ "required": ["glob"] }, { "required": ["harbor"] }])
+)]
 pub struct Discover {
-    /// A pattern of folders, relative to this file: those with a Dockerfile become images. `*` and
-    /// `?` stay within a name, `**` is any number of folders.
+    /// Pattern of folders, relative to this file. Each matching folder with a Dockerfile becomes an
+    /// image. `*` and `?` match within a name, `**` matches any number of folders.
     #[schemars(extend("minLength" = 1, "examples" = ["services/*", "tasks/**"]))]
-    pub glob: Option<Sp<String>>,
-    /// A Harbor task, or a folder of tasks: each task's `docker_image` is mirrored, else its
-    /// `environment/Dockerfile` built.
+    pub glob: Option<Spanned<String>>,
+    /// Folder of a Harbor task, or of several tasks. The `docker_image` of a task is mirrored, or
+    /// else its `environment/Dockerfile` is built.
     #[schemars(extend("minLength" = 1, "examples" = ["tasks"]))]
-    pub harbor: Option<Sp<String>>,
-    /// Patterns of folders that are left out, with all that is in them.
+    pub harbor: Option<Spanned<String>>,
+    /// Patterns of folders to leave out, with everything in them.
     #[schemars(with = "Option<Vec<scalars::ExcludeText>>")]
-    pub exclude: Option<Vec<Sp<String>>>,
+    pub exclude: Option<Vec<Spanned<String>>>,
 }
 
-/// An image that has a new name or tag.
-#[derive(Debug, Clone, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("required" = ["from", "to"]))]
+decode_struct!(Discover { glob, harbor, exclude });
+
+/// An image whose name or tag has changed.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(deny_unknown_fields, extend("required" = ["from", "to"]))]
 pub struct MovedEntry {
-    /// What it was called: `name`, or `name:tag` where only one tag is meant.
-    pub from: Option<Sp<PatternText>>,
-    /// What it is called now: an image of this manifest, or the `from` of another entry. It has a
-    /// tag where `from` has one.
-    pub to: Option<Sp<PatternText>>,
+    /// Old name: `name`, or `name:tag` for one tag only.
+    pub from: Option<Spanned<UnitPattern>>,
+    /// New name: an image of this manifest, or the `from` of another entry. It has a tag if `from`
+    /// has one.
+    pub to: Option<Spanned<UnitPattern>>,
 }
 
-/// An image that is not listed any more.
-#[derive(Debug, Clone, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("required" = ["name"]))]
+decode_struct!(MovedEntry { from, to });
+
+/// An image that is no longer in this manifest.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(deny_unknown_fields, extend("required" = ["name"]))]
 pub struct RemovedEntry {
-    /// What it was called: `name`, or `name:tag` where only one tag is meant.
-    pub name: Option<Sp<PatternText>>,
-    /// Whether the service is to delete it. Without it, it stays there, and is only forgotten here.
+    /// Name in the lockfile: `name`, or `name:tag` for one tag only.
+    pub name: Option<Spanned<UnitPattern>>,
+    /// Deletes the image in the service. Without it, the image is only forgotten: it leaves the
+    /// lockfile and stays in the service.
     #[schemars(extend("default" = false))]
     pub destroy: Option<bool>,
 }
 
-/// A mapping in the order in which it was written, its keys with their places.
+decode_struct!(RemovedEntry { name, destroy });
+
+/// A mapping with keys of the user, in the order of the file.
 #[derive(Debug, Clone)]
-pub struct Pairs<T>(pub Vec<(Sp<String>, T)>);
+pub struct Pairs<T>(pub Vec<(Spanned<String>, T)>);
 
 impl<T> Pairs<T> {
-    /// The keys and their values, in order.
-    pub fn iter(&self) -> std::slice::Iter<'_, (Sp<String>, T)> {
+    /// Returns the keys and their values, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, (Spanned<String>, T)> {
         self.0.iter()
     }
 }
 
 impl<'a, T> IntoIterator for &'a Pairs<T> {
-    type Item = &'a (Sp<String>, T);
-    type IntoIter = std::slice::Iter<'a, (Sp<String>, T)>;
+    type Item = &'a (Spanned<String>, T);
+    type IntoIter = std::slice::Iter<'a, (Spanned<String>, T)>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pairs<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PairsVisitor<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for PairsVisitor<T> {
-            type Value = Pairs<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a mapping")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<T>, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-
-        deserializer.deserialize_map(PairsVisitor(PhantomData))
+impl<T: Decode> Decode for Pairs<T> {
+    fn decode(node: &mut YamlNode, diagnostics: &mut Diagnostics) -> Option<Self> {
+        decode_pairs(node, diagnostics).map(Self)
     }
 }

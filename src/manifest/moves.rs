@@ -1,275 +1,247 @@
-//! Finds out what `moved` and `removed` mean: chains of names are followed to their ends, and both
-//! name only what the manifest does not have any more. Pure.
+//! Resolves `moved` and `removed`: follows chains of names to their ends, and checks that the old
+//! names are no longer in use. Pure.
 
 use std::collections::{HashMap, HashSet};
 
-use super::Sp;
 use super::bases::near_name;
+use super::diagnostics::Diagnostics;
 use super::expand::Scope;
-use super::image::Draft;
-use super::model::{MovedEntry, PatternText, RemovedEntry};
+use super::image::ResolvedImage;
 use super::pattern::UnitPattern;
-use super::resolve::Resolver;
+use super::spanned::Spanned;
 use super::workspace::{Moved, Removed, Unit};
 use crate::base::span::{Problem, Span};
 
-/// The images that there are, by their names.
-struct Present<'a> {
-    units: HashMap<&'a str, Vec<&'a Unit>>,
-    /// Names of images that are wrong in some other way: their tags may not be as meant.
-    lost: HashSet<&'a str>,
+/// Resolves `moved` and `removed` of all files.
+pub(super) fn resolve(
+    scopes: &[Scope],
+    images: &[ResolvedImage<'_>],
+    units: &[Unit],
+    diagnostics: &mut Diagnostics,
+) -> (Vec<Moved>, Vec<Removed>) {
+    let manifests = || scopes.iter().map(|scope| &scope.manifest);
+    if manifests().all(|manifest| manifest.moved.is_none() && manifest.removed.is_none()) {
+        return (Vec::new(), Vec::new());
+    }
+    let mut by_name: HashMap<&str, Vec<&Unit>> = HashMap::new();
+    for unit in units {
+        by_name.entry(unit.key.name.as_str()).or_default().push(unit);
+    }
+    let intact = images.iter().filter(|image| !image.damaged);
+    let intact: HashSet<&str> = intact.map(|image| image.name.as_str()).collect();
+    let written = scopes.iter().flat_map(Scope::image_names);
+    let damaged = written.filter(|name| !intact.contains(name)).collect();
+    let mut resolver = MoveResolver {
+        moves: Vec::new(),
+        by_from: HashMap::new(),
+        units: by_name,
+        damaged,
+        diagnostics,
+    };
+    resolver.read_moves(scopes);
+    (resolver.moved(), resolver.removed(scopes))
 }
 
-/// One entry of `moved`.
+/// A complete entry of `moved`.
 #[derive(Clone, Copy)]
-struct Entry<'m> {
-    from: &'m Sp<PatternText>,
-    to: &'m Sp<PatternText>,
+struct Move<'a> {
+    from: &'a Spanned<UnitPattern>,
+    to: &'a Spanned<UnitPattern>,
 }
 
-impl<'m> Entry<'m> {
-    fn from(&self) -> &'m UnitPattern {
-        &self.from.0.value.0
-    }
-
-    fn to(&self) -> &'m UnitPattern {
-        &self.to.0.value.0
-    }
+struct MoveResolver<'a, 'd> {
+    moves: Vec<Move<'a>>,
+    /// Index of the first move of each `from`.
+    by_from: HashMap<&'a UnitPattern, usize>,
+    units: HashMap<&'a str, Vec<&'a Unit>>,
+    /// Names of images with problems: their tags may not be the intended ones.
+    damaged: HashSet<&'a str>,
+    diagnostics: &'d mut Diagnostics,
 }
 
-/// All entries of `moved`, and the first of each `from`.
-struct Entries<'m> {
-    all: Vec<Entry<'m>>,
-    by_from: HashMap<&'m UnitPattern, usize>,
-}
-
-impl Entries<'_> {
-    /// The entry by which a name moves, and what it becomes.
-    fn next(&self, name: &UnitPattern) -> Option<(usize, UnitPattern)> {
-        let to = |at: usize| self.all.get(at).map(|entry| entry.to().clone());
-        if let Some(&at) = self.by_from.get(name) {
-            return Some((at, to(at)?));
-        }
-        // A tag of an image that moves as a whole goes along.
-        let whole = UnitPattern { name: name.name.clone(), tag: None };
-        let at = *self.by_from.get(&whole)?;
-        Some((at, UnitPattern { tag: name.tag.clone(), ..to(at)? }))
-    }
-}
-
-impl<'a> Resolver<'a> {
-    /// What moved and what is removed.
-    pub(super) fn moves(
-        &mut self,
-        drafts: &[Draft<'_>],
-        units: &[Unit],
-    ) -> (Vec<Moved>, Vec<Removed>) {
-        let says =
-            |scope: &Scope| scope.manifest.moved.is_some() || scope.manifest.removed.is_some();
-        if !self.scopes.iter().any(says) {
-            return (Vec::new(), Vec::new());
-        }
-        let mut by_name: HashMap<&str, Vec<&Unit>> = HashMap::new();
-        for unit in units {
-            by_name.entry(unit.key.name.as_str()).or_default().push(unit);
-        }
-        let whole = drafts.iter().filter(|draft| !draft.damaged);
-        let found: HashSet<&str> = whole.map(|draft| draft.name.as_str()).collect();
-        let images = self.scopes.iter().flat_map(Scope::images);
-        let written = images.filter_map(|(image, _)| Some(image.name.as_ref()?.0.value.0.as_str()));
-        let lost = written.filter(|name| !found.contains(name)).collect();
-        let present = Present { units: by_name, lost };
-        let entries = self.entries();
-        (self.moved(&entries, &present), self.removed(&entries, &present))
-    }
-
-    /// The entries of `moved` that are whole.
-    fn entries(&mut self) -> Entries<'a> {
-        let moved = self.scopes.iter().flat_map(|scope| scope.manifest.moved.iter().flatten());
-        let all: Vec<&'a Sp<MovedEntry>> = moved.collect();
-        let mut entries = Entries { all: Vec::new(), by_from: HashMap::new() };
-        for (index, entry) in all.iter().enumerate() {
-            let next = all.get(index + 1).map(|next| next.span());
-            let (key, add) = match (&entry.from, &entry.to) {
+impl<'a> MoveResolver<'a, '_> {
+    /// Collects the complete entries of `moved`, and reports the others.
+    fn read_moves(&mut self, scopes: &'a [Scope]) {
+        let entries = scopes.iter().flat_map(|scope| scope.manifest.moved.iter().flatten());
+        let mut entries = entries.peekable();
+        while let Some(entry) = entries.next() {
+            let (key, help) = match (&entry.from, &entry.to) {
                 (Some(from), Some(to)) => {
-                    entries.by_from.entry(&from.0.value.0).or_insert(entries.all.len());
-                    entries.all.push(Entry { from, to });
+                    self.by_from.entry(from).or_insert(self.moves.len());
+                    self.moves.push(Move { from, to });
                     continue;
                 }
-                (None, _) => ("`from`", "`from:` with what it was called"),
-                (_, None) => ("`to`", "`to:` with what it is called now"),
+                (None, _) => ("from", "add `from:` with the old name"),
+                (_, None) => ("to", "add `to:` with the new name"),
             };
-            self.missing(key, add, entry.span(), next);
+            self.reject_incomplete(key, help, entry.span(), entries.peek().map(|next| next.span()));
         }
-        entries
     }
 
-    /// Reports that an entry lacks a key, unless something else is wrong in it: that may be why.
-    fn missing(&mut self, key: &str, add: &str, entry: Span, next: Option<Span>) {
+    /// Reports a missing key, unless the entry has another problem: then the key may be misspelt.
+    fn reject_incomplete(&mut self, key: &str, help: &str, entry: Span, next: Option<Span>) {
         let end = next.map_or(usize::MAX, |next| next.start);
-        let inside = |at: Span| (entry.start..end).contains(&at.start);
-        let told = self.problems.iter().filter_map(|problem| problem.labels.first());
-        if !told.map(|label| label.0).any(inside) {
-            self.report(format!("this entry has no {key}"), entry, format!("add {add}"));
+        if !self.diagnostics.has_error_in(&(entry.start..end)) {
+            self.diagnostics.error(format!("this entry has no `{key}`"), entry, help);
         }
     }
 
-    fn moved(&mut self, entries: &Entries<'a>, present: &Present<'_>) -> Vec<Moved> {
+    fn moved(&mut self) -> Vec<Moved> {
         let mut moved = Vec::new();
         let mut targets: HashMap<&UnitPattern, Span> = HashMap::new();
-        for (index, entry) in entries.all.iter().enumerate() {
-            if let Some(&first) = entries.by_from.get(entry.from()).filter(|first| **first != index)
-            {
-                let first = entries.all.get(first).map_or(entry.from.span(), |e| e.from.span());
-                self.twice(format!("`{}` moves twice", entry.from()), first, entry.from.span());
+        for (index, entry) in self.moves.clone().into_iter().enumerate() {
+            let Move { from, to } = entry;
+            let first = self.by_from.get(&**from).copied().unwrap_or(index);
+            if first != index {
+                let first = self.moves[first].from.span();
+                self.reject_duplicate(format!("`{}` is moved twice", **from), first, from.span());
                 continue;
             }
-            if let Some(&first) = targets.get(entry.to()) {
-                let message = format!("two images move to `{}`", entry.to());
-                self.twice(message, first, entry.to.span());
+            if let Some(first) = targets.insert(to, to.span()) {
+                let message = format!("two images are moved to `{}`", **to);
+                self.reject_duplicate(message, first, to.span());
                 continue;
             }
-            targets.insert(entry.to(), entry.to.span());
-            if entry.from().tag.is_some() != entry.to().tag.is_some() {
-                let message =
-                    format!("`{}` and `{}` differ in having a tag", entry.from(), entry.to());
-                let problem = Problem::new(message, entry.to.span(), "to this");
-                let problem = problem.and(entry.from.span(), "from this");
-                let help = "write a tag on both sides, or on neither to move every tag";
-                self.problems.push(problem.help(help));
+            if from.tag.is_some() != to.tag.is_some() {
+                let message = format!("only one of `{}` and `{}` has a tag", **from, **to);
+                let problem = Problem::new(message, to.span(), "new name")
+                    .and(from.span(), "old name")
+                    .help("write a tag in both, or in neither to move all tags");
+                self.diagnostics.push(problem);
                 continue;
             }
-            let Some((last, to)) = self.end_of(index, entries) else { continue };
-            let left = self.still_there(entry.from, present);
-            if left && self.is_there(last.to, &to, present) {
-                let (from, span) = (entry.from().clone(), entry.from.span());
-                moved.push(Moved { from, to, span });
+            let Some((last, end)) = self.end_of_chain(index) else { continue };
+            if self.is_unused(from) && self.exists(&end, last.to.span()) {
+                moved.push(Moved { from: (**from).clone(), to: end, span: from.span() });
             }
         }
-        // What names one tag is meant before what names them all.
+        // A move of one tag takes precedence over a move of all tags.
         moved.sort_by_key(|moved| moved.from.tag.is_none());
         moved
     }
 
-    /// Follows an entry through those that begin where it ends: the last of them, and what the name
-    /// is there. Reports a circle at the first of its entries.
-    fn end_of(&mut self, first: usize, entries: &Entries<'a>) -> Option<(Entry<'a>, UnitPattern)> {
-        let mut way = vec![first];
-        let mut seen = HashSet::from([first]);
-        let mut last = *entries.all.get(first)?;
-        let mut to = last.to().clone();
-        while let Some((at, next)) = entries.next(&to) {
-            if !seen.insert(at) {
-                let circle = way.iter().skip_while(|step| **step != at);
-                if circle.clone().min() == Some(&first) {
-                    self.circle(circle.filter_map(|at| entries.all.get(*at)));
+    /// Returns the move that applies to a name, and the new name.
+    fn next(&self, name: &UnitPattern) -> Option<(usize, UnitPattern)> {
+        if let Some(&index) = self.by_from.get(name) {
+            return Some((index, (**self.moves[index].to).clone()));
+        }
+        // A move of all tags of an image also moves each tag.
+        let all_tags = UnitPattern { name: name.name.clone(), tag: None };
+        let index = *self.by_from.get(&all_tags)?;
+        Some((index, UnitPattern { tag: name.tag.clone(), ..(**self.moves[index].to).clone() }))
+    }
+
+    /// Follows a chain of moves. Returns its last move and the final name. A cycle is reported for
+    /// the first of its moves only.
+    fn end_of_chain(&mut self, first: usize) -> Option<(Move<'a>, UnitPattern)> {
+        let mut path = vec![first];
+        let mut last = self.moves[first];
+        let mut name = (**last.to).clone();
+        while let Some((index, next)) = self.next(&name) {
+            if let Some(start) = path.iter().position(|step| *step == index) {
+                let cycle = &path[start..];
+                if cycle.iter().min() == Some(&first) {
+                    let cycle: Vec<Move<'a>> = cycle.iter().map(|at| self.moves[*at]).collect();
+                    self.reject_cycle(&cycle);
                 }
                 return None;
             }
-            way.push(at);
-            last = *entries.all.get(at)?;
-            to = next;
+            path.push(index);
+            last = self.moves[index];
+            name = next;
         }
-        Some((last, to))
+        Some((last, name))
     }
 
-    fn circle<'e>(&mut self, entries: impl Iterator<Item = &'e Entry<'a>>)
-    where
-        'a: 'e,
-    {
-        let entries: Vec<&Entry<'a>> = entries.collect();
-        let mut names: Vec<String> = entries.iter().map(|entry| entry.from().to_string()).collect();
+    fn reject_cycle(&mut self, cycle: &[Move<'a>]) {
+        let mut names: Vec<String> = cycle.iter().map(|entry| entry.from.to_string()).collect();
         names.extend(names.first().cloned());
-        let mut labels = entries
-            .iter()
-            .map(|entry| (entry.to.span(), format!("{} moves to {}", entry.from(), entry.to())));
-        let Some((span, label)) = labels.next() else { return };
-        let message = format!("these names move in a circle: {}", names.join(" -> "));
-        let problem = Problem::new(message, span, label).help("let the last move to an image");
-        let problem = labels.fold(problem, |problem, (span, label)| problem.and(span, label));
-        self.problems.push(problem);
+        let problem = Problem {
+            message: format!("cycle of moves: {}", names.join(" -> ")),
+            help: Some("move the last name to an image of the manifest".to_owned()),
+            labels: cycle
+                .iter()
+                .map(|Move { from, to }| (to.span(), format!("{} moves to {}", ***from, ***to)))
+                .collect(),
+            warning: false,
+        };
+        self.diagnostics.push(problem);
     }
 
-    fn twice(&mut self, message: String, first: Span, second: Span) {
-        let problem = Problem::new(message, second, "and here").and(first, "here");
-        self.problems.push(problem.help("remove one of the two"));
+    fn reject_duplicate(&mut self, message: String, first: Span, second: Span) {
+        let problem = Problem::new(message, second, "second").and(first, "first");
+        self.diagnostics.push(problem.help("remove one of the two"));
     }
 
-    /// Whether nothing of the manifest has this name any more; reports what has.
-    fn still_there(&mut self, from: &Sp<PatternText>, present: &Present<'_>) -> bool {
-        let name = &from.0.value.0;
-        let lost = name.tag.is_some() && present.lost.contains(name.name.as_str());
-        let Some(unit) = present.of(name).filter(|_| !lost) else { return true };
-        let message = format!("the manifest still has `{name}`");
-        let problem = Problem::new(message, from.span(), "here it is gone");
-        let help = "take the image out of `images`, or this entry out of here";
-        self.problems.push(problem.and(unit.span, "here it is").help(help));
+    /// Returns a unit that a pattern matches.
+    fn find(&self, pattern: &UnitPattern) -> Option<&'a Unit> {
+        let units = self.units.get(pattern.name.as_str())?;
+        let has_tag = |unit: &&&Unit| match (&pattern.tag, &unit.content_tag) {
+            (None, _) => true,
+            (Some(tag), Some(template)) => template.matches(tag),
+            (Some(tag), None) => *tag == unit.key.tag,
+        };
+        units.iter().find(has_tag).copied()
+    }
+
+    /// Returns true if no image of the manifest has this old name; otherwise reports it.
+    fn is_unused(&mut self, from: &Spanned<UnitPattern>) -> bool {
+        let may_change = from.tag.is_some() && self.damaged.contains(from.name.as_str());
+        let Some(unit) = self.find(from).filter(|_| !may_change) else { return true };
+        let message = format!("`{}` is still in the manifest", **from);
+        let problem = Problem::new(message, from.span(), "moved or removed")
+            .and(unit.span, "still listed")
+            .help("remove the image from `images`, or remove this entry");
+        self.diagnostics.push(problem);
         false
     }
 
-    /// Whether the manifest has what something moves to; reports it where it does not.
-    fn is_there(
-        &mut self,
-        said: &Sp<PatternText>,
-        to: &UnitPattern,
-        present: &Present<'_>,
-    ) -> bool {
+    /// Returns true if the manifest has an image of this new name; otherwise reports it.
+    fn exists(&mut self, to: &UnitPattern, span: Span) -> bool {
         let name = to.name.as_str();
-        if present.of(to).is_some() || present.lost.contains(name) {
+        if self.find(to).is_some() || self.damaged.contains(name) {
             return true;
         }
-        let help = if let Some(same) = present.units.get(name) {
-            let keys: Vec<String> = same.iter().map(|unit| unit.shown()).collect();
-            format!("there is {}", keys.join(", "))
-        } else {
-            near_name(name, present.units.keys().copied())
+        let help = match self.units.get(name) {
+            Some(units) => {
+                let keys: Vec<String> = units.iter().map(|unit| unit.shown()).collect();
+                format!("the manifest has {}", keys.join(", "))
+            }
+            None => near_name(name, self.units.keys().copied()),
         };
-        self.report(format!("no image of this manifest is called `{to}`"), said.span(), help);
+        self.diagnostics.error(format!("no image of this manifest is named `{to}`"), span, help);
         false
     }
 
-    fn removed(&mut self, moved: &Entries<'a>, present: &Present<'_>) -> Vec<Removed> {
-        let said = self.scopes.iter().flat_map(|scope| scope.manifest.removed.iter().flatten());
-        let all: Vec<&'a Sp<RemovedEntry>> = said.collect();
+    fn removed(&mut self, scopes: &'a [Scope]) -> Vec<Removed> {
+        let entries = scopes.iter().flat_map(|scope| scope.manifest.removed.iter().flatten());
+        let mut entries = entries.peekable();
         let mut seen: HashMap<&UnitPattern, Span> = HashMap::new();
         let mut removed = Vec::new();
-        for (index, entry) in all.iter().enumerate() {
+        while let Some(entry) = entries.next() {
             let Some(name) = &entry.name else {
-                let next = all.get(index + 1).map(|next| next.span());
-                self.missing("`name`", "`name:` with what it was called", entry.span(), next);
+                let next = entries.peek().map(|next| next.span());
+                self.reject_incomplete("name", "add `name:` with the old name", entry.span(), next);
                 continue;
             };
-            let from = &name.0.value.0;
-            if let Some(&first) = seen.get(from) {
-                self.twice(format!("`{from}` is removed twice"), first, name.span());
+            if let Some(&first) = seen.get(&**name) {
+                self.reject_duplicate(format!("`{}` is removed twice", **name), first, name.span());
                 continue;
             }
-            seen.insert(from, name.span());
-            if let Some(entry) = moved.by_from.get(from).and_then(|at| moved.all.get(*at)) {
-                let message = format!("`{from}` is both moved and removed");
-                let problem = Problem::new(message, name.span(), "removed");
-                let problem = problem.and(entry.from.span(), "moved");
-                self.problems.push(problem.help("remove one of the two entries"));
+            seen.insert(name, name.span());
+            if let Some(&index) = self.by_from.get(&**name) {
+                let message = format!("`{}` is both moved and removed", **name);
+                let problem = Problem::new(message, name.span(), "removed")
+                    .and(self.moves[index].from.span(), "moved")
+                    .help("remove one of the two entries");
+                self.diagnostics.push(problem);
                 continue;
             }
-            if self.still_there(name, present) {
+            if self.is_unused(name) {
                 let destroy = entry.destroy.unwrap_or_default();
-                removed.push(Removed { from: from.clone(), destroy, span: name.span() });
+                removed.push(Removed { from: (**name).clone(), destroy, span: name.span() });
             }
         }
         removed
-    }
-}
-
-impl<'a> Present<'a> {
-    /// A unit that a name means.
-    fn of(&self, name: &UnitPattern) -> Option<&'a Unit> {
-        let units = self.units.get(name.name.as_str())?;
-        let tagged = |unit: &&&Unit| match (&name.tag, &unit.content_tag) {
-            (None, _) => true,
-            (Some(tag), Some(open)) => open.matches(tag),
-            (Some(tag), None) => *tag == unit.key.tag,
-        };
-        units.iter().find(tagged).copied()
     }
 }

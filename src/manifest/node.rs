@@ -1,7 +1,7 @@
-//! Turns YAML text into a tree in which every key and value knows its place. Pure.
+//! Parses YAML text into a tree in which every key and value has its span. Pure.
 //!
-//! serde alone would stop at the first wrong value; over this tree all of them can be found. It
-//! also keeps what YAML forgets: that `1.10` was written as a number.
+//! Decoding straight into types with serde would stop at the first wrong value; on this tree all of
+//! them are found. The tree also keeps the text of numbers: `1.10` stays `1.10`, not `1.1`.
 
 use std::fmt;
 
@@ -10,47 +10,80 @@ use serde_saphyr::{Location, Spanned};
 
 use crate::base::span::{Problem, Span};
 
-/// A YAML value and its place.
+/// A YAML value with its span.
 #[derive(Debug, Clone)]
-pub(crate) struct Node {
+pub(crate) struct YamlNode {
     pub(crate) span: Span,
     pub(crate) value: Value,
 }
 
-/// What a [`Node`] holds.
+impl YamlNode {
+    /// Returns the text of a string.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar { text, kind: ScalarKind::Text } => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Returns the value of a key of a mapping.
+    pub(crate) fn get(&self, key: &str) -> Option<&YamlNode> {
+        let Value::Map(entries) = &self.value else { return None };
+        entries.iter().find(|(other, _)| other.text == key).map(|(_, value)| value)
+    }
+
+    /// Removes a key from a mapping.
+    pub(crate) fn take(&mut self, key: &str) -> Option<(MapKey, YamlNode)> {
+        let Value::Map(entries) = &mut self.value else { return None };
+        let index = entries.iter().position(|(other, _)| other.text == key)?;
+        Some(entries.remove(index))
+    }
+
+    /// Sets or replaces the value of a key of a mapping.
+    pub(crate) fn put(&mut self, key: &str, span: Span, value: YamlNode) {
+        let Value::Map(entries) = &mut self.value else { return };
+        let key = MapKey { text: key.to_owned(), span };
+        match entries.iter_mut().find(|(other, _)| other.text == key.text) {
+            Some(entry) => *entry = (key, value),
+            None => entries.push((key, value)),
+        }
+    }
+}
+
+/// Content of a [`YamlNode`].
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     Scalar {
         text: String,
-        kind: Kind,
+        kind: ScalarKind,
     },
-    Seq(Vec<Node>),
-    Map(Vec<(Key, Node)>),
-    /// A value whose problem is already reported: readers go past it.
+    Seq(Vec<YamlNode>),
+    Map(Vec<(MapKey, YamlNode)>),
+    /// A value whose problem is already reported. Readers skip it.
     Bad,
 }
 
-/// What YAML makes of a scalar. A quoted one is always text.
+/// Type that YAML gives to a scalar. A quoted scalar is always text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ScalarKind {
     Text,
     Number,
     Bool,
     Null,
 }
 
-/// A key of a mapping and its place.
+/// MapKey of a mapping, with its span.
 #[derive(Debug, Clone)]
-pub(crate) struct Key {
+pub(crate) struct MapKey {
     pub(crate) text: String,
     pub(crate) span: Span,
 }
 
-/// Reads one YAML document. `start` is the text's offset in its
-/// [`SourceMap`](crate::base::span::SourceMap).
-pub(crate) fn parse(text: &str, start: usize) -> Result<Node, Problem> {
-    // The defaults refuse manifests of our own size (10,000 images, one anchor for all of their
-    // defaults). With these a bomb is still refused: its events are counted.
+/// Parses one YAML document. `start` is the offset of the text in its
+/// [`SourceMap`](crate::base::span::SourceMap). Fails with one problem if the text is not YAML.
+pub(crate) fn parse(text: &str, start: usize) -> Result<YamlNode, Problem> {
+    // The default limits reject large manifests (10,000 images that share one anchor). These
+    // still reject a "billion laughs" document, because expanded aliases count as events.
     let options = serde_saphyr::options! {
         with_snippet: false,
         strict_booleans: true,
@@ -62,7 +95,7 @@ pub(crate) fn parse(text: &str, start: usize) -> Result<Node, Problem> {
             enforce_alias_anchor_ratio: false,
         },
     };
-    match serde_saphyr::from_str_with_options::<Raw>(text, options) {
+    match serde_saphyr::from_str_with_options::<RawNode>(text, options) {
         Ok(raw) => Ok(raw.into_node(text, start)),
         Err(error) => Err(syntax_problem(&error, text, start)),
     }
@@ -70,7 +103,7 @@ pub(crate) fn parse(text: &str, start: usize) -> Result<Node, Problem> {
 
 fn syntax_problem(error: &serde_saphyr::Error, text: &str, start: usize) -> Problem {
     let number = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-    let line_col = |at: Location| (number(at.line()), number(at.column()));
+    let line_column = |at: Location| (number(at.line()), number(at.column()));
     let span = error.location().map_or(Span::new(start, 0), |location| {
         let span = location.span();
         match (span.byte_offset(), span.byte_len()) {
@@ -78,7 +111,7 @@ fn syntax_problem(error: &serde_saphyr::Error, text: &str, start: usize) -> Prob
                 start + usize::try_from(offset).unwrap_or(0),
                 usize::try_from(len).unwrap_or(0),
             ),
-            _ => span_of_line(text, start, line_col(location)),
+            _ => span_of_line(text, start, line_column(location)),
         }
     });
     let message = first_line(&error.to_string());
@@ -87,26 +120,27 @@ fn syntax_problem(error: &serde_saphyr::Error, text: &str, start: usize) -> Prob
     let lower = message.to_lowercase();
     let tabbed = tabbed_line(text, offset).filter(|(at, _)| *at <= offset || lower.contains("tab"));
     let (message, help) = if lower.contains("duplicate") {
-        let message = format!("the key `{}` stands twice", line_word(line));
-        (message, "remove one of the two: the last would silently win")
+        let message = format!("duplicate key `{}`", first_key(line));
+        (message, "remove one of the two")
     } else if let Some((at, len)) = tabbed {
         let problem =
-            Problem::new("a tab indents this line", Span::new(start + at, len), "after a tab");
-        return problem.help("YAML indents with spaces only: replace the tab");
+            Problem::new("this line is indented with a tab", Span::new(start + at, len), "");
+        return problem.help("replace the tab: YAML allows only spaces");
     } else if lower.contains("recursion") {
-        ("this is nested deeper than imgplan reads".to_owned(), "close the brackets above")
+        ("nested too deeply".to_owned(), "close the brackets above")
     } else if lower.contains("budget") {
         (
-            "the aliases of this file expand to more than imgplan reads".to_owned(),
-            "write fewer aliases (`*name`) of lists that hold aliases themselves",
+            "the aliases of this file expand to too many values".to_owned(),
+            "use fewer aliases (`*name`) of lists that contain aliases",
         )
     } else {
-        (message, "see that quotes, brackets and indentation on this line and the one above match")
+        (message, "check the quotes, brackets and indentation of this line and the one above")
     };
-    Problem::new(message, span, "here").help(help)
+    Problem::new(message, span, "").help(help)
 }
 
-/// The first line at or below `offset` that a tab indents: where its words begin, and their length.
+/// Finds the first line at or after `offset` that is indented with a tab. Returns the offset and
+/// the length of its text without the indentation.
 fn tabbed_line(text: &str, offset: usize) -> Option<(usize, usize)> {
     let mut at = text.get(..offset)?.rfind('\n').map_or(0, |end| end + 1);
     for line in text.get(at..)?.split_inclusive('\n') {
@@ -120,12 +154,12 @@ fn tabbed_line(text: &str, offset: usize) -> Option<(usize, usize)> {
     None
 }
 
-/// The key at the start of a line's rest.
-fn line_word(line: &str) -> &str {
+/// Returns the key at the start of a line.
+fn first_key(line: &str) -> &str {
     line.split([':', '\n']).next().unwrap_or_default().trim().trim_matches(['"', '\''])
 }
 
-/// The text's own words end where its location begins: ` at line 3, column 5`.
+/// Returns the first line of an error message without its location (` at line 3, column 5`).
 fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
     let line = line.strip_prefix("error: ").unwrap_or(line);
@@ -149,20 +183,20 @@ fn span_of_line(text: &str, start: usize, (line, column): (usize, usize)) -> Spa
     Span::new(start + text.trim_end().len(), 0)
 }
 
-/// What serde gives, before the spans are moved into the set.
-struct Raw(Spanned<RawValue>);
+/// A value as serde reads it, before its span is moved into the source map.
+struct RawNode(Spanned<RawValue>);
 
 enum RawValue {
     Text(String),
     Number,
     Bool,
     Null,
-    Seq(Vec<Raw>),
-    Map(Vec<(Spanned<String>, Raw)>),
+    Seq(Vec<RawNode>),
+    Map(Vec<(Spanned<String>, RawNode)>),
 }
 
-impl Raw {
-    fn into_node(self, source: &str, start: usize) -> Node {
+impl RawNode {
+    fn into_node(self, source: &str, start: usize) -> YamlNode {
         let written = byte_span(&self.0.defined, start);
         let mut span = byte_span(&self.0.referenced, start);
         let scalar = |kind| {
@@ -171,10 +205,10 @@ impl Raw {
             Value::Scalar { text: text.to_owned(), kind }
         };
         let value = match self.0.value {
-            RawValue::Text(text) => Value::Scalar { text, kind: Kind::Text },
-            RawValue::Number => scalar(Kind::Number),
-            RawValue::Bool => scalar(Kind::Bool),
-            RawValue::Null => scalar(Kind::Null),
+            RawValue::Text(text) => Value::Scalar { text, kind: ScalarKind::Text },
+            RawValue::Number => scalar(ScalarKind::Number),
+            RawValue::Bool => scalar(ScalarKind::Bool),
+            RawValue::Null => scalar(ScalarKind::Null),
             RawValue::Seq(items) => {
                 Value::Seq(items.into_iter().map(|item| item.into_node(source, start)).collect())
             }
@@ -183,12 +217,17 @@ impl Raw {
                     .into_iter()
                     .map(|(key, value)| {
                         let span = byte_span(&key.referenced, start);
-                        (Key { text: key.value, span }, value.into_node(source, start))
+                        let mut value = value.into_node(source, start);
+                        // A missing value has no text to underline: point at its key instead.
+                        if value.span.len == 0 {
+                            value.span = span;
+                        }
+                        (MapKey { text: key.value, span }, value)
                     })
                     .collect(),
             ),
         };
-        // A container has no length of its own: its first key or item stands for it.
+        // serde_saphyr gives containers no length: point at the first key or item instead.
         if span.len == 0 {
             span = match &value {
                 Value::Map(entries) => entries.first().map_or(span, |(key, _)| key.span),
@@ -196,7 +235,7 @@ impl Raw {
                 Value::Scalar { .. } | Value::Bad => span,
             };
         }
-        Node { span, value }
+        YamlNode { span, value }
     }
 }
 
@@ -206,9 +245,9 @@ fn byte_span(location: &Location, start: usize) -> Span {
     Span::new(start + at(span.byte_offset()), at(span.byte_len()))
 }
 
-impl<'de> Deserialize<'de> for Raw {
+impl<'de> Deserialize<'de> for RawNode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Spanned::<RawValue>::deserialize(deserializer).map(Raw)
+        Spanned::<RawValue>::deserialize(deserializer).map(RawNode)
     }
 }
 
@@ -297,16 +336,16 @@ mod tests {
     use super::*;
     use crate::base::span::SourceMap;
 
-    fn walk(node: &Node, set: &SourceMap, seen: &mut Vec<String>) {
+    fn walk(node: &YamlNode, set: &SourceMap, values: &mut Vec<String>) {
         match &node.value {
             Value::Scalar { text, kind } => {
-                seen.push(format!("{text}|{kind:?}|{}", set.text(node.span)));
+                values.push(format!("{text}|{kind:?}|{}", set.text(node.span)));
             }
-            Value::Seq(items) => items.iter().for_each(|item| walk(item, set, seen)),
+            Value::Seq(items) => items.iter().for_each(|item| walk(item, set, values)),
             Value::Map(entries) => {
                 for (key, value) in entries {
                     assert_eq!(set.text(key.span), key.text);
-                    walk(value, set, seen);
+                    walk(value, set, values);
                 }
             }
             Value::Bad => unreachable!(),
@@ -314,22 +353,22 @@ mod tests {
     }
 
     #[test]
-    fn every_value_knows_its_place_and_how_it_was_written() {
+    fn values_keep_their_span_and_text() {
         let text = "é: 1\nimages:\n  - name: api\n    tag: 1.10\n    q: \"1.10\"\n    n:\n    b: yes\n    t: true\n    x: 020\n";
         let mut set = SourceMap::default();
         set.add("other", "xyz");
         let start = set.add("m", text);
         let node = parse(text, start).unwrap();
-        let mut seen = Vec::new();
-        walk(&node, &set, &mut seen);
+        let mut values = Vec::new();
+        walk(&node, &set, &mut values);
         assert_eq!(
-            seen,
+            values,
             [
                 "1|Number|1",
                 "api|Text|api",
                 "1.10|Number|1.10",
                 "1.10|Text|\"1.10\"",
-                "|Null|",
+                "|Null|n",
                 "yes|Text|yes",
                 "true|Bool|true",
                 "020|Number|020",
@@ -338,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn aliases_and_merges_are_followed() {
+    fn aliases_and_merge_keys_are_resolved() {
         let text = "d: &d {tag: v1}\ni:\n  - {<<: *d, name: a}\n  - {<<: *d, name: b}\n";
         let node = parse(text, 0).unwrap();
         let shown = format!("{node:?}");
@@ -346,9 +385,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_yaml_is_refused_with_a_place() {
-        for (text, words, at) in [
-            ("a: 1\na: 2\n", "twice", "a"),
+    fn invalid_yaml_is_rejected_with_a_span() {
+        for (text, message, at) in [
+            ("a: 1\na: 2\n", "duplicate", "a"),
             ("a:\n\tb: 1\n", "tab", "\tb"),
             ("a:\n  - b: c\n\n\td: e\n", "tab", "\td"),
             ("a:\n  b: 1\n  \tc: 1\n", "tab", "\tc"),
@@ -356,7 +395,7 @@ mod tests {
             ("a: [1\nb: 2\n", "", ""),
         ] {
             let problem = parse(text, 0).unwrap_err();
-            assert!(problem.message.to_lowercase().contains(words), "{text:?}: {problem:?}");
+            assert!(problem.message.to_lowercase().contains(message), "{text:?}: {problem:?}");
             let span = problem.labels[0].0;
             assert!(
                 text[span.start..].trim_start_matches(' ').starts_with(at.trim_start())

@@ -1,21 +1,21 @@
-//! Names of units in `moved` and `removed`: `name`, or `name:tag`. Pure.
+//! Patterns of units in `moved` and `removed`: `name` or `name:tag`. Pure.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::base::name::{ImageName, ImageRef, NameError, Tag};
 
-/// The units of an image: all of them, or those with one tag.
+/// All units of an image, or only the units with one tag.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UnitPattern {
-    /// The image's name.
+    /// Name of the image.
     pub name: ImageName,
-    /// The tag, where only that one is meant.
+    /// Tag of the units; `None` matches all tags.
     pub tag: Option<Tag>,
 }
 
 impl UnitPattern {
-    /// Whether this unit is one of them.
+    /// True if the pattern matches this unit.
     pub fn matches(&self, key: &ImageRef) -> bool {
         self.name == key.name && self.tag.as_ref().is_none_or(|tag| *tag == key.tag)
     }
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns() {
+    fn patterns_match_units() {
         for (text, key, expected) in [
             ("api", "api:v1", true),
             ("api:v1", "api:v1", true),

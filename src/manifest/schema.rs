@@ -1,16 +1,16 @@
-//! Turns the model's types and comments into the JSON Schema by which editors complete and explain
-//! a manifest. Pure.
+//! Generates the JSON Schema of a manifest from the types and comments of the model. Editors use it
+//! for completion and documentation. Pure.
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::model::{LimitText, Limits, Manifest};
+use super::model::{Manifest, RequestLimits};
 use crate::base::limit::{Class, Limit};
 
-/// The keys that a reader looks for first, in the order in which they are written.
-const FIRST: [&str; 9] = [
+/// Schema keywords that are written first, in this order.
+const LEADING_KEYWORDS: [&str; 9] = [
     "$schema",
     "$id",
     "$ref",
@@ -22,7 +22,7 @@ const FIRST: [&str; 9] = [
     "additionalProperties",
 ];
 
-/// The JSON Schema of a manifest (draft 2020-12), as it stands in `schema/`.
+/// Returns the JSON Schema of a manifest (draft 2020-12), as committed in `schema/`.
 ///
 /// ```
 /// assert!(imgplan::manifest::schema().contains("https://json-schema.org/draft/2020-12/schema"));
@@ -35,23 +35,26 @@ pub fn schema() -> String {
     text
 }
 
-/// Makes a schema say what the program does and what an editor shows well.
+/// Adapts a generated schema to what the program accepts and to what editors display.
 fn tidy(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else { return };
-    refuse_null(object);
-    // The width of a number in memory tells a reader nothing that its bounds do not.
+    remove_null(object);
+    // `uint32` tells a user nothing: the bounds are given.
     object.remove("format");
     if let Some(Value::String(description)) = object.get_mut("description") {
-        *description = flow(description);
+        *description = unwrap_lines(description);
     }
     let mut sorted: Vec<(String, Value)> = std::mem::take(object).into_iter().collect();
-    let rank = |key: &str| FIRST.iter().position(|first| *first == key).unwrap_or(FIRST.len());
+    let rank = |key: &str| {
+        LEADING_KEYWORDS.iter().position(|first| *first == key).unwrap_or(LEADING_KEYWORDS.len())
+    };
     sorted.sort_by_key(|(key, _)| rank(key));
     object.extend(sorted);
 }
 
-/// A key may be left out, but one without a value is refused by the program too.
-fn refuse_null(object: &mut Map<String, Value>) {
+/// Removes `null` from the types: schemars adds it for `Option`, but the program rejects a key
+/// without a value.
+fn remove_null(object: &mut Map<String, Value>) {
     if let Some(Value::Array(types)) = object.get_mut("type") {
         types.retain(|kind| kind != "null");
         if let [only] = types.as_slice() {
@@ -70,27 +73,27 @@ fn refuse_null(object: &mut Map<String, Value>) {
     }
 }
 
-/// Lines of a comment flow; an empty one ends a paragraph.
-fn flow(text: &str) -> String {
+/// Joins the lines of each paragraph.
+fn unwrap_lines(text: &str) -> String {
     let paragraphs = text.split("\n\n").map(|paragraph| paragraph.replace('\n', " "));
     paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
-impl JsonSchema for Limits {
+impl JsonSchema for RequestLimits {
     fn inline_schema() -> bool {
         true
     }
 
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Limits".into()
+        "RequestLimits".into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut classes = Map::new();
         for class in Class::ALL {
-            let mut schema = LimitText::json_schema(generator);
+            let mut schema = Limit::json_schema(generator);
             let Limit { count, window } = class.default_limit();
-            schema.insert("description".to_owned(), about(class).into());
+            schema.insert("description".to_owned(), describe(class).into());
             schema.insert("default".to_owned(), format!("{count}/{}s", window.as_secs()).into());
             classes.insert(class.as_str().to_owned(), schema.into());
         }
@@ -98,16 +101,16 @@ impl JsonSchema for Limits {
     }
 }
 
-fn about(class: Class) -> &'static str {
+fn describe(class: Class) -> &'static str {
     match class {
-        Class::Initiate => "Asking for builds and transfers.",
-        Class::Start => "Starting builds whose context is uploaded.",
-        Class::Status => "Asking how one build is.",
-        Class::List => "Listing builds and images.",
+        Class::Initiate => "Requests that create builds and transfers.",
+        Class::Start => "Requests that start builds after the upload of the context.",
+        Class::Status => "Requests for the status of one build.",
+        Class::List => "Requests that list builds and images.",
         Class::Images => {
-            "Transfers, counted in images and not in requests. Of a team: 60/60s by default."
+            "Transfers, counted in images, not in requests. The default for a team is 60/60s."
         }
-        Class::Update => "Changing visibility or owner.",
-        Class::Delete => "Deleting images.",
+        Class::Update => "Requests that change visibility or owner.",
+        Class::Delete => "Requests that delete images.",
     }
 }

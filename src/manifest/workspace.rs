@@ -1,5 +1,5 @@
-//! The manifest made complete: every unit with its context, Dockerfile, bases and order. Plain
-//! values, built once by `resolve` and only read after.
+//! The resolved manifest: every unit with its context, Dockerfile, bases and order. Plain values,
+//! built once by `resolve` and then only read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -16,113 +16,113 @@ use crate::dockerfile::Dockerfile;
 
 pub use super::pattern::UnitPattern;
 
-/// The place of a unit in [`Workspace::units`].
+/// Index of a unit in [`Workspace::units`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UnitId(pub usize);
 
-/// Everything that a manifest says, complete.
+/// A manifest with all files, defaults and dependencies resolved.
 #[derive(Debug)]
 pub struct Workspace {
-    /// The folder of the manifest: the lockfile lies here.
+    /// Folder of the manifest and of the lockfile.
     pub root: PathBuf,
-    /// Every unit; bases before what is built on them, and by `name:tag` among equals.
+    /// All units: bases before their dependents, then by `name:tag`.
     pub units: Vec<Unit>,
-    /// How many images the manifest lists.
+    /// Number of images of the manifest.
     pub images: usize,
-    /// What the manifest says about reaching the service, and what it may be sent.
+    /// Connection to the service, and limits.
     pub settings: ServiceSettings,
-    /// Names that changed: what was known under the first is now known under the second.
+    /// Renamed images.
     pub moved: Vec<Moved>,
-    /// Images that are no longer managed.
+    /// Images to forget or to delete.
     pub removed: Vec<Removed>,
-    /// What is worth a look but stops nothing.
+    /// Warnings.
     pub warnings: Vec<Problem>,
-    /// What `discover` found and left out, in order.
+    /// Folders that `discover` found but did not turn into images, in order.
     pub skipped: Vec<Skipped>,
-    /// All texts, for errors that are found later.
+    /// Source files, for problems that are found later.
     pub sources: Arc<SourceMap>,
 }
 
-/// A folder that was found and made into no image.
+/// A folder that `discover` found but did not turn into an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Skipped {
     /// The folder.
     pub path: PathBuf,
-    /// Why, in words.
+    /// Reason, for messages.
     pub reason: String,
 }
 
-/// What the manifest says about reaching the service, and what it may be sent; flags and
-/// environment win over it.
+/// Connection to the service, and limits. Flags and environment variables override them.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceSettings {
-    /// The service's URL.
+    /// URL of the service.
     pub url: Option<String>,
-    /// Builds in flight, and transfers of each owner.
+    /// Maximum number of builds, and of transfers of each owner, at the same time.
     pub concurrency: Option<u32>,
-    /// Request budgets.
+    /// Rate limits by request class.
     pub limits: Vec<(Class, Limit)>,
-    /// The bytes above which a context is worth a warning.
+    /// Size of a context above which a warning is shown, in bytes.
     pub context_warn: Option<u64>,
-    /// The bytes above which a context is an error.
+    /// Maximum size of a context, in bytes.
     pub context_max: Option<u64>,
 }
 
-/// A new name for what is in the lockfile already, so that nothing is built again.
+/// A renamed image: its lockfile entries get a new name, and nothing is built again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
-    /// What the manifest called it before. It names nothing that the manifest still has.
+    /// Old name. No image of the manifest has it.
     pub from: UnitPattern,
-    /// What the manifest calls it now; where names changed more than once, the last of them.
+    /// New name; after several renames, the last one.
     pub to: UnitPattern,
-    /// Where the manifest says it.
+    /// Span in the manifest.
     pub span: Span,
 }
 
-/// An image that the manifest had, and what becomes of it.
+/// An image that was removed from the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removed {
-    /// What the manifest called it. It names nothing that the manifest still has.
+    /// Old name. No image of the manifest has it.
     pub from: UnitPattern,
-    /// Whether the service is to delete it; else it is only forgotten.
+    /// True to delete the image in the service; otherwise it is only forgotten.
     pub destroy: bool,
-    /// Where the manifest says it.
+    /// Span in the manifest.
     pub span: Span,
 }
 
-/// One image on one platform: what plans, locks and runs are made of.
+/// One image on one platform, called a "target" in messages. Plan, lockfile and run work on units.
 #[derive(Debug)]
 pub struct Unit {
-    /// Where it lands; its key everywhere. Where [`content_tag`](Self::content_tag) is set, its tag
-    /// has zeros in the place of the fingerprint.
+    /// Destination `name:tag`, which identifies the unit. If [`content_tag`](Self::content_tag) is
+    /// set, its tag has zeros in place of the fingerprint.
     pub key: ImageRef,
-    /// The tag where it holds the fingerprint of the content: open until that is known.
+    /// Template of the tag if it contains `{fingerprint}`, which is filled in when the content is
+    /// known.
     pub content_tag: Option<TagTemplate>,
-    /// The image's name in the manifest.
+    /// Name of the image in the manifest.
     pub image: ImageName,
-    /// The platform that it is built for.
+    /// Platform of the unit.
     pub platform: Platform,
-    /// Who owns it; `None` leaves it to the credentials.
+    /// Owner; `None` for the owner of the credentials.
     pub owner: Option<Owner>,
-    /// Who may pull it; `None` keeps what it has.
+    /// Visibility; `None` keeps the visibility that the image has.
     pub visibility: Option<Visibility>,
-    /// How long to wait for its build.
+    /// Maximum time to wait for the build.
     pub timeout: Option<Duration>,
-    /// How old it may become before it is made again.
+    /// Age after which the unit is rebuilt.
     pub max_age: Option<Duration>,
-    /// Whether it is safe from being deleted; `None` where the manifest says nothing.
+    /// True if the unit must not be deleted; `None` if the manifest does not set it.
     pub protect: Option<bool>,
-    /// The groups that it belongs to.
+    /// Groups of the unit.
     pub groups: BTreeSet<String>,
-    /// What the manifest notes of it.
+    /// Labels of the unit.
     pub labels: BTreeMap<String, String>,
-    /// Where its content comes from.
+    /// Origin of the content.
     pub origin: Origin,
-    /// The units that must exist before it, in order and without repetition.
+    /// Units that must exist first, sorted and without duplicates.
     pub needs: Vec<UnitId>,
-    /// How many units the longest chain of needs below it has.
+    /// Length of the longest dependency chain below the unit.
     pub depth: usize,
-    /// Where the manifest says it.
+    /// Span in the manifest.
     pub span: Span,
 }
 
@@ -135,7 +135,7 @@ impl Unit {
         }
     }
 
-    /// Its `name:tag` for people: with `{fingerprint}` where its tag is open.
+    /// Returns `name:tag` for messages, with `{fingerprint}` if the tag contains it.
     pub fn shown(&self) -> String {
         match &self.content_tag {
             Some(open) => format!("{}:{open}", self.key.name),
@@ -143,7 +143,7 @@ impl Unit {
         }
     }
 
-    /// The path of its Dockerfile in its context; empty where it has none there.
+    /// Returns the path of the Dockerfile inside the context, or an empty string.
     pub fn dockerfile_inside(&self) -> &str {
         match &self.origin {
             Origin::Build(build) => build.dockerfile_inside.as_deref().unwrap_or_default(),
@@ -152,71 +152,74 @@ impl Unit {
     }
 }
 
-/// Where a unit's content comes from.
+/// Origin of the content of a unit.
 #[derive(Debug)]
 pub enum Origin {
-    /// A build.
+    /// A build from a context.
     Build(BuildOrigin),
-    /// A transfer of a public image.
+    /// A copy of a public image.
     Mirror(SourceRef),
 }
 
-/// What a unit is built from.
+/// Inputs of a build.
 #[derive(Debug)]
 pub struct BuildOrigin {
-    /// The context: a folder.
+    /// Folder of the context.
     pub context: PathBuf,
-    /// The Dockerfile's own path, which may lie outside the context.
+    /// Path of the Dockerfile, which may lie outside the context.
     pub dockerfile_path: PathBuf,
-    /// The Dockerfile's path inside the context, with `/`; `None` where it lies outside.
+    /// Path of the Dockerfile inside the context, with `/`; `None` if it lies outside.
     pub dockerfile_inside: Option<String>,
-    /// The values of build arguments.
+    /// Values of build arguments.
     pub args: BTreeMap<String, String>,
-    /// The stage that is built, where it is not the last.
+    /// Stage to build; `None` for the last one.
     pub target: Option<String>,
-    /// The Dockerfile with `args` and `target` lowered into it: without these, as it was read.
-    /// Units of one image share it.
+    /// The Dockerfile, with `args` and `target` lowered into it. Units of one image share it.
     pub dockerfile: Arc<Dockerfile>,
-    /// Where the Dockerfile names other units.
+    /// References of the Dockerfile to other units.
     pub bases: Vec<BaseUse>,
-    /// Where the Dockerfile names images that are not of this manifest.
+    /// References of the Dockerfile to images outside of the manifest.
     pub externals: Vec<ExternalBase>,
 }
 
 impl BuildOrigin {
-    /// The Dockerfile's path inside the context, where it lies there and is sent as it was written
-    /// but for the paths of bases.
+    /// Returns the path of the Dockerfile inside the context, if it lies there and is sent unchanged
+    /// except for the references to bases.
     pub fn as_written(&self) -> Option<&str> {
         let lowered = !self.args.is_empty() || self.target.is_some();
         self.dockerfile_inside.as_deref().filter(|_| !lowered)
     }
 }
 
-/// A place in a Dockerfile that names a unit of this manifest.
+/// A reference in a Dockerfile to a unit of this manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUse {
-    /// The bytes of the reference in the Dockerfile's text.
+    /// Byte range of the reference in the text of the Dockerfile.
     pub range: Range<usize>,
-    /// The unit that it names.
+    /// The unit.
     pub unit: UnitId,
 }
 
-/// A place in a Dockerfile that names an image which is not of this manifest.
+/// A reference in a Dockerfile to an image outside of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalBase {
-    /// The bytes of the reference in the Dockerfile's text.
+    /// Byte range of the reference in the text of the Dockerfile.
     pub range: Range<usize>,
-    /// The reference, with its variables expanded for the unit's platform.
+    /// The reference, with variables expanded for the unit's platform.
     pub image: String,
-    /// The platform for which it is taken, where one is known that the service builds for: the
-    /// unit's, but for `FROM --platform`. `None` leaves it to the builder.
+    /// Platform of the image: that of the unit, or of `FROM --platform`. `None` if the builder
+    /// chooses, or if the service does not build for it.
     pub platform: Option<Platform>,
-    /// The same place among all texts.
+    /// Span of the reference in the source map.
     pub span: Span,
 }
 
 impl Workspace {
-    /// The unit of an ID that this workspace gave.
+    /// Returns a unit by its ID.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the ID is from another workspace with more units.
     pub fn unit(&self, id: UnitId) -> &Unit {
         &self.units[id.0]
     }

@@ -98,7 +98,7 @@ fn the_platform_of_a_from_chooses_the_base() {
         assert_eq!(found, expected, "{from} of {platforms}");
     }
     for (from, says) in [
-        ("linux/arm64", "`base` is not built for linux/arm64, which `--platform` asks for"),
+        ("linux/arm64", "`base` is not built for linux/arm64, which `--platform` requests"),
         ("linux/arm/v7", "`base` is not built for `linux/arm/v7`"),
     ] {
         let file = format!("FROM --platform={from} base\n");
@@ -157,7 +157,7 @@ fn a_base_of_no_such_platform_is_an_error() {
     let images =
         format!("{BASE}  - {{name: app, tag: v1, context: app, platforms: [linux/arm64]}}\n");
     let problems = load(&images, "FROM base:v1\n").unwrap_err();
-    assert_eq!(problems, ["`base:v1` is not built for linux/arm64, for which app is"]);
+    assert_eq!(problems, ["`base:v1` is not built for linux/arm64, but app is"]);
 }
 
 #[test]

@@ -412,14 +412,13 @@ fn a_manifest_may_come_from_standard_input() {
     assert_snapshot!(bad.shown(), @"
     exit 1
     --- stderr
-      × this should be a list, and is the number `3`
+      × expected a list, found the number `3`
        ╭─[<stdin>:2:9]
      1 │ version: 1
      2 │ images: 3
-       ·         ┬
-       ·         ╰── here
+       ·         ─
        ╰────
-      help: write each item on a line of its own, after `- `
+      help: write each item on its own line, after `- `
 
     error: 1 problem in <stdin>; nothing was sent
     ");

@@ -311,8 +311,7 @@ fn what_cannot_be_lowered_is_told_where_the_manifest_says_it() {
        ╭─[imgplan.yaml:6:7]
      5 │     args:
      6 │       C: d
-       ·       ┬
-       ·       ╰── here
+       ·       ─
      7 │     target: three
        ╰────
       help: did you mean `B`?
@@ -321,8 +320,7 @@ fn what_cannot_be_lowered_is_told_where_the_manifest_says_it() {
        ╭─[imgplan.yaml:7:13]
      6 │       C: d
      7 │     target: three
-       ·             ──┬──
-       ·               ╰── here
+       ·             ─────
        ╰────
       help: the named stages are `one`, `two`
 
@@ -337,15 +335,14 @@ fn what_is_wrong_in_a_lowered_dockerfile_is_shown_there() {
 "), @"
     exit 1
     --- stderr
-      × `$B` cannot be known: `$B` is not an image name, because `B` has no value
+      × cannot resolve `$B`: `$B` is not an image name, because `B` has no value
        ╭─[unset/Dockerfile, with args:2:6]
      1 │ ARG B=
      2 │ FROM $B
-       ·      ─┬
-       ·       ╰── here
+       ·      ──
        ╰────
       help: give `B` a value under `args:`, or a default in the Dockerfile before the first FROM; or
-            set `infer_bases: false` and name its bases under `needs:`
+            set `infer_bases: false` and list its bases under `needs:`
 
     error: 1 problem in imgplan.yaml; nothing was sent
     ");
@@ -370,7 +367,7 @@ removed:
 "), @r#"
     exit 1
     --- stderr
-      × these names move in a circle: x -> x
+      × cycle of moves: x -> x
        ╭─[imgplan.yaml:5:19]
      4 │ moved:
      5 │   - {from: x, to: x}
@@ -378,9 +375,9 @@ removed:
        ·                   ╰── x moves to x
      6 │   - {from: a, to: b}
        ╰────
-      help: let the last move to an image
+      help: move the last name to an image of the manifest
 
-      × these names move in a circle: b -> c -> b
+      × cycle of moves: b -> c -> b
        ╭─[imgplan.yaml:7:19]
      6 │   - {from: a, to: b}
      7 │   - {from: b, to: c}
@@ -391,55 +388,54 @@ removed:
        ·                   ╰── c moves to b
      9 │   - {from: old, to: apps}
        ╰────
-      help: let the last move to an image
+      help: move the last name to an image of the manifest
 
-      × two images move to `b`
+      × two images are moved to `b`
        ╭─[imgplan.yaml:8:19]
      5 │   - {from: x, to: x}
      6 │   - {from: a, to: b}
        ·                   ┬
-       ·                   ╰── here
+       ·                   ╰── first
      7 │   - {from: b, to: c}
      8 │   - {from: c, to: b}
        ·                   ┬
-       ·                   ╰── and here
+       ·                   ╰── second
      9 │   - {from: old, to: apps}
        ╰────
       help: remove one of the two
 
-      × no image of this manifest is called `apps`
+      × no image of this manifest is named `apps`
         ╭─[imgplan.yaml:9:21]
       8 │   - {from: c, to: b}
       9 │   - {from: old, to: apps}
-        ·                     ──┬─
-        ·                       ╰── here
+        ·                     ────
      10 │   - {from: old, to: app}
         ╰────
       help: did you mean `app`?
 
-      × `old` moves twice
+      × `old` is moved twice
         ╭─[imgplan.yaml:10:12]
       8 │   - {from: c, to: b}
       9 │   - {from: old, to: apps}
         ·            ─┬─
-        ·             ╰── here
+        ·             ╰── first
      10 │   - {from: old, to: app}
         ·            ─┬─
-        ·             ╰── and here
+        ·             ╰── second
      11 │   - {from: "older:v1", to: ap}
         ╰────
       help: remove one of the two
 
-      × `older:v1` and `ap` differ in having a tag
+      × only one of `older:v1` and `ap` has a tag
         ╭─[imgplan.yaml:11:28]
      10 │   - {from: old, to: app}
      11 │   - {from: "older:v1", to: ap}
         ·            ─────┬────      ─┬
-        ·                 │           ╰── to this
-        ·                 ╰── from this
+        ·                 │           ╰── new name
+        ·                 ╰── old name
      12 │ removed:
         ╰────
-      help: write a tag on both sides, or on neither to move every tag
+      help: write a tag in both, or in neither to move all tags
 
       × `old` is both moved and removed
         ╭─[imgplan.yaml:13:12]
@@ -457,21 +453,21 @@ removed:
         ╰────
       help: remove one of the two entries
 
-      × the manifest still has `app`
+      × `app` is still in the manifest
        ╭─[imgplan.yaml:3:12]
      2 │ images:
      3 │   - {name: app, context: app}
        ·            ─┬─
-       ·             ╰── here it is
+       ·             ╰── still listed
      4 │ moved:
        ╰────
         ╭─[imgplan.yaml:14:12]
      13 │   - {name: old}
      14 │   - {name: app}
         ·            ─┬─
-        ·             ╰── here it is gone
+        ·             ╰── moved or removed
         ╰────
-      help: take the image out of `images`, or this entry out of here
+      help: remove the image from `images`, or remove this entry
 
     error: 8 problems in imgplan.yaml; nothing was sent
     "#);
@@ -499,22 +495,20 @@ groups:
 "), @r#"
     exit 1
     --- stderr
-      × `max_age` is below a minute: every run would make the image again
+      × `max_age` is less than one minute: every run would rebuild the image
        ╭─[imgplan.yaml:3:12]
      2 │ defaults:
      3 │   max_age: 30s
-       ·            ─┬─
-       ·             ╰── here
+       ·            ───
      4 │ images:
        ╰────
-      help: write a minute or more: 1m, 24h, 7d
+      help: write at least one minute: 1m, 24h, 7d
 
       × `{os}` is not a placeholder of a tag
        ╭─[imgplan.yaml:7:10]
      6 │     context: stages
      7 │     tag: v1-{os}
-       ·          ───┬───
-       ·             ╰── here
+       ·          ───────
      8 │     args: {1B: x}
        ╰────
       help: the placeholders of a tag are {arch} and {fingerprint}
@@ -523,8 +517,7 @@ groups:
        ╭─[imgplan.yaml:8:12]
      7 │     tag: v1-{os}
      8 │     args: {1B: x}
-       ·            ─┬
-       ·             ╰── here
+       ·            ──
      9 │     target: " "
        ╰────
       help: use letters, digits and `_`; start with a letter or `_`
@@ -533,18 +526,16 @@ groups:
         ╭─[imgplan.yaml:9:13]
       8 │     args: {1B: x}
       9 │     target: " "
-        ·             ─┬─
-        ·              ╰── here
+        ·             ───
      10 │     labels: {-team: x}
         ╰────
-      help: name a stage of the Dockerfile, or remove the key to build the last
+      help: name a stage of the Dockerfile, or remove the key to build the last stage
 
       × `-team` is not the key of a label
         ╭─[imgplan.yaml:10:14]
       9 │     target: " "
      10 │     labels: {-team: x}
-        ·              ──┬──
-        ·                ╰── here
+        ·              ─────
      11 │     groups: [a b]
         ╰────
       help: use at most 128 letters, digits, `.`, `_`, `-` and `/`; start and end with a letter or a
@@ -554,8 +545,7 @@ groups:
         ╭─[imgplan.yaml:11:14]
      10 │     labels: {-team: x}
      11 │     groups: [a b]
-        ·              ─┬─
-        ·               ╰── here
+        ·              ───
      12 │   - source: redis:7
         ╰────
       help: use at most 128 letters, digits, `_`, `.` and `-`; start with a letter, a digit or `_`
@@ -564,8 +554,7 @@ groups:
         ╭─[imgplan.yaml:13:11]
      12 │   - source: redis:7
      13 │     args: {B: x}
-        ·           ┬
-        ·           ╰── here
+        ·           ─
      14 │     target: one
         ╰────
       help: remove it, or build from a `context` instead
@@ -574,18 +563,16 @@ groups:
         ╭─[imgplan.yaml:14:13]
      13 │     args: {B: x}
      14 │     target: one
-        ·             ─┬─
-        ·              ╰── here
+        ·             ───
      15 │     infer_bases: true
         ╰────
       help: remove it, or build from a `context` instead
 
-      × a mirror has no bases to find
+      × a mirror has no bases
         ╭─[imgplan.yaml:15:18]
      14 │     target: one
      15 │     infer_bases: true
-        ·                  ──┬─
-        ·                    ╰── here
+        ·                  ────
      16 │ groups:
         ╰────
       help: remove it, or build from a `context` instead
@@ -594,8 +581,7 @@ groups:
         ╭─[imgplan.yaml:17:3]
      16 │ groups:
      17 │   -x: [app]
-        ·   ─┬
-        ·    ╰── here
+        ·   ──
         ╰────
       help: use at most 128 letters, digits, `_`, `.` and `-`; start with a letter, a digit or `_`
 
@@ -612,31 +598,31 @@ fn how_images_with_open_tags_meet() {
 "), @r#"
     exit 1
     --- stderr
-      × two images land on app:{fingerprint}
+      × two images have the destination app:{fingerprint}
        ╭─[imgplan.yaml:4:12]
      2 │ images:
      3 │   - {name: app, context: app, tag: "{fingerprint}"}
        ·            ─┬─
-       ·             ╰── here
+       ·             ╰── first image
      4 │   - {name: app, context: base, tag: "{fingerprint}"}
        ·            ─┬─
-       ·             ╰── and here
+       ·             ╰── second image
      5 │   - {name: app, context: app, tag: 0123456789ab}
        ╰────
-      help: give one of them another `name:` or `tag:`
+      help: change the `name:` or `tag:` of one of them
 
-      × two images land on app:0123456789ab
+      × two images have the destination app:0123456789ab
        ╭─[imgplan.yaml:5:12]
      2 │ images:
      3 │   - {name: app, context: app, tag: "{fingerprint}"}
        ·            ─┬─
-       ·             ╰── here
+       ·             ╰── first image
      4 │   - {name: app, context: base, tag: "{fingerprint}"}
      5 │   - {name: app, context: app, tag: 0123456789ab}
        ·            ─┬─
-       ·             ╰── and here
+       ·             ╰── second image
        ╰────
-      help: give one of them another `name:` or `tag:`
+      help: change the `name:` or `tag:` of one of them
 
     error: 2 problems in imgplan.yaml; nothing was sent
     "#);
@@ -658,10 +644,8 @@ fn a_pattern_that_matches_nothing_is_a_warning() {
        ╭─[imgplan.yaml:5:13]
      4 │ groups:
      5 │   nightly: ["ap", "app"]
-       ·             ──┬─
-       ·               ╰── here
+       ·             ────
        ╰────
-      help: a pattern stands for whole names, or for whole `name:tag` where it has a `:`; `*` is any
-            run of characters
+      help: a pattern matches whole names, or with a `:` whole `name:tag`; `*` matches any characters
     "#);
 }

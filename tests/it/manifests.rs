@@ -54,21 +54,21 @@ fn table() -> Vec<Bad> {
             "version: 1\nimages:\n  - name: app\n\tcontext: app\n",
             "imgplan.yaml:4:2",
             "context: app",
-            ["a tab indents this line", "replace the tab"]
+            ["this line is indented with a tab", "replace the tab"]
         ),
         bad!(
             "a tag that YAML takes for a number",
             "version: 1\nimages:\n  - name: app\n    tag: 1.10\n    context: app\n",
             "imgplan.yaml:4:10",
             "1.10",
-            ["`1.10`", "quote it: \"1.10\""]
+            ["YAML reads 1.10 as the number 1.1", "quote it: \"1.10\""]
         ),
         bad!(
             "a key twice",
             "version: 1\nimages:\n  - name: app\n    context: app\n    name: other\n",
             "imgplan.yaml:5:5",
             "name",
-            ["the key `name` stands twice", "remove one of the two"]
+            ["duplicate key `name`", "remove one of the two"]
         ),
         bad!(
             "a context and a source",
@@ -89,7 +89,7 @@ fn table() -> Vec<Bad> {
             "version: 1\nimages:\n  - name: app\n    context: services/nowhere\n",
             "imgplan.yaml:4:14",
             "services/nowhere",
-            ["there is no folder services/nowhere", "relative to the manifest"]
+            ["there is no folder services/nowhere", "relative to the folder of the manifest"]
         ),
         bad!(
             "a file for a folder",
@@ -145,21 +145,21 @@ fn table() -> Vec<Bad> {
             "version: 1\nimages:\n  - name: tools/app\n    context: app\n",
             "imgplan.yaml:3:11",
             "tools/app",
-            ["`tools/app` has a `/`", "owner: platform"]
+            ["`tools/app` contains a `/`", "owner: platform"]
         ),
         bad!(
             "two units on one tag",
             "version: 1\nimages:\n  - name: app\n    context: app\n  - name: app\n    source: redis:7\n    tag: latest\n",
             "imgplan.yaml:5:11",
             "app",
-            ["two images land on app:latest", "another `name:` or `tag:`"]
+            ["two images have the destination app:latest", "change the `name:` or `tag:`"]
         ),
         bad!(
             "an unknown need",
             "version: 1\nimages:\n  - name: app\n    context: app\n    needs: [bse]\n  - name: base\n    context: app\n",
             "imgplan.yaml:5:13",
             "bse",
-            ["no image of this manifest is called `bse`", "did you mean `base`?"]
+            ["no image of this manifest is named `bse`", "did you mean `base`?"]
         ),
         bad!(
             "a need of another tag",
@@ -173,7 +173,10 @@ fn table() -> Vec<Bad> {
             "version: 1\nimages:\n  - {name: a, context: app, needs: [b]}\n  - {name: b, context: app, needs: [a]}\n",
             "imgplan.yaml:3:37",
             "b",
-            ["need each other: a:latest -> b:latest -> a:latest", "take one of these edges away"]
+            [
+                "dependency cycle: a:latest -> b:latest -> a:latest",
+                "remove one of these dependencies"
+            ]
         ),
         bad!(
             "one that needs itself",
@@ -187,7 +190,7 @@ fn table() -> Vec<Bad> {
             "version: 2\nimages: []\n",
             "imgplan.yaml:1:10",
             "2",
-            ["this manifest has version 2", "use a newer imgplan"]
+            ["unsupported manifest version 2", "install a newer imgplan"]
         ),
         bad!(
             "no version",
@@ -203,7 +206,7 @@ fn table() -> Vec<Bad> {
             "- name: app\n",
             "imgplan.yaml:1:",
             "",
-            ["a manifest is a mapping of keys"]
+            ["a manifest must be a mapping"]
         ),
         Bad {
             name: "not UTF-8",
@@ -266,14 +269,14 @@ fn table() -> Vec<Bad> {
             "version: 1\nimages:\n  - name: app\n    context: app\n    platforms: linux/amd64\n",
             "imgplan.yaml:5:16",
             "linux/amd64",
-            ["this should be a list", "[linux/amd64]"]
+            ["expected a list, found the string `linux/amd64`", "[linux/amd64]"]
         ),
         bad!(
             "a list for a text",
             "version: 1\nimages:\n  - name: [app]\n    context: app\n",
             "imgplan.yaml:3:1",
             "",
-            ["this should be a text, and is a list"]
+            ["expected a string, found a list"]
         ),
         bad!(
             "a timeout without a unit",
@@ -294,7 +297,7 @@ fn table() -> Vec<Bad> {
             "version: 1\nsettings: {context_warn: 500}\nimages:\n  - {name: app, context: app}\n",
             "imgplan.yaml:2:26",
             "500",
-            ["`500` has no unit", "write what it counts: 500MB, 500MiB"]
+            ["`500` has no unit", "add the unit: 500MB, 500MiB"]
         ),
         bad!(
             "a size of a part",
@@ -308,7 +311,11 @@ fn table() -> Vec<Bad> {
             "version: 1\nsettings:\n  context_max: 500MB\n  context_warn: 1GB\nimages:\n  - {name: app, context: app}\n",
             "imgplan.yaml:4:17",
             "1GB",
-            ["`context_warn` is above `context_max`", "warned of above this", "refused above this"]
+            [
+                "`context_warn` is above `context_max`",
+                "warning above this size",
+                "error above this size"
+            ]
         ),
         bad!(
             "an unknown class of limits",
@@ -374,14 +381,14 @@ fn table() -> Vec<Bad> {
             "version: 1\nimages:\n  - {name: app, context: arg, args: {BASE: 3.10}}\n",
             "imgplan.yaml:3:44",
             "3.10",
-            ["`3.10`", "quote it: \"3.10\""]
+            ["YAML reads 3.10 as the number 3.1", "quote it: \"3.10\""]
         ),
         bad!(
             "an arg that YAML takes for a bool",
             "version: 1\nimages:\n  - {name: app, context: arg, args: {BASE: true}}\n",
             "imgplan.yaml:3:44",
             "true",
-            ["`true`", "quote it: \"true\""]
+            ["YAML reads true as a Boolean", "quote it: \"true\""]
         ),
         bad!(
             "a bad name of an arg",
@@ -416,21 +423,21 @@ fn table() -> Vec<Bad> {
             "version: 1\nimages:\n  - {source: \"redis:7\", infer_bases: false}\n",
             "imgplan.yaml:3:38",
             "false",
-            ["a mirror has no bases to find"]
+            ["a mirror has no bases"]
         ),
         bad!(
             "a text for a bool",
             "version: 1\nimages:\n  - {name: app, context: app, infer_bases: no}\n",
             "imgplan.yaml:3:44",
             "no",
-            ["this should be `true` or `false`"]
+            ["expected `true` or `false`"]
         ),
         bad!(
             "an age below a minute",
             "version: 1\nimages:\n  - {name: app, context: app, max_age: 59s}\n",
             "imgplan.yaml:3:40",
             "59s",
-            ["`max_age` is below a minute", "1m, 24h, 7d"]
+            ["`max_age` is less than one minute", "1m, 24h, 7d"]
         ),
         bad!(
             "an age without a unit",
@@ -451,7 +458,7 @@ fn table() -> Vec<Bad> {
             "version: 1\nimages:\n  - {name: app, context: app, labels: {a: \"b\\nc\"}}\n",
             "imgplan.yaml:3:43",
             "\"b\\nc",
-            ["the label `a` holds a line break", "write one line of plain text"]
+            ["the label `a` contains a control character", "write one line of plain text"]
         ),
         bad!(
             "a label that YAML takes for a number",
@@ -507,14 +514,14 @@ fn table() -> Vec<Bad> {
             "version: 1\nimages:\n  - {name: app, context: app, tag: \"{fingerprint}\"}\n  - {name: app, context: based, tag: \"{fingerprint}\"}\n",
             "imgplan.yaml:4:12",
             "app",
-            ["two images land on app:{fingerprint}", "another `name:` or `tag:`"]
+            ["two images have the destination app:{fingerprint}", "change the `name:` or `tag:`"]
         ),
         bad!(
             "a tag that an open tag could become",
             "version: 1\nimages:\n  - {name: app, context: app, tag: 0123456789ab}\n  - {name: app, context: based, tag: \"{fingerprint}\"}\n",
             "imgplan.yaml:4:12",
             "app",
-            ["two images land on app:0123456789ab", "another `name:` or `tag:`"]
+            ["two images have the destination app:0123456789ab", "change the `name:` or `tag:`"]
         ),
         bad!(
             "an open tag among needs",
@@ -522,8 +529,8 @@ fn table() -> Vec<Bad> {
             "imgplan.yaml:4:39",
             "\"app:v1-",
             [
-                "no image of this manifest is called `app:v1-{fingerprint}`",
-                "name it without its tag"
+                "no image of this manifest is named `app:v1-{fingerprint}`",
+                "write `app` without a tag"
             ]
         ),
         bad!(
@@ -531,49 +538,53 @@ fn table() -> Vec<Bad> {
             "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: old, to: ap}\n",
             "imgplan.yaml:5:21",
             "ap",
-            ["no image of this manifest is called `ap`", "did you mean `app`?"]
+            ["no image of this manifest is named `ap`", "did you mean `app`?"]
         ),
         bad!(
             "a move to another tag",
             "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: \"old:v1\", to: \"app:v1\"}\n",
             "imgplan.yaml:5:26",
             "\"app:v1\"",
-            ["no image of this manifest is called `app:v1`", "there is app:latest"]
+            ["no image of this manifest is named `app:v1`", "the manifest has app:latest"]
         ),
         bad!(
             "a move from what is there",
             "version: 1\nimages:\n  - {name: app, context: app}\n  - {name: web, context: app}\nmoved:\n  - {from: app, to: web}\n",
             "imgplan.yaml:6:12",
             "app",
-            ["the manifest still has `app`", "here it is gone", "take the image out of `images`"]
+            [
+                "`app` is still in the manifest",
+                "moved or removed",
+                "remove the image from `images`"
+            ]
         ),
         bad!(
             "a move twice",
             "version: 1\nimages:\n  - {name: app, context: app}\n  - {name: web, context: app}\nmoved:\n  - {from: old, to: web}\n  - {from: old, to: app}\n",
             "imgplan.yaml:7:12",
             "old",
-            ["`old` moves twice", "remove one of the two"]
+            ["`old` is moved twice", "remove one of the two"]
         ),
         bad!(
             "two moves to one image",
             "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: old, to: app}\n  - {from: older, to: app}\n",
             "imgplan.yaml:6:23",
             "app",
-            ["two images move to `app`", "remove one of the two"]
+            ["two images are moved to `app`", "remove one of the two"]
         ),
         bad!(
             "a move from a tag to a name",
             "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: \"old:v1\", to: app}\n",
             "imgplan.yaml:5:26",
             "app",
-            ["`old:v1` and `app` differ in having a tag", "on both sides, or on neither"]
+            ["only one of `old:v1` and `app` has a tag", "in both, or in neither"]
         ),
         bad!(
             "moves in a circle",
             "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: a, to: b}\n  - {from: b, to: a}\n",
             "imgplan.yaml:5:19",
             "b",
-            ["these names move in a circle: a -> b -> a", "a moves to b", "b moves to a"]
+            ["cycle of moves: a -> b -> a", "a moves to b", "b moves to a"]
         ),
         bad!(
             "a move without an end",
@@ -594,7 +605,7 @@ fn table() -> Vec<Bad> {
             "version: 1\nimages:\n  - {name: app, context: app}\nremoved:\n  - {name: \"app:latest\"}\n",
             "imgplan.yaml:5:12",
             "\"app:latest\"",
-            ["the manifest still has `app:latest`", "this entry out of here"]
+            ["`app:latest` is still in the manifest", "remove this entry"]
         ),
         bad!(
             "a removal twice",
@@ -745,18 +756,16 @@ images:
        ╭─[imgplan.yaml:4:15]
      3 │ defaults:
      4 │   visibility: hidden
-       ·               ───┬──
-       ·                  ╰── here
+       ·               ──────
      5 │ images:
        ╰────
       help: write `inherit`, `private` or `public`
 
-      × `1.10` is not a text to YAML, which may change it
+      × YAML reads 1.10 as the number 1.1
        ╭─[imgplan.yaml:7:10]
      6 │   - name: api
      7 │     tag: 1.10
-       ·          ──┬─
-       ·            ╰── here
+       ·          ────
      8 │     contxt: api
        ╰────
       help: quote it: "1.10"
@@ -765,8 +774,7 @@ images:
        ╭─[imgplan.yaml:8:5]
      7 │     tag: 1.10
      8 │     contxt: api
-       ·     ───┬──
-       ·        ╰── unknown
+       ·     ──────
      9 │   - name: web
        ╰────
       help: did you mean `context`?
@@ -775,8 +783,7 @@ images:
         ╭─[imgplan.yaml:11:30]
      10 │     context: web
      11 │     platforms: [linux/amd64, linux/mips]
-        ·                              ─────┬────
-        ·                                   ╰── here
+        ·                              ──────────
      12 │   - name: worker
         ╰────
       help: the service builds for `linux/amd64` and `linux/arm64`
@@ -785,18 +792,16 @@ images:
         ╭─[imgplan.yaml:13:10]
      12 │   - name: worker
      13 │     tag: ${WHOM}
-        ·          ───┬───
-        ·             ╰── here
+        ·          ───────
      14 │     context: worker
         ╰────
       help: did you mean `${WHO}`?
 
-      × no image of this manifest is called `webb`
+      × no image of this manifest is named `webb`
         ╭─[imgplan.yaml:15:18]
      14 │     context: worker
      15 │     needs: [api, webb]
-        ·                  ──┬─
-        ·                    ╰── needed here
+        ·                  ────
      16 │   - source: "redis:7,redis:8"
         ╰────
       help: did you mean `web`?
@@ -805,8 +810,7 @@ images:
         ╭─[imgplan.yaml:16:13]
      15 │     needs: [api, webb]
      16 │   - source: "redis:7,redis:8"
-        ·             ────────┬────────
-        ·                     ╰── here
+        ·             ─────────────────
         ╰────
       help: write one entry per image
 
@@ -814,19 +818,17 @@ images:
        ╭─[web/Dockerfile:2:1]
      1 │ FROM scratch
      2 │ COPPY a b
-       · ──┬──
-       ·   ╰── here
+       · ─────
        ╰────
       help: did you mean COPY?
 
-      × `$NOWHERE` cannot be known: `$NOWHERE` is not an image name, because `NOWHERE` has no value
+      × cannot resolve `$NOWHERE`: `$NOWHERE` is not an image name, because `NOWHERE` has no value
        ╭─[worker/Dockerfile:1:6]
      1 │ FROM $NOWHERE
-       ·      ────┬───
-       ·          ╰── here
+       ·      ────────
        ╰────
       help: give `NOWHERE` a value under `args:`, or a default in the Dockerfile before the first
-            FROM; or set `infer_bases: false` and name its bases under `needs:`
+            FROM; or set `infer_bases: false` and list its bases under `needs:`
 
     error: 9 problems in imgplan.yaml; nothing was sent
     "#);
@@ -880,8 +882,7 @@ fn how_an_unknown_key_looks() {
        ╭─[imgplan.yaml:4:5]
      3 │   - name: app
      4 │     contxt: app
-       ·     ───┬──
-       ·        ╰── unknown
+       ·     ──────
        ╰────
       help: did you mean `context`?
 
@@ -895,12 +896,11 @@ fn how_a_number_for_a_tag_looks() {
     assert_snapshot!(refused.shown(), @r#"
     exit 1
     --- stderr
-      × `1.10` is not a text to YAML, which may change it
+      × YAML reads 1.10 as the number 1.1
        ╭─[imgplan.yaml:4:10]
      3 │   - name: app
      4 │     tag: 1.10
-       ·          ──┬─
-       ·            ╰── here
+       ·          ────
      5 │     context: app
        ╰────
       help: quote it: "1.10"
@@ -915,14 +915,13 @@ fn how_a_tab_looks() {
     assert_snapshot!(refused.shown(), @"
     exit 1
     --- stderr
-      × a tab indents this line
+      × this line is indented with a tab
        ╭─[imgplan.yaml:4:2]
      3 │   - name: app
      4 │     context: app
-       ·     ──────┬─────
-       ·           ╰── after a tab
+       ·     ────────────
        ╰────
-      help: YAML indents with spaces only: replace the tab
+      help: replace the tab: YAML allows only spaces
 
     error: 1 problem in imgplan.yaml; nothing was sent
     ");
@@ -936,22 +935,22 @@ fn how_two_images_on_one_tag_look() {
     assert_snapshot!(refused.shown(), @"
     exit 1
     --- stderr
-      × two images land on app:latest
+      × two images have the destination app:latest
        ╭─[imgplan.yaml:3:11]
      2 │ images:
      3 │   - name: app
        ·           ─┬─
-       ·            ╰── here
+       ·            ╰── first image
      4 │     context: app
        ╰────
        ╭─[imgplan.yaml:8:11]
      7 │ 
      8 │   - name: app
        ·           ─┬─
-       ·            ╰── and here
+       ·            ╰── second image
      9 │     context: based
        ╰────
-      help: give one of them another `name:` or `tag:`
+      help: change the `name:` or `tag:` of one of them
 
     error: 1 problem in imgplan.yaml; nothing was sent
     ");
@@ -970,25 +969,25 @@ fn how_a_cycle_looks() {
     assert_snapshot!(refused.shown(), @"
     exit 1
     --- stderr
-      × these images need each other: a:latest -> b:latest -> c:latest -> a:latest
+      × dependency cycle: a:latest -> b:latest -> c:latest -> a:latest
        ╭─[imgplan.yaml:9:13]
      8 │     context: app
      9 │     needs: [a]
        ·             ┬
-       ·             ╰── c:latest needs a:latest
+       ·             ╰── c:latest depends on a:latest
        ╰────
        ╭─[a/Dockerfile:1:6]
      1 │ FROM b
        ·      ┬
-       ·      ╰── a:latest needs b:latest
+       ·      ╰── a:latest depends on b:latest
        ╰────
        ╭─[b/Dockerfile:2:13]
      1 │ FROM scratch
      2 │ COPY --from=c /x /x
        ·             ┬
-       ·             ╰── b:latest needs c:latest
+       ·             ╰── b:latest depends on c:latest
        ╰────
-      help: take one of these edges away: one image has to come first
+      help: remove one of these dependencies
 
     error: 1 problem in imgplan.yaml; nothing was sent
     ");
@@ -1004,8 +1003,7 @@ fn how_a_broken_dockerfile_looks() {
        ╭─[typo/Dockerfile:2:1]
      1 │ FROM scratch
      2 │ RUM echo
-       · ─┬─
-       ·  ╰── here
+       · ───
        ╰────
       help: did you mean RUN?
 
@@ -1026,11 +1024,10 @@ fn a_near_miss_is_a_warning_and_stops_nothing() {
     --- stdout
     imgplan.yaml is valid: 2 images, 2 targets.
     --- stderr
-      ⚠ `base:3.11` is taken from outside of this manifest
+      ⚠ `base:3.11` is not an image of this manifest
        ╭─[app/Dockerfile:1:6]
      1 │ FROM base:3.11
-       ·      ────┬────
-       ·          ╰── here
+       ·      ─────────
        ╰────
       help: this manifest has base:3.12
     ");
@@ -1057,7 +1054,7 @@ fn what_validate_says_to_programs() {
       "diagnostics": [
         {
           "severity": "error",
-          "summary": "`1.10` is not a text to YAML, which may change it",
+          "summary": "YAML reads 1.10 as the number 1.1",
           "detail": "quote it: \"1.10\"",
           "range": {
             "filename": "imgplan.yaml",

@@ -126,7 +126,7 @@ fn several_files_are_read_as_if_the_first_included_the_others() {
        · ─────┬────
        ·      ╰── included here
        ╰────
-      help: paths are relative to the file that names them
+      help: paths are relative to the file that contains them
 
     error: 1 problem in one.yaml; nothing was sent
     ");
@@ -139,7 +139,7 @@ fn files_that_include_one_another() {
     let c = "version: 1\ninclude: [\"../*.yaml\"]\n";
     let files = [("imgplan.yaml", a), ("sub/b.yaml", b), ("sub/c.yaml", c)];
     assert_snapshot!(refused(&files), @r#"
-      × these files include one another: imgplan.yaml -> sub/b.yaml -> sub/c.yaml -> imgplan.yaml
+      × include cycle: imgplan.yaml -> sub/b.yaml -> sub/c.yaml -> imgplan.yaml
        ╭─[imgplan.yaml:3:5]
      2 │ include:
      3 │   - sub/b.yaml
@@ -159,7 +159,7 @@ fn files_that_include_one_another() {
        ·           ─────┬─────
        ·                ╰── sub/c.yaml includes imgplan.yaml
        ╰────
-      help: take one of these lines away
+      help: remove one of these includes
 
     error: 1 problem in imgplan.yaml; nothing was sent
     "#);
@@ -180,53 +180,48 @@ fn includes_that_find_nothing_and_settings_in_the_wrong_file() {
        ·           ────┬────
        ·               ╰── included here
        ╰────
-      help: paths are relative to the file that names them
+      help: paths are relative to the file that contains them
 
       × no file matches `teams/*.yaml`
        ╭─[imgplan.yaml:2:22]
      1 │ version: 1
      2 │ include: [gone.yaml, "teams/*.yaml", "a[", sub.yaml, old.yaml]
-       ·                      ───────┬──────
-       ·                             ╰── here
+       ·                      ──────────────
        ╰────
-      help: patterns are relative to the file's folder, .
+      help: patterns are relative to the folder of the file, .
 
-      × `[` is never closed: add a `]`
+      × `[` without `]`
        ╭─[imgplan.yaml:2:38]
      1 │ version: 1
      2 │ include: [gone.yaml, "teams/*.yaml", "a[", sub.yaml, old.yaml]
-       ·                                      ──┬─
-       ·                                        ╰── here
+       ·                                      ────
        ╰────
-      help: a pattern is as `teams/*/imgplan.yaml` or `**/imgplan.yaml`
+      help: write a pattern like `teams/*/imgplan.yaml` or `**/imgplan.yaml`
 
-      × `settings` stand in the first file only
+      × `settings` are only allowed in the first file
        ╭─[sub.yaml:2:1]
      1 │ version: 1
      2 │ settings: {concurrency: 3}
-       · ────┬───
-       ·     ╰── here
+       · ────────
      3 │ images: [{name: a, context: app, tag: 1.0}]
        ╰────
-      help: move them into imgplan.yaml
+      help: move them to imgplan.yaml
 
-      × `1.0` is not a text to YAML, which may change it
+      × YAML reads 1.0 as the number 1
        ╭─[sub.yaml:3:39]
      2 │ settings: {concurrency: 3}
      3 │ images: [{name: a, context: app, tag: 1.0}]
-       ·                                       ─┬─
-       ·                                        ╰── here
+       ·                                       ───
        ╰────
       help: quote it: "1.0"
 
-      × this manifest has version 2, and this imgplan reads 1
+      × unsupported manifest version 2
        ╭─[old.yaml:1:10]
      1 │ version: 2
-       ·          ┬
-       ·          ╰── later than this imgplan
+       ·          ─
      2 │ images: []
        ╰────
-      help: use a newer imgplan
+      help: install a newer imgplan
 
     error: 6 problems in imgplan.yaml; nothing was sent
     "#);
@@ -266,7 +261,7 @@ images:
      4 │   - name: one
      5 │     tag: "${PY}-${TAG}"
        ·          ───────┬──────
-       ·                 ╰── here, in the matrix row PY=3.11, TAG=a b
+       ·                 ╰── in the matrix row PY=3.11, TAG=a b
      6 │     context: app
        ╰────
       help: use letters, digits, `_`, `.` and `-`; start with a letter, a digit or `_`
@@ -276,7 +271,7 @@ images:
      4 │   - name: one
      5 │     tag: "${PY}-${TAG}"
        ·          ───────┬──────
-       ·                 ╰── here, in the matrix row PY=3.12, TAG=a b
+       ·                 ╰── in the matrix row PY=3.12, TAG=a b
      6 │     context: app
        ╰────
       help: use letters, digits, `_`, `.` and `-`; start with a letter, a digit or `_`
@@ -285,48 +280,44 @@ images:
        ╭─[imgplan.yaml:7:17]
      6 │     context: app
      7 │     visibility: ${WHO}
-       ·                 ───┬──
-       ·                    ╰── here
+       ·                 ──────
      8 │     matrix:
        ╰────
-      help: set it under `vars:` or in the environment, or give a default: ${WHO:-default}
+      help: set it under `vars:` or in the environment, or add a default: ${WHO:-default}
 
-      × two images land on two:latest
+      × two images have the destination two:latest
         ╭─[imgplan.yaml:11:11]
      10 │       TAG: [slim, "a b"]
      11 │   - name: two
         ·           ─┬─
-        ·            ╰── here, in the matrix row PY=1 and in the matrix row PY=2
+        ·            ╰── in the matrix row PY=1 and in the matrix row PY=2
      12 │     context: app
         ╰────
-      help: put what tells them apart into the `name:` or the `tag:`
+      help: use the variables that distinguish them in `name:` or `tag:`
 
-      × `3.10` is not a text to YAML, which may change it
+      × YAML reads 3.10 as the number 3.1
         ╭─[imgplan.yaml:18:12]
      17 │     matrix:
      18 │       PY: [3.10, "3.11"]
-        ·            ──┬─
-        ·              ╰── here
+        ·            ────
      19 │       OS: [a]
         ╰────
       help: quote it: "3.10"
 
-      × `OS` is a variable of this matrix, and set under `vars:` as well
+      × `OS` is a variable of this matrix and is also set under `vars:`
         ╭─[imgplan.yaml:19:7]
      18 │       PY: [3.10, "3.11"]
      19 │       OS: [a]
-        ·       ─┬
-        ·        ╰── here
+        ·       ──
      20 │       exclude: [{PI: "3.11"}]
         ╰────
-      help: give one of the two another name
+      help: rename one of the two
 
       × this matrix has no variable `PI`
         ╭─[imgplan.yaml:20:18]
      19 │       OS: [a]
      20 │       exclude: [{PI: "3.11"}]
-        ·                  ─┬
-        ·                   ╰── unknown
+        ·                  ──
      21 │   - name: four
         ╰────
       help: did you mean `PY`?
@@ -336,30 +327,30 @@ images:
      22 │     tag: "${PY}"
      23 │     context: "${PY}"
         ·              ───┬───
-        ·                 ╰── here, in the matrix row PY=gone
+        ·                 ╰── in the matrix row PY=gone
      24 │     matrix: {PY: [app, gone, lost, away]}
         ╰────
-      help: contexts are relative to the manifest's folder, .
+      help: contexts are relative to the folder of the manifest, .
 
       × there is no folder lost
         ╭─[imgplan.yaml:23:14]
      22 │     tag: "${PY}"
      23 │     context: "${PY}"
         ·              ───┬───
-        ·                 ╰── here, in the matrix row PY=lost
+        ·                 ╰── in the matrix row PY=lost
      24 │     matrix: {PY: [app, gone, lost, away]}
         ╰────
-      help: contexts are relative to the manifest's folder, .
+      help: contexts are relative to the folder of the manifest, .
 
       × there is no folder away
         ╭─[imgplan.yaml:23:14]
      22 │     tag: "${PY}"
      23 │     context: "${PY}"
         ·              ───┬───
-        ·                 ╰── here, in the matrix row PY=away
+        ·                 ╰── in the matrix row PY=away
      24 │     matrix: {PY: [app, gone, lost, away]}
         ╰────
-      help: contexts are relative to the manifest's folder, .
+      help: contexts are relative to the folder of the manifest, .
 
     error: 10 problems in imgplan.yaml; nothing was sent
     "#);
@@ -377,12 +368,12 @@ images:
 ";
     let files = [("imgplan.yaml", root), ("on/Dockerfile", "ARG BASE=x\nFROM ${BASE}:v1\n")];
     assert_snapshot!(refused(&files), @"
-      × `base:v1` is not built for linux/amd64, for which app-base is
+      × `base:v1` is not built for linux/amd64, but app-base is
        ╭─[on/Dockerfile, with args:2:6]
      1 │ ARG BASE=base
      2 │ FROM ${BASE}:v1
        ·      ─────┬────
-       ·           ╰── here, in the matrix row BASE=base
+       ·           ╰── in the matrix row BASE=base
        ╰────
       help: add linux/amd64 to the platforms of `base`
 
@@ -423,7 +414,7 @@ images:
      4 │     name: "{path}"
      5 │     tag: "{digest}"
        ·          ─────┬────
-       ·               ╰── here, for line 6 of refs.txt
+       ·               ╰── for line 6 of refs.txt
      6 │   - sources_from: refs.jsonl
        ╰────
       help: write the template without `{digest}`
@@ -433,7 +424,7 @@ images:
      6 │   - sources_from: refs.jsonl
      7 │     visibility: hidden
        ·                 ───┬──
-       ·                    ╰── here, for line 1 of refs.jsonl
+       ·                    ╰── for line 1 of refs.jsonl
      8 │   - sources_from: gone.txt
        ╰────
       help: write `inherit`, `private` or `public`
@@ -442,28 +433,25 @@ images:
        ╭─[imgplan.yaml:8:19]
      7 │     visibility: hidden
      8 │   - sources_from: gone.txt
-       ·                   ────┬───
-       ·                       ╰── here
+       ·                   ────────
      9 │   - sources_from: empty.txt
        ╰────
-      help: it is relative to the file's folder, .
+      help: the path is relative to the folder of the file, .
 
-      × empty.txt lists no sources
+      × empty.txt has no references
         ╭─[imgplan.yaml:9:19]
       8 │   - sources_from: gone.txt
       9 │   - sources_from: empty.txt
-        ·                   ────┬────
-        ·                       ╰── here
+        ·                   ─────────
      10 │   - sources: ["redis:7", "a b", "redis:7", 7]
         ╰────
-      help: write one reference a line
+      help: write one reference per line
 
       × `a b` is not an image reference
         ╭─[imgplan.yaml:10:26]
       9 │   - sources_from: empty.txt
      10 │   - sources: ["redis:7", "a b", "redis:7", 7]
-        ·                          ──┬──
-        ·                            ╰── here
+        ·                          ─────
      11 │     name: "{nmae}"
         ╰────
       help: write it as docker pull takes it: docker.io/library/ubuntu:22.04
@@ -473,50 +461,48 @@ images:
       9 │   - sources_from: empty.txt
      10 │   - sources: ["redis:7", "a b", "redis:7", 7]
         ·               ────┬────         ────┬────
-        ·                   │                 ╰── and here
-        ·                   ╰── here
+        ·                   │                 ╰── second
+        ·                   ╰── first
      11 │     name: "{nmae}"
         ╰────
       help: remove one of them
 
-      × `7` is not a text to YAML, which may change it
+      × YAML reads 7 as a number
         ╭─[imgplan.yaml:10:44]
       9 │   - sources_from: empty.txt
      10 │   - sources: ["redis:7", "a b", "redis:7", 7]
-        ·                                            ┬
-        ·                                            ╰── here
+        ·                                            ─
      11 │     name: "{nmae}"
         ╰────
       help: quote it: "7"
 
-      × `{nmae}` is no word of a template
+      × unknown placeholder `{nmae}`
         ╭─[imgplan.yaml:11:11]
      10 │   - sources: ["redis:7", "a b", "redis:7", 7]
      11 │     name: "{nmae}"
         ·           ────┬───
-        ·               ╰── here, for redis:7
+        ·               ╰── for redis:7
      12 │   - sources: ["busybox:1"]
         ╰────
       help: did you mean `{name}`?
 
-      × an entry says `sources` or `context`, not both
+      × an entry has either `sources` or `context`, not both
         ╭─[imgplan.yaml:13:5]
      11 │     name: "{nmae}"
      12 │   - sources: ["busybox:1"]
         ·     ───┬───
-        ·        ╰── here
+        ·        ╰── first
      13 │     context: app
         ·     ───┬───
-        ·        ╰── and here
+        ·        ╰── second
         ╰────
-      help: make two entries of it, or remove one of the two
+      help: make two entries, or remove one of the two
 
       × `https://x/y` is not an image reference
        ╭─[refs.txt:4:3]
      3 │ 
      4 │   https://x/y
-       ·   ─────┬─────
-       ·        ╰── here
+       ·   ───────────
      5 │ ubuntu@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
        ╰────
       help: write it as docker pull takes it: docker.io/library/ubuntu:22.04
@@ -527,12 +513,12 @@ images:
      1 │ # ours
      2 │ ubuntu@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
        · ───────────────────────────────────────┬──────────────────────────────────────
-       ·                                        ╰── here
+       ·                                        ╰── first
      3 │ 
      4 │   https://x/y
      5 │ ubuntu@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
        · ───────────────────────────────────────┬──────────────────────────────────────
-       ·                                        ╰── and here
+       ·                                        ╰── second
      6 │ b:1
        ╰────
       help: remove one of them
@@ -541,20 +527,18 @@ images:
        ╭─[refs.jsonl:2:2]
      1 │ {"source": "x/y:1", "image": "z:2"}
      2 │ {"sorce": "x"}
-       ·  ───┬───
-       ·     ╰── unknown
+       ·  ───────
      3 │ {"source": "x"
        ╰────
       help: did you mean `source`?
 
-      × this is no JSON: EOF while parsing an object
+      × invalid JSON: EOF while parsing an object
        ╭─[refs.jsonl:3:14]
      2 │ {"sorce": "x"}
      3 │ {"source": "x"
-       ·              ┬
-       ·              ╰── here
+       ·              ─
        ╰────
-      help: write an object a line: {"source": "redis:7"}
+      help: write one object per line: {"source": "redis:7"}
 
     error: 13 problems in imgplan.yaml; nothing was sent
     "#);
@@ -718,48 +702,43 @@ images:
        ╭─[imgplan.yaml:3:22]
      2 │ images:
      3 │   - discover: {glob: "services/*"}
-       ·                      ──────┬─────
-       ·                            ╰── here
+       ·                      ────────────
      4 │   - discover: {glob: ap?}
        ╰────
-      help: patterns are relative to the file's folder, .
+      help: patterns are relative to the folder of the file, .
 
       × no folder that matches `ap?` has a Containerfile
        ╭─[imgplan.yaml:4:22]
      3 │   - discover: {glob: "services/*"}
      4 │   - discover: {glob: ap?}
-       ·                      ─┬─
-       ·                       ╰── here
+       ·                      ───
      5 │     dockerfile: Containerfile
        ╰────
-      help: say under `dockerfile:` how it is called, relative to each folder
+      help: set `dockerfile:` to its path, relative to each folder
 
-      × `**` is a whole segment: write `a/**/b`
+      × `**` must stand alone between slashes: `a/**/b`
        ╭─[imgplan.yaml:6:22]
      5 │     dockerfile: Containerfile
      6 │   - discover: {glob: "a**"}
-       ·                      ──┬──
-       ·                        ╰── here
+       ·                      ─────
      7 │   - discover: {harbor: nowhere}
        ╰────
-      help: a pattern is as `services/*` or `services/**`
+      help: write a pattern like `services/*` or `services/**`
 
       × cannot read nowhere: No such file or directory (os error 2)
        ╭─[imgplan.yaml:7:24]
      6 │   - discover: {glob: "a**"}
      7 │   - discover: {harbor: nowhere}
-       ·                        ───┬───
-       ·                           ╰── here
+       ·                        ───────
      8 │   - discover: {harbor: app}
        ╰────
-      help: tasks are relative to the file's folder, .
+      help: the path is relative to the folder of the file, .
 
       × there is no task in `app`
        ╭─[imgplan.yaml:8:24]
      7 │   - discover: {harbor: nowhere}
      8 │   - discover: {harbor: app}
-       ·                        ─┬─
-       ·                         ╰── here
+       ·                        ───
      9 │   - discover: {harbor: tasks}
        ╰────
       help: a task is a folder with task.toml and environment/
@@ -768,47 +747,44 @@ images:
         ╭─[imgplan.yaml:10:16]
       9 │   - discover: {harbor: tasks}
      10 │   - discover: {globs: x}
-        ·                ──┬──
-        ·                  ╰── unknown
+        ·                ─────
      11 │   - discover: {harbor: bare}
         ╰────
       help: did you mean `glob`?
 
-      × no task in `bare` says an image
+      × no task in `bare` has an image
         ╭─[imgplan.yaml:11:24]
      10 │   - discover: {globs: x}
      11 │   - discover: {harbor: bare}
-        ·                        ──┬─
-        ·                          ╰── here
+        ·                        ────
      12 │   - discover: {glob: app}
         ╰────
       help: a task has a docker_image in its task.toml, or an environment/Dockerfile
 
-      × `{dri}` is no word of a template
+      × unknown placeholder `{dri}`
         ╭─[imgplan.yaml:13:10]
      12 │   - discover: {glob: app}
      13 │     tag: "{dri}"
         ·          ───┬───
-        ·             ╰── here, for app
+        ·             ╰── for app
      14 │   - discover: {glob: app}
         ╰────
       help: did you mean `{dir}`?
 
-      × this should be a text, and is a mapping
+      × expected a string, found a mapping
         ╭─[imgplan.yaml:15:11]
      14 │   - discover: {glob: app}
      15 │     name: {dir}
         ·           ┬
-        ·           ╰── here, for app
+        ·           ╰── for app
         ╰────
       help: quote it: "{dir}"
 
-      × `docker_image` should be a text
+      × `docker_image` must be a string
        ╭─[tasks/x/task.toml:2:16]
      1 │ [environment]
      2 │ docker_image = 5
-       ·                ┬
-       ·                ╰── here
+       ·                ─
        ╰────
       help: quote it
 
@@ -899,57 +875,51 @@ images:
         "V=y",
     ];
     assert_snapshot!(refused_with(&[("imgplan.yaml", root)], &flags[..10]), @"
-      × no image is called `apj`
+      × no image matches `apj`
        ╭─[--set:1:1]
      1 │ apj.tag=x
-       · ─┬─
-       ·  ╰── here
+       · ───
        ╰────
       help: did you mean `api`?
 
       × unknown key `tga`
        ╭─[--set:1:5]
      1 │ api.tga=x
-       ·     ─┬─
-       ·      ╰── unknown
+       ·     ───
        ╰────
       help: did you mean `tag`?
 
       × `hidden` is not a visibility
        ╭─[--set:1:14]
      1 │ *.visibility=hidden
-       ·              ───┬──
-       ·                 ╰── here
+       ·              ──────
        ╰────
       help: write `inherit`, `private` or `public`
 
-      × `matrix` is gone once the images are known
+      × `matrix` cannot be overridden
        ╭─[--set:1:5]
      1 │ api.matrix=x
-       ·     ───┬──
-       ·        ╰── here
+       ·     ──────
        ╰────
-      help: say it in the manifest, with variables: --var NAME=VALUE
+      help: set it in the manifest, with variables: --var NAME=VALUE
 
-      × nothing can be added to `tag`
+      × `tag` is not a list
        ╭─[--set:1:5]
      1 │ api.tag+=x
-       ·     ─┬─
-       ·      ╰── here
+       ·     ───
        ╰────
       help: `+=` adds to a list: platforms, needs, groups
 
     error: 5 problems in imgplan.yaml; nothing was sent
     ");
     assert_snapshot!(refused_with(&[("imgplan.yaml", root)], &flags[10..]), @r#"
-      × `V` is a variable of this matrix, and set by --var as well
+      × `V` is a variable of this matrix and is also set by --var
        ╭─[imgplan.yaml:4:40]
      3 │   - {name: api, context: app}
      4 │   - {name: web, context: app, matrix: {V: [x]}, tag: "${V}"}
-       ·                                        ┬
-       ·                                        ╰── here
+       ·                                        ─
        ╰────
-      help: give one of the two another name
+      help: rename one of the two
 
     error: 1 problem in imgplan.yaml; nothing was sent
     "#);
@@ -970,7 +940,7 @@ fn thousands_are_read_and_their_problems_counted() {
     assert_eq!((error.problems.len(), error.unshown), (100, 4900));
     assert!(error.to_string().starts_with("5000 problems in "), "{error}");
     let said = env.run(["validate"]);
-    said.code(1).says("5000 problems in imgplan.yaml, of which 4900 are not shown");
+    said.code(1).says("5000 problems in imgplan.yaml, 4900 of them not shown");
     let json: serde_json::Value =
         serde_json::from_str(&env.run(["validate", "--json"]).stdout).unwrap();
     assert_eq!(json["error_count"], 5000);
@@ -987,7 +957,7 @@ fn there_is_an_end_to_what_a_manifest_makes() {
     let root = format!(
         "version: 1\nimages:\n  - name: a\n    context: app\n    matrix:\n      A: [{values}]\n      B: [{values}]\n"
     );
-    assert_snapshot!(refused(&[("imgplan.yaml", &root)]).lines().next().unwrap(), @"  × this manifest would have more than 50000 images");
+    assert_snapshot!(refused(&[("imgplan.yaml", &root)]).lines().next().unwrap(), @"  × the manifest has more than 50000 images");
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! What is easily written wrong in a manifest of many images, and what is said of it.
+//! Common mistakes in manifests with many images, and their messages.
 
 use std::fmt::Write as _;
 
@@ -7,26 +7,27 @@ use imgplan::manifest::{Invocation, Workspace};
 
 use super::support::TestEnv;
 
-fn given(env: &TestEnv) -> Invocation {
+fn invocation(env: &TestEnv) -> Invocation {
     Invocation::file(env.path("imgplan.yaml"))
 }
 
 fn load(env: &TestEnv) -> Workspace {
-    Workspace::load(&given(env), &|_| None).unwrap_or_else(|error| panic!("{:#?}", error.problems))
+    Workspace::load(&invocation(env), &|_| None)
+        .unwrap_or_else(|error| panic!("{:#?}", error.problems))
 }
 
-/// Each problem or warning in one line: `message | help`.
-fn told(env: &TestEnv, given: &Invocation) -> Vec<String> {
-    let problems = match Workspace::load(given, &|_| None) {
+/// Returns each problem or warning on one line: `message | help`.
+fn messages(env: &TestEnv, invocation: &Invocation) -> Vec<String> {
+    let problems = match Workspace::load(invocation, &|_| None) {
         Ok(workspace) => workspace.warnings,
         Err(error) => error.problems,
     };
-    let words = |p: imgplan::base::span::Problem| {
-        assert!(!p.labels.is_empty(), "{p} has no place");
+    let line = |p: imgplan::base::span::Problem| {
+        assert!(!p.labels.is_empty(), "{p} has no span");
         format!("{} | {}", p.message, p.help.unwrap_or_default())
     };
     let dir = env.path("").display().to_string();
-    problems.into_iter().map(|p| words(p).replace(dir.trim_end_matches('/'), "DIR")).collect()
+    problems.into_iter().map(|p| line(p).replace(dir.trim_end_matches('/'), "DIR")).collect()
 }
 
 fn unit<'w>(workspace: &'w Workspace, key: &str) -> &'w Unit {
@@ -35,7 +36,7 @@ fn unit<'w>(workspace: &'w Workspace, key: &str) -> &'w Unit {
 }
 
 #[test]
-fn a_manifest_of_one_long_line_has_errors_that_can_be_read() {
+fn errors_in_one_long_line_are_readable() {
     let env = TestEnv::at("http://127.0.0.1:1");
     let mut text = "{\"version\": 1, \"images\": [".to_owned();
     for n in 0..2000 {
@@ -57,7 +58,7 @@ fn a_manifest_of_one_long_line_has_errors_that_can_be_read() {
 }
 
 #[test]
-fn the_rows_of_a_matrix_share_what_is_read() {
+fn the_rows_of_a_matrix_share_files_and_folders() {
     let env = TestEnv::at("http://127.0.0.1:1");
     env.context("services/api", "FROM scratch\n").write("services/none/file", "");
     env.write("refs.txt", "redis:7\nubuntu:22.04\n");
@@ -83,7 +84,7 @@ images:
 }
 
 #[test]
-fn rows_end_where_there_is_no_more_room() {
+fn rows_stop_at_the_maximum_number_of_images() {
     let env = TestEnv::at("http://127.0.0.1:1");
     let list = (0..30_000).fold(String::new(), |list, n| format!("{list}a{n}:1\n"));
     env.write("refs.txt", list);
@@ -91,12 +92,12 @@ fn rows_end_where_there_is_no_more_room() {
         "imgplan.yaml",
         "version: 1\nimages:\n  - {sources_from: refs.txt, tag: \"${R}\", matrix: {R: [a, b, c, d]}}\n",
     );
-    let told = told(&env, &given(&env));
-    assert!(told.iter().any(|told| told.starts_with("this manifest would have more")), "{told:?}");
+    let messages = messages(&env, &invocation(&env));
+    assert!(messages[0].starts_with("the manifest has more than"), "{messages:?}");
 }
 
 #[test]
-fn templates_are_filled_in_all_that_is_said_of_an_image() {
+fn templates_are_filled_in_in_all_keys() {
     let env = TestEnv::at("http://127.0.0.1:1");
     let dockerfile = "ARG DIR\nARG JSON\nFROM scratch AS api\nFROM scratch AS web\nFROM scratch\n";
     for name in ["api", "web"] {
@@ -139,7 +140,7 @@ images:
 /// What is said of a manifest beside the folders `app` and `services/{api,web}`.
 fn of(images: &str) -> Vec<String> {
     let env = beside(images);
-    told(&env, &given(&env))
+    messages(&env, &invocation(&env))
 }
 
 fn beside(images: &str) -> TestEnv {
@@ -152,45 +153,41 @@ fn beside(images: &str) -> TestEnv {
 }
 
 #[test]
-fn slips_are_told() {
+fn mistakes_are_reported() {
     for (images, says) in [
         (
             "images: [{name: a, context: app, args: {PY: $PY}}]",
-            &["`$PY` is sent as it is | write `${PY}` for the variable, or `$$PY`"][..],
+            &["`$PY` is not replaced by a variable | write `${PY}` for the variable, or `$$PY`"][..],
         ),
         ("images: [{name: a, context: app, args: {PY: $$PY}}]", &[]),
         (
             "defaults: {labels: {x: a-$Y}}\nimages: [{name: a, context: app}]",
-            &["`$Y` is sent as it is | write `${Y}` for the variable, or `$$Y`"],
+            &["`$Y` is not replaced by a variable | write `${Y}` for the variable, or `$$Y`"],
         ),
         (
             "images: [{discover: {glob: 'services/*', exclude: [services/wep]}}]",
-            &["`services/wep` excludes nothing that is found | did you mean `services/web`?"],
+            &["`services/wep` excludes no folder | did you mean `services/web`?"],
         ),
         ("images: [{discover: {glob: 'services/*', exclude: [services/web]}}]", &[]),
         (
             "images: [{discover: {glob: 'services/{api,web}'}}]",
             &[
-                "braces are not known in a pattern: write one for each | a pattern is as `services/*` or `services/**`",
+                "patterns have no `{a,b}`: write one pattern for each | write a pattern like `services/*` or `services/**`",
             ],
         ),
         (
             "defaults: {tag: '${PY}'}\nimages: [{name: a, context: app, matrix: {PY: ['1', '2']}}]",
             &[
-                "`PY` is a variable of a matrix, and has no value outside of its entry | write this into the entry that has the matrix, not into `defaults` or another",
+                "`PY` is a matrix variable and has no value outside of its entry | move this into the entry with the matrix",
             ],
         ),
         (
             "images: [{name: a, context: app, tag: '${matrix.PY}', matrix: {PY: ['1', '2']}}]",
-            &[
-                "the variables of a matrix are named as all others are, without `matrix.` | write ${PY}",
-            ],
+            &["matrix variables have no prefix `matrix.` | write ${PY}"],
         ),
         (
             "images: [{name: a, context: app, tag: '${{ matrix.PY }}', matrix: {PY: ['1', '2']}}]",
-            &[
-                "the variables of a matrix are named as all others are, without `matrix.` | write ${PY}",
-            ],
+            &["matrix variables have no prefix `matrix.` | write ${PY}"],
         ),
         (
             "images: [{name: a, context: app, tag: 'a b'}, {name: a, context: app, tag: 'a b'}]",
@@ -203,13 +200,13 @@ fn slips_are_told() {
         (
             "images: [{name: redis, tag: v1, source: 'localhost:5000/library/Redis:1'}]",
             &[
-                "registries know only lower-case names, so this cannot be pinned | write localhost:5000/library/redis:1",
+                "repositories have lowercase names, so this cannot be pinned | write localhost:5000/library/redis:1",
             ],
         ),
         (
             "images: [{name: a, context: upper}]",
             &[
-                "no registry could have `localhost:5000/UPPER:1`: `UPPER` is not an image path | write `upper`",
+                "no registry can have `localhost:5000/UPPER:1`: `UPPER` is not an image path | write `upper`",
             ],
         ),
         ("images: [{source: 'ghcr.io//x:1'}]", &["`ghcr.io//x:1` is not an image reference"]),
@@ -223,20 +220,18 @@ fn slips_are_told() {
 }
 
 #[test]
-fn a_variable_of_the_command_line_that_nothing_uses_is_told() {
+fn an_unused_variable_of_the_command_line_is_a_warning() {
     let env = beside("images: [{name: a, context: app, tag: '${STAGE:-dev}'}]");
     for (vars, says) in [
         (&["STAGE=x"][..], &[][..]),
         (&["STAGGE=x"], &["nothing uses the variable `STAGGE` | did you mean `STAGE`?"]),
         (
             &["STAGE=x", "OTHER=secret"],
-            &[
-                "nothing uses the variable `OTHER` | write `${OTHER}` where it belongs, or leave the flag out",
-            ],
+            &["nothing uses the variable `OTHER` | use it as `${OTHER}`, or remove the flag"],
         ),
     ] {
         let vars = vars.iter().map(|var| var.parse().unwrap()).collect();
-        assert_eq!(told(&env, &Invocation { vars, ..given(&env) }), says);
+        assert_eq!(messages(&env, &Invocation { vars, ..invocation(&env) }), says);
     }
     let shown = env.run(["validate", "--var", "OTHER=secret"]);
     shown.code(0).says("nothing uses the variable `OTHER`");
@@ -244,7 +239,7 @@ fn a_variable_of_the_command_line_that_nothing_uses_is_told() {
 }
 
 #[test]
-fn set_knows_images_by_their_tags() {
+fn set_matches_tags() {
     let env = beside(
         "images:
   - {name: a, context: app, tag: '1', platforms: [linux/amd64, linux/arm64]}
@@ -258,8 +253,8 @@ fn set_knows_images_by_their_tags() {
         ("*:?.protect=true", &["a:1-amd64", "a:1-arm64", "a:2"]),
         ("a.protect=true", &["a:1-amd64", "a:1-arm64", "a:2"]),
     ] {
-        let given = Invocation { sets: vec![set.parse().unwrap()], ..given(&env) };
-        let workspace = Workspace::load(&given, &|_| None).unwrap();
+        let invocation = Invocation { sets: vec![set.parse().unwrap()], ..invocation(&env) };
+        let workspace = Workspace::load(&invocation, &|_| None).unwrap();
         let found = workspace.units.iter().filter(|unit| unit.protect == Some(true));
         let found: Vec<String> = found.map(|unit| unit.key.to_string()).collect();
         assert_eq!(found, protected, "{set}");

@@ -1,56 +1,48 @@
-//! Remembers what was read and found while one manifest is expanded: the rows of a matrix ask for the
-//! same files and folders again. Pure.
+//! Caches what was read while a manifest is expanded: the rows of a matrix use the same files and
+//! folders. Pure.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
-use super::lines::Line;
+use super::lines::SourceList;
 use crate::base::span::{Problem, Span};
 
-/// What was read and found so far.
+/// Files and folders that were read.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
-    /// Files of references, or why one cannot be read.
-    pub(super) lists: HashMap<PathBuf, Rc<Result<List, String>>>,
-    /// What discoveries found, or why they cannot.
-    pub(super) folders: HashMap<Search, Rc<Result<Folders, Problem>>>,
-    /// Tasks, or what is wrong with them.
-    pub(super) tasks: HashMap<PathBuf, Rc<Result<Task, Problem>>>,
+pub(super) struct ReadCache {
+    /// Files of references, or the reason why a file cannot be read.
+    pub(super) lists: HashMap<PathBuf, Rc<Result<SourceList, String>>>,
+    /// Results of folder searches.
+    pub(super) folders: HashMap<FolderSearch, Rc<Result<FoundFolders, Problem>>>,
+    /// Harbor tasks.
+    pub(super) tasks: HashMap<PathBuf, Rc<Result<HarborTask, Problem>>>,
 }
 
-/// A file of references.
-#[derive(Debug)]
-pub(super) struct List {
-    pub(super) lines: Vec<Line>,
-    /// What is wrong with other lines.
-    pub(super) problems: Vec<Problem>,
-}
-
-/// What a discovery looks for.
+/// A search for folders with a Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Search {
+pub(super) struct FolderSearch {
     pub(super) dir: PathBuf,
     pub(super) pattern: String,
     pub(super) excludes: Vec<String>,
-    /// The Dockerfile's name in each folder, with its templates.
+    /// Path of the Dockerfile in each folder. May contain templates.
     pub(super) dockerfile: String,
 }
 
-/// The folders that a discovery found.
+/// Result of a folder search.
 #[derive(Debug)]
-pub(super) struct Folders {
-    /// Those with a Dockerfile, in order.
-    pub(super) found: Vec<String>,
-    /// How many have none.
-    pub(super) without: usize,
+pub(super) struct FoundFolders {
+    /// Folders with a Dockerfile, sorted.
+    pub(super) folders: Vec<String>,
+    /// Number of folders without a Dockerfile.
+    pub(super) without_dockerfile: usize,
 }
 
-/// What a task says about its image.
+/// A Harbor task, as far as it concerns the image.
 #[derive(Debug, Default)]
-pub(super) struct Task {
+pub(super) struct HarborTask {
     pub(super) name: Option<String>,
     pub(super) image: Option<(String, Span)>,
-    /// In milliseconds.
-    pub(super) timeout: Option<(u64, Span)>,
+    pub(super) timeout: Option<(Duration, Span)>,
 }

@@ -1,189 +1,168 @@
-//! Makes an image of each folder that a pattern finds.
+//! Generates an image for each folder that a pattern finds.
 
 use std::path::Path;
 use std::rc::Rc;
 
-use super::cache::{Folders, Search};
-use super::entry::{self, fill_templates, get, put, text, text_node};
-use super::folders::{self, Unfound, Want};
-use super::glob::Glob;
-use super::images::{Expander, InRow, note};
-use super::template::{self, Makes};
-use crate::base::nearest::nearest;
+use super::cache::{FolderSearch, FoundFolders};
+use super::entry::{fill_templates, text, text_node};
+use super::expander::{EntryExpander, MatrixRow, note};
+use super::folders::{self, SearchError, SearchFor};
+use super::glob::PathGlob;
+use super::template::{self, TemplateKind};
+use crate::base::nearest::did_you_mean;
 use crate::base::span::{Problem, Span};
-use crate::manifest::Sp;
-use crate::manifest::decode::{decode, is_damaged};
-use crate::manifest::diagnostics::Notes;
 use crate::manifest::files::clean;
 use crate::manifest::model::Discover;
-use crate::manifest::node::{Node, Value};
-use crate::manifest::workspace::Skipped;
+use crate::manifest::node::{Value, YamlNode};
+use crate::manifest::spanned::Spanned;
 
-/// What a found folder is called in templates.
-pub(super) struct FolderWords {
+/// Names of a folder and of its parent, for templates.
+pub(super) struct DiscoveredFolder {
     pub(super) dir: String,
     pub(super) parent: String,
 }
 
-impl Expander<'_> {
-    /// Makes an entry with `discover` into images.
-    pub(super) fn discover(&mut self, mut node: Node, row: Option<InRow<'_>>) {
-        let Some((key, mut said)) = entry::take(&mut node, "discover") else { return };
-        if matches!(said.value, Value::Bad) {
-            return;
-        }
-        let Some(discover) = decode::<Sp<Discover>>(&mut said, &mut self.found.problems) else {
-            return;
-        };
-        if self.excludes(&discover).is_none() {
-            return;
-        }
-        match (&discover.glob, &discover.harbor) {
-            (Some(glob), None) => self.folders(&node, glob, &discover, row),
-            (None, Some(root)) => self.tasks(&node, root, &discover, row),
-            (Some(glob), Some(harbor)) => {
-                let message = "a discovery says `glob` or `harbor`, not both";
-                let problem = Problem::new(message, harbor.span(), "and here");
-                let problem = problem.and(glob.span(), "here");
-                self.found.problems.push(problem.help("make two entries of it"));
-            }
-            (None, None) if is_damaged(&said) => {}
-            (None, None) => {
-                let help = "write `glob: \"services/*\"` or `harbor: tasks`";
-                self.report("this discovers nothing", key.span, help);
-            }
-        }
-    }
+/// A pattern of folders to leave out.
+pub(super) struct Exclude<'d> {
+    pattern: &'d Spanned<String>,
+    glob: PathGlob,
+}
 
-    fn excludes(&mut self, discover: &Discover) -> Option<Vec<Glob>> {
-        let mut globs = Vec::new();
-        for exclude in discover.exclude.iter().flatten() {
-            match Glob::parse(exclude) {
-                Ok(glob) => globs.push(glob),
-                Err(words) => {
-                    self.report(words, exclude.span(), "a `*` and a `?` stay within a name");
+impl Exclude<'_> {
+    /// Returns true if the pattern matches a folder, or a folder above it.
+    fn matches(&self, path: &str) -> bool {
+        let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
+        parents.chain([path]).any(|folder| self.glob.matches(folder))
+    }
+}
+
+impl EntryExpander<'_> {
+    /// Parses the patterns of `exclude`. Returns `None` if one is rejected.
+    pub(super) fn excludes<'d>(&mut self, discover: &'d Discover) -> Option<Vec<Exclude<'d>>> {
+        let mut excludes = Vec::new();
+        for pattern in discover.exclude.iter().flatten() {
+            match PathGlob::parse(pattern) {
+                Ok(glob) => excludes.push(Exclude { pattern, glob }),
+                Err(message) => {
+                    let help = "`*` and `?` match within a name, `**` matches any folders";
+                    self.diagnostics.error(message, pattern.span(), help);
                     return None;
                 }
             }
         }
-        Some(globs)
+        Some(excludes)
     }
 
-    fn folders(
+    /// Generates the images of `discover: { glob: .. }`.
+    pub(super) fn folders(
         &mut self,
-        node: &Node,
-        pattern: &Sp<String>,
-        discover: &Discover,
-        row: Option<InRow<'_>>,
+        node: &YamlNode,
+        pattern: &Spanned<String>,
+        excludes: &[Exclude<'_>],
+        row: Option<MatrixRow<'_>>,
     ) {
-        let at = pattern.span();
-        let dockerfile = match get(node, "dockerfile") {
+        let span = pattern.span();
+        let dockerfile = match node.get("dockerfile") {
             Some(_) => text(node, "dockerfile"),
             None => self.dockerfile,
         };
         let dockerfile = dockerfile.unwrap_or("Dockerfile").to_owned();
-        let folders = self.search(pattern, discover, &dockerfile);
-        let found = match &*folders {
-            Ok(Folders { found, .. }) if !found.is_empty() => found,
-            Ok(Folders { without: 0, .. }) => {
+        let result = self.search(pattern, excludes, &dockerfile);
+        let folders = match &*result {
+            Ok(FoundFolders { folders, .. }) if !folders.is_empty() => folders,
+            Ok(FoundFolders { without_dockerfile: 0, .. }) => {
                 let message = format!("no folder matches `{}`", pattern.as_str());
                 let dir = self.dir.display();
-                let help = format!("patterns are relative to the file's folder, {dir}");
-                return self.report(message, at, help);
+                let help = format!("patterns are relative to the folder of the file, {dir}");
+                return self.diagnostics.error(message, span, help);
             }
             Ok(_) => {
                 let message =
                     format!("no folder that matches `{}` has a {dockerfile}", pattern.as_str());
-                let help = "say under `dockerfile:` how it is called, relative to each folder";
-                return self.report(message, at, help);
+                let help = "set `dockerfile:` to its path, relative to each folder";
+                return self.diagnostics.error(message, span, help);
             }
-            Err(problem) => return self.found.problems.push(problem.clone()),
+            Err(problem) => return self.diagnostics.push(problem.clone()),
         };
-        for path in found {
-            if !self.has_room(at) {
+        for path in folders {
+            if !self.has_room(span) {
                 return;
             }
-            let words = self.words(path);
-            let made = note(row, Some(path), found.len(), None);
-            let mark = Notes::mark(&self.found.problems, &self.found.warnings);
+            let names = self.folder_names(path);
+            let note = note(row, Some(path), folders.len(), None);
+            let outer = self.diagnostics.enter(Some(&note));
             let mut node = node.clone();
-            put(&mut node, "context", at, text_node(path, at));
-            self.name(&mut node, &words.dir, at);
-            let words = [
-                ("dir", Some(words.dir.as_str())),
+            node.put("context", span, text_node(path, span));
+            self.set_default_name(&mut node, &names.dir, span);
+            let values = [
+                ("dir", Some(names.dir.as_str())),
                 ("path", Some(path.as_str())),
-                ("parent", Some(words.parent.as_str())),
+                ("parent", Some(names.parent.as_str())),
             ];
-            fill_templates(&mut node, &words, &mut self.found.problems);
-            self.since(mark, Some(&made));
-            self.add(node, made);
+            fill_templates(&mut node, &values, self.diagnostics);
+            self.diagnostics.leave(outer);
+            self.add(node, note);
         }
     }
 
-    /// What a pattern finds and is not excluded; it is looked for once.
+    /// Searches for folders that match a pattern and are not excluded. Each search is done once.
     fn search(
         &mut self,
-        pattern: &Sp<String>,
-        discover: &Discover,
+        pattern: &Spanned<String>,
+        excludes: &[Exclude<'_>],
         dockerfile: &str,
-    ) -> Rc<Result<Folders, Problem>> {
-        let excludes = discover.exclude.iter().flatten();
-        let search = Search {
+    ) -> Rc<Result<FoundFolders, Problem>> {
+        let search = FolderSearch {
             dir: self.dir.to_owned(),
             pattern: pattern.to_string(),
-            excludes: excludes.map(|exclude| exclude.to_string()).collect(),
+            excludes: excludes.iter().map(|exclude| exclude.pattern.to_string()).collect(),
             dockerfile: dockerfile.to_owned(),
         };
-        if let Some(known) = self.memory.folders.get(&search) {
+        if let Some(known) = self.cache.folders.get(&search) {
             return Rc::clone(known);
         }
-        let found = match folders::find(self.dir, pattern, Want::Folders) {
-            Ok(mut found) => {
-                self.exclude(discover, &mut found);
-                let all = found.len();
-                found.retain(|path| self.has_dockerfile(path, dockerfile));
-                Ok(Folders { without: all - found.len(), found })
+        let result = match folders::find(self.dir, pattern, SearchFor::Folders) {
+            Ok(mut folders) => {
+                self.exclude(excludes, &mut folders);
+                let all = folders.len();
+                folders.retain(|path| self.has_dockerfile(path, dockerfile));
+                Ok(FoundFolders { without_dockerfile: all - folders.len(), folders })
             }
-            Err(Unfound { message, help }) => Err(Problem::new(message, pattern.span(), "here")
-                .help(help.unwrap_or("a pattern is as `services/*` or `services/**`"))),
+            Err(SearchError { message, help }) => Err(Problem::new(message, pattern.span(), "")
+                .help(help.unwrap_or("write a pattern like `services/*` or `services/**`"))),
         };
-        let found = Rc::new(found);
-        self.memory.folders.insert(search, Rc::clone(&found));
-        found
+        let result = Rc::new(result);
+        self.cache.folders.insert(search, Rc::clone(&result));
+        result
     }
 
-    /// Leaves out what is excluded; an `exclude` of nothing is most likely a slip.
-    pub(super) fn exclude(&mut self, discover: &Discover, found: &mut Vec<String>) {
-        let Some(excludes) = self.excludes(discover) else { return };
-        for (exclude, said) in excludes.iter().zip(discover.exclude.iter().flatten()) {
-            if found.iter().any(|path| is_excluded(path, exclude)) {
+    /// Removes excluded folders. Warns about a pattern that excludes nothing: most likely a mistake.
+    pub(super) fn exclude(&mut self, excludes: &[Exclude<'_>], folders: &mut Vec<String>) {
+        for exclude in excludes {
+            if folders.iter().any(|path| exclude.matches(path)) {
                 continue;
             }
-            let near = nearest(said, &found.iter().map(String::as_str).collect::<Vec<_>>());
-            let help = match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!(
-                    "it is relative to the file's folder, {}: write what is found, or remove it",
-                    self.dir.display()
-                ),
-            };
-            let message = format!("`{}` excludes nothing that is found", said.as_str());
-            let problem = Problem::new(message, said.span(), "here");
-            self.found.warnings.push(problem.help(help).warning());
+            let known: Vec<&str> = folders.iter().map(String::as_str).collect();
+            let help = did_you_mean(exclude.pattern, &known).unwrap_or_else(|| {
+                let dir = self.dir.display();
+                format!("remove it, or correct it: it is relative to the folder of the file, {dir}")
+            });
+            let message = format!("`{}` excludes no folder", exclude.pattern.as_str());
+            self.diagnostics.warn(message, exclude.pattern.span(), help);
         }
-        found.retain(|path| !excludes.iter().any(|exclude| is_excluded(path, exclude)));
+        folders.retain(|path| !excludes.iter().any(|exclude| exclude.matches(path)));
     }
 
-    /// Whether a folder has the Dockerfile; one without is remembered.
+    /// Returns true if a folder has the Dockerfile. Otherwise the folder is recorded as skipped.
     fn has_dockerfile(&mut self, path: &str, dockerfile: &str) -> bool {
         let name = if dockerfile.contains('{') {
-            let FolderWords { dir, parent } = self.words(path);
-            let words = [("dir", Some(&*dir)), ("path", Some(path)), ("parent", Some(&*parent))];
-            template::fill(dockerfile, Makes::Text, &words)
+            let DiscoveredFolder { dir, parent } = self.folder_names(path);
+            let values = [("dir", Some(&*dir)), ("path", Some(path)), ("parent", Some(&*parent))];
+            template::fill(dockerfile, TemplateKind::Text, &values)
         } else {
             Ok(dockerfile.to_owned())
         };
-        // What cannot be filled is told with the image.
+        // A template error is reported when the image is generated.
         let Ok(name) = name else { return true };
         let is_file = self.dir.join(path).join(&name).is_file();
         if !is_file {
@@ -192,51 +171,37 @@ impl Expander<'_> {
         is_file
     }
 
-    /// Names an image after its folder, where its entry says no name.
-    pub(super) fn name(&mut self, node: &mut Node, dir: &str, at: Span) {
-        if get(node, "name").is_some() {
+    /// Names an image after its folder if its entry has no name.
+    pub(super) fn set_default_name(&mut self, node: &mut YamlNode, dir: &str, span: Span) {
+        if node.get("name").is_some() {
             return;
         }
-        let name = template::name_of(dir);
-        if name.is_empty() {
-            let message = format!("the folder `{}` gives no name", dir.escape_debug());
-            self.report(message, at, "write a `name:`, as `name: \"app-{parent}\"`");
-        }
-        put(node, "name", at, if name.is_empty() { bad(at) } else { text_node(name, at) });
+        let name = template::image_name(dir);
+        let value = if name.is_empty() {
+            let message = format!("cannot derive a name from the folder `{}`", dir.escape_debug());
+            self.diagnostics.error(message, span, "add `name:`, for example \"app-{parent}\"");
+            YamlNode { span, value: Value::Bad }
+        } else {
+            text_node(name, span)
+        };
+        node.put("name", span, value);
     }
 
-    /// The names of a folder and of the one above.
-    pub(super) fn words(&self, path: &str) -> FolderWords {
-        let written = clean(Path::new(path));
+    /// Returns the names of a folder and of its parent.
+    pub(super) fn folder_names(&self, path: &str) -> DiscoveredFolder {
+        let relative = clean(Path::new(path));
         let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
-        let dir = match written.file_name() {
-            Some(_) => written.clone(),
-            None => std::fs::canonicalize(self.dir.join(path)).unwrap_or(written.clone()),
+        let canonical = |path: &Path| std::fs::canonicalize(self.dir.join(path)).ok();
+        // A path such as `..` has no name: ask the file system.
+        let dir = match relative.file_name() {
+            Some(_) => relative.clone(),
+            None => canonical(Path::new(path)).unwrap_or_else(|| relative.clone()),
         };
-        let above = if written.parent().and_then(Path::file_name).is_some() {
+        let parent = if relative.parent().and_then(Path::file_name).is_some() {
             dir.parent().and_then(name)
         } else {
-            // The folder above has no name in the path: the disk knows it.
-            let real = std::fs::canonicalize(self.dir.join(path).join("..")).ok();
-            real.as_deref().and_then(name)
+            canonical(&Path::new(path).join("..")).as_deref().and_then(name)
         };
-        FolderWords { dir: name(&dir).unwrap_or_default(), parent: above.unwrap_or_default() }
+        DiscoveredFolder { dir: name(&dir).unwrap_or_default(), parent: parent.unwrap_or_default() }
     }
-
-    /// Remembers what was found and left out.
-    pub(super) fn skip(&mut self, path: &str, reason: impl Into<String>) {
-        let path = clean(&self.dir.join(path));
-        self.found.skipped.push(Skipped { path, reason: reason.into() });
-    }
-}
-
-/// Whether a folder is left out, or one that it lies in.
-fn is_excluded(path: &str, exclude: &Glob) -> bool {
-    let above = path.match_indices('/').map(|(at, _)| &path[..at]);
-    above.chain([path]).any(|folder| exclude.matches(folder))
-}
-
-/// A value of which all was said.
-pub(super) fn bad(span: Span) -> Node {
-    Node { span, value: Value::Bad }
 }

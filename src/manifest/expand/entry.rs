@@ -1,79 +1,63 @@
-//! Reads and changes one image's entry while it is still a mapping of nodes. Pure.
+//! Edits the entry of one image while it is still a mapping of nodes. Pure.
 
-use super::template::{self, Makes, Words};
-use crate::base::span::{Problem, Span};
-use crate::manifest::diagnostics::Note;
-use crate::manifest::node::{Key, Kind, Node, Value};
+use super::template::{self, TemplateKind, TemplateValues};
+use crate::base::span::Span;
+use crate::manifest::diagnostics::{Diagnostics, Note};
+use crate::manifest::node::{ScalarKind, Value, YamlNode};
 
-/// One image, as keys and values, and where it comes from if it was not written as one.
+/// The entry of one image. It has a note if it was generated.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) node: Node,
+pub(super) struct ImageEntry {
+    pub(super) node: YamlNode,
     pub(super) note: Option<Note>,
 }
 
-/// A text at a place.
-pub(super) fn text_node(text: impl Into<String>, span: Span) -> Node {
-    Node { span, value: Value::Scalar { text: text.into(), kind: Kind::Text } }
+/// Creates a string node.
+pub(super) fn text_node(text: impl Into<String>, span: Span) -> YamlNode {
+    YamlNode { span, value: Value::Scalar { text: text.into(), kind: ScalarKind::Text } }
 }
 
-/// The value of a key.
-pub(super) fn get<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
-    let Value::Map(entries) = &node.value else { return None };
-    entries.iter().find(|(own, _)| own.text == key).map(|(_, value)| value)
+/// Returns the string of a key.
+pub(super) fn text<'n>(node: &'n YamlNode, key: &str) -> Option<&'n str> {
+    node.get(key)?.as_text()
 }
 
-/// The text of a key, if that is what it has.
-pub(super) fn text<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
-    match &get(node, key)?.value {
-        Value::Scalar { text, kind: Kind::Text } => Some(text),
-        _ => None,
-    }
-}
+/// Keys whose values were generated for the image, and contain no templates.
+const GENERATED_KEYS: [&str; 2] = ["context", "source"];
 
-/// Takes a key out.
-pub(super) fn take(node: &mut Node, key: &str) -> Option<(Key, Node)> {
-    let Value::Map(entries) = &mut node.value else { return None };
-    let at = entries.iter().position(|(own, _)| own.text == key)?;
-    Some(entries.remove(at))
-}
-
-/// Puts a value under a key, in the place of what it had.
-pub(super) fn put(node: &mut Node, key: &str, at: Span, value: Node) {
+/// Fills in the templates of all strings of an entry. A string that cannot be filled in is reported
+/// and marked as bad.
+pub(super) fn fill_templates(
+    node: &mut YamlNode,
+    values: &TemplateValues<'_>,
+    diagnostics: &mut Diagnostics,
+) {
     let Value::Map(entries) = &mut node.value else { return };
-    let key = Key { text: key.to_owned(), span: at };
-    match entries.iter_mut().find(|(own, _)| own.text == key.text) {
-        Some(entry) => *entry = (key, value),
-        None => entries.push((key, value)),
-    }
-}
-
-/// Keys whose texts were made for this image, and hold no template.
-const MADE: [&str; 2] = ["context", "source"];
-
-/// Fills the templates in all texts of an entry, or says why not and takes these for bad.
-pub(super) fn fill_templates(node: &mut Node, words: &Words<'_>, problems: &mut Vec<Problem>) {
-    let Value::Map(entries) = &mut node.value else { return };
-    for (key, value) in entries.iter_mut().filter(|(key, _)| !MADE.contains(&key.text.as_str())) {
-        let makes = match key.text.as_str() {
-            "name" => Makes::Name,
-            "tag" => Makes::Tag,
-            "needs" => Makes::Names,
-            "groups" => Makes::Groups,
-            _ => Makes::Text,
+    for (key, value) in entries {
+        let kind = match key.text.as_str() {
+            generated if GENERATED_KEYS.contains(&generated) => continue,
+            "name" => TemplateKind::Name,
+            "tag" => TemplateKind::Tag,
+            "needs" => TemplateKind::Needs,
+            "groups" => TemplateKind::Groups,
+            _ => TemplateKind::Text,
         };
-        fill(value, makes, words, problems);
+        fill(value, kind, values, diagnostics);
     }
 }
 
-fn fill(node: &mut Node, makes: Makes, words: &Words<'_>, problems: &mut Vec<Problem>) {
+fn fill(
+    node: &mut YamlNode,
+    kind: TemplateKind,
+    values: &TemplateValues<'_>,
+    diagnostics: &mut Diagnostics,
+) {
     match &mut node.value {
-        Value::Scalar { text, kind: Kind::Text } if text.contains('{') => {
-            match template::fill(text, makes, words) {
+        Value::Scalar { text, kind: ScalarKind::Text } if text.contains('{') => {
+            match template::fill(text, kind, values) {
                 Ok(filled) => *text = filled,
-                Err(unfilled) => {
-                    let problem = Problem::new(unfilled.message, node.span, "here");
-                    problems.push(problem.help(unfilled.help));
+                Err(error) => {
+                    diagnostics.error(error.message, node.span, error.help);
                     node.value = Value::Bad;
                 }
             }
@@ -81,12 +65,12 @@ fn fill(node: &mut Node, makes: Makes, words: &Words<'_>, problems: &mut Vec<Pro
         Value::Scalar { .. } | Value::Bad => {}
         Value::Seq(items) => {
             for item in items {
-                fill(item, makes, words, problems);
+                fill(item, kind, values, diagnostics);
             }
         }
         Value::Map(entries) => {
             for (_, value) in entries {
-                fill(value, makes, words, problems);
+                fill(value, kind, values, diagnostics);
             }
         }
     }

@@ -5,116 +5,121 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::glob::{Glob, Segment, names};
+use super::glob::{PathGlob, Segment};
 
-/// What a pattern is to find.
+/// Kind of paths to find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Want {
+pub(super) enum SearchFor {
     Folders,
     Files,
 }
 
-/// What a pattern matches below `dir`: paths relative to it, with `/`, sorted by their bytes. `**`
-/// goes into no hidden folder and no `node_modules`, and follows a link to a folder once.
-pub(super) fn find(dir: &Path, pattern: &str, want: Want) -> Result<Vec<String>, Unfound> {
-    find_in(dir, pattern, want, MOST_FOLDERS)
-}
+/// Maximum number of folders that one search visits. No monorepo has that many, but a disk may.
+const MAX_FOLDERS_VISITED: usize = 1_000_000;
 
-/// Folders that one pattern may look into: no monorepo has as many, but a disk has.
-const MOST_FOLDERS: usize = 1_000_000;
+/// Name of folders that `**` does not match: they contain thousands of folders of other projects.
+const NODE_MODULES: &str = "node_modules";
 
-/// Why nothing can be found, and what to do where it is not the pattern's form.
+/// Reason why a search failed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unfound {
+pub(super) struct SearchError {
     pub(super) message: String,
+    /// Help, unless the pattern is invalid.
     pub(super) help: Option<&'static str>,
 }
 
-impl From<String> for Unfound {
+impl From<String> for SearchError {
     fn from(message: String) -> Self {
         Self { message, help: None }
     }
 }
 
-fn find_in(dir: &Path, pattern: &str, want: Want, most: usize) -> Result<Vec<String>, Unfound> {
-    let glob = Glob::parse(pattern)?;
+/// Returns the paths below `dir` that a pattern matches: relative to `dir`, with `/`, sorted by
+/// bytes. `**` matches no hidden folder and no `node_modules`, and follows each link to a folder
+/// once.
+///
+/// # Errors
+///
+/// Fails if the pattern is invalid, if a folder cannot be read, or if there are too many folders.
+pub(super) fn find(
+    dir: &Path,
+    pattern: &str,
+    search_for: SearchFor,
+) -> Result<Vec<String>, SearchError> {
+    find_limited(dir, pattern, search_for, MAX_FOLDERS_VISITED)
+}
+
+fn find_limited(
+    dir: &Path,
+    pattern: &str,
+    search_for: SearchFor,
+    max_folders: usize,
+) -> Result<Vec<String>, SearchError> {
+    let glob = PathGlob::parse(pattern)?;
     let (start, prefix) = if pattern.starts_with('/') { (Path::new("/"), "/") } else { (dir, "") };
-    let mut search =
-        Search { glob: &glob, want, found: Vec::new(), followed: HashSet::new(), left: most };
-    search.visit(start, prefix, search.closed(vec![0]))?;
+    let mut search = PathSearch {
+        glob: &glob,
+        search_for,
+        found: Vec::new(),
+        followed: HashSet::new(),
+        folders_left: max_folders,
+    };
+    search.visit(start, prefix, &glob.start())?;
     search.found.sort_unstable();
     search.found.dedup();
     Ok(search.found)
 }
 
-struct Search<'g> {
-    glob: &'g Glob,
-    want: Want,
+/// State of a search.
+struct PathSearch<'g> {
+    glob: &'g PathGlob,
+    search_for: SearchFor,
     found: Vec<String>,
-    /// Where links led that `**` went through.
+    /// Targets of the links that `**` has followed.
     followed: HashSet<PathBuf>,
-    /// How many folders it may still look into.
-    left: usize,
+    /// Number of folders that may still be visited.
+    folders_left: usize,
 }
 
-impl Search<'_> {
-    /// `**` may be no folder at all.
-    fn closed(&self, mut next: Vec<usize>) -> Vec<usize> {
-        let mut at = 0;
-        while let Some(&position) = next.get(at) {
-            if self.glob.segments.get(position) == Some(&Segment::Folders) {
-                next.push(position + 1);
-            }
-            at += 1;
-        }
-        next.sort_unstable();
-        next.dedup();
-        next
+impl PathSearch<'_> {
+    fn advance(&self, state: &[usize], name: &str) -> Vec<usize> {
+        self.glob.advance(state, name, name != NODE_MODULES)
     }
 
-    /// The segments that may come after one name.
-    fn after(&self, next: &[usize], name: &str) -> Vec<usize> {
-        let step = |&at: &usize| match self.glob.segments.get(at)? {
-            Segment::Folders => (!name.starts_with('.') && name != "node_modules").then_some(at),
-            Segment::Name(own) => (own == name).then_some(at + 1),
-            Segment::Wild(tokens) => names(tokens, name).then_some(at + 1),
-        };
-        self.closed(next.iter().filter_map(step).collect())
-    }
-
-    fn visit(&mut self, path: &Path, shown: &str, next: Vec<usize>) -> Result<(), Unfound> {
-        self.left = self.left.checked_sub(1).ok_or_else(|| Unfound {
-            message: format!("this looks into too many folders: it came to {}", path.display()),
-            help: Some("begin it with the folder that holds yours, or write fewer `**`"),
+    /// Visits a folder. `relative` is its path relative to the start; `state` is the state of the
+    /// pattern after it.
+    fn visit(&mut self, path: &Path, relative: &str, state: &[usize]) -> Result<(), SearchError> {
+        self.folders_left = self.folders_left.checked_sub(1).ok_or_else(|| SearchError {
+            message: format!("this pattern visits too many folders, up to {}", path.display()),
+            help: Some("begin it with the name of a folder, or use fewer `**`"),
         })?;
-        if self.want == Want::Folders && next.contains(&self.glob.segments.len()) {
-            self.found.push(if shown.is_empty() { ".".to_owned() } else { shown.to_owned() });
+        if self.search_for == SearchFor::Folders && self.glob.is_match(state) {
+            self.found.push(if relative.is_empty() { "." } else { relative }.to_owned());
         }
-        let open = next.iter().filter_map(|&at| self.glob.segments.get(at));
-        let named: Option<Vec<&str>> = open
+        let names: Option<Vec<&str>> = self
+            .glob
+            .segments(state)
             .map(|segment| match segment {
                 Segment::Name(name) => Some(name.as_str()),
-                Segment::Folders | Segment::Wild(_) => None,
+                Segment::Folders | Segment::Wildcard(_) => None,
             })
             .collect();
-        // A folder is listed only where a sign asks for it: names are looked up.
-        match named {
-            Some(names) => {
-                for name in names {
-                    let child = path.join(name);
-                    if let Ok(meta) = fs::metadata(&child) {
-                        self.child(&child, shown, name, self.after(&next, name), meta.is_dir())?;
-                    }
-                }
+        // List the folder only for wildcards: look up names directly.
+        let Some(names) = names else { return self.list(path, relative, state) };
+        for name in names {
+            let child = path.join(name);
+            if let Ok(meta) = fs::metadata(&child) {
+                self.child(&child, relative, name, &self.advance(state, name), meta.is_dir())?;
             }
-            None => self.list(path, shown, &next)?,
         }
         Ok(())
     }
 
-    fn list(&mut self, path: &Path, shown: &str, next: &[usize]) -> Result<(), Unfound> {
-        let unreadable =
-            |error: io::Error| Unfound::from(format!("cannot read {}: {error}", path.display()));
+    /// Visits the entries of a folder.
+    fn list(&mut self, path: &Path, relative: &str, state: &[usize]) -> Result<(), SearchError> {
+        let unreadable = |error: io::Error| {
+            SearchError::from(format!("cannot read {}: {error}", path.display()))
+        };
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
             Err(error)
@@ -131,30 +136,30 @@ impl Search<'_> {
             let entry = entry.map_err(unreadable)?;
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            let then = self.after(next, name);
-            if then.is_empty() {
+            let next = self.advance(state, name);
+            if next.is_empty() {
                 continue;
             }
             let (child, kind) = (entry.path(), entry.file_type().map_err(unreadable)?);
             let is_folder = if kind.is_symlink() {
                 match fs::metadata(&child) {
-                    Ok(meta) if meta.is_dir() && !self.follows(path, &child, &then) => continue,
+                    Ok(meta) if meta.is_dir() && !self.follows(path, &child, &next) => continue,
                     Ok(meta) => meta.is_dir(),
-                    // A link to nowhere.
+                    // A dangling link.
                     Err(_) => continue,
                 }
             } else {
                 kind.is_dir()
             };
-            self.child(&child, shown, name, then, is_folder)?;
+            self.child(&child, relative, name, &next, is_folder)?;
         }
         Ok(())
     }
 
-    /// Whether to go through a link: under `**` not upwards, and not to one place twice.
-    fn follows(&mut self, path: &Path, link: &Path, then: &[usize]) -> bool {
-        let deep = then.iter().any(|&at| self.glob.segments.get(at) == Some(&Segment::Folders));
-        if !deep {
+    /// Returns true if the search goes through a link. `**` follows no link to a parent, and each
+    /// target once.
+    fn follows(&mut self, path: &Path, link: &Path, next: &[usize]) -> bool {
+        if self.glob.segments(next).all(|segment| *segment != Segment::Folders) {
             return true;
         }
         match (fs::canonicalize(path), fs::canonicalize(link)) {
@@ -163,24 +168,25 @@ impl Search<'_> {
         }
     }
 
+    /// Visits a folder, or adds a file that matches.
     fn child(
         &mut self,
         path: &Path,
-        above: &str,
+        parent: &str,
         name: &str,
-        then: Vec<usize>,
+        state: &[usize],
         is_folder: bool,
-    ) -> Result<(), Unfound> {
-        let shown = match above {
+    ) -> Result<(), SearchError> {
+        let relative = match parent {
             "" => name.to_owned(),
             "/" => format!("/{name}"),
-            above => format!("{above}/{name}"),
+            parent => format!("{parent}/{name}"),
         };
         if is_folder {
-            return self.visit(path, &shown, then);
+            return self.visit(path, &relative, state);
         }
-        if self.want == Want::Files && then.contains(&self.glob.segments.len()) {
-            self.found.push(shown);
+        if self.search_for == SearchFor::Files && self.glob.is_match(state) {
+            self.found.push(relative);
         }
         Ok(())
     }
@@ -219,33 +225,37 @@ mod tests {
             ("s/file/*", &[]),
             (".", &["."]),
         ] {
-            assert_eq!(find(dir.path(), pattern, Want::Folders).unwrap(), expected, "{pattern}");
+            assert_eq!(
+                find(dir.path(), pattern, SearchFor::Folders).unwrap(),
+                expected,
+                "{pattern}"
+            );
         }
-        let files = find(dir.path(), "**/file", Want::Files).unwrap();
+        let files = find(dir.path(), "**/file", SearchFor::Files).unwrap();
         assert_eq!(files, ["lib/api/file", "s/file"]);
-        assert!(find(dir.path(), "a[", Want::Files).is_err());
-        let found = find_in(dir.path(), "**/api", Want::Folders, 8);
-        assert_eq!(found, find(dir.path(), "**/api", Want::Folders));
-        let endless = find_in(dir.path(), "**/api", Want::Folders, 7).unwrap_err();
-        assert!(endless.message.starts_with("this looks into too many folders"), "{endless:?}");
+        assert!(find(dir.path(), "a[", SearchFor::Files).is_err());
+        let found = find_limited(dir.path(), "**/api", SearchFor::Folders, 8);
+        assert_eq!(found, find(dir.path(), "**/api", SearchFor::Folders));
+        let endless = find_limited(dir.path(), "**/api", SearchFor::Folders, 7).unwrap_err();
+        assert!(endless.message.starts_with("this pattern visits too many folders"), "{endless:?}");
         let absolute = dir.path().join("l*").to_str().unwrap().to_owned();
-        let found = find(Path::new("elsewhere"), &absolute, Want::Folders).unwrap();
+        let found = find(Path::new("elsewhere"), &absolute, SearchFor::Folders).unwrap();
         assert_eq!(found, [dir.path().join("lib").to_str().unwrap()]);
     }
 
     #[cfg(unix)]
     #[test]
-    fn links_are_followed_once_and_never_in_circles() {
+    fn links_are_followed_once_and_never_upwards() {
         use std::os::unix::fs::symlink;
         let dir = tree();
         symlink(dir.path(), dir.path().join("s/up")).unwrap();
         symlink("../../lib", dir.path().join("s/api/lib")).unwrap();
         symlink("../lib", dir.path().join("s/lib")).unwrap();
         symlink("nowhere", dir.path().join("s/broken")).unwrap();
-        let found = find(dir.path(), "s/**/api", Want::Folders).unwrap();
-        // Whichever of the two links comes first leads to it, and only that.
+        let found = find(dir.path(), "s/**/api", SearchFor::Folders).unwrap();
+        // Only the first of the two links is followed.
         assert_eq!(found.len(), 2, "{found:?}");
-        let found = find(dir.path(), "s/*", Want::Folders).unwrap();
+        let found = find(dir.path(), "s/*", SearchFor::Folders).unwrap();
         assert_eq!(found, ["s/Web", "s/api", "s/lib", "s/node_modules", "s/up"]);
     }
 }

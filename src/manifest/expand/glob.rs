@@ -1,181 +1,121 @@
-//! Reads patterns of paths, and tells what they match. Case counts. Pure.
+//! Parses patterns of paths and matches them, segment by segment. Pure.
+//!
+//! The crate `glob` matches the names. It does not match whole paths, because its `a/**` does not
+//! match `a`, and because a search needs to know whether anything below a folder can match.
 
-/// A pattern of paths: `*` and `?` stay in one segment and pass over names that begin with a dot,
-/// `[a-z]` and `[!a-z]` are one character, and `**` is any number of folders.
+use glob::{MatchOptions, Pattern};
+
+/// A pattern of paths. `*` and `?` match within a name, but not a dot at its start; `[a-z]` and
+/// `[!a-z]` match one character; `**` matches any number of folders. Case-sensitive.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Glob {
-    pub(super) segments: Vec<Segment>,
+pub(super) struct PathGlob {
+    segments: Vec<Segment>,
 }
 
-/// What stands between two slashes.
+/// Part of a pattern between two slashes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Segment {
     /// `**`
     Folders,
-    /// A name without signs.
+    /// A name without wildcards.
     Name(String),
-    /// A name with signs.
-    Wild(Vec<Token>),
+    /// A name with wildcards.
+    Wildcard(Pattern),
 }
 
-/// One step of a name with signs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Token {
-    /// `*`
-    Any,
-    /// `?`
-    One,
-    /// The character itself.
-    Char(char),
-    /// `[...]`: ranges, and whether they are what is not meant.
-    Class(Vec<(char, char)>, bool),
-}
+/// Matches names as a shell does.
+const NAME_OPTIONS: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
 
-/// Whether a text is a pattern, and not just a path.
+/// Returns true if a text is a pattern and not just a path.
 pub(super) fn is_pattern(text: &str) -> bool {
-    text.contains(['*', '?', '[']) || has_choice(text)
+    text.contains(['*', '?', '[']) || has_alternatives(text)
 }
 
-/// Whether a text has a `{a,b}`, which is a choice to a shell, and no name.
-fn has_choice(text: &str) -> bool {
-    let inner = |after: &str| after.split_once('}').is_some_and(|(inner, _)| inner.contains(','));
-    text.split('{').skip(1).any(inner)
+/// Returns true if a text contains `{a,b}`, which a shell would expand.
+fn has_alternatives(text: &str) -> bool {
+    let has_comma = |rest: &str| rest.split_once('}').is_some_and(|(inner, _)| inner.contains(','));
+    text.split('{').skip(1).any(has_comma)
 }
 
-impl Glob {
-    /// Reads a pattern. What it cannot be is said in words.
+impl PathGlob {
+    /// Parses a pattern. Fails with a message if it is invalid.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        if has_choice(text) {
-            return Err("braces are not known in a pattern: write one for each".to_owned());
+        if has_alternatives(text) {
+            return Err("patterns have no `{a,b}`: write one pattern for each".to_owned());
         }
         let mut segments = Vec::new();
         for part in text.split('/').filter(|part| !part.is_empty() && *part != ".") {
             segments.push(match part {
-                // Two in a row are one: both would find all twice.
                 "**" if segments.last() == Some(&Segment::Folders) => continue,
                 "**" => Segment::Folders,
                 _ if part.contains("**") => {
-                    return Err("`**` is a whole segment: write `a/**/b`".to_owned());
+                    return Err("`**` must stand alone between slashes: `a/**/b`".to_owned());
                 }
-                _ if is_pattern(part) => Segment::Wild(tokens(part)?),
+                _ if is_pattern(part) => {
+                    // `glob` knows only `!` for negation; shells accept `^` as well.
+                    let pattern = Pattern::new(&part.replace("[^", "[!"));
+                    Segment::Wildcard(pattern.map_err(|_| "`[` without `]`".to_owned())?)
+                }
                 _ => Segment::Name(part.to_owned()),
             });
         }
         Ok(Self { segments })
     }
 
-    /// Whether a path with `/`, relative to where the pattern is, matches.
+    /// Returns true if the pattern matches a path with `/`.
     pub(super) fn matches(&self, path: &str) -> bool {
-        let parts: Vec<&str> =
-            path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-        // Which segments could come next, part by part: no pattern makes this go back.
-        let mut next = vec![false; self.segments.len() + 1];
-        next[0] = true;
-        self.pass_folders(&mut next);
-        for part in parts {
-            let mut then = vec![false; next.len()];
-            for (at, segment) in self.segments.iter().enumerate().filter(|(at, _)| next[*at]) {
-                match segment {
-                    Segment::Folders => then[at] |= !part.starts_with('.'),
-                    Segment::Name(name) => then[at + 1] |= name == part,
-                    Segment::Wild(tokens) => then[at + 1] |= names(tokens, part),
-                }
-            }
-            self.pass_folders(&mut then);
-            next = then;
+        let mut state = self.start();
+        for name in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+            state = self.advance(&state, name, true);
         }
-        next.last() == Some(&true)
+        self.is_match(&state)
     }
 
-    /// `**` may be no folder at all.
-    fn pass_folders(&self, next: &mut [bool]) {
-        for (at, segment) in self.segments.iter().enumerate() {
-            if next[at] && *segment == Segment::Folders {
-                next[at + 1] = true;
+    /// Returns the state before the first name: the indexes of the segments that can match next.
+    /// Keeping all of them makes backtracking unnecessary.
+    pub(super) fn start(&self) -> Vec<usize> {
+        self.skip_folders(vec![0])
+    }
+
+    /// Returns the state after one more name. An empty state cannot match any more. `**` matches
+    /// the name only with `in_folders`, and never a hidden name.
+    pub(super) fn advance(&self, state: &[usize], name: &str, in_folders: bool) -> Vec<usize> {
+        let next = |&index: &usize| match self.segments.get(index)? {
+            Segment::Folders => (in_folders && !name.starts_with('.')).then_some(index),
+            Segment::Name(own) => (own == name).then_some(index + 1),
+            Segment::Wildcard(pattern) => {
+                pattern.matches_with(name, NAME_OPTIONS).then_some(index + 1)
             }
+        };
+        self.skip_folders(state.iter().filter_map(next).collect())
+    }
+
+    /// Returns true if the names so far match the whole pattern.
+    pub(super) fn is_match(&self, state: &[usize]) -> bool {
+        state.contains(&self.segments.len())
+    }
+
+    /// Returns the segments that can match next.
+    pub(super) fn segments(&self, state: &[usize]) -> impl Iterator<Item = &Segment> {
+        state.iter().filter_map(|&index| self.segments.get(index))
+    }
+
+    /// Adds the segments after each `**`, which also matches no folder.
+    fn skip_folders(&self, mut state: Vec<usize>) -> Vec<usize> {
+        let mut at = 0;
+        while let Some(&index) = state.get(at) {
+            if self.segments.get(index) == Some(&Segment::Folders) {
+                state.push(index + 1);
+            }
+            at += 1;
         }
-    }
-}
-
-/// Whether a name with signs matches one name of a folder.
-pub(super) fn names(tokens: &[Token], name: &str) -> bool {
-    (!name.starts_with('.') || tokens.first() == Some(&Token::Char('.'))) && fits(tokens, name)
-}
-
-/// Goes back no further than to the last `*`, so that no pattern takes long.
-fn fits(tokens: &[Token], name: &str) -> bool {
-    let chars: Vec<char> = name.chars().collect();
-    let (mut token, mut at) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while at < chars.len() {
-        match tokens.get(token) {
-            Some(Token::Any) => {
-                star = Some((token, at));
-                token += 1;
-            }
-            Some(one) if one.fits(chars[at]) => {
-                token += 1;
-                at += 1;
-            }
-            _ => {
-                let Some((star_token, star_at)) = star else { return false };
-                star = Some((star_token, star_at + 1));
-                token = star_token + 1;
-                at = star_at + 1;
-            }
-        }
-    }
-    tokens.get(token..).unwrap_or_default().iter().all(|token| *token == Token::Any)
-}
-
-impl Token {
-    fn fits(&self, c: char) -> bool {
-        match self {
-            Self::Any => false,
-            Self::One => true,
-            Self::Char(own) => *own == c,
-            Self::Class(ranges, negated) => {
-                ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)) != *negated
-            }
-        }
-    }
-}
-
-fn tokens(part: &str) -> Result<Vec<Token>, String> {
-    let mut tokens = Vec::new();
-    let mut rest = part.chars();
-    while let Some(c) = rest.next() {
-        tokens.push(match c {
-            '*' => Token::Any,
-            '?' => Token::One,
-            '[' => class(&mut rest)?,
-            c => Token::Char(c),
-        });
-    }
-    Ok(tokens)
-}
-
-fn class(rest: &mut std::str::Chars<'_>) -> Result<Token, String> {
-    let mut ranges: Vec<(char, char)> = Vec::new();
-    let negated = matches!(rest.clone().next(), Some('!' | '^'));
-    if negated {
-        rest.next();
-    }
-    loop {
-        match rest.next() {
-            None => return Err("`[` is never closed: add a `]`".to_owned()),
-            Some(']') if !ranges.is_empty() => return Ok(Token::Class(ranges, negated)),
-            Some(from) => {
-                let mut ahead = rest.clone();
-                match (ahead.next(), ahead.next()) {
-                    (Some('-'), Some(to)) if to != ']' => {
-                        *rest = ahead;
-                        ranges.push((from, to));
-                    }
-                    _ => ranges.push((from, from)),
-                }
-            }
-        }
+        state.sort_unstable();
+        state.dedup();
+        state
     }
 }
 
@@ -184,8 +124,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths() {
-        for (pattern, yes, no) in [
+    fn patterns_match_paths() {
+        for (pattern, matching, others) in [
             (
                 "services/*",
                 &["services/api", "./services/api"][..],
@@ -199,27 +139,29 @@ mod tests {
             ("a/**/**/b", &["a/b", "a/x/b"], &["a"]),
             ("./a/", &["a"], &["A"]),
             ("[a-c]?-*", &["ax-", "c1-y"], &["d1-", "a-", "ab"]),
-            ("[!a-c]", &["d", "-"], &["a", ""]),
+            ("[!a-c]", &["d", "-"], &["a", "", ".", ".d"]),
+            ("[^a-c]x", &["dx"], &["ax"]),
+            ("?[.]*", &["a.b"], &["..b", "ab"]),
             ("[]x]", &["]", "x"], &["y"]),
             ("a*b*c", &["abc", "axxbxbc"], &["ab", "acb"]),
             ("../x/*", &["../x/y"], &["x/y"]),
         ] {
-            let glob = Glob::parse(pattern).unwrap();
-            for path in yes {
+            let glob = PathGlob::parse(pattern).unwrap();
+            for path in matching {
                 assert!(glob.matches(path), "{pattern} matches {path}");
             }
-            for path in no {
+            for path in others {
                 assert!(!glob.matches(path), "{pattern} does not match {path}");
             }
         }
-        assert!(Glob::parse("{{cookie}}/x").unwrap().matches("{{cookie}}/x"));
-        for bad in ["a**", "[", "[a", "x/[]", "{a,b}", "x/{a,b}*/y"] {
-            assert!(Glob::parse(bad).is_err(), "{bad}");
+        assert!(PathGlob::parse("{{cookie}}/x").unwrap().matches("{{cookie}}/x"));
+        for bad in ["a**", "***", "[", "[a", "x/[]", "{a,b}", "x/{a,b}*/y"] {
+            assert!(PathGlob::parse(bad).is_err(), "{bad}");
         }
-        // What would take for ever by going back.
-        let glob = Glob::parse(&"*a".repeat(50)).unwrap();
+        // These would take exponential time with backtracking.
+        let glob = PathGlob::parse(&"*a".repeat(50)).unwrap();
         assert!(!glob.matches(&"a".repeat(49)));
-        let glob = Glob::parse(&"**/a/".repeat(30)).unwrap();
+        let glob = PathGlob::parse(&"**/a/".repeat(30)).unwrap();
         assert!(!glob.matches(&"a/".repeat(29)));
     }
 }

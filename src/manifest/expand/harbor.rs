@@ -1,4 +1,4 @@
-//! Makes an image of each Harbor task: a folder with `task.toml` and `environment/`.
+//! Generates an image for each Harbor task: a folder with `task.toml` and `environment/`.
 
 use std::collections::HashSet;
 use std::fs;
@@ -8,177 +8,170 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::cache::Task;
-use super::entry::{fill_templates, get, put, take, text_node};
-use super::images::{Expander, InRow, note};
+use super::cache::HarborTask;
+use super::discover::Exclude;
+use super::entry::{fill_templates, text_node};
+use super::expander::{EntryExpander, MatrixRow, note};
 use crate::base::file::read_limited;
 use crate::base::span::{Problem, Span};
 use crate::base::text::exact_duration;
-use crate::manifest::Sp;
-use crate::manifest::diagnostics::Notes;
 use crate::manifest::files::clean;
-use crate::manifest::model::Discover;
-use crate::manifest::node::Node;
+use crate::manifest::node::YamlNode;
+use crate::manifest::spanned::Spanned;
 
-/// A `task.toml` above this many bytes is none.
-const LARGEST: u64 = 1 << 20;
+/// Maximum size of a `task.toml`, in bytes.
+const MAX_TASK_BYTES: u64 = 1 << 20;
 
-/// Keys that mean something to a build alone.
-const OF_BUILDS: [&str; 4] = ["dockerfile", "args", "target", "infer_bases"];
+/// Keys that only a build can have.
+const BUILD_KEYS: [&str; 4] = ["dockerfile", "args", "target", "infer_bases"];
 
-impl Expander<'_> {
-    /// Makes an entry with `discover: { harbor: .. }` into images.
+/// Help for a folder that is not a task.
+const TASK_HELP: &str = "a task is a folder with task.toml and environment/";
+
+impl EntryExpander<'_> {
+    /// Generates the images of `discover: { harbor: .. }`.
     pub(super) fn tasks(
         &mut self,
-        node: &Node,
-        root: &Sp<String>,
-        discover: &Discover,
-        row: Option<InRow<'_>>,
+        node: &YamlNode,
+        root: &Spanned<String>,
+        excludes: &[Exclude<'_>],
+        row: Option<MatrixRow<'_>>,
     ) {
-        let at = root.span();
+        let span = root.span();
         let mut paths = match self.task_folders(root) {
             Ok(paths) => paths,
-            Err((message, help)) => return self.report(message, at, help),
+            Err((message, help)) => return self.diagnostics.error(message, span, help),
         };
-        self.exclude(discover, &mut paths);
+        self.exclude(excludes, &mut paths);
         if paths.is_empty() {
             let message = format!("there is no task in `{}`", root.as_str());
-            let help = "a task is a folder with task.toml and environment/";
-            return self.report(message, at, help);
+            return self.diagnostics.error(message, span, TASK_HELP);
         }
-        let before = (self.entries.len(), self.found.problems.len());
+        let before = (self.entries.len(), self.diagnostics.errors());
         let mut mirrored = HashSet::new();
         for path in &paths {
-            let task = self.read_task(path, at);
+            let task = self.read_task(path, span);
             let task = match &*task {
                 Ok(task) => task,
                 Err(problem) => {
-                    self.found.problems.push(problem.clone());
+                    self.diagnostics.push(problem.clone());
                     continue;
                 }
             };
-            let made = note(row, Some(path), paths.len(), None);
-            let mark = Notes::mark(&self.found.problems, &self.found.warnings);
             let mut node = node.clone();
             if let Some((image, span)) = &task.image {
-                // Tasks that share an image need it once.
+                // Tasks that share an image need one mirror.
                 if !mirrored.insert(image.clone()) {
                     continue;
                 }
-                for key in OF_BUILDS {
-                    take(&mut node, key);
+                for key in BUILD_KEYS {
+                    node.take(key);
                 }
                 node.span = *span;
-                put(&mut node, "source", *span, text_node(image, *span));
+                node.put("source", *span, text_node(image, *span));
             } else {
                 let context = format!("{path}/environment");
-                let dockerfile = self.dir.join(&context).join("Dockerfile");
-                if !dockerfile.is_file() {
+                if !self.dir.join(&context).join("Dockerfile").is_file() {
                     self.skip(path, "it has no docker_image and no environment/Dockerfile");
                     continue;
                 }
-                put(&mut node, "context", at, text_node(context, at));
+                node.put("context", span, text_node(context, span));
             }
-            if !self.has_room(at) {
+            if !self.has_room(span) {
                 return;
             }
-            self.task_name(&mut node, path, task, at);
-            if let Some((millis, span)) = task.timeout
-                && get(&node, "timeout").is_none()
-            {
-                put(
-                    &mut node,
-                    "timeout",
-                    span,
-                    text_node(exact_duration(Duration::from_millis(millis)), span),
-                );
-            }
-            self.since(mark, Some(&made));
-            self.add(node, made);
+            let note = note(row, Some(path), paths.len(), None);
+            let outer = self.diagnostics.enter(Some(&note));
+            self.fill_task(&mut node, path, task, span);
+            self.diagnostics.leave(outer);
+            self.add(node, note);
         }
-        if before == (self.entries.len(), self.found.problems.len()) {
-            let message = format!("no task in `{}` says an image", root.as_str());
+        if before == (self.entries.len(), self.diagnostics.errors()) {
+            let message = format!("no task in `{}` has an image", root.as_str());
             let help = "a task has a docker_image in its task.toml, or an environment/Dockerfile";
-            self.report(message, at, help);
+            self.diagnostics.error(message, span, help);
         }
     }
 
-    fn task_name(&mut self, node: &mut Node, path: &str, task: &Task, at: Span) {
-        let words = self.words(path);
-        // A mirror is named by what it mirrors.
+    /// Sets the name, the templates and the timeout of a task's image.
+    fn fill_task(&mut self, node: &mut YamlNode, path: &str, task: &HarborTask, span: Span) {
+        let names = self.folder_names(path);
+        // The default name of a mirror comes from its source.
         if task.image.is_none() {
-            self.name(node, &words.dir, at);
+            self.set_default_name(node, &names.dir, span);
         }
-        let words = [
-            ("dir", Some(words.dir.as_str())),
+        let values = [
+            ("dir", Some(names.dir.as_str())),
             ("name", task.name.as_deref()),
             ("path", Some(path)),
-            ("parent", Some(words.parent.as_str())),
+            ("parent", Some(names.parent.as_str())),
         ];
-        fill_templates(node, &words, &mut self.found.problems);
+        fill_templates(node, &values, self.diagnostics);
+        if let Some((timeout, span)) = task.timeout
+            && node.get("timeout").is_none()
+        {
+            node.put("timeout", span, text_node(exact_duration(timeout), span));
+        }
     }
 
-    /// The task that the root is, or those that it holds.
+    /// Returns the folder itself if it is a task, or else the tasks in it.
     fn task_folders(&mut self, root: &str) -> Result<Vec<String>, (String, String)> {
         let folder = clean(&self.dir.join(root));
-        let shown = root.trim_end_matches('/');
-        if folder.join("task.toml").is_file() {
-            return Ok(self.with_environment(vec![shown.to_owned()]));
-        }
-        let entries = fs::read_dir(&folder).map_err(|error| {
-            let help = format!("tasks are relative to the file's folder, {}", self.dir.display());
-            (format!("cannot read {}: {error}", folder.display()), help)
-        })?;
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut paths: Vec<String> = names
-            .filter(|name| folder.join(name).join("task.toml").is_file())
-            .map(|name| if shown == "." { name } else { format!("{shown}/{name}") })
-            .collect();
+        let root = root.trim_end_matches('/');
+        let mut paths = if folder.join("task.toml").is_file() {
+            vec![root.to_owned()]
+        } else {
+            let entries = fs::read_dir(&folder).map_err(|error| {
+                let dir = self.dir.display();
+                let help = format!("the path is relative to the folder of the file, {dir}");
+                (format!("cannot read {}: {error}", folder.display()), help)
+            })?;
+            let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            names
+                .filter(|name| folder.join(name).join("task.toml").is_file())
+                .map(|name| if root == "." { name } else { format!("{root}/{name}") })
+                .collect()
+        };
         paths.sort_unstable();
-        Ok(self.with_environment(paths))
-    }
-
-    fn with_environment(&mut self, mut paths: Vec<String>) -> Vec<String> {
         paths.retain(|path| {
-            let has = self.dir.join(path).join("environment").is_dir();
-            if !has {
+            let has_environment = self.dir.join(path).join("environment").is_dir();
+            if !has_environment {
                 self.skip(path, "it has no environment/");
             }
-            has
+            has_environment
         });
-        paths
+        Ok(paths)
     }
 
-    /// Reads a task, once, or says what is wrong with it.
-    fn read_task(&mut self, path: &str, at: Span) -> Rc<Result<Task, Problem>> {
+    /// Reads a task, once. Fails if its `task.toml` is invalid.
+    fn read_task(&mut self, path: &str, span: Span) -> Rc<Result<HarborTask, Problem>> {
         let file = clean(&self.dir.join(path)).join("task.toml");
-        if let Some(known) = self.memory.tasks.get(&file) {
+        if let Some(known) = self.cache.tasks.get(&file) {
             return Rc::clone(known);
         }
-        let read = match read(&file) {
-            Ok(text) => task(&text, self.sources.add(file.display().to_string(), &*text)),
-            Err(message) => Err(Problem::new(message, at, "here")
-                .help("a task is a folder with task.toml and environment/")),
+        let task = match read(&file) {
+            Ok(text) => parse_task(&text, self.sources.add(file.display().to_string(), &*text)),
+            Err(message) => Err(Problem::new(message, span, "").help(TASK_HELP)),
         };
-        let read = Rc::new(read);
-        self.memory.tasks.insert(file, Rc::clone(&read));
-        read
+        let task = Rc::new(task);
+        self.cache.tasks.insert(file, Rc::clone(&task));
+        task
     }
 }
 
 fn read(file: &Path) -> Result<String, String> {
-    let read = fs::File::open(file).and_then(|open| read_limited(open, LARGEST));
-    let bytes = read.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let bytes = fs::File::open(file).and_then(|open| read_limited(open, MAX_TASK_BYTES));
+    let bytes = bytes.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", file.display()))
 }
 
-/// Reads a `task.toml` that begins at `start`.
-fn task(text: &str, start: usize) -> Result<Task, Problem> {
+/// Parses a `task.toml` whose text begins at `start`.
+fn parse_task(text: &str, start: usize) -> Result<HarborTask, Problem> {
     let table = DeTable::parse(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
         let span = Span::new(start + span.start, span.len());
-        Problem::new(error.message().lines().next().unwrap_or("this is no TOML"), span, "here")
-            .help("write the task as TOML")
+        let message = error.message().lines().next().unwrap_or("invalid TOML");
+        Problem::new(message, span, "").help("correct the TOML syntax")
     })?;
     let value = |section: &str, key: &str| {
         let (_, section) = table.get_ref().iter().find(|(own, _)| own.get_ref() == section)?;
@@ -187,23 +180,24 @@ fn task(text: &str, start: usize) -> Result<Task, Problem> {
         let span = value.span();
         Some((value.get_ref(), Span::new(start + span.start, span.len())))
     };
-    let texts = |section: &str, key: &str| match value(section, key) {
+    let string = |section: &str, key: &str| match value(section, key) {
         None => Ok(None),
         Some((DeValue::String(text), span)) => Ok(Some((text.to_string(), span))),
         Some((_, span)) => {
-            Err(Problem::new(format!("`{key}` should be a text"), span, "here").help("quote it"))
+            Err(Problem::new(format!("`{key}` must be a string"), span, "").help("quote it"))
         }
     };
-    let name = texts("task", "name")?.map(|(name, _)| name);
-    let image = texts("environment", "docker_image")?.filter(|(image, _)| !image.trim().is_empty());
+    let name = string("task", "name")?.map(|(name, _)| name);
+    let image =
+        string("environment", "docker_image")?.filter(|(image, _)| !image.trim().is_empty());
     let timeout = match value("environment", "build_timeout_sec") {
         None => None,
-        Some((value, span)) => Some((millis(value, span)?, span)),
+        Some((value, span)) => Some((parse_seconds(value, span)?, span)),
     };
-    Ok(Task { name, image, timeout })
+    Ok(HarborTask { name, image, timeout })
 }
 
-fn millis(value: &DeValue<'_>, span: Span) -> Result<u64, Problem> {
+fn parse_seconds(value: &DeValue<'_>, span: Span) -> Result<Duration, Problem> {
     let text = match value {
         DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
         DeValue::Float(number) => number.as_str(),
@@ -211,11 +205,10 @@ fn millis(value: &DeValue<'_>, span: Span) -> Result<u64, Problem> {
     };
     let seconds: Option<f64> = text.replace('_', "").parse().ok();
     match seconds.map(Duration::try_from_secs_f64) {
-        Some(Ok(length)) if length.as_millis() > 0 => {
-            Ok(u64::try_from(length.as_millis()).unwrap_or(u64::MAX))
-        }
-        _ => Err(Problem::new("this is no number of seconds above zero", span, "here")
-            .help("write how long the build may take: build_timeout_sec = 600.0")),
+        // The manifest has no unit below a millisecond.
+        Some(Ok(duration)) if duration.as_millis() > 0 => Ok(duration),
+        _ => Err(Problem::new("expected a number of seconds above zero", span, "")
+            .help("write the build timeout in seconds: build_timeout_sec = 600.0")),
     }
 }
 
@@ -224,29 +217,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tasks_are_read() {
+    fn tasks_are_parsed() {
         let text = "version = \"1.0\"\n[task]\nname = 'org/x'\n[environment]\n\
                     docker_image = \"redis:7\"\nbuild_timeout_sec = 600.5\ncpus = 1\n";
-        let read = task(text, 10).unwrap();
-        assert_eq!(read.name.as_deref(), Some("org/x"));
-        let (image, span) = read.image.unwrap();
+        let task = parse_task(text, 10).unwrap();
+        assert_eq!(task.name.as_deref(), Some("org/x"));
+        let (image, span) = task.image.unwrap();
         assert_eq!(
             (image.as_str(), &text[span.start - 10..][..span.len]),
             ("redis:7", "\"redis:7\"")
         );
-        assert_eq!(read.timeout.unwrap().0, 600_500);
+        assert_eq!(exact_duration(task.timeout.unwrap().0), "600500ms");
         for (text, timeout) in
-            [("build_timeout_sec = 90", 90_000), ("build_timeout_sec = 1_800.0", 1_800_000)]
+            [("build_timeout_sec = 90", "90s"), ("build_timeout_sec = 1_800.0", "30m")]
         {
-            let read = task(&format!("[environment]\n{text}"), 0).unwrap();
-            assert_eq!(read.timeout.unwrap().0, timeout);
+            let task = parse_task(&format!("[environment]\n{text}"), 0).unwrap();
+            assert_eq!(exact_duration(task.timeout.unwrap().0), timeout);
         }
-        let empty = task("[environment]\ndocker_image = ''\n", 0).unwrap();
+        let empty = parse_task("[environment]\ndocker_image = ''\n", 0).unwrap();
         assert!(empty.name.is_none() && empty.image.is_none() && empty.timeout.is_none());
     }
 
     #[test]
-    fn broken_tasks_are_refused_with_a_place() {
+    fn invalid_tasks_are_rejected_with_a_span() {
         for (text, at) in [
             ("[environment\n", ""),
             ("[environment]\ndocker_image = 7\n", "7"),
@@ -257,7 +250,7 @@ mod tests {
             ("[environment]\nbuild_timeout_sec = 1e300\n", "1e300"),
             ("[environment]\nbuild_timeout_sec = 0\n", "0"),
         ] {
-            let problem = task(text, 0).unwrap_err();
+            let problem = parse_task(text, 0).unwrap_err();
             let span = problem.labels[0].0;
             assert!(text[span.start..].starts_with(at), "{text}: {problem:?}");
         }

@@ -1,299 +1,312 @@
-//! Reads a manifest's files: those that were named, and those that they include.
+//! Reads the files of a manifest: those of the command line, and those that they include.
 
 use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::cache::Memory;
-use super::folders::{self, Unfound, Want};
-use super::images::Expander;
-use super::scope::{Found, MOST_IMAGES, Raw};
-use super::{entry, glob};
+use super::cache::ReadCache;
+use super::entry::text;
+use super::expander::EntryExpander;
+use super::folders::{self, SearchError, SearchFor};
+use super::glob;
+use super::scope::{MAX_IMAGES, RawScope};
 use crate::base::file::read_limited;
 use crate::base::span::{Problem, SourceMap, Span};
+use crate::manifest::diagnostics::Diagnostics;
 use crate::manifest::files::clean;
-use crate::manifest::header::{check_version, root_of, shown};
-use crate::manifest::interpolate::{Variables, warn_of_bare_names};
+use crate::manifest::header::{check_version, display_name, root_of};
+use crate::manifest::interpolate::{Variables, warn_about_bare_names};
 use crate::manifest::invocation::Invocation;
-use crate::manifest::node::{self, Kind, Node, Value};
+use crate::manifest::node::{self, Value, YamlNode};
+use crate::manifest::workspace::Skipped;
 
-/// A file above this many bytes is no manifest, and no list of references.
-pub(super) const LARGEST: u64 = 64 << 20;
+/// Maximum size of a manifest or of a list of references, in bytes.
+pub(super) const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// Files that include one another are at most this deep.
-const DEEPEST: usize = 100;
+/// Maximum depth of files that include one another.
+const MAX_INCLUDE_DEPTH: usize = 100;
 
 /// Reads files, each once.
 pub(super) struct Loader<'a> {
-    given: &'a Invocation,
+    invocation: &'a Invocation,
     env: &'a dyn Fn(&str) -> Option<String>,
     sources: &'a mut SourceMap,
-    raws: Vec<Raw>,
-    found: Found,
+    diagnostics: &'a mut Diagnostics,
+    files: Vec<RawScope>,
+    skipped: Vec<Skipped>,
+    /// Canonical paths of the files that were read.
     read: HashSet<PathBuf>,
-    /// The files that are being read, each included by the one before.
-    chain: Vec<Link>,
-    /// How many images expansions may still make.
-    room: usize,
-    memory: Memory,
+    /// Files that are being read, each included by the one before.
+    chain: Vec<IncludeLink>,
+    /// Number of images that may still be generated.
+    images_left: usize,
+    cache: ReadCache,
 }
 
-/// A file on the way to another.
-struct Link {
-    /// Its one path, whatever it is called.
-    real: PathBuf,
+/// A file of the chain of includes.
+struct IncludeLink {
+    canonical: PathBuf,
     name: String,
-    /// Where it is included.
-    place: Option<Span>,
+    /// Span that includes the file; `None` for the first file.
+    included_at: Option<Span>,
 }
 
-/// What a file takes from the one that includes it.
-#[derive(Clone)]
-struct Outer<'a> {
+/// Values that a file inherits from the file that includes it.
+struct Inherited<'a> {
     variables: Variables<'a>,
-    defaults: Option<Node>,
-    owner: Option<Node>,
+    defaults: Option<YamlNode>,
+    owner: Option<YamlNode>,
 }
 
 impl<'a> Loader<'a> {
     pub(super) fn new(
-        given: &'a Invocation,
+        invocation: &'a Invocation,
         env: &'a dyn Fn(&str) -> Option<String>,
         sources: &'a mut SourceMap,
+        diagnostics: &'a mut Diagnostics,
     ) -> Self {
         Self {
-            given,
+            invocation,
             env,
             sources,
-            raws: Vec::new(),
-            found: Found::default(),
+            diagnostics,
+            files: Vec::new(),
+            skipped: Vec::new(),
             read: HashSet::new(),
             chain: Vec::new(),
-            room: MOST_IMAGES,
-            memory: Memory::default(),
+            images_left: MAX_IMAGES,
+            cache: ReadCache::default(),
         }
     }
 
-    /// Reads all files: the first that was named as if it included the others.
-    pub(super) fn load(mut self) -> (Vec<Raw>, Found) {
-        let variables = Variables::new(&self.given.vars, self.env);
-        let outer = Outer { variables: variables.clone(), defaults: None, owner: None };
-        self.file(self.given.first(), None, &outer);
-        self.warn_of_unused(&variables);
-        (self.raws, self.found)
+    /// Reads and expands all files. The first file of the command line is read as if it included the
+    /// others. Returns the files and the folders that were skipped.
+    pub(super) fn load(mut self) -> (Vec<RawScope>, Vec<Skipped>) {
+        let variables = Variables::new(&self.invocation.vars, self.env);
+        let outer = Inherited { variables, defaults: None, owner: None };
+        self.load_file(self.invocation.first(), None, &outer);
+        self.warn_about_unused(&outer.variables);
+        (self.files, self.skipped)
     }
 
-    /// A `--var` that nothing asks for is most likely misspelt.
-    fn warn_of_unused(&mut self, variables: &Variables<'_>) {
-        // What was not read may ask for it.
-        if self.found.incomplete || !self.found.problems.is_empty() {
+    /// Warns about a `--var` that nothing uses: most likely it is misspelt.
+    fn warn_about_unused(&mut self, variables: &Variables<'_>) {
+        // A file or entry that could not be read may use it.
+        if self.diagnostics.incomplete || self.diagnostics.errors() > 0 {
             return;
         }
         for (name, near) in variables.unused() {
-            // Its value may be meant for nobody's eyes.
+            // Show only the name: the value may be a secret.
             let span = Span::new(self.sources.add("--var", name), name.len());
             let help = match near {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("write `${{{name}}}` where it belongs, or leave the flag out"),
+                None => format!("use it as `${{{name}}}`, or remove the flag"),
             };
-            let message = format!("nothing uses the variable `{name}`");
-            self.found.warnings.push(Problem::new(message, span, "here").help(help).warning());
+            self.diagnostics.warn(format!("nothing uses the variable `{name}`"), span, help);
         }
     }
 
-    fn file(&mut self, path: &Path, place: Option<Span>, outer: &Outer<'a>) {
-        let name = shown(path);
-        let real = real_path(path);
-        if let Some(from) = self.chain.iter().position(|link| link.real == real) {
-            self.found.problems.extend(place.map(|place| self.circle(from, place)));
+    /// Loads a file and the files that it includes, unless it was loaded before.
+    fn load_file(&mut self, path: &Path, included_at: Option<Span>, outer: &Inherited<'a>) {
+        let canonical = canonical_path(path);
+        if let Some(start) = self.chain.iter().position(|link| link.canonical == canonical) {
+            if let Some(span) = included_at {
+                self.diagnostics.push(include_cycle(&self.chain[start..], span));
+            }
             return;
         }
-        if self.read.contains(&real) {
+        if self.read.contains(&canonical) {
             return;
         }
-        if self.chain.len() >= DEEPEST {
-            let message = format!("files include one another more than {DEEPEST} deep");
-            let problem = place.map(|place| Problem::new(message, place, "here"));
-            let help = "include it from a file further up";
-            self.found.problems.extend(problem.map(|problem| problem.help(help)));
-            self.found.incomplete = true;
+        if let Some(span) = included_at
+            && self.chain.len() >= MAX_INCLUDE_DEPTH
+        {
+            let message = format!("files include one another more than {MAX_INCLUDE_DEPTH} deep");
+            self.diagnostics.error(message, span, "include this file from an earlier file");
+            self.diagnostics.incomplete = true;
             return;
         }
-        let Some((start, root)) = self.parse(path, &name, place) else {
-            self.found.incomplete = true;
-            return;
+        let name = display_name(path);
+        let (start, root) = match self.parse(path, &name, included_at) {
+            Ok(parsed) => parsed,
+            Err(problem) => {
+                self.diagnostics.push(problem);
+                self.diagnostics.incomplete = true;
+                return;
+            }
         };
-        self.read.insert(real.clone());
-        self.chain.push(Link { real, name, place });
-        self.inside(path, start, root, place.is_none(), outer);
+        self.read.insert(canonical.clone());
+        self.chain.push(IncludeLink { canonical, name, included_at });
+        self.expand_file(&root_of(path), start, root, included_at.is_none(), outer);
         self.chain.pop();
     }
 
-    /// The text of a file as nodes, and where it begins.
-    fn parse(&mut self, path: &Path, name: &str, place: Option<Span>) -> Option<(usize, Node)> {
-        let text = match read(path) {
-            Ok(text) => text,
-            Err(mut problem) => {
-                if let Some(place) = place {
-                    problem.labels.push((place, "included here".to_owned()));
-                    let help = "paths are relative to the file that names them";
-                    problem.help = Some(help.to_owned());
-                }
-                self.found.problems.push(problem);
-                return None;
+    /// Reads and parses a file. Returns the offset of its text, and its root.
+    fn parse(
+        &mut self,
+        path: &Path,
+        name: &str,
+        included_at: Option<Span>,
+    ) -> Result<(usize, YamlNode), Problem> {
+        let text = read(path).map_err(|mut problem| {
+            if let Some(span) = included_at {
+                problem.labels.push((span, "included here".to_owned()));
+                problem = problem.help("paths are relative to the file that contains them");
             }
-        };
+            problem
+        })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let start = self.sources.add(name, text);
-        match node::parse(text, start).and_then(|root| check_version(&root, start).map(|()| root)) {
-            Ok(root) => Some((start, root)),
-            Err(problem) => {
-                self.found.problems.push(problem);
-                None
-            }
-        }
+        let root = node::parse(text, start)?;
+        check_version(&root, start)?;
+        Ok((start, root))
     }
 
-    /// Reads what a file says, and then the files that it includes.
-    fn inside(&mut self, path: &Path, start: usize, root: Node, is_first: bool, outer: &Outer<'a>) {
-        let (mut root, dir) = (root, root_of(path));
+    /// Expands the images of a file, and then loads the files that it includes.
+    fn expand_file(
+        &mut self,
+        dir: &Path,
+        start: usize,
+        mut root: YamlNode,
+        is_first: bool,
+        outer: &Inherited<'a>,
+    ) {
         if !is_first {
-            self.refuse_settings(&mut root);
+            self.reject_settings(&mut root);
         }
-        let problems = &mut self.found.problems;
-        let variables = outer.variables.of_file(&mut root, problems);
+        let variables = outer.variables.with_file(&mut root, self.diagnostics);
         let images = take_images(&mut root);
-        if let Some(defaults) = entry::get(&root, "defaults") {
-            warn_of_bare_names(defaults, &mut self.found.warnings);
+        if let Some(defaults) = root.get("defaults") {
+            warn_about_bare_names(defaults, self.diagnostics);
         }
         if let Value::Map(entries) = &mut root.value {
             for (_, value) in entries.iter_mut().filter(|(key, _)| key.text != "vars") {
-                variables.put_into(value, problems);
+                variables.substitute(value, self.diagnostics);
             }
         }
         inherit(&mut root, outer);
-        let inner = Outer {
+        let inner = Inherited {
             variables,
-            defaults: entry::get(&root, "defaults").cloned(),
-            owner: entry::get(&root, "owner").cloned(),
+            defaults: root.get("defaults").cloned(),
+            owner: root.get("owner").cloned(),
         };
         let includes = includes(&root);
-        let span = images.as_ref().map(|(span, _)| *span);
-        let mut raw = Raw { dir: dir.clone(), root, images: span, entries: Vec::new() };
-        let mut expander = Expander {
-            dir: &dir,
+        let (images_span, images) = images.unzip();
+        let mut file =
+            RawScope { dir: dir.to_owned(), root, images: images_span, entries: Vec::new() };
+        let mut expander = EntryExpander {
+            dir,
             variables: &inner.variables,
-            dockerfile: inner.defaults.as_ref().and_then(|d| entry::text(d, "dockerfile")),
+            dockerfile: inner.defaults.as_ref().and_then(|defaults| text(defaults, "dockerfile")),
             sources: self.sources,
-            found: &mut self.found,
-            room: &mut self.room,
-            entries: &mut raw.entries,
-            memory: &mut self.memory,
+            diagnostics: self.diagnostics,
+            skipped: &mut self.skipped,
+            images_left: &mut self.images_left,
+            entries: &mut file.entries,
+            cache: &mut self.cache,
         };
-        for image in images.into_iter().flat_map(|(_, images)| images) {
-            expander.image(image);
+        for image in images.into_iter().flatten() {
+            expander.expand(image);
         }
-        // An included file may have none of its own.
-        let more = !is_first || !includes.is_empty() || self.given.files.len() > 1;
-        if raw.images.is_none() && more {
-            raw.images = Some(Span::new(start, 0));
+        // A file may omit `images` if other files are part of the manifest.
+        let has_others = !is_first || !includes.is_empty() || self.invocation.files.len() > 1;
+        if file.images.is_none() && has_others {
+            file.images = Some(Span::new(start, 0));
         }
-        self.raws.push(raw);
-        for (path, place) in &includes {
-            self.include(&dir, path, *place, &inner);
+        self.files.push(file);
+        for (path, span) in &includes {
+            self.include(dir, path, *span, &inner);
         }
         if is_first {
-            self.others(&inner);
+            self.load_other_files(&inner);
         }
     }
 
-    /// The other files of the command line; the first named again says nothing new.
-    fn others(&mut self, outer: &Outer<'a>) {
-        let first = self.chain.first().map(|link| link.real.clone());
-        for path in self.given.files.iter().skip(1) {
-            if Some(real_path(path)) == first {
+    /// Loads the other files of the command line.
+    fn load_other_files(&mut self, outer: &Inherited<'a>) {
+        let first = self.chain.first().map(|link| link.canonical.clone());
+        for path in self.invocation.files.iter().skip(1) {
+            // Naming the first file twice is harmless, not a cycle.
+            if Some(canonical_path(path)) == first {
                 continue;
             }
             let text = path.to_string_lossy();
-            let place = Span::new(self.sources.add("-f", &*text), text.len());
-            self.file(path, Some(place), outer);
+            let span = Span::new(self.sources.add("-f", &*text), text.len());
+            self.load_file(path, Some(span), outer);
         }
     }
 
-    fn include(&mut self, dir: &Path, path: &str, place: Span, outer: &Outer<'a>) {
+    /// Loads the files of one item of `include`.
+    fn include(&mut self, dir: &Path, path: &str, span: Span, outer: &Inherited<'a>) {
         if !glob::is_pattern(path) {
             let file = match clean(&dir.join(path)) {
-                // Only a flag means standard input by it.
+                // `-` means standard input only on the command line.
                 file if file == Path::new("-") => PathBuf::from("./-"),
                 file => file,
             };
-            return self.file(&file, Some(place), outer);
+            return self.load_file(&file, Some(span), outer);
         }
-        let found = folders::find(dir, path, Want::Files);
-        // A pattern does not mean the file that says it.
-        let own = self.chain.last().map(|link| link.real.clone());
-        let is_other = |path: &PathBuf| fs::canonicalize(path).ok() != own;
-        let files = found.map(|files| {
-            files.iter().map(|file| clean(&dir.join(file))).filter(is_other).collect::<Vec<_>>()
-        });
-        match files {
-            Ok(files) if !files.is_empty() => {
-                for file in files {
-                    self.file(&file, Some(place), outer);
+        let (message, help) = match folders::find(dir, path, SearchFor::Files) {
+            Ok(files) => {
+                // A pattern does not match the file that contains it.
+                let own = self.chain.last().map(|link| link.canonical.clone());
+                let files = files.iter().map(|file| clean(&dir.join(file)));
+                let files: Vec<PathBuf> =
+                    files.filter(|file| fs::canonicalize(file).ok() != own).collect();
+                for file in &files {
+                    self.load_file(file, Some(span), outer);
                 }
+                if !files.is_empty() {
+                    return;
+                }
+                let dir = dir.display();
+                let help = format!("patterns are relative to the folder of the file, {dir}");
+                (format!("no file matches `{path}`"), help)
             }
-            Ok(_) => {
-                let problem = Problem::new(format!("no file matches `{path}`"), place, "here");
-                let help = format!("patterns are relative to the file's folder, {}", dir.display());
-                self.found.problems.push(problem.help(help));
-                self.found.incomplete = true;
+            Err(SearchError { message, help }) => {
+                let default = "write a pattern like `teams/*/imgplan.yaml` or `**/imgplan.yaml`";
+                (message, help.unwrap_or(default).to_owned())
             }
-            Err(Unfound { message, help }) => {
-                let help =
-                    help.unwrap_or("a pattern is as `teams/*/imgplan.yaml` or `**/imgplan.yaml`");
-                self.found.problems.push(Problem::new(message, place, "here").help(help));
-                self.found.incomplete = true;
-            }
-        }
+        };
+        self.diagnostics.error(message, span, help);
+        self.diagnostics.incomplete = true;
     }
 
-    /// Words for files that include one another, with each place.
-    fn circle(&self, from: usize, place: Span) -> Problem {
-        let links = &self.chain[from..];
-        let mut names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
-        names.extend(links.first().map(|link| link.name.as_str()));
-        let message = format!("these files include one another: {}", names.join(" -> "));
-        // The last place closes the circle; those before lead to it.
-        let label = |at: usize| format!("{} includes {}", names[at], names[at + 1]);
-        let mut problem = Problem::new(message, place, label(links.len() - 1));
-        for (at, link) in links.iter().enumerate().skip(1) {
-            if let Some(place) = link.place {
-                problem = problem.and(place, label(at - 1));
-            }
-        }
-        problem.help("take one of these lines away")
-    }
-
-    /// One run has one service and one speed.
-    fn refuse_settings(&mut self, root: &mut Node) {
-        let Some((key, _)) = entry::take(root, "settings") else { return };
-        let problem = Problem::new("`settings` stand in the first file only", key.span, "here");
+    /// Rejects `settings` of an included file: a run has one service and one set of limits.
+    fn reject_settings(&mut self, root: &mut YamlNode) {
+        let Some((key, _)) = root.take("settings") else { return };
         let first = self.chain.first().map_or("the first file", |link| link.name.as_str());
-        self.found.problems.push(problem.help(format!("move them into {first}")));
+        let help = format!("move them to {first}");
+        self.diagnostics.error("`settings` are only allowed in the first file", key.span, help);
     }
 }
 
-/// The one path of a file, whatever it is called; standard input keeps its name.
-fn real_path(path: &Path) -> PathBuf {
+/// Describes files that include one another, with the span of each `include`.
+fn include_cycle(links: &[IncludeLink], last_span: Span) -> Problem {
+    let mut names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
+    names.extend(links.first().map(|link| link.name.as_str()));
+    let label = |at: usize| format!("{} includes {}", names[at], names[at + 1]);
+    let message = format!("include cycle: {}", names.join(" -> "));
+    let mut problem = Problem::new(message, last_span, label(links.len() - 1));
+    for (at, link) in links.iter().enumerate().skip(1) {
+        if let Some(span) = link.included_at {
+            problem = problem.and(span, label(at - 1));
+        }
+    }
+    problem.help("remove one of these includes")
+}
+
+/// Returns the canonical path of a file; `-` for standard input.
+fn canonical_path(path: &Path) -> PathBuf {
     if path == Path::new("-") {
         return path.to_owned();
     }
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Takes the list of images out, if it is a list; an empty one stays in its place.
-fn take_images(root: &mut Node) -> Option<(Span, Vec<Node>)> {
+/// Removes the items of `images` and returns them with the span of the list.
+fn take_images(root: &mut YamlNode) -> Option<(Span, Vec<YamlNode>)> {
     let Value::Map(entries) = &mut root.value else { return None };
     let (_, list) = entries.iter_mut().find(|(key, _)| key.text == "images")?;
     match &mut list.value {
@@ -302,38 +315,36 @@ fn take_images(root: &mut Node) -> Option<(Span, Vec<Node>)> {
     }
 }
 
-/// What a file does not say itself, it takes from the one that includes it.
-fn inherit(root: &mut Node, outer: &Outer<'_>) {
-    if let (Some(owner), None) = (&outer.owner, entry::get(root, "owner")) {
-        entry::put(root, "owner", owner.span, owner.clone());
+/// Adds the owner and the defaults that a file inherits, unless it sets them itself.
+fn inherit(root: &mut YamlNode, outer: &Inherited<'_>) {
+    if let Some(owner) = &outer.owner
+        && root.get("owner").is_none()
+    {
+        root.put("owner", owner.span, owner.clone());
     }
     let Some(outer) = &outer.defaults else { return };
     let Value::Map(entries) = &mut root.value else { return };
-    let Some((_, own)) = entries.iter_mut().find(|(key, _)| key.text == "defaults") else {
-        entry::put(root, "defaults", outer.span, outer.clone());
+    let Some((_, defaults)) = entries.iter_mut().find(|(key, _)| key.text == "defaults") else {
+        root.put("defaults", outer.span, outer.clone());
         return;
     };
-    let (Value::Map(own), Value::Map(outer)) = (&mut own.value, &outer.value) else { return };
+    let Value::Map(outer) = &outer.value else { return };
     for (key, value) in outer {
-        if own.iter().all(|(said, _)| said.text != key.text) {
-            own.push((key.clone(), value.clone()));
+        if defaults.get(&key.text).is_none() {
+            defaults.put(&key.text, key.span, value.clone());
         }
     }
 }
 
-/// The texts of `include`; what is none is the decoder's to report.
-fn includes(root: &Node) -> Vec<(String, Span)> {
-    let Some(Node { value: Value::Seq(items), .. }) = entry::get(root, "include") else {
+/// Returns the strings of `include`. The decoder reports all other values.
+fn includes(root: &YamlNode) -> Vec<(String, Span)> {
+    let Some(YamlNode { value: Value::Seq(items), .. }) = root.get("include") else {
         return Vec::new();
     };
-    let text = |item: &Node| match &item.value {
-        Value::Scalar { text, kind: Kind::Text } => Some((text.clone(), item.span)),
-        _ => None,
-    };
-    items.iter().filter_map(text).collect()
+    items.iter().filter_map(|item| Some((item.as_text()?.to_owned(), item.span))).collect()
 }
 
-/// The text of a manifest; `-` is standard input.
+/// Reads the text of a manifest. Fails with a problem without a span.
 fn read(path: &Path) -> Result<String, Problem> {
     let problem = |message: String, help: &str| Problem {
         message,
@@ -341,12 +352,12 @@ fn read(path: &Path) -> Result<String, Problem> {
         labels: Vec::new(),
         warning: false,
     };
-    let read = if path == Path::new("-") {
-        read_limited(io::stdin().lock(), LARGEST)
+    let bytes = if path == Path::new("-") {
+        read_limited(io::stdin().lock(), MAX_FILE_BYTES)
     } else {
-        fs::File::open(path).and_then(|file| read_limited(file, LARGEST))
+        fs::File::open(path).and_then(|file| read_limited(file, MAX_FILE_BYTES))
     };
-    let bytes = read.map_err(|error| {
+    let bytes = bytes.map_err(|error| {
         let message = match error.kind() {
             io::ErrorKind::NotFound => format!("there is no {}", path.display()),
             _ => format!("cannot read {}: {error}", path.display()),
@@ -355,10 +366,10 @@ fn read(path: &Path) -> Result<String, Problem> {
         problem(message, help)
     })?;
     String::from_utf8(bytes).map_err(|error| {
-        let good = error.utf8_error().valid_up_to();
-        let line = String::from_utf8_lossy(&error.as_bytes()[..good]).matches('\n').count() + 1;
+        let valid = error.utf8_error().valid_up_to();
+        let line = String::from_utf8_lossy(&error.as_bytes()[..valid]).matches('\n').count() + 1;
         problem(
-            format!("{} is not UTF-8: the first wrong byte is on line {line}", path.display()),
+            format!("{} is not UTF-8: line {line} has an invalid byte", path.display()),
             "save the file as UTF-8",
         )
     })

@@ -1,82 +1,82 @@
-//! Turns a `matrix` into its rows. Pure.
+//! Expands a `matrix` into its rows. Pure.
 
-use super::scope::too_many;
-use crate::base::nearest::nearest;
+use std::collections::HashMap;
+
+use super::scope::too_many_images;
+use crate::base::nearest::did_you_mean;
 use crate::base::span::{Problem, Span};
+use crate::manifest::decode::decode;
+use crate::manifest::diagnostics::Diagnostics;
 use crate::manifest::interpolate::Variables;
 use crate::manifest::invocation::is_variable_name;
-use crate::manifest::node::{Key, Kind, Node, Value};
+use crate::manifest::node::{MapKey, Value, YamlNode};
+use crate::manifest::spanned::Spanned;
 
-/// The key that is no variable.
-const EXCLUDE: &str = "exclude";
+/// Key of a matrix that is not a variable.
+const EXCLUDE_KEY: &str = "exclude";
 
-/// The variables of one row, in the order in which they were written.
+/// Variables of one row, in the order of the matrix.
 pub(super) type Row = Vec<(String, String)>;
 
-/// One variable with its values.
+/// A variable and its values.
 struct Column<'n> {
-    key: &'n Key,
-    values: Vec<&'n Node>,
+    key: &'n MapKey,
+    values: Vec<Spanned<String>>,
 }
 
-/// The rows of a matrix, in written order, the last variable changing first. `None` where something
-/// was reported: then nobody can know the rows.
+/// Expands a matrix into its rows. The first variable changes slowest. Returns `None` if a problem
+/// is or was reported, or if there are more than `max_rows` rows.
 pub(super) fn rows(
-    matrix: &Node,
+    matrix: &YamlNode,
     variables: &Variables<'_>,
-    most: usize,
-    problems: &mut Vec<Problem>,
-    warnings: &mut Vec<Problem>,
+    max_rows: usize,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Row>> {
-    let before = problems.len();
+    let errors = diagnostics.errors();
     let Value::Map(entries) = &matrix.value else {
-        // A bad one was reported as what it is.
         if !matches!(matrix.value, Value::Bad) {
             let help = "write the variables with their values: PY: [\"3.11\", \"3.12\"]";
-            let message = "a matrix is a mapping of variables";
-            problems.push(Problem::new(message, matrix.span, "here").help(help));
+            diagnostics.error("a matrix must be a mapping of variables", matrix.span, help);
         }
         return None;
     };
     let mut columns = Vec::new();
-    let mut excludes = Vec::new();
+    let mut exclusions = Vec::new();
     for (key, value) in entries {
-        if key.text == EXCLUDE {
-            excludes = partial_rows(value, entries, problems);
+        if key.text == EXCLUDE_KEY {
+            exclusions = read_exclusions(value, entries, diagnostics);
         } else if key.text == "include" && has_mapping(value) {
-            let help = "list every value of a variable under it, take rows out with `exclude`, and \
-                        write an entry of its own for a row that stands alone";
-            let message = "a matrix has no `include`";
-            problems.push(Problem::new(message, key.span, "here").help(help));
-        } else if let Some(values) = column(key, value, variables, problems) {
+            let help = "list all values of a variable, leave rows out with `exclude`, and write a \
+                        separate entry for an extra row";
+            diagnostics.error("a matrix has no `include`", key.span, help);
+        } else if let Some(values) = read_values(key, value, variables, diagnostics) {
             columns.push(Column { key, values });
         }
     }
-    if columns.is_empty() && problems.len() == before {
-        let help = "write a variable with its values, or remove the matrix";
-        problems.push(Problem::new("a matrix without variables", matrix.span, "here").help(help));
+    if columns.is_empty() && diagnostics.errors() == errors {
+        let help = "add a variable with its values, or remove the matrix";
+        diagnostics.error("a matrix without variables", matrix.span, help);
     }
     let product = columns.iter().try_fold(1usize, |all, c| all.checked_mul(c.values.len()));
-    if let Some(span) = columns.first().map(|column| column.key.span)
-        && product.is_none_or(|product| product > most)
+    if let Some(first) = columns.first()
+        && product.is_none_or(|product| product > max_rows)
     {
-        problems.push(too_many(span));
+        diagnostics.push(too_many_images(first.key.span));
     }
-    if problems.len() > before {
+    if diagnostics.errors() > errors {
         return None;
     }
-    let rows = left(&columns, product.unwrap_or(0), &excludes, warnings);
+    let rows = product_rows(&columns, product.unwrap_or(0), &exclusions, diagnostics);
     if rows.is_empty() {
         let help = "exclude fewer rows, or remove the image";
-        let message = "this matrix has no row left";
-        problems.push(Problem::new(message, matrix.span, "here").help(help));
+        diagnostics.error("all rows of this matrix are excluded", matrix.span, help);
         return None;
     }
     Some(rows)
 }
 
-/// Whether a value is a mapping, or a list with one: no values of a variable.
-fn has_mapping(value: &Node) -> bool {
+/// Returns true for a mapping or a list with a mapping, which cannot be values of a variable.
+fn has_mapping(value: &YamlNode) -> bool {
     match &value.value {
         Value::Map(_) => true,
         Value::Seq(items) => items.iter().any(|item| matches!(item.value, Value::Map(_))),
@@ -84,104 +84,97 @@ fn has_mapping(value: &Node) -> bool {
     }
 }
 
-/// A scalar as it was written. A number would not be what it seems: YAML reads 3.10 as 3.1.
-fn text<'n>(value: &'n Node, problems: &mut Vec<Problem>) -> Option<&'n str> {
-    let (message, help) = match &value.value {
-        Value::Scalar { text, kind: Kind::Text } => return Some(text),
-        Value::Bad => return None,
-        Value::Scalar { text, kind: Kind::Number | Kind::Bool } => (
-            format!("`{text}` is not a text to YAML, which may change it"),
-            format!("quote it: \"{text}\""),
-        ),
-        _ => ("this should be a text".to_owned(), "write one value".to_owned()),
-    };
-    problems.push(Problem::new(message, value.span, "here").help(help));
-    None
+/// Reads a string. A number is rejected, because YAML reads `3.10` as 3.1.
+fn read_text(value: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Spanned<String>> {
+    decode(&mut value.clone(), diagnostics)
 }
 
-fn column<'n>(
-    key: &'n Key,
-    value: &'n Node,
+/// Reads the values of a variable. Returns `None` if the variable or a value is rejected.
+fn read_values(
+    key: &MapKey,
+    value: &YamlNode,
     variables: &Variables<'_>,
-    problems: &mut Vec<Problem>,
-) -> Option<Vec<&'n Node>> {
-    let mut report = |message: String, span: Span, help: &str| {
-        problems.push(Problem::new(message, span, "here").help(help));
-    };
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<Spanned<String>>> {
     let name = &key.text;
-    if !is_variable_name(name) {
-        let help = "name it with letters, digits and `_`, no digit first";
-        report(format!("`{name}` cannot be the name of a variable"), key.span, help);
-        return None;
-    }
-    let twice = [(variables.is_given(name), "by --var"), (variables.is_var(name), "under `vars:`")];
-    if let Some((_, place)) = twice.into_iter().find(|(is, _)| *is) {
-        let message = format!("`{name}` is a variable of this matrix, and set {place} as well");
-        report(message, key.span, "give one of the two another name");
-        return None;
-    }
-    let Value::Seq(values) = &value.value else {
-        if !matches!(value.value, Value::Bad) {
-            let span = if value.span.len == 0 { key.span } else { value.span };
-            let message = format!("the values of `{name}` should be a list");
-            report(message, span, "write them between brackets: [a, b]");
-        }
-        return None;
+    let reject = |diagnostics: &mut Diagnostics, message: String, span: Span, help: &str| {
+        diagnostics.error(message, span, help);
+        None
     };
-    if values.is_empty() {
-        let message = format!("`{name}` has no values, so this matrix has no rows");
-        report(message, key.span, "list its values, or remove the variable");
-        return None;
+    if !is_variable_name(name) {
+        let help = "use letters, digits and `_`; do not start with a digit";
+        let message = format!("`{name}` is not the name of a variable");
+        return reject(diagnostics, message, key.span, help);
     }
-    let texts: Vec<Option<&str>> = values.iter().map(|value| text(value, problems)).collect();
-    let mut seen = std::collections::HashMap::new();
-    for (value, text) in values.iter().zip(&texts) {
-        let Some(text) = text else { continue };
-        if let Some(first) = seen.insert(*text, value.span) {
-            let message = format!("`{text}` is listed twice");
-            let problem = Problem::new(message, value.span, "and here").and(first, "here");
-            problems.push(problem.help("remove one of them"));
+    let other = match (variables.is_flag(name), variables.is_var(name)) {
+        (true, _) => Some("by --var"),
+        (_, true) => Some("under `vars:`"),
+        _ => None,
+    };
+    if let Some(other) = other {
+        let message = format!("`{name}` is a variable of this matrix and is also set {other}");
+        return reject(diagnostics, message, key.span, "rename one of the two");
+    }
+    let Value::Seq(items) = &value.value else {
+        if matches!(value.value, Value::Bad) {
+            return None;
         }
+        let message = format!("the values of `{name}` must be a list");
+        return reject(diagnostics, message, value.span, "write them in brackets: [a, b]");
+    };
+    if items.is_empty() {
+        let message = format!("`{name}` has no values");
+        return reject(diagnostics, message, key.span, "list its values, or remove the variable");
     }
-    texts.iter().all(Option::is_some).then(|| values.iter().collect())
+    let mut values: Vec<Spanned<String>> = Vec::with_capacity(items.len());
+    let mut seen: HashMap<String, Span> = HashMap::new();
+    for item in items {
+        let Some(text) = read_text(item, diagnostics) else { continue };
+        if let Some(first) = seen.insert(text.to_string(), text.span()) {
+            let message = format!("`{}` is listed twice", text.as_str());
+            let problem = Problem::new(message, text.span(), "second").and(first, "first");
+            diagnostics.push(problem.help("remove one of them"));
+        }
+        values.push(text);
+    }
+    (values.len() == items.len()).then_some(values)
 }
 
-/// What `exclude` says of one set of rows.
-struct Partial<'n> {
+/// An item of `exclude`: leaves out the rows that have all of these values.
+struct Exclusion<'n> {
     span: Span,
-    values: Vec<(&'n str, &'n str)>,
+    values: Vec<(&'n str, Spanned<String>)>,
 }
 
-fn partial_rows<'n>(
-    exclude: &'n Node,
-    entries: &[(Key, Node)],
-    problems: &mut Vec<Problem>,
-) -> Vec<Partial<'n>> {
+fn read_exclusions<'n>(
+    exclude: &'n YamlNode,
+    entries: &[(MapKey, YamlNode)],
+    diagnostics: &mut Diagnostics,
+) -> Vec<Exclusion<'n>> {
     let Value::Seq(items) = &exclude.value else {
-        let help = "write a list of mappings: exclude: [{ PY: \"3.11\", OS: alpine }]";
-        problems.push(Problem::new("this should be a list", exclude.span, "here").help(help));
+        if !matches!(exclude.value, Value::Bad) {
+            let help = "write a list of mappings: exclude: [{ PY: \"3.11\", OS: alpine }]";
+            diagnostics.error("`exclude` must be a list", exclude.span, help);
+        }
         return Vec::new();
     };
     let keys = entries.iter().map(|(key, _)| key.text.as_str());
-    let known: Vec<&str> = keys.filter(|key| *key != EXCLUDE).collect();
-    let mut partials = Vec::new();
+    let known: Vec<&str> = keys.filter(|key| *key != EXCLUDE_KEY).collect();
+    let mut exclusions = Vec::new();
     for item in items {
         let Value::Map(pairs) = &item.value else {
-            let help = "write the values that the rows have: { PY: \"3.11\", OS: alpine }";
-            let problem = Problem::new("this should be a mapping", item.span, "here");
-            problems.push(problem.help(help));
+            let help = "write the values of the rows to leave out: { PY: \"3.11\", OS: alpine }";
+            diagnostics.error("an item of `exclude` must be a mapping", item.span, help);
             continue;
         };
         let mut values = Vec::new();
         for (key, value) in pairs {
             if !known.contains(&key.text.as_str()) {
-                let help = match nearest(&key.text, &known) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("the variables here are {}", known.join(", ")),
-                };
+                let help = did_you_mean(&key.text, &known)
+                    .unwrap_or_else(|| format!("the variables here are {}", known.join(", ")));
                 let message = format!("this matrix has no variable `{}`", key.text);
-                problems.push(Problem::new(message, key.span, "unknown").help(help));
-            } else if let Some(text) = text(value, problems) {
+                diagnostics.error(message, key.span, help);
+            } else if let Some(text) = read_text(value, diagnostics) {
                 values.push((key.text.as_str(), text));
             }
         }
@@ -189,51 +182,52 @@ fn partial_rows<'n>(
             let end = (value.span.start + value.span.len).max(key.span.start + key.span.len);
             Span::new(key.span.start, end - key.span.start)
         });
-        partials.push(Partial { span, values });
+        exclusions.push(Exclusion { span, values });
     }
-    partials
+    exclusions
 }
 
-/// All rows but those that are excluded.
-fn left(
+/// Returns all combinations of values that are not excluded.
+fn product_rows(
     columns: &[Column<'_>],
     product: usize,
-    excludes: &[Partial<'_>],
-    warnings: &mut Vec<Problem>,
+    exclusions: &[Exclusion<'_>],
+    diagnostics: &mut Diagnostics,
 ) -> Vec<Row> {
-    let mut used = vec![false; excludes.len()];
+    let mut used = vec![false; exclusions.len()];
     let mut rows = Vec::with_capacity(product);
     for index in 0..product {
-        let mut rest = index;
+        // The digits of the index, one per column, are the indexes of the values.
+        let mut index = index;
         let mut row: Row = Vec::with_capacity(columns.len());
         for Column { key, values } in columns.iter().rev() {
-            if let Value::Scalar { text, .. } = &values[rest % values.len()].value {
-                row.push((key.text.clone(), text.clone()));
-            }
-            rest /= values.len();
+            row.push((key.text.clone(), values[index % values.len()].to_string()));
+            index /= values.len();
         }
         row.reverse();
-        let has = |(key, value): &(&str, &str)| row.iter().any(|(k, v)| k == key && v == value);
-        let mut out = false;
-        for (exclude, used) in excludes.iter().zip(&mut used) {
-            if exclude.values.iter().all(has) {
-                out = true;
+        let has = |(key, value): &(&str, Spanned<String>)| {
+            row.iter().any(|(k, v)| k == key && *v == **value)
+        };
+        let mut excluded = false;
+        for (exclusion, used) in exclusions.iter().zip(&mut used) {
+            if exclusion.values.iter().all(has) {
+                excluded = true;
                 *used = true;
             }
         }
-        if !out {
+        if !excluded {
             rows.push(row);
         }
     }
-    for (exclude, _) in excludes.iter().zip(used).filter(|(_, used)| !used) {
-        let problem = Problem::new("this excludes no row of the matrix", exclude.span, "here");
-        warnings.push(problem.help("see that its values are listed above, or remove it").warning());
+    for (exclusion, _) in exclusions.iter().zip(used).filter(|(_, used)| !used) {
+        let help = "check that its values are listed above, or remove it";
+        diagnostics.warn("this excludes no row of the matrix", exclusion.span, help);
     }
     rows
 }
 
-/// A row in words: `PY=3.11, OS=alpine`.
-pub(super) fn in_words(row: &Row) -> String {
+/// Returns a row for messages: `PY=3.11, OS=alpine`.
+pub(super) fn describe(row: &Row) -> String {
     let pairs: Vec<String> = row.iter().map(|(name, value)| format!("{name}={value}")).collect();
     pairs.join(", ")
 }
@@ -246,22 +240,23 @@ mod tests {
 
     fn check(text: &str) -> (Vec<String>, Vec<String>, Vec<String>) {
         let node = node::parse(text, 0).unwrap();
-        let given: [Variable; 1] = ["GIVEN=x".parse().unwrap()];
-        let variables = Variables::new(&given, &|_| None);
+        let flags: [Variable; 1] = ["GIVEN=x".parse().unwrap()];
+        let variables = Variables::new(&flags, &|_| None);
         let mut vars = node::parse("vars: { VAR: x }", 0).unwrap();
-        let variables = variables.of_file(&mut vars, &mut Vec::new());
-        let (mut problems, mut warnings) = (Vec::new(), Vec::new());
-        let rows = rows(&node, &variables, 100, &mut problems, &mut warnings);
-        let words = |problems: Vec<Problem>| -> Vec<String> {
-            let words = |p: Problem| format!("{} | {}", p.message, p.help.unwrap_or_default());
-            problems.into_iter().map(words).collect()
+        let variables = variables.with_file(&mut vars, &mut Diagnostics::default());
+        let mut diagnostics = Diagnostics::default();
+        let rows = rows(&node, &variables, 100, &mut diagnostics);
+        let (problems, warnings) = diagnostics.finish();
+        let texts = |problems: Vec<Problem>| -> Vec<String> {
+            let text = |p: Problem| format!("{} | {}", p.message, p.help.unwrap_or_default());
+            problems.into_iter().map(text).collect()
         };
-        let rows = rows.unwrap_or_default().iter().map(in_words).collect();
-        (rows, words(problems), words(warnings))
+        let rows = rows.unwrap_or_default().iter().map(describe).collect();
+        (rows, texts(problems), texts(warnings))
     }
 
     #[test]
-    fn rows_stand_in_written_order() {
+    fn rows_are_in_the_order_of_the_matrix() {
         let (rows, problems, warnings) = check("{ B: [x, y], A: ['1', '2'] }");
         assert_eq!(rows, ["B=x, A=1", "B=x, A=2", "B=y, A=1", "B=y, A=2"]);
         assert_eq!((problems, warnings), (vec![], vec![]));
@@ -273,30 +268,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_matrix() {
-        for (text, says) in [
+    fn invalid_matrices_are_rejected() {
+        for (text, message) in [
             ("[a]", "a mapping of variables"),
             ("{}", "without variables"),
             ("{ exclude: [] }", "without variables"),
-            ("{ A: x }", "`A` should be a list"),
+            ("{ A: x }", "`A` must be a list"),
             ("{ A: [] }", "`A` has no values"),
             ("{ A: [3.10] }", "quote it: \"3.10\""),
-            ("{ A: [[x]] }", "should be a text"),
+            ("{ A: [[x]] }", "expected a string"),
             ("{ A: [x, y, x] }", "`x` is listed twice"),
-            ("{ A-B: [x] }", "cannot be the name"),
-            ("{ GIVEN: [x] }", "set by --var as well"),
-            ("{ VAR: [x] }", "set under `vars:` as well"),
-            ("{ A: [x], exclude: [{ A: x }] }", "no row left"),
+            ("{ A-B: [x] }", "is not the name"),
+            ("{ GIVEN: [x] }", "also set by --var"),
+            ("{ VAR: [x] }", "also set under `vars:`"),
+            ("{ A: [x], exclude: [{ A: x }] }", "all rows"),
             ("{ A: [x], include: [{ A: y }] }", "a matrix has no `include`"),
-            ("{ A: [x], exclude: [{}] }", "no row left"),
-            ("{ A: [x], exclude: { A: x } }", "should be a list"),
-            ("{ A: [x], exclude: [x] }", "should be a mapping"),
+            ("{ A: [x], exclude: [{}] }", "all rows"),
+            ("{ A: [x], exclude: { A: x } }", "must be a list"),
+            ("{ A: [x], exclude: [x] }", "must be a mapping"),
             ("{ ABC: [x], exclude: [{ ABD: x }] }", "did you mean `ABC`?"),
             ("{ A: [x], exclude: [{ A: 1 }] }", "quote it: \"1\""),
         ] {
             let (rows, problems, _) = check(text);
             assert_eq!((rows.len(), problems.len()), (0, 1), "{text}: {problems:?}");
-            assert!(problems[0].contains(says), "{text}: {problems:?}");
+            assert!(problems[0].contains(message), "{text}: {problems:?}");
         }
         let many: Vec<String> = (0..11).map(|n| format!("'{n}'")).collect();
         let many = format!("{{ A: [{0}], B: [{0}] }}", many.join(", "));

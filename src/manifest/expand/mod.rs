@@ -1,12 +1,13 @@
-//! Turns the files of a manifest into one list of images: included files are read, variables put
-//! in, and each entry that stands for many images is made into them.
+//! Expands the files of a manifest into one list of images: reads included files, substitutes
+//! variables, and generates images from entries with `matrix`, `discover` or `sources`.
 //!
-//! All of this happens on [`Node`]s, before anything is decoded: what comes after knows only
-//! images, each with the place that said it, and a note where it was not written as one.
+//! All of this works on [nodes](super::node::YamlNode), before anything is decoded. Later stages see
+//! only images, each with its span, and with a note if it was generated.
 
 mod cache;
 mod discover;
 mod entry;
+mod expander;
 mod folders;
 mod glob;
 mod harbor;
@@ -19,54 +20,58 @@ mod scope;
 mod sources;
 mod template;
 
-pub(super) use self::scope::{Found, Scope};
+pub(super) use self::scope::Scope;
 
-use self::entry::Entry;
+use self::entry::ImageEntry;
 use self::include::Loader;
-use self::scope::{ImageOrigin, Raw};
-use super::Sp;
+use self::scope::{ImageOrigin, RawScope};
 use super::decode::{decode, is_damaged};
-use super::diagnostics::Notes;
+use super::diagnostics::Diagnostics;
 use super::invocation::Invocation;
 use super::model::{Image, Manifest};
-use super::node::Value;
-use crate::base::span::{SourceMap, Spanned};
+use super::spanned::Spanned;
+use super::workspace::Skipped;
+use crate::base::span::SourceMap;
 
-/// Reads the files of a manifest, the first one first. Where that one cannot be read, nothing else
-/// is known, and there is no scope.
-pub(super) fn expand(
-    given: &Invocation,
-    env: &dyn Fn(&str) -> Option<String>,
-    sources: &mut SourceMap,
-) -> (Vec<Scope>, Found) {
-    let (mut raws, mut found) = Loader::new(given, env, sources).load();
-    overrides::apply(&given.sets, &mut raws, sources, &mut found);
-    let scopes = raws.into_iter().filter_map(|raw| raw.decode(&mut found)).collect();
-    (scopes, found)
+/// The expanded files of a manifest.
+pub(super) struct Expanded {
+    /// The files, starting with the first one. Empty if that one cannot be read.
+    pub(super) scopes: Vec<Scope>,
+    /// Folders that `discover` found but did not turn into images.
+    pub(super) skipped: Vec<Skipped>,
 }
 
-impl Raw {
-    fn decode(mut self, found: &mut Found) -> Option<Scope> {
-        let mut manifest = decode::<Manifest>(&mut self.root, &mut found.problems)?;
-        let damaged = entry::get(&self.root, "defaults").is_some_and(is_damaged);
+/// Reads and expands all files of a manifest.
+pub(super) fn expand(
+    invocation: &Invocation,
+    env: &dyn Fn(&str) -> Option<String>,
+    sources: &mut SourceMap,
+    diagnostics: &mut Diagnostics,
+) -> Expanded {
+    let (mut files, skipped) = Loader::new(invocation, env, sources, diagnostics).load();
+    overrides::apply(&invocation.sets, &mut files, sources, diagnostics);
+    let scopes = files.into_iter().filter_map(|file| file.decode(diagnostics)).collect();
+    Expanded { scopes, skipped }
+}
+
+impl RawScope {
+    fn decode(mut self, diagnostics: &mut Diagnostics) -> Option<Scope> {
+        let mut manifest = decode::<Manifest>(&mut self.root, diagnostics)?;
+        let damaged = self.root.get("defaults").is_some_and(is_damaged);
         let (mut images, mut origins) = (Vec::new(), Vec::new());
-        for Entry { mut node, note } in self.entries {
-            let mark = Notes::mark(&found.problems, &found.warnings);
-            // Each alone: one that is wrong does not make all others be read again.
-            let image = match node.value {
-                Value::Bad => None,
-                _ => decode::<Sp<Image>>(&mut node, &mut found.problems),
-            };
-            found.notes.since(mark, &found.problems, &found.warnings, note.as_ref());
+        for ImageEntry { mut node, note } in self.entries {
+            let outer = diagnostics.enter(note.as_ref());
+            let image = decode::<Spanned<Image>>(&mut node, diagnostics);
+            diagnostics.leave(outer);
             let Some(image) = image else {
-                found.incomplete = true;
+                diagnostics.incomplete = true;
                 continue;
             };
             images.push(image);
             origins.push(ImageOrigin { note, damaged: is_damaged(&node) });
         }
         if let Some(span) = self.images {
-            manifest.images = Some(Sp(Spanned::new(images, span)));
+            manifest.images = Some(Spanned::new(images, span));
         }
         Some(Scope { dir: self.dir, manifest, origins, damaged })
     }

@@ -1,218 +1,207 @@
-//! Carries out `--set`: puts what the command line says into the images that it names. Pure.
+//! Applies the overrides of `--set` to the images that they match. Pure.
 
-use super::entry::{self, Entry, text_node};
-use super::scope::{Found, Raw};
-use crate::base::name::{Platform, Tag, TagTemplate};
-use crate::base::nearest::nearest;
+use super::entry::{self, ImageEntry, text_node};
+use super::scope::RawScope;
+use crate::base::name::{Platform, TagTemplate};
+use crate::base::nearest::did_you_mean;
 use crate::base::source_ref::SourceRef;
 use crate::base::span::{Problem, SourceMap, Span};
+use crate::manifest::diagnostics::Diagnostics;
 use crate::manifest::invocation::Override;
-use crate::manifest::node::{Kind, Node, Value};
+use crate::manifest::node::{ScalarKind, Value, YamlNode};
 
-/// Fields that hold a list, written with commas.
-const LISTS: [&str; 3] = ["platforms", "needs", "groups"];
+/// Fields that are lists, written with commas.
+const LIST_FIELDS: [&str; 3] = ["platforms", "needs", "groups"];
 
-/// Fields that are true or false.
-const SWITCHES: [&str; 2] = ["protect", "infer_bases"];
+/// Fields that are Booleans.
+const BOOLEAN_FIELDS: [&str; 2] = ["protect", "infer_bases"];
 
-/// Keys that are gone once the images are known.
-const EXPANDED: [&str; 4] = ["matrix", "discover", "sources", "sources_from"];
+/// Keys that are expanded before overrides are applied.
+const EXPANDED_KEYS: [&str; 4] = ["matrix", "discover", "sources", "sources_from"];
 
-/// Carries out all of them, in order. What each names are the images as the files say them.
+/// Applies all overrides, in order. Patterns match the names from before the first override.
 pub(super) fn apply(
-    sets: &[Override],
-    raws: &mut [Raw],
+    overrides: &[Override],
+    files: &mut [RawScope],
     sources: &mut SourceMap,
-    found: &mut Found,
+    diagnostics: &mut Diagnostics,
 ) {
-    if sets.is_empty() {
+    if overrides.is_empty() {
         return;
     }
-    let names: Vec<Vec<Option<Names>>> = raws
+    let names: Vec<Vec<Option<ImageNames>>> = files
         .iter()
-        .map(|raw| raw.entries.iter().map(|entry| names(entry, &raw.root)).collect())
+        .map(|file| file.entries.iter().map(|entry| image_names(entry, &file.root)).collect())
         .collect();
-    for set in sets {
-        let text = Typed { set, start: sources.add("--set", set.text()) };
-        if let Some(problem) = text.refused() {
-            found.problems.push(problem);
+    for set in overrides {
+        let set = PlacedOverride { set, start: sources.add("--set", set.text()) };
+        if let Some(problem) = set.invalid_field() {
+            diagnostics.push(problem);
             continue;
         }
         let mut matched = false;
-        for (raw, names) in raws.iter_mut().zip(&names) {
-            let defaults = entry::get(&raw.root, "defaults");
-            for (entry, name) in raw.entries.iter_mut().zip(names) {
-                if name.as_ref().is_some_and(|names| names.are_meant(set)) {
+        for (file, names) in files.iter_mut().zip(&names) {
+            let defaults = file.root.get("defaults");
+            for (entry, names) in file.entries.iter_mut().zip(names) {
+                if names.as_ref().is_some_and(|names| set.matches(names)) {
                     matched = true;
-                    text.put(&mut entry.node, defaults);
+                    set.apply(&mut entry.node, defaults);
                 }
             }
         }
-        // One that is missing may be the one that is meant.
-        if !matched && !found.incomplete {
-            let known = names.iter().flatten().flatten();
-            let known: Vec<&str> = known.flat_map(|names| names.of(set)).collect();
-            found.problems.push(text.unmatched(&known));
+        // The pattern may match an image that is missing.
+        if !matched && !diagnostics.incomplete {
+            let names = names.iter().flatten().flatten();
+            let known: Vec<&str> = names.flat_map(|names| set.candidates(names)).collect();
+            diagnostics.push(set.without_match(&known));
         }
     }
 }
 
-/// What an image can be called.
-struct Names {
+/// Names that a pattern can match.
+struct ImageNames {
     name: String,
-    /// Each `name:tag`: as it is written, and as it is on each platform.
+    /// Each `name:tag`: of the image, and of its unit on each platform.
     tagged: Vec<String>,
 }
 
-impl Names {
-    /// Those that a pattern is over.
-    fn of(&self, set: &Override) -> impl Iterator<Item = &str> {
-        let (name, tagged) = if set.images().as_str().contains(':') {
-            (None, self.tagged.as_slice())
-        } else {
-            (Some(self.name.as_str()), &[][..])
-        };
-        name.into_iter().chain(tagged.iter().map(String::as_str))
-    }
-
-    fn are_meant(&self, set: &Override) -> bool {
-        self.of(set).any(|name| set.images().matches(name))
-    }
-}
-
-/// What an image can be called, as far as it can be known.
-fn names(entry: &Entry, root: &Node) -> Option<Names> {
-    let owner = entry::text(&entry.node, "owner").or_else(|| entry::text(root, "owner"));
+/// Returns the names of an image, or `None` if it has no name yet.
+fn image_names(entry: &ImageEntry, root: &YamlNode) -> Option<ImageNames> {
+    let node = &entry.node;
+    let defaults = root.get("defaults");
+    let owner = entry::text(node, "owner").or_else(|| entry::text(root, "owner"));
     let source: Option<SourceRef> =
-        entry::text(&entry.node, "source").and_then(|source| source.parse().ok());
-    let derived = source.and_then(|source| source.destination(owner == Some("platform")).ok());
-    let (name, tag) = derived.map_or((None, None), |(name, tag)| (Some(name), Some(tag)));
-    let name = match entry::text(&entry.node, "name") {
-        Some(name) => name.to_owned(),
-        None => name?.as_str().to_owned(),
-    };
-    let defaults = entry::get(root, "defaults");
-    let default = || defaults.and_then(|defaults| entry::text(defaults, "tag"));
-    let tag = entry::text(&entry.node, "tag").or(tag.as_ref().map(Tag::as_str)).or_else(default);
-    let tag = tag.unwrap_or("latest");
-    let platforms = entry::get(&entry.node, "platforms")
-        .or_else(|| entry::get(defaults?, "platforms"))
-        .map(|platforms| &platforms.value);
-    let platforms: Vec<Platform> = match platforms {
+        entry::text(node, "source").and_then(|source| source.parse().ok());
+    let destination = source.and_then(|source| source.destination(owner == Some("platform")).ok());
+    let name = entry::text(node, "name").or(destination.as_ref().map(|(name, _)| name.as_str()))?;
+    let tag = entry::text(node, "tag")
+        .or(destination.as_ref().map(|(_, tag)| tag.as_str()))
+        .or_else(|| entry::text(defaults?, "tag"))
+        .unwrap_or("latest");
+    let platforms = node.get("platforms").or_else(|| defaults?.get("platforms"));
+    let platforms: Vec<Platform> = match platforms.map(|platforms| &platforms.value) {
         Some(Value::Seq(items)) => {
-            items.iter().filter_map(|item| text(item)?.parse().ok()).collect()
+            items.iter().filter_map(|item| scalar_text(item)?.parse().ok()).collect()
         }
         _ => vec![Platform::default()],
     };
     let mut tagged = vec![format!("{name}:{tag}")];
     if let Ok(template) = tag.parse::<TagTemplate>() {
-        let one = platforms.len() < 2;
-        for platform in platforms {
-            let own = if one || template.has_arch() {
-                Ok(template.for_platform(platform))
-            } else {
-                template.with_suffix(platform)
-            };
-            tagged.extend(own.map(|own| format!("{name}:{own}")));
-        }
+        let tags = platforms.iter().map(|platform| template.for_one_of(*platform, platforms.len()));
+        tagged.extend(tags.flatten().map(|tag| format!("{name}:{tag}")));
     }
-    Some(Names { name, tagged })
+    Some(ImageNames { name: name.to_owned(), tagged })
 }
 
-/// One `--set`, and where its text begins.
-struct Typed<'s> {
+/// An override, with the offset of its text in the source map.
+struct PlacedOverride<'s> {
     set: &'s Override,
     start: usize,
 }
 
-impl Typed<'_> {
-    fn at(&self, place: std::ops::Range<usize>) -> (&str, Span) {
-        let span = Span::new(self.start + place.start, place.len());
-        (self.set.text().get(place).unwrap_or_default(), span)
+impl PlacedOverride<'_> {
+    /// Returns a part of the text with its span.
+    fn part(&self, range: std::ops::Range<usize>) -> (&str, Span) {
+        let span = Span::new(self.start + range.start, range.len());
+        (self.set.text().get(range).unwrap_or_default(), span)
     }
 
-    fn refused(&self) -> Option<Problem> {
-        let (field, span) = self.at(self.set.field_place());
-        if EXPANDED.contains(&field) {
-            let message = format!("`{field}` is gone once the images are known");
-            let problem = Problem::new(message, span, "here");
-            return Some(problem.help("say it in the manifest, with variables: --var NAME=VALUE"));
+    /// Returns the names that the pattern is compared with: `name:tag` if it contains a `:`.
+    fn candidates<'n>(&self, names: &'n ImageNames) -> impl Iterator<Item = &'n str> {
+        let names = if self.set.images().as_str().contains(':') {
+            names.tagged.as_slice()
+        } else {
+            std::slice::from_ref(&names.name)
+        };
+        names.iter().map(String::as_str)
+    }
+
+    fn matches(&self, names: &ImageNames) -> bool {
+        self.candidates(names).any(|name| self.set.images().matches(name))
+    }
+
+    /// Describes a field that cannot be overridden.
+    fn invalid_field(&self) -> Option<Problem> {
+        let (field, span) = self.part(self.set.field_range());
+        if EXPANDED_KEYS.contains(&field) {
+            let message = format!("`{field}` cannot be overridden");
+            let help = "set it in the manifest, with variables: --var NAME=VALUE";
+            return Some(Problem::new(message, span, "").help(help));
         }
-        if self.set.adds && !LISTS.contains(&field) {
-            let problem = Problem::new(format!("nothing can be added to `{field}`"), span, "here");
-            return Some(problem.help(format!("`+=` adds to a list: {}", LISTS.join(", "))));
+        if self.set.adds && !LIST_FIELDS.contains(&field) {
+            let problem = Problem::new(format!("`{field}` is not a list"), span, "");
+            return Some(problem.help(format!("`+=` adds to a list: {}", LIST_FIELDS.join(", "))));
         }
         None
     }
 
-    fn unmatched(&self, names: &[&str]) -> Problem {
-        let (pattern, span) = self.at(self.set.pattern_place());
-        let help = match nearest(pattern, names) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "name an image of the manifest; `*` is any text, `?` any character".to_owned(),
-        };
-        Problem::new(format!("no image is called `{pattern}`"), span, "here").help(help)
+    /// Describes a pattern that no image matches.
+    fn without_match(&self, names: &[&str]) -> Problem {
+        let (pattern, span) = self.part(self.set.pattern_range());
+        let help = did_you_mean(pattern, names).unwrap_or_else(|| {
+            "name an image of the manifest; `*` matches any characters, `?` one".to_owned()
+        });
+        Problem::new(format!("no image matches `{pattern}`"), span, "").help(help)
     }
 
-    /// Puts the value into an image. What the field cannot hold, the decoder refuses.
-    fn put(&self, node: &mut Node, defaults: Option<&Node>) {
-        let (field, at) = self.at(self.set.field_place());
-        let (value, span) = self.at(self.set.value_place());
-        let effective =
-            || entry::get(node, field).or_else(|| entry::get(defaults?, field)).cloned();
-        let value = if let Some(inner) = self.set.inner_place() {
-            let (inner, inner_at) = self.at(inner);
-            let empty = Node { span: at, value: Value::Map(Vec::new()) };
-            let mut map = effective().unwrap_or(empty);
-            entry::put(&mut map, inner, inner_at, text_node(value, span));
+    /// Sets the field of an image. The decoder rejects a value that does not fit the field.
+    fn apply(&self, node: &mut YamlNode, defaults: Option<&YamlNode>) {
+        let (field, field_span) = self.part(self.set.field_range());
+        let (value, span) = self.part(self.set.value_range());
+        let current = || node.get(field).or_else(|| defaults?.get(field)).cloned();
+        let value = if let Some(inner) = self.set.inner_range() {
+            let (inner, inner_span) = self.part(inner);
+            let empty = YamlNode { span: field_span, value: Value::Map(Vec::new()) };
+            let mut map = current().unwrap_or(empty);
+            map.put(inner, inner_span, text_node(value, span));
             map
-        } else if LISTS.contains(&field) {
+        } else if LIST_FIELDS.contains(&field) {
             let mut items =
-                if self.set.adds { own_items(field, effective(), span) } else { Vec::new() };
+                if self.set.adds { list_items(field, current(), span) } else { Vec::new() };
             for item in self.items() {
-                if !self.set.adds || items.iter().all(|own| text(own) != text(&item)) {
+                let is_new = items.iter().all(|own| scalar_text(own) != scalar_text(&item));
+                if !self.set.adds || is_new {
                     items.push(item);
                 }
             }
-            Node { span, value: Value::Seq(items) }
-        } else if SWITCHES.contains(&field) && matches!(value, "true" | "false") {
-            Node { span, value: Value::Scalar { text: value.to_owned(), kind: Kind::Bool } }
+            YamlNode { span, value: Value::Seq(items) }
+        } else if BOOLEAN_FIELDS.contains(&field) && matches!(value, "true" | "false") {
+            let kind = ScalarKind::Bool;
+            YamlNode { span, value: Value::Scalar { text: value.to_owned(), kind } }
         } else {
             text_node(value, span)
         };
-        entry::put(node, field, at, value);
+        node.put(field, field_span, value);
     }
 
-    /// The parts of a comma list.
-    fn items(&self) -> Vec<Node> {
-        let (value, span) = self.at(self.set.value_place());
-        let mut at = span.start;
+    /// Returns the items of a list with commas.
+    fn items(&self) -> Vec<YamlNode> {
+        let (value, span) = self.part(self.set.value_range());
+        let mut offset = span.start;
         let mut items = Vec::new();
         for part in value.split(',') {
             let indent = part.len() - part.trim_start().len();
-            if !part.trim().is_empty() {
-                let words = part.trim();
-                items.push(text_node(words, Span::new(at + indent, words.len())));
+            let item = part.trim();
+            if !item.is_empty() {
+                items.push(text_node(item, Span::new(offset + indent, item.len())));
             }
-            at += part.len() + 1;
+            offset += part.len() + 1;
         }
         items
     }
 }
 
-/// What a list holds before something is added.
-fn own_items(field: &str, own: Option<Node>, span: Span) -> Vec<Node> {
-    match own.map(|own| own.value) {
+/// Returns the current items of a list that `+=` adds to.
+fn list_items(field: &str, list: Option<YamlNode>, span: Span) -> Vec<YamlNode> {
+    match list.map(|list| list.value) {
         Some(Value::Seq(items)) => items,
-        // An image that says no platform has one all the same.
-        None if field == "platforms" => {
-            vec![text_node(Platform::default().to_string(), span)]
-        }
+        // An image without `platforms` has the default platform.
+        None if field == "platforms" => vec![text_node(Platform::default().to_string(), span)],
         _ => Vec::new(),
     }
 }
 
-fn text(node: &Node) -> Option<&str> {
+fn scalar_text(node: &YamlNode) -> Option<&str> {
     match &node.value {
         Value::Scalar { text, .. } => Some(text),
         _ => None,
@@ -222,30 +211,32 @@ fn text(node: &Node) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::node::{self, Key};
+    use crate::manifest::node::{self, MapKey};
 
-    /// The image after these were set, as flow YAML, and the problems.
+    /// Applies overrides. Returns the image as text, and the problems with their source text.
     fn set(image: &str, sets: &[&str]) -> (String, Vec<String>) {
         let mut sources = SourceMap::default();
         let root = "defaults: { platforms: [linux/arm64], args: { D: d } }";
         let root = node::parse(root, sources.add("m", root)).unwrap();
         let entry =
-            Entry { node: node::parse(image, sources.add("i", image)).unwrap(), note: None };
-        let raw = Raw { dir: ".".into(), root, images: None, entries: vec![entry] };
+            ImageEntry { node: node::parse(image, sources.add("i", image)).unwrap(), note: None };
+        let file = RawScope { dir: ".".into(), root, images: None, entries: vec![entry] };
         let sets: Vec<Override> = sets.iter().map(|set| set.parse().unwrap()).collect();
-        let (mut raws, mut found) = ([raw], Found::default());
-        apply(&sets, &mut raws, &mut sources, &mut found);
+        let (mut files, mut diagnostics) = ([file], Diagnostics::default());
+        apply(&sets, &mut files, &mut sources, &mut diagnostics);
+        let (problems, _) = diagnostics.finish();
         let shown = |p: &Problem| format!("{} at {}", p.message, sources.text(p.labels[0].0));
-        (flow(&raws[0].entries[0].node), found.problems.iter().map(shown).collect())
+        (flow(&files[0].entries[0].node), problems.iter().map(shown).collect())
     }
 
-    fn flow(node: &Node) -> String {
+    fn flow(node: &YamlNode) -> String {
         match &node.value {
-            Value::Scalar { text, kind: Kind::Text } => text.clone(),
+            Value::Scalar { text, kind: ScalarKind::Text } => text.clone(),
             Value::Scalar { text, kind } => format!("{kind:?} {text}"),
             Value::Seq(items) => format!("{:?}", items.iter().map(flow).collect::<Vec<_>>()),
             Value::Map(entries) => {
-                let pair = |(key, value): &(Key, Node)| format!("{}: {}", key.text, flow(value));
+                let pair =
+                    |(key, value): &(MapKey, YamlNode)| format!("{}: {}", key.text, flow(value));
                 entries.iter().map(pair).collect::<Vec<_>>().join("; ")
             }
             Value::Bad => "bad".to_owned(),
@@ -253,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_put_in() {
+    fn values_are_set() {
         for (image, sets, expected) in [
             ("{name: a}", &["*.visibility=public"][..], "name: a; visibility: public"),
             ("{name: a, tag: x}", &["a.tag=3.10", "b*.tag=no"], "name: a; tag: 3.10"),
@@ -298,15 +289,15 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_set() {
-        for (text, says) in [
-            ("b.tag=x", "no image is called `b` at b"),
-            ("a:v2.tag=x", "no image is called `a:v2` at a:v2"),
-            ("a.matrix=x", "`matrix` is gone once the images are known at matrix"),
-            ("a.tag+=x", "nothing can be added to `tag` at tag"),
-            ("a.args.X+=x", "nothing can be added to `args` at args"),
+    fn invalid_overrides_are_rejected() {
+        for (text, problem) in [
+            ("b.tag=x", "no image matches `b` at b"),
+            ("a:v2.tag=x", "no image matches `a:v2` at a:v2"),
+            ("a.matrix=x", "`matrix` cannot be overridden at matrix"),
+            ("a.tag+=x", "`tag` is not a list at tag"),
+            ("a.args.X+=x", "`args` is not a list at args"),
         ] {
-            assert_eq!(set("{name: a}", &[text]), ("name: a".to_owned(), vec![says.to_owned()]));
+            assert_eq!(set("{name: a}", &[text]), ("name: a".to_owned(), vec![problem.to_owned()]));
         }
     }
 }

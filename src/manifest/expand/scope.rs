@@ -1,70 +1,64 @@
-//! The files of a manifest, before and after their values are read. Pure.
+//! The files of a manifest, before and after they are decoded. Pure.
 
 use std::path::PathBuf;
 
-use super::entry::Entry;
+use super::entry::ImageEntry;
 use crate::base::span::{Problem, Span};
-use crate::manifest::Sp;
-use crate::manifest::diagnostics::{Note, Notes};
+use crate::manifest::diagnostics::Note;
 use crate::manifest::model::{Image, Manifest};
-use crate::manifest::node::Node;
-use crate::manifest::workspace::Skipped;
+use crate::manifest::node::YamlNode;
+use crate::manifest::spanned::Spanned;
 
-/// The images that all expansions of a manifest may make together.
-pub(super) const MOST_IMAGES: usize = 50_000;
+/// Maximum number of images of a manifest.
+pub(super) const MAX_IMAGES: usize = 50_000;
 
-/// What one file says, of which its images are told from the others': its defaults and owner (with
-/// those of the files that include it), and the folder that its paths are relative to.
+/// A decoded file. Its defaults and owner include those of the files that include it.
 #[derive(Debug)]
 pub(crate) struct Scope {
+    /// Folder that the paths of the file are relative to.
     pub(crate) dir: PathBuf,
     pub(crate) manifest: Manifest,
-    /// Where each of the manifest's images comes from.
+    /// Origin of each image of the manifest.
     pub(crate) origins: Vec<ImageOrigin>,
-    /// Whether something was reported of the defaults already.
+    /// True if a problem of the defaults was reported.
     pub(crate) damaged: bool,
 }
 
 impl Scope {
-    /// The images with their origins.
-    pub(crate) fn images(&self) -> impl Iterator<Item = (&Sp<Image>, &ImageOrigin)> {
+    /// Returns the images with their origins.
+    pub(crate) fn images(&self) -> impl Iterator<Item = (&Spanned<Image>, &ImageOrigin)> {
         self.manifest.images.iter().flat_map(|images| images.iter()).zip(&self.origins)
+    }
+
+    /// Returns all names that images have in the file.
+    pub(crate) fn image_names(&self) -> impl Iterator<Item = &str> {
+        self.images().filter_map(|(image, _)| image.name.as_ref().map(|name| name.as_str()))
     }
 }
 
-/// Where an image comes from.
+/// Origin of an image.
 #[derive(Debug)]
 pub(crate) struct ImageOrigin {
-    /// In words, where it was not written as one image.
+    /// Note of a generated image.
     pub(crate) note: Option<Note>,
-    /// Whether something was reported of it already: what it lacks may be just that.
+    /// True if a problem of the entry was reported: what is missing now may be what was wrong.
     pub(crate) damaged: bool,
 }
 
-/// What was found out on the way.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) problems: Vec<Problem>,
-    pub(crate) warnings: Vec<Problem>,
-    pub(crate) notes: Notes,
-    /// What an expansion found and left out.
-    pub(crate) skipped: Vec<Skipped>,
-    /// Whether images are missing for a reason that was reported.
-    pub(crate) incomplete: bool,
-}
-
-/// One file before its values are read.
-pub(super) struct Raw {
+/// A file before it is decoded.
+pub(super) struct RawScope {
+    /// Folder that the paths of the file are relative to.
     pub(super) dir: PathBuf,
-    /// All but the images.
-    pub(super) root: Node,
-    /// Where the images are listed, if they are.
+    /// Everything except the images.
+    pub(super) root: YamlNode,
+    /// Span of the list of images, if there is one.
     pub(super) images: Option<Span>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<ImageEntry>,
 }
 
-pub(super) fn too_many(span: Span) -> Problem {
-    let message = format!("this manifest would have more than {MOST_IMAGES} images");
-    Problem::new(message, span, "too many here")
-        .help("exclude some of them, or split the manifest in two, each with a lockfile of its own")
+/// Describes a manifest with more than [`MAX_IMAGES`] images.
+pub(super) fn too_many_images(span: Span) -> Problem {
+    let message = format!("the manifest has more than {MAX_IMAGES} images");
+    Problem::new(message, span, "")
+        .help("exclude some, or split the manifest into two, each with its own lockfile")
 }

@@ -1,93 +1,93 @@
-//! Fills `{dir}` and its like into what is said of found images. Pure.
+//! Fills in templates such as `{dir}` in the entries of generated images. Pure.
 
+use crate::base::name::NameError;
 use crate::base::nearest::nearest;
 
-/// What a template may hold: each word with its value. One without a value was asked for in vain.
-pub(super) type Words<'a> = [(&'static str, Option<&'a str>)];
+/// Placeholders of a template with their values. A placeholder without a value is an error if it is
+/// used.
+pub(super) type TemplateValues<'a> = [(&'static str, Option<&'a str>)];
 
-/// Words of a tag that are known later.
-const LATER: [&str; 2] = ["arch", "fingerprint"];
+/// Placeholders of a tag that are filled in later.
+const LATER_PLACEHOLDERS: [&str; 2] = ["arch", "fingerprint"];
 
-/// What a template makes.
+/// Kind of text that a template produces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Makes {
-    /// A name: values are put into its alphabet.
+pub(super) enum TemplateKind {
+    /// Name of an image. Values are converted to the characters of names.
     Name,
-    /// A tag: values keep their case; `{arch}` and `{fingerprint}` stay for later.
+    /// Tag. Values are converted to the characters of tags; `{arch}` and `{fingerprint}` stay.
     Tag,
-    /// Names of other images: values are put into their alphabet. What is no word stays.
-    Names,
-    /// Names of groups: values are put into their alphabet. What is no word stays.
+    /// Reference to another image. Values are converted as for a name; unknown placeholders stay.
+    Needs,
+    /// Name of a group. Values are converted as for a tag; unknown placeholders stay.
     Groups,
-    /// Any text. What is no word stays.
+    /// Any text. Unknown placeholders stay.
     Text,
 }
 
-/// Why a template cannot be filled, and what to do.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unfilled {
-    pub(super) message: String,
-    pub(super) help: String,
-}
-
-/// Fills a template. Braces that hold no word stay: what is made is read as a name or tag after.
-pub(super) fn fill(text: &str, makes: Makes, words: &Words<'_>) -> Result<String, Unfilled> {
+/// Fills in a template. Fails if a placeholder is unknown or has no value.
+pub(super) fn fill(
+    text: &str,
+    kind: TemplateKind,
+    values: &TemplateValues<'_>,
+) -> Result<String, NameError> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         out.push_str(before);
         let end = after.find('}');
-        let lenient = matches!(makes, Makes::Names | Makes::Groups | Makes::Text);
-        let is_word = |word: &str| words.iter().any(|(known, _)| *known == word);
-        // In other texts braces are common, and `${...}` is a shell's.
-        let stays = |end: usize| lenient && (before.ends_with('$') || !is_word(&after[..end]));
+        let lenient =
+            matches!(kind, TemplateKind::Needs | TemplateKind::Groups | TemplateKind::Text);
+        let is_known = |name: &str| values.iter().any(|(known, _)| *known == name);
+        // Other texts may contain braces for other reasons, such as `${...}` of a shell.
+        let stays = |end: usize| lenient && (before.ends_with('$') || !is_known(&after[..end]));
         let Some(end) = end.filter(|end| !stays(*end)) else {
             out.push('{');
             rest = after;
             continue;
         };
-        let word = &after[..end];
+        let name = &after[..end];
         rest = &after[end + 1..];
-        if makes == Makes::Tag && LATER.contains(&word) {
+        if kind == TemplateKind::Tag && LATER_PLACEHOLDERS.contains(&name) {
             out.push('{');
-            out.push_str(word);
+            out.push_str(name);
             out.push('}');
             continue;
         }
-        match words.iter().find(|(known, _)| *known == word) {
-            Some((_, Some(value))) => out.push_str(&match makes {
-                Makes::Name | Makes::Names => name_of(value),
-                Makes::Tag | Makes::Groups => tag_of(value),
-                Makes::Text => (*value).to_owned(),
+        match values.iter().find(|(known, _)| *known == name) {
+            Some((_, Some(value))) => out.push_str(&match kind {
+                TemplateKind::Name | TemplateKind::Needs => image_name(value),
+                TemplateKind::Tag | TemplateKind::Groups => tag_text(value),
+                TemplateKind::Text => (*value).to_owned(),
             }),
             Some((_, None)) => {
-                return Err(Unfilled {
-                    message: format!("`{{{word}}}` has no value here"),
-                    help: format!("write the template without `{{{word}}}`"),
-                });
+                return Err(NameError::new(
+                    format!("`{{{name}}}` has no value here"),
+                    format!("write the template without `{{{name}}}`"),
+                ));
             }
-            None => return Err(unknown(word, makes, words)),
+            None => return Err(unknown_placeholder(name, kind, values)),
         }
     }
     out.push_str(rest);
     Ok(out)
 }
 
-fn unknown(word: &str, makes: Makes, words: &Words<'_>) -> Unfilled {
-    let mut known: Vec<&str> = words.iter().map(|(known, _)| *known).collect();
-    if makes == Makes::Tag {
-        known.extend(LATER);
+fn unknown_placeholder(name: &str, kind: TemplateKind, values: &TemplateValues<'_>) -> NameError {
+    let mut known: Vec<&str> = values.iter().map(|(known, _)| *known).collect();
+    if kind == TemplateKind::Tag {
+        known.extend(LATER_PLACEHOLDERS);
     }
-    let help = match nearest(word, &known) {
+    let help = match nearest(name, &known) {
         Some(near) => format!("did you mean `{{{near}}}`?"),
-        None => format!("a template here knows {{{}}}", known.join("}, {")),
+        None => format!("the placeholders here are {{{}}}", known.join("}, {")),
     };
-    Unfilled { message: format!("`{{{word}}}` is no word of a template"), help }
+    NameError::new(format!("unknown placeholder `{{{name}}}`"), help)
 }
 
-/// A text in the alphabet of names, as the provider's tool derives one (`api.md` §5): lower case,
-/// each run of other characters a `-`, letters and digits at both ends. May be empty.
-pub(super) fn name_of(text: &str) -> String {
+/// Converts a text to an image name, as the provider's own tool does (API contract, section 5): in
+/// lowercase, with a `-` for other characters, and a letter or digit at both ends. May be empty.
+pub(super) fn image_name(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.to_lowercase().chars() {
         if c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-') {
@@ -99,8 +99,8 @@ pub(super) fn name_of(text: &str) -> String {
     out.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
 }
 
-/// A text in the alphabet of tags: each run of other characters is a `-`.
-fn tag_of(text: &str) -> String {
+/// Converts a text to the characters of tags, with a `-` for other characters.
+fn tag_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
@@ -116,43 +116,43 @@ fn tag_of(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const WORDS: &Words<'static> =
+    const VALUES: &TemplateValues<'static> =
         &[("dir", Some("My App")), ("path", Some("libs/My App")), ("digest", None)];
 
     #[test]
-    fn templates_are_filled() {
-        for (text, makes, expected) in [
-            ("{dir}", Makes::Name, "my-app"),
-            ("task-{dir}-{path}x", Makes::Name, "task-my-app-libs-my-appx"),
-            ("{dir}", Makes::Tag, "My-App"),
-            ("{arch}-{dir}", Makes::Tag, "{arch}-My-App"),
-            ("plain", Makes::Name, "plain"),
-            ("a{b", Makes::Name, "a{b"),
+    fn templates_are_filled_in() {
+        for (text, kind, expected) in [
+            ("{dir}", TemplateKind::Name, "my-app"),
+            ("task-{dir}-{path}x", TemplateKind::Name, "task-my-app-libs-my-appx"),
+            ("{dir}", TemplateKind::Tag, "My-App"),
+            ("{arch}-{dir}", TemplateKind::Tag, "{arch}-My-App"),
+            ("plain", TemplateKind::Name, "plain"),
+            ("a{b", TemplateKind::Name, "a{b"),
             (
                 "{dir} of {path}, {arch} {dri} {{dir}} ${dir} {",
-                Makes::Text,
+                TemplateKind::Text,
                 "My App of libs/My App, {arch} {dri} {My App} ${dir} {",
             ),
-            ("base-{dir}:v1", Makes::Names, "base-my-app:v1"),
-            ("of-{dir}", Makes::Groups, "of-My-App"),
+            ("base-{dir}:v1", TemplateKind::Needs, "base-my-app:v1"),
+            ("of-{dir}", TemplateKind::Groups, "of-My-App"),
         ] {
-            assert_eq!(fill(text, makes, WORDS).as_deref(), Ok(expected), "{text}");
+            assert_eq!(fill(text, kind, VALUES).as_deref(), Ok(expected), "{text}");
         }
-        for (text, makes, says) in [
-            ("{dri}", Makes::Name, "did you mean `{dir}`?"),
-            ("{arch}", Makes::Name, "knows {dir}, {path}, {digest}"),
-            ("{zzzzz}", Makes::Tag, "{arch}, {fingerprint}"),
-            ("{digest}", Makes::Tag, "without `{digest}`"),
-            ("{digest}", Makes::Text, "without `{digest}`"),
-            ("{}", Makes::Tag, "knows"),
+        for (text, kind, message) in [
+            ("{dri}", TemplateKind::Name, "did you mean `{dir}`?"),
+            ("{arch}", TemplateKind::Name, "are {dir}, {path}, {digest}"),
+            ("{zzzzz}", TemplateKind::Tag, "{arch}, {fingerprint}"),
+            ("{digest}", TemplateKind::Tag, "without `{digest}`"),
+            ("{digest}", TemplateKind::Text, "without `{digest}`"),
+            ("{}", TemplateKind::Tag, "the placeholders here are"),
         ] {
-            let unfilled = fill(text, makes, WORDS).unwrap_err();
-            assert!(unfilled.help.contains(says), "{text}: {unfilled:?}");
+            let error = fill(text, kind, VALUES).unwrap_err();
+            assert!(error.help.contains(message), "{text}: {error:?}");
         }
     }
 
     #[test]
-    fn names_are_made_as_the_provider_makes_them() {
+    fn names_are_derived_as_by_the_provider() {
         for (text, expected) in [
             ("Hello World", "hello-world"),
             ("org/task", "org-task"),
@@ -162,7 +162,7 @@ mod tests {
             ("Ünï", "n"),
             ("___", ""),
         ] {
-            assert_eq!(name_of(text), expected, "{text}");
+            assert_eq!(image_name(text), expected, "{text}");
         }
     }
 }

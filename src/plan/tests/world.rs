@@ -297,10 +297,7 @@ fn units(like: &Like) -> Vec<Unit> {
     };
     let of = |platform: &Platform| {
         let template: TagTemplate = tag.parse().unwrap();
-        let template = match like.platforms {
-            [_] => template,
-            _ => template.with_suffix(*platform).unwrap(),
-        };
+        let template = template.for_one_of(*platform, like.platforms.len()).unwrap();
         let name = format!("u{}:{}", like.name, template.placeholder_tag());
         let mut unit = if like.mirror {
             mirrored(&name, &format!("redis:{}", like.words))
