@@ -1,4 +1,4 @@
-//! `imgplan graph`: what needs what, as a picture or as data. Reads the manifest alone.
+//! `imgplan graph`: prints the dependency graph. Reads only the manifest.
 
 use super::args::{GraphArgs, GraphFormat};
 use super::env::env;
@@ -19,8 +19,8 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: GraphArgs) -> Result<E
     let workspace = Workspace::load(&settings.manifest, &env)?;
     for pattern in &patterns {
         if !workspace.units.iter().any(|unit| pattern.matches(unit)) {
-            let message = format!("no image of the manifest is called `{pattern}`");
-            return Err(Failure::with_help(message, "`imgplan graph` shows all of them"));
+            let message = format!("the manifest has no image `{pattern}`");
+            return Err(Failure::with_help(message, "`imgplan graph` shows all images"));
         }
     }
     let graph = Graph::of(&workspace, |unit| {

@@ -9,8 +9,8 @@ use crate::manifest::workspace::UnitId;
 use crate::plan::{Action, Facts, Plan};
 use crate::state::{Entry, Inputs, State};
 
-/// Keeps the lists of contexts that are now just what the lockfile says was sent: it may have come
-/// from another machine, by git, and the files with it.
+/// Keeps the file lists of contexts that equal the recorded ones: lockfile and files may come from
+/// another machine, by git.
 pub(super) fn keep_recorded(
     history: &History,
     workspace: &Workspace,
@@ -22,32 +22,36 @@ pub(super) fn keep_recorded(
         let digest = facts.context(id).map(|context| context.digest);
         entry.is_some_and(|entry| contexts(entry).any(|recorded| Some(recorded) == digest))
     });
-    history.keep(recorded.filter_map(|id| kept(workspace, facts, id)));
+    history.keep(recorded.filter_map(|id| file_list(workspace, facts, id)));
 }
 
-/// Keeps the lists of contexts that are about to be built.
+/// Keeps the file lists of contexts that are about to be built.
 pub(super) fn keep_planned(history: &History, workspace: &Workspace, facts: &Facts, plan: &Plan) {
-    let made = plan.steps.iter().filter_map(|step| match &step.action {
-        Action::Create(make) => kept(workspace, facts, make.unit),
+    let planned = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Create(create) => file_list(workspace, facts, create.unit),
         _ => None,
     });
-    history.keep(made);
+    history.keep(planned);
 }
 
-/// Removes the lists that the lockfile does not name any more.
+/// Removes the file lists of contexts that the lockfile no longer has.
 pub(super) fn prune(history: &History, state: &State) {
-    let named: HashSet<Digest> = state.entries.values().flat_map(contexts).collect();
-    history.prune(&named);
+    let recorded: HashSet<Digest> = state.entries.values().flat_map(contexts).collect();
+    history.prune(&recorded);
 }
 
-/// What the lockfile has of the contexts of a unit. Of a build that failed it has none.
+/// Returns the digests of the contexts of an entry. Those of a failed build are not recorded.
 fn contexts(entry: &Entry) -> impl Iterator<Item = Digest> {
     let built = entry.built.as_ref().map(|built| &built.inputs);
     let pending = entry.pending.as_ref().map(|pending| &pending.inputs);
     built.into_iter().chain(pending).filter_map(Inputs::context)
 }
 
-fn kept<'a>(workspace: &'a Workspace, facts: &'a Facts, id: UnitId) -> Option<BuiltContext<'a>> {
+fn file_list<'a>(
+    workspace: &'a Workspace,
+    facts: &'a Facts,
+    id: UnitId,
+) -> Option<BuiltContext<'a>> {
     let context = facts.context(id)?;
     let dockerfile = workspace.unit(id).dockerfile_inside().as_bytes();
     Some(BuiltContext { digest: context.digest, tree: &context.tree, dockerfile })

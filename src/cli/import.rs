@@ -1,56 +1,54 @@
-//! `imgplan import`: takes an image that exists into the lockfile, as what the manifest says it is.
+//! `imgplan import`: records an existing image in the lockfile as up to date.
 
 use jiff::Timestamp;
 
 use super::args::ImportArgs;
-use super::env::env;
 use super::failure::{Exit, Failure};
-use super::service::Target;
-use super::session::check_settled;
+use super::lockfile::check_resolved;
+use super::session::Session;
 use super::settings::Settings;
 use super::ui::Ui;
 use crate::api::{Client, RemoteImage, RemoteImageState, list_images};
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
-use crate::context::StatCache;
+use crate::base::text::list;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Unit, UnitId};
 use crate::plan::{self, Decision, PlanOptions};
-use crate::state::{Built, Record, State, Store};
-use crate::survey::{self, Caches, Query};
+use crate::state::{Built, Record, State};
+use crate::survey::{self, Query};
+
+/// Maximum number of targets named if a name is ambiguous.
+const MAX_NAMES_SHOWN: usize = 10;
 
 pub(super) async fn run(
     ui: &mut Ui,
     settings: &Settings,
     args: ImportArgs,
 ) -> Result<Exit, Failure> {
-    let workspace = Workspace::load(&settings.manifest, &env)?;
-    ui.warnings(&workspace.warnings, &workspace.sources)?;
-    let target = Target::find(&settings.root(), &workspace, &args.service)?;
-    let mut store = Store::open(target.paths.clone(), &target.name)?;
-    check_settled(store.state(), true, &target.paths.lockfile)?;
-    let caches = Caches { stat: StatCache::read(&settings.work_dir()), history: target.history() };
-    let facts = survey::facts(Query::offline(&workspace, store.state(), caches)).await?;
-    let state = store.state();
-    let options = PlanOptions::default();
+    let Session { workspace, service, state: mut store, caches } =
+        Session::write(ui, settings, &args.service)?;
+    check_resolved(store.state(), true, &service.paths.lockfile)?;
+    let facts =
+        survey::facts(Query::offline(&workspace, store.state(), caches.load().await)).await?;
+    let (state, options) = (store.state(), PlanOptions::default());
+    // Only a decided workspace has the tags that contain a fingerprint.
     let Decision { workspace, .. } = plan::decide(workspace, &facts, state, &options);
-    let id = named(&workspace, &args.image)?;
+    let id = find_unit(&workspace, &args.image)?;
     let unit = workspace.unit(id);
-    if let Some(entry) = state.entries.get(&unit.key)
-        && !entry.is_empty()
-    {
-        let help = "`imgplan show` says what; `imgplan plan` what would be done";
-        return Err(Failure::with_help(format!("the lockfile has {} already", unit.key), help));
+    if state.entries.get(&unit.key).is_some_and(|entry| !entry.is_empty()) {
+        let message = format!("{} is already in the lockfile", unit.key);
+        return Err(Failure::with_help(message, "see `imgplan show` and `imgplan plan`"));
     }
-    let remote = args.remote.as_ref().unwrap_or(&unit.key);
-    check_free(remote, unit, &workspace, state)?;
+    let remote = args.remote.unwrap_or_else(|| unit.key.clone());
+    check_remote(&remote, unit, &workspace, state)?;
     let identities = plan::identities(&workspace, &facts, state, &options);
     let Some((inputs, fingerprint)) = identities.into_iter().nth(id.0) else {
-        return Err(Failure::new(format!("{} was not identified", unit.key)));
+        return Err(Failure::new(format!("{} has no fingerprint", unit.key)));
     };
-    let owner = unit.owner.clone().unwrap_or_else(|| target.owner.clone());
-    let service = target.connect().await?;
-    let image = find(&service.client, &owner, remote).await?;
-    service.close().await?;
+    let owner = unit.owner.clone().unwrap_or_else(|| service.owner.clone());
+    let connection = service.connect().await?;
+    let image = find_image(&connection.client, &owner, &remote).await?;
+    connection.close().await?;
     let built = Built {
         fingerprint,
         inputs,
@@ -60,24 +58,26 @@ pub(super) async fn run(
         visibility: image.visibility.unwrap_or(Visibility::Private),
         completed: Some(image.changed.unwrap_or_else(Timestamp::now)),
     };
-    let kind = unit.kind();
-    let (platform, key) = (unit.platform, remote.clone());
-    store.record(&[Record::Known { unit: key, kind, platform, built: Some(built) }])?;
+    let (kind, platform) = (unit.kind(), unit.platform);
+    let record = Record::Known { unit: remote.clone(), kind, platform, built: Some(built) };
+    store.record(&[record])?;
     store.commit()?;
     if !ui.is_json() {
-        ui.data(format_args!("Imported {remote}: it is taken for what the manifest says now."))?;
+        ui.data(format_args!("Imported {remote}; it is recorded as up to date."))?;
     }
-    if *remote != unit.key {
-        ui.message(format_args!(
-            "It has another name: add `moved: [{{from: \"{remote}\", to: \"{}\"}}]` to rename it.",
-            unit.key
-        ))?;
+    if remote != unit.key {
+        let moved = moved_entry(&remote, unit);
+        ui.message(format_args!("To rename it to {}, add `{moved}` to the manifest.", unit.key))?;
     }
     Ok(Exit::Success)
 }
 
-/// Fails where what the image is called is the name of another: its entry would be lost.
-fn check_free(
+fn moved_entry(remote: &ImageRef, unit: &Unit) -> String {
+    format!("moved: [{{from: \"{remote}\", to: \"{}\"}}]", unit.key)
+}
+
+/// Fails if the name in the service belongs to another target, whose entry would be lost.
+fn check_remote(
     remote: &ImageRef,
     unit: &Unit,
     workspace: &Workspace,
@@ -87,64 +87,65 @@ fn check_free(
         return Ok(());
     }
     if workspace.units.iter().any(|other| other.key == *remote) {
-        let help = format!("`imgplan import {remote}` takes it in as that");
-        let message = format!("{remote} is an image of the manifest itself, and not {}", unit.key);
-        return Err(Failure::with_help(message, help));
+        let message = format!("{remote} is an image of the manifest, other than {}", unit.key);
+        return Err(Failure::with_help(message, format!("run `imgplan import {remote}`")));
     }
     let entry = state.entries.get(remote).filter(|entry| !entry.is_empty());
     let Some(entry) = entry else { return Ok(()) };
     let owner = entry.built.as_ref().map(|built| format!(" of {}", built.owner));
     let message = format!(
-        "the lockfile has {remote} already: a {}{} that it made, and not {}",
+        "{remote} is already in the lockfile, as a {}{}",
         entry.kind.as_str(),
         owner.unwrap_or_default(),
-        unit.key
     );
-    let help = format!(
-        "to go on from it, add `moved: [{{from: \"{remote}\", to: \"{}\"}}]` to the manifest",
-        unit.key
-    );
+    let moved = moved_entry(remote, unit);
+    let help = format!("to rename it to {}, add `{moved}` to the manifest", unit.key);
     Err(Failure::with_help(message, help))
 }
 
-/// The one unit that is called so.
-fn named(workspace: &Workspace, image: &str) -> Result<UnitId, Failure> {
+/// Returns the only target called `name` or `name:tag`.
+fn find_unit(workspace: &Workspace, image: &str) -> Result<UnitId, Failure> {
     let units = workspace.units.iter().enumerate();
-    let found: Vec<(usize, &Unit)> = units
+    let matches: Vec<(usize, &Unit)> = units
         .filter(|(_, unit)| unit.key.to_string() == image || unit.image.as_str() == image)
         .collect();
-    match found[..] {
+    match matches[..] {
         [(index, _)] => Ok(UnitId(index)),
         [] => {
-            let help = "add it to the manifest first: that says what the image is";
-            Err(Failure::with_help(format!("the manifest has no image `{image}`"), help))
+            let message = format!("the manifest has no image `{image}`");
+            Err(Failure::with_help(message, "add it to the manifest first"))
         }
         _ => {
-            let keys: Vec<String> = found.iter().map(|(_, unit)| unit.key.to_string()).collect();
-            let message = format!("`{image}` could be any of {}", keys.join(", "));
-            Err(Failure::with_help(message, "say which, with its tag"))
+            let keys = list(matches.iter().map(|(_, unit)| &unit.key), MAX_NAMES_SHOWN);
+            let message = format!("`{image}` has several targets: {keys}");
+            Err(Failure::with_help(message, "add the tag"))
         }
     }
 }
 
-/// The image in the service, if it can be pulled.
-async fn find(client: &Client, owner: &Owner, remote: &ImageRef) -> Result<RemoteImage, Failure> {
+/// Returns the image in the service, if it is complete.
+async fn find_image(
+    client: &Client,
+    owner: &Owner,
+    remote: &ImageRef,
+) -> Result<RemoteImage, Failure> {
     let inventory = list_images(client, owner, Some(remote.name.as_str())).await?;
     match inventory.by_key(owner, [remote]).remove(remote) {
         Some(image) if image.state == RemoteImageState::Available => Ok(image),
         Some(_) => {
-            let help = "wait until it is complete, or let `imgplan apply` make it";
-            Err(Failure::with_help(format!("{remote} is not complete in the service"), help))
+            let message = format!("{remote} is not complete in the service");
+            let help = "wait until its build has completed, or build it with `imgplan apply`";
+            Err(Failure::with_help(message, help))
         }
         None => {
             let message = format!("the service has no image {remote} of {owner}");
-            Err(Failure::with_help(message, "see its name, its tag and who owns it"))
+            Err(Failure::with_help(message, "check its name, its tag and its owner"))
         }
     }
 }
 
-/// The service lists no build of an image: the ID of its row stands for it.
+/// Returns the ID of the image's row, because the service does not list the build of an image.
 fn build_id(image: &RemoteImage) -> Result<BuildId, Failure> {
     let id = image.id.as_deref().and_then(BuildId::new);
-    id.ok_or_else(|| Failure::new("the service gives the image no ID, so that it cannot be kept"))
+    id.ok_or_else(|| Failure::new("the service lists the image without an ID"))
 }

@@ -1,68 +1,69 @@
-//! `imgplan lock`: pins what sources and bases stand for, in the lockfile. Builds nothing.
+//! `imgplan lock`: pins sources and bases to digests in the lockfile. Builds nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
 use super::args::LockArgs;
-use super::env::env;
 use super::failure::{Exit, Failure};
+use super::lockfile::{check_no_conflicts, check_pins, check_resolved, conflict_notes};
 use super::registries;
-use super::selection::{apart, check_upgrades};
-use super::service::Target;
-use super::session::{check_locked, check_merged, check_settled, merged};
+use super::selection::{check_conflicts, check_upgrades};
+use super::session::Session;
 use super::settings::Settings;
 use super::ui::Ui;
 use crate::base::name::ImageRef;
 use crate::base::span::Problem;
+use crate::base::text::{list, plural};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::Origin;
 use crate::plan::reason::short;
-use crate::plan::unpinned::{some_of, unpinned, uses};
+use crate::plan::unpinned::{unpinned, uses};
 use crate::plan::{Facts, pins};
 use crate::registry::RegistryError;
-use crate::state::{Pin, Record, State, StateSnapshot, Store};
+use crate::state::{Pin, Record, State};
 use crate::survey::Lookups;
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: LockArgs) -> Result<Exit, Failure> {
-    let images = !args.upgrade_image.is_empty();
-    let asks =
-        [("--upgrade", args.upgrade), ("--upgrade-image", images), ("--dry-run", args.dry_run)];
-    apart(("--check", args.check), &asks)?;
-    let workspace = Workspace::load(&settings.manifest, &env)?;
-    ui.warnings(&workspace.warnings, &workspace.sources)?;
-    let target = Target::find(&settings.root(), &workspace, &args.service)?;
-    let lockfile = &target.paths.lockfile;
+    let upgrades_images = !args.upgrade_image.is_empty();
+    let writing_flags = [
+        ("--upgrade", args.upgrade),
+        ("--upgrade-image", upgrades_images),
+        ("--dry-run", args.dry_run),
+    ];
+    check_conflicts(("--check", args.check), &writing_flags)?;
     if args.check || args.dry_run {
-        let snapshot = StateSnapshot::read(&target.paths)?.for_service(&target.name)?;
-        let (marks, state) = (snapshot.has_conflict_markers(), snapshot.state);
+        let session = Session::read(ui, settings, &args.service).await?;
+        let (workspace, state) = (&session.workspace, &session.state.state);
         if args.check {
-            check_merged(marks, &state, "--check was given", lockfile)?;
-            check_locked(&workspace, &state, "--check was given", lockfile)?;
-            return up_to_date(ui, &state);
+            let lockfile = &session.service.paths.lockfile;
+            let has_conflict_markers = session.state.has_conflict_markers();
+            check_no_conflicts(has_conflict_markers, state, "--check", lockfile)?;
+            check_pins(workspace, state, "--check", lockfile)?;
+            return print_up_to_date(ui, state);
         }
-        let found = find(ui, settings, &args, &workspace, &state).await?;
-        return tell(ui, &workspace, &state, found, "Would pin");
+        let update = PinUpdate::find(ui, settings, &args, workspace, state).await?;
+        return update.print(ui, workspace, state, "Would pin");
     }
-    let mut store = Store::open(target.paths.clone(), &target.name)?;
-    // Which side is right of a unit is known once the contexts are: not here.
-    check_settled(store.state(), false, lockfile)?;
+    let Session { workspace, service, state: mut store, .. } =
+        Session::write(ui, settings, &args.service)?;
+    let lockfile = &service.paths.lockfile;
+    // Without the contexts, the right side of a conflict between targets is unknown.
+    check_resolved(store.state(), false, lockfile)?;
     if store.has_conflict_markers() {
-        ui.notes(&merged(lockfile, store.state()))?;
+        ui.notes(&conflict_notes(lockfile, store.state()))?;
     }
-    let mut found = find(ui, settings, &args, &workspace, store.state()).await?;
+    let update = PinUpdate::find(ui, settings, &args, &workspace, store.state()).await?;
     let before = store.state().clone();
-    store.record(&std::mem::take(&mut found.records))?;
+    store.record(&update.records)?;
     store.commit()?;
-    tell(ui, &workspace, &before, found, "Pinned")
+    update.print(ui, &workspace, &before, "Pinned")
 }
 
-fn up_to_date(ui: &mut Ui, state: &State) -> Result<Exit, Failure> {
-    let pinned = match state.pins.len() {
-        1 => "1 reference is pinned".to_owned(),
-        count => format!("{count} references are pinned"),
-    };
-    let message = format!("The lockfile is up to date: {pinned}.");
+fn print_up_to_date(ui: &mut Ui, state: &State) -> Result<Exit, Failure> {
+    let verb = if state.pins.len() == 1 { "is" } else { "are" };
+    let references = plural(state.pins.len(), "reference");
+    let message = format!("The lockfile is up to date: {references} {verb} pinned.");
     if ui.is_json() {
         let summary = json!({ "pinned": state.pins.len() });
         ui.json_line("pin_summary", message, json!({ "pin_summary": summary }))?;
@@ -72,52 +73,102 @@ fn up_to_date(ui: &mut Ui, state: &State) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// What `lock` found out, and what it records of it.
-struct Found {
-    /// What is pinned now and was not, or otherwise.
+/// Changes of the pins in the lockfile.
+struct PinUpdate {
+    /// Pins that are new or have moved.
     pins: Vec<(String, Pin)>,
-    /// References that are no longer needed.
+    /// References that are no longer used.
     unused: Vec<String>,
-    /// How many units are taken for made from what is pinned first.
+    /// Number of existing targets that are taken as built from their first pin.
     adopted: usize,
     records: Vec<Record>,
-    /// References that could not be pinned, each with the images that need it.
+    /// References that could not be pinned, with the images that use them.
     errors: Vec<Problem>,
 }
 
-async fn find(
-    ui: &Ui,
-    settings: &Settings,
-    args: &LockArgs,
-    workspace: &Workspace,
-    state: &State,
-) -> Result<Found, Failure> {
-    check_upgrades(&args.upgrade_image, workspace, state)?;
-    let named = |unit: &&_| args.upgrade_image.iter().any(|pattern| pattern.matches(unit));
-    let upgraded = pins::references(workspace.units.iter().filter(named));
-    let mut wanted = pins::references(workspace.units.iter());
-    wanted.retain(|key, _| {
-        args.upgrade || upgraded.contains_key(key) || !state.pins.contains_key(key)
-    });
-    let Lookups { pins, errors: failed, .. } =
-        registries::look_up(ui, settings, args.max_age, wanted, state).await?;
-    let facts = Facts { pins, ..Facts::default() };
-    let moved = |(key, pin): (&String, &Pin)| {
-        (state.pins.get(key) != Some(pin)).then(|| (key.clone(), pin.clone()))
-    };
-    let pins: Vec<(String, Pin)> = facts.pins.iter().filter_map(moved).collect();
-    let unused = pins::outdated(workspace, state).unused;
-    let mut records = pins::adopted(workspace, &facts, state);
-    let adopted = records.iter().filter_map(unit_of).collect::<BTreeSet<_>>().len();
-    let record = |(key, pin): &(String, Pin)| Record::Pinned {
-        reference: key.clone(),
-        pin: Some(pin.clone()),
-    };
-    records.extend(pins.iter().map(record));
-    let drop = |key: &String| Record::Pinned { reference: key.clone(), pin: None };
-    records.extend(unused.iter().map(drop));
-    let errors = problems(workspace, &facts, state, &failed);
-    Ok(Found { pins, unused, adopted, records, errors })
+impl PinUpdate {
+    /// Asks the registries for the references that are to be pinned.
+    async fn find(
+        ui: &Ui,
+        settings: &Settings,
+        args: &LockArgs,
+        workspace: &Workspace,
+        state: &State,
+    ) -> Result<Self, Failure> {
+        check_upgrades(&args.upgrade_image, workspace, state)?;
+        let matches = |unit: &&_| args.upgrade_image.iter().any(|pattern| pattern.matches(unit));
+        let upgraded = pins::references(workspace.units.iter().filter(matches));
+        let mut references = pins::references(workspace.units.iter());
+        references.retain(|key, _| {
+            args.upgrade || upgraded.contains_key(key) || !state.pins.contains_key(key)
+        });
+        let Lookups { pins, errors: failed, .. } =
+            registries::look_up(ui, settings, args.max_age, references, state).await?;
+        let facts = Facts { pins, ..Facts::default() };
+        let is_changed = |(key, pin): &(&String, &Pin)| state.pins.get(*key) != Some(pin);
+        let pins: Vec<(String, Pin)> = facts
+            .pins
+            .iter()
+            .filter(is_changed)
+            .map(|(key, pin)| (key.clone(), pin.clone()))
+            .collect();
+        let unused = pins::outdated(workspace, state).unused;
+        let mut records = pins::adopted(workspace, &facts, state);
+        let adopted = records.iter().filter_map(unit_of).collect::<BTreeSet<_>>().len();
+        let pinned = |key: &String, pin| Record::Pinned { reference: key.clone(), pin };
+        records.extend(pins.iter().map(|(key, pin)| pinned(key, Some(pin.clone()))));
+        records.extend(unused.iter().map(|key| pinned(key, None)));
+        let errors = problems(workspace, &facts, state, &failed);
+        Ok(Self { pins, unused, adopted, records, errors })
+    }
+
+    /// Prints the changes, and fails if a reference could not be pinned. `verb` begins the summary.
+    fn print(
+        self,
+        ui: &mut Ui,
+        workspace: &Workspace,
+        before: &State,
+        verb: &str,
+    ) -> Result<Exit, Failure> {
+        let Self { pins, unused, adopted, errors, .. } = self;
+        let old = |key: &String| before.pins.get(key).map(|pin| pin.digest.to_string());
+        for (key, pin) in &pins {
+            let (old, new) = (old(key), pin.digest.to_string());
+            let line = match &old {
+                Some(old) => format!("  ~ {key}  {} -> {}", short(old), short(&new)),
+                None => format!("  + {key}  {}", short(&new)),
+            };
+            let platforms = &pin.platforms;
+            let payload =
+                json!({ "reference": key, "old": old, "new": new, "platforms": platforms });
+            print_line(ui, "pin", line, payload)?;
+        }
+        for key in &unused {
+            let payload = json!({ "reference": key, "old": old(key), "new": null });
+            print_line(ui, "pin", format!("  - {key}  no longer used"), payload)?;
+        }
+        ui.notes(&notes_on_infer_bases(workspace))?;
+        if adopted > 0 && !ui.is_json() {
+            let (targets, verb) =
+                (plural(adopted, "existing target"), if adopted == 1 { "is" } else { "are" });
+            ui.message(format_args!(
+                "{targets} {verb} assumed to be built from these digests; \
+                 `imgplan apply --replace NAME` forces a rebuild."
+            ))?;
+        }
+        let moved = pins.iter().filter(|(key, _)| before.pins.contains_key(key)).count();
+        let (new, dropped, failed) = (pins.len() - moved, unused.len(), errors.len());
+        let line = format!("{verb} {new} new, {moved} moved, {dropped} dropped.");
+        let payload = json!({
+            "new": new, "moved": moved, "dropped": dropped, "adopted": adopted, "failed": failed,
+        });
+        print_line(ui, "pin_summary", line, payload)?;
+        ui.warnings(&errors, &workspace.sources)?;
+        match failed {
+            0 => Ok(Exit::Success),
+            _ => Err(Failure::new(format!("{} could not be pinned", plural(failed, "reference")))),
+        }
+    }
 }
 
 fn unit_of(record: &Record) -> Option<&ImageRef> {
@@ -129,7 +180,7 @@ fn unit_of(record: &Record) -> Option<&ImageRef> {
     }
 }
 
-/// One error for each reference that could not be pinned.
+/// Returns one error for each reference that could not be pinned.
 fn problems(
     workspace: &Workspace,
     facts: &Facts,
@@ -141,8 +192,8 @@ fn problems(
     let mut problems = Vec::new();
     for (key, of) in uses(workspace) {
         let Some(error) = failed.get(&key) else { continue };
-        let by = of.by.into_iter().map(|(name, _)| name).collect();
-        let label = format!("needed by {}", some_of(&by));
+        let users: BTreeSet<String> = of.by.into_iter().map(|(name, _)| name).collect();
+        let label = format!("used by {}", list(users, 1));
         let problem =
             Problem::new(format!("{key} could not be pinned: {}", error.message), of.span, label);
         problems.push(problem.help(error.help.clone()));
@@ -153,72 +204,23 @@ fn problems(
     problems
 }
 
-/// Tells what was pinned; what could not be is an error at the end, after all else was kept.
-fn tell(
+/// Prints a line for people, or a JSON line with a payload.
+fn print_line(
     ui: &mut Ui,
-    workspace: &Workspace,
-    before: &State,
-    found: Found,
-    word: &str,
-) -> Result<Exit, Failure> {
-    let Found { pins, unused, adopted, errors, .. } = found;
-    let old = |key: &String| before.pins.get(key).map(|pin| pin.digest.to_string());
-    for (key, pin) in &pins {
-        let (old, new) = (old(key), pin.digest.to_string());
-        let line = match &old {
-            Some(old) => format!("  ~ {key}  {} -> {}", short(old), short(&new)),
-            None => format!("  + {key}  {}", short(&new)),
-        };
-        let platforms = &pin.platforms;
-        let of = json!({ "reference": key, "old": old, "new": new, "platforms": platforms });
-        line_of(ui, "pin", line, of)?;
-    }
-    for key in &unused {
-        let of = json!({ "reference": key, "old": old(key), "new": null });
-        line_of(ui, "pin", format!("  - {key}  nothing needs it"), of)?;
-    }
-    ui.notes(&unlooked(workspace))?;
-    if adopted > 0 && !ui.is_json() {
-        let (units, they) = match adopted {
-            1 => ("1 unit was", "it is"),
-            many => (&*format!("{many} units were"), "they are"),
-        };
-        ui.message(format_args!(
-            "{units} made before that; {they} taken for made from these. \
-             `imgplan apply --replace NAME` makes one anew."
-        ))?;
-    }
-    let moved = pins.iter().filter(|(key, _)| before.pins.contains_key(key)).count();
-    let (new, dropped) = (pins.len() - moved, unused.len());
-    let counts = json!({
-        "new": new, "moved": moved, "dropped": dropped, "adopted": adopted, "failed": errors.len(),
-    });
-    line_of(
-        ui,
-        "pin_summary",
-        format!("{word} {new} new, {moved} moved, {dropped} dropped."),
-        counts,
-    )?;
-    ui.warnings(&errors, &workspace.sources)?;
-    match errors.len() {
-        0 => Ok(Exit::Success),
-        1 => Err(Failure::new("1 reference could not be pinned")),
-        many => Err(Failure::new(format!("{many} references could not be pinned"))),
-    }
-}
-
-/// A line for people, or one for programs that has more.
-fn line_of(ui: &mut Ui, kind: &str, line: String, of: serde_json::Value) -> std::io::Result<()> {
+    kind: &str,
+    line: String,
+    payload: serde_json::Value,
+) -> std::io::Result<()> {
     if ui.is_json() {
-        ui.json_line(kind, line.trim_start().to_owned(), json!({ kind: of }))
+        ui.json_line(kind, line.trim_start().to_owned(), json!({ kind: payload }))
     } else {
         ui.data(line)
     }
 }
 
-/// Images whose bases are not looked for, since the manifest says so.
-fn unlooked(workspace: &Workspace) -> Vec<String> {
-    let unlooked = workspace.units.iter().filter(|unit| match &unit.origin {
+/// Returns a note for each image whose bases are not pinned because of `infer_bases: false`.
+fn notes_on_infer_bases(workspace: &Workspace) -> Vec<String> {
+    let units = workspace.units.iter().filter(|unit| match &unit.origin {
         Origin::Mirror(_) => false,
         Origin::Build(build) => {
             build.externals.is_empty()
@@ -226,7 +228,7 @@ fn unlooked(workspace: &Workspace) -> Vec<String> {
                 && !build.dockerfile.references(unit.platform).is_empty()
         }
     });
-    let names: BTreeSet<&str> = unlooked.map(|unit| unit.image.as_str()).collect();
-    let note = |name| format!("{name} has `infer_bases: false`: none of its bases is pinned");
+    let names: BTreeSet<&str> = units.map(|unit| unit.image.as_str()).collect();
+    let note = |name| format!("{name} has `infer_bases: false`, so its bases are not pinned");
     names.into_iter().map(note).collect()
 }

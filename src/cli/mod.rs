@@ -1,18 +1,24 @@
-//! The command line: what was typed (`args`), what it means (`settings`), where output goes
-//! (`ui`), how it ends (`failure`), and one file a command.
+//! The command line: arguments (`args`), their meaning (`settings`, `selection`, `service`), what
+//! commands share (`session`, `lookup`, `planned`), output (`ui`, `writer`), errors and exit codes
+//! (`failure`), and one file for each command.
 
 mod apply;
+mod approval;
 mod args;
 mod context;
 mod diagnostic;
 mod env;
+mod execution;
 mod failure;
 mod graph;
 mod history;
 mod import;
 mod lock;
+mod lockfile;
+mod lookup;
 mod memory;
 mod plan;
+mod planned;
 mod refresh;
 mod registries;
 mod rerun;
@@ -38,15 +44,14 @@ use self::failure::{Exit, Failure};
 use self::settings::Settings;
 use self::ui::Ui;
 
-/// Runs the program and says how it ended (the table of exit codes is at `failure::Exit`).
+/// Runs the program and returns its exit code, one of `failure::Exit`.
 pub fn main() -> ExitCode {
     let mut cli = match Cli::parse_args() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are no errors; clap itself would end bad usage with 2, which here
-            // means that a plan found changes.
+            // clap would exit with 2 on bad usage, which here means that a plan has changes.
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
-            // A closed stream leaves nobody to tell.
+            // If the stream is closed, nobody reads the text.
             let _ = error.print();
             return exit.into();
         }
@@ -56,7 +61,7 @@ pub fn main() -> ExitCode {
     let result = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let result = runtime.block_on(run(&mut ui, &settings, cli.command));
-            // Nothing that still runs is worth waiting for: what matters is on disk.
+            // Tasks that still run are not needed: all results are on disk.
             runtime.shutdown_background();
             result
         }
@@ -70,8 +75,9 @@ pub fn main() -> ExitCode {
 
 async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit, Failure> {
     if let Some(dir) = &settings.chdir {
-        std::env::set_current_dir(dir)
-            .map_err(|error| Failure::new(format!("cannot enter {}: {error}", dir.display())))?;
+        std::env::set_current_dir(dir).map_err(|error| {
+            Failure::new(format!("cannot change to {}: {error}", dir.display()))
+        })?;
     }
     match command {
         Command::Validate(args) => validate::run(ui, settings, args),

@@ -1,77 +1,86 @@
-//! `--refresh-only`: how the service differs from the lockfile, and bringing the lockfile in line.
+//! `--refresh-only`: shows drift between the lockfile and the service, and records it.
+
+use std::collections::HashMap;
 
 use serde_json::json;
 
 use super::args::{LookupArgs, SelectionArgs};
 use super::failure::{Exit, Failure};
+use super::selection::check_conflicts;
 use super::ui::Ui;
+use crate::base::name::ImageRef;
 use crate::base::text::plural;
 use crate::plan::facts::Drift;
 use crate::plan::{self, Facts};
-use crate::state::{Record, State, Store};
+use crate::state::{Entry, State, Store};
 
-/// Fails where the flags say not to ask what only asking can tell, or to plan what is not planned.
-pub(super) fn check(look: &LookupArgs, choice: &SelectionArgs) -> Result<(), Failure> {
-    if *choice != SelectionArgs::default() {
-        let help = "leave the flags out that say what to plan, or leave --refresh-only out";
-        return Err(Failure::usage("--refresh-only is about all images, and plans nothing", help));
+/// Fails if flags contradict `--refresh-only`, which compares all images and plans nothing.
+pub(super) fn check(lookup: &LookupArgs, selection: &SelectionArgs) -> Result<(), Failure> {
+    if *selection != SelectionArgs::default() {
+        let message = "--refresh-only cannot be used with flags that select images";
+        return Err(Failure::usage(message, "omit --refresh-only, or the other flags"));
     }
-    if look.refresh && !look.minimal_refresh {
-        return Ok(());
-    }
-    let flag = if look.minimal_refresh { "--minimal-refresh" } else { "--refresh=false" };
-    let message = format!("--refresh-only is to ask about all images, and {flag} is not to");
-    Err(Failure::usage(
-        message,
-        format!("leave {flag} out, on the command line and in the environment"),
-    ))
+    let skips_images =
+        [("--minimal-refresh", lookup.minimal_refresh), ("--refresh=false", !lookup.refresh)];
+    check_conflicts(("--refresh-only", true), &skips_images)
 }
 
-/// Shows how the service differs from the lockfile, and says whether it does.
+/// Prints the drift, and returns true if there is any.
 pub(super) fn show(ui: &mut Ui, facts: &Facts, state: &State) -> Result<bool, Failure> {
     ui.notes(&facts.notes)?;
-    let mut differs = 0;
+    let mut differences = 0;
     for (key, entry) in &state.entries {
-        let Some(built) = &entry.built else { continue };
-        let visibility = facts.visibility(key, built);
-        let (action, words) = match facts.drift(key, built) {
-            Some(Drift::Gone) => ("missing_remote", "is not there any more".to_owned()),
-            Some(Drift::Replaced) if entry.pending.is_none() && entry.submitted.is_none() => {
-                ("remote_changed", "was replaced by somebody else".to_owned())
-            }
-            _ if visibility != built.visibility => {
-                ("visibility_changed", format!("visibility {} -> {visibility}", built.visibility))
-            }
-            _ => continue,
-        };
-        differs += 1;
+        let Some((code, text)) = difference(facts, key, entry) else { continue };
+        differences += 1;
         if ui.is_json() {
-            let change = json!({ "image": key, "action": action });
-            ui.json_line("drift", format!("{key}: {words}"), json!({ "change": change }))?;
+            let change = json!({ "image": key, "action": code });
+            ui.json_line("drift", format!("{key}: {text}"), json!({ "change": change }))?;
         } else {
-            ui.data(format_args!("  {key}  {words}"))?;
+            ui.data(format_args!("  {key}  {text}"))?;
         }
     }
-    let listed = facts.images.values().map(std::collections::HashMap::len).sum::<usize>();
-    let on_record = state.entries.values().any(|entry| entry.built.is_some());
-    let words = match (facts.images.is_empty(), differs) {
-        _ if !on_record => "No images are on record yet.".to_owned(),
-        (true, _) => {
-            "The service was not asked, or did not answer: nothing is known of it.".to_owned()
-        }
-        (false, 0) => format!("No differences. The service lists {}.", plural(listed, "image")),
-        (false, 1) => "1 image differs from the lockfile.".to_owned(),
-        (false, _) => format!("{differs} images differ from the lockfile."),
+    let listed = facts.images.values().map(HashMap::len).sum::<usize>();
+    let summary = if state.entries.values().all(|entry| entry.built.is_none()) {
+        "The lockfile has no images yet.".to_owned()
+    } else if facts.images.is_empty() {
+        "Drift is unknown: the service was not asked, or did not respond.".to_owned()
+    } else if differences == 0 {
+        format!("No drift. The service lists {}.", plural(listed, "image"))
+    } else {
+        let verb = if differences == 1 { "differs" } else { "differ" };
+        format!("{} {verb} from the lockfile.", plural(differences, "image"))
     };
     if ui.is_json() {
-        ui.json_line("refresh_complete", words, json!({ "differs": differs, "listed": listed }))?;
+        let payload = json!({ "differs": differences, "listed": listed });
+        ui.json_line("refresh_complete", summary, payload)?;
     } else {
-        ui.data(words)?;
+        ui.data(summary)?;
     }
-    Ok(differs > 0)
+    Ok(differences > 0)
 }
 
-/// Brings the lockfile in line with the service, and does nothing else.
+/// Returns the difference between the service and an entry: its code in JSON, and its text.
+fn difference(facts: &Facts, key: &ImageRef, entry: &Entry) -> Option<(&'static str, String)> {
+    let built = entry.built.as_ref()?;
+    let visibility = facts.visibility(key, built);
+    match facts.drift(key, built) {
+        Some(Drift::Gone) => Some(("missing_remote", "is missing in the service".to_owned())),
+        Some(Drift::Replaced) if !is_in_progress(entry) => {
+            Some(("remote_changed", "was replaced outside of imgplan".to_owned()))
+        }
+        _ if visibility != built.visibility => {
+            Some(("visibility_changed", format!("visibility {} -> {visibility}", built.visibility)))
+        }
+        _ => None,
+    }
+}
+
+/// Returns true if imgplan itself may have replaced the image.
+fn is_in_progress(entry: &Entry) -> bool {
+    entry.pending.is_some() || entry.submitted.is_some()
+}
+
+/// Prints the drift and updates the lockfile to match the service.
 pub(super) fn apply(
     ui: &mut Ui,
     facts: &Facts,
@@ -81,19 +90,17 @@ pub(super) fn apply(
     show(ui, facts, store.state())?;
     let replaced = store.state().entries.iter().any(|(key, entry)| {
         let drift = entry.built.as_ref().and_then(|built| facts.drift(key, built));
-        drift == Some(Drift::Replaced) && entry.pending.is_none() && entry.submitted.is_none()
+        drift == Some(Drift::Replaced) && !is_in_progress(entry)
     });
-    let records: Vec<Record> = plan::refresh_records(facts, store.state());
+    let records = plan::refresh_records(facts, store.state());
     store.record(&records)?;
     store.commit()?;
     if !records.is_empty() {
-        ui.message(format_args!(
-            "Brought the lockfile in line for {}.",
-            plural(records.len(), "image")
-        ))?;
+        let images = plural(records.len(), "image");
+        ui.message(format_args!("Updated the lockfile for {images}."))?;
     }
     if replaced && ui.shows_hints() {
-        ui.message("What was replaced stays on record as it was: `imgplan apply` makes it again.")?;
+        ui.message("Replaced images keep their entries; `imgplan apply` rebuilds them.")?;
     }
     let changed = detailed_exitcode && !records.is_empty();
     Ok(if changed { Exit::Changes } else { Exit::Success })

@@ -1,58 +1,89 @@
-//! Reads a saved plan, and holds it against what is there now.
+//! Reads a saved plan and compares it with the current plan.
 
 use std::path::Path;
 
+use super::args::{ApplyArgs, LookupArgs, SelectionArgs};
 use super::failure::Failure;
-use super::service::Target;
+use super::selection;
+use super::service::ServiceProfile;
 use crate::manifest::Workspace;
 use crate::plan::saved::VERSION;
 use crate::plan::{Plan, PlanOptions, SavedPlan};
 use crate::state::State;
 
-/// Units named where a plan is stale.
-const NAMED: usize = 10;
+/// Maximum number of stale steps and pins named in the error.
+const MAX_NAMES_SHOWN: usize = 10;
 
-/// Reads the file of a plan.
-pub(super) fn read(path: &Path) -> Result<SavedPlan, Failure> {
+/// Reads the saved plan that the arguments name, if they do.
+///
+/// # Errors
+///
+/// Fails if planning flags are given too, or if the file cannot be read, is not a saved plan or has
+/// another format version.
+pub(super) fn from_args(args: &ApplyArgs) -> Result<Option<SavedPlan>, Failure> {
+    let Some(path) = &args.saved else { return Ok(None) };
+    let LookupArgs { upgrade, upgrade_image, .. } = &args.lookup;
+    if args.selection == SelectionArgs::default() && !*upgrade && upgrade_image.is_empty() {
+        return read(path).map(Some);
+    }
+    let message = "a saved plan cannot be combined with planning flags";
+    let variables = selection::set_variables().join(", ");
+    if variables.is_empty() {
+        let help = "give these flags to `imgplan plan --out` instead";
+        return Err(Failure::usage(message, help));
+    }
+    let message = format!("{message}, and the environment sets {variables}");
+    Err(Failure::usage(message, format!("unset {variables} for this command")))
+}
+
+fn read(path: &Path) -> Result<SavedPlan, Failure> {
     #[derive(serde::Deserialize)]
     struct VersionOnly {
         version: u32,
     }
 
-    const HELP: &str = "make one with `imgplan plan --out FILE`";
+    const HELP: &str = "save a plan with `imgplan plan --out FILE`";
+    let path_text = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| {
-        let help = format!("{HELP}; to work on some images only, use --target");
-        Failure::with_help(format!("cannot read the plan {}: {error}", path.display()), help)
+        let help = format!("{HELP}; to select images, use --target");
+        Failure::with_help(format!("cannot read the plan {path_text}: {error}"), help)
     })?;
-    let no_plan = |error: serde_json::Error| {
-        Failure::with_help(format!("{} is no saved plan: {error}", path.display()), HELP)
+    let malformed = |error: serde_json::Error| {
+        Failure::with_help(format!("{path_text} is not a saved plan: {error}"), HELP)
     };
-    let VersionOnly { version } = serde_json::from_str(&text).map_err(no_plan)?;
+    let VersionOnly { version } = serde_json::from_str(&text).map_err(malformed)?;
     if version < VERSION {
-        let message = format!("the plan {} is of an earlier imgplan", path.display());
+        let message = format!("the plan {path_text} was saved by an older imgplan");
         return Err(Failure::with_help(message, "plan again"));
     }
     if version > VERSION {
         let message = format!(
-            "the plan {} has version {version}, and this imgplan reads {VERSION}",
-            path.display()
+            "the plan {path_text} has format version {version}; this imgplan reads version {VERSION}"
         );
-        return Err(Failure::with_help(message, "use the imgplan that made it, or plan again"));
+        return Err(Failure::with_help(message, "use the imgplan that saved it, or plan again"));
     }
-    serde_json::from_str(&text).map_err(no_plan)
+    serde_json::from_str(&text).map_err(malformed)
 }
 
-/// What a saved plan was asked to be, if it is for this service.
-pub(super) fn options(saved: &SavedPlan, target: &Target) -> Result<PlanOptions, Failure> {
-    if saved.service != target.name {
+/// Returns the options of a saved plan.
+///
+/// # Errors
+///
+/// Fails if the plan was saved for another service, or an option is invalid.
+pub(super) fn options(saved: &SavedPlan, service: &ServiceProfile) -> Result<PlanOptions, Failure> {
+    if saved.service != service.name {
         let message =
-            format!("the plan is for {}, and this run goes to {}", saved.service, target.name);
+            format!("the plan was saved for {}, and this run uses {}", saved.service, service.name);
         return Err(Failure::with_help(message, "plan again for this service"));
     }
     saved.options().map_err(|error| Failure::with_help(error.message, "plan again"))
 }
 
-/// What was agreed to, where all of it is still the same.
+/// Returns the steps of a saved plan, if nothing in it has changed since.
+///
+/// # Errors
+///
+/// Fails if the plan is stale.
 pub(super) fn check(
     saved: &SavedPlan,
     fresh: Plan,
@@ -62,23 +93,23 @@ pub(super) fn check(
     saved.check(fresh, workspace, state).map_err(|stale| {
         let mut lines: Vec<String> = stale
             .iter()
-            .take(NAMED)
+            .take(MAX_NAMES_SHOWN)
             .map(|stale| format!("  {}: {}", stale.what_of, stale.what))
             .collect();
-        if let more @ 1.. = stale.len().saturating_sub(NAMED) {
+        if let more @ 1.. = stale.len().saturating_sub(MAX_NAMES_SHOWN) {
             lines.push(format!("  and {more} more"));
         }
-        let of = saved.steps.len();
+        let total = saved.steps.len();
         let pins = stale.iter().filter(|stale| saved.pins().contains_key(&stale.what_of)).count();
-        let are = match (stale.len() - pins, pins) {
-            (0, 1) => "1 of its pins is not as it was".to_owned(),
-            (0, many) => format!("{many} of its pins are not as they were"),
-            (1, _) if of == 1 => "its only step is not as it was".to_owned(),
-            (1, _) => format!("1 of its {of} steps is not as it was"),
-            (many, _) => format!("{many} of its {of} steps are not as they were"),
+        let changes = match (stale.len() - pins, pins) {
+            (0, 1) => "1 of its pins has changed".to_owned(),
+            (0, many) => format!("{many} of its pins have changed"),
+            (1, _) if total == 1 => "its only step has changed".to_owned(),
+            (1, _) => format!("1 of its {total} steps has changed"),
+            (many, _) => format!("{many} of its {total} steps have changed"),
         };
         let lines = lines.join("\n");
-        let message = format!("the saved plan is stale, {are}; nothing was done\n{lines}");
-        Failure::with_help(message, "plan again, and look at what changed")
+        let message = format!("the saved plan is stale: {changes}; nothing was done\n{lines}");
+        Failure::with_help(message, "plan again and review the changes")
     })
 }

@@ -1,4 +1,4 @@
-//! `imgplan serve`: the images API on this machine.
+//! `imgplan serve`: runs a local server with the images API.
 
 use super::args::ServeArgs;
 use super::failure::{Exit, Failure};
@@ -10,46 +10,60 @@ use crate::event::Signal;
 use crate::server::{self, ServerConfig};
 
 pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
-    let ServeArgs { listen, url_file, token, state, limits, build_time, upload_ttl, .. } = args;
     server::check_faults(&args.faults).map_err(|e| Failure::usage(e.message, e.help))?;
-    let token = match token {
-        None => None,
-        Some(text) => Some(ApiKey::new(&text).ok_or_else(|| {
-            Failure::usage(
-                "the token is empty or cannot stand in a header",
-                "use letters and digits",
-            )
-        })?),
-    };
     let mut signals = signals::listen();
-    let config = ServerConfig {
-        listen: Some(listen),
-        token,
-        state,
-        limits,
-        build_time,
-        upload_ttl,
-        quota: args.quota,
-        bulk: args.bulk_shape,
-        faults: args.faults,
-        seed: args.seed,
-        fail: args.fail,
-        ..ServerConfig::default()
-    };
-    let server = server::start(config).await?;
+    let (url_file, token) = (args.url_file.clone(), args.token.is_some());
+    let server = server::start(config(args)?).await?;
     let url = server.url();
     if let Some(path) = url_file {
         file::replace(&path, format!("{url}\n").as_bytes())
             .map_err(|error| Failure::new(format!("{error}: {}", error.source)))?;
     }
+    let key = if token { "the key of --token" } else { "any key" };
     ui.data(format_args!("Serving the images API on {url}"))?;
     ui.message(format_args!(
-        "Use it with PRIME_API_BASE_URL={url} and any PRIME_API_KEY that it accepts. Ctrl-C stops it."
+        "To use it, set PRIME_API_BASE_URL={url} and PRIME_API_KEY to {key}. Ctrl-C stops it."
     ))?;
     let signal = signals.recv().await;
     server.stop().await?;
     Ok(match signal {
         Some(Signal::Terminate) => Exit::Terminated,
         Some(Signal::Interrupt) | None => Exit::Interrupted,
+    })
+}
+
+/// Returns the configuration of the server. The pattern has no `..`, so that no flag is forgotten.
+fn config(args: ServeArgs) -> Result<ServerConfig, Failure> {
+    let ServeArgs {
+        listen,
+        url_file: _,
+        token,
+        state,
+        limits,
+        build_time,
+        upload_ttl,
+        quota,
+        bulk_shape,
+        fail,
+        faults,
+        seed,
+    } = args;
+    let token = token.map(|text| {
+        let message = "the token is empty or has characters that are not allowed in a header";
+        ApiKey::new(&text).ok_or_else(|| Failure::usage(message, "use letters and digits"))
+    });
+    Ok(ServerConfig {
+        listen: Some(listen),
+        token: token.transpose()?,
+        state,
+        limits,
+        build_time,
+        upload_ttl,
+        quota,
+        bulk: bulk_shape,
+        faults,
+        seed,
+        fail,
+        ..ServerConfig::default()
     })
 }

@@ -1,4 +1,4 @@
-//! Finds the service that a command talks to: the provider's, or one inside this process.
+//! The image service of a command: the remote one, or a server inside this process.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,87 +7,84 @@ use super::args::ServiceArgs;
 use super::env::env;
 use super::failure::Failure;
 use crate::api::{Client, Endpoint, RateLimiter};
-use crate::base::limit::{Class, Limit};
+use crate::base::limit::{Class, ClassLimit, Limit};
 use crate::base::name::Owner;
 use crate::base::secret::ApiKey;
 use crate::context::History;
 use crate::manifest::Workspace;
 use crate::plan::{Facts, Plan};
 use crate::report::PlanView;
-use crate::server::{self, Server};
+use crate::server::{self, Server, ServerConfig};
 use crate::state::{State, StatePaths};
 
-/// The name that the lockfile of `--local` has for its service, whose port is another each time.
+/// Name of the local server in its lockfile. Its URL has another port in each run.
 pub(super) const LOCAL: &str = "local";
 
-/// The key that is shown to the local server, which takes any. Not a word that stands in a path: it
-/// is taken out of every message.
+/// API key for the local server, which accepts any key. Not a word that occurs in paths: the key is
+/// redacted from every message.
 const LOCAL_KEY: &str = "no-account-needed";
 
-/// How long a build of the local server takes.
+/// Duration of a build of the local server.
 const LOCAL_BUILD_TIME: Duration = Duration::from_millis(300);
 
-/// A service, known by name; not yet connected to.
-pub(super) struct Target {
-    /// What the lockfile calls it.
+/// The settings of the service that a command uses; there is no connection yet.
+pub(super) struct ServiceProfile {
+    /// Name of the service in the lockfile: its URL, or `local`.
     pub(super) name: String,
-    /// Where its state lies.
+    /// Location of its state.
     pub(super) paths: StatePaths,
-    /// Who owns a new unit of which the manifest does not say.
+    /// Owner of new targets for which the manifest sets none.
     pub(super) owner: Owner,
+    /// Address and key; `None` for the local server.
     endpoint: Option<Endpoint>,
     limits: Vec<(Class, Limit)>,
 }
 
-/// A service that can be talked to.
-pub(super) struct Service {
+/// A connection to a service, and the local server if it is that.
+pub(super) struct Connection {
     pub(super) client: Client,
     local: Option<Server>,
 }
 
 impl ServiceArgs {
-    /// Where the state of the service lies.
+    /// Returns the location of the service's state; `root` is the directory of the manifest.
     pub(super) fn paths(&self, root: &Path) -> StatePaths {
         if self.local { StatePaths::local(root) } else { StatePaths::beside(root) }
     }
 }
 
-impl Target {
-    /// Flags and environment first, then the manifest, then `~/.prime/config.json`.
-    pub(super) fn find(
+impl ServiceProfile {
+    /// Resolves the service: flags and environment win over the manifest, and the manifest over
+    /// `~/.prime/config.json`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL is invalid.
+    pub(super) fn resolve(
         root: &Path,
         workspace: &Workspace,
         args: &ServiceArgs,
     ) -> Result<Self, Failure> {
         let mut limits = workspace.settings.limits.clone();
         limits.extend(args.limits.iter().map(|given| (given.class, given.limit)));
+        let paths = args.paths(root);
         if args.local {
-            return Ok(Self {
-                name: LOCAL.to_owned(),
-                paths: args.paths(root),
-                owner: Owner::Personal,
-                endpoint: None,
-                limits,
-            });
+            let (name, owner) = (LOCAL.to_owned(), Owner::Personal);
+            return Ok(Self { name, paths, owner, endpoint: None, limits });
         }
-        let home = std::env::home_dir().map(|home| home.join(".prime").join("config.json"));
-        let config = home.and_then(|path| std::fs::read_to_string(path).ok());
+        let config = std::env::home_dir().map(|home| home.join(".prime").join("config.json"));
+        let config = config.and_then(|path| std::fs::read_to_string(path).ok());
         let endpoint =
             Endpoint::resolve(&env, workspace.settings.url.as_deref(), config.as_deref());
         if let Some(problem) = endpoint.invalid_url_reason() {
-            let help = "see PRIME_API_BASE_URL, `settings.url` and ~/.prime/config.json";
+            let help = "check PRIME_API_BASE_URL, `settings.url` and ~/.prime/config.json";
             return Err(Failure::with_help(problem, help));
         }
-        Ok(Self {
-            name: endpoint.url.clone(),
-            paths: args.paths(root),
-            owner: endpoint.owner.clone(),
-            endpoint: Some(endpoint),
-            limits,
-        })
+        let (name, owner) = (endpoint.url.clone(), endpoint.owner.clone());
+        Ok(Self { name, paths, owner, endpoint: Some(endpoint), limits })
     }
 
-    /// A plan for this service, to be shown; `asked` says whether the service was.
+    /// Returns what a reporter needs to show a plan; `asked` is true if the service was asked.
     pub(super) fn view<'a>(
         &'a self,
         plan: &'a Plan,
@@ -111,56 +108,62 @@ impl Target {
         }
     }
 
-    /// Whether it is the server inside this process.
+    /// Returns true for the server inside this process.
     pub(super) fn is_local(&self) -> bool {
         self.endpoint.is_none()
     }
 
-    /// The files of what was built.
+    /// Returns the file lists of contexts that were built.
     pub(super) fn history(&self) -> History {
         History::at(&self.paths.work)
     }
 
-    /// What is worth knowing about the way to the service.
+    /// Returns a warning if the API key is sent without encryption.
     pub(super) fn warning(&self) -> Option<String> {
         let endpoint =
             self.endpoint.as_ref().filter(|endpoint| endpoint.sends_key_unencrypted())?;
         let url = &endpoint.url;
-        Some(format!("warning: {url} has no TLS: everyone on the way can read the key"))
+        Some(format!("warning: {url} does not use TLS; the API key is sent unencrypted"))
     }
 
-    /// A client to ask with; none for the local server, which `plan` does not start, and none
-    /// without a key.
-    pub(super) fn client_to_ask(&self) -> Option<Client> {
+    /// Returns a client for reading. `None` without an API key, and for the local server, which a
+    /// reading command does not start.
+    pub(super) fn reader(&self) -> Option<Client> {
         let endpoint = self.endpoint.as_ref()?;
         Client::new(endpoint, RateLimiter::new(&self.limits)).ok()
     }
 
-    /// Connects; starts the local server where that is meant.
-    pub(super) async fn connect(&self) -> Result<Service, Failure> {
+    /// Connects to the service; starts the local server first if it is that.
+    ///
+    /// # Errors
+    ///
+    /// Fails without an API key, and if the local server cannot start.
+    pub(super) async fn connect(&self) -> Result<Connection, Failure> {
         if let Some(endpoint) = &self.endpoint {
             let client = Client::new(endpoint, RateLimiter::new(&self.limits))?;
-            return Ok(Service { client, local: None });
+            return Ok(Connection { client, local: None });
         }
-        let limits = self.limits.iter();
-        let server = server::start(server::ServerConfig {
+        let limits = self.limits.iter().map(|&(class, limit)| ClassLimit { class, limit });
+        let server = server::start(ServerConfig {
             state: Some(self.paths.work.join("server")),
-            limits: limits
-                .map(|&(class, limit)| crate::base::limit::ClassLimit { class, limit })
-                .collect(),
+            limits: limits.collect(),
             build_time: LOCAL_BUILD_TIME,
-            ..server::ServerConfig::default()
+            ..ServerConfig::default()
         })
         .await?;
-        let endpoint =
-            Endpoint { url: server.url(), key: ApiKey::new(LOCAL_KEY), owner: Owner::Personal };
+        let (url, key) = (server.url(), ApiKey::new(LOCAL_KEY));
+        let endpoint = Endpoint { url, key, owner: Owner::Personal };
         let client = Client::new(&endpoint, RateLimiter::new(&self.limits))?;
-        Ok(Service { client, local: Some(server) })
+        Ok(Connection { client, local: Some(server) })
     }
 }
 
-impl Service {
-    /// Lets the local server save its state.
+impl Connection {
+    /// Closes the connection. The local server saves its state.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the local server cannot save its state.
     pub(super) async fn close(self) -> Result<(), Failure> {
         match self.local {
             Some(server) => Ok(server.stop().await?),

@@ -1,4 +1,4 @@
-//! `imgplan show`: what the lockfile knows.
+//! `imgplan show`: prints the recorded state.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -21,35 +21,35 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Ex
     } else {
         Store::read_any(&StatePaths::beside(&root))?
     };
-    let wanted = |key: &ImageRef| {
-        let named = |name: &String| *name == key.to_string() || name == key.name.as_str();
-        args.images.is_empty() || args.images.iter().any(named)
+    let all = args.images.is_empty();
+    let is_selected = |key: &ImageRef| {
+        all || args.images.iter().any(|name| *name == key.to_string() || name == key.name.as_str())
     };
     let entries: Vec<(&ImageRef, &Entry)> =
-        state.entries.iter().filter(|(key, _)| wanted(key)).collect();
-    if entries.is_empty() && !args.images.is_empty() {
-        let message = format!("the lockfile has no {}", args.images.join(", "));
-        return Err(Failure::with_help(message, "see all of it with `imgplan show`"));
+        state.entries.iter().filter(|(key, _)| is_selected(key)).collect();
+    if entries.is_empty() && !all {
+        let message = format!("the lockfile has no image `{}`", args.images.join("`, `"));
+        return Err(Failure::with_help(message, "`imgplan show` lists all images"));
     }
     if ui.is_json() {
-        let units: Vec<_> = entries.iter().map(|(key, entry)| object(key, entry)).collect();
-        let pins = pins(&state, &entries, args.images.is_empty());
+        let units: Vec<_> = entries.iter().map(|(key, entry)| entry_json(key, entry)).collect();
+        let pins = pins(&state, &entries, all);
         ui.data(json!({ "format_version": "1.0", "units": units, "pins": pins }))?;
         return Ok(Exit::Success);
     }
-    let wide = entries.iter().map(|(key, _)| key.to_string().len()).max().unwrap_or(0);
+    let width = entries.iter().map(|(key, _)| key.to_string().len()).max().unwrap_or(0);
     for (key, entry) in &entries {
-        ui.data(line(key, entry, wide))?;
+        ui.data(line(key, entry, width))?;
     }
     if entries.is_empty() {
-        ui.message("The lockfile knows of no images.")?;
+        ui.message("The lockfile is empty.")?;
     }
     Ok(Exit::Success)
 }
 
-fn line(key: &ImageRef, entry: &Entry, wide: usize) -> String {
+fn line(key: &ImageRef, entry: &Entry, width: usize) -> String {
     let mut parts = vec![
-        format!("{:wide$}", key.to_string()),
+        format!("{:width$}", key.to_string()),
         format!("{:<6}", entry.kind.as_str()),
         entry.platform.to_string(),
     ];
@@ -69,7 +69,7 @@ fn line(key: &ImageRef, entry: &Entry, wide: usize) -> String {
     parts.join("  ")
 }
 
-/// What public references stand for: all of them, or those that some units are made from.
+/// Returns the pins of these entries, or all pins.
 fn pins<'s>(
     state: &'s State,
     entries: &[(&'s ImageRef, &'s Entry)],
@@ -88,7 +88,7 @@ fn pins<'s>(
     state.pins.iter().filter(|(key, _)| all || used.contains(*key)).collect()
 }
 
-fn object(key: &ImageRef, entry: &Entry) -> serde_json::Value {
+fn entry_json(key: &ImageRef, entry: &Entry) -> serde_json::Value {
     json!({
         "image": key,
         "kind": entry.kind,

@@ -1,14 +1,14 @@
-//! `imgplan status`: what is under way, by what is on record and by the service. Changes nothing.
+//! `imgplan status`: shows builds in progress, from the recorded state and the service.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::args::StatusArgs;
-use super::env::env;
 use super::failure::{Exit, Failure};
-use super::service::Target;
+use super::session::Session;
 use super::settings::Settings;
 use super::signals;
 use super::ui::Ui;
@@ -17,56 +17,53 @@ use crate::api::poll::{PollState, poll_builds};
 use crate::api::{BuildProgress, Client, RemoteBuild};
 use crate::base::name::BuildId;
 use crate::event::Signal;
-use crate::manifest::Workspace;
 use crate::report::status::{StatusView, UnitProgress, UnitStatus};
 use crate::state::{BuildStage, Entry, State, StateSnapshot, Store};
 
-/// The time between two looks of somebody who watches, for each request that one takes.
-const PACE: Duration = Duration::from_secs(2);
+/// Time between two polls of `--watch`, for each request that a poll takes.
+const POLL_INTERVAL_PER_REQUEST: Duration = Duration::from_secs(2);
 
-/// How long a look may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum duration of a poll.
+const POLL_TIMEOUT: Duration = Duration::from_secs(30);
 
-const ON_RECORD: &str = "this is what is on record";
-
-/// Lines that are drawn over again and again.
-const A_SCREEN: usize = 18;
+/// Maximum number of targets that `--watch` shows, so that a screen holds them.
+const MAX_TARGETS_WATCHED: usize = 18;
 
 pub(super) async fn run(
     ui: &mut Ui,
     settings: &Settings,
     args: StatusArgs,
 ) -> Result<Exit, Failure> {
-    let workspace = Workspace::load(&settings.manifest, &env)?;
-    let target = Target::find(&settings.root(), &workspace, &args.service)?;
-    let client = if args.offline { None } else { target.client_to_ask() };
-    let max_lines = if args.watch { A_SCREEN } else { usize::MAX };
+    let Session { service, state: mut snapshot, .. } =
+        Session::read(ui, settings, &args.service).await?;
+    let client = if args.offline { None } else { service.reader() };
+    let max_lines = if args.watch { MAX_TARGETS_WATCHED } else { usize::MAX };
     let mut signals = signals::listen();
     let writer = BackgroundWriter::start(ui)?;
     let watch = async {
         let mut listing = PollState::quick();
         let mut lines = 0;
         loop {
-            let state = StateSnapshot::read(&target.paths)?.for_service(&target.name)?.state;
-            let (mut units, notes) = units(&state, client.as_ref(), &mut listing).await;
-            // What runs longest first; what is over last.
-            units.sort_by_key(|unit| (unit.progress.has_ended(), std::cmp::Reverse(unit.age)));
-            let holder = Store::holder(&target.paths);
-            // A run that works here may have more to come.
-            let more = holder.is_some() || units.iter().any(|unit| !unit.progress.has_ended());
+            let (mut units, notes) = units(&snapshot.state, client.as_ref(), &mut listing).await;
+            // The longest running come first, those that have ended last.
+            units.sort_by_key(|unit| (unit.progress.has_ended(), Reverse(unit.age)));
+            let holder = Store::holder(&service.paths);
+            // A run in this directory may start more builds.
+            let goes_on = holder.is_some() || units.iter().any(|unit| !unit.progress.has_ended());
             let show = move |ui: &mut Ui| {
                 let holder = holder.as_deref();
                 ui.status(&StatusView { units: &units, max_lines, holder, notes: &notes }, lines)
             };
             lines = writer.write(show).await?;
-            if !args.watch || !more {
+            if !args.watch || !goes_on {
                 return Ok(Exit::Success);
             }
-            tokio::time::sleep(pace(listing.cost())).await;
+            tokio::time::sleep(poll_interval(listing.cost())).await;
+            snapshot = StateSnapshot::read(&service.paths)?.for_service(&service.name)?;
         }
     };
     tokio::select! {
-        ended = watch => ended,
+        result = watch => result,
         signal = signals.recv() => Ok(match signal {
             Some(Signal::Terminate) => Exit::Terminated,
             Some(Signal::Interrupt) | None => Exit::Interrupted,
@@ -74,13 +71,13 @@ pub(super) async fn run(
     }
 }
 
-/// The time until the next look, after one that took so many requests: beside a run that needs the
-/// same budget, a small part of it.
-fn pace(cost: u32) -> Duration {
-    PACE * cost.max(1)
+/// Returns the time until the next poll, after one of `requests`: a run may need the same rate
+/// limit.
+fn poll_interval(requests: u32) -> Duration {
+    POLL_INTERVAL_PER_REQUEST * requests.max(1)
 }
 
-/// Every unit with something under way, and what the service could not be asked.
+/// Returns the targets with a build in progress, and notes if the service does not tell.
 async fn units(
     state: &State,
     client: Option<&Client>,
@@ -90,30 +87,33 @@ async fn units(
     let builds: Vec<BuildId> = pending.map(|pending| pending.build.clone()).collect();
     let (mut views, mut notes) = (HashMap::new(), Vec::new());
     if let Some(client) = client {
-        match tokio::time::timeout(PATIENCE, poll_builds(client, &builds, listing)).await {
-            Ok(looks) => {
-                for (build, answer) in looks {
-                    match answer {
+        match tokio::time::timeout(POLL_TIMEOUT, poll_builds(client, &builds, listing)).await {
+            Ok(results) => {
+                for (build, result) in results {
+                    match result {
                         Ok(view) => drop(views.insert(build, view)),
                         Err(error) if notes.is_empty() => notes.push(error.to_string()),
                         Err(_) => {}
                     }
                 }
             }
-            Err(_) => notes.push(format!("the service does not answer; {ON_RECORD}")),
+            Err(_) => {
+                notes.push("the service does not respond; this is the recorded state".to_owned());
+            }
         }
     } else if !builds.is_empty() {
-        notes.push(format!("the service was not asked; {ON_RECORD}"));
+        notes.push("the service was not asked; this is the recorded state".to_owned());
     }
-    let status = |(unit, entry): (_, &Entry)| {
+    let units = state.entries.iter().filter_map(|(unit, entry)| {
         let (build, progress, age) = status(entry, &views)?;
-        Some(UnitStatus { unit: Clone::clone(unit), build, progress, age })
-    };
-    (state.entries.iter().filter_map(status).collect(), notes)
+        Some(UnitStatus { unit: unit.clone(), build, progress, age })
+    });
+    (units.collect(), notes)
 }
 
 type Status = (Option<BuildId>, UnitProgress, Option<Duration>);
 
+/// Returns the status of an entry, if it has a build in progress.
 fn status(entry: &Entry, views: &HashMap<BuildId, RemoteBuild>) -> Option<Status> {
     if let Some(submitted) = &entry.submitted {
         return Some((None, UnitProgress::InDoubt, since(submitted.at)));
@@ -133,15 +133,15 @@ fn status(entry: &Entry, views: &HashMap<BuildId, RemoteBuild>) -> Option<Status
         {
             UnitProgress::Uploading
         }
-        BuildProgress::Running(word) => UnitProgress::Running(Some(word.clone())),
+        BuildProgress::Running(status) => UnitProgress::Running(Some(status.clone())),
         BuildProgress::Completed => UnitProgress::Completed,
-        BuildProgress::Failed(why) => UnitProgress::Failed(why.clone()),
+        BuildProgress::Failed(reason) => UnitProgress::Failed(reason.clone()),
         BuildProgress::Cancelled => UnitProgress::Failed("it was cancelled".to_owned()),
     };
     Some((build, progress, view.started.or(view.created).and_then(since)))
 }
 
-/// The service's clock may be ahead of ours.
+/// Returns the time since a timestamp of the service; `None` if its clock is ahead of ours.
 fn since(time: Timestamp) -> Option<Duration> {
     Duration::try_from(Timestamp::now().duration_since(time)).ok()
 }
@@ -152,14 +152,16 @@ mod tests {
     use crate::http::fake::{FakeServer, Reply};
 
     #[tokio::test(start_paused = true)]
-    async fn a_service_that_does_not_answer_is_not_waited_for() {
+    async fn a_poll_of_a_service_that_does_not_respond_times_out() {
         let state = State::with_one_pending_build();
         let client = Client::fake(&FakeServer::script([Reply::Silence]));
-        let (began, mut listing) = (tokio::time::Instant::now(), PollState::quick());
+        let (started, mut listing) = (tokio::time::Instant::now(), PollState::quick());
         let (units, notes) = units(&state, Some(&client), &mut listing).await;
-        assert_eq!(began.elapsed(), PATIENCE);
+        assert_eq!(started.elapsed(), POLL_TIMEOUT);
         assert_eq!(units[0].progress, UnitProgress::Running(None));
-        assert_eq!(notes, ["the service does not answer; this is what is on record"]);
-        assert_eq!((pace(listing.cost()), pace(0), pace(20)), (PACE, PACE, PACE * 20));
+        assert_eq!(notes, ["the service does not respond; this is the recorded state"]);
+        let (interval, requests) = (POLL_INTERVAL_PER_REQUEST, listing.cost());
+        assert_eq!(poll_interval(requests), interval);
+        assert_eq!((poll_interval(0), poll_interval(20)), (interval, interval * 20));
     }
 }

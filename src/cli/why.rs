@@ -1,8 +1,8 @@
-//! `imgplan why`: everything there is to say of what would be done to one image. Changes nothing.
+//! `imgplan why`: explains the plan for one image.
 
 use super::args::{SelectionArgs, WhyArgs};
 use super::failure::{Exit, Failure};
-use super::plan::{Ask, Planned};
+use super::planned::{PlanQuery, Planned};
 use super::settings::Settings;
 use super::ui::Ui;
 use crate::base::name::ImageRef;
@@ -10,38 +10,42 @@ use crate::base::nearest::nearest;
 use crate::report::why::WhyView;
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: WhyArgs) -> Result<Exit, Failure> {
-    let WhyArgs { service, lookup: look, offline, .. } = &args;
-    let choice = SelectionArgs::default();
-    let ask = Ask { service, choice: &choice, look, offline: *offline };
-    let planned = Planned::load(ui, settings, ask).await?;
-    let units = named(&planned, &args.image)?;
+    let query = PlanQuery {
+        service: &args.service,
+        selection: &SelectionArgs::default(),
+        lookup: &args.lookup,
+        offline: args.offline,
+        deny_warnings: false,
+    };
+    let planned = Planned::load(ui, settings, query).await?;
+    let units = matching(&planned, &args.image)?;
     ui.why(&WhyView { plan: planned.view(), units: &units })?;
-    planned.keep_lists();
+    planned.keep_history();
     Ok(Exit::Success)
 }
 
-/// The unit called `name:tag`, or all of the image called `name`; those that the
-/// manifest no longer has too.
-fn named(planned: &Planned, image: &str) -> Result<Vec<ImageRef>, Failure> {
+/// Returns the targets called `name:tag` or `name`, including those that only the lockfile has.
+fn matching(planned: &Planned, image: &str) -> Result<Vec<ImageRef>, Failure> {
     let units = planned.workspace.units.iter().map(|unit| (&unit.image, &unit.key));
-    let gone = planned.plan.steps.iter().filter(|step| step.unit().is_none());
-    let gone = gone.map(|step| &step.key).chain(&planned.plan.protected);
-    let all: Vec<_> = units.chain(gone.map(|key| (&key.name, key))).collect();
-    let found: Vec<ImageRef> = all
+    let orphans = planned.plan.steps.iter().filter(|step| step.unit().is_none());
+    let orphans = orphans.map(|step| &step.key).chain(&planned.plan.protected);
+    let all: Vec<_> = units.chain(orphans.map(|key| (&key.name, key))).collect();
+    let matches: Vec<ImageRef> = all
         .iter()
         .filter(|(name, key)| name.as_str() == image || key.to_string() == image)
         .map(|(_, key)| (*key).clone())
         .collect();
-    if !found.is_empty() {
-        return Ok(found);
+    if !matches.is_empty() {
+        return Ok(matches);
     }
-    let mut known: Vec<String> =
+    let mut names: Vec<String> =
         all.iter().flat_map(|(name, key)| [name.as_str().to_owned(), key.to_string()]).collect();
-    known.dedup();
-    let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    let help = match nearest(image, &known) {
+    names.dedup();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let help = match nearest(image, &names) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "`imgplan plan` and `imgplan show` name what there is".to_owned(),
+        None => "`imgplan graph` and `imgplan show` list the images".to_owned(),
     };
-    Err(Failure::with_help(format!("neither manifest nor lockfile has an image `{image}`"), help))
+    let message = format!("neither the manifest nor the lockfile has an image `{image}`");
+    Err(Failure::with_help(message, help))
 }

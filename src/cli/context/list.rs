@@ -1,4 +1,4 @@
-//! `imgplan context list`: the files that are sent, or the folders that weigh most.
+//! `imgplan context list`: lists the files that are sent, or the largest directories.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::context::{EntryKind, Placement, RelPath, Tree};
 use crate::manifest::workspace::BuildOrigin;
 use crate::run;
 
-/// Lists every path that is sent but for folders, one a line, sorted by bytes.
+/// Lists the files and links that are sent, one per line, sorted by the bytes of their paths.
 pub(super) fn list(ui: &mut Ui, tree: &Tree, build: &BuildOrigin) -> Result<(), Failure> {
     let placement = placement(tree, build);
     let entries = tree.entries().iter().filter(|entry| entry.kind != EntryKind::Dir);
     let mut lines: Vec<(&RelPath, Value)> =
         entries.map(|entry| (&entry.path, object(&entry.path, &entry.kind))).collect();
-    // What goes in besides the context's own files; its content follows from the bases' paths.
+    // Files that imgplan adds. They depend on the paths of bases, so they have no digest here.
     let generated = placement.files.iter().filter(|file| tree.get(file.path.as_bytes()).is_none());
     let object = |path: &RelPath| json!({ "path": path.to_string(), "generated": true });
     lines.extend(generated.map(|file| (&file.path, object(&file.path))));
@@ -29,7 +29,7 @@ pub(super) fn list(ui: &mut Ui, tree: &Tree, build: &BuildOrigin) -> Result<(), 
     Ok(())
 }
 
-/// The Dockerfile, and what goes with it. The paths of bases change its text and not its place.
+/// Returns where the Dockerfile and its files go. The paths of bases change only its text.
 fn placement(tree: &Tree, build: &BuildOrigin) -> Placement {
     let text = build.dockerfile.text();
     let as_written = |range: &std::ops::Range<usize>| text[range.clone()].to_owned();
@@ -51,34 +51,35 @@ fn object(path: &RelPath, kind: &EntryKind) -> Value {
     }
 }
 
-/// The weight of a folder and of all below it.
+/// Size and number of all files below a directory.
 #[derive(Default)]
-struct Weight {
+struct DirSize {
     size: u64,
     files: usize,
 }
 
-/// Lists the folders, those that weigh most first; `.` is the whole context.
+/// Lists the directories, the largest first; `.` is the whole context.
 pub(super) fn list_by_size(ui: &mut Ui, tree: &Tree) -> Result<(), Failure> {
-    let mut weights: BTreeMap<String, Weight> =
-        BTreeMap::from([(".".to_owned(), Weight::default())]);
+    let mut sizes: BTreeMap<String, DirSize> =
+        BTreeMap::from([(".".to_owned(), DirSize::default())]);
     for entry in tree.entries() {
         let EntryKind::File { size, .. } = entry.kind else { continue };
         let mut folders = vec![".".to_owned()];
         folders.extend(entry.path.folders().map(|folder| format!("{folder}/")));
         for folder in folders {
-            let weight = weights.entry(folder).or_default();
-            weight.size = weight.size.saturating_add(size);
-            weight.files += 1;
+            let total = sizes.entry(folder).or_default();
+            total.size = total.size.saturating_add(size);
+            total.files += 1;
         }
     }
-    let mut weights: Vec<(String, Weight)> = weights.into_iter().collect();
-    weights.sort_by(|(a, one), (b, other)| other.size.cmp(&one.size).then_with(|| a.cmp(b)));
-    for (folder, Weight { size, files }) in weights {
+    let mut sizes: Vec<(String, DirSize)> = sizes.into_iter().collect();
+    sizes.sort_by(|(a, one), (b, other)| other.size.cmp(&one.size).then_with(|| a.cmp(b)));
+    for (folder, DirSize { size, files }) in sizes {
         if ui.is_json() {
             ui.data(json!({ "folder": folder, "size": size, "files": files }))?;
         } else {
-            ui.data(format_args!("{:>8}  {:>11}  {folder}", bytes(size), plural(files, "file")))?;
+            let files = plural(files, "file");
+            ui.data(format_args!("{:>8}  {files:>11}  {folder}", bytes(size)))?;
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `imgplan context pack`: the archive that is sent.
+//! `imgplan context pack`: writes the archive that is sent.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -15,9 +15,9 @@ use crate::plan::{Facts, PreviousLookup, pins};
 use crate::run::placement;
 use crate::state::State;
 
-/// What goes into a Dockerfile, and where: the paths of bases, as far as they are known, and the
-/// digests of those outside of the manifest that are pinned.
-pub(super) fn put_in(
+/// Returns the replacements in the Dockerfile: the full paths of bases that are built, and the
+/// digests of external bases that are pinned. Prints a note for each base that is not built.
+pub(super) fn base_replacements(
     ui: &mut Ui,
     workspace: &Workspace,
     unit: &Unit,
@@ -26,13 +26,13 @@ pub(super) fn put_in(
 ) -> Result<Vec<(Range<usize>, String)>, Failure> {
     let (lookup, mut bases) = (PreviousLookup::new(workspace, state), Vec::new());
     for base in &build.bases {
-        // Its tag may hold the fingerprint, which nobody has taken here: what is on record will do.
+        // The tag may contain the fingerprint, which is not computed here; the recorded one is used.
         let base_unit = workspace.unit(base.unit);
-        let known = lookup.of(workspace, base_unit).and_then(|known| known.entry.built.as_ref());
-        match known {
+        let previous = lookup.of(workspace, base_unit);
+        match previous.and_then(|previous| previous.entry.built.as_ref()) {
             Some(built) => bases.push((base.range.clone(), built.path.clone())),
             None => ui.message(format_args!(
-                "note: {} is not built yet; {} has its name as written",
+                "note: {} is not built yet; the Dockerfile of {} keeps its name",
                 base_unit.shown(),
                 unit.key
             ))?,
@@ -46,7 +46,7 @@ pub(super) fn put_in(
     Ok(bases)
 }
 
-/// Packs a context into a file, or to standard output.
+/// Writes the archive of a context to a file, or to standard output for `-`.
 pub(super) fn pack(
     ui: &mut Ui,
     tree: &Tree,
@@ -54,29 +54,28 @@ pub(super) fn pack(
     bases: &[(Range<usize>, String)],
     output: &Path,
 ) -> Result<(), Failure> {
-    let placed = placement(tree, &build.dockerfile, build.as_written(), bases);
+    let placement = placement(tree, &build.dockerfile, build.as_written(), bases);
     if output == Path::new("-") {
-        return match context::pack(tree, &placed, ui.bytes()) {
+        return match context::pack(tree, &placement, ui.bytes()) {
             Ok(mut out) => Ok(out.flush()?),
-            // There is no temporary folder here that could be full.
             Err(PackError::Write(error)) => Err(error.into()),
             Err(error) => Err(error.into()),
         };
     }
-    let spool = context::spool(tree, &placed)?;
+    let spool = context::spool(tree, &placement)?;
     let written = write(&spool, output)
         .map_err(|error| Failure::new(format!("cannot write {}: {error}", output.display())))?;
     ui.message(format_args!(
-        "{}: {} files in {written} bytes, its Dockerfile at {}",
+        "{}: {} files in {written} bytes, Dockerfile at {}",
         output.display(),
         tree.files(),
-        placed.dockerfile
+        placement.dockerfile
     ))?;
     Ok(())
 }
 
-/// Writes an archive where it was asked for. A file appears whole or not at all, since half an
-/// archive looks like one; a pipe or a device is written as it is, and stays what it is.
+/// Writes an archive and returns its size in bytes. A file is replaced in one step, because a
+/// truncated archive looks like a whole one; a pipe or a device is written directly.
 fn write(spool: &Spool, output: &Path) -> io::Result<u64> {
     let mut archive = spool.reader()?;
     let file = match std::fs::metadata(output) {
@@ -86,7 +85,7 @@ fn write(spool: &Spool, output: &Path) -> io::Result<u64> {
             out.flush()?;
             return Ok(written);
         }
-        // A link stays a link, to the new file.
+        // A symbolic link is kept, and its target replaced.
         Ok(_) => output.canonicalize()?,
         Err(_) => output.to_owned(),
     };

@@ -1,4 +1,4 @@
-//! `imgplan context why`: whether one path of a context is sent, and what decided it.
+//! `imgplan context why`: explains why a path of a context is sent or ignored.
 
 use std::ffi::OsStr;
 use std::fs::{self, FileType};
@@ -11,7 +11,7 @@ use crate::cli::ui::Ui;
 use crate::context::{Explanation, IgnoreRules, RelPath};
 use crate::manifest::workspace::{BuildOrigin, Unit};
 
-/// Tells it in one line of data; whatever may mislead about that line is told beside it.
+/// Prints the explanation as one line of data, with notes on stderr where it could mislead.
 pub(super) fn why(
     ui: &mut Ui,
     unit: &Unit,
@@ -20,9 +20,9 @@ pub(super) fn why(
 ) -> Result<(), Failure> {
     let rules = IgnoreRules::read(&build.context, Some(&build.dockerfile_path))?;
     let path = locate(&build.context, typed)?.ok_or_else(|| {
-        let message = format!("{} is no path in the context of {}", typed.display(), unit.key);
+        let message = format!("{} is not in the context of {}", typed.display(), unit.key);
         let root = build.context.display();
-        Failure::with_help(message, format!("name one relative to its context, which is {root}"))
+        Failure::with_help(message, format!("write the path relative to the context, {root}"))
     })?;
     let kind = kind_of(&build.context, &path);
     let why = rules.explain(&path, kind.map(|kind| kind.is_dir()));
@@ -35,7 +35,7 @@ pub(super) fn why(
     if kind.is_none() {
         let root = build.context.display();
         ui.message(format_args!(
-            "note: there is no {path} in {root}; this is what would become of it"
+            "note: {path} does not exist in {root}; this is what the rules say"
         ))?;
     }
     if why.sent() || why == Explanation::Own {
@@ -43,10 +43,10 @@ pub(super) fn why(
     }
     if build.dockerfile_inside.as_deref().is_some_and(|inside| inside.as_bytes() == path.as_bytes())
     {
-        ui.message("note: it is the Dockerfile, which is sent all the same")?;
+        ui.message("note: this is the Dockerfile, which is always sent")?;
     }
     if kind.is_some_and(|kind| kind.is_dir()) && rules.may_include_below(&path) {
-        ui.message("note: it is a folder, and a pattern with `!` may bring back what is below it")?;
+        ui.message("note: a pattern with `!` may include files below this directory again")?;
     }
     Ok(())
 }
@@ -54,13 +54,11 @@ pub(super) fn why(
 fn reason(rules: &IgnoreRules, why: Explanation<'_>) -> String {
     let file = rules.file.as_deref().map(Path::display);
     match (why, file) {
-        (Explanation::Own, _) => {
-            "it belongs to imgplan itself, and changes with every run".to_owned()
-        }
+        (Explanation::Own, _) => "imgplan's own files are never sent".to_owned(),
         (Explanation::Pattern { ignored, line, pattern }, Some(file)) => {
             let pattern = pattern.replace(char::is_control, "\u{fffd}");
-            let back = if ignored { "" } else { " brings it back" };
-            format!("{file}, line {line}: {pattern}{back}")
+            let effect = if ignored { "" } else { " includes it again" };
+            format!("{file}, line {line}: {pattern}{effect}")
         }
         (_, Some(_)) => "no pattern matches it".to_owned(),
         (_, None) => "there is no .dockerignore".to_owned(),
@@ -87,12 +85,12 @@ fn as_json(
     })
 }
 
-/// The path in the context that was meant. It may be typed as it stands there, or from the current
-/// folder into the context, as a shell completes it; where both could be meant, the one that exists
-/// is, and of two that do not, the first.
+/// Returns the path relative to the context. `typed` is relative to the context or, as a shell
+/// completes it, to the current directory. If both readings are possible, the path that exists wins,
+/// and then the first reading.
 fn locate(root: &Path, typed: &Path) -> Result<Option<RelPath>, Failure> {
     let here = std::env::current_dir()
-        .map_err(|error| Failure::new(format!("cannot tell the current folder: {error}")))?;
+        .map_err(|error| Failure::new(format!("cannot find the current directory: {error}")))?;
     let real_root = fs::canonicalize(root).map_err(|error| {
         Failure::new(format!("cannot read the context {}: {error}", root.display()))
     })?;
@@ -102,13 +100,13 @@ fn locate(root: &Path, typed: &Path) -> Result<Option<RelPath>, Failure> {
     let (inside, from_here) = (relative(typed), below.and_then(relative));
     let there =
         |path: &Option<RelPath>| path.as_ref().is_some_and(|path| kind_of(root, path).is_some());
-    // From within the context, every path leads into it.
+    // Inside the context, every relative path leads into it, so it is no sign of that reading.
     let leads_in = below.is_some() && !roots.iter().any(|root| here.starts_with(root));
     let prefer = !there(&inside) && (there(&from_here) || leads_in);
     Ok(if prefer { from_here } else { inside.or(from_here) })
 }
 
-/// A path as it stands in a folder; `None` where it is the folder or leads out of it.
+/// Returns a relative path without `.` and `..`; `None` if nothing is left, or if it leads out.
 fn relative(path: &Path) -> Option<RelPath> {
     let mut parts = Vec::new();
     for part in path.components() {
@@ -124,7 +122,7 @@ fn relative(path: &Path) -> Option<RelPath> {
     RelPath::new(parts.join(OsStr::new("/")).into_encoded_bytes())
 }
 
-/// A path without `.` and `..`, without asking the file system: what links lead to is not meant.
+/// Removes `.` and `..` from a path without following symbolic links.
 fn clean(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::new();
     for part in path.components() {
@@ -138,7 +136,8 @@ fn clean(path: &Path) -> PathBuf {
     cleaned
 }
 
-/// What a path of a context is; `None` where it is not there. What a link leads to is not there.
+/// Returns the type of a path in a context; `None` if it does not exist, or is behind a symbolic
+/// link.
 fn kind_of(root: &Path, path: &RelPath) -> Option<FileType> {
     let kind = |path: &Path| Some(path.symlink_metadata().ok()?.file_type());
     let full = path.under(root);

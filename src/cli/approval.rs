@@ -1,0 +1,86 @@
+//! Shows a plan and asks for approval; limits deletions.
+
+use super::args::ApplyArgs;
+use super::failure::Failure;
+use super::refresh;
+use super::ui::Ui;
+use crate::base::text::{list, plural};
+use crate::plan::{Action, Plan, SavedPlan};
+use crate::report::PlanView;
+
+/// Maximum number of images named if more would be deleted than is allowed.
+const MAX_NAMES_SHOWN: usize = 3;
+
+/// Fails if flags contradict each other, or if approval is needed and cannot be given.
+pub(super) fn check_args(ui: &Ui, args: &ApplyArgs) -> Result<(), Failure> {
+    args.lookup.check(false)?;
+    if args.refresh_only {
+        return refresh::check(&args.lookup, &args.selection);
+    }
+    if ui.is_json() && !args.auto_approve && args.saved.is_none() {
+        let help = "add --auto-approve, or omit --json";
+        return Err(Failure::usage("--json cannot prompt for approval", help));
+    }
+    Ok(())
+}
+
+/// Shows a plan. A saved plan without steps says so: new changes may exist that it does not have.
+pub(super) fn show(
+    ui: &mut Ui,
+    saved: Option<&SavedPlan>,
+    view: &PlanView<'_>,
+) -> std::io::Result<()> {
+    match saved {
+        Some(saved) if saved.steps.is_empty() && !view.plan.has_changes() && !ui.is_json() => {
+            ui.data("No changes. The saved plan has no steps.")
+        }
+        _ => ui.plan(view),
+    }
+}
+
+/// Returns true if the plan may be applied, after a prompt if one is needed. A plan without steps
+/// needs none, unless it lifts protection, which is the first half of a deletion.
+///
+/// # Errors
+///
+/// Fails if more images would be deleted than is allowed, and if the answer cannot be read.
+pub(super) fn is_approved(ui: &mut Ui, plan: &Plan, args: &ApplyArgs) -> Result<bool, Failure> {
+    check_deletions(plan, args)?;
+    let needs_approval = !plan.is_noop() || !plan.unprotects.is_empty();
+    Ok(!needs_approval || args.saved.is_some() || args.auto_approve || prompt(ui)?)
+}
+
+/// Fails if more images would be deleted than is allowed. With `--auto-approve` nobody has seen the
+/// plan, so the limit is then 0 by default; a saved plan has been seen.
+fn check_deletions(plan: &Plan, args: &ApplyArgs) -> Result<(), Failure> {
+    let unseen = args.auto_approve && args.saved.is_none();
+    let max = args.max_destroy.unwrap_or(if unseen { 0 } else { usize::MAX });
+    let count = plan.counts(None).delete;
+    if count <= max {
+        return Ok(());
+    }
+    let deletions = plan.steps.iter().filter(|step| matches!(step.action, Action::Delete { .. }));
+    let names = list(deletions.map(|step| &step.key), MAX_NAMES_SHOWN);
+    let images = format!("{} ({names})", plural(count, "image"));
+    let message = match args.max_destroy {
+        Some(max) => format!("{images} would be deleted, but --max-destroy allows {max}"),
+        None => format!("{images} would be deleted, which --auto-approve alone does not allow"),
+    };
+    let help = format!("nothing was done; to allow it, add --max-destroy {count}");
+    Err(Failure::with_help(message, help))
+}
+
+fn prompt(ui: &mut Ui) -> Result<bool, Failure> {
+    let question = "Apply these changes? Only \"yes\" is accepted:";
+    let answer = ui.prompt(question).map_err(|error| {
+        Failure::with_help(format!("cannot read the answer: {error}"), "use --auto-approve")
+    })?;
+    let approved = answer.trim() == "yes";
+    if !approved {
+        ui.message("Nothing was changed.")?;
+        if answer.is_empty() && ui.shows_hints() {
+            ui.message("To apply without a terminal, use --auto-approve.")?;
+        }
+    }
+    Ok(approved)
+}

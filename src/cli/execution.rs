@@ -1,0 +1,113 @@
+//! Carries out a plan: prints progress, saves the state and chooses the exit code.
+
+use std::time::Instant;
+
+use super::args::ApplyArgs;
+use super::failure::{Exit, Failure};
+use super::service::{Connection, ServiceProfile};
+use super::settings::Settings;
+use super::ui::Ui;
+use super::writer::BackgroundWriter;
+use super::{rerun, signals};
+use crate::context::StatCache;
+use crate::event::{Phase, RunEvent, Signal, StopReason, Summary};
+use crate::manifest::Workspace;
+use crate::run::{self, Run, RunError, RunOptions};
+use crate::state::Store;
+
+/// Default number of builds in flight. One listing polls all of them, so that many cost no more
+/// requests than few.
+const DEFAULT_BUILDS: u32 = 64;
+
+/// Default number of transfers in flight for each owner. The rate limit of transfers, 60 images per
+/// minute, is reached before this even if each transfer takes a quarter of an hour.
+const DEFAULT_TRANSFERS: u32 = 1000;
+
+/// Returns the options of a run. Flags win over the manifest.
+pub(super) fn options(
+    args: &ApplyArgs,
+    workspace: &Workspace,
+    service: &ServiceProfile,
+) -> RunOptions {
+    let concurrency = args.concurrency.or(workspace.settings.concurrency);
+    RunOptions {
+        builds: concurrency.unwrap_or(DEFAULT_BUILDS) as usize,
+        transfers: concurrency.unwrap_or(DEFAULT_TRANSFERS) as usize,
+        owner: service.owner.clone(),
+        timeout: args.timeout,
+    }
+}
+
+/// The run of an apply.
+pub(super) struct Execution<'a> {
+    pub(super) ui: &'a Ui,
+    pub(super) settings: &'a Settings,
+    pub(super) args: &'a ApplyArgs,
+}
+
+impl Execution<'_> {
+    /// Carries out a plan, and prints its summary.
+    ///
+    /// # Errors
+    ///
+    /// Fails only if the output cannot be written. Every other error is part of the printed summary
+    /// and of the exit code.
+    pub(super) async fn run(
+        &self,
+        run: Run<'_>,
+        store: &mut Store,
+        connection: Connection,
+    ) -> Result<Exit, Failure> {
+        let (plan, workspace) = (run.plan, run.workspace);
+        let (started, mut signals) = (Instant::now(), signals::listen());
+        let writer = BackgroundWriter::start(self.ui)?;
+        let mut report = |event: &RunEvent| writer.event(event.clone());
+        let (summary, error) = match run::execute(run, store, &mut report, &mut signals).await {
+            Ok(summary) => (summary, None),
+            Err(error) => {
+                let RunError::NotRecorded { summary, .. } = &error;
+                (Summary::clone(summary), Some(Failure::from(error)))
+            }
+        };
+        // Also after an error: the disk may have free space again.
+        let committed = store.commit();
+        if summary.failures.iter().any(|failure| failure.phase == Phase::Package) {
+            // A cached digest may be wrong: the next plan reads all files again.
+            StatCache::forget(&self.settings.work_dir());
+        }
+        let closed = connection.close().await;
+        let failure = error.or(committed.err().map(Failure::from)).or(closed.err());
+        let detailed = self.args.detailed_exitcode;
+        let exit = failure.as_ref().map_or_else(|| exit(&summary, detailed), |f| f.exit);
+        let stopped = matches!(summary.stopped, Some(StopReason::Interrupted(_)));
+        let next = (!summary.is_complete()).then(|| {
+            let replace = rerun::remaining_replacements(plan, workspace, &summary);
+            rerun::command(self.settings, self.args, &replace)
+        });
+        let elapsed = started.elapsed();
+        let finish = move |ui: &mut Ui| {
+            // Printed even if the lockfile could not be written: the journal has the results.
+            ui.summary(&summary, elapsed, next.as_deref())?;
+            if let Some(failure) = &failure {
+                ui.failure(failure);
+            }
+            Ok(())
+        };
+        writer.finish(finish, stopped, &mut signals).await?;
+        Ok(exit)
+    }
+}
+
+fn exit(summary: &Summary, detailed: bool) -> Exit {
+    match &summary.stopped {
+        Some(StopReason::Interrupted(Signal::Interrupt)) => return Exit::Interrupted,
+        Some(StopReason::Interrupted(Signal::Terminate)) => return Exit::Terminated,
+        Some(StopReason::Error(_) | StopReason::TimedOut(_)) | None => {}
+    }
+    match (summary.is_complete(), detailed) {
+        (true, true) => Exit::Changes,
+        (true, false) => Exit::Success,
+        (false, true) if summary.done() > 0 => Exit::Partial,
+        (false, _) => Exit::Error,
+    }
+}

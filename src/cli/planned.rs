@@ -1,0 +1,107 @@
+//! Plans for the commands that change nothing: `plan` and `why`.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::args::{LookupArgs, SelectionArgs, ServiceArgs};
+use super::failure::Failure;
+use super::history;
+use super::lookup::Lookup;
+use super::service::ServiceProfile;
+use super::session::Session;
+use super::settings::Settings;
+use super::ui::Ui;
+use crate::base::file;
+use crate::manifest::Workspace;
+use crate::plan::{self, Decision, Facts, Plan, SavedPlan};
+use crate::report::PlanView;
+use crate::state::State;
+
+/// What to plan, and how.
+pub(super) struct PlanQuery<'a> {
+    pub(super) service: &'a ServiceArgs,
+    pub(super) selection: &'a SelectionArgs,
+    pub(super) lookup: &'a LookupArgs,
+    pub(super) offline: bool,
+    pub(super) deny_warnings: bool,
+}
+
+/// A plan and what it was made from.
+pub(super) struct Planned {
+    pub(super) workspace: Workspace,
+    /// Recorded state after the refresh, which `apply` would write.
+    pub(super) state: State,
+    pub(super) plan: Plan,
+    pub(super) facts: Facts,
+    pub(super) service: ServiceProfile,
+    saved: SavedPlan,
+    /// True if the service was asked.
+    asked: bool,
+}
+
+impl Planned {
+    /// Plans, and prints warnings and notes.
+    ///
+    /// # Errors
+    ///
+    /// Fails on an invalid manifest, unreadable state, contexts that cannot be sent, and flags that
+    /// contradict each other.
+    pub(super) async fn load(
+        ui: &mut Ui,
+        settings: &Settings,
+        query: PlanQuery<'_>,
+    ) -> Result<Self, Failure> {
+        let PlanQuery { service: args, selection, lookup, offline, deny_warnings } = query;
+        lookup.check(offline)?;
+        let Session { workspace, service, state: snapshot, caches } =
+            Session::read(ui, settings, args).await?;
+        if ui.is_verbose() && !ui.is_json() {
+            ui.skipped(&workspace.skipped)?;
+        }
+        let has_conflict_markers = snapshot.has_conflict_markers();
+        let mut state = snapshot.state;
+        let options = selection.plan_options(&workspace, &state)?;
+        let client = if offline { None } else { service.reader() };
+        let facts = Lookup {
+            settings,
+            args: lookup,
+            options: &options,
+            service: &service,
+            client: client.as_ref(),
+            offline,
+            has_conflict_markers,
+            saved: None,
+            deny_warnings,
+        };
+        let facts = facts.facts(ui, &workspace, &state, caches.load().await).await?;
+        let Decision { workspace, plan, refreshed, .. } =
+            plan::decide(workspace, &facts, &state, &options);
+        let now = Timestamp::now();
+        let saved = SavedPlan::new(&plan, &state, &service.name, &options, &facts.pins, now);
+        for record in refreshed {
+            state.apply(&record);
+        }
+        let asked = client.is_some();
+        Ok(Self { workspace, state, plan, facts, service, saved, asked })
+    }
+
+    /// Writes the plan to a file that only its owner can read.
+    pub(super) fn save(&self, path: &Path) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(&self.saved)
+            .map_err(|error| Failure::new(format!("cannot write the plan: {error}")))?;
+        file::replace_private(path, text.as_bytes())
+            .map_err(|error| Failure::new(error.to_string()))
+    }
+
+    /// Returns what a reporter needs to show the plan.
+    pub(super) fn view(&self) -> PlanView<'_> {
+        self.service.view(&self.plan, &self.workspace, &self.facts, &self.state, self.asked)
+    }
+
+    /// Keeps the file lists of contexts for the next plan. Takes time, so call it last.
+    pub(super) fn keep_history(&self) {
+        let history = self.service.history();
+        history::keep_recorded(&history, &self.workspace, &self.facts, &self.state);
+    }
+}
