@@ -96,8 +96,8 @@ fn a_pack_before_the_base_is_built_says_so() {
     assert_snapshot!(env.ok(["context", "pack", "api", "-o", "api.tar.gz"]).shown(), @"
     exit 0
     --- stderr
-    note: python-base:3.12-amd64 is not built yet; api:v1 has its name as written
-    api.tar.gz: 2 files in 280 bytes, its Dockerfile at Dockerfile
+    note: python-base:3.12-amd64 is not built yet; the Dockerfile of api:v1 keeps its name
+    api.tar.gz: 2 files in 280 bytes, Dockerfile at Dockerfile
     ");
     assert!(!env.exists("imgplan.lock") && !env.exists(".imgplan"));
 }
@@ -123,7 +123,7 @@ fn show_tells_what_the_lockfile_knows() {
     assert_snapshot!(env.ok(["show"]).shown(), @"
     exit 0
     --- stderr
-    The lockfile knows of no images.
+    The lockfile is empty.
     ");
     env.apply();
     let show = env.ok(["show"]);
@@ -141,7 +141,7 @@ fn show_tells_what_the_lockfile_knows() {
     let one = env.ok(["show", "api"]);
     assert_eq!(one.stdout.lines().count(), 1, "{one}");
     assert_eq!(env.ok(["show", "web", "redis"]).stdout.lines().count(), 3);
-    env.run(["show", "nothing"]).code(1).says("the lockfile has no nothing");
+    env.run(["show", "nothing"]).code(1).says("the lockfile has no image `nothing`");
     let json: Value = serde_json::from_str(&env.ok(["show", "--json", "api"]).stdout).unwrap();
     assert_eq!(json["format_version"], "1.0");
     let unit = &json["units"][0];
@@ -393,7 +393,7 @@ fn another_folder_and_another_manifest() {
     assert!(!env.exists("imgplan.lock") && !env.exists(".imgplan"));
     let empty = env.run(["plan", "--detailed-exitcode", "-f", "deep/down/images.yaml"]);
     empty.success();
-    env.run(["plan", "-C", "nowhere"]).code(1).says("cannot enter nowhere");
+    env.run(["plan", "-C", "nowhere"]).code(1).says("cannot change to nowhere");
     // A variable of the environment stands for a flag.
     let named =
         env.call(["plan", "--detailed-exitcode"]).env("IMGPLAN_FILE", "deep/down/images.yaml");

@@ -40,7 +40,7 @@ fn each_reason_has_a_text() {
     tests/deep/b.py is not sent: services/api/.dockerignore, line 2: tests
     tests is not sent: services/api/.dockerignore, line 2: tests
     src/x.md is not sent: services/api/.dockerignore, line 3: */*.md
-    src/keep.md is sent: services/api/.dockerignore, line 4: !src/keep.md brings it back
+    src/keep.md is sent: services/api/.dockerignore, line 4: !src/keep.md includes it again
     src/app.py is sent: no pattern matches it
     ");
     assert!(paths.iter().all(|path| why(&env, path).stderr.is_empty()));
@@ -94,19 +94,19 @@ fn a_path_may_have_several_forms() {
     --- stdout
     services/none.py is sent: no pattern matches it
     --- stderr
-    note: there is no services/none.py in services/api; this is what would become of it
+    note: services/none.py does not exist in services/api; this is what the rules say
     ");
     assert_snapshot!(why(&env, "../x").shown(), @"
     exit 1
     --- stderr
-      × ../x is no path in the context of api:v1
-      help: name one relative to its context, which is services/api
+      × ../x is not in the context of api:v1
+      help: write the path relative to the context, services/api
     ");
     assert_snapshot!(why(&env, "services/api").shown(), @"
     exit 1
     --- stderr
-      × services/api is no path in the context of api:v1
-      help: name one relative to its context, which is services/api
+      × services/api is not in the context of api:v1
+      help: write the path relative to the context, services/api
     ");
 }
 
@@ -121,9 +121,9 @@ fn own_files_are_never_sent() {
     let texts: Vec<String> =
         paths.iter().map(|path| why(&env, path).success().stdout.clone()).collect();
     assert_snapshot!(texts.concat(), @"
-    .imgplan/journal.jsonl is not sent: it belongs to imgplan itself, and changes with every run
-    .imgplan is not sent: it belongs to imgplan itself, and changes with every run
-    x/imgplan.lock is not sent: it belongs to imgplan itself, and changes with every run
+    .imgplan/journal.jsonl is not sent: imgplan's own files are never sent
+    .imgplan is not sent: imgplan's own files are never sent
+    x/imgplan.lock is not sent: imgplan's own files are never sent
     y/.imgplan is sent: no pattern matches it
     ");
     let listed = env.ok(["context", "list", "api"]).stdout;
@@ -139,21 +139,21 @@ fn notes_explain_special_cases() {
     --- stdout
     src is not sent: services/api/.dockerignore, line 1: *
     --- stderr
-    note: it is a folder, and a pattern with `!` may bring back what is below it
+    note: a pattern with `!` may include files below this directory again
     ");
     assert_snapshot!(why(&env, "Dockerfile").shown(), @"
     exit 0
     --- stdout
     Dockerfile is not sent: services/api/.dockerignore, line 1: *
     --- stderr
-    note: it is the Dockerfile, which is sent all the same
+    note: this is the Dockerfile, which is always sent
     ");
     assert_snapshot!(why(&env, "src/new.py").shown(), @"
     exit 0
     --- stdout
     src/new.py is not sent: services/api/.dockerignore, line 1: *
     --- stderr
-    note: there is no src/new.py in services/api; this is what would become of it
+    note: src/new.py does not exist in services/api; this is what the rules say
     ");
     assert!(why(&env, "tests").stderr.is_empty());
     #[cfg(unix)]

@@ -118,6 +118,6 @@ fn patterns_and_names_that_nothing_has() {
     let nodes = graph.json()[0]["nodes"].as_array().unwrap().clone();
     let images: Vec<&str> = nodes.iter().map(|node| node["image"].as_str().unwrap()).collect();
     assert_eq!(images, ["alone:v1", "base:v1", "api:v1"]);
-    env.run(["graph", "apu"]).code(1).says("no image of the manifest is called `apu`");
+    env.run(["graph", "apu"]).code(1).says("the manifest has no image `apu`");
     env.run(["graph", "--format", "svg"]).code(64).says("dot, mermaid, json");
 }

@@ -201,8 +201,8 @@ fn what_the_manifest_wants_deleted_is_deleted_once_it_is_allowed() {
     let refused = env.run(["apply", "--auto-approve"]);
     refused.code(1);
     assert_snapshot!(refused.redacted(&refused.stderr), @"
-    × 1 image (lone:v1) would be deleted, and --auto-approve allows none by itself
-    help: nothing was done; if this is meant, add --max-destroy 1
+    × 1 image (lone:v1) would be deleted, which --auto-approve alone does not allow
+    help: nothing was done; to allow it, add --max-destroy 1
     ");
     assert_eq!((env.server().writes().len(), env.read("imgplan.lock")), before);
     assert_eq!(writes(&env, &["--max-destroy", "1"]), ["DELETE /images/lone/v1"]);

@@ -271,7 +271,7 @@ fn only_yes_applies() {
     }
     let asked = env.call(["apply"]).stdin("yes\n").run();
     asked.success();
-    assert_snapshot!(asked.shown(), @"
+    assert_snapshot!(asked.shown(), @r#"
     exit 0
     --- stdout
     imgplan: 1 target, lockfile imgplan.lock, service [service]
@@ -284,10 +284,10 @@ fn only_yes_applies() {
     Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, in [time].
     --- stderr
 
-    Apply these changes? Only `yes` goes on: 
+    Apply these changes? Only "yes" is accepted: 
     app:v1: Building...
     app:v1: Built after [time] [build ID]
-    ");
+    "#);
     env.plans_nothing();
 }
 

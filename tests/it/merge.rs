@@ -153,7 +153,7 @@ fn of_two_builds_of_one_image_the_later_one_is_what_is_there() {
             git(&env, &["checkout", &format!("--{wanted}"), "app/data"]);
             assert!(env.read("app/data").contains(wanted));
             let plan = env.run(["plan", "--detailed-exitcode"]);
-            plan.says("imgplan.lock has conflict markers of a merge: 1 unit differs");
+            plan.says("imgplan.lock has conflict markers: 1 target differs");
             let before = env.server().initiated().len();
             if wanted == later {
                 plan.success().says("No changes.");
@@ -192,7 +192,7 @@ fn where_the_manifest_wants_neither_it_is_built_anew() {
     assert!(env.read("app/data").contains("ours") && env.read("app/data").contains("theirs"));
     let plan = env.ok(["plan"]);
     assert_snapshot!(steps(&plan), @"-/+ app:v1 build context: ~ data");
-    assert_snapshot!(plan.stderr, @"note: imgplan.lock has conflict markers of a merge: 1 unit differs, and its later build is taken; `imgplan apply` writes it without them");
+    assert_snapshot!(plan.stderr, @"note: imgplan.lock has conflict markers: 1 target differs, and its later build is used; `imgplan apply` removes the markers");
     let before = env.server().initiated().len();
     env.apply();
     assert_eq!(env.server().initiated().split_off(before), ["app:v1"]);
@@ -259,10 +259,10 @@ fn what_cannot_settle_a_merge_does_not_write_it() {
     let before = env.read("imgplan.lock");
     for args in [&["lock"][..], &["import", "app"], &["import", "zoo"]] {
         let refused = env.run(args.iter().copied());
-        refused.code(1).says("holds the conflicts of a merge (app:v1)").says("--refresh-only");
+        refused.code(1).says("has unresolved merge conflicts (app:v1)").says("--refresh-only");
         assert_eq!(env.read("imgplan.lock"), before, "{args:?}");
     }
-    env.run(["lock", "--check"]).code(1).says("`imgplan apply` settles them");
+    env.run(["lock", "--check"]).code(1).says("`imgplan apply --refresh-only` resolves them");
     env.ok(["apply", "--refresh-only"]);
     env.ok(["lock"]);
     is_clean(&env);

@@ -493,7 +493,7 @@ fn a_context_that_changes_before_packing_is_not_sent() {
     env.write("imgplan.yaml", manifest);
 
     let mut apply = env.call(["apply"]).start_interactive();
-    wait_until("it asks", || apply.has_said("Only `yes` goes on:") || apply.has_ended());
+    wait_until("it asks", || apply.has_said("is accepted:") || apply.has_ended());
     for (name, change) in CHANGES {
         change(&env.path(name).join("file"));
     }

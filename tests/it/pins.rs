@@ -151,10 +151,10 @@ fn a_missing_tag_is_told_and_the_others_are_pinned() {
 fn what_was_made_before_is_taken_for_made_from_its_first_pin() {
     let Some(project) = Project::new() else { return };
     let env = &project.env;
-    env.run(["plan", "--frozen"]).code(1).says("--frozen needs one");
+    env.run(["plan", "--frozen"]).code(1).says("--frozen was given");
     env.apply();
     let builds = env.server().builds().len();
-    env.ok(["lock"]).says("3 units were made before that");
+    env.ok(["lock"]).says("3 existing targets are assumed to be built");
     env.plans_nothing();
     env.ok(["plan", "--frozen"]).says("No changes");
     project.push("base", "base two");
@@ -180,7 +180,7 @@ fn a_project_with_pins_pins_what_is_new() {
     env.ok(["lock", "--check"]);
     // What nothing needs any more is dropped by `lock`, and nothing else.
     env.edit("imgplan.yaml", &entry, "images:\n");
-    env.run(["lock", "--check"]).code(1).says("nothing needs");
+    env.run(["lock", "--check"]).code(1).says("is no longer used");
     env.ok(["lock"]).says("1 dropped");
     env.ok(["lock", "--check"]);
 }
@@ -428,9 +428,9 @@ fn a_pattern_that_pins_nothing_is_refused() {
     env.edit("imgplan.yaml", "images:\n", "images:\n  - {name: plain, context: plain}\n");
     for command in ["plan", "apply", "lock"] {
         let typo = env.run([command, "--upgrade-image", "tol", "--upgrade-image", "tool"]);
-        typo.code(64).says("--upgrade-image `tol`: there is no such image").says("`tool`");
+        typo.code(64).says("--upgrade-image: no image matches `tol`").says("`tool`");
         let none = env.run([command, "--upgrade-image", "plain"]);
-        none.code(64).says("--upgrade-image `plain` names nothing that could be pinned");
+        none.code(64).says("--upgrade-image: `plain` has no reference that can be pinned");
     }
 }
 
@@ -470,7 +470,7 @@ fn a_merge_that_is_not_finished_is_not_up_to_date() {
     let theirs = env.read("imgplan.lock");
     env.write("imgplan.lock", format!("<<<<<<< a\n{ours}=======\n{theirs}>>>>>>> b\n"));
     for args in [["lock", "--check"], ["plan", "--locked"]] {
-        env.run(args).code(1).says("has conflict markers of a merge, and --");
+        env.run(args).code(1).says("has conflict markers, and --");
     }
     env.ok(["plan"]).says("the sides of the merge pin").says("base:1 to");
     env.ok(["lock"]).says("the sides of the merge pin");

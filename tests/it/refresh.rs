@@ -47,7 +47,7 @@ fn where_nothing_is_on_record_only_the_places_of_new_images_are_asked_about() {
     write_three(&env);
     env.ok(["plan"]);
     for command in ["plan", "apply"] {
-        env.ok([command, "--refresh-only"]).says("No images are on record yet.");
+        env.ok([command, "--refresh-only"]).says("The lockfile has no images yet.");
     }
     assert_eq!(env.server().requests(), ["GET /images"; 3]);
     assert!(!env.exists("imgplan.lock"));
@@ -109,7 +109,7 @@ fn what_somebody_else_replaced_is_made_again() {
     env.age(1);
     let lockfile = env.read("imgplan.lock");
     env.ok(["apply", "--refresh-only"])
-        .says("lone:v1 was replaced by somebody else")
+        .says("lone:v1 was replaced outside of imgplan")
         .says("stays on record as it was: `imgplan apply` makes it again");
     assert_eq!(env.read("imgplan.lock"), lockfile);
     let plan = env.run(["plan", "--detailed-exitcode", "--target", "lone"]);
@@ -170,7 +170,7 @@ fn a_visibility_that_nobody_wants_otherwise_is_only_told() {
     assert_eq!(env.server().writes().len(), before, "nothing is sent");
     assert_eq!(env.read("imgplan.lock").matches("visibility: public").count(), 1);
     env.ok(["plan"]).never_says("another visibility");
-    env.ok(["plan", "--refresh-only"]).says("No differences. The service lists 3 images.");
+    env.ok(["plan", "--refresh-only"]).says("No drift. The service lists 3 images.");
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn a_refresh_only_plan_tells_and_writes_nothing() {
     exit 2
     --- stdout
       base:v1  visibility private -> public
-      lone:v1  is not there any more
+      lone:v1  is missing in the service
     2 images differ from the lockfile.
     ");
     assert_eq!(env.listing(), files);
@@ -291,10 +291,10 @@ fn a_refresh_only_apply_changes_the_lockfile_and_nothing_else() {
     exit 2
     --- stdout
       base:v1  visibility private -> public
-      lone:v1  is not there any more
+      lone:v1  is missing in the service
     2 images differ from the lockfile.
     --- stderr
-    Brought the lockfile in line for 2 images.
+    Updated the lockfile for 2 images.
     ");
     assert_eq!(env.server().writes().len(), before);
     let lockfile = env.read("imgplan.lock");
@@ -304,7 +304,7 @@ fn a_refresh_only_apply_changes_the_lockfile_and_nothing_else() {
     assert_snapshot!(again.shown(), @"
     exit 0
     --- stdout
-    No differences. The service lists 2 images.
+    No drift. The service lists 2 images.
     ");
     assert_eq!(env.read("imgplan.lock"), lockfile);
     assert_snapshot!(steps(&env.ok(["plan"])), @"

@@ -36,7 +36,7 @@ fn what_was_saved_is_done_without_a_question() {
     let saved = env.ok(["plan", "--out", "p"]);
     assert_snapshot!(saved.stderr, @"
     Saved the plan to p.
-    To do just this: imgplan apply p
+    To apply this plan: imgplan apply p
     ");
     #[cfg(unix)]
     {
@@ -98,9 +98,9 @@ fn a_file_that_changed_since_is_named_and_nothing_is_done() {
     let env = changed();
     env.write("lone/more", "2");
     assert_snapshot!(refused(&env), @"
-    × the saved plan is stale, 1 of its 2 steps is not as it was; nothing was done
+    × the saved plan is stale: 1 of its 2 steps has changed; nothing was done
     │   lone:v1: what it is made of changed (context: + more)
-    help: plan again, and look at what changed
+    help: plan again and review the changes
     ");
 }
 
@@ -121,9 +121,9 @@ fn another_apply_in_between_is_noticed() {
     let env = changed();
     env.ok(["apply", "--auto-approve", "--target", "lone"]);
     assert_snapshot!(refused(&env), @"
-    × the saved plan is stale, 1 of its 2 steps is not as it was; nothing was done
+    × the saved plan is stale: 1 of its 2 steps has changed; nothing was done
     │   lone:v1: nothing is left to do: it was done since
-    help: plan again, and look at what changed
+    help: plan again and review the changes
     ");
 }
 
@@ -134,9 +134,9 @@ fn a_lockfile_that_changed_is_noticed() {
     let build = env.build_of("lone:v1");
     env.write("imgplan.lock", text.replace(&build, &"f".repeat(32)));
     assert_snapshot!(refused(&env), @"
-    × the saved plan is stale, 1 of its 2 steps is not as it was; nothing was done
+    × the saved plan is stale: 1 of its 2 steps has changed; nothing was done
     │   lone:v1: another apply, or a merge, changed what the lockfile has of it
-    help: plan again, and look at what changed
+    help: plan again and review the changes
     ");
     // Another unit's block is none of its business.
     let build = env.build_of("base:v1");
@@ -153,10 +153,10 @@ fn an_image_that_was_deleted_since_is_noticed() {
     let env = changed();
     env.server().send("DELETE", "images/base/v1", &Value::Null);
     assert_snapshot!(refused(&env), @"
-    × the saved plan is stale, 1 of its 2 steps is not as it was; nothing was done
+    × the saved plan is stale: 1 of its 2 steps has changed; nothing was done
     │   top:v1: it needs base:v1, which has to change first by now (the service does not have it any
     │ more)
-    help: plan again, and look at what changed
+    help: plan again and review the changes
     ");
     // To publish what is gone is another thing than to build it.
     let env = project();
@@ -165,9 +165,9 @@ fn an_image_that_was_deleted_since_is_noticed() {
     env.ok(["plan", "--out", "p"]);
     env.server().send("DELETE", "images/lone/v1", &Value::Null);
     assert_snapshot!(refused(&env), @"
-    × the saved plan is stale, its only step is not as it was; nothing was done
+    × the saved plan is stale: its only step has changed; nothing was done
     │   lone:v1: it is to be another step now, build (the service does not have it any more)
-    help: plan again, and look at what changed
+    help: plan again and review the changes
     ");
 }
 
@@ -193,7 +193,7 @@ fn a_plan_of_another_service_is_refused() {
     let refused = env.run(["apply", "p"]);
     refused
         .code(1)
-        .says(&format!("the plan is for {old}, and this run goes to"))
+        .says(&format!("the plan was saved for {old}, and this run uses"))
         .says("plan again");
     assert_eq!(other.server().log().len(), 0);
 }
@@ -207,12 +207,12 @@ fn what_is_no_plan_is_refused() {
     let newer = plan.to_string();
     for (text, says) in [
         (newer.as_str(), "has version 999, and this imgplan reads 3"),
-        ("", "is no saved plan"),
-        ("images: []", "is no saved plan"),
-        ("{\"version\": 3}", "is no saved plan"),
-        ("{\"version\": 1}", "is of an earlier imgplan"),
-        (&text[..text.len() / 2], "is no saved plan"),
-        ("\u{0}\u{1}", "is no saved plan"),
+        ("", "is not a saved plan"),
+        ("images: []", "is not a saved plan"),
+        ("{\"version\": 3}", "is not a saved plan"),
+        ("{\"version\": 1}", "was saved by an older imgplan"),
+        (&text[..text.len() / 2], "is not a saved plan"),
+        ("\u{0}\u{1}", "is not a saved plan"),
     ] {
         env.write("p", text);
         let told = refused(&env);
@@ -287,7 +287,7 @@ fn a_saved_plan_takes_no_newer_pin_back() {
     let two = answered("2");
     env.ok(["lock", "--upgrade", "--max-age", "1h"]);
     let stale = env.run(["apply", "p"]);
-    stale.code(1).says("1 of its pins is not as it was");
+    stale.code(1).says("1 of its pins has changed");
     stale.says("docker.io/library/redis:7: its pin was moved since");
     assert!(env.read("imgplan.lock").contains(&two));
     // What has not moved is no part of a plan: it may move meanwhile.

@@ -112,11 +112,11 @@ fn a_pattern_that_means_nothing_is_a_slip() {
     assert_snapshot!(refused.shown(), @"
     exit 64
     --- stderr
-      × --target `ap`: there is no such image
+      × --target: no image matches `ap`
       help: did you mean `api`?
     ");
     env.run(["plan", "--exclude", "crn"]).code(64).says("did you mean `cron`?");
-    env.run(["plan", "--target", "team=wbe"]).code(64).says("there is no such image");
+    env.run(["plan", "--target", "team=wbe"]).code(64).says("no image matches `team=wbe`");
     env.run(["plan", "--group", "frnt"]).code(64).says("did you mean `front`?");
     env.run(["plan", "--group", "x"]).code(64).says("the groups are core, front");
     env.run(["plan", "--target-file", "some.txt"]).code(64).says("did you mean `web`?");

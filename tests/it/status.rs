@@ -88,7 +88,7 @@ fn what_outlived_its_run_is_shown_with_its_build() {
     assert_snapshot!(shown(&env.ok(["status", "--offline"])), @"
     exit 0
     --- stdout
-    note: the service was not asked; this is what is on record
+    note: the service was not asked; this is the recorded state
       app:v1           in progress [build ID]
       redis:7          in progress [build ID]
     2 builds in progress. Run `imgplan apply` to continue.
