@@ -1,8 +1,7 @@
-//! Keeps what references pointed to, and when that was asked, so that it need not be asked again soon:
-//! `.imgplan/registry-cache`, JSON. A cache: without it, all is asked.
+//! The cache of registry lookups, in `.imgplan/registry-cache` (JSON). It can be deleted at any time.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,104 +12,114 @@ use super::registries::Resolved;
 use crate::base::file::{self, PathError};
 use crate::base::reference::RegistryRef;
 
-/// The file's name in `.imgplan`.
-const FILE: &str = "registry-cache";
+/// Name of the file in `.imgplan`.
+const FILE_NAME: &str = "registry-cache";
 
-/// Raised when older programs would misread the file; they ask anew then, as we do of theirs.
+/// Version of the format. A file of another version is ignored.
 const VERSION: u32 = 1;
 
-/// No file of ours is longer: some 200,000 references.
-const MOST_BYTES: u64 = 64 << 20;
+/// Maximum number of bytes read of the file, enough for some 200,000 references.
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// What was not asked for so long is forgotten.
-const FORGOTTEN: Duration = Duration::from_secs(90 * 86_400);
+/// Age at which an entry is removed from the file.
+const MAX_ENTRY_AGE: Duration = Duration::from_secs(90 * 86_400);
 
-/// Answers of registries, by the full form of what was asked.
+/// Results of registry lookups, by the full form of the reference.
 #[derive(Debug)]
 pub struct RegistryCache {
     path: PathBuf,
-    answers: BTreeMap<String, Remembered>,
-    changed: bool,
+    entries: BTreeMap<String, CacheEntry>,
+    is_changed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Remembered {
+struct CacheEntry {
     #[serde(flatten)]
     resolved: Resolved,
+    /// Time of the lookup.
     asked: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Text<Answers> {
+struct CacheDocument<Entries> {
     version: u32,
-    answers: Answers,
+    #[serde(rename = "answers")]
+    entries: Entries,
 }
 
 impl RegistryCache {
-    /// Reads the file in the folder `dir`, which is `.imgplan`. One that is broken, or of another
-    /// version, is as none.
-    pub fn read(dir: &Path) -> Self {
-        let path = dir.join(FILE);
-        let answers = read(&path).unwrap_or_default();
-        Self { path, answers, changed: false }
+    /// Reads the cache in `work_dir` (`.imgplan`). The cache is empty if the file is missing, damaged or
+    /// of another version.
+    pub fn read(work_dir: &Path) -> Self {
+        let path = work_dir.join(FILE_NAME);
+        let entries = read_entries(&path).unwrap_or_default();
+        Self { path, entries, is_changed: false }
     }
 
-    /// What a reference pointed to when it was asked last, if that was no longer ago than `max_age`.
-    /// An answer from the future is none: a clock was wrong.
+    /// Returns the cached result for a reference. `None` if there is none, if it is older than
+    /// `max_age`, or if its time is in the future, which means that a clock was wrong.
     pub fn get(
         &self,
         reference: &RegistryRef,
         max_age: Duration,
         now: Timestamp,
     ) -> Option<Resolved> {
-        let remembered = self.answers.get(&reference.to_string())?;
-        let age = Duration::try_from(now.duration_since(remembered.asked)).ok()?;
-        (age <= max_age).then(|| remembered.resolved.clone())
+        let entry = self.entries.get(&reference.to_string())?;
+        (entry.age(now)? <= max_age).then(|| entry.resolved.clone())
     }
 
-    /// How long ago a reference was asked for last.
+    /// Returns the age of the cached result for a reference.
     pub fn age(&self, reference: &RegistryRef, now: Timestamp) -> Option<Duration> {
-        let remembered = self.answers.get(&reference.to_string())?;
-        Duration::try_from(now.duration_since(remembered.asked)).ok()
+        self.entries.get(&reference.to_string())?.age(now)
     }
 
-    /// Takes in an answer that came at `now`.
-    pub fn remember(&mut self, reference: &RegistryRef, resolved: &Resolved, now: Timestamp) {
-        let remembered = Remembered { resolved: resolved.clone(), asked: now };
-        self.answers.insert(reference.to_string(), remembered);
-        self.changed = true;
+    /// Adds the result of a lookup at the time `now`.
+    pub fn insert(&mut self, reference: &RegistryRef, resolved: &Resolved, now: Timestamp) {
+        let entry = CacheEntry { resolved: resolved.clone(), asked: now };
+        self.entries.insert(reference.to_string(), entry);
+        self.is_changed = true;
     }
 
-    /// Writes the file, if there is anything new, without what was not asked for 90 days.
+    /// Writes the file if an entry was added. Removes entries older than 90 days.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be written.
     pub fn save(&mut self, now: Timestamp) -> Result<(), PathError> {
-        if !self.changed {
+        if !self.is_changed {
             return Ok(());
         }
-        let age = |asked| Duration::try_from(now.duration_since(asked)).unwrap_or_default();
-        self.answers.retain(|_, remembered| age(remembered.asked) <= FORGOTTEN);
+        self.entries.retain(|_, entry| entry.age(now).unwrap_or_default() <= MAX_ENTRY_AGE);
         if let Some(dir) = self.path.parent() {
             file::create_work_dir(dir)?;
         }
-        let text = Text { version: VERSION, answers: &self.answers };
+        let document = CacheDocument { version: VERSION, entries: &self.entries };
         file::replace_with(&self.path, |file| {
             let mut buffered = std::io::BufWriter::new(file);
-            serde_json::to_writer(&mut buffered, &text)?;
+            serde_json::to_writer(&mut buffered, &document)?;
             std::io::Write::flush(&mut buffered)
         })?;
-        self.changed = false;
+        self.is_changed = false;
         Ok(())
     }
 }
 
-fn read(path: &Path) -> Option<BTreeMap<String, Remembered>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path).ok()?.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
-    // The version first: the rest may have another form.
-    let text: Text<serde_json::Value> = serde_json::from_slice(&bytes).ok()?;
-    if text.version != VERSION {
+impl CacheEntry {
+    /// Returns the age of the entry. `None` if its time is in the future.
+    fn age(&self, now: Timestamp) -> Option<Duration> {
+        Duration::try_from(now.duration_since(self.asked)).ok()
+    }
+}
+
+fn read_entries(path: &Path) -> Option<BTreeMap<String, CacheEntry>> {
+    let file = std::fs::File::open(path).ok()?;
+    let bytes = file::read_limited(file, MAX_FILE_BYTES).ok()?;
+    // Check the version before the entries: another version may have another form of them.
+    let document: CacheDocument<serde_json::Value> = serde_json::from_slice(&bytes).ok()?;
+    if document.version != VERSION {
         return None;
     }
-    serde_json::from_value(text.answers).ok()
+    serde_json::from_value(document.entries).ok()
 }
 
 #[cfg(test)]
@@ -129,55 +138,55 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
-    fn answers_are_remembered_for_as_long_as_is_asked() {
+    fn entries_are_used_up_to_their_maximum_age() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join(".imgplan");
         let now: Timestamp = "2026-08-01T10:00:00Z".parse().unwrap();
         let [redis, other] = ["redis:7", "ghcr.io/a/b"].map(|text| text.parse().unwrap());
-        let mut memory = RegistryCache::read(&dir);
-        memory.save(now).unwrap();
-        assert!(!dir.exists(), "nothing to say");
-        memory.remember(&redis, &resolved("1"), now);
-        memory.remember(&redis, &resolved("2"), now);
-        memory.save(now).unwrap();
+        let mut cache = RegistryCache::read(&dir);
+        cache.save(now).unwrap();
+        assert!(!dir.exists(), "an empty cache needs no file");
+        cache.insert(&redis, &resolved("1"), now);
+        cache.insert(&redis, &resolved("2"), now);
+        cache.save(now).unwrap();
         assert_eq!(fs::read_to_string(dir.join(".gitignore")).unwrap(), "*\n");
 
-        let memory = RegistryCache::read(&dir);
+        let cache = RegistryCache::read(&dir);
         let same: RegistryRef = "docker.io/library/redis:7".parse().unwrap();
-        assert_eq!(memory.get(&same, HOUR, now + HOUR), Some(resolved("2")));
-        assert_eq!(memory.get(&redis, HOUR, now + HOUR + Duration::from_secs(1)), None);
-        assert_eq!(memory.age(&redis, now + HOUR), Some(HOUR));
-        assert_eq!(memory.get(&redis, HOUR, now - HOUR), None, "a clock was wrong");
-        assert_eq!(memory.get(&redis, Duration::MAX, now + FORGOTTEN), Some(resolved("2")));
-        assert_eq!(memory.get(&other, HOUR, now), None);
+        assert_eq!(cache.get(&same, HOUR, now + HOUR), Some(resolved("2")));
+        assert_eq!(cache.get(&redis, HOUR, now + HOUR + Duration::from_secs(1)), None);
+        assert_eq!(cache.age(&redis, now + HOUR), Some(HOUR));
+        assert_eq!(cache.get(&redis, HOUR, now - HOUR), None, "a clock was wrong");
+        assert_eq!(cache.get(&redis, Duration::MAX, now + MAX_ENTRY_AGE), Some(resolved("2")));
+        assert_eq!(cache.get(&other, HOUR, now), None);
     }
 
     #[test]
-    fn what_nobody_asks_for_is_forgotten() {
+    fn old_entries_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let now: Timestamp = "2026-08-01T10:00:00Z".parse().unwrap();
         let [old, new] = ["old", "new"].map(|text| text.parse::<RegistryRef>().unwrap());
-        let mut memory = RegistryCache::read(dir.path());
-        memory.remember(&old, &resolved("1"), now - FORGOTTEN - HOUR);
-        memory.remember(&new, &resolved("1"), now - FORGOTTEN + HOUR);
-        memory.save(now).unwrap();
-        let memory = RegistryCache::read(dir.path());
-        let known = |reference| memory.get(reference, Duration::MAX, now);
-        assert_eq!((known(&old), known(&new)), (None, Some(resolved("1"))));
+        let mut cache = RegistryCache::read(dir.path());
+        cache.insert(&old, &resolved("1"), now - MAX_ENTRY_AGE - HOUR);
+        cache.insert(&new, &resolved("1"), now - MAX_ENTRY_AGE + HOUR);
+        cache.save(now).unwrap();
+        let cache = RegistryCache::read(dir.path());
+        let cached = |reference| cache.get(reference, Duration::MAX, now);
+        assert_eq!((cached(&old), cached(&new)), (None, Some(resolved("1"))));
     }
 
     #[test]
-    fn a_broken_file_is_as_none() {
+    fn a_damaged_file_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let now: Timestamp = "2026-08-01T10:00:00Z".parse().unwrap();
         let redis: RegistryRef = "redis".parse().unwrap();
-        let mut memory = RegistryCache::read(dir.path());
-        memory.remember(&redis, &resolved("1"), now);
-        memory.save(now).unwrap();
-        let path = dir.path().join(FILE);
+        let mut cache = RegistryCache::read(dir.path());
+        cache.insert(&redis, &resolved("1"), now);
+        cache.save(now).unwrap();
+        let path = dir.path().join(FILE_NAME);
         let good = fs::read_to_string(&path).unwrap();
-        let known = || RegistryCache::read(dir.path()).get(&redis, HOUR, now);
-        assert!(known().is_some());
+        let cached = || RegistryCache::read(dir.path()).get(&redis, HOUR, now);
+        assert!(cached().is_some());
         for bad in [
             good.replacen(":1", ":2", 1),
             good.replace("sha256:", "sha512:"),
@@ -187,9 +196,9 @@ mod tests {
             "{\"version\":1}".to_owned(),
         ] {
             fs::write(&path, &bad).unwrap();
-            assert!(known().is_none(), "{bad}");
+            assert!(cached().is_none(), "{bad}");
         }
         fs::write(&path, [0xff; 64]).unwrap();
-        assert!(known().is_none());
+        assert!(cached().is_none());
     }
 }

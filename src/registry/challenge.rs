@@ -1,22 +1,22 @@
-//! Reads what a registry demands before it answers: the `WWW-Authenticate` headers of a 401 (RFC
-//! 9110, 11.6.1). Pure.
+//! Parses `WWW-Authenticate` headers (RFC 9110, section 11.6.1). Pure.
 
-/// What a registry demands.
+/// The authentication that a registry requires.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Challenge {
-    /// A token of the service at `realm`, made for the registry that is called `service` there.
+    /// A token from the token service at `realm`.
     Bearer {
-        /// A URL, not yet judged.
+        /// URL of the token service, not yet validated.
         realm: String,
+        /// Name of the registry at the token service.
         service: Option<String>,
     },
-    /// A user and a password.
+    /// A user name and a password.
     Basic,
 }
 
-/// The first demand of the headers that can be met, a token before a password. All that is not
-/// understood is passed over.
-pub(super) fn read<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Challenge> {
+/// Returns the first supported challenge, with a preference for tokens. Skips everything that it does
+/// not understand. `None` if no challenge is supported.
+pub(super) fn parse<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Challenge> {
     let mut basic = None;
     for header in headers {
         for (scheme, parameters) in schemes(header) {
@@ -38,39 +38,39 @@ pub(super) fn read<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Cha
 
 type Parameters = Vec<(String, String)>;
 
-/// Every scheme of one header, with its parameters. A comma parts both schemes and parameters: a
-/// word that no `=` follows begins a scheme.
+/// Returns every scheme of a header with its parameters. Commas separate both schemes and parameters:
+/// a token without a `=` after it begins a scheme.
 fn schemes(header: &str) -> Vec<(String, Parameters)> {
-    let mut found: Vec<(String, Parameters)> = Vec::new();
-    let mut rest = Rest(header);
+    let mut schemes: Vec<(String, Parameters)> = Vec::new();
+    let mut cursor = HeaderCursor(header);
     loop {
-        rest.skip(|c| c.is_whitespace() || c == ',');
-        let word = rest.take(is_token);
-        if word.is_empty() {
-            // Not a word: one step on, and try again.
-            if rest.next().is_none() {
-                return found;
+        cursor.skip(|c| c.is_whitespace() || c == ',');
+        let token = cursor.take(is_token_char);
+        if token.is_empty() {
+            // Skip one character that cannot begin a token.
+            if cursor.next().is_none() {
+                return schemes;
             }
             continue;
         }
-        let after = rest;
-        rest.skip(char::is_whitespace);
-        let parameter = rest.next() == Some('=');
-        if let Some((_, parameters)) = found.last_mut().filter(|_| parameter) {
-            rest.skip(char::is_whitespace);
-            parameters.push((word.to_owned(), rest.value()));
+        let after_token = cursor;
+        cursor.skip(char::is_whitespace);
+        let is_parameter = cursor.next() == Some('=');
+        if let Some((_, parameters)) = schemes.last_mut().filter(|_| is_parameter) {
+            cursor.skip(char::is_whitespace);
+            parameters.push((token.to_owned(), cursor.value()));
         } else {
-            rest = after;
-            found.push((word.to_owned(), Vec::new()));
+            cursor = after_token;
+            schemes.push((token.to_owned(), Vec::new()));
         }
     }
 }
 
-/// What is left of a header.
+/// The unread part of a header.
 #[derive(Clone, Copy)]
-struct Rest<'a>(&'a str);
+struct HeaderCursor<'a>(&'a str);
 
-impl<'a> Rest<'a> {
+impl<'a> HeaderCursor<'a> {
     fn next(&mut self) -> Option<char> {
         let mut chars = self.0.chars();
         let next = chars.next();
@@ -78,18 +78,18 @@ impl<'a> Rest<'a> {
         next
     }
 
-    fn skip(&mut self, skipped: impl Fn(char) -> bool) {
-        self.0 = self.0.trim_start_matches(skipped);
+    fn skip(&mut self, matches: impl Fn(char) -> bool) {
+        self.0 = self.0.trim_start_matches(matches);
     }
 
-    fn take(&mut self, taken: impl Fn(char) -> bool) -> &'a str {
-        let end = self.0.find(|c| !taken(c)).unwrap_or(self.0.len());
-        let (word, rest) = self.0.split_at(end);
-        self.0 = rest;
-        word
+    fn take(&mut self, matches: impl Fn(char) -> bool) -> &'a str {
+        let end = self.0.find(|c| !matches(c)).unwrap_or(self.0.len());
+        let (token, remainder) = self.0.split_at(end);
+        self.0 = remainder;
+        token
     }
 
-    /// A value, quoted or, up to the next comma or space, not.
+    /// Reads a value: a quoted string, or the text up to the next comma or white space.
     fn value(&mut self) -> String {
         let Some(quoted) = self.0.strip_prefix('"') else {
             return self.take(|c| c != ',' && !c.is_whitespace()).to_owned();
@@ -107,8 +107,8 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// A character of RFC 9110's `token`.
-fn is_token(c: char) -> bool {
+/// True for a character of a `token` (RFC 9110, section 5.6.2).
+fn is_token_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
 }
 
@@ -117,13 +117,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn demand(realm: &str, service: Option<&str>) -> Challenge {
+    fn challenge(realm: &str, service: Option<&str>) -> Challenge {
         Challenge::Bearer { realm: realm.to_owned(), service: service.map(str::to_owned) }
     }
 
     #[test]
-    fn challenges() {
-        let bearer = |realm, service| Some(demand(realm, service));
+    fn challenges_are_parsed() {
+        let bearer = |realm, service| Some(challenge(realm, service));
         let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/redis:pull""#;
         let table: &[(&[&str], Option<Challenge>)] = &[
             (&[hub], bearer("https://auth.docker.io/token", Some("registry.docker.io"))),
@@ -157,21 +157,21 @@ mod tests {
             (&[], None),
         ];
         for (headers, expected) in table {
-            assert_eq!(read(headers.iter().copied()), *expected, "{headers:?}");
+            assert_eq!(parse(headers.iter().copied()), *expected, "{headers:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn nothing_panics(text in "\\PC{0,60}|([a-z=,\" \\\\é]|Bearer |Basic |realm=){0,30}") {
-            read([text.as_str()]);
+        fn parsing_never_panics(text in "\\PC{0,60}|([a-z=,\" \\\\é]|Bearer |Basic |realm=){0,30}") {
+            parse([text.as_str()]);
         }
 
         #[test]
-        fn what_is_quoted_comes_back(realm in "[ -~]{1,30}", service in "[ -~]{0,30}") {
+        fn quoted_values_round_trip(realm in "[ -~]{1,30}", service in "[ -~]{0,30}") {
             let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
             let header = format!("Bearer realm=\"{}\",service=\"{}\"", quoted(&realm), quoted(&service));
-            prop_assert_eq!(read([header.as_str()]), Some(demand(&realm, Some(&service))));
+            prop_assert_eq!(parse([header.as_str()]), Some(challenge(&realm, Some(&service))));
         }
     }
 }

@@ -1,5 +1,4 @@
-//! Finds the credentials that Docker's own configuration has for a registry, when one asks for them
-//! and not before.
+//! Looks up credentials in Docker's configuration, and only for a registry that requires them.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -10,14 +9,15 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::OnceCell;
 
 use super::credential_helper;
-use super::docker_config::{Credential, DockerConfig, Found};
+use super::docker_config::{Credential, CredentialSource, DockerConfig};
 use super::throttle::lock;
 use crate::base::reference::RegistryRef;
 
-/// Most bytes of a configuration that are read.
-const MOST: u64 = 4 << 20;
+/// Maximum number of bytes read of a configuration file.
+const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
-/// Where credentials may be. Holds none itself.
+/// The locations of credentials: configuration files, and the folders of credential helpers. Contains
+/// no secret.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
     files: Vec<PathBuf>,
@@ -25,96 +25,97 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Asks everybody without credentials.
+    /// Returns no locations: every request is anonymous.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// These files, of which the first that knows a registry counts, with their helpers out of the
-    /// folders of `path`, which is written like the variable `PATH`.
-    pub fn of(files: Vec<PathBuf>, path: impl Into<OsString>) -> Self {
+    /// Uses these configuration files, of which the first with a credential for the registry wins, and
+    /// credential helpers in the folders of `path`, which has the form of the variable `PATH`.
+    pub fn from_files(files: Vec<PathBuf>, path: impl Into<OsString>) -> Self {
         Self { files, path: path.into() }
     }
 
-    /// Where Docker and Podman have them: the file of `REGISTRY_AUTH_FILE`; `config.json` in
-    /// `DOCKER_CONFIG`, else in `.docker` of the home folder; `containers/auth.json` in
-    /// `XDG_RUNTIME_DIR`.
+    /// Uses the configuration files of Docker and Podman: `REGISTRY_AUTH_FILE`; `config.json` in
+    /// `DOCKER_CONFIG`, else in `~/.docker`; `containers/auth.json` in `XDG_RUNTIME_DIR`.
     pub fn from_env(env: &dyn Fn(&str) -> Option<OsString>, home: Option<&Path>) -> Self {
-        let full = |name: &str| env(name).filter(|text| !text.is_empty()).map(PathBuf::from);
-        let docker = full("DOCKER_CONFIG").or_else(|| Some(home?.join(".docker")));
-        let podman = full("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));
+        let path = |name: &str| env(name).filter(|text| !text.is_empty()).map(PathBuf::from);
+        let docker = path("DOCKER_CONFIG").or_else(|| Some(home?.join(".docker")));
+        let podman = path("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));
         let files =
-            [full("REGISTRY_AUTH_FILE"), docker.map(|folder| folder.join("config.json")), podman];
-        Self::of(files.into_iter().flatten().collect(), env("PATH").unwrap_or_default())
+            [path("REGISTRY_AUTH_FILE"), docker.map(|folder| folder.join("config.json")), podman];
+        Self::from_files(files.into_iter().flatten().collect(), env("PATH").unwrap_or_default())
     }
 }
 
-/// What was found for a registry.
+/// The result of a lookup of credentials.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Lookup {
+pub(super) struct CredentialLookup {
     pub(super) credential: Option<Credential>,
-    /// Why there may be one that was not found, in words.
-    pub(super) trouble: Option<String>,
+    /// A problem (of a file or a helper) that may be the reason why no credential was found.
+    pub(super) problem: Option<String>,
 }
 
-/// Credentials as they were found: each file is read once, and each helper asked once for a server.
+/// Looks up credentials. Reads each file once, and runs each helper once per server.
 pub(super) struct Keyring {
-    from: Credentials,
+    locations: Credentials,
     configs: OnceCell<Vec<Result<DockerConfig, String>>>,
-    /// By the helper's name and the server's.
-    helped: Mutex<HashMap<(String, String), OnceHelped>>,
+    /// Results of helpers, by the names of helper and server.
+    helper_results: Mutex<HashMap<(String, String), Arc<OnceCell<HelperResult>>>>,
 }
 
-type Helped = Result<Option<Credential>, String>;
-type OnceHelped = Arc<OnceCell<Helped>>;
+type HelperResult = Result<Option<Credential>, String>;
 
 impl Keyring {
-    pub(super) fn new(from: Credentials) -> Self {
-        Self { from, configs: OnceCell::new(), helped: Mutex::default() }
+    pub(super) fn new(locations: Credentials) -> Self {
+        Self { locations, configs: OnceCell::new(), helper_results: Mutex::default() }
     }
 
-    /// What there is for an image's registry. A helper that fails does not keep us from asking
-    /// without: most images are for everybody.
-    pub(super) async fn find(&self, image: &RegistryRef) -> Lookup {
-        let configs = self.configs.get_or_init(|| self.read()).await;
-        let mut lookup = Lookup::default();
+    /// Looks up the credential for an image. A failed helper is not an error: most images are public,
+    /// so an anonymous request may succeed.
+    pub(super) async fn find(&self, image: &RegistryRef) -> CredentialLookup {
+        let configs = self.configs.get_or_init(|| self.read_configs()).await;
+        let mut lookup = CredentialLookup::default();
         for config in configs {
             let config = match config {
                 Ok(config) => config,
-                Err(trouble) => {
-                    lookup.trouble.get_or_insert_with(|| trouble.clone());
+                Err(problem) => {
+                    lookup.problem.get_or_insert_with(|| problem.clone());
                     continue;
                 }
             };
-            for found in config.find(image.registry(), image.repository()) {
-                let credential = match found {
-                    Found::Here(credential) => Some(credential.clone()),
-                    Found::Helper { name, server } => match self.ask(name, server).await {
-                        Ok(credential) => credential,
-                        Err(trouble) => {
-                            lookup.trouble.get_or_insert(trouble);
-                            None
+            for source in config.find(image.registry(), image.repository()) {
+                let credential = match source {
+                    CredentialSource::Stored(credential) => Some(credential.clone()),
+                    CredentialSource::Helper { name, server } => {
+                        match self.run_helper(name, server).await {
+                            Ok(credential) => credential,
+                            Err(problem) => {
+                                lookup.problem.get_or_insert(problem);
+                                None
+                            }
                         }
-                    },
+                    }
                 };
                 if credential.is_some() {
-                    return Lookup { credential, trouble: None };
+                    return CredentialLookup { credential, problem: None };
                 }
             }
         }
         lookup
     }
 
-    async fn ask(&self, name: &str, server: String) -> Helped {
+    async fn run_helper(&self, name: &str, server: String) -> HelperResult {
         let key = (name.to_owned(), server.clone());
-        let cell = Arc::clone(lock(&self.helped).entry(key).or_default());
-        cell.get_or_init(|| credential_helper::ask(&self.from.path, name, &server)).await.clone()
+        let cell = Arc::clone(lock(&self.helper_results).entry(key).or_default());
+        let run = || credential_helper::get(&self.locations.path, name, &server);
+        cell.get_or_init(run).await.clone()
     }
 
-    async fn read(&self) -> Vec<Result<DockerConfig, String>> {
+    async fn read_configs(&self) -> Vec<Result<DockerConfig, String>> {
         let mut configs = Vec::new();
-        for path in &self.from.files {
-            let text = match text(path).await {
+        for path in &self.locations.files {
+            let text = match read_config(path).await {
                 Ok(text) => text,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => {
@@ -123,14 +124,14 @@ impl Keyring {
                 }
             };
             let config = DockerConfig::parse(&text);
-            configs.push(config.map_err(|why| format!("{} {why}", path.display())));
+            configs.push(config.map_err(|problem| format!("{} {problem}", path.display())));
         }
         configs
     }
 }
 
-async fn text(path: &Path) -> std::io::Result<String> {
+async fn read_config(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    tokio::fs::File::open(path).await?.take(MOST).read_to_string(&mut text).await?;
+    tokio::fs::File::open(path).await?.take(MAX_CONFIG_BYTES).read_to_string(&mut text).await?;
     Ok(text)
 }

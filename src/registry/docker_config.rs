@@ -1,5 +1,5 @@
-//! Reads Docker's `config.json`, and Podman's `auth.json`, which is the same: where the credentials
-//! for a registry are. Pure.
+//! Parses the credentials in Docker's `config.json` and Podman's `auth.json`, which have the same
+//! format. Pure.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,102 +8,105 @@ use serde_json::Value;
 
 use crate::base::reference::DOCKER_HUB;
 
-/// What Docker calls its Hub wherever it keeps credentials.
+/// The server name under which Docker stores credentials for Docker Hub.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// What a registry may be shown. `Debug` hides the secret.
+/// A credential for a registry. Its `Debug` hides the secret.
 #[derive(Debug, Clone)]
 pub(super) enum Credential {
-    /// A user and a password, or a token in its place.
+    /// A user name and a password (or an access token).
     Password { user: String, password: SecretString },
-    /// What is exchanged for tokens, in place of a password.
+    /// An identity token, which is exchanged for access tokens.
     Identity(SecretString),
 }
 
-/// Where a credential is.
+/// The source of a credential.
 #[derive(Debug)]
-pub(super) enum Found<'a> {
-    /// In the file.
-    Here(&'a Credential),
-    /// At the program `docker-credential-<name>`, under the name `server`.
+pub(super) enum CredentialSource<'a> {
+    /// The configuration file itself.
+    Stored(&'a Credential),
+    /// The program `docker-credential-<name>`, which has it under the name `server`.
     Helper { name: &'a str, server: String },
 }
 
-/// One file.
+/// A parsed configuration file.
 #[derive(Debug, Default)]
 pub(super) struct DockerConfig {
-    auths: Vec<(Key, Credential)>,
-    helpers: Vec<(Key, String)>,
-    store: Option<String>,
+    auths: Vec<(AuthKey, Credential)>,
+    helpers: Vec<(AuthKey, String)>,
+    default_helper: Option<String>,
 }
 
-/// The registry, and in Podman's files also the path in it, for which something holds.
+/// The registry of an entry; in Podman's files also a path inside the registry.
 #[derive(Debug, PartialEq, Eq)]
-struct Key {
+struct AuthKey {
     registry: String,
     path: String,
 }
 
 impl DockerConfig {
-    /// Reads a file. Entries that cannot be right are passed over, as Docker does; a file that is no
-    /// JSON object is an error in words.
+    /// Parses a file. Skips invalid entries, as Docker does.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a message, to follow the path of the file, if the text is not a JSON object.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         let json: Value = serde_json::from_str(text).map_err(|_| "is not JSON")?;
         let Value::Object(json) = json else { return Err("is not a JSON object") };
         let entries = |name: &str| json.get(name).and_then(Value::as_object).into_iter().flatten();
-        let helper = |value: &Value| value.as_str().filter(|name| is_word(name)).map(str::to_owned);
+        let helper =
+            |value: &Value| value.as_str().filter(|name| is_helper_name(name)).map(str::to_owned);
         let mut auths: Vec<_> = entries("auths")
-            .filter_map(|(key, value)| Some((Key::read(key), credential(value)?)))
+            .filter_map(|(key, value)| Some((AuthKey::parse(key), parse_auth(value)?)))
             .collect();
-        // The longest path that fits counts.
+        // The entry with the longest matching path wins.
         auths.sort_by_key(|(key, _)| std::cmp::Reverse(key.path.len()));
-        let helpers = entries("credHelpers");
-        Ok(Self {
-            auths,
-            helpers: helpers
-                .filter_map(|(key, name)| Some((Key::read(key), helper(name)?)))
-                .collect(),
-            store: json.get("credsStore").and_then(helper),
-        })
+        let helpers = entries("credHelpers")
+            .filter_map(|(key, name)| Some((AuthKey::parse(key), helper(name)?)))
+            .collect();
+        let default_helper = json.get("credsStore").and_then(helper);
+        Ok(Self { auths, helpers, default_helper })
     }
 
-    /// Where credentials for a repository may be, in the order in which Docker looks.
-    pub(super) fn find(&self, registry: &str, repository: &str) -> Vec<Found<'_>> {
+    /// Returns the possible sources of a credential for a repository, in Docker's order.
+    pub(super) fn find(&self, registry: &str, repository: &str) -> Vec<CredentialSource<'_>> {
         let server = if registry == DOCKER_HUB { DOCKER_HUB_KEY } else { registry };
-        let own = self.helpers.iter().find(|(key, _)| key.fits(registry, repository));
-        let helper = own.map(|(_, name)| name).or(self.store.as_ref());
-        let helper = helper.map(|name| Found::Helper { name, server: server.to_owned() });
-        let here = self.auths.iter().find(|(key, _)| key.fits(registry, repository));
-        helper.into_iter().chain(here.map(|(_, credential)| Found::Here(credential))).collect()
+        let helper = self.helpers.iter().find(|(key, _)| key.matches(registry, repository));
+        let helper = helper.map(|(_, name)| name).or(self.default_helper.as_ref());
+        let helper =
+            helper.map(|name| CredentialSource::Helper { name, server: server.to_owned() });
+        let stored = self.auths.iter().find(|(key, _)| key.matches(registry, repository));
+        let stored = stored.map(|(_, credential)| CredentialSource::Stored(credential));
+        helper.into_iter().chain(stored).collect()
     }
 }
 
-impl Key {
-    /// Docker writes a host or a URL, with or without the path of the API.
-    fn read(text: &str) -> Self {
+impl AuthKey {
+    /// Parses a key: a host or a URL, with or without the path of the API.
+    fn parse(text: &str) -> Self {
         let text = text.trim();
-        let plain = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        let (host, path) =
-            plain.unwrap_or(text).split_once('/').unwrap_or((plain.unwrap_or(text), ""));
+        let without_scheme = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let text = without_scheme.unwrap_or(text);
+        let (host, path) = text.split_once('/').unwrap_or((text, ""));
         let path = path.trim_matches('/');
         let host = host.to_ascii_lowercase();
-        let hub = matches!(host.as_str(), "index.docker.io" | "registry-1.docker.io");
+        let is_hub = matches!(host.as_str(), "index.docker.io" | "registry-1.docker.io");
         Self {
-            registry: if hub { DOCKER_HUB.to_owned() } else { host },
+            registry: if is_hub { DOCKER_HUB.to_owned() } else { host },
             path: if matches!(path, "v1" | "v2") { String::new() } else { path.to_owned() },
         }
     }
 
-    fn fits(&self, registry: &str, repository: &str) -> bool {
-        let rest = repository.strip_prefix(&self.path);
+    fn matches(&self, registry: &str, repository: &str) -> bool {
+        let remainder = repository.strip_prefix(&self.path);
         self.registry == registry
             && (self.path.is_empty()
-                || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+                || remainder.is_some_and(|path| path.is_empty() || path.starts_with('/')))
     }
 }
 
-/// One entry of `auths`.
-fn credential(entry: &Value) -> Option<Credential> {
+/// Parses an entry of `auths`.
+fn parse_auth(entry: &Value) -> Option<Credential> {
     let text = |name: &str| entry.get(name)?.as_str().filter(|text| !text.is_empty());
     if let Some(token) = text("identitytoken") {
         return Some(Credential::Identity(token.into()));
@@ -116,18 +119,17 @@ fn credential(entry: &Value) -> Option<Credential> {
     password_of(text("username")?, text("password")?)
 }
 
-/// A user and a password, if they are such.
+/// Returns a credential of user name and password. `None` if one of them is empty.
 pub(super) fn password_of(user: &str, password: &str) -> Option<Credential> {
-    let ok = !user.is_empty() && !password.is_empty();
-    ok.then(|| Credential::Password { user: user.to_owned(), password: password.into() })
+    let is_complete = !user.is_empty() && !password.is_empty();
+    is_complete.then(|| Credential::Password { user: user.to_owned(), password: password.into() })
 }
 
-/// A word that is safe as part of a program's name.
-fn is_word(name: &str) -> bool {
-    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+/// True if the name is safe as part of a program name.
+fn is_helper_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.len() <= 64
-        && name.chars().all(inner)
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
 #[cfg(test)]
@@ -137,22 +139,24 @@ mod tests {
 
     use super::*;
 
-    fn shown(config: &Value, image: &str) -> String {
+    fn sources(config: &Value, image: &str) -> String {
         let config = DockerConfig::parse(&config.to_string()).unwrap();
         let image: crate::base::reference::RegistryRef = image.parse().unwrap();
-        let found = config.find(image.registry(), image.repository());
-        let shown = found.iter().map(|found| match found {
-            Found::Here(Credential::Password { user, password }) => {
+        let sources = config.find(image.registry(), image.repository());
+        let texts = sources.iter().map(|source| match source {
+            CredentialSource::Stored(Credential::Password { user, password }) => {
                 format!("{user}:{}", password.expose_secret())
             }
-            Found::Here(Credential::Identity(token)) => format!("token {}", token.expose_secret()),
-            Found::Helper { name, server } => format!("{name} {server}"),
+            CredentialSource::Stored(Credential::Identity(token)) => {
+                format!("token {}", token.expose_secret())
+            }
+            CredentialSource::Helper { name, server } => format!("{name} {server}"),
         });
-        shown.collect::<Vec<_>>().join(", ")
+        texts.collect::<Vec<_>>().join(", ")
     }
 
     #[test]
-    fn whose_credentials_are_where() {
+    fn credentials_are_found_by_registry_and_path() {
         let auth = |text: &str| json!({"auth": STANDARD.encode(text)});
         let hub = json!({"auths": {"https://index.docker.io/v1/": auth("u:p:q")}});
         let hosts = json!({"auths": {
@@ -195,19 +199,19 @@ mod tests {
             (&bad, "e.example/a", ""),
         ];
         for (config, image, expected) in table {
-            assert_eq!(shown(config, image), expected, "{image}");
+            assert_eq!(sources(config, image), expected, "{image}");
         }
     }
 
     #[test]
-    fn files_that_are_none() {
+    fn a_file_must_be_a_json_object() {
         assert!(DockerConfig::parse("{").is_err());
         assert!(DockerConfig::parse("[]").is_err());
         assert!(DockerConfig::parse("{}").unwrap().find("a.example", "b").is_empty());
     }
 
     #[test]
-    fn secrets_do_not_show() {
+    fn debug_hides_secrets() {
         let config = json!({"auths": {"a.example": {"username": "u", "password": "p4ss"},
             "b.example": {"identitytoken": "p4ss"}}});
         assert!(!format!("{:?}", DockerConfig::parse(&config.to_string())).contains("p4ss"));

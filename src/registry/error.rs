@@ -1,4 +1,4 @@
-//! What can go wrong when a registry is asked, in words that name a way out and hold no secret.
+//! Errors of registry lookups. Their texts contain no secrets.
 
 use serde_json::Value;
 
@@ -6,36 +6,36 @@ use crate::base::one_line::one_line;
 use crate::base::reference::RegistryRef;
 use crate::base::secret::scrub;
 
-/// A reference that could not be looked up. One line, of bounded length, without secrets.
+/// A failed lookup of a reference. Its text is one line of bounded length, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reference}: {message}")]
 pub struct RegistryError {
-    /// What was looked up.
+    /// The reference.
     pub reference: Box<RegistryRef>,
-    /// What kind of failure it is.
+    /// The kind of the error.
     pub kind: RegistryErrorKind,
-    /// What went wrong, in one sentence without a full stop.
+    /// The problem, in one sentence without a full stop.
     pub message: String,
-    /// What to do about it.
+    /// The correction, in the imperative.
     pub help: String,
 }
 
-/// The kinds of failure, by what the user can do.
+/// The kinds of lookup errors, by what the user can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RegistryErrorKind {
-    /// The registry does not know the tag, the digest or the repository.
+    /// The registry does not have the tag, the digest or the repository.
     NotFound,
-    /// The registry does not let us read it, or does not say whether it is there.
+    /// The registry denies access, or does not say whether the reference exists.
     Denied,
-    /// The registry asks to wait longer than we do.
+    /// The registry answers 429, and asks for a longer wait than imgplan makes.
     RateLimited,
-    /// No connection, no answer, or only that the registry is in trouble: it may pass.
+    /// A transient error: no connection, no response, or a server error.
     Unreachable,
-    /// An answer that cannot be right.
-    Odd,
+    /// The response violates the protocol.
+    Unexpected,
 }
 
-/// The same before it is known which reference it is for: many share a host and its failures.
+/// A [`RegistryError`] without its reference: many references fail with the same error of their host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RegistryFailure {
     pub(super) kind: RegistryErrorKind,
@@ -52,39 +52,47 @@ impl RegistryFailure {
         Self { kind, message: shorten(message.as_ref()), help: shorten(help.as_ref()) }
     }
 
-    /// For an answer that makes no sense.
-    pub(super) fn odd(message: impl AsRef<str>) -> Self {
-        let help = "see that this is a registry, and that no proxy answers in its place";
-        Self::new(RegistryErrorKind::Odd, message, help)
+    /// Creates a failure for a response that violates the protocol.
+    pub(super) fn unexpected(message: impl AsRef<str>) -> Self {
+        let help = "check that this is a registry, and that no proxy answers instead";
+        Self::new(RegistryErrorKind::Unexpected, message, help)
     }
 
-    pub(super) fn of(self, reference: &RegistryRef) -> RegistryError {
+    pub(super) fn with_reference(self, reference: &RegistryRef) -> RegistryError {
         let Self { kind, message, help } = self;
         RegistryError { reference: Box::new(reference.clone()), kind, message, help }
     }
 }
 
-/// Most characters of a message.
-const LONGEST: usize = 400;
+/// Maximum length of a message.
+const MAX_MESSAGE_CHARS: usize = 400;
 
-/// One line of printable characters, not too long.
+/// Converts a text to one line of printable characters and shortens it.
 pub(super) fn shorten(text: &str) -> String {
-    let line = one_line(text, 4 * LONGEST);
-    if line.chars().count() <= LONGEST {
+    let line = one_line(text, 4 * MAX_MESSAGE_CHARS);
+    if line.chars().count() <= MAX_MESSAGE_CHARS {
         return line;
     }
-    line.chars().take(LONGEST).chain("...".chars()).collect()
+    line.chars().take(MAX_MESSAGE_CHARS).chain("...".chars()).collect()
 }
 
-/// What is taken out of every text that a registry sends: what was sent to it and is secret, and the
-/// queries of URLs. Before anything is cut, since half a secret is one too.
-pub(super) fn without(text: &str, secrets: &[&str]) -> String {
+/// Removes `secrets` and the queries of URLs from a text of a registry. Must be done before the text
+/// is shortened: half of a secret would not be recognized.
+pub(super) fn without_secrets(text: &str, secrets: &[&str]) -> String {
     secrets.iter().fold(scrub(text, None), |text, secret| scrub(&text, Some(secret)))
 }
 
-/// What an error's body says in a registry's own words: the code and the message of its first error,
-/// or what a token service says. `None` where it does not speak so.
-pub(super) fn said(body: &[u8]) -> Option<Said> {
+/// Code and message of an error response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ErrorBody {
+    /// For example `MANIFEST_UNKNOWN`.
+    pub(super) code: Option<String>,
+    pub(super) message: Option<String>,
+}
+
+/// Parses the body of an error response: the first error of a registry, or the error of a token
+/// service. `None` if the body has another form.
+pub(super) fn parse_error_body(body: &[u8]) -> Option<ErrorBody> {
     let json: Value = serde_json::from_slice(body).ok()?;
     let text = |value: &Value, name: &str| {
         value.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
@@ -93,26 +101,18 @@ pub(super) fn said(body: &[u8]) -> Option<Said> {
     if let Some(first) = errors.and_then(|errors| errors.first()) {
         let code = text(first, "code");
         let detail = first.get("detail").and_then(Value::as_str).map(str::to_owned);
-        return Some(Said { code, message: text(first, "message").or(detail) });
+        return Some(ErrorBody { code, message: text(first, "message").or(detail) });
     }
-    let own = ["details", "error_description", "message", "error", "detail"];
-    let message = own.iter().find_map(|name| text(&json, name))?;
-    Some(Said { code: None, message: Some(message) })
+    // Token services use several names for the message.
+    let names = ["details", "error_description", "message", "error", "detail"];
+    let message = names.iter().find_map(|name| text(&json, name))?;
+    Some(ErrorBody { code: None, message: Some(message) })
 }
 
-/// A registry's own words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Said {
-    /// `MANIFEST_UNKNOWN`.
-    pub(super) code: Option<String>,
-    pub(super) message: Option<String>,
-}
-
-/// An answer as part of a sentence: `HTTP 403: no access`.
-pub(super) fn answer(status: u16, body: &[u8], secrets: &[&str]) -> String {
-    let said = said(body).and_then(|said| said.message.or(said.code));
-    match said {
-        Some(said) => format!("HTTP {status}: {}", without(&said, secrets)),
+/// Describes a response for an error message: `HTTP 403: no access`.
+pub(super) fn describe_response(status: u16, body: &[u8], secrets: &[&str]) -> String {
+    match parse_error_body(body).and_then(|error| error.message.or(error.code)) {
+        Some(message) => format!("HTTP {status}: {}", without_secrets(&message, secrets)),
         None => format!("HTTP {status}"),
     }
 }
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_registrys_own_words() {
+    fn error_bodies_are_described() {
         let table = [
             (
                 r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#,
@@ -140,16 +140,17 @@ mod tests {
             ("", "HTTP 1"),
         ];
         for (body, expected) in table {
-            assert_eq!(answer(1, body.as_bytes(), &["p4ss"]), expected, "{body}");
+            assert_eq!(describe_response(1, body.as_bytes(), &["p4ss"]), expected, "{body}");
         }
         let url = r#"{"message":"see https://h/p?token=abc now"}"#;
-        assert_eq!(answer(1, url.as_bytes(), &[]), "HTTP 1: see https://h/p?[hidden] now");
+        let expected = "HTTP 1: see https://h/p?[hidden] now";
+        assert_eq!(describe_response(1, url.as_bytes(), &[]), expected);
     }
 
     #[test]
-    fn one_line_of_bounded_length() {
+    fn messages_are_one_line_of_bounded_length() {
         assert_eq!(shorten("a\u{1b}[31m\n b\u{202e}c"), "a [31m b c");
-        assert_eq!(shorten(&"x".repeat(LONGEST)).len(), LONGEST);
-        assert_eq!(shorten(&"x".repeat(9999)).len(), LONGEST + 3);
+        assert_eq!(shorten(&"x".repeat(MAX_MESSAGE_CHARS)).len(), MAX_MESSAGE_CHARS);
+        assert_eq!(shorten(&"x".repeat(9999)).len(), MAX_MESSAGE_CHARS + 3);
     }
 }

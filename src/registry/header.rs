@@ -1,4 +1,4 @@
-//! Reads the headers of a registry's answer that are a registry's own. Pure.
+//! Reads the headers of a registry's response. Pure.
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 
@@ -7,13 +7,12 @@ use crate::http::header::text;
 
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
-/// The digest of what a tag names. `None` where the registry does not say, or says it in another way
-/// than SHA-256.
+/// Returns the digest of the manifest. `None` if the header is missing, or is not a SHA-256 digest.
 pub(super) fn digest(headers: &HeaderMap) -> Option<OciDigest> {
     text(headers, &DIGEST)?.parse().ok()
 }
 
-/// What kind of thing it is.
+/// Returns the media type.
 pub(super) fn content_type(headers: &HeaderMap) -> Option<&str> {
     text(headers, &CONTENT_TYPE)
 }

@@ -1,5 +1,4 @@
-//! Reads what a registry says of an image: what kind of thing a tag names, and which manifest an
-//! index has for each platform. Pure.
+//! Parses manifests, indexes and image configurations. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,64 +7,64 @@ use serde::Deserialize;
 use crate::base::name::Platform;
 use crate::base::reference::OciDigest;
 
-/// All that is accepted: indexes first, so that a registry which has one gives it and not the
-/// manifest of one platform out of it.
+/// The `Accept` header. Indexes come first, so that a registry returns the index and not the manifest of
+/// one of its platforms.
 pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
                                  application/vnd.docker.distribution.manifest.list.v2+json, \
                                  application/vnd.oci.image.manifest.v1+json, \
                                  application/vnd.docker.distribution.manifest.v2+json";
 
-/// What a tag names.
+/// The kind of a media type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A manifest for each platform.
+pub(super) enum MediaKind {
+    /// An index: one manifest per platform.
     Index,
-    /// One manifest.
+    /// A manifest of one image.
     Manifest,
-    /// The registry does not say: it is to be seen in the thing itself.
-    Unsaid,
+    /// Missing or generic: only the body tells.
+    Unknown,
 }
 
-/// What a registry says with the header `Content-Type`.
-pub(super) fn kind(content_type: Option<&str>) -> Kind {
+/// Returns the kind of a media type.
+pub(super) fn media_kind(content_type: Option<&str>) -> MediaKind {
     let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
     match essence.trim().to_ascii_lowercase().as_str() {
         "application/vnd.oci.image.index.v1+json"
-        | "application/vnd.docker.distribution.manifest.list.v2+json" => Kind::Index,
-        // The last three are Docker's first schema, whose digest is not that of its bytes.
+        | "application/vnd.docker.distribution.manifest.list.v2+json" => MediaKind::Index,
+        // The last two are Docker's schema 1, whose digest is not the digest of its bytes.
         "application/vnd.oci.image.manifest.v1+json"
         | "application/vnd.docker.distribution.manifest.v2+json"
         | "application/vnd.docker.distribution.manifest.v1+json"
-        | "application/vnd.docker.distribution.manifest.v1+prettyjws" => Kind::Manifest,
-        _ => Kind::Unsaid,
+        | "application/vnd.docker.distribution.manifest.v1+prettyjws" => MediaKind::Manifest,
+        _ => MediaKind::Unknown,
     }
 }
 
-/// The parts of an index, or of a manifest, that are read.
+/// The fields of an index or a manifest that are used.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+struct ManifestBody {
     #[serde(default)]
     media_type: Option<String>,
     #[serde(default)]
     schema_version: Option<u32>,
-    /// Only an index has these.
+    /// Present in an index.
     #[serde(default)]
-    manifests: Option<Vec<Entry>>,
-    /// Only a manifest has this.
+    manifests: Option<Vec<IndexEntry>>,
+    /// Present in a manifest.
     #[serde(default)]
     config: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct IndexEntry {
     digest: String,
     #[serde(default)]
-    platform: Option<EntryPlatform>,
+    platform: Option<OciPlatform>,
 }
 
 #[derive(Deserialize)]
-struct EntryPlatform {
+struct OciPlatform {
     #[serde(default)]
     os: String,
     #[serde(default)]
@@ -74,74 +73,77 @@ struct EntryPlatform {
     variant: Option<String>,
 }
 
-/// The digests that a body has for the service's platforms: none where it is one manifest, or an
-/// index that has neither. An error says what is wrong with it.
+/// Returns the digests of an index for the service's platforms. Empty for a manifest, and for an index
+/// without such an entry. Entries that are not images, such as attestations (`unknown/unknown`), are
+/// ignored.
 ///
-/// Entries that are no image, as attestations are (`unknown/unknown`), are of neither platform.
+/// # Errors
+///
+/// Fails with a message if the body is neither an index nor a manifest, or has an invalid digest.
 pub(super) fn platforms(body: &[u8]) -> Result<BTreeMap<Platform, OciDigest>, &'static str> {
-    let body: Body =
-        serde_json::from_slice(body).map_err(|_| "what the registry sent is not a manifest")?;
-    // By what it says of itself, which the digest covers, and not by what a header says.
-    let said = kind(body.media_type.as_deref());
-    let entries = match (said, body.manifests) {
-        (Kind::Manifest, _) => return Ok(BTreeMap::new()),
-        (Kind::Index | Kind::Unsaid, Some(entries)) => entries,
-        (Kind::Unsaid, None) if body.config.is_some() || body.schema_version == Some(1) => {
+    let body: ManifestBody =
+        serde_json::from_slice(body).map_err(|_| "the response is not a manifest")?;
+    // The media type in the body counts, because the digest covers it; the header does not.
+    let kind = media_kind(body.media_type.as_deref());
+    let entries = match (kind, body.manifests) {
+        (MediaKind::Manifest, _) => return Ok(BTreeMap::new()),
+        (MediaKind::Index | MediaKind::Unknown, Some(entries)) => entries,
+        (MediaKind::Unknown, None) if body.config.is_some() || body.schema_version == Some(1) => {
             return Ok(BTreeMap::new());
         }
-        _ => return Err("what the registry sent is neither an index nor a manifest"),
+        _ => return Err("the response is neither an index nor a manifest"),
     };
-    let mut found: BTreeMap<Platform, (u8, OciDigest)> = BTreeMap::new();
+    let mut best: BTreeMap<Platform, (u8, OciDigest)> = BTreeMap::new();
     for entry in entries {
         let Some((platform, rank)) = entry.platform.as_ref().and_then(rank) else { continue };
-        let digest = entry.digest.parse().map_err(|_| "the index has a digest that is none")?;
-        // Of equals the first counts, as for Docker.
-        if found.get(&platform).is_none_or(|(best, _)| rank < *best) {
-            found.insert(platform, (rank, digest));
+        let digest = entry.digest.parse().map_err(|_| "the index has an invalid digest")?;
+        // The first of equally ranked entries wins, as in Docker.
+        if best.get(&platform).is_none_or(|(best_rank, _)| rank < *best_rank) {
+            best.insert(platform, (rank, digest));
         }
     }
-    Ok(found.into_iter().map(|(platform, (_, digest))| (platform, digest)).collect())
+    Ok(best.into_iter().map(|(platform, (_, digest))| (platform, digest)).collect())
 }
 
-/// Whether a body is an index that says platforms, of which none is ours.
-pub(super) fn is_foreign(body: &[u8]) -> bool {
-    let Ok(body) = serde_json::from_slice::<Body>(body) else { return false };
-    let said = kind(body.media_type.as_deref());
-    let entries = body.manifests.filter(|_| said != Kind::Manifest).unwrap_or_default();
+/// True if a body is an index that has images only for platforms which the service does not support.
+pub(super) fn has_only_unsupported_platforms(body: &[u8]) -> bool {
+    let Ok(body) = serde_json::from_slice::<ManifestBody>(body) else { return false };
+    let kind = media_kind(body.media_type.as_deref());
+    let entries = body.manifests.filter(|_| kind != MediaKind::Manifest).unwrap_or_default();
     let mut platforms = entries.iter().filter_map(|entry| entry.platform.as_ref());
-    // Attestations are for no platform.
-    let real = |platform: &EntryPlatform| !matches!(platform.os.as_str(), "" | "unknown");
-    platforms.clone().any(real) && platforms.all(|platform| rank(platform).is_none())
+    // Attestations have the platform `unknown/unknown`.
+    let is_image = |platform: &OciPlatform| !matches!(platform.os.as_str(), "" | "unknown");
+    platforms.clone().any(is_image) && platforms.all(|platform| rank(platform).is_none())
 }
 
-/// The digest of the configuration of one manifest.
-pub(super) fn config(body: &[u8]) -> Option<OciDigest> {
+/// Returns the digest of a manifest's configuration.
+pub(super) fn config_digest(manifest: &[u8]) -> Option<OciDigest> {
     #[derive(Deserialize)]
-    struct Manifest {
+    struct WithConfig {
         config: Descriptor,
     }
     #[derive(Deserialize)]
     struct Descriptor {
         digest: String,
     }
-    let Manifest { config } = serde_json::from_slice(body).ok()?;
+    let WithConfig { config } = serde_json::from_slice(manifest).ok()?;
     config.digest.parse().ok()
 }
 
-/// The platform that an image's configuration says it is for, where it is one of the service's.
-pub(super) fn platform(config: &[u8]) -> Option<Platform> {
+/// Returns the platform in an image configuration. `None` if the service does not support it.
+pub(super) fn config_platform(config: &[u8]) -> Option<Platform> {
     rank(&serde_json::from_slice(config).ok()?).map(|(platform, _)| platform)
 }
 
-/// The platform of an entry, and how well it fits: 0 is best.
-fn rank(entry: &EntryPlatform) -> Option<(Platform, u8)> {
+/// Returns the service's platform for an OCI platform, with the rank of its variant: 0 is best.
+fn rank(entry: &OciPlatform) -> Option<(Platform, u8)> {
     if entry.os != "linux" {
         return None;
     }
     let variant = entry.variant.as_deref().filter(|variant| !variant.is_empty());
     match (entry.architecture.as_str(), variant) {
         ("amd64", None) => Some((Platform::Amd64, 0)),
-        // What every such machine can do.
+        // Every amd64 machine supports v1; higher variants need a newer CPU.
         ("amd64", Some("v1")) => Some((Platform::Amd64, 1)),
         ("amd64", Some(_)) => Some((Platform::Amd64, 2)),
         ("arm64", None | Some("v8")) => Some((Platform::Arm64, 0)),
@@ -169,21 +171,21 @@ mod tests {
         json!({"digest": digest(name).to_string(), "platform": platform})
     }
 
-    fn pick(entries: &[(&str, &str)]) -> String {
+    fn chosen(entries: &[(&str, &str)]) -> String {
         let manifests: Vec<_> =
             entries.iter().map(|(name, platform)| entry(name, platform)).collect();
         let body = json!({"schemaVersion": 2, "manifests": manifests}).to_string();
-        let found = platforms(body.as_bytes()).unwrap();
-        let name = |wanted| entries.iter().find(|(name, _)| digest(name) == wanted).unwrap().0;
-        let found: Vec<_> = found
+        let platforms = platforms(body.as_bytes()).unwrap();
+        let name = |chosen| entries.iter().find(|(name, _)| digest(name) == chosen).unwrap().0;
+        let texts: Vec<_> = platforms
             .into_iter()
             .map(|(platform, digest)| format!("{platform}={}", name(digest)))
             .collect();
-        found.join(" ")
+        texts.join(" ")
     }
 
     #[test]
-    fn an_index_has_one_manifest_for_each_platform() {
+    fn the_best_variant_is_chosen_for_each_platform() {
         let table: &[(&[(&str, &str)], &str)] = &[
             (&[("a", "linux/amd64"), ("b", "linux/arm64")], "linux/amd64=a linux/arm64=b"),
             (&[("b", "linux/arm64/v8"), ("a", "linux/amd64")], "linux/amd64=a linux/arm64=b"),
@@ -201,40 +203,42 @@ mod tests {
             (&[], ""),
         ];
         for (entries, expected) in table {
-            assert_eq!(pick(entries), *expected, "{entries:?}");
+            assert_eq!(chosen(entries), *expected, "{entries:?}");
         }
     }
 
     #[test]
-    fn one_image_says_its_platform_in_its_configuration() {
+    fn the_platform_is_read_from_the_configuration() {
         let manifest = json!({"config": {"digest": digest("c").to_string()}}).to_string();
-        assert_eq!(config(manifest.as_bytes()), Some(digest("c")));
+        assert_eq!(config_digest(manifest.as_bytes()), Some(digest("c")));
         for none in ["{}", "[]", "", "{\"config\":{}}", "{\"config\":{\"digest\":\"sha512:0\"}}"] {
-            assert_eq!(config(none.as_bytes()), None, "{none}");
+            assert_eq!(config_digest(none.as_bytes()), None, "{none}");
         }
-        let of = |os, architecture| json!({"os": os, "architecture": architecture}).to_string();
-        assert_eq!(platform(of("linux", "arm64").as_bytes()), Some(Platform::Arm64));
-        for other in [of("windows", "amd64"), of("linux", "s390x"), "{}".to_owned(), "x".to_owned()]
+        let config = |os, architecture| json!({"os": os, "architecture": architecture}).to_string();
+        assert_eq!(config_platform(config("linux", "arm64").as_bytes()), Some(Platform::Arm64));
+        for other in
+            [config("windows", "amd64"), config("linux", "s390x"), "{}".to_owned(), "x".to_owned()]
         {
-            assert_eq!(platform(other.as_bytes()), None, "{other}");
+            assert_eq!(config_platform(other.as_bytes()), None, "{other}");
         }
     }
 
     #[test]
-    fn an_index_for_others_is_told_from_one_that_does_not_say() {
+    fn an_index_without_platforms_may_be_supported() {
         let index = |platforms: &[&str]| {
             let entries: Vec<_> = platforms.iter().map(|platform| entry("x", platform)).collect();
-            is_foreign(json!({"manifests": entries}).to_string().as_bytes())
+            has_only_unsupported_platforms(json!({"manifests": entries}).to_string().as_bytes())
         };
         assert!(index(&["linux/arm/v7", "unknown/unknown"]) && index(&["windows/amd64"]));
         assert!(!index(&["linux/arm/v7", "linux/arm64"]));
         assert!(!index(&["unknown/unknown"]) && !index(&[]));
-        let silent = json!({"manifests": [{"digest": digest("a").to_string()}]}).to_string();
-        assert!(!is_foreign(silent.as_bytes()) && !is_foreign(b"x"));
+        let unspecified = json!({"manifests": [{"digest": digest("a").to_string()}]}).to_string();
+        assert!(!has_only_unsupported_platforms(unspecified.as_bytes()));
+        assert!(!has_only_unsupported_platforms(b"x"));
     }
 
     #[test]
-    fn bodies() {
+    fn only_manifests_and_indexes_are_accepted() {
         let none = json!({"digest": digest("a").to_string()});
         let bad =
             json!({"digest": "sha256:0", "platform": {"os": "linux", "architecture": "amd64"}});
@@ -244,7 +248,7 @@ mod tests {
         let table = [
             (json!({"schemaVersion": 2, "config": {}, "layers": []}), true),
             (json!({"mediaType": manifest, "config": {}}), true),
-            // Not to be taken for the other kind by whoever reads it another way.
+            // The media type wins over the fields, so that all readers agree on the kind.
             (json!({"mediaType": manifest, "manifests": [bad]}), true),
             (json!({"schemaVersion": 1, "fsLayers": []}), true),
             (json!({"manifests": [none]}), true),
@@ -258,29 +262,31 @@ mod tests {
             (json!("x"), false),
         ];
         for (body, ok) in table {
-            let read = platforms(body.to_string().as_bytes());
-            assert_eq!(read.is_ok_and(|found| found.is_empty()), ok, "{body}");
+            let result = platforms(body.to_string().as_bytes());
+            assert_eq!(result.is_ok_and(|platforms| platforms.is_empty()), ok, "{body}");
         }
         assert!(platforms(b"<html>").is_err());
     }
 
     #[test]
-    fn kinds() {
+    fn media_types_have_a_kind() {
         let table = [
-            ("application/vnd.oci.image.index.v1+json", Kind::Index),
+            ("application/vnd.oci.image.index.v1+json", MediaKind::Index),
             (
                 "Application/vnd.docker.distribution.manifest.list.v2+json; charset=utf-8",
-                Kind::Index,
+                MediaKind::Index,
             ),
-            ("application/vnd.docker.distribution.manifest.v2+json", Kind::Manifest),
-            ("application/vnd.docker.distribution.manifest.v1+prettyjws", Kind::Manifest),
-            ("application/json", Kind::Unsaid),
-            ("", Kind::Unsaid),
+            ("application/vnd.docker.distribution.manifest.v2+json", MediaKind::Manifest),
+            ("application/vnd.docker.distribution.manifest.v1+prettyjws", MediaKind::Manifest),
+            ("application/json", MediaKind::Unknown),
+            ("", MediaKind::Unknown),
         ];
         for (text, expected) in table {
-            assert_eq!(kind(Some(text)), expected, "{text}");
+            assert_eq!(media_kind(Some(text)), expected, "{text}");
         }
-        assert_eq!(kind(None), Kind::Unsaid);
-        assert!(ACCEPT.split(", ").all(|accepted| kind(Some(accepted)) != Kind::Unsaid));
+        assert_eq!(media_kind(None), MediaKind::Unknown);
+        assert!(
+            ACCEPT.split(", ").all(|accepted| media_kind(Some(accepted)) != MediaKind::Unknown)
+        );
     }
 }

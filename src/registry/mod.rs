@@ -1,9 +1,9 @@
-//! Asks foreign registries what a reference points to now: its digest, and that of each platform.
+//! The client of image registries. It looks up the digest of a reference, and that of each platform.
 //!
-//! [`registries`] says what is asked, and mostly that is one HEAD, which Docker Hub does not count
-//! against its pull limit. Each request passes its host's budget and takes a [`transport`](crate::http::transport); what
-//! a registry demands first (`challenge`) is had from its `token` service, with the
-//! [`credentials`] that Docker's own configuration has for it. [`cache`] keeps answers between runs.
+//! [`registries`] makes the lookups: usually one HEAD request, which Docker Hub does not count against
+//! its pull limit. `session` adds what a registry requires (`challenge`): tokens from its token service
+//! (`token`) and the [`credentials`] of Docker's configuration. `wire` sends each request within the
+//! rate limit of its host (`throttle`) and retries it. [`cache`] keeps results between runs.
 
 pub mod cache;
 mod challenge;
@@ -19,14 +19,12 @@ mod session;
 mod throttle;
 mod token;
 mod url;
-
 mod window;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-pub use crate::http::transport::{Transport, TransportError};
 pub use cache::RegistryCache;
 pub use credentials::Credentials;
 pub use error::{RegistryError, RegistryErrorKind};

@@ -1,5 +1,5 @@
-//! What a reference points to now, asked so that it costs a registry little: a HEAD, and a GET only
-//! where that has changed and is an index.
+//! Lookups of references. A lookup costs one HEAD request, and a GET only if the reference is new or has
+//! changed, and is an index.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::credentials::Credentials;
 use super::error::{self, RegistryError, RegistryErrorKind, RegistryFailure};
 use super::header;
-use super::manifest::{self, Kind};
+use super::manifest::{self, MediaKind};
 use super::session::RegistrySession;
 use super::throttle::HostThrottles;
-use super::wire::{Answer, Wire};
+use super::wire::{RegistryResponse, RequestSender};
 use crate::base::limit::Limit;
 use crate::base::name::Platform;
 use crate::base::reference::{OciDigest, RegistryRef};
@@ -26,22 +26,22 @@ use crate::http::backoff::Jitter;
 use crate::http::notice::{Notice, ObserverRef};
 use crate::http::transport::{Network, Transport, TransportError};
 
-/// How registries are asked.
+/// Configuration of the registry client.
 #[derive(Clone)]
 pub struct RegistryConfig {
-    /// Where credentials are, for those that ask for them.
+    /// Locations of credentials.
     pub credentials: Credentials,
-    /// Requests to one host. No registry publishes what it bears, so this is a guess at what none
-    /// minds.
-    pub budget: Limit,
-    /// Requests under way to one host.
+    /// Rate limit per host. Registries do not document a limit for these requests; the default is a
+    /// guess that none has objected to.
+    pub limit: Limit,
+    /// Maximum number of concurrent requests per host.
     pub concurrency: usize,
-    /// Tries at one request where there is no connection or the host is in trouble, the first one
-    /// among them. A 429 has rules of its own.
-    pub tries: u32,
-    /// Who we say that we are.
+    /// Maximum number of attempts of a request that fails with a transient error. Responses of 429 are
+    /// counted separately.
+    pub max_attempts: u32,
+    /// The `User-Agent` header.
     pub user_agent: String,
-    /// What carries requests, if not the network.
+    /// Replaces the network in tests.
     pub transport: Option<Arc<dyn Transport>>,
 }
 
@@ -49,27 +49,28 @@ impl Default for RegistryConfig {
     fn default() -> Self {
         Self {
             credentials: Credentials::none(),
-            budget: Limit { count: 100, window: Duration::from_secs(10) },
+            limit: Limit { count: 100, window: Duration::from_secs(10) },
             concurrency: 8,
-            tries: 3,
+            max_attempts: 3,
             user_agent: concat!("imgplan/", env!("CARGO_PKG_VERSION")).to_owned(),
             transport: None,
         }
     }
 }
 
-/// What a reference points to.
+/// The result of a lookup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolved {
-    /// Of what the tag names: an index, or a manifest.
+    /// Digest of the manifest or index that the reference names.
     pub digest: OciDigest,
-    /// Of the manifest of each platform that it has. Empty where it is one manifest whose platform
-    /// is not known, or an index that does not say for which its manifests are.
+    /// Digest of the manifest for each platform. Empty for a manifest, whose platform is not looked up,
+    /// and for an index without platforms.
     #[serde(default)]
     pub platforms: BTreeMap<Platform, OciDigest>,
 }
 
-/// All foreign registries, with what was learned of them so far. Cheap to clone; one a process.
+/// The registry client. Caches tokens and the state of every host; cheap to clone. A process should have
+/// one only, since rate limits are kept per client.
 #[derive(Clone)]
 pub struct Registries {
     session: Arc<RegistrySession>,
@@ -82,191 +83,181 @@ impl fmt::Debug for Registries {
 }
 
 impl Registries {
-    /// Fails where no connection can be made secure.
+    /// Creates a client.
+    ///
+    /// # Errors
+    ///
+    /// Fails if TLS cannot be set up.
     pub fn new(config: RegistryConfig) -> Result<Self, TransportError> {
         let transport = match config.transport {
             Some(transport) => transport,
             None => Arc::new(Network::new(&config.user_agent)?),
         };
-        let hosts = HostThrottles::new(config.budget, config.concurrency);
-        // Without entropy all wait alike; that is all.
-        let jitter = Jitter::new(getrandom::u64().unwrap_or_default());
-        let wire = Wire { transport, hosts, tries: config.tries, jitter };
-        Ok(Self { session: Arc::new(RegistrySession::new(wire, config.credentials)) })
+        let sender = RequestSender {
+            transport,
+            hosts: HostThrottles::new(config.limit, config.concurrency),
+            max_attempts: config.max_attempts,
+            // Without a random seed, all processes have the same backoffs, which is acceptable.
+            jitter: Jitter::new(getrandom::u64().unwrap_or_default()),
+        };
+        Ok(Self { session: Arc::new(RegistrySession::new(sender, config.credentials)) })
     }
 
-    /// What a reference points to now. Where that is what is `known`, one HEAD has told so. What a
-    /// digest names does not change: where it is known, nobody is asked.
-    pub async fn resolve(
-        &self,
-        wanted: &RegistryRef,
-        known: Option<&Resolved>,
-    ) -> Result<Resolved, RegistryError> {
-        self.resolve_told(wanted, known, &|_| ()).await
-    }
-
-    /// Many at once, each reference once. Answers in the order in which they were asked for; `tell`
-    /// hears of each, and of what takes time. A host that cannot be reached fails its own references,
-    /// all at once, and no others.
+    /// Looks up references concurrently, each distinct one once, and returns the results in the order
+    /// of `references`.
+    ///
+    /// Each reference comes with its known digests, if there are any: then one HEAD request is enough to
+    /// see that it has not changed, and a reference with a known digest of its own needs no request.
+    /// `observer` receives every completed lookup and every wait. A host that cannot be reached fails
+    /// only its own references, and all of them at once.
     pub async fn resolve_all(
         &self,
-        wanted: &[(RegistryRef, Option<Resolved>)],
-        tell: ObserverRef<'_>,
+        references: &[(RegistryRef, Option<Resolved>)],
+        observer: ObserverRef<'_>,
     ) -> Vec<Result<Resolved, RegistryError>> {
-        let mut once: Vec<(&RegistryRef, Option<&Resolved>)> = Vec::new();
-        let mut places: HashMap<String, usize> = HashMap::new();
-        let mut asked = Vec::with_capacity(wanted.len());
-        for (reference, known) in wanted {
-            let place = *places.entry(reference.to_string()).or_insert(once.len());
-            match once.get_mut(place) {
-                Some((_, first)) => *first = first.or(known.as_ref()),
-                None => once.push((reference, known.as_ref())),
+        let mut distinct: Vec<(&RegistryRef, Option<&Resolved>)> = Vec::new();
+        let mut index_by_reference: HashMap<String, usize> = HashMap::new();
+        let mut indices = Vec::with_capacity(references.len());
+        for (reference, known) in references {
+            let index = *index_by_reference.entry(reference.to_string()).or_insert(distinct.len());
+            match distinct.get_mut(index) {
+                Some((_, first_known)) => *first_known = first_known.or(known.as_ref()),
+                None => distinct.push((reference, known.as_ref())),
             }
-            asked.push(place);
+            indices.push(index);
         }
-        let one = async |place: usize, reference, known| {
-            (place, self.resolve_told(reference, known, tell).await)
+        let total = distinct.len();
+        let lookup = async |index: usize, reference: &RegistryRef, known: Option<&Resolved>| {
+            let result = self.resolve(reference, known, observer).await;
+            (index, result.map_err(|failure| failure.with_reference(reference)))
         };
-        let numbered = once.iter().enumerate();
-        let mut under_way: FuturesUnordered<_> =
-            numbered.map(|(place, (reference, known))| one(place, *reference, *known)).collect();
-        let mut answers: Vec<Option<Result<Resolved, RegistryError>>> = vec![None; once.len()];
+        let mut lookups: FuturesUnordered<_> = distinct
+            .iter()
+            .enumerate()
+            .map(|(index, (reference, known))| lookup(index, reference, *known))
+            .collect();
+        let mut results: Vec<Option<Result<Resolved, RegistryError>>> = vec![None; total];
         let mut done = 0;
-        while let Some((place, answer)) = under_way.next().await {
+        while let Some((index, result)) = lookups.next().await {
             done += 1;
-            if let Some(free) = answers.get_mut(place) {
-                *free = Some(answer);
-            }
-            let total = once.len();
-            if let Some((reference, _)) = once.get(place) {
-                tell(Notice::LookupDone { registry: reference.registry().to_owned(), done, total });
-            }
+            let registry = distinct[index].0.registry().to_owned();
+            results[index] = Some(result);
+            observer(Notice::LookupDone { registry, done, total });
         }
-        // Each place has its answer by now, so none is left out.
-        asked.into_iter().filter_map(|place| answers.get(place)?.clone()).collect()
+        // Every lookup has ended, so no result is missing.
+        indices.into_iter().filter_map(|index| results[index].clone()).collect()
     }
 
-    async fn resolve_told(
+    async fn resolve(
         &self,
-        wanted: &RegistryRef,
+        reference: &RegistryRef,
         known: Option<&Resolved>,
-        hear: ObserverRef<'_>,
-    ) -> Result<Resolved, RegistryError> {
-        if let Some(known) = known.filter(|known| wanted.digest() == Some(known.digest)) {
+        observer: ObserverRef<'_>,
+    ) -> Result<Resolved, RegistryFailure> {
+        if let Some(known) = known.filter(|known| reference.digest() == Some(known.digest)) {
             return Ok(known.clone());
         }
-        self.find(wanted, known, hear).await.map_err(|failure| failure.of(wanted))
-    }
-
-    async fn find(
-        &self,
-        wanted: &RegistryRef,
-        known: Option<&Resolved>,
-        hear: ObserverRef<'_>,
-    ) -> Result<Resolved, RegistryFailure> {
-        let name = match (wanted.digest(), wanted.tag()) {
+        let name = match (reference.digest(), reference.tag()) {
             (Some(digest), _) => digest.to_string(),
             (None, Some(tag)) => tag.to_string(),
             (None, None) => "latest".to_owned(),
         };
-        let head = self.session.manifest(&Method::HEAD, wanted, &name, hear).await?;
-        // Where HEAD is not known, or a registry does not tell it more, GET says what there is, if
-        // only why there is nothing.
+        let head = self.session.manifest(&Method::HEAD, reference, &name, observer).await?;
+        // If a registry does not support HEAD (405, 501), GET works. If the reference does not exist
+        // (404), only the response to GET has a body that says why.
         if !matches!(head.status, 200 | 404 | 405 | 501) {
-            return Err(not_had(&head, wanted));
+            return Err(status_failure(&head, reference));
         }
         let digest = header::digest(&head.headers).filter(|_| head.status == 200);
         let Some(digest) = digest else {
-            return self.fetch(wanted, &name, wanted.digest(), known, hear).await;
+            return self.fetch(reference, &name, reference.digest(), known, observer).await;
         };
-        if wanted.digest().is_some_and(|asked| asked != digest) {
-            return Err(lied());
+        if reference.digest().is_some_and(|requested| requested != digest) {
+            return Err(digest_mismatch());
         }
         if let Some(known) = known.filter(|known| known.digest == digest) {
             return Ok(known.clone());
         }
-        match manifest::kind(header::content_type(&head.headers)) {
-            Kind::Manifest => Ok(Resolved { digest, platforms: BTreeMap::new() }),
-            Kind::Index | Kind::Unsaid => {
-                self.fetch(wanted, &digest.to_string(), Some(digest), known, hear).await
+        match manifest::media_kind(header::content_type(&head.headers)) {
+            MediaKind::Manifest => Ok(Resolved { digest, platforms: BTreeMap::new() }),
+            MediaKind::Index | MediaKind::Unknown => {
+                self.fetch(reference, &digest.to_string(), Some(digest), known, observer).await
             }
         }
     }
 
-    /// Fetches a manifest and takes its digest from its bytes, which must be the one that is
-    /// `expected`, if any is.
+    /// Fetches a manifest, and checks the digest of its bytes against `expected`.
     async fn fetch(
         &self,
-        wanted: &RegistryRef,
+        reference: &RegistryRef,
         name: &str,
         expected: Option<OciDigest>,
         known: Option<&Resolved>,
-        hear: ObserverRef<'_>,
+        observer: ObserverRef<'_>,
     ) -> Result<Resolved, RegistryFailure> {
-        let answer = self.session.manifest(&Method::GET, wanted, name, hear).await?;
-        if answer.status != 200 {
-            return Err(not_had(&answer, wanted));
+        let response = self.session.manifest(&Method::GET, reference, name, observer).await?;
+        if response.status != 200 {
+            return Err(status_failure(&response, reference));
         }
-        let digest = OciDigest::of(&answer.body);
-        let said = header::digest(&answer.headers);
-        if [expected, said].into_iter().flatten().any(|other| other != digest) {
-            return Err(lied());
+        let digest = OciDigest::of(&response.body);
+        let from_header = header::digest(&response.headers);
+        if [expected, from_header].into_iter().flatten().any(|other| other != digest) {
+            return Err(digest_mismatch());
         }
         if let Some(known) = known.filter(|known| known.digest == digest) {
             return Ok(known.clone());
         }
-        let platforms = manifest::platforms(&answer.body).map_err(RegistryFailure::odd)?;
-        if platforms.is_empty() && manifest::is_foreign(&answer.body) {
-            let message = "it has images for other platforms only than linux/amd64 and linux/arm64";
-            let help = "name an image that has one of these";
+        let platforms = manifest::platforms(&response.body).map_err(RegistryFailure::unexpected)?;
+        if platforms.is_empty() && manifest::has_only_unsupported_platforms(&response.body) {
+            let message = "it has no image for linux/amd64 or linux/arm64";
+            let help = "use an image for one of these platforms";
             return Err(RegistryFailure::new(RegistryErrorKind::NotFound, message, help));
         }
         Ok(Resolved { digest, platforms })
     }
 
-    /// The platform that one image is for, by its configuration: two requests, which only what is
-    /// pinned is worth. `None` where its registry does not give that, or it is none of ours.
-    pub async fn platform(
+    /// Returns the platform of a manifest, from its image configuration. Takes two requests, so it is
+    /// only called for references that are being pinned. `None` if the registry does not return the
+    /// configuration, or if the service does not support the platform.
+    pub async fn image_platform(
         &self,
-        wanted: &RegistryRef,
-        image: OciDigest,
-        tell: ObserverRef<'_>,
+        reference: &RegistryRef,
+        manifest_digest: OciDigest,
+        observer: ObserverRef<'_>,
     ) -> Option<Platform> {
-        let get = &Method::GET;
-        let manifest = self.session.manifest(get, wanted, &image.to_string(), tell).await.ok()?;
-        let config = manifest::config(&whole(manifest, image)?)?;
-        let answer = self.session.blob(wanted, config, tell).await.ok()?;
-        manifest::platform(&whole(answer, config)?)
+        let name = manifest_digest.to_string();
+        let manifest =
+            self.session.manifest(&Method::GET, reference, &name, observer).await.ok()?;
+        let config_digest = manifest::config_digest(&verified_body(manifest, manifest_digest)?)?;
+        let config = self.session.blob(reference, config_digest, observer).await.ok()?;
+        manifest::config_platform(&verified_body(config, config_digest)?)
     }
 }
 
-/// What was asked for by its digest, if that is what came.
-fn whole(answer: Answer, digest: OciDigest) -> Option<Bytes> {
-    (answer.status == 200 && OciDigest::of(&answer.body) == digest).then_some(answer.body)
+/// Returns the body of a response, if it has the digest.
+fn verified_body(response: RegistryResponse, digest: OciDigest) -> Option<Bytes> {
+    let is_valid = response.status == 200 && OciDigest::of(&response.body) == digest;
+    is_valid.then_some(response.body)
 }
 
-fn lied() -> RegistryFailure {
-    RegistryFailure::odd("what the registry sent does not have the digest that it should have")
+fn digest_mismatch() -> RegistryFailure {
+    RegistryFailure::unexpected("the response of the registry does not have the expected digest")
 }
 
-/// The failure for an answer without a manifest.
-fn not_had(answer: &Answer, wanted: &RegistryRef) -> RegistryFailure {
-    let said = error::said(&answer.body);
-    let code = said.as_ref().and_then(|said| said.code.as_deref());
-    let what = match (answer.status, code) {
+/// Returns the failure for a response without a manifest.
+fn status_failure(response: &RegistryResponse, reference: &RegistryRef) -> RegistryFailure {
+    let error = error::parse_error_body(&response.body);
+    let code = error.as_ref().and_then(|error| error.code.as_deref());
+    let missing = match (response.status, code) {
         (404, Some("NAME_UNKNOWN" | "NAME_INVALID")) => "repository",
-        // Many say the same of a repository that they do not have.
-        (404, Some(_)) if wanted.digest().is_some() => "digest, or no such repository",
-        (404, Some(_)) => "tag, or no such repository",
+        // Many registries return the same code for a missing repository.
+        (404, Some(_)) if reference.digest().is_some() => "digest or repository",
+        (404, Some(_)) => "tag or repository",
         _ => {
-            let said = error::answer(answer.status, &answer.body, &[]);
-            return RegistryFailure::odd(format!("the registry answers with {said}"));
+            let response = error::describe_response(response.status, &response.body, &[]);
+            return RegistryFailure::unexpected(format!("the registry answered {response}"));
         }
     };
-    let message = format!("the registry has no such {what}");
-    RegistryFailure::new(
-        RegistryErrorKind::NotFound,
-        message,
-        "see that the name and the tag are right",
-    )
+    let message = format!("the registry has no such {missing}");
+    RegistryFailure::new(RegistryErrorKind::NotFound, message, "check the name and the tag")
 }

@@ -1,4 +1,4 @@
-//! Asks a registry for one manifest, and shows it what it demands first.
+//! Requests manifests and blobs from registries, with the authentication that each registry requires.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -11,148 +11,170 @@ use super::credentials::{Credentials, Keyring};
 use super::error::{RegistryErrorKind, RegistryFailure};
 use super::manifest::ACCEPT;
 use super::throttle::lock;
-use super::token::{self, Purpose, Tokens};
-use super::url::{blob_url, manifest_url, may_send};
-use super::wire::{Answer, Authorization, Wanted, Wire};
+use super::token::{self, TokenCache, TokenRequest};
+use super::url::{blob_url, check_redirect, manifest_url};
+use super::wire::{Authorization, RegistryRequest, RegistryResponse, RequestSender};
 use crate::base::reference::{OciDigest, RegistryRef};
 use crate::http::notice::ObserverRef;
 
-/// Whoever asks.
+/// Authenticated access to all registries.
 pub(super) struct RegistrySession {
-    wire: Wire,
+    sender: RequestSender,
     keyring: Keyring,
-    tokens: Tokens,
-    /// What each registry demanded last: it is shown to it at once from then on.
-    demands: Mutex<HashMap<String, Challenge>>,
+    tokens: TokenCache,
+    /// Last challenge of each registry. Later requests are authenticated from the start.
+    challenges: Mutex<HashMap<String, Challenge>>,
 }
 
-/// What is shown to a registry.
-struct Shown {
+/// The authentication of one request.
+struct RequestAuth {
     authorization: Authorization,
-    /// The fetch that a token came from; `None` for a password.
-    fetch: Option<u64>,
-    /// Whether it was had just now: a registry that rejects it will reject the next one too.
-    new: bool,
+    /// Number of the fetch that returned the token. `None` for a password.
+    token_fetch: Option<u64>,
+    /// True for a password and for a token that was fetched for this request. If the registry rejects
+    /// it, another try would fail as well.
+    is_new: bool,
 }
 
 impl RegistrySession {
-    pub(super) fn new(wire: Wire, credentials: Credentials) -> Self {
-        let keyring = Keyring::new(credentials);
-        Self { wire, keyring, tokens: Tokens::default(), demands: Mutex::default() }
+    pub(super) fn new(sender: RequestSender, credentials: Credentials) -> Self {
+        Self {
+            sender,
+            keyring: Keyring::new(credentials),
+            tokens: TokenCache::default(),
+            challenges: Mutex::default(),
+        }
     }
 
-    /// Asks for the manifest of an image by a tag or a digest.
+    /// Requests the manifest of an image by `name`, which is a tag or a digest.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the registry cannot be reached or denies access. Other statuses are returned.
     pub(super) async fn manifest(
         &self,
         method: &Method,
         image: &RegistryRef,
         name: &str,
-        hear: ObserverRef<'_>,
-    ) -> Result<Answer, RegistryFailure> {
-        self.ask(method, image, manifest_url(image, name), ACCEPT, hear).await
+        observer: ObserverRef<'_>,
+    ) -> Result<RegistryResponse, RegistryFailure> {
+        self.request(method, image, manifest_url(image, name), ACCEPT, observer).await
     }
 
-    /// Asks for what a manifest of an image consists of; of a large one no more than a bounded part.
+    /// Requests a blob of an image.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`RegistrySession::manifest`] does, and if the blob is larger than a manifest may be.
     pub(super) async fn blob(
         &self,
         image: &RegistryRef,
         digest: OciDigest,
-        hear: ObserverRef<'_>,
-    ) -> Result<Answer, RegistryFailure> {
-        self.ask(&Method::GET, image, blob_url(image, digest), "*/*", hear).await
+        observer: ObserverRef<'_>,
+    ) -> Result<RegistryResponse, RegistryFailure> {
+        self.request(&Method::GET, image, blob_url(image, digest), "*/*", observer).await
     }
 
-    async fn ask(
+    async fn request(
         &self,
         method: &Method,
         image: &RegistryRef,
         url: Option<Url>,
         accept: &'static str,
-        hear: ObserverRef<'_>,
-    ) -> Result<Answer, RegistryFailure> {
-        let url = url.ok_or_else(|| RegistryFailure::odd(format!("{image} has no URL")))?;
-        let demand = lock(&self.demands).get(image.registry()).cloned();
-        let mut shown = match demand {
-            Some(demand) => Some(self.meet(&demand, image, &url, None, hear).await?),
+        observer: ObserverRef<'_>,
+    ) -> Result<RegistryResponse, RegistryFailure> {
+        let url = url.ok_or_else(|| {
+            RegistryFailure::unexpected(format!("{image} cannot be written as a URL"))
+        })?;
+        let challenge = lock(&self.challenges).get(image.registry()).cloned();
+        let mut auth = match challenge {
+            Some(challenge) => {
+                Some(self.authenticate(&challenge, image, &url, None, observer).await?)
+            }
             None => None,
         };
         loop {
-            let wanted = Wanted {
+            let request = RegistryRequest {
                 method: method.clone(),
                 url: url.clone(),
                 accept,
-                authorization: shown.as_ref().map(|shown| &shown.authorization),
+                authorization: auth.as_ref().map(|auth| &auth.authorization),
                 form: None,
-                roams: true,
+                follows_to_other_hosts: true,
             };
-            let answer = self.wire.send(&wanted, hear).await?;
-            // What was had just now would be had again.
-            let may_pass = answer.at_home && shown.as_ref().is_none_or(|shown| !shown.new);
-            if answer.status == 401 && may_pass {
-                let rejected = shown.as_ref().and_then(|shown| shown.fetch);
-                let demand = demanded(&answer, image)?;
-                lock(&self.demands).insert(image.registry().to_owned(), demand.clone());
-                shown = Some(self.meet(&demand, image, &url, rejected, hear).await?);
+            let response = self.sender.send(&request, observer).await?;
+            let can_authenticate =
+                response.from_first_origin && auth.as_ref().is_none_or(|auth| !auth.is_new);
+            if response.status == 401 && can_authenticate {
+                let rejected = auth.as_ref().and_then(|auth| auth.token_fetch);
+                let challenge = challenge_of(&response, image)?;
+                lock(&self.challenges).insert(image.registry().to_owned(), challenge.clone());
+                auth = Some(self.authenticate(&challenge, image, &url, rejected, observer).await?);
                 continue;
             }
-            if matches!(answer.status, 401 | 403) {
+            if matches!(response.status, 401 | 403) {
                 let lookup = self.keyring.find(image).await;
-                let status = answer.status;
-                let message =
-                    format!("it does not exist, or may not be read by us (HTTP {status})");
+                let message = format!(
+                    "it does not exist, or access to it is denied (HTTP {})",
+                    response.status
+                );
                 return Err(token::denied(&lookup, &message, image.registry()));
             }
-            return Ok(answer);
+            return Ok(response);
         }
     }
 
-    /// What meets a demand.
-    async fn meet(
+    /// Returns the authentication for a challenge. `rejected` is the fetch whose token was rejected.
+    async fn authenticate(
         &self,
-        demand: &Challenge,
+        challenge: &Challenge,
         image: &RegistryRef,
         url: &Url,
         rejected: Option<u64>,
-        hear: ObserverRef<'_>,
-    ) -> Result<Shown, RegistryFailure> {
-        let (realm, service) = match demand {
+        observer: ObserverRef<'_>,
+    ) -> Result<RequestAuth, RegistryFailure> {
+        let (realm, service) = match challenge {
             Challenge::Bearer { realm, service } => (realm, service.clone()),
             Challenge::Basic => return self.password(image).await,
         };
         let registry = image.registry().to_owned();
         let realm = Url::parse(realm)
-            .map_err(|_| "a place that is no URL".to_owned())
-            .and_then(|realm| may_send(url, &realm).map(|()| realm))
-            .map_err(|place| {
-                RegistryFailure::odd(format!("{registry} has its tokens at {place}"))
+            .map_err(|_| "an invalid URL".to_owned())
+            .and_then(|realm| check_redirect(url, &realm).map(|()| realm))
+            .map_err(|target| {
+                RegistryFailure::unexpected(format!("the token service of {registry} is {target}"))
             })?;
         let scope = format!("repository:{}:pull", image.repository());
-        let purpose = Purpose { registry, realm, service, scope };
+        let request = TokenRequest { registry, realm, service, scope };
         let fetch = async || {
             let lookup = self.keyring.find(image).await;
-            token::fetch(&self.wire, &purpose, &lookup, hear).await
+            token::fetch(&self.sender, &request, &lookup, observer).await
         };
-        let (token, new) = self.tokens.get(&purpose, rejected, fetch).await?;
-        Ok(Shown { authorization: token.shown, fetch: Some(token.fetch), new })
+        let (token, is_new) = self.tokens.get(&request, rejected, fetch).await?;
+        let (authorization, token_fetch) = (token.authorization, Some(token.fetch));
+        Ok(RequestAuth { authorization, token_fetch, is_new })
     }
 
-    async fn password(&self, image: &RegistryRef) -> Result<Shown, RegistryFailure> {
+    async fn password(&self, image: &RegistryRef) -> Result<RequestAuth, RegistryFailure> {
         let lookup = self.keyring.find(image).await;
-        let shown = lookup.credential.as_ref().and_then(token::basic);
-        let authorization = shown.ok_or_else(|| {
-            let message = format!("{} wants a user and a password", image.registry());
+        let authorization = lookup.credential.as_ref().and_then(token::basic_authorization);
+        let authorization = authorization.ok_or_else(|| {
+            let message = format!("{} requires a user name and a password", image.registry());
             token::denied(&lookup, &message, image.registry())
         })?;
-        Ok(Shown { authorization, fetch: None, new: true })
+        Ok(RequestAuth { authorization, token_fetch: None, is_new: true })
     }
 }
 
-/// What a registry demands that has answered 401.
-fn demanded(answer: &Answer, image: &RegistryRef) -> Result<Challenge, RegistryFailure> {
-    let headers = answer.headers.get_all(WWW_AUTHENTICATE).iter();
-    challenge::read(headers.filter_map(|value| value.to_str().ok())).ok_or_else(|| {
-        let message = format!("{} does not say how to log in to it", image.registry());
-        let help = "only tokens (Bearer) and passwords (Basic) are known here";
+/// Returns the challenge of a 401 response.
+fn challenge_of(
+    response: &RegistryResponse,
+    image: &RegistryRef,
+) -> Result<Challenge, RegistryFailure> {
+    let headers = response.headers.get_all(WWW_AUTHENTICATE).iter();
+    challenge::parse(headers.filter_map(|value| value.to_str().ok())).ok_or_else(|| {
+        let message = format!("{} requires a login of an unknown kind", image.registry());
+        let help = "imgplan supports Bearer tokens and Basic authentication";
         RegistryFailure::new(RegistryErrorKind::Denied, message, help)
     })
 }

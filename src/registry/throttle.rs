@@ -1,5 +1,5 @@
-//! Lets requests to one host through, a few at a time and within its budget, and closes it for a
-//! while where it is of no use to ask: all who wait learn that at once.
+//! Limits requests to one host by concurrency and rate, and stops requests to a host that fails: all
+//! waiting requests then fail at once with the same error.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -10,40 +10,44 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::error::{RegistryErrorKind, RegistryFailure};
-use super::window::{HostWindow, Refused};
+use super::window::{HostWindow, RateLimited};
 use crate::base::limit::Limit;
 use crate::http::window::Admission;
 
-/// How long a host is not asked after it could not be reached. Long enough for all who wait to hear
-/// of it; short enough that a later question is a new one.
-const CLOSED: Duration = Duration::from_secs(30);
+/// Time for which requests to a failed host fail at once. Long enough to reach all waiting requests,
+/// short enough that a later lookup tries again.
+const MIN_CLOSED_TIME: Duration = Duration::from_secs(30);
 
-/// So many that gave up in a row, and none that came through between them, close a host.
-const MOST_GIVEN_UP: u32 = 3;
+/// Maximum time for which a host is closed, if it asks for a longer wait.
+const MAX_CLOSED_TIME: Duration = Duration::from_secs(600);
 
-/// All hosts that were asked, each for itself.
+/// Number of consecutive requests that fail after all their attempts, at which a host is closed.
+const MAX_CONSECUTIVE_FAILURES: u32 = 3;
+
+/// The throttles of all hosts.
 pub(super) struct HostThrottles {
-    budget: Limit,
-    seats: usize,
-    known: Mutex<HashMap<String, Arc<HostThrottle>>>,
+    limit: Limit,
+    concurrency: usize,
+    hosts: Mutex<HashMap<String, Arc<HostThrottle>>>,
 }
 
 impl HostThrottles {
-    pub(super) fn new(budget: Limit, seats: usize) -> Self {
-        Self { budget, seats, known: Mutex::default() }
+    /// Creates throttles with this rate limit and this number of concurrent requests per host.
+    pub(super) fn new(limit: Limit, concurrency: usize) -> Self {
+        Self { limit, concurrency, hosts: Mutex::default() }
     }
 
-    /// The host with this origin: `https://ghcr.io`.
+    /// Returns the throttle of an origin such as `https://ghcr.io`.
     pub(super) fn get(&self, origin: String) -> Arc<HostThrottle> {
-        let mut known = lock(&self.known);
-        let host = known.entry(origin).or_insert_with_key(|origin| {
+        let mut hosts = lock(&self.hosts);
+        let host = hosts.entry(origin).or_insert_with_key(|origin| {
             let name = origin.split_once("://").map_or(origin.as_str(), |(_, name)| name);
             Arc::new(HostThrottle {
                 name: name.to_owned(),
-                seats: Semaphore::new(self.seats.max(1)),
-                state: Mutex::new(State {
-                    window: HostWindow::new(self.budget),
-                    given_up: 0,
+                slots: Semaphore::new(self.concurrency.max(1)),
+                state: Mutex::new(ThrottleState {
+                    window: HostWindow::new(self.limit),
+                    consecutive_failures: 0,
                     closed: None,
                 }),
                 changed: Notify::new(),
@@ -53,45 +57,50 @@ impl HostThrottles {
     }
 }
 
-/// One host: `ghcr.io`, `localhost:5000`.
+/// The throttle of one host.
 pub(super) struct HostThrottle {
+    /// Host and port: `ghcr.io`, `localhost:5000`.
     pub(super) name: String,
-    seats: Semaphore,
-    state: Mutex<State>,
+    slots: Semaphore,
+    state: Mutex<ThrottleState>,
     changed: Notify,
 }
 
-struct State {
+struct ThrottleState {
     window: HostWindow,
-    /// Requests in a row that were given up.
-    given_up: u32,
-    /// Until when, and why.
+    consecutive_failures: u32,
+    /// If the host is closed: the end of that time, and the failure of its requests.
     closed: Option<(Instant, RegistryFailure)>,
 }
 
-/// The right to send one request, until dropped.
+/// Permission to send one request. Dropping it records the end of the request.
 pub(super) struct SendPermit<'a> {
     host: &'a HostThrottle,
     admitted: Instant,
 }
 
 impl HostThrottle {
-    /// Waits for one of the seats, which is held over all tries at a request: were it given back while
-    /// one waits for its next try, all others would meet the same trouble for themselves meanwhile.
-    pub(super) async fn seat(&self) -> Result<SemaphorePermit<'_>, RegistryFailure> {
-        self.seats.acquire().await.map_err(|_| RegistryFailure::odd("nobody is asked any more"))
+    /// Waits for a slot. A request keeps its slot over all its attempts: if it released the slot during
+    /// a backoff, other requests would run into the same transient error meanwhile.
+    pub(super) async fn acquire_slot(&self) -> Result<SemaphorePermit<'_>, RegistryFailure> {
+        let slot = self.slots.acquire().await;
+        slot.map_err(|_| RegistryFailure::unexpected("the registry client was shut down"))
     }
 
-    /// Waits until a request may leave. Fails at once where, or when, the host is closed.
-    pub(super) async fn turn(&self) -> Result<SendPermit<'_>, RegistryFailure> {
+    /// Waits until a request may be sent.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the host is closed, or becomes closed during the wait.
+    pub(super) async fn acquire(&self) -> Result<SendPermit<'_>, RegistryFailure> {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             let now = Instant::now();
             let admit = {
                 let mut state = self.state();
-                if let Some((_, why)) = state.closed.as_ref().filter(|(until, _)| *until > now) {
-                    return Err(why.clone());
+                if let Some((_, failure)) = state.closed.as_ref().filter(|(end, _)| *end > now) {
+                    return Err(failure.clone());
                 }
                 state.window.admit(now)
             };
@@ -108,60 +117,72 @@ impl HostThrottle {
         }
     }
 
-    /// Takes in that a request was given up. Where that is because there is no way to the host, or
-    /// it is not the first one, all others are given up too.
-    pub(super) fn gave_up(&self, why: &RegistryFailure, no_way: bool) {
+    /// Records that a request failed after all its attempts. Closes the host if there is no connection
+    /// to it, or if too many requests in a row failed.
+    pub(super) fn record_failure(&self, failure: &RegistryFailure, no_connection: bool) {
         let mut state = self.state();
-        state.given_up += 1;
-        if no_way || state.given_up >= MOST_GIVEN_UP {
-            state.close(CLOSED, why);
+        state.consecutive_failures += 1;
+        if no_connection || state.consecutive_failures >= MAX_CONSECUTIVE_FAILURES {
+            state.close(MIN_CLOSED_TIME, failure);
         }
         drop(state);
         self.changed.notify_waiters();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ThrottleState> {
         lock(&self.state)
     }
 }
 
-impl State {
-    fn close(&mut self, length: Duration, why: &RegistryFailure) {
-        self.given_up = 0;
-        self.closed = Some((Instant::now() + length, why.clone()));
+impl ThrottleState {
+    fn close(&mut self, time: Duration, failure: &RegistryFailure) {
+        self.consecutive_failures = 0;
+        self.closed = Some((Instant::now() + time, failure.clone()));
     }
 }
 
 impl SendPermit<'_> {
-    /// Takes in that an answer came, and not that the host is in trouble.
-    pub(super) fn accepted(&self) {
+    /// Records a response that is no transient error.
+    pub(super) fn record_success(&self) {
         let mut state = self.host.state();
-        state.given_up = 0;
-        state.window.accepted(self.admitted);
+        state.consecutive_failures = 0;
+        state.window.record_success(self.admitted);
     }
 
-    /// Takes in a 429: all requests to the host wait. `Some` where that is told to the user, since it
-    /// is not known yet. Fails where it is of no use to wait.
-    pub(super) fn refused(
+    /// Records a 429 response, which pauses all requests to the host. Returns the length of the pause if
+    /// it is new, so that it is reported once.
+    ///
+    /// # Errors
+    ///
+    /// Fails, and closes the host, if the wait would be too long or the host keeps answering 429.
+    /// `response` describes the response for the message.
+    pub(super) fn record_429(
         &self,
-        asked: Option<Duration>,
-        said: &str,
+        retry_after: Option<Duration>,
+        response: &str,
     ) -> Result<Option<Duration>, RegistryFailure> {
         let mut state = self.host.state();
-        match state.window.refused(self.admitted, asked, Instant::now()) {
-            Refused::Pause(pause, new) => Ok(new.then_some(pause)),
-            Refused::Enough(asked) => {
-                let wait = match asked {
-                    Some(asked) => format!("asks to wait {} s", asked.as_secs()),
-                    None => "goes on to refuse, however long we wait".to_owned(),
+        match state.window.record_429(self.admitted, retry_after, Instant::now()) {
+            RateLimited::Pause(pause, is_new) => Ok(is_new.then_some(pause)),
+            RateLimited::GiveUp(wait) => {
+                let host = &self.host.name;
+                let message = match wait {
+                    Some(wait) => format!(
+                        "{host} has had too many requests and asks to wait {} s: {response}",
+                        wait.as_secs()
+                    ),
+                    None => {
+                        format!("{host} still rejects requests after several waits: {response}")
+                    }
                 };
-                let message =
-                    format!("{} has had too many requests and {wait}: {said}", self.host.name);
-                let help = "try again later, or log in to the registry (docker login): it lets those \
-                            whom it knows ask more";
-                let why = RegistryFailure::new(RegistryErrorKind::RateLimited, message, help);
-                state.close(asked.unwrap_or(CLOSED).clamp(CLOSED, 20 * CLOSED), &why);
-                Err(why)
+                let help = format!(
+                    "try again later, or log in with `docker login {host}`: registries allow more \
+                     requests to known users"
+                );
+                let failure = RegistryFailure::new(RegistryErrorKind::RateLimited, message, help);
+                let time = wait.unwrap_or(MIN_CLOSED_TIME);
+                state.close(time.clamp(MIN_CLOSED_TIME, MAX_CLOSED_TIME), &failure);
+                Err(failure)
             }
         }
     }
@@ -169,12 +190,13 @@ impl SendPermit<'_> {
 
 impl Drop for SendPermit<'_> {
     fn drop(&mut self) {
-        self.host.state().window.answered(Instant::now());
+        self.host.state().window.record_end(Instant::now());
         self.host.changed.notify_waiters();
     }
 }
 
-/// A panic elsewhere leaves all of these as they should be: each change is one step.
+/// Locks a mutex even if it is poisoned: every change under these locks is a single step, so a panic
+/// elsewhere leaves consistent data.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! Fetches the tokens that registries demand, one fetch for all who wait for the same, and keeps each
-//! for as long as it holds (Docker's "Token Authentication Specification").
+//! Fetches access tokens (Docker's "Token Authentication Specification") and caches them until they
+//! expire. Concurrent requests that need the same token share one fetch.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,207 +13,217 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::credentials::Lookup;
+use super::credentials::CredentialLookup;
 use super::docker_config::Credential;
 use super::error::{self, RegistryErrorKind, RegistryFailure};
 use super::throttle::lock;
-use super::wire::{Authorization, Wanted, Wire};
+use super::wire::{Authorization, RegistryRequest, RequestSender};
 use crate::http::notice::ObserverRef;
 
-/// How long a token holds that does not say so.
-const DEFAULT_LIFE: u64 = 60;
+/// Lifetime of a token without `expires_in`, by Docker's specification.
+const DEFAULT_LIFETIME_SECS: u64 = 60;
 
-/// No token is trusted for longer.
-const LONGEST_LIFE: u64 = 24 * 3600;
+/// Maximum lifetime of a token, whatever its `expires_in`.
+const MAX_LIFETIME_SECS: u64 = 24 * 3600;
 
-/// So much earlier a token is taken for expired: it takes time to get there, and clocks differ.
-const MARGIN: Duration = Duration::from_secs(5);
+/// Time before its expiry at which a token is no longer used: requests take time, and clocks differ.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(5);
 
-/// What a token is for.
+/// The request for a token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Purpose {
-    /// The registry that demanded it, and is shown it. Part of the key: another registry that names
-    /// the same service must not get a token that it could use there.
+pub(super) struct TokenRequest {
+    /// The registry that requires the token. It is part of the cache key: another registry that names
+    /// the same token service must not receive a token that is valid at this one.
     pub(super) registry: String,
+    /// URL of the token service.
     pub(super) realm: Url,
     pub(super) service: Option<String>,
-    /// `repository:library/redis:pull`.
+    /// For example `repository:library/redis:pull`.
     pub(super) scope: String,
 }
 
-/// A token.
+/// A cached access token.
 #[derive(Debug, Clone)]
-pub(super) struct Token {
-    pub(super) shown: Authorization,
-    until: Instant,
-    /// Which fetch of its purpose it came from.
+pub(super) struct AccessToken {
+    pub(super) authorization: Authorization,
+    expires: Instant,
+    /// Number of the fetch that returned the token, from 1.
     pub(super) fetch: u64,
 }
 
-/// All tokens so far.
+/// Cache of access tokens.
 #[derive(Default)]
-pub(super) struct Tokens {
-    slots: Mutex<HashMap<Purpose, Arc<Slot>>>,
+pub(super) struct TokenCache {
+    slots: Mutex<HashMap<TokenRequest, Arc<TokenSlot>>>,
 }
 
 #[derive(Default)]
-struct Slot {
-    /// Fetches that have ended.
+struct TokenSlot {
+    /// Number of completed fetches.
     fetches: AtomicU64,
-    last: tokio::sync::Mutex<Option<Result<Token, RegistryFailure>>>,
+    last: tokio::sync::Mutex<Option<Result<AccessToken, RegistryFailure>>>,
 }
 
-impl Tokens {
-    /// A token that holds and is not the one of the fetch `rejected`. Whether it is new.
+impl TokenCache {
+    /// Returns a valid token other than that of the fetch `rejected`, and true if it was fetched now.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the fetch fails. Callers that waited for the same fetch share its failure.
     pub(super) async fn get(
         &self,
-        purpose: &Purpose,
+        request: &TokenRequest,
         rejected: Option<u64>,
-        fetch: impl AsyncFnOnce() -> Result<Grant, RegistryFailure>,
-    ) -> Result<(Token, bool), RegistryFailure> {
-        let slot = Arc::clone(lock(&self.slots).entry(purpose.clone()).or_default());
-        let seen = slot.fetches.load(Ordering::Acquire);
+        fetch: impl AsyncFnOnce() -> Result<TokenGrant, RegistryFailure>,
+    ) -> Result<(AccessToken, bool), RegistryFailure> {
+        let slot = Arc::clone(lock(&self.slots).entry(request.clone()).or_default());
+        let fetches_before = slot.fetches.load(Ordering::Acquire);
         let mut last = slot.last.lock().await;
         match &*last {
-            Some(Ok(token)) if token.until > Instant::now() && Some(token.fetch) != rejected => {
+            Some(Ok(token)) if token.expires > Instant::now() && Some(token.fetch) != rejected => {
                 return Ok((token.clone(), false));
             }
-            // It failed while we waited for it: to try again at once would end the same.
-            Some(Err(failure)) if slot.fetches.load(Ordering::Acquire) > seen => {
+            // The fetch failed while this caller waited: another one would fail the same way.
+            Some(Err(failure)) if slot.fetches.load(Ordering::Acquire) > fetches_before => {
                 return Err(failure.clone());
             }
             _ => {}
         }
         let grant = fetch().await;
         let fetch = slot.fetches.fetch_add(1, Ordering::AcqRel) + 1;
-        let token = grant.map(|Grant { shown, until }| Token { shown, until, fetch });
+        let token = grant.map(|TokenGrant { authorization, expires }| AccessToken {
+            authorization,
+            expires,
+            fetch,
+        });
         *last = Some(token.clone());
         Ok((token?, true))
     }
 }
 
-/// What a token service gave.
-pub(super) struct Grant {
-    shown: Authorization,
-    until: Instant,
+/// A token from the token service.
+pub(super) struct TokenGrant {
+    authorization: Authorization,
+    expires: Instant,
 }
 
-/// The fields of its answer that are read.
+/// The fields of the token service's response that are used.
 #[derive(Deserialize)]
-struct Body {
+struct TokenResponse {
     token: Option<String>,
     access_token: Option<String>,
     #[serde(default)]
     expires_in: Option<f64>,
 }
 
-/// Fetches a token, with a credential or, where there is none, as anybody.
+/// Fetches a token with the found credential, or anonymously.
+///
+/// # Errors
+///
+/// Fails if the token service cannot be reached, rejects the credential, or returns no token.
 pub(super) async fn fetch(
-    wire: &Wire,
-    purpose: &Purpose,
-    lookup: &Lookup,
-    hear: ObserverRef<'_>,
-) -> Result<Grant, RegistryFailure> {
-    let mut url = purpose.realm.clone();
+    sender: &RequestSender,
+    request: &TokenRequest,
+    lookup: &CredentialLookup,
+    observer: ObserverRef<'_>,
+) -> Result<TokenGrant, RegistryFailure> {
+    let mut url = request.realm.clone();
     let mut authorization = None;
     let mut form = None;
     match &lookup.credential {
-        Some(Credential::Identity(token)) => form = Some(refresh(purpose, token)),
+        Some(Credential::Identity(token)) => form = Some(exchange_form(request, token)),
         credential => {
             let mut query = url.query_pairs_mut();
-            if let Some(service) = &purpose.service {
+            if let Some(service) = &request.service {
                 query.append_pair("service", service);
             }
-            query.append_pair("scope", &purpose.scope);
+            query.append_pair("scope", &request.scope);
             drop(query);
-            authorization = credential.as_ref().and_then(basic);
+            authorization = credential.as_ref().and_then(basic_authorization);
         }
     }
     let mut secrets = Authorization::secrets(authorization.as_ref());
     if let Some(Credential::Identity(token)) = &lookup.credential {
         secrets.push(token.expose_secret());
     }
-    let wanted = Wanted {
+    let http_request = RegistryRequest {
         method: if form.is_some() { Method::POST } else { Method::GET },
         url,
         accept: "application/json",
         authorization: authorization.as_ref(),
         form,
-        roams: false,
+        follows_to_other_hosts: false,
     };
-    let asked = Instant::now();
-    let answer = wire.send(&wanted, hear).await?;
-    let host = purpose.realm.host_str().unwrap_or_default();
-    match answer.status {
-        200..=299 => grant(&answer.body, asked).ok_or_else(|| {
-            RegistryFailure::odd(format!("{host} was asked for a token and gave none"))
-        }),
+    let sent_at = Instant::now();
+    let response = sender.send(&http_request, observer).await?;
+    let host = request.realm.host_str().unwrap_or_default();
+    match response.status {
+        200..=299 => parse_grant(&response.body, sent_at)
+            .ok_or_else(|| RegistryFailure::unexpected(format!("{host} returned no token"))),
         status @ (400 | 401 | 403 | 404) => {
-            let said = error::answer(status, &answer.body, &secrets);
-            let whom = if lookup.credential.is_some() { "these credentials" } else { "nobody" };
-            Err(denied(
-                lookup,
-                &format!("{host} gives no token to {whom} ({said})"),
-                &purpose.registry,
-            ))
+            let response = error::describe_response(status, &response.body, &secrets);
+            let message = match lookup.credential {
+                Some(_) => format!("{host} rejects the credentials ({response})"),
+                None => format!("{host} returns no token without credentials ({response})"),
+            };
+            Err(denied(lookup, &message, &request.registry))
         }
         status => {
-            let said = error::answer(status, &answer.body, &secrets);
-            Err(RegistryFailure::odd(format!(
-                "{host} was asked for a token and gave none ({said})"
-            )))
+            let response = error::describe_response(status, &response.body, &secrets);
+            Err(RegistryFailure::unexpected(format!("{host} returned no token ({response})")))
         }
     }
 }
 
-/// The failure for what may not be read, with what can be done about it.
-pub(super) fn denied(lookup: &Lookup, message: &str, registry: &str) -> RegistryFailure {
-    let help = match (&lookup.trouble, &lookup.credential) {
-        (Some(trouble), _) => format!("no credentials were found: {trouble}"),
+/// Creates the failure for denied access, with a help text that depends on the credentials.
+pub(super) fn denied(lookup: &CredentialLookup, message: &str, registry: &str) -> RegistryFailure {
+    let help = match (&lookup.problem, &lookup.credential) {
+        (Some(problem), _) => format!("no credentials found: {problem}"),
         (None, Some(_)) => {
-            format!("see that the name is right, or log in anew with `docker login {registry}`")
+            format!("check the name, or log in again with `docker login {registry}`")
         }
-        (None, None) => {
-            format!("see that the name is right, or log in with `docker login {registry}`")
-        }
+        (None, None) => format!("check the name, or log in with `docker login {registry}`"),
     };
     RegistryFailure::new(RegistryErrorKind::Denied, message, help)
 }
 
-/// A user and a password as a header has them.
-pub(super) fn basic(credential: &Credential) -> Option<Authorization> {
+/// Returns the `Authorization` header for a user name and a password.
+pub(super) fn basic_authorization(credential: &Credential) -> Option<Authorization> {
     let Credential::Password { user, password } = credential else { return None };
-    let shown = STANDARD.encode(format!("{user}:{}", password.expose_secret()));
-    Authorization::new("Basic", &shown, vec![password.clone()])
+    let encoded = STANDARD.encode(format!("{user}:{}", password.expose_secret()));
+    Authorization::new("Basic", &encoded, vec![password.clone()])
 }
 
-/// The form that exchanges an identity token (Docker's "Authenticate with OAuth2": `POST /token`).
-fn refresh(purpose: &Purpose, token: &SecretString) -> SecretString {
-    let mut form = purpose.realm.clone();
+/// Returns the form that exchanges an identity token for an access token (Docker's "Authenticate with
+/// OAuth2": `POST /token`).
+fn exchange_form(request: &TokenRequest, token: &SecretString) -> SecretString {
+    let mut form = request.realm.clone();
     form.query_pairs_mut()
         .clear()
         .append_pair("grant_type", "refresh_token")
-        .append_pair("service", purpose.service.as_deref().unwrap_or_default())
-        .append_pair("scope", &purpose.scope)
+        .append_pair("service", request.service.as_deref().unwrap_or_default())
+        .append_pair("scope", &request.scope)
         .append_pair("client_id", "imgplan")
         .append_pair("refresh_token", token.expose_secret());
     form.query().unwrap_or_default().into()
 }
 
-fn grant(body: &[u8], asked: Instant) -> Option<Grant> {
-    let body: Body = serde_json::from_slice(body).ok()?;
-    let filled = |token: &String| !token.is_empty();
-    let token = body.token.filter(filled).or(body.access_token.filter(filled))?;
-    let shown = Authorization::new("Bearer", &token, Vec::new())?;
-    Some(Grant { shown, until: asked + life(body.expires_in) })
+fn parse_grant(body: &[u8], sent_at: Instant) -> Option<TokenGrant> {
+    let body: TokenResponse = serde_json::from_slice(body).ok()?;
+    let is_present = |token: &String| !token.is_empty();
+    let token = body.token.filter(is_present).or(body.access_token.filter(is_present))?;
+    let authorization = Authorization::new("Bearer", &token, Vec::new())?;
+    Some(TokenGrant { authorization, expires: sent_at + lifetime(body.expires_in) })
 }
 
-/// How long a token is used that holds for so many seconds.
-fn life(expires_in: Option<f64>) -> Duration {
-    let said = expires_in.and_then(|secs| Duration::try_from_secs_f64(secs).ok());
-    let life = said.filter(|life| !life.is_zero()).unwrap_or(Duration::from_secs(DEFAULT_LIFE));
-    let life = life.min(Duration::from_secs(LONGEST_LIFE));
-    life.saturating_sub(MARGIN).max(life / 2)
+/// Returns the time for which a token is used, from its `expires_in` in seconds.
+fn lifetime(expires_in: Option<f64>) -> Duration {
+    let lifetime = expires_in
+        .and_then(|secs| Duration::try_from_secs_f64(secs).ok())
+        .filter(|lifetime| !lifetime.is_zero())
+        .unwrap_or(Duration::from_secs(DEFAULT_LIFETIME_SECS))
+        .min(Duration::from_secs(MAX_LIFETIME_SECS));
+    lifetime.saturating_sub(EXPIRY_MARGIN).max(lifetime / 2)
 }
 
 #[cfg(test)]
@@ -221,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_used_a_little_less_long_than_it_holds() {
+    fn a_token_is_not_used_shortly_before_its_expiry() {
         let table = [
             (None, 55.0),
             (Some(300.0), 295.0),
@@ -232,16 +242,17 @@ mod tests {
             (Some(f64::MAX), 55.0),
             (Some(1e9), 86_395.0),
         ];
-        for (said, expected) in table {
-            assert!((life(said).as_secs_f64() - expected).abs() < 1e-9, "{said:?}");
+        for (expires_in, expected) in table {
+            let secs = lifetime(expires_in).as_secs_f64();
+            assert!((secs - expected).abs() < 1e-9, "{expires_in:?}");
         }
     }
 
     #[test]
-    fn tokens_of_both_names() {
+    fn both_names_of_a_token_are_read() {
         let secret = |body: &str| {
-            let grant = grant(body.as_bytes(), Instant::now())?;
-            Some(Authorization::secrets(Some(&grant.shown)).join(" "))
+            let grant = parse_grant(body.as_bytes(), Instant::now())?;
+            Some(Authorization::secrets(Some(&grant.authorization)).join(" "))
         };
         assert_eq!(secret(r#"{"token":"a","access_token":"b"}"#).as_deref(), Some("a"));
         assert_eq!(
@@ -254,15 +265,15 @@ mod tests {
     }
 
     #[test]
-    fn a_form_has_all_that_is_asked_for() {
-        let purpose = Purpose {
+    fn an_identity_token_is_exchanged_by_a_form() {
+        let request = TokenRequest {
             registry: "r".to_owned(),
             realm: Url::parse("https://a/t?x=1").unwrap(),
             service: Some("s s".to_owned()),
             scope: "repository:a/b:pull".to_owned(),
         };
         assert_eq!(
-            refresh(&purpose, &"t&k".into()).expose_secret(),
+            exchange_form(&request, &"t&k".into()).expose_secret(),
             "grant_type=refresh_token&service=s+s&scope=repository%3Aa%2Fb%3Apull&client_id=imgplan&\
              refresh_token=t%26k"
         );

@@ -1,22 +1,22 @@
-//! Says where a registry is, and to which other places it may send us. Pure.
+//! URLs of registries, and the rules for redirects. Pure.
 //!
-//! Everything is HTTPS, but for registries on this very machine, which mostly have no certificate.
-//! Nobody from outside sends us to this machine.
+//! Connections use HTTPS. Only registries on this machine, which rarely have a certificate, use HTTP.
+//! No other host may redirect a request to this machine.
 
 use reqwest::Url;
 
 use crate::base::reference::{DOCKER_HUB, OciDigest, RegistryRef};
 use crate::http::loopback::is_loopback;
 
-/// Where Docker Hub's registry is.
+/// Host of Docker Hub's registry.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 
-/// The URL of a manifest. `None` where the reference has what no URL can have.
+/// Returns the URL of a manifest. `None` if the reference is not valid in a URL.
 pub(super) fn manifest_url(image: &RegistryRef, name: &str) -> Option<Url> {
     url_of(image, "manifests", name)
 }
 
-/// The URL of what a manifest consists of.
+/// Returns the URL of a blob. `None` if the reference is not valid in a URL.
 pub(super) fn blob_url(image: &RegistryRef, digest: OciDigest) -> Option<Url> {
     url_of(image, "blobs", &digest.to_string())
 }
@@ -31,22 +31,26 @@ fn url_of(image: &RegistryRef, kind: &str, name: &str) -> Option<Url> {
     if is_loopback(&url) { Url::parse(&https.replacen("https", "http", 1)).ok() } else { Some(url) }
 }
 
-/// Whether whoever is at `from` may send us to `to`. If not, why.
-pub(super) fn may_send(from: &Url, to: &Url) -> Result<(), String> {
-    let (near, far) = (is_loopback(to), !is_loopback(from));
-    let why = match to.scheme() {
+/// Checks that the host of `from` may redirect a request to `to`.
+///
+/// # Errors
+///
+/// Fails with a description of the target, to follow "redirects to", if it may not.
+pub(super) fn check_redirect(from: &Url, to: &Url) -> Result<(), String> {
+    let (to_loopback, from_loopback) = (is_loopback(to), is_loopback(from));
+    let problem = match to.scheme() {
         _ if !to.has_host() || !to.username().is_empty() || to.password().is_some() => {
-            return Err("a URL that is none".to_owned());
+            return Err("an invalid URL".to_owned());
         }
-        "https" | "http" if near && far => "which is this machine",
+        "https" | "http" if to_loopback && !from_loopback => "which is this machine",
         "https" => return Ok(()),
-        "http" if near => return Ok(()),
+        "http" if to_loopback => return Ok(()),
         _ => "which is not HTTPS",
     };
-    Err(format!("{}, {why}", origin(to)))
+    Err(format!("{}, {problem}", origin(to)))
 }
 
-/// A URL's scheme, host and port: nothing of it is secret.
+/// Returns scheme, host and port of a URL. They contain no secret.
 pub(super) fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
@@ -56,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn registries_are_spoken_to_over_https_but_here() {
+    fn only_registries_on_this_machine_use_http() {
         let table = [
             ("redis:7", "https://registry-1.docker.io/v2/library/redis/manifests/x"),
             ("ghcr.io/a/b", "https://ghcr.io/v2/a/b/manifests/x"),
@@ -76,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_send_us_where() {
+    fn redirects_are_checked() {
         let table = [
             ("https://a/", "https://b/x?sig=s", true),
             ("https://a/", "http://a/", false),
@@ -91,8 +95,8 @@ mod tests {
         ];
         for (from, to, expected) in table {
             let (from, to) = (Url::parse(from).unwrap(), Url::parse(to).unwrap());
-            let allowed = may_send(&from, &to);
-            assert_eq!(allowed.is_ok(), expected, "{from} {to} {allowed:?}");
+            let result = check_redirect(&from, &to);
+            assert_eq!(result.is_ok(), expected, "{from} {to} {result:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Sends one request as often as [`retry`] allows, each time when its host has a turn for it, follows
-//! it to where it is sent on, and reads its answer.
+//! Sends one request to a registry: waits for the throttle of its host, follows redirects, reads the
+//! response, and retries transient errors.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,144 +11,154 @@ use reqwest::{Method, Request, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout};
 
-use super::error::{self, RegistryErrorKind, RegistryFailure, without};
+use super::error::{self, RegistryErrorKind, RegistryFailure, without_secrets};
 use super::retry;
 use super::throttle::{HostThrottles, SendPermit};
-use super::url::{may_send, origin};
+use super::url::{check_redirect, origin};
 use crate::http::backoff::{Jitter, MAX_RETRY_AFTER};
 use crate::http::body::{BodyError, BodyLimits, read_body};
 use crate::http::header;
 use crate::http::notice::{Notice, ObserverRef};
 use crate::http::{Transport, TransportError};
 
-/// How long the head of an answer may take.
-const HEAD: Duration = Duration::from_secs(30);
+/// Maximum time until the head of a response arrives.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long one request may take in all, after the time for its head.
-const REST: Duration = Duration::from_secs(30);
+/// Maximum time until a response is complete.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The largest manifest that registries have to take (OCI distribution specification, "Pushing
-/// Manifests").
-const MOST_BYTES: usize = 4 << 20;
+/// Maximum size of a response. Registries have to accept manifests of this size (OCI distribution
+/// specification, "Pushing Manifests").
+const MAX_BODY_BYTES: usize = 4 << 20;
 
-/// So often one request may be sent on.
-const MOST_HOPS: u32 = 5;
+/// Maximum number of redirects of one request.
+const MAX_REDIRECTS: u32 = 5;
 
-/// So often one request may meet a 429, whatever the others meet.
-const MOST_REFUSALS: u32 = 10;
+/// Maximum number of 429 responses to one request, whatever other requests to the host receive.
+const MAX_429_PER_REQUEST: u32 = 10;
 
-/// One request.
-pub(super) struct Wanted<'a> {
+/// A request to a registry or a token service.
+pub(super) struct RegistryRequest<'a> {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) accept: &'static str,
     pub(super) authorization: Option<&'a Authorization>,
+    /// Body of a form. Contains secrets.
     pub(super) form: Option<SecretString>,
-    /// Whether it may be sent on to another host, without what is secret about it.
-    pub(super) roams: bool,
+    /// True if redirects to other hosts are followed, without the authorization.
+    pub(super) follows_to_other_hosts: bool,
 }
 
-/// What a request shows so that it is answered. Never leaves the origin that it is for.
+/// An `Authorization` header. It is only sent to the origin that it is for.
 #[derive(Debug, Clone)]
 pub(super) struct Authorization {
-    /// `Bearer` or `Basic`, and what follows: a header's value.
     value: HeaderValue,
-    /// The secrets in it, none of which may come back in an error.
+    /// The secrets in the header, which are removed from error messages.
     secrets: Vec<SecretString>,
 }
 
 impl Authorization {
-    /// `None` where it cannot stand in a header.
-    pub(super) fn new(scheme: &str, shown: &str, secrets: Vec<SecretString>) -> Option<Self> {
-        let mut value = HeaderValue::from_str(&format!("{scheme} {shown}")).ok()?;
-        value.set_sensitive(true);
-        let secrets = secrets.into_iter().chain([shown.into()]).collect();
-        Some(Self { value, secrets })
+    /// Creates a header from its scheme (`Bearer` or `Basic`) and its value. `secrets` are further
+    /// secrets that the value encodes. `None` if the value is not valid in a header.
+    pub(super) fn new(scheme: &str, value: &str, secrets: Vec<SecretString>) -> Option<Self> {
+        let mut header = HeaderValue::from_str(&format!("{scheme} {value}")).ok()?;
+        header.set_sensitive(true);
+        let secrets = secrets.into_iter().chain([value.into()]).collect();
+        Some(Self { value: header, secrets })
     }
 
-    /// The secrets, to be taken out of texts.
+    /// Returns the secrets in the header, if there is one.
     pub(super) fn secrets(this: Option<&Self>) -> Vec<&str> {
         let secrets = this.into_iter().flat_map(|this| &this.secrets);
         secrets.map(ExposeSecret::expose_secret).collect()
     }
 }
 
-/// An answer that is neither a 429, nor trouble, nor a redirect.
-pub(super) struct Answer {
+/// A final response: not a redirect, a 429 or a transient error.
+pub(super) struct RegistryResponse {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// Whether whoever was asked answered, and not somebody whom the request was sent on to.
-    pub(super) at_home: bool,
+    /// False if the request was redirected to another origin.
+    pub(super) from_first_origin: bool,
 }
 
-/// All that sends requests.
-pub(super) struct Wire {
+/// Sends requests.
+pub(super) struct RequestSender {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) hosts: HostThrottles,
-    /// Tries at one request, at most.
-    pub(super) tries: u32,
+    /// Maximum number of attempts of one request.
+    pub(super) max_attempts: u32,
     pub(super) jitter: Jitter,
 }
 
-/// Why one try came to nothing.
-enum Miss {
-    /// It may be sent again at once: the host waits by itself.
-    Refused,
-    /// It may pass. Whether there is no way to the host at all.
-    Trouble {
-        why: RegistryFailure,
-        status: Option<u16>,
-        asked: Option<Duration>,
-        no_way: bool,
-        origin: String,
-    },
-    Final(RegistryFailure),
+/// The failure of one attempt.
+enum AttemptError {
+    /// A 429 response. The request is sent again at once: the throttle of the host waits.
+    RateLimited,
+    Transient(TransientError),
+    Fatal(RegistryFailure),
 }
 
-impl From<RegistryFailure> for Miss {
+struct TransientError {
+    failure: RegistryFailure,
+    status: Option<u16>,
+    retry_after: Option<Duration>,
+    /// True if there was no connection to the host.
+    no_connection: bool,
+    /// Origin of the host that failed.
+    origin: String,
+}
+
+impl From<RegistryFailure> for AttemptError {
     fn from(failure: RegistryFailure) -> Self {
-        Self::Final(failure)
+        Self::Fatal(failure)
     }
 }
 
-impl Wire {
-    /// Sends a request until there is an answer to it, or it should not be sent again.
+impl RequestSender {
+    /// Sends a request, and repeats it after transient errors.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a transient error persists, if the host keeps answering 429, and if a response violates
+    /// the protocol.
     pub(super) async fn send(
         &self,
-        wanted: &Wanted<'_>,
-        hear: ObserverRef<'_>,
-    ) -> Result<Answer, RegistryFailure> {
-        let host = self.hosts.get(origin(&wanted.url));
-        let _seat = host.seat().await?;
-        let (mut failed, mut refusals) = (0, 0);
+        request: &RegistryRequest<'_>,
+        observer: ObserverRef<'_>,
+    ) -> Result<RegistryResponse, RegistryFailure> {
+        let host = self.hosts.get(origin(&request.url));
+        let _slot = host.acquire_slot().await?;
+        let (mut attempt, mut rate_limited) = (0, 0);
         loop {
-            match self.once(wanted, hear).await {
-                Ok(answer) => return Ok(answer),
-                Err(Miss::Final(failure)) => return Err(failure),
-                Err(Miss::Refused) => {
-                    refusals += 1;
-                    if refusals >= MOST_REFUSALS {
-                        let message = format!("{} refuses again and again", host.name);
+            match self.attempt(request, observer).await {
+                Ok(response) => return Ok(response),
+                Err(AttemptError::Fatal(failure)) => return Err(failure),
+                Err(AttemptError::RateLimited) => {
+                    rate_limited += 1;
+                    if rate_limited >= MAX_429_PER_REQUEST {
+                        let message = format!("{} keeps answering HTTP 429", host.name);
                         let (kind, help) = (RegistryErrorKind::RateLimited, "try again later");
                         return Err(RegistryFailure::new(kind, message, help));
                     }
                 }
-                Err(Miss::Trouble { why, status, asked, no_way, origin }) => {
-                    failed += 1;
-                    let too_long = asked.is_some_and(|asked| asked > MAX_RETRY_AFTER);
-                    if failed >= self.tries || too_long {
-                        self.hosts.get(origin).gave_up(&why, no_way);
-                        return Err(why);
+                Err(AttemptError::Transient(error)) => {
+                    attempt += 1;
+                    let TransientError { failure, status, retry_after, .. } = error;
+                    let is_too_long = retry_after.is_some_and(|wait| wait > MAX_RETRY_AFTER);
+                    if attempt >= self.max_attempts || is_too_long {
+                        self.hosts.get(error.origin).record_failure(&failure, error.no_connection);
+                        return Err(failure);
                     }
-                    let wait = retry::wait(failed, asked, self.jitter.draw());
-                    hear(Notice::Retry {
+                    let wait = retry::wait(attempt, retry_after, self.jitter.draw());
+                    observer(Notice::Retry {
                         registry: Some(host.name.clone()),
                         action: "query the registry",
                         class: None,
-                        attempt: failed,
+                        attempt,
                         status,
-                        why: why.message,
+                        why: failure.message,
                         wait,
                     });
                     tokio::time::sleep(wait).await;
@@ -157,134 +167,159 @@ impl Wire {
         }
     }
 
-    /// Sends a request once, and on to wherever it is sent on to.
-    async fn once(&self, wanted: &Wanted<'_>, hear: ObserverRef<'_>) -> Result<Answer, Miss> {
-        let (home, mut url) = (wanted.url.origin(), wanted.url.clone());
-        // Once it has left home, it does not get back what is secret about it.
-        let mut at_home = true;
-        for _ in 0..=MOST_HOPS {
+    /// Sends a request once and follows its redirects.
+    async fn attempt(
+        &self,
+        request: &RegistryRequest<'_>,
+        observer: ObserverRef<'_>,
+    ) -> Result<RegistryResponse, AttemptError> {
+        let (first_origin, mut url) = (request.url.origin(), request.url.clone());
+        // After a redirect to another origin the authorization is not sent again, even if a further
+        // redirect leads back: the other origin chose the URL.
+        let mut from_first_origin = true;
+        for _ in 0..=MAX_REDIRECTS {
             let origin = origin(&url);
             let host = self.hosts.get(origin.clone());
-            let turn = host.turn().await?;
-            let deadline = Instant::now() + HEAD + REST;
-            let request = request(wanted, &url, at_home);
-            let secrets = Authorization::secrets(wanted.authorization);
-            let trouble = |why: String, status: Option<StatusCode>, asked, no_way| {
-                let status = status.map(|status| status.as_u16());
-                let message =
-                    format!("{}: {}", host.name, error::shorten(&without(&why, &secrets)));
-                let help = "see that the registry's name is right and the network is up";
-                let why = RegistryFailure::new(RegistryErrorKind::Unreachable, message, help);
-                Miss::Trouble { why, status, asked, no_way, origin: origin.clone() }
+            let permit = host.acquire().await?;
+            let deadline = Instant::now() + RESPONSE_TIMEOUT;
+            let secrets = Authorization::secrets(request.authorization);
+            let transient = |cause: &str,
+                             status: Option<StatusCode>,
+                             retry_after,
+                             no_connection| {
+                let cause = error::shorten(&without_secrets(cause, &secrets));
+                let message = format!("{}: {cause}", host.name);
+                let help = "check the name of the registry and the network";
+                AttemptError::Transient(TransientError {
+                    failure: RegistryFailure::new(RegistryErrorKind::Unreachable, message, help),
+                    status: status.map(|status| status.as_u16()),
+                    retry_after,
+                    no_connection,
+                    origin: origin.clone(),
+                })
             };
-            let answer = match timeout(HEAD, self.transport.send(request)).await {
-                Ok(Ok(answer)) => answer,
+            let http_request = build_request(request, &url, from_first_origin);
+            let response = match timeout(HEAD_TIMEOUT, self.transport.send(http_request)).await {
+                Ok(Ok(response)) => response,
                 Ok(Err(TransportError { sent, message })) => {
-                    return Err(trouble(message, None, None, !sent));
+                    return Err(transient(&message, None, None, !sent));
                 }
-                Err(_) => return Err(trouble(silent(HEAD), None, None, false)),
+                Err(_) => return Err(transient(&no_response(HEAD_TIMEOUT), None, None, false)),
             };
-            let (status, headers) = (answer.status(), answer.headers().clone());
+            let (status, headers) = (response.status(), response.headers().clone());
             if is_redirect(status) {
-                turn.accepted();
-                let next = next(wanted, &url, &headers)?;
-                at_home = at_home && next.origin() == home;
-                url = next;
+                permit.record_success();
+                let target = redirect_target(request, &url, &headers)?;
+                from_first_origin = from_first_origin && target.origin() == first_origin;
+                url = target;
                 continue;
             }
-            let limits = BodyLimits { max_bytes: MOST_BYTES, max_silence: HEAD + REST, deadline };
+            let limits =
+                BodyLimits { max_bytes: MAX_BODY_BYTES, max_silence: RESPONSE_TIMEOUT, deadline };
             let mut body = Vec::new();
-            match read_body(answer, limits, &mut body).await {
+            match read_body(response, limits, &mut body).await {
                 Err(BodyError::TooLarge) => {
-                    let most = MOST_BYTES >> 20;
-                    let message = format!("{} sends more than {most} MiB", host.name);
-                    return Err(RegistryFailure::odd(message).into());
+                    let max_mib = MAX_BODY_BYTES >> 20;
+                    let message = format!("{} sends more than {max_mib} MiB", host.name);
+                    return Err(RegistryFailure::unexpected(message).into());
                 }
                 Err(BodyError::Broken(error)) if status.is_success() => {
-                    return Err(trouble(error.message, Some(status), None, false));
+                    return Err(transient(&error.message, Some(status), None, false));
                 }
                 Err(BodyError::Silent | BodyError::TimedOut) if status.is_success() => {
-                    return Err(trouble(silent(HEAD + REST), Some(status), None, false));
+                    return Err(transient(
+                        &no_response(RESPONSE_TIMEOUT),
+                        Some(status),
+                        None,
+                        false,
+                    ));
                 }
                 // The status of an error response says enough.
                 Ok(()) | Err(_) => {}
             }
-            let asked = header::retry_after(&headers, Timestamp::now());
-            let said = || error::answer(status.as_u16(), &body, &secrets);
+            let retry_after = header::retry_after(&headers, Timestamp::now());
+            let describe = || error::describe_response(status.as_u16(), &body, &secrets);
             if status == StatusCode::TOO_MANY_REQUESTS {
-                return Err(refused(&turn, &host.name, asked, &said(), hear));
+                return Err(rate_limited(&permit, &host.name, retry_after, &describe(), observer));
             }
-            if retry::is_trouble(status.as_u16()) {
-                return Err(trouble(said(), Some(status), asked, false));
+            if retry::is_transient(status.as_u16()) {
+                return Err(transient(&describe(), Some(status), retry_after, false));
             }
-            turn.accepted();
-            return Ok(Answer { status: status.as_u16(), headers, body: body.into(), at_home });
+            permit.record_success();
+            return Ok(RegistryResponse {
+                status: status.as_u16(),
+                headers,
+                body: body.into(),
+                from_first_origin,
+            });
         }
-        Err(RegistryFailure::odd(format!(
-            "it is redirected on and on, at last by {}",
-            origin(&url)
-        ))
-        .into())
+        let message = format!("too many redirects, the last one by {}", origin(&url));
+        Err(RegistryFailure::unexpected(message).into())
     }
 }
 
-/// Where an answer sends a request on to, if it may go there.
-fn next(wanted: &Wanted<'_>, from: &Url, headers: &HeaderMap) -> Result<Url, RegistryFailure> {
+/// Returns the target of a redirect.
+///
+/// # Errors
+///
+/// Fails if the response has no valid target, or if the request may not be sent there.
+fn redirect_target(
+    request: &RegistryRequest<'_>,
+    from: &Url,
+    headers: &HeaderMap,
+) -> Result<Url, RegistryFailure> {
+    let host = origin(from);
+    let error = |problem: &str| RegistryFailure::unexpected(format!("{host} redirects {problem}"));
     let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
-    let by = origin(from);
     let Some(to) = location.and_then(|to| from.join(to).ok()) else {
-        return Err(RegistryFailure::odd(format!("{by} redirects, and does not say where")));
+        return Err(error("without a valid location"));
     };
-    may_send(from, &to)
-        .map_err(|place| RegistryFailure::odd(format!("{by} redirects to {place}")))?;
-    let leaves = to.origin() != from.origin();
-    if wanted.form.is_some() || (leaves && !wanted.roams) {
-        let to = origin(&to);
-        return Err(RegistryFailure::odd(format!(
-            "{by} redirects to {to}, where no secret may go"
-        )));
+    check_redirect(from, &to).map_err(|target| error(&format!("to {target}")))?;
+    let is_other_origin = to.origin() != from.origin();
+    if request.form.is_some() || (is_other_origin && !request.follows_to_other_hosts) {
+        return Err(error(&format!("a request with secrets to {}", origin(&to))));
     }
     Ok(to)
 }
 
-/// Takes in a 429.
-fn refused(
-    turn: &SendPermit<'_>,
+/// Records a 429 response, and reports the pause if it is new.
+fn rate_limited(
+    permit: &SendPermit<'_>,
     host: &str,
-    asked: Option<Duration>,
-    said: &str,
-    hear: ObserverRef<'_>,
-) -> Miss {
-    match turn.refused(asked, said) {
-        Ok(new) => {
-            if let Some(wait) = new {
-                hear(Notice::RegistryPaused { registry: host.to_owned(), wait });
+    retry_after: Option<Duration>,
+    response: &str,
+    observer: ObserverRef<'_>,
+) -> AttemptError {
+    match permit.record_429(retry_after, response) {
+        Ok(pause) => {
+            if let Some(wait) = pause {
+                observer(Notice::RegistryPaused { registry: host.to_owned(), wait });
             }
-            Miss::Refused
+            AttemptError::RateLimited
         }
         Err(failure) => failure.into(),
     }
 }
 
-fn request(wanted: &Wanted<'_>, url: &Url, at_home: bool) -> Request {
-    let mut request = Request::new(wanted.method.clone(), url.clone());
-    let headers = request.headers_mut();
-    headers.insert(ACCEPT, HeaderValue::from_static(wanted.accept));
-    if let Some(authorization) = wanted.authorization.filter(|_| at_home) {
+fn build_request(request: &RegistryRequest<'_>, url: &Url, with_authorization: bool) -> Request {
+    let mut http_request = Request::new(request.method.clone(), url.clone());
+    let headers = http_request.headers_mut();
+    headers.insert(ACCEPT, HeaderValue::from_static(request.accept));
+    if let Some(authorization) = request.authorization.filter(|_| with_authorization) {
         headers.insert(AUTHORIZATION, authorization.value.clone());
     }
-    if let Some(form) = &wanted.form {
-        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-        headers.insert(CONTENT_TYPE, kind);
-        *request.body_mut() = Some(form.expose_secret().to_owned().into());
+    if let Some(form) = &request.form {
+        let media_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+        headers.insert(CONTENT_TYPE, media_type);
+        *http_request.body_mut() = Some(form.expose_secret().to_owned().into());
     }
-    request
+    http_request
 }
 
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-fn silent(waited: Duration) -> String {
-    format!("no whole answer came in {} s", waited.as_secs())
+fn no_response(timeout: Duration) -> String {
+    format!("no complete response within {} s", timeout.as_secs())
 }

@@ -101,7 +101,7 @@ pub async fn look_up(lookup: RegistryLookup<'_>, state: &State) -> Lookups {
                 new.platforms.is_empty()
                     && pinned.as_ref().is_none_or(|pinned| pinned.digest != new.digest)
             })?;
-            registries.platform(reference, new.digest, &observer).await
+            registries.image_platform(reference, new.digest, &observer).await
         });
         let platforms = futures::future::join_all(platforms).await;
         answers.into_iter().zip(platforms).collect::<Vec<_>>()
@@ -112,7 +112,7 @@ pub async fn look_up(lookup: RegistryLookup<'_>, state: &State) -> Lookups {
             Ok(mut resolved) => {
                 let digest = resolved.digest;
                 resolved.platforms.extend(platform.map(|platform| (platform, digest)));
-                cache.remember(reference, &resolved, now);
+                cache.insert(reference, &resolved, now);
                 lookups.pins.insert(reference.to_string(), pin(&resolved));
             }
             Err(error) => lookups.errors.push(error),
