@@ -13,7 +13,7 @@ use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::base::text::list;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Unit, UnitId};
-use crate::plan::{self, Decision, PlanOptions};
+use crate::plan::{self, Identity, PlanOptions};
 use crate::state::{Built, Record, State};
 use crate::survey::{self, Query};
 
@@ -31,8 +31,8 @@ pub(super) async fn run(
     let facts =
         survey::facts(Query::offline(&workspace, store.state(), caches.load().await)).await?;
     let (state, options) = (store.state(), PlanOptions::default());
-    // Only a decided workspace has the tags that contain a fingerprint.
-    let Decision { workspace, .. } = plan::decide(workspace, &facts, state, &options);
+    let identities = plan::identify(&workspace, &facts, state, &options);
+    let workspace = plan::resolve_tags(workspace, &identities);
     let id = find_unit(&workspace, &args.image)?;
     let unit = workspace.unit(id);
     if state.entries.get(&unit.key).is_some_and(|entry| !entry.is_empty()) {
@@ -41,8 +41,7 @@ pub(super) async fn run(
     }
     let remote = args.remote.unwrap_or_else(|| unit.key.clone());
     check_remote(&remote, unit, &workspace, state)?;
-    let identities = plan::identities(&workspace, &facts, state, &options);
-    let Some((inputs, fingerprint)) = identities.into_iter().nth(id.0) else {
+    let Some(Identity { inputs, fingerprint, .. }) = identities.into_iter().nth(id.0) else {
         return Err(Failure::new(format!("{} has no fingerprint", unit.key)));
     };
     let owner = unit.owner.clone().unwrap_or_else(|| service.owner.clone());

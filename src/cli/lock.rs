@@ -18,8 +18,8 @@ use crate::base::text::{list, plural};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::Origin;
 use crate::plan::reason::short;
-use crate::plan::unpinned::{unpinned, uses};
-use crate::plan::{Facts, pins};
+use crate::plan::unpinned::{outdated_pins, unpinned, uses};
+use crate::plan::{Facts, adopt_first_pins, pins};
 use crate::registry::RegistryError;
 use crate::state::{Pin, Record, State};
 use crate::survey::Lookups;
@@ -112,8 +112,8 @@ impl PinUpdate {
             .filter(is_changed)
             .map(|(key, pin)| (key.clone(), pin.clone()))
             .collect();
-        let unused = pins::outdated(workspace, state).unused;
-        let mut records = pins::adopted(workspace, &facts, state);
+        let unused = outdated_pins(workspace, state).unused;
+        let mut records = adopt_first_pins(workspace, &facts, state);
         let adopted = records.iter().filter_map(unit_of).collect::<BTreeSet<_>>().len();
         let pinned = |key: &String, pin| Record::Pinned { reference: key.clone(), pin };
         records.extend(pins.iter().map(|(key, pin)| pinned(key, Some(pin.clone()))));
@@ -192,7 +192,7 @@ fn problems(
     let mut problems = Vec::new();
     for (key, of) in uses(workspace) {
         let Some(error) = failed.get(&key) else { continue };
-        let users: BTreeSet<String> = of.by.into_iter().map(|(name, _)| name).collect();
+        let users: BTreeSet<String> = of.units.into_iter().map(|(name, _)| name).collect();
         let label = format!("used by {}", list(users, 1));
         let problem =
             Problem::new(format!("{key} could not be pinned: {}", error.message), of.span, label);

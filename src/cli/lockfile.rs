@@ -5,9 +5,8 @@ use std::path::Path;
 use super::failure::Failure;
 use crate::base::text::{list, plural};
 use crate::manifest::Workspace;
-use crate::plan::pins;
 use crate::plan::reason::short;
-use crate::plan::unpinned::Unpinned;
+use crate::plan::unpinned::{Unpinned, outdated_pins};
 use crate::state::{Pin, State};
 
 /// Maximum number of conflicts or pins named in an error.
@@ -92,7 +91,7 @@ pub(super) fn check_pins(
     flag: &str,
     lockfile: &Path,
 ) -> Result<(), Failure> {
-    let outdated = pins::outdated(workspace, state);
+    let outdated = outdated_pins(workspace, state);
     if outdated.is_empty() {
         return Ok(());
     }

@@ -111,7 +111,7 @@ impl Lookup<'_> {
         let LookupArgs { upgrade, upgrade_image, locked, frozen, .. } = self.args;
         let units = workspace.units.iter();
         let mut references = if *upgrade {
-            pins::references(units.filter(|unit| self.options.selection.wants(unit)))
+            pins::references(units.filter(|unit| self.options.selection.selects(unit)))
         } else {
             let matches = |unit: &&_| upgrade_image.iter().any(|pattern| pattern.matches(unit));
             pins::references(units.filter(matches))

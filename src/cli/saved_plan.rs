@@ -94,13 +94,13 @@ pub(super) fn check(
         let mut lines: Vec<String> = stale
             .iter()
             .take(MAX_NAMES_SHOWN)
-            .map(|stale| format!("  {}: {}", stale.what_of, stale.what))
+            .map(|stale| format!("  {}: {}", stale.subject, stale.cause))
             .collect();
         if let more @ 1.. = stale.len().saturating_sub(MAX_NAMES_SHOWN) {
             lines.push(format!("  and {more} more"));
         }
         let total = saved.steps.len();
-        let pins = stale.iter().filter(|stale| saved.pins().contains_key(&stale.what_of)).count();
+        let pins = stale.iter().filter(|stale| saved.pins().contains_key(&stale.subject)).count();
         let changes = match (stale.len() - pins, pins) {
             (0, 1) => "1 of its pins has changed".to_owned(),
             (0, many) => format!("{many} of its pins have changed"),

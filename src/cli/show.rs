@@ -11,7 +11,7 @@ use super::settings::Settings;
 use super::ui::Ui;
 use crate::base::name::ImageRef;
 use crate::base::reference::pin_key;
-use crate::plan::pins::from_reference;
+use crate::plan::pins::reference_of_input;
 use crate::state::{Entry, Inputs, Pin, State, StatePaths, Store};
 
 pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Exit, Failure> {
@@ -80,7 +80,7 @@ fn pins<'s>(
         built.into_iter().chain(entry.pending.as_ref().map(|pending| &pending.inputs))
     };
     let sources = |inputs: &Inputs| {
-        let froms = inputs.0.keys().filter_map(|key| from_reference(key).and_then(pin_key));
+        let froms = inputs.0.keys().filter_map(|key| reference_of_input(key).and_then(pin_key));
         froms.chain(inputs.get("source").and_then(pin_key)).collect::<Vec<_>>()
     };
     let used: HashSet<String> =

@@ -1,61 +1,64 @@
-//! The whole decision, from what was found out to a plan: the one way that `plan`, `apply` and the
-//! tests go. Pure.
+//! Makes a decision from facts and state. `plan`, `apply` and the tests all go through [`decide`]. Pure.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::bookkeeping::{bookkeeping, reconciled};
-use super::build::whole;
+use super::bookkeeping::bookkeeping;
+use super::build::{build, build_all};
 use super::facts::Facts;
-use super::identify::settle;
+use super::first_pins::adopt_first_pins;
+use super::identify::{identify, resolve_tags};
+use super::merge::merge_records;
 use super::options::PlanOptions;
 use super::previous::PreviousLookup;
 use super::refresh::{refreshed, superseded};
 use super::select::select;
-use super::{Plan, Step, build, pins};
+use super::steps::{Plan, Step};
 use crate::base::name::ImageRef;
 use crate::manifest::workspace::Workspace;
 use crate::state::{Record, State};
 
-/// A plan, and what is to be on record with it.
+/// A plan, and the changes to the state that come with it.
 #[derive(Debug)]
 pub struct Decision {
-    /// The workspace, its tags settled.
+    /// The workspace with resolved tags.
     pub workspace: Workspace,
-    /// What to do.
+    /// The steps.
     pub plan: Plan,
-    /// What is known now and was not before. To keep it does no harm, whatever becomes of the plan.
+    /// Results of the refresh. Recording them does no harm, even if the plan is declined.
     pub refreshed: Vec<Record>,
-    /// What goes on record with the plan, once it is agreed to.
+    /// State updates to record once the plan is approved.
     pub bookkeeping: Vec<Record>,
 }
 
-/// Plans from the facts.
+/// Decides what to do.
 pub fn decide(
     workspace: Workspace,
     facts: &Facts,
     state: &State,
     options: &PlanOptions,
 ) -> Decision {
-    let mut records = refreshed(state, facts);
+    let mut refreshed = refreshed(state, facts);
     let mut state = Cow::Borrowed(state);
-    take_in(&mut state, &records);
-    let reconciled = reconciled(&workspace, facts, &state);
-    take_in(&mut state, &reconciled);
-    records.extend(reconciled);
-    // Not with what is refreshed: where the plan is declined, nothing is pinned either.
-    let mut adopted = pins::adopted(&workspace, facts, &state);
-    take_in(&mut state, &adopted);
-    let workspace = settle(workspace, facts, &state, options);
-    let mut plan = whole(&workspace, facts, &state, options);
-    // Also what a part of the plan leaves out is adopted some day.
+    apply(&mut state, &refreshed);
+    let merged = merge_records(&workspace, facts, &state);
+    apply(&mut state, &merged);
+    refreshed.extend(merged);
+    // Not part of `refreshed`: if the plan is declined, nothing is pinned either.
+    let mut adopted = adopt_first_pins(&workspace, facts, &state);
+    apply(&mut state, &adopted);
+    let identities = identify(&workspace, facts, &state, options);
+    let workspace = resolve_tags(workspace, &identities);
+    let mut plan = build_all(&workspace, identities, facts, &state, options);
+    // Computed before the selection: a build that a partial plan leaves out is adopted later.
     let superseded = superseded(&plan, &state, facts);
-    adopted.retain(|record| !is_of_any(record, &superseded));
-    records.extend(superseded);
+    adopted.retain(|record| !is_for_any(record, &superseded));
+    refreshed.extend(superseded);
     select(&mut plan, &workspace, &options.selection);
-    // The pins come last: with them on record, nothing is taken for made from them any more.
-    adopted.extend(bookkeeping(&workspace, facts, &state, &plan, &options.selection));
-    for record in &adopted {
+    // Record pins last: `adopt_first_pins` only credits units whose reference has no pin yet.
+    let mut records = adopted;
+    records.extend(bookkeeping(&workspace, facts, &state, &plan, &options.selection));
+    for record in &records {
         let Record::Protected { unit, protect, .. } = record else { continue };
         let entry = state.entries.get(unit);
         if !protect {
@@ -64,10 +67,11 @@ pub fn decide(
             plan.protects.push(unit.clone());
         }
     }
-    Decision { workspace, plan, refreshed: records, bookkeeping: adopted }
+    Decision { workspace, plan, refreshed, bookkeeping: records }
 }
 
-/// The units that a plan has a step for, and what these go on from, as far as is known by now.
+/// Returns the units that have a step according to what is known so far, and the recorded images that
+/// these steps start from. A minimal refresh compares only them with the service.
 pub fn changing(
     workspace: &Workspace,
     facts: &Facts,
@@ -75,23 +79,23 @@ pub fn changing(
     options: &PlanOptions,
 ) -> HashSet<ImageRef> {
     let lookup = PreviousLookup::new(workspace, state);
-    let of = |step: &Step| {
+    let keys = |step: &Step| {
         let unit = step.unit().map(|unit| workspace.unit(unit));
         let previous = unit.and_then(|unit| lookup.of(workspace, unit));
         [Some(step.key.clone()), previous.map(|previous| previous.key.clone())]
     };
-    build(workspace, facts, state, options).steps.iter().flat_map(of).flatten().collect()
+    build(workspace, facts, state, options).steps.iter().flat_map(keys).flatten().collect()
 }
 
-/// Whether a record would bring a build back that these say is over.
-fn is_of_any(record: &Record, over: &[Record]) -> bool {
+/// True if a record is for a build that others record as ended: it would bring the build back.
+fn is_for_any(record: &Record, ended: &[Record]) -> bool {
     let Record::Created { pending, .. } = record else { return false };
     let same =
-        |over: &Record| matches!(over, Record::Ended { build, .. } if *build == pending.build);
-    over.iter().any(same)
+        |ended: &Record| matches!(ended, Record::Ended { build, .. } if *build == pending.build);
+    ended.iter().any(same)
 }
 
-fn take_in(state: &mut Cow<'_, State>, records: &[Record]) {
+fn apply(state: &mut Cow<'_, State>, records: &[Record]) {
     for record in records {
         state.to_mut().apply(record);
     }

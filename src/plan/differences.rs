@@ -1,58 +1,58 @@
-//! Says in what a unit differs from its last build. Pure.
+//! Names the differences between a unit and its last build. Pure.
 
 use super::facts::Facts;
-use super::{Change, Reason, Step, StepId};
+use super::reason::Reason;
+use super::steps::{Change, Step, StepId};
 use crate::base::name::{ImageRef, Owner, Visibility};
 use crate::manifest::workspace::{Origin, Unit, UnitId, Workspace};
 use crate::state::Inputs;
 
-/// What differences are told with.
+/// Context of the comparison.
 pub(super) struct Differences<'a> {
     pub(super) workspace: &'a Workspace,
     pub(super) facts: &'a Facts,
-    /// The steps so far, those of all bases among them.
+    /// Steps so far, including those of all bases.
     pub(super) steps: &'a [Step],
 }
 
 impl Differences<'_> {
-    /// Which inputs differ from those of a build before, the likeliest cause first. `again` is not
-    /// told: why a unit is made again is known otherwise.
+    /// Returns the inputs that differ from an earlier build, the likeliest cause first. The replace count
+    /// is left out: [`Identity::forced`](super::Identity) gives that reason.
     pub(super) fn between<'s>(
         &self,
         id: UnitId,
-        before: &Inputs,
-        inputs: &Inputs,
+        old: &Inputs,
+        new: &Inputs,
         step_of: impl Fn(UnitId) -> Option<&'s StepId>,
     ) -> Vec<Reason> {
-        let differs = |key: &str| before.get(key) != inputs.get(key);
+        let differs = |key: &str| old.get(key) != new.get(key);
         if differs("format") {
             return vec![Reason::FingerprintFormatChanged];
         }
-        let mut reasons = configured(before, inputs);
-        // What the manifest says is in the Dockerfile that is sent: that is not told twice.
+        let mut reasons = settings(old, new);
+        // Settings are written into the Dockerfile that is sent: they are not reported twice.
         if (differs("dockerfile") && reasons.is_empty()) || differs("dockerfile_path") {
             reasons.insert(0, Reason::DockerfileChanged);
         }
         let files = self.facts.changes.get(&id).cloned();
-        // Where another file became the Dockerfile, the files are as they were: that is said.
-        let same = files.as_ref().is_some_and(|files| files.is_empty()) && !reasons.is_empty();
-        if differs("context") && !same {
+        // If another file became the Dockerfile, the digest differs although no file does.
+        let same_files = files.as_ref().is_some_and(|files| files.is_empty());
+        if differs("context") && !(same_files && !reasons.is_empty()) {
             reasons.push(Reason::ContextChanged { files });
         }
         for field in ["source", "platform"] {
             if differs(field) {
                 let text = |inputs: &Inputs| inputs.get(field).unwrap_or_default().to_owned();
-                let (old, new) = (text(before), text(inputs));
-                reasons.push(Reason::ConfigChanged { field: field.to_owned(), old, new });
+                reasons.push(config_change(field, &text(old), &text(new)));
             }
         }
-        self.upstreams(id, before, inputs, &mut reasons);
-        self.bases(id, before, inputs, &step_of, &mut reasons);
+        self.digests(id, old, new, &mut reasons);
+        self.bases(id, old, new, &step_of, &mut reasons);
         reasons
     }
 
-    /// Pins that moved.
-    fn upstreams(&self, id: UnitId, old: &Inputs, new: &Inputs, reasons: &mut Vec<Reason>) {
+    /// Adds the external references with another digest.
+    fn digests(&self, id: UnitId, old: &Inputs, new: &Inputs, reasons: &mut Vec<Reason>) {
         let text = |inputs: &Inputs, key: &str| inputs.get(key).map(str::to_owned);
         if let Origin::Mirror(source) = &self.workspace.unit(id).origin
             && old.get("digest") != new.get("digest")
@@ -61,18 +61,19 @@ impl Differences<'_> {
             let (old, new) = (text(old, "digest"), text(new, "digest"));
             reasons.push(Reason::SourceChanged { reference: source.to_string(), old, new });
         }
-        // A base that came or went is a change of the Dockerfile.
-        let dockerfile = old.get("dockerfile") != new.get("dockerfile");
+        // A base that was added or removed is a change of the Dockerfile.
+        let dockerfile_changed = old.get("dockerfile") != new.get("dockerfile");
         for key in keys(old, new, "from ") {
-            let (was, is) = (text(old, &key), text(new, &key));
-            let told = dockerfile && (was.is_none() || is.is_none());
-            if was != is && !told {
+            let (old, new) = (text(old, &key), text(new, &key));
+            let reported = dockerfile_changed && (old.is_none() || new.is_none());
+            if old != new && !reported {
                 let reference = key["from ".len()..].to_owned();
-                reasons.push(Reason::BaseChanged { reference, old: was, new: is });
+                reasons.push(Reason::BaseChanged { reference, old, new });
             }
         }
     }
 
+    /// Adds the bases that change, and those that were added, removed or exchanged.
     fn bases<'s>(
         &self,
         id: UnitId,
@@ -81,42 +82,41 @@ impl Differences<'_> {
         step_of: &impl Fn(UnitId) -> Option<&'s StepId>,
         reasons: &mut Vec<Reason>,
     ) {
-        let needs = &self.workspace.unit(id).needs;
-        let gone = |key: &str| old.get(key).is_some() && new.get(key).is_none();
-        // A base of the same name under another tag took the place of the one before.
+        let removed = |key: &str| old.get(key).is_some() && new.get(key).is_none();
+        // Removed bases that a base of the same name with another tag replaces.
         let mut replaced = Vec::new();
-        for &base in needs {
+        for &base in &self.workspace.unit(id).needs {
             let key = &self.workspace.unit(base).key;
             let name = format!("base {key}");
-            let before = old.0.keys().find(|old| {
-                let other = old.strip_prefix("base ").and_then(|old| old.rsplit_once(':'));
-                other.is_some_and(|(name, _)| name == key.name.as_str()) && gone(old)
+            let other_tag = old.0.keys().find(|old| {
+                let base = old.strip_prefix("base ").and_then(|base| base.rsplit_once(':'));
+                base.is_some_and(|(name, _)| name == key.name.as_str()) && removed(old)
             });
-            match (old.get(&name), before) {
-                (Some(was), _) if Some(was) == new.get(&name) => {}
-                // One that stays as it is only takes the place of another.
-                (None, Some(before)) if step_of(base).is_none() => {
-                    replaced.push(before.clone());
-                    let before = before.strip_prefix("base ").unwrap_or(before);
-                    reasons.push(config_change("base", before, &key.to_string()));
+            match (old.get(&name), other_tag) {
+                (Some(old), _) if Some(old) == new.get(&name) => {}
+                // The base does not change; only its tag does.
+                (None, Some(other)) if step_of(base).is_none() => {
+                    replaced.push(other.clone());
+                    let other = other.strip_prefix("base ").unwrap_or(other);
+                    reasons.push(config_change("base", other, &key.to_string()));
                 }
-                (old, before) if old.is_some() || before.is_some() => {
-                    replaced.extend(before.cloned());
-                    let via = self.root_of(step_of(base));
+                (old, other) if old.is_some() || other.is_some() => {
+                    replaced.extend(other.cloned());
+                    let via = self.causes(step_of(base));
                     reasons.push(Reason::DependencyChanged { base: key.clone(), via });
                 }
                 _ => reasons.push(config_change("base", "", &key.to_string())),
             }
         }
-        for key in old.0.keys().filter(|key| gone(key) && !replaced.contains(key)) {
+        for key in old.0.keys().filter(|key| removed(key) && !replaced.contains(key)) {
             if let Some(base) = key.strip_prefix("base ") {
                 reasons.push(config_change("base", base, ""));
             }
         }
     }
 
-    /// The chain of bases below one that changes, down to the one that changes by itself.
-    fn root_of(&self, step: Option<&StepId>) -> Vec<ImageRef> {
+    /// Returns the bases below a base that changes, down to the one that changes by itself.
+    fn causes(&self, step: Option<&StepId>) -> Vec<ImageRef> {
         let step = step.and_then(|step| self.steps.get(step.0));
         match step.and_then(|step| step.reasons.first()) {
             Some(Reason::DependencyChanged { base, via }) => {
@@ -127,9 +127,9 @@ impl Differences<'_> {
     }
 }
 
-/// Arguments and the target that differ. The values of arguments are not shown: they may be more
-/// than a version.
-fn configured(old: &Inputs, new: &Inputs) -> Vec<Reason> {
+/// Returns the build arguments and the target stage that differ. The values of arguments are not shown:
+/// they may be secret.
+fn settings(old: &Inputs, new: &Inputs) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if old.get("target") != new.get("target") {
         let text = |inputs: &Inputs| inputs.get("target").unwrap_or("the last stage").to_owned();
@@ -144,7 +144,7 @@ fn configured(old: &Inputs, new: &Inputs) -> Vec<Reason> {
     reasons
 }
 
-/// The keys of both that begin so, in order.
+/// Returns the keys of both with this prefix, sorted.
 fn keys(old: &Inputs, new: &Inputs, prefix: &str) -> Vec<String> {
     let mut keys: Vec<String> =
         old.0.keys().chain(new.0.keys()).filter(|key| key.starts_with(prefix)).cloned().collect();
@@ -157,15 +157,15 @@ fn config_change(field: &str, old: &str, new: &str) -> Reason {
     Reason::ConfigChanged { field: field.to_owned(), old: old.to_owned(), new: new.to_owned() }
 }
 
-/// What the manifest wants changed of an image whose content is right. What it does not say stays
-/// as it is, whoever's credentials are in use.
+/// Returns the change that the manifest wants of an image with the right content, and its reasons. A
+/// setting that the manifest leaves out stays as it is, whatever the credentials are.
 pub(super) fn change(
     unit: &Unit,
     of: &Owner,
     current: Visibility,
 ) -> (Option<Change>, Vec<Reason>) {
-    let visibility = unit.visibility.filter(|wanted| *wanted != current);
-    let owner = unit.owner.clone().filter(|wanted| wanted != of);
+    let visibility = unit.visibility.filter(|visibility| *visibility != current);
+    let owner = unit.owner.clone().filter(|owner| owner != of);
     let mut reasons = Vec::new();
     if let Some(new) = visibility {
         reasons.push(Reason::VisibilityChanged { old: current, new });

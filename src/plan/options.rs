@@ -1,5 +1,4 @@
-//! What was asked for besides what the manifest says: which units, what to make anew, whether to
-//! delete what is gone. Pure.
+//! Options of a plan: the selection of units, forced rebuilds and pruning. Pure.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,69 +8,72 @@ use crate::base::glob::Glob;
 use crate::base::name::{ImageRef, NameError};
 use crate::manifest::workspace::Unit;
 
-/// What a plan is to be besides a comparison.
+/// Options of a plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PlanOptions {
-    /// Units to make again though nothing changed.
+    /// Units to rebuild although nothing changed.
     pub replace: Vec<Pattern>,
-    /// Delete what the manifest no longer has, instead of only forgetting it.
+    /// True to delete orphans instead of forgetting them.
     pub prune: bool,
-    /// Which units the plan is about.
+    /// Units that the plan covers.
     pub selection: Selection,
 }
 
-/// Which units a plan is about; by default all.
+/// Units that a plan covers; by default all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Only these, and of what they need that which is not current.
+    /// Only these units, and the bases that they need and that are not up to date.
     pub targets: Vec<Pattern>,
     /// Only units of these groups, likewise.
     pub groups: BTreeSet<String>,
-    /// Not these, and nothing that needs them.
+    /// Not these units, and not their dependents.
     pub excludes: Vec<Pattern>,
 }
 
 impl Selection {
-    /// Whether it is about all units.
+    /// True if all units are selected.
     pub fn is_all(&self) -> bool {
-        self.targets.is_empty() && self.groups.is_empty() && self.excludes.is_empty()
+        self.selects_by_default() && self.excludes.is_empty()
     }
 
-    /// Whether a unit is asked for, exclusion aside.
-    pub fn wants(&self, unit: &Unit) -> bool {
-        let all = self.targets.is_empty() && self.groups.is_empty();
-        all || self.targets.iter().any(|pattern| pattern.matches(unit))
+    /// True if a unit is selected, exclusions aside.
+    pub fn selects(&self, unit: &Unit) -> bool {
+        self.selects_by_default()
+            || self.targets.iter().any(|pattern| pattern.matches(unit))
             || self.groups.iter().any(|group| unit.groups.contains(group))
     }
 
-    /// Whether what the manifest no longer has is asked for: groups and labels are gone with it, and so
-    /// nobody knows of it whether a label that is excluded was its own.
-    pub(super) fn wants_gone(&self, key: &ImageRef) -> bool {
+    /// True if an orphan is selected. Its labels are not known any more: if a label is excluded, no
+    /// orphan is selected.
+    pub(super) fn selects_orphan(&self, key: &ImageRef) -> bool {
         if self.excludes.iter().any(|pattern| matches!(pattern, Pattern::Label { .. })) {
             return false;
         }
-        let all = self.targets.is_empty() && self.groups.is_empty();
-        (all || self.targets.iter().any(|pattern| pattern.matches_key(key)))
+        (self.selects_by_default() || self.targets.iter().any(|pattern| pattern.matches_key(key)))
             && !self.excludes.iter().any(|pattern| pattern.matches_key(key))
+    }
+
+    fn selects_by_default(&self) -> bool {
+        self.targets.is_empty() && self.groups.is_empty()
     }
 }
 
-/// Units by their name (`api*`), their `name:tag` (`api:v*`) or a label (`team=core`).
+/// Pattern of a unit's name (`api*`), `name:tag` (`api:v*`) or label (`team=core`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pattern {
-    /// By name, or by `name:tag` where there is a `:`.
+    /// Pattern of the name, or of `name:tag` if it has a `:`.
     Name(Glob),
-    /// By a label, and a pattern of its value.
+    /// Pattern of a label's value.
     Label {
-        /// The label.
+        /// Name of the label.
         name: String,
-        /// Its value.
+        /// Pattern of the value.
         value: Glob,
     },
 }
 
 impl Pattern {
-    /// Whether a unit is meant: the image's own name, and the tag with or without the platform.
+    /// True if the pattern matches the image's name in the manifest, or the unit's key.
     pub fn matches(&self, unit: &Unit) -> bool {
         match self {
             Self::Name(glob) => glob.matches_image(&unit.key) || glob.matches(unit.image.as_str()),
@@ -81,7 +83,7 @@ impl Pattern {
         }
     }
 
-    /// Whether a unit is meant of which only the key is known.
+    /// True if the pattern matches a key. A pattern of a label matches none.
     pub fn matches_key(&self, key: &ImageRef) -> bool {
         match self {
             Self::Name(glob) => glob.matches_image(key),

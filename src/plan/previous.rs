@@ -1,5 +1,5 @@
-//! Finds what a unit goes on from: its own entry in the lockfile, that of the name it had before, or
-//! of the tag that its last content gave it. Pure.
+//! Finds the lockfile entry that a unit continues: its own, that of an earlier name, or that of an
+//! earlier content whose fingerprint is in the tag. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,45 +7,45 @@ use crate::base::name::{ImageName, ImageRef};
 use crate::manifest::workspace::{Moved, Unit, Workspace};
 use crate::state::{BuildStage, Entry, Inputs, State};
 
-/// The entry that a unit goes on from.
+/// Lockfile entry that a unit continues.
 #[derive(Debug, Clone, Copy)]
 pub struct Previous<'s> {
-    /// What the lockfile calls it.
+    /// Key of the entry.
     pub key: &'s ImageRef,
-    /// What is known of it.
+    /// The entry.
     pub entry: &'s Entry,
-    /// How it came to be another than the unit's own.
-    pub link: PreviousKind,
+    /// Relation of the entry to the unit.
+    pub kind: PreviousKind,
 }
 
-/// How an entry belongs to a unit.
+/// Relation of a lockfile entry to the unit that continues it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PreviousKind {
-    /// It has the unit's `name:tag`.
+    /// The entry has the unit's `name:tag`.
     Own,
-    /// `moved:` says so.
+    /// The manifest's `moved:` names the entry.
     Moved,
-    /// Its tag is that of another content.
+    /// The entry's tag has the fingerprint of another content.
     Content,
 }
 
-type Named<'s> = (&'s ImageRef, &'s Entry);
+type KeyedEntry<'s> = (&'s ImageRef, &'s Entry);
 
-/// The entries of a state, by what units may look for.
+/// Index of the entries that units may continue.
 pub struct PreviousLookup<'s> {
     state: &'s State,
-    /// But for those that a unit with a fixed tag goes by: these are nobody else's.
-    by_name: HashMap<&'s ImageName, Vec<Named<'s>>>,
+    /// Entries by name, without those that a unit with a fixed tag owns.
+    by_name: HashMap<&'s ImageName, Vec<KeyedEntry<'s>>>,
     moves: Moves,
 }
 
 impl<'s> PreviousLookup<'s> {
-    /// Over all entries of a state. What only few manifests need is gathered for those alone.
+    /// Indexes the entries of a state. Manifests without moves and fingerprint tags need no index.
     pub fn new(workspace: &Workspace, state: &'s State) -> Self {
-        let moves = Moves::of(workspace);
+        let moves = Moves::new(workspace);
         let mut by_name: HashMap<&ImageName, Vec<_>> = HashMap::new();
-        let open = workspace.units.iter().any(|unit| unit.content_tag.is_some());
-        if open || !workspace.moved.is_empty() {
+        let has_content_tags = workspace.units.iter().any(|unit| unit.content_tag.is_some());
+        if has_content_tags || !workspace.moved.is_empty() {
             let fixed = workspace.units.iter().filter(|unit| unit.content_tag.is_none());
             let fixed: HashSet<&ImageRef> = fixed.map(|unit| &unit.key).collect();
             for (key, entry) in state.entries.iter().filter(|(key, _)| !fixed.contains(key)) {
@@ -55,40 +55,47 @@ impl<'s> PreviousLookup<'s> {
         Self { state, by_name, moves }
     }
 
-    /// What a unit goes on from. An entry of its own of which nothing is there, nor under way, does
-    /// not keep it from taking over what has another name.
+    /// Returns the entry that a unit continues.
     pub fn of(&self, workspace: &Workspace, unit: &Unit) -> Option<Previous<'s>> {
-        let own = self.own(&unit.key);
-        own.filter(|own| is_known(own.entry))
+        self.of_key(workspace, unit, &unit.key)
+    }
+
+    /// Returns the entry that a unit with this resolved key continues. Its own entry comes first, unless
+    /// it has neither an image nor a build.
+    pub(super) fn of_key(
+        &self,
+        workspace: &Workspace,
+        unit: &Unit,
+        key: &ImageRef,
+    ) -> Option<Previous<'s>> {
+        let own = self.own(key);
+        own.filter(|own| has_image_or_build(own.entry))
             .or_else(|| self.newest(unit))
-            .or_else(|| self.moved(workspace, unit))
+            .or_else(|| self.moved(workspace, unit, key))
             .or(own)
     }
 
-    /// All that a unit may go on from: of an open tag, each content that it had.
+    /// Returns all entries that a unit may continue. With the fingerprint in the tag, that is every
+    /// recorded content.
     pub(super) fn all(&self, workspace: &Workspace, unit: &Unit) -> Vec<Previous<'s>> {
         let mut all: Vec<Previous<'s>> = self.of(workspace, unit).into_iter().collect();
         if unit.content_tag.is_some() {
             let named = self.by_name.get(&unit.key.name).into_iter().flatten();
             let fits =
                 named.filter(|(key, entry)| same_tag(unit, key) && entry.platform == unit.platform);
-            all.extend(fits.map(|&(key, entry)| Previous {
-                key,
-                entry,
-                link: PreviousKind::Content,
-            }));
+            let kind = PreviousKind::Content;
+            all.extend(fits.map(|&(key, entry)| Previous { key, entry, kind }));
         }
         all
     }
 
-    /// The entry with this `name:tag`.
-    pub(super) fn own(&self, key: &ImageRef) -> Option<Previous<'s>> {
+    fn own(&self, key: &ImageRef) -> Option<Previous<'s>> {
         let (key, entry) = self.state.entries.get_key_value(key)?;
-        Some(Previous { key, entry, link: PreviousKind::Own })
+        Some(Previous { key, entry, kind: PreviousKind::Own })
     }
 
-    /// The newest entry of just this content, however often it was made: by that a unit with an open
-    /// tag knows how often. It does not depend on the tag, which is settled by it.
+    /// Returns the newest entry with this content, however often it was replaced. Does not depend on the
+    /// tag, which is resolved from it.
     pub(super) fn of_content(
         &self,
         workspace: &Workspace,
@@ -100,71 +107,71 @@ impl<'s> PreviousLookup<'s> {
         let before = rules.filter(|moved| moved.to.tag.is_none()).map(|moved| &moved.from.name);
         let names = [&unit.key.name].into_iter().chain(before);
         let named = names.filter_map(|name| self.by_name.get(name)).flatten();
-        let found = named.filter(|(key, entry)| {
-            let last = entry.built.as_ref().map(|built| &built.inputs);
-            let asked = entry.submitted.as_ref().map(|submitted| &submitted.inputs);
-            let begun = entry.pending.as_ref().map(|pending| &pending.inputs);
-            let inputs = last.into_iter().chain(asked).chain(begun);
+        let same_content = named.filter(|(key, entry)| {
+            let built = entry.built.as_ref().map(|built| &built.inputs);
+            let submitted = entry.submitted.as_ref().map(|submitted| &submitted.inputs);
+            let pending = entry.pending.as_ref().map(|pending| &pending.inputs);
+            let mut inputs = built.into_iter().chain(submitted).chain(pending);
             same_tag(unit, key)
-                && inputs.into_iter().any(|inputs| inputs.equals_ignoring_replace_count(content))
+                && inputs.any(|inputs| inputs.equals_ignoring_replace_count(content))
         });
-        let newest = found.max_by_key(|(key, entry)| age(key, entry));
-        newest.map(|&(key, entry)| Previous { key, entry, link: PreviousKind::Content })
+        let newest = same_content.max_by_key(|(key, entry)| age_order(key, entry));
+        newest.map(|&(key, entry)| Previous { key, entry, kind: PreviousKind::Content })
     }
 
-    /// The entry of the name that a unit had before, where that can be renamed.
-    fn moved(&self, workspace: &Workspace, unit: &Unit) -> Option<Previous<'s>> {
-        for index in self.moves.to(&unit.key.name) {
+    /// Returns the entry of an earlier name that can be renamed.
+    fn moved(&self, workspace: &Workspace, unit: &Unit, key: &ImageRef) -> Option<Previous<'s>> {
+        for index in self.moves.to(&key.name) {
             let Some(moved) = workspace.moved.get(*index) else { continue };
-            if !moved.to.matches(&unit.key) {
+            if !moved.to.matches(key) {
                 continue;
             }
             let named = self.by_name.get(&moved.from.name).map(Vec::as_slice).unwrap_or_default();
-            // With several platforms, each unit goes on from the one of its own; and of two rules
-            // that speak of an entry, the first is meant.
-            let fits = |(key, entry): &&Named<'s>| {
+            // With several platforms, each unit continues the entry of its own platform. If two rules
+            // match an entry, the first counts.
+            let fits = |(from, entry): &&KeyedEntry<'s>| {
                 entry.platform == unit.platform
                     && entry.built.is_some()
                     && entry.pending.is_none()
                     && entry.submitted.is_none()
-                    && (moved.from.tag.is_some() || same_tag(unit, key))
-                    && self.moves.rule(workspace, key) == Some(moved)
+                    && (moved.from.tag.is_some() || same_tag(unit, from))
+                    && self.moves.rule(workspace, from) == Some(moved)
             };
-            let best = |(key, entry): &&Named<'s>| (key.tag == unit.key.tag, age(key, entry));
-            if let Some(&(key, entry)) = named.iter().filter(fits).max_by_key(best) {
-                return Some(Previous { key, entry, link: PreviousKind::Moved });
+            let order =
+                |(from, entry): &&KeyedEntry<'s>| (from.tag == key.tag, age_order(from, entry));
+            if let Some(&(key, entry)) = named.iter().filter(fits).max_by_key(order) {
+                return Some(Previous { key, entry, kind: PreviousKind::Moved });
             }
         }
         None
     }
 
-    /// The newest image whose tag could be one of the unit's.
+    /// Returns the newest image whose tag fits the unit's template.
     fn newest(&self, unit: &Unit) -> Option<Previous<'s>> {
         let template = unit.content_tag.as_ref()?;
         let named = self.by_name.get(&unit.key.name)?;
-        let fits = |(key, entry): &&Named<'s>| {
-            let alike = template.matches(&key.tag) && entry.platform == unit.platform;
-            alike && entry.built.is_some()
+        let fits = |(key, entry): &&KeyedEntry<'s>| {
+            let matches = template.matches(&key.tag) && entry.platform == unit.platform;
+            matches && entry.built.is_some()
         };
-        let newest = named.iter().filter(fits).max_by_key(|(key, entry)| age(key, entry));
-        newest.map(|&(key, entry)| Previous { key, entry, link: PreviousKind::Content })
+        let newest = named.iter().filter(fits).max_by_key(|(key, entry)| age_order(key, entry));
+        newest.map(|&(key, entry)| Previous { key, entry, kind: PreviousKind::Content })
     }
 }
 
-/// By what of two entries the newer one is the greater: what is under way is newer than what is there,
-/// and that is newer than what came to nothing.
-fn age<'s>(key: &'s ImageRef, entry: &Entry) -> impl Ord + use<'s> {
-    let begun = entry.pending.as_ref().is_some_and(|pending| pending.stage > BuildStage::Created);
+/// Returns a value that is greater for a newer entry: a pending build is newer than an image, and an
+/// image is newer than an entry without one.
+fn age_order<'s>(key: &'s ImageRef, entry: &Entry) -> impl Ord + use<'s> {
+    let pending = entry.pending.as_ref().is_some_and(|pending| pending.stage > BuildStage::Created);
     let built = entry.built.as_ref();
-    (begun, built.is_some(), built.and_then(|built| built.completed), key)
+    (pending, built.is_some(), built.and_then(|built| built.completed), key)
 }
 
-/// Whether an image is there by this entry, or may yet come of it.
-fn is_known(entry: &Entry) -> bool {
+fn has_image_or_build(entry: &Entry) -> bool {
     entry.built.is_some() || entry.pending.is_some() || entry.submitted.is_some()
 }
 
-/// Whether an entry of another name has the tag of a unit, or could have it for some content.
+/// True if an entry of another name has the tag of a unit, or could have it for some content.
 pub(super) fn same_tag(unit: &Unit, key: &ImageRef) -> bool {
     match &unit.content_tag {
         Some(template) => template.matches(&key.tag),
@@ -172,14 +179,14 @@ pub(super) fn same_tag(unit: &Unit, key: &ImageRef) -> bool {
     }
 }
 
-/// The places in [`Workspace::moved`], by both names.
+/// Indices into [`Workspace::moved`], by both names.
 pub(super) struct Moves {
     from: HashMap<ImageName, Vec<usize>>,
     to: HashMap<ImageName, Vec<usize>>,
 }
 
 impl Moves {
-    pub(super) fn of(workspace: &Workspace) -> Self {
+    pub(super) fn new(workspace: &Workspace) -> Self {
         let (mut from, mut to) = (HashMap::new(), HashMap::new());
         for (index, moved) in workspace.moved.iter().enumerate() {
             from.entry(moved.from.name.clone()).or_insert_with(Vec::new).push(index);
@@ -192,7 +199,7 @@ impl Moves {
         self.to.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// What the manifest says of an entry. What names one tag comes before what names them all.
+    /// Returns the rule for an entry. A rule for one tag comes before a rule for all tags of a name.
     pub(super) fn rule<'w>(&self, workspace: &'w Workspace, key: &ImageRef) -> Option<&'w Moved> {
         let rules = self.from.get(&key.name)?.iter();
         rules.filter_map(|index| workspace.moved.get(*index)).find(|rule| rule.from.matches(key))

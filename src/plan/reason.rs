@@ -1,120 +1,125 @@
-//! Why a step is in a plan, as data: for telling, never for deciding. Pure.
+//! Reasons for the steps of a plan. Only reports read them; no decision depends on them. Pure.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::base::name::{ImageRef, Owner, Visibility};
+use crate::base::text::{duration, list};
 use crate::context::FileChange;
 
-/// Files that are named where there is one line for all of them.
-const FEW: usize = 3;
+/// Maximum number of changed files in the text of a reason.
+const MAX_FILES_SHOWN: usize = 3;
 
-/// One reason. The codes are stable; readers treat unknown ones as no reason.
+/// Number of hex digits of a shortened digest.
+const SHORT_DIGEST_LENGTH: usize = 12;
+
+/// A reason for a step. The codes are stable; readers must accept unknown ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum Reason {
-    /// Not in the lockfile.
+    /// The unit is not in the lockfile.
     New,
-    /// The files that would be sent differ.
+    /// Files of the context changed.
     ContextChanged {
-        /// Which; `None` where it is not known which files the last build was sent.
+        /// The files; `None` if the files of the last build are not known.
         files: Option<Arc<[FileChange]>>,
     },
-    /// The Dockerfile, or its place in the context, differs.
+    /// The Dockerfile, or its path in the context, changed.
     DockerfileChanged,
-    /// Something that the manifest says differs.
+    /// A setting of the manifest changed.
     ConfigChanged {
-        /// Which key.
+        /// Key of the setting.
         field: String,
-        /// What the lockfile has.
+        /// Recorded value; empty if the setting is new or its value is not shown.
         old: String,
-        /// What the manifest says.
+        /// Value in the manifest; empty if the setting is removed or its value is not shown.
         new: String,
     },
-    /// A base will be made again, or was.
+    /// A base is rebuilt, or was rebuilt since.
     DependencyChanged {
         /// The base.
         base: ImageRef,
-        /// The bases below it, down to where it began.
+        /// Bases below it, down to the one that changed by itself.
         via: Vec<ImageRef>,
     },
-    /// A base outside of the manifest stands for another image now.
+    /// An external base has another digest.
     BaseChanged {
-        /// The base as the Dockerfile names it.
+        /// The base as in the Dockerfile.
         reference: String,
-        /// The digest that the last build stood on; `None` where it was not pinned.
+        /// Digest of the last build; `None` if the base was not pinned.
         old: Option<String>,
-        /// The digest now; `None` where it is not pinned any more.
+        /// New digest; `None` if the base is no longer pinned.
         new: Option<String>,
     },
-    /// A mirror's source stands for another image now.
+    /// The source of a mirror has another digest.
     SourceChanged {
         /// The source.
         reference: String,
-        /// The digest that was mirrored; `None` where it was not pinned.
+        /// Mirrored digest; `None` if the source was not pinned.
         old: Option<String>,
-        /// The digest now; `None` where it is not pinned any more.
+        /// New digest; `None` if the source is no longer pinned.
         new: Option<String>,
     },
-    /// The service does not have the image any more.
+    /// The image is missing from the service.
     MissingRemote,
-    /// Somebody else put another image in its place.
+    /// The image was replaced outside of imgplan.
     RemoteChanged {
-        /// When, by the service's clock.
+        /// Time of the replacement by the service's clock.
         at: Option<Timestamp>,
     },
-    /// The service has one at the unit's place that is not in the lockfile: it will be replaced.
+    /// The service has an image of this name that is not in the lockfile. It will be replaced.
     ExistsRemote,
-    /// It was asked for.
+    /// The user requested a rebuild.
     Requested,
-    /// It became older than the manifest allows.
+    /// The image is older than the manifest allows.
     Expired {
-        /// Since it was made.
+        /// Age of the image.
         age_seconds: u64,
     },
-    /// The last build failed, or its end was never seen.
+    /// The last build failed, or its end is not known.
     PreviousFailed,
-    /// It was asked for, and whether the service took it is not known.
+    /// The response to an earlier request was lost: the service may have accepted it.
     InDoubt,
-    /// imgplan digests in a new way; nothing else is known to differ.
+    /// This imgplan computes fingerprints in another way; no other difference is known.
     FingerprintFormatChanged,
-    /// A build of just this is under way.
+    /// A build of the same inputs is running.
     Pending {
-        /// Since it was started, where the service says so.
+        /// Time since the start of the build, if listed.
         age_seconds: Option<u64>,
     },
-    /// The manifest wants another visibility.
+    /// The manifest sets another visibility.
     VisibilityChanged {
-        /// What it has.
+        /// Current visibility.
         old: Visibility,
-        /// What the manifest says.
+        /// Visibility in the manifest.
         new: Visibility,
     },
-    /// The manifest wants another owner.
+    /// The manifest sets another owner.
     OwnerChanged {
-        /// Whose it is.
+        /// Current owner.
         old: Owner,
-        /// What the manifest says.
+        /// Owner in the manifest.
         new: Owner,
     },
-    /// The manifest calls it otherwise than before.
+    /// The manifest renames the image.
     Moved {
-        /// What it was called.
+        /// Current `name:tag`.
         from: ImageRef,
     },
-    /// Another tag has what the manifest wants now.
+    /// Another unit takes the place of this image.
     Superseded {
-        /// That tag.
+        /// The other unit.
         by: ImageRef,
-        /// Whether the image stays.
+        /// True if the image is kept.
         kept: bool,
     },
-    /// In the lockfile, but no longer in the manifest.
+    /// The manifest no longer has the unit.
     RemovedFromManifest {
-        /// Whether the image stays.
+        /// True if the image is kept.
         kept: bool,
     },
 }
@@ -125,7 +130,7 @@ impl fmt::Display for Reason {
             Self::New => f.write_str("new"),
             Self::ContextChanged { files } => match files.as_deref() {
                 None | Some([]) => f.write_str("context changed"),
-                Some(files) => context_changed(files, f),
+                Some(files) => write!(f, "context: {}", list(files, MAX_FILES_SHOWN)),
             },
             Self::DockerfileChanged => f.write_str("Dockerfile changed"),
             Self::ConfigChanged { field, old, new } => match (old.as_str(), new.as_str()) {
@@ -135,82 +140,61 @@ impl fmt::Display for Reason {
                 (old, new) => write!(f, "{field} {old} -> {new}"),
             },
             Self::DependencyChanged { base, via } => {
-                write!(f, "base {base} changes")?;
-                via.iter().try_for_each(|below| write!(f, " < {below}"))
+                write!(f, "its base {base} changes")?;
+                via.last().map_or(Ok(()), |root| write!(f, ", caused by {root}"))
             }
             Self::BaseChanged { reference, old, new } => {
                 write!(f, "base {reference} ")?;
                 digests(old.as_deref(), new.as_deref(), f)
             }
             Self::SourceChanged { reference, old, new } => {
-                write!(f, "upstream {reference} ")?;
+                write!(f, "source {reference} ")?;
                 digests(old.as_deref(), new.as_deref(), f)
             }
-            Self::MissingRemote => f.write_str("the service does not have it any more"),
-            Self::RemoteChanged { at: None } => f.write_str("somebody else replaced it"),
+            Self::MissingRemote => f.write_str("missing from the service"),
+            Self::RemoteChanged { at: None } => f.write_str("replaced outside of imgplan"),
             Self::RemoteChanged { at: Some(at) } => {
-                write!(f, "somebody else replaced it on {}", at.strftime("%Y-%m-%d %H:%M UTC"))
+                write!(f, "replaced outside of imgplan on {}", at.strftime("%Y-%m-%d %H:%M UTC"))
             }
-            Self::ExistsRemote => f.write_str("the service has one that is not in the lockfile"),
-            Self::Requested => f.write_str("asked for"),
-            Self::Expired { age_seconds } => write!(f, "{} old", roughly(*age_seconds)),
+            Self::ExistsRemote => f.write_str("exists in the service but not in the lockfile"),
+            Self::Requested => f.write_str("rebuild requested"),
+            Self::Expired { age_seconds } => write!(f, "{} old", age(*age_seconds)),
             Self::PreviousFailed => f.write_str("the last build did not succeed"),
-            Self::InDoubt => f.write_str("whether the service took it is not known"),
-            Self::FingerprintFormatChanged => f.write_str("imgplan digests in a new way"),
-            Self::Pending { age_seconds: None } => f.write_str("its build is under way"),
-            Self::Pending { age_seconds: Some(age) } => {
-                write!(f, "its build is under way, started {} ago", roughly(*age))
+            Self::InDoubt => f.write_str("in doubt: the service may have accepted a request"),
+            Self::FingerprintFormatChanged => f.write_str("fingerprint format changed"),
+            Self::Pending { age_seconds: None } => f.write_str("a build is in progress"),
+            Self::Pending { age_seconds: Some(seconds) } => {
+                write!(f, "a build is in progress, started {} ago", age(*seconds))
             }
             Self::VisibilityChanged { old, new } => write!(f, "visibility {old} -> {new}"),
             Self::OwnerChanged { old, new } => write!(f, "owner {old} -> {new}"),
             Self::Moved { from } => write!(f, "was {from}"),
-            Self::Superseded { by, kept } => write!(f, "{by} has its place{}", stays(*kept)),
+            Self::Superseded { by, kept } => write!(f, "replaced by {by}{}", image_kept(*kept)),
             Self::RemovedFromManifest { kept } => {
-                write!(f, "removed from the manifest{}", stays(*kept))
+                write!(f, "removed from the manifest{}", image_kept(*kept))
             }
         }
     }
 }
 
-fn stays(kept: bool) -> &'static str {
+fn image_kept(kept: bool) -> &'static str {
     if kept { ", image kept" } else { "" }
 }
 
-/// Two digests, short, as what was and what is.
+fn age(seconds: u64) -> String {
+    duration(Duration::from_secs(seconds))
+}
+
 fn digests(old: Option<&str>, new: Option<&str>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match (old, new) {
         (Some(old), Some(new)) => write!(f, "moved {} -> {}", short(old), short(new)),
         (None, Some(new)) => write!(f, "pinned to {}", short(new)),
-        (_, None) => f.write_str("is not pinned any more"),
+        (_, None) => f.write_str("is no longer pinned"),
     }
 }
 
-/// The first digits of a digest: enough to tell two apart.
+/// Returns the first digits of a digest, enough to tell two apart.
 pub fn short(digest: &str) -> &str {
     let hex = digest.rsplit(':').next().unwrap_or(digest);
-    hex.get(..12).unwrap_or(hex)
-}
-
-/// An age as people say it: `42 s`, `3 min`, `5 h`, `2 days`.
-fn roughly(seconds: u64) -> String {
-    const DAY: u64 = 86_400;
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        3600..DAY => format!("{} h", seconds / 3600),
-        _ if seconds < 2 * DAY => "1 day".to_owned(),
-        _ => format!("{} days", seconds / DAY),
-    }
-}
-
-/// The first files, and how many more there are.
-fn context_changed(files: &[FileChange], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    f.write_str("context: ")?;
-    for (index, file) in files.iter().take(FEW).enumerate() {
-        write!(f, "{}{file}", if index == 0 { "" } else { ", " })?;
-    }
-    match files.len().saturating_sub(FEW) {
-        0 => Ok(()),
-        more => write!(f, ", and {more} more"),
-    }
+    hex.get(..SHORT_DIGEST_LENGTH).unwrap_or(hex)
 }

@@ -1,62 +1,56 @@
-//! What the state takes in of the facts before it is planned with, and of builds that a plan has no
-//! use for. Pure.
+//! State updates that follow from the facts alone, and from a plan's pending builds. Pure.
 
 use std::collections::HashSet;
 
 use super::facts::{Facts, PendingBuild, RecoveredBuild};
-use super::{Action, Plan, Step};
+use super::steps::{Action, Plan, Step};
 use crate::base::name::{BuildId, ImageRef};
 use crate::state::{BuildOutcome, BuildStage, Entry, Record, State};
 
-/// What the survey refreshed that the state does not know: builds that were found, and builds that
-/// are over.
+/// Returns the recovered builds and the builds that ended.
 pub(super) fn refreshed(state: &State, facts: &Facts) -> Vec<Record> {
     let mut records = Vec::new();
     for (unit, entry) in &state.entries {
         let mut pending = entry.pending.as_ref().map(|pending| pending.build.clone());
         match (&entry.submitted, facts.recovered.get(unit)) {
-            (Some(submission), Some(Some(found))) => {
-                let RecoveredBuild { build, path } = found.clone();
+            (Some(submission), Some(Some(recovered))) => {
+                let RecoveredBuild { build, path } = recovered.clone();
                 pending = Some(build.clone());
-                let found = submission.clone().into_pending(build, path, None, BuildStage::Started);
-                let (kind, platform) = (entry.kind, entry.platform);
+                let stage = BuildStage::Started;
                 records.push(Record::Created {
                     unit: unit.clone(),
-                    kind,
-                    platform,
-                    pending: found,
+                    kind: entry.kind,
+                    platform: entry.platform,
+                    pending: submission.clone().into_pending(build, path, None, stage),
                 });
             }
             (Some(_), Some(None)) => records.push(Record::NotAccepted { unit: unit.clone() }),
             (Some(_) | None, _) => {}
         }
-        let over = |build: &BuildId| facts.builds.get(build) == Some(&PendingBuild::Ended);
-        if let Some(build) = pending.filter(over) {
-            let (unit, outcome) = (unit.clone(), BuildOutcome::Failed);
-            records.push(Record::Ended { unit, build, outcome, path: None, at: None });
+        let has_ended = |build: &BuildId| facts.builds.get(build) == Some(&PendingBuild::Ended);
+        if let Some(build) = pending.filter(has_ended) {
+            records.push(ended(unit, build, BuildOutcome::Failed));
         }
     }
     records
 }
 
-/// Builds that were never started, and that a plan has no use for: nobody will start them.
+/// Ends builds that were never started and that the plan does not adopt: nobody will start them.
 pub(super) fn superseded(plan: &Plan, state: &State, facts: &Facts) -> Vec<Record> {
     let adopted = |step: &Step| match &step.action {
         Action::Adopt { build, .. } => Some(build.clone()),
         _ => None,
     };
     let adopted: HashSet<BuildId> = plan.steps.iter().filter_map(adopted).collect();
-    let ended = |(unit, entry): (&ImageRef, &Entry)| {
+    let superseded = |(unit, entry): (&ImageRef, &Entry)| {
         let build = entry.pending.as_ref()?.build.clone();
-        let unstarted = facts.builds.get(&build) == Some(&PendingBuild::NotStarted);
-        let (unit, outcome) = (unit.clone(), BuildOutcome::Cancelled);
-        (unstarted && !adopted.contains(&build)).then_some(Record::Ended {
-            unit,
-            build,
-            outcome,
-            path: None,
-            at: None,
-        })
+        let not_started = facts.builds.get(&build) == Some(&PendingBuild::NotStarted);
+        (not_started && !adopted.contains(&build))
+            .then(|| ended(unit, build, BuildOutcome::Cancelled))
     };
-    state.entries.iter().filter_map(ended).collect()
+    state.entries.iter().filter_map(superseded).collect()
+}
+
+fn ended(unit: &ImageRef, build: BuildId, outcome: BuildOutcome) -> Record {
+    Record::Ended { unit: unit.clone(), build, outcome, path: None, at: None }
 }

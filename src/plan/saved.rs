@@ -1,4 +1,4 @@
-//! A plan in a file: what was agreed to, so that just that is done later, or nothing. Pure.
+//! A plan in a file. `apply` carries it out later as it was approved, or rejects it as stale. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::options::{Pattern, PlanOptions, Selection};
-use super::{Action, Change, Create, Plan, Step};
+use super::select::keep_only;
+use super::steps::{Action, Change, Create, Plan, Step};
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, NameError, Owner, Visibility};
@@ -14,57 +15,57 @@ use crate::manifest::workspace::{Unit, Workspace};
 use crate::state::encode::encode;
 use crate::state::{Entry, Pin, State};
 
-/// The version of the file: readers refuse a later one.
+/// Version of the file format. Files of another version are rejected.
 pub const VERSION: u32 = 3;
 
-/// A plan as it is kept.
+/// A saved plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedPlan {
-    /// [`VERSION`].
+    /// Format version: [`VERSION`].
     pub version: u32,
-    /// The imgplan that made it.
+    /// Version of the imgplan that saved the plan.
     pub imgplan: String,
-    /// When.
+    /// Time at which the plan was made.
     pub created: Timestamp,
-    /// The service that it is for.
+    /// Service that the plan is for.
     pub service: String,
-    /// What it was asked to be.
+    /// Options of the plan.
     options: SavedOptions,
-    /// Pins that move with it.
+    /// New and moved pins.
     pins: BTreeMap<String, SavedPin>,
-    /// Images that it takes the protection from.
+    /// Images that lose their protection.
     #[serde(default)]
     unprotects: BTreeSet<ImageRef>,
-    /// What is done, in order.
+    /// The steps, in order.
     pub steps: Vec<SavedStep>,
 }
 
-/// A pin that moves.
+/// A new or moved pin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct SavedPin {
-    /// What the lockfile had; `None` where it had none.
+    /// Pin in the lockfile, if it had one.
     was: Option<Pin>,
-    /// What it has with the plan.
+    /// New pin.
     is: Pin,
 }
 
-/// A step as it is kept.
+/// A step of a saved plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedStep {
-    /// The unit.
+    /// Key of the unit.
     pub image: ImageRef,
-    /// Built or mirrored.
+    /// Kind of the unit: built or mirrored.
     pub kind: ImageKind,
-    /// What is done.
+    /// The action.
     #[serde(flatten)]
     action: SavedAction,
-    /// Why, in words; only for whoever reads the file.
+    /// Reasons as text, for people who read the file.
     reasons: Vec<String>,
-    /// The digest of what the lockfile had of the unit; `None` where it had nothing.
+    /// Digest of the unit's lockfile entry, if it had one.
     was: Option<Digest>,
 }
 
-/// What decides whether an action is still the same.
+/// Properties of an action that must not have changed when it is carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 enum SavedAction {
@@ -103,17 +104,17 @@ struct SavedOptions {
     prune: bool,
 }
 
-/// A step that cannot be done as it was agreed to, or a pin that cannot.
+/// A step or pin of a saved plan that no longer fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stale {
-    /// The unit, or the reference.
-    pub what_of: String,
-    /// What moved since.
-    pub what: String,
+    /// Key of the unit, or the reference.
+    pub subject: String,
+    /// Change since the plan was saved.
+    pub cause: String,
 }
 
 impl SavedPlan {
-    /// A plan, as it is to be kept. `state` is what the lockfile and the journal have.
+    /// Creates the file of a plan. `state` is that of lockfile and journal.
     pub fn new(
         plan: &Plan,
         state: &State,
@@ -137,7 +138,7 @@ impl SavedPlan {
             kind: step.kind,
             action: SavedAction::of(&step.action),
             reasons: step.reasons.iter().map(ToString::to_string).collect(),
-            was: was(step, state),
+            was: entry_digest(step, state),
         };
         let moved = |(reference, is): (&String, &Pin)| {
             let was = state.pins.get(reference);
@@ -156,7 +157,11 @@ impl SavedPlan {
         }
     }
 
-    /// What the plan was asked to be.
+    /// Returns the options of the plan.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a pattern in the file is not valid.
     pub fn options(&self) -> Result<PlanOptions, NameError> {
         let parse = |texts: &[String]| -> Result<Vec<Pattern>, NameError> {
             texts.iter().map(|text| text.parse()).collect()
@@ -170,25 +175,28 @@ impl SavedPlan {
         Ok(PlanOptions { replace: parse(replace)?, prune: *prune, selection })
     }
 
-    /// The pins that move with it.
+    /// Returns the new and moved pins.
     pub fn pins(&self) -> BTreeMap<String, Pin> {
         self.pins.iter().map(|(reference, pin)| (reference.clone(), pin.is.clone())).collect()
     }
 
-    /// Pins that another moved since: to take them back is nothing that was agreed to.
+    /// Returns pins that were moved or dropped since. Moving them back is not what was approved.
     fn stale_pins(&self, state: &State) -> impl Iterator<Item = Stale> {
         let stale = self.pins.iter().filter(|(reference, pin)| {
-            let now = state.pins.get(*reference);
-            now != pin.was.as_ref() && now != Some(&pin.is)
+            let current = state.pins.get(*reference);
+            current != pin.was.as_ref() && current != Some(&pin.is)
         });
         stale.map(|(reference, _)| Stale {
-            what_of: reference.clone(),
-            what: "its pin was moved since, or dropped".to_owned(),
+            subject: reference.clone(),
+            cause: "its pin was moved or dropped in the meantime".to_owned(),
         })
     }
 
-    /// Holds a plan that was made anew against this one: what was agreed to and is still the same. Any
-    /// step that is not is returned instead, for what it stands on may be another.
+    /// Reduces a fresh plan to the steps of this one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a step or pin of this plan no longer fits; returns all that do not.
     pub fn check(
         &self,
         fresh: Plan,
@@ -197,73 +205,69 @@ impl SavedPlan {
     ) -> Result<Plan, Vec<Stale>> {
         let steps: HashMap<&ImageRef, &Step> =
             fresh.steps.iter().map(|step| (&step.key, step)).collect();
-        let agreed: HashMap<&ImageRef, &SavedStep> =
+        let approved: HashMap<&ImageRef, &SavedStep> =
             self.steps.iter().map(|step| (&step.image, step)).collect();
         let stale = |saved: &SavedStep| {
-            let what = match steps.get(&saved.image) {
-                None => saved.unneeded(workspace).to_owned(),
-                Some(step) => Self::moved(saved, step, state, &agreed, &fresh)?,
+            let cause = match steps.get(&saved.image) {
+                None => saved.cause_of_absence(workspace).to_owned(),
+                Some(step) => Self::cause_of_difference(saved, step, state, &approved, &fresh)?,
             };
-            Some(Stale { what_of: saved.image.to_string(), what })
+            Some(Stale { subject: saved.image.to_string(), cause })
         };
         let stale = self.steps.iter().filter_map(stale);
         let lifted = fresh.unprotects.iter().filter(|key| !self.unprotects.contains(*key));
         let lifted = lifted.map(|key| Stale {
-            what_of: key.to_string(),
-            what: "it would lose its protection, which was not agreed to".to_owned(),
+            subject: key.to_string(),
+            cause: "it would lose its protection, which is not part of the saved plan".to_owned(),
         });
         let stale: Vec<Stale> = self.stale_pins(state).chain(stale).chain(lifted).collect();
         if !stale.is_empty() {
             return Err(stale);
         }
         let keep: Vec<bool> =
-            fresh.steps.iter().map(|step| agreed.contains_key(&step.key)).collect();
+            fresh.steps.iter().map(|step| approved.contains_key(&step.key)).collect();
         let mut plan = fresh;
-        super::select::keep_only(&mut plan, &keep);
+        keep_only(&mut plan, &keep);
         Ok(plan)
     }
 
-    /// What moved since a step was agreed to.
-    fn moved(
+    /// Returns the difference between a saved step and the fresh one, if there is one.
+    fn cause_of_difference(
         saved: &SavedStep,
         step: &Step,
         state: &State,
-        agreed: &HashMap<&ImageRef, &SavedStep>,
+        approved: &HashMap<&ImageRef, &SavedStep>,
         fresh: &Plan,
     ) -> Option<String> {
-        if was(step, state) != saved.was {
-            return Some(
-                "another apply, or a merge, changed what the lockfile has of it".to_owned(),
-            );
+        if entry_digest(step, state) != saved.was {
+            return Some("its lockfile entry was changed by another apply or a merge".to_owned());
         }
-        if !SavedAction::of(&step.action).is(&saved.action) {
-            let what = match (&saved.action, &step.action) {
+        if !SavedAction::of(&step.action).is_same(&saved.action) {
+            let cause = match (&saved.action, &step.action) {
                 (SavedAction::Delete { .. }, Action::Delete { .. }) => {
-                    "what the service has there is another image now".to_owned()
+                    "the service has another image there now".to_owned()
                 }
-                (SavedAction::Create { .. }, Action::Create(_)) => {
-                    "what it is made of changed".to_owned()
-                }
-                _ => format!("it is to be another step now, {}", step.verb()),
+                (SavedAction::Create { .. }, Action::Create(_)) => "its inputs changed".to_owned(),
+                _ => format!("its step is another one now: {}", step.verb()),
             };
-            return Some(format!("{what} ({})", why(step)));
+            return Some(format!("{cause} ({})", reasons(step)));
         }
         let mut needs = step.needs.iter().filter_map(|need| fresh.steps.get(need.0));
-        let new = needs.find(|need| !agreed.contains_key(&need.key))?;
-        Some(format!("it needs {}, which has to change first by now ({})", new.key, why(new)))
+        let new = needs.find(|need| !approved.contains_key(&need.key))?;
+        Some(format!("it needs {}, which must change first ({})", new.key, reasons(new)))
     }
 }
 
 impl SavedStep {
-    /// Why there is no such step any more.
-    fn unneeded(&self, workspace: &Workspace) -> &'static str {
+    /// Returns the reason why the fresh plan does not have this step.
+    fn cause_of_absence(&self, workspace: &Workspace) -> &'static str {
         let of_unit = match &self.action {
             SavedAction::Create { .. } | SavedAction::Adopt { .. } | SavedAction::Update(_) => true,
             SavedAction::Forget | SavedAction::Delete { .. } => false,
         };
         let mut units = workspace.units.iter();
         if !of_unit || units.clone().any(|unit| unit.key == self.image) {
-            return "nothing is left to do: it was done since";
+            return "nothing left to do: it was done in the meantime";
         }
         let content = |unit: &Unit| {
             let template = unit.content_tag.as_ref();
@@ -271,23 +275,21 @@ impl SavedStep {
                 && template.is_some_and(|template| template.matches(&self.image.tag))
         };
         if units.any(content) {
-            return "what it is made of changed, and its tag with that";
+            return "its inputs changed, and with them its tag";
         }
-        "the manifest has no such image now (was it planned with other --var, --set or -f?)"
+        "the manifest no longer has this image (was the plan made with other --var, --set or -f?)"
     }
 }
 
 impl SavedAction {
-    /// Whether it is the same. Where one of two moments is not known, nothing tells two images apart.
-    fn is(&self, other: &Self) -> bool {
+    /// True if both are the same action. A deletion whose push time is not known matches any other of the
+    /// same owner.
+    fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Delete { owner, changed: Some(at) }, Self::Delete { owner: whose, changed }) => {
-                owner == whose && changed.is_none_or(|changed| changed == *at)
+            (Self::Delete { owner, changed }, Self::Delete { owner: other, changed: at }) => {
+                owner == other && (changed.is_none() || at.is_none() || changed == at)
             }
-            (Self::Delete { owner, changed: None }, Self::Delete { owner: whose, .. }) => {
-                owner == whose
-            }
-            (one, other) => one == other,
+            (action, other) => action == other,
         }
     }
 
@@ -317,19 +319,19 @@ impl SavedChange {
     }
 }
 
-fn why(step: &Step) -> String {
+fn reasons(step: &Step) -> String {
     let reasons: Vec<String> = step.reasons.iter().map(ToString::to_string).collect();
     reasons.join("; ")
 }
 
-/// The digest of what the lockfile has of the unit, under the name that it has there.
-fn was(step: &Step, state: &State) -> Option<Digest> {
+/// Returns the digest of the unit's lockfile entry, which a rename finds under the old name.
+fn entry_digest(step: &Step, state: &State) -> Option<Digest> {
     let key = match &step.action {
         Action::Update { change: Change { from: Some(from), .. }, .. } => from,
         _ => &step.key,
     };
     let entry: &Entry = state.entries.get(key)?;
-    let alone =
+    let single =
         State { entries: BTreeMap::from([(key.clone(), entry.clone())]), ..State::default() };
-    Some(Digest::of(encode("", &alone).as_bytes()))
+    Some(Digest::of(encode("", &single).as_bytes()))
 }

@@ -1,32 +1,27 @@
-//! Leaves of a plan what was asked for: the selected units, and of what they need that which is not
-//! current. Pure.
+//! Reduces a plan to the selected units and the bases that they need. Pure.
 
 use std::collections::HashSet;
 
 use super::options::Selection;
-use super::{PartialPlan, Plan, Step, StepId};
+use super::steps::{PartialPlan, Plan, Step, StepId};
 use crate::manifest::workspace::{UnitId, Workspace};
 
-/// Drops what the selection leaves out of a plan of all units.
+/// Drops the steps that are not selected from a plan of all units.
 pub(super) fn select(plan: &mut Plan, workspace: &Workspace, selection: &Selection) {
     if selection.is_all() {
         return;
     }
     let selected = selected(workspace, selection);
-    let mut keep: Vec<bool> = plan
-        .steps
-        .iter()
-        .map(|step| {
-            if let Some(unit) = step.unit() {
-                return selected.contains(&unit);
-            }
-            // What goes because another has its place, goes with that.
-            let mut needs = step.needs.iter().filter_map(|need| plan.steps[need.0].unit());
-            selection.wants_gone(&step.key) && needs.all(|unit| selected.contains(&unit))
-        })
-        .collect();
-    // What a step needs comes before it: one pass from the end finds all of it. What is there
-    // already has no step, and is taken as it is.
+    let is_selected = |step: &Step| {
+        if let Some(unit) = step.unit() {
+            return selected.contains(&unit);
+        }
+        // An orphan goes together with the units that replace it.
+        let mut needs = step.needs.iter().filter_map(|need| plan.steps[need.0].unit());
+        selection.selects_orphan(&step.key) && needs.all(|unit| selected.contains(&unit))
+    };
+    let mut keep: Vec<bool> = plan.steps.iter().map(is_selected).collect();
+    // Each step comes after the steps that it needs, so that one pass from the end finds all of them.
     for index in (0..plan.steps.len()).rev() {
         if !keep[index] {
             continue;
@@ -46,20 +41,20 @@ pub(super) fn select(plan: &mut Plan, workspace: &Workspace, selection: &Selecti
     plan.partial = Some(PartialPlan { selected: selected.len(), left });
 }
 
-/// The units that are asked for.
+/// Returns the selected units.
 pub(super) fn selected(workspace: &Workspace, selection: &Selection) -> HashSet<UnitId> {
     let all = (0..workspace.units.len()).map(UnitId);
     if selection.is_all() {
         return all.collect();
     }
     let excluded = excluded(workspace, selection);
-    all.filter(|id| !excluded.contains(id) && selection.wants(workspace.unit(*id))).collect()
+    all.filter(|id| !excluded.contains(id) && selection.selects(workspace.unit(*id))).collect()
 }
 
-/// The units that are excluded, and all that need them.
+/// Returns the excluded units and their dependents.
 fn excluded(workspace: &Workspace, selection: &Selection) -> HashSet<UnitId> {
     let mut excluded = HashSet::new();
-    // Bases come first.
+    // Bases come first in a workspace.
     for (index, unit) in workspace.units.iter().enumerate() {
         let named = selection.excludes.iter().any(|pattern| pattern.matches(unit));
         if named || unit.needs.iter().any(|need| excluded.contains(need)) {
@@ -69,20 +64,20 @@ fn excluded(workspace: &Workspace, selection: &Selection) -> HashSet<UnitId> {
     excluded
 }
 
-/// Keeps some of the steps, and gives their needs the new numbers.
+/// Keeps the steps with a `true` at their index, and renumbers their needs.
 pub(super) fn keep_only(plan: &mut Plan, keep: &[bool]) {
     let mut next = 0;
-    let places: Vec<StepId> = keep
+    let new_ids: Vec<StepId> = keep
         .iter()
         .map(|&keep| {
-            let place = StepId(next);
+            let id = StepId(next);
             next += usize::from(keep);
-            place
+            id
         })
         .collect();
     let mut kept = keep.iter();
     plan.steps.retain(|_| *kept.next().unwrap_or(&true));
     for step in &mut plan.steps {
-        step.needs.iter_mut().for_each(|need| *need = places[need.0]);
+        step.needs.iter_mut().for_each(|need| *need = new_ids[need.0]);
     }
 }

@@ -1,58 +1,84 @@
-//! Which public references the units stand on, who does, and which of them have no pin. Pure.
+//! Compares the external references of a workspace with the pins of facts and lockfile. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Facts;
+use super::facts::Facts;
+use super::pins::references;
 use crate::base::name::{NameError, Platform};
 use crate::base::reference::RegistryRef;
 use crate::base::span::{Problem, Span};
+use crate::base::text::list;
 use crate::manifest::workspace::{Origin, Unit, Workspace};
 use crate::state::State;
 
-/// A reference without a digest of its own, and who stands on it.
+/// A reference without a digest, and the units that use it.
 #[derive(Debug)]
-pub struct Use {
-    /// The reference; an error where no registry could be asked for it.
+pub struct ReferenceUse {
+    /// The reference, or the reason why no registry can be queried for it.
     pub reference: Result<RegistryRef, NameError>,
-    /// The units that stand on it, by name, and the platforms that they need it for; none where only
-    /// the builder knows.
-    pub by: BTreeSet<(String, Option<Platform>)>,
-    /// Where it is written first.
+    /// Units that use it, by name, and the platform that they need; `None` if only the builder knows.
+    pub units: BTreeSet<(String, Option<Platform>)>,
+    /// First place of the reference in the manifest.
     pub span: Span,
 }
 
-/// Why a reference has no pin.
+/// Cause for a missing pin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
-    /// Nobody was asked, or did not answer.
+pub enum UnpinnedCause {
+    /// No registry was queried, or it did not respond.
     Unknown,
-    /// No registry could be asked for it.
+    /// The reference is not valid, so that no registry can be queried.
     Unreadable(NameError),
-    /// It has images for other platforms only.
+    /// The image is not available for a platform.
     Absent {
-        /// The platform that it has none for.
+        /// The missing platform.
         platform: Platform,
-        /// Those that it has one for.
+        /// The available platforms.
         has: Vec<Platform>,
     },
 }
 
-/// A reference that some units have no pin of.
+/// A reference without a pin for some of the units that use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unpinned {
-    /// In full; as it is written where no registry could be asked for it.
+    /// Full form of the reference; as it is written if it is not valid.
     pub reference: String,
-    /// The units, by name.
-    pub by: BTreeSet<String>,
-    /// Where it is written first.
+    /// Names of the units.
+    pub units: BTreeSet<String>,
+    /// First place of the reference in the manifest.
     pub span: Span,
-    /// Why.
-    pub why: Why,
+    /// Cause.
+    pub cause: UnpinnedCause,
 }
 
-/// What a unit stands on outside of the manifest: the reference, the platform that it is needed for,
-/// and where it is written.
-fn stands_on(unit: &Unit) -> Vec<(&str, Option<Platform>, Span)> {
+/// Differences between the pins of a lockfile and the references of the manifest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutdatedPins {
+    /// References without a pin, or without one for a platform that needs it.
+    pub missing: Vec<Unpinned>,
+    /// Pins of references that no unit uses.
+    pub unused: Vec<String>,
+}
+
+impl OutdatedPins {
+    /// True if the lockfile has a pin for each reference and no others.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.unused.is_empty()
+    }
+}
+
+/// Compares the pins of a lockfile with the references of the manifest. A pin is not outdated because its
+/// tag has moved: pins only move on request.
+pub fn outdated_pins(workspace: &Workspace, state: &State) -> OutdatedPins {
+    let used = references(workspace.units.iter());
+    let missing = unpinned(workspace, &Facts::default(), state);
+    let unused = state.pins.keys().filter(|key| !used.contains_key(*key)).cloned();
+    OutdatedPins { missing, unused: unused.collect() }
+}
+
+/// Returns the external references of a unit with the platform that it needs and their place in the
+/// manifest.
+fn references_of(unit: &Unit) -> Vec<(&str, Option<Platform>, Span)> {
     match &unit.origin {
         Origin::Mirror(source) => vec![(source.as_str(), Some(unit.platform), unit.span)],
         Origin::Build(build) => {
@@ -62,98 +88,94 @@ fn stands_on(unit: &Unit) -> Vec<(&str, Option<Platform>, Span)> {
     }
 }
 
-/// What a unit is called before its tag is known.
+/// Returns the name of a unit whose tag may not be resolved yet.
 fn name(unit: &Unit) -> String {
     if unit.content_tag.is_some() { unit.key.name.to_string() } else { unit.key.to_string() }
 }
 
-/// All references that have no digest of their own, by their full form; one that is not readable by
-/// how it is written.
-pub fn uses(workspace: &Workspace) -> BTreeMap<String, Use> {
-    let mut uses: BTreeMap<String, Use> = BTreeMap::new();
+/// Returns all references without a digest by their full form; an invalid one as it is written.
+pub fn uses(workspace: &Workspace) -> BTreeMap<String, ReferenceUse> {
+    let mut uses: BTreeMap<String, ReferenceUse> = BTreeMap::new();
     for unit in &workspace.units {
-        for (text, platform, span) in stands_on(unit) {
+        for (text, platform, span) in references_of(unit) {
             let reference = text.parse::<RegistryRef>();
-            let held = match &reference {
+            let has_digest = match &reference {
                 Ok(reference) => reference.digest().is_some(),
                 Err(_) => text.contains('@'),
             };
-            if held {
+            if has_digest {
                 continue;
             }
             let key = reference.as_ref().map_or_else(|_| text.to_owned(), ToString::to_string);
-            let of =
-                uses.entry(key).or_insert_with(|| Use { reference, by: BTreeSet::new(), span });
-            of.by.insert((name(unit), platform));
+            let entry = uses.entry(key);
+            let first = || ReferenceUse { reference, units: BTreeSet::new(), span };
+            entry.or_insert_with(first).units.insert((name(unit), platform));
         }
     }
     uses
 }
 
-/// What has no pin, neither in the facts nor in the lockfile.
+/// Returns the references without a pin in the facts or the lockfile.
 pub fn unpinned(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Unpinned> {
-    let mut found = Vec::new();
-    for (key, Use { reference, by, span }) in uses(workspace) {
-        let mut add = |by: BTreeSet<String>, why| {
-            found.push(Unpinned { reference: key.clone(), by, span, why });
+    let mut unpinned = Vec::new();
+    for (key, ReferenceUse { reference, units, span }) in uses(workspace) {
+        let mut add = |units: BTreeSet<String>, cause| {
+            unpinned.push(Unpinned { reference: key.clone(), units, span, cause });
         };
-        let names = || by.iter().map(|(name, _)| name.clone()).collect();
+        let names = || units.iter().map(|(name, _)| name.clone()).collect();
         let pin = facts.pins.get(&key).or_else(|| state.pins.get(&key));
         match (reference, pin) {
-            (Err(error), _) => add(names(), Why::Unreadable(error)),
-            (Ok(_), None) => add(names(), Why::Unknown),
+            (Err(error), _) => add(names(), UnpinnedCause::Unreadable(error)),
+            (Ok(_), None) => add(names(), UnpinnedCause::Unknown),
             (Ok(_), Some(pin)) => {
-                let platforms: BTreeSet<Platform> = by.iter().filter_map(|(_, on)| *on).collect();
-                for platform in platforms.into_iter().filter(|on| pin.for_platform(*on).is_none()) {
-                    let of = by.iter().filter(|(_, on)| *on == Some(platform));
+                let needed: BTreeSet<Platform> = units.iter().filter_map(|(_, on)| *on).collect();
+                for platform in needed.into_iter().filter(|on| pin.for_platform(*on).is_none()) {
+                    let units = units.iter().filter(|(_, on)| *on == Some(platform));
                     let has = pin.platforms.keys().copied().collect();
-                    add(of.map(|(name, _)| name.clone()).collect(), Why::Absent { platform, has });
+                    let cause = UnpinnedCause::Absent { platform, has };
+                    add(units.map(|(name, _)| name.clone()).collect(), cause);
                 }
             }
         }
     }
-    found
-}
-
-/// `api:1`, or `api:1 and 3 more`.
-pub fn some_of(names: &BTreeSet<String>) -> String {
-    let first = names.first().map(String::as_str).unwrap_or_default();
-    match names.len().saturating_sub(1) {
-        0 => first.to_owned(),
-        more => format!("{first} and {more} more"),
-    }
+    unpinned
 }
 
 impl Unpinned {
-    /// What is wrong, in one sentence.
+    /// Returns the problem in one sentence.
     pub fn message(&self) -> String {
         let reference = &self.reference;
-        match &self.why {
-            Why::Unknown => format!("{reference} has no pin"),
-            Why::Unreadable(error) => format!("`{reference}` cannot be pinned: {}", error.message),
-            Why::Absent { platform, has } => {
-                let has: Vec<&str> = has.iter().map(|platform| platform.as_str()).collect();
-                format!("{reference} has no {platform}; it has {}", has.join(", "))
+        match &self.cause {
+            UnpinnedCause::Unknown => format!("{reference} has no pin"),
+            UnpinnedCause::Unreadable(error) => {
+                format!("`{reference}` cannot be pinned: {}", error.message)
+            }
+            UnpinnedCause::Absent { platform, has } => {
+                let has = list(has, usize::MAX);
+                format!("{reference} is not available for {platform}, only for {has}")
             }
         }
     }
 
-    /// An error at the place where it is written, that names who needs it.
+    /// Returns an error at the reference that names the units.
     pub fn problem(&self) -> Problem {
-        let label = format!("needed by {}", some_of(&self.by));
-        let help = match &self.why {
-            Why::Unknown => "`imgplan lock` pins it",
-            Why::Unreadable(error) => &error.help,
-            Why::Absent { .. } => "name an image that has it, or leave the platform out",
+        let label = format!("needed by {}", list(&self.units, 1));
+        let help = match &self.cause {
+            UnpinnedCause::Unknown => "run `imgplan lock` to pin it",
+            UnpinnedCause::Unreadable(error) => &error.help,
+            UnpinnedCause::Absent { .. } => {
+                "use an image that is available for this platform, or remove the platform"
+            }
         };
         Problem::new(self.message(), self.span, label).help(help)
     }
 
-    /// A warning, where a project has pins and makes something without.
+    /// Returns a warning for a project in which other references are pinned.
     pub fn warning(&self) -> Problem {
         let mut problem = self.problem().warning();
+        let units = list(&self.units, 1);
         problem.message =
-            format!("{}: {} is made of whatever it stands for", problem.message, some_of(&self.by));
+            format!("{}: {units} uses whatever it names at build time", self.message());
         problem
     }
 }

@@ -73,7 +73,7 @@ fn kind(reason: &Reason) -> String {
         Reason::DependencyChanged { .. } => "its base changes",
         Reason::BaseChanged { .. } => "a base outside the manifest moved",
         Reason::SourceChanged { .. } => "its source moved",
-        Reason::RemoteChanged { .. } => "somebody else replaced it",
+        Reason::RemoteChanged { .. } => "replaced outside of imgplan",
         Reason::Expired { .. } => "older than its max_age",
         Reason::Pending { .. } => "a build is in progress",
         Reason::VisibilityChanged { .. } => "another visibility",

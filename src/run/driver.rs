@@ -322,7 +322,9 @@ impl Driver<'_> {
     fn create(&self, create: &Create) -> Result<Work, StepFailure> {
         let unit = self.run.workspace.unit(create.unit);
         let content = match &unit.origin {
-            Origin::Mirror(source) => JobContent::Mirror(pins::held_source(source, &create.inputs)),
+            Origin::Mirror(source) => {
+                JobContent::Mirror(pins::pinned_source(source, &create.inputs))
+            }
             Origin::Build(build) => {
                 let context = self.run.facts.context(create.unit);
                 let tree = context.map(|context| Arc::clone(&context.tree));
@@ -331,7 +333,7 @@ impl Driver<'_> {
                     .iter()
                     .map(|base| Ok((base.range.clone(), self.path_of(base.unit)?)))
                     .collect::<Result<Vec<_>, StepFailure>>()?;
-                let pinned = pins::held_bases(build, unit.platform, &create.inputs).into_iter();
+                let pinned = pins::pinned_bases(build, unit.platform, &create.inputs).into_iter();
                 bases.extend(pinned.map(|(range, base)| (range, BasePath::Known(base))));
                 JobContent::Build {
                     tree: tree.ok_or_else(|| StepFailure::bug("its context was not read"))?,

@@ -11,7 +11,7 @@ use crate::cli::ui::Ui;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit, UnitId};
 use crate::plan::facts::Context;
-use crate::plan::{self, Facts, PlanOptions};
+use crate::plan::{self, Facts, Identity, PlanOptions};
 use crate::state::{StatePaths, Store};
 
 /// Prints the inputs of an image and their fingerprint.
@@ -39,8 +39,8 @@ pub(super) fn digest(
     }
     let facts = Facts { contexts, ..Facts::default() };
     let state = Store::read_any(&StatePaths::beside(&settings.root()))?;
-    let identities = plan::identities(workspace, &facts, &state, &PlanOptions::default());
-    let Some((inputs, fingerprint)) = identities.into_iter().nth(id) else {
+    let identities = plan::identify(workspace, &facts, &state, &PlanOptions::default());
+    let Some(Identity { inputs, fingerprint, .. }) = identities.into_iter().nth(id) else {
         return Err(Failure::new(format!("{} has no fingerprint", unit.key)));
     };
     if ui.is_json() {

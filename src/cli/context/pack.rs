@@ -40,7 +40,7 @@ pub(super) fn base_replacements(
     }
     let facts = Facts::default();
     let pinned = build.externals.iter().filter_map(|base| {
-        pins::held(base, facts.pin_in(state, &base.image)?.digest_for(base.platform)?)
+        pins::pinned_base(base, facts.pin_in(state, &base.image)?.digest_for(base.platform)?)
     });
     bases.extend(pinned);
     Ok(bases)

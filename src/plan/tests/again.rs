@@ -36,9 +36,9 @@ fn begin() -> Model {
 }
 
 const AGAIN: [&str; 3] = [
-    "build a:v1: asked for",
-    "build b:v1: base a:v1 changes",
-    "build c:v1: base b:v1 changes < a:v1",
+    "build a:v1: rebuild requested",
+    "build b:v1: its base a:v1 changes",
+    "build c:v1: its base b:v1 changes, caused by a:v1",
 ];
 
 #[test]
@@ -75,7 +75,7 @@ fn one_that_is_under_way_is_adopted_and_not_made_once_more() {
     model.apply(&decision, |_| Done::Started);
     for replace in ["", "a"] {
         let plan = planned(&model, replace);
-        assert_eq!(plan[0], "adopt a:v1: its build is under way");
+        assert_eq!(plan[0], "adopt a:v1: a build is in progress");
         assert_eq!(plan[1..], AGAIN[1..]);
     }
     let decision = decide(&model, "");
@@ -92,7 +92,7 @@ fn one_that_died_is_neither_adopted_nor_kept_as_made() {
         let decision = decide(&model, "a");
         model.apply(&decision, |_| done);
         let plan = planned(&model, "a");
-        assert!(plan[0].starts_with("build a:v1: asked for"), "{plan:?}");
+        assert!(plan[0].starts_with("build a:v1: rebuild requested"), "{plan:?}");
         assert_eq!(plan[1..], AGAIN[1..], "{done:?}");
         assert_eq!(planned(&model, ""), [""; 0], "the image of before is there: {done:?}");
     }
@@ -115,7 +115,7 @@ fn a_base_that_expired_takes_along_what_is_built_on_it() {
     let mut model = begin();
     model.now += SignedDuration::from_hours(24 * 8);
     let plan = planned(&model, "");
-    assert_eq!(plan[0], "build a:v1: 8 days old");
+    assert_eq!(plan[0], "build a:v1: 8d00h old");
     assert_eq!(plan[1..], AGAIN[1..]);
     let decision = decide(&model, "");
     model.apply(&decision, |step| if step == 0 { COMPLETE } else { Done::Not });

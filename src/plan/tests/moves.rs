@@ -133,7 +133,7 @@ fn what_changes_while_it_moves_is_made_before_the_old_one_goes() {
         [
             "update b:v1: was a:v1",
             "build b:v2: Dockerfile changed; was a:v2",
-            "delete a:v2: b:v2 has its place"
+            "delete a:v2: replaced by b:v2"
         ]
     );
     assert_eq!(plan.steps[2].needs, [super::super::StepId(1)]);
@@ -168,8 +168,8 @@ fn a_content_tag_changes_with_the_content_and_nothing_else() {
         lines(&plan),
         [
             format!("build {new}: Dockerfile changed"),
-            format!("build b:v1: base {new} changes"),
-            format!("delete {first}: {new} has its place"),
+            format!("build b:v1: its base {new} changes"),
+            format!("delete {first}: replaced by {new}"),
         ]
     );
     assert_eq!(plan.steps[2].needs, [super::super::StepId(0)]);
@@ -179,7 +179,7 @@ fn a_content_tag_changes_with_the_content_and_nothing_else() {
     assert!(model.state.entries[&first].built.is_some());
     // Back to what it was before: that is still there.
     let back = planned(&model, world(tagged("one")));
-    assert_eq!(back, [format!("forget {new}: {first} has its place, image kept")]);
+    assert_eq!(back, [format!("forget {new}: replaced by {first}, image kept")]);
     apply(&mut model, world(tagged("two")), &PRUNE());
     assert_eq!(planned(&model, world(tagged("two"))), [""; 0]);
     assert!(!model.state.entries.contains_key(&first));
@@ -300,5 +300,5 @@ fn what_the_service_was_not_asked_about_is_not_gone() {
         )
     };
     assert_eq!(plan(None).len(), 2);
-    assert_eq!(plan(Some("a:v1")), ["build a:v1: the service does not have it any more"]);
+    assert_eq!(plan(Some("a:v1")), ["build a:v1: missing from the service"]);
 }

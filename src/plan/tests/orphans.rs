@@ -40,10 +40,11 @@ fn only_what_we_made_is_deleted() {
         (lines(&pruned).remove(0), pruned.counts(None).delete)
     };
     assert_eq!(of(&[]), ("delete a:v1: removed from the manifest".to_owned(), 1));
-    let gone = "forget a:v1: removed from the manifest; the service does not have it any more";
+    let gone = "forget a:v1: removed from the manifest; missing from the service";
     assert_eq!(of(&[(0, Meddling::Delete)]), (gone.to_owned(), 0));
     let (line, destroyed) = of(&[(0, Meddling::Replace)]);
-    let kept = "forget a:v1: removed from the manifest, image kept; somebody else replaced it on ";
+    let kept =
+        "forget a:v1: removed from the manifest, image kept; replaced outside of imgplan on ";
     assert!(line.starts_with(kept) && destroyed == 0, "{line}");
 }
 
@@ -72,7 +73,7 @@ fn what_is_replaced_after_it_was_agreed_to_is_not_deleted() {
     assert!(check(&model).is_ok());
     model.push_soon();
     let stale = check(&model).expect_err("it is another image");
-    assert!(stale[0].what.contains("is another image now"), "{stale:?}");
+    assert!(stale[0].cause.contains("has another image there now"), "{stale:?}");
     // Who does not ask the service has nothing to hold it against.
     model.refresh = false;
     assert!(check(&model).is_ok());

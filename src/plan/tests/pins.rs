@@ -79,12 +79,12 @@ fn what_is_under_way_is_waited_for_though_it_is_pinned_meanwhile() {
     let mut model = begun(&units, Done::Started);
     assert_eq!(
         of(&units, &model),
-        ["adopt a:v1: its build is under way", "adopt m:v1: its build is under way"]
+        ["adopt a:v1: a build is in progress", "adopt m:v1: a build is in progress"]
     );
     model.upgrade = true;
     assert_eq!(
         of(&units, &model),
-        ["adopt a:v1: its build is under way", "adopt m:v1: its build is under way"]
+        ["adopt a:v1: a build is in progress", "adopt m:v1: a build is in progress"]
     );
     let decision = decided(&model, world(units()));
     model.apply(&decision, |_| COMPLETE);
@@ -93,7 +93,7 @@ fn what_is_under_way_is_waited_for_though_it_is_pinned_meanwhile() {
     let mirror = || vec![mirrored("m", "redis:7")];
     let mut model = begun(&mirror, Done::Asked(true));
     model.upgrade = true;
-    assert_eq!(of(&mirror, &model), ["adopt m:v1: its build is under way"]);
+    assert_eq!(of(&mirror, &model), ["adopt m:v1: a build is in progress"]);
 }
 
 #[test]
@@ -205,15 +205,15 @@ fn a_base_is_held_to_the_platform_for_which_it_is_taken() {
     assert_eq!(inputs("from golang:1 on any"), Some(digest("all").to_string()));
     let mut workspace = workspace;
     let unit = &mut workspace.units[0];
-    let held = pins::held_bases(build_of(unit), Platform::Arm64, &make.inputs);
+    let held = pins::pinned_bases(build_of(unit), Platform::Arm64, &make.inputs);
     let held: Vec<String> = held.into_iter().map(|(_, held)| held).collect();
     let expected =
         ["all", "amd64", "arm64"].map(|name| format!("docker.io/library/golang@{}", digest(name)));
     assert_eq!(held, expected);
     for key in ["from golang:1", "from golang:1 on linux/amd64", "from golang:1 on any"] {
-        assert_eq!(pins::from_reference(key), Some("golang:1"));
+        assert_eq!(pins::reference_of_input(key), Some("golang:1"));
     }
-    assert_eq!(pins::from_reference("base golang:1"), None);
+    assert_eq!(pins::reference_of_input("base golang:1"), None);
 }
 
 /// What nobody will start does not come back because it is pinned.

@@ -70,10 +70,7 @@ fn what_is_there_of_another_time_is_not_what_was_moved() {
         model.meddle(&[(0, Meddling::Replace)]);
         let plan = plan(&model, new());
         let lines = lines(&plan);
-        assert!(
-            lines[0].contains(": the service has one that is not in the lockfile"),
-            "{lines:?}"
-        );
+        assert!(lines[0].contains(": exists in the service but not in the lockfile"), "{lines:?}");
         assert_eq!(plan.counts(None).rebuild, 1);
     }
 }
@@ -87,7 +84,7 @@ fn what_is_at_the_place_of_a_new_unit_is_not_created() {
         let plan = plan(model, world(vec![unit]));
         (lines(&plan).remove(0), plan.counts(None).rebuild)
     };
-    let there = "build a:v1: the service has one that is not in the lockfile".to_owned();
+    let there = "build a:v1: exists in the service but not in the lockfile".to_owned();
     assert_eq!(plan_of(&model, built("a", "", &[])), (there, 1));
     let new = |name: &str| (format!("build {name}:v1: new"), 0);
     assert_eq!(plan_of(&model, built("b", "", &[])), new("b"));

@@ -179,28 +179,28 @@ fn each_reason_alone() {
     let places: Vec<usize> = all.iter().map(|told| place(&told.1)).collect();
     assert_eq!(places, (0..REASONS).collect::<Vec<_>>());
     let lines: Vec<&str> = all.iter().map(|told| told.0.as_str()).collect();
-    insta::assert_snapshot!(lines.join("\n"), @r"
+    insta::assert_snapshot!(lines.join("\n"), @"
     build a:v1: new
     build a:v1: context changed
     build a:v1: Dockerfile changed
     build a:v1: args.A changed
-    build b:v1: base a:v1 changes
+    build b:v1: its base a:v1 changes
     build a:v1: base debian:12 moved 4266a71b30bd -> 1d64f6d9c846
-    mirror a:v1: upstream redis:7 moved 8d47a244e98a -> 5217fd8d4062
-    build a:v1: the service does not have it any more
-    build a:v1: somebody else replaced it on 2026-11-01 04:00 UTC
-    build a:v1: asked for
-    build a:v1: 8 days old
+    mirror a:v1: source redis:7 moved 8d47a244e98a -> 5217fd8d4062
+    build a:v1: missing from the service
+    build a:v1: replaced outside of imgplan on 2026-11-01 04:00 UTC
+    build a:v1: rebuild requested
+    build a:v1: 8d00h old
     build a:v1: the last build did not succeed
-    mirror a:v1: whether the service took it is not known
-    build a:v1: imgplan digests in a new way
-    adopt a:v1: its build is under way
+    mirror a:v1: in doubt: the service may have accepted a request
+    build a:v1: fingerprint format changed
+    adopt a:v1: a build is in progress
     update a:v1: visibility private -> public
     update a:v1: owner personal -> team:t
     update b:v1: was a:v1
-    forget a:9c0949b85556: a:b75a9da61963 has its place, image kept
+    forget a:9c0949b85556: replaced by a:b75a9da61963, image kept
     forget a:v1: removed from the manifest, image kept
-    build a:v1: the service has one that is not in the lockfile
+    build a:v1: exists in the service but not in the lockfile
     ");
 }
 

@@ -74,8 +74,8 @@ fn a_base_that_changes_is_named_down_to_where_it_began() {
         from(all("one"), all("two")),
         [
             "build a:v1: Dockerfile changed",
-            "build b:v1: base a:v1 changes",
-            "build c:v1: base b:v1 changes < a:v1",
+            "build b:v1: its base a:v1 changes",
+            "build c:v1: its base b:v1 changes, caused by a:v1",
         ]
     );
     let mut more = all("one");
@@ -96,7 +96,7 @@ fn a_context_and_a_format_that_changed() {
     change(&mut state, "context");
     assert_eq!(lines(&plan(&world, &state)), ["build api:v1: context changed"]);
     change(&mut state, "format");
-    assert_eq!(lines(&plan(&world, &state)), ["build api:v1: imgplan digests in a new way"]);
+    assert_eq!(lines(&plan(&world, &state)), ["build api:v1: fingerprint format changed"]);
 }
 
 /// A unit whose context, and Dockerfile, were others when it was last built.
@@ -131,8 +131,8 @@ fn the_first_files_that_changed_are_named() {
         (Some("~a/b"), false, "context: ~ a/b"),
         (Some("~a +b"), true, "Dockerfile changed; context: ~ a, + b"),
         (Some("~a +b -c"), false, "context: ~ a, + b, - c"),
-        (Some("~a +b -c +d"), false, "context: ~ a, + b, - c, and 1 more"),
-        (Some("~a +b -c +d +e +f"), false, "context: ~ a, + b, - c, and 3 more"),
+        (Some("~a +b -c +d"), false, "context: ~ a, + b, - c and 1 more"),
+        (Some("~a +b -c +d +e +f"), false, "context: ~ a, + b, - c and 3 more"),
         // Another file became the Dockerfile.
         (Some(""), true, "Dockerfile changed"),
         (Some(""), false, "context changed"),
@@ -156,12 +156,12 @@ fn what_is_pending_is_adopted_unless_nothing_can_come_of_it() {
     let pending = |state: &State| {
         state.entries.values().next().unwrap().pending.as_ref().unwrap().build.clone()
     };
-    assert_eq!(lines(&plan(&world, &state)), ["adopt api:v1: its build is under way"]);
+    assert_eq!(lines(&plan(&world, &state)), ["adopt api:v1: a build is in progress"]);
     let knowing = |state: &State, known| {
         let builds = [(pending(state), known)].into();
         lines(&build(&world, &Facts { builds, ..Facts::default() }, state, &PlanOptions::default()))
     };
-    assert_eq!(knowing(&state, ALIVE), ["adopt api:v1: its build is under way"]);
+    assert_eq!(knowing(&state, ALIVE), ["adopt api:v1: a build is in progress"]);
     assert_eq!(
         knowing(&state, PendingBuild::Ended),
         ["build api:v1: the last build did not succeed"]
@@ -171,9 +171,9 @@ fn what_is_pending_is_adopted_unless_nothing_can_come_of_it() {
     let again = ["build api:v1: the last build did not succeed"];
     assert_eq!(lines(&plan(&world, &state)), again);
     assert_eq!(knowing(&state, PendingBuild::Ended), again);
-    assert_eq!(knowing(&state, ALIVE), ["adopt api:v1: its build is under way"]);
+    assert_eq!(knowing(&state, ALIVE), ["adopt api:v1: a build is in progress"]);
     let three_minutes = PendingBuild::Running { age: Some(std::time::Duration::from_secs(200)) };
-    let told = ["adopt api:v1: its build is under way, started 3 min ago"];
+    let told = ["adopt api:v1: a build is in progress, started 3m20s ago"];
     assert_eq!(knowing(&state, three_minutes), told);
 }
 

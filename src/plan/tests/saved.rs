@@ -34,7 +34,7 @@ fn recheck(
     let options = saved.options().unwrap();
     let Decision { workspace, plan, .. } = super::super::decide(workspace, &facts, state, &options);
     let stale = saved.check(plan, &workspace, state);
-    stale.map_err(|stale| stale.into_iter().map(|stale| stale.what_of).collect())
+    stale.map_err(|stale| stale.into_iter().map(|stale| stale.subject).collect())
 }
 
 fn of(manifest: &Manifest, change: impl FnOnce(&mut Workspace)) -> Workspace {

@@ -124,7 +124,7 @@ proptest! {
     }
 }
 
-/// What goes because another has its place does not go before that.
+/// What goes because replaced by another does not go before that.
 #[test]
 fn an_old_tag_goes_with_the_unit_that_has_its_place() {
     let units =

@@ -19,35 +19,35 @@ fn every_action_and_reason_at_80_columns() {
 
       -/+ python-base:3.12     build   Dockerfile changed; context: 5 files
                                        (needed by the selection)
-      -/+ api:v4               build   base python-base:3.12 changes
+      -/+ api:v4               build   its base python-base:3.12 changes
         + cron:v1              build   new
       -/+ deb:v1               build   base docker.io/library/debian:12 moved …
       -/+ deb-pinned:v1        build   base docker.io/library/debian:12 pinned to …
-      -/+ deb-unpinned:v1      build   base docker.io/library/debian:12 is not …
-      -/+ redis:7              mirror  upstream redis:7 moved aaaaaaaaaaaa …
-      -/+ missing:v1           build   the service does not have it any more
-      -/+ replaced:v1          build   somebody else replaced it on 2026-07-03 …
-      -/+ replaced-earlier:v1  build   somebody else replaced it
-      -/+ requested:v1         build   asked for
-      -/+ old-age:v1           build   8 days old
+      -/+ deb-unpinned:v1      build   base docker.io/library/debian:12 no longer …
+      -/+ redis:7              mirror  source redis:7 moved aaaaaaaaaaaa …
+      -/+ missing:v1           build   missing from the service
+      -/+ replaced:v1          build   replaced outside of imgplan on 2026-07-03 …
+      -/+ replaced-earlier:v1  build   replaced outside of imgplan
+      -/+ requested:v1         build   rebuild requested
+      -/+ old-age:v1           build   8d02h old
         + failed:v1            build   the last build did not succeed
-        + in-doubt:v1          mirror  whether the service took it is not known
-      -/+ format:v1            build   imgplan digests in a new way
+        + in-doubt:v1          mirror  in doubt: the service may have accepted a …
+      -/+ format:v1            build   fingerprint format changed
       -/+ args:v1              build   args.PYTHON changed; target the last stage …
       -/+ a-name-that-is-longer-than-half-of-what-a-terminal-has:v1
-                               build   base api:v4 changes < middle:v1 …
-       <= running:v1           adopt   its build is under way, started 3 min ago
+                               build   its base api:v4 changes, caused by …
+       <= running:v1           adopt   build is running, started 3m20s ago
                                        [build 8f2c]
         ~ docs:v2              update  visibility private -> public
         ~ owned:v1             update  owner personal -> team:t
         ~ new:v1               update  was old:v1
         . legacy:v1            forget  removed from the manifest, image kept
-        . app:1111             forget  app:2222 has its place, image kept
+        . app:1111             forget  replaced by app:2222, image kept
                                        (once build 7e1d has ended)
 
     Deletes 2 images:
         - dropped:v1  delete  removed from the manifest
-        - app:0000    delete  app:2222 has its place
+        - app:0000    delete  replaced by app:2222
                               (team:t) (once build 6d0e has ended)
 
     Replaces 2 protected images: python-base:3.12, redis:7
@@ -76,33 +76,33 @@ fn every_action_and_reason_at_120_columns() {
     imgplan: 21 targets, lockfile imgplan.lock, service https://api.example.com
 
       -/+ python-base:3.12     build   Dockerfile changed; context: 5 files (needed by the selection)
-      -/+ api:v4               build   base python-base:3.12 changes
+      -/+ api:v4               build   its base python-base:3.12 changes
         + cron:v1              build   new
       -/+ deb:v1               build   base docker.io/library/debian:12 moved 999999999999 -> 222222222222
       -/+ deb-pinned:v1        build   base docker.io/library/debian:12 pinned to 222222222222
-      -/+ deb-unpinned:v1      build   base docker.io/library/debian:12 is not pinned any more
-      -/+ redis:7              mirror  upstream redis:7 moved aaaaaaaaaaaa -> bbbbbbbbbbbb
-      -/+ missing:v1           build   the service does not have it any more
-      -/+ replaced:v1          build   somebody else replaced it on 2026-07-03 10:11 UTC
-      -/+ replaced-earlier:v1  build   somebody else replaced it
-      -/+ requested:v1         build   asked for
-      -/+ old-age:v1           build   8 days old
+      -/+ deb-unpinned:v1      build   base docker.io/library/debian:12 no longer pinned
+      -/+ redis:7              mirror  source redis:7 moved aaaaaaaaaaaa -> bbbbbbbbbbbb
+      -/+ missing:v1           build   missing from the service
+      -/+ replaced:v1          build   replaced outside of imgplan on 2026-07-03 10:11 UTC
+      -/+ replaced-earlier:v1  build   replaced outside of imgplan
+      -/+ requested:v1         build   rebuild requested
+      -/+ old-age:v1           build   8d02h old
         + failed:v1            build   the last build did not succeed
-        + in-doubt:v1          mirror  whether the service took it is not known
-      -/+ format:v1            build   imgplan digests in a new way
+        + in-doubt:v1          mirror  in doubt: the service may have accepted a request
+      -/+ format:v1            build   fingerprint format changed
       -/+ args:v1              build   args.PYTHON changed; target the last stage -> runtime
       -/+ a-name-that-is-longer-than-half-of-what-a-terminal-has:v1
-                               build   base api:v4 changes < middle:v1 < python-base:3.12
-       <= running:v1           adopt   its build is under way, started 3 min ago [build 8f2c]
+                               build   its base api:v4 changes, caused by python-base:3.12
+       <= running:v1           adopt   build is running, started 3m20s ago [build 8f2c]
         ~ docs:v2              update  visibility private -> public
         ~ owned:v1             update  owner personal -> team:t
         ~ new:v1               update  was old:v1
         . legacy:v1            forget  removed from the manifest, image kept
-        . app:1111             forget  app:2222 has its place, image kept (once build 7e1d has ended)
+        . app:1111             forget  replaced by app:2222, image kept (once build 7e1d has ended)
 
     Deletes 2 images:
         - dropped:v1  delete  removed from the manifest
-        - app:0000    delete  app:2222 has its place (team:t) (once build 6d0e has ended)
+        - app:0000    delete  replaced by app:2222 (team:t) (once build 6d0e has ended)
 
     Replaces 2 protected images: python-base:3.12, redis:7
 
@@ -127,35 +127,35 @@ fn colors_never_replace_symbols_and_words() {
 
       \e[33m-/+\e[0m python-base:3.12     build   Dockerfile changed; context: 5 files
                                        (needed by the selection)
-      \e[33m-/+\e[0m api:v4               build   base python-base:3.12 changes
+      \e[33m-/+\e[0m api:v4               build   its base python-base:3.12 changes
       \e[32m  +\e[0m cron:v1              build   new
       \e[33m-/+\e[0m deb:v1               build   base docker.io/library/debian:12 moved …
       \e[33m-/+\e[0m deb-pinned:v1        build   base docker.io/library/debian:12 pinned to …
-      \e[33m-/+\e[0m deb-unpinned:v1      build   base docker.io/library/debian:12 is not …
-      \e[33m-/+\e[0m redis:7              mirror  upstream redis:7 moved aaaaaaaaaaaa …
-      \e[33m-/+\e[0m missing:v1           build   the service does not have it any more
-      \e[33m-/+\e[0m replaced:v1          build   somebody else replaced it on 2026-07-03 …
-      \e[33m-/+\e[0m replaced-earlier:v1  build   somebody else replaced it
-      \e[33m-/+\e[0m requested:v1         build   asked for
-      \e[33m-/+\e[0m old-age:v1           build   8 days old
+      \e[33m-/+\e[0m deb-unpinned:v1      build   base docker.io/library/debian:12 no longer …
+      \e[33m-/+\e[0m redis:7              mirror  source redis:7 moved aaaaaaaaaaaa …
+      \e[33m-/+\e[0m missing:v1           build   missing from the service
+      \e[33m-/+\e[0m replaced:v1          build   replaced outside of imgplan on 2026-07-03 …
+      \e[33m-/+\e[0m replaced-earlier:v1  build   replaced outside of imgplan
+      \e[33m-/+\e[0m requested:v1         build   rebuild requested
+      \e[33m-/+\e[0m old-age:v1           build   8d02h old
       \e[32m  +\e[0m failed:v1            build   the last build did not succeed
-      \e[32m  +\e[0m in-doubt:v1          mirror  whether the service took it is not known
-      \e[33m-/+\e[0m format:v1            build   imgplan digests in a new way
+      \e[32m  +\e[0m in-doubt:v1          mirror  in doubt: the service may have accepted a …
+      \e[33m-/+\e[0m format:v1            build   fingerprint format changed
       \e[33m-/+\e[0m args:v1              build   args.PYTHON changed; target the last stage …
       \e[33m-/+\e[0m a-name-that-is-longer-than-half-of-what-a-terminal-has:v1
-                               build   base api:v4 changes < middle:v1 …
-      \e[36m <=\e[0m running:v1           adopt   its build is under way, started 3 min ago
+                               build   its base api:v4 changes, caused by …
+      \e[36m <=\e[0m running:v1           adopt   build is running, started 3m20s ago
                                        [build 8f2c]
       \e[33m  ~\e[0m docs:v2              update  visibility private -> public
       \e[33m  ~\e[0m owned:v1             update  owner personal -> team:t
       \e[33m  ~\e[0m new:v1               update  was old:v1
       \e[31m  .\e[0m legacy:v1            forget  removed from the manifest, image kept
-      \e[31m  .\e[0m app:1111             forget  app:2222 has its place, image kept
+      \e[31m  .\e[0m app:1111             forget  replaced by app:2222, image kept
                                        (once build 7e1d has ended)
 
     \e[1m\e[31mDeletes 2 images:\e[0m
       \e[31m  -\e[0m dropped:v1  delete  removed from the manifest
-      \e[31m  -\e[0m app:0000    delete  app:2222 has its place
+      \e[31m  -\e[0m app:0000    delete  replaced by app:2222
                               (team:t) (once build 6d0e has ended)
 
     \e[1m\e[33mReplaces 2 protected images:\e[0m python-base:3.12, redis:7
@@ -317,7 +317,7 @@ fn a_partial_plan_says_so() {
     Note: this is a partial plan: 1 target selected, 7 steps left out.
 
       -/+ base:v1  build   Dockerfile changed (needed by the selection)
-      -/+ api:v1   build   base base:v1 changes
+      -/+ api:v1   build   its base base:v1 changes
 
     -/+ rebuild over the existing tag
     Order: base:v1 first, then what depends on them (1 target). Longest chain: 2.

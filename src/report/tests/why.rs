@@ -33,14 +33,14 @@ fn every_reason_is_explained_in_full() {
     -/+ python-base:3.12  build
 
     Dockerfile changed
-    context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py, and 2 more
+    context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py and 2 more
 
     -/+ api:v4  build
 
-    base python-base:3.12 changes
+    its base python-base:3.12 changes
       -/+ python-base:3.12  build
       Dockerfile changed
-      context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py, and 2 more
+      context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py and 2 more
 
     + cron:v1  build
 
@@ -70,7 +70,7 @@ fn every_reason_is_explained_in_full() {
 
     -/+ missing:v1  build
 
-    the service does not have it any more
+    missing from the service
       it was prime/me/image:1
       the last build [build b-before] completed on 2026-07-01 03:04:05 UTC
 
@@ -91,7 +91,7 @@ fn every_reason_is_explained_in_full() {
 
     -/+ old-age:v1  build
 
-    8 days old
+    8d02h old
       max_age: 7d
       the last build [build b-before] completed on 2026-07-01 03:04:05 UTC
 
@@ -101,11 +101,11 @@ fn every_reason_is_explained_in_full() {
 
     + in-doubt:v1  mirror
 
-    whether the service took it is not known
+    in doubt: the service may have accepted a request
 
     -/+ format:v1  build
 
-    imgplan digests in a new way
+    fingerprint format changed
       its inputs cannot be compared with those of the last build
 
     -/+ args:v1  build
@@ -115,14 +115,14 @@ fn every_reason_is_explained_in_full() {
 
     -/+ a-name-that-is-longer-than-half-of-what-a-terminal-has:v1  build
 
-    base api:v4 changes < middle:v1 < python-base:3.12
+    its base api:v4 changes, caused by python-base:3.12
       -/+ python-base:3.12  build
       Dockerfile changed
-      context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py, and 2 more
+      context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py and 2 more
 
     <= running:v1  adopt [build 8f2c]
 
-    its build is under way, started 3 min ago
+    build is running, started 3m20s ago
 
     ~ docs:v2  update
 
@@ -142,7 +142,7 @@ fn every_reason_is_explained_in_full() {
 
     . app:1111  forget
 
-    app:2222 has its place, image kept
+    replaced by app:2222, image kept
 
     - dropped:v1  delete
 
@@ -150,7 +150,7 @@ fn every_reason_is_explained_in_full() {
 
     - app:0000  delete
 
-    app:2222 has its place
+    replaced by app:2222
 
     No changes to keep:v1. It is not in the manifest and is kept because it is protected; to forget or delete it, list it under `removed:`.
     ");
