@@ -22,7 +22,7 @@ use crate::http::notice::Observer;
 use crate::http::transport::{Network, Transport};
 
 /// Maximum number of builds on one page of the listing.
-pub const BUILDS_PER_PAGE: u64 = 100;
+pub(crate) const BUILDS_PER_PAGE: u64 = 100;
 
 const CONNECT: &str = "connect to the service";
 const INITIATE: &str = "initiate the build";
@@ -38,8 +38,6 @@ pub struct Client {
 pub struct BuildsPage {
     /// The builds that could be read.
     pub builds: Vec<RemoteBuild>,
-    /// Total number of builds, if the service states it.
-    pub total: Option<u64>,
     /// Offset of the next page; `None` on the last page.
     pub next: Option<u64>,
     /// The service's time of the response, in whole seconds.
@@ -214,11 +212,10 @@ impl Client {
             let page = response.json()?;
             let rows = page.get("data").and_then(Value::as_array);
             let rows = rows.ok_or_else(|| response.bad("the response has no `data`"))?;
-            let total = total(&page);
+            let (count, limits) = (rows.len() as u64, (limit, page.get("limit")));
             Ok(BuildsPage {
                 builds: rows.iter().filter_map(|row| self.build(row)).collect(),
-                total,
-                next: next_offset(offset, rows.len() as u64, (limit, page.get("limit")), total),
+                next: next_offset(offset, count, limits, total(&page)),
                 date: response.date,
             })
         };

@@ -6,7 +6,7 @@ use crate::base::secret::ApiKey;
 use crate::http::loopback::is_loopback;
 
 /// URL of the provider's service.
-pub const DEFAULT_URL: &str = "https://api.primeintellect.ai";
+pub(super) const DEFAULT_URL: &str = "https://api.primeintellect.ai";
 
 /// The service to use, with its API key and default owner.
 #[derive(Debug, Clone)]

@@ -237,14 +237,14 @@ impl ApiError {
 
 /// Returns true if the text of a 429 is about a quota. Only two phrases are (API contract, section 3);
 /// any other text is about a rate, because waiting in vain is better than giving up in vain.
-pub fn is_quota(message: &str) -> bool {
+pub(super) fn is_quota(message: &str) -> bool {
     let lower = message.to_lowercase();
     lower.contains("image limit exceeded") || lower.contains("image storage limit exceeded")
 }
 
 /// Returns true if an error text inside a response is about a rate limit of the service itself (API
 /// contract, section 3). Registries have rate limits with similar texts; waiting does not help there.
-pub fn is_rate(message: &str) -> bool {
+pub(super) fn is_rate(message: &str) -> bool {
     let lower = message.to_lowercase();
     let first = lower.split(['.', ':', ';', '!', '\n']).next().unwrap_or_default();
     lower.contains("image transfer rate limit exceeded")

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -32,8 +31,6 @@ pub struct ImagesPage {
     pub total: Option<u64>,
     /// Offset of the next page; `None` on the last page.
     pub next: Option<u64>,
-    /// The service's time of the response, in whole seconds.
-    pub date: Option<Timestamp>,
 }
 
 /// The distinct images of some rows, whoever owns them. This is what the service counts (API contract,
@@ -95,7 +92,7 @@ impl Client {
             let total = total(&page);
             let next = next_offset(offset, images, (step, page.get("limit")), total);
             let next = next.filter(|_| images > 0);
-            Ok(ImagesPage { rows, unreadable, limit: granted, total, next, date: response.date })
+            Ok(ImagesPage { rows, unreadable, limit: granted, total, next })
         };
         self.caller.call(&call, &mut attempts, None, read).await
     }

@@ -1,24 +1,25 @@
 //! The client of the service.
 //!
-//! [`endpoint`] resolves the URL and API key. [`client`] has one method per endpoint of the API; each
-//! call waits in the [`rate_limiter`] and is sent over a [`transport`](crate::http::transport). Responses
-//! are read by [`response`], and [`retry`] decides about failures.
+//! `endpoint` resolves the URL and API key. `client`, `images`, `updates` and `upload` have one method
+//! per endpoint of the API. `call` sends their requests: each waits in the `rate_limiter`, goes over a
+//! [`Transport`], and is read by `response`; `retry` decides about failures. `poll`, `inventory` and
+//! `recover` combine several requests.
 
 mod call;
-pub mod client;
-pub mod endpoint;
-pub mod error;
+pub(crate) mod client;
+mod endpoint;
+mod error;
 mod images;
-pub mod inventory;
-pub mod poll;
-pub mod rate_limiter;
-pub mod recover;
+mod inventory;
+pub(crate) mod poll;
+mod rate_limiter;
+pub(crate) mod recover;
 mod redirect;
-pub mod response;
-pub mod retry;
+mod response;
+mod retry;
 mod updates;
 mod upload;
-pub mod window;
+mod window;
 pub mod wire;
 
 pub use crate::http::transport::{Transport, TransportError};

@@ -49,8 +49,8 @@ const MAX_CONCURRENT_REQUESTS: usize = 8;
 /// Maximum number of attempts per request if the builds are polled again soon anyway.
 const QUICK_ATTEMPTS: u32 = 3;
 
-/// What earlier polls showed about the service's listing of builds.
-#[derive(Debug, Clone, Default)]
+/// State of the polling across polls: the usefulness of the service's listing, and costs.
+#[derive(Debug, Default)]
 pub struct PollState {
     quick: bool,
     suspended_until: Option<Instant>,
@@ -62,11 +62,6 @@ pub struct PollState {
 }
 
 impl PollState {
-    /// Creates a state for requests with all retries.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Creates a state for requests with at most three attempts: for callers that poll again soon, so
     /// that one failing build does not delay the others.
     pub fn quick() -> Self {
@@ -118,7 +113,7 @@ pub(super) fn max_pages(builds: usize) -> usize {
 ///
 /// Each build has its own result. If the listing fails with a transient error, or because of the key,
 /// this error is the result of all builds.
-pub async fn poll_builds(
+pub(crate) async fn poll_builds(
     client: &Client,
     builds: &[BuildId],
     state: &mut PollState,

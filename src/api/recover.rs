@@ -25,7 +25,7 @@ const DISORDER_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// A build request whose response was lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LostRequest {
+pub(crate) struct LostRequest {
     /// Name of the image.
     pub name: String,
     /// Tag of the image.
@@ -39,7 +39,7 @@ pub struct LostRequest {
 
 /// Result of the search for the build of a lost request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecoveryResult {
+pub(crate) enum RecoveryResult {
     /// The request was accepted and created this build.
     Accepted(RemoteBuild),
     /// The request was not accepted: the listing would contain its build.
@@ -57,7 +57,7 @@ pub enum RecoveryResult {
 ///
 /// Fails if the listing cannot be read.
 #[expect(clippy::implicit_hasher, reason = "the program uses one kind of set")]
-pub async fn recover_builds(
+pub(crate) async fn recover_builds(
     client: &Client,
     requests: &[LostRequest],
     known: &HashSet<BuildId>,

@@ -62,7 +62,7 @@ impl RefusedSource {
 
 /// Reads a response to `POST /images/build`: one result per build or source, in its order. Returns
 /// `None` if it has neither a build ID nor a refusal.
-pub fn initiated(body: &Value) -> Option<Vec<Result<AcceptedBuild, RefusedSource>>> {
+pub(super) fn initiated(body: &Value) -> Option<Vec<Result<AcceptedBuild, RefusedSource>>> {
     let list = |key: &&str| body.get(*key)?.as_array().filter(|list| !list.is_empty());
     if let Some(results) = list(&"results") {
         return Some(results.iter().map(result).collect());
@@ -217,7 +217,7 @@ pub struct ImageRow {
 }
 
 /// Reads a row of the listing of images. Returns `None` if it has no name, tag or status.
-pub fn image_row(row: &Value) -> Option<ImageRow> {
+pub(super) fn image_row(row: &Value) -> Option<ImageRow> {
     let progress = progress(row)?;
     let (name, tag) = image(row)?;
     let artifact_type = text(row, &["artifactType", "artifact_type"]);
@@ -259,7 +259,7 @@ fn progress(row: &Value) -> Option<BuildProgress> {
 }
 
 /// Reads a build from a status response or a row of a listing. Returns `None` if it has no status.
-pub fn remote_build(row: &Value) -> Option<RemoteBuild> {
+pub(super) fn remote_build(row: &Value) -> Option<RemoteBuild> {
     let progress = progress(row)?;
     let path = artifacts(row)
         .find_map(|artifact| text(artifact, &["fullImagePath"]))

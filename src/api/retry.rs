@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::error::{ApiError, ErrorKind};
 use crate::http::backoff;
 
-/// How a request may be repeated after its response was lost or made no sense.
+/// Way to repeat a request whose response was lost or made no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
     /// Unchanged: the request reads, sets the same value again, or leaves something harmless behind.
@@ -33,7 +33,7 @@ pub enum RetryDecision {
 
 /// State of a request that a decision depends on, besides the error.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RetryState {
+pub(super) struct RetryState {
     /// Number of failed attempts, including the last one. Rate limits are counted apart from other
     /// errors.
     pub attempts: u32,
@@ -48,7 +48,7 @@ pub struct RetryState {
 }
 
 /// Maximum number of attempts at one request: about three minutes of delays.
-pub const MAX_ATTEMPTS: u32 = 10;
+pub(super) const MAX_ATTEMPTS: u32 = 10;
 
 /// Maximum number of attempts if the service was never reached, so that a wrong URL is reported within
 /// seconds.
@@ -67,7 +67,7 @@ const MAX_TOTAL_TIME: Duration = Duration::from_secs(15 * 60);
 ///
 /// For a rate limit there is no maximum, neither of attempts nor of time: the request had no effect,
 /// and waiting is all that the service asks for. A rate limit never fails a unit.
-pub fn decide(error: &ApiError, state: &RetryState, repeat: Repeat) -> RetryDecision {
+pub(super) fn decide(error: &ApiError, state: &RetryState, repeat: Repeat) -> RetryDecision {
     use ErrorKind::{BadResponse, RateLimited, ResponseLost, ServerError, Unreachable};
     let delay = backoff::delay(state.attempts, error.retry_after, MAX_BACKOFF, state.jitter);
     let max_attempts = match error.kind {

@@ -18,7 +18,7 @@ const MAX_IDLE_FRACTION: u32 = 20;
 /// whole window without a 429 it admits 10 % of the limit more, so that two runs that share a token
 /// find their shares. It never admits more than the limit.
 #[derive(Debug)]
-pub struct ClassWindow {
+pub(super) struct ClassWindow {
     limit: Limit,
     window: SlidingWindow,
     /// Number of slots in use at present, at most the count of the limit.
@@ -29,18 +29,18 @@ pub struct ClassWindow {
 
 impl ClassWindow {
     /// Creates an empty window with the full capacity.
-    pub fn new(limit: Limit) -> Self {
+    pub(super) fn new(limit: Limit) -> Self {
         let window = SlidingWindow::new(limit.window);
         Self { limit, window, capacity: limit.count, quiet_since: None }
     }
 
     /// Returns the limit at its present capacity.
-    pub fn limit(&self) -> Limit {
+    pub(super) fn limit(&self) -> Limit {
         Limit { count: self.capacity, ..self.limit }
     }
 
     /// Takes `slots` if they are free; more than the limit counts as the whole limit.
-    pub fn admit(&mut self, slots: u32, now: Instant) -> Admission {
+    pub(super) fn admit(&mut self, slots: u32, now: Instant) -> Admission {
         if let Some(until) = self.advance(now) {
             return Admission::At(until);
         }
@@ -58,7 +58,7 @@ impl ClassWindow {
     /// If fewer than `max_slots` and fewer than half of the capacity are free, waits for the next slot,
     /// for up to 1/20 of the window in all. `first_free` holds the time at which this caller first
     /// found a free slot, between its calls.
-    pub fn admit_up_to(
+    pub(super) fn admit_up_to(
         &mut self,
         max_slots: u32,
         first_free: &mut Option<Instant>,
@@ -83,18 +83,18 @@ impl ClassWindow {
     }
 
     /// Records that an admitted request got its response, or that there will be none.
-    pub fn complete(&mut self, slots: u32, now: Instant) {
+    pub(super) fn complete(&mut self, slots: u32, now: Instant) {
         self.window.complete(slots, now);
     }
 
     /// Frees slots at once because no request was sent for them.
-    pub fn give_back(&mut self, slots: u32) {
+    pub(super) fn give_back(&mut self, slots: u32) {
         self.window.give_back(slots);
     }
 
     /// Records a 429 for a request that was admitted at `admitted`, and returns the length of the
     /// pause that follows: `Retry-After`, or else 2 s, doubled with each 429 in a row up to one window.
-    pub fn record_refusal(
+    pub(super) fn record_refusal(
         &mut self,
         admitted: Instant,
         retry_after: Option<Duration>,
@@ -115,7 +115,7 @@ impl ClassWindow {
     }
 
     /// Records that the service accepted a request that was admitted at `admitted`.
-    pub fn record_success(&mut self, admitted: Instant) {
+    pub(super) fn record_success(&mut self, admitted: Instant) {
         self.window.record_success(admitted);
     }
 

@@ -9,7 +9,7 @@ const FIRST_DELAY: Duration = Duration::from_millis(500);
 
 /// Maximum delay that a server may request with `Retry-After` (API contract, section 3: honour it and
 /// cap it).
-pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(120);
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(120);
 
 /// Returns the delay after the given number of failed attempts, from 1: the server's `retry_after`,
 /// up to [`MAX_RETRY_AFTER`], or else an exponential backoff up to `max_backoff`. `jitter` is in
@@ -17,7 +17,7 @@ pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(120);
 ///
 /// A backoff takes between half and all of its full length. Full jitter, down to zero, would spread
 /// requests as well, but could use up all attempts within moments of an outage.
-pub fn delay(
+pub(crate) fn delay(
     failed_attempts: u32,
     retry_after: Option<Duration>,
     max_backoff: Duration,
@@ -33,18 +33,18 @@ pub fn delay(
 
 /// A splitmix64 generator (Steele, Lea and Flood, 2014) that threads share. Not for secrets.
 #[derive(Debug)]
-pub struct Jitter(AtomicU64);
+pub(crate) struct Jitter(AtomicU64);
 
 impl Jitter {
     /// Creates a generator whose numbers depend on the seed only.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }
 
     /// Returns the next number, in `0.0..1.0`.
-    pub fn draw(&self) -> f64 {
-        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut z = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+    pub(crate) fn draw(&self) -> f64 {
+        const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self.0.fetch_add(GAMMA, Ordering::Relaxed).wrapping_add(GAMMA);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^= z >> 31;

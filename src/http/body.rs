@@ -9,7 +9,7 @@ use super::transport::TransportError;
 
 /// Limits for reading one response body.
 #[derive(Debug, Clone, Copy)]
-pub struct BodyLimits {
+pub(crate) struct BodyLimits {
     /// Maximum size in bytes.
     pub max_bytes: usize,
     /// Maximum time without any data.
@@ -20,7 +20,7 @@ pub struct BodyLimits {
 
 /// A body that could not be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BodyError {
+pub(crate) enum BodyError {
     /// The body is larger than [`BodyLimits::max_bytes`].
     TooLarge,
     /// No data arrived for [`BodyLimits::max_silence`].
@@ -37,7 +37,7 @@ pub enum BodyError {
 ///
 /// Fails if the body exceeds one of the `limits` or the connection breaks. `body` then holds the data
 /// received so far.
-pub async fn read_body(
+pub(crate) async fn read_body(
     mut response: Response,
     limits: BodyLimits,
     body: &mut Vec<u8>,

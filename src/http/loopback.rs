@@ -3,7 +3,7 @@
 use reqwest::Url;
 
 /// Returns true if the host of a URL is `localhost` or a loopback address.
-pub fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     // `Url` normalizes IPv4 hosts to four decimal numbers.
     let numbers = host.split('.').all(|part| part.parse::<u8>().is_ok());

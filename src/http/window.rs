@@ -19,7 +19,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// becomes free one window length after the response, not after the request. Whatever the network
 /// delays, no window of the server then holds more requests than the capacity.
 #[derive(Debug)]
-pub struct SlidingWindow {
+pub(crate) struct SlidingWindow {
     length: Duration,
     in_flight: u32,
     responses: VecDeque<Instant>,
@@ -30,7 +30,7 @@ pub struct SlidingWindow {
 
 /// Answer to the question whether a request may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
+pub(crate) enum Admission {
     /// Yes; this number of slots is taken.
     Granted(u32),
     /// Ask again at this time, or when a response has arrived.
@@ -41,7 +41,7 @@ pub enum Admission {
 
 impl SlidingWindow {
     /// Creates an empty window of this length.
-    pub fn new(length: Duration) -> Self {
+    pub(crate) fn new(length: Duration) -> Self {
         Self {
             length,
             in_flight: 0,
@@ -53,7 +53,7 @@ impl SlidingWindow {
     }
 
     /// Moves the window to `now`. Returns the end of the current pause, if there is one.
-    pub fn advance(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn advance(&mut self, now: Instant) -> Option<Instant> {
         while self.responses.front().is_some_and(|at| *at + self.length <= now) {
             self.responses.pop_front();
         }
@@ -61,38 +61,38 @@ impl SlidingWindow {
     }
 
     /// Returns the number of slots in use.
-    pub fn used(&self) -> u32 {
+    pub(crate) fn used(&self) -> u32 {
         self.in_flight.saturating_add(u32::try_from(self.responses.len()).unwrap_or(u32::MAX))
     }
 
     /// Takes slots without checking the capacity.
-    pub fn take(&mut self, slots: u32) -> Admission {
+    pub(crate) fn take(&mut self, slots: u32) -> Admission {
         self.in_flight += slots;
         Admission::Granted(slots)
     }
 
     /// Returns the time at which `slots` (at least one) more than now become free, or `None` if that
     /// depends on responses that have not arrived yet.
-    pub fn frees_at(&self, slots: u32) -> Option<Instant> {
+    pub(crate) fn frees_at(&self, slots: u32) -> Option<Instant> {
         let last = usize::try_from(slots).unwrap_or(usize::MAX).saturating_sub(1);
         self.responses.get(last).map(|at| *at + self.length)
     }
 
     /// Records that an admitted request got its response, or that there will be none.
-    pub fn complete(&mut self, slots: u32, now: Instant) {
+    pub(crate) fn complete(&mut self, slots: u32, now: Instant) {
         let slots = slots.min(self.in_flight);
         self.in_flight -= slots;
         self.responses.extend((0..slots).map(|_| now));
     }
 
     /// Frees slots at once because no request was sent for them.
-    pub fn give_back(&mut self, slots: u32) {
+    pub(crate) fn give_back(&mut self, slots: u32) {
         self.in_flight -= slots.min(self.in_flight);
     }
 
     /// Records that the server accepted a request that was admitted at `admitted`. Requests that were
     /// sent before the last 429 do not count.
-    pub fn record_success(&mut self, admitted: Instant) {
+    pub(crate) fn record_success(&mut self, admitted: Instant) {
         if self.last_refusal.is_none_or(|refusal| admitted >= refusal) {
             self.consecutive_refusals = 0;
         }
@@ -101,7 +101,7 @@ impl SlidingWindow {
     /// Records a 429 for a request that was admitted at `admitted`. Returns the number of 429s in a
     /// row, from 1, or `None` if the request was sent before the last 429: requests that met the same
     /// full window count as one.
-    pub fn record_refusal(&mut self, admitted: Instant, now: Instant) -> Option<u32> {
+    pub(crate) fn record_refusal(&mut self, admitted: Instant, now: Instant) -> Option<u32> {
         if self.last_refusal.is_some_and(|refusal| admitted < refusal) {
             return None;
         }
@@ -111,24 +111,24 @@ impl SlidingWindow {
     }
 
     /// Resets the number of 429s in a row.
-    pub fn reset_refusals(&mut self) {
+    pub(crate) fn reset_refusals(&mut self) {
         self.consecutive_refusals = 0;
     }
 
     /// Pauses for this time, at most [`MAX_RETRY_AFTER`]. Never shortens a pause.
-    pub fn pause(&mut self, length: Duration, now: Instant) {
+    pub(crate) fn pause(&mut self, length: Duration, now: Instant) {
         self.paused_until = self.paused_until.max(Some(now + length.min(MAX_RETRY_AFTER)));
     }
 
     /// Returns the remaining time of the current pause.
-    pub fn pause_left(&self, now: Instant) -> Duration {
+    pub(crate) fn pause_left(&self, now: Instant) -> Duration {
         self.paused_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 }
 
 /// Returns the pause after this number of 429s in a row, from 1, without `Retry-After`: 2 s, doubled
 /// with each.
-pub fn pause_after(consecutive_refusals: u32) -> Duration {
+pub(crate) fn pause_after(consecutive_refusals: u32) -> Duration {
     FIRST_PAUSE * (1 << consecutive_refusals.saturating_sub(1).min(8))
 }
 

@@ -53,7 +53,7 @@ async fn poll_counts(
 #[tokio::test(start_paused = true)]
 async fn a_few_builds_are_polled_singly_and_many_by_the_listing() {
     let fake = service(1000, |_| true);
-    let mut state = PollState::new();
+    let mut state = PollState::default();
     assert_eq!(poll_counts(&fake, &ids(0..3), &mut state).await, (3, 0, 3));
     assert_eq!(poll_counts(&fake, &ids(900..1000), &mut state).await, (100, 1, 0));
     assert_eq!(poll_counts(&fake, &ids(750..1000), &mut state).await, (250, 3, 0));
@@ -69,7 +69,7 @@ async fn a_few_builds_are_polled_singly_and_many_by_the_listing() {
 #[tokio::test(start_paused = true)]
 async fn many_builds_are_found_behind_newer_builds_of_others() {
     let fake = service(1000, |_| true);
-    let mut state = PollState::new();
+    let mut state = PollState::default();
     assert_eq!(poll_counts(&fake, &ids(300..500), &mut state).await, (200, 7, 0));
     assert_eq!(poll_counts(&fake, &ids(300..305), &mut state).await, (5, 5, 5), "not for a few");
 }
@@ -77,7 +77,7 @@ async fn many_builds_are_found_behind_newer_builds_of_others() {
 #[tokio::test(start_paused = true)]
 async fn a_useless_listing_is_suspended() {
     let fake = service(1000, |number| number < 500);
-    let mut state = PollState::new();
+    let mut state = PollState::default();
     let team = ids(500..510);
     for _ in 0..2 {
         assert_eq!(poll_counts(&fake, &team, &mut state).await, (10, 6, 10));
@@ -97,7 +97,7 @@ async fn a_useless_listing_is_suspended() {
 
 #[test]
 fn suspensions_double_up_to_ten_minutes() {
-    let (mut state, start) = (PollState::new(), Instant::now());
+    let (mut state, start) = (PollState::default(), Instant::now());
     let mut suspend = || {
         state.suspend(start);
         (state.suspended_until.unwrap() - start).as_secs()
@@ -145,7 +145,7 @@ async fn without_a_listing_builds_are_polled_singly() {
             let is_page = request.line.contains("offset");
             if is_page { Reply::detail(status, "no such thing") } else { Reply::json(200, &row(1)) }
         });
-        let mut state = PollState::new();
+        let mut state = PollState::default();
         assert_eq!(poll_counts(&fake, &ids(0..9), &mut state).await, (9, 1, 9), "{status}");
         assert_eq!(poll_counts(&fake, &ids(0..9), &mut state).await, (9, 0, 9), "{status}");
     }
