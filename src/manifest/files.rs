@@ -100,8 +100,8 @@ impl<'s> Files<'s> {
         None
     }
 
-    /// Returns the Dockerfile `name` of a context, or reports what is wrong with it. `span` is where
-    /// the manifest names it.
+    /// Returns the Dockerfile `name` of a context, or reports what is wrong with it. `span` is
+    /// where the manifest names it.
     pub(super) fn dockerfile(
         &mut self,
         context: &Path,
@@ -165,8 +165,8 @@ fn read(path: &Path) -> ReadResult {
     }))
 }
 
-/// Returns the path of `path` inside `context`, with `/`, or `None` if it lies outside. Both must be
-/// [clean](clean).
+/// Returns the path of `path` inside `context`, with `/`, or `None` if it lies outside. Both must
+/// be [clean](clean).
 pub(super) fn path_inside(context: &Path, path: &Path) -> Option<String> {
     let inside = path.strip_prefix(context).or_else(|error| {
         if context == Path::new(".") && path.is_relative() && !path.starts_with("..") {

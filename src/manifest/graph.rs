@@ -17,8 +17,8 @@ pub(super) struct Dependency {
     pub(super) span: Span,
 }
 
-/// Returns the length of the longest dependency chain below each unit. Fails with one cycle for each
-/// set of units that depend on one another.
+/// Returns the length of the longest dependency chain below each unit. Fails with one cycle for
+/// each set of units that depend on one another.
 pub(super) fn depths(
     units: usize,
     edges: &[Dependency],
@@ -161,7 +161,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bases_have_a_smaller_depth(pairs in prop::collection::vec((0usize..12, 0usize..12), 0..40)) {
+        fn bases_have_a_smaller_depth(
+            pairs in prop::collection::vec((0usize..12, 0usize..12), 0..40),
+        ) {
             let edges: Vec<Dependency> = pairs.iter().map(|&(a, b)| edge(a, b)).collect();
             match depths(12, &edges) {
                 Ok(depths) => for edge in &edges {

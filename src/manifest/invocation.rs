@@ -136,7 +136,8 @@ impl FromStr for Override {
         let adds = text[..equals].ends_with('+');
         let left = if adds { equals - 1 } else { equals };
         let path = &text[..left];
-        // Names of images and keys of labels may contain dots, so look for the mapping's name first.
+        // Names of images and keys of labels may contain dots, so look for the mapping's name
+        // first.
         let mapping = MAPPING_FIELDS.iter().filter_map(|name| {
             let at = path.find(&format!(".{name}."))?;
             Some((at, at + 1..at + 1 + name.len()))

@@ -44,8 +44,8 @@ pub struct Manifest {
         extend("examples" = [["teams/*/imgplan.yaml"]])
     )]
     pub include: Option<Vec<Spanned<String>>>,
-    /// Variables for `${VAR}`. They override the environment; `--var` overrides them. A variable can
-    /// use the variables above it.
+    /// Variables for `${VAR}`. They override the environment; `--var` overrides them. A variable
+    /// can use the variables above it.
     #[schemars(
         with = "Option<BTreeMap<String, scalars::VariableText>>",
         extend("examples" = [{ "PYTHON": "3.12", "TAG": "${NIGHT:-latest}" }])
@@ -214,14 +214,14 @@ impl Decode for RequestLimits {
 ))]
 pub struct Image {
     /// Name of the image: lowercase letters, digits, and `.`, `_` or `-` between them. Only images
-    /// of the platform have a `/` in their name. The default for a mirror is the last segment of the
-    /// repository of its source.
+    /// of the platform have a `/` in their name. The default for a mirror is the last segment of
+    /// the repository of its source.
     pub name: Option<Spanned<ImageName>>,
-    /// Tag of the image. Quote a tag that looks like a number. The default is `defaults.tag` or else
-    /// `latest`; for a mirror, the tag of its source. `{arch}` becomes `amd64` or `arm64`; without
-    /// it, images for several platforms get the suffix `-amd64` or `-arm64`. `{fingerprint}` becomes
-    /// 12 digits that change with the content; other images refer to such an image by its name
-    /// without a tag.
+    /// Tag of the image. Quote a tag that looks like a number. The default is `defaults.tag` or
+    /// else `latest`; for a mirror, the tag of its source. `{arch}` becomes `amd64` or `arm64`;
+    /// without it, images for several platforms get the suffix `-amd64` or `-arm64`.
+    /// `{fingerprint}` becomes 12 digits that change with the content; other images refer to such
+    /// an image by its name without a tag.
     pub tag: Option<Spanned<TagTemplate>>,
     /// Folder to build from, relative to this file. Files that `.dockerignore` lists are not sent.
     #[schemars(extend("examples" = ["services/api"]))]
@@ -242,8 +242,8 @@ pub struct Image {
     pub needs: Option<Vec<Spanned<String>>>,
     /// Public image to mirror, instead of a `context` to build from. Written as for `docker pull`.
     pub source: Option<Spanned<SourceRef>>,
-    /// Owner of the image: `personal`, `platform` or `team: <id>`. The default is the `owner` of the
-    /// manifest.
+    /// Owner of the image: `personal`, `platform` or `team: <id>`. The default is the `owner` of
+    /// the manifest.
     pub owner: Option<Spanned<Owner>>,
     /// Maximum time to wait for a build of the image. After it, imgplan stops waiting, and the next
     /// run continues to wait.
@@ -284,8 +284,8 @@ pub struct Image {
     /// Variables, each with several values. One image is created for each combination of values,
     /// which the other keys use as `${NAME}`.
     pub matrix: Option<Matrix>,
-    /// Finds folders and creates an image for each. `name` and `tag` may contain `{dir}` (name of the
-    /// folder), `{parent}` (name of its parent), `{path}` and, for a Harbor task, `{name}`. The
+    /// Finds folders and creates an image for each. `name` and `tag` may contain `{dir}` (name of
+    /// the folder), `{parent}` (name of its parent), `{path}` and, for a Harbor task, `{name}`. The
     /// default name is `{dir}`.
     pub discover: Option<Spanned<Discover>>,
     /// Public images to mirror, each as an image of its own. `name` and `tag` may contain

@@ -144,10 +144,10 @@ fn syntax_problem(error: &serde_saphyr::Error, text: &str, start: usize) -> Prob
 fn tabbed_line(text: &str, offset: usize) -> Option<(usize, usize)> {
     let mut at = text.get(..offset)?.rfind('\n').map_or(0, |end| end + 1);
     for line in text.get(at..)?.split_inclusive('\n') {
-        let words = line.trim_start();
-        let (indent, _) = line.split_at(line.len() - words.len());
-        if indent.contains('\t') && !words.is_empty() {
-            return Some((at + indent.len(), words.trim_end().len()));
+        let content = line.trim_start();
+        let (indent, _) = line.split_at(line.len() - content.len());
+        if indent.contains('\t') && !content.is_empty() {
+            return Some((at + indent.len(), content.trim_end().len()));
         }
         at += line.len();
     }
@@ -169,16 +169,18 @@ fn first_line(message: &str) -> String {
     }
 }
 
+/// Returns the span from a line and column to the end of the line.
 fn span_of_line(text: &str, start: usize, (line, column): (usize, usize)) -> Span {
     let mut offset = 0;
-    for (index, words) in text.split_inclusive('\n').enumerate() {
+    for (index, raw_line) in text.split_inclusive('\n').enumerate() {
         if index + 1 == line {
-            let bare = words.trim_end();
-            let skip: usize = bare.chars().take(column.saturating_sub(1)).map(char::len_utf8).sum();
-            let skip = if skip < bare.len() { skip } else { bare.len() - bare.trim_start().len() };
-            return Span::new(start + offset + skip, bare.len().saturating_sub(skip));
+            let content = raw_line.trim_end();
+            let before = content.chars().take(column.saturating_sub(1)).map(char::len_utf8).sum();
+            let indent = content.len() - content.trim_start().len();
+            let skip: usize = if before < content.len() { before } else { indent };
+            return Span::new(start + offset + skip, content.len().saturating_sub(skip));
         }
-        offset += words.len();
+        offset += raw_line.len();
     }
     Span::new(start + text.trim_end().len(), 0)
 }

@@ -183,8 +183,8 @@ pub struct BuildOrigin {
 }
 
 impl BuildOrigin {
-    /// Returns the path of the Dockerfile inside the context, if it lies there and is sent unchanged
-    /// except for the references to bases.
+    /// Returns the path of the Dockerfile inside the context, if it lies there and is sent
+    /// unchanged except for the references to bases.
     pub fn as_written(&self) -> Option<&str> {
         let lowered = !self.args.is_empty() || self.target.is_some();
         self.dockerfile_inside.as_deref().filter(|_| !lowered)

@@ -136,7 +136,8 @@ impl EntryExpander<'_> {
         result
     }
 
-    /// Removes excluded folders. Warns about a pattern that excludes nothing: most likely a mistake.
+    /// Removes excluded folders. Warns about a pattern that excludes nothing: most likely a
+    /// mistake.
     pub(super) fn exclude(&mut self, excludes: &[Exclude<'_>], folders: &mut Vec<String>) {
         for exclude in excludes {
             if folders.iter().any(|path| exclude.matches(path)) {

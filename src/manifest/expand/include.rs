@@ -80,8 +80,8 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Reads and expands all files. The first file of the command line is read as if it included the
-    /// others. Returns the files and the folders that were skipped.
+    /// Reads and expands all files. The first file of the command line is read as if it included
+    /// the others. Returns the files and the folders that were skipped.
     pub(super) fn load(mut self) -> (Vec<RawScope>, Vec<Skipped>) {
         let variables = Variables::new(&self.invocation.vars, self.env);
         let outer = Inherited { variables, defaults: None, owner: None };

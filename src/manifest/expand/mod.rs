@@ -1,8 +1,8 @@
 //! Expands the files of a manifest into one list of images: reads included files, substitutes
 //! variables, and generates images from entries with `matrix`, `discover` or `sources`.
 //!
-//! All of this works on [nodes](super::node::YamlNode), before anything is decoded. Later stages see
-//! only images, each with its span, and with a note if it was generated.
+//! All of this works on [nodes](super::node::YamlNode), before anything is decoded. Later stages
+//! see only images, each with its span, and with a note if it was generated.
 
 mod cache;
 mod discover;
