@@ -105,19 +105,23 @@ fn set_mode(_file: &File, _existing: Option<fs::Permissions>) -> io::Result<()> 
 
 /// Syncs a folder, so that the names in it survive a power cut. Does nothing on Windows, where
 /// folders cannot be opened as files.
+///
+/// # Errors
+///
+/// Fails if the folder cannot be opened or synced.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
 /// Creates the work folder (`.imgplan`) with a `.gitignore` that excludes the whole folder, so that
-/// users need not exclude it from git themselves.
+/// users need not exclude it from git themselves. Fails if one of them cannot be created.
 pub fn create_work_dir(dir: &Path) -> Result<(), PathError> {
     fs::create_dir_all(dir).at("create the folder", dir)?;
     let path = dir.join(".gitignore");
     if path.exists() { Ok(()) } else { fs::write(&path, "*\n").at("write", &path) }
 }
 
-/// Reads a text file. `None` if the file does not exist.
+/// Reads a text file. `None` if the file does not exist. Fails if it cannot be read as UTF-8.
 pub fn read_if_exists(path: &Path) -> Result<Option<String>, PathError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),

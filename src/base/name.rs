@@ -11,9 +11,9 @@ pub use super::template::TagTemplate;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct NameError {
-    /// What is wrong, in one sentence without a full stop.
+    /// The problem, in one sentence without a full stop.
     pub message: String,
-    /// What to write instead.
+    /// The correction, in the imperative.
     pub help: String,
 }
 
