@@ -1,5 +1,5 @@
-//! CrashPoint at every request and every record, and what the next life makes of it: nothing that was
-//! accepted is lost, nothing is started twice, and in the end there is nothing to do.
+//! Crashes at every request and every record. The next process must lose no accepted build, start no
+//! content twice, and reach a state with nothing to do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use crate::support::{CrashPoint, ProcessResult, Simulation};
 
-/// Builds on each other, and mirrors that go in one list and alone.
+/// Builds with and without a base, mirrors in one batch, and a mirror with its own name.
 const MANIFEST: &str = "version: 1
 defaults: {tag: v1}
 images:
@@ -22,16 +22,16 @@ images:
   - {name: mine, tag: v2, source: 'docker.io/library/nginx:2'}
 ";
 
-fn world() -> Simulation {
-    let world = Simulation::new(MANIFEST);
-    world
+fn simulation() -> Simulation {
+    let simulation = Simulation::new(MANIFEST);
+    simulation
         .write("base/Dockerfile", "FROM scratch\n")
         .write("api/Dockerfile", "FROM base:v1\n")
         .write("other/Dockerfile", "FROM scratch\n");
-    world
+    simulation
 }
 
-/// The builds of each image that were started, in order, and how each is.
+/// Returns the started builds of each image, in order.
 fn started(builds: &[ServerBuild]) -> BTreeMap<&str, Vec<&ServerBuild>> {
     let mut started: BTreeMap<&str, Vec<&ServerBuild>> = BTreeMap::new();
     for build in builds.iter().filter(|build| build.started) {
@@ -40,88 +40,89 @@ fn started(builds: &[ServerBuild]) -> BTreeMap<&str, Vec<&ServerBuild>> {
     started
 }
 
-/// What must hold at the end of all lives of a project that never changed.
-fn check(world: &Simulation, last: &ProcessResult, what: &str) {
+/// Checks the end of a project that did not change: each image was started once and is recorded.
+/// `case` names the case in failures.
+fn check(simulation: &Simulation, last: &ProcessResult, case: &str) {
     let started = started(&last.builds);
-    let state = world.state();
+    let state = simulation.state();
     for (unit, entry) in &state.entries {
         let unit = unit.to_string();
         let [one] = &started[unit.as_str()][..] else {
-            panic!("{what}: {unit} was started {} times", started[unit.as_str()].len());
+            panic!("{case}: {unit} was started {} times", started[unit.as_str()].len());
         };
-        assert_eq!(one.status, "COMPLETED", "{what}: {unit}");
-        let built = entry.built.as_ref().unwrap_or_else(|| panic!("{what}: {unit} is not built"));
-        assert_eq!(built.build.as_str(), one.id, "{what}: {unit}");
-        assert!(entry.pending.is_none() && entry.submitted.is_none(), "{what}: {unit}");
+        assert_eq!(one.status, "COMPLETED", "{case}: {unit}");
+        let built = entry.built.as_ref().unwrap_or_else(|| panic!("{case}: {unit} is not built"));
+        assert_eq!(built.build.as_str(), one.id, "{case}: {unit}");
+        assert!(entry.pending.is_none() && entry.submitted.is_none(), "{case}: {unit}");
     }
-    assert_eq!(started.len(), state.entries.len(), "{what}: the lockfile has all of it");
-    assert!(world.plan().is_noop() && !world.has_journal(), "{what}");
+    assert_eq!(started.len(), state.entries.len(), "{case}: images are missing in the lockfile");
+    assert!(simulation.plan().is_noop() && !simulation.has_journal(), "{case}");
 }
 
-/// Lives on until there is nothing to do.
-fn live_on(world: &Simulation, what: &str) -> ProcessResult {
+/// Runs further processes until there is nothing to do.
+fn run_to_end(simulation: &Simulation, case: &str) -> ProcessResult {
     for _ in 0..4 {
-        let life = world.run_process(None);
-        if life.idle {
-            return life;
+        let process = simulation.run_process(None);
+        if process.idle {
+            return process;
         }
-        let summary = life.summary.unwrap();
-        assert!(summary.is_complete(), "{what}: {:?}", summary.failures);
+        let summary = process.summary.unwrap();
+        assert!(summary.is_complete(), "{case}: {:?}", summary.failures);
     }
-    panic!("{what}: there is always something left to do")
+    panic!("{case}: there is always something left to do")
 }
 
 #[test]
-fn death_at_every_request_and_every_record() {
+fn a_crash_at_any_request_or_record_loses_nothing() {
     for shape in [BulkShape::BuildIds, BulkShape::Results] {
         let fresh = || {
-            let mut world = world();
-            world.config.bulk = shape;
-            world
+            let mut simulation = simulation();
+            simulation.config.bulk = shape;
+            simulation
         };
         let undisturbed = fresh();
-        let whole = undisturbed.run_process(None);
-        assert!(whole.summary.unwrap().is_complete());
-        check(&undisturbed, &undisturbed.run_process(None), "undisturbed");
-        let requests = whole.requests;
+        let process = undisturbed.run_process(None);
+        assert!(process.summary.unwrap().is_complete());
+        check(&undisturbed, &undisturbed.run_process(None), "no crash");
+        let requests = process.requests;
         assert!(requests > 15, "{requests} requests");
-        let die = |death| {
-            let what = format!("{shape:?} {death:?}");
-            let world = fresh();
-            let life = world.run_process(Some(death));
-            assert!(!life.completed, "{what}");
-            // A plan by what is on record can always be made.
-            world.plan();
-            let last = live_on(&world, &what);
-            check(&world, &last, &what);
-            life
+        let crash = |point| {
+            let case = format!("{shape:?} {point:?}");
+            let simulation = fresh();
+            let process = simulation.run_process(Some(point));
+            assert!(!process.completed, "{case}");
+            // Planning never fails after a crash.
+            simulation.plan();
+            let last = run_to_end(&simulation, &case);
+            check(&simulation, &last, &case);
+            process
         };
         let mut torn = 0;
         for at in 0..requests {
-            die(CrashPoint::Before(at));
-            die(CrashPoint::After(at));
+            crash(CrashPoint::Before(at));
+            crash(CrashPoint::After(at));
             torn +=
-                (0..99).take_while(|lines| die(CrashPoint::DuringWrite(at, *lines)).torn).count();
+                (0..99).take_while(|lines| crash(CrashPoint::DuringWrite(at, *lines)).torn).count();
         }
         assert!(torn > 15, "{torn} records");
     }
 }
 
 #[test]
-fn death_after_death() {
-    let world = world();
+fn repeated_crashes_lose_nothing() {
+    let simulation = simulation();
     for at in 0..12 {
-        world.run_process(Some(CrashPoint::After(at)));
-        world.run_process(Some(CrashPoint::Before(at / 2)));
+        simulation.run_process(Some(CrashPoint::After(at)));
+        simulation.run_process(Some(CrashPoint::Before(at / 2)));
     }
-    let last = live_on(&world, "at last");
-    check(&world, &last, "at last");
+    let last = run_to_end(&simulation, "repeated crashes");
+    check(&simulation, &last, "repeated crashes");
 }
 
-/// Images of a random project: what each needs, or that it is a mirror.
+/// A random project of builds and mirrors.
 #[derive(Debug, Clone)]
 struct Project {
-    /// For each build, the builds before it that it is built on.
+    /// For each build, the indices of its bases, which are lower than its own.
     bases: Vec<BTreeSet<usize>>,
     mirrors: usize,
 }
@@ -138,45 +139,45 @@ impl Project {
         text
     }
 
-    fn write(&self, world: &Simulation, build: usize, version: usize) {
+    fn write(&self, simulation: &Simulation, build: usize, version: usize) {
         let from = |base: &usize| format!("FROM b{base}:v1 AS s{base}\n");
         let froms: String = self.bases[build].iter().map(from).collect();
         let from = if froms.is_empty() { "FROM scratch\n".to_owned() } else { froms };
-        world.write(&format!("b{build}/Dockerfile"), &format!("{from}# {version}\n"));
+        simulation.write(&format!("b{build}/Dockerfile"), &format!("{from}# {version}\n"));
     }
 
-    /// A build and all that stands on it.
-    fn above(&self, build: usize) -> BTreeSet<usize> {
-        let mut above = BTreeSet::from([build]);
+    /// Returns a build and all its direct and indirect dependents.
+    fn with_dependents(&self, build: usize) -> BTreeSet<usize> {
+        let mut builds = BTreeSet::from([build]);
         for next in build + 1..self.bases.len() {
-            if !self.bases[next].is_disjoint(&above) {
-                above.insert(next);
+            if !self.bases[next].is_disjoint(&builds) {
+                builds.insert(next);
             }
         }
-        above
+        builds
     }
 }
 
 fn projects() -> impl Strategy<Value = Project> {
     let bases = prop::collection::vec(prop::collection::btree_set(0usize..5, 0..3), 1..5);
     (bases, 0usize..4).prop_map(|(bases, mirrors)| {
-        let below = |(build, bases): (usize, BTreeSet<usize>)| {
+        let lower = |(build, bases): (usize, BTreeSet<usize>)| {
             bases.into_iter().filter(|base| *base < build).collect()
         };
-        Project { bases: bases.into_iter().enumerate().map(below).collect(), mirrors }
+        Project { bases: bases.into_iter().enumerate().map(lower).collect(), mirrors }
     })
 }
 
-/// What happens to a project.
+/// An event in the life of a project.
 #[derive(Debug, Clone)]
 enum Event {
     Edit(usize),
-    Live(Option<CrashPoint>),
+    Run(Option<CrashPoint>),
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let at = 0usize..14;
-    let death = prop_oneof![
+    let crash = prop_oneof![
         at.clone().prop_map(|at| Some(CrashPoint::Before(at))),
         at.clone().prop_map(|at| Some(CrashPoint::After(at))),
         (at, 0usize..3).prop_map(|(at, lines)| Some(CrashPoint::DuringWrite(at, lines))),
@@ -184,12 +185,12 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     ];
     let event = prop_oneof![
         1 => (0usize..5).prop_map(Event::Edit),
-        3 => death.prop_map(Event::Live),
+        3 => crash.prop_map(Event::Run),
     ];
     prop::collection::vec(event, 0..8)
 }
 
-/// Every kind of fault, at a rate that leaves most requests alone.
+/// Returns faults chosen by the seed, each at a low rate.
 fn faults(seed: u64) -> Vec<Fault> {
     let all = [
         "500",
@@ -212,80 +213,83 @@ fn faults(seed: u64) -> Vec<Fault> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever happens to a project, in the end each image is there as it should be, and each
-    /// content of it was started once.
+    /// After any sequence of edits, runs and crashes, each image is built, and each of its contents was
+    /// started at most once.
     #[test]
-    fn lives_and_deaths_of_a_project(
+    fn random_crashes_lose_nothing_and_start_nothing_twice(
         project in projects(),
         events in events(),
         seed in any::<u64>(),
     ) {
-        let mut world = Simulation::new(&project.manifest());
-        world.config.faults = faults(seed);
-        world.config.seed = seed;
-        world.config.bulk =
+        let mut simulation = Simulation::new(&project.manifest());
+        simulation.config.faults = faults(seed);
+        simulation.config.seed = seed;
+        simulation.config.bulk =
             [BulkShape::BuildIds, BulkShape::Results, BulkShape::Builds][(seed % 3) as usize];
         let builds = project.bases.len();
-        // How many builds there were on the service when the content of each changed.
+        // For each build: the number of builds in the service at each change of its content.
         let mut changes: Vec<Vec<usize>> = vec![vec![0]; builds];
-        let mut seen = 0;
-        (0..builds).for_each(|build| project.write(&world, build, 0));
+        let mut builds_in_service = 0;
+        (0..builds).for_each(|build| project.write(&simulation, build, 0));
         for (version, event) in events.into_iter().enumerate() {
             match event {
                 Event::Edit(build) => {
                     let build = build % builds;
-                    project.write(&world, build, version + 1);
-                    project.above(build).into_iter().for_each(|at| changes[at].push(seen));
+                    project.write(&simulation, build, version + 1);
+                    for dependent in project.with_dependents(build) {
+                        changes[dependent].push(builds_in_service);
+                    }
                 }
-                Event::Live(death) => {
-                    world.config.seed = world.config.seed.wrapping_add(1);
-                    seen = world.run_process(death).builds.len();
+                Event::Run(crash) => {
+                    simulation.config.seed = simulation.config.seed.wrapping_add(1);
+                    builds_in_service = simulation.run_process(crash).builds.len();
                 }
             }
         }
-        let mut lives = 0;
+        let mut processes = 0;
         let last = loop {
-            world.config.seed = world.config.seed.wrapping_add(1);
-            let life = world.run_process(None);
-            if life.idle {
-                break life;
+            simulation.config.seed = simulation.config.seed.wrapping_add(1);
+            let process = simulation.run_process(None);
+            if process.idle {
+                break process;
             }
-            lives += 1;
-            prop_assert!(lives < 6, "{:?}", life.summary);
+            processes += 1;
+            prop_assert!(processes < 6, "{:?}", process.summary);
         };
         let started = started(&last.builds);
-        let at = |build: &ServerBuild| last.builds.iter().position(|b| b.id == build.id).unwrap();
-        for (unit, entry) in &world.state().entries {
+        let index = |build: &ServerBuild| last.builds.iter().position(|b| b.id == build.id).unwrap();
+        for (unit, entry) in &simulation.state().entries {
             let unit = unit.to_string();
             let all = &started[unit.as_str()];
-            // A mirror never changes.
-            let number = unit.strip_prefix('b').and_then(|rest| rest.strip_suffix(":v1"));
+            // Mirrors never change.
+            let number = unit.strip_prefix('b').and_then(|name| name.strip_suffix(":v1"));
             let changes = number.map_or(&[0][..], |number| &changes[number.parse::<usize>().unwrap()]);
-            let epoch = |build: &ServerBuild| changes.iter().filter(|change| **change <= at(build)).count();
-            let epochs: Vec<usize> = all.iter().map(|build| epoch(build)).collect();
+            let content = |build: &ServerBuild| {
+                changes.iter().filter(|change| **change <= index(build)).count()
+            };
+            let contents: Vec<usize> = all.iter().map(|build| content(build)).collect();
             prop_assert!(
-                epochs.windows(2).all(|pair| pair[0] < pair[1]),
-                "{unit} was started twice for one content: {epochs:?} of {changes:?}"
+                contents.windows(2).all(|pair| pair[0] < pair[1]),
+                "{unit} was started twice for one content: {contents:?} of {changes:?}"
             );
             let newest = all.last().unwrap();
             prop_assert_eq!(newest.status.as_str(), "COMPLETED");
             prop_assert_eq!(entry.built.as_ref().unwrap().build.as_str(), newest.id.as_str());
             prop_assert!(entry.pending.is_none() && entry.submitted.is_none());
         }
-        prop_assert!(world.plan().is_noop() && !world.has_journal());
+        prop_assert!(simulation.plan().is_noop() && !simulation.has_journal());
     }
 }
 
-/// A run that has a day for what takes a day.
 #[test]
-fn a_timeout_leaves_what_runs_to_the_next_life() {
-    let mut world = world();
-    world.timeout = Some(Duration::from_secs(30));
-    let life = world.run_process(None);
-    let summary = life.summary.unwrap();
+fn builds_that_run_at_a_timeout_are_adopted_by_the_next_process() {
+    let mut simulation = simulation();
+    simulation.timeout = Some(Duration::from_secs(30));
+    let process = simulation.run_process(None);
+    let summary = process.summary.unwrap();
     assert!(summary.failures.iter().all(|failure| failure.pending), "{summary:?}");
-    assert!((30..35).contains(&life.time.as_secs()), "{:?}", life.time);
-    world.timeout = None;
-    let last = live_on(&world, "after a timeout");
-    check(&world, &last, "after a timeout");
+    assert!((30..35).contains(&process.time.as_secs()), "{:?}", process.time);
+    simulation.timeout = None;
+    let last = run_to_end(&simulation, "after a timeout");
+    check(&simulation, &last, "after a timeout");
 }

@@ -1,5 +1,5 @@
-//! Death at any moment: the process is killed again and again while the project goes on changing,
-//! and the server tells that nothing was lost and nothing begun twice.
+//! Processes killed at random moments while the project changes. The local server's records must show
+//! that no build was lost and none started twice.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -9,43 +9,43 @@ use imgplan::server::{ServerBuild, ServerConfig};
 
 use crate::support::{Output, Running, TestEnv};
 
-/// What is made, in the order in which it joins the project: its image, and how.
+/// The images and their origins, in the order in which they are added to the project.
 const UNITS: [(&str, Origin); 12] = [
     ("base:v1", Origin::Build("scratch")),
-    ("redis:7", Origin::List("docker.io/library/redis:7")),
+    ("redis:7", Origin::Batch("docker.io/library/redis:7")),
     ("api:v1", Origin::Build("base:v1")),
     ("cache:v1", Origin::Named("docker.io/library/valkey")),
     ("lone:v1", Origin::Build("scratch")),
     ("mid:v1", Origin::Build("base:v1")),
     ("top:v1", Origin::Build("mid:v1")),
-    ("postgres:17", Origin::List("docker.io/library/postgres:17")),
-    ("nginx:1.27", Origin::List("docker.io/library/nginx:1.27")),
+    ("postgres:17", Origin::Batch("docker.io/library/postgres:17")),
+    ("nginx:1.27", Origin::Batch("docker.io/library/nginx:1.27")),
     ("db:v1", Origin::Named("docker.io/library/mariadb")),
     ("solo:v1", Origin::Build("scratch")),
     ("web:v1", Origin::Build("top:v1")),
 ];
 
-/// Units that the project has at first.
-const FIRST: usize = 5;
+/// Number of images in the project at the start.
+const INITIAL_UNITS: usize = 5;
 
-/// A run that waits for what never comes is a failure, and no test that hangs.
+/// The timeout turns a run that would hang into a failure.
 const APPLY: [&str; 4] = ["apply", "--auto-approve", "--timeout", "90s"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// Built on this.
+    /// Built from this base.
     Build(&'static str),
-    /// Mirrored, with others by one request.
-    List(&'static str),
-    /// Mirrored under a name of its own, from one of this repository's tags.
+    /// Mirrored from this source, together with others in one batch.
+    Batch(&'static str),
+    /// Mirrored under its own name, from a tag of this repository.
     Named(&'static str),
 }
 
-/// A generator of numbers that a seed decides: splitmix64.
-struct Dice(u64);
+/// A deterministic random generator: splitmix64.
+struct Random(u64);
 
-impl Dice {
-    /// A number below `end`.
+impl Random {
+    /// Returns a number below `end`.
     fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -60,15 +60,15 @@ impl Dice {
     }
 }
 
-/// A project that changes, and what the server was seen to begin between the changes.
+/// A changing project, and the builds that started between its changes.
 struct Project {
     env: TestEnv,
-    dice: Dice,
+    random: Random,
     units: usize,
-    /// The content of each image, and how often it or a base of it changed.
+    /// The content of each image, and the number of changes of the image or its bases.
     contents: HashMap<&'static str, (usize, u32)>,
-    /// The builds that have begun, and between which changes.
-    begun: HashMap<String, (String, u32)>,
+    /// The image of each started build, and the number of changes of the image before it.
+    started: HashMap<String, (String, u32)>,
 }
 
 impl Project {
@@ -82,8 +82,8 @@ impl Project {
             ..ServerConfig::default()
         });
         let contents = UNITS.iter().map(|(image, _)| (*image, (0, 0))).collect();
-        let begun = HashMap::new();
-        let project = Self { env, dice: Dice(seed), units: FIRST, contents, begun };
+        let (random, started) = (Random(seed), HashMap::new());
+        let project = Self { env, random, units: INITIAL_UNITS, contents, started };
         for (image, origin) in UNITS {
             project.write(image, origin);
         }
@@ -96,7 +96,7 @@ impl Project {
             let (name, tag) = image.split_once(':').unwrap();
             match origin {
                 Origin::Build(_) => format!("  - {{name: {name}, tag: {tag}, context: {name}}}\n"),
-                Origin::List(source) => format!("  - source: {source}\n"),
+                Origin::Batch(source) => format!("  - source: {source}\n"),
                 Origin::Named(repository) => {
                     let source = format!("{repository}:{}", self.contents[image].0);
                     format!("  - {{source: \"{source}\", name: {name}, tag: {tag}}}\n")
@@ -108,7 +108,7 @@ impl Project {
         self.env.write("imgplan.yaml", text);
     }
 
-    /// Writes what a build is made from: odd contents differ in the Dockerfile too.
+    /// Writes the context of a build. Every second content also changes the Dockerfile.
     fn write(&self, image: &str, origin: Origin) {
         let Origin::Build(base) = origin else { return };
         let (name, _) = image.split_once(':').unwrap();
@@ -117,62 +117,63 @@ impl Project {
         self.env.context(name, &dockerfile).write(&format!("{name}/file"), content.to_string());
     }
 
-    /// Lets one unit join, or changes one that can be changed: to something new, or back.
+    /// Adds an image, or changes the content of one, possibly back to an earlier content.
     fn change(&mut self) {
-        self.note_what_began();
-        if self.units < UNITS.len() && self.dice.one_in(3) {
+        self.record_started_builds();
+        if self.units < UNITS.len() && self.random.one_in(3) {
             self.units += 1;
         } else {
-            let can = |(_, origin): &&(_, Origin)| !matches!(origin, Origin::List(_));
-            let changeable: Vec<_> = UNITS[..self.units].iter().filter(can).collect();
-            let (image, origin) = changeable[self.dice.below(changeable.len())];
+            let can_change = |(_, origin): &&(_, Origin)| !matches!(origin, Origin::Batch(_));
+            let changeable: Vec<_> = UNITS[..self.units].iter().filter(can_change).collect();
+            let (image, origin) = changeable[self.random.below(changeable.len())];
             let content = &mut self.contents.get_mut(image).unwrap().0;
-            *content = (*content + 1 + self.dice.below(3)) % 4;
+            *content = (*content + 1 + self.random.below(3)) % 4;
             self.write(image, *origin);
-            self.age(image);
+            self.count_change(image);
         }
         self.write_manifest();
     }
 
-    /// Notes that an image changed, and with it all that stands on it.
-    fn age(&mut self, image: &str) {
+    /// Counts a change of an image and of its dependents.
+    fn count_change(&mut self, image: &str) {
         self.contents.get_mut(image).unwrap().1 += 1;
-        let stands_on =
-            |(_, origin): &&(_, Origin)| matches!(origin, Origin::Build(on) if *on == image);
-        UNITS.iter().filter(stands_on).for_each(|(above, _)| self.age(above));
+        let is_dependent =
+            |(_, origin): &&(_, Origin)| matches!(origin, Origin::Build(base) if *base == image);
+        let dependents = UNITS.iter().filter(is_dependent);
+        dependents.for_each(|(dependent, _)| self.count_change(dependent));
     }
 
-    /// Waits for a random moment, or until the server has just done something that its answer has
-    /// yet to tell.
-    fn await_death(&mut self, run: &mut Running, within: usize) {
-        if self.dice.one_in(2) {
-            std::thread::sleep(Duration::from_millis(self.dice.below(within) as u64));
+    /// Waits for a random time, or until the server has accepted or started builds. In the second case
+    /// the response is probably still on its way.
+    fn wait_for_kill(&mut self, run: &mut Running, max_millis: usize) {
+        if self.random.one_in(2) {
+            std::thread::sleep(Duration::from_millis(self.random.below(max_millis) as u64));
             return;
         }
         let server = self.env.server();
-        let done = || {
+        let progress = || {
             let builds = server.builds();
             builds.len() + builds.iter().filter(|build| build.started).count()
         };
-        let enough = done() + 1 + self.dice.below(6);
-        while done() < enough && !run.has_ended() {
+        let target = progress() + 1 + self.random.below(6);
+        while progress() < target && !run.has_ended() {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// Files all that began since the last change. Nothing runs now that could begin more.
-    fn note_what_began(&mut self) {
+    /// Records the builds that started since the last change. Must not be called during a run.
+    fn record_started_builds(&mut self) {
         for build in self.env.server().builds() {
-            if has_begun(&build) && !self.begun.contains_key(&build.id) {
-                let age = self.contents[build.image.as_str()].1;
-                self.begun.insert(build.id, (build.image, age));
+            if is_started(&build) && !self.started.contains_key(&build.id) {
+                let changes = self.contents[build.image.as_str()].1;
+                self.started.insert(build.id, (build.image, changes));
             }
         }
     }
 }
 
-/// A transfer begins by itself.
-fn has_begun(build: &ServerBuild) -> bool {
+/// True if a build was started. Transfers start when they are accepted.
+fn is_started(build: &ServerBuild) -> bool {
     let is_build = |(image, origin): &(&str, Origin)| {
         *image == build.image && matches!(origin, Origin::Build(_))
     };
@@ -187,78 +188,77 @@ fn seed() -> u64 {
 }
 
 #[test]
-fn whatever_the_moment_of_death_nothing_is_lost_and_nothing_begins_twice() {
-    // Half of all answers take a while: what was done and not yet heard of is what may be lost.
-    die_again_and_again(50, 600, &["all:slow=30ms:0.5"]);
+fn killed_runs_lose_nothing_and_start_nothing_twice() {
+    // Half of the responses are slow: requests whose response is on its way are the critical ones.
+    kill_repeatedly(50, 600, &["all:slow=30ms:0.5"]);
 }
 
-/// Whoever died in the middle of an answer that was lost finds that out too.
 #[test]
-fn death_in_foul_weather_loses_nothing_either() {
+fn killed_runs_lose_nothing_with_injected_faults() {
     let faults = ["cut-after", "html-after", "cut-before", "500", "slow=100ms"];
     let faults = faults.map(|kind| format!("all:{kind}:4%"));
-    die_again_and_again(15, 1500, &faults.each_ref().map(String::as_str));
+    kill_repeatedly(15, 1500, &faults.each_ref().map(String::as_str));
 }
 
-/// Dies so often, each time within so many milliseconds. Whatever fails says how to throw the same
-/// dice again.
-fn die_again_and_again(times: usize, within: usize, faults: &[&str]) {
+/// Kills `kills` runs, each at most `max_millis` after its start. A failure names its seed, with which
+/// it can be repeated.
+fn kill_repeatedly(kills: usize, max_millis: usize, faults: &[&str]) {
     let seed = seed();
-    let lived = std::panic::catch_unwind(|| die(seed, times, within, faults));
-    if let Err(panic) = lived {
-        let why = panic.downcast_ref::<String>().map_or("see above", String::as_str);
-        panic!("with IMGPLAN_TEST_SEED={seed}: {why}");
+    let result = std::panic::catch_unwind(|| kill_runs(seed, kills, max_millis, faults));
+    if let Err(panic) = result {
+        let message = panic.downcast_ref::<String>().map_or("see above", String::as_str);
+        panic!("with IMGPLAN_TEST_SEED={seed}: {message}");
     }
 }
 
-fn die(seed: u64, times: usize, within: usize, faults: &[&str]) {
+fn kill_runs(seed: u64, kills: usize, max_millis: usize, faults: &[&str]) {
     let mut project = Project::new(seed, faults);
     let (mut killed, mut resumed) = (0, 0);
-    while killed < times {
+    while killed < kills {
         let mut run = project.env.call(APPLY).start();
-        if project.dice.one_in(8) {
+        if project.random.one_in(8) {
             run.wait().success();
         } else {
-            project.await_death(&mut run, within);
+            project.wait_for_kill(&mut run, max_millis);
             run.kill();
-            let left = run.wait();
-            assert!(matches!(left.code, None | Some(0)), "{left}");
-            killed += usize::from(left.code.is_none());
+            let output = run.wait();
+            assert!(matches!(output.code, None | Some(0)), "{output}");
+            killed += usize::from(output.code.is_none());
         }
         let plan = project.env.ok(["plan"]);
         assert!(plan.stderr.is_empty() && !plan.stdout.contains("cannot"), "{plan}");
         resumed += usize::from(plan.stdout.contains("<="));
-        if plan.steps().is_empty() || project.dice.one_in(2) {
+        if plan.steps().is_empty() || project.random.one_in(2) {
             project.change();
         }
     }
-    assert!(resumed > 0, "no run died in the middle of its work");
+    assert!(resumed > 0, "no run was killed while a build was running");
     while project.units < UNITS.len() {
         project.change();
     }
     let last = project.env.ok(APPLY);
     project.env.plans_nothing();
     assert!(!project.env.exists(".imgplan/journal.jsonl"));
-    project.note_what_began();
+    project.record_started_builds();
     check(&project, &last);
 }
 
-/// Holds what the server saw against what it should have.
+/// Compares the server's builds with the expected ones.
 fn check(project: &Project, last: &Output) {
     let builds = project.env.server().builds();
-    let mut times: BTreeMap<&(String, u32), usize> = BTreeMap::new();
-    for age in project.begun.values() {
-        *times.entry(age).or_default() += 1;
+    let mut starts: BTreeMap<&(String, u32), usize> = BTreeMap::new();
+    for content in project.started.values() {
+        *starts.entry(content).or_default() += 1;
     }
-    let twice: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
-    assert!(twice.is_empty(), "begun more than once between two changes: {twice:?}\n{builds:#?}");
+    let twice: Vec<_> = starts.iter().filter(|(_, starts)| **starts > 1).collect();
+    assert!(twice.is_empty(), "started twice between two changes: {twice:?}\n{builds:#?}");
     for build in &builds {
-        // One whose context never came waits for ever, and does no harm.
-        let expected = if has_begun(build) { "COMPLETED" } else { "UPLOADING" };
+        // A build whose context was not uploaded stays in UPLOADING and does no harm.
+        let expected = if is_started(build) { "COMPLETED" } else { "UPLOADING" };
         assert_eq!(build.status, expected, "{build:?}\n{last}");
     }
     for (image, _) in UNITS {
-        let newest = builds.iter().rfind(|build| build.image == image && has_begun(build));
+        let newest = builds.iter().rfind(|build| build.image == image && is_started(build));
         assert_eq!(project.env.build_of(image), newest.unwrap().id, "{image}\n{last}");
     }
 }

@@ -1,5 +1,4 @@
-//! Lockfiles that git could not merge: two branches built images, and what the manifest wants of
-//! both is taken.
+//! Lockfiles with conflict markers of git, after images were built on two branches.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +16,7 @@ images:
   - {name: zoo, context: zoo}
 ";
 
-/// Runs git in the folder, and says whether it succeeded.
+/// Runs git in the folder. Returns true if it succeeded.
 fn try_git(env: &TestEnv, args: &[&str]) -> bool {
     let settings = [
         "-c",
@@ -39,12 +38,12 @@ fn git(env: &TestEnv, args: &[&str]) {
     assert!(try_git(env, args), "git {args:?}");
 }
 
-fn commit(env: &TestEnv, what: &str) {
+fn commit(env: &TestEnv, message: &str) {
     git(env, &["add", "-A"]);
-    git(env, &["commit", "-qm", what]);
+    git(env, &["commit", "-qm", message]);
 }
 
-/// A repository whose images are all built, on two branches that are the same.
+/// Creates a repository in which all images are built, with two identical branches.
 fn repository() -> TestEnv {
     let env = TestEnv::new();
     env.write("imgplan.yaml", MANIFEST);
@@ -54,12 +53,12 @@ fn repository() -> TestEnv {
     }
     env.apply();
     git(&env, &["init", "-q"]);
-    commit(&env, "all of it");
+    commit(&env, "initial");
     git(&env, &["branch", "theirs"]);
     env
 }
 
-/// What is done on one branch: a file changes, and the image is built.
+/// Edits files, applies and commits.
 fn work(env: &TestEnv, changes: &[(&str, &str, &str)]) {
     for (file, from, to) in changes {
         env.edit(file, from, to);
@@ -68,7 +67,7 @@ fn work(env: &TestEnv, changes: &[(&str, &str, &str)]) {
     commit(env, "work");
 }
 
-/// Works on both branches and merges them; whether git could.
+/// Works on both branches and merges them. Returns true if git reports no conflict.
 fn merge(env: &TestEnv, ours: &[(&str, &str, &str)], theirs: &[(&str, &str, &str)]) -> bool {
     git(env, &["checkout", "-q", "theirs"]);
     work(env, theirs);
@@ -85,8 +84,8 @@ fn steps(output: &Output) -> String {
     output.steps().join("\n")
 }
 
-/// After an apply nothing is left of the merge.
-fn is_clean(env: &TestEnv) {
+/// Asserts that the merge is resolved: there are no markers and nothing to do.
+fn assert_resolved(env: &TestEnv) {
     assert!(!has_conflict_markers(env));
     env.plans_nothing();
     let lockfile = env.read("imgplan.lock");
@@ -96,7 +95,7 @@ fn is_clean(env: &TestEnv) {
 }
 
 #[test]
-fn branches_that_build_different_images_merge_by_themselves() {
+fn builds_of_distant_images_merge_without_conflict() {
     let env = repository();
     assert!(merge(&env, &[("app/data", "1", "one")], &[("zoo/data", "1", "one")]));
     assert!(!has_conflict_markers(&env));
@@ -104,9 +103,9 @@ fn branches_that_build_different_images_merge_by_themselves() {
 }
 
 #[test]
-fn neighbours_that_git_cannot_merge_are_both_taken() {
+fn entries_that_only_one_side_has_are_both_kept() {
     let env = repository();
-    // Both branches add images where none were between them.
+    // Both branches add an entry at the same place of the lockfile, which is a conflict for git.
     let add = |name: &str| {
         env.context(name, &format!("FROM scratch\n# {name}\n"));
         let text = env.read("imgplan.yaml");
@@ -129,13 +128,13 @@ fn neighbours_that_git_cannot_merge_are_both_taken() {
     let before = env.server().initiated().len();
     env.apply();
     assert_eq!(env.server().initiated().len(), before);
-    is_clean(&env);
+    assert_resolved(&env);
 }
 
-/// What was built last is what the tag has: where that is what the manifest wants, nothing is left to
-/// do; where it is not, it is built, though the lockfile of one side has just what is wanted.
+/// The service has the later build under the tag. If it has the content of the manifest, nothing is to
+/// do; otherwise the image is built again, although the lockfile of one side has a matching build.
 #[test]
-fn of_two_builds_of_one_image_the_later_one_is_what_is_there() {
+fn the_later_of_two_builds_is_the_one_in_the_service() {
     for wanted in ["ours", "theirs"] {
         for later in ["ours", "theirs"] {
             let env = repository();
@@ -164,14 +163,13 @@ fn of_two_builds_of_one_image_the_later_one_is_what_is_there() {
                 env.apply();
                 assert_eq!(env.server().initiated().split_off(before), ["app:v1"]);
             }
-            is_clean(&env);
+            assert_resolved(&env);
         }
     }
 }
 
-/// Nor is anything lost where only the lockfile is brought in line.
 #[test]
-fn a_refresh_of_a_merge_keeps_what_is_there() {
+fn a_refresh_resolves_a_merge() {
     let env = repository();
     work(&env, &[("app/data", "5", "ours")]);
     git(&env, &["checkout", "-q", "theirs"]);
@@ -180,15 +178,15 @@ fn a_refresh_of_a_merge_keeps_what_is_there() {
     assert!(!try_git(&env, &["merge", "-q", "theirs"]));
     git(&env, &["checkout", "--theirs", "app/data"]);
     env.ok(["apply", "--refresh-only"]);
-    is_clean(&env);
+    assert_resolved(&env);
 }
 
 #[test]
-fn where_the_manifest_wants_neither_it_is_built_anew() {
+fn an_image_that_matches_neither_side_is_built_again() {
     let env = repository();
     let merged = merge(&env, &[("app/data", "2", "ours")], &[("app/data", "8", "theirs")]);
     assert!(!merged && has_conflict_markers(&env));
-    // The files themselves could be merged.
+    // Git merged the file itself without conflict.
     assert!(env.read("app/data").contains("ours") && env.read("app/data").contains("theirs"));
     let plan = env.ok(["plan"]);
     assert_snapshot!(steps(&plan), @"-/+ app:v1 build context: ~ data");
@@ -196,12 +194,12 @@ fn where_the_manifest_wants_neither_it_is_built_anew() {
     let before = env.server().initiated().len();
     env.apply();
     assert_eq!(env.server().initiated().split_off(before), ["app:v1"]);
-    is_clean(&env);
+    assert_resolved(&env);
 }
 
-/// Of what a build is made of, git may take some lines from one side and some from the other.
+/// Git may take some inputs of a build from one side and some from the other.
 #[test]
-fn the_reason_is_told_though_git_mixed_the_lines() {
+fn the_reason_is_known_although_git_mixed_the_inputs() {
     let env = repository();
     let merged = merge(
         &env,
@@ -212,34 +210,34 @@ fn the_reason_is_told_though_git_mixed_the_lines() {
     let plan = env.ok(["plan"]);
     assert_snapshot!(steps(&plan), @"-/+ app:v1 build context: ~ data");
     env.apply();
-    is_clean(&env);
+    assert_resolved(&env);
 }
 
 #[test]
-fn programs_are_told_of_a_merge_too() {
+fn json_has_a_warning_about_a_merge() {
     let env = repository();
     assert!(!merge(&env, &[("app/data", "5", "ours")], &[("app/data", "5", "theirs")]));
     git(&env, &["checkout", "--ours", "app/data"]);
-    let told = env.ok(["plan", "--json"]).events("diagnostic");
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!(told[0]["diagnostic"]["severity"], "warning");
+    let diagnostics = env.ok(["plan", "--json"]).events("diagnostic");
+    assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
+    assert_eq!(diagnostics[0]["diagnostic"]["severity"], "warning");
     env.run(["plan", "--json", "--deny-warnings"]).success();
     env.ok(["show"]);
     env.ok(["status"]);
 }
 
 #[test]
-fn marks_in_an_order_that_means_nothing_are_refused() {
+fn unbalanced_conflict_markers_are_an_error() {
     let env = repository();
     let lockfile = env.read("imgplan.lock");
     env.write("imgplan.lock", format!("{lockfile}<<<<<<< HEAD\n"));
-    let refused = env.run(["plan"]);
-    refused.code(1).says("it has conflict markers of a merge, on line").says("finish the merge");
+    let output = env.run(["plan"]);
+    output.code(1).says("it has conflict markers of a merge, on line").says("finish the merge");
     assert!(env.run(["apply", "--auto-approve"]).code(1).all().contains("conflict markers"));
 }
 
 #[test]
-fn both_styles_of_marks_are_read() {
+fn diff3_conflict_markers_are_read() {
     let env = repository();
     git(&env, &["config", "merge.conflictStyle", "diff3"]);
     assert!(!merge(&env, &[("app/data", "5", "ours")], &[("app/data", "5", "theirs")]));
@@ -247,23 +245,23 @@ fn both_styles_of_marks_are_read() {
     git(&env, &["checkout", "--ours", "app/data"]);
     env.ok(["plan"]).says("No changes.");
     env.apply();
-    is_clean(&env);
+    assert_resolved(&env);
 }
 
-/// Which side is right takes a look at the contexts: what does not look writes nothing.
+/// Choosing a side needs the contexts, which `lock` and `import` do not read.
 #[test]
-fn what_cannot_settle_a_merge_does_not_write_it() {
+fn commands_that_cannot_resolve_a_merge_do_not_write_the_lockfile() {
     let env = repository();
     assert!(!merge(&env, &[("app/data", "5", "ours")], &[("app/data", "5", "theirs")]));
     git(&env, &["checkout", "--ours", "app/data"]);
     let before = env.read("imgplan.lock");
     for args in [&["lock"][..], &["import", "app"], &["import", "zoo"]] {
-        let refused = env.run(args.iter().copied());
-        refused.code(1).says("has unresolved merge conflicts (app:v1)").says("--refresh-only");
+        let output = env.run(args.iter().copied());
+        output.code(1).says("has unresolved merge conflicts (app:v1)").says("--refresh-only");
         assert_eq!(env.read("imgplan.lock"), before, "{args:?}");
     }
     env.run(["lock", "--check"]).code(1).says("`imgplan apply --refresh-only` resolves them");
     env.ok(["apply", "--refresh-only"]);
     env.ok(["lock"]);
-    is_clean(&env);
+    assert_resolved(&env);
 }

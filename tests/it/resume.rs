@@ -1,5 +1,5 @@
-//! Going on where a run ended too early: at its timeout, with a build that was never started, with
-//! a journal that is damaged, and on top of what git brought meanwhile.
+//! Runs that continue after an interrupted one: after a timeout, with a build that was not started, with
+//! a damaged journal, and with a lockfile that git replaced in the meantime.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use serde_json::json;
 
 use crate::support::{Answer, Output, Scripted, TestEnv, wait_until};
 
-/// One build that needs nothing.
+/// One image, built without a base.
 const ONE: &str = "version: 1\nimages:\n  - name: app\n    tag: v1\n    context: app\n";
 
-/// Longer than any test.
-const FOR_EVER: Duration = Duration::from_secs(3600);
+/// A build time longer than any test.
+const ONE_HOUR: Duration = Duration::from_secs(3600);
 
 const JOURNAL: &str = ".imgplan/journal.jsonl";
 
@@ -23,8 +23,8 @@ fn one(build_time: Duration) -> TestEnv {
     env
 }
 
-/// Starts an apply and kills it once its build is on record as started.
-fn killed(env: &TestEnv) {
+/// Starts an apply and kills it when the journal has its build as started.
+fn apply_and_kill(env: &TestEnv) {
     let run = env.call(["apply", "--auto-approve"]).start();
     wait_until("the journal says that a build was started", || {
         let journal = std::fs::read_to_string(env.path(JOURNAL));
@@ -38,25 +38,25 @@ fn steps(env: &TestEnv) -> String {
     env.ok(["plan"]).steps().join("\n")
 }
 
-/// What was told at the end, and what comes next.
+/// Returns the end of the output: failures, summary and the next command.
 fn end(output: &Output) -> String {
     let shown = output.shown();
     let at = shown.find(" unchanged.\n").map_or(0, |at| at + " unchanged.\n".len());
     shown[at..].to_owned()
 }
 
-/// No image was begun twice, and the lockfile has what the server has.
-fn nothing_twice(env: &TestEnv, images: &[&str]) {
+/// Asserts that each image was started once, and that the lockfile has its build.
+fn assert_started_once(env: &TestEnv, images: &[&str]) {
     let builds = env.server().builds();
     for image in images {
-        let begun: Vec<_> = builds.iter().filter(|b| b.image == *image && b.started).collect();
-        let [build] = &begun[..] else { panic!("{image}: {builds:#?}") };
+        let started: Vec<_> = builds.iter().filter(|b| b.image == *image && b.started).collect();
+        let [build] = &started[..] else { panic!("{image}: {builds:#?}") };
         assert_eq!((env.build_of(image), "COMPLETED"), (build.id.clone(), &*build.status));
     }
 }
 
 #[test]
-fn a_run_past_its_timeout_leaves_the_rest_to_the_next() {
+fn a_run_after_a_timeout_continues() {
     let env = TestEnv::with(ServerConfig {
         build_time: Duration::from_secs(4),
         ..ServerConfig::default()
@@ -68,9 +68,10 @@ fn a_run_past_its_timeout_leaves_the_rest_to_the_next() {
         ),
     );
     env.context("ci/app", "FROM scratch\n").context("ci/on-top", "FROM app:v1\n");
-    let left = env.run(["apply", "-f", "ci/imgplan.yaml", "--auto-approve", "--timeout", "2s"]);
-    left.code(1);
-    assert_snapshot!(end(&left), @"
+    let timed_out =
+        env.run(["apply", "-f", "ci/imgplan.yaml", "--auto-approve", "--timeout", "2s"]);
+    timed_out.code(1);
+    assert_snapshot!(end(&timed_out), @"
 
     pending while building: app:v1 [build ID], redis:7 [build ID]
       not done when the time limit of 2s ended
@@ -83,10 +84,10 @@ fn a_run_past_its_timeout_leaves_the_rest_to_the_next() {
     Stopping: the timeout of 2s is over
     Next: run `imgplan apply -f ci/imgplan.yaml --timeout 2s` to continue
     ");
-    let again = env.ok(["apply", "-f", "ci/imgplan.yaml", "--auto-approve", "--json"]);
-    let adopted = &again.events("change_summary").pop().unwrap()["changes"];
-    assert_eq!((&adopted["adopted"], &adopted["built"]), (&json!(2), &json!(1)), "{again}");
-    assert_eq!(env.server().initiated().len(), 3, "nothing was asked for twice");
+    let next = env.ok(["apply", "-f", "ci/imgplan.yaml", "--auto-approve", "--json"]);
+    let changes = &next.events("change_summary").pop().unwrap()["changes"];
+    assert_eq!((&changes["adopted"], &changes["built"]), (&json!(2), &json!(1)), "{next}");
+    assert_eq!(env.server().initiated().len(), 3, "each image was requested once");
     assert!(env.server().builds().iter().all(|build| build.started));
     env.ok(["plan", "-f", "ci/imgplan.yaml", "--detailed-exitcode"]);
 }
@@ -95,11 +96,11 @@ fn a_run_past_its_timeout_leaves_the_rest_to_the_next() {
 fn a_timeout_that_is_not_reached_changes_nothing() {
     let env = one(Duration::from_millis(100));
     env.ok(["apply", "--auto-approve", "--timeout", "10m"]);
-    nothing_twice(&env, &["app:v1"]);
+    assert_started_once(&env, &["app:v1"]);
     env.run(["apply", "--auto-approve", "--timeout", "soon"]).code(64);
 }
 
-/// A service whose build `b-1` has its context and cannot be started, and a run that met that.
+/// Returns a service with a build `b-1` whose context is uploaded and whose start failed.
 fn unstarted() -> (Scripted, TestEnv) {
     let scripted = Scripted::accepting();
     scripted.on("POST", "/images/build/*/start", [Answer::detail(503, "not now")]);
@@ -113,7 +114,7 @@ fn unstarted() -> (Scripted, TestEnv) {
 }
 
 #[test]
-fn a_build_that_was_never_started_is_not_waited_for_once_its_context_changed() {
+fn a_build_that_was_not_started_is_abandoned_if_its_context_changes() {
     let (scripted, env) = unstarted();
     scripted
         .on("POST", "/images/build", [Answer::json(201, &scripted.accepted("b-2"))])
@@ -122,29 +123,30 @@ fn a_build_that_was_never_started_is_not_waited_for_once_its_context_changed() {
     env.context("app", "FROM scratch\nUSER 1\n");
     env.ok(["apply", "--auto-approve", "--timeout", "20s"]);
     assert_eq!(env.build_of("app:v1"), "b-2");
-    assert_eq!(scripted.count("POST", "/images/build/b-1/start"), 1, "nobody wants it");
+    assert_eq!(scripted.count("POST", "/images/build/b-1/start"), 1, "not started again");
     env.plans_nothing();
 }
 
-/// It waits in a queue, and its first start is on no record: a refused second one says nothing.
+/// The build is queued, but its start is not recorded. The 409 response to a second start does not mean
+/// that the build failed.
 #[test]
-fn a_build_that_may_have_been_started_is_not_given_up_where_a_second_start_is_refused() {
+fn a_rejected_second_start_does_not_fail_a_build() {
     let (scripted, env) = unstarted();
-    let is = |status: &str| Answer::json(200, &json!({ "id": "b-1", "status": status }));
+    let status = |status: &str| Answer::json(200, &json!({ "id": "b-1", "status": status }));
     scripted
         .on("POST", "/images/build/*/start", [Answer::detail(409, "it was started already")])
         .on(
             "GET",
             "/images/build/b-1",
-            [is("PENDING"), is("PENDING"), is("PENDING"), is("COMPLETED")],
+            [status("PENDING"), status("PENDING"), status("PENDING"), status("COMPLETED")],
         );
     env.apply();
-    assert_eq!(scripted.count("POST", "/images/build"), 1, "it was made again");
+    assert_eq!(scripted.count("POST", "/images/build"), 1, "requested once");
     env.plans_nothing();
 }
 
 #[test]
-fn a_build_that_was_never_started_is_let_go_with_its_unit() {
+fn a_build_that_was_not_started_is_forgotten_with_its_image() {
     let (_scripted, env) = unstarted();
     env.write("imgplan.yaml", "version: 1\nimages: []\n");
     env.ok(["apply", "--auto-approve", "--timeout", "20s"]);
@@ -152,7 +154,7 @@ fn a_build_that_was_never_started_is_let_go_with_its_unit() {
 }
 
 #[test]
-fn a_build_that_was_never_started_is_over_once_what_is_there_is_wanted_again() {
+fn a_build_that_was_not_started_is_dropped_if_the_previous_content_returns() {
     let scripted = Scripted::accepting();
     let env = TestEnv::at(scripted.url());
     env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
@@ -172,20 +174,20 @@ fn a_build_that_was_never_started_is_over_once_what_is_there_is_wanted_again() {
 }
 
 #[test]
-fn a_line_of_the_journal_that_was_torn_was_never_leaned_on() {
+fn an_incomplete_last_line_of_the_journal_is_ignored() {
     let env = one(Duration::from_secs(1));
-    killed(&env);
+    apply_and_kill(&env);
     let journal = env.read(JOURNAL);
     env.write(JOURNAL, &journal[..journal.len() - 20]);
     assert_snapshot!(steps(&env), @"<= app:v1 adopt its build is under way, started [age] ago [build ID]");
     env.apply();
-    nothing_twice(&env, &["app:v1"]);
+    assert_started_once(&env, &["app:v1"]);
 }
 
 #[test]
-fn a_damaged_line_in_the_middle_of_the_journal_is_an_error_with_a_way_out() {
+fn a_damaged_line_of_the_journal_is_an_error_that_says_how_to_repair_it() {
     let env = one(Duration::from_secs(1));
-    killed(&env);
+    apply_and_kill(&env);
     let journal = env.read(JOURNAL);
     let at = journal.find(r#"{"record":"uploaded""#).unwrap();
     let damaged = format!("{}{{\"record\":\"upl\u{0}\n{}", &journal[..at], &journal[at..]);
@@ -193,22 +195,22 @@ fn a_damaged_line_in_the_middle_of_the_journal_is_an_error_with_a_way_out() {
     let before = env.server().log().len();
     for args in [&["apply", "--auto-approve"][..], &["status"], &["show"], &["plan"]] {
         env.run(args.iter().copied()).code(1).says("line 4 is damaged");
-        assert_eq!(env.read(JOURNAL), damaged, "it is left as it is");
+        assert_eq!(env.read(JOURNAL), damaged, "the file is not changed");
     }
-    assert_eq!(env.server().log().len(), before, "nobody is asked");
+    assert_eq!(env.server().log().len(), before, "no request is sent");
     assert_snapshot!(env.run(["plan"]).shown(), @"
     exit 1
     --- stderr
       × cannot read .imgplan/journal.jsonl: line 4 is damaged
       help: remove this line: the lines above it are good; then run `imgplan plan`
     ");
-    // The way out works.
+    // The suggested repair works.
     env.write(JOURNAL, &journal);
     env.apply();
-    nothing_twice(&env, &["app:v1"]);
+    assert_started_once(&env, &["app:v1"]);
 }
 
-/// Applies in another checkout, which is made from this one, and takes its lockfile, as from git.
+/// Applies in a copy of the project, and takes its lockfile, as `git pull` would.
 fn pull_from_another_checkout(env: &TestEnv) {
     for file in ["imgplan.yaml", "app/Dockerfile"] {
         env.write(&format!("other/{file}"), env.read(file));
@@ -218,24 +220,25 @@ fn pull_from_another_checkout(env: &TestEnv) {
 }
 
 #[test]
-fn a_journal_on_top_of_a_lockfile_that_has_the_unit_built_elsewhere() {
+fn a_journal_is_replayed_on_a_lockfile_with_a_build_of_another_machine() {
     let env = one(Duration::from_secs(2));
-    killed(&env);
+    apply_and_kill(&env);
     pull_from_another_checkout(&env);
     let before = env.server().log().len();
     env.ok(["plan"]);
-    assert!(env.server().log().len() > before, "who is right only the service knows");
+    assert!(env.server().log().len() > before, "the plan asks the service");
     env.apply();
     assert_eq!(env.server().initiated(), ["app:v1"; 2], "once for each checkout");
     env.plans_nothing();
     assert!(!env.exists(JOURNAL));
 }
 
-/// What the journal tells of was of something else: it may land on the tag after what is there.
+/// The build in the journal has other content. It may complete after the build in the lockfile, and then
+/// has the tag.
 #[test]
-fn a_journal_on_top_of_a_lockfile_that_has_something_newer() {
+fn a_journal_is_replayed_on_a_lockfile_with_newer_content() {
     let env = one(Duration::from_secs(2));
-    killed(&env);
+    apply_and_kill(&env);
     env.context("app", "FROM scratch\nUSER 1\n");
     pull_from_another_checkout(&env);
     env.apply();
@@ -243,14 +246,17 @@ fn a_journal_on_top_of_a_lockfile_that_has_something_newer() {
     assert!(!env.exists(JOURNAL));
     let builds = env.server().builds();
     assert_eq!(env.build_of("app:v1"), builds.last().unwrap().id, "{builds:#?}");
-    assert_eq!(builds.len(), 3, "who landed last is not known, so it was made once more");
+    assert_eq!(
+        builds.len(),
+        3,
+        "the order of the builds is not known, so the image is built again"
+    );
 }
 
-/// The build of a dead run was started for nobody: the unit is gone from what git brought.
 #[test]
-fn a_journal_of_a_unit_that_left_meanwhile() {
-    let env = one(FOR_EVER);
-    killed(&env);
+fn a_build_in_the_journal_whose_image_left_the_manifest_is_forgotten() {
+    let env = one(ONE_HOUR);
+    apply_and_kill(&env);
     env.write("imgplan.yaml", "version: 1\nimages: []\n");
     assert_snapshot!(steps(&env), @". app:v1 forget removed from the manifest, image kept (once build ID has ended)");
 }
