@@ -61,7 +61,7 @@ impl PlanView<'_> {
             }
             Reason::RemoteChanged { at } => {
                 let when = at.map(|at| format!("  on {}", moment(at)));
-                ("somebody else replaced it".to_owned(), when)
+                ("replaced outside of imgplan".to_owned(), when)
             }
             reason => {
                 let max_age = self.unit(step).and_then(|unit| unit.max_age);

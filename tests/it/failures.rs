@@ -420,7 +420,7 @@ fn a_timeout_leaves_the_build_for_the_next_run() {
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, 1 pending, in [time].
     ");
-    assert_snapshot!(steps(&env), @"<= app:v1 adopt its build is under way, started [age] ago [build ID]");
+    assert_snapshot!(steps(&env), @"<= app:v1 adopt a build is in progress, started [age] ago [build ID]");
     env.edit("imgplan.yaml", "timeout: 1s", "timeout: 1m");
     env.apply();
     assert_eq!(env.server().initiated(), ["app:v1"]);
@@ -452,7 +452,7 @@ fn a_pending_build_that_the_service_forgot_is_built_again() {
     let env = against(&scripted);
     env.write("imgplan.yaml", format!("{ONE}    timeout: 1s\n"));
     apply(&env).code(1);
-    assert_snapshot!(steps(&env), @"<= app:v1 adopt its build is under way [build b-1]");
+    assert_snapshot!(steps(&env), @"<= app:v1 adopt a build is in progress [build b-1]");
     scripted.on("GET", "/images/build/*", [Answer::detail(404, "no such build")]);
     assert_snapshot!(steps(&env), @"+ app:v1 build the last build did not succeed");
 }

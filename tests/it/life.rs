@@ -93,12 +93,12 @@ fn a_rename_with_other_content_is_a_build_and_the_old_is_let_go() {
         if flags.is_empty() {
             assert_snapshot!(steps(&env.ok(["plan"])), @"
             + solo:v1 build Dockerfile changed; was lone:v1
-            . lone:v1 forget solo:v1 has its place, image kept
+            . lone:v1 forget replaced by solo:v1, image kept
             ");
         } else {
             assert_snapshot!(steps(&env.ok(["plan", "--prune"])), @"
             + solo:v1 build Dockerfile changed; was lone:v1
-            - lone:v1 delete solo:v1 has its place
+            - lone:v1 delete replaced by solo:v1
             ");
         }
         assert_eq!(made(&env, flags), ["solo:v1"]);
@@ -347,8 +347,8 @@ fn what_is_too_old_is_made_again_and_what_stands_on_it() {
     env.plans_nothing();
     env.age(49);
     assert_snapshot!(steps(&env.ok(["plan"])), @"
-    -/+ base:v1 build 2 days old
-    -/+ top:v1 build base base:v1 changes
+    -/+ base:v1 build 2d00h old
+    -/+ top:v1 build its base base:v1 changes
     ");
     assert_eq!(made(&env, &[]), ["base:v1", "top:v1"]);
     env.plans_nothing();
@@ -361,8 +361,8 @@ fn what_is_too_old_is_made_again_and_what_stands_on_it() {
 fn what_is_asked_for_is_made_once_more() {
     let env = three();
     assert_snapshot!(steps(&env.ok(["plan", "--replace", "ba*"])), @"
-    -/+ base:v1 build asked for
-    -/+ top:v1 build base base:v1 changes
+    -/+ base:v1 build rebuild requested
+    -/+ top:v1 build its base base:v1 changes
     ");
     for _ in 0..2 {
         assert_eq!(made(&env, &["--replace", "ba*"]), ["base:v1", "top:v1"]);
@@ -386,7 +386,7 @@ fn what_failed_after_a_base_was_replaced_is_all_that_is_left() {
     let failed = env.run(["apply", "--auto-approve", "--replace", "base"]);
     failed.code(1).says("failed while building: top:v1");
     env.restart(config());
-    assert_snapshot!(steps(&env.ok(["plan"])), @"-/+ top:v1 build base base:v1 changes; the last build did not succeed");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"-/+ top:v1 build its base base:v1 changes; the last build did not succeed");
     assert_eq!(made(&env, &[]), ["top:v1"]);
     env.plans_nothing();
 }
@@ -503,8 +503,8 @@ fn other_content_is_another_tag_and_the_old_one_stays() {
     let hex = regex::Regex::new("v1-[0-9a-f]{12}").unwrap();
     assert_snapshot!(hex.replace_all(&steps(&plan), "v1-[content]"), @"
     + app:v1-[content] build Dockerfile changed
-    -/+ top:v1 build base app:v1-[content] changes
-    . app:v1-[content] forget app:v1-[content] has its place, image kept
+    -/+ top:v1 build its base app:v1-[content] changes
+    . app:v1-[content] forget replaced by app:v1-[content], image kept
     ");
     assert_eq!(made(&env, &[]).len(), 2);
     let second = tags(&env);
@@ -664,9 +664,9 @@ fn what_exists_and_is_not_on_record_is_told_before_it_is_replaced() {
     let env = three();
     std::fs::remove_file(env.path("imgplan.lock")).unwrap();
     assert_snapshot!(steps(&env.ok(["plan"])), @"
-    -/+ base:v1 build the service has one that is not in the lockfile
-    -/+ lone:v1 build the service has one that is not in the lockfile
-    -/+ top:v1 build the service has one that is not in the lockfile
+    -/+ base:v1 build exists in the service but not in the lockfile
+    -/+ lone:v1 build exists in the service but not in the lockfile
+    -/+ top:v1 build exists in the service but not in the lockfile
     ");
     env.ok(["why", "lone"]).says("run `imgplan import lone:v1`");
     assert_eq!(steps(&env.ok(["plan", "--minimal-refresh"])), steps(&env.ok(["plan"])));

@@ -188,10 +188,10 @@ fn a_changed_base_plans_it_and_its_dependents() {
     assert_snapshot!(steps(&plan), @"
     -/+ python-base:3.12-amd64 build context: ~ requirements.txt
     -/+ python-base:3.12-arm64 build context: ~ requirements.txt
-    -/+ api:v1 build base python-base:3.12-amd64 changes
-    -/+ web:v1-amd64 build base python-base:3.12-amd64 changes
-    -/+ web:v1-arm64 build base python-base:3.12-arm64 changes
-    -/+ worker:v1 build base python-base:3.12-amd64 changes
+    -/+ api:v1 build its base python-base:3.12-amd64 changes
+    -/+ web:v1-amd64 build its base python-base:3.12-amd64 changes
+    -/+ web:v1-arm64 build its base python-base:3.12-arm64 changes
+    -/+ worker:v1 build its base python-base:3.12-amd64 changes
     ");
     env.apply();
     env.plans_nothing();
@@ -313,7 +313,7 @@ fn only_one_apply_runs_at_a_time() {
       help: wait for it to end; the lock is released when its process ends
     ");
     // A plan takes no lock.
-    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way, started [age] ago [build ID]");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt a build is in progress, started [age] ago [build ID]");
     // The lock is released when its process ends.
     drop(first);
     let third = env.call(["apply"]).stdin("no\n").run();
@@ -372,7 +372,7 @@ fn a_build_that_outlives_its_run_is_adopted() {
     --- stdout
     imgplan: 1 target, lockfile imgplan.lock, service [service]
 
-       <= app:v1  adopt   its build is under way, started [age] ago [build ID]
+       <= app:v1  adopt   a build is in progress, started [age] ago [build ID]
 
     <= adopt a build in progress
     Plan: 0 to create, 0 to rebuild, 1 to adopt, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
@@ -394,7 +394,7 @@ fn a_build_whose_start_was_not_recorded_is_adopted() {
     let lines = journal.lines().filter(|line| !line.contains(r#""record":"started""#));
     let lines: Vec<&str> = lines.collect();
     env.write(".imgplan/journal.jsonl", lines.join("\n") + "\n");
-    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way, started [age] ago [build ID]");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt a build is in progress, started [age] ago [build ID]");
 }
 
 /// The context is uploaded, and only the start is missing.
@@ -408,7 +408,7 @@ fn a_build_that_could_not_be_started_is_started_by_the_next_apply() {
     env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
     env.run(["apply", "--auto-approve", "--retry-times", "1"]).code(1);
     assert!(env.read("imgplan.lock").contains("stage: uploaded"));
-    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way [build b-1]");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt a build is in progress [build b-1]");
     let completed = json!({ "id": "b-1", "status": "COMPLETED" });
     scripted.on("POST", "/images/build/*/start", [Answer::empty(200)]);
     scripted.on(
@@ -531,7 +531,7 @@ fn the_second_ctrl_c_aborts_at_once_and_loses_nothing() {
     Next: run `imgplan apply` to continue
     ");
     assert!(env.read("imgplan.lock").contains("pending"));
-    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt its build is under way, started [age] ago [build ID]");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"<= app:v1 adopt a build is in progress, started [age] ago [build ID]");
 }
 
 #[test]

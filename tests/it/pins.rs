@@ -88,8 +88,8 @@ fn what_was_planned_is_what_arrives() {
     // The plan shows what moved, and apply takes it over.
     let plan = env.ok(["plan", "--upgrade", "--max-age", "0s"]);
     insta::assert_snapshot!(project.shown(&plan.steps().join("\n")), @"
-    -/+ app:1-amd64 mirror upstream HOST/app:1 moved DIGEST -> DIGEST
-    -/+ app:1-arm64 mirror upstream HOST/app:1 moved DIGEST -> DIGEST
+    -/+ app:1-amd64 mirror source HOST/app:1 moved DIGEST -> DIGEST
+    -/+ app:1-arm64 mirror source HOST/app:1 moved DIGEST -> DIGEST
     ");
     env.plans_nothing();
     env.ok(["apply", "--upgrade", "--auto-approve"]);
@@ -268,7 +268,7 @@ fn a_registry_that_was_down_makes_nothing_again() {
     set(true);
     env.run(["lock"]).code(1).says("1 new, 0 moved").says("base:1 could not be pinned");
     let applied = env.apply();
-    applied.says("base:1 has no pin: tool:latest is made of whatever it stands for");
+    applied.says("base:1 has no pin: tool:latest uses whatever it names at build time");
     env.run(["plan", "--deny-warnings"]).code(1).says("and --deny-warnings was given");
     let builds = env.server().builds().len();
     set(false);
@@ -343,11 +343,14 @@ fn an_image_without_the_platform_is_told_and_the_others_are_pinned() {
     project.registry.push(&layout, "all", "app:1");
     let env = &project.env;
     let lock = env.run(["lock"]);
-    lock.code(1).says("2 new").says("app:1 has no linux/arm64; it has linux/amd64");
+    lock.code(1).says("2 new").says("app:1 is not available for linux/arm64, only for linux/amd64");
     lock.says("needed by app:1-arm64").says("imgplan.yaml:3");
-    env.run(["lock", "--check"]).code(1).says("1 entry").says("app:1 has no linux/arm64");
+    env.run(["lock", "--check"])
+        .code(1)
+        .says("1 entry")
+        .says("app:1 is not available for linux/arm64");
     let plan = env.ok(["plan"]);
-    plan.says("app:1 has no linux/arm64; it has linux/amd64: app:1-arm64 is made of");
+    plan.says("app:1 is not available for linux/arm64, only for linux/amd64: app:1-arm64 uses");
     env.apply();
     let sources = project.sources();
     assert!(sources["app:1-amd64"].contains("@sha256:") && !sources["app:1-arm64"].contains('@'));
@@ -361,7 +364,7 @@ fn one_image_is_known_to_be_for_one_platform() {
     layout.name("one", &amd64);
     project.registry.push(&layout, "one", "app:1");
     let lock = project.env.run(["lock"]);
-    lock.code(1).says("app:1 has no linux/arm64; it has linux/amd64");
+    lock.code(1).says("app:1 is not available for linux/arm64, only for linux/amd64");
     assert!(project.env.read("imgplan.lock").contains("\"linux/amd64\": \"sha256:"));
     // Asking again is one HEAD, whatever it is.
     project.front.lines();

@@ -67,7 +67,7 @@ fn six_hundred_images_are_three_requests() {
     env.plans_nothing();
     assert_eq!(env.server().requests().split_off(before), ["GET /images"; 3]);
     delete(&env, "redis:599");
-    assert_snapshot!(steps(&env.ok(["plan"])), @"+ redis:599 mirror the service does not have it any more");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"+ redis:599 mirror missing from the service");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn what_was_deleted_behind_our_back_is_made_again() {
     delete(&env, "base:v1");
     let plan = env.run(["plan", "--detailed-exitcode"]);
     plan.code(2);
-    assert_snapshot!(steps(&plan), @"+ base:v1 build the service does not have it any more");
+    assert_snapshot!(steps(&plan), @"+ base:v1 build missing from the service");
     assert_eq!(env.server().images(""), ["lone:v1 PRIVATE", "top:v1 PRIVATE"]);
     let before = env.server().initiated().len();
     env.apply();
@@ -93,8 +93,8 @@ fn a_base_that_is_gone_comes_before_its_dependent() {
     delete(&env, "top:v1");
     let plan = env.ok(["plan"]);
     assert_snapshot!(steps(&plan), @"
-    + base:v1 build the service does not have it any more
-    + top:v1 build the service does not have it any more
+    + base:v1 build missing from the service
+    + top:v1 build missing from the service
     ");
     plan.says("Order: base:v1 first");
     env.apply();
@@ -115,7 +115,7 @@ fn what_somebody_else_replaced_is_made_again() {
     let plan = env.run(["plan", "--detailed-exitcode", "--target", "lone"]);
     plan.code(2);
     let told = plan.steps().join("\n");
-    assert!(told.starts_with("-/+ lone:v1 build somebody else replaced it on "), "{plan}");
+    assert!(told.starts_with("-/+ lone:v1 build replaced outside of imgplan on "), "{plan}");
     env.apply();
     assert_ne!(env.build_of("lone:v1"), build);
     env.plans_nothing();
@@ -188,7 +188,7 @@ fn an_image_whose_build_failed_behind_our_back_is_gone() {
     other.write("imgplan.yaml", env.read("imgplan.yaml"));
     other.run(["apply", "--auto-approve"]).code(1);
     assert_eq!(env.server().images("").len(), 1, "it is listed all the same");
-    assert_snapshot!(steps(&env.ok(["plan"])), @"-/+ redis:7 mirror the service does not have it any more");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"-/+ redis:7 mirror missing from the service");
     env.restart(config());
     env.apply();
     env.plans_nothing();
@@ -247,7 +247,7 @@ fn a_minimal_refresh_asks_for_marked_images_alone() {
     // What is marked and gone says so.
     delete(&env, "top:v1");
     let plan = env.ok(["plan", "--minimal-refresh"]);
-    assert_snapshot!(steps(&plan), @"+ top:v1 build Dockerfile changed; the service does not have it any more");
+    assert_snapshot!(steps(&plan), @"+ top:v1 build Dockerfile changed; missing from the service");
     let before = env.server().listings();
     env.ok(["apply", "--auto-approve", "--minimal-refresh"]);
     assert!(env.server().listings() > before);
@@ -337,7 +337,7 @@ fn drift_is_seen_for_each_owner_by_itself() {
     env.edit("imgplan.yaml", "context: lone", "context: lone, owner: {team: t1}");
     env.apply();
     env.server().send("DELETE", "images/lone/v1?teamId=t1", &Value::Null);
-    assert_snapshot!(steps(&env.ok(["plan"])), @"+ lone:v1 build the service does not have it any more");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"+ lone:v1 build missing from the service");
     env.apply();
     assert_eq!(env.server().images("teamId=t1"), ["lone:v1 PRIVATE"]);
     env.plans_nothing();
@@ -461,8 +461,8 @@ fn what_is_listed_of_our_own_build_is_no_other_one() {
         3,
     )]);
     assert_snapshot!(steps(&plan), @"
-    -/+ lone:v1 build somebody else replaced it on 2099-01-01 00:00 UTC
-    -/+ top:v1 build the service does not have it any more
+    -/+ lone:v1 build replaced outside of imgplan on 2099-01-01 00:00 UTC
+    -/+ top:v1 build missing from the service
     ");
 }
 

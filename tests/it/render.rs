@@ -74,7 +74,7 @@ fn a_plan_shows_deleted_and_kept_images() {
         + is:v1    build   new
         ~ new:v1   update  was old:v1
       -/+ web:v1   build   context: ~ x
-      -/+ api:v1   build   base base:v1 changes
+      -/+ api:v1   build   its base base:v1 changes
 
     Deletes 2 images:
         - dropped:v1  delete  removed from the manifest
@@ -115,7 +115,7 @@ fn a_partial_run_says_so_before_and_after() {
     Note: this is a partial plan: 1 target selected, 5 steps left out.
 
       -/+ base:v1  build   context: + new (needed by the selection)
-      -/+ api:v1   build   base base:v1 changes
+      -/+ api:v1   build   its base base:v1 changes
 
     Replaces 1 protected image: base:v1
 

@@ -179,7 +179,7 @@ fn an_incomplete_last_line_of_the_journal_is_ignored() {
     apply_and_kill(&env);
     let journal = env.read(JOURNAL);
     env.write(JOURNAL, &journal[..journal.len() - 20]);
-    assert_snapshot!(steps(&env), @"<= app:v1 adopt its build is under way, started [age] ago [build ID]");
+    assert_snapshot!(steps(&env), @"<= app:v1 adopt a build is in progress, started [age] ago [build ID]");
     env.apply();
     assert_started_once(&env, &["app:v1"]);
 }

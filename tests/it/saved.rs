@@ -166,7 +166,7 @@ fn an_image_that_was_deleted_since_is_noticed() {
     env.server().send("DELETE", "images/lone/v1", &Value::Null);
     assert_snapshot!(refused(&env), @"
     × the saved plan is stale: its only step has changed; nothing was done
-    │   lone:v1: it is to be another step now, build (the service does not have it any more)
+    │   lone:v1: its step is another one now: build (missing from the service)
     help: plan again and review the changes
     ");
 }
@@ -261,7 +261,7 @@ fn a_plan_has_the_pins_that_it_was_made_with() {
     env.plans_nothing();
     assert_snapshot!(
         env.ok(["plan", "--upgrade", "--max-age", "1h"]).steps().join("\n"),
-        @"-/+ redis:7 mirror upstream docker.io/library/redis:7 moved 111111111111 -> 222222222222"
+        @"-/+ redis:7 mirror source docker.io/library/redis:7 moved 111111111111 -> 222222222222"
     );
 }
 

@@ -87,7 +87,7 @@ fn a_base_that_is_not_current_goes_along_and_the_rest_is_left() {
     let plan = env.ok(["plan", "--target", "api"]);
     assert_snapshot!(plan.steps().join("\n"), @"
     -/+ base:v1 build Dockerfile changed (needed by the selection)
-    -/+ api:v1 build base base:v1 changes
+    -/+ api:v1 build its base base:v1 changes
     ");
     plan.says("this is a partial plan: 1 target selected, 2 steps left out");
     let before = env.server().initiated().len();
@@ -95,8 +95,8 @@ fn a_base_that_is_not_current_goes_along_and_the_rest_is_left() {
     assert_eq!(env.server().initiated().split_off(before), ["base:v1", "api:v1"]);
     // What stands on the base as well is still to come, and says why.
     assert_snapshot!(env.ok(["plan"]).steps().join("\n"), @"
-    -/+ web:v1 build base base:v1 changes
-    -/+ web-test:v2 build base base:v1 changes
+    -/+ web:v1 build its base base:v1 changes
+    -/+ web-test:v2 build its base base:v1 changes
     ");
     env.apply();
     env.plans_nothing();

@@ -49,7 +49,7 @@ fn files_that_changed_are_named() {
     fs::create_dir(env.path("services/api/src/empty")).unwrap();
     assert_eq!(
         env.ok(["plan"]).steps(),
-        ["-/+ api:v1 build context: ~ src/app.py, + src/empty/, + src/new.py, and 2 more"]
+        ["-/+ api:v1 build context: ~ src/app.py, + src/empty/, + src/new.py and 2 more"]
     );
     assert_snapshot!(env.ok(["why", "api"]).shown(), @"
     exit 0
@@ -70,7 +70,7 @@ fn files_that_changed_are_named() {
     let plan = env.ok(["plan"]);
     assert_eq!(
         plan.steps(),
-        ["-/+ api:v1 build context: - src/empty/, ~ src/new.py, - src/old/a.txt, and 1 more"]
+        ["-/+ api:v1 build context: - src/empty/, ~ src/new.py, - src/old/a.txt and 1 more"]
     );
     assert_eq!(
         reasons(&env.ok(["plan", "--json"]), "api:v1"),
@@ -137,7 +137,7 @@ fn a_base_that_changed_is_explained_down_to_its_files() {
     --- stdout
     -/+ worker:v1  build
 
-    base python-base:3.12-amd64 changes
+    its base python-base:3.12-amd64 changes
       -/+ python-base:3.12-amd64  build
       context changed:
         + patches/ssl.diff
@@ -181,11 +181,11 @@ fn the_path_to_a_cause_is_told_once() {
 
     context changed:
       + new
-    base a:v1 changes
+    its base a:v1 changes
       -/+ a:v1  build
       context changed:
         + new
-    base c:v1 changes < b:v1 < a:v1
+    its base c:v1 changes, caused by a:v1
       a:v1: see above
     ");
     let why = env.ok(["why", "d", "--json"]);
@@ -207,9 +207,9 @@ fn the_path_to_a_cause_is_told_once() {
 
     context changed:
       + new
-    base a:v1 changes
+    its base a:v1 changes
       a:v1 has been rebuilt since; no changes
-    base c:v1 changes < b:v1 < a:v1
+    its base c:v1 changes, caused by a:v1
       a:v1 has been rebuilt since; no changes
     ");
 }
@@ -368,7 +368,7 @@ fn a_list_that_is_not_here_is_not_made_up() {
     fs::write(env.path(&path), &whole).unwrap();
     assert_eq!(
         env.ok(["plan"]).steps(),
-        ["-/+ api:v1 build context: ~ src/app.py, + src/new.py, + src/old/a.txt, and 1 more"]
+        ["-/+ api:v1 build context: ~ src/app.py, + src/new.py, + src/old/a.txt and 1 more"]
     );
 }
 

@@ -23,7 +23,7 @@ fn every_action_and_reason_at_80_columns() {
         + cron:v1              build   new
       -/+ deb:v1               build   base docker.io/library/debian:12 moved …
       -/+ deb-pinned:v1        build   base docker.io/library/debian:12 pinned to …
-      -/+ deb-unpinned:v1      build   base docker.io/library/debian:12 no longer …
+      -/+ deb-unpinned:v1      build   base docker.io/library/debian:12 is no …
       -/+ redis:7              mirror  source redis:7 moved aaaaaaaaaaaa …
       -/+ missing:v1           build   missing from the service
       -/+ replaced:v1          build   replaced outside of imgplan on 2026-07-03 …
@@ -36,7 +36,7 @@ fn every_action_and_reason_at_80_columns() {
       -/+ args:v1              build   args.PYTHON changed; target the last stage …
       -/+ a-name-that-is-longer-than-half-of-what-a-terminal-has:v1
                                build   its base api:v4 changes, caused by …
-       <= running:v1           adopt   build is running, started 3m20s ago
+       <= running:v1           adopt   a build is in progress, started 3m20s ago
                                        [build 8f2c]
         ~ docs:v2              update  visibility private -> public
         ~ owned:v1             update  owner personal -> team:t
@@ -80,7 +80,7 @@ fn every_action_and_reason_at_120_columns() {
         + cron:v1              build   new
       -/+ deb:v1               build   base docker.io/library/debian:12 moved 999999999999 -> 222222222222
       -/+ deb-pinned:v1        build   base docker.io/library/debian:12 pinned to 222222222222
-      -/+ deb-unpinned:v1      build   base docker.io/library/debian:12 no longer pinned
+      -/+ deb-unpinned:v1      build   base docker.io/library/debian:12 is no longer pinned
       -/+ redis:7              mirror  source redis:7 moved aaaaaaaaaaaa -> bbbbbbbbbbbb
       -/+ missing:v1           build   missing from the service
       -/+ replaced:v1          build   replaced outside of imgplan on 2026-07-03 10:11 UTC
@@ -93,7 +93,7 @@ fn every_action_and_reason_at_120_columns() {
       -/+ args:v1              build   args.PYTHON changed; target the last stage -> runtime
       -/+ a-name-that-is-longer-than-half-of-what-a-terminal-has:v1
                                build   its base api:v4 changes, caused by python-base:3.12
-       <= running:v1           adopt   build is running, started 3m20s ago [build 8f2c]
+       <= running:v1           adopt   a build is in progress, started 3m20s ago [build 8f2c]
         ~ docs:v2              update  visibility private -> public
         ~ owned:v1             update  owner personal -> team:t
         ~ new:v1               update  was old:v1
@@ -131,7 +131,7 @@ fn colors_never_replace_symbols_and_words() {
       \e[32m  +\e[0m cron:v1              build   new
       \e[33m-/+\e[0m deb:v1               build   base docker.io/library/debian:12 moved …
       \e[33m-/+\e[0m deb-pinned:v1        build   base docker.io/library/debian:12 pinned to …
-      \e[33m-/+\e[0m deb-unpinned:v1      build   base docker.io/library/debian:12 no longer …
+      \e[33m-/+\e[0m deb-unpinned:v1      build   base docker.io/library/debian:12 is no …
       \e[33m-/+\e[0m redis:7              mirror  source redis:7 moved aaaaaaaaaaaa …
       \e[33m-/+\e[0m missing:v1           build   missing from the service
       \e[33m-/+\e[0m replaced:v1          build   replaced outside of imgplan on 2026-07-03 …
@@ -144,7 +144,7 @@ fn colors_never_replace_symbols_and_words() {
       \e[33m-/+\e[0m args:v1              build   args.PYTHON changed; target the last stage …
       \e[33m-/+\e[0m a-name-that-is-longer-than-half-of-what-a-terminal-has:v1
                                build   its base api:v4 changes, caused by …
-      \e[36m <=\e[0m running:v1           adopt   build is running, started 3m20s ago
+      \e[36m <=\e[0m running:v1           adopt   a build is in progress, started 3m20s ago
                                        [build 8f2c]
       \e[33m  ~\e[0m docs:v2              update  visibility private -> public
       \e[33m  ~\e[0m owned:v1             update  owner personal -> team:t

@@ -76,13 +76,13 @@ fn every_reason_is_explained_in_full() {
 
     -/+ replaced:v1  build
 
-    somebody else replaced it
+    replaced outside of imgplan
       on 2026-07-03 10:11:12 UTC
       the last build [build b-before] completed on 2026-07-01 03:04:05 UTC
 
     -/+ replaced-earlier:v1  build
 
-    somebody else replaced it
+    replaced outside of imgplan
       the last build [build b-before] completed on 2026-07-01 03:04:05 UTC
 
     -/+ requested:v1  build
@@ -122,7 +122,7 @@ fn every_reason_is_explained_in_full() {
 
     <= running:v1  adopt [build 8f2c]
 
-    build is running, started 3m20s ago
+    a build is in progress, started 3m20s ago
 
     ~ docs:v2  update
 

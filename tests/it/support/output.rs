@@ -99,7 +99,7 @@ impl Output {
         static STAMP: LazyLock<Regex> =
             LazyLock::new(|| Regex::new(r"\d{4}-\d\d-\d\d[T ][0-9:.]+Z").unwrap());
         static AGE: LazyLock<Regex> =
-            LazyLock::new(|| Regex::new(r"started \d+ (s|min|h) ago").unwrap());
+            LazyLock::new(|| Regex::new(r"started [0-9.dhms]+ ago").unwrap());
         static PROCESS: LazyLock<Regex> =
             LazyLock::new(|| Regex::new(r"PID \d+ on host [^,]+").unwrap());
         let mut text = text.to_owned();
