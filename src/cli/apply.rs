@@ -3,7 +3,7 @@
 use super::args::{ApplyArgs, SelectionArgs};
 use super::execution::{self, Execution};
 use super::failure::{Exit, Failure};
-use super::lookup::Lookup;
+use super::lookup::SurveyRequest;
 use super::memory::disable_huge_pages;
 use super::session::Session;
 use super::settings::Settings;
@@ -30,7 +30,7 @@ pub(super) async fn run(
     };
     let connection = service.connect().await?;
     let client = connection.client.with_max_attempts(args.retry_times + 1);
-    let facts = Lookup {
+    let facts = SurveyRequest {
         settings,
         args: &args.lookup,
         options: &options,

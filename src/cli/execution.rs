@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::args::ApplyArgs;
 use super::failure::{Exit, Failure};
-use super::service::{Connection, ServiceProfile};
+use super::service::{ServiceConnection, ServiceProfile};
 use super::settings::Settings;
 use super::ui::Ui;
 use super::writer::BackgroundWriter;
@@ -56,7 +56,7 @@ impl Execution<'_> {
         &self,
         run: Run<'_>,
         store: &mut Store,
-        connection: Connection,
+        connection: ServiceConnection,
     ) -> Result<Exit, Failure> {
         let (plan, workspace) = (run.plan, run.workspace);
         let (started, mut signals) = (Instant::now(), signals::listen());

@@ -21,8 +21,8 @@ use crate::registry::RegistryCache;
 use crate::state::State;
 use crate::survey::{self, Caches, PinSource, Query, Refresh, RegistryLookup, ServiceQuery};
 
-/// What to look up before planning.
-pub(super) struct Lookup<'a> {
+/// A survey before planning: what to ask the service and registries, and which checks to make.
+pub(super) struct SurveyRequest<'a> {
     pub(super) settings: &'a Settings,
     pub(super) args: &'a LookupArgs,
     pub(super) options: &'a PlanOptions,
@@ -52,7 +52,7 @@ impl LookupArgs {
     }
 }
 
-impl Lookup<'_> {
+impl SurveyRequest<'_> {
     /// Collects the facts and prints their warnings.
     ///
     /// # Errors

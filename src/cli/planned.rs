@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::args::{LookupArgs, SelectionArgs, ServiceArgs};
 use super::failure::Failure;
 use super::history;
-use super::lookup::Lookup;
+use super::lookup::SurveyRequest;
 use super::service::ServiceProfile;
 use super::session::Session;
 use super::settings::Settings;
@@ -18,7 +18,7 @@ use crate::plan::{self, Decision, Facts, Plan, SavedPlan};
 use crate::report::PlanView;
 use crate::state::State;
 
-/// What to plan, and how.
+/// Selection, lookups and checks of a plan.
 pub(super) struct PlanQuery<'a> {
     pub(super) service: &'a ServiceArgs,
     pub(super) selection: &'a SelectionArgs,
@@ -63,7 +63,7 @@ impl Planned {
         let mut state = snapshot.state;
         let options = selection.plan_options(&workspace, &state)?;
         let client = if offline { None } else { service.reader() };
-        let facts = Lookup {
+        let facts = SurveyRequest {
             settings,
             args: lookup,
             options: &options,

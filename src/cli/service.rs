@@ -41,7 +41,7 @@ pub(super) struct ServiceProfile {
 }
 
 /// A connection to a service, and the local server if it is that.
-pub(super) struct Connection {
+pub(super) struct ServiceConnection {
     pub(super) client: Client,
     local: Option<Server>,
 }
@@ -138,10 +138,10 @@ impl ServiceProfile {
     /// # Errors
     ///
     /// Fails without an API key, and if the local server cannot start.
-    pub(super) async fn connect(&self) -> Result<Connection, Failure> {
+    pub(super) async fn connect(&self) -> Result<ServiceConnection, Failure> {
         if let Some(endpoint) = &self.endpoint {
             let client = Client::new(endpoint, RateLimiter::new(&self.limits))?;
-            return Ok(Connection { client, local: None });
+            return Ok(ServiceConnection { client, local: None });
         }
         let limits = self.limits.iter().map(|&(class, limit)| ClassLimit { class, limit });
         let server = server::start(ServerConfig {
@@ -154,11 +154,11 @@ impl ServiceProfile {
         let (url, key) = (server.url(), ApiKey::new(LOCAL_KEY));
         let endpoint = Endpoint { url, key, owner: Owner::Personal };
         let client = Client::new(&endpoint, RateLimiter::new(&self.limits))?;
-        Ok(Connection { client, local: Some(server) })
+        Ok(ServiceConnection { client, local: Some(server) })
     }
 }
 
-impl Connection {
+impl ServiceConnection {
     /// Closes the connection. The local server saves its state.
     ///
     /// # Errors

@@ -224,7 +224,7 @@ fn no_more_is_deleted_than_is_allowed() {
     ");
     let before = (env.server().writes().len(), env.read("imgplan.lock"));
     let prune = ["apply", "--auto-approve", "--prune"];
-    env.run(prune).code(1).says("would be deleted, and --auto-approve allows none");
+    env.run(prune).code(1).says("would be deleted, which --auto-approve alone does not allow");
     for most in ["0", "1"] {
         let refused = env.run(prune.into_iter().chain(["--max-destroy", most]));
         refused.code(1).says(&format!("--max-destroy allows {most}")).says("--max-destroy 2");

@@ -327,9 +327,9 @@ fn an_import_takes_nothing_from_another_image() {
     env.edit("imgplan.yaml", "{name: b, context: b}", "{name: c, context: b}");
     let before = env.read("imgplan.lock");
     let taken = env.run(["import", "c", "a:latest"]);
-    taken.code(1).says("a:latest is an image of the manifest itself, and not c:latest");
+    taken.code(1).says("a:latest is an image of the manifest, other than c:latest");
     let taken = env.run(["import", "c", "b:latest"]);
-    taken.code(1).says("the lockfile has b:latest already").says("moved:");
+    taken.code(1).says("b:latest is already in the lockfile").says("moved:");
     assert_eq!(env.read("imgplan.lock"), before);
 }
 
@@ -405,7 +405,7 @@ fn what_lock_tells_programs() {
     );
     let problems = lock.events("diagnostic");
     let (warning, problems) = problems.split_first().unwrap();
-    assert!(warning["@message"].to_string().contains("lower-case names"), "{warning}");
+    assert!(warning["@message"].to_string().contains("lowercase names"), "{warning}");
     let of = |at: usize, key: &str| problems[at]["diagnostic"][key].to_string();
     assert!(of(0, "summary").contains("open has `infer_bases: false`"), "{}", lock.all());
     let summaries: Vec<String> = (1..3).map(|at| of(at, "summary")).collect();

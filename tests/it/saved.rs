@@ -180,7 +180,7 @@ fn a_plan_that_has_nothing_to_do_does_nothing() {
     env.write("lone/more", "1");
     let applied = env.ok(["apply", "p"]);
     assert_eq!(env.server().initiated().len(), 3);
-    applied.never_says("as the manifest says").says("The saved plan has nothing to do.");
+    applied.never_says("as the manifest says").says("The saved plan has no steps.");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn what_is_no_plan_is_refused() {
     plan["version"] = json!(999);
     let newer = plan.to_string();
     for (text, says) in [
-        (newer.as_str(), "has version 999, and this imgplan reads 3"),
+        (newer.as_str(), "has format version 999; this imgplan reads version 3"),
         ("", "is not a saved plan"),
         ("images: []", "is not a saved plan"),
         ("{\"version\": 3}", "is not a saved plan"),

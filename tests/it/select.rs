@@ -120,7 +120,7 @@ fn a_pattern_that_means_nothing_is_a_slip() {
     env.run(["plan", "--group", "frnt"]).code(64).says("did you mean `front`?");
     env.run(["plan", "--group", "x"]).code(64).says("the groups are core, front");
     env.run(["plan", "--target-file", "some.txt"]).code(64).says("did you mean `web`?");
-    env.run(["plan", "--target-file", "none.txt"]).code(64).says("names no image");
+    env.run(["plan", "--target-file", "none.txt"]).code(64).says("has no patterns");
     env.run(["plan", "--target-file", "bad.txt"]).code(64).says("bad.txt:2:");
     env.run(["plan", "--target-file", "no.txt"]).code(1).says("cannot read no.txt");
     env.run(["apply", "--auto-approve", "--target", "nobody"]).code(64);

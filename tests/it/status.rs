@@ -1,5 +1,5 @@
-//! `imgplan status`: what is under way, while a run works, after one died, and when there is
-//! nothing; and what a second run is told.
+//! `imgplan status` during a run, after a killed run and without builds; and the error of a second
+//! run.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::{Answer, Output, Running, Scripted, TestEnv, wait_until};
 
-/// A build, one that needs it, and a mirror.
+/// A build, a build based on it, and a mirror.
 const THREE: &str = "version: 1
 defaults: {tag: v1}
 images:
@@ -19,23 +19,23 @@ images:
   - {source: docker.io/library/redis:7}
 ";
 
-/// Longer than any test.
-const FOR_EVER: Duration = Duration::from_secs(3600);
+/// Longer than any test takes.
+const LONG_BUILD: Duration = Duration::from_secs(3600);
 
-/// The three, and a server whose builds take this long.
-fn three(build_time: Duration) -> TestEnv {
+/// Returns a project with these images, and a server whose builds take this long.
+fn project(build_time: Duration) -> TestEnv {
     let env = TestEnv::with(ServerConfig { build_time, ..ServerConfig::default() });
     env.write("imgplan.yaml", THREE);
     env.context("app", "FROM scratch\n").context("on-top", "FROM app:v1\n");
     env
 }
 
-/// Starts an apply, and waits until all that can be under way is on record.
-fn under_way(env: &TestEnv) -> Running {
+/// Starts an apply, and waits until both builds without a base are recorded.
+fn start_apply(env: &TestEnv) -> Running {
     let run = env.call(["apply", "--auto-approve"]).start();
     wait_until("a build was started and a transfer accepted", || {
         let read = |path| std::fs::read_to_string(env.path(path)).unwrap_or_default();
-        // What is in the lockfile is in the journal no more.
+        // Records move from the journal to the lockfile.
         let (journal, lockfile) = (read(".imgplan/journal.jsonl"), read("imgplan.lock"));
         let has = |text: &str| journal.contains(text);
         let both = has(r#""started","unit":"app:v1""#) && has(r#""created","unit":"redis:7""#);
@@ -44,22 +44,28 @@ fn under_way(env: &TestEnv) -> Running {
     run
 }
 
-fn killed(env: &TestEnv) {
-    let run = under_way(env);
+/// Starts an apply and kills it.
+fn kill_apply(env: &TestEnv) {
+    let run = start_apply(env);
     run.signal("KILL");
     assert_eq!(run.wait().code, None);
 }
 
-/// What was said, with `[age]` for how long.
+/// Returns the output with `[age]` for ages, and with the rows, which are ordered by age, sorted.
 fn shown(output: &Output) -> String {
     let age = Regex::new(r"  +\d+(\.\ds|m\d\ds)  ").unwrap();
-    age.replace_all(&output.shown(), "  [age]  ").into_owned()
+    let shown = age.replace_all(&output.shown(), "  [age]  ").into_owned();
+    let mut lines: Vec<&str> = shown.lines().collect();
+    for rows in lines.chunk_by_mut(|a, b| a.starts_with("  ") && b.starts_with("  ")) {
+        rows.sort_unstable();
+    }
+    lines.join("\n")
 }
 
 #[test]
-fn a_run_that_goes_on_is_seen_from_beside_it() {
-    let env = three(FOR_EVER);
-    let run = under_way(&env);
+fn status_shows_a_run_in_progress() {
+    let env = project(LONG_BUILD);
+    let run = start_apply(&env);
     let files = env.listing();
     let status = env.ok(["status"]);
     assert_snapshot!(shown(&status), @"
@@ -69,19 +75,19 @@ fn a_run_that_goes_on_is_seen_from_beside_it() {
       redis:7  [age]  building [build ID]
     2 builds in progress. An apply is running in this directory: PID [number] on host [host], since [stamp].
     ");
-    assert_eq!(env.listing(), files, "it changes nothing");
+    assert_eq!(env.listing(), files, "status writes nothing");
     drop(run);
 }
 
 #[test]
-fn what_outlived_its_run_is_shown_with_its_build() {
-    let env = three(FOR_EVER);
-    killed(&env);
+fn status_shows_the_builds_of_a_killed_run() {
+    let env = project(LONG_BUILD);
+    kill_apply(&env);
     assert_snapshot!(shown(&env.ok(["status"])), @"
     exit 0
     --- stdout
-      app:v1  [age]  building [build ID]
       redis:7  [age]  building [build ID]
+      app:v1  [age]  building [build ID]
     2 builds in progress. Run `imgplan apply` to continue.
     ");
     let before = env.server().log().len();
@@ -93,36 +99,37 @@ fn what_outlived_its_run_is_shown_with_its_build() {
       redis:7          in progress [build ID]
     2 builds in progress. Run `imgplan apply` to continue.
     ");
-    assert_eq!(env.server().log().len(), before, "nobody was asked");
+    assert_eq!(env.server().log().len(), before, "status --offline sends no request");
 }
 
 #[test]
-fn programs_are_told_what_is_under_way() {
-    let env = three(FOR_EVER);
-    killed(&env);
+fn json_status_has_all_builds_in_progress() {
+    let env = project(LONG_BUILD);
+    kill_apply(&env);
     let events = env.ok(["status", "--json"]).events("status");
     let [event] = &events[..] else { panic!("{events:#?}") };
     let status = &event["status"];
     assert_eq!((&status["running"], &status["holder"]), (&json!(2), &json!(null)));
     let builds = env.server().builds();
-    for (unit, image) in status["units"].as_array().unwrap().iter().zip(["app:v1", "redis:7"]) {
-        let seen = builds.iter().find(|build| build.image == image).unwrap();
-        assert_eq!((&unit["image"], &unit["build_id"]), (&json!(image), &json!(seen.id)));
+    for unit in status["units"].as_array().unwrap() {
+        let image = unit["image"].as_str().unwrap();
+        let build = builds.iter().find(|build| build.image == image).unwrap();
+        assert_eq!(unit["build_id"], json!(build.id));
         assert_eq!((&unit["status"], &unit["word"]), (&json!("running"), &json!("BUILDING")));
         assert!(unit["elapsed_seconds"].is_u64(), "{unit}");
     }
 }
 
 #[test]
-fn whoever_watches_is_told_until_nothing_is_under_way() {
-    let env = three(Duration::from_secs(3));
-    killed(&env);
+fn watch_ends_when_all_builds_have_ended() {
+    let env = project(Duration::from_secs(3));
+    kill_apply(&env);
     let watched = env.ok(["status", "--watch"]);
-    assert!(!watched.stdout.contains('\u{1b}'), "this is no terminal: {watched}");
+    assert!(!watched.stdout.contains('\u{1b}'), "stdout is not a terminal: {watched}");
     let lines: Vec<&str> = watched.stdout.lines().collect();
     assert!(lines.len() >= 3, "{watched}");
     assert_snapshot!(lines.last().unwrap(), @"0 builds in progress, 2 ended. Run `imgplan apply` to continue.");
-    // What ended is taken in by the next apply.
+    // The next apply records the builds that have ended.
     let again = env.ok(["status", "--watch"]);
     assert_eq!(again.last_line(), watched.last_line());
     env.apply();
@@ -136,9 +143,9 @@ fn whoever_watches_is_told_until_nothing_is_under_way() {
 }
 
 #[test]
-fn whoever_watches_a_run_sees_it_to_its_end() {
-    let env = three(Duration::from_secs(1));
-    let run = under_way(&env);
+fn watch_ends_when_a_run_ends() {
+    let env = project(Duration::from_secs(1));
+    let run = start_apply(&env);
     let watched = env.ok(["status", "--watch", "--json"]);
     run.wait().success();
     let views = watched.events("status");
@@ -149,8 +156,8 @@ fn whoever_watches_a_run_sees_it_to_its_end() {
 }
 
 #[test]
-fn nothing_is_under_way() {
-    let env = three(Duration::ZERO);
+fn status_without_builds_sends_no_request() {
+    let env = project(Duration::ZERO);
     assert_snapshot!(env.ok(["status"]).shown(), @"
     exit 0
     --- stdout
@@ -161,13 +168,13 @@ fn nothing_is_under_way() {
     for args in [&["status"][..], &["status", "--watch"], &["status", "--offline"]] {
         assert_eq!(env.ok(args.iter().copied()).stdout, "No builds in progress.\n");
     }
-    assert_eq!(env.server().log().len(), before, "there is nothing to ask for");
+    assert_eq!(env.server().log().len(), before, "without builds there is nothing to poll");
     env.run(["status", "--watch", "--offline"]).code(64);
 }
 
-/// The listing cannot be had, and whether the transfer was accepted is not known.
+/// Neither the transfer nor the listing gets a response.
 #[test]
-fn what_was_never_answered_is_shown_as_asked_for() {
+fn a_request_without_a_response_is_shown_as_in_doubt() {
     let scripted = Scripted::start();
     scripted.on("POST", "/images/build", [Answer::empty(502)]);
     scripted.on("GET", "/images/builds", [Answer::empty(502)]);
@@ -183,14 +190,14 @@ fn what_was_never_answered_is_shown_as_asked_for() {
 }
 
 #[test]
-fn a_service_that_cannot_be_asked_is_a_note() {
-    let mut env = three(FOR_EVER);
-    killed(&env);
+fn a_refused_key_is_a_note() {
+    let mut env = project(LONG_BUILD);
+    kill_apply(&env);
     env.set("PRIME_API_KEY", "wrong-key");
     assert_snapshot!(shown(&env.ok(["status"])), @"
     exit 0
     --- stdout
-    note: cannot ask for the build's status (HTTP 401)
+    note: cannot query the build's status (HTTP 401)
       app:v1           in progress [build ID]
       redis:7          in progress [build ID]
     2 builds in progress. Run `imgplan apply` to continue.
@@ -198,14 +205,14 @@ fn a_service_that_cannot_be_asked_is_a_note() {
 }
 
 #[test]
-fn a_second_run_is_told_who_works_and_leaves_all_to_it() {
-    let env = three(Duration::from_secs(3));
-    let run = under_way(&env);
+fn a_second_run_fails_and_names_the_process_that_holds_the_lock() {
+    let env = project(Duration::from_secs(3));
+    let run = start_apply(&env);
     let second = env.run(["apply", "--auto-approve", "--json"]);
     second.code(5);
     let id = run.id();
-    let told = &second.events("diagnostic")[0]["diagnostic"];
-    let summary = told["summary"].as_str().unwrap();
+    let error = &second.events("diagnostic")[0]["diagnostic"];
+    let summary = error["summary"].as_str().unwrap();
     assert!(summary.contains(&format!("PID {id} on host ")), "{second}");
     assert_eq!(env.server().initiated().len(), 2, "{second}");
     run.wait().success();

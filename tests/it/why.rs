@@ -314,14 +314,14 @@ fn why_of_what_there_is_not() {
     assert_snapshot!(env.run(["why", "apis"]).shown(), @"
     exit 1
     --- stderr
-      × neither manifest nor lockfile has an image `apis`
+      × neither the manifest nor the lockfile has an image `apis`
       help: did you mean `api`?
     ");
     assert_snapshot!(env.run(["why", "something:else"]).shown(), @"
     exit 1
     --- stderr
-      × neither manifest nor lockfile has an image `something:else`
-      help: `imgplan plan` and `imgplan show` name what there is
+      × neither the manifest nor the lockfile has an image `something:else`
+      help: `imgplan graph` and `imgplan show` list the images
     ");
     env.run(["why"]).code(64);
 }
