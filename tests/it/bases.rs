@@ -1,12 +1,11 @@
-//! Which references of a Dockerfile are images of the same manifest, and what a manifest means once
-//! it is complete.
+//! References of Dockerfiles to images of the same manifest, defaults, and the order of units.
 
 use imgplan::manifest::workspace::{Origin, UnitId};
 use imgplan::manifest::{Invocation, Workspace};
 
 use crate::support::TestEnv;
 
-/// Reads a manifest, in which `app` is built from this Dockerfile.
+/// Loads a manifest in which `app` is built from this Dockerfile.
 fn load(images: &str, dockerfile: &str) -> Result<Workspace, Vec<String>> {
     let env = TestEnv::at("http://127.0.0.1:1");
     env.context("app", dockerfile).context("base", "FROM scratch\n");
@@ -15,19 +14,19 @@ fn load(images: &str, dockerfile: &str) -> Result<Workspace, Vec<String>> {
         .map_err(|error| error.problems.iter().map(|problem| problem.message.clone()).collect())
 }
 
-/// What each reference of `app` that is a base names: `text -> name:tag`.
+/// Returns the bases of `app`: `text -> name:tag`.
 fn bases(images: &str, dockerfile: &str) -> Vec<String> {
     let workspace = load(images, dockerfile).unwrap();
-    let mut found = Vec::new();
+    let mut bases = Vec::new();
     for unit in workspace.units.iter().filter(|unit| unit.image.as_str() == "app") {
         let Origin::Build(build) = &unit.origin else { panic!("app is built") };
         for base in &build.bases {
             let text = &build.dockerfile.text()[base.range.clone()];
-            found.push(format!("{text} -> {}", workspace.unit(base.unit).key));
-            assert!(unit.needs.contains(&base.unit), "a base is needed");
+            bases.push(format!("{text} -> {}", workspace.unit(base.unit).key));
+            assert!(unit.needs.contains(&base.unit), "{text} is not a dependency");
         }
     }
-    found
+    bases
 }
 
 const APP: &str = "  - {name: app, tag: v1, context: app}\n";
@@ -38,7 +37,7 @@ fn both() -> String {
 }
 
 #[test]
-fn a_base_is_named_in_many_ways() {
+fn references_are_matched_with_bases() {
     for (dockerfile, expected) in [
         ("FROM base\n", &["base -> base:v1"][..]),
         ("FROM base:v1\n", &["base:v1 -> base:v1"]),
@@ -51,13 +50,13 @@ fn a_base_is_named_in_many_ways() {
         ),
         ("ARG TAG=v1\nFROM base:${TAG}\n", &["base:${TAG} -> base:v1"]),
         ("ARG B=base\nFROM ${B}\n", &["${B} -> base:v1"]),
-        // A stage of that name comes before an image of that name.
+        // A stage takes precedence over an image of the same name.
         ("FROM scratch AS base\nFROM base\n", &[]),
         ("FROM scratch\n", &[]),
-        // A registry in front: it is somebody else's.
+        // A reference with a registry is external.
         ("FROM docker.io/library/base:v1\n", &[]),
         ("FROM localhost:5000/base:v1\n", &[]),
-        // Never itself.
+        // An image is not its own base.
         ("FROM app:v1\n", &[]),
         ("FROM app\n", &[]),
     ] {
@@ -72,7 +71,7 @@ fn each_platform_has_its_own_base() {
 ";
     let each = ["base:v1 -> base:v1-amd64", "base:v1 -> base:v1-arm64"];
     assert_eq!(bases(images, "FROM base:v1\n"), each);
-    // Who names one of them gets that one, on whatever platform.
+    // The tag of one platform selects that unit on all platforms.
     let one = ["base:v1-amd64 -> base:v1-amd64"; 2];
     assert_eq!(bases(images, "FROM base:v1-amd64\n"), one);
 }
@@ -94,21 +93,21 @@ fn the_platform_of_a_from_chooses_the_base() {
         ("linux/amd64, linux/arm64", "--platform=$TARGETPLATFORM", "v1-amd64", "v1-arm64"),
     ] {
         let expected = [on_amd64, on_arm64].map(|tag| format!("base -> base:{tag}"));
-        let found = bases(&app(platforms), &format!("FROM {from} base\n"));
-        assert_eq!(found, expected, "{from} of {platforms}");
+        let actual = bases(&app(platforms), &format!("FROM {from} base\n"));
+        assert_eq!(actual, expected, "{from} of {platforms}");
     }
-    for (from, says) in [
+    for (from, message) in [
         ("linux/arm64", "`base` is not built for linux/arm64, which `--platform` requests"),
         ("linux/arm/v7", "`base` is not built for `linux/arm/v7`"),
     ] {
         let file = format!("FROM --platform={from} base\n");
         let units = format!("{APP}{BASE}");
-        assert_eq!(load(&units, &file).unwrap_err(), [says]);
+        assert_eq!(load(&units, &file).unwrap_err(), [message]);
     }
 }
 
 #[test]
-fn the_platform_of_a_from_is_that_of_what_is_not_of_this_manifest() {
+fn the_platform_of_a_from_applies_to_external_images() {
     use imgplan::base::name::Platform::{Amd64, Arm64};
     let app = "  - {name: app, tag: v1, context: app, platforms: [linux/arm64]}\n";
     let file = "FROM --platform=linux/amd64 a\nFROM --platform=$BUILDPLATFORM b\nFROM c
@@ -123,7 +122,7 @@ FROM --platform=linux/s390x d\nCOPY --from=e x y\n";
 }
 
 #[test]
-fn a_name_with_several_tags_means_latest_or_asks() {
+fn a_name_with_several_tags_means_latest() {
     let three = format!("{APP}{BASE}  - {{name: base, context: base}}\n");
     assert_eq!(bases(&three, "FROM base\n"), ["base -> base:latest"]);
     let two = format!("{APP}{BASE}  - {{name: base, tag: v2, context: base}}\n");
@@ -133,7 +132,7 @@ fn a_name_with_several_tags_means_latest_or_asks() {
 }
 
 #[test]
-fn a_mirror_is_a_base_only_where_it_is_needed() {
+fn a_mirror_is_a_base_only_if_it_is_listed_in_needs() {
     let images = |needs: &str| {
         format!(
             "  - {{name: app, tag: v1, context: app{needs}}}\n  - {{source: docker.io/library/redis:7, name: cache, tag: v1}}\n"
@@ -153,7 +152,7 @@ fn a_mirror_is_a_base_only_where_it_is_needed() {
 }
 
 #[test]
-fn a_base_of_no_such_platform_is_an_error() {
+fn a_base_without_the_platform_is_an_error() {
     let images =
         format!("{BASE}  - {{name: app, tag: v1, context: app, platforms: [linux/arm64]}}\n");
     let problems = load(&images, "FROM base:v1\n").unwrap_err();
@@ -174,7 +173,7 @@ fn another_tag_is_a_warning() {
 }
 
 #[test]
-fn units_come_bases_first_and_by_name() {
+fn units_are_sorted_by_depth_and_name() {
     let images = "  - {name: z, tag: v1, context: base}
   - {name: app, tag: v1, context: app}
   - {name: base, tag: v1, context: base}
@@ -189,7 +188,7 @@ fn units_come_bases_first_and_by_name() {
 }
 
 #[test]
-fn defaults_fill_in_what_an_image_leaves_open() {
+fn defaults_are_filled_in() {
     let images = "  - {name: app, context: app}\n  - {name: base, tag: own, context: base, visibility: private}
 defaults: {tag: d, visibility: public, timeout: 5m, platforms: [linux/arm64]}
 ";

@@ -1,10 +1,10 @@
-//! Every folder in `examples/` does what a newcomer does with it, and leaves nothing to do.
+//! Each folder in `examples/` can be validated, planned and applied.
 
 use std::path::Path;
 
 use super::support::TestEnv;
 
-/// All of them, found by looking, so that none is forgotten.
+/// Returns the names of all examples.
 fn names() -> Vec<String> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
@@ -16,9 +16,9 @@ fn names() -> Vec<String> {
 }
 
 #[test]
-fn each_is_validated_planned_and_applied() {
+fn examples_are_validated_planned_and_applied() {
     let names = names();
-    assert!(names.len() >= 3, "{names:?}: are these all?");
+    assert!(names.len() >= 3, "only {names:?}");
     for name in names {
         let env = TestEnv::example(&name);
         env.ok(["validate"]).says("imgplan.yaml is valid");
@@ -31,7 +31,7 @@ fn each_is_validated_planned_and_applied() {
         again.success().says("No changes.");
         let shown = env.ok(["show", "--local"]).stdout;
         assert_eq!(shown.lines().count(), steps.len(), "{name}\n{shown}");
-        // Nobody but the server in the process was asked.
+        // Only the server in the process receives requests.
         assert_eq!(env.server().requests(), [""; 0], "{name}");
     }
 }

@@ -1,5 +1,5 @@
-//! What the fields of an image and of the manifest come to in the workspace: tags that are known
-//! later, arguments and targets, groups, labels, and names that moved.
+//! Fields in the resolved workspace: content tags, arguments and targets, groups, labels, and moved
+//! names.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use insta::assert_snapshot;
 
 use crate::support::TestEnv;
 
-/// What every manifest here stands beside.
-fn beside() -> TestEnv {
+/// Creates an environment with the contexts of the manifests.
+fn contexts() -> TestEnv {
     let env = TestEnv::at("http://127.0.0.1:1");
     env.context("app", "FROM scratch\n")
         .context("base", "FROM scratch\n")
@@ -23,19 +23,19 @@ fn beside() -> TestEnv {
 }
 
 fn load(manifest: &str) -> Workspace {
-    let env = beside();
+    let env = contexts();
     env.write("imgplan.yaml", format!("version: 1\n{manifest}"));
     Workspace::load(&Invocation::file(env.path("imgplan.yaml")), &|_| None)
         .unwrap_or_else(|error| panic!("{manifest}: {:#?}", error.problems))
 }
 
-/// What is said of a manifest that is wrong.
-fn refused(manifest: &str) -> String {
-    let env = beside();
+/// Returns the output of `validate` for an invalid manifest.
+fn rejected(manifest: &str) -> String {
+    let env = contexts();
     env.write("imgplan.yaml", format!("version: 1\n{manifest}"));
-    let refused = env.run(["validate"]);
-    refused.code(1);
-    refused.shown()
+    let rejected = env.run(["validate"]);
+    rejected.code(1);
+    rejected.shown()
 }
 
 fn keys(workspace: &Workspace) -> Vec<String> {
@@ -51,8 +51,9 @@ fn build<'w>(workspace: &'w Workspace, name: &str) -> &'w BuildOrigin {
     build
 }
 
-/// What the Dockerfile of an image names, as `text -> base` or `text -> image (external)`.
-fn named(workspace: &Workspace, name: &str) -> Vec<String> {
+/// Returns the references of the Dockerfile of an image, as `text -> base` or
+/// `text -> image (external)`.
+fn references(workspace: &Workspace, name: &str) -> Vec<String> {
     let build = build(workspace, name);
     let text = |range: &std::ops::Range<usize>| &build.dockerfile.text()[range.clone()];
     let bases = build
@@ -60,7 +61,7 @@ fn named(workspace: &Workspace, name: &str) -> Vec<String> {
         .iter()
         .map(|base| format!("{} -> {}", text(&base.range), workspace.unit(base.unit).shown()));
     let externals = build.externals.iter().map(|external| {
-        // The place among all texts is the same place.
+        // The span points at the same text.
         assert_eq!(workspace.sources.text(external.span), text(&external.range));
         format!("{} -> {} (external)", text(&external.range), external.image)
     });
@@ -68,7 +69,7 @@ fn named(workspace: &Workspace, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn tags_hold_the_architecture_and_the_fingerprint() {
+fn tags_contain_the_architecture_and_the_fingerprint() {
     let both = "platforms: [linux/amd64, linux/arm64]";
     for (image, expected) in [
         ("tag: v1", &["app:v1"][..]),
@@ -100,7 +101,7 @@ fn tags_hold_the_architecture_and_the_fingerprint() {
 }
 
 #[test]
-fn an_open_tag_is_zeros_until_its_content_is_known() {
+fn a_content_tag_has_zeros_until_its_content_is_known() {
     let workspace =
         load("images:\n  - {name: app, context: app, tag: \"{arch}-{fingerprint}-x\"}\n");
     let app = unit(&workspace, "app");
@@ -113,9 +114,9 @@ fn an_open_tag_is_zeros_until_its_content_is_known() {
 }
 
 #[test]
-fn an_open_tag_is_a_base_by_its_name_alone() {
+fn an_image_with_a_content_tag_is_a_base_by_its_name() {
     let images = |dockerfile: &str| {
-        let env = beside();
+        let env = contexts();
         env.context("web", dockerfile);
         env.write(
             "imgplan.yaml",
@@ -123,15 +124,18 @@ fn an_open_tag_is_a_base_by_its_name_alone() {
         );
         Workspace::load(&Invocation::file(env.path("imgplan.yaml")), &|_| None).unwrap()
     };
-    assert_eq!(named(&images("FROM base\n"), "web"), ["base -> base:v1-{fingerprint}"]);
-    // The zeros are no tag that anything has.
+    assert_eq!(references(&images("FROM base\n"), "web"), ["base -> base:v1-{fingerprint}"]);
+    // The placeholder zeros are not a tag.
     let zeros = images("FROM base:v1-000000000000\n");
-    assert_eq!(named(&zeros, "web"), ["base:v1-000000000000 -> base:v1-000000000000 (external)"]);
+    assert_eq!(
+        references(&zeros, "web"),
+        ["base:v1-000000000000 -> base:v1-000000000000 (external)"]
+    );
     assert_eq!(zeros.warnings.len(), 1);
 }
 
 #[test]
-fn args_and_a_target_are_in_the_dockerfile_before_its_bases_are_looked_for() {
+fn args_and_target_are_lowered_before_bases_are_matched() {
     let images = |image: &str| {
         load(&format!(
             "images:\n  - {{name: app, context: stages{image}}}\n  - {{name: base, context: base}}\n"
@@ -149,7 +153,7 @@ fn args_and_a_target_are_in_the_dockerfile_before_its_bases_are_looked_for() {
         (", infer_bases: false", &[]),
     ] {
         let workspace = images(image);
-        assert_eq!(named(&workspace, "app"), expected, "{image}");
+        assert_eq!(references(&workspace, "app"), expected, "{image}");
         let needs = unit(&workspace, "app").needs.len();
         assert_eq!(needs, usize::from(expected.iter().any(|one| one.contains("base"))), "{image}");
     }
@@ -164,7 +168,7 @@ fn args_and_a_target_are_in_the_dockerfile_before_its_bases_are_looked_for() {
 }
 
 #[test]
-fn images_that_agree_share_a_lowered_dockerfile() {
+fn images_with_equal_args_share_a_lowered_dockerfile() {
     let workspace = load(
         "images:
   - {name: app, context: stages, args: {B: x}}
@@ -178,7 +182,7 @@ fn images_that_agree_share_a_lowered_dockerfile() {
 }
 
 #[test]
-fn units_of_several_platforms_may_have_bases_of_their_own() {
+fn each_platform_can_have_its_own_base() {
     let workspace = load(
         "images:
   - {name: app, context: arch, platforms: [linux/amd64, linux/arm64]}
@@ -199,8 +203,8 @@ fn units_of_several_platforms_may_have_bases_of_their_own() {
 }
 
 #[test]
-fn without_inference_only_needs_count() {
-    // A reference that nobody can know is no error then.
+fn without_infer_bases_only_needs_count() {
+    // An unresolved reference is not an error then.
     let workspace = load(
         "defaults: {infer_bases: false}
 images:
@@ -209,13 +213,13 @@ images:
   - {name: web, context: stages, infer_bases: true}
 ",
     );
-    assert_eq!(named(&workspace, "app"), [""; 0]);
+    assert_eq!(references(&workspace, "app"), [""; 0]);
     assert_eq!(unit(&workspace, "app").needs.len(), 1);
-    assert_eq!(named(&workspace, "web").len(), 2);
+    assert_eq!(references(&workspace, "web").len(), 2);
 }
 
 #[test]
-fn labels_merge_groups_unite_and_all_else_overrides() {
+fn labels_and_groups_are_merged_with_the_defaults() {
     let workspace = load("defaults:
   {max_age: 7d, protect: true, labels: {team: a, tier: one}, groups: [all], infer_bases: true}
 images:
@@ -255,7 +259,7 @@ groups:
 }
 
 #[test]
-fn moves_are_followed_to_their_ends() {
+fn chains_of_moves_are_followed() {
     let workspace = load(
         "images:
   - {name: app, context: app, tag: v2}
@@ -277,7 +281,7 @@ removed:
     assert_eq!(
         moved,
         [
-            // What names a tag comes first, since it is meant first.
+            // Moves of one tag come first, because they take precedence.
             "a:v1 -> app:v2",
             "x:v2 -> app:v2",
             "web:v1 -> web:0123456789ab",
@@ -297,8 +301,8 @@ removed:
 }
 
 #[test]
-fn what_cannot_be_lowered_is_told_where_the_manifest_says_it() {
-    assert_snapshot!(refused("images:
+fn lowering_errors_point_at_the_manifest() {
+    assert_snapshot!(rejected("images:
   - name: app
     context: stages
     args:
@@ -329,8 +333,8 @@ fn what_cannot_be_lowered_is_told_where_the_manifest_says_it() {
 }
 
 #[test]
-fn what_is_wrong_in_a_lowered_dockerfile_is_shown_there() {
-    assert_snapshot!(refused("images:
+fn reference_errors_point_at_the_lowered_dockerfile() {
+    assert_snapshot!(rejected("images:
   - {name: app, context: unset, args: {B: \"\"}}
 "), @"
     exit 1
@@ -350,8 +354,8 @@ fn what_is_wrong_in_a_lowered_dockerfile_is_shown_there() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a snapshot")]
-fn how_wrong_moves_look() {
-    assert_snapshot!(refused("images:
+fn invalid_moves_snapshot() {
+    assert_snapshot!(rejected("images:
   - {name: app, context: app}
 moved:
   - {from: x, to: x}
@@ -475,8 +479,8 @@ removed:
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a snapshot")]
-fn how_wrong_fields_look() {
-    assert_snapshot!(refused("defaults:
+fn invalid_fields_snapshot() {
+    assert_snapshot!(rejected("defaults:
   max_age: 30s
 images:
   - name: app
@@ -590,8 +594,8 @@ groups:
 }
 
 #[test]
-fn how_images_with_open_tags_meet() {
-    assert_snapshot!(refused("images:
+fn duplicate_content_tags_snapshot() {
+    assert_snapshot!(rejected("images:
   - {name: app, context: app, tag: \"{fingerprint}\"}
   - {name: app, context: base, tag: \"{fingerprint}\"}
   - {name: app, context: app, tag: 0123456789ab}
@@ -630,7 +634,7 @@ fn how_images_with_open_tags_meet() {
 
 #[test]
 fn a_pattern_that_matches_nothing_is_a_warning() {
-    let env = beside();
+    let env = contexts();
     env.write(
         "imgplan.yaml",
         "version: 1\nimages:\n  - {name: app, context: app}\ngroups:\n  nightly: [\"ap\", \"app\"]\n",

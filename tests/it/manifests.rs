@@ -1,174 +1,174 @@
-//! Bad manifests, and Dockerfiles: every problem with its file, its line, the value underlined and a
-//! way out; nothing is sent, and nothing is written.
+//! Invalid manifests and Dockerfiles: each problem has its file and line, an underlined value and
+//! help; nothing is sent or written.
 
 use insta::assert_snapshot;
 use serde_json::Value;
 
 use crate::support::{Output, TestEnv};
 
-/// A manifest that is wrong, and what must be said of it.
-struct Bad {
-    /// What is wrong with it.
+/// An invalid manifest, and its expected problem.
+struct InvalidManifest {
+    /// The mistake.
     name: &'static str,
     manifest: &'static [u8],
-    /// The place that must be named; empty where there is no line to name.
-    place: &'static str,
-    /// The value that must be underlined, or at least begin so.
-    at: &'static str,
-    /// What must be said, and what to do about it.
-    says: &'static [&'static str],
+    /// Start of the position: `file:line:column`. Empty if the problem has no line.
+    position: &'static str,
+    /// Start of the underlined text.
+    underlined: &'static str,
+    /// Parts of the message and the help.
+    texts: &'static [&'static str],
 }
 
-macro_rules! bad {
-    ($name:literal, $manifest:expr, $place:literal, $at:literal, [$($says:literal),+]) => {
-        Bad {
+macro_rules! invalid {
+    ($name:literal, $manifest:expr, $position:literal, $underlined:literal, [$($text:literal),+]) => {
+        InvalidManifest {
             name: $name,
             manifest: $manifest.as_bytes(),
-            place: $place,
-            at: $at,
-            says: &[$($says),+],
+            position: $position,
+            underlined: $underlined,
+            texts: &[$($text),+],
         }
     };
 }
 
-/// Each stands below `version: 1` and beside a context `app` with a Dockerfile.
+/// Returns the invalid manifests. `write_contexts` writes the folders that they use.
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn table() -> Vec<Bad> {
+fn invalid_manifests() -> Vec<InvalidManifest> {
     vec![
-        bad!(
+        invalid!(
             "an unknown key",
             "version: 1\nimages:\n  - name: app\n    contxt: app\n",
             "imgplan.yaml:4:5",
             "contxt",
             ["unknown key `contxt`", "did you mean `context`?"]
         ),
-        bad!(
-            "an unknown key at the top",
+        invalid!(
+            "an unknown key at the top level",
             "version: 1\nimage:\n  - {name: app, context: app}\n",
             "imgplan.yaml:2:1",
             "image",
             ["unknown key `image`", "did you mean `images`?"]
         ),
-        bad!(
+        invalid!(
             "a tab",
             "version: 1\nimages:\n  - name: app\n\tcontext: app\n",
             "imgplan.yaml:4:2",
             "context: app",
             ["this line is indented with a tab", "replace the tab"]
         ),
-        bad!(
-            "a tag that YAML takes for a number",
+        invalid!(
+            "a tag that YAML reads as a number",
             "version: 1\nimages:\n  - name: app\n    tag: 1.10\n    context: app\n",
             "imgplan.yaml:4:10",
             "1.10",
             ["YAML reads 1.10 as the number 1.1", "quote it: \"1.10\""]
         ),
-        bad!(
-            "a key twice",
+        invalid!(
+            "a duplicate key",
             "version: 1\nimages:\n  - name: app\n    context: app\n    name: other\n",
             "imgplan.yaml:5:5",
             "name",
             ["duplicate key `name`", "remove one of the two"]
         ),
-        bad!(
+        invalid!(
             "a context and a source",
             "version: 1\nimages:\n  - name: app\n    context: app\n    source: redis:7\n",
             "imgplan.yaml:4:14",
             "app",
             ["not both", "remove one of the two"]
         ),
-        bad!(
+        invalid!(
             "neither a context nor a source",
             "version: 1\nimages:\n  - name: app\n",
             "imgplan.yaml:3:5",
             "name",
             ["neither a context nor a source", "add `context:`"]
         ),
-        bad!(
+        invalid!(
             "a missing folder",
             "version: 1\nimages:\n  - name: app\n    context: services/nowhere\n",
             "imgplan.yaml:4:14",
             "services/nowhere",
             ["there is no folder services/nowhere", "relative to the folder of the manifest"]
         ),
-        bad!(
-            "a file for a folder",
+        invalid!(
+            "a file instead of a folder",
             "version: 1\nimages:\n  - name: app\n    context: app/Dockerfile\n",
             "imgplan.yaml:4:14",
             "app/Dockerfile",
             ["app/Dockerfile is not a folder", "`dockerfile:`"]
         ),
-        bad!(
+        invalid!(
             "a bad platform",
             "version: 1\nimages:\n  - name: app\n    context: app\n    platforms: [linux/amd65]\n",
             "imgplan.yaml:5:17",
             "linux/amd65",
             ["`linux/amd65`", "linux/amd64"]
         ),
-        bad!(
-            "a platform twice",
+        invalid!(
+            "a duplicate platform",
             "version: 1\nimages:\n  - name: app\n    context: app\n    platforms: [linux/amd64, linux/amd64]\n",
             "imgplan.yaml:5:30",
             "linux/amd64",
             ["linux/amd64 is listed twice", "remove one of them"]
         ),
-        bad!(
+        invalid!(
             "a bad visibility",
             "version: 1\nimages:\n  - name: app\n    context: app\n    visibility: secret\n",
             "imgplan.yaml:5:17",
             "secret",
             ["`secret`", "public"]
         ),
-        bad!(
+        invalid!(
             "a bad tag",
             "version: 1\nimages:\n  - name: app\n    tag: \"a b\"\n    context: app\n",
             "imgplan.yaml:4:10",
             "\"a b\"",
             ["`a b` is not a tag", "use letters, digits"]
         ),
-        bad!(
+        invalid!(
             "a bad name",
             "version: 1\nimages:\n  - name: App\n    context: app\n",
             "imgplan.yaml:3:11",
             "App",
             ["`App` is not an image name", "write `app`"]
         ),
-        bad!(
+        invalid!(
             "a name with a tag in it",
             "version: 1\nimages:\n  - name: app:v1\n    context: app\n",
             "imgplan.yaml:3:11",
             "app:v1",
             ["`app:v1` is not an image name", "under its own key"]
         ),
-        bad!(
+        invalid!(
             "a namespace in a personal name",
             "version: 1\nimages:\n  - name: tools/app\n    context: app\n",
             "imgplan.yaml:3:11",
             "tools/app",
             ["`tools/app` contains a `/`", "owner: platform"]
         ),
-        bad!(
-            "two units on one tag",
+        invalid!(
+            "two images with one destination",
             "version: 1\nimages:\n  - name: app\n    context: app\n  - name: app\n    source: redis:7\n    tag: latest\n",
             "imgplan.yaml:5:11",
             "app",
             ["two images have the destination app:latest", "change the `name:` or `tag:`"]
         ),
-        bad!(
+        invalid!(
             "an unknown need",
             "version: 1\nimages:\n  - name: app\n    context: app\n    needs: [bse]\n  - name: base\n    context: app\n",
             "imgplan.yaml:5:13",
             "bse",
             ["no image of this manifest is named `bse`", "did you mean `base`?"]
         ),
-        bad!(
+        invalid!(
             "a need of another tag",
             "version: 1\nimages:\n  - name: app\n    context: app\n    needs: [\"base:v2\"]\n  - {name: base, tag: v1, context: app}\n",
             "imgplan.yaml:5:13",
             "\"base:v2\"",
             ["`base:v2`", "`base` has the tag v1"]
         ),
-        bad!(
+        invalid!(
             "a cycle",
             "version: 1\nimages:\n  - {name: a, context: app, needs: [b]}\n  - {name: b, context: app, needs: [a]}\n",
             "imgplan.yaml:3:37",
@@ -178,136 +178,136 @@ fn table() -> Vec<Bad> {
                 "remove one of these dependencies"
             ]
         ),
-        bad!(
-            "one that needs itself",
+        invalid!(
+            "an image that depends on itself",
             "version: 1\nimages:\n  - {name: a, context: app, needs: [a]}\n",
             "imgplan.yaml:3:37",
             "a",
             ["a:latest -> a:latest"]
         ),
-        bad!(
-            "a later version",
+        invalid!(
+            "a newer version",
             "version: 2\nimages: []\n",
             "imgplan.yaml:1:10",
             "2",
             ["unsupported manifest version 2", "install a newer imgplan"]
         ),
-        bad!(
+        invalid!(
             "no version",
             "images:\n  - {name: app, context: app}\n",
             "imgplan.yaml:1:1",
             "images",
             ["the manifest has no version", "begin the file with `version: 1`"]
         ),
-        bad!("an empty file", "", "", "", ["the manifest is empty", "version: 1"]),
-        bad!("nothing but a comment", "# later\n", "", "", ["the manifest is empty", "version: 1"]),
-        bad!(
-            "a list for a manifest",
+        invalid!("an empty file", "", "", "", ["the manifest is empty", "version: 1"]),
+        invalid!("only a comment", "# later\n", "", "", ["the manifest is empty", "version: 1"]),
+        invalid!(
+            "a list instead of a mapping",
             "- name: app\n",
             "imgplan.yaml:1:",
             "",
             ["a manifest must be a mapping"]
         ),
-        Bad {
+        InvalidManifest {
             name: "not UTF-8",
             manifest: b"version: 1\nimages:\n  - name: caf\xe9\n",
-            place: "",
-            at: "",
-            says: &["is not UTF-8", "line 3", "save the file as UTF-8"],
+            position: "",
+            underlined: "",
+            texts: &["is not UTF-8", "line 3", "save the file as UTF-8"],
         },
-        bad!(
+        invalid!(
             "an unset variable",
             "version: 1\nimages:\n  - name: app\n    tag: ${VERSION}\n    context: app\n",
             "imgplan.yaml:4:10",
             "${VERSION}",
             ["the variable `VERSION` is not set", "${VERSION:-default}"]
         ),
-        bad!(
-            "a variable that is asked for",
+        invalid!(
+            "a required variable",
             "version: 1\nimages:\n  - name: app\n    tag: \"${VERSION:?say which release}\"\n    context: app\n",
             "imgplan.yaml:4:10",
             "\"${VERSION:?say which release}\"",
             ["VERSION: say which release", "set `VERSION`"]
         ),
-        bad!(
+        invalid!(
             "a bad digest",
             "version: 1\nimages:\n  - name: app\n    source: redis@sha256:abc\n",
             "imgplan.yaml:4:13",
             "redis@sha256:abc",
             ["digest"]
         ),
-        bad!(
+        invalid!(
             "a comma in a source",
             "version: 1\nimages:\n  - name: app\n    source: \"redis:7,redis:8\"\n",
             "imgplan.yaml:4:13",
             "\"redis:7,redis:8\"",
             ["comma"]
         ),
-        bad!(
+        invalid!(
             "a private image of the platform",
             "version: 1\nimages:\n  - name: app\n    context: app\n    owner: platform\n    visibility: private\n",
             "imgplan.yaml:6:17",
             "private",
             ["public", "visibility: public"]
         ),
-        bad!(
+        invalid!(
             "a bad owner",
             "version: 1\nowner: me\nimages:\n  - {name: app, context: app}\n",
             "imgplan.yaml:2:8",
             "me",
             ["owner", "`team: <id>`"]
         ),
-        bad!(
+        invalid!(
             "a key without a value",
             "version: 1\nimages:\n  - name:\n    context: app\n",
             "imgplan.yaml:3:5",
             "name",
             ["this key has no value", "write a value or remove the key"]
         ),
-        bad!(
-            "a text for a list",
+        invalid!(
+            "a string for a list",
             "version: 1\nimages:\n  - name: app\n    context: app\n    platforms: linux/amd64\n",
             "imgplan.yaml:5:16",
             "linux/amd64",
             ["expected a list, found the string `linux/amd64`", "[linux/amd64]"]
         ),
-        bad!(
-            "a list for a text",
+        invalid!(
+            "a list for a string",
             "version: 1\nimages:\n  - name: [app]\n    context: app\n",
             "imgplan.yaml:3:1",
             "",
             ["expected a string, found a list"]
         ),
-        bad!(
+        invalid!(
             "a timeout without a unit",
             "version: 1\nimages:\n  - name: app\n    context: app\n    timeout: \"30\"\n",
             "imgplan.yaml:5:14",
             "\"30\"",
             ["30"]
         ),
-        bad!(
+        invalid!(
             "an unknown setting",
             "version: 1\nsettings: {concurency: 3}\nimages:\n  - {name: app, context: app}\n",
             "imgplan.yaml:2:12",
             "concurency",
             ["did you mean `concurrency`?"]
         ),
-        bad!(
+        invalid!(
             "a size without a unit",
             "version: 1\nsettings: {context_warn: 500}\nimages:\n  - {name: app, context: app}\n",
             "imgplan.yaml:2:26",
             "500",
             ["`500` has no unit", "add the unit: 500MB, 500MiB"]
         ),
-        bad!(
-            "a size of a part",
+        invalid!(
+            "a fractional size",
             "version: 1\nsettings: {context_max: 1.5GB}\nimages:\n  - {name: app, context: app}\n",
             "imgplan.yaml:2:25",
             "1.5GB",
             ["`1.5GB` is not a size", "a whole number above zero and a unit: 64kB, 500MB"]
         ),
-        bad!(
-            "a warning above the most",
+        invalid!(
+            "a warning above the maximum",
             "version: 1\nsettings:\n  context_max: 500MB\n  context_warn: 1GB\nimages:\n  - {name: app, context: app}\n",
             "imgplan.yaml:4:17",
             "1GB",
@@ -317,49 +317,49 @@ fn table() -> Vec<Bad> {
                 "error above this size"
             ]
         ),
-        bad!(
-            "an unknown class of limits",
+        invalid!(
+            "an unknown request class",
             "version: 1\nsettings:\n  limits:\n    intiate: 10/60s\nimages:\n  - {name: app, context: app}\n",
             "imgplan.yaml:4:5",
             "intiate",
             ["intiate", "initiate"]
         ),
-        bad!(
-            "a bracket that stays open",
+        invalid!(
+            "an open bracket",
             "version: 1\nimages: [{name: app\n",
             "imgplan.yaml:",
             "",
             ["help"]
         ),
-        bad!(
+        invalid!(
             "a missing Dockerfile",
             "version: 1\nimages:\n  - name: app\n    context: empty\n",
             "imgplan.yaml:4:14",
             "empty",
             ["there is no Dockerfile empty/Dockerfile", "`dockerfile:`"]
         ),
-        bad!(
+        invalid!(
             "an instruction that does not exist",
             "version: 1\nimages:\n  - {name: app, context: typo}\n",
             "typo/Dockerfile:2:1",
             "RUM",
             ["RUM", "RUN"]
         ),
-        bad!(
+        invalid!(
             "a Dockerfile without a FROM",
             "version: 1\nimages:\n  - {name: app, context: fromless}\n",
             "fromless/Dockerfile:",
             "",
             ["FROM"]
         ),
-        bad!(
-            "an ARG that nobody sets",
+        invalid!(
+            "an ARG without a value",
             "version: 1\nimages:\n  - {name: app, context: arg}\n",
             "arg/Dockerfile:2:6",
             "$BASE",
             ["BASE", "give `BASE` a value under `args:`", "`infer_bases: false`"]
         ),
-        bad!(
+        invalid!(
             "a base of another platform",
             "version: 1\nimages:\n  - {name: base, tag: v1, context: app}\n  - {name: app, context: based, platforms: [linux/arm64]}\n",
             "based/Dockerfile:1:6",
@@ -369,162 +369,162 @@ fn table() -> Vec<Bad> {
                 "add linux/arm64 to the platforms of `base`"
             ]
         ),
-        bad!(
+        invalid!(
             "a mirror with a Dockerfile",
             "version: 1\nimages:\n  - {source: \"redis:7\", dockerfile: Dockerfile}\n",
             "imgplan.yaml:3:37",
             "Dockerfile",
             ["a mirror has no Dockerfile"]
         ),
-        bad!(
-            "an arg that YAML takes for a number",
+        invalid!(
+            "an argument that YAML reads as a number",
             "version: 1\nimages:\n  - {name: app, context: arg, args: {BASE: 3.10}}\n",
             "imgplan.yaml:3:44",
             "3.10",
             ["YAML reads 3.10 as the number 3.1", "quote it: \"3.10\""]
         ),
-        bad!(
-            "an arg that YAML takes for a bool",
+        invalid!(
+            "an argument that YAML reads as a Boolean",
             "version: 1\nimages:\n  - {name: app, context: arg, args: {BASE: true}}\n",
             "imgplan.yaml:3:44",
             "true",
             ["YAML reads true as a Boolean", "quote it: \"true\""]
         ),
-        bad!(
-            "a bad name of an arg",
+        invalid!(
+            "an invalid name of an argument",
             "version: 1\nimages:\n  - {name: app, context: arg, args: {1BASE: a}}\n",
             "imgplan.yaml:3:38",
             "1BASE",
             ["`1BASE` is not the name of an ARG", "start with a letter or `_`"]
         ),
-        bad!(
+        invalid!(
             "an empty target",
             "version: 1\nimages:\n  - {name: app, context: app, target: \"\"}\n",
             "imgplan.yaml:3:39",
             "\"\"",
             ["a target cannot be empty", "to build the last"]
         ),
-        bad!(
+        invalid!(
             "a mirror with args",
             "version: 1\nimages:\n  - {source: \"redis:7\", args: {A: b}}\n",
             "imgplan.yaml:3:31",
             "{",
             ["a mirror has no build arguments", "build from a `context` instead"]
         ),
-        bad!(
+        invalid!(
             "a mirror with a target",
             "version: 1\nimages:\n  - {source: \"redis:7\", target: a}\n",
             "imgplan.yaml:3:33",
             "a",
             ["a mirror has no target"]
         ),
-        bad!(
-            "a mirror without bases to find",
+        invalid!(
+            "a mirror with infer_bases",
             "version: 1\nimages:\n  - {source: \"redis:7\", infer_bases: false}\n",
             "imgplan.yaml:3:38",
             "false",
             ["a mirror has no bases"]
         ),
-        bad!(
-            "a text for a bool",
+        invalid!(
+            "a string for a Boolean",
             "version: 1\nimages:\n  - {name: app, context: app, infer_bases: no}\n",
             "imgplan.yaml:3:44",
             "no",
             ["expected `true` or `false`"]
         ),
-        bad!(
+        invalid!(
             "an age below a minute",
             "version: 1\nimages:\n  - {name: app, context: app, max_age: 59s}\n",
             "imgplan.yaml:3:40",
             "59s",
             ["`max_age` is less than one minute", "1m, 24h, 7d"]
         ),
-        bad!(
+        invalid!(
             "an age without a unit",
             "version: 1\nimages:\n  - {name: app, context: app, max_age: 7}\n",
             "imgplan.yaml:3:40",
             "7",
             ["`7` has no unit"]
         ),
-        bad!(
-            "a bad key of a label",
+        invalid!(
+            "an invalid key of a label",
             "version: 1\nimages:\n  - {name: app, context: app, labels: {a b: c}}\n",
             "imgplan.yaml:3:40",
             "a b",
             ["`a b` is not the key of a label", "use at most 128 letters"]
         ),
-        bad!(
-            "a label of two lines",
+        invalid!(
+            "a label with two lines",
             "version: 1\nimages:\n  - {name: app, context: app, labels: {a: \"b\\nc\"}}\n",
             "imgplan.yaml:3:43",
             "\"b\\nc",
             ["the label `a` contains a control character", "write one line of plain text"]
         ),
-        bad!(
-            "a label that YAML takes for a number",
+        invalid!(
+            "a label that YAML reads as a number",
             "version: 1\nimages:\n  - {name: app, context: app, labels: {a: 1}}\n",
             "imgplan.yaml:3:43",
             "1",
             ["quote it: \"1\""]
         ),
-        bad!(
-            "a bad name of a group",
+        invalid!(
+            "an invalid name of a group",
             "version: 1\nimages:\n  - {name: app, context: app, groups: [a b]}\n",
             "imgplan.yaml:3:40",
             "a b",
             ["`a b` is not the name of a group"]
         ),
-        bad!(
-            "a bad name of a group at the top",
+        invalid!(
+            "an invalid name of a group at the top level",
             "version: 1\nimages:\n  - {name: app, context: app}\ngroups: {a b: [app]}\n",
             "imgplan.yaml:4:10",
             "a b",
             ["`a b` is not the name of a group"]
         ),
-        bad!(
-            "a pattern that nothing could match",
+        invalid!(
+            "a pattern that cannot match",
             "version: 1\nimages:\n  - {name: app, context: app}\ngroups: {a: [\"[ab]\"]}\n",
             "imgplan.yaml:4:14",
             "\"[ab]\"",
             ["`[` cannot be part of an image name or tag", "`*` matches any characters"]
         ),
-        bad!(
+        invalid!(
             "an unknown placeholder in a tag",
             "version: 1\nimages:\n  - {name: app, context: app, tag: \"v1-{os}\"}\n",
             "imgplan.yaml:3:36",
             "\"v1-{os}\"",
             ["`{os}` is not a placeholder of a tag", "{arch} and {fingerprint}"]
         ),
-        bad!(
+        invalid!(
             "a brace in a tag",
             "version: 1\nimages:\n  - {name: app, context: app, tag: \"v1-{arch\"}\n",
             "imgplan.yaml:3:36",
             "\"v1-{arch\"",
             ["without its `}`", "{arch} and {fingerprint}"]
         ),
-        bad!(
+        invalid!(
             "a tag that is too long with its fingerprint",
             "version: 1\ndefaults: {tag: \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx{fingerprint}\"}\nimages:\n  - {name: app, context: app}\n",
             "imgplan.yaml:2:17",
             "\"xxx",
             ["at most 128 characters", "shorten the tag"]
         ),
-        bad!(
-            "two images on one open tag",
+        invalid!(
+            "two images with one content tag",
             "version: 1\nimages:\n  - {name: app, context: app, tag: \"{fingerprint}\"}\n  - {name: app, context: based, tag: \"{fingerprint}\"}\n",
             "imgplan.yaml:4:12",
             "app",
             ["two images have the destination app:{fingerprint}", "change the `name:` or `tag:`"]
         ),
-        bad!(
-            "a tag that an open tag could become",
+        invalid!(
+            "a tag that a content tag may become",
             "version: 1\nimages:\n  - {name: app, context: app, tag: 0123456789ab}\n  - {name: app, context: based, tag: \"{fingerprint}\"}\n",
             "imgplan.yaml:4:12",
             "app",
             ["two images have the destination app:0123456789ab", "change the `name:` or `tag:`"]
         ),
-        bad!(
-            "an open tag among needs",
+        invalid!(
+            "a content tag in needs",
             "version: 1\nimages:\n  - {name: app, context: app, tag: \"v1-{fingerprint}\"}\n  - {name: web, context: app, needs: [\"app:v1-{fingerprint}\"]}\n",
             "imgplan.yaml:4:39",
             "\"app:v1-",
@@ -533,22 +533,22 @@ fn table() -> Vec<Bad> {
                 "write `app` without a tag"
             ]
         ),
-        bad!(
-            "a move to nowhere",
+        invalid!(
+            "a move to an unknown image",
             "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: old, to: ap}\n",
             "imgplan.yaml:5:21",
             "ap",
             ["no image of this manifest is named `ap`", "did you mean `app`?"]
         ),
-        bad!(
+        invalid!(
             "a move to another tag",
             "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: \"old:v1\", to: \"app:v1\"}\n",
             "imgplan.yaml:5:26",
             "\"app:v1\"",
             ["no image of this manifest is named `app:v1`", "the manifest has app:latest"]
         ),
-        bad!(
-            "a move from what is there",
+        invalid!(
+            "a move from an existing image",
             "version: 1\nimages:\n  - {name: app, context: app}\n  - {name: web, context: app}\nmoved:\n  - {from: app, to: web}\n",
             "imgplan.yaml:6:12",
             "app",
@@ -558,71 +558,71 @@ fn table() -> Vec<Bad> {
                 "remove the image from `images`"
             ]
         ),
-        bad!(
-            "a move twice",
+        invalid!(
+            "two moves of one image",
             "version: 1\nimages:\n  - {name: app, context: app}\n  - {name: web, context: app}\nmoved:\n  - {from: old, to: web}\n  - {from: old, to: app}\n",
             "imgplan.yaml:7:12",
             "old",
             ["`old` is moved twice", "remove one of the two"]
         ),
-        bad!(
+        invalid!(
             "two moves to one image",
             "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: old, to: app}\n  - {from: older, to: app}\n",
             "imgplan.yaml:6:23",
             "app",
             ["two images are moved to `app`", "remove one of the two"]
         ),
-        bad!(
+        invalid!(
             "a move from a tag to a name",
             "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: \"old:v1\", to: app}\n",
             "imgplan.yaml:5:26",
             "app",
             ["only one of `old:v1` and `app` has a tag", "in both, or in neither"]
         ),
-        bad!(
-            "moves in a circle",
+        invalid!(
+            "a cycle of moves",
             "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: a, to: b}\n  - {from: b, to: a}\n",
             "imgplan.yaml:5:19",
             "b",
             ["cycle of moves: a -> b -> a", "a moves to b", "b moves to a"]
         ),
-        bad!(
-            "a move without an end",
+        invalid!(
+            "a move without a new name",
             "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: old}\n",
             "imgplan.yaml:5:5",
             "{",
             ["this entry has no `to`", "add `to:`"]
         ),
-        bad!(
+        invalid!(
             "a move with a typo",
             "version: 1\nimages:\n  - {name: app, context: app}\nmoved:\n  - {from: old, too: app}\n",
             "imgplan.yaml:5:17",
             "too",
             ["unknown key `too`", "did you mean `to`?"]
         ),
-        bad!(
-            "a removal of what is there",
+        invalid!(
+            "a removal of an existing image",
             "version: 1\nimages:\n  - {name: app, context: app}\nremoved:\n  - {name: \"app:latest\"}\n",
             "imgplan.yaml:5:12",
             "\"app:latest\"",
             ["`app:latest` is still in the manifest", "remove this entry"]
         ),
-        bad!(
-            "a removal twice",
+        invalid!(
+            "two removals of one image",
             "version: 1\nimages:\n  - {name: app, context: app}\nremoved:\n  - {name: old}\n  - {name: old, destroy: true}\n",
             "imgplan.yaml:6:12",
             "old",
             ["`old` is removed twice"]
         ),
-        bad!(
-            "a removal of what moved",
+        invalid!(
+            "a removal of a moved image",
             "version: 1\nimages:\n  - {name: app, context: app}\nmoved: [{from: old, to: app}]\nremoved:\n  - {name: old}\n",
             "imgplan.yaml:6:12",
             "old",
             ["`old` is both moved and removed"]
         ),
-        bad!(
-            "a removal of nothing",
+        invalid!(
+            "a removal without a name",
             "version: 1\nimages:\n  - {name: app, context: app}\nremoved:\n  - {destroy: true}\n",
             "imgplan.yaml:5:5",
             "{",
@@ -631,8 +631,8 @@ fn table() -> Vec<Bad> {
     ]
 }
 
-/// What every bad manifest stands beside.
-fn beside(env: &TestEnv) {
+/// Writes the contexts of the manifests.
+fn write_contexts(env: &TestEnv) {
     env.context("app", "FROM scratch\n")
         .context("typo", "FROM scratch\nRUM echo\n")
         .context("fromless", "ARG A=1\n")
@@ -641,71 +641,73 @@ fn beside(env: &TestEnv) {
         .write("empty/README.md", "no Dockerfile\n");
 }
 
-/// Nothing was sent, nothing was written.
-fn untouched(env: &TestEnv, name: &str) {
+/// Asserts that nothing was sent and nothing was written.
+fn assert_untouched(env: &TestEnv, name: &str) {
     assert_eq!(env.server().requests(), [""; 0], "{name}");
     assert!(!env.exists("imgplan.lock"), "{name}");
     assert!(!env.exists(".imgplan"), "{name}");
 }
 
 #[test]
-fn every_bad_manifest_is_refused_with_its_place_and_a_way_out() {
+fn invalid_manifests_are_rejected_with_a_position_and_help() {
     let env = TestEnv::new();
-    beside(&env);
-    let mut wrong = Vec::new();
-    for Bad { name, manifest, place, at, says } in table() {
+    write_contexts(&env);
+    let mut failures = Vec::new();
+    for InvalidManifest { name, manifest, position, underlined, texts } in invalid_manifests() {
         env.write("imgplan.yaml", manifest);
-        let refused = env.run(["apply", "--auto-approve"]);
-        untouched(&env, name);
-        let mut check = |holds: bool, what: String| {
+        let output = env.run(["apply", "--auto-approve"]);
+        assert_untouched(&env, name);
+        let mut check = |holds: bool, failure: String| {
             if !holds {
-                wrong.push(format!("{name}: {what}\n{refused}"));
+                failures.push(format!("{name}: {failure}\n{output}"));
             }
         };
-        check(refused.code == Some(1), "it is not refused".to_owned());
-        check(refused.stdout.is_empty(), "an error is talk, not data".to_owned());
-        check(refused.stderr.contains(place), format!("{place} is not named"));
-        check(refused.stderr.contains("help: "), "there is no help".to_owned());
-        for words in says {
-            let flat = refused.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-            check(flat.contains(words), format!("{words:?} is not said"));
+        check(output.code == Some(1), "it is accepted".to_owned());
+        check(output.stdout.is_empty(), "errors belong on stderr".to_owned());
+        check(output.stderr.contains(position), format!("{position} is missing"));
+        check(output.stderr.contains("help: "), "there is no help".to_owned());
+        let stderr = output.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        for text in texts {
+            check(stderr.contains(text), format!("{text:?} is missing"));
         }
-        // Programs are told the same, with the very place.
+        // The JSON output has the same problem, with its range.
         let json = env.run(["validate", "--json"]);
-        check(json.code == Some(1), "validate takes it".to_owned());
-        let told: Value = serde_json::from_str(&json.stdout).unwrap();
-        let problems = told["diagnostics"].as_array().unwrap();
+        check(json.code == Some(1), "validate accepts it".to_owned());
+        let report: Value = serde_json::from_str(&json.stdout).unwrap();
+        let problems = report["diagnostics"].as_array().unwrap();
         let first = &problems[0];
-        check(problems.len() == 1, format!("one mistake, {} problems: {told:#}", problems.len()));
-        if !place.is_empty() {
+        check(problems.len() == 1, format!("{} problems: {report:#}", problems.len()));
+        if !position.is_empty() {
             let (file, line) = (&first["range"]["filename"], &first["range"]["start"]["line"]);
-            let said = format!("{}:{line}:", file.as_str().unwrap_or_default());
-            check(place.starts_with(&said) || said.starts_with(place), format!("{first:#}"));
+            let actual = format!("{}:{line}:", file.as_str().unwrap_or_default());
+            let matches = position.starts_with(&actual) || actual.starts_with(position);
+            check(matches, format!("{first:#}"));
         }
         let snippet = first["snippet"].as_str().unwrap_or_default();
-        check(snippet.starts_with(at), format!("{snippet:?} is underlined, not {at:?}"));
+        let failure = format!("{snippet:?} is underlined, not {underlined:?}");
+        check(snippet.starts_with(underlined), failure);
     }
-    assert!(wrong.is_empty(), "{} wrong:\n\n{}", wrong.len(), wrong.join("\n"));
+    assert!(failures.is_empty(), "{} failures:\n\n{}", failures.len(), failures.join("\n"));
 }
 
-/// A bomb: each list holds the one before ten times.
+/// Each list contains the list before it ten times.
 #[test]
-fn an_alias_bomb_is_refused_at_once() {
+fn an_alias_bomb_is_rejected_at_once() {
     let mut bomb = "version: 1\nimages: []\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..15 {
         let inner = vec![format!("*a{}", level - 1); 10].join(", ");
         bomb = format!("{bomb}a{level}: &a{level} [{inner}]\n");
     }
     let env = TestEnv::manifest(&bomb);
-    let began = std::time::Instant::now();
-    let refused = env.run(["plan"]);
-    refused.code(1).says("aliases").says("help:").says("imgplan.yaml:");
-    assert!(began.elapsed().as_secs() < 20, "it took {:?}", began.elapsed());
-    untouched(&env, "bomb");
+    let start = std::time::Instant::now();
+    let rejected = env.run(["plan"]);
+    rejected.code(1).says("aliases").says("help:").says("imgplan.yaml:");
+    assert!(start.elapsed().as_secs() < 20, "it took {:?}", start.elapsed());
+    assert_untouched(&env, "bomb");
 }
 
 #[test]
-fn no_manifest_at_all() {
+fn a_missing_manifest_is_an_error() {
     let env = TestEnv::new();
     let missing = env.run(["plan"]);
     missing.code(1);
@@ -717,16 +719,16 @@ fn no_manifest_at_all() {
 
     error: 1 problem in imgplan.yaml; nothing was sent
     ");
-    untouched(&env, "no manifest");
+    assert_untouched(&env, "no manifest");
     env.run(["plan", "-f", "elsewhere/imgplan.yaml"]).code(1).says("elsewhere/imgplan.yaml");
-    // A folder is none either.
+    // A folder is not a manifest.
     env.run(["plan", "-f", "."]).code(1).says("help:");
 }
 
-/// Many problems in three files, all told at once, in the order of the files.
+/// Problems in three files are reported at once, in the order of the files.
 #[test]
-#[expect(clippy::too_many_lines, reason = "it is a look at much output")]
-fn all_problems_are_told_at_once() {
+#[expect(clippy::too_many_lines, reason = "a long snapshot")]
+fn all_problems_are_reported_at_once() {
     let env = TestEnv::manifest(
         "version: 1
 vars: {WHO: me}
@@ -747,9 +749,9 @@ images:
 ",
     );
     env.context("web", "FROM scratch\nCOPPY a b\n").context("worker", "FROM $NOWHERE\n");
-    let refused = env.run(["validate"]);
-    refused.code(1);
-    assert_snapshot!(refused.shown(), @r#"
+    let rejected = env.run(["validate"]);
+    rejected.code(1);
+    assert_snapshot!(rejected.shown(), @r#"
     exit 1
     --- stderr
       × `hidden` is not a visibility
@@ -834,8 +836,8 @@ images:
     "#);
     let json = env.run(["validate", "--json"]);
     json.code(1);
-    let told: Value = serde_json::from_str(&json.stdout).unwrap();
-    let places: Vec<String> = told["diagnostics"]
+    let report: Value = serde_json::from_str(&json.stdout).unwrap();
+    let positions: Vec<String> = report["diagnostics"]
         .as_array()
         .unwrap()
         .iter()
@@ -850,7 +852,7 @@ images:
             )
         })
         .collect();
-    assert_snapshot!(places.join("\n"), @r#"
+    assert_snapshot!(positions.join("\n"), @r#"
     imgplan.yaml:4:15 hidden
     imgplan.yaml:7:10 1.10
     imgplan.yaml:8:5 contxt
@@ -863,19 +865,19 @@ images:
     "#);
 }
 
-fn refused(manifest: &str) -> Output {
+fn rejected(manifest: &str) -> Output {
     let env = TestEnv::manifest(manifest);
-    beside(&env);
-    let refused = env.run(["plan"]);
-    refused.code(1);
-    untouched(&env, manifest);
-    refused
+    write_contexts(&env);
+    let rejected = env.run(["plan"]);
+    rejected.code(1);
+    assert_untouched(&env, manifest);
+    rejected
 }
 
 #[test]
-fn how_an_unknown_key_looks() {
-    let refused = refused("version: 1\nimages:\n  - name: app\n    contxt: app\n");
-    assert_snapshot!(refused.shown(), @"
+fn unknown_key_snapshot() {
+    let rejected = rejected("version: 1\nimages:\n  - name: app\n    contxt: app\n");
+    assert_snapshot!(rejected.shown(), @"
     exit 1
     --- stderr
       × unknown key `contxt`
@@ -891,9 +893,10 @@ fn how_an_unknown_key_looks() {
 }
 
 #[test]
-fn how_a_number_for_a_tag_looks() {
-    let refused = refused("version: 1\nimages:\n  - name: app\n    tag: 1.10\n    context: app\n");
-    assert_snapshot!(refused.shown(), @r#"
+fn unquoted_tag_snapshot() {
+    let rejected =
+        rejected("version: 1\nimages:\n  - name: app\n    tag: 1.10\n    context: app\n");
+    assert_snapshot!(rejected.shown(), @r#"
     exit 1
     --- stderr
       × YAML reads 1.10 as the number 1.1
@@ -910,9 +913,9 @@ fn how_a_number_for_a_tag_looks() {
 }
 
 #[test]
-fn how_a_tab_looks() {
-    let refused = refused("version: 1\nimages:\n  - name: app\n\tcontext: app\n");
-    assert_snapshot!(refused.shown(), @"
+fn tab_snapshot() {
+    let rejected = rejected("version: 1\nimages:\n  - name: app\n\tcontext: app\n");
+    assert_snapshot!(rejected.shown(), @"
     exit 1
     --- stderr
       × this line is indented with a tab
@@ -928,11 +931,11 @@ fn how_a_tab_looks() {
 }
 
 #[test]
-fn how_two_images_on_one_tag_look() {
-    let refused = refused(
+fn duplicate_destination_snapshot() {
+    let rejected = rejected(
         "version: 1\nimages:\n  - name: app\n    context: app\n\n  # Far below.\n\n  - name: app\n    context: based\n",
     );
-    assert_snapshot!(refused.shown(), @"
+    assert_snapshot!(rejected.shown(), @"
     exit 1
     --- stderr
       × two images have the destination app:latest
@@ -957,16 +960,16 @@ fn how_two_images_on_one_tag_look() {
 }
 
 #[test]
-fn how_a_cycle_looks() {
+fn dependency_cycle_snapshot() {
     let env = TestEnv::manifest(
         "version: 1\nimages:\n  - name: a\n    context: a\n  - name: b\n    context: b\n  - name: c\n    context: app\n    needs: [a]\n",
     );
     env.context("a", "FROM b\n")
         .context("b", "FROM scratch\nCOPY --from=c /x /x\n")
         .context("app", "FROM scratch\n");
-    let refused = env.run(["plan"]);
-    refused.code(1);
-    assert_snapshot!(refused.shown(), @"
+    let rejected = env.run(["plan"]);
+    rejected.code(1);
+    assert_snapshot!(rejected.shown(), @"
     exit 1
     --- stderr
       × dependency cycle: a:latest -> b:latest -> c:latest -> a:latest
@@ -994,9 +997,9 @@ fn how_a_cycle_looks() {
 }
 
 #[test]
-fn how_a_broken_dockerfile_looks() {
-    let refused = refused("version: 1\nimages:\n  - {name: app, context: typo}\n");
-    assert_snapshot!(refused.shown(), @"
+fn invalid_dockerfile_snapshot() {
+    let rejected = rejected("version: 1\nimages:\n  - {name: app, context: typo}\n");
+    assert_snapshot!(rejected.shown(), @"
     exit 1
     --- stderr
       × unknown instruction `RUM`
@@ -1012,7 +1015,7 @@ fn how_a_broken_dockerfile_looks() {
 }
 
 #[test]
-fn a_near_miss_is_a_warning_and_stops_nothing() {
+fn a_base_with_another_tag_is_only_a_warning() {
     let env = TestEnv::manifest(
         "version: 1\nimages:\n  - {name: base, tag: \"3.12\", context: base}\n  - {name: app, tag: v1, context: app}\n",
     );
@@ -1033,19 +1036,19 @@ fn a_near_miss_is_a_warning_and_stops_nothing() {
     ");
     let json = env.run(["validate", "--json"]);
     json.success();
-    let told: Value = serde_json::from_str(&json.stdout).unwrap();
-    assert_eq!((&told["valid"], &told["warning_count"]), (&true.into(), &1.into()));
+    let report: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((&report["valid"], &report["warning_count"]), (&true.into(), &1.into()));
 }
 
 #[test]
-fn what_validate_says_to_programs() {
+fn validate_writes_json() {
     let env =
         TestEnv::manifest("version: 1\nimages:\n  - name: app\n    tag: 1.10\n    context: app\n");
     env.context("app", "FROM scratch\n");
-    let told = env.run(["validate", "--json"]);
-    told.code(1);
-    let told: Value = serde_json::from_str(&told.stdout).unwrap();
-    assert_snapshot!(format!("{told:#}"), @r#"
+    let output = env.run(["validate", "--json"]);
+    output.code(1);
+    let report: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_snapshot!(format!("{report:#}"), @r#"
     {
       "format_version": "1.0",
       "valid": false,
@@ -1086,7 +1089,7 @@ fn what_validate_says_to_programs() {
 }
 
 #[test]
-fn variables_come_from_the_manifest_then_the_environment() {
+fn variables_of_the_manifest_override_the_environment() {
     let env = TestEnv::manifest(
         "version: 1\nvars: {TAG: \"v-${WHO:-nobody}\"}\nimages:\n  - name: app\n    tag: ${TAG}\n    context: ${DIR:?where}\n",
     );

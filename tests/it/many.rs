@@ -1,5 +1,5 @@
-//! A manifest for many: files that include others, `matrix`, `discover`, `sources`, `sources_from`,
-//! `--var` and `--set`.
+//! Manifests with many images: `include`, `matrix`, `discover`, `sources`, `sources_from`, `--var`
+//! and `--set`.
 
 use std::fmt::Write as _;
 
@@ -14,37 +14,37 @@ fn load(env: &TestEnv) -> Result<Workspace, ManifestError> {
     Workspace::load(&Invocation::file(env.path("imgplan.yaml")), &|_| None)
 }
 
-/// All units as `name:tag`, in their order.
+/// Returns all units as `name:tag`, in order.
 fn units(env: &TestEnv) -> Vec<String> {
     let workspace = load(env).unwrap_or_else(|error| panic!("{:#?}", error.problems));
     workspace.units.iter().map(|unit| unit.key.to_string()).collect()
 }
 
 fn unit<'w>(workspace: &'w Workspace, key: &str) -> &'w Unit {
-    let found = workspace.units.iter().find(|unit| unit.key.to_string() == key);
-    found.unwrap_or_else(|| panic!("no {key}"))
+    let unit = workspace.units.iter().find(|unit| unit.key.to_string() == key);
+    unit.unwrap_or_else(|| panic!("no {key}"))
 }
 
-/// What `validate` says of these files, which must be wrong. Each image's context is `app`.
-fn refused(files: &[(&str, &str)]) -> String {
-    refused_with(files, &[])
+/// Returns the output of `validate` for invalid files. The context `app` exists.
+fn rejected(files: &[(&str, &str)]) -> String {
+    rejected_with(files, &[])
 }
 
-fn refused_with(files: &[(&str, &str)], flags: &[&str]) -> String {
+fn rejected_with(files: &[(&str, &str)], flags: &[&str]) -> String {
     let env = TestEnv::new();
     env.context("app", "FROM scratch\n");
     for (path, text) in files {
         env.write(path, text);
     }
     let args = [&["validate"], flags].concat();
-    let refused = env.run(args);
-    refused.code(1);
+    let rejected = env.run(args);
+    rejected.code(1);
     assert_eq!(env.server().requests(), [""; 0]);
-    refused.stderr.clone()
+    rejected.stderr.clone()
 }
 
 #[test]
-fn all_of_it_is_planned_applied_and_then_done() {
+fn the_example_is_planned_and_applied() {
     let env = TestEnv::example("many");
     let plan = env.ok(["plan"]);
     let expected = [
@@ -64,13 +64,13 @@ fn all_of_it_is_planned_applied_and_then_done() {
     assert_eq!(plan.steps().iter().map(|step| flat(step)).collect::<Vec<_>>(), expected, "{plan}");
     env.apply();
     env.plans_nothing();
-    // A variable of the command line makes other images of the same lines.
+    // A variable of the command line changes the images.
     let prod = env.run(["plan", "--var", "STAGE=prod", "--detailed-exitcode"]);
     prod.code(2).says("svc-api:prod").says("search-indexer:prod");
 }
 
 #[test]
-fn a_file_says_what_holds_in_its_own_images() {
+fn a_file_overrides_what_it_inherits() {
     let env = TestEnv::manifest(
         "version: 1
 include: [teams/*/imgplan.yaml, other.yaml]
@@ -103,7 +103,7 @@ images:
 }
 
 #[test]
-fn several_files_are_read_as_if_the_first_included_the_others() {
+fn the_first_file_of_several_includes_the_others() {
     let env = TestEnv::new();
     env.context("app", "FROM scratch\n").context("x/app", "FROM one\n");
     env.write("one.yaml", "version: 1\nvars: {T: v1}\nimages: [{name: one, context: app}]\n");
@@ -133,12 +133,12 @@ fn several_files_are_read_as_if_the_first_included_the_others() {
 }
 
 #[test]
-fn files_that_include_one_another() {
+fn include_cycle_snapshot() {
     let a = "version: 1\ninclude:\n  - sub/b.yaml\nimages: []\n";
     let b = "version: 1\ninclude: [c.yaml]\n";
     let c = "version: 1\ninclude: [\"../*.yaml\"]\n";
     let files = [("imgplan.yaml", a), ("sub/b.yaml", b), ("sub/c.yaml", c)];
-    assert_snapshot!(refused(&files), @r#"
+    assert_snapshot!(rejected(&files), @r#"
       × include cycle: imgplan.yaml -> sub/b.yaml -> sub/c.yaml -> imgplan.yaml
        ╭─[imgplan.yaml:3:5]
      2 │ include:
@@ -166,13 +166,13 @@ fn files_that_include_one_another() {
 }
 
 #[test]
-fn includes_that_find_nothing_and_settings_in_the_wrong_file() {
+fn invalid_includes_snapshot() {
     let root = "version: 1\ninclude: [gone.yaml, \"teams/*.yaml\", \"a[\", sub.yaml, old.yaml]\n";
     let sub =
         "version: 1\nsettings: {concurrency: 3}\nimages: [{name: a, context: app, tag: 1.0}]\n";
     let old = "version: 2\nimages: []\n";
     let files = [("imgplan.yaml", root), ("sub.yaml", sub), ("old.yaml", old)];
-    assert_snapshot!(refused(&files), @r#"
+    assert_snapshot!(rejected(&files), @r#"
       × there is no gone.yaml
        ╭─[imgplan.yaml:2:11]
      1 │ version: 1
@@ -228,8 +228,8 @@ fn includes_that_find_nothing_and_settings_in_the_wrong_file() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "it is a look at much output")]
-fn problems_of_rows() {
+#[expect(clippy::too_many_lines, reason = "a long snapshot")]
+fn matrix_problems_snapshot() {
     let root = "version: 1
 vars: {OS: x}
 images:
@@ -255,7 +255,7 @@ images:
     context: \"${PY}\"
     matrix: {PY: [app, gone, lost, away]}
 ";
-    assert_snapshot!(refused(&[("imgplan.yaml", root)]), @r#"
+    assert_snapshot!(rejected(&[("imgplan.yaml", root)]), @r#"
       × `3.11-a b` is not a tag
        ╭─[imgplan.yaml:5:10]
      4 │   - name: one
@@ -357,7 +357,7 @@ images:
 }
 
 #[test]
-fn a_row_is_named_where_a_dockerfile_is_wrong_in_it() {
+fn a_dockerfile_problem_names_its_row() {
     let root = "version: 1
 images:
   - {name: base, tag: v1, context: app, platforms: [linux/arm64]}
@@ -367,7 +367,7 @@ images:
     matrix: {BASE: [\"base\", \"other\"]}
 ";
     let files = [("imgplan.yaml", root), ("on/Dockerfile", "ARG BASE=x\nFROM ${BASE}:v1\n")];
-    assert_snapshot!(refused(&files), @"
+    assert_snapshot!(rejected(&files), @"
       × `base:v1` is not built for linux/amd64, but app-base is
        ╭─[on/Dockerfile, with args:2:6]
      1 │ ARG BASE=base
@@ -382,8 +382,8 @@ images:
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "it is a look at much output")]
-fn problems_of_lines() {
+#[expect(clippy::too_many_lines, reason = "a long snapshot")]
+fn source_problems_snapshot() {
     let root = "version: 1
 images:
   - sources_from: refs.txt
@@ -408,7 +408,7 @@ images:
         ("refs.jsonl", jsonl),
         ("empty.txt", "# nothing\n"),
     ];
-    assert_snapshot!(refused(&files), @r#"
+    assert_snapshot!(rejected(&files), @r#"
       × `{digest}` has no value here
        ╭─[imgplan.yaml:5:10]
      4 │     name: "{path}"
@@ -545,7 +545,7 @@ images:
 }
 
 #[test]
-fn sources_land_where_their_templates_say() {
+fn sources_fill_in_templates() {
     let env = TestEnv::manifest(
         "version: 1
 defaults: {tag: unused}
@@ -585,7 +585,7 @@ images:
 }
 
 #[test]
-fn folders_are_found() {
+fn folders_are_discovered() {
     let env = TestEnv::manifest(
         "version: 1
 images:
@@ -608,9 +608,9 @@ images:
         env.context(folder, "FROM scratch\n");
     }
     env.write("docker/Root", "FROM scratch\n");
-    let mut found = units(&env);
-    found.sort();
-    assert_eq!(found, ["apps-my-app:apps-My-App-amd64", "b-c:apps-b-c-amd64", "work:latest"]);
+    let mut units = units(&env);
+    units.sort();
+    assert_eq!(units, ["apps-my-app:apps-My-App-amd64", "b-c:apps-b-c-amd64", "work:latest"]);
     let validated = env.ok(["validate"]);
     assert_snapshot!(validated.shown(), @"
     exit 0
@@ -629,7 +629,7 @@ images:
 }
 
 #[test]
-fn tasks_are_found() {
+fn harbor_tasks_are_discovered() {
     let env = TestEnv::manifest(
         "version: 1
 images:
@@ -673,7 +673,7 @@ images:
 }
 
 #[test]
-fn what_discovers_nothing() {
+fn discover_problems_snapshot() {
     let root = "version: 1
 images:
   - discover: {glob: \"services/*\"}
@@ -697,7 +697,7 @@ images:
         ("bare/x/task.toml", ""),
         ("bare/x/environment/y", ""),
     ];
-    assert_snapshot!(refused(&files), @r#"
+    assert_snapshot!(rejected(&files), @r#"
       × no folder matches `services/*`
        ╭─[imgplan.yaml:3:22]
      2 │ images:
@@ -793,7 +793,7 @@ images:
 }
 
 #[test]
-fn the_command_line_has_the_last_word() {
+fn the_command_line_overrides_the_manifest() {
     let env = TestEnv::manifest(
         "version: 1
 vars: {V: file}
@@ -805,12 +805,12 @@ images:
     );
     env.context("app", "ARG PY=1\nFROM scratch\n");
     let loaded = |vars: &[&str], sets: &[&str]| {
-        let given = Invocation {
+        let invocation = Invocation {
             files: vec![env.path("imgplan.yaml")],
             vars: vars.iter().map(|var| var.parse().unwrap()).collect(),
             sets: sets.iter().map(|set| set.parse().unwrap()).collect(),
         };
-        let workspace = Workspace::load(&given, &|_| None).unwrap();
+        let workspace = Workspace::load(&invocation, &|_| None).unwrap();
         let shown = |unit: &Unit| {
             let seen = unit.visibility.map(|v| v.to_string()).unwrap_or_default();
             let args = match &unit.origin {
@@ -846,15 +846,15 @@ images:
         let output = env.run(args);
         output.code(64).says("write");
     }
-    // The key goes into no manifest, by whatever door.
+    // The API key cannot be used in a manifest, not even with --var.
     env.edit("imgplan.yaml", "name: b", "name: \"b-${PRIME_API_KEY:-x}\"");
-    let refused = env.run(["plan", "--var", "PRIME_API_KEY=s3cr3t"]);
-    refused.code(1).says("is a secret").never_says("s3cr3t");
+    let rejected = env.run(["plan", "--var", "PRIME_API_KEY=s3cr3t"]);
+    rejected.code(1).says("is a secret").never_says("s3cr3t");
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "it is a look at much output")]
-fn what_cannot_be_set() {
+#[expect(clippy::too_many_lines, reason = "a long snapshot")]
+fn invalid_overrides_snapshot() {
     let root = "version: 1
 images:
   - {name: api, context: app}
@@ -874,7 +874,7 @@ images:
         "--var",
         "V=y",
     ];
-    assert_snapshot!(refused_with(&[("imgplan.yaml", root)], &flags[..10]), @"
+    assert_snapshot!(rejected_with(&[("imgplan.yaml", root)], &flags[..10]), @"
       × no image matches `apj`
        ╭─[--set:1:1]
      1 │ apj.tag=x
@@ -912,7 +912,7 @@ images:
 
     error: 5 problems in imgplan.yaml; nothing was sent
     ");
-    assert_snapshot!(refused_with(&[("imgplan.yaml", root)], &flags[10..]), @r#"
+    assert_snapshot!(rejected_with(&[("imgplan.yaml", root)], &flags[10..]), @r#"
       × `V` is a variable of this matrix and is also set by --var
        ╭─[imgplan.yaml:4:40]
      3 │   - {name: api, context: app}
@@ -926,7 +926,7 @@ images:
 }
 
 #[test]
-fn thousands_are_read_and_their_problems_counted() {
+fn thousands_of_references_are_read_and_their_problems_counted() {
     let env =
         TestEnv::manifest("version: 1\nimages: [{sources_from: refs.txt, name: \"{path}\"}]\n");
     let mut refs = String::new();
@@ -939,33 +939,33 @@ fn thousands_are_read_and_their_problems_counted() {
     let error = load(&env).unwrap_err();
     assert_eq!((error.problems.len(), error.unshown), (100, 4900));
     assert!(error.to_string().starts_with("5000 problems in "), "{error}");
-    let said = env.run(["validate"]);
-    said.code(1).says("5000 problems in imgplan.yaml, 4900 of them not shown");
+    let output = env.run(["validate"]);
+    output.code(1).says("5000 problems in imgplan.yaml, 4900 of them not shown");
     let json: serde_json::Value =
         serde_json::from_str(&env.run(["validate", "--json"]).stdout).unwrap();
     assert_eq!(json["error_count"], 5000);
-    // The same in all lines is told once.
+    // A problem that all lines share is reported once.
     env.write("refs.txt", &refs);
     env.edit("imgplan.yaml", "{path}", "App");
     assert_eq!(load(&env).unwrap_err().problems.len(), 1);
 }
 
 #[test]
-fn there_is_an_end_to_what_a_manifest_makes() {
+fn too_many_images_are_rejected() {
     let values: Vec<String> = (0..300).map(|number| format!("\"{number}\"")).collect();
     let values = values.join(", ");
     let root = format!(
         "version: 1\nimages:\n  - name: a\n    context: app\n    matrix:\n      A: [{values}]\n      B: [{values}]\n"
     );
-    assert_snapshot!(refused(&[("imgplan.yaml", &root)]).lines().next().unwrap(), @"  × the manifest has more than 50000 images");
+    assert_snapshot!(rejected(&[("imgplan.yaml", &root)]).lines().next().unwrap(), @"  × the manifest has more than 50000 images");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// In whatever order files and images stand, the same images come out.
+    /// The order of files and images does not change the result.
     #[test]
-    fn order_decides_nothing(
+    fn order_does_not_matter(
         include in Just(vec!["one.yaml", "two.yaml", "three.yaml"]).prop_shuffle(),
         images in Just(vec![
             "  - {source: \"busybox:1\"}\n",

@@ -31,8 +31,8 @@ fn messages(env: &TestEnv, invocation: &Invocation) -> Vec<String> {
 }
 
 fn unit<'w>(workspace: &'w Workspace, key: &str) -> &'w Unit {
-    let found = workspace.units.iter().find(|unit| unit.key.to_string() == key);
-    found.unwrap_or_else(|| panic!("no {key}"))
+    let unit = workspace.units.iter().find(|unit| unit.key.to_string() == key);
+    unit.unwrap_or_else(|| panic!("no {key}"))
 }
 
 #[test]
@@ -45,16 +45,16 @@ fn errors_in_one_long_line_are_readable() {
     text.push_str("{\"source\": \"a b\"}]}");
     assert!(text.len() > 79_000);
     env.write("gen.json", &text);
-    let refused = env.run(["validate", "-f", "gen.json"]);
-    refused.code(1).says("`a b` is not an image reference").says("\"a b\"").says("…");
-    refused.says(&format!("gen.json:1:{}", text.find("\"a b\"").unwrap() + 1));
-    assert!(refused.stderr.lines().all(|line| line.chars().count() < 300), "{refused}");
+    let rejected = env.run(["validate", "-f", "gen.json"]);
+    rejected.code(1).says("`a b` is not an image reference").says("\"a b\"").says("…");
+    rejected.says(&format!("gen.json:1:{}", text.find("\"a b\"").unwrap() + 1));
+    assert!(rejected.stderr.lines().all(|line| line.chars().count() < 300), "{rejected}");
     let line = format!("{{\"note\": \"{}\", \"source\": \"redis:7\"}}\n", "x".repeat(70_000));
     env.write("refs.jsonl", line);
     env.write("imgplan.yaml", "version: 1\nimages:\n  - sources_from: refs.jsonl\n");
-    let refused = env.run(["validate"]);
-    refused.code(1).says("unknown key `note`");
-    assert!(refused.stderr.lines().all(|line| line.chars().count() < 300), "{refused}");
+    let rejected = env.run(["validate"]);
+    rejected.code(1).says("unknown key `note`");
+    assert!(rejected.stderr.lines().all(|line| line.chars().count() < 300), "{rejected}");
 }
 
 #[test]
@@ -77,10 +77,13 @@ images:
     assert_eq!(workspace.units.len(), 12);
     for name in ["redis", "ubuntu", "busybox"] {
         let spans = ["a", "b", "c"].map(|row| unit(&workspace, &format!("{name}:{row}")).span);
-        assert!(spans.iter().all(|span| *span == spans[0]), "{name} is read once: {spans:?}");
+        assert!(
+            spans.iter().all(|span| *span == spans[0]),
+            "{name} is read more than once: {spans:?}"
+        );
     }
     let skipped: Vec<_> = workspace.skipped.iter().map(|skipped| &skipped.reason).collect();
-    assert_eq!(skipped, ["it has no Dockerfile"], "folders are looked for once");
+    assert_eq!(skipped, ["it has no Dockerfile"], "folders are searched for more than once");
 }
 
 #[test]
@@ -137,13 +140,14 @@ images:
     assert_eq!(unit(&workspace, "tool:2").labels["from"], "ghcr.io org/tool tool 2");
 }
 
-/// What is said of a manifest beside the folders `app` and `services/{api,web}`.
-fn of(images: &str) -> Vec<String> {
-    let env = beside(images);
+/// Returns the messages for a manifest, next to the folders of [`with_images`].
+fn messages_of(images: &str) -> Vec<String> {
+    let env = with_images(images);
     messages(&env, &invocation(&env))
 }
 
-fn beside(images: &str) -> TestEnv {
+/// Creates an environment with a manifest and the folders `app` and `services/{api,web}`.
+fn with_images(images: &str) -> TestEnv {
     let env = TestEnv::at("http://127.0.0.1:1");
     env.context("app", "ARG PY\nFROM scratch\n").context("services/api", "FROM scratch\n");
     env.context("services/web", "FROM scratch\n");
@@ -154,7 +158,7 @@ fn beside(images: &str) -> TestEnv {
 
 #[test]
 fn mistakes_are_reported() {
-    for (images, says) in [
+    for (images, expected) in [
         (
             "images: [{name: a, context: app, args: {PY: $PY}}]",
             &["`$PY` is not replaced by a variable | write `${PY}` for the variable, or `$$PY`"][..],
@@ -211,18 +215,18 @@ fn mistakes_are_reported() {
         ),
         ("images: [{source: 'ghcr.io//x:1'}]", &["`ghcr.io//x:1` is not an image reference"]),
     ] {
-        let told = of(images);
-        assert_eq!(told.len(), says.len(), "{images}: {told:#?}");
-        for (told, says) in told.iter().zip(says) {
-            assert!(told.starts_with(says), "{images}:\n{told}\n{says}");
+        let messages = messages_of(images);
+        assert_eq!(messages.len(), expected.len(), "{images}: {messages:#?}");
+        for (message, expected) in messages.iter().zip(expected) {
+            assert!(message.starts_with(expected), "{images}:\n{message}\n{expected}");
         }
     }
 }
 
 #[test]
 fn an_unused_variable_of_the_command_line_is_a_warning() {
-    let env = beside("images: [{name: a, context: app, tag: '${STAGE:-dev}'}]");
-    for (vars, says) in [
+    let env = with_images("images: [{name: a, context: app, tag: '${STAGE:-dev}'}]");
+    for (vars, expected) in [
         (&["STAGE=x"][..], &[][..]),
         (&["STAGGE=x"], &["nothing uses the variable `STAGGE` | did you mean `STAGE`?"]),
         (
@@ -231,7 +235,7 @@ fn an_unused_variable_of_the_command_line_is_a_warning() {
         ),
     ] {
         let vars = vars.iter().map(|var| var.parse().unwrap()).collect();
-        assert_eq!(messages(&env, &Invocation { vars, ..invocation(&env) }), says);
+        assert_eq!(messages(&env, &Invocation { vars, ..invocation(&env) }), expected);
     }
     let shown = env.run(["validate", "--var", "OTHER=secret"]);
     shown.code(0).says("nothing uses the variable `OTHER`");
@@ -240,7 +244,7 @@ fn an_unused_variable_of_the_command_line_is_a_warning() {
 
 #[test]
 fn set_matches_tags() {
-    let env = beside(
+    let env = with_images(
         "images:
   - {name: a, context: app, tag: '1', platforms: [linux/amd64, linux/arm64]}
   - {name: a, context: app, tag: '2'}
@@ -255,8 +259,8 @@ fn set_matches_tags() {
     ] {
         let invocation = Invocation { sets: vec![set.parse().unwrap()], ..invocation(&env) };
         let workspace = Workspace::load(&invocation, &|_| None).unwrap();
-        let found = workspace.units.iter().filter(|unit| unit.protect == Some(true));
-        let found: Vec<String> = found.map(|unit| unit.key.to_string()).collect();
-        assert_eq!(found, protected, "{set}");
+        let units = workspace.units.iter().filter(|unit| unit.protect == Some(true));
+        let keys: Vec<String> = units.map(|unit| unit.key.to_string()).collect();
+        assert_eq!(keys, protected, "{set}");
     }
 }
