@@ -131,7 +131,7 @@ mod tests {
             "90m",
             "--local",
         ];
-        insta::assert_snapshot!(rerun(&flags), @r"imgplan apply -C 'my apps' -f 'it'\''s.yaml' --limit initiate=50/2s --limit status=9/1500ms --concurrency 4 --retry-times 0 --timeout 90m --local");
+        insta::assert_snapshot!(rerun(&flags), @r#"imgplan apply -C 'my apps' -f "it's.yaml" --limit initiate=50/2s --limit status=9/1500ms --concurrency 4 --retry-times 0 --timeout 90m --local"#);
         assert_eq!(rerun(&["--timeout", "2h", "--auto-approve"]), "imgplan apply --timeout 2h");
         let flags = ["-f", "imgplan.yaml", "-f", "b.yaml", "--var", "A=x y", "--set", "*.tag=v1"];
         let expected = "imgplan apply -f imgplan.yaml -f b.yaml --var 'A=x y' --set '*.tag=v1'";

@@ -135,6 +135,13 @@ pub struct RecoveredBuild {
 }
 
 impl Facts {
+    /// Adds a note, unless the facts have the same one already.
+    pub fn add_note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
     /// Returns an image as the service lists it. The outer `None` means that nothing is known: it was
     /// not refreshed, or its owner's listing is incomplete.
     pub fn remote(&self, owner: &Owner, key: &ImageRef) -> Option<Option<&Remote>> {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::note;
 use crate::api::poll::{PollState, poll_builds};
 use crate::api::recover::{LostRequest, RecoveryResult, recover_builds};
 use crate::api::{BuildProgress, Client, ErrorKind, RemoteBuild};
@@ -30,7 +29,7 @@ pub(super) async fn query(state: &State, client: &Client, facts: &mut Facts) {
             Ok(view) => classify(&view, pending.get(&build).map(|pending| pending.stage)),
             Err(error) if error.kind == ErrorKind::NotFound => PendingBuild::Ended,
             Err(error) => {
-                note(facts, format!("cannot query a pending build: {error}"));
+                facts.add_note(format!("cannot query a pending build: {error}"));
                 continue;
             }
         };
@@ -69,7 +68,7 @@ async fn recover(state: &State, client: &Client, facts: &mut Facts) {
                 facts.recovered.insert(unit.clone(), recovered);
             }
         }
-        Err(error) => note(facts, format!("cannot look up requests in doubt: {error}")),
+        Err(error) => facts.add_note(format!("cannot look up requests in doubt: {error}")),
     }
 }
 

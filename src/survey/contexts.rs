@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{ContextError, SurveyError};
+use super::error::{ContextError, SurveyError};
 use crate::base::size::bytes;
 use crate::base::span::Problem;
 use crate::context::lint::{self, LintFindings, SizeLimits, warnings};

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::note;
 use crate::api::{self, ApiError, Client, Inventory, RemoteImageState, list_images};
 use crate::base::name::{ImageRef, Owner};
 use crate::manifest::Workspace;
@@ -63,20 +62,20 @@ pub(super) async fn query(
                 let recorded = owned.get(owner).map_or(&[][..], |of| &of.recorded);
                 if complete {
                     if let Some(alarm) = alarm(recorded, &images) {
-                        note(facts, alarm);
+                        facts.add_note(alarm);
                     }
                 } else {
                     let cause = format!("the service's listing of {images_of} is incomplete");
-                    note(facts, format!("{cause}; images missing from it {ASSUMED_UNCHANGED}"));
+                    facts.add_note(format!("{cause}; images missing from it {ASSUMED_UNCHANGED}"));
                     facts.incomplete.insert(owner.clone());
                 }
                 facts.images.insert(owner.clone(), images);
             }
             Ok(None) => {
                 let cause = "the service's listing leaves out existing images";
-                note(facts, format!("{cause}; {images_of} {ASSUMED_UNCHANGED}"));
+                facts.add_note(format!("{cause}; {images_of} {ASSUMED_UNCHANGED}"));
             }
-            Err(error) => note(facts, format!("{error}; {images_of} {ASSUMED_UNCHANGED}")),
+            Err(error) => facts.add_note(format!("{error}; {images_of} {ASSUMED_UNCHANGED}")),
         }
     }
 }

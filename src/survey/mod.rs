@@ -5,65 +5,24 @@
 mod builds;
 mod changes;
 mod contexts;
+mod error;
 mod images;
 mod registries;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use miette::Diagnostic;
 
+pub use self::error::{ContextError, SurveyError};
 pub use self::registries::{LookupProgress, Lookups, RegistryLookup, look_up};
 use crate::api::Client;
 use crate::base::name::Owner;
-use crate::base::text::plural;
-use crate::context::{History, ScanError, StatCache};
+use crate::context::{History, StatCache};
 use crate::manifest::Workspace;
 use crate::plan::unpinned::{Unpinned, unpinned};
 use crate::plan::{self, Facts, PlanOptions};
 use crate::state::{Pin, State};
-
-/// Contexts that cannot be sent, all of them.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("{} cannot be sent; nothing was sent", plural(errors.len(), "context"))]
-pub struct SurveyError {
-    /// One error per context.
-    #[related]
-    pub errors: Vec<ContextError>,
-}
-
-impl From<Vec<ScanError>> for SurveyError {
-    fn from(errors: Vec<ScanError>) -> Self {
-        Self { errors: errors.into_iter().map(ContextError::Unreadable).collect() }
-    }
-}
-
-/// A context that cannot be sent.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum ContextError {
-    /// The context cannot be read.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Unreadable(#[from] ScanError),
-    /// The context is larger than the manifest allows.
-    #[error("the context {} has {size}, and `settings.context_max` allows {max}", root.display())]
-    #[diagnostic(help(
-        "add the files that the build does not need to {}, or raise `settings.context_max`",
-        ignore.display()
-    ))]
-    TooLarge {
-        /// Folder of the context.
-        root: PathBuf,
-        /// Size of the context and of its largest parts, formatted.
-        size: String,
-        /// Maximum size, formatted.
-        max: String,
-        /// Ignore file in which to exclude files.
-        ignore: PathBuf,
-    },
-}
 
 /// Results of earlier runs. They save time and let a plan name the changed files.
 #[derive(Debug)]
@@ -84,7 +43,7 @@ pub struct Query<'a> {
     pub caches: Caches,
     /// The service and what to request from it; `None` to send it no request.
     pub service: Option<ServiceQuery<'a>>,
-    /// Where the digests of external references come from.
+    /// Source of the digests of external references.
     pub pins: PinSource<'a>,
     /// Notes of the caller that the plan is to show.
     pub notes: Vec<String>,
@@ -110,7 +69,7 @@ pub enum Refresh<'a> {
     Full,
 }
 
-/// Where the digests of external references come from.
+/// Source of the digests of external references.
 pub enum PinSource<'a> {
     /// The lockfile alone.
     Lockfile,
@@ -188,7 +147,7 @@ async fn query_service(
     if tokio::time::timeout(MAX_QUERY_TIME, query).await.is_err() {
         let secs = MAX_QUERY_TIME.as_secs();
         let cause = format!("cannot list images: no response within {secs} s");
-        note(facts, format!("{cause}; all images {}", images::ASSUMED_UNCHANGED));
+        facts.add_note(format!("{cause}; all images {}", images::ASSUMED_UNCHANGED));
     }
 }
 
@@ -196,14 +155,7 @@ async fn query_builds(state: &State, client: &Client, facts: &mut Facts) {
     let query = builds::query(state, client, facts);
     if tokio::time::timeout(MAX_QUERY_TIME, query).await.is_err() {
         let secs = MAX_QUERY_TIME.as_secs();
-        note(facts, format!("cannot query pending builds: no response within {secs} s"));
-    }
-}
-
-/// Adds a note, unless the facts have the same one already.
-fn note(facts: &mut Facts, note: String) {
-    if !facts.notes.contains(&note) {
-        facts.notes.push(note);
+        facts.add_note(format!("cannot query pending builds: no response within {secs} s"));
     }
 }
 
