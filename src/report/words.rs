@@ -67,9 +67,7 @@ pub(super) fn rate_wait(class: Class, limit: Limit, wait: Duration) -> String {
         Class::Images => "transfers".to_owned(),
         class => format!("{class} requests"),
     };
-    let Limit { count, window } = limit;
-    let (wait, window) = (duration(wait), exact_duration(window));
-    format!("Waiting {wait} for the rate limit of {count} {requests} per {window}")
+    format!("Waiting {} for the rate limit of {requests} ({limit})", duration(wait))
 }
 
 /// Returns the build in brackets for the end of a line; empty without a build.

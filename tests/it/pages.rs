@@ -258,7 +258,7 @@ name: other
         ("`imgplan plan --local`", "`imgplan plane`", "README.md:1: `imgplan plane` is not"),
         ("-- validate", "-- valid", "README.md:3: $ cargo run"),
         ("--listen", "--listens", "README.md:4: $ imgplan serve"),
-        ("cd examples/mirror", "cd examples/none", "no such folder"),
+        ("cd examples/mirror", "cd examples/none", "README.md:7: $ cd examples/none"),
         ("5 images", "4 images", "README.md:8: $ imgplan validate"),
         ("[exit 2]\n", "", "exit Some(2)"),
         ("[exit 2]", "[exit 1]", "exit Some(2)"),

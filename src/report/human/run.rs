@@ -121,11 +121,8 @@ impl HumanReporter<'_> {
         }
         self.skipped(summary)?;
         if summary.retries > 0 && is_normal {
-            let (requests, were) = match summary.retries {
-                1 => ("1 request was".to_owned(), "it"),
-                retries => (format!("{retries} requests were"), "them"),
-            };
-            writeln!(self.err, "{requests} retried; --verbose and --json show {were}")?;
+            let requests = plural(summary.retries, "request");
+            writeln!(self.err, "Retried {requests}; --verbose and --json show details")?;
         }
         let pending = summary.failures.iter().filter(|failure| failure.pending).count();
         let failed = summary.failures.len() - pending;

@@ -4,18 +4,155 @@ use std::time::Duration;
 
 use super::super::human::HumanReporter;
 use super::super::{Reporter, Verbosity};
-use super::options;
-use crate::event::Summary;
+use super::{build_id, key, options};
+use crate::base::limit::{Class, Limit};
+use crate::event::{
+    ActiveTarget, Phase, RunEvent, Signal, SkipReason, StopReason, Summary, TargetFailure,
+};
+use crate::http::Notice;
 use crate::plan::PartialPlan;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn failure(unit: &str, message: &str) -> TargetFailure {
+    TargetFailure {
+        unit: key(unit),
+        phase: Phase::Building,
+        message: message.to_owned(),
+        help: None,
+        build: Some(build_id("b-1")),
+        pending: false,
+    }
+}
+
+fn skip_reason() -> SkipReason {
+    SkipReason::DependencyFailed { failed: key("base:v1") }
+}
+
+/// Returns standard output and standard error.
+fn text(write: impl FnOnce(&mut HumanReporter<'_>) -> std::io::Result<()>) -> (String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    write(&mut HumanReporter::new(&mut out, &mut err, options(None, false, Verbosity::Verbose)))
+        .unwrap();
+    (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+}
+
+#[test]
+fn every_event_has_its_line() {
+    let active = |unit: &str, phase, secs| ActiveTarget {
+        unit: key(unit),
+        action: "build",
+        phase,
+        build: Some(build_id("b-1")),
+        elapsed: SECOND * secs,
+    };
+    let heartbeat = |count, waiting| RunEvent::Heartbeat {
+        units: vec![active("api:v1", Phase::Building, 185)],
+        phases: vec![(Phase::Building, count)],
+        waiting,
+        done: 44,
+        total: 60,
+    };
+    let (unit, action) = (key("api:v1"), "build");
+    let events = [
+        RunEvent::Started { unit: unit.clone(), action },
+        RunEvent::Progress(active("api:v1", Phase::Upload, 3)),
+        heartbeat(1, 0),
+        heartbeat(7, 4),
+        RunEvent::Completed {
+            unit: unit.clone(),
+            action,
+            build: None,
+            path: None,
+            elapsed: SECOND * 190,
+        },
+        RunEvent::Failed { failure: failure("base:v1", "no disk"), action, elapsed: SECOND },
+        RunEvent::Skipped { unit: key("web:v1"), reason: skip_reason() },
+        RunEvent::Notice {
+            unit: Some(unit),
+            notice: Notice::Retry {
+                registry: None,
+                action: "start the build",
+                class: Some(Class::Start),
+                attempt: 1,
+                status: Some(503),
+                why: "HTTP 503".to_owned(),
+                wait: SECOND * 2,
+            },
+        },
+        RunEvent::Notice {
+            unit: None,
+            notice: Notice::RateWait {
+                class: Class::Images,
+                limit: Limit { count: 10, window: SECOND * 60 },
+                wait: SECOND * 12,
+            },
+        },
+        RunEvent::Stopping { reason: StopReason::Interrupted(Signal::Interrupt), active: 3 },
+        RunEvent::Stopping { reason: StopReason::Interrupted(Signal::Terminate), active: 0 },
+        RunEvent::Stopping { reason: StopReason::Error("no key".to_owned()), active: 1 },
+        RunEvent::Stopping { reason: StopReason::TimedOut(SECOND * 1800), active: 1 },
+    ];
+    let (out, err) = text(|reporter| events.iter().try_for_each(|event| reporter.event(event)));
+    assert_eq!(out, "");
+    insta::assert_snapshot!(err, @"
+    api:v1: Building...
+    api:v1: uploading [build b-1]
+    api:v1: still building after 3m05s [build b-1]
+    44/60 done; 7 building, 4 waiting for the rate limit; longest: api:v1 (3m05s)
+    api:v1: Built after 3m10s
+    base:v1: Failed after 1.0s [build b-1]
+    web:v1: skipped: depends on base:v1, which failed
+    api:v1: cannot start the build: HTTP 503; retrying in 2.0s
+    Waiting 12s for the rate limit of transfers (10/60s)
+    Stopping: no new work starts; waiting for 3 targets in progress. Press Ctrl-C again to exit at once.
+    Stopping on SIGTERM: no new work starts
+    Stopping: every other target would fail with the same error; waiting for 1 target in progress
+    Stopping: the timeout of 30m is over
+    ");
+}
+
+#[test]
+fn a_summary_groups_equal_failures() {
+    let mut pending = failure("c:v1", "timed out");
+    pending.pending = true;
+    pending.help = Some("apply again".to_owned());
+    let summary = Summary {
+        built: 2,
+        failures: vec![failure("a:v1", "no disk"), failure("b:v1", "no disk"), pending],
+        skipped: vec![
+            (key("web:v1"), skip_reason()),
+            (key("x:v1"), SkipReason::Interrupted),
+            (key("y:v1"), SkipReason::Stopped),
+        ],
+        retries: 3,
+        ..Summary::default()
+    };
+    let (out, err) =
+        text(|reporter| reporter.summary(&summary, SECOND * 65, Some("imgplan apply")));
+    insta::assert_snapshot!(format!("{out}--- stderr\n{err}"), @"
+
+    failed while building: a:v1 [build b-1], b:v1 [build b-1]
+      no disk
+    pending while building: c:v1 [build b-1]
+      timed out
+      help: apply again
+    skipped: web:v1 depends on base:v1, which failed
+    skipped: 2 targets not started because the run stopped
+
+    Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 2 failed, 3 skipped, 1 pending, in 1m05s.
+    --- stderr
+    Retried 3 requests; --verbose and --json show details
+    Next: fix the failures, then run `imgplan apply` to continue
+    ");
+}
 
 #[test]
 fn the_summary_of_a_partial_run_says_so() {
-    let (mut out, mut err) = (Vec::new(), Vec::new());
     let partial = Some(PartialPlan { selected: 3, left: 1 });
     let summary = Summary { built: 2, partial, ..Summary::default() };
-    let mut human = HumanReporter::new(&mut out, &mut err, options(None, false, Verbosity::Normal));
-    human.summary(&summary, Duration::from_secs(65), None).unwrap();
-    insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"
+    let (out, _) = text(|reporter| reporter.summary(&summary, SECOND * 65, None));
+    insta::assert_snapshot!(out, @"
     Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, in 1m05s.
     Note: this was a partial run: 3 targets selected, 1 step left out.
     ");
