@@ -1,5 +1,5 @@
-//! The life of an image after it was made: renamed, moved, let go, deleted, protected, made again,
-//! and named by what it contains.
+//! Changes to existing images: rename, move, forget, delete, protect, rebuild, and tags with a
+//! fingerprint.
 
 use std::io::Read;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use insta::assert_snapshot;
 
 use crate::support::{Output, Simulation, THREE, TestEnv, wait_until, write_three};
 
-/// The one that stands alone, under another name.
+/// The project with the independent image under another name.
 const RENAMED: &str = "version: 1
 defaults: {tag: v1}
 images:
@@ -38,14 +38,14 @@ fn steps(output: &Output) -> String {
     output.steps().join("\n")
 }
 
-/// What an apply sends that changes something.
+/// Applies and returns the requests that change something.
 fn writes(env: &TestEnv, args: &[&str]) -> Vec<String> {
     let before = env.server().writes().len();
     env.ok(["apply", "--auto-approve"].iter().chain(args).copied());
     env.server().writes().split_off(before)
 }
 
-/// The units that an apply builds or mirrors.
+/// Applies and returns the units that were built or mirrored.
 fn made(env: &TestEnv, args: &[&str]) -> Vec<String> {
     let before = env.server().initiated().len();
     env.ok(["apply", "--auto-approve"].iter().chain(args).copied());
@@ -63,7 +63,7 @@ fn a_rename_is_one_request_and_no_build() {
     assert!(!env.read("imgplan.lock").contains("lone:v1"));
     assert_eq!(env.build_of("solo:v1"), build);
     env.plans_nothing();
-    // What is said of what is done does no harm.
+    // A `moved:` entry may stay after the rename.
     assert_eq!(writes(&env, &[]), [""; 0]);
 }
 
@@ -80,7 +80,7 @@ fn a_rename_may_go_with_an_owner_and_a_visibility() {
 }
 
 #[test]
-fn a_rename_with_other_content_is_a_build_and_the_old_is_let_go() {
+fn a_rename_with_other_content_is_a_build_and_forgets_the_old_image() {
     for (flags, left) in [
         (&[][..], &["base:v1 PRIVATE", "lone:v1 PRIVATE", "solo:v1 PRIVATE", "top:v1 PRIVATE"][..]),
         (
@@ -108,9 +108,8 @@ fn a_rename_with_other_content_is_a_build_and_the_old_is_let_go() {
     }
 }
 
-/// The old one is what the tag has until the new one is there.
 #[test]
-fn what_takes_the_place_of_another_is_there_before_that_goes() {
+fn a_replacement_exists_before_the_old_image_is_deleted() {
     let config = ServerConfig { fail: Some("^solo".parse().unwrap()), ..ServerConfig::default() };
     let env = TestEnv::with(config);
     write_three(&env);
@@ -126,7 +125,7 @@ fn what_takes_the_place_of_another_is_there_before_that_goes() {
 }
 
 #[test]
-fn a_rename_that_nobody_declared_is_seen() {
+fn an_undeclared_rename_is_detected() {
     let world = Simulation::new(THREE);
     world.write("base/Dockerfile", "FROM scratch\n").write("top/Dockerfile", "FROM base:v1\n");
     world.write("lone/Dockerfile", "FROM scratch\n# lone\n");
@@ -137,7 +136,7 @@ fn a_rename_that_nobody_declared_is_seen() {
     let renamed: Vec<String> =
         plan.renamed.iter().map(|renamed| format!("{} -> {}", renamed.from, renamed.to)).collect();
     assert_eq!(renamed, ["lone:v1 -> solo:v1"]);
-    // What has other content is another image.
+    // An image with other content is not a rename.
     world.write("lone/Dockerfile", "FROM scratch\n# solo\n");
     assert_eq!(world.plan().renamed, []);
     world.write("imgplan.yaml", RENAMED);
@@ -145,19 +144,19 @@ fn a_rename_that_nobody_declared_is_seen() {
 }
 
 #[test]
-fn whoever_forgot_to_declare_a_rename_is_told_how() {
+fn an_undeclared_rename_gets_a_suggestion() {
     let env = three();
     let (text, _) = RENAMED.split_once("moved:").unwrap();
     env.write("imgplan.yaml", text);
     env.ok(["plan"]).says("add `moved: [{from: lone:v1, to: solo:v1}]`");
-    // Just that, put in, is a rename.
+    // The suggested line makes it a rename.
     env.write("imgplan.yaml", format!("{text}moved: [{{from: lone:v1, to: solo:v1}}]\n"));
     assert_eq!(writes(&env, &[]), ["PATCH /images"]);
     env.plans_nothing();
 }
 
 #[test]
-fn what_stands_on_a_renamed_base_gets_its_new_path() {
+fn dependents_of_a_renamed_base_get_its_new_path() {
     let dir = tempfile::tempdir().unwrap();
     let state = Some(dir.path().join("state"));
     let env = TestEnv::with(ServerConfig { state, ..ServerConfig::default() });
@@ -177,12 +176,12 @@ fn what_stands_on_a_renamed_base_gets_its_new_path() {
 }
 
 #[test]
-fn what_the_manifest_lets_go_stays_in_the_service() {
+fn a_forgotten_image_stays_in_the_service() {
     let env = three();
     without(&env, &["lone"]);
     let text = env.read("imgplan.yaml");
     env.write("imgplan.yaml", format!("{text}removed:\n  - {{name: lone}}\n"));
-    // Though all that is gone is to be deleted.
+    // Even with `--prune`.
     assert_snapshot!(steps(&env.ok(["plan", "--prune"])), @". lone:v1 forget removed from the manifest, image kept");
     assert_eq!(writes(&env, &["--prune"]), [""; 0]);
     assert!(env.server().images("").contains(&"lone:v1 PRIVATE".to_owned()));
@@ -191,7 +190,7 @@ fn what_the_manifest_lets_go_stays_in_the_service() {
 }
 
 #[test]
-fn what_the_manifest_wants_deleted_is_deleted_once_it_is_allowed() {
+fn a_removed_image_is_deleted_once_that_is_allowed() {
     let env = three();
     without(&env, &["lone"]);
     let text = env.read("imgplan.yaml");
@@ -238,9 +237,8 @@ fn no_more_is_deleted_than_is_allowed() {
     env.plans_nothing();
 }
 
-/// Who was asked and said yes has allowed it.
 #[test]
-fn whoever_is_asked_allows_it_by_that() {
+fn a_confirmed_prompt_allows_deletions() {
     let env = three();
     without(&env, &["lone"]);
     env.call(["apply", "--prune"]).stdin("no\n").run().code(4).says("Nothing was changed.");
@@ -251,9 +249,8 @@ fn whoever_is_asked_allows_it_by_that() {
     assert_eq!(env.server().images("").len(), 2);
 }
 
-/// Somebody else was faster: that is what was wanted.
 #[test]
-fn what_is_gone_already_is_deleted_without_complaint() {
+fn deleting_a_missing_image_succeeds() {
     let env = three();
     without(&env, &["lone"]);
     env.server().send("DELETE", "images/lone/v1", &serde_json::Value::Null);
@@ -262,21 +259,21 @@ fn what_is_gone_already_is_deleted_without_complaint() {
 }
 
 #[test]
-fn protection_outlives_the_entry_and_is_only_lifted_by_a_word() {
+fn protection_outlives_its_manifest_entry() {
     let env = TestEnv::new();
     write_three(&env);
     env.edit("imgplan.yaml", "name: lone,", "name: lone, protect: true,");
     env.apply();
     assert_eq!(env.read("imgplan.lock").matches("protect: true").count(), 1);
     env.plans_nothing();
-    // The very next commit deletes the entry.
+    // The next commit deletes the entry.
     without(&env, &["lone"]);
     for flags in [&[][..], &["--prune", "--max-destroy", "9"]] {
         assert_eq!(writes(&env, flags), [""; 0], "{flags:?}");
         assert!(env.read("imgplan.lock").contains("lone:v1"), "{flags:?}");
         env.ok(["plan"]).says("1 protected image is not in the manifest and is kept: lone:v1");
     }
-    // Without a word it stays protected, though the entry is back.
+    // Without `protect` in the new entry, it stays protected.
     env.write("imgplan.yaml", THREE);
     env.plans_nothing();
     env.apply();
@@ -284,7 +281,7 @@ fn protection_outlives_the_entry_and_is_only_lifted_by_a_word() {
     env.edit("imgplan.yaml", "name: lone,", "name: lone, protect: false,");
     env.run(["plan", "--detailed-exitcode"]).code(2).says("Unprotects 1 image: lone:v1");
     env.run(["plan", "--target", "top"]).success().never_says("Unprotects");
-    // To take it away is asked about; nobody answers.
+    // Lifting the protection needs an approval, which is missing here.
     env.run(["apply"]).says("Nothing was changed.");
     env.ok(["apply", "--auto-approve", "--target", "top"]);
     assert!(env.read("imgplan.lock").contains("protect: true"));
@@ -296,7 +293,7 @@ fn protection_outlives_the_entry_and_is_only_lifted_by_a_word() {
 }
 
 #[test]
-fn a_protected_image_is_let_go_where_the_manifest_says_just_that() {
+fn a_protected_image_is_forgotten_on_request() {
     let env = TestEnv::new();
     write_three(&env);
     env.edit("imgplan.yaml", "name: lone,", "name: lone, protect: true,");
@@ -317,9 +314,8 @@ fn a_protected_image_is_let_go_where_the_manifest_says_just_that() {
     assert_eq!(env.server().images("").len(), 3);
 }
 
-/// What goes on record before a rename is no reason to build instead of renaming.
 #[test]
-fn a_rename_that_failed_is_still_a_rename() {
+fn a_failed_rename_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let config =
         || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
@@ -337,9 +333,9 @@ fn a_rename_that_failed_is_still_a_rename() {
 }
 
 #[test]
-fn what_is_too_old_is_made_again_and_what_stands_on_it() {
+fn an_expired_image_and_its_dependents_are_rebuilt() {
     let mut env = TestEnv::new();
-    // Its own clock is not that of what is on record.
+    // Moves the recorded time back.
     env.set("IMGPLAN_REFRESH", "false");
     write_three(&env);
     env.edit("imgplan.yaml", "name: base,", "name: base, max_age: 1d,");
@@ -358,7 +354,7 @@ fn what_is_too_old_is_made_again_and_what_stands_on_it() {
 }
 
 #[test]
-fn what_is_asked_for_is_made_once_more() {
+fn replace_forces_a_rebuild() {
     let env = three();
     assert_snapshot!(steps(&env.ok(["plan", "--replace", "ba*"])), @"
     -/+ base:v1 build rebuild requested
@@ -375,7 +371,7 @@ fn what_is_asked_for_is_made_once_more() {
 }
 
 #[test]
-fn what_failed_after_a_base_was_replaced_is_all_that_is_left() {
+fn after_a_forced_base_only_the_failed_dependent_is_left() {
     let dir = tempfile::tempdir().unwrap();
     let config =
         || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
@@ -391,9 +387,8 @@ fn what_failed_after_a_base_was_replaced_is_all_that_is_left() {
     env.plans_nothing();
 }
 
-/// Whoever is told that `imgplan apply` does what is left, can rely on it.
 #[test]
-fn what_was_asked_for_and_failed_is_asked_for_again() {
+fn the_command_to_continue_repeats_a_failed_replace() {
     let dir = tempfile::tempdir().unwrap();
     let config =
         || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
@@ -405,14 +400,14 @@ fn what_was_asked_for_and_failed_is_asked_for_again() {
     failed.code(1).says("skipped: top:v1 depends on base:v1, which failed");
     failed.says("then run `imgplan apply --replace base:v1` to continue");
     env.restart(config());
-    // Without a word the image of before is as good as it was.
+    // Without `--replace`, the earlier image is up to date.
     env.plans_nothing();
     assert_eq!(made(&env, &["--replace", "base:v1"]), ["base:v1", "top:v1"]);
     env.plans_nothing();
 }
 
 #[test]
-fn what_is_killed_while_it_replaces_goes_on_from_there() {
+fn a_killed_replace_is_continued() {
     let dir = tempfile::tempdir().unwrap();
     let config =
         || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
@@ -432,9 +427,8 @@ fn what_is_killed_while_it_replaces_goes_on_from_there() {
     assert_eq!(env.server().initiated(), ["base:v1", "top:v1"]);
 }
 
-/// What was not begun is asked for again, and what was begun is not.
 #[test]
-fn what_was_asked_for_and_not_begun_is_in_the_command_that_goes_on() {
+fn the_command_to_continue_replaces_only_what_was_not_started() {
     let dir = tempfile::tempdir().unwrap();
     let config =
         || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
@@ -468,7 +462,7 @@ fn what_was_asked_for_and_not_begun_is_in_the_command_that_goes_on() {
     env.plans_nothing();
 }
 
-/// The image whose tag says what it contains, and what it was built of.
+/// A project with an image whose tag has its fingerprint.
 const CONTENT: &str = "version: 1
 images:
   - {name: app, context: app, tag: \"v1-{fingerprint}\"}
@@ -490,7 +484,7 @@ fn tags(env: &TestEnv) -> Vec<String> {
 }
 
 #[test]
-fn other_content_is_another_tag_and_the_old_one_stays() {
+fn changed_content_gets_another_tag_and_the_old_one_stays() {
     let env = content();
     let first = tags(&env);
     assert_eq!(first.len(), 4, "{first:?}");
@@ -512,7 +506,7 @@ fn other_content_is_another_tag_and_the_old_one_stays() {
     let lockfile = env.read("imgplan.lock");
     assert!(!lockfile.contains(&first[0]), "what is old is let go:\n{lockfile}");
     env.plans_nothing();
-    // Back to what was: its tag is there still, but nobody looks after it any more.
+    // The tag of the earlier content still exists but is no longer recorded.
     env.edit("app/Dockerfile", "# 2", "# 1");
     env.apply();
     assert_eq!(tags(&env), second);
@@ -520,13 +514,13 @@ fn other_content_is_another_tag_and_the_old_one_stays() {
 }
 
 #[test]
-fn other_content_may_delete_the_old_tag() {
+fn changed_content_can_delete_the_old_tag() {
     let env = content();
     let first = tags(&env);
     env.edit("app/Dockerfile", "# 1", "# 2");
     let sent = writes(&env, &["--prune", "--max-destroy", "1"]);
     let delete = format!("DELETE /images/{}", first[0].replace(':', "/"));
-    // Not before the new one is there.
+    // Not before the new image exists.
     let place = |what: &str| sent.iter().position(|request| request == what).unwrap();
     assert!(place(&delete) > place("POST /images/build/ID/start"), "{sent:?}");
     assert_eq!(tags(&env).len(), 4);
@@ -535,7 +529,7 @@ fn other_content_may_delete_the_old_tag() {
 }
 
 #[test]
-fn content_that_is_asked_for_again_has_another_tag_once() {
+fn a_forced_rebuild_of_content_has_another_tag() {
     let env = content();
     let first = tags(&env);
     assert_eq!(made(&env, &["--replace", "app"]).len(), 2);
@@ -547,9 +541,8 @@ fn content_that_is_asked_for_again_has_another_tag_once() {
     assert!(tags(&env).contains(&first[0]));
 }
 
-/// Where it fails in between, too.
 #[test]
-fn content_that_failed_keeps_the_tag_that_it_was_to_have() {
+fn content_that_failed_keeps_its_planned_tag() {
     let dir = tempfile::tempdir().unwrap();
     let config =
         || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
@@ -568,7 +561,7 @@ fn content_that_failed_keeps_the_tag_that_it_was_to_have() {
     assert_eq!(count, 1);
 }
 
-/// The Dockerfile in an archive, where it is not as it is in the context.
+/// Returns the Dockerfile of an archive, if it differs from that of the context.
 fn dockerfile_in(archive: &std::path::Path) -> String {
     let file = std::fs::File::open(archive).unwrap();
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(file));
@@ -584,7 +577,7 @@ fn dockerfile_in(archive: &std::path::Path) -> String {
 }
 
 #[test]
-fn the_dockerfile_that_is_shown_is_the_one_that_is_sent() {
+fn the_shown_dockerfile_is_the_one_that_is_sent() {
     let dir = tempfile::tempdir().unwrap();
     let config =
         || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
@@ -610,7 +603,7 @@ FROM base AS test
 RUN test
 ",
     );
-    // Where a base is, is not known before it is built.
+    // The path of a base is not known before it is built.
     let before = env.ok(["context", "dockerfile", "app"]);
     assert!(before.stdout.contains("FROM base AS run"), "{before}");
     env.ok(["apply", "--auto-approve", "--target", "base"]);
@@ -624,7 +617,7 @@ RUN test
     env.ok(["context", "pack", "app", "-o", "app.tar.gz"]);
     assert_eq!(dockerfile_in(&env.path("app.tar.gz")), shown.stdout);
     std::fs::remove_file(env.path("app.tar.gz")).unwrap();
-    // What the server got, while it builds from it.
+    // The archive on the server, during the build.
     let build_time = Duration::from_secs(3600);
     env.restart(ServerConfig { build_time, ..config() });
     let run = env.call(["apply", "--auto-approve"]).start();
@@ -639,10 +632,9 @@ RUN test
     env.run(["context", "dockerfile", "ap"]).code(1).says("the manifest has no image `ap`");
 }
 
-/// A run that was killed, or whose answer was lost, after the service had renamed an image and before
-/// that was on record.
+/// The run was killed, or the response was lost, between the rename and its record.
 #[test]
-fn a_rename_that_was_done_and_not_kept_is_found_out() {
+fn an_unrecorded_rename_is_found() {
     for text in
         [RENAMED.to_owned(), RENAMED.replace("name: solo,", "name: solo, owner: {team: t1},")]
     {
@@ -658,9 +650,8 @@ fn a_rename_that_was_done_and_not_kept_is_found_out() {
     }
 }
 
-/// Nobody should find out from a summary that an image was overwritten.
 #[test]
-fn what_exists_and_is_not_on_record_is_told_before_it_is_replaced() {
+fn an_unrecorded_image_is_reported_before_it_is_replaced() {
     let env = three();
     std::fs::remove_file(env.path("imgplan.lock")).unwrap();
     assert_snapshot!(steps(&env.ok(["plan"])), @"
@@ -675,7 +666,7 @@ fn what_exists_and_is_not_on_record_is_told_before_it_is_replaced() {
 }
 
 #[test]
-fn a_base_that_is_tagged_by_its_content_is_known_where_a_dockerfile_is_shown() {
+fn a_shown_dockerfile_names_a_base_with_a_content_tag() {
     let env = TestEnv::manifest(
         "version: 1\nimages:\n  - {name: base, tag: '{fingerprint}', context: base}\n  - {name: top, context: top}\n",
     );

@@ -1,10 +1,10 @@
-//! Pins, from the manifest to what arrives, with a real registry behind them.
+//! Pins, from the manifest to the image, with a real registry.
 
 use std::collections::BTreeMap;
 
 use crate::support::{Front, Registry, TestEnv, answer};
 
-/// A project with a mirror on two platforms, and a build on a base outside of the manifest.
+/// A project with a mirror for two platforms, and a build on an external base.
 struct Project {
     registry: Registry,
     front: Front,
@@ -32,7 +32,7 @@ images:
         Some(project)
     }
 
-    /// Puts another image behind `NAME:1`.
+    /// Pushes another image to `NAME:1`.
     fn push(&self, name: &str, content: &str) {
         let mut layout = self.registry.layout(&format!("{name}-{}", content.replace(' ', "-")));
         let amd64 = layout.image("linux/amd64", content);
@@ -42,13 +42,13 @@ images:
         self.registry.push(&layout, "all", &format!("{name}:1"));
     }
 
-    /// What was asked for of each mirror, the last time.
+    /// Returns the source of the last request for each mirror.
     fn sources(&self) -> BTreeMap<String, String> {
         let builds = self.env.server().builds().into_iter();
         builds.filter_map(|build| Some((build.image, build.source?))).collect()
     }
 
-    /// The text with what differs from run to run taken out.
+    /// Returns the text without values that differ from run to run.
     fn shown(&self, text: &str) -> String {
         let host = regex::Regex::new("(sha256:)?\\b[0-9a-f]{12}([0-9a-f]{52})?\\b").unwrap();
         host.replace_all(&text.replace(&self.front.address, "HOST"), "DIGEST").into_owned()
@@ -56,7 +56,7 @@ images:
 }
 
 #[test]
-fn what_was_planned_is_what_arrives() {
+fn the_planned_digests_arrive() {
     let Some(project) = Project::new() else { return };
     let env = &project.env;
     env.run(["lock", "--check"]).code(1).says("2 entries").says("app:1 has no pin");
@@ -67,7 +67,7 @@ fn what_was_planned_is_what_arrives() {
     ");
     env.ok(["lock", "--check"]);
     env.ok(["plan", "--locked"]);
-    // A tag that moves changes nothing until that is asked for.
+    // A tag that moves changes nothing without `--upgrade`.
     let pinned = project.sources();
     assert_eq!(pinned.len(), 0);
     project.push("app", "two");
@@ -85,7 +85,7 @@ fn what_was_planned_is_what_arrives() {
     let begins = format!("FROM {}/base@sha256:", project.front.address);
     assert!(sent.starts_with(&begins) && sent.ends_with("\nCOPY . .\n"), "{sent}");
     env.plans_nothing();
-    // The plan shows what moved, and apply takes it over.
+    // The plan shows the moved pins, and apply records them.
     let plan = env.ok(["plan", "--upgrade", "--max-age", "0s"]);
     insta::assert_snapshot!(project.shown(&plan.steps().join("\n")), @"
     -/+ app:1-amd64 mirror source HOST/app:1 moved DIGEST -> DIGEST
@@ -97,7 +97,7 @@ fn what_was_planned_is_what_arrives() {
     env.plans_nothing();
     let plan = env.ok(["plan", "--upgrade", "--max-age", "0s"]);
     plan.says("No changes");
-    // One image only.
+    // Upgrade of a single image.
     project.push("app", "three");
     project.push("base", "base two");
     let plan = env.ok(["plan", "--upgrade-image", "tool", "--max-age", "0s"]);
@@ -105,13 +105,13 @@ fn what_was_planned_is_what_arrives() {
 }
 
 #[test]
-fn an_answer_is_remembered_and_asking_again_is_one_head() {
+fn lookups_are_cached_and_repeated_with_one_head() {
     let Some(project) = Project::new() else { return };
     let env = &project.env;
     env.ok(["lock"]);
     assert_eq!(project.front.lines().len(), 4, "a HEAD and a GET of an index each");
     env.ok(["plan", "--upgrade"]);
-    assert_eq!(project.front.lines(), [""; 0], "it is remembered");
+    assert_eq!(project.front.lines(), [""; 0], "the lookup is cached");
     env.ok(["plan", "--upgrade", "--max-age", "0s"]);
     let lines = project.front.lines();
     assert_eq!(lines.len(), 2, "{lines:#?}");
@@ -122,7 +122,7 @@ fn an_answer_is_remembered_and_asking_again_is_one_head() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_said_and_the_plan_goes_on() {
+fn a_failed_lookup_is_a_note_and_the_plan_goes_on() {
     let Some(project) = Project::new() else { return };
     let env = &project.env;
     env.ok(["lock"]);
@@ -136,7 +136,7 @@ fn what_cannot_be_asked_is_said_and_the_plan_goes_on() {
 }
 
 #[test]
-fn a_missing_tag_is_told_and_the_others_are_pinned() {
+fn a_missing_tag_is_an_error_and_the_others_are_pinned() {
     let Some(project) = Project::new() else { return };
     let env = &project.env;
     let more = format!("  - source: {}/app:none\n    name: none\nimages", project.front.address);
@@ -148,7 +148,7 @@ fn a_missing_tag_is_told_and_the_others_are_pinned() {
 }
 
 #[test]
-fn what_was_made_before_is_taken_for_made_from_its_first_pin() {
+fn existing_images_are_credited_to_their_first_pin() {
     let Some(project) = Project::new() else { return };
     let env = &project.env;
     env.run(["plan", "--frozen"]).code(1).says("--frozen was given");
@@ -167,7 +167,7 @@ fn what_was_made_before_is_taken_for_made_from_its_first_pin() {
 }
 
 #[test]
-fn a_project_with_pins_pins_what_is_new() {
+fn a_project_with_pins_pins_new_references() {
     let Some(project) = Project::new() else { return };
     let env = &project.env;
     env.ok(["lock"]);
@@ -178,7 +178,7 @@ fn a_project_with_pins_pins_what_is_new() {
     env.apply();
     assert!(project.sources()["new:1"].contains("@sha256:"));
     env.ok(["lock", "--check"]);
-    // What nothing needs any more is dropped by `lock`, and nothing else.
+    // `lock` drops pins that no image needs.
     env.edit("imgplan.yaml", &entry, "images:\n");
     env.run(["lock", "--check"]).code(1).says("is no longer used");
     env.ok(["lock"]).says("1 dropped");
@@ -186,7 +186,7 @@ fn a_project_with_pins_pins_what_is_new() {
 }
 
 #[test]
-fn a_registry_that_asks_to_wait_is_waited_for() {
+fn retry_after_of_a_registry_is_honoured() {
     let Some(project) = Project::new() else { return };
     let busy = std::sync::atomic::AtomicUsize::new(0);
     let front = Front::of(&project.registry.address).instead(move |seen| {
@@ -202,7 +202,7 @@ fn a_registry_that_asks_to_wait_is_waited_for() {
 }
 
 #[test]
-fn a_from_of_another_platform_is_held_to_the_image_of_that() {
+fn a_from_with_a_platform_is_pinned_to_its_image() {
     let Some(project) = Project::new() else { return };
     let env = &project.env;
     let base = format!("{}/base", project.front.address);
@@ -227,17 +227,17 @@ fn a_from_of_another_platform_is_held_to_the_image_of_that() {
     assert_eq!(env.ok(["context", "dockerfile", "tool"]).stdout, sent);
     env.apply();
     env.plans_nothing();
-    // What is in the lockfile as made from the pins keeps them.
+    // Images that were built with pins keep them.
     env.ok(["lock", "--check"]);
 }
 
 #[test]
-fn the_first_pins_make_nothing_again_whoever_brings_them() {
+fn first_pins_trigger_no_rebuild() {
     let Some(project) = Project::new() else { return };
     let env = &project.env;
     env.apply();
     let builds = env.server().builds().len();
-    // A plan that is not agreed to keeps nothing.
+    // A plan that is declined records no pin.
     env.ok(["plan", "--upgrade"]).says("No changes");
     env.run(["lock", "--check"]).code(1);
     env.ok(["apply", "--upgrade", "--auto-approve"]).says("No changes");
@@ -250,7 +250,7 @@ fn the_first_pins_make_nothing_again_whoever_brings_them() {
 }
 
 #[test]
-fn a_registry_that_was_down_makes_nothing_again() {
+fn a_registry_outage_triggers_no_rebuild() {
     let Some(project) = Project::new() else { return };
     let down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let is_down = std::sync::Arc::clone(&down);
@@ -264,7 +264,7 @@ fn a_registry_that_was_down_makes_nothing_again() {
     env.write("imgplan.yaml", manifest);
     let dockerfile = env.read("tool/Dockerfile").replace(&project.front.address, &front.address);
     env.write("tool/Dockerfile", dockerfile);
-    // Made in a project with pins, but for the one that nobody could say.
+    // Built in a project with pins, one of which could not be looked up.
     set(true);
     env.run(["lock"]).code(1).says("1 new, 0 moved").says("base:1 could not be pinned");
     let applied = env.apply();
@@ -280,7 +280,7 @@ fn a_registry_that_was_down_makes_nothing_again() {
 }
 
 #[test]
-fn what_is_imported_into_a_project_with_pins_is_not_made_again() {
+fn an_import_into_a_project_with_pins_triggers_no_rebuild() {
     let Some(project) = Project::new() else { return };
     let env = &project.env;
     env.ok(["lock"]);
@@ -304,7 +304,7 @@ fn what_is_imported_into_a_project_with_pins_is_not_made_again() {
     }
     env.plans_nothing();
     assert_eq!(env.server().builds().len(), builds);
-    // Nor is what stands on something that had no pin yet.
+    // Nor do dependents of a reference without a pin.
     let lockfile = env.read("imgplan.lock");
     let begin = lockfile.find(&format!("  \"{}/new:1\":", project.front.address)).unwrap();
     let end = begin + lockfile[begin..].find("linux/arm64").unwrap();
@@ -319,7 +319,7 @@ fn what_is_imported_into_a_project_with_pins_is_not_made_again() {
 }
 
 #[test]
-fn an_import_takes_nothing_from_another_image() {
+fn an_import_does_not_take_over_another_image() {
     let env = TestEnv::manifest(
         "version: 1\nimages:\n  - {name: a, context: a}\n  - {name: b, context: b}\n",
     );
@@ -334,7 +334,7 @@ fn an_import_takes_nothing_from_another_image() {
 }
 
 #[test]
-fn an_image_without_the_platform_is_told_and_the_others_are_pinned() {
+fn a_missing_platform_is_an_error_and_the_others_are_pinned() {
     let Some(project) = Project::new() else { return };
     let mut layout = project.registry.layout("only-amd64");
     let amd64 = layout.image("linux/amd64", "only");
@@ -357,7 +357,7 @@ fn an_image_without_the_platform_is_told_and_the_others_are_pinned() {
 }
 
 #[test]
-fn one_image_is_known_to_be_for_one_platform() {
+fn an_image_without_an_index_has_one_platform() {
     let Some(project) = Project::new() else { return };
     let mut layout = project.registry.layout("single");
     let amd64 = layout.image("linux/amd64", "single");
@@ -366,14 +366,14 @@ fn one_image_is_known_to_be_for_one_platform() {
     let lock = project.env.run(["lock"]);
     lock.code(1).says("app:1 is not available for linux/arm64, only for linux/amd64");
     assert!(project.env.read("imgplan.lock").contains("\"linux/amd64\": \"sha256:"));
-    // Asking again is one HEAD, whatever it is.
+    // A repeated lookup is one HEAD.
     project.front.lines();
     project.env.run(["lock", "--upgrade"]).code(1);
     assert_eq!(project.front.lines().len(), 2);
 }
 
 #[test]
-fn what_lock_tells_programs() {
+fn lock_prints_json() {
     let Some(project) = Project::new() else { return };
     let env = &project.env;
     let host = &project.front.address;
@@ -423,7 +423,7 @@ fn what_lock_tells_programs() {
 }
 
 #[test]
-fn a_pattern_that_pins_nothing_is_refused() {
+fn a_pattern_that_pins_nothing_is_rejected() {
     let Some(project) = Project::new() else { return };
     let env = &project.env;
     env.ok(["lock"]);
@@ -462,7 +462,7 @@ fn flags_contradict_each_other_by_their_values() {
 }
 
 #[test]
-fn a_merge_that_is_not_finished_is_not_up_to_date() {
+fn a_lockfile_with_conflict_markers_is_not_up_to_date() {
     let Some(project) = Project::new() else { return };
     let env = &project.env;
     env.ok(["lock"]);
@@ -482,7 +482,7 @@ fn a_merge_that_is_not_finished_is_not_up_to_date() {
 }
 
 #[test]
-fn how_old_what_is_remembered_is_is_said() {
+fn the_age_of_cached_lookups_is_reported() {
     let Some(project) = Project::new() else { return };
     let env = &project.env;
     env.ok(["lock"]);

@@ -1,5 +1,5 @@
-//! What the service shows of images on record, and what a plan makes of it: images that are gone,
-//! were replaced or changed behind our back, and how few requests it takes to know.
+//! Refresh and drift: images that were deleted, replaced or changed outside of imgplan, and the number
+//! of requests that a refresh takes.
 
 use imgplan::server::ServerConfig;
 use insta::assert_snapshot;
@@ -27,7 +27,6 @@ fn publish(env: &TestEnv, image: &str) {
     env.server().send("PATCH", &path, &json!({ "visibility": "PUBLIC" }));
 }
 
-/// Lists images in `plan` and asks for nothing else, however many there are of one owner.
 #[test]
 fn a_plan_lists_the_images_of_each_owner_once() {
     let env = three();
@@ -42,7 +41,7 @@ fn a_plan_lists_the_images_of_each_owner_once() {
 }
 
 #[test]
-fn where_nothing_is_on_record_only_the_places_of_new_images_are_asked_about() {
+fn without_recorded_images_only_new_names_are_looked_up() {
     let env = TestEnv::new();
     write_three(&env);
     env.ok(["plan"]);
@@ -71,7 +70,7 @@ fn six_hundred_images_are_three_requests() {
 }
 
 #[test]
-fn what_was_deleted_behind_our_back_is_made_again() {
+fn an_image_deleted_outside_is_rebuilt() {
     let env = three();
     delete(&env, "base:v1");
     let plan = env.run(["plan", "--detailed-exitcode"]);
@@ -84,10 +83,9 @@ fn what_was_deleted_behind_our_back_is_made_again() {
     env.plans_nothing();
 }
 
-/// A dependent that was there before is none the worse for it; a base that is gone is needed to
-/// make it.
+/// An existing dependent is kept; a missing one needs its missing base first.
 #[test]
-fn a_base_that_is_gone_comes_before_its_dependent() {
+fn a_missing_base_is_rebuilt_before_its_dependent() {
     let env = three();
     delete(&env, "base:v1");
     delete(&env, "top:v1");
@@ -102,10 +100,10 @@ fn a_base_that_is_gone_comes_before_its_dependent() {
 }
 
 #[test]
-fn what_somebody_else_replaced_is_made_again() {
+fn an_image_replaced_outside_is_rebuilt() {
     let env = three();
     let build = env.build_of("lone:v1");
-    // Somebody else built it an hour after us: the same as that we did an hour before.
+    // Moving our own build an hour back has the same effect as another build an hour later.
     env.age(1);
     let lockfile = env.read("imgplan.lock");
     env.ok(["apply", "--refresh-only"])
@@ -121,9 +119,9 @@ fn what_somebody_else_replaced_is_made_again() {
     env.plans_nothing();
 }
 
-/// A push takes its time, and clocks differ.
+/// A push takes time, and clocks differ.
 #[test]
-fn what_is_a_little_newer_is_our_own() {
+fn a_slightly_newer_image_is_our_own() {
     let env = three();
     let path = "imgplan.lock";
     let at = |text: &str| -> jiff::Timestamp { text.trim_matches('"').parse().unwrap() };
@@ -142,7 +140,7 @@ fn what_is_a_little_newer_is_our_own() {
 }
 
 #[test]
-fn a_visibility_that_the_manifest_wants_is_put_back() {
+fn a_visibility_that_the_manifest_sets_is_restored() {
     let env = TestEnv::new();
     write_three(&env);
     env.edit("imgplan.yaml", "context: lone", "context: lone, visibility: private");
@@ -157,7 +155,7 @@ fn a_visibility_that_the_manifest_wants_is_put_back() {
 }
 
 #[test]
-fn a_visibility_that_nobody_wants_otherwise_is_only_told() {
+fn a_visibility_that_the_manifest_does_not_set_is_only_reported() {
     let env = three();
     publish(&env, "lone:v1");
     let files = env.listing();
@@ -174,8 +172,8 @@ fn a_visibility_that_nobody_wants_otherwise_is_only_told() {
 }
 
 #[test]
-fn an_image_whose_build_failed_behind_our_back_is_gone() {
-    // The listing shows a failed build where nothing else is of that name.
+fn an_image_with_a_failed_build_is_missing() {
+    // The listing shows a failed build if there is no image of that name.
     let dir = tempfile::tempdir().unwrap();
     let config =
         || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
@@ -214,7 +212,7 @@ fn a_listing_that_fails_is_a_note_and_the_plan_goes_on() {
 }
 
 #[test]
-fn without_refresh_the_service_is_not_asked_for_images() {
+fn without_refresh_no_images_are_listed() {
     let mut env = three();
     delete(&env, "lone:v1");
     for flags in
@@ -234,7 +232,7 @@ fn without_refresh_the_service_is_not_asked_for_images() {
 }
 
 #[test]
-fn a_minimal_refresh_asks_for_marked_images_alone() {
+fn a_minimal_refresh_looks_up_only_images_that_change() {
     let env = three();
     delete(&env, "lone:v1");
     env.edit("top/Dockerfile", "FROM base:v1\n", "FROM base:v1\nRUN x\n");
@@ -242,7 +240,7 @@ fn a_minimal_refresh_asks_for_marked_images_alone() {
     let plan = env.ok(["plan", "--minimal-refresh"]);
     assert_snapshot!(steps(&plan), @"-/+ top:v1 build Dockerfile changed");
     assert_eq!(env.server().requests().split_off(before), ["GET /images"]);
-    // What is marked and gone says so.
+    // A missing image that changes is reported.
     delete(&env, "top:v1");
     let plan = env.ok(["plan", "--minimal-refresh"]);
     assert_snapshot!(steps(&plan), @"+ top:v1 build Dockerfile changed; missing from the service");
@@ -253,7 +251,7 @@ fn a_minimal_refresh_asks_for_marked_images_alone() {
 }
 
 #[test]
-fn a_refresh_only_plan_tells_and_writes_nothing() {
+fn a_refresh_only_plan_reports_and_writes_nothing() {
     let env = three();
     delete(&env, "lone:v1");
     publish(&env, "base:v1");
@@ -311,9 +309,8 @@ fn a_refresh_only_apply_changes_the_lockfile_and_nothing_else() {
     ");
 }
 
-/// Who asks only for a look, and lets nobody be asked, asks for nothing.
 #[test]
-fn refresh_only_and_no_refresh_do_not_go_together() {
+fn refresh_only_and_no_refresh_exclude_each_other() {
     let env = three();
     for command in ["plan", "apply"] {
         for flag in ["--refresh=false", "--minimal-refresh"] {
@@ -321,7 +318,7 @@ fn refresh_only_and_no_refresh_do_not_go_together() {
         }
     }
     env.run(["plan", "--refresh-only", "--offline"]).code(64);
-    // Nor does it go with what says what to plan.
+    // Flags of the plan are rejected, too.
     for flag in ["--target=lone", "--replace=lone", "--prune", "--exclude=lone"] {
         env.run(["plan", "--refresh-only", flag]).code(64);
         env.run(["apply", "--refresh-only", flag]).code(64);
@@ -329,7 +326,7 @@ fn refresh_only_and_no_refresh_do_not_go_together() {
 }
 
 #[test]
-fn drift_is_seen_for_each_owner_by_itself() {
+fn drift_is_detected_per_owner() {
     let env = TestEnv::new();
     write_three(&env);
     env.edit("imgplan.yaml", "context: lone", "context: lone, owner: {team: t1}");
@@ -341,9 +338,9 @@ fn drift_is_seen_for_each_owner_by_itself() {
     env.plans_nothing();
 }
 
-/// What our own run left behind, and what came of it since, is nobody else's.
+/// A build that an earlier run left behind is our own.
 #[test]
-fn what_our_own_build_replaced_is_not_blamed_on_others() {
+fn an_image_that_our_own_build_replaced_is_no_drift() {
     let dir = tempfile::tempdir().unwrap();
     let config =
         || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
@@ -370,7 +367,7 @@ fn what_our_own_build_replaced_is_not_blamed_on_others() {
     env.ok(["plan", "--refresh-only"]).says("2 images differ");
 }
 
-/// What a plan says of three images on record where the service lists only these, page by page.
+/// Returns the plan of three recorded images with these pages as the service's listing.
 fn listed(pages: impl IntoIterator<Item = Value>) -> Output {
     let env = three();
     let scripted = Scripted::start();
@@ -394,23 +391,22 @@ fn page(rows: &[Value], total: usize) -> Value {
     json!({ "data": rows, "total_count": total, "offset": 0, "limit": 250 })
 }
 
-/// A listing that leaves out what is there is no reason to build all of it.
 #[test]
-fn a_listing_that_leaves_out_what_is_there_is_not_believed() {
-    // Of three, only one is listed; the next that is looked for is there all the same.
+fn a_listing_that_leaves_out_existing_images_does_not_count() {
+    // Only one of three images is listed; a search finds the next one.
     let plan = listed([page(&[row("base")], 1), page(&[row("lone")], 1)]);
     plan.says("No changes.").says("leaves out existing images");
 }
 
-/// Whether an owner stands before the name is the service's to choose.
+/// The service may write the owner before the name.
 #[test]
-fn an_owner_before_a_name_is_no_other_image() {
+fn an_owner_before_a_name_is_accepted() {
     listed([page(&[row("alice/base"), row("alice/top"), row("lone")], 3)]).says("No changes.");
 }
 
-/// Nor is one that counts more than it shows, or of which not all can be read.
+/// The listing counts more images than it shows, or has unreadable rows.
 #[test]
-fn what_a_listing_that_is_not_whole_leaves_out_is_as_it_was() {
+fn images_missing_from_an_incomplete_listing_are_unchanged() {
     let mut bare = row("top");
     bare["status"] = Value::Null;
     let mut public = row("base");
@@ -428,14 +424,14 @@ fn what_a_listing_that_is_not_whole_leaves_out_is_as_it_was() {
             "note: the service's listing of the personal images is incomplete; images missing \
              from it are assumed to match the lockfile",
         );
-        // What is listed is known all the same.
+        // Listed images count all the same.
         assert_eq!(plan.shown().contains("has another visibility"), knows, "{plan}");
     }
 }
 
-/// A push may end long after its build, and a failure of another day may be listed for ever.
+/// A push may end long after its build, and an old failure may stay listed.
 #[test]
-fn what_is_listed_of_our_own_build_is_no_other_one() {
+fn our_own_build_is_recognized_in_the_listing() {
     let with = |name: &str, fields: Value| {
         let mut row = row(name);
         row.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -464,9 +460,9 @@ fn what_is_listed_of_our_own_build_is_no_other_one() {
     ");
 }
 
-/// That most of what there was is gone may well be so, but whoever applies should have been told.
+/// The service or the API key may be wrong.
 #[test]
-fn many_images_that_are_gone_are_told_loudly() {
+fn many_missing_images_cause_a_warning() {
     let plan = listed([page(&[], 0)]);
     assert_eq!(plan.steps().len(), 3, "{plan}");
     plan.says(

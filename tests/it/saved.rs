@@ -1,4 +1,4 @@
-//! Plans in files: what was agreed to is what is done, once, or nothing is.
+//! Saved plans: applied exactly once as approved, or rejected as stale.
 
 use imgplan::server::ServerConfig;
 use insta::assert_snapshot;
@@ -12,7 +12,7 @@ fn project() -> TestEnv {
     env
 }
 
-/// All of it is there, and `top` and `lone` have changed since.
+/// Builds the project, changes `top` and `lone`, and saves the plan.
 fn changed() -> TestEnv {
     let env = project();
     env.apply();
@@ -21,7 +21,7 @@ fn changed() -> TestEnv {
     env
 }
 
-/// Applies the plan, which must be refused without a change to anything.
+/// Applies the plan, which must be rejected without any change. Returns the messages.
 fn refused(env: &TestEnv) -> String {
     let before = (env.server().writes().len(), env.read("imgplan.lock"));
     let refused = env.run(["apply", "p"]);
@@ -31,7 +31,7 @@ fn refused(env: &TestEnv) -> String {
 }
 
 #[test]
-fn what_was_saved_is_done_without_a_question() {
+fn a_saved_plan_is_applied_without_a_prompt() {
     let env = project();
     let saved = env.ok(["plan", "--out", "p"]);
     assert_snapshot!(saved.stderr, @"
@@ -51,7 +51,7 @@ fn what_was_saved_is_done_without_a_question() {
 }
 
 #[test]
-fn a_plan_may_be_applied_for_a_program() {
+fn a_saved_plan_can_be_applied_with_json_output() {
     let env = changed();
     let applied = env.ok(["apply", "p", "--json"]);
     assert_eq!(applied.events("apply_complete").len(), 2, "{applied}");
@@ -59,7 +59,7 @@ fn a_plan_may_be_applied_for_a_program() {
 }
 
 #[test]
-fn what_says_what_to_plan_is_said_to_plan() {
+fn flags_of_plan_are_rejected_with_a_saved_plan() {
     let mut env = changed();
     for flags in [
         &["--target", "top"][..],
@@ -79,76 +79,76 @@ fn what_says_what_to_plan_is_said_to_plan() {
     let refused = env.run(["apply", "p"]);
     refused.code(64).says("unset IMGPLAN_TARGET, IMGPLAN_PRUNE for this command");
     env.set("IMGPLAN_PRUNE", "false").unset("IMGPLAN_TARGET");
-    // How fast it is done is another thing.
+    // Flags of the run are accepted.
     env.ok(["apply", "p", "--concurrency", "1", "--auto-approve", "--refresh=false"]);
 }
 
 #[test]
-fn a_plan_is_done_once() {
+fn a_plan_is_applied_once() {
     for env in [project(), changed()] {
         env.ok(["plan", "--out", "p"]);
         env.ok(["apply", "p"]);
         let again = refused(&env);
-        assert!(again.contains("nothing is left to do: it was done since"), "{again}");
+        assert!(again.contains("nothing left to do: it was done in the meantime"), "{again}");
     }
 }
 
 #[test]
-fn a_file_that_changed_since_is_named_and_nothing_is_done() {
+fn a_file_that_changed_since_makes_the_plan_stale() {
     let env = changed();
     env.write("lone/more", "2");
     assert_snapshot!(refused(&env), @"
     × the saved plan is stale: 1 of its 2 steps has changed; nothing was done
-    │   lone:v1: what it is made of changed (context: + more)
+    │   lone:v1: its inputs changed (context: + more)
     help: plan again and review the changes
     ");
 }
 
 #[test]
-fn a_file_that_the_plan_has_nothing_to_do_with_may_change() {
+fn files_of_other_images_may_change() {
     let env = project();
     env.apply();
     env.write("top/more", "1");
     env.ok(["plan", "--out", "p"]);
     env.write("lone/more", "1");
     env.ok(["apply", "p"]);
-    assert_eq!(env.server().initiated().len(), 4, "only what was agreed to is done");
+    assert_eq!(env.server().initiated().len(), 4, "only the saved steps run");
     assert_snapshot!(env.ok(["plan"]).steps().join("\n"), @"-/+ lone:v1 build context: + more");
 }
 
 #[test]
-fn another_apply_in_between_is_noticed() {
+fn another_apply_in_between_makes_the_plan_stale() {
     let env = changed();
     env.ok(["apply", "--auto-approve", "--target", "lone"]);
     assert_snapshot!(refused(&env), @"
     × the saved plan is stale: 1 of its 2 steps has changed; nothing was done
-    │   lone:v1: nothing is left to do: it was done since
+    │   lone:v1: nothing left to do: it was done in the meantime
     help: plan again and review the changes
     ");
 }
 
 #[test]
-fn a_lockfile_that_changed_is_noticed() {
+fn a_changed_lockfile_entry_makes_the_plan_stale() {
     let env = changed();
     let text = env.read("imgplan.lock");
     let build = env.build_of("lone:v1");
     env.write("imgplan.lock", text.replace(&build, &"f".repeat(32)));
     assert_snapshot!(refused(&env), @"
     × the saved plan is stale: 1 of its 2 steps has changed; nothing was done
-    │   lone:v1: another apply, or a merge, changed what the lockfile has of it
+    │   lone:v1: its lockfile entry was changed by another apply or a merge
     help: plan again and review the changes
     ");
-    // Another unit's block is none of its business.
+    // Entries of other units may change.
     let build = env.build_of("base:v1");
     env.write("imgplan.lock", text.replace(&build, &"f".repeat(32)));
     env.ok(["apply", "p"]);
 }
 
 #[test]
-fn an_image_that_was_deleted_since_is_noticed() {
+fn an_image_that_was_deleted_since_makes_the_plan_stale() {
     let env = changed();
     env.server().send("DELETE", "images/lone/v1", &Value::Null);
-    // It is built all the same.
+    // A step that builds the image fits all the same.
     env.ok(["apply", "p"]);
     let env = changed();
     env.server().send("DELETE", "images/base/v1", &Value::Null);
@@ -158,7 +158,7 @@ fn an_image_that_was_deleted_since_is_noticed() {
     │ more)
     help: plan again and review the changes
     ");
-    // To publish what is gone is another thing than to build it.
+    // An update of a missing image is no build.
     let env = project();
     env.apply();
     env.edit("imgplan.yaml", "name: lone,", "name: lone, visibility: public,");
@@ -172,7 +172,7 @@ fn an_image_that_was_deleted_since_is_noticed() {
 }
 
 #[test]
-fn a_plan_that_has_nothing_to_do_does_nothing() {
+fn an_empty_plan_changes_nothing() {
     let env = project();
     env.apply();
     env.ok(["plan", "--out", "p"]);
@@ -184,7 +184,7 @@ fn a_plan_that_has_nothing_to_do_does_nothing() {
 }
 
 #[test]
-fn a_plan_of_another_service_is_refused() {
+fn a_plan_for_another_service_is_rejected() {
     let mut env = changed();
     let other = TestEnv::new();
     let old = env.server().url();
@@ -199,7 +199,7 @@ fn a_plan_of_another_service_is_refused() {
 }
 
 #[test]
-fn what_is_no_plan_is_refused() {
+fn files_that_are_no_saved_plan_are_rejected() {
     let env = changed();
     let text = env.read("p");
     let mut plan: Value = serde_json::from_str(&text).unwrap();
@@ -215,8 +215,8 @@ fn what_is_no_plan_is_refused() {
         ("\u{0}\u{1}", "is not a saved plan"),
     ] {
         env.write("p", text);
-        let told = refused(&env);
-        assert!(told.contains(says) && told.contains("help:"), "{told}");
+        let text = refused(&env);
+        assert!(text.contains(says) && text.contains("help:"), "{text}");
     }
     let missing = env.run(["apply", "lone"]);
     missing.code(1).says("cannot read the plan lone").says("use --target");
@@ -224,7 +224,7 @@ fn what_is_no_plan_is_refused() {
 }
 
 #[test]
-fn deletions_in_a_saved_plan_were_seen() {
+fn deletions_of_a_saved_plan_are_approved() {
     let env = project();
     env.apply();
     let text = THREE.replace("  - {name: lone, context: lone}\n", "");
@@ -237,13 +237,13 @@ fn deletions_in_a_saved_plan_were_seen() {
     env.plans_nothing();
 }
 
-/// Pins that a registry gave move with the plan, whatever the registry says by then.
+/// The pins of the plan count, even if the registry has other digests by then.
 #[test]
-fn a_plan_has_the_pins_that_it_was_made_with() {
+fn a_saved_plan_has_its_own_pins() {
     let env = TestEnv::new();
     env.write("imgplan.yaml", "version: 1\nimages: [{source: \"docker.io/library/redis:7\"}]\n");
     let (one, two) = (format!("sha256:{}", "1".repeat(64)), format!("sha256:{}", "2".repeat(64)));
-    let answered = |digest: &str| {
+    let cache_lookup = |digest: &str| {
         let asked = jiff::Timestamp::now().to_string();
         let answer = json!({ "digest": digest, "platforms": {}, "asked": asked });
         let answers = json!({ "docker.io/library/redis:7": answer });
@@ -252,9 +252,9 @@ fn a_plan_has_the_pins_that_it_was_made_with() {
             json!({ "version": 1, "answers": answers }).to_string(),
         );
     };
-    answered(&one);
+    cache_lookup(&one);
     env.ok(["plan", "--upgrade", "--max-age", "1h", "--out", "p"]);
-    answered(&two);
+    cache_lookup(&two);
     env.ok(["apply", "p"]);
     let lockfile = env.read("imgplan.lock");
     assert!(lockfile.contains(&one) && !lockfile.contains(&two), "{lockfile}");
@@ -265,12 +265,11 @@ fn a_plan_has_the_pins_that_it_was_made_with() {
     );
 }
 
-/// What is newer than the plan is not taken back.
 #[test]
-fn a_saved_plan_takes_no_newer_pin_back() {
+fn a_saved_plan_does_not_revert_newer_pins() {
     let env = TestEnv::new();
     env.write("imgplan.yaml", "version: 1\nimages: [{source: \"docker.io/library/redis:7\"}]\n");
-    let answered = |digit: &str| {
+    let cache_lookup = |digit: &str| {
         let digest = format!("sha256:{}", digit.repeat(64));
         let asked = jiff::Timestamp::now().to_string();
         let answer = json!({ "digest": digest, "platforms": {}, "asked": asked });
@@ -282,38 +281,42 @@ fn a_saved_plan_takes_no_newer_pin_back() {
         digest
     };
     env.apply();
-    answered("1");
+    cache_lookup("1");
     env.ok(["plan", "--upgrade", "--max-age", "1h", "--out", "p"]).says("No changes");
-    let two = answered("2");
+    let two = cache_lookup("2");
     env.ok(["lock", "--upgrade", "--max-age", "1h"]);
     let stale = env.run(["apply", "p"]);
     stale.code(1).says("1 of its pins has changed");
-    stale.says("docker.io/library/redis:7: its pin was moved since");
+    stale.says("docker.io/library/redis:7: its pin was moved or dropped in the meantime");
     assert!(env.read("imgplan.lock").contains(&two));
-    // What has not moved is no part of a plan: it may move meanwhile.
+    // Pins that the plan does not move may move in the meantime.
     env.write(
         "imgplan.yaml",
         env.read("imgplan.yaml").replace("\"}]", "\"}, {name: a, context: a}]"),
     );
     env.context("a", "FROM scratch\n");
     env.ok(["plan", "--upgrade", "--max-age", "1h", "--target", "a", "--out", "p"]);
-    let three = answered("3");
+    let three = cache_lookup("3");
     env.ok(["lock", "--upgrade", "--max-age", "1h"]);
     env.ok(["apply", "p"]);
     assert!(env.read("imgplan.lock").contains(&three));
 }
 
 #[test]
-fn a_plan_of_another_manifest_is_told_from_one_that_was_done() {
+fn a_plan_for_other_variables_is_told_from_an_applied_one() {
     let env = TestEnv::manifest("version: 1\nimages: [{name: \"${N:-y}\", context: a}]\n");
     env.context("a", "FROM scratch\n");
     env.ok(["plan", "--var", "N=x", "--out", "p"]);
     let stale = env.run(["apply", "p"]);
-    stale.code(1).says("the manifest has no such image now").says("--var").never_says("done since");
+    stale
+        .code(1)
+        .says("the manifest no longer has this image")
+        .says("--var")
+        .never_says("in the meantime");
 }
 
 #[test]
-fn a_saved_plan_of_a_few_is_of_a_few() {
+fn a_saved_plan_keeps_its_selection() {
     let env = changed();
     env.ok(["plan", "--target", "lone", "--out", "p"]);
     env.ok(["apply", "p"]);
@@ -326,7 +329,7 @@ fn a_saved_plan_of_a_few_is_of_a_few() {
 }
 
 #[test]
-fn a_plan_for_the_local_server_is_for_that_alone() {
+fn a_plan_can_be_saved_for_the_local_server() {
     let mut env = TestEnv::at("http://127.0.0.1:1");
     env.write("imgplan.yaml", THREE);
     env.context("base", "FROM scratch\n").context("top", "FROM base:v1\n");
@@ -348,9 +351,8 @@ fn a_plan_file_that_cannot_be_written_is_an_error() {
     assert!(!env.exists("p"));
 }
 
-/// Who agreed to a plan agreed to no other loss of protection than that which it had.
 #[test]
-fn protection_is_lifted_as_it_was_agreed_to() {
+fn only_the_approved_protection_is_lifted() {
     let env = project();
     env.edit("imgplan.yaml", "name: lone,", "name: lone, protect: true,");
     env.apply();

@@ -1,4 +1,4 @@
-//! Plans of some images only: what is asked for, what that needs, and what is left for later.
+//! Partial plans: the selection, the bases that it needs, and the steps that it leaves out.
 
 use insta::assert_snapshot;
 
@@ -22,13 +22,13 @@ fn project() -> TestEnv {
     env
 }
 
-/// The images that are planned.
+/// Returns the images with a step.
 fn planned(output: &Output) -> Vec<String> {
     output.steps().iter().map(|step| step.split(' ').nth(1).unwrap().to_owned()).collect()
 }
 
 #[test]
-fn images_are_chosen_in_many_ways() {
+fn images_are_selected_in_many_ways() {
     let env = project();
     env.ok(["apply", "--auto-approve", "--target", "base"]);
     env.write("some.txt", "# what is mine\n\napi   # and this\nweb:v1\n");
@@ -49,12 +49,12 @@ fn images_are_chosen_in_many_ways() {
         (&["--group", "core"], &[]),
         (&["--exclude", "web*"], &["api:v1", "cron:v1"]),
         (&["--exclude", "team=web"], &["web-test:v2", "cron:v1"]),
-        // And all that needs it.
+        // Dependents are excluded, too.
         (&["--exclude", "base"], &["cron:v1"]),
         (&["--exclude-file", "some.txt"], &["web-test:v2", "cron:v1"]),
         (&["--target", "team=web", "--exclude", "web"], &["api:v1"]),
     ] {
-        // A pattern that means nothing is an error, of which other tests speak.
+        // A pattern without a match is an error; see another test.
         if flags.contains(&"api:v2*") {
             env.run(["plan"].iter().chain(flags).copied()).code(64);
             continue;
@@ -69,7 +69,7 @@ fn images_are_chosen_in_many_ways() {
 }
 
 #[test]
-fn a_base_that_is_current_is_taken_as_it_is() {
+fn a_current_base_has_no_step() {
     let env = project();
     env.apply();
     env.edit("api/Dockerfile", "# api", "# other");
@@ -80,7 +80,7 @@ fn a_base_that_is_current_is_taken_as_it_is() {
 }
 
 #[test]
-fn a_base_that_is_not_current_goes_along_and_the_rest_is_left() {
+fn a_changed_base_is_added_and_other_steps_are_left_out() {
     let env = project();
     env.apply();
     env.edit("base/Dockerfile", "FROM scratch\n", "FROM scratch\n# new\n");
@@ -93,7 +93,7 @@ fn a_base_that_is_not_current_goes_along_and_the_rest_is_left() {
     let before = env.server().initiated().len();
     env.ok(["apply", "--auto-approve", "--target", "api"]).says("this was a partial run");
     assert_eq!(env.server().initiated().split_off(before), ["base:v1", "api:v1"]);
-    // What stands on the base as well is still to come, and says why.
+    // Other dependents of the base are rebuilt later, with that reason.
     assert_snapshot!(env.ok(["plan"]).steps().join("\n"), @"
     -/+ web:v1 build its base base:v1 changes
     -/+ web-test:v2 build its base base:v1 changes
@@ -103,7 +103,7 @@ fn a_base_that_is_not_current_goes_along_and_the_rest_is_left() {
 }
 
 #[test]
-fn a_pattern_that_means_nothing_is_a_slip() {
+fn a_pattern_without_a_match_is_an_error() {
     let env = project();
     env.write("some.txt", "api\nweeb\n").write("none.txt", "# nothing yet\n");
     env.write("bad.txt", "api\nwe/b b\n");
@@ -130,9 +130,8 @@ fn a_pattern_that_means_nothing_is_a_slip() {
     assert_eq!(env.server().writes(), [""; 0]);
 }
 
-/// What the manifest no longer has may be chosen, by the name that it had.
 #[test]
-fn what_is_gone_is_chosen_by_name() {
+fn orphans_are_selected_by_name() {
     let env = project();
     env.apply();
     let gone = |line: &&str| !line.contains("name: cron") && !line.contains("name: api");
@@ -149,7 +148,7 @@ fn what_is_gone_is_chosen_by_name() {
 }
 
 #[test]
-fn the_environment_chooses_too() {
+fn the_environment_can_select_images() {
     let mut env = project();
     env.set("IMGPLAN_TARGET", "api,cron");
     assert_eq!(planned(&env.ok(["plan"])), ["base:v1", "cron:v1", "api:v1"]);
@@ -157,9 +156,8 @@ fn the_environment_chooses_too() {
     assert_eq!(planned(&env.ok(["plan"])), ["cron:v1"]);
 }
 
-/// The command that goes on does not do more than was asked for.
 #[test]
-fn what_goes_on_keeps_to_the_choice() {
+fn the_command_to_continue_keeps_the_selection() {
     let config =
         imgplan::server::ServerConfig { fail: Some("^api".parse().unwrap()), ..Default::default() };
     let env = TestEnv::with(config);

@@ -1,5 +1,4 @@
-//! Reasons down to the file: in the plan, in `imgplan why`, and where the files of the last build are
-//! not known.
+//! Reasons down to the file: in plans, in `imgplan why`, and without the file list of the last build.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,27 +8,27 @@ use serde_json::{Value, json};
 
 use crate::support::{Output, TestEnv};
 
-/// The monorepo, built.
+/// Returns the monorepo after an apply.
 fn built() -> TestEnv {
     let env = TestEnv::example("monorepo");
     env.apply();
     env
 }
 
-/// The names of the lists that are kept.
+/// Returns the names of the recorded file lists.
 fn lists(env: &TestEnv) -> BTreeSet<String> {
     let entries = fs::read_dir(env.path(".imgplan/contexts")).into_iter().flatten();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// The name of the list that the lockfile names for a unit.
+/// Returns the name of the file list of a unit in the lockfile.
 fn list_of(env: &TestEnv, unit: &str) -> String {
     let shown: Value = serde_json::from_str(&env.ok(["show", "--json", unit]).stdout).unwrap();
     let digest = shown["units"][0]["built"]["inputs"]["context"].as_str().unwrap();
     digest.strip_prefix("b3:").unwrap().to_owned()
 }
 
-/// The reasons of one unit, as JSON.
+/// Returns the reasons of a unit as JSON.
 fn reasons(output: &Output, unit: &str) -> Value {
     let events = output.events("planned_change");
     let change = events.iter().map(|event| &event["change"]).find(|it| it["image"] == unit);
@@ -43,7 +42,7 @@ fn edit_api(env: &TestEnv) {
 }
 
 #[test]
-fn files_that_changed_are_named() {
+fn changed_files_are_named() {
     let env = built();
     edit_api(&env);
     fs::create_dir(env.path("services/api/src/empty")).unwrap();
@@ -87,7 +86,7 @@ fn files_that_changed_are_named() {
 
 #[cfg(unix)]
 #[test]
-fn modes_and_links_are_changes_too() {
+fn changed_modes_and_links_are_named() {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let env = built();
     let app = env.path("services/api/src/app.py");
@@ -98,9 +97,9 @@ fn modes_and_links_are_changes_too() {
     assert_eq!(env.ok(["plan"]).steps(), ["-/+ api:v1 build context: ~ src/app.py"]);
 }
 
-/// Its content is an input of its own: a change of it should not look like two.
+/// The Dockerfile is an input of its own, and one change must not be reported twice.
 #[test]
-fn a_dockerfile_is_no_file_of_the_context() {
+fn the_dockerfile_is_not_reported_as_a_context_file() {
     let env = built();
     env.edit("services/api/Dockerfile", "WORKDIR /app", "WORKDIR /srv");
     assert_eq!(env.ok(["plan"]).steps(), ["-/+ api:v1 build Dockerfile changed"]);
@@ -118,7 +117,7 @@ fn a_dockerfile_is_no_file_of_the_context() {
     context changed:
       + src/new.py
     ");
-    // Another file becomes the Dockerfile; all files are as they were.
+    // Another file becomes the Dockerfile; no file changes.
     env.edit("services/api/Dockerfile", "WORKDIR /srv", "WORKDIR /app");
     fs::remove_file(env.path("services/api/src/new.py")).unwrap();
     env.write("services/api/src/D", env.read("services/api/Dockerfile")).apply();
@@ -129,7 +128,7 @@ fn a_dockerfile_is_no_file_of_the_context() {
 }
 
 #[test]
-fn a_base_that_changed_is_explained_down_to_its_files() {
+fn a_changed_base_is_explained_down_to_its_files() {
     let env = built();
     env.write("base/requirements.txt", "requests==2.32.4\n").write("base/patches/ssl.diff", "+\n");
     assert_snapshot!(env.ok(["why", "worker"]).shown(), @"
@@ -164,9 +163,9 @@ fn a_base_that_changed_is_explained_down_to_its_files() {
     );
 }
 
-/// A chain of bases, and one that is reached in two ways.
+/// A chain of bases, one of which is reached in two ways.
 #[test]
-fn the_path_to_a_cause_is_told_once() {
+fn the_path_to_a_cause_is_printed_once() {
     let env = TestEnv::manifest(
         "version: 1\ndefaults: {tag: v1}\nimages:\n  - {name: a, context: a}\n  \
          - {name: b, context: b}\n  - {name: c, context: c}\n  - {name: d, context: d}\n",
@@ -195,7 +194,7 @@ fn the_path_to_a_cause_is_told_once() {
     via.sort_by_key(ToString::to_string);
     assert_eq!(via, ["a:v1", "b:v1", "c:v1"]);
 
-    // The base is made; what stands on it is not.
+    // The base is rebuilt; its dependents are not.
     env.context("b", "FROM a:v1\nCOPY missing /\n");
     env.run(["apply", "--auto-approve"]).code(1);
     env.ok(["why", "b"]).says("the last build did not succeed [build ");
@@ -215,7 +214,7 @@ fn the_path_to_a_cause_is_told_once() {
 }
 
 #[test]
-fn what_has_nothing_to_do_is_said_in_a_line() {
+fn an_unchanged_image_takes_one_line() {
     let env = built();
     assert_snapshot!(env.ok(["why", "api"]).shown(), @"
     exit 0
@@ -234,7 +233,7 @@ fn what_has_nothing_to_do_is_said_in_a_line() {
 }
 
 #[test]
-fn every_other_reason_is_told_in_full() {
+fn all_other_reasons_are_explained() {
     let env = TestEnv::example("monorepo");
     assert_snapshot!(env.ok(["why", "web"]).shown(), @"
     exit 0
@@ -278,9 +277,9 @@ fn every_other_reason_is_told_in_full() {
     ");
 }
 
-/// What was a mirror was sent no files, and nothing of them was lost.
+/// A mirror has no files, so no list is missing.
 #[test]
-fn a_mirror_that_becomes_a_build_has_no_list_to_miss() {
+fn a_mirror_that_becomes_a_build_misses_no_list() {
     let mirror = "version: 1\nimages: [{source: redis:7, name: app, tag: v1}]\n";
     let build = "version: 1\nimages: [{context: app, name: app, tag: v1}]\n";
     let env = TestEnv::manifest(mirror);
@@ -309,7 +308,7 @@ fn a_mirror_that_becomes_a_build_has_no_list_to_miss() {
 }
 
 #[test]
-fn why_of_what_there_is_not() {
+fn why_of_an_unknown_image_fails() {
     let env = built();
     assert_snapshot!(env.run(["why", "apis"]).shown(), @"
     exit 1
@@ -326,9 +325,9 @@ fn why_of_what_there_is_not() {
     env.run(["why"]).code(64);
 }
 
-/// Without the list, and with one that is none, a plan says what it knows, and so does `why`.
+/// Without a file list, or with an invalid one, plan and `why` report only that the context changed.
 #[test]
-fn a_list_that_is_not_here_is_not_made_up() {
+fn a_missing_list_is_not_guessed() {
     let env = built();
     let path = format!(".imgplan/contexts/{}", list_of(&env, "api:v1"));
     let whole = fs::read(env.path(&path)).unwrap();
@@ -339,7 +338,7 @@ fn a_list_that_is_not_here_is_not_made_up() {
         Some(b"garbage".to_vec()),
         Some(whole[..whole.len() - 1].to_vec()),
         Some([b"imgplan cache 2", &whole[15..]].concat()),
-        // A list as good as any, of another context.
+        // A valid list of another context.
         Some(other.unwrap()),
     ];
     for bytes in broken {
@@ -364,7 +363,7 @@ fn a_list_that_is_not_here_is_not_made_up() {
       build. It ran elsewhere, or .imgplan/ was removed. After the next apply, plans name
       the files.
     ");
-    // With the list, the same plan names them.
+    // With the list, the same plan names the files.
     fs::write(env.path(&path), &whole).unwrap();
     assert_eq!(
         env.ok(["plan"]).steps(),
@@ -372,7 +371,7 @@ fn a_list_that_is_not_here_is_not_made_up() {
     );
 }
 
-/// Lockfile and files came by git: after one plan, files are named.
+/// Lockfile and files come from git: after one plan, changed files are named.
 #[test]
 fn one_plan_is_enough_after_a_pull() {
     for plan in [&["plan"][..], &["plan", "--offline"], &["why", "api"], &["apply"]] {
@@ -401,7 +400,7 @@ fn lists_that_the_lockfile_does_not_name_are_removed() {
     assert_eq!(lists(&env).len(), 4);
     assert!(lists(&env).contains(&new) && !lists(&env).contains(&old));
 
-    // A build that failed leaves the list of the last that did not.
+    // A failed build leaves the list of the last successful one.
     env.write("services/api/Dockerfile", "FROM scratch\nCOPY missing /\n");
     env.write("services/api/src/newer.py", "");
     env.run(["apply", "--auto-approve"]).code(1);
@@ -412,9 +411,9 @@ fn lists_that_the_lockfile_does_not_name_are_removed() {
     assert_eq!(lists(&env), BTreeSet::new());
 }
 
-/// Whoever is root can write wherever the mode says no; nobody can where a file is in the way.
+/// A mode would not stop root from writing; a file in the way of the folder does.
 #[test]
-fn a_work_folder_that_cannot_be_written_only_costs_names() {
+fn without_a_writable_work_folder_only_file_names_are_lost() {
     let env = built();
     let listed = fs::read_dir(env.path(".imgplan")).unwrap().count();
     fs::remove_dir_all(env.path(".imgplan")).unwrap();
@@ -438,7 +437,7 @@ fn the_local_service_keeps_lists_of_its_own() {
 }
 
 #[test]
-fn a_digest_is_made_of_its_inputs() {
+fn a_fingerprint_is_computed_from_the_inputs() {
     let env = built();
     let digest = env.ok(["context", "digest", "api", "--json"]);
     let ours: Value = serde_json::from_str(&digest.stdout).unwrap();

@@ -1,19 +1,19 @@
-//! Lockfiles that git could not merge, and what the planner makes of them.
+//! Plans from lockfiles with conflict markers of git.
 
 use proptest::prelude::*;
 
 use super::super::{Action, Facts, PlanOptions, decide};
 use super::model::{COMPLETE, Model, done};
-use super::properties::{past, whole};
+use super::properties::{apply_all, past};
 use super::world::manifest;
 use crate::state::decode::decode;
 use crate::state::encode::encode;
 use crate::state::{Entry, State};
 
-/// What git leaves of two texts: lines that differ stand between marks.
+/// Returns two texts merged as git does it, with conflict markers around the lines that differ.
 fn merged(ours: &str, theirs: &str) -> String {
     let (a, b): (Vec<&str>, Vec<&str>) = (ours.lines().collect(), theirs.lines().collect());
-    // The longest common subsequence of what is behind each pair of places.
+    // Length of the longest common subsequence of the lines from `i` and `j` on.
     let mut common = vec![vec![0usize; b.len() + 1]; a.len() + 1];
     for i in (0..a.len()).rev() {
         for j in (0..b.len()).rev() {
@@ -80,14 +80,14 @@ proptest! {
         }
         prop_assert!(state.entry_conflicts.keys().all(|key| ours.get(key) != theirs.get(key)));
         prop_assert!(state.entries.keys().all(|key| ours.contains_key(key) || theirs.contains_key(key)));
-        // One side alone is read as it is.
+        // Without conflicts, the state is read as it is.
         prop_assert!(read(&state, &state).entry_conflicts.is_empty());
     }
 
-    /// Whichever side made what the manifest wants: nothing of it is made again, unless the other side
-    /// has put something else in its place since.
+    /// Images that the manifest wants are not rebuilt, whichever side built them, unless the other side
+    /// replaced them later.
     #[test]
-    fn the_side_that_the_manifest_wants_is_taken(
+    fn the_side_with_the_wanted_content_wins(
         (past, manifest) in past(),
         other in manifest(),
         swap in any::<bool>(),
@@ -95,16 +95,16 @@ proptest! {
         let mut other = other;
         other.likes.iter_mut().for_each(|like| like.aging = false);
         let mut ours = past.model();
-        whole(&mut ours, &other, &PlanOptions::default());
+        apply_all(&mut ours, &other, &PlanOptions::default());
         let mut theirs = past.model();
         theirs.now = ours.now;
-        whole(&mut theirs, &manifest, &PlanOptions::default());
-        // What is pending on one side may yet land, whatever the other made since.
+        apply_all(&mut theirs, &manifest, &PlanOptions::default());
+        // A pending build of one side may still replace the image of the other.
         let mut entries = ours.state.entries.values().chain(theirs.state.entries.values());
         prop_assume!(entries.all(|entry| entry.pending.is_none()));
-        // What the other side made of an image since is what its tag has.
+        // The tag has the image that was built last.
         let made = |entry: &Entry| entry.built.as_ref().and_then(|built| built.completed);
-        // Images of two owners are two images, of which the lockfile can have one.
+        // Images of two owners are two images, and the lockfile can record only one.
         let owned = |entry: &Entry| entry.built.as_ref().map(|built| built.owner.clone());
         prop_assume!(ours.state.entries.iter().all(|(key, other)| {
             theirs.state.entries.get(key).is_none_or(|wanted| {
@@ -122,13 +122,13 @@ proptest! {
     }
 
     #[test]
-    fn no_mutilated_text_makes_it_panic(
+    fn no_damaged_text_causes_a_panic(
         (past, manifest) in past(),
         marks in prop::collection::vec((0usize..400, 0usize..6), 1..8),
     ) {
         let mut ours = past.model();
         let before = ours.state.clone();
-        whole(&mut ours, &manifest, &PlanOptions::default());
+        apply_all(&mut ours, &manifest, &PlanOptions::default());
         let text = merged(&encode("s", &before), &encode("s", &ours.state));
         let mut lines: Vec<&str> = text.lines().collect();
         for (place, mark) in marks {
@@ -138,9 +138,9 @@ proptest! {
     }
 }
 
-/// Of what somebody made again, what is built on it was made again too.
+/// The side that rebuilt a base rebuilt its dependents, too.
 #[test]
-fn a_base_that_one_side_made_again_goes_with_what_is_built_on_it() {
+fn a_rebuilt_base_and_its_dependents_come_from_one_side() {
     use super::world::{built, world};
     let units = || vec![built("a", "", &[]), built("b", "", &[0]), built("c", "", &[1])];
     let apply = |model: &mut Model, replace: &str| {
@@ -164,9 +164,9 @@ fn a_base_that_one_side_made_again_goes_with_what_is_built_on_it() {
     }
 }
 
-/// Nothing but the times says which side is right of what the manifest does not have.
+/// For an orphan, only the time decides.
 #[test]
-fn of_what_the_manifest_does_not_have_the_later_build_is_taken() {
+fn of_an_orphan_the_later_build_wins() {
     let of = |words: &str| super::world::world(vec![super::world::built("a", words, &[])]);
     let mut model = Model::default();
     let mut states = Vec::new();

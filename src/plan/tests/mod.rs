@@ -1,15 +1,15 @@
-//! The planner on worlds made by hand and on random ones.
+//! Tests of the planner, on units written by hand and on random manifests.
 
-mod again;
+mod forced;
 mod merge;
 mod model;
 mod moves;
 mod orphans;
 mod pins;
-mod places;
 mod properties;
 mod reasons;
 mod rules;
 mod saved;
 mod selection;
+mod unrecorded;
 mod world;

@@ -1,4 +1,4 @@
-//! A service and a lockfile in memory, and a run that carries out plans on them, whole or in part.
+//! A service and a lockfile in memory, and a run that carries out plans completely or in part.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -17,12 +17,12 @@ use crate::base::reference::OciDigest;
 use crate::manifest::Workspace;
 use crate::state::{BuildOutcome, BuildStage, Pin, Record, State, Submission};
 
-/// How far a step is done.
+/// Progress of a step when the run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Done {
     Not,
-    /// It was asked for, and the answer never came: the service took it, or did not.
-    Asked(bool),
+    /// The response was lost; true if the service accepted the request.
+    Lost(bool),
     Created,
     Uploaded,
     Started,
@@ -34,7 +34,7 @@ pub(super) const COMPLETE: Done = Done::Ended(BuildOutcome::Completed);
 pub(super) fn done() -> impl Strategy<Value = Done> {
     prop_oneof![
         1 => Just(Done::Not),
-        1 => any::<bool>().prop_map(Done::Asked),
+        1 => any::<bool>().prop_map(Done::Lost),
         1 => Just(Done::Created),
         1 => Just(Done::Uploaded),
         1 => Just(Done::Started),
@@ -44,33 +44,33 @@ pub(super) fn done() -> impl Strategy<Value = Done> {
     ]
 }
 
-/// What somebody else does to an image.
+/// Change of an image outside of imgplan.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Meddling {
+pub(super) enum Interference {
     Delete,
     Replace,
     Show(Visibility),
 }
 
-pub(super) fn meddling() -> impl Strategy<Value = Meddling> {
+pub(super) fn interference() -> impl Strategy<Value = Interference> {
     prop_oneof![
-        Just(Meddling::Delete),
-        Just(Meddling::Replace),
-        Just(Meddling::Show(Visibility::Public)),
-        Just(Meddling::Show(Visibility::Private)),
+        Just(Interference::Delete),
+        Just(Interference::Replace),
+        Just(Interference::Show(Visibility::Public)),
+        Just(Interference::Show(Visibility::Private)),
     ]
 }
 
-/// An image as the service has it.
+/// An image in the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Image {
-    /// Of its content; `None` where somebody else put it there.
+    /// Fingerprint; `None` if the image does not come from imgplan.
     pub(super) content: Option<Fingerprint>,
     pub(super) visibility: Visibility,
     changed: Timestamp,
 }
 
-/// A build as the service has it.
+/// A build in the service.
 #[derive(Debug, Clone)]
 struct Build {
     unit: ImageRef,
@@ -85,21 +85,21 @@ enum Progress {
     Ended(BuildOutcome),
 }
 
-/// The lockfile, the service, and the time.
+/// Lockfile, service, registries and clock.
 #[derive(Debug, Clone)]
 pub(super) struct Model {
     pub(super) state: State,
     pub(super) images: BTreeMap<(Owner, ImageRef), Image>,
     builds: HashMap<BuildId, Build>,
     pub(super) now: Timestamp,
-    /// What registries say: it changes with the epoch.
+    /// Version of all images in the registries.
     pub(super) epoch: u8,
-    /// Whether registries are asked.
+    /// True if registries are queried.
     pub(super) upgrade: bool,
-    /// Whether the service is asked for images.
+    /// True if images are refreshed.
     pub(super) refresh: bool,
-    /// What was asked for and came to something, in order.
-    pub(super) made: Vec<(ImageRef, Fingerprint)>,
+    /// Completed builds, in order.
+    pub(super) completed: Vec<(ImageRef, Fingerprint)>,
     next: usize,
 }
 
@@ -113,19 +113,19 @@ impl Default for Model {
             epoch: 0,
             upgrade: false,
             refresh: true,
-            made: Vec::new(),
+            completed: Vec::new(),
             next: 0,
         }
     }
 }
 
 impl Model {
-    /// A model that asks registries.
+    /// Returns a model that queries registries.
     pub(super) fn upgrading() -> Self {
         Self { upgrade: true, ..Self::default() }
     }
 
-    /// What a survey finds out.
+    /// Returns the facts that a survey would gather.
     pub(super) fn facts(&self, workspace: &Workspace) -> Facts {
         let mut facts = Facts { now: Some(self.now), ..Facts::default() };
         facts.default_owner = Some(Owner::Personal);
@@ -186,7 +186,7 @@ impl Model {
         }
     }
 
-    /// Plans what a manifest says, and checks what every plan has to be.
+    /// Plans a manifest and checks the invariants of the plan.
     pub(super) fn decide(&self, manifest: &Manifest, options: &PlanOptions) -> Decision {
         let workspace = manifest.workspace();
         let facts = self.facts(&workspace);
@@ -195,10 +195,10 @@ impl Model {
         decision
     }
 
-    /// Carries out a plan as a run would: what needs something that did not succeed is skipped.
+    /// Carries out a plan as a run would. Dependents of a failed step are skipped.
     pub(super) fn apply(&mut self, decision: &Decision, done: impl Fn(usize) -> Done) {
         for record in decision.refreshed.iter().chain(&decision.bookkeeping) {
-            self.take_for(record);
+            self.credit(record);
             self.state.apply(record);
         }
         let mut succeeded: Vec<bool> = Vec::new();
@@ -209,8 +209,8 @@ impl Model {
         }
     }
 
-    /// What was made without pins and is taken for made from them is so here as well.
-    fn take_for(&mut self, record: &Record) {
+    /// Credits images and builds to their first pins, as the records do in the lockfile.
+    fn credit(&mut self, record: &Record) {
         let (unit, old, new) = match record {
             Record::Known { unit, built: Some(built), .. } => {
                 let entry = self.state.entries.get(unit);
@@ -240,19 +240,19 @@ impl Model {
                 build.submission.fingerprint = new;
             }
         }
-        for made in self.made.iter_mut().filter(|(key, content)| of(key, *content)) {
+        for made in self.completed.iter_mut().filter(|(key, content)| of(key, *content)) {
             made.1 = new;
         }
     }
 
-    /// Does a step, and says whether it succeeded.
+    /// Carries out a step. Returns true if it succeeded.
     pub(super) fn carry_out(&mut self, step: &Step, workspace: &Workspace, done: Done) -> bool {
         if done == Done::Not {
             return false;
         }
         self.now += SignedDuration::from_secs(1);
         match &step.action {
-            Action::Create(make) => self.make(&step.key, make, workspace, done),
+            Action::Create(make) => self.create(&step.key, make, workspace, done),
             Action::Adopt { build, start, then, .. } => {
                 let Done::Ended(outcome) = done else { return false };
                 if *start && self.builds[build].progress == Progress::Waits {
@@ -271,7 +271,11 @@ impl Model {
                 if let Action::Delete { owner, .. } = &step.action {
                     if let [Reason::Superseded { by, .. }] = &step.reasons[..] {
                         let entry = &self.state.entries[by];
-                        assert!(entry.built.is_some(), "{by} is there before {} goes", step.key);
+                        assert!(
+                            entry.built.is_some(),
+                            "{by} exists before {} is deleted",
+                            step.key
+                        );
                     }
                     self.images.remove(&(owner.clone(), step.key.clone()));
                 }
@@ -281,9 +285,15 @@ impl Model {
         }
     }
 
-    fn make(&mut self, unit: &ImageRef, make: &Create, workspace: &Workspace, done: Done) -> bool {
+    fn create(
+        &mut self,
+        unit: &ImageRef,
+        make: &Create,
+        workspace: &Workspace,
+        done: Done,
+    ) -> bool {
         let of = workspace.unit(make.unit);
-        self.check_make(unit, make, workspace);
+        self.check_create(unit, make, workspace);
         if let Some(build) = &make.after {
             self.end(unit, build, BuildOutcome::Completed);
         }
@@ -303,14 +313,14 @@ impl Model {
             platform,
             submission: submission.clone(),
         };
-        if done != Done::Asked(false) {
+        if done != Done::Lost(false) {
             self.next += 1;
         }
         let id = BuildId::new(format!("b-{}", self.next)).unwrap();
         let mut progress = if kind == ImageKind::Mirror { Progress::Runs } else { Progress::Waits };
-        if let Done::Asked(taken) = done {
+        if let Done::Lost(accepted) = done {
             self.state.apply(&record(&submission));
-            if taken && kind == ImageKind::Mirror {
+            if accepted && kind == ImageKind::Mirror {
                 let unit = unit.clone();
                 self.builds.insert(id, Build { unit, submission, progress });
             }
@@ -341,14 +351,14 @@ impl Model {
         }
     }
 
-    /// What it is built on is there, and what may yet land on its tag ends first.
-    fn check_make(&self, unit: &ImageRef, make: &Create, workspace: &Workspace) {
+    /// Checks that the bases exist and that no other build can still write the tag.
+    fn check_create(&self, unit: &ImageRef, make: &Create, workspace: &Workspace) {
         for base in &workspace.unit(make.unit).needs {
             let base = &workspace.unit(*base).key;
             let entry = &self.state.entries[base];
             let fingerprint = entry.built.as_ref().unwrap().fingerprint.to_string();
             assert_eq!(make.inputs.get(&format!("base {base}")), Some(fingerprint.as_str()));
-            assert!(entry.pending.is_none(), "{base} may become another yet");
+            assert!(entry.pending.is_none(), "{base} may still change");
         }
         let pending = self.state.entries.get(unit).and_then(|entry| entry.pending.as_ref());
         let runs = |build: &BuildId| match self.builds.get(build).map(|build| build.progress) {
@@ -359,7 +369,7 @@ impl Model {
         assert_eq!(make.after.as_ref(), running, "{unit}");
     }
 
-    /// Ends a build, if it has not ended another way.
+    /// Ends a build, unless it has ended already, and records its end.
     fn end(&mut self, unit: &ImageRef, build: &BuildId, outcome: BuildOutcome) -> BuildOutcome {
         let outcome = self.land(build, outcome);
         let (unit, build, at) = (unit.clone(), build.clone(), Some(self.now));
@@ -384,7 +394,7 @@ impl Model {
                     changed: self.now,
                 },
             );
-            self.made.push((build.unit.clone(), *fingerprint));
+            self.completed.push((build.unit.clone(), *fingerprint));
         }
         outcome
     }
@@ -393,7 +403,7 @@ impl Model {
         let old = change.from.as_ref().unwrap_or(unit);
         let owner = change.owner.as_ref().unwrap_or(&change.of).clone();
         let image = self.images.remove(&(change.of.clone(), old.clone()));
-        // What is there already was changed by a run that died.
+        // An interrupted run may have changed the image already.
         let there = || self.images.get(&(owner.clone(), unit.clone())).cloned();
         let Some(mut image) = image.or_else(there) else { return false };
         image.visibility = change.visibility.unwrap_or(image.visibility);
@@ -408,8 +418,8 @@ impl Model {
         true
     }
 
-    /// Time passes: builds that run come to their ends, and nobody is there to see it.
-    pub(super) fn rest(&mut self, outcomes: &[bool]) {
+    /// Ends running builds without recording it, as if time passed without a run.
+    pub(super) fn end_running(&mut self, outcomes: &[bool]) {
         let mut running: Vec<BuildId> = self.builds.keys().cloned().collect();
         running.sort_unstable_by_key(ToString::to_string);
         running.retain(|id| self.builds[id].progress == Progress::Runs);
@@ -419,81 +429,81 @@ impl Model {
         }
     }
 
-    /// Somebody else does something to the images. What happens to one before its build is seen to
-    /// have ended only comes to light with the plan after the next.
-    pub(super) fn meddle(&mut self, meddling: &[(usize, Meddling)]) {
+    /// Changes images outside of imgplan. Images with a pending build are left alone: their drift only
+    /// shows once the end of the build is recorded.
+    pub(super) fn interfere(&mut self, interferences: &[(usize, Interference)]) {
         self.now += SignedDuration::from_hours(1);
-        for (place, meddling) in meddling {
+        for (index, interference) in interferences {
             let settled = |(_, unit): &&(Owner, ImageRef)| {
                 let entry = self.state.entries.get(unit);
                 entry.is_none_or(|entry| entry.pending.is_none() && entry.submitted.is_none())
             };
             let keys: Vec<_> = self.images.keys().filter(settled).cloned().collect();
-            let Some(key) = keys.get(place % keys.len().max(1)).cloned() else { return };
+            let Some(key) = keys.get(index % keys.len().max(1)).cloned() else { return };
             let image = self.images.get_mut(&key).unwrap();
-            match meddling {
-                Meddling::Delete => drop(self.images.remove(&key)),
-                Meddling::Replace => (image.content, image.changed) = (None, self.now),
-                Meddling::Show(visibility) => image.visibility = *visibility,
+            match interference {
+                Interference::Delete => drop(self.images.remove(&key)),
+                Interference::Replace => (image.content, image.changed) = (None, self.now),
+                Interference::Show(visibility) => image.visibility = *visibility,
             }
         }
         self.now += SignedDuration::from_hours(1);
     }
 
-    /// Somebody else replaces each image within a minute.
-    pub(super) fn push_soon(&mut self) {
+    /// Replaces each image within the tolerance for the end of a build.
+    pub(super) fn replace_within_tolerance(&mut self) {
         for image in self.images.values_mut() {
             (image.content, image.changed) = (None, image.changed + SignedDuration::from_secs(60));
         }
     }
 
-    /// What is there by the lockfile, without what two ways of coming there differ in.
-    pub(super) fn gist(&self) -> BTreeMap<ImageRef, String> {
-        let gist = |(key, entry): (&ImageRef, &crate::state::Entry)| {
+    /// Returns the recorded content, without IDs and times that differ from run to run.
+    pub(super) fn recorded_content(&self) -> BTreeMap<ImageRef, String> {
+        let content = |(key, entry): (&ImageRef, &crate::state::Entry)| {
             let built = entry.built.as_ref();
             let built = built.map(|built| (&built.fingerprint, &built.owner, built.visibility));
             let pending = entry.pending.as_ref().map(|pending| &pending.fingerprint);
             (key.clone(), format!("{built:?} {pending:?} {}", entry.protect))
         };
-        self.state.entries.iter().map(gist).collect()
+        self.state.entries.iter().map(content).collect()
     }
 }
 
 impl State {
-    /// Whether something on record under this name has just this content.
+    /// True if an entry has this content, built or pending.
     fn has(&self, key: &ImageRef, content: Fingerprint) -> bool {
         let Some(entry) = self.entries.get(key) else { return false };
         let built = entry.built.as_ref().map(|built| built.fingerprint);
         let pending = entry.pending.as_ref().map(|pending| pending.fingerprint);
-        let asked = entry.submitted.as_ref().map(|asked| asked.fingerprint);
-        [built, pending, asked].contains(&Some(content))
+        let submitted = entry.submitted.as_ref().map(|submitted| submitted.fingerprint);
+        [built, pending, submitted].contains(&Some(content))
     }
 }
 
-/// What registries say of a reference.
+/// Returns the pin of a reference in an epoch.
 pub(super) fn pin(reference: &str, epoch: u8) -> Pin {
     let digest = OciDigest::of(format!("{reference} {epoch}").as_bytes());
     Pin { digest, platforms: BTreeMap::new() }
 }
 
-/// What every plan has to be.
+/// Checks the invariants of every plan.
 pub(super) fn check(decision: &Decision, state: &State) {
     let Decision { workspace, plan, refreshed, bookkeeping, .. } = decision;
     let mut state = state.clone();
     for record in refreshed {
         state.apply(record);
     }
-    let mut noting = state.clone();
+    let mut with_bookkeeping = state.clone();
     for record in bookkeeping {
-        noting.apply(record);
+        with_bookkeeping.apply(record);
     }
     let mut keys = BTreeSet::new();
     let mut from = BTreeSet::new();
     let place = |unit| plan.steps.iter().position(|step| step.unit() == Some(unit));
     for (index, step) in plan.steps.iter().enumerate() {
-        assert!(keys.insert(&step.key), "one step for each: {}", step.key);
+        assert!(keys.insert(&step.key), "only one step for {}", step.key);
         assert!(!step.reasons.is_empty(), "{} has a reason", step.key);
-        assert!(step.needs.iter().all(|need| need.0 < index), "what is needed comes first");
+        assert!(step.needs.iter().all(|need| need.0 < index), "needs come first");
         if let Some(id) = step.unit() {
             for base in &workspace.unit(id).needs {
                 let base = place(*base);
@@ -506,23 +516,28 @@ pub(super) fn check(decision: &Decision, state: &State) {
             Action::Create(make) => {
                 let unit = workspace.unit(make.unit);
                 if let Some(template) = &unit.content_tag {
-                    let given = unit.key.tag == template.with_fingerprint(&make.fingerprint);
-                    // The tag of before its first pins is kept.
-                    assert!(given || noting.has(&unit.key, make.fingerprint), "{}", unit.key);
+                    let from_fingerprint =
+                        unit.key.tag == template.with_fingerprint(&make.fingerprint);
+                    // A tag from before the first pins is kept.
+                    assert!(
+                        from_fingerprint || with_bookkeeping.has(&unit.key, make.fingerprint),
+                        "{}",
+                        unit.key
+                    );
                 }
             }
             Action::Update { change: Change { from: Some(old), .. }, .. } => {
                 assert!(from.insert(old), "{old} is renamed once");
-                let busy =
+                let in_use =
                     entry.is_some_and(|entry| entry.built.is_some() || entry.pending.is_some());
-                assert!(!busy, "{} is free", step.key);
+                assert!(!in_use, "{} is not in use", step.key);
             }
             Action::Forget { .. } | Action::Delete { .. } => {
-                let entry = entry.expect("there is something to let go");
-                let let_go = |removed: &crate::manifest::workspace::Removed| {
+                let entry = entry.expect("an orphan has an entry");
+                let keeps_image = |removed: &crate::manifest::workspace::Removed| {
                     removed.from.matches(&step.key) && !removed.destroy
                 };
-                let said = workspace.removed.iter().any(let_go);
+                let released = workspace.removed.iter().any(keeps_image);
                 let by = step.reasons.iter().find_map(|reason| match reason {
                     Reason::Superseded { by, .. } => Some(by),
                     _ => None,
@@ -530,16 +545,20 @@ pub(super) fn check(decision: &Decision, state: &State) {
                 let lifted = workspace.units.iter().any(|unit| {
                     by.is_some_and(|by| unit.key.name == by.name) && unit.protect == Some(false)
                 });
-                let safe = entry.protect && (entry.built.is_some() || entry.pending.is_some());
-                let removes = matches!(step.action, Action::Delete { .. });
-                assert!(!safe || lifted || (said && !removes), "{} is protected", step.key);
+                let protected = entry.protect && (entry.built.is_some() || entry.pending.is_some());
+                let deletes = matches!(step.action, Action::Delete { .. });
+                assert!(
+                    !protected || lifted || (released && !deletes),
+                    "{} is protected",
+                    step.key
+                );
             }
             Action::Update { .. } | Action::Adopt { .. } => {}
         }
     }
 }
 
-/// The steps of a plan as lines: what is done to which unit, and why.
+/// Returns the steps of a plan as lines: verb, key and reasons.
 pub(super) fn lines(plan: &Plan) -> Vec<String> {
     let line = |step: &Step| {
         let reasons: Vec<String> = step.reasons.iter().map(ToString::to_string).collect();

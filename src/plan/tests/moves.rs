@@ -1,4 +1,4 @@
-//! Names that change: `moved`, `removed`, tags that hold the fingerprint, and protection.
+//! Renames with `moved`, `removed`, tags with a fingerprint, and protection.
 
 use super::super::facts::Facts;
 use super::super::{Action, Decision, PlanOptions};
@@ -48,10 +48,10 @@ fn each_platform_and_tag_moves_by_itself() {
         planned(&both, to("v1", "")),
         ["update b:v1-amd64: was a:v1-amd64", "update b:v1-arm64: was a:v1-arm64"]
     );
-    // To move an image says nothing of its tags.
+    // A move of a name keeps the tags.
     let tags = planned(&both, to("v2", ""));
     assert!(tags[0] == "build b:v2-amd64: new" && tags[1] == "build b:v2-arm64: new", "{tags:?}");
-    // Of a tag on its own, its platform has to be the same.
+    // A move of a single tag needs the same platform.
     let one = begin(vec![built("a:v1", "", &[])]);
     let arm = Unit { platform: Platform::Arm64, ..built("a:v2", "", &[]) };
     let renamed = |unit| moving(&[("a:v1", "a:v2")], world(vec![unit]));
@@ -60,7 +60,7 @@ fn each_platform_and_tag_moves_by_itself() {
 }
 
 #[test]
-fn what_names_one_tag_is_meant_before_what_names_them_all() {
+fn a_rule_for_one_tag_comes_before_a_rule_for_the_name() {
     let model = begin(vec![built("a:v1", "", &[]), built("a:v2", "", &[])]);
     let units = || vec![built("b:v1", "", &[]), built("b:v2", "", &[]), built("c:v9", "", &[])];
     let rules = [("a:v1", "c:v9"), ("a", "b")];
@@ -80,7 +80,7 @@ fn what_names_one_tag_is_meant_before_what_names_them_all() {
 }
 
 #[test]
-fn a_name_and_who_may_pull_it_change_at_once() {
+fn name_owner_and_visibility_change_together() {
     let mut model = begin(vec![built("a", "", &[])]);
     let unit = || Unit {
         visibility: Some(Visibility::Public),
@@ -93,7 +93,7 @@ fn a_name_and_who_may_pull_it_change_at_once() {
         planned(&model, new()),
         ["update b:v1: was a:v1; visibility private -> public; owner personal -> team:t"]
     );
-    // A run that dies before it is done leaves no new name that hides the old one.
+    // An interrupted run leaves no entry that hides the old name.
     let decision = decide(&model, new(), &PlanOptions::default());
     model.apply(&decision, |_| Done::Not);
     assert!(planned(&model, new())[0].starts_with("update b:v1: was a:v1"));
@@ -101,7 +101,7 @@ fn a_name_and_who_may_pull_it_change_at_once() {
     let left = decide(&model, new(), &PlanOptions::default());
     assert!(left.plan.is_noop() && left.bookkeeping.is_empty(), "{:?}", left.bookkeeping);
     assert!(model.state.entries[&"b:v1".parse().unwrap()].protect);
-    // And a name that is no more protected takes none along.
+    // A rename that lifts the protection does not take it along.
     let bare = || Unit { protect: Some(false), ..built("c", "", &[]) };
     let last = || moving(&[("b", "c")], world(vec![bare()]));
     apply(&mut model, last(), &PlanOptions::default());
@@ -109,12 +109,12 @@ fn a_name_and_who_may_pull_it_change_at_once() {
     assert!(decide(&model, last(), &PlanOptions::default()).bookkeeping.is_empty());
 }
 
-/// A name that was protected before anything had it.
+/// A name that is protected before an image has it.
 #[test]
-fn protection_waits_for_what_it_is_for() {
+fn protection_applies_to_a_later_image() {
     let mut model = begin(vec![built("a", "", &[])]);
-    let safe = || Unit { protect: Some(true), ..built("b", "", &[]) };
-    let decision = decide(&model, world(vec![safe()]), &PlanOptions::default());
+    let protected = || Unit { protect: Some(true), ..built("b", "", &[]) };
+    let decision = decide(&model, world(vec![protected()]), &PlanOptions::default());
     model.apply(&decision, |_| Done::Not);
     let new = || moving(&[("a", "b")], world(vec![built("b", "", &[])]));
     assert_eq!(planned(&model, new()), ["update b:v1: was a:v1"]);
@@ -123,7 +123,7 @@ fn protection_waits_for_what_it_is_for() {
 }
 
 #[test]
-fn what_changes_while_it_moves_is_made_before_the_old_one_goes() {
+fn a_moved_and_changed_image_is_built_before_the_old_one_is_deleted() {
     let mut model = begin(vec![built("a:v1", "", &[]), built("a:v2", "", &[])]);
     let words = |one: &str, two: &str| vec![built("b:v1", one, &[]), built("b:v2", two, &[])];
     let new = |units| moving(&[("a", "b")], world(units));
@@ -137,7 +137,7 @@ fn what_changes_while_it_moves_is_made_before_the_old_one_goes() {
         ]
     );
     assert_eq!(plan.steps[2].needs, [super::super::StepId(1)]);
-    // Where no tag is the same, all that could have its place come first.
+    // Without an equal tag, all possible successors come first.
     let other = vec![built("b:v3", "", &[]), built("b:v4", "", &[])];
     let plan = decide(&model, new(other), &PRUNE()).plan;
     assert_eq!(plan.steps[3].needs.len(), 2, "{:?}", lines(&plan));
@@ -173,11 +173,11 @@ fn a_content_tag_changes_with_the_content_and_nothing_else() {
         ]
     );
     assert_eq!(plan.steps[2].needs, [super::super::StepId(0)]);
-    // Nothing goes where the new one does not come.
+    // The old image is not deleted if the new one is not built.
     let decision = decide(&model, world(tagged("two")), &PRUNE());
     model.apply(&decision, |step| if step == 0 { Done::Started } else { COMPLETE });
     assert!(model.state.entries[&first].built.is_some());
-    // Back to what it was before: that is still there.
+    // The earlier content still exists.
     let back = planned(&model, world(tagged("one")));
     assert_eq!(back, [format!("forget {new}: replaced by {first}, image kept")]);
     apply(&mut model, world(tagged("two")), &PRUNE());
@@ -185,16 +185,16 @@ fn a_content_tag_changes_with_the_content_and_nothing_else() {
     assert!(!model.state.entries.contains_key(&first));
 }
 
-/// What is made again has a new tag, whatever became of an earlier try.
+/// A forced rebuild has a new tag, whatever happened to an earlier attempt.
 #[test]
-fn a_content_tag_can_be_made_again() {
+fn a_content_tag_changes_with_a_forced_rebuild() {
     let again = || PlanOptions { replace: vec!["a".parse().unwrap()], ..PlanOptions::default() };
     let mut model = begin(tagged("one"));
     for done in [Done::Not, Done::Ended(crate::state::BuildOutcome::Failed), Done::Uploaded] {
         let decision = decide(&model, world(tagged("one")), &again());
         let plan = &decision.plan;
         assert_eq!(plan.counts(None).create, 1, "{:?}", lines(plan));
-        assert_eq!(plan.counts(None).rebuild, 1, "what is built on it: {:?}", lines(plan));
+        assert_eq!(plan.counts(None).rebuild, 1, "its dependent: {:?}", lines(plan));
         model.apply(&decision, |_| done);
     }
     apply(&mut model, world(tagged("one")), &again());
@@ -202,7 +202,7 @@ fn a_content_tag_can_be_made_again() {
     assert_eq!(model.state.entries.len(), 2);
 }
 
-/// A tag that somebody wrote may look like one of a fingerprint.
+/// A fixed tag may look like a fingerprint.
 #[test]
 fn a_fixed_tag_is_never_another_units_content() {
     let fixed = || built("a:0123456789ab", "one", &[]);
@@ -213,9 +213,9 @@ fn a_fixed_tag_is_never_another_units_content() {
 }
 
 #[test]
-fn a_protected_image_only_goes_where_the_manifest_says_so() {
-    let safe = Unit { protect: Some(true), ..built("a", "", &[]) };
-    let model = begin(vec![safe]);
+fn a_protected_image_is_only_dropped_on_request() {
+    let protected = Unit { protect: Some(true), ..built("a", "", &[]) };
+    let model = begin(vec![protected]);
     let gone = |removed: &[(&str, bool)]| {
         let plan = decide(&model, removing(removed, world(Vec::new())), &PRUNE()).plan;
         (lines(&plan), plan.protected.len())
@@ -224,28 +224,28 @@ fn a_protected_image_only_goes_where_the_manifest_says_so() {
     assert_eq!(gone(&[("a", true)]), (Vec::new(), 1));
     let forget = "forget a:v1: removed from the manifest, image kept".to_owned();
     assert_eq!(gone(&[("a", false)]), (vec![forget], 0));
-    // Who leaves the word out does not take it back, and who says the opposite does.
+    // Removing `protect` from the manifest does not lift the protection; `protect: false` does.
     let with = |protect| world(vec![Unit { protect, ..built("a", "", &[]) }]);
     assert!(decide(&model, with(None), &PlanOptions::default()).bookkeeping.is_empty());
     assert_eq!(decide(&model, with(Some(false)), &PlanOptions::default()).bookkeeping.len(), 1);
 }
 
-/// What is protected while it is built for the first time is there in the end.
+/// The image of a pending build is protected, too.
 #[test]
-fn what_is_protected_and_under_way_is_kept() {
-    let safe = || vec![Unit { protect: Some(true), ..built("a", "", &[]) }];
+fn a_protected_pending_build_is_kept() {
+    let protected = || vec![Unit { protect: Some(true), ..built("a", "", &[]) }];
     for (done, kept) in [(Done::Started, true), (Done::Created, false)] {
         let mut model = Model::default();
-        let decision = decide(&model, world(safe()), &PlanOptions::default());
+        let decision = decide(&model, world(protected()), &PlanOptions::default());
         model.apply(&decision, |_| done);
         let plan = decide(&model, world(Vec::new()), &PRUNE()).plan;
         assert_eq!((plan.is_noop(), plan.protected.len()), (kept, usize::from(kept)));
     }
 }
 
-/// Old tags of a protected image pile up until the manifest lifts the protection.
+/// Old tags of a protected image accumulate until the protection is lifted.
 #[test]
-fn old_tags_are_protected_until_that_is_lifted() {
+fn old_tags_are_protected_until_the_protection_is_lifted() {
     let of = |words: &str, protect| {
         let unit = open("{fingerprint}", built("a", words, &[]));
         world(vec![Unit { protect, ..unit }])
@@ -263,13 +263,13 @@ fn old_tags_are_protected_until_that_is_lifted() {
     assert_eq!(counts(Some(false)), (1, 0));
 }
 
-/// A transfer of which nobody knows whether the service took it would come back.
+/// A transfer in doubt may still create an image.
 #[test]
-fn what_may_yet_be_under_way_is_not_let_go() {
+fn a_unit_in_doubt_is_not_dropped() {
     let mut model = Model::default();
     let mirror = || world(vec![mirrored("a", "redis:7")]);
     let decision = decide(&model, mirror(), &PlanOptions::default());
-    model.apply(&decision, |_| Done::Asked(true));
+    model.apply(&decision, |_| Done::Lost(true));
     let silent = |minutes: i64| {
         let later = model.now + jiff::SignedDuration::from_mins(minutes);
         let facts = Facts { now: Some(later), ..Facts::default() };
@@ -277,17 +277,16 @@ fn what_may_yet_be_under_way_is_not_let_go() {
     };
     assert_eq!(silent(5), [""; 0]);
     assert_eq!(silent(20), ["forget a:v1: removed from the manifest, image kept"]);
-    // Once the service says that it has it, its end is waited for, and what comes of it is deleted
-    // where that is wanted.
+    // If the service has the build, the step waits for its end, and then deletes the image if requested.
     let plan = decide(&model, world(Vec::new()), &PRUNE()).plan;
     assert!(matches!(&plan.steps[0].action, Action::Delete { after: Some(_), .. }));
     let plan = decide(&model, world(Vec::new()), &PlanOptions::default()).plan;
     assert!(matches!(&plan.steps[0].action, Action::Forget { after: Some(_) }));
 }
 
-/// Only some images were asked about: of the others nothing is known.
+/// Nothing is known about images that were not refreshed.
 #[test]
-fn what_the_service_was_not_asked_about_is_not_gone() {
+fn an_image_that_was_not_refreshed_is_not_missing() {
     let units = || vec![built("a", "", &[]), built("b", "", &[])];
     let mut model = begin(units());
     model.images.clear();

@@ -1,7 +1,7 @@
-//! What becomes of images that the manifest no longer has, whatever somebody else did to them.
+//! Orphans, with and without changes outside of imgplan.
 
 use super::super::{Action, Decision, PlanOptions, SavedPlan};
-use super::model::{COMPLETE, Done, Meddling, Model, check, lines};
+use super::model::{COMPLETE, Done, Interference, Model, check, lines};
 use super::world::{built, open, removing, world};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::Unit;
@@ -29,39 +29,38 @@ fn begin(units: Vec<Unit>) -> Model {
 }
 
 #[test]
-fn only_what_we_made_is_deleted() {
-    let of = |meddling: &[(usize, Meddling)]| {
+fn only_our_own_image_is_deleted() {
+    let of = |interferences: &[(usize, Interference)]| {
         let mut model = begin(vec![built("a", "", &[])]);
-        model.meddle(meddling);
+        model.interfere(interferences);
         let pruned = decide(&model, world(Vec::new()), &prune()).plan;
-        let said = removing(&[("a", true)], world(Vec::new()));
-        let said = decide(&model, said, &PlanOptions::default()).plan;
-        assert_eq!(lines(&pruned), lines(&said));
+        let removed = removing(&[("a", true)], world(Vec::new()));
+        let removed = decide(&model, removed, &PlanOptions::default()).plan;
+        assert_eq!(lines(&pruned), lines(&removed));
         (lines(&pruned).remove(0), pruned.counts(None).delete)
     };
     assert_eq!(of(&[]), ("delete a:v1: removed from the manifest".to_owned(), 1));
     let gone = "forget a:v1: removed from the manifest; missing from the service";
-    assert_eq!(of(&[(0, Meddling::Delete)]), (gone.to_owned(), 0));
-    let (line, destroyed) = of(&[(0, Meddling::Replace)]);
+    assert_eq!(of(&[(0, Interference::Delete)]), (gone.to_owned(), 0));
+    let (line, deleted) = of(&[(0, Interference::Replace)]);
     let kept =
         "forget a:v1: removed from the manifest, image kept; replaced outside of imgplan on ";
-    assert!(line.starts_with(kept) && destroyed == 0, "{line}");
+    assert!(line.starts_with(kept) && deleted == 0, "{line}");
 }
 
-/// What has the place of an old tag says no more of who put there what is there.
 #[test]
-fn an_old_tag_that_somebody_else_replaced_stays() {
+fn an_old_tag_that_was_replaced_outside_is_kept() {
     let of = |words| world(vec![open("{fingerprint}", built("a", words, &[]))]);
     let mut model = Model::default();
     apply(&mut model, of("one"), COMPLETE);
-    model.meddle(&[(0, Meddling::Replace)]);
+    model.interfere(&[(0, Interference::Replace)]);
     let plan = decide(&model, of("two"), &prune()).plan;
     assert!(matches!(plan.steps[1].action, Action::Forget { .. }), "{:?}", lines(&plan));
 }
 
-/// A push so soon after our own build that the times tell nothing.
+/// The push is so close to the end of our build that its time alone shows no drift.
 #[test]
-fn what_is_replaced_after_it_was_agreed_to_is_not_deleted() {
+fn an_image_replaced_after_the_approval_is_not_deleted() {
     let mut model = begin(vec![built("a", "", &[])]);
     let decision = decide(&model, world(Vec::new()), &prune());
     let pins = std::collections::BTreeMap::new();
@@ -71,17 +70,16 @@ fn what_is_replaced_after_it_was_agreed_to_is_not_deleted() {
         saved.check(plan, &workspace, &model.state)
     };
     assert!(check(&model).is_ok());
-    model.push_soon();
-    let stale = check(&model).expect_err("it is another image");
+    model.replace_within_tolerance();
+    let stale = check(&model).expect_err("the plan is stale");
     assert!(stale[0].cause.contains("has another image there now"), "{stale:?}");
-    // Who does not ask the service has nothing to hold it against.
+    // Without a refresh there is nothing to compare.
     model.refresh = false;
     assert!(check(&model).is_ok());
 }
 
-/// Protection that comes with a new content is meant for what is there.
 #[test]
-fn protection_that_comes_with_a_new_content_holds_for_the_old_one() {
+fn protection_added_with_new_content_covers_the_old_image() {
     let of = |words, protect| {
         let unit = open("{fingerprint}", built("a", words, &[]));
         world(vec![Unit { protect, ..unit }])
@@ -90,7 +88,7 @@ fn protection_that_comes_with_a_new_content_holds_for_the_old_one() {
     apply(&mut model, of("one", None), COMPLETE);
     let plan = decide(&model, of("two", Some(true)), &prune()).plan;
     assert_eq!((plan.counts(None).delete, plan.protected.len()), (0, 1));
-    // Once it came, to leave the word out does not lift it.
+    // Removing `protect` from the manifest does not lift the protection.
     apply(&mut model, of("two", Some(true)), COMPLETE);
     let plan = decide(&model, of("two", None), &prune()).plan;
     assert_eq!((plan.counts(None).delete, plan.protected.len()), (0, 1));
@@ -99,7 +97,7 @@ fn protection_that_comes_with_a_new_content_holds_for_the_old_one() {
 }
 
 #[test]
-fn what_is_built_for_the_first_time_is_deleted_once_it_is_there() {
+fn a_pending_first_build_is_deleted_after_its_end() {
     let mut model = Model::default();
     apply(&mut model, world(vec![built("a", "", &[])]), Done::Started);
     let removed = || removing(&[("a", true)], world(Vec::new()));

@@ -1,4 +1,4 @@
-//! Units that were made before their references had pins.
+//! Units that were built before their references had pins.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::{Action, Decision, Facts, Plan, PlanOptions, Reason, build, decide, pins};
 use super::model::{COMPLETE, Done, Model, done, lines, pin};
-use super::properties::{past, whole};
+use super::properties::{apply_all, past};
 use super::world::{build_of, built, mirrored, on, open, world};
 use crate::base::name::Platform;
 use crate::base::reference::OciDigest;
@@ -14,7 +14,7 @@ use crate::manifest::Workspace;
 use crate::manifest::workspace::Unit;
 use crate::state::{Pin, Record, State};
 
-fn fresh(plan: &Plan) -> Result<(), TestCaseError> {
+fn check_no_rebuild(plan: &Plan) -> Result<(), TestCaseError> {
     for step in &plan.steps {
         prop_assert!(!matches!(step.action, Action::Create(_)), "{}: {:?}", step.key, step.reasons);
         let pinned = |reason: &Reason| {
@@ -26,15 +26,15 @@ fn fresh(plan: &Plan) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    /// To pin what was made without pins makes nothing again, whatever of it is under way.
+    /// Pinning for the first time triggers no rebuild, whatever is pending.
     #[test]
-    fn what_was_made_without_pins_is_taken_for_made_with_them(
+    fn first_pins_are_adopted(
         (past, manifest) in past(),
         done in prop::collection::vec(done(), 24),
         all in any::<bool>(),
     ) {
         let mut model = past.unpinned().model();
-        whole(&mut model, &manifest, &PlanOptions::default());
+        apply_all(&mut model, &manifest, &PlanOptions::default());
         if !all {
             let decision = model.decide(&manifest, &PlanOptions::default());
             model.apply(&decision, |step| done.get(step).copied().unwrap_or(COMPLETE));
@@ -43,8 +43,8 @@ proptest! {
         prop_assert!(before.plan.is_noop());
         model.upgrade = true;
         let after = model.decide(&manifest, &PlanOptions::default());
-        fresh(&after.plan)?;
-        // A plan that is declined keeps nothing.
+        check_no_rebuild(&after.plan)?;
+        // A plan that is declined records no pin.
         prop_assert!(after.refreshed.is_empty(), "{:?}", after.refreshed);
         model.apply(&after, |_| COMPLETE);
         let again = model.decide(&manifest, &PlanOptions::default());
@@ -61,12 +61,12 @@ fn decided(model: &Model, workspace: Workspace) -> Decision {
     decide(workspace, &facts, &model.state, &PlanOptions::default())
 }
 
-fn of(units: &dyn Fn() -> Vec<Unit>, model: &Model) -> Vec<String> {
+fn planned(units: &dyn Fn() -> Vec<Unit>, model: &Model) -> Vec<String> {
     lines(&decided(model, world(units())).plan)
 }
 
-/// A model in which these were begun without pins, and come as far as is said.
-fn begun(units: &dyn Fn() -> Vec<Unit>, done: Done) -> Model {
+/// Returns a model in which a run without pins got this far.
+fn built_without_pins(units: &dyn Fn() -> Vec<Unit>, done: Done) -> Model {
     let mut model = Model::default();
     let decision = decided(&model, world(units()));
     model.apply(&decision, |_| done);
@@ -74,30 +74,30 @@ fn begun(units: &dyn Fn() -> Vec<Unit>, done: Done) -> Model {
 }
 
 #[test]
-fn what_is_under_way_is_waited_for_though_it_is_pinned_meanwhile() {
+fn a_pending_build_is_adopted_after_its_first_pin() {
     let units = || vec![on("debian:12", built("a", "", &[])), mirrored("m", "redis:7")];
-    let mut model = begun(&units, Done::Started);
+    let mut model = built_without_pins(&units, Done::Started);
     assert_eq!(
-        of(&units, &model),
+        planned(&units, &model),
         ["adopt a:v1: a build is in progress", "adopt m:v1: a build is in progress"]
     );
     model.upgrade = true;
     assert_eq!(
-        of(&units, &model),
+        planned(&units, &model),
         ["adopt a:v1: a build is in progress", "adopt m:v1: a build is in progress"]
     );
     let decision = decided(&model, world(units()));
     model.apply(&decision, |_| COMPLETE);
-    assert_eq!(of(&units, &model), [""; 0]);
-    // A request without an answer is still looked for, and is of just that.
+    assert_eq!(planned(&units, &model), [""; 0]);
+    // A request in doubt is still recovered as a build of the same inputs.
     let mirror = || vec![mirrored("m", "redis:7")];
-    let mut model = begun(&mirror, Done::Asked(true));
+    let mut model = built_without_pins(&mirror, Done::Lost(true));
     model.upgrade = true;
-    assert_eq!(of(&mirror, &model), ["adopt m:v1: a build is in progress"]);
+    assert_eq!(planned(&mirror, &model), ["adopt m:v1: a build is in progress"]);
 }
 
 #[test]
-fn a_tag_of_the_content_stays_when_that_is_pinned_first() {
+fn a_content_tag_is_kept_on_the_first_pin() {
     let units = |words: &'static str| {
         move || {
             vec![
@@ -107,7 +107,7 @@ fn a_tag_of_the_content_stays_when_that_is_pinned_first() {
         }
     };
     for done in [COMPLETE, Done::Started] {
-        let mut model = begun(&units("one"), done);
+        let mut model = built_without_pins(&units("one"), done);
         let tag = model.state.entries.keys().find(|key| key.name.as_str() == "a").unwrap().clone();
         model.upgrade = true;
         let decision = decided(&model, world(units("one")()));
@@ -120,50 +120,50 @@ fn a_tag_of_the_content_stays_when_that_is_pinned_first() {
         );
         assert_eq!(decision.workspace.units[0].key, tag);
         model.apply(&decision, |_| COMPLETE);
-        assert_eq!(of(&units("one"), &model), [""; 0]);
-        // What changes otherwise gets a tag of its own, and leaves the old one.
-        let told = of(&units("two"), &model);
-        assert_eq!(told.len(), 3, "{told:?}");
-        assert!(told[0].ends_with(": Dockerfile changed"), "{told:?}");
-        assert!(!told[0].contains(&tag.to_string()) && told[2].contains(&tag.to_string()));
+        assert_eq!(planned(&units("one"), &model), [""; 0]);
+        // Another change gives a new tag and leaves the old one.
+        let lines = planned(&units("two"), &model);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[0].ends_with(": Dockerfile changed"), "{lines:?}");
+        assert!(!lines[0].contains(&tag.to_string()) && lines[2].contains(&tag.to_string()));
     }
 }
 
 #[test]
-fn what_differs_otherwise_is_made_again_and_what_moved_is() {
+fn other_changes_and_moved_pins_rebuild() {
     let units = |words: &'static str, image: &'static str| {
         move || vec![on(image, built("a", words, &[])), mirrored("m", "redis:7")]
     };
-    let mut model = begun(&units("one", "debian:12"), COMPLETE);
+    let mut model = built_without_pins(&units("one", "debian:12"), COMPLETE);
     model.upgrade = true;
-    assert_eq!(of(&units("one", "debian:12"), &model), [""; 0]);
-    let told = of(&units("two", "debian:12"), &model);
-    assert_eq!(told, ["build a:v1: Dockerfile changed"]);
+    assert_eq!(planned(&units("one", "debian:12"), &model), [""; 0]);
+    let lines = planned(&units("two", "debian:12"), &model);
+    assert_eq!(lines, ["build a:v1: Dockerfile changed"]);
     let decision = decided(&model, world(units("one", "debian:12")()));
     model.apply(&decision, |_| COMPLETE);
     model.epoch = 1;
-    assert_eq!(of(&units("one", "debian:12"), &model).len(), 2, "both moved");
+    assert_eq!(planned(&units("one", "debian:12"), &model).len(), 2, "both moved");
 }
 
 #[test]
-fn a_build_of_something_else_that_runs_did_not_fail() {
+fn a_running_build_of_other_inputs_has_not_failed() {
     let units = |words: &'static str| move || vec![built("a", words, &[])];
-    let model = begun(&units("one"), Done::Started);
-    assert_eq!(of(&units("two"), &model), ["build a:v1: Dockerfile changed"]);
+    let model = built_without_pins(&units("one"), Done::Started);
+    assert_eq!(planned(&units("two"), &model), ["build a:v1: Dockerfile changed"]);
 }
 
 #[test]
-fn a_source_is_the_same_however_it_is_written() {
-    let mut model = begun(&|| vec![mirrored("m", "redis:7")], COMPLETE);
+fn all_spellings_of_a_source_are_the_same() {
+    let mut model = built_without_pins(&|| vec![mirrored("m", "redis:7")], COMPLETE);
     let full = || vec![mirrored("m", "docker.io/library/redis:7")];
-    assert_eq!(of(&full, &model), [""; 0]);
+    assert_eq!(planned(&full, &model), [""; 0]);
     model.upgrade = true;
-    assert_eq!(of(&full, &model), [""; 0]);
-    assert_eq!(of(&|| vec![mirrored("m", "redis:8")], &model).len(), 1);
+    assert_eq!(planned(&full, &model), [""; 0]);
+    assert_eq!(planned(&|| vec![mirrored("m", "redis:8")], &model).len(), 1);
 }
 
 #[test]
-fn an_image_for_other_platforms_is_none_for_this_one() {
+fn an_image_for_other_platforms_does_not_count() {
     let units = || vec![mirrored("m", "redis:7")];
     let mut model = Model::default();
     let reference = "docker.io/library/redis:7".to_owned();
@@ -180,9 +180,10 @@ fn an_image_for_other_platforms_is_none_for_this_one() {
     let Action::Create(make) = &plan.steps[0].action else { panic!() };
     assert_eq!(make.inputs.get("digest"), None);
 }
-/// One reference stands for another image on each platform, and each place gets its own.
+
+/// A reference has another image for each platform, and each use gets that of its own platform.
 #[test]
-fn a_base_is_held_to_the_platform_for_which_it_is_taken() {
+fn a_base_is_pinned_to_the_image_of_its_platform() {
     let digest = |text: &str| OciDigest::of(text.as_bytes());
     let platforms = [(Platform::Amd64, digest("amd64")), (Platform::Arm64, digest("arm64"))];
     let pin = Pin { digest: digest("all"), platforms: platforms.into() };
@@ -205,20 +206,20 @@ fn a_base_is_held_to_the_platform_for_which_it_is_taken() {
     assert_eq!(inputs("from golang:1 on any"), Some(digest("all").to_string()));
     let mut workspace = workspace;
     let unit = &mut workspace.units[0];
-    let held = pins::pinned_bases(build_of(unit), Platform::Arm64, &make.inputs);
-    let held: Vec<String> = held.into_iter().map(|(_, held)| held).collect();
+    let pinned = pins::pinned_bases(build_of(unit), Platform::Arm64, &make.inputs);
+    let references: Vec<String> = pinned.into_iter().map(|(_, text)| text).collect();
     let expected =
         ["all", "amd64", "arm64"].map(|name| format!("docker.io/library/golang@{}", digest(name)));
-    assert_eq!(held, expected);
+    assert_eq!(references, expected);
     for key in ["from golang:1", "from golang:1 on linux/amd64", "from golang:1 on any"] {
         assert_eq!(pins::reference_of_input(key), Some("golang:1"));
     }
     assert_eq!(pins::reference_of_input("base golang:1"), None);
 }
 
-/// What nobody will start does not come back because it is pinned.
+/// A build that nobody will start is not revived by a first pin.
 #[test]
-fn a_build_that_a_plan_has_no_use_for_is_over() {
+fn a_build_that_the_plan_does_not_adopt_ends() {
     let units = |path: &'static str| {
         move || {
             let mut unit = on("debian:12", built("a", "", &[]));
@@ -226,7 +227,7 @@ fn a_build_that_a_plan_has_no_use_for_is_over() {
             vec![unit]
         }
     };
-    let mut model = begun(&units("Dockerfile"), Done::Uploaded);
+    let mut model = built_without_pins(&units("Dockerfile"), Done::Uploaded);
     model.upgrade = true;
     let decision = decided(&model, world(units("other")()));
     assert!(matches!(decision.plan.steps[0].action, Action::Create(_)));

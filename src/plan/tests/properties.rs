@@ -1,17 +1,17 @@
-//! What holds of every plan, whatever was there before and however much of it was done.
+//! Properties of all plans, whatever happened before and however far the run got.
 
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::super::{Action, Pattern, PlanOptions};
-use super::model::{COMPLETE, Done, Meddling, Model, done, lines, meddling};
+use super::model::{COMPLETE, Done, Interference, Model, done, interference, lines};
 use super::world::{Manifest, manifest, two_manifests};
 
-/// What happened before.
+/// Earlier runs and changes.
 #[derive(Debug, Clone)]
 pub(super) struct Past {
     applied: Vec<(Manifest, Vec<Done>, Vec<bool>, bool)>,
-    meddling: Vec<(usize, Meddling)>,
+    interferences: Vec<(usize, Interference)>,
     days: i64,
     epoch: u8,
 }
@@ -19,25 +19,27 @@ pub(super) struct Past {
 pub(super) fn past() -> impl Strategy<Value = (Past, Manifest)> {
     let round = (prop::collection::vec(done(), 24), prop::collection::vec(any::<bool>(), 8));
     let rounds = prop::collection::vec((round, any::<bool>()), 1..4);
-    let meddling = prop::collection::vec((0usize..32, meddling()), 0..4);
+    let interferences = prop::collection::vec((0usize..32, interference()), 0..4);
     let world = (two_manifests(), manifest());
     let time = (prop_oneof![2 => Just(0i64), 1 => 1i64..10], 0u8..2);
-    (rounds, world, meddling, time).prop_map(|(rounds, world, meddling, (days, epoch))| {
-        let ((before, after), other) = world;
-        let manifests = [before, other].into_iter().cycle();
-        let applied = rounds.into_iter().zip(manifests);
-        let applied = applied
-            .map(|(((done, rest), upgrade), manifest)| (manifest, done, rest, upgrade))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-            .collect();
-        (Past { applied, meddling, days, epoch }, after)
-    })
+    (rounds, world, interferences, time).prop_map(
+        |(rounds, world, interferences, (days, epoch))| {
+            let ((before, after), other) = world;
+            let manifests = [before, other].into_iter().cycle();
+            let applied = rounds.into_iter().zip(manifests);
+            let applied = applied
+                .map(|(((done, rest), upgrade), manifest)| (manifest, done, rest, upgrade))
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .collect();
+            (Past { applied, interferences, days, epoch }, after)
+        },
+    )
 }
 
 impl Past {
-    /// The same in which no registry was asked.
+    /// Returns the same past without registry lookups.
     pub(super) fn unpinned(mut self) -> Self {
         self.applied.iter_mut().for_each(|(.., upgrade)| *upgrade = false);
         self
@@ -49,29 +51,29 @@ impl Past {
             model.upgrade = *upgrade;
             let decision = model.decide(manifest, &PlanOptions::default());
             model.apply(&decision, |step| done.get(step).copied().unwrap_or(COMPLETE));
-            model.rest(rest);
+            model.end_running(rest);
         }
         model.upgrade = false;
         model.epoch = self.epoch;
         model.now += SignedDuration::from_hours(24 * self.days);
-        model.meddle(&self.meddling);
+        model.interfere(&self.interferences);
         model
     }
 }
 
-pub(super) fn whole(model: &mut Model, manifest: &Manifest, options: &PlanOptions) {
+pub(super) fn apply_all(model: &mut Model, manifest: &Manifest, options: &PlanOptions) {
     let decision = model.decide(manifest, options);
     model.apply(&decision, |_| COMPLETE);
 }
 
-/// Fails unless there is nothing left to do, nor to note.
+/// Checks that nothing is left to do or to record.
 fn assert_done(model: &Model, manifest: &Manifest, prune: bool) {
     let left = model.decide(manifest, &PlanOptions { prune, ..PlanOptions::default() });
     assert_eq!(lines(&left.plan), [""; 0]);
     assert_eq!(left.refreshed, []);
     assert_eq!(left.bookkeeping, []);
     assert_eq!(left.plan.unchanged.len(), left.workspace.units.len());
-    // What the lockfile has is what the service has.
+    // The lockfile matches the service.
     for unit in &left.workspace.units {
         let entry = &model.state.entries[&unit.key];
         let built = entry.built.as_ref().unwrap();
@@ -90,7 +92,7 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 4096, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_plan_after_a_whole_apply_is_empty(
+    fn a_plan_after_a_complete_apply_is_empty(
         (past, manifest) in past(),
         replace in replace(),
         prune in any::<bool>(),
@@ -98,16 +100,16 @@ proptest! {
     ) {
         let mut model = past.model();
         model.upgrade = upgrade;
-        whole(&mut model, &manifest, &PlanOptions { replace, prune, ..PlanOptions::default() });
+        apply_all(&mut model, &manifest, &PlanOptions { replace, prune, ..PlanOptions::default() });
         assert_done(&model, &manifest, prune);
-        // A plan is a function: the same again.
+        // Planning is deterministic.
         let again = |model: &Model| model.decide(&manifest, &PlanOptions::default()).plan;
         prop_assert_eq!(again(&model), again(&model));
     }
 
-    /// However often a run dies on the way.
+    /// However often a run is interrupted.
     #[test]
-    fn what_is_left_of_a_plan_is_done_by_the_next(
+    fn the_next_runs_finish_a_plan(
         (past, manifest) in past(),
         replace in replace(),
         prune in any::<bool>(),
@@ -117,30 +119,29 @@ proptest! {
         ),
     ) {
         let mut model = past.model();
-        model.made.clear();
+        model.completed.clear();
         let mut options = PlanOptions { replace, prune, ..PlanOptions::default() };
         for (done, rest) in rounds {
             let decision = model.decide(&manifest, &options);
             for step in &decision.plan.steps {
                 if let Action::Create(make) = &step.action {
-                    let known = model.made.contains(&(step.key.clone(), make.fingerprint));
-                    prop_assert!(!known, "{} is made twice", step.key);
+                    let built = model.completed.contains(&(step.key.clone(), make.fingerprint));
+                    prop_assert!(!built, "{} is built twice", step.key);
                 }
             }
             model.apply(&decision, |step| done.get(step).copied().unwrap_or(COMPLETE));
-            model.rest(&rest);
+            model.end_running(&rest);
             options.replace.clear();
         }
         for _ in 0..2 {
-            whole(&mut model, &manifest, &options);
+            apply_all(&mut model, &manifest, &options);
         }
         assert_done(&model, &manifest, prune);
     }
 
-    /// What the service was not asked about is believed to be as the lockfile says, and what it has
-    /// otherwise comes to light the next time.
+    /// Without a refresh the lockfile counts, and drift shows in the next plan with one.
     #[test]
-    fn a_service_that_is_not_asked_is_asked_later(
+    fn drift_shows_after_a_plan_without_refresh(
         (past, manifest) in past(),
         done in prop::collection::vec(done(), 24),
     ) {
@@ -151,13 +152,13 @@ proptest! {
         model.refresh = true;
         model.now += SignedDuration::from_hours(1);
         for _ in 0..2 {
-            whole(&mut model, &manifest, &PlanOptions::default());
+            apply_all(&mut model, &manifest, &PlanOptions::default());
         }
         assert_done(&model, &manifest, false);
     }
 
     #[test]
-    fn the_order_of_a_manifest_is_of_no_matter(
+    fn the_order_of_a_manifest_does_not_matter(
         (past, manifest) in past(),
         shuffled in Just(()).prop_perturb(|(), mut rng| {
             (0..16).map(|_| rng.next_u32()).collect::<Vec<u32>>()

@@ -1,4 +1,4 @@
-//! Each reason, by a plan whose only step has it and no other.
+//! Each reason alone, in a plan with one step.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::manifest::Workspace;
 use crate::manifest::workspace::Unit;
 use crate::state::{BuildOutcome, Record, State};
 
-/// A world that nothing is known of.
+/// Returns a model in which these units are built.
 fn begin(units: Vec<Unit>) -> Model {
     let mut model = Model::default();
     apply(&mut model, world(units), COMPLETE);
@@ -31,8 +31,8 @@ fn apply(model: &mut Model, workspace: Workspace, done: Done) {
     model.apply(&decision, |_| done);
 }
 
-/// The place of each reason in the list, which names all of them.
-fn place(reason: &Reason) -> usize {
+/// Returns the index of a reason in the list of all.
+fn index(reason: &Reason) -> usize {
     match reason {
         Reason::New => 0,
         Reason::ContextChanged { .. } => 1,
@@ -59,30 +59,35 @@ fn place(reason: &Reason) -> usize {
 }
 const REASONS: usize = 21;
 
-/// A plan of one step: its line, and its one reason.
-struct Told(String, Reason);
+/// The line and the only reason of a plan with one step.
+struct OnlyStep(String, Reason);
 
-fn told(model: &Model, workspace: Workspace, options: &PlanOptions) -> Told {
+fn only_step(model: &Model, workspace: Workspace, options: &PlanOptions) -> OnlyStep {
     let facts = model.facts(&workspace);
-    told_of(model, workspace, &facts, options)
+    only_step_with(model, workspace, &facts, options)
 }
 
-fn told_of(model: &Model, workspace: Workspace, facts: &Facts, options: &PlanOptions) -> Told {
+fn only_step_with(
+    model: &Model,
+    workspace: Workspace,
+    facts: &Facts,
+    options: &PlanOptions,
+) -> OnlyStep {
     let plan = planned(model, workspace, facts, options).plan;
     let [line] = &lines(&plan)[..] else { panic!("{:?}", lines(&plan)) };
     let [reason] = &plan.steps[0].reasons[..] else { panic!("{line}") };
-    Told(line.clone(), reason.clone())
+    OnlyStep(line.clone(), reason.clone())
 }
 
-fn plain(model: &Model, workspace: Workspace) -> Told {
-    told(model, workspace, &PlanOptions::default())
+fn plain(model: &Model, workspace: Workspace) -> OnlyStep {
+    only_step(model, workspace, &PlanOptions::default())
 }
 
 fn one() -> Vec<Unit> {
     vec![built("a", "", &[])]
 }
 
-/// The first unit as it was built with other inputs.
+/// Returns a model in which the unit was built with another value of an input.
 fn otherwise(key: &str) -> Model {
     let mut model = begin(one());
     let entry = model.state.entries.values_mut().next().unwrap();
@@ -92,9 +97,9 @@ fn otherwise(key: &str) -> Model {
     model
 }
 
-fn of_content() -> Vec<Told> {
+fn of_content() -> Vec<OnlyStep> {
     let changed = plain(&begin(one()), world(vec![built("a", "other", &[])]));
-    // The value is lowered into the Dockerfile.
+    // The value is written into the Dockerfile.
     let mut arg = built("a", "1", &[]);
     build_of(&mut arg).args = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
     let base = |words: &str| vec![built("a", words, &[]), built("b", "", &[0])];
@@ -112,7 +117,7 @@ fn of_content() -> Vec<Told> {
     ]
 }
 
-fn of_pins() -> Vec<Told> {
+fn of_pins() -> Vec<OnlyStep> {
     let upgraded = |unit: fn() -> Unit| {
         let mut model = Model::upgrading();
         apply(&mut model, world(vec![unit()]), COMPLETE);
@@ -122,32 +127,32 @@ fn of_pins() -> Vec<Told> {
     vec![upgraded(|| on("debian:12", built("a", "", &[]))), upgraded(|| mirrored("a", "redis:7"))]
 }
 
-fn of_the_service() -> Vec<Told> {
+fn of_the_service() -> Vec<OnlyStep> {
     let mut gone = begin(one());
     gone.images.clear();
     let mut unknown = begin(one());
     unknown.state = State::default();
     let mut replaced = begin(one());
-    replaced.meddle(&[(0, super::model::Meddling::Replace)]);
+    replaced.interfere(&[(0, super::model::Interference::Replace)]);
     let mut failed = Model::default();
     apply(&mut failed, world(one()), Done::Ended(BuildOutcome::Failed));
     let mut pending = Model::default();
     apply(&mut pending, world(one()), Done::Started);
     let mirror = || vec![mirrored("a", "redis:7")];
     let mut asked = Model::default();
-    apply(&mut asked, world(mirror()), Done::Asked(true));
+    apply(&mut asked, world(mirror()), Done::Lost(true));
     let silent = Facts::default();
     vec![
         plain(&gone, world(one())),
         plain(&replaced, world(one())),
         plain(&failed, world(one())),
-        told_of(&asked, world(mirror()), &silent, &PlanOptions::default()),
+        only_step_with(&asked, world(mirror()), &silent, &PlanOptions::default()),
         plain(&pending, world(one())),
         plain(&unknown, world(one())),
     ]
 }
 
-fn of_wishes() -> Vec<Told> {
+fn of_requests() -> Vec<OnlyStep> {
     let replace = PlanOptions { replace: vec!["a".parse().unwrap()], ..PlanOptions::default() };
     let mut old = begin(one());
     old.now += SignedDuration::from_hours(24 * 8);
@@ -161,7 +166,7 @@ fn of_wishes() -> Vec<Told> {
     half.apply(&decision, |step| if step == 0 { COMPLETE } else { Done::Not });
     let renamed = moving(&[("a", "b")], world(vec![built("b", "", &[])]));
     vec![
-        told(&begin(one()), world(one()), &replace),
+        only_step(&begin(one()), world(one()), &replace),
         plain(&old, world(vec![aging])),
         plain(&begin(one()), world(vec![public])),
         plain(&begin(one()), world(vec![team])),
@@ -173,12 +178,12 @@ fn of_wishes() -> Vec<Told> {
 
 #[test]
 fn each_reason_alone() {
-    let all = [of_content(), of_pins(), of_the_service(), of_wishes()];
-    let mut all: Vec<Told> = all.into_iter().flatten().collect();
-    all.sort_by_key(|told| place(&told.1));
-    let places: Vec<usize> = all.iter().map(|told| place(&told.1)).collect();
-    assert_eq!(places, (0..REASONS).collect::<Vec<_>>());
-    let lines: Vec<&str> = all.iter().map(|told| told.0.as_str()).collect();
+    let all = [of_content(), of_pins(), of_the_service(), of_requests()];
+    let mut all: Vec<OnlyStep> = all.into_iter().flatten().collect();
+    all.sort_by_key(|step| index(&step.1));
+    let indices: Vec<usize> = all.iter().map(|step| index(&step.1)).collect();
+    assert_eq!(indices, (0..REASONS).collect::<Vec<_>>());
+    let lines: Vec<&str> = all.iter().map(|step| step.0.as_str()).collect();
     insta::assert_snapshot!(lines.join("\n"), @"
     build a:v1: new
     build a:v1: context changed
@@ -204,11 +209,11 @@ fn each_reason_alone() {
     ");
 }
 
-/// Who may pull it is in the fingerprint of nothing: it is bookkeeping, and no reason.
+/// Visibility is not part of a fingerprint: a difference is bookkeeping.
 #[test]
-fn what_the_manifest_does_not_say_is_no_reason() {
+fn a_setting_that_the_manifest_leaves_out_is_no_reason() {
     let mut model = begin(one());
-    model.meddle(&[(0, super::model::Meddling::Show(Visibility::Public))]);
+    model.interfere(&[(0, super::model::Interference::Show(Visibility::Public))]);
     let facts = model.facts(&world(one()));
     let decision = planned(&model, world(one()), &facts, &PlanOptions::default());
     assert!(decision.plan.is_noop() && decision.plan.drift == 1);
@@ -219,9 +224,8 @@ fn what_the_manifest_does_not_say_is_no_reason() {
     );
 }
 
-/// A registry that stands still moves no pin.
 #[test]
-fn a_pin_that_stays_is_no_reason() {
+fn an_unchanged_pin_is_no_reason() {
     let mut model = Model::upgrading();
     let unit = || vec![on("debian:12", built("a", "", &[]))];
     apply(&mut model, world(unit()), COMPLETE);

@@ -1,4 +1,4 @@
-//! What the planner does, rule by rule, on worlds made by hand.
+//! Rules of the planner, on units written by hand.
 
 use super::super::facts::{Facts, PendingBuild};
 use super::super::{Action, Create, Plan, PlanOptions, build};
@@ -14,7 +14,7 @@ fn plan(world: &Workspace, state: &State) -> Plan {
     build(world, &Facts::default(), state, &PlanOptions::default())
 }
 
-/// The state after as much was done of each unit of a world.
+/// Returns the state after a run that got this far with each unit.
 fn so_far(world: &Workspace, done: Done) -> State {
     let mut model = Model::default();
     for step in plan(world, &State::default()).steps {
@@ -23,13 +23,13 @@ fn so_far(world: &Workspace, done: Done) -> State {
     model.state
 }
 
-/// What is planned for `new` where all of `old` is made.
+/// Returns the plan for `new` after an apply of `old`.
 fn from(old: Vec<Unit>, new: Vec<Unit>) -> Vec<String> {
     lines(&plan(&world(new), &so_far(&world(old), COMPLETE)))
 }
 
 #[test]
-fn a_first_plan_makes_all() {
+fn a_first_plan_creates_all_units() {
     let all = vec![built("base", "", &[]), mirrored("redis", "redis:7"), built("api", "", &[0])];
     let plan = plan(&world(all), &State::default());
     assert_eq!(lines(&plan), ["build base:v1: new", "mirror redis:v1: new", "build api:v1: new"]);
@@ -61,7 +61,7 @@ fn each_difference_has_its_reason() {
 }
 
 #[test]
-fn a_base_that_changes_is_named_down_to_where_it_began() {
+fn a_changed_base_is_traced_to_its_cause() {
     let all = |words: &str| {
         vec![
             built("a", words, &[]),
@@ -84,7 +84,7 @@ fn a_base_that_changes_is_named_down_to_where_it_began() {
 }
 
 #[test]
-fn a_context_and_a_format_that_changed() {
+fn changed_contexts_and_formats_are_reasons() {
     let world = world(vec![built("api", "", &[])]);
     let mut state = so_far(&world, COMPLETE);
     let change = |state: &mut State, key: &str| {
@@ -99,7 +99,7 @@ fn a_context_and_a_format_that_changed() {
     assert_eq!(lines(&plan(&world, &state)), ["build api:v1: fingerprint format changed"]);
 }
 
-/// A unit whose context, and Dockerfile, were others when it was last built.
+/// Returns the plan for a unit whose context, and Dockerfile if so, changed since the last build.
 fn context_changed(changes: Option<&str>, dockerfile: bool) -> Vec<String> {
     let world = world(vec![built("api", "", &[])]);
     let mut state = so_far(&world, COMPLETE);
@@ -124,7 +124,7 @@ fn context_changed(changes: Option<&str>, dockerfile: bool) -> Vec<String> {
 }
 
 #[test]
-fn the_first_files_that_changed_are_named() {
+fn the_first_changed_files_are_named() {
     for (changes, dockerfile, expected) in [
         (None, false, "context changed"),
         (None, true, "Dockerfile changed; context changed"),
@@ -141,9 +141,9 @@ fn the_first_files_that_changed_are_named() {
     }
 }
 
-const ALIVE: PendingBuild = PendingBuild::Running { age: None };
+const RUNNING: PendingBuild = PendingBuild::Running { age: None };
 
-/// The state in which one unit got just so far.
+/// Returns a world of one unit, and the state after a run that got this far.
 fn half(done: Done) -> (Workspace, State) {
     let world = world(vec![built("api", "", &[])]);
     let state = so_far(&world, done);
@@ -151,37 +151,37 @@ fn half(done: Done) -> (Workspace, State) {
 }
 
 #[test]
-fn what_is_pending_is_adopted_unless_nothing_can_come_of_it() {
+fn a_pending_build_is_adopted_unless_it_ended() {
     let (world, state) = half(Done::Started);
     let pending = |state: &State| {
         state.entries.values().next().unwrap().pending.as_ref().unwrap().build.clone()
     };
     assert_eq!(lines(&plan(&world, &state)), ["adopt api:v1: a build is in progress"]);
-    let knowing = |state: &State, known| {
-        let builds = [(pending(state), known)].into();
+    let with_build = |state: &State, pending_build| {
+        let builds = [(pending(state), pending_build)].into();
         lines(&build(&world, &Facts { builds, ..Facts::default() }, state, &PlanOptions::default()))
     };
-    assert_eq!(knowing(&state, ALIVE), ["adopt api:v1: a build is in progress"]);
+    assert_eq!(with_build(&state, RUNNING), ["adopt api:v1: a build is in progress"]);
     assert_eq!(
-        knowing(&state, PendingBuild::Ended),
+        with_build(&state, PendingBuild::Ended),
         ["build api:v1: the last build did not succeed"]
     );
-    // One whose start is on no record is only adopted if the service says that it runs.
+    // A build without a recorded start is adopted only if the service shows it running.
     let (_, state) = half(Done::Created);
     let again = ["build api:v1: the last build did not succeed"];
     assert_eq!(lines(&plan(&world, &state)), again);
-    assert_eq!(knowing(&state, PendingBuild::Ended), again);
-    assert_eq!(knowing(&state, ALIVE), ["adopt api:v1: a build is in progress"]);
+    assert_eq!(with_build(&state, PendingBuild::Ended), again);
+    assert_eq!(with_build(&state, RUNNING), ["adopt api:v1: a build is in progress"]);
     let three_minutes = PendingBuild::Running { age: Some(std::time::Duration::from_secs(200)) };
-    let told = ["adopt api:v1: a build is in progress, started 3m20s ago"];
-    assert_eq!(knowing(&state, three_minutes), told);
+    let line = ["adopt api:v1: a build is in progress, started 3m20s ago"];
+    assert_eq!(with_build(&state, three_minutes), line);
 }
 
 #[test]
-fn what_waits_to_be_started_is_adopted_and_in_nobodys_way() {
+fn a_build_that_was_not_started_is_adopted_and_blocks_nothing() {
     let (world, state) = half(Done::Created);
-    let waits = state.entries.values().next().unwrap().pending.as_ref().unwrap().build.clone();
-    let facts = Facts { builds: [(waits, PendingBuild::NotStarted)].into(), ..Facts::default() };
+    let waiting = state.entries.values().next().unwrap().pending.as_ref().unwrap().build.clone();
+    let facts = Facts { builds: [(waiting, PendingBuild::NotStarted)].into(), ..Facts::default() };
     let action =
         |world| build(world, &facts, &state, &PlanOptions::default()).steps.remove(0).action;
     assert!(matches!(action(&world), Action::Adopt { .. }));
@@ -192,19 +192,19 @@ fn what_waits_to_be_started_is_adopted_and_in_nobodys_way() {
 }
 
 #[test]
-fn a_build_of_a_unit_that_left_is_waited_for_before_it_is_forgotten() {
+fn an_orphan_with_a_running_build_is_forgotten_after_it() {
     let after = |state: &State| match &plan(&world(Vec::new()), state).steps[0].action {
         Action::Forget { after } => after.is_some(),
         other => panic!("{other:?}"),
     };
     assert!(after(&half(Done::Started).1));
-    assert!(!after(&half(Done::Created).1), "what was never started lands nowhere");
+    assert!(!after(&half(Done::Created).1), "a build that was not started writes no tag");
     assert!(!after(&half(COMPLETE).1));
 }
 
-/// The service does not say where a moved image is, and what is built on a base needs to know.
+/// The service does not tell the path of an image that moved, and dependents need it.
 #[test]
-fn a_base_with_a_new_owner_is_made_anew() {
+fn a_base_with_a_new_owner_is_rebuilt() {
     let units = |owner| {
         let base = Unit { owner, ..built("base", "b", &[]) };
         vec![base, built("api", "a", &[0])]
@@ -214,7 +214,7 @@ fn a_base_with_a_new_owner_is_made_anew() {
 }
 
 #[test]
-fn what_failed_is_made_again() {
+fn a_failed_build_is_repeated() {
     for outcome in [BuildOutcome::Failed, BuildOutcome::Cancelled] {
         let (world, state) = half(Done::Ended(outcome));
         let again = ["build api:v1: the last build did not succeed"];

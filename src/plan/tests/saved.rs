@@ -1,4 +1,4 @@
-//! Plans that are kept in a file: just what was agreed to is done, once, or nothing.
+//! Saved plans: applied exactly once as approved, or rejected as stale.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ fn save(model: &Model, decision: &Decision, options: &PlanOptions) -> SavedPlan 
     read
 }
 
-/// Plans anew, and holds that against what was saved.
+/// Plans again and compares the result with the saved plan.
 fn recheck(
     saved: &SavedPlan,
     model: &Model,
@@ -45,7 +45,7 @@ fn of(manifest: &Manifest, change: impl FnOnce(&mut Workspace)) -> Workspace {
 
 proptest! {
     #[test]
-    fn a_saved_plan_is_done_once_or_not_at_all(
+    fn a_saved_plan_is_applied_once_or_not_at_all(
         (past, manifest) in past(),
         replace in replace(),
         prune in any::<bool>(),
@@ -65,14 +65,14 @@ proptest! {
         });
         let after = recheck(&saved, &model, manifest.workspace(), &model.state);
         if all && !decision.plan.is_noop() {
-            prop_assert!(after.is_err(), "it was done already");
+            prop_assert!(after.is_err(), "the plan was applied already");
         } else if model.state.entries == before.state.entries && model.images == before.images {
-            prop_assert_eq!(after, Ok(decision.plan), "nothing came of it");
+            prop_assert_eq!(after, Ok(decision.plan), "nothing was applied");
         }
     }
 
     #[test]
-    fn a_step_that_is_not_as_it_was_is_told(
+    fn a_changed_step_is_stale(
         (past, manifest) in past(),
         replace in replace(),
         prune in any::<bool>(),
@@ -83,10 +83,10 @@ proptest! {
         let saved = save(&model, &decision, &options);
         for step in &decision.plan.steps {
             let stale = |state: &State, workspace: Workspace| {
-                let stale = recheck(&saved, &model, workspace, state).expect_err("it is stale");
+                let stale = recheck(&saved, &model, workspace, state).expect_err("the plan is stale");
                 assert!(stale.contains(&step.key.to_string()), "{}: {stale:?}", step.key);
             };
-            // What the lockfile has of it.
+            // The lockfile entry changed.
             let key = match &step.action {
                 Action::Update { change: Change { from: Some(from), .. }, .. } => from,
                 _ => &step.key,
@@ -105,7 +105,7 @@ proptest! {
                     stale(&state, manifest.workspace());
                 }
             }
-            // What the manifest says of it.
+            // The manifest changed.
             let Some(id) = step.unit() else { continue };
             if let Action::Create(_) = &step.action {
                 stale(&model.state, of(&manifest, |workspace| {

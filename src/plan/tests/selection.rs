@@ -1,4 +1,4 @@
-//! Plans of some units only.
+//! Partial plans.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::{Pattern, Plan, PlanOptions, Selection, Step};
 use super::model::{COMPLETE, Done, Model, lines};
-use super::properties::{past, replace, whole};
+use super::properties::{apply_all, past, replace};
 use super::world::{built, open, world};
 use crate::base::name::ImageRef;
 use crate::manifest::Workspace;
@@ -38,7 +38,7 @@ fn by_key<'p>(plan: &'p Plan) -> impl Fn(&ImageRef) -> Option<&'p Step> {
 
 proptest! {
     #[test]
-    fn a_part_of_a_plan_is_just_what_was_asked_for_and_needed(
+    fn a_partial_plan_has_the_selected_units_and_their_needs(
         (past, manifest) in past(),
         replace in replace(),
         prune in any::<bool>(),
@@ -57,8 +57,8 @@ proptest! {
         let some = PlanOptions { selection: selection.clone(), ..all.clone() };
         let full = model.decide(&manifest, &all);
         let part = model.decide(&manifest, &some);
-        // What is refreshed, and bookkeeping, does not depend on what was asked for: a build that waits to be
-        // started is not given up because the plan leaves it out.
+        // The refresh does not depend on the selection: a build that was not started is not ended
+        // because the plan leaves it out.
         prop_assert_eq!(&part.refreshed, &full.refreshed);
         let of_full = by_key(&full.plan);
         let wanted = selected(&part.workspace, &selection);
@@ -68,7 +68,7 @@ proptest! {
             let keys = |plan: &Plan, step: &Step| -> Vec<ImageRef> {
                 step.needs.iter().map(|need| plan.steps[need.0].key.clone()).collect()
             };
-            prop_assert_eq!(keys(&full.plan, same), keys(&part.plan, step), "its needs are there");
+            prop_assert_eq!(keys(&full.plan, same), keys(&part.plan, step), "the same needs");
             let added = step.unit().is_some_and(|unit| !wanted.contains(&unit));
             prop_assert_eq!(step.added, added, "{}", step.key);
             let excluded = |pattern: &Pattern| match step.unit() {
@@ -101,7 +101,7 @@ proptest! {
     }
 
     #[test]
-    fn a_part_and_then_the_whole_is_the_whole(
+    fn a_partial_apply_and_a_full_one_give_the_same_result(
         (past, manifest) in past(),
         prune in any::<bool>(),
         targets in prop::collection::vec(0u8..8, 1..4),
@@ -111,10 +111,10 @@ proptest! {
         let all = PlanOptions { prune, ..PlanOptions::default() };
         let selection = Selection { targets: patterns(&targets), ..Selection::default() };
         let some = PlanOptions { selection, ..all.clone() };
-        whole(&mut at_once, &manifest, &all);
-        whole(&mut in_two, &manifest, &some);
-        whole(&mut in_two, &manifest, &all);
-        prop_assert_eq!(at_once.gist(), in_two.gist());
+        apply_all(&mut at_once, &manifest, &all);
+        apply_all(&mut in_two, &manifest, &some);
+        apply_all(&mut in_two, &manifest, &all);
+        prop_assert_eq!(at_once.recorded_content(), in_two.recorded_content());
         prop_assert_eq!(&at_once.state.pins, &in_two.state.pins);
         let images = |model: &Model| -> Vec<String> {
             let images = model.images.iter();
@@ -124,9 +124,8 @@ proptest! {
     }
 }
 
-/// What goes because replaced by another does not go before that.
 #[test]
-fn an_old_tag_goes_with_the_unit_that_has_its_place() {
+fn an_old_tag_is_deleted_with_the_unit_that_replaces_it() {
     let units =
         |words: &str| vec![open("{fingerprint}", built("a", words, &[])), built("b", words, &[])];
     let mut model = Model::default();
@@ -148,9 +147,9 @@ fn an_old_tag_goes_with_the_unit_that_has_its_place() {
     assert_eq!(plan("two", "*", None), ["build b:"]);
 }
 
-/// Labels are gone with the manifest's word of an image.
+/// The labels of an orphan are not known.
 #[test]
-fn what_may_have_had_an_excluded_label_is_left_out() {
+fn an_orphan_is_left_out_if_a_label_is_excluded() {
     let mut model = Model::default();
     let facts = model.facts(&world(Vec::new()));
     let both = || world(vec![built("a", "", &[]), built("b", "", &[])]);

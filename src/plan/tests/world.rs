@@ -1,4 +1,4 @@
-//! Workspaces: units made by hand, and random manifests.
+//! Units written by hand, and random manifests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::manifest::workspace::{
     BuildOrigin, ExternalBase, Moved, Origin, Removed, ServiceSettings, Unit, UnitId, UnitPattern,
 };
 
-/// A unit that is built from a Dockerfile of one comment.
+/// Returns a unit built from a Dockerfile with this comment.
 pub(super) fn built(name: &str, words: &str, needs: &[usize]) -> Unit {
     let dockerfile = Dockerfile::parse(&format!("# {words}\nFROM scratch\n")).unwrap();
     let origin = Origin::Build(BuildOrigin {
@@ -31,7 +31,7 @@ pub(super) fn built(name: &str, words: &str, needs: &[usize]) -> Unit {
     unit(name, origin, needs)
 }
 
-/// What a unit is built from.
+/// Returns the build origin of a unit.
 pub(super) fn build_of(unit: &mut Unit) -> &mut BuildOrigin {
     match &mut unit.origin {
         Origin::Build(build) => build,
@@ -39,7 +39,7 @@ pub(super) fn build_of(unit: &mut Unit) -> &mut BuildOrigin {
     }
 }
 
-/// The unit with a base outside of the manifest.
+/// Adds an external base to a unit.
 pub(super) fn on(image: &str, mut unit: Unit) -> Unit {
     let (image, platform) = (image.to_owned(), Some(unit.platform));
     let base = ExternalBase { range: 0..0, image, platform, span: Span::new(0, 0) };
@@ -47,12 +47,12 @@ pub(super) fn on(image: &str, mut unit: Unit) -> Unit {
     unit
 }
 
-/// A unit that is mirrored.
+/// Returns a mirrored unit.
 pub(super) fn mirrored(name: &str, source: &str) -> Unit {
     unit(name, Origin::Mirror(source.parse().unwrap()), &[])
 }
 
-/// The unit with a tag that holds its fingerprint.
+/// Gives a unit a tag with its fingerprint.
 pub(super) fn open(template: &str, unit: Unit) -> Unit {
     let template: TagTemplate = template.parse().unwrap();
     let mut key = unit.key.clone();
@@ -82,7 +82,7 @@ fn unit(name: &str, origin: Origin, needs: &[usize]) -> Unit {
     }
 }
 
-/// A manifest of these units, bases first.
+/// Returns a workspace of these units, which must have bases first.
 pub(super) fn world(units: Vec<Unit>) -> Workspace {
     Workspace {
         root: PathBuf::from("."),
@@ -101,7 +101,7 @@ fn pattern(text: &str) -> UnitPattern {
     text.parse().unwrap()
 }
 
-/// The manifest that says of names what they are called now.
+/// Adds `moved:` entries to a workspace.
 pub(super) fn moving(pairs: &[(&str, &str)], world: Workspace) -> Workspace {
     let moved = |(from, to): &(&str, &str)| Moved {
         from: pattern(from),
@@ -111,7 +111,7 @@ pub(super) fn moving(pairs: &[(&str, &str)], world: Workspace) -> Workspace {
     Workspace { moved: pairs.iter().map(moved).collect(), ..world }
 }
 
-/// The manifest that says of names that they are gone, and whether they are to be deleted.
+/// Adds `removed:` entries to a workspace; true to delete the image.
 pub(super) fn removing(names: &[(&str, bool)], world: Workspace) -> Workspace {
     let removed = |(from, destroy): &(&str, bool)| Removed {
         from: pattern(from),
@@ -121,29 +121,29 @@ pub(super) fn removing(names: &[(&str, bool)], world: Workspace) -> Workspace {
     Workspace { removed: names.iter().map(removed).collect(), ..world }
 }
 
-/// How old a unit of a random manifest may become.
+/// Maximum age of units with one in random manifests.
 pub(super) const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
-/// The tag of a unit of a random manifest.
+/// Tag of a random image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tagged {
+pub(super) enum RandomTag {
     V1,
     V2,
     Content,
 }
 
-/// What an image of a random manifest is like; its name is its number.
+/// Settings of a random image; its name is its number.
 #[derive(Debug, Clone)]
-pub(super) struct Like {
+pub(super) struct RandomImage {
     pub(super) name: u8,
     pub(super) words: u8,
-    /// Numbers of images; only lower ones count.
+    /// Numbers of the bases; only lower ones count.
     pub(super) needs: Vec<u8>,
     pub(super) visibility: Option<Visibility>,
     pub(super) team: Option<bool>,
     pub(super) mirror: bool,
     pub(super) platforms: &'static [Platform],
-    pub(super) tag: Tagged,
+    pub(super) tag: RandomTag,
     pub(super) aging: bool,
     pub(super) protect: Option<bool>,
     pub(super) external: bool,
@@ -153,15 +153,15 @@ pub(super) struct Like {
 /// A random manifest.
 #[derive(Debug, Clone)]
 pub(super) struct Manifest {
-    pub(super) likes: Vec<Like>,
-    /// Numbers, and whether only the tag `v1` is meant.
+    pub(super) likes: Vec<RandomImage>,
+    /// Old and new number; true if only the tag `v1` moves.
     moved: Vec<(u8, u8, bool)>,
     removed: Vec<(u8, bool)>,
 }
 
 const NAMES: u8 = 8;
 
-fn like() -> impl Strategy<Value = Like> {
+fn like() -> impl Strategy<Value = RandomImage> {
     let visibility = prop_oneof![
         2 => Just(None),
         1 => Just(Some(Visibility::Public)),
@@ -173,9 +173,9 @@ fn like() -> impl Strategy<Value = Like> {
         1 => Just(&Platform::ALL[..]),
     ];
     let tag = prop_oneof![
-        4 => Just(Tagged::V1),
-        1 => Just(Tagged::V2),
-        2 => Just(Tagged::Content),
+        4 => Just(RandomTag::V1),
+        1 => Just(RandomTag::V2),
+        2 => Just(RandomTag::Content),
     ];
     let protect = prop_oneof![6 => Just(None), 1 => Just(Some(true)), 1 => Just(Some(false))];
     let team = prop_oneof![4 => Just(None), 1 => Just(Some(true)), 1 => Just(Some(false))];
@@ -186,7 +186,7 @@ fn like() -> impl Strategy<Value = Like> {
     (first, platforms, tag, flags, arg).prop_map(|(first, platforms, tag, flags, arg)| {
         let (name, words, needs, visibility, team, mirror) = first;
         let (aging, protect, external) = flags;
-        Like {
+        RandomImage {
             name,
             words,
             needs,
@@ -214,12 +214,12 @@ pub(super) fn manifest() -> impl Strategy<Value = Manifest> {
     })
 }
 
-/// A manifest, and another that changes some of it.
+/// Returns two manifests that share some images.
 pub(super) fn two_manifests() -> impl Strategy<Value = (Manifest, Manifest)> {
     let one = (manifest(), manifest(), prop::collection::vec(any::<bool>(), NAMES as usize));
     one.prop_map(|(before, other, fresh)| {
         let mut after = other.clone();
-        let is_fresh = |like: &Like| fresh.get(usize::from(like.name)) == Some(&true);
+        let is_fresh = |like: &RandomImage| fresh.get(usize::from(like.name)) == Some(&true);
         after.likes.retain(is_fresh);
         after.likes.extend(before.likes.iter().filter(|like| !is_fresh(like)).cloned());
         (before, after)
@@ -227,7 +227,7 @@ pub(super) fn two_manifests() -> impl Strategy<Value = (Manifest, Manifest)> {
 }
 
 impl Manifest {
-    /// The units, in the order that the manifest's loader gives them.
+    /// Returns the units in the order of the manifest loader.
     pub(super) fn workspace(&self) -> Workspace {
         let mut units: Vec<Unit> = self.likes.iter().flat_map(units).collect();
         let names: Vec<(ImageRef, Platform)> =
@@ -272,12 +272,12 @@ impl Manifest {
         workspace
     }
 
-    fn of_units(&self) -> impl Iterator<Item = &Like> {
+    fn of_units(&self) -> impl Iterator<Item = &RandomImage> {
         self.likes.iter().flat_map(|like| like.platforms.iter().map(move |_| like))
     }
 
     fn depth(&self, key: &ImageRef) -> usize {
-        let name = |like: &Like| format!("u{}", like.name);
+        let name = |like: &RandomImage| format!("u{}", like.name);
         let Some(like) = self.likes.iter().find(|like| name(like) == key.name.as_str()) else {
             return 0;
         };
@@ -288,12 +288,12 @@ impl Manifest {
     }
 }
 
-/// The units of one image, which do not know yet what they need.
-fn units(like: &Like) -> Vec<Unit> {
+/// Returns the units of one image, without their bases.
+fn units(like: &RandomImage) -> Vec<Unit> {
     let tag = match like.tag {
-        Tagged::V1 => "v1",
-        Tagged::V2 => "v2",
-        Tagged::Content => "c-{fingerprint}",
+        RandomTag::V1 => "v1",
+        RandomTag::V2 => "v2",
+        RandomTag::Content => "c-{fingerprint}",
     };
     let of = |platform: &Platform| {
         let template: TagTemplate = tag.parse().unwrap();
@@ -302,7 +302,7 @@ fn units(like: &Like) -> Vec<Unit> {
         let mut unit = if like.mirror {
             mirrored(&name, &format!("redis:{}", like.words))
         } else {
-            // Values are lowered into the Dockerfile.
+            // Values are written into the Dockerfile.
             let words = format!("{} {:?}", like.words, like.arg);
             let mut unit = built(&name, &words, &[]);
             if like.external {

@@ -1,8 +1,8 @@
-//! What the service shows where the lockfile has nothing: what a run that died did, or somebody else.
+//! Images that the lockfile does not have: left by an interrupted run, or made outside of imgplan.
 
 use super::super::facts::{Remote, RemoteState};
 use super::super::{Decision, Plan, PlanOptions};
-use super::model::{COMPLETE, Meddling, Model, check, lines};
+use super::model::{COMPLETE, Interference, Model, check, lines};
 use super::world::{built, moving, world};
 use crate::base::name::Owner;
 use crate::manifest::Workspace;
@@ -31,7 +31,7 @@ fn team() -> Owner {
     Owner::Team("t".to_owned())
 }
 
-/// The manifest with another name, with another owner, and with both.
+/// Manifests with another name, another owner, and both.
 fn elsewhere() -> [Workspace; 3] {
     let owned = |name| Unit { owner: Some(team()), ..built(name, "", &[]) };
     [
@@ -41,9 +41,9 @@ fn elsewhere() -> [Workspace; 3] {
     ]
 }
 
-/// A run that died after the service did what it was asked.
+/// A run was interrupted between the change in the service and its record.
 #[test]
-fn what_was_moved_and_not_kept_is_moved_and_not_made_again() {
+fn an_unrecorded_move_is_found_and_not_rebuilt() {
     for number in 0..3 {
         let mut model = begin(vec![built("a", "", &[])]);
         let before = model.state.clone();
@@ -59,7 +59,7 @@ fn what_was_moved_and_not_kept_is_moved_and_not_made_again() {
 }
 
 #[test]
-fn what_is_there_of_another_time_is_not_what_was_moved() {
+fn an_image_of_another_time_is_not_the_moved_one() {
     for number in 0..3 {
         let mut model = begin(vec![built("a", "", &[])]);
         let before = model.state.clone();
@@ -67,7 +67,7 @@ fn what_is_there_of_another_time_is_not_what_was_moved() {
         let decision = decide(&model, new());
         model.apply(&decision, |_| COMPLETE);
         model.state = before;
-        model.meddle(&[(0, Meddling::Replace)]);
+        model.interfere(&[(0, Interference::Replace)]);
         let plan = plan(&model, new());
         let lines = lines(&plan);
         assert!(lines[0].contains(": exists in the service but not in the lockfile"), "{lines:?}");
@@ -75,17 +75,17 @@ fn what_is_there_of_another_time_is_not_what_was_moved() {
     }
 }
 
-/// Somebody else's image, or our own whose record is lost.
+/// The image was made outside of imgplan, or its record is lost.
 #[test]
-fn what_is_at_the_place_of_a_new_unit_is_not_created() {
+fn an_unrecorded_image_is_replaced_and_not_created() {
     let mut model = begin(vec![built("a", "", &[])]);
     model.state = State::default();
     let plan_of = |model: &Model, unit: Unit| {
         let plan = plan(model, world(vec![unit]));
         (lines(&plan).remove(0), plan.counts(None).rebuild)
     };
-    let there = "build a:v1: exists in the service but not in the lockfile".to_owned();
-    assert_eq!(plan_of(&model, built("a", "", &[])), (there, 1));
+    let exists = "build a:v1: exists in the service but not in the lockfile".to_owned();
+    assert_eq!(plan_of(&model, built("a", "", &[])), (exists, 1));
     let new = |name: &str| (format!("build {name}:v1: new"), 0);
     assert_eq!(plan_of(&model, built("b", "", &[])), new("b"));
     let owned = Unit { owner: Some(team()), ..built("a", "", &[]) };
@@ -94,9 +94,9 @@ fn what_is_at_the_place_of_a_new_unit_is_not_created() {
     assert_eq!(plan_of(&model, built("a", "", &[])), new("a"));
 }
 
-/// A build of somebody that failed does not take away what was there.
+/// A failed build outside of imgplan does not delete the image.
 #[test]
-fn what_shows_a_build_that_failed_is_replaced_and_not_created() {
+fn an_image_with_a_failed_build_is_replaced_and_not_created() {
     let model = begin(vec![built("a", "", &[])]);
     let units = || world(vec![built("a", "", &[])]);
     let mut facts = model.facts(&units());
@@ -106,7 +106,7 @@ fn what_shows_a_build_that_failed_is_replaced_and_not_created() {
     };
     let images = facts.images.get_mut(&Owner::Personal).unwrap();
     let (key, row) = images.iter().next().unwrap();
-    // It failed after ours was complete.
+    // The other build failed after ours completed.
     let ended = row.ended.map(|ended| ended + jiff::SignedDuration::from_hours(1));
     let (key, row) = (key.clone(), Remote { state: RemoteState::Failed, ended, ..row.clone() });
     images.insert(key.clone(), row);

@@ -1,4 +1,4 @@
-//! Units that are made again though nothing changed: asked for, or too old.
+//! Rebuilds without a changed input: requested, or because of the age.
 
 use jiff::SignedDuration;
 
@@ -35,31 +35,30 @@ fn begin() -> Model {
     model
 }
 
-const AGAIN: [&str; 3] = [
+const REBUILDS: [&str; 3] = [
     "build a:v1: rebuild requested",
     "build b:v1: its base a:v1 changes",
     "build c:v1: its base b:v1 changes, caused by a:v1",
 ];
 
 #[test]
-fn what_is_built_on_it_is_made_after_it() {
+fn dependents_are_rebuilt_after_their_base() {
     let mut model = begin();
     let decision = decide(&model, "a");
-    assert_eq!(lines(&decision.plan), AGAIN);
+    assert_eq!(lines(&decision.plan), REBUILDS);
     model.apply(&decision, |_| COMPLETE);
     assert_eq!(planned(&model, ""), [""; 0]);
-    assert_eq!(planned(&model, "a"), AGAIN, "as often as it is asked for");
+    assert_eq!(planned(&model, "a"), REBUILDS, "every request rebuilds");
 }
 
-/// Wherever the run dies.
 #[test]
-fn what_was_left_is_done_without_being_asked_again() {
+fn the_next_run_finishes_an_interrupted_rebuild() {
     for dead in 0..3 {
         let mut model = begin();
         let decision = decide(&model, "a");
         model.apply(&decision, |step| if step < dead { COMPLETE } else { Done::Not });
         let left = planned(&model, "");
-        // What never began is not remembered.
+        // A rebuild that never started is forgotten.
         let rest = if dead == 0 { 0 } else { 3 - dead };
         assert_eq!(left.len(), rest, "{left:?}");
         let decision = decide(&model, "");
@@ -69,14 +68,14 @@ fn what_was_left_is_done_without_being_asked_again() {
 }
 
 #[test]
-fn one_that_is_under_way_is_adopted_and_not_made_once_more() {
+fn a_running_rebuild_is_adopted() {
     let mut model = begin();
     let decision = decide(&model, "a");
     model.apply(&decision, |_| Done::Started);
     for replace in ["", "a"] {
         let plan = planned(&model, replace);
         assert_eq!(plan[0], "adopt a:v1: a build is in progress");
-        assert_eq!(plan[1..], AGAIN[1..]);
+        assert_eq!(plan[1..], REBUILDS[1..]);
     }
     let decision = decide(&model, "");
     model.apply(&decision, |_| COMPLETE);
@@ -84,7 +83,7 @@ fn one_that_is_under_way_is_adopted_and_not_made_once_more() {
 }
 
 #[test]
-fn one_that_died_is_neither_adopted_nor_kept_as_made() {
+fn a_failed_rebuild_is_neither_adopted_nor_kept() {
     for done in
         [Done::Created, Done::Ended(BuildOutcome::Failed), Done::Ended(BuildOutcome::Cancelled)]
     {
@@ -93,41 +92,41 @@ fn one_that_died_is_neither_adopted_nor_kept_as_made() {
         model.apply(&decision, |_| done);
         let plan = planned(&model, "a");
         assert!(plan[0].starts_with("build a:v1: rebuild requested"), "{plan:?}");
-        assert_eq!(plan[1..], AGAIN[1..], "{done:?}");
-        assert_eq!(planned(&model, ""), [""; 0], "the image of before is there: {done:?}");
+        assert_eq!(plan[1..], REBUILDS[1..], "{done:?}");
+        assert_eq!(planned(&model, ""), [""; 0], "the earlier image still exists: {done:?}");
     }
 }
 
-/// Its context is there, and nobody told it to start: it is started where it is still wanted.
+/// The context is uploaded and the build was never started.
 #[test]
-fn one_that_waits_to_be_started_is_only_started_where_it_is_wanted() {
+fn a_build_that_was_not_started_is_adopted_only_if_still_wanted() {
     let mut model = begin();
     let decision = decide(&model, "a");
     model.apply(&decision, |_| Done::Uploaded);
     assert!(planned(&model, "a")[0].starts_with("adopt a:v1"));
     let left = decide(&model, "");
     assert!(left.plan.is_noop());
-    assert_eq!(left.refreshed.len(), 1, "it is over: {:?}", left.refreshed);
+    assert_eq!(left.refreshed.len(), 1, "the build ends: {:?}", left.refreshed);
 }
 
 #[test]
-fn a_base_that_expired_takes_along_what_is_built_on_it() {
+fn an_expired_base_rebuilds_its_dependents() {
     let mut model = begin();
     model.now += SignedDuration::from_hours(24 * 8);
     let plan = planned(&model, "");
     assert_eq!(plan[0], "build a:v1: 8d00h old");
-    assert_eq!(plan[1..], AGAIN[1..]);
+    assert_eq!(plan[1..], REBUILDS[1..]);
     let decision = decide(&model, "");
     model.apply(&decision, |step| if step == 0 { COMPLETE } else { Done::Not });
-    assert_eq!(planned(&model, ""), AGAIN[1..], "also if the run dies in between");
+    assert_eq!(planned(&model, ""), REBUILDS[1..], "also after an interruption");
     let decision = decide(&model, "");
     model.apply(&decision, |_| COMPLETE);
     assert_eq!(planned(&model, ""), [""; 0]);
 }
 
-/// A clock that goes wrong makes nothing too old.
+/// A wrong clock expires no image.
 #[test]
-fn what_was_made_in_the_future_is_not_old() {
+fn an_image_from_the_future_is_not_expired() {
     let mut model = begin();
     model.now -= SignedDuration::from_hours(24 * 30);
     assert_eq!(planned(&model, ""), [""; 0]);
