@@ -1,5 +1,5 @@
-//! What goes wrong on the way: builds that fail, and a service that refuses, errs or talks
-//! nonsense. The user learns why, nothing is lost, and nothing panics.
+//! Failures during a run: failed builds, and a service that refuses requests, fails or sends invalid
+//! responses. The user learns the reason, no build is lost, and nothing panics.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Output, Scripted, TestEnv};
 
-/// One build that needs nothing.
+/// Manifest with a single build.
 const ONE: &str = "version: 1\nimages:\n  - name: app\n    tag: v1\n    context: app\n";
 
-/// One build against a service that follows a script.
-fn against(scripted: &Scripted) -> TestEnv {
+/// Creates an environment with a single build and a scripted service.
+fn env_at(scripted: &Scripted) -> TestEnv {
     let env = TestEnv::at(scripted.url());
     env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
     env
@@ -24,14 +24,14 @@ fn apply(env: &TestEnv) -> Output {
     env.run(["apply", "--auto-approve"])
 }
 
-/// What was told at the end: all after the plan.
+/// Returns the output after the plan.
 fn end(output: &Output) -> String {
     let text = output.redacted(&output.stdout);
     let at = text.find(" unchanged.\n").map_or(0, |at| at + " unchanged.\n".len());
     text[at..].trim_matches('\n').to_owned()
 }
 
-/// Everything that keeps build IDs.
+/// Returns the content of the lockfile and the journal, which hold the build IDs.
 fn records(env: &TestEnv) -> String {
     let read = |path| std::fs::read_to_string(env.path(path)).unwrap_or_default();
     read("imgplan.lock") + &read(".imgplan/journal.jsonl")
@@ -42,7 +42,7 @@ fn steps(env: &TestEnv) -> String {
 }
 
 #[test]
-fn a_failed_build_skips_what_needs_it_and_nothing_else() {
+fn a_failed_build_skips_its_dependents_only() {
     let env = TestEnv::manifest(
         "version: 1
 defaults: {tag: v1}
@@ -73,7 +73,7 @@ images:
         assert!(lockfile.contains(&format!("path: \"prime/local/{done}\"")), "{lockfile}");
     }
     assert!(!env.server().initiated().contains(&"on-api:v1".to_owned()));
-    // What is left, and nothing else.
+    // The next plan has exactly the remaining builds.
     assert_snapshot!(steps(&env), @"
     + api:v1 build the last build did not succeed
     + on-api:v1 build new
@@ -84,7 +84,7 @@ images:
 }
 
 #[test]
-fn a_failure_is_told_to_programs_too() {
+fn failures_are_in_the_json_output() {
     let env = TestEnv::manifest(ONE);
     env.context("app", "FROM scratch\nCOPY missing /\n");
     let failed = env.run(["apply", "--auto-approve", "--json"]);
@@ -97,7 +97,7 @@ fn a_failure_is_told_to_programs_too() {
 }
 
 #[test]
-fn a_rebuild_that_fails_keeps_what_was_built_before() {
+fn a_failed_rebuild_keeps_the_last_build() {
     let env = TestEnv::manifest(ONE);
     env.context("app", "FROM scratch\n").apply();
     let before = env.read("imgplan.lock");
@@ -105,13 +105,13 @@ fn a_rebuild_that_fails_keeps_what_was_built_before() {
     apply(&env).code(1);
     let path = "path: \"prime/local/app:v1\"";
     assert!(before.contains(path) && env.read("imgplan.lock").contains(path));
-    // Back to what it was: there is nothing to build.
+    // The old content needs no build.
     env.context("app", "FROM scratch\n");
     env.plans_nothing();
 }
 
 #[test]
-fn a_bad_key_is_refused_with_a_way_out() {
+fn a_refused_api_key_has_help() {
     let mut env = TestEnv::manifest(ONE);
     env.context("app", "FROM scratch\n");
     env.set("PRIME_API_KEY", "wrong-key");
@@ -128,7 +128,7 @@ fn a_bad_key_is_refused_with_a_way_out() {
 }
 
 #[test]
-fn no_key_at_all_is_refused_with_a_way_out() {
+fn a_missing_api_key_has_help() {
     let mut env = TestEnv::manifest(ONE);
     env.context("app", "FROM scratch\n");
     env.unset("PRIME_API_KEY");
@@ -140,7 +140,7 @@ fn no_key_at_all_is_refused_with_a_way_out() {
       × cannot connect to the service: there is no API key
       help: set PRIME_API_KEY, or run `prime login`; `--local` needs no key
     ");
-    // A plan needs none.
+    // A plan needs no key.
     env.ok(["plan"]);
     assert_eq!(env.server().requests(), [""; 0]);
 }
@@ -149,7 +149,7 @@ fn no_key_at_all_is_refused_with_a_way_out() {
 fn an_unpaid_account_stops_the_run_at_once() {
     let scripted = Scripted::accepting();
     scripted.on("POST", "/images/build", [Answer::detail(402, "Payment required")]);
-    let env = against(&scripted);
+    let env = env_at(&scripted);
     env.write(
         "imgplan.yaml",
         format!("{ONE}  - {{name: b, context: app}}\n  - {{name: c, context: app}}\n"),
@@ -164,12 +164,16 @@ fn an_unpaid_account_stops_the_run_at_once() {
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 2 skipped, in [time].
     ");
-    assert_eq!(scripted.count("POST", "/images/build"), 1, "the others would meet the same");
+    assert_eq!(
+        scripted.count("POST", "/images/build"),
+        1,
+        "the other builds would fail in the same way"
+    );
 }
 
 #[test]
 fn an_unreachable_service_is_named() {
-    // A port on which nobody listens any more.
+    // A port without a server.
     let url = Scripted::start().url().to_owned();
     let env = TestEnv::at(&url);
     env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
@@ -186,13 +190,13 @@ fn an_unreachable_service_is_named() {
 }
 
 #[test]
-fn a_page_for_people_is_not_taken_for_an_answer() {
+fn an_html_page_is_not_taken_as_a_response() {
     let page = Answer::text(200, "<!doctype html><html><body>Welcome</body></html>")
         .header("content-type", "text/html");
     let scripted = Scripted::accepting();
     scripted.on("POST", "/images/build", [page]);
-    let mut env = against(&scripted);
-    // A service that has answered before has passing trouble: here it never did.
+    let mut env = env_at(&scripted);
+    // Before the first valid response, an HTML page means a wrong URL and not a transient error.
     let refused = apply(env.set("IMGPLAN_REFRESH", "false"));
     refused.code(1);
     assert_snapshot!(end(&refused), @"
@@ -202,27 +206,31 @@ fn a_page_for_people_is_not_taken_for_an_answer() {
 
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
-    // A build that nobody sends a context to never begins: there may be three of them.
-    assert_eq!(scripted.count("POST", "/images/build"), 3, "a wrong URL is told within seconds");
+    // Initiated builds never start without a context, so that a retry is safe.
+    assert_eq!(
+        scripted.count("POST", "/images/build"),
+        3,
+        "a wrong URL is reported within seconds"
+    );
 }
 
 #[test]
-fn a_page_in_place_of_a_status_passes() {
+fn an_html_page_instead_of_a_status_is_a_transient_error() {
     let page = Answer::text(502, "<html>Bad Gateway</html>");
     let ok_page = Answer::text(200, "<html>Maintenance</html>");
     let done = Answer::json(200, &json!({ "id": "b-1", "status": "COMPLETED" }));
     let scripted = Scripted::accepting();
     scripted.on("GET", "/images/build/*", [page, ok_page, done]);
-    let env = against(&scripted);
+    let env = env_at(&scripted);
     apply(&env).success();
     assert_eq!(scripted.count("POST", "/images/build"), 1);
 }
 
 #[test]
-fn a_status_that_stays_nonsense_leaves_the_build_pending() {
+fn a_build_without_a_valid_status_stays_pending() {
     let scripted = Scripted::accepting();
     scripted.on("GET", "/images/build/*", [Answer::json(200, &json!({ "status": 7 }))]);
-    let env = against(&scripted);
+    let env = env_at(&scripted);
     env.write("imgplan.yaml", format!("{ONE}    timeout: 1s\n"));
     let left = apply(&env);
     left.code(1);
@@ -237,16 +245,16 @@ fn a_status_that_stays_nonsense_leaves_the_build_pending() {
 }
 
 #[test]
-fn a_start_may_answer_with_nothing() {
+fn a_start_may_have_an_empty_response() {
     let scripted = Scripted::accepting();
     scripted.on("POST", "/images/build/*/start", [Answer::empty(204)]);
-    let env = against(&scripted);
+    let env = env_at(&scripted);
     apply(&env).success();
     env.plans_nothing();
 }
 
 #[test]
-fn unknown_fields_and_status_words_are_taken_as_they_come() {
+fn unknown_fields_and_statuses_are_accepted() {
     let scripted = Scripted::accepting();
     let mut accepted = scripted.accepted("b-1");
     accepted["news"] = json!([{ "of": "tomorrow" }]);
@@ -263,19 +271,19 @@ fn unknown_fields_and_status_words_are_taken_as_they_come() {
         "/images/build/*",
         [status("QUANTUM"), status("scanning"), status("Completed")],
     );
-    let env = against(&scripted);
+    let env = env_at(&scripted);
     apply(&env).success();
     env.plans_nothing();
 }
 
 #[test]
-fn an_answer_without_an_upload_url_is_an_error_and_loses_no_build() {
+fn a_response_without_an_upload_url_loses_no_build() {
     let scripted = Scripted::accepting();
     for url in [Value::Null, json!(""), json!(5), json!("not a url")] {
         let mut accepted = scripted.accepted("b-1");
         accepted["upload_url"] = url.clone();
         scripted.on("POST", "/images/build", [Answer::json(201, &accepted)]);
-        let env = against(&scripted);
+        let env = env_at(&scripted);
         let failed = apply(&env);
         failed.code(1);
         assert!(end(&failed).contains("upload"), "{url}: {failed}");
@@ -284,8 +292,8 @@ fn an_answer_without_an_upload_url_is_an_error_and_loses_no_build() {
 }
 
 #[test]
-fn an_answer_without_a_build_id_is_an_error() {
-    for answer in [
+fn a_response_without_a_build_id_is_an_error() {
+    for body in [
         json!({}),
         json!([]),
         json!(null),
@@ -293,20 +301,20 @@ fn an_answer_without_a_build_id_is_an_error() {
         json!({ "build_id": "../x" }),
     ] {
         let scripted = Scripted::accepting();
-        scripted.on("POST", "/images/build", [Answer::json(201, &answer)]);
-        let mut env = against(&scripted);
+        scripted.on("POST", "/images/build", [Answer::json(201, &body)]);
+        let mut env = env_at(&scripted);
         let failed = apply(env.set("IMGPLAN_REFRESH", "false"));
         failed.code(1);
-        assert!(end(&failed).contains("build"), "{answer}: {failed}");
+        assert!(end(&failed).contains("build"), "{body}: {failed}");
     }
 }
 
 #[test]
-fn a_refusal_says_what_the_service_said() {
+fn a_refusal_shows_the_text_of_the_service() {
     let refusal = json!({ "detail": [{ "loc": ["body", "image_tag"], "msg": "tag is reserved" }] });
     let scripted = Scripted::accepting();
     scripted.on("POST", "/images/build", [Answer::json(422, &refusal)]);
-    let env = against(&scripted);
+    let env = env_at(&scripted);
     let refused = apply(&env);
     refused.code(1);
     assert_snapshot!(end(&refused), @"
@@ -325,10 +333,10 @@ fn a_rate_limit_is_waited_out() {
     let scripted = Scripted::accepting();
     let accepted = Answer::json(201, &scripted.accepted("b-1"));
     scripted.on("POST", "/images/build", [too_many(), too_many(), accepted]);
-    let env = against(&scripted);
-    let began = std::time::Instant::now();
+    let env = env_at(&scripted);
+    let start = std::time::Instant::now();
     apply(&env).success();
-    assert!(began.elapsed() >= Duration::from_secs(2), "it did not wait as long as it was told");
+    assert!(start.elapsed() >= Duration::from_secs(2), "Retry-After was not honoured");
     assert_eq!(scripted.count("POST", "/images/build"), 3);
 }
 
@@ -342,7 +350,7 @@ fn a_rate_limit_on_other_requests_is_waited_out_too() {
         "/images/build/*",
         [too_many(), done],
     );
-    apply(&against(&scripted)).success();
+    apply(&env_at(&scripted)).success();
     assert_eq!(scripted.count("POST", "/images/build"), 1);
 }
 
@@ -380,7 +388,7 @@ fn a_failed_upload_loses_no_build() {
         "/upload/*",
         [Answer::text(403, "<Error><Code>AccessDenied</Code></Error>")],
     );
-    let env = against(&scripted);
+    let env = env_at(&scripted);
     let failed = apply(&env);
     failed.code(1).never_says("s3cr3t");
     assert_snapshot!(end(&failed), @"
@@ -394,12 +402,12 @@ fn a_failed_upload_loses_no_build() {
 }
 
 #[test]
-fn an_upload_that_stumbles_is_sent_again_whole() {
+fn a_failed_upload_is_sent_again_from_the_start() {
     let scripted = Scripted::accepting();
     scripted.on("PUT", "/upload/*", [Answer::empty(503), Answer::empty(200)]);
-    apply(&against(&scripted)).success();
-    let asked = scripted.requests();
-    let uploads: Vec<_> = asked.iter().filter(|asked| asked.method == "PUT").collect();
+    apply(&env_at(&scripted)).success();
+    let requests = scripted.requests();
+    let uploads: Vec<_> = requests.iter().filter(|request| request.method == "PUT").collect();
     assert_eq!(uploads.len(), 2);
     assert!(!uploads[0].body.is_empty() && uploads[0].body == uploads[1].body);
 }
@@ -427,9 +435,9 @@ fn a_timeout_leaves_the_build_for_the_next_run() {
 }
 
 #[test]
-fn an_update_that_fails_is_told_and_planned_again() {
+fn a_failed_update_is_reported_and_planned_again() {
     let scripted = Scripted::accepting();
-    let env = against(&scripted);
+    let env = env_at(&scripted);
     env.apply();
     let failed = json!({ "results": [{ "success": false, "error": { "code": "conflict", "message": "a build is under way" } }] });
     scripted.on("PATCH", "/images", [Answer::json(200, &failed)]);
@@ -449,7 +457,7 @@ fn an_update_that_fails_is_told_and_planned_again() {
 fn a_pending_build_that_the_service_forgot_is_built_again() {
     let scripted = Scripted::accepting();
     scripted.on("GET", "/images/build/*", [Answer::json(200, &json!({ "status": "BUILDING" }))]);
-    let env = against(&scripted);
+    let env = env_at(&scripted);
     env.write("imgplan.yaml", format!("{ONE}    timeout: 1s\n"));
     apply(&env).code(1);
     assert_snapshot!(steps(&env), @"<= app:v1 adopt a build is in progress [build b-1]");
@@ -475,14 +483,14 @@ fn a_damaged_lockfile_is_refused_with_its_line() {
         for args in [&["plan"][..], &["apply", "--auto-approve"], &["show"]] {
             let refused = env.run(args.iter().copied());
             refused.code(1).says("imgplan.lock").says("help");
-            assert_eq!(env.read("imgplan.lock"), bad, "it is left as it is");
+            assert_eq!(env.read("imgplan.lock"), bad, "the file is unchanged");
         }
     }
     assert_eq!(env.server().writes().len(), writes);
 }
 
 #[test]
-fn a_lockfile_with_a_conflict() {
+fn a_lockfile_with_a_merge_conflict_or_another_version_is_refused() {
     let env = TestEnv::manifest(ONE);
     env.context("app", "FROM scratch\n");
     env.write("imgplan.lock", "version: 1\n<<<<<<< ours\nunits:\n=======\n>>>>>>> theirs\n");

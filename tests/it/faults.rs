@@ -1,5 +1,4 @@
-//! The local server's faults: each does what it says, with an effect or without, by the server's
-//! own truth.
+//! Fault injection of the local server: each fault has its response, and its effect or none.
 
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ fn context() -> Vec<u8> {
     archive(&[("Dockerfile", "FROM scratch\n")])
 }
 
-/// A request to a server without a network, and its answer: the status, the body.
+/// Sends a request to a server inside the process. Returns the status and the body.
 async fn call(
     server: &Server,
     method: Method,
@@ -49,7 +48,7 @@ async fn initiate(server: &Server, body: Value) -> Result<(u16, Value), Connecti
 }
 
 #[tokio::test]
-async fn a_fault_has_its_answer_and_its_effect() {
+async fn a_fault_has_its_response_and_effect() {
     let table = [
         ("500", Some(500), false),
         ("503", Some(503), false),
@@ -66,14 +65,15 @@ async fn a_fault_has_its_answer_and_its_effect() {
         let service =
             Service::start(ServerConfig { faults: vec![fault], ..ServerConfig::default() }).await;
         let url = format!("{}/api/v1{INITIATE}", service.server.url());
-        let answer = service.http.post(url).bearer_auth("key").json(&image("a")).send().await;
-        match (&answer, status) {
-            (Ok(answer), Some(status)) => assert_eq!(answer.status(), status, "{kind}"),
+        let response = service.http.post(url).bearer_auth("key").json(&image("a")).send().await;
+        match (&response, status) {
+            (Ok(response), Some(status)) => assert_eq!(response.status(), status, "{kind}"),
             (Err(error), None) => assert!(error.is_request() && !error.is_connect(), "{error:?}"),
-            _ => panic!("{kind}: {answer:?}"),
+            _ => panic!("{kind}: {response:?}"),
         }
-        if let Ok(answer) = answer {
-            let header = |name| answer.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
+        if let Ok(response) = response {
+            let header =
+                |name| response.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
             let (retry, content) = (header("retry-after"), header("content-type"));
             match kind {
                 "503" => assert_eq!(retry.as_deref(), Some("1")),
@@ -94,7 +94,7 @@ async fn a_fault_has_its_answer_and_its_effect() {
 }
 
 #[tokio::test]
-async fn a_struck_upload_is_kept_or_not() {
+async fn upload_faults_keep_the_context_or_drop_it() {
     let table = [
         ("500", Some(500), false),
         ("503", Some(503), false),
@@ -124,7 +124,7 @@ async fn a_struck_upload_is_kept_or_not() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_cut_off_on_its_way_has_no_answer() {
+async fn a_cut_upload_has_no_response() {
     let service = Service::start(with(&["upload:cut-before:1"])).await;
     let build = service.initiate(image("a")).await;
     let put = service.http.put(build["upload_url"].as_str().unwrap()).body(vec![0; 8 << 20]);
@@ -133,7 +133,7 @@ async fn an_upload_that_is_cut_off_on_its_way_has_no_answer() {
 }
 
 #[tokio::test]
-async fn an_url_may_have_expired_when_it_is_given_out() {
+async fn an_upload_url_may_be_expired_from_the_start() {
     let service = Service::start(with(&["initiate:expired:1"])).await;
     let mut lifetimes = std::collections::BTreeSet::new();
     for number in 0..20 {
@@ -145,7 +145,7 @@ async fn an_url_may_have_expired_when_it_is_given_out() {
 }
 
 #[tokio::test]
-async fn the_same_seed_strikes_the_same_requests() {
+async fn the_same_seed_injects_the_same_faults() {
     let run = async |seed| {
         let faults = ["initiate:500:10%", "initiate:cut-after:10%", "all:429:0.1"];
         let server = start(ServerConfig { listen: None, seed, ..with(&faults) }).await.unwrap();
@@ -168,7 +168,7 @@ async fn the_same_seed_strikes_the_same_requests() {
 }
 
 #[tokio::test]
-async fn what_a_limit_refuses_meets_no_fault() {
+async fn rate_limited_requests_get_no_fault() {
     let limits = vec!["initiate=1/60s".parse().unwrap()];
     let config = ServerConfig { listen: None, limits, ..with(&["initiate:500:1"]) };
     let server = start(config).await.unwrap();
@@ -181,30 +181,30 @@ async fn what_a_limit_refuses_meets_no_fault() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_answer_is_held_back() {
+async fn a_slow_response_is_delayed() {
     let server =
         start(ServerConfig { listen: None, ..with(&["initiate:slow=1h:1"]) }).await.unwrap();
-    let began = tokio::time::Instant::now();
+    let start_time = tokio::time::Instant::now();
     assert_eq!(initiate(&server, image("a")).await.unwrap().0, 201);
-    assert_eq!(began.elapsed().as_secs(), 3600);
+    assert_eq!(start_time.elapsed().as_secs(), 3600);
     let kind = server.counts().log[0].fault;
     assert_eq!(kind, Some(FaultKind::Slow(Duration::from_secs(3600))));
 }
 
-/// What the service shows of its builds and its images.
-async fn shown(server: &Server) -> Vec<Value> {
-    let mut shown = Vec::new();
+/// Returns the listings of builds and images.
+async fn listings(server: &Server) -> Vec<Value> {
+    let mut pages = Vec::new();
     for path in ["images/builds", "images"] {
         let url = format!("{}/api/v1/{path}", server.url());
-        shown.push(call(server, Method::GET, &url, "").await.unwrap().1);
+        pages.push(call(server, Method::GET, &url, "").await.unwrap().1);
     }
-    shown
+    pages
 }
 
-/// What changes something, in an order in which each has something to change.
+/// Classes of requests that change something, in an order in which each has something to change.
 const CHANGES: [&str; 5] = ["initiate", "upload", "start", "update", "delete"];
 
-/// Makes the request for a change, given the answer to the initiate before it.
+/// Sends a request of a class. `build` is the response to the initiate request before it.
 async fn change(
     server: &Server,
     class: &str,
@@ -246,21 +246,25 @@ async fn a_late_request_gets_its_response_at_once_and_its_effect_later() {
             build = if before == "initiate" { answer } else { build };
             server.idle().await;
         }
-        let (before, began) = (shown(&server).await, tokio::time::Instant::now());
+        let (before, start_time) = (listings(&server).await, tokio::time::Instant::now());
         let answer = change(&server, class, &build).await;
         answers.insert(answer.map_or(0, |(status, _)| status));
-        assert_eq!(began.elapsed(), Duration::ZERO, "{class}");
+        assert_eq!(start_time.elapsed(), Duration::ZERO, "{class}");
         tokio::time::sleep(Duration::from_secs(3599)).await;
-        assert_eq!(shown(&server).await, before, "{class}");
+        assert_eq!(listings(&server).await, before, "{class}");
         if class == "upload" {
             assert_eq!(change(&server, "start", &build).await.unwrap().0, 400);
         }
         server.idle().await;
-        assert_eq!(began.elapsed().as_secs(), 3600, "{class}: idle() waits for the late request");
+        assert_eq!(
+            start_time.elapsed().as_secs(),
+            3600,
+            "{class}: idle() waits for the late request"
+        );
         if class == "upload" {
             assert_eq!(change(&server, "start", &build).await.unwrap().0, 200);
         } else {
-            assert_ne!(shown(&server).await, before, "{class}");
+            assert_ne!(listings(&server).await, before, "{class}");
         }
     }
     assert_eq!(answers.into_iter().collect::<Vec<_>>(), [0, 504], "a 504 or no response");
@@ -297,7 +301,7 @@ async fn a_late_transfer_takes_effect_later_or_when_the_server_stops() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hours_pass_without_a_network() {
+async fn a_paused_clock_advances_by_hours() {
     let build_time = Duration::from_secs(600);
     let server =
         start(ServerConfig { listen: None, build_time, ..ServerConfig::default() }).await.unwrap();
@@ -313,10 +317,10 @@ async fn hours_pass_without_a_network() {
     call(&server, Method::POST, &format!("{status}/start"), started).await.unwrap();
 
     // From here on, the next timer is the end of the build: writing a file must not advance the clock.
-    let began = tokio::time::Instant::now();
+    let start_time = tokio::time::Instant::now();
     let (_, large) = initiate(&server, image("large")).await.unwrap();
     let put = call(&server, Method::PUT, &url(&large), vec![0; 8 << 20]).await;
-    assert_eq!((put.unwrap().0, began.elapsed()), (200, Duration::ZERO));
+    assert_eq!((put.unwrap().0, start_time.elapsed()), (200, Duration::ZERO));
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(call(&server, Method::PUT, &url(&late), context()).await.unwrap().0, 403);
     let (_, built) = call(&server, Method::GET, &status, "").await.unwrap();
@@ -330,13 +334,12 @@ async fn hours_pass_without_a_network() {
     server.stop().await.unwrap();
 }
 
-/// The transfers of a day, as fast as the limit allows.
 #[tokio::test(start_paused = true)]
 async fn a_day_of_transfers_takes_a_moment_with_a_paused_clock() {
     let build_time = Duration::from_secs(90);
     let server =
         start(ServerConfig { listen: None, build_time, ..ServerConfig::default() }).await.unwrap();
-    let began = tokio::time::Instant::now();
+    let start_time = tokio::time::Instant::now();
     for number in 0..14_000 {
         let source = format!("ghcr.io/org/image{number}:v1");
         let (status, answer) = initiate(&server, json!({ "sourceImage": source })).await.unwrap();
@@ -344,7 +347,7 @@ async fn a_day_of_transfers_takes_a_moment_with_a_paused_clock() {
         tokio::time::sleep(Duration::from_secs(6)).await;
     }
     server.idle().await;
-    assert_eq!(began.elapsed().as_secs() / 3600, 23);
+    assert_eq!(start_time.elapsed().as_secs() / 3600, 23);
     let images = server.counts_of(Class::Images);
     assert_eq!((images.accepted, images.refused, images.peak), (14_000, 0, 10));
     assert!(server.builds().iter().all(|build| build.started && build.status == "COMPLETED"));
@@ -388,12 +391,12 @@ fn the_flags_of_serve_reach_the_server() {
     let line = "serve --listen 127.0.0.1:0 --url-file url --quota 1 --upload-ttl 2m --seed 3 \
                 --bulk-shape results --fail ^a --fault list:503:100% --fault all:slow=1ms:0";
     let _running = env.call(line.split_whitespace()).start();
-    wait_until("it serves", || env.exists("url"));
+    wait_until("the server is up", || env.exists("url"));
     let url = format!("{}/api/v1{INITIATE}", env.read("url").trim());
-    tokio::runtime::Runtime::new().unwrap().block_on(ask_the_served(&url));
+    tokio::runtime::Runtime::new().unwrap().block_on(check_flags(&url));
 }
 
-async fn ask_the_served(url: &str) {
+async fn check_flags(url: &str) {
     let http = reqwest::Client::new();
     let post = async |body: Value| {
         let answer = http.post(url).bearer_auth("key").json(&body).send().await.unwrap();

@@ -1,5 +1,5 @@
-//! The service's view of images, and their life after they are made: listings, deletions, renames,
-//! moves. Against our server, in this process, under a clock that jumps.
+//! Listing, deleting, renaming and moving images, with the local server inside the process and a
+//! paused clock.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,35 +29,35 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// So much that nothing waits for it.
-const PLENTY: Limit = Limit { count: 10_000, window: Duration::from_secs(60) };
+/// A limit that no test reaches.
+const UNLIMITED: Limit = Limit { count: 10_000, window: Duration::from_secs(60) };
 
 /// A project and a service.
 struct Project {
     dir: TempDir,
     server: Arc<Server>,
     client: Client,
-    /// How long a run may take.
+    /// Timeout of a run.
     timeout: Option<Duration>,
     events: Vec<RunEvent>,
 }
 
-/// Carries requests to a server in this process.
-struct Inside(Arc<Server>);
+/// Sends requests to a server inside the process.
+struct InProcess(Arc<Server>);
 
-impl Transport for Inside {
+impl Transport for InProcess {
     fn send(
         &self,
         request: reqwest::Request,
     ) -> BoxFuture<'_, Result<reqwest::Response, TransportError>> {
         async move {
             let request: axum::http::Request<reqwest::Body> = request.try_into().unwrap();
-            let answer = self.0.call(request.map(axum::body::Body::new)).await;
+            let response = self.0.call(request.map(axum::body::Body::new)).await;
             let cut = |cut: server::ConnectionCut| TransportError {
                 sent: true,
                 message: cut.to_string(),
             };
-            let (head, body) = answer.map_err(cut)?.into_parts();
+            let (head, body) = response.map_err(cut)?.into_parts();
             let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
             Ok(axum::http::Response::from_parts(head, body).into())
         }
@@ -66,10 +66,10 @@ impl Transport for Inside {
 }
 
 impl Project {
-    /// Limits that both sides keep, instead of plenty, and what else the server is like.
+    /// Creates a project whose client and server have these rate limits.
     async fn with(limits: &[&str], config: ServerConfig) -> Self {
         let mut all: BTreeMap<Class, Limit> =
-            Class::ALL.into_iter().map(|class| (class, PLENTY)).collect();
+            Class::ALL.into_iter().map(|class| (class, UNLIMITED)).collect();
         for text in limits {
             let (class, limit) = text.split_once('=').unwrap();
             all.insert(class.parse().unwrap(), limit.parse().unwrap());
@@ -80,8 +80,9 @@ impl Project {
         let key = ApiKey::new("key");
         let endpoint = Endpoint { url: server.url(), key, owner: Owner::Personal };
         let limits: Vec<(Class, Limit)> = all.into_iter().collect();
-        let inside = Arc::new(Inside(Arc::clone(&server)));
-        let client = Client::with_transport(&endpoint, RateLimiter::new(&limits), inside).unwrap();
+        let transport = Arc::new(InProcess(Arc::clone(&server)));
+        let client =
+            Client::with_transport(&endpoint, RateLimiter::new(&limits), transport).unwrap();
         let dir = tempfile::tempdir().unwrap();
         Self { dir, server, client, timeout: None, events: Vec::new() }
     }
@@ -90,7 +91,7 @@ impl Project {
         Self::with(&[], ServerConfig::default()).await
     }
 
-    /// Has an owner's images transferred: by their names, with the tag `latest`.
+    /// Transfers images with these names and the tag `latest` to an owner.
     async fn transfer(&self, owner: &Owner, names: &[String]) {
         for names in names.chunks(200) {
             let request = BuildImageRequest {
@@ -101,14 +102,15 @@ impl Project {
                 },
                 ..BuildImageRequest::default()
             };
-            let (mut tries, stop) = (Attempts::new(Repeat::LookUpFirst), CancellationToken::new());
-            self.client.initiate(&request, &mut tries, None, &stop).await.unwrap();
+            let (mut attempts, stop) =
+                (Attempts::new(Repeat::LookUpFirst), CancellationToken::new());
+            self.client.initiate(&request, &mut attempts, None, &stop).await.unwrap();
         }
         self.server.idle().await;
     }
 
-    /// What the service has of an owner, sorted.
-    async fn has(&self, owner: &Owner) -> Vec<String> {
+    /// Returns the sorted images of an owner.
+    async fn images_of(&self, owner: &Owner) -> Vec<String> {
         let images = list_images(&self.client, owner, None).await.unwrap().images;
         let mut names: Vec<String> =
             images.iter().map(|image| image.key().unwrap().to_string()).collect();
@@ -126,13 +128,13 @@ impl Project {
         Store::open(StatePaths::beside(self.dir.path()), "service").unwrap()
     }
 
-    /// Plans by the manifest and carries it out.
+    /// Plans and applies a manifest.
     async fn apply(&mut self, manifest: &str) -> Summary {
         self.write("imgplan.yaml", manifest);
         self.carry_out(None).await
     }
 
-    /// Carries out these steps, which the state is to know.
+    /// Applies a plan with these steps.
     async fn run(&mut self, steps: Vec<(&str, Action)>) -> Summary {
         let step = |(key, action): (&str, Action)| Step {
             key: key.parse().unwrap(),
@@ -176,15 +178,15 @@ impl Project {
         summary
     }
 
-    /// What is on record of an image: its path, owner and visibility.
-    fn known(&self, key: &str) -> Option<(String, Owner, Visibility)> {
+    /// Returns the recorded path, owner and visibility of an image.
+    fn recorded(&self, key: &str) -> Option<(String, Owner, Visibility)> {
         let store = self.store();
         let built = store.state().entries.get(&key.parse::<ImageRef>().unwrap())?.built.clone()?;
         Some((built.path, built.owner, built.visibility))
     }
 }
 
-/// A manifest of mirrors, with the tag `1`.
+/// Returns a manifest of mirrors with the tag `1`.
 fn mirrors(names: &[String]) -> String {
     let line = |name: &String| format!("  - {{source: \"{name}:1\"}}\n");
     let lines: Vec<String> = names.iter().map(line).collect();
@@ -238,7 +240,7 @@ async fn all_images_of_two_owners_are_listed_by_pages() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_image_is_deleted_once_and_for_its_owner_alone() {
+async fn deleting_affects_one_owner_and_may_be_repeated() {
     let project = Project::new().await;
     project.transfer(&Owner::Personal, &names(2)).await;
     project.transfer(&team(), &names(2)).await;
@@ -246,29 +248,29 @@ async fn an_image_is_deleted_once_and_for_its_owner_alone() {
     for _ in 0..2 {
         project.client.delete(&team(), &image, &stop).await.unwrap();
     }
-    assert_eq!(project.has(&team()).await, ["i001:latest"]);
-    assert_eq!(project.has(&Owner::Personal).await, ["i000:latest", "i001:latest"]);
+    assert_eq!(project.images_of(&team()).await, ["i001:latest"]);
+    assert_eq!(project.images_of(&Owner::Personal).await, ["i000:latest", "i001:latest"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn many_updates_of_one_run_share_requests() {
     let mut project = Project::new().await;
     project.apply(&mirrors(&names(250))).await;
-    let (gone, stop) = ("i123:1", CancellationToken::new());
-    project.client.delete(&Owner::Personal, &gone.parse().unwrap(), &stop).await.unwrap();
+    let (deleted, stop) = ("i123:1", CancellationToken::new());
+    project.client.delete(&Owner::Personal, &deleted.parse().unwrap(), &stop).await.unwrap();
     let keys: Vec<String> = names(250).iter().map(|name| format!("{name}:1")).collect();
     let public = Change { visibility: Some(Visibility::Public), ..change() };
     let steps = keys.iter().map(|key| (key.as_str(), update(public.clone()))).collect();
     let summary = project.run(steps).await;
     assert_eq!((summary.updated, summary.failures.len(), summary.skipped.len()), (249, 1, 0));
     let failure = &summary.failures[0];
-    assert_eq!((failure.unit.to_string().as_str(), failure.phase), (gone, Phase::Update));
+    assert_eq!((failure.unit.to_string().as_str(), failure.phase), (deleted, Phase::Update));
     assert_eq!(failure.message, "cannot update the image: Image i123:1 not found");
     assert!(failure.help.as_ref().unwrap().contains("deleted, renamed or moved"));
     assert_eq!(project.server.counts_of(Class::Update).accepted, 3);
     for (key, entry) in &project.store().state().entries {
         let expected =
-            if key.to_string() == gone { Visibility::Private } else { Visibility::Public };
+            if key.to_string() == deleted { Visibility::Private } else { Visibility::Public };
         assert_eq!(entry.built.as_ref().unwrap().visibility, expected, "{key}");
     }
     let images = list_images(&project.client, &Owner::Personal, None).await.unwrap().images;
@@ -276,7 +278,7 @@ async fn many_updates_of_one_run_share_requests() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_renamed_and_moved_is_known_by_its_new_place() {
+async fn renamed_and_moved_images_are_recorded_under_their_new_name() {
     let mut project = Project::new().await;
     project.apply(&mirrors(&names(4))).await;
     let to_team = || Change { owner: Some(team()), ..change() };
@@ -285,20 +287,20 @@ async fn what_is_renamed_and_moved_is_known_by_its_new_place() {
         ("app:v2", rename("i000:1")),
         ("i001:1", update(to_team())),
         ("i002:2", update(both)),
-        // There is another one of this name.
+        // The name is free: its image moves to the team.
         ("i001:1", rename("i003:1")),
     ];
     let summary = project.run(steps).await;
     assert_eq!((summary.updated, summary.failures.len()), (4, 0), "{:?}", summary.failures);
-    // Where they are is looked up when somebody needs it.
-    let known = |owner| Some((String::new(), owner, Visibility::Private));
-    assert_eq!(project.known("app:v2"), known(Owner::Personal));
-    assert_eq!(project.known("i002:2"), known(team()));
+    // Their paths are looked up when they are needed.
+    let recorded = |owner| Some((String::new(), owner, Visibility::Private));
+    assert_eq!(project.recorded("app:v2"), recorded(Owner::Personal));
+    assert_eq!(project.recorded("i002:2"), recorded(team()));
     for old in ["i000:1", "i002:1", "i003:1"] {
-        assert_eq!(project.known(old), None, "{old}");
+        assert_eq!(project.recorded(old), None, "{old}");
     }
-    assert_eq!(project.has(&team()).await, ["i001:1", "i002:2"]);
-    assert_eq!(project.has(&Owner::Personal).await, ["app:v2", "i001:1"]);
+    assert_eq!(project.images_of(&team()).await, ["i001:1", "i002:2"]);
+    assert_eq!(project.images_of(&Owner::Personal).await, ["app:v2", "i001:1"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -316,7 +318,7 @@ async fn many_renames_list_no_images() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_bases_that_were_moved_are_listed_once() {
+async fn many_moved_bases_are_listed_once() {
     use std::fmt::Write;
     let mut project = Project::new().await;
     let (mut bases, mut tops) = ("version: 1\nimages:\n".to_owned(), String::new());
@@ -339,12 +341,12 @@ async fn many_bases_that_were_moved_are_listed_once() {
     let before = project.server.counts_of(Class::List).accepted;
     let summary = project.apply(&format!("{bases}{tops}")).await;
     assert_eq!((summary.built, summary.failures.len()), (30, 0), "{:?}", summary.failures);
-    // Twenty are searched for, and all are listed once; builds are listed too.
+    // Twenty are searched by name, then all are listed once; the builds are listed as well.
     let lists = project.server.counts_of(Class::List).accepted - before;
     assert!((21..25).contains(&lists), "{lists}");
     for base in &all {
         let path = format!("prime/local/{base}:v1");
-        assert_eq!(project.known(&format!("{base}:v1")).unwrap().0, path);
+        assert_eq!(project.recorded(&format!("{base}:v1")).unwrap().0, path);
     }
 }
 
@@ -357,12 +359,12 @@ async fn nothing_is_overwritten() {
     assert_eq!(failure.message, "cannot update the image: Image i001:1 already exists");
     assert!(failure.help.as_ref().unwrap().contains("delete or rename the image"));
     assert_eq!(summary.stopped, None);
-    assert_eq!(project.has(&Owner::Personal).await, ["i000:1", "i001:1"]);
-    assert!(project.known("i000:1").is_some(), "it is known by the name that it has");
+    assert_eq!(project.images_of(&Owner::Personal).await, ["i000:1", "i001:1"]);
+    assert!(project.recorded("i000:1").is_some(), "recorded under its old name");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_base_that_was_moved_is_found() {
+async fn the_path_of_a_moved_base_is_looked_up() {
     let mut project = Project::new().await;
     project.write("base/Dockerfile", "FROM scratch\n");
     project.write("app/Dockerfile", "FROM base\n");
@@ -378,15 +380,19 @@ async fn a_base_that_was_moved_is_found() {
         path: None,
     };
     project.store().record(&[lost("base:v1")]).unwrap();
-    assert_eq!(project.known("base:v1").unwrap().0, "");
+    assert_eq!(project.recorded("base:v1").unwrap().0, "");
     let before = project.server.counts_of(Class::List).accepted;
     let all = format!("{manifest}{}{}", image("app"), image("web"));
     let summary = project.apply(&all).await;
     assert_eq!((summary.built, summary.failures.len()), (2, 0), "{:?}", summary.failures);
-    assert_eq!(project.known("base:v1").unwrap().0, "prime/local/base:v1", "it is on record");
+    assert_eq!(
+        project.recorded("base:v1").unwrap().0,
+        "prime/local/base:v1",
+        "the path is recorded"
+    );
     assert_eq!(project.server.counts_of(Class::List).accepted - before, 1);
 
-    // It is not there at all.
+    // The base does not exist.
     project.store().record(&[lost("base:v1")]).unwrap();
     let stop = CancellationToken::new();
     let base = "base:v1".parse().unwrap();
@@ -399,7 +405,7 @@ async fn a_base_that_was_moved_is_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_answer_ends_right() {
+async fn lost_responses_lead_to_the_right_result() {
     let faults = ["cut-after", "cut-before", "html-after", "late=2s", "500", "429", "html"];
     for (seed, kind) in (0..42).flat_map(|seed| faults.map(|kind| (seed, kind))).step_by(7 + 1) {
         let each = |class: &str| format!("{class}:{kind}:0.4").parse().unwrap();
@@ -419,17 +425,21 @@ async fn a_lost_answer_ends_right() {
         let context = format!("{kind} {seed}: {:?}", summary.failures);
         assert!(summary.is_complete() && summary.deleted == 1 && summary.updated == 4, "{context}");
         project.server.idle().await;
-        let personal = project.has(&Owner::Personal).await;
+        let personal = project.images_of(&Owner::Personal).await;
         assert_eq!(personal, ["app:1", "i001:2", "i003:1", "i005:1"], "{context}");
-        assert_eq!(project.has(&team()).await, ["i002:1"], "{context}");
-        assert_eq!(project.known("app:1").unwrap().1, Owner::Personal, "{context}");
-        assert_eq!(project.known("i002:1").unwrap().1, team(), "{context}");
-        assert_eq!((project.known("i000:1"), project.known("i004:1")), (None, None), "{context}");
+        assert_eq!(project.images_of(&team()).await, ["i002:1"], "{context}");
+        assert_eq!(project.recorded("app:1").unwrap().1, Owner::Personal, "{context}");
+        assert_eq!(project.recorded("i002:1").unwrap().1, team(), "{context}");
+        assert_eq!(
+            (project.recorded("i000:1"), project.recorded("i004:1")),
+            (None, None),
+            "{context}"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn deletions_wait_for_nothing_but_what_would_bring_the_image_back() {
+async fn deletions_wait_only_for_a_pending_build_of_the_image() {
     let config = ServerConfig { build_time: Duration::from_secs(60), ..ServerConfig::default() };
     let mut project = Project::with(&[], config).await;
     project.timeout = Some(Duration::from_secs(5));
@@ -440,26 +450,26 @@ async fn deletions_wait_for_nothing_but_what_would_bring_the_image_back() {
         Some(entry.pending.unwrap().build)
     };
     let after = build("i000:1");
-    let began = Instant::now();
+    let start = Instant::now();
     let steps = vec![
         ("i000:1", Action::Delete { owner: Owner::Personal, after, changed: None }),
-        // Nobody has it: that is what was wanted.
+        // An unknown image counts as deleted.
         ("other:1", remove()),
     ];
     let summary = project.run(steps).await;
     assert_eq!((summary.deleted, summary.failures.len()), (2, 0), "{:?}", summary.failures);
-    assert!((50..90).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
-    assert_eq!(project.has(&Owner::Personal).await, ["i001:1"]);
+    assert!((50..90).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert_eq!(project.images_of(&Owner::Personal).await, ["i001:1"]);
     assert!(!project.store().state().entries.contains_key(&"i000:1".parse::<ImageRef>().unwrap()));
-    let told = project
+    let reported = project
         .events
         .iter()
         .any(|event| matches!(event, RunEvent::Progress(active) if active.phase == Phase::Delete));
-    assert!(told, "{:?}", project.events);
+    assert!(reported, "{:?}", project.events);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_renamed_while_it_was_built_is_renamed_when_it_is_done() {
+async fn an_image_renamed_during_its_build_is_renamed_afterwards() {
     let config = ServerConfig { build_time: Duration::from_secs(60), ..ServerConfig::default() };
     let mut project = Project::with(&[], config).await;
     project.timeout = Some(Duration::from_secs(5));
@@ -471,9 +481,9 @@ async fn what_was_renamed_while_it_was_built_is_renamed_when_it_is_done() {
     let adopt = Action::Adopt { unit: UnitId(0), build, start: false, then };
     let summary = project.run(vec![("app:v2", adopt)]).await;
     assert!(summary.is_complete(), "{:?}", summary.failures);
-    assert_eq!(project.known("app:v2").unwrap().0, "", "it is not where it was built");
+    assert_eq!(project.recorded("app:v2").unwrap().0, "", "the path of the build is outdated");
     assert_eq!(project.store().state().entries.len(), 1);
-    assert_eq!(project.has(&Owner::Personal).await, ["app:v2"]);
+    assert_eq!(project.images_of(&Owner::Personal).await, ["app:v2"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -485,12 +495,12 @@ async fn the_limits_of_updates_and_deletions_hold() {
     let public = Change { visibility: Some(Visibility::Public), ..change() };
     let action = |at: usize| if at < 5 { remove() } else { update(public.clone()) };
     let steps = keys.iter().enumerate().map(|(at, key)| (key.as_str(), action(at))).collect();
-    let began = Instant::now();
+    let start = Instant::now();
     let summary = project.run(steps).await;
     assert_eq!((summary.deleted, summary.updated, summary.failures.len()), (5, 500, 0));
     for class in [Class::Update, Class::Delete] {
         let counts = project.server.counts_of(class);
         assert_eq!((counts.accepted, counts.refused, counts.peak), (5, 0, 2), "{class}");
     }
-    assert!((120..125).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert!((120..125).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
 }

@@ -1,5 +1,5 @@
-//! Answers that get lost, come in another order, or speak of something else: every transfer is
-//! booked to its unit, and none is asked for twice.
+//! Responses that are lost, in another order or incomplete: every build is assigned to its unit, and
+//! nothing is requested twice.
 
 use imgplan::base::limit::Class;
 use imgplan::server::{BulkShape, ServerConfig};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Output, Scripted, TestEnv};
 
-/// Mirrors that may go with one request.
+/// Mirrors that share one request.
 const THREE: &str = "version: 1
 images:
   - {source: docker.io/library/redis:7}
@@ -19,7 +19,7 @@ images:
 /// The units of [`THREE`].
 const UNITS: [&str; 3] = ["app:v1", "redis:7", "tool:v2"];
 
-/// Three mirrors against a service that follows a script, which knows the builds `b-NAME`.
+/// Creates an environment with three mirrors and a scripted service that knows the builds `b-NAME`.
 fn three(scripted: &Scripted) -> TestEnv {
     for unit in UNITS {
         let build = build(unit);
@@ -35,7 +35,7 @@ fn build(unit: &str) -> String {
     format!("b-{}", unit.split_once(':').unwrap().0)
 }
 
-/// What the service says of a transfer that is done.
+/// Returns the status of a completed transfer.
 fn status(unit: &str, build: &str) -> Value {
     let (name, tag) = unit.split_once(':').unwrap();
     json!({
@@ -47,19 +47,20 @@ fn status(unit: &str, build: &str) -> Value {
     })
 }
 
-/// The bodies of all requests for a build or a transfer.
+/// Returns the bodies of all requests for a build or a transfer.
 fn requests(scripted: &Scripted) -> Vec<Value> {
-    let asked = scripted.requests().into_iter();
-    let asked = asked.filter(|asked| asked.method == "POST" && asked.path == "/images/build");
-    asked.map(|asked| serde_json::from_slice(&asked.body).unwrap()).collect()
+    let requests = scripted.requests().into_iter();
+    let requests =
+        requests.filter(|request| request.method == "POST" && request.path == "/images/build");
+    requests.map(|request| serde_json::from_slice(&request.body).unwrap()).collect()
 }
 
 fn sources(body: &Value) -> Vec<String> {
     body["sourceImage"].as_str().unwrap().split(',').map(str::to_owned).collect()
 }
 
-/// Every unit has its build in the lockfile, and the path that goes with it.
-fn all_are_booked(env: &TestEnv) {
+/// Checks that the lockfile has the build and path of each unit.
+fn check_assigned(env: &TestEnv) {
     for unit in UNITS {
         assert_eq!(env.build_of(unit), build(unit));
         let path = format!("path: \"prime/local/{unit}\"");
@@ -69,7 +70,7 @@ fn all_are_booked(env: &TestEnv) {
     env.plans_nothing();
 }
 
-/// What was told at the end: all after the plan.
+/// Returns the output after the plan.
 fn end(output: &Output) -> String {
     let text = output.redacted(&output.stdout);
     let at = text.find(" unchanged.\n").map_or(0, |at| at + " unchanged.\n".len());
@@ -77,7 +78,7 @@ fn end(output: &Output) -> String {
 }
 
 #[test]
-fn a_transfer_whose_answer_was_lost_is_found_and_not_asked_for_twice() {
+fn a_transfer_with_a_lost_response_is_found_and_not_requested_twice() {
     let faults = vec!["initiate:cut-after:1".parse().unwrap()];
     for shape in [BulkShape::BuildIds, BulkShape::Results, BulkShape::Builds] {
         let config =
@@ -87,7 +88,11 @@ fn a_transfer_whose_answer_was_lost_is_found_and_not_asked_for_twice() {
         env.write("imgplan.yaml", format!("{THREE}{named}"));
         let apply = env.ok(["apply", "--auto-approve", "--json"]);
         assert_eq!(apply.events("retry").len(), 2, "{apply}");
-        assert_eq!(env.server().counts().of(Class::Initiate).accepted, 2, "the list, and the one");
+        assert_eq!(
+            env.server().counts().of(Class::Initiate).accepted,
+            2,
+            "the batch, and the named one"
+        );
         for build in env.server().builds() {
             assert_eq!(env.build_of(&build.image), build.id);
         }
@@ -96,9 +101,9 @@ fn a_transfer_whose_answer_was_lost_is_found_and_not_asked_for_twice() {
     }
 }
 
-/// The service took what was asked for, and could not say so until its source had changed.
+/// The response to a transfer is lost, and its source changes before the service can be queried.
 #[test]
-fn what_was_taken_of_an_earlier_source_is_not_taken_for_the_new_one() {
+fn a_lost_transfer_of_an_earlier_source_is_not_used_for_the_new_one() {
     let scripted = Scripted::start();
     let down = || Answer::detail(502, "not now");
     let row = |build: &str| {
@@ -111,7 +116,7 @@ fn what_was_taken_of_an_earlier_source_is_not_taken_for_the_new_one() {
         .on("POST", "/images/build", [down(), Answer::json(201, &json!({ "build_id": "b-new" }))])
         .on("GET", "/images/build/b-old", [Answer::json(200, &row("b-old"))])
         .on("GET", "/images/build/b-new", [Answer::json(200, &row("b-new"))])
-        // The run that asked, the plan of the next, and then it can be had.
+        // The listing fails in the first run and in the next plan.
         .on("GET", "/images/builds", [down(), down(), Answer::json(200, &page)]);
     let env = TestEnv::at(scripted.url());
     let manifest = "version: 1\nimages: [{source: \"redis:8\", name: cache, tag: v1}]\n";
@@ -129,9 +134,9 @@ fn what_was_taken_of_an_earlier_source_is_not_taken_for_the_new_one() {
     env.plans_nothing();
 }
 
-/// An image that was made thrice within seconds: what was superseded is no answer to the third.
+/// An image is mirrored three times within seconds, and the third response is lost.
 #[test]
-fn a_transfer_that_was_superseded_is_not_taken_for_the_one_that_was_lost() {
+fn a_superseded_transfer_is_not_used_for_a_lost_one() {
     let scripted = Scripted::start();
     let row = |build: &str| {
         let created = jiff::Timestamp::now().to_string();
@@ -154,7 +159,7 @@ fn a_transfer_that_was_superseded_is_not_taken_for_the_one_that_was_lost() {
         scripted.on("GET", "/images/builds", [Answer::json(200, &page)]);
         env.apply();
         rows.insert(0, row(build));
-        assert_eq!(env.build_of("cache:v1"), build, "booked for what came before {next}");
+        assert_eq!(env.build_of("cache:v1"), build, "the transfer before {next}");
         let now = env.read("imgplan.yaml");
         let from = now.find("redis:").unwrap();
         let to = from + now[from..].find('"').unwrap();
@@ -163,8 +168,8 @@ fn a_transfer_that_was_superseded_is_not_taken_for_the_one_that_was_lost() {
     assert_eq!(requests(&scripted).len(), 4);
 }
 
-/// Answers single requests for a source, and refuses lists and the source that is named.
-fn singly(scripted: &Scripted, refused: &'static str) {
+/// Accepts requests for a single source, and refuses batches and the source `refused`.
+fn accept_single_sources(scripted: &Scripted, refused: &'static str) {
     scripted.by_body("POST", "/images/build", move |body| {
         let body: Value = serde_json::from_slice(body).unwrap();
         match &sources(&body)[..] {
@@ -179,22 +184,22 @@ fn singly(scripted: &Scripted, refused: &'static str) {
 }
 
 #[test]
-fn a_list_that_is_refused_falls_apart_into_single_requests() {
+fn a_refused_batch_is_split_into_single_requests() {
     let scripted = Scripted::start();
-    singly(&scripted, "");
+    accept_single_sources(&scripted, "");
     let env = three(&scripted);
     env.apply();
-    let asked = requests(&scripted);
-    assert_eq!(asked.len(), 4, "{asked:#?}");
-    assert_eq!(sources(&asked[0]).len(), 3);
-    assert!(asked[0].get("image_name").is_none(), "a name is for one source: {}", asked[0]);
-    all_are_booked(&env);
+    let requests = requests(&scripted);
+    assert_eq!(requests.len(), 4, "{requests:#?}");
+    assert_eq!(sources(&requests[0]).len(), 3);
+    assert!(requests[0].get("image_name").is_none(), "a name is for one source: {}", requests[0]);
+    check_assigned(&env);
 }
 
 #[test]
-fn one_bad_source_in_a_list_fails_alone() {
+fn a_bad_source_in_a_batch_fails_alone() {
     let scripted = Scripted::start();
-    singly(&scripted, "docker.io/library/redis:7");
+    accept_single_sources(&scripted, "docker.io/library/redis:7");
     let env = three(&scripted);
     let failed = env.run(["apply", "--auto-approve"]);
     failed.code(1);
@@ -204,12 +209,12 @@ fn one_bad_source_in_a_list_fails_alone() {
 
     Apply: 0 built, 2 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
-    assert_eq!(requests(&scripted).len(), 4, "the list, and each by itself, once");
+    assert_eq!(requests(&scripted).len(), 4, "the batch, and each source once");
     assert_eq!(env.ok(["plan"]).steps(), ["+ redis:7 mirror new"]);
 }
 
 #[test]
-fn a_full_quota_within_an_answer_stops_submissions() {
+fn a_full_quota_in_a_bulk_response_stops_submissions() {
     for shape in [BulkShape::Results, BulkShape::Builds] {
         let env =
             TestEnv::with(ServerConfig { quota: Some(2), bulk: shape, ..ServerConfig::default() });
@@ -228,7 +233,7 @@ fn a_full_quota_within_an_answer_stops_submissions() {
 }
 
 #[test]
-fn results_in_another_order_are_booked_by_their_source() {
+fn results_in_another_order_are_assigned_by_source() {
     let scripted = Scripted::start();
     let result = |unit: &str, source: &str| {
         let path = format!("prime/local/{unit}");
@@ -244,31 +249,31 @@ fn results_in_another_order_are_booked_by_their_source() {
     let env = three(&scripted);
     env.apply();
     assert_eq!(requests(&scripted).len(), 1);
-    all_are_booked(&env);
+    check_assigned(&env);
 }
 
-/// The shape that names no sources, in an order that nobody promised.
+/// The response names no sources, and its order is not guaranteed.
 #[test]
-fn builds_in_another_order_are_booked_by_their_names() {
+fn builds_in_another_order_are_assigned_by_name() {
     let scripted = Scripted::start();
-    let turned = ["tool:v2", "redis:7", "app:v1"];
+    let reordered = ["tool:v2", "redis:7", "app:v1"];
     let answer = json!({
-        "build_id": build(turned[0]),
-        "buildIds": turned.map(build),
+        "build_id": build(reordered[0]),
+        "buildIds": reordered.map(build),
         "fullImagePath": "prime/local/tool:v2",
     });
     scripted.on("POST", "/images/build", [Answer::json(201, &answer)]);
-    let rows = turned.map(|unit| status(unit, &build(unit)));
+    let rows = reordered.map(|unit| status(unit, &build(unit)));
     let page = json!({ "data": rows, "total_count": 3, "offset": 0, "limit": 100 });
     scripted.on("GET", "/images/builds", [Answer::json(200, &page)]);
     let env = three(&scripted);
     env.apply();
     assert_eq!(requests(&scripted).len(), 1);
-    all_are_booked(&env);
+    check_assigned(&env);
 }
 
 #[test]
-fn an_image_that_is_not_the_one_asked_for_fails_its_unit_and_no_other() {
+fn a_build_of_another_image_fails_its_unit_only() {
     let scripted = Scripted::start();
     scripted.by_body("POST", "/images/build", |body| {
         let sources = sources(&serde_json::from_slice(body).unwrap());
@@ -291,7 +296,7 @@ fn an_image_that_is_not_the_one_asked_for_fails_its_unit_and_no_other() {
 }
 
 #[test]
-fn an_upload_whose_url_has_expired_begins_anew_with_another() {
+fn an_expired_upload_url_leads_to_another_build() {
     let faults = vec!["initiate:expired:0.5".parse().unwrap()];
     let env = TestEnv::with(ServerConfig { faults, seed: 3, ..ServerConfig::default() });
     let units = ["a", "b", "c", "d", "e", "f"];
@@ -299,14 +304,14 @@ fn an_upload_whose_url_has_expired_begins_anew_with_another() {
     env.write("imgplan.yaml", format!("version: 1\nimages:\n{}", images.concat()));
     env.context("app", "FROM scratch\n").apply();
     let builds = env.server().builds();
-    assert!(builds.len() > units.len(), "no URL had expired");
+    assert!(builds.len() > units.len(), "no URL has expired");
     for unit in units {
         let image = format!("{unit}:v1");
-        let (begun, left): (Vec<_>, Vec<_>) =
+        let (started, abandoned): (Vec<_>, Vec<_>) =
             builds.iter().filter(|build| build.image == image).partition(|build| build.started);
-        assert_eq!(begun.len(), 1, "{builds:#?}");
-        assert_eq!(env.build_of(&image), begun[0].id);
-        assert!(left.iter().all(|build| build.status == "UPLOADING"));
+        assert_eq!(started.len(), 1, "{builds:#?}");
+        assert_eq!(env.build_of(&image), started[0].id);
+        assert!(abandoned.iter().all(|build| build.status == "UPLOADING"));
     }
     env.plans_nothing();
 }
@@ -326,7 +331,7 @@ fn no_retries_means_one_request() {
     let listed = env.run(["apply", "--auto-approve", "--retry-times", "0"]);
     listed.code(1);
     assert_eq!(requests(&scripted).len(), 2);
-    // To wait for a limit is no retry.
+    // Waiting for a rate limit is not a retry.
     let wait = Answer::detail(429, "Too Many Requests (per-token limit)");
     let accepted = Answer::json(201, &scripted.accepted("b-1"));
     scripted.on("POST", "/images/build", [wait.header("retry-after", "1"), accepted]);
@@ -335,10 +340,9 @@ fn no_retries_means_one_request() {
     assert_eq!(requests(&scripted).len(), 4);
 }
 
-/// An image that has moved is not found where it was: a request that came through would be refused
-/// ever after.
+/// A moved image is not found under its old name, so that a repeated request would be refused.
 #[test]
-fn a_move_whose_answer_was_lost_is_done_all_the_same() {
+fn a_move_with_a_lost_response_counts_as_done() {
     let scripted = Scripted::accepting();
     let env = TestEnv::at(scripted.url());
     let one = "images: [{name: app, tag: v1, context: app}]\n";
@@ -352,31 +356,31 @@ fn a_move_whose_answer_was_lost_is_done_all_the_same() {
             return Answer::text(502, "<html>Bad Gateway</html>");
         }
         let result = |update: &Value| {
-            let there = update["source"]["owner"] == new;
-            let error = (!there).then(|| json!({ "code": "image_not_found" }));
-            json!({ "success": there, "error": error })
+            let exists = update["source"]["owner"] == new;
+            let error = (!exists).then(|| json!({ "code": "image_not_found" }));
+            json!({ "success": exists, "error": error })
         };
         let results: Vec<Value> = body["updates"].as_array().unwrap().iter().map(result).collect();
         Answer::json(200, &json!({ "results": results }))
     });
     env.write("imgplan.yaml", format!("version: 1\nowner: {{team: t}}\n{one}"));
     env.apply();
-    let mut asked = Vec::new();
-    for request in scripted.requests().iter().filter(|asked| asked.method == "PATCH") {
+    let mut updates = Vec::new();
+    for request in scripted.requests().iter().filter(|request| request.method == "PATCH") {
         let body: Value = serde_json::from_slice(&request.body).unwrap();
         for update in body["updates"].as_array().unwrap() {
-            asked.push((body["dryRun"].clone(), update["source"]["owner"].clone()));
+            updates.push((body["dryRun"].clone(), update["source"]["owner"].clone()));
         }
     }
     let old = json!({ "type": "personal" });
-    assert_eq!(asked, [(json!(false), old.clone()), (json!(true), old), (json!(true), team)]);
+    assert_eq!(updates, [(json!(false), old.clone()), (json!(true), old), (json!(true), team)]);
     env.plans_nothing();
 }
 
-/// A service writes a source as it likes: in full, say. Whose the builds are is told by their order,
-/// and by the names of the images.
+/// A service may write a source in another form. The builds are then assigned by their order and by
+/// the names of their images.
 #[test]
-fn sources_that_are_spelt_otherwise_lose_no_build() {
+fn sources_in_another_spelling_lose_no_build() {
     let scripted = Scripted::start();
     scripted.by_body("POST", "/images/build", |body| {
         let body: Value = serde_json::from_slice(body).unwrap();
@@ -389,13 +393,14 @@ fn sources_that_are_spelt_otherwise_lose_no_build() {
     });
     let env = three(&scripted);
     env.apply();
-    all_are_booked(&env);
+    check_assigned(&env);
     assert_eq!(requests(&scripted).len(), 1);
 }
 
-/// Until the cutover a transfer made an image and one for VMs: its answer may have two builds.
+/// Until the VM cutover, a transfer made a container image and a VM image: its response may have two
+/// builds.
 #[test]
-fn a_second_build_of_one_source_is_no_reason_to_ask_again() {
+fn a_second_build_of_one_source_is_ignored() {
     let scripted = Scripted::start();
     let two = json!({ "build_id": "b-redis", "buildIds": ["b-redis", "b-vm"] });
     scripted.on("POST", "/images/build", [Answer::json(201, &two)]);
@@ -409,9 +414,9 @@ fn a_second_build_of_one_source_is_no_reason_to_ask_again() {
     env.plans_nothing();
 }
 
-/// A service that says of fewer builds than it was asked for may have taken all of them.
+/// A response with fewer builds than sources does not mean that the others were not accepted.
 #[test]
-fn what_an_answer_does_not_speak_of_is_not_asked_for_again() {
+fn sources_without_a_result_are_not_requested_again() {
     let scripted = Scripted::start();
     let one = json!({ "build_id": "b-app", "buildIds": ["b-app"] });
     scripted.on("POST", "/images/build", [Answer::json(201, &one)]);
@@ -419,14 +424,14 @@ fn what_an_answer_does_not_speak_of_is_not_asked_for_again() {
     scripted.on("GET", "/images/builds", [Answer::json(200, &empty)]);
     let env = three(&scripted);
     env.run(["apply", "--auto-approve"]).code(1).says("does not mention it");
-    assert_eq!(env.build_of("app:v1"), "b-app", "the names tell whose the one is");
+    assert_eq!(env.build_of("app:v1"), "b-app", "assigned by its name");
     assert_eq!(requests(&scripted).len(), 1);
     assert!(env.read("imgplan.lock").contains("submitted:"), "the next apply looks for them");
 }
 
-/// A start that came through is not repeated: a service may take the second one ill.
+/// The service may refuse the second start of a build.
 #[test]
-fn a_start_whose_answer_was_lost_is_not_repeated() {
+fn a_start_with_a_lost_response_is_not_repeated() {
     let scripted = Scripted::accepting();
     let status = |word| Answer::json(200, &json!({ "id": "b-1", "status": word }));
     scripted
