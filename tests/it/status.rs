@@ -86,8 +86,8 @@ fn status_shows_the_builds_of_a_killed_run() {
     assert_snapshot!(shown(&env.ok(["status"])), @"
     exit 0
     --- stdout
-      redis:7  [age]  building [build ID]
       app:v1  [age]  building [build ID]
+      redis:7  [age]  building [build ID]
     2 builds in progress. Run `imgplan apply` to continue.
     ");
     let before = env.server().log().len();
