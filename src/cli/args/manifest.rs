@@ -9,6 +9,7 @@ use crate::manifest::{Override, Variable};
 
 /// Location of the manifest, which is also that of the lockfile.
 #[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Global")]
 pub(in crate::cli) struct FileArgs {
     /// Manifest; `-` is standard input
     ///
@@ -20,14 +21,14 @@ pub(in crate::cli) struct FileArgs {
         value_name = "FILE",
         default_value = "imgplan.yaml",
         env = "IMGPLAN_FILE",
-        value_delimiter = '\n',
-        help_heading = "Global"
+        value_delimiter = '\n'
     )]
     pub(in crate::cli) files: Vec<PathBuf>,
 }
 
 /// The manifest and values that override it.
 #[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Global")]
 pub(in crate::cli) struct ManifestArgs {
     #[command(flatten)]
     pub(in crate::cli) file: FileArgs,
@@ -36,25 +37,26 @@ pub(in crate::cli) struct ManifestArgs {
     /// Wins over variables of the manifest and of the environment. May be repeated. The
     /// environment variable holds one per line.
     #[arg(long = "var", value_name = "NAME=VALUE", env = "IMGPLAN_VAR", hide_env_values = true,
-          value_parser = lines::<Variable>, help_heading = "Global")]
+          value_parser = lines::<Variable>)]
     pub(in crate::cli) vars: Vec<Lines<Variable>>,
     /// Override a field of matching images
     ///
     /// For example '*.visibility=public' or 'api*.args.PY=3.13'; `+=` adds to a list. May be
     /// repeated. The environment variable holds one per line.
     #[arg(long = "set", value_name = "PATTERN.FIELD[+]=V", env = "IMGPLAN_SET",
-          hide_env_values = true, value_parser = lines::<Override>, help_heading = "Global",
+          hide_env_values = true, value_parser = lines::<Override>,
           hide_short_help = true)]
     pub(in crate::cli) sets: Vec<Lines<Override>>,
 }
 
 /// Output for programs.
 #[derive(Debug, Clone, Copy, Default, Args)]
+#[command(next_help_heading = "Output")]
 pub(in crate::cli) struct JsonArgs {
     /// Write JSON lines to standard output
     ///
     /// Nothing else is written there.
-    #[arg(long, env = "IMGPLAN_JSON", help_heading = "Output")]
+    #[arg(long, env = "IMGPLAN_JSON")]
     pub(in crate::cli) json: bool,
 }
 
@@ -69,10 +71,11 @@ pub(in crate::cli) struct CommonArgs {
 
 /// Warnings as errors.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Planning")]
 pub(in crate::cli) struct StrictArgs {
     /// Treat warnings as errors
     ///
     /// Applies to warnings of the manifest and of contexts. Nothing is sent or written then.
-    #[arg(long, env = "IMGPLAN_DENY_WARNINGS", help_heading = "Planning")]
+    #[arg(long, env = "IMGPLAN_DENY_WARNINGS")]
     pub(in crate::cli) deny_warnings: bool,
 }

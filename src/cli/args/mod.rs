@@ -44,6 +44,7 @@ pub(super) struct Cli {
 
 /// Flags of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global")]
 pub(in crate::cli) struct GlobalArgs {
     /// Run in this directory
     #[arg(
@@ -52,8 +53,7 @@ pub(in crate::cli) struct GlobalArgs {
         global = true,
         value_name = "DIR",
         env = "IMGPLAN_CHDIR",
-        display_order = 100,
-        help_heading = "Global"
+        display_order = 100
     )]
     pub(in crate::cli) chdir: Option<PathBuf>,
     /// When to use colors: auto, always or never
@@ -66,7 +66,6 @@ pub(in crate::cli) struct GlobalArgs {
         default_value = "auto",
         env = "IMGPLAN_COLOR",
         display_order = 101,
-        help_heading = "Global",
         hide_short_help = true,
         hide_possible_values = true
     )]
@@ -78,23 +77,14 @@ pub(in crate::cli) struct GlobalArgs {
         global = true,
         env = "IMGPLAN_VERBOSE",
         conflicts_with = "quiet",
-        display_order = 102,
-        help_heading = "Global"
+        display_order = 102
     )]
     pub(in crate::cli) verbose: bool,
     /// Print only failures and the summary
-    #[arg(
-        short,
-        long,
-        global = true,
-        env = "IMGPLAN_QUIET",
-        display_order = 103,
-        help_heading = "Global"
-    )]
+    #[arg(short, long, global = true, env = "IMGPLAN_QUIET", display_order = 103)]
     pub(in crate::cli) quiet: bool,
     /// Print help; `--help` shows more than `-h`
-    #[arg(short, long, global = true, action = ArgAction::Help, display_order = 104,
-          help_heading = "Global")]
+    #[arg(short, long, global = true, action = ArgAction::Help, display_order = 104)]
     pub(in crate::cli) help: Option<bool>,
 }
 

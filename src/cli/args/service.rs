@@ -6,11 +6,12 @@ use crate::base::limit::ClassLimit;
 
 /// The image service and its rate limits.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Service")]
 pub(in crate::cli) struct ServiceArgs {
     /// Use a server inside this process; needs no account
     ///
     /// It keeps its state, and a lockfile of its own, in `.imgplan/local/`.
-    #[arg(long, env = "IMGPLAN_LOCAL", help_heading = "Service")]
+    #[arg(long, env = "IMGPLAN_LOCAL")]
     pub(in crate::cli) local: bool,
     /// Rate limit of a class of requests, as initiate=150/60s
     ///
@@ -21,7 +22,6 @@ pub(in crate::cli) struct ServiceArgs {
         value_name = "CLASS=N/Ds",
         env = "IMGPLAN_LIMIT",
         value_delimiter = ',',
-        help_heading = "Service",
         hide_short_help = true
     )]
     pub(in crate::cli) limits: Vec<ClassLimit>,
