@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use imgplan::base::name::{BuildId, Owner, Visibility};
-use imgplan::context::ignore::IgnorePatterns;
-use imgplan::context::{self, History, Placement, ScanRequest, StatCache};
-use imgplan::manifest::workspace::UnitId;
-use imgplan::manifest::{Invocation, Workspace};
-use imgplan::plan::{self, Action, Create, Facts};
-use imgplan::state::{Built, Entry, State, decode, encode};
-use imgplan::survey::{self, Caches, Query};
+use imgplan::test_support::base::name::{BuildId, Owner, Visibility};
+use imgplan::test_support::context::ignore::IgnorePatterns;
+use imgplan::test_support::context::{self, History, Placement, ScanRequest, StatCache};
+use imgplan::test_support::manifest::workspace::UnitId;
+use imgplan::test_support::manifest::{Invocation, Workspace};
+use imgplan::test_support::plan::{self, Action, Create, Facts};
+use imgplan::test_support::state::{Built, Entry, State, decode, encode};
+use imgplan::test_support::survey::{self, Caches, Query};
 use tempfile::TempDir;
 
 use self::support::{Random, contexts, text};

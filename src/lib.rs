@@ -46,18 +46,25 @@
 //! | `schema/plan.schema.json` | [`report::json`] | the JSON Schema of a line of `--json` |
 //! | `schema/show.schema.json` | [`cli`] | the JSON Schema of `show --json` |
 
-pub mod api;
-pub mod base;
-pub mod cli;
-pub mod context;
-pub mod dockerfile;
-pub mod event;
-pub mod http;
-pub mod manifest;
-pub mod plan;
-pub mod registry;
-pub mod report;
-pub mod run;
-pub mod server;
-pub mod state;
-pub mod survey;
+// Items for tests are `pub` and re-exported by `test_support`; without it they are unreachable.
+#![cfg_attr(not(feature = "test-support"), allow(unreachable_pub))]
+
+pub(crate) mod api;
+pub(crate) mod base;
+pub(crate) mod cli;
+pub(crate) mod context;
+pub(crate) mod dockerfile;
+pub(crate) mod event;
+pub(crate) mod http;
+pub(crate) mod manifest;
+pub(crate) mod plan;
+pub(crate) mod registry;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod server;
+pub(crate) mod state;
+pub(crate) mod survey;
+#[cfg(feature = "test-support")]
+pub mod test_support;
+
+pub use cli::main;

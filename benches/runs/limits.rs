@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use imgplan::base::limit::{Class, ClassLimit, Limit};
-use imgplan::server::{BulkShape, RequestCounts, ServerConfig};
+use imgplan::test_support::base::limit::{Class, ClassLimit, Limit};
+use imgplan::test_support::server::{BulkShape, RequestCounts, ServerConfig};
 
 use crate::program::{Done, Failed, Manifest, apply, verdict};
 use crate::service::{Service, check_accepted, requests, span};

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use imgplan::base::limit::{Class, ClassLimit};
-use imgplan::server::ServerConfig;
+use imgplan::test_support::base::limit::{Class, ClassLimit};
+use imgplan::test_support::server::ServerConfig;
 
 use crate::program::{Done, Failed, IMGPLAN, Manifest, Stream, command, measure, verdict};
 use crate::service::{Service, check_accepted, requests};

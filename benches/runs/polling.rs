@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use imgplan::base::limit::{Class, Limit};
-use imgplan::server::ServerConfig;
+use imgplan::test_support::base::limit::{Class, Limit};
+use imgplan::test_support::server::ServerConfig;
 
 use crate::program::{Done, Manifest, apply, verdict};
 use crate::service::{Service, accepted, check_accepted, requests};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use imgplan::base::limit::{Class, ClassLimit, Limit};
-use imgplan::server::{LoggedRequest, RequestCounts, Server, ServerConfig};
+use imgplan::test_support::base::limit::{Class, ClassLimit, Limit};
+use imgplan::test_support::server::{LoggedRequest, RequestCounts, Server, ServerConfig};
 use tokio::runtime::Runtime;
 
 use crate::program::{Done, Failed};
@@ -21,7 +21,7 @@ impl Service {
         let limits = config.limits.clone();
         let runtime = Runtime::new()?;
         let started = Instant::now();
-        let server = runtime.block_on(imgplan::server::start(config))?;
+        let server = runtime.block_on(imgplan::test_support::server::start(config))?;
         Ok(Self { runtime, server, started, limits })
     }
 

@@ -4,15 +4,16 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use imgplan::test_support::api::{Client, Endpoint, Gate, Transport, TransportError};
+use imgplan::test_support::api::{Client, Endpoint, RateLimiter, Transport, TransportError};
 use imgplan::test_support::base::name::{BuildId, Owner, Platform};
+use imgplan::test_support::base::reference::RegistryRef;
 use imgplan::test_support::base::secret::ApiKey;
 use imgplan::test_support::context::ignore::IgnorePatterns;
 use imgplan::test_support::dockerfile::Dockerfile;
 use imgplan::test_support::manifest::{Invocation, Workspace};
 use imgplan::test_support::plan::SavedPlan;
 use imgplan::test_support::registry::{Registries, RegistryConfig};
-use imgplan::test_support::state::encode;
+use imgplan::test_support::state::{decode::decode, encode::encode};
 use reqwest::{Request, Response};
 
 /// Reads a Dockerfile. Without replacements its text does not change.
@@ -31,7 +32,7 @@ pub fn ignore_file(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let Ok(patterns) = IgnorePatterns::parse(text) else { return };
     for path in ["a", "a/b", ".git", "src/main.rs", "node_modules/x/y.js", "ä/…"] {
-        let _ = patterns.verdict(path);
+        let _ = patterns.match_path(path);
     }
 }
 
@@ -40,19 +41,19 @@ pub fn manifest(input: &[u8]) {
     let folder = tempfile::tempdir().expect("a temporary folder can be created");
     let file = folder.path().join("imgplan.yaml");
     std::fs::write(&file, input).expect("the folder is writable");
-    let invocation = Invocation { files: vec![file], ..Invocation::default() };
-    let _ = Workspace::load(&invocation, &|_| None);
+    let _ = Workspace::load(&Invocation::file(file), &|_| None);
 }
 
 /// Reads a lockfile. What it reads is the same after it was written and read again.
 pub fn lockfile(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let Ok(decoded) = encode::decode(text) else { return };
-    if decoded.conflicts {
+    let Ok(decoded) = decode(text) else { return };
+    // A lockfile is only written once its conflicts are resolved.
+    if !decoded.state.entry_conflicts.is_empty() || !decoded.state.pin_conflicts.is_empty() {
         return;
     }
-    let written = encode::encode("https://service", &decoded.state);
-    let again = encode::decode(&written).expect("a lockfile that was written can be read");
+    let written = encode("https://service", &decoded.state);
+    let again = decode(&written).expect("a lockfile that was written can be read");
     assert_eq!(again.state, decoded.state);
 }
 
@@ -73,24 +74,26 @@ pub fn service_response(input: &[u8]) {
         owner: Owner::Personal,
     };
     let transport = Arc::new(Answer::new(input));
-    let client = Client::over(&endpoint, Gate::new(&[]), transport).expect("the endpoint is valid");
-    let client = client.trying(2);
+    let client = Client::with_transport(&endpoint, RateLimiter::new(&[]), transport)
+        .expect("the endpoint is valid");
+    let client = client.with_max_attempts(2);
     let build = BuildId::new("b-1").expect("the ID is valid");
     runtime().block_on(async {
         let _ = client.status(&build).await;
         let _ = client.builds(0).await;
-        let _ = client.images(&Owner::Personal, 0).await;
+        let _ = client.images(&Owner::Personal, None, 0).await;
     });
 }
 
 /// Answers every request of the registry client with these bytes.
 pub fn registry_response(input: &[u8]) {
     let transport: Arc<dyn Transport> = Arc::new(Answer::new(input));
-    let config = RegistryConfig { transport: Some(transport), tries: 1, ..RegistryConfig::default() };
+    let config =
+        RegistryConfig { transport: Some(transport), max_attempts: 1, ..RegistryConfig::default() };
     let registries = Registries::new(config).expect("the transport is given");
-    let reference = "ghcr.io/a/b:v1".parse().expect("the reference is valid");
+    let reference: RegistryRef = "ghcr.io/a/b:v1".parse().expect("the reference is valid");
     runtime().block_on(async {
-        let _ = registries.resolve(&reference, None).await;
+        let _ = registries.resolve_all(&[(reference, None)], &|_| {}).await;
     });
 }
 

@@ -13,7 +13,7 @@ fn check(target: fn(&[u8]), seeds: Vec<Vec<u8>>) {
     assert!(!seeds.is_empty());
     let runs = std::env::var("IMGPLAN_FUZZ_RUNS").ok();
     let runs = runs.map_or(DEFAULT_RUNS, |runs| runs.parse().expect("a number"));
-    let result = Check::new().iters(runs).shrink_iters(runs).run_with(
+    let result = Check::new().iters(runs).max_shrink_iters(runs).run_with(
         mutatis::mutators::default::<Vec<u8>>(),
         seeds,
         |input: &Vec<u8>| {

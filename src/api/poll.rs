@@ -51,7 +51,7 @@ const QUICK_ATTEMPTS: u32 = 3;
 
 /// State of the polling across polls: the usefulness of the service's listing, and costs.
 #[derive(Debug, Default)]
-pub struct PollState {
+pub(crate) struct PollState {
     quick: bool,
     suspended_until: Option<Instant>,
     /// Number of suspensions since the listing was useful.
@@ -64,12 +64,12 @@ pub struct PollState {
 impl PollState {
     /// Creates a state for requests with at most three attempts: for callers that poll again soon, so
     /// that one failing build does not delay the others.
-    pub fn quick() -> Self {
+    pub(crate) fn quick() -> Self {
         Self { quick: true, ..Self::default() }
     }
 
     /// Returns the number of requests of the last poll, without retries.
-    pub fn cost(&self) -> u32 {
+    pub(crate) fn cost(&self) -> u32 {
         self.cost
     }
 

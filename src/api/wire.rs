@@ -51,7 +51,7 @@ pub struct BuildImageRequest {
 
 /// Documented response to `POST /images/build` (shape a of the API contract, section 2).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BuildImageResponse {
+pub(crate) struct BuildImageResponse {
     /// ID of the build, or of the first of several.
     #[serde(alias = "buildId")]
     pub build_id: String,
@@ -74,7 +74,7 @@ pub struct BuildImageResponse {
 
 /// Result for one source in the bulk shapes b (flat) and c (with `build`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TransferResult {
+pub(crate) struct TransferResult {
     /// The source as it was requested.
     #[serde(rename = "sourceImage", alias = "source_image", default)]
     pub source_image: Option<String>,
@@ -113,7 +113,7 @@ pub struct TransferResult {
 
 /// Bulk responses b and c, which have the key `results`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TransferResults {
+pub(crate) struct TransferResults {
     /// One result per source.
     pub results: Vec<TransferResult>,
     /// The failed results, which shape b repeats.
@@ -123,7 +123,7 @@ pub struct TransferResults {
 
 /// Body of `POST /images/build/{id}/start`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StartBuildRequest {
+pub(crate) struct StartBuildRequest {
     /// True if absent.
     #[serde(default = "default_true", alias = "contextUploaded")]
     pub context_uploaded: bool,
@@ -136,7 +136,7 @@ fn default_true() -> bool {
 /// A build, as in status responses and listings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct BuildStatusResponse {
+pub(crate) struct BuildStatusResponse {
     /// ID of the build.
     #[serde(default)]
     pub id: String,
@@ -172,7 +172,7 @@ pub struct BuildStatusResponse {
 /// One result of a build.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Artifact {
+pub(crate) struct Artifact {
     /// ID of the artifact.
     #[serde(default)]
     pub id: Option<String>,
@@ -202,7 +202,7 @@ pub struct Artifact {
 /// A row of `GET /images`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct ImageResponse {
+pub(crate) struct ImageResponse {
     /// ID of the row.
     pub id: String,
     /// `CONTAINER_IMAGE` or `VM_SANDBOX`.
@@ -239,7 +239,7 @@ pub struct ImageResponse {
 
 /// A page of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Page<T> {
+pub(crate) struct Page<T> {
     /// The rows.
     pub data: Vec<T>,
     /// Total number of images or builds on all pages.
@@ -256,7 +256,7 @@ pub struct Page<T> {
 /// Body of `PATCH /images`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct UpdateImagesRequest {
+pub(crate) struct UpdateImagesRequest {
     /// Always `explicit`.
     #[serde(default = "default_mode")]
     pub mode: String,
@@ -333,7 +333,7 @@ pub enum WireOwner {
 /// Response to `PATCH /images`. Its status is 200 even if updates fail.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct UpdateImagesResponse {
+pub(crate) struct UpdateImagesResponse {
     /// True if all updates succeeded.
     pub success: bool,
     /// True if nothing was written.
@@ -345,7 +345,7 @@ pub struct UpdateImagesResponse {
 /// Result of one update.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct UpdateResult {
+pub(crate) struct UpdateResult {
     /// The image as it was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<UpdateSource>,
@@ -364,7 +364,7 @@ pub struct UpdateResult {
 
 /// An image before or after an update.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageSnapshot {
+pub(crate) struct ImageSnapshot {
     /// Owner.
     pub owner: WireOwner,
     /// Name.
@@ -377,7 +377,7 @@ pub struct ImageSnapshot {
 
 /// Reason of a failed update.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UpdateError {
+pub(crate) struct UpdateError {
     /// `image_not_found`, `destination_exists`, or a later addition.
     #[serde(default)]
     pub code: String,

@@ -81,7 +81,7 @@ impl fmt::Display for Fingerprint {
 
 /// Digests a sequence of fields. Each field is preceded by its length, so two different sequences
 /// never produce the same bytes.
-pub struct FieldHasher {
+pub(crate) struct FieldHasher {
     /// Bytes not yet passed to `hasher`: BLAKE3 is fast only on long inputs, and fields are short.
     buffer: Vec<u8>,
     /// `None` until the buffer has been flushed once.
@@ -93,14 +93,14 @@ const MAX_BUFFER_BYTES: usize = 16 * 1024;
 
 impl FieldHasher {
     /// Starts a digest. `kind` separates domains: digests of different kinds are never equal.
-    pub fn new(kind: &str) -> Self {
+    pub(crate) fn new(kind: &str) -> Self {
         let mut hasher = Self { buffer: Vec::with_capacity(1024), hasher: None };
         hasher.field(kind.as_bytes());
         hasher
     }
 
     /// Adds one field.
-    pub fn field(&mut self, bytes: &[u8]) -> &mut Self {
+    pub(crate) fn field(&mut self, bytes: &[u8]) -> &mut Self {
         // A length below 255 takes one byte, since most fields are short.
         match u8::try_from(bytes.len()) {
             Ok(len) if len < u8::MAX => self.buffer.push(len),
@@ -119,7 +119,7 @@ impl FieldHasher {
     }
 
     /// Returns the digest of all fields.
-    pub fn finish(self) -> Digest {
+    pub(crate) fn finish(self) -> Digest {
         match self.hasher {
             Some(mut hasher) => hasher.update(&self.buffer).finalize().into(),
             None => blake3::hash(&self.buffer).into(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Prefix of the names of temporary files; six letters and digits follow.
-pub const TEMP_FILE_PREFIX: &str = ".imgplan.new-";
+pub(crate) const TEMP_FILE_PREFIX: &str = ".imgplan.new-";
 
 /// An I/O error with the operation and the path.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -22,7 +22,7 @@ pub struct PathError {
 }
 
 /// Adds an operation and a path to an [`io::Error`].
-pub trait AtPath<T> {
+pub(crate) trait AtPath<T> {
     /// Converts the error to a [`PathError`].
     fn at(self, action: &'static str, path: &Path) -> Result<T, PathError>;
 }
@@ -41,7 +41,7 @@ impl<T> AtPath<T> for io::Result<T> {
 /// # Errors
 ///
 /// Fails if a file cannot be created, written or renamed in the folder. The old content then stays.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
     replace_with(path, |file| file.write_all(bytes))
 }
 
@@ -50,7 +50,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
 /// # Errors
 ///
 /// Fails as [`replace`] does, or if `fill` fails. The old content then stays.
-pub fn replace_with<T>(
+pub(crate) fn replace_with<T>(
     path: &Path,
     fill: impl FnOnce(&mut File) -> io::Result<T>,
 ) -> Result<T, PathError> {
@@ -67,7 +67,7 @@ pub fn replace_with<T>(
 /// # Errors
 ///
 /// Fails as [`replace`] does.
-pub fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
     replace_as(path, |file| file.write_all(bytes), |_| Ok(()))
 }
 
@@ -109,20 +109,20 @@ fn set_mode(_file: &File, _existing: Option<fs::Permissions>) -> io::Result<()> 
 /// # Errors
 ///
 /// Fails if the folder cannot be opened or synced.
-pub fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
 /// Creates the work folder (`.imgplan`) with a `.gitignore` that excludes the whole folder, so that
 /// users need not exclude it from git themselves. Fails if one of them cannot be created.
-pub fn create_work_dir(dir: &Path) -> Result<(), PathError> {
+pub(crate) fn create_work_dir(dir: &Path) -> Result<(), PathError> {
     fs::create_dir_all(dir).at("create the folder", dir)?;
     let path = dir.join(".gitignore");
     if path.exists() { Ok(()) } else { fs::write(&path, "*\n").at("write", &path) }
 }
 
 /// Reads a text file. `None` if the file does not exist. Fails if it cannot be read as UTF-8.
-pub fn read_if_exists(path: &Path) -> Result<Option<String>, PathError> {
+pub(crate) fn read_if_exists(path: &Path) -> Result<Option<String>, PathError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -135,7 +135,7 @@ pub fn read_if_exists(path: &Path) -> Result<Option<String>, PathError> {
 /// # Errors
 ///
 /// Fails if the file cannot be read, and with [`io::ErrorKind::FileTooLarge`] if it is larger.
-pub fn read_limited(file: impl Read, max_bytes: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_limited(file: impl Read, max_bytes: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(max_bytes + 1).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max_bytes {
@@ -147,13 +147,13 @@ pub fn read_limited(file: impl Read, max_bytes: u64) -> io::Result<Vec<u8>> {
 
 /// An exclusive lock on a file, held until it is dropped. The kernel releases it if the process dies.
 #[derive(Debug)]
-pub struct FileLock {
+pub(crate) struct FileLock {
     _file: File,
 }
 
 /// An error of [`FileLock::acquire`].
 #[derive(Debug, thiserror::Error)]
-pub enum LockError {
+pub(crate) enum LockError {
     /// Another process holds the lock; its description of itself.
     #[error("held by {0}")]
     Held(String),
@@ -170,7 +170,7 @@ impl FileLock {
     ///
     /// Fails with [`LockError::Held`], without waiting, if another process holds the lock, and with
     /// [`LockError::Path`] if the file cannot be opened, locked or written.
-    pub fn acquire(path: &Path, holder: &str) -> Result<Self, LockError> {
+    pub(crate) fn acquire(path: &Path, holder: &str) -> Result<Self, LockError> {
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -198,7 +198,7 @@ impl FileLock {
     }
 
     /// Returns the description of the process that holds the lock. `None` if no process holds it.
-    pub fn holder(path: &Path) -> Option<String> {
+    pub(crate) fn holder(path: &Path) -> Option<String> {
         let file = File::open(path).ok()?;
         match file.try_lock_shared() {
             // Closing the file releases the shared lock again.

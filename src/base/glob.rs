@@ -10,11 +10,11 @@ use super::name::{ImageRef, NameError};
 /// Unlike in file globs, both also match `/` and `:`.
 ///
 /// ```
-/// use imgplan::base::glob::Glob;
+/// use imgplan::test_support::base::glob::Glob;
 /// let glob: Glob = "api-*:v?".parse()?;
 /// assert!(glob.matches("api-web:v1"));
 /// assert!(!glob.matches("api-web:v10"));
-/// # Ok::<(), imgplan::base::name::NameError>(())
+/// # Ok::<(), imgplan::test_support::base::name::NameError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Glob(String);

@@ -66,12 +66,12 @@ impl Class {
 }
 
 /// Transfer limit of a team, counted in images (API contract, section 3).
-pub const TEAM_TRANSFER_LIMIT: Limit = Limit { count: 60, window: Duration::from_secs(60) };
+pub(crate) const TEAM_TRANSFER_LIMIT: Limit = Limit { count: 60, window: Duration::from_secs(60) };
 
 /// Returns the transfer limit of an owner, counted in images: the configured one, else the
 /// documented one. `None` means unlimited: the service does not count transfers of the platform
 /// (API contract, section 3).
-pub fn transfer_limit(owner: &Owner, configured: Option<Limit>) -> Option<Limit> {
+pub(crate) fn transfer_limit(owner: &Owner, configured: Option<Limit>) -> Option<Limit> {
     configured.or(match owner {
         Owner::Personal => Some(Class::Images.default_limit()),
         Owner::Team(_) => Some(TEAM_TRANSFER_LIMIT),
@@ -168,7 +168,7 @@ const MAX_DURATION_MILLIS: u64 = 100 * 365 * 86_400_000;
 /// the text has another form, or is more than 100 years, which could overflow when added to a time.
 ///
 /// ```
-/// use imgplan::base::limit::parse_duration;
+/// use imgplan::test_support::base::limit::parse_duration;
 /// use std::time::Duration;
 /// assert_eq!(parse_duration("30m"), Some(Duration::from_secs(1800)));
 /// assert_eq!(parse_duration("30"), None);

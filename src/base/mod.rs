@@ -2,18 +2,18 @@
 //! is validated once, when it is parsed into one of these types. Pure, except for [`mod@file`], which
 //! replaces and locks files.
 
-pub mod digest;
-pub mod file;
-pub mod glob;
-pub mod kind;
-pub mod limit;
-pub mod name;
-pub mod nearest;
-pub mod one_line;
-pub mod reference;
-pub mod secret;
-pub mod size;
-pub mod source_ref;
-pub mod span;
-mod template;
-pub mod text;
+pub(crate) mod digest;
+pub(crate) mod file;
+pub(crate) mod glob;
+pub(crate) mod kind;
+pub(crate) mod limit;
+pub(crate) mod name;
+pub(crate) mod nearest;
+pub(crate) mod one_line;
+pub(crate) mod reference;
+pub(crate) mod secret;
+pub(crate) mod size;
+pub(crate) mod source_ref;
+pub(crate) mod span;
+pub(crate) mod template;
+pub(crate) mod text;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::template::TagTemplate;
+pub(crate) use super::template::TagTemplate;
 
 /// An error for a text that is not a valid name, with the correction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

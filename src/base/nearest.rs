@@ -4,7 +4,7 @@
 /// similar enough to be a plausible suggestion.
 ///
 /// ```
-/// use imgplan::base::nearest::nearest;
+/// use imgplan::test_support::base::nearest::nearest;
 /// assert_eq!(nearest("platform", &["platforms", "source"]), Some("platforms"));
 /// assert_eq!(nearest("zzz", &["platforms", "source"]), None);
 /// ```
@@ -19,6 +19,6 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
 }
 
 /// Returns the question "did you mean `x`?" for the most similar known word, if there is one.
-pub fn did_you_mean(word: &str, known: &[&str]) -> Option<String> {
+pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> Option<String> {
     nearest(word, known).map(|near| format!("did you mean `{near}`?"))
 }

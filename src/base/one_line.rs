@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 /// Returns the first `max_chars` characters of an untrusted text as one line of printable characters.
-pub fn one_line(text: &str, max_chars: usize) -> String {
+pub(crate) fn one_line(text: &str, max_chars: usize) -> String {
     // Control characters can move the cursor; the others change the direction of the text after
     // them. The line separators of Unicode (U+2028, U+2029) are white space to split_whitespace.
     let is_unsafe = |c: char| {
@@ -18,7 +18,7 @@ pub fn one_line(text: &str, max_chars: usize) -> String {
 
 /// Returns the text of an error followed by the texts of its causes. The text of a reqwest error
 /// alone says no more than "error sending request". The result may have several lines.
-pub fn error_chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::name::{NameError, Tag, deserialize_text, text_value};
 
 /// The default registry: that of a reference without a registry.
-pub const DOCKER_HUB: &str = "docker.io";
+pub(crate) const DOCKER_HUB: &str = "docker.io";
 
 /// Other names of Docker Hub: its old API, and the host of its registry.
 const DOCKER_HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
@@ -73,19 +73,19 @@ impl fmt::Debug for OciDigest {
 
 /// Returns the full form of a reference, which is the same for all spellings of one image. Text that
 /// Docker rejects is returned unchanged: the service may accept it.
-pub fn full_form(text: &str) -> String {
+pub(crate) fn full_form(text: &str) -> String {
     let reference: Result<RegistryRef, _> = text.parse();
     reference.map_or_else(|_| text.to_owned(), |reference| reference.to_string())
 }
 
 /// Returns the key of the lockfile's pin for a reference: its full form. `None` if the text is not a
 /// reference, or has a digest and so needs no pin.
-pub fn pin_key(text: &str) -> Option<String> {
+pub(crate) fn pin_key(text: &str) -> Option<String> {
     Some(pinnable(text)?.to_string())
 }
 
 /// Parses a reference that can be pinned. `None` if the text is not a reference, or has a digest.
-pub fn pinnable(text: &str) -> Option<RegistryRef> {
+pub(crate) fn pinnable(text: &str) -> Option<RegistryRef> {
     let reference: RegistryRef = text.parse().ok()?;
     reference.digest().is_none().then_some(reference)
 }

@@ -51,7 +51,7 @@ impl std::fmt::Debug for SignedUrl {
 /// messages, for example) before they are shown or stored.
 ///
 /// ```
-/// use imgplan::base::secret::scrub;
+/// use imgplan::test_support::base::secret::scrub;
 /// let text = scrub("PUT http://h/up?sig=abc failed for k123456789", Some("k123456789"));
 /// assert_eq!(text, "PUT http://h/up?[hidden] failed for [hidden]");
 /// ```

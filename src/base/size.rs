@@ -4,7 +4,7 @@
 /// `500MiB`, `2GiB`. One blank between them is allowed, since [`bytes`] writes one.
 ///
 /// ```
-/// use imgplan::base::size::parse_size;
+/// use imgplan::test_support::base::size::parse_size;
 /// assert_eq!(parse_size("500MB"), Some(500_000_000));
 /// assert_eq!(parse_size("2 GiB"), Some(2 << 30));
 /// assert_eq!(parse_size("500"), None);
@@ -27,7 +27,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
 }
 
 /// Formats a number of bytes with a decimal unit: `212 MB`, `1.5 kB`.
-pub fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let mut value = count;
     let mut tenths = 0;

@@ -12,10 +12,10 @@ use super::name::{NameError, Platform, Tag};
 /// Parsing guarantees that every substitution gives a valid tag.
 ///
 /// ```
-/// use imgplan::base::name::{Platform, TagTemplate};
+/// use imgplan::test_support::base::name::{Platform, TagTemplate};
 /// let template: TagTemplate = "v1-{arch}".parse()?;
 /// assert_eq!(template.for_platform(Platform::Arm64).placeholder_tag().as_str(), "v1-arm64");
-/// # Ok::<(), imgplan::base::name::NameError>(())
+/// # Ok::<(), imgplan::test_support::base::name::NameError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TagTemplate(String);

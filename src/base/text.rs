@@ -8,7 +8,7 @@ use textwrap::{WordSeparator, WordSplitter, WrapAlgorithm};
 /// Returns the first `max` items, and how many more there are: `a, b and 3 more`.
 ///
 /// ```
-/// use imgplan::base::text::list;
+/// use imgplan::test_support::base::text::list;
 /// assert_eq!(list(["a", "b"], 2), "a, b");
 /// assert_eq!(list(["a", "b", "c", "d"], 2), "a, b and 2 more");
 /// ```
@@ -22,7 +22,7 @@ pub fn list<T: Display>(items: impl IntoIterator<Item = T>, max: usize) -> Strin
 }
 
 /// Returns a count and its noun: `1 image`, `3 images`, `2 entries`.
-pub fn plural(count: usize, noun: &str) -> String {
+pub(crate) fn plural(count: usize, noun: &str) -> String {
     match noun.strip_suffix('y') {
         _ if count == 1 => format!("1 {noun}"),
         Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{count} {stem}ies"),
@@ -31,7 +31,7 @@ pub fn plural(count: usize, noun: &str) -> String {
 }
 
 /// Returns a duration in its two largest units: `0.4s`, `14s`, `2m05s`, `1h02m`, `8d02h`.
-pub fn duration(time: Duration) -> String {
+pub(crate) fn duration(time: Duration) -> String {
     let secs = time.as_secs();
     match (secs / 86_400, secs / 3600 % 24, secs / 60 % 60, secs % 60) {
         (0, 0, 0, s @ 0..10) => format!("{s}.{}s", time.subsec_millis() / 100),
@@ -44,7 +44,7 @@ pub fn duration(time: Duration) -> String {
 
 /// Returns a duration as flags and the manifest write it, exact to the millisecond: `90m`, `7d`,
 /// `1500ms`. [`parse_duration`](super::limit::parse_duration) reads it back.
-pub fn exact_duration(time: Duration) -> String {
+pub(crate) fn exact_duration(time: Duration) -> String {
     const UNITS: [(u128, &str); 4] =
         [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
     let millis = time.as_millis();
@@ -55,14 +55,14 @@ pub fn exact_duration(time: Duration) -> String {
 }
 
 /// Returns the number of terminal columns that a text takes: a CJK character takes two.
-pub fn columns(text: &str) -> usize {
+pub(crate) fn columns(text: &str) -> usize {
     textwrap::core::display_width(text)
 }
 
 /// Breaks a text at its blanks into lines of at most `width` columns; all lines but the first are
 /// indented by `indent` blanks. A word that is wider than a line is not broken: it may be a command
 /// or a path to copy.
-pub fn wrap(text: &str, width: usize, indent: usize) -> String {
+pub(crate) fn wrap(text: &str, width: usize, indent: usize) -> String {
     let indent = " ".repeat(indent);
     let options = textwrap::Options::new(width)
         .subsequent_indent(&indent)
@@ -74,7 +74,7 @@ pub fn wrap(text: &str, width: usize, indent: usize) -> String {
 }
 
 /// Returns a word of a command line, quoted where a shell would otherwise not read it as it is.
-pub fn shell_word(word: &str) -> String {
+pub(crate) fn shell_word(word: &str) -> String {
     // shlex quotes `initiate=50/2s` and `a,b` as well; no shell changes these in an argument.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {

@@ -136,7 +136,7 @@ impl fmt::Display for FileChange {
 ///
 /// A folder is left out, because its entries imply it, unless it is empty or there is no other
 /// change. If the content of a file does not count in one of the lists, the file is unchanged.
-pub fn changes(old: &FileList, new: &FileList) -> Vec<FileChange> {
+pub(crate) fn changes(old: &FileList, new: &FileList) -> Vec<FileChange> {
     let changes =
         differences(old, new, &|list, entry| !entry.is_dir() || list.is_empty(&entry.path));
     if changes.is_empty() { differences(old, new, &|_, _| true) } else { changes }

@@ -13,7 +13,7 @@ use super::pattern::{Matcher, clean};
 /// The patterns of one `.dockerignore`.
 ///
 /// ```
-/// use imgplan::context::ignore::IgnorePatterns;
+/// use imgplan::test_support::context::ignore::IgnorePatterns;
 ///
 /// let patterns = IgnorePatterns::parse("*\n!src\nsrc/**/*.md\n").unwrap();
 /// assert!(patterns.match_path("README.md").ignored);

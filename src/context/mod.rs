@@ -2,7 +2,7 @@
 //! packs them into an archive.
 //!
 //! ```no_run
-//! use imgplan::context::{self, Placement, ScanRequest};
+//! use imgplan::test_support::context::{self, Placement, ScanRequest};
 //!
 //! let request = ScanRequest { root: "services/api".into(), dockerfile: None };
 //! let tree = context::scan_all(&[request], None).unwrap().remove(0);
@@ -11,24 +11,24 @@
 //! let archive = context::spool(&tree, &dockerfile).unwrap();
 //! ```
 
-mod cache;
+pub(crate) mod cache;
 mod cache_file;
-mod changes;
+pub(crate) mod changes;
 mod content;
 mod dir;
 mod error;
 mod files;
-mod history;
-pub mod ignore;
-pub mod lint;
+pub(crate) mod history;
+pub(crate) mod ignore;
+pub(crate) mod lint;
 mod listing;
 mod names;
-mod pack;
+pub(crate) mod pack;
 mod path;
 mod pattern;
-mod placement;
+pub(crate) mod placement;
 mod rules;
-mod scan;
+pub(crate) mod scan;
 mod stat;
 mod tree;
 mod tree_reader;
@@ -39,14 +39,14 @@ mod cache_tests;
 #[cfg(test)]
 mod tests;
 
-pub use self::cache::StatCache;
-pub use self::changes::{ChangeKind, FileChange, FileList, changes};
-pub use self::error::{PackError, ScanError, ScanProblem};
-pub use self::history::{BuiltContext, History};
-pub use self::listing::EntryKind;
-pub use self::pack::{Spool, pack, spool};
-pub use self::path::RelPath;
-pub use self::placement::{PlacedFile, Placement};
-pub use self::rules::{Explanation, IgnoreRules};
-pub use self::scan::{ScanRequest, scan_all};
-pub use self::tree::{Tree, TreeEntry};
+pub(crate) use self::cache::StatCache;
+pub(crate) use self::changes::{FileChange, FileList, changes};
+pub(crate) use self::error::{PackError, ScanError};
+pub(crate) use self::history::{BuiltContext, History};
+pub(crate) use self::listing::EntryKind;
+pub(crate) use self::pack::{Spool, pack, spool};
+pub(crate) use self::path::RelPath;
+pub(crate) use self::placement::Placement;
+pub(crate) use self::rules::{Explanation, IgnoreRules};
+pub(crate) use self::scan::{ScanRequest, scan_all};
+pub(crate) use self::tree::Tree;

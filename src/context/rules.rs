@@ -16,7 +16,7 @@ use crate::base::file::TEMP_FILE_PREFIX;
 
 /// The ignore rules of a context.
 #[derive(Debug, Clone, Default)]
-pub struct IgnoreRules {
+pub(crate) struct IgnoreRules {
     pub(super) patterns: Arc<IgnorePatterns>,
     /// The `.dockerignore` that contains the patterns, if there is one.
     pub file: Option<PathBuf>,
@@ -24,7 +24,7 @@ pub struct IgnoreRules {
 
 /// The reason why a path of a context is sent or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Explanation<'r> {
+pub(crate) enum Explanation<'r> {
     /// It is a file of imgplan itself, or in a folder of imgplan. It is never sent.
     Own,
     /// The last pattern that matches the path, or a folder above it, decides.
@@ -42,7 +42,7 @@ pub enum Explanation<'r> {
 
 impl Explanation<'_> {
     /// Returns true if the path is sent.
-    pub fn sent(&self) -> bool {
+    pub(crate) fn sent(&self) -> bool {
         !matches!(self, Self::Own | Self::Pattern { ignored: true, .. })
     }
 }
@@ -71,7 +71,7 @@ impl IgnoreRules {
     /// # Errors
     ///
     /// Fails if the ignore file cannot be read, is not UTF-8, or contains invalid patterns.
-    pub fn read(root: &Path, dockerfile: Option<&Path>) -> Result<Self, ScanError> {
+    pub(crate) fn read(root: &Path, dockerfile: Option<&Path>) -> Result<Self, ScanError> {
         Self::find(root, dockerfile, &PatternsCache::default())
             .map_err(|problems| ScanError::new(root, problems))
     }
@@ -106,7 +106,7 @@ impl IgnoreRules {
     }
 
     /// Explains why a path is sent or not. The path need not exist: `is_dir` is `None` then.
-    pub fn explain(&self, path: &RelPath, is_dir: Option<bool>) -> Explanation<'_> {
+    pub(crate) fn explain(&self, path: &RelPath, is_dir: Option<bool>) -> Explanation<'_> {
         let mut parts = path.as_bytes().rsplit(|byte| *byte == b'/');
         let name = parts.next().unwrap_or_default();
         let own = match is_dir {
@@ -126,7 +126,7 @@ impl IgnoreRules {
     }
 
     /// Returns true if an exception may include something below an ignored folder.
-    pub fn may_include_below(&self, folder: &RelPath) -> bool {
+    pub(crate) fn may_include_below(&self, folder: &RelPath) -> bool {
         self.patterns.may_include_below(&folder.lossy())
     }
 }

@@ -10,7 +10,10 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::dir::portable::PortableDir;
+use super::error::ScanProblem;
 use super::ignore::IgnorePatterns;
+use super::placement::PlacedFile;
+use super::tree::TreeEntry;
 use super::*;
 use crate::base::digest::Digest;
 

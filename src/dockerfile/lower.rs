@@ -82,7 +82,7 @@ impl Dockerfile {
     /// fit into a line.
     ///
     /// ```
-    /// use imgplan::dockerfile::Dockerfile;
+    /// use imgplan::test_support::dockerfile::Dockerfile;
     ///
     /// let text = "ARG TAG=1\nFROM a:$TAG AS build\n# of the next\nFROM b\n";
     /// let file = Dockerfile::parse(text).unwrap();

@@ -9,10 +9,10 @@
 mod heredoc;
 mod instruction;
 mod lines;
-mod lower;
-mod model;
+pub(crate) mod lower;
+pub(crate) mod model;
 mod parse;
-mod platform;
+pub(crate) mod platform;
 mod read;
 mod resolve;
 mod shell;
@@ -23,10 +23,8 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use self::instruction::Stage;
-pub use self::lower::{LowerError, LowerSubject};
-pub use self::model::{
-    ArgDeclaration, CopySource, Dockerfile, DockerfileError, Reference, ReferenceKind,
-    UnresolvedArg,
+pub(crate) use self::lower::LowerSubject;
+pub(crate) use self::model::{
+    Dockerfile, DockerfileError, Reference, ReferenceKind, UnresolvedArg,
 };
-pub use self::platform::ReferencePlatform;
+pub(crate) use self::platform::ReferencePlatform;

@@ -8,8 +8,8 @@ use super::platform::ReferencePlatform;
 /// A Dockerfile without syntax errors.
 ///
 /// ```
-/// use imgplan::base::name::Platform;
-/// use imgplan::dockerfile::Dockerfile;
+/// use imgplan::test_support::base::name::Platform;
+/// use imgplan::test_support::dockerfile::Dockerfile;
 ///
 /// let file = Dockerfile::parse("ARG TAG=3.12\nFROM base:$TAG AS build\nFROM build\n").unwrap();
 /// let references = file.references(Platform::Amd64);
@@ -120,6 +120,7 @@ impl Dockerfile {
     }
 
     /// Returns the stages in order; there is at least one.
+    #[cfg(feature = "test-support")]
     pub fn stages(&self) -> &[Stage] {
         &self.stages
     }

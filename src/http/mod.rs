@@ -7,9 +7,9 @@ pub(crate) mod body;
 pub(crate) mod fake;
 pub(crate) mod header;
 pub(crate) mod loopback;
-pub mod notice;
-pub mod transport;
+pub(crate) mod notice;
+pub(crate) mod transport;
 pub(crate) mod window;
 
-pub use notice::{Notice, Observer, ObserverRef};
-pub use transport::{Transport, TransportError};
+pub(crate) use notice::Notice;
+pub(crate) use transport::{Transport, TransportError};

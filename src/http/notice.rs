@@ -55,7 +55,7 @@ pub enum Notice {
 }
 
 /// Receives notices. Called between requests, so it must return quickly.
-pub type Observer = Arc<dyn Fn(Notice) + Send + Sync>;
+pub(crate) type Observer = Arc<dyn Fn(Notice) + Send + Sync>;
 
 /// An [`Observer`] borrowed for one call.
-pub type ObserverRef<'a> = &'a (dyn Fn(Notice) + Sync);
+pub(crate) type ObserverRef<'a> = &'a (dyn Fn(Notice) + Sync);

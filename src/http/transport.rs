@@ -41,7 +41,7 @@ impl From<reqwest::Error> for TransportError {
 }
 
 /// The transport over the network.
-pub struct Network {
+pub(crate) struct Network {
     remote: Client,
     /// Ignores proxy settings: a proxy cannot reach this machine's loopback interface.
     loopback: Client,
@@ -53,7 +53,7 @@ impl Network {
     /// # Errors
     ///
     /// Fails if TLS cannot be set up, for example without CA certificates.
-    pub fn new(user_agent: &str) -> Result<Self, TransportError> {
+    pub(crate) fn new(user_agent: &str) -> Result<Self, TransportError> {
         let builder = || {
             // The clients decide about redirects: each has its own rules for secrets.
             let none = reqwest::redirect::Policy::none();

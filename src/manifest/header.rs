@@ -10,7 +10,7 @@ const FORMAT_VERSION: u64 = 1;
 
 /// Returns the folder that the paths of a manifest are relative to: the folder of its file, or the
 /// working directory for standard input.
-pub fn root_of(path: &Path) -> PathBuf {
+pub(crate) fn root_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),

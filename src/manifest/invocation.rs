@@ -20,6 +20,7 @@ pub struct Invocation {
 
 impl Invocation {
     /// Creates an invocation with one file, without variables and overrides.
+    #[cfg(feature = "test-support")]
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self { files: vec![path.into()], vars: Vec::new(), sets: Vec::new() }
     }

@@ -9,14 +9,14 @@ use super::decode::{Decode, decode_pairs, decode_struct};
 use super::diagnostics::Diagnostics;
 use super::node::YamlNode;
 use super::scalars::{self, Matrix};
-pub use super::scalars::{DurationSetting, GroupName, SizeSetting, VisibilitySetting};
+pub(crate) use super::scalars::{DurationSetting, GroupName, SizeSetting, VisibilitySetting};
 use super::spanned::Spanned;
 use crate::base::glob::Glob;
 use crate::base::limit::Limit;
 use crate::base::name::{ImageName, Owner, Platform, TagTemplate};
 use crate::base::source_ref::SourceRef;
 
-pub use super::pattern::UnitPattern;
+pub(crate) use super::pattern::UnitPattern;
 
 /// Images that should exist in an image service.
 ///
@@ -32,7 +32,7 @@ pub use super::pattern::UnitPattern;
         "anyOf" = [{ "required": ["images"] }, { "required": ["include"] }],
     )
 )]
-pub struct Manifest {
+pub(crate) struct Manifest {
     /// Version of the manifest format: 1.
     #[schemars(schema_with = "scalars::version")]
     pub version: Option<Spanned<u64>>,
@@ -43,6 +43,7 @@ pub struct Manifest {
         with = "Option<Vec<scalars::IncludeText>>",
         extend("examples" = [["teams/*/imgplan.yaml"]])
     )]
+    #[expect(dead_code, reason = "read before decoding; declared here for the schema")]
     pub include: Option<Vec<Spanned<String>>>,
     /// Variables for `${VAR}`. They override the environment; `--var` overrides them. A variable
     /// can use the variables above it.
@@ -50,6 +51,7 @@ pub struct Manifest {
         with = "Option<BTreeMap<String, scalars::VariableText>>",
         extend("examples" = [{ "PYTHON": "3.12", "TAG": "${NIGHT:-latest}" }])
     )]
+    #[expect(dead_code, reason = "read before decoding; declared here for the schema")]
     pub vars: Option<Pairs<Spanned<String>>>,
     /// Default values for all images of this file and of the files that it includes.
     pub defaults: Option<Defaults>,
@@ -94,7 +96,7 @@ decode_struct!(Manifest {
 /// Default values for images.
 #[derive(Debug, Clone, Default, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct Defaults {
+pub(crate) struct Defaults {
     /// Tag of the image. It may contain `{arch}` and `{fingerprint}`. A mirror uses the tag of its
     /// source instead.
     #[schemars(extend("default" = "latest"))]
@@ -150,7 +152,7 @@ decode_struct!(Defaults {
 /// Connection to the service, and limits.
 #[derive(Debug, Clone, Default, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct ManifestSettings {
+pub(crate) struct ManifestSettings {
     /// URL of the service. `PRIME_API_BASE_URL` overrides it.
     #[schemars(extend(
         "pattern" = r"\$|^\s*https?://",
@@ -176,7 +178,7 @@ decode_struct!(ManifestSettings { url, concurrency, limits, context_warn, contex
 
 /// Rate limits by request class.
 #[derive(Debug, Clone)]
-pub struct RequestLimits(pub Pairs<Spanned<Limit>>);
+pub(crate) struct RequestLimits(pub Pairs<Spanned<Limit>>);
 
 impl Decode for RequestLimits {
     fn decode(node: &mut YamlNode, diagnostics: &mut Diagnostics) -> Option<Self> {
@@ -212,7 +214,7 @@ impl Decode for RequestLimits {
         "else": { "required": ["name", "context"] },
     },
 ))]
-pub struct Image {
+pub(crate) struct Image {
     /// Name of the image: lowercase letters, digits, and `.`, `_` or `-` between them. Only images
     /// of the platform have a `/` in their name. The default for a mirror is the last segment of
     /// the repository of its source.
@@ -283,20 +285,24 @@ pub struct Image {
     pub infer_bases: Option<Spanned<bool>>,
     /// Variables, each with several values. One image is created for each combination of values,
     /// which the other keys use as `${NAME}`.
+    #[expect(dead_code, reason = "read before decoding; declared here for the schema")]
     pub matrix: Option<Matrix>,
     /// Finds folders and creates an image for each. `name` and `tag` may contain `{dir}` (name of
     /// the folder), `{parent}` (name of its parent), `{path}` and, for a Harbor task, `{name}`. The
     /// default name is `{dir}`.
+    #[expect(dead_code, reason = "read before decoding; declared here for the schema")]
     pub discover: Option<Spanned<Discover>>,
     /// Public images to mirror, each as an image of its own. `name` and `tag` may contain
     /// `{registry}`, `{path}`, `{name}` (last segment of the path), `{tag}` and `{digest}` (12
     /// digits).
     #[schemars(extend("minItems" = 1))]
+    #[expect(dead_code, reason = "read before decoding; declared here for the schema")]
     pub sources: Option<Vec<Spanned<SourceRef>>>,
     /// File with public images to mirror, relative to this file. It has one reference per line; `#`
     /// starts a comment. A `.jsonl` file has one JSON object per line, with `source` and optionally
     /// `name` or `image`, `tag` and `platform`. `name` and `tag` as for `sources`.
     #[schemars(extend("examples" = ["refs.txt"]))]
+    #[expect(dead_code, reason = "read before decoding; declared here for the schema")]
     pub sources_from: Option<Spanned<String>>,
 }
 
@@ -330,7 +336,7 @@ decode_struct!(Image {
     deny_unknown_fields,
     extend("oneOf" = [{ "required": ["glob"] }, { "required": ["harbor"] }])
 )]
-pub struct Discover {
+pub(crate) struct Discover {
     /// Pattern of folders, relative to this file. Each matching folder with a Dockerfile becomes an
     /// image. `*` and `?` match within a name, `**` matches any number of folders.
     #[schemars(extend("minLength" = 1, "examples" = ["services/*", "tasks/**"]))]
@@ -349,7 +355,7 @@ decode_struct!(Discover { glob, harbor, exclude });
 /// An image whose name or tag has changed.
 #[derive(Debug, Clone, JsonSchema)]
 #[schemars(deny_unknown_fields, extend("required" = ["from", "to"]))]
-pub struct MovedEntry {
+pub(crate) struct MovedEntry {
     /// Old name: `name`, or `name:tag` for one tag only.
     pub from: Option<Spanned<UnitPattern>>,
     /// New name: an image of this manifest, or the `from` of another entry. It has a tag if `from`
@@ -362,7 +368,7 @@ decode_struct!(MovedEntry { from, to });
 /// An image that is no longer in this manifest.
 #[derive(Debug, Clone, JsonSchema)]
 #[schemars(deny_unknown_fields, extend("required" = ["name"]))]
-pub struct RemovedEntry {
+pub(crate) struct RemovedEntry {
     /// Name in the lockfile: `name`, or `name:tag` for one tag only.
     pub name: Option<Spanned<UnitPattern>>,
     /// Deletes the image in the service. Without it, the image is only forgotten: it leaves the

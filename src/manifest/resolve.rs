@@ -49,7 +49,6 @@ pub(super) fn resolve(
         }
     }
     Some(Workspace {
-        root: first.dir.clone(),
         units: graph::in_order(units, &dependencies, &depths),
         images: images.len(),
         settings,

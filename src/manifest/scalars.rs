@@ -58,19 +58,19 @@ fn parsed<T: FromStr<Err = NameError>>(
 
 /// A duration above zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DurationSetting(pub Duration);
+pub(crate) struct DurationSetting(pub Duration);
 
 /// A size in bytes, above zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SizeSetting(pub u64);
+pub(crate) struct SizeSetting(pub u64);
 
 /// Visibility of an image; `None` keeps the visibility that it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VisibilitySetting(pub Option<Visibility>);
+pub(crate) struct VisibilitySetting(pub Option<Visibility>);
 
 /// Name of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupName(pub String);
+pub(crate) struct GroupName(pub String);
 
 // In all patterns, `\$` admits a string with variables: an editor does not know their values.
 scalar!(ImageName, parsed, {
@@ -302,7 +302,7 @@ description!(NeedText, {
 
 /// The `matrix` of an entry. It is expanded before entries are decoded, so nothing is kept.
 #[derive(Debug, Clone)]
-pub struct Matrix;
+pub(crate) struct Matrix;
 
 impl Decode for Matrix {
     fn decode(_: &mut YamlNode, _: &mut Diagnostics) -> Option<Self> {

@@ -25,7 +25,7 @@ const LEADING_KEYWORDS: [&str; 9] = [
 /// Returns the JSON Schema of a manifest (draft 2020-12), as committed in `schema/`.
 ///
 /// ```
-/// assert!(imgplan::manifest::schema().contains("https://json-schema.org/draft/2020-12/schema"));
+/// assert!(imgplan::test_support::manifest::schema().contains("https://json-schema.org/draft/2020-12/schema"));
 /// ```
 pub fn schema() -> String {
     let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(tidy));

@@ -14,7 +14,7 @@ use crate::base::source_ref::SourceRef;
 use crate::base::span::{Problem, SourceMap, Span};
 use crate::dockerfile::Dockerfile;
 
-pub use super::pattern::UnitPattern;
+pub(crate) use super::pattern::UnitPattern;
 
 /// Index of a unit in [`Workspace::units`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,8 +23,6 @@ pub struct UnitId(pub usize);
 /// A manifest with all files, defaults and dependencies resolved.
 #[derive(Debug)]
 pub struct Workspace {
-    /// Folder of the manifest and of the lockfile.
-    pub root: PathBuf,
     /// All units: bases before their dependents, then by `name:tag`.
     pub units: Vec<Unit>,
     /// Number of images of the manifest.

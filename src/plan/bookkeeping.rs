@@ -80,7 +80,7 @@ fn visibilities(facts: &Facts, state: &State) -> Vec<Record> {
 
 /// Returns the records of `apply --refresh-only`: visibilities, and images that are missing. A replaced
 /// image stays recorded as it was, since its content is not known.
-pub fn refresh_records(facts: &Facts, state: &State) -> Vec<Record> {
+pub(crate) fn refresh_records(facts: &Facts, state: &State) -> Vec<Record> {
     let missing = |(key, entry): (&ImageRef, &Entry)| {
         let built = entry.built.as_ref()?;
         (facts.drift(key, built) == Some(Drift::Gone)).then(|| known(key, entry, None))

@@ -72,7 +72,7 @@ pub fn decide(
 
 /// Returns the units that have a step according to what is known so far, and the recorded images that
 /// these steps start from. A minimal refresh compares only them with the service.
-pub fn changing(
+pub(crate) fn changing(
     workspace: &Workspace,
     facts: &Facts,
     state: &State,

@@ -15,7 +15,7 @@ use crate::state::{Built, Entry, Inputs, Pending, Pin, Record, State, Submission
 /// On the first pin of a reference, assumes that existing units were built from that digest: nothing says
 /// otherwise, and a rebuild of thousands of mirrors would help nobody. Only units with the same source or
 /// Dockerfile count. Their dependents get the new fingerprint of their base.
-pub fn adopt_first_pins(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
+pub(crate) fn adopt_first_pins(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
     let pins = facts.pins.iter().filter(|(key, _)| !state.pins.contains_key(*key));
     let pins: HashMap<&str, &Pin> = pins.map(|(key, pin)| (key.as_str(), pin)).collect();
     if pins.is_empty() || state.entries.is_empty() {

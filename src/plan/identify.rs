@@ -17,7 +17,7 @@ use crate::state::{Entry, Inputs, State};
 
 /// Inputs of a unit, and the lockfile entry that it continues.
 #[derive(Debug)]
-pub struct Identity<'s> {
+pub(crate) struct Identity<'s> {
     /// Key of the unit, with its fingerprint in the tag if the manifest wants that.
     pub key: ImageRef,
     /// Everything that decides the content.
@@ -31,7 +31,7 @@ pub struct Identity<'s> {
 }
 
 /// Identifies all units, in the order of the workspace: bases first.
-pub fn identify<'s>(
+pub(crate) fn identify<'s>(
     workspace: &Workspace,
     facts: &Facts,
     state: &'s State,
@@ -65,7 +65,7 @@ pub fn identify<'s>(
 }
 
 /// Puts the fingerprints into the tags of the units that want that.
-pub fn resolve_tags(mut workspace: Workspace, identities: &[Identity<'_>]) -> Workspace {
+pub(crate) fn resolve_tags(mut workspace: Workspace, identities: &[Identity<'_>]) -> Workspace {
     for (unit, identity) in workspace.units.iter_mut().zip(identities) {
         if unit.content_tag.is_some() {
             unit.key = identity.key.clone();

@@ -5,39 +5,38 @@
 //! [`State`]: crate::state::State
 
 mod bookkeeping;
-mod build;
-mod decide;
+pub(crate) mod build;
+pub(crate) mod decide;
 mod differences;
-pub mod facts;
+pub(crate) mod facts;
 mod first_pins;
 mod identify;
 mod inputs;
 mod merge;
-pub mod options;
+pub(crate) mod options;
 mod orphans;
-pub mod pins;
+pub(crate) mod pins;
 mod previous;
-pub mod reason;
+pub(crate) mod reason;
 mod refresh;
-pub mod saved;
+pub(crate) mod saved;
 mod select;
-mod steps;
+pub(crate) mod steps;
 #[cfg(test)]
 mod tests;
-pub mod unpinned;
+pub(crate) mod unpinned;
 
-pub use bookkeeping::refresh_records;
-pub use build::build;
-pub use decide::{Decision, changing, decide};
-pub use facts::Facts;
-pub use first_pins::adopt_first_pins;
-pub use identify::{Identity, identify, resolve_tags};
-pub use options::{Pattern, PlanOptions, Selection};
-pub use previous::PreviousLookup;
-pub use reason::Reason;
-pub use saved::SavedPlan;
-pub use steps::{
+pub(crate) use bookkeeping::refresh_records;
+pub(crate) use decide::{Decision, changing, decide};
+pub(crate) use facts::Facts;
+pub(crate) use first_pins::adopt_first_pins;
+pub(crate) use identify::{Identity, identify, resolve_tags};
+pub(crate) use options::{Pattern, PlanOptions, Selection};
+pub(crate) use previous::PreviousLookup;
+pub(crate) use reason::Reason;
+pub(crate) use saved::SavedPlan;
+pub(crate) use steps::{
     Action, ActionCounts, Change, Create, PartialPlan, Plan, Renamed, RequestInDoubt, Step, StepId,
 };
 
-pub use crate::context::FileChange;
+pub(crate) use crate::context::FileChange;

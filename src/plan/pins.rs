@@ -21,14 +21,16 @@ pub(super) fn base_input(base: &ExternalBase, unit: Platform) -> String {
 }
 
 /// Returns the reference of an external base from the name of its input; `None` for other inputs.
-pub fn reference_of_input(name: &str) -> Option<&str> {
+pub(crate) fn reference_of_input(name: &str) -> Option<&str> {
     let named = name.strip_prefix("from ")?;
     Some(named.split_once(" on ").map_or(named, |(reference, _)| reference))
 }
 
 /// Returns the references without a digest that units use, by their full form: sources of mirrors and
 /// external bases.
-pub fn references<'w>(units: impl Iterator<Item = &'w Unit>) -> BTreeMap<String, RegistryRef> {
+pub(crate) fn references<'w>(
+    units: impl Iterator<Item = &'w Unit>,
+) -> BTreeMap<String, RegistryRef> {
     let texts = units.flat_map(|unit| match &unit.origin {
         Origin::Mirror(source) => vec![source.as_str()],
         Origin::Build(build) => build.externals.iter().map(|base| base.image.as_str()).collect(),
@@ -40,7 +42,7 @@ pub fn references<'w>(units: impl Iterator<Item = &'w Unit>) -> BTreeMap<String,
 
 /// Returns the byte ranges of the Dockerfile in which pinned external bases stand, and the references
 /// with a digest that replace them.
-pub fn pinned_bases(
+pub(crate) fn pinned_bases(
     build: &BuildOrigin,
     platform: Platform,
     inputs: &Inputs,
@@ -51,14 +53,17 @@ pub fn pinned_bases(
 
 /// Returns the byte range of a base in its Dockerfile, and its reference with a digest. The reference has
 /// no tag: a tag means nothing beside a digest, and some builders reject both together.
-pub fn pinned_base(base: &ExternalBase, digest: impl Display) -> Option<(Range<usize>, String)> {
+pub(crate) fn pinned_base(
+    base: &ExternalBase,
+    digest: impl Display,
+) -> Option<(Range<usize>, String)> {
     let name = base.image.parse::<RegistryRef>().ok()?.name();
     Some((base.range.clone(), format!("{name}@{digest}")))
 }
 
 /// Returns the source of a mirror with its pinned digest, if it has one, so that the service mirrors what
 /// was planned. The tag stays: the service derives the tag of the image from it.
-pub fn pinned_source(source: &SourceRef, inputs: &Inputs) -> SourceRef {
+pub(crate) fn pinned_source(source: &SourceRef, inputs: &Inputs) -> SourceRef {
     let pinned = || {
         let digest = inputs.get("digest")?;
         let has_tag = source.as_str().rsplit('/').next()?.contains(':');

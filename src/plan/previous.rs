@@ -9,7 +9,7 @@ use crate::state::{BuildStage, Entry, Inputs, State};
 
 /// Lockfile entry that a unit continues.
 #[derive(Debug, Clone, Copy)]
-pub struct Previous<'s> {
+pub(crate) struct Previous<'s> {
     /// Key of the entry.
     pub key: &'s ImageRef,
     /// The entry.
@@ -20,7 +20,7 @@ pub struct Previous<'s> {
 
 /// Relation of a lockfile entry to the unit that continues it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PreviousKind {
+pub(crate) enum PreviousKind {
     /// The entry has the unit's `name:tag`.
     Own,
     /// The manifest's `moved:` names the entry.
@@ -32,7 +32,7 @@ pub enum PreviousKind {
 type KeyedEntry<'s> = (&'s ImageRef, &'s Entry);
 
 /// Index of the entries that units may continue.
-pub struct PreviousLookup<'s> {
+pub(crate) struct PreviousLookup<'s> {
     state: &'s State,
     /// Entries by name, without those that a unit with a fixed tag owns.
     by_name: HashMap<&'s ImageName, Vec<KeyedEntry<'s>>>,
@@ -41,7 +41,7 @@ pub struct PreviousLookup<'s> {
 
 impl<'s> PreviousLookup<'s> {
     /// Indexes the entries of a state. Manifests without moves and fingerprint tags need no index.
-    pub fn new(workspace: &Workspace, state: &'s State) -> Self {
+    pub(crate) fn new(workspace: &Workspace, state: &'s State) -> Self {
         let moves = Moves::new(workspace);
         let mut by_name: HashMap<&ImageName, Vec<_>> = HashMap::new();
         let has_content_tags = workspace.units.iter().any(|unit| unit.content_tag.is_some());
@@ -56,7 +56,7 @@ impl<'s> PreviousLookup<'s> {
     }
 
     /// Returns the entry that a unit continues.
-    pub fn of(&self, workspace: &Workspace, unit: &Unit) -> Option<Previous<'s>> {
+    pub(crate) fn of(&self, workspace: &Workspace, unit: &Unit) -> Option<Previous<'s>> {
         self.of_key(workspace, unit, &unit.key)
     }
 

@@ -194,7 +194,7 @@ fn digests(old: Option<&str>, new: Option<&str>, f: &mut fmt::Formatter<'_>) -> 
 }
 
 /// Returns the first digits of a digest, enough to tell two apart.
-pub fn short(digest: &str) -> &str {
+pub(crate) fn short(digest: &str) -> &str {
     let hex = digest.rsplit(':').next().unwrap_or(digest);
     hex.get(..SHORT_DIGEST_LENGTH).unwrap_or(hex)
 }

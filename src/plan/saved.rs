@@ -16,7 +16,7 @@ use crate::state::encode::encode;
 use crate::state::{Entry, Pin, State};
 
 /// Version of the file format. Files of another version are rejected.
-pub const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 3;
 
 /// A saved plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use crate::state::State;
 
 /// A reference without a digest, and the units that use it.
 #[derive(Debug)]
-pub struct ReferenceUse {
+pub(crate) struct ReferenceUse {
     /// The reference, or the reason why no registry can be queried for it.
     pub reference: Result<RegistryRef, NameError>,
     /// Units that use it, by name, and the platform that they need; `None` if only the builder knows.
@@ -24,7 +24,7 @@ pub struct ReferenceUse {
 
 /// Cause for a missing pin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UnpinnedCause {
+pub(crate) enum UnpinnedCause {
     /// No registry was queried, or it did not respond.
     Unknown,
     /// The reference is not valid, so that no registry can be queried.
@@ -40,7 +40,7 @@ pub enum UnpinnedCause {
 
 /// A reference without a pin for some of the units that use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unpinned {
+pub(crate) struct Unpinned {
     /// Full form of the reference; as it is written if it is not valid.
     pub reference: String,
     /// Names of the units.
@@ -53,7 +53,7 @@ pub struct Unpinned {
 
 /// Differences between the pins of a lockfile and the references of the manifest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OutdatedPins {
+pub(crate) struct OutdatedPins {
     /// References without a pin, or without one for a platform that needs it.
     pub missing: Vec<Unpinned>,
     /// Pins of references that no unit uses.
@@ -62,14 +62,14 @@ pub struct OutdatedPins {
 
 impl OutdatedPins {
     /// True if the lockfile has a pin for each reference and no others.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.unused.is_empty()
     }
 }
 
 /// Compares the pins of a lockfile with the references of the manifest. A pin is not outdated because its
 /// tag has moved: pins only move on request.
-pub fn outdated_pins(workspace: &Workspace, state: &State) -> OutdatedPins {
+pub(crate) fn outdated_pins(workspace: &Workspace, state: &State) -> OutdatedPins {
     let used = references(workspace.units.iter());
     let missing = unpinned(workspace, &Facts::default(), state);
     let unused = state.pins.keys().filter(|key| !used.contains_key(*key)).cloned();
@@ -94,7 +94,7 @@ fn name(unit: &Unit) -> String {
 }
 
 /// Returns all references without a digest by their full form; an invalid one as it is written.
-pub fn uses(workspace: &Workspace) -> BTreeMap<String, ReferenceUse> {
+pub(crate) fn uses(workspace: &Workspace) -> BTreeMap<String, ReferenceUse> {
     let mut uses: BTreeMap<String, ReferenceUse> = BTreeMap::new();
     for unit in &workspace.units {
         for (text, platform, span) in references_of(unit) {
@@ -116,7 +116,7 @@ pub fn uses(workspace: &Workspace) -> BTreeMap<String, ReferenceUse> {
 }
 
 /// Returns the references without a pin in the facts or the lockfile.
-pub fn unpinned(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Unpinned> {
+pub(crate) fn unpinned(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Unpinned> {
     let mut unpinned = Vec::new();
     for (key, ReferenceUse { reference, units, span }) in uses(workspace) {
         let mut add = |units: BTreeSet<String>, cause| {
@@ -143,7 +143,7 @@ pub fn unpinned(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Unpi
 
 impl Unpinned {
     /// Returns the problem in one sentence.
-    pub fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         let reference = &self.reference;
         match &self.cause {
             UnpinnedCause::Unknown => format!("{reference} has no pin"),
@@ -158,7 +158,7 @@ impl Unpinned {
     }
 
     /// Returns an error at the reference that names the units.
-    pub fn problem(&self) -> Problem {
+    pub(crate) fn problem(&self) -> Problem {
         let label = format!("needed by {}", list(&self.units, 1));
         let help = match &self.cause {
             UnpinnedCause::Unknown => "run `imgplan lock` to pin it",
@@ -171,7 +171,7 @@ impl Unpinned {
     }
 
     /// Returns a warning for a project in which other references are pinned.
-    pub fn warning(&self) -> Problem {
+    pub(crate) fn warning(&self) -> Problem {
         let mut problem = self.problem().warning();
         let units = list(&self.units, 1);
         problem.message =

@@ -5,15 +5,15 @@
 //! (`token`) and the [`credentials`] of Docker's configuration. `wire` sends each request within the
 //! rate limit of its host (`throttle`) and retries it. [`cache`] keeps results between runs.
 
-pub mod cache;
+pub(crate) mod cache;
 mod challenge;
 mod credential_helper;
-pub mod credentials;
+pub(crate) mod credentials;
 mod docker_config;
-pub mod error;
+pub(crate) mod error;
 mod header;
 mod manifest;
-pub mod registries;
+pub(crate) mod registries;
 mod retry;
 mod session;
 mod throttle;
@@ -25,7 +25,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use cache::RegistryCache;
-pub use credentials::Credentials;
-pub use error::{RegistryError, RegistryErrorKind};
-pub use registries::{Registries, RegistryConfig, Resolved};
+pub(crate) use cache::RegistryCache;
+pub(crate) use credentials::Credentials;
+pub(crate) use error::RegistryError;
+pub(crate) use registries::{Registries, RegistryConfig, Resolved};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Credentials, Registries, RegistryConfig, RegistryError, RegistryErrorKind, Resolved};
+use super::error::RegistryErrorKind;
+use super::{Credentials, Registries, RegistryConfig, RegistryError, Resolved};
 use crate::base::limit::Limit;
 use crate::base::name::Platform;
 use crate::base::reference::{OciDigest, RegistryRef};

@@ -15,7 +15,7 @@ const FORMAT_VERSION: &str = "1.0";
 
 /// Images and their dependencies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Graph {
+pub(crate) struct Graph {
     /// Targets first, bases before their dependents; then images outside the manifest.
     pub nodes: Vec<GraphNode>,
     /// Edges from dependents to their dependencies, in the order of the nodes.
@@ -24,7 +24,7 @@ pub struct Graph {
 
 /// An image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct GraphNode {
+pub(crate) struct GraphNode {
     /// ID for edges. An image outside the manifest may have the name of a target.
     pub id: String,
     /// `name:tag` of a target; outside the manifest, the reference as it is written.
@@ -38,7 +38,7 @@ pub struct GraphNode {
 /// Origin of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum NodeKind {
+pub(crate) enum NodeKind {
     /// Built from a context.
     Build,
     /// Mirrored from a source.
@@ -49,7 +49,7 @@ pub enum NodeKind {
 
 /// Dependency of one image on another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct GraphEdge {
+pub(crate) struct GraphEdge {
     /// ID of the dependent.
     pub from: String,
     /// ID of the dependency.
@@ -58,7 +58,7 @@ pub struct GraphEdge {
 
 impl Graph {
     /// Returns the graph of the selected targets with all their dependencies.
-    pub fn of(workspace: &Workspace, is_selected: impl Fn(&Unit) -> bool) -> Self {
+    pub(crate) fn of(workspace: &Workspace, is_selected: impl Fn(&Unit) -> bool) -> Self {
         let units = &workspace.units;
         let mut shown: HashSet<UnitId> = HashSet::new();
         // Dependencies stand before their dependents: one pass from the end finds all.
@@ -102,7 +102,7 @@ impl Graph {
     }
 
     /// Returns the graph in the DOT language of Graphviz.
-    pub fn dot(&self) -> String {
+    pub(crate) fn dot(&self) -> String {
         let mut text =
             "digraph imgplan {\n  rankdir = \"LR\"\n  node [shape = \"box\"]\n".to_owned();
         for GraphNode { id, image, kind, platform } in &self.nodes {
@@ -126,7 +126,7 @@ impl Graph {
     }
 
     /// Returns the graph in the language of Mermaid, which most code hosts draw in Markdown.
-    pub fn mermaid(&self) -> String {
+    pub(crate) fn mermaid(&self) -> String {
         let ids: HashMap<&str, String> = self
             .nodes
             .iter()
@@ -151,7 +151,7 @@ impl Graph {
     }
 
     /// Returns the graph as JSON.
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         json!({ "format_version": FORMAT_VERSION, "nodes": self.nodes, "edges": self.edges })
     }
 }

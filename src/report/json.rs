@@ -18,16 +18,16 @@ use crate::plan::{Action, Reason, Step};
 
 /// Version of the events. The minor version grows with additions, the major version with
 /// incompatible changes.
-pub const UI_VERSION: &str = "1.0";
+pub(crate) const UI_VERSION: &str = "1.0";
 
 /// Writes JSON lines.
-pub struct JsonReporter<'w> {
+pub(crate) struct JsonReporter<'w> {
     out: &'w mut dyn Write,
 }
 
 impl<'w> JsonReporter<'w> {
     /// Starts a stream with the line of its version. Fails if the stream cannot be written to.
-    pub fn start(out: &'w mut dyn Write) -> io::Result<Self> {
+    pub(crate) fn start(out: &'w mut dyn Write) -> io::Result<Self> {
         let mut json = Self { out };
         let version = env!("CARGO_PKG_VERSION");
         json.line(
@@ -43,7 +43,7 @@ impl<'w> JsonReporter<'w> {
     }
 
     /// Continues a stream that was started.
-    pub fn resume(out: &'w mut dyn Write) -> Self {
+    pub(crate) fn resume(out: &'w mut dyn Write) -> Self {
         Self { out }
     }
 
@@ -54,7 +54,7 @@ impl<'w> JsonReporter<'w> {
     }
 
     /// Writes one line with the common keys. Fails if the stream cannot be written to.
-    pub fn line(
+    pub(crate) fn line(
         &mut self,
         level: &str,
         kind: &str,
@@ -133,7 +133,7 @@ impl<'w> JsonReporter<'w> {
     }
 
     /// Writes an error or a warning. Fails if the stream cannot be written to.
-    pub fn diagnostic(&mut self, diagnostic: &Value) -> io::Result<()> {
+    pub(crate) fn diagnostic(&mut self, diagnostic: &Value) -> io::Result<()> {
         let level = if diagnostic["severity"] == "warning" { "warn" } else { "error" };
         let message = diagnostic["summary"].as_str().unwrap_or_default().to_owned();
         self.line(level, "diagnostic", message, json!({ "diagnostic": diagnostic }))

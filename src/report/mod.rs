@@ -4,16 +4,16 @@
 
 mod cost;
 mod fit;
-pub mod graph;
+pub(crate) mod graph;
 mod group;
-pub mod human;
-pub mod json;
+pub(crate) mod human;
+pub(crate) mod json;
 mod reasons;
-pub mod status;
+pub(crate) mod status;
 mod symbol;
 #[cfg(test)]
 mod tests;
-pub mod why;
+pub(crate) mod why;
 mod words;
 
 use std::borrow::Cow;
@@ -31,7 +31,7 @@ use crate::state::State;
 
 /// Options of the output, decided once from flags, environment and terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReportOptions {
+pub(crate) struct ReportOptions {
     /// True if standard output is coloured.
     pub color_stdout: bool,
     /// True if standard error is coloured.
@@ -49,7 +49,7 @@ pub struct ReportOptions {
 
 /// Amount of output of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verbosity {
+pub(crate) enum Verbosity {
     /// Failures and the summary.
     Quiet,
     /// Start and end of each target, and the heartbeat.
@@ -60,7 +60,7 @@ pub enum Verbosity {
 
 /// A plan with everything that its presentation needs.
 #[derive(Debug, Clone, Copy)]
-pub struct PlanView<'a> {
+pub(crate) struct PlanView<'a> {
     /// The plan.
     pub plan: &'a Plan,
     /// The manifest of the plan.
@@ -120,7 +120,7 @@ impl PlanView<'_> {
 }
 
 /// Writes plans, events and summaries. Every method fails if its stream cannot be written to.
-pub trait Reporter {
+pub(crate) trait Reporter {
     /// Writes a plan.
     fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()>;
     /// Writes one event of a run.

@@ -13,7 +13,7 @@ use crate::base::text::{duration, plural};
 
 /// Builds in progress, and the apply that works on them.
 #[derive(Debug, Clone, Copy)]
-pub struct StatusView<'a> {
+pub(crate) struct StatusView<'a> {
     /// The targets, in the order in which they are shown.
     pub units: &'a [UnitStatus],
     /// Maximum number of lines for people; there may be thousands of targets.
@@ -26,7 +26,7 @@ pub struct StatusView<'a> {
 
 /// One target in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnitStatus {
+pub(crate) struct UnitStatus {
     /// The target.
     pub unit: ImageRef,
     /// The build; `None` for a request in doubt.
@@ -39,7 +39,7 @@ pub struct UnitStatus {
 
 /// Progress of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UnitProgress {
+pub(crate) enum UnitProgress {
     /// The request is in doubt: it was sent, and no response is recorded.
     InDoubt,
     /// The context is not completely uploaded.
@@ -54,7 +54,7 @@ pub enum UnitProgress {
 
 impl UnitProgress {
     /// True if the build has ended.
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         matches!(self, Self::Completed | Self::Failed(_))
     }
 
@@ -82,7 +82,7 @@ impl UnitProgress {
 
 impl StatusView<'_> {
     /// Number of builds that have not ended.
-    pub fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.units.iter().filter(|unit| !unit.progress.has_ended()).count()
     }
 
@@ -106,7 +106,7 @@ impl StatusView<'_> {
 
 impl HumanReporter<'_> {
     /// Writes the builds in progress. Fails if the stream cannot be written to.
-    pub fn status(&mut self, view: &StatusView<'_>) -> io::Result<()> {
+    pub(crate) fn status(&mut self, view: &StatusView<'_>) -> io::Result<()> {
         for note in view.notes {
             let word = self.paint(color(anstyle::AnsiColor::Yellow), "note:");
             writeln!(self.out, "{word} {note}")?;
@@ -127,7 +127,7 @@ impl HumanReporter<'_> {
 
 impl JsonReporter<'_> {
     /// Writes the builds in progress. Fails if the stream cannot be written to.
-    pub fn status(&mut self, view: &StatusView<'_>) -> io::Result<()> {
+    pub(crate) fn status(&mut self, view: &StatusView<'_>) -> io::Result<()> {
         let unit = |unit: &UnitStatus| {
             json!({
                 "image": unit.unit,

@@ -17,7 +17,7 @@ use crate::plan::{Action, Plan, Reason, Step};
 
 /// Targets to explain.
 #[derive(Debug, Clone, Copy)]
-pub struct WhyView<'a> {
+pub(crate) struct WhyView<'a> {
     /// The plan that contains the targets.
     pub plan: PlanView<'a>,
     /// The targets, of the manifest or only of the lockfile.
@@ -75,7 +75,7 @@ fn causes<'p>(plan: &'p Plan, explained: &Step) -> Vec<&'p Step> {
 
 impl HumanReporter<'_> {
     /// Explains targets, separated by empty lines. Fails if the stream cannot be written to.
-    pub fn why(&mut self, view: &WhyView<'_>) -> io::Result<()> {
+    pub(crate) fn why(&mut self, view: &WhyView<'_>) -> io::Result<()> {
         self.notes(&view.plan)?;
         for (index, key) in view.units.iter().enumerate() {
             if index > 0 {
@@ -168,7 +168,7 @@ impl HumanReporter<'_> {
 
 impl JsonReporter<'_> {
     /// Explains targets, a line each. Fails if the stream cannot be written to.
-    pub fn why(&mut self, view: &WhyView<'_>) -> io::Result<()> {
+    pub(crate) fn why(&mut self, view: &WhyView<'_>) -> io::Result<()> {
         self.notes(&view.plan)?;
         for key in view.units {
             let step = step(view.plan.plan, key);

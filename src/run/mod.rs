@@ -15,11 +15,11 @@
 mod base_paths;
 mod create;
 mod dispatch;
-mod driver;
+pub(crate) mod driver;
 
 mod job;
 mod link;
-mod options;
+pub(crate) mod options;
 mod outcome;
 mod pace;
 mod poll;
@@ -33,5 +33,5 @@ mod updates;
 
 pub(crate) use job::placement;
 
-pub use driver::{RunError, execute};
-pub use options::{Run, RunOptions};
+pub(crate) use driver::{RunError, execute};
+pub(crate) use options::{Run, RunOptions};

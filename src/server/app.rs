@@ -100,6 +100,7 @@ impl App {
         *self.quota.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[cfg(feature = "test-support")]
     pub(super) fn set_quota(&self, quota: Option<u32>) {
         *self.quota.lock().unwrap_or_else(PoisonError::into_inner) = quota;
     }

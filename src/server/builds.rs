@@ -14,6 +14,7 @@ use super::worker;
 use crate::api::wire::StartBuildRequest;
 
 /// A build as the server knows it, for tests to compare with a client's view.
+#[cfg(feature = "test-support")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerBuild {
     /// Position in the order of all builds and transfers, from 0. A deleted one leaves a gap.
@@ -32,6 +33,7 @@ pub struct ServerBuild {
     pub source: Option<String>,
 }
 
+#[cfg(feature = "test-support")]
 impl From<&StoredBuild> for ServerBuild {
     fn from(build: &StoredBuild) -> Self {
         Self {

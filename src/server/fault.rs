@@ -150,7 +150,7 @@ impl FromStr for FaultKind {
 /// A fault, its class and its rate: `CLASS:KIND:RATE`.
 ///
 /// ```
-/// use imgplan::server::{Fault, FaultKind};
+/// use imgplan::test_support::server::{Fault, FaultKind};
 /// let fault: Fault = "initiate:cut-after:20%".parse().unwrap();
 /// assert_eq!((fault.kind(), fault.rate()), (FaultKind::CutAfter, 0.2));
 /// assert!("start:expired:0.1".parse::<Fault>().is_err());
@@ -187,11 +187,13 @@ impl Fault {
     }
 
     /// Returns the kind.
+    #[cfg(feature = "test-support")]
     pub fn kind(&self) -> FaultKind {
         self.kind
     }
 
     /// Returns the share of requests, from 0 to 1.
+    #[cfg(feature = "test-support")]
     pub fn rate(&self) -> f64 {
         self.rate
     }
@@ -285,7 +287,7 @@ impl Faults {
 ///
 /// # Errors
 /// Fails if the rates of a class add up to more than 1.
-pub fn check_faults(faults: &[Fault]) -> Result<(), NameError> {
+pub(crate) fn check_faults(faults: &[Fault]) -> Result<(), NameError> {
     Faults::new(faults, 0).map(|_| ())
 }
 

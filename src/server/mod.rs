@@ -16,24 +16,26 @@ mod account;
 mod app;
 mod body;
 mod builder;
-mod builds;
+pub(crate) mod builds;
 mod clock;
-mod config;
+pub(crate) mod config;
 mod endpoint;
-mod error;
-mod fault;
+pub(crate) mod error;
+pub(crate) mod fault;
 mod images;
 mod index;
 mod initiate;
-mod inject;
+pub(crate) mod inject;
 mod limits;
 mod location;
 mod model;
+#[cfg(feature = "test-support")]
+mod observe;
 mod routes;
 
 mod state;
 mod store;
-mod traffic;
+pub(crate) mod traffic;
 mod update;
 mod upload;
 mod worker;
@@ -41,24 +43,14 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::HttpBody;
-use axum::extract::Request;
-use axum::http::header;
-use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
-use tower::ServiceExt;
 
 use self::app::App;
-pub use self::builds::ServerBuild;
-pub use self::config::{BulkShape, ServerConfig};
-pub use self::error::ServerError;
-pub use self::fault::{Fault, FaultClass, FaultKind, check_faults};
-pub use self::inject::ConnectionCut;
-pub use self::traffic::{ClassCounts, LoggedRequest, RequestCounts};
-use crate::base::limit::Class;
+pub(crate) use self::config::{BulkShape, ServerConfig};
+pub(crate) use self::error::ServerError;
+pub(crate) use self::fault::{Fault, check_faults};
 
 /// Maximum time that [`Server::stop`] waits for active requests.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -67,7 +59,8 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Server {
     app: Arc<App>,
-    router: Router,
+    #[cfg(feature = "test-support")]
+    router: axum::Router,
     /// `None` without a network.
     serving: Option<JoinHandle<std::io::Result<()>>>,
     _stop: DropGuard,
@@ -80,8 +73,8 @@ pub struct Server {
 /// server, or if the fault rates of a class add up to more than 1.
 ///
 /// ```
-/// use imgplan::base::limit::Class;
-/// use imgplan::server::{self, ServerConfig};
+/// use imgplan::test_support::base::limit::Class;
+/// use imgplan::test_support::server::{self, ServerConfig};
 ///
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
 /// let server = server::start(ServerConfig::default()).await.unwrap();
@@ -110,61 +103,19 @@ pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
         })
     });
     let stop = app.stopping.clone().drop_guard();
-    Ok(Server { app, router, serving, _stop: stop })
+    Ok(Server {
+        app,
+        #[cfg(feature = "test-support")]
+        router,
+        serving,
+        _stop: stop,
+    })
 }
 
 impl Server {
     /// Returns the URL for clients: `http://127.0.0.1:PORT`, or `http://in-process` without a network.
     pub fn url(&self) -> String {
         self.app.url()
-    }
-
-    /// Answers a request without a network, in the caller's task. Nothing waits for a socket, so that a
-    /// paused clock can run ahead. Adds `Content-Length` if the length of the body is known.
-    ///
-    /// # Errors
-    /// Fails if an injected fault closes the connection.
-    pub fn call(
-        &self,
-        mut request: Request,
-    ) -> impl Future<Output = Result<Response, ConnectionCut>> + Send + use<> {
-        if let Some(length) = request.body().size_hint().exact() {
-            let headers = request.headers_mut();
-            headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
-        }
-        let response = self.router.clone().oneshot(request);
-        async move {
-            let Ok(response) = response.await;
-            if inject::is_cut(&response) { Err(ConnectionCut) } else { Ok(response) }
-        }
-    }
-
-    /// Returns a copy of the server's counts and its log.
-    pub fn counts(&self) -> RequestCounts {
-        self.app.traffic().counts()
-    }
-
-    /// Returns the server's counts of one class, without copying the log.
-    pub fn counts_of(&self, class: Class) -> ClassCounts {
-        self.app.traffic().counts_of(class)
-    }
-
-    /// Returns all accepted builds and transfers that were not deleted, in order of acceptance.
-    pub fn builds(&self) -> Vec<ServerBuild> {
-        self.app.store().state().builds().rev().map(ServerBuild::from).collect()
-    }
-
-    /// Changes the maximum number of images of the account and of each team.
-    pub fn set_quota(&self, quota: Option<u32>) {
-        self.app.set_quota(quota);
-    }
-
-    /// Waits until no build is running and every `late` request has taken effect. A build that waits for
-    /// its context is not running.
-    pub async fn idle(&self) {
-        let mut running = self.app.running.subscribe();
-        // Does not fail: the sender is in the app, which this server owns.
-        let _ = running.wait_for(|running| *running == 0).await;
     }
 
     /// Stops the server: accepts no more requests, finishes the active ones, and writes the state.

@@ -19,6 +19,7 @@ pub(super) const TOKEN_LIMIT: &str = "Too Many Requests (per-token limit)";
 pub(super) const IMAGE_LIMIT: &str = "Image transfer rate limit exceeded: 10/10 images";
 
 /// The server's counts since its start.
+#[cfg(feature = "test-support")]
 #[derive(Debug, Clone, Default)]
 pub struct RequestCounts {
     /// Counts by class of request; a class that saw nothing is not here, see [`Counts::of`].
@@ -29,6 +30,7 @@ pub struct RequestCounts {
     pub log: Vec<LoggedRequest>,
 }
 
+#[cfg(feature = "test-support")]
 impl RequestCounts {
     /// Returns the counts of one class.
     pub fn of(&self, class: Class) -> ClassCounts {
@@ -248,6 +250,7 @@ impl Traffic {
         self.overrides.get(&class).copied().unwrap_or(default)
     }
 
+    #[cfg(feature = "test-support")]
     pub(super) fn counts(&self) -> RequestCounts {
         RequestCounts {
             classes: self.counts.clone(),
@@ -257,6 +260,7 @@ impl Traffic {
     }
 
     /// Returns the counts of one class, without copying the log.
+    #[cfg(feature = "test-support")]
     pub(super) fn counts_of(&self, class: Class) -> ClassCounts {
         self.counts.get(&class).copied().unwrap_or_default()
     }

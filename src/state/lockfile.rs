@@ -18,7 +18,7 @@ pub(super) const MAX_LOCKFILE_VERSION: u64 = 2;
 ///
 /// Version 3: sources are in their full form, and inputs that only explain changes are not part of the
 /// fingerprint.
-pub const FINGERPRINT_FORMAT: u32 = 3;
+pub(crate) const FINGERPRINT_FORMAT: u32 = 3;
 
 /// The recorded state of one unit.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -4,29 +4,29 @@
 //! The one reducer, [`State::apply`], serves the running process and the replay after a crash, so that
 //! recovery has no code of its own.
 
-pub mod decode;
-pub mod decoded;
-pub mod encode;
-pub mod error;
+pub(crate) mod decode;
+pub(crate) mod decoded;
+pub(crate) mod encode;
+pub(crate) mod error;
 mod fast_path;
-pub mod journal;
-pub mod lockfile;
+pub(crate) mod journal;
+pub(crate) mod lockfile;
 mod merge;
-pub mod paths;
+pub(crate) mod paths;
 mod replay;
-pub mod snapshot;
-pub mod store;
+pub(crate) mod snapshot;
+pub(crate) mod store;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-pub use error::StateError;
-pub use journal::{BuildOutcome, Record};
-pub use lockfile::{BuildStage, Built, Entry, Failed, Inputs, Pending, Pin, Submission};
-pub use paths::StatePaths;
-pub use snapshot::StateSnapshot;
-pub use store::Store;
+pub(crate) use error::StateError;
+pub(crate) use journal::{BuildOutcome, Record};
+pub(crate) use lockfile::{BuildStage, Built, Entry, Failed, Inputs, Pending, Pin, Submission};
+pub(crate) use paths::StatePaths;
+pub(crate) use snapshot::StateSnapshot;
+pub(crate) use store::Store;
 
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Platform};

@@ -12,7 +12,7 @@ use crate::base::file::{AtPath, PathError, read_if_exists};
 
 /// The state on disk at one moment, of any service.
 #[derive(Debug)]
-pub struct StateSnapshot {
+pub(crate) struct StateSnapshot {
     /// The state.
     pub state: State,
     /// Text of the lockfile. `None` if it does not exist.
@@ -27,7 +27,7 @@ impl StateSnapshot {
     /// # Errors
     ///
     /// Fails if a file cannot be read, is damaged, or was written by a later imgplan.
-    pub fn read(paths: &StatePaths) -> Result<Self, StateError> {
+    pub(crate) fn read(paths: &StatePaths) -> Result<Self, StateError> {
         let (lockfile, journal) = read_both(paths)?;
         let mut state = State::default();
         let mut services = Vec::new();
@@ -48,7 +48,7 @@ impl StateSnapshot {
     }
 
     /// True if the lockfile has conflict markers of git.
-    pub fn has_conflict_markers(&self) -> bool {
+    pub(crate) fn has_conflict_markers(&self) -> bool {
         self.lockfile.as_deref().and_then(merge::first_conflict_marker).is_some()
     }
 
@@ -57,7 +57,7 @@ impl StateSnapshot {
     /// # Errors
     ///
     /// Fails with [`StateError::OtherService`] otherwise.
-    pub fn for_service(self, service: &str) -> Result<Self, StateError> {
+    pub(crate) fn for_service(self, service: &str) -> Result<Self, StateError> {
         match self.services.iter().find(|(_, theirs)| theirs != service) {
             None => Ok(self),
             Some((path, theirs)) => Err(StateError::OtherService {

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use self::error::{ContextError, SurveyError};
-pub use self::registries::{LookupProgress, Lookups, RegistryLookup, look_up};
+pub(crate) use self::error::{ContextError, SurveyError};
+pub(crate) use self::registries::{LookupProgress, Lookups, RegistryLookup, look_up};
 use crate::api::Client;
 use crate::base::name::Owner;
 use crate::context::{History, StatCache};

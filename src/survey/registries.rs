@@ -51,7 +51,7 @@ pub enum LookupProgress<'a> {
 
 /// Results of a lookup.
 #[derive(Debug, Default)]
-pub struct Lookups {
+pub(crate) struct Lookups {
     /// Digests found, by the full form of the reference.
     pub pins: BTreeMap<String, Pin>,
     /// Number and age of the lookups answered from the cache, if an upgrade was requested.
@@ -61,7 +61,7 @@ pub struct Lookups {
 }
 
 /// Looks up references, from the cache where its entry is young enough.
-pub async fn look_up(lookup: RegistryLookup<'_>, state: &State) -> Lookups {
+pub(crate) async fn look_up(lookup: RegistryLookup<'_>, state: &State) -> Lookups {
     let RegistryLookup { references, upgrade, registries, mut cache, max_age, progress } = lookup;
     let now = Timestamp::now();
     let mut lookups = Lookups::default();

@@ -1,7 +1,7 @@
 //! References of Dockerfiles to images of the same manifest, defaults, and the order of units.
 
-use imgplan::manifest::workspace::{Origin, UnitId};
-use imgplan::manifest::{Invocation, Workspace};
+use imgplan::test_support::manifest::workspace::{Origin, UnitId};
+use imgplan::test_support::manifest::{Invocation, Workspace};
 
 use crate::support::TestEnv;
 
@@ -108,7 +108,7 @@ fn the_platform_of_a_from_chooses_the_base() {
 
 #[test]
 fn the_platform_of_a_from_applies_to_external_images() {
-    use imgplan::base::name::Platform::{Amd64, Arm64};
+    use imgplan::test_support::base::name::Platform::{Amd64, Arm64};
     let app = "  - {name: app, tag: v1, context: app, platforms: [linux/arm64]}\n";
     let file = "FROM --platform=linux/amd64 a\nFROM --platform=$BUILDPLATFORM b\nFROM c
 FROM --platform=linux/s390x d\nCOPY --from=e x y\n";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::time::Duration;
 
-use imgplan::server::ServerConfig;
+use imgplan::test_support::server::ServerConfig;
 use insta::assert_snapshot;
 use serde_json::Value;
 
@@ -646,7 +646,7 @@ fn limits_are_kept_as_the_server_counts_them() {
     env.write("imgplan.yaml", format!("version: 1\nimages:\n{}", images.concat()));
     env.context("app", "FROM scratch\n");
     env.ok(["apply", "--auto-approve", "--limit", "initiate=3/1s"]);
-    let counts = env.server().counts().of(imgplan::base::limit::Class::Initiate);
+    let counts = env.server().counts().of(imgplan::test_support::base::limit::Class::Initiate);
     assert_eq!((counts.accepted, counts.refused, counts.peak), (8, 0, 3));
 }
 

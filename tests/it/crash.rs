@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
-use imgplan::server::{BulkShape, Fault, ServerBuild};
+use imgplan::test_support::server::{BulkShape, Fault, ServerBuild};
 use proptest::prelude::*;
 
 use crate::support::{CrashPoint, ProcessResult, Simulation};

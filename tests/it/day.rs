@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use imgplan::base::limit::{Class, ClassLimit};
-use imgplan::event::{RunEvent, StopReason, TargetFailure};
-use imgplan::http::Notice;
+use imgplan::test_support::base::limit::{Class, ClassLimit};
+use imgplan::test_support::event::{RunEvent, StopReason, TargetFailure};
+use imgplan::test_support::http::Notice;
 
 use crate::support::Simulation;
 

@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use imgplan::base::name::Platform;
-use imgplan::dockerfile::{Dockerfile, LowerError, LowerSubject, ReferenceKind, ReferencePlatform};
+use imgplan::test_support::base::name::Platform;
+use imgplan::test_support::dockerfile::{
+    Dockerfile, LowerError, LowerSubject, ReferenceKind, ReferencePlatform,
+};
 use serde::Deserialize;
 
 /// A Dockerfile and its `.expect` file.

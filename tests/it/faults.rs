@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use imgplan::base::limit::Class;
-use imgplan::server::{ConnectionCut, Fault, FaultKind, Server, ServerConfig, start};
+use imgplan::test_support::base::limit::Class;
+use imgplan::test_support::server::{ConnectionCut, Fault, FaultKind, Server, ServerConfig, start};
 use regex::Regex;
 use reqwest::Method;
 use serde_json::{Value, json};

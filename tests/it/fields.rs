@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use imgplan::base::digest::{Digest, Fingerprint};
-use imgplan::manifest::workspace::{BuildOrigin, Origin, Unit};
-use imgplan::manifest::{Invocation, Workspace};
+use imgplan::test_support::base::digest::{Digest, Fingerprint};
+use imgplan::test_support::manifest::workspace::{BuildOrigin, Origin, Unit};
+use imgplan::test_support::manifest::{Invocation, Workspace};
 use insta::assert_snapshot;
 
 use crate::support::TestEnv;

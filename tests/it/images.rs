@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use imgplan::api::wire::BuildImageRequest;
-use imgplan::api::{
+use imgplan::test_support::api::wire::BuildImageRequest;
+use imgplan::test_support::api::{
     Attempts, Client, Endpoint, RateLimiter, RemoteImageState, Repeat, Transport, TransportError,
     list_images,
 };
-use imgplan::base::kind::ImageKind;
-use imgplan::base::limit::{Class, Limit};
-use imgplan::base::name::{ImageRef, Owner, Visibility};
-use imgplan::base::secret::ApiKey;
-use imgplan::context::{History, StatCache};
-use imgplan::event::{Phase, RunEvent, Summary};
-use imgplan::manifest::workspace::UnitId;
-use imgplan::manifest::{Invocation, Workspace};
-use imgplan::plan::{self, Action, Change, Plan, Step};
-use imgplan::run::{self, Run, RunOptions};
-use imgplan::server::{self, Server, ServerConfig};
-use imgplan::state::{Record, StatePaths, Store};
-use imgplan::survey::{self, Caches, Query, Refresh, ServiceQuery};
+use imgplan::test_support::base::kind::ImageKind;
+use imgplan::test_support::base::limit::{Class, Limit};
+use imgplan::test_support::base::name::{ImageRef, Owner, Visibility};
+use imgplan::test_support::base::secret::ApiKey;
+use imgplan::test_support::context::{History, StatCache};
+use imgplan::test_support::event::{Phase, RunEvent, Summary};
+use imgplan::test_support::manifest::workspace::UnitId;
+use imgplan::test_support::manifest::{Invocation, Workspace};
+use imgplan::test_support::plan::{self, Action, Change, Plan, Step};
+use imgplan::test_support::run::{self, Run, RunOptions};
+use imgplan::test_support::server::{self, Server, ServerConfig};
+use imgplan::test_support::state::{Record, StatePaths, Store};
+use imgplan::test_support::survey::{self, Caches, Query, Refresh, ServiceQuery};
 use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -476,7 +476,7 @@ async fn an_image_renamed_during_its_build_is_renamed_afterwards() {
     project.apply(&mirrors(&names(1))).await;
     project.timeout = None;
     let build = project.server.builds().remove(0).id;
-    let build = imgplan::base::name::BuildId::new(build).unwrap();
+    let build = imgplan::test_support::base::name::BuildId::new(build).unwrap();
     let then = Some(Change { from: Some("i000:1".parse().unwrap()), ..change() });
     let adopt = Action::Adopt { unit: UnitId(0), build, start: false, then };
     let summary = project.run(vec![("app:v2", adopt)]).await;

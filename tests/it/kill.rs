@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-use imgplan::server::{ServerBuild, ServerConfig};
+use imgplan::test_support::server::{ServerBuild, ServerConfig};
 
 use crate::support::{Output, Running, TestEnv};
 

@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::time::Duration;
 
-use imgplan::server::ServerConfig;
+use imgplan::test_support::server::ServerConfig;
 use insta::assert_snapshot;
 
 use crate::support::{Output, Simulation, THREE, TestEnv, wait_until, write_three};

@@ -1,8 +1,8 @@
 //! Responses that are lost, in another order or incomplete: every build is assigned to its unit, and
 //! nothing is requested twice.
 
-use imgplan::base::limit::Class;
-use imgplan::server::{BulkShape, ServerConfig};
+use imgplan::test_support::base::limit::Class;
+use imgplan::test_support::server::{BulkShape, ServerConfig};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use imgplan::base::limit::Class;
-use imgplan::server::ServerConfig;
+use imgplan::test_support::base::limit::Class;
+use imgplan::test_support::server::ServerConfig;
 use insta::assert_snapshot;
 use serde_json::json;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use imgplan::context::ignore::{IgnoreError, IgnorePatterns};
+use imgplan::test_support::context::ignore::{IgnoreError, IgnorePatterns};
 use proptest::collection::vec;
 use proptest::prop_oneof;
 use proptest::sample::select;

@@ -1,7 +1,7 @@
 //! Refresh and drift: images that were deleted, replaced or changed outside of imgplan, and the number
 //! of requests that a refresh takes.
 
-use imgplan::server::ServerConfig;
+use imgplan::test_support::server::ServerConfig;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 

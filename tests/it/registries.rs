@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use axum::response::Response;
-use imgplan::base::name::Platform;
-use imgplan::base::reference::{OciDigest, RegistryRef};
-use imgplan::http::Notice;
-use imgplan::registry::{
+use imgplan::test_support::base::name::Platform;
+use imgplan::test_support::base::reference::{OciDigest, RegistryRef};
+use imgplan::test_support::http::Notice;
+use imgplan::test_support::registry::{
     Credentials, Registries, RegistryConfig, RegistryError, RegistryErrorKind, Resolved,
 };
 use serde_json::json;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use imgplan::server::ServerConfig;
+use imgplan::test_support::server::ServerConfig;
 use insta::assert_snapshot;
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! Saved plans: applied exactly once as approved, or rejected as stale.
 
-use imgplan::server::ServerConfig;
+use imgplan::test_support::server::ServerConfig;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 

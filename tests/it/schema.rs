@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use imgplan::manifest::{Invocation, Workspace, schema};
+use imgplan::test_support::manifest::{Invocation, Workspace, schema};
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -418,16 +418,17 @@ fn show_writes_the_pins_of_selected_images() {
         "version: 1\nimages:\n  - {name: a, context: a}\n  - {source: 'redis:7'}\n",
     );
     env.context("a", "FROM scratch\n").apply();
-    let digest: imgplan::base::reference::OciDigest =
+    let digest: imgplan::test_support::base::reference::OciDigest =
         format!("sha256:{}", "7".repeat(64)).parse().unwrap();
-    let mut state =
-        imgplan::state::Store::read_any(&imgplan::state::StatePaths::beside(&env.path("")))
-            .unwrap();
-    let pin = imgplan::state::Pin { digest, platforms: [].into() };
+    let mut state = imgplan::test_support::state::Store::read_any(
+        &imgplan::test_support::state::StatePaths::beside(&env.path("")),
+    )
+    .unwrap();
+    let pin = imgplan::test_support::state::Pin { digest, platforms: [].into() };
     for reference in ["docker.io/library/redis:7", "docker.io/library/debian:12"] {
         state.pins.insert(reference.to_owned(), pin.clone());
     }
-    let text = imgplan::state::encode::encode(&env.server().url(), &state);
+    let text = imgplan::test_support::state::encode::encode(&env.server().url(), &state);
     env.write("imgplan.lock", text);
     let pins = |args: &[&str]| {
         let shown = env.ok([&["show", "--json"], args].concat()).json();

@@ -158,8 +158,10 @@ fn the_environment_can_select_images() {
 
 #[test]
 fn the_command_to_continue_keeps_the_selection() {
-    let config =
-        imgplan::server::ServerConfig { fail: Some("^api".parse().unwrap()), ..Default::default() };
+    let config = imgplan::test_support::server::ServerConfig {
+        fail: Some("^api".parse().unwrap()),
+        ..Default::default()
+    };
     let env = TestEnv::with(config);
     env.write("imgplan.yaml", MANIFEST);
     env.context("base", "FROM scratch\n").context("api", "FROM base\n# api\n");

@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::time::Duration;
 
-use imgplan::base::limit::Class;
-use imgplan::base::secret::ApiKey;
-use imgplan::server::{BulkShape, Server, ServerConfig, ServerError, start};
+use imgplan::test_support::base::limit::Class;
+use imgplan::test_support::base::secret::ApiKey;
+use imgplan::test_support::server::{BulkShape, Server, ServerConfig, ServerError, start};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 

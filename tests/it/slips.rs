@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use imgplan::manifest::workspace::{Origin, Unit};
-use imgplan::manifest::{Invocation, Workspace};
+use imgplan::test_support::manifest::workspace::{Origin, Unit};
+use imgplan::test_support::manifest::{Invocation, Workspace};
 
 use super::support::TestEnv;
 
@@ -22,7 +22,7 @@ fn messages(env: &TestEnv, invocation: &Invocation) -> Vec<String> {
         Ok(workspace) => workspace.warnings,
         Err(error) => error.problems,
     };
-    let line = |p: imgplan::base::span::Problem| {
+    let line = |p: imgplan::test_support::base::span::Problem| {
         assert!(!p.labels.is_empty(), "{p} has no span");
         format!("{} | {}", p.message, p.help.unwrap_or_default())
     };

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use imgplan::server::ServerConfig;
+use imgplan::test_support::server::ServerConfig;
 use insta::assert_snapshot;
 use serde_json::json;
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
-use imgplan::base::limit::Class;
-use imgplan::server::{ClassCounts, ServerConfig};
+use imgplan::test_support::base::limit::Class;
+use imgplan::test_support::server::{ClassCounts, ServerConfig};
 
 use crate::support::TestEnv;
 

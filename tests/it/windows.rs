@@ -4,8 +4,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use imgplan::base::limit::ClassLimit;
-use imgplan::server::BulkShape;
+use imgplan::test_support::base::limit::ClassLimit;
+use imgplan::test_support::server::BulkShape;
 
 use crate::support::Simulation;
 

@@ -2,7 +2,7 @@
 //! data of git and npm, and very large files. The checks need only the tree, except that a file
 //! with the name of a key is searched for one, because certificates have such names too.
 
-pub mod warnings;
+pub(crate) mod warnings;
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ const SEARCHED_BYTES: usize = 16 * 1024;
 
 /// Limits for the size of a context, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SizeLimits {
+pub(crate) struct SizeLimits {
     /// A larger context gets a warning.
     pub warn: u64,
     /// A larger context is an error.
@@ -37,7 +37,7 @@ impl Default for SizeLimits {
 
 /// A kind of file that is rarely meant to be sent; the most dangerous first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LintKind {
+pub(crate) enum LintKind {
     /// A private key.
     Key,
     /// A file of variables, such as `.env` and `.env.local`, which often contains passwords.
@@ -50,7 +50,7 @@ pub enum LintKind {
 
 /// The findings in one context.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LintFindings {
+pub(crate) struct LintFindings {
     /// The folder of the context.
     pub root: PathBuf,
     /// The `.dockerignore` that was applied, or the path at which to create one. It has no leading
@@ -66,7 +66,7 @@ pub struct LintFindings {
 
 /// The size of a large context, and its largest parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LargeContext {
+pub(crate) struct LargeContext {
     /// The total size of all files, in bytes.
     pub size: u64,
     /// The largest files and folders, the largest first, without those that are much smaller than
@@ -76,7 +76,7 @@ pub struct LargeContext {
 
 /// A file or folder of a large context.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LargePart {
+pub(crate) struct LargePart {
     /// The path in the context.
     pub path: RelPath,
     /// The size in bytes.
@@ -85,7 +85,7 @@ pub struct LargePart {
 
 /// Checks a context. Reads the files whose names are those of keys; a file that cannot be read
 /// counts as one without a key.
-pub fn check(tree: &Tree, limits: SizeLimits) -> LintFindings {
+pub(crate) fn check(tree: &Tree, limits: SizeLimits) -> LintFindings {
     check_tree(tree, limits, |path| {
         tree_reader::head(tree, path, SEARCHED_BYTES).is_ok_and(|head| contains_private_key(&head))
     })

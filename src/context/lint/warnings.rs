@@ -16,14 +16,14 @@ const MAX_PATHS_SHOWN: usize = 3;
 
 /// Returns the warnings, the most dangerous first. Images can share a context; a path that was
 /// found several times is listed once.
-pub fn warnings(findings: &[LintFindings], limits: SizeLimits) -> Vec<Problem> {
+pub(crate) fn warnings(findings: &[LintFindings], limits: SizeLimits) -> Vec<Problem> {
     let kinds = [LintKind::Key, LintKind::Env, LintKind::Git, LintKind::NodeModules];
     let paths = kinds.into_iter().filter_map(|kind| paths(findings, kind));
     paths.chain(large(findings, limits)).chain(without_ignore_file(findings)).collect()
 }
 
 /// Returns the size of a context and its largest parts: `1.2 GB (data 1.0 GB, x.bin 150 MB)`.
-pub fn size(large: &LargeContext) -> String {
+pub(crate) fn size(large: &LargeContext) -> String {
     let parts = large.parts.iter().map(|part| format!("{} {}", part.path, bytes(part.size)));
     format!("{} ({})", bytes(large.size), list(parts, usize::MAX))
 }

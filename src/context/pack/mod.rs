@@ -8,7 +8,7 @@ mod tar;
 use std::io::Write;
 
 use self::gzip::Gzip;
-pub use self::spool::Spool;
+pub(crate) use self::spool::Spool;
 use self::spool::SpoolWriter;
 use self::tar::{TarMember, TarWriter};
 use super::dir::{Dir, NativeDir};

@@ -285,7 +285,8 @@ fn effects(file: &Dockerfile, args: &Variables, kept: usize) -> Vec<StageEffect>
     for (index, stage) in file.stages.iter().take(kept).enumerate() {
         let base = expand(&stage.base.value, &globals);
         let parent = base.as_ref().ok().and_then(|base| {
-            let named = |stage: &super::super::Stage| stage.name.as_ref() == Some(base);
+            let named =
+                |stage: &super::super::instruction::Stage| stage.name.as_ref() == Some(base);
             file.stages[..index].iter().rposition(named)
         });
         let mut variables = parent.map(|at| stages[at].variables.clone()).unwrap_or_default();

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::{Action, Decision, Facts, Plan, PlanOptions, Reason, build, decide, pins};
+use super::super::{
+    Action, Decision, Facts, Plan, PlanOptions, Reason, build::build, decide, pins,
+};
 use super::model::{COMPLETE, Done, Model, done, lines, pin};
 use super::properties::{apply_all, past};
 use super::world::{build_of, built, mirrored, on, open, world};

@@ -1,11 +1,12 @@
 //! Rules of the planner, on units written by hand.
 
 use super::super::facts::{Facts, PendingBuild};
-use super::super::{Action, Create, Plan, PlanOptions, build};
+use super::super::{Action, Create, Plan, PlanOptions, build::build};
 use super::model::{COMPLETE, Done, Model, lines};
 use super::world::{built, mirrored, world};
 use crate::base::name::{Owner, Platform, Visibility};
-use crate::context::{ChangeKind, FileChange};
+use crate::context::FileChange;
+use crate::context::changes::ChangeKind;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Unit, UnitId};
 use crate::state::{BuildOutcome, State};

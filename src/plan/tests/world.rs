@@ -85,7 +85,6 @@ fn unit(name: &str, origin: Origin, needs: &[usize]) -> Unit {
 /// Returns a workspace of these units, which must have bases first.
 pub(super) fn world(units: Vec<Unit>) -> Workspace {
     Workspace {
-        root: PathBuf::from("."),
         images: units.len(),
         units,
         settings: ServiceSettings::default(),

@@ -23,7 +23,7 @@ pub(super) const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
 /// Writes plans and summaries to one stream, and progress to another.
-pub struct HumanReporter<'w> {
+pub(crate) struct HumanReporter<'w> {
     pub(super) out: &'w mut dyn Write,
     err: &'w mut dyn Write,
     options: ReportOptions,
@@ -31,7 +31,11 @@ pub struct HumanReporter<'w> {
 
 impl<'w> HumanReporter<'w> {
     /// Returns a reporter that writes plans and summaries to `out`, and progress to `err`.
-    pub fn new(out: &'w mut dyn Write, err: &'w mut dyn Write, options: ReportOptions) -> Self {
+    pub(crate) fn new(
+        out: &'w mut dyn Write,
+        err: &'w mut dyn Write,
+        options: ReportOptions,
+    ) -> Self {
         Self { out, err, options }
     }
 

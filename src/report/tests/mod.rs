@@ -6,7 +6,7 @@ mod run;
 mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ use super::{PlanView, ReportOptions, Reporter, Verbosity};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::span::{SourceMap, Span};
-use crate::context::{ChangeKind, FileChange};
+use crate::context::FileChange;
+use crate::context::changes::ChangeKind;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Origin, ServiceSettings, Unit, UnitId};
 use crate::plan::facts::Facts;
@@ -71,7 +72,6 @@ impl Fixture {
             "version: 1\nmoved:\n  - {from: old, to: new}\nremoved:\n  - {}\n",
         );
         let workspace = Workspace {
-            root: PathBuf::from("."),
             images: 0,
             units: Vec::new(),
             settings: ServiceSettings::default(),

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::base::kind::ImageKind;
 use crate::base::name::Owner;
-use crate::context::{ChangeKind, FileChange};
+use crate::context::FileChange;
+use crate::context::changes::ChangeKind;
 use crate::plan::facts::{Remote, RemoteState};
 use crate::plan::{PartialPlan, Reason, Renamed};
 

@@ -18,9 +18,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use imgplan::base::limit::Class;
-use imgplan::base::secret::ApiKey;
-use imgplan::server::{LoggedRequest, RequestCounts, Server, ServerBuild, ServerConfig};
+use imgplan::test_support::base::limit::Class;
+use imgplan::test_support::base::secret::ApiKey;
+use imgplan::test_support::server::{
+    LoggedRequest, RequestCounts, Server, ServerBuild, ServerConfig,
+};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -299,7 +301,7 @@ impl LocalServer {
     /// Starts a server.
     pub(crate) fn start(config: ServerConfig) -> Self {
         let runtime = runtime();
-        let server = runtime.block_on(imgplan::server::start(config)).unwrap();
+        let server = runtime.block_on(imgplan::test_support::server::start(config)).unwrap();
         Self { server: Some(server), runtime: Some(runtime) }
     }
 

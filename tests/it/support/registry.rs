@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use imgplan::base::reference::OciDigest;
+use imgplan::test_support::base::reference::OciDigest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
