@@ -12,7 +12,11 @@ use crate::base::name::{NameError, Platform};
 use crate::base::nearest::did_you_mean;
 use crate::base::reference::{RegistryRef, full_form};
 use crate::base::span::Span;
+use crate::base::text::list;
 use crate::dockerfile::{Reference, ReferenceKind, ReferencePlatform, UnresolvedArg};
+
+/// Maximum number of names in a message.
+pub(super) const MAX_NAMES_SHOWN: usize = 8;
 
 /// References of the Dockerfile of one unit.
 #[derive(Debug, Default)]
@@ -96,9 +100,8 @@ impl BaseFinder<'_, '_> {
                         format!("write `{name}` without a tag: its tag changes with its content")
                     }
                     Some(same) => {
-                        let tags: Vec<&str> =
-                            same.iter().map(|&other| self.images[other].tag.as_str()).collect();
-                        format!("`{name}` has the tag {}", tags.join(", "))
+                        let tags = same.iter().map(|&other| &self.images[other].tag);
+                        format!("`{name}` has the tag {}", list(tags, MAX_NAMES_SHOWN))
                     }
                     None => near_name(name, self.names.iter().copied()),
                 };
@@ -241,14 +244,14 @@ impl BaseFinder<'_, '_> {
 
     /// Describes a reference without a tag to an image with several tags.
     fn ambiguous(&self, name: &str, reference: &str, candidates: &[usize]) -> NameError {
-        let keys: Vec<String> =
-            candidates.iter().map(|&other| format!("{name}:{}", self.images[other].tag)).collect();
+        let keys = candidates.iter().map(|&other| format!("{name}:{}", self.images[other].tag));
+        let keys = list(keys, MAX_NAMES_SHOWN);
         let help = if candidates.iter().any(|&other| self.has_content_tag(other)) {
             "give each of them its own name: their tags change with their content"
         } else {
             "add the tag"
         };
-        NameError::new(format!("`{reference}` could be any of {}", keys.join(", ")), help)
+        NameError::new(format!("`{reference}` could be any of {keys}"), help)
     }
 
     /// Describes a base that has no unit on the requested platform.
@@ -302,7 +305,7 @@ impl BaseFinder<'_, '_> {
             .collect();
         if !tags.is_empty() {
             let message = format!("`{}` is not an image of this manifest", reference.text);
-            let help = format!("this manifest has {}", tags.join(", "));
+            let help = format!("this manifest has {}", list(tags, MAX_NAMES_SHOWN));
             self.diagnostics.warn(message, span, help);
         }
     }

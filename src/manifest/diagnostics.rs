@@ -132,13 +132,11 @@ impl Merged {
         if more > 0 && words.len() >= first.siblings {
             return self.problem;
         }
-        if !label.is_empty() {
-            label.push_str(", ");
-        }
-        label.push_str(&first.words);
-        if more > 0 {
-            label.push_str(&format!(" and {more} more"));
-        }
+        let comma = if label.is_empty() { "" } else { ", " };
+        *label = match more {
+            0 => format!("{label}{comma}{}", first.words),
+            _ => format!("{label}{comma}{} and {more} more", first.words),
+        };
         self.problem
     }
 }

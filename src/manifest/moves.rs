@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::bases::near_name;
+use super::bases::{MAX_NAMES_SHOWN, near_name};
 use super::diagnostics::Diagnostics;
 use super::expand::Scope;
 use super::image::ResolvedImage;
@@ -11,6 +11,7 @@ use super::pattern::UnitPattern;
 use super::spanned::Spanned;
 use super::workspace::{Moved, Removed, Unit};
 use crate::base::span::{Problem, Span};
+use crate::base::text::list;
 
 /// Resolves `moved` and `removed` of all files.
 pub(super) fn resolve(
@@ -204,8 +205,8 @@ impl<'a> MoveResolver<'a, '_> {
         }
         let help = match self.units.get(name) {
             Some(units) => {
-                let keys: Vec<String> = units.iter().map(|unit| unit.shown()).collect();
-                format!("the manifest has {}", keys.join(", "))
+                let keys = units.iter().map(|unit| unit.shown());
+                format!("the manifest has {}", list(keys, MAX_NAMES_SHOWN))
             }
             None => near_name(name, self.units.keys().copied()),
         };

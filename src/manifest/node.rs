@@ -72,7 +72,7 @@ pub(crate) enum ScalarKind {
     Null,
 }
 
-/// MapKey of a mapping, with its span.
+/// A key of a mapping, with its span.
 #[derive(Debug, Clone)]
 pub(crate) struct MapKey {
     pub(crate) text: String,
