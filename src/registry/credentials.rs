@@ -61,10 +61,11 @@ pub(super) struct Keyring {
     locations: Credentials,
     configs: OnceCell<Vec<Result<DockerConfig, String>>>,
     /// Results of helpers, by the names of helper and server.
-    helper_results: Mutex<HashMap<(String, String), Arc<OnceCell<HelperResult>>>>,
+    helper_results: Mutex<HashMap<(String, String), HelperCell>>,
 }
 
 type HelperResult = Result<Option<Credential>, String>;
+type HelperCell = Arc<OnceCell<HelperResult>>;
 
 impl Keyring {
     pub(super) fn new(locations: Credentials) -> Self {

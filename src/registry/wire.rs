@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Method, Request, StatusCode, Url};
+use reqwest::{Method, Request, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout};
 
@@ -110,10 +110,38 @@ struct TransientError {
     origin: String,
 }
 
+impl TransientError {
+    /// Creates an error without a response. `secrets` are removed from the cause.
+    fn new(host: &str, origin: &str, cause: &str, secrets: &[&str]) -> Self {
+        let cause = error::shorten(&without_secrets(cause, secrets));
+        let help = "check the name of the registry and the network";
+        let kind = RegistryErrorKind::Unreachable;
+        Self {
+            failure: RegistryFailure::new(kind, format!("{host}: {cause}"), help),
+            status: None,
+            retry_after: None,
+            no_connection: false,
+            origin: origin.to_owned(),
+        }
+    }
+}
+
 impl From<RegistryFailure> for AttemptError {
     fn from(failure: RegistryFailure) -> Self {
         Self::Fatal(failure)
     }
+}
+
+impl From<TransientError> for AttemptError {
+    fn from(error: TransientError) -> Self {
+        Self::Transient(error)
+    }
+}
+
+/// The result of one exchange with a host.
+enum Exchange {
+    Redirect(Url),
+    Response(RegistryResponse),
 }
 
 impl RequestSender {
@@ -178,84 +206,93 @@ impl RequestSender {
         // redirect leads back: the other origin chose the URL.
         let mut from_first_origin = true;
         for _ in 0..=MAX_REDIRECTS {
-            let origin = origin(&url);
-            let host = self.hosts.get(origin.clone());
-            let permit = host.acquire().await?;
-            let deadline = Instant::now() + RESPONSE_TIMEOUT;
-            let secrets = Authorization::secrets(request.authorization);
-            let transient = |cause: &str,
-                             status: Option<StatusCode>,
-                             retry_after,
-                             no_connection| {
-                let cause = error::shorten(&without_secrets(cause, &secrets));
-                let message = format!("{}: {cause}", host.name);
-                let help = "check the name of the registry and the network";
-                AttemptError::Transient(TransientError {
-                    failure: RegistryFailure::new(RegistryErrorKind::Unreachable, message, help),
-                    status: status.map(|status| status.as_u16()),
-                    retry_after,
-                    no_connection,
-                    origin: origin.clone(),
-                })
-            };
-            let http_request = build_request(request, &url, from_first_origin);
-            let response = match timeout(HEAD_TIMEOUT, self.transport.send(http_request)).await {
-                Ok(Ok(response)) => response,
-                Ok(Err(TransportError { sent, message })) => {
-                    return Err(transient(&message, None, None, !sent));
+            match self.exchange(request, &url, from_first_origin, observer).await? {
+                Exchange::Response(response) => return Ok(response),
+                Exchange::Redirect(target) => {
+                    from_first_origin = from_first_origin && target.origin() == first_origin;
+                    url = target;
                 }
-                Err(_) => return Err(transient(&no_response(HEAD_TIMEOUT), None, None, false)),
-            };
-            let (status, headers) = (response.status(), response.headers().clone());
-            if is_redirect(status) {
-                permit.record_success();
-                let target = redirect_target(request, &url, &headers)?;
-                from_first_origin = from_first_origin && target.origin() == first_origin;
-                url = target;
-                continue;
             }
-            let limits =
-                BodyLimits { max_bytes: MAX_BODY_BYTES, max_silence: RESPONSE_TIMEOUT, deadline };
-            let mut body = Vec::new();
-            match read_body(response, limits, &mut body).await {
-                Err(BodyError::TooLarge) => {
-                    let max_mib = MAX_BODY_BYTES >> 20;
-                    let message = format!("{} sends more than {max_mib} MiB", host.name);
-                    return Err(RegistryFailure::unexpected(message).into());
-                }
-                Err(BodyError::Broken(error)) if status.is_success() => {
-                    return Err(transient(&error.message, Some(status), None, false));
-                }
-                Err(BodyError::Silent | BodyError::TimedOut) if status.is_success() => {
-                    return Err(transient(
-                        &no_response(RESPONSE_TIMEOUT),
-                        Some(status),
-                        None,
-                        false,
-                    ));
-                }
-                // The status of an error response says enough.
-                Ok(()) | Err(_) => {}
-            }
-            let retry_after = header::retry_after(&headers, Timestamp::now());
-            let describe = || error::describe_response(status.as_u16(), &body, &secrets);
-            if status == StatusCode::TOO_MANY_REQUESTS {
-                return Err(rate_limited(&permit, &host.name, retry_after, &describe(), observer));
-            }
-            if retry::is_transient(status.as_u16()) {
-                return Err(transient(&describe(), Some(status), retry_after, false));
-            }
-            permit.record_success();
-            return Ok(RegistryResponse {
-                status: status.as_u16(),
-                headers,
-                body: body.into(),
-                from_first_origin,
-            });
         }
         let message = format!("too many redirects, the last one by {}", origin(&url));
         Err(RegistryFailure::unexpected(message).into())
     }
+
+    /// Sends a request to `url` and reads the response.
+    async fn exchange(
+        &self,
+        request: &RegistryRequest<'_>,
+        url: &Url,
+        from_first_origin: bool,
+        observer: ObserverRef<'_>,
+    ) -> Result<Exchange, AttemptError> {
+        let origin = origin(url);
+        let host = self.hosts.get(origin.clone());
+        let permit = host.acquire().await?;
+        let deadline = Instant::now() + RESPONSE_TIMEOUT;
+        let secrets = Authorization::secrets(request.authorization);
+        let transient = |cause: &str| TransientError::new(&host.name, &origin, cause, &secrets);
+        let http_request = build_request(request, url, from_first_origin);
+        let response = match timeout(HEAD_TIMEOUT, self.transport.send(http_request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(TransportError { sent, message })) => {
+                return Err(TransientError { no_connection: !sent, ..transient(&message) }.into());
+            }
+            Err(_) => return Err(transient(&no_response(HEAD_TIMEOUT)).into()),
+        };
+        let (status, headers) = (response.status(), response.headers().clone());
+        if is_redirect(status) {
+            permit.record_success();
+            return Ok(Exchange::Redirect(redirect_target(request, url, &headers)?));
+        }
+        let body = match read(response, deadline).await {
+            Ok(body) => body,
+            Err(ReadError::TooLarge) => {
+                let message = format!("{} sends more than {} MiB", host.name, MAX_BODY_BYTES >> 20);
+                return Err(RegistryFailure::unexpected(message).into());
+            }
+            Err(ReadError::Incomplete(cause)) if status.is_success() => {
+                let status = Some(status.as_u16());
+                return Err(TransientError { status, ..transient(&cause) }.into());
+            }
+            // The status of an error response says enough.
+            Err(ReadError::Incomplete(_)) => Vec::new(),
+        };
+        let retry_after = header::retry_after(&headers, Timestamp::now());
+        let describe = || error::describe_response(status.as_u16(), &body, &secrets);
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(rate_limited(&permit, &host.name, retry_after, &describe(), observer));
+        }
+        let status = status.as_u16();
+        if retry::is_transient(status) {
+            let error = transient(&describe());
+            return Err(TransientError { status: Some(status), retry_after, ..error }.into());
+        }
+        permit.record_success();
+        let body = body.into();
+        Ok(Exchange::Response(RegistryResponse { status, headers, body, from_first_origin }))
+    }
+}
+
+/// The failure to read a response body.
+enum ReadError {
+    TooLarge,
+    /// The body ended early; the cause.
+    Incomplete(String),
+}
+
+/// Reads a response body.
+async fn read(response: Response, deadline: Instant) -> Result<Vec<u8>, ReadError> {
+    let limits = BodyLimits { max_bytes: MAX_BODY_BYTES, max_silence: RESPONSE_TIMEOUT, deadline };
+    let mut body = Vec::new();
+    read_body(response, limits, &mut body).await.map_err(|error| match error {
+        BodyError::TooLarge => ReadError::TooLarge,
+        BodyError::Broken(error) => ReadError::Incomplete(error.message),
+        BodyError::Silent | BodyError::TimedOut => {
+            ReadError::Incomplete(no_response(RESPONSE_TIMEOUT))
+        }
+    })?;
+    Ok(body)
 }
 
 /// Returns the target of a redirect.
