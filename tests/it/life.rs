@@ -343,7 +343,7 @@ fn an_expired_image_and_its_dependents_are_rebuilt() {
     env.plans_nothing();
     env.age(49);
     assert_snapshot!(steps(&env.ok(["plan"])), @"
-    -/+ base:v1 build 2d00h old
+    -/+ base:v1 build 2d01h old
     -/+ top:v1 build its base base:v1 changes
     ");
     assert_eq!(made(&env, &[]), ["base:v1", "top:v1"]);

@@ -154,8 +154,7 @@ fn an_image_that_was_deleted_since_makes_the_plan_stale() {
     env.server().send("DELETE", "images/base/v1", &Value::Null);
     assert_snapshot!(refused(&env), @"
     × the saved plan is stale: 1 of its 2 steps has changed; nothing was done
-    │   top:v1: it needs base:v1, which has to change first by now (the service does not have it any
-    │ more)
+    │   top:v1: it needs base:v1, which must change first (missing from the service)
     help: plan again and review the changes
     ");
     // An update of a missing image is no build.
