@@ -74,8 +74,8 @@ pub(super) struct Call<'a> {
     body: Option<Bytes>,
     /// Ends waits, never a request that was sent.
     stop: Option<&'a CancellationToken>,
-    /// True if the caller looks up the result of a lost call before it repeats the call. If false, a
-    /// lost call fails.
+    /// True if the caller looks up the result of a lost call before it repeats the call. If false,
+    /// a lost call fails.
     can_look_up: bool,
 }
 
@@ -169,8 +169,8 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// Fails with the last error. If that has [`ApiError::look_up_after`], the caller may look up the
-    /// result and then send the call again, with the same `attempts`.
+    /// Fails with the last error. If that has [`ApiError::look_up_after`], the caller may look up
+    /// the result and then send the call again, with the same `attempts`.
     pub(super) async fn call<T>(
         &self,
         call: &Call<'_>,
@@ -333,8 +333,8 @@ impl Caller {
         Ok(request)
     }
 
-    /// Reads a body. If the body of an error response is incomplete, returns the part that arrived: the
-    /// status says enough.
+    /// Reads a body. If the body of an error response is incomplete, returns the part that arrived:
+    /// the status says enough.
     pub(super) async fn body(
         &self,
         action: &'static str,

@@ -120,12 +120,13 @@ impl Client {
         stop.run_until_cancelled(permit).await.ok_or_else(|| stopped(INITIATE))
     }
 
-    /// `POST /images/build`: initiates a build, or transfers. Returns one result per build or source
-    /// of the response. `stop` ends the wait for the rate limit, never a request that was sent.
+    /// `POST /images/build`: initiates a build, or transfers. Returns one result per build or
+    /// source of the response. `stop` ends the wait for the rate limit, never a request that was
+    /// sent.
     ///
     /// A build from a context is [`Repeat::Safe`]: a build whose upload URL is lost never starts. A
-    /// transfer is [`Repeat::LookUpFirst`]: see [`ApiError::look_up_after`]. It needs another permit
-    /// when it is sent again, because the lost request may have been counted.
+    /// transfer is [`Repeat::LookUpFirst`]: see [`ApiError::look_up_after`]. It needs another
+    /// permit when it is sent again, because the lost request may have been counted.
     ///
     /// # Errors
     ///
@@ -151,11 +152,11 @@ impl Client {
         Ok(results)
     }
 
-    /// `POST /images/build/{id}/start`: starts a build whose context is uploaded. Every success counts,
-    /// with or without a body, unless it is an HTML page.
+    /// `POST /images/build/{id}/start`: starts a build whose context is uploaded. Every success
+    /// counts, with or without a body, unless it is an HTML page.
     ///
-    /// It is [`Repeat::LookUpFirst`]: see [`ApiError::look_up_after`]. The caller looks up the status
-    /// of the build, and starts it again if it still waits for its start.
+    /// It is [`Repeat::LookUpFirst`]: see [`ApiError::look_up_after`]. The caller looks up the
+    /// status of the build, and starts it again if it still waits for its start.
     ///
     /// # Errors
     ///
@@ -236,8 +237,8 @@ pub(super) fn total(page: &Value) -> Option<u64> {
     ["total_count", "totalCount"].iter().find_map(|key| page.get(*key)?.as_u64())
 }
 
-/// Returns the offset of the page after this one, or `None` if this is the last. The service may grant
-/// a smaller page size than requested, and then states it.
+/// Returns the offset of the page after this one, or `None` if this is the last. The service may
+/// grant a smaller page size than requested, and then states it.
 pub(super) fn next_offset(
     offset: u64,
     rows: u64,

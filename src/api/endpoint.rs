@@ -1,5 +1,5 @@
-//! Resolves the URL, API key and owner of the service, by the rules of the provider's own client (API
-//! contract, section 4). Pure: environment and file content are given.
+//! Resolves the URL, API key and owner of the service, by the rules of the provider's own client
+//! (API contract, section 4). Pure: environment and file content are given.
 
 use crate::base::name::Owner;
 use crate::base::secret::ApiKey;
@@ -20,9 +20,9 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Resolves the endpoint from the environment, then from `settings.url` of the manifest, then from
-    /// the content of `~/.prime/config.json`. Content that is not JSON counts as empty, as in the
-    /// provider's SDK.
+    /// Resolves the endpoint from the environment, then from `settings.url` of the manifest, then
+    /// from the content of `~/.prime/config.json`. Content that is not JSON counts as empty, as in
+    /// the provider's SDK.
     ///
     /// The API key of the file is only sent to the service of the file: anyone may have written a
     /// manifest that names another service.
@@ -57,8 +57,8 @@ impl Endpoint {
         }
     }
 
-    /// Returns the reason for which the URL is invalid, or `None` if it is valid. The reason does not
-    /// contain the URL, which may contain a password.
+    /// Returns the reason for which the URL is invalid, or `None` if it is valid. The reason does
+    /// not contain the URL, which may contain a password.
     pub fn invalid_url_reason(&self) -> Option<&'static str> {
         let url = match reqwest::Url::parse(&self.url) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,

@@ -1,5 +1,5 @@
-//! Errors of requests to the service: kinds that decide what happens next, and texts that say what to
-//! do. Pure.
+//! Errors of requests to the service: kinds that decide what happens next, and texts that say what
+//! to do. Pure.
 
 use std::time::Duration;
 
@@ -31,11 +31,11 @@ pub struct ApiError {
     pub message: String,
     /// Wait that the service asks for.
     pub retry_after: Option<Duration>,
-    /// True if a 429 is of the limit on transfers, which counts images and not requests (API contract,
-    /// section 3).
+    /// True if a 429 is of the limit on transfers, which counts images and not requests (API
+    /// contract, section 3).
     pub is_transfer_limit: bool,
-    /// Set if the request must not be repeated blindly and may have taken effect: wait this long, look
-    /// up whether it did, and only then send it again.
+    /// Set if the request must not be repeated blindly and may have taken effect: wait this long,
+    /// look up whether it did, and only then send it again.
     pub look_up_after: Option<Duration>,
 }
 
@@ -73,9 +73,9 @@ pub enum ErrorKind {
 impl ApiError {
     /// Creates the error for a response of the API that is not a success.
     ///
-    /// A 404 whose body is not a JSON object comes from an ingress without a backend and not from the
-    /// API: it does not mean that a build is unknown, and it may pass. A 401 or 403 of a proxy stays
-    /// what it is: sending the same key again does not help.
+    /// A 404 whose body is not a JSON object comes from an ingress without a backend and not from
+    /// the API: it does not mean that a build is unknown, and it may pass. A 401 or 403 of a proxy
+    /// stays what it is: sending the same key again does not help.
     pub fn from_response(
         action: &'static str,
         status: u16,
@@ -91,8 +91,8 @@ impl ApiError {
         }
     }
 
-    /// Creates the error for a response of the object storage that is not a success. Storages respond
-    /// with XML, or without a body.
+    /// Creates the error for a response of the object storage that is not a success. Storages
+    /// respond with XML, or without a body.
     pub(super) fn from_storage(
         action: &'static str,
         status: u16,
@@ -134,9 +134,9 @@ impl ApiError {
         }
     }
 
-    /// Returns true if every other request would fail in the same way, so that the run should send no
-    /// new work. All retries are used up at this point: an outage that long, or a wrong server, affects
-    /// all requests.
+    /// Returns true if every other request would fail in the same way, so that the run should send
+    /// no new work. All retries are used up at this point: an outage that long, or a wrong server,
+    /// affects all requests.
     pub fn stops_run(&self) -> bool {
         match self.kind {
             // Another image may have another creator.
@@ -150,8 +150,8 @@ impl ApiError {
         }
     }
 
-    /// Returns true if the endpoint does not exist, as opposed to the requested object. The framework
-    /// of the API has a fixed text for that.
+    /// Returns true if the endpoint does not exist, as opposed to the requested object. The
+    /// framework of the API has a fixed text for that.
     pub(super) fn is_missing_endpoint(&self) -> bool {
         self.kind == ErrorKind::NotFound && self.status == Some(404) && self.message == "Not Found"
     }
@@ -203,8 +203,8 @@ impl ApiError {
             ),
             ErrorKind::PaymentRequired => Some("pay the account's outstanding balance"),
             ErrorKind::Forbidden if self.action == DELETE => Some(
-                "only the image's creator or an admin of its team may delete it: use the API key of \
-                 one of them",
+                "only the image's creator or an admin of its team may delete it: use the API key \
+                 of one of them",
             ),
             ErrorKind::Forbidden => {
                 Some("the API key does not permit this: check its scopes and its team")
@@ -235,15 +235,16 @@ impl ApiError {
     }
 }
 
-/// Returns true if the text of a 429 is about a quota. Only two phrases are (API contract, section 3);
-/// any other text is about a rate, because waiting in vain is better than giving up in vain.
+/// Returns true if the text of a 429 is about a quota. Only two phrases are (API contract, section
+/// 3); any other text is about a rate, because waiting in vain is better than giving up in vain.
 pub(super) fn is_quota(message: &str) -> bool {
     let lower = message.to_lowercase();
     lower.contains("image limit exceeded") || lower.contains("image storage limit exceeded")
 }
 
 /// Returns true if an error text inside a response is about a rate limit of the service itself (API
-/// contract, section 3). Registries have rate limits with similar texts; waiting does not help there.
+/// contract, section 3). Registries have rate limits with similar texts; waiting does not help
+/// there.
 pub(super) fn is_rate(message: &str) -> bool {
     let lower = message.to_lowercase();
     let first = lower.split(['.', ':', ';', '!', '\n']).next().unwrap_or_default();
@@ -252,8 +253,8 @@ pub(super) fn is_rate(message: &str) -> bool {
         || first.trim() == "rate limit exceeded"
 }
 
-/// Returns the text of an error body, in the order of the API contract, section 1: a `detail` text, a
-/// `detail` list, an `errors` list, or else the shortened body.
+/// Returns the text of an error body, in the order of the API contract, section 1: a `detail` text,
+/// a `detail` list, an `errors` list, or else the shortened body.
 fn error_text(body: &str) -> String {
     let Ok(json) = serde_json::from_str::<Value>(body) else {
         return if let Some(error) = storage_error(body) {

@@ -33,8 +33,8 @@ pub struct ImagesPage {
     pub next: Option<u64>,
 }
 
-/// The distinct images of some rows, whoever owns them. This is what the service counts (API contract,
-/// section 3).
+/// The distinct images of some rows, of all owners. This is what the service counts (API
+/// contract, section 3).
 #[derive(Default)]
 pub(super) struct DistinctImages(HashMap<(String, String), HashSet<Owner>>);
 
@@ -59,8 +59,8 @@ impl DistinctImages {
 }
 
 impl Client {
-    /// `GET /images`: returns the page of an owner's images at an offset. `search` selects images whose
-    /// name, tag or reference contains it, in any case.
+    /// `GET /images`: returns the page of an owner's images at an offset. `search` selects images
+    /// whose name, tag or reference contains it, in any case.
     ///
     /// # Errors
     ///
@@ -108,8 +108,8 @@ impl Client {
     /// `DELETE /images/{name}/{tag}`: deletes an owner's image with all its builds. `stop` ends the
     /// wait for the rate limit, never a request that was sent.
     ///
-    /// An unknown image is a success, on the first attempt as well: an earlier run may have deleted it
-    /// and lost the response.
+    /// An unknown image is a success, on the first attempt as well: an earlier run may have deleted
+    /// it and lost the response.
     ///
     /// # Errors
     ///

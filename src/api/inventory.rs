@@ -29,11 +29,11 @@ pub struct RemoteImage {
     pub visibility: Option<Visibility>,
     /// Path to pull the image from, if the service states it.
     pub path: Option<String>,
-    /// Time of the last change of the content, by the service's clock: of the push, or else of the end
-    /// of the build.
+    /// Time of the last change of the content, by the service's clock: of the push, or else of the
+    /// end of the build.
     pub changed: Option<Timestamp>,
-    /// Time of the end of the build, by the service's clock. For a failed build without one, the time of
-    /// its start or creation.
+    /// Time of the end of the build, by the service's clock. For a failed build without one, the
+    /// time of its start or creation.
     pub ended: Option<Timestamp>,
     /// ID of the row that describes the image. It changes with the content.
     pub id: Option<String>,
@@ -124,8 +124,8 @@ pub(crate) fn name_without_owner(name: &str) -> String {
 /// Returns all images of an owner, or those that `search` selects.
 ///
 /// A listing that changes while it is read shows some images twice and others not at all. Such a
-/// listing is read again, so that no image is taken as deleted; so is one that shows fewer images than
-/// it counts.
+/// listing is read again, so that no image is taken as deleted; so is one that shows fewer images
+/// than it counts.
 ///
 /// # Errors
 ///
@@ -155,7 +155,8 @@ pub async fn list_images(
 /// The result of reading all pages once.
 struct Pass {
     rows: Vec<ImageRow>,
-    /// True if the listing did not change while it was read, or if all images were seen nevertheless.
+    /// True if the listing did not change while it was read, or if all images were seen
+    /// nevertheless.
     complete: bool,
     has_unreadable: bool,
     /// Largest total number of images that a page stated.
@@ -193,8 +194,8 @@ async fn pass(client: &Client, owner: &Owner, search: Option<&str>) -> Result<Pa
     Err(ApiError::new("list the images", ErrorKind::BadResponse, "the listing does not end"))
 }
 
-/// Returns true if a row belongs to another kind of owner, whose image may have the same name. Team IDs
-/// are not compared: the service may write them in another form.
+/// Returns true if a row belongs to another kind of owner, whose image may have the same name. Team
+/// IDs are not compared: the service may write them in another form.
 fn has_other_owner(row: &ImageRow, owner: &Owner) -> bool {
     let kind = std::mem::discriminant;
     row.owner.as_ref().is_some_and(|row_owner| kind(row_owner) != kind(owner))
@@ -253,7 +254,7 @@ fn merge_image((name, tag): (String, String), rows: &[ImageRow]) -> Option<Remot
     let is_available = state == RemoteImageState::Available;
     // A VM row listed beside container rows carries its own timestamps; ignore them.
     let has_times = chosen.container || rows.iter().all(|row| !row.container);
-    let begun = chosen.started.or(chosen.created).filter(|_| state == RemoteImageState::Failed);
+    let start = chosen.started.or(chosen.created).filter(|_| state == RemoteImageState::Failed);
     Some(RemoteImage {
         name,
         tag,
@@ -261,7 +262,7 @@ fn merge_image((name, tag): (String, String), rows: &[ImageRow]) -> Option<Remot
         visibility: chosen.visibility.or_else(|| counted().find_map(|row| row.visibility)),
         path: chosen.path.clone().or_else(|| counted().find_map(|row| row.path.clone())),
         changed: chosen.pushed.or(chosen.completed).filter(|_| is_available && has_times),
-        ended: chosen.completed.or(begun).filter(|_| has_times),
+        ended: chosen.completed.or(start).filter(|_| has_times),
         id: chosen.id.clone(),
     })
 }
@@ -282,7 +283,8 @@ mod tests {
         let kind = if words[0].starts_with('!') { "VM_SANDBOX" } else { "CONTAINER_IMAGE" };
         let mut row = json!({
             "id": words[0], "artifactType": kind, "imageName": name, "imageTag": tag,
-            "status": words[2], "fullImagePath": format!("prime/{}", words[0]), "visibility": "PUBLIC",
+            "status": words[2], "fullImagePath": format!("prime/{}", words[0]),
+            "visibility": "PUBLIC",
         });
         if let Some(minute) = words.get(3) {
             let field = if words[2] == "COMPLETED" { "pushedAt" } else { "createdAt" };

@@ -1,5 +1,5 @@
-//! Polls builds: a few by single status requests, more by the listing, which costs one request for up
-//! to a hundred builds.
+//! Polls builds: a few by single status requests, more by the listing, which costs one request for
+//! up to a hundred builds.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -16,24 +16,24 @@ use crate::base::name::BuildId;
 /// Maximum number of builds that are polled by single requests at first.
 const MAX_SINGLE_POLLS: usize = 3;
 
-/// Minimum for the maximum number of pages of one poll. A build on none of them is polled by a single
-/// request.
+/// Minimum for the maximum number of pages of one poll. A build on none of them is polled by a
+/// single request.
 const MIN_MAX_PAGES: usize = 20;
 
 /// Pages in addition to those that the polled builds fill: other users build as well.
 const EXTRA_PAGES: usize = 10;
 
 /// Number of pages in a row without a polled build after which no further page is read: listings
-/// probably have the newest builds first (unknown, API contract, section 8). If more builds than this
-/// are missing, their number applies instead: each would cost a single request, and many newer builds of
-/// other users may precede them.
+/// probably have the newest builds first (unknown, API contract, section 8). If more builds than
+/// this are missing, their number applies instead: each would cost a single request, and many newer
+/// builds of other users may precede them.
 const MIN_BARREN_PAGES: usize = 2;
 
 /// Rows of the first page in addition to the polled builds.
 const EXTRA_ROWS: u64 = 20;
 
-/// Number of polls in a row without a polled build after which the listing is suspended: it may leave
-/// out the builds of teams (unknown, API contract, section 8).
+/// Number of polls in a row without a polled build after which the listing is suspended: it may
+/// leave out the builds of teams (unknown, API contract, section 8).
 const MAX_USELESS_POLLS: u32 = 2;
 
 /// First time for which a useless listing is suspended. Short, because a single bad response means
@@ -62,8 +62,8 @@ pub(crate) struct PollState {
 }
 
 impl PollState {
-    /// Creates a state for requests with at most three attempts: for callers that poll again soon, so
-    /// that one failing build does not delay the others.
+    /// Creates a state for requests with at most three attempts: for callers that poll again soon,
+    /// so that one failing build does not delay the others.
     pub(crate) fn quick() -> Self {
         Self { quick: true, ..Self::default() }
     }
@@ -111,8 +111,8 @@ pub(super) fn max_pages(builds: usize) -> usize {
 ///
 /// # Errors
 ///
-/// Each build has its own result. If the listing fails with a transient error, or because of the key,
-/// this error is the result of all builds.
+/// Each build has its own result. If the listing fails with a transient error, or because of the
+/// key, this error is the result of all builds.
 pub(crate) async fn poll_builds(
     client: &Client,
     builds: &[BuildId],

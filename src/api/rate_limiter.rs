@@ -40,8 +40,8 @@ struct RateQueue {
     last_reported: Mutex<Option<(Instant, Duration)>>,
 }
 
-/// Permission to send one request, or to transfer some images. When it is dropped, its requests count
-/// as completed: their slots become free one window later.
+/// Permission to send one request, or to transfer some images. When it is dropped, its requests
+/// count as completed: their slots become free one window later.
 #[derive(Debug)]
 #[must_use = "a dropped permit counts as a completed request"]
 pub struct Permit {
@@ -119,8 +119,8 @@ impl RateQueue {
         Self::wait(queue, observer, admit).await
     }
 
-    /// Waits to be the first, and then until the window admits the request. Nothing is awaited after
-    /// that, so that a cancelled request loses no slot.
+    /// Waits to be the first, and then until the window admits the request. Nothing is awaited
+    /// after that, so that a cancelled request loses no slot.
     async fn wait(
         queue: Arc<Self>,
         observer: ObserverRef<'_>,
@@ -147,9 +147,9 @@ impl RateQueue {
         Permit { queue, slots, admitted }
     }
 
-    /// Reports a wait, once per window: slots that become free one by one are one wait. A wait twice
-    /// as long as the reported one is reported as well, for example if a pause is followed by a full
-    /// window.
+    /// Reports a wait, once per window: slots that become free one by one are one wait. A wait
+    /// twice as long as the reported one is reported as well, for example if a pause is followed by
+    /// a full window.
     fn report_wait(&self, until: Instant, now: Instant, observer: ObserverRef<'_>) {
         let wait = until.saturating_duration_since(now);
         if wait < MIN_REPORTED_WAIT {
@@ -188,8 +188,8 @@ impl Permit {
         self.queue.window().record_success(self.admitted);
     }
 
-    /// Records that the service refused the request with a 429. Returns the length of the pause of the
-    /// whole class: `retry_after`, or else longer with each further refusal.
+    /// Records that the service refused the request with a 429. Returns the length of the pause of
+    /// the whole class: `retry_after`, or else longer with each further refusal.
     pub fn refused(&self, retry_after: Option<Duration>) -> Duration {
         self.queue.window().record_refusal(self.admitted, retry_after, Instant::now())
     }

@@ -11,16 +11,16 @@ use super::poll::max_pages;
 use super::response::{BuildProgress, RemoteBuild};
 use crate::base::name::{BuildId, Owner};
 
-/// Tolerated time by which a build may seem older than its request, if the service states its time: its
-/// machines have their own clocks. It may be wide, because older builds of this run are known, and a
-/// build that is older than a known one of the same image never matches.
+/// Tolerated time by which a build may seem older than its request, if the service states its time:
+/// its machines have their own clocks. It may be wide, because older builds of this run are known,
+/// and a build that is older than a known one of the same image never matches.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(2);
 
 /// The same if the service does not state its time, so that the local clock is compared.
 const LOCAL_CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
 
-/// Tolerated timestamp disorder between neighbouring rows of a newest-first listing: builds that are
-/// created at once do not get their time and their position in the same moment.
+/// Tolerated timestamp disorder between neighbouring rows of a newest-first listing: builds that
+/// are created at once do not get their time and their position in the same moment.
 const DISORDER_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// A build request whose response was lost.
@@ -50,8 +50,8 @@ pub(crate) enum RecoveryResult {
 
 /// Searches the listing for the builds of lost requests. Returns one result per request, in order.
 ///
-/// A build matches if it has the name and tag, is not in `known`, and is neither older than the request,
-/// by the service's clock, nor older than a known build of the image.
+/// A build matches if it has the name and tag, is not in `known`, and is neither older than the
+/// request, by the service's clock, nor older than a known build of the image.
 ///
 /// # Errors
 ///
@@ -141,8 +141,8 @@ impl ListedBuilds {
         requests.iter().zip(&matches).map(result).collect()
     }
 
-    /// Returns true if all unread rows are older than a request of `since`: the rows come newest first,
-    /// and the last one is older.
+    /// Returns true if all unread rows are older than a request of `since`: the rows come newest
+    /// first, and the last one is older.
     fn reaches_back_to(&self, since: Timestamp) -> bool {
         let mut times = self.rows.iter().filter_map(|row| row.created);
         let Some(first) = times.next() else { return false };
@@ -236,8 +236,8 @@ mod tests {
         LostRequest { name: name.to_owned(), tag: tag.to_owned(), owner, since: time(10) }
     }
 
-    /// Recovers requests of minute 10 from a listing with these rows, at a service that states its time.
-    /// Returns the ID of each build, `-` if it was not accepted, and `?` if that is unknown.
+    /// Recovers requests of minute 10 from a listing with these rows, at a service that states its
+    /// time. Returns the ID of each build, `-` if it was not accepted, and `?` if that is unknown.
     fn recover(images: &[&str], owner: &Owner, rows: &[&str], complete: bool) -> Vec<String> {
         let known = HashSet::from([BuildId::new("known").unwrap()]);
         let requests: Vec<LostRequest> =
@@ -330,11 +330,17 @@ mod tests {
         let service_time = |ago: i64| (now - SignedDuration::from_secs(3600 + ago)).to_string();
         let date = jiff::fmt::rfc2822::DateTimePrinter::new();
         let date = date.timestamp_to_rfc9110_string(&(now - SignedDuration::from_secs(3600)));
-        let page = json!({ "data": [
-            { "id": "other", "status": "PENDING", "imageName": "x", "imageTag": "1", "createdAt": service_time(1) },
-            { "id": "new", "status": "BUILDING", "imageName": "api", "imageTag": "1", "createdAt": service_time(30) },
-            { "id": "old", "status": "COMPLETED", "imageName": "api", "imageTag": "1", "createdAt": service_time(182) },
-        ], "total_count": 300 });
+        let row = |id: &str, status: &str, name: &str, ago: i64| {
+            let created = service_time(ago);
+            json!({ "id": id, "status": status, "imageName": name, "imageTag": "1",
+                    "createdAt": created })
+        };
+        let rows = [
+            row("other", "PENDING", "x", 1),
+            row("new", "BUILDING", "api", 30),
+            row("old", "COMPLETED", "api", 182),
+        ];
+        let page = json!({ "data": rows, "total_count": 300 });
         let fake = FakeServer::script([Reply::json(200, &page).header("date", &date.unwrap())]);
         let client = Client::fake(&fake);
         let request = |tag: &str| LostRequest {
@@ -346,9 +352,8 @@ mod tests {
         let results =
             recover_builds(&client, &[request("2"), request("1")], &HashSet::new()).await.unwrap();
         assert_eq!(results[0], RecoveryResult::NotAccepted);
-        assert!(
-            matches!(&results[1], RecoveryResult::Accepted(build) if build.build == BuildId::new("new"))
-        );
+        let RecoveryResult::Accepted(build) = &results[1] else { panic!("{results:?}") };
+        assert_eq!(build.build, BuildId::new("new"));
         // All further rows are older.
         assert_eq!(fake.lines(), ["GET /images/builds?offset=0&limit=100"]);
         assert_eq!(recover_builds(&client, &[], &HashSet::new()).await, Ok(Vec::new()));

@@ -69,48 +69,26 @@ mod tests {
     fn only_reads_within_the_service_are_followed() {
         let from = Url::parse("https://api.example/api/v1/images/build?a=1").unwrap();
         let refuse = |text: &str| Redirect::Refuse(text.to_owned());
+        let refuse_to = |to: &str, target: &str| {
+            refuse(&format!("redirected to {to}: set PRIME_API_BASE_URL to {target}"))
+        };
         let follow = |url: &str| Redirect::Follow(Url::parse(url).unwrap());
         let (get, post) = (Method::GET, Method::POST);
-        let other = "redirected to https://eu.example/api/v1/images/build: set PRIME_API_BASE_URL to \
-                     https://eu.example";
+        let api = "https://api.example/api/v1/images/build";
+        let plain = "http://api.example/api/v1/images/build";
+        let eu = "https://eu.example/api/v1/images/build";
+        let to_eu = || refuse_to(eu, "https://eu.example");
+        let login = "https://api.example:8443/login";
+        let unknown = "the URL of the service";
         let table = [
-            (
-                &get,
-                307,
-                "/api/v1/images/build/",
-                follow("https://api.example/api/v1/images/build/"),
-            ),
+            (&get, 307, "/api/v1/images/build/", follow(&format!("{api}/"))),
             (&get, 301, "https://api.example:443/x?y", follow("https://api.example/x?y")),
-            (
-                &post,
-                307,
-                "/api/v1/images/build/?sig=s",
-                refuse(
-                    "redirected to https://api.example/api/v1/images/build/: set PRIME_API_BASE_URL to the \
-                     URL of the service",
-                ),
-            ),
-            (&post, 302, "https://eu.example/api/v1/images/build", refuse(other)),
-            (&get, 302, "https://u:p@eu.example/api/v1/images/build?sig=s#f", refuse(other)),
-            (&get, 302, "//eu.example/api/v1/images/build", refuse(other)),
-            (
-                &get,
-                302,
-                "http://api.example/api/v1/images/build",
-                refuse(
-                    "redirected to http://api.example/api/v1/images/build: set PRIME_API_BASE_URL to \
-                      http://api.example",
-                ),
-            ),
-            (
-                &get,
-                302,
-                "https://api.example:8443/login",
-                refuse(
-                    "redirected to https://api.example:8443/login: set PRIME_API_BASE_URL to the URL \
-                     of the service",
-                ),
-            ),
+            (&post, 307, "/api/v1/images/build/?sig=s", refuse_to(&format!("{api}/"), unknown)),
+            (&post, 302, eu, to_eu()),
+            (&get, 302, "https://u:p@eu.example/api/v1/images/build?sig=s#f", to_eu()),
+            (&get, 302, "//eu.example/api/v1/images/build", to_eu()),
+            (&get, 302, plain, refuse_to(plain, "http://api.example")),
+            (&get, 302, login, refuse_to(login, unknown)),
             (&get, 302, "mailto:a@b", refuse("redirected without a valid URL")),
         ];
         for (method, status, location, expected) in table {

@@ -1,5 +1,5 @@
-//! Reads responses of the service, in every shape that was ever seen, into one form. Lenient: a build
-//! ID is found whatever else is unexpected. Pure.
+//! Reads responses of the service, in every shape that was ever seen, into one form. Lenient: a
+//! build ID is found whatever else is unexpected. Pure.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use super::error::{NO_REASON, is_quota, is_rate, shorten};
 use crate::base::name::{BuildId, Owner, Visibility};
 use crate::base::secret::SignedUrl;
 
-/// Maximum lifetime of an upload URL. No storage signs a URL for longer, and sums with a clock do not
-/// overflow.
+/// Maximum lifetime of an upload URL. No storage signs a URL for longer, and sums with a clock do
+/// not overflow.
 const MAX_URL_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 
 /// Maximum length of an image path, in bytes.
@@ -31,8 +31,8 @@ pub struct AcceptedBuild {
     pub expires_in: Option<Duration>,
     /// Visibility of the image once it is built.
     pub visibility: Option<Visibility>,
-    /// Source of the transfer as it was requested. Only shapes b and c of the API contract, section 2,
-    /// name it.
+    /// Source of the transfer as it was requested. Only shapes b and c of the API contract, section
+    /// 2, name it.
     pub source: Option<String>,
 }
 
@@ -48,8 +48,8 @@ pub struct RefusedSource {
 }
 
 impl RefusedSource {
-    /// Returns true if the source was refused for a rate limit of the service, so that waiting helps. A
-    /// rate limit of a registry is a refusal like any other.
+    /// Returns true if the source was refused for a rate limit of the service, so that waiting
+    /// helps. A rate limit of a registry is a refusal like any other.
     pub fn is_rate(&self) -> bool {
         !self.is_quota() && is_rate(&self.message)
     }
@@ -117,7 +117,8 @@ fn accepted(item: &Value) -> Option<AcceptedBuild> {
     })
 }
 
-/// Returns a path if it has only characters of references: it goes into Dockerfiles and to terminals.
+/// Returns a path if it has only characters of references: it goes into Dockerfiles and to
+/// terminals.
 fn image_path(text: &str) -> Option<String> {
     let is_allowed =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@' | '+');
@@ -176,8 +177,8 @@ impl RemoteBuild {
         self.has_status("PENDING") || self.waits_for_context()
     }
 
-    /// Returns true if the build waits for its context, and was therefore not started (API contract,
-    /// section 2).
+    /// Returns true if the build waits for its context, and was therefore not started (API
+    /// contract, section 2).
     pub fn waits_for_context(&self) -> bool {
         self.has_status("UPLOADING")
     }

@@ -1,8 +1,8 @@
-//! Decides whether a failed request is sent again, and after which delay. Pure: time and random numbers
-//! are given.
+//! Decides whether a failed request is sent again, and after which delay. Pure: time and random
+//! numbers are given.
 //!
-//! The service has no idempotency key (API contract, section 4). If a request creates something and its
-//! response is lost, the caller looks up the result before it sends the request again.
+//! The service has no idempotency key (API contract, section 4). If a request creates something and
+//! its response is lost, the caller looks up the result before it sends the request again.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use crate::http::backoff;
 /// Way to repeat a request whose response was lost or made no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
-    /// Unchanged: the request reads, sets the same value again, or leaves something harmless behind.
+    /// Unchanged: the request reads, sets the same value again, or leaves something harmless
+    /// behind.
     Safe,
     /// Only after a lookup: the request creates something that may exist by now.
     LookUpFirst,
@@ -50,8 +51,8 @@ pub(super) struct RetryState {
 /// Maximum number of attempts at one request: about three minutes of delays.
 pub(super) const MAX_ATTEMPTS: u32 = 10;
 
-/// Maximum number of attempts if the service was never reached, so that a wrong URL is reported within
-/// seconds.
+/// Maximum number of attempts if the service was never reached, so that a wrong URL is reported
+/// within seconds.
 const MAX_ATTEMPTS_UNREACHED: u32 = 4;
 
 /// The same if another server responds, which is even more likely a wrong URL.
@@ -65,8 +66,8 @@ const MAX_TOTAL_TIME: Duration = Duration::from_secs(15 * 60);
 
 /// Decides about a failed request.
 ///
-/// For a rate limit there is no maximum, neither of attempts nor of time: the request had no effect,
-/// and waiting is all that the service asks for. A rate limit never fails a unit.
+/// For a rate limit there is no maximum, neither of attempts nor of time: the request had no
+/// effect, and waiting is all that the service asks for. A rate limit never fails a unit.
 pub(super) fn decide(error: &ApiError, state: &RetryState, repeat: Repeat) -> RetryDecision {
     use ErrorKind::{BadResponse, RateLimited, ResponseLost, ServerError, Unreachable};
     let delay = backoff::delay(state.attempts, error.retry_after, MAX_BACKOFF, state.jitter);

@@ -1,7 +1,7 @@
 //! Updates images without building them: many with one request, with one result each.
 //!
-//! A rename or a move must not be sent twice: the image is no longer found under its old name. If no
-//! response tells the result of one, a dry run looks up the image under both names.
+//! A rename or a move must not be sent twice: the image is no longer found under its old name. If
+//! no response tells the result of one, a dry run looks up the image under both names.
 
 use std::time::Duration;
 
@@ -45,13 +45,15 @@ enum MoveState {
 }
 
 impl Client {
-    /// `PATCH /images`: updates images, up to 100 per request. Returns one result per update, in order.
-    /// An update that is refused does not affect the others; an error of a whole request is the result
-    /// of each of its updates. `stop` ends the wait for the rate limit, never a request that was sent.
+    /// `PATCH /images`: updates images, up to 100 per request. Returns one result per update, in
+    /// order. An update that is refused does not affect the others; an error of a whole request is
+    /// the result of each of its updates. `stop` ends the wait for the rate limit, never a request
+    /// that was sent.
     ///
-    /// If a response is lost or incomplete, a dry run looks up each rename and move before it is sent
-    /// again. The same is done for a refused one, which an earlier run may have made: it counts as done
-    /// if the image is at the new name and not at the old one. Nothing is ever overwritten.
+    /// If a response is lost or incomplete, a dry run looks up each rename and move before it is
+    /// sent again. The same is done for a refused one, which an earlier run may have made: it
+    /// counts as done if the image is at the new name and not at the old one. Nothing is ever
+    /// overwritten.
     ///
     /// # Errors
     ///
@@ -76,8 +78,8 @@ impl Client {
         results.into_iter().map(|result| result.unwrap_or_else(|| Err(no_result()))).collect()
     }
 
-    /// Sends one batch until each of its updates has a result. Returns the updates that were refused
-    /// together, if there is more than one.
+    /// Sends one batch until each of its updates has a result. Returns the updates that were
+    /// refused together, if there is more than one.
     async fn update_batch(
         &self,
         mut open: Vec<usize>,
@@ -128,9 +130,9 @@ impl Client {
         }
     }
 
-    /// Finds out the results of updates that met an error. Returns the updates to send (again): those
-    /// that had no effect, or that may be repeated. If an earlier run has made a move that also sets a
-    /// visibility, the visibility is set at the new name.
+    /// Finds out the results of updates that met an error. Returns the updates to send (again):
+    /// those that had no effect, or that may be repeated. If an earlier run has made a move that
+    /// also sets a visibility, the visibility is set at the new name.
     async fn resolve_in_doubt(
         &self,
         in_doubt: Vec<(usize, ApiError)>,
@@ -268,8 +270,8 @@ fn may_be_moved(error: &ApiError) -> bool {
     refused || is_in_doubt(error)
 }
 
-/// Returns true if a single update may be the cause of the error of a whole request. A missing endpoint
-/// affects all.
+/// Returns true if a single update may be the cause of the error of a whole request. A missing
+/// endpoint affects all.
 fn may_be_of_one(error: &ApiError) -> bool {
     match error.status {
         Some(400 | 409 | 413 | 422) => true,

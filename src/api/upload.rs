@@ -17,8 +17,8 @@ use super::retry::{Attempts, RetryDecision};
 use crate::base::secret::SignedUrl;
 use crate::http::header;
 
-/// Maximum time without progress. The provider's own client allows 600 s (API contract, section 2), but
-/// a connection that stood still for two minutes hardly recovers; a new attempt is better.
+/// Maximum time without progress. The provider's own client allows 600 s (API contract, section 2),
+/// but a connection that stood still for two minutes hardly recovers; a new attempt is better.
 const MAX_STALL: Duration = Duration::from_secs(120);
 
 /// Interval at which progress is checked.
@@ -38,8 +38,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Fails if the upload stalls, if the storage does not accept it, and if something other than the
-    /// storage responds.
+    /// Fails if the upload stalls, if the storage does not accept it, and if something other than
+    /// the storage responds.
     pub async fn upload(
         &self,
         url: &SignedUrl,
@@ -93,8 +93,8 @@ impl Client {
         Err(ApiError::from_storage(ACTION, status.as_u16(), retry_after, &body, key))
     }
 
-    /// Returns the delay after which a failed upload is sent again, to the same URL, or `None` if it
-    /// must not be. Reports the retry.
+    /// Returns the delay after which a failed upload is sent again, to the same URL, or `None` if
+    /// it must not be. Reports the retry.
     pub fn retry_upload_after(
         &self,
         error: &ApiError,

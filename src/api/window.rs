@@ -8,15 +8,15 @@ use tokio::time::Instant;
 use crate::base::limit::Limit;
 use crate::http::window::{Admission, SlidingWindow, pause_after};
 
-/// Fraction of a window that a free slot may wait for others, so that a bulk request is not cut into
-/// single images: 1/20 costs at most 5 % of what the limit allows.
+/// Fraction of a window that a free slot may wait for others, so that a bulk request is not cut
+/// into single images: 1/20 costs at most 5 % of what the limit allows.
 const MAX_IDLE_FRACTION: u32 = 20;
 
 /// A sliding window that adapts to other users of the same limit.
 ///
-/// A 429 shows that somebody else uses the limit too. The window then admits 30 % less, and with each
-/// whole window without a 429 it admits 10 % of the limit more, so that two runs that share a token
-/// find their shares. It never admits more than the limit.
+/// A 429 shows that somebody else uses the limit too. The window then admits 30 % less, and with
+/// each whole window without a 429 it admits 10 % of the limit more, so that two runs that share a
+/// token find their shares. It never admits more than the limit.
 #[derive(Debug)]
 pub(super) struct ClassWindow {
     limit: Limit,
@@ -55,9 +55,9 @@ impl ClassWindow {
 
     /// Takes as many of `max_slots` as are free, at least one.
     ///
-    /// If fewer than `max_slots` and fewer than half of the capacity are free, waits for the next slot,
-    /// for up to 1/20 of the window in all. `first_free` holds the time at which this caller first
-    /// found a free slot, between its calls.
+    /// If fewer than `max_slots` and fewer than half of the capacity are free, waits for the next
+    /// slot, for up to 1/20 of the window in all. `first_free` holds the time at which this caller
+    /// first found a free slot, between its calls.
     pub(super) fn admit_up_to(
         &mut self,
         max_slots: u32,
@@ -93,7 +93,8 @@ impl ClassWindow {
     }
 
     /// Records a 429 for a request that was admitted at `admitted`, and returns the length of the
-    /// pause that follows: `Retry-After`, or else 2 s, doubled with each 429 in a row up to one window.
+    /// pause that follows: `Retry-After`, or else 2 s, doubled with each 429 in a row up to one
+    /// window.
     pub(super) fn record_refusal(
         &mut self,
         admitted: Instant,
@@ -119,8 +120,8 @@ impl ClassWindow {
         self.window.record_success(admitted);
     }
 
-    /// Moves the window to `now` and lets the capacity grow. Returns the end of the current pause, if
-    /// there is one.
+    /// Moves the window to `now` and lets the capacity grow. Returns the end of the current pause,
+    /// if there is one.
     fn advance(&mut self, now: Instant) -> Option<Instant> {
         while let Some(grows) = self.grows_at().filter(|grows| *grows <= now) {
             self.quiet_since = Some(grows);
@@ -330,7 +331,8 @@ mod tests {
             }
             arrivals.sort_unstable();
             for (index, (from, _)) in arrivals.iter().enumerate() {
-                let within = arrivals[index..].iter().filter(|(later, _)| *later < from + window_millis);
+                let end = from + window_millis;
+                let within = arrivals[index..].iter().filter(|(at, _)| *at < end);
                 let within: u32 = within.map(|(_, slots)| slots).sum();
                 prop_assert!(within <= count, "{within} in one window of {count}");
             }

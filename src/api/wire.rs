@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// Body of `POST /images/build`: a build from a context, or a transfer if `sourceImage` is set.
 ///
-/// Written with the documented names; the snake case names of the provider's own client are read too.
+/// Written with the documented names; the snake case names of the provider's own client are read
+/// too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildImageRequest {
     /// Required for context builds.

@@ -7,8 +7,8 @@ use std::time::Duration;
 /// Delay after the first failed attempt; it doubles with each further one.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 
-/// Maximum delay that a server may request with `Retry-After` (API contract, section 3: honour it and
-/// cap it).
+/// Maximum delay that a server may request with `Retry-After` (API contract, section 3: honour it
+/// and cap it).
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(120);
 
 /// Returns the delay after the given number of failed attempts, from 1: the server's `retry_after`,

@@ -35,8 +35,8 @@ pub(crate) enum BodyError {
 ///
 /// # Errors
 ///
-/// Fails if the body exceeds one of the `limits` or the connection breaks. `body` then holds the data
-/// received so far.
+/// Fails if the body exceeds one of the `limits` or the connection breaks. `body` then holds the
+/// data received so far.
 pub(crate) async fn read_body(
     mut response: Response,
     limits: BodyLimits,

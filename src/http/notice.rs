@@ -1,4 +1,5 @@
-//! Progress and delays of requests. Clients report them so that a wait does not look like a hang. Pure.
+//! Progress and delays of requests. Clients report them so that a wait does not look like a hang.
+//! Pure.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -34,7 +34,8 @@ pub struct TransportError {
 
 impl From<reqwest::Error> for TransportError {
     fn from(error: reqwest::Error) -> Self {
-        // Without a connection nothing was sent; a request that could not be built was not sent either.
+        // Without a connection nothing was sent; a request that could not be built was not sent
+        // either.
         let sent = !error.is_connect() && !error.is_builder();
         Self { sent, message: error_chain(&error.without_url()) }
     }

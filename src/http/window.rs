@@ -12,12 +12,12 @@ use super::backoff::MAX_RETRY_AFTER;
 /// section 3).
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Slots in use, the current pause, and the number of 429s in a row. The capacity, and the effect of
-/// a 429 on it, is up to the owner of the window.
+/// Slots in use, the current pause, and the number of 429s in a row. The capacity, and the effect
+/// of a 429 on it, is up to the owner of the window.
 ///
-/// The server counts a request at some time between its departure and its response. Therefore a slot
-/// becomes free one window length after the response, not after the request. Whatever the network
-/// delays, no window of the server then holds more requests than the capacity.
+/// The server counts a request at some time between its departure and its response. Therefore a
+/// slot becomes free one window length after the response, not after the request. Whatever the
+/// network delays, no window of the server then holds more requests than the capacity.
 #[derive(Debug)]
 pub(crate) struct SlidingWindow {
     length: Duration,
@@ -71,8 +71,8 @@ impl SlidingWindow {
         Admission::Granted(slots)
     }
 
-    /// Returns the time at which `slots` (at least one) more than now become free, or `None` if that
-    /// depends on responses that have not arrived yet.
+    /// Returns the time at which `slots` (at least one) more than now become free, or `None` if
+    /// that depends on responses that have not arrived yet.
     pub(crate) fn frees_at(&self, slots: u32) -> Option<Instant> {
         let last = usize::try_from(slots).unwrap_or(usize::MAX).saturating_sub(1);
         self.responses.get(last).map(|at| *at + self.length)
@@ -90,8 +90,8 @@ impl SlidingWindow {
         self.in_flight -= slots.min(self.in_flight);
     }
 
-    /// Records that the server accepted a request that was admitted at `admitted`. Requests that were
-    /// sent before the last 429 do not count.
+    /// Records that the server accepted a request that was admitted at `admitted`. Requests that
+    /// were sent before the last 429 do not count.
     pub(crate) fn record_success(&mut self, admitted: Instant) {
         if self.last_refusal.is_none_or(|refusal| admitted >= refusal) {
             self.consecutive_refusals = 0;
@@ -99,8 +99,8 @@ impl SlidingWindow {
     }
 
     /// Records a 429 for a request that was admitted at `admitted`. Returns the number of 429s in a
-    /// row, from 1, or `None` if the request was sent before the last 429: requests that met the same
-    /// full window count as one.
+    /// row, from 1, or `None` if the request was sent before the last 429: requests that met the
+    /// same full window count as one.
     pub(crate) fn record_refusal(&mut self, admitted: Instant, now: Instant) -> Option<u32> {
         if self.last_refusal.is_some_and(|refusal| admitted < refusal) {
             return None;
@@ -126,8 +126,8 @@ impl SlidingWindow {
     }
 }
 
-/// Returns the pause after this number of 429s in a row, from 1, without `Retry-After`: 2 s, doubled
-/// with each.
+/// Returns the pause after this number of 429s in a row, from 1, without `Retry-After`: 2 s,
+/// doubled with each.
 pub(crate) fn pause_after(consecutive_refusals: u32) -> Duration {
     FIRST_PAUSE * (1 << consecutive_refusals.saturating_sub(1).min(8))
 }

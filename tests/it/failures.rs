@@ -1,5 +1,5 @@
-//! Failures during a run: failed builds, and a service that refuses requests, fails or sends invalid
-//! responses. The user learns the reason, no build is lost, and nothing panics.
+//! Failures during a run: failed builds, and a service that refuses requests, fails or sends
+//! invalid responses. The user learns the reason, no build is lost, and nothing panics.
 
 use std::time::Duration;
 

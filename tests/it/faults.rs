@@ -316,7 +316,8 @@ async fn a_paused_clock_advances_by_hours() {
     let started = json!({ "context_uploaded": true }).to_string();
     call(&server, Method::POST, &format!("{status}/start"), started).await.unwrap();
 
-    // From here on, the next timer is the end of the build: writing a file must not advance the clock.
+    // From here on, the next timer is the end of the build: writing a file must not advance the
+    // clock.
     let start_time = tokio::time::Instant::now();
     let (_, large) = initiate(&server, image("large")).await.unwrap();
     let put = call(&server, Method::PUT, &url(&large), vec![0; 8 << 20]).await;

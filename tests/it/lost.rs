@@ -1,5 +1,5 @@
-//! Responses that are lost, in another order or incomplete: every build is assigned to its unit, and
-//! nothing is requested twice.
+//! Responses that are lost, in another order or incomplete: every build is assigned to its unit,
+//! and nothing is requested twice.
 
 use imgplan::test_support::base::limit::Class;
 use imgplan::test_support::server::{BulkShape, ServerConfig};
@@ -397,8 +397,8 @@ fn sources_in_another_spelling_lose_no_build() {
     assert_eq!(requests(&scripted).len(), 1);
 }
 
-/// Until the VM cutover, a transfer made a container image and a VM image: its response may have two
-/// builds.
+/// Until the VM cutover, a transfer made a container image and a VM image: its response may have
+/// two builds.
 #[test]
 fn a_second_build_of_one_source_is_ignored() {
     let scripted = Scripted::start();

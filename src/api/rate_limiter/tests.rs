@@ -71,8 +71,8 @@ async fn unused_slots_are_free_at_once() {
     assert_eq!(start.elapsed(), SEC);
 }
 
-/// Slots that were taken one by one become free one by one. A bulk request gathers some of them, and
-/// still nearly all of the limit is used.
+/// Slots that were taken one by one become free one by one. A bulk request gathers some of them,
+/// and still nearly all of the limit is used.
 #[tokio::test(start_paused = true)]
 async fn transfers_are_gathered_and_use_nearly_the_whole_limit() {
     // Time between the first responses, and the size of a request.

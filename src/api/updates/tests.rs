@@ -74,8 +74,8 @@ fn apply(images: &mut BTreeSet<String>, request: &UpdateImagesRequest) -> Vec<Va
     results
 }
 
-/// Creates a service with these images. For each request that is not a dry run, calls `respond` with its
-/// number and a function that applies it.
+/// Creates a service with these images. For each request that is not a dry run, calls `respond`
+/// with its number and a function that applies it.
 fn service(
     images: &[&str],
     mut respond: impl FnMut(usize, &mut dyn FnMut() -> Vec<Value>) -> Reply + Send + 'static,
