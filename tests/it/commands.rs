@@ -1,4 +1,4 @@
-//! The commands around the main job, the flags of all of them, and what their output is fit for.
+//! The commands besides `plan` and `apply`, global flags, and the output of all commands.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -12,13 +12,14 @@ use crate::support::{KEY, TestEnv, wait_until};
 
 const ONE: &str = "version: 1\nimages:\n  - {name: app, tag: v1, context: app}\n";
 
-fn one() -> TestEnv {
+/// Returns a project with one image.
+fn one_image() -> TestEnv {
     let env = TestEnv::manifest(ONE);
     env.context("app", "FROM scratch\n");
     env
 }
 
-/// The files of an archive: path, mode and text.
+/// Returns the files of an archive: path, mode and text.
 fn unpack(bytes: &[u8]) -> BTreeMap<String, (u32, String)> {
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes));
     let entries = archive.entries().unwrap().map(|entry| {
@@ -33,7 +34,7 @@ fn unpack(bytes: &[u8]) -> BTreeMap<String, (u32, String)> {
 }
 
 #[test]
-fn context_list_names_the_files_that_are_sent() {
+fn context_list_prints_the_files_that_are_sent() {
     let env = TestEnv::example("monorepo");
     assert_snapshot!(env.ok(["context", "list", "api"]).stdout, @"
     .imgplan.Dockerfile
@@ -56,7 +57,7 @@ fn context_list_names_the_files_that_are_sent() {
 }
 
 #[test]
-fn context_asks_for_an_image_that_is_built() {
+fn context_rejects_unknown_images_and_mirrors() {
     let env = TestEnv::example("monorepo");
     assert_snapshot!(env.run(["context", "list", "apis"]).shown(), @"
     exit 1
@@ -70,11 +71,11 @@ fn context_asks_for_an_image_that_is_built() {
 }
 
 #[test]
-fn two_packs_are_the_same_bytes_and_hold_what_is_listed() {
+fn packs_are_reproducible_and_hold_the_listed_files() {
     let env = TestEnv::example("monorepo");
     env.apply();
     env.ok(["context", "pack", "api", "-o", "one.tar.gz"]);
-    // Neither the moment of a change nor the folder that it lies in is content.
+    // Modification times are not part of the archive.
     let later = std::time::SystemTime::now() + Duration::from_secs(3600);
     let file = std::fs::File::open(env.path("services/api/src/app.py")).unwrap();
     file.set_modified(later).unwrap();
@@ -84,14 +85,14 @@ fn two_packs_are_the_same_bytes_and_hold_what_is_listed() {
     let files = unpack(&read("one.tar.gz"));
     assert_eq!(files["src/app.py"].1, "print(\"api\")\n");
     assert!(!files.contains_key("NOTES.md") && !files.contains_key("src/app_test.py"), "{files:?}");
-    // The Dockerfile that is sent names the base by its full path.
+    // The Dockerfile that is sent has the full path of the base.
     let lowered = files.values().find(|(_, text)| text.contains("FROM prime/local/"));
     let (_, text) = lowered.unwrap_or_else(|| panic!("no base is named by its path: {files:?}"));
     assert!(text.contains("FROM prime/local/python-base:3.12-amd64\n"), "{text}");
 }
 
 #[test]
-fn a_pack_before_the_base_is_built_says_so() {
+fn a_pack_before_the_base_is_built_has_a_note() {
     let env = TestEnv::example("monorepo");
     assert_snapshot!(env.ok(["context", "pack", "api", "-o", "api.tar.gz"]).shown(), @"
     exit 0
@@ -103,7 +104,7 @@ fn a_pack_before_the_base_is_built_says_so() {
 }
 
 #[test]
-fn python_reads_a_pack() {
+fn python_can_read_a_pack() {
     let env = TestEnv::example("monorepo");
     env.ok(["context", "pack", "worker", "-o", "worker.tar.gz"]);
     let script =
@@ -118,7 +119,7 @@ fn python_reads_a_pack() {
 }
 
 #[test]
-fn show_tells_what_the_lockfile_knows() {
+fn show_prints_the_recorded_state() {
     let env = TestEnv::example("monorepo");
     assert_snapshot!(env.ok(["show"]).shown(), @"
     exit 0
@@ -149,11 +150,11 @@ fn show_tells_what_the_lockfile_knows() {
     assert_eq!(unit["built"]["path"], "prime/local/api:v1");
     let requests = env.server().requests().len();
     env.ok(["show"]);
-    assert_eq!(env.server().requests().len(), requests, "it asks nobody");
+    assert_eq!(env.server().requests().len(), requests, "show sends no request");
 }
 
 #[test]
-fn schema_is_printed_or_written() {
+fn schema_is_printed_or_written_to_a_file() {
     let env = TestEnv::new();
     let printed = env.ok(["schema"]).stdout;
     env.ok(["schema", "-o", "schema.json"]);
@@ -170,10 +171,10 @@ fn schema_is_printed_or_written() {
     assert!(!validator.is_valid(&bad));
 }
 
-/// A server of its own, and a run against it, as a person would do it in two terminals.
+/// Starts a server, and applies against it from another process.
 #[test]
-fn serve_serves() {
-    let mut env = one();
+fn serve_accepts_its_token_and_keeps_its_state() {
+    let mut env = one_image();
     let mut serve = env
         .call([
             "serve",
@@ -197,7 +198,7 @@ fn serve_serves() {
     serve.signal("INT");
     let served = serve.wait();
     served.code(130).says(&format!("Serving the images API on {url}")).never_says("t0ken");
-    // Its state is there for the next one.
+    // The next server reads the state.
     std::fs::remove_file(env.path("url")).unwrap();
     let address = url.trim_start_matches("http://").to_owned();
     let mut again =
@@ -210,18 +211,18 @@ fn serve_serves() {
 }
 
 #[test]
-fn serve_says_plainly_why_it_cannot() {
+fn serve_fails_on_a_used_address_and_on_bad_flags() {
     let env = TestEnv::new();
-    let taken = env.server().url().trim_start_matches("http://").to_owned();
-    env.run(["serve", "--listen", &taken]).code(1).says(&taken);
+    let used = env.server().url().trim_start_matches("http://").to_owned();
+    env.run(["serve", "--listen", &used]).code(1).says(&used);
     env.run(["serve", "--token", ""]).code(64);
     env.run(["serve", "--limit", "initiate=0/2s"]).code(64);
     env.run(["serve", "--build-time", "5"]).code(64).says("5s");
 }
 
 #[test]
-fn bad_usage_is_64_and_help_is_0() {
-    let env = one();
+fn bad_usage_exits_with_64_and_help_with_0() {
+    let env = one_image();
     for args in [
         &[][..],
         &["aply"],
@@ -241,16 +242,16 @@ fn bad_usage_is_64_and_help_is_0() {
         assert!(!refused.all().is_empty(), "{args:?}");
     }
     for args in [&["--help"][..], &["-h"], &["help"], &["help", "apply"], &["--version"]] {
-        let helped = env.run(args.iter().copied());
-        helped.success();
-        assert!(helped.stderr.is_empty() && !helped.stdout.is_empty(), "{helped}");
+        let help = env.run(args.iter().copied());
+        help.success();
+        assert!(help.stderr.is_empty() && !help.stdout.is_empty(), "{help}");
     }
     assert_eq!(env.server().requests(), [""; 0]);
 }
 
 #[test]
 fn a_flag_is_accepted_only_where_it_means_something() {
-    let env = one();
+    let env = one_image();
     for args in [
         &["serve", "--var", "A=b"][..],
         &["serve", "-f", "imgplan.yaml"],
@@ -382,10 +383,10 @@ fn help_of_the_program() {
 }
 
 #[test]
-fn another_folder_and_another_manifest() {
+fn chdir_and_file_select_another_manifest() {
     let env = TestEnv::new();
     env.write("deep/down/images.yaml", ONE).context("deep/down/app", "FROM scratch\n");
-    // Paths of a manifest are relative to its own folder, and so are its lockfile and `.imgplan`.
+    // Paths in a manifest, the lockfile and `.imgplan` are relative to the manifest.
     env.ok(["plan", "-f", "deep/down/images.yaml"]);
     env.ok(["plan", "-C", "deep", "-f", "down/images.yaml"]);
     env.ok(["apply", "--auto-approve", "-C", "deep/down", "--file", "images.yaml"]);
@@ -394,15 +395,15 @@ fn another_folder_and_another_manifest() {
     let empty = env.run(["plan", "--detailed-exitcode", "-f", "deep/down/images.yaml"]);
     empty.success();
     env.run(["plan", "-C", "nowhere"]).code(1).says("cannot change to nowhere");
-    // A variable of the environment stands for a flag.
+    // An environment variable replaces the flag.
     let named =
         env.call(["plan", "--detailed-exitcode"]).env("IMGPLAN_FILE", "deep/down/images.yaml");
     named.run().success();
 }
 
 #[test]
-fn a_manifest_may_come_from_standard_input() {
-    let env = one();
+fn a_manifest_can_come_from_standard_input() {
+    let env = one_image();
     let manifest = env.read("imgplan.yaml").replace("name: app", "name: piped");
     let plan = env.call(["plan", "-f", "-"]).stdin(&manifest).run();
     plan.success();
@@ -422,15 +423,15 @@ fn a_manifest_may_come_from_standard_input() {
 
     error: 1 problem in <stdin>; nothing was sent
     ");
-    // There is nobody left to ask.
+    // The manifest has consumed standard input, so the prompt gets no answer.
     env.call(["apply", "-f", "-"]).stdin(&manifest).run().code(4);
     let applied = env.call(["apply", "-f", "-", "--auto-approve"]).stdin(&manifest).run();
     applied.success();
 }
 
 #[test]
-fn quiet_tells_failures_and_the_end() {
-    let env = one();
+fn quiet_prints_failures_and_the_summary() {
+    let env = one_image();
     let quiet = env.ok(["apply", "--auto-approve", "-q"]);
     assert_eq!(quiet.stderr, "", "{quiet}");
     env.context("app", "FROM scratch\nCOPY missing /\n");
@@ -439,8 +440,8 @@ fn quiet_tells_failures_and_the_end() {
 }
 
 #[test]
-fn verbose_tells_each_phase() {
-    let env = one();
+fn verbose_prints_each_phase() {
+    let env = one_image();
     let verbose = env.ok(["apply", "--auto-approve", "-v"]);
     assert_snapshot!(verbose.redacted(&verbose.stderr), @"
     app:v1: Building...
@@ -453,7 +454,7 @@ fn verbose_tells_each_phase() {
 }
 
 #[test]
-fn json_is_only_json_lines() {
+fn json_prints_only_json_lines() {
     let env = TestEnv::example("monorepo");
     let plan = env.ok(["plan", "--json"]);
     let types = |lines: &[Value]| -> Vec<String> {
@@ -501,17 +502,17 @@ fn json_is_only_json_lines() {
 }
 
 #[test]
-fn json_has_errors_too() {
+fn json_includes_errors() {
     let env =
         TestEnv::manifest("version: 1\nimages:\n  - {name: app, tag: 1.10, context: nowhere}\n");
     let refused = env.run(["plan", "--json"]);
     refused.code(1);
     let types: Vec<Value> = refused.json().into_iter().map(|line| line["type"].clone()).collect();
     assert_eq!(types, ["version", "diagnostic", "diagnostic"], "{refused}");
-    let told = &refused.events("diagnostic")[0];
-    assert_eq!(told["diagnostic"]["range"]["start"]["line"], 3, "{told:#}");
+    let event = &refused.events("diagnostic")[0];
+    assert_eq!(event["diagnostic"]["range"]["start"]["line"], 3, "{event:#}");
     assert_eq!(refused.stderr, "");
-    // An error that is no problem of the manifest.
+    // An error outside of the manifest.
     env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
     let refused = env.call(["apply", "--auto-approve", "--json"]).env("PRIME_API_KEY", "").run();
     refused.code(1);
@@ -539,27 +540,27 @@ fn json_counts_an_adopted_build_once() {
 }
 
 #[test]
-fn colour_is_only_where_it_is_wanted() {
-    let env = one();
+fn colors_follow_flag_terminal_and_no_color() {
+    let env = one_image();
     for when in ["never", "auto"] {
         for args in [&["plan"][..], &["apply", "--auto-approve"], &["validate"], &["show"]] {
             env.run(args.iter().chain(&["--color", when]).copied()).never_says("\u{1b}");
         }
     }
     env.write("app/new", "new");
-    let colourful = env.ok(["plan", "--color", "always"]);
-    assert!(colourful.stdout.contains("\u{1b}["), "{colourful}");
+    let colored = env.ok(["plan", "--color", "always"]);
+    assert!(colored.stdout.contains("\u{1b}["), "{colored}");
     let none = env.call(["plan", "--color", "always"]).env("NO_COLOR", "1").run();
-    assert!(none.stdout.contains("\u{1b}["), "a flag wins over a variable");
+    assert!(none.stdout.contains("\u{1b}["), "--color wins over NO_COLOR");
     env.write("imgplan.yaml", "version: 1\nimages: 3\n");
     env.run(["plan", "--color", "never"]).code(1).never_says("\u{1b}");
     assert!(env.run(["plan", "--color", "always"]).code(1).stderr.contains("\u{1b}["));
 }
 
 #[test]
-fn plan_writes_nothing_but_caches() {
+fn reading_commands_write_only_caches() {
     let env = TestEnv::example("monorepo");
-    let looks = [
+    let commands = [
         &["plan"][..],
         &["plan", "--offline"],
         &["plan", "--local"],
@@ -570,46 +571,45 @@ fn plan_writes_nothing_but_caches() {
         &["context", "list", "api"],
         &["context", "digest", "api"],
     ];
-    // What is not a cache: all but the folder itself, which takes itself out of git, the digests of
-    // files, and the files of contexts.
-    let own = env.path(".imgplan").display().to_string();
-    let rest = || {
+    // Caches are the directory itself with its .gitignore, the stat cache, and the file lists.
+    let work_dir = env.path(".imgplan").display().to_string();
+    let other_files = || {
         let caches = ["", "/.gitignore", "/stat-cache", "/contexts"];
         let is_cache = |line: &String| {
-            caches.iter().any(|cache| line.starts_with(&format!("{own}{cache} ")))
-                || line.starts_with(&format!("{own}/contexts/"))
+            caches.iter().any(|cache| line.starts_with(&format!("{work_dir}{cache} ")))
+                || line.starts_with(&format!("{work_dir}/contexts/"))
         };
-        let mut rest = env.listing();
-        rest.retain(|line| !is_cache(line));
-        rest
+        let mut files = env.listing();
+        files.retain(|line| !is_cache(line));
+        files
     };
-    let before = rest();
-    for args in looks {
+    let before = other_files();
+    for args in commands {
         env.ok(args.iter().copied());
-        assert_eq!(rest(), before, "{args:?}: nothing was applied yet");
+        assert_eq!(other_files(), before, "{args:?}: before the first apply");
     }
     env.apply();
     env.write("base/requirements.txt", "requests==2.32.4\n");
-    let before = rest();
-    for args in looks {
+    let before = other_files();
+    for args in commands {
         env.ok(args.iter().copied());
-        assert_eq!(rest(), before, "{args:?}: a file has changed");
+        assert_eq!(other_files(), before, "{args:?}: after a change");
     }
     std::fs::remove_dir_all(env.path(".imgplan")).unwrap();
-    let before = rest();
-    for args in looks {
+    let before = other_files();
+    for args in commands {
         env.ok(args.iter().copied());
-        assert_eq!(rest(), before, "{args:?}: all caches are gone");
+        assert_eq!(other_files(), before, "{args:?}: without caches");
     }
     assert!(env.exists(".imgplan/.gitignore"));
     let home = std::fs::read_dir(env.home()).unwrap().count();
-    assert_eq!(home, 0, "the home stays empty");
+    assert_eq!(home, 0, "the home directory stays empty");
 }
 
 #[test]
-fn plan_works_where_nothing_can_be_written() {
+fn plan_works_in_a_read_only_directory() {
     use std::os::unix::fs::PermissionsExt;
-    let env = one();
+    let env = one_image();
     env.apply();
     env.write("app/new", "new");
     let mode = |mode| {
@@ -618,7 +618,7 @@ fn plan_works_where_nothing_can_be_written() {
     };
     mode(0o555);
     let plan = env.run(["plan"]);
-    // Who is root can write anyway; the plan must work in either case.
+    // Root can write anyway, so the apply may succeed.
     let apply = env.run(["apply", "--auto-approve"]);
     mode(0o755);
     plan.success();
@@ -627,8 +627,8 @@ fn plan_works_where_nothing_can_be_written() {
 }
 
 #[test]
-fn offline_asks_nobody() {
-    let env = one();
+fn offline_sends_no_request() {
+    let env = one_image();
     let plan = env.ok(["plan", "--offline"]);
     assert_eq!(plan.steps(), ["+ app:v1 build new"]);
     env.apply();
@@ -638,7 +638,7 @@ fn offline_asks_nobody() {
 }
 
 #[test]
-fn limits_are_kept_as_the_server_counts_them() {
+fn rate_limits_hold_as_the_server_counts_them() {
     let limits = vec!["initiate=3/1s".parse().unwrap()];
     let env = TestEnv::with(ServerConfig { limits, ..ServerConfig::default() });
     let images: Vec<String> =
@@ -651,7 +651,7 @@ fn limits_are_kept_as_the_server_counts_them() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_panic() {
+fn a_closed_pipe_causes_no_panic() {
     let env = TestEnv::example("monorepo");
     let script = format!("{} plan | head -n 1", env!("CARGO_BIN_EXE_imgplan"));
     let piped = std::process::Command::new("sh")
@@ -661,6 +661,6 @@ fn a_closed_pipe_is_no_panic() {
         .env("PRIME_API_BASE_URL", env.server().url())
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&piped.stderr);
-    assert!(!told.contains("panicked"), "{told}");
+    let stderr = String::from_utf8_lossy(&piped.stderr);
+    assert!(!stderr.contains("panicked"), "{stderr}");
 }

@@ -1,12 +1,12 @@
-//! `imgplan graph`: what needs what, from the manifest alone.
+//! `imgplan graph`: the dependency graph, from the manifest alone.
 
 use insta::assert_snapshot;
 use serde_json::json;
 
 use crate::support::TestEnv;
 
-/// A base, what is built on it, and a mirror; there is neither a lockfile nor a service.
-fn env() -> TestEnv {
+/// Returns a project with a base, images built on it, and a mirror. No service is running.
+fn project() -> TestEnv {
     let env = TestEnv::at("http://127.0.0.1:1");
     env.write(
         "imgplan.yaml",
@@ -21,8 +21,8 @@ fn env() -> TestEnv {
 }
 
 #[test]
-fn graphviz_by_default() {
-    let env = env();
+fn dot_is_the_default_format() {
+    let env = project();
     assert_snapshot!(env.ok(["graph"]).shown(), @r#"
     exit 0
     --- stdout
@@ -41,14 +41,14 @@ fn graphviz_by_default() {
       "web:v1" -> "api:v1"
     }
     "#);
-    // Whatever the order of a hash.
+    // The order does not depend on a hash map.
     assert_eq!(env.ok(["graph"]).stdout, env.ok(["graph"]).stdout);
     assert!(!env.exists("imgplan.lock") && !env.exists(".imgplan"));
 }
 
 #[test]
-fn mermaid_and_what_an_image_needs() {
-    assert_snapshot!(env().ok(["graph", "--format", "mermaid", "api"]).shown(), @r#"
+fn mermaid_with_one_image_and_its_bases() {
+    assert_snapshot!(project().ok(["graph", "--format", "mermaid", "api"]).shown(), @r#"
     exit 0
     --- stdout
     flowchart LR
@@ -60,8 +60,8 @@ fn mermaid_and_what_an_image_needs() {
 }
 
 #[test]
-fn data() {
-    let env = env();
+fn json_has_nodes_and_edges() {
+    let env = project();
     let graph: serde_json::Value =
         serde_json::from_str(&env.ok(["graph", "--format=json", "web:v1"]).stdout).unwrap();
     let node = |image: &str, kind: &str| json!({ "id": image, "image": image, "kind": kind, "platform": "linux/amd64" });
@@ -86,13 +86,13 @@ fn data() {
             ],
         })
     );
-    // `--json` is a format too.
+    // `--json` is the same as `--format json`.
     assert_eq!(env.ok(["graph", "--json", "web"]).json(), [graph]);
 }
 
-/// A base that is not of the manifest, though it has the name of what is built on it.
+/// An external base may have the same name as the image built on it.
 #[test]
-fn a_base_outside_is_another_node() {
+fn an_external_base_is_a_node_of_its_own() {
     let env = TestEnv::manifest("version: 1\nimages: [{ name: debian, tag: '12', context: a }]\n");
     env.context("a", "FROM debian:12\n");
     let graph = env.ok(["graph", "--json"]);
@@ -101,9 +101,9 @@ fn a_base_outside_is_another_node() {
     assert_eq!(graph["nodes"][1]["kind"], "external");
 }
 
-/// Its tag is not known before it is planned.
+/// Fingerprints are known only to a plan.
 #[test]
-fn a_tag_with_a_fingerprint_is_shown_as_it_is_written() {
+fn a_tag_with_a_fingerprint_is_shown_as_written() {
     let env = TestEnv::manifest(
         "version: 1\nimages: [{ name: a, tag: 'v1-{fingerprint}', context: a }]\n",
     );
@@ -112,8 +112,8 @@ fn a_tag_with_a_fingerprint_is_shown_as_it_is_written() {
 }
 
 #[test]
-fn patterns_and_names_that_nothing_has() {
-    let env = env();
+fn patterns_select_images_and_unknown_names_fail() {
+    let env = project();
     let graph = env.ok(["graph", "--json", "a*"]);
     let nodes = graph.json()[0]["nodes"].as_array().unwrap().clone();
     let images: Vec<&str> = nodes.iter().map(|node| node["image"].as_str().unwrap()).collect();

@@ -1,9 +1,9 @@
-//! The key, and the signatures of upload URLs, appear nowhere: in no output at any verbosity, in no
-//! file that imgplan writes, in no error.
+//! The API key and the signatures of upload URLs appear in no output at any verbosity, in no file
+//! that imgplan writes, and in no error.
 
 use crate::support::{Answer, KEY, Output, Scripted, TestEnv, list};
 
-/// What the scripted service signs its upload URLs with.
+/// Signature in the upload URLs of the scripted service.
 const SIGNATURE: &str = "s3cr3t";
 
 const ONE: &str = "version: 1\nimages:\n  - {name: app, tag: v1, context: app}\n";
@@ -14,30 +14,30 @@ images:
   - {name: bad, tag: v1, context: bad}
 ";
 
-/// Asserts that no output and no file below the environment has any of these texts.
-fn nowhere(env: &TestEnv, outputs: &[Output], secrets: &[&str]) {
+/// Asserts that no output and no file of the environment contains a secret.
+fn assert_absent(env: &TestEnv, outputs: &[Output], secrets: &[&str]) {
     for output in outputs {
         for secret in secrets {
             assert!(!output.all().contains(secret), "{secret} is shown:\n{output}");
         }
     }
-    let mut seen = 0;
+    let mut files = 0;
     list(env.everything(), &mut |path, meta| {
-        // The local server keeps its own secrets, among its own state.
+        // The local server signs its own upload URLs, and keeps the key in its state.
         if !meta.is_file() || path.components().any(|part| part.as_os_str() == "server") {
             return;
         }
-        seen += 1;
+        files += 1;
         let bytes = std::fs::read(path).unwrap();
         for secret in secrets {
-            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!found, "{secret} is in {}", path.display());
+            let contains = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!contains, "{secret} is in {}", path.display());
         }
     });
-    assert!(seen > 0);
+    assert!(files > 0);
 }
 
-/// Runs all that talks, at every verbosity and in both forms.
+/// Runs the commands at every verbosity, with and without JSON.
 fn run_all(env: &TestEnv) -> Vec<Output> {
     let mut outputs = Vec::new();
     for verbosity in [&[][..], &["-v"], &["-q"], &["--json"], &["--json", "-v"]] {
@@ -50,30 +50,29 @@ fn run_all(env: &TestEnv) -> Vec<Output> {
 }
 
 #[test]
-fn a_run_shows_and_keeps_no_secret() {
+fn a_run_prints_and_stores_no_secret() {
     let env = TestEnv::manifest(TWO);
     env.context("app", "FROM scratch\n").context("bad", "FROM scratch\nCOPY missing /\n");
     let outputs = run_all(&env);
     assert!(outputs.iter().any(|output| output.code == Some(1)), "one image fails");
-    nowhere(&env, &outputs, &[KEY, "signature", "expires="]);
+    assert_absent(&env, &outputs, &[KEY, "signature", "expires="]);
 }
 
 #[test]
-fn the_local_service_shows_no_secret() {
+fn a_run_with_the_local_server_prints_no_secret() {
     let env = TestEnv::manifest(TWO);
     env.context("app", "FROM scratch\n").context("bad", "FROM scratch\n");
     let outputs = [
         env.run(["apply", "--local", "--auto-approve", "-v"]),
         env.run(["show", "--local", "--json"]),
     ];
-    nowhere(&env, &outputs, &[KEY, "signature"]);
+    assert_absent(&env, &outputs, &[KEY, "signature"]);
 }
 
-/// A service that puts secrets into everything that it says.
 #[test]
-fn a_service_that_babbles_is_not_repeated() {
+fn secrets_in_responses_are_redacted() {
     let url = format!("https://bucket.example/put?X-Signature={SIGNATURE}");
-    let babble = format!("cannot take {KEY}, nor PUT {url}");
+    let message = format!("cannot take {KEY}, nor PUT {url}");
     for (method, path, status) in [
         ("POST", "/images/build", 400),
         ("POST", "/images/build", 401),
@@ -85,28 +84,28 @@ fn a_service_that_babbles_is_not_repeated() {
         ("GET", "/images/build/*", 402),
         ("GET", "/images/build/*", 404),
     ] {
-        for more in ["-v", "--json"] {
+        for flag in ["-v", "--json"] {
             let scripted = Scripted::accepting();
-            scripted.on(method, path, [Answer::detail(status, &babble)]);
+            scripted.on(method, path, [Answer::detail(status, &message)]);
             let env = TestEnv::at(scripted.url());
             env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
-            let output = env.run(["apply", "--auto-approve", "--retry-times", "1", more]);
-            // A build that is complete was started, whatever is said of that.
+            let output = env.run(["apply", "--auto-approve", "--retry-times", "1", flag]);
+            // A complete build was started, even if the response to the start was 409.
             output.code(i32::from(status != 409));
-            nowhere(&env, &[output], &[KEY, SIGNATURE]);
+            assert_absent(&env, &[output], &[KEY, SIGNATURE]);
         }
     }
 }
 
-/// The reason of a failed build is shown and could hold anything.
+/// The error message of a failed build is shown and may contain anything.
 #[test]
-fn the_reason_of_a_failed_build_is_cleaned() {
+fn secrets_in_the_message_of_a_failed_build_are_redacted() {
     let scripted = Scripted::accepting();
-    let reason = format!(
+    let message = format!(
         "fetch https://bucket.example/get?sig={SIGNATURE} with Bearer {KEY} failed\u{1b}[2J"
     );
     let failed = serde_json::json!({
-        "id": "b-1", "status": "FAILED", "artifacts": [{ "errorMessage": reason }],
+        "id": "b-1", "status": "FAILED", "artifacts": [{ "errorMessage": message }],
     });
     scripted.on("GET", "/images/build/*", [Answer::json(200, &failed)]);
     let env = TestEnv::at(scripted.url());
@@ -116,26 +115,26 @@ fn the_reason_of_a_failed_build_is_cleaned() {
     for output in &outputs {
         output.code(1).says("bucket.example").never_says("\u{1b}");
     }
-    nowhere(&env, &outputs, &[KEY, SIGNATURE]);
+    assert_absent(&env, &outputs, &[KEY, SIGNATURE]);
 }
 
 #[test]
-fn a_key_in_the_home_is_not_shown_either() {
+fn a_key_from_the_configuration_file_is_not_shown() {
     let mut env = TestEnv::manifest(TWO);
     env.context("app", "FROM scratch\n").context("bad", "FROM scratch\n");
     let config = format!("{{\"api_key\": \"{KEY}\"}}");
-    // Outside of what is searched: it is where the user keeps it.
+    // Outside of the directories that are searched, because this file contains the key.
     let home = tempfile::tempdir().unwrap();
     std::fs::create_dir(home.path().join(".prime")).unwrap();
     std::fs::write(home.path().join(".prime/config.json"), config).unwrap();
     env.unset("PRIME_API_KEY").set("HOME", home.path().to_str().unwrap());
     let outputs = run_all(&env);
     assert_eq!(outputs[1].code, Some(0), "{}", outputs[1]);
-    nowhere(&env, &outputs, &[KEY]);
+    assert_absent(&env, &outputs, &[KEY]);
 }
 
 #[test]
-fn the_servers_key_is_not_shown() {
+fn help_does_not_show_the_token_of_the_server() {
     let env = TestEnv::new();
     let help = env.call(["serve", "--help"]).env("IMGPLAN_TOKEN", KEY).run();
     help.success().never_says(KEY);
