@@ -3,10 +3,10 @@
 use super::args::{ApplyArgs, SelectionArgs};
 use super::execution::{self, Execution};
 use super::failure::{Exit, Failure};
-use super::lookup::SurveyRequest;
 use super::memory::disable_huge_pages;
 use super::session::Session;
 use super::settings::Settings;
+use super::survey::SurveyRequest;
 use super::ui::Ui;
 use super::{approval, history, refresh, saved_plan};
 use crate::manifest::Workspace;
@@ -50,11 +50,8 @@ pub(super) async fn run(
         connection.close().await?;
         return Ok(exit);
     }
-    approval::show(
-        ui,
-        saved.as_ref(),
-        &service.view(&plan, &workspace, &facts, store.state(), true),
-    )?;
+    let view = service.view(&plan, &workspace, &facts, store.state(), true);
+    approval::show(ui, saved.as_ref(), &view)?;
     let history = service.history();
     history::keep_recorded(&history, &workspace, &facts, store.state());
     if !approval::is_approved(ui, &plan, &args)? {
@@ -64,8 +61,7 @@ pub(super) async fn run(
     let exit = if plan.is_noop() {
         store.commit()?;
         connection.close().await?;
-        let has_changes = args.detailed_exitcode && plan.has_changes();
-        if has_changes { Exit::Changes } else { Exit::Success }
+        if args.detailed_exitcode && plan.has_changes() { Exit::Changes } else { Exit::Success }
     } else {
         history::keep_planned(&history, &workspace, &facts, &plan);
         if saved.is_some() {

@@ -1,5 +1,5 @@
 //! The command line: arguments (`args`), their meaning (`settings`, `selection`, `service`), what
-//! commands share (`session`, `lookup`, `planned`), output (`ui`, `writer`), errors and exit codes
+//! commands share (`session`, `survey`, `planned`), output (`ui`, `writer`), errors and exit codes
 //! (`failure`), and one file for each command.
 
 mod apply;
@@ -15,7 +15,6 @@ mod history;
 mod import;
 mod lock;
 mod lockfile;
-mod lookup;
 mod memory;
 mod plan;
 mod planned;
@@ -32,6 +31,7 @@ mod settings;
 mod show;
 mod signals;
 mod status;
+mod survey;
 mod ui;
 mod validate;
 mod why;

@@ -8,7 +8,7 @@ use super::settings::Settings;
 use crate::base::name::ImageRef;
 use crate::base::text::{exact_duration, shell_word};
 use crate::event::Summary;
-use crate::manifest::{Invocation, Workspace};
+use crate::manifest::{Invocation, Override, Workspace};
 use crate::plan::{Plan, Reason, Step};
 
 /// Returns the command that applies a saved plan.
@@ -81,7 +81,7 @@ impl CommandLine {
             command.flags("-f", files.iter().map(|file| file.display()));
         }
         command.flags("--var", vars.iter().map(|var| format!("{}={}", var.name, var.value)));
-        command.flags("--set", sets.iter().map(|set| set.text()));
+        command.flags("--set", sets.iter().map(Override::text));
         command
     }
 
