@@ -36,8 +36,8 @@ pub(super) fn bookkeeping(
         let key = renamed.get(&UnitId(index)).unwrap_or(&unit.key);
         let entry = state.entries.get(key);
         let is_protected = entry.is_some_and(|entry| entry.protect);
-        // If the manifest does not set `protect`, the recorded protection stays: deleting a line must not
-        // lift it.
+        // If the manifest does not set `protect`, the recorded protection stays: deleting a line
+        // must not lift it.
         if let Some(protect) = unit.protect.filter(|protect| *protect != is_protected) {
             let kind = entry.map_or_else(|| unit.kind(), |entry| entry.kind);
             let (platform, unit) = (unit.platform, key.clone());
@@ -78,8 +78,8 @@ fn visibilities(facts: &Facts, state: &State) -> Vec<Record> {
     state.entries.iter().filter_map(changed).collect()
 }
 
-/// Returns the records of `apply --refresh-only`: visibilities, and images that are missing. A replaced
-/// image stays recorded as it was, since its content is not known.
+/// Returns the records of `apply --refresh-only`: visibilities, and images that are missing. A
+/// replaced image stays recorded as it was, since its content is not known.
 pub(crate) fn refresh_records(facts: &Facts, state: &State) -> Vec<Record> {
     let missing = |(key, entry): (&ImageRef, &Entry)| {
         let built = entry.built.as_ref()?;

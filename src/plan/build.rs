@@ -15,7 +15,7 @@ use crate::base::name::ImageRef;
 use crate::manifest::workspace::{Unit, UnitId, Workspace};
 use crate::state::{BuildStage, Entry, State};
 
-/// Builds the plan of the selected units. [`decide`](super::decide()) does this and all that belongs to it.
+/// Builds the plan of the selected units, without the state updates of [`decide`](super::decide()).
 pub fn build(workspace: &Workspace, facts: &Facts, state: &State, options: &PlanOptions) -> Plan {
     let identities = identify(workspace, facts, state, options);
     let mut plan = build_all(workspace, identities, facts, state, options);
@@ -60,7 +60,8 @@ pub(super) fn build_all(
     plan
 }
 
-/// Returns the number of images whose visibility differs from the lockfile while the manifest sets none.
+/// Returns the number of images whose visibility differs from the lockfile while the manifest sets
+/// none.
 fn silent_drift(workspace: &Workspace, facts: &Facts, state: &State) -> usize {
     let differs = |unit: &&Unit| {
         let built = state.entries.get(&unit.key).and_then(|entry| entry.built.as_ref());
@@ -205,8 +206,8 @@ impl<'a> Planner<'a> {
         let Some(Previous { key, entry, kind }) = identity.previous else {
             return Keep::Rebuild(None);
         };
-        // A pending build of other inputs may still push the tag, so that the image cannot be kept even
-        // if it has the right content.
+        // A pending build of other inputs may still push the tag, so that the image cannot be kept
+        // even if it has the right content.
         let available = kind == PreviousKind::Own || !self.continued.contains(key);
         let settled = available && self.facts.running(entry).is_none() && entry.submitted.is_none();
         let (true, Some(built)) = (settled, &entry.built) else { return Keep::Rebuild(None) };
@@ -222,8 +223,8 @@ impl<'a> Planner<'a> {
         // Another tag with the same content: the entry had no pins when its tag was made.
         let renamed = (kind != PreviousKind::Own).then(|| key.clone());
         match change {
-            // Dependents need the full path of their base, and the service does not tell the path of an
-            // image that moved to another owner: rebuild it there.
+            // Dependents need the full path of their base, and the service does not tell the path
+            // of an image that moved to another owner: rebuild it there.
             Some(Change { owner: Some(_), .. }) if self.bases.contains(&id) => {
                 Keep::Rebuild(reasons.pop())
             }
@@ -244,7 +245,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// True if the last build has the unit's name and owner already, and the lockfile does not know.
+    /// True if the last build has the unit's name and owner already, and the lockfile does not
+    /// know.
     fn has_arrived(&self, unit: &Unit, identity: &Identity<'_>) -> bool {
         let Some(Previous { key, entry, .. }) = identity.previous else { return false };
         let Some(built) = &entry.built else { return false };
@@ -252,7 +254,8 @@ impl<'a> Planner<'a> {
         (owner, &unit.key) != (&built.owner, key) && self.facts.arrived(owner, &unit.key, built)
     }
 
-    /// True if the service has an image with the unit's name and owner that the lockfile does not have.
+    /// True if the service has an image with the unit's name and owner that the lockfile does not
+    /// have.
     fn exists_unrecorded(
         &self,
         unit: &Unit,
@@ -265,8 +268,8 @@ impl<'a> Planner<'a> {
         complete && !self.has_arrived(unit, identity)
     }
 
-    /// True if the recorded image is not known to be missing. It may exist even if the service shows a
-    /// failed build.
+    /// True if the recorded image is not known to be missing. It may exist even if the service
+    /// shows a failed build.
     fn may_exist(&self, unit: &Unit, entry: Option<&Entry>) -> bool {
         let built = entry.and_then(|entry| entry.built.as_ref());
         built.is_some_and(|built| self.facts.remote(&built.owner, &unit.key) != Some(None))

@@ -1,4 +1,5 @@
-//! Makes a decision from facts and state. `plan`, `apply` and the tests all go through [`decide`]. Pure.
+//! Makes a decision from facts and state. `plan`, `apply` and the tests all go through [`decide`].
+//! Pure.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -70,8 +71,8 @@ pub fn decide(
     Decision { workspace, plan, refreshed, bookkeeping: records }
 }
 
-/// Returns the units that have a step according to what is known so far, and the recorded images that
-/// these steps start from. A minimal refresh compares only them with the service.
+/// Returns the units that have a step according to what is known so far, and the recorded images
+/// that these steps start from. A minimal refresh compares only them with the service.
 pub(crate) fn changing(
     workspace: &Workspace,
     facts: &Facts,

@@ -16,8 +16,8 @@ pub(super) struct Differences<'a> {
 }
 
 impl Differences<'_> {
-    /// Returns the inputs that differ from an earlier build, the likeliest cause first. The replace count
-    /// is left out: [`Identity::forced`](super::Identity) gives that reason.
+    /// Returns the inputs that differ from an earlier build, the likeliest cause first. The replace
+    /// count is left out: [`Identity::forced`](super::Identity) gives that reason.
     pub(super) fn between<'s>(
         &self,
         id: UnitId,
@@ -36,8 +36,8 @@ impl Differences<'_> {
         }
         let files = self.facts.changes.get(&id).cloned();
         // If another file became the Dockerfile, the digest differs although no file does.
-        let same_files = files.as_ref().is_some_and(|files| files.is_empty());
-        if differs("context") && !(same_files && !reasons.is_empty()) {
+        let files_differ = files.as_ref().is_none_or(|files| !files.is_empty());
+        if differs("context") && (files_differ || reasons.is_empty()) {
             reasons.push(Reason::ContextChanged { files });
         }
         for field in ["source", "platform"] {
@@ -127,8 +127,8 @@ impl Differences<'_> {
     }
 }
 
-/// Returns the build arguments and the target stage that differ. The values of arguments are not shown:
-/// they may be secret.
+/// Returns the build arguments and the target stage that differ. The values of arguments are not
+/// shown: they may be secret.
 fn settings(old: &Inputs, new: &Inputs) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if old.get("target") != new.get("target") {
@@ -157,8 +157,8 @@ fn config_change(field: &str, old: &str, new: &str) -> Reason {
     Reason::ConfigChanged { field: field.to_owned(), old: old.to_owned(), new: new.to_owned() }
 }
 
-/// Returns the change that the manifest wants of an image with the right content, and its reasons. A
-/// setting that the manifest leaves out stays as it is, whatever the credentials are.
+/// Returns the change that the manifest wants of an image with the right content, and its reasons.
+/// A setting that the manifest leaves out stays as it is, whatever the credentials are.
 pub(super) fn change(
     unit: &Unit,
     of: &Owner,

@@ -20,13 +20,13 @@ use crate::state::{BuildStage, Built, Entry, Pending, Pin, State};
 pub struct Facts {
     /// Context of each unit; `None` for mirrors.
     pub contexts: Vec<Option<Context>>,
-    /// Files of a unit's context that changed since its last build. Missing for a unit whose context
-    /// did not change, or whose earlier files are not known.
+    /// Files of a unit's context that changed since its last build. Missing for a unit whose
+    /// context did not change, or whose earlier files are not known.
     pub changes: HashMap<UnitId, Arc<[FileChange]>>,
     /// State of pending builds in the service. A build that was not queried is missing.
     pub builds: HashMap<BuildId, PendingBuild>,
-    /// Requests in doubt: the build that the service has for one, or `None` if it has none. A request
-    /// that could not be looked up is missing.
+    /// Requests in doubt: the build that the service has for one, or `None` if it has none. A
+    /// request that could not be looked up is missing.
     pub recovered: HashMap<ImageRef, Option<RecoveredBuild>>,
     /// Images of each owner whose images were listed.
     pub images: HashMap<Owner, HashMap<ImageRef, Remote>>,
@@ -35,10 +35,11 @@ pub struct Facts {
     pub incomplete: HashSet<Owner>,
     /// Images that were refreshed, if not all were. Nothing is known about other images.
     pub refreshed: Option<HashSet<ImageRef>>,
-    /// Owner of a new image for which the manifest names none; `None` if the service was not queried.
+    /// Owner of a new image for which the manifest names none; `None` if the service was not
+    /// queried.
     pub default_owner: Option<Owner>,
-    /// Digests that registries gave, by the full form of the reference. They win over the pins of the
-    /// lockfile.
+    /// Digests that registries gave, by the full form of the reference. They win over the pins of
+    /// the lockfile.
     pub pins: BTreeMap<String, Pin>,
     /// Registry lookups of an upgrade that were answered from the cache.
     pub cached_lookups: Option<CachedLookups>,
@@ -64,8 +65,8 @@ pub struct CachedLookups {
 pub struct Context {
     /// The files; units with the same context share them.
     pub tree: Arc<Tree>,
-    /// Digest of the files, except the content of the unit's own Dockerfile: that is an input of its
-    /// own, and one change must not be reported twice.
+    /// Digest of the files, except the content of the unit's own Dockerfile: that is an input of
+    /// its own, and one change must not be reported twice.
     pub digest: Digest,
 }
 
@@ -79,15 +80,15 @@ pub enum PendingBuild {
     },
     /// The context is uploaded, and the build waits for its start.
     NotStarted,
-    /// Nothing will come of the build: it failed, was cancelled, does not exist, or waits for a context
-    /// that nobody will upload.
+    /// Nothing will come of the build: it failed, was cancelled, does not exist, or waits for a
+    /// context that nobody will upload.
     Ended,
 }
 
 /// An image as the service lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
-    /// True state of the image.
+    /// State of the image.
     pub state: RemoteState,
     /// Visibility, if listed.
     pub visibility: Option<Visibility>,
@@ -142,8 +143,8 @@ impl Facts {
         }
     }
 
-    /// Returns an image as the service lists it. The outer `None` means that nothing is known: it was
-    /// not refreshed, or its owner's listing is incomplete.
+    /// Returns an image as the service lists it. The outer `None` means that nothing is known: it
+    /// was not refreshed, or its owner's listing is incomplete.
     pub fn remote(&self, owner: &Owner, key: &ImageRef) -> Option<Option<&Remote>> {
         let refreshed = self.refreshed.as_ref().is_none_or(|keys| keys.contains(key));
         let image = self.images.get(owner).filter(|_| refreshed)?.get(key);
@@ -167,8 +168,9 @@ impl Facts {
         (at?.duration_since(built.completed?) > tolerance).then_some(drift)
     }
 
-    /// True if a rename or a change of owner has taken effect already: an image of the time of our build
-    /// exists under the new name. An image of another time, or of none, may be somebody else's.
+    /// True if a rename or a change of owner has taken effect already: an image of the time of our
+    /// build exists under the new name. An image of another time, or of none, may be somebody
+    /// else's.
     pub fn arrived(&self, owner: &Owner, key: &ImageRef, built: &Built) -> bool {
         let remote = self.remote(owner, key).flatten();
         let remote = remote.filter(|remote| remote.state == RemoteState::Complete);
@@ -180,8 +182,9 @@ impl Facts {
         at.duration_since(completed).abs() <= tolerance
     }
 
-    /// Returns the owner whose listing may hold an unrecorded image for this unit, which is new, renamed
-    /// or moved. `None` if the image is recorded, its owner is not known, or a build is running.
+    /// Returns the owner whose listing may hold an unrecorded image for this unit, which is new,
+    /// renamed or moved. `None` if the image is recorded, its owner is not known, or a build is
+    /// running.
     pub fn unrecorded<'a>(&'a self, unit: &'a Unit, entry: Option<&Entry>) -> Option<&'a Owner> {
         let owner = unit.owner.as_ref();
         let Some(entry) = entry else { return owner.or(self.default_owner.as_ref()) };
@@ -222,8 +225,8 @@ impl Facts {
         })
     }
 
-    /// Returns the entry's pending build if it may still write its tag. A build that ended, or was never
-    /// started, writes none.
+    /// Returns the entry's pending build if it may still write its tag. A build that ended, or was
+    /// never started, writes none.
     pub(super) fn running<'s>(&self, entry: &'s Entry) -> Option<&'s Pending> {
         let not_started =
             |pending: &&Pending| self.builds.get(&pending.build) == Some(&PendingBuild::NotStarted);

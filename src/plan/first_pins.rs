@@ -1,5 +1,5 @@
-//! Credits existing images to the first pins of their references, so that pinning for the first time
-//! triggers no rebuild. Pure.
+//! Credits existing images to the first pins of their references, so that pinning for the first
+//! time triggers no rebuild. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,9 +12,9 @@ use crate::base::reference::{full_form, pin_key};
 use crate::manifest::workspace::{Origin, Unit, Workspace};
 use crate::state::{Built, Entry, Inputs, Pending, Pin, Record, State, Submission};
 
-/// On the first pin of a reference, assumes that existing units were built from that digest: nothing says
-/// otherwise, and a rebuild of thousands of mirrors would help nobody. Only units with the same source or
-/// Dockerfile count. Their dependents get the new fingerprint of their base.
+/// On the first pin of a reference, assumes that existing units were built from that digest:
+/// nothing says otherwise, and a rebuild of thousands of mirrors would help nobody. Only units with
+/// the same source or Dockerfile count. Their dependents get the new fingerprint of their base.
 pub(crate) fn adopt_first_pins(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
     let pins = facts.pins.iter().filter(|(key, _)| !state.pins.contains_key(*key));
     let pins: HashMap<&str, &Pin> = pins.map(|(key, pin)| (key.as_str(), pin)).collect();
@@ -44,8 +44,8 @@ struct Adoption<'a> {
 }
 
 impl Adoption<'_> {
-    /// Adds the first pins to all inputs recorded for a unit: of its image, its pending build and its
-    /// request in doubt.
+    /// Adds the first pins to all inputs recorded for a unit: of its image, its pending build and
+    /// its request in doubt.
     fn adopt(&mut self, unit: &Unit, key: &ImageRef, entry: &Entry) {
         let (kind, platform) = (entry.kind, entry.platform);
         if let Some(built) = &entry.built
@@ -65,7 +65,8 @@ impl Adoption<'_> {
                 self.with_pins(unit, key, &submitted.inputs, submitted.fingerprint)?;
             Some(Submission { fingerprint, inputs, ..submitted.clone() })
         });
-        // `Record::Created` clears the request in doubt, although it was for another build: keep it.
+        // `Record::Created` clears the request in doubt, although it was for another build: keep
+        // it.
         let unchanged = entry.submitted.clone().filter(|_| pending.is_some());
         if let Some(pending) = pending {
             self.records.push(Record::Created { unit: key.clone(), kind, platform, pending });

@@ -1,5 +1,5 @@
-//! Identifies units: computes their inputs, fingerprints and tags, and finds the lockfile entries that
-//! they continue. Pure.
+//! Identifies units: computes their inputs, fingerprints and tags, and finds the lockfile entries
+//! that they continue. Pure.
 
 use std::time::Duration;
 
@@ -45,8 +45,8 @@ pub(crate) fn identify<'s>(
             let bases = bases.map(|base| (&base.key, base.fingerprint));
             inputs(UnitId(index), unit, bases, replace_count, facts, state)
         };
-        // The entry that counts how often the unit was replaced. With the fingerprint in the tag, that
-        // count decides the tag, so the entry is found by its content.
+        // The entry that counts how often the unit was replaced. With the fingerprint in the tag,
+        // that count decides the tag, so the entry is found by its content.
         let counted = match &unit.content_tag {
             Some(_) => lookup.of_content(workspace, unit, &inputs(0)),
             None => lookup.of(workspace, unit),
@@ -115,9 +115,9 @@ fn has_fingerprint(entry: &Entry, fingerprint: Fingerprint) -> bool {
     [built, submitted, pending].contains(&Some(fingerprint))
 }
 
-/// Returns the number of rebuilds of a unit without a changed input. A forced unit gets one more, unless
-/// that rebuild is running already. The number is part of the fingerprint, so that dependents are
-/// rebuilt afterwards, however often a run dies between the two.
+/// Returns the number of rebuilds of a unit without a changed input. A forced unit gets one more,
+/// unless that rebuild is running already. The number is part of the fingerprint, so that
+/// dependents are rebuilt afterwards, however often a run dies between the two.
 fn replace_count(previous: Option<Previous<'_>>, facts: &Facts, forced: bool) -> u32 {
     let Some(entry) = previous.map(|previous| previous.entry) else { return 0 };
     let count = |inputs: &Inputs| inputs.get("again").and_then(|n| n.parse().ok()).unwrap_or(0);
@@ -128,9 +128,9 @@ fn replace_count(previous: Option<Previous<'_>>, facts: &Facts, forced: bool) ->
     if forced && started == built { built.saturating_add(1) } else { started }
 }
 
-/// True if an image is older than `max`. Every image expires at its own moment in each period of `max`,
-/// derived from its name, so that images built in one night do not all expire in one night. The name is
-/// that of the manifest: a renamed image does not expire because of its new name.
+/// True if an image is older than `max`. Every image expires at its own moment in each period of
+/// `max`, derived from its name, so that images built in one night do not all expire in one night.
+/// The name is that of the manifest: a renamed image does not expire because of its new name.
 fn is_expired(name: &str, completed: Timestamp, now: Timestamp, max: Duration) -> bool {
     let max = i128::from(u64::try_from(max.as_millis()).unwrap_or(u64::MAX).max(1));
     let digest = Digest::of(name.as_bytes());

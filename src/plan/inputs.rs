@@ -8,8 +8,8 @@ use crate::base::reference::full_form;
 use crate::manifest::workspace::{Origin, Unit, UnitId};
 use crate::state::{Inputs, State};
 
-/// Returns the inputs of a unit. Bases count by their *fingerprint*, which is known at plan time; the
-/// digest of their image is not.
+/// Returns the inputs of a unit. Bases count by their *fingerprint*, which is known at plan time;
+/// the digest of their image is not.
 pub(super) fn inputs<'b>(
     id: UnitId,
     unit: &Unit,

@@ -12,13 +12,13 @@ use crate::base::name::ImageRef;
 use crate::manifest::workspace::Workspace;
 use crate::state::{Built, Entry, Record, State};
 
-/// Returns the records that settle a merge. The entry that was built last wins; if that is not known, the
-/// entry with the content that the manifest wants. If neither has that content, the plan rebuilds the
-/// unit.
+/// Returns the records that settle a merge. The entry that was built last wins; if that is not
+/// known, the entry with the content that the manifest wants. If neither has that content, the plan
+/// rebuilds the unit.
 pub(super) fn merge_records(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
     let mut records = Vec::new();
-    // A unit's fingerprint depends on the replace count of its bases, and so on the side that these are
-    // taken from: each round settles one more level of bases.
+    // A unit's fingerprint depends on the replace count of its bases, and so on the side that these
+    // are taken from: each round settles one more level of bases.
     for _ in 0..state.entry_conflicts.len() {
         let mut settled = state.clone();
         for record in &records {
@@ -45,7 +45,8 @@ fn settle(workspace: &Workspace, facts: &Facts, state: &State, settled: &State) 
         };
         let is_wanted = |entry: &Entry| {
             let built = entry.built.as_ref();
-            // A merge of single lines of both sides has a fingerprint that is not that of its inputs.
+            // A merge of single lines of both sides has a fingerprint that is not that of its
+            // inputs.
             let consistent = built.filter(|built| built.fingerprint == built.inputs.fingerprint());
             consistent.is_some_and(|built| {
                 built.inputs.equals_ignoring_replace_count(&identity.inputs)
@@ -76,7 +77,8 @@ fn settle(workspace: &Workspace, facts: &Facts, state: &State, settled: &State) 
     records
 }
 
-/// Returns the parts of their side to take over: the image, and a pending build if our side has none.
+/// Returns the parts of their side to take over: the image, and a pending build if our side has
+/// none.
 fn records_of(key: &ImageRef, ours: &Entry, theirs: &Entry, take_theirs: bool) -> Vec<Record> {
     let mut records = Vec::new();
     if take_theirs {
@@ -97,8 +99,8 @@ fn completed(entry: &Entry) -> Option<Timestamp> {
     entry.built.as_ref()?.completed
 }
 
-/// Compares their completion time with ours: the tag has the image that completed last. `None` if a time
-/// is not known, or the images have different owners.
+/// Compares their completion time with ours: the tag has the image that completed last. `None` if a
+/// time is not known, or the images have different owners.
 fn compare_completion(ours: &Entry, theirs: &Entry) -> Option<Ordering> {
     let (ours, theirs) = (ours.built.as_ref()?, theirs.built.as_ref()?);
     if ours.owner != theirs.owner {

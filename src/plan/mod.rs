@@ -1,5 +1,5 @@
-//! Compares the manifest ([`Workspace`]) and the [`Facts`] with the recorded [`State`], and decides what
-//! to do and why: see [`decide()`]. Pure: no async, no file, no clock.
+//! Compares the manifest ([`Workspace`]) and the [`Facts`] with the recorded [`State`], and decides
+//! what to do and why: see [`decide()`]. Pure: no async, no file, no clock.
 //!
 //! [`Workspace`]: crate::manifest::Workspace
 //! [`State`]: crate::state::State

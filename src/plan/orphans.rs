@@ -76,8 +76,8 @@ impl Orphans<'_> {
         }
     }
 
-    /// Returns the action for an orphan, whether its image is kept, and its drift. Only our own image is
-    /// deleted, not one that replaced it.
+    /// Returns the action for an orphan, whether its image is kept, and its drift. Only our own
+    /// image is deleted, not one that replaced it.
     fn drop(
         &self,
         key: &ImageRef,
@@ -126,7 +126,8 @@ impl<'w> Removals<'w> {
         Self(by_name)
     }
 
-    /// Returns the entry for an image. An entry for one tag comes before an entry for all tags of a name.
+    /// Returns the entry for an image. An entry for one tag comes before an entry for all tags of a
+    /// name.
     fn find(&self, key: &ImageRef) -> Option<&'w Removed> {
         let removals = self.0.get(&key.name)?.iter().copied();
         let matching = removals.filter(|removed| removed.from.matches(key));
@@ -134,8 +135,8 @@ impl<'w> Removals<'w> {
     }
 }
 
-/// True if a request in doubt may still become a build. If its unit were forgotten or deleted meanwhile,
-/// the image would reappear unrecorded.
+/// True if a request in doubt may still become a build. If its unit were forgotten or deleted
+/// meanwhile, the image would reappear unrecorded.
 fn is_in_doubt(submitted: &Submission, now: Option<Timestamp>) -> bool {
     now.is_none_or(|now| now.duration_since(submitted.at) <= MAX_DOUBT_AGE)
 }
@@ -186,8 +187,9 @@ impl<'w> Successors<'w> {
         Self { workspace, moves: Moves::new(workspace), by_name }
     }
 
-    /// Returns the units that take the place of an orphan: its content has another tag now, or it was
-    /// renamed. If all tags of a name moved, that is the unit with the same tag, or else all of them.
+    /// Returns the units that take the place of an orphan: its content has another tag now, or it
+    /// was renamed. If all tags of a name moved, that is the unit with the same tag, or else all of
+    /// them.
     fn find(&self, key: &ImageRef, entry: &Entry) -> Vec<(UnitId, &'w Unit)> {
         let named = |name: &ImageName| {
             let ids = self.by_name.get(name).map(Vec::as_slice).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! External references of units, and how their digests enter inputs, Dockerfiles and requests. Pure.
+//! External references of units, and how their digests enter inputs, Dockerfiles and requests.
+//! Pure.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Display;
@@ -10,8 +11,8 @@ use crate::base::source_ref::SourceRef;
 use crate::manifest::workspace::{BuildOrigin, ExternalBase, Origin, Unit};
 use crate::state::Inputs;
 
-/// Returns the name of the input with the digest of an external base: `from REFERENCE`, with
-/// ` on PLATFORM` if that is not the unit's platform. One reference may be used for several platforms.
+/// Returns the name of the input with the digest of an external base: `from REFERENCE`, with ` on
+/// PLATFORM` if that is not the unit's platform. One reference may be used for several platforms.
 pub(super) fn base_input(base: &ExternalBase, unit: Platform) -> String {
     match base.platform {
         Some(platform) if platform == unit => format!("from {}", base.image),
@@ -26,8 +27,8 @@ pub(crate) fn reference_of_input(name: &str) -> Option<&str> {
     Some(named.split_once(" on ").map_or(named, |(reference, _)| reference))
 }
 
-/// Returns the references without a digest that units use, by their full form: sources of mirrors and
-/// external bases.
+/// Returns the references without a digest that units use, by their full form: sources of mirrors
+/// and external bases.
 pub(crate) fn references<'w>(
     units: impl Iterator<Item = &'w Unit>,
 ) -> BTreeMap<String, RegistryRef> {
@@ -40,8 +41,8 @@ pub(crate) fn references<'w>(
     references.map(|reference| (reference.to_string(), reference)).collect()
 }
 
-/// Returns the byte ranges of the Dockerfile in which pinned external bases stand, and the references
-/// with a digest that replace them.
+/// Returns the byte ranges of the Dockerfile in which pinned external bases stand, and the
+/// references with a digest that replace them.
 pub(crate) fn pinned_bases(
     build: &BuildOrigin,
     platform: Platform,
@@ -51,8 +52,9 @@ pub(crate) fn pinned_bases(
     build.externals.iter().filter_map(pinned).collect()
 }
 
-/// Returns the byte range of a base in its Dockerfile, and its reference with a digest. The reference has
-/// no tag: a tag means nothing beside a digest, and some builders reject both together.
+/// Returns the byte range of a base in its Dockerfile, and its reference with a digest. The
+/// reference has no tag: a tag means nothing beside a digest, and some builders reject both
+/// together.
 pub(crate) fn pinned_base(
     base: &ExternalBase,
     digest: impl Display,
@@ -61,8 +63,8 @@ pub(crate) fn pinned_base(
     Some((base.range.clone(), format!("{name}@{digest}")))
 }
 
-/// Returns the source of a mirror with its pinned digest, if it has one, so that the service mirrors what
-/// was planned. The tag stays: the service derives the tag of the image from it.
+/// Returns the source of a mirror with its pinned digest, if it has one, so that the service
+/// mirrors what was planned. The tag stays: the service derives the tag of the image from it.
 pub(crate) fn pinned_source(source: &SourceRef, inputs: &Inputs) -> SourceRef {
     let pinned = || {
         let digest = inputs.get("digest")?;

@@ -60,8 +60,8 @@ impl<'s> PreviousLookup<'s> {
         self.of_key(workspace, unit, &unit.key)
     }
 
-    /// Returns the entry that a unit with this resolved key continues. Its own entry comes first, unless
-    /// it has neither an image nor a build.
+    /// Returns the entry that a unit with this resolved key continues. Its own entry comes first,
+    /// unless it has neither an image nor a build.
     pub(super) fn of_key(
         &self,
         workspace: &Workspace,
@@ -94,8 +94,8 @@ impl<'s> PreviousLookup<'s> {
         Some(Previous { key, entry, kind: PreviousKind::Own })
     }
 
-    /// Returns the newest entry with this content, however often it was replaced. Does not depend on the
-    /// tag, which is resolved from it.
+    /// Returns the newest entry with this content, however often it was replaced. Does not depend
+    /// on the tag, which is resolved from it.
     pub(super) fn of_content(
         &self,
         workspace: &Workspace,
@@ -127,8 +127,8 @@ impl<'s> PreviousLookup<'s> {
                 continue;
             }
             let named = self.by_name.get(&moved.from.name).map(Vec::as_slice).unwrap_or_default();
-            // With several platforms, each unit continues the entry of its own platform. If two rules
-            // match an entry, the first counts.
+            // With several platforms, each unit continues the entry of its own platform. If two
+            // rules match an entry, the first counts.
             let fits = |(from, entry): &&KeyedEntry<'s>| {
                 entry.platform == unit.platform
                     && entry.built.is_some()
@@ -159,8 +159,8 @@ impl<'s> PreviousLookup<'s> {
     }
 }
 
-/// Returns a value that is greater for a newer entry: a pending build is newer than an image, and an
-/// image is newer than an entry without one.
+/// Returns a value that is greater for a newer entry: a pending build is newer than an image, and
+/// an image is newer than an entry without one.
 fn age_order<'s>(key: &'s ImageRef, entry: &Entry) -> impl Ord + use<'s> {
     let pending = entry.pending.as_ref().is_some_and(|pending| pending.stage > BuildStage::Created);
     let built = entry.built.as_ref();
@@ -199,7 +199,8 @@ impl Moves {
         self.to.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Returns the rule for an entry. A rule for one tag comes before a rule for all tags of a name.
+    /// Returns the rule for an entry. A rule for one tag comes before a rule for all tags of a
+    /// name.
     pub(super) fn rule<'w>(&self, workspace: &'w Workspace, key: &ImageRef) -> Option<&'w Moved> {
         let rules = self.from.get(&key.name)?.iter();
         rules.filter_map(|index| workspace.moved.get(*index)).find(|rule| rule.from.matches(key))

@@ -282,8 +282,8 @@ impl SavedStep {
 }
 
 impl SavedAction {
-    /// True if both are the same action. A deletion whose push time is not known matches any other of the
-    /// same owner.
+    /// True if both are the same action. A deletion whose push time is not known matches any other
+    /// of the same owner.
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Delete { owner, changed }, Self::Delete { owner: other, changed: at }) => {

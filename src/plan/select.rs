@@ -21,7 +21,8 @@ pub(super) fn select(plan: &mut Plan, workspace: &Workspace, selection: &Selecti
         selection.selects_orphan(&step.key) && needs.all(|unit| selected.contains(&unit))
     };
     let mut keep: Vec<bool> = plan.steps.iter().map(is_selected).collect();
-    // Each step comes after the steps that it needs, so that one pass from the end finds all of them.
+    // Each step comes after the steps that it needs, so that one pass from the end finds all of
+    // them.
     for index in (0..plan.steps.len()).rev() {
         if !keep[index] {
             continue;

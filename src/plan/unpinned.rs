@@ -16,7 +16,8 @@ use crate::state::State;
 pub(crate) struct ReferenceUse {
     /// The reference, or the reason why no registry can be queried for it.
     pub reference: Result<RegistryRef, NameError>,
-    /// Units that use it, by name, and the platform that they need; `None` if only the builder knows.
+    /// Units that use it, by name, and the platform that they need; `None` if only the builder
+    /// knows.
     pub units: BTreeSet<(String, Option<Platform>)>,
     /// First place of the reference in the manifest.
     pub span: Span,
@@ -67,8 +68,8 @@ impl OutdatedPins {
     }
 }
 
-/// Compares the pins of a lockfile with the references of the manifest. A pin is not outdated because its
-/// tag has moved: pins only move on request.
+/// Compares the pins of a lockfile with the references of the manifest. A pin is not outdated
+/// because its tag has moved: pins only move on request.
 pub(crate) fn outdated_pins(workspace: &Workspace, state: &State) -> OutdatedPins {
     let used = references(workspace.units.iter());
     let missing = unpinned(workspace, &Facts::default(), state);

@@ -13,8 +13,8 @@ use crate::plan::Facts;
 use crate::plan::facts::{PendingBuild, RecoveredBuild};
 use crate::state::{BuildStage, Pending, State, Submission};
 
-/// Adds the state of pending builds to the facts, so that a plan adopts no build that has failed. If
-/// the service does not respond, the facts have a note and the plan relies on the lockfile.
+/// Adds the state of pending builds to the facts, so that a plan adopts no build that has failed.
+/// If the service does not respond, the facts have a note and the plan relies on the lockfile.
 pub(super) async fn query(state: &State, client: &Client, facts: &mut Facts) {
     let pending: HashMap<&BuildId, &Pending> = state
         .entries
@@ -84,10 +84,10 @@ fn lost_request(unit: &ImageRef, submission: &Submission) -> LostRequest {
 /// Returns the state of a build that was recorded at this stage.
 fn classify(view: &RemoteBuild, stage: Option<BuildStage>) -> PendingBuild {
     match view.progress {
-        // A build that died between its start and the record of the start is running.
+        // If imgplan died between the start and its record, the build runs and does not wait.
         _ if stage == Some(BuildStage::Created) && view.waits_for_start() => PendingBuild::Ended,
-        // A pending build may be queued after its start. Starting it again does no harm; waiting for
-        // one that was never started would not end.
+        // A pending build may be queued after its start. Starting it again does no harm; waiting
+        // for one that was never started would not end.
         _ if stage == Some(BuildStage::Uploaded) && view.waits_for_start() => {
             PendingBuild::NotStarted
         }

@@ -9,7 +9,8 @@ use crate::plan::Facts;
 use crate::plan::facts::{Remote, RemoteState};
 use crate::state::State;
 
-/// Maximum number of missing images that are searched by name to confirm that a listing is complete.
+/// Maximum number of missing images that are searched by name to confirm that a listing is
+/// complete.
 const MAX_CONFIRMED_IMAGES: usize = 5;
 
 /// Maximum number of images that are searched by name; for more, all are listed.

@@ -1,6 +1,7 @@
-//! Gathers the [`Facts`] that a plan is made from: the files of every context (`contexts`) and their
-//! changes (`changes`), the state of pending builds (`builds`) and of the recorded images (`images`)
-//! in the service, and the digests of external references (`registries`). Writes only caches.
+//! Gathers the [`Facts`] that a plan is made from: the files of every context (`contexts`) and
+//! their changes (`changes`), the state of pending builds (`builds`) and of the recorded images
+//! (`images`) in the service, and the digests of external references (`registries`). Writes only
+//! caches.
 
 mod builds;
 mod changes;
@@ -94,8 +95,8 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Gathers all facts that a plan needs. A service or registry that does not respond is no error: the
-/// facts have a note of it, and the plan relies on the recorded state.
+/// Gathers all facts that a plan needs. A service or registry that does not respond is no error:
+/// the facts have a note of it, and the plan relies on the recorded state.
 ///
 /// # Errors
 ///

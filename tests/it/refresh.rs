@@ -1,5 +1,5 @@
-//! Refresh and drift: images that were deleted, replaced or changed outside of imgplan, and the number
-//! of requests that a refresh takes.
+//! Refresh and drift: images that were deleted, replaced or changed outside of imgplan, and the
+//! number of requests that a refresh takes.
 
 use imgplan::test_support::server::ServerConfig;
 use insta::assert_snapshot;

@@ -1,4 +1,5 @@
-//! Reasons down to the file: in plans, in `imgplan why`, and without the file list of the last build.
+//! Reasons down to the file: in plans, in `imgplan why`, and without the file list of the last
+//! build.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -325,7 +326,8 @@ fn why_of_an_unknown_image_fails() {
     env.run(["why"]).code(64);
 }
 
-/// Without a file list, or with an invalid one, plan and `why` report only that the context changed.
+/// Without a file list, or with an invalid one, plan and `why` report only that the context
+/// changed.
 #[test]
 fn a_missing_list_is_not_guessed() {
     let env = built();

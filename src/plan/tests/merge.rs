@@ -84,8 +84,8 @@ proptest! {
         prop_assert!(read(&state, &state).entry_conflicts.is_empty());
     }
 
-    /// Images that the manifest wants are not rebuilt, whichever side built them, unless the other side
-    /// replaced them later.
+    /// Images that the manifest wants are not rebuilt, whichever side built them, unless the other
+    /// side replaced them later.
     #[test]
     fn the_side_with_the_wanted_content_wins(
         (past, manifest) in past(),

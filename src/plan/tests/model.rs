@@ -15,7 +15,7 @@ use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::base::reference::OciDigest;
 use crate::manifest::Workspace;
-use crate::state::{BuildOutcome, BuildStage, Pin, Record, State, Submission};
+use crate::state::{BuildOutcome, BuildStage, Entry, Pin, Record, State, Submission};
 
 /// Progress of a step when the run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -429,8 +429,8 @@ impl Model {
         }
     }
 
-    /// Changes images outside of imgplan. Images with a pending build are left alone: their drift only
-    /// shows once the end of the build is recorded.
+    /// Changes images outside of imgplan. Images with a pending build are left alone: their drift
+    /// only shows once the end of the build is recorded.
     pub(super) fn interfere(&mut self, interferences: &[(usize, Interference)]) {
         self.now += SignedDuration::from_hours(1);
         for (index, interference) in interferences {
@@ -459,7 +459,7 @@ impl Model {
 
     /// Returns the recorded content, without IDs and times that differ from run to run.
     pub(super) fn recorded_content(&self) -> BTreeMap<ImageRef, String> {
-        let content = |(key, entry): (&ImageRef, &crate::state::Entry)| {
+        let content = |(key, entry): (&ImageRef, &Entry)| {
             let built = entry.built.as_ref();
             let built = built.map(|built| (&built.fingerprint, &built.owner, built.visibility));
             let pending = entry.pending.as_ref().map(|pending| &pending.fingerprint);
@@ -533,29 +533,28 @@ pub(super) fn check(decision: &Decision, state: &State) {
                 assert!(!in_use, "{} is not in use", step.key);
             }
             Action::Forget { .. } | Action::Delete { .. } => {
-                let entry = entry.expect("an orphan has an entry");
-                let keeps_image = |removed: &crate::manifest::workspace::Removed| {
-                    removed.from.matches(&step.key) && !removed.destroy
-                };
-                let released = workspace.removed.iter().any(keeps_image);
-                let by = step.reasons.iter().find_map(|reason| match reason {
-                    Reason::Superseded { by, .. } => Some(by),
-                    _ => None,
-                });
-                let lifted = workspace.units.iter().any(|unit| {
-                    by.is_some_and(|by| unit.key.name == by.name) && unit.protect == Some(false)
-                });
-                let protected = entry.protect && (entry.built.is_some() || entry.pending.is_some());
-                let deletes = matches!(step.action, Action::Delete { .. });
-                assert!(
-                    !protected || lifted || (released && !deletes),
-                    "{} is protected",
-                    step.key
-                );
+                check_protection(step, entry.expect("an orphan has an entry"), workspace);
             }
             Action::Update { .. } | Action::Adopt { .. } => {}
         }
     }
+}
+
+/// Checks that no protected orphan is deleted or forgotten, unless the manifest says so.
+fn check_protection(step: &Step, entry: &Entry, workspace: &Workspace) {
+    let forgets =
+        workspace.removed.iter().any(|removed| removed.from.matches(&step.key) && !removed.destroy);
+    let by = step.reasons.iter().find_map(|reason| match reason {
+        Reason::Superseded { by, .. } => Some(by),
+        _ => None,
+    });
+    let lifted = workspace
+        .units
+        .iter()
+        .any(|unit| by.is_some_and(|by| unit.key.name == by.name) && unit.protect == Some(false));
+    let protected = entry.protect && (entry.built.is_some() || entry.pending.is_some());
+    let deletes = matches!(step.action, Action::Delete { .. });
+    assert!(!protected || lifted || (forgets && !deletes), "{} is protected", step.key);
 }
 
 /// Returns the steps of a plan as lines: verb, key and reasons.

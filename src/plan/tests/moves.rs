@@ -277,7 +277,8 @@ fn a_unit_in_doubt_is_not_dropped() {
     };
     assert_eq!(silent(5), [""; 0]);
     assert_eq!(silent(20), ["forget a:v1: removed from the manifest, image kept"]);
-    // If the service has the build, the step waits for its end, and then deletes the image if requested.
+    // If the service has the build, the step waits for its end, and then deletes the image if
+    // requested.
     let plan = decide(&model, world(Vec::new()), &PRUNE()).plan;
     assert!(matches!(&plan.steps[0].action, Action::Delete { after: Some(_), .. }));
     let plan = decide(&model, world(Vec::new()), &PlanOptions::default()).plan;
