@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::words::{rate_wait, timed_out};
 use super::{PlanView, Reporter};
 use crate::base::kind::ImageKind;
-use crate::base::limit::{Class, Limit};
+use crate::base::limit::Class;
 use crate::base::name::ImageRef;
 use crate::base::text::plural;
 use crate::event::{ActiveTarget, RunEvent, SkipReason, StopReason, Summary, TargetFailure};
@@ -87,13 +87,31 @@ impl<'w> JsonReporter<'w> {
         self.line("info", "apply_progress", message, json!({ "hook": hook }))
     }
 
-    fn rate_wait(&mut self, class: Class, limit: Limit, wait: Duration) -> io::Result<()> {
-        let payload = json!({
-            "class": class.as_str(),
-            "limit": limit.to_string(),
-            "wait_ms": milliseconds(wait),
-        });
-        self.line("info", "rate_wait", rate_wait(class, limit, wait), payload)
+    fn notice(&mut self, unit: Option<&ImageRef>, notice: &Notice) -> io::Result<()> {
+        match notice {
+            Notice::Retry { action, class, attempt, status, why, wait, .. } => {
+                let payload = json!({
+                    "image": unit,
+                    "request": action,
+                    "class": class.map(Class::as_str),
+                    "attempt": attempt,
+                    "status": status,
+                    "error": why,
+                    "wait_ms": milliseconds(*wait),
+                });
+                self.line("warn", "retry", format!("cannot {action}: {why}"), payload)
+            }
+            Notice::RateWait { class, limit, wait } => {
+                let payload = json!({
+                    "class": class.as_str(),
+                    "limit": limit.to_string(),
+                    "wait_ms": milliseconds(*wait),
+                });
+                self.line("info", "rate_wait", rate_wait(*class, *limit, *wait), payload)
+            }
+            // A run queries no registry.
+            Notice::RegistryPaused { .. } | Notice::LookupDone { .. } => Ok(()),
+        }
     }
 
     fn failed(
@@ -236,29 +254,7 @@ impl Reporter for JsonReporter<'_> {
                 self.line("info", "apply_heartbeat", message, json!({ "run": run }))?;
                 units.iter().try_for_each(|unit| self.progress(unit))
             }
-            RunEvent::Notice {
-                unit,
-                notice: Notice::Retry { action, class, attempt, status, why, wait, .. },
-            } => {
-                let payload = json!({
-                    "image": unit,
-                    "request": action,
-                    "class": class.map(Class::as_str),
-                    "attempt": attempt,
-                    "status": status,
-                    "error": why,
-                    "wait_ms": milliseconds(*wait),
-                });
-                self.line("warn", "retry", format!("cannot {action}: {why}"), payload)
-            }
-            RunEvent::Notice { notice: Notice::RateWait { class, limit, wait }, .. } => {
-                self.rate_wait(*class, *limit, *wait)
-            }
-            // A run queries no registry.
-            RunEvent::Notice {
-                notice: Notice::RegistryPaused { .. } | Notice::LookupDone { .. },
-                ..
-            } => Ok(()),
+            RunEvent::Notice { unit, notice } => self.notice(unit.as_ref(), notice),
             RunEvent::Completed { unit, action, build, path, elapsed } => {
                 let hook = json!({
                     "image": unit,

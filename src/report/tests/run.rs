@@ -38,6 +38,7 @@ fn text(write: impl FnOnce(&mut HumanReporter<'_>) -> std::io::Result<()>) -> (S
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "most of it is the list of events")]
 fn every_event_has_its_line() {
     let active = |unit: &str, phase, secs| ActiveTarget {
         unit: key(unit),
