@@ -238,10 +238,10 @@ impl Caller {
         let jitter = self.connection.jitter.draw();
         let (attempt, decision) = attempts.record_failure(error, reached, jitter, Instant::now());
         let delay = match decision {
-            RetryDecision::Retry(delay) => delay,
-            RetryDecision::LookUp(delay) if can_look_up => delay,
-            RetryDecision::LookUp(_) | RetryDecision::GiveUp => return RetryDecision::GiveUp,
+            RetryDecision::LookUp(_) if !can_look_up => None,
+            decision => decision.delay(),
         };
+        let Some(delay) = delay else { return RetryDecision::GiveUp };
         self.notify(Notice::Retry {
             registry: None,
             action: error.action,

@@ -428,7 +428,7 @@ mod tests {
     }
 
     async fn names(fake: &Arc<FakeServer>) -> String {
-        let client = Client::fake(&fake);
+        let client = Client::fake(fake);
         let images = list_images(&client, &Owner::Personal, None).await.unwrap().images;
         images.iter().map(|image| image.name.as_str()).collect()
     }

@@ -56,7 +56,6 @@ pub(crate) enum RecoveryResult {
 /// # Errors
 ///
 /// Fails if the listing cannot be read.
-#[expect(clippy::implicit_hasher, reason = "the program uses one kind of set")]
 pub(crate) async fn recover_builds(
     client: &Client,
     requests: &[LostRequest],

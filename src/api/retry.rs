@@ -32,6 +32,16 @@ pub enum RetryDecision {
     GiveUp,
 }
 
+impl RetryDecision {
+    /// Returns the delay before the next attempt, or `None` if there is none.
+    pub(super) fn delay(self) -> Option<Duration> {
+        match self {
+            Self::Retry(delay) | Self::LookUp(delay) => Some(delay),
+            Self::GiveUp => None,
+        }
+    }
+}
+
 /// State of a request that a decision depends on, besides the error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct RetryState {
@@ -96,7 +106,7 @@ pub(super) fn decide(error: &ApiError, state: &RetryState, repeat: Repeat) -> Re
 #[derive(Debug, Clone)]
 pub struct Attempts {
     repeat: Repeat,
-    max_attempts: u32,
+    maximum: u32,
     failed: u32,
     rate_limited: u32,
     first_failure: Option<Instant>,
@@ -105,18 +115,18 @@ pub struct Attempts {
 impl Attempts {
     /// Creates a counter without attempts and without a maximum.
     pub fn new(repeat: Repeat) -> Self {
-        Self { repeat, max_attempts: u32::MAX, failed: 0, rate_limited: 0, first_failure: None }
+        Self { repeat, maximum: u32::MAX, failed: 0, rate_limited: 0, first_failure: None }
     }
 
     /// Sets the maximum number of attempts.
     #[must_use]
-    pub fn at_most(self, max_attempts: u32) -> Self {
-        Self { max_attempts, ..self }
+    pub fn at_most(self, maximum: u32) -> Self {
+        Self { maximum, ..self }
     }
 
     /// Lowers the maximum number of attempts to this number.
-    pub(super) fn limit_to(&mut self, max_attempts: u32) {
-        self.max_attempts = self.max_attempts.min(max_attempts);
+    pub(super) fn limit_to(&mut self, maximum: u32) {
+        self.maximum = self.maximum.min(maximum);
     }
 
     /// Records a failed attempt. Returns its number, from 1, and the decision about it.
@@ -134,7 +144,7 @@ impl Attempts {
         // Waiting for a rate limit is not a failure, however long it takes.
         let first = if is_rate_limit { now } else { *self.first_failure.get_or_insert(now) };
         let since_first = now.saturating_duration_since(first);
-        let max_attempts = self.max_attempts;
+        let max_attempts = self.maximum;
         let state = RetryState { attempts, max_attempts, since_first, reached, jitter };
         (self.rate_limited + self.failed, decide(error, &state, self.repeat))
     }

@@ -3,8 +3,6 @@
 //! A rename or a move must not be sent twice: the image is no longer found under its old name. If
 //! no response tells the result of one, a dry run looks up the image under both names.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +11,7 @@ use super::call::{Call, CallResponse};
 use super::client::Client;
 use super::error::{ApiError, ErrorKind, NO_REASON, is_quota};
 use super::inventory::name_without_owner;
-use super::retry::{Attempts, Repeat, RetryDecision};
+use super::retry::{Attempts, Repeat};
 use super::wire::{ImageUpdate, UpdateImagesRequest, UpdateSet, UpdateSource, WireOwner};
 use crate::base::limit::Class;
 use crate::base::name::Visibility;
@@ -106,7 +104,12 @@ impl Client {
                             result => results[index] = result,
                         }
                     }
-                    if is_incomplete { self.delay_after_incomplete(&mut attempts) } else { None }
+                    if is_incomplete {
+                        let class = Some(Class::Update);
+                        self.caller.decide(class, &no_result(), &mut attempts, None, true).delay()
+                    } else {
+                        None
+                    }
                 }
                 Err(error) if open.len() > 1 && may_be_of_one(&error) => return open,
                 Err(error) => {
@@ -121,16 +124,7 @@ impl Client {
         Vec::new()
     }
 
-    /// Returns the delay after a response without all results, or `None` if there is no further
-    /// attempt.
-    fn delay_after_incomplete(&self, attempts: &mut Attempts) -> Option<Duration> {
-        match self.caller.decide(Some(Class::Update), &no_result(), attempts, None, true) {
-            RetryDecision::Retry(delay) | RetryDecision::LookUp(delay) => Some(delay),
-            RetryDecision::GiveUp => None,
-        }
-    }
-
-    /// Finds out the results of updates that met an error. Returns the updates to send (again):
+    /// Finds out the results of updates with an error. Returns the updates to send (again):
     /// those that had no effect, or that may be repeated. If an earlier run has made a move that
     /// also sets a visibility, the visibility is set at the new name.
     async fn resolve_in_doubt(

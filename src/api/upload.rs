@@ -13,7 +13,7 @@ use tokio_util::io::ReaderStream;
 
 use super::client::Client;
 use super::error::{ApiError, ErrorKind, looks_like_html};
-use super::retry::{Attempts, RetryDecision};
+use super::retry::Attempts;
 use crate::base::secret::SignedUrl;
 use crate::http::header;
 
@@ -100,10 +100,7 @@ impl Client {
         error: &ApiError,
         attempts: &mut Attempts,
     ) -> Option<Duration> {
-        match self.caller.decide(None, error, attempts, None, true) {
-            RetryDecision::Retry(delay) | RetryDecision::LookUp(delay) => Some(delay),
-            RetryDecision::GiveUp => None,
-        }
+        self.caller.decide(None, error, attempts, None, true).delay()
     }
 }
 

@@ -8,45 +8,35 @@ use serde::{Deserialize, Serialize};
 /// Written with the documented names; the snake case names of the provider's own client are read
 /// too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BuildImageRequest {
     /// Required for context builds.
-    #[serde(alias = "imageName", skip_serializing_if = "Option::is_none", default)]
+    #[serde(alias = "imageName", skip_serializing_if = "Option::is_none")]
     pub image_name: Option<String>,
     /// Required for context builds.
-    #[serde(alias = "imageTag", skip_serializing_if = "Option::is_none", default)]
+    #[serde(alias = "imageTag", skip_serializing_if = "Option::is_none")]
     pub image_tag: Option<String>,
     /// Path of the Dockerfile in the archive; `Dockerfile` if absent.
-    #[serde(alias = "dockerfilePath", skip_serializing_if = "Option::is_none", default)]
+    #[serde(alias = "dockerfilePath", skip_serializing_if = "Option::is_none")]
     pub dockerfile_path: Option<String>,
     /// A public image, or several separated by commas.
     #[serde(
         rename = "sourceImage",
         alias = "source_image",
-        skip_serializing_if = "Option::is_none",
-        default
+        skip_serializing_if = "Option::is_none"
     )]
     pub source_image: Option<String>,
     /// `linux/amd64` if absent.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
     /// ID of the team that will own the image.
-    #[serde(
-        rename = "teamId",
-        alias = "team_id",
-        skip_serializing_if = "Option::is_none",
-        default
-    )]
+    #[serde(rename = "teamId", alias = "team_id", skip_serializing_if = "Option::is_none")]
     pub team_id: Option<String>,
     /// `INHERIT` if absent.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub visibility: Option<String>,
     /// `platform` for a platform image.
-    #[serde(
-        rename = "ownerScope",
-        alias = "owner_scope",
-        skip_serializing_if = "Option::is_none",
-        default
-    )]
+    #[serde(rename = "ownerScope", alias = "owner_scope", skip_serializing_if = "Option::is_none")]
     pub owner_scope: Option<String>,
 }
 
@@ -75,40 +65,34 @@ pub(crate) struct BuildImageResponse {
 
 /// Result for one source in the bulk shapes b (flat) and c (with `build`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct TransferResult {
     /// The source as it was requested.
-    #[serde(rename = "sourceImage", alias = "source_image", default)]
+    #[serde(rename = "sourceImage", alias = "source_image")]
     pub source_image: Option<String>,
     /// Shape b only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub success: Option<bool>,
     /// Shape b.
-    #[serde(
-        rename = "buildId",
-        alias = "build_id",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "buildId", alias = "build_id", skip_serializing_if = "Option::is_none")]
     pub build_id: Option<String>,
     /// Shape b.
     #[serde(
         rename = "fullImagePath",
         alias = "full_image_path",
-        default,
         skip_serializing_if = "Option::is_none"
     )]
     pub full_image_path: Option<String>,
     /// Shape b.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub visibility: Option<String>,
     /// Shape c.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<BuildImageResponse>,
     /// Reason of a refusal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// True if the request may succeed when it is sent again.
-    #[serde(default)]
     pub retryable: bool,
 }
 
@@ -136,67 +120,52 @@ fn default_true() -> bool {
 
 /// A build, as in status responses and listings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct BuildStatusResponse {
     /// ID of the build.
-    #[serde(default)]
     pub id: String,
     /// Name of the image.
-    #[serde(default)]
     pub image_name: Option<String>,
     /// Tag of the image.
-    #[serde(default)]
     pub image_tag: Option<String>,
     /// `PENDING`, `UPLOADING`, `BUILDING`, `COMPLETED`, `FAILED`, `CANCELLED`, or a later addition.
-    #[serde(default)]
     pub status: String,
     /// Time of the creation.
-    #[serde(default)]
     pub created_at: Option<String>,
     /// Time of the start.
-    #[serde(default)]
     pub started_at: Option<String>,
     /// Time of the end.
-    #[serde(default)]
     pub completed_at: Option<String>,
     /// Artifacts, each with its own status and error.
-    #[serde(default)]
     pub artifacts: Option<Vec<Artifact>>,
     /// Present in older versions only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub full_image_path: Option<String>,
     /// Present in older versions only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
 }
 
 /// One result of a build.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the API names the fields")]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct Artifact {
     /// ID of the artifact.
-    #[serde(default)]
     pub id: Option<String>,
     /// `CONTAINER_IMAGE` or `VM_SANDBOX`.
-    #[serde(default)]
     pub artifact_type: Option<String>,
     /// Same values as for a build.
-    #[serde(default)]
     pub status: Option<String>,
     /// Path of the image.
-    #[serde(default)]
     pub full_image_path: Option<String>,
     /// Reason of a failure.
-    #[serde(default)]
     pub error_message: Option<String>,
     /// Time of the creation.
-    #[serde(default)]
     pub created_at: Option<String>,
     /// Time of the start of the build.
-    #[serde(default)]
     pub started_at: Option<String>,
     /// Time of the end of the build.
-    #[serde(default)]
     pub completed_at: Option<String>,
 }
 
@@ -283,35 +252,37 @@ pub struct ImageUpdate {
 
 /// Identifies an image by owner, name and tag, or by a reference.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct UpdateSource {
     /// Owner; requires `name` and `tag`.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<WireOwner>,
     /// Name.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Tag.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
     /// Reference, instead of owner, name and tag.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
 }
 
 /// New values of an image; at least one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct UpdateSet {
     /// New name.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// New tag.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
     /// New owner.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<WireOwner>,
     /// `PRIVATE` or `PUBLIC`.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub visibility: Option<String>,
 }
 
@@ -378,11 +349,10 @@ pub(crate) struct ImageSnapshot {
 
 /// Reason of a failed update.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct UpdateError {
     /// `image_not_found`, `destination_exists`, or a later addition.
-    #[serde(default)]
     pub code: String,
     /// Text for people.
-    #[serde(default)]
     pub message: String,
 }

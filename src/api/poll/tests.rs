@@ -42,7 +42,7 @@ async fn poll_counts(
     state: &mut PollState,
 ) -> (usize, usize, usize) {
     let before = fake.lines().len();
-    let found = poll_builds(&Client::fake(&fake), builds, state).await;
+    let found = poll_builds(&Client::fake(fake), builds, state).await;
     assert!(found.iter().map(|(build, _)| build).eq(builds), "in order");
     let lines = fake.lines().split_off(before);
     let pages = lines.iter().filter(|line| line.contains("offset")).count();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -97,7 +98,7 @@ fn response(results: Vec<Value>) -> Reply {
 }
 
 async fn outcomes(fake: &Arc<FakeServer>, texts: &[&str]) -> Vec<String> {
-    let client = Client::fake(&fake);
+    let client = Client::fake(fake);
     let results = client.update_images(&updates(texts), &CancellationToken::new()).await;
     let word = |result: UpdateOutcome| match result {
         Ok(_) => "ok".to_owned(),
