@@ -2,6 +2,7 @@
 //! imgplan does, or if one of the properties named in its comment does not hold.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use imgplan::test_support::api::{Client, Endpoint, RateLimiter, Transport, TransportError};
@@ -78,11 +79,14 @@ pub fn service_response(input: &[u8]) {
         .expect("the endpoint is valid");
     let client = client.with_max_attempts(2);
     let build = BuildId::new("b-1").expect("the ID is valid");
-    runtime().block_on(async {
+    let requests = async {
         let _ = client.status(&build).await;
         let _ = client.builds(0).await;
         let _ = client.images(&Owner::Personal, None, 0).await;
-    });
+    };
+    // The client waits for a rate limit as often as the service asks.
+    runtime()
+        .block_on(async { tokio::time::timeout(Duration::from_secs(600), requests).await.ok() });
 }
 
 /// Answers every request of the registry client with these bytes.

@@ -43,7 +43,6 @@ pub(crate) struct Manifest {
         with = "Option<Vec<scalars::IncludeText>>",
         extend("examples" = [["teams/*/imgplan.yaml"]])
     )]
-    #[expect(dead_code, reason = "read before decoding; declared here for the schema")]
     pub include: Option<Vec<Spanned<String>>>,
     /// Variables for `${VAR}`. They override the environment; `--var` overrides them. A variable
     /// can use the variables above it.
@@ -51,7 +50,6 @@ pub(crate) struct Manifest {
         with = "Option<BTreeMap<String, scalars::VariableText>>",
         extend("examples" = [{ "PYTHON": "3.12", "TAG": "${NIGHT:-latest}" }])
     )]
-    #[expect(dead_code, reason = "read before decoding; declared here for the schema")]
     pub vars: Option<Pairs<Spanned<String>>>,
     /// Default values for all images of this file and of the files that it includes.
     pub defaults: Option<Defaults>,
@@ -285,24 +283,20 @@ pub(crate) struct Image {
     pub infer_bases: Option<Spanned<bool>>,
     /// Variables, each with several values. One image is created for each combination of values,
     /// which the other keys use as `${NAME}`.
-    #[expect(dead_code, reason = "read before decoding; declared here for the schema")]
     pub matrix: Option<Matrix>,
     /// Finds folders and creates an image for each. `name` and `tag` may contain `{dir}` (name of
     /// the folder), `{parent}` (name of its parent), `{path}` and, for a Harbor task, `{name}`. The
     /// default name is `{dir}`.
-    #[expect(dead_code, reason = "read before decoding; declared here for the schema")]
     pub discover: Option<Spanned<Discover>>,
     /// Public images to mirror, each as an image of its own. `name` and `tag` may contain
     /// `{registry}`, `{path}`, `{name}` (last segment of the path), `{tag}` and `{digest}` (12
     /// digits).
     #[schemars(extend("minItems" = 1))]
-    #[expect(dead_code, reason = "read before decoding; declared here for the schema")]
     pub sources: Option<Vec<Spanned<SourceRef>>>,
     /// File with public images to mirror, relative to this file. It has one reference per line; `#`
     /// starts a comment. A `.jsonl` file has one JSON object per line, with `source` and optionally
     /// `name` or `image`, `tag` and `platform`. `name` and `tag` as for `sources`.
     #[schemars(extend("examples" = ["refs.txt"]))]
-    #[expect(dead_code, reason = "read before decoding; declared here for the schema")]
     pub sources_from: Option<Spanned<String>>,
 }
 

@@ -157,12 +157,11 @@ impl Source {
                     path.as_mut().map(Vec::pop);
                 }
                 ("super", Some(path)) => drop(path.pop()),
-                ("self", Some(_)) => {}
                 (word, None) if self.children().contains(word) => {
                     path = Some([self.module(), vec![word.to_owned()]].concat());
                 }
-                // Another crate.
-                (_, None) => {}
+                // `self` in a list, or another crate.
+                ("self", Some(_)) | (_, None) => {}
                 (word, Some(path)) => path.push(word.to_owned()),
             }
             at += 1;
