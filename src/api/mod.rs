@@ -2,8 +2,8 @@
 //!
 //! `endpoint` resolves the URL and API key. `client`, `images`, `updates` and `upload` have one
 //! method per endpoint of the API. `call` sends their requests: each waits in the `rate_limiter`,
-//! goes over a [`Transport`], and is read by `response`; `retry` decides about failures. `poll`,
-//! `inventory` and `recover` combine several requests.
+//! goes over a [`Transport`](crate::http::Transport), and is read by `response`; `retry` decides
+//! about failures. `poll`, `inventory` and `recover` combine several requests.
 
 mod call;
 pub(crate) mod client;
