@@ -24,7 +24,7 @@ const MIN_MAX_PAGES: usize = 20;
 const EXTRA_PAGES: usize = 10;
 
 /// Number of pages in a row without a polled build after which no further page is read: listings
-/// probably have the newest builds first (unknown, API contract, section 8). If more builds than
+/// probably have the newest builds first (unknown, API contract, section 6). If more builds than
 /// this are missing, their number applies instead: each would cost a single request, and many newer
 /// builds of other users may precede them.
 const MIN_BARREN_PAGES: usize = 2;
@@ -33,7 +33,7 @@ const MIN_BARREN_PAGES: usize = 2;
 const EXTRA_ROWS: u64 = 20;
 
 /// Number of polls in a row without a polled build after which the listing is suspended: it may
-/// leave out the builds of teams (unknown, API contract, section 8).
+/// leave out the builds of teams (unknown, API contract, section 6).
 const MAX_USELESS_POLLS: u32 = 2;
 
 /// First time for which a useless listing is suspended. Short, because a single bad response means

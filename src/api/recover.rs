@@ -31,7 +31,7 @@ pub(crate) struct LostRequest {
     /// Tag of the image.
     pub tag: String,
     /// Owner of the image. The listing has the user's own builds; whether it has those of a team is
-    /// unknown (API contract, section 8).
+    /// unknown (API contract, section 6).
     pub owner: Owner,
     /// Time of the first request, by the local clock.
     pub since: Timestamp,
