@@ -80,8 +80,9 @@ fn pins<'s>(
         built.into_iter().chain(entry.pending.as_ref().map(|pending| &pending.inputs))
     };
     let sources = |inputs: &Inputs| {
-        let froms = inputs.0.keys().filter_map(|key| reference_of_input(key).and_then(pin_key));
-        froms.chain(inputs.get("source").and_then(pin_key)).collect::<Vec<_>>()
+        let references =
+            inputs.0.keys().filter_map(|key| reference_of_input(key).and_then(pin_key));
+        references.chain(inputs.get("source").and_then(pin_key)).collect::<Vec<_>>()
     };
     let used: HashSet<String> =
         entries.iter().flat_map(|(_, entry)| inputs(entry)).flat_map(sources).collect();
