@@ -1,7 +1,7 @@
 //! Parses and formats sizes in bytes. Pure.
 
 /// Parses a size of one whole number and one unit: `800B`, `64kB`, `500MB`, `2GB`, `64KiB`,
-/// `500MiB`, `2GiB`. One blank between them is allowed, since [`bytes`] writes one.
+/// `500MiB`, `2GiB`. One blank between them is allowed, since [`bytes()`] writes one.
 ///
 /// ```
 /// use imgplan::test_support::base::size::parse_size;

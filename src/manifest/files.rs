@@ -166,7 +166,7 @@ fn read(path: &Path) -> ReadResult {
 }
 
 /// Returns the path of `path` inside `context`, with `/`, or `None` if it lies outside. Both must
-/// be [clean](clean).
+/// be [`clean`].
 pub(super) fn path_inside(context: &Path, path: &Path) -> Option<String> {
     let inside = path.strip_prefix(context).or_else(|error| {
         if context == Path::new(".") && path.is_relative() && !path.starts_with("..") {

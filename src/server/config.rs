@@ -16,7 +16,7 @@ use crate::base::secret::ApiKey;
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// Address to listen on; port 0 takes any free port. `None` listens nowhere: requests come through
-    /// [`Server::call`](super::Server::call).
+    /// `Server::call`, which only tests have.
     pub listen: Option<SocketAddr>,
     /// Only accepted token; `None` accepts any.
     pub token: Option<ApiKey>,
