@@ -145,6 +145,7 @@ impl Facts {
 
     /// Returns an image as the service lists it. The outer `None` means that nothing is known: it
     /// was not refreshed, or its owner's listing is incomplete.
+    #[allow(clippy::option_option, reason = "unknown, missing and present are three cases")]
     pub fn remote(&self, owner: &Owner, key: &ImageRef) -> Option<Option<&Remote>> {
         let refreshed = self.refreshed.as_ref().is_none_or(|keys| keys.contains(key));
         let image = self.images.get(owner).filter(|_| refreshed)?.get(key);
