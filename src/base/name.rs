@@ -145,8 +145,8 @@ impl FromStr for ImageRef {
     }
 }
 
-/// Deserializes a value through its [`FromStr`]. In an error, the help follows the message on the
-/// next line.
+/// Deserializes a value through its [`FromStr`], and fails where that does. In the error, the help
+/// follows the message on the next line.
 pub(crate) fn deserialize_text<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: FromStr<Err = NameError>,

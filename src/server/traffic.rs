@@ -22,7 +22,7 @@ pub(super) const IMAGE_LIMIT: &str = "Image transfer rate limit exceeded: 10/10 
 #[cfg(feature = "test-support")]
 #[derive(Debug, Clone, Default)]
 pub struct RequestCounts {
-    /// Counts by class of request; a class that saw nothing is not here, see [`Counts::of`].
+    /// Counts by class of request; a class without requests is missing, see [`RequestCounts::of`].
     pub classes: BTreeMap<Class, ClassCounts>,
     /// Counts of the uploads, which have no rate limit.
     pub uploads: ClassCounts,
