@@ -24,8 +24,8 @@ impl Endpoint {
     /// from the content of `~/.prime/config.json`. Content that is not JSON counts as empty, as in
     /// the provider's SDK.
     ///
-    /// The API key of the file is only sent to the service of the file: anyone may have written a
-    /// manifest that names another service.
+    /// The API key of the file is sent to the service of the file and to that of the environment,
+    /// but not to one that only a manifest names: anyone may have written it.
     pub fn resolve(
         env: &dyn Fn(&str) -> Option<String>,
         manifest_url: Option<&str>,

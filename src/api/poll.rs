@@ -18,7 +18,7 @@ const MAX_SINGLE_POLLS: usize = 3;
 
 /// Minimum for the maximum number of pages of one poll. A build on none of them is polled by a
 /// single request.
-const MIN_MAX_PAGES: usize = 20;
+const MIN_PAGE_LIMIT: usize = 20;
 
 /// Pages in addition to those that the polled builds fill: other users build as well.
 const EXTRA_PAGES: usize = 10;
@@ -104,7 +104,7 @@ impl PollState {
 /// Returns the maximum number of pages that are read to find this number of builds.
 pub(super) fn max_pages(builds: usize) -> usize {
     let full_pages = builds.div_ceil(usize::try_from(BUILDS_PER_PAGE).unwrap_or(usize::MAX));
-    MIN_MAX_PAGES.max(full_pages + EXTRA_PAGES)
+    MIN_PAGE_LIMIT.max(full_pages + EXTRA_PAGES)
 }
 
 /// Returns the status of each build, in order.

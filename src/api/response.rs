@@ -32,7 +32,7 @@ pub struct AcceptedBuild {
     /// Visibility of the image once it is built.
     pub visibility: Option<Visibility>,
     /// Source of the transfer as it was requested. Only shapes b and c of the API contract, section
-    /// 2, name it.
+    /// 1, name it.
     pub source: Option<String>,
 }
 

@@ -1,8 +1,9 @@
 //! Decides whether a failed request is sent again, and after which delay. Pure: time and random
 //! numbers are given.
 //!
-//! The service has no idempotency key (API contract, section 4). If a request creates something and
-//! its response is lost, the caller looks up the result before it sends the request again.
+//! The service has no idempotency key (API contract, section 4). If a transfer or
+//! an update is lost, the caller looks up its result before it sends the request again. A context
+//! build is repeated without a lookup: a build without its context never begins.
 
 use std::time::Duration;
 

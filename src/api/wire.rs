@@ -40,7 +40,7 @@ pub struct BuildImageRequest {
     pub owner_scope: Option<String>,
 }
 
-/// Documented response to `POST /images/build` (shape a of the API contract, section 2).
+/// Documented response to `POST /images/build` (shape a of the API contract, section 1).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BuildImageResponse {
     /// ID of the build, or of the first of several.

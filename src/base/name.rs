@@ -173,7 +173,7 @@ macro_rules! text_value {
         }
     )*};
 }
-pub(super) use text_value;
+pub(crate) use text_value;
 
 text_value!(ImageName, Tag, ImageRef, Platform, Owner, Visibility);
 

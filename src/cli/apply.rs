@@ -4,7 +4,7 @@ use super::args::{ApplyArgs, SelectionArgs};
 use super::execution::{self, Execution};
 use super::failure::{Exit, Failure};
 use super::memory::disable_huge_pages;
-use super::session::Session;
+use super::session::{PendingCache, Session};
 use super::settings::Settings;
 use super::survey::SurveyRequest;
 use super::ui::Ui;
@@ -22,8 +22,10 @@ pub(super) async fn run(
     approval::check_args(ui, &args)?;
     let saved = saved_plan::from_args(&args)?;
     disable_huge_pages();
-    let Session { workspace, service, state: mut store, caches } =
-        Session::write(ui, settings, &args.service)?;
+    let cache = PendingCache::start(settings);
+    let session = Session::write(settings, &args.service)?;
+    session.print_warnings(ui)?;
+    let Session { workspace, service, state: mut store } = session;
     let options = match &saved {
         Some(saved) => saved_plan::options(saved, &service)?,
         None => args.selection.plan_options(&workspace, store.state())?,
@@ -41,7 +43,7 @@ pub(super) async fn run(
         saved: saved.as_ref(),
         deny_warnings: args.strict.deny_warnings,
     };
-    let facts = facts.facts(ui, &workspace, store.state(), caches.load().await).await?;
+    let facts = facts.facts(ui, &workspace, store.state(), cache.load(&service).await).await?;
     let Decision { workspace, plan, refreshed, bookkeeping } =
         decide(workspace, &facts, store.state(), &options, saved.as_ref())?;
     store.record(&refreshed)?;

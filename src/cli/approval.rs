@@ -24,7 +24,8 @@ pub(super) fn check_args(ui: &Ui, args: &ApplyArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Shows a plan. A saved plan without steps says so: new changes may exist that it does not have.
+/// Shows a plan. A saved plan without steps has a message of its own: the manifest may have changed
+/// since it was saved.
 pub(super) fn show(
     ui: &mut Ui,
     saved: Option<&SavedPlan>,

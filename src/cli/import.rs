@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::args::ImportArgs;
 use super::failure::{Exit, Failure};
 use super::lockfile::check_resolved;
-use super::session::Session;
+use super::session::{PendingCache, Session};
 use super::settings::Settings;
 use super::ui::Ui;
 use crate::api::{Client, RemoteImage, RemoteImageState, list_images};
@@ -25,11 +25,14 @@ pub(super) async fn run(
     settings: &Settings,
     args: ImportArgs,
 ) -> Result<Exit, Failure> {
-    let Session { workspace, service, state: mut store, caches } =
-        Session::write(ui, settings, &args.service)?;
+    let cache = PendingCache::start(settings);
+    let session = Session::write(settings, &args.service)?;
+    session.print_warnings(ui)?;
+    let Session { workspace, service, state: mut store } = session;
     check_resolved(store.state(), true, &service.paths.lockfile)?;
     let facts =
-        survey::facts(Query::offline(&workspace, store.state(), caches.load().await)).await?;
+        survey::facts(Query::offline(&workspace, store.state(), cache.load(&service).await))
+            .await?;
     let (state, options) = (store.state(), PlanOptions::default());
     let identities = plan::identify(&workspace, &facts, state, &options);
     let workspace = plan::resolve_tags(workspace, &identities);
@@ -45,6 +48,9 @@ pub(super) async fn run(
         return Err(Failure::new(format!("{} has no fingerprint", unit.key)));
     };
     let owner = unit.owner.clone().unwrap_or_else(|| service.owner.clone());
+    if let Some(warning) = service.warning() {
+        ui.message(warning)?;
+    }
     let connection = service.connect().await?;
     let image = find_image(&connection.client, &owner, &remote).await?;
     connection.close().await?;

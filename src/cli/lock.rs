@@ -33,7 +33,8 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: LockArgs) -> Res
     ];
     check_conflicts(("--check", args.check), &writing_flags)?;
     if args.check || args.dry_run {
-        let session = Session::read(ui, settings, &args.service).await?;
+        let session = Session::read(settings, &args.service).await?;
+        session.print_warnings(ui)?;
         let (workspace, state) = (&session.workspace, &session.state.state);
         if args.check {
             let lockfile = &session.service.paths.lockfile;
@@ -45,8 +46,9 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: LockArgs) -> Res
         let update = PinUpdate::find(ui, settings, &args, workspace, state).await?;
         return update.print(ui, workspace, state, "Would pin");
     }
-    let Session { workspace, service, state: mut store, .. } =
-        Session::write(ui, settings, &args.service)?;
+    let session = Session::write(settings, &args.service)?;
+    session.print_warnings(ui)?;
+    let Session { workspace, service, state: mut store } = session;
     let lockfile = &service.paths.lockfile;
     // Without the contexts, the right side of a conflict between targets is unknown.
     check_resolved(store.state(), false, lockfile)?;

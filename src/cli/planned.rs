@@ -8,7 +8,7 @@ use super::args::{LookupArgs, SelectionArgs, ServiceArgs};
 use super::failure::Failure;
 use super::history;
 use super::service::ServiceProfile;
-use super::session::Session;
+use super::session::{PendingCache, Session};
 use super::settings::Settings;
 use super::survey::SurveyRequest;
 use super::ui::Ui;
@@ -54,8 +54,10 @@ impl Planned {
     ) -> Result<Self, Failure> {
         let PlanQuery { service: args, selection, lookup, offline, deny_warnings } = query;
         lookup.check(offline)?;
-        let Session { workspace, service, state: snapshot, caches } =
-            Session::read(ui, settings, args).await?;
+        let cache = PendingCache::start(settings);
+        let session = Session::read(settings, args).await?;
+        session.print_warnings(ui)?;
+        let Session { workspace, service, state: snapshot } = session;
         if ui.is_verbose() && !ui.is_json() {
             ui.skipped(&workspace.skipped)?;
         }
@@ -74,7 +76,7 @@ impl Planned {
             saved: None,
             deny_warnings,
         };
-        let facts = facts.facts(ui, &workspace, &state, caches.load().await).await?;
+        let facts = facts.facts(ui, &workspace, &state, cache.load(&service).await).await?;
         let Decision { workspace, plan, refreshed, .. } =
             plan::decide(workspace, &facts, &state, &options);
         let now = Timestamp::now();

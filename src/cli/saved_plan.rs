@@ -69,14 +69,14 @@ fn read(path: &Path) -> Result<SavedPlan, Failure> {
 ///
 /// # Errors
 ///
-/// Fails if the plan was saved for another service, or an option is invalid.
+/// Fails if the plan was saved for another service.
 pub(super) fn options(saved: &SavedPlan, service: &ServiceProfile) -> Result<PlanOptions, Failure> {
     if saved.service != service.name {
         let message =
             format!("the plan was saved for {}, and this run uses {}", saved.service, service.name);
         return Err(Failure::with_help(message, "plan again for this service"));
     }
-    saved.options().map_err(|error| Failure::with_help(error.message, "plan again"))
+    Ok(saved.options.clone())
 }
 
 /// Returns the steps of a saved plan, if nothing in it has changed since.

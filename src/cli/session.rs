@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::service::ServiceProfile;
 use super::settings::Settings;
 use super::ui::Ui;
-use crate::context::{History, StatCache};
+use crate::context::StatCache;
 use crate::manifest::Workspace;
 use crate::state::{StateSnapshot, Store};
 use crate::survey::Caches;
@@ -21,33 +21,23 @@ pub(super) struct Session<S> {
     pub(super) workspace: Workspace,
     pub(super) service: ServiceProfile,
     pub(super) state: S,
-    pub(super) caches: PendingCaches,
 }
 
-/// Caches of a survey, while they are read.
-pub(super) struct PendingCaches {
-    stat: JoinHandle<StatCache>,
-    history: History,
-}
+/// Cache of file digests that is still being read.
+pub(super) struct PendingCache(JoinHandle<StatCache>);
 
 impl Session<StateSnapshot> {
-    /// Opens a session that only reads. Files are read in parallel with the manifest.
+    /// Opens a session that only reads. Reads the state in parallel with the manifest.
     ///
     /// # Errors
     ///
     /// Fails if the manifest is invalid, the state cannot be read, or it belongs to another service.
-    pub(super) async fn read(
-        ui: &mut Ui,
-        settings: &Settings,
-        args: &ServiceArgs,
-    ) -> Result<Self, Failure> {
-        let stat = start_reading_cache(settings);
+    pub(super) async fn read(settings: &Settings, args: &ServiceArgs) -> Result<Self, Failure> {
         let paths = args.paths(&settings.root());
         let snapshot = spawn_blocking(move || StateSnapshot::read(&paths));
-        let (workspace, service) = load(ui, settings, args)?;
+        let (workspace, service) = load(settings, args)?;
         let state = join(snapshot).await?.for_service(&service.name)?;
-        let caches = PendingCaches { stat, history: service.history() };
-        Ok(Self { workspace, service, state, caches })
+        Ok(Self { workspace, service, state })
     }
 }
 
@@ -57,44 +47,41 @@ impl Session<Store> {
     /// # Errors
     ///
     /// Fails as [`Session::read`] does, and if another run holds the lock.
-    pub(super) fn write(
-        ui: &mut Ui,
-        settings: &Settings,
-        args: &ServiceArgs,
-    ) -> Result<Self, Failure> {
-        let stat = start_reading_cache(settings);
-        let (workspace, service) = load(ui, settings, args)?;
+    pub(super) fn write(settings: &Settings, args: &ServiceArgs) -> Result<Self, Failure> {
+        let (workspace, service) = load(settings, args)?;
         let state = Store::open(service.paths.clone(), &service.name)?;
-        let caches = PendingCaches { stat, history: service.history() };
-        Ok(Self { workspace, service, state, caches })
+        Ok(Self { workspace, service, state })
     }
 }
 
-impl PendingCaches {
-    /// Waits until the caches are read.
-    pub(super) async fn load(self) -> Caches {
-        Caches { stat: join(self.stat).await, history: self.history }
+impl<S> Session<S> {
+    /// Prints the warnings of the manifest.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the output cannot be written.
+    pub(super) fn print_warnings(&self, ui: &mut Ui) -> Result<(), Failure> {
+        Ok(ui.warnings(&self.workspace.warnings, &self.workspace.sources)?)
     }
 }
 
-/// Loads the manifest, prints its warnings, and resolves the service.
-fn load(
-    ui: &mut Ui,
-    settings: &Settings,
-    args: &ServiceArgs,
-) -> Result<(Workspace, ServiceProfile), Failure> {
+impl PendingCache {
+    /// Starts to read the cache of a directory, in parallel with other work.
+    pub(super) fn start(settings: &Settings) -> Self {
+        let dir = settings.work_dir();
+        Self(spawn_blocking(move || StatCache::read(&dir)))
+    }
+
+    /// Waits until the cache is read.
+    pub(super) async fn load(self, service: &ServiceProfile) -> Caches {
+        Caches { stat: join(self.0).await, history: service.history() }
+    }
+}
+
+fn load(settings: &Settings, args: &ServiceArgs) -> Result<(Workspace, ServiceProfile), Failure> {
     let workspace = Workspace::load(&settings.manifest, &env)?;
-    ui.warnings(&workspace.warnings, &workspace.sources)?;
     let service = ServiceProfile::resolve(&settings.root(), &workspace, args)?;
-    if let Some(warning) = service.warning() {
-        ui.message(warning)?;
-    }
     Ok((workspace, service))
-}
-
-fn start_reading_cache(settings: &Settings) -> JoinHandle<StatCache> {
-    let dir = settings.work_dir();
-    spawn_blocking(move || StatCache::read(&dir))
 }
 
 /// Waits for a task; a panic in the task goes on in the caller.

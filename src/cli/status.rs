@@ -35,7 +35,7 @@ pub(super) async fn run(
     args: StatusArgs,
 ) -> Result<Exit, Failure> {
     let Session { service, state: mut snapshot, .. } =
-        Session::read(ui, settings, &args.service).await?;
+        Session::read(settings, &args.service).await?;
     let client = if args.offline { None } else { service.reader() };
     let max_lines = if args.watch { MAX_TARGETS_WATCHED } else { usize::MAX };
     let mut signals = signals::listen();

@@ -40,8 +40,8 @@ pub(super) struct SurveyRequest<'a> {
 }
 
 impl LookupArgs {
-    /// Fails if two flags contradict each other. clap cannot check this: an environment variable
-    /// whose value is `false` counts as absent.
+    /// Fails if two flags contradict each other. clap cannot check this: to it, an environment
+    /// variable with the value `false` is a flag that was given.
     pub(super) fn check(&self, offline: bool) -> Result<(), Failure> {
         let upgrades =
             [("--upgrade", self.upgrade), ("--upgrade-image", !self.upgrade_image.is_empty())];
@@ -66,6 +66,9 @@ impl SurveyRequest<'_> {
         state: &State,
         caches: Caches,
     ) -> Result<Facts, Failure> {
+        if let Some(warning) = self.client.and_then(|_| self.service.warning()) {
+            ui.message(warning)?;
+        }
         check_upgrades(&self.args.upgrade_image, workspace, state)?;
         self.check_lockfile(workspace, state)?;
         let references = self.references(workspace, state);

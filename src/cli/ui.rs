@@ -251,7 +251,7 @@ impl Ui {
 
     fn json_diagnostic(&mut self, value: &Value) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        self.json(&mut out)?.diagnostic(value)
+        ignore_closed_pipe(self.json(&mut out).and_then(|mut json| json.diagnostic(value)))
     }
 
     fn json<'w>(&mut self, out: &'w mut dyn Write) -> io::Result<JsonReporter<'w>> {

@@ -157,8 +157,8 @@ pub(crate) struct ManifestSettings {
         "default" = "https://api.primeintellect.ai"
     ))]
     pub url: Option<Spanned<String>>,
-    /// Number of images in progress at the same time. `--concurrency` overrides it.
-    #[schemars(range(min = 1, max = 1000), extend("default" = 64))]
+    /// Builds at once (default 64), and transfers per owner (1000). `--concurrency` overrides it.
+    #[schemars(range(min = 1, max = 1000))]
     pub concurrency: Option<Spanned<u32>>,
     /// Rate limits of the request classes: `150/60s` is at most 150 requests in any 60 seconds.
     /// `--limit` overrides them. Lower a limit to leave a share of the account's limit to others.

@@ -110,7 +110,7 @@ fn describe(class: Class) -> &'static str {
         Class::Images => {
             "Transfers, counted in images, not in requests. The default for a team is 60/60s."
         }
-        Class::Update => "Requests that change visibility or owner.",
+        Class::Update => "Requests that rename images or change their visibility or owner.",
         Class::Delete => "Requests that delete images.",
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn build_all(
     let mut plan = Plan { steps, units: workspace.units.len(), ..Plan::default() };
     Orphans { workspace, facts, state, options }.add(&mut plan, &continued, &step_of);
     plan.renamed = orphans::renamed(workspace, state, &new, &plan);
-    plan.drift = silent_drift(workspace, facts, state);
+    plan.visibility_drift = silent_drift(workspace, facts, state);
     let unchanged = (0..workspace.units.len()).map(UnitId).filter(|id| !step_of.contains_key(id));
     plan.unchanged = unchanged.map(|id| workspace.unit(id).kind()).collect();
     plan
@@ -245,8 +245,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// True if the last build has the unit's name and owner already, and the lockfile does not
-    /// know.
+    /// True if an interrupted run has already renamed or moved the image without recording it.
     fn has_arrived(&self, unit: &Unit, identity: &Identity<'_>) -> bool {
         let Some(Previous { key, entry, .. }) = identity.previous else { return false };
         let Some(built) = &entry.built else { return false };
@@ -262,7 +261,7 @@ impl<'a> Planner<'a> {
         entry: Option<&Entry>,
         identity: &Identity<'_>,
     ) -> bool {
-        let owner = self.facts.unrecorded(unit, entry);
+        let owner = self.facts.owner_of_unrecorded(unit, entry);
         let remote = owner.and_then(|owner| self.facts.remote(owner, &unit.key).flatten());
         let complete = remote.is_some_and(|remote| remote.state == RemoteState::Complete);
         complete && !self.has_arrived(unit, identity)
@@ -298,6 +297,6 @@ enum Keep {
     Unchanged,
     /// The image is kept and changed.
     Update(Change, Vec<Reason>),
-    /// The image is rebuilt; with a reason that the differences do not name.
+    /// The image is rebuilt; with a reason if `differences` finds none.
     Rebuild(Option<Reason>),
 }

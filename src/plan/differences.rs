@@ -16,8 +16,8 @@ pub(super) struct Differences<'a> {
 }
 
 impl Differences<'_> {
-    /// Returns the inputs that differ from an earlier build, the likeliest cause first. The replace
-    /// count is left out: [`Identity::forced`](super::Identity) gives that reason.
+    /// Returns the inputs that differ from an earlier build, the likeliest cause first. `--replace`
+    /// and `max_age` are in [`Identity::forced`](super::Identity).
     pub(super) fn between<'s>(
         &self,
         id: UnitId,

@@ -120,7 +120,7 @@ pub enum Drift {
     Replaced,
 }
 
-/// Minimum time between the end of our build and that of another build for them to count as two.
+/// Ends of two builds that are closer than this belong to the same build.
 const BUILD_END_TOLERANCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Tolerance if the service lists only the time of the push, which may follow long after the build.
@@ -186,7 +186,11 @@ impl Facts {
     /// Returns the owner whose listing may hold an unrecorded image for this unit, which is new,
     /// renamed or moved. `None` if the image is recorded, its owner is not known, or a build is
     /// running.
-    pub fn unrecorded<'a>(&'a self, unit: &'a Unit, entry: Option<&Entry>) -> Option<&'a Owner> {
+    pub fn owner_of_unrecorded<'a>(
+        &'a self,
+        unit: &'a Unit,
+        entry: Option<&Entry>,
+    ) -> Option<&'a Owner> {
         let owner = unit.owner.as_ref();
         let Some(entry) = entry else { return owner.or(self.default_owner.as_ref()) };
         if entry.pending.is_some() || entry.submitted.is_some() {

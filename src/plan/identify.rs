@@ -47,17 +47,17 @@ pub(crate) fn identify<'s>(
         };
         // The entry that counts how often the unit was replaced. With the fingerprint in the tag,
         // that count decides the tag, so the entry is found by its content.
-        let counted = match &unit.content_tag {
+        let replace_source = match &unit.content_tag {
             Some(_) => lookup.of_content(workspace, unit, &inputs(0)),
             None => lookup.of(workspace, unit),
         };
-        let forced = forced(unit, counted, facts, options);
-        let inputs = inputs(replace_count(counted, facts, forced.is_some()));
+        let forced = forced(unit, replace_source, facts, options);
+        let inputs = inputs(replace_count(replace_source, facts, forced.is_some()));
         let fingerprint = inputs.fingerprint();
-        let key = resolved_key(unit, counted, fingerprint);
+        let key = resolved_key(unit, replace_source, fingerprint);
         let previous = match &unit.content_tag {
             Some(_) => lookup.of_key(workspace, unit, &key),
-            None => counted,
+            None => replace_source,
         };
         identities.push(Identity { key, inputs, fingerprint, previous, forced });
     }
@@ -74,10 +74,14 @@ pub(crate) fn resolve_tags(mut workspace: Workspace, identities: &[Identity<'_>]
     workspace
 }
 
-fn resolved_key(unit: &Unit, counted: Option<Previous<'_>>, fingerprint: Fingerprint) -> ImageRef {
+fn resolved_key(
+    unit: &Unit,
+    replace_source: Option<Previous<'_>>,
+    fingerprint: Fingerprint,
+) -> ImageRef {
     let Some(template) = &unit.content_tag else { return unit.key.clone() };
     // An entry whose fingerprint changed with its first pins keeps the tag that it was built with.
-    let current = counted.filter(|previous| {
+    let current = replace_source.filter(|previous| {
         previous.key.name == unit.key.name && has_fingerprint(previous.entry, fingerprint)
     });
     let tag = match current {

@@ -4,23 +4,26 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::glob::Glob;
-use crate::base::name::{ImageRef, NameError};
+use crate::base::name::{ImageRef, NameError, deserialize_text, text_value};
 use crate::manifest::workspace::Unit;
 
 /// Options of a plan.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanOptions {
     /// Units to rebuild although nothing changed.
     pub replace: Vec<Pattern>,
     /// True to delete orphans instead of forgetting them.
     pub prune: bool,
     /// Units that the plan covers.
+    #[serde(flatten)]
     pub selection: Selection,
 }
 
 /// Units that a plan covers; by default all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
     /// Only these units, and the bases that they need and that are not up to date.
     pub targets: Vec<Pattern>,
@@ -91,6 +94,8 @@ impl Pattern {
         }
     }
 }
+
+text_value!(Pattern);
 
 impl FromStr for Pattern {
     type Err = NameError;

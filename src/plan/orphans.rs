@@ -58,7 +58,7 @@ impl Orphans<'_> {
                 continue;
             }
             let delete = removal.map_or(options.prune, |removal| removal.destroy);
-            let (action, kept, drift) = self.drop(key, entry, after, delete);
+            let (action, kept, drift) = self.action_for_orphan(key, entry, after, delete);
             let reason = match successors.first() {
                 Some((_, unit)) => Reason::Superseded { by: unit.key.clone(), kept },
                 None => Reason::RemovedFromManifest { kept },
@@ -78,7 +78,7 @@ impl Orphans<'_> {
 
     /// Returns the action for an orphan, whether its image is kept, and its drift. Only our own
     /// image is deleted, not one that replaced it.
-    fn drop(
+    fn action_for_orphan(
         &self,
         key: &ImageRef,
         entry: &Entry,

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::options::{Pattern, PlanOptions, Selection};
+use super::options::PlanOptions;
 use super::select::keep_only;
 use super::steps::{Action, Change, Create, Plan, Step};
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::kind::ImageKind;
-use crate::base::name::{BuildId, ImageRef, NameError, Owner, Visibility};
+use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::manifest::workspace::{Unit, Workspace};
 use crate::state::encode::encode;
 use crate::state::{Entry, Pin, State};
@@ -30,7 +30,7 @@ pub struct SavedPlan {
     /// Service that the plan is for.
     pub service: String,
     /// Options of the plan.
-    options: SavedOptions,
+    pub options: PlanOptions,
     /// New and moved pins.
     pins: BTreeMap<String, SavedPin>,
     /// Images that lose their protection.
@@ -76,32 +76,15 @@ enum SavedAction {
     },
     Adopt {
         build: BuildId,
-        then: Option<SavedChange>,
+        then: Option<Change>,
     },
-    Update(SavedChange),
+    Update(Change),
     Forget,
     Delete {
         owner: Owner,
         #[serde(default)]
         changed: Option<Timestamp>,
     },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct SavedChange {
-    of: Owner,
-    from: Option<ImageRef>,
-    visibility: Option<Visibility>,
-    owner: Option<Owner>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct SavedOptions {
-    targets: Vec<String>,
-    groups: BTreeSet<String>,
-    excludes: Vec<String>,
-    replace: Vec<String>,
-    prune: bool,
 }
 
 /// A step or pin of a saved plan that no longer fits.
@@ -123,16 +106,6 @@ impl SavedPlan {
         pins: &BTreeMap<String, Pin>,
         created: Timestamp,
     ) -> Self {
-        let texts = |patterns: &[Pattern]| patterns.iter().map(ToString::to_string).collect();
-        let PlanOptions { replace, prune, selection: Selection { targets, groups, excludes } } =
-            options;
-        let options = SavedOptions {
-            targets: texts(targets),
-            groups: groups.clone(),
-            excludes: texts(excludes),
-            replace: texts(replace),
-            prune: *prune,
-        };
         let step = |step: &Step| SavedStep {
             image: step.key.clone(),
             kind: step.kind,
@@ -150,29 +123,11 @@ impl SavedPlan {
             imgplan: env!("CARGO_PKG_VERSION").to_owned(),
             created,
             service: service.to_owned(),
-            options,
+            options: options.clone(),
             pins: pins.iter().filter_map(moved).collect(),
             unprotects: plan.unprotects.iter().cloned().collect(),
             steps: plan.steps.iter().map(step).collect(),
         }
-    }
-
-    /// Returns the options of the plan.
-    ///
-    /// # Errors
-    ///
-    /// Fails if a pattern in the file is not valid.
-    pub fn options(&self) -> Result<PlanOptions, NameError> {
-        let parse = |texts: &[String]| -> Result<Vec<Pattern>, NameError> {
-            texts.iter().map(|text| text.parse()).collect()
-        };
-        let SavedOptions { targets, groups, excludes, replace, prune } = &self.options;
-        let selection = Selection {
-            targets: parse(targets)?,
-            groups: groups.clone(),
-            excludes: parse(excludes)?,
-        };
-        Ok(PlanOptions { replace: parse(replace)?, prune: *prune, selection })
     }
 
     /// Returns the new and moved pins.
@@ -188,7 +143,7 @@ impl SavedPlan {
         });
         stale.map(|(reference, _)| Stale {
             subject: reference.clone(),
-            cause: "its pin was moved or dropped in the meantime".to_owned(),
+            cause: "its pin was changed or removed since".to_owned(),
         })
     }
 
@@ -301,21 +256,14 @@ impl SavedAction {
                 visibility: *visibility,
             },
             Action::Adopt { build, then, .. } => {
-                Self::Adopt { build: build.clone(), then: then.as_ref().map(SavedChange::of) }
+                Self::Adopt { build: build.clone(), then: then.clone() }
             }
-            Action::Update { change, .. } => Self::Update(SavedChange::of(change)),
+            Action::Update { change, .. } => Self::Update(change.clone()),
             Action::Forget { .. } => Self::Forget,
             Action::Delete { owner, changed, .. } => {
                 Self::Delete { owner: owner.clone(), changed: *changed }
             }
         }
-    }
-}
-
-impl SavedChange {
-    fn of(change: &Change) -> Self {
-        let Change { of, from, visibility, owner } = change.clone();
-        Self { of, from, visibility, owner }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A plan and its steps. Pure.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::reason::Reason;
 use crate::base::digest::Fingerprint;
@@ -26,8 +27,9 @@ pub struct Plan {
     pub unprotects: Vec<ImageRef>,
     /// Images that seem to have been renamed without a `moved:` entry.
     pub renamed: Vec<Renamed>,
-    /// Number of images with drift that needs no step: the lockfile takes it over.
-    pub drift: usize,
+    /// Number of images with another visibility than the lockfile records, where the manifest
+    /// declares none: the plan changes nothing, and the lockfile records it.
+    pub visibility_drift: usize,
     /// Size of the selection, if there is one.
     pub partial: Option<PartialPlan>,
 }
@@ -143,7 +145,7 @@ pub struct RequestInDoubt {
 }
 
 /// A change to an image without a build.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// Current owner.
     pub of: Owner,

@@ -175,8 +175,7 @@ impl Unpinned {
     pub(crate) fn warning(&self) -> Problem {
         let mut problem = self.problem().warning();
         let units = list(&self.units, 1);
-        problem.message =
-            format!("{}: {units} uses whatever it names at build time", self.message());
+        problem.message = format!("{}; it is used unpinned by {units}", self.message());
         problem
     }
 }

@@ -70,15 +70,15 @@ impl HostWindow {
         if retry_after.is_some_and(|wait| wait > MAX_RETRY_AFTER) {
             return RateLimited::GiveUp(retry_after);
         }
-        let strikes = self.window.record_refusal(admitted, now);
-        if strikes.is_some_and(|strikes| strikes > MAX_CONSECUTIVE_429) {
+        let refusals = self.window.record_refusal(admitted, now);
+        if refusals.is_some_and(|refusals| refusals > MAX_CONSECUTIVE_429) {
             self.window.reset_refusals();
             return RateLimited::GiveUp(None);
         }
-        if let Some(pause) = retry_after.or(strikes.map(pause_after)) {
+        if let Some(pause) = retry_after.or(refusals.map(pause_after)) {
             self.window.pause(pause, now);
         }
-        RateLimited::Pause(self.window.pause_left(now), strikes.is_some())
+        RateLimited::Pause(self.window.pause_left(now), refusals.is_some())
     }
 }
 

@@ -221,7 +221,7 @@ impl Reporter for JsonReporter<'_> {
             "mirror": view.plan.counts(Some(ImageKind::Mirror)),
         });
         changes["partial"] = json!(view.plan.partial);
-        changes["drift"] = json!(view.plan.drift);
+        changes["drift"] = json!(view.plan.visibility_drift);
         changes["protects"] = json!(view.plan.protects);
         changes["unprotects"] = json!(view.plan.unprotects);
         changes["protected"] = json!(view.plan.protected);

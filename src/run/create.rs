@@ -112,7 +112,8 @@ impl UnitRun {
     }
 
     /// Starts a build. After a lost response, checks the build's status before starting it again.
-    /// `maybe_started`: an earlier run may have started it.
+    /// `maybe_started` is true if
+    /// an earlier run may have started it already.
     async fn start(&self, build: &BuildId, mut maybe_started: bool) -> Result<(), StepFailure> {
         let client = &self.links.client;
         let mut tries = Attempts::new(Repeat::LookUpFirst);

@@ -44,13 +44,13 @@ pub(super) enum Effect {
     /// Write this record.
     Persist(Record),
     /// Report this event.
-    Tell(RunEvent),
+    Report(RunEvent),
     /// Start this step.
     Start(StepId),
     /// Let no step send a new request.
     StopSubmitting,
     /// End the run now, even with active steps.
-    Leave,
+    Abort,
 }
 
 /// The state of a run.
@@ -112,7 +112,7 @@ impl Dispatcher {
                     _ => {}
                 }
                 effects.push(Effect::Persist(record));
-                self.leave_if_ready(&mut effects);
+                self.abort_if_ready(&mut effects);
             }
             Input::Begun { step } => self.begun(step, now, &mut effects),
             Input::Phase { step, phase, build } => {
@@ -122,12 +122,12 @@ impl Dispatcher {
                 self.submitting.remove(&self.steps[step.0].key);
                 self.ended(step, result, now, &mut effects);
                 self.start(now, &mut effects);
-                self.leave_if_ready(&mut effects);
+                self.abort_if_ready(&mut effects);
             }
             Input::Tick => self.tick(now, &mut effects),
             Input::Notice { unit, notice } => {
                 self.summary.retries += usize::from(matches!(notice, Notice::Retry { .. }));
-                effects.push(Effect::Tell(RunEvent::Notice { unit, notice }));
+                effects.push(Effect::Report(RunEvent::Notice { unit, notice }));
             }
             Input::NotRecorded => {
                 if self.leaving.is_none() {
@@ -135,12 +135,12 @@ impl Dispatcher {
                     let message = "the journal cannot be written".to_owned();
                     self.stop(StopReason::Error(message), &mut effects);
                 }
-                self.leave_if_ready(&mut effects);
+                self.abort_if_ready(&mut effects);
             }
             Input::Signal(signal) => match &self.summary.stopped {
                 Some(StopReason::Interrupted(_)) => {
                     self.leaving.get_or_insert(now);
-                    self.leave_if_ready(&mut effects);
+                    self.abort_if_ready(&mut effects);
                 }
                 _ => self.stop(StopReason::Interrupted(signal), &mut effects),
             },
@@ -184,9 +184,9 @@ impl Dispatcher {
         self.summary
     }
 
-    fn leave_if_ready(&self, effects: &mut Vec<Effect>) {
+    fn abort_if_ready(&self, effects: &mut Vec<Effect>) {
         if self.leaving.is_some() && self.submitting.is_empty() {
-            effects.push(Effect::Leave);
+            effects.push(Effect::Abort);
         }
     }
 
@@ -211,7 +211,7 @@ impl Dispatcher {
         progress.activity = Activity::Active;
         progress.since = now;
         let (unit, action) = (progress.key.clone(), progress.verb);
-        effects.push(Effect::Tell(RunEvent::Started { unit, action }));
+        effects.push(Effect::Report(RunEvent::Started { unit, action }));
     }
 
     fn phase(
@@ -225,7 +225,7 @@ impl Dispatcher {
         let progress = &mut self.steps[step.0];
         progress.phase = phase;
         progress.build = build.or(progress.build.take());
-        effects.push(Effect::Tell(RunEvent::Progress(progress.active_at(now))));
+        effects.push(Effect::Report(RunEvent::Progress(progress.active_at(now))));
     }
 
     fn ended(
@@ -249,7 +249,7 @@ impl Dispatcher {
                     (None, "delete") => self.summary.deleted += 1,
                     (None, _) => self.summary.forgotten += 1,
                 }
-                effects.push(Effect::Tell(RunEvent::Completed {
+                effects.push(Effect::Report(RunEvent::Completed {
                     unit,
                     action,
                     build,
@@ -283,7 +283,7 @@ impl Dispatcher {
         let failed = unit.clone();
         let failure = TargetFailure { unit, phase, message: message.clone(), help, build, pending };
         self.summary.failures.push(failure.clone());
-        effects.push(Effect::Tell(RunEvent::Failed { failure, action, elapsed }));
+        effects.push(Effect::Report(RunEvent::Failed { failure, action, elapsed }));
         for skipped in self.schedule.finish(step, false) {
             let reason = SkipReason::DependencyFailed { failed: failed.clone() };
             let unit = self.steps[skipped.0].key.clone();
@@ -297,7 +297,7 @@ impl Dispatcher {
     fn stop(&mut self, reason: StopReason, effects: &mut Vec<Effect>) {
         self.summary.stopped = Some(reason.clone());
         let active = self.schedule.active();
-        effects.push(Effect::Tell(RunEvent::Stopping { reason, active }));
+        effects.push(Effect::Report(RunEvent::Stopping { reason, active }));
         effects.push(Effect::StopSubmitting);
         for step in self.schedule.stop() {
             let reason = self.stop_reason();
@@ -315,7 +315,7 @@ impl Dispatcher {
 
     fn skip(&mut self, unit: ImageRef, reason: SkipReason, effects: &mut Vec<Effect>) {
         self.summary.skipped.push((unit.clone(), reason.clone()));
-        effects.push(Effect::Tell(RunEvent::Skipped { unit, reason }));
+        effects.push(Effect::Report(RunEvent::Skipped { unit, reason }));
     }
 
     fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
@@ -326,10 +326,10 @@ impl Dispatcher {
             if self.summary.stopped.is_none() {
                 self.stop(StopReason::TimedOut(timeout), effects);
             }
-            self.leave_if_ready(effects);
+            self.abort_if_ready(effects);
         }
         if self.leaving.is_some_and(|since| now.saturating_sub(since) >= RESPONSE_GRACE) {
-            effects.push(Effect::Leave);
+            effects.push(Effect::Abort);
         }
         if self.schedule.active() == 0
             || now.saturating_sub(self.last_heartbeat) < HEARTBEAT_INTERVAL
@@ -339,7 +339,7 @@ impl Dispatcher {
         self.last_heartbeat = now;
         let summary = &self.summary;
         let ended = summary.done() + summary.failures.len() + summary.skipped.len();
-        effects.push(Effect::Tell(progress::heartbeat(&self.steps, ended, now)));
+        effects.push(Effect::Report(progress::heartbeat(&self.steps, ended, now)));
     }
 }
 
@@ -402,7 +402,7 @@ mod tests {
 
     fn skipped(effects: &[Effect]) -> Vec<(String, SkipReason)> {
         let skips = effects.iter().filter_map(|effect| match effect {
-            Effect::Tell(RunEvent::Skipped { unit, reason }) => {
+            Effect::Report(RunEvent::Skipped { unit, reason }) => {
                 Some((unit.to_string(), reason.clone()))
             }
             _ => None,
@@ -484,7 +484,7 @@ mod tests {
         let mut dispatcher = dispatcher(CHAIN, 8);
         begin(&mut dispatcher);
         let effects = dispatcher.handle(Input::Signal(Signal::Interrupt), secs(1));
-        assert!(effects.contains(&Effect::StopSubmitting) && !effects.contains(&Effect::Leave));
+        assert!(effects.contains(&Effect::StopSubmitting) && !effects.contains(&Effect::Abort));
         assert_eq!(skipped(&effects).len(), 2);
         assert!(!dispatcher.is_done(), "the run waits for active steps");
         let build = BuildId::new("b-1");
@@ -492,7 +492,7 @@ mod tests {
         dispatcher.handle(phase, secs(1));
         dispatcher.handle(done(3), secs(2));
         let effects = dispatcher.handle(Input::Signal(Signal::Interrupt), secs(3));
-        assert_eq!(effects, [Effect::Leave]);
+        assert_eq!(effects, [Effect::Abort]);
         let summary = dispatcher.into_summary();
         assert_eq!(summary.stopped, Some(StopReason::Interrupted(Signal::Interrupt)));
         assert_eq!(summary.failures.len(), 1);
@@ -507,15 +507,15 @@ mod tests {
             dispatcher.handle(submitting("a"), secs(0));
             dispatcher.handle(Input::Signal(Signal::Terminate), secs(1));
             let effects = dispatcher.handle(Input::Signal(Signal::Terminate), secs(1));
-            assert!(!effects.contains(&Effect::Leave), "the response holds the build ID");
+            assert!(!effects.contains(&Effect::Abort), "the response holds the build ID");
             dispatcher
         };
         let mut answered = aborted();
         let effects = answered.handle(done(0), secs(2));
-        assert!(effects.contains(&Effect::Leave));
+        assert!(effects.contains(&Effect::Abort));
         let mut silent = aborted();
         assert_eq!(silent.handle(Input::Tick, secs(2)), []);
-        assert_eq!(silent.handle(Input::Tick, secs(4)), [Effect::Leave]);
+        assert_eq!(silent.handle(Input::Tick, secs(4)), [Effect::Abort]);
         let summary = silent.into_summary();
         assert!(summary.failures[0].help.is_some(), "the request is in doubt");
     }
@@ -527,7 +527,7 @@ mod tests {
         assert_eq!(dispatcher.handle(Input::Tick, secs(9)), []);
         dispatcher.handle(done(0), secs(9));
         let effects = dispatcher.handle(Input::Tick, secs(10));
-        let [Effect::Tell(RunEvent::Heartbeat { units, done: 1, total: 2, .. })] = &effects[..]
+        let [Effect::Report(RunEvent::Heartbeat { units, done: 1, total: 2, .. })] = &effects[..]
         else {
             panic!("{effects:?}");
         };
@@ -541,7 +541,7 @@ mod tests {
         let mut dispatcher = dispatcher(CHAIN, 8);
         begin(&mut dispatcher);
         let effects = dispatcher.handle(Input::NotRecorded, secs(1));
-        assert!(effects.contains(&Effect::StopSubmitting) && effects.contains(&Effect::Leave));
+        assert!(effects.contains(&Effect::StopSubmitting) && effects.contains(&Effect::Abort));
         assert!(matches!(dispatcher.into_summary().stopped, Some(StopReason::Error(_))));
     }
 }

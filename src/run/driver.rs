@@ -68,7 +68,7 @@ const MAX_PACKERS: usize = 4;
 /// Maximum number of concurrent uploads. More would share the same uplink.
 const MAX_UPLOADS: usize = 8;
 
-/// Carries out a plan and returns the results. `tell` receives every event. The first signal stops
+/// Carries out a plan and returns the results. `report` receives every event. The first signal stops
 /// new work, the second ends the run at once.
 ///
 /// # Errors
@@ -76,7 +76,7 @@ const MAX_UPLOADS: usize = 8;
 pub async fn execute(
     run: Run<'_>,
     store: &mut Store,
-    tell: &mut dyn FnMut(&RunEvent),
+    report: &mut dyn FnMut(&RunEvent),
     signals: &mut mpsc::UnboundedReceiver<Signal>,
 ) -> Result<Summary, RunError> {
     let (messages, mut inbox) = mpsc::unbounded_channel();
@@ -86,7 +86,7 @@ pub async fn execute(
         dispatcher: Dispatcher::new(run.plan, &pools, &limits, run.options.timeout),
         run: &run,
         store,
-        tell,
+        report,
         links,
         tasks: JoinSet::new(),
         step_of: HashMap::new(),
@@ -94,12 +94,12 @@ pub async fn execute(
         next_commit: Instant::now() + MIN_COMMIT_INTERVAL,
         uncommitted: false,
         journal_failure: None,
-        leave: false,
+        aborted: false,
     };
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     driver.handle(vec![(Input::Begin, None)]);
-    while !driver.leave && !driver.dispatcher.is_done() {
+    while !driver.aborted && !driver.dispatcher.is_done() {
         let inputs = tokio::select! {
             Some(message) = inbox.recv() => {
                 // Everything in the inbox is written with one sync.
@@ -179,7 +179,7 @@ struct Driver<'a> {
     dispatcher: Dispatcher,
     run: &'a Run<'a>,
     store: &'a mut Store,
-    tell: &'a mut dyn FnMut(&RunEvent),
+    report: &'a mut dyn FnMut(&RunEvent),
     links: Links,
     tasks: JoinSet<Result<StepOutput, StepFailure>>,
     step_of: HashMap<Id, StepId>,
@@ -188,7 +188,7 @@ struct Driver<'a> {
     /// True if the journal has records that are not in the lockfile.
     uncommitted: bool,
     journal_failure: Option<JournalFailure>,
-    leave: bool,
+    aborted: bool,
 }
 
 /// A failed write of the journal. Nothing is written after it.
@@ -235,14 +235,14 @@ impl Driver<'_> {
         for effect in effects {
             match effect {
                 Effect::Persist(_) => {}
-                Effect::Tell(event) => (self.tell)(&event),
+                Effect::Report(event) => (self.report)(&event),
                 Effect::Start(step) => self.start(step),
                 Effect::StopSubmitting => {
                     self.links.stopping.cancel();
                     // A CI system that stops a run may kill it soon after.
                     self.next_commit = Instant::now();
                 }
-                Effect::Leave => self.leave = true,
+                Effect::Abort => self.aborted = true,
             }
         }
         self.commit_if_due();
@@ -250,7 +250,10 @@ impl Driver<'_> {
 
     /// Writes records to the journal. Returns false if that failed, now or before.
     fn write(&mut self, records: &[Record]) -> bool {
-        if self.journal_failure.is_none() {
+        if self.journal_failure.is_some() {
+            // A journal with a gap cannot be replayed, but the last commit writes the state.
+            self.store.apply(records);
+        } else {
             match self.store.record(records) {
                 Ok(()) => {
                     self.uncommitted |= !records.is_empty();

@@ -96,7 +96,7 @@ impl LocationIndex {
 
     /// Returns the number of locations that an owner has taken.
     pub(super) fn taken(&self, owner: &Owner) -> usize {
-        self.owners.get(owner).map_or(0, |holdings| holdings.taken)
+        self.owners.get(owner).map_or(0, |counts| counts.taken)
     }
 
     /// Returns the newest build to list of each location of an owner, the newest first.
@@ -143,11 +143,11 @@ impl LocationIndex {
         if before == after {
             return;
         }
-        let holdings = self.owners.entry(location.owner.clone()).or_default();
-        holdings.taken = holdings.taken + usize::from(after.0) - usize::from(before.0);
+        let counts = self.owners.entry(location.owner.clone()).or_default();
+        counts.taken = counts.taken + usize::from(after.0) - usize::from(before.0);
         if let Some(seq) = before.1 {
-            holdings.listed.remove(&seq);
+            counts.listed.remove(&seq);
         }
-        holdings.listed.extend(after.1);
+        counts.listed.extend(after.1);
     }
 }

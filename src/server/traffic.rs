@@ -221,29 +221,29 @@ impl Traffic {
     fn admit(
         &mut self,
         class: Class,
-        payer: RateLimitKey,
+        charged: RateLimitKey,
         now: Instant,
         weight: u32,
     ) -> Result<(), LimitExceeded> {
-        let window = self.window(class, payer);
-        let verdict = window.admit(now, weight);
+        let window = self.window(class, charged);
+        let admission = window.admit(now, weight);
         let peak = window.peak();
         let counts = self.counts.entry(class).or_default();
-        match verdict {
+        match admission {
             Ok(()) => counts.accepted += u64::from(weight),
             Err(_) => counts.refused += u64::from(weight),
         }
         counts.peak = counts.peak.max(peak);
-        verdict
+        admission
     }
 
-    fn window(&mut self, class: Class, payer: RateLimitKey) -> &mut Window {
-        let limit = self.limit(class, &payer);
-        self.windows.entry((class, payer)).or_insert_with(|| Window::new(limit))
+    fn window(&mut self, class: Class, charged: RateLimitKey) -> &mut Window {
+        let limit = self.limit(class, &charged);
+        self.windows.entry((class, charged)).or_insert_with(|| Window::new(limit))
     }
 
-    fn limit(&self, class: Class, payer: &RateLimitKey) -> Limit {
-        let default = match payer {
+    fn limit(&self, class: Class, charged: &RateLimitKey) -> Limit {
+        let default = match charged {
             RateLimitKey::Team(_) => TEAM_TRANSFER_LIMIT,
             RateLimitKey::Token(_) | RateLimitKey::Personal => class.default_limit(),
         };

@@ -88,7 +88,7 @@ impl StateError {
         let help = match error {
             JournalError::Newer { .. } => "use a newer imgplan",
             JournalError::Damaged(_) => {
-                "remove this line: the lines above it are good; then run `imgplan plan`"
+                "remove this line: the lines above it are valid; then run `imgplan plan`"
             }
         };
         Self::Journal { path: paths.journal(), error, help }

@@ -87,6 +87,7 @@ impl Store {
         if records.is_empty() {
             return Ok(());
         }
+        self.apply(records);
         let mut text = String::new();
         // After a failed write the journal stays closed. The next call opens it again, and so cuts off
         // the incomplete line.
@@ -94,14 +95,19 @@ impl Store {
             Some(file) => file,
             None => self.open_journal(&mut text)?,
         };
-        for record in records {
-            self.state.apply(record);
-            text.push_str(&journal::line(record));
-        }
+        text.extend(records.iter().map(journal::line));
         let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
         written.at("write", &self.paths.journal())?;
         self.journal = Some(file);
         Ok(())
+    }
+
+    /// Applies records without the journal, after [`Store::record`] has failed. The next
+    /// [`Store::commit`] writes them.
+    pub fn apply(&mut self, records: &[Record]) {
+        for record in records {
+            self.state.apply(record);
+        }
     }
 
     fn open_journal(&self, text: &mut String) -> Result<File, StateError> {
@@ -304,6 +310,22 @@ mod tests {
         let expected = store.state().clone();
         drop(store);
         fs::rename(kept, paths.journal()).unwrap();
+        assert_eq!(Store::read(&paths, "s").unwrap(), expected);
+    }
+
+    #[test]
+    fn records_that_cannot_be_journalled_are_written_by_the_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = StatePaths::beside(dir.path());
+        let mut store = Store::open(paths.clone(), "s").unwrap();
+        fs::create_dir(paths.journal()).unwrap();
+        store.record(&created("a:1")).unwrap_err();
+        store.apply(&created("b:1"));
+        let expected = store.state().clone();
+        assert_eq!(expected.entries.len(), 2);
+        fs::remove_dir(paths.journal()).unwrap();
+        store.commit().unwrap();
+        drop(store);
         assert_eq!(Store::read(&paths, "s").unwrap(), expected);
     }
 

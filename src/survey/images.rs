@@ -1,4 +1,5 @@
-//! Lists the service's images and compares the recorded images with them.
+//! Lists the service's images, for [`Facts`](crate::plan::Facts) to compare the recorded images
+//! with.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -43,7 +44,7 @@ pub(super) async fn query(
     let mut owned: HashMap<Owner, OwnedImages<'_>> = HashMap::new();
     // Units whose tag is not resolved yet are only found in a listing of all images.
     for unit in &workspace.units {
-        let owner = facts.unrecorded(unit, state.entries.get(&unit.key));
+        let owner = facts.owner_of_unrecorded(unit, state.entries.get(&unit.key));
         if let Some(owner) = owner.filter(|_| selected(&unit.key)) {
             owned.entry(owner.clone()).or_default().unrecorded.push(&unit.key);
         }

@@ -366,7 +366,7 @@ fn help_of_the_program() {
 
     Service:
           --local            Use a server inside this process; needs no account
-          --concurrency <N>  Builds, and transfers of each owner, in flight at once
+          --concurrency <N>  Builds, and transfers of each owner, at the same time
 
     Output:
           --detailed-exitcode  Exit with 2 if there were changes, 3 if some failed

@@ -268,7 +268,7 @@ fn a_registry_outage_triggers_no_rebuild() {
     set(true);
     env.run(["lock"]).code(1).says("1 new, 0 moved").says("base:1 could not be pinned");
     let applied = env.apply();
-    applied.says("base:1 has no pin: tool:latest uses whatever it names at build time");
+    applied.says("base:1 has no pin; it is used unpinned by tool:latest");
     env.run(["plan", "--deny-warnings"]).code(1).says("and --deny-warnings was given");
     let builds = env.server().builds().len();
     set(false);
@@ -350,7 +350,7 @@ fn a_missing_platform_is_an_error_and_the_others_are_pinned() {
         .says("1 entry")
         .says("app:1 is not available for linux/arm64");
     let plan = env.ok(["plan"]);
-    plan.says("app:1 is not available for linux/arm64, only for linux/amd64: app:1-arm64 uses");
+    plan.says("app:1 is not available for linux/arm64, only for linux/amd64; it is used");
     env.apply();
     let sources = project.sources();
     assert!(sources["app:1-amd64"].contains("@sha256:") && !sources["app:1-arm64"].contains('@'));

@@ -202,7 +202,7 @@ fn a_damaged_line_of_the_journal_is_an_error_that_says_how_to_repair_it() {
     exit 1
     --- stderr
       × cannot read .imgplan/journal.jsonl: line 4 is damaged
-      help: remove this line: the lines above it are good; then run `imgplan plan`
+      help: remove this line: the lines above it are valid; then run `imgplan plan`
     ");
     // The suggested repair works.
     env.write(JOURNAL, &journal);

@@ -286,7 +286,7 @@ fn a_saved_plan_does_not_revert_newer_pins() {
     env.ok(["lock", "--upgrade", "--max-age", "1h"]);
     let stale = env.run(["apply", "p"]);
     stale.code(1).says("1 of its pins has changed");
-    stale.says("docker.io/library/redis:7: its pin was moved or dropped in the meantime");
+    stale.says("docker.io/library/redis:7: its pin was changed or removed since");
     assert!(env.read("imgplan.lock").contains(&two));
     // Pins that the plan does not move may move in the meantime.
     env.write(

@@ -41,7 +41,7 @@ pub(in crate::cli) struct ApplyArgs {
     pub(in crate::cli) max_destroy: Option<usize>,
     #[command(flatten)]
     pub(in crate::cli) service: ServiceArgs,
-    /// Builds, and transfers of each owner, in flight at once
+    /// Builds, and transfers of each owner, at the same time
     ///
     /// Independent of the rate limits. The default is 64 builds, and as many transfers as their
     /// rate limit allows.

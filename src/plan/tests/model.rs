@@ -130,7 +130,8 @@ impl Model {
         let mut facts = Facts { now: Some(self.now), ..Facts::default() };
         facts.default_owner = Some(Owner::Personal);
         for unit in workspace.units.iter().filter(|_| self.refresh) {
-            if let Some(owner) = facts.unrecorded(unit, self.state.entries.get(&unit.key)).cloned()
+            if let Some(owner) =
+                facts.owner_of_unrecorded(unit, self.state.entries.get(&unit.key)).cloned()
             {
                 facts.images.entry(owner).or_default();
             }

@@ -216,7 +216,7 @@ fn a_setting_that_the_manifest_leaves_out_is_no_reason() {
     model.interfere(&[(0, super::model::Interference::Show(Visibility::Public))]);
     let facts = model.facts(&world(one()));
     let decision = planned(&model, world(one()), &facts, &PlanOptions::default());
-    assert!(decision.plan.is_noop() && decision.plan.drift == 1);
+    assert!(decision.plan.is_noop() && decision.plan.visibility_drift == 1);
     assert!(
         matches!(&decision.bookkeeping[..], [Record::Known { .. }]),
         "{:?}",

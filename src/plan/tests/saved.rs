@@ -19,7 +19,7 @@ fn save(model: &Model, decision: &Decision, options: &PlanOptions) -> SavedPlan 
     let text = serde_json::to_string(&saved).unwrap();
     let read: SavedPlan = serde_json::from_str(&text).unwrap();
     assert_eq!(read, saved);
-    assert_eq!(read.options().unwrap(), *options);
+    assert_eq!(read.options, *options);
     read
 }
 
@@ -31,7 +31,7 @@ fn recheck(
     state: &State,
 ) -> Result<super::super::Plan, Vec<String>> {
     let facts = model.facts(&workspace);
-    let options = saved.options().unwrap();
+    let options = saved.options.clone();
     let Decision { workspace, plan, .. } = super::super::decide(workspace, &facts, state, &options);
     let stale = saved.check(plan, &workspace, state);
     stale.map_err(|stale| stale.into_iter().map(|stale| stale.subject).collect())

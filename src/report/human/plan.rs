@@ -125,7 +125,7 @@ impl HumanReporter<'_> {
         if let more @ 1.. = renamed.len().saturating_sub(MAX_NAMES_SHOWN) {
             lines.push(format!("{more} more may have been renamed; `--json` lists all"));
         }
-        if let drift @ 1.. = view.plan.drift {
+        if let drift @ 1.. = view.plan.visibility_drift {
             let has = if drift == 1 { "has" } else { "have" };
             lines.push(format!(
                 "Drift: {} {has} another visibility at the service than the lockfile records; \

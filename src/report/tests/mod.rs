@@ -307,7 +307,7 @@ fn full_plan() -> Fixture {
     fixture.state.entries.get_mut(&key("redis:7")).unwrap().protect = true;
     fixture.plan.protected = vec![key("keep:v1")];
     fixture.plan.renamed = vec![Renamed { from: key("was:v1"), to: key("cron:v1") }];
-    fixture.plan.drift = 2;
+    fixture.plan.visibility_drift = 2;
     fixture.plan.unchanged = vec![ImageKind::Build; 412];
     fixture
 }

@@ -349,7 +349,7 @@ fn no_changes_names_the_comparison() {
     };
     let images = (0..250).map(|index| (key(&format!("i-{index}:1")), remote.clone()));
     fixture.facts.images = [(Owner::Personal, images.collect::<HashMap<_, _>>())].into();
-    fixture.plan.drift = 1;
+    fixture.plan.visibility_drift = 1;
     fixture.plan.protected = ["a:1", "b:1", "c:1", "d:1"].map(key).into();
     let renamed = |index| Renamed { from: key(&format!("a-{index}:1")), to: key("b:1") };
     fixture.plan.renamed = (0..5).map(renamed).collect();

@@ -108,8 +108,9 @@ async fn serve(
         while let Ok(transfer) = requests.try_recv() {
             queue.push(transfer);
         }
-        let turn = sender.client.transfer_permit(&owner, queue.next_size(), &sender.stopping).await;
-        let Ok((max, permit)) = turn else {
+        let permit =
+            sender.client.transfer_permit(&owner, queue.next_size(), &sender.stopping).await;
+        let Ok((max, permit)) = permit else {
             queue.drain().for_each(|transfer| transfer.finish(Err(StepFailure::NotStarted)));
             continue;
         };
@@ -140,7 +141,7 @@ impl BatchSender {
         mut permit: Option<Permit>,
     ) -> Vec<TransferRequest> {
         if batch.iter().any(|transfer| transfer.in_doubt.is_some()) {
-            let outcome = self.recovery().of_earlier_run(batch).await;
+            let outcome = self.recovery().recover_earlier_run(batch).await;
             self.settle(outcome.accepted, outcome.failed, &[]).await;
             batch = outcome.retry;
         }
@@ -157,7 +158,7 @@ impl BatchSender {
         drop(permit);
         let BatchOutcome { mut accepted, mut failed, retry, unreported, unassigned } = outcome;
         if !unreported.is_empty() {
-            let recovered = self.recovery().of_unreported(unreported, unassigned).await;
+            let recovered = self.recovery().recover_unreported(unreported, unassigned).await;
             accepted.extend(recovered.accepted);
             failed.extend(recovered.failed);
         }
@@ -196,8 +197,8 @@ impl BatchSender {
         let mut request = request(name, first.platform, owner, first.visibility);
         request.source_image = Some(sources.join(","));
         let mut tries = Attempts::new(Repeat::LookUpFirst);
-        let turn = permit.as_deref_mut();
-        match self.client.initiate(&request, &mut tries, turn, &self.stopping).await {
+        let slot = permit.as_deref_mut();
+        match self.client.initiate(&request, &mut tries, slot, &self.stopping).await {
             Ok(response) => {
                 let mut refused = response.iter().filter_map(|result| result.as_ref().err());
                 if let (Some(permit), true) = (permit, refused.any(RefusedSource::is_rate)) {
@@ -205,7 +206,7 @@ impl BatchSender {
                 }
                 BatchOutcome::new(batch, batch::assign(&sources, response))
             }
-            Err(error) => self.recovery().of_failed_request(batch, &error).await,
+            Err(error) => self.recovery().recover_failed_request(batch, &error).await,
         }
     }
 

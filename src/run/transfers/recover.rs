@@ -45,7 +45,7 @@ struct LookupOutcome {
 impl Recovery<'_> {
     /// Sorts a batch whose request failed. Looks for its transfers if the request may have taken
     /// effect.
-    pub(super) async fn of_failed_request(
+    pub(super) async fn recover_failed_request(
         &self,
         batch: Vec<TransferRequest>,
         error: &ApiError,
@@ -54,7 +54,7 @@ impl Recovery<'_> {
         match error.kind {
             ErrorKind::ResponseLost | ErrorKind::ServerError | ErrorKind::BadResponse => {
                 tokio::time::sleep(error.look_up_after.unwrap_or_default()).await;
-                self.of_lost_response(batch, error).await
+                self.recover_lost_response(batch, error).await
             }
             // One of them may be at fault, or the service may not support lists.
             ErrorKind::Rejected | ErrorKind::NotFound if bulk => {
@@ -71,7 +71,7 @@ impl Recovery<'_> {
     }
 
     /// Looks for transfers whose response was lost. Those that are not there are requested again.
-    async fn of_lost_response(
+    async fn recover_lost_response(
         &self,
         batch: Vec<TransferRequest>,
         error: &ApiError,
@@ -106,7 +106,7 @@ impl Recovery<'_> {
     }
 
     /// Looks for transfers that an earlier run requested and that are still in doubt.
-    pub(super) async fn of_earlier_run(&self, batch: Vec<TransferRequest>) -> BatchOutcome {
+    pub(super) async fn recover_earlier_run(&self, batch: Vec<TransferRequest>) -> BatchOutcome {
         let lookup = self.look_up(batch, None).await;
         let mut outcome = BatchOutcome::default();
         for (transfer, accepted) in lookup.found {
@@ -136,7 +136,7 @@ impl Recovery<'_> {
 
     /// Looks for transfers that a successful response does not mention. `unassigned` are builds of
     /// that response without a transfer. The transfers may exist, so they are not requested again.
-    pub(super) async fn of_unreported(
+    pub(super) async fn recover_unreported(
         &self,
         batch: Vec<TransferRequest>,
         unassigned: Vec<BuildId>,
