@@ -186,6 +186,7 @@ fn recorded(workspace: &Workspace, make: Create) -> Entry {
         path: format!("registry.example.com/personal/{}", unit.key),
         owner: Owner::Personal,
         visibility: Visibility::Private,
+        image: None,
         completed: None,
     };
     Entry { built: Some(built), ..Entry::new(kind, unit.platform) }

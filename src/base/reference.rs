@@ -12,7 +12,7 @@ use super::name::{NameError, Tag, deserialize_text, text_value};
 pub(crate) const DOCKER_HUB: &str = "docker.io";
 
 /// Other names of Docker Hub: its old API, and the host of its registry.
-const DOCKER_HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
+pub(super) const DOCKER_HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
 
 /// Maximum length of registry and repository together, as in Docker.
 const MAX_NAME_CHARS: usize = 255;

@@ -7,8 +7,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::name::{ImageName, NameError, Tag};
-use super::reference::RegistryRef;
+use super::name::{ImageName, ImageRef, NameError, Tag};
+use super::reference::{DOCKER_HUB, DOCKER_HUB_ALIASES, RegistryRef};
+
+/// Registries besides Docker Hub from which the service copies images (API contract, section 2).
+pub(crate) const SUPPORTED_REGISTRIES: [&str; 5] =
+    ["ghcr.io", "quay.io", "public.ecr.aws", "registry.k8s.io", "mcr.microsoft.com"];
 
 /// The source of a mirror, kept as the manifest writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,29 +47,90 @@ impl SourceRef {
         SourceParts { registry, path: path.trim_matches('/'), tag, digest }
     }
 
+    /// Returns the kind of the registry that the image comes from.
+    pub fn registry_kind(&self) -> RegistryKind {
+        let host = self.0.split_once('/').map_or("", |(first, _)| first).to_ascii_lowercase();
+        let known = |hosts: &[&str]| hosts.contains(&host.as_str());
+        if known(&[DOCKER_HUB]) || known(&DOCKER_HUB_ALIASES) || !is_registry(&host) {
+            RegistryKind::DockerHub
+        } else if known(&SUPPORTED_REGISTRIES) {
+            RegistryKind::Supported
+        } else {
+            RegistryKind::Other
+        }
+    }
+
     /// Returns the name and tag that the service derives. The name is the last segment of the path in
-    /// lower case, or the whole path with `keep_namespace` (platform images). For the tag, see
-    /// [`SourceParts::tag_or_digest`].
+    /// lower case, or the whole path with `keep_namespace` (platform images). A source of Docker Hub
+    /// keeps its path without `library/`, whoever asks: its mirror is an image of the platform. For the
+    /// tag, see [`SourceParts::tag_or_digest`].
     ///
     /// # Errors
     ///
     /// Fails if the result is not a valid name or tag.
     pub fn destination(&self, keep_namespace: bool) -> Result<(ImageName, Tag), NameError> {
-        let parts = self.parts();
-        let path = parts.path.to_lowercase();
-        let name = match path.rsplit_once('/') {
-            Some((_, last)) if !keep_namespace => last.to_owned(),
-            _ => path,
-        };
-        let tag = parts.tag_or_digest();
+        let path = self.parts().path.to_lowercase();
+        match self.registry_kind() {
+            RegistryKind::DockerHub => self.named(path.strip_prefix("library/").unwrap_or(&path)),
+            RegistryKind::Supported | RegistryKind::Other if keep_namespace => self.named(&path),
+            RegistryKind::Supported | RegistryKind::Other => self.named(last_segment(&path)),
+        }
+    }
+
+    /// Returns the name and tag that the service of August 2026 derives, for which Docker Hub was a
+    /// registry like any other.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the result is not a valid name or tag.
+    pub fn earlier_destination(&self, keep_namespace: bool) -> Result<(ImageName, Tag), NameError> {
+        let path = self.parts().path.to_lowercase();
+        self.named(if keep_namespace { &path } else { last_segment(&path) })
+    }
+
+    /// Returns all names that the service may derive, whichever version it is and whoever the owner
+    /// is; those of today's service first.
+    pub fn destinations(&self) -> Vec<ImageRef> {
+        let derived = [false, true].map(|keep| self.destination(keep));
+        let earlier = [false, true].map(|keep| self.earlier_destination(keep));
+        let mut all: Vec<ImageRef> = Vec::new();
+        for (name, tag) in derived.into_iter().chain(earlier).flatten() {
+            let image = ImageRef { name, tag };
+            if !all.contains(&image) {
+                all.push(image);
+            }
+        }
+        all
+    }
+
+    /// Returns the image of the platform that the service makes of a source of Docker Hub. `None` for
+    /// other registries.
+    pub fn platform_image(&self) -> Option<ImageRef> {
+        let (name, tag) = self.destination(true).ok()?;
+        (self.registry_kind() == RegistryKind::DockerHub).then_some(ImageRef { name, tag })
+    }
+
+    fn named(&self, name: &str) -> Result<(ImageName, Tag), NameError> {
         let explain = |error: NameError| {
             NameError::new(
                 format!("cannot derive a name and a tag from `{self}`: {error}"),
                 "write `name:` and `tag:` for this mirror",
             )
         };
+        let tag = self.parts().tag_or_digest();
         Ok((name.parse().map_err(explain)?, tag.parse().map_err(explain)?))
     }
+}
+
+/// Kind of a registry, by what the service does with its images (API contract, section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RegistryKind {
+    /// Docker Hub: its images become public images of the platform.
+    DockerHub,
+    /// A registry that the service lists as supported.
+    Supported,
+    /// Any other registry. The service may refuse it.
+    Other,
 }
 
 /// The parts of a [`SourceRef`].
@@ -95,6 +160,10 @@ impl<'a> SourceParts<'a> {
             (None, None) => "latest".to_owned(),
         }
     }
+}
+
+fn last_segment(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 fn is_registry(segment: &str) -> bool {
@@ -171,8 +240,11 @@ mod tests {
         let short = format!("sha256-{}", "a".repeat(16));
         let table = [
             ("ubuntu", "ubuntu:latest", "ubuntu:latest"),
-            ("docker.io/library/ubuntu:22.04", "ubuntu:22.04", "library/ubuntu:22.04"),
-            ("ns/app", "app:latest", "ns/app:latest"),
+            ("docker.io/library/ubuntu:22.04", "ubuntu:22.04", "ubuntu:22.04"),
+            ("Registry-1.Docker.IO/library/redis:7", "redis:7", "redis:7"),
+            ("index.docker.io/redis", "redis:latest", "redis:latest"),
+            ("library/redis:7", "redis:7", "redis:7"),
+            ("ns/app", "ns/app:latest", "ns/app:latest"),
             ("ghcr.io/Org/My-App:v1", "my-app:v1", "org/my-app:v1"),
             ("localhost:5000/app", "app:latest", "app:latest"),
             ("localhost/app", "app:latest", "app:latest"),
@@ -180,9 +252,8 @@ mod tests {
             ("myregistry:5000/a/b/c:1.2", "c:1.2", "a/b/c:1.2"),
             (&digest, &format!("app:{short}"), &format!("org/app:{short}")),
             (&both, "app:v2", "org/app:v2"),
-            ("a/b/c/App_X:T", "app_x:T", "a/b/c/app_x:T"),
-            ("prime/alice/app:v1", "app:v1", "prime/alice/app:v1"),
-            ("team-abc/app:v1", "app:v1", "team-abc/app:v1"),
+            ("a/b/c/App_X:T", "a/b/c/app_x:T", "a/b/c/app_x:T"),
+            ("ghcr.io/library/redis:7", "redis:7", "library/redis:7"),
         ];
         for (source, personal, platform) in table {
             let source: SourceRef = source.parse().unwrap();
@@ -190,6 +261,44 @@ mod tests {
                 let (name, tag) = source.destination(keep).unwrap();
                 assert_eq!(format!("{name}:{tag}"), expected, "{source} keep={keep}");
             }
+        }
+    }
+
+    #[test]
+    fn both_versions_of_the_service_are_known() {
+        for (source, expected) in [
+            ("redis:7", "redis:7"),
+            ("docker.io/library/redis:7", "redis:7 library/redis:7"),
+            ("grafana/grafana:10", "grafana/grafana:10 grafana:10"),
+            ("ghcr.io/org/app:1", "app:1 org/app:1"),
+        ] {
+            let images = source.parse::<SourceRef>().unwrap().destinations();
+            let images: Vec<String> = images.iter().map(ToString::to_string).collect();
+            assert_eq!(images.join(" "), expected);
+        }
+    }
+
+    #[test]
+    fn registries_are_classified() {
+        use RegistryKind::{DockerHub, Other, Supported};
+        for (source, expected) in [
+            ("redis", DockerHub),
+            ("bitnami/redis:7", DockerHub),
+            ("docker.io/library/redis:7", DockerHub),
+            ("DOCKER.io/library/redis:7", DockerHub),
+            ("Index.Docker.IO/redis", DockerHub),
+            ("registry-1.docker.io/library/redis", DockerHub),
+            ("localhost/app", Other),
+            ("LOCALHOST/app", Other),
+            ("localhost:5000/app", Other),
+            ("gcr.io/org/app:1", Other),
+            ("europe-docker.pkg.dev/org/app/app:1", Other),
+            ("mirror.docker.io/library/redis", Other),
+            ("ghcr.io/org/app", Supported),
+            ("QUAY.io/org/app", Supported),
+            ("mcr.microsoft.com/dotnet/sdk:8.0", Supported),
+        ] {
+            assert_eq!(source.parse::<SourceRef>().unwrap().registry_kind(), expected, "{source}");
         }
     }
 

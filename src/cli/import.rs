@@ -61,6 +61,7 @@ pub(super) async fn run(
         path: image.path.clone().unwrap_or_default(),
         owner,
         visibility: image.visibility.unwrap_or(Visibility::Private),
+        image: None,
         completed: Some(image.changed.unwrap_or_else(Timestamp::now)),
     };
     let (kind, platform) = (unit.kind(), unit.platform);

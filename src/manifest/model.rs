@@ -215,7 +215,7 @@ impl Decode for RequestLimits {
 pub(crate) struct Image {
     /// Name of the image: lowercase letters, digits, and `.`, `_` or `-` between them. Only images
     /// of the platform have a `/` in their name. The default for a mirror is the last segment of
-    /// the repository of its source.
+    /// the repository of its source; for one of Docker Hub, the repository without `library/`.
     pub name: Option<Spanned<ImageName>>,
     /// Tag of the image. Quote a tag that looks like a number. The default is `defaults.tag` or
     /// else `latest`; for a mirror, the tag of its source. `{arch}` becomes `amd64` or `arm64`;

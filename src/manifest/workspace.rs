@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::base::kind::ImageKind;
 use crate::base::limit::{Class, Limit};
 use crate::base::name::{ImageName, ImageRef, Owner, Platform, TagTemplate, Visibility};
-use crate::base::source_ref::SourceRef;
+use crate::base::source_ref::{RegistryKind, SourceRef};
 use crate::base::span::{Problem, SourceMap, Span};
 use crate::dockerfile::Dockerfile;
 
@@ -139,6 +139,21 @@ impl Unit {
             Some(open) => format!("{}:{open}", self.key.name),
             None => self.key.to_string(),
         }
+    }
+
+    /// Returns the source of a mirror.
+    pub fn source(&self) -> Option<&SourceRef> {
+        match &self.origin {
+            Origin::Build(_) => None,
+            Origin::Mirror(source) => Some(source),
+        }
+    }
+
+    /// True for a mirror of Docker Hub, which the service may make an image of the platform, whatever
+    /// the manifest says.
+    pub fn mirrors_docker_hub(&self) -> bool {
+        let kind = self.source().map(SourceRef::registry_kind);
+        kind == Some(RegistryKind::DockerHub)
     }
 
     /// Returns the path of the Dockerfile inside the context, or an empty string.

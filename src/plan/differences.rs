@@ -158,12 +158,16 @@ fn config_change(field: &str, old: &str, new: &str) -> Reason {
 }
 
 /// Returns the change that the manifest wants of an image with the right content, and its reasons.
-/// A setting that the manifest leaves out stays as it is, whatever the credentials are.
+/// A setting that the manifest leaves out stays as it is, whatever the credentials are. A mirror of
+/// Docker Hub that the service made an image of the platform stays one: nobody else may change it.
 pub(super) fn change(
     unit: &Unit,
     of: &Owner,
     current: Visibility,
 ) -> (Option<Change>, Vec<Reason>) {
+    if *of == Owner::Platform && unit.mirrors_docker_hub() {
+        return (None, Vec::new());
+    }
     let visibility = unit.visibility.filter(|visibility| *visibility != current);
     let owner = unit.owner.clone().filter(|owner| owner != of);
     let mut reasons = Vec::new();

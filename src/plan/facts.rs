@@ -256,6 +256,7 @@ mod tests {
             path: String::new(),
             owner: Owner::Personal,
             visibility: Visibility::Private,
+            image: None,
             completed: Some(completed),
         };
         let at = |seconds: Option<i64>| {

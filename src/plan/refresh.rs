@@ -52,5 +52,5 @@ pub(super) fn superseded(plan: &Plan, state: &State, facts: &Facts) -> Vec<Recor
 }
 
 fn ended(unit: &ImageRef, build: BuildId, outcome: BuildOutcome) -> Record {
-    Record::Ended { unit: unit.clone(), build, outcome, path: None, at: None }
+    Record::Ended { unit: unit.clone(), build, outcome, path: None, image: None, at: None }
 }

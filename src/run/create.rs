@@ -138,7 +138,7 @@ impl UnitRun {
             }
             if matches!(error.kind, ErrorKind::Rejected | ErrorKind::NotFound) {
                 // It will never start, so the next plan creates the unit again.
-                self.record_end(build, BuildOutcome::Failed, None).await?;
+                self.record_end(build, BuildOutcome::Failed, None, None).await?;
                 return Err(failure());
             }
             if error.look_up_after.is_none() {

@@ -316,9 +316,11 @@ impl Driver<'_> {
         };
         let links = self.links.clone();
         let key = planned.key.clone();
-        let task = self
-            .tasks
-            .spawn(async move { step::run(StepJob { step, key, work: work? }, links).await });
+        let source =
+            planned.unit().and_then(|unit| self.run.workspace.unit(unit).source().cloned());
+        let task = self.tasks.spawn(async move {
+            step::run(StepJob { step, key, source, work: work? }, links).await
+        });
         self.step_of.insert(task.id(), step);
     }
 

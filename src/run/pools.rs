@@ -41,10 +41,13 @@ pub(super) fn pools(run: &Run<'_>, state: &State) -> (Vec<usize>, Vec<usize>) {
     (run.plan.steps.iter().map(pool).collect(), limits)
 }
 
-/// Returns the owner of a unit: the manifest's, else the recorded one, else the run's default.
+/// Returns the owner to ask for: the manifest's, else the recorded one, else the run's default. For
+/// a mirror of Docker Hub, the platform as the recorded owner is the service's choice.
 pub(super) fn owner_of(run: &Run<'_>, unit: UnitId, state: &State) -> Owner {
     let unit = run.workspace.unit(unit);
     let built = || state.entries.get(&unit.key)?.built.as_ref();
     let recorded = || built().map(|built| built.owner.clone());
+    let recorded =
+        || recorded().filter(|owner| *owner != Owner::Platform || !unit.mirrors_docker_hub());
     unit.owner.clone().or_else(recorded).unwrap_or_else(|| run.options.owner.clone())
 }

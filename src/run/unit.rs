@@ -15,6 +15,7 @@ use super::transfers::TransferBatcher;
 use super::updates::UpdateBatcher;
 use crate::api::{BuildProgress, Client, ErrorKind, RemoteBuild, UpdatedImage, name_without_owner};
 use crate::base::name::{BuildId, ImageRef, Owner};
+use crate::base::source_ref::SourceRef;
 use crate::base::text::exact_duration;
 use crate::event::Phase;
 use crate::plan::{Change, StepId};
@@ -43,7 +44,19 @@ pub(super) struct Links {
 pub(super) struct UnitRun {
     pub(super) step: StepId,
     pub(super) key: ImageRef,
+    /// Source of a mirror.
+    pub(super) source: Option<SourceRef>,
     pub(super) links: Links,
+}
+
+/// Image that a build makes.
+enum MadeImage {
+    /// The image of the unit.
+    Own,
+    /// An image with another name, which the service derives from the source of the mirror.
+    Derived(ImageRef),
+    /// The image of another unit.
+    Other(String),
 }
 
 impl UnitRun {
@@ -77,11 +90,15 @@ impl UnitRun {
         timeout: Option<Duration>,
     ) -> Result<StepOutput, StepFailure> {
         let view = self.wait_for_end(build, timeout).await?;
-        if let Some(other) = self.other_image(&view) {
-            self.record_end(build, BuildOutcome::Failed, None).await?;
-            let message = format!("the service built {other} instead");
-            return Err(StepFailure::new(message).with_build(build));
-        }
+        let derived = match self.made_image(&view) {
+            MadeImage::Own => None,
+            MadeImage::Derived(image) => Some(image),
+            MadeImage::Other(other) => {
+                self.record_end(build, BuildOutcome::Failed, None, None).await?;
+                let message = format!("the service built {other} instead");
+                return Err(StepFailure::new(message).with_build(build));
+            }
+        };
         if !matches!(view.progress, BuildProgress::Completed) {
             // A short build ends before a poll has seen it run.
             self.phase(Phase::Building, Some(build));
@@ -98,37 +115,71 @@ impl UnitRun {
                 return Err(StepFailure::new("the build has not ended").with_build(build));
             }
         };
-        self.record_end(build, outcome, Some(&view)).await?;
-        match message {
-            None => Ok(StepOutput { build: Some(build.clone()), path: view.path }),
-            Some(message) => Err(StepFailure::new(message).with_build(build)),
+        self.record_end(build, outcome, Some(&view), derived.as_ref()).await?;
+        match (message, derived.filter(|_| self.has_custom_name())) {
+            (Some(message), _) => Err(StepFailure::new(message).with_build(build)),
+            (None, Some(image)) => Err(self.renamed(&image).with_build(build)),
+            (None, None) => Ok(StepOutput { build: Some(build.clone()), path: view.path }),
         }
     }
 
-    /// Records the end of a build, with the path and time that the service shows.
+    /// Creates the failure of a mirror that the service made under another name than the manifest's.
+    /// The image is on record, so that the next plan does not transfer it again.
+    fn renamed(&self, image: &ImageRef) -> StepFailure {
+        let source = self.source.as_ref().map(ToString::to_string).unwrap_or_default();
+        let message = format!("the service made {image} of {source}, and not {}", self.key);
+        StepFailure::new(message).with_help(
+            "the service names this mirror itself: remove `name:`, `tag:` and all but one of \
+             `platforms:`; the image is recorded under its name in the service, and is not \
+             transferred again",
+        )
+    }
+
+    /// Records the end of a build, with the path and time that the service shows. `derived` is the
+    /// name of the image, if it is not that of the unit.
     pub(super) async fn record_end(
         &self,
         build: &BuildId,
         outcome: BuildOutcome,
         view: Option<&RemoteBuild>,
+        derived: Option<&ImageRef>,
     ) -> Result<(), StepFailure> {
         self.record(Record::Ended {
             unit: self.key.clone(),
             build: build.clone(),
             outcome,
             path: view.and_then(|view| view.path.clone()),
+            image: derived.cloned(),
             at: view.and_then(|view| view.completed),
         })
         .await
     }
 
-    /// Returns the image that a build makes, if it is not this unit's.
-    fn other_image(&self, view: &RemoteBuild) -> Option<String> {
-        let (name, tag) = view.image.as_ref()?;
+    /// Returns the image that a build makes.
+    fn made_image(&self, view: &RemoteBuild) -> MadeImage {
+        let Some((name, tag)) = &view.image else { return MadeImage::Own };
+        let is = |image: &ImageRef| *name == image.name.as_str() && *tag == image.tag.as_str();
+        if is(&self.key) {
+            return MadeImage::Own;
+        }
+        let derived = self.source.iter().flat_map(SourceRef::destinations).find(is);
         // The service may put an owner before the name, and may change its case.
         let same = name_without_owner(name) == name_without_owner(self.key.name.as_str())
             && *tag == self.key.tag.as_str();
-        (!same).then(|| format!("{name}:{tag}"))
+        match derived {
+            Some(image) => MadeImage::Derived(image),
+            None if same => MadeImage::Own,
+            None => MadeImage::Other(format!("{name}:{tag}")),
+        }
+    }
+
+    /// True if the name of a mirror is not the one that the service derives from its source.
+    fn has_custom_name(&self) -> bool {
+        let derived = |source: &SourceRef| {
+            let names = [false, true].map(|keep_namespace| source.destination(keep_namespace));
+            names.into_iter().flatten().any(|(name, tag)| self.key == ImageRef { name, tag })
+        };
+        self.source.as_ref().is_some_and(|source| !derived(source))
     }
 
     async fn wait_for_end(

@@ -106,7 +106,7 @@ impl Order {
         let (name, tag) = match (&self.name, &self.tag) {
             (Some(name), Some(tag)) => (name.clone(), tag.clone()),
             (name, tag) => {
-                let derived = source.destination(self.owner == Owner::Platform);
+                let derived = source.earlier_destination(self.owner == Owner::Platform);
                 let derived = derived.map_err(invalid)?;
                 (name.clone().unwrap_or(derived.0), tag.clone().unwrap_or(derived.1))
             }

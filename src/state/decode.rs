@@ -152,6 +152,7 @@ mod tests {
                 path: "prime/x/api:v1".to_owned(),
                 owner: Owner::Team("t 1".to_owned()),
                 visibility: Visibility::Public,
+                image: Some("other:v1".parse().unwrap()),
                 completed: Some("2026-11-25T12:30:00Z".parse().unwrap()),
             }),
             protect: true,

@@ -50,8 +50,10 @@ pub fn encode(service: &str, state: &State) -> String {
         if let Some(built) = &entry.built {
             line(4, "built", "");
             build_lines(&mut line, &built.build, &built.path, &built.owner, built.visibility);
-            if let Some(completed) = built.completed {
-                line(6, "completed", &quoted(&completed.to_string()));
+            let image = built.image.as_ref().map(|image| ("image", image.to_string()));
+            let completed = built.completed.map(|at| ("completed", at.to_string()));
+            for (field, value) in image.into_iter().chain(completed) {
+                line(6, field, &quoted(&value));
             }
             input_lines(&mut line, built.fingerprint, &built.inputs);
         }

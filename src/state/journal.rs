@@ -66,6 +66,9 @@ pub enum Record {
         outcome: BuildOutcome,
         /// Path of the image, if the service reported it only now.
         path: Option<String>,
+        /// Name of the image, if the service chose another one than that of the unit.
+        #[serde(default)]
+        image: Option<ImageRef>,
         /// End time by the service's clock, if the service reported it. A time of another clock would
         /// later look as if the image had been replaced.
         #[serde(default)]

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::digest::{Digest, FieldHasher, Fingerprint};
 use crate::base::kind::ImageKind;
-use crate::base::name::{BuildId, Owner, Platform, Visibility};
+use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::reference::OciDigest;
+use crate::base::source_ref::SourceRef;
 
 /// Highest version of the lockfile that this imgplan reads.
 pub(super) const MAX_LOCKFILE_VERSION: u64 = 2;
@@ -81,13 +82,23 @@ pub struct Built {
     pub build: BuildId,
     /// Path of the image in the service. Opaque.
     pub path: String,
-    /// Owner of the image.
+    /// Owner of the image, as the service answered.
     pub owner: Owner,
     /// Visibility of the image.
     pub visibility: Visibility,
+    /// Name of the image in the service, if the service chose another one than that of the unit.
+    #[serde(default)]
+    pub image: Option<ImageRef>,
     /// End time of the build by the service's clock. Lockfiles of earlier versions do not have it.
     #[serde(default)]
     pub completed: Option<Timestamp>,
+}
+
+impl Built {
+    /// Returns the name of the image in the service. `key` is that of the unit.
+    pub fn image<'a>(&'a self, key: &'a ImageRef) -> &'a ImageRef {
+        self.image.as_ref().unwrap_or(key)
+    }
 }
 
 /// The pin of a reference: the digest that it had when it was pinned. Plans use the pin, so that they
@@ -134,6 +145,9 @@ pub struct Submission {
 impl Submission {
     /// Returns the pending build of an accepted request. Properties that the response does not have
     /// are taken from the request.
+    ///
+    /// A path without an owner is that of an image of the platform: the service makes one of a source
+    /// of Docker Hub, whoever asks (API contract, section 2).
     pub fn into_pending(
         self,
         build: BuildId,
@@ -141,15 +155,17 @@ impl Submission {
         visibility: Option<Visibility>,
         stage: BuildStage,
     ) -> Pending {
-        Pending {
-            fingerprint: self.fingerprint,
-            inputs: self.inputs,
-            build,
-            path: path.unwrap_or_default(),
-            owner: self.owner,
-            visibility: visibility.or(self.visibility).unwrap_or(Visibility::Private),
-            stage,
-        }
+        let image = self.inputs.source().and_then(|source| source.platform_image());
+        let path = path.unwrap_or_default();
+        let on_platform = image.is_some_and(|image| image.to_string() == path);
+        let (owner, default) = if on_platform {
+            (Owner::Platform, Visibility::Public)
+        } else {
+            (self.owner, self.visibility.unwrap_or(Visibility::Private))
+        };
+        let visibility = visibility.unwrap_or(default);
+        let Self { fingerprint, inputs, .. } = self;
+        Pending { fingerprint, inputs, build, path, owner, visibility, stage }
     }
 }
 
@@ -164,7 +180,7 @@ pub struct Pending {
     pub build: BuildId,
     /// Path of the image in the service; empty if the service has not reported it. Opaque.
     pub path: String,
-    /// Owner of the image.
+    /// Owner of the image, as the service answered.
     pub owner: Owner,
     /// Visibility of the image.
     pub visibility: Visibility,
@@ -260,6 +276,11 @@ impl Inputs {
         self.get("context")?.parse().ok()
     }
 
+    /// Returns the source of a mirror.
+    pub fn source(&self) -> Option<SourceRef> {
+        self.get("source")?.parse().ok()
+    }
+
     /// True if both have the same fingerprint apart from the number of forced rebuilds.
     pub fn equals_ignoring_replace_count(&self, other: &Self) -> bool {
         let counts = |(key, _): &(&String, &String)| *key != "again" && is_in_fingerprint(key);
@@ -275,4 +296,71 @@ impl Inputs {
 /// False for an input that only explains changes.
 fn is_in_fingerprint(key: &str) -> bool {
     key != "target" && !key.starts_with("arg ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_is_the_one_that_the_service_answers() {
+        let team = || Owner::Team("t".to_owned());
+        let private = Some(Visibility::Private);
+        for (source, asked, path, answered, expected) in [
+            (
+                "docker.io/library/redis:7",
+                Owner::Personal,
+                Some("redis:7"),
+                None,
+                "platform public",
+            ),
+            ("docker.io/library/redis:7", team(), Some("redis:7"), private, "platform private"),
+            (
+                "docker.io/grafana/grafana:10",
+                team(),
+                Some("grafana/grafana:10"),
+                None,
+                "platform public",
+            ),
+            (
+                "docker.io/grafana/grafana:10",
+                team(),
+                Some("prime/team-t/grafana:10"),
+                None,
+                "team:t private",
+            ),
+            (
+                "docker.io/library/redis:7",
+                Owner::Personal,
+                Some("prime/me/redis:7"),
+                None,
+                "personal private",
+            ),
+            (
+                "docker.io/library/redis:7",
+                Owner::Personal,
+                Some("me/redis:7"),
+                None,
+                "personal private",
+            ),
+            ("docker.io/library/redis:7", Owner::Personal, None, None, "personal private"),
+            ("ghcr.io/org/app:1", Owner::Personal, Some("app:1"), None, "personal private"),
+            ("ghcr.io/org/app:1", Owner::Platform, Some("org/app:1"), None, "platform private"),
+        ] {
+            let mut inputs = Inputs::new();
+            inputs.set("source", source);
+            let submission = Submission {
+                at: Timestamp::UNIX_EPOCH,
+                fingerprint: inputs.fingerprint(),
+                inputs,
+                owner: asked,
+                visibility: None,
+            };
+            let build = BuildId::new("b-1").unwrap();
+            let path = path.map(str::to_owned);
+            let pending = submission.into_pending(build, path, answered, BuildStage::Started);
+            let found = format!("{} {}", pending.owner, pending.visibility);
+            assert_eq!(found, expected, "{source} at {:?}", pending.path);
+        }
+    }
 }

@@ -71,8 +71,9 @@ impl State {
             }
             Record::Uploaded { unit, build } => self.reach(unit, build, BuildStage::Uploaded),
             Record::Started { unit, build } => self.reach(unit, build, BuildStage::Started),
-            Record::Ended { unit, build, outcome, path, at } => {
-                self.end(unit, build, *outcome, path.as_deref(), *at);
+            Record::Ended { unit, build, outcome, path, image, at } => {
+                let image = image.clone();
+                self.end(unit, build, *outcome, Ending { path: path.as_deref(), image, at: *at });
             }
             Record::Updated { unit, to, visibility, owner, path } => {
                 let Some(entry) = self.entries.get_mut(unit) else { return };
@@ -81,6 +82,7 @@ impl State {
                 built.owner = owner.clone().unwrap_or_else(|| built.owner.clone());
                 if to.is_some() || owner.is_some() {
                     built.path = path.clone().unwrap_or_default();
+                    built.image = None;
                 }
                 if let Some(to) = to
                     && let Some(mut entry) = self.entries.remove(unit)
@@ -130,14 +132,7 @@ impl State {
         }
     }
 
-    fn end(
-        &mut self,
-        unit: &ImageRef,
-        build: &BuildId,
-        outcome: BuildOutcome,
-        path: Option<&str>,
-        at: Option<Timestamp>,
-    ) {
+    fn end(&mut self, unit: &ImageRef, build: &BuildId, outcome: BuildOutcome, ending: Ending<'_>) {
         let Some(entry) = self.entries.get_mut(unit) else { return };
         let Some(pending) = entry.pending.take_if(|pending| pending.build == *build) else {
             return;
@@ -149,13 +144,14 @@ impl State {
                     fingerprint: pending.fingerprint,
                     inputs: pending.inputs,
                     build: pending.build,
-                    path: match path {
+                    path: match ending.path {
                         Some(path) if pending.path.is_empty() => path.to_owned(),
                         _ => pending.path,
                     },
                     owner: pending.owner,
                     visibility: pending.visibility,
-                    completed: at,
+                    image: ending.image,
+                    completed: ending.at,
                 });
             }
             BuildOutcome::Failed | BuildOutcome::Cancelled => {
@@ -164,6 +160,13 @@ impl State {
             }
         }
     }
+}
+
+/// The image of a build that ended.
+struct Ending<'a> {
+    path: Option<&'a str>,
+    image: Option<ImageRef>,
+    at: Option<Timestamp>,
 }
 
 #[cfg(test)]

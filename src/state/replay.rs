@@ -134,6 +134,7 @@ mod tests {
                 build,
                 outcome: BuildOutcome::Completed,
                 path: None,
+                image: None,
                 at: None,
             },
         ]

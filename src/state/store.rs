@@ -206,7 +206,14 @@ mod tests {
         let created = Record::Created { unit: unit.clone(), kind, platform, pending };
         [
             created,
-            Record::Ended { unit, build, outcome: BuildOutcome::Completed, path: None, at: None },
+            Record::Ended {
+                unit,
+                build,
+                outcome: BuildOutcome::Completed,
+                path: None,
+                image: None,
+                at: None,
+            },
         ]
     }
 
@@ -287,8 +294,8 @@ mod tests {
         let paths = StatePaths::beside(dir.path());
         let mut store = Store::open(paths.clone(), "s").unwrap();
         let failed = created("a:1").map(|record| match record {
-            Record::Ended { unit, build, path, at, .. } => {
-                Record::Ended { unit, build, path, at, outcome: BuildOutcome::Failed }
+            Record::Ended { unit, build, path, image, at, .. } => {
+                Record::Ended { unit, build, path, image, at, outcome: BuildOutcome::Failed }
             }
             other => other,
         });
@@ -300,7 +307,9 @@ mod tests {
         let pending = Pending { build: build.clone(), ..pending };
         store.record(&[Record::Created { unit: unit.clone(), kind, platform, pending }]).unwrap();
         let (outcome, path) = (BuildOutcome::Completed, None);
-        store.record(&[Record::Ended { unit, build, outcome, path, at: None }]).unwrap();
+        store
+            .record(&[Record::Ended { unit, build, outcome, path, image: None, at: None }])
+            .unwrap();
         drop(store);
         // As if the process had died before it removed the journal.
         let kept = dir.path().join("kept");

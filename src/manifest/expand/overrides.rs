@@ -248,7 +248,7 @@ mod tests {
         for (image, sets, expected) in [
             ("{name: a}", &["*.visibility=public"][..], "name: a; visibility: public"),
             ("{name: a, tag: x}", &["a.tag=3.10", "b*.tag=no"], "name: a; tag: 3.10"),
-            ("{source: 'x/y:1'}", &["y.tag=v"], "source: x/y:1; tag: v"),
+            ("{source: 'quay.io/x/y:1'}", &["y.tag=v"], "source: quay.io/x/y:1; tag: v"),
             (
                 "{source: 'x/y:1', owner: platform}",
                 &["x/*.tag=v"],
@@ -267,7 +267,7 @@ mod tests {
                 &["a:v1-arm64.protect=true"],
                 "name: a; tag: v1-{arch}; protect: Bool true",
             ),
-            ("{source: 'x/y:3.1'}", &["y:3.1.tag=v"], "source: x/y:3.1; tag: v"),
+            ("{source: 'x/y:3.1'}", &["x/y:3.1.tag=v"], "source: x/y:3.1; tag: v"),
             ("{name: a, args: {X: 0}}", &["a.args.X=1"], "name: a; args: X: 1"),
             (
                 "{name: a}",

@@ -60,6 +60,7 @@ fn built() -> Built {
         path: "prime/me/image:1".to_owned(),
         owner: Owner::Personal,
         visibility: Visibility::Private,
+        image: None,
         completed: Some(at("2026-07-01T03:04:05Z")),
     }
 }
