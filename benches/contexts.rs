@@ -26,7 +26,7 @@ use tempfile::TempDir;
 
 use self::support::{Random, contexts, text};
 
-/// What the program has as well.
+/// Allocator of the program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

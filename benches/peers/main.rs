@@ -87,7 +87,7 @@ fn start() -> Result<bool, Failed> {
         println!("{USAGE}");
         return Ok(true);
     }
-    // How the bench runs itself: the floor is a process as well.
+    // The bench runs itself as the floor, so that the floor is a process too.
     if let [flag, dir] = &args[..]
         && flag == "--floor"
     {

@@ -1,4 +1,4 @@
-//! Trees to measure with, the same on every machine: what looks random is counted out.
+//! Trees to measure with, the same on every machine: their content is pseudo-random.
 
 use std::fmt::Write;
 use std::fs;
@@ -7,12 +7,12 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-/// The size of a file of source, in the middle.
+/// Median size of a source file, in bytes.
 const MEDIAN: f64 = 1700.0;
-/// How far sizes are spread: the deviation of their logarithm.
+/// Standard deviation of the logarithm of the sizes.
 const SPREAD: f64 = 1.0;
 
-/// What source is made of, as far as a compressor can tell.
+/// Words of the generated source.
 const WORDS: [&str; 64] = [
     "pub", "fn", "let", "mut", "match", "return", "self", "None", "Some", "Result", "error",
     "impl", "request", "response", "handler", "context", "client", "server", "config", "settings",
@@ -23,15 +23,15 @@ const WORDS: [&str; 64] = [
     "where", "order", "group", "import", "export", "default", "class",
 ];
 
-/// What stands between the words.
+/// Separators between the words.
 const MARKS: [&str; 12] = [" ", " ", " ", " ", "_", "_", ".", "::", "(", ")", " = ", ", "];
 
-/// A row of numbers without a pattern that matters here (splitmix64).
+/// Pseudo-random numbers (splitmix64).
 #[derive(Debug)]
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// The row that begins with a seed.
+    /// Creates the generator from a seed.
     pub(crate) fn new(seed: usize) -> Self {
         Self(u64::try_from(seed).unwrap())
     }

@@ -1,7 +1,7 @@
-//! The floors of the program, which a single crate has no compiler for: who may import whom, who
-//! may wait, and how large and how named a file may be.
+//! Checks the floors of the program, which the compiler cannot check within one crate: which modules
+//! may import which, which may be async, and the size and name of each file.
 //!
-//! Where a rule fails, the code moves, or the design does: then the table here follows it.
+//! If a rule fails, move the code. If the design changed, change the table below.
 
 mod circles;
 mod language;
@@ -11,13 +11,13 @@ use std::path::Path;
 
 use self::scan::Source;
 
-/// A module of the crate and what it may take from the others.
+/// A module of the crate and the modules that it may import.
 struct Floor {
     module: &'static str,
-    /// A whole module, or a path in it with all that is below.
+    /// Modules, or paths in a module with everything below them.
     may_use: &'static [&'static str],
-    may_wait: bool,
-    /// How somebody who wants more gets it.
+    may_be_async: bool,
+    /// Advice for code that needs more.
     way_out: &'static str,
 }
 
@@ -25,50 +25,50 @@ const FLOORS: &[Floor] = &[
     Floor {
         module: "base",
         may_use: &[],
-        may_wait: false,
-        way_out: "words know nobody: move what needs more to the module that has it",
+        may_be_async: false,
+        way_out: "`base` imports nothing: move code that needs more to the module that has it",
     },
     Floor {
         module: "http",
         may_use: &["base"],
-        may_wait: true,
-        way_out: "HTTP carries bytes: what they mean is the clients' business",
+        may_be_async: true,
+        way_out: "`http` carries bytes: their meaning belongs to the clients",
     },
     Floor {
         module: "dockerfile",
         may_use: &["base"],
-        may_wait: false,
-        way_out: "a reader takes text and gives values: let the caller bring the rest",
+        may_be_async: false,
+        way_out: "a parser takes text and returns values: let the caller pass in the rest",
     },
     Floor {
         module: "manifest",
         may_use: &["base", "dockerfile"],
-        may_wait: false,
-        way_out: "a workspace knows what was written, not what exists: that belongs to the facts",
+        may_be_async: false,
+        way_out: "a workspace holds what the manifest says, not what exists: that belongs to the facts",
     },
     Floor {
         module: "context",
         may_use: &["base"],
-        may_wait: false,
-        way_out: "a tree knows files, not images: let the caller bring the rest",
+        may_be_async: false,
+        way_out: "a tree holds files, not images: let the caller pass in the rest",
     },
     Floor {
         module: "state",
         may_use: &["base"],
-        may_wait: false,
-        way_out: "the state does not know the manifest: let the caller bring the rest",
+        may_be_async: false,
+        way_out: "the state does not depend on the manifest: let the caller pass in the rest",
     },
     Floor {
         module: "api",
         may_use: &["base", "http"],
-        may_wait: true,
-        way_out: "the client speaks of names and bytes: let the caller bring the rest",
+        may_be_async: true,
+        way_out: "the client takes names and bytes: let the caller pass in the rest",
     },
     Floor {
         module: "registry",
         may_use: &["base", "http"],
-        may_wait: true,
-        way_out: "a registry is asked for a name: let the caller bring the rest",
+        may_be_async: true,
+        way_out: "the registry client takes references: let the caller pass in the rest",
     },
     Floor {
         module: "plan",
@@ -96,14 +96,14 @@ const FLOORS: &[Floor] = &[
             "state::Submission",
             "state::encode::encode",
         ],
-        may_wait: false,
-        way_out: "the planner decides from values: have `survey` put them into the facts",
+        may_be_async: false,
+        way_out: "the planner is pure: let `survey` put the values into the facts",
     },
     Floor {
         module: "event",
         may_use: &["base", "http::Notice", "plan"],
-        may_wait: false,
-        way_out: "events are data: put what they tell into them",
+        may_be_async: false,
+        way_out: "events are data: put the values into the event",
     },
     Floor {
         module: "survey",
@@ -118,8 +118,8 @@ const FLOORS: &[Floor] = &[
             "state",
             "registry",
         ],
-        may_wait: true,
-        way_out: "a survey only looks: what acts or tells is above it",
+        may_be_async: true,
+        way_out: "a survey only reads: code that acts or prints belongs above it",
     },
     Floor {
         module: "run",
@@ -134,20 +134,20 @@ const FLOORS: &[Floor] = &[
             "plan",
             "state",
         ],
-        may_wait: true,
-        way_out: "a run tells of events and knows no reporter; what it needs to know is in the plan",
+        may_be_async: true,
+        way_out: "a run emits events and depends on no reporter; its input is the plan",
     },
     Floor {
         module: "report",
         may_use: &["base", "event", "http::Notice", "manifest", "plan", "state"],
-        may_wait: false,
-        way_out: "a reporter knows events and plans, and not who sends them: put it into those",
+        may_be_async: false,
+        way_out: "a reporter depends on events and plans only: put the values there",
     },
     Floor {
         module: "server",
         may_use: &["api::wire", "base", "dockerfile"],
-        may_wait: true,
-        way_out: "the server shares only the wire with the client, or it would prove nothing",
+        may_be_async: true,
+        way_out: "the server shares only the wire types with the client; tests against shared code prove nothing",
     },
     Floor {
         module: "test_support",
@@ -166,21 +166,21 @@ const FLOORS: &[Floor] = &[
             "state",
             "survey",
         ],
-        may_wait: false,
+        may_be_async: false,
         way_out: "test support only re-exports items",
     },
     Floor {
         module: "convert",
         may_use: &["base", "manifest::model"],
-        may_wait: false,
-        way_out: "a converter writes a manifest: all else follows from that",
+        may_be_async: false,
+        way_out: "a converter only writes a manifest",
     },
 ];
 
-/// Whatever is above all floors.
+/// Modules above all floors.
 const TOP: &[&str] = &["cli", "lib", "main"];
 
-/// What a file whose first lines say `Pure` does not do.
+/// Names that a file whose first lines say `Pure` may not use.
 const IMPURE: &[&str] = &[
     "std::env",
     "std::fs",
@@ -199,20 +199,20 @@ const IMPURE: &[&str] = &[
     "tokio::spawn",
 ];
 
-/// An error that nobody can match on.
+/// Error types that callers cannot match on.
 const UNTYPED: &[&str] = &["Box<dyn Error", "Box<dyn std::error::Error", "Box<dyn error::Error"];
 
-/// What writes to the streams of the process.
+/// Code that writes to the standard streams.
 const OUTPUT: &[&str] =
     &["println!", "eprintln!", "print!", "eprint!", "stdout().lock", "stderr().lock"];
 
-/// Lines of a file, without its tests.
-const MOST_LINES: usize = 400;
+/// Maximum number of lines of a file, without its tests.
+const MAX_LINES: usize = 400;
 
-/// A file that cannot say what it is for.
-const NO_NAMES: &[&str] = &["util", "utils", "common", "misc", "helper", "helpers"];
+/// File names that do not say what the file is for.
+const VAGUE_NAMES: &[&str] = &["util", "utils", "common", "misc", "helper", "helpers"];
 
-/// Everything that is wrong with one file, as `file:line: what, and the way out`.
+/// Returns the problems of one file, as `file:line: problem and advice`.
 fn check(source: &Source) -> Vec<String> {
     let mut problems = floors(source);
     problems.extend(shape(source));
@@ -223,7 +223,7 @@ fn check(source: &Source) -> Vec<String> {
 
 type Problem = (usize, String);
 
-/// Who is imported, and who waits.
+/// Checks imports and async code.
 fn floors(source: &Source) -> Vec<Problem> {
     let module = source.module();
     let top = module.first().map_or("lib", String::as_str);
@@ -235,31 +235,34 @@ fn floors(source: &Source) -> Vec<Problem> {
     };
     let refused = |(line, path): (usize, Vec<String>)| Some((line, floor.refuses(&path)?));
     let mut problems: Vec<Problem> = source.paths().into_iter().filter_map(refused).collect();
-    if !floor.may_wait {
+    if !floor.may_be_async {
         for line in ["async", "await"].into_iter().flat_map(|word| source.find(word)) {
-            problems.push((line, format!("`{top}` waits for nothing: {}", floor.way_out)));
+            problems.push((line, format!("`{top}` must not be async: {}", floor.way_out)));
         }
     }
     problems
 }
 
-/// How large a file is, how it is named, and whether it says what it is for.
+/// Checks the size, the name and the first line of a file.
 fn shape(source: &Source) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if source.lines > MOST_LINES {
-        let rule = format!("at most {MOST_LINES}: split it by what its parts are for");
+    if source.lines > MAX_LINES {
+        let rule = format!("at most {MAX_LINES}: split the file by purpose");
         problems.push((1, format!("{} lines without its tests; {rule}", source.lines)));
     }
-    if let Some(name) = source.module().last().filter(|name| NO_NAMES.contains(&name.as_str())) {
-        problems.push((1, format!("`{name}` says nothing: name the file by what it is for")));
+    if let Some(name) = source.module().last().filter(|name| VAGUE_NAMES.contains(&name.as_str())) {
+        problems.push((1, format!("`{name}` is vague: name the file by its purpose")));
     }
     if source.doc.is_empty() {
-        problems.push((1, "the first line is no `//!` that says what it is for".to_owned()));
+        problems.push((
+            1,
+            "the first line is not a `//!` comment with the purpose of the file".to_owned(),
+        ));
     }
     problems
 }
 
-/// Words that do not belong here.
+/// Checks for names that the file may not use.
 fn words(source: &Source) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut refuse = |words: &[&str], why: &str| {
@@ -268,7 +271,7 @@ fn words(source: &Source) -> Vec<Problem> {
         }
     };
     if says_pure(&source.doc) {
-        let why = "the first lines say `Pure`: let the caller bring it, or do not say so";
+        let why = "the first lines say `Pure`: let the caller pass it in, or drop the word";
         refuse(IMPURE, why);
     }
     refuse(UNTYPED, "an error without a type: add a variant to the module's own");
@@ -279,7 +282,7 @@ fn words(source: &Source) -> Vec<Problem> {
 }
 
 impl Floor {
-    /// Why a path is none for this floor.
+    /// Returns the reason if this floor may not import a path.
     fn refuses(&self, path: &[String]) -> Option<String> {
         let top = path.first()?;
         if top == self.module {
@@ -301,7 +304,7 @@ impl Floor {
     }
 }
 
-/// Whether a file's first lines have the word, as a sentence without a `but`.
+/// True if a file's first lines have the word as a sentence of its own.
 fn says_pure(doc: &str) -> bool {
     doc.split(". ").any(|sentence| {
         let sentence = sentence.trim_end_matches('.');
@@ -309,7 +312,7 @@ fn says_pure(doc: &str) -> bool {
     })
 }
 
-/// The sources, but for files and folders that are all tests: `#[cfg(test)] mod tests;` names them.
+/// Returns the sources without the files and folders that contain only tests.
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
@@ -340,7 +343,7 @@ fn no_files_import_each_other_in_a_circle() {
     assert!(circles.is_empty(), "\n{}\n", circles.join("\n"));
 }
 
-/// A file of tests that nobody names is not run, and nobody notices.
+/// A test file without a `mod` line does not run, and nobody notices.
 #[test]
 fn every_file_of_tests_is_named() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
@@ -358,7 +361,7 @@ fn every_file_of_tests_is_named() {
 
 #[test]
 fn each_rule_can_fail() {
-    let long = format!("//! Doc.\n{}", "fn f() {}\n".repeat(MOST_LINES));
+    let long = format!("//! Doc.\n{}", "fn f() {}\n".repeat(MAX_LINES));
     let table = [
         (
             "src/base/x.rs",
@@ -377,7 +380,7 @@ fn each_rule_can_fail() {
             "//! D.\nuse super::super::survey::facts;",
             "`plan` must not use `survey::facts`",
         ),
-        ("src/plan/x.rs", "//! D.\nasync fn f() {}", "src/plan/x.rs:2: `plan` waits for nothing"),
+        ("src/plan/x.rs", "//! D.\nasync fn f() {}", "src/plan/x.rs:2: `plan` must not be async"),
         (
             "src/run/x.rs",
             "//! D.\nuse crate::report::Reporter;",
@@ -403,8 +406,8 @@ fn each_rule_can_fail() {
         ),
         ("src/run/x.rs", "//! D. Pure: given.\nuse std::fs;", "`std::fs`: the first lines say"),
         ("src/run/x.rs", &long, "401 lines without its tests"),
-        ("src/run/util.rs", "//! D.", "`util` says nothing"),
-        ("src/run/x.rs", "use crate::plan::Plan;", "the first line is no `//!`"),
+        ("src/run/util.rs", "//! D.", "`util` is vague"),
+        ("src/run/x.rs", "use crate::plan::Plan;", "the first line is not a `//!`"),
         (
             "src/run/x.rs",
             "//! D.\nfn f() -> Box<dyn std::error::Error> {}",

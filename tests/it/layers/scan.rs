@@ -1,10 +1,10 @@
 //! Reads Rust source as far as the rules of `layers` need it: words with their lines, without
-//! comments and texts, with or without what only tests see.
+//! comments and string literals, with or without test code.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// A word or a mark of the source. Of a text, only the quote is left.
+/// A word or a mark of the source. Of a string literal, only the quote is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) text: String,
@@ -26,9 +26,9 @@ pub(super) struct Source {
     pub(super) path: String,
     /// The lines above the first item that begin with `//!`.
     pub(super) doc: String,
-    /// Everything but comments and what only tests see.
+    /// Everything without comments and test code.
     pub(super) tokens: Vec<Token>,
-    /// How many lines it has without those that only tests see.
+    /// Number of lines without test code.
     pub(super) lines: usize,
 }
 
@@ -56,7 +56,7 @@ impl Source {
         module
     }
 
-    /// Where these words and marks follow each other.
+    /// Returns the lines on which these words and marks follow each other.
     pub(super) fn find<'a>(&'a self, words: &'a str) -> impl Iterator<Item = usize> + 'a {
         let words = tokens(words);
         self.tokens
@@ -98,7 +98,7 @@ impl Source {
         found
     }
 
-    /// The types that the file defines, each with whether other files see it.
+    /// Returns the types that the file defines; true for those that other files see.
     pub(super) fn types(&self) -> Vec<(&str, bool)> {
         let keyword = |at: &usize| matches!(self.text(*at), "struct" | "enum" | "trait" | "union");
         let found = (0..self.tokens.len()).filter(keyword);
@@ -132,7 +132,7 @@ impl Source {
         imports
     }
 
-    /// Reads one tree of a `use`; returns where it ends. `root` is `None` at its beginning.
+    /// Reads one tree of a `use`; returns the position of its end. `root` is `None` at the start.
     fn import(
         &self,
         mut at: usize,
@@ -208,7 +208,7 @@ impl Source {
         uses
     }
 
-    /// Reads what follows a `::`; returns where it ends.
+    /// Reads the path after a `::`; returns the position of its end.
     fn tree(&self, mut at: usize, root: &[String], found: &mut Vec<Vec<String>>) -> usize {
         let mut path = root.to_vec();
         loop {
@@ -244,7 +244,7 @@ impl Source {
     }
 }
 
-/// The first item that only tests see, from its attribute to its end.
+/// Returns the range of the first item of test code, from its attribute to its end.
 fn tests(tokens: &[Token]) -> Option<Range<usize>> {
     let text = |at: usize| tokens.get(at).map_or("", |token| &token.text);
     let is_test = |at: &usize| {
@@ -282,7 +282,7 @@ fn tokens(text: &str) -> Vec<Token> {
     tokens
 }
 
-/// How long the token at the start is, and whether it is more than a comment.
+/// Returns the length of the first token, and true if it is not a comment.
 fn token(rest: &str, first: char) -> (usize, bool) {
     let word = |c: char| c.is_alphanumeric() || c == '_';
     if rest.starts_with("//") {
@@ -322,7 +322,7 @@ fn raw_text(rest: &str) -> Option<usize> {
     Some(body.find(&end).map_or(rest.len(), |at| start + at + end.len()))
 }
 
-/// Where a text ends, its quote included.
+/// Returns the length of a string literal up to and including its closing quote.
 fn text_end(body: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in body.char_indices() {

@@ -11,18 +11,18 @@ pub(super) struct Block {
 pub(super) struct Step {
     pub(super) line: usize,
     pub(super) command: String,
-    /// What it says; empty where nothing is said of that.
+    /// Expected output; empty if the page shows none.
     pub(super) expected: String,
     pub(super) code: i32,
 }
 
 impl Block {
-    /// The first line's number.
+    /// Returns the number of the first line.
     pub(super) fn line(&self) -> usize {
         self.lines.first().map_or(0, |(line, _)| *line)
     }
 
-    /// The lines in one.
+    /// Returns the lines as one text.
     pub(super) fn text(&self) -> String {
         self.lines.iter().flat_map(|(_, line)| [line.as_str(), "\n"]).collect()
     }
@@ -87,7 +87,7 @@ pub(super) fn blocks(text: &str) -> Vec<Block> {
     blocks
 }
 
-/// What stands between backquotes outside of blocks, with its line.
+/// Returns the code spans outside of blocks, with their lines.
 pub(super) fn spans(text: &str) -> Vec<(usize, String)> {
     let mut spans = Vec::new();
     let mut fenced = false;
@@ -102,7 +102,7 @@ pub(super) fn spans(text: &str) -> Vec<(usize, String)> {
     spans
 }
 
-/// Whether a text is as expected; an expected line `...` is any number of lines.
+/// True if a text is as expected; an expected line `...` matches any number of lines.
 pub(super) fn matches(expected: &str, text: &str) -> bool {
     let lines = |text: &str| -> Vec<String> {
         text.trim_end().lines().map(|line| line.trim_end().to_owned()).collect()
