@@ -6,10 +6,11 @@
 use std::str::FromStr;
 
 use super::diagnostics::Diagnostics;
+use super::foreign_keys::synonym;
 use super::node::{MapKey, ScalarKind, Value, YamlNode};
 use super::spanned::Spanned;
 use crate::base::name::NameError;
-use crate::base::nearest::nearest;
+use crate::base::nearest::did_you_mean;
 use crate::base::span::Problem;
 
 /// A type of the model that can be read from a node.
@@ -83,6 +84,10 @@ fn text(node: &YamlNode) -> Result<&str, NameError> {
     match &node.value {
         Value::Scalar { text, kind: ScalarKind::Text } => Ok(text),
         Value::Scalar { text, kind: ScalarKind::Number | ScalarKind::Bool } => Err(unquoted(text)),
+        Value::Scalar { text, kind: ScalarKind::Null } if !text.is_empty() => {
+            let message = format!("YAML reads {text} as no value");
+            Err(NameError::new(message, format!("write a value, or quote it: \"{text}\"")))
+        }
         // YAML reads `{dir}` without quotes as a mapping.
         Value::Map(entries) => Err(match &entries[..] {
             [(key, YamlNode { value: Value::Scalar { kind: ScalarKind::Null, .. }, .. })] => {
@@ -98,10 +103,12 @@ fn text(node: &YamlNode) -> Result<&str, NameError> {
 pub(super) fn unquoted(text: &str) -> NameError {
     let message = match text.parse::<f64>() {
         // The usual case: `3.10`.
-        Ok(number) if number.to_string() != text => {
+        Ok(number) if number.is_finite() && number.to_string() != text => {
             format!("YAML reads {text} as the number {number}")
         }
-        _ if matches!(text, "true" | "false") => format!("YAML reads {text} as a Boolean"),
+        _ if ["true", "false"].contains(&&*text.to_ascii_lowercase()) => {
+            format!("YAML reads {text} as a Boolean")
+        }
         _ => format!("YAML reads {text} as a number"),
     };
     NameError::new(message, format!("quote it: \"{text}\""))
@@ -111,7 +118,11 @@ pub(super) fn unquoted(text: &str) -> NameError {
 fn mismatch(node: &YamlNode, expected: &str, help: impl Into<String>) -> NameError {
     let actual = match &node.value {
         Value::Scalar { kind: ScalarKind::Null, .. } => {
-            return NameError::new("this key has no value", "write a value or remove the key");
+            let help = match expected {
+                "a list" | "a mapping" => "indent its lines more than the key, or remove the key",
+                _ => "write a value or remove the key",
+            };
+            return NameError::new("this key has no value", help);
         }
         Value::Scalar { text, kind: ScalarKind::Number } => format!("the number `{text}`"),
         Value::Scalar { text, kind: ScalarKind::Bool } => format!("`{text}`"),
@@ -131,7 +142,7 @@ impl Decode for String {
 impl Decode for bool {
     fn decode(node: &mut YamlNode, diagnostics: &mut Diagnostics) -> Option<Self> {
         if let Value::Scalar { text, kind: ScalarKind::Bool } = &node.value {
-            return Some(text == "true");
+            return Some(text.eq_ignore_ascii_case("true"));
         }
         let help = "write true or false, without quotes";
         let error = mismatch(node, "`true` or `false`", help);
@@ -228,10 +239,9 @@ pub(super) fn known_entries<'n>(
 
 /// Describes a key that is not one of the known keys.
 pub(super) fn unknown_key(key: &MapKey, known: &[&str]) -> Problem {
-    let help = match nearest(&key.text, known) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("the keys here are {}", known.join(", ")),
-    };
+    let help = did_you_mean(&key.text, known)
+        .or_else(|| synonym(&key.text, known))
+        .unwrap_or_else(|| format!("the keys here are {}", known.join(", ")));
     Problem::new(format!("unknown key `{}`", key.text), key.span, "").help(help)
 }
 

@@ -119,18 +119,35 @@ impl<'s> Files<'s> {
                 self.dockerfiles.insert(path, source.clone());
                 return source;
             }
-            Ok(None) => (format!("{} is not UTF-8", path.display()), "save the file as UTF-8"),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (
-                format!("there is no Dockerfile {}", path.display()),
-                "name it under `dockerfile:`, relative to the context",
-            ),
+            Ok(None) => {
+                let message = format!("{} is not UTF-8", path.display());
+                (message, "save the file as UTF-8".to_owned())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let message = format!("there is no Dockerfile {}", path.display());
+                (message, self.missing_dockerfile_help(context, name))
+            }
             Err(error) => (
                 format!("cannot read {}: {error}", path.display()),
-                "check that it is a file and that you may read it",
+                "check that it is a file and that you may read it".to_owned(),
             ),
         };
         diagnostics.error(message, span, help);
         None
+    }
+
+    /// Returns the help for a Dockerfile that does not exist. If there is one at the same path
+    /// relative to the manifest, as Compose users may expect, it shows the path to write.
+    fn missing_dockerfile_help(&self, context: &Path, name: &str) -> String {
+        let beside_manifest = clean(&self.root.join(name));
+        let to_write =
+            relative_path(context, &beside_manifest).filter(|_| beside_manifest.is_file());
+        match to_write {
+            Some(path) => {
+                format!("`dockerfile:` is relative to the context: write `dockerfile: {path}`")
+            }
+            None => "name it under `dockerfile:`, relative to the context".to_owned(),
+        }
     }
 
     fn add(
@@ -180,6 +197,24 @@ pub(super) fn path_inside(context: &Path, path: &Path) -> Option<String> {
     Some(parts?.join("/"))
 }
 
+/// Returns the path that leads from a folder to a file, with `/`. Both must be [`clean`] and relative
+/// to the same folder, or both absolute. `None` if the path is not UTF-8, or the folder's path has
+/// a `..` that the file's path does not share.
+fn relative_path(folder: &Path, file: &Path) -> Option<String> {
+    let parts = |path: &Path| -> Option<Vec<String>> {
+        let parts = path.components().filter(|part| *part != Component::CurDir);
+        parts.map(|part| part.as_os_str().to_str().map(str::to_owned)).collect()
+    };
+    let (folder, file) = (parts(folder)?, parts(file)?);
+    let shared = folder.iter().zip(&file).take_while(|(one, other)| one == other).count();
+    let up = &folder[shared..];
+    if up.iter().any(|part| part == "..") {
+        return None;
+    }
+    let up = up.iter().map(|_| "..");
+    Some(up.chain(file[shared..].iter().map(String::as_str)).collect::<Vec<_>>().join("/"))
+}
+
 /// Returns a path without `.` and, where possible, without `..`.
 pub(super) fn clean(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
@@ -220,5 +255,22 @@ mod tests {
         assert_eq!(inside(".", "Dockerfile").as_deref(), Some("Dockerfile"));
         assert_eq!(inside(".", "../Dockerfile"), None);
         assert_eq!(inside("a", "b/Dockerfile"), None);
+    }
+
+    #[test]
+    fn a_path_leads_from_a_folder_to_a_file() {
+        for (folder, file, expected) in [
+            ("a", "a/Dockerfile", Some("Dockerfile")),
+            ("a", "a/docker/Dockerfile", Some("docker/Dockerfile")),
+            ("a/b", "a/Dockerfile", Some("../Dockerfile")),
+            ("a", "docker/a.Dockerfile", Some("../docker/a.Dockerfile")),
+            (".", "a/Dockerfile", Some("a/Dockerfile")),
+            ("/x/a", "/x/docker/Dockerfile", Some("../docker/Dockerfile")),
+            ("../a", "../Dockerfile", Some("../Dockerfile")),
+            ("../a", "Dockerfile", None),
+        ] {
+            let path = relative_path(Path::new(folder), Path::new(file));
+            assert_eq!(path.as_deref(), expected, "{folder} {file}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use super::decode::{Decode, decode_pairs, decode_struct};
+use super::decode::{Decode, decode_struct};
 use super::diagnostics::Diagnostics;
 use super::node::YamlNode;
 use super::scalars::{self, Matrix};
@@ -16,6 +16,7 @@ use crate::base::limit::Limit;
 use crate::base::name::{ImageName, Owner, Platform, TagTemplate};
 use crate::base::source_ref::SourceRef;
 
+pub(crate) use super::pairs::Pairs;
 pub(crate) use super::pattern::UnitPattern;
 
 /// Images that should exist in an image service.
@@ -29,6 +30,7 @@ pub(crate) use super::pattern::UnitPattern;
     extend(
         "$id" = "urn:imgplan:manifest:1",
         "required" = ["version"],
+        "patternProperties" = scalars::extension_keys(),
         "anyOf" = [{ "required": ["images"] }, { "required": ["include"] }],
     )
 )]
@@ -93,7 +95,7 @@ decode_struct!(Manifest {
 
 /// Default values for images.
 #[derive(Debug, Clone, Default, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("patternProperties" = scalars::extension_keys()))]
 pub(crate) struct Defaults {
     /// Tag of the image. It may contain `{arch}` and `{fingerprint}`. A mirror uses the tag of its
     /// source instead.
@@ -149,7 +151,7 @@ decode_struct!(Defaults {
 
 /// Connection to the service, and limits.
 #[derive(Debug, Clone, Default, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("patternProperties" = scalars::extension_keys()))]
 pub(crate) struct ManifestSettings {
     /// URL of the service. `PRIME_API_BASE_URL` overrides it.
     #[schemars(extend(
@@ -188,6 +190,7 @@ impl Decode for RequestLimits {
 /// `discover`, `sources` or `sources_from`.
 #[derive(Debug, Clone, Default, JsonSchema)]
 #[schemars(deny_unknown_fields, extend(
+    "patternProperties" = scalars::extension_keys(),
     "if" = {
         "anyOf": [
             { "required": ["source"] },
@@ -328,7 +331,10 @@ decode_struct!(Image {
 #[derive(Debug, Clone, JsonSchema)]
 #[schemars(
     deny_unknown_fields,
-    extend("oneOf" = [{ "required": ["glob"] }, { "required": ["harbor"] }])
+    extend(
+        "patternProperties" = scalars::extension_keys(),
+        "oneOf" = [{ "required": ["glob"] }, { "required": ["harbor"] }],
+    )
 )]
 pub(crate) struct Discover {
     /// Pattern of folders, relative to this file. Each matching folder with a Dockerfile becomes an
@@ -348,7 +354,10 @@ decode_struct!(Discover { glob, harbor, exclude });
 
 /// An image whose name or tag has changed.
 #[derive(Debug, Clone, JsonSchema)]
-#[schemars(deny_unknown_fields, extend("required" = ["from", "to"]))]
+#[schemars(
+    deny_unknown_fields,
+    extend("required" = ["from", "to"], "patternProperties" = scalars::extension_keys())
+)]
 pub(crate) struct MovedEntry {
     /// Old name: `name`, or `name:tag` for one tag only.
     pub from: Option<Spanned<UnitPattern>>,
@@ -361,7 +370,10 @@ decode_struct!(MovedEntry { from, to });
 
 /// An image that is no longer in this manifest.
 #[derive(Debug, Clone, JsonSchema)]
-#[schemars(deny_unknown_fields, extend("required" = ["name"]))]
+#[schemars(
+    deny_unknown_fields,
+    extend("required" = ["name"], "patternProperties" = scalars::extension_keys())
+)]
 pub(crate) struct RemovedEntry {
     /// Name in the lockfile: `name`, or `name:tag` for one tag only.
     pub name: Option<Spanned<UnitPattern>>,
@@ -372,29 +384,3 @@ pub(crate) struct RemovedEntry {
 }
 
 decode_struct!(RemovedEntry { name, destroy });
-
-/// A mapping with keys of the user, in the order of the file.
-#[derive(Debug, Clone)]
-pub struct Pairs<T>(pub Vec<(Spanned<String>, T)>);
-
-impl<T> Pairs<T> {
-    /// Returns the keys and their values, in order.
-    pub fn iter(&self) -> std::slice::Iter<'_, (Spanned<String>, T)> {
-        self.0.iter()
-    }
-}
-
-impl<'a, T> IntoIterator for &'a Pairs<T> {
-    type Item = &'a (Spanned<String>, T);
-    type IntoIter = std::slice::Iter<'a, (Spanned<String>, T)>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-impl<T: Decode> Decode for Pairs<T> {
-    fn decode(node: &mut YamlNode, diagnostics: &mut Diagnostics) -> Option<Self> {
-        decode_pairs(node, diagnostics).map(Self)
-    }
-}

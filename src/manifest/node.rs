@@ -8,6 +8,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
+use super::syntax;
 use crate::base::span::{Problem, Span};
 
 /// A YAML value with its span.
@@ -79,6 +80,22 @@ pub(crate) struct MapKey {
     pub(crate) span: Span,
 }
 
+/// Removes the keys that begin with `x-` from all mappings with fixed keys: they hold anchors for
+/// other values, and nothing else reads them.
+pub(crate) fn remove_extensions(root: &mut YamlNode) {
+    let Value::Map(entries) = &mut root.value else { return };
+    entries.retain(|(key, _)| !key.text.starts_with("x-"));
+    for (key, value) in entries {
+        match (key.text.as_str(), &mut value.value) {
+            ("defaults" | "settings" | "discover", Value::Map(_)) => remove_extensions(value),
+            ("images" | "moved" | "removed", Value::Seq(items)) => {
+                items.iter_mut().for_each(remove_extensions);
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Parses one YAML document. `start` is the offset of the text in its
 /// [`SourceMap`](crate::base::span::SourceMap). Fails with one problem if the text is not YAML.
 pub(crate) fn parse(text: &str, start: usize) -> Result<YamlNode, Problem> {
@@ -87,6 +104,8 @@ pub(crate) fn parse(text: &str, start: usize) -> Result<YamlNode, Problem> {
     let options = serde_saphyr::options! {
         with_snippet: false,
         strict_booleans: true,
+        // `.inf` and `.nan` are numbers too; the decoder says what to write instead.
+        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::PassThrough,
         budget: serde_saphyr::budget! {
             max_nodes: 5_000_000,
             max_events: 10_000_000,
@@ -97,92 +116,8 @@ pub(crate) fn parse(text: &str, start: usize) -> Result<YamlNode, Problem> {
     };
     match serde_saphyr::from_str_with_options::<RawNode>(text, options) {
         Ok(raw) => Ok(raw.into_node(text, start)),
-        Err(error) => Err(syntax_problem(&error, text, start)),
+        Err(error) => Err(syntax::problem(&error, text, start)),
     }
-}
-
-fn syntax_problem(error: &serde_saphyr::Error, text: &str, start: usize) -> Problem {
-    let number = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-    let line_column = |at: Location| (number(at.line()), number(at.column()));
-    let span = error.location().map_or(Span::new(start, 0), |location| {
-        let span = location.span();
-        match (span.byte_offset(), span.byte_len()) {
-            (Some(offset), Some(len)) if len > 0 => Span::new(
-                start + usize::try_from(offset).unwrap_or(0),
-                usize::try_from(len).unwrap_or(0),
-            ),
-            _ => span_of_line(text, start, line_column(location)),
-        }
-    });
-    let message = first_line(&error.to_string());
-    let offset = span.start.saturating_sub(start);
-    let line = text.get(offset..).unwrap_or_default();
-    let lower = message.to_lowercase();
-    let tabbed = tabbed_line(text, offset).filter(|(at, _)| *at <= offset || lower.contains("tab"));
-    let (message, help) = if lower.contains("duplicate") {
-        let message = format!("duplicate key `{}`", first_key(line));
-        (message, "remove one of the two")
-    } else if let Some((at, len)) = tabbed {
-        let problem =
-            Problem::new("this line is indented with a tab", Span::new(start + at, len), "");
-        return problem.help("replace the tab: YAML allows only spaces");
-    } else if lower.contains("recursion") {
-        ("nested too deeply".to_owned(), "close the brackets above")
-    } else if lower.contains("budget") {
-        (
-            "the aliases of this file expand to too many values".to_owned(),
-            "use fewer aliases (`*name`) of lists that contain aliases",
-        )
-    } else {
-        (message, "check the quotes, brackets and indentation of this line and the one above")
-    };
-    Problem::new(message, span, "").help(help)
-}
-
-/// Finds the first line at or after `offset` that is indented with a tab. Returns the offset and
-/// the length of its text without the indentation.
-fn tabbed_line(text: &str, offset: usize) -> Option<(usize, usize)> {
-    let mut at = text.get(..offset)?.rfind('\n').map_or(0, |end| end + 1);
-    for line in text.get(at..)?.split_inclusive('\n') {
-        let content = line.trim_start();
-        let (indent, _) = line.split_at(line.len() - content.len());
-        if indent.contains('\t') && !content.is_empty() {
-            return Some((at + indent.len(), content.trim_end().len()));
-        }
-        at += line.len();
-    }
-    None
-}
-
-/// Returns the key at the start of a line.
-fn first_key(line: &str) -> &str {
-    line.split([':', '\n']).next().unwrap_or_default().trim().trim_matches(['"', '\''])
-}
-
-/// Returns the first line of an error message without its location (` at line 3, column 5`).
-fn first_line(message: &str) -> String {
-    let line = message.lines().next().unwrap_or_default();
-    let line = line.strip_prefix("error: ").unwrap_or(line);
-    match line.split_once(": ") {
-        Some((place, rest)) if place.starts_with("line ") => rest.to_owned(),
-        _ => line.split(" at line ").next().unwrap_or(line).to_owned(),
-    }
-}
-
-/// Returns the span from a line and column to the end of the line.
-fn span_of_line(text: &str, start: usize, (line, column): (usize, usize)) -> Span {
-    let mut offset = 0;
-    for (index, raw_line) in text.split_inclusive('\n').enumerate() {
-        if index + 1 == line {
-            let content = raw_line.trim_end();
-            let before = content.chars().take(column.saturating_sub(1)).map(char::len_utf8).sum();
-            let indent = content.len() - content.trim_start().len();
-            let skip: usize = if before < content.len() { before } else { indent };
-            return Span::new(start + offset + skip, content.len().saturating_sub(skip));
-        }
-        offset += raw_line.len();
-    }
-    Span::new(start + text.trim_end().len(), 0)
 }
 
 /// A value as serde reads it, before its span is moved into the source map.
@@ -204,6 +139,8 @@ impl RawNode {
         let scalar = |kind| {
             let from = written.start - start;
             let text = source.get(from..from + written.len).unwrap_or_default();
+            // A tag such as `!!int` makes a number of a quoted text.
+            let text = text.trim().trim_matches(['"', '\'']);
             Value::Scalar { text: text.to_owned(), kind }
         };
         let value = match self.0.value {
@@ -384,6 +321,33 @@ mod tests {
         let node = parse(text, 0).unwrap();
         let shown = format!("{node:?}");
         assert_eq!(shown.matches("\"v1\"").count(), 3, "{shown}");
+    }
+
+    #[test]
+    fn tagged_numbers_have_the_text_without_quotes() {
+        let text = "a: !!int \"12\"\nb: !!float '1.50'\nc: !!int |\n  12\nd: .inf\ne: !!str 12\n";
+        let Value::Map(entries) = parse(text, 0).unwrap().value else { panic!("not a mapping") };
+        let text = |(_, node): &(MapKey, YamlNode)| match &node.value {
+            Value::Scalar { text, kind } => format!("{text} {kind:?}"),
+            other => format!("{other:?}"),
+        };
+        let texts: Vec<String> = entries.iter().map(text).collect();
+        assert_eq!(texts[..2], ["12 Number", "1.50 Number"]);
+        assert_eq!(texts[3..], [".inf Number", "12 Text"]);
+        assert!(texts[2].ends_with("Number") && !texts[2].contains('\n'), "{texts:?}");
+    }
+
+    #[test]
+    fn extension_keys_are_removed_from_mappings_with_fixed_keys() {
+        let text = "x-a: &a {context: app, x-b: 1}\nimages:\n  - {<<: *a, name: n, x-c: 1, \
+                    args: {x-kept: 1}, discover: {x-d: 1}}\ndefaults: {x-e: 1, labels: {x-kept: 1}}\n\
+                    settings: {x-f: 1}\nmoved: [{x-g: 1}]\nremoved: [{x-h: 1}]\nvars: {x-kept: 1}\n";
+        let mut root = parse(text, 0).unwrap();
+        remove_extensions(&mut root);
+        let shown = format!("{root:?}");
+        assert_eq!(shown.matches("\"x-").count(), shown.matches("\"x-kept\"").count(), "{shown}");
+        assert_eq!(shown.matches("\"x-kept\"").count(), 3, "{shown}");
+        assert!(shown.contains("\"app\""), "anchors are resolved: {shown}");
     }
 
     #[test]

@@ -238,6 +238,11 @@ pub(super) fn version(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "const": 1 })
 }
 
+/// Returns the schema of keys that are ignored.
+pub(super) fn extension_keys() -> serde_json::Value {
+    serde_json::json!({ "^x-": { "description": "Ignored. For values with an anchor." } })
+}
+
 /// Pattern of a duration of at least one minute.
 pub(super) const AGE_PATTERN: &str = r"\$|^0*[1-9][0-9]*(m|h|d)$|^0*([6-9][0-9]|[1-9][0-9]{2,})s$|^0*([6-9][0-9]{4}|[1-9][0-9]{5,})ms$";
 

@@ -43,6 +43,156 @@ fn invalid_manifests() -> Vec<InvalidManifest> {
             ["unknown key `contxt`", "did you mean `context`?"]
         ),
         invalid!(
+            "a YAML tag of another tool",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    tag: !env TAG\n",
+            "imgplan.yaml:5:10",
+            "!env",
+            ["unsupported YAML tag `!env`", "write ${NAME}"]
+        ),
+        invalid!(
+            "a YAML tag that includes a file",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    args: !include args.yaml\n",
+            "imgplan.yaml:5:11",
+            "!include",
+            ["unsupported YAML tag `!include`", "under `include:`"]
+        ),
+        invalid!(
+            "a YAML set",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    platforms: !!set {linux/amd64}\n",
+            "imgplan.yaml:5:16",
+            "!!set",
+            ["unsupported YAML tag `!!set`", "write a list"]
+        ),
+        invalid!(
+            "a YAML tag in a merge key",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    <<: !x {tag: v1}\n",
+            "imgplan.yaml:5:9",
+            "!x",
+            ["unsupported YAML tag `!x`", "remove the tag"]
+        ),
+        invalid!(
+            "a YAML tag in an ignored key",
+            "version: 1\nimages:\n  - name: app\n    context: app\nx-common: !x {tag: v1}\n",
+            "imgplan.yaml:5:11",
+            "!x",
+            ["unsupported YAML tag `!x`"]
+        ),
+        invalid!(
+            "a number by its YAML tag",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    tag: !!int \"12\"\n",
+            "imgplan.yaml:5:16",
+            "\"12\"",
+            ["YAML reads 12 as a number", "quote it: \"12\""]
+        ),
+        invalid!(
+            "a second document",
+            "version: 1\nimages:\n  - name: app\n    context: app\n---\nversion: 1\nimages: []\n",
+            "imgplan.yaml:5:1",
+            "---",
+            ["several YAML documents", "under `include:`"]
+        ),
+        invalid!(
+            "an empty second document",
+            "version: 1\nimages:\n  - name: app\n    context: app\n---\n",
+            "imgplan.yaml:5:1",
+            "---",
+            ["several YAML documents"]
+        ),
+        invalid!(
+            "a document after an end mark",
+            "version: 1\nimages:\n  - name: app\n    context: app\n...\nversion: 1\n",
+            "imgplan.yaml:6:1",
+            "",
+            ["several YAML documents"]
+        ),
+        invalid!(
+            "a wrong indentation",
+            "version: 1\nimages:\n  - name: app\n    context: app\n   tag: v1\n",
+            "imgplan.yaml:5:4",
+            "tag: v1",
+            ["fits no line above it", "4 spaces, as on line 4"]
+        ),
+        invalid!(
+            "a tag that YAML reads as an octal number",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    tag: 012\n",
+            "imgplan.yaml:5:10",
+            "012",
+            ["YAML reads 012 as the number 12", "quote it: \"012\""]
+        ),
+        invalid!(
+            "a tag that YAML reads as a power",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    tag: 1e3\n",
+            "imgplan.yaml:5:10",
+            "1e3",
+            ["YAML reads 1e3 as the number 1000", "quote it: \"1e3\""]
+        ),
+        invalid!(
+            "a tag that YAML reads as a Boolean",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    tag: True\n",
+            "imgplan.yaml:5:10",
+            "True",
+            ["YAML reads True as a Boolean", "quote it: \"True\""]
+        ),
+        invalid!(
+            "a tag that YAML reads as infinity",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    tag: .inf\n",
+            "imgplan.yaml:5:10",
+            ".inf",
+            ["YAML reads .inf as a number", "quote it: \".inf\""]
+        ),
+        invalid!(
+            "a tag that YAML reads as no value",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    tag: null\n",
+            "imgplan.yaml:5:10",
+            "null",
+            ["YAML reads null as no value", "quote it: \"null\""]
+        ),
+        invalid!(
+            "a mapping whose lines are not indented",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    labels:\nvars: {}\n",
+            "imgplan.yaml:5:5",
+            "labels",
+            ["this key has no value", "indent its lines more"]
+        ),
+        invalid!(
+            "a key of Compose",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    depends_on: [base]\n",
+            "imgplan.yaml:5:5",
+            "depends_on",
+            ["unknown key `depends_on`", "write `needs` instead"]
+        ),
+        invalid!(
+            "a key of Bake",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    build_args: {A: b}\n",
+            "imgplan.yaml:5:5",
+            "build_args",
+            ["unknown key `build_args`", "write `args` instead"]
+        ),
+        invalid!(
+            "a key for a reference",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    repository: a/b\n",
+            "imgplan.yaml:5:5",
+            "repository",
+            ["unknown key `repository`", "write `name:` and `tag:`"]
+        ),
+        invalid!(
+            "a Dockerfile relative to the manifest",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    dockerfile: app/Dockerfile\n",
+            "imgplan.yaml:5:17",
+            "app/Dockerfile",
+            [
+                "there is no Dockerfile app/app/Dockerfile",
+                "`dockerfile:` is relative to the context: write `dockerfile: Dockerfile`"
+            ]
+        ),
+        invalid!(
+            "a Dockerfile of another context",
+            "version: 1\nimages:\n  - name: app\n    context: empty\n    dockerfile: app/Dockerfile\n",
+            "imgplan.yaml:5:17",
+            "app/Dockerfile",
+            ["write `dockerfile: ../app/Dockerfile`"]
+        ),
+        invalid!(
             "an unknown key at the top level",
             "version: 1\nimage:\n  - {name: app, context: app}\n",
             "imgplan.yaml:2:1",
@@ -723,6 +873,54 @@ fn a_missing_manifest_is_an_error() {
     env.run(["plan", "-f", "elsewhere/imgplan.yaml"]).code(1).says("elsewhere/imgplan.yaml");
     // A folder is not a manifest.
     env.run(["plan", "-f", "."]).code(1).says("help:");
+}
+
+/// A manifest under the other extension or in a parent folder is named.
+#[test]
+fn a_manifest_elsewhere_is_named() {
+    let env = TestEnv::new();
+    env.context("app", "FROM scratch\n").write("sub/deep/x", "");
+    let text = "version: 1\nimages:\n  - {name: app, context: app}\n";
+    env.write("imgplan.yml", text);
+    env.run(["plan"]).code(1).says("rename imgplan.yml to imgplan.yaml, or add `-f imgplan.yml`");
+    env.ok(["validate", "-f", "imgplan.yml"]);
+    let below = env.run(["-C", "sub/deep", "validate"]);
+    below.code(1).says("there is one in a parent folder: add `-C ../.. -f imgplan.yml`");
+    std::fs::rename(env.path("imgplan.yml"), env.path("imgplan.yaml")).unwrap();
+    env.run(["-C", "sub", "plan"]).code(1).says("there is one in a parent folder: add `-C ..`");
+    env.run(["plan", "-f", "imgplan.yml"]).code(1).says("rename imgplan.yaml to imgplan.yml");
+    let other = env.run(["-C", "sub", "plan", "-f", "other.yaml"]);
+    other.code(1).says("run imgplan in the folder of the manifest");
+    env.run(["plan", "-f", "sub"]).code(1).says("sub is a folder");
+}
+
+#[test]
+fn extension_keys_hold_anchors() {
+    let env = TestEnv::new();
+    env.context("app", "ARG PY\nFROM scratch\n");
+    env.write(
+        "imgplan.yaml",
+        "version: 1
+x-common: &common
+  context: app
+  args: {PY: \"${PY}\"}
+x-tags: [&tag v1, &other v2]
+x-ignored: {tag: 1.10, unknown: \"${NOWHERE}\"}
+defaults: {x-note: 1, visibility: public}
+settings: {x-note: 1}
+images:
+  - {<<: *common, name: a, tag: *tag, x-owner: someone, matrix: {PY: [\"3.12\"]}}
+  - {<<: [*common, {tag: *other}], name: b, args: {PY: x}, x-note: [1]}
+moved:
+  - {x-note: 1, from: old, to: a}
+",
+    );
+    let plan = env.ok(["plan"]);
+    plan.says("+ a:v1").says("+ b:v2").never_says("x-");
+    env.edit("imgplan.yaml", "name: b,", "name: b, labels: {x-kept: 1},");
+    env.run(["plan"]).code(1).says("YAML reads 1 as a number");
+    env.edit("imgplan.yaml", "labels: {x-kept: 1},", "X-note: 1,");
+    env.run(["plan"]).code(1).says("unknown key `X-note`");
 }
 
 /// Problems in three files are reported at once, in the order of the files.

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::cache::ReadCache;
+use super::elsewhere;
 use super::entry::text;
 use super::expander::EntryExpander;
 use super::folders::{self, SearchError, SearchFor};
@@ -19,6 +20,7 @@ use crate::manifest::header::{check_version, display_name, root_of};
 use crate::manifest::interpolate::{Variables, warn_about_bare_names};
 use crate::manifest::invocation::Invocation;
 use crate::manifest::node::{self, Value, YamlNode};
+use crate::manifest::stream;
 use crate::manifest::workspace::Skipped;
 
 /// Maximum size of a manifest or of a list of references, in bytes.
@@ -130,8 +132,8 @@ impl<'a> Loader<'a> {
         let name = display_name(path);
         let (start, root) = match self.parse(path, &name, included_at) {
             Ok(parsed) => parsed,
-            Err(problem) => {
-                self.diagnostics.push(problem);
+            Err(problems) => {
+                problems.into_iter().for_each(|problem| self.diagnostics.push(problem));
                 self.diagnostics.incomplete = true;
                 return;
             }
@@ -148,18 +150,23 @@ impl<'a> Loader<'a> {
         path: &Path,
         name: &str,
         included_at: Option<Span>,
-    ) -> Result<(usize, YamlNode), Problem> {
+    ) -> Result<(usize, YamlNode), Vec<Problem>> {
         let text = read(path).map_err(|mut problem| {
             if let Some(span) = included_at {
                 problem.labels.push((span, "included here".to_owned()));
                 problem = problem.help("paths are relative to the file that contains them");
             }
-            problem
+            vec![problem]
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let start = self.sources.add(name, text);
-        let root = node::parse(text, start)?;
-        check_version(&root, start)?;
+        let problems = stream::problems(text, start);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut root = node::parse(text, start).map_err(|problem| vec![problem])?;
+        node::remove_extensions(&mut root);
+        check_version(&root, start).map_err(|problem| vec![problem])?;
         Ok((start, root))
     }
 
@@ -358,12 +365,20 @@ fn read(path: &Path) -> Result<String, Problem> {
         fs::File::open(path).and_then(|file| read_limited(file, MAX_FILE_BYTES))
     };
     let bytes = bytes.map_err(|error| {
-        let message = match error.kind() {
-            io::ErrorKind::NotFound => format!("there is no {}", path.display()),
-            _ => format!("cannot read {}: {error}", path.display()),
+        let (message, help) = match error.kind() {
+            io::ErrorKind::NotFound => {
+                (format!("there is no {}", path.display()), elsewhere::help(path))
+            }
+            io::ErrorKind::IsADirectory => (
+                format!("{} is a folder", path.display()),
+                "name the manifest in it: -f path/to/imgplan.yaml".to_owned(),
+            ),
+            _ => (
+                format!("cannot read {}: {error}", path.display()),
+                "check that it is a file and that you may read it".to_owned(),
+            ),
         };
-        let help = "run imgplan in the folder of the manifest, or name it: -f path/to/imgplan.yaml";
-        problem(message, help)
+        problem(message, &help)
     })?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();

@@ -6,6 +6,7 @@
 
 mod cache;
 mod discover;
+mod elsewhere;
 mod entry;
 mod expander;
 mod folders;

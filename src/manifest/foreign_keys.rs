@@ -1,0 +1,89 @@
+//! Keys that Compose, Bake, CI systems and other build tools use for what a manifest calls otherwise.
+//! Pure.
+
+/// Each key of a manifest, with the keys of other tools for the same thing.
+const SYNONYMS: [(&str, &[&str]); 22] = [
+    ("needs", &["depends_on", "dependencies", "depends", "requires", "after", "base", "bases"]),
+    (
+        "args",
+        &["build_args", "build_arg", "buildargs", "buildarg", "arguments", "env", "environment"],
+    ),
+    ("dockerfile", &["dockerfile_path", "docker_file", "containerfile", "file", "build_file"]),
+    ("platforms", &["platform", "arch", "archs", "architecture", "architectures"]),
+    ("context", &["build", "build_context", "path", "dir", "directory", "folder", "workdir"]),
+    ("source", &["from", "src", "mirror", "upstream", "reference", "pull"]),
+    ("tag", &["tags", "version", "image_tag"]),
+    ("name", &["image_name", "id", "title", "container_name"]),
+    ("target", &["stage", "build_target", "build_stage"]),
+    ("visibility", &["public", "private", "access", "acl"]),
+    (
+        "owner",
+        &["team", "team_id", "teamid", "owner_scope", "ownerscope", "organization", "namespace"],
+    ),
+    ("protect", &["protected", "prevent_destroy", "lifecycle", "keep"]),
+    ("max_age", &["ttl", "expires", "rebuild_after"]),
+    ("timeout", &["build_timeout", "timeout_minutes", "deadline"]),
+    ("labels", &["annotations", "metadata"]),
+    ("images", &["services", "targets", "builds", "image", "containers", "units"]),
+    ("vars", &["variables", "variable", "args", "locals", "env", "environment"]),
+    ("include", &["includes", "imports", "import", "extends"]),
+    ("settings", &["config", "options", "service"]),
+    ("limits", &["rate_limits", "rate_limit", "ratelimits"]),
+    ("concurrency", &["parallelism", "parallel", "jobs", "max_parallel"]),
+    ("destroy", &["delete", "prune", "purge"]),
+];
+
+/// Keys for the name of an image in a registry, which a manifest splits into several.
+const REFERENCE_KEYS: [&str; 5] = ["image", "repository", "repo", "ref", "destination"];
+
+/// Returns the help for a key of another tool: the key that a manifest has for it. `known` are the
+/// keys of the mapping.
+pub(super) fn synonym(key: &str, known: &[&str]) -> Option<String> {
+    let key = key.to_lowercase().replace('-', "_");
+    if REFERENCE_KEYS.contains(&&*key) && known.contains(&"source") {
+        let help = "write `name:` and `tag:`, or `source:` for a public image to mirror";
+        return Some(help.to_owned());
+    }
+    let meant = |(ours, theirs): &&(&str, &[&str])| known.contains(ours) && theirs.contains(&&*key);
+    SYNONYMS.iter().find(meant).map(|(ours, _)| format!("write `{ours}` instead"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_other_tools_are_translated() {
+        let image =
+            ["name", "tag", "context", "dockerfile", "platforms", "needs", "source", "args"];
+        let top = ["version", "include", "vars", "images", "settings"];
+        for (key, known, expected) in [
+            ("depends_on", &image[..], "write `needs` instead"),
+            ("build_args", &image, "write `args` instead"),
+            ("build-args", &image, "write `args` instead"),
+            ("buildArgs", &image, "write `args` instead"),
+            ("platform", &image, "write `platforms` instead"),
+            ("dockerfile_path", &image, "write `dockerfile` instead"),
+            ("build", &image, "write `context` instead"),
+            ("from", &image, "write `source` instead"),
+            (
+                "image",
+                &image,
+                "write `name:` and `tag:`, or `source:` for a public image to mirror",
+            ),
+            (
+                "repository",
+                &image,
+                "write `name:` and `tag:`, or `source:` for a public image to mirror",
+            ),
+            ("services", &top, "write `images` instead"),
+            ("image", &top, "write `images` instead"),
+            ("args", &top, "write `vars` instead"),
+            ("extends", &top, "write `include` instead"),
+        ] {
+            assert_eq!(synonym(key, known).as_deref(), Some(expected), "{key}");
+        }
+        assert_eq!(synonym("depends_on", &top), None, "only keys of the mapping are named");
+        assert_eq!(synonym("nmae", &image), None);
+    }
+}
