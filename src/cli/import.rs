@@ -112,9 +112,7 @@ fn check_remote(
 /// Returns the only target called `name` or `name:tag`.
 fn find_unit(workspace: &Workspace, image: &str) -> Result<UnitId, Failure> {
     let units = workspace.units.iter().enumerate();
-    let matches: Vec<(usize, &Unit)> = units
-        .filter(|(_, unit)| unit.key.to_string() == image || unit.image.as_str() == image)
-        .collect();
+    let matches: Vec<(usize, &Unit)> = units.filter(|(_, unit)| unit.is_named(image)).collect();
     match matches[..] {
         [(index, _)] => Ok(UnitId(index)),
         [] => {

@@ -9,7 +9,7 @@ use super::failure::Failure;
 use crate::base::name::NameError;
 use crate::base::nearest::nearest;
 use crate::manifest::Workspace;
-use crate::plan::{Pattern, PlanOptions, Selection, pins};
+use crate::plan::{Pattern, PlanOptions, Selection, pins, selects_nothing};
 use crate::state::State;
 
 /// Returns the environment variables that are set and change what is planned.
@@ -68,7 +68,8 @@ impl SelectionArgs {
     ///
     /// # Errors
     ///
-    /// Fails if a pattern or a group matches nothing, and if a file cannot be read.
+    /// Fails if a pattern, a group or the whole selection matches nothing, and if a file cannot be
+    /// read.
     pub(super) fn plan_options(
         &self,
         workspace: &Workspace,
@@ -84,7 +85,7 @@ impl SelectionArgs {
         }
         if targets.is_empty() && !self.target_file.is_empty() {
             let help = "write one pattern per line, or omit the flag to plan all images";
-            return Err(Failure::usage("the target file has no patterns", help));
+            return Err(Failure::with_help("the target file has no patterns", help));
         }
         check_patterns("--target", &targets, workspace, state)?;
         check_patterns("--exclude", &excludes, workspace, state)?;
@@ -92,6 +93,10 @@ impl SelectionArgs {
         check_groups(&self.groups, workspace)?;
         let groups: BTreeSet<String> = self.groups.iter().cloned().collect();
         let selection = Selection { targets, groups, excludes };
+        if selects_nothing(workspace, state, &selection) {
+            let help = "each image is excluded, or depends on one that is excluded";
+            return Err(Failure::with_help("the selection matches no image", help));
+        }
         Ok(PlanOptions { replace: self.replace.clone(), prune: self.prune, selection })
     }
 }
@@ -140,7 +145,7 @@ fn check_patterns(
         None => "`imgplan graph` and `imgplan show` list the images".to_owned(),
     };
     let message = format!("{flag}: no image matches `{}`", unknown.join("`, `"));
-    Err(Failure::usage(message, help))
+    Err(Failure::with_help(message, help))
 }
 
 /// Fails if a group has no images.
@@ -156,5 +161,5 @@ fn check_groups(groups: &[String], workspace: &Workspace) -> Result<(), Failure>
         (None, false) => format!("the groups are {}", known.join(", ")),
         (None, true) => "the manifest has no groups: add `groups:` to images".to_owned(),
     };
-    Err(Failure::usage(format!("no image is in group `{unknown}`"), help))
+    Err(Failure::with_help(format!("no image is in group `{unknown}`"), help))
 }

@@ -22,15 +22,20 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Ex
         Store::read_any(&StatePaths::beside(&root))?
     };
     let all = args.images.is_empty();
-    let is_selected = |key: &ImageRef| {
-        all || args.images.iter().any(|name| *name == key.to_string() || name == key.name.as_str())
-    };
-    let entries: Vec<(&ImageRef, &Entry)> =
-        state.entries.iter().filter(|(key, _)| is_selected(key)).collect();
-    if entries.is_empty() && !all {
-        let message = format!("the lockfile has no image `{}`", args.images.join("`, `"));
+    let unknown: Vec<&str> = args
+        .images
+        .iter()
+        .filter(|image| !state.entries.iter().any(|(key, entry)| is_named(key, entry, image)))
+        .map(String::as_str)
+        .collect();
+    if !unknown.is_empty() {
+        let message = format!("the lockfile has no image `{}`", unknown.join("`, `"));
         return Err(Failure::with_help(message, "`imgplan show` lists all images"));
     }
+    let is_selected = |(key, entry): &(&ImageRef, &Entry)| {
+        all || args.images.iter().any(|image| is_named(key, entry, image))
+    };
+    let entries: Vec<(&ImageRef, &Entry)> = state.entries.iter().filter(is_selected).collect();
     if ui.is_json() {
         let units: Vec<_> = entries.iter().map(|(key, entry)| entry_json(key, entry)).collect();
         let pins = pins(&state, &entries, all);
@@ -45,6 +50,14 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Ex
         ui.message("The lockfile is empty.")?;
     }
     Ok(Exit::Success)
+}
+
+/// True if a text names an entry: as `name` or `name:tag`, or as the `name:tag` of an image with
+/// several platforms, whose targets have the platform as a suffix.
+fn is_named(key: &ImageRef, entry: &Entry, image: &str) -> bool {
+    let full = key.to_string();
+    let suffix = format!("-{}", entry.platform.arch());
+    key.name.as_str() == image || full == image || full.strip_suffix(&suffix) == Some(image)
 }
 
 fn line(key: &ImageRef, entry: &Entry, width: usize) -> String {

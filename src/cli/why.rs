@@ -26,20 +26,20 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: WhyArgs) -> Resu
 
 /// Returns the targets called `name:tag` or `name`, including those that only the lockfile has.
 fn matching(planned: &Planned, image: &str) -> Result<Vec<ImageRef>, Failure> {
-    let units = planned.workspace.units.iter().map(|unit| (&unit.image, &unit.key));
+    let units = &planned.workspace.units;
     let orphans = planned.plan.steps.iter().filter(|step| step.unit().is_none());
     let orphans = orphans.map(|step| &step.key).chain(&planned.plan.protected);
-    let all: Vec<_> = units.chain(orphans.map(|key| (&key.name, key))).collect();
-    let matches: Vec<ImageRef> = all
-        .iter()
-        .filter(|(name, key)| name.as_str() == image || key.to_string() == image)
-        .map(|(_, key)| (*key).clone())
-        .collect();
+    let orphans: Vec<&ImageRef> = orphans.collect();
+    let named = units.iter().filter(|unit| unit.is_named(image)).map(|unit| &unit.key);
+    let is_named = |key: &&&ImageRef| key.name.as_str() == image || key.to_string() == image;
+    let matches: Vec<ImageRef> =
+        named.chain(orphans.iter().filter(is_named).copied()).cloned().collect();
     if !matches.is_empty() {
         return Ok(matches);
     }
+    let keys = units.iter().map(|unit| &unit.key).chain(orphans);
     let mut names: Vec<String> =
-        all.iter().flat_map(|(name, key)| [name.as_str().to_owned(), key.to_string()]).collect();
+        keys.flat_map(|key| [key.name.as_str().to_owned(), key.to_string()]).collect();
     names.dedup();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let help = match nearest(image, &names) {

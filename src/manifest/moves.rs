@@ -43,6 +43,25 @@ pub(super) fn resolve(
     (resolver.moved(), resolver.removed(scopes))
 }
 
+/// Adds to each unit the names that it had before its moves.
+pub(super) fn add_old_names(units: &mut [Unit], moved: &[Moved]) {
+    let mut by_name: HashMap<&str, Vec<&Moved>> = HashMap::new();
+    for moved in moved {
+        by_name.entry(moved.to.name.as_str()).or_default().push(moved);
+    }
+    if by_name.is_empty() {
+        return;
+    }
+    for unit in units {
+        let moves = by_name.get(unit.key.name.as_str()).into_iter().flatten();
+        let fits = |moved: &&&Moved| match (&moved.to.tag, &unit.content_tag) {
+            (Some(tag), Some(template)) => template.matches(tag),
+            _ => moved.to.matches(&unit.key),
+        };
+        unit.old_names = moves.filter(fits).map(|moved| moved.from.clone()).collect();
+    }
+}
+
 /// A complete entry of `moved`.
 #[derive(Clone, Copy)]
 struct Move<'a> {

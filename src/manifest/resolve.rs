@@ -33,6 +33,7 @@ pub(super) fn resolve(
     let (references, dependencies) = bases::find(scopes, &images, &units, diagnostics);
     groups::add(scopes, &images, &mut units, diagnostics);
     let (moved, removed) = moves::resolve(scopes, &images, &units, diagnostics);
+    moves::add_old_names(&mut units, &moved);
     let depths = graph::depths(units.len(), &dependencies).unwrap_or_else(|cycles| {
         for cycle in cycles {
             diagnostics.push(graph::cycle_problem(&cycle, &|unit| units[unit].shown()));

@@ -89,10 +89,14 @@ fn same_destination(key: &str, first: ImagePlace<'_>, second: ImagePlace<'_>) ->
 }
 
 fn unit(image: &ResolvedImage<'_>, tag: TagTemplate, platform: Platform) -> Unit {
+    let image_tag = Some(&image.tag).filter(|own| **own != tag);
+    let image_tag = image_tag.and_then(|own| own.as_str().parse().ok());
     Unit {
         key: ImageRef { name: image.name.clone(), tag: tag.placeholder_tag() },
         content_tag: Some(tag).filter(TagTemplate::has_fingerprint),
         image: image.name.clone(),
+        image_tag,
+        old_names: Vec::new(),
         platform,
         owner: image.owner.clone(),
         visibility: image.visibility,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::base::kind::ImageKind;
 use crate::base::limit::{Class, Limit};
-use crate::base::name::{ImageName, ImageRef, Owner, Platform, TagTemplate, Visibility};
+use crate::base::name::{ImageName, ImageRef, Owner, Platform, Tag, TagTemplate, Visibility};
 use crate::base::source_ref::{RegistryKind, SourceRef};
 use crate::base::span::{Problem, SourceMap, Span};
 use crate::dockerfile::Dockerfile;
@@ -98,6 +98,10 @@ pub struct Unit {
     pub content_tag: Option<TagTemplate>,
     /// Name of the image in the manifest.
     pub image: ImageName,
+    /// Tag of the image in the manifest, if the unit's own tag differs by the suffix of its platform.
+    pub image_tag: Option<Tag>,
+    /// Earlier names of the unit, from `moved:`.
+    pub old_names: Vec<UnitPattern>,
     /// Platform of the unit.
     pub platform: Platform,
     /// Owner; `None` for the owner of the credentials.
@@ -154,6 +158,28 @@ impl Unit {
     pub fn mirrors_docker_hub(&self) -> bool {
         let kind = self.source().map(SourceRef::registry_kind);
         kind == Some(RegistryKind::DockerHub)
+    }
+
+    /// Returns the names of the unit in a selection besides its key: the `name:tag` of its image,
+    /// which names the units of all platforms, and its earlier names.
+    pub fn other_names(&self) -> impl Iterator<Item = ImageRef> {
+        let current = self
+            .image_tag
+            .iter()
+            .map(|tag| ImageRef { name: self.image.clone(), tag: tag.clone() });
+        let old = self.old_names.iter().flat_map(|old| {
+            let own = [Some(&self.key.tag), self.image_tag.as_ref()].into_iter().flatten();
+            let tags: Vec<&Tag> = old.tag.as_ref().map_or_else(|| own.collect(), |tag| vec![tag]);
+            tags.into_iter().map(|tag| ImageRef { name: old.name.clone(), tag: tag.clone() })
+        });
+        current.chain(old)
+    }
+
+    /// True if a text names the unit: by `name` or `name:tag`, of today or before a move.
+    pub fn is_named(&self, text: &str) -> bool {
+        let is =
+            |name: &ImageName, key: &ImageRef| name.as_str() == text || key.to_string() == text;
+        is(&self.image, &self.key) || self.other_names().any(|other| is(&other.name, &other))
     }
 
     /// Returns the path of the Dockerfile inside the context, or an empty string.

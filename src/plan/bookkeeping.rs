@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::facts::{Drift, Facts};
 use super::merge::known;
 use super::options::Selection;
-use super::select::selected;
+use super::select::{orphan_selector, selected};
 use super::steps::{Action, Change, Plan, Step};
 use crate::base::name::ImageRef;
 use crate::manifest::workspace::{UnitId, Workspace};
@@ -45,9 +45,10 @@ pub(super) fn bookkeeping(
         }
     }
     // An orphan whose replacement is protected becomes protected itself.
+    let selects_orphan = orphan_selector(workspace, selection);
     let unprotected = |key: &&ImageRef| {
         let entry = state.entries.get(*key);
-        entry.is_some_and(|entry| !entry.protect) && selection.selects_orphan(key)
+        entry.is_some_and(|entry| !entry.protect) && selects_orphan(key)
     };
     records.extend(plan.protected.iter().filter(unprotected).filter_map(|key| {
         let Entry { kind, platform, .. } = *state.entries.get(key)?;

@@ -46,14 +46,17 @@ impl Selection {
             || self.groups.iter().any(|group| unit.groups.contains(group))
     }
 
-    /// True if an orphan is selected. Its labels are not known any more: if a label is excluded, no
-    /// orphan is selected.
-    pub(super) fn selects_orphan(&self, key: &ImageRef) -> bool {
+    /// True if an orphan is selected, by its own name or as one of the units that it was moved to.
+    /// Its labels are not known any more: if a label is excluded, no orphan is selected.
+    pub(super) fn selects_orphan(&self, key: &ImageRef, moved_to: &[&Unit]) -> bool {
         if self.excludes.iter().any(|pattern| matches!(pattern, Pattern::Label { .. })) {
             return false;
         }
-        (self.selects_by_default() || self.targets.iter().any(|pattern| pattern.matches_key(key)))
-            && !self.excludes.iter().any(|pattern| pattern.matches_key(key))
+        let matches = |pattern: &Pattern| {
+            pattern.matches_key(key) || moved_to.iter().any(|unit| pattern.matches(unit))
+        };
+        (self.selects_by_default() || self.targets.iter().any(matches))
+            && !self.excludes.iter().any(matches)
     }
 
     fn selects_by_default(&self) -> bool {
@@ -76,10 +79,15 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    /// True if the pattern matches the image's name in the manifest, or the unit's key.
+    /// True if the pattern matches a name of the unit: its key, the name or `name:tag` of its image,
+    /// or a name that it had before a move.
     pub fn matches(&self, unit: &Unit) -> bool {
         match self {
-            Self::Name(glob) => glob.matches_image(&unit.key) || glob.matches(unit.image.as_str()),
+            Self::Name(glob) => {
+                glob.matches_image(&unit.key)
+                    || glob.matches(unit.image.as_str())
+                    || unit.other_names().any(|name| glob.matches_image(&name))
+            }
             Self::Label { name, value } => {
                 unit.labels.get(name).is_some_and(|label| value.matches(label))
             }

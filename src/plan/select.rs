@@ -1,10 +1,12 @@
 //! Reduces a plan to the selected units and the bases that they need. Pure.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::options::Selection;
 use super::steps::{PartialPlan, Plan, Step, StepId};
-use crate::manifest::workspace::{UnitId, Workspace};
+use crate::base::name::{ImageName, ImageRef};
+use crate::manifest::workspace::{Unit, UnitId, Workspace};
+use crate::state::State;
 
 /// Drops the steps that are not selected from a plan of all units.
 pub(super) fn select(plan: &mut Plan, workspace: &Workspace, selection: &Selection) {
@@ -12,13 +14,14 @@ pub(super) fn select(plan: &mut Plan, workspace: &Workspace, selection: &Selecti
         return;
     }
     let selected = selected(workspace, selection);
+    let selects_orphan = orphan_selector(workspace, selection);
     let is_selected = |step: &Step| {
         if let Some(unit) = step.unit() {
             return selected.contains(&unit);
         }
         // An orphan goes together with the units that replace it.
         let mut needs = step.needs.iter().filter_map(|need| plan.steps[need.0].unit());
-        selection.selects_orphan(&step.key) && needs.all(|unit| selected.contains(&unit))
+        selects_orphan(&step.key) && needs.all(|unit| selected.contains(&unit))
     };
     let mut keep: Vec<bool> = plan.steps.iter().map(is_selected).collect();
     // Each step comes after the steps that it needs, so that one pass from the end finds all of
@@ -50,6 +53,34 @@ pub(super) fn selected(workspace: &Workspace, selection: &Selection) -> HashSet<
     }
     let excluded = excluded(workspace, selection);
     all.filter(|id| !excluded.contains(id) && selection.selects(workspace.unit(*id))).collect()
+}
+
+/// True if neither a unit nor an orphan is selected.
+pub(crate) fn selects_nothing(workspace: &Workspace, state: &State, selection: &Selection) -> bool {
+    if selection.is_all() || !selected(workspace, selection).is_empty() {
+        return false;
+    }
+    let units: HashSet<&ImageRef> = workspace.units.iter().map(|unit| &unit.key).collect();
+    let selects_orphan = orphan_selector(workspace, selection);
+    !state.entries.keys().any(|key| !units.contains(key) && selects_orphan(key))
+}
+
+/// Returns a function that is true for the keys of selected orphans.
+pub(super) fn orphan_selector<'w>(
+    workspace: &'w Workspace,
+    selection: &'w Selection,
+) -> impl Fn(&ImageRef) -> bool + use<'w> {
+    let mut moved: HashMap<&ImageName, Vec<&Unit>> = HashMap::new();
+    for unit in &workspace.units {
+        for old in &unit.old_names {
+            moved.entry(&old.name).or_default().push(unit);
+        }
+    }
+    move |key| {
+        let units = moved.get(&key.name).into_iter().flatten().copied();
+        let is_old = |unit: &&Unit| unit.old_names.iter().any(|old| old.matches(key));
+        selection.selects_orphan(key, &units.filter(is_old).collect::<Vec<_>>())
+    }
 }
 
 /// Returns the excluded units and their dependents.

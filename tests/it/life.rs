@@ -367,7 +367,7 @@ fn replace_forces_a_rebuild() {
     assert_eq!(made(&env, &["--replace", "base", "--replace", "top:v1"]), ["base:v1", "top:v1"]);
     assert_eq!(made(&env, &["--replace", "lone,top"]).len(), 2);
     env.plans_nothing();
-    env.run(["plan", "--replace", "bse"]).code(64).says("did you mean `base`?");
+    env.run(["plan", "--replace", "bse"]).code(1).says("did you mean `base`?");
 }
 
 #[test]

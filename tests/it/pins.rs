@@ -431,7 +431,7 @@ fn a_pattern_that_pins_nothing_is_rejected() {
     env.edit("imgplan.yaml", "images:\n", "images:\n  - {name: plain, context: plain}\n");
     for command in ["plan", "apply", "lock"] {
         let typo = env.run([command, "--upgrade-image", "tol", "--upgrade-image", "tool"]);
-        typo.code(64).says("--upgrade-image: no image matches `tol`").says("`tool`");
+        typo.code(1).says("--upgrade-image: no image matches `tol`").says("`tool`");
         let none = env.run([command, "--upgrade-image", "plain"]);
         none.code(64).says("--upgrade-image: `plain` has no reference that can be pinned");
     }

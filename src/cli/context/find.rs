@@ -35,7 +35,7 @@ pub(super) fn find<'w>(
     image: &str,
 ) -> Result<(&'w Unit, &'w BuildOrigin), Failure> {
     let mut units = workspace.units.iter();
-    let unit = units.find(|unit| unit.key.to_string() == image || unit.image.as_str() == image);
+    let unit = units.find(|unit| unit.is_named(image));
     let Some(unit) = unit else {
         let names = list(workspace.units.iter().map(|unit| &unit.key), MAX_NAMES_SHOWN);
         let message = format!("the manifest has no image `{image}`");

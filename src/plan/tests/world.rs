@@ -67,6 +67,8 @@ fn unit(name: &str, origin: Origin, needs: &[usize]) -> Unit {
         image: key.name.clone(),
         key,
         content_tag: None,
+        image_tag: None,
+        old_names: Vec::new(),
         platform: Platform::Amd64,
         owner: None,
         visibility: None,

@@ -93,6 +93,8 @@ impl Fixture {
             image: key.name.clone(),
             key,
             content_tag: None,
+            image_tag: None,
+            old_names: Vec::new(),
             platform: Platform::Amd64,
             owner: None,
             visibility: None,
