@@ -45,6 +45,40 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
     replace_with(path, |file| file.write_all(bytes))
 }
 
+/// Like [`replace`], for a file that may be a mount of its own, over which nothing can be renamed.
+/// Such a file is copied to `copy` and then written in place; the copy is removed afterwards. After a
+/// crash in between, the copy has the old content.
+///
+/// # Errors
+///
+/// Fails as [`replace`] does, or if the copy or the file cannot be written.
+pub(crate) fn replace_mounted(path: &Path, bytes: &[u8], copy: &Path) -> Result<(), PathError> {
+    match replace(path, bytes) {
+        Err(error) if is_mount(&error.source) && path.exists() => overwrite(path, bytes, copy),
+        result => result,
+    }
+}
+
+/// True for the errors of a rename over a mount. If the folder is read-only, the mount in it may
+/// still be writable.
+fn is_mount(error: &io::Error) -> bool {
+    use io::ErrorKind::{CrossesDevices, ReadOnlyFilesystem, ResourceBusy};
+    matches!(error.kind(), CrossesDevices | ReadOnlyFilesystem | ResourceBusy)
+}
+
+fn overwrite(path: &Path, bytes: &[u8], copy: &Path) -> Result<(), PathError> {
+    let mut file = OpenOptions::new().write(true).open(path).at("write", path)?;
+    let old = fs::read(path).at("read", path)?;
+    replace(copy, &old)?;
+    let mut write = || {
+        file.write_all(bytes)?;
+        file.set_len(bytes.len() as u64)?;
+        file.sync_all()
+    };
+    write().at("write", path)?;
+    fs::remove_file(copy).at("remove", copy)
+}
+
 /// Like [`replace`], for content that `fill` writes piece by piece.
 ///
 /// # Errors
@@ -241,6 +275,33 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
         }
+    }
+
+    #[test]
+    fn a_mount_is_written_in_place_after_a_copy() {
+        for (kind, expected) in [
+            (io::ErrorKind::ResourceBusy, true),
+            (io::ErrorKind::CrossesDevices, true),
+            (io::ErrorKind::ReadOnlyFilesystem, true),
+            (io::ErrorKind::PermissionDenied, false),
+            (io::ErrorKind::StorageFull, false),
+        ] {
+            assert_eq!(is_mount(&kind.into()), expected, "{kind}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (path, copy) = (dir.path().join("f"), dir.path().join("copy"));
+        for (old, new) in [("short", "longer text"), ("longer text", "short"), ("", "x"), ("x", "")]
+        {
+            fs::write(&path, old).unwrap();
+            let file = File::open(&path).unwrap();
+            overwrite(&path, new.as_bytes(), &copy).unwrap();
+            assert_eq!(io::read_to_string(file).unwrap(), new, "it is the same file");
+            assert!(!copy.exists());
+        }
+        fs::write(&path, "old").unwrap();
+        fs::create_dir(&copy).unwrap();
+        overwrite(&path, b"new", &copy).unwrap_err();
+        assert_eq!(fs::read(&path).unwrap(), b"old", "nothing is written without a copy");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_saphyr::{Error, UserMessageFormatter};
 
 use super::State;
 use super::decoded::Decoded;
@@ -56,6 +57,8 @@ pub fn decode(text: &str) -> Result<Decoded, LockfileError> {
         version: u64,
     }
 
+    // Some editors on Windows add a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Some(line) = merge::first_conflict_marker(text) {
         let merged = merge::sides(text)
             .map(|(ours, theirs)| Ok(merge::merge(decode(&ours)?, decode(&theirs)?)));
@@ -113,9 +116,14 @@ fn read_yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, LockfileEr
         with_snippet: false,
         budget: serde_saphyr::budget! { max_nodes: MAX_YAML_NODES, max_events: MAX_YAML_EVENTS },
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let message = error.to_string();
-        LockfileError::Malformed(message.lines().next().unwrap_or_default().to_owned())
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| match error {
+        Error::DuplicateMappingKey { key, location } => {
+            LockfileError::Duplicate { key: key.unwrap_or_default(), line: location.line() }
+        }
+        error => {
+            let message = error.render_with_formatter(&UserMessageFormatter);
+            LockfileError::Malformed(message.lines().next().unwrap_or_default().to_owned())
+        }
     })
 }
 
@@ -213,7 +221,7 @@ mod tests {
         let first = text.find("  \"a--b").unwrap();
         let duplicated = format!("{text}{}", &text[first..]);
         assert!(read_fast(&duplicated).is_none(), "a duplicate unit is left to the YAML parser");
-        assert!(matches!(decode(&duplicated), Err(LockfileError::Malformed(_))));
+        assert!(matches!(decode(&duplicated), Err(LockfileError::Duplicate { .. })));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub enum StateError {
         error: LockfileError,
         /// The correction.
         #[help]
-        help: &'static str,
+        help: String,
     },
     /// The journal cannot be read.
     #[error("cannot read {}: {error}", path.display())]
@@ -28,6 +28,17 @@ pub enum StateError {
         path: PathBuf,
         /// The problem.
         error: JournalError,
+        /// The correction.
+        #[help]
+        help: &'static str,
+    },
+    /// The lockfile is a link that is not followed, or the work folder has a link.
+    #[error("{} {why}", path.display())]
+    Link {
+        /// The link.
+        path: PathBuf,
+        /// The reason, as it follows the path.
+        why: String,
         /// The correction.
         #[help]
         help: &'static str,
@@ -72,13 +83,17 @@ pub enum StateError {
 
 impl StateError {
     pub(super) fn lockfile(paths: &StatePaths, error: LockfileError) -> Self {
+        let copy = paths.lockfile_copy();
         let help = match error {
-            LockfileError::Newer { .. } => "use a newer imgplan",
-            LockfileError::Conflict(_) => {
-                "finish the merge: for each target, keep the block of one side"
+            LockfileError::Newer { .. } => "use a newer imgplan".to_owned(),
+            LockfileError::Conflict(_) | LockfileError::Duplicate { .. } => {
+                "finish the merge: for each target, keep the block of one side".to_owned()
+            }
+            LockfileError::Malformed(_) if copy.exists() => {
+                format!("writing it was interrupted: copy {} over it", copy.display())
             }
             LockfileError::Malformed(_) => {
-                "restore it from git; without it, imgplan would build everything again"
+                "restore it from git; without it, imgplan would build everything again".to_owned()
             }
         };
         Self::Lockfile { path: paths.lockfile.clone(), error, help }
@@ -109,6 +124,14 @@ pub enum LockfileError {
     /// The file has conflict markers of git that cannot be resolved; the number of the first such line.
     #[error("it has conflict markers of a merge, on line {0}")]
     Conflict(usize),
+    /// A key is there twice, as after a merge that kept the lines of both sides.
+    #[error("line {line} has {key} again, as after a merge that kept both sides")]
+    Duplicate {
+        /// The key.
+        key: String,
+        /// Number of the second line.
+        line: u64,
+    },
     /// The file is not a lockfile; the message of the parser.
     #[error("{0}")]
     Malformed(String),

@@ -28,6 +28,11 @@ impl StatePaths {
         self.work.join("journal.jsonl")
     }
 
+    /// Returns the path of a copy of the lockfile while it is written in place.
+    pub(super) fn lockfile_copy(&self) -> PathBuf {
+        self.work.join("imgplan.lock.old")
+    }
+
     pub(super) fn lock(&self) -> PathBuf {
         self.work.join("lock")
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::State;
 use super::decode::decode;
 use super::error::StateError;
+use super::link::lockfile_file;
 use super::paths::StatePaths;
 use super::{journal, merge};
 use crate::base::file::{AtPath, PathError, read_if_exists};
@@ -72,10 +73,11 @@ impl StateSnapshot {
 /// Reads the lockfile and the journal as of one moment. Another run may be replacing the lockfile and
 /// removing the journal: if the lockfile changed in between, both are read again.
 fn read_both(paths: &StatePaths) -> Result<(Option<String>, Option<Vec<u8>>), StateError> {
-    let mut text = read_if_exists(&paths.lockfile)?;
+    let lockfile = lockfile_file(paths)?;
+    let mut text = read_if_exists(&lockfile)?;
     loop {
         let journal = read_complete_lines(&paths.journal())?;
-        let again = read_if_exists(&paths.lockfile)?;
+        let again = read_if_exists(&lockfile)?;
         if again == text {
             return Ok((text, journal));
         }

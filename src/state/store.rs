@@ -2,16 +2,18 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::path::PathBuf;
 
 use super::State;
-use super::encode::encode;
 use super::error::StateError;
 use super::journal::{self, Header, Record};
+use super::link::lockfile_file;
+use super::lockfile_text;
 use super::merge;
 use super::paths::StatePaths;
 use super::snapshot::{StateSnapshot, read_complete_lines};
 use crate::base::digest::Digest;
-use crate::base::file::{AtPath, FileLock, LockError, create_work_dir, replace, sync_dir};
+use crate::base::file::{AtPath, FileLock, LockError, create_work_dir, replace_mounted, sync_dir};
 
 /// The state on disk, locked by this process.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Store {
     paths: StatePaths,
     service: String,
     state: State,
+    /// File that holds the lockfile: its path, or where a link at its path leads.
+    lockfile_file: PathBuf,
     on_disk: Option<String>,
     journal: Option<File>,
     _lock: FileLock,
@@ -55,6 +59,7 @@ impl Store {
     /// Fails if another process holds the lock, if a file cannot be read, and if a file belongs to
     /// another service.
     pub fn open(paths: StatePaths, service: &str) -> Result<Self, StateError> {
+        let lockfile_file = lockfile_file(&paths)?;
         create_work_dir(&paths.work)?;
         let lock =
             FileLock::acquire(&paths.lock(), &describe_process()).map_err(|error| match error {
@@ -64,7 +69,7 @@ impl Store {
         let StateSnapshot { state, lockfile: on_disk, .. } =
             StateSnapshot::read(&paths)?.for_service(service)?;
         let service = service.to_owned();
-        Ok(Self { paths, service, state, on_disk, journal: None, _lock: lock })
+        Ok(Self { paths, service, state, lockfile_file, on_disk, journal: None, _lock: lock })
     }
 
     /// Returns the current state.
@@ -137,17 +142,14 @@ impl Store {
     ///
     /// Fails if the lockfile or the journal cannot be written. No record is lost then.
     pub fn commit(&mut self) -> Result<(), StateError> {
-        let text = encode(&self.service, &self.state);
-        let is_changed = match &self.on_disk {
-            Some(on_disk) => *on_disk != text,
-            None => self.state != State::default(),
-        };
-        if is_changed {
+        let changed = lockfile_text::changed(self.on_disk.as_deref(), &self.service, &self.state);
+        if let Some(text) = changed {
             // The journal may be one of an earlier process.
             if self.paths.journal().exists() {
                 self.record(&[Record::Committed { lockfile: Digest::of(text.as_bytes()) }])?;
             }
-            replace(&self.paths.lockfile, text.as_bytes()).map_err(|source| {
+            let copy = self.paths.lockfile_copy();
+            replace_mounted(&self.lockfile_file, text.as_bytes(), &copy).map_err(|source| {
                 StateError::NotCommitted {
                     lockfile: self.paths.lockfile.clone(),
                     journal: self.paths.journal(),

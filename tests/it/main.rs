@@ -20,6 +20,7 @@ mod kill;
 mod layers;
 mod life;
 mod lint;
+mod lockfiles;
 mod lost;
 mod main_job;
 mod manifests;
