@@ -157,7 +157,12 @@ impl FromStr for ClassLimit {
                 "write CLASS=N/Ds: initiate=150/60s",
             )
         })?;
-        Ok(Self { class: class.parse()?, limit: limit.parse()? })
+        let class: Class = class.parse()?;
+        if limit.bytes().all(|byte| byte.is_ascii_digit()) && !limit.is_empty() {
+            let message = format!("`{text}` has no window");
+            return Err(NameError::new(message, format!("write a window: {class}={limit}/60s")));
+        }
+        Ok(Self { class, limit: limit.parse()? })
     }
 }
 
@@ -205,6 +210,8 @@ mod tests {
         {
             assert!(bad.parse::<ClassLimit>().is_err(), "{bad}");
         }
+        let error = "initiate=10".parse::<ClassLimit>().unwrap_err();
+        assert_eq!(error.help, "write a window: initiate=10/60s");
         assert_eq!(parse_duration("99999999999999999999d"), None);
         assert_eq!(parse_duration("é"), None);
     }

@@ -1,12 +1,14 @@
 //! Exit codes, and the errors that lead to them.
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
 use miette::{Diagnostic, Report};
 
 use crate::api::ApiError;
+use crate::base::file::PathError;
 use crate::base::text::plural;
 use crate::context::{PackError, ScanError};
 use crate::manifest::ManifestError;
@@ -156,6 +158,22 @@ impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
         let help = error.help().map(str::to_owned);
         Self { exit: Exit::Error, report: MessageError::report(error.to_string(), help) }
+    }
+}
+
+impl From<PathError> for Failure {
+    /// Returns an error with the reason and a way out.
+    fn from(error: PathError) -> Self {
+        let help = match error.source.kind() {
+            ErrorKind::NotFound => "create the folder first, or name another one",
+            ErrorKind::IsADirectory => "name a file, not a folder",
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                "name a folder in which you may write"
+            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space, then try again",
+            _ => return Self::new(format!("{error}: {}", error.source)),
+        };
+        Self::with_help(format!("{error}: {}", error.source), help)
     }
 }
 

@@ -92,8 +92,7 @@ impl Planned {
     pub(super) fn save(&self, path: &Path) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(&self.saved)
             .map_err(|error| Failure::new(format!("cannot write the plan: {error}")))?;
-        file::replace_private(path, text.as_bytes())
-            .map_err(|error| Failure::new(error.to_string()))
+        Ok(file::replace_private(path, text.as_bytes())?)
     }
 
     /// Returns what a reporter needs to show the plan.

@@ -241,6 +241,15 @@ fn bad_usage_exits_with_64_and_help_with_0() {
         refused.code(64);
         assert!(!refused.all().is_empty(), "{args:?}");
     }
+    for (args, help) in [
+        (["apply", "--limit", "initiate=10"], "write a window: initiate=10/60s"),
+        (["apply", "--limit", "10/60s"], "write CLASS=N/Ds: initiate=150/60s"),
+        (["apply", "--limit", "initiate=x"], "write a count and a window: 150/60s"),
+        (["apply", "--auto-approve", "--fail-fast"], "tip: a failure skips only"),
+        (["plan", "--offline", "--no-cache"], "tip: use `--replace PATTERN`"),
+    ] {
+        env.run(args).code(64).says(help);
+    }
     for args in [&["--help"][..], &["-h"], &["help"], &["help", "apply"], &["--version"]] {
         let help = env.run(args.iter().copied());
         help.success();

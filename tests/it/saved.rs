@@ -343,7 +343,10 @@ fn a_plan_can_be_saved_for_the_local_server() {
 #[test]
 fn a_plan_file_that_cannot_be_written_is_an_error() {
     let env = project();
-    env.run(["plan", "--out", "no/such/folder/p"]).code(1).says("no/such/folder");
+    let missing = env.run(["plan", "--out", "no/such/folder/p"]);
+    missing.code(1).says("cannot write no/such/folder/p: No such file").says("create the folder");
+    let folder = env.run(["plan", "--out", "lone"]);
+    folder.code(1).says("cannot write lone").says("name a file, not a folder");
     let env = TestEnv::with(ServerConfig::default());
     env.write("imgplan.yaml", THREE.replace("images:", "images: []\nx:"));
     env.run(["plan", "--out", "p"]).code(1);

@@ -3,6 +3,7 @@
 
 mod apply;
 mod context;
+mod foreign_flags;
 mod manifest;
 mod selection;
 mod serve;
@@ -295,7 +296,8 @@ impl Cli {
     ///
     /// Fails on bad usage, and for `--help` and `--version`, whose output is the error's text.
     pub(super) fn parse_args() -> Result<Self, clap::Error> {
-        Self::from_arg_matches(&help_with_env(Self::command()).try_get_matches()?)
+        let matches = help_with_env(Self::command()).try_get_matches();
+        Self::from_arg_matches(&matches.map_err(foreign_flags::add_tip)?)
     }
 }
 

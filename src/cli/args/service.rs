@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::values::named;
 use crate::base::limit::ClassLimit;
 
 /// The image service and its rate limits.
@@ -22,6 +23,7 @@ pub(in crate::cli) struct ServiceArgs {
         value_name = "CLASS=N/Ds",
         env = "IMGPLAN_LIMIT",
         value_delimiter = ',',
+        value_parser = named::<ClassLimit>,
         hide_short_help = true
     )]
     pub(in crate::cli) limits: Vec<ClassLimit>,
