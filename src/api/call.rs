@@ -21,7 +21,7 @@ use super::retry::{Attempts, RetryDecision};
 use crate::base::limit::Class;
 use crate::base::secret::{ApiKey, scrub};
 use crate::http::backoff::Jitter;
-use crate::http::body::{BodyError, BodyLimits, read_body};
+use crate::http::body::{BodyError, BodyLimits, read_body, without_byte_order_mark};
 use crate::http::header;
 use crate::http::notice::{Notice, Observer};
 use crate::http::transport::{Transport, TransportError};
@@ -306,6 +306,7 @@ impl Caller {
         let date = header::date(response.headers());
         let retry_after = header::retry_after(response.headers(), Timestamp::now());
         let body = self.body(call.action, response, deadline).await?;
+        let body = body.slice_ref(without_byte_order_mark(&body));
         if status.is_success() {
             return Ok(CallResponse { caller: self, action: call.action, body, date });
         }
@@ -358,6 +359,9 @@ impl Caller {
             Err(BodyError::TimedOut) if is_success => {
                 let message = "the response was not complete in time";
                 Err(ApiError::new(action, ErrorKind::ResponseLost, message))
+            }
+            Err(BodyError::Coded(cause)) if is_success => {
+                Err(ApiError::new(action, ErrorKind::BadResponse, self.clean(&cause)))
             }
             Ok(()) | Err(_) => Ok(body.into()),
         }

@@ -10,6 +10,7 @@ pub(crate) mod limit;
 pub(crate) mod name;
 pub(crate) mod nearest;
 pub(crate) mod one_line;
+pub(crate) mod platform;
 pub(crate) mod reference;
 pub(crate) mod secret;
 pub(crate) mod size;

@@ -47,8 +47,12 @@ impl std::fmt::Debug for SignedUrl {
     }
 }
 
-/// Replaces `key` and the query of every URL by `[hidden]`. Used on texts of servers (error
-/// messages, for example) before they are shown or stored.
+/// Minimum length of a secret that is replaced. A shorter one is no secret, and is a part of many words:
+/// the key `a` would leave no text readable.
+const MIN_SECRET_LEN: usize = 4;
+
+/// Replaces `key`, if it has at least four characters, and the query of every URL by `[hidden]`. Used on
+/// texts of servers (error messages, for example) before they are shown or stored.
 ///
 /// ```
 /// use imgplan::test_support::base::secret::scrub;
@@ -57,7 +61,7 @@ impl std::fmt::Debug for SignedUrl {
 /// ```
 pub fn scrub(text: &str, key: Option<&str>) -> String {
     let mut text = match key {
-        Some(key) if !key.is_empty() => text.replace(key, HIDDEN),
+        Some(key) if key.len() >= MIN_SECRET_LEN => text.replace(key, HIDDEN),
         _ => text.to_owned(),
     };
     let mut from = 0;
@@ -96,5 +100,19 @@ mod tests {
             "a http://x/?[hidden] b \"http://y/z?[hidden]\" c?d=e"
         );
         assert_eq!(scrub("http://x?é", None), "http://x?[hidden]");
+    }
+
+    #[test]
+    fn short_keys_do_not_blank_out_letters() {
+        let text = "a token, a key and http://a/?a=1";
+        for (key, expected) in [
+            ("", "a token, a key and http://a/?[hidden]"),
+            ("a", "a token, a key and http://a/?[hidden]"),
+            ("key", "a token, a key and http://a/?[hidden]"),
+            ("token", "a [hidden], a key and http://a/?[hidden]"),
+            ("a token", "[hidden], a key and http://a/?[hidden]"),
+        ] {
+            assert_eq!(scrub(text, Some(key)), expected, "{key}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The platform for which a Dockerfile uses an image. Pure.
 
 use crate::base::name::Platform;
+use crate::base::platform::PlatformName;
 
 /// The platform for which a Dockerfile uses an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,20 +22,16 @@ impl ReferencePlatform {
     /// an architecture has several names, their case is ignored, and `linux` alone is the
     /// platform of the builder.
     pub(super) fn parse(text: &str, unit: Platform) -> Self {
-        let lower = text.to_ascii_lowercase();
-        let arch = match lower.split_once('/') {
-            Some(("linux", arch)) => arch,
-            None if lower == "linux" => return Self::Builder,
-            None => lower.as_str(),
-            Some(_) => return Self::Other(text.to_owned()),
+        let (os, rest) = match text.split_once('/') {
+            Some(("", _)) => return Self::Other(text.to_owned()),
+            Some(parts) => parts,
+            None if text.eq_ignore_ascii_case("linux") => return Self::Builder,
+            None => ("", text),
         };
-        let platform = match arch {
-            "amd64" | "amd64/v1" | "x86_64" | "x86_64/v1" | "x86-64" | "x86-64/v1" => {
-                Platform::Amd64
-            }
-            "arm64" | "arm64/v8" | "arm64/8" | "aarch64" | "aarch64/v8" | "aarch64/8" => {
-                Platform::Arm64
-            }
+        let (arch, variant) = rest.split_once('/').unwrap_or((rest, ""));
+        let name = PlatformName::normalize(os, arch, variant);
+        let platform = match name.service_platform() {
+            Some(platform) if !name.has_variant() => platform,
             _ => return Self::Other(text.to_owned()),
         };
         if platform == unit { Self::Unit } else { Self::Fixed(platform) }

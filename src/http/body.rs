@@ -5,12 +5,13 @@ use std::time::Duration;
 use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
 
+use super::coding::{self, CodingError};
 use super::transport::TransportError;
 
 /// Limits for reading one response body.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimits {
-    /// Maximum size in bytes.
+    /// Maximum size in bytes, both as sent and decoded.
     pub max_bytes: usize,
     /// Maximum time without any data.
     pub max_silence: Duration,
@@ -29,14 +30,25 @@ pub(crate) enum BodyError {
     TimedOut,
     /// The connection failed.
     Broken(TransportError),
+    /// The body has a content coding that cannot be undone; the cause.
+    Coded(String),
 }
 
-/// Reads a response body to its end and appends it to `body`.
+impl From<CodingError> for BodyError {
+    fn from(error: CodingError) -> Self {
+        match error {
+            CodingError::TooLarge => Self::TooLarge,
+            CodingError::Unreadable(cause) => Self::Coded(cause),
+        }
+    }
+}
+
+/// Reads a response body to its end into `body`, which is empty, and undoes its content coding.
 ///
 /// # Errors
 ///
-/// Fails if the body exceeds one of the `limits` or the connection breaks. `body` then holds the
-/// data received so far.
+/// Fails if the body exceeds one of the `limits`, the connection breaks, or the content coding cannot
+/// be undone. Except for the last, `body` then holds the data received so far.
 pub(crate) async fn read_body(
     mut response: Response,
     limits: BodyLimits,
@@ -49,12 +61,20 @@ pub(crate) async fn read_body(
                 body.extend_from_slice(&chunk);
             }
             Ok(Ok(Some(_))) => return Err(BodyError::TooLarge),
-            Ok(Ok(None)) => return Ok(()),
+            Ok(Ok(None)) => {
+                let decoded = coding::decode(response.headers(), body, limits.max_bytes);
+                return decoded.map_err(BodyError::from);
+            }
             Ok(Err(error)) => return Err(BodyError::Broken(error.into())),
             Err(_) if until == limits.deadline => return Err(BodyError::TimedOut),
             Err(_) => return Err(BodyError::Silent),
         }
     }
+}
+
+/// Returns JSON text without a byte order mark, which a reader may ignore (RFC 8259, section 8.1).
+pub(crate) fn without_byte_order_mark(json: &[u8]) -> &[u8] {
+    json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json)
 }
 
 #[cfg(test)]

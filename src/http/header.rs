@@ -10,17 +10,24 @@ pub(crate) fn date(headers: &HeaderMap) -> Option<Timestamp> {
     http_date(text(headers, &DATE)?)
 }
 
-/// Returns the wait that the server asks for, given in seconds or as a date.
+/// Maximum wait that is believed. A longer one is a mistake in most cases: some servers send the time
+/// at which to return, in seconds or milliseconds since 1970.
+const MAX_PLAUSIBLE_WAIT: Duration = Duration::from_secs(3600);
+
+/// Returns the wait that the server asks for, given in seconds or as a date. A wait of more than an hour
+/// counts as absent.
 ///
 /// A date is compared with the server's clock if the response has a `Date` (RFC 9110, section
 /// 10.2.3), or else with `now`.
 pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = text(headers, &RETRY_AFTER)?;
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let until = http_date(text)?.duration_since(date(headers).unwrap_or(now));
-    Some(Duration::try_from(until).unwrap_or(Duration::ZERO))
+    let wait = if let Ok(seconds) = text.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let until = http_date(text)?.duration_since(date(headers).unwrap_or(now));
+        Duration::try_from(until).unwrap_or(Duration::ZERO)
+    };
+    Some(wait).filter(|wait| *wait <= MAX_PLAUSIBLE_WAIT)
 }
 
 /// Returns the trimmed value of a header, or `None` if it is absent or not ASCII text.
@@ -44,7 +51,14 @@ mod tests {
         let table = [
             ("7", None, Some(7)),
             (" 0 ", None, Some(0)),
-            ("99999999", None, Some(99_999_999)),
+            ("3600", None, Some(3600)),
+            ("3601", None, None),
+            ("1785578400", None, None),
+            ("1785578400000", None, None),
+            ("99999999999999999999999", None, None),
+            ("Sat, 01 Aug 2026 13:00:00 GMT", Some(server_now), Some(3600)),
+            ("Sat, 01 Aug 2026 13:00:01 GMT", Some(server_now), None),
+            ("Fri, 01 Aug 2036 12:00:00 GMT", Some(server_now), None),
             ("Sat, 01 Aug 2026 12:00:09 GMT", Some(server_now), Some(9)),
             ("Sat, 01 Aug 2026 10:00:09 GMT", None, Some(9)),
             ("Sat, 01 Aug 2026 10:00:09 GMT", Some("nonsense"), Some(9)),

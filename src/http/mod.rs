@@ -3,6 +3,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod body;
+mod coding;
 #[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod header;

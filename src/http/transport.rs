@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::{Client, Request, Response};
 
 use super::loopback::is_loopback;
@@ -56,9 +57,13 @@ impl Network {
     /// Fails if TLS cannot be set up, for example without CA certificates.
     pub(crate) fn new(user_agent: &str) -> Result<Self, TransportError> {
         let builder = || {
+            // Without this header, a server may compress as it likes (RFC 9110, section 12.5.3).
+            let identity = HeaderValue::from_static("identity");
+            let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, identity)]);
             // The clients decide about redirects: each has its own rules for secrets.
             let none = reqwest::redirect::Policy::none();
-            Client::builder().user_agent(user_agent).redirect(none).connect_timeout(CONNECT_TIMEOUT)
+            let client = Client::builder().user_agent(user_agent).default_headers(headers);
+            client.redirect(none).connect_timeout(CONNECT_TIMEOUT)
         };
         let failed = |error: reqwest::Error| {
             let why = error_chain(&error);
@@ -87,17 +92,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn redirects_are_not_followed() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            let (mut socket, _) = listener.accept().await.unwrap();
-            let _ = socket.read(&mut [0; 1024]).await.unwrap();
-            let response = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n";
-            socket.write_all(response).await.unwrap();
-        });
-        let request = Request::new(Method::POST, Url::parse(&url).unwrap());
-        let response = Network::new("test").unwrap().send(request).await.unwrap();
-        assert_eq!(response.status(), 302);
+    async fn redirects_are_not_followed_and_no_coding_is_accepted() {
+        for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let server = tokio::spawn(async move {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut request = [0; 1024];
+                let length = socket.read(&mut request).await.unwrap();
+                let response = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n";
+                socket.write_all(response).await.unwrap();
+                String::from_utf8_lossy(&request[..length]).to_ascii_lowercase()
+            });
+            let request = Request::new(method, Url::parse(&url).unwrap());
+            let response = Network::new("test").unwrap().send(request).await.unwrap();
+            assert_eq!(response.status(), 302);
+            let request = server.await.unwrap();
+            assert!(request.contains("\r\naccept-encoding: identity\r\n"), "{request}");
+        }
     }
 }

@@ -9,9 +9,32 @@ pub(super) enum Challenge {
         realm: String,
         /// Name of the registry at the token service.
         service: Option<String>,
+        /// The access that the request needs, such as `repository:library/redis:pull`; several are
+        /// separated by spaces.
+        scope: Option<String>,
     },
     /// A user name and a password.
     Basic,
+}
+
+/// Returns the scope that a request to a repository usually needs.
+pub(super) fn pull_scope(repository: &str) -> String {
+    format!("repository:{repository}:pull")
+}
+
+impl Challenge {
+    /// Returns the challenge that other repositories of the registry will probably send, from that of
+    /// `repository`. `None` if its scope is neither the usual one nor independent of the repository.
+    pub(super) fn of_other_repositories(&self, repository: &str) -> Option<Self> {
+        match self {
+            Self::Bearer { realm, service, scope: Some(scope) } if scope.contains(':') => {
+                let (realm, service) = (realm.clone(), service.clone());
+                let is_usual = *scope == pull_scope(repository);
+                is_usual.then_some(Self::Bearer { realm, service, scope: None })
+            }
+            challenge => Some(challenge.clone()),
+        }
+    }
 }
 
 /// Returns the first supported challenge, with a preference for tokens. Skips everything that it does
@@ -26,7 +49,8 @@ pub(super) fn parse<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Ch
             };
             if scheme.eq_ignore_ascii_case("bearer") {
                 if let Some(realm) = find("realm") {
-                    return Some(Challenge::Bearer { realm, service: find("service") });
+                    let scope = find("scope").filter(|scope| !scope.trim().is_empty());
+                    return Some(Challenge::Bearer { realm, service: find("service"), scope });
                 }
             } else if scheme.eq_ignore_ascii_case("basic") {
                 basic = Some(Challenge::Basic);
@@ -118,7 +142,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn challenge(realm: &str, service: Option<&str>) -> Challenge {
-        Challenge::Bearer { realm: realm.to_owned(), service: service.map(str::to_owned) }
+        scoped(realm, service, None)
+    }
+
+    fn scoped(realm: &str, service: Option<&str>, scope: Option<&str>) -> Challenge {
+        let [service, scope] = [service, scope].map(|text| text.map(str::to_owned));
+        Challenge::Bearer { realm: realm.to_owned(), service, scope }
     }
 
     #[test]
@@ -126,14 +155,29 @@ mod tests {
         let bearer = |realm, service| Some(challenge(realm, service));
         let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/redis:pull""#;
         let table: &[(&[&str], Option<Challenge>)] = &[
-            (&[hub], bearer("https://auth.docker.io/token", Some("registry.docker.io"))),
+            (
+                &[hub],
+                Some(scoped(
+                    "https://auth.docker.io/token",
+                    Some("registry.docker.io"),
+                    Some("repository:library/redis:pull"),
+                )),
+            ),
             (&[r#"bearer REALM="https://a/t""#], bearer("https://a/t", None)),
             (
                 &[r#"Bearer  service = "s" ,  realm = "https://a/t""#],
                 bearer("https://a/t", Some("s")),
             ),
             (&["Bearer realm=https://a/t?x=1,service=s"], bearer("https://a/t?x=1", Some("s"))),
-            (&[r#"Bearer scope="a:b:pull,push",realm="https://a/t""#], bearer("https://a/t", None)),
+            (
+                &[r#"Bearer Scope="a:b:pull,push",realm="https://a/t""#],
+                Some(scoped("https://a/t", None, Some("a:b:pull,push"))),
+            ),
+            (&[r#"Bearer realm="https://a/t",scope=" ""#], bearer("https://a/t", None)),
+            (
+                &["Bearer realm=https://a/t, scope=aws"],
+                Some(scoped("https://a/t", None, Some("aws"))),
+            ),
             (&[r#"Bearer realm="a\"b\\c",service="""#], bearer(r#"a"b\c"#, Some(""))),
             (&[r#"Bearer realm="https://a/t"#], bearer("https://a/t", None)),
             (&[r#"Basic realm="x""#], Some(Challenge::Basic)),
@@ -159,6 +203,23 @@ mod tests {
         for (headers, expected) in table {
             assert_eq!(parse(headers.iter().copied()), *expected, "{headers:?}");
         }
+    }
+
+    #[test]
+    fn a_challenge_is_expected_for_other_repositories_if_its_scope_is_usual() {
+        for (scope, expected) in [
+            (None, Some(None)),
+            (Some("repository:a/b:pull"), Some(None)),
+            (Some("aws"), Some(Some("aws"))),
+            (Some("repository:a/b:pull,push"), None),
+            (Some("repository:elsewhere/a/b:pull"), None),
+            (Some("repository:a/b:pull repository:c:pull"), None),
+        ] {
+            let expected = expected.map(|scope| scoped("https://a/t", Some("s"), scope));
+            let others = scoped("https://a/t", Some("s"), scope).of_other_repositories("a/b");
+            assert_eq!(others, expected, "{scope:?}");
+        }
+        assert_eq!(Challenge::Basic.of_other_repositories("a/b"), Some(Challenge::Basic));
     }
 
     proptest! {

@@ -1,18 +1,22 @@
 //! Parses manifests, indexes and image configurations. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
 use crate::base::name::Platform;
+use crate::base::platform::PlatformName;
 use crate::base::reference::OciDigest;
 
-/// The `Accept` header. Indexes come first, so that a registry returns the index and not the manifest of
-/// one of its platforms.
-pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
-                                 application/vnd.docker.distribution.manifest.list.v2+json, \
-                                 application/vnd.oci.image.manifest.v1+json, \
-                                 application/vnd.docker.distribution.manifest.v2+json";
+/// The `Accept` headers. Indexes come first, so that a registry returns the index and not the manifest of
+/// one of its platforms. One header for each media type, as Docker sends them: some servers do not split
+/// a header at its commas.
+pub(super) const ACCEPT: &[&str] = &[
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
 
 /// The kind of a media type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,14 +67,20 @@ struct IndexEntry {
     platform: Option<OciPlatform>,
 }
 
+/// A platform in an index or an image configuration. `null` is the same as nothing.
 #[derive(Deserialize)]
 struct OciPlatform {
-    #[serde(default)]
-    os: String,
-    #[serde(default)]
-    architecture: String,
-    #[serde(default)]
+    os: Option<String>,
+    architecture: Option<String>,
     variant: Option<String>,
+}
+
+impl OciPlatform {
+    fn name(&self) -> PlatformName {
+        let [os, arch, variant] = [&self.os, &self.architecture, &self.variant]
+            .map(|text| text.as_deref().unwrap_or_default());
+        PlatformName::normalize(os, arch, variant)
+    }
 }
 
 /// Returns the digests of an index for the service's platforms. Empty for a manifest, and for an index
@@ -93,27 +103,29 @@ pub(super) fn platforms(body: &[u8]) -> Result<BTreeMap<Platform, OciDigest>, &'
         }
         _ => return Err("the response is neither an index nor a manifest"),
     };
-    let mut best: BTreeMap<Platform, (u8, OciDigest)> = BTreeMap::new();
+    let mut best: BTreeMap<Platform, (bool, OciDigest)> = BTreeMap::new();
     for entry in entries {
-        let Some((platform, rank)) = entry.platform.as_ref().and_then(rank) else { continue };
+        let Some(name) = entry.platform.as_ref().map(OciPlatform::name) else { continue };
+        let Some(platform) = name.service_platform() else { continue };
         let digest = entry.digest.parse().map_err(|_| "the index has an invalid digest")?;
-        // The first of equally ranked entries wins, as in Docker.
-        if best.get(&platform).is_none_or(|(best_rank, _)| rank < *best_rank) {
-            best.insert(platform, (rank, digest));
+        // The first of equal entries wins, as in Docker.
+        if best.get(&platform).is_none_or(|(has_variant, _)| *has_variant && !name.has_variant()) {
+            best.insert(platform, (name.has_variant(), digest));
         }
     }
     Ok(best.into_iter().map(|(platform, (_, digest))| (platform, digest)).collect())
 }
 
-/// True if a body is an index that has images only for platforms which the service does not support.
-pub(super) fn has_only_unsupported_platforms(body: &[u8]) -> bool {
-    let Ok(body) = serde_json::from_slice::<ManifestBody>(body) else { return false };
+/// Returns the platforms of an index that has images, but none for a platform of the service.
+pub(super) fn unsupported_platforms(body: &[u8]) -> BTreeSet<PlatformName> {
+    let Ok(body) = serde_json::from_slice::<ManifestBody>(body) else { return BTreeSet::new() };
     let kind = media_kind(body.media_type.as_deref());
     let entries = body.manifests.filter(|_| kind != MediaKind::Manifest).unwrap_or_default();
-    let mut platforms = entries.iter().filter_map(|entry| entry.platform.as_ref());
-    // Attestations have the platform `unknown/unknown`.
-    let is_image = |platform: &OciPlatform| !matches!(platform.os.as_str(), "" | "unknown");
-    platforms.clone().any(is_image) && platforms.all(|platform| rank(platform).is_none())
+    let platforms = entries.iter().filter_map(|entry| entry.platform.as_ref());
+    let images: BTreeSet<_> =
+        platforms.map(OciPlatform::name).filter(PlatformName::is_image).collect();
+    let has_ours = images.iter().any(|name| name.service_platform().is_some());
+    if has_ours { BTreeSet::new() } else { images }
 }
 
 /// Returns the digest of a manifest's configuration.
@@ -130,26 +142,10 @@ pub(super) fn config_digest(manifest: &[u8]) -> Option<OciDigest> {
     config.digest.parse().ok()
 }
 
-/// Returns the platform in an image configuration. `None` if the service does not support it.
-pub(super) fn config_platform(config: &[u8]) -> Option<Platform> {
-    rank(&serde_json::from_slice(config).ok()?).map(|(platform, _)| platform)
-}
-
-/// Returns the service's platform for an OCI platform, with the rank of its variant: 0 is best.
-fn rank(entry: &OciPlatform) -> Option<(Platform, u8)> {
-    if entry.os != "linux" {
-        return None;
-    }
-    let variant = entry.variant.as_deref().filter(|variant| !variant.is_empty());
-    match (entry.architecture.as_str(), variant) {
-        ("amd64", None) => Some((Platform::Amd64, 0)),
-        // Every amd64 machine supports v1; higher variants need a newer CPU.
-        ("amd64", Some("v1")) => Some((Platform::Amd64, 1)),
-        ("amd64", Some(_)) => Some((Platform::Amd64, 2)),
-        ("arm64", None | Some("v8")) => Some((Platform::Arm64, 0)),
-        ("arm64", Some(_)) => Some((Platform::Arm64, 1)),
-        _ => None,
-    }
+/// Returns the platform in an image configuration. `None` if it names no platform.
+pub(super) fn config_platform(config: &[u8]) -> Option<PlatformName> {
+    let platform: OciPlatform = serde_json::from_slice(config).ok()?;
+    Some(platform.name()).filter(PlatformName::is_image)
 }
 
 #[cfg(test)]
@@ -194,8 +190,10 @@ mod tests {
             (&[("9", "linux/arm64/v9")], "linux/arm64=9"),
             (
                 &[("3", "linux/amd64/v3"), ("1", "linux/amd64/v1"), ("0", "linux/amd64/")],
-                "linux/amd64=0",
+                "linux/amd64=1",
             ),
+            (&[("x", "linux/x86_64"), ("a", "Linux/AArch64")], "linux/amd64=x linux/arm64=a"),
+            (&[("x", "/AMD64"), ("a", "linux/arm64/8")], "linux/amd64=x linux/arm64=a"),
             (&[("3", "linux/amd64/v3"), ("1", "linux/amd64/v1")], "linux/amd64=1"),
             (&[("a", "linux/amd64"), ("b", "linux/amd64")], "linux/amd64=a"),
             (&[("w", "windows/amd64"), ("x", "unknown/unknown"), ("y", "linux/arm/v7")], ""),
@@ -215,26 +213,44 @@ mod tests {
             assert_eq!(config_digest(none.as_bytes()), None, "{none}");
         }
         let config = |os, architecture| json!({"os": os, "architecture": architecture}).to_string();
-        assert_eq!(config_platform(config("linux", "arm64").as_bytes()), Some(Platform::Arm64));
-        for other in
-            [config("windows", "amd64"), config("linux", "s390x"), "{}".to_owned(), "x".to_owned()]
-        {
-            assert_eq!(config_platform(other.as_bytes()), None, "{other}");
+        let platform = |config: &str| Some(config_platform(config.as_bytes())?.to_string());
+        for (os, arch, expected) in [
+            ("linux", "aarch64", "linux/arm64"),
+            ("windows", "amd64", "windows/amd64"),
+            ("linux", "s390x", "linux/s390x"),
+            ("", "x86_64", "linux/amd64"),
+        ] {
+            assert_eq!(platform(&config(os, arch)).as_deref(), Some(expected));
+        }
+        assert_eq!(platform(r#"{"architecture":"arm64"}"#).as_deref(), Some("linux/arm64"));
+        // An artifact, an attestation, and no JSON.
+        for none in ["{}", "{\"os\":null}", &config("unknown", "unknown"), "x"] {
+            assert_eq!(platform(none), None, "{none}");
         }
     }
 
     #[test]
-    fn an_index_without_platforms_may_be_supported() {
-        let index = |platforms: &[&str]| {
+    fn an_index_for_other_platforms_only_is_recognized() {
+        let unsupported = |platforms: &[&str]| {
             let entries: Vec<_> = platforms.iter().map(|platform| entry("x", platform)).collect();
-            has_only_unsupported_platforms(json!({"manifests": entries}).to_string().as_bytes())
+            let body = json!({"manifests": entries}).to_string();
+            crate::base::text::list(unsupported_platforms(body.as_bytes()), 9)
         };
-        assert!(index(&["linux/arm/v7", "unknown/unknown"]) && index(&["windows/amd64"]));
-        assert!(!index(&["linux/arm/v7", "linux/arm64"]));
-        assert!(!index(&["unknown/unknown"]) && !index(&[]));
+        let table: &[(&[&str], &str)] = &[
+            (&["linux/arm/v7", "unknown/unknown"], "linux/arm/v7"),
+            (&["linux/armhf", "linux/arm/7", "linux/riscv64"], "linux/arm/v7, linux/riscv64"),
+            (&["windows/amd64", "Windows/ARM64"], "windows/amd64, windows/arm64"),
+            (&["linux/arm/v7", "linux/arm64"], ""),
+            (&["linux/s390x", "Linux/AArch64"], ""),
+            (&["unknown/unknown"], ""),
+            (&[], ""),
+        ];
+        for (platforms, expected) in table {
+            assert_eq!(unsupported(platforms), *expected, "{platforms:?}");
+        }
         let unspecified = json!({"manifests": [{"digest": digest("a").to_string()}]}).to_string();
-        assert!(!has_only_unsupported_platforms(unspecified.as_bytes()));
-        assert!(!has_only_unsupported_platforms(b"x"));
+        assert!(unsupported_platforms(unspecified.as_bytes()).is_empty());
+        assert!(unsupported_platforms(b"x").is_empty());
     }
 
     #[test]
@@ -285,8 +301,6 @@ mod tests {
             assert_eq!(media_kind(Some(text)), expected, "{text}");
         }
         assert_eq!(media_kind(None), MediaKind::Unknown);
-        assert!(
-            ACCEPT.split(", ").all(|accepted| media_kind(Some(accepted)) != MediaKind::Unknown)
-        );
+        assert!(ACCEPT.iter().all(|accepted| media_kind(Some(accepted)) != MediaKind::Unknown));
     }
 }

@@ -21,7 +21,9 @@ use super::throttle::HostThrottles;
 use super::wire::{RegistryResponse, RequestSender};
 use crate::base::limit::Limit;
 use crate::base::name::Platform;
+use crate::base::platform::PlatformName;
 use crate::base::reference::{OciDigest, RegistryRef};
+use crate::base::text::list;
 use crate::http::backoff::Jitter;
 use crate::http::notice::{Notice, ObserverRef};
 use crate::http::transport::{Network, Transport, TransportError};
@@ -163,11 +165,8 @@ impl Registries {
             (None, None) => "latest".to_owned(),
         };
         let head = self.session.manifest(&Method::HEAD, reference, &name, observer).await?;
-        // If a registry does not support HEAD (405, 501), GET works. If the reference does not exist
-        // (404), only the response to GET has a body that says why.
-        if !matches!(head.status, 200 | 404 | 405 | 501) {
-            return Err(status_failure(&head, reference));
-        }
+        // Some registries refuse HEAD, with any status, and accept GET. If GET fails as well, its
+        // response has a body that says why.
         let digest = header::digest(&head.headers).filter(|_| head.status == 200);
         let Some(digest) = digest else {
             return self.fetch(reference, &name, reference.digest(), known, observer).await;
@@ -208,30 +207,56 @@ impl Registries {
             return Ok(known.clone());
         }
         let platforms = manifest::platforms(&response.body).map_err(RegistryFailure::unexpected)?;
-        if platforms.is_empty() && manifest::has_only_unsupported_platforms(&response.body) {
-            let message = "it has no image for linux/amd64 or linux/arm64";
-            let help = "use an image for one of these platforms";
-            return Err(RegistryFailure::new(RegistryErrorKind::NotFound, message, help));
+        if platforms.is_empty() {
+            check_platforms(manifest::unsupported_platforms(&response.body))?;
         }
         Ok(Resolved { digest, platforms })
     }
 
     /// Returns the platform of a manifest, from its image configuration. Takes two requests, so it is
     /// only called for references that are being pinned. `None` if the registry does not return the
-    /// configuration, or if the service does not support the platform.
+    /// configuration, or if that names no platform.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the service does not support the platform.
     pub async fn image_platform(
         &self,
         reference: &RegistryRef,
         manifest_digest: OciDigest,
         observer: ObserverRef<'_>,
-    ) -> Option<Platform> {
-        let name = manifest_digest.to_string();
-        let manifest =
-            self.session.manifest(&Method::GET, reference, &name, observer).await.ok()?;
-        let config_digest = manifest::config_digest(&verified_body(manifest, manifest_digest)?)?;
-        let config = self.session.blob(reference, config_digest, observer).await.ok()?;
-        manifest::config_platform(&verified_body(config, config_digest)?)
+    ) -> Result<Option<Platform>, RegistryError> {
+        let config = async {
+            let name = manifest_digest.to_string();
+            let manifest = self.session.manifest(&Method::GET, reference, &name, observer).await;
+            let manifest = verified_body(manifest.ok()?, manifest_digest)?;
+            let config_digest = manifest::config_digest(&manifest)?;
+            let config = self.session.blob(reference, config_digest, observer).await;
+            verified_body(config.ok()?, config_digest)
+        };
+        let name = config.await.and_then(|config| manifest::config_platform(&config));
+        let platform = name.as_ref().and_then(PlatformName::service_platform);
+        let unsupported = name.into_iter().filter(|_| platform.is_none());
+        check_platforms(unsupported).map_err(|failure| failure.with_reference(reference))?;
+        Ok(platform)
     }
+}
+
+/// Maximum number of platforms in an error message.
+const MAX_PLATFORMS_SHOWN: usize = 3;
+
+/// Fails if there are `unsupported` platforms: the platforms of an image without one for the service.
+fn check_platforms(
+    unsupported: impl IntoIterator<Item = PlatformName>,
+) -> Result<(), RegistryFailure> {
+    let available = list(unsupported, MAX_PLATFORMS_SHOWN);
+    if available.is_empty() {
+        return Ok(());
+    }
+    let ours = Platform::ALL.map(Platform::as_str).join(" or ");
+    let message = format!("it has no image for {ours}, only for {available}");
+    let help = "use an image for one of these platforms";
+    Err(RegistryFailure::new(RegistryErrorKind::NotFound, message, help))
 }
 
 /// Returns the body of a response, if it has the digest.

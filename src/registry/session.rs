@@ -7,30 +7,49 @@ use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Method, Url};
 
 use super::challenge::{self, Challenge};
-use super::credentials::{Credentials, Keyring};
+use super::credentials::{CredentialLookup, Credentials, Keyring};
 use super::error::{RegistryErrorKind, RegistryFailure};
 use super::manifest::ACCEPT;
 use super::throttle::lock;
 use super::token::{self, TokenCache, TokenRequest};
-use super::url::{blob_url, check_redirect, manifest_url};
+use super::url::{blob_url, check_redirect, manifest_url, origin, repository};
 use super::wire::{Authorization, RegistryRequest, RegistryResponse, RequestSender};
 use crate::base::reference::{OciDigest, RegistryRef};
 use crate::http::notice::ObserverRef;
+
+/// Maximum number of challenges that are met for one request. More than one is rare: a token expires, or
+/// a registry redirects to another one.
+const MAX_CHALLENGES: u32 = 4;
 
 /// Authenticated access to all registries.
 pub(super) struct RegistrySession {
     sender: RequestSender,
     keyring: Keyring,
     tokens: TokenCache,
-    /// Last challenge of each registry. Later requests are authenticated from the start.
-    challenges: Mutex<HashMap<String, Challenge>>,
+    /// Challenges to expect, so that later requests are authenticated from the start: by registry and
+    /// repository, or by registry alone if all its repositories have the same challenge.
+    challenges: Mutex<HashMap<(String, Option<String>), Challenge>>,
+}
+
+/// The registry that answers a request: that of the image, or one to which it redirects.
+struct RegistryServer<'a> {
+    image: &'a RegistryRef,
+    url: Url,
+    /// True for a registry that another one chose. It gets no credentials.
+    is_redirected: bool,
+}
+
+impl RegistryServer<'_> {
+    fn name(&self) -> String {
+        if self.is_redirected { origin(&self.url) } else { self.image.registry().to_owned() }
+    }
 }
 
 /// The authentication of one request.
 struct RequestAuth {
     authorization: Authorization,
-    /// Number of the fetch that returned the token. `None` for a password.
-    token_fetch: Option<u64>,
+    /// The token, as its request and the number of its fetch. `None` for a password.
+    token: Option<(TokenRequest, u64)>,
     /// True for a password and for a token that was fetched for this request. If the registry rejects
     /// it, another try would fail as well.
     is_new: bool,
@@ -50,7 +69,8 @@ impl RegistrySession {
     ///
     /// # Errors
     ///
-    /// Fails if the registry cannot be reached or denies access. Other statuses are returned.
+    /// Fails if the registry cannot be reached or denies access. Other statuses are returned, for HEAD
+    /// also 403: some registries deny HEAD only.
     pub(super) async fn manifest(
         &self,
         method: &Method,
@@ -72,7 +92,7 @@ impl RegistrySession {
         digest: OciDigest,
         observer: ObserverRef<'_>,
     ) -> Result<RegistryResponse, RegistryFailure> {
-        self.request(&Method::GET, image, blob_url(image, digest), "*/*", observer).await
+        self.request(&Method::GET, image, blob_url(image, digest), &["*/*"], observer).await
     }
 
     async fn request(
@@ -80,101 +100,157 @@ impl RegistrySession {
         method: &Method,
         image: &RegistryRef,
         url: Option<Url>,
-        accept: &'static str,
+        accept: &'static [&'static str],
         observer: ObserverRef<'_>,
     ) -> Result<RegistryResponse, RegistryFailure> {
         let url = url.ok_or_else(|| {
             RegistryFailure::unexpected(format!("{image} cannot be written as a URL"))
         })?;
-        let challenge = lock(&self.challenges).get(image.registry()).cloned();
-        let mut auth = match challenge {
-            Some(challenge) => {
-                Some(self.authenticate(&challenge, image, &url, None, observer).await?)
-            }
+        let mut server = RegistryServer { image, url, is_redirected: false };
+        let mut auth = match self.expected_challenge(image) {
+            Some(challenge) => self.authenticate(&challenge, &server, None, observer).await?,
             None => None,
         };
+        let mut challenges = 0;
         loop {
             let request = RegistryRequest {
                 method: method.clone(),
-                url: url.clone(),
+                url: server.url.clone(),
                 accept,
                 authorization: auth.as_ref().map(|auth| &auth.authorization),
                 form: None,
                 follows_to_other_hosts: true,
             };
             let response = self.sender.send(&request, observer).await?;
-            let can_authenticate =
-                response.from_first_origin && auth.as_ref().is_none_or(|auth| !auth.is_new);
-            if response.status == 401 && can_authenticate {
-                let rejected = auth.as_ref().and_then(|auth| auth.token_fetch);
-                let challenge = challenge_of(&response, image)?;
-                lock(&self.challenges).insert(image.registry().to_owned(), challenge.clone());
-                auth = Some(self.authenticate(&challenge, image, &url, rejected, observer).await?);
-                continue;
+            if !response.from_first_origin {
+                (server.url, server.is_redirected) = (response.url.clone(), true);
+                auth = None;
             }
-            if matches!(response.status, 401 | 403) {
-                let lookup = self.keyring.find(image).await;
-                let message = format!(
-                    "it does not exist, or access to it is denied (HTTP {})",
-                    response.status
-                );
+            let is_denied = match response.status {
+                401 => true,
+                403 => method != Method::HEAD,
+                _ => false,
+            };
+            if !is_denied {
+                return Ok(response);
+            }
+            let next = match response.status {
+                401 if challenges < MAX_CHALLENGES => {
+                    self.meet_challenge(&response, &server, auth.as_ref(), observer).await?
+                }
+                _ => None,
+            };
+            if next.is_none() {
+                let status = response.status;
+                let message =
+                    format!("it does not exist, or access to it is denied (HTTP {status})");
+                let lookup = self.credential_for(&server).await;
                 return Err(token::denied(&lookup, &message, image.registry()));
             }
-            return Ok(response);
+            (auth, challenges) = (next, challenges + 1);
         }
     }
 
-    /// Returns the authentication for a challenge. `rejected` is the fetch whose token was rejected.
+    fn expected_challenge(&self, image: &RegistryRef) -> Option<Challenge> {
+        let challenges = lock(&self.challenges);
+        let (registry, repository) = (image.registry().to_owned(), image.repository().to_owned());
+        let of_repository = challenges.get(&(registry.clone(), Some(repository)));
+        of_repository.or_else(|| challenges.get(&(registry, None))).cloned()
+    }
+
+    /// Returns the authentication for a 401 response to a request with the authentication `rejected`.
+    /// `None` if that was the best one.
+    async fn meet_challenge(
+        &self,
+        response: &RegistryResponse,
+        server: &RegistryServer<'_>,
+        rejected: Option<&RequestAuth>,
+        observer: ObserverRef<'_>,
+    ) -> Result<Option<RequestAuth>, RegistryFailure> {
+        let headers = response.headers.get_all(WWW_AUTHENTICATE).iter();
+        let challenge = challenge::parse(headers.filter_map(|value| value.to_str().ok()));
+        let Some(challenge) = challenge else {
+            // A storage to which a registry redirects sends no challenge.
+            if server.is_redirected {
+                return Ok(None);
+            }
+            let message = format!("{} requires a login of an unknown kind", server.name());
+            let help = "imgplan supports Bearer tokens and Basic authentication";
+            return Err(RegistryFailure::new(RegistryErrorKind::Denied, message, help));
+        };
+        if !server.is_redirected {
+            let (registry, repository) = (server.image.registry(), server.image.repository());
+            let (key, expected) = match challenge.of_other_repositories(repository) {
+                Some(of_all) => (None, of_all),
+                None => (Some(repository.to_owned()), challenge.clone()),
+            };
+            lock(&self.challenges).insert((registry.to_owned(), key), expected);
+        }
+        self.authenticate(&challenge, server, rejected, observer).await
+    }
+
+    /// Returns the authentication for a challenge. `None` if it would be `rejected` again.
     async fn authenticate(
         &self,
         challenge: &Challenge,
-        image: &RegistryRef,
-        url: &Url,
-        rejected: Option<u64>,
+        server: &RegistryServer<'_>,
+        rejected: Option<&RequestAuth>,
         observer: ObserverRef<'_>,
-    ) -> Result<RequestAuth, RegistryFailure> {
-        let (realm, service) = match challenge {
-            Challenge::Bearer { realm, service } => (realm, service.clone()),
-            Challenge::Basic => return self.password(image).await,
+    ) -> Result<Option<RequestAuth>, RegistryFailure> {
+        let Challenge::Bearer { realm, service, scope } = challenge else {
+            let is_rejected = rejected.is_some_and(|auth| auth.token.is_none());
+            return if is_rejected { Ok(None) } else { self.password(server).await.map(Some) };
         };
-        let registry = image.registry().to_owned();
+        let registry = server.name();
         let realm = Url::parse(realm)
             .map_err(|_| "an invalid URL".to_owned())
-            .and_then(|realm| check_redirect(url, &realm).map(|()| realm))
+            .and_then(|realm| check_redirect(&server.url, &realm).map(|()| realm))
             .map_err(|target| {
                 RegistryFailure::unexpected(format!("the token service of {registry} is {target}"))
             })?;
-        let scope = format!("repository:{}:pull", image.repository());
-        let request = TokenRequest { registry, realm, service, scope };
+        // A registry behind a proxy that rewrites paths knows its own names only.
+        let usual_scope = || repository(&server.url).map(challenge::pull_scope);
+        let scope = scope.clone().or_else(usual_scope).unwrap_or_default();
+        let (service, is_anonymous) = (service.clone(), server.is_redirected);
+        let request = TokenRequest { registry, is_anonymous, realm, service, scope };
+        let rejected = rejected.and_then(|auth| {
+            let (_, fetch) = auth.token.as_ref().filter(|(rejected, _)| *rejected == request)?;
+            Some((*fetch, auth.is_new))
+        });
+        if matches!(rejected, Some((_, true))) {
+            return Ok(None);
+        }
         let fetch = async || {
-            let lookup = self.keyring.find(image).await;
+            let lookup = self.credential_for(server).await;
             token::fetch(&self.sender, &request, &lookup, observer).await
         };
+        let rejected = rejected.map(|(fetch, _)| fetch);
         let (token, is_new) = self.tokens.get(&request, rejected, fetch).await?;
-        let (authorization, token_fetch) = (token.authorization, Some(token.fetch));
-        Ok(RequestAuth { authorization, token_fetch, is_new })
+        let authorization = token.authorization;
+        Ok(Some(RequestAuth { authorization, token: Some((request, token.fetch)), is_new }))
     }
 
-    async fn password(&self, image: &RegistryRef) -> Result<RequestAuth, RegistryFailure> {
-        let lookup = self.keyring.find(image).await;
+    async fn password(&self, server: &RegistryServer<'_>) -> Result<RequestAuth, RegistryFailure> {
+        let lookup = self.credential_for(server).await;
         let authorization = lookup.credential.as_ref().and_then(token::basic_authorization);
         let authorization = authorization.ok_or_else(|| {
-            let message = format!("{} requires a user name and a password", image.registry());
-            token::denied(&lookup, &message, image.registry())
+            let message = format!("{} requires a user name and a password", server.name());
+            token::denied(&lookup, &message, server.image.registry())
         })?;
-        Ok(RequestAuth { authorization, token_fetch: None, is_new: true })
+        Ok(RequestAuth { authorization, token: None, is_new: true })
     }
-}
 
-/// Returns the challenge of a 401 response.
-fn challenge_of(
-    response: &RegistryResponse,
-    image: &RegistryRef,
-) -> Result<Challenge, RegistryFailure> {
-    let headers = response.headers.get_all(WWW_AUTHENTICATE).iter();
-    challenge::parse(headers.filter_map(|value| value.to_str().ok())).ok_or_else(|| {
-        let message = format!("{} requires a login of an unknown kind", image.registry());
-        let help = "imgplan supports Bearer tokens and Basic authentication";
-        RegistryFailure::new(RegistryErrorKind::Denied, message, help)
-    })
+    /// Returns the credential for a server. It is sent to the registry that the user named, and to no
+    /// other one.
+    async fn credential_for(&self, server: &RegistryServer<'_>) -> CredentialLookup {
+        if !server.is_redirected {
+            return self.keyring.find(server.image).await;
+        }
+        let problem = format!(
+            "{} redirects to {}, and credentials do not follow redirects to another host",
+            server.image.registry(),
+            server.name()
+        );
+        CredentialLookup { credential: None, problem: Some(problem) }
+    }
 }

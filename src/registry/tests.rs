@@ -1,5 +1,6 @@
 //! Tests of the registry client with fake registries in the process and a paused clock.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,8 +94,9 @@ async fn a_lookup_is_one_head_and_for_an_index_one_get() {
     assert_eq!(resolved.platforms.len(), 2);
     let hub = "https://registry-1.docker.io/v2/library/redis/manifests";
     assert_eq!(fake.lines(), [format!("HEAD {hub}/7"), format!("GET {hub}/{digest}")]);
-    let accept = fake.requests()[0].headers["accept"].to_str().unwrap().to_owned();
-    assert!(accept.contains(INDEX) && accept.contains(MANIFEST), "{accept}");
+    let first = fake.requests().remove(0);
+    let accepted: Vec<_> = first.headers.get_all("accept").into_iter().collect();
+    assert!(accepted[0] == INDEX && accepted[2] == MANIFEST, "{accepted:?}");
     // A known tag takes one HEAD, a known digest no request.
     let known = Some(&resolved);
     assert_eq!(resolve_known(&registries, "redis:7", known).await.as_ref(), Ok(&resolved));
@@ -159,7 +161,10 @@ async fn a_429_pauses_the_whole_host_and_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_persistent_429_fails_the_lookups() {
-    for (retry_after, max_requests) in [(Some("21600"), 3), (None, 20)] {
+    // A wait of more than an hour counts as absent: it is often a time in seconds since 1970.
+    for (retry_after, max_requests) in
+        [(Some("3600"), 3), (None, 20), (Some("21600"), 20), (Some("1785578400"), 20)]
+    {
         let fake = server(move |_| {
             let reply = error_reply(429, "TOOMANYREQUESTS");
             retry_after.map_or(reply.clone(), |secs| reply.header("retry-after", secs))
@@ -438,7 +443,8 @@ async fn a_redirect_to_another_host_carries_no_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redirect_back_to_the_registry_carries_no_token() {
+async fn a_redirect_back_to_the_registry_carries_only_an_anonymous_token() {
+    let (_dir, credentials) = credentials();
     let mut registry = registry_with_tokens("300");
     let fake = server(move |request| {
         let redirect = |to| Reply::json(307, &json!({})).header("location", to);
@@ -452,13 +458,302 @@ async fn a_redirect_back_to_the_registry_carries_no_token() {
             reply => reply,
         }
     });
+    let registries = registries(&fake, RegistryConfig { credentials, ..RegistryConfig::default() });
+    resolve(&registries, "a.example/x:1").await.unwrap();
+    let token = |repository: &str| {
+        let scope = format!("scope=repository%3A{repository}%3Apull");
+        format!("GET https://auth.example/token?x=1&service=s&{scope}")
+    };
+    let [x, secret] =
+        ["x", "secret"].map(|name| format!("HEAD https://a.example/v2/{name}/manifests/1"));
+    let mirror = "HEAD https://mirror.example/";
+    assert_eq!(
+        authorizations(&fake),
+        [
+            format!("{x} -"),
+            format!("{} Basic YW5uOnA0c3MtYQ==", token("x")),
+            format!("{x} Bearer t1"),
+            format!("{mirror} -"),
+            format!("{secret} -"),
+            format!("{} -", token("secret")),
+            format!("{secret} Bearer t2"),
+        ]
+    );
+}
+
+/// Returns the line of each request, with its `Authorization` header.
+fn authorizations(fake: &FakeServer) -> Vec<String> {
+    let requests = fake.requests().into_iter();
+    requests
+        .map(|request| format!("{} {}", request.line, request.authorization().unwrap_or("-")))
+        .collect()
+}
+
+/// Answers as `a.example`, which redirects to `b.example`, which sends `challenge` without the token `t`
+/// and has the token service `https://b.example/token`.
+fn redirecting_registry(challenge: &'static str) -> impl FnMut(&FakeRequest) -> Reply + Send {
+    move |request| {
+        if request.line.contains("//a.example/") {
+            let to = "https://b.example/v2/moved/x/manifests/1?sig=s";
+            return Reply::json(307, &json!({})).header("location", to);
+        }
+        if request.line.contains("/token?") {
+            return Reply::json(200, &json!({"token": "t"}));
+        }
+        match request.authorization() {
+            Some("Bearer t") => image("it"),
+            _ => error_reply(401, "UNAUTHORIZED").header("www-authenticate", challenge),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_challenge_of_a_redirects_target_is_met_without_credentials() {
+    let (_dir, credentials) = credentials();
+    for (challenge, query) in [
+        (r#"Bearer realm="https://b.example/token""#, "scope=repository%3Amoved%2Fx%3Apull"),
+        (
+            r#"Basic realm="b", Bearer realm="https://b.example/token",service="b""#,
+            "service=b&scope=repository%3Amoved%2Fx%3Apull",
+        ),
+        (r#"bearer Realm="https://b.example/token",scope="other""#, "scope=other"),
+    ] {
+        let fake = server(redirecting_registry(challenge));
+        // Credentials for both registries exist, and none is sent.
+        let credentials = credentials.clone();
+        let registries =
+            registries(&fake, RegistryConfig { credentials, ..RegistryConfig::default() });
+        let resolved = resolve(&registries, "a.example/x:1").await.unwrap();
+        assert_eq!(resolved.digest, digest_of("it"));
+        let to = "HEAD https://b.example/v2/moved/x/manifests/1?sig=s";
+        assert_eq!(
+            authorizations(&fake),
+            [
+                "HEAD https://a.example/v2/x/manifests/1 -".to_owned(),
+                format!("{to} -"),
+                format!("GET https://b.example/token?{query} -"),
+                format!("{to} Bearer t"),
+            ]
+        );
+        // The token is cached.
+        resolve(&registries, "a.example/x:1").await.unwrap();
+        assert_eq!(fake.lines().len(), 4 + 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_challenge_of_a_redirects_target_that_needs_credentials_is_an_error() {
+    let (_dir, credentials) = credentials();
+    for (challenge, kind, message) in [
+        (
+            r#"Basic realm="b""#,
+            RegistryErrorKind::Denied,
+            "https://b.example requires a user name and a password",
+        ),
+        ("Negotiate", RegistryErrorKind::Denied, "access to it is denied (HTTP 401)"),
+        (
+            r#"Bearer realm="http://127.0.0.1/token""#,
+            RegistryErrorKind::Unexpected,
+            "the token service of https://b.example is http://127.0.0.1, which is this machine",
+        ),
+        (
+            r#"Bearer realm="http://b.example/token""#,
+            RegistryErrorKind::Unexpected,
+            "which is not HTTPS",
+        ),
+    ] {
+        let fake = server(redirecting_registry(challenge));
+        let credentials = credentials.clone();
+        let registries =
+            registries(&fake, RegistryConfig { credentials, ..RegistryConfig::default() });
+        let error = resolve(&registries, "a.example/x:1").await.unwrap_err();
+        assert_eq!(error.kind, kind, "{error}");
+        assert!(error.message.contains(message), "{error}");
+        if kind == RegistryErrorKind::Denied {
+            assert!(error.help.contains("credentials do not follow redirects"), "{}", error.help);
+        }
+        assert!(authorizations(&fake).iter().all(|request| request.ends_with(" -")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn registries_that_redirect_in_turn_are_given_up() {
+    let fake = server(|request| {
+        let host = request.line.split('/').nth(2).unwrap().to_owned();
+        if request.line.contains("/token?") {
+            return Reply::json(200, &json!({"token": "t"}));
+        }
+        if request.authorization().is_none() && host != "a.example" {
+            let challenge = format!(r#"Bearer realm="https://{host}/token""#);
+            return error_reply(401, "UNAUTHORIZED").header("www-authenticate", &challenge);
+        }
+        let to = if host == "b.example" { "c.example" } else { "b.example" };
+        let to = format!("https://{to}/v2/x/manifests/1");
+        Reply::json(307, &json!({})).header("location", &to)
+    });
     let registries = registries(&fake, RegistryConfig::default());
     let error = resolve(&registries, "a.example/x:1").await.unwrap_err();
     assert_eq!(error.kind, RegistryErrorKind::Denied);
-    let requests = fake.requests();
-    let last = requests.last().unwrap();
-    assert_eq!(last.line, "HEAD https://a.example/v2/secret/manifests/1");
-    assert_eq!(last.authorization(), None);
+    assert!(fake.lines().len() < 20, "{:?}", fake.lines());
+}
+
+/// Answers as a registry whose challenges have the scope that `scope` returns for a repository, and whose
+/// token service returns a token for that scope only.
+fn registry_with_scopes(
+    scope: impl Fn(&str) -> String + Send + 'static,
+) -> impl FnMut(&FakeRequest) -> Reply + Send {
+    move |request| {
+        if let Some((_, query)) = request.line.split_once("/token?") {
+            return Reply::json(200, &json!({ "token": query }));
+        }
+        let repository = request.line.split('/').nth(4).unwrap();
+        let scope = scope(repository);
+        let url = reqwest::Url::parse_with_params("https://a/", [("scope", &scope)]).unwrap();
+        let token = format!("Bearer {}", url.query().unwrap());
+        if request.authorization() == Some(&*token) {
+            return public_registry(request);
+        }
+        let challenge = format!(r#"Bearer realm="https://a.example/token",scope="{scope}""#);
+        error_reply(401, "UNAUTHORIZED").header("www-authenticate", &challenge)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_scope_of_the_challenge_is_requested() {
+    type Scope = fn(&str) -> String;
+    let table: [(Scope, usize); 4] = [
+        // Each scope, and the requests for a second repository: with the usual scope, or with one for
+        // all repositories, the challenge is known.
+        (|repository| format!("repository:{repository}:pull"), 2),
+        (|_| "aws".to_owned(), 1),
+        (|repository| format!("repository:elsewhere/{repository}:pull"), 3),
+        (|repository| format!("repository:{repository}:pull,push"), 3),
+    ];
+    for (scope, requests) in table {
+        let fake = server(registry_with_scopes(scope));
+        let registries = registries(&fake, RegistryConfig::default());
+        resolve(&registries, "a.example/x:1").await.unwrap();
+        assert_eq!(fake.lines().len(), 3, "{:?}", fake.lines());
+        resolve(&registries, "a.example/x:2").await.unwrap();
+        assert_eq!(fake.lines().len(), 4, "the challenge and the token are known");
+        resolve(&registries, "a.example/y:1").await.unwrap();
+        assert_eq!(fake.lines().len(), 4 + requests, "{:?}", fake.lines());
+    }
+    // The usual scope is expected, and another one is required.
+    let scope = |repository: &str| match repository {
+        "x" => "repository:x:pull".to_owned(),
+        other => format!("repository:elsewhere/{other}:pull"),
+    };
+    let fake = server(registry_with_scopes(scope));
+    let registries = registries(&fake, RegistryConfig::default());
+    resolve(&registries, "a.example/x:1").await.unwrap();
+    resolve(&registries, "a.example/y:1").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_may_refuse_head() {
+    for status in [400, 403, 404, 405, 418, 501] {
+        let fake = server(move |request| {
+            let is_head = request.line.starts_with("HEAD ");
+            if is_head { Reply::new(status, "") } else { public_registry(request) }
+        });
+        let registries = registries(&fake, RegistryConfig::default());
+        assert!(resolve(&registries, "a.example/x:1").await.is_ok(), "{status}");
+        assert_eq!(fake.lines().len(), 2, "{status}");
+    }
+}
+
+/// Returns the reply with a compressed body.
+fn gzip(reply: Reply, coding: &str) -> Reply {
+    let Reply::Response { status, headers, body } = reply else { return reply };
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&body).unwrap();
+    let body = encoder.finish().unwrap();
+    Reply::Response { status, headers, body }.header("content-encoding", coding)
+}
+
+type Responder = Box<dyn FnMut(&FakeRequest) -> Reply + Send>;
+
+#[tokio::test(start_paused = true)]
+async fn compressed_responses_are_read_and_their_digest_is_checked() {
+    let image = |request: &FakeRequest| {
+        let body = json!({"schemaVersion": 2, "config": {}, "name": request.line}).to_string();
+        Reply::new(200, body)
+    };
+    for coding in ["gzip", "x-gzip", "GZip"] {
+        let mut registry = registry_with_tokens("300");
+        let fake = server(move |request| match registry(request) {
+            Reply::Response { status: 200, .. } if request.line.contains("/manifests/") => {
+                gzip(image(request), coding)
+            }
+            reply => gzip(reply, coding),
+        });
+        let registries = registries(&fake, RegistryConfig::default());
+        let resolved = resolve(&registries, "a.example/x:1").await.unwrap();
+        let line = "GET https://a.example/v2/x/manifests/1";
+        assert_eq!(resolved.digest, digest_of(line), "{coding}: the digest of the decoded body");
+    }
+    let wrong = digest_of("other").to_string();
+    let mismatch = move |request: &FakeRequest| {
+        gzip(image(request), "gzip").header("docker-content-digest", &wrong)
+    };
+    let table: [(Responder, &str); 5] = [
+        (Box::new(mismatch), "does not have the expected digest"),
+        (Box::new(move |request| image(request).header("content-encoding", "zstd")), "`zstd`"),
+        (
+            Box::new(move |request| image(request).header("content-encoding", "deflate")),
+            "`deflate`",
+        ),
+        (Box::new(move |request| image(request).header("content-encoding", "gzip")), "damaged"),
+        (Box::new(|_| gzip(Reply::new(200, vec![b' '; 5 << 20]), "gzip")), "more than 4 MiB"),
+    ];
+    for (responder, message) in table {
+        let fake = server(responder);
+        let registries = registries(&fake, RegistryConfig::default());
+        let error = resolve(&registries, "a.example/x:1").await.unwrap_err();
+        assert_eq!(error.kind, RegistryErrorKind::Unexpected, "{error}");
+        assert!(error.message.contains(message), "{error}");
+        assert!(fake.lines().len() <= 2, "another attempt would fail the same way");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_platform_of_a_single_image_is_checked() {
+    let table = [
+        (json!({"os": "linux", "architecture": "amd64"}), Ok(Some(Platform::Amd64))),
+        (json!({"os": "Linux", "architecture": "AArch64"}), Ok(Some(Platform::Arm64))),
+        (json!({"architecture": "x86_64"}), Ok(Some(Platform::Amd64))),
+        (
+            json!({"os": "linux", "architecture": "arm64", "variant": "8"}),
+            Ok(Some(Platform::Arm64)),
+        ),
+        (json!({"os": "unknown", "architecture": "unknown"}), Ok(None)),
+        (json!({"mediaType": "application/vnd.cncf.helm.config.v1+json"}), Ok(None)),
+        (json!({"os": "linux", "architecture": "s390x"}), Err("linux/s390x")),
+        (json!({"os": "linux", "architecture": "armhf"}), Err("linux/arm/v7")),
+        (json!({"os": "linux", "architecture": "arm", "variant": "v6"}), Err("linux/arm/v6")),
+        (json!({"os": "linux", "architecture": "riscv64"}), Err("linux/riscv64")),
+        (json!({"os": "Windows", "architecture": "amd64"}), Err("windows/amd64")),
+    ];
+    for (config, expected) in table {
+        let body = config.to_string();
+        let manifest_body = json!({"schemaVersion": 2,
+            "config": {"digest": OciDigest::of(body.as_bytes())}});
+        let digest = OciDigest::of(manifest_body.to_string().as_bytes());
+        let fake = server(move |request| {
+            let is_blob = request.line.contains("/blobs/");
+            if is_blob { Reply::new(200, body.clone()) } else { manifest(MANIFEST, &manifest_body) }
+        });
+        let registries = registries(&fake, RegistryConfig::default());
+        let image = reference("a.example/x:1");
+        let platform = registries.image_platform(&image, digest, &|_| ()).await;
+        let only = |platform: &str| {
+            let ours = "it has no image for linux/amd64 or linux/arm64";
+            format!("a.example/x:1: {ours}, only for {platform}")
+        };
+        let platform = platform.map_err(|error| error.to_string());
+        assert_eq!(platform, expected.map_err(only), "{config}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::credentials::CredentialLookup;
@@ -18,6 +19,7 @@ use super::docker_config::Credential;
 use super::error::{self, RegistryErrorKind, RegistryFailure};
 use super::throttle::lock;
 use super::wire::{Authorization, RegistryRequest, RequestSender};
+use crate::http::body::without_byte_order_mark;
 use crate::http::notice::ObserverRef;
 
 /// Lifetime of a token without `expires_in`, by Docker's specification.
@@ -35,10 +37,12 @@ pub(super) struct TokenRequest {
     /// The registry that requires the token. It is part of the cache key: another registry that names
     /// the same token service must not receive a token that is valid at this one.
     pub(super) registry: String,
+    /// True if no credentials are sent, because another registry redirected to this one.
+    pub(super) is_anonymous: bool,
     /// URL of the token service.
     pub(super) realm: Url,
     pub(super) service: Option<String>,
-    /// For example `repository:library/redis:pull`.
+    /// For example `repository:library/redis:pull`; several are separated by spaces. May be empty.
     pub(super) scope: String,
 }
 
@@ -112,8 +116,9 @@ pub(super) struct TokenGrant {
 struct TokenResponse {
     token: Option<String>,
     access_token: Option<String>,
+    /// A number. Some token services write it as a text.
     #[serde(default)]
-    expires_in: Option<f64>,
+    expires_in: Value,
 }
 
 /// Fetches a token with the found credential, or anonymously.
@@ -137,7 +142,9 @@ pub(super) async fn fetch(
             if let Some(service) = &request.service {
                 query.append_pair("service", service);
             }
-            query.append_pair("scope", &request.scope);
+            for scope in request.scope.split_whitespace() {
+                query.append_pair("scope", scope);
+            }
             drop(query);
             authorization = credential.as_ref().and_then(basic_authorization);
         }
@@ -149,7 +156,7 @@ pub(super) async fn fetch(
     let http_request = RegistryRequest {
         method: if form.is_some() { Method::POST } else { Method::GET },
         url,
-        accept: "application/json",
+        accept: &["application/json"],
         authorization: authorization.as_ref(),
         form,
         follows_to_other_hosts: false,
@@ -209,16 +216,20 @@ fn exchange_form(request: &TokenRequest, token: &SecretString) -> SecretString {
 }
 
 fn parse_grant(body: &[u8], sent_at: Instant) -> Option<TokenGrant> {
-    let body: TokenResponse = serde_json::from_slice(body).ok()?;
+    let body: TokenResponse = serde_json::from_slice(without_byte_order_mark(body)).ok()?;
     let is_present = |token: &String| !token.is_empty();
     let token = body.token.filter(is_present).or(body.access_token.filter(is_present))?;
     let authorization = Authorization::new("Bearer", &token, Vec::new())?;
-    Some(TokenGrant { authorization, expires: sent_at + lifetime(body.expires_in) })
+    Some(TokenGrant { authorization, expires: sent_at + lifetime(&body.expires_in) })
 }
 
 /// Returns the time for which a token is used, from its `expires_in` in seconds.
-fn lifetime(expires_in: Option<f64>) -> Duration {
-    let lifetime = expires_in
+fn lifetime(expires_in: &Value) -> Duration {
+    let secs = match expires_in {
+        Value::String(text) => text.trim().parse().ok(),
+        number => number.as_f64(),
+    };
+    let lifetime = secs
         .and_then(|secs| Duration::try_from_secs_f64(secs).ok())
         .filter(|lifetime| !lifetime.is_zero())
         .unwrap_or(Duration::from_secs(DEFAULT_LIFETIME_SECS))
@@ -233,18 +244,32 @@ mod tests {
     #[test]
     fn a_token_is_not_used_shortly_before_its_expiry() {
         let table = [
-            (None, 55.0),
-            (Some(300.0), 295.0),
-            (Some(10.0), 5.0),
-            (Some(2.0), 1.0),
-            (Some(0.0), 55.0),
-            (Some(-1.0), 55.0),
-            (Some(f64::MAX), 55.0),
-            (Some(1e9), 86_395.0),
+            ("null", 55.0),
+            ("300", 295.0),
+            ("300.0", 295.0),
+            ("10", 5.0),
+            ("2", 1.0),
+            ("0", 55.0),
+            ("-1", 55.0),
+            ("1e300", 55.0),
+            ("1e9", 86_395.0),
+            ("99999999999999999999", 55.0),
+            (r#""300""#, 295.0),
+            (r#"" 300.0 ""#, 295.0),
+            (r#""0""#, 55.0),
+            (r#""-5""#, 55.0),
+            (r#""NaN""#, 55.0),
+            (r#""inf""#, 55.0),
+            (r#""5m""#, 55.0),
+            (r#""""#, 55.0),
+            ("true", 55.0),
+            ("{}", 55.0),
         ];
         for (expires_in, expected) in table {
-            let secs = lifetime(expires_in).as_secs_f64();
-            assert!((secs - expected).abs() < 1e-9, "{expires_in:?}");
+            let body = format!(r#"{{"token":"a","expires_in":{expires_in}}}"#);
+            let now = Instant::now();
+            let secs = (parse_grant(body.as_bytes(), now).unwrap().expires - now).as_secs_f64();
+            assert!((secs - expected).abs() < 1e-6, "{expires_in}: {secs}");
         }
     }
 
@@ -259,6 +284,12 @@ mod tests {
             secret(r#"{"token":"","access_token":"b","expires_in":300}"#).as_deref(),
             Some("b")
         );
+        for (body, expected) in [
+            (r#"{"token":null,"access_token":"b","expires_in":null}"#, "b"),
+            ("\u{feff}{\"access_token\":\"b\"}", "b"),
+        ] {
+            assert_eq!(secret(body).as_deref(), Some(expected), "{body}");
+        }
         for none in ["{}", r#"{"token":""}"#, r#"{"token":"a\nb"}"#, r#"{"token":1}"#, "[]", "x"] {
             assert_eq!(secret(none), None, "{none}");
         }
@@ -268,6 +299,7 @@ mod tests {
     fn an_identity_token_is_exchanged_by_a_form() {
         let request = TokenRequest {
             registry: "r".to_owned(),
+            is_anonymous: false,
             realm: Url::parse("https://a/t?x=1").unwrap(),
             service: Some("s s".to_owned()),
             scope: "repository:a/b:pull".to_owned(),

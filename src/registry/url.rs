@@ -31,6 +31,13 @@ fn url_of(image: &RegistryRef, kind: &str, name: &str) -> Option<Url> {
     if is_loopback(&url) { Url::parse(&https.replacen("https", "http", 1)).ok() } else { Some(url) }
 }
 
+/// Returns the repository in the URL of a manifest or a blob.
+pub(super) fn repository(url: &Url) -> Option<&str> {
+    let path = url.path().strip_prefix("/v2/")?;
+    let end = path.rfind("/manifests/").or_else(|| path.rfind("/blobs/"))?;
+    Some(&path[..end])
+}
+
 /// Checks that the host of `from` may redirect a request to `to`.
 ///
 /// # Errors
@@ -76,6 +83,19 @@ mod tests {
         for (image, expected) in table {
             let url = manifest_url(&image.parse().unwrap(), "x").unwrap();
             assert_eq!(url.as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn the_repository_is_a_part_of_the_url() {
+        for (url, expected) in [
+            ("https://a/v2/library/redis/manifests/7?x=1", Some("library/redis")),
+            ("https://a/v2/b/blobs/sha256:0", Some("b")),
+            ("https://a/v2/manifests/manifests/1", Some("manifests")),
+            ("https://a/storage/b?sig=s", None),
+            ("https://a/v2/", None),
+        ] {
+            assert_eq!(repository(&Url::parse(url).unwrap()), expected, "{url}");
         }
     }
 

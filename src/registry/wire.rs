@@ -41,7 +41,8 @@ const MAX_429_PER_REQUEST: u32 = 10;
 pub(super) struct RegistryRequest<'a> {
     pub(super) method: Method,
     pub(super) url: Url,
-    pub(super) accept: &'static str,
+    /// Accepted media types, a header for each.
+    pub(super) accept: &'static [&'static str],
     pub(super) authorization: Option<&'a Authorization>,
     /// Body of a form. Contains secrets.
     pub(super) form: Option<SecretString>,
@@ -79,6 +80,8 @@ pub(super) struct RegistryResponse {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// URL that was answered, after all redirects.
+    pub(super) url: Url,
     /// False if the request was redirected to another origin.
     pub(super) from_first_origin: bool,
 }
@@ -247,8 +250,8 @@ impl RequestSender {
         }
         let body = match read(response, deadline).await {
             Ok(body) => body,
-            Err(ReadError::TooLarge) => {
-                let message = format!("{} sends more than {} MiB", host.name, MAX_BODY_BYTES >> 20);
+            Err(ReadError::Unacceptable(problem)) if status.is_success() => {
+                let message = format!("{}: {problem}", host.name);
                 return Err(RegistryFailure::unexpected(message).into());
             }
             Err(ReadError::Incomplete(cause)) if status.is_success() => {
@@ -256,7 +259,7 @@ impl RequestSender {
                 return Err(TransientError { status, ..transient(&cause) }.into());
             }
             // The status of an error response says enough.
-            Err(ReadError::Incomplete(_)) => Vec::new(),
+            Err(_) => Vec::new(),
         };
         let retry_after = header::retry_after(&headers, Timestamp::now());
         let describe = || error::describe_response(status.as_u16(), &body, &secrets);
@@ -269,14 +272,16 @@ impl RequestSender {
             return Err(TransientError { status: Some(status), retry_after, ..error }.into());
         }
         permit.record_success();
-        let body = body.into();
-        Ok(Exchange::Response(RegistryResponse { status, headers, body, from_first_origin }))
+        let (body, url) = (body.into(), url.clone());
+        let response = RegistryResponse { status, headers, body, url, from_first_origin };
+        Ok(Exchange::Response(response))
     }
 }
 
 /// The failure to read a response body.
 enum ReadError {
-    TooLarge,
+    /// The body is too large or has an unknown content coding. Another attempt would fail the same way.
+    Unacceptable(String),
     /// The body ended early; the cause.
     Incomplete(String),
 }
@@ -286,7 +291,11 @@ async fn read(response: Response, deadline: Instant) -> Result<Vec<u8>, ReadErro
     let limits = BodyLimits { max_bytes: MAX_BODY_BYTES, max_silence: RESPONSE_TIMEOUT, deadline };
     let mut body = Vec::new();
     read_body(response, limits, &mut body).await.map_err(|error| match error {
-        BodyError::TooLarge => ReadError::TooLarge,
+        BodyError::TooLarge => {
+            let limit = MAX_BODY_BYTES >> 20;
+            ReadError::Unacceptable(format!("the response has more than {limit} MiB"))
+        }
+        BodyError::Coded(cause) => ReadError::Unacceptable(cause),
         BodyError::Broken(error) => ReadError::Incomplete(error.message),
         BodyError::Silent | BodyError::TimedOut => {
             ReadError::Incomplete(no_response(RESPONSE_TIMEOUT))
@@ -341,7 +350,9 @@ fn rate_limited(
 fn build_request(request: &RegistryRequest<'_>, url: &Url, with_authorization: bool) -> Request {
     let mut http_request = Request::new(request.method.clone(), url.clone());
     let headers = http_request.headers_mut();
-    headers.insert(ACCEPT, HeaderValue::from_static(request.accept));
+    for media_type in request.accept {
+        headers.append(ACCEPT, HeaderValue::from_static(media_type));
+    }
     if let Some(authorization) = request.authorization.filter(|_| with_authorization) {
         headers.insert(AUTHORIZATION, authorization.value.clone());
     }

@@ -93,25 +93,11 @@ pub(crate) async fn look_up(lookup: RegistryLookup<'_>, state: &State) -> Lookup
             progress(waiting);
         }
     };
-    let query = async {
-        let answers = registries.resolve_all(&uncached, &observer).await;
-        // An image that is pinned already needs no lookup of its platform.
-        let platforms = uncached.iter().zip(&answers).map(async |((reference, pinned), answer)| {
-            let new = answer.as_ref().ok().filter(|new| {
-                new.platforms.is_empty()
-                    && pinned.as_ref().is_none_or(|pinned| pinned.digest != new.digest)
-            })?;
-            registries.image_platform(reference, new.digest, &observer).await
-        });
-        let platforms = futures::future::join_all(platforms).await;
-        answers.into_iter().zip(platforms).collect::<Vec<_>>()
-    };
+    let query = resolve(registries, &uncached, &observer);
     let answers = with_heartbeat(query, heartbeat).await;
-    for ((reference, _), (answer, platform)) in uncached.iter().zip(answers) {
+    for ((reference, _), answer) in uncached.iter().zip(answers) {
         match answer {
-            Ok(mut resolved) => {
-                let digest = resolved.digest;
-                resolved.platforms.extend(platform.map(|platform| (platform, digest)));
+            Ok(resolved) => {
                 cache.insert(reference, &resolved, now);
                 lookups.pins.insert(reference.to_string(), pin(&resolved));
             }
@@ -121,6 +107,25 @@ pub(crate) async fn look_up(lookup: RegistryLookup<'_>, state: &State) -> Lookup
     // The cache only saves time: a folder that cannot be written does not prevent a plan.
     let _ = cache.save(Timestamp::now());
     lookups
+}
+
+/// Looks up references with their pins, and for a new image without an index its platform.
+async fn resolve(
+    registries: &Registries,
+    references: &[(RegistryRef, Option<Resolved>)],
+    observer: &(dyn Fn(Notice) + Sync),
+) -> Vec<Result<Resolved, RegistryError>> {
+    let answers = registries.resolve_all(references, observer).await;
+    let with_platform = async |((reference, pinned), answer): (&(_, Option<Resolved>), _)| {
+        let mut resolved: Resolved = answer?;
+        let is_pinned = pinned.as_ref().is_some_and(|pinned| pinned.digest == resolved.digest);
+        if resolved.platforms.is_empty() && !is_pinned {
+            let platform = registries.image_platform(reference, resolved.digest, observer).await?;
+            resolved.platforms.extend(platform.map(|platform| (platform, resolved.digest)));
+        }
+        Ok(resolved)
+    };
+    futures::future::join_all(references.iter().zip(answers).map(with_platform)).await
 }
 
 /// Awaits a future and calls `heartbeat` at intervals meanwhile.

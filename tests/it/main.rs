@@ -28,6 +28,8 @@ mod many;
 mod merge;
 mod moby;
 #[cfg(target_os = "linux")]
+mod odd_registries;
+#[cfg(target_os = "linux")]
 mod packs;
 mod pages;
 mod pins;

@@ -353,7 +353,7 @@ fn with_tokens(filled: &FilledRegistry, secrets: &'static [&'static str], mut us
             uses_left = uses;
             uses = i32::MAX;
             let token = json!({"access_token": format!("token-{tokens}"), "expires_in": 300});
-            return Some(answer(200, &[], &token.to_string()));
+            return Some(answer(200, &[], token.to_string()));
         }
         if uses_left > 0 && seen.authorization() == format!("Bearer token-{tokens}") {
             uses_left -= 1;

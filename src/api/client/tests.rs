@@ -63,6 +63,46 @@ async fn an_html_page_is_a_transient_error() {
     assert!(notices[0].contains("why: \"the service answered with an HTML page instead of JSON\""));
 }
 
+/// Returns a reply whose body is compressed.
+fn gzip(reply: Reply, coding: &str) -> Reply {
+    let Reply::Response { status, headers, body } = reply else { return reply };
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&body).unwrap();
+    let body = encoder.finish().unwrap();
+    Reply::Response { status, headers, body }.header("content-encoding", coding)
+}
+
+#[tokio::test(start_paused = true)]
+async fn compressed_responses_are_read() {
+    for coding in ["gzip", "GZIP", "x-gzip", "identity, gzip"] {
+        let fake = FakeServer::script([gzip(building(), coding)]);
+        assert!(Client::fake(&fake).status(&id()).await.is_ok(), "{coding}");
+        // The text of an error, too.
+        let fake = FakeServer::script([gzip(Reply::detail(403, "no access"), coding)]);
+        let error = Client::fake(&fake).status(&id()).await.unwrap_err();
+        assert!(error.to_string().contains("no access"), "{coding}: {error}");
+    }
+    let marked = Reply::new(200, "\u{feff}{\"id\": \"b-1\", \"status\": \"BUILDING\"}");
+    assert!(Client::fake(&FakeServer::script([marked])).status(&id()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_codings_are_errors() {
+    for coding in ["deflate", "zstd", "br", "gzip, gzip", "rot13"] {
+        let fake = FakeServer::script([building().header("content-encoding", coding)]);
+        let error = Client::fake(&fake).status(&id()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::BadResponse, "{error}");
+        assert!(error.to_string().contains(&format!("content coding `{coding}`")), "{error}");
+        // The status of an error says enough.
+        let denied = Reply::detail(403, "no access").header("content-encoding", coding);
+        let error = Client::fake(&FakeServer::script([denied])).status(&id()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Forbidden, "{error}");
+    }
+    let bomb = gzip(Reply::new(200, vec![b' '; 17 << 20]), "gzip");
+    let error = Client::fake(&FakeServer::script([bomb])).status(&id()).await.unwrap_err();
+    assert!(error.to_string().contains("larger than 16 MiB"), "{error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unreached_service_is_given_up_within_seconds() {
     for (reply, requests) in
@@ -85,7 +125,9 @@ async fn an_outage_is_waited_out_for_a_limited_time() {
         // Each attempt takes a minute.
         (Reply::Silence, 1 + 10, 184 + 9 * 60),
         (busy("120"), 1 + 8, 840),
-        (busy("86400"), 1 + 8, 840),
+        (busy("3600"), 1 + 8, 840),
+        // More than an hour counts as nothing.
+        (busy("86400"), 1 + 10, 184),
     ] {
         let fake = FakeServer::script([building(), reply.clone()]);
         let client = Client::fake(&fake);

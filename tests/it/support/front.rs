@@ -164,8 +164,10 @@ async fn pass(
         return answer;
     }
     let url = format!("http://{}{path}", shared.behind);
-    let request = shared.client.request(method, url);
-    let request = request.header("accept", seen.headers["accept"].clone());
+    let mut request = shared.client.request(method, url);
+    for accepted in seen.headers.get_all("accept") {
+        request = request.header("accept", accepted.clone());
+    }
     let answer = request.send().await.unwrap();
     let mut passed = Response::builder().status(answer.status());
     for (name, value) in answer.headers() {
@@ -177,10 +179,14 @@ async fn pass(
 }
 
 /// Returns a response.
-pub(crate) fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Response {
+pub(crate) fn answer(
+    status: u16,
+    headers: &[(&'static str, &str)],
+    body: impl AsRef<[u8]>,
+) -> Response {
     let mut answer = Response::builder().status(StatusCode::from_u16(status).unwrap());
     for (name, value) in headers {
         answer = answer.header(*name, *value);
     }
-    answer.body(Body::from(body.to_owned())).unwrap()
+    answer.body(Body::from(body.as_ref().to_owned())).unwrap()
 }
