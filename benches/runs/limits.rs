@@ -51,8 +51,12 @@ pub(crate) fn mirrors() -> Done {
         (0..MIRRORS).try_for_each(|number| manifest.mirror(number))?;
         manifest.write(dir.path())?;
         let limits = vec![configured];
-        let config =
-            ServerConfig { limits, build_time: BUILD_TIME, bulk, ..ServerConfig::default() };
+        let config = ServerConfig {
+            limits,
+            build_time: BUILD_TIME,
+            bulk: Some(bulk),
+            ..ServerConfig::default()
+        };
         let service = Service::start(config)?;
         let wall = apply(dir.path(), &service.url(), &["--limit", LIMIT])?;
         let counts = service.stop()?;

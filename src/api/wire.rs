@@ -63,49 +63,6 @@ pub(crate) struct BuildImageResponse {
     pub visibility: Option<String>,
 }
 
-/// Result for one source in the bulk shapes b (flat) and c (with `build`).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct TransferResult {
-    /// The source as it was requested.
-    #[serde(rename = "sourceImage", alias = "source_image")]
-    pub source_image: Option<String>,
-    /// Shape b only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub success: Option<bool>,
-    /// Shape b.
-    #[serde(rename = "buildId", alias = "build_id", skip_serializing_if = "Option::is_none")]
-    pub build_id: Option<String>,
-    /// Shape b.
-    #[serde(
-        rename = "fullImagePath",
-        alias = "full_image_path",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub full_image_path: Option<String>,
-    /// Shape b.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub visibility: Option<String>,
-    /// Shape c.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub build: Option<BuildImageResponse>,
-    /// Reason of a refusal.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// True if the request may succeed when it is sent again.
-    pub retryable: bool,
-}
-
-/// Bulk responses b and c, which have the key `results`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct TransferResults {
-    /// One result per source.
-    pub results: Vec<TransferResult>,
-    /// The failed results, which shape b repeats.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failed: Option<Vec<TransferResult>>,
-}
-
 /// Body of `POST /images/build/{id}/start`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StartBuildRequest {

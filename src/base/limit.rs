@@ -19,7 +19,7 @@ pub enum Class {
     List,
     /// Transfers, counted in images and not in requests (API contract, section 3).
     Images,
-    /// `PATCH /images` and the older visibility endpoints.
+    /// `PATCH /images`.
     Update,
     /// `DELETE /images/...`.
     Delete,

@@ -15,14 +15,14 @@ const EMAIL: &str = "local@localhost";
 /// Creation date of every team and membership: fixed, so that responses are the same in every run.
 const CREATED_AT: &str = "2026-01-01T00:00:00.000Z";
 
-pub(super) fn whoami() -> Result<Response, Refusal> {
+pub(super) fn whoami(app: &App) -> Result<Response, Refusal> {
     let full = json!({ "read": true, "write": true });
     let account = json!({
         "id": USER_ID,
         "slug": USER_SLUG,
         "name": NAME,
         "email": EMAIL,
-        "role": "ADMIN",
+        "role": if app.rules.admin { "ADMIN" } else { "USER" },
         "scope": { "images": full, "sandboxes": full },
     });
     reply(StatusCode::OK, &json!({ "data": account, "status": "success" }))

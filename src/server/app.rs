@@ -16,6 +16,8 @@ use super::clock::ServerClock;
 use super::config::{BulkShape, ServerConfig};
 use super::error::{Refusal, ServerError};
 use super::fault::Faults;
+use super::model::ArtifactForm;
+use super::order::OrderRules;
 use super::store::ServerStore;
 use super::traffic::{RateLimitKey, Traffic};
 use crate::base::file::AtPath;
@@ -32,7 +34,9 @@ pub(super) struct App {
     token: Option<blake3::Hash>,
     quota: Mutex<Option<u32>>,
     pub(super) fail: Option<Regex>,
+    pub(super) rules: OrderRules,
     pub(super) bulk: BulkShape,
+    pub(super) form: ArtifactForm,
     pub(super) build_time: Duration,
     pub(super) upload_ttl: Duration,
     pub(super) max_upload: u64,
@@ -70,14 +74,23 @@ impl App {
             token: config.token.as_ref().map(|key| blake3::hash(key.expose().as_bytes())),
             quota: Mutex::new(config.quota),
             fail: config.fail.clone(),
-            bulk: config.bulk,
+            rules: OrderRules {
+                api: config.api,
+                docker_hub: config.docker_hub,
+                admin: config.admin,
+            },
+            bulk: config.bulk.unwrap_or(config.api.bulk_shape()),
+            form: ArtifactForm {
+                artifact_type: config.api.artifact_type(),
+                vm_paths: config.vm_paths,
+            },
             build_time: config.build_time,
             upload_ttl: config.upload_ttl,
             max_upload: config.max_upload,
             uploads,
             _temp: temp,
             store: Mutex::new(store),
-            traffic: Mutex::new(Traffic::new(&config.limits, faults)),
+            traffic: Mutex::new(Traffic::new(&config.limits, faults, config.api)),
             running: watch::Sender::new(0),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use serde_json::{Value, json};
 
 use super::app::App;
 use super::body::{object, page, paging, query, reply, typed};
+use super::config::ApiVersion;
 use super::error::Refusal;
+use super::location::{resolve, scope};
 use super::model::{BuildStatus, StoredBuild, StoredOrigin};
 use super::state::StateChange;
 use super::worker;
@@ -51,8 +54,8 @@ impl From<&StoredBuild> for ServerBuild {
     }
 }
 
-/// `POST /images/build/{id}/start`. A second start changes nothing and returns the status, so that a
-/// client may repeat it after a lost response.
+/// `POST /images/build/{id}/start`. What the service does at a second start is not known: in the
+/// version of August a second start changes nothing, and in that of November it is refused.
 pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response, Refusal> {
     let request: StartBuildRequest =
         typed(object(payload)?, &[("context_uploaded", "contextUploaded")])?;
@@ -64,8 +67,11 @@ pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response
     match build.status {
         BuildStatus::Cancelled => return Err(Refusal::conflict("The build was cancelled")),
         BuildStatus::Pending | BuildStatus::Uploading => {}
+        status if app.rules.api == ApiVersion::November2026 => {
+            return Err(Refusal::bad(format!("Build is {}", status.as_str())));
+        }
         BuildStatus::Building | BuildStatus::Completed | BuildStatus::Failed => {
-            return reply(StatusCode::OK, &build.to_wire());
+            return reply(StatusCode::OK, &build.to_wire(app.form));
         }
     }
     if !request.context_uploaded || uploaded.is_none() {
@@ -73,7 +79,7 @@ pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response
     }
     let build =
         StoredBuild { status: BuildStatus::Building, started_at: Some(app.clock.now()), ..build };
-    let response = build.to_wire();
+    let response = build.to_wire(app.form);
     store.commit(vec![StateChange::Build(build)])?;
     drop(store);
     worker::spawn(app, id);
@@ -82,7 +88,7 @@ pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response
 
 /// `GET /images/build/{id}`.
 pub(super) fn status(app: &App, id: &str) -> Result<Response, Refusal> {
-    let response = app.store().state().build(id).map(StoredBuild::to_wire);
+    let response = app.store().state().build(id).map(|build| build.to_wire(app.form));
     reply(StatusCode::OK, &response.ok_or_else(|| unknown(id))?)
 }
 
@@ -90,9 +96,31 @@ pub(super) fn status(app: &App, id: &str) -> Result<Response, Refusal> {
 pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
     let paging = paging(&query(uri)?)?;
     let store = app.store();
-    let response = page(store.state().builds(), paging, StoredBuild::to_wire);
+    let response = page(store.state().builds(), paging, |build| build.to_wire(app.form));
     drop(store);
     reply(StatusCode::OK, &response)
+}
+
+/// `POST /images/{name}/{tag}/vm-build`, which builds a VM image of a container image. Nothing is built
+/// here, so the response names the build that made the image.
+pub(super) fn vm_build(
+    app: &App,
+    name: &str,
+    tag: &str,
+    payload: &[u8],
+) -> Result<Response, Refusal> {
+    let map = object(payload)?;
+    let platform = map.get("ownerScope").is_some_and(|scope| scope == "platform");
+    let owner = scope(map.get("teamId").and_then(Value::as_str), platform)?;
+    let location = resolve(name, tag, &owner)?;
+    let store = app.store();
+    let image = store.state().image(&location);
+    let image = image.ok_or_else(|| Refusal::not_found(format!("Image {name}:{tag} not found")))?;
+    let message = format!("VM build of {name}:{tag} queued");
+    reply(
+        StatusCode::CREATED,
+        &json!({ "success": true, "message": message, "buildId": image.build }),
+    )
 }
 
 fn unknown(id: &str) -> Refusal {

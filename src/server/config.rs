@@ -28,8 +28,17 @@ pub struct ServerConfig {
     pub build_time: Duration,
     /// Maximum number of images of the account and of each team.
     pub quota: Option<u32>,
-    /// Shape of the response to a list of transfers.
-    pub bulk: BulkShape,
+    /// Version of the API.
+    pub api: ApiVersion,
+    /// Shape of the response to a list of transfers; `None` for that of the version.
+    pub bulk: Option<BulkShape>,
+    /// Treatment of a request for a Docker Hub source that the rule for such sources forbids. Without
+    /// effect before [`ApiVersion::November2026`], which has the rule.
+    pub docker_hub: DockerHub,
+    /// True if the account is an admin of the platform.
+    pub admin: bool,
+    /// True if builds and rows show storage paths, `vm/<name>:<tag>`, as their `fullImagePath`.
+    pub vm_paths: bool,
     /// Lifetime of an upload URL.
     pub upload_ttl: Duration,
     /// Maximum size of an uploaded context, in bytes.
@@ -52,7 +61,11 @@ impl Default for ServerConfig {
             limits: Vec::new(),
             build_time: Duration::ZERO,
             quota: None,
-            bulk: BulkShape::BuildIds,
+            api: ApiVersion::default(),
+            bulk: None,
+            docker_hub: DockerHub::Override,
+            admin: true,
+            vm_paths: false,
             upload_ttl: Duration::from_secs(3600),
             max_upload: 10 << 30,
             faults: Vec::new(),
@@ -62,12 +75,60 @@ impl Default for ServerConfig {
     }
 }
 
+/// A version of the images API (API contract, "Versions").
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ApiVersion {
+    /// Container images; a mirror belongs to the owner that its request names.
+    #[default]
+    #[value(name = "2026-08")]
+    August2026,
+    /// VM images; a mirror of Docker Hub is a public image of the platform, and few other registries
+    /// are supported.
+    #[value(name = "2026-11")]
+    November2026,
+}
+
+impl ApiVersion {
+    /// Returns the `artifactType` of builds and rows.
+    pub(super) fn artifact_type(self) -> &'static str {
+        match self {
+            Self::August2026 => "CONTAINER_IMAGE",
+            Self::November2026 => "VM_SANDBOX",
+        }
+    }
+
+    /// Returns the shape of the response to a list of transfers.
+    pub(super) fn bulk_shape(self) -> BulkShape {
+        match self {
+            Self::August2026 => BulkShape::BuildIds,
+            Self::November2026 => BulkShape::Builds,
+        }
+    }
+
+    /// Returns the subject of the refusal of a transfer over the rate limit of an account.
+    pub(super) fn transfer_limit(self) -> &'static str {
+        match self {
+            Self::August2026 => "Image transfer rate limit exceeded",
+            Self::November2026 => "Source image build rate limit exceeded",
+        }
+    }
+}
+
+/// The treatment of a name, a tag, a team or `PRIVATE` in a request for a Docker Hub source. The
+/// provider's client never sends such a request, so either may be the service's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum DockerHub {
+    /// Ignore those fields
+    Override,
+    /// Refuse the request
+    Strict,
+}
+
 /// The shape of the response to a list of transfers. The service has used three (API contract,
 /// section 1).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BulkShape {
     /// Shape a: one object with `buildIds`. All sources are accepted or none.
-    #[default]
     BuildIds,
     /// Shape b: flat `results`, and `failed`. Each source is accepted or refused by itself.
     Results,

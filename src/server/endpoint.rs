@@ -18,8 +18,7 @@ pub(super) enum ServerEndpoint {
     Builds,
     Images,
     Update,
-    BulkVisibility,
-    Visibility { name: String, tag: String },
+    VmBuild { name: String, tag: String },
     Delete { name: String, tag: String },
     Whoami,
     Teams,
@@ -64,9 +63,8 @@ impl ServerEndpoint {
                 ("POST", ["build"]) => Self::Initiate,
                 ("POST", ["build", id, "start"]) => Self::Start { id: owned(id) },
                 ("PATCH", []) => Self::Update,
-                ("PATCH", ["visibility"]) => Self::BulkVisibility,
-                ("PATCH", [name @ .., tag, "visibility"]) if !name.is_empty() => {
-                    Self::Visibility { name: name.join("/"), tag: owned(tag) }
+                ("POST", [name @ .., tag, "vm-build"]) if !name.is_empty() => {
+                    Self::VmBuild { name: name.join("/"), tag: owned(tag) }
                 }
                 ("DELETE", [name @ .., tag]) if !name.is_empty() => {
                     Self::Delete { name: name.join("/"), tag: owned(tag) }
@@ -84,10 +82,10 @@ impl ServerEndpoint {
             Self::Start { .. } => Some(Class::Start),
             Self::Status { .. } => Some(Class::Status),
             Self::Builds | Self::Images => Some(Class::List),
-            Self::Update | Self::BulkVisibility | Self::Visibility { .. } => Some(Class::Update),
+            Self::Update => Some(Class::Update),
             Self::Delete { .. } => Some(Class::Delete),
             Self::Upload { .. } => return Some(FaultClass::Upload),
-            Self::Whoami | Self::Teams | Self::Members { .. } => None,
+            Self::VmBuild { .. } | Self::Whoami | Self::Teams | Self::Members { .. } => None,
         };
         class.map(FaultClass::Class)
     }
@@ -130,10 +128,9 @@ mod tests {
         for (path, expected) in table {
             assert_eq!(ServerEndpoint::of(&Method::DELETE, path), Ok(expected), "{path}");
         }
-        let visibility =
-            ServerEndpoint::Visibility { name: "org/ubuntu".into(), tag: "22.04".into() };
-        let path = "/api/v1/images/org/ubuntu/22.04/visibility";
-        assert_eq!(ServerEndpoint::of(&Method::PATCH, path), Ok(visibility));
+        let build = ServerEndpoint::VmBuild { name: "org/ubuntu".into(), tag: "22.04".into() };
+        let path = "/api/v1/images/org/ubuntu/22.04/vm-build";
+        assert_eq!(ServerEndpoint::of(&Method::POST, path), Ok(build));
     }
 
     #[test]

@@ -107,6 +107,11 @@ impl Refusal {
         Self::detail(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// 403.
+    pub(super) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::detail(StatusCode::FORBIDDEN, detail)
+    }
+
     /// 404.
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::detail(StatusCode::NOT_FOUND, detail)

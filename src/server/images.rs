@@ -18,12 +18,15 @@ use crate::base::name::Owner;
 pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
     let query = query(uri)?;
     let owner = owner(&query)?;
+    if owner == Owner::Platform && !app.rules.admin {
+        return Err(Refusal::forbidden("Only platform admins can list platform images"));
+    }
     let paging = paging(&query)?;
     let search = query.get("search").map(String::as_str);
     let store = app.store();
     let state = store.state();
     let groups = state.listing(&owner, search).into_iter();
-    let page = page(groups, paging, |location| state.rows(location));
+    let page = page(groups, paging, |location| state.rows(location, app.form));
     drop(store);
     let Page { data, total_count, offset, limit } = page;
     let rows = Page { data: data.into_iter().flatten().collect(), total_count, offset, limit };
@@ -47,6 +50,9 @@ pub(super) fn delete(app: &App, name: &str, tag: &str, uri: &Uri) -> Result<Resp
     let changes = deletion(store.state(), &location, app.clock.now());
     if changes.is_empty() {
         return Err(Refusal::not_found(format!("Image {name}:{tag} not found")));
+    }
+    if location.owner == Owner::Platform && !app.rules.admin {
+        return Err(Refusal::forbidden("Only platform admins can delete platform images"));
     }
     let waiting = store.state().builds_at(&location).filter(|b| b.status == BuildStatus::Uploading);
     let contexts: Vec<_> = waiting.map(|build| context_path(app, &build.id)).collect();

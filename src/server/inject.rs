@@ -14,11 +14,12 @@ use tokio_util::io::ReaderStream;
 
 use super::app::App;
 use super::body;
+use super::config::ApiVersion;
 use super::endpoint::ServerEndpoint;
 use super::error::Refusal;
 use super::fault::{FaultKind, InjectedFault};
 use super::model::UnixMillis;
-use super::traffic::{IMAGE_LIMIT, TOKEN_LIMIT};
+use super::traffic::TOKEN_LIMIT;
 use super::{upload, worker};
 use crate::api::wire::BuildImageResponse;
 
@@ -78,7 +79,8 @@ pub(super) async fn inject(State(app): State<Arc<App>>, request: Request, next: 
         | FaultKind::Html
         | FaultKind::Length => {
             let payload = body::drain(request.into_body()).await;
-            response_without_effect(fault, app.clock.now(), &payload)
+            let text = rate_text(app.rules.api, &payload);
+            response_without_effect(fault, app.clock.now(), &text)
         }
     }
 }
@@ -87,8 +89,8 @@ fn is_upload(request: &Request) -> bool {
     matches!(request.extensions().get(), Some(ServerEndpoint::Upload { .. }))
 }
 
-/// Returns the response to a request that is not served. `payload` is the beginning of its body.
-fn response_without_effect(fault: InjectedFault, now: UnixMillis, payload: &[u8]) -> Response {
+/// Returns the response to a request that is not served. `rate_text` is the text of a 429.
+fn response_without_effect(fault: InjectedFault, now: UnixMillis, rate_text: &str) -> Response {
     let refusal = |status, detail: &str| Refusal::detail(status, detail);
     match fault.kind {
         FaultKind::Unavailable => {
@@ -96,12 +98,12 @@ fn response_without_effect(fault: InjectedFault, now: UnixMillis, payload: &[u8]
             Refusal { retry_after: Some(RETRY_AFTER), ..refusal }.into_response()
         }
         FaultKind::RateLimit => {
-            let refusal = refusal(StatusCode::TOO_MANY_REQUESTS, rate_text(payload));
+            let refusal = refusal(StatusCode::TOO_MANY_REQUESTS, rate_text);
             let retry_after = fault.alternate.then_some(RETRY_AFTER);
             Refusal { retry_after, ..refusal }.into_response()
         }
         FaultKind::RateLimitDate => {
-            let refusal = refusal(StatusCode::TOO_MANY_REQUESTS, rate_text(payload));
+            let refusal = refusal(StatusCode::TOO_MANY_REQUESTS, rate_text);
             with_dates(refusal.into_response(), now)
         }
         FaultKind::CutBefore => cut(),
@@ -179,11 +181,16 @@ fn cut() -> Response {
     response
 }
 
-/// Returns the text of a 429. The service has a text for transfers and one for other requests.
-fn rate_text(payload: &[u8]) -> &'static str {
+/// Returns the text of a 429 to a request with this body. The service has a text for transfers and one
+/// for other requests.
+fn rate_text(api: ApiVersion, payload: &[u8]) -> String {
     let request: Value = serde_json::from_slice(payload).unwrap_or_default();
     let transfer = ["sourceImage", "source_image"].iter().any(|key| request[*key].is_string());
-    if transfer { IMAGE_LIMIT } else { TOKEN_LIMIT }
+    if transfer {
+        format!("{}: 10/10 images", api.transfer_limit())
+    } else {
+        TOKEN_LIMIT.to_owned()
+    }
 }
 
 /// Adds `Retry-After` as a date, and `Date` for clients whose clock differs.
@@ -203,15 +210,15 @@ fn with_dates(mut response: Response, now: UnixMillis) -> Response {
 mod tests {
     use super::*;
 
-    fn injected(kind: FaultKind, alternate: bool, payload: &str) -> Response {
+    fn injected(kind: FaultKind, alternate: bool) -> Response {
         let now = UnixMillis::from_millis(1_700_000_000_120);
-        response_without_effect(InjectedFault { kind, alternate }, now, payload.as_bytes())
+        response_without_effect(InjectedFault { kind, alternate }, now, TOKEN_LIMIT)
     }
 
     #[test]
     fn retry_after_is_seconds_or_a_date_or_missing() {
         let after = |kind, alternate| {
-            let response = injected(kind, alternate, "");
+            let response = injected(kind, alternate);
             response.headers().get(header::RETRY_AFTER).map(|v| v.to_str().unwrap().to_owned())
         };
         assert_eq!(after(FaultKind::RateLimit, true).as_deref(), Some("1"));
@@ -223,8 +230,18 @@ mod tests {
 
     #[test]
     fn each_rate_limit_has_its_text() {
-        assert_eq!(rate_text(b"{\"sourceImage\": \"a\"}"), IMAGE_LIMIT);
-        assert_eq!(rate_text(b"{\"sourceImage\": null}"), TOKEN_LIMIT);
-        assert_eq!(rate_text(b""), TOKEN_LIMIT);
+        let (august, november) = (ApiVersion::August2026, ApiVersion::November2026);
+        for (api, body, expected) in [
+            (august, r#"{"sourceImage": "a"}"#, "Image transfer rate limit exceeded: 10/10 images"),
+            (
+                november,
+                r#"{"source_image": "a"}"#,
+                "Source image build rate limit exceeded: 10/10 images",
+            ),
+            (november, r#"{"sourceImage": null}"#, TOKEN_LIMIT),
+            (november, "", TOKEN_LIMIT),
+        ] {
+            assert_eq!(rate_text(api, body.as_bytes()), expected, "{body}");
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The local server: an implementation of the image service, over HTTP or called in the same process.
 //!
-//! It has one account, `local`, which is an admin and a member of every team. Images, builds, limits,
-//! signed upload URLs and quotas follow the API contract. Nothing is built or pulled: `builder` checks
+//! It has one account, `local`, which is a member of every team, and by default an admin. Images,
+//! builds, limits, signed upload URLs and quotas follow the API contract, in the version that
+//! `ServerConfig::api` selects. Nothing is built or pulled: `builder` checks
 //! for the errors that a real build would have. The server shares only the types of the API with the
 //! client.
 //!
@@ -31,11 +32,13 @@ mod location;
 mod model;
 #[cfg(feature = "test-support")]
 mod observe;
+mod order;
 mod routes;
-
+mod source;
 mod state;
 mod store;
 pub(crate) mod traffic;
+mod transfer;
 mod update;
 mod upload;
 mod worker;
@@ -48,7 +51,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
 
 use self::app::App;
-pub(crate) use self::config::{BulkShape, ServerConfig};
+pub(crate) use self::config::{ApiVersion, BulkShape, DockerHub, ServerConfig};
 pub(crate) use self::error::ServerError;
 pub(crate) use self::fault::{Fault, check_faults};
 

@@ -147,9 +147,23 @@ pub(super) struct StoredImage {
     pub(super) size: Option<u64>,
 }
 
+/// The form in which responses show builds and images.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ArtifactForm {
+    pub(super) artifact_type: &'static str,
+    /// True if the paths are storage paths, `vm/<name>:<tag>`.
+    pub(super) vm_paths: bool,
+}
+
+impl ArtifactForm {
+    fn path(self, location: &Location) -> String {
+        if self.vm_paths { format!("vm/{}", location.short()) } else { location.full_path() }
+    }
+}
+
 impl StoredBuild {
     /// Returns the build as `GET /images/build/{id}` shows it.
-    pub(super) fn to_wire(&self) -> BuildStatusResponse {
+    pub(super) fn to_wire(&self, form: ArtifactForm) -> BuildStatusResponse {
         let text = |stamp: Option<UnixMillis>| stamp.map(|stamp| stamp.to_string());
         BuildStatusResponse {
             id: self.id.clone(),
@@ -161,9 +175,9 @@ impl StoredBuild {
             completed_at: text(self.completed_at),
             artifacts: Some(vec![Artifact {
                 id: Some(self.artifact.clone()),
-                artifact_type: Some("CONTAINER_IMAGE".to_owned()),
+                artifact_type: Some(form.artifact_type.to_owned()),
                 status: Some(self.status.as_str().to_owned()),
-                full_image_path: Some(self.location.full_path()),
+                full_image_path: Some(form.path(&self.location)),
                 error_message: self.error.clone(),
                 created_at: Some(self.created_at.to_string()),
                 started_at: text(self.started_at),
@@ -179,6 +193,7 @@ impl StoredBuild {
         &self,
         visibility: StoredVisibility,
         image: Option<&StoredImage>,
+        form: ArtifactForm,
     ) -> ImageResponse {
         let text = |stamp: Option<UnixMillis>| stamp.map(|stamp| stamp.to_string());
         let (team_id, owner_type) = match &self.location.owner {
@@ -188,11 +203,11 @@ impl StoredBuild {
         };
         ImageResponse {
             id: self.artifact.clone(),
-            artifact_type: Some("CONTAINER_IMAGE".to_owned()),
+            artifact_type: Some(form.artifact_type.to_owned()),
             image_name: self.location.name.to_string(),
             image_tag: self.location.tag.to_string(),
             status: self.status.as_str().to_owned(),
-            full_image_path: Some(self.location.full_path()),
+            full_image_path: Some(form.path(&self.location)),
             error_message: self.error.clone(),
             size_bytes: image.and_then(|image| image.size),
             visibility: Some(visibility.as_str().to_owned()),

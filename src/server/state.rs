@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::index::{LocationEntry, LocationIndex};
 use super::location::Location;
-use super::model::{BuildStatus, StoredBuild, StoredImage, StoredVisibility, UnixMillis};
+use super::model::{
+    ArtifactForm, BuildStatus, StoredBuild, StoredImage, StoredVisibility, UnixMillis,
+};
 use crate::api::wire::ImageResponse;
 use crate::base::name::Owner;
 
@@ -181,12 +183,12 @@ impl ServerState {
 
     /// Returns the rows of `GET /images` for one location, the newest first: the image, active builds,
     /// and the last failed build if it is newer than the image.
-    pub(super) fn rows(&self, location: &Location) -> Vec<ImageResponse> {
+    pub(super) fn rows(&self, location: &Location, form: ArtifactForm) -> Vec<ImageResponse> {
         let image = self.image(location);
         let row = |build: &StoredBuild| {
             let image = image.filter(|image| image.build == build.id);
             let effective = || self.effective(location, build.visibility);
-            build.to_row(image.map_or_else(effective, |image| image.visibility), image)
+            build.to_row(image.map_or_else(effective, |image| image.visibility), image, form)
         };
         let shown = self.index.at(location).map(LocationEntry::shown).unwrap_or_default();
         shown.into_iter().filter_map(|seq| self.numbered(seq)).map(row).collect()
@@ -227,7 +229,9 @@ mod tests {
     fn statuses(state: &ServerState, search: Option<&str>) -> Vec<Vec<String>> {
         let listing = state.listing(&Owner::Personal, search);
         let status = |row: ImageResponse| format!("{} {}", row.image_name, row.status);
-        let rows = |location: &&Location| state.rows(location).into_iter().map(status).collect();
+        let form = ArtifactForm { artifact_type: "VM_SANDBOX", vm_paths: false };
+        let rows =
+            |location: &&Location| state.rows(location, form).into_iter().map(status).collect();
         listing.iter().map(rows).collect()
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::config::ApiVersion;
 use super::error::Refusal;
 use super::fault::{FaultClass, FaultKind, Faults, InjectedFault};
 use super::limits::{LimitExceeded, Window};
@@ -15,8 +16,6 @@ use crate::base::limit::{Class, ClassLimit, Limit, TEAM_TRANSFER_LIMIT};
 const MAX_LOG_ENTRIES: usize = 100_000;
 /// The service's text for a request over the rate limit of a token.
 pub(super) const TOKEN_LIMIT: &str = "Too Many Requests (per-token limit)";
-/// The service's text for a transfer over the rate limit of an account.
-pub(super) const IMAGE_LIMIT: &str = "Image transfer rate limit exceeded: 10/10 images";
 
 /// The server's counts since its start.
 #[cfg(feature = "test-support")]
@@ -106,10 +105,11 @@ pub(super) struct Traffic {
     numbers: HashMap<FaultClass, u64>,
     log: VecDeque<LoggedRequest>,
     dropped: u64,
+    api: ApiVersion,
 }
 
 impl Traffic {
-    pub(super) fn new(limits: &[ClassLimit], faults: Faults) -> Self {
+    pub(super) fn new(limits: &[ClassLimit], faults: Faults, api: ApiVersion) -> Self {
         Self {
             started: Instant::now(),
             overrides: limits.iter().map(|limit| (limit.class, limit.limit)).collect(),
@@ -120,6 +120,7 @@ impl Traffic {
             numbers: HashMap::new(),
             log: VecDeque::new(),
             dropped: 0,
+            api,
         }
     }
 
@@ -208,7 +209,7 @@ impl Traffic {
         let count = self.limit(Class::Images, &account).count;
         self.admit(Class::Images, account, Instant::now(), images).map_err(|full| {
             let used = full.used;
-            let detail = format!("Image transfer rate limit exceeded: {used}/{count} images");
+            let detail = format!("{}: {used}/{count} images", self.api.transfer_limit());
             Refusal::too_many(detail, full.retry_after)
         })
     }
@@ -273,7 +274,7 @@ mod tests {
     #[test]
     fn each_token_has_its_own_rate_limit() {
         let limits = ["status=1/60s".parse().unwrap()];
-        let mut traffic = Traffic::new(&limits, Faults::default());
+        let mut traffic = Traffic::new(&limits, Faults::default(), ApiVersion::default());
         let (one, two) = (RateLimitKey::Token([1; 32]), RateLimitKey::Token([2; 32]));
         let mut draw = |class, token| {
             traffic.arrived(Some(FaultClass::Class(class)), Some(token), "GET", "/").1
@@ -289,10 +290,10 @@ mod tests {
 
     #[test]
     fn transfers_count_images() {
-        let mut traffic = Traffic::new(&[], Faults::default());
+        let mut traffic = Traffic::new(&[], Faults::default(), ApiVersion::November2026);
         assert!(traffic.draw_images(RateLimitKey::Personal, 10).is_ok());
         let refusal = traffic.draw_images(RateLimitKey::Personal, 1).unwrap_err();
-        assert_eq!(refusal.message(), IMAGE_LIMIT);
+        assert_eq!(refusal.message(), "Source image build rate limit exceeded: 10/10 images");
         assert!(traffic.draw_images(RateLimitKey::Team("t".to_owned()), 60).is_ok());
         assert!(traffic.draw_images(RateLimitKey::Team("t".to_owned()), 1).is_err());
     }

@@ -1,20 +1,19 @@
-//! `PATCH /images`: renames, moves and visibility of images; and the two older endpoints that change
-//! only the visibility.
+//! `PATCH /images`: renames, moves and visibility of images.
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::app::App;
 use super::body::{object, reply, typed};
 use super::error::Refusal;
-use super::initiate::quota_text;
-use super::location::{Location, from_wire, resolve, resolve_reference, scope, to_wire};
+use super::location::{Location, from_wire, resolve_reference, to_wire};
 use super::model::{StoredBuild, StoredImage, StoredVisibility};
 use super::state::{ServerState, StateChange};
+use super::transfer::quota_text;
 use crate::api::wire::{
     ImageSnapshot, ImageUpdate, UpdateError, UpdateImagesRequest, UpdateImagesResponse,
-    UpdateResult, UpdateSet, UpdateSource, WireOwner,
+    UpdateResult, UpdateSet, UpdateSource,
 };
 use crate::base::name::{ImageName, NameError, Owner};
 
@@ -42,7 +41,8 @@ pub(super) fn update(app: &App, payload: &[u8]) -> Result<Response, Refusal> {
     let mut results = Vec::new();
     for ImageUpdate { source, set } in request.updates {
         let state = copy.as_ref().unwrap_or_else(|| store.state());
-        let planned = plan(state, app.quota(), &source, &set);
+        let planned = plan(state, app.quota(), &source, &set)
+            .and_then(|planned| check_admin(app.rules.admin, planned));
         let result = match planned {
             Ok(PlannedUpdate { before, after, changes }) => {
                 match &mut copy {
@@ -136,6 +136,16 @@ fn plan(
     Ok(PlannedUpdate { before, after, changes })
 }
 
+/// Checks that the account may change images of the platform, if the update does.
+fn check_admin(admin: bool, planned: PlannedUpdate) -> Result<PlannedUpdate, UpdateError> {
+    let owners = [&planned.before.location.owner, &planned.after.location.owner];
+    if admin || !owners.contains(&&Owner::Platform) {
+        return Ok(planned);
+    }
+    let message = "Only platform admins can change platform images".to_owned();
+    Err(UpdateError { code: "forbidden".to_owned(), message })
+}
+
 /// Checks that an image may move to a location.
 fn check_room(
     state: &ServerState,
@@ -212,101 +222,5 @@ fn shown(image: &StoredImage) -> ImageSnapshot {
         name: image.location.name.to_string(),
         tag: image.location.tag.to_string(),
         visibility: image.visibility.as_str().to_owned(),
-    }
-}
-
-/// `PATCH /images/{name}/{tag}/visibility`.
-pub(super) fn visibility(
-    app: &App,
-    name: &str,
-    tag: &str,
-    payload: &[u8],
-) -> Result<Response, Refusal> {
-    let request = VisibilityRequest::read(payload)?;
-    let location = resolve(name, tag, &request.owner)?;
-    request.apply(app, &location)?;
-    let visibility = request.visibility.as_str();
-    let store = app.store();
-    let images = store.state().rows(&location);
-    drop(store);
-    let answer = json!({
-        "success": true,
-        "message": format!("Image {name}:{tag} is now {visibility}"),
-        "visibility": visibility,
-        "images": images,
-    });
-    reply(StatusCode::OK, &answer)
-}
-
-/// `PATCH /images/visibility`: changes the listed images, or all that match a search.
-pub(super) fn bulk_visibility(app: &App, payload: &[u8]) -> Result<Response, Refusal> {
-    let request = VisibilityRequest::read(payload)?;
-    let named: Vec<(String, String)> = match (&request.images, &request.search) {
-        (Some(images), None) => images.clone(),
-        (None, Some(search)) => {
-            let store = app.store();
-            let matching = store.state().listing(&request.owner, Some(search)).into_iter();
-            let complete = matching.filter(|location| store.state().image(location).is_some());
-            complete.map(|location| (location.name.to_string(), location.tag.to_string())).collect()
-        }
-        _ => return Err(Refusal::invalid("images", "give either images or search")),
-    };
-    let (mut succeeded, mut failed) = (Vec::new(), Vec::new());
-    for (name, tag) in named {
-        let short = format!("{name}:{tag}");
-        let location = resolve(&name, &tag, &request.owner);
-        match location.and_then(|location| request.apply(app, &location)) {
-            Ok(()) => succeeded.push(short),
-            Err(refusal) => failed.push(json!({ "image": short, "error": refusal.message() })),
-        }
-    }
-    reply(StatusCode::OK, &json!({ "succeeded": succeeded, "failed": failed }))
-}
-
-/// The request of the two older endpoints.
-struct VisibilityRequest {
-    visibility: StoredVisibility,
-    owner: Owner,
-    images: Option<Vec<(String, String)>>,
-    search: Option<String>,
-}
-
-impl VisibilityRequest {
-    fn read(payload: &[u8]) -> Result<Self, Refusal> {
-        let map = object(payload)?;
-        let text = |key: &str| map.get(key).and_then(Value::as_str);
-        let visibility = text("visibility").and_then(parse_visibility);
-        let visibility = visibility
-            .ok_or_else(|| Refusal::invalid("visibility", "must be PRIVATE or PUBLIC"))?;
-        let owner = scope(text("teamId").or(text("team_id")), false)?;
-        let pair = |image: &Value| {
-            Some((image["name"].as_str()?.to_owned(), image["tag"].as_str()?.to_owned()))
-        };
-        let images = match map.get("images") {
-            None | Some(Value::Null) => None,
-            Some(list) => {
-                let pairs = list.as_array().and_then(|list| list.iter().map(pair).collect());
-                let invalid = || Refusal::invalid("images", "must be a list of names and tags");
-                Some(pairs.ok_or_else(invalid)?)
-            }
-        };
-        Ok(Self { visibility, owner, images, search: text("search").map(str::to_owned) })
-    }
-
-    fn apply(&self, app: &App, location: &Location) -> Result<(), Refusal> {
-        let source = UpdateSource {
-            owner: Some(WireOwner::clone(&to_wire(&location.owner))),
-            name: Some(location.name.to_string()),
-            tag: Some(location.tag.to_string()),
-            reference: None,
-        };
-        let visibility = Some(self.visibility.as_str().to_owned());
-        let set = UpdateSet { visibility, ..UpdateSet::default() };
-        let mut store = app.store();
-        match plan(store.state(), None, &source, &set) {
-            Ok(planned) => Ok(store.commit(planned.changes)?),
-            Err(error) if error.code == "image_not_found" => Err(Refusal::not_found(error.message)),
-            Err(error) => Err(Refusal::bad(error.message)),
-        }
     }
 }

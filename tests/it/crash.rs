@@ -77,7 +77,7 @@ fn a_crash_at_any_request_or_record_loses_nothing() {
     for shape in [BulkShape::BuildIds, BulkShape::Results] {
         let fresh = || {
             let mut simulation = simulation();
-            simulation.config.bulk = shape;
+            simulation.config.bulk = Some(shape);
             simulation
         };
         let undisturbed = fresh();
@@ -224,8 +224,8 @@ proptest! {
         let mut simulation = Simulation::new(&project.manifest());
         simulation.config.faults = faults(seed);
         simulation.config.seed = seed;
-        simulation.config.bulk =
-            [BulkShape::BuildIds, BulkShape::Results, BulkShape::Builds][(seed % 3) as usize];
+        let shapes = [BulkShape::BuildIds, BulkShape::Results, BulkShape::Builds];
+        simulation.config.bulk = Some(shapes[(seed % 3) as usize]);
         let builds = project.bases.len();
         // For each build: the number of builds in the service at each change of its content.
         let mut changes: Vec<Vec<usize>> = vec![vec![0]; builds];

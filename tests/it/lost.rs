@@ -82,7 +82,7 @@ fn a_transfer_with_a_lost_response_is_found_and_not_requested_twice() {
     let faults = vec!["initiate:cut-after:1".parse().unwrap()];
     for shape in [BulkShape::BuildIds, BulkShape::Results, BulkShape::Builds] {
         let config =
-            ServerConfig { faults: faults.clone(), bulk: shape, ..ServerConfig::default() };
+            ServerConfig { faults: faults.clone(), bulk: Some(shape), ..ServerConfig::default() };
         let env = TestEnv::with(config);
         let named = "  - {source: docker.io/library/redis:8, name: cache, tag: v1}\n";
         env.write("imgplan.yaml", format!("{THREE}{named}"));
@@ -216,8 +216,11 @@ fn a_bad_source_in_a_batch_fails_alone() {
 #[test]
 fn a_full_quota_in_a_bulk_response_stops_submissions() {
     for shape in [BulkShape::Results, BulkShape::Builds] {
-        let env =
-            TestEnv::with(ServerConfig { quota: Some(2), bulk: shape, ..ServerConfig::default() });
+        let env = TestEnv::with(ServerConfig {
+            quota: Some(2),
+            bulk: Some(shape),
+            ..ServerConfig::default()
+        });
         let more = "  - {source: quay.io/org/two:v2}\n  - {source: quay.io/org/x:v2}\n";
         env.write("imgplan.yaml", format!("{THREE}{more}"));
         let full = env.run(["apply", "--auto-approve", "--concurrency", "3"]);

@@ -7,6 +7,7 @@ mod bases;
 mod buildah;
 mod commands;
 mod context;
+mod contract;
 mod crash;
 mod day;
 mod dockerfiles;

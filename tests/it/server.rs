@@ -237,7 +237,8 @@ async fn transfers_and_their_shapes() {
     assert_eq!(service.get("/images?ownerScope=platform").await["total_count"], 1);
 
     for (shape, list) in [(BulkShape::Results, "a:1,a:"), (BulkShape::Builds, "a:1,a:")] {
-        let service = Service::start(ServerConfig { bulk: shape, ..ServerConfig::default() }).await;
+        let service =
+            Service::start(ServerConfig { bulk: Some(shape), ..ServerConfig::default() }).await;
         let answer = service.initiate(json!({ "sourceImage": list })).await;
         let (good, bad) = (&answer["results"][0], &answer["results"][1]);
         assert!(bad["error"].as_str().unwrap().starts_with("Invalid transfer source"));
@@ -359,17 +360,29 @@ async fn visibility_is_kept_by_inherit() {
     let public = json!({ "image_name": "a", "image_tag": "v1", "visibility": "PUBLIC" });
     service.build(public, &[("Dockerfile", "FROM scratch")]).await;
     let again = json!({ "image_name": "a", "image_tag": "v1", "visibility": "INHERIT" });
-    assert_eq!(service.initiate(again).await["visibility"], "PUBLIC");
-    let private = json!({ "visibility": "PRIVATE" });
-    let (status, answer) = service.patch("/images/prime/local/a/v1/visibility", private).await;
-    assert_eq!((status, &answer["visibility"]), (200, &json!("PRIVATE")));
-    assert_eq!(answer["images"][0]["visibility"], "PRIVATE");
-    let bulk = json!({ "visibility": "PUBLIC", "images": [{ "name": "a", "tag": "v1" }, { "name": "b", "tag": "v1" }] });
-    let (_, answer) = service.patch("/images/visibility", bulk).await;
-    assert_eq!(answer["succeeded"], json!(["a:v1"]));
-    assert_eq!(answer["failed"][0]["image"], "b:v1");
-    let search = json!({ "visibility": "PRIVATE", "search": "a" });
-    assert_eq!(service.patch("/images/visibility", search).await.1["succeeded"], json!(["a:v1"]));
+    assert_eq!(service.initiate(again.clone()).await["visibility"], "PUBLIC");
+    let source = json!({ "reference": "prime/local/a:v1" });
+    let private = json!({ "updates": [{ "source": source, "set": { "visibility": "PRIVATE" } }] });
+    let (status, answer) = service.patch("/images", private).await;
+    assert_eq!((status, &answer["success"]), (200, &json!(true)));
+    assert_eq!(service.initiate(again).await["visibility"], "PRIVATE");
+}
+
+#[tokio::test]
+async fn a_vm_build_names_the_build_of_the_image() {
+    let service = Service::start(ServerConfig::default()).await;
+    let built = service.push("a").await;
+    for path in ["/images/a/v1/vm-build", "/images/prime/local/a/v1/vm-build"] {
+        let (status, answer) = service.post(path, json!({})).await;
+        assert_eq!((status, &answer["buildId"]), (201, &built["id"]), "{path}");
+    }
+    for (path, body) in [
+        ("/images/b/v1/vm-build", json!({})),
+        ("/images/a/v1/vm-build", json!({ "teamId": "t1" })),
+        ("/images/a/v1/vm-build", json!({ "ownerScope": "platform" })),
+    ] {
+        assert_eq!(service.post(path, body.clone()).await.0, 404, "{path} {body}");
+    }
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ fn two_thousand_mirrors_use_the_limit_with_few_requests() {
         let mut world = Simulation::new(&manifest);
         world.limits = vec![(class, limit)];
         world.config.limits = vec![ClassLimit { class, limit }];
-        world.config.bulk = shape;
+        world.config.bulk = Some(shape);
         world.config.build_time = Duration::from_secs(1);
         let life = world.run_process(None);
         assert!(life.summary.unwrap().is_complete());

@@ -9,7 +9,7 @@ use regex::Regex;
 
 use super::values::{duration, named};
 use crate::base::limit::ClassLimit;
-use crate::server::{BulkShape, Fault};
+use crate::server::{ApiVersion, BulkShape, DockerHub, Fault};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Service")]
@@ -40,12 +40,25 @@ pub(in crate::cli) struct ServeArgs {
     /// Maximum number of images of the account and of each team
     #[arg(long, value_name = "N")]
     pub(in crate::cli) quota: Option<u32>,
-    /// Response to a batch of transfers
+    /// Version of the images API
+    #[arg(long, value_name = "VERSION", value_enum, default_value_t, env = "IMGPLAN_API")]
+    pub(in crate::cli) api: ApiVersion,
+    /// Treatment of Docker Hub sources with a name, a tag, a team or PRIVATE
+    ///
+    /// Has no effect with `--api 2026-08`, which makes the image as requested.
+    #[arg(long, value_name = "RULE", value_enum, default_value_t = DockerHub::Override)]
+    pub(in crate::cli) docker_hub: DockerHub,
+    /// Refuse to list, change and delete images of the platform
+    #[arg(long)]
+    pub(in crate::cli) not_admin: bool,
+    /// Show storage paths as the paths of images: vm/app:v1
+    #[arg(long)]
+    pub(in crate::cli) vm_paths: bool,
+    /// Response to a batch of transfers [default: that of the API version]
     ///
     /// One of build-ids, results or builds.
-    #[arg(long, value_name = "SHAPE", default_value = "build-ids",
-          value_parser = named::<BulkShape>)]
-    pub(in crate::cli) bulk_shape: BulkShape,
+    #[arg(long, value_name = "SHAPE", value_parser = named::<BulkShape>)]
+    pub(in crate::cli) bulk_shape: Option<BulkShape>,
     /// Fail builds and transfers of a matching `name:tag`
     #[arg(long, value_name = "REGEX")]
     pub(in crate::cli) fail: Option<Regex>,
