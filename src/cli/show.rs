@@ -1,6 +1,7 @@
 //! `imgplan show`: prints the recorded state.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 
 use serde_json::json;
 
@@ -11,6 +12,7 @@ use super::settings::Settings;
 use super::ui::Ui;
 use crate::base::name::ImageRef;
 use crate::base::reference::pin_key;
+use crate::manifest::help_for_missing;
 use crate::plan::pins::reference_of_input;
 use crate::state::{Entry, Inputs, Pin, State, StatePaths, Store};
 
@@ -22,6 +24,11 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Ex
         Store::read_any(&StatePaths::beside(&root))?
     };
     let all = args.images.is_empty();
+    if state == State::default()
+        && let Some(failure) = missing_manifest(settings)
+    {
+        return Err(failure);
+    }
     let unknown: Vec<&str> = args
         .images
         .iter()
@@ -50,6 +57,15 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Ex
         ui.message("The lockfile is empty.")?;
     }
     Ok(Exit::Success)
+}
+
+/// Returns an error if there is neither a lockfile nor a manifest: most likely, this is the wrong
+/// folder.
+fn missing_manifest(settings: &Settings) -> Option<Failure> {
+    let manifest = settings.manifest.first();
+    let is_there = manifest.exists() || manifest == Path::new("-");
+    let message = format!("there is neither a lockfile nor {}", manifest.display());
+    (!is_there).then(|| Failure::with_help(message, help_for_missing(manifest)))
 }
 
 /// True if a text names an entry: as `name` or `name:tag`, or as the `name:tag` of an image with

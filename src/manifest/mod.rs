@@ -8,6 +8,7 @@
 mod bases;
 mod decode;
 mod diagnostics;
+mod elsewhere;
 mod expand;
 mod fields;
 mod files;
@@ -36,6 +37,7 @@ mod syntax;
 mod units;
 pub(crate) mod workspace;
 
+pub(crate) use elsewhere::help_for_missing;
 pub(crate) use header::root_of;
 pub(crate) use invocation::{Invocation, Override, Variable};
 pub(crate) use load::ManifestError;

@@ -31,9 +31,9 @@ pub(super) fn resolve(
         return None;
     }
     let (references, dependencies) = bases::find(scopes, &images, &units, diagnostics);
-    groups::add(scopes, &images, &mut units, diagnostics);
     let (moved, removed) = moves::resolve(scopes, &images, &units, diagnostics);
     moves::add_old_names(&mut units, &moved);
+    groups::add(scopes, &mut units, diagnostics);
     let depths = graph::depths(units.len(), &dependencies).unwrap_or_else(|cycles| {
         for cycle in cycles {
             diagnostics.push(graph::cycle_problem(&cycle, &|unit| units[unit].shown()));

@@ -892,6 +892,9 @@ fn a_manifest_elsewhere_is_named() {
     let other = env.run(["-C", "sub", "plan", "-f", "other.yaml"]);
     other.code(1).says("run imgplan in the folder of the manifest");
     env.run(["plan", "-f", "sub"]).code(1).says("sub is a folder");
+    let shown = env.run(["-C", "sub/deep", "show"]);
+    shown.code(1).says("there is neither a lockfile nor imgplan.yaml").says("add `-C ../..`");
+    env.ok(["show"]).says("The lockfile is empty");
 }
 
 #[test]

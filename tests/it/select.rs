@@ -182,6 +182,10 @@ fn both_names_of_a_move_select_it() {
         assert_eq!(planned(&env.ok(["plan", "--exclude", name])), [""; 0], "{name}");
         env.ok(["plan", "--replace", name]).says("job:v1");
     }
+    env.edit("imgplan.yaml", "moved:", "groups: {old: [cron], new: [\"job:v1\"]}\nmoved:");
+    for group in ["old", "new"] {
+        assert_eq!(planned(&env.ok(["plan", "--group", group])), ["job:v1"], "{group}");
+    }
     for name in ["cron", "cron:v1", "job"] {
         env.ok(["why", name]).says("job:v1");
         env.ok(["graph", name]).says("job:v1");

@@ -6,7 +6,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::cache::ReadCache;
-use super::elsewhere;
 use super::entry::text;
 use super::expander::EntryExpander;
 use super::folders::{self, SearchError, SearchFor};
@@ -15,6 +14,7 @@ use super::scope::{MAX_IMAGES, RawScope};
 use crate::base::file::read_limited;
 use crate::base::span::{Problem, SourceMap, Span};
 use crate::manifest::diagnostics::Diagnostics;
+use crate::manifest::elsewhere::help_for_missing;
 use crate::manifest::files::clean;
 use crate::manifest::header::{check_version, display_name, root_of};
 use crate::manifest::interpolate::{Variables, warn_about_bare_names};
@@ -367,7 +367,7 @@ fn read(path: &Path) -> Result<String, Problem> {
     let bytes = bytes.map_err(|error| {
         let (message, help) = match error.kind() {
             io::ErrorKind::NotFound => {
-                (format!("there is no {}", path.display()), elsewhere::help(path))
+                (format!("there is no {}", path.display()), help_for_missing(path))
             }
             io::ErrorKind::IsADirectory => (
                 format!("{} is a folder", path.display()),

@@ -6,7 +6,6 @@
 
 mod cache;
 mod discover;
-mod elsewhere;
 mod entry;
 mod expander;
 mod folders;

@@ -3,13 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::manifest::header::root_of;
+use super::header::root_of;
 
 /// Names that a manifest may have.
 const NAMES: [&str; 2] = ["imgplan.yaml", "imgplan.yml"];
 
 /// Returns the help for a manifest that does not exist.
-pub(super) fn help(path: &Path) -> String {
+pub(crate) fn help_for_missing(path: &Path) -> String {
     let other = match path.extension().and_then(|extension| extension.to_str()) {
         Some("yaml") => path.with_extension("yml"),
         _ => path.with_extension("yaml"),
