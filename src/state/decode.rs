@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_saphyr::{Error, UserMessageFormatter};
+use serde_saphyr::{Error, Location, UserMessageFormatter};
 
 use super::State;
 use super::decoded::Decoded;
@@ -116,13 +116,16 @@ fn read_yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, LockfileEr
         with_snippet: false,
         budget: serde_saphyr::budget! { max_nodes: MAX_YAML_NODES, max_events: MAX_YAML_EVENTS },
     };
+    let line = |at: Location| usize::try_from(at.line()).ok();
     serde_saphyr::from_str_with_options(text, options).map_err(|error| match error {
         Error::DuplicateMappingKey { key, location } => {
-            LockfileError::Duplicate { key: key.unwrap_or_default(), line: location.line() }
+            let key = key.unwrap_or_default();
+            LockfileError::Duplicate { key, line: line(location).unwrap_or_default() }
         }
         error => {
             let message = error.render_with_formatter(&UserMessageFormatter);
-            LockfileError::Malformed(message.lines().next().unwrap_or_default().to_owned())
+            let message = message.lines().next().unwrap_or_default().replace("\\n", ": ");
+            LockfileError::Malformed { message, line: error.location().and_then(line) }
         }
     })
 }
@@ -260,7 +263,7 @@ mod tests {
         let conflict = format!("{text}<<<<<<< HEAD\n");
         assert!(matches!(decode(&conflict), Err(LockfileError::Conflict(_))));
         for bad in ["", "[]", "version: x", "version: 1\n", "version: 1\nservice: a\nunits: 3\n"] {
-            assert!(matches!(decode(bad), Err(LockfileError::Malformed(_))), "{bad:?}");
+            assert!(matches!(decode(bad), Err(LockfileError::Malformed { .. })), "{bad:?}");
         }
         let later = text.replace("revision: 0", "revision: 7\nnews: [1, 2]");
         assert_eq!(decode(&later).unwrap().state, sample());

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use miette::Diagnostic;
+use miette::{Diagnostic, NamedSource, SourceSpan};
 
 use super::paths::StatePaths;
 use crate::base::file::PathError;
@@ -20,6 +20,12 @@ pub enum StateError {
         /// The correction.
         #[help]
         help: String,
+        /// The text of the lockfile.
+        #[source_code]
+        text: NamedSource<String>,
+        /// The line with the problem.
+        #[label]
+        line: Option<SourceSpan>,
     },
     /// The journal cannot be read.
     #[error("cannot read {}: {error}", path.display())]
@@ -82,21 +88,24 @@ pub enum StateError {
 }
 
 impl StateError {
-    pub(super) fn lockfile(paths: &StatePaths, error: LockfileError) -> Self {
+    pub(super) fn lockfile(paths: &StatePaths, text: &str, error: LockfileError) -> Self {
         let copy = paths.lockfile_copy();
         let help = match error {
             LockfileError::Newer { .. } => "use a newer imgplan".to_owned(),
             LockfileError::Conflict(_) | LockfileError::Duplicate { .. } => {
                 "finish the merge: for each target, keep the block of one side".to_owned()
             }
-            LockfileError::Malformed(_) if copy.exists() => {
+            LockfileError::Malformed { .. } if copy.exists() => {
                 format!("writing it was interrupted: copy {} over it", copy.display())
             }
-            LockfileError::Malformed(_) => {
+            LockfileError::Malformed { .. } => {
                 "restore it from git; without it, imgplan would build everything again".to_owned()
             }
         };
-        Self::Lockfile { path: paths.lockfile.clone(), error, help }
+        let line = error.line().and_then(|line| span_of_line(text, line));
+        let path = paths.lockfile.clone();
+        let text = NamedSource::new(path.display().to_string(), text.to_owned());
+        Self::Lockfile { path, error, help, text, line }
     }
 
     pub(super) fn journal(paths: &StatePaths, error: JournalError) -> Self {
@@ -130,11 +139,36 @@ pub enum LockfileError {
         /// The key.
         key: String,
         /// Number of the second line.
-        line: u64,
+        line: usize,
     },
-    /// The file is not a lockfile; the message of the parser.
-    #[error("{0}")]
-    Malformed(String),
+    /// The file is not a lockfile.
+    #[error("{message}")]
+    Malformed {
+        /// Message of the parser.
+        message: String,
+        /// Number of the line, if the parser names one.
+        line: Option<usize>,
+    },
+}
+
+impl LockfileError {
+    /// Returns the number of the line with the problem.
+    fn line(&self) -> Option<usize> {
+        match self {
+            Self::Newer { .. } => None,
+            Self::Conflict(line) | Self::Duplicate { line, .. } => Some(*line),
+            Self::Malformed { line, .. } => *line,
+        }
+    }
+}
+
+/// Returns the span of a line without the blanks around its text.
+fn span_of_line(text: &str, number: usize) -> Option<SourceSpan> {
+    let mut lines = text.split_inclusive('\n');
+    let before = lines.by_ref().take(number.checked_sub(1)?).map(str::len).sum::<usize>();
+    let line = lines.next()?;
+    let indent = line.len() - line.trim_start().len();
+    Some(SourceSpan::new((before + indent).into(), line.trim().len()))
 }
 
 /// A problem of the content of a journal.

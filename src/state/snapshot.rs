@@ -33,7 +33,7 @@ impl StateSnapshot {
         let mut state = State::default();
         let mut services = Vec::new();
         if let Some(text) = &lockfile {
-            let decoded = decode(text).map_err(|error| StateError::lockfile(paths, error))?;
+            let decoded = decode(text).map_err(|error| StateError::lockfile(paths, text, error))?;
             services.push((paths.lockfile.clone(), decoded.service));
             state = decoded.state;
         }

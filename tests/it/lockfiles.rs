@@ -62,10 +62,34 @@ fn duplicate_keys_are_explained() {
                 .code(1)
                 .says(&format!("has {what} again, as after a merge"))
                 .says("finish the merge");
-            output.says("imgplan.lock: line ").never_says("Policy");
+            output.says("imgplan.lock: line ").says("[imgplan.lock:").never_says("Policy");
             assert_eq!(env.run(["apply", "--auto-approve"]).code(1).all(), output.all());
             assert_eq!(env.read("imgplan.lock"), merged);
         }
+    }
+}
+
+/// Any other damage is shown with its line.
+#[test]
+fn damage_is_shown_with_its_line() {
+    let env = project();
+    let text = env.read("imgplan.lock");
+    for (from, to, message, line) in [
+        ("kind: build", "kind: bild", "unknown variant `bild`", "kind: bild"),
+        ("kind: build", "kind: !x build", "tag", "kind: !x build"),
+        ("\"a:latest\"", "\"A:latest\"", "`A` is not an image name: write `a`", "\"A:latest\""),
+        ("\"b3:", "\"b4:", "is not a digest", "fingerprint"),
+    ] {
+        env.write("imgplan.lock", text.replacen(from, to, 1));
+        let output = env.run(["plan"]);
+        let (number, _) = env
+            .read("imgplan.lock")
+            .lines()
+            .enumerate()
+            .find_map(|(index, read)| read.contains(to).then(|| (index + 1, read.to_owned())))
+            .unwrap();
+        output.code(1).says(message).says(&format!("imgplan.lock:{number}:")).says(line);
+        output.says("restore it from git").never_says("from_str");
     }
 }
 
