@@ -33,10 +33,6 @@ const PLATFORM_ARGS: [&str; 10] = [
     "TARGETVARIANT",
 ];
 
-/// The `BUILDKIT_` arguments that BuildKit reads from an `ARG`.
-const DECLARED_BUILDKIT_ARGS: [&str; 2] =
-    ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
-
 /// Maximum length of a line that BuildKit reads, in bytes, including its line break.
 const MAX_LINE_BYTES: usize = 65_535;
 
@@ -78,8 +74,8 @@ impl Dockerfile {
     /// # Errors
     ///
     /// Fails with everything that cannot be lowered: the arguments by name, then the target. An
-    /// argument must be declared by an ARG, must not be reserved by BuildKit, and its value must
-    /// fit into a line.
+    /// argument must not be reserved by BuildKit, and its value must fit into a line. An argument
+    /// that no ARG declares has no effect; [`unused_args`](Self::unused_args) returns it.
     ///
     /// ```
     /// use imgplan::test_support::dockerfile::Dockerfile;
@@ -95,22 +91,18 @@ impl Dockerfile {
         args: &BTreeMap<String, String>,
         target: Option<&str>,
     ) -> Result<Self, Vec<LowerError>> {
-        let target = target.filter(|name| !name.is_empty());
-        let target = target.map(|name| self.stage_index(name)).transpose();
+        let target = self.target_index(target);
         let last = target.as_ref().ok().copied().flatten();
-        let kept = last.map_or(self.stages.len(), |index| index + 1);
-        let declared = self.declared(kept);
+        let declared = self.declared(last);
         let mut errors = Vec::new();
         for (name, value) in args {
             let error = |(message, help)| {
                 let subject = LowerSubject::Arg(name.clone());
                 LowerError { subject, message, help }
             };
-            let name_problem = reserved(name)
-                .or_else(|| invalid_name(name))
-                .or_else(|| self.undeclared(name, &declared));
-            errors.extend(name_problem.map(error));
-            errors.extend(invalid_value(name, value).map(error));
+            let is_declared = declares(&declared, name);
+            errors.extend(reserved(name).or_else(|| invalid_name(name)).map(error));
+            errors.extend(invalid_value(name, value).filter(|_| is_declared).map(error));
         }
         errors.extend(target.err());
         if !errors.is_empty() {
@@ -127,7 +119,32 @@ impl Dockerfile {
         Self::parse(&self.with_replaced(&replacements)).map_err(|errors| unreadable(&errors))
     }
 
-    /// Returns the index of the stage that `target` selects.
+    /// Returns a warning for each argument that has no effect, because no ARG of the build declares
+    /// it. Docker warns about these too. [`lowered`](Self::lowered) reports wrong names and a wrong
+    /// target.
+    pub fn unused_args(
+        &self,
+        args: &BTreeMap<String, String>,
+        target: Option<&str>,
+    ) -> Vec<LowerError> {
+        let Ok(last) = self.target_index(target) else { return Vec::new() };
+        let declared = self.declared(last);
+        let warning = |name: &String| {
+            if reserved(name).or_else(|| invalid_name(name)).is_some() {
+                return None;
+            }
+            let (message, help) = self.undeclared(name, &declared)?;
+            Some(LowerError { subject: LowerSubject::Arg(name.clone()), message, help })
+        };
+        args.keys().filter_map(warning).collect()
+    }
+
+    /// Returns the index of the stage that `target` selects; `None` for the last stage.
+    pub(super) fn target_index(&self, target: Option<&str>) -> Result<Option<usize>, LowerError> {
+        let target = target.filter(|name| !name.is_empty());
+        target.map(|name| self.stage_index(name)).transpose()
+    }
+
     fn stage_index(&self, target: &str) -> Result<usize, LowerError> {
         let named = |name: &String| name.eq_ignore_ascii_case(target);
         if let Some(index) =
@@ -156,8 +173,9 @@ impl Dockerfile {
         Err(LowerError { subject: LowerSubject::Target, message, help })
     }
 
-    /// Returns every ARG that applies to a build of the first `kept` stages.
-    fn declared(&self, kept: usize) -> Vec<&Assignment> {
+    /// Returns every ARG that applies to a build of the stages up to `last`, or of all.
+    fn declared(&self, last: Option<usize>) -> Vec<&Assignment> {
+        let kept = last.map_or(self.stages.len(), |index| index + 1);
         let mut declared: Vec<&Assignment> = self.globals.iter().collect();
         for (index, stage) in self.stages.iter().take(kept).enumerate() {
             for instruction in &stage.instructions {
@@ -177,10 +195,22 @@ impl Dockerfile {
 
     /// Returns message and help if no ARG declares the name.
     fn undeclared(&self, name: &str, declared: &[&Assignment]) -> Option<(String, String)> {
-        if declared.iter().any(|arg| arg.name == name) {
+        if declares(declared, name) {
             return None;
         }
         let shown = name.escape_debug();
+        if is_proxy(name) {
+            // Docker sets it in every RUN of every stage, in upper and lower case, but not in the
+            // image.
+            return Some((
+                format!("`{shown}` is not passed on: no ARG can pass a proxy to every RUN"),
+                format!("declare `ARG {shown}` in each stage that needs it, or remove the value"),
+            ));
+        }
+        if name.starts_with("BUILDKIT_") {
+            let message = format!("`{shown}` is a setting of BuildKit, which is not passed on");
+            return Some((message, "remove it: the service configures its builder".to_owned()));
+        }
         let message = format!("the Dockerfile does not declare `{shown}`");
         let known: Vec<&str> = declared.iter().map(|arg| arg.name.as_str()).collect();
         let help = if self.args().iter().any(|arg| arg.name == name) {
@@ -248,18 +278,18 @@ struct ChangedLine<'w> {
     args: BTreeSet<&'w str>,
 }
 
-/// Returns message and help if BuildKit gives the name a meaning without an ARG.
+fn declares(declared: &[&Assignment], name: &str) -> bool {
+    declared.iter().any(|arg| arg.name == name)
+}
+
+fn is_proxy(name: &str) -> bool {
+    PROXY_ARGS.contains(&name.to_ascii_lowercase().as_str())
+}
+
+/// Returns message and help if BuildKit gives the name a meaning without an ARG that changes the
+/// image.
 fn reserved(name: &str) -> Option<(String, String)> {
     let shown = name.escape_debug();
-    let lower = name.to_ascii_lowercase();
-    if PROXY_ARGS.contains(&lower.as_str()) {
-        // Docker sets it in every RUN of every stage, in upper and lower case, but not in the
-        // image.
-        return Some((
-            format!("`{shown}` is a proxy setting, which no ARG can pass to every RUN"),
-            format!("write `ARG {shown}=<url>` in each stage that needs it"),
-        ));
-    }
     if PLATFORM_ARGS.contains(&name) {
         // Docker allows overriding it, even for a FROM without an ARG before it.
         return Some((
@@ -273,16 +303,9 @@ fn reserved(name: &str) -> Option<(String, String)> {
             "remove it, and set `target:`".to_owned(),
         ));
     }
-    if name.starts_with("BUILDKIT_") && !DECLARED_BUILDKIT_ARGS.contains(&name) {
-        let help = match name {
-            "BUILDKIT_SYNTAX" => "write it in the first line of the Dockerfile: `# syntax=<image>`",
-            "BUILDKIT_DOCKERFILE_CHECK" => {
-                "write it at the top of the Dockerfile: `# check=<rules>`"
-            }
-            _ => "remove it: the service configures its builder",
-        };
-        let message = format!("`{shown}` is a setting of BuildKit, not an ARG");
-        return Some((message, help.to_owned()));
+    if name == "BUILDKIT_SYNTAX" {
+        let help = "write it in the first line of the Dockerfile: `# syntax=<image>`";
+        return Some((format!("`{shown}` is a setting of BuildKit, not an ARG"), help.to_owned()));
     }
     None
 }

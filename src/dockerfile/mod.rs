@@ -11,6 +11,7 @@ mod instruction;
 mod lines;
 pub(crate) mod lower;
 pub(crate) mod model;
+mod order;
 mod parse;
 pub(crate) mod platform;
 mod read;
@@ -23,8 +24,6 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::lower::LowerSubject;
-pub(crate) use self::model::{
-    Dockerfile, DockerfileError, Reference, ReferenceKind, UnresolvedArg,
-};
+pub(crate) use self::lower::{LowerError, LowerSubject};
+pub(crate) use self::model::{Dockerfile, DockerfileError, Reference};
 pub(crate) use self::platform::ReferencePlatform;

@@ -98,6 +98,8 @@ pub struct CopySource {
     pub span: Range<usize>,
     /// True if every variable was known.
     pub resolved: bool,
+    /// False in a stage that a build of the last stage does not need, and so does not run.
+    pub needed: bool,
 }
 
 /// One name that an `ARG` declares.

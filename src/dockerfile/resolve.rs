@@ -2,9 +2,7 @@
 //! copies. Pure.
 
 use super::instruction::{Instruction, SpannedText, Stage};
-use super::model::{
-    CopySource, Dockerfile, DockerfileError, Reference, ReferenceKind, UnresolvedArg,
-};
+use super::model::{CopySource, Dockerfile, Reference, ReferenceKind, UnresolvedArg};
 use super::platform::ReferencePlatform;
 use super::variables::{GlobalVariables, StageVariables};
 use crate::base::name::Platform;
@@ -13,7 +11,7 @@ use crate::base::name::Platform;
 const SCRATCH: &str = "scratch";
 
 /// The meaning of a name in `FROM`, `COPY --from` or `RUN --mount=from`.
-enum NameTarget {
+pub(super) enum NameTarget {
     /// The stage at this index.
     Stage(usize),
     /// A number without a stage.
@@ -60,10 +58,39 @@ impl Dockerfile {
         references
     }
 
+    /// Returns the images that the triggers in the built image use. `ONBUILD` stores a trigger in
+    /// the image, and a build that is based on the image runs it.
+    pub fn trigger_references(&self) -> Vec<Reference> {
+        let instructions = self.stages.last().into_iter().flat_map(|stage| &stage.instructions);
+        let names = instructions.flat_map(|instruction| match instruction {
+            Instruction::Onbuild(trigger) => trigger.source_names(),
+            _ => Vec::new(),
+        });
+        names.map(|(kind, name)| self.reference(kind, name, literal(&name.value))).collect()
+    }
+
+    /// Returns true if a stage has this name, in any case.
+    pub fn has_stage(&self, name: &str) -> bool {
+        matches!(stage_or_image(&self.stages, name), NameTarget::Stage(_))
+    }
+
     /// Returns the paths that `COPY` and `ADD` read from the build context, in order. URLs and
     /// here-documents are left out, and so is `ONBUILD`, which reads the context of another build.
     pub fn copy_sources(&self, platform: Platform) -> Vec<CopySource> {
-        let bases = StageBases::new(self, platform);
+        let mut sources = self.copy_sources_on(platform, Platform::Amd64);
+        // A path that differs between builders is not known.
+        if self.text.contains("BUILD") {
+            let others = self.copy_sources_on(platform, Platform::Arm64);
+            for (source, other) in sources.iter_mut().zip(others) {
+                source.resolved &= source.path == other.path;
+            }
+        }
+        sources
+    }
+
+    fn copy_sources_on(&self, platform: Platform, builder: Platform) -> Vec<CopySource> {
+        let bases = StageBases::on(self, platform, builder);
+        let needed = self.needed_stages(&bases.parents, None);
         let mut copied = Vec::new();
         let mut variables_of: Vec<StageVariables> = Vec::new();
         for (index, stage) in self.stages.iter().enumerate() {
@@ -90,7 +117,8 @@ impl Dockerfile {
                     let resolved = expanded.is_some();
                     let path = expanded.unwrap_or_else(|| value.clone());
                     if !(*add && is_remote(&path)) {
-                        copied.push(CopySource { path, span: span.clone(), resolved });
+                        let (span, needed) = (span.clone(), needed.contains(&index));
+                        copied.push(CopySource { path, span, resolved, needed });
                     }
                 }
             }
@@ -99,26 +127,9 @@ impl Dockerfile {
         copied
     }
 
-    /// Reports each copy and mount from a stage that is not built before it.
-    pub(super) fn check_stages(&self, errors: &mut Vec<DockerfileError>) {
-        for (index, stage) in self.stages.iter().enumerate() {
-            for (kind, name) in stage.instructions.iter().flat_map(Instruction::source_names) {
-                let message = match self.resolve_name(kind, &name.value) {
-                    NameTarget::Stage(used) if used >= index => {
-                        format!("the stage `{}` is not built before this one", name.value)
-                    }
-                    NameTarget::MissingStage => format!("there is no stage {}", name.value),
-                    _ => continue,
-                };
-                let help = "use a stage that comes before this one, or an image";
-                errors.push(DockerfileError::new(message, help, name.span.clone()));
-            }
-        }
-    }
-
     /// Resolves the name after `COPY --from=` or in `RUN --mount=from=`. Both see every stage,
     /// because BuildKit looks the name up after it has read all of them.
-    fn resolve_name(&self, kind: ReferenceKind, name: &str) -> NameTarget {
+    pub(super) fn resolve_name(&self, kind: ReferenceKind, name: &str) -> NameTarget {
         // A mount takes a stage by its name only, a copy by its index too.
         if kind == ReferenceKind::CopyFrom
             && let Ok(index) = name.parse::<i64>()
@@ -183,7 +194,7 @@ fn stage_or_image(stages: &[Stage], name: &str) -> NameTarget {
 
 impl Instruction {
     /// Returns the names after `from=`.
-    fn source_names(&self) -> Vec<(ReferenceKind, &SpannedText)> {
+    pub(super) fn source_names(&self) -> Vec<(ReferenceKind, &SpannedText)> {
         match self {
             Self::Copy { from: Some(from), .. } => vec![(ReferenceKind::CopyFrom, from)],
             Self::Run { mounts } => {
@@ -212,17 +223,22 @@ fn first_variable(text: &str) -> Option<String> {
 }
 
 /// The bases of all stages, and the global variables that they are resolved with.
-struct StageBases {
+pub(super) struct StageBases {
     globals: GlobalVariables,
     /// For each stage, the stage that it is based on.
-    parents: Vec<Option<usize>>,
+    pub(super) parents: Vec<Option<usize>>,
     /// For each stage, the image that it is based on.
     images: Vec<Option<Result<String, UnresolvedArg>>>,
 }
 
 impl StageBases {
-    fn new(file: &Dockerfile, platform: Platform) -> Self {
-        let globals = GlobalVariables::new(file, platform, platform);
+    pub(super) fn new(file: &Dockerfile, platform: Platform) -> Self {
+        Self::on(file, platform, platform)
+    }
+
+    /// Does the same as [`new`](Self::new) on a machine of the platform `builder`.
+    fn on(file: &Dockerfile, platform: Platform, builder: Platform) -> Self {
+        let globals = GlobalVariables::new(file, platform, builder);
         let mut bases = Self { globals, parents: Vec::new(), images: Vec::new() };
         for (index, stage) in file.stages.iter().enumerate() {
             let image = bases.image(file, &stage.base.value);
@@ -256,11 +272,15 @@ impl StageBases {
         let Some(name) = expansion.unset.or_else(|| first_variable(written)) else {
             return Ok(expansion.text);
         };
-        let declared = file.globals.iter().any(|arg| arg.name == name);
-        let help = if declared {
-            format!("give it a default, `ARG {name}=<value>`, or a value under `args:`")
-        } else {
-            format!("declare it before the first FROM: `ARG {name}=<value>`")
+        let help = match file.args().iter().find(|arg| arg.name == name) {
+            Some(arg) if arg.stage.is_none() => {
+                format!("give it a default, `ARG {name}=<value>`, or a value under `args:`")
+            }
+            Some(_) => format!(
+                "move `ARG {name}` above the first FROM: below it, an ARG belongs to its stage, and \
+                 no FROM sees it"
+            ),
+            None => format!("declare it above the first FROM: `ARG {name}=<value>`"),
         };
         let message = format!("`{written}` is not an image name, because `{name}` has no value");
         Err(UnresolvedArg { name, message, help })

@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::model::ReferenceKind;
 use super::*;
 use crate::base::name::Platform;
 
@@ -32,18 +34,27 @@ fn written(text: &str) -> Vec<String> {
     parse(text).references(Platform::Amd64).into_iter().map(|reference| reference.text).collect()
 }
 
-/// Returns the copied paths, with a `?` before paths with unknown variables.
+/// Returns the copied paths, with a `?` before paths with unknown variables, and a `-` before those
+/// in stages that are not built.
 fn sources(text: &str) -> Vec<String> {
     parse(text)
         .copy_sources(Platform::Arm64)
         .into_iter()
-        .map(|source| format!("{}{}", if source.resolved { "" } else { "?" }, source.path))
+        .map(|source| {
+            let unknown = if source.resolved { "" } else { "?" };
+            let unneeded = if source.needed { "" } else { "-" };
+            format!("{unneeded}{unknown}{}", source.path)
+        })
         .collect()
 }
 
 /// Returns the errors as `message @ underlined text`.
 fn errors(text: &str) -> Vec<String> {
-    let errors = Dockerfile::parse(text).expect_err(text);
+    let errors = match Dockerfile::parse(text) {
+        Ok(file) => file.order_errors(&BTreeMap::new(), None, Platform::Amd64),
+        Err(errors) => errors,
+    };
+    assert!(!errors.is_empty(), "{text}");
     errors.iter().map(|error| format!("{error} @ {}", &text[error.span.clone()])).collect()
 }
 
@@ -222,6 +233,14 @@ fn copies() {
         ("FROM a\nARG X\nCOPY ${X:-y} d", &["?${X:-y}"]),
         ("FROM a AS b\nENV A=1\nFROM b\nCOPY $A d", &["1"]),
         ("FROM a AS b\nENV A=1\nFROM c\nCOPY $A d", &["?$A"]),
+        // The platform of the builder is not known.
+        ("FROM a\nARG BUILDARCH\nCOPY bin-$BUILDARCH c d", &["?bin-amd64", "c"]),
+        ("FROM a\nARG BUILDOS\nCOPY bin-$BUILDOS d", &["bin-linux"]),
+        ("ARG X=$BUILDARCH\nFROM a\nARG X\nCOPY $X d", &["?amd64"]),
+        // A stage that is not built.
+        ("FROM a AS b\nCOPY x d\nFROM c\nCOPY y d", &["-x", "y"]),
+        ("FROM a AS b\nCOPY x d\nFROM b\nCOPY y d", &["x", "y"]),
+        ("FROM a AS b\nCOPY x d\nFROM c\nCOPY --from=B y d\nCOPY z d", &["x", "z"]),
         (
             "ARG G=g\nFROM scratch AS b\nONBUILD ARG G\nONBUILD ENV A=$G\nCOPY b$A d\nFROM b\nCOPY $A d",
             &["b", "g"],
@@ -266,7 +285,7 @@ fn syntax_errors() {
         ("FROM a\nCOPY --form=x a b", &["COPY has no flag `--form` @ --form=x"]),
         ("FROM a AS x\nCOPY --from=x a b", &["the stage `x` is not built before this one @ x"]),
         (
-            "FROM a\nCOPY --from=y a b\nFROM b AS y",
+            "FROM a AS z\nCOPY --from=y a b\nFROM b AS y\nFROM z",
             &["the stage `y` is not built before this one @ y"],
         ),
         ("FROM a\nCOPY --from=3 a b", &["there is no stage 3 @ 3"]),
@@ -286,6 +305,61 @@ fn syntax_errors() {
     let bomb = parse(&format!("ARG A0=aaaaaaaa\n{bomb}\nFROM $A98\n{bomb}\nCOPY $A98 d\n"));
     assert!(bomb.references(Platform::Amd64)[0].image.is_err());
     assert_eq!(bomb.copy_sources(Platform::Amd64).len(), 1);
+}
+
+/// The answers of BuildKit to these files. A number without a stage and a cycle are errors anywhere,
+/// a copy from a later stage only in a stage that is built.
+#[test]
+fn only_stages_that_are_built_need_an_order() {
+    let x = "FROM a AS x\nCOPY --from=y s d\nFROM b AS y\n";
+    for (text, target, is_error) in [
+        (format!("{x}FROM x"), None, true),
+        (x.to_owned(), None, false),
+        (x.to_owned(), Some("x"), true),
+        (x.to_owned(), Some("0"), true),
+        (format!("{x}COPY --from=x s d\nFROM c"), None, true),
+        (format!("{x}FROM c\nCOPY --from=x s d"), None, true),
+        (format!("{x}FROM c\nRUN --mount=from=x,target=/m t"), None, true),
+        (format!("{x}FROM c\nRUN --mount=from=y,target=/m t"), None, false),
+        ("FROM a AS x\nCOPY --from=x s d\nFROM b".to_owned(), None, true),
+        ("FROM a AS x\nCOPY --from=0 s d\nFROM b".to_owned(), None, true),
+        ("FROM a AS x\nCOPY --from=7 s d\nFROM b".to_owned(), None, true),
+        ("FROM a AS x\nCOPY --from=-1 s d\nFROM b".to_owned(), None, true),
+        ("FROM a AS x\nRUN --mount=from=y,target=/m t\nFROM b AS y".to_owned(), None, false),
+        ("FROM a AS x\nRUN --mount=from=y,target=/m t\nFROM b AS y\nFROM x".into(), None, true),
+        ("FROM b AS y\nCOPY --from=x s d\nFROM y AS x\nFROM c".to_owned(), None, false),
+        ("FROM b AS y\nCOPY --from=x s d\nFROM y AS x".to_owned(), None, true),
+        // The name means the last stage that has it.
+        ("FROM a AS x\nFROM b AS y\nCOPY --from=x s d\nFROM c AS x\nFROM y".into(), None, true),
+        // A trigger runs in the stage that is based on its stage.
+        ("FROM a AS x\nONBUILD COPY --from=y s d\nFROM b AS y\nFROM x".into(), None, false),
+        (
+            "FROM a AS x\nONBUILD COPY --from=y s d\nFROM x AS z\nFROM b AS y\nFROM z".into(),
+            None,
+            true,
+        ),
+        ("FROM a AS x\nONBUILD COPY --from=y s d\nFROM x AS z\nFROM b AS y".into(), None, false),
+        // The platform and the arguments choose the stages.
+        (
+            format!("{x}FROM c AS stage-arm64\nFROM x AS stage-amd64\nFROM stage-$TARGETARCH"),
+            None,
+            true,
+        ),
+        (
+            format!("{x}FROM x AS stage-arm64\nFROM c AS stage-amd64\nFROM stage-$TARGETARCH"),
+            None,
+            false,
+        ),
+        (format!("ARG B=y\n{x}FROM $B"), None, true),
+        (format!("ARG B=x\n{x}FROM $B"), None, false),
+    ] {
+        let args = BTreeMap::from([("B".to_owned(), if is_error { "x" } else { "y" }.to_owned())]);
+        let errors = match Dockerfile::parse(&text) {
+            Ok(file) => file.order_errors(&args, target, Platform::Amd64),
+            Err(errors) => errors,
+        };
+        assert_eq!(!errors.is_empty(), is_error, "{target:?} {text}: {errors:?}");
+    }
 }
 
 #[test]

@@ -5,18 +5,22 @@ use std::collections::{HashMap, HashSet};
 
 use super::diagnostics::Diagnostics;
 use super::expand::Scope;
+use super::files::DockerfileSource;
 use super::graph::Dependency;
 use super::image::{ImageContent, ResolvedImage};
 use super::workspace::{BaseUse, ExternalBase, Unit, UnitId};
-use crate::base::name::{NameError, Platform};
+use crate::base::name::{ImageName, NameError, Platform};
 use crate::base::nearest::did_you_mean;
 use crate::base::reference::{RegistryRef, full_form};
 use crate::base::span::Span;
 use crate::base::text::list;
-use crate::dockerfile::{Reference, ReferenceKind, ReferencePlatform, UnresolvedArg};
+use crate::dockerfile::{Reference, ReferencePlatform};
 
 /// Maximum number of names in a message.
 pub(super) const MAX_NAMES_SHOWN: usize = 8;
+
+/// Maximum number of names that the warning about a near miss suggests.
+const MAX_NEAR_NAMES_SHOWN: usize = 3;
 
 /// References of the Dockerfile of one unit.
 #[derive(Debug, Default)]
@@ -51,6 +55,7 @@ pub(super) fn find(
         let outer = finder.diagnostics.enter(image.note);
         let needs = finder.read_needs(index);
         finder.read_references(index, &needs);
+        finder.read_triggers(index, &needs);
         finder.diagnostics.leave(outer);
     }
     (finder.references, finder.dependencies)
@@ -151,7 +156,9 @@ impl BaseFinder<'_, '_> {
                     Err(_) if image.damaged && image.entry.args.is_some() => continue,
                     Err(error) => {
                         let message = format!("cannot resolve `{}`: {error}", reference.text);
-                        let help = unresolved_help(&reference, error);
+                        let alternative =
+                            "set `infer_bases: false` and list its bases under `needs:`";
+                        let help = format!("{}; or {alternative}", error.help);
                         self.diagnostics.error(message, span, help);
                         continue;
                     }
@@ -163,7 +170,7 @@ impl BaseFinder<'_, '_> {
                         self.references[unit].bases.push(base);
                     }
                     Ok(None) => {
-                        self.warn_about_other_tags(index, &reference, &name, span);
+                        self.warn_about_near_miss(index, &reference, &name, span);
                         if let Err(error) = name.parse::<RegistryRef>() {
                             let message = format!("no registry can have `{name}`: {error}");
                             self.diagnostics.warn(message, span, error.help);
@@ -282,32 +289,85 @@ impl BaseFinder<'_, '_> {
         }
     }
 
-    /// Warns about `FROM base:3.11` if the manifest has `base:3.12`: most likely a mistake.
-    fn warn_about_other_tags(
-        &mut self,
-        own: usize,
-        reference: &Reference,
-        image: &str,
-        span: Span,
-    ) {
-        let (name, Some(_)) = split_reference(image) else { return };
-        let same_name = self.by_name.get(name).into_iter().flatten();
-        let tags: Vec<String> = same_name
-            .filter(|&&other| other != own)
-            .filter(|&&other| matches!(self.images[other].content, ImageContent::Build { .. }))
-            .map(|&other| {
-                if self.has_content_tag(other) {
-                    format!("`{name}`, which is referred to without a tag")
-                } else {
-                    format!("{name}:{}", self.images[other].tag)
+    /// Adds the images that the triggers of an image use. A build that is based on the image runs
+    /// the triggers, and so needs these images under the paths that are sent with the triggers.
+    fn read_triggers(&mut self, index: usize, needs: &[usize]) {
+        let image = &self.images[index];
+        let ImageContent::Build { dockerfile, infer_bases: true, .. } = &image.content else {
+            return;
+        };
+        for reference in dockerfile.parsed.trigger_references() {
+            let Ok(name) = &reference.image else { continue };
+            let span = Span::new(dockerfile.start + reference.span.start, reference.span.len());
+            for &unit in &image.units {
+                let platform = (self.units[unit].platform, &reference.platform);
+                let Ok(Some(base)) = self.find_base(index, needs, name, platform) else { continue };
+                if self.is_stage_of_dependent(&image.name, name, platform.0) {
+                    continue;
                 }
-            })
-            .collect();
-        if !tags.is_empty() {
-            let message = format!("`{}` is not an image of this manifest", reference.text);
-            let help = format!("this manifest has {}", list(tags, MAX_NAMES_SHOWN));
-            self.diagnostics.warn(message, span, help);
+                self.dependencies.push(Dependency { dependent: unit, base, span });
+                let base = BaseUse { range: reference.span.clone(), unit: UnitId(base) };
+                self.references[unit].bases.push(base);
+            }
         }
+    }
+
+    /// Returns true if a Dockerfile that uses the image `own` has a stage called `name`. To a trigger
+    /// of `own`, the name means that stage.
+    fn is_stage_of_dependent(&self, own: &ImageName, name: &str, platform: Platform) -> bool {
+        let uses_own = |reference: Reference| {
+            reference.image.is_ok_and(|image| split_reference(&image).0 == own.as_str())
+        };
+        self.images.iter().any(|image| match &image.content {
+            ImageContent::Build { dockerfile: DockerfileSource { parsed, .. }, .. } => {
+                parsed.has_stage(name) && parsed.references(platform).into_iter().any(uses_own)
+            }
+            ImageContent::Mirror(_) => false,
+        })
+    }
+
+    /// Warns about `FROM base:3.11` or `FROM quay.io/org/base` if the manifest has `base:3.12`: most
+    /// likely a mistake.
+    fn warn_about_near_miss(&mut self, own: usize, reference: &Reference, image: &str, span: Span) {
+        let (path, tag) = split_reference(image);
+        let ends = path.match_indices('/').map(|(slash, _)| &path[slash + 1..]);
+        let Some((name, images)) = std::iter::once(path)
+            .chain(ends)
+            .find_map(|end| self.by_name.get(end).map(|images| (end, images)))
+        else {
+            return;
+        };
+        // An image that adds to a public image of the same name uses that one.
+        let is_own = |other: usize| {
+            other == own || (name != path && self.images[other].name == self.images[own].name)
+        };
+        let is_built =
+            |other: usize| matches!(self.images[other].content, ImageContent::Build { .. });
+        let wanted = tag.unwrap_or("latest");
+        let near = |&other: &usize| {
+            let tag = self.images[other].tag.as_str();
+            if self.has_content_tag(other) {
+                (0, format!("`{name}`, which is referred to without a tag"))
+            } else {
+                (strsim::damerau_levenshtein(wanted, tag), format!("{name}:{tag}"))
+            }
+        };
+        let others = images.iter().filter(|&&other| !is_own(other) && is_built(other));
+        let mut near: Vec<(usize, String)> = others.map(near).collect();
+        near.sort();
+        near.dedup();
+        if near.is_empty() || (name == path && tag.is_none()) {
+            return;
+        }
+        let message = format!("`{}` is not an image of this manifest", reference.text);
+        let names = list(near.iter().map(|(_, name)| name), MAX_NEAR_NAMES_SHOWN);
+        let help = match name == path {
+            true => format!("this manifest has {names}"),
+            false => {
+                format!("this manifest has {names}; to build on one, write its name without a path")
+            }
+        };
+        self.diagnostics.warn(message, span, help);
     }
 }
 
@@ -316,22 +376,6 @@ pub(super) fn near_name<'n>(name: &str, known: impl Iterator<Item = &'n str>) ->
     let mut known: Vec<&str> = known.collect();
     known.sort_unstable();
     did_you_mean(name, &known).unwrap_or_else(|| "name an image of this manifest".to_owned())
-}
-
-/// Returns the help for a reference with a variable that has no value.
-fn unresolved_help(reference: &Reference, error: &UnresolvedArg) -> String {
-    let alternative = "set `infer_bases: false` and list its bases under `needs:`";
-    match reference.kind {
-        ReferenceKind::From => format!(
-            "give `{}` a value under `args:`, or a default in the Dockerfile before the first \
-             FROM; or {alternative}",
-            error.name
-        ),
-        // Docker allows no variables here, so no value helps.
-        ReferenceKind::CopyFrom | ReferenceKind::MountFrom => {
-            format!("{}; or {alternative}", error.help)
-        }
-    }
 }
 
 /// Splits a reference into name and tag. A `:` before a `/` belongs to the port of a registry. A

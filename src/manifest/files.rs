@@ -21,6 +21,19 @@ pub(super) struct DockerfileSource {
     pub(super) start: usize,
 }
 
+impl DockerfileSource {
+    /// Returns the problem for an error in the text.
+    pub(super) fn problem(&self, error: DockerfileError) -> Problem {
+        problem(self.start, error)
+    }
+}
+
+/// Returns the problem for an error in a Dockerfile that starts at this offset.
+fn problem(start: usize, error: DockerfileError) -> Problem {
+    let span = Span::new(start + error.span.start, error.span.len());
+    Problem { help: error.help, ..Problem::new(error.message, span, "") }
+}
+
 /// Path, arguments and target of a lowered Dockerfile.
 pub(super) type LoweredKey = (PathBuf, BTreeMap<String, String>, Option<String>);
 
@@ -163,11 +176,7 @@ impl<'s> Files<'s> {
                 Some(DockerfileSource { path: path.to_owned(), parsed: Arc::new(parsed), start })
             }
             Err(errors) => {
-                for error in errors {
-                    let span = Span::new(start + error.span.start, error.span.len());
-                    let problem = Problem::new(error.message, span, "");
-                    diagnostics.push(Problem { help: error.help, ..problem });
-                }
+                errors.into_iter().for_each(|error| diagnostics.push(problem(start, error)));
                 None
             }
         }

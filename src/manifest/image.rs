@@ -130,7 +130,7 @@ impl<'a> ImageResolver<'a, '_, '_> {
         let visibility = self.visibility();
         let platforms = self.platforms();
         let fields = fields::resolve(entry, self.defaults, self.diagnostics);
-        let content = self.content();
+        let content = self.content(&platforms);
         let (name, tag) = self.name_and_tag()?;
         Some(ResolvedImage {
             entry,
@@ -194,7 +194,7 @@ impl<'a> ImageResolver<'a, '_, '_> {
         platforms
     }
 
-    fn content(&mut self) -> Option<ImageContent> {
+    fn content(&mut self, platforms: &[Platform]) -> Option<ImageContent> {
         let entry = self.entry;
         match (&entry.context, &entry.source) {
             (Some(context), Some(source)) => {
@@ -213,7 +213,7 @@ impl<'a> ImageResolver<'a, '_, '_> {
                 self.diagnostics.error(message, entry.span(), help);
                 None
             }
-            (Some(context), None) => self.build(context),
+            (Some(context), None) => self.build(context, platforms),
             (None, Some(source)) => {
                 fields::reject_build_fields(entry, self.diagnostics);
                 if let Some(lowercase) = source.corrected_case() {
@@ -227,15 +227,16 @@ impl<'a> ImageResolver<'a, '_, '_> {
         }
     }
 
-    fn build(&mut self, context: &Spanned<String>) -> Option<ImageContent> {
+    fn build(&mut self, context: &Spanned<String>, platforms: &[Platform]) -> Option<ImageContent> {
         let setting = dockerfile_setting(self.entry, self.defaults);
         let span = setting.map_or(context.span(), Spanned::span);
         let folder = self.files.context(context, self.diagnostics)?;
         let lowering = lower::lowering(self.entry, self.diagnostics);
         let name = dockerfile_name(setting);
         let source = self.files.dockerfile(&folder, name, span, self.diagnostics)?;
-        let lowering = lowering?;
-        let dockerfile = lower::lower(source, &lowering, span, self.files, self.diagnostics)?;
+        let mut lowering = lowering?;
+        lower::check_order(&source, &lowering, platforms, self.diagnostics);
+        let dockerfile = lower::lower(source, &mut lowering, span, self.files, self.diagnostics)?;
         let default = self.defaults.and_then(|defaults| defaults.infer_bases);
         Some(ImageContent::Build {
             context: folder,

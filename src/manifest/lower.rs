@@ -8,8 +8,9 @@ use super::diagnostics::Diagnostics;
 use super::files::{DockerfileSource, Files};
 use super::model::Image;
 use super::spanned::Spanned;
+use crate::base::name::Platform;
 use crate::base::span::Span;
-use crate::dockerfile::LowerSubject;
+use crate::dockerfile::{LowerError, LowerSubject};
 
 /// Arguments and target of a build.
 pub(super) struct Lowering<'a> {
@@ -47,16 +48,22 @@ pub(super) fn lowering<'a>(
 }
 
 /// Returns the Dockerfile to send. `span` is where the manifest names the Dockerfile. Images with
-/// equal arguments and target share the result.
+/// equal arguments and target share the result. Removes unused arguments, with a warning for each.
 pub(super) fn lower(
     source: DockerfileSource,
-    lowering: &Lowering<'_>,
+    lowering: &mut Lowering<'_>,
     span: Span,
     files: &mut Files<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<DockerfileSource> {
     let Lowering { entry, args, target } = lowering;
     let target_name = target.map(|target| target.as_str());
+    for LowerError { subject, message, help } in source.parsed.unused_args(args, target_name) {
+        diagnostics.warn(message, subject_span(&subject, entry, *target).unwrap_or(span), help);
+        if let LowerSubject::Arg(name) = &subject {
+            args.remove(name);
+        }
+    }
     let suffix = match (args.is_empty(), target_name) {
         (true, None) => return Some(source),
         (false, None) => "with args",
@@ -76,17 +83,41 @@ pub(super) fn lower(
             Some(lowered)
         }
         Err(errors) => {
-            for error in errors {
-                let mut names =
-                    entry.args.iter().flat_map(|args| args.iter()).map(|(name, _)| name);
-                let subject = match &error.subject {
-                    LowerSubject::Arg(arg) => names.find(|name| name.as_str() == arg),
-                    LowerSubject::Target => *target,
-                };
-                let span = subject.map_or(span, Spanned::span);
-                diagnostics.error(error.message, span, error.help);
+            for LowerError { subject, message, help } in errors {
+                let span = subject_span(&subject, entry, *target).unwrap_or(span);
+                diagnostics.error(message, span, help);
             }
             None
+        }
+    }
+}
+
+/// Returns where the manifest sets an argument or the target.
+fn subject_span(
+    subject: &LowerSubject,
+    entry: &Image,
+    target: Option<&Spanned<String>>,
+) -> Option<Span> {
+    let mut names = entry.args.iter().flat_map(|args| args.iter()).map(|(name, _)| name);
+    let subject = match subject {
+        LowerSubject::Arg(arg) => names.find(|name| name.as_str() == arg),
+        LowerSubject::Target => target,
+    };
+    subject.map(Spanned::span)
+}
+
+/// Reports each copy and mount from a stage that the build needs and that is not built before.
+/// `source` is the Dockerfile as written.
+pub(super) fn check_order(
+    source: &DockerfileSource,
+    lowering: &Lowering<'_>,
+    platforms: &[Platform],
+    diagnostics: &mut Diagnostics,
+) {
+    let target = lowering.target.map(|target| target.as_str());
+    for &platform in platforms {
+        for error in source.parsed.order_errors(&lowering.args, target, platform) {
+            diagnostics.push(source.problem(error));
         }
     }
 }

@@ -172,6 +172,135 @@ fn another_tag_is_a_warning() {
     }
 }
 
+/// Returns the warnings for this Dockerfile of `app`: message and help.
+fn near_misses(images: &str, dockerfile: &str) -> Vec<(String, String)> {
+    let workspace = load(images, dockerfile).unwrap();
+    let texts = |warning: imgplan::test_support::base::span::Problem| {
+        (warning.message, warning.help.unwrap_or_default())
+    };
+    workspace.warnings.into_iter().map(texts).collect()
+}
+
+#[test]
+fn a_path_that_ends_with_the_name_of_an_image_is_a_warning() {
+    for (from, is_near) in [
+        ("quay.io/org/base:v1", true),
+        ("quay.io/org/base", true),
+        ("localhost:5000/base:v1", true),
+        ("library/base:v9", true),
+        ("quay.io/org/database:v1", false),
+        ("quay.io/base/other:v1", false),
+        ("quay.io/org/app:v1", false),
+        (
+            "quay.io/org/base@sha256:a8560b36e8b8210634f77d9f7f9efd7ffa463e380b75e2e74aff4511df3ef88c",
+            false,
+        ),
+    ] {
+        for (file, line) in
+            [(format!("FROM {from}\n"), 1), (format!("FROM a\nCOPY --from={from} x y\n"), 2)]
+        {
+            let found = near_misses(&both(), &file);
+            assert_eq!(found.len(), usize::from(is_near), "line {line} of {file}: {found:?}");
+            if let [(message, help)] = &found[..] {
+                assert_eq!(*message, format!("`{from}` is not an image of this manifest"));
+                let names = "this manifest has base:v1";
+                assert_eq!(
+                    *help,
+                    format!("{names}; to build on one, write its name without a path")
+                );
+            }
+        }
+    }
+    // A mirror is a copy of such an image, and an image may add to a public one of its name.
+    let mirror = format!("{APP}  - {{source: docker.io/library/redis:7}}\n");
+    assert_eq!(near_misses(&mirror, "FROM docker.io/library/redis:7\n"), []);
+    let own = "  - {name: app, tag: v1, context: app}\n  - {name: app, tag: v2, context: base}\n";
+    assert_eq!(near_misses(own, "FROM quay.io/org/app:v3\n"), []);
+}
+
+#[test]
+fn a_near_miss_names_the_nearest_three() {
+    let tags =
+        (1..=100).map(|minor| format!("  - {{name: base, tag: v3.{minor}, context: base}}\n"));
+    let images = format!("{APP}{}", tags.collect::<String>());
+    for (from, nearest) in [
+        ("base:v3.101", "base:v3.10, base:v3.100, base:v3.11"),
+        ("base:v3.77-slim", "base:v3.77, base:v3.17, base:v3.27"),
+        ("ghcr.io/org/base:v3.42", "base:v3.42, base:v3.12, base:v3.2"),
+    ] {
+        let found = near_misses(&images, &format!("FROM {from}\n"));
+        let help = format!("this manifest has {nearest} and 97 more");
+        assert!(found.len() == 1 && found[0].1.starts_with(&help), "{from}: {found:?}");
+    }
+}
+
+#[test]
+fn a_trigger_orders_the_images_that_are_built_on_its_image() {
+    let images = format!("{both}  - {{name: tools, tag: v1, context: base}}\n", both = both());
+    // `app` has the trigger.
+    for (trigger, expected) in [
+        ("ONBUILD COPY --from=tools /a /a", &["tools -> tools:v1"][..]),
+        ("ONBUILD COPY --from=tools:v1 /a /a", &["tools:v1 -> tools:v1"]),
+        ("ONBUILD RUN --mount=from=tools,target=/t /t/x", &["tools -> tools:v1"]),
+        ("ONBUILD COPY --from=busybox /a /a", &[]),
+        ("ONBUILD COPY --from=quay.io/org/tools /a /a", &[]),
+        ("ONBUILD COPY --from=app /a /a", &[]),
+        ("ONBUILD COPY x y", &[]),
+        ("ONBUILD RUN x\nFROM scratch", &[]),
+        ("ONBUILD COPY --from=tools /a /a\nFROM scratch", &[]),
+    ] {
+        let dockerfile = format!("FROM scratch\n{trigger}\n");
+        assert_eq!(bases(&images, &dockerfile), expected, "{trigger}");
+        assert_eq!(near_misses(&images, &dockerfile), [], "{trigger}");
+    }
+}
+
+#[test]
+fn a_trigger_may_mean_a_stage_of_the_dependent() {
+    let env = TestEnv::at("http://127.0.0.1:1");
+    env.write(
+        "imgplan.yaml",
+        "version: 1\nimages:
+  - {name: runtime, context: runtime}
+  - {name: builder, context: builder}
+  - {name: app, context: app}
+",
+    );
+    env.context("runtime", "FROM scratch\nONBUILD COPY --from=builder /a /a\n");
+    env.context("builder", "FROM scratch\n");
+    let needs = |dockerfile: &str| {
+        env.context("app", dockerfile);
+        let file = Invocation::file(env.path("imgplan.yaml"));
+        let workspace = Workspace::load(&file, &|_| None).unwrap();
+        let runtime = workspace.units.iter().find(|unit| unit.image.as_str() == "runtime");
+        runtime.unwrap().needs.len()
+    };
+    assert_eq!(needs("FROM runtime\n"), 1);
+    assert_eq!(needs("FROM scratch AS other\nFROM runtime\n"), 1);
+    assert_eq!(needs("FROM scratch AS Builder\nFROM runtime:latest\n"), 0);
+    assert_eq!(needs("FROM scratch AS builder\n"), 1);
+}
+
+#[test]
+fn an_arg_of_a_stage_is_no_arg_of_a_from() {
+    let move_up = "move `ARG T` above the first FROM";
+    for (dockerfile, help) in [
+        ("FROM scratch\nARG T=1\nFROM x:$T\n", move_up),
+        ("FROM scratch\nARG T\nFROM x:${T}\n", move_up),
+        ("FROM scratch AS one\nFROM scratch\nARG T=1\nFROM ${T}\n", move_up),
+        ("FROM scratch\nFROM x:$T\n", "declare it above the first FROM: `ARG T=<value>`"),
+        ("ARG T\nFROM x:$T\n", "give it a default, `ARG T=<value>`, or a value under `args:`"),
+    ] {
+        let env = TestEnv::at("http://127.0.0.1:1");
+        env.context("app", dockerfile);
+        env.write("imgplan.yaml", "version: 1\nimages:\n  - {name: app, context: app}\n");
+        let error = Workspace::load(&Invocation::file(env.path("imgplan.yaml")), &|_| None);
+        let problems = error.unwrap_err().problems;
+        let first = problems[0].help.as_deref().unwrap_or_default();
+        assert!(problems.len() == 1 && first.starts_with(help), "{dockerfile}: {problems:?}");
+    }
+}
+
 #[test]
 fn units_are_sorted_by_depth_and_name() {
     let images = "  - {name: z, tag: v1, context: base}

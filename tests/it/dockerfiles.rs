@@ -146,9 +146,18 @@ fn report(case: &Case) -> String {
             return out;
         }
     };
+    for error in file.order_errors(&BTreeMap::new(), None, Platform::Amd64) {
+        writeln!(out, "refused: {error}  ({})", shown(&case.text[error.span.clone()])).unwrap();
+    }
     out.push_str(&facts(&file, ""));
     for (line, lower) in &case.lowers {
         writeln!(out, "lower {line}").unwrap();
+        for LowerError { subject, message, help } in
+            file.unused_args(&lower.args, lower.target.as_deref())
+        {
+            let LowerSubject::Arg(name) = subject else { panic!("{subject:?}") };
+            writeln!(out, "  unused arg {}: {message}: {help}", shown(&name)).unwrap();
+        }
         match lower.apply(&file) {
             Ok(lowered) => {
                 let new = |line: &&str| !case.text.lines().any(|old| old == *line);

@@ -306,23 +306,23 @@ fn lowering_errors_point_at_the_manifest() {
   - name: app
     context: stages
     args:
-      C: d
+      TARGETOS: d
     target: three
 "), @"
     exit 1
     --- stderr
-      × the Dockerfile does not declare `C`
+      × the builder sets `TARGETOS` from the platform
        ╭─[imgplan.yaml:6:7]
      5 │     args:
-     6 │       C: d
-       ·       ─
+     6 │       TARGETOS: d
+       ·       ────────
      7 │     target: three
        ╰────
-      help: did you mean `B`?
+      help: remove it, and set `platforms:`
 
       × the Dockerfile has no stage `three`
        ╭─[imgplan.yaml:7:13]
-     6 │       C: d
+     6 │       TARGETOS: d
      7 │     target: three
        ·             ─────
        ╰────
@@ -330,6 +330,39 @@ fn lowering_errors_point_at_the_manifest() {
 
     error: 2 problems in imgplan.yaml; nothing was sent
     ");
+}
+
+#[test]
+fn arguments_that_no_arg_declares_are_warnings() {
+    let env = TestEnv::at("http://127.0.0.1:9");
+    env.write(
+        "imgplan.yaml",
+        "version: 1\nimages:
+  - discover: {glob: services/*}
+    args: {A: \"1\", HTTP_PROXY: p, BUILDKIT_INLINE_CACHE: \"1\"}
+",
+    );
+    env.context("services/a", "FROM scratch\nARG A\n").context("services/b", "FROM scratch\n");
+    let output = env.ok(["validate"]);
+    for (text, count) in [
+        ("the Dockerfile does not declare `A`", 1),
+        ("`HTTP_PROXY` is not passed on", 1),
+        ("`BUILDKIT_INLINE_CACHE` is a setting of BuildKit", 1),
+        ("⚠", 3),
+    ] {
+        assert_eq!(output.stderr.matches(text).count(), count, "{text}: {output}");
+    }
+    output.says("b");
+    env.run(["validate", "--deny-warnings"]).code(1).says("found 3 warnings");
+    // An argument without effect is no input, and changes nothing that is sent.
+    let inputs = |name| env.ok(["context", "digest", name]).stdout;
+    assert!(inputs("a").contains("arg A ") && !inputs("b").contains("arg "), "{}", inputs("b"));
+    assert!(!inputs("a").contains("PROXY"));
+    let listed = env.ok(["context", "list", "b"]).stdout;
+    assert_eq!(listed, "Dockerfile\n");
+    // Docker gives these a meaning without an ARG.
+    env.edit("imgplan.yaml", "HTTP_PROXY: p", "TARGETARCH: arm64");
+    env.run(["validate"]).code(1).says("the builder sets `TARGETARCH` from the platform");
 }
 
 #[test]
@@ -345,8 +378,8 @@ fn reference_errors_point_at_the_lowered_dockerfile() {
      2 │ FROM $B
        ·      ──
        ╰────
-      help: give `B` a value under `args:`, or a default in the Dockerfile before the first FROM; or
-            set `infer_bases: false` and list its bases under `needs:`
+      help: give it a default, `ARG B=<value>`, or a value under `args:`; or set `infer_bases: false`
+            and list its bases under `needs:`
 
     error: 1 problem in imgplan.yaml; nothing was sent
     ");

@@ -507,7 +507,7 @@ fn invalid_manifests() -> Vec<InvalidManifest> {
             "version: 1\nimages:\n  - {name: app, context: arg}\n",
             "arg/Dockerfile:2:6",
             "$BASE",
-            ["BASE", "give `BASE` a value under `args:`", "`infer_bases: false`"]
+            ["BASE", "give it a default", "a value under `args:`", "`infer_bases: false`"]
         ),
         invalid!(
             "a base of another platform",
@@ -1030,8 +1030,8 @@ images:
      1 │ FROM $NOWHERE
        ·      ────────
        ╰────
-      help: give `NOWHERE` a value under `args:`, or a default in the Dockerfile before the first
-            FROM; or set `infer_bases: false` and list its bases under `needs:`
+      help: declare it above the first FROM: `ARG NOWHERE=<value>`; or set `infer_bases: false` and
+            list its bases under `needs:`
 
     error: 9 problems in imgplan.yaml; nothing was sent
     "#);

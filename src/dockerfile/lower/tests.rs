@@ -129,23 +129,13 @@ fn errors() {
     let table: &[ErrorCase] = &[
         (
             "ARG VERSION\nFROM a",
-            &[("VERSOIN", "1"), ("OTHER", "1"), ("version", "2")],
+            &[("VERSION", "\n"), ("OTHER", "1")],
             Some("b"),
             &[
-                "OTHER: the Dockerfile does not declare `OTHER`: declare it with `ARG OTHER`",
-                "VERSOIN: the Dockerfile does not declare `VERSOIN`: did you mean `VERSION`?",
-                "version: the Dockerfile does not declare `version`: did you mean `VERSION`?",
+                "VERSION: the value of `VERSION` contains a line break, which no ARG can hold: put \
+                 the value into a file that the Dockerfile copies",
                 "target: the Dockerfile has no stage `b`: no stage has a name: add one with \
                  `FROM <image> AS <name>`",
-            ],
-        ),
-        (
-            "FROM a AS x\nFROM b\nARG A",
-            &[("A", "1")],
-            Some("x"),
-            &[
-                "A: the Dockerfile does not declare `A`: its ARG comes after the target stage and is \
-               not built: remove the value",
             ],
         ),
         (
@@ -157,9 +147,6 @@ fn errors() {
                  a file that the Dockerfile copies",
                 "B: the value of `B` contains a NUL byte, which no ARG can hold: put the value into a \
                  file that the Dockerfile copies",
-                "C: the Dockerfile does not declare `C`: did you mean `A`?",
-                "C: the value of `C` contains a line break, which no ARG can hold: put the value into \
-                 a file that the Dockerfile copies",
             ],
         ),
         (
@@ -170,29 +157,12 @@ fn errors() {
                value into a file that the Dockerfile copies"],
         ),
         (
-            "ARG HTTP_PROXY TARGETARCH\nFROM a",
-            &[
-                ("BUILDKIT_INLINE_CACHE", "1"),
-                ("BUILDKIT_SYNTAX", "1"),
-                ("HTTP_PROXY", "1"),
-                ("No_Proxy", "1"),
-                ("SOURCE_DATE_EPOCH", "1"),
-                ("TARGETARCH", "1"),
-                ("TARGETSTAGE", "1"),
-            ],
+            "ARG TARGETARCH\nFROM a",
+            &[("BUILDKIT_SYNTAX", "1"), ("TARGETARCH", "1"), ("TARGETSTAGE", "1")],
             None,
             &[
-                "BUILDKIT_INLINE_CACHE: `BUILDKIT_INLINE_CACHE` is a setting of BuildKit, not an \
-                 ARG: remove it: the service configures its builder",
                 "BUILDKIT_SYNTAX: `BUILDKIT_SYNTAX` is a setting of BuildKit, not an ARG: write it in \
                  the first line of the Dockerfile: `# syntax=<image>`",
-                "HTTP_PROXY: `HTTP_PROXY` is a proxy setting, which no ARG can pass to every \
-                 RUN: write `ARG HTTP_PROXY=<url>` in each stage that needs it",
-                "No_Proxy: `No_Proxy` is a proxy setting, which no ARG can pass to every RUN: \
-                 write `ARG No_Proxy=<url>` in each stage that needs it",
-                "SOURCE_DATE_EPOCH: the Dockerfile does not declare `SOURCE_DATE_EPOCH`: the \
-                 service sets the times of the image; to read the value in a RUN, declare `ARG \
-                 SOURCE_DATE_EPOCH`",
                 "TARGETARCH: the builder sets `TARGETARCH` from the platform: remove it, and set \
                  `platforms:`",
                 "TARGETSTAGE: the builder sets `TARGETSTAGE` to the stage that is built: remove it, \
@@ -249,6 +219,60 @@ fn errors() {
     fits("C", "ARG C=\n");
     assert_eq!(lower(&text, &[("A", &half), ("B", &half)], None).unwrap_err().len(), 2);
     assert!(lower(&text, &[("A", &half), ("C", &half)], None).is_ok());
+}
+
+#[test]
+fn unused_args_are_warnings() {
+    let unused = |text: &str, name: &str, target| {
+        let (file, args) = (Dockerfile::parse(text).unwrap(), [(name.to_owned(), "1".to_owned())]);
+        let warnings = file.unused_args(&args.clone().into(), target);
+        if !warnings.is_empty() {
+            let without = file.lowered(&Variables::new(), target);
+            assert_eq!(file.lowered(&args.into(), target), without, "{name}");
+        }
+        warnings.iter().map(|one| format!("{}: {}", one.message, one.help)).collect::<String>()
+    };
+    let text = "ARG VERSION HTTP_PROXY\nFROM a AS x\nARG A\nFROM b\nONBUILD ARG LATER\nARG B";
+    for (name, target, expected) in [
+        ("VERSION", None, ""),
+        ("A", None, ""),
+        ("B", None, ""),
+        ("HTTP_PROXY", None, ""),
+        ("OTHER", None, "the Dockerfile does not declare `OTHER`: declare it with `ARG OTHER`"),
+        ("VERSOIN", None, "the Dockerfile does not declare `VERSOIN`: did you mean `VERSION`?"),
+        ("version", None, "the Dockerfile does not declare `version`: did you mean `VERSION`?"),
+        (
+            "B",
+            Some("x"),
+            "the Dockerfile does not declare `B`: its ARG comes after the target stage and is not \
+             built: remove the value",
+        ),
+        (
+            "No_Proxy",
+            None,
+            "`No_Proxy` is not passed on: no ARG can pass a proxy to every RUN: declare `ARG \
+             No_Proxy` in each stage that needs it, or remove the value",
+        ),
+        (
+            "SOURCE_DATE_EPOCH",
+            None,
+            "the Dockerfile does not declare `SOURCE_DATE_EPOCH`: the service sets the times of \
+             the image; to read the value in a RUN, declare `ARG SOURCE_DATE_EPOCH`",
+        ),
+        (
+            "BUILDKIT_INLINE_CACHE",
+            None,
+            "`BUILDKIT_INLINE_CACHE` is a setting of BuildKit, which is not passed on: remove it: \
+             the service configures its builder",
+        ),
+        // These are errors.
+        ("TARGETARCH", None, ""),
+        ("BUILDKIT_SYNTAX", None, ""),
+        ("A B", None, ""),
+        ("OTHER", Some("none"), ""),
+    ] {
+        assert_eq!(unused(text, name, target), expected, "{name} {target:?}");
+    }
 }
 
 /// The effect of a stage: its base, the paths that it copies, and its variables at the end.
@@ -329,7 +353,7 @@ fn effects(file: &Dockerfile, args: &Variables, kept: usize) -> Vec<StageEffect>
 /// Returns the text with each declaration of these arguments replaced by the name alone.
 fn masked(file: &Dockerfile, args: &Variables, kept: usize) -> String {
     let mut replaced = Vec::new();
-    for pair in file.declared(kept) {
+    for pair in file.declared(kept.checked_sub(1)) {
         if args.contains_key(&pair.name) {
             replaced.push((pair.span.clone(), pair.name.clone()));
         }
@@ -426,7 +450,7 @@ fn dockerfile() -> impl Strategy<Value = String> {
 
 /// Returns the arguments that the file declares before the end of the target.
 fn declared_args(file: &Dockerfile, args: Variables, target: Option<usize>) -> Variables {
-    let declared = file.declared(target.map_or(file.stages().len(), |target| target + 1));
+    let declared = file.declared(target);
     args.into_iter().filter(|(name, _)| declared.iter().any(|pair| pair.name == *name)).collect()
 }
 
@@ -455,7 +479,7 @@ proptest! {
     ) {
         let file = &CORPUS[pick.index(CORPUS.len())];
         let target = target.map(|target| target.index(file.stages().len()));
-        let names = file.declared(file.stages().len()).into_iter().map(|pair| pair.name.clone());
+        let names = file.declared(None).into_iter().map(|pair| pair.name.clone());
         let names = names.filter(|name| reserved(name).or_else(|| invalid_name(name)).is_none());
         let pairs = names.zip(values).filter_map(|(name, value)| Some((name, value?)));
         let args = declared_args(file, pairs.collect(), target);

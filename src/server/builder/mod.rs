@@ -5,6 +5,8 @@
 
 mod archive;
 
+use std::collections::BTreeMap;
+
 use super::app::App;
 use super::location::{DockerfileRef, Location, dockerfile_ref};
 use super::model::{StoredBuild, StoredOrigin};
@@ -55,7 +57,10 @@ fn check_dockerfile(
             return (Vec::new(), errors.into_iter().map(problem).collect());
         }
     };
-    let (mut bases, mut problems) = (Vec::new(), Vec::new());
+    let mut bases = Vec::new();
+    let order_errors = dockerfile.order_errors(&BTreeMap::new(), None, platform).into_iter();
+    let mut problems: Vec<AtLine> =
+        order_errors.map(|error| (line(error.span.start), error.to_string())).collect();
     for reference in dockerfile.references(platform) {
         let line = line(reference.span.start);
         match reference.image {
@@ -64,7 +69,7 @@ fn check_dockerfile(
         }
     }
     for source in dockerfile.copy_sources(platform) {
-        if source.resolved && !contents.has(&source.path) {
+        if source.needed && source.resolved && !contents.has(&source.path) {
             let line = line(source.span.start);
             problems.push((line, format!("`{}` is not in the build context", source.path)));
         }
