@@ -7,6 +7,7 @@ pub(crate) mod file;
 pub(crate) mod glob;
 pub(crate) mod kind;
 pub(crate) mod limit;
+pub(crate) mod links;
 pub(crate) mod name;
 pub(crate) mod nearest;
 pub(crate) mod one_line;

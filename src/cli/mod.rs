@@ -80,7 +80,7 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
         })?;
     }
     match command {
-        Command::Validate(args) => validate::run(ui, settings, args),
+        Command::Validate(args) => validate::run(ui, settings, args).await,
         Command::Plan(args) => plan::run(ui, settings, args).await,
         Command::Why(args) => why::run(ui, settings, args).await,
         Command::Apply(args) => apply::run(ui, settings, args).await,

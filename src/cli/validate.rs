@@ -1,6 +1,7 @@
-//! `imgplan validate`: reports all problems of the manifest at once, without network access.
+//! `imgplan validate`: reports all problems of the manifest and the contexts at once, without network
+//! access.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::ValidateArgs;
 use super::diagnostic;
@@ -9,19 +10,34 @@ use super::failure::{self, Exit, Failure};
 use super::settings::Settings;
 use super::ui::Ui;
 use crate::base::text::plural;
+use crate::context::StatCache;
+use crate::manifest::workspace::Skipped;
 use crate::manifest::{ManifestError, Workspace};
+use crate::survey;
 
 /// Version of the JSON that `--json` prints.
 const FORMAT_VERSION: &str = "1.0";
 
-pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ValidateArgs) -> Result<Exit, Failure> {
-    let loaded = Workspace::load(&settings.manifest, &env);
+pub(super) async fn run(
+    ui: &mut Ui,
+    settings: &Settings,
+    args: ValidateArgs,
+) -> Result<Exit, Failure> {
+    let deny_warnings = args.strict.deny_warnings;
+    let mut workspace = match Workspace::load(&settings.manifest, &env) {
+        Err(error) if ui.is_json() => return print_manifest_error(ui, &error),
+        loaded => loaded?,
+    };
+    let cache = StatCache::read(&settings.work_dir());
+    let contexts = survey::context_warnings(&workspace, cache).await.map_err(Failure::from);
+    let contexts = contexts.map(|found| workspace.warnings.extend(found));
+    let denied =
+        contexts.and_then(|()| failure::deny_warnings(deny_warnings, workspace.warnings.len()));
     if ui.is_json() {
-        return print_json(ui, &loaded, args.strict.deny_warnings);
+        return print_json(ui, &workspace, denied.err());
     }
-    let workspace = loaded?;
     ui.warnings(&workspace.warnings, &workspace.sources)?;
-    failure::deny_warnings(args.strict.deny_warnings, workspace.warnings.len())?;
+    denied?;
     ui.skipped(&workspace.skipped)?;
     ui.data(format_args!(
         "{} is valid: {}, {}.",
@@ -32,29 +48,43 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ValidateArgs) -> Resul
     Ok(Exit::Success)
 }
 
+fn print_manifest_error(ui: &mut Ui, error: &ManifestError) -> Result<Exit, Failure> {
+    let problems = error.problems.iter();
+    let diagnostics: Vec<_> =
+        problems.map(|problem| diagnostic::problem_json(problem, &error.sources)).collect();
+    let errors = error.problems.len() + error.unshown;
+    print(ui, (errors, 0), &diagnostics, &[])
+}
+
 fn print_json(
     ui: &mut Ui,
-    loaded: &Result<Workspace, ManifestError>,
-    deny_warnings: bool,
+    workspace: &Workspace,
+    failure: Option<Failure>,
 ) -> Result<Exit, Failure> {
-    let (errors, warnings, sources, skipped, unshown) = match loaded {
-        Ok(found) => (&[][..], &found.warnings[..], &found.sources, &found.skipped[..], 0),
-        Err(error) => (&error.problems[..], &[][..], &error.sources, &[][..], error.unshown),
-    };
-    let denied = failure::deny_warnings(deny_warnings, warnings.len()).err();
-    let diagnostics = errors.iter().chain(warnings);
+    let warnings = workspace.warnings.iter();
     let mut diagnostics: Vec<_> =
-        diagnostics.map(|problem| diagnostic::problem_json(problem, sources)).collect();
-    diagnostics.extend(denied.iter().flat_map(|failure| diagnostic::report_json(&failure.report)));
+        warnings.map(|problem| diagnostic::problem_json(problem, &workspace.sources)).collect();
+    let errors: Vec<_> =
+        failure.iter().flat_map(|failure| diagnostic::report_json(&failure.report)).collect();
+    let counts = (errors.len(), workspace.warnings.len());
+    diagnostics.extend(errors);
+    print(ui, counts, &diagnostics, &workspace.skipped)
+}
+
+fn print(
+    ui: &mut Ui,
+    (errors, warnings): (usize, usize),
+    diagnostics: &[Value],
+    skipped: &[Skipped],
+) -> Result<Exit, Failure> {
     let skipped = skipped
         .iter()
         .map(|skipped| json!({ "path": skipped.path.to_string_lossy(), "reason": skipped.reason }));
-    let errors = errors.len() + usize::from(denied.is_some());
     ui.data(json!({
         "format_version": FORMAT_VERSION,
         "valid": errors == 0,
-        "error_count": errors + unshown,
-        "warning_count": warnings.len(),
+        "error_count": errors,
+        "warning_count": warnings,
         "diagnostics": diagnostics,
         "skipped": skipped.collect::<Vec<_>>(),
     }))?;

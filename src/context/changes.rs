@@ -5,10 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::listing::{
-    DIR_KIND, EntryStamp, FILE_KINDS, FILE_WITHOUT_CONTENT_KIND, digest_of_folder, digest_of_tree,
-    stamp,
-};
+use super::listing::{EntryStamp, StampKind, digest_of_folder, digest_of_tree, stamp};
 use super::path::RelPath;
 use super::tree::{Tree, TreeEntry};
 use crate::base::digest::Digest;
@@ -23,7 +20,7 @@ pub struct FileList {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ListedPath {
     path: RelPath,
-    kind: u8,
+    kind: StampKind,
     value: Vec<u8>,
 }
 
@@ -33,12 +30,17 @@ impl ListedPath {
     }
 
     fn is_dir(&self) -> bool {
-        self.kind == DIR_KIND
+        self.kind.letter() == StampKind::DIR
     }
 
     /// Returns true for a file, with any content.
     fn is_file(&self) -> bool {
-        self.kind == FILE_WITHOUT_CONTENT_KIND || FILE_KINDS.contains(&self.kind)
+        !self.is_dir() && self.kind != StampKind::LINK
+    }
+
+    /// Returns true for a file whose content does not count.
+    fn is_without_content(&self) -> bool {
+        self.kind.letter() == StampKind::WITHOUT_CONTENT
     }
 }
 
@@ -114,8 +116,8 @@ pub struct FileChange {
 pub enum ChangeKind {
     /// The path is new.
     Added,
-    /// The content, the executable bit or the link target has changed, or a file has become a link
-    /// or the reverse.
+    /// The content, the permissions or the link target have changed, or a file has become a link or
+    /// the reverse.
     Changed,
     /// The path does not exist any more.
     Removed,
@@ -173,8 +175,9 @@ fn differences(
 }
 
 fn differs(old: &ListedPath, new: &ListedPath) -> bool {
-    let unknown = [old, new].iter().any(|entry| entry.kind == FILE_WITHOUT_CONTENT_KIND);
-    !(unknown && old.is_file() && new.is_file()) && old.stamp() != new.stamp()
+    // Without the content of both, only the permissions of one and the same Dockerfile compare.
+    let one_side = old.is_without_content() != new.is_without_content();
+    !(one_side && old.is_file() && new.is_file()) && old.stamp() != new.stamp()
 }
 
 #[cfg(test)]
@@ -184,29 +187,34 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::context::permissions::Permissions;
 
-    /// Parses a list of `path=content`, `path!content` (executable), `path>target`, `path?` (a file
-    /// whose content does not count) and `path/`, and adds the folders above each path.
+    /// Parses a list of `path=content`, `path!content` (executable), `path#content` (mode 600),
+    /// `path>target`, `path?` (a file whose content does not count), `path/` and `path#/` (a folder
+    /// of mode 700), and adds the folders above each path.
     fn list(text: &str) -> FileList {
         let mut entries = BTreeMap::new();
         for word in text.split_whitespace() {
-            let at = word.find(['=', '!', '>', '?']).unwrap_or(word.len());
+            let at = word.find(['=', '!', '#', '>', '?']).unwrap_or(word.len());
             let (path, kind) = (&word[..at], word[at..].chars().next());
             let value = word.get(at + 1..).unwrap_or_default().as_bytes().to_vec();
             let kind = match kind {
-                Some('=') => b'f',
-                Some('!') => b'x',
-                Some('>') => b'l',
-                Some('?') => FILE_WITHOUT_CONTENT_KIND,
-                _ => DIR_KIND,
+                Some('=') => StampKind::FILE,
+                Some('!') => StampKind::EXECUTABLE,
+                Some('#') if value == b"/" => StampKind::DIR.with(Permissions::of_mode(0o700)),
+                Some('#') => StampKind::FILE.with(Permissions::of_mode(0o600)),
+                Some('>') => StampKind::LINK,
+                Some('?') => StampKind::WITHOUT_CONTENT,
+                _ => StampKind::DIR,
             };
             let path = path.trim_end_matches('/');
             for (slash, _) in path.match_indices('/') {
-                entries.insert(path[..slash].to_owned(), (DIR_KIND, Vec::new()));
+                entries.insert(path[..slash].to_owned(), (StampKind::DIR, Vec::new()));
             }
+            let value = if kind.letter() == StampKind::DIR { Vec::new() } else { value };
             entries.insert(path.to_owned(), (kind, value));
         }
-        let listed = |(path, (kind, value)): (String, (u8, Vec<u8>))| ListedPath {
+        let listed = |(path, (kind, value)): (String, (StampKind, Vec<u8>))| ListedPath {
             path: RelPath::new(path).unwrap(),
             kind,
             value,
@@ -229,6 +237,11 @@ mod tests {
             ("a=1", "a=1", ""),
             ("a=1", "a=2", "~ a"),
             ("a=1", "a!1", "~ a"),
+            ("a=1", "a#1", "~ a"),
+            ("a!1", "a#1", "~ a"),
+            ("a#1", "a#1", ""),
+            ("x/a=1", "x/a=1 x#/", "~ x/"),
+            ("x#/", "x/", "~ x/"),
             ("a=1", "a>1", "~ a"),
             ("a>1", "a>2", "~ a"),
             ("a=1", "", "- a"),
@@ -257,6 +270,7 @@ mod tests {
             ("Dockerfile?", "Dockerfile>a", "~ Dockerfile"),
             // Another file is the Dockerfile: each content counts in one list only.
             ("A? B=1", "A=1 B?", ""),
+            ("A? B=1", "A#1 B?", ""),
         ] {
             assert_eq!(changes_between(old, new), expected, "{old:?} -> {new:?}");
         }
@@ -276,7 +290,7 @@ mod tests {
 
     #[test]
     fn decoding_reverses_encoding() {
-        let list = list("a=1 b!2 c/d>e c/f/ Dockerfile?");
+        let list = list("a=1 b!2 c/d>e c/f/ c/g#/ c/h#3 Dockerfile?");
         let bytes = list.encode().unwrap();
         let decoded = FileList::decode(&bytes).unwrap();
         assert_eq!((decoded.digest(), &decoded), (list.digest(), &list));
@@ -287,29 +301,35 @@ mod tests {
     }
 
     /// Trees of files and empty folders. A path can be a file in one tree and a folder in another.
-    fn tree() -> impl Strategy<Value = BTreeMap<String, (u8, Vec<u8>)>> {
+    fn tree() -> impl Strategy<Value = BTreeMap<String, (StampKind, Vec<u8>)>> {
         let path = "[ab](/[ab]){0,2}";
-        let kind = prop::sample::select(vec![b'f', b'x', b'l', DIR_KIND]);
+        let kind = prop::sample::select(vec![
+            StampKind::FILE,
+            StampKind::EXECUTABLE,
+            StampKind::LINK,
+            StampKind::DIR,
+        ]);
         prop::collection::btree_map(path, (kind, 0u8..2), 0..8).prop_map(|entries| {
             let mut tree = BTreeMap::new();
             for (path, (kind, value)) in entries {
                 let above: Vec<&str> = path.match_indices('/').map(|(at, _)| &path[..at]).collect();
-                let blocked =
-                    |above: &&str| tree.get(*above).is_some_and(|&(kind, _)| kind != DIR_KIND);
+                let blocked = |above: &&str| {
+                    tree.get(*above).is_some_and(|&(kind, _)| kind != StampKind::DIR)
+                };
                 if above.iter().any(blocked) || tree.contains_key(&path) {
                     continue;
                 }
                 for above in above {
-                    tree.insert(above.to_owned(), (DIR_KIND, Vec::new()));
+                    tree.insert(above.to_owned(), (StampKind::DIR, Vec::new()));
                 }
-                let value = if kind == DIR_KIND { Vec::new() } else { vec![value] };
+                let value = if kind == StampKind::DIR { Vec::new() } else { vec![value] };
                 tree.insert(path, (kind, value));
             }
             tree
         })
     }
 
-    fn listed(tree: &BTreeMap<String, (u8, Vec<u8>)>) -> FileList {
+    fn listed(tree: &BTreeMap<String, (StampKind, Vec<u8>)>) -> FileList {
         let mut entries: Vec<ListedPath> = tree
             .iter()
             .map(|(path, (kind, value))| ListedPath {
@@ -323,7 +343,7 @@ mod tests {
     }
 
     /// Returns the files, the links and the empty folders. The paths of folders end with `/`.
-    fn leaves(list: &FileList) -> BTreeMap<String, (u8, Vec<u8>)> {
+    fn leaves(list: &FileList) -> BTreeMap<String, (StampKind, Vec<u8>)> {
         let leaf = |entry: &&ListedPath| !entry.is_dir() || list.is_empty(&entry.path);
         let listed = |entry: &ListedPath| {
             let slash = if entry.is_dir() { "/" } else { "" };

@@ -59,17 +59,6 @@ pub enum ScanProblem {
     #[error("{}: {}", .0, .0.source)]
     #[diagnostic(help("make it readable, or add it to .dockerignore"))]
     Unreadable(PathError),
-    /// A special file cannot be part of an archive.
-    #[error("{} is {kind}, which cannot be sent", path.display())]
-    Special {
-        /// The path of the file.
-        path: PathBuf,
-        /// The kind of file, with its article.
-        kind: &'static str,
-        /// The way to fix it.
-        #[help]
-        help: String,
-    },
     /// A `.dockerignore` is not UTF-8.
     #[error("{} is not UTF-8: invalid bytes in line {line}", path.display())]
     #[diagnostic(help("save the file as UTF-8"))]
@@ -103,7 +92,6 @@ impl ScanProblem {
             Self::Unreadable(error) => &error.path,
             Self::Missing { path }
             | Self::NotAFolder { path }
-            | Self::Special { path, .. }
             | Self::NotUtf8 { path, .. }
             | Self::Pattern { path, .. } => path,
         }

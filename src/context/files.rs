@@ -144,7 +144,7 @@ fn hash_file<D: Dir>(dir: &D, name: &OsStr, before: &Stat) -> io::Result<HashedF
 }
 
 fn file_kind(stat: &Stat, size: u64, digest: Digest) -> EntryKind {
-    EntryKind::File { size, executable: stat.executable(), digest }
+    EntryKind::File { size, permissions: stat.permissions(), digest }
 }
 
 fn replaced() -> io::Error {

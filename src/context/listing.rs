@@ -5,8 +5,11 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::names::FolderNames;
 use super::path::RelPath;
+use super::permissions::Permissions;
 use crate::base::digest::{Digest, FieldHasher};
 
 /// The kind of an entry, with everything that its digest depends on.
@@ -16,8 +19,8 @@ pub enum EntryKind {
     File {
         /// The length in bytes.
         size: u64,
-        /// True if the owner may execute the file. As in git, no other mode bits are kept.
-        executable: bool,
+        /// The permissions.
+        permissions: Permissions,
         /// The digest of the content.
         digest: Digest,
     },
@@ -27,7 +30,17 @@ pub enum EntryKind {
         target: Vec<u8>,
     },
     /// A folder. Empty folders are entries too.
-    Dir,
+    Dir {
+        /// The permissions.
+        permissions: Permissions,
+    },
+}
+
+impl EntryKind {
+    /// Returns true for a folder.
+    pub(crate) fn is_dir(&self) -> bool {
+        matches!(self, Self::Dir { .. })
+    }
 }
 
 /// The entries of a folder on disk. Contexts that share the folder share its listing.
@@ -91,18 +104,48 @@ impl ContextFolder {
     }
 }
 
-/// The parts of an entry that its digest depends on: the name, a byte for the kind, and the digest
-/// of the content or the target of the link.
-pub(super) type EntryStamp<'e> = (&'e [u8], u8, &'e [u8]);
+/// The parts of an entry that its digest depends on: the name, a number for the kind and the
+/// permissions, and the digest of the content or the target of the link.
+pub(super) type EntryStamp<'e> = (&'e [u8], StampKind, &'e [u8]);
 
-/// The kind of a folder in an [`EntryStamp`].
-pub(super) const DIR_KIND: u8 = b'd';
+/// The kind and the permissions of an entry. The usual permissions are part of the letter, so that
+/// the digests of earlier versions, which kept only the executable bit, stay valid for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StampKind(u16);
 
-/// The kind of a file whose content does not count.
-pub(super) const FILE_WITHOUT_CONTENT_KIND: u8 = b'-';
+impl StampKind {
+    pub(super) const FILE: Self = Self::of(b'f');
+    pub(super) const EXECUTABLE: Self = Self::of(b'x');
+    pub(super) const LINK: Self = Self::of(b'l');
+    pub(super) const DIR: Self = Self::of(b'd');
+    /// A file whose content does not count.
+    pub(super) const WITHOUT_CONTENT: Self = Self::of(b'-');
 
-/// The kinds of a file that is not executable, and of one that is.
-pub(super) const FILE_KINDS: [u8; 2] = [b'f', b'x'];
+    const fn of(letter: u8) -> Self {
+        Self(u16::from_be_bytes([0, letter]))
+    }
+
+    /// Returns the kind with permissions that its letter does not imply: the upper four bits name
+    /// the letter, and the lower twelve are the permissions.
+    pub(super) fn with(self, permissions: Permissions) -> Self {
+        let letter = match self {
+            Self::DIR => 1,
+            Self::WITHOUT_CONTENT => 2,
+            _ => 3,
+        };
+        Self(letter << 12 | u16::try_from(permissions.bits()).unwrap_or_default())
+    }
+
+    /// Returns the letter, which stands for the usual permissions.
+    pub(super) fn letter(self) -> Self {
+        match self.0 >> 12 {
+            0 => self,
+            1 => Self::DIR,
+            2 => Self::WITHOUT_CONTENT,
+            _ => Self::FILE,
+        }
+    }
+}
 
 /// Returns the stamp of an entry. With `without_content`, the content of a file does not count.
 pub(super) fn stamp<'e>(
@@ -110,21 +153,31 @@ pub(super) fn stamp<'e>(
     kind: &'e EntryKind,
     without_content: bool,
 ) -> EntryStamp<'e> {
-    match kind {
-        EntryKind::File { .. } if without_content => (name, FILE_WITHOUT_CONTENT_KIND, b""),
-        EntryKind::File { executable, digest, .. } => {
-            (name, FILE_KINDS[usize::from(*executable)], digest.as_bytes())
+    let (usual, letter, permissions, value) = match kind {
+        EntryKind::File { permissions, .. } if without_content => {
+            (Permissions::FILE, StampKind::WITHOUT_CONTENT, *permissions, &[][..])
         }
-        EntryKind::Link { target } => (name, b'l', target),
-        EntryKind::Dir => (name, DIR_KIND, b""),
-    }
+        EntryKind::File { permissions: Permissions::EXECUTABLE, digest, .. } => {
+            return (name, StampKind::EXECUTABLE, digest.as_bytes());
+        }
+        EntryKind::File { permissions, digest, .. } => {
+            (Permissions::FILE, StampKind::FILE, *permissions, &digest.as_bytes()[..])
+        }
+        EntryKind::Link { target } => return (name, StampKind::LINK, target),
+        EntryKind::Dir { permissions } => {
+            (Permissions::EXECUTABLE, StampKind::DIR, *permissions, &[][..])
+        }
+    };
+    (name, if permissions == usual { letter } else { letter.with(permissions) }, value)
 }
 
 /// Returns the digest of a folder from the sorted stamps of its entries.
 pub(super) fn digest_of_folder<'e>(stamps: impl Iterator<Item = EntryStamp<'e>>) -> Digest {
     let mut hasher = FieldHasher::new("folder");
-    for (name, kind, value) in stamps {
-        hasher.field(name).field(&[kind]).field(value);
+    for (name, StampKind(kind), value) in stamps {
+        let [high, low] = kind.to_be_bytes();
+        let kind = if high == 0 { &[low][..] } else { &[high, low] };
+        hasher.field(name).field(kind).field(value);
     }
     hasher.finish()
 }

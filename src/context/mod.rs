@@ -26,6 +26,7 @@ mod names;
 pub(crate) mod pack;
 mod path;
 mod pattern;
+mod permissions;
 pub(crate) mod placement;
 mod rules;
 pub(crate) mod scan;

@@ -10,8 +10,18 @@ pub(super) enum ItemKind {
     File,
     Dir,
     Link,
-    /// Any other kind, as a noun with its article: "a socket".
-    Special(&'static str),
+    Special(SpecialKind),
+}
+
+/// A kind of file that an archive cannot carry to a build, or that has no meaning there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SpecialKind {
+    /// A Unix domain socket.
+    Socket,
+    /// A named pipe.
+    Fifo,
+    /// A device, or a kind that only this system knows.
+    Device,
 }
 
 /// The names in a folder, stored in one buffer.

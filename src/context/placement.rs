@@ -18,6 +18,7 @@
 
 use super::listing::EntryKind;
 use super::path::RelPath;
+use super::permissions::Permissions;
 use super::tree::Tree;
 
 /// A file that is added to the archive, or that replaces a file of the tree.
@@ -27,6 +28,8 @@ pub struct PlacedFile {
     pub path: RelPath,
     /// The content.
     pub text: String,
+    /// The permissions.
+    pub permissions: Permissions,
 }
 
 /// The Dockerfile as it is sent, and the file that hides it from `COPY`.
@@ -44,7 +47,11 @@ impl Placement {
     pub fn new(tree: &Tree, inside: Option<&str>, text: String) -> Self {
         match inside.and_then(RelPath::new).filter(|path| can_keep_path(tree, path)) {
             Some(path) => {
-                let files = vec![PlacedFile { path: path.clone(), text }];
+                let permissions = match tree.get(path.as_bytes()) {
+                    Some(EntryKind::File { permissions, .. }) => *permissions,
+                    _ => Permissions::FILE,
+                };
+                let files = vec![PlacedFile { path: path.clone(), text, permissions }];
                 Self { dockerfile: path, files }
             }
             None => Self::hidden(tree, text),
@@ -62,7 +69,9 @@ impl Placement {
         let name = free.next().unwrap_or_default();
         let ignore_file = ignore_file(&name);
         let rules = format!("{name}\n{ignore_file}\n");
-        let file = |name: String, text| PlacedFile { path: RelPath::from_name(name), text };
+        let permissions = Permissions::FILE;
+        let file =
+            |name: String, text| PlacedFile { path: RelPath::from_name(name), text, permissions };
         let files = vec![file(name.clone(), text), file(ignore_file, rules)];
         Self { dockerfile: RelPath::from_name(name), files }
     }
@@ -72,7 +81,7 @@ impl Placement {
 /// was applied. The one at the root need not be sent, because the files that it ignores are not
 /// sent either.
 fn can_keep_path(tree: &Tree, path: &RelPath) -> bool {
-    let is_sent = |path: &[u8]| tree.get(path).is_some_and(|kind| *kind != EntryKind::Dir);
+    let is_sent = |path: &[u8]| tree.get(path).is_some_and(|kind| !kind.is_dir());
     let own = [path.as_bytes(), b".dockerignore"].concat();
     let applied = tree.ignore_file().and_then(|file| file.strip_prefix(tree.root()).ok());
     let is_at_root = applied.is_some_and(|file| file.as_os_str() == ".dockerignore");

@@ -33,14 +33,13 @@ pub struct ScanRequest {
 ///
 /// Links are kept as links and never followed. The files of imgplan itself (`.imgplan/`,
 /// `imgplan.lock`) are never sent, not even if a `!` pattern includes them: they change with every
-/// run. Files that have not changed since the `cache` was written are not read; the cache is
+/// run. Sockets, FIFOs and devices are left out, see [`Tree::left_out`]. Files that have not changed since the `cache` was written are not read; the cache is
 /// updated if something has changed.
 ///
 /// # Errors
 ///
 /// Fails with an error for each context that cannot be sent: its folder, its `.dockerignore` or
-/// something that would be sent cannot be read, a pattern is invalid, or a socket, a FIFO or a
-/// device would be sent.
+/// something that would be sent cannot be read, or a pattern is invalid.
 pub fn scan_all(
     requests: &[ScanRequest],
     cache: Option<StatCache>,
@@ -153,7 +152,10 @@ fn build_tree(context: PreparedContext, result: WalkResult) -> Result<Arc<Tree>,
     if result.entered_ignored {
         send_parents(&mut folders);
     }
-    Ok(Arc::new(Tree::new(context.root, context.real_root, folders, context.rules.file)))
+    let mut tree = Tree::new(context.root, context.real_root, folders, context.rules.file);
+    tree.left_out = result.left_out;
+    tree.left_out.sort_unstable();
+    Ok(Arc::new(tree))
 }
 
 /// Sends each ignored folder that contains something that is sent.

@@ -3,6 +3,8 @@
 
 use std::fs::Metadata;
 
+use super::permissions::Permissions;
+
 /// A time in nanoseconds since 1970, as file systems store it.
 pub(super) type UnixNanos = i64;
 
@@ -38,9 +40,9 @@ impl Stat {
         bytes
     }
 
-    /// Returns true if the owner may execute the file.
-    pub(super) fn executable(&self) -> bool {
-        self.mode & 0o100 != 0
+    /// Returns the permissions with which the file or folder is sent.
+    pub(super) fn permissions(&self) -> Permissions {
+        Permissions::of_mode(self.mode)
     }
 
     /// Returns true if the file was last changed before `time`.
@@ -65,7 +67,8 @@ impl Stat {
     #[cfg(not(unix))]
     pub(super) fn of(meta: &Metadata) -> Self {
         let mtime = meta.modified().map_or(0, unix_nanos);
-        Self { size: meta.len(), mtime, ctime: 0, inode: 0, mode: 0 }
+        let mode = if meta.is_dir() { 0o755 } else { 0o644 };
+        Self { size: meta.len(), mtime, ctime: 0, inode: 0, mode }
     }
 }
 

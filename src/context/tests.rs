@@ -10,8 +10,9 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::dir::portable::PortableDir;
-use super::error::ScanProblem;
 use super::ignore::IgnorePatterns;
+use super::names::SpecialKind;
+use super::permissions::Permissions;
 use super::placement::PlacedFile;
 use super::tree::TreeEntry;
 use super::*;
@@ -55,14 +56,15 @@ fn tree(dir: &TempDir) -> Tree {
 
 /// Returns the paths of a tree, with a `/` after those of folders.
 fn paths(tree: &Tree) -> Vec<String> {
-    let slash = |entry: &TreeEntry| if entry.kind == EntryKind::Dir { "/" } else { "" };
+    let slash = |entry: &TreeEntry| if entry.kind.is_dir() { "/" } else { "" };
     tree.entries().iter().map(|entry| format!("{}{}", entry.path, slash(entry))).collect()
 }
 
 /// Returns the placement of a Dockerfile at a path.
 fn dockerfile(path: &str) -> Placement {
     let path = RelPath::new(path).unwrap();
-    let file = PlacedFile { path: path.clone(), text: "FROM scratch\n".to_owned() };
+    let text = "FROM scratch\n".to_owned();
+    let file = PlacedFile { path: path.clone(), text, permissions: Permissions::FILE };
     Placement { dockerfile: path, files: vec![file] }
 }
 
@@ -419,34 +421,93 @@ mod unix {
     }
 
     #[test]
-    fn only_links_and_the_executable_bit_are_kept() {
+    fn links_are_sent_as_links() {
         let outside = folder(&["secret"]);
-        let dir = folder(&["run", "plain"]);
+        let dir = folder(&[]);
         let at = |name: &str| dir.path().join(name);
-        chmod(&at("run"), 0o700);
-        chmod(&at("plain"), 0o600);
         symlink(outside.path(), at("out")).unwrap();
         symlink("./a//b", at("raw")).unwrap();
         symlink("loop", at("loop")).unwrap();
         let first = tree(&dir);
-        assert_eq!(paths(&first), ["loop", "out", "plain", "raw", "run"]);
         assert_eq!(
             members(&packed(&first)),
             [
                 "Dockerfile 644 FROM scratch\n".to_owned(),
                 "loop 777 loop".to_owned(),
                 format!("out 777 {}", outside.path().display()),
-                "plain 644 plain".to_owned(),
                 "raw 777 ./a//b".to_owned(),
-                "run 755 run".to_owned(),
             ]
         );
-        chmod(&at("run"), 0o755);
-        chmod(&at("plain"), 0o666);
-        assert_eq!(digest(&tree(&dir)), digest(&first));
-        chmod(&at("plain"), 0o755);
-        assert_ne!(digest(&tree(&dir)), digest(&first));
-        check_changed(&first, "the executable bit");
+    }
+
+    #[test]
+    fn modes_are_kept_except_those_of_another_umask() {
+        let dir = folder(&["file", "dir/inside"]);
+        let (file, sub) = (dir.path().join("file"), dir.path().join("dir"));
+        let mut digests = std::collections::HashMap::new();
+        for (mode, sent) in [
+            (0o644, "644"),
+            (0o664, "644"),
+            (0o755, "755"),
+            (0o775, "755"),
+            (0o600, "600"),
+            (0o440, "440"),
+            (0o640, "640"),
+            (0o700, "700"),
+            (0o666, "666"),
+            (0o777, "777"),
+            (0o1777, "1777"),
+            (0o2775, "2775"),
+            (0o4755, "4755"),
+        ] {
+            chmod(&file, mode);
+            // A folder that its owner cannot enter cannot be read either.
+            chmod(&sub, mode | 0o700);
+            let tree = tree(&dir);
+            let members = members(&packed(&tree));
+            assert!(members.contains(&format!("file {sent} file")), "{mode:o}: {members:?}");
+            if mode & 0o700 == 0o700 {
+                assert!(members.contains(&format!("dir/ {sent} ")), "{mode:o}: {members:?}");
+            }
+            // One mode that is sent has one digest, and another has another.
+            let sent = members.iter().find(|member| member.starts_with("file")).unwrap().clone();
+            let sent = (sent, members.iter().find(|member| member.starts_with("dir/ ")).cloned());
+            let known = digests.insert(sent, digest(&tree));
+            assert!(known.is_none_or(|known| known == digest(&tree)), "{mode:o}");
+            assert_eq!(FileList::new(&tree, b"").digest(), digest(&tree));
+        }
+        let distinct: std::collections::HashSet<Digest> = digests.values().copied().collect();
+        assert_eq!(distinct.len(), digests.len());
+        chmod(&file, 0o644);
+        let before = tree(&dir);
+        chmod(&file, 0o600);
+        check_changed(&before, "the mode");
+    }
+
+    /// Lockfiles of earlier versions, which kept only the executable bit, stay valid.
+    #[test]
+    fn the_usual_modes_have_the_digests_of_earlier_versions() {
+        let dir = folder(&["Dockerfile", "bin/run", "etc/conf", "empty/"]);
+        chmod(&dir.path().join("bin/run"), 0o775);
+        symlink("etc/conf", dir.path().join("link")).unwrap();
+        let expected = "b3:ad4c174eaa5a1621eb9f6c3c3465138050da409c2fffbdd9f854aede263cc052";
+        assert_eq!(tree(&dir).digest_without(b"Dockerfile").to_string(), expected);
+    }
+
+    #[test]
+    fn the_dockerfile_keeps_its_mode() {
+        for mode in [0o644, 0o600, 0o755] {
+            let dir = folder(&["Dockerfile", "a"]);
+            chmod(&dir.path().join("Dockerfile"), mode);
+            let placement = Placement::new(&tree(&dir), Some("Dockerfile"), "FROM a\n".to_owned());
+            let archive = pack(&tree(&dir), &placement, Vec::new()).unwrap();
+            assert_eq!(members(&archive)[0], format!("Dockerfile {mode:o} FROM a\n"));
+            let digest = tree(&dir).digest_without(b"Dockerfile");
+            fs::write(dir.path().join("Dockerfile"), "FROM b\n").unwrap();
+            assert_eq!(tree(&dir).digest_without(b"Dockerfile"), digest, "the content");
+            chmod(&dir.path().join("Dockerfile"), 0o640);
+            assert_ne!(tree(&dir).digest_without(b"Dockerfile"), digest, "the mode");
+        }
     }
 
     #[test]
@@ -487,16 +548,34 @@ mod unix {
     }
 
     #[test]
-    fn special_files_are_errors_unless_ignored() {
-        let dir = folder(&["a"]);
-        let _socket = UnixListener::bind(dir.path().join("s.sock")).unwrap();
-        let error = scan(dir.path(), None).unwrap_err();
-        let [ScanProblem::Special { kind: "a socket", help, .. }] = &error.problems[..] else {
-            panic!("{error:?}")
+    fn special_files_are_left_out() {
+        let dir = folder(&["a", "run/b", "only/"]);
+        let without = digest(&tree(&dir));
+        let left_out = |dir: &TempDir| {
+            let shown = |(path, kind): &(RelPath, SpecialKind)| format!("{path} {kind:?}");
+            tree(dir).left_out.iter().map(shown).collect::<Vec<_>>()
         };
-        assert_eq!(help, "add `s.sock` to .dockerignore");
-        fs::write(dir.path().join(".dockerignore"), "*.sock").unwrap();
-        assert_eq!(paths(&tree(&dir)), [".dockerignore", "a"]);
+        let _sockets = ["run/s.sock", "only/s.sock"]
+            .map(|path| UnixListener::bind(dir.path().join(path)).unwrap());
+        let mut expected = vec!["only/s.sock Socket", "run/s.sock Socket"];
+        // Only root may make a device, and some systems have no such programs.
+        let make = |program: &str, args: &[&str]| {
+            let status = Command::new(program).args(args).current_dir(dir.path()).output();
+            status.is_ok_and(|output| output.status.success())
+        };
+        if make("mkfifo", &["pipe"]) {
+            expected.push("pipe Fifo");
+        }
+        if make("mknod", &["null", "c", "1", "3"]) {
+            expected.push("null Device");
+        }
+        expected.sort_unstable();
+        assert_eq!(left_out(&dir), expected);
+        assert_eq!(paths(&tree(&dir)), ["a", "only/", "run/", "run/b"]);
+        assert_eq!(digest(&tree(&dir)), without);
+        assert!(packed(&tree(&dir)).len() > 1);
+        fs::write(dir.path().join(".dockerignore"), "**/*.sock\npipe\nnull\n").unwrap();
+        assert_eq!(left_out(&dir), [""; 0]);
     }
 
     #[test]

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::listing::{ContextFolder, EntryKind, digest_of_tree};
+use super::names::SpecialKind;
 use super::path::RelPath;
 use crate::base::digest::Digest;
+use crate::base::links::{self, LinkEntry};
 
 /// One entry of a context.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Tree {
     /// Sorted by path, without the folders from which nothing is sent.
     folders: Vec<ContextFolder>,
     pub(super) ignore_file: Option<PathBuf>,
+    /// Sockets, FIFOs and devices, which are not sent, sorted by path.
+    pub(super) left_out: Vec<(RelPath, SpecialKind)>,
     entries: OnceLock<Vec<TreeEntry>>,
 }
 
@@ -37,7 +41,8 @@ impl Tree {
     ) -> Self {
         folders.retain(|folder| !folder.sent.is_empty());
         folders.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        Self { root, real_root, folders, ignore_file, entries: OnceLock::new() }
+        let (left_out, entries) = (Vec::new(), OnceLock::new());
+        Self { root, real_root, folders, ignore_file, left_out, entries }
     }
 
     /// Returns the root folder as requested.
@@ -72,9 +77,20 @@ impl Tree {
         self.folders[index].get(name)
     }
 
-    /// Returns the digest of all entries: their paths, kinds, executable bits, contents and link
-    /// targets. It does not depend on times, owners or other mode bits, nor on the content of the
-    /// file at `path`: this is for the Dockerfile, whose content is an input of its own.
+    /// Returns true if a `COPY` of `path` succeeds. The file `dockerfile` may be a link on disk, but
+    /// is sent as a file.
+    pub fn can_copy(&self, path: &str, dockerfile: Option<&str>) -> bool {
+        links::can_copy(path, |path| match self.get(path.as_bytes())? {
+            EntryKind::Link { target } if dockerfile != Some(path) => {
+                Some(LinkEntry::Link(String::from_utf8_lossy(target).into_owned()))
+            }
+            _ => Some(LinkEntry::Other),
+        })
+    }
+
+    /// Returns the digest of all entries: their paths, kinds, permissions, contents and link
+    /// targets. It does not depend on times and owners, nor on the content of the file at `path`:
+    /// this is for the Dockerfile, whose content is an input of its own.
     pub fn digest_without(&self, path: &[u8]) -> Digest {
         let without = self.locate(path);
         digest_of_tree(self.folders.iter().enumerate().map(|(index, folder)| {

@@ -9,6 +9,7 @@ use super::dir::{Dir, NativeDir, OpenFile};
 use super::error::PackError;
 use super::listing::EntryKind;
 use super::path::RelPath;
+use super::permissions::Permissions;
 use super::tree::{Tree, TreeEntry};
 use crate::base::digest::Digest;
 use crate::base::file::PathError;
@@ -31,7 +32,7 @@ impl<'t, D: Dir> TreeReader<'t, D> {
     pub(super) fn check(&mut self, entry: &TreeEntry) -> Result<(), PackError> {
         let (tree, path) = (self.tree, &entry.path);
         let unchanged = self.lookup(path, |dir, name| match &entry.kind {
-            EntryKind::Dir => dir.child(name).map(|_| true),
+            EntryKind::Dir { .. } => dir.child(name).map(|_| true),
             // Reading something else than a link fails, with an error that differs by system.
             EntryKind::Link { target } => {
                 Ok(dir.link(name).is_ok_and(|current| current == *target))
@@ -49,12 +50,12 @@ impl<'t, D: Dir> TreeReader<'t, D> {
     ///
     /// # Errors
     ///
-    /// Fails if the file cannot be read, if `write` fails, or if size, executable bit or digest
-    /// have changed. In the last case, the parts that were written must not be used.
+    /// Fails if the file cannot be read, if `write` fails, or if size, permissions or digest have
+    /// changed. In the last case, the parts that were written must not be used.
     pub(super) fn copy(
         &mut self,
         path: &RelPath,
-        (size, executable, digest): (u64, bool, Digest),
+        (size, permissions, digest): (u64, Permissions, Digest),
         buffer: &mut [u8],
         mut write: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<(), PackError> {
@@ -62,7 +63,7 @@ impl<'t, D: Dir> TreeReader<'t, D> {
         let opened = self.lookup(path, D::open);
         let opened = opened.map_err(|error| failed(&full, error))?;
         let Some(OpenFile { mut file, .. }) =
-            opened.filter(|opened| opened.stat.executable() == executable)
+            opened.filter(|opened| opened.stat.permissions() == permissions)
         else {
             return Err(changed(&full));
         };

@@ -17,7 +17,7 @@ use super::error::{MAX_PROBLEMS, ScanProblem, unreadable};
 use super::files;
 use super::ignore::ParentMatches;
 use super::listing::{ContextFolder, EntryKind, FolderListing};
-use super::names::{FolderNames, ItemKind};
+use super::names::{FolderNames, ItemKind, SpecialKind};
 use super::path::{RelPath, lossy};
 use super::rules::{IgnoreRules, is_own};
 
@@ -35,6 +35,8 @@ pub(super) struct PreparedContext {
 pub(super) struct WalkResult {
     pub(super) folders: Vec<ContextFolder>,
     pub(super) problems: Vec<ScanProblem>,
+    /// Sockets, FIFOs and devices, which are not sent.
+    pub(super) left_out: Vec<(RelPath, SpecialKind)>,
     /// True if the walk entered an ignored folder because an exception may apply below it. Such a
     /// folder is sent only if something in it is.
     pub(super) entered_ignored: bool,
@@ -229,19 +231,21 @@ impl<'w, D: Dir> Walk<'w, D> {
                 problems.push(unreadable("read", entry_path(*index).under(root), copy_of(error)));
             }
         }
-        for index in sent.iter().map(|&index| index as usize) {
-            if let ItemKind::Special(kind) = listing.names.kind(index) {
-                let path = entry_path(index);
-                let help = format!("add `{path}` to .dockerignore");
-                problems.push(ScanProblem::Special { path: path.under(root), kind, help });
+        let mut left_out = Vec::new();
+        sent.retain(|&index| match listing.names.kind(index as usize) {
+            ItemKind::Special(kind) => {
+                left_out.push((entry_path(index as usize), kind));
+                false
             }
-        }
+            _ => true,
+        });
         // Computes the digest here, while the folder's data is in the CPU caches.
         let folder = ContextFolder::new(path, Arc::clone(listing), sent);
         let mut result = self.result(context);
         for problem in problems {
             result.add_problem(problem);
         }
+        result.left_out.extend(left_out);
         result.entered_ignored |= ignored;
         result.folders.push(folder);
     }
@@ -297,7 +301,10 @@ fn entry_kinds<D: Dir>(
     let mut failed = Vec::new();
     let kind = |(index, requested): (usize, &bool)| {
         let kind = match names.kind(index) {
-            ItemKind::Dir => return Some(EntryKind::Dir),
+            // An ignored folder is sent too if an exception applies below it.
+            ItemKind::Dir => dir
+                .stat(names.os(index))
+                .map(|stat| EntryKind::Dir { permissions: stat.permissions() }),
             _ if !requested => return None,
             ItemKind::File => files.next()?,
             ItemKind::Link => dir.link(names.os(index)).map(|target| EntryKind::Link { target }),

@@ -115,6 +115,7 @@ fn unit(image: &ResolvedImage<'_>, tag: TagTemplate, platform: Platform) -> Unit
                     args: args.clone(),
                     target: target.clone(),
                     dockerfile: Arc::clone(&dockerfile.parsed),
+                    dockerfile_start: dockerfile.start,
                     bases: Vec::new(),
                     externals: Vec::new(),
                 })

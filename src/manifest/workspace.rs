@@ -215,6 +215,8 @@ pub struct BuildOrigin {
     pub target: Option<String>,
     /// The Dockerfile, with `args` and `target` lowered into it. Units of one image share it.
     pub dockerfile: Arc<Dockerfile>,
+    /// Offset of the Dockerfile's text in the source map.
+    pub dockerfile_start: usize,
     /// References of the Dockerfile to other units.
     pub bases: Vec<BaseUse>,
     /// References of the Dockerfile to images outside of the manifest.

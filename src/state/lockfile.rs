@@ -227,7 +227,7 @@ pub struct Failed {
 /// | key | value |
 /// |---|---|
 /// | `format` | [`FINGERPRINT_FORMAT`] |
-/// | `context` | digest of the files that are sent: path, kind, executable bit and content, without the Dockerfile's content |
+/// | `context` | digest of the files that are sent: path, kind, mode and content, without the Dockerfile's content |
 /// | `dockerfile` | digest of the Dockerfile, before references to bases are replaced |
 /// | `dockerfile_path` | path of the Dockerfile in the context; absent if it lies outside |
 /// | `platform` | the platform |

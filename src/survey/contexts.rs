@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::copies;
 use super::error::{ContextError, SurveyError};
 use crate::base::size::bytes;
 use crate::base::span::Problem;
@@ -25,7 +26,7 @@ struct UnitScan {
 }
 
 /// Scans every context once, however many units share it. Returns the contexts by unit, and the
-/// warnings of the linter.
+/// warnings about them.
 pub(super) async fn scan(
     workspace: &Workspace,
     cache: StatCache,
@@ -70,7 +71,9 @@ pub(super) async fn scan(
     for (unit, context) in scanned {
         contexts[unit] = Some(context);
     }
-    Ok((contexts, warnings::warnings(&findings, limits)))
+    let mut warnings = warnings::warnings(&findings, limits);
+    warnings.extend(copies::warnings(workspace, &contexts));
+    Ok((contexts, warnings))
 }
 
 /// Returns the size limits of the manifest.

@@ -6,6 +6,7 @@
 mod builds;
 mod changes;
 mod contexts;
+mod copies;
 mod error;
 mod images;
 mod registries;
@@ -19,6 +20,7 @@ pub(crate) use self::error::{ContextError, SurveyError};
 pub(crate) use self::registries::{LookupProgress, Lookups, RegistryLookup, look_up};
 use crate::api::Client;
 use crate::base::name::Owner;
+use crate::base::span::Problem;
 use crate::context::{History, StatCache};
 use crate::manifest::Workspace;
 use crate::plan::unpinned::{Unpinned, unpinned};
@@ -93,6 +95,18 @@ impl<'a> Query<'a> {
         let (service, pins, notes) = (None, PinSource::Lockfile, Vec::new());
         Self { workspace, state, caches, service, pins, notes }
     }
+}
+
+/// Scans the contexts alone, and returns their warnings.
+///
+/// # Errors
+///
+/// Fails if a context cannot be read or is larger than `settings.context_max`.
+pub(crate) async fn context_warnings(
+    workspace: &Workspace,
+    cache: StatCache,
+) -> Result<Vec<Problem>, SurveyError> {
+    Ok(contexts::scan(workspace, cache).await?.1)
 }
 
 /// Gathers all facts that a plan needs. A service or registry that does not respond is no error:

@@ -326,7 +326,7 @@ fn help_of_the_program() {
     Usage: imgplan [OPTIONS] <COMMAND>
 
     Commands:
-      validate  Check the manifest and its Dockerfiles without network access
+      validate  Check the manifest, its Dockerfiles and contexts without network access
       plan      Show what would change, and why
       why       Explain the plan for one image
       apply     Carry out the plan after confirmation

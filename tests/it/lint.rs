@@ -221,6 +221,48 @@ fn deny_warnings_counts_the_warnings_of_the_manifest() {
 }
 
 #[test]
+fn validate_covers_the_contexts() {
+    let env = project();
+    assert_eq!(env.ok(["validate", "--deny-warnings"]).stderr, "");
+    env.write("app/.env", SECRET).write("app/id_rsa", key());
+    let plan = env.ok(["plan"]);
+    assert_eq!(env.ok(["validate"]).stderr, plan.stderr);
+    env.run(["validate", "--deny-warnings"]).code(1).says("found 2 warnings").never_says(SECRET);
+    env.edit("imgplan.yaml", "version: 1", "version: 1\nsettings: {context_max: 10B}");
+    env.run(["validate"]).code(1).says("`settings.context_max` allows 10 B");
+    let json = env.run(["validate", "--json"]);
+    let report: Value = serde_json::from_str(&json.code(1).stdout).unwrap();
+    assert_eq!((&report["valid"], &report["error_count"]), (&false.into(), &1.into()));
+    check_untouched(&env);
+}
+
+#[test]
+fn special_files_are_left_out_with_a_warning() {
+    let env = project();
+    env.apply();
+    let _socket = std::os::unix::net::UnixListener::bind(env.path("app/left.sock")).unwrap();
+    assert_snapshot!(warnings(&env.ok(["plan"])), @"
+    ⚠ a context contains a socket, which is not sent: app/left.sock
+    help: add `left.sock` to app/.dockerignore
+    ");
+    // It is no change, and the others are still sent.
+    env.plans_nothing();
+    env.write("app/more", "");
+    assert_eq!(env.apply().steps(), ["-/+ app:v1 build context: + more"]);
+    let listed = env.ok(["context", "list", "app"]).stdout;
+    assert!(listed.contains("more") && !listed.contains("sock"), "{listed}");
+    let why = env.ok(["context", "why", "app", "left.sock"]).stdout;
+    assert_eq!(why, "left.sock is not sent: sockets, FIFOs and devices never are\n");
+    env.run(["plan", "--deny-warnings"]).code(1).says("found 1 warning");
+    let fifo = std::process::Command::new("mkfifo").arg(env.path("app/pipe")).status();
+    if fifo.is_ok_and(|status| status.success()) {
+        env.ok(["plan"]).says("a context contains a FIFO, which is not sent: app/pipe");
+    }
+    env.write("app/.dockerignore", "*.sock\npipe\n");
+    assert_eq!(env.ok(["plan"]).stderr, "");
+}
+
+#[test]
 fn a_context_above_the_maximum_is_an_error() {
     let env = manifest("context_warn: 1kB, context_max: 1MB", &["api", "docs", "web"]);
     env.write("api/data/big.bin", vec![0; 1_200_000]).write("api/other.bin", vec![0; 300_000]);

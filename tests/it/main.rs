@@ -8,6 +8,7 @@ mod buildah;
 mod commands;
 mod context;
 mod contract;
+mod copies;
 mod crash;
 mod day;
 mod dockerfiles;

@@ -616,6 +616,8 @@ images:
     --- stdout
     imgplan.yaml is valid: 3 images, 3 targets.
     --- stderr
+      ⚠ a context contains `node_modules`: apps/node_modules
+      help: add `**/node_modules` to .dockerignore
     skipped apps: it has no Dockerfile
     skipped apps/b: it has no Dockerfile
     ");

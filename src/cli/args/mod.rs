@@ -98,7 +98,7 @@ pub(in crate::cli) enum ColorChoice {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
-    /// Check the manifest and its Dockerfiles without network access
+    /// Check the manifest, its Dockerfiles and contexts without network access
     Validate(ValidateArgs),
     /// Show what would change, and why
     Plan(PlanArgs),

@@ -15,7 +15,7 @@ use crate::run;
 /// Lists the files and links that are sent, one per line, sorted by the bytes of their paths.
 pub(super) fn list(ui: &mut Ui, tree: &Tree, build: &BuildOrigin) -> Result<(), Failure> {
     let placement = placement(tree, build);
-    let entries = tree.entries().iter().filter(|entry| entry.kind != EntryKind::Dir);
+    let entries = tree.entries().iter().filter(|entry| !entry.kind.is_dir());
     let mut lines: Vec<(&RelPath, Value)> =
         entries.map(|entry| (&entry.path, object(&entry.path, &entry.kind))).collect();
     // Files that imgplan adds. They depend on the paths of bases, so they have no digest here.
@@ -41,13 +41,17 @@ fn placement(tree: &Tree, build: &BuildOrigin) -> Placement {
 fn object(path: &RelPath, kind: &EntryKind) -> Value {
     let path = path.to_string();
     match kind {
-        EntryKind::File { size, executable, digest } => {
-            json!({ "path": path, "size": size, "executable": executable, "digest": digest })
-        }
+        EntryKind::File { size, permissions, digest } => json!({
+            "path": path,
+            "size": size,
+            "mode": permissions.to_string(),
+            "executable": permissions.executable(),
+            "digest": digest,
+        }),
         EntryKind::Link { target } => {
             json!({ "path": path, "target": String::from_utf8_lossy(target) })
         }
-        EntryKind::Dir => json!({ "path": path }),
+        EntryKind::Dir { .. } => json!({ "path": path }),
     }
 }
 

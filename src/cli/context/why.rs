@@ -26,8 +26,12 @@ pub(super) fn why(
     })?;
     let kind = kind_of(&build.context, &path);
     let why = rules.explain(&path, kind.map(|kind| kind.is_dir()));
+    let is_special =
+        kind.is_some_and(|kind| !(kind.is_file() || kind.is_dir() || kind.is_symlink()));
     if ui.is_json() {
-        ui.data(as_json(&path, kind.is_some(), &rules, why))?;
+        ui.data(as_json(&path, (kind.is_some(), is_special), &rules, why))?;
+    } else if is_special && why.sent() {
+        ui.data(format_args!("{path} is not sent: sockets, FIFOs and devices never are"))?;
     } else {
         let sent = if why.sent() { "is sent" } else { "is not sent" };
         ui.data(format_args!("{path} {sent}: {}", reason(&rules, why)))?;
@@ -67,7 +71,7 @@ fn reason(rules: &IgnoreRules, why: Explanation<'_>) -> String {
 
 fn as_json(
     path: &RelPath,
-    exists: bool,
+    (exists, is_special): (bool, bool),
     rules: &IgnoreRules,
     why: Explanation<'_>,
 ) -> serde_json::Value {
@@ -77,7 +81,7 @@ fn as_json(
     };
     json!({
         "path": path.to_string(),
-        "sent": why.sent(),
+        "sent": why.sent() && !is_special,
         "ignore_file": rules.file.as_deref().map(|file| file.display().to_string()),
         "line": line,
         "pattern": pattern,

@@ -14,7 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::{Dir, OpenFile};
-use crate::context::names::{FolderNames, ItemKind};
+use crate::context::names::{FolderNames, ItemKind, SpecialKind};
 use crate::context::path::as_os_str;
 use crate::context::stat::{NANOS_PER_SECOND, Stat, UnixNanos};
 
@@ -105,10 +105,10 @@ fn kind_of(kind: FileType) -> ItemKind {
         FileType::RegularFile => ItemKind::File,
         FileType::Directory => ItemKind::Dir,
         FileType::Symlink => ItemKind::Link,
-        FileType::Fifo => ItemKind::Special("a FIFO"),
-        FileType::Socket => ItemKind::Special("a socket"),
+        FileType::Fifo => ItemKind::Special(SpecialKind::Fifo),
+        FileType::Socket => ItemKind::Special(SpecialKind::Socket),
         FileType::CharacterDevice | FileType::BlockDevice | FileType::Unknown => {
-            ItemKind::Special("a device")
+            ItemKind::Special(SpecialKind::Device)
         }
     }
 }

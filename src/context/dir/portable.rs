@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Dir, OpenFile};
-use crate::context::names::{FolderNames, ItemKind};
+use crate::context::names::{FolderNames, ItemKind, SpecialKind};
 use crate::context::stat::Stat;
 
 /// The path of a folder, without links.
@@ -99,18 +99,18 @@ fn kind_of(kind: FileType) -> ItemKind {
 }
 
 #[cfg(unix)]
-fn special_kind(kind: FileType) -> &'static str {
+fn special_kind(kind: FileType) -> SpecialKind {
     use std::os::unix::fs::FileTypeExt;
     if kind.is_socket() {
-        "a socket"
+        SpecialKind::Socket
     } else if kind.is_fifo() {
-        "a FIFO"
+        SpecialKind::Fifo
     } else {
-        "a device"
+        SpecialKind::Device
     }
 }
 
 #[cfg(not(unix))]
-fn special_kind(_: FileType) -> &'static str {
-    "neither a file nor a folder nor a link"
+fn special_kind(_: FileType) -> SpecialKind {
+    SpecialKind::Device
 }

@@ -7,6 +7,7 @@ pub(crate) mod warnings;
 use std::path::{Path, PathBuf};
 
 use super::listing::EntryKind;
+use super::names::SpecialKind;
 use super::path::RelPath;
 use super::tree::{Tree, TreeEntry};
 use super::tree_reader;
@@ -46,6 +47,8 @@ pub(crate) enum LintKind {
     Git,
     /// The folder `node_modules`.
     NodeModules,
+    /// A socket, a FIFO or a device, which is not sent.
+    Special(SpecialKind),
 }
 
 /// The findings in one context.
@@ -58,7 +61,7 @@ pub(crate) struct LintFindings {
     pub ignore_file: PathBuf,
     /// True if there is no `.dockerignore`, and enough files that one would help.
     pub needs_ignore_file: bool,
-    /// Files and folders that are rarely meant to be sent, sorted by path.
+    /// Files and folders that are rarely meant to be sent, or that cannot be, sorted by path.
     pub paths: Vec<(LintKind, RelPath)>,
     /// Set if the context is larger than a limit.
     pub large: Option<LargeContext>,
@@ -118,6 +121,7 @@ fn check_tree(
         };
         paths.push((kind, path));
     }
+    paths.extend(tree.left_out.iter().map(|(path, kind)| (LintKind::Special(*kind), path.clone())));
     paths.sort_unstable_by(|a, b| a.1.cmp(&b.1));
     let limit = limits.max.map_or(limits.warn, |max| max.min(limits.warn));
     let ignore_file = tree.ignore_file.clone().unwrap_or_else(|| tree.root.join(".dockerignore"));
@@ -141,8 +145,10 @@ enum NameMatch {
 /// Checks a name. Links match nothing, because only the text of a link is sent, not its target.
 fn match_name(name: &[u8], kind: &EntryKind) -> Option<NameMatch> {
     match (kind, name) {
-        (EntryKind::File { .. } | EntryKind::Dir, b".git") => Some(NameMatch::Is(LintKind::Git)),
-        (EntryKind::Dir, b"node_modules") => Some(NameMatch::Is(LintKind::NodeModules)),
+        (EntryKind::File { .. } | EntryKind::Dir { .. }, b".git") => {
+            Some(NameMatch::Is(LintKind::Git))
+        }
+        (EntryKind::Dir { .. }, b"node_modules") => Some(NameMatch::Is(LintKind::NodeModules)),
         (EntryKind::File { .. }, name) if is_env(name) => Some(NameMatch::Is(LintKind::Env)),
         (EntryKind::File { .. }, b"id_rsa" | b"id_dsa" | b"id_ecdsa" | b"id_ed25519") => {
             Some(NameMatch::MayBeKey)
@@ -180,7 +186,7 @@ fn is_in_reported_folder(folder: &RelPath) -> bool {
 /// `.git` has its objects and its configuration.
 fn is_intended_git(tree: &Tree, git: &RelPath, kind: &EntryKind) -> bool {
     let has = |name: &[u8]| tree.get(&[git.as_bytes(), name].concat()).is_some();
-    *kind == EntryKind::Dir && tree.ignore_file.is_some() && !has(b"/objects") && !has(b"/config")
+    kind.is_dir() && tree.ignore_file.is_some() && !has(b"/objects") && !has(b"/config")
 }
 
 /// Returns true if the start of a file contains the first line of a private key.
@@ -241,15 +247,16 @@ fn children(entries: &[TreeEntry], prefix: &[u8]) -> Vec<LargePart> {
 mod tests {
     use super::*;
     use crate::base::digest::FieldHasher;
+    use crate::context::permissions::Permissions;
 
     /// Returns a tree of files with sizes. A path that ends with `/` is a folder, with `@` a link.
     fn tree(files: &[(&str, u64)], has_ignore_file: bool) -> Tree {
         let digest = FieldHasher::new("test").finish();
         let entry = |(path, size): &(&str, u64)| {
             let kind = match path.as_bytes().last() {
-                Some(b'/') => EntryKind::Dir,
+                Some(b'/') => EntryKind::Dir { permissions: Permissions::EXECUTABLE },
                 Some(b'@') => EntryKind::Link { target: b"x".to_vec() },
-                _ => EntryKind::File { size: *size, executable: false, digest },
+                _ => EntryKind::File { size: *size, permissions: Permissions::FILE, digest },
             };
             TreeEntry { path: RelPath::new(path.trim_end_matches(['/', '@'])).unwrap(), kind }
         };

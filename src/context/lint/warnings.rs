@@ -9,6 +9,7 @@ use super::{LargeContext, LintFindings, LintKind, SizeLimits};
 use crate::base::size::bytes;
 use crate::base::span::Problem;
 use crate::base::text::list;
+use crate::context::names::SpecialKind;
 use crate::context::path::RelPath;
 
 /// Maximum number of paths that a warning lists.
@@ -17,7 +18,15 @@ const MAX_PATHS_SHOWN: usize = 3;
 /// Returns the warnings, the most dangerous first. Images can share a context; a path that was
 /// found several times is listed once.
 pub(crate) fn warnings(findings: &[LintFindings], limits: SizeLimits) -> Vec<Problem> {
-    let kinds = [LintKind::Key, LintKind::Env, LintKind::Git, LintKind::NodeModules];
+    let kinds = [
+        LintKind::Key,
+        LintKind::Env,
+        LintKind::Git,
+        LintKind::NodeModules,
+        LintKind::Special(SpecialKind::Socket),
+        LintKind::Special(SpecialKind::Fifo),
+        LintKind::Special(SpecialKind::Device),
+    ];
     let paths = kinds.into_iter().filter_map(|kind| paths(findings, kind));
     paths.chain(large(findings, limits)).chain(without_ignore_file(findings)).collect()
 }
@@ -42,6 +51,15 @@ fn paths(findings: &[LintFindings], kind: LintKind) -> Option<Problem> {
         LintKind::Env => ("a `.env` file", "`.env` files"),
         LintKind::Git => ("`.git`", "`.git` folders"),
         LintKind::NodeModules => ("`node_modules`", "`node_modules` folders"),
+        LintKind::Special(SpecialKind::Socket) => {
+            ("a socket, which is not sent", "sockets, which are not sent")
+        }
+        LintKind::Special(SpecialKind::Fifo) => {
+            ("a FIFO, which is not sent", "FIFOs, which are not sent")
+        }
+        LintKind::Special(SpecialKind::Device) => {
+            ("a device, which is not sent", "devices, which are not sent")
+        }
     };
     let subject = match lines_of.len() {
         0 => return None,
@@ -146,8 +164,8 @@ fn shown(root: &Path, path: &RelPath) -> String {
     if root == Path::new(".") { path.to_string() } else { format!("{}/{path}", root.display()) }
 }
 
-/// Returns the line of a `.dockerignore` that ignores a path. Except for keys, the line ignores the
-/// name in every folder.
+/// Returns the line of a `.dockerignore` that ignores a path. Except for keys and special files, the
+/// line ignores the name in every folder.
 fn pattern(kind: LintKind, path: &RelPath) -> String {
     let mut line = String::new();
     for c in path.to_string().chars() {
@@ -157,7 +175,9 @@ fn pattern(kind: LintKind, path: &RelPath) -> String {
         line.push(c);
     }
     match line.rsplit_once('/') {
-        Some((_, name)) if kind != LintKind::Key => format!("**/{name}"),
+        Some((_, name)) if !matches!(kind, LintKind::Key | LintKind::Special(_)) => {
+            format!("**/{name}")
+        }
         // A leading `#` would start a comment, and a leading `!` an exception.
         _ if line.starts_with(['#', '!']) => format!("\\{line}"),
         _ => line,

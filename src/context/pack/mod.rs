@@ -79,12 +79,14 @@ impl<D: Dir, W: Write> Packer<'_, D, W> {
         self.source.check(entry)?;
         let path = entry.path.as_bytes();
         match &entry.kind {
-            EntryKind::Dir => self.tar.begin(path, TarMember::Dir)?,
+            &EntryKind::Dir { permissions } => {
+                self.tar.begin(path, TarMember::Dir { permissions })?;
+            }
             EntryKind::Link { target } => self.tar.begin(path, TarMember::Link { target })?,
-            &EntryKind::File { size, executable, digest } => {
+            &EntryKind::File { size, permissions, digest } => {
                 let Self { source, tar, buffer } = self;
-                tar.begin(path, TarMember::File { size, executable })?;
-                let expected = (size, executable, digest);
+                tar.begin(path, TarMember::File { size, permissions })?;
+                let expected = (size, permissions, digest);
                 source.copy(&entry.path, expected, buffer, |part| tar.content(part))?;
                 tar.end(size)?;
             }
@@ -94,7 +96,8 @@ impl<D: Dir, W: Write> Packer<'_, D, W> {
 
     fn placed(&mut self, file: &PlacedFile) -> Result<(), PackError> {
         let size = file.text.len() as u64;
-        self.tar.begin(file.path.as_bytes(), TarMember::File { size, executable: false })?;
+        let member = TarMember::File { size, permissions: file.permissions };
+        self.tar.begin(file.path.as_bytes(), member)?;
         self.tar.content(file.text.as_bytes())?;
         self.tar.end(size)?;
         Ok(())

@@ -5,14 +5,15 @@ use std::io::{self, Write};
 
 use tar::{EntryType, Header};
 
+use crate::context::permissions::Permissions;
+
 /// Size of a block in a tar.
 const BLOCK_BYTES: usize = 512;
 
 /// Size of the fields for names and link targets in a header.
 const NAME_FIELD_BYTES: usize = 100;
 
-/// Writes a tar to `out`. All times, owners and groups are zero, and modes depend only on the kind
-/// of member.
+/// Writes a tar to `out`. All times, owners and groups are zero.
 pub(super) struct TarWriter<W: Write> {
     out: W,
 }
@@ -20,16 +21,15 @@ pub(super) struct TarWriter<W: Write> {
 /// The kind of a member of the tar.
 #[derive(Clone, Copy)]
 pub(super) enum TarMember<'m> {
-    File { size: u64, executable: bool },
+    File { size: u64, permissions: Permissions },
     Link { target: &'m [u8] },
-    Dir,
+    Dir { permissions: Permissions },
 }
 
 impl TarMember<'_> {
     fn mode(&self) -> u32 {
         match self {
-            Self::File { executable: false, .. } => 0o644,
-            Self::File { executable: true, .. } | Self::Dir => 0o755,
+            Self::File { permissions, .. } | Self::Dir { permissions } => permissions.bits(),
             Self::Link { .. } => 0o777,
         }
     }
@@ -46,7 +46,7 @@ impl<W: Write> TarWriter<W> {
         let (kind, size, link) = match member {
             TarMember::File { size, .. } => (EntryType::Regular, size, &b""[..]),
             TarMember::Link { target } => (EntryType::Symlink, 0, target),
-            TarMember::Dir => (EntryType::Directory, 0, &b""[..]),
+            TarMember::Dir { .. } => (EntryType::Directory, 0, &b""[..]),
         };
         let slash: &[u8] = if kind == EntryType::Directory { b"/" } else { b"" };
         let name = [path, slash].concat();

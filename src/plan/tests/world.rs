@@ -24,6 +24,7 @@ pub(super) fn built(name: &str, words: &str, needs: &[usize]) -> Unit {
         dockerfile_inside: Some("Dockerfile".to_owned()),
         args: BTreeMap::new(),
         target: None,
+        dockerfile_start: 0,
         dockerfile: Arc::new(dockerfile),
         bases: Vec::new(),
         externals: Vec::new(),

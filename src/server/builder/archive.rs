@@ -14,6 +14,8 @@ use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType};
 use tokio_util::sync::CancellationToken;
 
+use crate::base::links::{self, LinkEntry};
+
 /// Maximum size of an unpacked archive.
 const MAX_UNPACKED_BYTES: u64 = 64 << 30;
 /// Maximum size of what comes before the data of an entry: its header and its long names.
@@ -24,8 +26,6 @@ const MAX_ENTRIES: usize = 500_000;
 const MAX_PATH_BYTES: usize = 4096;
 /// Maximum size of a Dockerfile.
 const MAX_DOCKERFILE_BYTES: u64 = 4 << 20;
-/// Maximum number of links on the way to one file, as on Linux.
-const MAX_LINKS: usize = 40;
 
 /// The entries of an archive.
 #[derive(Debug, Default)]
@@ -69,38 +69,21 @@ pub(super) fn read(
 }
 
 impl Contents {
-    /// True if a `COPY` of `path` succeeds. A pattern may match nothing: `BuildKit` then copies nothing.
+    /// True if a `COPY` of `path` succeeds.
     pub(super) fn has(&self, path: &str) -> bool {
-        path.contains(['*', '?', '[']) || self.resolve(path).is_some()
+        links::can_copy(path, |path| self.entry(path))
     }
 
-    /// Follows the links of a path, and returns the path they lead to. `..` does not leave the root.
+    /// Follows the links of a path, and returns the path they lead to.
     fn resolve(&self, path: &str) -> Option<String> {
-        let mut resolved: Vec<String> = Vec::new();
-        let mut remaining: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
-        let mut links = 0;
-        while let Some(segment) = remaining.pop() {
-            match segment.as_str() {
-                "" | "." => continue,
-                ".." => {
-                    resolved.pop();
-                    continue;
-                }
-                _ => resolved.push(segment),
-            }
-            if let ArchiveEntry::Link(target) = self.entries.get(&resolved.join("/"))? {
-                links += 1;
-                if links > MAX_LINKS {
-                    return None;
-                }
-                resolved.pop();
-                if target.starts_with('/') {
-                    resolved.clear();
-                }
-                remaining.extend(target.split('/').rev().map(str::to_owned));
-            }
-        }
-        Some(resolved.join("/"))
+        links::follow(path, |path| self.entry(path))
+    }
+
+    fn entry(&self, path: &str) -> Option<LinkEntry> {
+        Some(match self.entries.get(path)? {
+            ArchiveEntry::Link(target) => LinkEntry::Link(target.clone()),
+            ArchiveEntry::File | ArchiveEntry::Folder => LinkEntry::Other,
+        })
     }
 
     fn insert(&mut self, path: String, kind: ArchiveEntry) {

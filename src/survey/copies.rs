@@ -1,0 +1,52 @@
+//! Finds the paths that a Dockerfile copies and that its context does not contain. A build fails
+//! there, after its context was packed and sent.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::base::span::{Problem, Span};
+use crate::base::text::list;
+use crate::manifest::Workspace;
+use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
+use crate::plan::facts::Context;
+
+/// Maximum number of contexts that a warning lists.
+const MAX_CONTEXTS_SHOWN: usize = 3;
+
+/// A build that copies a path, for each of the contexts without that path.
+type Missing<'w> = BTreeMap<&'w Path, (&'w Unit, &'w BuildOrigin)>;
+
+/// Returns a warning for each copied path that is missing, in the order of the Dockerfiles. Paths
+/// with a variable whose value is not known, and stages that are not built, give none.
+pub(super) fn warnings(workspace: &Workspace, contexts: &[Option<Context>]) -> Vec<Problem> {
+    let mut missing: BTreeMap<(Span, String), Missing<'_>> = BTreeMap::new();
+    for (unit, context) in workspace.units.iter().zip(contexts) {
+        let (Origin::Build(build), Some(context)) = (&unit.origin, context) else { continue };
+        for source in build.dockerfile.copy_sources(unit.platform) {
+            let is_known = source.needed && source.resolved;
+            let inside = build.dockerfile_inside.as_deref();
+            if is_known && !context.tree.can_copy(&source.path, inside) {
+                let start = build.dockerfile_start + source.span.start;
+                let key = (Span::new(start, source.span.len()), source.path);
+                missing.entry(key).or_default().insert(&build.context, (unit, build));
+            }
+        }
+    }
+    missing.iter().map(|((span, path), missing)| warning(*span, path, missing)).collect()
+}
+
+fn warning(span: Span, path: &str, missing: &Missing<'_>) -> Problem {
+    let contexts = list(missing.keys().map(|root| root.display()), MAX_CONTEXTS_SHOWN);
+    let noun = if missing.len() == 1 { "context" } else { "contexts" };
+    let path = path.replace(char::is_control, "\u{fffd}");
+    let message = format!("`{path}` is not in the {noun} {contexts}");
+    let exists = |(root, _): &(&&Path, _)| root.join(path.trim_start_matches('/')).exists();
+    let help = match missing.iter().find(exists) {
+        Some((_, (unit, _))) => format!(
+            "it exists but is not sent: `imgplan context why {} {path}` says why",
+            unit.image
+        ),
+        None => "create it, or correct the path, which is relative to the context".to_owned(),
+    };
+    Problem::new(message, span, "").help(help).warning()
+}
