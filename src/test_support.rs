@@ -38,6 +38,9 @@ pub mod base {
     pub mod nearest {
         pub use crate::base::nearest::nearest;
     }
+    pub mod owner {
+        pub use crate::base::owner::DefaultOwner;
+    }
     pub mod reference {
         pub use crate::base::reference::{OciDigest, RegistryRef};
     }

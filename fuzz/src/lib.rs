@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use imgplan::test_support::api::{Client, Endpoint, RateLimiter, Transport, TransportError};
 use imgplan::test_support::base::name::{BuildId, Owner, Platform};
+use imgplan::test_support::base::owner::DefaultOwner;
 use imgplan::test_support::base::reference::RegistryRef;
 use imgplan::test_support::base::secret::ApiKey;
 use imgplan::test_support::context::ignore::IgnorePatterns;
@@ -71,7 +72,7 @@ pub fn service_response(input: &[u8]) {
     let endpoint = Endpoint {
         url: "https://service".to_owned(),
         key: ApiKey::new("key"),
-        owner: Owner::Personal,
+        owner: DefaultOwner::default(),
     };
     let transport = Arc::new(Answer::new(input));
     let client = Client::with_transport(&endpoint, RateLimiter::new(&[]), transport)

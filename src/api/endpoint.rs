@@ -2,11 +2,15 @@
 //! (API contract, section 4). Pure: environment and file content are given.
 
 use crate::base::name::Owner;
+use crate::base::owner::DefaultOwner;
 use crate::base::secret::ApiKey;
 use crate::http::loopback::is_loopback;
 
 /// URL of the provider's service.
 pub(super) const DEFAULT_URL: &str = "https://api.primeintellect.ai";
+
+/// Variable with the ID of the team that owns new images; empty for the personal account.
+const TEAM_VARIABLE: &str = "PRIME_TEAM_ID";
 
 /// The service to use, with its API key and default owner.
 #[derive(Debug, Clone)]
@@ -16,7 +20,7 @@ pub struct Endpoint {
     /// API key. Without one, no request can be sent.
     pub key: Option<ApiKey>,
     /// Owner of images without an owner in the manifest.
-    pub owner: Owner,
+    pub owner: DefaultOwner,
 }
 
 impl Endpoint {
@@ -46,15 +50,13 @@ impl Endpoint {
         let key = variable("PRIME_API_KEY");
         let key = key.as_deref().or_else(|| from_file("api_key").filter(|_| is_trusted));
         // An empty variable selects the personal account, even if the file names a team.
-        let team = match env("PRIME_TEAM_ID") {
-            Some(team) => Some(team.trim().to_owned()).filter(|team| !team.is_empty()),
-            None => from_file("team_id").map(str::to_owned),
+        let (team, from) = match (env(TEAM_VARIABLE), from_file("team_id")) {
+            (Some(team), _) => (team.trim().to_owned(), Some(TEAM_VARIABLE)),
+            (None, Some(team)) => (team.to_owned(), Some("~/.prime/config.json")),
+            (None, None) => (String::new(), None),
         };
-        Self {
-            url,
-            key: key.and_then(ApiKey::new),
-            owner: team.map_or(Owner::Personal, Owner::Team),
-        }
+        let owner = if team.is_empty() { Owner::Personal } else { Owner::Team(team) };
+        Self { url, key: key.and_then(ApiKey::new), owner: DefaultOwner { owner, from } }
     }
 
     /// Returns the reason for which the URL is invalid, or `None` if it is valid. The reason does
@@ -135,12 +137,14 @@ mod tests {
         );
         assert_eq!(all.url, "https://e");
         assert_eq!(all.key.unwrap().expose(), "e");
-        assert_eq!(all.owner, Owner::Team("te".to_owned()));
+        assert_eq!(all.owner.to_string(), "team te (PRIME_TEAM_ID)");
 
         let blank = resolve(&[("PRIME_API_KEY", " "), ("PRIME_TEAM_ID", "")], None, file);
         assert_eq!(blank.url, "https://f");
         assert_eq!(blank.key.unwrap().expose(), "f");
-        assert_eq!(blank.owner, Owner::Personal);
+        assert_eq!(blank.owner.to_string(), "personal (PRIME_TEAM_ID)");
+        assert_eq!(resolve(&[], None, file).owner.to_string(), "team tf (~/.prime/config.json)");
+        assert_eq!(resolve(&[], None, None).owner.to_string(), "personal");
 
         let manifest = resolve(&[], Some("https://m"), file);
         assert_eq!(manifest.url, "https://m");

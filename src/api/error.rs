@@ -139,8 +139,9 @@ impl ApiError {
     /// affects all requests.
     pub fn stops_run(&self) -> bool {
         match self.kind {
-            // Another image may have another creator.
-            ErrorKind::Forbidden => self.action != DELETE,
+            // Another image may have another creator, and the result of one update in a response is
+            // about one image.
+            ErrorKind::Forbidden => self.action != DELETE && self.status.is_some(),
             ErrorKind::Unauthorized
             | ErrorKind::PaymentRequired
             | ErrorKind::QuotaExceeded
@@ -148,6 +149,11 @@ impl ApiError {
             | ErrorKind::BadResponse => true,
             _ => false,
         }
+    }
+
+    /// Returns true if every other request would fail in the same way, now or until an outage ends.
+    pub fn affects_all_requests(&self) -> bool {
+        self.stops_run() || self.is_transient()
     }
 
     /// Returns true if the endpoint does not exist, as opposed to the requested object. The

@@ -108,8 +108,8 @@ impl Client {
     /// `DELETE /images/{name}/{tag}`: deletes an owner's image with all its builds. `stop` ends the
     /// wait for the rate limit, never a request that was sent.
     ///
-    /// An unknown image is a success, on the first attempt as well: an earlier run may have deleted
-    /// it and lost the response.
+    /// Returns false if the service does not know the image. After an attempt whose response was
+    /// lost, an unknown image is a deleted one.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl Client {
         owner: &Owner,
         image: &ImageRef,
         stop: &CancellationToken,
-    ) -> Result<(), ApiError> {
+    ) -> Result<bool, ApiError> {
         // The name of a platform image may contain slashes, which are not encoded.
         let name: Vec<String> = image.name.as_str().split('/').map(percent_encode).collect();
         let tag = percent_encode(image.tag.as_str());
@@ -130,9 +130,9 @@ impl Client {
         let read = |response: &CallResponse<'_>| response.reject_html();
         match self.caller.call(&call, &mut attempts, None, read).await {
             Err(error) if error.kind == ErrorKind::NotFound && !error.is_missing_endpoint() => {
-                Ok(())
+                Ok(attempts.may_have_taken_effect())
             }
-            result => result,
+            result => result.map(|()| true),
         }
     }
 }
@@ -213,21 +213,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn deleting_an_unknown_image_succeeds() {
+    async fn an_unknown_image_counts_as_deleted_only_after_a_lost_response() {
         let not_found = Reply::detail(404, "Image ns/app:v1 not found");
         let (lost, busy) = (Reply::Broken { sent: true }, Reply::detail(503, "busy"));
         let page = Reply::new(404, "default backend - 404");
-        for (replies, requests) in [
-            (vec![Reply::json(200, &json!({ "success": true }))], 1),
-            (vec![Reply::new(204, "")], 1),
-            (vec![not_found.clone()], 1),
-            (vec![lost, busy, not_found.clone()], 3),
-            (vec![page, Reply::html(), not_found], 3),
+        for (replies, requests, deleted) in [
+            (vec![Reply::json(200, &json!({ "success": true }))], 1, true),
+            (vec![Reply::new(204, "")], 1, true),
+            (vec![not_found.clone()], 1, false),
+            (vec![Reply::Broken { sent: false }, not_found.clone()], 2, false),
+            (vec![lost, busy, not_found.clone()], 3, true),
+            (vec![page, Reply::html(), not_found], 3, true),
         ] {
             let fake = FakeServer::script(replies);
             let client = Client::fake(&fake);
             let stop = CancellationToken::new();
-            client.delete(&team(), &"ns/app:v1".parse().unwrap(), &stop).await.unwrap();
+            let image = "ns/app:v1".parse().unwrap();
+            assert_eq!(client.delete(&team(), &image, &stop).await, Ok(deleted));
             assert_eq!(fake.lines(), vec!["DELETE /images/ns/app/v1?teamId=t%26x%3D1"; requests]);
         }
     }

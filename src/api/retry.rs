@@ -111,18 +111,26 @@ pub struct Attempts {
     failed: u32,
     rate_limited: u32,
     first_failure: Option<Instant>,
+    /// True if an attempt failed without an answer of the service about its effect.
+    in_doubt: bool,
 }
 
 impl Attempts {
     /// Creates a counter without attempts and without a maximum.
     pub fn new(repeat: Repeat) -> Self {
-        Self { repeat, maximum: u32::MAX, failed: 0, rate_limited: 0, first_failure: None }
+        let (maximum, first_failure, in_doubt) = (u32::MAX, None, false);
+        Self { repeat, maximum, failed: 0, rate_limited: 0, first_failure, in_doubt }
     }
 
     /// Sets the maximum number of attempts.
     #[must_use]
     pub fn at_most(self, maximum: u32) -> Self {
         Self { maximum, ..self }
+    }
+
+    /// True if a failed attempt may have taken effect.
+    pub(super) fn may_have_taken_effect(&self) -> bool {
+        self.in_doubt
     }
 
     /// Lowers the maximum number of attempts to this number.
@@ -138,6 +146,8 @@ impl Attempts {
         jitter: f64,
         now: Instant,
     ) -> (u32, RetryDecision) {
+        use ErrorKind::{BadResponse, ResponseLost, ServerError};
+        self.in_doubt |= matches!(error.kind, BadResponse | ResponseLost | ServerError);
         let is_rate_limit = error.kind == ErrorKind::RateLimited;
         let count = if is_rate_limit { &mut self.rate_limited } else { &mut self.failed };
         *count += 1;

@@ -234,6 +234,7 @@ fn kind(code: &str, message: &str) -> ErrorKind {
     match code {
         "image_not_found" | "not_found" => ErrorKind::NotFound,
         "destination_exists" => ErrorKind::NameTaken,
+        "forbidden" | "permission_denied" => ErrorKind::Forbidden,
         _ if code == "quota_exceeded" || is_quota(message) => ErrorKind::QuotaExceeded,
         _ => ErrorKind::Rejected,
     }

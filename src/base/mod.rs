@@ -11,6 +11,7 @@ pub(crate) mod links;
 pub(crate) mod name;
 pub(crate) mod nearest;
 pub(crate) mod one_line;
+pub(crate) mod owner;
 pub(crate) mod platform;
 pub(crate) mod reference;
 pub(crate) mod secret;

@@ -8,7 +8,7 @@ use super::session::{PendingCache, Session};
 use super::settings::Settings;
 use super::survey::SurveyRequest;
 use super::ui::Ui;
-use super::{approval, history, refresh, saved_plan};
+use super::{approval, history, owner_change, refresh, saved_plan};
 use crate::manifest::Workspace;
 use crate::plan::{self, Decision, Facts, PlanOptions, SavedPlan};
 use crate::run::Run;
@@ -46,17 +46,21 @@ pub(super) async fn run(
     let facts = facts.facts(ui, &workspace, store.state(), cache.load(&service).await).await?;
     let Decision { workspace, plan, refreshed, bookkeeping } =
         decide(workspace, &facts, store.state(), &options, saved.as_ref())?;
+    let decided = (&workspace, &plan, store.state());
+    owner_change::warn(ui, &service, decided, args.strict.deny_warnings)?;
     store.record(&refreshed)?;
     if args.refresh_only {
         let exit = refresh::apply(ui, &facts, &mut store, args.detailed_exitcode)?;
         connection.close().await?;
         return Ok(exit);
     }
-    let view = service.view(&plan, &workspace, &facts, store.state(), true);
+    let unasked = args.lookup.no_refresh_reason();
+    let view = service.view(&plan, &workspace, &facts, store.state(), unasked);
+    let owners = view.owners();
     approval::show(ui, saved.as_ref(), &view)?;
     let history = service.history();
     history::keep_recorded(&history, &workspace, &facts, store.state());
-    if !approval::is_approved(ui, &plan, &args)? {
+    if !approval::is_approved(ui, &plan, &owners, &args)? {
         return Ok(Exit::Declined);
     }
     store.record(&bookkeeping)?;
@@ -72,7 +76,7 @@ pub(super) async fn run(
         }
         let options = execution::options(&args, &workspace, &service);
         let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
-        Execution { ui, settings, args: &args }.run(run, &mut store, connection).await?
+        Execution { ui, settings, args: &args, owners }.run(run, &mut store, connection).await?
     };
     history::prune(&history, store.state());
     Ok(exit)

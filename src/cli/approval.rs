@@ -40,15 +40,21 @@ pub(super) fn show(
 }
 
 /// Returns true if the plan may be applied, after a prompt if one is needed. A plan without steps
-/// needs none, unless it lifts protection, which is the first half of a deletion.
+/// needs none, unless it lifts protection, which is the first half of a deletion. The prompt names
+/// the `owners` of the targets.
 ///
 /// # Errors
 ///
 /// Fails if more images would be deleted than is allowed, and if the answer cannot be read.
-pub(super) fn is_approved(ui: &mut Ui, plan: &Plan, args: &ApplyArgs) -> Result<bool, Failure> {
+pub(super) fn is_approved(
+    ui: &mut Ui,
+    plan: &Plan,
+    owners: &str,
+    args: &ApplyArgs,
+) -> Result<bool, Failure> {
     check_deletions(plan, args)?;
     let needs_approval = !plan.is_noop() || !plan.unprotects.is_empty();
-    Ok(!needs_approval || args.saved.is_some() || args.auto_approve || prompt(ui)?)
+    Ok(!needs_approval || args.saved.is_some() || args.auto_approve || prompt(ui, owners)?)
 }
 
 /// Fails if more images would be deleted than is allowed. With `--auto-approve` nobody has seen the
@@ -71,9 +77,9 @@ fn check_deletions(plan: &Plan, args: &ApplyArgs) -> Result<(), Failure> {
     Err(Failure::with_help(message, help))
 }
 
-fn prompt(ui: &mut Ui) -> Result<bool, Failure> {
-    let question = "Apply these changes? Only \"yes\" is accepted:";
-    let answer = ui.prompt(question).map_err(|error| {
+fn prompt(ui: &mut Ui, owners: &str) -> Result<bool, Failure> {
+    let question = format!("Apply these changes for {owners}? Only \"yes\" is accepted:");
+    let answer = ui.prompt(&question).map_err(|error| {
         Failure::with_help(format!("cannot read the answer: {error}"), "use --auto-approve")
     })?;
     let approved = answer.trim() == "yes";

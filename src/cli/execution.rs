@@ -12,6 +12,7 @@ use super::{rerun, signals};
 use crate::context::StatCache;
 use crate::event::{Phase, RunEvent, Signal, StopReason, Summary};
 use crate::manifest::Workspace;
+use crate::report::SummaryView;
 use crate::run::{self, Run, RunError, RunOptions};
 use crate::state::Store;
 
@@ -33,7 +34,7 @@ pub(super) fn options(
     RunOptions {
         builds: concurrency.unwrap_or(DEFAULT_BUILDS) as usize,
         transfers: concurrency.unwrap_or(DEFAULT_TRANSFERS) as usize,
-        owner: service.owner.clone(),
+        owner: service.owner.owner.clone(),
         timeout: args.timeout,
     }
 }
@@ -43,6 +44,8 @@ pub(super) struct Execution<'a> {
     pub(super) ui: &'a Ui,
     pub(super) settings: &'a Settings,
     pub(super) args: &'a ApplyArgs,
+    /// Owners of the targets, in words.
+    pub(super) owners: String,
 }
 
 impl Execution<'_> {
@@ -84,10 +87,11 @@ impl Execution<'_> {
             let replace = rerun::remaining_replacements(plan, workspace, &summary);
             rerun::command(self.settings, self.args, &replace)
         });
-        let elapsed = started.elapsed();
+        let (elapsed, owners) = (started.elapsed(), self.owners.clone());
         let finish = move |ui: &mut Ui| {
             // Printed even if the lockfile could not be written: the journal has the results.
-            ui.summary(&summary, elapsed, next.as_deref())?;
+            let next = next.as_deref();
+            ui.summary(&SummaryView { summary: &summary, elapsed, next, owners: &owners })?;
             if let Some(failure) = &failure {
                 ui.failure(failure);
             }

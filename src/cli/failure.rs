@@ -101,8 +101,8 @@ pub(super) fn deny_warnings(deny: bool, warnings: usize) -> Result<(), Failure> 
 
 /// Returns the errors of which an error consists, if it only says how many there are.
 pub(super) fn parts(report: &Report) -> Option<Vec<&dyn Diagnostic>> {
-    if let Some(error) = report.downcast_ref::<SurveyError>() {
-        return Some(error.errors.iter().flat_map(context_parts).collect());
+    if let Some(SurveyError::Contexts { errors }) = report.downcast_ref() {
+        return Some(errors.iter().flat_map(context_parts).collect());
     }
     report.downcast_ref::<ScanError>().map(scan_parts)
 }
@@ -116,6 +116,16 @@ fn context_parts(error: &ContextError) -> Vec<&dyn Diagnostic> {
 
 fn scan_parts(error: &ScanError) -> Vec<&dyn Diagnostic> {
     error.problems.iter().map(|problem| problem as &dyn Diagnostic).collect()
+}
+
+/// A warning without a place in a file.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{message}")]
+#[diagnostic(severity(Warning))]
+pub(super) struct Warning {
+    pub(super) message: String,
+    #[help]
+    pub(super) help: String,
 }
 
 /// An error that consists of a message and a help text.

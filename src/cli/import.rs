@@ -47,7 +47,7 @@ pub(super) async fn run(
     let Some(Identity { inputs, fingerprint, .. }) = identities.into_iter().nth(id.0) else {
         return Err(Failure::new(format!("{} has no fingerprint", unit.key)));
     };
-    let owner = unit.owner.clone().unwrap_or_else(|| service.owner.clone());
+    let owner = unit.owner.clone().unwrap_or_else(|| service.owner.owner.clone());
     if let Some(warning) = service.warning() {
         ui.message(warning)?;
     }

@@ -16,6 +16,7 @@ mod import;
 mod lock;
 mod lockfile;
 mod memory;
+mod owner_change;
 mod plan;
 mod planned;
 mod refresh;

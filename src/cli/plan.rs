@@ -22,6 +22,7 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Res
     };
     let planned = Planned::load(ui, settings, query).await?;
     let has_changes = if args.refresh_only {
+        refresh::check_key(planned.service.no_reader_reason())?;
         refresh::show(ui, &planned.facts, &planned.state)?
     } else {
         ui.plan(&planned.view())?;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::args::{LookupArgs, SelectionArgs, ServiceArgs};
 use super::failure::Failure;
 use super::history;
+use super::owner_change;
 use super::service::ServiceProfile;
 use super::session::{PendingCache, Session};
 use super::settings::Settings;
@@ -36,8 +37,8 @@ pub(super) struct Planned {
     pub(super) facts: Facts,
     pub(super) service: ServiceProfile,
     saved: SavedPlan,
-    /// True if the service was asked.
-    asked: bool,
+    /// Reason for which the service was not asked to list the images.
+    pub(super) unasked: Option<&'static str>,
 }
 
 impl Planned {
@@ -65,6 +66,8 @@ impl Planned {
         let mut state = snapshot.state;
         let options = selection.plan_options(&workspace, &state)?;
         let client = if offline { None } else { service.reader() };
+        let unasked = if offline { Some("--offline") } else { service.no_reader_reason() };
+        let unasked = unasked.or(lookup.no_refresh_reason());
         let facts = SurveyRequest {
             settings,
             args: lookup,
@@ -79,13 +82,13 @@ impl Planned {
         let facts = facts.facts(ui, &workspace, &state, cache.load(&service).await).await?;
         let Decision { workspace, plan, refreshed, .. } =
             plan::decide(workspace, &facts, &state, &options);
+        owner_change::warn(ui, &service, (&workspace, &plan, &state), deny_warnings)?;
         let now = Timestamp::now();
         let saved = SavedPlan::new(&plan, &state, &service.name, &options, &facts.pins, now);
         for record in refreshed {
             state.apply(&record);
         }
-        let asked = client.is_some();
-        Ok(Self { workspace, state, plan, facts, service, saved, asked })
+        Ok(Self { workspace, state, plan, facts, service, saved, unasked })
     }
 
     /// Writes the plan to a file that only its owner can read.
@@ -97,7 +100,7 @@ impl Planned {
 
     /// Returns what a reporter needs to show the plan.
     pub(super) fn view(&self) -> PlanView<'_> {
-        self.service.view(&self.plan, &self.workspace, &self.facts, &self.state, self.asked)
+        self.service.view(&self.plan, &self.workspace, &self.facts, &self.state, self.unasked)
     }
 
     /// Keeps the file lists of contexts for the next plan. Takes time, so call it last.

@@ -25,6 +25,13 @@ pub(super) fn check(lookup: &LookupArgs, selection: &SelectionArgs) -> Result<()
     check_conflicts(("--refresh-only", true), &skips_images)
 }
 
+/// Fails if there is a reason for which the service was not asked.
+pub(super) fn check_key(reason: Option<&str>) -> Result<(), Failure> {
+    let Some(reason) = reason else { return Ok(()) };
+    let message = format!("--refresh-only cannot compare: the service was not asked ({reason})");
+    Err(Failure::with_help(message, "set PRIME_API_KEY, or run `prime login`"))
+}
+
 /// Prints the drift, and returns true if there is any.
 pub(super) fn show(ui: &mut Ui, facts: &Facts, state: &State) -> Result<bool, Failure> {
     ui.notes(&facts.notes)?;
@@ -43,9 +50,10 @@ pub(super) fn show(ui: &mut Ui, facts: &Facts, state: &State) -> Result<bool, Fa
     let summary = if state.entries.values().all(|entry| entry.built.is_none()) {
         "The lockfile has no images yet.".to_owned()
     } else if facts.images.is_empty() {
-        "Drift is unknown: the service was not asked, or did not respond.".to_owned()
+        "Drift is unknown: the service listed no images.".to_owned()
     } else if differences == 0 {
-        format!("No drift. The service lists {}.", plural(listed, "image"))
+        let platform = if facts.refused.is_empty() { "" } else { ", without the platform's" };
+        format!("No drift. The service lists {}{platform}.", plural(listed, "image"))
     } else {
         let verb = if differences == 1 { "differs" } else { "differ" };
         format!("{} {verb} from the lockfile.", plural(differences, "image"))

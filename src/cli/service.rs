@@ -8,7 +8,7 @@ use super::env::env;
 use super::failure::Failure;
 use crate::api::{Client, Endpoint, RateLimiter};
 use crate::base::limit::{Class, ClassLimit, Limit};
-use crate::base::name::Owner;
+use crate::base::owner::DefaultOwner;
 use crate::base::secret::ApiKey;
 use crate::context::History;
 use crate::manifest::Workspace;
@@ -34,7 +34,7 @@ pub(super) struct ServiceProfile {
     /// Location of its state.
     pub(super) paths: StatePaths,
     /// Owner of new targets for which the manifest sets none.
-    pub(super) owner: Owner,
+    pub(super) owner: DefaultOwner,
     /// Address and key; `None` for the local server.
     endpoint: Option<Endpoint>,
     limits: Vec<(Class, Limit)>,
@@ -69,7 +69,7 @@ impl ServiceProfile {
         limits.extend(args.limits.iter().map(|given| (given.class, given.limit)));
         let paths = args.paths(root);
         if args.local {
-            let (name, owner) = (LOCAL.to_owned(), Owner::Personal);
+            let (name, owner) = (LOCAL.to_owned(), DefaultOwner::default());
             return Ok(Self { name, paths, owner, endpoint: None, limits });
         }
         let config = std::env::home_dir().map(|home| home.join(".prime").join("config.json"));
@@ -84,28 +84,26 @@ impl ServiceProfile {
         Ok(Self { name, paths, owner, endpoint: Some(endpoint), limits })
     }
 
-    /// Returns what a reporter needs to show a plan; `asked` is true if the service was asked.
+    /// Returns what a reporter needs to show a plan; `unasked` is the reason for which the service
+    /// is not asked.
     pub(super) fn view<'a>(
         &'a self,
         plan: &'a Plan,
         workspace: &'a Workspace,
         facts: &'a Facts,
         state: &'a State,
-        asked: bool,
+        unasked: Option<&'a str>,
     ) -> PlanView<'a> {
         let (lockfile, service) = (self.paths.lockfile.as_path(), self.name.as_str());
         let (limits, owner) = (self.limits.as_slice(), &self.owner);
-        PlanView {
-            plan,
-            workspace,
-            facts,
-            state,
-            limits,
-            owner,
-            lockfile,
-            service,
-            refreshed: asked,
-        }
+        PlanView { plan, workspace, facts, state, limits, owner, lockfile, service, unasked }
+    }
+
+    /// Returns the reason for which the service cannot be asked. The local server needs none: nobody
+    /// else changes its images.
+    pub(super) fn no_reader_reason(&self) -> Option<&'static str> {
+        let endpoint = self.endpoint.as_ref()?;
+        endpoint.key.is_none().then_some("no API key")
     }
 
     /// Returns true for the server inside this process.
@@ -152,7 +150,7 @@ impl ServiceProfile {
         })
         .await?;
         let (url, key) = (server.url(), ApiKey::new(LOCAL_KEY));
-        let endpoint = Endpoint { url, key, owner: Owner::Personal };
+        let endpoint = Endpoint { url, key, owner: DefaultOwner::default() };
         let client = Client::new(&endpoint, RateLimiter::new(&self.limits))?;
         Ok(ServiceConnection { client, local: Some(server) })
     }

@@ -50,6 +50,15 @@ impl LookupArgs {
         check_conflicts(("--frozen", self.frozen), &upgrades)?;
         check_conflicts(("--offline", offline), &upgrades)
     }
+
+    /// Returns the flag for which the service is not asked to list the images.
+    pub(super) fn no_refresh_reason(&self) -> Option<&'static str> {
+        match self {
+            Self { refresh: false, .. } => Some("--refresh=false"),
+            Self { minimal_refresh: true, .. } => Some("--minimal-refresh"),
+            _ => None,
+        }
+    }
 }
 
 impl SurveyRequest<'_> {
@@ -89,7 +98,7 @@ impl SurveyRequest<'_> {
         let client = self.client.map(|client| with_progress(client, &writer));
         let service = client.as_ref().map(|client| ServiceQuery {
             client,
-            default_owner: &self.service.owner,
+            default_owner: &self.service.owner.owner,
             refresh: match self.args {
                 LookupArgs { minimal_refresh: true, .. } => Refresh::Minimal(self.options),
                 LookupArgs { refresh: true, .. } => Refresh::Full,

@@ -4,24 +4,23 @@ use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, Report};
 use serde_json::{Value, json};
 
 use super::diagnostic;
-use super::failure::{self, Exit, Failure};
+use super::failure::{self, Exit, Failure, Warning};
 use super::settings::Settings;
 use crate::base::span::{Problem, SourceMap};
-use crate::event::{RunEvent, Summary};
+use crate::event::RunEvent;
 use crate::manifest::ManifestError;
 use crate::manifest::workspace::Skipped;
 use crate::report::human::HumanReporter;
 use crate::report::json::JsonReporter;
 use crate::report::status::StatusView;
 use crate::report::why::WhyView;
-use crate::report::{PlanView, ReportOptions, Reporter, Verbosity};
+use crate::report::{PlanView, ReportOptions, Reporter, SummaryView, Verbosity};
 
 /// The output streams and their format. All clones write to the same streams.
 #[derive(Clone)]
@@ -138,14 +137,9 @@ impl Ui {
         self.report(|reporter| reporter.event(event))
     }
 
-    /// Writes the summary of a run; `next` is the command that continues it.
-    pub(super) fn summary(
-        &mut self,
-        summary: &Summary,
-        elapsed: Duration,
-        next: Option<&str>,
-    ) -> io::Result<()> {
-        self.report(|reporter| reporter.summary(summary, elapsed, next))
+    /// Writes the summary of a run.
+    pub(super) fn summary(&mut self, view: &SummaryView<'_>) -> io::Result<()> {
+        self.report(|reporter| reporter.summary(view))
     }
 
     /// Writes notes, even with `--quiet`.
@@ -185,6 +179,18 @@ impl Ui {
                 self.print_report(&report);
             }
         }
+        Ok(())
+    }
+
+    /// Writes a warning without a place in a file, even with `--quiet`.
+    pub(super) fn warning(&mut self, message: String, help: String) -> io::Result<()> {
+        let report = Report::new(Warning { message, help });
+        if self.json {
+            return diagnostic::report_json(&report)
+                .iter()
+                .try_for_each(|value| self.json_diagnostic(value));
+        }
+        self.print_report(&report);
         Ok(())
     }
 

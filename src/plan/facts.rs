@@ -33,6 +33,10 @@ pub struct Facts {
     /// Owners whose listing is incomplete: its entries count, but absent entries are not taken as
     /// deleted.
     pub incomplete: HashSet<Owner>,
+    /// Owners whose images the API key may not list. Their recorded images are taken as unchanged.
+    pub refused: HashSet<Owner>,
+    /// True if a request was sent to the service.
+    pub asked: bool,
     /// Images that were refreshed, if not all were. Nothing is known about other images.
     pub refreshed: Option<HashSet<ImageRef>>,
     /// Owner of a new image for which the manifest names none; `None` if the service was not
@@ -141,6 +145,11 @@ impl Facts {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
+    }
+
+    /// True if the service told the state of an image or a build.
+    pub fn has_answers(&self) -> bool {
+        !(self.images.is_empty() && self.builds.is_empty() && self.recovered.is_empty())
     }
 
     /// Returns an image as the service lists it. The outer `None` means that nothing is known: it

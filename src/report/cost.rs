@@ -106,7 +106,7 @@ impl Cost {
                 let built = view.state.entries.get(&step.key).and_then(|it| it.built.as_ref());
                 let recorded = built.map(|built| &built.owner);
                 let unit = view.workspace.unit(create.unit);
-                let owner = unit.owner.as_ref().or(recorded).unwrap_or(view.owner);
+                let owner = unit.owner.as_ref().or(recorded).unwrap_or(&view.owner.owner);
                 let transfers = self.transfers.entry(owner.clone()).or_default();
                 match &unit.origin {
                     Origin::Mirror(source) if has_default_name(source, owner, &step.key) => {

@@ -1,18 +1,19 @@
 //! The reporter for programs: one JSON object per line, with the common keys of Terraform's output.
 //! Readers ignore unknown keys, and show `@message` of unknown types.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::words::{rate_wait, timed_out};
-use super::{PlanView, Reporter};
+use super::{PlanView, Reporter, SummaryView};
 use crate::base::kind::ImageKind;
 use crate::base::limit::Class;
 use crate::base::name::ImageRef;
 use crate::base::text::plural;
-use crate::event::{ActiveTarget, RunEvent, SkipReason, StopReason, Summary, TargetFailure};
+use crate::event::{ActiveTarget, RunEvent, SkipReason, StopReason, TargetFailure};
 use crate::http::Notice;
 use crate::plan::{Action, Reason, Step};
 
@@ -216,6 +217,11 @@ impl Reporter for JsonReporter<'_> {
         }
         let mut changes = json!(view.plan.counts(None));
         changes["operation"] = json!("plan");
+        changes["owners"] = json!(view.owners());
+        changes["owner"] = json!(view.owner.owner);
+        changes["owner_from"] = json!(view.owner.from);
+        changes["compared_with"] = json!(view.facts.images.keys().collect::<BTreeSet<_>>());
+        changes["not_compared"] = json!(view.answers().is_none().then(|| view.silence()));
         changes["by_kind"] = json!({
             "build": view.plan.counts(Some(ImageKind::Build)),
             "mirror": view.plan.counts(Some(ImageKind::Mirror)),
@@ -226,11 +232,14 @@ impl Reporter for JsonReporter<'_> {
         changes["unprotects"] = json!(view.plan.unprotects);
         changes["protected"] = json!(view.plan.protected);
         changes["renamed"] = json!(view.plan.renamed);
-        let message = if view.plan.is_noop() {
+        let mut message = if view.plan.is_noop() {
             "no changes".to_owned()
         } else {
             plural(view.plan.steps.len(), "step")
         };
+        if view.answers().is_none() {
+            message = format!("{message}; {}", view.silence());
+        }
         self.line("info", "change_summary", message, json!({ "changes": changes }))
     }
 
@@ -282,15 +291,12 @@ impl Reporter for JsonReporter<'_> {
         }
     }
 
-    fn summary(
-        &mut self,
-        summary: &Summary,
-        elapsed: Duration,
-        next: Option<&str>,
-    ) -> io::Result<()> {
+    fn summary(&mut self, view: &SummaryView<'_>) -> io::Result<()> {
+        let SummaryView { summary, elapsed, next, owners } = *view;
         let pending = summary.failures.iter().filter(|failure| failure.pending).count();
         let changes = json!({
             "operation": "apply",
+            "owners": owners,
             "built": summary.built,
             "mirrored": summary.mirrored,
             "adopted": summary.adopted,

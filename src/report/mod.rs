@@ -8,6 +8,7 @@ pub(crate) mod graph;
 mod group;
 pub(crate) mod human;
 pub(crate) mod json;
+mod owners;
 mod reasons;
 pub(crate) mod status;
 mod symbol;
@@ -22,7 +23,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::base::limit::{Class, Limit};
-use crate::base::name::{ImageRef, Owner};
+use crate::base::name::ImageRef;
+use crate::base::owner::DefaultOwner;
 use crate::base::text::{duration, plural};
 use crate::event::{RunEvent, Summary};
 use crate::manifest::Workspace;
@@ -72,13 +74,26 @@ pub(crate) struct PlanView<'a> {
     /// Rate limits given by the user; the last one of a class wins.
     pub limits: &'a [(Class, Limit)],
     /// Owner of a new target whose manifest entry names none.
-    pub owner: &'a Owner,
+    pub owner: &'a DefaultOwner,
     /// Path of the lockfile.
     pub lockfile: &'a Path,
     /// URL of the service, or `local`.
     pub service: &'a str,
-    /// True if the plan includes a refresh from the service.
-    pub refreshed: bool,
+    /// Reason for which the service is not asked; `None` if it is.
+    pub unasked: Option<&'a str>,
+}
+
+/// The summary of a run with everything that its presentation needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SummaryView<'a> {
+    /// The summary.
+    pub summary: &'a Summary,
+    /// Duration of the run.
+    pub elapsed: Duration,
+    /// Command that continues a run that ended early.
+    pub next: Option<&'a str>,
+    /// Owners of the targets, in words.
+    pub owners: &'a str,
 }
 
 impl PlanView<'_> {
@@ -126,10 +141,5 @@ pub(crate) trait Reporter {
     /// Writes one event of a run.
     fn event(&mut self, event: &RunEvent) -> io::Result<()>;
     /// Writes the summary of a run, and the command that continues a run that ended early.
-    fn summary(
-        &mut self,
-        summary: &Summary,
-        elapsed: Duration,
-        next: Option<&str>,
-    ) -> io::Result<()>;
+    fn summary(&mut self, view: &SummaryView<'_>) -> io::Result<()>;
 }

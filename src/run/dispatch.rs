@@ -240,7 +240,8 @@ impl Dispatcher {
         let (unit, action, elapsed) =
             (progress.key.clone(), progress.verb, now.saturating_sub(progress.since));
         match result {
-            Ok(StepOutput { build, path }) => {
+            Ok(StepOutput { build, path, was_missing }) => {
+                let action = if was_missing { "forget" } else { action };
                 match (progress.kind, action) {
                     (Some(ImageKind::Build), _) => self.summary.built += 1,
                     (Some(ImageKind::Mirror), _) => self.summary.mirrored += 1,

@@ -1,13 +1,15 @@
 //! Describes how a step ended, and what its failure means for the rest of the run. Pure.
 
 use crate::api::{ApiError, ErrorKind};
-use crate::base::name::BuildId;
+use crate::base::name::{BuildId, Owner};
 
 /// The result of a step that succeeded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StepOutput {
     pub(super) build: Option<BuildId>,
     pub(super) path: Option<String>,
+    /// True if the image to delete did not exist.
+    pub(super) was_missing: bool,
 }
 
 /// The failure of a step.
@@ -54,6 +56,18 @@ impl StepFailure {
             build: None,
             stops_run: error.stops_run(),
         })
+    }
+
+    /// A failure of a request that changes or deletes an image of `owner`.
+    pub(super) fn of_change(error: &ApiError, owner: &Owner) -> Self {
+        let failure = Self::of(error);
+        if error.kind == ErrorKind::Forbidden && *owner == Owner::Platform {
+            return failure.of_one_unit().with_help(
+                "platform images are not yours to change; to drop one from the lockfile, remove it \
+                 from the manifest and list it under `removed:` without `destroy`",
+            );
+        }
+        failure
     }
 
     pub(super) fn with_help(self, help: impl Into<String>) -> Self {

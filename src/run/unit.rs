@@ -119,7 +119,11 @@ impl UnitRun {
         match (message, derived.filter(|_| self.has_custom_name())) {
             (Some(message), _) => Err(StepFailure::new(message).with_build(build)),
             (None, Some(image)) => Err(self.renamed(&image).with_build(build)),
-            (None, None) => Ok(StepOutput { build: Some(build.clone()), path: view.path }),
+            (None, None) => Ok(StepOutput {
+                build: Some(build.clone()),
+                path: view.path,
+                ..StepOutput::default()
+            }),
         }
     }
 
@@ -263,7 +267,8 @@ impl UnitRun {
         Ok(StepOutput::default())
     }
 
-    /// Deletes the image. First waits for a build of it, which would bring the image back.
+    /// Deletes the image. First waits for a build of it, which would bring the image back. An image
+    /// that does not exist is only forgotten.
     pub(super) async fn delete(
         &self,
         owner: &Owner,
@@ -275,8 +280,8 @@ impl UnitRun {
         self.phase(Phase::Delete, None);
         let Links { client, stopping, .. } = &self.links;
         let deleted = client.delete(owner, &self.key, stopping).await;
-        deleted.map_err(|error| StepFailure::of(&error))?;
-        self.forget().await
+        let deleted = deleted.map_err(|error| StepFailure::of_change(&error, owner))?;
+        Ok(StepOutput { was_missing: !deleted, ..self.forget().await? })
     }
 
     /// Removes the unit from the lockfile.

@@ -94,7 +94,9 @@ async fn send(client: &Client, stopping: &CancellationToken, batch: Vec<UpdateRe
     let results = client.update_images(&updates, stopping).await;
     for (request, result) in batch.into_iter().zip(results) {
         // Fails only if the step is gone; the next plan compares with the service again.
-        let _ = request.result.send(result.map_err(|error| failure(&error)));
+        let Change { of, owner, .. } = &request.change;
+        let owner = owner.as_ref().filter(|_| *of != Owner::Platform).unwrap_or(of);
+        let _ = request.result.send(result.map_err(|error| failure(&error, owner)));
     }
 }
 
@@ -117,8 +119,8 @@ fn update(unit: &ImageRef, change: &Change) -> ImageUpdate {
     ImageUpdate { source, set }
 }
 
-fn failure(error: &ApiError) -> StepFailure {
-    let failure = StepFailure::of(error);
+fn failure(error: &ApiError, owner: &Owner) -> StepFailure {
+    let failure = StepFailure::of_change(error, owner);
     match error.kind {
         // The quota is that of one owner, so the updates of other owners continue.
         ErrorKind::QuotaExceeded => failure.of_one_unit(),
@@ -175,7 +177,10 @@ mod tests {
 
     #[test]
     fn errors_of_one_image_do_not_stop_the_run() {
-        let error = |kind| match failure(&ApiError::new("update the image", kind, "no")) {
+        let error = |kind| match failure(
+            &ApiError::new("update the image", kind, "no"),
+            &Owner::Personal,
+        ) {
             StepFailure::Failed(error) => error,
             other => panic!("{other:?}"),
         };
@@ -189,9 +194,12 @@ mod tests {
         }
         let body = br#"{"detail": "Not Found"}"#;
         let missing = ApiError::from_response("update the image", 404, None, body, "key-123");
-        assert!(format!("{:?}", failure(&missing)).contains("this service has no such endpoint"));
+        assert!(
+            format!("{:?}", failure(&missing, &Owner::Personal))
+                .contains("this service has no such endpoint")
+        );
         assert!(error(ErrorKind::Unauthorized).stops_run);
         let stopped = ApiError::new("update the image", ErrorKind::Stopped, "no");
-        assert_eq!(failure(&stopped), StepFailure::NotStarted);
+        assert_eq!(failure(&stopped, &Owner::Personal), StepFailure::NotStarted);
     }
 }

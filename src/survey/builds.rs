@@ -7,15 +7,23 @@ use jiff::Timestamp;
 
 use crate::api::poll::{PollState, poll_builds};
 use crate::api::recover::{LostRequest, RecoveryResult, recover_builds};
-use crate::api::{BuildProgress, Client, ErrorKind, RemoteBuild};
+use crate::api::{ApiError, BuildProgress, Client, ErrorKind, RemoteBuild};
 use crate::base::name::{BuildId, ImageRef};
 use crate::plan::Facts;
 use crate::plan::facts::{PendingBuild, RecoveredBuild};
 use crate::state::{BuildStage, Pending, State, Submission};
 
 /// Adds the state of pending builds to the facts, so that a plan adopts no build that has failed.
-/// If the service does not respond, the facts have a note and the plan relies on the lockfile.
-pub(super) async fn query(state: &State, client: &Client, facts: &mut Facts) {
+///
+/// # Errors
+///
+/// Fails if the service refuses the API key or cannot be reached. Any other error is a note, and the
+/// plan relies on the lockfile.
+pub(super) async fn query(
+    state: &State,
+    client: &Client,
+    facts: &mut Facts,
+) -> Result<(), ApiError> {
     let pending: HashMap<&BuildId, &Pending> = state
         .entries
         .values()
@@ -23,11 +31,13 @@ pub(super) async fn query(state: &State, client: &Client, facts: &mut Facts) {
         .map(|pending| (&pending.build, pending))
         .collect();
     let builds: Vec<BuildId> = pending.keys().map(|&build| build.clone()).collect();
+    facts.asked |= !builds.is_empty();
     let answers = poll_builds(client, &builds, &mut PollState::default()).await;
     for (build, answer) in answers {
         let pending = match answer {
             Ok(view) => classify(&view, pending.get(&build).map(|pending| pending.stage)),
             Err(error) if error.kind == ErrorKind::NotFound => PendingBuild::Ended,
+            Err(error) if error.affects_all_requests() => return Err(error),
             Err(error) => {
                 facts.add_note(format!("cannot query a pending build: {error}"));
                 continue;
@@ -35,19 +45,20 @@ pub(super) async fn query(state: &State, client: &Client, facts: &mut Facts) {
         };
         facts.builds.insert(build, pending);
     }
-    recover(state, client, facts).await;
+    recover(state, client, facts).await
 }
 
 /// Looks for the builds of requests in doubt.
-async fn recover(state: &State, client: &Client, facts: &mut Facts) {
+async fn recover(state: &State, client: &Client, facts: &mut Facts) -> Result<(), ApiError> {
     let in_doubt: Vec<(&ImageRef, &Submission)> = state
         .entries
         .iter()
         .filter_map(|(unit, entry)| Some((unit, entry.submitted.as_ref()?)))
         .collect();
     if in_doubt.is_empty() {
-        return;
+        return Ok(());
     }
+    facts.asked = true;
     let recorded: HashSet<BuildId> =
         state.entries.values().flat_map(|entry| entry.builds().cloned()).collect();
     let requests: Vec<LostRequest> =
@@ -68,8 +79,10 @@ async fn recover(state: &State, client: &Client, facts: &mut Facts) {
                 facts.recovered.insert(unit.clone(), recovered);
             }
         }
+        Err(error) if error.affects_all_requests() => return Err(error),
         Err(error) => facts.add_note(format!("cannot look up requests in doubt: {error}")),
     }
+    Ok(())
 }
 
 fn lost_request(unit: &ImageRef, submission: &Submission) -> LostRequest {

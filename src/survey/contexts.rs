@@ -99,5 +99,5 @@ fn lint(trees: &[Arc<Tree>], limits: SizeLimits) -> Result<Vec<LintFindings>, Su
         })
     };
     let errors: Vec<ContextError> = findings.iter().filter_map(too_large).collect();
-    if errors.is_empty() { Ok(findings) } else { Err(SurveyError { errors }) }
+    if errors.is_empty() { Ok(findings) } else { Err(SurveyError::Contexts { errors }) }
 }

@@ -1,24 +1,54 @@
-//! Errors of the survey: contexts that cannot be sent.
+//! Errors of the survey: contexts that cannot be sent, and a service that does not answer.
 
 use std::path::PathBuf;
 
 use miette::Diagnostic;
 
+use crate::api::{ApiError, ErrorKind};
 use crate::base::text::plural;
 use crate::context::ScanError;
 
-/// Contexts that cannot be sent, all of them.
+/// An error that ends a survey.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("{} cannot be sent; nothing was sent", plural(errors.len(), "context"))]
-pub struct SurveyError {
-    /// One error per context.
-    #[related]
-    pub errors: Vec<ContextError>,
+pub enum SurveyError {
+    /// Contexts that cannot be sent, all of them.
+    #[error("{} cannot be sent; nothing was sent", plural(errors.len(), "context"))]
+    Contexts {
+        /// One error per context.
+        #[related]
+        errors: Vec<ContextError>,
+    },
+    /// The service refused the comparison with the lockfile, or could not be reached.
+    #[error("cannot compare {what} with the service: {error}")]
+    #[diagnostic(help("{}", refresh_help(error)))]
+    Refresh {
+        /// The part of the lockfile that was to be compared.
+        what: String,
+        /// The error of the request, after its retries.
+        error: Box<ApiError>,
+    },
+}
+
+impl SurveyError {
+    pub(super) fn refresh(what: &str, error: ApiError) -> Self {
+        Self::Refresh { what: what.to_owned(), error: Box::new(error) }
+    }
+}
+
+/// Returns the way to repair the comparison, and the way around it.
+fn refresh_help(error: &ApiError) -> String {
+    let around =
+        "to rely on the lockfile instead, use --refresh=false, or `imgplan plan --offline`";
+    let cause = match error.kind {
+        ErrorKind::ResponseLost => Some("check that the service responds"),
+        _ => error.help(),
+    };
+    cause.map_or_else(|| around.to_owned(), |cause| format!("{cause}; {around}"))
 }
 
 impl From<Vec<ScanError>> for SurveyError {
     fn from(errors: Vec<ScanError>) -> Self {
-        Self { errors: errors.into_iter().map(ContextError::Unreadable).collect() }
+        Self::Contexts { errors: errors.into_iter().map(ContextError::Unreadable).collect() }
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::api::{self, ApiError, Client, Inventory, RemoteImageState, list_images};
+use super::error::SurveyError;
+use crate::api::{self, ApiError, Client, ErrorKind, Inventory, RemoteImageState, list_images};
 use crate::base::name::{ImageRef, Owner};
 use crate::manifest::Workspace;
 use crate::plan::Facts;
@@ -21,7 +22,7 @@ const MAX_SEARCHED_IMAGES: usize = 10;
 const MIN_MISSING_FOR_ALARM: usize = 3;
 
 /// End of a note on images that could not be listed.
-pub(super) const ASSUMED_UNCHANGED: &str = "are assumed to match the lockfile";
+const ASSUMED_UNCHANGED: &str = "are assumed to match the lockfile";
 
 /// Images to look for in the listing of one owner.
 #[derive(Default)]
@@ -34,12 +35,17 @@ struct OwnedImages<'a> {
 
 /// Adds the images of every owner of a recorded image or of a unit to the facts; only those of
 /// [`Facts::refreshed`] if the facts name some.
+///
+/// # Errors
+///
+/// Fails if the service refuses the API key or cannot be reached. Most API keys may not list the
+/// platform's images, so a refusal of that listing is a note.
 pub(super) async fn query(
     workspace: &Workspace,
     state: &State,
     client: &Client,
     facts: &mut Facts,
-) {
+) -> Result<(), SurveyError> {
     let selected = |key| facts.refreshed.as_ref().is_none_or(|keys| keys.contains(key));
     let mut owned: HashMap<Owner, OwnedImages<'_>> = HashMap::new();
     // Units whose tag is not resolved yet are only found in a listing of all images.
@@ -54,6 +60,7 @@ pub(super) async fn query(
             owned.entry(built.owner.clone()).or_default().recorded.push(key);
         }
     }
+    facts.asked |= !owned.is_empty();
     let search = facts.refreshed.is_some();
     let listings =
         owned.iter().map(async |(owner, of)| (owner, list(client, owner, of, search).await));
@@ -77,9 +84,27 @@ pub(super) async fn query(
                 let cause = "the service's listing leaves out existing images";
                 facts.add_note(format!("{cause}; {images_of} {ASSUMED_UNCHANGED}"));
             }
+            Err(error) if *owner == Owner::Platform && error.kind == ErrorKind::Forbidden => {
+                let count = owned.get(owner).map_or(0, |of| of.recorded.len());
+                facts.add_note(platform_refusal(&error, count));
+                facts.refused.insert(owner.clone());
+            }
+            Err(error) if error.affects_all_requests() => {
+                return Err(SurveyError::refresh(&images_of, error));
+            }
             Err(error) => facts.add_note(format!("{error}; {images_of} {ASSUMED_UNCHANGED}")),
         }
     }
+    Ok(())
+}
+
+fn platform_refusal(error: &ApiError, recorded: usize) -> String {
+    let images = match recorded {
+        0 => "whether new ones replace others is not known".to_owned(),
+        1 => "the recorded one is assumed to match the lockfile".to_owned(),
+        count => format!("the {count} recorded ones {ASSUMED_UNCHANGED}"),
+    };
+    format!("the API key may not list the platform's images ({}); {images}", error.reason())
 }
 
 /// Returns a warning if so many images are missing that the service or the API key may be wrong.
@@ -97,7 +122,7 @@ fn alarm(recorded: &[&ImageRef], images: &HashMap<ImageRef, Remote>) -> Option<S
 fn images_of(owner: &Owner) -> String {
     match owner {
         Owner::Personal => "the personal images".to_owned(),
-        Owner::Team(_) => format!("the images of {owner}"),
+        Owner::Team(id) => format!("the images of team {id}"),
         Owner::Platform => "the platform's images".to_owned(),
     }
 }

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 pub(crate) use self::error::{ContextError, SurveyError};
 pub(crate) use self::registries::{LookupProgress, Lookups, RegistryLookup, look_up};
-use crate::api::Client;
+use crate::api::{ApiError, Client, ErrorKind};
 use crate::base::name::Owner;
 use crate::base::span::Problem;
 use crate::context::{History, StatCache};
@@ -82,12 +82,12 @@ pub enum PinSource<'a> {
     Registries(RegistryLookup<'a>),
 }
 
-/// Maximum time for the queries of pending builds, and again for those of images. A plan notes what
-/// it could not read, and an apply queries again what it needs.
-const MAX_QUERY_TIME: Duration = Duration::from_secs(60);
+/// Maximum time for the queries of pending builds, and again for those of images. The rate limit of
+/// listings allows a hundred thousand images in it.
+const MAX_QUERY_TIME: Duration = Duration::from_secs(120);
 
-/// Maximum attempts per image listing. A plan can do without one, so nobody should wait a minute.
-const MAX_LISTING_ATTEMPTS: u32 = 4;
+/// Maximum attempts per query: about ten seconds, because a person may be waiting for the plan.
+const MAX_QUERY_ATTEMPTS: u32 = 6;
 
 impl<'a> Query<'a> {
     /// Returns a query of the contexts alone, without network access.
@@ -109,12 +109,13 @@ pub(crate) async fn context_warnings(
     Ok(contexts::scan(workspace, cache).await?.1)
 }
 
-/// Gathers all facts that a plan needs. A service or registry that does not respond is no error:
-/// the facts have a note of it, and the plan relies on the recorded state.
+/// Gathers all facts that a plan needs. A registry that does not respond is no error: the facts have
+/// a note of it, and the plan relies on the recorded pins.
 ///
 /// # Errors
 ///
-/// Fails if a context cannot be read or is larger than `settings.context_max`.
+/// Fails if a context cannot be read or is larger than `settings.context_max`. With a refresh, fails
+/// if the service refuses the API key or cannot be reached.
 pub async fn facts(query: Query<'_>) -> Result<Facts, SurveyError> {
     let Query { workspace, state, caches, service, pins, notes } = query;
     let (contexts, warnings) = contexts::scan(workspace, caches.stat).await?;
@@ -122,7 +123,7 @@ pub async fn facts(query: Query<'_>) -> Result<Facts, SurveyError> {
     let now = Some(Timestamp::now());
     let mut facts = Facts { contexts, changes, now, warnings, notes, ..Facts::default() };
     if let Some(service) = service {
-        query_service(workspace, state, service, &mut facts).await;
+        query_service(workspace, state, service, &mut facts).await?;
     }
     match pins {
         PinSource::Lockfile => {}
@@ -141,37 +142,53 @@ pub async fn facts(query: Query<'_>) -> Result<Facts, SurveyError> {
     Ok(facts)
 }
 
-/// Adds what the service knows to the facts. Each of the two steps ends after [`MAX_QUERY_TIME`];
-/// what was read until then counts.
+/// Adds what the service knows to the facts.
+///
+/// # Errors
+///
+/// Fails if the service refuses the API key, cannot be reached, or does not answer in time. Without
+/// a refresh, such an error is a note.
 async fn query_service(
     workspace: &Workspace,
     state: &State,
     service: ServiceQuery<'_>,
     facts: &mut Facts,
-) {
+) -> Result<(), SurveyError> {
     let ServiceQuery { client, default_owner, refresh } = service;
-    query_builds(state, client, facts).await;
+    let client = &client.with_max_attempts(client.max_attempts().min(MAX_QUERY_ATTEMPTS));
+    let builds = within_time("query the builds", builds::query(state, client, facts)).await;
+    match (builds, &refresh) {
+        (Err(error), Refresh::None) => facts.add_note(format!("pending builds: {error}")),
+        (Err(error), _) => return Err(SurveyError::refresh("the pending builds", error)),
+        (Ok(()), _) => {}
+    }
     facts.default_owner = Some(default_owner.clone());
     facts.refreshed = match refresh {
-        Refresh::None => return,
+        Refresh::None => return Ok(()),
         Refresh::Minimal(options) => Some(plan::changing(workspace, facts, state, options)),
         Refresh::Full => None,
     };
-    let client = client.with_max_attempts(client.max_attempts().min(MAX_LISTING_ATTEMPTS));
-    let query = images::query(workspace, state, &client, facts);
-    if tokio::time::timeout(MAX_QUERY_TIME, query).await.is_err() {
-        let secs = MAX_QUERY_TIME.as_secs();
-        let cause = format!("cannot list images: no response within {secs} s");
-        facts.add_note(format!("{cause}; all images {}", images::ASSUMED_UNCHANGED));
+    let images = images::query(workspace, state, client, facts);
+    match within_time("list the images", async { Ok(images.await) }).await {
+        Ok(result) => result,
+        Err(error) => Err(SurveyError::refresh("the lockfile", error)),
     }
 }
 
-async fn query_builds(state: &State, client: &Client, facts: &mut Facts) {
-    let query = builds::query(state, client, facts);
-    if tokio::time::timeout(MAX_QUERY_TIME, query).await.is_err() {
-        let secs = MAX_QUERY_TIME.as_secs();
-        facts.add_note(format!("cannot query pending builds: no response within {secs} s"));
-    }
+/// Awaits a query.
+///
+/// # Errors
+///
+/// Fails as the query does, and after [`MAX_QUERY_TIME`].
+async fn within_time<T>(
+    action: &'static str,
+    query: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let late = |_| {
+        let message = format!("nothing within {} s", MAX_QUERY_TIME.as_secs());
+        ApiError::new(action, ErrorKind::ResponseLost, message)
+    };
+    tokio::time::timeout(MAX_QUERY_TIME, query).await.map_err(late)?
 }
 
 #[cfg(test)]
@@ -182,12 +199,14 @@ mod tests {
     use crate::http::fake::{FakeServer, Reply};
 
     #[tokio::test(start_paused = true)]
-    async fn a_busy_service_is_queried_for_a_minute_at_most() {
+    async fn a_busy_service_is_queried_for_two_minutes_at_most() {
         let state = State::with_one_pending_build();
         let client = Client::fake(&FakeServer::script([Reply::new(429, "{}")]));
         let (began, mut facts) = (Instant::now(), Facts::default());
-        query_builds(&state, &client, &mut facts).await;
+        let query = builds::query(&state, &client, &mut facts);
+        let error = within_time("query the builds", query).await.unwrap_err();
         assert_eq!(began.elapsed(), MAX_QUERY_TIME);
-        assert_eq!(facts.notes, ["cannot query pending builds: no response within 60 s"]);
+        let expected = "no response to the request to query the builds: nothing within 120 s";
+        assert_eq!(error.to_string(), expected);
     }
 }

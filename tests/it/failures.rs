@@ -28,7 +28,11 @@ fn apply(env: &TestEnv) -> Output {
 fn end(output: &Output) -> String {
     let text = output.redacted(&output.stdout);
     let at = text.find(" unchanged.\n").map_or(0, |at| at + " unchanged.\n".len());
-    text[at..].trim_matches('\n').to_owned()
+    let text = match text[at..].strip_prefix("Not compared: ") {
+        Some(rest) => rest.split_once('\n').map_or("", |(_, rest)| rest),
+        None => &text[at..],
+    };
+    text.trim_matches('\n').to_owned()
 }
 
 /// Returns the content of the lockfile and the journal, which hold the build IDs.
@@ -65,6 +69,7 @@ images:
       the build failed: .imgplan.Dockerfile: line 2: `src/missing.py` is not in the build context
     skipped: on-api:v1 depends on api:v1, which failed
 
+    Owner: personal
     Apply: 2 built, 1 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 1 skipped, in [time].
     ");
     assert!(failed.stderr.contains("on-api:v1: skipped"), "{failed}");
@@ -115,13 +120,14 @@ fn a_refused_api_key_has_help() {
     let mut env = TestEnv::manifest(ONE);
     env.context("app", "FROM scratch\n");
     env.set("PRIME_API_KEY", "wrong-key");
-    let refused = apply(&env);
+    let refused = env.run(["apply", "--auto-approve", "--refresh=false"]);
     refused.code(1).never_says("wrong-key");
     assert_snapshot!(end(&refused), @"
     failed while submitting: app:v1
       cannot initiate the build (HTTP 401)
       help: the API key is not accepted: check that PRIME_API_KEY is correct and not revoked
 
+    Owner: personal
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
     assert_eq!(env.server().initiated(), [""; 0]);
@@ -162,6 +168,7 @@ fn an_unpaid_account_stops_the_run_at_once() {
       help: pay the account's outstanding balance
     skipped: 2 targets not started because the run stopped
 
+    Owner: personal
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 2 skipped, in [time].
     ");
     assert_eq!(
@@ -177,16 +184,21 @@ fn an_unreachable_service_is_named() {
     let url = Scripted::start().url().to_owned();
     let env = TestEnv::at(&url);
     env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
-    let lost = apply(&env);
+    let help = "check PRIME_API_BASE_URL and the network connection";
+    for command in [&["plan"][..], &["apply", "--auto-approve"]] {
+        env.run(command.iter().copied()).code(1).says("cannot compare").says(help);
+    }
+    let lost = env.run(["apply", "--auto-approve", "--refresh=false"]);
     lost.code(1);
     assert_snapshot!(end(&lost), @"
     failed while submitting: app:v1
       cannot reach the service: [service]/api/v1: error sending request: client error (Connect): tcp connect error: Connection refused (os error 111)
       help: check PRIME_API_BASE_URL and the network connection
 
+    Owner: personal
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
-    env.ok(["plan"]);
+    env.ok(["plan", "--offline"]);
 }
 
 #[test]
@@ -204,6 +216,7 @@ fn an_html_page_is_not_taken_as_a_response() {
       cannot initiate the build: the service answered with an HTML page instead of JSON
       help: this is not the images API: check that PRIME_API_BASE_URL is correct and that no proxy responds in its place
 
+    Owner: personal
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
     // Initiated builds never start without a context, so that a retry is safe.
@@ -239,6 +252,7 @@ fn a_build_without_a_valid_status_stays_pending() {
       not done within 1s
       help: the build continues, and the next apply waits for it
 
+    Owner: personal
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, 1 pending, in [time].
     ");
     assert!(records(&env).contains("b-1"), "the build ID is lost");
@@ -321,6 +335,7 @@ fn a_refusal_shows_the_text_of_the_service() {
     failed while submitting: app:v1
       cannot initiate the build (HTTP 422): body.image_tag: tag is reserved
 
+    Owner: personal
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
     assert_snapshot!(steps(&env), @"+ app:v1 build new");
@@ -369,6 +384,7 @@ fn a_full_quota_stops_submissions() {
       help: delete images that are no longer needed, or request a larger quota
     skipped: 2 targets not started because the run stopped
 
+    Owner: personal
     Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 2 skipped, in [time].
     ");
     assert_eq!(
@@ -395,6 +411,7 @@ fn a_failed_upload_loses_no_build() {
     failed while uploading: app:v1 [build b-1]
       cannot upload the context (HTTP 403): AccessDenied
 
+    Owner: personal
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
     assert!(records(&env).contains("b-1"));
@@ -426,6 +443,7 @@ fn a_timeout_leaves_the_build_for_the_next_run() {
       not done within 1s
       help: the build continues, and the next apply waits for it
 
+    Owner: personal
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, 1 pending, in [time].
     ");
     assert_snapshot!(steps(&env), @"<= app:v1 adopt a build is in progress, started [age] ago [build ID]");
@@ -448,6 +466,7 @@ fn a_failed_update_is_reported_and_planned_again() {
     failed while updating: app:v1
       cannot update the image: a build is under way
 
+    Owner: personal
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
     assert_snapshot!(steps(&env), @"~ app:v1 update visibility private -> public");

@@ -15,6 +15,7 @@ use imgplan::test_support::api::{
 use imgplan::test_support::base::kind::ImageKind;
 use imgplan::test_support::base::limit::{Class, Limit};
 use imgplan::test_support::base::name::{ImageRef, Owner, Visibility};
+use imgplan::test_support::base::owner::DefaultOwner;
 use imgplan::test_support::base::secret::ApiKey;
 use imgplan::test_support::context::{History, StatCache};
 use imgplan::test_support::event::{Phase, RunEvent, Summary};
@@ -78,7 +79,7 @@ impl Project {
         let config = ServerConfig { listen: None, limits: texts.collect(), ..config };
         let server = Arc::new(server::start(config).await.unwrap());
         let key = ApiKey::new("key");
-        let endpoint = Endpoint { url: server.url(), key, owner: Owner::Personal };
+        let endpoint = Endpoint { url: server.url(), key, owner: DefaultOwner::default() };
         let limits: Vec<(Class, Limit)> = all.into_iter().collect();
         let transport = Arc::new(InProcess(Arc::clone(&server)));
         let client =

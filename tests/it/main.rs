@@ -17,6 +17,7 @@ mod failures;
 mod faults;
 mod fields;
 mod graph;
+mod honest;
 mod images;
 mod kill;
 mod layers;
@@ -31,6 +32,7 @@ mod merge;
 mod moby;
 #[cfg(target_os = "linux")]
 mod odd_registries;
+mod owners;
 #[cfg(target_os = "linux")]
 mod packs;
 mod pages;

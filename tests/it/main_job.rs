@@ -41,7 +41,7 @@ fn a_plan_of_the_monorepo() {
     assert_snapshot!(plan.shown(), @"
     exit 0
     --- stdout
-    imgplan: 5 images, 7 targets, lockfile imgplan.lock, service [service]
+    imgplan: 5 images, 7 targets, owner personal, lockfile imgplan.lock, service [service]
 
         + python-base:3.12-amd64  build   new
         + python-base:3.12-arm64  build   new
@@ -274,17 +274,18 @@ fn only_yes_applies() {
     assert_snapshot!(asked.shown(), @r#"
     exit 0
     --- stdout
-    imgplan: 1 target, lockfile imgplan.lock, service [service]
+    imgplan: 1 target, owner personal, lockfile imgplan.lock, service [service]
 
         + app:v1  build   new
 
     + create
     Cost: 1 build with 13 B of context to pack, about 2 requests (initiate: 1 of 150/60s).
     Plan: 1 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
+    Owner: personal
     Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, in [time].
     --- stderr
 
-    Apply these changes? Only "yes" is accepted: 
+    Apply these changes for personal? Only "yes" is accepted: 
     app:v1: Building...
     app:v1: Built after [time] [build ID]
     "#);
@@ -370,7 +371,7 @@ fn a_build_that_outlives_its_run_is_adopted() {
     assert_snapshot!(plan.shown(), @"
     exit 2
     --- stdout
-    imgplan: 1 target, lockfile imgplan.lock, service [service]
+    imgplan: 1 target, owner personal, lockfile imgplan.lock, service [service]
 
        <= app:v1  adopt   a build is in progress, started [age] ago [build ID]
 
@@ -469,7 +470,7 @@ fn the_first_ctrl_c_waits_for_active_builds_and_starts_nothing_new() {
     assert_snapshot!(stopped.shown(), @"
     exit 130
     --- stdout
-    imgplan: 2 targets, lockfile imgplan.lock, service [service]
+    imgplan: 2 targets, owner personal, lockfile imgplan.lock, service [service]
 
         + app:v1         build   new
         + on-top:latest  build   new
@@ -480,6 +481,7 @@ fn the_first_ctrl_c_waits_for_active_builds_and_starts_nothing_new() {
     Plan: 2 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
     skipped: 1 target not started because the run stopped
 
+    Owner: personal
     Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 1 skipped, in [time].
     --- stderr
     app:v1: Building...
@@ -513,7 +515,7 @@ fn the_second_ctrl_c_aborts_at_once_and_loses_nothing() {
     assert_snapshot!(left.shown(), @"
     exit 130
     --- stdout
-    imgplan: 1 target, lockfile imgplan.lock, service [service]
+    imgplan: 1 target, owner personal, lockfile imgplan.lock, service [service]
 
         + app:v1  build   new
 
@@ -524,6 +526,7 @@ fn the_second_ctrl_c_aborts_at_once_and_loses_nothing() {
     pending while queued: app:v1 [build ID]
       the run was aborted before it ended
 
+    Owner: personal
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, 1 pending, in [time].
     --- stderr
     app:v1: Building...

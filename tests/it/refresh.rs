@@ -22,11 +22,6 @@ fn delete(env: &TestEnv, image: &str) {
     env.server().send("DELETE", &format!("images/{}", image.replace(':', "/")), &Value::Null);
 }
 
-fn publish(env: &TestEnv, image: &str) {
-    let path = format!("images/{}/visibility", image.replace(':', "/"));
-    env.server().send("PATCH", &path, &json!({ "visibility": "PUBLIC" }));
-}
-
 #[test]
 fn a_plan_lists_the_images_of_each_owner_once() {
     let env = three();
@@ -145,7 +140,7 @@ fn a_visibility_that_the_manifest_sets_is_restored() {
     write_three(&env);
     env.edit("imgplan.yaml", "context: lone", "context: lone, visibility: private");
     env.apply();
-    publish(&env, "lone:v1");
+    env.server().publish("lone:v1");
     assert_snapshot!(steps(&env.ok(["plan"])), @"~ lone:v1 update visibility public -> private");
     let before = env.server().writes().len();
     env.apply();
@@ -157,7 +152,7 @@ fn a_visibility_that_the_manifest_sets_is_restored() {
 #[test]
 fn a_visibility_that_the_manifest_does_not_set_is_only_reported() {
     let env = three();
-    publish(&env, "lone:v1");
+    env.server().publish("lone:v1");
     let files = env.listing();
     let plan = env.run(["plan", "--detailed-exitcode"]);
     plan.success().says("1 image has another visibility at the service than the lockfile records");
@@ -193,7 +188,7 @@ fn an_image_with_a_failed_build_is_missing() {
 }
 
 #[test]
-fn a_listing_that_fails_is_a_note_and_the_plan_goes_on() {
+fn a_listing_that_fails_ends_the_plan() {
     let dir = tempfile::tempdir().unwrap();
     let config =
         || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
@@ -202,13 +197,19 @@ fn a_listing_that_fails_is_a_note_and_the_plan_goes_on() {
     env.apply();
     env.restart(ServerConfig { faults: vec!["list:500:1".parse().unwrap()], ..config() });
     env.edit("lone/Dockerfile", "# lone", "# other");
-    let plan = env.ok(["plan"]);
+    let lockfile = env.read("imgplan.lock");
+    for flags in [&["--auto-approve"][..], &["--refresh-only"], &["--minimal-refresh"]] {
+        let apply = ["apply", "--retry-times", "0"].iter().chain(flags);
+        let apply = env.run(apply.copied());
+        apply.code(1).says(
+            "cannot compare the personal images with the service: cannot list the images (HTTP \
+             500): Internal Server Error",
+        );
+        apply.says("to rely on the lockfile instead, use --refresh=false");
+    }
+    assert_eq!(env.read("imgplan.lock"), lockfile);
+    let plan = env.ok(["plan", "--refresh=false"]);
     assert_snapshot!(steps(&plan), @"-/+ lone:v1 build Dockerfile changed");
-    plan.says("note: cannot list the images (HTTP 500): Internal Server Error; the personal images are assumed to match the lockfile");
-    let only = env.ok(["plan", "--refresh-only"]);
-    only.says("the personal images are assumed to match the lockfile").says("Drift is unknown");
-    let only = env.ok(["apply", "--refresh-only"]);
-    only.says("the personal images are assumed to match the lockfile").says("Drift is unknown");
 }
 
 #[test]
@@ -254,7 +255,7 @@ fn a_minimal_refresh_looks_up_only_images_that_change() {
 fn a_refresh_only_plan_reports_and_writes_nothing() {
     let env = three();
     delete(&env, "lone:v1");
-    publish(&env, "base:v1");
+    env.server().publish("base:v1");
     env.write("top/more", "that would be built");
     let files = env.listing();
     let plan = env.run(["plan", "--refresh-only", "--detailed-exitcode"]);
@@ -279,7 +280,7 @@ fn a_refresh_only_plan_reports_and_writes_nothing() {
 fn a_refresh_only_apply_changes_the_lockfile_and_nothing_else() {
     let env = three();
     delete(&env, "lone:v1");
-    publish(&env, "base:v1");
+    env.server().publish("base:v1");
     env.write("top/more", "that would be built");
     let before = env.server().writes().len();
     let apply = env.run(["apply", "--refresh-only", "--detailed-exitcode"]);

@@ -68,7 +68,7 @@ fn a_plan_shows_deleted_and_kept_images() {
     assert_snapshot!(env.ok(["plan", "--prune"]).shown(), @"
     exit 0
     --- stdout
-    imgplan: 5 targets, lockfile imgplan.lock, service [service]
+    imgplan: 5 targets, owner personal, lockfile imgplan.lock, service [service]
 
       -/+ base:v1  build   context: + new
         + is:v1    build   new
@@ -110,7 +110,7 @@ fn a_partial_run_says_so_before_and_after() {
     assert_snapshot!(env.ok(["plan", "--target", "api"]).shown(), @"
     exit 0
     --- stdout
-    imgplan: 5 targets, lockfile imgplan.lock, service [service]
+    imgplan: 5 targets, owner personal, lockfile imgplan.lock, service [service]
 
     Note: this is a partial plan: 1 target selected, 5 steps left out.
 

@@ -77,6 +77,7 @@ fn a_run_after_a_timeout_continues() {
       not done when the time limit of 2s ended
     skipped: 1 target not started because the run stopped
 
+    Owner: personal
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 1 skipped, 2 pending, in [time].
     --- stderr
     app:v1: Building...

@@ -118,6 +118,7 @@ fn results_are_reported_even_if_the_journal_cannot_be_written() {
     pending while building: on-top:v1 [build ID]
       the run was aborted before it ended
 
+    Owner: personal
     Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, 1 pending, in [time].
     --- stderr
     app:v1: Building...

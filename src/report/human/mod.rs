@@ -6,12 +6,11 @@ mod run;
 mod table;
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{PlanView, ReportOptions, Reporter, Verbosity};
-use crate::event::{RunEvent, Summary};
+use super::{PlanView, ReportOptions, Reporter, SummaryView, Verbosity};
+use crate::event::RunEvent;
 
 /// Names that stand for a long list.
 const MAX_NAMES_SHOWN: usize = 3;
@@ -92,12 +91,7 @@ impl Reporter for HumanReporter<'_> {
         self.write_event(event)
     }
 
-    fn summary(
-        &mut self,
-        summary: &Summary,
-        elapsed: Duration,
-        next: Option<&str>,
-    ) -> io::Result<()> {
-        self.write_summary(summary, elapsed, next)
+    fn summary(&mut self, view: &SummaryView<'_>) -> io::Result<()> {
+        self.write_summary(view)
     }
 }

@@ -1,6 +1,6 @@
 //! The text of a plan: the table, deletions in a block of their own, notes, cost and counts.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use anstyle::AnsiColor;
 
@@ -35,6 +35,9 @@ impl HumanReporter<'_> {
             last.extend(self.order(view));
             last.extend(Cost::of(view).text(view.limits).map(|cost| self.prose(&cost)));
             last.push(self.paint(BOLD, &self.prose(&plan_line(&view.plan.counts(None)))));
+            if view.answers().is_none() && (view.unasked.is_some() || view.facts.asked) {
+                last.push(self.prose(&format!("Not compared: {}.", view.silence())));
+            }
             vec![
                 self.prose(&head(view)),
                 partial.unwrap_or_default(),
@@ -62,14 +65,6 @@ impl HumanReporter<'_> {
     }
 
     fn no_changes(&self, view: &PlanView<'_>) -> String {
-        let compared = if !view.refreshed {
-            "the lockfile; the service was not asked".to_owned()
-        } else if view.facts.images.is_empty() {
-            "the lockfile and the service's builds in progress".to_owned()
-        } else {
-            let listed: usize = view.facts.images.values().map(HashMap::len).sum();
-            format!("the lockfile and the service ({} listed)", plural(listed, "image"))
-        };
         let (count, selected) = match view.plan.partial {
             Some(partial) => (partial.selected, "selected "),
             None => (view.plan.units, ""),
@@ -80,7 +75,11 @@ impl HumanReporter<'_> {
         };
         // The lines below name images whose protection changes.
         let head = if view.plan.has_changes() { "No image changes." } else { "No changes." };
-        let text = format!("{head} {matches} the manifest. Compared with {compared}.");
+        let compared = match view.answers() {
+            Some(answers) => format!("the manifest. Compared with the lockfile and {answers}."),
+            None => format!("the lockfile; {}.", view.silence()),
+        };
+        let text = format!("{head} {matches} {compared}");
         self.paint_head(BOLD, head, &self.prose(&text))
     }
 
@@ -170,6 +169,8 @@ impl HumanReporter<'_> {
 
 fn head(view: &PlanView<'_>) -> String {
     let size = size(view.workspace.images, view.plan.units);
-    let (lockfile, service) = (view.lockfile.display(), view.service);
-    format!("imgplan: {size}, lockfile {lockfile}, service {service}")
+    let (owners, lockfile, service) = (view.owners(), view.lockfile.display(), view.service);
+    let unasked = view.unasked.filter(|_| !view.facts.asked);
+    let unasked = unasked.map(|reason| format!(" (not asked: {reason})")).unwrap_or_default();
+    format!("imgplan: {size}, owner {owners}, lockfile {lockfile}, service {service}{unasked}")
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anstyle::AnsiColor;
 
-use super::super::Verbosity;
 use super::super::words::{
     build_tail, doing, done, next_command, partial_note, phase_word, rate_wait, stopping,
 };
+use super::super::{SummaryView, Verbosity};
 use super::{BOLD, HumanReporter, color, warning};
 use crate::base::name::ImageRef;
 use crate::base::text::{duration, list, plural};
@@ -106,12 +106,8 @@ impl HumanReporter<'_> {
     }
 
     /// Writes the summary of a run, and the command that continues it.
-    pub(super) fn write_summary(
-        &mut self,
-        summary: &Summary,
-        elapsed: Duration,
-        next: Option<&str>,
-    ) -> io::Result<()> {
+    pub(super) fn write_summary(&mut self, view: &SummaryView<'_>) -> io::Result<()> {
+        let SummaryView { summary, elapsed, next, owners } = *view;
         let is_normal = self.options.verbosity >= Verbosity::Normal;
         if !summary.failures.is_empty() {
             writeln!(self.out)?;
@@ -140,6 +136,7 @@ impl HumanReporter<'_> {
             line = format!("{line}, {pending} pending");
         }
         line = format!("{line}, in {}.", duration(elapsed));
+        writeln!(self.out, "Owner: {owners}")?;
         let style = if summary.is_complete() { AnsiColor::Green } else { AnsiColor::Red };
         writeln!(self.out, "{}", self.paint(color(style).bold(), &line))?;
         if let Some(partial) = summary.partial {

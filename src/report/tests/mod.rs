@@ -5,7 +5,7 @@ mod plan;
 mod run;
 mod why;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use super::json::JsonReporter;
 use super::{PlanView, ReportOptions, Reporter, Verbosity};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
+use crate::base::owner::DefaultOwner;
 use crate::base::span::{SourceMap, Span};
 use crate::context::FileChange;
 use crate::context::changes::ChangeKind;
@@ -32,6 +33,8 @@ struct Fixture {
     workspace: Workspace,
     facts: Facts,
     state: State,
+    owner: DefaultOwner,
+    unasked: Option<&'static str>,
 }
 
 fn key(text: &str) -> ImageRef {
@@ -82,8 +85,11 @@ impl Fixture {
             skipped: Vec::new(),
             sources: Arc::new(sources),
         };
-        let (plan, facts, state) = (Plan::default(), Facts::default(), State::default());
-        Self { plan, workspace, facts, state }
+        let images = [(Owner::Personal, HashMap::new())].into();
+        let facts = Facts { images, asked: true, ..Facts::default() };
+        let (plan, state) = (Plan::default(), State::default());
+        let (owner, unasked) = (DefaultOwner::default(), None);
+        Self { plan, workspace, facts, state, owner, unasked }
     }
 
     /// Adds a mirrored target to the manifest, without a step.
@@ -179,10 +185,10 @@ impl Fixture {
             facts: &self.facts,
             state: &self.state,
             limits: &[],
-            owner: &Owner::Personal,
+            owner: &self.owner,
             lockfile: Path::new("imgplan.lock"),
             service: "https://api.example.com",
-            refreshed: true,
+            unasked: self.unasked,
         })
     }
 

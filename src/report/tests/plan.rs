@@ -6,7 +6,7 @@ use crate::base::kind::ImageKind;
 use crate::base::name::Owner;
 use crate::context::FileChange;
 use crate::context::changes::ChangeKind;
-use crate::plan::facts::{Remote, RemoteState};
+use crate::plan::facts::{PendingBuild, Remote, RemoteState};
 use crate::plan::{PartialPlan, Reason, Renamed};
 
 use super::super::Verbosity;
@@ -16,7 +16,8 @@ use super::*;
 #[test]
 fn every_action_and_reason_at_80_columns() {
     insta::assert_snapshot!(full_plan().at(80), @"
-    imgplan: 21 targets, lockfile imgplan.lock, service https://api.example.com
+    imgplan: 21 targets, owner personal, lockfile imgplan.lock, service
+      https://api.example.com
 
       -/+ python-base:3.12     build   Dockerfile changed; context: 5 files
                                        (needed by the selection)
@@ -74,7 +75,7 @@ fn every_action_and_reason_at_80_columns() {
 #[test]
 fn every_action_and_reason_at_120_columns() {
     insta::assert_snapshot!(full_plan().at(120), @"
-    imgplan: 21 targets, lockfile imgplan.lock, service https://api.example.com
+    imgplan: 21 targets, owner personal, lockfile imgplan.lock, service https://api.example.com
 
       -/+ python-base:3.12     build   Dockerfile changed; context: 5 files (needed by the selection)
       -/+ api:v4               build   its base python-base:3.12 changes
@@ -124,7 +125,8 @@ fn every_action_and_reason_at_120_columns() {
 #[test]
 fn colors_never_replace_symbols_and_words() {
     insta::assert_snapshot!(full_plan().text(Some(80), true, Verbosity::Normal), @r"
-    imgplan: 21 targets, lockfile imgplan.lock, service https://api.example.com
+    imgplan: 21 targets, owner personal, lockfile imgplan.lock, service
+      https://api.example.com
 
       \e[33m-/+\e[0m python-base:3.12     build   Dockerfile changed; context: 5 files
                                        (needed by the selection)
@@ -223,7 +225,8 @@ fn names_and_actions_are_never_cut() {
 #[test]
 fn a_large_plan_is_grouped_by_cause() {
     insta::assert_snapshot!(large_plan().at(80), @"
-    imgplan: 165 targets, lockfile imgplan.lock, service https://api.example.com
+    imgplan: 165 targets, owner personal, lockfile imgplan.lock, service
+      https://api.example.com
 
         + 120 targets  mirror  new
             mirror-0:7, mirror-1:7, mirror-2:7 and 117 more
@@ -313,7 +316,8 @@ fn a_partial_plan_says_so() {
     fixture.plan.steps[base.0].added = true;
     fixture.plan.partial = Some(PartialPlan { selected: 1, left: 7 });
     insta::assert_snapshot!(fixture.at(80), @"
-    imgplan: 2 targets, lockfile imgplan.lock, service https://api.example.com
+    imgplan: 2 targets, owner personal, lockfile imgplan.lock, service
+      https://api.example.com
 
     Note: this is a partial plan: 1 target selected, 7 steps left out.
 
@@ -330,7 +334,7 @@ fn a_partial_plan_says_so() {
     fixture.plan.steps.clear();
     insta::assert_snapshot!(fixture.at(80), @"
     No changes. The selected target matches the manifest. Compared with the lockfile
-      and the service's builds in progress.
+      and the service (0 images listed).
     Note: this is a partial plan: 1 target selected, 7 steps left out.
     ");
 }
@@ -339,6 +343,8 @@ fn a_partial_plan_says_so() {
 fn no_changes_names_the_comparison() {
     let mut fixture = Fixture::new();
     fixture.unit("api:v1");
+    fixture.facts.images.clear();
+    fixture.facts.builds = [(build_id("b-1"), PendingBuild::Ended)].into();
     insta::assert_snapshot!(fixture.at(120), @"No changes. The target matches the manifest. Compared with the lockfile and the service's builds in progress.");
     let remote = Remote {
         state: RemoteState::Complete,
@@ -368,6 +374,67 @@ fn no_changes_names_the_comparison() {
     Drift: 1 image has another visibility at the service than the lockfile records;
       the plan leaves it.
     ");
+}
+
+/// Neither the header nor the last line claims a comparison that was not made.
+#[test]
+fn without_an_answer_nothing_is_compared() {
+    for (unasked, asked, expected) in [
+        (Some("no API key"), false, "the service was not asked (no API key)."),
+        (Some("--offline"), false, "the service was not asked (--offline)."),
+        (Some("--minimal-refresh"), true, "the service did not list the images."),
+        (None, false, "the service was not asked."),
+        (None, true, "the service did not list the images."),
+    ] {
+        let mut fixture = Fixture::new();
+        fixture.facts = Facts { asked, ..Facts::default() };
+        fixture.unasked = unasked;
+        fixture.unit("api:v1");
+        let text = fixture.text(None, false, Verbosity::Normal);
+        let no_changes = "No changes. The target matches the lockfile; ";
+        assert_eq!(text, format!("{no_changes}{expected}\n"));
+        fixture.create("web:v1", ImageKind::Build, false, vec![Reason::New]);
+        let text = fixture.text(None, false, Verbosity::Normal);
+        let is_said = text.ends_with(&format!(" unchanged.\nNot compared: {expected}\n"));
+        assert_eq!(is_said, unasked.is_some() || asked, "{text}");
+        let header = text.lines().next().unwrap();
+        let reason = unasked.filter(|_| !asked);
+        let reason = reason.map(|reason| format!(" (not asked: {reason})")).unwrap_or_default();
+        assert!(header.ends_with(&format!("service https://api.example.com{reason}")), "{header}");
+    }
+}
+
+#[test]
+fn the_owners_that_answered_are_named() {
+    let mut fixture = Fixture::new();
+    fixture.unit("api:v1");
+    let team = Owner::Team("t1".to_owned());
+    fixture.facts.images.extend([(team, HashMap::new()), (Owner::Platform, HashMap::new())]);
+    let text = fixture.text(None, false, Verbosity::Normal);
+    let listed = "the service (images listed: 0 personal, 0 of team t1, 0 of the platform).";
+    assert!(text.trim_end().ends_with(listed), "{text}");
+}
+
+#[test]
+fn the_header_names_all_owners() {
+    let mut fixture = Fixture::new();
+    fixture.owner =
+        DefaultOwner { owner: Owner::Team("t1".to_owned()), from: Some("PRIME_TEAM_ID") };
+    let header = |fixture: &Fixture| fixture.with(|view| view.owners());
+    assert_eq!(header(&fixture), "team t1 (PRIME_TEAM_ID)");
+    fixture.create("new:v1", ImageKind::Build, false, vec![]);
+    assert_eq!(header(&fixture), "team t1 (PRIME_TEAM_ID)");
+    fixture.create("old:v1", ImageKind::Build, true, vec![]);
+    assert_eq!(header(&fixture), "team t1 (PRIME_TEAM_ID) and personal (lockfile)");
+    let unit = fixture.unit("other:v1");
+    fixture.workspace.units[unit.0].owner = Some(Owner::Platform);
+    let all = "team t1 (PRIME_TEAM_ID), personal (lockfile) and platform (manifest)";
+    assert_eq!(header(&fixture), all);
+    for id in ["t2", "t3"] {
+        let unit = fixture.unit(&format!("of-{id}:v1"));
+        fixture.workspace.units[unit.0].owner = Some(Owner::Team(id.to_owned()));
+    }
+    assert_eq!(header(&fixture), "5 owners");
 }
 
 /// A file may have any name.

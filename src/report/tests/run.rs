@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::human::HumanReporter;
-use super::super::{Reporter, Verbosity};
+use super::super::{Reporter, SummaryView, Verbosity};
 use super::{build_id, key, options};
 use crate::base::limit::{Class, Limit};
 use crate::event::{
@@ -27,6 +27,10 @@ fn failure(unit: &str, message: &str) -> TargetFailure {
 
 fn skip_reason() -> SkipReason {
     SkipReason::DependencyFailed { failed: key("base:v1") }
+}
+
+fn view<'a>(summary: &'a Summary, next: Option<&'a str>) -> SummaryView<'a> {
+    SummaryView { summary, elapsed: SECOND * 65, next, owners: "team t1 (PRIME_TEAM_ID)" }
 }
 
 /// Returns standard output and standard error.
@@ -129,8 +133,7 @@ fn a_summary_groups_equal_failures() {
         retries: 3,
         ..Summary::default()
     };
-    let (out, err) =
-        text(|reporter| reporter.summary(&summary, SECOND * 65, Some("imgplan apply")));
+    let (out, err) = text(|reporter| reporter.summary(&view(&summary, Some("imgplan apply"))));
     insta::assert_snapshot!(format!("{out}--- stderr\n{err}"), @"
 
     failed while building: a:v1 [build b-1], b:v1 [build b-1]
@@ -141,6 +144,7 @@ fn a_summary_groups_equal_failures() {
     skipped: web:v1 depends on base:v1, which failed
     skipped: 2 targets not started because the run stopped
 
+    Owner: team t1 (PRIME_TEAM_ID)
     Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 2 failed, 3 skipped, 1 pending, in 1m05s.
     --- stderr
     Retried 3 requests; --verbose and --json show details
@@ -152,8 +156,9 @@ fn a_summary_groups_equal_failures() {
 fn the_summary_of_a_partial_run_says_so() {
     let partial = Some(PartialPlan { selected: 3, left: 1 });
     let summary = Summary { built: 2, partial, ..Summary::default() };
-    let (out, _) = text(|reporter| reporter.summary(&summary, SECOND * 65, None));
+    let (out, _) = text(|reporter| reporter.summary(&view(&summary, None)));
     insta::assert_snapshot!(out, @"
+    Owner: team t1 (PRIME_TEAM_ID)
     Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, in 1m05s.
     Note: this was a partial run: 3 targets selected, 1 step left out.
     ");

@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use imgplan::test_support::api::{Client, Endpoint, RateLimiter, Transport, TransportError};
 use imgplan::test_support::base::limit::{Class, Limit};
 use imgplan::test_support::base::name::Owner;
+use imgplan::test_support::base::owner::DefaultOwner;
 use imgplan::test_support::base::secret::ApiKey;
 use imgplan::test_support::context::{History, StatCache};
 use imgplan::test_support::event::{RunEvent, Summary};
@@ -157,7 +158,7 @@ impl Simulation {
             torn: AtomicBool::new(false),
         });
         let endpoint =
-            Endpoint { url: server.url(), key: ApiKey::new("key"), owner: Owner::Personal };
+            Endpoint { url: server.url(), key: ApiKey::new("key"), owner: DefaultOwner::default() };
         let client =
             Client::with_transport(&endpoint, RateLimiter::new(&self.limits), wire.clone())
                 .unwrap();

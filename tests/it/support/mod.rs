@@ -372,6 +372,17 @@ impl LocalServer {
         self.runtime.as_ref().unwrap().block_on(response)
     }
 
+    /// Makes a personal image public, as another client would.
+    pub(crate) fn publish(&self, image: &str) {
+        let (name, tag) = image.split_once(':').unwrap();
+        let source =
+            serde_json::json!({ "owner": { "type": "personal" }, "name": name, "tag": tag });
+        let update = serde_json::json!({ "source": source, "set": { "visibility": "PUBLIC" } });
+        let body = serde_json::json!({ "mode": "explicit", "dryRun": false, "updates": [update] });
+        let response = self.send("PATCH", "images", &body);
+        assert_eq!(response["success"], true, "{response}");
+    }
+
     /// Returns the number of listings and searches of images so far.
     pub(crate) fn listings(&self) -> usize {
         self.requests().iter().filter(|request| *request == "GET /images").count()
