@@ -212,7 +212,16 @@ fn entries<'n>(
     diagnostics: &mut Diagnostics,
 ) -> Option<&'n mut Vec<(MapKey, YamlNode)>> {
     if !matches!(node.value, Value::Map(_)) {
-        let error = mismatch(node, "a mapping", "write each `key: value` on its own line");
+        let help = match &node.value {
+            // As Compose and `docker build` write arguments and labels.
+            Value::Seq(items) => items.iter().find_map(|item| item.as_text()?.split_once('=')),
+            _ => None,
+        };
+        let help = match help {
+            Some((key, value)) => format!("write `{key}: \"{value}\"`, without the `- `"),
+            None => "write each `key: value` on its own line".to_owned(),
+        };
+        let error = mismatch(node, "a mapping", help);
         return reject(node, diagnostics, error.message, error.help);
     }
     match &mut node.value {

@@ -36,6 +36,10 @@ const SYNONYMS: [(&str, &[&str]); 22] = [
 /// Keys for the name of an image in a registry, which a manifest splits into several.
 const REFERENCE_KEYS: [&str; 5] = ["image", "repository", "repo", "ref", "destination"];
 
+/// Keys that only images have.
+const IMAGE_KEYS: [&str; 8] =
+    ["name", "tag", "context", "source", "args", "needs", "target", "matrix"];
+
 /// Returns the help for a key of another tool: the key that a manifest has for it. `known` are the
 /// keys of the mapping.
 pub(super) fn synonym(key: &str, known: &[&str]) -> Option<String> {
@@ -43,6 +47,11 @@ pub(super) fn synonym(key: &str, known: &[&str]) -> Option<String> {
     if REFERENCE_KEYS.contains(&&*key) && known.contains(&"source") {
         let help = "write `name:` and `tag:`, or `source:` for a public image to mirror";
         return Some(help.to_owned());
+    }
+    if IMAGE_KEYS.contains(&&*key) && (known.contains(&"images") || known.contains(&"max_age")) {
+        return Some(format!(
+            "`{key}` is a key of an image: indent it as the other keys of the image"
+        ));
     }
     let meant = |(ours, theirs): &&(&str, &[&str])| known.contains(ours) && theirs.contains(&&*key);
     SYNONYMS.iter().find(meant).map(|(ours, _)| format!("write `{ours}` instead"))
@@ -78,7 +87,13 @@ mod tests {
             ),
             ("services", &top, "write `images` instead"),
             ("image", &top, "write `images` instead"),
-            ("args", &top, "write `vars` instead"),
+            ("variables", &top, "write `vars` instead"),
+            (
+                "context",
+                &top,
+                "`context` is a key of an image: indent it as the other keys of the image",
+            ),
+            ("args", &top, "`args` is a key of an image: indent it as the other keys of the image"),
             ("extends", &top, "write `include` instead"),
         ] {
             assert_eq!(synonym(key, known).as_deref(), Some(expected), "{key}");

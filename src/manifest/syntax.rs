@@ -4,6 +4,28 @@ use serde_saphyr::{Error, Location, UserMessageFormatter};
 
 use crate::base::span::{Problem, Span};
 
+/// Parts of the parser's messages, and the message and help to show instead.
+const EXPLANATIONS: [(&str, &str, &str); 6] = [
+    ("merge value", "`<<` takes a mapping", "write `<<: *anchor`, or a list of such aliases"),
+    (
+        "mapping values are not allowed",
+        "this value contains the colon of a key",
+        "quote a value that contains `: `, or begin a new line",
+    ),
+    (
+        "expected string scalar",
+        "a list or a mapping cannot be a key",
+        "quote a text in brackets or braces; a variable is written ${NAME}",
+    ),
+    ("null is not allowed", "a key cannot be empty", "write a name before the `:`"),
+    ("Recursive reference", "this anchor contains its own alias", "remove the alias"),
+    (
+        "block sequence entries are not allowed",
+        "a list cannot begin on the line of its key",
+        "write each item on a line of its own, after `- `",
+    ),
+];
+
 /// Describes an error of the YAML parser. `start` is the offset of the text in its
 /// [`SourceMap`](crate::base::span::SourceMap).
 pub(super) fn problem(error: &Error, text: &str, start: usize) -> Problem {
@@ -65,17 +87,18 @@ fn explain(message: String, line: &str) -> (String, String) {
         let help = format!("quote the value: \"{}\"", value.replace(['"', '\\'], ""));
         return (format!("a value cannot begin with `{first}`"), help);
     }
-    if value.starts_with('{') && message.contains("expected string scalar") {
-        let help = "quote a text in braces; a variable is written ${NAME}".to_owned();
-        return ("a mapping cannot be a key".to_owned(), help);
-    }
     if value.starts_with('*') && message.contains("unknown") {
         let name = value.trim_start_matches('*');
         let help = format!("define it above with `&{name}`, or quote the value");
         return (format!("there is no anchor `&{name}`"), help);
     }
-    let help = "check the quotes, brackets and indentation of this line and the one above";
-    (message, help.to_owned())
+    match EXPLANATIONS.iter().find(|(part, ..)| message.contains(part)) {
+        Some((_, message, help)) => ((*message).to_owned(), (*help).to_owned()),
+        None => {
+            let help = "check the quotes, brackets and indentation of this line and the one above";
+            (message, help.to_owned())
+        }
+    }
 }
 
 /// Describes a line whose indentation fits none of the lines above it. Returns `None` if the
@@ -259,7 +282,14 @@ mod tests {
             ("a: @v\n", "a value cannot begin with `@`", "quote the value: \"@v\""),
             ("a: `v`  # c\n", "a value cannot begin with ``", "quote the value: \"`v`\""),
             ("a: %v\n", "a value cannot begin with `%`", "quote the value: \"%v\""),
-            ("a: {{ x }}\n", "a mapping cannot be a key", "written ${NAME}"),
+            ("a: {{ x }}\n", "a list or a mapping cannot be a key", "written ${NAME}"),
+            ("? [a]\n: b\n", "a list or a mapping cannot be a key", "quote a text"),
+            ("a: b: c\n", "this value contains the colon of a key", "quote a value"),
+            ("a: {<<: x}\n", "`<<` takes a mapping", "write `<<: *anchor`"),
+            ("a: {<<: [x]}\n", "`<<` takes a mapping", "write `<<: *anchor`"),
+            (": x\n", "a key cannot be empty", "before the `:`"),
+            ("a: &a [*a]\n", "this anchor contains its own alias", "remove the alias"),
+            ("a: - b\n", "a list cannot begin on the line of its key", "after `- `"),
             ("a: *x\n", "there is no anchor `&x`", "define it above with `&x`"),
             ("a: 1\nb:2\n", "`b:2` is not a key with a value", "`b: 2`"),
             ("a: 1\na: 2\n", "duplicate key `a`", "remove one of the two"),

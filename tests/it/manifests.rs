@@ -155,6 +155,20 @@ fn invalid_manifests() -> Vec<InvalidManifest> {
             ["this key has no value", "indent its lines more"]
         ),
         invalid!(
+            "a key of an image at the top level",
+            "version: 1\nimages:\n  - name: app\n    context: app\nneeds: [base]\n",
+            "imgplan.yaml:5:1",
+            "needs",
+            ["unknown key `needs`", "`needs` is a key of an image: indent it"]
+        ),
+        invalid!(
+            "arguments as Compose lists them",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    args: [A=b c, D=e]\n",
+            "imgplan.yaml:5:11",
+            "",
+            ["expected a mapping, found a list", "write `A: \"b c\"`"]
+        ),
+        invalid!(
             "a key of Compose",
             "version: 1\nimages:\n  - name: app\n    context: app\n    depends_on: [base]\n",
             "imgplan.yaml:5:5",

@@ -1,4 +1,5 @@
-//! Flags of other programs, and what imgplan has instead: a tip in the error for an unknown flag. Pure.
+//! Flags and commands of other programs, and what imgplan has instead: a tip in the error for an
+//! unknown flag or command. Pure.
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -32,17 +33,51 @@ const TIPS: [(&str, &[&str]); 19] = [
     ("use `--set 'PATTERN.FIELD=VALUE'`", &["--platform", "--platforms", "--tag", "--visibility"]),
 ];
 
-/// Adds a tip to the error for an unknown flag, if another program has this flag.
-pub(super) fn add_tip(mut error: clap::Error) -> clap::Error {
-    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return error };
-    let tip = TIPS.iter().find(|(_, flags)| flags.contains(&flag.as_str()));
-    if let Some((tip, _)) = tip
-        && error.kind() == ErrorKind::UnknownArgument
-    {
-        let tip = ContextValue::StyledStrs(vec![StyledStr::from(*tip)]);
+/// Commands of imgplan, with the commands of other programs for the same.
+const COMMANDS: [(&str, &[&str]); 7] = [
+    ("imgplan apply", &["up", "build", "deploy", "run", "push", "mirror", "copy", "sync", "start"]),
+    ("imgplan plan", &["diff", "preview", "dry-run", "outdated"]),
+    ("imgplan plan --refresh-only", &["refresh"]),
+    ("imgplan apply --prune", &["destroy", "delete", "down", "rm", "prune"]),
+    ("imgplan show", &["list", "ls", "state", "images", "ps"]),
+    ("imgplan validate", &["check", "lint", "fmt"]),
+    ("imgplan lock", &["pin", "update", "upgrade"]),
+];
+
+/// Adds a tip to the error for an unknown flag or command: what imgplan has instead, or which of its
+/// commands have the flag.
+pub(super) fn add_tip(mut error: clap::Error, program: &clap::Command) -> clap::Error {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    let tip = match error.kind() {
+        ErrorKind::UnknownArgument => flag_tip(context(ContextKind::InvalidArg), program),
+        ErrorKind::InvalidSubcommand => {
+            let unknown = context(ContextKind::InvalidSubcommand);
+            let command = COMMANDS.iter().find(|(_, others)| others.contains(&unknown));
+            command.map(|(ours, _)| format!("use `{ours}`"))
+        }
+        _ => None,
+    };
+    if let Some(tip) = tip {
+        let tip = ContextValue::StyledStrs(vec![StyledStr::from(tip)]);
         error.insert(ContextKind::Suggested, tip);
     }
     error
+}
+
+fn flag_tip(flag: &str, program: &clap::Command) -> Option<String> {
+    if let Some((tip, _)) = TIPS.iter().find(|(_, flags)| flags.contains(&flag)) {
+        return Some((*tip).to_owned());
+    }
+    let name = flag.strip_prefix("--")?;
+    let has_flag = |command: &&clap::Command| {
+        command.get_arguments().any(|arg| arg.get_long() == Some(name) && !arg.is_hide_set())
+    };
+    let commands = program.get_subcommands().filter(has_flag);
+    let commands: Vec<String> = commands.map(|command| command.get_name().to_owned()).collect();
+    (!commands.is_empty()).then(|| format!("commands with this flag: {}", commands.join(", ")))
 }
 
 #[cfg(test)]
@@ -63,10 +98,17 @@ mod tests {
             (["plan", "--only"], "use `--target PATTERN`"),
             (["plan", "--no-refresh"], "use `--refresh=false`"),
             (["apply", "--build-arg"], "use `--set 'PATTERN.args.NAME=VALUE'`"),
+            (["plan", "--auto-approve"], "commands with this flag: apply"),
+            (["validate", "--target=a"], "commands with this flag: plan, apply"),
+            (["show", "--var"], "commands with this flag: validate, plan, why, apply"),
+            (["up", "-x"], "use `imgplan apply`"),
+            (["diff", "-x"], "use `imgplan plan`"),
+            (["destroy", "-x"], "use `imgplan apply --prune`"),
         ] {
             let command = Cli::command();
-            let error = command.try_get_matches_from(["imgplan"].iter().chain(&args)).unwrap_err();
-            let text = add_tip(error).to_string();
+            let arguments = ["imgplan"].iter().chain(&args);
+            let error = command.clone().try_get_matches_from(arguments).unwrap_err();
+            let text = add_tip(error, &command).to_string();
             assert!(text.contains(tip), "{args:?}: {text}");
         }
     }
@@ -80,6 +122,13 @@ mod tests {
             .chain(command.get_arguments())
             .filter_map(|arg| arg.get_long().map(|long| format!("--{long}")))
             .collect();
+        for (ours, foreign) in COMMANDS {
+            let name = ours.split(' ').nth(1).unwrap();
+            assert!(command.find_subcommand(name).is_some(), "{ours}");
+            for name in foreign {
+                assert!(command.find_subcommand(name).is_none(), "{name} exists");
+            }
+        }
         for (tip, foreign) in TIPS {
             for word in tip.split(['`', ' ', '=', '\'']).filter(|word| word.starts_with("--")) {
                 assert!(known.iter().any(|flag| flag == word), "{tip}");

@@ -297,7 +297,9 @@ impl Cli {
     /// Fails on bad usage, and for `--help` and `--version`, whose output is the error's text.
     pub(super) fn parse_args() -> Result<Self, clap::Error> {
         let matches = help_with_env(Self::command()).try_get_matches();
-        Self::from_arg_matches(&matches.map_err(foreign_flags::add_tip)?)
+        Self::from_arg_matches(
+            &matches.map_err(|error| foreign_flags::add_tip(error, &Self::command()))?,
+        )
     }
 }
 
