@@ -92,13 +92,12 @@ fn explain(message: String, line: &str) -> (String, String) {
         let help = format!("define it above with `&{name}`, or quote the value");
         return (format!("there is no anchor `&{name}`"), help);
     }
-    match EXPLANATIONS.iter().find(|(part, ..)| message.contains(part)) {
-        Some((_, message, help)) => ((*message).to_owned(), (*help).to_owned()),
-        None => {
-            let help = "check the quotes, brackets and indentation of this line and the one above";
-            (message, help.to_owned())
-        }
+    if let Some((_, message, help)) = EXPLANATIONS.iter().find(|(part, ..)| message.contains(part))
+    {
+        return ((*message).to_owned(), (*help).to_owned());
     }
+    let help = "check the quotes, brackets and indentation of this line and the one above";
+    (message, help.to_owned())
 }
 
 /// Describes a line whose indentation fits none of the lines above it. Returns `None` if the

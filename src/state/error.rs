@@ -1,6 +1,7 @@
 //! Errors of reading and writing the state.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
 
@@ -22,7 +23,7 @@ pub enum StateError {
         help: String,
         /// The text of the lockfile.
         #[source_code]
-        text: NamedSource<String>,
+        text: Arc<NamedSource<String>>,
         /// The line with the problem.
         #[label]
         line: Option<SourceSpan>,
@@ -104,7 +105,7 @@ impl StateError {
         };
         let line = error.line().and_then(|line| span_of_line(text, line));
         let path = paths.lockfile.clone();
-        let text = NamedSource::new(path.display().to_string(), text.to_owned());
+        let text = Arc::new(NamedSource::new(path.display().to_string(), text.to_owned()));
         Self::Lockfile { path, error, help, text, line }
     }
 

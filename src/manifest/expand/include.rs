@@ -133,7 +133,9 @@ impl<'a> Loader<'a> {
         let (start, root) = match self.parse(path, &name, included_at) {
             Ok(parsed) => parsed,
             Err(problems) => {
-                problems.into_iter().for_each(|problem| self.diagnostics.push(problem));
+                for problem in problems {
+                    self.diagnostics.push(problem);
+                }
                 self.diagnostics.incomplete = true;
                 return;
             }
