@@ -10,7 +10,6 @@ use super::failure::{self, Exit, Failure};
 use super::settings::Settings;
 use super::ui::Ui;
 use crate::base::text::plural;
-use crate::context::StatCache;
 use crate::manifest::workspace::Skipped;
 use crate::manifest::{ManifestError, Workspace};
 use crate::survey;
@@ -28,8 +27,7 @@ pub(super) async fn run(
         Err(error) if ui.is_json() => return print_manifest_error(ui, &error),
         loaded => loaded?,
     };
-    let cache = StatCache::read(&settings.work_dir());
-    let contexts = survey::context_warnings(&workspace, cache).await.map_err(Failure::from);
+    let contexts = survey::context_warnings(&workspace).await.map_err(Failure::from);
     let contexts = contexts.map(|found| workspace.warnings.extend(found));
     let denied =
         contexts.and_then(|()| failure::deny_warnings(deny_warnings, workspace.warnings.len()));

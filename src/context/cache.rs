@@ -119,6 +119,8 @@ pub(super) struct ScanCache<'b> {
     changed: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
     /// The time before which a file must have changed last, for the file to be cached.
     max_time: UnixNanos,
+    /// True if no file is read.
+    pub(super) names_only: bool,
 }
 
 /// Reads the content of a cache file; it is empty if there is no valid file.
@@ -147,11 +149,16 @@ fn folder_of(file: &Path) -> &Path {
 }
 
 impl<'b> ScanCache<'b> {
+    /// Returns the cache of a scan that reads no file, and caches nothing.
+    pub(super) fn names_only() -> Self {
+        Self { names_only: true, ..Self::default() }
+    }
+
     fn new(bytes: &'b [u8], max_time: UnixNanos) -> Self {
         let folders: Vec<(RawBytes<'b>, RawBytes<'b>)> =
             postcard::from_bytes(bytes).unwrap_or_default();
         let cached = folders.into_iter().map(|(path, rows)| (path.0, rows.0)).collect();
-        Self { cached, changed: Mutex::default(), max_time }
+        Self { cached, changed: Mutex::default(), max_time, names_only: false }
     }
 
     /// Returns the rows of a folder, sorted by name.

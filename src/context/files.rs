@@ -48,6 +48,9 @@ pub(super) fn hash<D: Dir>(
     let files: Vec<usize> = (0..names.len()).filter(is_file).collect();
     let rows = cache.rows(at);
     let states = compare(dir, names, &files, &rows);
+    if cache.names_only {
+        return states.into_iter().map(unread_kind).collect();
+    }
     let unread: Vec<(usize, Stat)> = files
         .iter()
         .zip(&states)
@@ -71,6 +74,15 @@ pub(super) fn hash<D: Dir>(
         }
     });
     kinds.collect()
+}
+
+/// Returns the kind of a file without its content.
+fn unread_kind(state: FileState) -> io::Result<EntryKind> {
+    match state {
+        FileState::Failed(error) => Err(error),
+        FileState::Cached(stat, digest) => Ok(file_kind(&stat, stat.size, digest)),
+        FileState::Unread(stat) => Ok(file_kind(&stat, stat.size, Digest::from_bytes([0; 32]))),
+    }
 }
 
 /// Updates the rows of a folder in the cache if they have changed.

@@ -49,5 +49,5 @@ pub(crate) use self::pack::{Spool, pack, spool};
 pub(crate) use self::path::RelPath;
 pub(crate) use self::placement::Placement;
 pub(crate) use self::rules::{Explanation, IgnoreRules};
-pub(crate) use self::scan::{ScanRequest, scan_all};
+pub(crate) use self::scan::{ScanRequest, scan_all, scan_names};
 pub(crate) use self::tree::Tree;

@@ -47,15 +47,33 @@ pub fn scan_all(
     scan_with::<NativeDir>(requests, cache)
 }
 
+/// Does the same as [`scan_all`] without reading the files, for checks of names, sizes and modes.
+/// The digests of the trees are wrong, so the trees must not be compared or packed. Fails as
+/// [`scan_all`] does.
+pub(crate) fn scan_names(requests: &[ScanRequest]) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
+    scan_into::<NativeDir>(requests, &ScanCache::names_only())
+}
+
 /// Does the same as [`scan_all`] with a given way to read folders.
 pub(super) fn scan_with<D: Dir>(
     requests: &[ScanRequest],
     cache: Option<StatCache>,
 ) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
+    let scan_cache = cache.as_ref().map_or_else(ScanCache::default, StatCache::start_scan);
+    let trees = scan_into::<D>(requests, &scan_cache);
+    if let Some(cache) = &cache {
+        scan_cache.save(cache.file());
+    }
+    trees
+}
+
+fn scan_into<D: Dir>(
+    requests: &[ScanRequest],
+    scan_cache: &ScanCache<'_>,
+) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
     let shared = SharedLookups::default();
     let prepared: Vec<Result<PreparedContext, ScanError>> =
         requests.par_iter().map(|request| prepare(request, &shared)).collect();
-    let scan_cache = cache.as_ref().map_or_else(ScanCache::default, StatCache::start_scan);
     let (mut contexts, mut errors) = (Vec::<PreparedContext>::new(), Vec::new());
     // Requests with the same root and the same ignore file are one context.
     let mut index_of: HashMap<(OsString, Option<OsString>), usize> = HashMap::new();
@@ -74,13 +92,10 @@ pub(super) fn scan_with<D: Dir>(
             Err(error) => errors.push(error),
         }
     }
-    let results = walk::<D>(&contexts, &scan_cache);
+    let results = walk::<D>(&contexts, scan_cache);
     let pairs: Vec<(PreparedContext, WalkResult)> = contexts.into_iter().zip(results).collect();
     let built: Vec<Result<Arc<Tree>, ScanError>> =
         pairs.into_par_iter().map(|(context, result)| build_tree(context, result)).collect();
-    if let Some(cache) = &cache {
-        scan_cache.save(cache.file());
-    }
     let mut trees = Vec::with_capacity(built.len());
     for tree in built {
         match tree {

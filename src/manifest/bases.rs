@@ -361,13 +361,9 @@ impl BaseFinder<'_, '_> {
         }
         let message = format!("`{}` is not an image of this manifest", reference.text);
         let names = list(near.iter().map(|(_, name)| name), MAX_NEAR_NAMES_SHOWN);
-        let help = match name == path {
-            true => format!("this manifest has {names}"),
-            false => {
-                format!("this manifest has {names}; to build on one, write its name without a path")
-            }
-        };
-        self.diagnostics.warn(message, span, help);
+        let way_out =
+            if name == path { "" } else { "; to build on one, write its name without a path" };
+        self.diagnostics.warn(message, span, format!("this manifest has {names}{way_out}"));
     }
 }
 

@@ -176,7 +176,9 @@ impl<'s> Files<'s> {
                 Some(DockerfileSource { path: path.to_owned(), parsed: Arc::new(parsed), start })
             }
             Err(errors) => {
-                errors.into_iter().for_each(|error| diagnostics.push(problem(start, error)));
+                for error in errors {
+                    diagnostics.push(problem(start, error));
+                }
                 None
             }
         }

@@ -25,11 +25,11 @@ struct UnitScan {
     dockerfile_inside: Vec<u8>,
 }
 
-/// Scans every context once, however many units share it. Returns the contexts by unit, and the
+/// Scans every context once, however many units share it; without a cache, only names and sizes. Returns the contexts by unit, and the
 /// warnings about them.
 pub(super) async fn scan(
     workspace: &Workspace,
-    cache: StatCache,
+    cache: Option<StatCache>,
 ) -> Result<(Vec<Option<Context>>, Vec<Problem>), SurveyError> {
     let scan = |(index, unit): (usize, &Unit)| {
         let Origin::Build(build) = &unit.origin else { return None };
@@ -54,7 +54,11 @@ pub(super) async fn scan(
                 })
             })
             .collect();
-        let trees = context::scan_all(&requests, Some(cache)).map_err(SurveyError::from)?;
+        let trees = match cache {
+            Some(cache) => context::scan_all(&requests, Some(cache)),
+            None => context::scan_names(&requests),
+        };
+        let trees = trees.map_err(SurveyError::from)?;
         let context = |(scan, &request): (&UnitScan, &usize)| {
             let tree = Arc::clone(&trees[request]);
             (scan.unit, Context { digest: tree.digest_without(&scan.dockerfile_inside), tree })

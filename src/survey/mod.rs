@@ -97,16 +97,13 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Scans the contexts alone, and returns their warnings.
+/// Returns the warnings of all contexts. Reads no files, except those that are named like keys.
 ///
 /// # Errors
 ///
 /// Fails if a context cannot be read or is larger than `settings.context_max`.
-pub(crate) async fn context_warnings(
-    workspace: &Workspace,
-    cache: StatCache,
-) -> Result<Vec<Problem>, SurveyError> {
-    Ok(contexts::scan(workspace, cache).await?.1)
+pub(crate) async fn context_warnings(workspace: &Workspace) -> Result<Vec<Problem>, SurveyError> {
+    Ok(contexts::scan(workspace, None).await?.1)
 }
 
 /// Gathers all facts that a plan needs. A registry that does not respond is no error: the facts have
@@ -118,7 +115,7 @@ pub(crate) async fn context_warnings(
 /// if the service refuses the API key or cannot be reached.
 pub async fn facts(query: Query<'_>) -> Result<Facts, SurveyError> {
     let Query { workspace, state, caches, service, pins, notes } = query;
-    let (contexts, warnings) = contexts::scan(workspace, caches.stat).await?;
+    let (contexts, warnings) = contexts::scan(workspace, Some(caches.stat)).await?;
     let changes = changes::find(workspace, state, &caches.history, &contexts).await;
     let now = Some(Timestamp::now());
     let mut facts = Facts { contexts, changes, now, warnings, notes, ..Facts::default() };

@@ -256,6 +256,27 @@ fn a_trigger_orders_the_images_that_are_built_on_its_image() {
 }
 
 #[test]
+fn a_trigger_is_sent_with_the_path_of_its_image() {
+    let env = TestEnv::manifest(
+        "version: 1\nimages:
+  - {name: app, context: app}
+  - {name: runtime, context: runtime}
+  - {name: tools, context: tools}
+",
+    );
+    let trigger = "ONBUILD COPY --from=tools /x /x";
+    env.context("tools", "FROM scratch\n").context("app", "FROM runtime\n");
+    env.context("runtime", &format!("FROM scratch\n{trigger}\n"));
+    env.ok(["plan"]).says("Order: tools:latest, runtime:latest first");
+    env.apply();
+    let sent = env.ok(["context", "dockerfile", "runtime"]).stdout;
+    assert!(sent.contains("ONBUILD COPY --from=prime/") && !sent.contains(trigger), "{sent}");
+    env.edit("tools/Dockerfile", "scratch", "scratch\nENV A=1");
+    let steps = env.ok(["plan"]).steps();
+    assert!(steps.len() == 3 && steps[2].contains("app:latest"), "{steps:?}");
+}
+
+#[test]
 fn a_trigger_may_mean_a_stage_of_the_dependent() {
     let env = TestEnv::at("http://127.0.0.1:1");
     env.write(

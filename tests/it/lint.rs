@@ -237,6 +237,21 @@ fn validate_covers_the_contexts() {
 }
 
 #[test]
+fn validate_reads_no_files_and_writes_none() {
+    let env = project();
+    // Only a file with a digest would be read, and cached once it is old enough.
+    let file = env.path("app/data");
+    std::fs::write(&file, "data").unwrap();
+    std::fs::File::open(&file).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    env.ok(["validate"]);
+    assert!(!env.exists(".imgplan"), "{:?}", env.listing());
+    env.apply();
+    let listing = env.listing();
+    env.ok(["validate"]);
+    assert_eq!(env.listing(), listing);
+}
+
+#[test]
 fn special_files_are_left_out_with_a_warning() {
     let env = project();
     env.apply();

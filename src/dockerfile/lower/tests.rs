@@ -230,7 +230,9 @@ fn unused_args_are_warnings() {
             let without = file.lowered(&Variables::new(), target);
             assert_eq!(file.lowered(&args.into(), target), without, "{name}");
         }
-        warnings.iter().map(|one| format!("{}: {}", one.message, one.help)).collect::<String>()
+        let texts: Vec<String> =
+            warnings.iter().map(|one| format!("{}: {}", one.message, one.help)).collect();
+        texts.concat()
     };
     let text = "ARG VERSION HTTP_PROXY\nFROM a AS x\nARG A\nFROM b\nONBUILD ARG LATER\nARG B";
     for (name, target, expected) in [
