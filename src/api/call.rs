@@ -77,6 +77,9 @@ pub(super) struct Call<'a> {
     /// True if the caller looks up the result of a lost call before it repeats the call. If false,
     /// a lost call fails.
     can_look_up: bool,
+    /// True for a request of transfers: if their limit is reached, the call fails, and the caller
+    /// asks for fewer.
+    is_transfer: bool,
 }
 
 /// A successful response to a call.
@@ -90,7 +93,8 @@ pub(super) struct CallResponse<'a> {
 
 impl<'a> Call<'a> {
     pub(super) fn new(class: Class, action: &'static str, method: Method, path: String) -> Self {
-        Self { class, action, method, path, body: None, stop: None, can_look_up: false }
+        let (body, stop, can_look_up, is_transfer) = (None, None, false, false);
+        Self { class, action, method, path, body, stop, can_look_up, is_transfer }
     }
 
     pub(super) fn get(class: Class, action: &'static str, path: String) -> Self {
@@ -112,6 +116,11 @@ impl<'a> Call<'a> {
     /// Returns a lost call to the caller, who looks up its result.
     pub(super) fn with_look_up(self) -> Self {
         Self { can_look_up: true, ..self }
+    }
+
+    /// Returns a call that is over the limit on transfers to the caller, if `is_transfer`.
+    pub(super) fn for_transfers(self, is_transfer: bool) -> Self {
+        Self { is_transfer, ..self }
     }
 
     fn max_header_wait(&self) -> Duration {
@@ -175,7 +184,7 @@ impl Caller {
         &self,
         call: &Call<'_>,
         attempts: &mut Attempts,
-        mut transfer: Option<&mut Permit>,
+        transfer: Option<&mut Permit>,
         read: impl Fn(&CallResponse<'_>) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
         let observer = |notice| self.notify(notice);
@@ -197,16 +206,13 @@ impl Caller {
             if error.kind == ErrorKind::Unreachable {
                 permit.shrink_to(0);
             }
+            if error.is_transfer_limit && call.is_transfer {
+                return Err(error);
+            }
             if error.kind == ErrorKind::RateLimited {
                 // The class is over its limit, not this request: the whole class pauses.
-                let transfer = transfer.as_deref_mut().filter(|_| error.is_transfer_limit);
-                let limited = transfer.as_deref().unwrap_or(&permit);
-                let pause = limited.refused(error.retry_after);
+                let pause = permit.refused(error.retry_after);
                 self.decide(Some(call.class), &error, attempts, Some(pause), false);
-                drop(permit);
-                if let Some(transfer) = transfer {
-                    call.unless_stopped(transfer.renew(&observer)).await?;
-                }
                 continue;
             }
             drop(permit);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::Method;
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::call::{Call, CallResponse, Caller, Connection, stopped};
 use super::endpoint::Endpoint;
-use super::error::{ApiError, ErrorKind};
+use super::error::{ApiError, ErrorKind, TransferUsage};
 use super::rate_limiter::{Permit, RateLimiter};
 use super::response::{self, AcceptedBuild, BuildProgress, RefusedSource, RemoteBuild};
 use super::retry::{Attempts, MAX_ATTEMPTS, Repeat};
@@ -18,7 +19,7 @@ use super::wire::{BuildImageRequest, StartBuildRequest};
 use crate::base::limit::Class;
 use crate::base::name::{BuildId, Owner};
 use crate::http::backoff::Jitter;
-use crate::http::notice::Observer;
+use crate::http::notice::{Notice, Observer};
 use crate::http::transport::{Network, Transport};
 
 /// Maximum number of builds on one page of the listing.
@@ -42,6 +43,46 @@ pub struct BuildsPage {
     pub next: Option<u64>,
     /// The service's time of the response, in whole seconds.
     pub date: Option<Timestamp>,
+}
+
+/// The results of a request for builds: one for each build or source.
+pub(crate) type InitiateResults = Vec<Result<AcceptedBuild, RefusedSource>>;
+
+/// A refusal of transfers because their limit is reached.
+#[derive(Debug, Clone)]
+pub struct TransferRefusal {
+    status: Option<u16>,
+    message: String,
+    retry_after: Option<Duration>,
+    /// Number of images in the request.
+    sent: u32,
+    /// Number of images that the service accepted all the same.
+    pub accepted: u32,
+}
+
+impl TransferRefusal {
+    /// Returns the refusal of a request for `sent` images, if their limit refused any of them.
+    pub fn of(sent: usize, results: &Result<InitiateResults, ApiError>) -> Option<Self> {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let (status, message, retry_after, accepted) = match results {
+            Ok(results) => {
+                let refused = results.iter().filter_map(|result| result.as_ref().err());
+                let message =
+                    refused.into_iter().find(|refused| refused.is_rate())?.message.clone();
+                (None, message, None, results.iter().filter(|result| result.is_ok()).count())
+            }
+            Err(error) if error.kind == ErrorKind::RateLimited => {
+                (error.status, error.message.clone(), error.retry_after, 0)
+            }
+            Err(_) => return None,
+        };
+        Some(Self { status, message, retry_after, sent: count(sent), accepted: count(accepted) })
+    }
+
+    /// Returns the use of the limit, if the service states it.
+    pub fn usage(&self) -> Option<TransferUsage> {
+        TransferUsage::of(&self.message)
+    }
 }
 
 impl Client {
@@ -120,6 +161,28 @@ impl Client {
         stop.run_until_cancelled(permit).await.ok_or_else(|| stopped(INITIATE))
     }
 
+    /// Records that the service refused transfers: those of the permit's owner pause, and the next
+    /// requests are smaller. Without a permit, those of the personal account do.
+    pub fn transfers_refused(&self, refusal: &TransferRefusal, permit: Option<&mut Permit>) {
+        let limiter = &self.caller.connection.limiter;
+        let TransferRefusal { status, ref message, retry_after, sent, accepted } = *refusal;
+        let refused =
+            |permit: &mut Permit| permit.refused_images(accepted, retry_after, refusal.usage());
+        let wait = match permit {
+            Some(permit) => refused(permit),
+            None => refused(&mut limiter.sent_without_permit(&Owner::Personal, sent)),
+        };
+        self.caller.notify(Notice::Retry {
+            registry: None,
+            action: INITIATE,
+            class: Some(Class::Images),
+            attempt: 1,
+            status,
+            why: message.clone(),
+            wait,
+        });
+    }
+
     /// `POST /images/build`: initiates a build, or transfers. Returns one result per build or
     /// source of the response. `stop` ends the wait for the rate limit, never a request that was
     /// sent.
@@ -130,17 +193,19 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Fails if the request fails for good, or with `look_up_after` if the response is lost.
+    /// Fails if the request fails for good, with `look_up_after` if the response is lost, or with
+    /// [`ApiError::is_transfer_limit`] if the limit on transfers has no room for all of them.
     pub async fn initiate(
         &self,
         request: &BuildImageRequest,
         attempts: &mut Attempts,
         transfer: Option<&mut Permit>,
         stop: &CancellationToken,
-    ) -> Result<Vec<Result<AcceptedBuild, RefusedSource>>, ApiError> {
+    ) -> Result<InitiateResults, ApiError> {
         let path = "/images/build".to_owned();
         let call = Call::new(Class::Initiate, INITIATE, Method::POST, path).with_body(request)?;
         let call = call.until(Some(stop)).with_look_up();
+        let call = call.for_transfers(request.source_image.is_some());
         let read = |response: &CallResponse<'_>| {
             response::initiated(&response.json()?)
                 .ok_or_else(|| response.bad("the response has no build ID"))

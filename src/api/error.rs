@@ -115,8 +115,7 @@ impl ApiError {
             300.. => ErrorKind::Rejected,
             _ => ErrorKind::BadResponse,
         };
-        let is_transfer_limit =
-            kind == ErrorKind::RateLimited && message.to_lowercase().contains("transfer");
+        let is_transfer_limit = kind == ErrorKind::RateLimited && is_transfer_limit(&message);
         let status = Some(status);
         Self { status, retry_after, is_transfer_limit, ..Self::new(action, kind, message) }
     }
@@ -248,13 +247,43 @@ pub(super) fn is_quota(message: &str) -> bool {
     lower.contains("image limit exceeded") || lower.contains("image storage limit exceeded")
 }
 
+/// Use of a limit on transfers, as the service states it in a refusal: `10/10 images`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransferUsage {
+    /// Number of images that are counted now.
+    pub used: u32,
+    /// Maximum number of images.
+    pub limit: u32,
+}
+
+impl TransferUsage {
+    /// Reads the use from the text of a refusal: `... rate limit exceeded: 10/10 images`.
+    pub fn of(message: &str) -> Option<Self> {
+        let lower = message.to_lowercase();
+        let (_, rest) = lower.split_once("rate limit exceeded:")?;
+        let (numbers, _) = rest.trim_start().split_once(" image")?;
+        let (used, limit) = numbers.split_once('/')?;
+        Some(Self { used: used.trim().parse().ok()?, limit: limit.trim().parse().ok()? })
+    }
+}
+
+/// Returns true if the text of a 429 is about the limit that counts images and not requests (API
+/// contract, section 3).
+fn is_transfer_limit(message: &str) -> bool {
+    let lower = message.to_lowercase();
+    let named = ["transfer", "source image build"].iter().any(|name| lower.contains(name));
+    named || TransferUsage::of(message).is_some()
+}
+
 /// Returns true if an error text inside a response is about a rate limit of the service itself (API
 /// contract, section 3). Registries have rate limits with similar texts; waiting does not help
 /// there.
 pub(super) fn is_rate(message: &str) -> bool {
     let lower = message.to_lowercase();
     let first = lower.split(['.', ':', ';', '!', '\n']).next().unwrap_or_default();
-    lower.contains("image transfer rate limit exceeded")
+    TransferUsage::of(message).is_some()
+        || lower.contains("image transfer rate limit exceeded")
+        || lower.contains("source image build rate limit exceeded")
         || lower.contains("too many requests (per-token limit)")
         || first.trim() == "rate limit exceeded"
 }
@@ -396,9 +425,27 @@ mod tests {
     }
 
     #[test]
+    fn the_use_of_a_limit_is_read() {
+        for (text, expected) in [
+            ("Image transfer rate limit exceeded: 10/10 images", Some((10, 10))),
+            ("Source image build rate limit exceeded: 3/60 images", Some((3, 60))),
+            ("cannot do that: rate limit exceeded: 0/1 image", Some((0, 1))),
+            ("Image transfer rate limit exceeded", None),
+            ("Image limit exceeded. Personal has 100 images. Maximum allowed is 100.", None),
+            ("pull rate limit exceeded: try again in 2/3 hours", None),
+        ] {
+            let usage = TransferUsage::of(text).map(|usage| (usage.used, usage.limit));
+            assert_eq!(usage, expected, "{text}");
+            assert!(expected.is_none() || is_rate(text), "{text}");
+        }
+    }
+
+    #[test]
     fn a_rate_limit_of_transfers_is_recognized() {
         for (status, text, expected) in [
             (429, "Image transfer rate limit exceeded: 10/10 images", true),
+            (429, "Source image build rate limit exceeded: 10/10 images", true),
+            (429, "Docker Hub rate limit exceeded: 3/10 images", true),
             (429, "Too Many Requests (per-token limit)", false),
             (500, "the transfer failed", false),
         ] {

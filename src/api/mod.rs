@@ -22,7 +22,7 @@ mod upload;
 mod window;
 pub(crate) mod wire;
 
-pub(crate) use client::Client;
+pub(crate) use client::{Client, TransferRefusal};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use error::{ApiError, ErrorKind};
 pub(crate) use inventory::name_without_owner;

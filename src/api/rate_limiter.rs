@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use super::error::TransferUsage;
 use super::window::ClassWindow;
 use crate::base::limit::{Class, Limit, transfer_limit};
 use crate::base::name::Owner;
@@ -83,16 +84,26 @@ impl RateLimiter {
         max_images: u32,
         observer: ObserverRef<'_>,
     ) -> (u32, Option<Permit>) {
-        let Some(limit) = transfer_limit(owner, self.configured_transfers) else {
-            return (max_images, None);
-        };
-        let queue = {
-            let mut queues = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
-            let queue = queues.entry(owner.clone());
-            Arc::clone(queue.or_insert_with(|| Arc::new(RateQueue::new(Class::Images, limit))))
-        };
+        let Some(queue) = self.transfers_of(owner) else { return (max_images, None) };
         let permit = RateQueue::take_up_to(queue, max_images, observer).await;
         (permit.slots, Some(permit))
+    }
+
+    /// Returns the permit for images that were sent without one, and that count for an owner with a
+    /// limit.
+    pub(super) fn sent_without_permit(&self, owner: &Owner, images: u32) -> Permit {
+        let limit = Class::Images.default_limit();
+        let unlimited = || Arc::new(RateQueue::new(Class::Images, limit));
+        let queue = self.transfers_of(owner).unwrap_or_else(unlimited);
+        queue.window().sent(images);
+        Permit { queue, slots: images, admitted: Instant::now() }
+    }
+
+    fn transfers_of(&self, owner: &Owner) -> Option<Arc<RateQueue>> {
+        let limit = transfer_limit(owner, self.configured_transfers)?;
+        let mut queues = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = queues.entry(owner.clone());
+        Some(Arc::clone(queue.or_insert_with(|| Arc::new(RateQueue::new(Class::Images, limit)))))
     }
 }
 
@@ -176,7 +187,7 @@ impl RateQueue {
 
 impl Permit {
     /// Reduces the permit to this number of slots. The others are free at once.
-    pub(super) fn shrink_to(&mut self, slots: u32) {
+    pub fn shrink_to(&mut self, slots: u32) {
         let unused = self.slots.saturating_sub(slots);
         self.slots -= unused;
         self.queue.window().give_back(unused);
@@ -192,6 +203,31 @@ impl Permit {
     /// the whole class: `retry_after`, or else longer with each further refusal.
     pub fn refused(&self, retry_after: Option<Duration>) -> Duration {
         self.queue.window().record_refusal(self.admitted, retry_after, Instant::now())
+    }
+
+    /// Records that the service accepted only some images of the request. The slots of the others are
+    /// free at once. Returns the length of the pause of all transfers of the owner.
+    pub(super) fn refused_images(
+        &mut self,
+        accepted: u32,
+        retry_after: Option<Duration>,
+        usage: Option<TransferUsage>,
+    ) -> Duration {
+        let refused = self.slots.saturating_sub(accepted);
+        self.shrink_to(accepted);
+        let (mut window, now) = (self.queue.window(), Instant::now());
+        match usage {
+            Some(usage) => {
+                let request = (self.admitted, refused);
+                window.record_partial_refusal(request, retry_after, usage, now)
+            }
+            None => window.record_refusal(self.admitted, retry_after, now),
+        }
+    }
+
+    /// Returns the number of images that the limit allows in one window.
+    pub fn limit(&self) -> u32 {
+        self.queue.window().maximum()
     }
 
     /// Waits for the same number of new slots. The old ones stay used: their request was refused or

@@ -9,7 +9,7 @@ use super::client::Client;
 use super::error::ApiError;
 use super::poll::max_pages;
 use super::response::{BuildProgress, RemoteBuild};
-use crate::base::name::{BuildId, Owner};
+use crate::base::name::{BuildId, ImageRef, Owner};
 
 /// Tolerated time by which a build may seem older than its request, if the service states its time:
 /// its machines have their own clocks. It may be wide, because older builds of this run are known,
@@ -26,15 +26,20 @@ const DISORDER_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 /// A build request whose response was lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LostRequest {
-    /// Name of the image.
-    pub name: String,
-    /// Tag of the image.
-    pub tag: String,
+    /// Names that the service may have given the image, the likeliest first.
+    pub images: Vec<ImageRef>,
     /// Owner of the image. The listing has the user's own builds; whether it has those of a team is
     /// unknown (API contract, section 6).
     pub owner: Owner,
     /// Time of the first request, by the local clock.
     pub since: Timestamp,
+}
+
+/// Returns the names that the service may give a unit: that of the unit, and those that it derives
+/// from the source of a mirror.
+pub(crate) fn possible_images(unit: &ImageRef, derived: &[ImageRef]) -> Vec<ImageRef> {
+    let others = derived.iter().filter(|image| *image != unit);
+    [unit].into_iter().chain(others).cloned().collect()
 }
 
 /// Result of the search for the build of a lost request.
@@ -161,7 +166,8 @@ fn is_known(row: &RemoteBuild, known: &HashSet<BuildId>) -> bool {
     row.build.as_ref().is_some_and(|id| known.contains(id))
 }
 
-/// Returns the index of the newest matching row of each request. No row is used twice.
+/// Returns the index of the newest matching row of each request. No row is used twice, and a row of a
+/// likelier name comes before one of another name.
 fn match_rows(
     requests: &[LostRequest],
     known: &HashSet<BuildId>,
@@ -169,34 +175,50 @@ fn match_rows(
     clock: ServiceClock,
 ) -> Vec<Option<usize>> {
     let mut used: HashSet<&BuildId> = HashSet::new();
+    let mut matches: Vec<Option<usize>> = requests.iter().map(|_| None).collect();
+    let names = requests.iter().map(|request| request.images.len()).max().unwrap_or(0);
+    for name in 0..names {
+        for (request, found) in requests.iter().zip(&mut matches).filter(|(_, row)| row.is_none()) {
+            let Some(image) = request.images.get(name) else { continue };
+            let row = newest_row(image, request.since, (known, &used), rows, clock);
+            used.extend(row.and_then(|row| rows[row].build.as_ref()));
+            *found = row;
+        }
+    }
+    matches
+}
+
+/// Returns the index of the newest row of an image that a request of `since` may have created.
+fn newest_row(
+    image: &ImageRef,
+    since: Timestamp,
+    (known, used): (&HashSet<BuildId>, &HashSet<&BuildId>),
+    rows: &[RemoteBuild],
+    clock: ServiceClock,
+) -> Option<usize> {
     // Rows of the same time, or without one, are probably listed newest first.
     let age = |index: usize, row: &RemoteBuild| (row.created, Reverse(index));
-    let find = |request: &LostRequest| {
-        let is_of_image = |row: &RemoteBuild| {
-            let image = row.image.as_ref();
-            image.is_some_and(|(name, tag)| *name == request.name && *tag == request.tag)
-        };
-        // The lost request came after all known builds of the image.
-        let dated = rows.iter().enumerate().filter(|(_, row)| row.created.is_some());
-        let known_rows = dated.filter(|(_, row)| is_of_image(row) && is_known(row, known));
-        let newest_known = known_rows.map(|(index, row)| age(index, row)).max();
-        let is_match = |index: usize, row: &RemoteBuild| {
-            let is_unused = row.build.as_ref().is_some_and(|id| !used.contains(id));
-            let is_recent = match row.created {
-                Some(created) => {
-                    let is_superseded = newest_known.is_some_and(|newest| age(index, row) < newest);
-                    !is_superseded && !clock.is_before(created, request.since)
-                }
-                None => matches!(row.progress, BuildProgress::Running(_)),
-            };
-            is_unused && !is_known(row, known) && is_recent && is_of_image(row)
-        };
-        let matches = rows.iter().enumerate().filter(|(index, row)| is_match(*index, row));
-        let (index, row) = matches.max_by_key(|(index, row)| age(*index, row))?;
-        used.extend(row.build.as_ref());
-        Some(index)
+    let is_of_image = |row: &RemoteBuild| {
+        let named = row.image.as_ref();
+        named.is_some_and(|(name, tag)| name == image.name.as_str() && tag == image.tag.as_str())
     };
-    requests.iter().map(find).collect()
+    // The lost request came after all known builds of the image.
+    let dated = rows.iter().enumerate().filter(|(_, row)| row.created.is_some());
+    let known_rows = dated.filter(|(_, row)| is_of_image(row) && is_known(row, known));
+    let newest_known = known_rows.map(|(index, row)| age(index, row)).max();
+    let is_match = |index: usize, row: &RemoteBuild| {
+        let is_unused = row.build.as_ref().is_some_and(|id| !used.contains(id));
+        let is_recent = match row.created {
+            Some(created) => {
+                let is_superseded = newest_known.is_some_and(|newest| age(index, row) < newest);
+                !is_superseded && !clock.is_before(created, since)
+            }
+            None => matches!(row.progress, BuildProgress::Running(_)),
+        };
+        is_unused && !is_known(row, known) && is_recent && is_of_image(row)
+    };
+    let matches = rows.iter().enumerate().filter(|(index, row)| is_match(*index, row));
+    matches.max_by_key(|(index, row)| age(*index, row)).map(|(index, _)| index)
 }
 
 #[cfg(test)]
@@ -230,9 +252,10 @@ mod tests {
         }
     }
 
-    fn request(image: &str, owner: Owner) -> LostRequest {
-        let (name, tag) = image.split_once(':').unwrap();
-        LostRequest { name: name.to_owned(), tag: tag.to_owned(), owner, since: time(10) }
+    /// Creates a request from names, the likeliest first: `a:1 b/a:1`.
+    fn request(images: &str, owner: Owner) -> LostRequest {
+        let images = images.split(' ').map(|image| image.parse().unwrap()).collect();
+        LostRequest { images, owner, since: time(10) }
     }
 
     /// Recovers requests of minute 10 from a listing with these rows, at a service that states its
@@ -273,6 +296,15 @@ mod tests {
             ("a time before none", &["a:1"], &["x a:1", "y a:1 11"], &["y"]),
             ("no image", &["a:1"], &["x none 11"], &["-"]),
             ("each row once", &["a:1", "a:1", "a:1"], &["x a:1 11", "y a:1 12"], &["y", "x", "-"]),
+            ("another name of the source", &["b/a:1 a:1"], &["x a:1 11"], &["x"]),
+            ("the likelier name", &["b/a:1 a:1"], &["x a:1 12", "y b/a:1 11"], &["y"]),
+            (
+                "the name of another request",
+                &["b/a:1 a:1", "a:1 c/a:1"],
+                &["x a:1 11", "y b/a:1 11"],
+                &["y", "x"],
+            ),
+            ("only the other's", &["b/a:1 a:1", "a:1"], &["x a:1 11"], &["-", "x"]),
             ("each request its own", &["a:1", "b:1"], &["x b:1 11", "y a:1 11"], &["y", "x"]),
         ];
         for (case, images, rows, expected) in cases {
@@ -343,8 +375,7 @@ mod tests {
         let fake = FakeServer::script([Reply::json(200, &page).header("date", &date.unwrap())]);
         let client = Client::fake(&fake);
         let request = |tag: &str| LostRequest {
-            name: "api".to_owned(),
-            tag: tag.to_owned(),
+            images: vec![format!("api:{tag}").parse().unwrap()],
             owner: Owner::Personal,
             since: now - SignedDuration::from_secs(60),
         };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::error::TransferUsage;
 use crate::base::limit::Limit;
 use crate::http::window::{Admission, SlidingWindow, pause_after};
 
@@ -14,9 +15,9 @@ const MAX_IDLE_FRACTION: u32 = 20;
 
 /// A sliding window that adapts to other users of the same limit.
 ///
-/// A 429 shows that somebody else uses the limit too. The window then admits 30 % less, and with
-/// each whole window without a 429 it admits 10 % of the limit more, so that two runs that share a
-/// token find their shares. It never admits more than the limit.
+/// A 429 shows that somebody else uses the limit too. The window then admits 30 % less, or what the
+/// service says is left. With each whole window without a 429 it admits 10 % of the limit more, so
+/// that two runs that share a token find their shares. It never admits more than the limit.
 #[derive(Debug)]
 pub(super) struct ClassWindow {
     limit: Limit,
@@ -32,6 +33,11 @@ impl ClassWindow {
     pub(super) fn new(limit: Limit) -> Self {
         let window = SlidingWindow::new(limit.window);
         Self { limit, window, capacity: limit.count, quiet_since: None }
+    }
+
+    /// Returns the number of slots that the limit allows.
+    pub(super) fn maximum(&self) -> u32 {
+        self.limit.count
     }
 
     /// Returns the limit at its present capacity.
@@ -82,6 +88,11 @@ impl ClassWindow {
         self.window.take(free.min(max_slots))
     }
 
+    /// Takes slots for a request that was sent without asking.
+    pub(super) fn sent(&mut self, slots: u32) {
+        let _ = self.window.take(slots);
+    }
+
     /// Records that an admitted request got its response, or that there will be none.
     pub(super) fn complete(&mut self, slots: u32, now: Instant) {
         self.window.complete(slots, now);
@@ -101,11 +112,42 @@ impl ClassWindow {
         retry_after: Option<Duration>,
         now: Instant,
     ) -> Duration {
+        self.shrink(admitted, retry_after, self.capacity * 7 / 10, now)
+    }
+
+    /// Records that the service refused this number of slots, and stated the use of the limit. The
+    /// slots are given back already. Returns the length of the pause that follows.
+    ///
+    /// The window then admits what other users of the limit leave. If they use all of it, or if the
+    /// request was not larger than that, it admits 30 % less.
+    pub(super) fn record_partial_refusal(
+        &mut self,
+        (admitted, refused): (Instant, u32),
+        retry_after: Option<Duration>,
+        usage: TransferUsage,
+        now: Instant,
+    ) -> Duration {
+        self.limit.count = self.limit.count.min(usage.limit.max(1));
+        self.capacity = self.capacity.min(self.limit.count);
+        let others = usage.used.saturating_sub(self.window.used());
+        let share = usage.limit.saturating_sub(others);
+        let told = (1..self.window.used() + refused).contains(&share);
+        let capacity = if told { self.capacity.min(share) } else { self.capacity * 7 / 10 };
+        self.shrink(admitted, retry_after, capacity, now)
+    }
+
+    fn shrink(
+        &mut self,
+        admitted: Instant,
+        retry_after: Option<Duration>,
+        capacity: u32,
+        now: Instant,
+    ) -> Duration {
         // A `Retry-After` of zero says nothing about the wait.
         let requested = retry_after.filter(|requested| !requested.is_zero());
         let refusals = self.window.record_refusal(admitted, now);
         if refusals.is_some() {
-            self.capacity = (self.capacity * 7 / 10).max(1);
+            self.capacity = capacity.max(1);
         }
         let default = refusals.map(|refusals| pause_after(refusals).min(self.limit.window));
         if let Some(pause) = requested.or(default) {
@@ -238,6 +280,33 @@ mod tests {
         assert_eq!(window.limit().count, 1, "never zero");
         // A request larger than the capacity is admitted when nothing else is in flight.
         assert_eq!(window.admit(5, at(1100)), Admission::Granted(5));
+    }
+
+    #[test]
+    fn the_capacity_is_what_others_leave_of_the_stated_limit() {
+        let start = Instant::now();
+        // Images of ours in the window, refused images, use and limit as stated.
+        for (ours, refused, used, count, expected) in [
+            (0, 10, 3, 10, 7),
+            (0, 25, 0, 10, 10),
+            (5, 5, 8, 10, 7),
+            // Nobody else uses it.
+            (10, 15, 10, 10, 10),
+            (8, 2, 10, 10, 8),
+            // Others use all of it: what they leave later is not known.
+            (0, 10, 10, 10, 7),
+            // The request fits into what is left, and is refused all the same.
+            (0, 7, 3, 10, 7),
+            (0, 1, 0, 1, 1),
+            (0, 9, 0, 0, 1),
+        ] {
+            let mut window = ClassWindow::new(limit(60, 60_000));
+            window.sent(ours);
+            window.complete(ours, start);
+            let usage = TransferUsage { used, limit: count };
+            window.record_partial_refusal((start, refused), None, usage, start);
+            assert_eq!(window.limit().count, expected, "{ours} {refused} {used}/{count}");
+        }
     }
 
     #[test]

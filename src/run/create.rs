@@ -13,7 +13,7 @@ use super::transfers::TransferRequest;
 use super::unit::{Links, UnitRun};
 use crate::api::wire::BuildImageRequest;
 use crate::api::{AcceptedBuild, ApiError, Attempts, ErrorKind, Repeat};
-use crate::base::name::{BuildId, Owner};
+use crate::base::name::{BuildId, Visibility};
 use crate::base::source_ref::SourceRef;
 use crate::context::{self, Spool};
 use crate::event::Phase;
@@ -45,7 +45,7 @@ impl UnitRun {
         }
         let accepted = match &job.content {
             JobContent::Mirror(source) => {
-                let transfer = self.transfer(&job, source);
+                let transfer = TransferRequest::new(self.step, &self.key, &job, source);
                 let accepted = self.links.transfers.request(transfer).await?;
                 self.phase(Phase::Queued, Some(&accepted.build));
                 accepted
@@ -54,14 +54,26 @@ impl UnitRun {
             JobContent::Build { .. } => Box::pin(self.build(&job)).await?,
         };
         let output = self.wait(&accepted.build, job.timeout).await?;
+        if job.visibility == Some(Visibility::Private) && self.is_on_platform(&accepted) {
+            return Err(self.made_public().with_build(&accepted.build));
+        }
         Ok(StepOutput { path: output.path.or(accepted.path), ..output })
     }
 
-    fn transfer(&self, job: &CreateJob, source: &SourceRef) -> TransferRequest {
-        let derived = source.destination(job.owner == Owner::Platform);
-        let custom_name =
-            !derived.is_ok_and(|(name, tag)| name == self.key.name && tag == self.key.tag);
-        TransferRequest::new(self.step, &self.key, job, source.to_string(), custom_name)
+    /// True if the service made a mirror of Docker Hub an image of the platform.
+    fn is_on_platform(&self, accepted: &AcceptedBuild) -> bool {
+        let image = self.source.as_ref().and_then(SourceRef::platform_image);
+        image.is_some_and(|image| accepted.path == Some(image.to_string()))
+    }
+
+    /// Creates the failure of a private mirror that the service made public. The image is on record as
+    /// public, so that the next plan does not transfer it again.
+    fn made_public(&self) -> StepFailure {
+        let message = format!("the service made {} a public image of the platform", self.key);
+        StepFailure::new(message).with_help(
+            "mirrors of Docker Hub cannot be private: remove `visibility: private`; the image is \
+             recorded as public, and is not transferred again",
+        )
     }
 
     async fn build(&self, job: &CreateJob) -> Result<AcceptedBuild, StepFailure> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::api::poll::{PollState, poll_builds};
-use crate::api::recover::{LostRequest, RecoveryResult, recover_builds};
+use crate::api::recover::{LostRequest, RecoveryResult, possible_images, recover_builds};
 use crate::api::{ApiError, BuildProgress, Client, ErrorKind, RemoteBuild};
 use crate::base::name::{BuildId, ImageRef};
 use crate::plan::Facts;
@@ -86,9 +86,9 @@ async fn recover(state: &State, client: &Client, facts: &mut Facts) -> Result<()
 }
 
 fn lost_request(unit: &ImageRef, submission: &Submission) -> LostRequest {
+    let derived = submission.inputs.source().map(|source| source.destinations());
     LostRequest {
-        name: unit.name.to_string(),
-        tag: unit.tag.to_string(),
+        images: possible_images(unit, &derived.unwrap_or_default()),
         owner: submission.owner.clone(),
         since: submission.at,
     }

@@ -11,7 +11,7 @@ use crate::support::{Answer, Output, Scripted, TestEnv};
 /// Mirrors that share one request.
 const THREE: &str = "version: 1
 images:
-  - {source: docker.io/library/redis:7}
+  - {source: quay.io/library/redis:7}
   - {source: ghcr.io/org/app:v1}
   - {source: quay.io/org/tool:v2}
 ";
@@ -199,13 +199,13 @@ fn a_refused_batch_is_split_into_single_requests() {
 #[test]
 fn a_bad_source_in_a_batch_fails_alone() {
     let scripted = Scripted::start();
-    accept_single_sources(&scripted, "docker.io/library/redis:7");
+    accept_single_sources(&scripted, "quay.io/library/redis:7");
     let env = three(&scripted);
     let failed = env.run(["apply", "--auto-approve"]);
     failed.code(1);
     assert_snapshot!(end(&failed), @"
     failed while submitting: redis:7
-      cannot initiate the build (HTTP 400): Invalid transfer source: docker.io/library/redis:7
+      cannot initiate the build (HTTP 400): Invalid transfer source: quay.io/library/redis:7
 
     Apply: 0 built, 2 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
@@ -244,7 +244,7 @@ fn results_in_another_order_are_assigned_by_source() {
     };
     let results = json!([
         result("tool:v2", "quay.io/org/tool:v2"),
-        result("redis:7", "docker.io/library/redis:7"),
+        result("redis:7", "quay.io/library/redis:7"),
         result("app:v1", "ghcr.io/org/app:v1"),
     ]);
     let answer = Answer::json(201, &json!({ "results": results, "failed": [] }));

@@ -259,29 +259,39 @@ async fn a_refused_class_pauses_adapts_and_reports() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_transfer_pauses_the_transfers_of_its_owner() {
-    let text = "Image transfer rate limit exceeded: 10/10 images";
-    let refused = Reply::detail(429, text).header("retry-after", "30");
-    let accepted = Reply::json(201, &json!({ "build_id": "b-1" }));
-    let fake = FakeServer::script([refused, accepted]);
-    let client = Client::fake(&fake);
-    let stop = CancellationToken::new();
-    let (count, mut permit) = client.transfer_permit(&Owner::Personal, 3, &stop).await.unwrap();
-    assert_eq!(count, 3);
-    let mut attempts = Attempts::new(Repeat::LookUpFirst);
-    let request = BuildImageRequest::default();
-    client.initiate(&request, &mut attempts, permit.as_mut(), &stop).await.unwrap();
-    assert_eq!(fake.times(), [0, 30]);
-    // The refused images count as used, and the capacity is lower: 7 - 3 - 3.
-    let (count, _permit) = client.transfer_permit(&Owner::Personal, 9, &stop).await.unwrap();
-    assert_eq!(count, 1);
-    // Builds have another limit, and other owners have their own.
-    let mut attempts = Attempts::new(Repeat::Safe);
-    client.initiate(&request, &mut attempts, None, &stop).await.unwrap();
-    let team = Owner::Team("t".to_owned());
-    assert_eq!(client.transfer_permit(&team, 90, &stop).await.unwrap().0, 60);
-    assert_eq!(client.transfer_permit(&Owner::Platform, 90, &stop).await.unwrap().0, 90);
-    assert_eq!(fake.times(), [0, 30, 30]);
+async fn refused_transfers_pause_those_of_their_owner_and_are_cut() {
+    for (text, next) in [
+        ("Image transfer rate limit exceeded: 10/10 images", 7),
+        ("Source image build rate limit exceeded: 4/10 images", 6),
+        ("the transfer limit is reached", 7),
+    ] {
+        let fake = FakeServer::script([Reply::detail(429, text).header("retry-after", "30")]);
+        let client = Client::fake(&fake);
+        let stop = CancellationToken::new();
+        let (count, mut permit) =
+            client.transfer_permit(&Owner::Personal, 10, &stop).await.unwrap();
+        assert_eq!(count, 10);
+        let mut attempts = Attempts::new(Repeat::LookUpFirst);
+        let source_image = Some("a,b".to_owned());
+        let request = BuildImageRequest { source_image, ..BuildImageRequest::default() };
+        let response = client.initiate(&request, &mut attempts, permit.as_mut(), &stop).await;
+        let refusal = TransferRefusal::of(10, &response).unwrap();
+        assert_eq!(fake.times(), [0], "the same request is not sent again");
+        client.transfers_refused(&refusal, permit.as_mut());
+        drop(permit);
+        let start = tokio::time::Instant::now();
+        let (count, _permit) = client.transfer_permit(&Owner::Personal, 10, &stop).await.unwrap();
+        assert_eq!((count, start.elapsed().as_secs()), (next, 30), "{text}");
+        // Other owners have their own limits.
+        let team = Owner::Team("t".to_owned());
+        assert_eq!(client.transfer_permit(&team, 90, &stop).await.unwrap().0, 60);
+        assert_eq!(client.transfer_permit(&Owner::Platform, 90, &stop).await.unwrap().0, 90);
+        // Images that were sent without a permit count for the personal account.
+        client.transfers_refused(&refusal, None);
+        let start = tokio::time::Instant::now();
+        client.transfer_permit(&Owner::Personal, 1, &stop).await.unwrap();
+        assert!(start.elapsed() >= SEC, "{text}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

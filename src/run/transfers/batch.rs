@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::form::FormChanges;
 use crate::api::{AcceptedBuild, RefusedSource};
 use crate::base::name::{BuildId, ImageRef, Platform, Visibility};
+use crate::base::source_ref::RegistryKind;
 
 /// Maximum length of a list of sources, in characters. A gateway may limit bodies to the size of a
 /// URL, and an error that quotes the list should stay readable.
@@ -14,6 +16,13 @@ const MAX_LIST_CHARS: usize = 4000;
 pub(super) struct BatchKey {
     pub(super) platform: Platform,
     pub(super) visibility: Option<Visibility>,
+    /// Kind of the registry: the service takes no list that mixes Docker Hub with others, and refuses
+    /// a whole list for one unsupported registry.
+    pub(super) registry: RegistryKind,
+    /// True if the manifest sets the owner, so that it must not be left out.
+    pub(super) owner_is_set: bool,
+    /// Differences from the first form of the request.
+    pub(super) changes: FormChanges,
 }
 
 /// A transfer as the queue sees it.
@@ -39,6 +48,11 @@ impl<T> Default for TransferQueue<T> {
 impl<T: Batchable> TransferQueue<T> {
     pub(super) fn push(&mut self, transfer: T) {
         self.waiting.push_back(transfer);
+    }
+
+    /// Returns the first waiting transfer.
+    pub(super) fn first(&self) -> Option<&T> {
+        self.waiting.front()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -154,8 +168,14 @@ mod tests {
         }
     }
 
-    const AMD: Option<BatchKey> = Some(BatchKey { platform: Platform::Amd64, visibility: None });
-    const ARM: Option<BatchKey> = Some(BatchKey { platform: Platform::Arm64, visibility: None });
+    fn key(platform: Platform, registry: RegistryKind) -> BatchKey {
+        let changes = FormChanges::default();
+        BatchKey { platform, visibility: None, registry, owner_is_set: false, changes }
+    }
+
+    fn amd() -> Option<BatchKey> {
+        Some(key(Platform::Amd64, RegistryKind::Supported))
+    }
 
     fn names(batch: &[Transfer]) -> Vec<&str> {
         batch.iter().map(|transfer| transfer.0).collect()
@@ -163,15 +183,27 @@ mod tests {
 
     #[test]
     fn transfers_with_equal_settings_are_batched_in_order_of_arrival() {
+        let arm = Some(key(Platform::Arm64, RegistryKind::Supported));
+        let hub = Some(key(Platform::Amd64, RegistryKind::DockerHub));
         let mut queue = TransferQueue::default();
-        for (name, key) in
-            [("a", AMD), ("b", ARM), ("c", AMD), ("own", None), ("d", AMD), ("e", ARM)]
-        {
+        for (name, key) in [
+            ("a", amd()),
+            ("b", arm),
+            ("hub", hub),
+            ("c", amd()),
+            ("other", Some(key(Platform::Amd64, RegistryKind::Other))),
+            ("own", None),
+            ("d", amd()),
+            ("hub2", hub),
+            ("e", arm),
+        ] {
             queue.push(Transfer(name, key));
         }
         assert_eq!(queue.next_size(), 3);
         assert_eq!(names(&queue.take(2)), ["a", "c"]);
         assert_eq!(names(&queue.take(9)), ["b", "e"]);
+        assert_eq!(names(&queue.take(9)), ["hub", "hub2"], "Docker Hub in a list of its own");
+        assert_eq!(names(&queue.take(9)), ["other"]);
         assert_eq!(names(&queue.take(9)), ["own"]);
         assert_eq!(names(&queue.take(9)), ["d"]);
         assert!(queue.is_empty() && queue.next_size() == 0);
@@ -181,11 +213,11 @@ mod tests {
     fn the_length_of_a_list_is_limited() {
         let mut queue = TransferQueue::default();
         let long: &'static str = "x".repeat(MAX_LIST_CHARS / 3).leak();
-        (0..9).for_each(|_| queue.push(Transfer(long, AMD)));
+        (0..9).for_each(|_| queue.push(Transfer(long, amd())));
         assert_eq!(queue.take(9).len(), 2);
         let longer: &'static str = "x".repeat(MAX_LIST_CHARS * 2).leak();
         let mut queue = TransferQueue::default();
-        queue.push(Transfer(longer, AMD));
+        queue.push(Transfer(longer, amd()));
         assert_eq!(queue.take(9).len(), 1, "a source that is too long is sent alone");
     }
 

@@ -4,11 +4,12 @@
 //! until the limit has room, takes as many transfers as fit, and sends them in a task of their own.
 
 mod batch;
+mod form;
 mod recover;
 mod request;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,14 +17,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::batch::TransferQueue;
+use self::form::{ServiceTraits, TransferForm};
 use self::recover::Recovery;
 pub(super) use self::request::TransferRequest;
 use self::request::{BatchOutcome, TransferOutcome};
-use super::link::{StepMessage, record_all, request};
+use super::link::{StepMessage, record_all};
 use super::outcome::StepFailure;
-use crate::api::{AcceptedBuild, Attempts, Client, Permit, RefusedSource, Repeat};
+use crate::api::{
+    AcceptedBuild, ApiError, Attempts, Client, ErrorKind, Permit, Repeat, TransferRefusal,
+};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, Owner};
+use crate::base::source_ref::RegistryKind;
 use crate::state::Record;
 
 /// Time that the first transfer of a batch waits for others to join it.
@@ -44,6 +49,7 @@ struct BatchSender {
     stopping: CancellationToken,
     /// Builds that belong to a unit: a lost response cannot have been about one of them.
     known: Arc<Mutex<HashSet<BuildId>>>,
+    traits: Arc<Mutex<ServiceTraits>>,
 }
 
 impl TransferBatcher {
@@ -55,7 +61,8 @@ impl TransferBatcher {
         known: HashSet<BuildId>,
     ) -> Self {
         let known = Arc::new(Mutex::new(known));
-        let sender = BatchSender { client, messages, stopping, known };
+        let traits = Arc::default();
+        let sender = BatchSender { client, messages, stopping, known, traits };
         Self { sender, queues: Arc::default() }
     }
 
@@ -67,20 +74,15 @@ impl TransferBatcher {
         let (result, outcome) = oneshot::channel();
         transfer.result = Some(result);
         transfer.max_tries = self.sender.client.max_attempts();
-        let owner = transfer.submission.owner.clone();
+        let owner = transfer.form.owner.clone();
         let queue = {
             let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
             let start = || {
                 let (queue, receiver) = mpsc::unbounded_channel();
-                tokio::spawn(serve(
-                    self.sender.clone(),
-                    owner.clone(),
-                    receiver,
-                    queue.downgrade(),
-                ));
+                tokio::spawn(serve(self.sender.clone(), receiver, queue.downgrade()));
                 queue
             };
-            queues.entry(owner.clone()).or_insert_with(start).clone()
+            queues.entry(owner).or_insert_with(start).clone()
         };
         // Fails only if the task is gone, which drops the sender of the result.
         let _ = queue.send(transfer);
@@ -94,7 +96,6 @@ impl TransferBatcher {
 /// Sends the transfers of one owner until the last sender is dropped.
 async fn serve(
     sender: BatchSender,
-    owner: Owner,
     mut requests: mpsc::UnboundedReceiver<TransferRequest>,
     retries: mpsc::WeakUnboundedSender<TransferRequest>,
 ) {
@@ -108,8 +109,9 @@ async fn serve(
         while let Ok(transfer) = requests.try_recv() {
             queue.push(transfer);
         }
-        let permit =
-            sender.client.transfer_permit(&owner, queue.next_size(), &sender.stopping).await;
+        let Some(first) = queue.first() else { continue };
+        let (payer, max) = sender.traits().limits(&first.form, queue.next_size());
+        let permit = sender.client.transfer_permit(&payer, max, &sender.stopping).await;
         let Ok((max, permit)) = permit else {
             queue.drain().for_each(|transfer| transfer.finish(Err(StepFailure::NotStarted)));
             continue;
@@ -119,10 +121,10 @@ async fn serve(
             // Fails only if the driver is gone; nobody listens then.
             let _ = sender.messages.send(StepMessage::Begun { step: transfer.step });
         }
-        let (sender, owner, retries) = (sender.clone(), owner.clone(), retries.clone());
+        let (sender, retries) = (sender.clone(), retries.clone());
         tokio::spawn(async move {
             // A retry goes to the end of the queue.
-            for transfer in sender.send_and_settle(&owner, batch, permit).await {
+            for transfer in sender.send_and_settle(batch, permit).await {
                 match retries.upgrade() {
                     Some(queue) => drop(queue.send(transfer)),
                     None => transfer.finish(Err(StepFailure::NotStarted)),
@@ -136,7 +138,6 @@ impl BatchSender {
     /// Sends one batch, settles its transfers, and returns those to request again.
     async fn send_and_settle(
         &self,
-        owner: &Owner,
         mut batch: Vec<TransferRequest>,
         mut permit: Option<Permit>,
     ) -> Vec<TransferRequest> {
@@ -154,7 +155,7 @@ impl BatchSender {
             }
             return Vec::new();
         }
-        let outcome = self.send(owner, batch, permit.as_mut()).await;
+        let outcome = self.send(batch, permit.as_mut()).await;
         drop(permit);
         let BatchOutcome { mut accepted, mut failed, retry, unreported, unassigned } = outcome;
         if !unreported.is_empty() {
@@ -175,9 +176,9 @@ impl BatchSender {
         let record = |transfer: &mut TransferRequest| {
             transfer.submission.at = at;
             Record::Submitting {
-                unit: transfer.unit.clone(),
+                unit: transfer.form.unit.clone(),
                 kind: ImageKind::Mirror,
-                platform: transfer.platform,
+                platform: transfer.form.platform,
                 submission: transfer.submission.clone(),
             }
         };
@@ -186,27 +187,72 @@ impl BatchSender {
 
     async fn send(
         &self,
-        owner: &Owner,
-        batch: Vec<TransferRequest>,
+        mut batch: Vec<TransferRequest>,
         mut permit: Option<&mut Permit>,
     ) -> BatchOutcome {
         let sources: Vec<String> = batch.iter().map(|transfer| transfer.source.clone()).collect();
-        let [first, ..] = &batch[..] else { return BatchOutcome::default() };
-        // A request with several sources cannot have a name.
-        let name = (batch.len() == 1).then_some(&first.unit);
-        let mut request = request(name, first.platform, owner, first.visibility);
-        request.source_image = Some(sources.join(","));
+        let Some(first) = batch.first() else { return BatchOutcome::default() };
+        let request = self.traits().request(&first.form, &sources);
         let mut tries = Attempts::new(Repeat::LookUpFirst);
-        let slot = permit.as_deref_mut();
-        match self.client.initiate(&request, &mut tries, slot, &self.stopping).await {
+        let turn = permit.as_deref_mut();
+        let response = self.client.initiate(&request, &mut tries, turn, &self.stopping).await;
+        if let Some(refusal) = TransferRefusal::of(sources.len(), &response) {
+            self.rate_limited(&first.form, &refusal, permit);
+        }
+        match response {
             Ok(response) => {
-                let mut refused = response.iter().filter_map(|result| result.as_ref().err());
-                if let (Some(permit), true) = (permit, refused.any(RefusedSource::is_rate)) {
-                    permit.refused(None);
-                }
-                BatchOutcome::new(batch, batch::assign(&sources, response))
+                let assigned = batch::assign(&sources, response);
+                BatchOutcome::new(batch, assigned, &self.traits())
+            }
+            // The next requests have as many transfers as the limit was found to allow.
+            Err(error) if error.kind == ErrorKind::RateLimited => {
+                BatchOutcome { retry: batch, ..BatchOutcome::default() }
+            }
+            Err(error) if self.changes_form(&mut batch, &error) => {
+                BatchOutcome { retry: batch, ..BatchOutcome::default() }
             }
             Err(error) => self.recovery().recover_failed_request(batch, &error).await,
+        }
+    }
+
+    /// Changes the form of the requests after a refusal. Returns false if another form would not
+    /// help.
+    fn changes_form(&self, batch: &mut [TransferRequest], error: &ApiError) -> bool {
+        let failure = || StepFailure::of(error);
+        let traits = self.traits();
+        let change = |transfer: &mut TransferRequest| {
+            transfer.in_another_form(&traits, &error.message, failure)
+        };
+        matches!(error.status, Some(400 | 422))
+            && batch.iter_mut().map(change).fold(false, std::ops::BitOr::bitor)
+    }
+
+    /// Adapts the limit that counts these transfers to a refusal. A limit that is lower than that of
+    /// their owner is that of the personal account: nobody documents who pays for the mirrors of
+    /// Docker Hub that others than the personal account ask for.
+    fn rate_limited(
+        &self,
+        first: &TransferForm,
+        refusal: &TransferRefusal,
+        permit: Option<&mut Permit>,
+    ) {
+        let mut traits = self.traits();
+        let stated = refusal.usage().map(|usage| usage.limit);
+        let may_be_other =
+            first.registry == RegistryKind::DockerHub && *traits.payer(first) != Owner::Personal;
+        match permit {
+            Some(permit)
+                if !may_be_other || stated.is_none_or(|stated| stated >= permit.limit()) =>
+            {
+                self.client.transfers_refused(refusal, Some(permit));
+            }
+            permit => {
+                traits.counts_as_personal(first);
+                if let Some(permit) = permit {
+                    permit.shrink_to(refusal.accepted);
+                }
+                self.client.transfers_refused(refusal, None);
+            }
         }
     }
 
@@ -219,6 +265,9 @@ impl BatchSender {
         retry: &[TransferRequest],
     ) {
         self.recovery().check_names(&mut accepted).await;
+        let mut forms: Vec<_> =
+            accepted.iter_mut().map(|(transfer, accepted)| (&transfer.form, accepted)).collect();
+        self.traits().learn(&mut forms);
         {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             known.extend(accepted.iter().map(|(_, accepted)| accepted.build.clone()));
@@ -227,7 +276,8 @@ impl BatchSender {
         // A transfer in doubt stays on record as submitted, so that the next run looks for it.
         let refused = failed.iter().filter(|(_, failure)| !failure.is_pending());
         let refused = refused.map(|(transfer, _)| transfer).chain(retry);
-        let refused = refused.map(|transfer| Record::NotAccepted { unit: transfer.unit.clone() });
+        let refused =
+            refused.map(|transfer| Record::NotAccepted { unit: transfer.form.unit.clone() });
         let records: Vec<Record> = created.chain(refused).collect();
         let recorded =
             if records.is_empty() { Ok(()) } else { record_all(&self.messages, records).await };
@@ -237,6 +287,10 @@ impl BatchSender {
         for (transfer, failure) in failed {
             transfer.finish(Err(failure));
         }
+    }
+
+    fn traits(&self) -> MutexGuard<'_, ServiceTraits> {
+        self.traits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn recovery(&self) -> Recovery<'_> {

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::batch;
 use super::request::{BatchOutcome, TransferRequest};
 use crate::api::poll::{PollState, poll_builds};
-use crate::api::recover::{LostRequest, RecoveryResult, recover_builds};
+use crate::api::recover::{LostRequest, RecoveryResult, possible_images, recover_builds};
 use crate::api::{AcceptedBuild, ApiError, Client, ErrorKind, RemoteBuild};
 use crate::base::name::{BuildId, ImageRef};
 use crate::run::outcome::StepFailure;
@@ -63,7 +63,10 @@ impl Recovery<'_> {
                 BatchOutcome { retry, ..BatchOutcome::default() }
             }
             _ => {
-                let failed = |transfer| (transfer, StepFailure::of(error));
+                let failed = |mut transfer: TransferRequest| {
+                    let failure = transfer.refused(StepFailure::of(error));
+                    (transfer, failure)
+                };
                 let failed = batch.into_iter().map(failed).collect();
                 BatchOutcome { failed, ..BatchOutcome::default() }
             }
@@ -141,13 +144,13 @@ impl Recovery<'_> {
         batch: Vec<TransferRequest>,
         unassigned: Vec<BuildId>,
     ) -> BatchOutcome {
-        let names = self.names_of(&unassigned).await;
+        let names = self.names_of(&unassigned, &batch.iter().collect::<Vec<_>>()).await;
         let build_of: HashMap<&ImageRef, &BuildId> =
             names.iter().map(|(build, unit)| (unit, build)).collect();
         let mut outcome = BatchOutcome::default();
         let mut remaining = Vec::new();
         for transfer in batch {
-            match build_of.get(&transfer.unit) {
+            match build_of.get(&transfer.form.unit) {
                 Some(&build) => {
                     let accepted = accepted(build.clone(), None, &transfer.source);
                     outcome.accepted.push((transfer, accepted));
@@ -177,8 +180,7 @@ impl Recovery<'_> {
         let wanted: Vec<LostRequest> = batch
             .iter()
             .map(|transfer| LostRequest {
-                name: transfer.unit.name.to_string(),
-                tag: transfer.unit.tag.to_string(),
+                images: possible_images(&transfer.form.unit, &transfer.form.images),
                 owner: transfer.submission.owner.clone(),
                 since: transfer.in_doubt.map_or(transfer.submission.at, |earlier| earlier.at),
             })
@@ -219,19 +221,21 @@ impl Recovery<'_> {
         let all: Vec<&(TransferRequest, AcceptedBuild)> =
             accepted.iter().filter(by_order).collect();
         let [first, .., last] = all[..] else { return };
-        let names = self.names_of(&[first.1.build.clone(), last.1.build.clone()]).await;
+        let transfers: Vec<&TransferRequest> = all.iter().map(|(transfer, _)| transfer).collect();
+        let ends = [first.1.build.clone(), last.1.build.clone()];
+        let names = self.names_of(&ends, &transfers).await;
         let agrees = |(transfer, accepted): &(TransferRequest, AcceptedBuild)| {
-            names.get(&accepted.build).is_none_or(|name| *name == transfer.unit)
+            names.get(&accepted.build).is_none_or(|name| *name == transfer.form.unit)
         };
         if agrees(first) && agrees(last) {
             return;
         }
         let units: Vec<(ImageRef, BuildId)> = all
             .iter()
-            .map(|(transfer, accepted)| (transfer.unit.clone(), accepted.build.clone()))
+            .map(|(transfer, accepted)| (transfer.form.unit.clone(), accepted.build.clone()))
             .collect();
         let builds: Vec<BuildId> = units.iter().map(|(_, build)| build.clone()).collect();
-        let names = self.names_of(&builds).await;
+        let names = self.names_of(&builds, &transfers).await;
         let Some(reassigned) = batch::by_name(&units, &names) else { return };
         let by_order = accepted.iter_mut().filter(|part| part.1.source.is_none());
         for ((_, accepted), build) in by_order.zip(reassigned) {
@@ -242,11 +246,23 @@ impl Recovery<'_> {
         }
     }
 
-    /// Returns the image names that the service shows for builds.
-    async fn names_of(&self, builds: &[BuildId]) -> HashMap<BuildId, ImageRef> {
+    /// Returns the units of builds, by the image names that the service shows. A name that is not that
+    /// of a unit is that of the transfer from whose source the service derives it.
+    async fn names_of(
+        &self,
+        builds: &[BuildId],
+        transfers: &[&TransferRequest],
+    ) -> HashMap<BuildId, ImageRef> {
+        let derived =
+            transfers.iter().flat_map(|t| t.form.images.iter().map(|image| (image, &t.form.unit)));
+        let own = transfers.iter().map(|transfer| (&transfer.form.unit, &transfer.form.unit));
+        // Of two with the same key, the last counts.
+        let unit_of: HashMap<&ImageRef, &ImageRef> = derived.chain(own).collect();
         let name = |(build, result): (BuildId, Result<RemoteBuild, ApiError>)| {
             let (name, tag) = result.ok()?.image?;
-            Some((build, ImageRef { name: name.parse().ok()?, tag: tag.parse().ok()? }))
+            let image = ImageRef { name: name.parse().ok()?, tag: tag.parse().ok()? };
+            let unit = unit_of.get(&image).map(|&unit| unit.clone());
+            Some((build, unit.unwrap_or(image)))
         };
         let views = poll_builds(self.client, builds, &mut PollState::quick()).await;
         views.into_iter().filter_map(name).collect()

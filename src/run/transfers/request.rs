@@ -5,9 +5,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::batch::{Assigned, BatchKey, Batchable};
-use crate::api::{AcceptedBuild, ApiError, ErrorKind};
+use super::form::{FormChanges, ServiceTraits, TransferForm};
+use crate::api::{AcceptedBuild, ApiError, ErrorKind, RefusedSource};
 use crate::base::kind::ImageKind;
-use crate::base::name::{BuildId, ImageRef, Platform, Visibility};
+use crate::base::name::{BuildId, ImageRef, Owner};
+use crate::base::source_ref::SourceRef;
 use crate::plan::{RequestInDoubt, StepId};
 use crate::run::job::CreateJob;
 use crate::run::outcome::StepFailure;
@@ -19,13 +21,11 @@ const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// One requested transfer.
 pub(in crate::run) struct TransferRequest {
     pub(super) step: StepId,
-    pub(super) unit: ImageRef,
-    pub(super) platform: Platform,
+    pub(super) form: TransferForm,
     pub(super) source: String,
-    pub(super) visibility: Option<Visibility>,
     pub(super) submission: Submission,
-    /// True if the name or tag is not the one that the service derives from the source.
-    pub(super) custom_name: bool,
+    /// Failure of a form without what `changes` adds.
+    pub(super) first_refusal: Option<StepFailure>,
     /// A request of an earlier run whose response was lost.
     pub(super) in_doubt: Option<RequestInDoubt>,
     /// Failed requests so far. Waiting for a rate limit does not count.
@@ -46,17 +46,27 @@ impl TransferRequest {
         step: StepId,
         unit: &ImageRef,
         job: &CreateJob,
-        source: String,
-        custom_name: bool,
+        source: &SourceRef,
     ) -> Self {
-        Self {
-            step,
+        let derived = source.destination(job.owner == Owner::Platform);
+        let custom_name = !derived.is_ok_and(|(name, tag)| name == unit.name && tag == unit.tag);
+        let form = TransferForm {
             unit: unit.clone(),
             platform: job.platform,
-            source,
+            owner: job.owner.clone(),
+            owner_is_set: job.create.owner.is_some(),
             visibility: job.visibility,
-            submission: job.submission(),
+            registry: source.registry_kind(),
+            images: source.destinations(),
             custom_name,
+            changes: FormChanges::default(),
+        };
+        Self {
+            step,
+            form,
+            source: source.to_string(),
+            submission: job.submission(),
+            first_refusal: None,
             in_doubt: job.create.in_doubt,
             failures: 0,
             max_tries: 1,
@@ -75,9 +85,35 @@ impl TransferRequest {
         Self { failures: self.failures + 1, ..self }
     }
 
-    /// Returns the delay before the next request: one second, doubled with each failure.
+    /// Returns the delay before the next request: none after a refusal that another request avoids,
+    /// else two seconds, doubled with each further failure.
     pub(super) fn backoff(&self) -> Duration {
-        Duration::from_secs(1 << self.failures.min(6)).min(MAX_BACKOFF)
+        match self.failures {
+            0 => Duration::ZERO,
+            failures => Duration::from_secs(1 << failures.min(6)).min(MAX_BACKOFF),
+        }
+    }
+
+    /// Changes the form of the request after a failure. Returns false if another form would not help.
+    pub(super) fn in_another_form(
+        &mut self,
+        traits: &ServiceTraits,
+        text: &str,
+        failure: impl FnOnce() -> StepFailure,
+    ) -> bool {
+        let Some(changes) = traits.changed(&self.form, text) else { return false };
+        if changes.adds_to(&self.form) {
+            self.first_refusal.get_or_insert_with(failure);
+        }
+        self.alone |= changes.named;
+        self.form.changes = changes;
+        true
+    }
+
+    /// Returns the failure to report: if the manifest does not say what was refused, that of the form
+    /// before, which says what the service wants.
+    pub(super) fn refused(&mut self, failure: StepFailure) -> StepFailure {
+        self.first_refusal.take().unwrap_or(failure)
     }
 
     /// Sends the outcome to the step.
@@ -95,15 +131,16 @@ impl TransferRequest {
         // A transfer needs no upload and no start.
         let pending =
             submission.into_pending(build, path, accepted.visibility, BuildStage::Started);
-        let (unit, platform) = (self.unit.clone(), self.platform);
+        let (unit, platform) = (self.form.unit.clone(), self.form.platform);
         Record::Created { unit, kind: ImageKind::Mirror, platform, pending }
     }
 }
 
 impl Batchable for TransferRequest {
     fn batch_key(&self) -> Option<BatchKey> {
-        let alone = self.custom_name || self.alone || self.in_doubt.is_some();
-        (!alone).then_some(BatchKey { platform: self.platform, visibility: self.visibility })
+        let alone = self.form.custom_name || self.alone || self.in_doubt.is_some();
+        let TransferForm { platform, visibility, registry, owner_is_set, changes, .. } = self.form;
+        (!alone).then_some(BatchKey { platform, visibility, registry, owner_is_set, changes })
     }
 
     fn source_len(&self) -> usize {
@@ -126,29 +163,109 @@ pub(super) struct BatchOutcome {
 
 impl BatchOutcome {
     /// Sorts a batch by the results in its response.
-    pub(super) fn new(batch: Vec<TransferRequest>, assigned: Assigned) -> Self {
+    pub(super) fn new(
+        batch: Vec<TransferRequest>,
+        assigned: Assigned,
+        traits: &ServiceTraits,
+    ) -> Self {
         let mut outcome = Self { unassigned: assigned.unassigned, ..Self::default() };
         for (transfer, result) in batch.into_iter().zip(assigned.results) {
             match result {
                 Some(Ok(accepted)) => outcome.accepted.push((transfer, accepted)),
                 None => outcome.unreported.push(transfer),
-                Some(Err(refused)) if refused.is_rate() => outcome.retry.push(transfer),
-                Some(Err(refused))
-                    if refused.retryable && !refused.is_quota() && transfer.may_retry() =>
-                {
-                    outcome.retry.push(transfer.failed());
-                }
-                Some(Err(refused)) => {
-                    let kind = if refused.is_quota() {
-                        ErrorKind::QuotaExceeded
-                    } else {
-                        ErrorKind::Rejected
-                    };
-                    let error = ApiError::new("transfer the image", kind, refused.message);
-                    outcome.failed.push((transfer, StepFailure::of(&error)));
-                }
+                Some(Err(refused)) => outcome.refused(transfer, refused, traits),
             }
         }
         outcome
+    }
+
+    fn refused(
+        &mut self,
+        mut transfer: TransferRequest,
+        refused: RefusedSource,
+        traits: &ServiceTraits,
+    ) {
+        if refused.is_rate() {
+            return self.retry.push(transfer);
+        }
+        let kind = if refused.is_quota() { ErrorKind::QuotaExceeded } else { ErrorKind::Rejected };
+        let error = ApiError::new("transfer the image", kind, refused.message);
+        if kind == ErrorKind::Rejected {
+            if transfer.in_another_form(traits, &error.message, || StepFailure::of(&error)) {
+                return self.retry.push(transfer);
+            }
+            if refused.retryable && transfer.may_retry() {
+                return self.retry.push(transfer.failed());
+            }
+        }
+        let failure = transfer.refused(StepFailure::of(&error));
+        self.failed.push((transfer, failure));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::name::{Platform, Visibility};
+    use crate::base::source_ref::RegistryKind;
+    use crate::state::Inputs;
+
+    const NO_TEAM: &str = "Docker Hub source builds do not accept team_id";
+    const PUBLIC: &str = "Docker Hub source builds must be public";
+
+    #[test]
+    fn the_refusal_of_what_the_manifest_says_is_reported() {
+        let failure = |text: &str| StepFailure::new(text);
+        for (visibility, first, second, reported) in [
+            // The service does not take what was added: the first text says why it was.
+            (None, NO_TEAM, "Only platform admins can do that", NO_TEAM),
+            (None, PUBLIC, "body.ownerScope: not permitted", PUBLIC),
+            (
+                None,
+                "body.image_name: field required",
+                "Invalid image",
+                "body.image_name: field required",
+            ),
+            // Only the ambient team was left out: the manifest says private.
+            (Some(Visibility::Private), NO_TEAM, PUBLIC, PUBLIC),
+        ] {
+            let (traits, mut transfer) = (ServiceTraits::default(), transfer(visibility));
+            assert!(transfer.in_another_form(&traits, first, || failure(first)), "{first}");
+            assert!(!transfer.in_another_form(&traits, second, || failure(second)), "{second}");
+            assert_eq!(transfer.refused(failure(second)), failure(reported));
+        }
+    }
+
+    /// A mirror of `redis:7` for the team of the credentials.
+    fn transfer(visibility: Option<Visibility>) -> TransferRequest {
+        let (inputs, owner) = (Inputs::new(), Owner::Team("t".to_owned()));
+        TransferRequest {
+            step: StepId(0),
+            form: TransferForm {
+                unit: "redis:7".parse().unwrap(),
+                platform: Platform::Amd64,
+                owner: owner.clone(),
+                owner_is_set: false,
+                visibility,
+                registry: RegistryKind::DockerHub,
+                images: vec!["redis:7".parse().unwrap()],
+                custom_name: false,
+                changes: FormChanges::default(),
+            },
+            source: "redis:7".to_owned(),
+            submission: Submission {
+                at: jiff::Timestamp::UNIX_EPOCH,
+                fingerprint: inputs.fingerprint(),
+                inputs,
+                owner,
+                visibility,
+            },
+            first_refusal: None,
+            in_doubt: None,
+            failures: 0,
+            max_tries: 1,
+            alone: false,
+            result: None,
+        }
     }
 }
