@@ -9,8 +9,7 @@ use crate::manifest;
 pub(super) fn run(ui: &mut Ui, args: SchemaArgs) -> Result<Exit, Failure> {
     let text = manifest::schema();
     match args.output {
-        Some(path) => file::replace(&path, text.as_bytes())
-            .map_err(|error| Failure::new(format!("{error}: {}", error.source)))?,
+        Some(path) => file::replace(&path, text.as_bytes())?,
         None => ui.data(text.trim_end())?,
     }
     Ok(Exit::Success)

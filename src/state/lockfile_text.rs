@@ -5,16 +5,17 @@ use super::decoded::Decoded;
 use super::encode::encode;
 use super::{State, merge};
 
-/// Returns the text to write for a state. Returns `None` if the text on disk has that content
-/// already, even if another program has changed its form: line ends, quotes, a byte order mark.
-pub(super) fn changed(on_disk: Option<&str>, service: &str, state: &State) -> Option<String> {
+/// Returns the text of a lockfile with the line ends of the text on disk.
+pub(super) fn encode_like(on_disk: Option<&str>, service: &str, state: &State) -> String {
     let text = encode(service, state);
-    let Some(on_disk) = on_disk else { return (*state != State::default()).then_some(text) };
-    let text = if has_crlf(on_disk) { text.replace('\n', "\r\n") } else { text };
+    if on_disk.is_some_and(has_crlf) { text.replace('\n', "\r\n") } else { text }
+}
+
+/// True if a text has this content, even if another program has changed its form: line ends, quotes,
+/// a byte order mark. Conflict markers are not a matter of form.
+pub(super) fn has_content(text: &str, service: &str, state: &State) -> bool {
     let same = |decoded: Decoded| decoded.service == service && decoded.state == *state;
-    let is_current = text == *on_disk
-        || merge::first_conflict_marker(on_disk).is_none() && decode(on_disk).is_ok_and(same);
-    (!is_current).then_some(text)
+    merge::first_conflict_marker(text).is_none() && decode(text).is_ok_and(same)
 }
 
 /// True if most lines end with CR LF, as git writes them on Windows.
@@ -51,11 +52,10 @@ mod tests {
             text.replace('"', "'"),
             text.replace("private", "private  # by hand"),
         ] {
-            assert_eq!(changed(Some(&on_disk), "s", &state), None, "{on_disk:?}");
-            assert!(changed(Some(&on_disk), "t", &state).is_some(), "another service");
+            assert!(has_content(&on_disk, "s", &state), "{on_disk:?}");
+            assert!(!has_content(&on_disk, "t", &state), "another service");
+            assert!(!has_content(&on_disk, "s", &State::default()));
         }
-        assert_eq!(changed(None, "s", &state), Some(text));
-        assert_eq!(changed(None, "s", &State::default()), None, "an empty state needs no file");
     }
 
     #[test]
@@ -63,20 +63,26 @@ mod tests {
         let (old, _) = state_of("private");
         let (new, state) = state_of("public");
         let crlf = |text: &str| text.replace('\n', "\r\n");
-        assert_eq!(changed(Some(&old), "s", &state), Some(new.clone()));
-        assert_eq!(changed(Some(&crlf(&old)), "s", &state), Some(crlf(&new)));
-        assert_eq!(changed(Some(&old.replacen('\n', "\r\n", 2)), "s", &state), Some(new.clone()));
-        let mostly_crlf = crlf(&old).replacen("\r\n", "\n", 2);
-        assert_eq!(changed(Some(&mostly_crlf), "s", &state), Some(crlf(&new)));
+        for (on_disk, expected) in [
+            (old.clone(), &new),
+            (crlf(&old), &crlf(&new)),
+            (old.replacen('\n', "\r\n", 2), &new),
+            (crlf(&old).replacen("\r\n", "\n", 2), &crlf(&new)),
+            (String::new(), &new),
+        ] {
+            assert_eq!(encode_like(Some(&on_disk), "s", &state), *expected, "{on_disk:?}");
+        }
+        assert_eq!(encode_like(None, "s", &state), new);
     }
 
     #[test]
-    fn conflict_markers_are_removed() {
+    fn conflict_markers_are_not_a_matter_of_form() {
         let (text, state) = state_of("private");
         for text in [text.clone(), text.replace('\n', "\r\n")] {
             let end = if text.contains('\r') { "\r\n" } else { "\n" };
             let conflict = format!("<<<<<<< HEAD{end}{text}======={end}{text}>>>>>>> b{end}");
-            assert_eq!(changed(Some(&conflict), "s", &state), Some(text));
+            assert!(!has_content(&conflict, "s", &state));
+            assert_eq!(encode_like(Some(&conflict), "s", &state), text);
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct Store {
     /// File that holds the lockfile: its path, or where a link at its path leads.
     lockfile_file: PathBuf,
     on_disk: Option<String>,
+    /// True if this process wrote `on_disk`.
+    is_own_text: bool,
     journal: Option<File>,
     _lock: FileLock,
 }
@@ -69,7 +71,16 @@ impl Store {
         let StateSnapshot { state, lockfile: on_disk, .. } =
             StateSnapshot::read(&paths)?.for_service(service)?;
         let service = service.to_owned();
-        Ok(Self { paths, service, state, lockfile_file, on_disk, journal: None, _lock: lock })
+        Ok(Self {
+            paths,
+            service,
+            state,
+            lockfile_file,
+            on_disk,
+            is_own_text: false,
+            journal: None,
+            _lock: lock,
+        })
     }
 
     /// Returns the current state.
@@ -142,8 +153,17 @@ impl Store {
     ///
     /// Fails if the lockfile or the journal cannot be written. No record is lost then.
     pub fn commit(&mut self) -> Result<(), StateError> {
-        let changed = lockfile_text::changed(self.on_disk.as_deref(), &self.service, &self.state);
-        if let Some(text) = changed {
+        let (service, state) = (&*self.service, &self.state);
+        let text = lockfile_text::encode_like(self.on_disk.as_deref(), service, state);
+        let is_current = match &self.on_disk {
+            None => *state == State::default(),
+            Some(on_disk) if *on_disk == text => true,
+            // A text that this process wrote has no other form.
+            Some(on_disk) => {
+                !self.is_own_text && lockfile_text::has_content(on_disk, service, state)
+            }
+        };
+        if !is_current {
             // The journal may be one of an earlier process.
             if self.paths.journal().exists() {
                 self.record(&[Record::Committed { lockfile: Digest::of(text.as_bytes()) }])?;
@@ -156,7 +176,7 @@ impl Store {
                     source,
                 }
             })?;
-            self.on_disk = Some(text);
+            (self.on_disk, self.is_own_text) = (Some(text), true);
         }
         self.journal = None;
         match fs::remove_file(self.paths.journal()) {
