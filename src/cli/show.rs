@@ -11,6 +11,7 @@ use super::service::LOCAL;
 use super::settings::Settings;
 use super::ui::Ui;
 use crate::base::name::ImageRef;
+use crate::base::one_line::one_line;
 use crate::base::reference::pin_key;
 use crate::manifest::help_for_missing;
 use crate::plan::pins::reference_of_input;
@@ -90,7 +91,8 @@ fn line(key: &ImageRef, entry: &Entry, width: usize) -> String {
         parts.push(format!("pending [build {}]", pending.build));
     }
     if let Some(failed) = &entry.failed {
-        parts.push(format!("failed [build {}]", failed.build));
+        let error = failed.error.as_ref().map(|error| format!(": {}", one_line(error, usize::MAX)));
+        parts.push(format!("failed [build {}]{}", failed.build, error.unwrap_or_default()));
     }
     if entry.protect {
         parts.push("protected".to_owned());
@@ -137,6 +139,7 @@ fn entry_json(key: &ImageRef, entry: &Entry) -> serde_json::Value {
         "failed": entry.failed.as_ref().map(|failed| json!({
             "build_id": failed.build,
             "fingerprint": failed.fingerprint,
+            "error": failed.error,
         })),
     })
 }

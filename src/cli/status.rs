@@ -26,8 +26,8 @@ const POLL_INTERVAL_PER_REQUEST: Duration = Duration::from_secs(2);
 /// Maximum duration of a poll.
 const POLL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Maximum number of targets that `--watch` shows, so that a screen holds them.
-const MAX_TARGETS_WATCHED: usize = 18;
+/// Maximum number of targets that `--watch` shows, so that a screen of 24 lines holds them and the notes.
+const MAX_TARGETS_WATCHED: usize = 16;
 
 pub(super) async fn run(
     ui: &mut Ui,
@@ -37,7 +37,7 @@ pub(super) async fn run(
     let Session { service, state: mut snapshot, .. } =
         Session::read(settings, &args.service).await?;
     let client = if args.offline { None } else { service.reader() };
-    let max_lines = if args.watch { MAX_TARGETS_WATCHED } else { usize::MAX };
+    let max_lines = args.watch.then_some(MAX_TARGETS_WATCHED);
     let mut signals = signals::listen();
     let writer = BackgroundWriter::start(ui)?;
     let watch = async {

@@ -124,12 +124,18 @@ impl Ui {
         }
         let (mut text, mut err) = (Vec::new(), io::stderr().lock());
         HumanReporter::new(&mut text, &mut err, self.options).status(view)?;
-        if lines_before > 0 && io::stdout().is_terminal() {
-            // Moves the cursor up and clears the screen below it.
-            ignore_closed_pipe(write!(out, "\x1b[{lines_before}A\x1b[J"))?;
-        }
         let text = String::from_utf8_lossy(&text);
-        ignore_closed_pipe(write!(out, "{text}")).map(|()| text.lines().count())
+        let count = text.lines().count();
+        let text = match lines_before {
+            // Moves the cursor up and replaces line by line, which does not flicker. Clearing the whole
+            // screen first would also put its lines into the history of some terminals.
+            1.. if io::stdout().is_terminal() => {
+                format!("\x1b[{lines_before}A{}\x1b[J", text.replace('\n', "\x1b[K\n"))
+            }
+            _ => text.into_owned(),
+        };
+        ignore_closed_pipe(out.write_all(text.as_bytes()).and_then(|()| out.flush()))?;
+        Ok(count)
     }
 
     /// Writes an event of a run.

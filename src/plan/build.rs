@@ -147,7 +147,9 @@ impl<'a> Planner<'a> {
             reasons.push(Reason::Moved { from: previous.key.clone() });
         }
         if tried || (unfinished.is_some() && reasons.is_empty()) {
-            reasons.push(Reason::PreviousFailed);
+            let error = failed.filter(|_| unfinished.is_none());
+            let error = error.and_then(|failed| failed.error.clone());
+            reasons.push(Reason::PreviousFailed { error });
         }
         if in_doubt.is_some() {
             reasons.push(Reason::InDoubt);

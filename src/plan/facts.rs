@@ -25,6 +25,8 @@ pub struct Facts {
     pub changes: HashMap<UnitId, Arc<[FileChange]>>,
     /// State of pending builds in the service. A build that was not queried is missing.
     pub builds: HashMap<BuildId, PendingBuild>,
+    /// Errors of the pending builds that failed, as the service reports them.
+    pub build_errors: HashMap<BuildId, String>,
     /// Requests in doubt: the build that the service has for one, or `None` if it has none. A
     /// request that could not be looked up is missing.
     pub recovered: HashMap<ImageRef, Option<RecoveredBuild>>,

@@ -81,7 +81,10 @@ pub enum Reason {
         age_seconds: u64,
     },
     /// The last build failed, or its end is not known.
-    PreviousFailed,
+    PreviousFailed {
+        /// Error of the service, if it is recorded.
+        error: Option<String>,
+    },
     /// The response to an earlier request was lost: the service may have accepted it.
     InDoubt,
     /// This imgplan computes fingerprints in another way; no other difference is known.
@@ -159,7 +162,10 @@ impl fmt::Display for Reason {
             Self::ExistsRemote => f.write_str("exists in the service but not in the lockfile"),
             Self::Requested => f.write_str("rebuild requested"),
             Self::Expired { age_seconds } => write!(f, "{} old", age(*age_seconds)),
-            Self::PreviousFailed => f.write_str("the last build did not succeed"),
+            Self::PreviousFailed { error: None } => f.write_str("the last build did not succeed"),
+            Self::PreviousFailed { error: Some(error) } => {
+                write!(f, "the last build failed: {error}")
+            }
             Self::InDoubt => f.write_str("in doubt: the service may have accepted a request"),
             Self::FingerprintFormatChanged => f.write_str("fingerprint format changed"),
             Self::Pending { age_seconds: None } => f.write_str("a build is in progress"),

@@ -29,7 +29,8 @@ pub(super) fn refreshed(state: &State, facts: &Facts) -> Vec<Record> {
         }
         let has_ended = |build: &BuildId| facts.builds.get(build) == Some(&PendingBuild::Ended);
         if let Some(build) = pending.filter(has_ended) {
-            records.push(ended(unit, build, BuildOutcome::Failed));
+            let error = facts.build_errors.get(&build).cloned();
+            records.push(ended(unit, build, BuildOutcome::Failed, error));
         }
     }
     records
@@ -46,11 +47,11 @@ pub(super) fn superseded(plan: &Plan, state: &State, facts: &Facts) -> Vec<Recor
         let build = entry.pending.as_ref()?.build.clone();
         let not_started = facts.builds.get(&build) == Some(&PendingBuild::NotStarted);
         (not_started && !adopted.contains(&build))
-            .then(|| ended(unit, build, BuildOutcome::Cancelled))
+            .then(|| ended(unit, build, BuildOutcome::Cancelled, None))
     };
     state.entries.iter().filter_map(superseded).collect()
 }
 
-fn ended(unit: &ImageRef, build: BuildId, outcome: BuildOutcome) -> Record {
-    Record::Ended { unit: unit.clone(), build, outcome, path: None, image: None, at: None }
+fn ended(unit: &ImageRef, build: BuildId, outcome: BuildOutcome, error: Option<String>) -> Record {
+    Record::Ended { unit: unit.clone(), build, outcome, error, path: None, image: None, at: None }
 }

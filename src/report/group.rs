@@ -1,9 +1,10 @@
 //! Groups the steps of a large plan by cause, so that a thousand steps are read as five lines. Pure.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::symbol::symbol;
+use crate::base::name::ImageRef;
 use crate::plan::{Reason, Step};
 
 /// Largest number of steps, and of groups, that are shown one by one.
@@ -17,8 +18,9 @@ pub(super) struct StepGroup<'p> {
     pub(super) steps: Vec<&'p Step>,
 }
 
-/// Groups steps by cause, the largest group first. If that gives too many groups, groups them by
-/// the kind of the reason alone.
+/// Groups steps by cause: first the bases because of which others change, last those others, and among
+/// equals the largest group first. If that gives too many groups, groups them by the kind of the reason
+/// alone.
 pub(super) fn groups<'p>(steps: &[&'p Step]) -> Vec<StepGroup<'p>> {
     let groups = group_by(steps, cause);
     if groups.len() > MAX_ROWS { group_by(steps, kind) } else { groups }
@@ -46,8 +48,22 @@ fn group_by<'p>(steps: &[&'p Step], cause: fn(&Reason) -> String) -> Vec<StepGro
             group.cause = first;
         }
     }
-    groups.sort_by_key(|group| Reverse(group.steps.len()));
+    let roots: HashSet<&ImageRef> =
+        steps.iter().filter_map(|step| root(step.reasons.first()?)).collect();
+    groups.sort_by_key(|group| {
+        let is_effect = group.steps[0].reasons.first().is_some_and(|first| root(first).is_some());
+        let is_cause = group.steps.iter().any(|step| roots.contains(&step.key));
+        (is_effect, !is_cause, Reverse(group.steps.len()))
+    });
     groups
+}
+
+/// Returns the base whose own change is the cause of a step.
+fn root(reason: &Reason) -> Option<&ImageRef> {
+    match reason {
+        Reason::DependencyChanged { base, via } => Some(via.last().unwrap_or(base)),
+        _ => None,
+    }
 }
 
 /// Returns the part of a reason that many steps may share: the base that changed, but not the files
@@ -79,6 +95,7 @@ fn kind(reason: &Reason) -> String {
         Reason::VisibilityChanged { .. } => "another visibility",
         Reason::OwnerChanged { .. } => "another owner",
         Reason::Moved { .. } => "renamed",
+        Reason::PreviousFailed { .. } => "the last build did not succeed",
         Reason::Superseded { kept: true, .. } => "replaced by another tag, image kept",
         Reason::Superseded { kept: false, .. } => "replaced by another tag",
         Reason::New
@@ -86,7 +103,6 @@ fn kind(reason: &Reason) -> String {
         | Reason::MissingRemote
         | Reason::ExistsRemote
         | Reason::Requested
-        | Reason::PreviousFailed
         | Reason::InDoubt
         | Reason::FingerprintFormatChanged
         | Reason::RemovedFromManifest { .. } => return reason.to_string(),

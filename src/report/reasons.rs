@@ -91,11 +91,14 @@ impl PlanView<'_> {
             Reason::SourceChanged { reference, old, new } => {
                 pins(&format!("source {reference}"), old.as_deref(), new.as_deref())
             }
-            Reason::PreviousFailed => {
+            Reason::PreviousFailed { error } => {
                 let entry = self.entry(&step.key);
                 let pending = entry.and_then(|entry| Some(&entry.pending.as_ref()?.build));
                 let failed = entry.and_then(|entry| Some(&entry.failed.as_ref()?.build));
-                vec![format!("{reason}{}", build_tail(pending.or(failed)))]
+                let head = Reason::PreviousFailed { error: None };
+                let head = format!("{head}{}", build_tail(pending.or(failed)));
+                let error = error.as_ref().map(|error| format!("  {error}"));
+                [Some(head), error].into_iter().flatten().collect()
             }
             Reason::MissingRemote | Reason::RemoteChanged { .. } | Reason::Expired { .. } => {
                 self.last_build(step, reason)

@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::fit::cut;
 use super::human::{BOLD, HumanReporter, color};
 use super::json::JsonReporter;
 use super::words::build_tail;
 use crate::base::name::{BuildId, ImageRef};
-use crate::base::text::{duration, plural};
+use crate::base::text::{columns, duration, plural};
 
 /// Builds in progress, and the apply that works on them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StatusView<'a> {
     /// The targets, in the order in which they are shown.
     pub units: &'a [UnitStatus],
-    /// Maximum number of lines for people; there may be thousands of targets.
-    pub max_lines: usize,
+    /// Maximum number of targets, each in one line of the terminal; `None` shows all in full.
+    pub max_lines: Option<usize>,
     /// Description of the apply that runs in this directory, as its lock file has it.
     pub holder: Option<&'a str>,
     /// Notes on facts that could not be gathered.
@@ -107,21 +108,38 @@ impl StatusView<'_> {
 impl HumanReporter<'_> {
     /// Writes the builds in progress. Fails if the stream cannot be written to.
     pub(crate) fn status(&mut self, view: &StatusView<'_>) -> io::Result<()> {
+        let (max_lines, room) = match view.max_lines {
+            Some(max) => (max, self.options.columns.unwrap_or(usize::MAX)),
+            None => (usize::MAX, usize::MAX),
+        };
+        let fit = |text: &str| {
+            let lines: Vec<String> = text.lines().map(|line| cut(line, room)).collect();
+            lines.join("\n")
+        };
         for note in view.notes {
-            let word = self.paint(color(anstyle::AnsiColor::Yellow), "note:");
-            writeln!(self.out, "{word} {note}")?;
+            let note = fit(&self.prose(&format!("note: {note}")));
+            let style = color(anstyle::AnsiColor::Yellow);
+            writeln!(self.out, "{}", self.paint_head(style, "note:", &note))?;
         }
-        let width = view.units.iter().map(|unit| unit.unit.to_string().len()).max().unwrap_or(0);
-        for UnitStatus { unit, build, progress, age } in view.units.iter().take(view.max_lines) {
+        let shown = || view.units.iter().take(max_lines);
+        let widths = shown().map(|unit| unit.unit.to_string().len());
+        // The last third is for the progress.
+        let width = widths.max().unwrap_or(0).min(room / 3 * 2);
+        for UnitStatus { unit, build, progress, age } in shown() {
             let age = age.map(duration).unwrap_or_default();
-            let (unit, word) = (unit.to_string(), progress.word());
-            let line = format!("  {unit:width$}  {age:>6}  {word}{}", build_tail(build.as_ref()));
-            writeln!(self.out, "{}", line.trim_end())?;
+            let (unit, word) = (cut(&unit.to_string(), width), progress.word());
+            let line = format!("  {unit:width$}  {age:>6}  {word}");
+            // A build ID is of no use without its end.
+            let tail = Some(build_tail(build.as_ref()));
+            let tail = tail.filter(|tail| columns(&line) + columns(tail) <= room);
+            let line = format!("{line}{}", tail.unwrap_or_default());
+            writeln!(self.out, "{}", fit(line.trim_end()))?;
         }
-        if let more @ 1.. = view.units.len().saturating_sub(view.max_lines) {
+        if let more @ 1.. = view.units.len().saturating_sub(max_lines) {
             writeln!(self.out, "  and {more} more")?;
         }
-        writeln!(self.out, "{}", self.paint(BOLD, &view.summary()))
+        let summary = fit(&self.prose(&view.summary()));
+        writeln!(self.out, "{}", self.paint(BOLD, &summary))
     }
 }
 
@@ -156,11 +174,15 @@ mod tests {
     use super::*;
 
     fn text(view: &StatusView<'_>) -> String {
+        text_in(None, view)
+    }
+
+    fn text_in(columns: Option<usize>, view: &StatusView<'_>) -> String {
         let options = ReportOptions {
             color_stdout: false,
             color_stderr: false,
             width: 80,
-            columns: None,
+            columns,
             verbosity: Verbosity::Normal,
             hints: true,
         };
@@ -183,7 +205,7 @@ mod tests {
             unit("web:v1-arm64", Some("b-2"), UnitProgress::Failed("no disk".into()), None),
         ];
         let notes = ["cannot ask".to_owned()];
-        let view = StatusView { units: &units, max_lines: 9, holder: None, notes: &notes };
+        let view = StatusView { units: &units, max_lines: None, holder: None, notes: &notes };
         insta::assert_snapshot!(text(&view), @"
         note: cannot ask
           api:v1         2m05s  building [build b-1]
@@ -191,14 +213,53 @@ mod tests {
           web:v1-arm64          failed: no disk [build b-2]
         2 builds in progress, 1 ended. Run `imgplan apply` to continue.
         ");
-        let short = StatusView { max_lines: 1, notes: &[], ..view };
+        let short = StatusView { max_lines: Some(1), notes: &[], ..view };
         insta::assert_snapshot!(text(&short), @"
-          api:v1         2m05s  building [build b-1]
+          api:v1   2m05s  building [build b-1]
           and 2 more
         2 builds in progress, 1 ended. Run `imgplan apply` to continue.
         ");
         let idle =
-            StatusView { units: &[], max_lines: 9, holder: Some("me, process 7"), notes: &[] };
+            StatusView { units: &[], max_lines: None, holder: Some("me, process 7"), notes: &[] };
         insta::assert_snapshot!(text(&idle), @"No builds in progress. An apply is running in this directory: me, process 7.");
+    }
+
+    /// The next status replaces this one: a line that the terminal breaks would be left over.
+    #[test]
+    fn lines_of_a_watched_status_fit_the_terminal() {
+        let long = "a".repeat(90);
+        let names =
+            ["api:v1", "a-service-with-a-rather-long-name:2026.11.29", &format!("{long}:v1")];
+        let error = "process /bin/sh -c make did not complete successfully: exit code: 2";
+        let units: Vec<UnitStatus> = names
+            .iter()
+            .map(|name| UnitStatus {
+                unit: name.parse().unwrap(),
+                build: BuildId::new("cm3v8xq2k0001l408h2v9d1zt"),
+                progress: UnitProgress::Failed(error.to_owned()),
+                age: Some(Duration::from_secs(125)),
+            })
+            .collect();
+        let notes = [format!("cannot query a pending build: http://{long}: no route to host")];
+        let holder = "process 1234 on build-host-7.internal.example, since 2026-11-29 02:07 UTC";
+        let view =
+            StatusView { units: &units, max_lines: Some(9), holder: Some(holder), notes: &notes };
+        for width in [20, 80, 100] {
+            let text = text_in(Some(width), &view);
+            let widest = text.lines().map(columns).max();
+            assert!(widest <= Some(width), "{width}: {text}");
+        }
+        insta::assert_snapshot!(text_in(Some(80), &view), @"
+        note: cannot query a pending build:
+          http://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…
+          no route to host
+          api:v1                                                 2m05s  failed: …
+          a-service-with-a-rather-long-name:2026.11.29           2m05s  failed: …
+          aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…   2m05s  failed: …
+        0 builds in progress, 3 ended. An apply is running in this directory: process
+          1234 on build-host-7.internal.example, since 2026-11-29 02:07 UTC.
+        ");
+        let unbounded = StatusView { max_lines: None, ..view };
+        assert!(text_in(Some(80), &unbounded).contains(error), "nothing is cut without --watch");
     }
 }

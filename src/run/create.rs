@@ -150,7 +150,8 @@ impl UnitRun {
             }
             if matches!(error.kind, ErrorKind::Rejected | ErrorKind::NotFound) {
                 // It will never start, so the next plan creates the unit again.
-                self.record_end(build, BuildOutcome::Failed, None, None).await?;
+                let why = error.to_string();
+                self.record_end(build, BuildOutcome::Failed, Some(&why), None, None).await?;
                 return Err(failure());
             }
             if error.look_up_after.is_none() {

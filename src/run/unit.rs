@@ -94,8 +94,8 @@ impl UnitRun {
             MadeImage::Own => None,
             MadeImage::Derived(image) => Some(image),
             MadeImage::Other(other) => {
-                self.record_end(build, BuildOutcome::Failed, None, None).await?;
                 let message = format!("the service built {other} instead");
+                self.record_end(build, BuildOutcome::Failed, Some(&message), None, None).await?;
                 return Err(StepFailure::new(message).with_build(build));
             }
         };
@@ -103,19 +103,19 @@ impl UnitRun {
             // A short build ends before a poll has seen it run.
             self.phase(Phase::Building, Some(build));
         }
-        let (outcome, message) = match &view.progress {
-            BuildProgress::Completed => (BuildOutcome::Completed, None),
+        let (outcome, error, message) = match &view.progress {
+            BuildProgress::Completed => (BuildOutcome::Completed, None, None),
             BuildProgress::Failed(cause) => {
-                (BuildOutcome::Failed, Some(format!("the build failed: {cause}")))
+                (BuildOutcome::Failed, Some(&**cause), Some(format!("the build failed: {cause}")))
             }
             BuildProgress::Cancelled => {
-                (BuildOutcome::Cancelled, Some("the build was cancelled".to_owned()))
+                (BuildOutcome::Cancelled, None, Some("the build was cancelled".to_owned()))
             }
             BuildProgress::Running(_) => {
                 return Err(StepFailure::new("the build has not ended").with_build(build));
             }
         };
-        self.record_end(build, outcome, Some(&view), derived.as_ref()).await?;
+        self.record_end(build, outcome, error, Some(&view), derived.as_ref()).await?;
         match (message, derived.filter(|_| self.has_custom_name())) {
             (Some(message), _) => Err(StepFailure::new(message).with_build(build)),
             (None, Some(image)) => Err(self.renamed(&image).with_build(build)),
@@ -139,12 +139,13 @@ impl UnitRun {
         )
     }
 
-    /// Records the end of a build, with the path and time that the service shows. `derived` is the
-    /// name of the image, if it is not that of the unit.
+    /// Records the end of a build, with its error and the path and time that the service shows.
+    /// `derived` is the name of the image, if it is not that of the unit.
     pub(super) async fn record_end(
         &self,
         build: &BuildId,
         outcome: BuildOutcome,
+        error: Option<&str>,
         view: Option<&RemoteBuild>,
         derived: Option<&ImageRef>,
     ) -> Result<(), StepFailure> {
@@ -152,6 +153,7 @@ impl UnitRun {
             unit: self.key.clone(),
             build: build.clone(),
             outcome,
+            error: error.map(str::to_owned),
             path: view.and_then(|view| view.path.clone()),
             image: derived.cloned(),
             at: view.and_then(|view| view.completed),

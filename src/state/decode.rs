@@ -150,7 +150,7 @@ mod tests {
     fn sample() -> State {
         let mut inputs = Inputs::default();
         inputs.set("context", Digest::of(b"c"));
-        inputs.set("base base:3.12", "escaped \"text\" # é");
+        inputs.set("base base:3.12", "escaped\ttext # é");
         let fingerprint = inputs.fingerprint();
         let build = BuildId::new("b-1").unwrap();
         let entry = Entry {
@@ -183,7 +183,11 @@ mod tests {
                 visibility: Visibility::Private,
                 stage: BuildStage::Uploaded,
             }),
-            failed: Some(Failed { fingerprint, build }),
+            failed: Some(Failed {
+                fingerprint,
+                build,
+                error: Some("`a \"b\"` failed: C:\\d".to_owned()),
+            }),
         };
         let keys = ["api:1.10", "a--b:latest", "ns/app:020"];
         let pin = Pin {
@@ -257,6 +261,23 @@ mod tests {
     }
 
     #[test]
+    fn the_error_of_a_failed_build_is_optional() {
+        let mut state = sample();
+        let text = encode("x", &state);
+        assert!(text.contains("revision: 1\n"), "{text}");
+        for entry in state.entries.values_mut() {
+            entry.failed.as_mut().unwrap().error = None;
+        }
+        // As earlier versions write it.
+        let before = encode("x", &state);
+        assert!(before.contains("revision: 0\n") && !before.contains("error: "), "{before}");
+        assert_eq!(decode(&before).unwrap().state, state);
+        let newer = |line: &&str| !line.contains("error: ");
+        let without: Vec<&str> = text.lines().filter(newer).collect();
+        assert_eq!(without.join("\n") + "\n", before.replace("revision: 0", "revision: 1"));
+    }
+
+    #[test]
     fn unreadable_files_are_rejected() {
         let text = encode("x", &sample());
         assert_eq!(decode(&text.replace("version: 2", "version: 3")), Err(newer(3)));
@@ -265,7 +286,7 @@ mod tests {
         for bad in ["", "[]", "version: x", "version: 1\n", "version: 1\nservice: a\nunits: 3\n"] {
             assert!(matches!(decode(bad), Err(LockfileError::Malformed { .. })), "{bad:?}");
         }
-        let later = text.replace("revision: 0", "revision: 7\nnews: [1, 2]");
+        let later = text.replace("revision: 1", "revision: 7\nnews: [1, 2]");
         assert_eq!(decode(&later).unwrap().state, sample());
     }
 }

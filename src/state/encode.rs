@@ -8,7 +8,7 @@
 use std::fmt::Write;
 
 use super::State;
-use super::lockfile::{Inputs, Pending};
+use super::lockfile::{Entry, Failed, Inputs, Pending};
 use crate::base::digest::Fingerprint;
 use crate::base::name::{BuildId, Owner, Visibility};
 
@@ -27,7 +27,7 @@ pub fn encode(service: &str, state: &State) -> String {
     // version 2 has `pins` and `protect`, which an older imgplan would drop.
     let needs_v2 = !state.pins.is_empty() || state.entries.values().any(|entry| entry.protect);
     line(0, "version", if needs_v2 { "2" } else { "1" });
-    line(0, "revision", "0");
+    line(0, "revision", revision(state));
     line(0, "service", &quoted(service));
     if !state.pins.is_empty() {
         line(0, "pins", "");
@@ -74,9 +74,7 @@ pub fn encode(service: &str, state: &State) -> String {
             input_lines(&mut line, pending.fingerprint, &pending.inputs);
         }
         if let Some(failed) = &entry.failed {
-            line(4, "failed", "");
-            line(6, "build", &quoted(failed.build.as_str()));
-            line(6, "fingerprint", &quoted(&failed.fingerprint.to_string()));
+            failed_lines(&mut line, failed);
         }
     }
     text
@@ -97,12 +95,28 @@ fn build_lines(
     line(6, "visibility", &visibility.to_string());
 }
 
+fn failed_lines(line: &mut LineWriter<'_>, failed: &Failed) {
+    line(4, "failed", "");
+    line(6, "build", &quoted(failed.build.as_str()));
+    if let Some(error) = &failed.error {
+        line(6, "error", &quoted(error));
+    }
+    line(6, "fingerprint", &quoted(&failed.fingerprint.to_string()));
+}
+
 fn input_lines(line: &mut LineWriter<'_>, fingerprint: Fingerprint, inputs: &Inputs) {
     line(6, "fingerprint", &quoted(&fingerprint.to_string()));
     line(6, "inputs", if inputs.0.is_empty() { "{}" } else { "" });
     for (key, value) in &inputs.0 {
         line(8, &quoted(key), &quoted(value));
     }
+}
+
+/// Returns the lowest revision that has all fields of the state: revision 1 has the error of a failed
+/// build.
+fn revision(state: &State) -> &'static str {
+    let error = |entry: &Entry| entry.failed.as_ref().is_some_and(|failed| failed.error.is_some());
+    if state.entries.values().any(error) { "1" } else { "0" }
 }
 
 /// Quotes a string. Every JSON string is also a YAML string.

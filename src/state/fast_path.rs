@@ -32,7 +32,7 @@ pub(super) fn to_json(text: &str) -> Option<(String, KeyCounts)> {
         match value {
             "" => json.push('{'),
             "{}" | "true" => json.push_str(value),
-            _ if is_plain_string(value) || value.bytes().all(|byte| byte.is_ascii_digit()) => {
+            _ if is_string(value) || value.bytes().all(|byte| byte.is_ascii_digit()) => {
                 json.push_str(value);
             }
             "build" | "mirror" | "linux/amd64" | "linux/arm64" | "private" | "public"
@@ -85,10 +85,14 @@ fn split_field(line: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// True if the value is a quoted string without escapes, which YAML and JSON read the same way.
-fn is_plain_string(value: &str) -> bool {
-    let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-    inner.is_some_and(needs_no_escape)
+/// True if the value is a quoted string that YAML and JSON read the same way: it has no escapes but
+/// those of quotes and backslashes, which errors of builds often contain.
+fn is_string(value: &str) -> bool {
+    let Some(inner) = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) else {
+        return false;
+    };
+    let unescaped = inner.replace("\\\\", "").replace("\\\"", "");
+    needs_no_escape(&unescaped)
 }
 
 fn needs_no_escape(text: &str) -> bool {
@@ -135,6 +139,10 @@ mod tests {
             "a:\nb: 1",
             "a: \"b\" c",
             "a: \"\\n\"",
+            "a: \"b\"c\"",
+            "a: \"b\\\"",
+            "a: \"b\\\\\"c\"",
+            "a: \"b\\x41\"",
             "a: &x 1",
             "a: [1]",
             "a: 1 # x",

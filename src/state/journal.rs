@@ -64,6 +64,9 @@ pub enum Record {
         build: BuildId,
         /// Its outcome.
         outcome: BuildOutcome,
+        /// Error of the service, if the build failed.
+        #[serde(default)]
+        error: Option<String>,
         /// Path of the image, if the service reported it only now.
         path: Option<String>,
         /// Name of the image, if the service chose another one than that of the unit.

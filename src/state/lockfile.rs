@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::digest::{Digest, FieldHasher, Fingerprint};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
+use crate::base::one_line::one_line;
 use crate::base::reference::OciDigest;
 use crate::base::source_ref::SourceRef;
 
@@ -20,6 +21,9 @@ pub(super) const MAX_LOCKFILE_VERSION: u64 = 2;
 /// Version 3: sources are in their full form, and inputs that only explain changes are not part of the
 /// fingerprint.
 pub(crate) const FINGERPRINT_FORMAT: u32 = 3;
+
+/// Maximum length of a recorded error.
+const MAX_ERROR_CHARS: usize = 300;
 
 /// The recorded state of one unit.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -219,6 +223,18 @@ pub struct Failed {
     pub fingerprint: Fingerprint,
     /// ID of the build.
     pub build: BuildId,
+    /// Error of the service. Lockfiles of earlier versions do not have it.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+impl Failed {
+    /// Returns the failure of a pending build, with the beginning of the service's error.
+    pub fn of(pending: Pending, error: Option<&str>) -> Self {
+        let error = error.map(|error| one_line(error, MAX_ERROR_CHARS));
+        let error = error.filter(|error| !error.is_empty());
+        Self { fingerprint: pending.fingerprint, build: pending.build, error }
+    }
 }
 
 /// Everything that decides what a unit contains, as one text or digest per input. Since inputs are

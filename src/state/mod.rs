@@ -73,9 +73,10 @@ impl State {
             }
             Record::Uploaded { unit, build } => self.reach(unit, build, BuildStage::Uploaded),
             Record::Started { unit, build } => self.reach(unit, build, BuildStage::Started),
-            Record::Ended { unit, build, outcome, path, image, at } => {
+            Record::Ended { unit, build, outcome, error, path, image, at } => {
                 let image = image.clone();
-                self.end(unit, build, *outcome, Ending { path: path.as_deref(), image, at: *at });
+                let (error, path) = (error.as_deref(), path.as_deref());
+                self.end(unit, build, *outcome, Ending { error, path, image, at: *at });
             }
             Record::Updated { unit, to, visibility, owner, path } => {
                 let Some(entry) = self.entries.get_mut(unit) else { return };
@@ -157,15 +158,15 @@ impl State {
                 });
             }
             BuildOutcome::Failed | BuildOutcome::Cancelled => {
-                entry.failed =
-                    Some(Failed { fingerprint: pending.fingerprint, build: pending.build });
+                entry.failed = Some(Failed::of(pending, ending.error));
             }
         }
     }
 }
 
-/// The image of a build that ended.
+/// The result of a build that ended: its error or its image.
 struct Ending<'a> {
+    error: Option<&'a str>,
     path: Option<&'a str>,
     image: Option<ImageRef>,
     at: Option<Timestamp>,

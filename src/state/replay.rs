@@ -133,6 +133,7 @@ mod tests {
                 unit: unit(),
                 build,
                 outcome: BuildOutcome::Completed,
+                error: None,
                 path: None,
                 image: None,
                 at: None,

@@ -232,6 +232,7 @@ mod tests {
                 unit,
                 build,
                 outcome: BuildOutcome::Completed,
+                error: None,
                 path: None,
                 image: None,
                 at: None,
@@ -316,8 +317,8 @@ mod tests {
         let paths = StatePaths::beside(dir.path());
         let mut store = Store::open(paths.clone(), "s").unwrap();
         let failed = created("a:1").map(|record| match record {
-            Record::Ended { unit, build, path, image, at, .. } => {
-                Record::Ended { unit, build, path, image, at, outcome: BuildOutcome::Failed }
+            Record::Ended { unit, build, error, path, image, at, .. } => {
+                Record::Ended { unit, build, error, path, image, at, outcome: BuildOutcome::Failed }
             }
             other => other,
         });
@@ -330,7 +331,15 @@ mod tests {
         store.record(&[Record::Created { unit: unit.clone(), kind, platform, pending }]).unwrap();
         let (outcome, path) = (BuildOutcome::Completed, None);
         store
-            .record(&[Record::Ended { unit, build, outcome, path, image: None, at: None }])
+            .record(&[Record::Ended {
+                unit,
+                build,
+                outcome,
+                error: None,
+                path,
+                image: None,
+                at: None,
+            }])
             .unwrap();
         drop(store);
         // As if the process had died before it removed the journal.

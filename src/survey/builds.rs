@@ -35,7 +35,10 @@ pub(super) async fn query(
     let answers = poll_builds(client, &builds, &mut PollState::default()).await;
     for (build, answer) in answers {
         let pending = match answer {
-            Ok(view) => classify(&view, pending.get(&build).map(|pending| pending.stage)),
+            Ok(view) => {
+                note_error(&build, &view, facts);
+                classify(&view, pending.get(&build).map(|pending| pending.stage))
+            }
             Err(error) if error.kind == ErrorKind::NotFound => PendingBuild::Ended,
             Err(error) if error.affects_all_requests() => return Err(error),
             Err(error) => {
@@ -71,6 +74,7 @@ async fn recover(state: &State, client: &Client, facts: &mut Facts) -> Result<()
                     RecoveryResult::Unknown => continue,
                     RecoveryResult::Accepted(view) => {
                         let Some(build) = view.build.clone() else { continue };
+                        note_error(&build, &view, facts);
                         let pending = classify(&view, Some(BuildStage::Started));
                         facts.builds.insert(build.clone(), pending);
                         Some(RecoveredBuild { build, path: view.path })
@@ -91,6 +95,13 @@ fn lost_request(unit: &ImageRef, submission: &Submission) -> LostRequest {
         images: possible_images(unit, &derived.unwrap_or_default()),
         owner: submission.owner.clone(),
         since: submission.at,
+    }
+}
+
+/// Adds the error of a failed build to the facts.
+fn note_error(build: &BuildId, view: &RemoteBuild, facts: &mut Facts) {
+    if let BuildProgress::Failed(error) = &view.progress {
+        facts.build_errors.insert(build.clone(), error.clone());
     }
 }
 

@@ -8,7 +8,7 @@ use imgplan::test_support::server::ServerConfig;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Output, Scripted, TestEnv};
+use crate::support::{Answer, Output, Scripted, TestEnv, completed};
 
 /// Manifest with a single build.
 const ONE: &str = "version: 1\nimages:\n  - name: app\n    tag: v1\n    context: app\n";
@@ -65,14 +65,14 @@ images:
     let failed = apply(&env);
     failed.code(1);
     assert_snapshot!(end(&failed), @"
+    skipped: on-api:v1 depends on api:v1, which failed
     failed while building: api:v1 [build ID]
       the build failed: .imgplan.Dockerfile: line 2: `src/missing.py` is not in the build context
-    skipped: on-api:v1 depends on api:v1, which failed
 
     Owner: personal
     Apply: 2 built, 1 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 1 skipped, in [time].
     ");
-    assert!(failed.stderr.contains("on-api:v1: skipped"), "{failed}");
+    assert!(!failed.stderr.contains("skipped"), "the summary groups them: {failed}");
     let lockfile = env.read("imgplan.lock");
     for done in ["base:v1", "other:v1", "copy:7"] {
         assert!(lockfile.contains(&format!("path: \"prime/local/{done}\"")), "{lockfile}");
@@ -80,12 +80,58 @@ images:
     assert!(!env.server().initiated().contains(&"on-api:v1".to_owned()));
     // The next plan has exactly the remaining builds.
     assert_snapshot!(steps(&env), @"
-    + api:v1 build the last build did not succeed
+    + api:v1 build the last build failed: .imgplan.Dockerfile: line 2: `src/missing.py` is not in the build context
     + on-api:v1 build new
     ");
     env.write("api/src/missing.py", "print('found')\n");
     env.apply();
     env.plans_nothing();
+}
+
+/// The error of the service is in the lockfile until a build succeeds.
+#[test]
+fn the_error_of_a_failed_build_is_kept_and_shown() {
+    let long = "x".repeat(2000);
+    for (cause, shown) in [
+        ("no space left on device", "no space left on device".to_owned()),
+        (
+            "process \"/bin/sh -c make\" failed\n  in C:\\src",
+            "process \"/bin/sh -c make\" failed in C:\\src".to_owned(),
+        ),
+        ("\u{1b}[31mred\u{1b}[0m \u{202e}text", "[31mred [0m text".to_owned()),
+        (&long, "x".repeat(300)),
+    ] {
+        let scripted = Scripted::accepting();
+        let failed = json!({ "id": "b-1", "status": "FAILED", "errorMessage": cause });
+        scripted.on("GET", "/images/build/*", [Answer::json(200, &failed)]);
+        let env = env_at(&scripted);
+        apply(&env).code(1);
+        let quoted = format!("      error: {}\n", json!(shown));
+        let lockfile = env.read("imgplan.lock");
+        assert!(lockfile.contains(&quoted), "{lockfile}");
+        let plan = env.ok(["plan"]);
+        assert_eq!(plan.steps(), [format!("+ app:v1 build the last build failed: {shown}")]);
+        env.ok(["why", "app:v1"]).says(&format!("\n  {shown}\n"));
+        env.ok(["show"]).says(&format!("failed [build b-1]: {shown}\n"));
+        let json: Value = serde_json::from_str(&env.ok(["show", "--json"]).stdout).unwrap();
+        assert_eq!(json["units"][0]["failed"]["error"], *shown);
+        assert_eq!(env.read("imgplan.lock"), lockfile, "nothing was written");
+        // As an earlier imgplan wrote it.
+        env.edit("imgplan.lock", &quoted, "");
+        let plan = env.ok(["plan"]);
+        assert_eq!(plan.steps(), ["+ app:v1 build the last build did not succeed"]);
+        env.write("imgplan.lock", &lockfile);
+
+        scripted.on("POST", "/images/build", [Answer::json(201, &scripted.accepted("b-2"))]).on(
+            "GET",
+            "/images/build/*",
+            [Answer::json(200, &completed("b-2"))],
+        );
+        env.apply();
+        let lockfile = env.read("imgplan.lock");
+        assert!(!lockfile.contains("error:") && !lockfile.contains("failed:"), "{lockfile}");
+        env.ok(["plan", "--refresh=false"]).says("No changes.");
+    }
 }
 
 #[test]
@@ -163,10 +209,10 @@ fn an_unpaid_account_stops_the_run_at_once() {
     let refused = env.run(["apply", "--auto-approve", "--concurrency", "1"]);
     refused.code(1);
     assert_snapshot!(end(&refused), @"
+    skipped: 2 targets not started because the run stopped
     failed while submitting: app:v1
       cannot initiate the build (HTTP 402): Payment required
       help: pay the account's outstanding balance
-    skipped: 2 targets not started because the run stopped
 
     Owner: personal
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 2 skipped, in [time].
@@ -379,10 +425,10 @@ fn a_full_quota_stops_submissions() {
     let full = env.run(["apply", "--auto-approve", "--concurrency", "1"]);
     full.code(1);
     assert_snapshot!(end(&full), @"
+    skipped: 2 targets not started because the run stopped
     failed while submitting: c:latest
       cannot initiate the build (HTTP 429): Image limit exceeded. Personal has 2 images. Maximum allowed is 2.
       help: delete images that are no longer needed, or request a larger quota
-    skipped: 2 targets not started because the run stopped
 
     Owner: personal
     Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 2 skipped, in [time].

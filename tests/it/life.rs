@@ -382,7 +382,7 @@ fn after_a_forced_base_only_the_failed_dependent_is_left() {
     let failed = env.run(["apply", "--auto-approve", "--replace", "base"]);
     failed.code(1).says("failed while building: top:v1");
     env.restart(config());
-    assert_snapshot!(steps(&env.ok(["plan"])), @"-/+ top:v1 build its base base:v1 changes; the last build did not succeed");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"-/+ top:v1 build its base base:v1 changes; the last build failed: this server is configured to fail images that match `^top`");
     assert_eq!(made(&env, &[]), ["top:v1"]);
     env.plans_nothing();
 }

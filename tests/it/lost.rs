@@ -295,7 +295,10 @@ fn a_build_of_another_image_fails_its_unit_only() {
 
     Apply: 0 built, 2 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
-    assert_eq!(env.ok(["plan"]).steps(), ["+ app:v1 mirror the last build did not succeed"]);
+    assert_eq!(
+        env.ok(["plan"]).steps(),
+        ["+ app:v1 mirror the last build failed: the service built app:latest instead"]
+    );
 }
 
 #[test]

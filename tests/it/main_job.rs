@@ -435,7 +435,7 @@ fn a_build_whose_start_is_refused_is_built_again() {
     let env = TestEnv::at(scripted.url());
     env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
     env.run(["apply", "--auto-approve"]).code(1).says("too late");
-    assert_snapshot!(steps(&env.ok(["plan"])), @"+ app:v1 build the last build did not succeed");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"+ app:v1 build the last build failed: cannot start the build (HTTP 400): too late");
 }
 
 #[test]

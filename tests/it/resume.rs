@@ -73,9 +73,9 @@ fn a_run_after_a_timeout_continues() {
     timed_out.code(1);
     assert_snapshot!(end(&timed_out), @"
 
+    skipped: 1 target not started because the run stopped
     pending while building: app:v1 [build ID], redis:7 [build ID]
       not done when the time limit of 2s ended
-    skipped: 1 target not started because the run stopped
 
     Owner: personal
     Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 1 skipped, 2 pending, in [time].

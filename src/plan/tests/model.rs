@@ -374,7 +374,15 @@ impl Model {
     fn end(&mut self, unit: &ImageRef, build: &BuildId, outcome: BuildOutcome) -> BuildOutcome {
         let outcome = self.land(build, outcome);
         let (unit, build, at) = (unit.clone(), build.clone(), Some(self.now));
-        self.state.apply(&Record::Ended { unit, build, outcome, path: None, image: None, at });
+        self.state.apply(&Record::Ended {
+            unit,
+            build,
+            outcome,
+            error: None,
+            path: None,
+            image: None,
+            at,
+        });
         outcome
     }
 

@@ -45,7 +45,7 @@ fn index(reason: &Reason) -> usize {
         Reason::RemoteChanged { .. } => 8,
         Reason::Requested => 9,
         Reason::Expired { .. } => 10,
-        Reason::PreviousFailed => 11,
+        Reason::PreviousFailed { .. } => 11,
         Reason::InDoubt => 12,
         Reason::FingerprintFormatChanged => 13,
         Reason::Pending { .. } => 14,

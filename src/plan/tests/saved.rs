@@ -99,6 +99,7 @@ proptest! {
                 let failed = entry.builds().next().map(|build| Failed {
                     fingerprint: Inputs::default().fingerprint(),
                     build: build.clone(),
+                    error: None,
                 });
                 state.entries.get_mut(key).unwrap().failed = failed;
                 if state != model.state {

@@ -25,7 +25,7 @@ const DIM: Style = Style::new().dimmed();
 pub(crate) struct HumanReporter<'w> {
     pub(super) out: &'w mut dyn Write,
     err: &'w mut dyn Write,
-    options: ReportOptions,
+    pub(in crate::report) options: ReportOptions,
 }
 
 impl<'w> HumanReporter<'w> {
@@ -53,7 +53,7 @@ impl<'w> HumanReporter<'w> {
     }
 
     /// Colours the first words of a text, which may have been wrapped.
-    fn paint_head(&self, style: Style, head: &str, text: &str) -> String {
+    pub(in crate::report) fn paint_head(&self, style: Style, head: &str, text: &str) -> String {
         text.replacen(head, &self.paint(style, head), 1)
     }
 

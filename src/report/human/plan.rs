@@ -55,7 +55,7 @@ impl HumanReporter<'_> {
     }
 
     /// Wraps a sentence.
-    pub(super) fn prose(&self, text: &str) -> String {
+    pub(in crate::report) fn prose(&self, text: &str) -> String {
         wrap(&printable(text), self.options.columns, 2)
     }
 

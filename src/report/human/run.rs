@@ -1,6 +1,7 @@
 //! Progress of a run, a line per start and end of a target, and the summary, which says everything
 //! that a reader of nothing else needs.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::super::words::{
     build_tail, doing, done, next_command, partial_note, phase_word, rate_wait, stopping,
 };
 use super::super::{SummaryView, Verbosity};
-use super::{BOLD, HumanReporter, color, warning};
+use super::{BOLD, HumanReporter, MAX_NAMES_SHOWN, color, warning};
 use crate::base::name::ImageRef;
 use crate::base::text::{duration, list, plural};
 use crate::event::{ActiveTarget, Phase, RunEvent, SkipReason, Summary, TargetFailure};
@@ -50,8 +51,9 @@ impl HumanReporter<'_> {
                 let word = self.paint_err(color(style), word);
                 self.ended(&failure.unit, &word, *elapsed, &build_tail(failure.build.as_ref()))
             }
+            // The summary groups them: one failed base may have hundreds of dependents.
             RunEvent::Skipped { unit, reason: SkipReason::DependencyFailed { failed } }
-                if is_normal =>
+                if is_verbose =>
             {
                 writeln!(self.err, "{unit}: skipped: depends on {failed}, which failed")
             }
@@ -109,16 +111,20 @@ impl HumanReporter<'_> {
     pub(super) fn write_summary(&mut self, view: &SummaryView<'_>) -> io::Result<()> {
         let SummaryView { summary, elapsed, next, owners } = *view;
         let is_normal = self.options.verbosity >= Verbosity::Normal;
-        if !summary.failures.is_empty() {
-            writeln!(self.out)?;
-        }
-        for group in group_failures(&summary.failures) {
-            self.failures(&group)?;
-        }
-        self.skipped(summary)?;
         if summary.retries > 0 && is_normal {
             let requests = plural(summary.retries, "request");
             writeln!(self.err, "Retried {requests}; --verbose and --json show details")?;
+        }
+        if !summary.failures.is_empty() {
+            writeln!(self.out)?;
+        }
+        // People read the end first: the causes come last.
+        self.skipped(summary)?;
+        for group in group_failures(summary) {
+            self.failures(&group)?;
+        }
+        if !summary.is_complete() {
+            writeln!(self.out)?;
         }
         let pending = summary.failures.iter().filter(|failure| failure.pending).count();
         let failed = summary.failures.len() - pending;
@@ -170,13 +176,18 @@ impl HumanReporter<'_> {
         Ok(())
     }
 
+    /// Writes the skipped targets, in one line for each failed target that they depend on.
     fn skipped(&mut self, summary: &Summary) -> io::Result<()> {
         let word = self.paint(warning(), "skipped");
         let mut not_started = 0;
+        let mut dependents: Vec<(&ImageRef, Vec<&ImageRef>)> = Vec::new();
         for (unit, reason) in &summary.skipped {
             match reason {
                 SkipReason::DependencyFailed { failed } => {
-                    writeln!(self.out, "{word}: {unit} depends on {failed}, which failed")?;
+                    match dependents.iter_mut().find(|(cause, _)| *cause == failed) {
+                        Some((_, units)) => units.push(unit),
+                        None => dependents.push((failed, vec![unit])),
+                    }
                 }
                 SkipReason::Interrupted | SkipReason::Stopped => not_started += 1,
             }
@@ -185,17 +196,35 @@ impl HumanReporter<'_> {
             let targets = plural(not_started, "target");
             writeln!(self.out, "{word}: {targets} not started because the run stopped")?;
         }
-        if !summary.skipped.is_empty() || !summary.failures.is_empty() {
-            writeln!(self.out)?;
+        for (failed, units) in dependents {
+            match &units[..] {
+                [unit] => writeln!(self.out, "{word}: {unit} depends on {failed}, which failed")?,
+                units => {
+                    let (count, names) = (units.len(), list(units, MAX_NAMES_SHOWN));
+                    writeln!(
+                        self.out,
+                        "{count} {word}: depend on {failed}, which failed ({names})"
+                    )?;
+                }
+            }
         }
         Ok(())
     }
 }
 
-/// Groups failures with equal message, phase and outcome, in the order of their first members.
-fn group_failures(failures: &[TargetFailure]) -> Vec<Vec<&TargetFailure>> {
+/// Groups failures with equal message, phase and outcome. Builds that continue come first, and failures
+/// because of which others were skipped last.
+fn group_failures(summary: &Summary) -> Vec<Vec<&TargetFailure>> {
+    let causes: HashSet<&ImageRef> = summary
+        .skipped
+        .iter()
+        .filter_map(|(_, reason)| match reason {
+            SkipReason::DependencyFailed { failed } => Some(failed),
+            SkipReason::Interrupted | SkipReason::Stopped => None,
+        })
+        .collect();
     let mut groups: Vec<Vec<&TargetFailure>> = Vec::new();
-    for failure in failures {
+    for failure in &summary.failures {
         let is_same = |group: &&mut Vec<&TargetFailure>| {
             let first = group[0];
             first.message == failure.message
@@ -207,5 +236,9 @@ fn group_failures(failures: &[TargetFailure]) -> Vec<Vec<&TargetFailure>> {
             None => groups.push(vec![failure]),
         }
     }
+    groups.sort_by_key(|group| {
+        let is_cause = group.iter().any(|failure| causes.contains(&failure.unit));
+        (!group[0].pending, is_cause)
+    });
     groups
 }

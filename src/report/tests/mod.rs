@@ -263,7 +263,12 @@ fn add_creations(fixture: &mut Fixture) -> (StepId, StepId) {
     fixture.create("replaced-earlier:v1", Build, true, vec![Reason::RemoteChanged { at: None }]);
     fixture.create("requested:v1", Build, true, vec![Reason::Requested]);
     fixture.create("old-age:v1", Build, true, vec![Reason::Expired { age_seconds: 700_000 }]);
-    fixture.create("failed:v1", Build, false, vec![Reason::PreviousFailed]);
+    fixture.create(
+        "failed:v1",
+        Build,
+        false,
+        vec![Reason::PreviousFailed { error: Some("no disk".to_owned()) }],
+    );
     fixture.create("in-doubt:v1", Mirror, false, vec![Reason::InDoubt]);
     fixture.create("format:v1", Build, true, vec![Reason::FingerprintFormatChanged]);
     let field = |field: &str, old: &str, new: &str| Reason::ConfigChanged {

@@ -32,7 +32,7 @@ fn every_action_and_reason_at_80_columns() {
       -/+ replaced-earlier:v1  build   replaced outside of imgplan
       -/+ requested:v1         build   rebuild requested
       -/+ old-age:v1           build   8d02h old
-        + failed:v1            build   the last build did not succeed
+        + failed:v1            build   the last build failed: no disk
         + in-doubt:v1          mirror  in doubt: the service may have accepted a …
       -/+ format:v1            build   fingerprint format changed
       -/+ args:v1              build   args.PYTHON changed; target the last stage …
@@ -89,7 +89,7 @@ fn every_action_and_reason_at_120_columns() {
       -/+ replaced-earlier:v1  build   replaced outside of imgplan
       -/+ requested:v1         build   rebuild requested
       -/+ old-age:v1           build   8d02h old
-        + failed:v1            build   the last build did not succeed
+        + failed:v1            build   the last build failed: no disk
         + in-doubt:v1          mirror  in doubt: the service may have accepted a request
       -/+ format:v1            build   fingerprint format changed
       -/+ args:v1              build   args.PYTHON changed; target the last stage -> runtime
@@ -141,7 +141,7 @@ fn colors_never_replace_symbols_and_words() {
       \e[33m-/+\e[0m replaced-earlier:v1  build   replaced outside of imgplan
       \e[33m-/+\e[0m requested:v1         build   rebuild requested
       \e[33m-/+\e[0m old-age:v1           build   8d02h old
-      \e[32m  +\e[0m failed:v1            build   the last build did not succeed
+      \e[32m  +\e[0m failed:v1            build   the last build failed: no disk
       \e[32m  +\e[0m in-doubt:v1          mirror  in doubt: the service may have accepted a …
       \e[33m-/+\e[0m format:v1            build   fingerprint format changed
       \e[33m-/+\e[0m args:v1              build   args.PYTHON changed; target the last stage …
@@ -228,6 +228,7 @@ fn a_large_plan_is_grouped_by_cause() {
     imgplan: 165 targets, owner personal, lockfile imgplan.lock, service
       https://api.example.com
 
+      -/+ root:v1      build   Dockerfile changed; context: ~ src/app/file-0.py
         + 120 targets  mirror  new
             mirror-0:7, mirror-1:7, mirror-2:7 and 117 more
       -/+ 37 targets   build   base docker.io/library/debian:12 moved 999999999999
@@ -237,7 +238,6 @@ fn a_large_plan_is_grouped_by_cause() {
             api-0:v1, api-1:v1, api-2:v1 and 2 more
       -/+ 2 targets    build   its base root:v1 changes
             leaf-0:v1, leaf-1:v1
-      -/+ root:v1      build   Dockerfile changed; context: ~ src/app/file-0.py
 
     `imgplan why NAME` explains one target; `--verbose` lists all.
 
@@ -304,6 +304,42 @@ fn different_causes_are_grouped_by_kind() {
     let text = fixture.text(None, false, Verbosity::Normal);
     let line = "  -/+ 60 targets  build   a base outside the manifest moved\n        service-0:v1, service-1:v1, service-2:v1 and 57 more\n";
     assert!(text.contains(line), "{text}");
+}
+
+/// The largest group would come first, and the base that explains it last.
+#[test]
+fn causes_come_before_their_effects() {
+    let mut fixture = Fixture::new();
+    let mut add = |name: &str, count: usize, reason: &dyn Fn() -> Reason| {
+        for index in 0..count {
+            let name = if count == 1 { name.to_owned() } else { format!("{name}-{index}") };
+            fixture.create(&format!("{name}:v1"), ImageKind::Build, true, vec![reason()]);
+        }
+    };
+    let depends = |base: &str, via: &[&str]| Reason::DependencyChanged {
+        base: key(base),
+        via: via.iter().map(|name| key(name)).collect(),
+    };
+    add("leaf", 30, &|| depends("middle:v1", &["root:v1"]));
+    add("tool-user", 9, &|| depends("tools:v1", &[]));
+    add("middle", 1, &|| depends("root:v1", &[]));
+    add("other", 20, &|| Reason::New);
+    add("tools", 1, &|| Reason::Requested);
+    add("root", 1, &|| Reason::DockerfileChanged);
+    let text = fixture.text(None, false, Verbosity::Normal);
+    let rows = text.lines().filter(|line| line.contains("-/+ ") && line.contains(" build "));
+    let rows: Vec<String> =
+        rows.map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(
+        rows,
+        [
+            "-/+ tools:v1 build rebuild requested",
+            "-/+ root:v1 build Dockerfile changed",
+            "-/+ 20 targets build new",
+            "-/+ 31 targets build its base root:v1 changes",
+            "-/+ 9 targets build its base tools:v1 changes",
+        ]
+    );
 }
 
 #[test]

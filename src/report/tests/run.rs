@@ -136,19 +136,53 @@ fn a_summary_groups_equal_failures() {
     let (out, err) = text(|reporter| reporter.summary(&view(&summary, Some("imgplan apply"))));
     insta::assert_snapshot!(format!("{out}--- stderr\n{err}"), @"
 
-    failed while building: a:v1 [build b-1], b:v1 [build b-1]
-      no disk
+    skipped: 2 targets not started because the run stopped
+    skipped: web:v1 depends on base:v1, which failed
     pending while building: c:v1 [build b-1]
       timed out
       help: apply again
-    skipped: web:v1 depends on base:v1, which failed
-    skipped: 2 targets not started because the run stopped
+    failed while building: a:v1 [build b-1], b:v1 [build b-1]
+      no disk
 
     Owner: team t1 (PRIME_TEAM_ID)
     Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 2 failed, 3 skipped, 1 pending, in 1m05s.
     --- stderr
     Retried 3 requests; --verbose and --json show details
     Next: fix the failures, then run `imgplan apply` to continue
+    ");
+}
+
+#[test]
+fn skipped_targets_are_grouped_by_cause_and_the_cause_comes_last() {
+    let depends = |failed: &str| SkipReason::DependencyFailed { failed: key(failed) };
+    let dependents = (1..=56).map(|n| (key(&format!("svc-{n}:v1")), depends("base:v1")));
+    let others = [("x:v1", "tools:v1"), ("y:v1", "tools:v1"), ("z:v1", "lib:v1")];
+    let others = others.map(|(unit, failed)| (key(unit), depends(failed)));
+    let summary = Summary {
+        failures: vec![
+            failure("base:v1", "no disk"),
+            failure("tools:v1", "exit code 1"),
+            failure("alone:v1", "exit code 2"),
+            failure("lib:v1", "exit code 1"),
+        ],
+        skipped: dependents.chain(others).collect(),
+        ..Summary::default()
+    };
+    let (out, _) = text(|reporter| reporter.summary(&view(&summary, None)));
+    insta::assert_snapshot!(out, @"
+
+    56 skipped: depend on base:v1, which failed (svc-1:v1, svc-2:v1, svc-3:v1 and 53 more)
+    2 skipped: depend on tools:v1, which failed (x:v1, y:v1)
+    skipped: z:v1 depends on lib:v1, which failed
+    failed while building: alone:v1 [build b-1]
+      exit code 2
+    failed while building: base:v1 [build b-1]
+      no disk
+    failed while building: tools:v1 [build b-1], lib:v1 [build b-1]
+      exit code 1
+
+    Owner: team t1 (PRIME_TEAM_ID)
+    Apply: 0 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 4 failed, 59 skipped, in 1m05s.
     ");
 }
 

@@ -15,7 +15,8 @@ fn every_reason_is_explained_in_full() {
         vec![Moved { from: pattern("old"), to: pattern("new"), span: Span::new(20, 1) }];
     let from = pattern("dropped");
     fixture.workspace.removed = vec![Removed { from, destroy: true, span: Span::new(55, 1) }];
-    let failed = Failed { fingerprint: built().fingerprint, build: build_id("b-failed") };
+    let error = Some("no disk".to_owned());
+    let failed = Failed { fingerprint: built().fingerprint, build: build_id("b-failed"), error };
     let mut entry = Entry::new(ImageKind::Build, Platform::Amd64);
     entry.failed = Some(failed);
     fixture.state.entries.insert(key("failed:v1"), entry);
@@ -98,6 +99,7 @@ fn every_reason_is_explained_in_full() {
     + failed:v1  build
 
     the last build did not succeed [build b-failed]
+      no disk
 
     + in-doubt:v1  mirror
 
