@@ -115,7 +115,8 @@ fn replace_as<T>(
         _ => Path::new("."),
     };
     let write = || -> io::Result<T> {
-        let mut temp = tempfile::Builder::new().prefix(TEMP_FILE_PREFIX).tempfile_in(dir)?;
+        let temp = tempfile::Builder::new().prefix(TEMP_FILE_PREFIX).tempfile_in(dir);
+        let mut temp = temp.map_err(without_path)?;
         let value = fill(temp.as_file_mut())?;
         set_mode(temp.as_file())?;
         temp.as_file().sync_all()?;
@@ -124,6 +125,15 @@ fn replace_as<T>(
         Ok(value)
     };
     write().at("write", path)
+}
+
+/// Returns an error of `tempfile` without the name of the temporary file, which tells a user nothing.
+fn without_path(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    match text.split_once(" at path ") {
+        Some((text, _)) => io::Error::new(error.kind(), text),
+        None => error,
+    }
 }
 
 #[cfg(unix)]
@@ -299,6 +309,9 @@ mod tests {
             assert!(!copy.exists());
         }
         fs::write(&path, "old").unwrap();
+        let missing = replace(&dir.path().join("none/f"), b"").unwrap_err();
+        assert_eq!(missing.source.kind(), io::ErrorKind::NotFound);
+        assert!(!missing.source.to_string().contains(TEMP_FILE_PREFIX), "{missing:?}");
         fs::create_dir(&copy).unwrap();
         overwrite(&path, b"new", &copy).unwrap_err();
         assert_eq!(fs::read(&path).unwrap(), b"old", "nothing is written without a copy");

@@ -46,7 +46,9 @@ pub(super) fn problems(text: &str, start: usize) -> Vec<Problem> {
         }
         if let Some(tag) = event.tag().filter(|tag| !is_known(tag, &event)) {
             let span = byte_span(text, &span.tag_span().unwrap_or(span), start);
-            problems.push(unknown_tag(tag, &text[span.start - start..][..span.len], span));
+            let at = span.start - start;
+            let written = text.get(at..at + span.len).unwrap_or_default();
+            problems.push(unknown_tag(tag, written, span));
         }
     }
     problems
