@@ -106,7 +106,7 @@ fn accepted(item: &Value) -> Option<AcceptedBuild> {
     let build = first_id(item, &["build_id", "buildId"])?;
     Some(AcceptedBuild {
         build,
-        path: text(item, &["fullImagePath", "full_image_path"]).and_then(image_path),
+        path: text(item, &["fullImagePath", "full_image_path"]).and_then(pullable_path),
         upload: text(item, &["upload_url", "uploadUrl"]).map(|url| SignedUrl::new(url.to_owned())),
         expires_in: ["expires_in", "expiresIn"]
             .iter()
@@ -123,6 +123,18 @@ fn image_path(text: &str) -> Option<String> {
     let is_allowed =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@' | '+');
     (text.len() <= MAX_PATH_BYTES && text.chars().all(is_allowed)).then(|| text.to_owned())
+}
+
+/// Returns the path of a row: not that of the artifact in the storage, but the one to pull (API
+/// contract, section 5).
+fn row_path(row: &Value) -> Option<String> {
+    let path = |keys| text(row, keys).and_then(pullable_path);
+    path(&["fullImagePath", "full_image_path"]).or_else(|| path(&["displayRef", "display_ref"]))
+}
+
+/// Returns a path, unless it is one of the storage, which nobody can pull.
+fn pullable_path(text: &str) -> Option<String> {
+    image_path(text).filter(|path| !path.starts_with("vm/"))
 }
 
 fn build_id(value: &Value) -> Option<BuildId> {
@@ -227,7 +239,7 @@ pub(super) fn image_row(row: &Value) -> Option<ImageRow> {
         name,
         tag,
         progress,
-        path: text(row, &["fullImagePath", "full_image_path"]).and_then(image_path),
+        path: row_path(row),
         visibility: text(row, &["visibility"]).and_then(|text| text.parse().ok()),
         pushed: time(row, &["pushedAt", "pushed_at"]),
         completed: time(row, &["completedAt", "completed_at"]),
@@ -268,7 +280,7 @@ pub(super) fn remote_build(row: &Value) -> Option<RemoteBuild> {
     Some(RemoteBuild {
         build: first_id(row, &["id", "build_id", "buildId"]),
         progress,
-        path: path.and_then(image_path),
+        path: path.and_then(pullable_path),
         image: image(row),
         created: time(row, &["createdAt"]),
         started: time(row, &["startedAt"]),

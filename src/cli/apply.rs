@@ -20,7 +20,7 @@ pub(super) async fn run(
     mut args: ApplyArgs,
 ) -> Result<Exit, Failure> {
     approval::check_args(ui, &args)?;
-    let saved = saved_plan::from_args(&args)?;
+    let (saved, deny) = (saved_plan::from_args(&args)?, args.strict.deny_warnings);
     disable_huge_pages();
     let cache = PendingCache::start(settings);
     let session = Session::write(settings, &args.service)?;
@@ -41,21 +41,19 @@ pub(super) async fn run(
         offline: saved.is_some(),
         has_conflict_markers: store.has_conflict_markers(),
         saved: saved.as_ref(),
-        deny_warnings: args.strict.deny_warnings,
+        deny_warnings: deny,
     };
     let facts = facts.facts(ui, &workspace, store.state(), cache.load(&service).await).await?;
     let Decision { workspace, plan, refreshed, bookkeeping } =
         decide(workspace, &facts, store.state(), &options, saved.as_ref())?;
-    let decided = (&workspace, &plan, store.state());
-    owner_change::warn(ui, &service, decided, args.strict.deny_warnings)?;
+    owner_change::warn(ui, &service, (&workspace, &plan, store.state()), deny)?;
     store.record(&refreshed)?;
     if args.refresh_only {
         let exit = refresh::apply(ui, &facts, &mut store, args.detailed_exitcode)?;
         connection.close().await?;
         return Ok(exit);
     }
-    let unasked = args.lookup.no_refresh_reason();
-    let view = service.view(&plan, &workspace, &facts, store.state(), unasked);
+    let view = service.view(&plan, &workspace, &facts, store.state());
     let owners = view.owners();
     approval::show(ui, saved.as_ref(), &view)?;
     let history = service.history();

@@ -8,7 +8,7 @@ use super::lockfile::check_resolved;
 use super::session::{PendingCache, Session};
 use super::settings::Settings;
 use super::ui::Ui;
-use crate::api::{Client, RemoteImage, RemoteImageState, list_images};
+use crate::api::{Client, ErrorKind, RemoteImage, RemoteImageState, list_images};
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::base::text::list;
 use crate::manifest::Workspace;
@@ -47,12 +47,12 @@ pub(super) async fn run(
     let Some(Identity { inputs, fingerprint, .. }) = identities.into_iter().nth(id.0) else {
         return Err(Failure::new(format!("{} has no fingerprint", unit.key)));
     };
-    let owner = unit.owner.clone().unwrap_or_else(|| service.owner.owner.clone());
     if let Some(warning) = service.warning() {
         ui.message(warning)?;
     }
     let connection = service.connect().await?;
-    let image = find_image(&connection.client, &owner, &remote).await?;
+    let owners = possible_owners(unit, &service.owner.owner);
+    let (owner, image) = find_image(&connection.client, &owners, &remote).await?;
     connection.close().await?;
     let built = Built {
         fingerprint,
@@ -127,25 +127,51 @@ fn find_unit(workspace: &Workspace, image: &str) -> Result<UnitId, Failure> {
     }
 }
 
-/// Returns the image in the service, if it is complete.
+/// Returns the owners that the image of a unit may have. The service gives mirrors of Docker Hub to
+/// the platform, and earlier versions of it did not.
+fn possible_owners(unit: &Unit, default: &Owner) -> Vec<Owner> {
+    match &unit.owner {
+        Some(owner) => vec![owner.clone()],
+        None if unit.mirrors_docker_hub() => vec![Owner::Platform, default.clone()],
+        None => vec![default.clone()],
+    }
+}
+
+/// Returns the first image of these owners, if it is complete.
 async fn find_image(
     client: &Client,
-    owner: &Owner,
+    owners: &[Owner],
     remote: &ImageRef,
-) -> Result<RemoteImage, Failure> {
-    let inventory = list_images(client, owner, Some(remote.name.as_str())).await?;
-    match inventory.by_key(owner, [remote]).remove(remote) {
-        Some(image) if image.state == RemoteImageState::Available => Ok(image),
-        Some(_) => {
-            let message = format!("{remote} is not complete in the service");
-            let help = "wait until its build has completed, or build it with `imgplan apply`";
-            Err(Failure::with_help(message, help))
-        }
-        None => {
-            let message = format!("the service has no image {remote} of {owner}");
-            Err(Failure::with_help(message, "check its name, its tag and its owner"))
+) -> Result<(Owner, RemoteImage), Failure> {
+    let mut refused = None;
+    for owner in owners {
+        let inventory = match list_images(client, owner, Some(remote.name.as_str())).await {
+            Err(error) if *owner == Owner::Platform && error.kind == ErrorKind::Forbidden => {
+                refused = Some(error);
+                continue;
+            }
+            inventory => inventory?,
+        };
+        match inventory.by_key(owner, [remote]).remove(remote) {
+            Some(image) if image.state == RemoteImageState::Available => {
+                return Ok((owner.clone(), image));
+            }
+            Some(_) => {
+                let message = format!("{remote} is not complete in the service");
+                let help = "wait until its build has completed, or build it with `imgplan apply`";
+                return Err(Failure::with_help(message, help));
+            }
+            None => {}
         }
     }
+    if let Some(error) = refused {
+        let message = format!("the API key may not list the platform's images: {error}");
+        let help = "`imgplan apply` mirrors it again; the image is the same for everybody";
+        return Err(Failure::with_help(message, help));
+    }
+    let owners: Vec<String> = owners.iter().map(Owner::words).collect();
+    let message = format!("the service has no image {remote} of {}", owners.join(" or "));
+    Err(Failure::with_help(message, "check its name, its tag and its owner"))
 }
 
 /// Returns the ID of the image's row, because the service does not list the build of an image.

@@ -37,8 +37,6 @@ pub(super) struct Planned {
     pub(super) facts: Facts,
     pub(super) service: ServiceProfile,
     saved: SavedPlan,
-    /// Reason for which the service was not asked to list the images.
-    pub(super) unasked: Option<&'static str>,
 }
 
 impl Planned {
@@ -66,8 +64,6 @@ impl Planned {
         let mut state = snapshot.state;
         let options = selection.plan_options(&workspace, &state)?;
         let client = if offline { None } else { service.reader() };
-        let unasked = if offline { Some("--offline") } else { service.no_reader_reason() };
-        let unasked = unasked.or(lookup.no_refresh_reason());
         let facts = SurveyRequest {
             settings,
             args: lookup,
@@ -88,7 +84,7 @@ impl Planned {
         for record in refreshed {
             state.apply(&record);
         }
-        Ok(Self { workspace, state, plan, facts, service, saved, unasked })
+        Ok(Self { workspace, state, plan, facts, service, saved })
     }
 
     /// Writes the plan to a file that only its owner can read.
@@ -100,7 +96,7 @@ impl Planned {
 
     /// Returns what a reporter needs to show the plan.
     pub(super) fn view(&self) -> PlanView<'_> {
-        self.service.view(&self.plan, &self.workspace, &self.facts, &self.state, self.unasked)
+        self.service.view(&self.plan, &self.workspace, &self.facts, &self.state)
     }
 
     /// Keeps the file lists of contexts for the next plan. Takes time, so call it last.

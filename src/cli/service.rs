@@ -84,19 +84,17 @@ impl ServiceProfile {
         Ok(Self { name, paths, owner, endpoint: Some(endpoint), limits })
     }
 
-    /// Returns what a reporter needs to show a plan; `unasked` is the reason for which the service
-    /// is not asked.
+    /// Returns what a reporter needs to show a plan.
     pub(super) fn view<'a>(
         &'a self,
         plan: &'a Plan,
         workspace: &'a Workspace,
         facts: &'a Facts,
         state: &'a State,
-        unasked: Option<&'a str>,
     ) -> PlanView<'a> {
         let (lockfile, service) = (self.paths.lockfile.as_path(), self.name.as_str());
         let (limits, owner) = (self.limits.as_slice(), &self.owner);
-        PlanView { plan, workspace, facts, state, limits, owner, lockfile, service, unasked }
+        PlanView { plan, workspace, facts, state, limits, owner, lockfile, service }
     }
 
     /// Returns the reason for which the service cannot be asked. The local server needs none: nobody

@@ -12,6 +12,7 @@ use super::settings::Settings;
 use super::ui::Ui;
 use crate::context::StatCache;
 use crate::manifest::Workspace;
+use crate::plan;
 use crate::state::{StateSnapshot, Store};
 use crate::survey::Caches;
 
@@ -36,7 +37,10 @@ impl Session<StateSnapshot> {
         let paths = args.paths(&settings.root());
         let snapshot = spawn_blocking(move || StateSnapshot::read(&paths));
         let (workspace, service) = load(settings, args)?;
-        let state = join(snapshot).await?.for_service(&service.name)?;
+        let mut state = join(snapshot).await?.for_service(&service.name)?;
+        for record in plan::carry_over(&workspace, &state.state) {
+            state.state.apply(&record);
+        }
         Ok(Self { workspace, service, state })
     }
 }
@@ -49,7 +53,9 @@ impl Session<Store> {
     /// Fails as [`Session::read`] does, and if another run holds the lock.
     pub(super) fn write(settings: &Settings, args: &ServiceArgs) -> Result<Self, Failure> {
         let (workspace, service) = load(settings, args)?;
-        let state = Store::open(service.paths.clone(), &service.name)?;
+        let mut state = Store::open(service.paths.clone(), &service.name)?;
+        let carried_over = plan::carry_over(&workspace, state.state());
+        state.record(&carried_over)?;
         Ok(Self { workspace, service, state })
     }
 }

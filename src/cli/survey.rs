@@ -50,15 +50,6 @@ impl LookupArgs {
         check_conflicts(("--frozen", self.frozen), &upgrades)?;
         check_conflicts(("--offline", offline), &upgrades)
     }
-
-    /// Returns the flag for which the service is not asked to list the images.
-    pub(super) fn no_refresh_reason(&self) -> Option<&'static str> {
-        match self {
-            Self { refresh: false, .. } => Some("--refresh=false"),
-            Self { minimal_refresh: true, .. } => Some("--minimal-refresh"),
-            _ => None,
-        }
-    }
 }
 
 impl SurveyRequest<'_> {
@@ -108,13 +99,25 @@ impl SurveyRequest<'_> {
         let lockfile = &self.service.paths.lockfile;
         let notes =
             if self.has_conflict_markers { conflict_notes(lockfile, state) } else { vec![] };
-        let query = Query { workspace, state, caches, service, pins, notes };
+        let unasked = self.unasked();
+        let query = Query { workspace, state, caches, service, pins, notes, unasked };
         let facts = survey::facts(query).await?;
         writer.flush().await?;
         ui.warnings(&facts.warnings, &workspace.sources)?;
         let warnings = workspace.warnings.len() + facts.warnings.len();
         failure::deny_warnings(self.deny_warnings, warnings)?;
         Ok(facts)
+    }
+
+    /// Returns the flag or reason for which the service is not asked to list images.
+    fn unasked(&self) -> Option<&'static str> {
+        match (self.client, self.args) {
+            (None, _) if self.offline => Some("--offline"),
+            (None, _) => self.service.no_reader_reason(),
+            (Some(_), LookupArgs { refresh: false, .. }) => Some("--refresh=false"),
+            (Some(_), LookupArgs { minimal_refresh: true, .. }) => Some("--minimal-refresh"),
+            (Some(_), _) => None,
+        }
     }
 
     /// Returns the references to look up: those to upgrade and, if the project uses pins, those

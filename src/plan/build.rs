@@ -273,7 +273,7 @@ impl<'a> Planner<'a> {
     /// shows a failed build.
     fn may_exist(&self, unit: &Unit, entry: Option<&Entry>) -> bool {
         let built = entry.and_then(|entry| entry.built.as_ref());
-        built.is_some_and(|built| self.facts.remote(&built.owner, &unit.key) != Some(None))
+        built.is_some_and(|built| self.facts.recorded(&unit.key, built) != Some(None))
     }
 
     /// Returns the drift of the last build as a reason.
@@ -286,7 +286,7 @@ impl<'a> Planner<'a> {
             // Our own pending build may have replaced the image.
             Drift::Replaced if entry.pending.is_some() || entry.submitted.is_some() => None,
             Drift::Replaced => {
-                let remote = self.facts.remote(&built.owner, key).flatten();
+                let remote = self.facts.recorded(key, built).flatten();
                 Some(Reason::RemoteChanged { at: remote.and_then(|remote| remote.changed) })
             }
         }

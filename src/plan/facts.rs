@@ -39,6 +39,8 @@ pub struct Facts {
     pub refused: HashSet<Owner>,
     /// True if a request was sent to the service.
     pub asked: bool,
+    /// Flag or reason for which the service is not asked to list images.
+    pub unasked: Option<&'static str>,
     /// Images that were refreshed, if not all were. Nothing is known about other images.
     pub refreshed: Option<HashSet<ImageRef>>,
     /// Owner of a new image for which the manifest names none; `None` if the service was not
@@ -158,14 +160,32 @@ impl Facts {
     /// was not refreshed, or its owner's listing is incomplete.
     #[allow(clippy::option_option, reason = "unknown, missing and present are three cases")]
     pub fn remote(&self, owner: &Owner, key: &ImageRef) -> Option<Option<&Remote>> {
+        self.listed(owner, key, key)
+    }
+
+    /// Returns the image of a recorded build, as [`Facts::remote`] does: under the name that it has
+    /// in the service.
+    #[allow(clippy::option_option, reason = "unknown, missing and present are three cases")]
+    pub fn recorded(&self, key: &ImageRef, built: &Built) -> Option<Option<&Remote>> {
+        self.listed(&built.owner, key, built.image(key))
+    }
+
+    #[allow(clippy::option_option, reason = "unknown, missing and present are three cases")]
+    fn listed(&self, owner: &Owner, key: &ImageRef, image: &ImageRef) -> Option<Option<&Remote>> {
         let refreshed = self.refreshed.as_ref().is_none_or(|keys| keys.contains(key));
-        let image = self.images.get(owner).filter(|_| refreshed)?.get(key);
+        let image = self.images.get(owner).filter(|_| refreshed)?.get(image);
         (image.is_some() || !self.incomplete.contains(owner)).then_some(image)
     }
 
-    /// Returns the drift of a recorded image, if any is known.
+    /// Returns the drift of a recorded image, if any is known. A shared image that somebody else
+    /// replaced is a copy of the same source, and no drift.
     pub fn drift(&self, key: &ImageRef, built: &Built) -> Option<Drift> {
-        let Some(remote) = self.remote(&built.owner, key)? else { return Some(Drift::Gone) };
+        self.difference(key, built).filter(|drift| *drift == Drift::Gone || !built.is_shared())
+    }
+
+    /// Returns the difference of a recorded image, shared or not, from what imgplan made.
+    pub(super) fn difference(&self, key: &ImageRef, built: &Built) -> Option<Drift> {
+        let Some(remote) = self.recorded(key, built)? else { return Some(Drift::Gone) };
         let (at, tolerance, drift) = match remote.state {
             // A running build may be about to replace our image, which still exists.
             RemoteState::Pending => return None,
@@ -215,7 +235,7 @@ impl Facts {
 
     /// Returns the visibility of an image: as listed, or else as recorded.
     pub fn visibility(&self, key: &ImageRef, built: &Built) -> Visibility {
-        let remote = self.remote(&built.owner, key).flatten();
+        let remote = self.recorded(key, built).flatten();
         remote.and_then(|remote| remote.visibility).unwrap_or(built.visibility)
     }
 

@@ -103,7 +103,7 @@ fn forced(
     if options.replace.iter().any(|pattern| pattern.matches(unit)) {
         return Some(Reason::Requested);
     }
-    let listed = || facts.remote(&built.owner, key).flatten()?.changed;
+    let listed = || facts.recorded(key, built).flatten()?.changed;
     let completed = built.completed.or_else(listed)?;
     let (now, max) = (facts.now?, unit.max_age?);
     let age = Duration::try_from(now.duration_since(completed)).ok()?;

@@ -8,6 +8,7 @@ mod bookkeeping;
 pub(crate) mod build;
 pub(crate) mod decide;
 mod differences;
+mod earlier_names;
 pub(crate) mod facts;
 mod first_pins;
 mod identify;
@@ -29,6 +30,7 @@ pub(crate) mod unpinned;
 
 pub(crate) use bookkeeping::refresh_records;
 pub(crate) use decide::{Decision, changing, decide};
+pub(crate) use earlier_names::carry_over;
 pub(crate) use facts::Facts;
 pub(crate) use first_pins::adopt_first_pins;
 pub(crate) use identify::{Identity, identify, resolve_tags};

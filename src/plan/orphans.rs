@@ -10,7 +10,7 @@ use super::previous::{Moves, same_tag};
 use super::reason::Reason;
 use super::steps::{Action, Plan, Renamed, Step, StepId};
 use crate::base::digest::Fingerprint;
-use crate::base::name::{BuildId, ImageName, ImageRef, Owner};
+use crate::base::name::{BuildId, ImageName, ImageRef};
 use crate::manifest::workspace::{Removed, Unit, UnitId, Workspace};
 use crate::state::{Entry, State, Submission};
 
@@ -86,29 +86,27 @@ impl Orphans<'_> {
         delete: bool,
     ) -> (Action, bool, Option<Reason>) {
         let built = entry.built.as_ref();
-        let changed = |owner: &Owner| {
-            self.facts.remote(owner, key).flatten().and_then(|remote| remote.changed)
-        };
+        let changed = built
+            .and_then(|built| self.facts.recorded(key, built))
+            .flatten()
+            .and_then(|remote| remote.changed);
         // A running build of ours will replace whatever is there.
-        let drift = built.filter(|_| after.is_none());
-        let drift = drift.and_then(|built| Some((built, self.facts.drift(key, built)?)));
-        match drift {
-            Some((_, Drift::Gone)) => {
+        let recorded = built.filter(|_| after.is_none());
+        match recorded.and_then(|built| self.facts.difference(key, built)) {
+            Some(Drift::Gone) => {
                 return (Action::Forget { after }, false, Some(Reason::MissingRemote));
             }
-            Some((built, Drift::Replaced)) => {
-                let replaced = Reason::RemoteChanged { at: changed(&built.owner) };
+            Some(Drift::Replaced) => {
+                let replaced = Reason::RemoteChanged { at: changed };
                 return (Action::Forget { after }, true, Some(replaced));
             }
             None => {}
         }
         let running = after.as_ref().and(entry.pending.as_ref()).map(|pending| &pending.owner);
         let owner = built.map(|built| &built.owner).or(running);
-        match owner.filter(|_| delete) {
-            Some(owner) => {
-                let (owner, changed) = (owner.clone(), changed(owner));
-                (Action::Delete { owner, after, changed }, false, None)
-            }
+        // An API key that may not list the images of an owner may not delete them either.
+        match owner.filter(|owner| delete && !self.facts.refused.contains(owner)) {
+            Some(owner) => (Action::Delete { owner: owner.clone(), after, changed }, false, None),
             None => (Action::Forget { after }, true, None),
         }
     }

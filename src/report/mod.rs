@@ -79,8 +79,6 @@ pub(crate) struct PlanView<'a> {
     pub lockfile: &'a Path,
     /// URL of the service, or `local`.
     pub service: &'a str,
-    /// Reason for which the service is not asked; `None` if it is.
-    pub unasked: Option<&'a str>,
 }
 
 /// The summary of a run with everything that its presentation needs.

@@ -60,7 +60,7 @@ impl PlanView<'_> {
 
     /// Returns the reason for which the service told nothing.
     pub(super) fn silence(&self) -> String {
-        match self.unasked {
+        match self.facts.unasked {
             _ if self.facts.asked => "the service did not list the images".to_owned(),
             Some(reason) => format!("the service was not asked ({reason})"),
             None => "the service was not asked".to_owned(),

@@ -23,9 +23,10 @@ use super::step;
 use super::transfers::TransferBatcher;
 use super::unit::Links;
 use super::updates::UpdateBatcher;
+use crate::base::name::{ImageRef, Owner};
 use crate::event::{RunEvent, Signal, Summary};
 use crate::manifest::workspace::{Origin, UnitId};
-use crate::plan::{Action, Create, StepId, pins};
+use crate::plan::{Action, Create, Step, StepId, pins};
 use crate::state::{Record, State, StateError, Store};
 
 /// An error that ended the whole run. Failures of single units are in the [`Summary`].
@@ -315,13 +316,26 @@ impl Driver<'_> {
             }
         };
         let links = self.links.clone();
-        let key = planned.key.clone();
+        let (key, image) = (planned.key.clone(), self.recorded_image(planned));
         let source =
             planned.unit().and_then(|unit| self.run.workspace.unit(unit).source().cloned());
         let task = self.tasks.spawn(async move {
-            step::run(StepJob { step, key, source, work: work? }, links).await
+            step::run(StepJob { step, key, image, source, work: work? }, links).await
         });
         self.step_of.insert(task.id(), step);
+    }
+
+    /// Returns the name in the service of the image that a step changes or deletes.
+    fn recorded_image(&self, step: &Step) -> ImageRef {
+        let change = match &step.action {
+            Action::Update { change, .. } | Action::Adopt { then: Some(change), .. } => {
+                Some(change)
+            }
+            _ => None,
+        };
+        let key = change.and_then(|change| change.from.as_ref()).unwrap_or(&step.key);
+        let built = self.store.state().entries.get(key).and_then(|entry| entry.built.as_ref());
+        built.map_or(key, |built| built.image(key)).clone()
     }
 
     fn create(&self, create: &Create) -> Result<Work, StepFailure> {
@@ -364,6 +378,10 @@ impl Driver<'_> {
         let key = &self.run.workspace.unit(unit).key;
         let built = self.store.state().entries.get(key).and_then(|entry| entry.built.as_ref());
         match built {
+            // The path of a platform image is its name.
+            Some(built) if built.path.is_empty() && built.owner == Owner::Platform => {
+                Ok(BasePath::Known(built.image(key).to_string()))
+            }
             Some(built) if built.path.is_empty() => {
                 Ok(BasePath::Moved { base: key.clone(), owner: built.owner.clone() })
             }

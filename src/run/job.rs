@@ -15,6 +15,8 @@ use crate::state::Submission;
 pub(super) struct StepJob {
     pub(super) step: StepId,
     pub(super) key: ImageRef,
+    /// Name of the recorded image in the service; the key if there is none.
+    pub(super) image: ImageRef,
     /// Source of a mirror.
     pub(super) source: Option<SourceRef>,
     pub(super) work: Work,

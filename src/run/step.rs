@@ -9,17 +9,17 @@ use crate::state::Record;
 
 /// Carries out one step.
 pub(super) async fn run(job: StepJob, links: Links) -> Result<StepOutput, StepFailure> {
-    let StepJob { step, key, source, work } = job;
+    let StepJob { step, key, image, source, work } = job;
     let client = observed(&links.client, links.messages.clone(), Some(key.clone()));
-    let unit = UnitRun { step, key, source, links: Links { client, ..links } };
+    let unit = UnitRun { step, key, image, source, links: Links { client, ..links } };
     match work {
         Work::Create(job) => unit.create(*job).await,
         Work::Adopt { build, start, timeout, then } => {
             // The build and its record have the name of before a rename.
             let old_key = then.as_ref().and_then(|change| change.from.clone());
             let key = old_key.unwrap_or_else(|| unit.key.clone());
-            let source = unit.source.clone();
-            let adopted = UnitRun { step, key, source, links: unit.links.clone() };
+            let (image, source) = (unit.image.clone(), unit.source.clone());
+            let adopted = UnitRun { step, key, image, source, links: unit.links.clone() };
             if start {
                 adopted.start_if_not_started(&build).await?;
                 let started = Record::Started { unit: adopted.key.clone(), build: build.clone() };

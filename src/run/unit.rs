@@ -44,6 +44,8 @@ pub(super) struct Links {
 pub(super) struct UnitRun {
     pub(super) step: StepId,
     pub(super) key: ImageRef,
+    /// Name of the recorded image in the service; the key if there is none.
+    pub(super) image: ImageRef,
     /// Source of a mirror.
     pub(super) source: Option<SourceRef>,
     pub(super) links: Links,
@@ -253,7 +255,10 @@ impl UnitRun {
     /// when a dependent needs it.
     pub(super) async fn update(&self, change: &Change) -> Result<StepOutput, StepFailure> {
         self.phase(Phase::Update, None);
-        let UpdatedImage { visibility } = self.links.updates.request(&self.key, change).await?;
+        let name = if change.from.is_some() { &self.key } else { &self.image };
+        let from = Some(self.image.clone()).filter(|image| image != name);
+        let request = Change { from, ..change.clone() };
+        let UpdatedImage { visibility } = self.links.updates.request(name, &request).await?;
         if change.moves() {
             let owner = change.owner.as_ref().unwrap_or(&change.of);
             self.links.base_paths.note_move(owner, &self.key);
@@ -281,7 +286,7 @@ impl UnitRun {
         }
         self.phase(Phase::Delete, None);
         let Links { client, stopping, .. } = &self.links;
-        let deleted = client.delete(owner, &self.key, stopping).await;
+        let deleted = client.delete(owner, &self.image, stopping).await;
         let deleted = deleted.map_err(|error| StepFailure::of_change(&error, owner))?;
         Ok(StepOutput { was_missing: !deleted, ..self.forget().await? })
     }

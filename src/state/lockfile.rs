@@ -99,6 +99,12 @@ pub struct Built {
 }
 
 impl Built {
+    /// True for a mirror of Docker Hub on the platform. Every account has the same one, so that
+    /// anybody may replace it with another copy of the same source.
+    pub fn is_shared(&self) -> bool {
+        self.owner == Owner::Platform && self.inputs.platform_path().is_some()
+    }
+
     /// Returns the name of the image in the service. `key` is that of the unit.
     pub fn image<'a>(&'a self, key: &'a ImageRef) -> &'a ImageRef {
         self.image.as_ref().unwrap_or(key)
@@ -151,7 +157,8 @@ impl Submission {
     /// are taken from the request.
     ///
     /// A path without an owner is that of an image of the platform: the service makes one of a source
-    /// of Docker Hub, whoever asks (API contract, section 2).
+    /// of Docker Hub, whoever asks (API contract, section 2). Without a path, a visibility that was
+    /// not requested says the same.
     pub fn into_pending(
         self,
         build: BuildId,
@@ -159,9 +166,12 @@ impl Submission {
         visibility: Option<Visibility>,
         stage: BuildStage,
     ) -> Pending {
-        let image = self.inputs.source().and_then(|source| source.platform_image());
+        let is_public = visibility == Some(Visibility::Public) && self.visibility != visibility;
+        let on_platform = self.inputs.platform_path().is_some_and(|platform| match &path {
+            Some(path) => *path == platform,
+            None => is_public,
+        });
         let path = path.unwrap_or_default();
-        let on_platform = image.is_some_and(|image| image.to_string() == path);
         let (owner, default) = if on_platform {
             (Owner::Platform, Visibility::Public)
         } else {
@@ -295,6 +305,12 @@ impl Inputs {
     /// Returns the source of a mirror.
     pub fn source(&self) -> Option<SourceRef> {
         self.get("source")?.parse().ok()
+    }
+
+    /// Returns the path of the platform's image that the service makes of a source of Docker Hub.
+    /// `None` for other sources and for builds.
+    pub fn platform_path(&self) -> Option<String> {
+        Some(self.source()?.platform_image()?.to_string())
     }
 
     /// True if both have the same fingerprint apart from the number of forced rebuilds.

@@ -31,7 +31,7 @@ pub(crate) use snapshot::StateSnapshot;
 pub(crate) use store::Store;
 
 use crate::base::kind::ImageKind;
-use crate::base::name::{BuildId, ImageRef, Platform};
+use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 
 /// The recorded state of all units.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,8 +85,8 @@ impl State {
                 built.owner = owner.clone().unwrap_or_else(|| built.owner.clone());
                 if to.is_some() || owner.is_some() {
                     built.path = path.clone().unwrap_or_default();
-                    built.image = None;
                 }
+                built.image.take_if(|_| to.is_some());
                 if let Some(to) = to
                     && let Some(mut entry) = self.entries.remove(unit)
                 {
@@ -143,16 +143,21 @@ impl State {
         match outcome {
             BuildOutcome::Completed => {
                 entry.failed = None;
+                let path = match ending.path {
+                    Some(path) if pending.path.is_empty() => path.to_owned(),
+                    _ => pending.path,
+                };
+                let (owner, visibility) = match pending.inputs.platform_path() {
+                    Some(platform) if platform == path => (Owner::Platform, Visibility::Public),
+                    _ => (pending.owner, pending.visibility),
+                };
                 entry.built = Some(Built {
                     fingerprint: pending.fingerprint,
                     inputs: pending.inputs,
                     build: pending.build,
-                    path: match ending.path {
-                        Some(path) if pending.path.is_empty() => path.to_owned(),
-                        _ => pending.path,
-                    },
-                    owner: pending.owner,
-                    visibility: pending.visibility,
+                    path,
+                    owner,
+                    visibility,
                     image: ending.image,
                     completed: ending.at,
                 });
@@ -182,8 +187,8 @@ impl State {
             inputs,
             build: BuildId::new("b-1").unwrap(),
             path: String::new(),
-            owner: crate::base::name::Owner::Personal,
-            visibility: crate::base::name::Visibility::Private,
+            owner: Owner::Personal,
+            visibility: Visibility::Private,
             stage: BuildStage::Started,
         };
         let (kind, platform) = (ImageKind::Build, Platform::Amd64);

@@ -57,7 +57,7 @@ pub(super) async fn query(
     }
     for (key, entry) in &state.entries {
         if let Some(built) = entry.built.as_ref().filter(|_| selected(key)) {
-            owned.entry(built.owner.clone()).or_default().recorded.push(key);
+            owned.entry(built.owner.clone()).or_default().recorded.push(built.image(key));
         }
     }
     facts.asked |= !owned.is_empty();
@@ -101,8 +101,8 @@ pub(super) async fn query(
 fn platform_refusal(error: &ApiError, recorded: usize) -> String {
     let images = match recorded {
         0 => "whether new ones replace others is not known".to_owned(),
-        1 => "the recorded one is assumed to match the lockfile".to_owned(),
-        count => format!("the {count} recorded ones {ASSUMED_UNCHANGED}"),
+        1 => "the recorded one is assumed to match the lockfile, and is not deleted".to_owned(),
+        count => format!("the {count} recorded ones {ASSUMED_UNCHANGED}, and are not deleted"),
     };
     format!("the API key may not list the platform's images ({}); {images}", error.reason())
 }

@@ -50,6 +50,8 @@ pub struct Query<'a> {
     pub pins: PinSource<'a>,
     /// Notes of the caller that the plan is to show.
     pub notes: Vec<String>,
+    /// Flag or reason for which the service is not asked to list images.
+    pub unasked: Option<&'static str>,
 }
 
 /// The service and what to request from it.
@@ -93,7 +95,7 @@ impl<'a> Query<'a> {
     /// Returns a query of the contexts alone, without network access.
     pub fn offline(workspace: &'a Workspace, state: &'a State, caches: Caches) -> Self {
         let (service, pins, notes) = (None, PinSource::Lockfile, Vec::new());
-        Self { workspace, state, caches, service, pins, notes }
+        Self { workspace, state, caches, service, pins, notes, unasked: None }
     }
 }
 
@@ -114,11 +116,11 @@ pub(crate) async fn context_warnings(workspace: &Workspace) -> Result<Vec<Proble
 /// Fails if a context cannot be read or is larger than `settings.context_max`. With a refresh, fails
 /// if the service refuses the API key or cannot be reached.
 pub async fn facts(query: Query<'_>) -> Result<Facts, SurveyError> {
-    let Query { workspace, state, caches, service, pins, notes } = query;
+    let Query { workspace, state, caches, service, pins, notes, unasked } = query;
     let (contexts, warnings) = contexts::scan(workspace, Some(caches.stat)).await?;
     let changes = changes::find(workspace, state, &caches.history, &contexts).await;
     let now = Some(Timestamp::now());
-    let mut facts = Facts { contexts, changes, now, warnings, notes, ..Facts::default() };
+    let mut facts = Facts { contexts, changes, now, warnings, notes, unasked, ..Facts::default() };
     if let Some(service) = service {
         query_service(workspace, state, service, &mut facts).await?;
     }

@@ -26,13 +26,7 @@ fn apply(env: &TestEnv) -> Output {
 
 /// Returns the output after the plan.
 fn end(output: &Output) -> String {
-    let text = output.redacted(&output.stdout);
-    let at = text.find(" unchanged.\n").map_or(0, |at| at + " unchanged.\n".len());
-    let text = match text[at..].strip_prefix("Not compared: ") {
-        Some(rest) => rest.split_once('\n').map_or("", |(_, rest)| rest),
-        None => &text[at..],
-    };
-    text.trim_matches('\n').to_owned()
+    output.after_plan()
 }
 
 /// Returns the content of the lockfile and the journal, which hold the build IDs.

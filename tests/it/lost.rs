@@ -72,9 +72,7 @@ fn check_assigned(env: &TestEnv) {
 
 /// Returns the output after the plan.
 fn end(output: &Output) -> String {
-    let text = output.redacted(&output.stdout);
-    let at = text.find(" unchanged.\n").map_or(0, |at| at + " unchanged.\n".len());
-    text[at..].trim_matches('\n').to_owned()
+    output.after_plan()
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod faults;
 mod fields;
 mod graph;
 mod honest;
+mod hub;
 mod images;
 mod kill;
 mod layers;

@@ -35,7 +35,7 @@ impl HumanReporter<'_> {
             last.extend(self.order(view));
             last.extend(Cost::of(view).text(view.limits).map(|cost| self.prose(&cost)));
             last.push(self.paint(BOLD, &self.prose(&plan_line(&view.plan.counts(None)))));
-            if view.answers().is_none() && (view.unasked.is_some() || view.facts.asked) {
+            if view.answers().is_none() && (view.facts.unasked.is_some() || view.facts.asked) {
                 last.push(self.prose(&format!("Not compared: {}.", view.silence())));
             }
             vec![
@@ -170,7 +170,7 @@ impl HumanReporter<'_> {
 fn head(view: &PlanView<'_>) -> String {
     let size = size(view.workspace.images, view.plan.units);
     let (owners, lockfile, service) = (view.owners(), view.lockfile.display(), view.service);
-    let unasked = view.unasked.filter(|_| !view.facts.asked);
+    let unasked = view.facts.unasked.filter(|_| !view.facts.asked);
     let unasked = unasked.map(|reason| format!(" (not asked: {reason})")).unwrap_or_default();
     format!("imgplan: {size}, owner {owners}, lockfile {lockfile}, service {service}{unasked}")
 }

@@ -34,7 +34,6 @@ struct Fixture {
     facts: Facts,
     state: State,
     owner: DefaultOwner,
-    unasked: Option<&'static str>,
 }
 
 fn key(text: &str) -> ImageRef {
@@ -88,8 +87,7 @@ impl Fixture {
         let images = [(Owner::Personal, HashMap::new())].into();
         let facts = Facts { images, asked: true, ..Facts::default() };
         let (plan, state) = (Plan::default(), State::default());
-        let (owner, unasked) = (DefaultOwner::default(), None);
-        Self { plan, workspace, facts, state, owner, unasked }
+        Self { plan, workspace, facts, state, owner: DefaultOwner::default() }
     }
 
     /// Adds a mirrored target to the manifest, without a step.
@@ -188,7 +186,6 @@ impl Fixture {
             owner: &self.owner,
             lockfile: Path::new("imgplan.lock"),
             service: "https://api.example.com",
-            unasked: self.unasked,
         })
     }
 

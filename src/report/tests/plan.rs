@@ -423,8 +423,7 @@ fn without_an_answer_nothing_is_compared() {
         (None, true, "the service did not list the images."),
     ] {
         let mut fixture = Fixture::new();
-        fixture.facts = Facts { asked, ..Facts::default() };
-        fixture.unasked = unasked;
+        fixture.facts = Facts { asked, unasked, ..Facts::default() };
         fixture.unit("api:v1");
         let text = fixture.text(None, false, Verbosity::Normal);
         let no_changes = "No changes. The target matches the lockfile; ";

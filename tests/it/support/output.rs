@@ -81,6 +81,18 @@ impl Output {
         self.redacted(self.stdout.lines().last().unwrap_or_default())
     }
 
+    /// Returns what standard output contains after the plan, redacted.
+    pub(crate) fn after_plan(&self) -> String {
+        let text = self.redacted(&self.stdout);
+        let after = text.split_once(" unchanged.\n").map_or(&*text, |(_, after)| after);
+        let is_line = |line: &str| line.starts_with("Not compared: ");
+        let after = match after.split_once('\n') {
+            Some((line, after)) if is_line(line) => after,
+            _ => after,
+        };
+        after.trim_matches('\n').to_owned()
+    }
+
     /// Returns both streams and the code, redacted, for snapshots.
     pub(crate) fn shown(&self) -> String {
         let mut text = format!("exit {}\n", self.code.unwrap_or(-1));

@@ -1,0 +1,95 @@
+//! Carries mirrors that an earlier imgplan recorded over to the owner and the name that they have in
+//! the service. Pure.
+//!
+//! Earlier versions recorded the owner that they had asked for, and derived the name of a mirror of
+//! Docker Hub as the service of August 2026 did.
+
+use std::collections::HashSet;
+
+use crate::base::name::{ImageRef, Owner, Visibility};
+use crate::manifest::workspace::{Unit, Workspace};
+use crate::state::{Built, Entry, Inputs, Record, State};
+
+/// Returns the records that carry all entries over.
+pub(crate) fn carry_over(workspace: &Workspace, state: &State) -> Vec<Record> {
+    let units: HashSet<&ImageRef> = workspace.units.iter().map(|unit| &unit.key).collect();
+    let mut records = Vec::new();
+    for (key, entry) in &state.entries {
+        let successor = (!units.contains(key)).then(|| successor(workspace, state, key, entry));
+        let new_key = successor.flatten().map_or(key, |unit| &unit.key);
+        let carried = carried(key, new_key, entry);
+        if new_key != key {
+            records.push(Record::Forgotten { unit: key.clone() });
+        } else if carried == *entry {
+            continue;
+        }
+        records.extend(records_of(new_key, carried));
+    }
+    records
+}
+
+/// Returns the unit whose source an earlier imgplan recorded under this key.
+fn successor<'w>(
+    workspace: &'w Workspace,
+    state: &State,
+    key: &ImageRef,
+    entry: &Entry,
+) -> Option<&'w Unit> {
+    let source = inputs(entry)?.source()?;
+    let is_derived = source.destinations().contains(key);
+    workspace.units.iter().filter(|_| is_derived).find(|unit| {
+        let same_source = unit.source().is_some_and(|of| of.destinations().contains(key));
+        same_source
+            && Some(&unit.key) == source.platform_image().as_ref()
+            && unit.platform == entry.platform
+            && !state.entries.contains_key(&unit.key)
+    })
+}
+
+fn inputs(entry: &Entry) -> Option<&Inputs> {
+    let built = entry.built.as_ref().map(|built| &built.inputs);
+    let pending = entry.pending.as_ref().map(|pending| &pending.inputs);
+    built.or(pending).or(entry.submitted.as_ref().map(|submitted| &submitted.inputs))
+}
+
+/// Returns an entry with the owner and the name that its image has in the service.
+fn carried(key: &ImageRef, new_key: &ImageRef, entry: &Entry) -> Entry {
+    let mut entry = entry.clone();
+    if let Some(built) = &mut entry.built {
+        if is_on_platform(&built.inputs, &built.path, built.visibility) {
+            built.owner = Owner::Platform;
+        }
+        let image = image_name(built, key);
+        built.image = Some(image).filter(|image| image != new_key);
+    }
+    if let Some(pending) = &mut entry.pending
+        && is_on_platform(&pending.inputs, &pending.path, pending.visibility)
+    {
+        pending.owner = Owner::Platform;
+    }
+    entry
+}
+
+/// Returns the name of a recorded image in the service: that of its path, if it is the platform's.
+fn image_name(built: &Built, key: &ImageRef) -> ImageRef {
+    let platform = || built.inputs.source()?.platform_image();
+    let of_path = platform().filter(|image| image.to_string() == built.path);
+    of_path.unwrap_or_else(|| built.image(key).clone())
+}
+
+fn is_on_platform(inputs: &Inputs, path: &str, visibility: Visibility) -> bool {
+    let platform = inputs.platform_path();
+    visibility == Visibility::Public && platform.is_some_and(|platform| platform == path)
+}
+
+fn records_of(key: &ImageRef, entry: Entry) -> Vec<Record> {
+    let Entry { kind, platform, built, submitted, pending, failed: _, protect } = entry;
+    let unit = || key.clone();
+    let built =
+        built.map(|built| Record::Known { unit: unit(), kind, platform, built: Some(built) });
+    let submitted =
+        submitted.map(|submission| Record::Submitting { unit: unit(), kind, platform, submission });
+    let pending = pending.map(|pending| Record::Created { unit: unit(), kind, platform, pending });
+    let protect = protect.then(|| Record::Protected { unit: unit(), kind, platform, protect });
+    [built, pending, submitted, protect].into_iter().flatten().collect()
+}
