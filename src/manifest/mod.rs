@@ -21,6 +21,7 @@ mod interpolate;
 pub(crate) mod invocation;
 pub(crate) mod load;
 mod lower;
+mod mirrors;
 #[expect(dead_code, reason = "some fields are read before decoding, and declared for the schema")]
 pub(crate) mod model;
 mod moves;

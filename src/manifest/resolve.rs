@@ -9,6 +9,7 @@ use super::expand::Scope;
 use super::graph;
 use super::groups;
 use super::image;
+use super::mirrors;
 use super::moves;
 use super::settings;
 use super::units;
@@ -30,6 +31,7 @@ pub(super) fn resolve(
         // Bases, moves and removals refer to images that may be missing.
         return None;
     }
+    mirrors::warn(&units, diagnostics);
     let (references, dependencies) = bases::find(scopes, &images, &units, diagnostics);
     let (moved, removed) = moves::resolve(scopes, &images, &units, diagnostics);
     moves::add_old_names(&mut units, &moved);

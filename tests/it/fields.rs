@@ -225,7 +225,7 @@ fn labels_and_groups_are_merged_with_the_defaults() {
 images:
   - {name: app, context: app, max_age: 1m, protect: false, labels: {team: b, own: \"\"}, groups: [web]}
   - {name: base, context: base, tag: v1, platforms: [linux/amd64, linux/arm64]}
-  - {name: cache, source: \"redis:7\", groups: [all], labels: {x: y}}
+  - {name: cache, source: \"quay.io/o/redis:7\", groups: [all], labels: {x: y}}
 groups:
   web: [\"b*\"]
   arm: [\"*:*-arm64\"]

@@ -30,6 +30,7 @@ mod main_job;
 mod manifests;
 mod many;
 mod merge;
+mod mirrors;
 mod moby;
 #[cfg(target_os = "linux")]
 mod odd_registries;

@@ -260,6 +260,15 @@ fn all_other_reasons_are_explained() {
     -/+ redis:7-alpine  mirror
 
     source docker.io/library/redis:7-alpine -> docker.io/library/redis:8-alpine
+    --- stderr
+      ⚠ the service chooses the names of Docker Hub mirrors, also of redis:7-alpine
+        ╭─[imgplan.yaml:34:11]
+     33 │   - source: docker.io/library/redis:8-alpine
+     34 │     name: redis
+        ·           ─────
+     35 │     tag: 7-alpine
+        ╰────
+      help: remove `name:` and `tag:`, or copy the image to another registry and mirror it from there
     ");
     assert_snapshot!(env.ok(["why", "api"]).shown(), @"
     exit 0
@@ -267,6 +276,15 @@ fn all_other_reasons_are_explained() {
     ~ api:v1  update
 
     visibility public -> private
+    --- stderr
+      ⚠ the service chooses the names of Docker Hub mirrors, also of redis:7-alpine
+        ╭─[imgplan.yaml:34:11]
+     33 │   - source: docker.io/library/redis:8-alpine
+     34 │     name: redis
+        ·           ─────
+     35 │     tag: 7-alpine
+        ╰────
+      help: remove `name:` and `tag:`, or copy the image to another registry and mirror it from there
     ");
     env.write("imgplan.yaml", "version: 1\nimages: []\n");
     assert_snapshot!(env.ok(["why", "worker"]).shown(), @"
@@ -281,7 +299,7 @@ fn all_other_reasons_are_explained() {
 /// A mirror has no files, so no list is missing.
 #[test]
 fn a_mirror_that_becomes_a_build_misses_no_list() {
-    let mirror = "version: 1\nimages: [{source: redis:7, name: app, tag: v1}]\n";
+    let mirror = "version: 1\nimages: [{source: quay.io/o/redis:7, name: app, tag: v1}]\n";
     let build = "version: 1\nimages: [{context: app, name: app, tag: v1}]\n";
     let env = TestEnv::manifest(mirror);
     env.context("app", "FROM scratch\n").apply();
@@ -293,7 +311,7 @@ fn a_mirror_that_becomes_a_build_misses_no_list() {
 
     Dockerfile changed
     context changed
-    source docker.io/library/redis:7 removed
+    source quay.io/o/redis:7 removed
     ");
     env.apply();
     env.write("imgplan.yaml", mirror);
@@ -304,7 +322,7 @@ fn a_mirror_that_becomes_a_build_misses_no_list() {
 
     Dockerfile changed
     context changed
-    source docker.io/library/redis:7 added
+    source quay.io/o/redis:7 added
     ");
 }
 
