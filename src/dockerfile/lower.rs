@@ -69,6 +69,8 @@ impl Dockerfile {
     /// name, it selects the last; an empty target selects none. (An index is an addition: BuildKit
     /// accepts one in `COPY --from` only.) An ARG after ONBUILD gets the value too if a later stage
     /// may run the trigger; in the last stage, a trigger is part of the image and stays as it is.
+    /// A stage that copies from a stage after the target is not built
+    /// ([`order_errors`](Self::order_errors) reports the others), and copies from `scratch` instead.
     /// The rest of the text does not change.
     ///
     /// # Errors
@@ -114,6 +116,7 @@ impl Dockerfile {
         };
         let mut replacements: Vec<_> = declared.into_iter().filter_map(replacement).collect();
         self.check_line_lengths(&replacements)?;
+        replacements.extend(self.names_after(last));
         let target = last.and_then(|index| self.stages.get(index));
         replacements.extend(target.map(|stage| (stage.span.end..self.text.len(), String::new())));
         Self::parse(&self.with_replaced(&replacements)).map_err(|errors| unreadable(&errors))

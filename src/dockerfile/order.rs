@@ -5,10 +5,11 @@
 //! from a later stage is one only in a stage that the build needs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::instruction::{Instruction, SpannedText};
 use super::model::{Dockerfile, DockerfileError, ReferenceKind};
-use super::resolve::{NameTarget, StageBases};
+use super::resolve::{NameTarget, SCRATCH, StageBases};
 use crate::base::name::Platform;
 
 impl Dockerfile {
@@ -64,6 +65,18 @@ impl Dockerfile {
             }
         }
         errors
+    }
+
+    /// Returns a replacement for each name after `from=` that means a stage after `last`. Without that
+    /// stage, the name would mean an image, and a number nothing.
+    pub(super) fn names_after(&self, last: Option<usize>) -> Vec<(Range<usize>, String)> {
+        let Some(last) = last else { return Vec::new() };
+        let instructions = self.stages.iter().take(last + 1).flat_map(|stage| &stage.instructions);
+        let names = instructions.flat_map(Instruction::source_names);
+        names
+            .filter(|(kind, name)| self.stage_of(*kind, name).is_some_and(|used| used > last))
+            .map(|(_, name)| (name.span.clone(), SCRATCH.to_owned()))
+            .collect()
     }
 
     /// Returns the stages that a build of the stage `target`, or of the last one, needs. `parents` has for each stage the stage that it is based on.

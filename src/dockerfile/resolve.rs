@@ -8,7 +8,7 @@ use super::variables::{GlobalVariables, StageVariables};
 use crate::base::name::Platform;
 
 /// Docker's name for the empty image.
-const SCRATCH: &str = "scratch";
+pub(super) const SCRATCH: &str = "scratch";
 
 /// The meaning of a name in `FROM`, `COPY --from` or `RUN --mount=from`.
 pub(super) enum NameTarget {
