@@ -418,6 +418,28 @@ async fn credentials_are_not_sent_to_untrusted_token_services() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_service_may_redirect_a_request_without_credentials() {
+    for (status, to) in
+        [(302, "https://auth.example/other"), (307, "https://login.example/"), (308, "/other")]
+    {
+        let fake = server(move |request| {
+            if request.line.contains("//auth.example/token") {
+                return Reply::json(status, &json!({})).header("location", to);
+            }
+            if request.line.contains("/other") || request.line.contains("//login.example/") {
+                return Reply::json(200, &json!({"token": "t"}));
+            }
+            match request.authorization() {
+                Some("Bearer t") => public_registry(request),
+                _ => unauthorized(),
+            }
+        });
+        let registries = registries(&fake, RegistryConfig::default());
+        assert!(resolve(&registries, "a.example/x:1").await.is_ok(), "{to}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_redirect_to_another_host_carries_no_token() {
     let (_dir, credentials) = credentials();
     let mut registry = registry_with_tokens("300");

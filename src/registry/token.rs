@@ -159,7 +159,7 @@ pub(super) async fn fetch(
         accept: &["application/json"],
         authorization: authorization.as_ref(),
         form,
-        follows_to_other_hosts: false,
+        follows_to_other_hosts: lookup.credential.is_none(),
     };
     let sent_at = Instant::now();
     let response = sender.send(&http_request, observer).await?;
