@@ -125,17 +125,10 @@ impl Ui {
         let (mut text, mut err) = (Vec::new(), io::stderr().lock());
         HumanReporter::new(&mut text, &mut err, self.options).status(view)?;
         let text = String::from_utf8_lossy(&text);
-        let count = text.lines().count();
-        let text = match lines_before {
-            // Moves the cursor up and replaces line by line, which does not flicker. Clearing the whole
-            // screen first would also put its lines into the history of some terminals.
-            1.. if io::stdout().is_terminal() => {
-                format!("\x1b[{lines_before}A{}\x1b[J", text.replace('\n', "\x1b[K\n"))
-            }
-            _ => text.into_owned(),
-        };
-        ignore_closed_pipe(out.write_all(text.as_bytes()).and_then(|()| out.flush()))?;
-        Ok(count)
+        let lines_before = if io::stdout().is_terminal() { lines_before } else { 0 };
+        let written = out.write_all(redrawn(&text, lines_before).as_bytes());
+        ignore_closed_pipe(written.and_then(|()| out.flush()))?;
+        Ok(text.lines().count())
     }
 
     /// Writes an event of a run.
@@ -284,10 +277,36 @@ impl Ui {
     }
 }
 
+/// Returns a text that replaces the last `lines_before` lines of a terminal.
+fn redrawn(text: &str, lines_before: usize) -> String {
+    if lines_before == 0 {
+        return text.to_owned();
+    }
+    // Moves the cursor up and replaces line by line, which does not flicker. Clearing the whole screen
+    // first would also put its lines into the history of some terminals.
+    format!("\x1b[{lines_before}A{}\x1b[J", text.replace('\n', "\x1b[K\n"))
+}
+
 /// Treats a closed pipe as success: in `imgplan plan | head`, the reader stops early on purpose.
 fn ignore_closed_pipe(result: io::Result<()>) -> io::Result<()> {
     result.or_else(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Ok(()),
         _ => Err(error),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redrawn_text_replaces_the_lines_before_it() {
+        for (lines_before, expected) in [
+            (0, "a\nb\n"),
+            (1, "\x1b[1Aa\x1b[K\nb\x1b[K\n\x1b[J"),
+            (12, "\x1b[12Aa\x1b[K\nb\x1b[K\n\x1b[J"),
+        ] {
+            assert_eq!(redrawn("a\nb\n", lines_before), expected);
+        }
+    }
 }
