@@ -79,11 +79,11 @@ impl Default for ServerConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum ApiVersion {
     /// Container images; a mirror belongs to the owner that its request names.
-    #[default]
     #[value(name = "2026-08")]
     August2026,
     /// VM images; a mirror of Docker Hub is a public image of the platform, and few other registries
     /// are supported.
+    #[default]
     #[value(name = "2026-11")]
     November2026,
 }

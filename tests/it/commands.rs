@@ -134,7 +134,7 @@ fn show_prints_the_recorded_state() {
     api:v1                  build   linux/amd64  public   prime/local/api:v1 [build ID]
     python-base:3.12-amd64  build   linux/amd64  private  prime/local/python-base:3.12-amd64 [build ID]
     python-base:3.12-arm64  build   linux/arm64  private  prime/local/python-base:3.12-arm64 [build ID]
-    redis:7-alpine          mirror  linux/amd64  private  prime/local/redis:7-alpine [build ID]
+    redis:7-alpine          mirror  linux/amd64  public   redis:7-alpine [build ID]
     web:v1-amd64            build   linux/amd64  private  prime/local/web:v1-amd64 [build ID]
     web:v1-arm64            build   linux/arm64  private  prime/local/web:v1-arm64 [build ID]
     worker:v1               build   linux/amd64  private  prime/local/worker:v1 [build ID]

@@ -17,9 +17,9 @@ images:
   - {name: base, context: base}
   - {name: api, context: api}
   - {name: other, context: other}
-  - source: docker.io/library/redis:7
-  - source: docker.io/library/nginx:1
-  - {name: mine, tag: v2, source: 'docker.io/library/nginx:2'}
+  - source: quay.io/library/redis:7
+  - source: quay.io/library/nginx:1
+  - {name: mine, tag: v2, source: 'quay.io/library/nginx:2'}
 ";
 
 fn simulation() -> Simulation {
@@ -134,7 +134,7 @@ impl Project {
             writeln!(text, "  - {{name: b{build}, context: b{build}}}").unwrap();
         }
         for mirror in 0..self.mirrors {
-            writeln!(text, "  - source: docker.io/library/m{mirror}:v1").unwrap();
+            writeln!(text, "  - source: quay.io/library/m{mirror}:v1").unwrap();
         }
         text
     }

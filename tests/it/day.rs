@@ -23,7 +23,7 @@ fn world() -> Simulation {
         writeln!(manifest, "  - {{name: b{build}, context: b{build}}}").unwrap();
     }
     for mirror in 0..MIRRORS {
-        writeln!(manifest, "  - source: docker.io/library/m{mirror}:v1").unwrap();
+        writeln!(manifest, "  - source: quay.io/library/m{mirror}:v1").unwrap();
     }
     let mut world = Simulation::new(&manifest);
     for build in 0..BUILDS {

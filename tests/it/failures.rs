@@ -49,7 +49,7 @@ images:
   - {name: api, context: api}
   - {name: on-api, context: on-api}
   - {name: other, context: other}
-  - {name: copy, source: docker.io/library/redis:7}
+  - {name: copy, source: quay.io/library/redis:7}
 ",
     );
     env.context("base", "FROM scratch\n")
@@ -126,6 +126,22 @@ fn the_error_of_a_failed_build_is_kept_and_shown() {
         assert!(!lockfile.contains("error:") && !lockfile.contains("failed:"), "{lockfile}");
         env.ok(["plan", "--refresh=false"]).says("No changes.");
     }
+}
+
+/// The next refresh finds the failure of a build that nobody watched.
+#[test]
+fn the_error_of_an_unwatched_build_is_kept_and_shown() {
+    let scripted = Scripted::accepting();
+    scripted.on("GET", "/images/build/*", [Answer::json(200, &json!({ "status": "BUILDING" }))]);
+    let env = env_at(&scripted);
+    env.write("imgplan.yaml", format!("{ONE}    timeout: 1s\n"));
+    apply(&env).code(1);
+    let failed = json!({ "id": "b-1", "status": "FAILED", "errorMessage": "no space left" });
+    scripted.on("GET", "/images/build/*", [Answer::json(200, &failed)]);
+    assert_snapshot!(steps(&env), @"+ app:v1 build the last build failed: no space left");
+    env.ok(["apply", "--refresh-only", "--auto-approve"]);
+    assert!(env.read("imgplan.lock").contains("      error: \"no space left\"\n"));
+    env.ok(["show"]).says("failed [build b-1]: no space left");
 }
 
 #[test]
@@ -557,6 +573,12 @@ fn a_lockfile_with_a_merge_conflict_or_another_version_is_refused() {
     exit 1
     --- stderr
       × cannot read imgplan.lock: it has conflict markers of a merge, on line 2
+       ╭─[imgplan.lock:2:1]
+     1 │ version: 1
+     2 │ <<<<<<< ours
+       · ────────────
+     3 │ units:
+       ╰────
       help: finish the merge: for each target, keep the block of one side
     ");
     env.write("imgplan.lock", "version: 9\n");

@@ -390,7 +390,7 @@ async fn the_quota_can_change_while_the_server_runs() {
 fn the_flags_of_serve_reach_the_server() {
     let env = TestEnv::new();
     let line = "serve --listen 127.0.0.1:0 --url-file url --quota 1 --upload-ttl 2m --seed 3 \
-                --bulk-shape results --fail ^a --fault list:503:100% --fault all:slow=1ms:0";
+                --api 2026-08 --bulk-shape results --fail ^a --fault list:503:100% --fault all:slow=1ms:0";
     let _running = env.call(line.split_whitespace()).start();
     wait_until("the server is up", || env.exists("url"));
     let url = format!("{}/api/v1{INITIATE}", env.read("url").trim());

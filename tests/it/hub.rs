@@ -231,7 +231,8 @@ fn lockfiles_of_earlier_versions_converge() {
 /// The service of August 2026 names a mirror otherwise than the manifest does now.
 #[test]
 fn an_image_of_another_name_is_found_and_deleted_under_that_name() {
-    let env = TestEnv::new();
+    let config = ServerConfig { api: ApiVersion::August2026, ..ServerConfig::default() };
+    let env = TestEnv::with(config);
     let manifest = "version: 1\nimages: [{source: \"grafana/grafana:10\", name: grafana}]\n";
     env.write("imgplan.yaml", manifest);
     env.apply();

@@ -94,9 +94,10 @@ impl Project {
 
     /// Transfers images with these names and the tag `latest` to an owner.
     async fn transfer(&self, owner: &Owner, names: &[String]) {
-        for names in names.chunks(200) {
+        let sources: Vec<String> = names.iter().map(|name| format!("quay.io/o/{name}")).collect();
+        for sources in sources.chunks(200) {
             let request = BuildImageRequest {
-                source_image: Some(names.join(",")),
+                source_image: Some(sources.join(",")),
                 team_id: match owner {
                     Owner::Team(id) => Some(id.clone()),
                     _ => None,
@@ -189,7 +190,7 @@ impl Project {
 
 /// Returns a manifest of mirrors with the tag `1`.
 fn mirrors(names: &[String]) -> String {
-    let line = |name: &String| format!("  - {{source: \"{name}:1\"}}\n");
+    let line = |name: &String| format!("  - {{source: \"quay.io/o/{name}:1\"}}\n");
     let lines: Vec<String> = names.iter().map(line).collect();
     format!("version: 1\nimages:\n{}", lines.concat())
 }

@@ -12,15 +12,15 @@ use crate::support::{Output, Running, TestEnv};
 /// The images and their origins, in the order in which they are added to the project.
 const UNITS: [(&str, Origin); 12] = [
     ("base:v1", Origin::Build("scratch")),
-    ("redis:7", Origin::Batch("docker.io/library/redis:7")),
+    ("redis:7", Origin::Batch("quay.io/library/redis:7")),
     ("api:v1", Origin::Build("base:v1")),
-    ("cache:v1", Origin::Named("docker.io/library/valkey")),
+    ("cache:v1", Origin::Named("quay.io/library/valkey")),
     ("lone:v1", Origin::Build("scratch")),
     ("mid:v1", Origin::Build("base:v1")),
     ("top:v1", Origin::Build("mid:v1")),
-    ("postgres:17", Origin::Batch("docker.io/library/postgres:17")),
-    ("nginx:1.27", Origin::Batch("docker.io/library/nginx:1.27")),
-    ("db:v1", Origin::Named("docker.io/library/mariadb")),
+    ("postgres:17", Origin::Batch("quay.io/library/postgres:17")),
+    ("nginx:1.27", Origin::Batch("quay.io/library/nginx:1.27")),
+    ("db:v1", Origin::Named("quay.io/library/mariadb")),
     ("solo:v1", Origin::Build("scratch")),
     ("web:v1", Origin::Build("top:v1")),
 ];

@@ -82,7 +82,7 @@ fn a_transfer_with_a_lost_response_is_found_and_not_requested_twice() {
         let config =
             ServerConfig { faults: faults.clone(), bulk: Some(shape), ..ServerConfig::default() };
         let env = TestEnv::with(config);
-        let named = "  - {source: docker.io/library/redis:8, name: cache, tag: v1}\n";
+        let named = "  - {source: quay.io/library/redis:8, name: cache, tag: v1}\n";
         env.write("imgplan.yaml", format!("{THREE}{named}"));
         let apply = env.ok(["apply", "--auto-approve", "--json"]);
         assert_eq!(apply.events("retry").len(), 2, "{apply}");
@@ -117,7 +117,7 @@ fn a_lost_transfer_of_an_earlier_source_is_not_used_for_the_new_one() {
         // The listing fails in the first run and in the next plan.
         .on("GET", "/images/builds", [down(), down(), Answer::json(200, &page)]);
     let env = TestEnv::at(scripted.url());
-    let manifest = "version: 1\nimages: [{source: \"redis:8\", name: cache, tag: v1}]\n";
+    let manifest = "version: 1\nimages: [{source: \"quay.io/o/redis:8\", name: cache, tag: v1}]\n";
     env.write("imgplan.yaml", manifest);
     let apply = || env.run(["apply", "--auto-approve", "--retry-times", "0"]);
     apply().code(1).says("it is not known whether the service accepted the transfer");
@@ -147,7 +147,7 @@ fn a_superseded_transfer_is_not_used_for_a_lost_one() {
     let env = TestEnv::at(scripted.url());
     env.write(
         "imgplan.yaml",
-        "version: 1\nimages: [{source: \"redis:7\", name: cache, tag: v1}]\n",
+        "version: 1\nimages: [{source: \"quay.io/o/redis:7\", name: cache, tag: v1}]\n",
     );
     let mut rows = Vec::new();
     for (build, next) in [("b-1", "redis:8"), ("b-2", "redis:9"), ("b-3", "redis:10")] {
@@ -205,6 +205,7 @@ fn a_bad_source_in_a_batch_fails_alone() {
     failed while submitting: redis:7
       cannot initiate the build (HTTP 400): Invalid transfer source: quay.io/library/redis:7
 
+    Owner: personal
     Apply: 0 built, 2 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
     assert_eq!(requests(&scripted).len(), 4, "the batch, and each source once");
@@ -291,6 +292,7 @@ fn a_build_of_another_image_fails_its_unit_only() {
     failed while queued: app:v1 [build b-app]
       the service built app:latest instead
 
+    Owner: personal
     Apply: 0 built, 2 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 0 skipped, in [time].
     ");
     assert_eq!(

@@ -148,7 +148,7 @@ fn a_second_plan_is_empty_and_sends_no_writes() {
     assert_snapshot!(plan.shown(), @"
     exit 0
     --- stdout
-    No changes. All 7 targets match the manifest. Compared with the lockfile and the service (7 images listed).
+    No changes. All 7 targets match the manifest. Compared with the lockfile and the service (images listed: 6 personal, 1 of the platform).
     ");
     assert_eq!(env.server().writes(), writes);
     assert_eq!(env.listing(), files);
@@ -238,7 +238,7 @@ fn an_image_removed_from_the_manifest_is_forgotten_and_not_deleted() {
     assert_snapshot!(apply.last_line(), @"Apply: 0 built, 0 mirrored, 0 updated, 1 forgotten, 0 deleted, 0 failed, 0 skipped, in [time].");
     assert_eq!(env.server().writes().len(), before, "forgetting sends nothing");
     assert!(!env.read("imgplan.lock").contains("redis"));
-    let images = env.server().get("images?search=redis");
+    let images = env.server().get("images?ownerScope=platform&search=redis");
     assert_eq!(images["total_count"], 1, "the image stays in the service");
     env.plans_nothing();
 }
@@ -552,9 +552,9 @@ fn mirrors_are_transferred_without_a_context() {
     assert_eq!(
         initiated,
         [
-            "alpine:3.21",
-            "postgres:17-amd64",
-            "postgres:17-arm64",
+            "alertmanager:v0.28.0-amd64",
+            "alertmanager:v0.28.0-arm64",
+            "pause:3.9",
             "prometheus:v3.1.0",
             "ubuntu:22.04",
             "uv:0.9"
@@ -565,11 +565,12 @@ fn mirrors_are_transferred_without_a_context() {
 
 #[test]
 fn a_mirror_whose_source_changes_is_mirrored_again() {
-    let env =
-        TestEnv::manifest("version: 1\nimages:\n  - {source: redis:7, name: cache, tag: v1}\n");
+    let env = TestEnv::manifest(
+        "version: 1\nimages:\n  - {source: quay.io/o/redis:7, name: cache, tag: v1}\n",
+    );
     env.apply();
     env.edit("imgplan.yaml", "redis:7", "redis:8");
-    assert_snapshot!(steps(&env.ok(["plan"])), @"-/+ cache:v1 mirror source docker.io/library/redis:7 -> docker.io/library/redis:8");
+    assert_snapshot!(steps(&env.ok(["plan"])), @"-/+ cache:v1 mirror source quay.io/o/redis:7 -> quay.io/o/redis:8");
     env.apply();
     env.plans_nothing();
 }

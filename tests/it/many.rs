@@ -49,12 +49,12 @@ fn the_example_is_planned_and_applied() {
     let plan = env.ok(["plan"]);
     let expected = [
         "+ mirror-astral-sh-uv:0.9 mirror new",
-        "+ mirror-library-postgres:17 mirror new",
-        "+ mirror-library-redis:7 mirror new",
+        "+ mirror-pause:3.9 mirror new",
+        "+ mirror-prometheus-prometheus:v3.1.0 mirror new",
         "+ python:3.11-slim build new",
         "+ python:3.12-alpine build new",
         "+ python:3.12-slim build new",
-        "+ task-count:1.37 mirror new",
+        "+ task-count:glibc mirror new",
         "+ task-hello:dev build new",
         "+ search-indexer:dev build new",
         "+ svc-api:dev build new",

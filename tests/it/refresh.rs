@@ -53,7 +53,7 @@ fn six_hundred_images_are_three_requests() {
     let env = TestEnv::unlimited(ServerConfig::default());
     let mut manifest = "version: 1\nimages:\n".to_owned();
     for number in 0..600 {
-        writeln!(manifest, "  - {{source: docker.io/library/redis:{number}}}").unwrap();
+        writeln!(manifest, "  - {{source: quay.io/library/redis:{number}}}").unwrap();
     }
     env.write("imgplan.yaml", manifest);
     env.apply();
@@ -173,7 +173,7 @@ fn an_image_with_a_failed_build_is_missing() {
     let config =
         || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
     let mut env = TestEnv::with(config());
-    env.write("imgplan.yaml", "version: 1\nimages: [{source: \"docker.io/library/redis:7\"}]\n");
+    env.write("imgplan.yaml", "version: 1\nimages: [{source: \"quay.io/library/redis:7\"}]\n");
     env.apply();
     delete(&env, "redis:7");
     env.restart(ServerConfig { fail: Some("redis".parse().unwrap()), ..config() });

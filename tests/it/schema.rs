@@ -317,8 +317,8 @@ fn events_match_their_schema() {
     let status = env.ok([&["status"][..], &local].concat());
     let nothing = env.run(["plan", "--json", "-f", "none.yaml"]);
     let remote = TestEnv::manifest(
-        "version: 1\nimages:\n  - {source: 'docker.io/library/redis:7'}\n  \
-         - {source: 'docker.io/library/redis:8'}\n",
+        "version: 1\nimages:\n  - {source: 'quay.io/library/redis:7'}\n  \
+         - {source: 'quay.io/library/redis:8'}\n",
     );
     remote.apply();
     remote.server().send("DELETE", "images/redis/7", &Value::Null);

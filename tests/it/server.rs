@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use imgplan::test_support::base::limit::Class;
 use imgplan::test_support::base::secret::ApiKey;
-use imgplan::test_support::server::{BulkShape, Server, ServerConfig, ServerError, start};
+use imgplan::test_support::server::{
+    ApiVersion, BulkShape, Server, ServerConfig, ServerError, start,
+};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -96,6 +98,10 @@ pub(crate) fn archive(files: &[(&str, &str)]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
+fn august() -> ServerConfig {
+    ServerConfig { api: ApiVersion::August2026, ..ServerConfig::default() }
+}
+
 fn slow() -> ServerConfig {
     ServerConfig { build_time: Duration::from_secs(3600), ..ServerConfig::default() }
 }
@@ -120,7 +126,7 @@ async fn a_build_from_first_to_last() {
     assert_eq!(service.put(url, archive(&[("Dockerfile", "FROM scratch\n")])).await, 200);
     let done = service.finish(id).await;
     assert_eq!(done["status"], "COMPLETED", "{done}");
-    assert_eq!(done["artifacts"][0]["artifactType"], "CONTAINER_IMAGE");
+    assert_eq!(done["artifacts"][0]["artifactType"], "VM_SANDBOX");
     for stamp in ["createdAt", "startedAt", "completedAt"] {
         assert!(done[stamp].as_str().unwrap().ends_with('Z'), "{stamp}");
     }
@@ -133,9 +139,19 @@ async fn a_build_from_first_to_last() {
     assert_eq!((&row["status"], &row["ownerType"]), (&json!("COMPLETED"), &json!("personal")));
     assert_eq!(row["displayRef"], "prime/local/app:v1");
     assert!(row["sizeBytes"].as_u64().unwrap() > 0 && row["pushedAt"].is_string());
-    // A second start changes nothing, and a second upload is refused.
-    assert_eq!(service.finish(id).await["status"], "COMPLETED");
+    // A second start and a second upload are refused.
+    let path = format!("/images/build/{id}/start");
+    assert_eq!(service.post(&path, json!({ "context_uploaded": true })).await.0, 400);
     assert_eq!(service.put(url, Vec::new()).await, 409);
+}
+
+#[tokio::test]
+async fn a_build_with_the_api_of_august() {
+    let service = Service::start(august()).await;
+    let built = service.push("app").await;
+    assert_eq!(built["artifacts"][0]["artifactType"], "CONTAINER_IMAGE");
+    // A second start changes nothing.
+    assert_eq!(service.finish(built["id"].as_str().unwrap()).await["status"], "COMPLETED");
 }
 
 #[tokio::test]
@@ -217,7 +233,7 @@ async fn uploads_need_a_valid_url_and_a_length() {
 
 #[tokio::test]
 async fn transfers_and_their_shapes() {
-    let service = Service::start(ServerConfig::default()).await;
+    let service = Service::start(august()).await;
     let one = service.initiate(json!({ "sourceImage": "ghcr.io/Org/My-App:v1" })).await;
     assert_eq!(one["fullImagePath"], "prime/local/my-app:v1");
     assert_eq!((&one["upload_url"], &one["expires_in"]), (&Value::Null, &Value::Null));
@@ -237,8 +253,7 @@ async fn transfers_and_their_shapes() {
     assert_eq!(service.get("/images?ownerScope=platform").await["total_count"], 1);
 
     for (shape, list) in [(BulkShape::Results, "a:1,a:"), (BulkShape::Builds, "a:1,a:")] {
-        let service =
-            Service::start(ServerConfig { bulk: Some(shape), ..ServerConfig::default() }).await;
+        let service = Service::start(ServerConfig { bulk: Some(shape), ..august() }).await;
         let answer = service.initiate(json!({ "sourceImage": list })).await;
         let (good, bad) = (&answer["results"][0], &answer["results"][1]);
         assert!(bad["error"].as_str().unwrap().starts_with("Invalid transfer source"));
@@ -256,8 +271,7 @@ async fn transfers_and_their_shapes() {
 #[tokio::test]
 async fn limits_of_requests_images_and_quotas() {
     let limits = vec!["status=2/60s".parse().unwrap()];
-    let mut service =
-        Service::start(ServerConfig { limits, quota: Some(12), ..ServerConfig::default() }).await;
+    let mut service = Service::start(ServerConfig { limits, quota: Some(12), ..august() }).await;
     for expected in [404, 404, 429] {
         assert_eq!(service.call(Method::GET, "/images/build/x", None).await.0, expected);
     }

@@ -13,7 +13,7 @@ use crate::support::Simulation;
 fn two_thousand_mirrors_use_the_limit_with_few_requests() {
     let mut manifest = "version: 1\nimages:\n".to_owned();
     for mirror in 0..2000 {
-        writeln!(manifest, "  - source: docker.io/library/image-{mirror}:v1").unwrap();
+        writeln!(manifest, "  - source: quay.io/library/image-{mirror}:v1").unwrap();
     }
     let ClassLimit { class, limit } = "images=500/3s".parse().unwrap();
     for shape in [BulkShape::BuildIds, BulkShape::Results, BulkShape::Builds] {

@@ -34,8 +34,9 @@ pub(super) async fn check(app: &App, build: &StoredBuild) -> Result<(), String> 
     let (bases, mut problems) =
         read.await.map_err(|_| "the server could not read the context".to_owned())??;
     let store = app.store();
-    let missing =
-        bases.iter().filter_map(|(line, image)| Some((*line, check_base(store.state(), image)?)));
+    let missing = bases
+        .iter()
+        .filter_map(|(line, image)| Some((*line, check_base(app, store.state(), image)?)));
     problems.extend(missing);
     problems.sort_by_key(|(line, _)| *line);
     if problems.is_empty() { Ok(()) } else { Err(report(dockerfile_path, &problems)) }
@@ -78,10 +79,13 @@ fn check_dockerfile(
 }
 
 /// Returns the error of a base image, or `None` if it is usable or of another registry.
-fn check_base(state: &ServerState, image: &str) -> Option<String> {
+fn check_base(app: &App, state: &ServerState, image: &str) -> Option<String> {
+    if app.form.vm_paths && image.starts_with("vm/") {
+        return Some(format!("`{image}` is a storage path, which cannot be pulled"));
+    }
     let location = match dockerfile_ref(image) {
         DockerfileRef::Foreign => return None,
-        DockerfileRef::Bare(location) if !state.is_taken(&location) => return None,
+        DockerfileRef::Bare(location) if is_in_registry(state, &location) => return None,
         DockerfileRef::Own(location) | DockerfileRef::Bare(location) => location,
         DockerfileRef::Malformed => {
             return Some(format!(
@@ -91,6 +95,14 @@ fn check_base(state: &ServerState, image: &str) -> Option<String> {
     };
     let problem = pull_problem(state, &location)?;
     Some(format!("the base image `{image}` {problem}"))
+}
+
+/// True if a registry is asked for a reference without an owner: the platform has no image of that
+/// name, or a copy of the registry's image.
+fn is_in_registry(state: &ServerState, location: &Location) -> bool {
+    let mut builds = state.builds_at(location);
+    let copied = builds.all(|build| matches!(build.origin, StoredOrigin::Transfer { .. }));
+    copied || !state.is_taken(location)
 }
 
 /// Returns why an image cannot be pulled, or `None` if it can.
