@@ -62,20 +62,15 @@ pub(super) async fn run(
         return Ok(Exit::Declined);
     }
     store.record(&bookkeeping)?;
-    let exit = if plan.is_noop() {
-        store.commit()?;
-        connection.close().await?;
-        if args.detailed_exitcode && plan.has_changes() { Exit::Changes } else { Exit::Success }
-    } else {
-        history::keep_planned(&history, &workspace, &facts, &plan);
-        if saved.is_some() {
-            // The command that continues this run selects what the saved plan selected.
-            args.selection = SelectionArgs::from_options(&options);
-        }
-        let options = execution::options(&args, &workspace, &service);
-        let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
-        Execution { ui, settings, args: &args, owners }.run(run, &mut store, connection).await?
-    };
+    history::keep_planned(&history, &workspace, &facts, &plan);
+    if saved.is_some() {
+        // The command that continues this run selects what the saved plan selected.
+        args.selection = SelectionArgs::from_options(&options);
+    }
+    let options = execution::options(&args, &workspace, &service);
+    let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
+    let execution = Execution { ui, settings, args: &args, owners };
+    let exit = execution.run(run, &mut store, connection).await?;
     history::prune(&history, store.state());
     Ok(exit)
 }

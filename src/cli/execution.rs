@@ -49,13 +49,28 @@ pub(super) struct Execution<'a> {
 }
 
 impl Execution<'_> {
-    /// Carries out a plan, and prints its summary.
+    /// Carries out a plan, and prints its summary. A plan without steps only saves the state.
     ///
     /// # Errors
     ///
-    /// Fails only if the output cannot be written. Every other error is part of the printed summary
-    /// and of the exit code.
+    /// Fails if the output cannot be written, or the state of a plan without steps. Every other error
+    /// is part of the printed summary and of the exit code.
     pub(super) async fn run(
+        &self,
+        run: Run<'_>,
+        store: &mut Store,
+        connection: ServiceConnection,
+    ) -> Result<Exit, Failure> {
+        if !run.plan.is_noop() {
+            return self.run_steps(run, store, connection).await;
+        }
+        store.commit()?;
+        connection.close().await?;
+        let has_changes = self.args.detailed_exitcode && run.plan.has_changes();
+        Ok(if has_changes { Exit::Changes } else { Exit::Success })
+    }
+
+    async fn run_steps(
         &self,
         run: Run<'_>,
         store: &mut Store,

@@ -120,7 +120,7 @@ pub async fn facts(query: Query<'_>) -> Result<Facts, SurveyError> {
     let (contexts, warnings) = contexts::scan(workspace, Some(caches.stat)).await?;
     let changes = changes::find(workspace, state, &caches.history, &contexts).await;
     let now = Some(Timestamp::now());
-    let mut facts = Facts { contexts, changes, now, warnings, notes, unasked, ..Facts::default() };
+    let mut facts = Facts { contexts, changes, unasked, now, warnings, notes, ..Facts::default() };
     if let Some(service) = service {
         query_service(workspace, state, service, &mut facts).await?;
     }

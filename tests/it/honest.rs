@@ -70,14 +70,13 @@ fn a_dead_service_ends_every_comparison() {
     let page = || Answer::text(503, "<html>no backend</html>");
     for answer in [None, Some(page()), Some(Answer::text(200, "<html>login</html>"))] {
         let (mut env, scripted) = applied();
-        match answer {
-            Some(answer) => drop(scripted.on("GET", "/images", [answer])),
-            None => {
-                let dead = "http://127.0.0.1:1";
-                let lockfile = env.read("imgplan.lock").replace(scripted.url(), dead);
-                env.write("imgplan.lock", lockfile);
-                env.set("PRIME_API_BASE_URL", dead);
-            }
+        if let Some(answer) = answer {
+            scripted.on("GET", "/images", [answer]);
+        } else {
+            let dead = "http://127.0.0.1:1";
+            let lockfile = env.read("imgplan.lock").replace(scripted.url(), dead);
+            env.write("imgplan.lock", lockfile);
+            env.set("PRIME_API_BASE_URL", dead);
         }
         for output in comparisons(&env) {
             output.code(1).says("cannot compare the personal images with the service");

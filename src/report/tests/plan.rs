@@ -455,6 +455,10 @@ fn the_header_names_all_owners() {
     let mut fixture = Fixture::new();
     fixture.owner =
         DefaultOwner { owner: Owner::Team("t1".to_owned()), from: Some("PRIME_TEAM_ID") };
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method itself is not general over the lifetimes of the view"
+    )]
     let header = |fixture: &Fixture| fixture.with(|view| view.owners());
     assert_eq!(header(&fixture), "team t1 (PRIME_TEAM_ID)");
     fixture.create("new:v1", ImageKind::Build, false, vec![]);

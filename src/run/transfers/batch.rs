@@ -173,8 +173,8 @@ mod tests {
         BatchKey { platform, visibility: None, registry, owner_is_set: false, changes }
     }
 
-    fn amd() -> Option<BatchKey> {
-        Some(key(Platform::Amd64, RegistryKind::Supported))
+    fn amd() -> BatchKey {
+        key(Platform::Amd64, RegistryKind::Supported)
     }
 
     fn names(batch: &[Transfer]) -> Vec<&str> {
@@ -187,13 +187,13 @@ mod tests {
         let hub = Some(key(Platform::Amd64, RegistryKind::DockerHub));
         let mut queue = TransferQueue::default();
         for (name, key) in [
-            ("a", amd()),
+            ("a", Some(amd())),
             ("b", arm),
             ("hub", hub),
-            ("c", amd()),
+            ("c", Some(amd())),
             ("other", Some(key(Platform::Amd64, RegistryKind::Other))),
             ("own", None),
-            ("d", amd()),
+            ("d", Some(amd())),
             ("hub2", hub),
             ("e", arm),
         ] {
@@ -213,11 +213,11 @@ mod tests {
     fn the_length_of_a_list_is_limited() {
         let mut queue = TransferQueue::default();
         let long: &'static str = "x".repeat(MAX_LIST_CHARS / 3).leak();
-        (0..9).for_each(|_| queue.push(Transfer(long, amd())));
+        (0..9).for_each(|_| queue.push(Transfer(long, Some(amd()))));
         assert_eq!(queue.take(9).len(), 2);
         let longer: &'static str = "x".repeat(MAX_LIST_CHARS * 2).leak();
         let mut queue = TransferQueue::default();
-        queue.push(Transfer(longer, amd()));
+        queue.push(Transfer(longer, Some(amd())));
         assert_eq!(queue.take(9).len(), 1, "a source that is too long is sent alone");
     }
 
