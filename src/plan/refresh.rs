@@ -17,6 +17,8 @@ pub(super) fn refreshed(state: &State, facts: &Facts) -> Vec<Record> {
                 let RecoveredBuild { build, path } = recovered.clone();
                 pending = Some(build.clone());
                 let stage = BuildStage::Started;
+                // Only today's service shows no path, and makes it an image of the platform.
+                let path = path.or_else(|| submission.inputs.platform_path());
                 records.push(Record::Created {
                     unit: unit.clone(),
                     kind: entry.kind,

@@ -1,8 +1,10 @@
 //! Mirrors at both versions of the service: warnings, requests and responses.
 
+use imgplan::test_support::server::{ApiVersion, BulkShape, DockerHub, ServerConfig};
 use insta::assert_snapshot;
+use serde_json::{Value, json};
 
-use crate::support::TestEnv;
+use crate::support::{Answer, Scripted, TestEnv};
 
 #[test]
 fn mirrors_that_the_service_makes_differently_are_warnings() {
@@ -56,4 +58,170 @@ images:
     );
     let output = env.ok(["validate", "--deny-warnings"]);
     assert!(!output.stderr.contains('⚠'), "{output}");
+}
+
+/// Mirrors of Docker Hub, two of which have the same last segment, and of other registries.
+const FIVE: &str = "version: 1
+images:
+  - {source: \"docker.io/library/redis:7\"}
+  - {source: \"bitnami/redis:7\"}
+  - {source: \"index.docker.io/grafana/grafana:10\"}
+  - {source: \"ghcr.io/org/app:v1\"}
+  - {source: \"quay.io/org/tool:v2\"}
+";
+
+/// The variants of the service that nobody outside of it can tell apart in advance.
+fn services() -> Vec<(String, ServerConfig)> {
+    use ApiVersion::{August2026, November2026};
+    let mut all = Vec::new();
+    for (api, docker_hub) in [
+        (August2026, DockerHub::Override),
+        (November2026, DockerHub::Override),
+        (November2026, DockerHub::Strict),
+    ] {
+        for bulk in [BulkShape::BuildIds, BulkShape::Results, BulkShape::Builds] {
+            for (admin, vm_paths) in [(true, false), (false, true)] {
+                // The August service has container images only.
+                let vm_paths = vm_paths && api == November2026;
+                let name = format!("{api:?} {docker_hub:?} {bulk:?} {admin} {vm_paths}");
+                let bulk = Some(bulk);
+                let config = ServerConfig {
+                    api,
+                    docker_hub,
+                    bulk,
+                    admin,
+                    vm_paths,
+                    ..ServerConfig::default()
+                };
+                all.push((name, config));
+            }
+        }
+    }
+    all
+}
+
+/// Every variant of the service gets each mirror once, and the plan is empty afterwards. Images of the
+/// same names that others made stay as they are.
+#[test]
+fn every_service_gets_each_mirror_once() {
+    for (number, (name, config)) in services().into_iter().enumerate() {
+        let is_august = config.api == ApiVersion::August2026;
+        let mut env = TestEnv::with(config);
+        let team = (number % 2 == 1).then_some("t1");
+        if let Some(team) = team {
+            env.set("PRIME_TEAM_ID", team);
+        }
+        let by_hand = json!({ "sourceImage": "ghcr.io/hand/made:7", "teamId": team });
+        env.server().send("POST", "images/build", &by_hand);
+        let before = env.server().builds().len();
+        // The August service gives both redis images the same name.
+        let other = if is_august { "bitnami/valkey" } else { "bitnami/redis" };
+        env.write("imgplan.yaml", FIVE.replace("bitnami/redis", other));
+        env.apply().says("5 mirrored");
+        for _ in 0..2 {
+            env.plans_nothing();
+        }
+        env.ok(["plan", "--refresh=false", "--detailed-exitcode"]);
+        assert_eq!(env.server().builds().len(), before + 5, "{name}");
+        // Without its entries, only the mirrors of this lockfile go.
+        env.write("imgplan.yaml", "version: 1\nimages: [{source: \"ghcr.io/org/app:v1\"}]\n");
+        env.ok(["apply", "--auto-approve", "--prune", "--max-destroy", "9"]);
+        let query = team.map_or_else(String::new, |team| format!("teamId={team}"));
+        let left = env.server().images(&query);
+        assert_eq!(left, ["app:v1 PRIVATE", "made:7 PRIVATE"], "{name}");
+    }
+}
+
+/// The response to a list is lost: its mirrors are found under the names that the service gives them.
+#[test]
+fn every_service_is_asked_for_lost_transfers_under_its_own_names() {
+    for (name, config) in services() {
+        let faults = vec!["initiate:cut-after:1".parse().unwrap()];
+        let env = TestEnv::with(ServerConfig { faults, ..config });
+        env.write("imgplan.yaml", FIVE.replace("bitnami/redis", "bitnami/valkey"));
+        env.apply().says("5 mirrored");
+        env.plans_nothing();
+        assert_eq!(env.server().builds().len(), 5, "{name}");
+    }
+}
+
+/// A list that the rate limit refuses as a whole is not sent again at the same size.
+#[test]
+fn a_refused_list_is_cut() {
+    for refusal in [
+        "Image transfer rate limit exceeded: 0/3 images",
+        "Source image build rate limit exceeded: 0/3 images",
+        "the transfer limit is reached",
+    ] {
+        let scripted = Scripted::start();
+        scripted.by_body("POST", "/images/build", move |body| {
+            let body: Value = serde_json::from_slice(body).unwrap();
+            let sources: Vec<&str> = body["sourceImage"].as_str().unwrap().split(',').collect();
+            if sources.len() > 3 {
+                return Answer::detail(429, refusal);
+            }
+            let build = |source: &&str| format!("b-{}", &source[source.len() - 1..]);
+            let builds: Vec<String> = sources.iter().map(build).collect();
+            Answer::json(201, &json!({ "build_id": builds[0], "buildIds": builds }))
+        });
+        for number in 1..=5 {
+            let build = format!("b-{number}");
+            let status = json!({ "id": build, "status": "COMPLETED" });
+            scripted.on("GET", &format!("/images/build/{build}"), [Answer::json(200, &status)]);
+        }
+        let mut env = TestEnv::at(scripted.url());
+        env.set("IMGPLAN_LIMIT", "images=5/1s");
+        let sources = (1..=5).map(|number| format!("  - {{source: ghcr.io/org/app:{number}}}\n"));
+        env.write("imgplan.yaml", format!("version: 1\nimages:\n{}", sources.collect::<String>()));
+        env.apply().says("5 mirrored");
+        let requests = scripted.requests().into_iter().filter(|request| request.method == "POST");
+        let body = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap();
+        let count = |body: Value| body["sourceImage"].as_str().unwrap().split(',').count();
+        let counts: Vec<usize> = requests.map(|request| count(body(&request.body))).collect();
+        if refusal.ends_with("images") {
+            assert_eq!(counts, [5, 3, 2], "{refusal}");
+        }
+        let (first, others) = counts.split_first().unwrap();
+        assert!(*first == 5 && others.iter().all(|count| *count < 5), "{refusal}: {counts:?}");
+    }
+}
+
+/// What the manifest sets is not changed. If the service makes something else of it, the target fails
+/// once, and is not transferred again.
+#[test]
+fn a_mirror_that_the_service_makes_differently_fails_once() {
+    let image = |fields: &str| format!("version: 1\nimages: [{{source: \"redis:7\", {fields}}}]\n");
+    for (fields, made) in [
+        ("name: cache", "the service made redis:7 of redis:7, and not cache:7"),
+        ("tag: stable", "the service made redis:7 of redis:7, and not redis:stable"),
+        ("platforms: [linux/arm64], tag: \"7-{arch}\"", "and not redis:7-arm64"),
+        ("visibility: private", "the service made redis:7 a public image of the platform"),
+    ] {
+        let env = TestEnv::manifest(&image(fields));
+        env.run(["apply", "--auto-approve"]).code(1).says(made);
+        env.plans_nothing();
+        env.apply();
+        assert_eq!(env.server().builds().len(), 1, "{fields}");
+    }
+}
+
+/// A strict service says what it does not take, and that text is shown.
+#[test]
+fn what_the_manifest_sets_fails_with_the_text_of_the_service() {
+    let strict = || ServerConfig { docker_hub: DockerHub::Strict, ..ServerConfig::default() };
+    for (fields, team) in [
+        ("name: cache", None),
+        ("visibility: private", None),
+        ("visibility: private", Some("t1")),
+        ("owner: {team: t2}", None),
+    ] {
+        let mut env = TestEnv::with(strict());
+        if let Some(team) = team {
+            env.set("PRIME_TEAM_ID", team);
+        }
+        let text = format!("version: 1\nimages: [{{source: \"redis:7\", {fields}}}]\n");
+        env.write("imgplan.yaml", text);
+        env.run(["apply", "--auto-approve"]).code(1).says("HTTP 4").says("Docker Hub");
+        assert_eq!(env.server().builds().len(), 0, "{fields}");
+    }
 }

@@ -155,7 +155,10 @@ impl Model {
             if let Some((id, _)) = lost {
                 facts.builds.insert(id.clone(), self.known(id, BuildStage::Started));
             }
-            let found = lost.map(|(id, _)| RecoveredBuild { build: id.clone(), path: None });
+            let found = lost.map(|(id, _)| RecoveredBuild {
+                build: id.clone(),
+                path: Some(format!("prime/me/{unit}")),
+            });
             facts.recovered.insert(unit.clone(), found);
         }
         for ((owner, unit), image) in &self.images {

@@ -81,8 +81,9 @@ pub(super) struct TransferForm {
 /// Facts about the service that the responses of a run have shown.
 #[derive(Debug, Default)]
 pub(super) struct ServiceTraits {
-    /// Mirrors of Docker Hub become images of the platform, whoever asks.
-    on_platform: bool,
+    /// True if mirrors of Docker Hub become images of the platform, whoever asks. `None` if no response
+    /// has shown it.
+    on_platform: Option<bool>,
     /// Differences from the first form that the service has accepted.
     accepted: FormChanges,
     /// Owners whose transfers from a kind of registry count for the personal account.
@@ -112,17 +113,24 @@ impl ServiceTraits {
     }
 
     /// Takes over the form of accepted transfers, and completes the paths of mirrors of Docker Hub:
-    /// some responses have only the first of many.
+    /// some responses have only the first of many, and a build that was looked up may show none. If no
+    /// response shows where the mirrors are, they are where today's service makes them: the service of
+    /// August 2026 shows the path of every build.
     pub(super) fn learn(&mut self, accepted: &mut [(&TransferForm, &mut AcceptedBuild)]) {
         for (transfer, accepted) in accepted.iter() {
             self.accepted = self.accepted.and(transfer.changes);
             let image = platform_image(transfer).map(ToString::to_string);
-            let asked = transfer.owner == Owner::Platform;
-            self.on_platform |= !asked && image.is_some() && image == accepted.path;
+            if image.is_some() && accepted.path.is_some() && transfer.owner != Owner::Platform {
+                self.on_platform = Some(image == accepted.path);
+            }
         }
-        for (transfer, accepted) in accepted.iter_mut().filter(|_| self.on_platform) {
+        for (transfer, accepted) in accepted.iter_mut() {
             let image = platform_image(transfer).map(ToString::to_string);
-            accepted.path = image.or(accepted.path.take());
+            accepted.path = match (self.on_platform, accepted.path.take()) {
+                (Some(true), path) => image.or(path),
+                (Some(false), path) => path,
+                (None, path) => path.or(image),
+            };
         }
     }
 
@@ -288,7 +296,9 @@ mod tests {
             ("personal", Some("redis:7"), None, Some("grafana/grafana:10")),
             ("t1", Some("redis:7"), Some("vm/x:1"), Some("grafana/grafana:10")),
             ("personal", Some("prime/me/redis:7"), None, None),
-            ("platform!", Some("redis:7"), None, None),
+            ("platform!", Some("redis:7"), None, Some("grafana/grafana:10")),
+            ("personal", None, None, Some("grafana/grafana:10")),
+            ("t1", None, None, Some("grafana/grafana:10")),
             ("personal", None, Some("prime/me/grafana:10"), Some("prime/me/grafana:10")),
         ] {
             let mut traits = ServiceTraits::default();
