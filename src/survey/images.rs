@@ -1,5 +1,4 @@
-//! Lists the service's images, for [`Facts`](crate::plan::Facts) to compare the recorded images
-//! with.
+//! Lists the service's images, for [`Facts`] to compare the recorded images with.
 
 use std::collections::{BTreeSet, HashMap};
 
