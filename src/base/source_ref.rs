@@ -5,6 +5,7 @@
 //! the digest. [`RegistryRef`] follows Docker's rules, and says which image a registry returns.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::name::{ImageName, ImageRef, NameError, Tag};
@@ -58,6 +59,14 @@ impl SourceRef {
         } else {
             RegistryKind::Other
         }
+    }
+
+    /// Returns true for a registry on this machine, which only a service on this machine can reach.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.parts().registry.unwrap_or_default().to_ascii_lowercase();
+        let without_port = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
+        let address = without_port.trim_matches(['[', ']']).parse::<IpAddr>();
+        without_port == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }
 
     /// Returns the name and tag that the service derives. The name is the last segment of the path in
@@ -230,6 +239,24 @@ impl fmt::Display for SourceRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn registries_on_this_machine_are_recognized() {
+        for (source, expected) in [
+            ("localhost/a", true),
+            ("LOCALHOST:5000/a", true),
+            ("127.0.0.1:5000/a", true),
+            ("127.1.2.3/a", true),
+            ("[::1]:5000/a", true),
+            ("127.example.com/a", false),
+            ("localhost.example.com/a", false),
+            ("10.0.0.1:5000/a", false),
+            ("ubuntu", false),
+        ] {
+            let source: SourceRef = source.parse().unwrap();
+            assert_eq!(source.is_loopback(), expected, "{source}");
+        }
+    }
 
     /// The table of the API contract, section 2.
     #[test]

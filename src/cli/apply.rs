@@ -46,13 +46,14 @@ pub(super) async fn run(
     let facts = facts.facts(ui, &workspace, store.state(), cache.load(&service).await).await?;
     let Decision { workspace, plan, refreshed, bookkeeping } =
         decide(workspace, &facts, store.state(), &options, saved.as_ref())?;
-    owner_change::warn(ui, &service, (&workspace, &plan, store.state()), deny)?;
-    store.record(&refreshed)?;
     if args.refresh_only {
+        store.record(&refreshed)?;
         let exit = refresh::apply(ui, &facts, &mut store, args.detailed_exitcode)?;
         connection.close().await?;
         return Ok(exit);
     }
+    owner_change::warn(ui, &service, (&workspace, &plan, store.state()), deny)?;
+    store.record(&refreshed)?;
     let view = service.view(&plan, &workspace, &facts, store.state());
     let owners = view.owners();
     approval::show(ui, saved.as_ref(), &view)?;

@@ -175,15 +175,18 @@ impl From<PathError> for Failure {
     /// Returns an error with the reason and a way out.
     fn from(error: PathError) -> Self {
         let help = match error.source.kind() {
-            ErrorKind::NotFound => "create the folder first, or name another one",
-            ErrorKind::IsADirectory => "name a file, not a folder",
+            ErrorKind::NotFound => Some("create the folder first, or name another one"),
+            ErrorKind::IsADirectory => Some("name a file, not a folder"),
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-                "name a folder in which you may write"
+                Some("name a folder in which you may write")
             }
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space, then try again",
-            _ => return Self::new(format!("{error}: {}", error.source)),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                Some("free some space, then try again")
+            }
+            _ => None,
         };
-        Self::with_help(format!("{error}: {}", error.source), help)
+        let message = format!("{error}: {}", error.source);
+        Self { exit: Exit::Error, report: MessageError::report(message, help.map(str::to_owned)) }
     }
 }
 

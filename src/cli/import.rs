@@ -130,11 +130,8 @@ fn find_unit(workspace: &Workspace, image: &str) -> Result<UnitId, Failure> {
 /// Returns the owners that the image of a unit may have. The service gives mirrors of Docker Hub to
 /// the platform, and earlier versions of it did not.
 fn possible_owners(unit: &Unit, default: &Owner) -> Vec<Owner> {
-    match &unit.owner {
-        Some(owner) => vec![owner.clone()],
-        None if unit.mirrors_docker_hub() => vec![Owner::Platform, default.clone()],
-        None => vec![default.clone()],
-    }
+    let own = unit.owner.as_ref().unwrap_or(default).clone();
+    if unit.mirrors_docker_hub() { vec![Owner::Platform, own] } else { vec![own] }
 }
 
 /// Returns the first image of these owners, if it is complete.

@@ -18,6 +18,7 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Res
         selection: &args.selection,
         lookup: &args.lookup,
         offline: args.offline,
+        refresh_only: args.refresh_only,
         deny_warnings: args.strict.deny_warnings,
     };
     let planned = Planned::load(ui, settings, query).await?;

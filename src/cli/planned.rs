@@ -25,6 +25,8 @@ pub(super) struct PlanQuery<'a> {
     pub(super) selection: &'a SelectionArgs,
     pub(super) lookup: &'a LookupArgs,
     pub(super) offline: bool,
+    /// True if only the images are compared, and nothing is planned.
+    pub(super) refresh_only: bool,
     pub(super) deny_warnings: bool,
 }
 
@@ -51,7 +53,8 @@ impl Planned {
         settings: &Settings,
         query: PlanQuery<'_>,
     ) -> Result<Self, Failure> {
-        let PlanQuery { service: args, selection, lookup, offline, deny_warnings } = query;
+        let PlanQuery { service: args, selection, lookup, offline, refresh_only, deny_warnings } =
+            query;
         lookup.check(offline)?;
         let cache = PendingCache::start(settings);
         let session = Session::read(settings, args).await?;
@@ -78,7 +81,9 @@ impl Planned {
         let facts = facts.facts(ui, &workspace, &state, cache.load(&service).await).await?;
         let Decision { workspace, plan, refreshed, .. } =
             plan::decide(workspace, &facts, &state, &options);
-        owner_change::warn(ui, &service, (&workspace, &plan, &state), deny_warnings)?;
+        if !refresh_only {
+            owner_change::warn(ui, &service, (&workspace, &plan, &state), deny_warnings)?;
+        }
         let now = Timestamp::now();
         let saved = SavedPlan::new(&plan, &state, &service.name, &options, &facts.pins, now);
         for record in refreshed {

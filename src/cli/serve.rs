@@ -16,8 +16,7 @@ pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
     let server = server::start(config(args)?).await?;
     let url = server.url();
     if let Some(path) = url_file {
-        file::replace(&path, format!("{url}\n").as_bytes())
-            .map_err(|error| Failure::new(format!("{error}: {}", error.source)))?;
+        file::replace(&path, format!("{url}\n").as_bytes())?;
     }
     let key = if token { "the key of --token" } else { "any key" };
     ui.data(format_args!("Serving the images API on {url}"))?;

@@ -26,7 +26,7 @@ const POLL_INTERVAL_PER_REQUEST: Duration = Duration::from_secs(2);
 /// Maximum duration of a poll.
 const POLL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Maximum number of targets that `--watch` shows, so that a screen of 24 lines holds them and the notes.
+/// Maximum number of targets that `--watch` shows: a screen of 24 lines holds them and the notes.
 const MAX_TARGETS_WATCHED: usize = 16;
 
 pub(super) async fn run(
@@ -37,6 +37,9 @@ pub(super) async fn run(
     let Session { service, state: mut snapshot, .. } =
         Session::read(settings, &args.service).await?;
     let client = if args.offline { None } else { service.reader() };
+    if let Some(warning) = client.as_ref().and_then(|_| service.warning()) {
+        ui.message(warning)?;
+    }
     let max_lines = args.watch.then_some(MAX_TARGETS_WATCHED);
     let mut signals = signals::listen();
     let writer = BackgroundWriter::start(ui)?;

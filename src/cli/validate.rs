@@ -28,14 +28,15 @@ pub(super) async fn run(
         loaded => loaded?,
     };
     let contexts = survey::context_warnings(&workspace).await.map_err(Failure::from);
-    let contexts = contexts.map(|found| workspace.warnings.extend(found));
-    let denied =
-        contexts.and_then(|()| failure::deny_warnings(deny_warnings, workspace.warnings.len()));
+    let outcome = contexts.and_then(|found| {
+        workspace.warnings.extend(found);
+        failure::deny_warnings(deny_warnings, workspace.warnings.len())
+    });
     if ui.is_json() {
-        return print_json(ui, &workspace, denied.err());
+        return print_json(ui, &workspace, outcome.err());
     }
     ui.warnings(&workspace.warnings, &workspace.sources)?;
-    denied?;
+    outcome?;
     ui.skipped(&workspace.skipped)?;
     ui.data(format_args!(
         "{} is valid: {}, {}.",

@@ -15,6 +15,7 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: WhyArgs) -> Resu
         selection: &SelectionArgs::default(),
         lookup: &args.lookup,
         offline: args.offline,
+        refresh_only: false,
         deny_warnings: false,
     };
     let planned = Planned::load(ui, settings, query).await?;

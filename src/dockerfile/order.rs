@@ -79,7 +79,8 @@ impl Dockerfile {
             .collect()
     }
 
-    /// Returns the stages that a build of the stage `target`, or of the last one, needs. `parents` has for each stage the stage that it is based on.
+    /// Returns the stages that a build of the stage `target`, or of the last one, needs. `parents` has
+    /// for each stage the stage that it is based on.
     pub(super) fn needed_stages(
         &self,
         parents: &[Option<usize>],

@@ -2,12 +2,11 @@
 //! They are no errors: an earlier version of the service made them. Pure.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use super::diagnostics::Diagnostics;
 use super::workspace::Unit;
 use crate::base::name::{ImageRef, Owner, Platform, Visibility};
-use crate::base::source_ref::{RegistryKind, SUPPORTED_REGISTRIES, SourceRef};
+use crate::base::source_ref::{RegistryKind, SUPPORTED_REGISTRIES};
 use crate::base::span::Problem;
 use crate::base::text::{list, plural};
 
@@ -30,7 +29,7 @@ impl Unsupported {
         let source = unit.source()?;
         match source.registry_kind() {
             RegistryKind::Supported => None,
-            RegistryKind::Other => (!is_loopback(source)).then_some(Self::Registry),
+            RegistryKind::Other => (!source.is_loopback()).then_some(Self::Registry),
             RegistryKind::DockerHub if unit.visibility == Some(Visibility::Private) => {
                 Some(Self::Private)
             }
@@ -111,14 +110,4 @@ fn described(unit: &Unit, kind: Unsupported) -> String {
         (Unsupported::Registry, Some(source)) => source.to_string(),
         (_, _) => unit.shown(),
     }
-}
-
-/// True for a registry on this machine, which only a service on this machine can reach.
-fn is_loopback(source: &SourceRef) -> bool {
-    let host = source.parts().registry.unwrap_or_default().to_ascii_lowercase();
-    let without_port = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
-    let address = without_port.trim_matches(['[', ']']).parse::<IpAddr>();
-    host == "localhost"
-        || without_port == "localhost"
-        || address.is_ok_and(|address| address.is_loopback())
 }

@@ -1,5 +1,5 @@
-//! Words for what a plan compares and for whom it acts: the owners of the targets, the service's
-//! answers, and a change of the default owner. Pure.
+//! Texts for the heading of a plan: the owners of its targets, and the listings of the service that
+//! it compares them with. Pure.
 
 use std::collections::BTreeMap;
 

@@ -105,12 +105,14 @@ impl ApiVersion {
         }
     }
 
-    /// Returns the subject of the refusal of a transfer over the rate limit of an account.
-    pub(super) fn transfer_limit(self) -> &'static str {
-        match self {
+    /// Returns the text of the refusal of a transfer over the rate limit of an account: of `limit`
+    /// images, `used` are used.
+    pub(super) fn transfer_limit_text(self, used: u32, limit: u32) -> String {
+        let subject = match self {
             Self::August2026 => "Image transfer rate limit exceeded",
             Self::November2026 => "Source image build rate limit exceeded",
-        }
+        };
+        format!("{subject}: {used}/{limit} images")
     }
 }
 

@@ -186,11 +186,7 @@ fn cut() -> Response {
 fn rate_text(api: ApiVersion, payload: &[u8]) -> String {
     let request: Value = serde_json::from_slice(payload).unwrap_or_default();
     let transfer = ["sourceImage", "source_image"].iter().any(|key| request[*key].is_string());
-    if transfer {
-        format!("{}: 10/10 images", api.transfer_limit())
-    } else {
-        TOKEN_LIMIT.to_owned()
-    }
+    if transfer { api.transfer_limit_text(10, 10) } else { TOKEN_LIMIT.to_owned() }
 }
 
 /// Adds `Retry-After` as a date, and `Date` for clients whose clock differs.

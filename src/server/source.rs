@@ -12,8 +12,9 @@ pub(super) fn are_of_docker_hub(sources: &[String]) -> Result<bool, Refusal> {
     let sources: Vec<SourceRef> = sources.iter().filter_map(|text| text.parse().ok()).collect();
     let is = |source: &SourceRef, kind| source.registry_kind() == kind;
     for source in sources.iter().filter(|source| is(source, RegistryKind::Other)) {
-        let registry = source.parts().registry.unwrap_or_default();
-        if !is_loopback(registry) {
+        // The service cannot reach a registry on its machine, but tests of this server use one.
+        if !source.is_loopback() {
+            let registry = source.parts().registry.unwrap_or_default();
             let supported = SUPPORTED_REGISTRIES.join(", ");
             let detail =
                 format!("Registry {registry} is not supported. Allowed: Docker Hub, {supported}");
@@ -26,12 +27,6 @@ pub(super) fn are_of_docker_hub(sources: &[String]) -> Result<bool, Refusal> {
         return Err(Refusal::bad(detail));
     }
     Ok(docker_hub > 0)
-}
-
-/// True for a registry on this machine. The service cannot reach it, but tests of this server use one.
-fn is_loopback(registry: &str) -> bool {
-    let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
-    host == "localhost" || host.starts_with("127.")
 }
 
 #[cfg(test)]

@@ -208,8 +208,7 @@ impl Traffic {
     ) -> Result<(), Refusal> {
         let count = self.limit(Class::Images, &account).count;
         self.admit(Class::Images, account, Instant::now(), images).map_err(|full| {
-            let used = full.used;
-            let detail = format!("{}: {used}/{count} images", self.api.transfer_limit());
+            let detail = self.api.transfer_limit_text(full.used, count);
             Refusal::too_many(detail, full.retry_after)
         })
     }

@@ -25,8 +25,8 @@ struct UnitScan {
     dockerfile_inside: Vec<u8>,
 }
 
-/// Scans every context once, however many units share it; without a cache, only names and sizes. Returns the contexts by unit, and the
-/// warnings about them.
+/// Scans every context once, however many units share it; without a cache, only names and sizes.
+/// Returns the contexts by unit, and the warnings about them.
 pub(super) async fn scan(
     workspace: &Workspace,
     cache: Option<StatCache>,

@@ -186,8 +186,8 @@ fn a_refused_list_is_cut() {
     }
 }
 
-/// What the manifest sets is not changed. If the service makes something else of it, the target fails
-/// once, and is not transferred again.
+/// A target fails once, and is not transferred again, if the service does not make what the manifest
+/// sets.
 #[test]
 fn a_mirror_that_the_service_makes_differently_fails_once() {
     let image = |fields: &str| format!("version: 1\nimages: [{{source: \"redis:7\", {fields}}}]\n");

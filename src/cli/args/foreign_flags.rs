@@ -120,7 +120,10 @@ mod tests {
         let known: Vec<String> = apply
             .get_arguments()
             .chain(command.get_arguments())
-            .filter_map(|arg| arg.get_long().map(|long| format!("--{long}")))
+            .flat_map(|arg| {
+                let long = arg.get_long().map(|long| format!("--{long}"));
+                long.into_iter().chain(arg.get_short().map(|short| format!("-{short}")))
+            })
             .collect();
         for (ours, foreign) in COMMANDS {
             let name = ours.split(' ').nth(1).unwrap();
@@ -130,7 +133,7 @@ mod tests {
             }
         }
         for (tip, foreign) in TIPS {
-            for word in tip.split(['`', ' ', '=', '\'']).filter(|word| word.starts_with("--")) {
+            for word in tip.split(['`', ' ', '=', '\'']).filter(|word| word.starts_with('-')) {
                 assert!(known.iter().any(|flag| flag == word), "{tip}");
             }
             for flag in foreign {
