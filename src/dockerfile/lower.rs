@@ -149,10 +149,7 @@ impl Dockerfile {
     }
 
     fn stage_index(&self, target: &str) -> Result<usize, LowerError> {
-        let named = |name: &String| name.eq_ignore_ascii_case(target);
-        if let Some(index) =
-            self.stages.iter().rposition(|stage| stage.name.as_ref().is_some_and(named))
-        {
+        if let Some(index) = self.stage_names.last(target, self.stages.len()) {
             return Ok(index);
         }
         if let Some(index) = target.parse().ok().filter(|index| *index < self.stages.len()) {

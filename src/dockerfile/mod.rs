@@ -18,6 +18,7 @@ mod read;
 mod resolve;
 mod shell;
 mod shell_pattern;
+mod stage_names;
 mod variables;
 mod words;
 

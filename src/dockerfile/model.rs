@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::instruction::{Assignment, Instruction, Stage};
 use super::platform::ReferencePlatform;
+use super::stage_names::StageNames;
 
 /// A Dockerfile without syntax errors.
 ///
@@ -26,6 +27,7 @@ pub struct Dockerfile {
     /// The `ARG`s before the first `FROM`.
     pub(super) globals: Vec<Assignment>,
     pub(super) stages: Vec<Stage>,
+    pub(super) stage_names: StageNames,
 }
 
 /// A problem in a Dockerfile that makes Docker reject it.

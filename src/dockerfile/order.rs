@@ -7,6 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use petgraph::algo::kosaraju_scc;
+use petgraph::{Directed, Graph};
+
 use super::instruction::{Instruction, SpannedText};
 use super::model::{Dockerfile, DockerfileError, ReferenceKind};
 use super::resolve::{NameTarget, SCRATCH, StageBases};
@@ -15,13 +18,13 @@ use crate::base::name::Platform;
 impl Dockerfile {
     /// Reports each copy and mount from a stage that does not exist, or that needs its result.
     pub(super) fn check_stages(&self, errors: &mut Vec<DockerfileError>) {
+        let cycle_of = self.cycle_numbers();
         for (index, stage) in self.stages.iter().enumerate() {
             for (kind, name) in stage.instructions.iter().flat_map(Instruction::source_names) {
                 match self.resolve_name(kind, &name.value) {
                     // A cycle has at least one edge to a stage that does not come before.
                     NameTarget::Stage(used)
-                        if used >= index
-                            && reachable(used, |at| self.sources_of(at)).contains(&index) =>
+                        if used >= index && cycle_of[used] == cycle_of[index] =>
                     {
                         errors.push(not_built_before(name));
                     }
@@ -109,6 +112,20 @@ impl Dockerfile {
         });
         let instructions = triggering.chain(&self.stages[index].instructions);
         instructions.flat_map(Instruction::source_names)
+    }
+
+    /// Returns a number for each stage. Two stages have the same number if each needs the result of
+    /// the other. Takes linear time.
+    fn cycle_numbers(&self) -> Vec<usize> {
+        let edges = (0..self.stages.len())
+            .flat_map(|index| self.sources_of(index).into_iter().map(move |used| (index, used)));
+        let graph = Graph::<(), (), Directed, usize>::from_edges(edges);
+        let mut numbers: Vec<usize> = (0..self.stages.len()).collect();
+        for stages in kosaraju_scc(&graph) {
+            let first = stages.first().map_or(0, |stage| stage.index());
+            stages.iter().for_each(|stage| numbers[stage.index()] = first);
+        }
+        numbers
     }
 
     /// Returns the stages that the instructions of a stage copy from or mount.

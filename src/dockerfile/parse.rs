@@ -6,6 +6,7 @@ use super::instruction::{Assignment, Instruction, KEYWORDS, Stage};
 use super::lines::{LineReader, LogicalLine};
 use super::model::{Dockerfile, DockerfileError};
 use super::read::{InstructionReader, ParsedInstruction};
+use super::stage_names::StageNames;
 use super::words;
 use crate::base::nearest::nearest;
 
@@ -35,7 +36,9 @@ impl Dockerfile {
                 0..0,
             ));
         }
-        let dockerfile = Self { text: text.to_owned(), escape: lines.escape, globals, stages };
+        let (text, escape, stage_names) =
+            (text.to_owned(), lines.escape, StageNames::new(&stages));
+        let dockerfile = Self { text, escape, globals, stages, stage_names };
         dockerfile.check_stages(&mut errors);
         errors.sort_by_key(|error| error.span.start);
         if errors.is_empty() { Ok(dockerfile) } else { Err(errors) }

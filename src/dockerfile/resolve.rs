@@ -1,6 +1,8 @@
 //! Resolves names and variables: finds the images that a Dockerfile uses and the paths that it
 //! copies. Pure.
 
+use std::collections::HashSet;
+
 use super::instruction::{Instruction, SpannedText, Stage};
 use super::model::{CopySource, Dockerfile, Reference, ReferenceKind, UnresolvedArg};
 use super::platform::ReferencePlatform;
@@ -30,6 +32,7 @@ impl Dockerfile {
     /// taken to be `platform` too.
     pub fn references(&self, platform: Platform) -> Vec<Reference> {
         let bases = StageBases::new(self, platform);
+        let parents: HashSet<usize> = bases.parents.iter().copied().flatten().collect();
         let mut references = Vec::new();
         for (index, stage) in self.stages.iter().enumerate() {
             if let Some(image) = &bases.images[index] {
@@ -42,7 +45,7 @@ impl Dockerfile {
             }
             // An ONBUILD trigger runs in the stages that are based on this one. If no stage of
             // this file is, the Dockerfiles of other images resolve it.
-            let triggered = bases.parents.contains(&Some(index));
+            let triggered = parents.contains(&index);
             for instruction in &stage.instructions {
                 let instruction = match instruction {
                     Instruction::Onbuild(trigger) if triggered => trigger,
@@ -71,7 +74,7 @@ impl Dockerfile {
 
     /// Returns true if a stage has this name, in any case.
     pub fn has_stage(&self, name: &str) -> bool {
-        matches!(stage_or_image(&self.stages, name), NameTarget::Stage(_))
+        matches!(self.stage_or_image(name, self.stages.len()), NameTarget::Stage(_))
     }
 
     /// Returns the paths that `COPY` and `ADD` read from the build context, in order. URLs and
@@ -92,14 +95,22 @@ impl Dockerfile {
         let bases = StageBases::on(self, platform, builder);
         let needed = self.needed_stages(&bases.parents, None);
         let mut copied = Vec::new();
-        let mut variables_of: Vec<StageVariables> = Vec::new();
+        let mut variables_of: Vec<Option<StageVariables>> = Vec::new();
+        let mut children = vec![0_usize; self.stages.len()];
+        bases.parents.iter().flatten().for_each(|&parent| children[parent] += 1);
         for (index, stage) in self.stages.iter().enumerate() {
             let parent = bases.parents[index];
             // A stage inherits the variables of the stage that it is based on, ARGs included.
-            let mut variables = match parent.and_then(|parent| variables_of.get(parent)) {
-                Some(inherited) => inherited.clone(),
-                None => StageVariables::new(bases.images[index].is_some()),
-            };
+            let inherited = parent.and_then(|parent| {
+                children[parent] -= 1;
+                // The last child takes them, so that a chain of stages does not copy them each time.
+                match children[parent] {
+                    0 => variables_of[parent].take(),
+                    _ => variables_of[parent].clone(),
+                }
+            });
+            let mut variables = inherited
+                .unwrap_or_else(|| StageVariables::new(bases.images[index].is_some()));
             // The triggers of that stage run first.
             let triggering = parent.and_then(|parent| self.stages.get(parent));
             for instruction in triggering.iter().flat_map(|stage| &stage.instructions) {
@@ -122,7 +133,7 @@ impl Dockerfile {
                     }
                 }
             }
-            variables_of.push(variables);
+            variables_of.push((children[index] > 0).then_some(variables));
         }
         copied
     }
@@ -139,7 +150,16 @@ impl Dockerfile {
                 _ => NameTarget::MissingStage,
             };
         }
-        stage_or_image(&self.stages, name)
+        self.stage_or_image(name, self.stages.len())
+    }
+
+    /// Resolves a name to the last of the first `visible` stages with that name, or else to an image.
+    fn stage_or_image(&self, name: &str, visible: usize) -> NameTarget {
+        match self.stage_names.last(name, visible) {
+            Some(index) => NameTarget::Stage(index),
+            None if name == SCRATCH => NameTarget::Scratch,
+            None => NameTarget::Image,
+        }
     }
 
     fn reference(
@@ -179,16 +199,6 @@ impl Dockerfile {
             return Ok(ReferencePlatform::Builder);
         }
         Ok(ReferencePlatform::parse(&on_amd64.text, unit))
-    }
-}
-
-/// Resolves a name to the last of `stages` with that name, or else to an image.
-fn stage_or_image(stages: &[Stage], name: &str) -> NameTarget {
-    let named = |stage: &Stage| stage.name.as_ref().is_some_and(|n| n.eq_ignore_ascii_case(name));
-    match stages.iter().rposition(named) {
-        Some(index) => NameTarget::Stage(index),
-        None if name == SCRATCH => NameTarget::Scratch,
-        None => NameTarget::Image,
     }
 }
 
@@ -243,9 +253,8 @@ impl StageBases {
         for (index, stage) in file.stages.iter().enumerate() {
             let image = bases.image(file, &stage.base.value);
             // A FROM sees only the stages before it.
-            let visible = &file.stages[..index];
             let target =
-                image.as_ref().map_or(NameTarget::Image, |name| stage_or_image(visible, name));
+                image.as_ref().map_or(NameTarget::Image, |name| file.stage_or_image(name, index));
             let parent = if let NameTarget::Stage(parent) = target { Some(parent) } else { None };
             bases.parents.push(parent);
             bases.images.push(matches!(target, NameTarget::Image).then_some(image));
