@@ -100,7 +100,8 @@ pub struct CopySource {
     pub span: Range<usize>,
     /// True if every variable was known.
     pub resolved: bool,
-    /// False in a stage that a build of the last stage does not need, and so does not run.
+    /// False in a stage that a build of the last stage does not need, and so does not run. If the
+    /// platform of the builder decides whether the build needs the stage, it is false too.
     pub needed: bool,
 }
 

@@ -81,17 +81,21 @@ impl Dockerfile {
     /// here-documents are left out, and so is `ONBUILD`, which reads the context of another build.
     pub fn copy_sources(&self, platform: Platform) -> Vec<CopySource> {
         let mut sources = self.copy_sources_on(platform, Platform::Amd64);
-        // A path that differs between builders is not known.
+        // A path or a stage that differs between builders is not known.
         if self.text.contains("BUILD") {
             let others = self.copy_sources_on(platform, Platform::Arm64);
-            for (source, other) in sources.iter_mut().zip(others) {
+            for ((source, remote), (other, other_remote)) in sources.iter_mut().zip(others) {
                 source.resolved &= source.path == other.path;
+                source.needed &= other.needed;
+                *remote &= other_remote;
             }
         }
-        sources
+        sources.into_iter().filter(|(_, remote)| !remote).map(|(source, _)| source).collect()
     }
 
-    fn copy_sources_on(&self, platform: Platform, builder: Platform) -> Vec<CopySource> {
+    /// Returns every source of `COPY` and `ADD` on a machine of the platform `builder`, with true if
+    /// `ADD` downloads it.
+    fn copy_sources_on(&self, platform: Platform, builder: Platform) -> Vec<(CopySource, bool)> {
         let bases = StageBases::on(self, platform, builder);
         let needed = self.needed_stages(&bases.parents, None);
         let mut copied = Vec::new();
@@ -109,8 +113,8 @@ impl Dockerfile {
                     _ => variables_of[parent].clone(),
                 }
             });
-            let mut variables = inherited
-                .unwrap_or_else(|| StageVariables::new(bases.images[index].is_some()));
+            let mut variables =
+                inherited.unwrap_or_else(|| StageVariables::new(bases.images[index].is_some()));
             // The triggers of that stage run first.
             let triggering = parent.and_then(|parent| self.stages.get(parent));
             for instruction in triggering.iter().flat_map(|stage| &stage.instructions) {
@@ -127,10 +131,9 @@ impl Dockerfile {
                     let expanded = variables.expand(self, value);
                     let resolved = expanded.is_some();
                     let path = expanded.unwrap_or_else(|| value.clone());
-                    if !(*add && is_remote(&path)) {
-                        let (span, needed) = (span.clone(), needed.contains(&index));
-                        copied.push(CopySource { path, span, resolved, needed });
-                    }
+                    let remote = *add && is_remote(&path);
+                    let (span, needed) = (span.clone(), needed.contains(&index));
+                    copied.push((CopySource { path, span, resolved, needed }, remote));
                 }
             }
             variables_of.push((children[index] > 0).then_some(variables));

@@ -237,6 +237,15 @@ fn copies() {
         ("FROM a\nARG BUILDARCH\nCOPY bin-$BUILDARCH c d", &["?bin-amd64", "c"]),
         ("FROM a\nARG BUILDOS\nCOPY bin-$BUILDOS d", &["bin-linux"]),
         ("ARG X=$BUILDARCH\nFROM a\nARG X\nCOPY $X d", &["?amd64"]),
+        // The builder decides which stage is built, and which of the sources are URLs.
+        (
+            "FROM a AS f-amd64\nCOPY x d\nFROM a AS f-arm64\nCOPY y d\nFROM f-$BUILDARCH\nCOPY z d",
+            &["-x", "-y", "z"],
+        ),
+        (
+            "FROM a\nARG BUILDARCH\nARG U=${BUILDARCH#amd64}\nADD ${U:+http://}x y z d",
+            &["?x", "y", "z"],
+        ),
         // A stage that is not built.
         ("FROM a AS b\nCOPY x d\nFROM c\nCOPY y d", &["-x", "y"]),
         ("FROM a AS b\nCOPY x d\nFROM b\nCOPY y d", &["x", "y"]),
@@ -305,6 +314,26 @@ fn syntax_errors() {
     let bomb = parse(&format!("ARG A0=aaaaaaaa\n{bomb}\nFROM $A98\n{bomb}\nCOPY $A98 d\n"));
     assert!(bomb.references(Platform::Amd64)[0].image.is_err());
     assert_eq!(bomb.copy_sources(Platform::Amd64).len(), 1);
+}
+
+/// With quadratic time, these would take minutes to hours.
+#[test]
+fn many_stages_are_read_in_linear_time() {
+    let chain: Vec<String> =
+        (1..100_000).map(|n| format!("FROM s{} AS s{n}\nENV V{n}=1\n", n - 1)).collect();
+    let chain = chain.concat();
+    let chain = parse(&format!("FROM a AS s0\n{chain}COPY x d\n"));
+    assert_eq!(chain.references(Platform::Amd64).len(), 1);
+    assert!(chain.copy_sources(Platform::Amd64)[0].needed);
+    let forward: Vec<String> = (0..30_000)
+        .map(|n| format!("FROM scratch AS s{n}\nCOPY --from=s{} s d\n", n + 1))
+        .collect();
+    let forward = forward.concat();
+    let text = format!("{forward}FROM a AS s30000\nFROM s0\n");
+    assert_eq!(errors(&text).len(), 30_000);
+    // Each stage needs the next one, and the last one the first.
+    let cycle = forward.replace("--from=s30000 ", "--from=s0 ");
+    assert_eq!(errors(&cycle).len(), 29_999);
 }
 
 /// The answers of BuildKit to these files. A number without a stage and a cycle are errors anywhere,
