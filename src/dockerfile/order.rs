@@ -71,11 +71,16 @@ impl Dockerfile {
     }
 
     /// Returns a replacement for each name after `from=` that means a stage after `last`. Without that
-    /// stage, the name would mean an image, and a number nothing.
+    /// stage, the name would mean an image, and a number nothing. The triggers of `last` stay as
+    /// they are: they are part of its image, and other Dockerfiles resolve their names.
     pub(super) fn names_after(&self, last: Option<usize>) -> Vec<(Range<usize>, String)> {
         let Some(last) = last else { return Vec::new() };
-        let instructions = self.stages.iter().take(last + 1).flat_map(|stage| &stage.instructions);
-        let names = instructions.flat_map(Instruction::source_names);
+        let names = self.stages.iter().take(last + 1).enumerate().flat_map(|(index, stage)| {
+            stage.instructions.iter().flat_map(move |instruction| match instruction {
+                Instruction::Onbuild(trigger) if index < last => trigger.source_names(),
+                instruction => instruction.source_names(),
+            })
+        });
         names
             .filter(|(kind, name)| self.stage_of(*kind, name).is_some_and(|used| used > last))
             .map(|(_, name)| (name.span.clone(), SCRATCH.to_owned()))
@@ -123,7 +128,9 @@ impl Dockerfile {
         let mut numbers: Vec<usize> = (0..self.stages.len()).collect();
         for stages in kosaraju_scc(&graph) {
             let first = stages.first().map_or(0, |stage| stage.index());
-            stages.iter().for_each(|stage| numbers[stage.index()] = first);
+            for stage in stages {
+                numbers[stage.index()] = first;
+            }
         }
         numbers
     }

@@ -36,8 +36,7 @@ impl Dockerfile {
                 0..0,
             ));
         }
-        let (text, escape, stage_names) =
-            (text.to_owned(), lines.escape, StageNames::new(&stages));
+        let (text, escape, stage_names) = (text.to_owned(), lines.escape, StageNames::new(&stages));
         let dockerfile = Self { text, escape, globals, stages, stage_names };
         dockerfile.check_stages(&mut errors);
         errors.sort_by_key(|error| error.span.start);

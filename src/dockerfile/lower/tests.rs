@@ -120,6 +120,11 @@ fn targets() {
         let cut = "FROM a AS x\nCOPY --from=scratch s d\nFROM b AS y\n";
         assert_eq!(lower(&text, &[], Some("y")).as_deref(), Ok(cut), "{from}");
     }
+    // So does a trigger, but the triggers of the target belong to other Dockerfiles.
+    let trigger = "ONBUILD RUN --mount=from=late t";
+    let text = format!("FROM a AS x\n{trigger}\nFROM b AS y\n{trigger}\nFROM c AS late");
+    let cut = "FROM a AS x\nONBUILD RUN --mount=from=scratch t\nFROM b AS y\nONBUILD RUN --mount=from=late t\n";
+    assert_eq!(lower(&text, &[], Some("y")).as_deref(), Ok(cut));
     let crlf = "FROM a AS x\r\nRUN y\r\n\r\nFROM b";
     assert_eq!(lower(crlf, &[], Some("x")).as_deref(), Ok("FROM a AS x\r\nRUN y\r\n"));
 }
