@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::base_errors::not_built;
 use super::diagnostics::Diagnostics;
 use super::expand::Scope;
 use super::files::DockerfileSource;
@@ -245,7 +246,10 @@ impl BaseFinder<'_, '_> {
         match with_tag.or(on_requested) {
             Some(&unit) => Ok(Some(unit)),
             None if units.is_empty() => Ok(None),
-            None => Err(self.not_built(own, name, reference, (platform, requested))),
+            None => {
+                let own = &self.images[own].name;
+                Err(not_built(own, name, reference, (platform, requested)))
+            }
         }
     }
 
@@ -261,34 +265,6 @@ impl BaseFinder<'_, '_> {
         NameError::new(format!("`{reference}` could be any of {keys}"), help)
     }
 
-    /// Describes a base that has no unit on the requested platform.
-    fn not_built(
-        &self,
-        own: usize,
-        name: &str,
-        reference: &str,
-        (platform, requested): (Platform, &ReferencePlatform),
-    ) -> NameError {
-        let without = "remove `--platform`";
-        match requested {
-            ReferencePlatform::Other(other) => NameError::new(
-                format!("`{reference}` is not built for `{}`", other.escape_debug()),
-                format!("the service builds for linux/amd64 and linux/arm64: {without}"),
-            ),
-            ReferencePlatform::Fixed(fixed) => NameError::new(
-                format!("`{reference}` is not built for {fixed}, which `--platform` requests"),
-                format!("add {fixed} to the platforms of `{name}`, or {without}"),
-            ),
-            ReferencePlatform::Unit | ReferencePlatform::Builder => NameError::new(
-                format!(
-                    "`{reference}` is not built for {platform}, but {} is",
-                    self.images[own].name
-                ),
-                format!("add {platform} to the platforms of `{name}`"),
-            ),
-        }
-    }
-
     /// Adds the images that the triggers of an image use. A build that is based on the image runs
     /// the triggers, and so needs these images under the paths that are sent with the triggers.
     fn read_triggers(&mut self, index: usize, needs: &[usize]) {
@@ -300,30 +276,56 @@ impl BaseFinder<'_, '_> {
             let Ok(name) = &reference.image else { continue };
             let span = Span::new(dockerfile.start + reference.span.start, reference.span.len());
             for &unit in &image.units {
-                let platform = (self.units[unit].platform, &reference.platform);
-                let Ok(Some(base)) = self.find_base(index, needs, name, platform) else { continue };
-                if self.is_stage_of_dependent(&image.name, name, platform.0) {
+                let platform = self.units[unit].platform;
+                let base = self.find_base(index, needs, name, (platform, &reference.platform));
+                let Some(base) = base.transpose() else { continue };
+                if let Some(dependent) = self.dependent(index, name, true, platform) {
+                    if let Some(other) = self.dependent(index, name, false, platform) {
+                        let message =
+                            format!("`{name}` is a stage of {dependent}, but not of {other}");
+                        let help = format!(
+                            "rename the stage in {dependent}: because of it, the trigger is sent as \
+                             written, and in {other} `{name}` is not the image of this manifest"
+                        );
+                        self.diagnostics.warn(message, span, help);
+                    }
                     continue;
                 }
-                self.dependencies.push(Dependency { dependent: unit, base, span });
-                let base = BaseUse { range: reference.span.clone(), unit: UnitId(base) };
-                self.references[unit].bases.push(base);
+                match base {
+                    Ok(base) => {
+                        self.dependencies.push(Dependency { dependent: unit, base, span });
+                        let base = BaseUse { range: reference.span.clone(), unit: UnitId(base) };
+                        self.references[unit].bases.push(base);
+                    }
+                    Err(error) => self.diagnostics.error(error.message, span, error.help),
+                }
             }
         }
     }
 
-    /// Returns true if a Dockerfile that uses the image `own` has a stage called `name`. To a trigger
-    /// of `own`, the name means that stage.
-    fn is_stage_of_dependent(&self, own: &ImageName, name: &str, platform: Platform) -> bool {
+    /// Returns the first image that is built on the image `own` and whose Dockerfile has a stage
+    /// called `stage`, or has none if `has_stage` is false. To a trigger of `own`, the name means that
+    /// stage.
+    fn dependent(
+        &self,
+        own: usize,
+        stage: &str,
+        has_stage: bool,
+        platform: Platform,
+    ) -> Option<&ImageName> {
         let uses_own = |reference: Reference| {
-            reference.image.is_ok_and(|image| split_reference(&image).0 == own.as_str())
+            let name = reference.image.as_deref().map(split_reference);
+            name.is_ok_and(|(name, tag)| self.find_images(name, tag).contains(&own))
         };
-        self.images.iter().any(|image| match &image.content {
+        let is_dependent = |(index, image): &(usize, &ResolvedImage<'_>)| match &image.content {
             ImageContent::Build { dockerfile: DockerfileSource { parsed, .. }, .. } => {
-                parsed.has_stage(name) && parsed.references(platform).into_iter().any(uses_own)
+                *index != own
+                    && parsed.has_stage(stage) == has_stage
+                    && parsed.references(platform).into_iter().any(uses_own)
             }
             ImageContent::Mirror(_) => false,
-        })
+        };
+        self.images.iter().enumerate().find(is_dependent).map(|(_, image)| &image.name)
     }
 
     /// Warns about `FROM base:3.11` or `FROM quay.io/org/base` if the manifest has `base:3.12`: most

@@ -5,6 +5,7 @@
 //!
 //! All problems of all files are reported at once.
 
+mod base_errors;
 mod bases;
 mod decode;
 mod diagnostics;

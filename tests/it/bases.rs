@@ -256,6 +256,23 @@ fn a_trigger_orders_the_images_that_are_built_on_its_image() {
 }
 
 #[test]
+fn a_trigger_reports_what_a_copy_reports() {
+    let two =
+        "  - {name: tools, tag: v1, context: base}\n  - {name: tools, tag: v2, context: base}\n";
+    let arm = "  - {name: tools, tag: v1, context: base, platforms: [linux/arm64]}\n";
+    for (tools, message) in [
+        (two, "`tools` could be any of tools:v1, tools:v2"),
+        (arm, "`tools` is not built for linux/amd64, but app is"),
+    ] {
+        for keyword in ["", "ONBUILD "] {
+            let dockerfile = format!("FROM scratch\n{keyword}COPY --from=tools /a /a\n");
+            let problems = load(&format!("{APP}{tools}"), &dockerfile).unwrap_err();
+            assert_eq!(problems, [message], "{keyword}");
+        }
+    }
+}
+
+#[test]
 fn a_trigger_is_sent_with_the_path_of_its_image() {
     let env = TestEnv::manifest(
         "version: 1\nimages:
@@ -300,6 +317,35 @@ fn a_trigger_may_mean_a_stage_of_the_dependent() {
     assert_eq!(needs("FROM scratch AS other\nFROM runtime\n"), 1);
     assert_eq!(needs("FROM scratch AS Builder\nFROM runtime:latest\n"), 0);
     assert_eq!(needs("FROM scratch AS builder\n"), 1);
+}
+
+#[test]
+fn a_trigger_that_means_a_stage_and_an_image_is_a_warning() {
+    let env = TestEnv::at("http://127.0.0.1:1");
+    env.write(
+        "imgplan.yaml",
+        "version: 1\nimages:
+  - {name: runtime, context: runtime, platforms: [linux/amd64, linux/arm64]}
+  - {name: builder, context: builder, platforms: [linux/amd64, linux/arm64]}
+  - {name: app, context: app, platforms: [linux/amd64, linux/arm64]}
+  - {name: web, context: web, platforms: [linux/amd64, linux/arm64]}
+",
+    );
+    env.context("runtime", "FROM scratch\nONBUILD COPY --from=builder /a /a\n");
+    env.context("builder", "FROM scratch\n");
+    env.context("app", "FROM scratch AS builder\nFROM runtime\n");
+    for (web, warnings) in [
+        ("FROM runtime\n", &["`builder` is a stage of app, but not of web"][..]),
+        ("FROM scratch AS builder\nFROM runtime\n", &[]),
+        ("FROM scratch\n", &[]),
+    ] {
+        env.context("web", web);
+        let file = Invocation::file(env.path("imgplan.yaml"));
+        let workspace = Workspace::load(&file, &|_| None).unwrap();
+        let found: Vec<&str> =
+            workspace.warnings.iter().map(|warning| warning.message.as_str()).collect();
+        assert_eq!(found, warnings, "{web}");
+    }
 }
 
 #[test]
