@@ -64,7 +64,11 @@ impl SourceRef {
     /// Returns true for a registry on this machine, which only a service on this machine can reach.
     pub fn is_loopback(&self) -> bool {
         let host = self.parts().registry.unwrap_or_default().to_ascii_lowercase();
-        let without_port = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
+        let without_port = match host.rsplit_once(':') {
+            // In `[::1]`, the last part belongs to the address.
+            Some((before, _)) if !host.ends_with(']') => before,
+            _ => host.as_str(),
+        };
         let address = without_port.trim_matches(['[', ']']).parse::<IpAddr>();
         without_port == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }
@@ -248,6 +252,8 @@ mod tests {
             ("127.0.0.1:5000/a", true),
             ("127.1.2.3/a", true),
             ("[::1]:5000/a", true),
+            ("[::1]/a", true),
+            ("[fe80::1]/a", false),
             ("127.example.com/a", false),
             ("localhost.example.com/a", false),
             ("10.0.0.1:5000/a", false),
