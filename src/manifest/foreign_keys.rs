@@ -25,7 +25,7 @@ const SYNONYMS: [(&str, &[&str]); 22] = [
     ("timeout", &["build_timeout", "timeout_minutes", "deadline"]),
     ("labels", &["annotations", "metadata"]),
     ("images", &["services", "targets", "builds", "image", "containers", "units"]),
-    ("vars", &["variables", "variable", "args", "locals", "env", "environment"]),
+    ("vars", &["variables", "variable", "locals", "env", "environment"]),
     ("include", &["includes", "imports", "import", "extends"]),
     ("settings", &["config", "options", "service"]),
     ("limits", &["rate_limits", "rate_limit", "ratelimits"]),
@@ -48,10 +48,14 @@ pub(super) fn synonym(key: &str, known: &[&str]) -> Option<String> {
         let help = "write `name:` and `tag:`, or `source:` for a public image to mirror";
         return Some(help.to_owned());
     }
-    if IMAGE_KEYS.contains(&&*key) && (known.contains(&"images") || known.contains(&"max_age")) {
-        return Some(format!(
-            "`{key}` is a key of an image: indent it as the other keys of the image"
-        ));
+    let at_top_level = known.contains(&"images");
+    if IMAGE_KEYS.contains(&&*key) && (at_top_level || known.contains(&"max_age")) {
+        let way_out = if at_top_level {
+            "indent it as the other keys of the image"
+        } else {
+            "`defaults` cannot have it, so write it in each image"
+        };
+        return Some(format!("`{key}` is a key of an image: {way_out}"));
     }
     let meant = |(ours, theirs): &&(&str, &[&str])| known.contains(ours) && theirs.contains(&&*key);
     SYNONYMS.iter().find(meant).map(|(ours, _)| format!("write `{ours}` instead"))
@@ -66,6 +70,7 @@ mod tests {
         let image =
             ["name", "tag", "context", "dockerfile", "platforms", "needs", "source", "args"];
         let top = ["version", "include", "vars", "images", "settings"];
+        let defaults = ["platforms", "visibility", "timeout", "max_age"];
         for (key, known, expected) in [
             ("depends_on", &image[..], "write `needs` instead"),
             ("build_args", &image, "write `args` instead"),
@@ -95,6 +100,11 @@ mod tests {
             ),
             ("args", &top, "`args` is a key of an image: indent it as the other keys of the image"),
             ("extends", &top, "write `include` instead"),
+            (
+                "args",
+                &defaults,
+                "`args` is a key of an image: `defaults` cannot have it, so write it in each image",
+            ),
         ] {
             assert_eq!(synonym(key, known).as_deref(), Some(expected), "{key}");
         }
