@@ -87,7 +87,9 @@ pub(crate) fn remove_extensions(root: &mut YamlNode) {
     entries.retain(|(key, _)| !key.text.starts_with("x-"));
     for (key, value) in entries {
         match (key.text.as_str(), &mut value.value) {
-            ("defaults" | "settings" | "discover", Value::Map(_)) => remove_extensions(value),
+            ("defaults" | "settings" | "limits" | "discover", Value::Map(_)) => {
+                remove_extensions(value);
+            }
             ("images" | "moved" | "removed", Value::Seq(items)) => {
                 items.iter_mut().for_each(remove_extensions);
             }
@@ -341,7 +343,7 @@ mod tests {
     fn extension_keys_are_removed_from_mappings_with_fixed_keys() {
         let text = "x-a: &a {context: app, x-b: 1}\nimages:\n  - {<<: *a, name: n, x-c: 1, \
                     args: {x-kept: 1}, discover: {x-d: 1}}\ndefaults: {x-e: 1, labels: {x-kept: 1}}\n\
-                    settings: {x-f: 1}\nmoved: [{x-g: 1}]\nremoved: [{x-h: 1}]\nvars: {x-kept: 1}\n";
+                    settings: {x-f: 1, limits: {x-i: 1}}\nmoved: [{x-g: 1}]\nremoved: [{x-h: 1}]\nvars: {x-kept: 1}\n";
         let mut root = parse(text, 0).unwrap();
         remove_extensions(&mut root);
         let shown = format!("{root:?}");

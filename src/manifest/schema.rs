@@ -97,7 +97,12 @@ impl JsonSchema for RequestLimits {
             schema.insert("default".to_owned(), format!("{count}/{}s", window.as_secs()).into());
             classes.insert(class.as_str().to_owned(), schema.into());
         }
-        json_schema!({ "type": "object", "properties": classes, "additionalProperties": false })
+        json_schema!({
+            "type": "object",
+            "properties": classes,
+            "patternProperties": super::scalars::extension_keys(),
+            "additionalProperties": false,
+        })
     }
 }
 

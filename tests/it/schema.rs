@@ -98,7 +98,7 @@ const DOCUMENTS: &[(bool, &str)] = &[
     (true, "version: 1\nimages: [{ sources_from: refs.txt, name: '{name}-{digest}' }]"),
     (true, "version: 1\nimages: [{ sources_from: refs.jsonl }]"),
     (true, "version: 1\nx-a: &a { context: a }\nimages: [{ name: a, x-b: 1.10, <<: *a }]"),
-    (true, "version: 1\nx-a: []\ndefaults: { x-b: 1 }\nsettings: { x-c: 1 }\nimages: [{ discover: { x-d: 1, glob: a } }]"),
+    (true, "version: 1\nx-a: []\ndefaults: { x-b: 1 }\nsettings: { x-c: 1, limits: { x-e: 1 } }\nimages: [{ discover: { x-d: 1, glob: a } }]"),
     (true, "version: 1\nmoved: [{ x-a: 1, from: b, to: a }]\nremoved: [{ x-a: 1, name: d }]\nimages: [{ name: a, context: a }]"),
     (false, "version: 1\nX-a: 1\nimages: []"),
     (false, "version: 1\nimages: [{ name: a, context: a, xa: 1 }]"),
