@@ -7,7 +7,7 @@ use std::sync::Arc;
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use thiserror::Error;
 
-use super::ignore::IgnoreError;
+use super::ignore::{IgnoreError, MAX_PATTERNS};
 use crate::base::file::PathError;
 
 /// Maximum number of problems in an error. A folder without read permission can have as many
@@ -68,6 +68,15 @@ pub enum ScanProblem {
         /// The first invalid line, counted from 1.
         line: usize,
     },
+    /// A `.dockerignore` has more than [`MAX_PATTERNS`] patterns.
+    #[error("{} has {count} patterns; the maximum is {MAX_PATTERNS}", path.display())]
+    #[diagnostic(help("ignore folders instead of their files, or combine patterns with `*`"))]
+    TooManyPatterns {
+        /// The file.
+        path: PathBuf,
+        /// Number of patterns in the file.
+        count: usize,
+    },
     /// A line of a `.dockerignore` is not a valid pattern.
     #[error("{}, {error}", path.display())]
     #[diagnostic(help("use the pattern syntax of Docker's .dockerignore files"))]
@@ -93,6 +102,7 @@ impl ScanProblem {
             Self::Missing { path }
             | Self::NotAFolder { path }
             | Self::NotUtf8 { path, .. }
+            | Self::TooManyPatterns { path, .. }
             | Self::Pattern { path, .. } => path,
         }
     }

@@ -10,6 +10,11 @@ use std::sync::Arc;
 
 use super::pattern::{Matcher, clean};
 
+/// Maximum number of patterns in a `.dockerignore`. A pattern with a wildcard takes about 15 KB of
+/// memory, and each is compared with each path, so that more would exhaust the memory and seem to
+/// hang. Docker has no such limit.
+pub(super) const MAX_PATTERNS: usize = 10_000;
+
 /// The patterns of one `.dockerignore`.
 ///
 /// ```
@@ -79,11 +84,7 @@ impl IgnorePatterns {
         let mut patterns = Vec::new();
         let mut errors = Vec::new();
         let without_bom = text.strip_prefix('\u{feff}').unwrap_or(text);
-        for (index, line) in without_bom.split('\n').enumerate() {
-            // A comment begins in the first column: ` #x` is a pattern.
-            if line.starts_with('#') || line.trim().is_empty() {
-                continue;
-            }
+        for (index, line) in pattern_lines(without_bom) {
             match IgnorePattern::parse(line.trim(), index + 1) {
                 Ok(pattern) => patterns.push(pattern),
                 Err(message) => errors.push(IgnoreError {
@@ -176,6 +177,18 @@ impl IgnorePatterns {
         };
         self.patterns.iter().filter(|pattern| pattern.exception).any(concerns)
     }
+}
+
+/// Returns the number of patterns in the text of a `.dockerignore`.
+pub(super) fn count_patterns(text: &str) -> usize {
+    pattern_lines(text).count()
+}
+
+/// Returns the lines with a pattern, with their indexes.
+fn pattern_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    // A comment begins in the first column: ` #x` is a pattern.
+    let is_pattern = |(_, line): &(usize, &str)| !line.starts_with('#') && !line.trim().is_empty();
+    text.split('\n').enumerate().filter(is_pattern)
 }
 
 impl IgnorePattern {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use miette::NamedSource;
 
 use super::error::{ScanError, ScanProblem, unreadable};
-use super::ignore::{IgnoreError, IgnorePatterns};
+use super::ignore::{IgnoreError, IgnorePatterns, MAX_PATTERNS, count_patterns};
 use super::path::RelPath;
 use crate::base::file::TEMP_FILE_PREFIX;
 
@@ -70,7 +70,7 @@ impl IgnoreRules {
     ///
     /// # Errors
     ///
-    /// Fails if the ignore file cannot be read, is not UTF-8, or contains invalid patterns.
+    /// Fails if the ignore file cannot be read, is not UTF-8, or contains invalid or too many patterns.
     pub(crate) fn read(root: &Path, dockerfile: Option<&Path>) -> Result<Self, ScanError> {
         Self::find(root, dockerfile, &PatternsCache::default())
             .map_err(|problems| ScanError::new(root, problems))
@@ -98,6 +98,10 @@ impl IgnoreRules {
                 let line = valid.split(|byte| *byte == b'\n').count();
                 vec![ScanProblem::NotUtf8 { path: path.clone(), line }]
             })?;
+            let count = count_patterns(&text);
+            if count > MAX_PATTERNS {
+                return Err(vec![ScanProblem::TooManyPatterns { path, count }]);
+            }
             let patterns =
                 cache.parse(&text).map_err(|errors| invalid_patterns(&path, &text, errors))?;
             return Ok(Self { patterns, file: Some(path) });

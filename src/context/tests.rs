@@ -30,7 +30,8 @@ fn digest(tree: &Tree) -> Digest {
     tree.digest_without(b"")
 }
 
-/// Returns a folder with these files, each with its path as content; `x/` is an empty folder.
+/// Returns a folder with these files, each with its path as content; `x/` is an empty folder. The
+/// modes are 644 and 755, whatever the umask.
 fn folder(paths: &[&str]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for path in paths {
@@ -42,7 +43,22 @@ fn folder(paths: &[&str]) -> TempDir {
             fs::write(full, path).unwrap();
         }
     }
+    #[cfg(unix)]
+    set_usual_modes(dir.path());
     dir
+}
+
+#[cfg(unix)]
+fn set_usual_modes(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let mode = if path.is_dir() { 0o755 } else { 0o644 };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        if path.is_dir() {
+            set_usual_modes(&path);
+        }
+    }
 }
 
 /// Scans a context with both implementations of `Dir`, which must return the same.
@@ -255,13 +271,15 @@ fn the_own_ignore_file_of_a_dockerfile_wins() {
     assert_eq!(sent(&dir.path().join("none/Dockerfile")).len(), 3);
 }
 
+/// Returns the problems of a context, with `R` for its folder.
+fn problems(root: &Path) -> Vec<String> {
+    let error = scan(root, None).unwrap_err();
+    let shown = error.problems.iter().map(ToString::to_string);
+    shown.map(|text| text.replace(&*root.to_string_lossy(), "R")).collect()
+}
+
 #[test]
 fn all_problems_are_returned() {
-    let problems = |root: &Path| {
-        let error = scan(root, None).unwrap_err();
-        let shown = error.problems.iter().map(ToString::to_string);
-        shown.map(|text| text.replace(&*root.to_string_lossy(), "R")).collect::<Vec<_>>()
-    };
     let dir = folder(&["f"]);
     assert_eq!(problems(&dir.path().join("none")), ["R does not exist"]);
     assert_eq!(problems(&dir.path().join("f")), ["R is not a folder"]);
@@ -305,6 +323,21 @@ fn the_digest_depends_on_what_is_sent() {
     next("an empty folder");
     fs::rename(dir.path().join("b"), dir.path().join("c")).unwrap();
     next("a name");
+}
+
+#[test]
+fn too_many_patterns_are_an_error() {
+    let dir = folder(&["f"]);
+    let file = dir.path().join(".dockerignore");
+    for (patterns, message) in
+        [(10_000, None), (10_001, Some("R/.dockerignore has 10001 patterns; the maximum is 10000"))]
+    {
+        fs::write(&file, format!("# comment\n\n{}", "x\n".repeat(patterns))).unwrap();
+        match message {
+            None => assert_eq!(paths(&tree(&dir)), [".dockerignore", "f"]),
+            Some(message) => assert_eq!(problems(dir.path()), [message]),
+        }
+    }
 }
 
 #[test]
@@ -469,7 +502,7 @@ mod unix {
             if mode & 0o700 == 0o700 {
                 assert!(members.contains(&format!("dir/ {sent} ")), "{mode:o}: {members:?}");
             }
-            // One mode that is sent has one digest, and another has another.
+            // Equal sent modes have equal digests, and different ones different digests.
             let sent = members.iter().find(|member| member.starts_with("file")).unwrap().clone();
             let sent = (sent, members.iter().find(|member| member.starts_with("dir/ ")).cloned());
             let known = digests.insert(sent, digest(&tree));
