@@ -175,7 +175,8 @@ fn differences(
 }
 
 fn differs(old: &ListedPath, new: &ListedPath) -> bool {
-    // Without the content of both, only the permissions of one and the same Dockerfile compare.
+    // If the content counts in one list only, it cannot be compared: a file that is the Dockerfile
+    // in one list equals any file.
     let one_side = old.is_without_content() != new.is_without_content();
     !(one_side && old.is_file() && new.is_file()) && old.stamp() != new.stamp()
 }

@@ -126,14 +126,16 @@ impl StampKind {
     }
 
     /// Returns the kind with permissions that its letter does not imply: the upper four bits name
-    /// the letter, and the lower twelve are the permissions.
+    /// the letter, and the lower twelve are the permissions. A link has none, and `EXECUTABLE` implies
+    /// its own.
     pub(super) fn with(self, permissions: Permissions) -> Self {
-        let letter = match self {
+        let letter: u16 = match self {
             Self::DIR => 1,
             Self::WITHOUT_CONTENT => 2,
-            _ => 3,
+            Self::FILE => 3,
+            other => return other,
         };
-        Self(letter << 12 | u16::try_from(permissions.bits()).unwrap_or_default())
+        Self(letter << 12 | permissions.bits())
     }
 
     /// Returns the letter, which stands for the usual permissions.

@@ -26,8 +26,8 @@ impl Permissions {
     }
 
     /// Returns the bits.
-    pub fn bits(self) -> u32 {
-        u32::from(self.0)
+    pub fn bits(self) -> u16 {
+        self.0
     }
 
     /// Returns true if the owner may execute the file.

@@ -33,8 +33,8 @@ pub struct ScanRequest {
 ///
 /// Links are kept as links and never followed. The files of imgplan itself (`.imgplan/`,
 /// `imgplan.lock`) are never sent, not even if a `!` pattern includes them: they change with every
-/// run. Sockets, FIFOs and devices are left out, see [`Tree::left_out`]. Files that have not changed since the `cache` was written are not read; the cache is
-/// updated if something has changed.
+/// run. Sockets, FIFOs and devices are left out, see [`Tree::left_out`]. Files that have not changed
+/// since the `cache` was written are not read; the cache is updated if something has changed.
 ///
 /// # Errors
 ///
@@ -48,8 +48,11 @@ pub fn scan_all(
 }
 
 /// Does the same as [`scan_all`] without reading the files, for checks of names, sizes and modes.
-/// The digests of the trees are wrong, so the trees must not be compared or packed. Fails as
-/// [`scan_all`] does.
+/// The digests of the trees are wrong, so the trees must not be compared or packed.
+///
+/// # Errors
+///
+/// Fails as [`scan_all`] does, except for a file that cannot be read: no file is opened.
 pub(crate) fn scan_names(requests: &[ScanRequest]) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
     scan_into::<NativeDir>(requests, &ScanCache::names_only())
 }

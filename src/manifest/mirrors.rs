@@ -46,7 +46,6 @@ impl Unsupported {
 
     /// Returns the message, from the number and the names of the mirrors.
     fn message(self, count: usize, names: &str) -> String {
-        let mirrors = plural(count, "mirror");
         match self {
             Self::Private => {
                 format!("the service makes mirrors of Docker Hub public, also {names}")
@@ -58,6 +57,7 @@ impl Unsupported {
                 format!("the service chooses the names of Docker Hub mirrors, also of {names}")
             }
             Self::Registry => {
+                let mirrors = plural(count, "mirror");
                 format!("the service may refuse the registry of {mirrors}: {names}")
             }
         }

@@ -16,6 +16,14 @@ use crate::manifest::Workspace;
 use crate::manifest::workspace::{Origin, ServiceSettings, Unit};
 use crate::plan::facts::Context;
 
+/// The parts of the contexts that a scan reads.
+pub(super) enum ScanDepth {
+    /// Names, sizes and modes. The digests of the contexts are wrong.
+    NamesOnly,
+    /// Everything. The cache has the digests of files that have not changed.
+    Contents(StatCache),
+}
+
 /// Context of a unit that is built.
 struct UnitScan {
     /// Index of the unit.
@@ -25,11 +33,10 @@ struct UnitScan {
     dockerfile_inside: Vec<u8>,
 }
 
-/// Scans every context once, however many units share it; without a cache, only names and sizes.
-/// Returns the contexts by unit, and the warnings about them.
+/// Scans every context once, however many units share it. Returns the contexts by unit, and the warnings about them.
 pub(super) async fn scan(
     workspace: &Workspace,
-    cache: Option<StatCache>,
+    depth: ScanDepth,
 ) -> Result<(Vec<Option<Context>>, Vec<Problem>), SurveyError> {
     let scan = |(index, unit): (usize, &Unit)| {
         let Origin::Build(build) = &unit.origin else { return None };
@@ -54,9 +61,9 @@ pub(super) async fn scan(
                 })
             })
             .collect();
-        let trees = match cache {
-            Some(cache) => context::scan_all(&requests, Some(cache)),
-            None => context::scan_names(&requests),
+        let trees = match depth {
+            ScanDepth::Contents(cache) => context::scan_all(&requests, Some(cache)),
+            ScanDepth::NamesOnly => context::scan_names(&requests),
         };
         let trees = trees.map_err(SurveyError::from)?;
         let context = |(scan, &request): (&UnitScan, &usize)| {

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::contexts::ScanDepth;
 pub(crate) use self::error::{ContextError, SurveyError};
 pub(crate) use self::registries::{LookupProgress, Lookups, RegistryLookup, look_up};
 use crate::api::{ApiError, Client, ErrorKind};
@@ -105,7 +106,7 @@ impl<'a> Query<'a> {
 ///
 /// Fails if a context cannot be read or is larger than `settings.context_max`.
 pub(crate) async fn context_warnings(workspace: &Workspace) -> Result<Vec<Problem>, SurveyError> {
-    Ok(contexts::scan(workspace, None).await?.1)
+    Ok(contexts::scan(workspace, ScanDepth::NamesOnly).await?.1)
 }
 
 /// Gathers all facts that a plan needs. A registry that does not respond is no error: the facts have
@@ -117,7 +118,7 @@ pub(crate) async fn context_warnings(workspace: &Workspace) -> Result<Vec<Proble
 /// if the service refuses the API key or cannot be reached.
 pub async fn facts(query: Query<'_>) -> Result<Facts, SurveyError> {
     let Query { workspace, state, caches, service, pins, notes, unasked } = query;
-    let (contexts, warnings) = contexts::scan(workspace, Some(caches.stat)).await?;
+    let (contexts, warnings) = contexts::scan(workspace, ScanDepth::Contents(caches.stat)).await?;
     let changes = changes::find(workspace, state, &caches.history, &contexts).await;
     let now = Some(Timestamp::now());
     let mut facts = Facts { contexts, changes, unasked, now, warnings, notes, ..Facts::default() };

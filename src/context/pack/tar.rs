@@ -29,7 +29,9 @@ pub(super) enum TarMember<'m> {
 impl TarMember<'_> {
     fn mode(&self) -> u32 {
         match self {
-            Self::File { permissions, .. } | Self::Dir { permissions } => permissions.bits(),
+            Self::File { permissions, .. } | Self::Dir { permissions } => {
+                u32::from(permissions.bits())
+            }
             Self::Link { .. } => 0o777,
         }
     }
