@@ -1,4 +1,4 @@
-//! The rules for the sources of a request since November 2026 (API contract, section 2). Pure.
+//! The rules for the sources of a request since September 2026 (API contract, section 2). Pure.
 
 use super::error::Refusal;
 use crate::base::source_ref::{RegistryKind, SUPPORTED_REGISTRIES, SourceRef};
