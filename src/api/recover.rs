@@ -10,10 +10,11 @@ use super::error::ApiError;
 use super::poll::max_pages;
 use super::response::{BuildProgress, RemoteBuild};
 use crate::base::name::{BuildId, ImageRef, Owner};
+use crate::base::source_ref::{RegistryKind, SourceRef};
 
 /// Tolerated time by which a build may seem older than its request, if the service states its time:
-/// its machines have their own clocks. It may be wide, because older builds of this run are known,
-/// and a build that is older than a known one of the same image never matches.
+/// its machines have their own clocks. It may be wide, because the builds that this run has recorded
+/// are known, and a build that is older than a known one of the same image never matches.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(2);
 
 /// The same if the service does not state its time, so that the local clock is compared.
@@ -35,9 +36,11 @@ pub(crate) struct LostRequest {
     pub since: Timestamp,
 }
 
-/// Returns the names that the service may give a unit: that of the unit, and those that it derives
-/// from the source of a mirror.
-pub(crate) fn possible_images(unit: &ImageRef, derived: &[ImageRef]) -> Vec<ImageRef> {
+/// Returns the names that the service may give a unit: that of the unit and, for a mirror of Docker
+/// Hub, those that it derives from the source. For other registries it uses the name of the request.
+pub(crate) fn possible_images(unit: &ImageRef, source: Option<&SourceRef>) -> Vec<ImageRef> {
+    let source = source.filter(|source| source.registry_kind() == RegistryKind::DockerHub);
+    let derived = source.map(SourceRef::destinations).unwrap_or_default();
     let others = derived.iter().filter(|image| *image != unit);
     [unit].into_iter().chain(others).cloned().collect()
 }
@@ -273,6 +276,21 @@ mod tests {
             RecoveryResult::Unknown => "?".to_owned(),
         };
         results.into_iter().map(word).collect()
+    }
+
+    #[test]
+    fn only_mirrors_of_docker_hub_may_get_a_derived_name() {
+        for (unit, source, expected) in [
+            ("up:v1", Some("ghcr.io/x/api:v1"), "up:v1"),
+            ("app:v1", None, "app:v1"),
+            ("redis:7", Some("docker.io/library/redis:7"), "redis:7 library/redis:7"),
+            ("up:10", Some("grafana/grafana:10"), "up:10 grafana/grafana:10 grafana:10"),
+        ] {
+            let source = source.map(|source| source.parse().unwrap());
+            let images = possible_images(&unit.parse().unwrap(), source.as_ref());
+            let images: Vec<String> = images.iter().map(ToString::to_string).collect();
+            assert_eq!(images.join(" "), expected);
+        }
     }
 
     #[test]

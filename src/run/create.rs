@@ -248,6 +248,8 @@ impl UnitRun {
         let error = match response.map(|results| results.into_iter().next()) {
             Ok(Some(Ok(accepted))) => {
                 let (build, path) = (accepted.build.clone(), accepted.path.clone());
+                // A transfer whose response is lost must not take this build for its own.
+                self.links.known.add([build.clone()]);
                 let pending =
                     submission.into_pending(build, path, accepted.visibility, BuildStage::Created);
                 self.record(Record::Created { unit, kind, platform, pending }).await?;

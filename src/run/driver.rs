@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::base_paths::BasePaths;
 use super::dispatch::{Dispatcher, Effect, Input};
 use super::job::{BasePath, CreateJob, JobContent, StepJob, Work};
-use super::link::{StepMessage, observed};
+use super::link::{KnownBuilds, StepMessage, observed};
 use super::options::Run;
 use super::outcome::{StepFailure, StepOutput};
 use super::poll::Poller;
@@ -134,12 +134,14 @@ fn links(run: &Run<'_>, state: &State, messages: mpsc::UnboundedSender<StepMessa
     let packers = cores.min(MAX_PACKERS);
     let stopping = CancellationToken::new();
     let client = observed(&run.client, messages.clone(), None);
-    let known = state.entries.values().flat_map(|entry| entry.builds().cloned()).collect();
+    let known = KnownBuilds::default();
+    known.add(state.entries.values().flat_map(|entry| entry.builds().cloned()));
     Links {
         poller: Poller::start(client.clone()),
         updates: UpdateBatcher::start(client.clone(), stopping.clone()),
         base_paths: BasePaths::new(client.clone()),
-        transfers: TransferBatcher::new(client, messages.clone(), stopping.clone(), known),
+        transfers: TransferBatcher::new(client, messages.clone(), stopping.clone(), known.clone()),
+        known,
         client: run.client.clone(),
         messages,
         stopping,

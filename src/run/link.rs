@@ -1,6 +1,7 @@
 //! Connects the tasks of a run with the driver and with the service: messages, records, requests.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,6 +24,21 @@ pub(super) enum StepMessage {
     Begun { step: StepId },
     /// The step entered a phase.
     Phase { step: StepId, phase: Phase, build: Option<BuildId> },
+}
+
+/// The builds that belong to a unit: a lost response of another unit cannot have been about one of
+/// them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KnownBuilds(Arc<Mutex<HashSet<BuildId>>>);
+
+impl KnownBuilds {
+    pub(super) fn add(&self, builds: impl IntoIterator<Item = BuildId>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(builds);
+    }
+
+    pub(super) fn all(&self) -> HashSet<BuildId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Returns once the records are on disk.

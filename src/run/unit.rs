@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::base_paths::BasePaths;
-use super::link::{StepMessage, record_all};
+use super::link::{KnownBuilds, StepMessage, record_all};
 use super::outcome::{StepError, StepFailure, StepOutput};
 use super::poll::{Poller, UnknownEnd};
 use super::transfers::TransferBatcher;
@@ -27,6 +27,7 @@ pub(super) struct Links {
     pub(super) client: Client,
     pub(super) poller: Poller,
     pub(super) transfers: TransferBatcher,
+    pub(super) known: KnownBuilds,
     pub(super) updates: UpdateBatcher,
     pub(super) base_paths: BasePaths,
     pub(super) messages: mpsc::UnboundedSender<StepMessage>,

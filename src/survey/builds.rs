@@ -90,9 +90,8 @@ async fn recover(state: &State, client: &Client, facts: &mut Facts) -> Result<()
 }
 
 fn lost_request(unit: &ImageRef, submission: &Submission) -> LostRequest {
-    let derived = submission.inputs.source().map(|source| source.destinations());
     LostRequest {
-        images: possible_images(unit, &derived.unwrap_or_default()),
+        images: possible_images(unit, submission.inputs.source().as_ref()),
         owner: submission.owner.clone(),
         since: submission.at,
     }

@@ -1,5 +1,8 @@
 //! Mirrors at both versions of the service: warnings, requests and responses.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
 use imgplan::test_support::server::{ApiVersion, BulkShape, DockerHub, ServerConfig};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -224,4 +227,52 @@ fn what_the_manifest_sets_fails_with_the_text_of_the_service() {
         env.run(["apply", "--auto-approve"]).code(1).says("HTTP 4").says("Docker Hub");
         assert_eq!(env.server().builds().len(), 0, "{fields}");
     }
+}
+
+/// The build of a context has a name that the service could derive for a mirror. The transfer of the
+/// mirror was not accepted, and must not take that build for its own.
+#[test]
+fn a_lost_transfer_does_not_adopt_the_build_of_a_context() {
+    let scripted = Scripted::accepting();
+    let (accepted, transfers) = (scripted.accepted("b-1"), AtomicU32::new(0));
+    scripted.by_body("POST", "/images/build", move |body| {
+        let body: Value = serde_json::from_slice(body).unwrap();
+        if body["sourceImage"].is_null() {
+            return Answer::json(201, &accepted);
+        }
+        match transfers.fetch_add(1, Ordering::Relaxed) {
+            0 => Answer::detail(500, "internal error"),
+            _ => Answer::json(201, &json!({ "build_id": "b-2" })),
+        }
+    });
+    let build = |id: &str, name: &str, status: &str| json!({ "id": id, "status": status, "imageName": name, "imageTag": "10" });
+    // The listing has the build of the context once it has started.
+    let is_started = Arc::new(AtomicBool::new(false));
+    let start = Arc::clone(&is_started);
+    scripted.by_body("POST", "/images/build/b-1/start", move |_| {
+        start.store(true, Ordering::Relaxed);
+        Answer::json(200, &json!({ "ok": true }))
+    });
+    let row = build("b-1", "grafana", "BUILDING");
+    scripted.by_body("GET", "/images/builds", move |_| {
+        let rows = if is_started.load(Ordering::Relaxed) { vec![&row] } else { Vec::new() };
+        Answer::json(200, &json!({ "total_count": rows.len(), "data": rows }))
+    });
+    for (id, name) in [("b-1", "grafana"), ("b-2", "grafana/grafana")] {
+        let completed = Answer::json(200, &build(id, name, "COMPLETED"));
+        scripted.on("GET", &format!("/images/build/{id}"), [completed]);
+    }
+    let env = TestEnv::at(scripted.url());
+    env.write(
+        "imgplan.yaml",
+        "version: 1
+images:
+  - {name: grafana, tag: \"10\", context: own}
+  - {source: \"docker.io/grafana/grafana:10\"}
+",
+    );
+    env.context("own", "FROM scratch\n");
+    env.apply();
+    let builds = ["grafana:10", "grafana/grafana:10"].map(|unit| env.build_of(unit));
+    assert_eq!(builds, ["b-1", "b-2"]);
 }

@@ -8,7 +8,7 @@ mod form;
 mod recover;
 mod request;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ use self::form::{ServiceTraits, TransferForm};
 use self::recover::Recovery;
 pub(super) use self::request::TransferRequest;
 use self::request::{BatchOutcome, TransferOutcome};
-use super::link::{StepMessage, record_all};
+use super::link::{KnownBuilds, StepMessage, record_all};
 use super::outcome::StepFailure;
 use crate::api::{
     AcceptedBuild, ApiError, Attempts, Client, ErrorKind, Permit, Repeat, TransferRefusal,
 };
 use crate::base::kind::ImageKind;
-use crate::base::name::{BuildId, Owner};
+use crate::base::name::Owner;
 use crate::base::source_ref::RegistryKind;
 use crate::state::Record;
 
@@ -48,19 +48,18 @@ struct BatchSender {
     messages: mpsc::UnboundedSender<StepMessage>,
     stopping: CancellationToken,
     /// Builds that belong to a unit: a lost response cannot have been about one of them.
-    known: Arc<Mutex<HashSet<BuildId>>>,
+    known: KnownBuilds,
     traits: Arc<Mutex<ServiceTraits>>,
 }
 
 impl TransferBatcher {
-    /// `known` are the builds that units already have.
+    /// `known` are the builds that units already have; builds of contexts are added during the run.
     pub(super) fn new(
         client: Client,
         messages: mpsc::UnboundedSender<StepMessage>,
         stopping: CancellationToken,
-        known: HashSet<BuildId>,
+        known: KnownBuilds,
     ) -> Self {
-        let known = Arc::new(Mutex::new(known));
         let traits = Arc::default();
         let sender = BatchSender { client, messages, stopping, known, traits };
         Self { sender, queues: Arc::default() }
@@ -268,10 +267,7 @@ impl BatchSender {
         let mut forms: Vec<_> =
             accepted.iter_mut().map(|(transfer, accepted)| (&transfer.form, accepted)).collect();
         self.traits().learn(&mut forms);
-        {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.extend(accepted.iter().map(|(_, accepted)| accepted.build.clone()));
-        }
+        self.known.add(accepted.iter().map(|(_, accepted)| accepted.build.clone()));
         let created = accepted.iter().map(|(transfer, accepted)| transfer.created(accepted));
         // A transfer in doubt stays on record as submitted, so that the next run looks for it.
         let refused = failed.iter().filter(|(_, failure)| !failure.is_pending());

@@ -3,8 +3,7 @@
 //! The service has no idempotency key, so a transfer that may have been accepted is looked for by name
 //! and time before it is requested again.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +14,7 @@ use crate::api::poll::{PollState, poll_builds};
 use crate::api::recover::{LostRequest, RecoveryResult, possible_images, recover_builds};
 use crate::api::{AcceptedBuild, ApiError, Client, ErrorKind, RemoteBuild};
 use crate::base::name::{BuildId, ImageRef};
+use crate::run::link::KnownBuilds;
 use crate::run::outcome::StepFailure;
 
 /// Delays before further lookups if a gateway responded instead of the service, or nothing did: a
@@ -30,7 +30,7 @@ const LOST_AFTER: SignedDuration = SignedDuration::from_mins(15);
 pub(super) struct Recovery<'a> {
     pub(super) client: &'a Client,
     /// Builds that belong to a unit already.
-    pub(super) known: &'a Mutex<HashSet<BuildId>>,
+    pub(super) known: &'a KnownBuilds,
 }
 
 /// The result of a lookup.
@@ -180,12 +180,12 @@ impl Recovery<'_> {
         let wanted: Vec<LostRequest> = batch
             .iter()
             .map(|transfer| LostRequest {
-                images: possible_images(&transfer.form.unit, &transfer.form.images),
+                images: possible_images(&transfer.form.unit, transfer.source.parse().ok().as_ref()),
                 owner: transfer.submission.owner.clone(),
                 since: transfer.in_doubt.map_or(transfer.submission.at, |earlier| earlier.at),
             })
             .collect();
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.known.all();
         let lookups = match recover_builds(self.client, &wanted, &known).await {
             Ok(lookups) => lookups,
             Err(lookup_error) => {
