@@ -1,21 +1,23 @@
-//! Carries mirrors that an earlier imgplan recorded over to the owner and the name that they have in
-//! the service. Pure.
+//! Carries recorded mirrors over to the owner and the name that they have in the service. Pure.
 //!
 //! Earlier versions recorded the owner that they had asked for, and derived the name of a mirror of
-//! Docker Hub as the service of August 2026 did.
+//! Docker Hub as the service of August 2026 did. The name of such a mirror may also be one that the
+//! manifest set, and that the service did not use.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use crate::base::name::{ImageRef, Owner, Visibility};
+use crate::base::source_ref::SourceRef;
 use crate::manifest::workspace::{Unit, Workspace};
 use crate::state::{Built, Entry, Inputs, Record, State};
 
 /// Returns the records that carry all entries over.
 pub(crate) fn carry_over(workspace: &Workspace, state: &State) -> Vec<Record> {
-    let units: HashSet<&ImageRef> = workspace.units.iter().map(|unit| &unit.key).collect();
+    let units: HashMap<&ImageRef, &Unit> =
+        workspace.units.iter().map(|unit| (&unit.key, unit)).collect();
     let mut records = Vec::new();
     for (key, entry) in &state.entries {
-        let successor = (!units.contains(key)).then(|| successor(workspace, state, key, entry));
+        let successor = (!units.contains_key(key)).then(|| successor(&units, state, key, entry));
         let new_key = successor.flatten().map_or(key, |unit| &unit.key);
         let carried = carried(key, new_key, entry);
         if new_key != key {
@@ -28,22 +30,23 @@ pub(crate) fn carry_over(workspace: &Workspace, state: &State) -> Vec<Record> {
     records
 }
 
-/// Returns the unit whose source an earlier imgplan recorded under this key.
+/// Returns the unit that has the image of an entry without a unit: an earlier imgplan derived the key of
+/// the entry, or the service chose the name of the image and the manifest no longer sets another one.
 fn successor<'w>(
-    workspace: &'w Workspace,
+    units: &HashMap<&ImageRef, &'w Unit>,
     state: &State,
     key: &ImageRef,
     entry: &Entry,
 ) -> Option<&'w Unit> {
     let source = inputs(entry)?.source()?;
-    let is_derived = source.destinations().contains(key);
-    workspace.units.iter().filter(|_| is_derived).find(|unit| {
-        let same_source = unit.source().is_some_and(|of| of.destinations().contains(key));
-        same_source
-            && Some(&unit.key) == source.platform_image().as_ref()
-            && unit.platform == entry.platform
-            && !state.entries.contains_key(&unit.key)
-    })
+    let unit = *units.get(&source.platform_image()?)?;
+    let image = entry.built.as_ref().map_or(key, |built| built.image(key));
+    let is_of = |source: &SourceRef| source.destinations().contains(image);
+    let is_successor = is_of(&source)
+        && unit.source().is_some_and(is_of)
+        && unit.platform == entry.platform
+        && !state.entries.contains_key(&unit.key);
+    is_successor.then_some(unit)
 }
 
 fn inputs(entry: &Entry) -> Option<&Inputs> {

@@ -10,7 +10,8 @@ use super::previous::{Moves, same_tag};
 use super::reason::Reason;
 use super::steps::{Action, Plan, Renamed, Step, StepId};
 use crate::base::digest::Fingerprint;
-use crate::base::name::{BuildId, ImageName, ImageRef};
+use crate::base::name::{BuildId, ImageName, ImageRef, Owner};
+use crate::base::source_ref::SourceRef;
 use crate::manifest::workspace::{Removed, Unit, UnitId, Workspace};
 use crate::state::{Entry, State, Submission};
 
@@ -40,6 +41,7 @@ impl Orphans<'_> {
             return;
         }
         let (successors, removals) = (Successors::new(workspace), Removals::new(workspace));
+        let kept_images = self.kept_images(continued);
         for (key, entry) in orphans {
             if entry.submitted.as_ref().is_some_and(|submitted| is_in_doubt(submitted, facts.now)) {
                 continue;
@@ -57,7 +59,10 @@ impl Orphans<'_> {
                 plan.protected.push(key.clone());
                 continue;
             }
-            let delete = removal.map_or(options.prune, |removal| removal.destroy);
+            let is_kept = entry.built.as_ref().is_some_and(|built| {
+                kept_images.contains(&(built.owner.clone(), built.image(key).clone()))
+            });
+            let delete = removal.map_or(options.prune, |removal| removal.destroy) && !is_kept;
             let (action, kept, drift) = self.action_for_orphan(key, entry, after, delete);
             let reason = match successors.first() {
                 Some((_, unit)) => Reason::Superseded { by: unit.key.clone(), kept },
@@ -74,6 +79,29 @@ impl Orphans<'_> {
                 added: false,
             });
         }
+    }
+
+    /// Returns the images that remain: those of the units, and those of entries that are no orphans or
+    /// are protected. The service may make one image for several entries.
+    fn kept_images(&self, continued: &HashSet<&ImageRef>) -> HashSet<(Owner, ImageRef)> {
+        let Self { workspace, facts, state, .. } = *self;
+        let units: HashSet<&ImageRef> = workspace.units.iter().map(|unit| &unit.key).collect();
+        let of_unit = |unit: &Unit| match unit.source().and_then(SourceRef::platform_image) {
+            Some(image) => Some((Owner::Platform, image)),
+            None => {
+                let owner = unit.owner.as_ref().or(facts.default_owner.as_ref())?;
+                Some((owner.clone(), unit.key.clone()))
+            }
+        };
+        let is_kept = |(key, entry): &(&ImageRef, &Entry)| {
+            units.contains(key) || continued.contains(key) || entry.protect
+        };
+        let of_entry = |(key, entry): (&ImageRef, &Entry)| {
+            let built = entry.built.as_ref()?;
+            Some((built.owner.clone(), built.image(key).clone()))
+        };
+        let of_entries = state.entries.iter().filter(is_kept).filter_map(of_entry);
+        workspace.units.iter().filter_map(of_unit).chain(of_entries).collect()
     }
 
     /// Returns the action for an orphan, whether its image is kept, and its drift. Only our own
@@ -102,10 +130,13 @@ impl Orphans<'_> {
             }
             None => {}
         }
-        let running = after.as_ref().and(entry.pending.as_ref()).map(|pending| &pending.owner);
-        let owner = built.map(|built| &built.owner).or(running);
-        // An API key that may not list the images of an owner may not delete them either.
-        match owner.filter(|owner| delete && !self.facts.refused.contains(owner)) {
+        let pending = after.as_ref().and(entry.pending.as_ref());
+        let owner = built.map(|built| &built.owner).or(pending.map(|pending| &pending.owner));
+        // The service chooses name and owner of a mirror of Docker Hub, so the image of a running build
+        // is not known. An API key that may not list the images of an owner may not delete them either.
+        let is_known = pending.is_none_or(|pending| pending.inputs.platform_path().is_none());
+        let may_delete = |owner: &&Owner| is_known && !self.facts.refused.contains(owner);
+        match owner.filter(|owner| delete && may_delete(owner)) {
             Some(owner) => (Action::Delete { owner: owner.clone(), after, changed }, false, None),
             None => (Action::Forget { after }, true, None),
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use imgplan::test_support::server::{ApiVersion, BulkShape, DockerHub, ServerConfig};
 use insta::assert_snapshot;
@@ -190,22 +191,96 @@ fn a_refused_list_is_cut() {
 }
 
 /// A target fails once, and is not transferred again, if the service does not make what the manifest
-/// sets.
+/// sets. After the correction that the help describes, it is not transferred again either, and its
+/// image stays.
 #[test]
 fn a_mirror_that_the_service_makes_differently_fails_once() {
-    let image = |fields: &str| format!("version: 1\nimages: [{{source: \"redis:7\", {fields}}}]\n");
-    for (fields, made) in [
-        ("name: cache", "the service made redis:7 of redis:7, and not cache:7"),
-        ("tag: stable", "the service made redis:7 of redis:7, and not redis:stable"),
-        ("platforms: [linux/arm64], tag: \"7-{arch}\"", "and not redis:7-arm64"),
-        ("visibility: private", "the service made redis:7 a public image of the platform"),
+    let image = |fields: &str| format!("version: 1\nimages: [{{source: \"redis:7\"{fields}}}]\n");
+    for (fields, made, transfers, corrected) in [
+        (", name: cache", "the service made redis:7 of redis:7, and not cache:7", 1, ""),
+        (", tag: stable", "the service made redis:7 of redis:7, and not redis:stable", 1, ""),
+        (
+            ", platforms: [linux/arm64], tag: \"7-{arch}\"",
+            "and not redis:7-arm64",
+            1,
+            ", platforms: [linux/arm64]",
+        ),
+        (
+            ", platforms: [linux/amd64, linux/arm64], tag: \"7-{arch}\"",
+            "and not redis:7-amd64",
+            2,
+            "",
+        ),
+        (
+            ", platforms: [linux/amd64, linux/arm64], tag: \"7-{arch}\"",
+            "and not redis:7-arm64",
+            2,
+            ", tag: \"7-amd64\"",
+        ),
+        (", visibility: private", "the service made redis:7 a public image of the platform", 1, ""),
     ] {
-        let env = TestEnv::manifest(&image(fields));
+        let env = TestEnv::with(ServerConfig { admin: true, ..ServerConfig::default() });
+        env.write("imgplan.yaml", image(fields));
         env.run(["apply", "--auto-approve"]).code(1).says(made);
         env.plans_nothing();
         env.apply();
-        assert_eq!(env.server().builds().len(), 1, "{fields}");
+        assert_eq!(env.server().builds().len(), transfers, "{fields}");
+        env.write("imgplan.yaml", image(corrected));
+        let pruned = env.ok(["apply", "--auto-approve", "--prune", "--max-destroy", "9"]);
+        assert_eq!(env.server().builds().len(), transfers, "{fields}: {pruned}");
+        assert_eq!(env.server().images("ownerScope=platform"), ["redis:7 PUBLIC"], "{fields}");
+        env.plans_nothing();
     }
+}
+
+/// The name and owner of a Docker Hub mirror are not known while its build is running, so nothing is
+/// deleted in its place.
+#[test]
+fn a_running_mirror_of_docker_hub_is_only_forgotten() {
+    let config =
+        ServerConfig { build_time: Duration::from_secs(4), admin: true, ..ServerConfig::default() };
+    let env = TestEnv::with(config);
+    // An image of the platform with the name that the manifest gives the mirror.
+    let by_hand = json!({
+        "sourceImage": "ghcr.io/hand/cache:7", "imageName": "cache", "imageTag": "7",
+        "ownerScope": "platform", "visibility": "PUBLIC",
+    });
+    env.server().send("POST", "images/build", &by_hand);
+    let image = "{source: \"redis:7\", name: cache, owner: platform, visibility: public}";
+    env.write(
+        "imgplan.yaml",
+        format!("version: 1\ndefaults: {{timeout: 1s}}\nimages: [{image}]\n"),
+    );
+    env.run(["apply", "--auto-approve"]).code(1).says("not done within");
+    env.write("imgplan.yaml", "version: 1\nimages: []\n");
+    env.ok(["plan", "--prune"]).says("forget");
+    env.ok(["apply", "--auto-approve", "--prune", "--max-destroy", "9"]);
+    let left = env.server().images("ownerScope=platform");
+    assert_eq!(left, ["cache:7 PUBLIC", "redis:7 PUBLIC"]);
+}
+
+/// The service gave a mirror another name than the request. The image of the requested name is not
+/// deleted in its place.
+#[test]
+fn the_image_of_an_unused_name_is_not_deleted() {
+    let scripted = Scripted::accepting();
+    scripted.on("POST", "/images/build", [Answer::json(201, &json!({ "build_id": "b-1" }))]);
+    let status = |status: &str| {
+        let image = json!({ "id": "b-1", "status": status, "imageName": "api", "imageTag": "v1" });
+        Answer::json(200, &image)
+    };
+    scripted.on("GET", "/images/build/b-1", [status("BUILDING")]);
+    scripted.on("GET", "/images", [Answer::json(200, &json!({ "data": [], "total_count": 0 }))]);
+    scripted.on("DELETE", "/images/up/v1", [Answer::json(200, &json!({}))]);
+    let env = TestEnv::at(scripted.url());
+    let image = "{source: \"ghcr.io/x/api:v1\", name: up, timeout: 1s}";
+    env.write("imgplan.yaml", format!("version: 1\nimages: [{image}]\n"));
+    env.run(["apply", "--auto-approve"]).code(1).says("not done within");
+    scripted.on("GET", "/images/build/b-1", [status("BUILDING"), status("COMPLETED")]);
+    env.write("imgplan.yaml", "version: 1\nimages: []\n");
+    let apply = ["apply", "--auto-approve", "--prune", "--max-destroy", "9"];
+    env.ok(apply).says("1 forgotten, 0 deleted");
+    assert_eq!(scripted.count("DELETE", "/images/up/v1"), 0);
 }
 
 /// A strict service says what it does not take, and that text is shown.
