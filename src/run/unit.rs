@@ -93,6 +93,11 @@ impl UnitRun {
         timeout: Option<Duration>,
     ) -> Result<StepOutput, StepFailure> {
         let view = self.wait_for_end(build, timeout).await?;
+        self.ended(build, view).await
+    }
+
+    /// Records how a build ended.
+    async fn ended(&self, build: &BuildId, view: RemoteBuild) -> Result<StepOutput, StepFailure> {
         let derived = match self.made_image(&view) {
             MadeImage::Own => None,
             MadeImage::Derived(image) => Some(image),
@@ -237,17 +242,23 @@ impl UnitRun {
     }
 
     /// Waits until a build of other content has ended. Both would push to the same tag, and the
-    /// last one to push would win.
+    /// last one to push would win. Returns true unless the build made an image with another name.
     pub(super) async fn wait_for_earlier(
         &self,
         build: &BuildId,
         timeout: Option<Duration>,
-    ) -> Result<(), StepFailure> {
+    ) -> Result<bool, StepFailure> {
         self.phase(Phase::Queued, None);
+        let mut is_own = true;
+        let ended = async {
+            let view = self.wait_for_end(build, timeout).await?;
+            is_own = matches!(self.made_image(&view), MadeImage::Own);
+            self.ended(build, view).await
+        };
         // The build is on record already, so a run that stops need not wait for it.
-        match self.unless_stopping(self.wait(build, timeout)).await? {
+        match self.unless_stopping(ended).await? {
             // The build is over; how it ended does not matter.
-            Ok(_) | Err(StepFailure::Failed(StepError { stops_run: false, .. })) => Ok(()),
+            Ok(_) | Err(StepFailure::Failed(StepError { stops_run: false, .. })) => Ok(is_own),
             Err(failure) => Err(failure),
         }
     }
@@ -276,14 +287,17 @@ impl UnitRun {
     }
 
     /// Deletes the image. First waits for a build of it, which would bring the image back. An image
-    /// that does not exist is only forgotten.
+    /// that does not exist, or to which the service gave another name, is only forgotten.
     pub(super) async fn delete(
         &self,
         owner: &Owner,
         after: Option<&BuildId>,
     ) -> Result<StepOutput, StepFailure> {
-        if let Some(build) = after {
-            self.wait_for_earlier(build, None).await?;
+        if let Some(build) = after
+            && !self.wait_for_earlier(build, None).await?
+        {
+            let forgotten = self.forget().await?;
+            return Ok(StepOutput { was_missing: true, ..forgotten });
         }
         self.phase(Phase::Delete, None);
         let Links { client, stopping, .. } = &self.links;
