@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::base::name::{ImageRef, Owner, Visibility};
+use crate::base::name::{ImageRef, Owner};
 use crate::base::source_ref::SourceRef;
 use crate::manifest::workspace::{Unit, Workspace};
 use crate::state::{Built, Entry, Inputs, Record, State};
@@ -59,14 +59,14 @@ fn inputs(entry: &Entry) -> Option<&Inputs> {
 fn carried(key: &ImageRef, new_key: &ImageRef, entry: &Entry) -> Entry {
     let mut entry = entry.clone();
     if let Some(built) = &mut entry.built {
-        if is_on_platform(&built.inputs, &built.path, built.visibility) {
+        if built.inputs.is_on_platform(&built.path) {
             built.owner = Owner::Platform;
         }
         let image = image_name(built, key);
         built.image = Some(image).filter(|image| image != new_key);
     }
     if let Some(pending) = &mut entry.pending
-        && is_on_platform(&pending.inputs, &pending.path, pending.visibility)
+        && pending.inputs.is_on_platform(&pending.path)
     {
         pending.owner = Owner::Platform;
     }
@@ -76,15 +76,12 @@ fn carried(key: &ImageRef, new_key: &ImageRef, entry: &Entry) -> Entry {
 /// Returns the name of a recorded image in the service: that of its path, if it is the platform's.
 fn image_name(built: &Built, key: &ImageRef) -> ImageRef {
     let platform = || built.inputs.source()?.platform_image();
-    let of_path = platform().filter(|image| image.to_string() == built.path);
+    let of_path = platform().filter(|_| built.inputs.is_on_platform(&built.path));
     of_path.unwrap_or_else(|| built.image(key).clone())
 }
 
-fn is_on_platform(inputs: &Inputs, path: &str, visibility: Visibility) -> bool {
-    let platform = inputs.platform_path();
-    visibility == Visibility::Public && platform.is_some_and(|platform| platform == path)
-}
-
+/// Returns the records that make an entry. The last failure is not among them: only the end of a build
+/// records one.
 fn records_of(key: &ImageRef, entry: Entry) -> Vec<Record> {
     let Entry { kind, platform, built, submitted, pending, failed: _, protect } = entry;
     let unit = || key.clone();

@@ -35,30 +35,28 @@ impl Orphans<'_> {
         step_of: &HashMap<UnitId, StepId>,
     ) {
         let Self { workspace, facts, state, options } = *self;
-        let orphans: Vec<_> =
-            orphans(workspace, state).filter(|(key, _)| !continued.contains(key)).collect();
+        let in_doubt = |entry: &Entry| {
+            entry.submitted.as_ref().is_some_and(|submitted| is_in_doubt(submitted, facts.now))
+        };
+        let orphans: Vec<_> = orphans(workspace, state)
+            .filter(|(key, entry)| !continued.contains(key) && !in_doubt(entry))
+            .collect();
         if orphans.is_empty() {
             return;
         }
         let (successors, removals) = (Successors::new(workspace), Removals::new(workspace));
-        let kept_images = self.kept_images(continued);
+        let is_protected = |(key, entry): &(&ImageRef, &Entry)| {
+            self.is_protected(entry, removals.find(key), &successors.find(key, entry))
+        };
+        let (protected, orphans): (Vec<_>, Vec<_>) = orphans.into_iter().partition(is_protected);
+        let protected = protected.into_iter().map(|(key, _)| key);
+        let kept_images =
+            self.kept_images(&continued.iter().copied().chain(protected.clone()).collect());
+        plan.protected.extend(protected.cloned());
         for (key, entry) in orphans {
-            if entry.submitted.as_ref().is_some_and(|submitted| is_in_doubt(submitted, facts.now)) {
-                continue;
-            }
             let removal = removals.find(key);
             let successors = successors.find(key, entry);
             let after = facts.running(entry).map(|running| running.build.clone());
-            let exists = entry.built.is_some() || after.is_some();
-            // Forgetting an image because the manifest says so keeps the image: that is safe.
-            let lifted = removal.is_some_and(|removal| !removal.destroy)
-                || successors.iter().any(|(_, unit)| unit.protect == Some(false));
-            let protected =
-                entry.protect || successors.iter().any(|(_, unit)| unit.protect == Some(true));
-            if protected && !lifted && exists {
-                plan.protected.push(key.clone());
-                continue;
-            }
             let is_kept = entry.built.as_ref().is_some_and(|built| {
                 kept_images.contains(&(built.owner.clone(), built.image(key).clone()))
             });
@@ -81,9 +79,23 @@ impl Orphans<'_> {
         }
     }
 
-    /// Returns the images that remain: those of the units, and those of entries that are no orphans or
-    /// are protected. The service may make one image for several entries.
-    fn kept_images(&self, continued: &HashSet<&ImageRef>) -> HashSet<(Owner, ImageRef)> {
+    /// True if the image of an orphan must not be deleted.
+    fn is_protected(
+        &self,
+        entry: &Entry,
+        removal: Option<&Removed>,
+        successors: &[(UnitId, &Unit)],
+    ) -> bool {
+        let exists = entry.built.is_some() || self.facts.running(entry).is_some();
+        let is_set = |protect| successors.iter().any(|(_, unit)| unit.protect == Some(protect));
+        // Forgetting an image because the manifest says so keeps the image: that is safe.
+        let lifted = removal.is_some_and(|removal| !removal.destroy) || is_set(false);
+        (entry.protect || is_set(true)) && !lifted && exists
+    }
+
+    /// Returns the images that remain: those of the units and of these entries. The service may make
+    /// one image for several entries.
+    fn kept_images(&self, kept: &HashSet<&ImageRef>) -> HashSet<(Owner, ImageRef)> {
         let Self { workspace, facts, state, .. } = *self;
         let units: HashSet<&ImageRef> = workspace.units.iter().map(|unit| &unit.key).collect();
         let of_unit = |unit: &Unit| match unit.source().and_then(SourceRef::platform_image) {
@@ -93,9 +105,7 @@ impl Orphans<'_> {
                 Some((owner.clone(), unit.key.clone()))
             }
         };
-        let is_kept = |(key, entry): &(&ImageRef, &Entry)| {
-            units.contains(key) || continued.contains(key) || entry.protect
-        };
+        let is_kept = |(key, _): &(&ImageRef, &Entry)| units.contains(key) || kept.contains(key);
         let of_entry = |(key, entry): (&ImageRef, &Entry)| {
             let built = entry.built.as_ref()?;
             Some((built.owner.clone(), built.image(key).clone()))

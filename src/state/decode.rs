@@ -277,6 +277,30 @@ mod tests {
         assert_eq!(without.join("\n") + "\n", before.replace("revision: 0", "revision: 1"));
     }
 
+    /// An older imgplan that drops the field rejects the file instead of acting on the wrong image.
+    #[test]
+    fn a_field_that_an_older_version_would_misread_raises_the_version() {
+        type Change = fn(&mut State);
+        let image: Change = |state| {
+            let built = state.entries.values_mut().next().unwrap().built.as_mut();
+            built.unwrap().image = Some("other:v1".parse().unwrap());
+        };
+        let protect: Change = |state| state.entries.values_mut().next().unwrap().protect = true;
+        let pins: Change = |state| state.pins = sample().pins;
+        let nothing: Change = |_| {};
+        for (change, version) in [(nothing, 1), (image, 2), (protect, 2), (pins, 2)] {
+            let mut state = sample();
+            state.pins.clear();
+            for entry in state.entries.values_mut() {
+                entry.protect = false;
+                entry.built.as_mut().unwrap().image = None;
+            }
+            change(&mut state);
+            let text = encode("x", &state);
+            assert!(text.contains(&format!("\nversion: {version}\n")), "{text}");
+        }
+    }
+
     #[test]
     fn unreadable_files_are_rejected() {
         let text = encode("x", &sample());

@@ -24,8 +24,11 @@ pub fn encode(service: &str, state: &State) -> String {
         let _ = writeln!(text, "{:indent$}{key}:{space}{value}", "");
     };
     // The lowest version that can represent the state, so that an older imgplan reads what it can:
-    // version 2 has `pins` and `protect`, which an older imgplan would drop.
-    let needs_v2 = !state.pins.is_empty() || state.entries.values().any(|entry| entry.protect);
+    // version 2 has `pins`, `protect` and `image`, which an older imgplan would drop. Without `image`,
+    // it would compare and delete an image of another name.
+    let has_image = |entry: &Entry| entry.built.as_ref().is_some_and(|built| built.image.is_some());
+    let needs_v2 = !state.pins.is_empty()
+        || state.entries.values().any(|entry| entry.protect || has_image(entry));
     line(0, "version", if needs_v2 { "2" } else { "1" });
     line(0, "revision", revision(state));
     line(0, "service", &quoted(service));

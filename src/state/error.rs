@@ -93,11 +93,12 @@ impl StateError {
         let copy = paths.lockfile_copy();
         let help = match error {
             LockfileError::Newer { .. } => "use a newer imgplan".to_owned(),
+            // The end of the old text may follow the new one, and repeat its keys.
+            LockfileError::Malformed { .. } | LockfileError::Duplicate { .. } if copy.exists() => {
+                format!("writing it was interrupted: copy {} over it", copy.display())
+            }
             LockfileError::Conflict(_) | LockfileError::Duplicate { .. } => {
                 "finish the merge: for each target, keep the block of one side".to_owned()
-            }
-            LockfileError::Malformed { .. } if copy.exists() => {
-                format!("writing it was interrupted: copy {} over it", copy.display())
             }
             LockfileError::Malformed { .. } => {
                 "restore it from git; without it, imgplan would build everything again".to_owned()

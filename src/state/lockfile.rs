@@ -157,8 +157,7 @@ impl Submission {
     /// are taken from the request.
     ///
     /// A path without an owner is that of an image of the platform: the service makes one of a source
-    /// of Docker Hub, whoever asks (API contract, section 2). Without a path, a visibility that was
-    /// not requested says the same.
+    /// of Docker Hub, whoever asks (API contract, section 2).
     pub fn into_pending(
         self,
         build: BuildId,
@@ -166,13 +165,8 @@ impl Submission {
         visibility: Option<Visibility>,
         stage: BuildStage,
     ) -> Pending {
-        let is_public = visibility == Some(Visibility::Public) && self.visibility != visibility;
-        let on_platform = self.inputs.platform_path().is_some_and(|platform| match &path {
-            Some(path) => *path == platform,
-            None => is_public,
-        });
         let path = path.unwrap_or_default();
-        let (owner, default) = if on_platform {
+        let (owner, default) = if self.inputs.is_on_platform(&path) {
             (Owner::Platform, Visibility::Public)
         } else {
             (self.owner, self.visibility.unwrap_or(Visibility::Private))
@@ -313,6 +307,11 @@ impl Inputs {
         Some(self.source()?.platform_image()?.to_string())
     }
 
+    /// True for the path of the platform's image that the service makes of a source of Docker Hub.
+    pub fn is_on_platform(&self, path: &str) -> bool {
+        self.platform_path().is_some_and(|platform| platform == path)
+    }
+
     /// True if both have the same fingerprint apart from the number of forced rebuilds.
     pub fn equals_ignoring_replace_count(&self, other: &Self) -> bool {
         let counts = |(key, _): &(&String, &String)| *key != "again" && is_in_fingerprint(key);
@@ -376,6 +375,14 @@ mod tests {
                 "personal private",
             ),
             ("docker.io/library/redis:7", Owner::Personal, None, None, "personal private"),
+            // The visibility of a list is that of all its transfers, also of personal ones.
+            (
+                "docker.io/library/redis:7",
+                Owner::Personal,
+                None,
+                Some(Visibility::Public),
+                "personal public",
+            ),
             ("ghcr.io/org/app:1", Owner::Personal, Some("app:1"), None, "personal private"),
             ("ghcr.io/org/app:1", Owner::Platform, Some("org/app:1"), None, "platform private"),
         ] {

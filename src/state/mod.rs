@@ -147,9 +147,10 @@ impl State {
                     Some(path) if pending.path.is_empty() => path.to_owned(),
                     _ => pending.path,
                 };
-                let (owner, visibility) = match pending.inputs.platform_path() {
-                    Some(platform) if platform == path => (Owner::Platform, Visibility::Public),
-                    _ => (pending.owner, pending.visibility),
+                let (owner, visibility) = if pending.inputs.is_on_platform(&path) {
+                    (Owner::Platform, Visibility::Public)
+                } else {
+                    (pending.owner, pending.visibility)
                 };
                 entry.built = Some(Built {
                     fingerprint: pending.fingerprint,

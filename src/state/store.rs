@@ -70,6 +70,9 @@ impl Store {
             })?;
         let StateSnapshot { state, lockfile: on_disk, .. } =
             StateSnapshot::read(&paths)?.for_service(service)?;
+        // The lockfile is valid, so that an old copy of it must not be recommended later. If the copy
+        // cannot be removed, the next write in place replaces it.
+        let _ = fs::remove_file(paths.lockfile_copy());
         let service = service.to_owned();
         Ok(Self {
             paths,
@@ -238,6 +241,34 @@ mod tests {
                 at: None,
             },
         ]
+    }
+
+    #[test]
+    fn an_interrupted_write_in_place_is_undone_from_its_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = StatePaths::beside(dir.path());
+        let mut store = Store::open(paths.clone(), "s").unwrap();
+        store.record(&created("a:1")).unwrap();
+        store.commit().unwrap();
+        drop(store);
+        let text = fs::read_to_string(&paths.lockfile).unwrap();
+        let error = || Store::open(paths.clone(), "s").map(drop).unwrap_err();
+        let help = |error: StateError| match error {
+            StateError::Lockfile { help, .. } => help,
+            other => panic!("{other:?}"),
+        };
+        // The end of the old text repeats a key, or begins in the middle of a line.
+        let (unit, kind) = (text.find("  \"a:1\":").unwrap(), text.find("kind:").unwrap());
+        for (tail, without_copy) in [(unit, "finish the merge"), (kind, "restore it from git")] {
+            fs::write(&paths.lockfile, format!("{text}{}", &text[tail..])).unwrap();
+            assert!(help(error()).starts_with(without_copy));
+            fs::write(paths.lockfile_copy(), &text).unwrap();
+            assert!(help(error()).starts_with("writing it was interrupted: copy "));
+            // Once the lockfile is valid again, the copy is old.
+            fs::write(&paths.lockfile, &text).unwrap();
+            drop(Store::open(paths.clone(), "s").unwrap());
+            assert!(!paths.lockfile_copy().exists());
+        }
     }
 
     #[test]

@@ -267,7 +267,7 @@ fn old_tags_are_protected_until_the_protection_is_lifted() {
 #[test]
 fn a_unit_in_doubt_is_not_dropped() {
     let mut model = Model::default();
-    let mirror = || world(vec![mirrored("a", "redis:7")]);
+    let mirror = || world(vec![mirrored("a", "ghcr.io/org/redis:7")]);
     let decision = decide(&model, mirror(), &PlanOptions::default());
     model.apply(&decision, |_| Done::Lost(true));
     let silent = |minutes: i64| {
