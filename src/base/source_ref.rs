@@ -101,6 +101,12 @@ impl SourceRef {
         self.named(if keep_namespace { &path } else { last_segment(&path) })
     }
 
+    /// True if `image` is the name that [`SourceRef::destination`] derives.
+    pub fn derives(&self, image: &ImageRef, keep_namespace: bool) -> bool {
+        let derived = self.destination(keep_namespace);
+        derived.is_ok_and(|(name, tag)| name == image.name && tag == image.tag)
+    }
+
     /// Returns all names that the service may derive, whichever version it is and whoever the owner
     /// is; those of today's service first.
     pub fn destinations(&self) -> Vec<ImageRef> {
@@ -294,6 +300,20 @@ mod tests {
                 let (name, tag) = source.destination(keep).unwrap();
                 assert_eq!(format!("{name}:{tag}"), expected, "{source} keep={keep}");
             }
+        }
+    }
+
+    #[test]
+    fn a_name_is_derived_for_one_kind_of_owner() {
+        for (source, image, derived) in [
+            ("ghcr.io/o/app:1", "app:1", [true, false]),
+            ("ghcr.io/o/app:1", "o/app:1", [false, true]),
+            ("ghcr.io/o/app:1", "app:2", [false, false]),
+            ("docker.io/library/redis:7", "redis:7", [true, true]),
+            ("grafana/grafana:10", "grafana:10", [false, false]),
+        ] {
+            let (source, image): (SourceRef, _) = (source.parse().unwrap(), image.parse().unwrap());
+            assert_eq!([false, true].map(|keep| source.derives(&image, keep)), derived, "{image}");
         }
     }
 

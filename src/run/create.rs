@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::job::{BasePath, CreateJob, JobContent, placement};
+use super::job::{BasePath, CreateJob, JobContent, Mirror, placement};
 use super::link::request;
 use super::outcome::{StepFailure, StepOutput};
 use super::transfers::TransferRequest;
 use super::unit::{Links, UnitRun};
 use crate::api::wire::BuildImageRequest;
 use crate::api::{AcceptedBuild, ApiError, Attempts, ErrorKind, Repeat};
-use crate::base::name::{BuildId, Visibility};
-use crate::base::source_ref::SourceRef;
+use crate::base::name::BuildId;
 use crate::context::{self, Spool};
 use crate::event::Phase;
 use crate::state::{BuildOutcome, BuildStage, Record};
@@ -53,17 +52,28 @@ impl UnitRun {
             // Boxed, because this future is large and thousands of mirrors do not need it.
             JobContent::Build { .. } => Box::pin(self.build(&job)).await?,
         };
-        let output = self.wait(&accepted.build, job.timeout).await?;
-        if job.visibility == Some(Visibility::Private) && self.is_on_platform(&accepted) {
-            return Err(self.made_public().with_build(&accepted.build));
-        }
-        Ok(StepOutput { path: output.path.or(accepted.path), ..output })
+        self.wait_for_own(&accepted.build, accepted.path, job.timeout).await
     }
 
-    /// True if the service made a mirror of Docker Hub an image of the platform.
-    fn is_on_platform(&self, accepted: &AcceptedBuild) -> bool {
-        let image = self.source.as_ref().and_then(SourceRef::platform_image);
-        image.is_some_and(|image| accepted.path == Some(image.to_string()))
+    /// Waits for a build that the manifest wants. `path` is that of the image, if it is known.
+    ///
+    /// # Errors
+    /// Fails if the build fails, or if the service made a private mirror public.
+    pub(super) async fn wait_for_own(
+        &self,
+        build: &BuildId,
+        path: Option<String>,
+        timeout: Option<Duration>,
+    ) -> Result<StepOutput, StepFailure> {
+        let output = self.wait(build, timeout).await?;
+        if let Some(Mirror { source, is_private: true, .. }) = &self.mirror {
+            let made = path.as_ref().or(output.path.as_ref());
+            let public = source.platform_image().map(|image| image.to_string());
+            if public.is_some() && public.as_ref() == made {
+                return Err(self.made_public().with_build(build));
+            }
+        }
+        Ok(StepOutput { path: output.path.or(path), ..output })
     }
 
     /// Creates the failure of a private mirror that the service made public. The image is on record as
@@ -124,8 +134,7 @@ impl UnitRun {
     }
 
     /// Starts a build. After a lost response, checks the build's status before starting it again.
-    /// `maybe_started` is true if
-    /// an earlier run may have started it already.
+    /// `maybe_started` is true if an earlier run may have started it already.
     async fn start(&self, build: &BuildId, mut maybe_started: bool) -> Result<(), StepFailure> {
         let client = &self.links.client;
         let mut tries = Attempts::new(Repeat::LookUpFirst);
@@ -202,8 +211,8 @@ impl UnitRun {
         for (range, base) in bases {
             let path = match base {
                 BasePath::Known(path) => path.clone(),
-                BasePath::Moved { base, owner } => {
-                    let (path, is_new) = self.links.base_paths.path_of(owner, base).await?;
+                BasePath::Moved { base, image, owner } => {
+                    let (path, is_new) = self.links.base_paths.path_of(owner, image).await?;
                     if is_new {
                         self.record(Record::Updated {
                             unit: base.clone(),

@@ -17,18 +17,40 @@ pub(super) struct StepJob {
     pub(super) key: ImageRef,
     /// Name of the recorded image in the service; the key if there is none.
     pub(super) image: ImageRef,
-    /// Source of a mirror.
-    pub(super) source: Option<SourceRef>,
+    pub(super) mirror: Option<Mirror>,
     pub(super) work: Work,
+}
+
+/// Properties of a unit that is a mirror.
+#[derive(Clone)]
+pub(super) struct Mirror {
+    pub(super) source: SourceRef,
+    /// True if the name that the service derives from the source has its namespace: that of an image of
+    /// the platform.
+    pub(super) keep_namespace: bool,
+    /// True if the manifest sets private visibility.
+    pub(super) is_private: bool,
 }
 
 /// The action of a step.
 pub(super) enum Work {
     Create(Box<CreateJob>),
-    Adopt { build: BuildId, start: bool, timeout: Option<Duration>, then: Option<Change> },
+    Adopt(AdoptJob),
     Update(Change),
     Forget(Option<BuildId>),
     Delete { owner: Owner, after: Option<BuildId> },
+}
+
+/// A pending build to wait for.
+pub(super) struct AdoptJob {
+    pub(super) build: BuildId,
+    /// Recorded path of the image, if there is one.
+    pub(super) path: Option<String>,
+    /// True if the build may not have been started.
+    pub(super) start: bool,
+    pub(super) timeout: Option<Duration>,
+    /// Change to make once the build completes.
+    pub(super) then: Option<Change>,
 }
 
 /// A unit to build or mirror.
@@ -58,7 +80,8 @@ pub(super) enum BasePath {
     /// The path is in the lockfile.
     Known(String),
     /// The base was renamed or moved, and the service did not return its new path.
-    Moved { base: ImageRef, owner: Owner },
+    /// `image` is its name in the service.
+    Moved { base: ImageRef, image: ImageRef, owner: Owner },
 }
 
 impl CreateJob {

@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::base_paths::BasePaths;
+use super::job::Mirror;
 use super::link::{KnownBuilds, StepMessage, record_all};
 use super::outcome::{StepError, StepFailure, StepOutput};
 use super::poll::{Poller, UnknownEnd};
@@ -47,8 +48,7 @@ pub(super) struct UnitRun {
     pub(super) key: ImageRef,
     /// Name of the recorded image in the service; the key if there is none.
     pub(super) image: ImageRef,
-    /// Source of a mirror.
-    pub(super) source: Option<SourceRef>,
+    pub(super) mirror: Option<Mirror>,
     pub(super) links: Links,
 }
 
@@ -135,10 +135,21 @@ impl UnitRun {
         }
     }
 
+    /// True if the name of a mirror is not the one that the service derives from its source.
+    fn has_custom_name(&self) -> bool {
+        let mirror = self.mirror.as_ref();
+        mirror.is_some_and(|mirror| !mirror.source.derives(&self.key, mirror.keep_namespace))
+    }
+
+    /// Returns the source of a mirror.
+    pub(super) fn source(&self) -> Option<&SourceRef> {
+        self.mirror.as_ref().map(|mirror| &mirror.source)
+    }
+
     /// Creates the failure of a mirror that the service made under another name than the manifest's.
     /// The image is on record, so that the next plan does not transfer it again.
     fn renamed(&self, image: &ImageRef) -> StepFailure {
-        let source = self.source.as_ref().map(ToString::to_string).unwrap_or_default();
+        let source = self.source().map(ToString::to_string).unwrap_or_default();
         let message = format!("the service made {image} of {source}, and not {}", self.key);
         StepFailure::new(message).with_help(
             "the service names this mirror itself: remove `name:`, `tag:` and all but one of \
@@ -176,7 +187,7 @@ impl UnitRun {
         if is(&self.key) {
             return MadeImage::Own;
         }
-        let derived = self.source.iter().flat_map(SourceRef::destinations).find(is);
+        let derived = self.source().into_iter().flat_map(SourceRef::destinations).find(is);
         // The service may put an owner before the name, and may change its case.
         let same = name_without_owner(name) == name_without_owner(self.key.name.as_str())
             && *tag == self.key.tag.as_str();
@@ -185,15 +196,6 @@ impl UnitRun {
             None if same => MadeImage::Own,
             None => MadeImage::Other(format!("{name}:{tag}")),
         }
-    }
-
-    /// True if the name of a mirror is not the one that the service derives from its source.
-    fn has_custom_name(&self) -> bool {
-        let derived = |source: &SourceRef| {
-            let names = [false, true].map(|keep_namespace| source.destination(keep_namespace));
-            names.into_iter().flatten().any(|(name, tag)| self.key == ImageRef { name, tag })
-        };
-        self.source.as_ref().is_some_and(|source| !derived(source))
     }
 
     async fn wait_for_end(
@@ -273,7 +275,7 @@ impl UnitRun {
         let UpdatedImage { visibility } = self.links.updates.request(name, &request).await?;
         if change.moves() {
             let owner = change.owner.as_ref().unwrap_or(&change.of);
-            self.links.base_paths.note_move(owner, &self.key);
+            self.links.base_paths.note_move(owner, name);
         }
         self.record(Record::Updated {
             unit: change.from.clone().unwrap_or_else(|| self.key.clone()),

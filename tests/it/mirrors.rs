@@ -351,3 +351,34 @@ images:
     let builds = ["grafana:10", "grafana/grafana:10"].map(|unit| env.build_of(unit));
     assert_eq!(builds, ["b-1", "b-2"]);
 }
+
+/// A run that adopts the build of a private mirror fails as the run that requested it would have.
+#[test]
+fn an_adopted_private_mirror_that_is_public_fails() {
+    let config = ServerConfig { build_time: Duration::from_secs(4), ..ServerConfig::default() };
+    let env = TestEnv::with(config);
+    let manifest =
+        "version: 1\nimages: [{source: \"redis:7\", visibility: private, timeout: 1s}]\n";
+    env.write("imgplan.yaml", manifest);
+    env.run(["apply", "--auto-approve"]).code(1).says("not done within");
+    env.edit("imgplan.yaml", ", timeout: 1s", "");
+    let adopted = env.run(["apply", "--auto-approve"]);
+    adopted.code(1).says("the service made redis:7 a public image of the platform");
+    assert_eq!(env.server().builds().len(), 1);
+    env.plans_nothing();
+}
+
+/// The name without the namespace is that of a personal image, so for the platform it is sent.
+#[test]
+fn a_custom_name_on_the_platform_that_the_service_does_not_use_is_a_failure() {
+    let scripted = Scripted::accepting();
+    scripted.on("POST", "/images/build", [Answer::json(201, &json!({ "build_id": "b-1" }))]);
+    let status =
+        json!({ "id": "b-1", "status": "COMPLETED", "imageName": "o/app", "imageTag": "1" });
+    scripted.on("GET", "/images/build/b-1", [Answer::json(200, &status)]);
+    let env = TestEnv::at(scripted.url());
+    let image = "{source: \"ghcr.io/o/app:1\", name: app, owner: platform, visibility: public}";
+    env.write("imgplan.yaml", format!("version: 1\nimages: [{image}]\n"));
+    let made = "the service made o/app:1 of ghcr.io/o/app:1, and not app:1";
+    env.run(["apply", "--auto-approve"]).code(1).says(made);
+}

@@ -34,16 +34,15 @@ impl FormChanges {
         }
     }
 
-    /// True if the request has something that its first form has not, and does not only leave something
-    /// out.
-    pub(super) fn adds_to(self, transfer: &TransferForm) -> bool {
-        let asked = transfer.owner == Owner::Platform;
-        self.named || (!asked && placement(transfer, self).0 == Owner::Platform)
+    /// Returns true if the request asks for an image of the platform, and its first form does not.
+    pub(super) fn moves(self, transfer: &TransferForm) -> bool {
+        transfer.owner != Owner::Platform && placement(transfer, self).0 == Owner::Platform
     }
 
-    /// Returns the changes that the text of a refusal suggests for a kind of registry.
+    /// Returns the changes that the text of a refusal suggests for a kind of registry. The text must
+    /// name a field or state a demand: the reason of any refusal may contain single words.
     fn suggested(registry: RegistryKind, text: &str) -> Self {
-        let text = text.to_lowercase();
+        let text = without_references(&text.to_lowercase());
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
         let names_name = has(&["image_name", "image_tag", "imagename", "imagetag"]);
         let named = names_name && has(&["required", "missing"]);
@@ -51,9 +50,16 @@ impl FormChanges {
             return Self { named, ..Self::default() };
         }
         let about_hub = has(&["docker hub", "dockerhub"]);
-        let without_team = has(&["team_id", "teamid"]) || (about_hub && has(&["team"]));
-        let public = has(&["visibility", "owner_scope", "ownerscope"])
-            || (about_hub && has(&["public", "private"]));
+        let is_team = |word: &str| {
+            matches!(word.trim_matches(|c: char| !c.is_alphanumeric()), "team" | "teams")
+        };
+        let refuses_team = has(&["not accept", "not take", "not support", "not allow"])
+            && text.split(' ').any(is_team);
+        let demands_public =
+            has(&["must be public", "always public", "cannot be private", "not be private"]);
+        let without_team = has(&["team_id", "teamid"]) || (about_hub && refuses_team);
+        let public =
+            has(&["visibility", "owner_scope", "ownerscope"]) || (about_hub && demands_public);
         // Without its team, the mirror must not become a personal image.
         Self { without_team, public: public || without_team, named }
     }
@@ -154,6 +160,13 @@ impl ServiceTraits {
     }
 }
 
+/// Returns a text without the image references in it, whose names may be those of fields.
+fn without_references(text: &str) -> String {
+    let is_reference = |word: &str| word.trim_end_matches([':', ',', '.']).contains(['/', ':']);
+    let words: Vec<&str> = text.split_whitespace().filter(|word| !is_reference(word)).collect();
+    words.join(" ")
+}
+
 /// Returns the image of the platform that the service makes of a source of Docker Hub.
 fn platform_image(transfer: &TransferForm) -> Option<&ImageRef> {
     transfer.images.first().filter(|_| transfer.registry == RegistryKind::DockerHub)
@@ -240,6 +253,26 @@ mod tests {
             ("redis:7 personal -", NAMED, "INHERIT", Some("redis:7 INHERIT")),
             ("redis:7 personal -", "Invalid source image", "INHERIT", None),
             ("redis:7 personal -", "redis:7 is private", "INHERIT", None),
+            (
+                "redis:7 personal -",
+                "Docker Hub image acme/app:1 not found or private",
+                "INHERIT",
+                None,
+            ),
+            (
+                "redis:7 t1 -",
+                "teamspeak: not found, or not allowed, on Docker Hub",
+                "t1 INHERIT",
+                None,
+            ),
+            ("redis:7 personal -", "Docker Hub has no acme/visibility:1", "INHERIT", None),
+            ("redis:7 personal -", "no public image `acme/team_id` on Docker Hub", "INHERIT", None),
+            (
+                "redis:7 personal -",
+                "Docker Hub images cannot be private: docker.io/library/redis:7",
+                "INHERIT",
+                Some("PUBLIC platform"),
+            ),
             ("redis:7 personal! -", PUBLIC, "INHERIT", None),
             ("redis:7 personal private", PUBLIC, "PRIVATE", None),
             ("redis:7 personal public", PUBLIC, "PUBLIC", Some("PUBLIC platform")),
@@ -313,17 +346,18 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_left_out_adds_nothing() {
-        for (words, refusal, adds) in [
+    fn only_a_request_for_the_platform_moves_a_mirror() {
+        for (words, refusal, moves) in [
             ("redis:7 t1 -", NO_TEAM, true),
             ("redis:7 personal -", PUBLIC, true),
-            ("ghcr.io/o/app:1 personal -", NAMED, true),
+            // The name is the one that the service derives.
+            ("ghcr.io/o/app:1 personal -", NAMED, false),
             // The manifest says private: only the ambient team is left out.
             ("redis:7 t1 private", NO_TEAM, false),
         ] {
             let transfer = transfer(words);
             let changes = ServiceTraits::default().changed(&transfer, refusal).unwrap();
-            assert_eq!(changes.adds_to(&transfer), adds, "{words}");
+            assert_eq!(changes.moves(&transfer), moves, "{words}");
         }
     }
 }

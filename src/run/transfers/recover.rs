@@ -64,7 +64,7 @@ impl Recovery<'_> {
             }
             _ => {
                 let failed = |mut transfer: TransferRequest| {
-                    let failure = transfer.refused(StepFailure::of(error));
+                    let failure = transfer.refused(error);
                     (transfer, failure)
                 };
                 let failed = batch.into_iter().map(failed).collect();

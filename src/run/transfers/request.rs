@@ -24,7 +24,7 @@ pub(in crate::run) struct TransferRequest {
     pub(super) form: TransferForm,
     pub(super) source: String,
     pub(super) submission: Submission,
-    /// Failure of a form without what `changes` adds.
+    /// Refusal of the form without the placement that `changes` adds.
     pub(super) first_refusal: Option<StepFailure>,
     /// A request of an earlier run whose response was lost.
     pub(super) in_doubt: Option<RequestInDoubt>,
@@ -48,8 +48,6 @@ impl TransferRequest {
         job: &CreateJob,
         source: &SourceRef,
     ) -> Self {
-        let derived = source.destination(job.owner == Owner::Platform);
-        let custom_name = !derived.is_ok_and(|(name, tag)| name == unit.name && tag == unit.tag);
         let form = TransferForm {
             unit: unit.clone(),
             platform: job.platform,
@@ -58,7 +56,7 @@ impl TransferRequest {
             visibility: job.visibility,
             registry: source.registry_kind(),
             images: source.destinations(),
-            custom_name,
+            custom_name: !source.derives(unit, job.owner == Owner::Platform),
             changes: FormChanges::default(),
         };
         Self {
@@ -102,7 +100,7 @@ impl TransferRequest {
         failure: impl FnOnce() -> StepFailure,
     ) -> bool {
         let Some(changes) = traits.changed(&self.form, text) else { return false };
-        if changes.adds_to(&self.form) {
+        if changes.moves(&self.form) {
             self.first_refusal.get_or_insert_with(failure);
         }
         self.alone |= changes.named;
@@ -110,10 +108,14 @@ impl TransferRequest {
         true
     }
 
-    /// Returns the failure to report: if the manifest does not say what was refused, that of the form
-    /// before, which says what the service wants.
-    pub(super) fn refused(&mut self, failure: StepFailure) -> StepFailure {
-        self.first_refusal.take().unwrap_or(failure)
+    /// Returns the failure to report. If the service refuses a placement that the manifest does not
+    /// set, that is the refusal of the first form, which says why the placement was requested. Other
+    /// errors have nothing to do with the form.
+    pub(super) fn refused(&mut self, error: &ApiError) -> StepFailure {
+        use ErrorKind::{Forbidden, NotFound, Rejected};
+        let is_refusal = matches!(error.kind, Rejected | Forbidden | NotFound);
+        let first = self.first_refusal.take().filter(|_| is_refusal);
+        first.unwrap_or_else(|| StepFailure::of(error))
     }
 
     /// Sends the outcome to the step.
@@ -169,7 +171,10 @@ impl BatchOutcome {
         traits: &ServiceTraits,
     ) -> Self {
         let mut outcome = Self { unassigned: assigned.unassigned, ..Self::default() };
-        for (transfer, result) in batch.into_iter().zip(assigned.results) {
+        // All transfers of a batch have one form, so a refusal of one is not about the form.
+        let form_is_accepted = assigned.results.iter().any(|result| matches!(result, Some(Ok(_))));
+        for (mut transfer, result) in batch.into_iter().zip(assigned.results) {
+            transfer.first_refusal.take_if(|_| form_is_accepted);
             match result {
                 Some(Ok(accepted)) => outcome.accepted.push((transfer, accepted)),
                 None => outcome.unreported.push(transfer),
@@ -198,7 +203,7 @@ impl BatchOutcome {
                 return self.retry.push(transfer.failed());
             }
         }
-        let failure = transfer.refused(StepFailure::of(&error));
+        let failure = transfer.refused(&error);
         self.failed.push((transfer, failure));
     }
 }
@@ -213,26 +218,77 @@ mod tests {
     const NO_TEAM: &str = "Docker Hub source builds do not accept team_id";
     const PUBLIC: &str = "Docker Hub source builds must be public";
 
+    fn error(kind: ErrorKind, text: &str) -> ApiError {
+        ApiError::new("transfer the image", kind, text)
+    }
+
     #[test]
     fn the_refusal_of_what_the_manifest_says_is_reported() {
-        let failure = |text: &str| StepFailure::new(text);
+        let refused = |text: &str| error(ErrorKind::Rejected, text);
         for (visibility, first, second, reported) in [
             // The service does not take what was added: the first text says why it was.
             (None, NO_TEAM, "Only platform admins can do that", NO_TEAM),
             (None, PUBLIC, "body.ownerScope: not permitted", PUBLIC),
-            (
-                None,
-                "body.image_name: field required",
-                "Invalid image",
-                "body.image_name: field required",
-            ),
+            // The name that was added is the one that the service derives.
+            (None, "body.image_name: field required", "Invalid image", "Invalid image"),
             // Only the ambient team was left out: the manifest says private.
             (Some(Visibility::Private), NO_TEAM, PUBLIC, PUBLIC),
         ] {
             let (traits, mut transfer) = (ServiceTraits::default(), transfer(visibility));
-            assert!(transfer.in_another_form(&traits, first, || failure(first)), "{first}");
-            assert!(!transfer.in_another_form(&traits, second, || failure(second)), "{second}");
-            assert_eq!(transfer.refused(failure(second)), failure(reported));
+            let failure = || StepFailure::of(&refused(first));
+            assert!(transfer.in_another_form(&traits, first, failure), "{first}");
+            assert!(!transfer.in_another_form(&traits, second, failure), "{second}");
+            let reported = StepFailure::of(&refused(reported));
+            assert_eq!(transfer.refused(&refused(second)), reported);
+        }
+    }
+
+    /// A transfer whose first form the service refused.
+    fn in_second_form() -> TransferRequest {
+        let mut transfer = transfer(None);
+        let failure = || StepFailure::new(NO_TEAM);
+        assert!(transfer.in_another_form(&ServiceTraits::default(), NO_TEAM, failure));
+        transfer
+    }
+
+    #[test]
+    fn an_error_that_is_no_refusal_of_the_form_is_reported_itself() {
+        use ErrorKind::{Forbidden, QuotaExceeded, Stopped, Unauthorized};
+        for (kind, is_first) in
+            [(Forbidden, true), (QuotaExceeded, false), (Stopped, false), (Unauthorized, false)]
+        {
+            let error = error(kind, "no");
+            let expected =
+                if is_first { StepFailure::new(NO_TEAM) } else { StepFailure::of(&error) };
+            assert_eq!(in_second_form().refused(&error), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_not_about_the_form_if_the_service_accepted_others_of_the_batch() {
+        let refused = || {
+            let message = "manifest unknown".to_owned();
+            Some(Err(RefusedSource { message, retryable: false, source: None }))
+        };
+        let accepted = || {
+            Some(Ok(AcceptedBuild {
+                build: BuildId::new("b-1").unwrap(),
+                path: None,
+                upload: None,
+                expires_in: None,
+                visibility: None,
+                source: None,
+            }))
+        };
+        for (results, reported) in [
+            (vec![refused(), accepted()], "cannot transfer the image: manifest unknown"),
+            (vec![refused(), refused()], NO_TEAM),
+        ] {
+            let assigned = Assigned { results, unassigned: Vec::new() };
+            let batch = vec![in_second_form(), in_second_form()];
+            let outcome = BatchOutcome::new(batch, assigned, &ServiceTraits::default());
+            let StepFailure::Failed(failure) = &outcome.failed[0].1 else { panic!("no failure") };
+            assert_eq!(failure.message, reported);
         }
     }
 
