@@ -94,9 +94,7 @@ async fn send(client: &Client, stopping: &CancellationToken, batch: Vec<UpdateRe
     let results = client.update_images(&updates, stopping).await;
     for (request, result) in batch.into_iter().zip(results) {
         // Fails only if the step is gone; the next plan compares with the service again.
-        let Change { of, owner, .. } = &request.change;
-        let owner = owner.as_ref().filter(|_| *of != Owner::Platform).unwrap_or(of);
-        let _ = request.result.send(result.map_err(|error| failure(&error, owner)));
+        let _ = request.result.send(result.map_err(|error| failure(&error, &request.change)));
     }
 }
 
@@ -119,9 +117,14 @@ fn update(unit: &ImageRef, change: &Change) -> ImageUpdate {
     ImageUpdate { source, set }
 }
 
-fn failure(error: &ApiError, owner: &Owner) -> StepFailure {
-    let failure = StepFailure::of_change(error, owner);
+fn failure(error: &ApiError, change: &Change) -> StepFailure {
+    let failure = StepFailure::of_change(error, &change.of);
+    let moves_to_platform = change.of != Owner::Platform && change.owner == Some(Owner::Platform);
     match error.kind {
+        ErrorKind::Forbidden if moves_to_platform => failure.of_one_unit().with_help(
+            "only platform admins can move an image to the platform; to keep the image where it is, \
+             remove `owner: platform`",
+        ),
         // The quota is that of one owner, so the updates of other owners continue.
         ErrorKind::QuotaExceeded => failure.of_one_unit(),
         ErrorKind::ResponseLost => {
@@ -177,10 +180,8 @@ mod tests {
 
     #[test]
     fn errors_of_one_image_do_not_stop_the_run() {
-        let error = |kind| match failure(
-            &ApiError::new("update the image", kind, "no"),
-            &Owner::Personal,
-        ) {
+        let change = change(None, None);
+        let error = |kind| match failure(&ApiError::new("update the image", kind, "no"), &change) {
             StepFailure::Failed(error) => error,
             other => panic!("{other:?}"),
         };
@@ -195,11 +196,29 @@ mod tests {
         let body = br#"{"detail": "Not Found"}"#;
         let missing = ApiError::from_response("update the image", 404, None, body, "key-123");
         assert!(
-            format!("{:?}", failure(&missing, &Owner::Personal))
+            format!("{:?}", failure(&missing, &change))
                 .contains("this service has no such endpoint")
         );
         assert!(error(ErrorKind::Unauthorized).stops_run);
         let stopped = ApiError::new("update the image", ErrorKind::Stopped, "no");
-        assert_eq!(failure(&stopped, &Owner::Personal), StepFailure::NotStarted);
+        assert_eq!(failure(&stopped, &change), StepFailure::NotStarted);
+    }
+
+    #[test]
+    fn a_refused_change_of_the_platform_has_help() {
+        let error = ApiError::from_response("update the image", 403, None, b"{}", "key-123");
+        for (of, owner, help) in [
+            (Owner::Platform, None, "platform images are not yours to change"),
+            (Owner::Platform, Some(Owner::Personal), "platform images are not yours to change"),
+            (Owner::Personal, Some(Owner::Platform), "remove `owner: platform`"),
+        ] {
+            let StepFailure::Failed(failure) =
+                failure(&error, &Change { of, ..change(None, owner) })
+            else {
+                panic!("no failure")
+            };
+            assert!(!failure.stops_run, "{help}");
+            assert!(failure.help.as_ref().unwrap().contains(help), "{:?}", failure.help);
+        }
     }
 }
