@@ -170,7 +170,7 @@ impl Client {
             |permit: &mut Permit| permit.refused_images(accepted, retry_after, refusal.usage());
         let wait = match permit {
             Some(permit) => refused(permit),
-            None => refused(&mut limiter.sent_without_permit(&Owner::Personal, sent)),
+            None => refused(&mut limiter.sent_without_permit(sent)),
         };
         self.caller.notify(Notice::Retry {
             registry: None,

@@ -89,21 +89,23 @@ impl RateLimiter {
         (permit.slots, Some(permit))
     }
 
-    /// Returns the permit for images that were sent without one, and that count for an owner with a
-    /// limit.
-    pub(super) fn sent_without_permit(&self, owner: &Owner, images: u32) -> Permit {
-        let limit = Class::Images.default_limit();
-        let unlimited = || Arc::new(RateQueue::new(Class::Images, limit));
-        let queue = self.transfers_of(owner).unwrap_or_else(unlimited);
+    /// Returns the permit for images that were sent without one, and that count for the personal
+    /// account.
+    pub(super) fn sent_without_permit(&self, images: u32) -> Permit {
+        let limit = self.configured_transfers.unwrap_or_else(|| Class::Images.default_limit());
+        let queue = self.queue_of(&Owner::Personal, limit);
         queue.window().sent(images);
         Permit { queue, slots: images, admitted: Instant::now() }
     }
 
     fn transfers_of(&self, owner: &Owner) -> Option<Arc<RateQueue>> {
-        let limit = transfer_limit(owner, self.configured_transfers)?;
+        Some(self.queue_of(owner, transfer_limit(owner, self.configured_transfers)?))
+    }
+
+    fn queue_of(&self, owner: &Owner, limit: Limit) -> Arc<RateQueue> {
         let mut queues = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = queues.entry(owner.clone());
-        Some(Arc::clone(queue.or_insert_with(|| Arc::new(RateQueue::new(Class::Images, limit)))))
+        Arc::clone(queue.or_insert_with(|| Arc::new(RateQueue::new(Class::Images, limit))))
     }
 }
 

@@ -15,9 +15,10 @@ use crate::base::name::BuildId;
 /// Minimum number of failed polls of one build in a row before its step fails.
 const MIN_FAILED_POLLS: u32 = 3;
 
-/// Time since the first of those failed polls after which the step fails. The first polls come within a second, and
-/// one part of the service may not know for a while what another has accepted.
-const MIN_FAILING_TIME: Duration = Duration::from_secs(60);
+/// Maximum time from the first of those failed polls until the step fails. It is long, because the
+/// first polls come within a second, and one part of the service may not know for a while what another
+/// has accepted.
+const MAX_FAILING_TIME: Duration = Duration::from_secs(60);
 
 /// The handle to the polling task.
 #[derive(Clone)]
@@ -141,7 +142,7 @@ async fn run(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
 /// Returns how long polls of a build may fail. Fewer retries mean less patience: as long as that
 /// many tries take, with a delay that doubles each time.
 fn patience(max_tries: u32) -> Duration {
-    (Duration::from_millis(250) * (1 << max_tries.min(16))).min(MIN_FAILING_TIME)
+    (Duration::from_millis(250) * (1 << max_tries.min(16))).min(MAX_FAILING_TIME)
 }
 
 /// The builds that steps wait for. Decides what a poll means for them, without waiting.
@@ -236,7 +237,7 @@ mod tests {
     }
 
     fn watches() -> Watches {
-        Watches::new(MIN_FAILING_TIME)
+        Watches::new(MAX_FAILING_TIME)
     }
 
     fn secs(secs: u64) -> Duration {
@@ -245,7 +246,7 @@ mod tests {
 
     #[test]
     fn all_steps_that_wait_for_one_build_are_told() {
-        let mut watches = Watches::new(MIN_FAILING_TIME);
+        let mut watches = Watches::new(MAX_FAILING_TIME);
         let mut results = ["a", "b", "a"].map(|build| watch(&mut watches, build, Instant::now()));
         watches.succeeded(&id("a"), view(BuildProgress::Completed));
         let told = results.each_mut().map(|result| matches!(result.try_recv(), Ok(Ok(_))));
