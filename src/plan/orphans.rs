@@ -98,12 +98,12 @@ impl Orphans<'_> {
     fn kept_images(&self, kept: &HashSet<&ImageRef>) -> HashSet<(Owner, ImageRef)> {
         let Self { workspace, facts, state, .. } = *self;
         let units: HashSet<&ImageRef> = workspace.units.iter().map(|unit| &unit.key).collect();
-        let of_unit = |unit: &Unit| match unit.source().and_then(SourceRef::platform_image) {
-            Some(image) => Some((Owner::Platform, image)),
-            None => {
-                let owner = unit.owner.as_ref().or(facts.default_owner.as_ref())?;
-                Some((owner.clone(), unit.key.clone()))
+        let of_unit = |unit: &Unit| {
+            if let Some(image) = unit.source().and_then(SourceRef::platform_image) {
+                return Some((Owner::Platform, image));
             }
+            let owner = unit.owner.as_ref().or(facts.default_owner.as_ref())?;
+            Some((owner.clone(), unit.key.clone()))
         };
         let is_kept = |(key, _): &(&ImageRef, &Entry)| units.contains(key) || kept.contains(key);
         let of_entry = |(key, entry): (&ImageRef, &Entry)| {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::base_paths::BasePaths;
 use super::dispatch::{Dispatcher, Effect, Input};
-use super::job::{AdoptJob, BasePath, CreateJob, JobContent, Mirror, StepJob, Work};
+use super::job::{AdoptJob, BasePath, CreateJob, JobContent, Mirror, StepJob, Work, pending_path};
 use super::link::{KnownBuilds, StepMessage, observed};
 use super::options::Run;
 use super::outcome::{StepFailure, StepOutput};
@@ -23,7 +23,7 @@ use super::step;
 use super::transfers::TransferBatcher;
 use super::unit::Links;
 use super::updates::UpdateBatcher;
-use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
+use crate::base::name::{ImageRef, Owner};
 use crate::event::{RunEvent, Signal, Summary};
 use crate::manifest::workspace::{Origin, UnitId};
 use crate::plan::{Action, Create, Step, StepId, pins};
@@ -307,7 +307,7 @@ impl Driver<'_> {
             Action::Create(create) => self.create(create),
             Action::Adopt { unit, build, start, then } => Ok(Work::Adopt(AdoptJob {
                 build: build.clone(),
-                path: self.pending_path(build),
+                path: pending_path(self.store.state(), build),
                 start: *start,
                 timeout: self.run.workspace.unit(*unit).timeout,
                 then: then.clone(),
@@ -320,26 +320,11 @@ impl Driver<'_> {
         };
         let links = self.links.clone();
         let (key, image) = (planned.key.clone(), self.recorded_image(planned));
-        let mirror = planned.unit().and_then(|unit| self.mirror(unit));
+        let mirror = planned.unit().and_then(|id| Mirror::of(self.run, id, self.store.state()));
         let task = self.tasks.spawn(async move {
             step::run(StepJob { step, key, image, mirror, work: work? }, links).await
         });
         self.step_of.insert(task.id(), step);
-    }
-
-    fn mirror(&self, id: UnitId) -> Option<Mirror> {
-        let unit = self.run.workspace.unit(id);
-        let source = unit.source()?.clone();
-        let keep_namespace = owner_of(self.run, id, self.store.state()) == Owner::Platform;
-        let is_private = unit.visibility == Some(Visibility::Private);
-        Some(Mirror { source, keep_namespace, is_private })
-    }
-
-    /// Returns the recorded path of a pending build.
-    fn pending_path(&self, build: &BuildId) -> Option<String> {
-        let mut pending = self.store.state().entries.values().filter_map(|e| e.pending.as_ref());
-        let pending = pending.find(|pending| pending.build == *build)?;
-        Some(pending.path.clone()).filter(|path| !path.is_empty())
     }
 
     /// Returns the name in the service of the image that a step changes or deletes.

@@ -4,12 +4,15 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::options::Run;
+use super::pools::owner_of;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::source_ref::SourceRef;
 use crate::context::{Placement, Tree};
 use crate::dockerfile::Dockerfile;
+use crate::manifest::workspace::UnitId;
 use crate::plan::{Change, Create, StepId};
-use crate::state::Submission;
+use crate::state::{State, Submission};
 
 /// One step of the plan, ready to be carried out.
 pub(super) struct StepJob {
@@ -30,6 +33,24 @@ pub(super) struct Mirror {
     pub(super) keep_namespace: bool,
     /// True if the manifest sets private visibility.
     pub(super) is_private: bool,
+}
+
+impl Mirror {
+    /// Returns the properties of a unit; `None` if it is built from a context.
+    pub(super) fn of(run: &Run<'_>, id: UnitId, state: &State) -> Option<Self> {
+        let unit = run.workspace.unit(id);
+        let source = unit.source()?.clone();
+        let keep_namespace = owner_of(run, id, state) == Owner::Platform;
+        let is_private = unit.visibility == Some(Visibility::Private);
+        Some(Self { source, keep_namespace, is_private })
+    }
+}
+
+/// Returns the recorded path of the image of a pending build.
+pub(super) fn pending_path(state: &State, build: &BuildId) -> Option<String> {
+    let mut pending = state.entries.values().filter_map(|entry| entry.pending.as_ref());
+    let pending = pending.find(|pending| pending.build == *build)?;
+    Some(pending.path.clone()).filter(|path| !path.is_empty())
 }
 
 /// The action of a step.

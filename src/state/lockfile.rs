@@ -333,6 +333,29 @@ fn is_in_fingerprint(key: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// Returns the pending build of an accepted transfer.
+    fn accepted(
+        source: &str,
+        owner: Owner,
+        path: Option<&str>,
+        answered: Option<Visibility>,
+    ) -> Pending {
+        let mut inputs = Inputs::new();
+        inputs.set("source", source);
+        let (at, fingerprint) = (Timestamp::UNIX_EPOCH, inputs.fingerprint());
+        let submission = Submission { at, fingerprint, inputs, owner, visibility: None };
+        let (build, path) = (BuildId::new("b-1").unwrap(), path.map(str::to_owned));
+        submission.into_pending(build, path, answered, BuildStage::Started)
+    }
+
+    /// The visibility of a list is that of all its transfers, also of personal ones.
+    #[test]
+    fn a_visibility_does_not_tell_the_owner() {
+        let (source, public) = ("docker.io/library/redis:7", Some(Visibility::Public));
+        let pending = accepted(source, Owner::Personal, None, public);
+        assert_eq!((pending.owner, pending.visibility), (Owner::Personal, Visibility::Public));
+    }
+
     #[test]
     fn the_owner_is_the_one_that_the_service_answers() {
         let team = || Owner::Team("t".to_owned());
@@ -375,29 +398,10 @@ mod tests {
                 "personal private",
             ),
             ("docker.io/library/redis:7", Owner::Personal, None, None, "personal private"),
-            // The visibility of a list is that of all its transfers, also of personal ones.
-            (
-                "docker.io/library/redis:7",
-                Owner::Personal,
-                None,
-                Some(Visibility::Public),
-                "personal public",
-            ),
             ("ghcr.io/org/app:1", Owner::Personal, Some("app:1"), None, "personal private"),
             ("ghcr.io/org/app:1", Owner::Platform, Some("org/app:1"), None, "platform private"),
         ] {
-            let mut inputs = Inputs::new();
-            inputs.set("source", source);
-            let submission = Submission {
-                at: Timestamp::UNIX_EPOCH,
-                fingerprint: inputs.fingerprint(),
-                inputs,
-                owner: asked,
-                visibility: None,
-            };
-            let build = BuildId::new("b-1").unwrap();
-            let path = path.map(str::to_owned);
-            let pending = submission.into_pending(build, path, answered, BuildStage::Started);
+            let pending = accepted(source, asked, path, answered);
             let found = format!("{} {}", pending.owner, pending.visibility);
             assert_eq!(found, expected, "{source} at {:?}", pending.path);
         }

@@ -246,6 +246,27 @@ mod tests {
     const NAMED: &str = "body.image_name: field required; body.image_tag: field required";
 
     #[test]
+    fn only_a_field_or_a_demand_suggests_another_form() {
+        for (text, expected) in [
+            ("Docker Hub image acme/app:1 not found or private", ""),
+            ("teamspeak: not found, or not allowed, on Docker Hub", ""),
+            ("Docker Hub has no acme/visibility:1", ""),
+            ("no public image `acme/team_id` on Docker Hub", ""),
+            ("Docker Hub images cannot be private: docker.io/library/redis:7", "public"),
+            ("Docker Hub mirrors do not accept a team.", "public without_team"),
+            (PUBLIC, "public"),
+            (NO_TEAM, "public without_team"),
+        ] {
+            let FormChanges { without_team, public, named } =
+                FormChanges::suggested(RegistryKind::DockerHub, text);
+            let fields = [(public, "public"), (without_team, "without_team"), (named, "named")];
+            let set: Vec<&str> =
+                fields.into_iter().filter(|field| field.0).map(|field| field.1).collect();
+            assert_eq!(set.join(" "), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn only_fields_that_the_manifest_does_not_set_are_changed() {
         for (words, refusal, first, second) in [
             ("redis:7 personal -", NO_TEAM, "INHERIT", Some("PUBLIC platform")),
@@ -253,26 +274,6 @@ mod tests {
             ("redis:7 personal -", NAMED, "INHERIT", Some("redis:7 INHERIT")),
             ("redis:7 personal -", "Invalid source image", "INHERIT", None),
             ("redis:7 personal -", "redis:7 is private", "INHERIT", None),
-            (
-                "redis:7 personal -",
-                "Docker Hub image acme/app:1 not found or private",
-                "INHERIT",
-                None,
-            ),
-            (
-                "redis:7 t1 -",
-                "teamspeak: not found, or not allowed, on Docker Hub",
-                "t1 INHERIT",
-                None,
-            ),
-            ("redis:7 personal -", "Docker Hub has no acme/visibility:1", "INHERIT", None),
-            ("redis:7 personal -", "no public image `acme/team_id` on Docker Hub", "INHERIT", None),
-            (
-                "redis:7 personal -",
-                "Docker Hub images cannot be private: docker.io/library/redis:7",
-                "INHERIT",
-                Some("PUBLIC platform"),
-            ),
             ("redis:7 personal! -", PUBLIC, "INHERIT", None),
             ("redis:7 personal private", PUBLIC, "PRIVATE", None),
             ("redis:7 personal public", PUBLIC, "PUBLIC", Some("PUBLIC platform")),
