@@ -3,6 +3,7 @@
 //! Not what a user waits for, which `peers` measures: these tell which part a change has made
 //! slower.
 
+#![allow(clippy::disallowed_methods, reason = "it reads what it wrote")]
 #![allow(clippy::unwrap_used, reason = "a bench that panics says where")]
 
 #[path = "support/mod.rs"]

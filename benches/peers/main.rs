@@ -5,6 +5,7 @@
 //! bench creates in the temporary folder. Targets are printed for a person to judge, because a busy
 //! machine is not a failure. Exits with 1 only if a command fails.
 
+#![allow(clippy::disallowed_methods, reason = "it reads what it wrote")]
 #![allow(clippy::print_stdout, reason = "what it measured is what it is for")]
 #![allow(clippy::unwrap_used, reason = "a bench that panics says where")]
 

@@ -1,6 +1,8 @@
 //! Runs every fuzz target on a fixed number of inputs, which are mutations of real ones. Set
 //! `IMGPLAN_FUZZ_RUNS` for another number.
 
+#![allow(clippy::disallowed_methods, reason = "it reads what it wrote")]
+
 use std::path::{Path, PathBuf};
 
 use mutatis::check::Check;

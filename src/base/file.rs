@@ -1,9 +1,11 @@
-//! Atomic file replacement, bounded reads, and file locks.
+//! Atomic file replacement, and file locks.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use super::input::check_regular;
 
 /// Prefix of the names of temporary files; six letters and digits follow.
 pub(crate) const TEMP_FILE_PREFIX: &str = ".imgplan.new-";
@@ -45,38 +47,36 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
     replace_with(path, |file| file.write_all(bytes))
 }
 
-/// Like [`replace`], for a file that may be a mount of its own, over which nothing can be renamed.
-/// Such a file is copied to `copy` and then written in place; the copy is removed afterwards. After a
-/// crash in between, the copy has the old content.
-///
-/// # Errors
-///
-/// Fails as [`replace`] does, or if the copy or the file cannot be written.
-pub(crate) fn replace_mounted(path: &Path, bytes: &[u8], copy: &Path) -> Result<(), PathError> {
-    match replace(path, bytes) {
-        Err(error) if is_mount(&error.source) && path.exists() => overwrite(path, bytes, copy),
-        result => result,
-    }
-}
-
 /// True for the errors of a rename over a mount. If the folder is read-only, the mount in it may
 /// still be writable.
-fn is_mount(error: &io::Error) -> bool {
+pub(crate) fn is_mount(error: &io::Error) -> bool {
     use io::ErrorKind::{CrossesDevices, ReadOnlyFilesystem, ResourceBusy};
     matches!(error.kind(), CrossesDevices | ReadOnlyFilesystem | ResourceBusy)
 }
 
-fn overwrite(path: &Path, bytes: &[u8], copy: &Path) -> Result<(), PathError> {
-    let mut file = OpenOptions::new().write(true).open(path).at("write", path)?;
-    let old = fs::read(path).at("read", path)?;
-    replace(copy, &old)?;
-    let mut write = || {
+/// Writes a file in place, because it is a mount of its own, over which nothing can be renamed. After
+/// a crash, it has parts of both contents.
+///
+/// # Errors
+///
+/// Fails if the file does not exist, is not a regular file, or cannot be written.
+#[expect(clippy::disallowed_methods, reason = "the only file that is written in place")]
+pub(crate) fn overwrite(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    let write = || {
+        check_replaceable(path)?;
+        let mut file = fs::OpenOptions::new().write(true).open(path)?;
         file.write_all(bytes)?;
         file.set_len(bytes.len() as u64)?;
         file.sync_all()
     };
-    write().at("write", path)?;
-    fs::remove_file(copy).at("remove", copy)
+    write().at("write", path)
+}
+
+/// Opens a device or descriptor for writing, whose path a person named
+/// ([`is_device_path`](super::input::is_device_path)). Fails if it does not exist or cannot be opened.
+#[expect(clippy::disallowed_methods, reason = "a person named the device")]
+pub(crate) fn open_device(path: &Path) -> io::Result<File> {
+    fs::OpenOptions::new().write(true).open(path)
 }
 
 /// Like [`replace`], for content that `fill` writes piece by piece.
@@ -91,8 +91,8 @@ pub(crate) fn replace_with<T>(
     replace_as(path, fill, |file| {
         // A temporary file is readable only by its owner; a file that is committed to git should
         // have ordinary permissions.
-        let mode = fs::metadata(path).map(|meta| meta.permissions()).ok();
-        set_mode(file, mode)
+        let existing = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file);
+        set_mode(file, existing.map(|meta| meta.permissions()))
     })
 }
 
@@ -115,6 +115,7 @@ fn replace_as<T>(
         _ => Path::new("."),
     };
     let write = || -> io::Result<T> {
+        check_replaceable(path)?;
         let temp = tempfile::Builder::new().prefix(TEMP_FILE_PREFIX).tempfile_in(dir);
         let mut temp = temp.map_err(without_path)?;
         let value = fill(temp.as_file_mut())?;
@@ -125,6 +126,15 @@ fn replace_as<T>(
         Ok(value)
     };
     write().at("write", path)
+}
+
+/// Fails if a name is taken by something that a file must not replace: a folder, a device, or a FIFO.
+/// A link is replaced itself.
+fn check_replaceable(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if !meta.is_symlink() => check_regular(&meta),
+        _ => Ok(()),
+    }
 }
 
 /// Returns an error of `tempfile` without the name of the temporary file, which tells a user nothing.
@@ -154,39 +164,8 @@ fn set_mode(_file: &File, _existing: Option<fs::Permissions>) -> io::Result<()> 
 ///
 /// Fails if the folder cannot be opened or synced.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "the folder of a file that was just written")]
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
-}
-
-/// Creates the work folder (`.imgplan`) with a `.gitignore` that excludes the whole folder, so that
-/// users need not exclude it from git themselves. Fails if one of them cannot be created.
-pub(crate) fn create_work_dir(dir: &Path) -> Result<(), PathError> {
-    fs::create_dir_all(dir).at("create the folder", dir)?;
-    let path = dir.join(".gitignore");
-    if path.exists() { Ok(()) } else { fs::write(&path, "*\n").at("write", &path) }
-}
-
-/// Reads a text file. `None` if the file does not exist. Fails if it cannot be read as UTF-8.
-pub(crate) fn read_if_exists(path: &Path) -> Result<Option<String>, PathError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).at("read", path),
-    }
-}
-
-/// Reads a file of at most `max_bytes`: a path may lead to a device without an end.
-///
-/// # Errors
-///
-/// Fails if the file cannot be read, and with [`io::ErrorKind::FileTooLarge`] if it is larger.
-pub(crate) fn read_limited(file: impl Read, max_bytes: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max_bytes {
-        let message = format!("it has more than {max_bytes} bytes");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
-    }
-    Ok(bytes)
 }
 
 /// An exclusive lock on a file, held until it is dropped. The kernel releases it if the process dies.
@@ -207,21 +186,14 @@ pub(crate) enum LockError {
 }
 
 impl FileLock {
-    /// Acquires the lock, and writes `holder` into the file, for the error message of the next
-    /// process that tries.
+    /// Acquires the lock on an open file, and writes `holder` into it, for the error message of the
+    /// next process that tries. `path` is for messages.
     ///
     /// # Errors
     ///
     /// Fails with [`LockError::Held`], without waiting, if another process holds the lock, and with
-    /// [`LockError::Path`] if the file cannot be opened, locked or written.
-    pub(crate) fn acquire(path: &Path, holder: &str) -> Result<Self, LockError> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .at("open", path)?;
+    /// [`LockError::Path`] if the file cannot be locked or written.
+    pub(crate) fn acquire(mut file: File, path: &Path, holder: &str) -> Result<Self, LockError> {
         let mut result = file.try_lock();
         for _ in 0..MAX_LOCK_RETRIES {
             if !matches!(result, Err(TryLockError::WouldBlock)) {
@@ -241,13 +213,13 @@ impl FileLock {
         Ok(Self { _file: file })
     }
 
-    /// Returns the description of the process that holds the lock. `None` if no process holds it.
-    pub(crate) fn holder(path: &Path) -> Option<String> {
-        let file = File::open(path).ok()?;
+    /// Returns the description of the process that holds the lock on an open file. `None` if no process
+    /// holds it.
+    pub(crate) fn holder(file: &File) -> Option<String> {
         match file.try_lock_shared() {
             // Closing the file releases the shared lock again.
             Ok(()) => None,
-            Err(_) => Some(read_holder(&file)),
+            Err(_) => Some(read_holder(file)),
         }
     }
 }
@@ -288,33 +260,31 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_is_written_in_place_after_a_copy() {
-        for (kind, expected) in [
-            (io::ErrorKind::ResourceBusy, true),
-            (io::ErrorKind::CrossesDevices, true),
-            (io::ErrorKind::ReadOnlyFilesystem, true),
-            (io::ErrorKind::PermissionDenied, false),
-            (io::ErrorKind::StorageFull, false),
-        ] {
-            assert_eq!(is_mount(&kind.into()), expected, "{kind}");
-        }
+    fn a_replace_names_what_is_wrong() {
         let dir = tempfile::tempdir().unwrap();
-        let (path, copy) = (dir.path().join("f"), dir.path().join("copy"));
-        for (old, new) in [("short", "longer text"), ("longer text", "short"), ("", "x"), ("x", "")]
-        {
-            fs::write(&path, old).unwrap();
-            let file = File::open(&path).unwrap();
-            overwrite(&path, new.as_bytes(), &copy).unwrap();
-            assert_eq!(io::read_to_string(file).unwrap(), new, "it is the same file");
-            assert!(!copy.exists());
-        }
-        fs::write(&path, "old").unwrap();
         let missing = replace(&dir.path().join("none/f"), b"").unwrap_err();
         assert_eq!(missing.source.kind(), io::ErrorKind::NotFound);
         assert!(!missing.source.to_string().contains(TEMP_FILE_PREFIX), "{missing:?}");
-        fs::create_dir(&copy).unwrap();
-        overwrite(&path, b"new", &copy).unwrap_err();
-        assert_eq!(fs::read(&path).unwrap(), b"old", "nothing is written without a copy");
+        let folder = replace(dir.path(), b"").unwrap_err();
+        assert_eq!(folder.source.kind(), io::ErrorKind::IsADirectory);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_replace_spares_special_files_and_the_targets_of_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fifo, link, victim) =
+            (dir.path().join("fifo"), dir.path().join("link"), dir.path().join("victim"));
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let error = replace(&fifo, b"").unwrap_err();
+        assert_eq!(error.source.to_string(), "it is a FIFO, not a regular file");
+        let error = replace(Path::new("/dev/null"), b"").unwrap_err();
+        assert_eq!(error.source.to_string(), "it is a device, not a regular file");
+        fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        replace(&link, b"new").unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        assert!(!link.is_symlink());
     }
 
     #[test]
@@ -338,14 +308,17 @@ mod tests {
     fn a_held_lock_names_its_holder() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        let lock = FileLock::acquire(&path, "PID 1 on host a").unwrap();
-        let Err(LockError::Held(holder)) = FileLock::acquire(&path, "PID 2") else {
+        let open = || {
+            File::options().read(true).write(true).create(true).truncate(false).open(&path).unwrap()
+        };
+        let lock = FileLock::acquire(open(), &path, "PID 1 on host a").unwrap();
+        let Err(LockError::Held(holder)) = FileLock::acquire(open(), &path, "PID 2") else {
             panic!("not held")
         };
         assert_eq!(holder, "PID 1 on host a");
-        assert_eq!(FileLock::holder(&path), Some(holder));
+        assert_eq!(FileLock::holder(&open()), Some(holder));
         drop(lock);
-        assert_eq!(FileLock::holder(&path), None);
-        assert!(FileLock::acquire(&path, "PID 2").is_ok());
+        assert_eq!(FileLock::holder(&open()), None);
+        assert!(FileLock::acquire(open(), &path, "PID 2").is_ok());
     }
 }

@@ -1,10 +1,11 @@
 //! Values that every module uses: names, references, digests, source spans, limits and secrets. A text
-//! is validated once, when it is parsed into one of these types. Pure, except for [`mod@file`], which
-//! replaces and locks files.
+//! is validated once, when it is parsed into one of these types. Pure, except for the three doors to
+//! files: [`input`] reads, [`mod@file`] replaces and locks, and [`work_dir`] keeps the work folder.
 
 pub(crate) mod digest;
 pub(crate) mod file;
 pub(crate) mod glob;
+pub(crate) mod input;
 pub(crate) mod kind;
 pub(crate) mod limit;
 pub(crate) mod links;
@@ -20,3 +21,4 @@ pub(crate) mod source_ref;
 pub(crate) mod span;
 pub(crate) mod template;
 pub(crate) mod text;
+pub(crate) mod work_dir;

@@ -6,6 +6,7 @@ use super::args::{ApplyArgs, LookupArgs, SelectionArgs};
 use super::failure::Failure;
 use super::selection;
 use super::service::ServiceProfile;
+use crate::base::input::{self, InputKind};
 use crate::manifest::Workspace;
 use crate::plan::saved::VERSION;
 use crate::plan::{Plan, PlanOptions, SavedPlan};
@@ -44,7 +45,7 @@ fn read(path: &Path) -> Result<SavedPlan, Failure> {
 
     const HELP: &str = "save a plan with `imgplan plan --out FILE`";
     let path_text = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = input::read_text_argument(path, InputKind::SavedPlan).map_err(|error| {
         let help = format!("{HELP}; to select images, use --target");
         Failure::with_help(format!("cannot read the plan {path_text}: {error}"), help)
     })?;

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::args::SelectionArgs;
 use super::env::env;
 use super::failure::Failure;
+use crate::base::input::{self, InputKind};
 use crate::base::name::NameError;
 use crate::base::nearest::nearest;
 use crate::manifest::Workspace;
@@ -103,7 +104,7 @@ impl SelectionArgs {
 
 /// Reads a file with one pattern per line.
 fn read_patterns(path: &Path) -> Result<Vec<Pattern>, Failure> {
-    let text = std::fs::read_to_string(path)
+    let text = input::read_text_argument(path, InputKind::TargetFile)
         .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
     let mut patterns = Vec::new();
     for (index, line) in text.lines().enumerate() {

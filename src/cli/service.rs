@@ -7,6 +7,7 @@ use super::args::ServiceArgs;
 use super::env::env;
 use super::failure::Failure;
 use crate::api::{Client, Endpoint, RateLimiter};
+use crate::base::input::{self, InputKind};
 use crate::base::limit::{Class, ClassLimit, Limit};
 use crate::base::owner::DefaultOwner;
 use crate::base::secret::ApiKey;
@@ -72,8 +73,7 @@ impl ServiceProfile {
             let (name, owner) = (LOCAL.to_owned(), DefaultOwner::default());
             return Ok(Self { name, paths, owner, endpoint: None, limits });
         }
-        let config = std::env::home_dir().map(|home| home.join(".prime").join("config.json"));
-        let config = config.and_then(|path| std::fs::read_to_string(path).ok());
+        let config = provider_config()?;
         let endpoint =
             Endpoint::resolve(&env, workspace.settings.url.as_deref(), config.as_deref());
         if let Some(problem) = endpoint.invalid_url_reason() {
@@ -151,6 +151,25 @@ impl ServiceProfile {
         let endpoint = Endpoint { url, key, owner: DefaultOwner::default() };
         let client = Client::new(&endpoint, RateLimiter::new(&self.limits))?;
         Ok(ServiceConnection { client, local: Some(server) })
+    }
+}
+
+/// Reads the configuration of the provider's client, if there is one that this user may read.
+fn provider_config() -> Result<Option<String>, Failure> {
+    use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+
+    let Some(home) = std::env::home_dir() else { return Ok(None) };
+    let path = home.join(".prime").join("config.json");
+    match input::read_text(&path, InputKind::ServiceConfig) {
+        Ok(text) => Ok(Some(text)),
+        // In containers, HOME is often the folder of another user.
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory | PermissionDenied) => {
+            Ok(None)
+        }
+        Err(error) => {
+            let message = format!("cannot read {}: {error}", path.display());
+            Err(Failure::with_help(message, "correct the file, or remove it"))
+        }
     }
 }
 

@@ -24,7 +24,8 @@ use super::cache_file::{self, CacheContent};
 use super::path::as_os_str;
 use super::stat::{STAT_BYTES, Stat, UnixNanos, unix_nanos};
 use crate::base::digest::Digest;
-use crate::base::file::create_work_dir;
+use crate::base::input::InputKind;
+use crate::base::work_dir::WorkDir;
 
 /// The kind of the cache file. Systems differ in the meaning of times and modes.
 const FILE_KIND: &str = if cfg!(target_os = "linux") { "stat 1 linux" } else { "stat 1" };
@@ -75,7 +76,7 @@ impl<'b> CacheRow<'b> {
 /// The stat cache of a work folder.
 #[derive(Debug)]
 pub struct StatCache {
-    file: PathBuf,
+    work: PathBuf,
     content: CacheContent,
     min_age: Duration,
 }
@@ -83,8 +84,7 @@ pub struct StatCache {
 impl StatCache {
     /// Reads the cache. A missing cache is empty.
     pub fn read(work: &Path) -> Self {
-        let file = work.join(FILE_NAME);
-        Self { content: read(&file), file, min_age: MIN_AGE }
+        Self { content: read(work), work: work.to_owned(), min_age: MIN_AGE }
     }
 
     /// Reads the cache for tests that cannot wait: a file need only be older than the scan.
@@ -95,19 +95,21 @@ impl StatCache {
 
     /// Deletes the cache of a work folder, after a file had another digest than the cache says.
     pub fn forget(work: &Path) {
-        // If the file cannot be deleted, it cannot be replaced either, so this run did not write
-        // the wrong digest.
-        let _ = fs::remove_file(work.join(FILE_NAME));
+        if let Ok(Some(work)) = WorkDir::open(work) {
+            // If the file cannot be deleted, it cannot be replaced either, so this run did not write
+            // the wrong digest.
+            let _ = work.remove(FILE_NAME);
+        }
     }
 
-    pub(super) fn file(&self) -> &Path {
-        &self.file
+    pub(super) fn work(&self) -> &Path {
+        &self.work
     }
 
     /// Starts a scan now.
     pub(super) fn start_scan(&self) -> ScanCache<'_> {
         let min_age = UnixNanos::try_from(self.min_age.as_nanos()).unwrap_or(UnixNanos::MAX);
-        ScanCache::new(&self.content, now(&self.file).saturating_sub(min_age))
+        ScanCache::new(&self.content, now(&self.work).saturating_sub(min_age))
     }
 }
 
@@ -123,29 +125,24 @@ pub(super) struct ScanCache<'b> {
     pub(super) names_only: bool,
 }
 
-/// Reads the content of a cache file; it is empty if there is no valid file.
-pub(super) fn read(file: &Path) -> CacheContent {
-    cache_file::read(file, FILE_KIND).unwrap_or_default()
+/// Reads the content of the cache; it is empty if there is no valid file.
+pub(super) fn read(work: &Path) -> CacheContent {
+    let read = |work| cache_file::read(&work, FILE_NAME, InputKind::StatCache, FILE_KIND);
+    WorkDir::open(work).ok().flatten().and_then(read).unwrap_or_default()
 }
 
-/// Writes the content of a cache file. If that fails, only the next scan takes longer.
-pub(super) fn write(file: &Path, bytes: &[u8]) {
-    if create_work_dir(folder_of(file)).is_ok() {
-        let _ = cache_file::write(file, FILE_KIND, bytes);
+/// Writes the content of the cache. If that fails, only the next scan takes longer.
+pub(super) fn write(work: &Path, bytes: &[u8]) {
+    if let Ok(work) = WorkDir::create(work) {
+        let _ = cache_file::write(&work, FILE_NAME, FILE_KIND, bytes);
     }
 }
 
 /// Returns the current time by the clock of the cache's file system, which is probably that of the
 /// contexts too.
-pub(super) fn now(file: &Path) -> UnixNanos {
-    // A file without a name leaves no trace.
-    let probe =
-        tempfile::tempfile_in(folder_of(file)).and_then(|probe| probe.metadata()?.modified());
-    unix_nanos(probe.unwrap_or_else(|_| SystemTime::now()))
-}
-
-fn folder_of(file: &Path) -> &Path {
-    file.parent().unwrap_or(Path::new("."))
+pub(super) fn now(work: &Path) -> UnixNanos {
+    let work = WorkDir::open(work).ok().flatten();
+    unix_nanos(work.and_then(|work| work.now().ok()).unwrap_or_else(SystemTime::now))
 }
 
 impl<'b> ScanCache<'b> {
@@ -181,7 +178,7 @@ impl<'b> ScanCache<'b> {
     }
 
     /// Writes the cache if it has changed.
-    pub(super) fn save(self, file: &Path) {
+    pub(super) fn save(self, work: &Path) {
         let changed = self.changed.into_inner().unwrap_or_else(PoisonError::into_inner);
         if changed.is_empty() {
             return;
@@ -199,7 +196,7 @@ impl<'b> ScanCache<'b> {
             new.map(|(path, rows)| (RawBytes(path.as_os_str().as_encoded_bytes()), RawBytes(rows)));
         let folders: Vec<_> = kept.chain(new).collect();
         if let Ok(bytes) = postcard::to_stdvec(&folders) {
-            write(file, &bytes);
+            write(work, &bytes);
         }
     }
 }

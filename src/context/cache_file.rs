@@ -5,35 +5,38 @@
 //! content. The kind includes the version of the content's format, so that a file of another
 //! version of imgplan is treated as missing.
 
-use std::fs;
-use std::io::{self, Write};
 use std::ops::Deref;
-use std::path::Path;
 
 use crate::base::digest::{Digest, FieldHasher};
+use crate::base::file::PathError;
+use crate::base::input::InputKind;
+use crate::base::work_dir::WorkDir;
 
 /// The text before a file's kind; the number is the version of the file format.
 const MAGIC: &str = "imgplan cache 1: ";
 
-/// Writes a file, and creates its folder. Readers see the old file, the new file or none. The file
-/// is not synced: a power failure can lose or damage it, which [`read`] detects.
-pub(super) fn write(path: &Path, kind: &str, content: &[u8]) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
-    let mut temp =
-        readable_by_all(&mut tempfile::Builder::new()).prefix(".new-").tempfile_in(dir)?;
+/// Writes a file. Readers see the old file, the new file or none. The file is not synced: a power
+/// failure can lose or damage it, which [`read`] detects. Fails if it cannot be written.
+pub(super) fn write(
+    folder: &WorkDir,
+    name: &str,
+    kind: &str,
+    content: &[u8],
+) -> Result<(), PathError> {
     let head = head(kind);
-    temp.write_all(head.as_bytes())?;
-    temp.write_all(checksum(&head, content).as_bytes())?;
-    temp.write_all(content)?;
-    temp.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    let sum = checksum(&head, content);
+    folder.replace_cache(name, &[head.as_bytes(), sum.as_bytes(), content])
 }
 
 /// Reads the content of a file. Returns `None` if there is no file, or if it is of another kind or
 /// version, or damaged.
-pub(super) fn read(path: &Path, kind: &str) -> Option<CacheContent> {
-    let bytes = fs::read(path).ok()?;
+pub(super) fn read(
+    folder: &WorkDir,
+    name: &str,
+    input: InputKind,
+    kind: &str,
+) -> Option<CacheContent> {
+    let bytes = folder.read(name, input).ok()??;
     let head = head(kind);
     let rest = bytes.strip_prefix(head.as_bytes())?;
     let (sum, content) = rest.split_first_chunk::<32>()?;
@@ -69,76 +72,68 @@ fn checksum(head: &str, content: &[u8]) -> Digest {
     hasher.finish()
 }
 
-/// Lets other users read the file: by default, only the owner of a temporary file can.
-#[cfg(unix)]
-fn readable_by_all<'b, 'a, 'p>(
-    builder: &'b mut tempfile::Builder<'a, 'p>,
-) -> &'b mut tempfile::Builder<'a, 'p> {
-    use std::os::unix::fs::PermissionsExt;
-    builder.permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable_by_all<'b, 'a, 'p>(
-    builder: &'b mut tempfile::Builder<'a, 'p>,
-) -> &'b mut tempfile::Builder<'a, 'p> {
-    builder
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    const NAME: &str = "file";
+
+    fn work() -> (tempfile::TempDir, WorkDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let work = WorkDir::create(&dir.path().join(".imgplan")).unwrap();
+        (dir, work)
+    }
+
+    fn read(work: &WorkDir, kind: &str) -> Option<CacheContent> {
+        super::read(work, NAME, InputKind::StatCache, kind)
+    }
 
     #[test]
     fn read_returns_the_written_content() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a/b/file");
-        assert!(read(&path, "k 1").is_none(), "there is no file yet");
+        let (_dir, work) = work();
+        assert!(read(&work, "k 1").is_none(), "there is no file yet");
         for content in [&b""[..], b"one", b"another\n"] {
-            write(&path, "k 1", content).unwrap();
-            assert_eq!(read(&path, "k 1").as_deref(), Some(content));
+            write(&work, NAME, "k 1", content).unwrap();
+            assert_eq!(read(&work, "k 1").as_deref(), Some(content));
         }
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        let path = work.path_of(NAME);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 2);
         assert!(fs::read(&path).unwrap().starts_with(b"imgplan cache 1: k 1\n"));
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let mode = fs::metadata(&path).unwrap().permissions().mode();
-            assert_eq!(mode & 0o444 & !0o022, mode & 0o444, "{mode:o}");
-            assert_eq!(mode & 0o133, 0, "{mode:o}");
-        }
     }
 
     #[test]
     fn a_file_of_another_kind_counts_as_missing() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        write(&path, "k 1", b"content").unwrap();
+        let (_dir, work) = work();
+        write(&work, NAME, "k 1", b"content").unwrap();
         for kind in ["k 2", "k", "k 1\n", "k 11", ""] {
-            assert!(read(&path, kind).is_none(), "{kind:?}");
+            assert!(read(&work, kind).is_none(), "{kind:?}");
         }
-        assert!(read(dir.path(), "k 1").is_none(), "a folder is not a file");
+        fs::remove_file(work.path_of(NAME)).unwrap();
+        fs::create_dir(work.path_of(NAME)).unwrap();
+        assert!(read(&work, "k 1").is_none(), "a folder is not a file");
     }
 
     #[test]
     fn a_damaged_file_counts_as_missing() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        write(&path, "k 1", b"a content").unwrap();
+        let (_dir, work) = work();
+        write(&work, NAME, "k 1", b"a content").unwrap();
+        let path = work.path_of(NAME);
         let valid = fs::read(&path).unwrap();
         for at in 0..valid.len() {
             for bit in 0..8 {
                 let mut bytes = valid.clone();
                 bytes[at] ^= 1 << bit;
                 fs::write(&path, &bytes).unwrap();
-                assert!(read(&path, "k 1").is_none(), "byte {at}, bit {bit}");
+                assert!(read(&work, "k 1").is_none(), "byte {at}, bit {bit}");
             }
             fs::write(&path, &valid[..at]).unwrap();
-            assert!(read(&path, "k 1").is_none(), "cut at {at}");
+            assert!(read(&work, "k 1").is_none(), "cut at {at}");
         }
         fs::write(&path, [&valid[..], b"x"].concat()).unwrap();
-        assert!(read(&path, "k 1").is_none(), "with an extra byte at its end");
+        assert!(read(&work, "k 1").is_none(), "with an extra byte at its end");
         fs::write(&path, &valid).unwrap();
-        assert!(read(&path, "k 1").is_some());
+        assert!(read(&work, "k 1").is_some());
     }
 }

@@ -39,8 +39,8 @@ impl World {
 
     /// Waits until the clock of the file system advances, so that the files may be cached.
     fn wait_for_clock(&self) {
-        let time = || cache::now(&self.cache());
-        fs::create_dir_all(self.dir.path().join("cache")).unwrap();
+        let time = || cache::now(&self.cache_dir());
+        fs::create_dir_all(self.cache_dir()).unwrap();
         let before = time();
         while time() == before {
             std::thread::yield_now();
@@ -48,11 +48,15 @@ impl World {
     }
 
     fn cache(&self) -> PathBuf {
-        self.dir.path().join("cache/stat-cache")
+        self.cache_dir().join("stat-cache")
+    }
+
+    fn cache_dir(&self) -> PathBuf {
+        self.dir.path().join("cache")
     }
 
     fn open(&self) -> StatCache {
-        StatCache::without_min_age(&self.dir.path().join("cache"))
+        StatCache::without_min_age(&self.cache_dir())
     }
 
     fn requests(&self, roots: &[&str]) -> Vec<ScanRequest> {
@@ -80,13 +84,13 @@ impl World {
     /// Changes every digest in the cache.
     fn forge_digests(&self) {
         let tree = self.scan(&["."]).remove(0);
-        let mut forged = cache::read(&self.cache()).to_vec();
+        let mut forged = cache::read(&self.cache_dir()).to_vec();
         for entry in tree.entries() {
             let EntryKind::File { digest, .. } = &entry.kind else { continue };
             let at = forged.windows(32).position(|part| part == digest.as_bytes()).unwrap();
             forged[at] ^= 1;
         }
-        cache::write(&self.cache(), &forged);
+        cache::write(&self.cache_dir(), &forged);
     }
 }
 
@@ -189,13 +193,13 @@ fn a_damaged_cache_is_ignored() {
         let mut damaged = valid.clone();
         damaged[at] ^= 0x40;
         fs::write(world.cache(), &damaged).unwrap();
-        assert!(cache::read(&world.cache()).is_empty(), "byte {at}");
+        assert!(cache::read(&world.cache_dir()).is_empty(), "byte {at}");
         fs::write(world.cache(), &valid[..at]).unwrap();
-        assert!(cache::read(&world.cache()).is_empty(), "cut at {at}");
+        assert!(cache::read(&world.cache_dir()).is_empty(), "cut at {at}");
     }
     world.check_scan(&["."], "cut short");
     // A valid file with invalid content, as of a version that forgot to change the kind.
-    cache::write(&world.cache(), b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff");
+    cache::write(&world.cache_dir(), b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff");
     world.check_scan(&["."], "nonsense");
 }
 

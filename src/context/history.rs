@@ -7,18 +7,20 @@
 //! less, so nothing here fails.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::cache_file;
 use super::changes::FileList;
 use super::tree::Tree;
 use crate::base::digest::Digest;
-use crate::base::file::create_work_dir;
+use crate::base::input::InputKind;
+use crate::base::work_dir::{FileMode, WorkDir};
 
 /// The kind of the cache files, with the version of their format.
 const FILE_KIND: &str = "files 1";
+
+/// Name of the folder with the lists.
+const FOLDER_NAME: &str = "contexts";
 
 /// The file lists in a work folder.
 #[derive(Debug, Clone)]
@@ -45,12 +47,13 @@ impl History {
 
     /// Returns the list of the context with this digest, if there is one.
     pub fn load(&self, digest: Digest) -> Option<FileList> {
-        let path = self.path(digest);
-        let list = cache_file::read(&path, FILE_KIND).and_then(|bytes| FileList::decode(&bytes));
+        let (folder, name) = (self.folder()?, name_of(digest));
+        let content = cache_file::read(&folder, &name, InputKind::FileList, FILE_KIND);
+        let list = content.and_then(|bytes| FileList::decode(&bytes));
         let list = list.filter(|list| list.digest() == digest);
-        if list.is_none() && fs::read(&path).is_ok() {
+        if list.is_none() {
             // A damaged file would prevent `keep` from writing a new one.
-            let _ = fs::remove_file(&path);
+            let _ = folder.remove(name);
         }
         list
     }
@@ -61,16 +64,20 @@ impl History {
         if contexts.peek().is_none() {
             return;
         }
+        let names = self.folder().map(|folder| folder.names()).unwrap_or_default();
         let mut stored: HashSet<Digest> =
-            self.names().filter_map(|name| digest_of(&name.to_string_lossy())).collect();
+            names.iter().filter_map(|name| digest_of(&name.to_string_lossy())).collect();
         let mut missing = contexts.filter(|context| stored.insert(context.digest)).peekable();
-        // If the work folder is read-only, later plans only list no files.
-        if missing.peek().is_none() || create_work_dir(&self.work).is_err() {
+        if missing.peek().is_none() {
             return;
         }
+        let folder = WorkDir::create(&self.work)
+            .and_then(|work| work.create_child(FOLDER_NAME, FileMode::Shared));
+        // If the work folder is read-only, later plans only list no files.
+        let Ok(folder) = folder else { return };
         for BuiltContext { digest, tree, dockerfile } in missing {
             let Some(bytes) = FileList::new(tree, dockerfile).encode() else { continue };
-            if cache_file::write(&self.path(digest), FILE_KIND, &bytes).is_err() {
+            if cache_file::write(&folder, &name_of(digest), FILE_KIND, &bytes).is_err() {
                 return;
             }
         }
@@ -78,29 +85,24 @@ impl History {
 
     /// Deletes all files except the lists of these contexts.
     pub fn prune(&self, kept: &HashSet<Digest>) {
-        for name in self.names() {
+        let Some(folder) = self.folder() else { return };
+        for name in folder.names() {
             if digest_of(&name.to_string_lossy()).is_none_or(|digest| !kept.contains(&digest)) {
                 // A failure costs little disk space, and the next apply tries again.
-                let _ = fs::remove_file(self.folder().join(name));
+                let _ = folder.remove(name);
             }
         }
     }
 
-    /// Returns the names of all files in the folder of lists, which need not exist.
-    fn names(&self) -> impl Iterator<Item = OsString> + use<> {
-        let entries = fs::read_dir(self.folder()).into_iter().flatten();
-        entries.flatten().map(|entry| entry.file_name())
+    /// Opens the folder of lists, if it exists.
+    fn folder(&self) -> Option<WorkDir> {
+        WorkDir::open(&self.work).ok()??.child(FOLDER_NAME).ok()?
     }
+}
 
-    fn folder(&self) -> PathBuf {
-        self.work.join("contexts")
-    }
-
-    /// Returns the path of a list. It has no `b3:`, because some file systems allow no `:` in
-    /// names.
-    fn path(&self, digest: Digest) -> PathBuf {
-        self.folder().join(digest.to_string().trim_start_matches("b3:"))
-    }
+/// Returns the name of a list. It has no `b3:`, because some file systems allow no `:` in names.
+fn name_of(digest: Digest) -> String {
+    digest.to_string().trim_start_matches("b3:").to_owned()
 }
 
 fn digest_of(name: &str) -> Option<Digest> {
@@ -109,6 +111,8 @@ fn digest_of(name: &str) -> Option<Digest> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::context::changes;
     use crate::context::tests::scan;
@@ -152,7 +156,7 @@ mod tests {
         history.keep([built(&new)]);
         fs::write(work.join("contexts/.new-left"), "").unwrap();
         history.prune(&[built(&new).digest].into());
-        assert_eq!(history.names().count(), 1);
+        assert_eq!(history.folder().unwrap().names().len(), 1);
         assert!(history.load(built(&new).digest).is_some());
     }
 
@@ -162,17 +166,19 @@ mod tests {
         let history = History::at(&dir.path().join("work"));
         let one = context(dir.path(), &[("a", "1")]);
         let two = context(dir.path(), &[("a", "2")]);
-        let path = history.path(built(&one).digest);
         history.keep([built(&one), built(&two)]);
+        let folder = history.folder().unwrap();
+        let name = name_of(built(&one).digest);
+        let path = folder.path_of(&name);
         // The list of another context, under the name of this one.
-        fs::copy(history.path(built(&two).digest), &path).unwrap();
+        fs::copy(folder.path_of(name_of(built(&two).digest)), &path).unwrap();
         assert_eq!(history.load(built(&one).digest), None);
         assert!(!path.exists());
         history.keep([built(&one)]);
         assert!(history.load(built(&one).digest).is_some());
         fs::write(&path, "garbage").unwrap();
         assert_eq!(history.load(built(&one).digest), None);
-        cache_file::write(&path, FILE_KIND, b"\xff\xff").unwrap();
+        cache_file::write(&folder, &name, FILE_KIND, b"\xff\xff").unwrap();
         assert_eq!(history.load(built(&one).digest), None);
     }
 

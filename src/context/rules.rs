@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +12,7 @@ use super::error::{ScanError, ScanProblem, unreadable};
 use super::ignore::{IgnoreError, IgnorePatterns, MAX_PATTERNS, count_patterns};
 use super::path::RelPath;
 use crate::base::file::TEMP_FILE_PREFIX;
+use crate::base::input::{self, InputKind};
 
 /// The ignore rules of a context.
 #[derive(Debug, Clone, Default)]
@@ -88,7 +88,7 @@ impl IgnoreRules {
             PathBuf::from(name)
         });
         for path in own.into_iter().chain([root.join(".dockerignore")]) {
-            let bytes = match fs::read(&path) {
+            let bytes = match input::read(&path, InputKind::IgnoreFile) {
                 Ok(bytes) => bytes,
                 Err(error) if is_absent(error.kind()) => continue,
                 Err(error) => return Err(vec![unreadable("read", path, error)]),

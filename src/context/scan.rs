@@ -65,7 +65,7 @@ pub(super) fn scan_with<D: Dir>(
     let scan_cache = cache.as_ref().map_or_else(ScanCache::default, StatCache::start_scan);
     let trees = scan_into::<D>(requests, &scan_cache);
     if let Some(cache) = &cache {
-        scan_cache.save(cache.file());
+        scan_cache.save(cache.work());
     }
     trees
 }

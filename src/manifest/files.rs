@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::diagnostics::Diagnostics;
 use super::spanned::Spanned;
+use crate::base::input::{self, InputKind};
 use crate::base::span::{Problem, SourceMap, Span};
 use crate::dockerfile::{Dockerfile, DockerfileError};
 
@@ -186,7 +187,7 @@ impl<'s> Files<'s> {
 }
 
 fn read(path: &Path) -> ReadResult {
-    let text = String::from_utf8(fs::read(path)?).ok();
+    let text = String::from_utf8(input::read(path, InputKind::Dockerfile)?).ok();
     Ok(text.map(|text| {
         let parsed = Dockerfile::parse(&text);
         (text, parsed)

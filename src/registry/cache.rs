@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::registries::Resolved;
-use crate::base::file::{self, PathError};
+use crate::base::file::{AtPath, PathError};
+use crate::base::input::InputKind;
 use crate::base::reference::RegistryRef;
+use crate::base::work_dir::WorkDir;
 
 /// Name of the file in `.imgplan`.
 const FILE_NAME: &str = "registry-cache";
@@ -18,16 +20,13 @@ const FILE_NAME: &str = "registry-cache";
 /// Version of the format. A file of another version is ignored.
 const VERSION: u32 = 1;
 
-/// Maximum number of bytes read of the file, enough for some 200,000 references.
-const MAX_FILE_BYTES: u64 = 64 << 20;
-
 /// Age at which an entry is removed from the file.
 const MAX_ENTRY_AGE: Duration = Duration::from_secs(90 * 86_400);
 
 /// Results of registry lookups, by the full form of the reference.
 #[derive(Debug)]
 pub struct RegistryCache {
-    path: PathBuf,
+    work: PathBuf,
     entries: BTreeMap<String, CacheEntry>,
     is_changed: bool,
 }
@@ -51,9 +50,8 @@ impl RegistryCache {
     /// Reads the cache in `work_dir` (`.imgplan`). The cache is empty if the file is missing, damaged or
     /// of another version.
     pub fn read(work_dir: &Path) -> Self {
-        let path = work_dir.join(FILE_NAME);
-        let entries = read_entries(&path).unwrap_or_default();
-        Self { path, entries, is_changed: false }
+        let entries = read_entries(work_dir).unwrap_or_default();
+        Self { work: work_dir.to_owned(), entries, is_changed: false }
     }
 
     /// Returns the cached result for a reference. `None` if there is none, if it is older than
@@ -90,15 +88,11 @@ impl RegistryCache {
             return Ok(());
         }
         self.entries.retain(|_, entry| entry.age(now).unwrap_or_default() <= MAX_ENTRY_AGE);
-        if let Some(dir) = self.path.parent() {
-            file::create_work_dir(dir)?;
-        }
+        let work = WorkDir::create(&self.work)?;
         let document = CacheDocument { version: VERSION, entries: &self.entries };
-        file::replace_with(&self.path, |file| {
-            let mut buffered = std::io::BufWriter::new(file);
-            serde_json::to_writer(&mut buffered, &document)?;
-            std::io::Write::flush(&mut buffered)
-        })?;
+        let text = serde_json::to_vec(&document).map_err(Into::into);
+        let text = text.at("write", &work.path_of(FILE_NAME))?;
+        work.replace_cache(FILE_NAME, &[&text])?;
         self.is_changed = false;
         Ok(())
     }
@@ -111,9 +105,9 @@ impl CacheEntry {
     }
 }
 
-fn read_entries(path: &Path) -> Option<BTreeMap<String, CacheEntry>> {
-    let file = std::fs::File::open(path).ok()?;
-    let bytes = file::read_limited(file, MAX_FILE_BYTES).ok()?;
+fn read_entries(work_dir: &Path) -> Option<BTreeMap<String, CacheEntry>> {
+    let work = WorkDir::open(work_dir).ok()??;
+    let bytes = work.read(FILE_NAME, InputKind::RegistryCache).ok()??;
     // Check the version before the entries: another version may have another form of them.
     let document: CacheDocument<serde_json::Value> = serde_json::from_slice(&bytes).ok()?;
     if document.version != VERSION {

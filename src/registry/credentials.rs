@@ -5,16 +5,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::AsyncReadExt;
 use tokio::sync::OnceCell;
 
 use super::credential_helper;
 use super::docker_config::{Credential, CredentialSource, DockerConfig};
 use super::throttle::lock;
+use crate::base::input::{self, InputKind};
 use crate::base::reference::RegistryRef;
-
-/// Maximum number of bytes read of a configuration file.
-const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
 /// The locations of credentials: configuration files, and the folders of credential helpers. Contains
 /// no secret.
@@ -132,7 +129,31 @@ impl Keyring {
 }
 
 async fn read_config(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    tokio::fs::File::open(path).await?.take(MAX_CONFIG_BYTES).read_to_string(&mut text).await?;
-    Ok(text)
+    let path = path.to_owned();
+    let read = move || input::read_text(&path, InputKind::DockerConfig);
+    tokio::task::spawn_blocking(read).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_configuration_that_is_no_regular_file_is_a_problem() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        assert!(std::process::Command::new("mkfifo").arg(path("fifo")).status().unwrap().success());
+        std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
+        let large = std::fs::File::create(path("large")).unwrap();
+        large.set_len(1 << 40).unwrap();
+        for (name, expected) in
+            [("fifo", "it is a FIFO"), ("zero", "it is a device"), ("large", "at most 4194304")]
+        {
+            let keyring = Keyring::new(Credentials::from_files(vec![path(name)], ""));
+            let lookup = keyring.find(&"a.example/x:1".parse().unwrap()).await;
+            let problem = lookup.problem.unwrap();
+            assert!(problem.contains(name) && problem.contains(expected), "{problem}");
+        }
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use super::order::OrderRules;
 use super::store::ServerStore;
 use super::traffic::{RateLimitKey, Traffic};
 use crate::base::file::AtPath;
+use crate::base::work_dir::WorkDir;
 
 /// The URL of a server without a network address. No resolver knows the name.
 const IN_PROCESS: &str = "http://in-process";
@@ -40,7 +40,7 @@ pub(super) struct App {
     pub(super) build_time: Duration,
     pub(super) upload_ttl: Duration,
     pub(super) max_upload: u64,
-    pub(super) uploads: PathBuf,
+    pub(super) uploads: WorkDir,
     /// Deletes the uploads of a server without a state folder when dropped.
     _temp: Option<tempfile::TempDir>,
     store: Mutex<ServerStore>,
@@ -58,15 +58,18 @@ impl App {
         addr: Option<SocketAddr>,
     ) -> Result<Self, ServerError> {
         let faults = Faults::new(&config.faults, config.seed).map_err(ServerError::Faults)?;
-        let (store, uploads, temp) = if let Some(dir) = &config.state {
-            (ServerStore::open(dir)?, dir.join("uploads"), None)
+        let store = match &config.state {
+            Some(dir) => ServerStore::open(dir)?,
+            None => ServerStore::in_memory()?,
+        };
+        let (uploads, temp) = if let Some(uploads) = store.uploads()? {
+            (uploads, None)
         } else {
             let system = std::env::temp_dir();
             let temp = tempfile::Builder::new().prefix("imgplan-server-").tempdir();
             let temp = temp.at("create a folder in", &system)?;
-            (ServerStore::in_memory()?, temp.path().to_owned(), Some(temp))
+            (WorkDir::create_private(temp.path())?, Some(temp))
         };
-        std::fs::create_dir_all(&uploads).at("create the folder", &uploads)?;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
             clock: ServerClock::start(),

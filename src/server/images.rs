@@ -10,7 +10,7 @@ use super::error::Refusal;
 use super::location::{Location, resolve, scope};
 use super::model::{BuildStatus, StoredBuild, UnixMillis};
 use super::state::{ServerState, StateChange};
-use super::upload::context_path;
+use super::upload::delete_contexts;
 use crate::api::wire::Page;
 use crate::base::name::Owner;
 
@@ -55,13 +55,11 @@ pub(super) fn delete(app: &App, name: &str, tag: &str, uri: &Uri) -> Result<Resp
         return Err(Refusal::forbidden("Only platform admins can delete platform images"));
     }
     let waiting = store.state().builds_at(&location).filter(|b| b.status == BuildStatus::Uploading);
-    let contexts: Vec<_> = waiting.map(|build| context_path(app, &build.id)).collect();
+    let contexts: Vec<String> = waiting.map(|build| build.id.clone()).collect();
     store.commit(changes)?;
     drop(store);
-    for context in contexts {
-        // Most were never uploaded; one that remains only takes disk space.
-        let _ = std::fs::remove_file(context);
-    }
+    // Most were never uploaded.
+    delete_contexts(app, contexts.iter().map(String::as_str));
     let message = format!("Image {name}:{tag} deleted");
     reply(StatusCode::OK, &json!({ "success": true, "message": message }))
 }

@@ -6,17 +6,29 @@
 //! next start, and after every [`MAX_LOG_LINES`] commits, the log is folded into the snapshot. A
 //! crash between the two writes is harmless, because the log contains complete values.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::ServerError;
 use super::state::{ServerState, StateChange};
-use crate::base::file::{self, AtPath, FileLock, LockError, PathError};
+use crate::base::file::{AtPath, FileLock, LockError, PathError};
+use crate::base::input::InputKind;
+use crate::base::work_dir::{FileMode, WorkDir};
 
 const VERSION: u64 = 1;
+
+/// Name of the lock in the state folder.
+const LOCK: &str = "lock";
+
+/// Name of the snapshot in the state folder. It has the key that signs upload URLs.
+const SNAPSHOT: &str = "state.json";
+
+/// Name of the log in the state folder.
+const LOG: &str = "changes.jsonl";
+
 /// Maximum number of commits in the log before it is folded into the snapshot.
 const MAX_LOG_LINES: usize = 50_000;
 
@@ -28,7 +40,7 @@ pub(super) struct ServerStore {
 }
 
 struct Disk {
-    dir: PathBuf,
+    dir: WorkDir,
     log: File,
     length: u64,
     lines: usize,
@@ -52,26 +64,31 @@ impl ServerStore {
         Ok(Self { state: ServerState::default(), key: new_key()?, disk: None })
     }
 
+    /// Returns the folder of the uploads. `None` without a state on disk. Fails if it cannot be created.
+    pub(super) fn uploads(&self) -> Result<Option<WorkDir>, PathError> {
+        let disk = self.disk.as_ref();
+        disk.map(|disk| disk.dir.create_child("uploads", FileMode::Private)).transpose()
+    }
+
     /// Opens the state in a folder, which is created if it does not exist.
     ///
     /// # Errors
     /// Fails if another server uses the folder, if a file cannot be read or written, or if its content
     /// is invalid or of a newer version.
-    pub(super) fn open(dir: &Path) -> Result<Self, ServerError> {
-        create_private(dir).at("create the folder", dir)?;
+    pub(super) fn open(path: &Path) -> Result<Self, ServerError> {
+        let dir = WorkDir::create_private(path)?;
         let holder = format!("the server with process ID {}", std::process::id());
-        let lock = FileLock::acquire(&dir.join("lock"), &holder).map_err(|error| match error {
-            LockError::Held(holder) => ServerError::Held { dir: dir.to_owned(), holder },
+        let lock = dir.lock(LOCK, &holder).map_err(|error| match error {
+            LockError::Held(holder) => ServerError::Held { dir: path.to_owned(), holder },
             LockError::Path(error) => ServerError::State(error),
         })?;
-        let (mut state, key) = match read_snapshot(&dir.join("state.json"))? {
+        let (mut state, key) = match read_snapshot(&dir)? {
             Some(snapshot) => snapshot,
             None => (ServerState::default(), new_key()?),
         };
-        let path = dir.join("changes.jsonl");
-        replay(&path, &mut state)?;
-        let log = OpenOptions::new().create(true).append(true).open(&path).at("open", &path)?;
-        let disk = Disk { dir: dir.to_owned(), log, length: 0, lines: 0, _lock: lock };
+        replay(&dir, &mut state)?;
+        let log = dir.append(LOG, FileMode::Private)?;
+        let disk = Disk { dir, log, length: 0, lines: 0, _lock: lock };
         let mut store = Self { state, key, disk: Some(disk) };
         store.fold()?;
         Ok(store)
@@ -110,10 +127,10 @@ impl ServerStore {
         let key = blake3::Hash::from_bytes(self.key).to_hex().to_string();
         let snapshot =
             SnapshotFile { version: VERSION, key, changes: self.state.changes().collect() };
-        let path = disk.dir.join("state.json");
-        let text = serde_json::to_vec(&snapshot).map_err(Into::into).at("write", &path)?;
-        file::replace(&path, &text)?;
-        disk.log.set_len(0).at("empty", &disk.dir.join("changes.jsonl"))?;
+        let text = serde_json::to_vec(&snapshot).map_err(Into::into);
+        let text = text.at("write", &disk.dir.path_of(SNAPSHOT))?;
+        disk.dir.replace(SNAPSHOT, &text, FileMode::Private)?;
+        disk.log.set_len(0).at("empty", &disk.dir.path_of(LOG))?;
         (disk.length, disk.lines) = (0, 0);
         Ok(())
     }
@@ -121,7 +138,7 @@ impl ServerStore {
 
 impl Disk {
     fn append(&mut self, changes: &[StateChange]) -> Result<(), PathError> {
-        let path = self.dir.join("changes.jsonl");
+        let path = self.dir.path_of(LOG);
         let mut line = serde_json::to_vec(changes).map_err(Into::into).at("write", &path)?;
         line.push(b'\n');
         if let Err(error) = self.log.write_all(&line) {
@@ -142,29 +159,18 @@ fn new_key() -> Result<[u8; 32], ServerError> {
     Ok(key)
 }
 
-/// Creates a folder that only its owner can read: it contains the signing key and the uploads.
-fn create_private(dir: &Path) -> std::io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)
-}
-
-fn read_snapshot(path: &Path) -> Result<Option<(ServerState, [u8; 32])>, ServerError> {
-    let Some(text) = file::read_if_exists(path)? else { return Ok(None) };
-    let corrupt = |line: usize, message: String| ServerError::Corrupt {
-        path: path.to_owned(),
-        line,
-        message,
-    };
+fn read_snapshot(dir: &WorkDir) -> Result<Option<(ServerState, [u8; 32])>, ServerError> {
+    let Some(text) = dir.read(SNAPSHOT, InputKind::ServerState)? else { return Ok(None) };
+    let path = dir.path_of(SNAPSHOT);
+    let corrupt =
+        |line: usize, message: String| ServerError::Corrupt { path: path.clone(), line, message };
     let json = |error: serde_json::Error| corrupt(error.line(), error.to_string());
     // The version is checked first: a file of a newer version is not corrupt.
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(json)?;
+    let value: serde_json::Value = serde_json::from_slice(&text).map_err(json)?;
     match value["version"].as_u64() {
         Some(VERSION) => {}
         Some(found) if found > VERSION => {
-            return Err(ServerError::Newer { path: path.to_owned(), found, known: VERSION });
+            return Err(ServerError::Newer { path, found, known: VERSION });
         }
         _ => return Err(corrupt(1, "the version is missing".to_owned())),
     }
@@ -176,16 +182,13 @@ fn read_snapshot(path: &Path) -> Result<Option<(ServerState, [u8; 32])>, ServerE
     Ok(Some((state, *key.as_bytes())))
 }
 
-fn replay(path: &Path, state: &mut ServerState) -> Result<(), ServerError> {
-    let bytes = match fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        bytes => bytes.at("read", path)?,
-    };
+fn replay(dir: &WorkDir, state: &mut ServerState) -> Result<(), ServerError> {
+    let Some(bytes) = dir.read(LOG, InputKind::ServerState)? else { return Ok(()) };
     for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         // A line without its end was cut off by a crash, before the response to its request.
         let Some(line) = line.strip_suffix(b"\n") else { break };
         let changes: Vec<StateChange> = serde_json::from_slice(line).map_err(|error| {
-            let path = path.to_owned();
+            let path = dir.path_of(LOG);
             ServerError::Corrupt { path, line: index + 1, message: error.to_string() }
         })?;
         for change in changes {
@@ -197,6 +200,8 @@ fn replay(path: &Path, state: &mut ServerState) -> Result<(), ServerError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn forget(seq: u64) -> Vec<StateChange> {

@@ -1,13 +1,10 @@
 //! Uploads: signs URLs, checks them, and streams contexts to files.
 
-use std::path::PathBuf;
-
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use tempfile::NamedTempFile;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
 use super::app::App;
@@ -16,6 +13,7 @@ use super::error::Refusal;
 use super::model::{BuildStatus, StoredBuild, StoredOrigin};
 use super::state::StateChange;
 use crate::base::file::AtPath;
+use crate::base::work_dir::WorkFile;
 
 /// Returns the path and query of a URL that permits to upload the context of build `id` until
 /// `expires`, in seconds since 1970.
@@ -43,9 +41,16 @@ fn check_signature(key: &[u8; 32], id: &str, parts: &Parts, now: i64) -> Result<
     Ok(())
 }
 
-/// Returns the file of a build's context, which is deleted when the build ends.
-pub(super) fn context_path(app: &App, id: &str) -> PathBuf {
-    app.uploads.join(format!("{id}.tar.gz"))
+/// Returns the name of the file of a build's context, which is deleted when the build ends.
+pub(super) fn context_name(id: &str) -> String {
+    format!("{id}.tar.gz")
+}
+
+/// Deletes the contexts of builds. One that remains only takes disk space.
+pub(super) fn delete_contexts<'a>(app: &App, ids: impl IntoIterator<Item = &'a str>) {
+    for id in ids {
+        let _ = app.uploads.remove(context_name(id));
+    }
 }
 
 /// `PUT /uploads/{id}`.
@@ -63,7 +68,7 @@ pub(super) async fn store(
         }
     };
     let (temp, file) = spool(app, body).await?;
-    if file.metadata().await.at("read", temp.path())?.len() != length {
+    if file.metadata().await.at("read", &temp.path())?.len() != length {
         return Err(Refusal::bad("the upload broke off"));
     }
     assign(app, id, temp, length)
@@ -107,30 +112,27 @@ fn waiting_build(build: Option<&StoredBuild>) -> Result<&StoredBuild, Refusal> {
 /// Streams a body to a temporary file, and returns the file at its start.
 ///
 /// Each upload has a file of its own, so that of two uploads for one build, one wins as a whole.
-pub(super) async fn spool(
-    app: &App,
-    body: Body,
-) -> Result<(NamedTempFile, tokio::fs::File), Refusal> {
-    let temp = tempfile::Builder::new().prefix(".upload-").tempfile_in(&app.uploads);
-    let temp = temp.at("create a file in", &app.uploads)?;
-    let file = temp.reopen().at("open", temp.path())?;
+pub(super) async fn spool(app: &App, body: Body) -> Result<(WorkFile, tokio::fs::File), Refusal> {
+    let temp = app.uploads.temporary(".upload-")?;
+    let path = temp.path();
+    let file = temp.file.try_clone().at("open", &path)?;
     let mut file = tokio::fs::File::from_std(file);
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Refusal::bad("the upload broke off"))?;
-        file.write_all(&chunk).await.at("write", temp.path())?;
+        file.write_all(&chunk).await.at("write", &path)?;
     }
-    file.flush().await.at("write", temp.path())?;
-    file.rewind().await.at("read", temp.path())?;
+    file.flush().await.at("write", &path)?;
+    file.rewind().await.at("read", &path)?;
     Ok((temp, file))
 }
 
 /// Assigns a context to its build.
-fn assign(app: &App, id: &str, temp: NamedTempFile, length: u64) -> Result<Response, Refusal> {
+fn assign(app: &App, id: &str, temp: WorkFile, length: u64) -> Result<Response, Refusal> {
     let mut store = app.store();
     let mut build = waiting_build(store.state().build(id))?.clone();
-    let path = context_path(app, id);
-    temp.persist(&path).map_err(|error| error.error).at("write", &path)?;
+    let name = context_name(id);
+    temp.rename(&name).at("write", &app.uploads.path_of(&name))?;
     if let StoredOrigin::Context { uploaded, .. } = &mut build.origin {
         *uploaded = Some(length);
     }

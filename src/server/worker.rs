@@ -25,12 +25,11 @@ pub(super) fn resume(app: &Arc<App>) {
 
 /// Deletes contexts that no build needs, and uploads that a crash interrupted.
 fn sweep(app: &App, needed: impl Fn(&str) -> bool) {
-    for entry in std::fs::read_dir(&app.uploads).into_iter().flatten().flatten() {
-        let name = entry.file_name();
+    for name in app.uploads.names() {
         let id = name.to_str().and_then(|name| name.strip_suffix(".tar.gz"));
         if !id.is_some_and(&needed) {
             // A file that remains only takes disk space.
-            let _ = std::fs::remove_file(entry.path());
+            let _ = app.uploads.remove(&name);
         }
     }
 }
@@ -58,8 +57,7 @@ async fn run(app: &Arc<App>, id: &str) {
     tokio::time::sleep(app.build_time).await;
     commit(app, id, |store, build| store.finish(build, result.clone(), app.clock.now())).await;
     if matches!(build.origin, StoredOrigin::Context { .. }) {
-        // A file that remains only takes disk space.
-        let _ = tokio::fs::remove_file(upload::context_path(app, id)).await;
+        upload::delete_contexts(app, [id]);
     }
 }
 

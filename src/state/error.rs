@@ -1,6 +1,6 @@
 //! Errors of reading and writing the state.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
@@ -39,7 +39,7 @@ pub enum StateError {
         #[help]
         help: &'static str,
     },
-    /// The lockfile is a link that is not followed, or the work folder has a link.
+    /// The lockfile is a link that is not followed.
     #[error("{} {why}", path.display())]
     Link {
         /// The link.
@@ -94,7 +94,7 @@ impl StateError {
         let help = match error {
             LockfileError::Newer { .. } => "use a newer imgplan".to_owned(),
             // The end of the old text may follow the new one, and repeat its keys.
-            LockfileError::Malformed { .. } | LockfileError::Duplicate { .. } if copy.exists() => {
+            LockfileError::Malformed { .. } | LockfileError::Duplicate { .. } if is_file(&copy) => {
                 format!("writing it was interrupted: copy {} over it", copy.display())
             }
             LockfileError::Conflict(_) | LockfileError::Duplicate { .. } => {
@@ -119,6 +119,11 @@ impl StateError {
         };
         Self::Journal { path: paths.journal(), error, help }
     }
+}
+
+/// Returns true for a file, and false for a link to one.
+fn is_file(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
 }
 
 /// A problem of the content of a lockfile.

@@ -2,6 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+/// Name of the journal in the work folder.
+pub(super) const JOURNAL: &str = "journal.jsonl";
+
+/// Name of the lock in the work folder.
+pub(super) const LOCK: &str = "lock";
+
+/// Name of a copy of the lockfile in the work folder, while the lockfile is written in place.
+pub(super) const LOCKFILE_COPY: &str = "imgplan.lock.old";
+
 /// Paths of the state on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatePaths {
@@ -24,17 +33,14 @@ impl StatePaths {
         Self { lockfile: work.join("imgplan.lock"), work }
     }
 
+    /// Returns the path of the journal, for messages.
     pub(super) fn journal(&self) -> PathBuf {
-        self.work.join("journal.jsonl")
+        self.work.join(JOURNAL)
     }
 
-    /// Returns the path of a copy of the lockfile while it is written in place.
+    /// Returns the path of the copy of the lockfile, for messages.
     pub(super) fn lockfile_copy(&self) -> PathBuf {
-        self.work.join("imgplan.lock.old")
-    }
-
-    pub(super) fn lock(&self) -> PathBuf {
-        self.work.join("lock")
+        self.work.join(LOCKFILE_COPY)
     }
 }
 

@@ -1,15 +1,16 @@
 //! Reads the lockfile and the journal consistently, without changing them.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::State;
 use super::decode::decode;
 use super::error::StateError;
-use super::link::lockfile_file;
-use super::paths::StatePaths;
+use super::lockfile_place::LockfilePlace;
+use super::paths::{JOURNAL, StatePaths};
 use super::{journal, merge};
-use crate::base::file::{AtPath, PathError, read_if_exists};
+use crate::base::file::PathError;
+use crate::base::input::InputKind;
+use crate::base::work_dir::WorkDir;
 
 /// The state on disk at one moment, of any service.
 #[derive(Debug)]
@@ -73,11 +74,12 @@ impl StateSnapshot {
 /// Reads the lockfile and the journal as of one moment. Another run may be replacing the lockfile and
 /// removing the journal: if the lockfile changed in between, both are read again.
 fn read_both(paths: &StatePaths) -> Result<(Option<String>, Option<Vec<u8>>), StateError> {
-    let lockfile = lockfile_file(paths)?;
-    let mut text = read_if_exists(&lockfile)?;
+    let place = LockfilePlace::find(paths)?;
+    let work = WorkDir::open(&paths.work)?;
+    let mut text = place.read(work.as_ref())?;
     loop {
-        let journal = read_complete_lines(&paths.journal())?;
-        let again = read_if_exists(&lockfile)?;
+        let journal = work.as_ref().map(read_journal).transpose()?.flatten();
+        let again = place.read(work.as_ref())?;
         if again == text {
             return Ok((text, journal));
         }
@@ -85,16 +87,11 @@ fn read_both(paths: &StatePaths) -> Result<(Option<String>, Option<Vec<u8>>), St
     }
 }
 
-/// Reads the complete lines of a file. An incomplete last line, which may end inside a character, is
-/// left out.
-pub(super) fn read_complete_lines(path: &Path) -> Result<Option<Vec<u8>>, PathError> {
-    match fs::read(path) {
-        Ok(mut bytes) => {
-            let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-            bytes.truncate(end);
-            Ok(Some(bytes))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).at("read", path),
-    }
+/// Reads the complete lines of the journal. An incomplete last line, which may end inside a character,
+/// is left out. Fails if the journal is not a regular file, is too large, or cannot be read.
+pub(super) fn read_journal(work: &WorkDir) -> Result<Option<Vec<u8>>, PathError> {
+    let Some(mut bytes) = work.read(JOURNAL, InputKind::Journal)? else { return Ok(None) };
+    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    bytes.truncate(end);
+    Ok(Some(bytes))
 }

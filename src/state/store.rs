@@ -1,28 +1,28 @@
 //! The store: holds the lock, appends to the journal, and writes the lockfile.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
 
 use super::State;
 use super::error::StateError;
 use super::journal::{self, Header, Record};
-use super::link::lockfile_file;
+use super::lockfile_place::LockfilePlace;
 use super::lockfile_text;
 use super::merge;
-use super::paths::StatePaths;
-use super::snapshot::{StateSnapshot, read_complete_lines};
+use super::paths::{JOURNAL, LOCK, LOCKFILE_COPY, StatePaths};
+use super::snapshot::{StateSnapshot, read_journal};
 use crate::base::digest::Digest;
-use crate::base::file::{AtPath, FileLock, LockError, create_work_dir, replace_mounted, sync_dir};
+use crate::base::file::{AtPath, FileLock, LockError};
+use crate::base::work_dir::{FileMode, WorkDir};
 
 /// The state on disk, locked by this process.
 #[derive(Debug)]
 pub struct Store {
     paths: StatePaths,
+    work: WorkDir,
     service: String,
     state: State,
-    /// File that holds the lockfile: its path, or where a link at its path leads.
-    lockfile_file: PathBuf,
+    place: LockfilePlace,
     on_disk: Option<String>,
     /// True if this process wrote `on_disk`.
     is_own_text: bool,
@@ -51,7 +51,7 @@ impl Store {
 
     /// Returns the process that holds the lock, as it described itself. `None` if it is free.
     pub fn holder(paths: &StatePaths) -> Option<String> {
-        FileLock::holder(&paths.lock())
+        WorkDir::open(&paths.work).ok()??.lock_holder(LOCK)
     }
 
     /// Acquires the lock, reads the lockfile and replays the journal.
@@ -61,24 +61,24 @@ impl Store {
     /// Fails if another process holds the lock, if a file cannot be read, and if a file belongs to
     /// another service.
     pub fn open(paths: StatePaths, service: &str) -> Result<Self, StateError> {
-        let lockfile_file = lockfile_file(&paths)?;
-        create_work_dir(&paths.work)?;
-        let lock =
-            FileLock::acquire(&paths.lock(), &describe_process()).map_err(|error| match error {
-                LockError::Held(holder) => StateError::Locked { holder },
-                LockError::Path(error) => StateError::Path(error),
-            })?;
+        let place = LockfilePlace::find(&paths)?;
+        let work = WorkDir::create(&paths.work)?;
+        let lock = work.lock(LOCK, &describe_process()).map_err(|error| match error {
+            LockError::Held(holder) => StateError::Locked { holder },
+            LockError::Path(error) => StateError::Path(error),
+        })?;
         let StateSnapshot { state, lockfile: on_disk, .. } =
             StateSnapshot::read(&paths)?.for_service(service)?;
         // The lockfile is valid, so that an old copy of it must not be recommended later. If the copy
         // cannot be removed, the next write in place replaces it.
-        let _ = fs::remove_file(paths.lockfile_copy());
+        let _ = work.remove(LOCKFILE_COPY);
         let service = service.to_owned();
         Ok(Self {
             paths,
+            work,
             service,
             state,
-            lockfile_file,
+            place,
             on_disk,
             is_own_text: false,
             journal: None,
@@ -130,11 +130,10 @@ impl Store {
     }
 
     fn open_journal(&self, text: &mut String) -> Result<File, StateError> {
-        let path = self.paths.journal();
         // Cut off an incomplete last line: the next record would become a part of it.
-        let len = read_complete_lines(&path)?.map_or(0, |lines| lines.len());
-        let file = OpenOptions::new().append(true).create(true).open(&path).at("open", &path)?;
-        file.set_len(len as u64).at("write", &path)?;
+        let len = read_journal(&self.work)?.map_or(0, |lines| lines.len());
+        let file = self.work.append(JOURNAL, FileMode::Shared)?;
+        file.set_len(len as u64).at("write", &self.paths.journal())?;
         if len == 0 {
             let header = Header {
                 journal: journal::JOURNAL_VERSION,
@@ -142,7 +141,7 @@ impl Store {
                 lockfile: self.on_disk.as_deref().map(|text| Digest::of(text.as_bytes())),
             };
             text.push_str(&journal::line(&header));
-            sync_dir(&self.paths.work).at("sync", &self.paths.work)?;
+            self.work.sync()?;
         }
         Ok(file)
     }
@@ -168,26 +167,19 @@ impl Store {
         };
         if !is_current {
             // The journal may be one of an earlier process.
-            if self.paths.journal().exists() {
+            if self.work.open_file(JOURNAL).is_ok() {
                 self.record(&[Record::Committed { lockfile: Digest::of(text.as_bytes()) }])?;
             }
-            let copy = self.paths.lockfile_copy();
-            replace_mounted(&self.lockfile_file, text.as_bytes(), &copy).map_err(|source| {
-                StateError::NotCommitted {
-                    lockfile: self.paths.lockfile.clone(),
-                    journal: self.paths.journal(),
-                    source,
-                }
+            let written = self.place.replace(&self.work, text.as_bytes(), LOCKFILE_COPY);
+            written.map_err(|source| StateError::NotCommitted {
+                lockfile: self.paths.lockfile.clone(),
+                journal: self.paths.journal(),
+                source,
             })?;
             (self.on_disk, self.is_own_text) = (Some(text), true);
         }
         self.journal = None;
-        match fs::remove_file(self.paths.journal()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).at("remove", &self.paths.journal())?
-            }
-            _ => Ok(()),
-        }
+        Ok(self.work.remove(JOURNAL)?)
     }
 }
 
@@ -209,6 +201,8 @@ fn on_host() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, OpenOptions};
+
     use super::*;
     use crate::base::kind::ImageKind;
     use crate::base::name::{BuildId, Owner, Platform, Visibility};
@@ -374,13 +368,12 @@ mod tests {
             .unwrap();
         drop(store);
         // As if the process had died before it removed the journal.
-        let kept = dir.path().join("kept");
-        fs::hard_link(paths.journal(), &kept).unwrap();
+        let kept = File::open(paths.journal()).unwrap();
         let mut store = Store::open(paths.clone(), "s").unwrap();
         store.commit().unwrap();
         let expected = store.state().clone();
         drop(store);
-        fs::rename(kept, paths.journal()).unwrap();
+        fs::write(paths.journal(), std::io::read_to_string(kept).unwrap()).unwrap();
         assert_eq!(Store::read(&paths, "s").unwrap(), expected);
     }
 

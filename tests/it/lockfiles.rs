@@ -156,22 +156,6 @@ mod links {
         assert_eq!(fs::read_to_string(outside).unwrap(), text);
         assert_eq!(env.server().requests(), before);
     }
-
-    #[test]
-    fn no_link_in_the_work_folder_is_followed() {
-        for path in ["lock", "journal.jsonl", ".gitignore", "local"] {
-            let env = project();
-            let victim = env.path("victim");
-            env.write("victim", "precious");
-            let link = env.path(&format!(".imgplan/{path}"));
-            let _ = fs::remove_file(&link);
-            symlink(&victim, &link).unwrap();
-            env.write("a/Dockerfile", "FROM scratch\n# changed\n");
-            let output = env.run(["apply", "--auto-approve"]);
-            output.code(1).says(&format!(".imgplan/{path} is a link")).says("remove the link");
-            assert_eq!(fs::read_to_string(victim).unwrap(), "precious", "{path}");
-        }
-    }
 }
 
 /// A lockfile that is mounted on its own, as `docker run -v` does, cannot be renamed over.

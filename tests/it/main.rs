@@ -1,6 +1,7 @@
 //! One test binary: a module for each part of the program that is tested from outside.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
+#![allow(clippy::disallowed_methods, reason = "tests read what they wrote")]
 
 mod bases;
 #[cfg(target_os = "linux")]
@@ -20,6 +21,8 @@ mod graph;
 mod honest;
 mod hub;
 mod images;
+#[cfg(unix)]
+mod inputs;
 mod kill;
 mod layers;
 mod life;
@@ -58,3 +61,5 @@ mod support;
 mod weather;
 mod why;
 mod windows;
+#[cfg(unix)]
+mod work_folder;

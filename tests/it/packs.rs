@@ -580,25 +580,28 @@ fn an_archive_replaces_its_file_only_when_complete() {
     let mode = |path: &str| env.path(path).symlink_metadata().unwrap().mode() & 0o777;
     assert_eq!(mode("new.tar.gz"), 0o644, "other users must be able to upload it");
 
-    // A link stays a link. Its target is replaced, and keeps its mode.
+    // A file keeps its mode.
     env.write("shelf/kept.tar.gz", "old");
     fs::set_permissions(env.path("shelf/kept.tar.gz"), Permissions::from_mode(0o640)).unwrap();
-    symlink("shelf/kept.tar.gz", env.path("link.tar.gz")).unwrap();
-    pack("link.tar.gz").success();
+    pack("shelf/kept.tar.gz").success();
     assert!(read("shelf/kept.tar.gz") == read("new.tar.gz"));
-    assert!(env.path("link.tar.gz").is_symlink());
     assert_eq!(mode("shelf/kept.tar.gz"), 0o640);
 
-    // A pipe or device is written to, not replaced by a file.
+    // A link is replaced, and its target stays: a checkout may have put it there.
+    env.write("victim", "precious");
+    for to in ["victim", "nowhere", "/dev/null"] {
+        let _ = fs::remove_file(env.path("link.tar.gz"));
+        symlink(to, env.path("link.tar.gz")).unwrap();
+        pack("link.tar.gz").success();
+        assert!(!env.path("link.tar.gz").is_symlink());
+        assert!(read("link.tar.gz") == read("new.tar.gz"));
+        assert_eq!(env.read("victim"), "precious");
+        assert!(!env.exists("nowhere"));
+    }
+
+    // A FIFO would block, and is not replaced either. Only a device that the path names is written.
     assert!(Command::new("mkfifo").arg(env.path("pipe")).status().unwrap().success());
-    let pipe = env.path("pipe");
-    let reader = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        File::open(pipe).unwrap().read_to_end(&mut bytes).unwrap();
-        bytes
-    });
-    pack("pipe").success();
-    assert!(reader.join().unwrap() == read("new.tar.gz"));
+    pack("pipe").code(1).says("cannot write pipe: it is a FIFO").says("`-` for standard output");
     assert!(env.path("pipe").metadata().unwrap().file_type().is_fifo());
     pack("/dev/null").success();
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
@@ -624,7 +627,7 @@ fn an_archive_replaces_its_file_only_when_complete() {
     let names = paths.iter().filter_map(|path| path.file_name()?.to_str());
     // On a slow machine, the files are old enough by now for the stat cache.
     let names: Vec<_> = names.filter(|name| *name != ".imgplan").collect();
-    let expected = ["app", "imgplan.yaml", "link.tar.gz", "new.tar.gz", "pipe", "shelf"];
+    let expected = ["app", "imgplan.yaml", "link.tar.gz", "new.tar.gz", "pipe", "shelf", "victim"];
     assert_eq!(names, expected);
     assert_eq!(names_in(&env.path("shelf")), [env.path("shelf/kept.tar.gz")]);
 }

@@ -1,11 +1,11 @@
 //! `imgplan context pack`: writes the archive that is sent.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
 
 use crate::base::file;
+use crate::base::input::is_device_path;
 use crate::cli::failure::Failure;
 use crate::cli::ui::Ui;
 use crate::context::{self, PackError, Spool, Tree};
@@ -55,7 +55,7 @@ pub(super) fn pack(
     output: &Path,
 ) -> Result<(), Failure> {
     let placement = placement(tree, &build.dockerfile, build.as_written(), bases);
-    if output == Path::new("-") {
+    if [Path::new("-"), Path::new("/dev/stdout")].contains(&output) {
         return match context::pack(tree, &placement, ui.bytes()) {
             Ok(mut out) => Ok(out.flush()?),
             Err(PackError::Write(error)) => Err(error.into()),
@@ -63,8 +63,10 @@ pub(super) fn pack(
         };
     }
     let spool = context::spool(tree, &placement)?;
-    let written = write(&spool, output)
-        .map_err(|error| Failure::new(format!("cannot write {}: {error}", output.display())))?;
+    let written = write(&spool, output).map_err(|error| {
+        let message = format!("cannot write {}: {error}", output.display());
+        Failure::with_help(message, "name a regular file, or `-` for standard output")
+    })?;
     ui.message(format_args!(
         "{}: {} files in {written} bytes, Dockerfile at {}",
         output.display(),
@@ -75,19 +77,15 @@ pub(super) fn pack(
 }
 
 /// Writes an archive and returns its size in bytes. A file is replaced in one step, because a
-/// truncated archive looks like a whole one; a pipe or a device is written directly.
+/// truncated archive looks like a whole one. A link is replaced itself: a checkout may have put it
+/// there. Only a device or descriptor that the path itself names is written to.
 fn write(spool: &Spool, output: &Path) -> io::Result<u64> {
     let mut archive = spool.reader()?;
-    let file = match std::fs::metadata(output) {
-        Ok(meta) if !meta.is_file() => {
-            let mut out = File::create(output)?;
-            let written = io::copy(&mut archive, &mut out)?;
-            out.flush()?;
-            return Ok(written);
-        }
-        // A symbolic link is kept, and its target replaced.
-        Ok(_) => output.canonicalize()?,
-        Err(_) => output.to_owned(),
-    };
-    file::replace_with(&file, |file| io::copy(&mut archive, file)).map_err(|error| error.source)
+    if is_device_path(output) {
+        let mut out = file::open_device(output)?;
+        let written = io::copy(&mut archive, &mut out)?;
+        out.flush()?;
+        return Ok(written);
+    }
+    file::replace_with(output, |file| io::copy(&mut archive, file)).map_err(|error| error.source)
 }

@@ -30,10 +30,18 @@ const FILE: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 impl Dir for LinuxDir {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the door of contexts; it follows no link"
+    )]
     fn at(path: &Path) -> io::Result<Self> {
         Ok(Self(openat(CWD, path, FOLDER, Mode::empty())?))
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the door of contexts; it follows no link"
+    )]
     fn child(&self, name: &OsStr) -> io::Result<Self> {
         match openat(&self.0, name, FOLDER, Mode::empty()) {
             Ok(dir) => Ok(Self(dir)),
@@ -88,6 +96,10 @@ impl Dir for LinuxDir {
         Ok(readlinkat(&self.0, name, Vec::new())?.into_bytes())
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the door of contexts; it follows no link"
+    )]
     fn open(&self, name: &OsStr) -> io::Result<Option<OpenFile>> {
         let file = match openat(&self.0, name, FILE, Mode::empty()) {
             Ok(file) => File::from(file),

@@ -54,7 +54,7 @@ impl Dir for PortableDir {
         if !before.is_file() {
             return Ok(None);
         }
-        let file = File::open(&path)?;
+        let file = open_file(&path)?;
         let meta = file.metadata()?;
         if !meta.is_file() || !is_same_file(&before, &meta) {
             return Ok(None);
@@ -62,6 +62,21 @@ impl Dir for PortableDir {
         self.check_path()?;
         Ok(Some(OpenFile { stat: Stat::of(&meta), file }))
     }
+}
+
+/// Opens a file. Does not block if a FIFO has replaced it.
+#[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "this is the door of contexts; it follows no link")]
+fn open_file(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::disallowed_methods, reason = "this is the door of contexts; its caller compares")]
+fn open_file(path: &Path) -> io::Result<File> {
+    File::open(path)
 }
 
 impl PortableDir {

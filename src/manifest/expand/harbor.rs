@@ -12,15 +12,12 @@ use super::cache::HarborTask;
 use super::discover::Exclude;
 use super::entry::{fill_templates, text_node};
 use super::expander::{EntryExpander, MatrixRow, note};
-use crate::base::file::read_limited;
+use crate::base::input::{self, InputKind};
 use crate::base::span::{Problem, Span};
 use crate::base::text::exact_duration;
 use crate::manifest::files::clean;
 use crate::manifest::node::YamlNode;
 use crate::manifest::spanned::Spanned;
-
-/// Maximum size of a `task.toml`, in bytes.
-const MAX_TASK_BYTES: u64 = 1 << 20;
 
 /// Keys that only a build can have.
 const BUILD_KEYS: [&str; 4] = ["dockerfile", "args", "target", "infer_bases"];
@@ -160,7 +157,7 @@ impl EntryExpander<'_> {
 }
 
 fn read(file: &Path) -> Result<String, String> {
-    let bytes = fs::File::open(file).and_then(|open| read_limited(open, MAX_TASK_BYTES));
+    let bytes = input::read(file, InputKind::HarborTask);
     let bytes = bytes.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", file.display()))
 }

@@ -11,7 +11,7 @@ use super::expander::EntryExpander;
 use super::folders::{self, SearchError, SearchFor};
 use super::glob;
 use super::scope::{MAX_IMAGES, RawScope};
-use crate::base::file::read_limited;
+use crate::base::input::{self, InputKind};
 use crate::base::span::{Problem, SourceMap, Span};
 use crate::manifest::diagnostics::Diagnostics;
 use crate::manifest::elsewhere::help_for_missing;
@@ -22,9 +22,6 @@ use crate::manifest::invocation::Invocation;
 use crate::manifest::node::{self, Value, YamlNode};
 use crate::manifest::stream;
 use crate::manifest::workspace::Skipped;
-
-/// Maximum size of a manifest or of a list of references, in bytes.
-pub(super) const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// Maximum depth of files that include one another.
 const MAX_INCLUDE_DEPTH: usize = 100;
@@ -153,7 +150,8 @@ impl<'a> Loader<'a> {
         name: &str,
         included_at: Option<Span>,
     ) -> Result<(usize, YamlNode), Vec<Problem>> {
-        let text = read(path).map_err(|mut problem| {
+        let is_argument = self.invocation.files.iter().any(|file| file == path);
+        let text = read(path, is_argument).map_err(|mut problem| {
             if let Some(span) = included_at {
                 problem.labels.push((span, "included here".to_owned()));
                 problem = problem.help("paths are relative to the file that contains them");
@@ -353,18 +351,20 @@ fn includes(root: &YamlNode) -> Vec<(String, Span)> {
     items.iter().filter_map(|item| Some((item.as_text()?.to_owned(), item.span))).collect()
 }
 
-/// Reads the text of a manifest. Fails with a problem without a span.
-fn read(path: &Path) -> Result<String, Problem> {
+/// Reads the text of a manifest, which an argument names or a manifest includes. Fails with a problem
+/// without a span.
+fn read(path: &Path, is_argument: bool) -> Result<String, Problem> {
     let problem = |message: String, help: &str| Problem {
         message,
         help: Some(help.to_owned()),
         labels: Vec::new(),
         warning: false,
     };
-    let bytes = if path == Path::new("-") {
-        read_limited(io::stdin().lock(), MAX_FILE_BYTES)
-    } else {
-        fs::File::open(path).and_then(|file| read_limited(file, MAX_FILE_BYTES))
+    let kind = InputKind::Manifest;
+    let bytes = match (path, is_argument) {
+        (path, true) if path == Path::new("-") => input::read_stdin(kind),
+        (path, true) => input::read_argument(path, kind),
+        (path, false) => input::read(path, kind),
     };
     let bytes = bytes.map_err(|error| {
         let (message, help) = match error.kind() {

@@ -2,16 +2,14 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
 use super::entry::fill_templates;
 use super::expander::{EntryExpander, MatrixRow, note};
-use super::include::MAX_FILE_BYTES;
 use super::lines::{self, SourceLine, SourceList};
-use crate::base::file::read_limited;
+use crate::base::input::{self, InputKind};
 use crate::base::source_ref::SourceRef;
 use crate::base::span::{Problem, Span};
 use crate::manifest::files::clean;
@@ -182,8 +180,7 @@ impl EntryExpander<'_> {
 }
 
 fn read(file: &Path) -> Result<String, String> {
-    let bytes = fs::File::open(file).and_then(|file| read_limited(file, MAX_FILE_BYTES));
-    match bytes.map(String::from_utf8) {
+    match input::read(file, InputKind::SourceList).map(String::from_utf8) {
         Ok(Ok(text)) => Ok(text),
         Ok(Err(_)) => Err(format!("{} is not UTF-8", file.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -7,13 +7,13 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::Path;
 use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType};
 use tokio_util::sync::CancellationToken;
 
+use crate::base::file::PathError;
 use crate::base::links::{self, LinkEntry};
 
 /// Maximum size of an unpacked archive.
@@ -43,21 +43,21 @@ enum ArchiveEntry {
     Link(String),
 }
 
-/// Reads the archive at `path`, and the Dockerfile inside it.
+/// Reads the archive that `open` opens, and the Dockerfile inside it.
 ///
 /// # Errors
 /// Fails if the archive is damaged or exceeds a limit, or if it has no such Dockerfile.
 pub(super) fn read(
-    path: &Path,
+    open: impl Fn() -> Result<File, PathError>,
     dockerfile: &str,
     stop: &CancellationToken,
 ) -> Result<(Contents, String), String> {
     let missing = || format!("the context has no Dockerfile at `{dockerfile}`");
-    let mut contents = list(path, dockerfile, stop)?;
+    let mut contents = list(&open, dockerfile, stop)?;
     let real = contents.resolve(dockerfile).ok_or_else(missing)?;
     if real != dockerfile {
         // The Dockerfile is a link, whose target may come before it in the archive.
-        contents = list(path, &real, stop)?;
+        contents = list(&open, &real, stop)?;
     }
     if contents.entries.get(&real) == Some(&ArchiveEntry::Folder) {
         return Err(format!("the Dockerfile at `{dockerfile}` is a folder"));
@@ -98,9 +98,14 @@ impl Contents {
     }
 }
 
-fn list(path: &Path, requested: &str, stop: &CancellationToken) -> Result<Contents, String> {
-    let file = File::open(path)
-        .map_err(|error| format!("the server cannot read the uploaded context: {error}"))?;
+fn list(
+    open: impl Fn() -> Result<File, PathError>,
+    requested: &str,
+    stop: &CancellationToken,
+) -> Result<Contents, String> {
+    let file = open().map_err(|error| {
+        format!("the server cannot read the uploaded context: {}", error.source)
+    })?;
     let meter = Rc::new(Meter::default());
     let unpacked = MultiGzDecoder::new(BufReader::with_capacity(1 << 17, file));
     let reader = Metered { inner: unpacked, meter: Rc::clone(&meter), stop: stop.clone() };
@@ -258,7 +263,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("context");
         std::fs::write(&path, bytes).unwrap();
-        read(&path, dockerfile, &CancellationToken::new())
+        read(|| Ok(File::open(&path).unwrap()), dockerfile, &CancellationToken::new())
     }
 
     fn read_tar(build: impl Fn(&mut Tar), dockerfile: &str) -> Result<(Contents, String), String> {

@@ -11,7 +11,7 @@ use super::app::App;
 use super::location::{DockerfileRef, Location, dockerfile_ref};
 use super::model::{StoredBuild, StoredOrigin};
 use super::state::ServerState;
-use super::upload::context_path;
+use super::upload::context_name;
 use crate::base::name::Platform;
 use crate::dockerfile::Dockerfile;
 
@@ -25,10 +25,11 @@ type AtLine = (usize, String);
 pub(super) async fn check(app: &App, build: &StoredBuild) -> Result<(), String> {
     let StoredOrigin::Context { dockerfile_path, .. } = &build.origin else { return Ok(()) };
     let _core = app.cores.acquire().await;
-    let (path, stop) = (context_path(app, &build.id), app.stopping.clone());
+    let (uploads, name) = (app.uploads.clone(), context_name(&build.id));
+    let stop = app.stopping.clone();
     let (platform, dockerfile) = (build.platform, dockerfile_path.clone());
     let read = tokio::task::spawn_blocking(move || {
-        let (contents, text) = archive::read(&path, &dockerfile, &stop)?;
+        let (contents, text) = archive::read(|| uploads.open_file(&name), &dockerfile, &stop)?;
         Ok::<_, String>(check_dockerfile(&text, platform, &contents))
     });
     let (bases, mut problems) =
