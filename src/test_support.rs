@@ -56,6 +56,9 @@ pub mod base {
     pub mod text {
         pub use crate::base::text::list;
     }
+    pub mod work_dir {
+        pub use crate::base::work_dir::names::WORK_PATHS;
+    }
 }
 
 pub mod context {

@@ -25,12 +25,10 @@ use super::path::as_os_str;
 use super::stat::{STAT_BYTES, Stat, UnixNanos, unix_nanos};
 use crate::base::digest::Digest;
 use crate::base::input::InputKind;
-use crate::base::work_dir::WorkDir;
+use crate::base::work_dir::{WorkDir, WorkName};
 
 /// The kind of the cache file. Systems differ in the meaning of times and modes.
 const FILE_KIND: &str = if cfg!(target_os = "linux") { "stat 1 linux" } else { "stat 1" };
-
-const FILE_NAME: &str = "stat-cache";
 
 /// Minimum time since the last change of a file, for the file to be cached. It is longer than a
 /// tick of any file system's clock (2 seconds on FAT), than most writes take, and than clocks
@@ -98,7 +96,7 @@ impl StatCache {
         if let Ok(Some(work)) = WorkDir::open(work) {
             // If the file cannot be deleted, it cannot be replaced either, so this run did not write
             // the wrong digest.
-            let _ = work.remove(FILE_NAME);
+            let _ = work.remove(&WorkName::STAT_CACHE);
         }
     }
 
@@ -127,14 +125,15 @@ pub(super) struct ScanCache<'b> {
 
 /// Reads the content of the cache; it is empty if there is no valid file.
 pub(super) fn read(work: &Path) -> CacheContent {
-    let read = |work| cache_file::read(&work, FILE_NAME, InputKind::StatCache, FILE_KIND);
+    let read =
+        |work| cache_file::read(&work, &WorkName::STAT_CACHE, InputKind::StatCache, FILE_KIND);
     WorkDir::open(work).ok().flatten().and_then(read).unwrap_or_default()
 }
 
 /// Writes the content of the cache. If that fails, only the next scan takes longer.
 pub(super) fn write(work: &Path, bytes: &[u8]) {
     if let Ok(work) = WorkDir::create(work) {
-        let _ = cache_file::write(&work, FILE_NAME, FILE_KIND, bytes);
+        let _ = cache_file::write(&work, &WorkName::STAT_CACHE, FILE_KIND, bytes);
     }
 }
 

@@ -10,7 +10,7 @@ use std::ops::Deref;
 use crate::base::digest::{Digest, FieldHasher};
 use crate::base::file::PathError;
 use crate::base::input::InputKind;
-use crate::base::work_dir::WorkDir;
+use crate::base::work_dir::{WorkDir, WorkName};
 
 /// The text before a file's kind; the number is the version of the file format.
 const MAGIC: &str = "imgplan cache 1: ";
@@ -19,7 +19,7 @@ const MAGIC: &str = "imgplan cache 1: ";
 /// failure can lose or damage it, which [`read`] detects. Fails if it cannot be written.
 pub(super) fn write(
     folder: &WorkDir,
-    name: &str,
+    name: &WorkName,
     kind: &str,
     content: &[u8],
 ) -> Result<(), PathError> {
@@ -32,7 +32,7 @@ pub(super) fn write(
 /// version, or damaged.
 pub(super) fn read(
     folder: &WorkDir,
-    name: &str,
+    name: &WorkName,
     input: InputKind,
     kind: &str,
 ) -> Option<CacheContent> {
@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    const NAME: &str = "file";
+    const NAME: WorkName = WorkName::any("file");
 
     fn work() -> (tempfile::TempDir, WorkDir) {
         let dir = tempfile::tempdir().unwrap();
@@ -87,7 +87,7 @@ mod tests {
     }
 
     fn read(work: &WorkDir, kind: &str) -> Option<CacheContent> {
-        super::read(work, NAME, InputKind::StatCache, kind)
+        super::read(work, &NAME, InputKind::StatCache, kind)
     }
 
     #[test]
@@ -95,7 +95,7 @@ mod tests {
         let (_dir, work) = work();
         assert!(read(&work, "k 1").is_none(), "there is no file yet");
         for content in [&b""[..], b"one", b"another\n"] {
-            write(&work, NAME, "k 1", content).unwrap();
+            write(&work, &NAME, "k 1", content).unwrap();
             assert_eq!(read(&work, "k 1").as_deref(), Some(content));
         }
         let path = work.path_of(NAME);
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_file_of_another_kind_counts_as_missing() {
         let (_dir, work) = work();
-        write(&work, NAME, "k 1", b"content").unwrap();
+        write(&work, &NAME, "k 1", b"content").unwrap();
         for kind in ["k 2", "k", "k 1\n", "k 11", ""] {
             assert!(read(&work, kind).is_none(), "{kind:?}");
         }
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn a_damaged_file_counts_as_missing() {
         let (_dir, work) = work();
-        write(&work, NAME, "k 1", b"a content").unwrap();
+        write(&work, &NAME, "k 1", b"a content").unwrap();
         let path = work.path_of(NAME);
         let valid = fs::read(&path).unwrap();
         for at in 0..valid.len() {

@@ -14,13 +14,10 @@ use super::changes::FileList;
 use super::tree::Tree;
 use crate::base::digest::Digest;
 use crate::base::input::InputKind;
-use crate::base::work_dir::{FileMode, WorkDir};
+use crate::base::work_dir::{FileMode, WorkDir, WorkName};
 
 /// The kind of the cache files, with the version of their format.
 const FILE_KIND: &str = "files 1";
-
-/// Name of the folder with the lists.
-const FOLDER_NAME: &str = "contexts";
 
 /// The file lists in a work folder.
 #[derive(Debug, Clone)]
@@ -47,7 +44,7 @@ impl History {
 
     /// Returns the list of the context with this digest, if there is one.
     pub fn load(&self, digest: Digest) -> Option<FileList> {
-        let (folder, name) = (self.folder()?, name_of(digest));
+        let (folder, name) = (self.folder()?, WorkName::file_list(digest));
         let content = cache_file::read(&folder, &name, InputKind::FileList, FILE_KIND);
         let list = content.and_then(|bytes| FileList::decode(&bytes));
         let list = list.filter(|list| list.digest() == digest);
@@ -72,12 +69,13 @@ impl History {
             return;
         }
         let folder = WorkDir::create(&self.work)
-            .and_then(|work| work.create_child(FOLDER_NAME, FileMode::Shared));
+            .and_then(|work| work.create_child(&WorkName::FILE_LISTS, FileMode::Shared));
         // If the work folder is read-only, later plans only list no files.
         let Ok(folder) = folder else { return };
         for BuiltContext { digest, tree, dockerfile } in missing {
             let Some(bytes) = FileList::new(tree, dockerfile).encode() else { continue };
-            if cache_file::write(&folder, &name_of(digest), FILE_KIND, &bytes).is_err() {
+            if cache_file::write(&folder, &WorkName::file_list(digest), FILE_KIND, &bytes).is_err()
+            {
                 return;
             }
         }
@@ -96,13 +94,8 @@ impl History {
 
     /// Opens the folder of lists, if it exists.
     fn folder(&self) -> Option<WorkDir> {
-        WorkDir::open(&self.work).ok()??.child(FOLDER_NAME).ok()?
+        WorkDir::open(&self.work).ok()??.child(&WorkName::FILE_LISTS).ok()?
     }
-}
-
-/// Returns the name of a list. It has no `b3:`, because some file systems allow no `:` in names.
-fn name_of(digest: Digest) -> String {
-    digest.to_string().trim_start_matches("b3:").to_owned()
 }
 
 fn digest_of(name: &str) -> Option<Digest> {
@@ -168,10 +161,10 @@ mod tests {
         let two = context(dir.path(), &[("a", "2")]);
         history.keep([built(&one), built(&two)]);
         let folder = history.folder().unwrap();
-        let name = name_of(built(&one).digest);
+        let name = WorkName::file_list(built(&one).digest);
         let path = folder.path_of(&name);
         // The list of another context, under the name of this one.
-        fs::copy(folder.path_of(name_of(built(&two).digest)), &path).unwrap();
+        fs::copy(folder.path_of(WorkName::file_list(built(&two).digest)), &path).unwrap();
         assert_eq!(history.load(built(&one).digest), None);
         assert!(!path.exists());
         history.keep([built(&one)]);

@@ -12,10 +12,7 @@ use super::registries::Resolved;
 use crate::base::file::{AtPath, PathError};
 use crate::base::input::InputKind;
 use crate::base::reference::RegistryRef;
-use crate::base::work_dir::WorkDir;
-
-/// Name of the file in `.imgplan`.
-const FILE_NAME: &str = "registry-cache";
+use crate::base::work_dir::{WorkDir, WorkName};
 
 /// Version of the format. A file of another version is ignored.
 const VERSION: u32 = 1;
@@ -91,8 +88,8 @@ impl RegistryCache {
         let work = WorkDir::create(&self.work)?;
         let document = CacheDocument { version: VERSION, entries: &self.entries };
         let text = serde_json::to_vec(&document).map_err(Into::into);
-        let text = text.at("write", &work.path_of(FILE_NAME))?;
-        work.replace_cache(FILE_NAME, &[&text])?;
+        let text = text.at("write", &work.path_of(WorkName::REGISTRY_CACHE))?;
+        work.replace_cache(&WorkName::REGISTRY_CACHE, &[&text])?;
         self.is_changed = false;
         Ok(())
     }
@@ -107,7 +104,7 @@ impl CacheEntry {
 
 fn read_entries(work_dir: &Path) -> Option<BTreeMap<String, CacheEntry>> {
     let work = WorkDir::open(work_dir).ok()??;
-    let bytes = work.read(FILE_NAME, InputKind::RegistryCache).ok()??;
+    let bytes = work.read(&WorkName::REGISTRY_CACHE, InputKind::RegistryCache).ok()??;
     // Check the version before the entries: another version may have another form of them.
     let document: CacheDocument<serde_json::Value> = serde_json::from_slice(&bytes).ok()?;
     if document.version != VERSION {
@@ -177,7 +174,7 @@ mod tests {
         let mut cache = RegistryCache::read(dir.path());
         cache.insert(&redis, &resolved("1"), now);
         cache.save(now).unwrap();
-        let path = dir.path().join(FILE_NAME);
+        let path = dir.path().join("registry-cache");
         let good = fs::read_to_string(&path).unwrap();
         let cached = || RegistryCache::read(dir.path()).get(&redis, HOUR, now);
         assert!(cached().is_some());

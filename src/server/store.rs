@@ -16,18 +16,9 @@ use super::error::ServerError;
 use super::state::{ServerState, StateChange};
 use crate::base::file::{AtPath, FileLock, LockError, PathError};
 use crate::base::input::InputKind;
-use crate::base::work_dir::{FileMode, WorkDir};
+use crate::base::work_dir::{FileMode, WorkDir, WorkName};
 
 const VERSION: u64 = 1;
-
-/// Name of the lock in the state folder.
-const LOCK: &str = "lock";
-
-/// Name of the snapshot in the state folder. It has the key that signs upload URLs.
-const SNAPSHOT: &str = "state.json";
-
-/// Name of the log in the state folder.
-const LOG: &str = "changes.jsonl";
 
 /// Maximum number of commits in the log before it is folded into the snapshot.
 const MAX_LOG_LINES: usize = 50_000;
@@ -67,7 +58,7 @@ impl ServerStore {
     /// Returns the folder of the uploads. `None` without a state on disk. Fails if it cannot be created.
     pub(super) fn uploads(&self) -> Result<Option<WorkDir>, PathError> {
         let disk = self.disk.as_ref();
-        disk.map(|disk| disk.dir.create_child("uploads", FileMode::Private)).transpose()
+        disk.map(|disk| disk.dir.create_child(&WorkName::UPLOADS, FileMode::Private)).transpose()
     }
 
     /// Opens the state in a folder, which is created if it does not exist.
@@ -78,7 +69,7 @@ impl ServerStore {
     pub(super) fn open(path: &Path) -> Result<Self, ServerError> {
         let dir = WorkDir::create_private(path)?;
         let holder = format!("the server with process ID {}", std::process::id());
-        let lock = dir.lock(LOCK, &holder).map_err(|error| match error {
+        let lock = dir.lock(&WorkName::LOCK, &holder).map_err(|error| match error {
             LockError::Held(holder) => ServerError::Held { dir: path.to_owned(), holder },
             LockError::Path(error) => ServerError::State(error),
         })?;
@@ -87,7 +78,7 @@ impl ServerStore {
             None => (ServerState::default(), new_key()?),
         };
         replay(&dir, &mut state)?;
-        let log = dir.append(LOG, FileMode::Private)?;
+        let log = dir.append(&WorkName::SERVER_LOG, FileMode::Private)?;
         let disk = Disk { dir, log, length: 0, lines: 0, _lock: lock };
         let mut store = Self { state, key, disk: Some(disk) };
         store.fold()?;
@@ -128,9 +119,9 @@ impl ServerStore {
         let snapshot =
             SnapshotFile { version: VERSION, key, changes: self.state.changes().collect() };
         let text = serde_json::to_vec(&snapshot).map_err(Into::into);
-        let text = text.at("write", &disk.dir.path_of(SNAPSHOT))?;
-        disk.dir.replace(SNAPSHOT, &text, FileMode::Private)?;
-        disk.log.set_len(0).at("empty", &disk.dir.path_of(LOG))?;
+        let text = text.at("write", &disk.dir.path_of(WorkName::SERVER_STATE))?;
+        disk.dir.replace(&WorkName::SERVER_STATE, &text, FileMode::Private)?;
+        disk.log.set_len(0).at("empty", &disk.dir.path_of(WorkName::SERVER_LOG))?;
         (disk.length, disk.lines) = (0, 0);
         Ok(())
     }
@@ -138,7 +129,7 @@ impl ServerStore {
 
 impl Disk {
     fn append(&mut self, changes: &[StateChange]) -> Result<(), PathError> {
-        let path = self.dir.path_of(LOG);
+        let path = self.dir.path_of(WorkName::SERVER_LOG);
         let mut line = serde_json::to_vec(changes).map_err(Into::into).at("write", &path)?;
         line.push(b'\n');
         if let Err(error) = self.log.write_all(&line) {
@@ -160,8 +151,10 @@ fn new_key() -> Result<[u8; 32], ServerError> {
 }
 
 fn read_snapshot(dir: &WorkDir) -> Result<Option<(ServerState, [u8; 32])>, ServerError> {
-    let Some(text) = dir.read(SNAPSHOT, InputKind::ServerState)? else { return Ok(None) };
-    let path = dir.path_of(SNAPSHOT);
+    let Some(text) = dir.read(&WorkName::SERVER_STATE, InputKind::ServerState)? else {
+        return Ok(None);
+    };
+    let path = dir.path_of(WorkName::SERVER_STATE);
     let corrupt =
         |line: usize, message: String| ServerError::Corrupt { path: path.clone(), line, message };
     let json = |error: serde_json::Error| corrupt(error.line(), error.to_string());
@@ -183,12 +176,14 @@ fn read_snapshot(dir: &WorkDir) -> Result<Option<(ServerState, [u8; 32])>, Serve
 }
 
 fn replay(dir: &WorkDir, state: &mut ServerState) -> Result<(), ServerError> {
-    let Some(bytes) = dir.read(LOG, InputKind::ServerState)? else { return Ok(()) };
+    let Some(bytes) = dir.read(&WorkName::SERVER_LOG, InputKind::ServerState)? else {
+        return Ok(());
+    };
     for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         // A line without its end was cut off by a crash, before the response to its request.
         let Some(line) = line.strip_suffix(b"\n") else { break };
         let changes: Vec<StateChange> = serde_json::from_slice(line).map_err(|error| {
-            let path = dir.path_of(LOG);
+            let path = dir.path_of(WorkName::SERVER_LOG);
             ServerError::Corrupt { path, line: index + 1, message: error.to_string() }
         })?;
         for change in changes {

@@ -13,7 +13,7 @@ use super::error::Refusal;
 use super::model::{BuildStatus, StoredBuild, StoredOrigin};
 use super::state::StateChange;
 use crate::base::file::AtPath;
-use crate::base::work_dir::WorkFile;
+use crate::base::work_dir::{WorkFile, WorkName};
 
 /// Returns the path and query of a URL that permits to upload the context of build `id` until
 /// `expires`, in seconds since 1970.
@@ -41,15 +41,10 @@ fn check_signature(key: &[u8; 32], id: &str, parts: &Parts, now: i64) -> Result<
     Ok(())
 }
 
-/// Returns the name of the file of a build's context, which is deleted when the build ends.
-pub(super) fn context_name(id: &str) -> String {
-    format!("{id}.tar.gz")
-}
-
-/// Deletes the contexts of builds. One that remains only takes disk space.
+/// Deletes the contexts of builds, which have ended. One that remains only takes disk space.
 pub(super) fn delete_contexts<'a>(app: &App, ids: impl IntoIterator<Item = &'a str>) {
     for id in ids {
-        let _ = app.uploads.remove(context_name(id));
+        let _ = app.uploads.remove(WorkName::upload(id));
     }
 }
 
@@ -131,7 +126,7 @@ pub(super) async fn spool(app: &App, body: Body) -> Result<(WorkFile, tokio::fs:
 fn assign(app: &App, id: &str, temp: WorkFile, length: u64) -> Result<Response, Refusal> {
     let mut store = app.store();
     let mut build = waiting_build(store.state().build(id))?.clone();
-    let name = context_name(id);
+    let name = WorkName::upload(id);
     temp.rename(&name).at("write", &app.uploads.path_of(&name))?;
     if let StoredOrigin::Context { uploaded, .. } = &mut build.origin {
         *uploaded = Some(length);

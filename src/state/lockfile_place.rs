@@ -9,10 +9,7 @@ use super::error::StateError;
 use super::paths::StatePaths;
 use crate::base::file::{self, AtPath, PathError, is_mount};
 use crate::base::input::{self, InputKind};
-use crate::base::work_dir::{FileMode, WorkDir};
-
-/// Name of the lockfile of the local server, in its work folder.
-const NAME: &str = "imgplan.lock";
+use crate::base::work_dir::{FileMode, WorkDir, WorkName};
 
 /// The file that holds the lockfile.
 #[derive(Debug)]
@@ -49,42 +46,37 @@ impl LockfilePlace {
             },
             (Self::WorkFolder, None) => Ok(None),
             (Self::WorkFolder, Some(work)) => {
-                let Some(bytes) = work.read(NAME, InputKind::Lockfile)? else { return Ok(None) };
+                let Some(bytes) = work.read(&WorkName::LOCAL_LOCKFILE, InputKind::Lockfile)? else {
+                    return Ok(None);
+                };
                 let text = String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into());
-                text.at("read", &work.path_of(NAME)).map(Some)
+                text.at("read", &work.path_of(WorkName::LOCAL_LOCKFILE)).map(Some)
             }
         }
     }
 
-    /// Replaces the lockfile. One that is a mount of its own cannot be replaced: it is kept in the file
-    /// `copy` of the work folder while it is written in place.
+    /// Replaces the lockfile. One that is a mount of its own cannot be replaced: it is copied to
+    /// the work folder while it is written in place.
     ///
     /// # Errors
     ///
     /// Fails if the lockfile or its copy cannot be written.
-    pub(super) fn replace(
-        &self,
-        work: &WorkDir,
-        bytes: &[u8],
-        copy: &str,
-    ) -> Result<(), PathError> {
+    pub(super) fn replace(&self, work: &WorkDir, bytes: &[u8]) -> Result<(), PathError> {
         let Self::Repository(path) = self else {
-            return work.replace(NAME, bytes, FileMode::Shared);
+            return work.replace(&WorkName::LOCAL_LOCKFILE, bytes, FileMode::Shared);
         };
         match file::replace(path, bytes) {
-            Err(error) if is_mount(&error.source) && path.exists() => {
-                overwrite(path, bytes, work, copy)
-            }
+            Err(error) if is_mount(&error.source) && path.exists() => overwrite(path, bytes, work),
             result => result,
         }
     }
 }
 
-fn overwrite(path: &Path, bytes: &[u8], work: &WorkDir, copy: &str) -> Result<(), PathError> {
+fn overwrite(path: &Path, bytes: &[u8], work: &WorkDir) -> Result<(), PathError> {
     let old = input::read(path, InputKind::Lockfile).at("read", path)?;
-    work.replace(copy, &old, FileMode::Shared)?;
+    work.replace(&WorkName::LOCKFILE_COPY, &old, FileMode::Shared)?;
     file::overwrite(path, bytes)?;
-    work.remove(copy)
+    work.remove(&WorkName::LOCKFILE_COPY)
 }
 
 /// Folders that mark the root of a repository.
@@ -158,13 +150,13 @@ mod tests {
         {
             fs::write(&path, old).unwrap();
             let file = fs::File::open(&path).unwrap();
-            overwrite(&path, new.as_bytes(), &work, "copy").unwrap();
+            overwrite(&path, new.as_bytes(), &work).unwrap();
             assert_eq!(io::read_to_string(file).unwrap(), new, "it is the same file");
             assert_eq!(work.names(), [".gitignore"]);
         }
         fs::write(&path, "old").unwrap();
-        fs::create_dir(work.path_of("copy")).unwrap();
-        overwrite(&path, b"new", &work, "copy").unwrap_err();
+        fs::create_dir(work.path_of(WorkName::LOCKFILE_COPY)).unwrap();
+        overwrite(&path, b"new", &work).unwrap_err();
         assert_eq!(fs::read(&path).unwrap(), b"old", "nothing is written without a copy");
     }
 

@@ -2,14 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Name of the journal in the work folder.
-pub(super) const JOURNAL: &str = "journal.jsonl";
-
-/// Name of the lock in the work folder.
-pub(super) const LOCK: &str = "lock";
-
-/// Name of a copy of the lockfile in the work folder, while the lockfile is written in place.
-pub(super) const LOCKFILE_COPY: &str = "imgplan.lock.old";
+use crate::base::work_dir::WorkName;
 
 /// Paths of the state on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +28,12 @@ impl StatePaths {
 
     /// Returns the path of the journal, for messages.
     pub(super) fn journal(&self) -> PathBuf {
-        self.work.join(JOURNAL)
+        self.work.join(WorkName::JOURNAL.as_ref())
     }
 
     /// Returns the path of the copy of the lockfile, for messages.
     pub(super) fn lockfile_copy(&self) -> PathBuf {
-        self.work.join(LOCKFILE_COPY)
+        self.work.join(WorkName::LOCKFILE_COPY.as_ref())
     }
 }
 

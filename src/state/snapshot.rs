@@ -6,11 +6,11 @@ use super::State;
 use super::decode::decode;
 use super::error::StateError;
 use super::lockfile_place::LockfilePlace;
-use super::paths::{JOURNAL, StatePaths};
+use super::paths::StatePaths;
 use super::{journal, merge};
 use crate::base::file::PathError;
 use crate::base::input::InputKind;
-use crate::base::work_dir::WorkDir;
+use crate::base::work_dir::{WorkDir, WorkName};
 
 /// The state on disk at one moment, of any service.
 #[derive(Debug)]
@@ -90,7 +90,9 @@ fn read_both(paths: &StatePaths) -> Result<(Option<String>, Option<Vec<u8>>), St
 /// Reads the complete lines of the journal. An incomplete last line, which may end inside a character,
 /// is left out. Fails if the journal is not a regular file, is too large, or cannot be read.
 pub(super) fn read_journal(work: &WorkDir) -> Result<Option<Vec<u8>>, PathError> {
-    let Some(mut bytes) = work.read(JOURNAL, InputKind::Journal)? else { return Ok(None) };
+    let Some(mut bytes) = work.read(&WorkName::JOURNAL, InputKind::Journal)? else {
+        return Ok(None);
+    };
     let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
     bytes.truncate(end);
     Ok(Some(bytes))

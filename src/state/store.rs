@@ -9,11 +9,11 @@ use super::journal::{self, Header, Record};
 use super::lockfile_place::LockfilePlace;
 use super::lockfile_text;
 use super::merge;
-use super::paths::{JOURNAL, LOCK, LOCKFILE_COPY, StatePaths};
+use super::paths::StatePaths;
 use super::snapshot::{StateSnapshot, read_journal};
 use crate::base::digest::Digest;
 use crate::base::file::{AtPath, FileLock, LockError};
-use crate::base::work_dir::{FileMode, WorkDir};
+use crate::base::work_dir::{FileMode, WorkDir, WorkName};
 
 /// The state on disk, locked by this process.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Store {
 
     /// Returns the process that holds the lock, as it described itself. `None` if it is free.
     pub fn holder(paths: &StatePaths) -> Option<String> {
-        WorkDir::open(&paths.work).ok()??.lock_holder(LOCK)
+        WorkDir::open(&paths.work).ok()??.lock_holder(&WorkName::LOCK)
     }
 
     /// Acquires the lock, reads the lockfile and replays the journal.
@@ -63,15 +63,16 @@ impl Store {
     pub fn open(paths: StatePaths, service: &str) -> Result<Self, StateError> {
         let place = LockfilePlace::find(&paths)?;
         let work = WorkDir::create(&paths.work)?;
-        let lock = work.lock(LOCK, &describe_process()).map_err(|error| match error {
-            LockError::Held(holder) => StateError::Locked { holder },
-            LockError::Path(error) => StateError::Path(error),
-        })?;
+        let lock =
+            work.lock(&WorkName::LOCK, &describe_process()).map_err(|error| match error {
+                LockError::Held(holder) => StateError::Locked { holder },
+                LockError::Path(error) => StateError::Path(error),
+            })?;
         let StateSnapshot { state, lockfile: on_disk, .. } =
             StateSnapshot::read(&paths)?.for_service(service)?;
         // The lockfile is valid, so that an old copy of it must not be recommended later. If the copy
         // cannot be removed, the next write in place replaces it.
-        let _ = work.remove(LOCKFILE_COPY);
+        let _ = work.remove(&WorkName::LOCKFILE_COPY);
         let service = service.to_owned();
         Ok(Self {
             paths,
@@ -132,7 +133,7 @@ impl Store {
     fn open_journal(&self, text: &mut String) -> Result<File, StateError> {
         // Cut off an incomplete last line: the next record would become a part of it.
         let len = read_journal(&self.work)?.map_or(0, |lines| lines.len());
-        let file = self.work.append(JOURNAL, FileMode::Shared)?;
+        let file = self.work.append(&WorkName::JOURNAL, FileMode::Shared)?;
         file.set_len(len as u64).at("write", &self.paths.journal())?;
         if len == 0 {
             let header = Header {
@@ -167,10 +168,10 @@ impl Store {
         };
         if !is_current {
             // The journal may be one of an earlier process.
-            if self.work.open_file(JOURNAL).is_ok() {
+            if self.work.open_file(&WorkName::JOURNAL).is_ok() {
                 self.record(&[Record::Committed { lockfile: Digest::of(text.as_bytes()) }])?;
             }
-            let written = self.place.replace(&self.work, text.as_bytes(), LOCKFILE_COPY);
+            let written = self.place.replace(&self.work, text.as_bytes());
             written.map_err(|source| StateError::NotCommitted {
                 lockfile: self.paths.lockfile.clone(),
                 journal: self.paths.journal(),
@@ -179,7 +180,7 @@ impl Store {
             (self.on_disk, self.is_own_text) = (Some(text), true);
         }
         self.journal = None;
-        Ok(self.work.remove(JOURNAL)?)
+        Ok(self.work.remove(&WorkName::JOURNAL)?)
     }
 }
 

@@ -6,43 +6,24 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+
+use imgplan::test_support::base::work_dir::WORK_PATHS;
+use imgplan::test_support::server::ServerConfig;
 
 use crate::support::{Output, TestEnv, list, wait_until};
-
-/// Every name in the work folder; `DIGEST` is that of a context. A new file must join this list, and
-/// is then attacked below.
-const NAMES: [&str; 23] = [
-    "",
-    ".gitignore",
-    "contexts",
-    "contexts/DIGEST",
-    "imgplan.lock.old",
-    "journal.jsonl",
-    "local",
-    "local/.gitignore",
-    "local/contexts",
-    "local/contexts/DIGEST",
-    "local/imgplan.lock",
-    "local/imgplan.lock.old",
-    "local/journal.jsonl",
-    "local/lock",
-    "local/server",
-    "local/server/changes.jsonl",
-    "local/server/lock",
-    "local/server/state.json",
-    "local/server/uploads",
-    "local/server/uploads/b.tar.gz",
-    "lock",
-    "registry-cache",
-    "stat-cache",
-];
 
 const MANIFEST: &str = "version: 1\nimages:\n  - {name: app, tag: v1, context: app}\n";
 
 fn project() -> TestEnv {
-    let env = TestEnv::manifest(MANIFEST);
-    env.context("app", "FROM scratch\nCOPY file /\n").write("app/file", "text");
+    let env = TestEnv::new();
+    write_project(&env);
     env
+}
+
+fn write_project(env: &TestEnv) {
+    env.write("imgplan.yaml", MANIFEST);
+    env.context("app", "FROM scratch\nCOPY file /\n").write("app/file", "text");
 }
 
 /// The calls that are made after each attack.
@@ -61,10 +42,30 @@ fn run(env: &TestEnv, args: &[&str]) -> Output {
     running.wait()
 }
 
+/// The paths in a work folder, as [`WORK_PATHS`] has them.
+fn names_in(work: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    list(work, &mut |path, _| {
+        let name = path.strip_prefix(work).unwrap().to_str().unwrap();
+        let is_digest =
+            |part: &str| part.len() == 64 && part.bytes().all(|b| b.is_ascii_hexdigit());
+        let parts = name.split('/').map(|part| match part.strip_suffix(".tar.gz") {
+            Some(_) => "BUILD.tar.gz",
+            None if is_digest(part) => "DIGEST",
+            None => part,
+        });
+        found.insert(parts.collect::<Vec<_>>().join("/"));
+    });
+    found
+}
+
 #[test]
 fn every_name_is_listed() {
-    let env = project();
-    env.write("base/Dockerfile", "FROM scratch\n");
+    let env = TestEnv::with(ServerConfig {
+        build_time: Duration::from_secs(1),
+        ..ServerConfig::default()
+    });
+    write_project(&env);
     for args in [
         &["apply", "--auto-approve"][..],
         &["apply", "--auto-approve", "--local"],
@@ -76,18 +77,23 @@ fn every_name_is_listed() {
         // Only the names count here.
         let _ = env.run(args.iter().copied());
     }
-    let work = env.path(".imgplan");
-    let mut found = BTreeSet::new();
-    list(&work, &mut |path, _| {
-        let name = path.strip_prefix(&work).unwrap().to_str().unwrap();
-        let is_digest =
-            |part: &str| part.len() == 64 && part.bytes().all(|b| b.is_ascii_hexdigit());
-        let parts = name.split('/').map(|part| if is_digest(part) { "DIGEST" } else { part });
-        found.insert(parts.collect::<Vec<_>>().join("/"));
-    });
-    let unknown: Vec<_> = found.iter().filter(|name| !NAMES.contains(&name.as_str())).collect();
-    assert!(unknown.is_empty(), "add these to NAMES: {unknown:?}");
-    for name in ["lock", "contexts/DIGEST", "local/imgplan.lock", "local/server/state.json"] {
+    let mut found = names_in(&env.path(".imgplan"));
+    // The journal exists while a run goes on.
+    env.write("app/file", "changed");
+    let running = env.call(["apply", "--auto-approve"]).start();
+    wait_until("a journal exists", || env.exists(".imgplan/journal.jsonl"));
+    found.extend(names_in(&env.path(".imgplan")));
+    running.wait().success();
+    let unknown: Vec<_> =
+        found.iter().filter(|name| !WORK_PATHS.contains(&name.as_str())).collect();
+    assert!(unknown.is_empty(), "add these to WORK_PATHS: {unknown:?}");
+    for name in [
+        "lock",
+        "journal.jsonl",
+        "contexts/DIGEST",
+        "local/imgplan.lock",
+        "local/server/state.json",
+    ] {
         assert!(found.contains(name), "{name}: {found:?}");
     }
 }
@@ -189,7 +195,7 @@ fn attack(name: &str, attack: Attack, digest: &str) {
 /// Runs the attacks on some names. The tests share the work, so that they run side by side.
 fn attack_all(is_mine: impl Fn(usize, &str) -> bool) {
     let digest = digest_of_the_context();
-    for (index, name) in NAMES.into_iter().enumerate() {
+    for (index, name) in WORK_PATHS.into_iter().enumerate() {
         if is_mine(index, name) {
             for kind in Attack::ALL {
                 attack(name, kind, &digest);

@@ -12,6 +12,7 @@
 #[cfg(unix)]
 mod descriptor;
 mod folder;
+pub(crate) mod names;
 #[cfg(any(test, not(unix)))]
 mod portable;
 mod work_file;
@@ -25,6 +26,7 @@ use std::time::SystemTime;
 
 pub(crate) use self::folder::FileMode;
 use self::folder::{Folder, OpenMode};
+pub(crate) use self::names::WorkName;
 pub(crate) use self::work_file::WorkFile;
 use self::work_file::{NativeFolder, check_own, restrict};
 use super::file::{AtPath, FileLock, LockError, PathError, TEMP_FILE_PREFIX};
@@ -58,7 +60,7 @@ impl WorkDir {
             Err(error) => return Err(error).at("open the folder", &outer),
         };
         for name in inner {
-            match here.child(&name)? {
+            match here.open_child(&name)? {
                 Some(child) => here = child,
                 None => return Ok(None),
             }
@@ -74,12 +76,12 @@ impl WorkDir {
     /// Fails if it is a link or a file, or cannot be created or opened.
     pub(crate) fn create(path: &Path) -> Result<Self, PathError> {
         let here = Self::create_as(path, FileMode::Shared)?;
-        let name = OsStr::new(".gitignore");
-        match here.folder.open(name, OpenMode::New, FileMode::Shared) {
-            Ok(mut file) => file.write_all(b"*\n").at("write", &here.path_of(".gitignore"))?,
+        let name = WorkName::GITIGNORE;
+        match here.folder.open(name.as_ref(), OpenMode::New, FileMode::Shared) {
+            Ok(mut file) => file.write_all(b"*\n").at("write", &here.path_of(&name))?,
             // Whatever it is: it is not opened.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error).at("write", &here.path_of(".gitignore")),
+            Err(error) => return Err(error).at("write", &here.path_of(&name)),
         }
         Ok(here)
     }
@@ -105,7 +107,7 @@ impl WorkDir {
         let last = inner.len().saturating_sub(1);
         for (index, name) in inner.iter().enumerate() {
             let mode = if index == last { mode } else { FileMode::Shared };
-            here = here.create_child(name, mode)?;
+            here = here.make_child(name, mode)?;
         }
         Ok(here)
     }
@@ -115,8 +117,11 @@ impl WorkDir {
     /// # Errors
     ///
     /// Fails if it is a link or a file, or cannot be opened.
-    pub(crate) fn child(&self, name: impl AsRef<OsStr>) -> Result<Option<Self>, PathError> {
-        let name = name.as_ref();
+    pub(crate) fn child(&self, name: &WorkName) -> Result<Option<Self>, PathError> {
+        self.open_child(name.as_ref())
+    }
+
+    fn open_child(&self, name: &OsStr) -> Result<Option<Self>, PathError> {
         let path = self.path_of(name);
         match self.folder.child(name) {
             Ok(folder) => Ok(Some(Self { path, folder: Arc::new(folder) })),
@@ -130,13 +135,12 @@ impl WorkDir {
     /// # Errors
     ///
     /// Fails if it is a link or a file, or cannot be created or opened.
-    pub(crate) fn create_child(
-        &self,
-        name: impl AsRef<OsStr>,
-        mode: FileMode,
-    ) -> Result<Self, PathError> {
-        let name = name.as_ref();
-        if let Some(child) = self.child(name)? {
+    pub(crate) fn create_child(&self, name: &WorkName, mode: FileMode) -> Result<Self, PathError> {
+        self.make_child(name.as_ref(), mode)
+    }
+
+    fn make_child(&self, name: &OsStr, mode: FileMode) -> Result<Self, PathError> {
+        if let Some(child) = self.open_child(name)? {
             return Ok(child);
         }
         let path = self.path_of(name);
@@ -160,8 +164,12 @@ impl WorkDir {
     ///
     /// Fails if the name is not a regular file, if it cannot be read, or if it is larger than its kind
     /// may be.
-    pub(crate) fn read(&self, name: &str, kind: InputKind) -> Result<Option<Vec<u8>>, PathError> {
-        let file = match self.folder.open(OsStr::new(name), OpenMode::Read, FileMode::Shared) {
+    pub(crate) fn read(
+        &self,
+        name: &WorkName,
+        kind: InputKind,
+    ) -> Result<Option<Vec<u8>>, PathError> {
+        let file = match self.folder.open(name.as_ref(), OpenMode::Read, FileMode::Shared) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.at("read", &self.path_of(name))?,
         };
@@ -173,9 +181,9 @@ impl WorkDir {
     /// # Errors
     ///
     /// Fails if the name is not a regular file, or cannot be opened.
-    pub(crate) fn open_file(&self, name: &str) -> Result<File, PathError> {
+    pub(crate) fn open_file(&self, name: &WorkName) -> Result<File, PathError> {
         let open = || {
-            let file = self.folder.open(OsStr::new(name), OpenMode::Read, FileMode::Shared)?;
+            let file = self.folder.open(name.as_ref(), OpenMode::Read, FileMode::Shared)?;
             check_regular(&file.metadata()?)?;
             Ok(file)
         };
@@ -188,9 +196,9 @@ impl WorkDir {
     /// # Errors
     ///
     /// Fails if the name is not a regular file with one hard link, or cannot be opened.
-    pub(crate) fn append(&self, name: &str, mode: FileMode) -> Result<File, PathError> {
+    pub(crate) fn append(&self, name: &WorkName, mode: FileMode) -> Result<File, PathError> {
         let open = || {
-            let file = self.folder.open(OsStr::new(name), OpenMode::Append, mode)?;
+            let file = self.folder.open(name.as_ref(), OpenMode::Append, mode)?;
             check_own(&file)?;
             restrict(&file, mode)?;
             Ok(file)
@@ -204,9 +212,9 @@ impl WorkDir {
     ///
     /// Fails with [`LockError::Held`] if another process holds the lock, and with [`LockError::Path`]
     /// if the name is not a regular file with one hard link, or cannot be opened or written.
-    pub(crate) fn lock(&self, name: &str, holder: &str) -> Result<FileLock, LockError> {
+    pub(crate) fn lock(&self, name: &WorkName, holder: &str) -> Result<FileLock, LockError> {
         let open = || {
-            let file = self.folder.open(OsStr::new(name), OpenMode::ReadWrite, FileMode::Shared)?;
+            let file = self.folder.open(name.as_ref(), OpenMode::ReadWrite, FileMode::Shared)?;
             check_own(&file)?;
             Ok(file)
         };
@@ -216,7 +224,7 @@ impl WorkDir {
     }
 
     /// Returns the description of the process that holds a lock. `None` if no process holds it.
-    pub(crate) fn lock_holder(&self, name: &str) -> Option<String> {
+    pub(crate) fn lock_holder(&self, name: &WorkName) -> Option<String> {
         FileLock::holder(&self.open_file(name).ok()?)
     }
 
@@ -227,7 +235,7 @@ impl WorkDir {
     /// Fails if a file cannot be created, written or renamed. The old content then stays.
     pub(crate) fn replace(
         &self,
-        name: &str,
+        name: &WorkName,
         bytes: &[u8],
         mode: FileMode,
     ) -> Result<(), PathError> {
@@ -247,7 +255,7 @@ impl WorkDir {
     /// # Errors
     ///
     /// Fails as [`WorkDir::replace`] does.
-    pub(crate) fn replace_cache(&self, name: &str, parts: &[&[u8]]) -> Result<(), PathError> {
+    pub(crate) fn replace_cache(&self, name: &WorkName, parts: &[&[u8]]) -> Result<(), PathError> {
         let write = || {
             let mut new = self.new_file(CACHE_PREFIX, FileMode::Shared)?;
             parts.iter().try_for_each(|part| new.file.write_all(part))?;

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Any file.
+const F: WorkName = WorkName::any("f");
+
 fn at(dir: &tempfile::TempDir) -> PathBuf {
     dir.path().join(".imgplan").join("local")
 }
@@ -26,26 +29,26 @@ fn files_are_written_read_and_removed() {
     let dir = tempfile::tempdir().unwrap();
     assert!(WorkDir::open(&at(&dir)).unwrap().is_none());
     let work = WorkDir::create(&at(&dir)).unwrap();
-    assert!(work.read("f", InputKind::Journal).unwrap().is_none());
-    work.replace("f", b"one", FileMode::Private).unwrap();
-    work.append("f", FileMode::Private).unwrap().write_all(b" more").unwrap();
-    assert_eq!(work.read("f", InputKind::Journal).unwrap().as_deref(), Some(&b"one more"[..]));
-    work.replace_cache("f", &[b"t", b"wo"]).unwrap();
+    assert!(work.read(&F, InputKind::Journal).unwrap().is_none());
+    work.replace(&F, b"one", FileMode::Private).unwrap();
+    work.append(&F, FileMode::Private).unwrap().write_all(b" more").unwrap();
+    assert_eq!(work.read(&F, InputKind::Journal).unwrap().as_deref(), Some(&b"one more"[..]));
+    work.replace_cache(&F, &[b"t", b"wo"]).unwrap();
     let again = WorkDir::open(&at(&dir)).unwrap().unwrap();
-    assert_eq!(again.read("f", InputKind::Journal).unwrap().as_deref(), Some(&b"two"[..]));
+    assert_eq!(again.read(&F, InputKind::Journal).unwrap().as_deref(), Some(&b"two"[..]));
     work.now().unwrap();
     let mut names = work.names();
     names.sort();
     assert_eq!(names, [".gitignore", "f"], "no temporary file remains");
-    work.remove("f").unwrap();
-    work.remove("f").unwrap();
+    work.remove(&F).unwrap();
+    work.remove(&F).unwrap();
     drop(work.temporary(".upload-").unwrap());
     assert_eq!(work.names(), [".gitignore"]);
-    let lock = work.lock("lock", "PID 1").unwrap();
-    assert_eq!(again.lock_holder("lock").as_deref(), Some("PID 1"));
-    assert!(matches!(again.lock("lock", "PID 2"), Err(LockError::Held(_))));
+    let lock = work.lock(&WorkName::LOCK, "PID 1").unwrap();
+    assert_eq!(again.lock_holder(&WorkName::LOCK).as_deref(), Some("PID 1"));
+    assert!(matches!(again.lock(&WorkName::LOCK, "PID 2"), Err(LockError::Held(_))));
     drop(lock);
-    assert_eq!(again.lock_holder("lock"), None);
+    assert_eq!(again.lock_holder(&WorkName::LOCK), None);
 }
 
 #[cfg(unix)]
@@ -62,12 +65,12 @@ mod unix {
         let work = WorkDir::create_private(&at(&dir)).unwrap();
         let mode = |name: &str| fs::metadata(work.path_of(name)).unwrap().mode() & 0o777;
         assert_eq!(mode(""), 0o700);
-        work.replace("f", b"", FileMode::Private).unwrap();
+        work.replace(&F, b"", FileMode::Private).unwrap();
         assert_eq!(mode("f"), 0o600);
         fs::set_permissions(work.path_of("f"), fs::Permissions::from_mode(0o644)).unwrap();
-        work.append("f", FileMode::Private).unwrap();
+        work.append(&F, FileMode::Private).unwrap();
         assert_eq!(mode("f"), 0o600);
-        work.append("shared", FileMode::Shared).unwrap();
+        work.append(&WorkName::any("shared"), FileMode::Shared).unwrap();
         assert_eq!(mode("shared") & 0o400, 0o400);
     }
 
@@ -123,15 +126,15 @@ mod unix {
         fs::write(dir.path().join("victim"), "precious").unwrap();
         fs::hard_link(dir.path().join("victim"), work.path_of("f")).unwrap();
         for error in [
-            work.append("f", FileMode::Private).unwrap_err(),
-            match work.lock("f", "PID 1").unwrap_err() {
+            work.append(&F, FileMode::Private).unwrap_err(),
+            match work.lock(&F, "PID 1").unwrap_err() {
                 LockError::Path(error) => error,
                 LockError::Held(_) => panic!(),
             },
         ] {
             assert!(error.source.to_string().contains("another hard link"), "{error:?}");
         }
-        work.replace("f", b"new", FileMode::Private).unwrap();
+        work.replace(&F, b"new", FileMode::Private).unwrap();
         assert_eq!(fs::read(dir.path().join("victim")).unwrap(), b"precious");
         assert_eq!(fs::read(work.path_of("f")).unwrap(), b"new");
     }
@@ -143,7 +146,7 @@ mod unix {
         fs::create_dir(dir.path().join("elsewhere")).unwrap();
         fs::rename(at(&dir), dir.path().join("moved")).unwrap();
         symlink(dir.path().join("elsewhere"), at(&dir)).unwrap();
-        work.replace("f", b"text", FileMode::Shared).unwrap();
+        work.replace(&F, b"text", FileMode::Shared).unwrap();
         assert!(dir.path().join("moved/f").exists());
         assert_eq!(fs::read_dir(dir.path().join("elsewhere")).unwrap().count(), 0);
         for path in [at(&dir), at(&dir).join("server")] {

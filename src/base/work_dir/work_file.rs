@@ -1,6 +1,6 @@
 //! Single files of the work folder: new ones, and the checks of those that are written in place.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::sync::Arc;
 #[cfg(unix)]
 pub(super) use super::descriptor::DescriptorFolder as NativeFolder;
 use super::folder::{FileMode, Folder, OpenMode};
+use super::names::WorkName;
 #[cfg(not(unix))]
 pub(super) use super::portable::PathFolder as NativeFolder;
 use crate::base::input::check_regular;
@@ -61,9 +62,9 @@ impl WorkFile {
     /// # Errors
     ///
     /// Fails if it cannot be renamed. The file is removed then.
-    pub(crate) fn rename(mut self, to: &str) -> io::Result<()> {
+    pub(crate) fn rename(mut self, to: &WorkName) -> io::Result<()> {
         if let Some(name) = &self.name {
-            self.folder.rename(name, OsStr::new(to))?;
+            self.folder.rename(name, to.as_ref())?;
             self.name = None;
         }
         Ok(())

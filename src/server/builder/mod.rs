@@ -11,8 +11,8 @@ use super::app::App;
 use super::location::{DockerfileRef, Location, dockerfile_ref};
 use super::model::{StoredBuild, StoredOrigin};
 use super::state::ServerState;
-use super::upload::context_name;
 use crate::base::name::Platform;
+use crate::base::work_dir::WorkName;
 use crate::dockerfile::Dockerfile;
 
 /// A line of the Dockerfile, and an image or an error in it.
@@ -25,7 +25,7 @@ type AtLine = (usize, String);
 pub(super) async fn check(app: &App, build: &StoredBuild) -> Result<(), String> {
     let StoredOrigin::Context { dockerfile_path, .. } = &build.origin else { return Ok(()) };
     let _core = app.cores.acquire().await;
-    let (uploads, name) = (app.uploads.clone(), context_name(&build.id));
+    let (uploads, name) = (app.uploads.clone(), WorkName::upload(&build.id));
     let stop = app.stopping.clone();
     let (platform, dockerfile) = (build.platform, dockerfile_path.clone());
     let read = tokio::task::spawn_blocking(move || {
