@@ -28,6 +28,9 @@ pub mod base {
     pub mod kind {
         pub use crate::base::kind::ImageKind;
     }
+    pub mod input {
+        pub use crate::base::input::INPUT_KINDS;
+    }
     pub mod limit {
         pub use crate::base::limit::{Class, ClassLimit, Limit, parse_duration};
     }

@@ -8,55 +8,64 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::{Component, Path};
 
-/// The kind of a file that is read. A new kind of file needs a new entry, and with it a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum InputKind {
-    /// A manifest, of the command line or of `include`.
-    Manifest,
-    /// A list of `sources_from`.
-    SourceList,
-    /// The `task.toml` of a Harbor task.
-    HarborTask,
-    /// A Dockerfile.
-    Dockerfile,
-    /// A `.dockerignore`, of a context or of a Dockerfile.
-    IgnoreFile,
-    /// The lockfile. A target takes about 1 KB.
-    Lockfile,
-    /// The journal. A target takes about 2 KB.
-    Journal,
-    /// The stat cache. A file of a context takes about 100 bytes.
-    StatCache,
-    /// The list of the files of a context that was built.
-    FileList,
-    /// The cache of registry lookups: 64 MB are some 200,000 references.
-    RegistryCache,
-    /// A saved plan.
-    SavedPlan,
-    /// A file of `--target-file` or `--exclude-file`.
-    TargetFile,
-    /// The configuration of the provider's client, `~/.prime/config.json`.
-    ServiceConfig,
-    /// The configuration of Docker or Podman, with credentials.
-    DockerConfig,
-    /// The state of the local server, or the log of its changes.
-    ServerState,
+const MIB_BYTES: u64 = 1 << 20;
+
+/// Defines the kinds of files with their limits.
+macro_rules! input_kinds {
+    ($($(#[$doc:meta])* $kind:ident: $max_mib:literal,)*) => {
+        /// The kind of a file that is read.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum InputKind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl InputKind {
+            /// Maximum size in bytes.
+            pub(crate) const fn max_bytes(self) -> u64 {
+                match self {
+                    $(Self::$kind => $max_mib * MIB_BYTES,)*
+                }
+            }
+        }
+
+        /// The names of all kinds. `tests/it/inputs.rs` attacks each.
+        #[cfg(any(test, feature = "test-support"))]
+        pub const INPUT_KINDS: &[&str] = &[$(stringify!($kind),)*];
+    };
 }
 
-impl InputKind {
-    /// Maximum size in bytes.
-    pub(crate) const fn max_bytes(self) -> u64 {
-        const MIB_BYTES: u64 = 1 << 20;
-        match self {
-            Self::HarborTask | Self::ServiceConfig => MIB_BYTES,
-            Self::Dockerfile | Self::IgnoreFile | Self::DockerConfig => 4 * MIB_BYTES,
-            Self::TargetFile => 16 * MIB_BYTES,
-            Self::Manifest | Self::SourceList | Self::RegistryCache => 64 * MIB_BYTES,
-            Self::Lockfile | Self::FileList | Self::SavedPlan => 256 * MIB_BYTES,
-            Self::Journal | Self::StatCache => 512 * MIB_BYTES,
-            Self::ServerState => 1024 * MIB_BYTES,
-        }
-    }
+// The kinds, with their limits in MiB.
+input_kinds! {
+    /// A manifest, of the command line or of `include`.
+    Manifest: 64,
+    /// A list of `sources_from`.
+    SourceList: 64,
+    /// The `task.toml` of a Harbor task.
+    HarborTask: 1,
+    /// A Dockerfile.
+    Dockerfile: 4,
+    /// A `.dockerignore`, of a context or of a Dockerfile.
+    IgnoreFile: 4,
+    /// The lockfile. A target takes about 1 KB.
+    Lockfile: 256,
+    /// The journal. A target takes about 2 KB.
+    Journal: 512,
+    /// The stat cache. A file of a context takes about 100 bytes.
+    StatCache: 512,
+    /// The list of the files of a context that was built.
+    FileList: 256,
+    /// The cache of registry lookups: 64 MB are some 200,000 references.
+    RegistryCache: 64,
+    /// A saved plan.
+    SavedPlan: 256,
+    /// A file of `--target-file` or `--exclude-file`.
+    TargetFile: 16,
+    /// The configuration of the provider's client, `~/.prime/config.json`.
+    ServiceConfig: 1,
+    /// The configuration of Docker or Podman, with credentials.
+    DockerConfig: 4,
+    /// The state of the local server, or the log of its changes.
+    ServerState: 1024,
 }
 
 /// Reads a file, which may be a link to a file.
