@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
+use imgplan::test_support::base::image_path::ImagePath;
 use imgplan::test_support::base::name::{BuildId, Owner, Visibility};
 use imgplan::test_support::context::ignore::IgnorePatterns;
 use imgplan::test_support::context::{self, History, Placement, ScanRequest, StatCache};
@@ -184,7 +185,7 @@ fn recorded(workspace: &Workspace, make: Create) -> Entry {
         fingerprint,
         inputs,
         build: BuildId::new(format!("build-{number:08}")).unwrap(),
-        path: format!("registry.example.com/personal/{}", unit.key),
+        path: ImagePath::new(format!("registry.example.com/personal/{}", unit.key)).unwrap(),
         owner: Owner::Personal,
         visibility: Visibility::Private,
         image: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::base::image_path::ImagePath;
 use crate::base::name::{BuildId, ImageRef};
 use crate::http::Notice;
 use crate::plan::PartialPlan;
@@ -44,7 +45,7 @@ pub enum RunEvent {
         /// The build, if the step had one.
         build: Option<BuildId>,
         /// Full path of the image, if the service named it.
-        path: Option<String>,
+        path: Option<ImagePath>,
         /// Time since work on the target began.
         elapsed: Duration,
     },

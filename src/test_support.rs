@@ -25,6 +25,9 @@ pub mod base {
     pub mod glob {
         pub use crate::base::glob::Glob;
     }
+    pub mod image_path {
+        pub use crate::base::image_path::ImagePath;
+    }
     pub mod kind {
         pub use crate::base::kind::ImageKind;
     }

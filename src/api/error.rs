@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::base::one_line::one_line;
+use crate::base::safe_text::one_line;
 use crate::base::secret::scrub;
 
 /// Action of a request that deletes an image.

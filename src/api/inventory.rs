@@ -8,6 +8,7 @@ use super::client::Client;
 use super::error::{ApiError, ErrorKind};
 use super::images::{DistinctImages, IMAGES_PER_PAGE};
 use super::response::{BuildProgress, ImageRow};
+use crate::base::image_path::ImagePath;
 use crate::base::name::{ImageRef, Owner, Visibility};
 
 /// Maximum number of pages: a hundred thousand images. A longer listing counts as endless.
@@ -28,7 +29,7 @@ pub struct RemoteImage {
     /// Visibility, if the service states it.
     pub visibility: Option<Visibility>,
     /// Path to pull the image from, if the service states it.
-    pub path: Option<String>,
+    pub path: Option<ImagePath>,
     /// Time of the last change of the content, by the service's clock: of the push, or else of the
     /// end of the build.
     pub changed: Option<Timestamp>,
@@ -343,7 +344,7 @@ mod tests {
         let views = views.iter().filter_map(crate::api::response::image_row).collect();
         let image = merge_rows(views, &Owner::Personal).remove(0);
         assert_eq!(
-            (describe(&image).as_str(), image.path.as_deref()),
+            (describe(&image).as_str(), image.path.as_ref().map(ImagePath::as_str)),
             ("a:1 Available - 9", Some("prime/r1"))
         );
         assert_eq!(image.visibility, Some(Visibility::Public));

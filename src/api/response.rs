@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::error::{NO_REASON, is_quota, is_rate, shorten};
+use crate::base::image_path::ImagePath;
 use crate::base::name::{BuildId, Owner, Visibility};
 use crate::base::secret::SignedUrl;
 
@@ -15,16 +16,13 @@ use crate::base::secret::SignedUrl;
 /// not overflow.
 const MAX_URL_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 
-/// Maximum length of an image path, in bytes.
-const MAX_PATH_BYTES: usize = 1024;
-
 /// A build that the service accepted.
 #[derive(Debug, Clone)]
 pub struct AcceptedBuild {
     /// ID of the build.
     pub build: BuildId,
     /// Path of the image once it is built.
-    pub path: Option<String>,
+    pub path: Option<ImagePath>,
     /// URL for the context; `None` for a transfer.
     pub upload: Option<SignedUrl>,
     /// Lifetime of the upload URL, if the service states it.
@@ -117,24 +115,16 @@ fn accepted(item: &Value) -> Option<AcceptedBuild> {
     })
 }
 
-/// Returns a path if it has only characters of references: it goes into Dockerfiles and to
-/// terminals.
-fn image_path(text: &str) -> Option<String> {
-    let is_allowed =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@' | '+');
-    (text.len() <= MAX_PATH_BYTES && text.chars().all(is_allowed)).then(|| text.to_owned())
-}
-
 /// Returns the path of a row: not that of the artifact in the storage, but the one to pull (API
 /// contract, section 5).
-fn row_path(row: &Value) -> Option<String> {
+fn row_path(row: &Value) -> Option<ImagePath> {
     let path = |keys| text(row, keys).and_then(pullable_path);
     path(&["fullImagePath", "full_image_path"]).or_else(|| path(&["displayRef", "display_ref"]))
 }
 
 /// Returns a path, unless it is one of the storage, which nobody can pull.
-fn pullable_path(text: &str) -> Option<String> {
-    image_path(text).filter(|path| !path.starts_with("vm/"))
+fn pullable_path(text: &str) -> Option<ImagePath> {
+    ImagePath::new(text).filter(|path| !path.is_empty() && !path.as_str().starts_with("vm/"))
 }
 
 fn build_id(value: &Value) -> Option<BuildId> {
@@ -172,7 +162,7 @@ pub struct RemoteBuild {
     /// Progress of the build.
     pub progress: BuildProgress,
     /// Path of the image, if the service states it.
-    pub path: Option<String>,
+    pub path: Option<ImagePath>,
     /// Name and tag of the image, if the service states them.
     pub image: Option<(String, String)>,
     /// Time of the creation, by the service's clock.
@@ -212,7 +202,7 @@ pub struct ImageRow {
     /// Progress of the build.
     pub progress: BuildProgress,
     /// Path of the image, if the service states it.
-    pub path: Option<String>,
+    pub path: Option<ImagePath>,
     /// Visibility of the image, if the service states it.
     pub visibility: Option<Visibility>,
     /// Time of the push, by the service's clock.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::safe_text::is_unsafe;
 pub(crate) use super::template::TagTemplate;
 
 /// An error for a text that is not a valid name, with the correction.
@@ -267,7 +268,9 @@ impl FromStr for Owner {
             "personal" => Ok(Self::Personal),
             "platform" => Ok(Self::Platform),
             _ => match text.strip_prefix("team:").map(str::trim) {
-                Some(id) if !id.is_empty() => Ok(Self::Team(id.to_owned())),
+                Some(id) if !id.is_empty() && !id.contains(is_unsafe) => {
+                    Ok(Self::Team(id.to_owned()))
+                }
                 _ => Err(NameError::new(
                     format!("`{text}` is not an owner"),
                     "write `personal`, `platform` or `team: <id>`",

@@ -1,5 +1,7 @@
 //! Secret values: the API key and signed URLs, and their removal from texts. Pure.
 
+use std::collections::BTreeSet;
+
 use secrecy::{ExposeSecret, SecretString};
 
 /// Replaces a secret in a text.
@@ -51,8 +53,14 @@ impl std::fmt::Debug for SignedUrl {
 /// the key `a` would leave no text readable.
 const MIN_SECRET_LEN: usize = 4;
 
+/// Maximum number of backslashes before an encoded character: a text that was encoded three times.
+const MAX_ESCAPES: usize = 8;
+
 /// Replaces `key`, if it has at least four characters, and the query of every URL by `[hidden]`. Used on
 /// texts of servers (error messages, for example) before they are shown or stored.
+///
+/// The key is found in the form of a JSON string (`\u0061`, `\/`) and percent-encoded (`%61`) as well,
+/// even if it was encoded several times.
 ///
 /// ```
 /// use imgplan::test_support::base::secret::scrub;
@@ -61,21 +69,79 @@ const MIN_SECRET_LEN: usize = 4;
 /// ```
 pub fn scrub(text: &str, key: Option<&str>) -> String {
     let mut text = match key {
-        Some(key) if key.len() >= MIN_SECRET_LEN => text.replace(key, HIDDEN),
+        Some(key) if key.len() >= MIN_SECRET_LEN => without_key(text, key),
         _ => text.to_owned(),
     };
     let mut from = 0;
-    while let Some(start) = text[from..].find("://").map(|at| from + at) {
+    while let Some(start) = find_any(&text[from..], &["://", ":\\/\\/"]).map(|(at, _)| from + at) {
         let end = text[start..]
             .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`' | ')'))
             .map_or(text.len(), |at| start + at);
         from = end;
-        if let Some(query) = text[start..end].find('?').map(|at| start + at + 1) {
+        let mark = find_any(&text[start..end], &["?", "\\u003f", "\\u003F", "%3f", "%3F"]);
+        if let Some(query) = mark.map(|(at, mark)| start + at + mark.len()) {
             text.replace_range(query..end, HIDDEN);
             from = query + HIDDEN.len();
         }
     }
     text
+}
+
+/// Returns the first of several parts in a text, and its offset.
+fn find_any<'p>(text: &str, parts: &[&'p str]) -> Option<(usize, &'p str)> {
+    parts.iter().filter_map(|part| Some((text.find(part)?, *part))).min_by_key(|(at, _)| *at)
+}
+
+/// Replaces the key in all its forms.
+fn without_key(text: &str, key: &str) -> String {
+    let (mut shown, mut at) = (String::with_capacity(text.len()), 0);
+    while let Some(c) = text[at..].chars().next() {
+        if let Some(len) = key_len(&text[at..], key) {
+            shown.push_str(HIDDEN);
+            at += len;
+        } else {
+            shown.push(c);
+            at += c.len_utf8();
+        }
+    }
+    shown
+}
+
+/// Returns the length of the key at the beginning of a text. Each character may be encoded.
+fn key_len(text: &str, key: &str) -> Option<usize> {
+    let mut ends = BTreeSet::from([0]);
+    for c in key.chars() {
+        ends = ends
+            .iter()
+            .flat_map(|end| encodings(&text[*end..], c).map(move |len| end + len))
+            .collect();
+        if ends.is_empty() {
+            return None;
+        }
+    }
+    ends.last().copied()
+}
+
+/// Returns the lengths of all encodings of a character at the beginning of a text.
+fn encodings(text: &str, c: char) -> impl Iterator<Item = usize> {
+    let plain = text.starts_with(c).then_some(c.len_utf8());
+    let is_code = move |digits: Option<&str>| {
+        digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()) == Some(u32::from(c))
+    };
+    // A backslash before the character, or before its number; more if it was encoded again.
+    let slashes = text.len() - text.trim_start_matches('\\').len();
+    let escaped = (1..=slashes.min(MAX_ESCAPES)).flat_map(move |count| {
+        let rest = &text[count..];
+        let number = rest.strip_prefix('u').is_some_and(|rest| is_code(rest.get(..4)));
+        [rest.starts_with(c).then(|| count + c.len_utf8()), number.then_some(count + 5)]
+    });
+    // `%61`, or `%2561` if it was encoded again.
+    let percent = text.strip_prefix('%').and_then(|rest| {
+        let again = (rest.len() - rest.trim_start_matches("25").len()) / 2;
+        let code_at = |count: &usize| is_code(rest.get(2 * count..2 * count + 2));
+        (0..=again.min(MAX_ESCAPES)).rev().find(code_at).map(|count| 2 * count + 3)
+    });
+    plain.into_iter().chain(escaped.flatten()).chain(percent)
 }
 
 #[cfg(test)]
@@ -100,6 +166,28 @@ mod tests {
             "a http://x/?[hidden] b \"http://y/z?[hidden]\" c?d=e"
         );
         assert_eq!(scrub("http://x?é", None), "http://x?[hidden]");
+    }
+
+    #[test]
+    fn encoded_keys_are_scrubbed() {
+        let key = "k-a/b+c%\\d";
+        for text in [
+            r"k-a/b+c%\d",
+            r"k-a\/b+c%\\d",
+            r"\u006b-a/b\u002Bc%\d",
+            r"\\u006b-a\\/b+c%\\\\d",
+            "k-a%2Fb%2bc%25%5cd",
+            "%6b%2d%61%2fb%2bc%25%5Cd",
+            "k-a%252Fb%252Bc%2525%255Cd",
+        ] {
+            assert_eq!(scrub(&format!("é {text}."), Some(key)), "é [hidden].", "{text}");
+        }
+        for text in ["k-a/b", "k-a%2eb+c%\\d", "\\u006", "%6", "\\", "k-a\\u00é0"] {
+            assert_eq!(scrub(text, Some(key)), text);
+        }
+        let text = r#"{"u":"http:\/\/h\/p?sig=1","v":"http:\/\/h\/p\u003fsig=1"} http://h%3fsig"#;
+        let shown = r#"{"u":"http:\/\/h\/p?[hidden]","v":"http:\/\/h\/p\u003f[hidden]"} http://h%3f[hidden]"#;
+        assert_eq!(scrub(text, None), shown);
     }
 
     #[test]

@@ -79,6 +79,16 @@ impl Failure {
         Self { exit: Exit::Error, report: MessageError::report(message, Some(help.into())) }
     }
 
+    /// Returns an error with lines of details below the message.
+    pub(super) fn with_lines(
+        message: impl Into<String>,
+        lines: Vec<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        let (message, help) = (message.into(), Some(help.into()));
+        Self { exit: Exit::Error, report: Report::new(MessageError { message, lines, help }) }
+    }
+
     /// Returns an error about the arguments.
     pub(super) fn usage(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, ..Self::with_help(message, help) }
@@ -118,6 +128,11 @@ fn scan_parts(error: &ScanError) -> Vec<&dyn Diagnostic> {
     error.problems.iter().map(|problem| problem as &dyn Diagnostic).collect()
 }
 
+/// Returns the lines of details below the message of an error.
+pub(super) fn lines(report: &Report) -> &[String] {
+    report.downcast_ref::<MessageError>().map_or(&[], |error| &error.lines)
+}
+
 /// A warning without a place in a file.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("{message}")]
@@ -133,13 +148,15 @@ pub(super) struct Warning {
 #[error("{message}")]
 struct MessageError {
     message: String,
+    /// Details, each on a line of its own.
+    lines: Vec<String>,
     #[help]
     help: Option<String>,
 }
 
 impl MessageError {
     fn report(message: impl Into<String>, help: Option<String>) -> Report {
-        Report::new(Self { message: message.into(), help })
+        Report::new(Self { message: message.into(), lines: Vec::new(), help })
     }
 }
 

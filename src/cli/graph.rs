@@ -28,9 +28,9 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: GraphArgs) -> Result<E
     });
     let format = if ui.is_json() { GraphFormat::Json } else { args.format };
     match format {
-        GraphFormat::Dot => ui.data(graph.dot())?,
-        GraphFormat::Mermaid => ui.data(graph.mermaid())?,
-        GraphFormat::Json => ui.data(graph.json())?,
+        GraphFormat::Dot => ui.document(&format!("{}\n", graph.dot()))?,
+        GraphFormat::Mermaid => ui.document(&format!("{}\n", graph.mermaid()))?,
+        GraphFormat::Json => ui.json_data(&graph.json())?,
     }
     Ok(Exit::Success)
 }

@@ -7,6 +7,7 @@ mod approval;
 mod args;
 mod context;
 mod diagnostic;
+mod door;
 mod env;
 mod execution;
 mod failure;
@@ -22,6 +23,7 @@ mod planned;
 mod refresh;
 mod registries;
 mod rerun;
+mod safe_diagnostic;
 mod saved_plan;
 mod schema;
 mod selection;
@@ -53,7 +55,7 @@ pub fn main() -> ExitCode {
             // clap would exit with 2 on bad usage, which here means that a plan has changes.
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
             // If the stream is closed, nobody reads the text.
-            let _ = error.print();
+            let _ = ui::usage(&error);
             return exit.into();
         }
     };

@@ -94,7 +94,9 @@ impl Planned {
 
     /// Writes the plan to a file that only its owner can read.
     pub(super) fn save(&self, path: &Path) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(&self.saved)
+        let text = self
+            .saved
+            .encode()
             .map_err(|error| Failure::new(format!("cannot write the plan: {error}")))?;
         Ok(file::replace_private(path, text.as_bytes())?)
     }

@@ -9,7 +9,7 @@ use super::service::ServiceProfile;
 use crate::base::input::{self, InputKind};
 use crate::manifest::Workspace;
 use crate::plan::saved::VERSION;
-use crate::plan::{Plan, PlanOptions, SavedPlan};
+use crate::plan::{Plan, PlanOptions, SavedPlan, SavedPlanError};
 use crate::state::State;
 
 /// Maximum number of stale steps and pins named in the error.
@@ -19,8 +19,8 @@ const MAX_NAMES_SHOWN: usize = 10;
 ///
 /// # Errors
 ///
-/// Fails if planning flags are given too, or if the file cannot be read, is not a saved plan or has
-/// another format version.
+/// Fails if planning flags are given too, or if the file cannot be read, is not a saved plan, has
+/// another format version or was edited.
 pub(super) fn from_args(args: &ApplyArgs) -> Result<Option<SavedPlan>, Failure> {
     let Some(path) = &args.saved else { return Ok(None) };
     let LookupArgs { upgrade, upgrade_image, .. } = &args.lookup;
@@ -63,7 +63,16 @@ fn read(path: &Path) -> Result<SavedPlan, Failure> {
         );
         return Err(Failure::with_help(message, "use the imgplan that saved it, or plan again"));
     }
-    serde_json::from_str(&text).map_err(malformed)
+    SavedPlan::decode(&text).map_err(|error| match error {
+        SavedPlanError::Malformed(error) => malformed(error),
+        SavedPlanError::Changed => {
+            let message = format!("the plan {path_text} was changed after it was written");
+            Failure::with_help(
+                message,
+                "plan again; a saved plan is applied only as it was written",
+            )
+        }
+    })
 }
 
 /// Returns the options of a saved plan.
@@ -109,8 +118,7 @@ pub(super) fn check(
             (1, _) => format!("1 of its {total} steps has changed"),
             (many, _) => format!("{many} of its {total} steps have changed"),
         };
-        let lines = lines.join("\n");
-        let message = format!("the saved plan is stale: {changes}; nothing was done\n{lines}");
-        Failure::with_help(message, "plan again and review the changes")
+        let message = format!("the saved plan is stale: {changes}; nothing was done");
+        Failure::with_lines(message, lines, "plan again and review the changes")
     })
 }

@@ -10,7 +10,7 @@ pub(super) fn run(ui: &mut Ui, args: SchemaArgs) -> Result<Exit, Failure> {
     let text = manifest::schema();
     match args.output {
         Some(path) => file::replace(&path, text.as_bytes())?,
-        None => ui.data(text.trim_end())?,
+        None => ui.json_document(text.trim_end())?,
     }
     Ok(Exit::Success)
 }

@@ -11,8 +11,8 @@ use super::service::LOCAL;
 use super::settings::Settings;
 use super::ui::Ui;
 use crate::base::name::ImageRef;
-use crate::base::one_line::one_line;
 use crate::base::reference::pin_key;
+use crate::base::safe_text::escaped;
 use crate::manifest::help_for_missing;
 use crate::plan::pins::reference_of_input;
 use crate::state::{Entry, Inputs, Pin, State, StatePaths, Store};
@@ -47,7 +47,7 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Ex
     if ui.is_json() {
         let units: Vec<_> = entries.iter().map(|(key, entry)| entry_json(key, entry)).collect();
         let pins = pins(&state, &entries, all);
-        ui.data(json!({ "format_version": "1.0", "units": units, "pins": pins }))?;
+        ui.json_data(&json!({ "format_version": "1.0", "units": units, "pins": pins }))?;
         return Ok(Exit::Success);
     }
     let width = entries.iter().map(|(key, _)| key.to_string().len()).max().unwrap_or(0);
@@ -91,7 +91,7 @@ fn line(key: &ImageRef, entry: &Entry, width: usize) -> String {
         parts.push(format!("pending [build {}]", pending.build));
     }
     if let Some(failed) = &entry.failed {
-        let error = failed.error.as_ref().map(|error| format!(": {}", one_line(error, usize::MAX)));
+        let error = failed.error.as_ref().map(|error| format!(": {}", escaped(error)));
         parts.push(format!("failed [build {}]{}", failed.build, error.unwrap_or_default()));
     }
     if entry.protect {

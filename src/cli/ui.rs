@@ -10,8 +10,11 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, Report};
 use serde_json::{Value, json};
 
 use super::diagnostic;
+use super::door::Stream;
 use super::failure::{self, Exit, Failure, Warning};
+use super::safe_diagnostic::SafeDiagnostic;
 use super::settings::Settings;
+use crate::base::safe_text::{escaped, shown_path};
 use crate::base::span::{Problem, SourceMap};
 use crate::event::RunEvent;
 use crate::manifest::ManifestError;
@@ -54,35 +57,55 @@ impl Ui {
     /// Writes a line of data.
     #[expect(clippy::unused_self, reason = "all output goes through this type")]
     pub(super) fn data(&mut self, line: impl Display) -> io::Result<()> {
-        ignore_closed_pipe(writeln!(io::stdout().lock(), "{line}"))
+        let line = escaped(&line.to_string());
+        ignore_closed_pipe(writeln!(Stream::Out.text(false), "{line}"))
+    }
+
+    /// Writes a JSON value as a line of data.
+    #[expect(clippy::unused_self, reason = "all output goes through this type")]
+    pub(super) fn json_data(&mut self, value: &Value) -> io::Result<()> {
+        ignore_closed_pipe(writeln!(Stream::Out.json(), "{value}"))
+    }
+
+    /// Writes a JSON document, which may have several lines.
+    #[expect(clippy::unused_self, reason = "all output goes through this type")]
+    pub(super) fn json_document(&mut self, text: &str) -> io::Result<()> {
+        ignore_closed_pipe(writeln!(Stream::Out.json(), "{text}"))
+    }
+
+    /// Writes a document of several lines, which may have tabs.
+    #[expect(clippy::unused_self, reason = "all output goes through this type")]
+    pub(super) fn document(&mut self, text: &str) -> io::Result<()> {
+        ignore_closed_pipe(Stream::Out.document().write_all(text.as_bytes()))
     }
 
     /// Writes a line for people, unless `--quiet` is set.
     pub(super) fn message(&mut self, line: impl Display) -> io::Result<()> {
-        match self.options.verbosity {
-            Verbosity::Quiet => Ok(()),
-            _ => ignore_closed_pipe(writeln!(io::stderr().lock(), "{line}")),
+        if self.options.verbosity == Verbosity::Quiet {
+            return Ok(());
         }
+        let line = escaped(&line.to_string());
+        ignore_closed_pipe(writeln!(Stream::Err.text(false), "{line}"))
     }
 
     /// Writes a message for each manifest entry that was discovered and is no image.
     pub(super) fn skipped(&mut self, skipped: &[Skipped]) -> io::Result<()> {
         for Skipped { path, reason } in skipped {
-            self.message(format_args!("skipped {}: {reason}", path.display()))?;
+            self.message(format_args!("skipped {}: {reason}", shown_path(path)))?;
         }
         Ok(())
     }
 
-    /// Returns standard output, for binary data.
+    /// Returns standard output for an archive. `None` if it is a terminal.
     #[expect(clippy::unused_self, reason = "all output goes through this type")]
-    pub(super) fn bytes(&mut self) -> impl Write + use<> {
-        io::stdout().lock()
+    pub(super) fn archive(&mut self) -> Option<impl Write + use<>> {
+        Stream::Out.archive()
     }
 
     /// Asks a question and returns the line that was typed; empty at the end of the input.
     #[expect(clippy::unused_self, reason = "all output goes through this type")]
     pub(super) fn prompt(&mut self, question: &str) -> io::Result<String> {
-        let mut err = io::stderr().lock();
+        let mut err = Stream::Err.text(false);
         write!(err, "\n{question} ")?;
         err.flush()?;
         drop(err);
@@ -90,7 +113,7 @@ impl Ui {
         io::stdin().lock().read_line(&mut answer)?;
         if !io::stdin().is_terminal() {
             // On a terminal, the Enter key has ended the line already.
-            ignore_closed_pipe(writeln!(io::stderr().lock()))?;
+            ignore_closed_pipe(writeln!(Stream::Err.text(false)))?;
         }
         Ok(answer)
     }
@@ -102,10 +125,11 @@ impl Ui {
 
     /// Writes the explanation of an image.
     pub(super) fn why(&mut self, view: &WhyView<'_>) -> io::Result<()> {
-        let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
         ignore_closed_pipe(if self.json {
+            let mut out = Stream::Out.json();
             self.json(&mut out).and_then(|mut json| json.why(view))
         } else {
+            let (mut out, mut err) = self.streams();
             HumanReporter::new(&mut out, &mut err, self.options).why(view)
         })
     }
@@ -117,17 +141,16 @@ impl Ui {
         view: &StatusView<'_>,
         lines_before: usize,
     ) -> io::Result<usize> {
-        let mut out = io::stdout().lock();
         if self.json {
+            let mut out = Stream::Out.json();
             let result = self.json(&mut out).and_then(|mut json| json.status(view));
             return ignore_closed_pipe(result).map(|()| 0);
         }
-        let (mut text, mut err) = (Vec::new(), io::stderr().lock());
+        let (mut text, mut err) = (Vec::new(), self.err());
         HumanReporter::new(&mut text, &mut err, self.options).status(view)?;
         let text = String::from_utf8_lossy(&text);
-        let lines_before = if io::stdout().is_terminal() { lines_before } else { 0 };
-        let written = out.write_all(redrawn(&text, lines_before).as_bytes());
-        ignore_closed_pipe(written.and_then(|()| out.flush()))?;
+        let color = self.options.color_stdout;
+        ignore_closed_pipe(Stream::Out.redraw(&text, lines_before, color))?;
         Ok(text.lines().count())
     }
 
@@ -147,7 +170,7 @@ impl Ui {
             if self.json {
                 self.json_diagnostic(&json!({ "severity": "warning", "summary": note }))?;
             } else {
-                ignore_closed_pipe(writeln!(io::stderr().lock(), "note: {note}"))?;
+                ignore_closed_pipe(writeln!(self.err(), "note: {}", escaped(note)))?;
             }
         }
         Ok(())
@@ -160,7 +183,7 @@ impl Ui {
         message: String,
         payload: Value,
     ) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+        let mut out = Stream::Out.json();
         ignore_closed_pipe(self.json(&mut out)?.line("info", kind, message, payload))
     }
 
@@ -211,20 +234,21 @@ impl Ui {
         if let Some(error) = report.downcast_ref::<ManifestError>() {
             for problem in &error.problems {
                 let report = Report::new(problem.clone()).with_source_code(error.sources.clone());
-                self.print_diagnostic(report.as_ref());
-                let _ = writeln!(io::stderr().lock());
+                self.print_diagnostic(report.as_ref(), &[]);
+                let _ = writeln!(self.err());
             }
             let label = self.error_label();
-            let _ = writeln!(io::stderr().lock(), "{label} {error}; nothing was sent");
+            let _ =
+                writeln!(self.err(), "{label} {}; nothing was sent", escaped(&error.to_string()));
         } else if let Some(parts) = failure::parts(report) {
             for part in parts {
-                self.print_diagnostic(part);
-                let _ = writeln!(io::stderr().lock());
+                self.print_diagnostic(part, &[]);
+                let _ = writeln!(self.err());
             }
             let label = self.error_label();
-            let _ = writeln!(io::stderr().lock(), "{label} {report}");
+            let _ = writeln!(self.err(), "{label} {}", escaped(&report.to_string()));
         } else {
-            self.print_diagnostic(report.as_ref());
+            self.print_diagnostic(report.as_ref(), failure::lines(report));
         }
     }
 
@@ -237,7 +261,7 @@ impl Ui {
         }
     }
 
-    fn print_diagnostic(&self, error: &dyn Diagnostic) {
+    fn print_diagnostic(&self, error: &dyn Diagnostic, lines: &[String]) {
         let theme = if self.options.color_stderr {
             GraphicalTheme::unicode()
         } else {
@@ -247,15 +271,13 @@ impl Ui {
             .with_width(self.options.width)
             .with_links(false);
         let mut text = String::new();
-        let excerpt = diagnostic::with_excerpt(error);
-        let error = excerpt.as_ref().map_or(error, |report| report.as_ref());
-        if handler.render_report(&mut text, error).is_ok() {
-            let _ = write!(io::stderr().lock(), "{text}");
+        if handler.render_report(&mut text, &SafeDiagnostic::new(error, lines)).is_ok() {
+            let _ = write!(self.err(), "{text}");
         }
     }
 
     fn json_diagnostic(&mut self, value: &Value) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+        let mut out = Stream::Out.json();
         ignore_closed_pipe(self.json(&mut out).and_then(|mut json| json.diagnostic(value)))
     }
 
@@ -264,27 +286,41 @@ impl Ui {
         if started { Ok(JsonReporter::resume(out)) } else { JsonReporter::start(out) }
     }
 
+    /// Returns standard error for lines of text.
+    fn err(&self) -> impl Write + use<> {
+        Stream::Err.text(self.options.color_stderr)
+    }
+
+    /// Returns standard output and standard error for lines of text.
+    fn streams(&self) -> (impl Write + use<>, impl Write + use<>) {
+        (Stream::Out.text(self.options.color_stdout), self.err())
+    }
+
     fn report(
         &mut self,
         write: impl FnOnce(&mut dyn Reporter) -> io::Result<()>,
     ) -> io::Result<()> {
-        let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
         ignore_closed_pipe(if self.json {
+            let mut out = Stream::Out.json();
             self.json(&mut out).and_then(|mut json| write(&mut json))
         } else {
+            let (mut out, mut err) = self.streams();
             write(&mut HumanReporter::new(&mut out, &mut err, self.options))
         })
     }
 }
 
-/// Returns a text that replaces the last `lines_before` lines of a terminal.
-fn redrawn(text: &str, lines_before: usize) -> String {
-    if lines_before == 0 {
-        return text.to_owned();
+/// Writes a help text, or an error about the arguments.
+pub(super) fn usage(text: &clap::Error) -> io::Result<()> {
+    let stream = if text.use_stderr() { Stream::Err } else { Stream::Out };
+    let styled = text.render();
+    let is_unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if stream.is_terminal() && is_unset("NO_COLOR") && !is_dumb {
+        write!(stream.text(true), "{}", styled.ansi())
+    } else {
+        write!(stream.text(false), "{styled}")
     }
-    // Moves the cursor up and replaces line by line, which does not flicker. Clearing the whole screen
-    // first would also put its lines into the history of some terminals.
-    format!("\x1b[{lines_before}A{}\x1b[J", text.replace('\n', "\x1b[K\n"))
 }
 
 /// Treats a closed pipe as success: in `imgplan plan | head`, the reader stops early on purpose.
@@ -293,20 +329,4 @@ fn ignore_closed_pipe(result: io::Result<()>) -> io::Result<()> {
         io::ErrorKind::BrokenPipe => Ok(()),
         _ => Err(error),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_redrawn_text_replaces_the_lines_before_it() {
-        for (lines_before, expected) in [
-            (0, "a\nb\n"),
-            (1, "\x1b[1Aa\x1b[K\nb\x1b[K\n\x1b[J"),
-            (12, "\x1b[12Aa\x1b[K\nb\x1b[K\n\x1b[J"),
-        ] {
-            assert_eq!(redrawn("a\nb\n", lines_before), expected);
-        }
-    }
 }

@@ -79,7 +79,7 @@ fn print(
     let skipped = skipped
         .iter()
         .map(|skipped| json!({ "path": skipped.path.to_string_lossy(), "reason": skipped.reason }));
-    ui.data(json!({
+    ui.json_data(&json!({
         "format_version": FORMAT_VERSION,
         "valid": errors == 0,
         "error_count": errors,

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use super::pattern::{Matcher, clean};
+use crate::base::safe_text::escaped;
 
 /// Maximum number of patterns in a `.dockerignore`. A pattern with a wildcard takes about 15 KB of
 /// memory, and each is compared with each path, so that more would exhaust the memory and seem to
@@ -55,7 +56,7 @@ pub struct PathMatch {
 
 /// A line of a `.dockerignore` with an invalid pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: invalid pattern `{}`: {message}", pattern.replace(char::is_control, "\u{fffd}"))]
+#[error("line {line}: invalid pattern `{}`: {message}", escaped(pattern))]
 pub struct IgnoreError {
     /// The line number, counted from 1.
     pub line: usize,

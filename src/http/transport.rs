@@ -7,7 +7,7 @@ use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::{Client, Request, Response};
 
 use super::loopback::is_loopback;
-use crate::base::one_line::error_chain;
+use crate::base::safe_text::error_chain;
 
 /// Time limit for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::base::digest::Digest;
+use crate::base::image_path::ImagePath;
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
 use crate::base::reference::pin_key;
 use crate::base::span::Problem;
@@ -105,7 +106,7 @@ pub struct Remote {
     /// Time at which the image's build completed or failed, if listed.
     pub ended: Option<Timestamp>,
     /// Full path of the image, if listed.
-    pub path: Option<String>,
+    pub path: Option<ImagePath>,
 }
 
 /// State of an image in the service.
@@ -140,7 +141,7 @@ pub struct RecoveredBuild {
     /// The build.
     pub build: BuildId,
     /// Full path of the image, if listed.
-    pub path: Option<String>,
+    pub path: Option<ImagePath>,
 }
 
 impl Facts {
@@ -284,7 +285,7 @@ mod tests {
             fingerprint: Inputs::default().fingerprint(),
             inputs: Inputs::default(),
             build: BuildId::new("b-1").unwrap(),
-            path: String::new(),
+            path: ImagePath::default(),
             owner: Owner::Personal,
             visibility: Visibility::Private,
             image: None,

@@ -38,7 +38,7 @@ pub(crate) use options::{Pattern, PlanOptions, Selection};
 pub(crate) use owner_change::OwnerChange;
 pub(crate) use previous::PreviousLookup;
 pub(crate) use reason::Reason;
-pub(crate) use saved::SavedPlan;
+pub(crate) use saved::{SavedPlan, SavedPlanError};
 pub(crate) use select::selects_nothing;
 pub(crate) use steps::{
     Action, ActionCounts, Change, Create, PartialPlan, Plan, Renamed, RequestInDoubt, Step, StepId,

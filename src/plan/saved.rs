@@ -11,12 +11,13 @@ use super::steps::{Action, Change, Create, Plan, Step};
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Visibility};
+use crate::base::plain_text::{deserialize_plain, deserialize_plain_keys};
 use crate::manifest::workspace::{Unit, Workspace};
 use crate::state::encode::encode;
 use crate::state::{Entry, Pin, State};
 
 /// Version of the file format. Files of another version are rejected.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// A saved plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,16 +29,39 @@ pub struct SavedPlan {
     /// Time at which the plan was made.
     pub created: Timestamp,
     /// Service that the plan is for.
+    #[serde(deserialize_with = "deserialize_plain")]
     pub service: String,
     /// Options of the plan.
     pub options: PlanOptions,
     /// New and moved pins.
+    #[serde(deserialize_with = "deserialize_plain_keys")]
     pins: BTreeMap<String, SavedPin>,
     /// Images that lose their protection.
     #[serde(default)]
     unprotects: BTreeSet<ImageRef>,
     /// The steps, in order.
     pub steps: Vec<SavedStep>,
+}
+
+/// The file of a saved plan.
+#[derive(Serialize, Deserialize)]
+struct SavedFile<P> {
+    /// Digest of the plan, which shows whether the file was edited. It does not protect against
+    /// somebody who computes it again: who can write the file can write any plan.
+    digest: Digest,
+    #[serde(flatten)]
+    plan: P,
+}
+
+/// An error of reading the file of a saved plan.
+#[derive(Debug, thiserror::Error)]
+pub enum SavedPlanError {
+    /// The file is not a saved plan.
+    #[error("{0}")]
+    Malformed(#[from] serde_json::Error),
+    /// The plan is not the one that was written.
+    #[error("the plan was changed after it was written")]
+    Changed,
 }
 
 /// A new or moved pin.
@@ -128,6 +152,33 @@ impl SavedPlan {
             unprotects: plan.unprotects.iter().cloned().collect(),
             steps: plan.steps.iter().map(step).collect(),
         }
+    }
+
+    /// Returns the text of the plan's file.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the plan cannot be written as JSON.
+    pub fn encode(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(&SavedFile { digest: self.digest()?, plan: self })
+    }
+
+    /// Reads the text of a plan's file.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text is not a saved plan, and if the plan has another digest than the file says.
+    pub fn decode(text: &str) -> Result<Self, SavedPlanError> {
+        let SavedFile { digest, plan } = serde_json::from_str::<SavedFile<Self>>(text)?;
+        if plan.digest()? != digest {
+            return Err(SavedPlanError::Changed);
+        }
+        Ok(plan)
+    }
+
+    /// Returns the digest of all fields, which does not depend on the layout of the file.
+    fn digest(&self) -> Result<Digest, serde_json::Error> {
+        Ok(Digest::of(&serde_json::to_vec(self)?))
     }
 
     /// Returns the new and moved pins.

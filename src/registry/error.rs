@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::base::one_line::one_line;
 use crate::base::reference::RegistryRef;
+use crate::base::safe_text::one_line;
 use crate::base::secret::scrub;
 
 /// A failed lookup of a reference. Its text is one line of bounded length, without secrets.

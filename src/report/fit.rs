@@ -5,12 +5,6 @@ use crate::base::text::{self, columns};
 /// Sign for text that was left out, one column wide.
 const ELLIPSIS: &str = "…";
 
-/// Escapes characters that move the cursor or end the line: a file may have any name.
-pub(super) fn printable(text: &str) -> String {
-    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
-    text.chars().map(escape).collect()
-}
-
 /// Cuts a text after the last whole word that fits into `room` columns, and marks the cut. If not
 /// even the first word fits, its beginning is kept.
 pub(super) fn cut(text: &str, room: usize) -> String {
@@ -65,11 +59,6 @@ mod tests {
         }
         assert_eq!(cut("née à Évry", 7), "née à …");
         assert_eq!(cut("図書館", 4), "図…");
-    }
-
-    #[test]
-    fn printable_escapes_control_characters() {
-        assert_eq!(printable("a\u{1b}[2J\nb\u{9b}é"), "a\\u{1b}[2J\\nb\\u{9b}é");
     }
 
     proptest! {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::base::name::Platform;
+use crate::base::safe_text::is_unsafe;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Origin, Unit, UnitId};
 
@@ -183,7 +184,7 @@ fn in_dot(text: &str) -> String {
             '"' => quoted.push_str("\\\""),
             '\\' => quoted.push_str("\\\\"),
             '\n' => quoted.push_str("\\n"),
-            c if c.is_control() => quoted.push(' '),
+            c if is_unsafe(c) => quoted.push(' '),
             c => quoted.push(c),
         }
     }
@@ -199,7 +200,7 @@ fn in_mermaid(text: &str) -> String {
             '"' | '#' | '&' | '<' | '>' | '`' | '\\' | '[' | ']' | '{' | '}' => {
                 let _ = write!(quoted, "#{};", u32::from(c));
             }
-            c if c.is_control() => quoted.push(' '),
+            c if is_unsafe(c) => quoted.push(' '),
             c => quoted.push(c),
         }
     }

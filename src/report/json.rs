@@ -13,6 +13,7 @@ use crate::base::kind::ImageKind;
 use crate::base::limit::Class;
 use crate::base::name::ImageRef;
 use crate::base::text::plural;
+use crate::base::workflow_command::safe_line;
 use crate::event::{ActiveTarget, RunEvent, SkipReason, StopReason, TargetFailure};
 use crate::http::Notice;
 use crate::plan::{Action, Reason, Step};
@@ -64,7 +65,7 @@ impl<'w> JsonReporter<'w> {
     ) -> io::Result<()> {
         let mut object = json!({
             "@level": level,
-            "@message": message,
+            "@message": safe_line(&message),
             "@module": "imgplan",
             "@timestamp": jiff::Timestamp::now().to_string(),
             "type": kind,

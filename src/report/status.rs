@@ -10,6 +10,7 @@ use super::human::{BOLD, HumanReporter, color};
 use super::json::JsonReporter;
 use super::words::build_tail;
 use crate::base::name::{BuildId, ImageRef};
+use crate::base::safe_text::escaped;
 use crate::base::text::{columns, duration, plural};
 
 /// Builds in progress, and the apply that works on them.
@@ -128,7 +129,7 @@ impl HumanReporter<'_> {
         for UnitStatus { unit, build, progress, age } in shown() {
             let age = age.map(duration).unwrap_or_default();
             let (unit, word) = (cut(&unit.to_string(), width), progress.word());
-            let line = format!("  {unit:width$}  {age:>6}  {word}");
+            let line = format!("  {unit:width$}  {age:>6}  {}", escaped(&word));
             // A build ID is of no use without its end.
             let tail = Some(build_tail(build.as_ref()));
             let tail = tail.filter(|tail| columns(&line) + columns(tail) <= room);

@@ -7,12 +7,12 @@ use std::io;
 use serde_json::{Value, json};
 
 use super::PlanView;
-use super::fit::printable;
 use super::human::{BOLD, HumanReporter, color};
 use super::json::{JsonReporter, action_word, change};
 use super::symbol::symbol;
 use super::words::build_tail;
 use crate::base::name::ImageRef;
+use crate::base::safe_text::escaped;
 use crate::plan::{Action, Plan, Reason, Step};
 
 /// Targets to explain.
@@ -113,7 +113,7 @@ impl HumanReporter<'_> {
     ) -> io::Result<()> {
         for reason in &step.reasons {
             for line in view.plan.full_form(step, reason) {
-                writeln!(self.out, "{indent}{}", printable(&line))?;
+                writeln!(self.out, "{indent}{}", escaped(&line))?;
             }
             if let Some(cause) = path(reason).next_back() {
                 self.cause(view, cause, &format!("{indent}  "), explained)?;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::outcome::StepFailure;
 use crate::api::{ApiError, Client, RemoteImage, list_images};
+use crate::base::image_path::ImagePath;
 use crate::base::name::{ImageRef, Owner};
 
 /// Maximum number of searches by name for one owner. After that, the owner's images are listed once.
@@ -23,9 +24,9 @@ pub(super) struct BasePaths {
 /// The paths that are known for one owner.
 #[derive(Default)]
 struct OwnerPaths {
-    bases: HashMap<ImageRef, String>,
+    bases: HashMap<ImageRef, ImagePath>,
     searches: usize,
-    listing: Option<HashMap<ImageRef, String>>,
+    listing: Option<HashMap<ImageRef, ImagePath>>,
 }
 
 impl BasePaths {
@@ -46,7 +47,7 @@ impl BasePaths {
         &self,
         owner: &Owner,
         base: &ImageRef,
-    ) -> Result<(String, bool), StepFailure> {
+    ) -> Result<(ImagePath, bool), StepFailure> {
         // Locked during the lookup, so that several dependents of a base share one lookup.
         let mut owners = self.owners.lock().await;
         let known = owners.entry(owner.clone()).or_default();
@@ -70,7 +71,7 @@ impl BasePaths {
         known: &mut OwnerPaths,
         owner: &Owner,
         base: &ImageRef,
-    ) -> Result<Option<String>, ApiError> {
+    ) -> Result<Option<ImagePath>, ApiError> {
         if known.listing.is_none() && known.searches >= MAX_SEARCHES {
             // The listing shows the new paths of all moves made before it.
             self.moved().retain(|(moved_owner, _)| moved_owner != owner);

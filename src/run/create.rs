@@ -13,6 +13,7 @@ use super::transfers::TransferRequest;
 use super::unit::{Links, UnitRun};
 use crate::api::wire::BuildImageRequest;
 use crate::api::{AcceptedBuild, ApiError, Attempts, ErrorKind, Repeat};
+use crate::base::image_path::ImagePath;
 use crate::base::name::BuildId;
 use crate::context::{self, Spool};
 use crate::event::Phase;
@@ -62,13 +63,13 @@ impl UnitRun {
     pub(super) async fn wait_for_own(
         &self,
         build: &BuildId,
-        path: Option<String>,
+        path: Option<ImagePath>,
         timeout: Option<Duration>,
     ) -> Result<StepOutput, StepFailure> {
         let output = self.wait(build, timeout).await?;
         if let Some(Mirror { source, is_private: true, .. }) = &self.mirror {
             let made = path.as_ref().or(output.path.as_ref());
-            let public = source.platform_image().map(|image| image.to_string());
+            let public = source.platform_image().map(|image| ImagePath::from(&image));
             if public.is_some() && public.as_ref() == made {
                 return Err(self.made_public().with_build(build));
             }
@@ -223,7 +224,7 @@ impl UnitRun {
                         })
                         .await?;
                     }
-                    path
+                    path.to_string()
                 }
             };
             resolved.push((range.clone(), path));

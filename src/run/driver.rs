@@ -388,7 +388,7 @@ impl Driver<'_> {
                 let (image, owner) = (built.image(key).clone(), built.owner.clone());
                 Ok(BasePath::Moved { base: key.clone(), image, owner })
             }
-            Some(built) => Ok(BasePath::Known(built.path.clone())),
+            Some(built) => Ok(BasePath::Known(built.path.to_string())),
             None => Err(StepFailure::new(format!("its base {key} has not been built"))),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::options::Run;
 use super::pools::owner_of;
+use crate::base::image_path::ImagePath;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::source_ref::SourceRef;
 use crate::context::{Placement, Tree};
@@ -47,7 +48,7 @@ impl Mirror {
 }
 
 /// Returns the recorded path of the image of a pending build.
-pub(super) fn pending_path(state: &State, build: &BuildId) -> Option<String> {
+pub(super) fn pending_path(state: &State, build: &BuildId) -> Option<ImagePath> {
     let mut pending = state.entries.values().filter_map(|entry| entry.pending.as_ref());
     let pending = pending.find(|pending| pending.build == *build)?;
     Some(pending.path.clone()).filter(|path| !path.is_empty())
@@ -66,7 +67,7 @@ pub(super) enum Work {
 pub(super) struct AdoptJob {
     pub(super) build: BuildId,
     /// Recorded path of the image, if there is one.
-    pub(super) path: Option<String>,
+    pub(super) path: Option<ImagePath>,
     /// True if the build may not have been started.
     pub(super) start: bool,
     pub(super) timeout: Option<Duration>,

@@ -1,13 +1,14 @@
 //! Describes how a step ended, and what its failure means for the rest of the run. Pure.
 
 use crate::api::{ApiError, ErrorKind};
+use crate::base::image_path::ImagePath;
 use crate::base::name::{BuildId, Owner};
 
 /// The result of a step that succeeded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StepOutput {
     pub(super) build: Option<BuildId>,
-    pub(super) path: Option<String>,
+    pub(super) path: Option<ImagePath>,
     /// True if the image to delete did not exist.
     pub(super) was_missing: bool,
 }

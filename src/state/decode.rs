@@ -17,6 +17,7 @@ use super::fast_path::{self, KeyCounts};
 use super::lockfile::{Entry, MAX_LOCKFILE_VERSION, Pin};
 use super::merge;
 use crate::base::name::{ImageRef, Platform};
+use crate::base::plain_text::{deserialize_plain, deserialize_plain_keys};
 use crate::base::reference::OciDigest;
 
 /// Maximum number of YAML nodes in a lockfile, far above that of any real one. Limits of the parser
@@ -29,8 +30,9 @@ const MAX_YAML_EVENTS: usize = 2 * MAX_YAML_NODES;
 #[derive(Deserialize)]
 struct LockfileDocument {
     version: u64,
+    #[serde(deserialize_with = "deserialize_plain")]
     service: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "deserialize_plain_keys")]
     pins: BTreeMap<String, PinBlock>,
     #[serde(default)]
     units: BTreeMap<ImageRef, Entry>,
@@ -144,6 +146,7 @@ mod tests {
     use super::super::lockfile::{BuildStage, Built, Failed, Inputs, Pending, Submission};
     use super::*;
     use crate::base::digest::Digest;
+    use crate::base::image_path::ImagePath;
     use crate::base::kind::ImageKind;
     use crate::base::name::{BuildId, Owner, Visibility};
 
@@ -160,7 +163,7 @@ mod tests {
                 fingerprint,
                 inputs: inputs.clone(),
                 build: build.clone(),
-                path: "prime/x/api:v1".to_owned(),
+                path: ImagePath::new("prime/x/api:v1").unwrap(),
                 owner: Owner::Team("t 1".to_owned()),
                 visibility: Visibility::Public,
                 image: Some("other:v1".parse().unwrap()),
@@ -178,7 +181,7 @@ mod tests {
                 fingerprint,
                 inputs: Inputs::default(),
                 build: build.clone(),
-                path: String::new(),
+                path: ImagePath::default(),
                 owner: Owner::Personal,
                 visibility: Visibility::Private,
                 stage: BuildStage::Uploaded,
@@ -307,6 +310,20 @@ mod tests {
         assert_eq!(decode(&text.replace("version: 2", "version: 3")), Err(newer(3)));
         let conflict = format!("{text}<<<<<<< HEAD\n");
         assert!(matches!(decode(&conflict), Err(LockfileError::Conflict(_))));
+        for (key, bad) in
+            [("path", "p\\nRUN x"), ("service", "x\\u001b"), ("owner", "team:\\u202e")]
+        {
+            let at = text.find(&format!("{key}: \"")).unwrap() + key.len() + 3;
+            let end = at + text[at..].find('"').unwrap();
+            let edited = format!("{}{bad}{}", &text[..at], &text[end..]);
+            let line = edited[..at].lines().count();
+            let Err(LockfileError::Malformed { line: Some(found), .. }) = decode(&edited) else {
+                panic!("{edited}");
+            };
+            assert_eq!(found, line, "{key}");
+        }
+        let edited = text.replace("docker.io/library/redis:7", "a\\nb");
+        assert!(matches!(decode(&edited), Err(LockfileError::Malformed { .. })));
         for bad in ["", "[]", "version: x", "version: 1\n", "version: 1\nservice: a\nunits: 3\n"] {
             assert!(matches!(decode(bad), Err(LockfileError::Malformed { .. })), "{bad:?}");
         }

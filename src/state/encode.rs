@@ -10,6 +10,7 @@ use std::fmt::Write;
 use super::State;
 use super::lockfile::{Entry, Failed, Inputs, Pending};
 use crate::base::digest::Fingerprint;
+use crate::base::image_path::ImagePath;
 use crate::base::name::{BuildId, Owner, Visibility};
 
 const HEADER: &str =
@@ -88,12 +89,12 @@ type LineWriter<'a> = dyn FnMut(usize, &str, &str) + 'a;
 fn build_lines(
     line: &mut LineWriter<'_>,
     build: &BuildId,
-    path: &str,
+    path: &ImagePath,
     owner: &Owner,
     visibility: Visibility,
 ) {
     line(6, "build", &quoted(build.as_str()));
-    line(6, "path", &quoted(path));
+    line(6, "path", &quoted(path.as_str()));
     line(6, "owner", &quoted(&owner.to_string()));
     line(6, "visibility", &visibility.to_string());
 }

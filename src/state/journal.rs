@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::error::JournalError;
 use super::lockfile::{Built, Pending, Pin, Submission};
 use crate::base::digest::Digest;
+use crate::base::image_path::ImagePath;
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
+use crate::base::plain_text::deserialize_plain;
 
 /// A change of the state. It survives the death of the process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +70,7 @@ pub enum Record {
         #[serde(default)]
         error: Option<String>,
         /// Path of the image, if the service reported it only now.
-        path: Option<String>,
+        path: Option<ImagePath>,
         /// Name of the image, if the service chose another one than that of the unit.
         #[serde(default)]
         image: Option<ImageRef>,
@@ -90,7 +92,7 @@ pub enum Record {
         owner: Option<Owner>,
         /// The new path, if the image moved and the service reported it.
         #[serde(default)]
-        path: Option<String>,
+        path: Option<ImagePath>,
     },
     /// A unit was dropped from the lockfile. Its image stays, or was deleted.
     Forgotten {
@@ -123,6 +125,7 @@ pub enum Record {
     /// The pin of a reference was added, moved or removed.
     Pinned {
         /// The reference, in its full form.
+        #[serde(deserialize_with = "deserialize_plain")]
         reference: String,
         /// The new pin.
         pin: Option<Pin>,
@@ -152,6 +155,7 @@ pub(super) struct Header {
     /// Version of the format.
     pub(super) journal: u64,
     /// URL of the service, or `local`.
+    #[serde(deserialize_with = "deserialize_plain")]
     pub(super) service: String,
     /// Digest of the lockfile that the journal continues. `None` if there was no lockfile.
     pub(super) lockfile: Option<Digest>,
@@ -209,6 +213,11 @@ mod tests {
         }
         let damaged = format!("{header}{{\"rec\n{one}");
         assert_eq!(decode(&damaged), Err(JournalError::Damaged(2)));
+        let unsafe_path = format!(
+            "{header}{{\"record\":\"updated\",\"unit\":\"a:b\",\"visibility\":null,\"owner\":null,\
+             \"path\":\"x\\nRUN y\"}}\n"
+        );
+        assert_eq!(decode(&unsafe_path), Err(JournalError::Damaged(2)));
         let newer = line(&Header { journal: 2, service: "s".to_owned(), lockfile: None });
         assert_eq!(decode(&newer), Err(JournalError::Newer { version: 2, supported: 1 }));
     }

@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::base::digest::{Digest, FieldHasher, Fingerprint};
+use crate::base::image_path::ImagePath;
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
-use crate::base::one_line::one_line;
 use crate::base::reference::OciDigest;
+use crate::base::safe_text::one_line;
 use crate::base::source_ref::SourceRef;
 
 /// Highest version of the lockfile that this imgplan reads.
@@ -85,7 +86,7 @@ pub struct Built {
     /// ID of the build.
     pub build: BuildId,
     /// Path of the image in the service. Opaque.
-    pub path: String,
+    pub path: ImagePath,
     /// Owner of the image, as the service answered.
     pub owner: Owner,
     /// Visibility of the image.
@@ -161,7 +162,7 @@ impl Submission {
     pub fn into_pending(
         self,
         build: BuildId,
-        path: Option<String>,
+        path: Option<ImagePath>,
         visibility: Option<Visibility>,
         stage: BuildStage,
     ) -> Pending {
@@ -187,7 +188,7 @@ pub struct Pending {
     /// ID of the build.
     pub build: BuildId,
     /// Path of the image in the service; empty if the service has not reported it. Opaque.
-    pub path: String,
+    pub path: ImagePath,
     /// Owner of the image, as the service answered.
     pub owner: Owner,
     /// Visibility of the image.
@@ -303,13 +304,13 @@ impl Inputs {
 
     /// Returns the path of the platform's image that the service makes of a source of Docker Hub.
     /// `None` for other sources and for builds.
-    pub fn platform_path(&self) -> Option<String> {
-        Some(self.source()?.platform_image()?.to_string())
+    pub fn platform_path(&self) -> Option<ImagePath> {
+        Some(ImagePath::from(&self.source()?.platform_image()?))
     }
 
     /// True for the path of the platform's image that the service makes of a source of Docker Hub.
-    pub fn is_on_platform(&self, path: &str) -> bool {
-        self.platform_path().is_some_and(|platform| platform == path)
+    pub fn is_on_platform(&self, path: &ImagePath) -> bool {
+        self.platform_path().is_some_and(|platform| platform == *path)
     }
 
     /// True if both have the same fingerprint apart from the number of forced rebuilds.
@@ -344,7 +345,7 @@ mod tests {
         inputs.set("source", source);
         let (at, fingerprint) = (Timestamp::UNIX_EPOCH, inputs.fingerprint());
         let submission = Submission { at, fingerprint, inputs, owner, visibility: None };
-        let (build, path) = (BuildId::new("b-1").unwrap(), path.map(str::to_owned));
+        let (build, path) = (BuildId::new("b-1").unwrap(), path.and_then(ImagePath::new));
         submission.into_pending(build, path, answered, BuildStage::Started)
     }
 

@@ -30,6 +30,7 @@ pub(crate) use paths::StatePaths;
 pub(crate) use snapshot::StateSnapshot;
 pub(crate) use store::Store;
 
+use crate::base::image_path::ImagePath;
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 
@@ -75,7 +76,7 @@ impl State {
             Record::Started { unit, build } => self.reach(unit, build, BuildStage::Started),
             Record::Ended { unit, build, outcome, error, path, image, at } => {
                 let image = image.clone();
-                let (error, path) = (error.as_deref(), path.as_deref());
+                let (error, path) = (error.as_deref(), path.as_ref());
                 self.end(unit, build, *outcome, Ending { error, path, image, at: *at });
             }
             Record::Updated { unit, to, visibility, owner, path } => {
@@ -144,7 +145,7 @@ impl State {
             BuildOutcome::Completed => {
                 entry.failed = None;
                 let path = match ending.path {
-                    Some(path) if pending.path.is_empty() => path.to_owned(),
+                    Some(path) if pending.path.is_empty() => path.clone(),
                     _ => pending.path,
                 };
                 let (owner, visibility) = if pending.inputs.is_on_platform(&path) {
@@ -173,7 +174,7 @@ impl State {
 /// The result of a build that ended: its error or its image.
 struct Ending<'a> {
     error: Option<&'a str>,
-    path: Option<&'a str>,
+    path: Option<&'a ImagePath>,
     image: Option<ImageRef>,
     at: Option<Timestamp>,
 }
@@ -187,7 +188,7 @@ impl State {
             fingerprint: inputs.fingerprint(),
             inputs,
             build: BuildId::new("b-1").unwrap(),
-            path: String::new(),
+            path: ImagePath::default(),
             owner: Owner::Personal,
             visibility: Visibility::Private,
             stage: BuildStage::Started,

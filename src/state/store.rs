@@ -217,7 +217,7 @@ mod tests {
             fingerprint: inputs.fingerprint(),
             inputs,
             build: build.clone(),
-            path: "p".to_owned(),
+            path: crate::base::image_path::ImagePath::new("p").unwrap(),
             owner: Owner::Personal,
             visibility: Visibility::Private,
             stage: BuildStage::Created,

@@ -38,7 +38,6 @@ pub(super) fn warnings(workspace: &Workspace, contexts: &[Option<Context>]) -> V
 fn warning(span: Span, path: &str, missing: &Missing<'_>) -> Problem {
     let contexts = list(missing.keys().map(|root| root.display()), MAX_CONTEXTS_SHOWN);
     let noun = if missing.len() == 1 { "context" } else { "contexts" };
-    let path = path.replace(char::is_control, "\u{fffd}");
     let message = format!("`{path}` is not in the {noun} {contexts}");
     let exists = |(root, _): &(&&Path, _)| root.join(path.trim_start_matches('/')).exists();
     let help = match missing.iter().find(exists) {

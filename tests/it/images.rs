@@ -12,6 +12,7 @@ use imgplan::test_support::api::{
     Attempts, Client, Endpoint, RateLimiter, RemoteImageState, Repeat, Transport, TransportError,
     list_images,
 };
+use imgplan::test_support::base::image_path::ImagePath;
 use imgplan::test_support::base::kind::ImageKind;
 use imgplan::test_support::base::limit::{Class, Limit};
 use imgplan::test_support::base::name::{ImageRef, Owner, Visibility};
@@ -184,7 +185,7 @@ impl Project {
     fn recorded(&self, key: &str) -> Option<(String, Owner, Visibility)> {
         let store = self.store();
         let built = store.state().entries.get(&key.parse::<ImageRef>().unwrap())?.built.clone()?;
-        Some((built.path, built.owner, built.visibility))
+        Some((built.path.to_string(), built.owner, built.visibility))
     }
 }
 
@@ -230,11 +231,11 @@ async fn all_images_of_two_owners_are_listed_by_pages() {
     assert_eq!((images.len(), lists() - before), (600, 3));
     assert!(images.iter().all(|image| image.state == RemoteImageState::Available));
     let image = images.iter().find(|image| image.name == "i042").unwrap();
-    assert_eq!(image.path.as_deref(), Some("prime/local/i042:latest"));
+    assert_eq!(image.path.as_ref().map(ImagePath::as_str), Some("prime/local/i042:latest"));
     assert_eq!(image.visibility, Some(Visibility::Private));
     assert!(image.changed.is_some() && image.id.is_some());
     let of_team = list_images(&project.client, &team(), Some("I00")).await.unwrap().images;
-    assert_eq!(of_team[0].path.as_deref(), Some("prime/team-t1/i002:latest"));
+    assert_eq!(of_team[0].path.as_ref().map(ImagePath::as_str), Some("prime/team-t1/i002:latest"));
     assert_eq!(of_team.len(), 3);
     let one = list_images(&project.client, &Owner::Personal, Some("i599")).await.unwrap().images;
     assert_eq!(one.len(), 1);

@@ -45,7 +45,7 @@ pub(super) fn digest(
     };
     if ui.is_json() {
         let object = json!({ "image": unit.key, "inputs": inputs, "fingerprint": fingerprint });
-        ui.data(object)?;
+        ui.json_data(&object)?;
         return Ok(());
     }
     let keys = inputs.0.keys().map(|key| key.chars().count());

@@ -24,7 +24,7 @@ pub(super) fn list(ui: &mut Ui, tree: &Tree, build: &BuildOrigin) -> Result<(), 
     lines.extend(generated.map(|file| (&file.path, object(&file.path))));
     lines.sort_by_key(|(path, _)| *path);
     for (path, object) in lines {
-        if ui.is_json() { ui.data(object)? } else { ui.data(path)? }
+        if ui.is_json() { ui.json_data(&object)? } else { ui.data(path)? }
     }
     Ok(())
 }
@@ -80,7 +80,7 @@ pub(super) fn list_by_size(ui: &mut Ui, tree: &Tree) -> Result<(), Failure> {
     sizes.sort_by(|(a, one), (b, other)| other.size.cmp(&one.size).then_with(|| a.cmp(b)));
     for (folder, DirSize { size, files }) in sizes {
         if ui.is_json() {
-            ui.data(json!({ "folder": folder, "size": size, "files": files }))?;
+            ui.json_data(&json!({ "folder": folder, "size": size, "files": files }))?;
         } else {
             let files = plural(files, "file");
             ui.data(format_args!("{:>8}  {files:>11}  {folder}", bytes(size)))?;

@@ -6,8 +6,6 @@ mod list;
 mod pack;
 mod why;
 
-use std::io::Write;
-
 use self::find::{find, read_state, scan_one};
 use super::args::{ContextArgs, ContextCommand};
 use super::env::env;
@@ -37,7 +35,7 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result
             let state = read_state(settings, local)?;
             let bases = pack::base_replacements(ui, &workspace, unit, build, &state)?;
             let text = build.dockerfile.with_replaced(&bases);
-            ui.bytes().write_all(text.as_bytes())?;
+            ui.document(&text)?;
         }
         ContextCommand::Why { image, path, .. } => {
             let (unit, build) = find(&workspace, &image)?;

@@ -30,7 +30,7 @@ pub(super) fn base_replacements(
         let base_unit = workspace.unit(base.unit);
         let previous = lookup.of(workspace, base_unit);
         match previous.and_then(|previous| previous.entry.built.as_ref()) {
-            Some(built) => bases.push((base.range.clone(), built.path.clone())),
+            Some(built) => bases.push((base.range.clone(), built.path.to_string())),
             None => ui.message(format_args!(
                 "note: {} is not built yet; the Dockerfile of {} keeps its name",
                 base_unit.shown(),
@@ -56,7 +56,11 @@ pub(super) fn pack(
 ) -> Result<(), Failure> {
     let placement = placement(tree, &build.dockerfile, build.as_written(), bases);
     if [Path::new("-"), Path::new("/dev/stdout")].contains(&output) {
-        return match context::pack(tree, &placement, ui.bytes()) {
+        let out = ui.archive().ok_or_else(|| {
+            let help = "name a file with `--output`, or send the output to a pipe";
+            Failure::with_help("an archive is not written to a terminal", help)
+        })?;
+        return match context::pack(tree, &placement, out) {
             Ok(mut out) => Ok(out.flush()?),
             Err(PackError::Write(error)) => Err(error.into()),
             Err(error) => Err(error.into()),

@@ -29,7 +29,7 @@ pub(super) fn why(
     let is_special =
         kind.is_some_and(|kind| !(kind.is_file() || kind.is_dir() || kind.is_symlink()));
     if ui.is_json() {
-        ui.data(as_json(&path, (kind.is_some(), is_special), &rules, why))?;
+        ui.json_data(&as_json(&path, (kind.is_some(), is_special), &rules, why))?;
     } else if is_special && why.sent() {
         ui.data(format_args!("{path} is not sent: sockets, FIFOs and devices never are"))?;
     } else {
@@ -60,7 +60,6 @@ fn reason(rules: &IgnoreRules, why: Explanation<'_>) -> String {
     match (why, file) {
         (Explanation::Own, _) => "imgplan's own files are never sent".to_owned(),
         (Explanation::Pattern { ignored, line, pattern }, Some(file)) => {
-            let pattern = pattern.replace(char::is_control, "\u{fffd}");
             let effect = if ignored { "" } else { " includes it again" };
             format!("{file}, line {line}: {pattern}{effect}")
         }

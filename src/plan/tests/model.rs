@@ -157,7 +157,7 @@ impl Model {
             }
             let found = lost.map(|(id, _)| RecoveredBuild {
                 build: id.clone(),
-                path: Some(format!("prime/me/{unit}")),
+                path: crate::base::image_path::ImagePath::new(format!("prime/me/{unit}")),
             });
             facts.recovered.insert(unit.clone(), found);
         }
@@ -338,7 +338,7 @@ impl Model {
         self.state.apply(&record(&submission));
         let stage =
             if kind == ImageKind::Mirror { BuildStage::Started } else { BuildStage::Created };
-        let path = Some(format!("prime/local/{unit}"));
+        let path = crate::base::image_path::ImagePath::new(format!("prime/local/{unit}"));
         let pending = submission.into_pending(id.clone(), path, None, stage);
         self.state.apply(&Record::Created { unit: unit.clone(), kind, platform, pending });
         if done == Done::Created {

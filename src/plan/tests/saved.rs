@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::{Action, Change, Decision, PlanOptions, SavedPlan};
+use super::super::{Action, Change, Decision, PlanOptions, SavedPlan, SavedPlanError};
 use super::model::{COMPLETE, Done, Model, done};
 use super::properties::{past, replace};
 use super::world::{Manifest, build_of};
@@ -16,9 +16,14 @@ use crate::state::{Failed, Inputs, State};
 fn save(model: &Model, decision: &Decision, options: &PlanOptions) -> SavedPlan {
     let pins = BTreeMap::new();
     let saved = SavedPlan::new(&decision.plan, &model.state, "service", options, &pins, model.now);
-    let text = serde_json::to_string(&saved).unwrap();
-    let read: SavedPlan = serde_json::from_str(&text).unwrap();
+    let text = saved.encode().unwrap();
+    let read = SavedPlan::decode(&text).unwrap();
     assert_eq!(read, saved);
+    let compact = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(SavedPlan::decode(&compact).unwrap(), saved, "the layout does not matter");
+    let prune = format!("\"prune\": {}", options.prune);
+    let edited = text.replacen(&prune, &format!("\"prune\": {}", !options.prune), 1);
+    assert!(matches!(SavedPlan::decode(&edited), Err(SavedPlanError::Changed)), "{edited}");
     assert_eq!(read.options, *options);
     read
 }

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 
 use super::{PlanView, ReportOptions, Reporter, SummaryView, Verbosity};
+use crate::base::safe_text::escaped;
 use crate::event::RunEvent;
 
 /// Names that stand for a long list.
@@ -41,7 +42,7 @@ impl<'w> HumanReporter<'w> {
     /// Writes the notes on facts that could not be gathered.
     pub(super) fn notes(&mut self, view: &PlanView<'_>) -> io::Result<()> {
         let word = self.paint_err(color(AnsiColor::Yellow), "note:");
-        view.notes().try_for_each(|note| writeln!(self.err, "{word} {note}"))
+        view.notes().try_for_each(|note| writeln!(self.err, "{word} {}", escaped(&note)))
     }
 
     pub(super) fn paint(&self, style: Style, text: &str) -> String {

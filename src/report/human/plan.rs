@@ -6,7 +6,7 @@ use anstyle::AnsiColor;
 
 use super::super::PlanView;
 use super::super::cost::Cost;
-use super::super::fit::{printable, wrap};
+use super::super::fit::wrap;
 use super::super::group::{MAX_ROWS, groups};
 use super::super::symbol::symbol;
 use super::super::words::{partial_note, plan_line, size};
@@ -14,6 +14,7 @@ use super::protection::protected_orphans;
 use super::table::Row;
 use super::{BOLD, DIM, HumanReporter, MAX_NAMES_SHOWN, color, warning};
 use crate::base::name::ImageRef;
+use crate::base::safe_text::escaped;
 use crate::base::text::{list, plural};
 use crate::plan::{Action, PartialPlan, Renamed, Step};
 
@@ -56,7 +57,7 @@ impl HumanReporter<'_> {
 
     /// Wraps a sentence.
     pub(in crate::report) fn prose(&self, text: &str) -> String {
-        wrap(&printable(text), self.options.columns, 2)
+        wrap(&escaped(text), self.options.columns, 2)
     }
 
     fn partial(&self, partial: PartialPlan) -> String {

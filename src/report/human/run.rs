@@ -13,6 +13,7 @@ use super::super::words::{
 use super::super::{SummaryView, Verbosity};
 use super::{BOLD, HumanReporter, MAX_NAMES_SHOWN, color, warning};
 use crate::base::name::ImageRef;
+use crate::base::safe_text::escaped;
 use crate::base::text::{duration, list, plural};
 use crate::event::{ActiveTarget, Phase, RunEvent, SkipReason, Summary, TargetFailure};
 use crate::http::Notice;
@@ -62,7 +63,7 @@ impl HumanReporter<'_> {
             {
                 let unit = unit.as_ref().map(|unit| format!("{unit}: ")).unwrap_or_default();
                 let wait = duration(*wait);
-                writeln!(self.err, "{unit}cannot {action}: {why}; retrying in {wait}")
+                writeln!(self.err, "{unit}cannot {action}: {}; retrying in {wait}", escaped(why))
             }
             RunEvent::Notice { notice: Notice::RateWait { class, limit, wait }, .. }
                 if is_normal =>
@@ -70,7 +71,7 @@ impl HumanReporter<'_> {
                 writeln!(self.err, "{}", rate_wait(*class, *limit, *wait))
             }
             RunEvent::Stopping { reason, active } => {
-                writeln!(self.err, "{}", self.paint_err(BOLD, &stopping(reason, *active)))
+                writeln!(self.err, "{}", self.paint_err(BOLD, &escaped(&stopping(reason, *active))))
             }
             _ => Ok(()),
         }
@@ -142,7 +143,7 @@ impl HumanReporter<'_> {
             line = format!("{line}, {pending} pending");
         }
         line = format!("{line}, in {}.", duration(elapsed));
-        writeln!(self.out, "Owner: {owners}")?;
+        writeln!(self.out, "Owner: {}", escaped(owners))?;
         let style = if summary.is_complete() { AnsiColor::Green } else { AnsiColor::Red };
         writeln!(self.out, "{}", self.paint(color(style).bold(), &line))?;
         if let Some(partial) = summary.partial {
@@ -151,7 +152,7 @@ impl HumanReporter<'_> {
         }
         match next {
             Some(command) if self.options.hints && is_normal => {
-                writeln!(self.err, "{}", next_command(command, failed > 0))
+                writeln!(self.err, "{}", escaped(&next_command(command, failed > 0)))
             }
             _ => Ok(()),
         }
@@ -169,9 +170,14 @@ impl HumanReporter<'_> {
         let names = group.iter().map(|it| format!("{}{}", it.unit, build_tail(it.build.as_ref())));
         let (phase, names) = (phase_word(failure.phase), list(names, MAX_FAILURES_NAMED));
         writeln!(self.out, "{word} while {phase}: {names}")?;
-        writeln!(self.out, "  {}", failure.message)?;
+        writeln!(self.out, "  {}", escaped(&failure.message))?;
         if let Some(help) = &failure.help {
-            writeln!(self.out, "  {} {help}", self.paint(color(AnsiColor::Cyan), "help:"))?;
+            writeln!(
+                self.out,
+                "  {} {}",
+                self.paint(color(AnsiColor::Cyan), "help:"),
+                escaped(help)
+            )?;
         }
         Ok(())
     }

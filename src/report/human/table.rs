@@ -1,11 +1,12 @@
 //! The table of a plan: a row for each step, or for each group of steps with one cause.
 
-use super::super::fit::{cut, printable, wrap};
+use super::super::fit::{cut, wrap};
 use super::super::group::StepGroup;
 use super::super::symbol::{Symbol, symbol};
 use super::super::words::build_tail;
 use super::{DIM, HumanReporter, MAX_NAMES_SHOWN, color};
 use crate::base::name::{ImageRef, Owner};
+use crate::base::safe_text::escaped;
 use crate::base::text::{columns, list, plural};
 use crate::plan::{Action, Reason, Step};
 
@@ -40,7 +41,9 @@ impl Row {
         let reasons: Vec<String> = step.reasons.iter().map(ToString::to_string).collect();
         let mut suffix = match &step.action {
             Action::Adopt { build, .. } => build_tail(Some(build)),
-            Action::Delete { owner, .. } if *owner != Owner::Personal => format!(" ({owner})"),
+            Action::Delete { owner, .. } if *owner != Owner::Personal => {
+                format!(" ({})", escaped(&owner.to_string()))
+            }
             _ => String::new(),
         };
         if let Action::Forget { after: Some(build) } | Action::Delete { after: Some(build), .. } =
@@ -55,8 +58,8 @@ impl Row {
             symbol: symbol(step),
             name: step.key.to_string(),
             verb: step.verb(),
-            reasons: printable(&reasons.join("; ")),
-            brief: brief(&step.reasons).map(|text| printable(&text)),
+            reasons: escaped(&reasons.join("; ")),
+            brief: brief(&step.reasons).map(|text| escaped(&text)),
             suffix,
             names: Vec::new(),
         }
@@ -76,7 +79,7 @@ impl Row {
             symbol: symbol(first),
             name: plural(keys.len(), "target"),
             verb: first.verb(),
-            reasons: printable(&group.cause),
+            reasons: escaped(&group.cause),
             brief: None,
             suffix,
             names: (1..=MAX_NAMES_SHOWN).rev().map(|max| list(&keys, max)).collect(),

@@ -59,7 +59,7 @@ fn built() -> Built {
         fingerprint: inputs.fingerprint(),
         inputs,
         build: build_id("b-before"),
-        path: "prime/me/image:1".to_owned(),
+        path: crate::base::image_path::ImagePath::new("prime/me/image:1").unwrap(),
         owner: Owner::Personal,
         visibility: Visibility::Private,
         image: None,

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 
 use crate::api::AcceptedBuild;
 use crate::api::wire::BuildImageRequest;
+use crate::base::image_path::ImagePath;
 use crate::base::name::{ImageRef, Owner, Platform, Visibility};
 use crate::base::source_ref::RegistryKind;
 use crate::run::link::request;
@@ -125,13 +126,13 @@ impl ServiceTraits {
     pub(super) fn learn(&mut self, accepted: &mut [(&TransferForm, &mut AcceptedBuild)]) {
         for (transfer, accepted) in accepted.iter() {
             self.accepted = self.accepted.and(transfer.changes);
-            let image = platform_image(transfer).map(ToString::to_string);
+            let image = platform_image(transfer).map(ImagePath::from);
             if image.is_some() && accepted.path.is_some() && transfer.owner != Owner::Platform {
                 self.on_platform = Some(image == accepted.path);
             }
         }
         for (transfer, accepted) in accepted.iter_mut() {
-            let image = platform_image(transfer).map(ToString::to_string);
+            let image = platform_image(transfer).map(ImagePath::from);
             accepted.path = match (self.on_platform, accepted.path.take()) {
                 (Some(true), path) => image.or(path),
                 (Some(false), path) => path,
@@ -316,7 +317,7 @@ mod tests {
     fn accepted(build: &str, path: Option<&str>) -> AcceptedBuild {
         AcceptedBuild {
             build: BuildId::new(build).unwrap(),
-            path: path.map(str::to_owned),
+            path: path.and_then(ImagePath::new),
             upload: None,
             expires_in: None,
             visibility: None,
@@ -341,7 +342,12 @@ mod tests {
             let app = transfer("ghcr.io/o/app:1 personal -");
             let [mut first, mut other, mut last] = [first, other, None].map(|p| accepted("b", p));
             traits.learn(&mut [(&grafana, &mut other), (&redis, &mut first), (&app, &mut last)]);
-            assert_eq!(other.path.as_deref(), expected, "{owner} {:?}", first.path);
+            assert_eq!(
+                other.path.as_ref().map(ImagePath::as_str),
+                expected,
+                "{owner} {:?}",
+                first.path
+            );
             assert_eq!(last.path, None);
         }
     }

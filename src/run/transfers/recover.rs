@@ -13,6 +13,7 @@ use super::request::{BatchOutcome, TransferRequest};
 use crate::api::poll::{PollState, poll_builds};
 use crate::api::recover::{LostRequest, RecoveryResult, possible_images, recover_builds};
 use crate::api::{AcceptedBuild, ApiError, Client, ErrorKind, RemoteBuild};
+use crate::base::image_path::ImagePath;
 use crate::base::name::{BuildId, ImageRef};
 use crate::run::link::KnownBuilds;
 use crate::run::outcome::StepFailure;
@@ -270,7 +271,7 @@ impl Recovery<'_> {
 }
 
 /// An accepted transfer of which only the build and perhaps the path are known.
-fn accepted(build: BuildId, path: Option<String>, source: &str) -> AcceptedBuild {
+fn accepted(build: BuildId, path: Option<ImagePath>, source: &str) -> AcceptedBuild {
     let (upload, expires_in, visibility) = (None, None, None);
     AcceptedBuild { build, path, upload, expires_in, visibility, source: Some(source.to_owned()) }
 }
