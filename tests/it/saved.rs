@@ -205,10 +205,11 @@ fn files_that_are_no_saved_plan_are_rejected() {
     plan["version"] = json!(999);
     let newer = plan.to_string();
     for (text, says) in [
-        (newer.as_str(), "has format version 999; this imgplan reads version 3"),
+        (newer.as_str(), "has format version 999; this imgplan reads version 4"),
         ("", "is not a saved plan"),
         ("images: []", "is not a saved plan"),
-        ("{\"version\": 3}", "is not a saved plan"),
+        ("{\"version\": 4}", "is not a saved plan"),
+        ("{\"version\": 3}", "was saved by an older imgplan"),
         ("{\"version\": 1}", "was saved by an older imgplan"),
         (&text[..text.len() / 2], "is not a saved plan"),
         ("\u{0}\u{1}", "is not a saved plan"),

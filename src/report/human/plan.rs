@@ -10,6 +10,7 @@ use super::super::fit::wrap;
 use super::super::group::{MAX_ROWS, groups};
 use super::super::symbol::symbol;
 use super::super::words::{partial_note, plan_line, size};
+use super::base_paths::unconfirmed_bases;
 use super::protection::protected_orphans;
 use super::table::Row;
 use super::{BOLD, DIM, HumanReporter, MAX_NAMES_SHOWN, color, warning};
@@ -47,6 +48,7 @@ impl HumanReporter<'_> {
                 self.replaced_protected(view),
                 self.protection(view).join("\n"),
                 self.plan_notes(view).join("\n"),
+                unconfirmed_bases(view).map(|line| self.prose(&line)).unwrap_or_default(),
                 last.join("\n"),
             ]
         };
