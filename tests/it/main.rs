@@ -19,6 +19,8 @@ mod faults;
 mod fields;
 mod graph;
 mod honest;
+#[cfg(unix)]
+mod hostile_text;
 mod hub;
 mod images;
 #[cfg(unix)]

@@ -69,6 +69,32 @@ impl Call {
         self.spawn(true)
     }
 
+    /// Runs the program to its end with both streams on a terminal, and returns what it wrote. Nothing
+    /// is typed.
+    #[cfg(unix)]
+    pub(crate) fn on_terminal(mut self) -> String {
+        use rustix::fs::{Mode, OFlags};
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let terminal =
+            rustix::fs::open(&*name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        self.command.stdin(Stdio::null()).stdout(terminal.try_clone().unwrap()).stderr(terminal);
+        let mut child = self.command.spawn().unwrap();
+        // The command keeps the terminal open.
+        drop(self.command);
+        let (mut master, mut text, mut part) = (std::fs::File::from(master), Vec::new(), [0; 4096]);
+        // Linux reports the end as an error.
+        while let Ok(read @ 1..) = master.read(&mut part) {
+            text.extend_from_slice(&part[..read]);
+        }
+        child.wait().unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
     fn spawn(mut self, read: bool) -> Running {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().unwrap();
