@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
+use clap::builder::StyledStr;
+use clap::error::ContextValue;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, Report};
 use serde_json::{Value, json};
 
@@ -14,7 +16,7 @@ use super::door::Stream;
 use super::failure::{self, Exit, Failure, Warning};
 use super::safe_diagnostic::SafeDiagnostic;
 use super::settings::Settings;
-use crate::base::safe_text::{escaped, shown_path};
+use crate::base::safe_text::{escaped, is_unsafe, shown_path};
 use crate::base::span::{Problem, SourceMap};
 use crate::event::RunEvent;
 use crate::manifest::ManifestError;
@@ -313,7 +315,7 @@ impl Ui {
 /// Writes a help text, or an error about the arguments.
 pub(super) fn usage(text: &clap::Error) -> io::Result<()> {
     let stream = if text.use_stderr() { Stream::Err } else { Stream::Out };
-    let styled = text.render();
+    let styled = StyledStr::from(with_escaped_values(text));
     let is_unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     if stream.is_terminal() && is_unset("NO_COLOR") && !is_dumb {
@@ -321,6 +323,22 @@ pub(super) fn usage(text: &clap::Error) -> io::Result<()> {
     } else {
         write!(stream.text(false), "{styled}")
     }
+}
+
+/// Returns the text of clap with its styles. The arguments in it are escaped.
+fn with_escaped_values(error: &clap::Error) -> String {
+    let in_context = error.context().flat_map(|(_, value)| match value {
+        ContextValue::String(text) => vec![text.clone()],
+        ContextValue::Strings(texts) => texts.clone(),
+        _ => Vec::new(),
+    });
+    let arguments = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned());
+    let mut values: Vec<String> = in_context.chain(arguments).collect();
+    values.retain(|value| value.contains(is_unsafe));
+    // A value may be a part of another one.
+    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    let text = error.render().ansi().to_string();
+    values.iter().fold(text, |text, value| text.replace(value, &escaped(value)))
 }
 
 /// Treats a closed pipe as success: in `imgplan plan | head`, the reader stops early on purpose.

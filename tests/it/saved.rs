@@ -367,3 +367,36 @@ fn only_the_approved_protection_is_lifted() {
     env.ok(["apply", "p"]);
     assert!(!env.read("imgplan.lock").contains("protect"));
 }
+
+#[test]
+fn an_edited_plan_is_rejected_and_deletions_are_always_shown() {
+    let env = project();
+    env.apply();
+    let text = THREE.lines().filter(|line| !line.contains("name: lone")).collect::<Vec<_>>();
+    env.write("imgplan.yaml", text.join("\n"));
+    env.ok(["plan", "--out", "p"]);
+    let saved = env.read("p");
+    assert!(saved.contains("\"prune\": false"), "{saved}");
+    for (from, to) in [
+        ("\"prune\": false", "\"prune\": true"),
+        ("\"action\": \"forget\"", "\"action\": \"delete\",\n\"owner\": \"personal\""),
+        ("\"steps\": [", "\"steps\": [],\n\"x\": ["),
+    ] {
+        assert!(saved.contains(from), "{saved}");
+        env.write("p", saved.replacen(from, to, 1));
+        let refused = refused(&env);
+        assert!(refused.contains("the plan p was changed after it was written"), "{refused}");
+        assert!(refused.contains("help: plan again"), "{refused}");
+    }
+    let layout: Value = serde_json::from_str(&saved).unwrap();
+    env.ok(["plan", "--prune", "--out", "q"]);
+    env.write("p", layout.to_string());
+    for args in [&["apply", "q", "-q"][..], &["apply", "q", "--auto-approve"]] {
+        let applied = env.run(args.iter().copied());
+        if args.contains(&"-q") {
+            applied.code(0).says("Deletes 1 image:").says("- lone:v1  delete");
+        } else {
+            applied.code(1).says("the saved plan is stale");
+        }
+    }
+}

@@ -101,8 +101,10 @@ fn secrets_in_responses_are_redacted() {
 #[test]
 fn secrets_in_the_message_of_a_failed_build_are_redacted() {
     let scripted = Scripted::accepting();
+    let encoded = [KEY.replace('c', "\\u0063"), KEY.replace('-', "%2D"), KEY.replace('-', "\\-")];
     let message = format!(
-        "fetch https://bucket.example/get?sig={SIGNATURE} with Bearer {KEY} failed\u{1b}[2J"
+        "fetch https://bucket.example/get?sig={SIGNATURE} with Bearer {KEY} failed\u{1b}[2J {}",
+        encoded.join(" ")
     );
     let failed = serde_json::json!({
         "id": "b-1", "status": "FAILED", "artifacts": [{ "errorMessage": message }],
@@ -116,6 +118,12 @@ fn secrets_in_the_message_of_a_failed_build_are_redacted() {
         output.code(1).says("bucket.example").never_says("\u{1b}");
     }
     assert_absent(&env, &outputs, &[KEY, SIGNATURE]);
+    // With its prefix, in which a character may be encoded.
+    let shown =
+        outputs[1].json().iter().map(|line| line["@message"].to_string()).collect::<String>();
+    for part in [&KEY[KEY.len() - 8..], "%2D", "u0063"] {
+        assert!(!shown.contains(part), "{shown}");
+    }
 }
 
 #[test]
