@@ -287,8 +287,8 @@ impl Caller {
                 }
                 Err(_) => return Err(no_data(call.action, call.max_header_wait())),
             };
-            let (target, status) = ((&call.method, &*call.path), response.status());
-            match redirect(target, &url, redirects, status, response.headers()) {
+            let status = response.status();
+            match redirect(&call.method, &url, redirects, status, response.headers()) {
                 None => return self.read(call, response, deadline).await,
                 Some(Redirect::Refuse(message)) => {
                     let message = self.clean(&message);

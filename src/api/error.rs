@@ -66,6 +66,8 @@ pub enum ErrorKind {
     ResponseLost,
     /// A response that the service cannot have meant.
     BadResponse,
+    /// The service or its storage leads to an address that no request goes to. Nothing was sent there.
+    Misdirected,
     /// Not sent, because the run was stopped while the request waited.
     Stopped,
 }
@@ -145,7 +147,8 @@ impl ApiError {
             | ErrorKind::PaymentRequired
             | ErrorKind::QuotaExceeded
             | ErrorKind::Unreachable
-            | ErrorKind::BadResponse => true,
+            | ErrorKind::BadResponse
+            | ErrorKind::Misdirected => true,
             _ => false,
         }
     }
@@ -221,6 +224,10 @@ impl ApiError {
             ErrorKind::BadResponse => Some(
                 "this is not the images API: check that PRIME_API_BASE_URL is correct and that no \
                  proxy responds in its place",
+            ),
+            ErrorKind::Misdirected => Some(
+                "contexts are sent over HTTPS only, and to this machine only for a service on this \
+                 machine",
             ),
             ErrorKind::ResponseLost => {
                 Some("the request may have taken effect: check the service before you apply again")

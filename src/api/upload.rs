@@ -16,6 +16,7 @@ use super::error::{ApiError, ErrorKind, looks_like_html};
 use super::retry::Attempts;
 use crate::base::secret::SignedUrl;
 use crate::http::header;
+use crate::http::target::check_target;
 
 /// Maximum time without progress. The provider's own client allows 600 s (API contract, section 2),
 /// but a connection that stood still for two minutes hardly recovers; a new attempt is better.
@@ -52,10 +53,7 @@ impl Client {
             .inspect_ok(move |chunk| {
                 counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             });
-        let url = Url::parse(url.expose()).map_err(|_| {
-            let message = "the service sent an invalid upload URL";
-            ApiError::new(ACTION, ErrorKind::Rejected, message)
-        })?;
+        let url = self.upload_target(url)?;
         let mut request = Request::new(Method::PUT, url);
         let octets = HeaderValue::from_static("application/octet-stream");
         request.headers_mut().insert(CONTENT_TYPE, octets);
@@ -83,14 +81,31 @@ impl Client {
             return Err(ApiError::new(ACTION, ErrorKind::BadResponse, message));
         }
         if status.is_redirection() {
-            // The next attempt would be redirected as well.
+            // The next attempt, and the next URL, would be redirected as well.
             let message = format!("redirected (HTTP {})", status.as_u16());
-            return Err(ApiError::new(ACTION, ErrorKind::Rejected, message));
+            return Err(ApiError::new(ACTION, ErrorKind::Misdirected, message));
         }
         let retry_after = header::retry_after(response.headers(), Timestamp::now());
         let body = self.caller.body(ACTION, response, deadline).await?;
         let key = self.caller.connection.key.expose();
         Err(ApiError::from_storage(ACTION, status.as_u16(), retry_after, &body, key))
+    }
+
+    /// Returns the parsed upload URL.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::Misdirected`], after which no other URL is asked for, if the service
+    /// may not lead there.
+    fn upload_target(&self, url: &SignedUrl) -> Result<Url, ApiError> {
+        let refuse = |what: &str| {
+            let message = format!("the service sent an upload URL to {what}");
+            ApiError::new(ACTION, ErrorKind::Misdirected, message)
+        };
+        let service = Url::parse(&self.caller.connection.base_url);
+        let to = Url::parse(url.expose()).map_err(|_| refuse("an invalid URL"))?;
+        let service = service.map_err(|_| refuse("storage, and its own URL is invalid"))?;
+        check_target(&service, &to).map(|()| to).map_err(|target| refuse(&target))
     }
 
     /// Returns the delay after which a failed upload is sent again, to the same URL, or `None` if

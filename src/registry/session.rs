@@ -12,10 +12,11 @@ use super::error::{RegistryErrorKind, RegistryFailure};
 use super::manifest::ACCEPT;
 use super::throttle::lock;
 use super::token::{self, TokenCache, TokenRequest};
-use super::url::{blob_url, check_redirect, manifest_url, origin, repository};
+use super::url::{blob_url, manifest_url, repository};
 use super::wire::{Authorization, RegistryRequest, RegistryResponse, RequestSender};
 use crate::base::reference::{OciDigest, RegistryRef};
 use crate::http::notice::ObserverRef;
+use crate::http::target::{check_target, origin};
 
 /// Maximum number of challenges that are met for one request. More than one is rare: a token expires, or
 /// a registry redirects to another one.
@@ -204,7 +205,7 @@ impl RegistrySession {
         let registry = server.name();
         let realm = Url::parse(realm)
             .map_err(|_| "an invalid URL".to_owned())
-            .and_then(|realm| check_redirect(&server.url, &realm).map(|()| realm))
+            .and_then(|realm| check_target(&server.url, &realm).map(|()| realm))
             .map_err(|target| {
                 RegistryFailure::unexpected(format!("the token service of {registry} is {target}"))
             })?;

@@ -1,7 +1,6 @@
-//! URLs of registries, and the rules for redirects. Pure.
+//! URLs of registries. Pure.
 //!
 //! Connections use HTTPS. Only registries on this machine, which rarely have a certificate, use HTTP.
-//! No other host may redirect a request to this machine.
 
 use reqwest::Url;
 
@@ -38,30 +37,6 @@ pub(super) fn repository(url: &Url) -> Option<&str> {
     Some(&path[..end])
 }
 
-/// Checks that the host of `from` may redirect a request to `to`.
-///
-/// # Errors
-///
-/// Fails with a description of the target, to follow "redirects to", if it may not.
-pub(super) fn check_redirect(from: &Url, to: &Url) -> Result<(), String> {
-    let (to_loopback, from_loopback) = (is_loopback(to), is_loopback(from));
-    let problem = match to.scheme() {
-        _ if !to.has_host() || !to.username().is_empty() || to.password().is_some() => {
-            return Err("an invalid URL".to_owned());
-        }
-        "https" | "http" if to_loopback && !from_loopback => "which is this machine",
-        "https" => return Ok(()),
-        "http" if to_loopback => return Ok(()),
-        _ => "which is not HTTPS",
-    };
-    Err(format!("{}, {problem}", origin(to)))
-}
-
-/// Returns scheme, host and port of a URL. They contain no secret.
-pub(super) fn origin(url: &Url) -> String {
-    url.origin().ascii_serialization()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,27 +71,6 @@ mod tests {
             ("https://a/v2/", None),
         ] {
             assert_eq!(repository(&Url::parse(url).unwrap()), expected, "{url}");
-        }
-    }
-
-    #[test]
-    fn redirects_are_checked() {
-        let table = [
-            ("https://a/", "https://b/x?sig=s", true),
-            ("https://a/", "http://a/", false),
-            ("https://a/", "http://127.0.0.1/", false),
-            ("https://a/", "https://localhost/", false),
-            ("https://a/", "https://u:p@b/", false),
-            ("https://a/", "ftp://b/", false),
-            ("https://a/", "data:text/plain,x", false),
-            ("http://127.0.0.1:1/", "http://localhost:2/", true),
-            ("http://127.0.0.1:1/", "https://b/", true),
-            ("http://127.0.0.1:1/", "http://b/", false),
-        ];
-        for (from, to, expected) in table {
-            let (from, to) = (Url::parse(from).unwrap(), Url::parse(to).unwrap());
-            let result = check_redirect(&from, &to);
-            assert_eq!(result.is_ok(), expected, "{from} {to} {result:?}");
         }
     }
 }

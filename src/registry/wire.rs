@@ -14,11 +14,12 @@ use tokio::time::{Instant, timeout};
 use super::error::{self, RegistryErrorKind, RegistryFailure, without_secrets};
 use super::retry;
 use super::throttle::{HostThrottles, SendPermit};
-use super::url::{check_redirect, origin};
+
 use crate::http::backoff::{Jitter, MAX_RETRY_AFTER};
 use crate::http::body::{BodyError, BodyLimits, read_body};
 use crate::http::header;
 use crate::http::notice::{Notice, ObserverRef};
+use crate::http::target::{check_target, origin};
 use crate::http::{Transport, TransportError};
 
 /// Maximum time until the head of a response arrives.
@@ -320,7 +321,7 @@ fn redirect_target(
     let Some(to) = location.and_then(|to| from.join(to).ok()) else {
         return Err(error("without a valid location"));
     };
-    check_redirect(from, &to).map_err(|target| error(&format!("to {target}")))?;
+    check_target(from, &to).map_err(|target| error(&format!("to {target}")))?;
     let is_other_origin = to.origin() != from.origin();
     if request.form.is_some() || (is_other_origin && !request.follows_to_other_hosts) {
         return Err(error(&format!("a request with secrets to {}", origin(&to))));

@@ -121,14 +121,17 @@ impl UnitRun {
                 Err(error) => error,
             };
             // A new URL does not help if the context is too large (413), if the storage is down,
-            // or if something other than the storage responded.
+            // if something other than the storage responded, or if the URL leads astray.
             let may_help = error.status != Some(413)
                 && !error.is_transient()
-                && error.kind != ErrorKind::BadResponse;
+                && !matches!(error.kind, ErrorKind::BadResponse | ErrorKind::Misdirected);
             if !may_help || urls == MAX_UPLOAD_URLS {
-                // The storage's refusal says nothing about the service's API key.
                 let failure = StepFailure::of(&error).with_build(&accepted.build);
-                return Err(failure.of_one_unit().without_help());
+                return Err(match error.kind {
+                    ErrorKind::Misdirected => failure,
+                    // The storage's refusal says nothing about the service's API key.
+                    _ => failure.of_one_unit().without_help(),
+                });
             }
             tokio::time::sleep(NEXT_URL_DELAY).await;
         }

@@ -200,9 +200,9 @@ async fn redirects_to_other_services_are_refused() {
     let request = BuildImageRequest::default();
     let error = client.initiate(&request, &mut attempts, None, &stop).await.unwrap_err();
     assert_eq!((error.kind, fake.requests().len()), (ErrorKind::Rejected, 1));
-    assert_snapshot!(error, @"cannot initiate the build (HTTP 301): redirected to https://eu.example/api/v1/images/build: set PRIME_API_BASE_URL to https://eu.example");
+    assert_snapshot!(error, @"cannot initiate the build (HTTP 301): redirected to https://eu.example/api/v1/images/build, which is not followed");
     let error = client.status(&id()).await.unwrap_err();
-    assert_snapshot!(error, @"cannot query the build's status (HTTP 301): redirected to https://eu.example/api/v1/images/build: set PRIME_API_BASE_URL to the URL of the service");
+    assert_snapshot!(error, @"cannot query the build's status (HTTP 301): redirected to https://eu.example/api/v1/images/build, which is not followed");
     let endless = Reply::new(302, "").header("location", "/on");
     let fake = FakeServer::script([endless]);
     let error = Client::fake(&fake).status(&id()).await.unwrap_err();
@@ -352,8 +352,31 @@ async fn a_stalled_upload_is_sent_again() {
     let none = client.upload(&SignedUrl::new("none".to_owned()), file, 7).await.unwrap_err();
     assert_eq!(
         (none.kind, client.retry_upload_after(&none, &mut attempts)),
-        (ErrorKind::Rejected, None)
+        (ErrorKind::Misdirected, None)
     );
+}
+
+/// The context must not go to an address that a hostile service, or one that was taken over, names.
+#[tokio::test]
+async fn upload_urls_are_judged() {
+    let fake = FakeServer::script([]);
+    let client = Client::fake(&fake);
+    for url in [
+        "http://storage/up",
+        "http://127.0.0.1:9000/up",
+        "https://localhost/up",
+        "https://169.254.169.254/latest",
+        "https://user:secret@storage/up",
+        "file:///etc/passwd",
+    ] {
+        let file = tempfile::tempfile().unwrap();
+        let error = client.upload(&SignedUrl::new(url.to_owned()), file, 0).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Misdirected, "{url}");
+        let mut attempts = Attempts::new(Repeat::Safe);
+        assert_eq!(client.retry_upload_after(&error, &mut attempts), None, "{url}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+    assert!(fake.requests().is_empty());
 }
 
 #[test]

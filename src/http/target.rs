@@ -1,0 +1,109 @@
+//! The rule for an address that a server hands out: the target of a redirect, a token service, an
+//! upload URL. Whoever follows one calls [`check_target`] first. Pure.
+//!
+//! A name that resolves to an address of this machine is not recognized: only addresses are judged.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use reqwest::Url;
+
+use super::loopback::is_loopback;
+
+/// Checks that a request may go to `to` because the server `from` says so.
+///
+/// A server must not lead to HTTP without encryption (unless it is reached so itself), to this
+/// machine (unless it runs there), or to a link-local address, where clouds have their metadata.
+///
+/// # Errors
+///
+/// Fails with a description of the target, to follow "redirects to".
+pub(crate) fn check_target(from: &Url, to: &Url) -> Result<(), String> {
+    if !matches!(to.scheme(), "http" | "https")
+        || !to.has_host()
+        || !to.username().is_empty()
+        || to.password().is_some()
+    {
+        return Err("an invalid URL".to_owned());
+    }
+    let unencrypted = |url: &Url| url.scheme() == "http" && !is_loopback(url);
+    let problem = if is_this_machine(to) && !is_this_machine(from) {
+        "which is this machine"
+    } else if address(to).is_some_and(is_link_local) {
+        "which is a link-local address"
+    } else if unencrypted(to) && !unencrypted(from) {
+        "which is not HTTPS"
+    } else {
+        return Ok(());
+    };
+    Err(format!("{}, {problem}", origin(to)))
+}
+
+/// Returns scheme, host and port of a URL. They contain no secret.
+pub(crate) fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// Returns true for loopback, and for the addresses 0.0.0.0 and ::, which reach this machine too.
+fn is_this_machine(url: &Url) -> bool {
+    is_loopback(url) || address(url).is_some_and(|ip| ip.is_loopback() || ip.is_unspecified())
+}
+
+/// Returns the address in a URL, of an IPv4 address written in IPv6 (`::ffff:127.0.0.1`) the former.
+fn address(url: &Url) -> Option<IpAddr> {
+    let host = url.host_str()?;
+    if let Ok(ip) = host.parse::<Ipv4Addr>() {
+        return Some(ip.into());
+    }
+    let ip: Ipv6Addr = host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()?;
+    Some(ip.to_canonical())
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_checked() {
+        let (https, http, local) = ("https://a/", "http://a/", "http://127.0.0.1:1/");
+        for (from, to, problem) in [
+            (https, "https://b/x?sig=s", None),
+            (https, "https://10.0.0.1/", None),
+            (https, "http://a/", Some("not HTTPS")),
+            (https, "http://127.0.0.1/", Some("this machine")),
+            (https, "http://127.1/", Some("this machine")),
+            (https, "https://localhost/", Some("this machine")),
+            (https, "https://[::1]/", Some("this machine")),
+            (https, "https://[::ffff:127.0.0.1]/", Some("this machine")),
+            (https, "https://0.0.0.0/", Some("this machine")),
+            (https, "https://[::]/", Some("this machine")),
+            (https, "https://169.254.169.254/latest", Some("link-local")),
+            (https, "https://[fe80::1]/", Some("link-local")),
+            (https, "https://[::ffff:169.254.169.254]/", Some("link-local")),
+            (https, "https://u:p@b/", Some("an invalid URL")),
+            (https, "ftp://b/", Some("an invalid URL")),
+            (https, "data:text/plain,x", Some("an invalid URL")),
+            (http, "http://b/", None),
+            (http, "https://b/", None),
+            (http, "http://localhost/", Some("this machine")),
+            (http, "http://169.254.169.254/", Some("link-local")),
+            (local, "http://localhost:2/", None),
+            (local, "https://b/", None),
+            (local, "http://b/", Some("not HTTPS")),
+            (local, "http://169.254.169.254/", Some("link-local")),
+        ] {
+            let (from, to) = (Url::parse(from).unwrap(), Url::parse(to).unwrap());
+            match (check_target(&from, &to), problem) {
+                (Ok(()), None) => {}
+                (Err(text), Some(problem)) => assert!(text.contains(problem), "{to}: {text}"),
+                (result, _) => panic!("{from} {to} {result:?}"),
+            }
+        }
+    }
+}
