@@ -12,6 +12,10 @@ pub(super) const DEFAULT_URL: &str = "https://api.primeintellect.ai";
 /// Variable with the ID of the team that owns new images; empty for the personal account.
 const TEAM_VARIABLE: &str = "PRIME_TEAM_ID";
 
+/// Variable with the URLs, separated by spaces or commas, that a manifest may name and that receive
+/// the API key.
+pub(crate) const ALLOW_URL_VARIABLE: &str = "IMGPLAN_ALLOW_URL";
+
 /// The service to use, with its API key and default owner.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
@@ -19,6 +23,8 @@ pub struct Endpoint {
     pub url: String,
     /// API key. Without one, no request can be sent.
     pub key: Option<ApiKey>,
+    /// True if there is an API key, and it is withheld because only the manifest names the URL.
+    pub withholds_key: bool,
     /// Owner of images without an owner in the manifest.
     pub owner: DefaultOwner,
 }
@@ -28,8 +34,9 @@ impl Endpoint {
     /// from the content of `~/.prime/config.json`. Content that is not JSON counts as empty, as in
     /// the provider's SDK.
     ///
-    /// The API key of the file is sent to the service of the file and to that of the environment,
-    /// but not to one that only a manifest names: anyone may have written it.
+    /// A manifest cannot move the API key: anyone may have written it. The key is sent to a URL of
+    /// the environment, of the file or of `IMGPLAN_ALLOW_URL`, to the provider's own service and to
+    /// this machine. For any other URL it is withheld.
     pub fn resolve(
         env: &dyn Fn(&str) -> Option<String>,
         manifest_url: Option<&str>,
@@ -46,9 +53,16 @@ impl Endpoint {
             Some(url) => normalize(url),
             None => file_url.clone(),
         };
-        let is_trusted = env_url.is_some() || url == file_url;
-        let key = variable("PRIME_API_KEY");
-        let key = key.as_deref().or_else(|| from_file("api_key").filter(|_| is_trusted));
+        let allowed = variable(ALLOW_URL_VARIABLE).unwrap_or_default();
+        let is_allowed = allowed.split([' ', ',']).any(|allowed| normalize(allowed) == url);
+        let is_known = env_url.is_some() || url == file_url;
+        let is_trusted = is_known || is_allowed || url == DEFAULT_URL || is_local(&url);
+        // The key of the file belongs to its service: the provider's own may be another.
+        let file_key = from_file("api_key");
+        let key = match variable("PRIME_API_KEY") {
+            Some(key) => ApiKey::new(&key).filter(|_| is_trusted),
+            None => file_key.and_then(ApiKey::new).filter(|_| is_known || is_allowed),
+        };
         // An empty variable selects the personal account, even if the file names a team.
         let (team, from) = match (env(TEAM_VARIABLE), from_file("team_id")) {
             (Some(team), _) => (team.trim().to_owned(), Some(TEAM_VARIABLE)),
@@ -56,7 +70,9 @@ impl Endpoint {
             (None, None) => (String::new(), None),
         };
         let owner = if team.is_empty() { Owner::Personal } else { Owner::Team(team) };
-        Self { url, key: key.and_then(ApiKey::new), owner: DefaultOwner { owner, from } }
+        let has_key = variable("PRIME_API_KEY").is_some() || file_key.is_some();
+        let withholds_key = has_key && key.is_none();
+        Self { url, key, withholds_key, owner: DefaultOwner { owner, from } }
     }
 
     /// Returns the reason for which the URL is invalid, or `None` if it is valid. The reason does
@@ -75,13 +91,17 @@ impl Endpoint {
 
     /// Returns true if the service runs on the local machine.
     pub fn is_loopback(&self) -> bool {
-        reqwest::Url::parse(&self.url).is_ok_and(|url| is_loopback(&url))
+        is_local(&self.url)
     }
 
     /// Returns true if the API key would be sent over a network without encryption.
     pub fn sends_key_unencrypted(&self) -> bool {
         self.url.starts_with("http://") && !self.is_loopback()
     }
+}
+
+fn is_local(url: &str) -> bool {
+    reqwest::Url::parse(url).is_ok_and(|url| is_loopback(&url))
 }
 
 /// Removes slashes and one `/api/v1` from the end of a URL.
@@ -123,6 +143,35 @@ mod tests {
     }
 
     #[test]
+    fn a_manifest_cannot_move_the_key() {
+        let file = Some(r#"{"api_key": "file-key", "base_url": "https://f/"}"#);
+        let key = ("PRIME_API_KEY", "env-key");
+        let allow = |urls| ("IMGPLAN_ALLOW_URL", urls);
+        let (env, own) = (Some("env-key"), Some("file-key"));
+        for (variables, url, sent) in [
+            (vec![key], "https://evil", None),
+            (vec![key], "https://f.evil", None),
+            (vec![key], "https://f/api/v1", env),
+            (vec![key], "https://api.primeintellect.ai/", env),
+            (vec![key], "http://api.primeintellect.ai", None),
+            (vec![key], "http://localhost:8080", env),
+            (vec![key, allow("https://other, https://evil/")], "https://evil", env),
+            (vec![key, allow("https://evil.example")], "https://evil", None),
+            (vec![key, ("PRIME_API_BASE_URL", "https://e")], "https://evil", env),
+            (vec![], "https://evil", None),
+            (vec![], "https://f", own),
+            (vec![allow("https://evil")], "https://evil", own),
+        ] {
+            let endpoint = resolve(&variables, Some(url), file);
+            assert_eq!(endpoint.key.as_ref().map(ApiKey::expose), sent, "{variables:?} {url}");
+        }
+        assert!(resolve(&[key], Some("https://evil"), None).withholds_key);
+        assert!(!resolve(&[key], Some("https://f"), file).withholds_key);
+        assert!(resolve(&[], Some("https://evil"), file).withholds_key);
+        assert!(!resolve(&[], Some("https://evil"), None).withholds_key, "there is no key");
+    }
+
+    #[test]
     fn the_environment_wins_over_the_manifest_and_the_file() {
         let file = Some(r#"{"api_key": "f", "team_id": "tf", "base_url": "https://f/"}"#);
         let all = resolve(
@@ -150,8 +199,6 @@ mod tests {
         assert_eq!(manifest.url, "https://m");
         assert!(manifest.key.is_none(), "the API key of one service is not sent to another");
         assert!(resolve(&[], Some("https://f/api/v1"), file).key.is_some());
-        let with_key = resolve(&[("PRIME_API_KEY", "e")], Some("https://m"), file);
-        assert!(with_key.key.is_some());
         assert_eq!(
             resolve(&[("PRIME_BASE_URL", "https://b")], Some("https://m"), file).url,
             "https://b"

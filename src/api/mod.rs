@@ -23,7 +23,7 @@ mod window;
 pub(crate) mod wire;
 
 pub(crate) use client::{Client, TransferRefusal};
-pub(crate) use endpoint::Endpoint;
+pub(crate) use endpoint::{ALLOW_URL_VARIABLE, Endpoint};
 pub(crate) use error::{ApiError, ErrorKind};
 pub(crate) use inventory::name_without_owner;
 pub(crate) use inventory::{Inventory, RemoteImage, RemoteImageState, list_images};

@@ -66,7 +66,7 @@ impl Planned {
         let has_conflict_markers = snapshot.has_conflict_markers();
         let mut state = snapshot.state;
         let options = selection.plan_options(&workspace, &state)?;
-        let client = if offline { None } else { service.reader() };
+        let client = if offline { None } else { service.reader()? };
         let facts = SurveyRequest {
             settings,
             args: lookup,

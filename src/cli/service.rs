@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::args::ServiceArgs;
 use super::env::env;
 use super::failure::Failure;
-use crate::api::{Client, Endpoint, RateLimiter};
 use crate::base::input::{self, InputKind};
+use crate::api::{ALLOW_URL_VARIABLE, Client, Endpoint, RateLimiter};
 use crate::base::limit::{Class, ClassLimit, Limit};
 use crate::base::owner::DefaultOwner;
 use crate::base::secret::ApiKey;
@@ -124,9 +124,29 @@ impl ServiceProfile {
 
     /// Returns a client for reading. `None` without an API key, and for the local server, which a
     /// reading command does not start.
-    pub(super) fn reader(&self) -> Option<Client> {
-        let endpoint = self.endpoint.as_ref()?;
-        Client::new(endpoint, RateLimiter::new(&self.limits)).ok()
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is an API key that must not be sent to the service.
+    pub(super) fn reader(&self) -> Result<Option<Client>, Failure> {
+        let with_key = |endpoint: &&Endpoint| endpoint.key.is_some() || endpoint.withholds_key;
+        let endpoint = self.endpoint.as_ref().filter(with_key);
+        endpoint.map(|endpoint| self.client(endpoint)).transpose()
+    }
+
+    /// Returns a client of the remote service.
+    fn client(&self, endpoint: &Endpoint) -> Result<Client, Failure> {
+        if endpoint.withholds_key {
+            let url = &endpoint.url;
+            let message =
+                format!("the manifest names the service {url}, and your API key is not for it");
+            let help = format!(
+                "if you trust it with the key, set {ALLOW_URL_VARIABLE}={url} or \
+                 PRIME_API_BASE_URL={url}; to send nothing, use `imgplan plan --offline`"
+            );
+            return Err(Failure::with_help(message, help));
+        }
+        Ok(Client::new(endpoint, RateLimiter::new(&self.limits))?)
     }
 
     /// Connects to the service; starts the local server first if it is that.
@@ -136,7 +156,7 @@ impl ServiceProfile {
     /// Fails without an API key, and if the local server cannot start.
     pub(super) async fn connect(&self) -> Result<ServiceConnection, Failure> {
         if let Some(endpoint) = &self.endpoint {
-            let client = Client::new(endpoint, RateLimiter::new(&self.limits))?;
+            let client = self.client(endpoint)?;
             return Ok(ServiceConnection { client, local: None });
         }
         let limits = self.limits.iter().map(|&(class, limit)| ClassLimit { class, limit });
@@ -148,7 +168,7 @@ impl ServiceProfile {
         })
         .await?;
         let (url, key) = (server.url(), ApiKey::new(LOCAL_KEY));
-        let endpoint = Endpoint { url, key, owner: DefaultOwner::default() };
+        let endpoint = Endpoint { url, key, withholds_key: false, owner: DefaultOwner::default() };
         let client = Client::new(&endpoint, RateLimiter::new(&self.limits))?;
         Ok(ServiceConnection { client, local: Some(server) })
     }

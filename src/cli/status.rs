@@ -36,7 +36,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let Session { service, state: mut snapshot, .. } =
         Session::read(settings, &args.service).await?;
-    let client = if args.offline { None } else { service.reader() };
+    let client = if args.offline { None } else { service.reader()? };
     if let Some(warning) = client.as_ref().and_then(|_| service.warning()) {
         ui.message(warning)?;
     }

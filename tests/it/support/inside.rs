@@ -158,7 +158,7 @@ impl Simulation {
             torn: AtomicBool::new(false),
         });
         let endpoint =
-            Endpoint { url: server.url(), key: ApiKey::new("key"), owner: DefaultOwner::default() };
+            Endpoint { url: server.url(), key: ApiKey::new("key"), withholds_key: false, owner: DefaultOwner::default() };
         let client =
             Client::with_transport(&endpoint, RateLimiter::new(&self.limits), wire.clone())
                 .unwrap();
