@@ -333,7 +333,12 @@ impl Client {
         limits: &[(Class, crate::base::limit::Limit)],
     ) -> Self {
         let (url, key) = ("https://fake".to_owned(), crate::base::secret::ApiKey::new("k-123"));
-        let endpoint = Endpoint { url, key, withholds_key: false, owner: crate::base::owner::DefaultOwner::default() };
+        let endpoint = Endpoint {
+            url,
+            key,
+            withholds_key: false,
+            owner: crate::base::owner::DefaultOwner::default(),
+        };
         let limiter = RateLimiter::new(limits);
         let client = Self::with_transport(&endpoint, limiter, Arc::clone(server) as _).unwrap();
         client.with_observer(server.observer())

@@ -15,6 +15,7 @@ pub(crate) mod nearest;
 pub(crate) mod owner;
 pub(crate) mod plain_text;
 pub(crate) mod platform;
+pub(crate) mod reach;
 pub(crate) mod reference;
 pub(crate) mod safe_text;
 pub(crate) mod secret;

@@ -75,13 +75,15 @@ impl CommandLine {
     fn apply(settings: &Settings) -> Self {
         let mut command = Self("imgplan apply".to_owned());
         command.flags("-C", settings.chdir.iter().map(|dir| dir.display()));
-        let Invocation { files, vars, sets } = &settings.manifest;
+        let Invocation { files, vars, sets, allowed } = &settings.manifest;
         let is_default = files.len() <= 1 && settings.manifest.first() == Path::new("imgplan.yaml");
         if !is_default {
             command.flags("-f", files.iter().map(|file| file.display()));
         }
         command.flags("--var", vars.iter().map(|var| format!("{}={}", var.name, var.value)));
         command.flags("--set", sets.iter().map(Override::text));
+        command.flags("--allow-outside", allowed.folders.iter().map(|folder| folder.display()));
+        command.flags("--allow-env", &allowed.variables);
         command
     }
 

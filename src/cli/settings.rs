@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::args::{ColorChoice, CommonArgs, GlobalArgs, ManifestArgs};
 use super::env::env;
-use crate::manifest::{Invocation, root_of};
+use crate::manifest::{Allowed, Invocation, root_of};
 use crate::report::{ReportOptions, Verbosity};
 use crate::state::StatePaths;
 
@@ -22,7 +22,8 @@ impl Settings {
     /// Combines flags and environment. The patterns have no `..`, so that no flag is forgotten.
     pub(super) fn resolve(global: GlobalArgs, common: CommonArgs) -> Self {
         let GlobalArgs { chdir, color, verbose, quiet, help: _ } = global;
-        let CommonArgs { json, manifest: ManifestArgs { file, vars, sets } } = common;
+        let CommonArgs { json, manifest } = common;
+        let ManifestArgs { file, vars, sets, allow_outside, allow_env } = manifest;
         let vars = vars.into_iter().flat_map(|lines| lines.0);
         let has_color = |terminal: bool| match color {
             ColorChoice::Always => true,
@@ -43,6 +44,7 @@ impl Settings {
                 // The API key must not reach a manifest, from which it could reach an image.
                 vars: vars.filter(|var| !var.is_secret()).collect(),
                 sets: sets.into_iter().flat_map(|lines| lines.0).collect(),
+                allowed: Allowed { folders: allow_outside, variables: allow_env },
             },
             chdir,
             json: json.json,

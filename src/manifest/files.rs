@@ -11,6 +11,8 @@ use rayon::prelude::*;
 use super::diagnostics::Diagnostics;
 use super::spanned::Spanned;
 use crate::base::input::{self, InputKind};
+use crate::base::name::NameError;
+use crate::base::reach::Reach;
 use crate::base::span::{Problem, SourceMap, Span};
 use crate::dockerfile::{Dockerfile, DockerfileError};
 
@@ -42,6 +44,7 @@ pub(super) type LoweredKey = (PathBuf, BTreeMap<String, String>, Option<String>)
 pub(super) struct Files<'s> {
     /// Folder that contexts are relative to.
     root: PathBuf,
+    reach: &'s Reach,
     pub(super) sources: &'s mut SourceMap,
     /// `None` for a Dockerfile with errors, which are reported once.
     dockerfiles: HashMap<PathBuf, Option<DockerfileSource>>,
@@ -49,14 +52,27 @@ pub(super) struct Files<'s> {
     pub(super) lowered: HashMap<LoweredKey, DockerfileSource>,
 }
 
+/// The reason why there is no text of a Dockerfile.
+enum ReadError {
+    Unreachable(NameError),
+    Io(io::Error),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
 /// Text and parse result of a Dockerfile; `None` if it is not UTF-8.
-type ReadResult = io::Result<Option<(String, Result<Dockerfile, Vec<DockerfileError>>)>>;
+type ReadResult = Result<Option<(String, Result<Dockerfile, Vec<DockerfileError>>)>, ReadError>;
 
 impl<'s> Files<'s> {
     /// Creates an empty cache. Dockerfiles are added to the source map.
-    pub(super) fn new(sources: &'s mut SourceMap) -> Self {
+    pub(super) fn new(sources: &'s mut SourceMap, reach: &'s Reach) -> Self {
         Self {
             root: PathBuf::new(),
+            reach,
             sources,
             dockerfiles: HashMap::new(),
             read_ahead: HashMap::new(),
@@ -74,7 +90,7 @@ impl<'s> Files<'s> {
     pub(super) fn read_ahead(&mut self, dockerfiles: &[(&Path, &str, &str)]) {
         let read = |(root, context, name): &(&Path, &str, &str)| {
             let path = clean(&clean(&root.join(context)).join(name));
-            let result = read(&path);
+            let result = read(&path, self.reach);
             (path, result)
         };
         self.read_ahead = dockerfiles.par_iter().map(read).collect();
@@ -90,6 +106,8 @@ impl<'s> Files<'s> {
         let (message, help) = if context.trim().is_empty() {
             let help = "write `.` for the folder of the manifest";
             ("a context cannot be empty".to_owned(), help.to_owned())
+        } else if let Err(error) = self.check_context(&path) {
+            (error.message, error.help)
         } else {
             match fs::metadata(&path) {
                 Ok(meta) if meta.is_dir() => return Some(path),
@@ -114,6 +132,12 @@ impl<'s> Files<'s> {
         None
     }
 
+    /// Checks that a context and its ignore file lie within reach.
+    fn check_context(&self, context: &Path) -> Result<(), NameError> {
+        self.reach.check(context)?;
+        self.reach.check(&context.join(".dockerignore"))
+    }
+
     /// Returns the Dockerfile `name` of a context, or reports what is wrong with it. `span` is
     /// where the manifest names it.
     pub(super) fn dockerfile(
@@ -127,7 +151,8 @@ impl<'s> Files<'s> {
         if let Some(known) = self.dockerfiles.get(&path) {
             return known.clone();
         }
-        let (message, help) = match self.read_ahead.remove(&path).unwrap_or_else(|| read(&path)) {
+        let text = self.read_ahead.remove(&path).unwrap_or_else(|| read(&path, self.reach));
+        let (message, help) = match text {
             Ok(Some((text, parsed))) => {
                 let source = self.add(&path, text, parsed, diagnostics);
                 self.dockerfiles.insert(path, source.clone());
@@ -137,11 +162,12 @@ impl<'s> Files<'s> {
                 let message = format!("{} is not UTF-8", path.display());
                 (message, "save the file as UTF-8".to_owned())
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(ReadError::Unreachable(error)) => (error.message, error.help),
+            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 let message = format!("there is no Dockerfile {}", path.display());
                 (message, self.missing_dockerfile_help(context, name))
             }
-            Err(error) => (
+            Err(ReadError::Io(error)) => (
                 format!("cannot read {}: {error}", path.display()),
                 "check that it is a file and that you may read it".to_owned(),
             ),
@@ -186,7 +212,13 @@ impl<'s> Files<'s> {
     }
 }
 
-fn read(path: &Path) -> ReadResult {
+/// Reads and parses a Dockerfile, if it and its own ignore file lie within reach.
+fn read(path: &Path, reach: &Reach) -> ReadResult {
+    let mut ignore_file = path.as_os_str().to_owned();
+    ignore_file.push(".dockerignore");
+    for path in [path, Path::new(&ignore_file)] {
+        reach.check(path).map_err(ReadError::Unreachable)?;
+    }
     let text = String::from_utf8(input::read(path, InputKind::Dockerfile)?).ok();
     Ok(text.map(|text| {
         let parsed = Dockerfile::parse(&text);

@@ -11,6 +11,7 @@ use super::lower;
 use super::model::{Defaults, Image};
 use super::spanned::Spanned;
 use crate::base::name::{ImageName, Owner, Platform, Tag, TagTemplate, Visibility};
+use crate::base::reach::Reach;
 use crate::base::source_ref::SourceRef;
 use crate::base::span::{Problem, SourceMap, Span};
 
@@ -51,6 +52,7 @@ pub(super) enum ImageContent {
 /// is reported.
 pub(super) fn resolve<'a>(
     scopes: &'a [Scope],
+    reach: &Reach,
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) -> Vec<ResolvedImage<'a>> {
@@ -62,7 +64,7 @@ pub(super) fn resolve<'a>(
         let span = manifest.version.as_ref().map_or(Span::new(0, 0), Spanned::span);
         diagnostics.error("the manifest has no images", span, "list them under `images:`");
     }
-    let mut files = Files::new(sources);
+    let mut files = Files::new(sources, reach);
     files.read_ahead(&dockerfiles(scopes));
     let mut images = Vec::new();
     for scope in scopes {

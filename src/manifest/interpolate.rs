@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::diagnostics::Diagnostics;
-use super::invocation::{API_KEY_VARIABLE, Variable};
+use super::invocation::{API_KEY_VARIABLE, Invocation, Variable};
 use super::node::{ScalarKind, Value, YamlNode};
 use crate::base::name::NameError;
 use crate::base::nearest::nearest;
@@ -23,6 +23,8 @@ pub(crate) struct Variables<'a> {
     /// Names of all variables that were looked up.
     looked_up: Rc<RefCell<BTreeSet<String>>>,
     env: &'a dyn Fn(&str) -> Option<String>,
+    /// Variables of the environment that may be used although they look like secrets.
+    allowed: &'a [String],
     /// Bytes that all substituted values may still take. Variables that hold other variables
     /// multiply.
     bytes_left: Rc<Cell<usize>>,
@@ -36,10 +38,11 @@ const MAX_DEFAULT_DEPTH: usize = 16;
 
 impl<'a> Variables<'a> {
     /// Creates the variables of the command line and of the environment.
-    pub(crate) fn new(flags: &'a [Variable], env: &'a dyn Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn new(invocation: &'a Invocation, env: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        let (flags, allowed) = (&*invocation.vars, &*invocation.allowed.variables);
         let bytes_left = Rc::new(Cell::new(MAX_SUBSTITUTED_BYTES));
         let (vars, row, matrices) = (Rc::default(), Rc::default(), Rc::default());
-        Self { flags, vars, row, matrices, looked_up: Rc::default(), env, bytes_left }
+        Self { flags, vars, row, matrices, looked_up: Rc::default(), env, allowed, bytes_left }
     }
 
     fn get(&self, name: &str) -> Option<String> {
@@ -50,7 +53,13 @@ impl<'a> Variables<'a> {
         flag.or_else(|| self.vars.get(name))
             .or_else(|| self.row.get(name))
             .cloned()
-            .or_else(|| (self.env)(name))
+            .or_else(|| (self.env)(name).filter(|_| !self.is_withheld(name)))
+    }
+
+    /// True for a variable of the environment that looks like a secret: a manifest could put it into
+    /// a tag or an error.
+    fn is_withheld(&self, name: &str) -> bool {
+        looks_secret(name) && !self.allowed.iter().any(|allowed| allowed == name)
     }
 
     /// Returns the names of the variables of `--var` that nothing uses, each with the most similar
@@ -196,6 +205,14 @@ fn resolve(inside: &str, variables: &Variables<'_>, depth: usize) -> Result<Stri
         return Err(NameError::new(message, help));
     }
     let value = variables.get(name);
+    if value.is_none() && variables.is_withheld(name) {
+        let message = format!("`{name}` looks like a secret and is not read from the environment");
+        let help = format!(
+            "if it is none, allow it with --allow-env {name} or IMGPLAN_ALLOW_ENV; secrets do not \
+             belong into images"
+        );
+        return Err(NameError::new(message, help));
+    }
     if name == "matrix" && operator.starts_with('.') {
         return Err(matrix_prefix(&operator[1..]));
     }
@@ -237,6 +254,14 @@ fn resolve(inside: &str, variables: &Variables<'_>, depth: usize) -> Result<Stri
             "write ${NAME}, ${NAME:-default} or ${NAME:?message}",
         ))
     }
+}
+
+/// Returns true for the usual names of variables that hold secrets.
+fn looks_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let has_end = ["_KEY", "_TOKEN", "_PAT"].iter().any(|end| name.ends_with(end));
+    let parts = ["SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];
+    has_end || name == "TOKEN" || parts.iter().any(|part| name.contains(part))
 }
 
 fn matrix_prefix(name: &str) -> NameError {
@@ -299,11 +324,14 @@ mod tests {
             "TMP" => Some("/t".to_owned()),
             "EMPTY" => Some(String::new()),
             "A" => Some("env".to_owned()),
+            "NPM_TOKEN" | "DB_PASSWORD" | "MAP_KEY" => Some("s3cr3t".to_owned()),
             _ => None,
         };
         let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let flags = ["G=old".parse().unwrap(), "G=given".parse().unwrap()];
-        let mut variables = Variables::new(&flags, &env);
+        let vars = ["G=old", "G=given", "CI_TOKEN=flag"].map(|var| var.parse().unwrap());
+        let mut invocation = Invocation { vars: vars.into(), ..Invocation::default() };
+        invocation.allowed.variables = vec!["MAP_KEY".to_owned()];
+        let mut variables = Variables::new(&invocation, &env);
         variables.bytes_left.set(100);
         variables.vars = Rc::new(BTreeMap::from([own("A", "one"), own("G", "var")]));
         let row = variables.with_row([own("ROW", "r"), own("HOME", "/row")]);
@@ -325,6 +353,8 @@ mod tests {
             ("${EMPTY}", ""),
             ("${B:-}", ""),
             ("${A:?needed}", "one"),
+            ("${CI_TOKEN}", "flag"),
+            ("${MAP_KEY}", "s3cr3t"),
         ] {
             assert_eq!(check(text).as_deref(), Ok(expected), "{text}");
         }
@@ -358,6 +388,10 @@ mod tests {
             ("${B:?say so}", "B: say so"),
             ("${B:-${C}}", "`C` is not set"),
             ("${PRIME_API_KEY}", "secret"),
+            ("${NPM_TOKEN}", "--allow-env NPM_TOKEN"),
+            ("${NPM_TOKEN:-x}", "--allow-env NPM_TOKEN"),
+            ("${B:-${DB_PASSWORD}}", "--allow-env DB_PASSWORD"),
+            ("${UNSET_SECRET_1}", "--allow-env UNSET_SECRET_1"),
             (&"${A}".repeat(40), "too much text"),
             (&format!("{}x{}", "${B:-".repeat(40), "}".repeat(40)), "deep"),
         ] {

@@ -4,11 +4,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::header::root_of;
 use crate::base::glob::Glob;
 use crate::base::name::NameError;
+use crate::base::reach::Reach;
 
 /// Files of the manifest, with the variables and overrides of the command line.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Invocation {
     /// The files; `-` is standard input. The first file is read as if it included the others.
     pub files: Vec<PathBuf>,
@@ -16,13 +18,31 @@ pub struct Invocation {
     pub vars: Vec<Variable>,
     /// Overrides of `--set`, in order.
     pub sets: Vec<Override>,
+    /// What the user allows beyond the repository.
+    pub allowed: Allowed,
+}
+
+/// What the user allows a manifest, which a stranger may have written, to reach.
+#[derive(Debug, Clone, Default)]
+pub struct Allowed {
+    /// Folders outside of the repository.
+    pub folders: Vec<PathBuf>,
+    /// Environment variables whose names look like secrets.
+    pub variables: Vec<String>,
 }
 
 impl Invocation {
     /// Creates an invocation with one file, without variables and overrides.
     #[cfg(feature = "test-support")]
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self { files: vec![path.into()], vars: Vec::new(), sets: Vec::new() }
+        Self { files: vec![path.into()], ..Self::default() }
+    }
+
+    /// Returns the folders in which the files lie that the manifest may name.
+    pub(super) fn reach(&self) -> Reach {
+        let files = std::iter::once(self.first()).chain(self.files.iter().map(PathBuf::as_path));
+        let folders: Vec<PathBuf> = files.map(root_of).collect();
+        Reach::new(folders.iter().map(PathBuf::as_path), &self.allowed.folders)
     }
 
     /// Returns the first file. The lockfile lies in its folder.

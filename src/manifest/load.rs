@@ -62,8 +62,10 @@ impl Workspace {
     ) -> Result<Workspace, ManifestError> {
         let mut sources = SourceMap::default();
         let mut diagnostics = Diagnostics::default();
-        let Expanded { scopes, skipped } = expand(invocation, env, &mut sources, &mut diagnostics);
-        let workspace = resolve(&scopes, &mut sources, &mut diagnostics);
+        let reach = invocation.reach();
+        let Expanded { scopes, skipped } =
+            expand(invocation, (env, &reach), &mut sources, &mut diagnostics);
+        let workspace = resolve(&scopes, &reach, &mut sources, &mut diagnostics);
         let (mut problems, warnings) = diagnostics.finish();
         let sources = Arc::new(sources);
         match workspace {

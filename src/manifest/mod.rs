@@ -41,7 +41,7 @@ pub(crate) mod workspace;
 
 pub(crate) use elsewhere::help_for_missing;
 pub(crate) use header::root_of;
-pub(crate) use invocation::{Invocation, Override, Variable};
+pub(crate) use invocation::{Allowed, Invocation, Override, Variable};
 pub(crate) use load::ManifestError;
 pub(crate) use schema::schema;
 pub(crate) use workspace::Workspace;

@@ -14,18 +14,20 @@ use super::moves;
 use super::settings;
 use super::units;
 use super::workspace::{Origin, Workspace};
+use crate::base::reach::Reach;
 use crate::base::span::SourceMap;
 
 /// Resolves a manifest. Returns `None` if an error is or was reported. The Dockerfiles are added to
 /// the source map.
 pub(super) fn resolve(
     scopes: &[Scope],
+    reach: &Reach,
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) -> Option<Workspace> {
     let first = scopes.first()?;
     let settings = settings::resolve(first.manifest.settings.as_ref(), diagnostics);
-    let mut images = image::resolve(scopes, sources, diagnostics);
+    let mut images = image::resolve(scopes, reach, sources, diagnostics);
     let mut units = units::split(&mut images, diagnostics);
     if diagnostics.incomplete && diagnostics.errors() > 0 {
         // Bases, moves and removals refer to images that may be missing.

@@ -810,6 +810,7 @@ images:
             files: vec![env.path("imgplan.yaml")],
             vars: vars.iter().map(|var| var.parse().unwrap()).collect(),
             sets: sets.iter().map(|set| set.parse().unwrap()).collect(),
+            ..Invocation::default()
         };
         let workspace = Workspace::load(&invocation, &|_| None).unwrap();
         let shown = |unit: &Unit| {

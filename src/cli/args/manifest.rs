@@ -47,6 +47,30 @@ pub(in crate::cli) struct ManifestArgs {
           hide_env_values = true, value_parser = lines::<Override>,
           hide_short_help = true)]
     pub(in crate::cli) sets: Vec<Lines<Override>>,
+    /// Let the manifest name files in this folder outside of its repository
+    ///
+    /// Without it, includes, lists of sources, Dockerfiles and contexts lie in the repository of the
+    /// manifest, wherever links lead. May be repeated, or separated by commas.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "IMGPLAN_ALLOW_OUTSIDE",
+        value_delimiter = ',',
+        hide_short_help = true
+    )]
+    pub(in crate::cli) allow_outside: Vec<PathBuf>,
+    /// Let the manifest use this environment variable although its name looks like a secret
+    ///
+    /// Those are *_KEY, *_TOKEN, *_PAT, *SECRET*, *PASSWORD*, *PASSWD* and *CREDENTIAL*. May be
+    /// repeated, or separated by commas.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "IMGPLAN_ALLOW_ENV",
+        value_delimiter = ',',
+        hide_short_help = true
+    )]
+    pub(in crate::cli) allow_env: Vec<String>,
 }
 
 /// Output for programs.

@@ -121,7 +121,7 @@ impl EntryExpander<'_> {
         if let Some(known) = self.cache.folders.get(&search) {
             return Rc::clone(known);
         }
-        let result = match folders::find(self.dir, pattern, SearchFor::Folders) {
+        let result = match folders::find(self.dir, pattern, SearchFor::Folders, self.reach) {
             Ok(mut folders) => {
                 self.exclude(excludes, &mut folders);
                 let all = folders.len();
@@ -129,7 +129,9 @@ impl EntryExpander<'_> {
                 Ok(FoundFolders { without_dockerfile: all - folders.len(), folders })
             }
             Err(SearchError { message, help }) => Err(Problem::new(message, pattern.span(), "")
-                .help(help.unwrap_or("write a pattern like `services/*` or `services/**`"))),
+                .help(help.unwrap_or_else(|| {
+                    "write a pattern like `services/*` or `services/**`".to_owned()
+                }))),
         };
         let result = Rc::new(result);
         self.cache.folders.insert(search, Rc::clone(&result));

@@ -6,6 +6,7 @@ use super::cache::ReadCache;
 use super::entry::ImageEntry;
 use super::matrix::{self, Row};
 use super::scope::too_many_images;
+use crate::base::reach::Reach;
 use crate::base::span::{SourceMap, Span};
 use crate::manifest::diagnostics::{Diagnostics, Note};
 use crate::manifest::files::clean;
@@ -17,6 +18,7 @@ use crate::manifest::workspace::Skipped;
 pub(super) struct EntryExpander<'e> {
     /// Folder that the paths of the file are relative to.
     pub(super) dir: &'e Path,
+    pub(super) reach: &'e Reach,
     pub(super) variables: &'e Variables<'e>,
     /// Default path of the Dockerfile.
     pub(super) dockerfile: Option<&'e str>,

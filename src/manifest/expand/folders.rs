@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::glob::{PathGlob, Segment};
+use crate::base::reach::Reach;
 
 /// Kind of paths to find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,7 @@ const NODE_MODULES: &str = "node_modules";
 pub(super) struct SearchError {
     pub(super) message: String,
     /// Help, unless the pattern is invalid.
-    pub(super) help: Option<&'static str>,
+    pub(super) help: Option<String>,
 }
 
 impl From<String> for SearchError {
@@ -36,7 +37,7 @@ impl From<String> for SearchError {
 
 /// Returns the paths below `dir` that a pattern matches: relative to `dir`, with `/`, sorted by
 /// bytes. `**` matches no hidden folder and no `node_modules`, and follows each link to a folder
-/// once.
+/// once. Links found by a wildcard that lead out of reach, as Bazel's do, are left out.
 ///
 /// # Errors
 ///
@@ -45,14 +46,15 @@ pub(super) fn find(
     dir: &Path,
     pattern: &str,
     search_for: SearchFor,
+    reach: &Reach,
 ) -> Result<Vec<String>, SearchError> {
-    find_limited(dir, pattern, search_for, MAX_FOLDERS_VISITED)
+    find_limited(dir, pattern, (search_for, reach), MAX_FOLDERS_VISITED)
 }
 
 fn find_limited(
     dir: &Path,
     pattern: &str,
-    search_for: SearchFor,
+    (search_for, reach): (SearchFor, &Reach),
     max_folders: usize,
 ) -> Result<Vec<String>, SearchError> {
     let glob = PathGlob::parse(pattern)?;
@@ -60,6 +62,7 @@ fn find_limited(
     let mut search = PathSearch {
         glob: &glob,
         search_for,
+        reach,
         found: Vec::new(),
         followed: HashSet::new(),
         folders_left: max_folders,
@@ -74,6 +77,7 @@ fn find_limited(
 struct PathSearch<'g> {
     glob: &'g PathGlob,
     search_for: SearchFor,
+    reach: &'g Reach,
     found: Vec<String>,
     /// Targets of the links that `**` has followed.
     followed: HashSet<PathBuf>,
@@ -91,7 +95,7 @@ impl PathSearch<'_> {
     fn visit(&mut self, path: &Path, relative: &str, state: &[usize]) -> Result<(), SearchError> {
         self.folders_left = self.folders_left.checked_sub(1).ok_or_else(|| SearchError {
             message: format!("this pattern visits too many folders, up to {}", path.display()),
-            help: Some("begin it with the name of a folder, or use fewer `**`"),
+            help: Some("begin it with the name of a folder, or use fewer `**`".to_owned()),
         })?;
         if self.search_for == SearchFor::Folders && self.glob.is_match(state) {
             self.found.push(if relative.is_empty() { "." } else { relative }.to_owned());
@@ -117,6 +121,9 @@ impl PathSearch<'_> {
 
     /// Visits the entries of a folder.
     fn list(&mut self, path: &Path, relative: &str, state: &[usize]) -> Result<(), SearchError> {
+        self.reach
+            .check(path)
+            .map_err(|error| SearchError { message: error.message, help: Some(error.help) })?;
         let unreadable = |error: io::Error| {
             SearchError::from(format!("cannot read {}: {error}", path.display()))
         };
@@ -143,6 +150,7 @@ impl PathSearch<'_> {
             let (child, kind) = (entry.path(), entry.file_type().map_err(unreadable)?);
             let is_folder = if kind.is_symlink() {
                 match fs::metadata(&child) {
+                    Ok(_) if self.reach.check(&child).is_err() => continue,
                     Ok(meta) if meta.is_dir() && !self.follows(path, &child, &next) => continue,
                     Ok(meta) => meta.is_dir(),
                     // A dangling link.
@@ -211,6 +219,7 @@ mod tests {
     #[test]
     fn patterns_find_folders_and_files() {
         let dir = tree();
+        let reach = Reach::new([dir.path()], &[]);
         for (pattern, expected) in [
             ("s/*", &["s/Web", "s/api", "s/node_modules"][..]),
             ("*", &["B", "lib", "s"]),
@@ -226,21 +235,34 @@ mod tests {
             (".", &["."]),
         ] {
             assert_eq!(
-                find(dir.path(), pattern, SearchFor::Folders).unwrap(),
+                find(dir.path(), pattern, SearchFor::Folders, &reach).unwrap(),
                 expected,
                 "{pattern}"
             );
         }
-        let files = find(dir.path(), "**/file", SearchFor::Files).unwrap();
+        let files = find(dir.path(), "**/file", SearchFor::Files, &reach).unwrap();
         assert_eq!(files, ["lib/api/file", "s/file"]);
-        assert!(find(dir.path(), "a[", SearchFor::Files).is_err());
-        let found = find_limited(dir.path(), "**/api", SearchFor::Folders, 8);
-        assert_eq!(found, find(dir.path(), "**/api", SearchFor::Folders));
-        let endless = find_limited(dir.path(), "**/api", SearchFor::Folders, 7).unwrap_err();
+        assert!(find(dir.path(), "a[", SearchFor::Files, &reach).is_err());
+        let found = find_limited(dir.path(), "**/api", (SearchFor::Folders, &reach), 8);
+        assert_eq!(found, find(dir.path(), "**/api", SearchFor::Folders, &reach));
+        let endless =
+            find_limited(dir.path(), "**/api", (SearchFor::Folders, &reach), 7).unwrap_err();
         assert!(endless.message.starts_with("this pattern visits too many folders"), "{endless:?}");
         let absolute = dir.path().join("l*").to_str().unwrap().to_owned();
-        let found = find(Path::new("elsewhere"), &absolute, SearchFor::Folders).unwrap();
+        let found = find(Path::new("elsewhere"), &absolute, SearchFor::Folders, &reach).unwrap();
         assert_eq!(found, [dir.path().join("lib").to_str().unwrap()]);
+    }
+
+    #[test]
+    fn folders_out_of_reach_are_not_listed() {
+        let dir = tree();
+        fs::remove_dir_all(dir.path().join(".git")).unwrap();
+        let reach = Reach::new([dir.path().join("s").as_path()], &[]);
+        for pattern in ["lib/*", "*", "**/api", "s/../*", "/*"] {
+            let error = find(dir.path(), pattern, SearchFor::Folders, &reach).unwrap_err();
+            assert!(error.message.contains("lies outside of"), "{pattern}: {}", error.message);
+        }
+        assert_eq!(find(dir.path(), "s/a*", SearchFor::Folders, &reach).unwrap(), ["s/api"]);
     }
 
     #[cfg(unix)]
@@ -248,14 +270,16 @@ mod tests {
     fn links_are_followed_once_and_never_upwards() {
         use std::os::unix::fs::symlink;
         let dir = tree();
+        let reach = Reach::new([dir.path()], &[]);
+        symlink("/usr", dir.path().join("s/usr")).unwrap();
         symlink(dir.path(), dir.path().join("s/up")).unwrap();
         symlink("../../lib", dir.path().join("s/api/lib")).unwrap();
         symlink("../lib", dir.path().join("s/lib")).unwrap();
         symlink("nowhere", dir.path().join("s/broken")).unwrap();
-        let found = find(dir.path(), "s/**/api", SearchFor::Folders).unwrap();
+        let found = find(dir.path(), "s/**/api", SearchFor::Folders, &reach).unwrap();
         // Only the first of the two links is followed.
         assert_eq!(found.len(), 2, "{found:?}");
-        let found = find(dir.path(), "s/*", SearchFor::Folders).unwrap();
+        let found = find(dir.path(), "s/*", SearchFor::Folders, &reach).unwrap();
         assert_eq!(found, ["s/Web", "s/api", "s/lib", "s/node_modules", "s/up"]);
     }
 }

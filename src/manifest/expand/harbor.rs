@@ -114,6 +114,7 @@ impl EntryExpander<'_> {
     /// Returns the folder itself if it is a task, or else the tasks in it.
     fn task_folders(&mut self, root: &str) -> Result<Vec<String>, (String, String)> {
         let folder = clean(&self.dir.join(root));
+        self.reach.check(&folder).map_err(|error| (error.message, error.help))?;
         let root = root.trim_end_matches('/');
         let mut paths = if folder.join("task.toml").is_file() {
             vec![root.to_owned()]
@@ -146,9 +147,12 @@ impl EntryExpander<'_> {
         if let Some(known) = self.cache.tasks.get(&file) {
             return Rc::clone(known);
         }
-        let task = match read(&file) {
-            Ok(text) => parse_task(&text, self.sources.add(file.display().to_string(), &*text)),
-            Err(message) => Err(Problem::new(message, span, "").help(TASK_HELP)),
+        let task = match (self.reach.check(&file), read(&file)) {
+            (Err(error), _) => Err(Problem::new(error.message, span, "").help(error.help)),
+            (_, Ok(text)) => {
+                parse_task(&text, self.sources.add(file.display().to_string(), &*text))
+            }
+            (_, Err(message)) => Err(Problem::new(message, span, "").help(TASK_HELP)),
         };
         let task = Rc::new(task);
         self.cache.tasks.insert(file, Rc::clone(&task));

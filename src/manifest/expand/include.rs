@@ -12,6 +12,7 @@ use super::folders::{self, SearchError, SearchFor};
 use super::glob;
 use super::scope::{MAX_IMAGES, RawScope};
 use crate::base::input::{self, InputKind};
+use crate::base::reach::Reach;
 use crate::base::span::{Problem, SourceMap, Span};
 use crate::manifest::diagnostics::Diagnostics;
 use crate::manifest::elsewhere::help_for_missing;
@@ -30,6 +31,7 @@ const MAX_INCLUDE_DEPTH: usize = 100;
 pub(super) struct Loader<'a> {
     invocation: &'a Invocation,
     env: &'a dyn Fn(&str) -> Option<String>,
+    reach: &'a Reach,
     sources: &'a mut SourceMap,
     diagnostics: &'a mut Diagnostics,
     files: Vec<RawScope>,
@@ -61,13 +63,14 @@ struct Inherited<'a> {
 impl<'a> Loader<'a> {
     pub(super) fn new(
         invocation: &'a Invocation,
-        env: &'a dyn Fn(&str) -> Option<String>,
+        (env, reach): (&'a dyn Fn(&str) -> Option<String>, &'a Reach),
         sources: &'a mut SourceMap,
         diagnostics: &'a mut Diagnostics,
     ) -> Self {
         Self {
             invocation,
             env,
+            reach,
             sources,
             diagnostics,
             files: Vec::new(),
@@ -82,7 +85,7 @@ impl<'a> Loader<'a> {
     /// Reads and expands all files. The first file of the command line is read as if it included
     /// the others. Returns the files and the folders that were skipped.
     pub(super) fn load(mut self) -> (Vec<RawScope>, Vec<Skipped>) {
-        let variables = Variables::new(&self.invocation.vars, self.env);
+        let variables = Variables::new(self.invocation, self.env);
         let outer = Inherited { variables, defaults: None, owner: None };
         self.load_file(self.invocation.first(), None, &outer);
         self.warn_about_unused(&outer.variables);
@@ -150,13 +153,23 @@ impl<'a> Loader<'a> {
         name: &str,
         included_at: Option<Span>,
     ) -> Result<(usize, YamlNode), Vec<Problem>> {
+        let included = |mut problem: Problem| {
+            problem.labels.extend(included_at.map(|span| (span, "included here".to_owned())));
+            problem
+        };
         let is_argument = self.invocation.files.iter().any(|file| file == path);
-        let text = read(path, is_argument).map_err(|mut problem| {
-            if let Some(span) = included_at {
-                problem.labels.push((span, "included here".to_owned()));
-                problem = problem.help("paths are relative to the file that contains them");
-            }
-            vec![problem]
+        // Paths such as /dev/stdin are the user's: no checkout has them.
+        let is_of_user = is_argument
+            && (path == Path::new("-") || path.starts_with("/dev") || path.starts_with("/proc"));
+        if let Err(error) = self.reach.check(path)
+            && !is_of_user
+        {
+            return Err(vec![included(unreadable(error.message, error.help))]);
+        }
+        let text = read(path, is_argument).map_err(|problem| {
+            let help = "paths are relative to the file that contains them";
+            let has_place = included_at.is_some();
+            vec![included(if has_place { problem.help(help) } else { problem })]
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let start = self.sources.add(name, text);
@@ -204,6 +217,7 @@ impl<'a> Loader<'a> {
             RawScope { dir: dir.to_owned(), root, images: images_span, entries: Vec::new() };
         let mut expander = EntryExpander {
             dir,
+            reach: self.reach,
             variables: &inner.variables,
             dockerfile: inner.defaults.as_ref().and_then(|defaults| text(defaults, "dockerfile")),
             sources: self.sources,
@@ -254,7 +268,7 @@ impl<'a> Loader<'a> {
             };
             return self.load_file(&file, Some(span), outer);
         }
-        let (message, help) = match folders::find(dir, path, SearchFor::Files) {
+        let (message, help) = match folders::find(dir, path, SearchFor::Files, self.reach) {
             Ok(files) => {
                 // A pattern does not match the file that contains it.
                 let own = self.chain.last().map(|link| link.canonical.clone());
@@ -273,7 +287,7 @@ impl<'a> Loader<'a> {
             }
             Err(SearchError { message, help }) => {
                 let default = "write a pattern like `teams/*/imgplan.yaml` or `**/imgplan.yaml`";
-                (message, help.unwrap_or(default).to_owned())
+                (message, help.unwrap_or_else(|| default.to_owned()))
             }
         };
         self.diagnostics.error(message, span, help);
@@ -351,15 +365,14 @@ fn includes(root: &YamlNode) -> Vec<(String, Span)> {
     items.iter().filter_map(|item| Some((item.as_text()?.to_owned(), item.span))).collect()
 }
 
+/// Creates a problem without a span.
+fn unreadable(message: String, help: impl Into<String>) -> Problem {
+    Problem { message, help: Some(help.into()), labels: Vec::new(), warning: false }
+}
+
 /// Reads the text of a manifest, which an argument names or a manifest includes. Fails with a problem
 /// without a span.
 fn read(path: &Path, is_argument: bool) -> Result<String, Problem> {
-    let problem = |message: String, help: &str| Problem {
-        message,
-        help: Some(help.to_owned()),
-        labels: Vec::new(),
-        warning: false,
-    };
     let kind = InputKind::Manifest;
     let bytes = match (path, is_argument) {
         (path, true) if path == Path::new("-") => input::read_stdin(kind),
@@ -380,12 +393,12 @@ fn read(path: &Path, is_argument: bool) -> Result<String, Problem> {
                 "check that it is a file and that you may read it".to_owned(),
             ),
         };
-        problem(message, &help)
+        unreadable(message, help)
     })?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = String::from_utf8_lossy(&error.as_bytes()[..valid]).matches('\n').count() + 1;
-        problem(
+        unreadable(
             format!("{} is not UTF-8: line {line} has an invalid byte", path.display()),
             "save the file as UTF-8",
         )

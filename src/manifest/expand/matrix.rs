@@ -235,13 +235,14 @@ pub(super) fn describe(row: &Row) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::invocation::Variable;
+    use crate::manifest::invocation::Invocation;
     use crate::manifest::node;
 
     fn check(text: &str) -> (Vec<String>, Vec<String>, Vec<String>) {
         let node = node::parse(text, 0).unwrap();
-        let flags: [Variable; 1] = ["GIVEN=x".parse().unwrap()];
-        let variables = Variables::new(&flags, &|_| None);
+        let vars = vec!["GIVEN=x".parse().unwrap()];
+        let invocation = Invocation { vars, ..Invocation::default() };
+        let variables = Variables::new(&invocation, &|_| None);
         let mut vars = node::parse("vars: { VAR: x }", 0).unwrap();
         let variables = variables.with_file(&mut vars, &mut Diagnostics::default());
         let mut diagnostics = Diagnostics::default();

@@ -31,6 +31,7 @@ use super::invocation::Invocation;
 use super::model::{Image, Manifest};
 use super::spanned::Spanned;
 use super::workspace::Skipped;
+use crate::base::reach::Reach;
 use crate::base::span::SourceMap;
 
 /// The expanded files of a manifest.
@@ -44,11 +45,11 @@ pub(super) struct Expanded {
 /// Reads and expands all files of a manifest.
 pub(super) fn expand(
     invocation: &Invocation,
-    env: &dyn Fn(&str) -> Option<String>,
+    (env, reach): (&dyn Fn(&str) -> Option<String>, &Reach),
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) -> Expanded {
-    let (mut files, skipped) = Loader::new(invocation, env, sources, diagnostics).load();
+    let (mut files, skipped) = Loader::new(invocation, (env, reach), sources, diagnostics).load();
     overrides::apply(&invocation.sets, &mut files, sources, diagnostics);
     let scopes = files.into_iter().filter_map(|file| file.decode(diagnostics)).collect();
     Expanded { scopes, skipped }

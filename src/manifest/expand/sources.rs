@@ -61,6 +61,9 @@ impl EntryExpander<'_> {
             }
         };
         let file = clean(&self.dir.join(path));
+        if let Err(error) = self.reach.check(&file) {
+            return self.diagnostics.error(error.message, span, error.help);
+        }
         let list = self.list(&file);
         let list = match &*list {
             Ok(list) => list,

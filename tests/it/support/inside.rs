@@ -157,8 +157,12 @@ impl Simulation {
             dead: CancellationToken::new(),
             torn: AtomicBool::new(false),
         });
-        let endpoint =
-            Endpoint { url: server.url(), key: ApiKey::new("key"), withholds_key: false, owner: DefaultOwner::default() };
+        let endpoint = Endpoint {
+            url: server.url(),
+            key: ApiKey::new("key"),
+            withholds_key: false,
+            owner: DefaultOwner::default(),
+        };
         let client =
             Client::with_transport(&endpoint, RateLimiter::new(&self.limits), wire.clone())
                 .unwrap();
