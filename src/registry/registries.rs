@@ -219,17 +219,17 @@ impl Registries {
     ///
     /// # Errors
     ///
-    /// Fails if the service does not support the platform.
+    /// Fails if the registry does not have the manifest, whatever a HEAD request said, and if the
+    /// service does not support the platform.
     pub async fn image_platform(
         &self,
         reference: &RegistryRef,
         manifest_digest: OciDigest,
         observer: ObserverRef<'_>,
     ) -> Result<Option<Platform>, RegistryError> {
+        let manifest = self.pinned_manifest(reference, manifest_digest, observer).await;
+        let manifest = manifest.map_err(|failure| failure.with_reference(reference))?;
         let config = async {
-            let name = manifest_digest.to_string();
-            let manifest = self.session.manifest(&Method::GET, reference, &name, observer).await;
-            let manifest = verified_body(manifest.ok()?, manifest_digest)?;
             let config_digest = manifest::config_digest(&manifest)?;
             let config = self.session.blob(reference, config_digest, observer).await;
             verified_body(config.ok()?, config_digest)
@@ -239,6 +239,20 @@ impl Registries {
         let unsupported = name.into_iter().filter(|_| platform.is_none());
         check_platforms(unsupported).map_err(|failure| failure.with_reference(reference))?;
         Ok(platform)
+    }
+
+    async fn pinned_manifest(
+        &self,
+        reference: &RegistryRef,
+        digest: OciDigest,
+        observer: ObserverRef<'_>,
+    ) -> Result<Bytes, RegistryFailure> {
+        let name = digest.to_string();
+        let response = self.session.manifest(&Method::GET, reference, &name, observer).await?;
+        if response.status != 200 {
+            return Err(status_failure(&response, reference));
+        }
+        verified_body(response, digest).ok_or_else(digest_mismatch)
     }
 }
 
