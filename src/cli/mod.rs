@@ -35,6 +35,7 @@ mod show;
 mod signals;
 mod status;
 mod survey;
+mod threads;
 mod ui;
 mod validate;
 mod why;
@@ -61,14 +62,19 @@ pub fn main() -> ExitCode {
     };
     let settings = Settings::resolve(cli.global, cli.command.take_common());
     let mut ui = Ui::new(&settings);
-    let result = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = threads::check()
+        .and_then(|()| tokio::runtime::Builder::new_multi_thread().enable_all().build());
+    let result = match runtime {
         Ok(runtime) => {
             let result = runtime.block_on(run(&mut ui, &settings, cli.command));
             // Tasks that still run are not needed: all results are on disk.
             runtime.shutdown_background();
             result
         }
-        Err(error) => Err(Failure::new(format!("cannot start the runtime: {error}"))),
+        Err(error) => {
+            let message = format!("cannot start the threads of the program: {error}");
+            Err(Failure::with_help(message, "allow this user more processes (ulimit -u)"))
+        }
     };
     match result {
         Ok(exit) => exit.into(),

@@ -1,4 +1,4 @@
-//! Receives Ctrl-C and SIGTERM.
+//! Receives Ctrl-C, SIGTERM and SIGHUP.
 
 use tokio::sync::mpsc;
 
@@ -13,6 +13,8 @@ pub(super) fn listen() -> mpsc::UnboundedReceiver<Signal> {
     let kinds = [
         (SignalKind::interrupt(), Signal::Interrupt),
         (SignalKind::terminate(), Signal::Terminate),
+        // The terminal or the connection to it was closed.
+        (SignalKind::hangup(), Signal::Terminate),
     ];
     for (kind, meaning) in kinds {
         // One stream for all signals of a kind: a new stream per signal could miss one in between.

@@ -12,6 +12,10 @@ use crate::base::safe_text::error_chain;
 /// Time limit for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Maximum time for which sent data may stay unacknowledged. Callers have shorter timeouts of their
+/// own, except for an upload to a storage that stops reading for a while.
+const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(180);
+
 /// Sends requests. Follows no redirects; timeouts, other than for connecting, are up to the caller.
 pub trait Transport: Send + Sync {
     /// Sends a request to the host in its URL.
@@ -63,7 +67,10 @@ impl Network {
             // The clients decide about redirects: each has its own rules for secrets.
             let none = reqwest::redirect::Policy::none();
             let client = Client::builder().user_agent(user_agent).default_headers(headers);
-            client.redirect(none).connect_timeout(CONNECT_TIMEOUT)
+            let client = client.redirect(none).connect_timeout(CONNECT_TIMEOUT);
+            #[cfg(target_os = "linux")]
+            let client = client.tcp_user_timeout(UNACKNOWLEDGED_TIMEOUT);
+            client
         };
         let failed = |error: reqwest::Error| {
             let why = error_chain(&error);

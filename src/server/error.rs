@@ -27,6 +27,15 @@ pub enum ServerError {
         #[source]
         source: std::io::Error,
     },
+    /// Anyone in the network could use the server.
+    #[error("{0} is not an address of this machine alone, and there is no token")]
+    #[diagnostic(
+        code(imgplan::server::open),
+        help(
+            "add --token KEY, or listen on 127.0.0.1: without a token, anyone who reaches the server may use it"
+        )
+    )]
+    Open(SocketAddr),
     /// Another server uses the state folder.
     #[error("the state in {} is in use by {holder}", dir.display())]
     #[diagnostic(

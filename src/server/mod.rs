@@ -20,6 +20,7 @@ mod builder;
 pub(crate) mod builds;
 mod clock;
 pub(crate) mod config;
+mod connections;
 mod endpoint;
 pub(crate) mod error;
 pub(crate) mod fault;
@@ -52,6 +53,7 @@ use tokio_util::sync::DropGuard;
 
 use self::app::App;
 pub(crate) use self::config::{ApiVersion, BulkShape, DockerHub, ServerConfig};
+use self::connections::BoundedListener;
 pub(crate) use self::error::ServerError;
 pub(crate) use self::fault::{Fault, check_faults};
 
@@ -72,7 +74,7 @@ pub struct Server {
 /// Starts a server: binds, restores the state, and resumes the builds that were running.
 ///
 /// # Errors
-/// Fails if the address cannot be bound, if the state cannot be read or written or is used by another
+/// Fails if the address is not loopback and there is no token, if it cannot be bound, if the state cannot be read or written or is used by another
 /// server, or if the fault rates of a class add up to more than 1.
 ///
 /// ```
@@ -87,6 +89,12 @@ pub struct Server {
 /// # });
 /// ```
 pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
+    if let Some(addr) = config.listen
+        && !addr.ip().is_loopback()
+        && config.token.is_none()
+    {
+        return Err(ServerError::Open(addr));
+    }
     let listener = match config.listen {
         None => None,
         Some(addr) => {
@@ -102,6 +110,7 @@ pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
         let (router, stopping) = (router.clone(), app.stopping.clone());
         tokio::spawn(async move {
             let signal = stopping.cancelled_owned();
+            let listener = BoundedListener::new(listener);
             axum::serve(listener, router).with_graceful_shutdown(signal).await
         })
     });

@@ -45,6 +45,7 @@ mod packs;
 mod pages;
 mod pins;
 mod prime;
+mod reach;
 mod reference;
 mod refresh;
 #[cfg(target_os = "linux")]

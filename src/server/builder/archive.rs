@@ -24,6 +24,10 @@ const MAX_HEADER_BYTES: u64 = 1 << 20;
 const MAX_ENTRIES: usize = 500_000;
 /// Maximum length of a path, as on Linux.
 const MAX_PATH_BYTES: usize = 4096;
+/// Maximum number of segments of a path. Each is a folder of its own.
+const MAX_DEPTH: usize = 256;
+/// Maximum size of the names and link targets of all entries and their folders.
+const MAX_NAME_BYTES: usize = 256 << 20;
 /// Maximum size of a Dockerfile.
 const MAX_DOCKERFILE_BYTES: u64 = 4 << 20;
 
@@ -31,6 +35,8 @@ const MAX_DOCKERFILE_BYTES: u64 = 4 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     entries: HashMap<String, ArchiveEntry>,
+    /// Size of the names and link targets of all entries.
+    name_bytes: usize,
     /// Content of the requested file, if it exists and is not a link.
     file: Option<Vec<u8>>,
 }
@@ -86,15 +92,26 @@ impl Contents {
         })
     }
 
-    fn insert(&mut self, path: String, kind: ArchiveEntry) {
+    /// Adds an entry and the folders that it is in.
+    ///
+    /// # Errors
+    /// Fails if the names of all entries take too much memory.
+    fn insert(&mut self, path: String, kind: ArchiveEntry) -> Result<(), String> {
         for (at, _) in path.match_indices('/') {
             if !self.entries.contains_key(&path[..at]) {
+                self.name_bytes += at;
                 self.entries.insert(path[..at].to_owned(), ArchiveEntry::Folder);
             }
         }
         if !path.is_empty() {
+            let target = if let ArchiveEntry::Link(target) = &kind { target.len() } else { 0 };
+            self.name_bytes += path.len() + target;
             self.entries.insert(path, kind);
         }
+        if self.name_bytes > MAX_NAME_BYTES {
+            return Err("the names of the context's entries take more than 256 MiB".to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -163,7 +180,7 @@ fn list_entries(reader: Metered, requested: &str, meter: &Meter) -> Result<Conte
             }
             contents.file = Some(bytes);
         }
-        contents.insert(path, kind);
+        contents.insert(path, kind).map_err(ArchiveError::Entry)?;
         // Read the data here: in `next`, it would count as a header.
         io::copy(&mut entry, &mut io::sink())?;
     }
@@ -176,7 +193,7 @@ fn list_entries(reader: Metered, requested: &str, meter: &Meter) -> Result<Conte
 /// Returns the path of an entry without `./`.
 ///
 /// # Errors
-/// Fails if the path is too long or leaves the context.
+/// Fails if the path is too long or too deep, or if it leaves the context.
 fn context_path(bytes: &[u8]) -> Result<String, String> {
     if bytes.len() > MAX_PATH_BYTES {
         return Err(format!("the context has a path of more than {MAX_PATH_BYTES} bytes"));
@@ -185,6 +202,9 @@ fn context_path(bytes: &[u8]) -> Result<String, String> {
     let segments = || path.split('/').filter(|segment| !matches!(*segment, "" | "."));
     if path.starts_with('/') || segments().any(|segment| segment == "..") {
         return Err(format!("the context has a path that leaves it: `{}`", path.escape_debug()));
+    }
+    if segments().count() > MAX_DEPTH {
+        return Err(format!("the context has a path of more than {MAX_DEPTH} segments"));
     }
     Ok(segments().collect::<Vec<_>>().join("/"))
 }
