@@ -10,12 +10,14 @@ pub(super) fn listen() -> mpsc::UnboundedReceiver<Signal> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let (sender, receiver) = mpsc::unbounded_channel();
-    let kinds = [
+    let mut kinds = vec![
         (SignalKind::interrupt(), Signal::Interrupt),
         (SignalKind::terminate(), Signal::Terminate),
-        // The terminal or the connection to it was closed.
-        (SignalKind::hangup(), Signal::Terminate),
     ];
+    // The terminal or the connection to it was closed; nohup ignores that.
+    if !ignores_hangup() {
+        kinds.push((SignalKind::hangup(), Signal::Terminate));
+    }
     for (kind, meaning) in kinds {
         // One stream for all signals of a kind: a new stream per signal could miss one in between.
         let Ok(mut signals) = signal(kind) else { continue };
@@ -25,6 +27,17 @@ pub(super) fn listen() -> mpsc::UnboundedReceiver<Signal> {
         });
     }
     receiver
+}
+
+/// Returns true if the process was started with SIGHUP ignored, or if that is not known.
+#[cfg(unix)]
+fn ignores_hangup() -> bool {
+    let Ok(Some(status)) = crate::base::file::read_if_exists("/proc/self/status".as_ref()) else {
+        return true;
+    };
+    // A mask in hexadecimal, whose lowest bit is signal 1 (proc(5)).
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.is_none_or(|mask| mask.trim().ends_with(|digit: char| "13579bdf".contains(digit)))
 }
 
 /// Starts to listen for Ctrl-C. Before this call, it ends the process.

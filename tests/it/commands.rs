@@ -216,6 +216,8 @@ fn serve_fails_on_a_used_address_and_on_bad_flags() {
     let used = env.server().url().trim_start_matches("http://").to_owned();
     env.run(["serve", "--listen", &used]).code(1).says(&used);
     env.run(["serve", "--token", ""]).code(64);
+    env.run(["serve", "--listen", "0.0.0.0:0"]).code(1).says("there is no token");
+    env.run(["serve", "--listen", "[::]:0"]).code(1).says("--token KEY");
     env.run(["serve", "--limit", "initiate=0/2s"]).code(64);
     env.run(["serve", "--build-time", "5"]).code(64).says("5s");
 }

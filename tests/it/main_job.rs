@@ -497,6 +497,8 @@ fn sigterm_stops_a_run_like_ctrl_c() {
     let (_env, stopped) = stop_once("TERM");
     stopped.code(143).says("Stopping on SIGTERM");
     stopped.says("Next: run `imgplan apply` to continue");
+    let (_env, stopped) = stop_once("HUP");
+    stopped.code(143).says("Next: run `imgplan apply` to continue");
 }
 
 #[test]

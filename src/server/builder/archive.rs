@@ -370,5 +370,18 @@ mod tests {
         };
         let error = read_tar(long_name, "Dockerfile").unwrap_err();
         assert_eq!(error, "the context has an entry whose header exceeds 1 MiB");
+
+        // Each segment is a folder with a name of its own.
+        let deep = |tar: &mut Tar| file(tar, &"d/".repeat(300), "");
+        let error = read_tar(deep, "Dockerfile").unwrap_err();
+        assert_eq!(error, "the context has a path of more than 256 segments");
+
+        let many = |tar: &mut Tar| {
+            for index in 0..600 {
+                file(tar, &format!("{index}/{}", format!("{}/", "x".repeat(14)).repeat(250)), "");
+            }
+        };
+        let error = read_tar(many, "Dockerfile").unwrap_err();
+        assert_eq!(error, "the names of the context's entries take more than 256 MiB");
     }
 }
