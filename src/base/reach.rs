@@ -11,7 +11,7 @@ use super::name::NameError;
 
 /// Folders and files that mark the root of a repository. Their content, such as the token that a CI
 /// job keeps in `.git/config`, is out of reach.
-pub(crate) const REPOSITORY_MARKS: [&str; 3] = [".git", ".hg", ".jj"];
+const REPOSITORY_MARKS: [&str; 3] = [".git", ".hg", ".jj"];
 
 /// Returns the root of the repository that a folder is in; the folder itself if it is in none. The
 /// path is canonical.

@@ -32,9 +32,8 @@ pub(super) fn listen() -> mpsc::UnboundedReceiver<Signal> {
 /// Returns true if the process was started with SIGHUP ignored, or if that is not known.
 #[cfg(unix)]
 fn ignores_hangup() -> bool {
-    let Ok(Some(status)) = crate::base::file::read_if_exists("/proc/self/status".as_ref()) else {
-        return true;
-    };
+    #[expect(clippy::disallowed_methods, reason = "the file is the kernel's own")]
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return true };
     // A mask in hexadecimal, whose lowest bit is signal 1 (proc(5)).
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.is_none_or(|mask| mask.trim().ends_with(|digit: char| "13579bdf".contains(digit)))

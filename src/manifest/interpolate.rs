@@ -217,24 +217,7 @@ fn resolve(inside: &str, variables: &Variables<'_>, depth: usize) -> Result<Stri
         return Err(matrix_prefix(&operator[1..]));
     }
     if operator.is_empty() {
-        return value.ok_or_else(|| {
-            if variables.matrices.contains(name) {
-                return NameError::new(
-                    format!("`{name}` is a matrix variable and has no value outside of its entry"),
-                    "move this into the entry with the matrix",
-                );
-            }
-            let flags = variables.flags.iter().map(|flag| &flag.name);
-            let known = variables.vars.keys().chain(variables.row.keys()).chain(flags);
-            let known: Vec<&str> = known.map(String::as_str).collect();
-            let help = match nearest(name, &known) {
-                Some(near) => format!("did you mean `${{{near}}}`?"),
-                None => format!(
-                    "set it under `vars:` or in the environment, or add a default: ${{{name}:-default}}"
-                ),
-            };
-            NameError::new(format!("the variable `{name}` is not set"), help)
-        });
+        return value.ok_or_else(|| not_set(name, variables));
     }
     // As in a shell, the colon means that an empty variable counts as unset.
     let nonempty = value.filter(|value| !value.is_empty());
@@ -254,6 +237,26 @@ fn resolve(inside: &str, variables: &Variables<'_>, depth: usize) -> Result<Stri
             "write ${NAME}, ${NAME:-default} or ${NAME:?message}",
         ))
     }
+}
+
+/// Creates the error for a variable without a value.
+fn not_set(name: &str, variables: &Variables<'_>) -> NameError {
+    if variables.matrices.contains(name) {
+        return NameError::new(
+            format!("`{name}` is a matrix variable and has no value outside of its entry"),
+            "move this into the entry with the matrix",
+        );
+    }
+    let flags = variables.flags.iter().map(|flag| &flag.name);
+    let known = variables.vars.keys().chain(variables.row.keys()).chain(flags);
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    let help = match nearest(name, &known) {
+        Some(near) => format!("did you mean `${{{near}}}`?"),
+        None => format!(
+            "set it under `vars:` or in the environment, or add a default: ${{{name}:-default}}"
+        ),
+    };
+    NameError::new(format!("the variable `{name}` is not set"), help)
 }
 
 /// Returns true for the usual names of variables that hold secrets.

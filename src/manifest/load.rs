@@ -64,7 +64,7 @@ impl Workspace {
         let mut diagnostics = Diagnostics::default();
         let reach = invocation.reach();
         let Expanded { scopes, skipped } =
-            expand(invocation, (env, &reach), &mut sources, &mut diagnostics);
+            expand(invocation, env, &reach, &mut sources, &mut diagnostics);
         let workspace = resolve(&scopes, &reach, &mut sources, &mut diagnostics);
         let (mut problems, warnings) = diagnostics.finish();
         let sources = Arc::new(sources);

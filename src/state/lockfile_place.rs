@@ -9,6 +9,7 @@ use super::error::StateError;
 use super::paths::StatePaths;
 use crate::base::file::{self, AtPath, PathError, is_mount};
 use crate::base::input::{self, InputKind};
+use crate::base::reach::{is_of_version_control, repository};
 use crate::base::work_dir::{FileMode, WorkDir, WorkName};
 
 /// The file that holds the lockfile.
@@ -79,9 +80,6 @@ fn overwrite(path: &Path, bytes: &[u8], work: &WorkDir) -> Result<(), PathError>
     work.remove(&WorkName::LOCKFILE_COPY)
 }
 
-/// Folders that mark the root of a repository.
-const REPOSITORY_MARKS: [&str; 3] = [".git", ".hg", ".jj"];
-
 /// Returns the path of the lockfile itself, or of the regular file inside the repository that it is a
 /// link to. Fails if it is a link to anything else.
 fn follow(link: &Path) -> Result<PathBuf, StateError> {
@@ -100,22 +98,13 @@ fn follow(link: &Path) -> Result<PathBuf, StateError> {
     })?;
     let repository = repository(folder_of(link)).at("read", link)?;
     let inside = file.strip_prefix(&repository).ok();
-    let is_mark = |inside: &Path| REPOSITORY_MARKS.iter().any(|mark| inside.starts_with(mark));
-    if inside.is_none_or(is_mark) {
+    if inside.is_none_or(is_of_version_control) {
         return Err(reject("which is outside of the repository".to_owned()));
     }
     if !file.is_file() {
         return Err(reject("which is not a regular file".to_owned()));
     }
     Ok(file)
-}
-
-/// Returns the root of the repository that a folder is in; the folder itself if it is in none.
-fn repository(folder: &Path) -> io::Result<PathBuf> {
-    let folder = fs::canonicalize(folder)?;
-    let is_root = |folder: &&Path| REPOSITORY_MARKS.iter().any(|mark| folder.join(mark).exists());
-    let root = folder.ancestors().find(is_root).map(Path::to_owned);
-    Ok(root.unwrap_or(folder))
 }
 
 fn folder_of(path: &Path) -> &Path {

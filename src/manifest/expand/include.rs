@@ -63,7 +63,8 @@ struct Inherited<'a> {
 impl<'a> Loader<'a> {
     pub(super) fn new(
         invocation: &'a Invocation,
-        (env, reach): (&'a dyn Fn(&str) -> Option<String>, &'a Reach),
+        env: &'a dyn Fn(&str) -> Option<String>,
+        reach: &'a Reach,
         sources: &'a mut SourceMap,
         diagnostics: &'a mut Diagnostics,
     ) -> Self {
@@ -159,8 +160,7 @@ impl<'a> Loader<'a> {
         };
         let is_argument = self.invocation.files.iter().any(|file| file == path);
         // Paths such as /dev/stdin are the user's: no checkout has them.
-        let is_of_user = is_argument
-            && (path == Path::new("-") || path.starts_with("/dev") || path.starts_with("/proc"));
+        let is_of_user = is_argument && (path == Path::new("-") || input::is_device_path(path));
         if let Err(error) = self.reach.check(path)
             && !is_of_user
         {

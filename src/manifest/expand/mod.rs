@@ -45,11 +45,12 @@ pub(super) struct Expanded {
 /// Reads and expands all files of a manifest.
 pub(super) fn expand(
     invocation: &Invocation,
-    (env, reach): (&dyn Fn(&str) -> Option<String>, &Reach),
+    env: &dyn Fn(&str) -> Option<String>,
+    reach: &Reach,
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) -> Expanded {
-    let (mut files, skipped) = Loader::new(invocation, (env, reach), sources, diagnostics).load();
+    let (mut files, skipped) = Loader::new(invocation, env, reach, sources, diagnostics).load();
     overrides::apply(&invocation.sets, &mut files, sources, diagnostics);
     let scopes = files.into_iter().filter_map(|file| file.decode(diagnostics)).collect();
     Expanded { scopes, skipped }
