@@ -53,19 +53,20 @@ pub(super) struct Files<'s> {
 }
 
 /// The reason why there is no text of a Dockerfile.
-enum ReadError {
+enum DockerfileReadError {
     Unreachable(NameError),
     Io(io::Error),
 }
 
-impl From<io::Error> for ReadError {
+impl From<io::Error> for DockerfileReadError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
 /// Text and parse result of a Dockerfile; `None` if it is not UTF-8.
-type ReadResult = Result<Option<(String, Result<Dockerfile, Vec<DockerfileError>>)>, ReadError>;
+type ReadResult =
+    Result<Option<(String, Result<Dockerfile, Vec<DockerfileError>>)>, DockerfileReadError>;
 
 impl<'s> Files<'s> {
     /// Creates an empty cache. Dockerfiles are added to the source map.
@@ -162,12 +163,12 @@ impl<'s> Files<'s> {
                 let message = format!("{} is not UTF-8", path.display());
                 (message, "save the file as UTF-8".to_owned())
             }
-            Err(ReadError::Unreachable(error)) => (error.message, error.help),
-            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            Err(DockerfileReadError::Unreachable(error)) => (error.message, error.help),
+            Err(DockerfileReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 let message = format!("there is no Dockerfile {}", path.display());
                 (message, self.missing_dockerfile_help(context, name))
             }
-            Err(ReadError::Io(error)) => (
+            Err(DockerfileReadError::Io(error)) => (
                 format!("cannot read {}: {error}", path.display()),
                 "check that it is a file and that you may read it".to_owned(),
             ),
@@ -217,7 +218,7 @@ fn read(path: &Path, reach: &Reach) -> ReadResult {
     let mut ignore_file = path.as_os_str().to_owned();
     ignore_file.push(".dockerignore");
     for path in [path, Path::new(&ignore_file)] {
-        reach.check(path).map_err(ReadError::Unreachable)?;
+        reach.check(path).map_err(DockerfileReadError::Unreachable)?;
     }
     let text = String::from_utf8(input::read(path, InputKind::Dockerfile)?).ok();
     Ok(text.map(|text| {

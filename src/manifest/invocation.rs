@@ -18,11 +18,11 @@ pub struct Invocation {
     pub vars: Vec<Variable>,
     /// Overrides of `--set`, in order.
     pub sets: Vec<Override>,
-    /// What the user allows beyond the repository.
+    /// Permissions that go beyond the repository.
     pub allowed: Allowed,
 }
 
-/// What the user allows a manifest, which a stranger may have written, to reach.
+/// Permissions of the user for a manifest, which a stranger may have written.
 #[derive(Debug, Clone, Default)]
 pub struct Allowed {
     /// Folders outside of the repository.

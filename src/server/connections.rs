@@ -46,15 +46,15 @@ fn max_connections() -> usize {
 }
 
 impl Listener for BoundedListener {
-    type Io = Connection;
+    type Io = ServedConnection;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    async fn accept(&mut self) -> (ServedConnection, SocketAddr) {
         loop {
             // The semaphore is never closed.
             let Ok(slot) = Arc::clone(&self.free).acquire_owned().await else { continue };
             match self.listener.accept().await {
-                Ok((stream, addr)) => return (Connection::new(stream, slot), addr),
+                Ok((stream, addr)) => return (ServedConnection::new(stream, slot), addr),
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             }
         }
@@ -66,13 +66,13 @@ impl Listener for BoundedListener {
 }
 
 /// A connection that fails if nothing moves on it for [`MAX_IDLE`].
-pub(super) struct Connection {
+pub(super) struct ServedConnection {
     stream: TcpStream,
     idle: Pin<Box<Sleep>>,
     _slot: OwnedSemaphorePermit,
 }
 
-impl Connection {
+impl ServedConnection {
     fn new(stream: TcpStream, slot: OwnedSemaphorePermit) -> Self {
         Self { stream, idle: Box::pin(sleep(MAX_IDLE)), _slot: slot }
     }
@@ -92,7 +92,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for ServedConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -103,7 +103,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for ServedConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -60,6 +60,7 @@ mod server;
 mod slips;
 mod slow;
 mod status;
+mod stranger;
 mod support;
 mod weather;
 mod why;

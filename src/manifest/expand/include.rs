@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::cache::ReadCache;
@@ -10,12 +9,12 @@ use super::entry::text;
 use super::expander::EntryExpander;
 use super::folders::{self, SearchError, SearchFor};
 use super::glob;
+use super::manifest_file::{canonical_path, read, unreadable};
 use super::scope::{MAX_IMAGES, RawScope};
-use crate::base::input::{self, InputKind};
+use crate::base::input;
 use crate::base::reach::Reach;
 use crate::base::span::{Problem, SourceMap, Span};
 use crate::manifest::diagnostics::Diagnostics;
-use crate::manifest::elsewhere::help_for_missing;
 use crate::manifest::files::clean;
 use crate::manifest::header::{check_version, display_name, root_of};
 use crate::manifest::interpolate::{Variables, warn_about_bare_names};
@@ -318,14 +317,6 @@ fn include_cycle(links: &[IncludeLink], last_span: Span) -> Problem {
     problem.help("remove one of these includes")
 }
 
-/// Returns the canonical path of a file; `-` for standard input.
-fn canonical_path(path: &Path) -> PathBuf {
-    if path == Path::new("-") {
-        return path.to_owned();
-    }
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
 /// Removes the items of `images` and returns them with the span of the list.
 fn take_images(root: &mut YamlNode) -> Option<(Span, Vec<YamlNode>)> {
     let Value::Map(entries) = &mut root.value else { return None };
@@ -363,44 +354,4 @@ fn includes(root: &YamlNode) -> Vec<(String, Span)> {
         return Vec::new();
     };
     items.iter().filter_map(|item| Some((item.as_text()?.to_owned(), item.span))).collect()
-}
-
-/// Creates a problem without a span.
-fn unreadable(message: String, help: impl Into<String>) -> Problem {
-    Problem { message, help: Some(help.into()), labels: Vec::new(), warning: false }
-}
-
-/// Reads the text of a manifest, which an argument names or a manifest includes. Fails with a problem
-/// without a span.
-fn read(path: &Path, is_argument: bool) -> Result<String, Problem> {
-    let kind = InputKind::Manifest;
-    let bytes = match (path, is_argument) {
-        (path, true) if path == Path::new("-") => input::read_stdin(kind),
-        (path, true) => input::read_argument(path, kind),
-        (path, false) => input::read(path, kind),
-    };
-    let bytes = bytes.map_err(|error| {
-        let (message, help) = match error.kind() {
-            io::ErrorKind::NotFound => {
-                (format!("there is no {}", path.display()), help_for_missing(path))
-            }
-            io::ErrorKind::IsADirectory => (
-                format!("{} is a folder", path.display()),
-                "name the manifest in it: -f path/to/imgplan.yaml".to_owned(),
-            ),
-            _ => (
-                format!("cannot read {}: {error}", path.display()),
-                "check that it is a file and that you may read it".to_owned(),
-            ),
-        };
-        unreadable(message, help)
-    })?;
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let line = String::from_utf8_lossy(&error.as_bytes()[..valid]).matches('\n').count() + 1;
-        unreadable(
-            format!("{} is not UTF-8: line {line} has an invalid byte", path.display()),
-            "save the file as UTF-8",
-        )
-    })
 }

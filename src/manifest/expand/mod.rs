@@ -14,6 +14,7 @@ mod harbor;
 mod images;
 mod include;
 mod lines;
+mod manifest_file;
 mod matrix;
 mod overrides;
 mod scope;

@@ -126,6 +126,11 @@ impl TestEnv {
         self
     }
 
+    /// Returns the environment variables of all calls.
+    pub(crate) fn vars(&self) -> &BTreeMap<String, String> {
+        &self.vars
+    }
+
     /// Returns a path in the folder.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.dir.path().join("work").join(path)
