@@ -85,10 +85,9 @@ impl Reach {
         if let Some(known) = lock().get(path) {
             return known.clone();
         }
-        let is_plain =
-            |path: &Path| fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_symlink());
+        let meta = fs::symlink_metadata(path).ok()?;
         let real = match (path.parent(), path.file_name()) {
-            (Some(parent), Some(name)) if !parent.as_os_str().is_empty() && is_plain(path) => {
+            (Some(parent), Some(name)) if !parent.as_os_str().is_empty() && !meta.is_symlink() => {
                 self.resolve(parent).map(|parent| parent.join(name))
             }
             _ => fs::canonicalize(path).ok(),
