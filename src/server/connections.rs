@@ -17,6 +17,9 @@ use tokio::time::{Instant, Sleep, sleep};
 /// Time without a byte in either direction after which a connection is closed.
 const MAX_IDLE: Duration = Duration::from_secs(60);
 
+/// The same while another connection waits for a free place.
+const MAX_IDLE_IF_FULL: Duration = Duration::from_secs(5);
+
 /// Maximum number of connections, if the limit of file descriptors allows as many.
 const MAX_CONNECTIONS: usize = 1024;
 
@@ -54,7 +57,10 @@ impl Listener for BoundedListener {
             // The semaphore is never closed.
             let Ok(slot) = Arc::clone(&self.free).acquire_owned().await else { continue };
             match self.listener.accept().await {
-                Ok((stream, addr)) => return (ServedConnection::new(stream, slot), addr),
+                Ok((stream, addr)) => {
+                    let free = Arc::clone(&self.free);
+                    return (ServedConnection::new(stream, free, slot), addr);
+                }
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             }
         }
@@ -68,13 +74,16 @@ impl Listener for BoundedListener {
 /// A connection that fails if nothing moves on it for [`MAX_IDLE`].
 pub(super) struct ServedConnection {
     stream: TcpStream,
-    idle: Pin<Box<Sleep>>,
+    moved_at: Instant,
+    check: Pin<Box<Sleep>>,
+    free: Arc<Semaphore>,
     _slot: OwnedSemaphorePermit,
 }
 
 impl ServedConnection {
-    fn new(stream: TcpStream, slot: OwnedSemaphorePermit) -> Self {
-        Self { stream, idle: Box::pin(sleep(MAX_IDLE)), _slot: slot }
+    fn new(stream: TcpStream, free: Arc<Semaphore>, slot: OwnedSemaphorePermit) -> Self {
+        let check = Box::pin(sleep(MAX_IDLE_IF_FULL));
+        Self { stream, moved_at: Instant::now(), check, free, _slot: slot }
     }
 
     /// Returns the result of an operation, or an error if it waits for too long.
@@ -84,11 +93,18 @@ impl ServedConnection {
         result: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if result.is_ready() {
-            self.idle.as_mut().reset(Instant::now() + MAX_IDLE);
+            self.moved_at = Instant::now();
             return result;
         }
-        ready!(self.idle.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        loop {
+            ready!(self.check.as_mut().poll(cx));
+            let is_full = self.free.available_permits() == 0;
+            let max_idle = if is_full { MAX_IDLE_IF_FULL } else { MAX_IDLE };
+            if self.moved_at.elapsed() >= max_idle {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.check.as_mut().reset(Instant::now() + MAX_IDLE_IF_FULL);
+        }
     }
 }
 
@@ -149,16 +165,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_ends_if_nothing_moves() {
-        let (mut listener, addr) = listener(1).await;
-        let mut client = TcpStream::connect(addr).await.unwrap();
-        let (mut server, _) = listener.accept().await;
-        client.write_all(b"GET /").await.unwrap();
-        let mut bytes = [0; 5];
-        server.read_exact(&mut bytes).await.unwrap();
-        tokio::time::pause();
-        let start = Instant::now();
-        let error = server.read(&mut bytes).await.unwrap_err();
-        assert_eq!((error.kind(), start.elapsed().as_secs()), (io::ErrorKind::TimedOut, 60));
+        for (connections, seconds) in [(2, 60), (1, 5)] {
+            let (mut listener, addr) = listener(connections).await;
+            let mut client = TcpStream::connect(addr).await.unwrap();
+            let (mut server, _) = listener.accept().await;
+            client.write_all(b"GET /").await.unwrap();
+            let mut bytes = [0; 5];
+            server.read_exact(&mut bytes).await.unwrap();
+            tokio::time::pause();
+            let start = Instant::now();
+            let error = server.read(&mut bytes).await.unwrap_err();
+            let waited = start.elapsed().as_secs();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert!((seconds..seconds + 6).contains(&waited), "{waited}");
+            tokio::time::resume();
+        }
     }
 
     #[tokio::test]
