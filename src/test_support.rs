@@ -9,6 +9,7 @@ pub mod api {
     pub use crate::api::endpoint::Endpoint;
     pub use crate::api::inventory::{RemoteImageState, list_images};
     pub use crate::api::rate_limiter::RateLimiter;
+    pub use crate::api::response::{BuildProgress, RemoteBuild};
     pub use crate::api::retry::{Attempts, Repeat};
 
     pub use crate::http::transport::{Transport, TransportError};
@@ -81,7 +82,7 @@ pub mod context {
 
 pub mod dockerfile {
     pub use crate::dockerfile::lower::{LowerError, LowerSubject};
-    pub use crate::dockerfile::model::{Dockerfile, ReferenceKind};
+    pub use crate::dockerfile::model::{Dockerfile, DockerfileError, ReferenceKind};
     pub use crate::dockerfile::platform::ReferencePlatform;
 }
 
@@ -137,9 +138,19 @@ pub mod server {
 pub mod state {
     pub use crate::state::State;
     pub use crate::state::journal::Record;
-    pub use crate::state::lockfile::{Built, Entry, Pin};
+    pub use crate::state::lockfile::{
+        BuildStage, Built, Entry, Failed, Inputs, Pending, Pin, Submission,
+    };
     pub use crate::state::paths::StatePaths;
     pub use crate::state::store::Store;
+
+    pub mod journal {
+        pub use crate::state::journal::{BuildOutcome, Header, decode, line};
+    }
+
+    pub mod error {
+        pub use crate::state::error::{JournalError, LockfileError};
+    }
 
     pub mod decode {
         pub use crate::state::decode::decode;

@@ -1,5 +1,9 @@
 //! One function per kind of input that is not trusted. Each takes any bytes and panics only if
-//! imgplan does, or if one of the properties named in its comment does not hold.
+//! imgplan does, or if one of the properties named in its comment does not hold. The functions of
+//! [`generated`] read the bytes as choices and generate documents that are mostly valid.
+
+mod choices;
+pub mod generated;
 
 #![allow(clippy::disallowed_methods, reason = "it reads what it wrote")]
 
@@ -71,15 +75,7 @@ pub fn saved_plan(input: &[u8]) {
 
 /// Answers every request of the images API client with these bytes.
 pub fn service_response(input: &[u8]) {
-    let endpoint = Endpoint {
-        url: "https://service".to_owned(),
-        key: ApiKey::new("key"),
-        owner: DefaultOwner::default(),
-    };
-    let transport = Arc::new(Answer::new(input));
-    let client = Client::with_transport(&endpoint, RateLimiter::new(&[]), transport)
-        .expect("the endpoint is valid");
-    let client = client.with_max_attempts(2);
+    let client = client(Arc::new(Answer::new(input)));
     let build = BuildId::new("b-1").expect("the ID is valid");
     let requests = async {
         let _ = client.status(&build).await;
@@ -101,6 +97,18 @@ pub fn registry_response(input: &[u8]) {
     runtime().block_on(async {
         let _ = registries.resolve_all(&[(reference, None)], &|_| {}).await;
     });
+}
+
+/// Returns a client of the service that sends its requests over `transport`.
+fn client(transport: Arc<dyn Transport>) -> Client {
+    let endpoint = Endpoint {
+        url: "https://service".to_owned(),
+        key: ApiKey::new("key"),
+        withholds_key: false,
+        owner: DefaultOwner::default(),
+    };
+    let client = Client::with_transport(&endpoint, RateLimiter::new(&[]), transport);
+    client.expect("the endpoint is valid").with_max_attempts(2)
 }
 
 /// A runtime whose clock jumps over every wait.

@@ -15,7 +15,7 @@ pub(crate) mod poll;
 pub(crate) mod rate_limiter;
 pub(crate) mod recover;
 mod redirect;
-mod response;
+pub(crate) mod response;
 pub(crate) mod retry;
 mod updates;
 mod upload;

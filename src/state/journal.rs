@@ -151,14 +151,14 @@ pub enum BuildOutcome {
 
 /// The first line of a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Header {
+pub struct Header {
     /// Version of the format.
-    pub(super) journal: u64,
+    pub journal: u64,
     /// URL of the service, or `local`.
     #[serde(deserialize_with = "deserialize_plain")]
-    pub(super) service: String,
+    pub service: String,
     /// Digest of the lockfile that the journal continues. `None` if there was no lockfile.
-    pub(super) lockfile: Option<Digest>,
+    pub lockfile: Option<Digest>,
 }
 
 /// The version of the journal's format.
@@ -171,7 +171,7 @@ pub(super) const JOURNAL_VERSION: u64 = 1;
 /// # Errors
 ///
 /// Fails if a complete line is damaged, or if a later imgplan wrote the journal.
-pub(super) fn decode(text: &str) -> Result<Option<(Header, Vec<Record>)>, JournalError> {
+pub fn decode(text: &str) -> Result<Option<(Header, Vec<Record>)>, JournalError> {
     let complete = text.rfind('\n').map_or("", |end| &text[..end]);
     let mut lines = complete.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let Some((_, first)) = lines.next() else { return Ok(None) };
@@ -189,7 +189,7 @@ pub(super) fn decode(text: &str) -> Result<Option<(Header, Vec<Record>)>, Journa
 }
 
 /// Returns a header or a record as a line of a journal.
-pub(super) fn line(value: &impl Serialize) -> String {
+pub fn line(value: &impl Serialize) -> String {
     let mut text = serde_json::to_string(value).unwrap_or_default();
     text.push('\n');
     text
