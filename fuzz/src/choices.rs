@@ -102,7 +102,7 @@ impl<'b> Choices<'b> {
     /// Replaces up to three values of a JSON document by odd ones; often none. Returns true if it
     /// replaced any.
     pub(crate) fn mutate_json(&mut self, document: &mut Value) -> bool {
-        let changes = if self.percent(50) { 1 + self.below(3) } else { 0 };
+        let changes = if self.percent(40) { 1 + self.below(3) } else { 0 };
         for _ in 0..changes {
             self.replace_value(document);
         }

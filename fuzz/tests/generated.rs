@@ -121,5 +121,5 @@ fn listing_answers() {
 
 #[test]
 fn registry_answers() {
-    check(generated::registry_answers, 3_000, 40);
+    check(generated::registry_answers, 3_000, 25);
 }

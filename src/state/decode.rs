@@ -215,6 +215,19 @@ mod tests {
         }
     }
 
+    /// JSON leaves these characters as they are, and YAML forbids them or reads them as line breaks.
+    #[test]
+    fn characters_that_yaml_forbids_round_trip() {
+        let mut state = sample();
+        for c in ['\u{0}', '\u{7f}', '\u{85}', '\u{9b}', '\u{2028}', '\u{feff}', '\u{fffe}', '😀']
+        {
+            let built = state.entries.values_mut().next().unwrap().built.as_mut().unwrap();
+            built.inputs.set("dockerfile_path", format!("a{c}b"));
+            let text = encode("x", &state);
+            assert_eq!(decode(&text).map(|decoded| decoded.state), Ok(state.clone()), "{text}");
+        }
+    }
+
     #[test]
     fn both_readers_agree() {
         let mut state = sample();

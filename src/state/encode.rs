@@ -123,7 +123,25 @@ fn revision(state: &State) -> &'static str {
     if state.entries.values().any(error) { "1" } else { "0" }
 }
 
-/// Quotes a string. Every JSON string is also a YAML string.
+/// Quotes a string. A JSON string is also a YAML string once characters that YAML forbids in a text
+/// (YAML 1.2, section 5.1) or reads as line breaks are escaped: JSON escapes only those below U+0020.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let json = serde_json::Value::from(text).to_string();
+    let needs_escape = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    };
+    if !json.contains(needs_escape) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len() + 6);
+    for c in json.chars() {
+        if needs_escape(c) {
+            // Writing into a String cannot fail.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use imgplan::test_support::api::{Transport, TransportError};
 use imgplan::test_support::base::reference::{OciDigest, RegistryRef};
-use imgplan::test_support::registry::{Registries, RegistryConfig};
+use imgplan::test_support::registry::{Registries, RegistryConfig, RegistryError};
 use reqwest::{Request, Response};
 use serde_json::{Value, json};
 
@@ -15,21 +15,28 @@ use crate::runtime;
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Looks up a reference at a registry that asks for a token. The digest is that of the manifest that
-/// the registry sends, the platforms are those of its index, and every error is printable.
+/// Looks up a reference as for a pin, at a registry that asks for a token. The digest is that of the
+/// manifest that the registry sends, the platforms are those of its index, and every error is printable.
 pub fn registry_answers(input: &[u8]) -> bool {
     let choices = &mut Choices::new(input);
     let is_index = choices.percent(70);
     let mut manifest = if is_index { index(choices) } else { image_manifest(choices) };
     let is_changed = choices.mutate_json(&mut manifest);
     let mut token = token(choices);
-    choices.mutate_json(&mut token);
+    if choices.percent(10) {
+        choices.mutate_json(&mut token);
+    }
     let registry = Registry {
         challenges: (0..1 + choices.below(2)).map(|_| challenge(choices)).collect(),
         token: token.to_string(),
-        status: choices.pick(&[200, 200, 200, 200, 200, 404, 429, 500]),
+        status: if choices.percent(90) { 200 } else { choices.pick(&[404, 429, 500]) },
         kind: if is_index { INDEX } else { MANIFEST },
-        digest: choices.pick(&[DigestHeader::Right, DigestHeader::Missing, DigestHeader::Odd]),
+        digest: match choices.below(10) {
+            0 => DigestHeader::Missing,
+            1 => DigestHeader::Other,
+            2 => DigestHeader::Odd,
+            _ => DigestHeader::Right,
+        },
         body: manifest.to_string(),
     };
     let shown = format!("{registry:#?}");
@@ -40,8 +47,14 @@ pub fn registry_answers(input: &[u8]) -> bool {
         RegistryConfig { transport: Some(transport), max_attempts: 1, ..RegistryConfig::default() };
     let registries = Registries::new(config).expect("the transport is given");
     let reference: RegistryRef = "ghcr.io/a/b:v1".parse().expect("the reference is valid");
-    let lookup = async { registries.resolve_all(&[(reference, None)], &|_| {}).await };
-    let result = runtime().block_on(lookup).pop().expect("there is one result");
+    let result = runtime().block_on(async {
+        let mut results = registries.resolve_all(&[(reference.clone(), None)], &|_| {}).await;
+        let resolved = results.pop().expect("there is one result")?;
+        if resolved.platforms.is_empty() {
+            registries.image_platform(&reference, resolved.digest, &|_| {}).await?;
+        }
+        Ok::<_, RegistryError>(resolved)
+    });
     match result {
         Ok(resolved) => {
             assert_eq!(resolved.digest, OciDigest::of(body.as_bytes()));
@@ -101,7 +114,7 @@ fn image_manifest(choices: &mut Choices<'_>) -> Value {
 fn token(choices: &mut Choices<'_>) -> Value {
     let mut token = json!({});
     token[choices.pick(&["token", "access_token"])] =
-        json!(choices.pick(&["t", "a.b-c", "\u{1b}"]));
+        json!(choices.pick(&["t", "a.b-c", "x", "y", "\u{1b}"]));
     let lifetimes =
         [json!(300), json!("300"), json!(0), json!(u64::MAX), json!("soon"), json!(1e300)];
     token["expires_in"] = choices.pick(&lifetimes);
@@ -111,14 +124,15 @@ fn token(choices: &mut Choices<'_>) -> Value {
 
 /// Returns a value of a `WWW-Authenticate` header.
 fn challenge(choices: &mut Choices<'_>) -> String {
-    let realm = choices.pick(&[
-        "realm=\"https://ghcr.io/token\"",
-        "Realm = \"https:\\/\\/ghcr.io/token\"",
-        "realm=https://ghcr.io/token",
-        "realm=\"http://169.254.169.254/\"",
-        "realm=\"file:///etc/passwd\"",
-        "realm=\"\"",
-    ]);
+    let realm = match choices.below(24) {
+        0 => "realm=\"http://169.254.169.254/\"",
+        1 => "realm=\"file:///etc/passwd\"",
+        2 => "realm=\"\"",
+        3 => "Realm = \"https:\\/\\/ghcr.io/token\"",
+        4 => "realm=https://ghcr.io/token",
+        5 => "REALM=\"https://ghcr.io/token?x=1\"",
+        _ => "realm=\"https://ghcr.io/token\"",
+    };
     let service =
         choices.pick(&[",service=\"s\"", "", ", service=s", ",service=\"a,b=\\\"c\\\"\""]);
     let scope = choices.pick(&[
@@ -134,6 +148,9 @@ fn challenge(choices: &mut Choices<'_>) -> String {
     };
     let odd: String =
         choices.pick(&ODD_TEXTS).chars().filter(|c| (' '..='~').contains(c)).collect();
+    if choices.percent(60) {
+        return header;
+    }
     choices.mutated(&header, &["\"", ",", "=", "\\", "Basic", &odd]).replace(['\n', '\r'], " ")
 }
 
@@ -141,6 +158,8 @@ fn challenge(choices: &mut Choices<'_>) -> String {
 enum DigestHeader {
     Right,
     Missing,
+    /// The digest of another manifest.
+    Other,
     Odd,
 }
 
@@ -173,6 +192,7 @@ impl Registry {
         let digest = match self.digest {
             DigestHeader::Right => Some(OciDigest::of(self.body.as_bytes()).to_string()),
             DigestHeader::Missing => None,
+            DigestHeader::Other => Some(OciDigest::of(b"other").to_string()),
             DigestHeader::Odd => Some("sha256:x".to_owned()),
         };
         let mut response = response.status(self.status).header("content-type", self.kind);

@@ -13,9 +13,6 @@ use tokio_util::sync::CancellationToken;
 use crate::choices::{Choices, ODD_TEXTS, ShownOnPanic, assert_printable};
 use crate::{Answer, client, runtime};
 
-/// Statuses of answers; the first is the usual one.
-const STATUSES: [u16; 8] = [200, 200, 200, 200, 201, 400, 429, 503];
-
 /// Reads answers to a request for builds, in every shape that the service has had. From a documented
 /// answer, exactly its build IDs and refusals are read, in order. Every text that is read is
 /// printable.
@@ -23,7 +20,7 @@ pub fn initiate_answers(input: &[u8]) -> bool {
     let choices = &mut Choices::new(input);
     let (mut body, expected) = initiate(choices);
     let is_changed = choices.mutate_json(&mut body);
-    let status = choices.pick(&STATUSES);
+    let status = status(choices);
     let text = body.to_string();
     let _shown = ShownOnPanic(&text);
     let client = answering(status, &text);
@@ -78,7 +75,7 @@ pub fn listing_answers(input: &[u8]) -> bool {
     set(choices, &mut page, &["limit"], json!(limit));
     set(choices, &mut page, &["total_count", "totalCount"], json!(count * 3));
     let is_changed = choices.mutate_json(&mut page);
-    let status = choices.pick(&STATUSES);
+    let status = status(choices);
     let text = page.to_string();
     let _shown = ShownOnPanic(&text);
     let client = answering(status, &text);
@@ -112,6 +109,10 @@ pub fn listing_answers(input: &[u8]) -> bool {
 /// Returns a client of a service that answers every request with this status and body.
 fn answering(status: u16, body: &str) -> Client {
     client(Arc::new(Answer { status, kind: "application/json", body: body.as_bytes().to_vec() }))
+}
+
+fn status(choices: &mut Choices<'_>) -> u16 {
+    if choices.percent(85) { 200 } else { choices.pick(&[201, 400, 429, 503]) }
 }
 
 /// Runs a request, which waits for rate limits as often as the service asks; `None` if it waits for

@@ -11,6 +11,7 @@ use imgplan::test_support::plan::{Action, Decision, PlanOptions, decide};
 use imgplan::test_support::state::journal::BuildOutcome;
 use imgplan::test_support::state::{BuildStage, Pending, Record, State};
 use imgplan::test_support::survey::{Caches, Query, facts};
+use jiff::Timestamp;
 use tempfile::TempDir;
 
 use crate::choices::Choices;
@@ -108,7 +109,7 @@ pub(super) fn applied(decision: &Decision, state: &State) -> State {
                     error: None,
                     path: None,
                     image: None,
-                    at: "2026-11-25T12:30:00Z".parse().ok(),
+                    at: Some(Timestamp::now()),
                 });
             }
             Action::Update { change, .. } => state.apply(&Record::Updated {
@@ -136,7 +137,7 @@ pub(super) fn root() -> &'static Path {
 pub(super) fn document(choices: &mut Choices<'_>) -> Document {
     let mut head = "version: 1\n".to_owned();
     head.push_str(
-        "x-common: &common\n  visibility: public\n  labels: { team: core, \"a b\": \"3.10\" }\n",
+        "x-common: &common\n  visibility: public\n  labels: { team: core, area: \"3.10\" }\n",
     );
     head.push_str("vars:\n  STAGE: dev\n  PY: \"3.12\"\n  BOTH: \"${STAGE}-${PY}\"\n");
     if choices.percent(40) {
@@ -172,7 +173,7 @@ pub(super) fn document(choices: &mut Choices<'_>) -> Document {
     if choices.percent(30) {
         let _ = writeln!(
             tail,
-            "removed:\n  - {{ from: gone, destroy: {} }}",
+            "removed:\n  - {{ name: gone, destroy: {} }}",
             choices.pick(&[true, false])
         );
     }
