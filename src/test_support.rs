@@ -15,7 +15,9 @@ pub mod api {
     pub use crate::http::transport::{Transport, TransportError};
 
     pub mod wire {
-        pub use crate::api::wire::BuildImageRequest;
+        pub use crate::api::wire::{
+            BuildImageRequest, ImageUpdate, UpdateSet, UpdateSource, WireOwner,
+        };
     }
 }
 

@@ -9,6 +9,7 @@ mod registry;
 mod saved_plan;
 mod service;
 mod state;
+mod updates;
 mod world;
 
 pub use dockerfile::dockerfile;
@@ -17,4 +18,5 @@ pub use manifest::manifest;
 pub use registry::registry_answers;
 pub use saved_plan::saved_plan;
 pub use service::{initiate_answers, listing_answers};
-pub use state::{journal, lockfile};
+pub use state::{journal, lockfile, merge_conflict};
+pub use updates::update_answers;

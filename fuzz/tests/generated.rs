@@ -21,16 +21,18 @@ fn check(target: Target, runs: usize, min_accepted: usize) {
     let mut random = Random(variable("IMGPLAN_FUZZ_SEED").unwrap_or(1));
     let time = variable("IMGPLAN_FUZZ_SECONDS").map(Duration::from_secs);
     let began = Instant::now();
-    let (mut done, mut accepted) = (0, 0);
+    let (mut done, mut accepted, mut slowest) = (0, 0, Duration::ZERO);
     while time.map_or(done < runs, |time| began.elapsed() < time) {
         let input = random.bytes();
+        let started = Instant::now();
         match run(target, &input) {
             Some(is_accepted) => accepted += usize::from(is_accepted),
             None => fail(target, input),
         }
+        slowest = slowest.max(started.elapsed());
         done += 1;
     }
-    println!("{done} documents, {accepted} accepted");
+    println!("{done} documents, {accepted} accepted, the slowest in {slowest:.0?}");
     assert!(accepted * 100 >= done * min_accepted, "{accepted} of {done} are accepted");
 }
 
@@ -105,6 +107,11 @@ fn journal() {
 }
 
 #[test]
+fn merge_conflict() {
+    check(generated::merge_conflict, 1_000, 60);
+}
+
+#[test]
 fn saved_plan() {
     check(generated::saved_plan, 300, 40);
 }
@@ -117,6 +124,11 @@ fn initiate_answers() {
 #[test]
 fn listing_answers() {
     check(generated::listing_answers, 3_000, 50);
+}
+
+#[test]
+fn update_answers() {
+    check(generated::update_answers, 2_000, 30);
 }
 
 #[test]

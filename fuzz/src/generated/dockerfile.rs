@@ -206,7 +206,7 @@ fn instruction(choices: &mut Choices<'_>, text: &mut String, stage: usize, escap
         choices.pick(&["busybox:1", "ghcr.io/a/b:v1"]).to_owned()
     };
     let onbuild = choices.pick(&["", "", "", "ONBUILD "]);
-    let line = match choices.below(14) {
+    let line = match choices.below(20) {
         0 => format!("{onbuild}COPY --chown=1:1 a b* ./dst/"),
         1 => format!("{onbuild}COPY --from={from} /x /y"),
         2 => "COPY [\"a b\", \"c\", \"/dst\"]".to_owned(),
@@ -221,6 +221,13 @@ fn instruction(choices: &mut Choices<'_>, text: &mut String, stage: usize, escap
         9 => format!("RUN a && {escape}\n  # comment\n\n  b \"${{A:-x}}\" {escape}  \n  c"),
         10 => "ENV PATH=/x:$PATH K=\"v w\"".to_owned(),
         11 => "ADD https://example.com/x.tar ${A}/x /y".to_owned(),
+        13 => "SHELL [\"pwsh\", \"-c\"]".to_owned(),
+        14 => format!("HEALTHCHECK --interval=5m {escape}\n  CMD x || exit 1"),
+        15 => "COPY --from=$WHICH /x /y".to_owned(),
+        16 => format!("ARG D={escape}\n  1 A"),
+        17 => format!("{onbuild}COPY --link --from={from} <<EOF /y\nx ${{A}}\nEOF"),
+        18 => "ENV A 1 2 3".to_owned(),
+        19 => format!("RUN --mount=from={from},source=\"a b\",target=/z --network=none \"x\""),
         12 => "CMD [\"a\", \"b\"]".to_owned(),
         _ => format!("LABEL a=\"b\" {escape}\n  c=d"),
     };

@@ -117,7 +117,7 @@ fn status(choices: &mut Choices<'_>) -> u16 {
 
 /// Runs a request, which waits for rate limits as often as the service asks; `None` if it waits for
 /// more than ten minutes.
-fn run<T>(request: impl Future<Output = T>) -> Option<T> {
+pub(super) fn run<T>(request: impl Future<Output = T>) -> Option<T> {
     runtime().block_on(async { tokio::time::timeout(Duration::from_secs(600), request).await.ok() })
 }
 

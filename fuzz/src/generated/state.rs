@@ -73,6 +73,44 @@ pub fn lockfile(input: &[u8]) -> bool {
     }
 }
 
+/// Reads a lockfile with the conflict markers of a merge. Both sides are read: the state has the
+/// entries and pins of ours, those that only theirs has, and as conflicts those that differ.
+pub fn merge_conflict(input: &[u8]) -> bool {
+    let choices = &mut Choices::new(input);
+    let (ours, mut theirs) = (state(choices), state(choices));
+    if choices.percent(50) {
+        theirs.entries.extend(ours.entries.clone().into_iter().take(2));
+    }
+    let [our_text, their_text] = [&ours, &theirs].map(|state| encode(SERVICE, state));
+    let base =
+        choices.maybe(30, |choices| format!("||||||| base\n{}", encode("", &state(choices))));
+    let base = base.unwrap_or_default();
+    let text = format!("<<<<<<< HEAD\n{our_text}{base}=======\n{their_text}>>>>>>> theirs\n");
+    let _shown = ShownOnPanic(&text);
+    let merged = decode(&text).expect("both sides are lockfiles").state;
+    for (key, theirs) in &theirs.entries {
+        let Some(our) = ours.entries.get(key) else {
+            assert_eq!(merged.entries.get(key), Some(theirs));
+            continue;
+        };
+        assert_eq!(merged.entry_conflicts.get(key), (our != theirs).then_some(theirs));
+        assert_eq!(merged.entries[key].protect, our.protect || theirs.protect);
+    }
+    for (key, our) in &ours.entries {
+        let merged = Entry { protect: our.protect, ..merged.entries[key].clone() };
+        assert_eq!(merged, *our);
+    }
+    for (reference, theirs) in &theirs.pins {
+        let expected = ours.pins.get(reference).unwrap_or(theirs);
+        assert_eq!(merged.pins.get(reference), Some(expected));
+        let conflict = (expected != theirs).then_some(theirs);
+        assert_eq!(merged.pin_conflicts.get(reference), conflict);
+    }
+    let changed = choices.mutated(&text, &FRAGMENTS);
+    let _shown = ShownOnPanic(&changed);
+    decode(&changed).is_ok()
+}
+
 /// Writes a journal and reads it: the records are the same. Their state can be written as a
 /// lockfile. A changed journal is refused, on a line that exists, or its records are the same after
 /// they were written and read again.

@@ -158,7 +158,9 @@ pub(super) fn document(choices: &mut Choices<'_>) -> Document {
     }
     let mut images = Vec::new();
     let mut names = Vec::new();
-    for index in 0..1 + choices.below(5) {
+    // Manifests share some names, so that a later one adds, keeps and drops images of an earlier one.
+    let first = choices.below(3);
+    for index in first..first + 1 + choices.below(5) {
         let name = format!("app{index}");
         images.push(image(choices, &name, &names));
         names.push(name);
@@ -167,15 +169,17 @@ pub(super) fn document(choices: &mut Choices<'_>) -> Document {
     if choices.percent(30) {
         let _ = writeln!(tail, "groups:\n  some: [\"app0*\", \"{}\"]", choices.pick(&names));
     }
-    if choices.percent(30) {
-        let _ = writeln!(tail, "moved:\n  - {{ from: old-name, to: {} }}", names[0]);
+    // Names that an earlier manifest may have, and this one does not.
+    let gone = ["old", "app0", "app7"].map(|name| if names[0] == name { "app8" } else { name });
+    if choices.percent(40) {
+        let from = if first > 0 { gone[choices.below(3)] } else { "app7" };
+        let _ = writeln!(tail, "moved:\n  - {{ from: {from}, to: {} }}", names[0]);
     }
     if choices.percent(30) {
-        let _ = writeln!(
-            tail,
-            "removed:\n  - {{ name: gone, destroy: {} }}",
-            choices.pick(&[true, false])
-        );
+        let name = choices.pick(&["app9", "app6", "gone"]);
+        let name = if names.iter().any(|other| other == name) { "gone" } else { name };
+        let destroy = choices.percent(50);
+        let _ = writeln!(tail, "removed:\n  - {{ name: {name}, destroy: {destroy} }}");
     }
     Document { head, images, tail }
 }
@@ -218,7 +222,16 @@ fn image(choices: &mut Choices<'_>, name: &str, earlier: &[String]) -> String {
         let _ = writeln!(entry, "    needs: [{}]", choices.pick(earlier));
     }
     if choices.percent(20) {
-        entry.push_str("    protect: true\n");
+        let protect = choices.percent(60);
+        let _ = writeln!(entry, "    protect: {protect}");
+    }
+    if !entry.contains("    tag:") && choices.percent(20) {
+        let tags = ["v1", "v2", "\"${PY}\"", "\"x-{fingerprint}\"", "\"{arch}-${STAGE:?no}\""];
+        let _ = writeln!(entry, "    tag: {}", choices.pick(&tags));
+    }
+    if choices.percent(10) {
+        let owner = choices.pick(&["personal", "platform", "{ team: t-2 }"]);
+        let _ = writeln!(entry, "    owner: {owner}");
     }
     if choices.percent(20) {
         entry.push_str("    groups: [some]\n    x-note: [1, 2]\n");
