@@ -258,6 +258,10 @@ impl SavedPlan {
             };
             return Some(format!("{cause} ({})", reasons(step)));
         }
+        if step.kind != saved.kind {
+            let kind = step.kind.as_str();
+            return Some(format!("it is of another kind now: {kind} ({})", reasons(step)));
+        }
         let mut needs = step.needs.iter().filter_map(|need| fresh.steps.get(need.0));
         let new = needs.find(|need| !approved.contains_key(&need.key))?;
         Some(format!("it needs {}, which must change first ({})", new.key, reasons(new)))

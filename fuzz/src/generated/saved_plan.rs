@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::world::{applied, document, plan};
 use crate::choices::{Choices, ShownOnPanic};
 
-const FRAGMENTS: [&str; 12] = [
+const FRAGMENTS: [&str; 14] = [
+    "mirror",
+    "build",
     "\"",
     ",",
     "}",
@@ -48,6 +50,9 @@ pub fn saved_plan(input: &[u8]) -> bool {
     let mut changed = text.clone();
     if choices.percent(50) {
         let mut document: Value = serde_json::from_str(&text).expect("the text is JSON");
+        if choices.percent(20) {
+            swap_kind(choices, &mut document);
+        }
         choices.mutate_json(&mut document);
         changed = document.to_string();
     } else {
@@ -67,6 +72,17 @@ pub fn saved_plan(input: &[u8]) -> bool {
     }
     assert!(kept.steps.len() <= read.steps.len());
     true
+}
+
+/// Gives one step the other kind.
+fn swap_kind(choices: &mut Choices<'_>, plan: &mut Value) {
+    let steps = plan["steps"].as_array_mut().expect("a plan has steps");
+    if steps.is_empty() {
+        return;
+    }
+    let index = choices.below(steps.len());
+    let is_build = steps[index]["kind"] == "build";
+    steps[index]["kind"] = Value::from(if is_build { "mirror" } else { "build" });
 }
 
 /// Returns true if two steps are the same except for their reasons. A deletion may not have the time

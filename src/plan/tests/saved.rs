@@ -8,6 +8,7 @@ use super::super::{Action, Change, Decision, PlanOptions, SavedPlan, SavedPlanEr
 use super::model::{COMPLETE, Done, Model, done};
 use super::properties::{past, replace};
 use super::world::{Manifest, build_of};
+use crate::base::kind::ImageKind;
 use crate::base::name::Visibility;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::Origin;
@@ -111,6 +112,15 @@ proptest! {
                     stale(&state, manifest.workspace());
                 }
             }
+            // The file was edited.
+            let mut edited = saved.clone();
+            let of_step = edited.steps.iter_mut().find(|saved| saved.image == step.key).unwrap();
+            of_step.kind = match step.kind {
+                ImageKind::Build => ImageKind::Mirror,
+                ImageKind::Mirror => ImageKind::Build,
+            };
+            let stale_kind = recheck(&edited, &model, manifest.workspace(), &model.state);
+            assert_eq!(stale_kind, Err(vec![step.key.to_string()]));
             // The manifest changed.
             let Some(id) = step.unit() else { continue };
             if let Action::Create(_) = &step.action {
