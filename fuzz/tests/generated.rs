@@ -93,7 +93,7 @@ fn ignore_file() {
 
 #[test]
 fn manifest() {
-    check(generated::manifest, 300, 60);
+    check(generated::manifest, 200, 60);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn merge_conflict() {
 
 #[test]
 fn saved_plan() {
-    check(generated::saved_plan, 300, 40);
+    check(generated::saved_plan, 200, 40);
 }
 
 #[test]
