@@ -2,10 +2,10 @@
 //! imgplan does, or if one of the properties named in its comment does not hold. The functions of
 //! [`generated`] read the bytes as choices and generate documents that are mostly valid.
 
+#![allow(clippy::disallowed_methods, reason = "it reads what it wrote")]
+
 mod choices;
 pub mod generated;
-
-#![allow(clippy::disallowed_methods, reason = "it reads what it wrote")]
 
 use std::sync::Arc;
 use std::time::Duration;

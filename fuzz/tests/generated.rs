@@ -93,7 +93,7 @@ fn ignore_file() {
 
 #[test]
 fn manifest() {
-    check(generated::manifest, 200, 60);
+    check(generated::manifest, 200, 50);
 }
 
 #[test]

@@ -41,11 +41,8 @@ pub fn initiate_answers(input: &[u8]) -> bool {
     for result in &results {
         match result {
             Ok(accepted) => {
-                accepted
-                    .path
-                    .iter()
-                    .chain(&accepted.source)
-                    .for_each(|text| assert_printable(text));
+                accepted.source.iter().for_each(|text| assert_printable(text));
+                accepted.path.iter().for_each(|path| assert_printable(path.as_str()));
                 read.push(Ok(accepted.build.to_string()));
             }
             Err(refused) => {
@@ -85,8 +82,9 @@ pub fn listing_answers(input: &[u8]) -> bool {
         assert!(images.next.is_none_or(|next| next > offset), "{:?}", images.next);
         assert!(is_changed || images.rows.len() == count, "{images:?}");
         for row in &images.rows {
-            let texts = [&row.name, &row.tag].into_iter().chain(&row.path).chain(&row.id);
+            let texts = [&row.name, &row.tag].into_iter().chain(&row.id);
             texts.for_each(|text| assert_printable(text));
+            row.path.iter().for_each(|path| assert_printable(path.as_str()));
             assert_printable(&row.owner.as_ref().map(ToString::to_string).unwrap_or_default());
         }
     } else {
@@ -138,7 +136,8 @@ fn assert_build(build: &RemoteBuild) {
         assert_printable(text);
     }
     let image = build.image.iter().flat_map(|(name, tag)| [name, tag]);
-    image.chain(&build.path).for_each(|text| assert_printable(text));
+    image.for_each(|text| assert_printable(text));
+    build.path.iter().for_each(|path| assert_printable(path.as_str()));
 }
 
 /// Returns a documented answer and the results to read from it.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use imgplan::test_support::base::digest::{Digest, Fingerprint};
+use imgplan::test_support::base::image_path::ImagePath;
 use imgplan::test_support::base::kind::ImageKind;
 use imgplan::test_support::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use imgplan::test_support::base::reference::OciDigest;
@@ -177,7 +178,7 @@ fn record(choices: &mut Choices<'_>) -> Record {
                 BuildOutcome::Cancelled,
             ]),
             error: choices.maybe(50, text),
-            path: choices.maybe(50, text),
+            path: choices.maybe(50, image_path),
             image: choices.maybe(50, image),
             at: choices.maybe(50, time),
         },
@@ -186,7 +187,7 @@ fn record(choices: &mut Choices<'_>) -> Record {
             to: choices.maybe(50, image),
             visibility: choices.maybe(50, visibility),
             owner: choices.maybe(50, owner),
-            path: choices.maybe(50, text),
+            path: choices.maybe(50, image_path),
         },
         7 => Record::Forgotten { unit },
         8 => Record::Known { unit, kind, platform, built: choices.maybe(70, built) },
@@ -216,7 +217,7 @@ fn built(choices: &mut Choices<'_>) -> Built {
         fingerprint: fingerprint(choices),
         inputs: inputs(choices),
         build: build_id(choices),
-        path: text(choices),
+        path: image_path(choices),
         owner: owner(choices),
         visibility: visibility(choices),
         image: choices.maybe(20, image),
@@ -239,7 +240,7 @@ fn pending(choices: &mut Choices<'_>) -> Pending {
         fingerprint: fingerprint(choices),
         inputs: inputs(choices),
         build: build_id(choices),
-        path: text(choices),
+        path: image_path(choices),
         owner: owner(choices),
         visibility: visibility(choices),
         stage: choices.pick(&[BuildStage::Created, BuildStage::Uploaded, BuildStage::Started]),
@@ -300,6 +301,11 @@ fn platform(choices: &mut Choices<'_>) -> Platform {
 fn time<T: std::str::FromStr<Err: std::fmt::Debug>>(choices: &mut Choices<'_>) -> T {
     let times = ["2026-11-25T12:30:00Z", "2026-11-25T12:30:00.123456789Z", "1969-12-31T23:59:59Z"];
     choices.pick(&times).parse().expect("the time is valid")
+}
+
+fn image_path(choices: &mut Choices<'_>) -> ImagePath {
+    let texts = ["", "a:v1", "prime/me/a:v1", "quay.io/o/a:v1@sha256:0", "3.10", "true"];
+    ImagePath::new(choices.pick(&texts)).expect("the texts are paths")
 }
 
 fn text(choices: &mut Choices<'_>) -> String {

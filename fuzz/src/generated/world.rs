@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use imgplan::test_support::base::image_path::ImagePath;
 use imgplan::test_support::base::name::{BuildId, Owner, Visibility};
 use imgplan::test_support::context::{History, StatCache};
 use imgplan::test_support::manifest::{Invocation, ManifestError, Workspace};
@@ -94,7 +95,7 @@ pub(super) fn applied(decision: &Decision, state: &State) -> State {
                     fingerprint: create.fingerprint,
                     inputs: create.inputs.clone(),
                     build: build.clone(),
-                    path: format!("prime/me/{unit}"),
+                    path: ImagePath::new(format!("prime/me/{unit}")).expect("a name is a path"),
                     owner,
                     visibility: create.visibility.unwrap_or(default),
                     stage: BuildStage::Started,
