@@ -12,6 +12,7 @@ use super::model::{Defaults, Image};
 use super::spanned::Spanned;
 use crate::base::name::{ImageName, Owner, Platform, Tag, TagTemplate, Visibility};
 use crate::base::reach::Reach;
+use crate::base::reference::RegistryRef;
 use crate::base::source_ref::SourceRef;
 use crate::base::span::{Problem, SourceMap, Span};
 
@@ -28,6 +29,10 @@ pub(super) struct ResolvedImage<'a> {
     pub(super) visibility: Option<Visibility>,
     pub(super) fields: Fields,
     pub(super) content: ImageContent,
+    /// References under which the image is known outside; `None` if the manifest does not say so.
+    pub(super) published_as: Option<Vec<RegistryRef>>,
+    /// True if the image has the name of its folder because its entry has no `name`.
+    pub(super) named_by_folder: bool,
     /// Indexes of its units.
     pub(super) units: Vec<usize>,
     /// True if a problem of the image was reported: its tag may not be the intended one.
@@ -84,7 +89,12 @@ pub(super) fn resolve<'a>(
             if let Some(image) = resolver.resolve() {
                 // An image without a tag uses the default, which may be the bad one.
                 let damaged = image.damaged || scope.damaged && entry.tag.is_none();
-                images.push(ResolvedImage { note: origin.note.as_ref(), damaged, ..image });
+                images.push(ResolvedImage {
+                    note: origin.note.as_ref(),
+                    named_by_folder: origin.named_by_folder,
+                    damaged,
+                    ..image
+                });
             }
             diagnostics.leave(outer);
         }
@@ -134,10 +144,14 @@ impl<'a> ImageResolver<'a, '_, '_> {
         let fields = fields::resolve(entry, self.defaults, self.diagnostics);
         let content = self.content(&platforms);
         let (name, tag) = self.name_and_tag()?;
+        // The defaults describe what is built here, and a mirror comes from elsewhere.
+        let default = self.defaults.filter(|_| entry.source.is_none());
+        let published_as = entry.published_as.as_ref().or_else(|| default?.published_as.as_ref());
         Some(ResolvedImage {
             entry,
             note: None,
             span: entry.name.as_ref().map_or(entry.span(), Spanned::span),
+            published_as: published_as.map(|published| published.references(&name)),
             name,
             tag,
             platforms,
@@ -145,6 +159,7 @@ impl<'a> ImageResolver<'a, '_, '_> {
             visibility,
             fields,
             content: content?,
+            named_by_folder: false,
             units: Vec::new(),
             damaged: self.damaged,
         })

@@ -6,6 +6,7 @@
 //! All problems of all files are reported at once.
 
 mod base_errors;
+mod base_warnings;
 mod bases;
 mod decode;
 mod diagnostics;
@@ -22,13 +23,17 @@ mod interpolate;
 pub(crate) mod invocation;
 pub(crate) mod load;
 mod lower;
+mod matching;
 mod mirrors;
 #[expect(dead_code, reason = "some fields are read before decoding, and declared for the schema")]
 pub(crate) mod model;
+mod model_changes;
 mod moves;
 mod node;
+mod official_images;
 mod pairs;
 mod pattern;
+mod published;
 mod resolve;
 mod scalars;
 pub(crate) mod schema;

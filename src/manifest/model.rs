@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use super::decode::{Decode, decode_struct};
 use super::diagnostics::Diagnostics;
 use super::node::YamlNode;
+use super::published::PublishedAs;
 use super::scalars::{self, Matrix};
 pub(crate) use super::scalars::{DurationSetting, GroupName, SizeSetting, VisibilitySetting};
 use super::spanned::Spanned;
@@ -16,8 +17,8 @@ use crate::base::limit::Limit;
 use crate::base::name::{ImageName, Owner, Platform, TagTemplate};
 use crate::base::source_ref::SourceRef;
 
+pub(crate) use super::model_changes::{MovedEntry, RemovedEntry};
 pub(crate) use super::pairs::Pairs;
-pub(crate) use super::pattern::UnitPattern;
 
 /// Images that should exist in an image service.
 ///
@@ -134,6 +135,10 @@ pub(crate) struct Defaults {
     /// first. With `false`, only `needs` sets the order, and no reference is replaced.
     #[schemars(extend("default" = true))]
     pub infer_bases: Option<bool>,
+    /// References under which each image is known outside, with `{name}` for its name. Dockerfiles
+    /// that refer to an image by one of them are built on it. Not used for mirrors.
+    #[schemars(extend("examples" = ["quay.io/org/{name}"]))]
+    pub published_as: Option<PublishedAs>,
 }
 
 decode_struct!(Defaults {
@@ -147,6 +152,7 @@ decode_struct!(Defaults {
     labels,
     groups,
     infer_bases,
+    published_as,
 });
 
 /// Connection to the service, and limits.
@@ -243,6 +249,11 @@ pub(crate) struct Image {
     /// those that the Dockerfile refers to.
     #[schemars(with = "Option<Vec<scalars::NeedText>>")]
     pub needs: Option<Vec<Spanned<String>>>,
+    /// References under which the image is known outside, one or a list, with `{name}` for its name.
+    /// A Dockerfile that refers to the image by one of them is built on it. A reference without a
+    /// tag stands for the tag of the image. An empty list says that the image is known nowhere else,
+    /// and overrides `defaults`.
+    pub published_as: Option<PublishedAs>,
     /// Public image to mirror, instead of a `context` to build from. Written as for `docker pull`.
     pub source: Option<Spanned<SourceRef>>,
     /// Owner of the image: `personal`, `platform` or `team: <id>`. The default is the `owner` of
@@ -311,6 +322,7 @@ decode_struct!(Image {
     platforms,
     visibility,
     needs,
+    published_as,
     source,
     owner,
     timeout,
@@ -351,36 +363,3 @@ pub(crate) struct Discover {
 }
 
 decode_struct!(Discover { glob, harbor, exclude });
-
-/// An image whose name or tag has changed.
-#[derive(Debug, Clone, JsonSchema)]
-#[schemars(
-    deny_unknown_fields,
-    extend("required" = ["from", "to"], "patternProperties" = scalars::extension_keys())
-)]
-pub(crate) struct MovedEntry {
-    /// Old name: `name`, or `name:tag` for one tag only.
-    pub from: Option<Spanned<UnitPattern>>,
-    /// New name: an image of this manifest, or the `from` of another entry. It has a tag if `from`
-    /// has one.
-    pub to: Option<Spanned<UnitPattern>>,
-}
-
-decode_struct!(MovedEntry { from, to });
-
-/// An image that is no longer in this manifest.
-#[derive(Debug, Clone, JsonSchema)]
-#[schemars(
-    deny_unknown_fields,
-    extend("required" = ["name"], "patternProperties" = scalars::extension_keys())
-)]
-pub(crate) struct RemovedEntry {
-    /// Name in the lockfile: `name`, or `name:tag` for one tag only.
-    pub name: Option<Spanned<UnitPattern>>,
-    /// Deletes the image in the service. Without it, the image is only forgotten: it leaves the
-    /// lockfile and stays in the service.
-    #[schemars(extend("default" = false))]
-    pub destroy: Option<bool>,
-}
-
-decode_struct!(RemovedEntry { name, destroy });

@@ -5,6 +5,9 @@ use imgplan::test_support::manifest::{Invocation, Workspace};
 
 use crate::support::TestEnv;
 
+mod layouts;
+mod published;
+
 /// Loads a manifest in which `app` is built from this Dockerfile.
 fn load(images: &str, dockerfile: &str) -> Result<Workspace, Vec<String>> {
     let env = TestEnv::at("http://127.0.0.1:1");
@@ -53,8 +56,12 @@ fn references_are_matched_with_bases() {
         // A stage takes precedence over an image of the same name.
         ("FROM scratch AS base\nFROM base\n", &[]),
         ("FROM scratch\n", &[]),
-        // A reference with a registry is external.
-        ("FROM docker.io/library/base:v1\n", &[]),
+        // All spellings of one reference are compared as Docker does.
+        ("FROM library/base:v1\n", &["library/base:v1 -> base:v1"]),
+        ("FROM docker.io/library/base\n", &["docker.io/library/base -> base:v1"]),
+        ("FROM index.docker.io/base:v1\n", &["index.docker.io/base:v1 -> base:v1"]),
+        // Any other registry or namespace makes it another image.
+        ("FROM org/base:v1\n", &[]),
         ("FROM localhost:5000/base:v1\n", &[]),
         // An image is not its own base.
         ("FROM app:v1\n", &[]),
@@ -183,34 +190,39 @@ fn near_misses(images: &str, dockerfile: &str) -> Vec<(String, String)> {
 
 #[test]
 fn a_path_that_ends_with_the_name_of_an_image_is_a_warning() {
-    for (from, is_near) in [
-        ("quay.io/org/base:v1", true),
-        ("quay.io/org/base", true),
-        ("localhost:5000/base:v1", true),
-        ("library/base:v9", true),
-        ("quay.io/org/database:v1", false),
-        ("quay.io/base/other:v1", false),
-        ("quay.io/org/app:v1", false),
+    for (from, line) in [
+        ("quay.io/org/base:v1", Some(("quay.io/org/base", "quay.io/org/"))),
+        ("quay.io/org/base", Some(("quay.io/org/base", "quay.io/org/"))),
+        ("localhost:5000/base:v1", Some(("localhost:5000/base", "localhost:5000/"))),
+        ("org/base:v9", Some(("\"org/base:v9\"", ""))),
+        ("quay.io/org/database:v1", None),
+        ("quay.io/base/other:v1", None),
+        ("quay.io/org/app:v1", None),
         (
             "quay.io/org/base@sha256:a8560b36e8b8210634f77d9f7f9efd7ffa463e380b75e2e74aff4511df3ef88c",
-            false,
+            None,
         ),
     ] {
-        for (file, line) in
+        for (file, number) in
             [(format!("FROM {from}\n"), 1), (format!("FROM a\nCOPY --from={from} x y\n"), 2)]
         {
             let found = near_misses(&both(), &file);
-            assert_eq!(found.len(), usize::from(is_near), "line {line} of {file}: {found:?}");
-            if let [(message, help)] = &found[..] {
+            assert_eq!(found.len(), usize::from(line.is_some()), "{number} of {file}: {found:?}");
+            if let ([(message, help)], Some((path, parent))) = (&found[..], line) {
                 assert_eq!(*message, format!("`{from}` is not an image of this manifest"));
-                let names = "this manifest has base:v1";
-                assert_eq!(
-                    *help,
-                    format!("{names}; to build on one, write its name without a path")
+                let mut line = format!(
+                    "this manifest has base:v1; if this is that image, add `published_as: {path}` \
+                     to its entry"
                 );
+                if !parent.is_empty() {
+                    line += &format!(", or `published_as: \"{parent}{{name}}\"` to `defaults`");
+                }
+                assert_eq!(*help, line);
             }
         }
     }
+    let other_tag = near_misses(&both(), "FROM library/base:v9\n");
+    assert_eq!(other_tag[0].1, "this manifest has base:v1");
     // A mirror is a copy of such an image, and an image may add to a public one of its name.
     let mirror = format!("{APP}  - {{source: docker.io/library/redis:7}}\n");
     assert_eq!(near_misses(&mirror, "FROM docker.io/library/redis:7\n"), []);

@@ -910,7 +910,7 @@ images:
      1 │ api.tag+=x
        ·     ───
        ╰────
-      help: `+=` adds to a list: platforms, needs, groups
+      help: `+=` adds to a list: platforms, needs, groups, published_as
 
     error: 5 problems in imgplan.yaml; nothing was sent
     ");

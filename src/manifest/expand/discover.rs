@@ -89,6 +89,7 @@ impl EntryExpander<'_> {
                 return;
             }
             let names = self.folder_names(path);
+            let named_by_folder = node.get("name").is_none();
             let note = note(row, Some(path), folders.len(), None);
             let outer = self.diagnostics.enter(Some(&note));
             let mut node = node.clone();
@@ -101,7 +102,7 @@ impl EntryExpander<'_> {
             ];
             fill_templates(&mut node, &values, self.diagnostics);
             self.diagnostics.leave(outer);
-            self.add(node, note);
+            self.add(node, note, named_by_folder);
         }
     }
 

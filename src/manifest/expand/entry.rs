@@ -10,6 +10,8 @@ use crate::manifest::node::{ScalarKind, Value, YamlNode};
 pub(super) struct ImageEntry {
     pub(super) node: YamlNode,
     pub(super) note: Option<Note>,
+    /// True if the image has the name of its folder because the entry has no `name`.
+    pub(super) named_by_folder: bool,
 }
 
 /// Creates a string node.
@@ -33,6 +35,8 @@ pub(super) fn fill_templates(
     diagnostics: &mut Diagnostics,
 ) {
     let Value::Map(entries) = &mut node.value else { return };
+    // In `published_as`, `{name}` is the name of the image, which is filled in later.
+    let without_name: Vec<_> = values.iter().copied().filter(|(key, _)| *key != "name").collect();
     for (key, value) in entries {
         let kind = match key.text.as_str() {
             generated if GENERATED_KEYS.contains(&generated) => continue,
@@ -40,6 +44,10 @@ pub(super) fn fill_templates(
             "tag" => TemplateKind::Tag,
             "needs" => TemplateKind::Needs,
             "groups" => TemplateKind::Groups,
+            "published_as" => {
+                fill(value, TemplateKind::Needs, &without_name, diagnostics);
+                continue;
+            }
             _ => TemplateKind::Text,
         };
         fill(value, kind, values, diagnostics);

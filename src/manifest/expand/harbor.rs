@@ -77,11 +77,13 @@ impl EntryExpander<'_> {
             if !self.has_room(span) {
                 return;
             }
+            // The default name of a mirror comes from its source.
+            let named_by_folder = task.image.is_none() && node.get("name").is_none();
             let note = note(row, Some(path), paths.len(), None);
             let outer = self.diagnostics.enter(Some(&note));
             self.fill_task(&mut node, path, task, span);
             self.diagnostics.leave(outer);
-            self.add(node, note);
+            self.add(node, note, named_by_folder);
         }
         if before == (self.entries.len(), self.diagnostics.errors()) {
             let message = format!("no task in `{}` has an image", root.as_str());

@@ -58,7 +58,7 @@ impl EntryExpander<'_> {
             }
             // An entry without a matrix was written as one image and needs no room.
             None if row.is_none() || self.has_room(node.span) => {
-                self.entries.push(ImageEntry { node, note });
+                self.entries.push(ImageEntry { node, note, named_by_folder: false });
             }
             None => {}
         }

@@ -62,7 +62,7 @@ impl RawScope {
         let mut manifest = decode::<Manifest>(&mut self.root, diagnostics)?;
         let damaged = self.root.get("defaults").is_some_and(is_damaged);
         let (mut images, mut origins) = (Vec::new(), Vec::new());
-        for ImageEntry { mut node, note } in self.entries {
+        for ImageEntry { mut node, note, named_by_folder } in self.entries {
             let outer = diagnostics.enter(note.as_ref());
             let image = decode::<Spanned<Image>>(&mut node, diagnostics);
             diagnostics.leave(outer);
@@ -71,7 +71,7 @@ impl RawScope {
                 continue;
             };
             images.push(image);
-            origins.push(ImageOrigin { note, damaged: is_damaged(&node) });
+            origins.push(ImageOrigin { note, damaged: is_damaged(&node), named_by_folder });
         }
         if let Some(span) = self.images {
             manifest.images = Some(Spanned::new(images, span));

@@ -11,7 +11,7 @@ use crate::manifest::invocation::Override;
 use crate::manifest::node::{ScalarKind, Value, YamlNode};
 
 /// Fields that are lists, written with commas.
-const LIST_FIELDS: [&str; 3] = ["platforms", "needs", "groups"];
+const LIST_FIELDS: [&str; 4] = ["platforms", "needs", "groups", "published_as"];
 
 /// Fields that are Booleans.
 const BOOLEAN_FIELDS: [&str; 2] = ["protect", "infer_bases"];
@@ -195,6 +195,10 @@ impl PlacedOverride<'_> {
 fn list_items(field: &str, list: Option<YamlNode>, span: Span) -> Vec<YamlNode> {
     match list.map(|list| list.value) {
         Some(Value::Seq(items)) => items,
+        // `published_as` may be a single string.
+        Some(value @ Value::Scalar { kind: ScalarKind::Text, .. }) if field == "published_as" => {
+            vec![YamlNode { span, value }]
+        }
         // An image without `platforms` has the default platform.
         None if field == "platforms" => vec![text_node(Platform::default().to_string(), span)],
         _ => Vec::new(),
@@ -218,8 +222,8 @@ mod tests {
         let mut sources = SourceMap::default();
         let root = "defaults: { platforms: [linux/arm64], args: { D: d } }";
         let root = node::parse(root, sources.add("m", root)).unwrap();
-        let entry =
-            ImageEntry { node: node::parse(image, sources.add("i", image)).unwrap(), note: None };
+        let node = node::parse(image, sources.add("i", image)).unwrap();
+        let entry = ImageEntry { node, note: None, named_by_folder: false };
         let file = RawScope { dir: ".".into(), root, images: None, entries: vec![entry] };
         let sets: Vec<Override> = sets.iter().map(|set| set.parse().unwrap()).collect();
         let (mut files, mut diagnostics) = ([file], Diagnostics::default());
@@ -280,6 +284,11 @@ mod tests {
                 "{name: a, needs: [b]}",
                 &["a.needs+=c, b,d"],
                 "name: a; needs: [\"b\", \"c\", \"d\"]",
+            ),
+            (
+                "{name: a, published_as: b}",
+                &["a.published_as+=c"],
+                "name: a; published_as: [\"b\", \"c\"]",
             ),
         ] {
             let (image, problems) = set(image, sets);

@@ -43,6 +43,8 @@ pub(crate) struct ImageOrigin {
     pub(crate) note: Option<Note>,
     /// True if a problem of the entry was reported: what is missing now may be what was wrong.
     pub(crate) damaged: bool,
+    /// True if the image has the name of its folder because the entry has no `name`.
+    pub(crate) named_by_folder: bool,
 }
 
 /// A file before it is decoded.

@@ -136,7 +136,7 @@ impl EntryExpander<'_> {
             let outer = self.diagnostics.enter(Some(&note));
             let node = self.mirror(node, line.clone());
             self.diagnostics.leave(outer);
-            self.add(node, note);
+            self.add(node, note, false);
         }
     }
 
