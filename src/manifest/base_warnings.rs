@@ -17,6 +17,8 @@ const MAX_NEAR_NAMES_SHOWN: usize = 3;
 pub(super) struct OutsideReference<'r> {
     /// Index of the image whose Dockerfile has the reference.
     pub(super) own: usize,
+    /// Images that this image lists under `needs`.
+    pub(super) needs: &'r [usize],
     /// The reference as it is written.
     pub(super) text: &'r str,
     /// The reference, with variables expanded.
@@ -79,7 +81,9 @@ pub(super) fn check<'a>(
     if reference.image.contains('@') {
         return;
     }
-    if let Some(shadow) = index.shadowed(reference.own, reference.image) {
+    if let Some(shadow) = index.shadowed(reference.own, reference.image)
+        && !reference.needs.contains(&shadow)
+    {
         let image = &images[shadow];
         // Otherwise the manifest says which references mean the image.
         if image.published_as.is_none() {
@@ -151,15 +155,12 @@ fn line_to_add(
         !own.has_fingerprint() && Some(own.as_str()) == tag
     };
     let name = near.first().map_or("", |&image| images[image].name.as_str());
+    // With the placeholder, the line is right for an entry of several images too.
     let parent = path.strip_suffix(name).unwrap_or(path);
+    let add = format!("if this is that image, add `published_as: \"{parent}{NAME_PLACEHOLDER}");
     match tag {
         // Without a tag, the line stands for the tag of the image.
-        Some(tag) if !near.iter().any(has_tag) => {
-            format!("if this is that image, add `published_as: \"{path}:{tag}\"` to its entry")
-        }
-        _ => format!(
-            "if this is that image, add `published_as: {path}` to its entry, or \
-             `published_as: \"{parent}{NAME_PLACEHOLDER}\"` to `defaults`"
-        ),
+        Some(tag) if !near.iter().any(has_tag) => format!("{add}:{tag}\"` to its entry"),
+        _ => format!("{add}\"` to its entry or to `defaults`"),
     }
 }

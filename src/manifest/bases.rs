@@ -164,7 +164,13 @@ impl BaseFinder<'_, '_> {
                     }
                     Ok(None) => {
                         let text = &reference.text;
-                        let outside = OutsideReference { own: index, text, image: &name, span };
+                        let outside = OutsideReference {
+                            own: index,
+                            needs: &self.needs[index],
+                            text,
+                            image: &name,
+                            span,
+                        };
                         base_warnings::check(
                             &outside,
                             &self.index,

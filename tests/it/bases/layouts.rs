@@ -177,4 +177,8 @@ fn folders_with_the_names_of_official_images() {
     let needs = "  - {name: need, context: curl, needs: [alpine]}\n";
     env.write("imgplan.yaml", manifest(needs));
     assert_eq!(edges(&env), ["need -> alpine", "tor -> base"]);
+    // It needs the image, and refers to another tag.
+    env.write("curl/Dockerfile", "FROM alpine:3.20\n");
+    let plan = env.ok(["plan"]).all();
+    assert!(plan.contains("help: this manifest has alpine:latest"), "{plan}");
 }

@@ -105,7 +105,7 @@ fn needs_and_the_last_segment_name_a_base() {
         }
     }
     let warning = near_misses(&with(", needs: [base]", ""), "FROM ghcr.io/org/base:v2\n");
-    assert!(warning[0].1.contains("add `published_as: \"ghcr.io/org/base:v2\"`"), "{warning:?}");
+    assert!(warning[0].1.contains("add `published_as: \"ghcr.io/org/{name}:v2\"`"), "{warning:?}");
 }
 
 #[test]
