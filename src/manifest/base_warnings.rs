@@ -93,7 +93,11 @@ pub(super) fn check<'a>(
     }
     let (path, tag) = split_reference(reference.image);
     let is_candidate = |&image: &usize| image != reference.own && !index.is_mirror(image);
-    let mut same_path: Vec<usize> = index.with_path(path).filter(is_candidate).collect();
+    let own = &images[reference.own].name;
+    // An image that adds to a public image of the same name uses that one, as its path says.
+    let is_other = |&image: &usize| path == own.as_str() || images[image].name != *own;
+    let same_path = index.with_path(path).filter(is_candidate).filter(is_other);
+    let mut same_path: Vec<usize> = same_path.collect();
     same_path.sort_unstable();
     same_path.dedup();
     let message = format!("`{}` is not an image of this manifest", reference.text);
@@ -109,12 +113,10 @@ pub(super) fn check<'a>(
     else {
         return;
     };
-    let own = &images[reference.own].name;
-    // An image that adds to a public image of the same name uses that one. An image with an empty
-    // `published_as` is known nowhere else.
+    // An image with an empty `published_as` is known nowhere else.
     let is_near = |&image: &usize| {
         let is_known_nowhere = images[image].published_as.as_ref().is_some_and(Vec::is_empty);
-        images[image].name != *own && !is_known_nowhere
+        is_other(&image) && !is_known_nowhere
     };
     let near: Vec<usize> = same_name.iter().copied().filter(is_candidate).filter(is_near).collect();
     // No registry can have the other paths, so `published_as` cannot list them.

@@ -117,7 +117,7 @@ mod tests {
             ("quay.io/org/{name}", &["quay.io/org/core"][..]),
             ("'{name}'", &["docker.io/library/core"]),
             (
-                "[rocker/x-{name}, 'localhost:5000/{name}:v1']",
+                "['rocker/x-{name}', 'localhost:5000/{name}:v1']",
                 &["docker.io/rocker/x-core", "localhost:5000/core"],
             ),
             ("[]", &[]),

@@ -225,6 +225,7 @@ fn a_path_that_ends_with_the_name_of_an_image_is_a_warning() {
     assert_eq!(near_misses(&mirror, "FROM docker.io/library/redis:7\n"), []);
     let own = "  - {name: app, tag: v1, context: app}\n  - {name: app, tag: v2, context: base}\n";
     assert_eq!(near_misses(own, "FROM quay.io/org/app:v3\n"), []);
+    assert_eq!(near_misses(own, "FROM docker.io/library/app:v3\n"), []);
 }
 
 #[test]
