@@ -86,6 +86,7 @@ pub mod dockerfile {
     pub use crate::dockerfile::lower::{LowerError, LowerSubject};
     pub use crate::dockerfile::model::{Dockerfile, DockerfileError, ReferenceKind};
     pub use crate::dockerfile::platform::ReferencePlatform;
+    pub use crate::dockerfile::reach::{Reach, ReachRequest, ReachedPath, ReadBy, WholeContext};
 }
 
 pub mod event {

@@ -17,7 +17,7 @@ use imgplan::test_support::base::owner::DefaultOwner;
 use imgplan::test_support::base::reference::RegistryRef;
 use imgplan::test_support::base::secret::ApiKey;
 use imgplan::test_support::context::ignore::IgnorePatterns;
-use imgplan::test_support::dockerfile::Dockerfile;
+use imgplan::test_support::dockerfile::{Dockerfile, ReachRequest};
 use imgplan::test_support::manifest::{Invocation, Workspace};
 use imgplan::test_support::plan::SavedPlan;
 use imgplan::test_support::registry::{Registries, RegistryConfig};
@@ -29,8 +29,7 @@ pub fn dockerfile(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let Ok(dockerfile) = Dockerfile::parse(text) else { return };
     for platform in [Platform::Amd64, Platform::Arm64] {
-        let _ = dockerfile.references(platform);
-        let _ = dockerfile.copy_sources(platform);
+        assert!(dockerfile.reach(&ReachRequest::new(platform)).is_ok());
     }
     assert_eq!(dockerfile.with_replaced(&[]), dockerfile.text());
 }

@@ -40,13 +40,37 @@ pub(super) struct Assignment {
     pub(super) span: Range<usize>,
 }
 
+/// A `COPY` or `ADD`, with variables not yet expanded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CopyInstruction {
+    /// True for `ADD`.
+    pub(super) add: bool,
+    pub(super) from: Option<SpannedText>,
+    /// The sources, without here-documents.
+    pub(super) sources: Vec<SpannedText>,
+    pub(super) destination: Option<SpannedText>,
+    /// The values of `--exclude`, in which Docker expands no variables.
+    pub(super) excludes: Vec<String>,
+    /// True for `--parents`.
+    pub(super) parents: bool,
+}
+
+/// A `--mount` of a `RUN`, with variables not yet expanded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mount {
+    pub(super) span: Range<usize>,
+    pub(super) from: Option<SpannedText>,
+    /// The keys in lower case and their values, in order. Of equal keys, the last counts.
+    pub(super) fields: Vec<(String, Option<SpannedText>)>,
+}
+
 /// The parts of an instruction that decide what a build reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Instruction {
     Arg(Vec<Assignment>),
     Env(Vec<Assignment>),
-    Copy { add: bool, from: Option<SpannedText>, sources: Vec<SpannedText> },
-    Run { mounts: Vec<SpannedText> },
+    Copy(CopyInstruction),
+    Run { mounts: Vec<Mount> },
     Onbuild(Box<Instruction>),
     Other,
 }

@@ -57,13 +57,15 @@ pub(super) struct LineReader<'t> {
     pub(super) escape: char,
     /// The directives read so far; `None` after the first other line, which ends the directives.
     directives: Option<Vec<String>>,
+    /// The value of the directive `syntax`.
+    pub(super) syntax: Option<String>,
 }
 
 impl<'t> LineReader<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         // BuildKit drops a byte order mark before the first line.
         let position = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        Self { text, position, escape: '\\', directives: Some(Vec::new()) }
+        Self { text, position, escape: '\\', directives: Some(Vec::new()), syntax: None }
     }
 
     /// Returns the offset of the next unread byte.
@@ -166,6 +168,9 @@ impl<'t> LineReader<'t> {
                     span,
                 )),
             }
+        }
+        if name == "syntax" {
+            self.syntax.get_or_insert_with(|| value.to_owned());
         }
         directives.push(name);
     }

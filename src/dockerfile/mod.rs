@@ -15,11 +15,13 @@ mod order;
 mod parse;
 pub(crate) mod platform;
 mod read;
+pub(crate) mod reach;
 mod resolve;
 mod shell;
 mod shell_pattern;
 mod stage_names;
 mod variables;
+mod walk;
 mod words;
 
 #[cfg(test)]
@@ -28,3 +30,4 @@ mod tests;
 pub(crate) use self::lower::{LowerError, LowerSubject};
 pub(crate) use self::model::{Dockerfile, DockerfileError, Reference};
 pub(crate) use self::platform::ReferencePlatform;
+pub(crate) use self::reach::ReachRequest;

@@ -24,6 +24,8 @@ pub struct Dockerfile {
     pub(super) text: String,
     /// The character that escapes and that continues lines: `\`, or a backtick.
     pub(super) escape: char,
+    /// The value of the directive `syntax`: the image of the frontend, which reads the file.
+    pub(super) syntax: Option<String>,
     /// The `ARG`s before the first `FROM`.
     pub(super) globals: Vec<Assignment>,
     pub(super) stages: Vec<Stage>,
@@ -77,6 +79,11 @@ pub struct Reference {
     /// The platform of the image. For `COPY --from` and mounts, BuildKit uses the platform of the
     /// build, whatever the platform of the stage.
     pub platform: ReferencePlatform,
+    /// True if the build needs it. Docker refuses some references in stages that it does not need.
+    pub needed: bool,
+    /// True if the build reads content of the image. A mount of another type than `bind` and
+    /// `cache` names an image that is looked up and not pulled.
+    pub pulled: bool,
 }
 
 /// A variable without a value, which leaves a reference without meaning.
@@ -89,20 +96,6 @@ pub struct UnresolvedArg {
     pub message: String,
     /// The way to fix it.
     pub help: String,
-}
-
-/// A file, folder or pattern that a Dockerfile copies from the build context.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CopySource {
-    /// The path with variables expanded, or the original text if a variable is unknown.
-    pub path: String,
-    /// The byte range of the path in the text.
-    pub span: Range<usize>,
-    /// True if every variable was known.
-    pub resolved: bool,
-    /// False in a stage that a build of the last stage does not need, and so does not run. If the
-    /// platform of the builder decides whether the build needs the stage, it is false too.
-    pub needed: bool,
 }
 
 /// One name that an `ARG` declares.

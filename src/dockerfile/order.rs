@@ -12,8 +12,8 @@ use petgraph::{Directed, Graph};
 
 use super::instruction::{Instruction, SpannedText};
 use super::model::{Dockerfile, DockerfileError, ReferenceKind};
+use super::reach::Trigger;
 use super::resolve::{NameTarget, SCRATCH, StageBases};
-use crate::base::name::Platform;
 
 impl Dockerfile {
     /// Reports each copy and mount from a stage that does not exist, or that needs its result.
@@ -38,34 +38,24 @@ impl Dockerfile {
         }
     }
 
-    /// Returns an error for each copy and mount from a stage that is not built before, in a build
-    /// with these arguments, this target and this platform. A wrong argument or target gives none:
-    /// [`lowered`](Self::lowered) reports it.
-    pub fn order_errors(
+    /// Returns an error for each copy and mount of a needed stage from a stage that is not built
+    /// before it. A trigger may copy from the stage that runs it.
+    pub(super) fn order_errors(
         &self,
-        args: &BTreeMap<String, String>,
-        target: Option<&str>,
-        platform: Platform,
+        bases: &StageBases,
+        index: usize,
+        outside: &BTreeMap<String, Vec<Trigger>>,
     ) -> Vec<DockerfileError> {
-        if !self.may_be_out_of_order() {
-            return Vec::new();
-        }
-        // The arguments choose the bases, but no stage to copy from: that is a literal.
-        let (Ok(with_args), Ok(target)) = (self.lowered(args, None), self.target_index(target))
-        else {
-            return Vec::new();
+        let is_later = |(kind, name): &(ReferenceKind, &SpannedText)| {
+            self.stage_of(*kind, name).is_some_and(|used| used > index)
         };
-        let parents = StageBases::new(&with_args, platform).parents;
-        let needed = self.needed_stages(&parents, target);
-        let mut errors = Vec::new();
-        for index in needed {
-            for (kind, name) in self.names_used(&parents, index) {
-                if let NameTarget::Stage(used) = self.resolve_name(kind, &name.value)
-                    && used >= index
-                {
-                    errors.push(not_built_before(name));
-                }
-            }
+        let own = self.names_used(bases, index).filter(is_later);
+        let mut errors: Vec<_> = own.map(|(_, name)| not_built_before(name)).collect();
+        let from_outside = bases.outside_triggers(index, outside).iter();
+        let from_outside = from_outside.flat_map(|trigger| trigger.0.source_names());
+        for (_, name) in from_outside.filter(is_later) {
+            let span = self.stages[index].base.span.clone();
+            errors.push(not_built_before(&SpannedText { value: name.value.clone(), span }));
         }
         errors
     }
@@ -87,35 +77,31 @@ impl Dockerfile {
             .collect()
     }
 
-    /// Returns the stages that a build of the stage `target`, or of the last one, needs. `parents` has
-    /// for each stage the stage that it is based on.
+    /// Returns the stages that a build of the stage `target` needs.
     pub(super) fn needed_stages(
         &self,
-        parents: &[Option<usize>],
-        target: Option<usize>,
+        bases: &StageBases,
+        target: usize,
+        outside: &BTreeMap<String, Vec<Trigger>>,
     ) -> BTreeSet<usize> {
-        let target = target.unwrap_or(self.stages.len().saturating_sub(1));
         reachable(target, |index| {
-            let names = self.names_used(parents, index);
+            let from_outside = bases.outside_triggers(index, outside).iter();
+            let names = from_outside.flat_map(|trigger| trigger.0.source_names());
+            let names = self.names_used(bases, index).chain(names);
             let copied = names.filter_map(|(kind, name)| self.stage_of(kind, name));
-            copied.chain(parents[index]).collect()
+            copied.chain(bases.parents[index]).collect()
         })
     }
 
     /// Returns the names after `from=` of the instructions that a stage runs: the triggers of the
     /// stage that it is based on, and its own.
-    fn names_used(
-        &self,
-        parents: &[Option<usize>],
+    fn names_used<'d>(
+        &'d self,
+        bases: &StageBases,
         index: usize,
-    ) -> impl Iterator<Item = (ReferenceKind, &SpannedText)> {
-        let triggering = parents[index].into_iter().flat_map(|parent| {
-            self.stages[parent].instructions.iter().filter_map(|instruction| match instruction {
-                Instruction::Onbuild(trigger) => Some(&**trigger),
-                _ => None,
-            })
-        });
-        let instructions = triggering.chain(&self.stages[index].instructions);
+    ) -> impl Iterator<Item = (ReferenceKind, &'d SpannedText)> + use<'d> {
+        let instructions =
+            self.triggers_of_base(bases, index).chain(&self.stages[index].instructions);
         instructions.flat_map(Instruction::source_names)
     }
 
@@ -146,15 +132,6 @@ impl Dockerfile {
             NameTarget::Stage(index) => Some(index),
             _ => None,
         }
-    }
-
-    /// Returns false if every copy and mount is from an earlier stage, as in nearly all files.
-    fn may_be_out_of_order(&self) -> bool {
-        let is_trigger = |instruction: &Instruction| matches!(instruction, Instruction::Onbuild(_));
-        self.stages.iter().enumerate().any(|(index, stage)| {
-            stage.instructions.iter().any(is_trigger)
-                || self.sources_of(index).iter().any(|&used| used >= index)
-        })
     }
 }
 

@@ -36,8 +36,10 @@ impl Dockerfile {
                 0..0,
             ));
         }
-        let (text, escape, stage_names) = (text.to_owned(), lines.escape, StageNames::new(&stages));
-        let dockerfile = Self { text, escape, globals, stages, stage_names };
+        let stage_names = StageNames::new(&stages);
+        let (escape, syntax) = (lines.escape, lines.syntax);
+        let dockerfile =
+            Self { text: text.to_owned(), escape, syntax, globals, stages, stage_names };
         dockerfile.check_stages(&mut errors);
         errors.sort_by_key(|error| error.span.start);
         if errors.is_empty() { Ok(dockerfile) } else { Err(errors) }

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use super::heredoc::{self, Heredoc};
-use super::instruction::{Assignment, Instruction, KEYWORDS, SpannedText, Stage};
+use super::instruction::{
+    Assignment, CopyInstruction, Instruction, KEYWORDS, Mount, SpannedText, Stage,
+};
 use super::lines::LogicalLine;
 use super::model::DockerfileError;
 use super::shell::{Shell, VariableValue};
@@ -155,7 +157,6 @@ impl InstructionReader<'_> {
                 Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
                 None => (word.to_owned(), None),
             };
-            self.check_expansion(part.clone());
             if name.is_empty() {
                 self.error(part, "ARG has no name", "write `ARG NAME=value`");
             } else {
@@ -215,7 +216,7 @@ impl InstructionReader<'_> {
             let help = format!("write `{} <source> <destination>`", self.name);
             self.error(self.rest.clone(), message, help);
         }
-        words.pop();
+        let destination = words.pop();
         let mut from = None;
         if let Some(word) = self.flag_values("from").last().filter(|_| self.name == "COPY") {
             from = self.spanned(&word);
@@ -227,7 +228,18 @@ impl InstructionReader<'_> {
             .filter(|(word, _)| is_json || !is_heredoc(word))
             .map(|(value, part)| SpannedText { value, span: line.span(part) })
             .collect();
-        let instruction = Instruction::Copy { add: self.name == "ADD", from, sources };
+        let parents = self.flags.iter().rev().map(UnquotedWord::split_at_equals);
+        let parents = parents.filter(|(name, _)| name == "--parents").map(|(_, value)| value);
+        let instruction = Instruction::Copy(CopyInstruction {
+            add: self.name == "ADD",
+            from,
+            sources,
+            destination: destination
+                .map(|(value, part)| SpannedText { value, span: line.span(part) }),
+            excludes: self.flag_values("exclude").map(|word| word.text()).collect(),
+            parents: parents.map(|value| value.is_none_or(|word| word.text() == "true")).next()
+                == Some(true),
+        });
         ParsedInstruction { instruction: Some(instruction), heredocs, stage: None }
     }
 
@@ -245,17 +257,25 @@ impl InstructionReader<'_> {
         let form = words::json(&self.line.text, self.rest.clone());
         let is_json = matches!(form, JsonForm::Strings(_));
         let heredocs = if is_json { Vec::new() } else { self.heredocs() };
-        // Keys are read in any case, and the last of two equal keys counts.
-        let from = |mount: UnquotedWord| {
-            let from = mount.fields().into_iter().rev().find_map(|field| {
-                let (key, value) = field.split_at_equals();
-                value.filter(|_| key.eq_ignore_ascii_case("from"))
-            });
-            self.spanned(&from?)
-        };
-        let mounts = self.flag_values("mount").filter_map(from).collect();
+        let mounts = self.flag_values("mount").map(|word| self.mount(&word)).collect();
         let instruction = Instruction::Run { mounts };
         ParsedInstruction { instruction: Some(instruction), heredocs, stage: None }
+    }
+
+    fn mount(&self, mount: &UnquotedWord) -> Mount {
+        let mut fields = Vec::new();
+        for field in mount.fields() {
+            let (key, value) = field.split_at_equals();
+            let empty = SpannedText { value: String::new(), span: 0..0 };
+            let value = value.map(|value| self.spanned(&value).unwrap_or(empty));
+            fields.push((key.to_lowercase(), value));
+        }
+        let named = |(key, value): &(String, Option<SpannedText>)| {
+            value.clone().filter(|_| key == "from")
+        };
+        let from = fields.iter().rev().find_map(named).filter(|from| !from.value.is_empty());
+        let span = mount.part(&self.line.text).map_or(0..0, |part| self.line.span(part));
+        Mount { span, from, fields }
     }
 
     fn onbuild(&mut self) -> ParsedInstruction {

@@ -1,12 +1,9 @@
-//! Resolves names and variables: finds the images that a Dockerfile uses and the paths that it
-//! copies. Pure.
+//! Resolves names: the stage or image that a `FROM`, a copy or a mount means. Pure.
 
-use std::collections::HashSet;
-
-use super::instruction::{Instruction, SpannedText, Stage};
-use super::model::{CopySource, Dockerfile, Reference, ReferenceKind, UnresolvedArg};
-use super::platform::ReferencePlatform;
-use super::variables::{GlobalVariables, StageVariables};
+use super::instruction::{CopyInstruction, Instruction, SpannedText, Stage};
+use super::model::{Dockerfile, Reference, ReferenceKind, UnresolvedArg};
+use super::platform::{ReferencePlatform, is_platform};
+use super::variables::{BuildValues, GlobalVariables};
 use crate::base::name::Platform;
 
 /// Docker's name for the empty image.
@@ -25,42 +22,6 @@ pub(super) enum NameTarget {
 }
 
 impl Dockerfile {
-    /// Returns the images that the file uses, in order: in `FROM`, `COPY --from` and
-    /// `RUN --mount=from`, where the name is neither a stage nor `scratch`.
-    ///
-    /// In image names, `BUILDPLATFORM` and the other variables of the builder's platform are
-    /// taken to be `platform` too.
-    pub fn references(&self, platform: Platform) -> Vec<Reference> {
-        let bases = StageBases::new(self, platform);
-        let parents: HashSet<usize> = bases.parents.iter().copied().flatten().collect();
-        let mut references = Vec::new();
-        for (index, stage) in self.stages.iter().enumerate() {
-            if let Some(image) = &bases.images[index] {
-                let (image, platform) = match self.platform_of_base(stage, platform) {
-                    Ok(on) => (image.clone(), on),
-                    Err(unset) => (image.clone().and(Err(unset)), ReferencePlatform::Unit),
-                };
-                let from = self.reference(ReferenceKind::From, &stage.base, image);
-                references.push(Reference { platform, ..from });
-            }
-            // An ONBUILD trigger runs in the stages that are based on this one. If no stage of
-            // this file is, the Dockerfiles of other images resolve it.
-            let triggered = parents.contains(&index);
-            for instruction in &stage.instructions {
-                let instruction = match instruction {
-                    Instruction::Onbuild(trigger) if triggered => trigger,
-                    instruction => instruction,
-                };
-                for (kind, name) in instruction.source_names() {
-                    if matches!(self.resolve_name(kind, &name.value), NameTarget::Image) {
-                        references.push(self.reference(kind, name, literal(&name.value)));
-                    }
-                }
-            }
-        }
-        references
-    }
-
     /// Returns the images that the triggers in the built image use. `ONBUILD` stores a trigger in
     /// the image, and a build that is based on the image runs it.
     pub fn trigger_references(&self) -> Vec<Reference> {
@@ -75,70 +36,6 @@ impl Dockerfile {
     /// Returns true if a stage has this name, in any case.
     pub fn has_stage(&self, name: &str) -> bool {
         matches!(self.stage_or_image(name, self.stages.len()), NameTarget::Stage(_))
-    }
-
-    /// Returns the paths that `COPY` and `ADD` read from the build context, in order. URLs and
-    /// here-documents are left out, and so is `ONBUILD`, which reads the context of another build.
-    pub fn copy_sources(&self, platform: Platform) -> Vec<CopySource> {
-        let mut sources = self.copy_sources_on(platform, Platform::Amd64);
-        // A path or a stage that differs between builders is not known.
-        if self.text.contains("BUILD") {
-            let others = self.copy_sources_on(platform, Platform::Arm64);
-            for ((source, remote), (other, other_remote)) in sources.iter_mut().zip(others) {
-                source.resolved &= source.path == other.path;
-                source.needed &= other.needed;
-                *remote &= other_remote;
-            }
-        }
-        sources.into_iter().filter(|(_, remote)| !remote).map(|(source, _)| source).collect()
-    }
-
-    /// Returns every source of `COPY` and `ADD` on a machine of the platform `builder`, with true if
-    /// `ADD` downloads it.
-    fn copy_sources_on(&self, platform: Platform, builder: Platform) -> Vec<(CopySource, bool)> {
-        let bases = StageBases::on(self, platform, builder);
-        let needed = self.needed_stages(&bases.parents, None);
-        let mut copied = Vec::new();
-        let mut variables_of: Vec<Option<StageVariables>> = Vec::new();
-        let mut children = vec![0_usize; self.stages.len()];
-        bases.parents.iter().flatten().for_each(|&parent| children[parent] += 1);
-        for (index, stage) in self.stages.iter().enumerate() {
-            let parent = bases.parents[index];
-            // A stage inherits the variables of the stage that it is based on, ARGs included.
-            let inherited = parent.and_then(|parent| {
-                children[parent] -= 1;
-                // The last child takes them, so that a chain of stages does not copy them each time.
-                match children[parent] {
-                    0 => variables_of[parent].take(),
-                    _ => variables_of[parent].clone(),
-                }
-            });
-            let mut variables =
-                inherited.unwrap_or_else(|| StageVariables::new(bases.images[index].is_some()));
-            // The triggers of that stage run first.
-            let triggering = parent.and_then(|parent| self.stages.get(parent));
-            for instruction in triggering.iter().flat_map(|stage| &stage.instructions) {
-                if let Instruction::Onbuild(trigger) = instruction {
-                    variables.apply(self, trigger, &bases.globals);
-                }
-            }
-            for instruction in &stage.instructions {
-                variables.apply(self, instruction, &bases.globals);
-                let Instruction::Copy { add, from: None, sources } = instruction else {
-                    continue;
-                };
-                for SpannedText { value, span } in sources {
-                    let expanded = variables.expand(self, value);
-                    let resolved = expanded.is_some();
-                    let path = expanded.unwrap_or_else(|| value.clone());
-                    let remote = *add && is_remote(&path);
-                    let (span, needed) = (span.clone(), needed.contains(&index));
-                    copied.push((CopySource { path, span, resolved, needed }, remote));
-                }
-            }
-            variables_of.push((children[index] > 0).then_some(variables));
-        }
-        copied
     }
 
     /// Resolves the name after `COPY --from=` or in `RUN --mount=from=`. Both see every stage,
@@ -165,7 +62,7 @@ impl Dockerfile {
         }
     }
 
-    fn reference(
+    pub(super) fn reference(
         &self,
         kind: ReferenceKind,
         name: &SpannedText,
@@ -173,35 +70,8 @@ impl Dockerfile {
     ) -> Reference {
         let text = self.text.get(name.span.clone()).unwrap_or_default().to_owned();
         let platform = ReferencePlatform::Unit;
-        Reference { kind, span: name.span.clone(), text, image, platform }
-    }
-
-    /// Returns the platform for which a `FROM` uses its image. Fails if `--platform` expands to an
-    /// empty text, which BuildKit rejects.
-    fn platform_of_base(
-        &self,
-        stage: &Stage,
-        unit: Platform,
-    ) -> Result<ReferencePlatform, UnresolvedArg> {
-        let Some(written) = &stage.platform else { return Ok(ReferencePlatform::Unit) };
-        let unresolved = |message: String| UnresolvedArg {
-            name: first_variable(written).unwrap_or_default(),
-            message,
-            help: "write the platform, or remove `--platform`".to_owned(),
-        };
-        let expand = |builder: Platform| {
-            let globals = GlobalVariables::new(self, unit, builder);
-            globals.expand(self, written).map_err(unresolved)
-        };
-        let (on_amd64, on_arm64) = (expand(Platform::Amd64)?, expand(Platform::Arm64)?);
-        if on_amd64.text.is_empty() || on_amd64.required_unset {
-            return Err(unresolved(format!("`--platform={written}` has no value")));
-        }
-        // If the value differs between builders, only the builder knows it.
-        if on_amd64.text != on_arm64.text {
-            return Ok(ReferencePlatform::Builder);
-        }
-        Ok(ReferencePlatform::parse(&on_amd64.text, unit))
+        let (needed, pulled) = (true, true);
+        Reference { kind, span: name.span.clone(), text, image, platform, needed, pulled }
     }
 }
 
@@ -209,9 +79,10 @@ impl Instruction {
     /// Returns the names after `from=`.
     pub(super) fn source_names(&self) -> Vec<(ReferenceKind, &SpannedText)> {
         match self {
-            Self::Copy { from: Some(from), .. } => vec![(ReferenceKind::CopyFrom, from)],
+            Self::Copy(CopyInstruction { from: Some(from), .. }) => vec![(ReferenceKind::CopyFrom, from)],
             Self::Run { mounts } => {
-                mounts.iter().map(|name| (ReferenceKind::MountFrom, name)).collect()
+                let names = mounts.iter().filter_map(|mount| mount.from.as_ref());
+                names.map(|name| (ReferenceKind::MountFrom, name)).collect()
             }
             _ => Vec::new(),
         }
@@ -219,8 +90,11 @@ impl Instruction {
 }
 
 /// Returns the image after `--from=` or `from=`, in which BuildKit expands no variables.
-fn literal(value: &str) -> Result<String, UnresolvedArg> {
-    let Some(name) = first_variable(value) else { return Ok(value.to_owned()) };
+pub(super) fn literal(value: &str) -> Result<String, UnresolvedArg> {
+    let expanded = value.split_once('$').is_some_and(|(_, name)| !name.is_empty());
+    let Some(name) = first_variable(value).filter(|_| expanded) else {
+        return Ok(value.to_owned());
+    };
     Err(UnresolvedArg {
         name,
         message: format!("`{value}` contains a variable, which Docker does not expand here"),
@@ -237,32 +111,73 @@ fn first_variable(text: &str) -> Option<String> {
 
 /// The bases of all stages, and the global variables that they are resolved with.
 pub(super) struct StageBases {
-    globals: GlobalVariables,
+    pub(super) globals: GlobalVariables,
+    /// The global variables on machines of the two platforms, if a `FROM` has a platform.
+    on_builders: Option<[GlobalVariables; 2]>,
     /// For each stage, the stage that it is based on.
     pub(super) parents: Vec<Option<usize>>,
+    /// For each stage, the number of stages that are based on it.
+    pub(super) children: Vec<usize>,
     /// For each stage, the image that it is based on.
-    images: Vec<Option<Result<String, UnresolvedArg>>>,
+    pub(super) images: Vec<Option<Result<String, UnresolvedArg>>>,
 }
 
 impl StageBases {
-    pub(super) fn new(file: &Dockerfile, platform: Platform) -> Self {
-        Self::on(file, platform, platform)
-    }
-
-    /// Does the same as [`new`](Self::new) on a machine of the platform `builder`.
-    fn on(file: &Dockerfile, platform: Platform, builder: Platform) -> Self {
-        let globals = GlobalVariables::new(file, platform, builder);
-        let mut bases = Self { globals, parents: Vec::new(), images: Vec::new() };
+    pub(super) fn new(file: &Dockerfile, build: BuildValues<'_>) -> Self {
+        let globals = GlobalVariables::new(file, build);
+        let has_platform = file.stages.iter().any(|stage| stage.platform.is_some());
+        let on_builders = has_platform.then(|| {
+            [Platform::Amd64, Platform::Arm64]
+                .map(|builder| GlobalVariables::new(file, BuildValues { builder, ..build }))
+        });
+        let (parents, images) = (Vec::new(), Vec::new());
+        let children = vec![0; file.stages.len()];
+        let mut bases = Self { globals, on_builders, parents, children, images };
         for (index, stage) in file.stages.iter().enumerate() {
             let image = bases.image(file, &stage.base.value);
             // A FROM sees only the stages before it.
-            let target =
-                image.as_ref().map_or(NameTarget::Image, |name| file.stage_or_image(name, index));
-            let parent = if let NameTarget::Stage(parent) = target { Some(parent) } else { None };
+            let parent = image.as_ref().ok().and_then(|name| {
+                file.stage_names.last_before(name, index)
+            });
+            if let Some(parent) = parent {
+                bases.children[parent] += 1;
+            }
+            let is_scratch = image.as_ref().is_ok_and(|name| name == SCRATCH);
             bases.parents.push(parent);
-            bases.images.push(matches!(target, NameTarget::Image).then_some(image));
+            bases.images.push((parent.is_none() && !is_scratch).then_some(image));
         }
         bases
+    }
+
+    /// Returns the platform for which a `FROM` uses its image. Fails if `--platform` does not expand
+    /// to a platform, which BuildKit rejects.
+    pub(super) fn platform_of(
+        &self,
+        file: &Dockerfile,
+        stage: &Stage,
+        unit: Platform,
+    ) -> Result<ReferencePlatform, UnresolvedArg> {
+        let (Some(written), Some([amd64, arm64])) = (&stage.platform, &self.on_builders) else {
+            return Ok(ReferencePlatform::Unit);
+        };
+        let unresolved = |message: String| UnresolvedArg {
+            name: first_variable(written).unwrap_or_default(),
+            message,
+            help: "write the platform, or remove `--platform`".to_owned(),
+        };
+        let on_amd64 = amd64.expand(file, written).map_err(unresolved)?;
+        let on_arm64 = arm64.expand(file, written).map_err(unresolved)?;
+        if on_amd64.text.is_empty() || on_amd64.required_unset {
+            return Err(unresolved(format!("`--platform={written}` has no value")));
+        }
+        if !is_platform(&on_amd64.text) {
+            return Err(unresolved(format!("`{}` is not a platform", on_amd64.text)));
+        }
+        // If the value differs between builders, only the builder knows it.
+        if on_amd64.text != on_arm64.text {
+            return Ok(ReferencePlatform::Builder);
+        }
+        Ok(ReferencePlatform::parse(&on_amd64.text, unit))
     }
 
     /// Returns the image of a `FROM`. To Docker, a variable without a value is empty, which can be
@@ -306,18 +221,4 @@ fn may_be_image(text: &str) -> bool {
         && !text.starts_with(separator)
         && !text.ends_with(separator)
         && !["//", "/:", "/@", ":@", "::", ":/", "/-", "/."].iter().any(|gap| text.contains(gap))
-}
-
-/// Returns true if ADD downloads this source: a URL, or a git repository by URL or as
-/// `user@host:path`.
-fn is_remote(source: &str) -> bool {
-    let schemes = ["http://", "https://", "git://", "ssh://", "git@"];
-    schemes.iter().any(|scheme| source.starts_with(scheme))
-        || source.split_once('@').is_some_and(|(user, rest)| {
-            let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-            let host = rest.split_once(':').map(|(host, _)| host);
-            !user.is_empty()
-                && user.chars().all(word)
-                && host.is_some_and(|host| !host.is_empty() && host.chars().all(word))
-        })
 }

@@ -271,6 +271,7 @@ impl ShellExpander<'_, '_> {
             Some(c) => c,
         };
         let value = self.lookup(&name)?;
+        let unexpanded = matches!(value, VariableValue::Unexpanded);
         match operator {
             '}' => Ok(match value {
                 VariableValue::Unexpanded => format!("${{{name}}}"),
@@ -279,6 +280,10 @@ impl ShellExpander<'_, '_> {
             '/' => self.replace(&name, value),
             ':' => match self.next() {
                 Some(c @ ('-' | '+' | '?')) => self.choose(&name, value, c, true),
+                // Docker does not check the modifier of a variable that it does not expand.
+                Some(c) if unexpanded && !matches!(c, '#' | '%') => {
+                    self.choose(&name, value, c, true)
+                }
                 _ => Err("expected `-`, `+` or `?` after `:`".to_owned()),
             },
             '-' | '+' | '?' => self.choose(&name, value, operator, false),

@@ -20,6 +20,12 @@ impl StageNames {
         Self(names)
     }
 
+    /// Returns the index of the last stage with this name, in lower case only, among the first
+    /// `visible` stages. A FROM finds stages so.
+    pub(super) fn last_before(&self, name: &str, visible: usize) -> Option<usize> {
+        self.last(name, visible).filter(|_| !name.contains(|c: char| c.is_ascii_uppercase()))
+    }
+
     /// Returns the index of the last stage with this name, in any case, among the first `visible`
     /// stages.
     pub(super) fn last(&self, name: &str, visible: usize) -> Option<usize> {

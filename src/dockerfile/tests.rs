@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::model::ReferenceKind;
+use super::reach::{Reach, ReachRequest};
 use super::*;
 use crate::base::name::Platform;
 
@@ -26,24 +27,40 @@ fn images(text: &str) -> Vec<String> {
         let image = reference.image.unwrap_or_else(|error| format!("?{}", error.name));
         format!("{kind} {image}")
     };
-    file.references(Platform::Arm64).into_iter().map(show).collect()
+    references_of_all(&file, Platform::Arm64).into_iter().map(show).collect()
+}
+
+/// Returns what a build of a stage reaches.
+fn reach(file: &Dockerfile, target: Option<&str>, platform: Platform) -> Reach {
+    file.reach(&ReachRequest { target, ..ReachRequest::new(platform) }).unwrap()
+}
+
+/// Returns the references that the builds of the stages reach, in order.
+fn references_of_all(file: &Dockerfile, platform: Platform) -> Vec<Reference> {
+    let targets = (0..file.stages.len()).map(|index| index.to_string());
+    let mut references: Vec<Reference> =
+        targets.flat_map(|target| reach(file, Some(&target), platform).references).collect();
+    references.sort_by_key(|reference| (reference.span.start, !reference.needed));
+    references.dedup_by_key(|reference| reference.span.start);
+    references
 }
 
 /// Returns the text of each reference.
 fn written(text: &str) -> Vec<String> {
-    parse(text).references(Platform::Amd64).into_iter().map(|reference| reference.text).collect()
+    let references = references_of_all(&parse(text), Platform::Amd64);
+    references.into_iter().map(|reference| reference.text).collect()
 }
 
-/// Returns the copied paths, with a `?` before paths with unknown variables, and a `-` before those
-/// in stages that are not built.
+/// Returns the paths that a build copies, with a `?` before paths with unknown variables, and a `-`
+/// before those that only some builders copy.
 fn sources(text: &str) -> Vec<String> {
-    parse(text)
-        .copy_sources(Platform::Arm64)
+    reach(&parse(text), None, Platform::Arm64)
+        .paths
         .into_iter()
         .map(|source| {
             let unknown = if source.resolved { "" } else { "?" };
-            let unneeded = if source.needed { "" } else { "-" };
-            format!("{unneeded}{unknown}{}", source.path)
+            let uncertain = if source.certain { "" } else { "-" };
+            format!("{uncertain}{unknown}{}", source.path)
         })
         .collect()
 }
@@ -51,7 +68,7 @@ fn sources(text: &str) -> Vec<String> {
 /// Returns the errors as `message @ underlined text`.
 fn errors(text: &str) -> Vec<String> {
     let errors = match Dockerfile::parse(text) {
-        Ok(file) => file.order_errors(&BTreeMap::new(), None, Platform::Amd64),
+        Ok(file) => reach(&file, None, Platform::Amd64).errors,
         Err(errors) => errors,
     };
     assert!(!errors.is_empty(), "{text}");
@@ -65,10 +82,12 @@ fn references() {
         ("FROM a", &["F a"]),
         ("from A/b:1 as X\nFROM x", &["F A/b:1"]),
         ("\u{feff}FROM a\r\nRUN x\r\nFROM b\r\n", &["F a", "F b"]),
-        ("  \t FROM  a  \t AS\tb \nFROM B", &["F a"]),
+        ("  \t FROM  a  \t AS\tB \nFROM b", &["F a"]),
+        // A FROM finds stages by their names in lower case only.
+        ("FROM a AS B\nFROM B", &["F a", "F B"]),
         ("FROM --platform=$BUILDPLATFORM a AS b", &["F a"]),
         ("FROM scratch", &[]),
-        ("FROM a AS a\nFROM a\nFROM A", &["F a"]),
+        ("FROM a AS a\nFROM a\nFROM A", &["F a", "F A"]),
         ("FROM b\nFROM a AS b", &["F b", "F a"]),
         (
             "FROM a@sha256:00\nFROM h:5000/x/y:1.2@sha256:11",
@@ -234,20 +253,20 @@ fn copies() {
         ("FROM a AS b\nENV A=1\nFROM b\nCOPY $A d", &["1"]),
         ("FROM a AS b\nENV A=1\nFROM c\nCOPY $A d", &["?$A"]),
         // The platform of the builder is not known.
-        ("FROM a\nARG BUILDARCH\nCOPY bin-$BUILDARCH c d", &["?bin-amd64", "c"]),
+        ("FROM a\nARG BUILDARCH\nCOPY bin-$BUILDARCH c d", &["-bin-arm64", "c", "-bin-amd64"]),
         ("FROM a\nARG BUILDOS\nCOPY bin-$BUILDOS d", &["bin-linux"]),
-        ("ARG X=$BUILDARCH\nFROM a\nARG X\nCOPY $X d", &["?amd64"]),
+        ("ARG X=$BUILDARCH\nFROM a\nARG X\nCOPY $X d", &["-arm64", "-amd64"]),
         // The builder decides which stage is built, and which of the sources are URLs.
         (
             "FROM a AS f-amd64\nCOPY x d\nFROM a AS f-arm64\nCOPY y d\nFROM f-$BUILDARCH\nCOPY z d",
-            &["-x", "-y", "z"],
+            &["-y", "z", "-x"],
         ),
         (
             "FROM a\nARG BUILDARCH\nARG U=${BUILDARCH#amd64}\nADD ${U:+http://}x y z d",
-            &["?x", "y", "z"],
+            &["y", "z", "-x"],
         ),
         // A stage that is not built.
-        ("FROM a AS b\nCOPY x d\nFROM c\nCOPY y d", &["-x", "y"]),
+        ("FROM a AS b\nCOPY x d\nFROM c\nCOPY y d", &["y"]),
         ("FROM a AS b\nCOPY x d\nFROM b\nCOPY y d", &["x", "y"]),
         ("FROM a AS b\nCOPY x d\nFROM c\nCOPY --from=B y d\nCOPY z d", &["x", "z"]),
         (
@@ -313,7 +332,7 @@ fn syntax_errors() {
     let bomb = lines.collect::<Vec<_>>().join("\n");
     let bomb = parse(&format!("ARG A0=aaaaaaaa\n{bomb}\nFROM $A98\n{bomb}\nCOPY $A98 d\n"));
     assert!(bomb.references(Platform::Amd64)[0].image.is_err());
-    assert_eq!(bomb.copy_sources(Platform::Amd64).len(), 1);
+    assert!(!reach(&bomb, None, Platform::Amd64).errors.is_empty());
 }
 
 /// With quadratic time, these would take minutes to hours.
@@ -324,7 +343,7 @@ fn many_stages_are_read_in_linear_time() {
     let chain = chain.concat();
     let chain = parse(&format!("FROM a AS s0\n{chain}COPY x d\n"));
     assert_eq!(chain.references(Platform::Amd64).len(), 1);
-    assert!(chain.copy_sources(Platform::Amd64)[0].needed);
+    assert_eq!(reach(&chain, None, Platform::Amd64).stages.len(), 100_000);
     let forward: Vec<String> = (0..30_000)
         .map(|n| format!("FROM scratch AS s{n}\nCOPY --from=s{} s d\n", n + 1))
         .collect();
@@ -384,7 +403,10 @@ fn only_stages_that_are_built_need_an_order() {
     ] {
         let args = BTreeMap::from([("B".to_owned(), if is_error { "x" } else { "y" }.to_owned())]);
         let errors = match Dockerfile::parse(&text) {
-            Ok(file) => file.order_errors(&args, target, Platform::Amd64),
+            Ok(file) => {
+                let new = ReachRequest::new(Platform::Amd64);
+                file.reach(&ReachRequest { args: &args, target, ..new }).unwrap().errors
+            }
             Err(errors) => errors,
         };
         assert_eq!(!errors.is_empty(), is_error, "{target:?} {text}: {errors:?}");
@@ -548,8 +570,8 @@ proptest! {
                     prop_assert_eq!(text.get(reference.span.clone()), Some(reference.text.as_str()));
                     prop_assert!(!reference.span.is_empty());
                 }
-                for source in file.copy_sources(Platform::Amd64) {
-                    prop_assert!(text.get(source.span).is_some());
+                for source in reach(&file, None, Platform::Amd64).paths {
+                    prop_assert!(text.get(source.span.unwrap()).is_some());
                 }
                 for arg in file.args() {
                     prop_assert!(text.get(arg.span).is_some());

@@ -1,30 +1,52 @@
 //! The values of variables: of the global scope, and within one stage. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
-use super::instruction::{Assignment, Instruction};
-use super::model::Dockerfile;
+use super::instruction::Assignment;
+use super::model::{Dockerfile, DockerfileError};
 use super::shell::{Expansion, Shell, VariableValue};
 use crate::base::name::Platform;
 
+/// The values that a build gives the variables of a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BuildValues<'a> {
+    pub(super) args: &'a BTreeMap<String, String>,
+    /// The target as the build names it; `None` for the last stage.
+    pub(super) target: Option<&'a str>,
+    /// The platform of the unit.
+    pub(super) platform: Platform,
+    /// The platform of the machine that builds.
+    pub(super) builder: Platform,
+}
+
 /// The variables of the global scope, which `FROM` sees.
-#[derive(Debug)]
-pub(super) struct GlobalVariables(HashMap<String, String>);
+#[derive(Debug, Default)]
+pub(super) struct GlobalVariables {
+    values: HashMap<String, String>,
+    /// The defaults that Docker cannot expand.
+    pub(super) errors: Vec<DockerfileError>,
+}
 
 impl GlobalVariables {
-    /// Returns the variables for a build of the platform `unit` on a machine of the platform
-    /// `builder`.
-    pub(super) fn new(file: &Dockerfile, unit: Platform, builder: Platform) -> Self {
-        let mut globals = Self(predefined(unit, builder));
-        // BuildKit builds the last stage, because nothing selects another one here.
-        let stage = file.stages.last().and_then(|stage| stage.name.clone());
-        let stage = stage.unwrap_or_else(|| "default".to_owned());
-        globals.0.insert("TARGETSTAGE".to_owned(), stage);
-        for Assignment { name, value, .. } in &file.globals {
+    pub(super) fn new(file: &Dockerfile, build: BuildValues<'_>) -> Self {
+        let mut globals = Self { values: predefined(file, build), errors: Vec::new() };
+        for Assignment { name, value, span } in &file.globals {
+            if let Some(value) = build.args.get(name) {
+                globals.values.insert(name.clone(), value.clone());
+                continue;
+            }
             let Some(value) = value else { continue };
             // In a default, a variable without a value is empty.
-            if let Ok(expansion) = globals.expand(file, value) {
-                globals.0.insert(name.clone(), expansion.text);
+            match globals.expand(file, value) {
+                Ok(expansion) if !expansion.required_unset => {
+                    globals.values.insert(name.clone(), expansion.text);
+                }
+                Ok(expansion) => {
+                    let unset = expansion.unset.unwrap_or_default();
+                    globals.errors.push(expansion_error(required(&unset), span.clone()));
+                }
+                Err(message) => globals.errors.push(expansion_error(message, span.clone())),
             }
         }
         globals
@@ -32,24 +54,44 @@ impl GlobalVariables {
 
     /// Expands a text in the global scope. Fails if the syntax is wrong.
     pub(super) fn expand(&self, file: &Dockerfile, text: &str) -> Result<Expansion, String> {
-        let lookup =
-            |name: &str| self.0.get(name).cloned().map_or(VariableValue::Unset, VariableValue::Set);
+        let lookup = |name: &str| {
+            self.values.get(name).cloned().map_or(VariableValue::Unset, VariableValue::Set)
+        };
         Shell { escape: file.escape, keep_quotes: false, lookup: &lookup }.expand(text)
     }
 }
 
-/// Returns the variables that BuildKit sets in the global scope from the platforms.
-fn predefined(unit: Platform, builder: Platform) -> HashMap<String, String> {
-    let mut args = HashMap::new();
-    for (prefix, platform) in [("TARGET", unit), ("BUILD", builder)] {
-        args.insert(format!("{prefix}PLATFORM"), platform.to_string());
-        args.insert(format!("{prefix}OS"), "linux".to_owned());
-        args.insert(format!("{prefix}ARCH"), platform.arch().to_owned());
+/// Returns the variables that BuildKit sets in the global scope from the platforms and the target.
+/// An argument of the same name replaces one.
+fn predefined(file: &Dockerfile, build: BuildValues<'_>) -> HashMap<String, String> {
+    let mut values = HashMap::new();
+    for (prefix, platform) in [("TARGET", build.platform), ("BUILD", build.builder)] {
+        values.insert(format!("{prefix}PLATFORM"), platform.to_string());
+        values.insert(format!("{prefix}OS"), "linux".to_owned());
+        values.insert(format!("{prefix}ARCH"), platform.arch().to_owned());
         // The variant of arm64 is v8, which containerd drops when it normalizes a platform.
-        args.insert(format!("{prefix}VARIANT"), String::new());
-        args.insert(format!("{prefix}OSVERSION"), String::new());
+        values.insert(format!("{prefix}VARIANT"), String::new());
+        values.insert(format!("{prefix}OSVERSION"), String::new());
     }
-    args
+    let last = || file.stages.last().and_then(|stage| stage.name.as_deref());
+    let target = build.target.or_else(last).unwrap_or("default");
+    values.insert("TARGETSTAGE".to_owned(), target.to_owned());
+    for (name, value) in &mut values {
+        if let Some(arg) = build.args.get(name) {
+            value.clone_from(arg);
+        }
+    }
+    values
+}
+
+/// Returns the error of a text that Docker cannot expand.
+pub(super) fn expansion_error(message: String, span: Range<usize>) -> DockerfileError {
+    let help = "write variables as `$NAME`, `${NAME}` or `${NAME:-default}`";
+    DockerfileError::new(message, help, span)
+}
+
+fn required(name: &str) -> String {
+    format!("`{}` has no value, which `?` requires", name.escape_debug())
 }
 
 /// The variables of a stage.
@@ -77,47 +119,66 @@ impl StageVariables {
         }
     }
 
-    /// Expands a text. Returns `None` if a variable is unknown or the syntax is wrong.
-    pub(super) fn expand(&self, file: &Dockerfile, text: &str) -> Option<String> {
+    /// Expands a text. Returns `None` if the value of a variable is not known. Fails if Docker cannot
+    /// expand the text.
+    pub(super) fn expand(&self, file: &Dockerfile, text: &str) -> Result<Option<String>, String> {
         let lookup = |name: &str| self.lookup(name);
         let shell = Shell { escape: file.escape, keep_quotes: false, lookup: &lookup };
-        let expansion = shell.expand(text).ok()?;
-        (expansion.unknown.is_none() && !expansion.required_unset).then_some(expansion.text)
+        let expansion = shell.expand(text)?;
+        match expansion.unset {
+            _ if expansion.unknown.is_some() => Ok(None),
+            unset if expansion.required_unset => Err(required(&unset.unwrap_or_default())),
+            _ => Ok(Some(expansion.text)),
+        }
     }
 
-    /// Sets the variables that an `ENV` or `ARG` sets.
-    pub(super) fn apply(
+    /// Sets the variables that an `ENV` sets. All its values see the environment before it.
+    pub(super) fn set_env(
         &mut self,
         file: &Dockerfile,
-        instruction: &Instruction,
-        globals: &GlobalVariables,
+        assignments: &[Assignment],
+        errors: &mut Vec<DockerfileError>,
     ) {
-        match instruction {
-            // All values of one ENV see the environment before it.
-            Instruction::Env(assignments) => {
-                let new: Vec<_> = assignments
-                    .iter()
-                    .filter_map(|Assignment { name, value, .. }| {
-                        let value = value.as_ref()?;
-                        Some((self.expand(file, name)?, self.expand(file, value)))
-                    })
-                    .collect();
-                self.values.extend(new);
+        let mut new = Vec::new();
+        for Assignment { name, value, span } in assignments {
+            let Some(value) = value else { continue };
+            let expanded = self.expand(file, name).and_then(|name| {
+                let value = self.expand(file, value)?;
+                Ok(name.map(|name| (name, value)))
+            });
+            match expanded {
+                Ok(assignment) => new.extend(assignment),
+                Err(message) => errors.push(expansion_error(message, span.clone())),
             }
-            // An ARG without a value takes the global one; if there is none, it changes nothing.
-            Instruction::Arg(args) => {
-                for Assignment { name, value, .. } in args {
-                    let value = match value {
-                        Some(value) => self.expand(file, value),
-                        None => match globals.0.get(name) {
-                            Some(value) => Some(value.clone()),
-                            None => continue,
-                        },
-                    };
-                    self.values.insert(name.clone(), value);
-                }
-            }
-            _ => {}
+        }
+        self.values.extend(new);
+    }
+
+    /// Sets the variables that an `ARG` of a stage sets. One without a value takes the global one; if
+    /// there is none, it changes nothing.
+    pub(super) fn set_args(
+        &mut self,
+        file: &Dockerfile,
+        declared: &[Assignment],
+        (globals, args): (&GlobalVariables, &BTreeMap<String, String>),
+        errors: &mut Vec<DockerfileError>,
+    ) {
+        for Assignment { name, value, span } in declared {
+            let value = match (args.get(name), value) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => match self.expand(file, default) {
+                    Ok(value) => value,
+                    Err(message) => {
+                        errors.push(expansion_error(message, span.clone()));
+                        None
+                    }
+                },
+                (None, None) => match globals.values.get(name) {
+                    Some(value) => Some(value.clone()),
+                    None => continue,
+                },
+            };
+            self.values.insert(name.clone(), value);
         }
     }
 }

@@ -156,31 +156,27 @@ impl BaseFinder<'_, '_> {
                         continue;
                     }
                 };
-                match self.find_base(index, &name, (platform, &reference.platform)) {
+                let requested = (platform, &reference.platform);
+                let base = match reference.needed {
+                    true => self.find_base(index, &name, requested),
+                    false => Ok(None),
+                };
+                match base {
                     Ok(Some(base)) => {
                         self.dependencies.push(Dependency { dependent: unit, base, span });
                         let base = BaseUse { range: reference.span, unit: UnitId(base) };
                         self.references[unit].bases.push(base);
                     }
                     Ok(None) => {
-                        let text = &reference.text;
-                        let outside = OutsideReference {
-                            own: index,
-                            needs: &self.needs[index],
-                            text,
-                            image: &name,
-                            span,
-                        };
-                        base_warnings::check(
-                            &outside,
-                            &self.index,
-                            self.images,
-                            &mut self.shadowed,
-                            self.diagnostics,
-                        );
+                        if reference.needed {
+                            self.warn_outside(index, &reference.text, &name, span);
+                        }
                         if let Err(error) = name.parse::<RegistryRef>() {
                             let message = format!("no registry can have `{name}`: {error}");
                             self.diagnostics.warn(message, span, error.help);
+                        }
+                        if !reference.needed {
+                            continue;
                         }
                         let platform = match reference.platform {
                             ReferencePlatform::Unit => Some(platform),
@@ -195,6 +191,13 @@ impl BaseFinder<'_, '_> {
                 }
             }
         }
+    }
+
+    /// Warns if a reference to an image outside of the manifest may be meant for one of its images.
+    fn warn_outside(&mut self, own: usize, text: &str, image: &str, span: Span) {
+        let outside = OutsideReference { own, needs: &self.needs[own], text, image, span };
+        let (index, shadowed) = (&self.index, &mut self.shadowed);
+        base_warnings::check(&outside, index, self.images, shadowed, self.diagnostics);
     }
 
     /// Returns the unit that a reference of the image `own` refers to, or `None` for an image

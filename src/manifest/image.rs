@@ -252,7 +252,7 @@ impl<'a> ImageResolver<'a, '_, '_> {
         let name = dockerfile_name(setting);
         let source = self.files.dockerfile(&folder, name, span, self.diagnostics)?;
         let mut lowering = lowering?;
-        lower::check_order(&source, &lowering, platforms, self.diagnostics);
+        lower::check_build(&source, &lowering, platforms, self.diagnostics);
         let dockerfile = lower::lower(source, &mut lowering, span, self.files, self.diagnostics)?;
         let default = self.defaults.and_then(|defaults| defaults.infer_bases);
         Some(ImageContent::Build {

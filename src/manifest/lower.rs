@@ -10,7 +10,7 @@ use super::model::Image;
 use super::spanned::Spanned;
 use crate::base::name::Platform;
 use crate::base::span::Span;
-use crate::dockerfile::{LowerError, LowerSubject};
+use crate::dockerfile::{DockerfileError, LowerError, LowerSubject, ReachRequest};
 
 /// Arguments and target of a build.
 pub(super) struct Lowering<'a> {
@@ -106,18 +106,25 @@ fn subject_span(
     subject.map(Spanned::span)
 }
 
-/// Reports each copy and mount from a stage that the build needs and that is not built before.
-/// `source` is the Dockerfile as written.
-pub(super) fn check_order(
+/// Reports each problem for which Docker refuses the build on one of its platforms. `source` is the
+/// Dockerfile as written.
+pub(super) fn check_build(
     source: &DockerfileSource,
     lowering: &Lowering<'_>,
     platforms: &[Platform],
     diagnostics: &mut Diagnostics,
 ) {
     let target = lowering.target.map(|target| target.as_str());
+    let mut reported: Vec<DockerfileError> = Vec::new();
     for &platform in platforms {
-        for error in source.parsed.order_errors(&lowering.args, target, platform) {
-            diagnostics.push(source.problem(error));
+        let request = ReachRequest { args: &lowering.args, target, ..ReachRequest::new(platform) };
+        // The lowering reports a target that does not exist.
+        let Ok(reach) = source.parsed.reach(&request) else { continue };
+        for error in reach.errors {
+            if !reported.contains(&error) {
+                reported.push(error.clone());
+                diagnostics.push(source.problem(error));
+            }
         }
     }
 }

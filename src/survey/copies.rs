@@ -6,6 +6,8 @@ use std::path::Path;
 
 use crate::base::span::{Problem, Span};
 use crate::base::text::list;
+use crate::dockerfile::ReachRequest;
+use crate::dockerfile::reach::ReadBy;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
 use crate::plan::facts::Context;
@@ -22,12 +24,14 @@ pub(super) fn warnings(workspace: &Workspace, contexts: &[Option<Context>]) -> V
     let mut missing: BTreeMap<(Span, String), Missing<'_>> = BTreeMap::new();
     for (unit, context) in workspace.units.iter().zip(contexts) {
         let (Origin::Build(build), Some(context)) = (&unit.origin, context) else { continue };
-        for source in build.dockerfile.copy_sources(unit.platform) {
-            let is_known = source.needed && source.resolved;
+        let Ok(reach) = build.dockerfile.reach(&ReachRequest::new(unit.platform)) else { continue };
+        for source in reach.paths {
+            let is_known = source.certain && source.resolved && source.read_by != ReadBy::Mount;
+            let (true, Some(span)) = (is_known, source.span) else { continue };
             let inside = build.dockerfile_inside.as_deref();
-            if is_known && !context.tree.can_copy(&source.path, inside) {
-                let start = build.dockerfile_start + source.span.start;
-                let key = (Span::new(start, source.span.len()), source.path);
+            if !context.tree.can_copy(&source.path, inside) {
+                let start = build.dockerfile_start + span.start;
+                let key = (Span::new(start, span.len()), source.path);
                 missing.entry(key).or_default().insert(&build.context, (unit, build));
             }
         }

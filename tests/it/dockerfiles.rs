@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use imgplan::test_support::base::name::Platform;
 use imgplan::test_support::dockerfile::{
-    Dockerfile, LowerError, LowerSubject, ReferenceKind, ReferencePlatform,
+    Dockerfile, LowerError, LowerSubject, Reach, ReachRequest, ReferenceKind, ReferencePlatform,
 };
 use serde::Deserialize;
 
@@ -91,6 +91,11 @@ fn shown(text: &str) -> String {
         .collect()
 }
 
+/// Returns what a build of the last stage reaches.
+fn reach(file: &Dockerfile) -> Reach {
+    file.reach(&ReachRequest::new(Platform::Amd64)).unwrap()
+}
+
 /// Returns the facts that are read from a file, one per line.
 fn facts(file: &Dockerfile, indent: &str) -> String {
     let mut out = String::new();
@@ -122,7 +127,7 @@ fn facts(file: &Dockerfile, indent: &str) -> String {
         };
         writeln!(out, "{indent}image {kind} {image}{on}{written}").unwrap();
     }
-    for source in file.copy_sources(Platform::Amd64) {
+    for source in reach(file).paths {
         let unknown = if source.resolved { "" } else { "? " };
         writeln!(out, "{indent}copies {unknown}{}", shown(&source.path)).unwrap();
     }
@@ -146,7 +151,7 @@ fn report(case: &Case) -> String {
             return out;
         }
     };
-    for error in file.order_errors(&BTreeMap::new(), None, Platform::Amd64) {
+    for error in reach(&file).errors {
         writeln!(out, "refused: {error}  ({})", shown(&case.text[error.span.clone()])).unwrap();
     }
     out.push_str(&facts(&file, ""));
@@ -297,7 +302,7 @@ int main(int count, char **args) {
             let context = self.dir.join("context");
             let _ = fs::remove_dir_all(&context);
             fs::create_dir(&context).unwrap();
-            for source in files.iter().flat_map(|file| file.copy_sources(Platform::Amd64)) {
+            for source in files.iter().flat_map(|file| super::reach(file).paths) {
                 let path = source.path.replace('*', "any");
                 let to = context.join(path.trim_start_matches('/'));
                 fs::create_dir_all(to.parent().unwrap()).unwrap();

@@ -25,6 +25,7 @@ mod hub;
 mod images;
 #[cfg(unix)]
 mod inputs;
+mod judged;
 mod kill;
 mod layers;
 mod life;

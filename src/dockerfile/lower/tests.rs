@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::super::reach::ReachRequest;
 use super::super::shell::{Shell, VariableValue};
 use super::*;
 use crate::base::name::Platform;
@@ -353,8 +354,8 @@ fn effects(file: &Dockerfile, args: &Variables, kept: usize) -> Vec<StageEffect>
                         variables.extend(value.map(|value| (name.clone(), value)));
                     }
                 }
-                Instruction::Copy { sources, .. } => {
-                    copied.extend(sources.iter().map(|place| expand(&place.value, &variables)));
+                Instruction::Copy(copy) => {
+                    copied.extend(copy.sources.iter().map(|place| expand(&place.value, &variables)));
                 }
                 _ => {}
             }
@@ -532,7 +533,8 @@ static CORPUS: LazyLock<Vec<Dockerfile>> = LazyLock::new(|| {
             // Some of the files have errors.
             let file = Dockerfile::parse(&std::fs::read_to_string(&path).unwrap());
             let is_ordered = |file: &Dockerfile| {
-                file.order_errors(&Variables::new(), None, Platform::Amd64).is_empty()
+                let reach = file.reach(&ReachRequest::new(Platform::Amd64)).unwrap();
+                reach.errors.is_empty()
             };
             files.extend(file.ok().filter(is_ordered));
         }

@@ -5,7 +5,6 @@
 
 mod archive;
 
-use std::collections::BTreeMap;
 
 use super::app::App;
 use super::location::{DockerfileRef, Location, dockerfile_ref};
@@ -13,7 +12,8 @@ use super::model::{StoredBuild, StoredOrigin};
 use super::state::ServerState;
 use crate::base::name::Platform;
 use crate::base::work_dir::WorkName;
-use crate::dockerfile::Dockerfile;
+use crate::dockerfile::reach::ReadBy;
+use crate::dockerfile::{Dockerfile, ReachRequest};
 
 /// A line of the Dockerfile, and an image or an error in it.
 type AtLine = (usize, String);
@@ -59,20 +59,25 @@ fn check_dockerfile(
             return (Vec::new(), errors.into_iter().map(problem).collect());
         }
     };
+    let Ok(reach) = dockerfile.reach(&ReachRequest::new(platform)) else {
+        return (Vec::new(), Vec::new());
+    };
     let mut bases = Vec::new();
-    let order_errors = dockerfile.order_errors(&BTreeMap::new(), None, platform).into_iter();
+    let errors = reach.errors.into_iter();
     let mut problems: Vec<AtLine> =
-        order_errors.map(|error| (line(error.span.start), error.to_string())).collect();
-    for reference in dockerfile.references(platform) {
+        errors.map(|error| (line(error.span.start), error.to_string())).collect();
+    for reference in reach.references {
         let line = line(reference.span.start);
         match reference.image {
             Ok(image) => bases.push((line, image)),
             Err(unresolved) => problems.push((line, unresolved.to_string())),
         }
     }
-    for source in dockerfile.copy_sources(platform) {
-        if source.needed && source.resolved && !contents.has(&source.path) {
-            let line = line(source.span.start);
+    for source in reach.paths {
+        let is_known = source.certain && source.resolved;
+        let (true, Some(span)) = (is_known, source.span) else { continue };
+        if source.read_by != ReadBy::Mount && !contents.has(&source.path) {
+            let line = line(span.start);
             problems.push((line, format!("`{}` is not in the build context", source.path)));
         }
     }
