@@ -84,9 +84,10 @@ pub mod context {
 
 pub mod dockerfile {
     pub use crate::dockerfile::lower::{LowerError, LowerSubject};
-    pub use crate::dockerfile::model::{Dockerfile, DockerfileError, ReferenceKind};
+    pub use crate::dockerfile::model::{Dockerfile, DockerfileError, Reference, ReferenceKind};
     pub use crate::dockerfile::platform::ReferencePlatform;
-    pub use crate::dockerfile::reach::{Reach, ReachRequest, ReachedPath, ReadBy, WholeContext};
+    pub use crate::dockerfile::reach::{Reach, ReachRequest, WholeContext};
+    pub use crate::dockerfile::reached::{ReachedPath, ReadBy, Trigger};
 }
 
 pub mod event {

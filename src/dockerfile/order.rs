@@ -12,7 +12,7 @@ use petgraph::{Directed, Graph};
 
 use super::instruction::{Instruction, SpannedText};
 use super::model::{Dockerfile, DockerfileError, ReferenceKind};
-use super::reach::Trigger;
+use super::reached::Trigger;
 use super::resolve::{NameTarget, SCRATCH, StageBases};
 
 impl Dockerfile {

@@ -3,6 +3,16 @@
 use crate::base::name::Platform;
 use crate::base::platform::PlatformName;
 
+/// The operating systems that containerd knows.
+const SYSTEMS: &str = "aix android darwin dragonfly freebsd hurd illumos ios js linux macos nacl \
+                       netbsd openbsd plan9 solaris windows zos";
+
+/// The architectures that containerd knows.
+const ARCHITECTURES: &str = "386 aarch64 amd64 amd64p32 arm arm64 arm64be armbe armel armhf i386 \
+                             loong64 mips mips64 mips64le mips64p32 mips64p32le mipsle ppc \
+                             ppc64 ppc64le riscv riscv64 s390 s390x sparc sparc64 wasm x86-64 \
+                             x86_64";
+
 /// The platform for which a Dockerfile uses an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReferencePlatform {
@@ -41,16 +51,6 @@ impl ReferencePlatform {
 /// Returns true if containerd's `platforms.Parse` accepts the text: up to three parts, and a part
 /// alone is a system or an architecture that it knows.
 pub(super) fn is_platform(text: &str) -> bool {
-    const SYSTEMS: [&str; 18] = [
-        "aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux",
-        "macos", "nacl", "netbsd", "openbsd", "plan9", "solaris", "windows", "zos",
-    ];
-    const ARCHITECTURES: [&str; 33] = [
-        "386", "aarch64", "amd64", "amd64p32", "arm", "arm64", "arm64be", "armbe", "armel", "armhf",
-        "i386", "loong64", "mips", "mips64", "mips64le", "mips64p32", "mips64p32le", "mipsle", "ppc",
-        "ppc64", "ppc64le", "riscv", "riscv64", "s390", "s390x", "sparc", "sparc64", "wasm", "x86-64",
-        "x86_64", "x86", "m68k", "sh4",
-    ];
     let is_word = |part: &str| {
         let is_ours = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
         !part.is_empty() && part.chars().all(is_ours)
@@ -65,7 +65,7 @@ pub(super) fn is_platform(text: &str) -> bool {
     }
     let lower = system.to_ascii_lowercase();
     match parts.len() {
-        1 => SYSTEMS.contains(&&*lower) || ARCHITECTURES.contains(&&*lower),
+        1 => SYSTEMS.split(' ').chain(ARCHITECTURES.split(' ')).any(|known| known == lower),
         count => count <= 3,
     }
 }

@@ -6,15 +6,15 @@
 //! references and platforms are checked in all stages; everything else only in needed ones.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Range;
 
-use super::instruction::{Instruction, Mount, SpannedText};
+use super::instruction::Instruction;
 use super::lower::LowerError;
 use super::model::{Dockerfile, DockerfileError, Reference, ReferenceKind};
 use super::platform::ReferencePlatform;
+use super::reached::{ReachedPath, StageInput, Trigger};
 use super::resolve::{NameTarget, StageBases, literal};
 use super::variables::BuildValues;
-use super::walk::Walk;
+use super::walk::StageWalk;
 use crate::base::name::Platform;
 use crate::base::reference::RegistryRef;
 
@@ -50,10 +50,6 @@ impl ReachRequest<'_> {
     }
 }
 
-/// An `ONBUILD` trigger of an image. A build that is based on the image runs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trigger(pub(super) Instruction);
-
 /// The stages, images and paths that a build reaches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reach {
@@ -72,52 +68,6 @@ pub struct Reach {
     /// The problems for which Docker refuses this build, in order. Problems with references are not
     /// among them: each reference has its own.
     pub errors: Vec<DockerfileError>,
-}
-
-/// The instruction that reads a path of the context.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ReadBy {
-    /// `COPY`.
-    Copy,
-    /// `ADD`.
-    Add,
-    /// `RUN --mount=type=bind`, in which a pattern has no meaning.
-    Mount,
-}
-
-/// A file, folder or pattern that a build reads from its context.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReachedPath {
-    /// The path as written, with variables expanded; the text itself if a variable is not known.
-    pub path: String,
-    /// True if every variable was known.
-    pub resolved: bool,
-    /// The instruction.
-    pub read_by: ReadBy,
-    /// The patterns of `--exclude`.
-    pub excludes: Vec<String>,
-    /// True for `--parents`.
-    pub parents: bool,
-    /// The byte range of the path in the text; `None` for a trigger from outside of the file.
-    pub span: Option<Range<usize>>,
-    /// False if the platform of the machine that builds decides whether the path is read.
-    pub certain: bool,
-}
-
-impl ReachedPath {
-    /// Returns the path from the root of the context, as BuildKit follows it: without `.`, `..`,
-    /// slashes around it and repeated slashes. Empty for the whole context.
-    pub fn from_root(&self) -> String {
-        let mut parts: Vec<&str> = Vec::new();
-        for part in self.path.split('/') {
-            match part {
-                "" | "." => {}
-                ".." => drop(parts.pop()),
-                part => parts.push(part),
-            }
-        }
-        parts.join("/")
-    }
 }
 
 /// The reason why a build must be taken to read the whole context.
@@ -185,14 +135,14 @@ impl Dockerfile {
     ) -> Reach {
         let bases = StageBases::new(self, build);
         let stages = self.needed_stages(&bases, target, outside);
-        let mut walk = Walk::new(self, build, &bases, outside);
+        let mut walk = StageWalk::new(self, build, &bases, outside);
         let mut errors = bases.globals.errors.clone();
         errors.extend(self.base_errors(&bases, build));
         for &index in &stages {
             walk.stage(index);
             errors.extend(self.order_errors(&bases, index, outside));
         }
-        let Walk { paths, errors: walked, inputs, .. } = walk;
+        let StageWalk { paths, errors: walked, inputs, .. } = walk;
         errors.extend(walked);
         errors.sort_by_key(|error| error.span.start);
         let read = self.read_inputs(&bases, &inputs, target);
@@ -234,7 +184,7 @@ impl Dockerfile {
     fn read_inputs(
         &self,
         bases: &StageBases,
-        inputs: &HashMap<usize, Vec<Input>>,
+        inputs: &HashMap<usize, Vec<StageInput>>,
         target: usize,
     ) -> ReadInputs {
         let mut read = ReadInputs::default();
@@ -250,9 +200,9 @@ impl Dockerfile {
             }
             for input in inputs.get(&index).into_iter().flatten() {
                 match input {
-                    Input::Stage(stage) => unvisited.push(*stage),
-                    Input::Image(at) => drop(read.images.insert(*at)),
-                    Input::Context => read.context = true,
+                    StageInput::Stage(stage) => unvisited.push(*stage),
+                    StageInput::Image(at) => drop(read.images.insert(*at)),
+                    StageInput::Context => read.context = true,
                 }
             }
         }
@@ -316,15 +266,6 @@ impl Dockerfile {
     }
 }
 
-/// Something that an instruction of a stage reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Input {
-    Stage(usize),
-    /// The image that the name at this byte of the text refers to.
-    Image(usize),
-    Context,
-}
-
 /// The inputs of a build.
 #[derive(Debug, Default)]
 struct ReadInputs {
@@ -337,19 +278,6 @@ impl Reference {
     /// Returns true if Docker refuses the file because of the reference, in any stage.
     fn is_refused(&self) -> bool {
         self.image.as_ref().map_or(true, |image| image.parse::<RegistryRef>().is_err())
-    }
-}
-
-impl Trigger {
-    fn may_depend_on_builder(&self) -> bool {
-        let mentions = |text: &SpannedText| text.value.contains("BUILD");
-        let in_mount = |mount: &Mount| mount.fields.iter().any(|(_, v)| v.iter().any(mentions));
-        match &self.0 {
-            Instruction::Copy(copy) => copy.sources.iter().any(mentions),
-            Instruction::Run { mounts } => mounts.iter().any(in_mount),
-            Instruction::Arg(_) | Instruction::Env(_) => true,
-            Instruction::Onbuild(_) | Instruction::Other => false,
-        }
     }
 }
 
@@ -378,8 +306,6 @@ impl Reach {
         self.whole = frontend
             .map(WholeContext::Frontend)
             .or_else(|| position(&|path| !path.resolved).map(WholeContext::Variable))
-            .or_else(|| {
-                position(&|path| path.from_root().is_empty()).map(WholeContext::Root)
-            });
+            .or_else(|| position(&|path| path.from_root().is_empty()).map(WholeContext::Root));
     }
 }

@@ -270,9 +270,8 @@ impl InstructionReader<'_> {
             let value = value.map(|value| self.spanned(&value).unwrap_or(empty));
             fields.push((key.to_lowercase(), value));
         }
-        let named = |(key, value): &(String, Option<SpannedText>)| {
-            value.clone().filter(|_| key == "from")
-        };
+        let named =
+            |(key, value): &(String, Option<SpannedText>)| value.clone().filter(|_| key == "from");
         let from = fields.iter().rev().find_map(named).filter(|from| !from.value.is_empty());
         let span = mount.part(&self.line.text).map_or(0..0, |part| self.line.span(part));
         Mount { span, from, fields }

@@ -79,7 +79,9 @@ impl Instruction {
     /// Returns the names after `from=`.
     pub(super) fn source_names(&self) -> Vec<(ReferenceKind, &SpannedText)> {
         match self {
-            Self::Copy(CopyInstruction { from: Some(from), .. }) => vec![(ReferenceKind::CopyFrom, from)],
+            Self::Copy(CopyInstruction { from: Some(from), .. }) => {
+                vec![(ReferenceKind::CopyFrom, from)]
+            }
             Self::Run { mounts } => {
                 let names = mounts.iter().filter_map(|mount| mount.from.as_ref());
                 names.map(|name| (ReferenceKind::MountFrom, name)).collect()
@@ -136,9 +138,8 @@ impl StageBases {
         for (index, stage) in file.stages.iter().enumerate() {
             let image = bases.image(file, &stage.base.value);
             // A FROM sees only the stages before it.
-            let parent = image.as_ref().ok().and_then(|name| {
-                file.stage_names.last_before(name, index)
-            });
+            let parent =
+                image.as_ref().ok().and_then(|name| file.stage_names.last_before(name, index));
             if let Some(parent) = parent {
                 bases.children[parent] += 1;
             }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::model::ReferenceKind;
-use super::reach::{Reach, ReachRequest};
+use super::reach::{Reach, ReachRequest, WholeContext};
 use super::*;
 use crate::base::name::Platform;
 
@@ -37,9 +37,10 @@ fn reach(file: &Dockerfile, target: Option<&str>, platform: Platform) -> Reach {
 
 /// Returns the references that the builds of the stages reach, in order.
 fn references_of_all(file: &Dockerfile, platform: Platform) -> Vec<Reference> {
-    let targets = (0..file.stages.len()).map(|index| index.to_string());
+    let last = file.stages.len() - 1;
+    let targets = (0..=last).map(|index| Some(index.to_string()).filter(|_| index < last));
     let mut references: Vec<Reference> =
-        targets.flat_map(|target| reach(file, Some(&target), platform).references).collect();
+        targets.flat_map(|target| reach(file, target.as_deref(), platform).references).collect();
     references.sort_by_key(|reference| (reference.span.start, !reference.needed));
     references.dedup_by_key(|reference| reference.span.start);
     references
@@ -127,7 +128,7 @@ fn references() {
         ("ARG T=\nFROM $T\nFROM b:$T", &["F ?T", "F ?T"]),
         ("ARG B=build\nFROM a AS build\nFROM $B", &["F a"]),
         ("ARG TARGETARCH=x\nFROM a:$TARGETARCH", &["F a:x"]),
-        ("FROM a:$TARGETSTAGE AS x\nFROM b:$TARGETSTAGE AS Last", &["F a:last", "F b:last"]),
+        ("FROM a:$TARGETSTAGE AS x\nFROM b:$TARGETSTAGE AS Last", &["F a:0", "F b:last"]),
         ("FROM a AS x\nFROM b:$TARGETSTAGE", &["F a", "F b:default"]),
         // COPY --from and mounts.
         (
@@ -411,6 +412,61 @@ fn only_stages_that_are_built_need_an_order() {
         };
         assert_eq!(!errors.is_empty(), is_error, "{target:?} {text}: {errors:?}");
     }
+}
+
+#[test]
+fn triggers_from_outside_run_in_the_stages_that_are_based_on_their_image() {
+    let base = "FROM scratch\nONBUILD ARG DIR=app\nONBUILD COPY --exclude=*.md $DIR /\n\
+                ONBUILD COPY --from=tools t /\nONBUILD COPY ${X?} /\n";
+    let triggers = reach(&parse(base), None, Platform::Amd64).triggers;
+    assert_eq!(triggers.len(), 4);
+    let triggers = BTreeMap::from([("me/base:1".to_owned(), triggers)]);
+    let file = parse("FROM a AS tools\nCOPY tool /t\nFROM b AS x\nFROM me/base:1\nCOPY $DIR/y /\n");
+    let new = ReachRequest::new(Platform::Amd64);
+    let args = BTreeMap::from([("X".to_owned(), String::new())]);
+    let reach = file.reach(&ReachRequest { triggers: &triggers, args: &args, ..new }).unwrap();
+    assert_eq!(reach.stages, [0, 2].into());
+    let paths: Vec<_> = reach.paths.iter().map(|path| (&*path.path, path.span.is_some())).collect();
+    assert_eq!(paths, [("tool", true), ("app", false), ("${X?}", false), ("app/y", true)]);
+    assert_eq!(reach.paths[1].excludes, ["*.md"]);
+    assert_eq!(reach.whole, Some(WholeContext::Variable(2)));
+    let reach =
+        file.reach(&ReachRequest { triggers: &triggers, target: Some("x"), ..new }).unwrap();
+    assert_eq!((reach.stages, reach.paths), ([1].into(), Vec::new()));
+    // A problem in a trigger is shown at the FROM.
+    let order = parse("FROM me/base:1\nFROM a AS tools\n");
+    let reach =
+        order.reach(&ReachRequest { triggers: &triggers, target: Some("0"), ..new }).unwrap();
+    let errors: Vec<_> = reach.errors.iter().map(|e| &order.text()[e.span.clone()]).collect();
+    assert_eq!(errors, ["me/base:1"]);
+}
+
+#[test]
+fn the_whole_context_counts_where_its_use_is_not_known() {
+    let amd64 = |text: &str| reach(&parse(text), None, Platform::Amd64);
+    for (syntax, is_foreign) in [
+        ("docker/dockerfile", false),
+        ("docker/dockerfile:1.7-labs", false),
+        ("docker.io/docker/dockerfile:1 --flag", false),
+        ("index.docker.io/docker/dockerfile-upstream:master", false),
+        ("docker/dockerfile@sha256:abc", true),
+        ("ghcr.io/docker/dockerfile:1", true),
+        ("docker/dockerfile-x", true),
+        ("syntax", true),
+    ] {
+        let reach = amd64(&format!("# syntax={syntax}\nFROM a\nCOPY x /\n"));
+        let expected = syntax.split(' ').next().filter(|_| is_foreign);
+        assert_eq!(reach.whole, expected.map(|name| WholeContext::Frontend(name.to_owned())));
+        assert_eq!(reach.paths.len(), 1);
+    }
+    assert_eq!(amd64("FROM a\nCOPY x a/.. /\n").whole, Some(WholeContext::Root(1)));
+    assert_eq!(amd64("FROM a\nCOPY x $Y /\n").whole, Some(WholeContext::Variable(1)));
+    assert_eq!(amd64("FROM a\nRUN --mount=target=/m x\n").whole, Some(WholeContext::Root(0)));
+    // The stage is needed, but nothing reads its result.
+    let ssh = amd64("FROM a AS x\nCOPY . /\nFROM b\nRUN --mount=type=ssh,from=x y\n");
+    assert_eq!((ssh.stages.len(), ssh.paths.len(), ssh.whole), (2, 0, None));
+    let pulled: Vec<bool> = ssh.references.iter().map(|reference| reference.pulled).collect();
+    assert_eq!(pulled, [false, true]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::instruction::{CopyInstruction, Instruction, Mount, SpannedText, Stage};
 use super::model::{Dockerfile, DockerfileError, ReferenceKind};
-use super::reach::{Input, ReachedPath, ReadBy, Trigger};
+use super::reached::{ReachedPath, ReadBy, StageInput, Trigger};
 use super::resolve::{NameTarget, StageBases};
 use super::variables::{BuildValues, StageVariables, expansion_error};
 
@@ -17,7 +17,7 @@ const MOUNT_TYPES: [&str; 5] = ["bind", "cache", "tmpfs", "secret", "ssh"];
 const MOUNT_FLAGS: [&str; 5] = ["readonly", "ro", "readwrite", "rw", "required"];
 
 /// The state of a walk through the needed stages, in order.
-pub(super) struct Walk<'w> {
+pub(super) struct StageWalk<'w> {
     file: &'w Dockerfile,
     build: BuildValues<'w>,
     bases: &'w StageBases,
@@ -26,10 +26,10 @@ pub(super) struct Walk<'w> {
     pub(super) paths: Vec<ReachedPath>,
     pub(super) errors: Vec<DockerfileError>,
     /// The inputs of each stage, without its base.
-    pub(super) inputs: HashMap<usize, Vec<Input>>,
+    pub(super) inputs: HashMap<usize, Vec<StageInput>>,
 }
 
-impl<'w> Walk<'w> {
+impl<'w> StageWalk<'w> {
     pub(super) fn new(
         file: &'w Dockerfile,
         build: BuildValues<'w>,
@@ -107,7 +107,7 @@ struct StageRun<'w> {
     is_outside: bool,
     paths: Vec<ReachedPath>,
     errors: Vec<DockerfileError>,
-    inputs: Vec<Input>,
+    inputs: Vec<StageInput>,
 }
 
 impl StageRun<'_> {
@@ -227,13 +227,13 @@ impl StageRun<'_> {
     /// Records that an instruction reads the stage or image `from`, or the context.
     fn read_from(&mut self, kind: ReferenceKind, from: Option<&SpannedText>) {
         let Some(from) = from else {
-            self.inputs.push(Input::Context);
+            self.inputs.push(StageInput::Context);
             return;
         };
         match self.file.resolve_name(kind, &from.value) {
-            NameTarget::Stage(stage) => self.inputs.push(Input::Stage(stage)),
+            NameTarget::Stage(stage) => self.inputs.push(StageInput::Stage(stage)),
             NameTarget::Image if !self.is_outside => {
-                self.inputs.push(Input::Image(from.span.start));
+                self.inputs.push(StageInput::Image(from.span.start));
             }
             NameTarget::Image | NameTarget::MissingStage | NameTarget::Scratch => {}
         }

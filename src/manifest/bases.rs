@@ -156,28 +156,19 @@ impl BaseFinder<'_, '_> {
                         continue;
                     }
                 };
-                let requested = (platform, &reference.platform);
-                let base = match reference.needed {
-                    true => self.find_base(index, &name, requested),
-                    false => Ok(None),
-                };
-                match base {
+                if !reference.needed {
+                    self.warn_about_invalid(&name, span);
+                    continue;
+                }
+                match self.find_base(index, &name, (platform, &reference.platform)) {
                     Ok(Some(base)) => {
                         self.dependencies.push(Dependency { dependent: unit, base, span });
                         let base = BaseUse { range: reference.span, unit: UnitId(base) };
                         self.references[unit].bases.push(base);
                     }
                     Ok(None) => {
-                        if reference.needed {
-                            self.warn_outside(index, &reference.text, &name, span);
-                        }
-                        if let Err(error) = name.parse::<RegistryRef>() {
-                            let message = format!("no registry can have `{name}`: {error}");
-                            self.diagnostics.warn(message, span, error.help);
-                        }
-                        if !reference.needed {
-                            continue;
-                        }
+                        self.warn_outside(index, &reference.text, &name, span);
+                        self.warn_about_invalid(&name, span);
                         let platform = match reference.platform {
                             ReferencePlatform::Unit => Some(platform),
                             ReferencePlatform::Fixed(platform) => Some(platform),
@@ -335,6 +326,14 @@ impl BaseFinder<'_, '_> {
             ImageContent::Mirror(_) => false,
         };
         self.images.iter().enumerate().find(is_dependent).map(|(_, image)| &image.name)
+    }
+
+    /// Warns about a reference that Docker rejects, in any stage.
+    fn warn_about_invalid(&mut self, name: &str, span: Span) {
+        if let Err(error) = name.parse::<RegistryRef>() {
+            let message = format!("no registry can have `{name}`: {error}");
+            self.diagnostics.warn(message, span, error.help);
+        }
     }
 }
 

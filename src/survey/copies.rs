@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::base::span::{Problem, Span};
 use crate::base::text::list;
 use crate::dockerfile::ReachRequest;
-use crate::dockerfile::reach::ReadBy;
+use crate::dockerfile::reached::ReadBy;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
 use crate::plan::facts::Context;

@@ -117,8 +117,9 @@ fn the_platform_of_a_from_chooses_the_base() {
 fn the_platform_of_a_from_applies_to_external_images() {
     use imgplan::test_support::base::name::Platform::{Amd64, Arm64};
     let app = "  - {name: app, tag: v1, context: app, platforms: [linux/arm64]}\n";
-    let file = "FROM --platform=linux/amd64 a\nFROM --platform=$BUILDPLATFORM b\nFROM c
-FROM --platform=linux/s390x d\nCOPY --from=e x y\n";
+    let file = "FROM --platform=linux/amd64 a AS a\nFROM --platform=$BUILDPLATFORM b AS b
+FROM c AS c\nFROM --platform=linux/s390x d
+COPY --from=a x y\nCOPY --from=b x y\nCOPY --from=c x y\nCOPY --from=e x y\n";
     let workspace = load(app, file).unwrap();
     let Origin::Build(build) = &workspace.units[0].origin else { panic!("app is built") };
     let platforms: Vec<_> =

@@ -72,7 +72,7 @@ fn paths_that_may_exist_are_not_reported() {
         "FROM a\nCOPY --parents ./src/./a **/nope /",
         "FROM a\nCOPY --from=b nope /",
         "FROM a\nCOPY --exclude=*.md docs /",
-        "FROM a\nCOPY <<EOF <<-'X Y' /\nnope\nEOF\nX Y\n",
+        "FROM a\nCOPY <<EOF <<-'X' /\nnope\nEOF\nX\n",
         "FROM a\nADD https://x/nope http://x/nope git@h:x/nope git://h/x ssh://h/x u@h:x /",
         "FROM a\nCOPY $UNKNOWN x$PATH ${X:-nope} /",
         "FROM a\nARG BUILDARCH\nCOPY bin-$BUILDARCH /",

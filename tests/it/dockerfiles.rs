@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use imgplan::test_support::base::name::Platform;
 use imgplan::test_support::dockerfile::{
-    Dockerfile, LowerError, LowerSubject, Reach, ReachRequest, ReferenceKind, ReferencePlatform,
+    Dockerfile, LowerError, LowerSubject, Reach, ReachRequest, Reference, ReferenceKind,
+    ReferencePlatform,
 };
 use serde::Deserialize;
 
@@ -96,6 +97,21 @@ fn reach(file: &Dockerfile) -> Reach {
     file.reach(&ReachRequest::new(Platform::Amd64)).unwrap()
 }
 
+/// Returns the references that the builds of the stages reach, in order.
+fn references_of_all(file: &Dockerfile) -> Vec<Reference> {
+    let targets: Vec<String> = (0..file.stages().len()).map(|index| index.to_string()).collect();
+    let new = ReachRequest::new(Platform::Amd64);
+    // The last stage is built without a target.
+    let (_, earlier) = targets.split_last().unwrap();
+    let requests = earlier.iter().map(|target| ReachRequest { target: Some(target), ..new });
+    let requests = requests.chain([new]);
+    let mut references: Vec<Reference> =
+        requests.flat_map(|request| file.reach(&request).unwrap().references).collect();
+    references.sort_by_key(|reference| (reference.span.start, !reference.needed));
+    references.dedup_by_key(|reference| reference.span.start);
+    references
+}
+
 /// Returns the facts that are read from a file, one per line.
 fn facts(file: &Dockerfile, indent: &str) -> String {
     let mut out = String::new();
@@ -108,7 +124,9 @@ fn facts(file: &Dockerfile, indent: &str) -> String {
         let written = shown(&file.text()[arg.span]);
         writeln!(out, "{indent}arg {written}  ({place})").unwrap();
     }
-    for reference in file.references(Platform::Amd64) {
+    let needed = reach(file).references.into_iter().map(|reference| reference.span);
+    let needed: Vec<_> = needed.collect();
+    for reference in references_of_all(file) {
         let kind = match reference.kind {
             ReferenceKind::From => "FROM",
             ReferenceKind::CopyFrom => "COPY --from",
@@ -125,7 +143,8 @@ fn facts(file: &Dockerfile, indent: &str) -> String {
                 format!(" on {other}, which the service does not build for")
             }
         };
-        writeln!(out, "{indent}image {kind} {image}{on}{written}").unwrap();
+        let unneeded = if needed.contains(&reference.span) { "" } else { "  (not needed)" };
+        writeln!(out, "{indent}image {kind} {image}{on}{written}{unneeded}").unwrap();
     }
     for source in reach(file).paths {
         let unknown = if source.resolved { "" } else { "? " };

@@ -18,11 +18,11 @@ use std::process::{Command, Stdio};
 use imgplan::test_support::base::name::Platform;
 use imgplan::test_support::base::reference::RegistryRef;
 use imgplan::test_support::dockerfile::{
-    Dockerfile, ReachRequest, ReferencePlatform, WholeContext,
+    Dockerfile, ReachRequest, ReachedPath, ReferencePlatform, WholeContext,
 };
 use serde::{Deserialize, Serialize};
 
-use self::differences::DIFFERENCES;
+use self::differences::{DIFFERENCES, Difference};
 
 /// Number of seeds whose answers are recorded.
 const RECORDED_SEEDS: u64 = 160;
@@ -123,7 +123,7 @@ fn ours(question: &Question) -> Ours {
             Err(error) => return failed(error.to_string()),
         }
     }
-    let paths: BTreeSet<String> = reach.paths.iter().map(|path| path.from_root()).collect();
+    let paths: BTreeSet<String> = reach.paths.iter().map(ReachedPath::from_root).collect();
     let whole = reach.whole.is_some();
     let local = if whole { BTreeSet::new() } else { paths.clone() };
     let is_unresolved = matches!(reach.whole, Some(WholeContext::Variable(_)));
@@ -157,7 +157,7 @@ fn judge(questions: &[Question]) -> Option<Vec<Answer>> {
     Some(answers)
 }
 
-/// Compares answers, prints how often each difference occurs and fails if one has no reason.
+/// Compares answers. Fails if a difference has no reason, or if a reason is never needed.
 fn compare(questions: &[Question], answers: &[Answer]) {
     let mut found = String::new();
     let mut unexplained = 0;
@@ -186,8 +186,10 @@ fn compare(questions: &[Question], answers: &[Answer]) {
             writeln!(found, "judge: {theirs:?}\nours: {:?}", ours.answer).unwrap();
         }
     }
-    println!("{counts:#?}");
     assert_eq!(unexplained, 0, "differences without a reason, of which up to five:\n{found}");
+    for Difference { name, .. } in DIFFERENCES {
+        assert!(counts.contains_key(name), "the difference does not occur: {name}");
+    }
     let errors = counts.get("equal: an error").copied().unwrap_or_default();
     let equal = counts.get("equal").copied().unwrap_or_default();
     assert!(equal * 2 > questions.len(), "{counts:?}: too few comparisons of successful builds");

@@ -355,7 +355,8 @@ fn effects(file: &Dockerfile, args: &Variables, kept: usize) -> Vec<StageEffect>
                     }
                 }
                 Instruction::Copy(copy) => {
-                    copied.extend(copy.sources.iter().map(|place| expand(&place.value, &variables)));
+                    copied
+                        .extend(copy.sources.iter().map(|place| expand(&place.value, &variables)));
                 }
                 _ => {}
             }

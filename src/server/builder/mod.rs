@@ -5,14 +5,13 @@
 
 mod archive;
 
-
 use super::app::App;
 use super::location::{DockerfileRef, Location, dockerfile_ref};
 use super::model::{StoredBuild, StoredOrigin};
 use super::state::ServerState;
 use crate::base::name::Platform;
 use crate::base::work_dir::WorkName;
-use crate::dockerfile::reach::ReadBy;
+use crate::dockerfile::reached::ReadBy;
 use crate::dockerfile::{Dockerfile, ReachRequest};
 
 /// A line of the Dockerfile, and an image or an error in it.

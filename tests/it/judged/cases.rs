@@ -7,9 +7,21 @@ type Case = (&'static str, Option<&'static str>, &'static [&'static str]);
 
 const CASES: &[Case] = &[
     // Stages that nothing needs.
-    ("FROM go AS build\nCOPY src .\nFROM build AS test\nCOPY . .\nFROM base\nCOPY --from=build a b\n", None, &[]),
-    ("FROM go AS build\nCOPY src .\nFROM build AS test\nCOPY . .\nFROM base\nCOPY --from=build a b\n", Some("test"), &[]),
-    ("FROM go AS build\nCOPY src .\nFROM build AS test\nCOPY tests .\nFROM base AS run\n", Some("build"), &[]),
+    (
+        "FROM go AS build\nCOPY src .\nFROM build AS test\nCOPY . .\nFROM base\nCOPY --from=build a b\n",
+        None,
+        &[],
+    ),
+    (
+        "FROM go AS build\nCOPY src .\nFROM build AS test\nCOPY . .\nFROM base\nCOPY --from=build a b\n",
+        Some("test"),
+        &[],
+    ),
+    (
+        "FROM go AS build\nCOPY src .\nFROM build AS test\nCOPY tests .\nFROM base AS run\n",
+        Some("build"),
+        &[],
+    ),
     ("FROM a AS x\nFROM b AS y\nFROM c\n", None, &[]),
     ("FROM a AS x\nFROM b AS y\nFROM c\n", Some("Y"), &[]),
     ("FROM a AS x\nFROM b AS y\nFROM c\n", Some("z"), &[]),
@@ -38,10 +50,26 @@ const CASES: &[Case] = &[
     ("FROM a\nARG X=${bad\nCOPY $X /\n", None, &["X=1"]),
     ("FROM a\nARG X=${bad\nCOPY $X /\n", None, &[]),
     // Stages chosen by arguments.
-    ("ARG BASE=slim\nFROM a AS slim\nFROM b AS full\nCOPY big /\nFROM ${BASE}\nCOPY app /\n", None, &[]),
-    ("ARG BASE=slim\nFROM a AS slim\nFROM b AS full\nCOPY big /\nFROM ${BASE}\nCOPY app /\n", None, &["BASE=full"]),
-    ("ARG BASE=slim\nFROM a AS slim\nFROM b AS full\nCOPY big /\nFROM ${BASE}\nCOPY app /\n", None, &["BASE=quay.io/x/y:1"]),
-    ("FROM a AS stage-amd64\nCOPY amd /\nFROM b AS stage-arm64\nCOPY arm /\nFROM stage-$TARGETARCH\n", None, &[]),
+    (
+        "ARG BASE=slim\nFROM a AS slim\nFROM b AS full\nCOPY big /\nFROM ${BASE}\nCOPY app /\n",
+        None,
+        &[],
+    ),
+    (
+        "ARG BASE=slim\nFROM a AS slim\nFROM b AS full\nCOPY big /\nFROM ${BASE}\nCOPY app /\n",
+        None,
+        &["BASE=full"],
+    ),
+    (
+        "ARG BASE=slim\nFROM a AS slim\nFROM b AS full\nCOPY big /\nFROM ${BASE}\nCOPY app /\n",
+        None,
+        &["BASE=quay.io/x/y:1"],
+    ),
+    (
+        "FROM a AS stage-amd64\nCOPY amd /\nFROM b AS stage-arm64\nCOPY arm /\nFROM stage-$TARGETARCH\n",
+        None,
+        &[],
+    ),
     ("ARG BASE\nFROM ${BASE:-a} AS x\nFROM ${BASE:+x}\n", None, &["BASE=b"]),
     ("ARG BASE\nFROM ${BASE:-a} AS x\nFROM ${BASE:+x}\n", None, &[]),
     ("ARG TARGETSTAGE\nFROM a AS one\nFROM b AS two\nFROM c-${TARGETSTAGE} AS three\n", None, &[]),
@@ -51,7 +79,11 @@ const CASES: &[Case] = &[
     ("FROM alpine AS alpine\nFROM alpine\n", None, &[]),
     ("FROM a AS Build\nFROM build\n", None, &[]),
     ("FROM a AS Build\nFROM Build\n", None, &[]),
-    ("FROM a AS build\nFROM b\nCOPY --from=BUILD x y\nRUN --mount=from=Build,target=/m t\n", None, &[]),
+    (
+        "FROM a AS build\nFROM b\nCOPY --from=BUILD x y\nRUN --mount=from=Build,target=/m t\n",
+        None,
+        &[],
+    ),
     ("FROM a AS x\nFROM b AS x\nFROM x\n", None, &[]),
     ("FROM a AS x\nFROM x AS x\nFROM b\nCOPY --from=x s d\n", None, &[]),
     ("FROM a\nFROM b\nCOPY --from=0 s d\n", None, &[]),
@@ -66,11 +98,23 @@ const CASES: &[Case] = &[
     ("FROM a AS x\nONBUILD COPY app /\nFROM x AS y\nFROM y\n", None, &[]),
     ("FROM a AS x\nONBUILD COPY app /\n", None, &[]),
     ("FROM a AS x\nONBUILD COPY app /\nFROM b\nCOPY --from=x f g\n", None, &[]),
-    ("FROM a AS x\nONBUILD COPY --from=tools t /\nFROM c AS tools\nCOPY tool t\nFROM x\n", None, &[]),
+    (
+        "FROM a AS x\nONBUILD COPY --from=tools t /\nFROM c AS tools\nCOPY tool t\nFROM x\n",
+        None,
+        &[],
+    ),
     ("FROM a AS x\nONBUILD COPY --from=redis t /\nFROM x\n", None, &[]),
     ("FROM a AS x\nONBUILD COPY --from=redis t /\nFROM b\n", None, &[]),
-    ("FROM a AS x\nONBUILD ARG DIR=app\nONBUILD COPY $DIR /\nFROM x\nCOPY $DIR/more /\n", None, &[]),
-    ("FROM a AS x\nONBUILD ARG DIR=app\nONBUILD COPY $DIR /\nFROM x\nCOPY $DIR/more /\n", None, &["DIR=other"]),
+    (
+        "FROM a AS x\nONBUILD ARG DIR=app\nONBUILD COPY $DIR /\nFROM x\nCOPY $DIR/more /\n",
+        None,
+        &[],
+    ),
+    (
+        "FROM a AS x\nONBUILD ARG DIR=app\nONBUILD COPY $DIR /\nFROM x\nCOPY $DIR/more /\n",
+        None,
+        &["DIR=other"],
+    ),
     ("FROM a AS x\nONBUILD RUN --mount=type=bind,source=go.mod,target=/m t\nFROM x\n", None, &[]),
     ("FROM a AS x\nONBUILD COPY ${bad /\nFROM b\n", None, &[]),
     ("FROM a AS x\nONBUILD COPY ${bad /\nFROM x\n", None, &[]),
@@ -111,7 +155,11 @@ const CASES: &[Case] = &[
     ("FROM a\nCOPY x\n", None, &[]),
     ("FROM a\nCOPY x ${bad\n", None, &[]),
     // Variables.
-    ("FROM a\nARG DIR=src\nENV SUB=$DIR/x\nCOPY ${SUB}/f ${DIR:+d} ${NO:-e} ${DIR%c} /to/\n", None, &[]),
+    (
+        "FROM a\nARG DIR=src\nENV SUB=$DIR/x\nCOPY ${SUB}/f ${DIR:+d} ${NO:-e} ${DIR%c} /to/\n",
+        None,
+        &[],
+    ),
     ("FROM a\nARG DIR=src\nCOPY $DIR /to/\n", None, &["DIR=."]),
     ("ARG DIR=src\nFROM a\nCOPY \"x$DIR\" /to/\n", None, &[]),
     ("ARG DIR=src\nFROM a\nARG DIR\nCOPY x$DIR /to/\n", None, &[]),
@@ -144,7 +192,11 @@ const CASES: &[Case] = &[
     ("FROM a\nRUN --mount=type=cache,from=busybox,source=/x,target=/c,uid=7 make\n", None, &[]),
     ("FROM a\nRUN --mount=type=BIND,\"source=a,b\",target=/m make\n", None, &[]),
     // Platforms.
-    ("FROM --platform=$BUILDPLATFORM go AS build\nCOPY src .\nFROM a\nCOPY --from=build x y\n", None, &[]),
+    (
+        "FROM --platform=$BUILDPLATFORM go AS build\nCOPY src .\nFROM a\nCOPY --from=build x y\n",
+        None,
+        &[],
+    ),
     ("FROM --platform=linux/arm/v7 a\n", None, &[]),
     ("FROM --platform=arm64 a AS x\nFROM --platform=amd64 x\nCOPY y /\n", None, &[]),
     // Frontends of Docker.

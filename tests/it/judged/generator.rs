@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::Question;
 
-/// SplitMix64: enough randomness for tests, and the same on every machine.
+/// `SplitMix64`: enough randomness for tests, and the same on every machine.
 struct Random(u64);
 
 impl Random {
@@ -49,21 +49,70 @@ const STAGES: &[&str] = &["build", "test", "stage-amd64", "stage-arm64", "base",
 const NAMES: &[&str] = &["BASE", "DIR", "FILE", "EXT", "GIVEN", "TARGETARCH", "BUILDPLATFORM"];
 
 const VALUES: &[&str] = &[
-    "src", "app", "a/b", "go", "*", "build", "base", "alpine", "", "two words", "'it''s'", "$x",
-    "../up", "/",
+    "src",
+    "app",
+    "a/b",
+    "go",
+    "*",
+    "build",
+    "base",
+    "alpine",
+    "",
+    "two words",
+    "'it''s'",
+    "$x",
+    "../up",
+    "/",
 ];
 
 /// Values as they are written after `NAME=`.
 const DEFAULTS: &[&str] = &[
-    "src", "\"app\"", "a/$DIR", "${EXT:-go}", "'*'", "build", "test", "stage-$TARGETARCH", "alpine",
-    "", "${FILE}", "${GIVEN:+x}", "\"two words\"", "${DIR%/*}", "${DIR#a}", "${DIR/s/t}",
+    "src",
+    "\"app\"",
+    "a/$DIR",
+    "${EXT:-go}",
+    "'*'",
+    "build",
+    "test",
+    "stage-$TARGETARCH",
+    "alpine",
+    "",
+    "${FILE}",
+    "${GIVEN:+x}",
+    "\"two words\"",
+    "${DIR%/*}",
+    "${DIR#a}",
+    "${DIR/s/t}",
 ];
 
 const SOURCES: &[&str] = &[
-    "src", "./src/", "/abs/file", "*.go", "cmd/*/main.go", "a/../b", "../../out", "file[0-9].txt",
-    "a\\ b", "\"quoted\"", "'single'", "\"$DIR\"/x", "$DIR", "${DIR}/main.$EXT", "${FILE:-default}",
-    "$FILE", "${EXT:+with}", "'$DIR'", "\\$DIR", "src/**/x", "a//b/./c", "${DIR%%/*}", "go.mod",
-    "package*.json", "deep/./er/*.txt", "é", ".dockerignore",
+    "src",
+    "./src/",
+    "/abs/file",
+    "*.go",
+    "cmd/*/main.go",
+    "a/../b",
+    "../../out",
+    "file[0-9].txt",
+    "a\\ b",
+    "\"quoted\"",
+    "'single'",
+    "\"$DIR\"/x",
+    "$DIR",
+    "${DIR}/main.$EXT",
+    "${FILE:-default}",
+    "$FILE",
+    "${EXT:+with}",
+    "'$DIR'",
+    "\\$DIR",
+    "src/**/x",
+    "a//b/./c",
+    "${DIR%%/*}",
+    "go.mod",
+    "package*.json",
+    "deep/./er/*.txt",
+    "é",
+    ".dockerignore",
 ];
 
 /// Sources that are the whole context, at least with some values.
@@ -260,7 +309,7 @@ impl Generator {
                 write!(line, " {flag}").unwrap();
             }
         }
-        let mut sources: Vec<&str> = (0..1 + self.random.below(3)).map(|_| self.source()).collect();
+        let mut sources: Vec<&str> = (0..=self.random.below(3)).map(|_| self.source()).collect();
         if is_add && self.random.chance(40) {
             let remote = ["https://x.example/f.tgz", "git@github.com:a/b.git", "git://h/r#main"];
             sources.push(self.random.pick(&remote));
@@ -274,7 +323,9 @@ impl Generator {
             2 if !is_trigger => {
                 writeln!(line, " <<\"A\" {} <<-B /to/\n$DIR\nA\n\tB", sources[0]).unwrap();
             }
-            3 => writeln!(line, " \\\n  {} \\\n# between\n  /to/", sources.join(" \\\n  ")).unwrap(),
+            3 => {
+                writeln!(line, " \\\n  {} \\\n# between\n  /to/", sources.join(" \\\n  ")).unwrap();
+            }
             _ => writeln!(line, " {} /to/", sources.join(" ")).unwrap(),
         }
         self.text.push_str(&line);
