@@ -86,7 +86,7 @@ pub mod dockerfile {
     pub use crate::dockerfile::lower::{LowerError, LowerSubject};
     pub use crate::dockerfile::model::{Dockerfile, DockerfileError, Reference, ReferenceKind};
     pub use crate::dockerfile::platform::ReferencePlatform;
-    pub use crate::dockerfile::reach::{Reach, ReachRequest, WholeContext};
+    pub use crate::dockerfile::reach::{BuildReach, ReachRequest, WholeContext};
     pub use crate::dockerfile::reached::{ReachedPath, ReadBy, Trigger};
 }
 

@@ -52,7 +52,7 @@ impl ReachRequest<'_> {
 
 /// The stages, images and paths that a build reaches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reach {
+pub struct BuildReach {
     /// The indexes of the needed stages.
     pub stages: BTreeSet<usize>,
     /// The references to images, in order: those of needed stages, and those of other stages that
@@ -73,9 +73,9 @@ pub struct Reach {
 /// The reason why a build must be taken to read the whole context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WholeContext {
-    /// This path of [`Reach::paths`] is the root of the context.
+    /// This path of [`BuildReach::paths`] is the root of the context.
     Root(usize),
-    /// A variable in this path of [`Reach::paths`] is not known.
+    /// A variable in this path of [`BuildReach::paths`] is not known.
     Variable(usize),
     /// The directive `syntax` names this frontend, which may read anything.
     Frontend(String),
@@ -100,7 +100,7 @@ impl Dockerfile {
     /// assert_eq!(reach.paths.len(), 1);
     /// assert_eq!(reach.paths[0].path, "src");
     /// ```
-    pub fn reach(&self, request: &ReachRequest<'_>) -> Result<Reach, LowerError> {
+    pub fn reach(&self, request: &ReachRequest<'_>) -> Result<BuildReach, LowerError> {
         let target_name = request.target.filter(|target| !target.is_empty());
         let target = self.target_index(target_name)?;
         let target = target.unwrap_or(self.stages.len().saturating_sub(1));
@@ -132,7 +132,7 @@ impl Dockerfile {
         build: BuildValues<'_>,
         target: usize,
         outside: &BTreeMap<String, Vec<Trigger>>,
-    ) -> Reach {
+    ) -> BuildReach {
         let bases = StageBases::new(self, build);
         let stages = self.needed_stages(&bases, target, outside);
         let mut walk = StageWalk::new(self, build, &bases, outside);
@@ -148,7 +148,7 @@ impl Dockerfile {
         let read = self.read_inputs(&bases, &inputs, target);
         let references = self.references_of(&bases, build, &stages, &read.images);
         let triggers = self.stages[target].triggers().map(|trigger| Trigger(trigger.clone()));
-        Reach {
+        BuildReach {
             references,
             paths: if read.context { paths } else { Vec::new() },
             whole: None,
@@ -281,7 +281,7 @@ impl Reference {
     }
 }
 
-impl Reach {
+impl BuildReach {
     /// Adds what a build on another machine reaches.
     fn merge(&mut self, other: Self) {
         self.stages.extend(other.stages);

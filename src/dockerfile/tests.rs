@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::model::ReferenceKind;
-use super::reach::{Reach, ReachRequest, WholeContext};
+use super::reach::{BuildReach, ReachRequest, WholeContext};
 use super::*;
 use crate::base::name::Platform;
 
@@ -31,7 +31,7 @@ fn images(text: &str) -> Vec<String> {
 }
 
 /// Returns what a build of a stage reaches.
-fn reach(file: &Dockerfile, target: Option<&str>, platform: Platform) -> Reach {
+fn reach(file: &Dockerfile, target: Option<&str>, platform: Platform) -> BuildReach {
     file.reach(&ReachRequest { target, ..ReachRequest::new(platform) }).unwrap()
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use imgplan::test_support::base::name::Platform;
 use imgplan::test_support::dockerfile::{
-    Dockerfile, LowerError, LowerSubject, Reach, ReachRequest, Reference, ReferenceKind,
+    BuildReach, Dockerfile, LowerError, LowerSubject, ReachRequest, Reference, ReferenceKind,
     ReferencePlatform,
 };
 use serde::Deserialize;
@@ -93,7 +93,7 @@ fn shown(text: &str) -> String {
 }
 
 /// Returns what a build of the last stage reaches.
-fn reach(file: &Dockerfile) -> Reach {
+fn reach(file: &Dockerfile) -> BuildReach {
     file.reach(&ReachRequest::new(Platform::Amd64)).unwrap()
 }
 
