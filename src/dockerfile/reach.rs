@@ -306,6 +306,6 @@ impl BuildReach {
         self.whole = frontend
             .map(WholeContext::Frontend)
             .or_else(|| position(&|path| !path.resolved).map(WholeContext::Variable))
-            .or_else(|| position(&|path| path.from_root().is_empty()).map(WholeContext::Root));
+            .or_else(|| position(&|path| path.path_from_root().is_empty()).map(WholeContext::Root));
     }
 }

@@ -55,7 +55,7 @@ pub struct ReachedPath {
 impl ReachedPath {
     /// Returns the path from the root of the context, as BuildKit follows it: without `.`, `..`,
     /// slashes around it and repeated slashes. Empty for the whole context.
-    pub fn from_root(&self) -> String {
+    pub fn path_from_root(&self) -> String {
         let mut parts: Vec<&str> = Vec::new();
         for part in self.path.split('/') {
             match part {

@@ -123,7 +123,7 @@ fn ours(question: &Question) -> Ours {
             Err(error) => return failed(error.to_string()),
         }
     }
-    let paths: BTreeSet<String> = reach.paths.iter().map(ReachedPath::from_root).collect();
+    let paths: BTreeSet<String> = reach.paths.iter().map(ReachedPath::path_from_root).collect();
     let whole = reach.whole.is_some();
     let local = if whole { BTreeSet::new() } else { paths.clone() };
     let is_unresolved = matches!(reach.whole, Some(WholeContext::Variable(_)));
