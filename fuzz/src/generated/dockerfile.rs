@@ -121,8 +121,8 @@ fn check_references(file: &Dockerfile) {
 /// Returns the images of all FROMs that name one.
 fn from_images(file: &Dockerfile) -> Vec<String> {
     let references = file.references(Platform::Amd64).into_iter();
-    let froms = references.filter(|reference| reference.kind == ReferenceKind::From);
-    froms.map(|reference| reference.image.expect("every ARG has a value")).collect()
+    let images = references.filter(|reference| reference.kind == ReferenceKind::From);
+    images.map(|reference| reference.image.expect("every ARG has a value")).collect()
 }
 
 /// Returns the images that the first `kept` FROMs name if the ARGs have these values.
