@@ -17,6 +17,8 @@ mod examples;
 mod failures;
 mod faults;
 mod fields;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod graph;
 mod honest;
 #[cfg(unix)]
