@@ -778,6 +778,22 @@ async fn the_platform_of_a_single_image_is_checked() {
     }
 }
 
+/// A HEAD request may name any digest; a pin needs the manifest itself.
+#[tokio::test(start_paused = true)]
+async fn a_digest_without_its_manifest_is_not_pinned() {
+    let digest = OciDigest::of(b"a manifest");
+    for (reply, message) in [
+        (Reply::json(404, &json!({"errors": [{"code": "MANIFEST_UNKNOWN"}]})), "has no such"),
+        (manifest(MANIFEST, &json!({"schemaVersion": 2})), "does not have the expected digest"),
+    ] {
+        let fake = server(move |_| reply.clone());
+        let registries = registries(&fake, RegistryConfig::default());
+        let image = reference("a.example/x:1");
+        let error = registries.image_platform(&image, digest, &|_| ()).await.unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn invalid_redirects_are_errors() {
     let table = [
