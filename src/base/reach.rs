@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::name::NameError;
@@ -18,17 +18,45 @@ const REPOSITORY_MARKS: [&str; 3] = [".git", ".hg", ".jj"];
 ///
 /// # Errors
 ///
-/// Fails if the folder does not exist or cannot be read.
+/// Fails if the folder does not exist or cannot be read, and if it lies below the working directory
+/// and a link leads out of the repository: a checkout must not choose the border.
 pub(crate) fn repository(folder: &Path) -> io::Result<PathBuf> {
-    let folder = fs::canonicalize(folder)?;
-    let is_root = |folder: &&Path| REPOSITORY_MARKS.iter().any(|mark| folder.join(mark).exists());
-    let root = folder.ancestors().find(is_root).map(Path::to_owned);
-    Ok(root.unwrap_or(folder))
+    let real = fs::canonicalize(folder)?;
+    let here = std::env::current_dir()?;
+    if without_parents(&here.join(folder)).starts_with(&here) && !real.starts_with(marked(&here)) {
+        return Err(io::Error::other("a link leads out of the repository"));
+    }
+    Ok(marked(&real).to_owned())
 }
 
-/// Returns true if a path inside a repository belongs to its version control.
+/// Returns the nearest folder with a mark; the folder itself if there is none.
+fn marked(folder: &Path) -> &Path {
+    let is_root = |folder: &&Path| REPOSITORY_MARKS.iter().any(|mark| folder.join(mark).exists());
+    folder.ancestors().find(is_root).unwrap_or(folder)
+}
+
+/// Resolves `..` without looking at links.
+fn without_parents(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::CurDir => {}
+            _ => clean.push(part),
+        }
+    }
+    clean
+}
+
+/// Returns true if a path inside a repository belongs to its version control. Some file systems do not
+/// tell upper case from lower case.
 pub(crate) fn is_of_version_control(inside: &Path) -> bool {
-    inside.components().any(|part| REPOSITORY_MARKS.iter().any(|mark| part.as_os_str() == *mark))
+    let is_mark = |part: Component<'_>| {
+        REPOSITORY_MARKS.iter().any(|mark| part.as_os_str().eq_ignore_ascii_case(mark))
+    };
+    inside.components().any(is_mark)
 }
 
 /// The folders that a manifest reaches.

@@ -79,9 +79,7 @@ enum Mark {
     None,
     Hash,
     Hashes,
-    V,
-    Vs,
-    Vso,
+    Word,
 }
 
 impl MarkFinder {
@@ -90,10 +88,8 @@ impl MarkFinder {
         let (next, completes) = match (self.0, c) {
             (mark, c) if has_no_width(c) => (mark, false),
             (Mark::Hash | Mark::Hashes, '#') => (Mark::Hashes, false),
-            (Mark::Hashes | Mark::Vso, '[') => (Mark::None, true),
-            (Mark::Hashes, 'v' | 'V') => (Mark::V, false),
-            (Mark::V, 's' | 'S') => (Mark::Vs, false),
-            (Mark::Vs, 'o' | 'O') => (Mark::Vso, false),
+            (Mark::Hashes | Mark::Word, '[') => (Mark::None, true),
+            (Mark::Hashes | Mark::Word, c) if c.is_ascii_alphanumeric() => (Mark::Word, false),
             (_, '#') => (Mark::Hash, false),
             _ => (Mark::None, false),
         };
@@ -135,7 +131,8 @@ mod tests {
             ("#\u{ad}#[x", "#\u{ad}#\\[x"),
             ("##vso[task.x]", "##vso\\[task.x]"),
             ("##vs##VSO[x", "##vs##VSO\\[x"),
-            ("# [x] ##a[b #[", "# [x] ##a[b #["),
+            ("# [x] ##a b[ #[", "# [x] ##a b[ #["),
+            ("x ##teamcity[setParameter", "x ##teamcity\\[setParameter"),
             ("a\n::b", "a\\n\\::b"),
             (":", ":"),
             (":\n:", ":\\n:"),

@@ -5,9 +5,12 @@ use reqwest::Url;
 /// Returns true if the host of a URL is `localhost` or a loopback address.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
+    let host = host.trim_end_matches('.');
     // `Url` normalizes IPv4 hosts to four decimal numbers.
     let numbers = host.split('.').all(|part| part.parse::<u8>().is_ok());
-    matches!(host, "localhost" | "[::1]") || (numbers && host.starts_with("127."))
+    matches!(host, "localhost" | "[::1]")
+        || host.ends_with(".localhost")
+        || (numbers && host.starts_with("127."))
 }
 
 #[cfg(test)]

@@ -9,6 +9,13 @@ use reqwest::Url;
 
 use super::loopback::is_loopback;
 
+/// Addresses of the metadata of Alibaba Cloud and of Azure's host.
+const METADATA_V4: [Ipv4Addr; 2] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16)];
+
+/// Address of the metadata of AWS.
+const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
 /// Checks that a request may go to `to` because the server `from` says so.
 ///
 /// A server must not lead to HTTP without encryption (unless it is reached so itself), to this
@@ -25,12 +32,12 @@ pub(crate) fn check_target(from: &Url, to: &Url) -> Result<(), String> {
     {
         return Err("an invalid URL".to_owned());
     }
-    let unencrypted = |url: &Url| url.scheme() == "http" && !is_loopback(url);
+    let is_unencrypted = to.scheme() == "http" && !is_loopback(to);
     let problem = if is_this_machine(to) && !is_this_machine(from) {
         "which is this machine"
     } else if address(to).is_some_and(is_link_local) {
         "which is a link-local address"
-    } else if unencrypted(to) && !unencrypted(from) {
+    } else if is_unencrypted && from.scheme() != "http" {
         "which is not HTTPS"
     } else {
         return Ok(());
@@ -58,10 +65,11 @@ fn address(url: &Url) -> Option<IpAddr> {
     Some(ip.to_canonical())
 }
 
+/// Returns true for link-local addresses, and for those at which clouds have their metadata besides.
 fn is_link_local(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        IpAddr::V4(ip) => ip.is_link_local() || METADATA_V4.contains(&ip),
+        IpAddr::V6(ip) => ip.is_unicast_link_local() || ip == METADATA_V6,
     }
 }
 
@@ -95,7 +103,11 @@ mod tests {
             (http, "http://169.254.169.254/", Some("link-local")),
             (local, "http://localhost:2/", None),
             (local, "https://b/", None),
-            (local, "http://b/", Some("not HTTPS")),
+            (local, "http://b/", None),
+            (https, "http://localhost./", Some("this machine")),
+            (https, "https://a.localhost/", Some("this machine")),
+            (https, "https://[fd00:ec2::254]/", Some("link-local")),
+            (https, "https://100.100.100.200/", Some("link-local")),
             (local, "http://169.254.169.254/", Some("link-local")),
         ] {
             let (from, to) = (Url::parse(from).unwrap(), Url::parse(to).unwrap());

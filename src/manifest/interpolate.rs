@@ -262,9 +262,14 @@ fn not_set(name: &str, variables: &Variables<'_>) -> NameError {
 /// Returns true for the usual names of variables that hold secrets.
 fn looks_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    let has_end = ["_KEY", "_TOKEN", "_PAT"].iter().any(|end| name.ends_with(end));
-    let parts = ["SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];
-    has_end || name == "TOKEN" || parts.iter().any(|part| name.contains(part))
+    let mut words = name.split('_');
+    let has_word =
+        words.any(|word| matches!(word, "TOKEN" | "PAT" | "PASS" | "PWD" | "DSN" | "AUTH"));
+    let parts = ["SECRET", "PASSW", "PASSPHRASE", "CREDENTIAL", "WEBHOOK"];
+    // The working directory is none.
+    (has_word && name != "PWD")
+        || name.ends_with("_KEY")
+        || parts.iter().any(|part| name.contains(part))
 }
 
 fn matrix_prefix(name: &str) -> NameError {
@@ -395,6 +400,9 @@ mod tests {
             ("${NPM_TOKEN:-x}", "--allow-env NPM_TOKEN"),
             ("${B:-${DB_PASSWORD}}", "--allow-env DB_PASSWORD"),
             ("${UNSET_SECRET_1}", "--allow-env UNSET_SECRET_1"),
+            ("${DOCKER_AUTH_CONFIG}", "--allow-env DOCKER_AUTH_CONFIG"),
+            ("${GITHUB_TOKEN_2}", "--allow-env GITHUB_TOKEN_2"),
+            ("${NPM_CONFIG__AUTH}", "--allow-env NPM_CONFIG__AUTH"),
             (&"${A}".repeat(40), "too much text"),
             (&format!("{}x{}", "${B:-".repeat(40), "}".repeat(40)), "deep"),
         ] {

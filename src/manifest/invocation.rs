@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::header::root_of;
 use crate::base::glob::Glob;
+use crate::base::input::is_device_path;
 use crate::base::name::NameError;
 use crate::base::reach::Reach;
 
@@ -41,6 +42,8 @@ impl Invocation {
     /// Returns the folders in which the files lie that the manifest may name.
     pub(super) fn reach(&self) -> Reach {
         let files = std::iter::once(self.first()).chain(self.files.iter().map(PathBuf::as_path));
+        // A device or a descriptor lies in no repository.
+        let files = files.filter(|file| !is_device_path(file));
         let folders: Vec<PathBuf> = files.map(root_of).collect();
         Reach::new(folders.iter().map(PathBuf::as_path), &self.allowed.folders)
     }

@@ -16,7 +16,10 @@ fn contexts() -> TestEnv {
     let env = TestEnv::at("http://127.0.0.1:1");
     env.context("app", "FROM scratch\n")
         .context("base", "FROM scratch\n")
-        .context("stages", "ARG B=base\nFROM $B AS one\nRUN one\n\nFROM alpine:3 AS two\nRUN two\n")
+        .context(
+            "stages",
+            "ARG B=base\nFROM $B AS one\nRUN one\n\nFROM alpine:3 AS two\nCOPY --from=one /x /\n",
+        )
         .context("arch", "FROM base-$TARGETARCH\n")
         .context("unset", "ARG B\nFROM $B\n");
     env

@@ -209,7 +209,8 @@ fn a_from_with_a_platform_is_pinned_to_its_image() {
     env.write(
         "tool/Dockerfile",
         format!(
-            "FROM --platform=linux/arm64 {base}:1\nFROM --platform=$BUILDPLATFORM {base}:1\nFROM {base}:1\n"
+            "FROM --platform=linux/arm64 {base}:1 AS a\nFROM --platform=$BUILDPLATFORM {base}:1 AS b\n\
+             FROM {base}:1\nCOPY --from=a /x /a\nCOPY --from=b /x /b\n"
         ),
     );
     env.ok(["lock"]);
@@ -222,7 +223,8 @@ fn a_from_with_a_platform_is_pinned_to_its_image() {
     };
     let [all, amd64, arm64] = ["digest", "linux/amd64", "linux/arm64"].map(digest);
     let sent = format!(
-        "FROM --platform=linux/arm64 {base}@{arm64}\nFROM --platform=$BUILDPLATFORM {base}@{all}\nFROM {base}@{amd64}\n"
+        "FROM --platform=linux/arm64 {base}@{arm64} AS a\nFROM --platform=$BUILDPLATFORM {base}@{all} AS b\n\
+         FROM {base}@{amd64}\nCOPY --from=a /x /a\nCOPY --from=b /x /b\n"
     );
     assert_eq!(env.ok(["context", "dockerfile", "tool"]).stdout, sent);
     env.apply();

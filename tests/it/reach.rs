@@ -104,6 +104,22 @@ fn files_of_version_control_and_linked_ignore_files_are_not_read() {
     }
 }
 
+/// A link in a folder that the command line names does not move the border.
+#[test]
+fn a_link_on_the_command_line_does_not_extend_the_reach() {
+    for git in [true, false] {
+        let env = machine("include: [../home/one.yaml]\nimages: []");
+        if !git {
+            std::fs::remove_dir_all(env.path(".git")).unwrap();
+        }
+        link(&env, &env.home(), "extra");
+        let output = env.run(["validate", "-f", "imgplan.yaml", "-f", "extra/imgplan.yaml"]);
+        assert_eq!(output.code, Some(1));
+        assert!(!output.all().contains("c0nf1dential"), "{output}");
+        assert!(output.stderr.contains("outside of the repository"), "{output}");
+    }
+}
+
 /// Files within the repository may be reached by links and from other folders.
 #[test]
 fn the_whole_repository_is_within_reach() {

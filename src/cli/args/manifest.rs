@@ -61,8 +61,8 @@ pub(in crate::cli) struct ManifestArgs {
     pub(in crate::cli) allow_outside: Vec<PathBuf>,
     /// Let the manifest use this environment variable although its name looks like a secret
     ///
-    /// Those are *_KEY, *_TOKEN, *_PAT, *SECRET*, *PASSWORD*, *PASSWD* and *CREDENTIAL*. May be
-    /// repeated, or separated by commas.
+    /// Those are *_KEY, *SECRET*, *PASSW*, *PASSPHRASE*, *CREDENTIAL*, *WEBHOOK*, and names with the
+    /// word TOKEN, PAT, PASS, PWD, DSN or AUTH. May be repeated, or separated by commas.
     #[arg(
         long,
         value_name = "NAME",

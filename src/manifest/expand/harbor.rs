@@ -149,12 +149,10 @@ impl EntryExpander<'_> {
         if let Some(known) = self.cache.tasks.get(&file) {
             return Rc::clone(known);
         }
-        let task = match (self.reach.check(&file), read(&file)) {
-            (Err(error), _) => Err(Problem::new(error.message, span, "").help(error.help)),
-            (_, Ok(text)) => {
-                parse_task(&text, self.sources.add(file.display().to_string(), &*text))
-            }
-            (_, Err(message)) => Err(Problem::new(message, span, "").help(TASK_HELP)),
+        let task = match self.reach.check(&file).map(|()| read(&file)) {
+            Err(error) => Err(Problem::new(error.message, span, "").help(error.help)),
+            Ok(Ok(text)) => parse_task(&text, self.sources.add(file.display().to_string(), &*text)),
+            Ok(Err(message)) => Err(Problem::new(message, span, "").help(TASK_HELP)),
         };
         let task = Rc::new(task);
         self.cache.tasks.insert(file, Rc::clone(&task));
