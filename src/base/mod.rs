@@ -2,6 +2,7 @@
 //! is validated once, when it is parsed into one of these types. Pure, except for the three doors to
 //! files: [`input`] reads, [`mod@file`] replaces and locks, and [`work_dir`] keeps the work folder.
 
+pub(crate) mod clean_path;
 pub(crate) mod digest;
 pub(crate) mod file;
 pub(crate) mod glob;

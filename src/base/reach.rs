@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use super::clean_path::clean;
 use super::name::NameError;
 
 /// Folders and files that mark the root of a repository. Their content, such as the token that a CI
@@ -23,7 +24,7 @@ const REPOSITORY_MARKS: [&str; 3] = [".git", ".hg", ".jj"];
 pub(crate) fn repository(folder: &Path) -> io::Result<PathBuf> {
     let real = fs::canonicalize(folder)?;
     let here = std::env::current_dir()?;
-    if without_parents(&here.join(folder)).starts_with(&here) && !real.starts_with(marked(&here)) {
+    if clean(&here.join(folder)).starts_with(&here) && !real.starts_with(marked(&here)) {
         return Err(io::Error::other("a link leads out of the repository"));
     }
     Ok(marked(&real).to_owned())
@@ -33,21 +34,6 @@ pub(crate) fn repository(folder: &Path) -> io::Result<PathBuf> {
 fn marked(folder: &Path) -> &Path {
     let is_root = |folder: &&Path| REPOSITORY_MARKS.iter().any(|mark| folder.join(mark).exists());
     folder.ancestors().find(is_root).unwrap_or(folder)
-}
-
-/// Resolves `..` without looking at links.
-fn without_parents(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::CurDir => {}
-            _ => clean.push(part),
-        }
-    }
-    clean
 }
 
 /// Returns true if a path inside a repository belongs to its version control. Some file systems do not
@@ -96,7 +82,7 @@ impl Reach {
         }
         let (path, root) = (path.display(), self.roots.first());
         let message = match root {
-            Some(root) if real.starts_with(root) => {
+            _ if self.roots.iter().any(|root| real.starts_with(root)) => {
                 format!("{path} belongs to the version control of the repository")
             }
             Some(root) => format!("{path} lies outside of the repository {}", root.display()),

@@ -1,8 +1,9 @@
 //! Workflow commands: lines by which a build's output can give orders to the runner of a CI job. Pure.
 //!
 //! The runner of GitHub takes a line that begins with `::` after blanks, and one that contains `##[`
-//! anywhere (`ActionCommand.cs` of actions/runner). The agent of Azure Pipelines takes `##[` and
-//! `##vso[`. No text that is shown may form one: the error of a build, or the name of a file.
+//! anywhere (`ActionCommand.cs` of actions/runner). Azure Pipelines takes `##[` and `##vso[`, and
+//! other services have words of their own; so any word between `##` and `[` counts. No text
+//! that is shown may form one: the error of a build, or the name of a file.
 
 use super::safe_text::push_escaped;
 
@@ -68,7 +69,7 @@ impl CommandBreaker {
     }
 }
 
-/// Finds `##[` and `##vso[`.
+/// Finds `##[` and `##word[`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct MarkFinder(Mark);
 

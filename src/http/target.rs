@@ -19,7 +19,7 @@ const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
 /// Checks that a request may go to `to` because the server `from` says so.
 ///
 /// A server must not lead to HTTP without encryption (unless it is reached so itself), to this
-/// machine (unless it runs there), or to a link-local address, where clouds have their metadata.
+/// machine (unless it runs there), or to an address at which clouds have their metadata.
 ///
 /// # Errors
 ///
@@ -35,8 +35,8 @@ pub(crate) fn check_target(from: &Url, to: &Url) -> Result<(), String> {
     let is_unencrypted = to.scheme() == "http" && !is_loopback(to);
     let problem = if is_this_machine(to) && !is_this_machine(from) {
         "which is this machine"
-    } else if address(to).is_some_and(is_link_local) {
-        "which is a link-local address"
+    } else if address(to).is_some_and(may_have_metadata) {
+        "which may have the metadata of a cloud"
     } else if is_unencrypted && from.scheme() != "http" {
         "which is not HTTPS"
     } else {
@@ -65,8 +65,9 @@ fn address(url: &Url) -> Option<IpAddr> {
     Some(ip.to_canonical())
 }
 
-/// Returns true for link-local addresses, and for those at which clouds have their metadata besides.
-fn is_link_local(address: IpAddr) -> bool {
+/// Returns true for link-local addresses, where most clouds have their metadata, and for the others at
+/// which some have them.
+fn may_have_metadata(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(ip) => ip.is_link_local() || METADATA_V4.contains(&ip),
         IpAddr::V6(ip) => ip.is_unicast_link_local() || ip == METADATA_V6,
@@ -91,24 +92,24 @@ mod tests {
             (https, "https://[::ffff:127.0.0.1]/", Some("this machine")),
             (https, "https://0.0.0.0/", Some("this machine")),
             (https, "https://[::]/", Some("this machine")),
-            (https, "https://169.254.169.254/latest", Some("link-local")),
-            (https, "https://[fe80::1]/", Some("link-local")),
-            (https, "https://[::ffff:169.254.169.254]/", Some("link-local")),
+            (https, "https://169.254.169.254/latest", Some("metadata")),
+            (https, "https://[fe80::1]/", Some("metadata")),
+            (https, "https://[::ffff:169.254.169.254]/", Some("metadata")),
             (https, "https://u:p@b/", Some("an invalid URL")),
             (https, "ftp://b/", Some("an invalid URL")),
             (https, "data:text/plain,x", Some("an invalid URL")),
             (http, "http://b/", None),
             (http, "https://b/", None),
             (http, "http://localhost/", Some("this machine")),
-            (http, "http://169.254.169.254/", Some("link-local")),
+            (http, "http://169.254.169.254/", Some("metadata")),
             (local, "http://localhost:2/", None),
             (local, "https://b/", None),
             (local, "http://b/", None),
             (https, "http://localhost./", Some("this machine")),
             (https, "https://a.localhost/", Some("this machine")),
-            (https, "https://[fd00:ec2::254]/", Some("link-local")),
-            (https, "https://100.100.100.200/", Some("link-local")),
-            (local, "http://169.254.169.254/", Some("link-local")),
+            (https, "https://[fd00:ec2::254]/", Some("metadata")),
+            (https, "https://100.100.100.200/", Some("metadata")),
+            (local, "http://169.254.169.254/", Some("metadata")),
         ] {
             let (from, to) = (Url::parse(from).unwrap(), Url::parse(to).unwrap());
             match (check_target(&from, &to), problem) {

@@ -247,23 +247,6 @@ fn an_image_of_another_name_is_found_and_deleted_under_that_name() {
     assert!(env.server().writes().contains(&"DELETE /images/grafana/10".to_owned()));
 }
 
-/// A base that was moved, and whose path is looked up, may have another name in the service.
-#[test]
-fn a_moved_base_is_looked_up_under_its_name_in_the_service() {
-    let config = ServerConfig { api: ApiVersion::August2026, ..ServerConfig::default() };
-    let env = TestEnv::with(config);
-    let image = "{source: \"grafana/grafana:10\", owner: personal}";
-    env.write("imgplan.yaml", format!("version: 1\nimages: [{image}]\n"));
-    env.apply();
-    assert!(env.read("imgplan.lock").contains("image: \"grafana:10\""));
-    env.edit("imgplan.yaml", "owner: personal", "owner: {team: t1}");
-    env.apply().says("1 updated");
-    let manifest = env.read("imgplan.yaml").replace("}]", "}, {name: app, context: app}]");
-    env.write("imgplan.yaml", manifest);
-    env.context("app", "FROM grafana/grafana:10\n");
-    env.apply().says("1 built");
-}
-
 /// A row may show the path of the artifact in the storage, which nobody can pull.
 #[test]
 fn a_storage_path_never_becomes_a_base() {

@@ -187,7 +187,7 @@ fn contexts_are_not_uploaded_to_any_address() {
     env.context("app", "FROM scratch\n");
     let output = env.run(["apply", "--auto-approve"]);
     assert_eq!(output.code, Some(1));
-    assert!(output.stdout.contains("a link-local address"), "{output}");
+    assert!(output.stdout.contains("may have the metadata"), "{output}");
     let initiated = scripted.requests().iter().filter(|request| request.method == "POST").count();
     assert_eq!(initiated, 1, "no other URL is asked for");
 }

@@ -158,17 +158,17 @@ impl Machine {
 #[test]
 fn nothing_leaks_from_a_plan_of_a_hostile_checkout() {
     for (manifest, reason) in
-        [(HOSTILE_MANIFEST, "outside of the repository"), (VALID_MANIFEST, "")]
+        [(HOSTILE_MANIFEST, "outside of the repository"), (VALID_MANIFEST, "unknown instruction")]
     {
         let machine = Machine::new();
         machine.env.write("imgplan.yaml", manifest);
         for arguments in
-            ["validate", "plan", "plan --json", "plan --offline", "plan --local", "why app", "show"]
+            ["validate", "plan", "plan --json", "plan --offline", "plan --local", "why app"]
         {
             let text = machine.check(arguments);
-            let is_refused = text.contains(reason) || matches!(arguments, "show");
-            assert!(is_refused, "{arguments}\n{text}");
+            assert!(text.contains(reason), "{arguments}\n{text}");
         }
+        machine.check("show");
     }
 }
 

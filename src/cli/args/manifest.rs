@@ -61,7 +61,7 @@ pub(in crate::cli) struct ManifestArgs {
     pub(in crate::cli) allow_outside: Vec<PathBuf>,
     /// Let the manifest use this environment variable although its name looks like a secret
     ///
-    /// Those are *_KEY, *SECRET*, *PASSW*, *PASSPHRASE*, *CREDENTIAL*, *WEBHOOK*, and names with the
+    /// Such names are *_KEY, *SECRET*, *PASSW*, *PASSPHRASE*, *CREDENTIAL*, *WEBHOOK*, and names with the
     /// word TOKEN, PAT, PASS, PWD, DSN or AUTH. May be repeated, or separated by commas.
     #[arg(
         long,

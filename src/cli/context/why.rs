@@ -2,10 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, FileType};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use serde_json::json;
 
+use crate::base::clean_path::clean;
 use crate::cli::failure::Failure;
 use crate::cli::ui::Ui;
 use crate::context::{Explanation, IgnoreRules, RelPath};
@@ -123,20 +124,6 @@ fn relative(path: &Path) -> Option<RelPath> {
         }
     }
     RelPath::new(parts.join(OsStr::new("/")).into_encoded_bytes())
-}
-
-/// Removes `.` and `..` from a path without following symbolic links.
-fn clean(path: &Path) -> PathBuf {
-    let mut cleaned = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => {
-                cleaned.pop();
-            }
-            part => cleaned.push(part),
-        }
-    }
-    cleaned
 }
 
 /// Returns the type of a path in a context; `None` if it does not exist, or is behind a symbolic

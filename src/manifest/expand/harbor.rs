@@ -12,10 +12,10 @@ use super::cache::HarborTask;
 use super::discover::Exclude;
 use super::entry::{fill_templates, text_node};
 use super::expander::{EntryExpander, MatrixRow, note};
+use crate::base::clean_path::clean;
 use crate::base::input::{self, InputKind};
 use crate::base::span::{Problem, Span};
 use crate::base::text::exact_duration;
-use crate::manifest::files::clean;
 use crate::manifest::node::YamlNode;
 use crate::manifest::spanned::Spanned;
 

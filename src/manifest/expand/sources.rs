@@ -9,10 +9,10 @@ use std::rc::Rc;
 use super::entry::fill_templates;
 use super::expander::{EntryExpander, MatrixRow, note};
 use super::lines::{self, SourceLine, SourceList};
+use crate::base::clean_path::clean;
 use crate::base::input::{self, InputKind};
 use crate::base::source_ref::SourceRef;
 use crate::base::span::{Problem, Span};
-use crate::manifest::files::clean;
 use crate::manifest::node::{Value, YamlNode};
 
 /// Source, name, tag and platform of a line. Lines with equal keys are duplicates.
